@@ -1,0 +1,1 @@
+"""What every Parley service is built from; it knows no messenger words."""

@@ -1,0 +1,82 @@
+"""The consistent-hash ring: which member owns a key, computed from the members alone."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from xxhash import xxh3_64_intdigest
+
+VIRTUAL_NODES = 128
+
+Point = tuple[int, str]
+
+
+class RingEmpty(Exception):
+    """The ring has no member, so no key has an owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One server of the ring. `address` is its public name, `internal_address` its mesh port (host:port)."""
+
+    server_id: str
+    address: str
+    internal_address: str
+    started_ms: int
+
+
+class Ring:
+    """An immutable view of the ring; `revision` is the etcd store revision it was computed from."""
+
+    __slots__ = ("_hashes", "_points", "members", "revision", "virtual_nodes")
+
+    def __init__(
+        self, members: Mapping[str, Member], points: list[Point], revision: int, virtual_nodes: int
+    ) -> None:
+        self.members = MappingProxyType(dict(members))
+        self.revision = revision
+        self.virtual_nodes = virtual_nodes
+        self._points = points
+        self._hashes = [point[0] for point in points]
+
+    @classmethod
+    def of(cls, members: Iterable[Member], revision: int, virtual_nodes: int = VIRTUAL_NODES) -> Ring:
+        """A ring of `members`, computed afresh."""
+        return cls({}, [], 0, virtual_nodes).updated(members, revision)
+
+    def updated(self, members: Iterable[Member], revision: int) -> Ring:
+        """This ring with other members; only the virtual nodes of those who came or left are touched."""
+        new = {member.server_id: member for member in members}
+        came = [point for name in new.keys() - self.members.keys() for point in self._virtual_nodes_of(name)]
+        left = self.members.keys() - new.keys()
+        stayed = [point for point in self._points if point[1] not in left] if left else self._points
+        # Two sorted runs: timsort merges them in linear time.
+        points = sorted(stayed + sorted(came)) if came else stayed
+        return Ring(new, points, revision, self.virtual_nodes)
+
+    def owner(self, key: bytes) -> Member:
+        """The member that owns `key`. Raises RingEmpty."""
+        if not self._points:
+            raise RingEmpty
+        at = bisect_right(self._hashes, xxh3_64_intdigest(key)) % len(self._points)
+        return self.members[self._points[at][1]]
+
+    def preference_list(self, key: bytes, n: int) -> list[Member]:
+        """Up to `n` distinct members for `key`, its owner first. Raises RingEmpty."""
+        if not self._points:
+            raise RingEmpty
+        start = bisect_right(self._hashes, xxh3_64_intdigest(key))
+        names: dict[str, None] = {}
+        for step in range(len(self._points)):
+            names[self._points[(start + step) % len(self._points)][1]] = None
+            if len(names) >= min(n, len(self.members)):
+                break
+        return [self.members[name] for name in names][:n]
+
+    def _virtual_nodes_of(self, server_id: str) -> list[Point]:
+        return [
+            (xxh3_64_intdigest(f"{server_id}#{i}".encode()), server_id) for i in range(self.virtual_nodes)
+        ]
