@@ -1,0 +1,1 @@
+"""Build-time tools: they make importable stubs of `protos/`, and see that the contract only grows."""
