@@ -10,6 +10,7 @@ SERVICES = {
         "ConversationService",
         {"GetOrCreateDirect", "CreateGroup", "ListConversations"},
     ),
+    "parley.chat.v1.account": ("AccountService", {"Register", "Login", "RefreshToken", "Logout"}),
     "parley.presence.v1.presence": ("PresenceService", {"GetPresence", "WatchPresence", "SetVisibility"}),
     "parley.media.v1.media": (
         "MediaService",
