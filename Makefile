@@ -6,7 +6,7 @@ BIN := .venv/bin
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
-.venv/.stamp: pyproject.toml
+.venv/.stamp: pyproject.toml hatch_build.py $(wildcard tools/*.py) $(shell find protos -name '*.proto')
 	python3 -m venv .venv
 	$(BIN)/pip install -q -e '.[dev]'
 	@touch $@
@@ -14,8 +14,9 @@ help: ## what can be made
 lint: .venv/.stamp ## check style, types and the public contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy servicekit
+	$(BIN)/mypy servicekit tools hatch_build.py tests
 	$(BIN)/buf lint
+	$(BIN)/python -m tools.breaking
 
 test: lint ## every check and every test
 	$(BIN)/pytest -q
