@@ -1,0 +1,46 @@
+"""How a service says no: a code, a reason, and what helps to mend it. It knows no transport."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+RETRYABLE = frozenset({"RESOURCE_EXHAUSTED", "UNAVAILABLE"})
+RETRY_AFTER = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A field that breaks a rule, as a path such as `content.text.body`, and the rule in words."""
+
+    field: str
+    description: str
+
+
+class Failure(Exception):
+    """What a caller is told. `code` is the name of a gRPC code, `reason` one of the contract's reasons.
+
+    `retry_after` is in seconds; retryable codes without one get RETRY_AFTER.
+    """
+
+    default_code: ClassVar[str] = "INTERNAL"
+    default_reason: ClassVar[str] = "INTERNAL"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        code: str | None = None,
+        reason: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
+        violations: tuple[Violation, ...] = (),
+    ) -> None:
+        self.code = code or self.default_code
+        self.reason = reason or self.default_reason
+        self.message = message or self.reason
+        self.metadata = dict(metadata or {})
+        self.retry_after = RETRY_AFTER if retry_after is None and self.code in RETRYABLE else retry_after
+        self.violations = violations
+        super().__init__(f"{self.code} {self.reason}: {self.message}")

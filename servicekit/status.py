@@ -1,0 +1,69 @@
+"""A failure as a google.rpc.Status on the wire, and back."""
+
+from __future__ import annotations
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
+
+from servicekit.failure import Failure, Violation
+
+DOMAIN = "parley"
+
+_CODES = {code.name: code for code in grpc.StatusCode}
+_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
+
+
+def to_proto(failure: Failure) -> Status:
+    """The status of `failure`: one ErrorInfo, with RetryInfo and BadRequest where they say something."""
+    details: list[Message] = [ErrorInfo(reason=failure.reason, domain=DOMAIN, metadata=failure.metadata)]
+    if failure.retry_after is not None:
+        delay = Duration()
+        delay.FromMilliseconds(round(failure.retry_after * 1000))
+        details.append(RetryInfo(retry_delay=delay))
+    if failure.violations:
+        details.append(
+            BadRequest(
+                field_violations=[
+                    BadRequest.FieldViolation(field=violation.field, description=violation.description)
+                    for violation in failure.violations
+                ]
+            )
+        )
+    return Status(
+        code=_CODES[failure.code].value[0],
+        message=failure.message,
+        details=[_packed(detail) for detail in details],
+    )
+
+
+def from_proto(status: Status) -> Failure:
+    """The failure a status tells of; one without ErrorInfo has the reason INTERNAL."""
+    info, retry, bad = ErrorInfo(reason="INTERNAL"), RetryInfo(), BadRequest()
+    for detail in status.details:
+        for known in (info, retry, bad):
+            if detail.Is(known.DESCRIPTOR):
+                detail.Unpack(known)
+    return Failure(
+        status.message,
+        code=_NAMES.get(status.code, "UNKNOWN"),
+        reason=info.reason,
+        metadata=info.metadata,
+        retry_after=retry.retry_delay.ToMilliseconds() / 1000 if retry.HasField("retry_delay") else None,
+        violations=tuple(Violation(each.field, each.description) for each in bad.field_violations),
+    )
+
+
+def to_grpc(failure: Failure) -> grpc.Status:
+    """What a servicer's `abort_with_status` takes."""
+    return rpc_status.to_status(to_proto(failure))
+
+
+def _packed(message: Message) -> Any:
+    packed = Any()
+    packed.Pack(message)
+    return packed
