@@ -1,0 +1,1 @@
+"""The chat servers: streams, ordering, fan-out, receipts, history, groups and accounts."""

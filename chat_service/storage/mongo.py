@@ -1,0 +1,86 @@
+"""The way to MongoDB: how it is connected, how long it may take, and what its silence is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pymongo
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import ConfigurationError, ConnectionFailure, PyMongoError, WriteConcernError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from servicekit.failure import Failure
+
+Document = dict[str, Any]
+Database = AsyncDatabase[Document]
+
+# Seconds an operation may take, the driver's retries included: long enough for an election.
+DEADLINE = 5.0
+# Seconds after which a server that cannot be found is given up on.
+SELECTION = 5.0
+
+TRANSIENT_LABELS = ("RetryableWriteError", "TransientTransactionError", "SystemOverloadedError")
+
+
+class StoreUnavailable(Failure):
+    """A store did not answer in time, or not with certainty: the write may or may not have happened."""
+
+    default_code = "UNAVAILABLE"
+    default_reason = "STORE_UNAVAILABLE"
+
+
+async def connect(uri: str, database: str) -> Database:
+    """The database, once it has answered; writes on a majority and journaled, reads of what a majority has.
+
+    `await database.client.close()` ends it. Raises ValueError for a URI that makes no sense and
+    StoreUnavailable when nothing answers within SELECTION seconds.
+    """
+    try:
+        client: AsyncMongoClient[Document] = AsyncMongoClient(
+            uri,
+            appname="parley-chat",
+            tz_aware=True,
+            serverSelectionTimeoutMS=round(SELECTION * 1000),
+            connectTimeoutMS=round(SELECTION * 1000),
+        )
+    except (ConfigurationError, ValueError) as error:
+        raise ValueError(f"the MongoDB URI cannot be used: {error}") from error
+    try:
+        with store_errors():
+            await client.admin.command("ping")
+    except BaseException:
+        await client.close()
+        raise
+    return client.get_database(
+        database,
+        write_concern=WriteConcern(w="majority", j=True),
+        read_concern=ReadConcern("majority"),
+    )
+
+
+@contextmanager
+def store_errors(deadline: float | None = DEADLINE) -> Iterator[None]:
+    """Bounds what is inside to `deadline` seconds (None: no bound), and calls silence StoreUnavailable.
+
+    Answers that mean something (a duplicate key, a refused document, missing rights) pass as they are.
+    """
+    try:
+        with pymongo.timeout(deadline):
+            yield
+    except PyMongoError as error:
+        if is_silence(error):
+            raise StoreUnavailable("the database does not answer") from error
+        raise
+
+
+def is_silence(error: PyMongoError) -> bool:
+    """Whether `error` says that the store could not be reached or could not be sure, rather than no."""
+    return (
+        isinstance(error, ConnectionFailure | WriteConcernError)
+        or error.timeout
+        or any(error.has_error_label(label) for label in TRANSIENT_LABELS)
+    )
