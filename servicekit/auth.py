@@ -1,0 +1,199 @@
+"""Who calls: access tokens (ES256 JWTs) of users' devices, and the credential services show each other."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from hmac import compare_digest
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jwt
+
+from servicekit.clock import Clock, SystemClock
+from servicekit.config import ConfigurationError, read_file
+from servicekit.failure import Failure
+from servicekit.keys import generate_signing_key, jwk_of, jwks_of, public_keys, signing_key
+
+__all__ = [
+    "Claims",
+    "ServiceCredential",
+    "TokenSigner",
+    "TokenVerifier",
+    "generate_signing_key",
+    "jwks_of",
+]
+
+CREDENTIAL_HEADER = "x-service-credential"
+SHORTEST_CREDENTIAL = 16
+
+_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_NOT_BEFORE_SKEW = 60.0
+_REMEMBERED_TOKENS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a good token says: whose it is, of which device, and until when (Unix seconds)."""
+
+    user_id: str
+    device_id: str
+    expires_at: float
+
+
+class TokenSigner:
+    """Makes access tokens that last `lifetime` seconds. Raises ConfigurationError for an unusable key."""
+
+    def __init__(
+        self,
+        private_key_pem: bytes,
+        *,
+        issuer: str,
+        audience: str,
+        lifetime: float = 600.0,
+        clock: Clock | None = None,
+    ) -> None:
+        self._key = signing_key(private_key_pem)
+        self._headers = {"kid": jwk_of(self._key)["kid"]}
+        self._fixed = {"iss": issuer, "aud": audience}
+        self._lifetime = lifetime
+        self._clock = clock or SystemClock()
+
+    @classmethod
+    def from_file(cls, path: Path, **arguments: Any) -> TokenSigner:
+        """A signer whose key is in a PEM file. Raises ConfigurationError."""
+        return cls(read_file(path, bytes, "a signing key"), **arguments)
+
+    def sign(self, user_id: str, device_id: str) -> tuple[str, float]:
+        """A new token and the moment it expires (Unix seconds)."""
+        now = self._clock.now_ms() / 1000
+        # A NumericDate of whole seconds: some readers of the token take no other.
+        expires_at = int(now + self._lifetime)
+        claims = {
+            **self._fixed,
+            "sub": user_id,
+            "did": device_id,
+            "iat": int(now),
+            "exp": expires_at,
+            "jti": secrets.token_hex(16),
+        }
+        return jwt.encode(claims, self._key, algorithm="ES256", headers=self._headers), float(expires_at)
+
+
+class TokenVerifier:
+    """Checks access tokens against a JWKS. Raises ConfigurationError for keys it cannot use."""
+
+    def __init__(
+        self, jwks: Mapping[str, Any], *, issuer: str, audience: str, clock: Clock | None = None
+    ) -> None:
+        self._keys = public_keys(jwks)
+        self._issuer = issuer
+        self._audience = audience
+        self._clock = clock or SystemClock()
+        # A unary caller shows the same token with every call, and a signature costs as much as a call.
+        self._payload = lru_cache(maxsize=_REMEMBERED_TOKENS)(self._verified_payload)
+
+    @classmethod
+    def from_file(cls, path: Path, **arguments: Any) -> TokenVerifier:
+        """A verifier of the keys in a JWKS file. Raises ConfigurationError."""
+        return cls(read_file(path, _json_object, "a JWKS"), **arguments)
+
+    def verify(self, token: str) -> Claims:
+        """What `token` says. Raises Failure TOKEN_INVALID, TOKEN_EXPIRED or TOKEN_WRONG_AUDIENCE."""
+        expires_at, not_before, claims = self._payload(token)
+        now = self._clock.now_ms() / 1000
+        if now >= expires_at:
+            _refuse("TOKEN_EXPIRED", "the access token has expired; refresh it")
+        if now < not_before - _NOT_BEFORE_SKEW:
+            _refuse("TOKEN_INVALID", "the access token is not good yet")
+        return claims
+
+    def authenticate(self, metadata: Mapping[str, str]) -> Claims:
+        """Who made a call with this metadata. Raises as `verify`, and TOKEN_MISSING."""
+        scheme, _, token = metadata.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            _refuse("TOKEN_MISSING", "the call carries no bearer token")
+        return self.verify(token.strip())
+
+    def _verified_payload(self, token: str) -> tuple[float, float, Claims]:
+        payload = self._decoded(token)
+        user_id, device_id = payload["sub"], payload["did"]
+        if not all(isinstance(each, str) and _ID.fullmatch(each) for each in (user_id, device_id)):
+            _refuse("TOKEN_INVALID", "sub and did of an access token are 32 hex digits each")
+        try:
+            expires_at, not_before = float(payload["exp"]), float(payload.get("nbf", 0))
+        except (TypeError, ValueError):
+            _refuse("TOKEN_INVALID", "the times of the access token are no numbers")
+        return expires_at, not_before, Claims(user_id, device_id, expires_at)
+
+    def _decoded(self, token: str) -> dict[str, Any]:
+        try:
+            key = self._keys[str(jwt.get_unverified_header(token).get("kid", ""))]
+            return jwt.decode(
+                token,
+                key,
+                algorithms=[key.algorithm_name],
+                issuer=self._issuer,
+                audience=self._audience,
+                # Times are told by our clock, and anew for a token already known.
+                options={
+                    "verify_exp": False,
+                    "verify_nbf": False,
+                    "verify_iat": False,
+                    "require": ["exp", "sub", "did"],
+                },
+            )
+        except jwt.InvalidAudienceError:
+            _refuse("TOKEN_WRONG_AUDIENCE", "the access token is for another audience")
+        except (jwt.InvalidTokenError, KeyError):
+            _refuse("TOKEN_INVALID", "the access token is not one of ours")
+
+
+class ServiceCredential:
+    """The secret services show each other: the first is sent and any is accepted, so that it can rotate."""
+
+    def __init__(self, *secrets: str) -> None:
+        if not secrets:
+            raise ConfigurationError("A service credential has at least one line.")
+        for secret in secrets:
+            if len(secret) < SHORTEST_CREDENTIAL or not (secret.isascii() and secret.isprintable()):
+                raise ConfigurationError(
+                    f"A line of a service credential is {SHORTEST_CREDENTIAL} or more printable ASCII characters."
+                )
+        self._secrets = tuple(secret.encode() for secret in secrets)
+        self._metadata = ((CREDENTIAL_HEADER, secrets[0]),)
+
+    @classmethod
+    def from_file(cls, path: Path) -> ServiceCredential:
+        """The credential in a file of one or more lines. Raises ConfigurationError."""
+        text = read_file(path, bytes.decode, "a service credential")
+        return cls(*(line.strip() for line in text.splitlines() if line.strip()))
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What a client inside the system sends with its calls."""
+        return self._metadata
+
+    def check(self, metadata: Mapping[str, str]) -> None:
+        """Raises Failure UNAUTHENTICATED unless the metadata carries one of the secrets."""
+        shown = metadata.get(CREDENTIAL_HEADER)
+        if shown is None:
+            _refuse("TOKEN_MISSING", "the call carries no service credential")
+        # Every secret is compared, so that time tells nothing.
+        matches = [compare_digest(shown.encode(), secret) for secret in self._secrets]
+        if not any(matches):
+            _refuse("TOKEN_INVALID", "the service credential is not ours")
+
+
+def _json_object(data: bytes) -> dict[str, Any]:
+    loaded = json.loads(data)
+    if not isinstance(loaded, dict):
+        raise ValueError("not a JSON object")
+    return loaded
+
+
+def _refuse(reason: str, message: str) -> NoReturn:
+    raise Failure(message, code="UNAUTHENTICATED", reason=reason)
