@@ -162,7 +162,7 @@ class ServiceCredential:
         for secret in secrets:
             if len(secret) < SHORTEST_CREDENTIAL or not (secret.isascii() and secret.isprintable()):
                 raise ConfigurationError(
-                    f"A line of a service credential is {SHORTEST_CREDENTIAL} or more printable ASCII characters."
+                    f"A service credential is {SHORTEST_CREDENTIAL} or more printable ASCII characters."
                 )
         self._secrets = tuple(secret.encode() for secret in secrets)
         self._metadata = ((CREDENTIAL_HEADER, secrets[0]),)

@@ -1,0 +1,103 @@
+"""What a call leaves behind for operators: counts and seconds, a span, and one log line when it failed."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractContextManager
+from time import perf_counter
+from types import TracebackType
+from typing import Any
+
+import structlog
+from opentelemetry.trace import SpanKind
+from prometheus_client import Counter, Histogram
+
+from servicekit import telemetry
+from servicekit.auth import Claims
+from servicekit.failure import Failure
+
+_log = structlog.get_logger("rpc")
+
+_STARTED = Counter("parley_rpc_started", "Calls begun.", ["service", "method"])
+_FINISHED = Counter("parley_rpc_finished", "Calls ended, by code.", ["service", "method", "code"])
+_SECONDS = Histogram(
+    "parley_rpc_seconds",
+    "How long calls took; for streams, how long they lived.",
+    ["service", "method"],
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60, 600, 3600),
+)
+
+
+class Observed:
+    """One method of one service, watched."""
+
+    def __init__(self, service: str, method: str, *, long_lived: bool) -> None:
+        self.name = f"/{service}/{method}"
+        self.started = _STARTED.labels(service, method)
+        self.seconds = _SECONDS.labels(service, method)
+        self.long_lived = long_lived
+        self._labels = (service, method)
+        self._finished: dict[str, Any] = {}
+
+    def call(self, metadata: dict[str, str], peer: str) -> Sighting:
+        """A call from its beginning to its end, around a `with` block."""
+        return Sighting(self, metadata, peer)
+
+    def finished(self, code: str) -> None:
+        """Count a call that ended with `code`."""
+        if code not in self._finished:
+            self._finished[code] = _FINISHED.labels(*self._labels, code)
+        self._finished[code].inc()
+
+
+class Sighting:
+    """One call, watched. It ended OK unless it `failed` or `broke`, or was cancelled, which is no error."""
+
+    __slots__ = ("_began", "_code", "_method", "_peer", "_span", "claims")
+
+    def __init__(self, method: Observed, metadata: dict[str, str], peer: str) -> None:
+        self.claims: Claims | None = None
+        self._method = method
+        self._peer = peer
+        self._code = "OK"
+        # A stream that lives for hours is no span; its frames are.
+        self._span: AbstractContextManager[Any] | None = (
+            None if method.long_lived else telemetry.span(method.name, metadata, kind=SpanKind.SERVER)
+        )
+
+    def __enter__(self) -> Sighting:
+        self._began = perf_counter()
+        self._method.started.inc()
+        if self._span is not None:
+            self._span.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._code == "OK" and kind is not None:
+            self._code = "CANCELLED" if issubclass(kind, asyncio.CancelledError) else "UNKNOWN"
+        self._method.seconds.observe(perf_counter() - self._began)
+        self._method.finished(self._code)
+        if self._span is not None:
+            self._span.__exit__(None, None, None)
+
+    def failed(self, failure: Failure) -> None:
+        """The call was refused; one line says so."""
+        self._code = failure.code
+        say = _log.error if failure.code == "INTERNAL" else _log.info
+        say("call failed", reason=failure.reason, message=failure.message, **self._told())
+
+    def broke(self, error: BaseException) -> None:
+        """The call met a fault of ours; the line has its trace."""
+        self._code = "INTERNAL"
+        _log.error("call failed", reason="INTERNAL", exc_info=error, **self._told())
+
+    def _told(self) -> dict[str, object]:
+        return {
+            "method": self._method.name,
+            "code": self._code,
+            "peer": self._peer,
+            "user": self.claims.user_id if self.claims else None,
+            "seconds": round(perf_counter() - self._began, 6),
+        }
