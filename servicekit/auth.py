@@ -87,9 +87,7 @@ class TokenSigner:
 class TokenVerifier:
     """Checks access tokens against a JWKS. Raises ConfigurationError for keys it cannot use."""
 
-    def __init__(
-        self, jwks: Mapping[str, Any], *, issuer: str, audience: str, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, jwks: Mapping[str, Any], *, issuer: str, audience: str, clock: Clock | None = None) -> None:
         self._keys = public_keys(jwks)
         self._issuer = issuer
         self._audience = audience

@@ -32,9 +32,7 @@ def _address(value: str) -> str:
 
 
 def _split_at_commas(value: object) -> object:
-    return (
-        tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-    )
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 def _some_addresses(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -46,9 +44,7 @@ def _some_addresses(value: tuple[str, ...]) -> tuple[str, ...]:
 Address = Annotated[str, AfterValidator(_address)]
 """`host:port`."""
 
-Addresses = Annotated[
-    tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas), AfterValidator(_some_addresses)
-]
+Addresses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas), AfterValidator(_some_addresses)]
 """One or more `host:port`, separated by commas."""
 
 

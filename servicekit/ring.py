@@ -33,9 +33,7 @@ class Ring:
 
     __slots__ = ("_hashes", "_points", "members", "revision", "virtual_nodes")
 
-    def __init__(
-        self, members: Mapping[str, Member], points: list[Point], revision: int, virtual_nodes: int
-    ) -> None:
+    def __init__(self, members: Mapping[str, Member], points: list[Point], revision: int, virtual_nodes: int) -> None:
         self.members = MappingProxyType(dict(members))
         self.revision = revision
         self.virtual_nodes = virtual_nodes
@@ -77,6 +75,4 @@ class Ring:
         return [self.members[name] for name in names][:n]
 
     def _virtual_nodes_of(self, server_id: str) -> list[Point]:
-        return [
-            (xxh3_64_intdigest(f"{server_id}#{i}".encode()), server_id) for i in range(self.virtual_nodes)
-        ]
+        return [(xxh3_64_intdigest(f"{server_id}#{i}".encode()), server_id) for i in range(self.virtual_nodes)]

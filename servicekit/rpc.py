@@ -3,7 +3,7 @@
 A servicer has one method for each of its service's: `await Method(request, call)` for unary calls, an async
 iterator `Method(request, call)` for server streams, `await Method(stream, call)` for bidirectional and client
 streams, which get their frames as raw bytes. What it returns or yields are messages, or bytes already
-serialised. It says no by raising a Failure, also from within a TaskGroup; it is cancelled when the client goes.
+serialised. It says no by raising a Failure, also in a TaskGroup; it is cancelled when the client goes away.
 """
 
 from __future__ import annotations
@@ -126,9 +126,7 @@ def _unary(request_type: type[Message], serve: Callable[[Any, Call], Awaitable[A
     return behave
 
 
-def _server_streaming(
-    request_type: type[Message], serve: Callable[[Any, Call], AsyncIterator[Answer]]
-) -> Behaviour:
+def _server_streaming(request_type: type[Message], serve: Callable[[Any, Call], AsyncIterator[Answer]]) -> Behaviour:
     async def behave(data: bytes, call: Call, context: Context) -> None:
         answers = serve(_checked(request_type, data), call)
         try:

@@ -47,9 +47,7 @@ def configure_logging(format: LogFormat = "json", level: str = "info") -> None: 
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=_rendering(format))
-    )
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=_rendering(format)))
     logging.basicConfig(handlers=[handler], level=severity, force=True)
 
 

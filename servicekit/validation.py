@@ -50,8 +50,6 @@ def _path(rule: BrokenRule) -> str:
     if rule.proto.field is None:
         return ""
     return ".".join(
-        element.field_name
-        if element.subscript is None
-        else f"{element.field_name}[{element.subscript.value}]"
+        element.field_name if element.subscript is None else f"{element.field_name}[{element.subscript.value}]"
         for element in rule.proto.field.elements
     )

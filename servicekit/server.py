@@ -1,0 +1,132 @@
+"""The life of a service: one gRPC server on one port, what stops it, and how it is run from a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+import grpc
+import uvloop
+from grpc_health.v1 import health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from servicekit import health
+from servicekit.config import ConfigurationError
+
+Option = tuple[str, int | str]
+
+MAX_MESSAGE_BYTES = 1 << 20
+STREAM_WINDOW = 64 << 10
+OPTIONS: tuple[Option, ...] = (
+    # A second process on the port must fail, not share it.
+    ("grpc.so_reuseport", 0),
+    # Every device is a stream, and many share the connection of the door.
+    ("grpc.max_concurrent_streams", 100_000),
+    ("grpc.server.max_pending_requests", 8_192),
+    ("grpc.server.max_pending_requests_hard_limit", 16_384),
+    # A window that does not grow: what one device may have in flight towards us.
+    ("grpc.http2.lookahead_bytes", STREAM_WINDOW),
+    ("grpc.http2.bdp_probe", 0),
+    # A peer whose machine vanished is noticed within 30 s; clients may ask as often as every 5 s.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+)
+
+
+class Server:
+    """One grpc.aio server at one address (host:port; port 0 takes a free one), with health and reflection.
+
+    It says NOT_SERVING until `set_serving`. `options` are gRPC channel arguments that come after OPTIONS.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        handlers: Sequence[grpc.GenericRpcHandler],
+        service_names: Sequence[str],
+        *,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+        options: Sequence[Option] = (),
+    ) -> None:
+        self._address = address
+        self._handlers = handlers
+        self._service_names = service_names
+        self._options = (
+            *OPTIONS,
+            ("grpc.max_receive_message_length", max_message_bytes),
+            *options,
+        )
+        self._health = health.Health(service_names)
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> int:
+        """Listen, and return the port. Raises ConfigurationError when the address cannot be had."""
+        # A grpc.aio server belongs to the loop it is made in, so it is made here.
+        self._server = server = grpc.aio.server(options=self._options)
+        server.add_generic_rpc_handlers(tuple(self._handlers))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = (*self._service_names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        try:
+            port = server.add_insecure_port(self._address)
+        except RuntimeError:
+            raise ConfigurationError(
+                f"Cannot listen on {self._address}: it is taken, or not an address of this machine."
+            ) from None
+        await server.start()
+        return port
+
+    def set_serving(self, serving: bool) -> None:
+        """Tell health checks whether calls are wanted, for the server and each of its services."""
+        self._health.set_serving(serving)
+
+    async def stop(self, grace: float) -> None:
+        """NOT_SERVING, no new calls, and at most `grace` seconds for those that run; then they are cancelled."""
+        self._health.close()
+        if self._server is not None:
+            await self._server.stop(grace)
+
+
+async def until_stopped() -> None:
+    """Until SIGTERM or SIGINT. A second SIGINT is Python's own again."""
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    try:
+        await stopped.wait()
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a service to its end on uvloop; exits 1 with a sentence when its configuration is wrong."""
+    try:
+        uvloop.run(main)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except ConfigurationError as error:
+        _exit_with(error)
+    except ExceptionGroup as group:
+        mistakes, others = group.split(ConfigurationError)
+        if mistakes is None or others is not None:
+            raise
+        _exit_with(*_leaves(mistakes))
+
+
+def _exit_with(*errors: BaseException) -> None:
+    sys.exit("\n".join(str(error) for error in errors))
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    return [
+        leaf
+        for each in group.exceptions
+        for leaf in (_leaves(each) if isinstance(each, BaseExceptionGroup) else [each])
+    ]
