@@ -9,11 +9,17 @@ from typing import Any
 import pymongo
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import ConfigurationError, ConnectionFailure, PyMongoError, WriteConcernError
+from pymongo.errors import (
+    BulkWriteError,
+    ConfigurationError,
+    ConnectionFailure,
+    PyMongoError,
+    WriteConcernError,
+)
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from servicekit.failure import Failure
+from chat_service.errors import StoreUnavailable as StoreUnavailable
 
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
@@ -24,13 +30,6 @@ DEADLINE = 5.0
 SELECTION = 5.0
 
 TRANSIENT_LABELS = ("RetryableWriteError", "TransientTransactionError", "SystemOverloadedError")
-
-
-class StoreUnavailable(Failure):
-    """A store did not answer in time, or not with certainty: the write may or may not have happened."""
-
-    default_code = "UNAVAILABLE"
-    default_reason = "STORE_UNAVAILABLE"
 
 
 async def connect(uri: str, database: str) -> Database:
@@ -79,6 +78,9 @@ def store_errors(deadline: float | None = DEADLINE) -> Iterator[None]:
 
 def is_silence(error: PyMongoError) -> bool:
     """Whether `error` says that the store could not be reached or could not be sure, rather than no."""
+    if isinstance(error, BulkWriteError):
+        # Written, but not known to be on a majority.
+        return not (error.details or {}).get("writeErrors")
     return (
         isinstance(error, ConnectionFailure | WriteConcernError)
         or error.timeout

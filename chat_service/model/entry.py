@@ -1,0 +1,113 @@
+"""An entry of a log, and what it can say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from chat_service.model.ids import fingerprint
+
+
+class Role(IntEnum):
+    """What a member may do; numbers as in the contract."""
+
+    MEMBER = 1
+    ADMIN = 2
+
+
+class MembershipKind(IntEnum):
+    """What happened to members; numbers as in the contract."""
+
+    CREATED = 1
+    ADDED = 2
+    REMOVED = 3
+    LEFT = 4
+    ROLE_CHANGED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Somebody said something: `content` is a serialised parley.chat.v1.Content, passed through untouched."""
+
+    content: bytes
+
+    def fingerprint(self) -> bytes:
+        """16 bytes that differ when the content differs."""
+        return fingerprint(self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipChanged:
+    """Members came, left or changed their role; `members` are (user, role afterwards)."""
+
+    kind: MembershipKind
+    members: tuple[tuple[str, Role], ...]
+
+    def fingerprint(self) -> bytes:
+        """16 bytes that differ when kind or members differ."""
+        return fingerprint(f"{self.kind:d} {sorted(self.members)}".encode())
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationUpdated:
+    """The title is another."""
+
+    title: str
+
+    def fingerprint(self) -> bytes:
+        """16 bytes that differ when the title differs."""
+        return fingerprint(self.title.encode())
+
+
+Change = Message | MembershipChanged | ConversationUpdated
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What somebody wants to have appended; it has no place in the log yet.
+
+    `request_id` is the 16 bytes of the `client_message_id` or of the `request_id` of a call.
+    """
+
+    conversation_id: str
+    actor_id: str
+    request_id: bytes
+    change: Change
+    made_ms: int
+
+    @property
+    def key(self) -> bytes:
+        """What is appended once: the actor's 16 bytes and the request's."""
+        return bytes.fromhex(self.actor_id) + self.request_id
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One durable change of a conversation, at its place. Times in milliseconds since 1970."""
+
+    conversation_id: str
+    seq: int
+    message_number: int
+    time_ms: int
+    actor_id: str
+    request_id: bytes
+    change: Change
+    fingerprint: bytes
+
+    @property
+    def key(self) -> bytes:
+        """What is appended once: the actor's 16 bytes and the request's."""
+        return bytes.fromhex(self.actor_id) + self.request_id
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a log ends: seq, number of messages and time of its newest entry."""
+
+    seq: int
+    message_number: int
+    time_ms: int
+
+
+EMPTY: Final = Head(0, 0, 0)

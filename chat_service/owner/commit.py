@@ -1,0 +1,203 @@
+"""Group commit: whatever waits goes into the log in one write; while it is under way the next one gathers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from chat_service.model.conversation import changed
+from chat_service.model.entry import Entry, Message
+from chat_service.owner.conversation import OwnedConversation, State
+from chat_service.owner.patience import stubbornly
+from chat_service.owner.pending import Pending
+from chat_service.owner.ports import Conversations, Index, Log, Publisher
+from servicekit.clock import Clock
+
+IN_FLIGHT: Final = 2
+BATCH_ENTRIES: Final = 1000
+ENTRIES_OF_ONE: Final = 200
+# A touch younger than this covers an entry; readers subtract 60 s.
+TOUCH_COVERS_S: Final = 30.0
+
+_entries = Counter("parley_entries_appended", "Entries appended to logs")
+_batches = Histogram(
+    "parley_commit_entries", "Entries in one group commit", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+)
+_conflicts = Counter("parley_commit_conflicts", "Entries refused by the log because another owner wrote")
+
+log = structlog.get_logger("owner.commit")
+
+
+@dataclass(slots=True)
+class Share:
+    """What one conversation has in a batch; `settled` of its entries are durable."""
+
+    owned: OwnedConversation
+    numbered: list[tuple[Pending, Entry]]
+    settled: int = 0
+    cut: bool = False
+
+
+@dataclass(slots=True)
+class Batch:
+    """The shares of a group commit, by conversation."""
+
+    shares: dict[str, Share] = field(default_factory=dict)
+
+    def entries(self) -> list[Entry]:
+        """What is to be written: all that is neither settled nor cut out."""
+        return [
+            entry
+            for share in self.shares.values()
+            if not share.cut
+            for _, entry in share.numbered[share.settled :]
+        ]
+
+
+class GroupCommit:
+    """Writes what waits. `done` is told of each conversation that is settled, and who sent messages."""
+
+    def __init__(
+        self,
+        store: Log,
+        conversations: Conversations,
+        index: Index,
+        publisher: Publisher,
+        clock: Clock,
+        done: Callable[[OwnedConversation, frozenset[str]], None],
+    ) -> None:
+        self._log = store
+        self._conversations = conversations
+        self._index = index
+        self._publisher = publisher
+        self._clock = clock
+        self._done = done
+        self._queued: deque[OwnedConversation] = deque()
+        self._wake = asyncio.Event()
+
+    def queue(self, owned: OwnedConversation) -> None:
+        """Something waits in `owned`, and it can be numbered."""
+        owned.state = State.QUEUED
+        self._queued.append(owned)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Commit until cancelled; batches in flight are never of the same conversation."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(IN_FLIGHT):
+                group.create_task(self._commit_what_waits())
+
+    async def _commit_what_waits(self) -> None:
+        while True:
+            await self._wake.wait()
+            batch = self._take()
+            if batch.shares:
+                await self._commit(batch)
+
+    def _take(self) -> Batch:
+        batch, room = Batch(), BATCH_ENTRIES
+        now_ms = self._clock.now_ms()
+        while self._queued and room > 0:
+            owned = self._queued.popleft()
+            numbered = owned.number(min(room, ENTRIES_OF_ONE), now_ms)
+            if not numbered:
+                self._done(owned, frozenset())
+                continue
+            owned.state = State.COMMITTING
+            batch.shares[owned.conversation_id] = Share(owned, numbered)
+            room -= len(numbered)
+        if not self._queued:
+            self._wake.clear()
+        return batch
+
+    async def _commit(self, batch: Batch) -> None:
+        shares = list(batch.shares.values())
+        if touches := self._touches(shares, _changes_conversation):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._index.touch(touches))
+                await self._write(batch)
+        else:
+            await self._write(batch)
+        await self._apply(shares)
+        # Mongo may have taken long: what was touched before it must still cover what is told now.
+        if late := self._touches(shares, lambda _: False):
+            await self._index.touch(late)
+        for share in shares:
+            self._settle(share)
+
+    async def _write(self, batch: Batch) -> None:
+        entries = batch.entries()
+        _batches.observe(len(entries))
+        while entries:
+            # An outcome that is not known is made known by writing the same entries again.
+            conflict = await stubbornly("append", partial(self._log.append, entries))
+            written = entries if conflict is None else entries[: conflict.at]
+            for entry in written:
+                batch.shares[entry.conversation_id].settled += 1
+            if conflict is None:
+                return
+            self._cut(batch.shares[entries[conflict.at].conversation_id])
+            entries = batch.entries()
+
+    @staticmethod
+    def _cut(share: Share) -> None:
+        _conflicts.inc()
+        share.cut = True
+        log.info(
+            "commit conflict",
+            conversation_id=share.owned.conversation_id,
+            seq=share.numbered[share.settled][1].seq,
+        )
+
+    def _touches(self, shares: Sequence[Share], always: Callable[[Share], bool]) -> dict[str, list[str]]:
+        now, touches = self._clock.monotonic(), dict[str, list[str]]()
+        for share in shares:
+            if now - share.owned.touched_at >= TOUCH_COVERS_S or always(share):
+                touches[share.owned.conversation_id] = _concerned(share)
+                share.owned.touched_at = now
+        return touches
+
+    async def _apply(self, shares: Sequence[Share]) -> None:
+        for share in shares:
+            entries = [entry for _, entry in share.numbered[: share.settled]]
+            if all(isinstance(entry.change, Message) for entry in entries):
+                continue
+            conversation = share.owned.conversation
+            for entry in entries:
+                conversation = changed(conversation, entry)
+            if conversation is not None:
+                await stubbornly("store", partial(self._conversations.store, conversation))
+
+    def _settle(self, share: Share) -> None:
+        settled = share.numbered[: share.settled]
+        for pending, entry in settled:
+            share.owned.took(entry)
+            share.owned.answered(pending, entry)
+        if settled:
+            _entries.inc(len(settled))
+            self._publisher.publish(share.owned.members(), [entry for _, entry in settled])
+        if share.cut:
+            share.owned.put_back([pending for pending, _ in share.numbered[share.settled :]])
+        self._done(share.owned, _senders(settled))
+
+
+def _senders(settled: Sequence[tuple[Pending, Entry]]) -> frozenset[str]:
+    return frozenset(entry.actor_id for _, entry in settled if isinstance(entry.change, Message))
+
+
+def _changes_conversation(share: Share) -> bool:
+    return any(not isinstance(entry.change, Message) for _, entry in share.numbered)
+
+
+def _concerned(share: Share) -> list[str]:
+    conversation = share.owned.conversation
+    for _, entry in share.numbered:
+        conversation = changed(conversation, entry)
+    return list(conversation.members) if conversation else []

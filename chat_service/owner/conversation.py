@@ -1,0 +1,182 @@
+"""A conversation in the memory of its owner: where its log ends, and what waits to be appended."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from enum import Enum, auto
+from typing import TypeVar
+
+from chat_service.errors import ConversationBusy, ConversationNotFound, Invalid
+from chat_service.model.answer import Appended
+from chat_service.model.conversation import Conversation, Watermark, changed
+from chat_service.model.entry import EMPTY, Draft, Entry, Head, MembershipChanged, MembershipKind, Message
+from chat_service.owner.pending import Pending
+from servicekit.bucket import TokenBucket
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+REMEMBERED = 2000
+# An id made longer ago than this is looked up before it gets a seq; a newer one may meet the unique index.
+FRESH_MS = 60_000
+WAITING = 1000
+
+
+class State(Enum):
+    """What an owned conversation is doing."""
+
+    IDLE = auto()
+    REFRESHING = auto()
+    QUEUED = auto()
+    COMMITTING = auto()
+
+
+class OwnedConversation:
+    """All that is needed to number the next entry, and nothing that the store does not know as well."""
+
+    def __init__(self, conversation_id: str, bucket: TokenBucket) -> None:
+        self.conversation_id = conversation_id
+        self._bucket = bucket
+        self.conversation: Conversation | None = None
+        self.watermarks: dict[str, Watermark] = {}
+        self.head: Head = EMPTY
+        self.state = State.IDLE
+        self.loaded = False
+        # Whether every waiting key must be looked up: somebody else has written, or may have.
+        self.doubtful = False
+        self.waiting: deque[Pending] = deque()
+        self.unanswered: dict[bytes, Pending] = {}
+        self.touched_at = float("-inf")
+        self._appended: OrderedDict[bytes, tuple[bytes, Appended]] = OrderedDict()
+        # The latest entries by seq: (message number, actor).
+        self.recent: OrderedDict[int, tuple[int, str]] = OrderedDict()
+
+    def submit(self, pending: Pending) -> None:
+        """Take a send in: answer a repeat, join one that waits, or let it wait. Raises ConversationBusy."""
+        if (first := self._appended.get(pending.key)) is not None:
+            pending.answer(pending.repeated(*first))
+        elif (same := self.unanswered.get(pending.key)) is not None:
+            self._join(same, pending)
+        elif (wait := self._bucket.take()) > 0 or len(self.waiting) >= WAITING:
+            raise ConversationBusy("this conversation takes in no more just now", retry_after=max(wait, 0.05))
+        else:
+            self.waiting.append(pending)
+            self.unanswered[pending.key] = pending
+
+    def needs_refresh(self, now_ms: int) -> bool:
+        """Whether the store must be asked before what waits can be numbered."""
+        return not self.loaded or self.doubtful or any(_unsure(each, now_ms) for each in self.waiting)
+
+    def unsure_keys(self, now_ms: int) -> list[bytes]:
+        """The keys to look up before what waits can be numbered."""
+        return [each.key for each in self.waiting if self.doubtful or _unsure(each, now_ms)]
+
+    def loaded_as(self, conversation: Conversation | None, head: Head) -> None:
+        """Take over what the store says."""
+        self.conversation = conversation
+        self.head = head
+        for user, member in conversation.members.items() if conversation else ():
+            self.watermarks[user] = self.watermarks.get(user, Watermark()).raised(member.watermark)
+        self.loaded = True
+
+    def looked_up(self, asked: list[bytes], found: dict[bytes, Entry]) -> None:
+        """Answer what waits and was appended before; what was asked for and not found is new."""
+        known, still = set(asked), deque[Pending]()
+        for pending in self.waiting:
+            if (entry := found.get(pending.key)) is not None:
+                self.answered(pending, entry)
+                continue
+            pending.new = pending.new or pending.key in known
+            still.append(pending)
+        self.waiting = still
+        self.doubtful = False
+
+    def number(self, most: int, now_ms: int) -> list[tuple[Pending, Entry]]:
+        """Give the next seqs to at most `most` of what waits; who may not send is told so."""
+        numbered: list[tuple[Pending, Entry]] = []
+        head, conversation = self.head, self.conversation
+        while self.waiting and len(numbered) < most:
+            pending = self.waiting.popleft()
+            refusal = _refusal(pending.draft, conversation, head)
+            if refusal is not None:
+                del self.unanswered[pending.key]
+                pending.answer(refusal)
+                continue
+            entry = _numbered(pending, head, now_ms)
+            head = Head(entry.seq, entry.message_number, entry.time_ms)
+            conversation = changed(conversation, entry)
+            numbered.append((pending, entry))
+        return numbered
+
+    def took(self, entry: Entry) -> None:
+        """An entry of ours is durable: it is the head now, and its actor has read it."""
+        self.head = Head(entry.seq, entry.message_number, entry.time_ms)
+        self.conversation = changed(self.conversation, entry)
+        _remember(self.recent, entry.seq, (entry.message_number, entry.actor_id))
+        if isinstance(entry.change, Message):
+            own = Watermark(entry.seq, entry.seq, entry.message_number)
+            self.watermarks[entry.actor_id] = self.watermarks.get(entry.actor_id, Watermark()).raised(own)
+
+    def answered(self, pending: Pending, entry: Entry) -> None:
+        """Tell a sender the place of its entry, and remember it for repeats."""
+        answer = Appended(entry.seq, entry.time_ms)
+        del self.unanswered[pending.key]
+        _remember(self._appended, entry.key, (entry.fingerprint, answer))
+        pending.answer(pending.repeated(entry.fingerprint, answer))
+
+    def put_back(self, pendings: list[Pending]) -> None:
+        """Let sends wait again, ahead of those that came later; all of it is in doubt now."""
+        for pending in pendings:
+            pending.new = False
+        self.waiting.extendleft(reversed(pendings))
+        self.loaded = False
+        self.doubtful = True
+
+    def members(self) -> list[str]:
+        """The users who are members now."""
+        return list(self.conversation.members) if self.conversation else []
+
+    @staticmethod
+    def _join(same: Pending, pending: Pending) -> None:
+        if same.fingerprint == pending.fingerprint:
+            same.waiters += pending.waiters
+        else:
+            pending.answer(pending.repeated(same.fingerprint, Appended(0, 0)))
+
+
+def _remember(memory: OrderedDict[K, V], key: K, value: V) -> None:
+    memory[key] = value
+    if len(memory) > REMEMBERED:
+        memory.popitem(last=False)
+
+
+def _unsure(pending: Pending, now_ms: int) -> bool:
+    if pending.new:
+        return False
+    return pending.draft.made_ms < now_ms - FRESH_MS or not isinstance(pending.draft.change, Message)
+
+
+def _refusal(
+    draft: Draft, conversation: Conversation | None, head: Head
+) -> ConversationNotFound | Invalid | None:
+    change = draft.change
+    if isinstance(change, MembershipChanged) and change.kind is MembershipKind.CREATED:
+        return None if head.seq == 0 else Invalid("this conversation is there already")
+    if conversation is None or draft.actor_id not in conversation.members:
+        return ConversationNotFound("no such conversation")
+    return None
+
+
+def _numbered(pending: Pending, head: Head, now_ms: int) -> Entry:
+    draft = pending.draft
+    return Entry(
+        conversation_id=draft.conversation_id,
+        seq=head.seq + 1,
+        message_number=head.message_number + isinstance(draft.change, Message),
+        # Never earlier than the entry before, whatever the clocks of two owners say.
+        time_ms=max(now_ms, head.time_ms),
+        actor_id=draft.actor_id,
+        request_id=draft.request_id,
+        change=draft.change,
+        fingerprint=pending.fingerprint,
+    )

@@ -1,0 +1,252 @@
+"""The role of the owner: takes sends and receipts for the conversations that are its own, and no others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+import structlog
+from prometheus_client import Counter
+
+from chat_service.errors import EarlierSendRefused, OwnerUnavailable, ServerDraining, StoreUnavailable
+from chat_service.model.answer import Reply
+from chat_service.model.conversation import Conversation, changed
+from chat_service.model.entry import Draft, Head
+from chat_service.owner.commit import GroupCommit
+from chat_service.owner.conversation import OwnedConversation, State
+from chat_service.owner.pending import Lane, Pending
+from chat_service.owner.ports import Conversations, Index, Log, Publisher, RingView
+from chat_service.owner.receipts import Receipts, Received
+from servicekit.bucket import TokenBucket
+from servicekit.clock import Clock
+from servicekit.failure import Failure
+from servicekit.ring import RingEmpty
+
+REFUSED_LANES: Final = 10_000
+REFRESHES_AT_ONCE: Final = 64
+RETOUCH_S: Final = 60.0
+
+_refused = Counter("parley_sends_refused", "Sends an owner refused", ["reason"])
+
+log = structlog.get_logger("owner")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerLimits:
+    """Bounds of one conversation and of this server."""
+
+    entries_per_second: float = 50.0
+    entries_burst: float = 100.0
+    conversations: int = 100_000
+
+
+class Owner:
+    """Everything that is written to a conversation passes here, on one server at a time."""
+
+    def __init__(
+        self,
+        store: Log,
+        conversations: Conversations,
+        index: Index,
+        publisher: Publisher,
+        ring: RingView,
+        clock: Clock,
+        limits: OwnerLimits = OwnerLimits(),
+    ) -> None:
+        self._log = store
+        self._store = conversations
+        self._index = index
+        self._ring = ring
+        self._clock = clock
+        self._limits = limits
+        self._owned: OrderedDict[str, OwnedConversation] = OrderedDict()
+        # Receipts for conversations that are being loaded.
+        self._early: dict[str, list[Callable[[OwnedConversation], None]]] = {}
+        self._refused_lanes: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._commit = GroupCommit(store, conversations, index, publisher, clock, self._settled)
+        self._receipts = Receipts(store, conversations, index, publisher, clock)
+        self._refreshing = asyncio.Semaphore(REFRESHES_AT_ONCE)
+        self._group = asyncio.TaskGroup()
+        self._at_rest = asyncio.Event()
+        self._draining = False
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with self._group:
+            self._group.create_task(self._commit.run())
+            self._group.create_task(self._receipts.run())
+
+    def append(self, draft: Draft, lane: Lane | None, reply: Reply) -> None:
+        """Have `draft` appended; `reply` is called once, when it is durable or refused."""
+        conversation_id = draft.conversation_id
+        if lane and self._refused_lanes.get((lane.session_id, conversation_id), -1) >= lane.attempt:
+            reply(EarlierSendRefused("an earlier send to this conversation was refused"))
+            return
+        try:
+            owned = self._open(conversation_id)
+            owned.submit(Pending(draft, lane, reply))
+        except Failure as failure:
+            self._refuse(conversation_id, [(lane, reply)], failure)
+            return
+        self._advance(owned)
+
+    def receive(
+        self, user_id: str, conversation_id: str, delivered_seq: int, read_seq: int, reply: Received
+    ) -> None:
+        """Raise a member's watermarks; `reply` is called once, with None when they are kept."""
+        try:
+            owned = self._open(conversation_id)
+        except Failure as failure:
+            reply(failure)
+            return
+
+        def hand_over(to: OwnedConversation) -> None:
+            self._receipts.receive(to, user_id, delivered_seq, read_seq, reply)
+
+        if owned.loaded:
+            hand_over(owned)
+            return
+        self._early.setdefault(conversation_id, []).append(hand_over)
+        self._advance(owned)
+
+    def ring_changed(self) -> None:
+        """Let go of conversations that are another server's now."""
+        for owned in list(self._owned.values()):
+            if not self._owns(owned.conversation_id):
+                self._refuse_waiting(owned, self._elsewhere())
+                self._forget(owned)
+
+    async def generation_moved(self) -> None:
+        """Touch again what was touched in the last minute: those touches may be lost."""
+        since = self._clock.monotonic() - RETOUCH_S
+        recent = [owned for owned in self._owned.values() if owned.touched_at >= since]
+        if recent:
+            await self._index.touch({owned.conversation_id: owned.members() for owned in recent})
+
+    async def drain(self) -> None:
+        """Take nothing new, and return when all that was taken is answered."""
+        self._draining = True
+        self._note_rest()
+        await self._at_rest.wait()
+
+    def _open(self, conversation_id: str) -> OwnedConversation:
+        if self._draining:
+            raise ServerDraining("this server is going away")
+        if not self._owns(conversation_id):
+            raise self._elsewhere()
+        owned = self._owned.get(conversation_id)
+        if owned is None:
+            bucket = TokenBucket(self._limits.entries_per_second, self._limits.entries_burst, self._clock)
+            owned = self._owned[conversation_id] = OwnedConversation(conversation_id, bucket)
+            self._make_room()
+        else:
+            self._owned.move_to_end(conversation_id)
+        return owned
+
+    def _advance(self, owned: OwnedConversation) -> None:
+        """Take the next step of a conversation that does nothing."""
+        if owned.state is not State.IDLE:
+            return
+        if owned.needs_refresh(self._clock.now_ms()):
+            owned.state = State.REFRESHING
+            self._group.create_task(self._refresh(owned))
+        elif owned.waiting:
+            self._commit.queue(owned)
+
+    def _settled(self, owned: OwnedConversation, senders: frozenset[str]) -> None:
+        owned.state = State.IDLE
+        if senders:
+            self._receipts.sent(owned, senders)
+        self._go_on(owned)
+
+    def _go_on(self, owned: OwnedConversation) -> None:
+        if not self._owns(owned.conversation_id):
+            self._refuse_waiting(owned, self._elsewhere())
+        if owned.waiting:
+            self._advance(owned)
+        elif owned.conversation is None or not self._owns(owned.conversation_id):
+            self._forget(owned)
+        if self._draining:
+            self._note_rest()
+
+    def _note_rest(self) -> None:
+        if not any(owned.unanswered for owned in self._owned.values()):
+            self._at_rest.set()
+
+    async def _refresh(self, owned: OwnedConversation) -> None:
+        async with self._refreshing:
+            try:
+                await self._ask_store(owned)
+            except StoreUnavailable as failure:
+                log.warning("conversation not loaded", conversation_id=owned.conversation_id)
+                self._refuse_waiting(owned, failure)
+        owned.state = State.IDLE
+        for hand_over in self._early.pop(owned.conversation_id, []):
+            hand_over(owned)
+        self._go_on(owned)
+
+    async def _ask_store(self, owned: OwnedConversation) -> None:
+        if not owned.loaded:
+            owned.loaded_as(*await self._load(owned.conversation_id))
+        if keys := owned.unsure_keys(self._clock.now_ms()):
+            found = await self._log.appended(owned.conversation_id, keys)
+            owned.looked_up(keys, {entry.key: entry for entry in found})
+
+    async def _load(self, conversation_id: str) -> tuple[Conversation | None, Head]:
+        conversation, head = await asyncio.gather(
+            self._store.load(conversation_id), self._log.head(conversation_id)
+        )
+        kept = conversation
+        applied = conversation.applied_seq if conversation else 0
+        if head.seq > applied:
+            for entry in await self._log.changes(conversation_id, applied):
+                conversation = changed(conversation, entry)
+        # What the log says and nobody wrote beside it: its writer died in between.
+        if conversation is not None and conversation != kept:
+            await self._store.store(conversation)
+        return conversation, head
+
+    def _refuse_waiting(self, owned: OwnedConversation, failure: Failure) -> None:
+        pendings, owned.waiting = list(owned.waiting), deque()
+        for pending in pendings:
+            del owned.unanswered[pending.key]
+            self._refuse(owned.conversation_id, pending.waiters, failure)
+
+    def _refuse(
+        self, conversation_id: str, waiters: Sequence[tuple[Lane | None, Reply]], failure: Failure
+    ) -> None:
+        _refused.labels(failure.reason).inc()
+        for lane, reply in waiters:
+            if lane and failure.retry_after is not None:
+                self._refused_lanes[lane.session_id, conversation_id] = lane.attempt
+                if len(self._refused_lanes) > REFUSED_LANES:
+                    self._refused_lanes.popitem(last=False)
+            reply(failure)
+
+    def _owns(self, conversation_id: str) -> bool:
+        try:
+            return self._ring.ring.owner(conversation_id.encode()).server_id == self._ring.me.server_id
+        except RingEmpty:
+            return False
+
+    def _elsewhere(self) -> OwnerUnavailable:
+        revision = self._ring.ring.revision
+        return OwnerUnavailable(
+            "another server owns this conversation",
+            metadata={"ring_revision": str(revision)},
+            retry_after=0.05,
+        )
+
+    def _make_room(self) -> None:
+        """Forget conversations that have rested longest; what is busy stays."""
+        surplus = max(0, len(self._owned) - self._limits.conversations)
+        for owned in list(islice(self._owned.values(), surplus)):
+            self._forget(owned)
+
+    def _forget(self, owned: OwnedConversation) -> None:
+        if owned.state is State.IDLE and not owned.waiting:
+            self._owned.pop(owned.conversation_id, None)

@@ -1,0 +1,87 @@
+"""What the owner needs of the world: stores, an index of changes, a ring, and a way to members."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from chat_service.model.conversation import Conversation, Watermark
+from chat_service.model.entry import Entry, Head
+from servicekit.ring import Member, Ring
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """`entries[at]` was refused, its seq or key is taken. What is before it is durable, what follows is not written."""
+
+    at: int
+
+
+class Log(Protocol):
+    """The logs of all conversations. Every method raises StoreUnavailable."""
+
+    async def append(self, entries: Sequence[Entry]) -> Conflict | None:
+        """Append in order; None when all are durable. An entry that is there already counts as appended.
+
+        After StoreUnavailable the outcome is unknown: append the same again.
+        """
+
+    async def head(self, conversation_id: str) -> Head:
+        """Where the log ends, as a majority knows it."""
+
+    async def message_number(self, conversation_id: str, seq: int) -> int:
+        """How many messages there are up to `seq`."""
+
+    async def changes(self, conversation_id: str, after_seq: int) -> Sequence[Entry]:
+        """The entries after `after_seq` that change the conversation itself, in order."""
+
+    async def appended(self, conversation_id: str, keys: Collection[bytes]) -> Sequence[Entry]:
+        """The entries that have one of these keys."""
+
+
+class Conversations(Protocol):
+    """What is kept of conversations beside their logs. Every method raises StoreUnavailable."""
+
+    async def load(self, conversation_id: str) -> Conversation | None:
+        """The conversation, or None if none was stored."""
+
+    async def store(self, conversation: Conversation) -> None:
+        """Keep it, unless what is kept is true for a later seq; and let its members find it."""
+
+    async def raise_watermarks(self, watermarks: Mapping[str, Mapping[str, Watermark]]) -> None:
+        """Raise the watermarks of members, by conversation and user; lower ones change nothing."""
+
+
+class Index(Protocol):
+    """The change index."""
+
+    async def touch(self, touches: Mapping[str, Collection[str]]) -> None:
+        """Note for each conversation that it changed for these users; never fails.
+
+        Returns when it is written, or when the generation has moved on instead.
+        """
+
+
+class Publisher(Protocol):
+    """The way to members' devices; never waits."""
+
+    def publish(self, users: Collection[str], entries: Sequence[Entry]) -> None:
+        """Bring entries of one conversation to the devices of `users`."""
+
+    def publish_watermarks(
+        self, users: Collection[str], conversation_id: str, watermarks: Mapping[str, Watermark]
+    ) -> None:
+        """Bring watermarks of members to the devices of `users`."""
+
+
+class RingView(Protocol):
+    """The ring as this server sees it now."""
+
+    @property
+    def ring(self) -> Ring:
+        """The ring in force."""
+
+    @property
+    def me(self) -> Member:
+        """This server."""

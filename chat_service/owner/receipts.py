@@ -1,0 +1,134 @@
+"""Receipts: watermarks that only rise, written many at once, and told to the senders they concern."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from chat_service.errors import ConversationNotFound
+from chat_service.model.conversation import Watermark
+from chat_service.owner.conversation import OwnedConversation
+from chat_service.owner.patience import stubbornly
+from chat_service.owner.ports import Conversations, Index, Log, Publisher
+from servicekit.clock import Clock
+from servicekit.failure import Failure
+
+TOUCH_COVERS_S: Final = 30.0
+CONVERSATIONS_AT_ONCE: Final = 500
+
+Received = Callable[[Failure | None], None]
+
+
+@dataclass(slots=True)
+class Waiting:
+    """Receipts of one conversation that wait to be written, by user; who sent; and who wants to know."""
+
+    owned: OwnedConversation
+    receipts: dict[str, tuple[int, int]] = field(default_factory=dict)
+    senders: set[str] = field(default_factory=set)
+    replies: list[Received] = field(default_factory=list)
+
+    def add(self, user_id: str, delivered_seq: int, read_seq: int, reply: Received) -> None:
+        """Another receipt; it counts with those that wait."""
+        delivered, read = self.receipts.get(user_id, (0, 0))
+        self.receipts[user_id] = max(delivered, delivered_seq, read_seq), max(read, read_seq)
+        self.replies.append(reply)
+
+
+class Receipts:
+    """Takes what waits, writes it in one go, and tells those concerned."""
+
+    def __init__(
+        self, store: Log, conversations: Conversations, index: Index, publisher: Publisher, clock: Clock
+    ) -> None:
+        self._log = store
+        self._conversations = conversations
+        self._index = index
+        self._publisher = publisher
+        self._clock = clock
+        self._waiting: dict[str, Waiting] = {}
+        self._wake = asyncio.Event()
+
+    def receive(
+        self, owned: OwnedConversation, user_id: str, delivered_seq: int, read_seq: int, reply: Received
+    ) -> None:
+        """A member has got so far. The conversation must be loaded."""
+        if owned.conversation is None or user_id not in owned.conversation.members:
+            reply(ConversationNotFound("no such conversation"))
+            return
+        waiting = self._waiting.setdefault(owned.conversation_id, Waiting(owned))
+        waiting.add(user_id, delivered_seq, read_seq, reply)
+        self._wake.set()
+
+    def sent(self, owned: OwnedConversation, user_ids: Iterable[str]) -> None:
+        """These users appended messages, and have read them thereby; that is kept, and the entry tells it."""
+        self._waiting.setdefault(owned.conversation_id, Waiting(owned)).senders.update(user_ids)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Write what waits until cancelled."""
+        while True:
+            await self._wake.wait()
+            taken = [self._waiting.pop(each) for each in list(self._waiting)[:CONVERSATIONS_AT_ONCE]]
+            if not self._waiting:
+                self._wake.clear()
+            await self._write(taken)
+
+    async def _write(self, taken: list[Waiting]) -> None:
+        raised = {each.owned.conversation_id: await self._raised(each) for each in taken}
+        kept = {conversation_id: marks for conversation_id, marks in raised.items() if marks}
+        if kept:
+            await stubbornly("raise_watermarks", lambda: self._conversations.raise_watermarks(kept))
+        for each in taken:
+            await self._tell(each, raised[each.owned.conversation_id])
+            for reply in each.replies:
+                reply(None)
+
+    async def _raised(self, waiting: Waiting) -> dict[str, Watermark]:
+        owned = waiting.owned
+        raised = {user: owned.watermarks.get(user, Watermark()) for user in waiting.senders}
+        for user, (delivered, read) in waiting.receipts.items():
+            before = owned.watermarks.get(user, Watermark())
+            delivered, read = min(delivered, owned.head.seq), min(read, owned.head.seq)
+            number = await self._message_number(owned, read) if read > before.read_seq else 0
+            after = before.raised(Watermark(delivered, read, number))
+            if after != before:
+                raised[user] = after
+        return raised
+
+    async def _message_number(self, owned: OwnedConversation, seq: int) -> int:
+        if seq == owned.head.seq:
+            return owned.head.message_number
+        if (known := owned.recent.get(seq)) is not None:
+            return known[0]
+        return await stubbornly(
+            "message_number", lambda: self._log.message_number(owned.conversation_id, seq)
+        )
+
+    async def _tell(self, waiting: Waiting, raised: Mapping[str, Watermark]) -> None:
+        owned, told = waiting.owned, dict[str, set[str]]()
+        for user, after in raised.items():
+            before = owned.watermarks.get(user, Watermark())
+            if after != before:
+                told[user] = _concerned(owned, user, before, after)
+                owned.watermarks[user] = before.raised(after)
+        if not told:
+            return
+        everyone = set().union(*told.values())
+        if self._clock.monotonic() - owned.touched_at >= TOUCH_COVERS_S:
+            await self._index.touch({owned.conversation_id: sorted(everyone)})
+        self._publisher.publish_watermarks(
+            everyone, owned.conversation_id, {user: owned.watermarks[user] for user in told}
+        )
+
+
+def _concerned(owned: OwnedConversation, user: str, before: Watermark, after: Watermark) -> set[str]:
+    """The user's own devices, and those who wrote what was received or read just now."""
+    low = min(before.delivered_seq, before.read_seq) + 1
+    span = range(low, max(after.delivered_seq, after.read_seq) + 1)
+    known = [owned.recent.get(seq) for seq in span] if len(span) <= len(owned.recent) else [None]
+    if None in known:
+        return set(owned.members())
+    return {user, *(each[1] for each in known if each is not None)}

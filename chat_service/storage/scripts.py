@@ -1,0 +1,101 @@
+"""The scripts of the change index: small, one bucket each, and timed by Redis's own clock.
+
+A bucket is the first byte of the user id. Its keys are `parley:{bucket}:generation`, the sentinel, and
+`parley:{bucket}:<user id>`, the ordered sets. A script answers the sentinel when it is not the caller's generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from hashlib import sha1
+from typing import Final
+
+DONE: Final = 1
+
+_GUARD = """
+local generation = redis.call('GET', KEYS[1])
+if generation ~= ARGV[1] then return generation or '' end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Keys and arguments of one bucket; the generation comes before the arguments."""
+
+    keys: tuple[str, ...]
+    arguments: tuple[bytes | int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script, by text and by hash."""
+
+    text: str
+    sha: str
+
+    @classmethod
+    def of(cls, text: str) -> Script:
+        """The script with its hash."""
+        return cls(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+    def call(self, part: Part, generation: int) -> Call:
+        """A call of this script on a bucket."""
+        return Call(self, part.keys, (generation, *part.arguments))
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A script with its keys and arguments."""
+
+    script: Script
+    keys: tuple[str, ...]
+    arguments: tuple[bytes | int, ...]
+
+
+# A touch only moves the score forward, so any server may write it, in any order, any number of times.
+TOUCH: Final = Script.of(_GUARD + "for i = 2, #KEYS do redis.call('ZADD', KEYS[i], 'GT', now, ARGV[i]) end return 1")
+READ: Final = Script.of(_GUARD + "return {now, redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[2], '+inf')}")
+VOUCH: Final = Script.of(
+    """
+local generation = redis.call('GET', KEYS[1])
+if not generation or tonumber(generation) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1]) end
+return 1
+"""
+)
+
+
+def touches(conversations: Mapping[str, Collection[str]]) -> list[Part]:
+    """Users by conversation, as one part a bucket."""
+    buckets: dict[str, list[tuple[str, bytes]]] = {}
+    for conversation_id, users in conversations.items():
+        member = bytes.fromhex(conversation_id)
+        for user in users:
+            buckets.setdefault(user[:2], []).append((_user_key(user), member))
+    return [
+        Part(
+            (_sentinel_key(bucket), *(key for key, _ in touched)),
+            tuple(member for _, member in touched),
+        )
+        for bucket, touched in buckets.items()
+    ]
+
+
+def reading(user_id: str, since_ms: int) -> Part:
+    """What changed for a user after `since_ms`."""
+    return Part((_sentinel_key(user_id[:2]), _user_key(user_id)), (since_ms,))
+
+
+def sentinel(bucket: str) -> Part:
+    """The sentinel of a bucket."""
+    return Part((_sentinel_key(bucket),))
+
+
+def _sentinel_key(bucket: str) -> str:
+    return f"parley:{{{bucket}}}:generation"
+
+
+def _user_key(user_id: str) -> str:
+    return f"parley:{{{user_id[:2]}}}:{user_id}"
