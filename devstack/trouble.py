@@ -1,0 +1,22 @@
+"""What can go wrong on a machine that its owner can mend: said in a sentence, never as a trace."""
+
+from __future__ import annotations
+
+
+class Trouble(Exception):
+    """A sentence for the person at the terminal: what is wrong, and what to do about it."""
+
+
+class PartFailed(Trouble):
+    """A part ended or did not become healthy in time; carries the last lines of its log."""
+
+    def __init__(self, name: str, what: str, log_lines: list[str]) -> None:
+        self.name = name
+        self.what = what
+        self.log_lines = log_lines
+        tail = "".join(f"\n    {line}" for line in log_lines) or "\n    (the log is empty)"
+        super().__init__(f"{name} {what}. The last lines of its log:{tail}")
+
+
+class Stopped(Exception):
+    """The person asked to stop while something was still being waited for."""

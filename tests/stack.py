@@ -1,0 +1,41 @@
+"""Real servers for tests: single ones, and whole systems behind Envoy.
+
+The root conftest names this module as a plugin, so every test has these fixtures. A server lives as long as the
+session; a test takes a database of its own name.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from devstack.stack import Stack
+
+
+@pytest.fixture(scope="session")
+def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A mongod alone: `.mongo_uri`, and `.parts["mongod"]` to kill or freeze."""
+    with Stack(tmp_path_factory.mktemp("mongod"), only=["mongod"]) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A Valkey alone: `.redis_url`."""
+    with Stack(tmp_path_factory.mktemp("valkey"), only=["valkey"]) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """An etcd alone: `.etcd_endpoint`."""
+    with Stack(tmp_path_factory.mktemp("etcd"), only=["etcd"]) as stack:
+        yield stack
+
+
+@pytest.fixture
+def database_name() -> str:
+    """A name no other test has, for a database or as a prefix of keys."""
+    return f"test_{uuid.uuid4().hex[:12]}"
