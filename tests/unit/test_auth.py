@@ -24,9 +24,7 @@ OTHER_KEY = generate_signing_key()
 USER, DEVICE = "a" * 32, "b" * 32
 
 
-def signer(
-    clock: ManualClock, key: bytes = KEY, audience: str = "parley", issuer: str = "parley"
-) -> TokenSigner:
+def signer(clock: ManualClock, key: bytes = KEY, audience: str = "parley", issuer: str = "parley") -> TokenSigner:
     return TokenSigner(key, issuer=issuer, audience=audience, clock=clock)
 
 

@@ -42,9 +42,7 @@ def test_a_whole_service_is_built() -> None:
         (NAMES - {"GetProfile"}, {"Swim"}, "not in the service: Swim"),
     ],
 )
-def test_a_gap_or_an_overlap_is_named(
-    not_yet_served: set[str], open_methods: set[str], complaint: str
-) -> None:
+def test_a_gap_or_an_overlap_is_named(not_yet_served: set[str], open_methods: set[str], complaint: str) -> None:
     with pytest.raises(TypeError, match=complaint):
         built(not_yet_served, open_methods)
 

@@ -1,0 +1,25 @@
+"""Waiting for what real servers do in their own time: as short as it can be, and never for ever."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+
+
+async def eventually(holds: Callable[[], object | Awaitable[object]], timeout: float = 10.0) -> None:
+    """Return as soon as `holds()` is true (an awaitable is awaited). Raises AssertionError after `timeout` seconds.
+
+    An AssertionError in `holds` means "not yet"; the last one is raised when the time is up.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        complaint = AssertionError(f"did not come true within {timeout} s")
+        try:
+            answer = holds()
+            if await answer if inspect.isawaitable(answer) else answer:
+                return
+        except AssertionError as error:
+            complaint = error
+        if time.monotonic() > deadline:
+            raise complaint
+        await asyncio.sleep(0.02)

@@ -1,0 +1,280 @@
+"""A service built by servicekit, called over a real connection: what comes through, and how it says no."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable
+
+import grpc
+import pytest
+import pytest_asyncio
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
+from prometheus_client import REGISTRY
+
+from parley.chat.v1 import chat_pb2
+from parley.media.v1 import media_pb2
+from servicekit.auth import Claims, TokenSigner, TokenVerifier, generate_signing_key, jwks_of
+from servicekit.failure import Failure
+from servicekit.rpc import ByteStream, Call, service_handler
+from servicekit.server import Server
+from servicekit.status import from_error
+from tests.eventually import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+KEY = generate_signing_key()
+USER, DEVICE = "a" * 32, "b" * 32
+TOKEN, _ = TokenSigner(KEY, issuer="parley", audience="parley").sign(USER, DEVICE)
+VERIFIER = TokenVerifier(jwks_of(KEY), issuer="parley", audience="parley")
+SHOWN = (("authorization", f"Bearer {TOKEN}"),)
+CHAT = chat_pb2.DESCRIPTOR.services_by_name["ChatService"]
+MEDIA = media_pb2.DESCRIPTOR.services_by_name["MediaService"]
+CONVERSATION = "c" * 32
+
+Shown = tuple[tuple[str, str | bytes], ...]
+
+
+class Chat:
+    """Answers in ways the tests can tell apart."""
+
+    def __init__(self) -> None:
+        self.callers: list[Claims] = []
+        self.cancelled = 0
+
+    async def Locate(self, request: chat_pb2.LocateRequest, call: Call) -> chat_pb2.LocateResponse:
+        return chat_pb2.LocateResponse(home=call.metadata.get("x-chat-server", "nowhere"))
+
+    async def Heartbeat(self, request: chat_pb2.HeartbeatRequest, call: Call) -> bytes:
+        self.callers.append(call.caller)
+        return b""
+
+    async def SetTyping(self, request: chat_pb2.SetTypingRequest, call: Call) -> bytes:
+        if request.typing:
+            raise ZeroDivisionError("a secret of ours")
+        raise Failure("no such conversation", code="NOT_FOUND", reason="CONVERSATION_NOT_FOUND")
+
+    async def Subscribe(self, request: chat_pb2.SubscribeRequest, call: Call) -> AsyncIterator[Message | bytes]:
+        yield chat_pb2.SubscribeResponse(welcome=chat_pb2.Welcome(home="here"))
+        yield b"as it is"
+        raise Failure(code="UNAVAILABLE", reason="SERVER_DRAINING", retry_after=0.5)
+
+    async def Connect(self, stream: ByteStream, call: Call) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(echo(stream))
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+
+async def echo(stream: ByteStream) -> None:
+    while (frame := await stream.read()) is not None:
+        if frame == b"bad":
+            raise Failure(code="INVALID_ARGUMENT", reason="FRAME_EMPTY")
+        while frame == b"flood":
+            await stream.write(bytes(16_384))
+        await stream.write(frame + b"!")
+    await stream.write(b"bye")
+
+
+class Media:
+    async def Upload(self, stream: ByteStream, call: Call) -> media_pb2.UploadResponse:
+        size = 0
+        while (frame := await stream.read()) is not None:
+            size += len(frame)
+        return media_pb2.UploadResponse(media=media_pb2.Media(size_bytes=size))
+
+
+def handler_of(descriptor: ServiceDescriptor, servicer: object, *open_methods: str) -> grpc.GenericRpcHandler:
+    missing = {method.name for method in descriptor.methods if not hasattr(servicer, method.name)}
+    return service_handler(
+        descriptor,
+        servicer,
+        authenticate=VERIFIER.authenticate,
+        open_methods=open_methods,
+        not_yet_served=missing,
+    )
+
+
+@pytest.fixture(scope="module")
+def chat() -> Chat:
+    return Chat()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def grpc_server(chat: Chat) -> AsyncIterator[int]:
+    handlers = [handler_of(CHAT, chat, "Locate"), handler_of(MEDIA, Media())]
+    server = Server("127.0.0.1:0", handlers, [CHAT.full_name, MEDIA.full_name])
+    yield await server.start()
+    await server.stop(grace=0)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def grpc_channel(grpc_server: int) -> AsyncIterator[grpc.aio.Channel]:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{grpc_server}") as channel:
+        yield channel
+
+
+async def unary(channel: grpc.aio.Channel, method: str, request: bytes = b"", metadata: Shown = SHOWN) -> bytes:
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{CHAT.full_name}/{method}")
+    return await call(request, metadata=metadata)
+
+
+def subscribe(channel: grpc.aio.Channel, request: bytes) -> grpc.aio.UnaryStreamCall[bytes, bytes]:
+    call: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(f"/{CHAT.full_name}/Subscribe")
+    return call(request, metadata=SHOWN)
+
+
+async def refusal(call: Awaitable[object]) -> Failure:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await call
+    return from_error(refused.value)
+
+
+def connect(channel: grpc.aio.Channel) -> grpc.aio.StreamStreamCall[bytes, bytes]:
+    return channel.stream_stream("/parley.chat.v1.ChatService/Connect")(metadata=SHOWN)
+
+
+def finished(method: str, code: str) -> float:
+    labels = {"service": CHAT.full_name, "method": method, "code": code}
+    return REGISTRY.get_sample_value("parley_rpc_finished_total", labels) or 0.0
+
+
+async def test_an_open_method_needs_no_token_and_sees_the_metadata(grpc_channel: grpc.aio.Channel) -> None:
+    answer = await unary(grpc_channel, "Locate", metadata=(("x-chat-server", "chat-2"), ("x-bin", b"\x00")))
+    assert chat_pb2.LocateResponse.FromString(answer).home == "chat-2"
+
+
+async def test_a_method_learns_who_calls(grpc_channel: grpc.aio.Channel, chat: Chat) -> None:
+    assert await unary(grpc_channel, "Heartbeat") == b""
+    assert (chat.callers[-1].user_id, chat.callers[-1].device_id) == (USER, DEVICE)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "reason"),
+    [((), "TOKEN_MISSING"), ((("authorization", "Bearer x.y.z"),), "TOKEN_INVALID")],
+)
+async def test_without_a_good_token_nobody_comes_in(
+    grpc_channel: grpc.aio.Channel, metadata: Shown, reason: str
+) -> None:
+    for method in ("Heartbeat", "ListMessages"):
+        failure = await refusal(unary(grpc_channel, method, metadata=metadata))
+        assert (failure.code, failure.reason) == ("UNAUTHENTICATED", reason)
+
+
+async def test_a_failure_arrives_with_its_reason(grpc_channel: grpc.aio.Channel) -> None:
+    request = chat_pb2.SetTypingRequest(conversation_id=CONVERSATION)
+    failure = await refusal(unary(grpc_channel, "SetTyping", request.SerializeToString()))
+    assert (failure.code, failure.reason) == ("NOT_FOUND", "CONVERSATION_NOT_FOUND")
+    assert failure.message == "no such conversation"
+
+
+async def test_bytes_that_do_not_parse_get_our_answer(grpc_channel: grpc.aio.Channel) -> None:
+    failure = await refusal(unary(grpc_channel, "SetTyping", b"\xff\xff\xff"))
+    assert (failure.code, failure.reason) == ("INVALID_ARGUMENT", "FRAME_UNPARSABLE")
+
+
+async def test_a_field_out_of_bounds_is_named(grpc_channel: grpc.aio.Channel) -> None:
+    request = chat_pb2.SetTypingRequest(conversation_id="not an id")
+    failure = await refusal(unary(grpc_channel, "SetTyping", request.SerializeToString()))
+    assert (failure.code, failure.reason) == ("INVALID_ARGUMENT", "FIELD_INVALID")
+    assert [each.field for each in failure.violations] == ["conversation_id"]
+
+
+async def test_a_method_of_tomorrow_says_so(grpc_channel: grpc.aio.Channel) -> None:
+    failure = await refusal(unary(grpc_channel, "ListMessages"))
+    assert (failure.code, failure.reason) == ("UNIMPLEMENTED", "NOT_YET_SERVED")
+
+
+async def test_a_method_nobody_knows_is_unimplemented(grpc_channel: grpc.aio.Channel) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await unary(grpc_channel, "Fly")
+    assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_fault_of_ours_tells_the_log_and_not_the_caller(
+    grpc_channel: grpc.aio.Channel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = chat_pb2.SetTypingRequest(conversation_id=CONVERSATION, typing=True)
+    failure = await refusal(unary(grpc_channel, "SetTyping", request.SerializeToString()))
+    assert (failure.code, failure.reason) == ("INTERNAL", "INTERNAL")
+    assert "secret" not in failure.message
+    logged = capsys.readouterr().out
+    assert "ZeroDivisionError: a secret of ours" in logged
+    assert "/parley.chat.v1.ChatService/SetTyping" in logged
+
+
+async def test_a_server_stream_ends_with_its_failure(grpc_channel: grpc.aio.Channel) -> None:
+    call = subscribe(grpc_channel, chat_pb2.SubscribeRequest(hello=chat_pb2.Hello()).SerializeToString())
+    first = await call.read()
+    assert isinstance(first, bytes)
+    assert chat_pb2.SubscribeResponse.FromString(first).welcome.home == "here"
+    assert await call.read() == b"as it is"
+    failure = await refusal(call.read())
+    assert (failure.code, failure.reason, failure.retry_after) == ("UNAVAILABLE", "SERVER_DRAINING", 0.5)
+
+
+async def test_a_server_stream_checks_its_request_first(grpc_channel: grpc.aio.Channel) -> None:
+    call = subscribe(grpc_channel, b"")
+    assert (await refusal(call.read())).reason == "FIELD_INVALID"
+
+
+async def test_a_bidirectional_stream_carries_bytes_and_survives_a_half_close(
+    grpc_channel: grpc.aio.Channel,
+) -> None:
+    call = connect(grpc_channel)
+    for frame in (b"\xff", b"", b"two"):
+        await call.write(frame)
+        assert await call.read() == frame + b"!"
+    await call.done_writing()
+    assert await call.read() == b"bye"
+    assert await call.read() is grpc.aio.EOF
+    assert await call.code() == grpc.StatusCode.OK
+
+
+async def test_a_failure_in_a_task_of_a_stream_is_the_status_of_the_stream(grpc_channel: grpc.aio.Channel) -> None:
+    call = connect(grpc_channel)
+    await call.write(b"bad")
+    failure = await refusal(call.read())
+    assert (failure.code, failure.reason) == ("INVALID_ARGUMENT", "FRAME_EMPTY")
+
+
+@pytest.mark.parametrize("frame", [b"a word", b"flood"])
+async def test_a_client_that_goes_away_is_no_error(
+    grpc_channel: grpc.aio.Channel, chat: Chat, caplog: pytest.LogCaptureFixture, frame: bytes
+) -> None:
+    before, errors = finished("Connect", "CANCELLED"), finished("Connect", "INTERNAL")
+    call = connect(grpc_channel)
+    await call.write(frame)
+    await call.read()
+    call.cancel()
+    await eventually(lambda: finished("Connect", "CANCELLED") == before + 1)
+    assert finished("Connect", "INTERNAL") == errors
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_a_frame_beyond_the_transport_limit_ends_the_stream_alone(grpc_channel: grpc.aio.Channel) -> None:
+    call, other = connect(grpc_channel), connect(grpc_channel)
+    await call.write(bytes((1 << 20) + 1))
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await call.read()
+    assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    await other.write(b"here")
+    assert await other.read() == b"here!"
+    other.cancel()
+
+
+async def test_a_client_stream_answers_once(grpc_channel: grpc.aio.Channel) -> None:
+    upload: grpc.aio.StreamUnaryMultiCallable[bytes, bytes] = grpc_channel.stream_unary(f"/{MEDIA.full_name}/Upload")
+    call = upload(metadata=SHOWN)
+    for _ in range(3):
+        await call.write(bytes(100))
+    await call.done_writing()
+    assert media_pb2.UploadResponse.FromString(await call).media.size_bytes == 300
+
+
+async def test_calls_are_counted_by_code(grpc_channel: grpc.aio.Channel) -> None:
+    before = finished("Heartbeat", "OK"), finished("Heartbeat", "UNAUTHENTICATED")
+    await unary(grpc_channel, "Heartbeat")
+    await refusal(unary(grpc_channel, "Heartbeat", metadata=()))
+    assert (finished("Heartbeat", "OK"), finished("Heartbeat", "UNAUTHENTICATED")) == (before[0] + 1, before[1] + 1)

@@ -1,0 +1,68 @@
+"""Settings come from the environment, keep their secrets, and tell mistakes in sentences."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from servicekit.config import Address, Addresses, ConfigurationError, Settings, read_file, split_address
+
+
+class Example(Settings):
+    listen: Address
+    etcd_endpoints: Addresses
+    mongo_uri: SecretStr
+    workers: int = 2
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARLEY_LISTEN", "127.0.0.1:5101")
+    monkeypatch.setenv("PARLEY_ETCD_ENDPOINTS", "etcd-0:2379, etcd-1:2379,")
+    monkeypatch.setenv("PARLEY_MONGO_URI", "mongodb://u:hidden@m")
+
+
+def test_the_environment_is_read_once_and_frozen() -> None:
+    settings = Example.load()
+    assert settings.etcd_endpoints == ("etcd-0:2379", "etcd-1:2379")
+    assert settings.workers == 2
+    with pytest.raises(ValidationError):
+        settings.workers = 3
+
+
+def test_secrets_do_not_show() -> None:
+    assert "hidden" not in repr(Example.load())
+
+
+def test_every_mistake_is_told_with_the_name_of_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARLEY_LISTEN", "5101")
+    monkeypatch.setenv("PARLEY_ETCD_ENDPOINTS", ",")
+    monkeypatch.setenv("PARLEY_WORKERS", "many")
+    monkeypatch.delenv("PARLEY_MONGO_URI")
+    with pytest.raises(ConfigurationError) as mistakes:
+        Example.load()
+    text = str(mistakes.value)
+    assert "PARLEY_LISTEN is wrong: must be host:port" in text
+    assert "PARLEY_ETCD_ENDPOINTS is wrong: must name at least one" in text
+    assert "PARLEY_WORKERS is wrong" in text
+    assert "PARLEY_MONGO_URI is not set." in text
+    assert "hidden" not in text
+
+
+@pytest.mark.parametrize("address", ["", "host", ":1", "host:", "host:x", "host:65536", "host:-1", "host:١"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match="host:port"):
+        split_address(address)
+
+
+def test_an_address_has_two_halves() -> None:
+    assert split_address("127.0.0.1:80") == ("127.0.0.1", 80)
+    assert split_address("[::1]:0") == ("::1", 0)
+
+
+def test_a_file_that_is_missing_or_wrong_is_told_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"Cannot read a number from .*: No such file"):
+        read_file(tmp_path / "none", int, "a number")
+    (tmp_path / "word").write_text("word")
+    with pytest.raises(ConfigurationError, match="word is not a number"):
+        read_file(tmp_path / "word", int, "a number")

@@ -1,0 +1,143 @@
+"""A server says whether it wants calls, tells what it serves, and comes to an end that a terminal understands."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
+
+from servicekit.config import ConfigurationError
+from servicekit.server import Server
+
+SERVICE = "parley.chat.v1.ChatService"
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server("127.0.0.1:0", [], [SERVICE])
+
+
+@pytest.fixture
+async def port(server: Server) -> AsyncIterator[int]:
+    yield await server.start()
+    await server.stop(grace=0)
+
+
+@pytest.fixture
+async def channel(port: int) -> AsyncIterator[grpc.aio.Channel]:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield channel
+
+
+def health(channel: grpc.aio.Channel) -> Any:
+    return health_pb2_grpc.HealthStub(channel)
+
+
+@pytest.mark.parametrize("service", ["", SERVICE])
+async def test_health_follows_what_the_server_is_told(server: Server, channel: grpc.aio.Channel, service: str) -> None:
+    check = health(channel).Check
+    request = health_pb2.HealthCheckRequest(service=service)
+    assert (await check(request)).status == NOT_SERVING
+    server.set_serving(True)
+    assert (await check(request)).status == SERVING
+
+
+async def test_health_knows_no_service_of_others(channel: grpc.aio.Channel) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await health(channel).Check(health_pb2.HealthCheckRequest(service="else"))
+    assert refused.value.code() == grpc.StatusCode.NOT_FOUND
+    watch = health(channel).Watch(health_pb2.HealthCheckRequest(service="else"))
+    assert (await watch.read()).status == UNKNOWN
+    watch.cancel()
+
+
+async def test_who_watches_is_told_and_does_not_hold_up_the_end(server: Server, channel: grpc.aio.Channel) -> None:
+    watch = health(channel).Watch(health_pb2.HealthCheckRequest())
+    assert (await watch.read()).status == NOT_SERVING
+    server.set_serving(True)
+    assert (await watch.read()).status == SERVING
+    async with asyncio.timeout(5):
+        await server.stop(grace=60)
+    assert (await watch.read()).status == NOT_SERVING
+    assert await watch.read() is grpc.aio.EOF
+
+
+async def test_reflection_names_the_services(channel: grpc.aio.Channel) -> None:
+    stub: Any = ServerReflectionStub(channel)  # type: ignore[arg-type]
+    call = stub.ServerReflectionInfo()
+    await call.write(ServerReflectionRequest(list_services=""))
+    answer = await call.read()
+    call.cancel()
+    assert {each.name for each in answer.list_services_response.service} == {
+        SERVICE,
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
+
+
+async def test_a_port_that_is_taken_is_told_in_a_sentence(port: int) -> None:
+    with pytest.raises(ConfigurationError, match=f"Cannot listen on 127.0.0.1:{port}"):
+        await Server(f"127.0.0.1:{port}", [], []).start()
+
+
+def program(body: str) -> subprocess.Popen[str]:
+    code = f"""
+import asyncio
+from servicekit.config import ConfigurationError
+from servicekit.server import run, until_stopped
+async def main():
+{body}
+run(main())
+"""
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_service_well(number: signal.Signals) -> None:
+    with program(
+        "    stopped = asyncio.create_task(until_stopped())\n"
+        "    await asyncio.sleep(0)\n"
+        "    print('ready', flush=True)\n"
+        "    await stopped\n"
+        "    print('flushed')"
+    ) as service:
+        assert service.stdout is not None
+        assert service.stdout.readline() == "ready\n"
+        service.send_signal(number)
+        said, complaints = service.communicate(timeout=20)
+    assert (service.returncode, said, complaints) == (0, "flushed\n", "")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    raise ConfigurationError('PARLEY_X is not set.')",
+        "    async def part(): raise ConfigurationError('PARLEY_X is not set.')\n"
+        "    async with asyncio.TaskGroup() as group: group.create_task(part())",
+    ],
+    ids=["alone", "in a group"],
+)
+def test_a_wrong_configuration_is_a_sentence_and_no_trace(body: str) -> None:
+    with program(body) as service:
+        _, complaints = service.communicate(timeout=20)
+    assert (service.returncode, complaints) == (1, "PARLEY_X is not set.\n")
+
+
+def test_a_fault_of_ours_keeps_its_trace() -> None:
+    with program("    raise ZeroDivisionError") as service:
+        _, complaints = service.communicate(timeout=20)
+    assert service.returncode == 1
+    assert "Traceback" in complaints

@@ -1,0 +1,125 @@
+"""What a service tells its operators: one JSON object a line, metrics over HTTP, spans that follow a carrier."""
+
+import json
+import logging
+import socket
+import sys
+import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import pytest
+import structlog
+
+from servicekit import telemetry
+from servicekit.config import ConfigurationError
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.mark.parametrize("logger", ["ours", "a library"])
+def test_a_log_line_is_a_json_object_on_stderr(logger: str, capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.configure_logging("json", "info")
+    if logger == "ours":
+        structlog.get_logger(logger).info("it happened", count=2)
+    else:
+        logging.getLogger(logger).warning("it %s", "happened")
+    printed = capsys.readouterr()
+    line = json.loads(printed.err)
+    assert line["event"] == "it happened"
+    assert line["logger"] == logger
+    assert line["timestamp"].endswith("Z")
+    assert printed.out == ""
+
+
+def test_a_trace_stays_on_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.configure_logging("json", "info")
+    try:
+        raise ZeroDivisionError("oh")
+    except ZeroDivisionError as error:
+        structlog.get_logger("ours").error("it broke", exc_info=error)
+    line = json.loads(capsys.readouterr().err)
+    assert line["exception"][0]["exc_type"] == "ZeroDivisionError"
+
+
+def test_what_is_below_the_level_is_not_said(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.configure_logging("console", "warning")
+    structlog.get_logger("ours").info("quiet")
+    structlog.get_logger("ours").warning("loud")
+    printed = capsys.readouterr().err
+    assert "quiet" not in printed
+    assert "loud" in printed
+
+
+def test_an_unknown_level_is_told_in_a_sentence() -> None:
+    with pytest.raises(ConfigurationError, match="PARLEY_LOG_LEVEL"):
+        telemetry.configure_logging("json", "chatty")
+
+
+def test_metrics_are_served_until_closed() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    close = telemetry.start_metrics(address)
+    try:
+        with urllib.request.urlopen(f"http://{address}/metrics") as page:
+            assert b"python_info" in page.read()
+        with pytest.raises(ConfigurationError, match=address):
+            telemetry.start_metrics(address)
+    finally:
+        close()
+    telemetry.start_metrics(address)()
+
+
+def test_without_an_endpoint_there_are_no_traces() -> None:
+    close = telemetry.configure_tracing("test")
+    with telemetry.span("work"):
+        assert telemetry.trace_carrier() == {}
+    close()
+
+
+class Collector(BaseHTTPRequestHandler):
+    received: list[bytes]
+
+    def do_POST(self) -> None:
+        self.received.append(self.rfile.read(int(self.headers["content-length"])))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        sys.stdout.write("collected\n")
+
+
+@pytest.fixture
+def collector() -> Iterator[HTTPServer]:
+    Collector.received = []
+    server = HTTPServer(("127.0.0.1", 0), Collector)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_span_goes_on_where_its_carrier_comes_from(collector: HTTPServer) -> None:
+    close = telemetry.configure_tracing("test", endpoint=f"http://127.0.0.1:{collector.server_port}")
+    with telemetry.span("edge"):
+        carrier = telemetry.trace_carrier()
+    with telemetry.span("owner", carrier):
+        onward = telemetry.trace_carrier()
+    close()
+    assert carrier["traceparent"].split("-")[1] == onward["traceparent"].split("-")[1]
+    assert carrier["traceparent"] != onward["traceparent"]
+    exported = b"".join(Collector.received)
+    assert b"edge" in exported
+    assert b"owner" in exported
