@@ -1,0 +1,82 @@
+"""Parley's SDK for asyncio: a client, its device, and what they tell."""
+
+from parley_client.channel import Tls
+from parley_client.client import DEFAULT_DOOR, Client
+from parley_client.device import Device
+from parley_client.dialogue import Sending
+from parley_client.errors import (
+    AlreadyExists,
+    DoorUnreachable,
+    InvalidRequest,
+    NotAllowed,
+    NotFound,
+    NotPossibleNow,
+    NotServed,
+    ParleyError,
+    SendQueueFull,
+    ServerFault,
+    SignedOut,
+    Superseded,
+    TimedOut,
+    TryLater,
+    Unauthenticated,
+    Violation,
+)
+from parley_client.events import (
+    CaughtUp,
+    ConnectionChanged,
+    ConnectionState,
+    ConversationChecked,
+    ConversationGone,
+    EntryReceived,
+    Event,
+    FrameRefused,
+    PresenceChanged,
+    SendRefused,
+    TypingChanged,
+    WatermarkMoved,
+)
+from parley_client.history import Sent
+from parley_client.session import DeviceState, FileStore, MemoryStore, Session, SessionStore
+
+__all__ = [
+    "DEFAULT_DOOR",
+    "AlreadyExists",
+    "CaughtUp",
+    "Client",
+    "ConnectionChanged",
+    "ConnectionState",
+    "ConversationChecked",
+    "ConversationGone",
+    "Device",
+    "DeviceState",
+    "DoorUnreachable",
+    "EntryReceived",
+    "Event",
+    "FileStore",
+    "FrameRefused",
+    "InvalidRequest",
+    "MemoryStore",
+    "NotAllowed",
+    "NotFound",
+    "NotPossibleNow",
+    "NotServed",
+    "ParleyError",
+    "PresenceChanged",
+    "SendQueueFull",
+    "SendRefused",
+    "Sending",
+    "Sent",
+    "ServerFault",
+    "Session",
+    "SessionStore",
+    "SignedOut",
+    "Superseded",
+    "TimedOut",
+    "Tls",
+    "TryLater",
+    "TypingChanged",
+    "Unauthenticated",
+    "Violation",
+    "WatermarkMoved",
+]

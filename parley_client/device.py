@@ -1,0 +1,207 @@
+"""A device: it stays connected, keeps its place in every conversation, and tells what happens as events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from types import TracebackType
+
+from parley.chat.v1 import chat_pb2
+from parley.chat.v1.entry_pb2 import Content
+from parley_client.channel import Door, too_late
+from parley_client.clock import ServerClock
+from parley_client.dialogue import Dialogue, Sending
+from parley_client.errors import TryLater
+from parley_client.events import EntryReceived, Event
+from parley_client.feed import CAPACITY, Feed
+from parley_client.history import as_content
+from parley_client.inbox import Inbox, Item, Progress
+from parley_client.line import Line
+from parley_client.outgoing import Outgoing
+from parley_client.receipts import Receipts
+from parley_client.session import DeviceState, SessionStore
+from parley_client.tokens import Tokens
+
+# State is written this long after it changed, at the latest, so that a busy device writes its file rarely.
+SAVE_EVERY = 0.5
+
+
+class Device:
+    """Used as `async with`; iterating it gives the events, in order, for ever or until the connection is ended.
+
+    An event counts as taken when the next one is asked for: a program that dies in between is given it again.
+    Whoever does not iterate makes the device stop reading once `CAPACITY` events wait; a program that only
+    sends says `listen=False`, and neither gets events nor moves the place where the next run goes on.
+    """
+
+    def __init__(
+        self,
+        door: Door,
+        tokens: Tokens,
+        store: SessionStore,
+        clock: ServerClock,
+        *,
+        repair: bool = True,
+        history_from_start: bool = True,
+        listen: bool = True,
+        home_hint: str | None = None,
+        capacity: int = CAPACITY,
+    ) -> None:
+        self.user_id = tokens.session.user_id
+        self.device_id = tokens.session.device_id
+        self._store = store
+        self._state = store.load_state()
+        self._listen = listen
+        self._clock = clock
+        self._receipts = Receipts(self._state.unconfirmed)
+        self._inbox = Inbox(self.user_id, self._state, self._receipts, repair=repair, from_start=history_from_start)
+        self._dialogue = Dialogue(self._inbox, self._receipts, Outgoing(), clock)
+        self._feed = Feed(capacity) if listen else Feed(capacity=1 << 62)
+        self._line = Line(door, tokens, self._dialogue, self._feed, lambda: self._state.cursor, home_hint)
+        self._taken: Item | None = None
+        self._dirty = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Device:
+        jobs = [self._run(), self._save(), *([] if self._listen else [self._discard()])]
+        self._tasks = [asyncio.create_task(job) for job in jobs]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        results = await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._feed.close()
+        self._dialogue.give_up(TryLater("the device was closed before an answer came", code="UNAVAILABLE"))
+        await asyncio.to_thread(self._store.save_state, self._kept())
+        for result in results:
+            if isinstance(result, Exception) and error is None:
+                raise result
+
+    def __aiter__(self) -> Device:
+        return self
+
+    async def __anext__(self) -> Event:
+        while True:
+            self._commit()
+            self._taken = item = await self._feed.take()
+            if item is None:
+                raise StopAsyncIteration
+            if item.event is not None:
+                if isinstance(item.event, EntryReceived):
+                    self._delivered(item.event)
+                return item.event
+
+    @property
+    def home(self) -> str:
+        """Where the user's home is ("host:port"), as the newest welcome said; empty before the first."""
+        return self._line.link.welcome.home if self._line.link else ""
+
+    @property
+    def connected(self) -> bool:
+        """Whether a stream is open."""
+        return self._line.connected.is_set()
+
+    async def wait_connected(self, seconds: float = 10.0) -> None:
+        """Wait for an open stream. Raises TimedOut."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._line.connected.wait()
+        except TimeoutError:
+            raise too_late("hello", seconds) from None
+
+    def send(
+        self,
+        conversation_id: str,
+        said: str | Content,
+        *,
+        client_message_id: str | None = None,
+        seconds: float | None = None,
+    ) -> Sending:
+        """Send a message; awaiting the result gives `Sent(seq, time)` or raises ParleyError.
+
+        It is kept and sent again, in order, until it is answered; `seconds` bounds that (TimedOut, and whether it
+        was appended is then not known). Raises SendQueueFull at once when 1,000 messages wait already.
+        """
+        request = chat_pb2.SendMessageRequest(
+            client_message_id=client_message_id or self._clock.new_id(),
+            conversation_id=conversation_id,
+            content=as_content(said),
+        )
+        sending = self._dialogue.send(request)
+        if seconds is not None:
+            loop = asyncio.get_running_loop()
+            expiry = loop.call_later(seconds, self._dialogue.expire, sending.client_message_id)
+            sending.answer.add_done_callback(lambda _: expiry.cancel())
+        return sending
+
+    def mark_read(self, conversation_id: str, seq: int) -> None:
+        """The user has read everything up to `seq`."""
+        if self._receipts.want(conversation_id, read=seq):
+            self._touch()
+
+    def typing(self, conversation_id: str, typing: bool = True) -> None:
+        """The user types, or stopped."""
+        self._dialogue.typing(conversation_id, typing)
+
+    def watch_presence(self, user_ids: Iterable[str]) -> None:
+        """Be told when these users come and go (at most 1,000, in place of those before)."""
+        self._dialogue.watch(list(dict.fromkeys(user_ids)))
+
+    def set_foreground(self, foreground: bool) -> None:
+        """Tell whether the application is in front of its user."""
+        activity = chat_pb2.ACTIVITY_FOREGROUND if foreground else chat_pb2.ACTIVITY_BACKGROUND
+        self._dialogue.activity = activity
+        beat = chat_pb2.HeartbeatRequest(activity=activity)
+        self._dialogue.once(chat_pb2.ConnectRequest(heartbeat=beat))
+
+    def watermark(self, conversation_id: str, user_id: str) -> tuple[int, int]:
+        """(delivered_seq, read_seq) of a member, as far as this device knows."""
+        return self._inbox.watermarks.of(conversation_id, user_id)
+
+    def last_seq(self, conversation_id: str) -> int:
+        """How far the device has put the conversation together, without a gap."""
+        return self._inbox.last_seq(conversation_id)
+
+    def _delivered(self, event: EntryReceived) -> None:
+        if self._receipts.want(event.conversation_id, delivered=event.seq):
+            self._touch()
+
+    def _commit(self) -> None:
+        reached = self._taken.reached if self._taken else None
+        if isinstance(reached, Progress):
+            self._state.last_seqs[reached.conversation_id] = reached.last_seq
+        elif reached is not None:
+            self._state.cursor = reached
+        if reached is not None:
+            self._dirty.set()
+        self._taken = None
+
+    def _touch(self) -> None:
+        self._dialogue.wake.set()
+        self._dirty.set()
+
+    async def _run(self) -> None:
+        try:
+            await self._line.run()
+        finally:
+            # Whatever ended it, nobody waits for what cannot come.
+            self._feed.close()
+            self._dialogue.give_up(TryLater("the device stopped", code="UNAVAILABLE"))
+
+    async def _discard(self) -> None:
+        while await self._feed.take() is not None:
+            pass
+
+    async def _save(self) -> None:
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            await asyncio.to_thread(self._store.save_state, self._kept())
+            await asyncio.sleep(SAVE_EVERY)
+
+    def _kept(self) -> DeviceState:
+        cursor, seqs = self._state.cursor, dict(self._state.last_seqs)
+        return DeviceState(cursor, seqs, self._receipts.unconfirmed())
