@@ -11,15 +11,16 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import (
     BulkWriteError,
-    ConfigurationError,
     ConnectionFailure,
     PyMongoError,
     WriteConcernError,
 )
+from pymongo.errors import ConfigurationError as UriError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from chat_service.errors import StoreUnavailable as StoreUnavailable
+from servicekit.config import ConfigurationError
 
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
@@ -35,7 +36,7 @@ TRANSIENT_LABELS = ("RetryableWriteError", "TransientTransactionError", "SystemO
 async def connect(uri: str, database: str) -> Database:
     """The database, once it has answered; writes on a majority and journaled, reads of what a majority has.
 
-    `await database.client.close()` ends it. Raises ValueError for a URI that makes no sense and
+    `await database.client.close()` ends it. Raises ConfigurationError for a URI that makes no sense and
     StoreUnavailable when nothing answers within SELECTION seconds.
     """
     try:
@@ -46,8 +47,8 @@ async def connect(uri: str, database: str) -> Database:
             serverSelectionTimeoutMS=round(SELECTION * 1000),
             connectTimeoutMS=round(SELECTION * 1000),
         )
-    except (ConfigurationError, ValueError) as error:
-        raise ValueError(f"the MongoDB URI cannot be used: {error}") from error
+    except (UriError, ValueError) as error:
+        raise ConfigurationError(f"The MongoDB URI cannot be used: {error}.") from error
     try:
         with store_errors():
             await client.admin.command("ping")

@@ -1,0 +1,53 @@
+"""An account and what others see of it."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+
+from chat_service.accounts.search import SearchKeys
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What others may see of a user. `picture_media_id` is empty when there is no picture."""
+
+    user_id: str
+    login_name: str
+    display_name: str
+    picture_media_id: str = ""
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account: its profile, and what only we know of it.
+
+    `listed` is set once the login name is its own: from then on it is found by searches.
+    """
+
+    profile: Profile
+    password_hash: str
+    created_ms: int
+    listed: bool = False
+
+    @property
+    def user_id(self) -> str:
+        """Whose account it is."""
+        return self.profile.user_id
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileChange:
+    """What shall become of a profile; None leaves it. `search_keys` goes along with another `display_name`."""
+
+    display_name: str | None = None
+    picture_media_id: str | None = None
+    about: str | None = None
+    search_keys: SearchKeys | None = None
+
+
+def tidy(name: str) -> str:
+    """A display name on one line: control characters dropped, runs of white space made one space."""
+    spaced = " ".join(name.split())
+    return "".join(char for char in spaced if unicodedata.category(char) != "Cc")

@@ -1,0 +1,84 @@
+"""The devices of one account: which are signed in, which are remembered, and how many there may be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+from chat_service.accounts.errors import DeviceNotFound, TooManyDevices
+from chat_service.accounts.refresh import Chain
+
+# Signed-out devices an account remembers, so that they come back as the same device.
+REMEMBERED = 10
+
+
+class Platform(IntEnum):
+    """What a device runs; the numbers are the contract's and are stored."""
+
+    UNSPECIFIED = 0
+    ANDROID = 1
+    IOS = 2
+    WEB = 3
+    DESKTOP = 4
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceDescription:
+    """What a device tells about itself; `device_id` is the one it had before, or empty."""
+
+    name: str = ""
+    platform: Platform = Platform.UNSPECIFIED
+    device_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device of an account, signed in while it has a chain. Times are milliseconds since 1970."""
+
+    device_id: str
+    name: str
+    platform: Platform
+    created_ms: int
+    seen_ms: int
+    chain: Chain | None
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """All devices of an account as they were at `revision`, by id; revision 0: there were none yet."""
+
+    user_id: str
+    revision: int
+    by_id: Mapping[str, Device]
+
+    def known(self, device_id: str) -> Device:
+        """The device with this id, signed in or not. Raises DeviceNotFound."""
+        try:
+            return self.by_id[device_id]
+        except KeyError:
+            raise DeviceNotFound("no such device of this account") from None
+
+    def signed_in(self, device: Device, limit: int) -> Devices:
+        """With `device` signed in. Raises TooManyDevices when `limit` others are."""
+        others = sum(each.chain is not None for each in self.by_id.values() if each.device_id != device.device_id)
+        if others >= limit:
+            raise TooManyDevices(f"the account has {limit} devices signed in already; sign one out")
+        return self._with(device)
+
+    def seen(self, device_id: str, chain: Chain, now_ms: int) -> Devices:
+        """With a device's chain moved on."""
+        return self._with(replace(self.known(device_id), chain=chain, seen_ms=now_ms))
+
+    def signed_out(self, device_id: str) -> Devices:
+        """With a device signed out, and only the latest REMEMBERED such; itself when it is not signed in."""
+        device = self.by_id.get(device_id)
+        if device is None or device.chain is None:
+            return self
+        after = self._with(replace(device, chain=None)).by_id.values()
+        gone = sorted((each for each in after if each.chain is None), key=lambda each: each.seen_ms)
+        forgotten = gone[:-REMEMBERED]
+        return replace(self, by_id={each.device_id: each for each in after if each not in forgotten})
+
+    def _with(self, device: Device) -> Devices:
+        return replace(self, by_id={**self.by_id, device.device_id: device})

@@ -1,0 +1,105 @@
+"""How users are found by the beginning of a name: what is stored of a name, and what is asked.
+
+A prefix of any length must come in the order of login names, a page at a time, from one index. So the prefixes of a
+few LENGTHS are stored, each of which is an equality in the index; what a query has beyond the longest of them
+is compared with the words of those found.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+
+from chat_service.errors import PageTokenInvalid
+
+LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24)
+LONGEST = 64
+# Beginnings of words kept of one account: a name of single letters may not fill the index.
+MOST_WORDS = 16
+
+# Letters that carry what looks like an accent but do not come apart from it.
+_PLAIN = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "æ": "ae", "œ": "oe"})
+_CHECK = 6
+
+
+@dataclass(frozen=True, slots=True)
+class SearchKeys:
+    """What is stored of an account's names: `words` in full, and their `prefixes` of the stored lengths."""
+
+    words: tuple[str, ...]
+    prefixes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The beginning of a name, made comparable; empty when nothing is left of it, and then nobody is found."""
+
+    text: str
+
+    @classmethod
+    def of(cls, text: str) -> Query:
+        """What a person typed."""
+        return cls(comparable(text)[:LONGEST])
+
+    @property
+    def prefix(self) -> str:
+        """The longest stored prefix that all matches have."""
+        return self.text[: max(length for length in LENGTHS if length <= len(self.text))]
+
+    def token_after(self, login_name: str) -> str:
+        """The page token that goes on after `login_name`."""
+        return urlsafe_b64encode(self._check() + login_name.encode()).decode().rstrip("=")
+
+    def read_token(self, token: str) -> str:
+        """The login name to go on after; empty for no token. Raises PageTokenInvalid, also for another query's."""
+        if not token:
+            return ""
+        try:
+            raw = urlsafe_b64decode(token + "=" * (-len(token) % 4))
+            login_name = raw[_CHECK:].decode()
+        except ValueError:
+            raise PageTokenInvalid("not a page token of ours") from None
+        if raw[:_CHECK] != self._check() or self.token_after(login_name) != token or not login_name:
+            raise PageTokenInvalid("the page token is not one of this search")
+        return login_name
+
+    def _check(self) -> bytes:
+        return sha256(self.text.encode()).digest()[:_CHECK]
+
+
+def search_keys(login_name: str, display_name: str) -> SearchKeys:
+    """What is stored so that the login name, and every word of the display name, is found by its beginning."""
+    words = dict.fromkeys((comparable(login_name), *_from_each_word(comparable(display_name))))
+    kept = tuple(word[:LONGEST] for word in words if word)[:MOST_WORDS]
+    prefixes = {word[:length] for word in kept for length in LENGTHS if length <= len(word)}
+    return SearchKeys(kept, tuple(sorted(prefixes)))
+
+
+def comparable(text: str) -> str:
+    """`text` without what is ignored: case, accents, control characters, white space around and beyond one."""
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    kept = "".join(
+        char for char in decomposed if char.isspace() or unicodedata.category(char) not in {"Mn", "Cc", "Cf", "Cs"}
+    )
+    return " ".join(kept.translate(_PLAIN).split())
+
+
+def _from_each_word(text: str) -> Iterator[str]:
+    """`text` from the beginning of each of its words to its end, so that "mary sm" finds Alice Mary Smith."""
+    before = " "
+    for index, char in enumerate(text):
+        if _is_letter(char) and (not _is_letter(before) or _is_cjk(char)):
+            yield text[index:]
+        before = char
+
+
+def _is_letter(char: str) -> bool:
+    return unicodedata.category(char)[0] in "LNMS"
+
+
+def _is_cjk(char: str) -> bool:
+    """Whether the script has no spaces: each character may then begin a word."""
+    return "\u3040" <= char <= "\u30ff" or "\u3400" <= char <= "\u9fff" or "\U00020000" <= char <= "\U0003ffff"

@@ -1,0 +1,111 @@
+"""Sessions: how a device signs in, keeps its tokens fresh, and signs out."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from chat_service.accounts.device import Device, DeviceDescription, Devices
+from chat_service.accounts.errors import RefreshTokenInvalid
+from chat_service.accounts.ports import DeviceStore, HomeOf, OnSignedOut, Signer
+from chat_service.accounts.refresh import Chain, RefreshToken, RefreshTokenReused
+from chat_service.errors import StoreUnavailable
+from servicekit.clock import Clock
+
+T = TypeVar("T")
+
+SIGNED_OUT = "DEVICE_REVOKED"
+# How often a change is tried again because another device of the account changed something meanwhile.
+CHANGES_TRIED = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a signed-in device holds. `access_token_expires_at` is in seconds since 1970; `home` may be empty."""
+
+    user_id: str
+    device_id: str
+    access_token: str
+    access_token_expires_at: float
+    refresh_token: str
+    home: str
+
+
+class Sessions:
+    """Signs the devices of accounts in and out; at most `max_devices` of an account are signed in."""
+
+    def __init__(
+        self,
+        store: DeviceStore,
+        signer: Signer,
+        clock: Clock,
+        *,
+        home_of: HomeOf,
+        on_signed_out: OnSignedOut,
+        max_devices: int,
+    ) -> None:
+        self._store = store
+        self._signer = signer
+        self._clock = clock
+        self._home_of = home_of
+        self._on_signed_out = on_signed_out
+        self._max_devices = max_devices
+
+    async def sign_in(self, user_id: str, description: DeviceDescription) -> Session:
+        """A session for a new device, or for the one `description` names. Raises DeviceNotFound, TooManyDevices."""
+        token = await self._changed(user_id, lambda devices: self._signed_in(devices, description))
+        return self._session(token)
+
+    async def refresh(self, text: str) -> Session:
+        """The session with new tokens. Raises RefreshTokenInvalid, once the device is signed out for a reused one."""
+        shown = RefreshToken.parse(text)
+        token = await self._changed(shown.user_id, lambda devices: self._renewed(devices, shown))
+        if token is None:
+            await self._on_signed_out(shown.user_id, shown.device_id, SIGNED_OUT)
+            raise RefreshTokenInvalid("the refresh token was used up; the device is signed out")
+        return self._session(token)
+
+    async def sign_out(self, user_id: str, device_id: str) -> None:
+        """Signs a device out and ends its streams; signing out again ends them again."""
+        await self._changed(user_id, lambda devices: (devices.signed_out(device_id), None))
+        await self._on_signed_out(user_id, device_id, SIGNED_OUT)
+
+    async def is_signed_in(self, user_id: str, device_id: str) -> bool | None:
+        """Whether a device is signed in; None when the account has no such device."""
+        return await self._store.is_signed_in(user_id, device_id)
+
+    def _signed_in(self, devices: Devices, told: DeviceDescription) -> tuple[Devices, RefreshToken]:
+        now_ms = self._clock.now_ms()
+        created_ms = devices.known(told.device_id).created_ms if told.device_id else now_ms
+        device_id = told.device_id or uuid.uuid4().hex
+        chain, token = Chain.start(devices.user_id, device_id)
+        device = Device(device_id, told.name, told.platform, created_ms, now_ms, chain)
+        return devices.signed_in(device, self._max_devices), token
+
+    def _renewed(self, devices: Devices, shown: RefreshToken) -> tuple[Devices, RefreshToken | None]:
+        """The devices after `shown` was shown, and what to answer with; None for a reused token."""
+        device = devices.by_id.get(shown.device_id)
+        if device is None or device.chain is None:
+            raise RefreshTokenInvalid("the device is not signed in")
+        now_ms = self._clock.now_ms()
+        try:
+            chain, token = device.chain.renewed(shown, now_ms)
+        except RefreshTokenReused:
+            return devices.signed_out(shown.device_id), None
+        return devices if chain is device.chain else devices.seen(shown.device_id, chain, now_ms), token
+
+    async def _changed(self, user_id: str, change: Callable[[Devices], tuple[Devices, T]]) -> T:
+        """What `change` made besides the devices, once these are kept; it runs again when they were not the latest."""
+        for _ in range(CHANGES_TRIED):
+            devices = await self._store.devices_of(user_id)
+            changed, made = change(devices)
+            if changed is devices or await self._store.replace(changed):
+                return made
+        raise StoreUnavailable("the devices of the account change faster than they can be written")
+
+    def _session(self, token: RefreshToken) -> Session:
+        access_token, expires_at = self._signer.sign(token.user_id, token.device_id)
+        home = self._home_of(token.user_id)
+        return Session(token.user_id, token.device_id, access_token, expires_at, str(token), home)

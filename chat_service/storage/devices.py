@@ -1,0 +1,88 @@
+"""The devices of accounts in MongoDB: one document an account, so that their number is kept at every change.
+
+A document is written only over the revision it was made from; so of two changes at once one is made again.
+"""
+
+from __future__ import annotations
+
+from pymongo.errors import DuplicateKeyError
+
+from chat_service.accounts.device import Device, Devices, Platform
+from chat_service.accounts.refresh import Chain
+from chat_service.storage.mongo import Database, Document, store_errors
+
+
+class MongoDevices:
+    """Implements DeviceStore; every method raises StoreUnavailable. Its one index is the collection's own."""
+
+    def __init__(self, database: Database) -> None:
+        self._devices = database["devices"]
+
+    async def devices_of(self, user_id: str) -> Devices:
+        """All devices of an account."""
+        with store_errors():
+            found = await self._devices.find_one({"_id": bytes.fromhex(user_id)})
+        if found is None:
+            return Devices(user_id, 0, {})
+        return Devices(user_id, found["revision"], {key: _device(key, each) for key, each in found["devices"].items()})
+
+    async def replace(self, devices: Devices) -> bool:
+        """Keep them as the revision after `devices.revision`; False when somebody else changed them since."""
+        document = _document(devices)
+        try:
+            with store_errors():
+                if devices.revision == 0:
+                    await self._devices.insert_one(document)
+                    return True
+                unchanged = {"_id": document["_id"], "revision": devices.revision}
+                return (await self._devices.replace_one(unchanged, document)).matched_count == 1
+        except DuplicateKeyError:
+            return False
+
+    async def is_signed_in(self, user_id: str, device_id: str) -> bool | None:
+        """Whether a device is signed in; None when the account has no such device."""
+        wanted = {f"devices.{device_id}.signed_in": 1}
+        with store_errors():
+            found = await self._devices.find_one({"_id": bytes.fromhex(user_id)}, wanted)
+        device: Document = (found or {}).get("devices", {}).get(device_id, {})
+        return device.get("signed_in")
+
+
+def _document(devices: Devices) -> Document:
+    return {
+        "_id": bytes.fromhex(devices.user_id),
+        "revision": devices.revision + 1,
+        "devices": {key: _fields(each) for key, each in devices.by_id.items()},
+    }
+
+
+def _fields(device: Device) -> Document:
+    fields: Document = {
+        "name": device.name,
+        "platform": int(device.platform),
+        "created_ms": device.created_ms,
+        "seen_ms": device.seen_ms,
+        "signed_in": device.chain is not None,
+    }
+    return fields if device.chain is None else fields | {"chain": _chain_fields(device.chain)}
+
+
+def _chain_fields(chain: Chain) -> Document:
+    return {
+        "family": chain.family,
+        "newest": chain.newest,
+        "before": chain.before,
+        "nonce": chain.nonce,
+        "rotated_ms": chain.rotated_ms,
+    }
+
+
+def _device(device_id: str, found: Document) -> Device:
+    return Device(
+        device_id,
+        found["name"],
+        Platform(found["platform"]),
+        found["created_ms"],
+        found["seen_ms"],
+        Chain(**found["chain"]) if "chain" in found else None,
+    )

@@ -1,0 +1,67 @@
+"""Accounts between the contract's messages and the domain's dataclasses."""
+
+from __future__ import annotations
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from chat_service.accounts.account import Profile, ProfileChange
+from chat_service.accounts.accounts import ProfilePage
+from chat_service.accounts.device import DeviceDescription, Platform
+from chat_service.accounts.sessions import Session
+from chat_service.errors import Invalid
+from parley.chat.v1 import account_pb2
+from servicekit.failure import Violation
+
+
+def session_to_proto(session: Session) -> account_pb2.Session:
+    """A session as a device gets it."""
+    expire_time = Timestamp()
+    expire_time.FromMilliseconds(round(session.access_token_expires_at * 1000))
+    return account_pb2.Session(
+        user_id=session.user_id,
+        device_id=session.device_id,
+        access_token=session.access_token,
+        access_token_expire_time=expire_time,
+        refresh_token=session.refresh_token,
+        home=session.home,
+    )
+
+
+def device_from_proto(told: account_pb2.DeviceDescription) -> DeviceDescription:
+    """What a device tells about itself."""
+    return DeviceDescription(told.name, Platform(told.platform), told.device_id)
+
+
+def first_device_from_proto(told: account_pb2.DeviceDescription) -> DeviceDescription:
+    """What the first device of an account tells about itself. Raises Invalid when it has an id already."""
+    if told.device_id:
+        violation = Violation("device.device_id", "must be empty: a new account has no devices")
+        raise Invalid("a new account has no devices", violations=(violation,))
+    return device_from_proto(told)
+
+
+def profile_to_proto(profile: Profile) -> account_pb2.Profile:
+    """What others see of a user."""
+    return account_pb2.Profile(
+        user_id=profile.user_id,
+        login_name=profile.login_name,
+        display_name=profile.display_name,
+        picture_media_id=profile.picture_media_id,
+        about=profile.about,
+    )
+
+
+def change_from_proto(request: account_pb2.UpdateProfileRequest) -> ProfileChange:
+    """What shall become of a profile."""
+    return ProfileChange(
+        display_name=request.display_name if request.HasField("display_name") else None,
+        picture_media_id=request.picture_media_id if request.HasField("picture_media_id") else None,
+        about=request.about if request.HasField("about") else None,
+    )
+
+
+def page_to_proto(page: ProfilePage) -> account_pb2.SearchUsersResponse:
+    """A page of users."""
+    return account_pb2.SearchUsersResponse(
+        profiles=[profile_to_proto(each) for each in page.profiles], next_page_token=page.next_page_token
+    )
