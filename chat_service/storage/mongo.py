@@ -33,11 +33,11 @@ SELECTION = 5.0
 TRANSIENT_LABELS = ("RetryableWriteError", "TransientTransactionError", "SystemOverloadedError")
 
 
-async def connect(uri: str, database: str) -> Database:
+async def connect(uri: str, database: str, *, timeout: float = SELECTION) -> Database:
     """The database, once it has answered; writes on a majority and journaled, reads of what a majority has.
 
     `await database.client.close()` ends it. Raises ConfigurationError for a URI that makes no sense and
-    StoreUnavailable when nothing answers within SELECTION seconds.
+    StoreUnavailable when nothing answers within `timeout` seconds.
     """
     try:
         client: AsyncMongoClient[Document] = AsyncMongoClient(
@@ -50,7 +50,7 @@ async def connect(uri: str, database: str) -> Database:
     except (UriError, ValueError) as error:
         raise ConfigurationError(f"The MongoDB URI cannot be used: {error}.") from error
     try:
-        with store_errors():
+        with store_errors(timeout):
             await client.admin.command("ping")
     except BaseException:
         await client.close()

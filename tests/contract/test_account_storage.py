@@ -1,0 +1,197 @@
+"""What every store of accounts and devices must do, whichever database it is on."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from chat_service.accounts.account import Account, Profile, ProfileChange
+from chat_service.accounts.device import Device, Devices, Platform
+from chat_service.accounts.ports import AccountStore, DeviceStore
+from chat_service.accounts.refresh import Chain
+from chat_service.accounts.search import Query, search_keys
+from chat_service.storage import mongo
+from chat_service.storage.accounts import MongoAccounts
+from chat_service.storage.devices import MongoDevices
+from devstack.stack import Stack
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def database(mongod: Stack, database_name: str) -> AsyncIterator[mongo.Database]:
+    made = await mongo.connect(mongod.mongo_uri, database_name)
+    yield made
+    await made.client.drop_database(database_name)
+    await made.client.close()
+
+
+@pytest.fixture
+async def accounts(database: mongo.Database) -> AccountStore:
+    store = MongoAccounts(database)
+    await store.ensure_indexes()
+    await store.ensure_indexes()
+    return store
+
+
+@pytest.fixture
+async def devices(database: mongo.Database) -> DeviceStore:
+    return MongoDevices(database)
+
+
+def account(login_name: str, display_name: str = "") -> Account:
+    return Account(Profile(uuid.uuid4().hex, login_name, display_name or login_name), "hash", 17)
+
+
+async def kept(store: AccountStore, login_name: str, display_name: str = "") -> Account:
+    made = account(login_name, display_name)
+    await store.add(made)
+    assert await store.claim(login_name, made.user_id)
+    await store.list_for_search(made.user_id, search_keys(login_name, made.profile.display_name))
+    return made
+
+
+async def names_found(store: AccountStore, query: str, after: str = "", limit: int = 50) -> list[str]:
+    return [each.login_name for each in await store.profiles_matching(Query.of(query), after, limit)]
+
+
+async def test_an_account_is_kept_as_it_was(accounts: AccountStore) -> None:
+    made = account("alice")
+    await accounts.add(made)
+    assert await accounts.account(made.user_id) == made
+    await accounts.list_for_search(made.user_id, search_keys("alice", "alice"))
+    assert await accounts.account(made.user_id) == replace(made, listed=True)
+    assert await accounts.account(uuid.uuid4().hex) is None
+
+
+async def test_a_name_is_claimed_once_and_its_owner_may_claim_it_again(accounts: AccountStore) -> None:
+    alice, other = uuid.uuid4().hex, uuid.uuid4().hex
+    assert await accounts.owner_of("alice") is None
+    assert await accounts.claim("alice", alice)
+    assert not await accounts.claim("alice", other)
+    assert await accounts.claim("alice", alice)
+    assert await accounts.owner_of("alice") == alice
+
+
+async def test_of_many_claims_at_once_one_wins(accounts: AccountStore) -> None:
+    users = [uuid.uuid4().hex for _ in range(20)]
+    won = await asyncio.gather(*(accounts.claim("alice", user) for user in users))
+    assert sum(won) == 1
+    assert await accounts.owner_of("alice") == users[won.index(True)]
+
+
+async def test_a_dropped_account_is_gone(accounts: AccountStore) -> None:
+    made = account("alice")
+    await accounts.add(made)
+    await accounts.drop(made.user_id)
+    assert await accounts.account(made.user_id) is None
+
+
+async def test_a_password_hash_is_replaced_only_over_the_one_known(accounts: AccountStore) -> None:
+    made = await kept(accounts, "alice")
+    assert await accounts.set_password_hash(made.user_id, "hash", "new")
+    assert not await accounts.set_password_hash(made.user_id, "hash", "other")
+    found = await accounts.account(made.user_id)
+    assert found is not None
+    assert found.password_hash == "new"
+
+
+async def test_a_profile_changes_in_what_is_told(accounts: AccountStore) -> None:
+    made = await kept(accounts, "alice")
+    picture = uuid.uuid4().hex
+    assert await accounts.change_profile(made.user_id, ProfileChange()) == made.profile
+    changed = await accounts.change_profile(made.user_id, ProfileChange(about="hi", picture_media_id=picture))
+    assert changed == replace(made.profile, about="hi", picture_media_id=picture)
+    assert await accounts.change_profile(made.user_id, ProfileChange(picture_media_id="")) == replace(
+        made.profile, about="hi"
+    )
+    assert await accounts.change_profile(uuid.uuid4().hex, ProfileChange(about="hi")) is None
+
+
+async def test_another_display_name_is_found_and_the_old_one_not(accounts: AccountStore) -> None:
+    made = await kept(accounts, "alice", "Old Name")
+    keys = search_keys("alice", "New Name")
+    await accounts.change_profile(made.user_id, ProfileChange(display_name="New Name", search_keys=keys))
+    assert await names_found(accounts, "new") == ["alice"]
+    assert await names_found(accounts, "old") == []
+    # A Login that makes up for a listing must not bring the old name back.
+    await accounts.list_for_search(made.user_id, search_keys("alice", "Old Name"))
+    assert await names_found(accounts, "old") == []
+
+
+async def test_search_comes_in_order_a_page_at_a_time(accounts: AccountStore) -> None:
+    for login_name, display_name in [("zoe", "Alicia Z"), ("alice", ""), ("bob", "Mr Alistair"), ("eve", "Eve")]:
+        await kept(accounts, login_name, display_name)
+    unlisted = account("alix")
+    await accounts.add(unlisted)
+    assert await names_found(accounts, "ali") == ["alice", "bob", "zoe"]
+    assert await names_found(accounts, "ali", limit=2) == ["alice", "bob"]
+    assert await names_found(accounts, "ali", after="bob") == ["zoe"]
+    assert await names_found(accounts, "alici") == ["zoe"]
+    assert await names_found(accounts, "alice.*") == []
+    assert await names_found(accounts, "alix") == []
+
+
+async def test_those_who_exist(accounts: AccountStore) -> None:
+    made = [await kept(accounts, name) for name in ("alice", "bob")]
+    ids = {each.user_id for each in made}
+    assert await accounts.existing([*ids, uuid.uuid4().hex]) == ids
+    assert await accounts.existing([]) == set()
+
+
+async def test_a_search_reads_its_index_in_order(accounts: AccountStore, database: mongo.Database) -> None:
+    await kept(accounts, "alice")
+    criteria = {"prefixes": "alic", "words": {"$regex": "^alice"}, "login_name": {"$gt": "a"}}
+    cursor = database["users"].find(criteria).sort("login_name", 1).limit(20).hint("by_prefix")
+    plan = str((await cursor.explain())["queryPlanner"]["winningPlan"])
+    assert "IXSCAN" in plan
+    assert "SORT" not in plan.replace("SORTED", "")
+
+
+def phone(user_id: str, number: int) -> Device:
+    device_id = f"{number:032x}"
+    return Device(device_id, "phone", Platform.IOS, 1, 2, Chain.start(user_id, device_id)[0])
+
+
+async def test_devices_are_kept_as_they_were(devices: DeviceStore) -> None:
+    user_id = uuid.uuid4().hex
+    none = await devices.devices_of(user_id)
+    assert none == Devices(user_id, 0, {})
+    one = none.signed_in(phone(user_id, 1), 10)
+    assert await devices.replace(one)
+    assert await devices.devices_of(user_id) == replace(one, revision=1)
+    out = (await devices.devices_of(user_id)).signed_out(phone(user_id, 1).device_id)
+    assert await devices.replace(out)
+    assert await devices.devices_of(user_id) == replace(out, revision=2)
+
+
+async def test_a_change_of_an_old_revision_is_refused(devices: DeviceStore) -> None:
+    user_id = uuid.uuid4().hex
+    none = await devices.devices_of(user_id)
+    one = none.signed_in(phone(user_id, 1), 10)
+    assert await devices.replace(one)
+    assert not await devices.replace(one)
+    now = await devices.devices_of(user_id)
+    assert await devices.replace(now.signed_in(phone(user_id, 2), 10))
+    assert not await devices.replace(now.signed_in(phone(user_id, 3), 10))
+
+
+async def test_of_many_changes_at_once_one_wins(devices: DeviceStore) -> None:
+    none = await devices.devices_of(uuid.uuid4().hex)
+    changes = [none.signed_in(phone(none.user_id, number), 10) for number in range(10)]
+    assert sum(await asyncio.gather(*(devices.replace(change) for change in changes))) == 1
+
+
+async def test_whether_a_device_is_signed_in(devices: DeviceStore) -> None:
+    user_id = uuid.uuid4().hex
+    device_id = phone(user_id, 1).device_id
+    assert await devices.is_signed_in(user_id, device_id) is None
+    await devices.replace((await devices.devices_of(user_id)).signed_in(phone(user_id, 1), 10))
+    assert await devices.is_signed_in(user_id, device_id) is True
+    assert await devices.is_signed_in(user_id, phone(user_id, 2).device_id) is None
+    await devices.replace((await devices.devices_of(user_id)).signed_out(device_id))
+    assert await devices.is_signed_in(user_id, device_id) is False

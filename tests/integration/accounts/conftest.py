@@ -1,0 +1,31 @@
+"""Accounts on a real MongoDB, with a clock that is moved by hand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from argon2 import PasswordHasher
+
+from chat_service.accounts.accounts import Accounts
+from chat_service.accounts.passwords import Passwords
+from chat_service.storage import mongo
+from chat_service.storage.accounts import MongoAccounts
+from devstack.stack import Stack
+from tests.integration.accounts.house import House
+
+
+@pytest.fixture
+async def house(mongod: Stack, database_name: str) -> AsyncIterator[House]:
+    database = await mongo.connect(mongod.mongo_uri, database_name)
+    await MongoAccounts(database).ensure_indexes()
+    passwords = Passwords(at_once=2, hasher=PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    yield House(database, passwords)
+    passwords.close()
+    await database.client.drop_database(database_name)
+    await database.client.close()
+
+
+@pytest.fixture
+def accounts(house: House) -> Accounts:
+    return house.accounts()

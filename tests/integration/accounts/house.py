@@ -1,0 +1,46 @@
+"""A house for accounts: a real MongoDB, a clock that is moved by hand, and an ear for who is signed out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from chat_service.accounts.accounts import Accounts, AccountSettings
+from chat_service.accounts.passwords import Passwords
+from chat_service.storage import mongo
+from chat_service.storage.accounts import MongoAccounts
+from chat_service.storage.devices import MongoDevices
+from servicekit.auth import TokenSigner, TokenVerifier, generate_signing_key, jwks_of
+from servicekit.clock import ManualClock
+
+HOME = "127.0.0.1:5101"
+
+
+@dataclass
+class House:
+    """Everything accounts stand on, and what they told the streams."""
+
+    database: mongo.Database
+    passwords: Passwords
+    key: bytes = field(default_factory=generate_signing_key)
+    clock: ManualClock = field(default_factory=ManualClock)
+    signed_out: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def accounts(self, settings: AccountSettings | None = None) -> Accounts:
+        """The accounts as one server has them; several share the database."""
+        return Accounts(
+            MongoAccounts(self.database),
+            MongoDevices(self.database),
+            self.passwords,
+            TokenSigner(self.key, issuer="parley", audience="parley", clock=self.clock),
+            self.clock,
+            home_of=lambda _: HOME,
+            on_signed_out=self._on_signed_out,
+            settings=settings,
+        )
+
+    def verifier(self) -> TokenVerifier:
+        """What every edge checks tokens with."""
+        return TokenVerifier(jwks_of(self.key), issuer="parley", audience="parley", clock=self.clock)
+
+    async def _on_signed_out(self, user_id: str, device_id: str, reason: str) -> None:
+        self.signed_out.append((user_id, device_id, reason))

@@ -1,0 +1,98 @@
+"""A device keeps its tokens fresh, over lost answers and beside a thief."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from chat_service.accounts.accounts import Accounts
+from chat_service.accounts.device import DeviceDescription
+from chat_service.accounts.errors import RefreshTokenInvalid
+from chat_service.accounts.refresh import GRACE_MS
+from chat_service.accounts.sessions import Session
+from tests.integration.accounts.house import House
+
+pytestmark = pytest.mark.integration
+
+PASSWORD = "correct horse"
+
+
+@pytest.fixture
+async def session(accounts: Accounts) -> Session:
+    return await accounts.register("alice", PASSWORD, "", DeviceDescription("phone"), "peer")
+
+
+async def test_each_refresh_gives_another_pair(house: House, accounts: Accounts, session: Session) -> None:
+    refreshed = await accounts.refresh(session.refresh_token)
+    assert (refreshed.user_id, refreshed.device_id) == (session.user_id, session.device_id)
+    assert refreshed.refresh_token != session.refresh_token
+    assert house.verifier().verify(refreshed.access_token).device_id == session.device_id
+
+
+async def test_two_refreshes_at_once_leave_both_signed_in(house: House, session: Session) -> None:
+    both = await asyncio.gather(*(house.accounts().refresh(session.refresh_token) for _ in range(6)))
+    assert len({each.refresh_token for each in both}) == 1
+    await house.accounts().refresh(both[-1].refresh_token)
+    assert house.signed_out == []
+
+
+async def test_a_lost_answer_can_be_asked_for_again_much_later(
+    house: House, accounts: Accounts, session: Session
+) -> None:
+    await accounts.refresh(session.refresh_token)
+    house.clock.advance(GRACE_MS)
+    again = await accounts.refresh(session.refresh_token)
+    assert (await accounts.refresh(again.refresh_token)).device_id == session.device_id
+
+
+async def test_a_reused_token_signs_the_device_out(house: House, accounts: Accounts, session: Session) -> None:
+    second = await accounts.refresh(session.refresh_token)
+    third = await accounts.refresh(second.refresh_token)
+    with pytest.raises(RefreshTokenInvalid):
+        await accounts.refresh(session.refresh_token)
+    assert house.signed_out == [(session.user_id, session.device_id, "DEVICE_REVOKED")]
+    assert not await accounts.device_is_signed_in(session.user_id, session.device_id)
+    for token in (second.refresh_token, third.refresh_token):
+        with pytest.raises(RefreshTokenInvalid):
+            await accounts.refresh(token)
+
+
+async def test_a_thief_and_the_device_cannot_go_on_beside_each_other(
+    house: House, accounts: Accounts, session: Session
+) -> None:
+    stolen = (await accounts.refresh(session.refresh_token)).refresh_token
+    thief = await accounts.refresh(stolen)
+    house.clock.advance(600)
+    await accounts.refresh(stolen)
+    with pytest.raises(RefreshTokenInvalid):
+        await accounts.refresh(thief.refresh_token)
+    assert len(house.signed_out) == 1
+
+
+async def test_tokens_of_an_earlier_sign_in_do_no_harm(house: House, accounts: Accounts, session: Session) -> None:
+    again = await accounts.login("alice", PASSWORD, DeviceDescription(device_id=session.device_id), "peer")
+    with pytest.raises(RefreshTokenInvalid):
+        await accounts.refresh(session.refresh_token)
+    assert house.signed_out == []
+    await accounts.refresh(again.refresh_token)
+
+
+async def test_a_signed_out_device_gets_no_token(accounts: Accounts, session: Session) -> None:
+    await accounts.logout(session.user_id, session.device_id)
+    with pytest.raises(RefreshTokenInvalid):
+        await accounts.refresh(session.refresh_token)
+
+
+@pytest.mark.parametrize("token", ["x", "A" * 107, "é" * 107, "A" * 512])
+async def test_what_is_no_token_is_refused(accounts: Accounts, session: Session, token: str) -> None:
+    with pytest.raises(RefreshTokenInvalid):
+        await accounts.refresh(token)
+
+
+async def test_devices_of_one_account_refresh_beside_each_other(house: House, session: Session) -> None:
+    accounts = house.accounts()
+    others = [await accounts.login("alice", PASSWORD, DeviceDescription(), "peer") for _ in range(7)]
+    tokens = [each.refresh_token for each in (session, *others)]
+    refreshed = await asyncio.gather(*(accounts.refresh(token) for token in tokens))
+    assert len({each.device_id for each in refreshed}) == 8

@@ -1,0 +1,192 @@
+"""People register, sign their devices in and out, and nobody else gets in."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from argon2 import PasswordHasher
+
+from chat_service.accounts.account import Account, Profile
+from chat_service.accounts.accounts import Accounts, AccountSettings
+from chat_service.accounts.attempts import Allowance
+from chat_service.accounts.device import DeviceDescription, Platform
+from chat_service.accounts.errors import (
+    CredentialsInvalid,
+    DeviceNotFound,
+    LoginNameTaken,
+    SignInDisabled,
+    TooManyDevices,
+)
+from chat_service.accounts.sessions import Session
+from chat_service.errors import RateLimited
+from chat_service.storage.accounts import MongoAccounts
+from tests.integration.accounts.house import HOME, House
+
+pytestmark = pytest.mark.integration
+
+PASSWORD = "correct horse"
+PHONE = DeviceDescription("phone", Platform.ANDROID)
+GENEROUS = AccountSettings(tries_per_name=Allowance(rate=100, burst=100))
+
+
+async def register(accounts: Accounts, name: str = "alice") -> Session:
+    return await accounts.register(name, PASSWORD, "", PHONE, "peer")
+
+
+async def login(accounts: Accounts, device: DeviceDescription = PHONE, name: str = "alice") -> Session:
+    return await accounts.login(name, PASSWORD, device, "peer")
+
+
+async def test_registering_signs_the_first_device_in(house: House, accounts: Accounts) -> None:
+    session = await accounts.register("Alice", PASSWORD, " Alice  Smith ", PHONE, "peer")
+    claims = house.verifier().verify(session.access_token)
+    assert (claims.user_id, claims.device_id) == (session.user_id, session.device_id)
+    assert claims.expires_at == session.access_token_expires_at
+    assert session.home == HOME
+    assert await accounts.device_is_signed_in(session.user_id, session.device_id)
+    assert await accounts.profile(session.user_id) == Profile(session.user_id, "alice", "Alice Smith")
+
+
+async def test_a_name_is_given_once_whatever_its_case(accounts: Accounts) -> None:
+    await register(accounts)
+    with pytest.raises(LoginNameTaken):
+        await register(accounts, "ALICE")
+
+
+async def test_of_registers_of_one_name_at_once_one_succeeds(house: House) -> None:
+    servers = [house.accounts() for _ in range(8)]
+    outcomes = await asyncio.gather(*(register(each) for each in servers), return_exceptions=True)
+    sessions = [each for each in outcomes if isinstance(each, Session)]
+    assert len(sessions) == 1
+    assert sum(isinstance(each, LoginNameTaken) for each in outcomes) == 7
+    assert await house.database["users"].count_documents({}) == 1
+    assert (await login(servers[0])).user_id == sessions[0].user_id
+
+
+async def test_a_crash_before_the_claim_blocks_nothing(house: House, accounts: Accounts) -> None:
+    await MongoAccounts(house.database).add(Account(Profile("a" * 32, "alice", "alice"), "hash", 0))
+    session = await register(accounts)
+    assert session.user_id != "a" * 32
+    assert [each.user_id for each in (await accounts.search("ali", 0, "")).profiles] == [session.user_id]
+
+
+async def test_a_crash_after_the_claim_is_made_up_for_by_login(house: House, accounts: Accounts) -> None:
+    store, stored = MongoAccounts(house.database), await house.passwords.hashed(PASSWORD)
+    await store.add(Account(Profile("a" * 32, "alice", "Alice"), stored, 0))
+    await store.claim("alice", "a" * 32)
+    assert (await accounts.search("ali", 0, "")).profiles == ()
+    assert (await login(accounts)).user_id == "a" * 32
+    assert len((await accounts.search("ali", 0, "")).profiles) == 1
+
+
+async def test_a_wrong_password_and_an_unknown_name_look_the_same(accounts: Accounts) -> None:
+    await register(accounts)
+    refusals = []
+    for name, password in (("alice", "wrong"), ("nobody", PASSWORD), ("al\0ice", PASSWORD), ("$ne", "{}")):
+        with pytest.raises(CredentialsInvalid) as caught:
+            await accounts.login(name, password, PHONE, "peer")
+        refusals.append(str(caught.value))
+    assert len(set(refusals)) == 1
+
+
+async def test_a_weaker_hash_is_made_anew_at_login(house: House, accounts: Accounts) -> None:
+    session = await register(accounts)
+    store = MongoAccounts(house.database)
+    before = await store.account(session.user_id)
+    assert before is not None
+    weaker = PasswordHasher(time_cost=1, memory_cost=16, parallelism=1).hash(PASSWORD)
+    await store.set_password_hash(session.user_id, before.password_hash, weaker)
+    await login(accounts)
+    after = await store.account(session.user_id)
+    assert after is not None
+    assert not house.passwords.is_outdated(after.password_hash)
+    assert (await login(accounts)).user_id == session.user_id
+
+
+async def test_a_known_device_stays_the_same_also_after_logout(house: House, accounts: Accounts) -> None:
+    first = await register(accounts)
+    again = replace(PHONE, device_id=first.device_id)
+    assert (await login(accounts, again)).device_id == first.device_id
+    await accounts.logout(first.user_id, first.device_id)
+    assert not await accounts.device_is_signed_in(first.user_id, first.device_id)
+    assert (await login(accounts, again)).device_id == first.device_id
+    assert await accounts.device_is_signed_in(first.user_id, first.device_id)
+    assert (await login(accounts)).device_id != first.device_id
+
+
+async def test_a_device_of_another_account_is_not_found(accounts: Accounts) -> None:
+    await register(accounts)
+    bob = await register(accounts, "bob")
+    with pytest.raises(DeviceNotFound):
+        await login(accounts, replace(PHONE, device_id=bob.device_id))
+
+
+async def test_logout_ends_the_streams_and_may_be_repeated(house: House, accounts: Accounts) -> None:
+    session = await register(accounts)
+    told = (session.user_id, session.device_id, "DEVICE_REVOKED")
+    await accounts.logout(session.user_id, session.device_id)
+    await accounts.logout(session.user_id, session.device_id)
+    assert house.signed_out == [told, told]
+
+
+async def test_an_account_has_no_more_devices_than_it_may(house: House) -> None:
+    accounts = house.accounts(replace(GENEROUS, max_devices=3))
+    first = await register(accounts)
+    outcomes = await asyncio.gather(*(login(accounts) for _ in range(8)), return_exceptions=True)
+    assert sum(isinstance(each, Session) for each in outcomes) == 2
+    assert sum(isinstance(each, TooManyDevices) for each in outcomes) == 6
+    await login(accounts, replace(PHONE, device_id=first.device_id))
+    await accounts.logout(first.user_id, first.device_id)
+    await login(accounts)
+    with pytest.raises(TooManyDevices):
+        await login(accounts, replace(PHONE, device_id=first.device_id))
+
+
+async def test_guessing_is_slowed_by_name_and_by_peer(house: House) -> None:
+    few = Allowance(rate=0.5, burst=2)
+    by_name = house.accounts(AccountSettings(tries_per_name=few))
+    by_peer = house.accounts(AccountSettings(tries_per_peer=few))
+    for number in range(2):
+        with pytest.raises(CredentialsInvalid):
+            await by_name.login("alice", "guess", PHONE, f"peer {number}")
+        with pytest.raises(CredentialsInvalid):
+            await by_peer.login(f"name {number}", "guess", PHONE, "peer")
+    with pytest.raises(RateLimited) as caught:
+        await by_name.login("ALICE", "guess", PHONE, "another peer")
+    assert caught.value.retry_after == pytest.approx(2)
+    with pytest.raises(RateLimited):
+        await by_peer.login("another name", "guess", PHONE, "peer")
+    with pytest.raises(RateLimited):
+        await by_peer.register("alice", PASSWORD, "", PHONE, "peer")
+    house.clock.advance(2)
+    with pytest.raises(CredentialsInvalid):
+        await by_name.login("alice", "guess", PHONE, "peer")
+
+
+async def test_a_deployment_with_its_own_issuer_signs_nobody_in(house: House) -> None:
+    session = await register(house.accounts())
+    accounts = house.accounts(AccountSettings(sign_in_here=False))
+    for refused in (register(accounts, "bob"), login(accounts)):
+        with pytest.raises(SignInDisabled) as caught:
+            await refused
+        assert (caught.value.code, caught.value.reason) == ("PERMISSION_DENIED", "DISABLED")
+    assert await accounts.device_is_signed_in("e" * 32, "f" * 32)
+    assert not await house.accounts().device_is_signed_in("e" * 32, "f" * 32)
+    await accounts.logout(session.user_id, session.device_id)
+    assert not await accounts.device_is_signed_in(session.user_id, session.device_id)
+
+
+async def test_those_who_exist(accounts: Accounts) -> None:
+    alice = await register(accounts)
+    assert await accounts.users_exist([alice.user_id, "f" * 32]) == {alice.user_id}
+
+
+async def test_no_secret_is_kept_as_it_is(house: House, accounts: Accounts) -> None:
+    session = await register(accounts)
+    kept = ""
+    for name in await house.database.list_collection_names():
+        kept += str(await house.database[name].find().to_list())
+    for secret in (PASSWORD, session.refresh_token, session.access_token):
+        assert secret not in kept

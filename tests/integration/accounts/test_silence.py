@@ -1,0 +1,65 @@
+"""A MongoDB that is not there, or does not speak, is called unavailable; what it does say is not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from pymongo import AsyncMongoClient
+from pymongo.errors import DuplicateKeyError, OperationFailure
+
+from chat_service.errors import StoreUnavailable
+from chat_service.storage import mongo
+from chat_service.storage.accounts import MongoAccounts
+from servicekit.config import ConfigurationError
+from tests.integration.accounts.house import House
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def mute() -> AsyncIterator[mongo.Database]:
+    """A server that takes connections and never answers, as one that is frozen."""
+    server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    client: AsyncMongoClient[mongo.Document] = AsyncMongoClient(f"mongodb://127.0.0.1:{port}")
+    yield client["parley"]
+    await client.close()
+    server.close()
+
+
+async def test_silence_is_unavailable_when_the_time_is_up(mute: mongo.Database) -> None:
+    with pytest.raises(StoreUnavailable) as caught, mongo.store_errors(0.2):
+        await mute["users"].find_one()
+    assert (caught.value.code, caught.value.reason) == ("UNAVAILABLE", "STORE_UNAVAILABLE")
+    assert caught.value.retry_after
+
+
+async def test_nobody_there_is_unavailable() -> None:
+    with pytest.raises(StoreUnavailable):
+        await mongo.connect("mongodb://127.0.0.1:1", "parley", timeout=0.2)
+
+
+async def test_a_uri_that_makes_no_sense_is_a_mistake_of_configuration() -> None:
+    with pytest.raises(ConfigurationError, match="MongoDB URI"):
+        await mongo.connect("mongodb://127.0.0.1:port", "parley")
+
+
+async def test_an_account_store_tells_of_silence(mute: mongo.Database) -> None:
+    with pytest.raises(StoreUnavailable), mongo.store_errors(0.2):
+        await MongoAccounts(mute).claim("alice", "a" * 32)
+
+
+async def test_what_is_said_passes_as_it_is(house: House) -> None:
+    with mongo.store_errors():
+        await house.database["things"].insert_one({"_id": 1})
+    with pytest.raises(DuplicateKeyError), mongo.store_errors():
+        await house.database["things"].insert_one({"_id": 1})
+    with pytest.raises(OperationFailure), mongo.store_errors():
+        await house.database.command("no such command")
+
+
+async def test_writes_are_on_a_majority_and_journaled(house: House) -> None:
+    assert house.database.write_concern.document == {"w": "majority", "j": True}
+    assert house.database["users"].read_concern.level == "majority"

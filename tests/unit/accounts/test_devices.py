@@ -1,0 +1,61 @@
+"""An account has so many devices signed in, and remembers some that are not."""
+
+import pytest
+
+from chat_service.accounts.device import REMEMBERED, Device, Devices, Platform
+from chat_service.accounts.errors import DeviceNotFound, TooManyDevices
+from chat_service.accounts.refresh import Chain
+from parley.chat.v1 import account_pb2
+
+USER = "a" * 32
+
+
+def device(number: int) -> Device:
+    device_id = f"{number:032x}"
+    chain, _ = Chain.start(USER, device_id)
+    return Device(device_id, f"phone {number}", Platform.ANDROID, number, number, chain)
+
+
+def signed_in(*numbers: int, limit: int = 10) -> Devices:
+    devices = Devices(USER, 0, {})
+    for number in numbers:
+        devices = devices.signed_in(device(number), limit)
+    return devices
+
+
+def test_no_more_than_the_limit() -> None:
+    with pytest.raises(TooManyDevices):
+        signed_in(1, 2, 3, limit=2)
+
+
+def test_the_same_device_again_is_not_one_more() -> None:
+    assert len(signed_in(1, 2, 2, limit=2).by_id) == 2
+
+
+def test_a_signed_out_device_makes_room_and_is_remembered() -> None:
+    devices = signed_in(1, 2, limit=2).signed_out(device(1).device_id)
+    assert devices.known(device(1).device_id).chain is None
+    assert len(devices.signed_in(device(3), 2).by_id) == 3
+
+
+def test_signing_out_twice_changes_nothing() -> None:
+    devices = signed_in(1).signed_out(device(1).device_id)
+    assert devices.signed_out(device(1).device_id) is devices
+    assert devices.signed_out("f" * 32) is devices
+
+
+def test_of_those_signed_out_the_latest_are_remembered() -> None:
+    devices = signed_in(99)
+    for number in range(REMEMBERED + 5):
+        devices = devices.signed_in(device(number), 10).signed_out(device(number).device_id)
+    assert {each.created_ms for each in devices.by_id.values()} == {99, *range(5, REMEMBERED + 5)}
+
+
+def test_an_unknown_device_is_not_found() -> None:
+    with pytest.raises(DeviceNotFound):
+        signed_in(1).known("f" * 32)
+
+
+def test_platforms_are_numbered_as_in_the_contract() -> None:
+    contract = {name.removeprefix("PLATFORM_"): number for name, number in account_pb2.Platform.items()}
+    assert contract == {each.name: each.value for each in Platform}

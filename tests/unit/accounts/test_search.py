@@ -1,0 +1,79 @@
+"""Names are found by their beginnings, whatever their case, accents or script."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chat_service.accounts.search import LENGTHS, LONGEST, MOST_WORDS, Query, comparable, search_keys
+from chat_service.errors import PageTokenInvalid
+
+LOGIN = "someone.else"
+
+
+def finds(query: str, display_name: str, login_name: str = LOGIN) -> bool:
+    """As the store does it: the stored prefix is an equality, the rest a comparison with the words."""
+    asked, keys = Query.of(query), search_keys(login_name, display_name)
+    return asked.prefix in keys.prefixes and any(word.startswith(asked.text) for word in keys.words)
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("ali", "Alice Smith"),
+        ("SMI", "Alice Smith"),
+        ("mary sm", "Alice Mary Smith"),
+        ("jose", "José Núñez"),
+        ("NUÑ", "jose nunez"),
+        ("strasse", "Straße"),
+        ("soren", "Søren Łukasz"),
+        ("luk", "Søren Łukasz"),
+        ("luc", "Jean-Luc"),
+        ("brien", "O'Brien"),
+        ("明", "王小明"),
+        ("小明", "王小明"),
+        ("김", "김철수"),
+        ("иван", "ИВАН Петров"),
+        ("ﬁ", "Fiona"),
+        ("  alice   s", "alice smith"),
+        ("party", "\U0001f389 Party"),
+        ("some", "Alice"),
+        ("someone.e", "Alice"),
+    ],
+)
+def test_found(query: str, name: str) -> None:
+    assert finds(query, name)
+
+
+@pytest.mark.parametrize(("query", "name"), [("lice", "Alice"), ("smith a", "Alice Smith"), ("else", "Alice")])
+def test_not_found(query: str, name: str) -> None:
+    assert not finds(query, name)
+
+
+@given(st.text(min_size=1, max_size=128), st.integers(min_value=1, max_value=64))
+def test_every_name_is_found_by_its_own_beginning(name: str, length: int) -> None:
+    start = comparable(name)
+    words = search_keys(LOGIN, name).words
+    assert comparable(start) == start
+    for word in words:
+        assert finds(word[:length], name)
+
+
+@given(st.text(max_size=128))
+def test_what_is_stored_is_bounded(name: str) -> None:
+    keys = search_keys(LOGIN, name)
+    assert len(keys.words) <= MOST_WORDS
+    assert all(len(word) <= LONGEST for word in keys.words)
+    assert len(keys.prefixes) <= MOST_WORDS * len(LENGTHS)
+    assert "\0" not in "".join(keys.words)
+
+
+def test_a_page_token_goes_on_where_its_query_was() -> None:
+    query = Query.of("ali")
+    assert query.read_token(query.token_after("alice")) == "alice"
+    assert query.read_token("") == ""
+
+
+@pytest.mark.parametrize("token", ["x", "AAAA", "not base64!", "é", "A" * 256, "=", Query.of("bob").token_after("bob")])
+def test_another_page_token_is_refused(token: str) -> None:
+    with pytest.raises(PageTokenInvalid):
+        Query.of("ali").read_token(token)

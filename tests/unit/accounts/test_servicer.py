@@ -1,0 +1,37 @@
+"""The calls of AccountService are all accounted for, and know where they come from."""
+
+import pytest
+
+from chat_service.accounts.account import tidy
+from chat_service.servicers.account import NOT_YET_SERVED, OPEN_METHODS, AccountServicer, origin
+from parley.chat.v1 import account_pb2
+from servicekit.rpc import Call
+
+
+def test_every_method_is_served_or_declared() -> None:
+    names = {method.name for method in account_pb2.DESCRIPTOR.services_by_name["AccountService"].methods}
+    served = {name for name in names if hasattr(AccountServicer, name)}
+    assert served | NOT_YET_SERVED == names
+    assert not served & NOT_YET_SERVED
+    assert served >= OPEN_METHODS
+
+
+@pytest.mark.parametrize(
+    ("metadata", "peer", "expected"),
+    [
+        ({}, "ipv4:10.0.0.7:40112", "ipv4:10.0.0.7"),
+        ({}, "ipv6:[::1]:40112", "ipv6:[::1]"),
+        ({"x-forwarded-for": "1.2.3.4"}, "ipv4:10.0.0.7:40112", "1.2.3.4"),
+        ({"x-forwarded-for": "6.6.6.6, 1.2.3.4"}, "ipv4:10.0.0.7:40112", "1.2.3.4"),
+        ({"x-forwarded-for": ""}, "unix:", "unix"),
+    ],
+)
+def test_the_origin_is_what_the_door_saw(metadata: dict[str, str], peer: str, expected: str) -> None:
+    assert origin(Call(None, metadata, peer)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("  Alice\n Smith ", "Alice Smith"), ("A\0b", "Ab"), ("\0", ""), (" \t", "")]
+)
+def test_a_display_name_is_on_one_line(name: str, expected: str) -> None:
+    assert tidy(name) == expected
