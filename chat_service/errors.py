@@ -6,7 +6,8 @@ Failure
 │   FrameUnparsable, FrameEmpty, HelloMissing,
 │   HelloRepeated, MessageIdInvalid, MessageIdExpired,
 │   MessageIdFromFuture, PageTokenInvalid, PeerIsSelf   INVALID_ARGUMENT
-├── MessageIdReused, RequestIdReused                ALREADY_EXISTS
+├── MessageIdReused, RequestIdReused,
+│   ConversationExists                              ALREADY_EXISTS
 ├── RateLimited, ConversationBusy, SlowConsumer     RESOURCE_EXHAUSTED, with a delay
 ├── EarlierSendRefused, OwnerUnavailable,
 │   StoreUnavailable, ServerDraining                UNAVAILABLE, with a delay
@@ -124,6 +125,13 @@ class MessageIdReused(Failure):
 class RequestIdReused(MessageIdReused):
     """The id came before, with another request."""
 
+    default_reason: ClassVar[str] = "REQUEST_ID_REUSED"
+
+
+class ConversationExists(Failure):
+    """What was to be made is there; never told to a client, who gets what is there."""
+
+    default_code: ClassVar[str] = "ALREADY_EXISTS"
     default_reason: ClassVar[str] = "REQUEST_ID_REUSED"
 
 

@@ -54,10 +54,7 @@ class Batch:
     def entries(self) -> list[Entry]:
         """What is to be written: all that is neither settled nor cut out."""
         return [
-            entry
-            for share in self.shares.values()
-            if not share.cut
-            for _, entry in share.numbered[share.settled :]
+            entry for share in self.shares.values() if not share.cut for _, entry in share.numbered[share.settled :]
         ]
 
 

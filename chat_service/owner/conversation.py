@@ -6,12 +6,13 @@ from collections import OrderedDict, deque
 from enum import Enum, auto
 from typing import TypeVar
 
-from chat_service.errors import ConversationBusy, ConversationNotFound, Invalid
+from chat_service.errors import ConversationBusy, ConversationExists, ConversationNotFound
 from chat_service.model.answer import Appended
 from chat_service.model.conversation import Conversation, Watermark, changed
 from chat_service.model.entry import EMPTY, Draft, Entry, Head, MembershipChanged, MembershipKind, Message
 from chat_service.owner.pending import Pending
 from servicekit.bucket import TokenBucket
+from servicekit.failure import Failure
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -156,12 +157,10 @@ def _unsure(pending: Pending, now_ms: int) -> bool:
     return pending.draft.made_ms < now_ms - FRESH_MS or not isinstance(pending.draft.change, Message)
 
 
-def _refusal(
-    draft: Draft, conversation: Conversation | None, head: Head
-) -> ConversationNotFound | Invalid | None:
+def _refusal(draft: Draft, conversation: Conversation | None, head: Head) -> Failure | None:
     change = draft.change
     if isinstance(change, MembershipChanged) and change.kind is MembershipKind.CREATED:
-        return None if head.seq == 0 else Invalid("this conversation is there already")
+        return None if head.seq == 0 else ConversationExists("this conversation is there already")
     if conversation is None or draft.actor_id not in conversation.members:
         return ConversationNotFound("no such conversation")
     return None

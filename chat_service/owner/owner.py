@@ -12,9 +12,16 @@ from typing import Final
 import structlog
 from prometheus_client import Counter
 
-from chat_service.errors import EarlierSendRefused, OwnerUnavailable, ServerDraining, StoreUnavailable
-from chat_service.model.answer import Reply
+from chat_service.errors import (
+    ConversationExists,
+    EarlierSendRefused,
+    OwnerUnavailable,
+    ServerDraining,
+    StoreUnavailable,
+)
+from chat_service.model.answer import Answer, Appended, Reply
 from chat_service.model.conversation import Conversation, changed
+from chat_service.model.creation import Creation
 from chat_service.model.entry import Draft, Head
 from chat_service.owner.commit import GroupCommit
 from chat_service.owner.conversation import OwnedConversation, State
@@ -94,9 +101,20 @@ class Owner:
             return
         self._advance(owned)
 
-    def receive(
-        self, user_id: str, conversation_id: str, delivered_seq: int, read_seq: int, reply: Received
-    ) -> None:
+    def create(self, creation: Creation, reply: Reply) -> None:
+        """Make a conversation, unless it is there; `reply` is told the place of its first entry, or a refusal."""
+        drafts, answers = creation.drafts(), list[Answer]()
+
+        def collect(answer: Answer) -> None:
+            # What is there already, made by the other side of a 1-1 conversation, is as good.
+            answers.append(Appended(0, 0) if isinstance(answer, ConversationExists) else answer)
+            if len(answers) == len(drafts):
+                reply(next((each for each in answers if isinstance(each, Failure)), answers[0]))
+
+        for draft in drafts:
+            self.append(draft, None, collect)
+
+    def receive(self, user_id: str, conversation_id: str, delivered_seq: int, read_seq: int, reply: Received) -> None:
         """Raise a member's watermarks; `reply` is called once, with None when they are kept."""
         try:
             owned = self._open(conversation_id)
@@ -197,9 +215,7 @@ class Owner:
             owned.looked_up(keys, {entry.key: entry for entry in found})
 
     async def _load(self, conversation_id: str) -> tuple[Conversation | None, Head]:
-        conversation, head = await asyncio.gather(
-            self._store.load(conversation_id), self._log.head(conversation_id)
-        )
+        conversation, head = await asyncio.gather(self._store.load(conversation_id), self._log.head(conversation_id))
         kept = conversation
         applied = conversation.applied_seq if conversation else 0
         if head.seq > applied:
@@ -216,9 +232,7 @@ class Owner:
             del owned.unanswered[pending.key]
             self._refuse(owned.conversation_id, pending.waiters, failure)
 
-    def _refuse(
-        self, conversation_id: str, waiters: Sequence[tuple[Lane | None, Reply]], failure: Failure
-    ) -> None:
+    def _refuse(self, conversation_id: str, waiters: Sequence[tuple[Lane | None, Reply]], failure: Failure) -> None:
         _refused.labels(failure.reason).inc()
         for lane, reply in waiters:
             if lane and failure.retry_after is not None:

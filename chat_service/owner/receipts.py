@@ -103,9 +103,7 @@ class Receipts:
             return owned.head.message_number
         if (known := owned.recent.get(seq)) is not None:
             return known[0]
-        return await stubbornly(
-            "message_number", lambda: self._log.message_number(owned.conversation_id, seq)
-        )
+        return await stubbornly("message_number", lambda: self._log.message_number(owned.conversation_id, seq))
 
     async def _tell(self, waiting: Waiting, raised: Mapping[str, Watermark]) -> None:
         owned, told = waiting.owned, dict[str, set[str]]()

@@ -17,6 +17,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError, CollectionInvalid
 
 from chat_service.errors import StoreUnavailable
+from chat_service.history.ports import Page
 from chat_service.model.entry import (
     EMPTY,
     ConversationUpdated,
@@ -35,6 +36,7 @@ BY_ID: Final = {"_id": 1}
 MESSAGE, MEMBERSHIP, UPDATED = 10, 14, 15
 DUPLICATE_KEY: Final = 11000
 LAST_SEQ: Final = 2**63 - 1
+PAGE_BYTES: Final = 1024 * 1024
 
 
 class MongoLog:
@@ -81,11 +83,16 @@ class MongoLog:
                 return int(document["n"])
         return 0
 
-    async def read(self, conversation_id: str, first: int, last: int, limit: int) -> list[Entry]:
-        """The entries from seq `first` to `last`, at most `limit`, in order."""
+    async def read(self, conversation_id: str, first: int, limit: int) -> Page:
+        """The entries from seq `first`, in order, at most `limit` and about PAGE_BYTES of content."""
+        entries, size = list[Entry](), 0
         with store_errors():
-            found = self._range(conversation_id, first, last, 1).limit(limit)
-            return [_entry(document) async for document in found]
+            async for document in self._range(conversation_id, first, LAST_SEQ, 1).limit(limit + 1):
+                if len(entries) == limit or size > PAGE_BYTES:
+                    return Page(entries, ended=False)
+                entries.append(_entry(document))
+                size += len(document.get("b", b""))
+        return Page(entries, ended=True)
 
     async def messages(
         self, conversation_id: str, first: int, last: int, limit: int, newest_first: bool

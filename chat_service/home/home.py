@@ -1,0 +1,97 @@
+"""The role of the home: knows which devices of its users are connected, and routes what is for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from prometheus_client import Gauge
+
+from chat_service.errors import SessionSuperseded
+from chat_service.model.delivery import Delivery
+from servicekit.failure import Failure
+
+_attached = Gauge("parley_sessions_attached", "Sessions attached to this home")
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A device's session, and the server that is its edge."""
+
+    session_id: str
+    user_id: str
+    device_id: str
+    edge: str
+
+
+class Edges(Protocol):
+    """The way to edges, this server included; never waits."""
+
+    def push(self, edge: str, session_ids: Sequence[str], delivery: Delivery) -> None:
+        """Bring `delivery` to sessions of an edge."""
+
+    def close(self, edge: str, session_id: str, failure: Failure) -> None:
+        """End a session."""
+
+    def recheck(self, edge: str, session_ids: Sequence[str]) -> None:
+        """Have sessions look again for what they may have missed."""
+
+
+class Home:
+    """The connected sessions of the users that are at home here."""
+
+    def __init__(self, edges: Edges) -> None:
+        self._edges = edges
+        self._users: dict[str, dict[str, Attachment]] = {}
+
+    def attach(self, attachment: Attachment) -> None:
+        """A session is there; an older one of the same device is superseded."""
+        sessions = self._users.setdefault(attachment.user_id, {})
+        for other in list(sessions.values()):
+            if other.device_id == attachment.device_id and other.session_id != attachment.session_id:
+                del sessions[other.session_id]
+                _attached.dec()
+                self._edges.close(other.edge, other.session_id, SessionSuperseded("a newer stream took over"))
+        if attachment.session_id not in sessions:
+            _attached.inc()
+        sessions[attachment.session_id] = attachment
+
+    def detach(self, user_id: str, session_id: str) -> None:
+        """A session is gone."""
+        sessions = self._users.get(user_id, {})
+        if sessions.pop(session_id, None):
+            _attached.dec()
+        if not sessions:
+            self._users.pop(user_id, None)
+
+    def deliver(self, user_ids: Collection[str], delivery: Delivery) -> None:
+        """Bring `delivery` to all sessions of these users: one push for each edge."""
+        edges: dict[str, list[str]] = {}
+        for user_id in user_ids:
+            for attachment in self._users.get(user_id, {}).values():
+                edges.setdefault(attachment.edge, []).append(attachment.session_id)
+        for edge, session_ids in edges.items():
+            self._edges.push(edge, session_ids, delivery)
+
+    def sign_out(self, user_id: str, device_id: str, failure: Failure) -> None:
+        """End the session of a device."""
+        for attachment in list(self._users.get(user_id, {}).values()):
+            if attachment.device_id == device_id:
+                self._edges.close(attachment.edge, attachment.session_id, failure)
+
+    def recheck(self) -> None:
+        """What was on its way here may be lost: have every session look again."""
+        edges: dict[str, list[str]] = {}
+        for attachment in self._attachments():
+            edges.setdefault(attachment.edge, []).append(attachment.session_id)
+        for edge, session_ids in edges.items():
+            self._edges.recheck(edge, session_ids)
+
+    def forget(self, gone: Callable[[Attachment], bool]) -> None:
+        """Drop what is not attached here any more: its edge died, or its home is another server now."""
+        for attachment in [each for each in self._attachments() if gone(each)]:
+            self.detach(attachment.user_id, attachment.session_id)
+
+    def _attachments(self) -> Iterable[Attachment]:
+        return (each for sessions in self._users.values() for each in sessions.values())

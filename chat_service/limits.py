@@ -1,0 +1,28 @@
+"""What chat takes, with the defaults of the contract; settings of a deployment, told to devices in `welcome`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one device, one frame, one conversation."""
+
+    text_bytes: int = 16 * 1024
+    custom_payload_bytes: int = 64 * 1024
+    frame_bytes: int = 256 * 1024
+    group_members: int = 100
+    sends_per_second: int = 20
+    sends_burst: int = 60
+    entries_per_second: int = 50
+    entries_burst: int = 100
+    fetch_ranges: int = 100
+    range_entries: int = 500
+    heartbeat_seconds: int = 4
+    # What may wait for a device that does not read, in bytes.
+    outbox_bytes: int = 1024 * 1024
+    # Fetches of a stream that may wait.
+    fetches_waiting: int = 32
+    # Sends of a stream to one conversation that may be unanswered.
+    lane_sends: int = 256

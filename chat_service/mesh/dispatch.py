@@ -1,0 +1,78 @@
+"""What other servers say, brought to the roles here."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from chat_service.home.home import Attachment, Home
+from chat_service.mesh.link import Link
+from chat_service.model.answer import Answer
+from chat_service.owner.owner import Owner
+from chat_service.stream.sessions import Sessions
+from chat_service.wire import mesh
+from parley.internal.v1.mesh_pb2 import Attached, MeshFrame, Received
+from servicekit.failure import Failure
+from servicekit.status import from_proto
+
+
+class Dispatch:
+    """One method a kind of frame; none of them waits."""
+
+    def __init__(self, sessions: Sessions, home: Home, owner: Owner) -> None:
+        self._sessions = sessions
+        self._home = home
+        self._owner = owner
+
+    def take(self, peer: str, frame: MeshFrame, link: Link) -> None:
+        """A frame of `peer` that asks or publishes. Kinds this server does not know are passed over."""
+        kind = frame.WhichOneof("body")
+        if kind is not None and (serve := getattr(self, f"_{kind}", None)) is not None:
+            serve(peer, frame, link)
+
+    def _append(self, _: str, frame: MeshFrame, link: Link) -> None:
+        draft, lane = mesh.read_append(frame.append)
+        self._owner.append(draft, lane, partial(_answer_append, link, frame.frame_id))
+
+    def _create(self, _: str, frame: MeshFrame, link: Link) -> None:
+        number = frame.frame_id
+        self._owner.create(mesh.read_create(frame.create), lambda answer: link.answer(number, mesh.created(answer)))
+
+    def _receive(self, _: str, frame: MeshFrame, link: Link) -> None:
+        number, body = frame.frame_id, frame.receive
+
+        def kept(failure: Failure | None) -> None:
+            link.answer(number, mesh.refused(failure) if failure else MeshFrame(received=Received()))
+
+        self._owner.receive(body.user_id, body.conversation_id, body.delivered_seq, body.read_seq, kept)
+
+    def _attach(self, peer: str, frame: MeshFrame, link: Link) -> None:
+        body = frame.attach
+        self._home.attach(Attachment(body.session_id, body.user_id, body.device_id, peer))
+        link.answer(frame.frame_id, MeshFrame(attached=Attached()))
+
+    def _detach(self, _: str, frame: MeshFrame, __: Link) -> None:
+        self._home.detach(frame.detach.user_id, frame.detach.session_id)
+
+    def _deliver(self, _: str, frame: MeshFrame, __: Link) -> None:
+        self._home.deliver(list(frame.deliver.user_ids), mesh.read_delivery(frame.deliver.delivery))
+
+    def _push(self, _: str, frame: MeshFrame, __: Link) -> None:
+        self._sessions.push(list(frame.push.session_ids), mesh.read_delivery(frame.push.delivery))
+
+    def _close_session(self, _: str, frame: MeshFrame, __: Link) -> None:
+        self._sessions.close(frame.close_session.session_id, from_proto(frame.close_session.status))
+
+    def _recheck(self, _: str, frame: MeshFrame, __: Link) -> None:
+        self._sessions.recheck(list(frame.recheck.session_ids))
+
+    def _missed(self, _: str, __: MeshFrame, ___: Link) -> None:
+        self._home.recheck()
+        self._sessions.recheck()
+
+    def _sign_out(self, _: str, frame: MeshFrame, __: Link) -> None:
+        body = frame.sign_out
+        self._home.sign_out(body.user_id, body.device_id, from_proto(body.status))
+
+
+def _answer_append(link: Link, number: int, answer: Answer) -> None:
+    link.answer(number, mesh.append_result(answer))

@@ -1,0 +1,49 @@
+"""The way from an owner to the homes of members: into the role here, or over a link."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from chat_service.home.home import Home
+from chat_service.mesh.links import Links
+from chat_service.mesh.placing import server_of
+from chat_service.model.conversation import Watermark
+from chat_service.model.delivery import Delivery
+from chat_service.model.entry import Entry
+from chat_service.owner.ports import RingView
+from chat_service.wire import entries as wire_entries
+from chat_service.wire import frames, mesh
+
+
+class FanOut:
+    """From an owner to the homes of members; implements the owner's Publisher. One frame a home, one copy of it."""
+
+    def __init__(self, ring: RingView, links: Links, here: Home) -> None:
+        self._ring = ring
+        self._links = links
+        self._here = here
+
+    def publish(self, users: Collection[str], entries: Sequence[Entry]) -> None:
+        """Bring entries of one conversation to the devices of `users`."""
+        self._deliver(users, Delivery(entries=tuple(wire_entries.delivered(each) for each in entries)))
+
+    def publish_watermarks(
+        self, users: Collection[str], conversation_id: str, watermarks: Mapping[str, Watermark]
+    ) -> None:
+        """Bring watermarks of members to the devices of `users`."""
+        marks = [frames.watermark(conversation_id, user, mark) for user, mark in watermarks.items()]
+        self._deliver(users, Delivery(watermarks=tuple(mark.SerializeToString() for mark in marks)))
+
+    def _deliver(self, users: Collection[str], delivery: Delivery) -> None:
+        homes: dict[str, list[str]] = {}
+        for user in users:
+            homes.setdefault(server_of(self._ring, user), []).append(user)
+        mine = homes.pop(self._ring.me.server_id, None)
+        if mine:
+            self._here.deliver(mine, delivery)
+        if homes:
+            wire = mesh.delivery(delivery)
+            for home, at_home in homes.items():
+                # A home that cannot be reached re-checks its users when the link is back.
+                if (link := self._links.to(home)) is not None:
+                    link.send(mesh.deliver(at_home, wire))

@@ -1,0 +1,151 @@
+"""The links of this server: dialled by the lower server id, kept up, and examined when they break."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+import grpc
+import structlog
+from prometheus_client import Gauge
+
+from chat_service.mesh.link import Link, Read, Write
+from chat_service.wire.tags import tagged
+from parley.internal.v1.mesh_pb2 import ExchangeRequest, ExchangeResponse, MeshBatch, MeshFrame, MeshHello
+from servicekit.auth import ServiceCredential
+from servicekit.config import split_address
+from servicekit.failure import Failure
+from servicekit.membership import Membership
+from servicekit.ring import Member
+from servicekit.rpc import ByteStream
+
+EXCHANGE: Final = "/parley.internal.v1.MeshService/Exchange"
+BATCH: Final = 1
+FIRST_PAUSE_S: Final = 0.05
+LONGEST_PAUSE_S: Final = 1.0
+EXAMINATION_S: Final = 1.0
+OPTIONS: Final = [
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    ("grpc.max_send_message_length", 64 * 1024 * 1024),
+    ("grpc.keepalive_time_ms", 5000),
+    ("grpc.keepalive_timeout_ms", 3000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+]
+
+_links = Gauge("parley_mesh_links", "Links to other chat servers")
+
+log = structlog.get_logger("mesh")
+
+Take = Callable[[str, MeshFrame, Link], None]
+Broken = Callable[[str], None]
+
+
+class Links:
+    """A link to each other server of the ring; `take` gets the frames, `broken` is told of each link that ends."""
+
+    def __init__(self, membership: Membership, credential: ServiceCredential, take: Take, broken: Broken) -> None:
+        self._membership = membership
+        self._credential = credential
+        self._take = take
+        self._broken = broken
+        self._links: dict[str, Link] = {}
+        self._dialling: dict[str, asyncio.Task[None]] = {}
+        self._group = asyncio.TaskGroup()
+
+    def to(self, server_id: str) -> Link | None:
+        """The link to a server, if there is one now."""
+        return self._links.get(server_id)
+
+    async def run(self) -> None:
+        """Dial who has a higher id, as long as it is in the ring, until cancelled."""
+        async with self._group:
+            unsubscribe = self._membership.subscribe(lambda _, __: self._follow_ring())
+            try:
+                self._follow_ring()
+                await asyncio.Event().wait()
+            finally:
+                unsubscribe()
+
+    async def accept(self, stream: ByteStream) -> None:
+        """Serve a stream that another server dialled."""
+
+        async def read() -> MeshBatch | None:
+            data = await stream.read()
+            return None if data is None else ExchangeRequest.FromString(data).batch
+
+        first = await read()
+        if first is None or not first.hello.server_id:
+            raise Failure("the first batch must say hello", code="INVALID_ARGUMENT", reason="HELLO_MISSING")
+        await self._carry(first.hello.server_id, self._new_link(), read, stream.write)
+
+    def _follow_ring(self) -> None:
+        me = self._membership.me.server_id
+        wanted = {name for name in self._membership.ring.members if name > me}
+        for name in self._dialling.keys() - wanted:
+            self._dialling.pop(name).cancel()
+        for name in wanted - self._dialling.keys():
+            self._dialling[name] = self._group.create_task(self._keep_up(name))
+
+    async def _keep_up(self, server_id: str) -> None:
+        pause = FIRST_PAUSE_S
+        while (member := self._membership.ring.members.get(server_id)) is not None:
+            try:
+                await self._dial(member)
+                pause = FIRST_PAUSE_S
+            except grpc.aio.AioRpcError as error:
+                log.info("no link", peer=server_id, code=error.code().name)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+
+    async def _dial(self, member: Member) -> None:
+        async with grpc.aio.insecure_channel(member.internal_address, options=OPTIONS) as channel:
+            exchange: Any = channel.stream_stream(EXCHANGE)
+            call = exchange(metadata=self._credential.metadata(), wait_for_ready=False)
+
+            async def read() -> MeshBatch | None:
+                data: object = await call.read()
+                return ExchangeResponse.FromString(data).batch if isinstance(data, bytes) else None
+
+            await call.wait_for_connection()
+            await self._carry(member.server_id, self._new_link(), read, call.write)
+            # The stream's own status says whether the peer ended it or it broke.
+            if (code := await call.code()) is not grpc.StatusCode.OK:
+                log.info("link ended", peer=member.server_id, code=code.name)
+
+    async def _carry(self, peer: str, link: Link, read: Read, write: Write) -> None:
+        self._links[peer] = link
+        _links.inc()
+        log.info("link", peer=peer)
+        try:
+            await link.run(read, lambda batch: write(tagged(BATCH, batch)), partial(self._take, peer))
+        finally:
+            _links.dec()
+            if self._links.get(peer) is link:
+                del self._links[peer]
+            self._broken(peer)
+            self._group.create_task(self._examine(peer))
+
+    def _new_link(self) -> Link:
+        me = self._membership.me
+        hello = MeshHello(server_id=me.server_id, started_ms=me.started_ms)
+        return Link(hello, lambda: self._membership.ring.revision)
+
+    async def _examine(self, server_id: str) -> None:
+        """Have a peer whose address refuses connections leave the ring at once; its lease would take longer."""
+        member = self._membership.ring.members.get(server_id)
+        if member is None:
+            return
+        host, port = split_address(member.internal_address)
+        try:
+            async with asyncio.timeout(EXAMINATION_S):
+                _, writer = await asyncio.open_connection(host, port)
+            writer.close()
+        except ConnectionRefusedError:
+            log.warning("peer is dead", peer=server_id)
+            await self._membership.expel(server_id, member.started_ms)
+        except OSError:
+            # Cut off rather than dead: that is for its lease to decide.
+            log.info("peer cannot be reached", peer=server_id)

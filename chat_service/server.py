@@ -1,0 +1,131 @@
+"""A chat server put together: its roles, the ways between them, and their common life."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Final
+
+import structlog
+from redis.asyncio import Redis
+
+from chat_service.history.history import History
+from chat_service.home.home import Home
+from chat_service.limits import Limits
+from chat_service.mesh.dispatch import Dispatch
+from chat_service.mesh.edges import Edges
+from chat_service.mesh.fan_out import FanOut
+from chat_service.mesh.homes import Homes
+from chat_service.mesh.link import Link
+from chat_service.mesh.links import Links
+from chat_service.mesh.owners import Owners
+from chat_service.owner.owner import Owner, OwnerLimits
+from chat_service.storage.conversations import MongoConversations
+from chat_service.storage.generation import MongoGeneration
+from chat_service.storage.index import RedisIndex
+from chat_service.storage.log import MongoLog
+from chat_service.storage.mongo import Database
+from chat_service.stream.edge import Edge, IsSignedIn, Verify
+from chat_service.stream.sessions import Sessions
+from parley.internal.v1.mesh_pb2 import MeshFrame
+from servicekit.auth import ServiceCredential
+from servicekit.clock import Clock
+from servicekit.membership import Membership
+from servicekit.ring import Ring
+
+LAST_COMMITS_S: Final = 5.0
+
+log = structlog.get_logger("server")
+
+
+class ChatServer:
+    """Edge, home and owner in one process; each speaks to the others as if they were elsewhere."""
+
+    def __init__(
+        self,
+        membership: Membership,
+        credential: ServiceCredential,
+        database: Database,
+        redis: Redis,
+        verify: Verify,
+        is_signed_in: IsSignedIn,
+        limits: Limits,
+        clock: Clock,
+    ) -> None:
+        self.membership = membership
+        self.log = MongoLog(database)
+        self.conversations = MongoConversations(database)
+        self.index = RedisIndex(redis, MongoGeneration(database))
+        self.history = History(self.log, self.conversations, self.index)
+        self.links = Links(membership, credential, self._take, self._link_broken)
+        self.sessions = Sessions()
+        self.home = Home(Edges(membership, self.links, self.sessions))
+        self.owner = Owner(
+            self.log,
+            self.conversations,
+            self.index,
+            FanOut(membership, self.links, self.home),
+            membership,
+            clock,
+            OwnerLimits(limits.entries_per_second, limits.entries_burst),
+        )
+        self.owners = Owners(membership, self.links, self.owner)
+        self.homes = Homes(membership, self.links, self.home)
+        self.edge = Edge(
+            self.sessions,
+            self.owners,
+            self.homes,
+            self.history,
+            verify,
+            is_signed_in,
+            limits,
+            clock,
+            membership.me.server_id,
+        )
+        self._dispatch = Dispatch(self.sessions, self.home, self.owner)
+        self._generation_moved = asyncio.Event()
+
+    async def prepare(self) -> None:
+        """Make sure of collections and indexes, and learn the generation of the change index."""
+        await self.log.ensure_indexes()
+        await self.conversations.ensure_indexes()
+        await self.index.start()
+
+    async def run(self) -> None:
+        """All roles, until cancelled."""
+        self.membership.subscribe(self._ring_changed)
+        self.index.on_generation(self._generation_moved.set)
+        async with asyncio.TaskGroup() as group:
+            for role in (self.links, self.index, self.owner, self.edge):
+                group.create_task(role.run())
+            group.create_task(self._follow_generation())
+
+    async def drain(self, within: float) -> None:
+        """Let devices move, and finish what was taken in; at most about `within` seconds."""
+        await self.edge.drain(within)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_COMMITS_S):
+                await self.owner.drain()
+
+    def _take(self, peer: str, frame: MeshFrame, link: Link) -> None:
+        self._dispatch.take(peer, frame, link)
+
+    def _ring_changed(self, old: Ring, new: Ring) -> None:
+        log.info("ring", revision=new.revision, members=sorted(new.members))
+        me = self.membership.me.server_id
+        self.home.forget(lambda each: each.edge not in new.members or self.homes.home_of(each.user_id) != me)
+        self.owner.ring_changed()
+        self.edge.ring_changed(old, new)
+
+    def _link_broken(self, peer: str) -> None:
+        """What was on its way over the link may be lost, and what the peer knew of sessions here with it."""
+        self.home.forget(lambda each: each.edge == peer)
+        self.home.recheck()
+        self.edge.home_lost(peer)
+
+    async def _follow_generation(self) -> None:
+        while True:
+            await self._generation_moved.wait()
+            self._generation_moved.clear()
+            await self.owner.generation_moved()
+            self.edge.generation_moved()

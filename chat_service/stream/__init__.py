@@ -1,0 +1,1 @@
+"""The edge: ends the streams of devices."""

@@ -1,0 +1,166 @@
+"""The dialogue on one stream: what the device says, what it is told, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from chat_service.errors import HelloRepeated, NotYetServed, RateLimited, StoreUnavailable
+from chat_service.history.history import History, Range, Span
+from chat_service.limits import Limits
+from chat_service.model.cursor import Reading
+from chat_service.stream.outbox import FRAME_BYTES
+from chat_service.stream.session import Session
+from chat_service.wire import frames, ranges, requests
+from parley.chat.v1 import chat_pb2
+from servicekit.clock import Clock
+from servicekit.failure import Failure
+from servicekit.rpc import ByteStream
+
+PAGE: Final = 500
+SPANS_AT_ONCE: Final = 8
+DEFAULT_ENTRIES: Final = 100
+RETRY_S: Final = 1.0
+# After the end of a session, what waits has this long to reach the device.
+FAREWELL_S: Final = 5.0
+NOT_YET_SERVED: Final = frozenset({"typing", "watch_presence"})
+
+log = structlog.get_logger("stream")
+
+Reauthenticate = Callable[[Session, str], Awaitable[None]]
+
+
+class Dialogue:
+    """Three tasks: one takes frames in, one reads stores for the device, one writes. Only the last may wait long."""
+
+    def __init__(
+        self,
+        session: Session,
+        stream: ByteStream,
+        history: History,
+        limits: Limits,
+        clock: Clock,
+        reauthenticate: Reauthenticate,
+    ) -> None:
+        self._session = session
+        self._stream = stream
+        self._history = history
+        self._limits = limits
+        self._clock = clock
+        self._reauthenticate = reauthenticate
+        self._fetches: deque[chat_pb2.Fetch] = deque()
+        self._first = True
+
+    async def run(self) -> None:
+        """Until the session is closed. Raises why, unless it was superseded or ended well."""
+        outbox = self._session.outbox
+        async with asyncio.TaskGroup() as group:
+            writing = group.create_task(self._write())
+            others = [group.create_task(self._take_in()), group.create_task(self._read_stores())]
+            await outbox.closing()
+            await asyncio.wait([writing], timeout=FAREWELL_S)
+            for task in [writing, *others]:
+                task.cancel()
+        if outbox.failure is not None:
+            raise outbox.failure
+
+    async def _write(self) -> None:
+        while (frame := await self._session.outbox.take()) is not None:
+            await self._stream.write(frame)
+
+    async def _take_in(self) -> None:
+        while not self._session.outbox.closed:
+            data = await self._stream.read()
+            if data is None:
+                # No more frames from the device; it still listens.
+                return
+            try:
+                kind, frame = requests.frame(data)
+                if kind == "hello":
+                    raise HelloRepeated("hello is said once, as the first frame")
+            except Failure as violation:
+                self._session.close(violation)
+                return
+            try:
+                requests.check(data, frame, self._limits)
+                await self._serve(kind, frame)
+            except Failure as failure:
+                self._refuse(kind, frame, failure)
+
+    async def _serve(self, kind: str, frame: chat_pb2.ConnectRequest) -> None:
+        now_ms = self._clock.now_ms()
+        if kind == "send_message":
+            draft = requests.draft(frame.send_message, self._session.claims.user_id, self._limits, now_ms)
+            self._session.submit(draft)
+        elif kind == "receipts":
+            for each in frame.receipts.receipts:
+                self._session.receipts.add(each.conversation_id, each.delivered_seq, each.read_seq)
+        elif kind == "fetch":
+            if len(self._fetches) >= self._limits.fetches_waiting:
+                raise RateLimited("too many fetches wait on this stream")
+            self._fetches.append(frame.fetch)
+            self._session.wake()
+        elif kind == "heartbeat":
+            self._session.outbox.put_frame(frames.heartbeat(now_ms))
+        elif kind == "reauthenticate":
+            await self._reauthenticate(self._session, frame.reauthenticate.access_token)
+        elif kind in NOT_YET_SERVED:
+            raise NotYetServed(f"this version does not serve {kind} yet")
+
+    def _refuse(self, kind: str, frame: chat_pb2.ConnectRequest, failure: Failure) -> None:
+        if kind == "send_message":
+            send = frame.send_message
+            self._session.refuse(send.conversation_id, send.client_message_id, failure)
+        else:
+            self._session.outbox.put_frame(frames.error(failure, final=False))
+
+    async def _read_stores(self) -> None:
+        """Whatever needs a store, one thing at a time, at the pace at which the device reads."""
+        while True:
+            await self._session.woken()
+            try:
+                if self._session.recheck_wanted():
+                    await self._tell_changes()
+                while self._fetches:
+                    await self._answer(self._fetches[0])
+                    self._fetches.popleft()
+            except StoreUnavailable as failure:
+                log.warning("cannot read for a device", session_id=self._session.session_id, error=failure.message)
+                self._session.later(RETRY_S, self._session.want_recheck)
+
+    async def _tell_changes(self) -> None:
+        reading = await self._history.changes(self._session.claims.user_id, self._session.cursor)
+        self._session.cursor = reading.cursor or self._session.cursor
+        if self._first or reading.conversation_ids:
+            self._first = False
+            await self._tell(reading)
+
+    async def _tell(self, reading: Reading) -> None:
+        ids = reading.conversation_ids
+        for start in range(0, max(len(ids), 1), PAGE):
+            await self._session.outbox.room()
+            last = start + PAGE >= len(ids)
+            self._session.outbox.put_frame(frames.changes(reading, ids[start : start + PAGE], last=last))
+
+    async def _answer(self, fetch: chat_pb2.Fetch) -> None:
+        spans = [Span(each.conversation_id, each.after_seq, each.limit or DEFAULT_ENTRIES) for each in fetch.ranges]
+        user_id = self._session.claims.user_id
+        for start in range(0, len(spans), SPANS_AT_ONCE):
+            some = spans[start : start + SPANS_AT_ONCE]
+            for span, found in zip(some, await self._history.ranges(user_id, some), strict=True):
+                await self._tell_range(user_id, span, found)
+
+    async def _tell_range(self, user_id: str, span: Span, found: Range | Failure) -> None:
+        if isinstance(found, Failure):
+            await self._put(frames.fetched((), [ranges.refused(span, found)]))
+            return
+        for part in ranges.parts(found, user_id, FRAME_BYTES):
+            await self._put(part)
+
+    async def _put(self, frame: bytes) -> None:
+        await self._session.outbox.room()
+        self._session.outbox.put_frame(frame)

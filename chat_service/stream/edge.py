@@ -1,0 +1,182 @@
+"""The role of the edge: lets devices in, keeps their sessions, and ends them in time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from chat_service.errors import HelloMissing, ServerDraining
+from chat_service.history.history import History
+from chat_service.limits import Limits
+from chat_service.stream.attaching import Attaching, Homes
+from chat_service.stream.dialogue import Dialogue
+from chat_service.stream.session import Owners, Session
+from chat_service.stream.sessions import Sessions
+from chat_service.wire import frames, requests
+from parley.chat.v1 import chat_pb2
+from servicekit.auth import Claims
+from servicekit.clock import Clock
+from servicekit.failure import Failure
+from servicekit.ring import Ring
+from servicekit.rpc import ByteStream, Call
+
+HELLO_S: Final = 10.0
+EXPIRY_GRACE_S: Final = 30.0
+# Even a loss that nobody noticed is mended within this.
+# The share of a drain over which devices are asked to leave.
+SPREAD: Final = 0.6
+RECHECK_S: Final = 300.0
+# What covers the moment between two servers' learning of a new generation.
+MARGIN_S: Final = 60.0
+
+log = structlog.get_logger("edge")
+
+IsSignedIn = Callable[[str, str], Awaitable[bool]]
+Verify = Callable[[str], Claims]
+
+
+class Edge:
+    """The streams that end here."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        owners: Owners,
+        homes: Homes,
+        history: History,
+        verify: Verify,
+        is_signed_in: IsSignedIn,
+        limits: Limits,
+        clock: Clock,
+        server_id: str,
+    ) -> None:
+        self._sessions = sessions
+        self._owners = owners
+        self._homes = homes
+        self._history = history
+        self._verify = verify
+        self._is_signed_in = is_signed_in
+        self._limits = limits
+        self._clock = clock
+        self._server_id = server_id
+        self._attaching = Attaching(homes)
+        self._draining = False
+
+    async def run(self) -> None:
+        """Keep sessions attached and in step until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._attaching.run())
+            group.create_task(self._recheck_now_and_then())
+
+    async def connect(self, stream: ByteStream, call: Call) -> None:
+        """Serve a stream until it ends. Raises why it was ended."""
+        claims = call.caller
+        hello = await self._hello(stream)
+        await self._admit(claims)
+        session = Session(claims, self._limits, self._clock, self._server_id, self._owners)
+        session.cursor = requests.cursor(hello)
+        self._sessions.add(session)
+        log.info("session", session_id=session.session_id, user_id=claims.user_id, device_id=claims.device_id)
+        try:
+            await self._hold(session, stream)
+        finally:
+            self._attaching.end(session)
+            self._sessions.remove(session)
+            session.end()
+
+    def ring_changed(self, old: Ring, new: Ring) -> None:
+        """Attach sessions to their new homes; a server that left may have died before it told everybody."""
+        left = old.members.keys() - new.members.keys()
+        for session in self._sessions:
+            if session.home != self._homes.home_of(session.claims.user_id):
+                self._attaching.loosen(session)
+            elif left:
+                session.want_recheck()
+
+    def home_lost(self, server_id: str) -> None:
+        """The link to a home broke: it has forgotten the sessions here."""
+        for session in self._sessions:
+            if session.home == server_id:
+                self._attaching.loosen(session)
+
+    def generation_moved(self) -> None:
+        """All that was noted may be lost: look at once, and when everybody has learned of it."""
+        self._sessions.recheck()
+        for session in self._sessions:
+            session.later(MARGIN_S, session.want_recheck)
+
+    async def drain(self, within: float) -> None:
+        """Ask every device to leave, each at its own moment; end the sessions still here after `within` seconds."""
+        self._draining = True
+        for session in self._sessions:
+            # Not for cryptography: the moments shall only differ.
+            session.outbox.put_frame(frames.drain(random.uniform(0, within * SPREAD), ""))  # noqa: S311
+        try:
+            async with asyncio.timeout(within):
+                await self._sessions.empty()
+        except TimeoutError:
+            for session in self._sessions:
+                session.close(ServerDraining("this server is going away; connect again"))
+
+    async def _hello(self, stream: ByteStream) -> chat_pb2.Hello:
+        try:
+            async with asyncio.timeout(HELLO_S):
+                data = await stream.read()
+        except TimeoutError:
+            raise HelloMissing(f"hello must come within {HELLO_S:.0f} s") from None
+        if data is None:
+            raise HelloMissing("the stream was closed before hello")
+        kind, frame = requests.frame(data)
+        if kind != "hello":
+            raise HelloMissing(f"the first frame must be hello, not {kind}")
+        requests.check(data, frame, self._limits)
+        return frame.hello
+
+    async def _admit(self, claims: Claims) -> None:
+        if self._draining:
+            raise ServerDraining("this server is going away; connect again")
+        if not await self._is_signed_in(claims.user_id, claims.device_id):
+            raise Failure("this device was signed out", code="UNAUTHENTICATED", reason="DEVICE_REVOKED")
+
+    async def _hold(self, session: Session, stream: ByteStream) -> None:
+        user_id = session.claims.user_id
+        self._expire_later(session, session.claims)
+        session.outbox.put_frame(
+            frames.welcome(
+                session.session_id,
+                self._homes.address_of(user_id),
+                self._limits,
+                now_ms=self._clock.now_ms(),
+                expires_at=session.claims.expires_at,
+            )
+        )
+        # Attached before the index is read: what comes later is pushed, what came before is named.
+        await self._attaching.begin(session)
+        session.want_recheck()
+        dialogue = Dialogue(session, stream, self._history, self._limits, self._clock, self._reauthenticate)
+        await dialogue.run()
+
+    async def _reauthenticate(self, session: Session, token: str) -> None:
+        claims = self._verify(token)
+        if (claims.user_id, claims.device_id) != (session.claims.user_id, session.claims.device_id):
+            raise Failure("this token is another device's", code="UNAUTHENTICATED", reason="TOKEN_INVALID")
+        await self._admit(claims)
+        session.claims = claims
+        self._expire_later(session, claims)
+
+    def _expire_later(self, session: Session, claims: Claims) -> None:
+        def expire() -> None:
+            if session.claims is claims:
+                session.close(Failure("the token has expired", code="UNAUTHENTICATED", reason="TOKEN_EXPIRED"))
+
+        session.later(claims.expires_at + EXPIRY_GRACE_S - self._clock.now_ms() / 1000, expire)
+
+    async def _recheck_now_and_then(self) -> None:
+        while True:
+            # At their own moments, so that servers that started together do not read together.
+            await asyncio.sleep(RECHECK_S * random.uniform(0.8, 1.2))  # noqa: S311
+            self._sessions.recheck()

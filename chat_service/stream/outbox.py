@@ -1,0 +1,93 @@
+"""The outbox of one stream: bounded, and joined into as few frames as it can be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from chat_service.errors import SlowConsumer
+from chat_service.wire import frames
+from servicekit.failure import Failure
+
+FRAME_BYTES: Final = 128 * 1024
+WHOLE: Final = 0
+# Above this, what the device asked for itself waits until it has read.
+ROOM: Final = 0.5
+
+
+class Outbox:
+    """What is to be written to a stream, in order. Nobody waits to put something in: who does not read is cut off."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._items: deque[tuple[int, bytes]] = deque()
+        self._bytes = 0
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._closing = asyncio.Event()
+        self.failure: Failure | None = None
+
+    def put_frame(self, frame: bytes) -> None:
+        """A frame that stands alone."""
+        self._put(WHOLE, frame)
+
+    def put(self, kind: int, element: bytes) -> None:
+        """An element of a frame of `kind` (frames.ENTRIES, RESULTS, WATERMARKS); neighbours share a frame."""
+        self._put(kind, element)
+
+    def close(self, failure: Failure | None) -> None:
+        """Nothing more comes; what waits is still written. The first call counts."""
+        if not self.closed:
+            if failure is not None:
+                self._items.append((WHOLE, frames.error(failure, final=True)))
+            self.failure = failure
+            self._closing.set()
+            self._wake.set()
+            self._room.set()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is taken in."""
+        return self._closing.is_set()
+
+    async def closing(self) -> None:
+        """Wait until nothing more is taken in."""
+        await self._closing.wait()
+
+    async def room(self) -> None:
+        """Wait until the device has read most of what waits for it."""
+        await self._room.wait()
+
+    async def take(self) -> bytes | None:
+        """The next frame; None when the outbox is closed and empty. For one reader."""
+        while not self._items:
+            if self.closed:
+                return None
+            self._wake.clear()
+            await self._wake.wait()
+        kind, item = self._items.popleft()
+        size = len(item)
+        if kind != WHOLE:
+            elements = [item]
+            while self._items and self._items[0][0] == kind and size < FRAME_BYTES:
+                elements.append(self._items.popleft()[1])
+                size += len(elements[-1])
+            item = frames.joined(kind, elements)
+        self._bytes -= size
+        if self._bytes < self._most * ROOM:
+            self._room.set()
+        return item
+
+    def _put(self, kind: int, item: bytes) -> None:
+        if self.closed:
+            return
+        self._items.append((kind, item))
+        self._bytes += len(item)
+        self._wake.set()
+        if self._bytes > self._most:
+            self._items.clear()
+            self.close(SlowConsumer("the device does not read what is sent to it; connect again and resume"))
+        elif self._bytes >= self._most * ROOM:
+            self._room.clear()

@@ -1,0 +1,162 @@
+"""A session: one stream of one device, from `hello` to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol
+from uuid import UUID, uuid4
+
+from chat_service.errors import RateLimited, SessionSuperseded
+from chat_service.home.home import Attachment
+from chat_service.limits import Limits
+from chat_service.model.answer import Answer
+from chat_service.model.cursor import Cursor
+from chat_service.model.delivery import Delivery
+from chat_service.model.entry import Draft
+from chat_service.owner.pending import Lane
+from chat_service.stream.lane import Lane as SendLane
+from chat_service.stream.outbox import Outbox
+from chat_service.stream.receipts import Receipts, Receivers
+from chat_service.wire import frames
+from servicekit.auth import Claims
+from servicekit.bucket import TokenBucket
+from servicekit.clock import Clock
+from servicekit.failure import Failure
+
+LANES: Final = 1000
+# More than a lane's patience.
+LONGEST_LEAVE_S: Final = 12.0
+
+
+class Owners(Receivers, Protocol):
+    """The owners of conversations, as far as a session concerns them."""
+
+    def append(self, draft: Draft, lane: Lane, target: str, reply: Callable[[Answer], None]) -> None:
+        """Have `draft` appended by the server `target`."""
+
+    def owner_of(self, conversation_id: str) -> str:
+        """The id of the server that owns a conversation; empty while there is no ring."""
+
+
+class Session:
+    """What the edge keeps of a stream: whose it is, what waits for it, and what of its sends is unanswered."""
+
+    def __init__(self, claims: Claims, limits: Limits, clock: Clock, edge: str, owners: Owners) -> None:
+        self.claims = claims
+        self.outbox = Outbox(limits.outbox_bytes)
+        self.attachment = Attachment(uuid4().hex, claims.user_id, claims.device_id, edge)
+        # The server that knows of this session as its home; empty: none yet.
+        self.home = ""
+        self.cursor: Cursor | None = None
+        self._superseded = False
+        self._recheck_wanted = False
+        self._woken = asyncio.Event()
+        self._limits = limits
+        self._clock = clock
+        self._owners = owners
+        self._lanes: OrderedDict[str, SendLane] = OrderedDict()
+        self._bucket = TokenBucket(limits.sends_per_second, limits.sends_burst, clock)
+        self._timers: set[asyncio.TimerHandle] = set()
+        self.receipts = Receipts(claims.user_id, owners, self.later)
+
+    @property
+    def session_id(self) -> str:
+        """The name of the session."""
+        return self.attachment.session_id
+
+    def submit(self, draft: Draft) -> None:
+        """A send of the device; its answer goes to the outbox."""
+        wait = self._bucket.take()
+        refusal = RateLimited("this device sends faster than it may", retry_after=wait) if wait else None
+        self._lane(draft.conversation_id).submit(draft, refusal)
+
+    def refuse(self, conversation_id: str, client_message_id: str, failure: Failure) -> None:
+        """Answer a send that never became a draft."""
+        self.outbox.put(frames.RESULTS, frames.result(conversation_id, client_message_id, failure))
+
+    def push(self, entries: list[tuple[bytes, bytes, str]], delivery: Delivery) -> None:
+        """What an owner published: entries as (for others, for the actor's devices, actor), and watermarks."""
+        for plain, own, actor in entries:
+            self.outbox.put(frames.ENTRIES, own if actor == self.claims.user_id else plain)
+        for mark in delivery.watermarks:
+            self.outbox.put(frames.WATERMARKS, mark)
+
+    def close(self, failure: Failure | None) -> None:
+        """End the stream once what waits is written; a superseded one is told the answers it waits for first."""
+        if failure is None or failure.reason != SessionSuperseded.default_reason:
+            self.outbox.close(failure)
+            return
+        self.outbox.put_frame(frames.error(failure, final=True))
+        self._superseded = True
+        self._leave_if_answered()
+        self.later(LONGEST_LEAVE_S, lambda: self.outbox.close(None))
+
+    def _leave_if_answered(self) -> None:
+        if self._superseded and all(lane.answered for lane in self._lanes.values()):
+            self.outbox.close(None)
+
+    def want_recheck(self) -> None:
+        """The device may have missed something: have somebody look."""
+        self._recheck_wanted = True
+        self._woken.set()
+
+    def recheck_wanted(self) -> bool:
+        """Whether somebody must look for what was missed; asked once, it is done."""
+        wanted, self._recheck_wanted = self._recheck_wanted, False
+        return wanted
+
+    def wake(self) -> None:
+        """There is something to read for the device."""
+        self._woken.set()
+
+    async def woken(self) -> None:
+        """Wait until there is something to read for the device."""
+        await self._woken.wait()
+        self._woken.clear()
+
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call in `seconds`, unless the session has ended by then."""
+
+        def fire() -> None:
+            self._timers.discard(handle)
+            call()
+
+        handle = asyncio.get_running_loop().call_later(seconds, fire)
+        self._timers.add(handle)
+
+    def end(self) -> None:
+        """Nothing happens in this session any more."""
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        self.outbox.close(None)
+
+    def _lane(self, conversation_id: str) -> SendLane:
+        lane = self._lanes.get(conversation_id)
+        if lane is None:
+            lane = self._lanes[conversation_id] = SendLane(
+                partial(self._owners.owner_of, conversation_id),
+                self._forward,
+                self._tell,
+                self.later,
+                self._clock,
+                self._limits.lane_sends,
+            )
+            self._make_room()
+        return lane
+
+    def _make_room(self) -> None:
+        if len(self._lanes) > LANES:
+            for conversation_id in [each for each, lane in self._lanes.items() if lane.answered][: LANES // 2]:
+                del self._lanes[conversation_id]
+
+    def _forward(self, draft: Draft, attempt: int, target: str, reply: Callable[[Answer], None]) -> None:
+        self._owners.append(draft, Lane(self.session_id, attempt), target, reply)
+
+    def _tell(self, draft: Draft, answer: Answer) -> None:
+        client_message_id = str(UUID(bytes=draft.request_id))
+        self.outbox.put(frames.RESULTS, frames.result(draft.conversation_id, client_message_id, answer))
+        self._leave_if_answered()

@@ -1,0 +1,50 @@
+"""Conversations on the wire, as their caller sees them."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+from chat_service.errors import PageTokenInvalid
+from chat_service.history.history import Overview
+from chat_service.wire.entries import shown, timestamp
+from parley.chat.v1 import conversation_pb2, entry_pb2
+
+
+def conversation(overview: Overview, viewer: str) -> conversation_pb2.Conversation:
+    """A conversation with its members, its newest entry and the caller's watermarks."""
+    domain = overview.conversation
+    mark = domain.members[viewer].watermark
+    return conversation_pb2.Conversation(
+        conversation_id=domain.conversation_id,
+        kind=conversation_pb2.ConversationKind.ValueType(domain.kind),
+        title=domain.title,
+        members=[
+            entry_pb2.Member(user_id=user, role=entry_pb2.Role.ValueType(member.role))
+            for user, member in domain.members.items()
+        ],
+        create_time=timestamp(domain.create_ms),
+        head_seq=overview.head.seq,
+        first_seq=1,
+        head=entry_pb2.Entry.FromString(shown(overview.head, viewer)),
+        unread_count=overview.unread_count,
+        read_seq=mark.read_seq,
+        delivered_seq=mark.delivered_seq,
+    )
+
+
+def page_token(kind: str, place: str) -> str:
+    """A token that leads to what comes after `place`; `kind` tells whose token it is."""
+    return urlsafe_b64encode(f"{kind}:{place}".encode()).decode().rstrip("=")
+
+
+def read_page_token(kind: str, token: str) -> str:
+    """The place of a token; empty for the first page. Raises PageTokenInvalid."""
+    if not token:
+        return ""
+    try:
+        mark, _, place = urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode().partition(":")
+    except ValueError:
+        mark, place = "", ""
+    if mark != kind or not place or not place.isalnum():
+        raise PageTokenInvalid("this page token was not made here")
+    return place

@@ -1,0 +1,114 @@
+"""Frames to a device, put together from parts that are serialised already; a busy stream carries many in one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+
+from chat_service.limits import Limits
+from chat_service.model.answer import Answer, Appended
+from chat_service.model.conversation import Watermark
+from chat_service.model.cursor import Reading
+from chat_service.wire.entries import timestamp
+from chat_service.wire.tags import repeated, tagged
+from parley.chat.v1 import chat_pb2
+from servicekit.failure import Failure
+from servicekit.status import to_proto
+
+_FRAMES = chat_pb2.ConnectResponse.DESCRIPTOR.fields_by_name
+ENTRIES: Final[int] = _FRAMES["entries"].number
+RESULTS: Final[int] = _FRAMES["send_results"].number
+WATERMARKS: Final[int] = _FRAMES["watermarks"].number
+# The repeated field of each of these frames.
+ELEMENT: Final = 1
+RANGES: Final[int] = chat_pb2.Entries.DESCRIPTOR.fields_by_name["ranges"].number
+
+
+def joined(kind: int, elements: Sequence[bytes]) -> bytes:
+    """A frame of kind ENTRIES, RESULTS or WATERMARKS that carries all `elements`."""
+    return tagged(kind, repeated(ELEMENT, elements))
+
+
+def fetched(entries: Iterable[bytes], ranges: Iterable[chat_pb2.RangeResult]) -> bytes:
+    """Entries that were asked for, and what their ranges amount to."""
+    results = repeated(RANGES, [each.SerializeToString() for each in ranges])
+    return tagged(ENTRIES, repeated(ELEMENT, entries) + results)
+
+
+def result(conversation_id: str, client_message_id: str, answer: Answer) -> bytes:
+    """A SendResult."""
+    told = chat_pb2.SendResult(conversation_id=conversation_id, client_message_id=client_message_id)
+    if isinstance(answer, Appended):
+        told.appended.seq = answer.seq
+        told.appended.create_time.CopyFrom(timestamp(answer.time_ms))
+    else:
+        told.refused.CopyFrom(to_proto(answer))
+    return told.SerializeToString()
+
+
+def watermark(conversation_id: str, user_id: str, mark: Watermark) -> chat_pb2.Watermark:
+    """A Watermark."""
+    return chat_pb2.Watermark(
+        conversation_id=conversation_id,
+        user_id=user_id,
+        delivered_seq=mark.delivered_seq,
+        read_seq=mark.read_seq,
+    )
+
+
+def changes(reading: Reading, page: Sequence[str], *, last: bool) -> bytes:
+    """A page of Changes; only the last has the cursor."""
+    told = chat_pb2.Changes(
+        conversation_ids=page, resync=chat_pb2.Changes.Resync.ValueType(reading.resync), last_page=last
+    )
+    if last and reading.cursor:
+        told.cursor.generation = reading.cursor.generation
+        told.cursor.time_ms = reading.cursor.time_ms
+    return _frame(changes=told)
+
+
+def welcome(session_id: str, home: str, limits: Limits, *, now_ms: int, expires_at: float) -> bytes:
+    """The first frame of a stream."""
+    return _frame(
+        welcome=chat_pb2.Welcome(
+            session_id=session_id,
+            home=home,
+            heartbeat_interval=Duration(seconds=limits.heartbeat_seconds),
+            limits=chat_pb2.Limits(
+                text_bytes=limits.text_bytes,
+                custom_payload_bytes=limits.custom_payload_bytes,
+                frame_bytes=limits.frame_bytes,
+                group_members=limits.group_members,
+                sends_per_second=limits.sends_per_second,
+                sends_burst=limits.sends_burst,
+                fetch_ranges=limits.fetch_ranges,
+                range_entries=limits.range_entries,
+            ),
+            server_time=timestamp(now_ms),
+            token_expire_time=timestamp(round(expires_at * 1000)),
+        )
+    )
+
+
+def heartbeat(now_ms: int) -> bytes:
+    """The echo of a heartbeat."""
+    return _frame(heartbeat=chat_pb2.HeartbeatResponse(server_time=timestamp(now_ms)))
+
+
+def error(failure: Failure, *, final: bool) -> bytes:
+    """What went wrong with a frame, or with the stream."""
+    return _frame(error=chat_pb2.StreamError(status=to_proto(failure), final=final))
+
+
+def drain(delay: float, home: str) -> bytes:
+    """The wish that the device opens another stream, after `delay` seconds."""
+    wait = Duration()
+    wait.FromMilliseconds(round(delay * 1000))
+    return _frame(drain=chat_pb2.Drain(delay=wait, home=home))
+
+
+def _frame(**kind: Message) -> bytes:
+    return chat_pb2.ConnectResponse(**kind).SerializeToString()  # type: ignore[arg-type]

@@ -1,0 +1,174 @@
+"""The frames between chat servers, in the domain's words and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from chat_service.home.home import Attachment
+from chat_service.model.answer import Answer, Appended
+from chat_service.model.creation import Creation
+from chat_service.model.delivery import DeliveredEntry, Delivery
+from chat_service.model.entry import Draft, Message
+from chat_service.model.ids import uuid7_time_ms
+from chat_service.owner.pending import Lane
+from chat_service.wire.entries import timestamp
+from parley.internal.v1.mesh_pb2 import (
+    Append,
+    AppendResult,
+    Attach,
+    CloseSession,
+    Create,
+    Created,
+    Deliver,
+    Detach,
+    MeshFrame,
+    Push,
+    Receive,
+    Recheck,
+    SignOut,
+)
+from parley.internal.v1.mesh_pb2 import (
+    DeliveredEntry as WireEntry,
+)
+from parley.internal.v1.mesh_pb2 import (
+    Delivery as WireDelivery,
+)
+from servicekit.failure import Failure
+from servicekit.status import from_proto, to_proto
+
+
+def append(draft: Draft, lane: Lane) -> MeshFrame:
+    """To an owner: append a message."""
+    if not isinstance(draft.change, Message):
+        raise TypeError("only messages are sent to owners as appends")
+    return MeshFrame(
+        append=Append(
+            session_id=lane.session_id,
+            user_id=draft.actor_id,
+            conversation_id=draft.conversation_id,
+            client_message_id=draft.request_id,
+            content=draft.change.content,
+            attempt=lane.attempt,
+        )
+    )
+
+
+def read_append(body: Append) -> tuple[Draft, Lane]:
+    """What an edge wants appended."""
+    draft = Draft(
+        conversation_id=body.conversation_id,
+        actor_id=body.user_id,
+        request_id=body.client_message_id,
+        change=Message(body.content),
+        made_ms=uuid7_time_ms(UUID(bytes=body.client_message_id)) or 0,
+    )
+    return draft, Lane(body.session_id, body.attempt)
+
+
+def append_result(answer: Answer) -> MeshFrame:
+    """To an edge: what became of an append."""
+    if isinstance(answer, Appended):
+        return MeshFrame(append_result=AppendResult(seq=answer.seq, create_time=timestamp(answer.time_ms)))
+    return MeshFrame(append_result=AppendResult(refused=to_proto(answer)))
+
+
+def read_append_result(body: AppendResult) -> Answer:
+    """What became of an append."""
+    if body.HasField("refused"):
+        return from_proto(body.refused)
+    return Appended(body.seq, body.create_time.ToMilliseconds())
+
+
+def attach(attachment: Attachment) -> MeshFrame:
+    """To a home: a device has a stream here."""
+    return MeshFrame(
+        attach=Attach(session_id=attachment.session_id, user_id=attachment.user_id, device_id=attachment.device_id)
+    )
+
+
+def detach(user_id: str, session_id: str) -> MeshFrame:
+    """To a home: a stream is gone."""
+    return MeshFrame(detach=Detach(session_id=session_id, user_id=user_id))
+
+
+def deliver(user_ids: Iterable[str], delivery: WireDelivery) -> MeshFrame:
+    """To a home: for users there."""
+    return MeshFrame(deliver=Deliver(user_ids=user_ids, delivery=delivery))
+
+
+def push(session_ids: Sequence[str], delivery: WireDelivery) -> MeshFrame:
+    """To an edge: for streams there."""
+    return MeshFrame(push=Push(session_ids=session_ids, delivery=delivery))
+
+
+def delivery(domain: Delivery) -> WireDelivery:
+    """A delivery on the wire."""
+    return WireDelivery(
+        entries=[
+            WireEntry(entry=each.entry, actor_id=each.actor_id, client_message_id=each.request_id)
+            for each in domain.entries
+        ],
+        watermarks=domain.watermarks,
+    )
+
+
+def read_delivery(body: WireDelivery) -> Delivery:
+    """A delivery off the wire."""
+    return Delivery(
+        entries=tuple(DeliveredEntry(each.entry, each.actor_id, each.client_message_id) for each in body.entries),
+        watermarks=tuple(body.watermarks),
+    )
+
+
+def close_session(session_id: str, failure: Failure) -> MeshFrame:
+    """To an edge: end a stream."""
+    return MeshFrame(close_session=CloseSession(session_id=session_id, status=to_proto(failure)))
+
+
+def recheck(session_ids: Sequence[str]) -> MeshFrame:
+    """To an edge: streams there may have missed something."""
+    return MeshFrame(recheck=Recheck(session_ids=session_ids))
+
+
+def receive(user_id: str, conversation_id: str, delivered_seq: int, read_seq: int) -> MeshFrame:
+    """To an owner: a member has got so far."""
+    return MeshFrame(
+        receive=Receive(
+            user_id=user_id, conversation_id=conversation_id, delivered_seq=delivered_seq, read_seq=read_seq
+        )
+    )
+
+
+def sign_out(user_id: str, device_id: str, failure: Failure) -> MeshFrame:
+    """To a home: a device was signed out."""
+    return MeshFrame(sign_out=SignOut(user_id=user_id, device_id=device_id, status=to_proto(failure)))
+
+
+def refused(failure: Failure) -> MeshFrame:
+    """To the one who asked: why not."""
+    return MeshFrame(refused=to_proto(failure))
+
+
+def create(creation: Creation) -> MeshFrame:
+    """To an owner: make a conversation, once."""
+    return MeshFrame(
+        create=Create(
+            conversation_id=creation.conversation_id,
+            user_id=creation.creator_id,
+            request_id=creation.request_id,
+            group=bool(creation.title),
+            title=creation.title,
+            member_ids=creation.member_ids,
+        )
+    )
+
+
+def read_create(body: Create) -> Creation:
+    """The conversation to make."""
+    return Creation(body.conversation_id, body.user_id, body.request_id, tuple(body.member_ids), body.title)
+
+
+def created(answer: Answer) -> MeshFrame:
+    """To the one who asked: the conversation is there, or why not."""
+    return refused(answer) if isinstance(answer, Failure) else MeshFrame(created=Created(fresh=answer.seq == 1))
