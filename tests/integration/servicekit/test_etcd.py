@@ -1,0 +1,192 @@
+"""Leases and following, on a real etcd that is compacted, stopped, frozen and wiped beneath them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from servicekit import following
+from servicekit.config import ConfigurationError
+from servicekit.etcd import Etcd, EtcdUnreachable, LeaseLost, Snapshot
+from tests.eventually import eventually
+from tests.integration.servicekit.conftest import EtcdServer
+
+pytestmark = pytest.mark.integration
+
+PREFIX = "/test/"
+
+
+class Follower:
+    """Keeps the snapshots it is given."""
+
+    def __init__(self, etcd: Etcd) -> None:
+        self.following = etcd.follow(PREFIX)
+        self.snapshots: list[Snapshot] = []
+
+    @property
+    def values(self) -> dict[str, bytes]:
+        return self.snapshots[-1].values if self.snapshots else {"": b"nothing seen"}
+
+    async def run(self) -> None:
+        async for snapshot in self.following:
+            self.snapshots.append(snapshot)
+
+
+@pytest.fixture
+async def follower(etcd: Etcd) -> AsyncIterator[Follower]:
+    follower = Follower(etcd)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(follower.run())
+        await eventually(lambda: follower.snapshots)
+        yield follower
+        running.cancel()
+
+
+async def put(etcd: Etcd, key: str, value: bytes, lease: int = 0) -> None:
+    old = await etcd.get(PREFIX + key)
+    assert await etcd.replace(PREFIX + key, old, value, lease)
+
+
+async def test_a_value_lives_as_long_as_its_lease(etcd: Etcd, follower: Follower) -> None:
+    lease = await etcd.grant(3)
+    await put(etcd, "a", b"1", lease)
+    await eventually(lambda: follower.values == {"a": b"1"})
+    await etcd.keep_alive(lease)
+    await etcd.revoke(lease)
+    await eventually(lambda: follower.values == {})
+    with pytest.raises(LeaseLost):
+        await etcd.keep_alive(lease)
+    with pytest.raises(LeaseLost):
+        await etcd.replace(PREFIX + "a", None, b"1", lease)
+    await etcd.revoke(lease)
+
+
+async def test_a_value_that_changed_is_not_replaced(etcd: Etcd) -> None:
+    assert await etcd.replace("/k", None, b"1", 0)
+    assert not await etcd.replace("/k", None, b"2", 0)
+    assert not await etcd.replace("/k", b"0", b"2", 0)
+    assert await etcd.replace("/k", b"1", b"2", 0)
+    assert await etcd.get("/k") == b"2"
+
+
+async def test_the_follower_begins_with_what_is_there_and_sees_each_change(etcd: Etcd) -> None:
+    await put(etcd, "a", b"1")
+    follower = Follower(etcd)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(follower.run())
+        await eventually(lambda: follower.values == {"a": b"1"})
+        await put(etcd, "b", b"2")
+        await put(etcd, "a", b"3")
+        await eventually(lambda: follower.values == {"a": b"3", "b": b"2"})
+        running.cancel()
+    revisions = [snapshot.revision for snapshot in follower.snapshots]
+    assert revisions == sorted(set(revisions))
+
+
+async def test_without_etcd_nobody_waits_for_ever(etcd_server: EtcdServer, etcd: Etcd) -> None:
+    lease = await etcd.grant(3)
+    etcd_server.freeze()
+    async with asyncio.timeout(10):
+        for question in (etcd.grant(3), etcd.keep_alive(lease), etcd.revoke(lease), etcd.list(PREFIX), etcd.get("/k")):
+            with pytest.raises(EtcdUnreachable):
+                await question
+    etcd_server.stop()
+    with pytest.raises(EtcdUnreachable):
+        await etcd.keep_alive(lease)
+
+
+async def test_the_follower_finds_what_happened_while_it_was_cut_off(
+    etcd_server: EtcdServer, etcd: Etcd, follower: Follower
+) -> None:
+    await put(etcd, "gone", b"1")
+    await eventually(lambda: "gone" in follower.values)
+    etcd_server.stop()
+    seen = len(follower.snapshots)
+    await etcd_server.start()
+    async with Etcd([etcd_server.endpoint]) as other:
+        await eventually(lambda: other.list(PREFIX))
+        lease = await other.grant(3)
+        await put(other, "gone", b"2", lease)
+        await other.revoke(lease)
+        await put(other, "new", b"1")
+        # Compacted: nobody can be told any more what happened before.
+        await other._client.kv.compact((await other.list(PREFIX)).revision)
+    await eventually(lambda: follower.values == {"new": b"1"})
+    assert len(follower.snapshots) > seen
+
+
+async def test_a_follower_behind_a_compaction_lists_again(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
+    await put(etcd, "a", b"1")
+    await put(etcd, "a", b"2")
+    listed = etcd.list
+
+    async def compacted_behind_the_list(prefix: str) -> Snapshot:
+        monkeypatch.setattr(etcd, "list", listed)
+        snapshot = await listed(prefix)
+        await put(etcd, "b", b"1")
+        await put(etcd, "b", b"2")
+        await etcd._client.kv.compact((await listed(prefix)).revision)
+        return snapshot
+
+    monkeypatch.setattr(etcd, "list", compacted_behind_the_list)
+    follower = Follower(etcd)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(follower.run())
+        await eventually(lambda: follower.values == {"a": b"2", "b": b"2"})
+        running.cancel()
+    assert follower.snapshots[0].values == {"a": b"2"}
+
+
+async def test_a_store_that_lost_its_data_is_seen_as_it_is(
+    etcd_server: EtcdServer, etcd: Etcd, follower: Follower
+) -> None:
+    for n in range(5):
+        await put(etcd, "a", b"%d" % n)
+    await eventually(lambda: follower.values == {"a": b"4"})
+    etcd_server.stop()
+    etcd_server.wipe()
+    await etcd_server.start()
+    await eventually(lambda: follower.values == {})
+
+
+async def test_silence_is_looked_into(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "SILENCE", 0.2)
+    asked = 0
+    revision = etcd.revision
+
+    async def counted() -> int:
+        nonlocal asked
+        asked += 1
+        return await revision()
+
+    monkeypatch.setattr(etcd, "revision", counted)
+    follower = Follower(etcd)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(follower.run())
+        await eventually(lambda: asked >= 2)
+        assert len(follower.snapshots) == 1, "the watch goes on when nothing was missed"
+        await etcd.replace("/elsewhere", None, b"1", 0)
+        await eventually(lambda: len(follower.snapshots) == 2)
+        await put(etcd, "a", b"1")
+        await eventually(lambda: follower.values == {"a": b"1"})
+        running.cancel()
+
+
+async def test_a_nudge_makes_it_list_again(etcd: Etcd, follower: Follower) -> None:
+    await etcd.replace("/elsewhere", None, b"1", 0)
+    later = (await etcd.list(PREFIX)).revision
+    assert follower.snapshots[-1].revision < later
+    follower.following.look_again()
+    await eventually(lambda: follower.snapshots[-1].revision == later)
+
+
+@pytest.mark.parametrize("endpoints", [[], ["etcd-0:2379", "etcd-1:2379"], ["127.0.0.1:1", "name:2"]])
+def test_endpoints_that_cannot_be_followed_are_told_in_a_sentence(endpoints: list[str]) -> None:
+    with pytest.raises(ConfigurationError, match="PARLEY_ETCD_ENDPOINTS"):
+        Etcd(endpoints)
+
+
+async def test_several_addresses_serve_while_one_of_them_answers(etcd_server: EtcdServer) -> None:
+    async with Etcd(["127.0.0.1:1", etcd_server.endpoint]) as etcd:
+        for _ in range(6):
+            await etcd.keep_alive(await etcd.grant(3))

@@ -1,0 +1,254 @@
+"""Three servers and a real etcd: they agree on the ring, and keep it while etcd is away, wiped or wrong."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+from prometheus_client import REGISTRY
+
+from servicekit.etcd import Etcd
+from servicekit.membership import Membership, Superseded
+from servicekit.record import Record
+from servicekit.ring import Member, Ring
+from tests.eventually import eventually
+from tests.integration.servicekit.conftest import EtcdServer
+
+pytestmark = pytest.mark.integration
+
+STARTED = 1_800_000_000_000
+
+
+def member(number: int, started_ms: int = STARTED) -> Member:
+    return Member(f"chat-{number}", f"10.0.0.{number}:5101", f"10.0.0.{number}:6101", started_ms)
+
+
+class Server:
+    """A member as a process would be one: it can leave, and it can die."""
+
+    def __init__(self, etcd: Etcd, me: Member, group: asyncio.TaskGroup) -> None:
+        self.membership = Membership(etcd, me)
+        self.rings: list[tuple[Ring, Ring]] = []
+        self.membership.subscribe(lambda old, new: self.rings.append((old, new)))
+        self.running = group.create_task(self.membership.run())
+
+    @property
+    def sees(self) -> set[str]:
+        return set(self.membership.ring.members)
+
+    async def leave(self) -> None:
+        self.running.cancel()
+        await asyncio.gather(self.running, return_exceptions=True)
+
+    async def die(self) -> None:
+        """Without giving the lease up."""
+        self.membership._registration._lease = None
+        await self.leave()
+
+
+class Servers:
+    """Those of a test, each with a connection of its own."""
+
+    def __init__(self, endpoint: str, group: asyncio.TaskGroup, stack: AsyncExitStack) -> None:
+        self.endpoint, self.group, self.stack = endpoint, group, stack
+        self.all: list[Server] = []
+
+    async def begin(self, number: int, started_ms: int = STARTED) -> Server:
+        etcd = await self.stack.enter_async_context(Etcd([self.endpoint]))
+        server = Server(etcd, member(number, started_ms), self.group)
+        self.all.append(server)
+        return server
+
+    async def three(self) -> list[Server]:
+        three = [await self.begin(number) for number in (1, 2, 3)]
+        await self.agree(three, 1, 2, 3)
+        return three
+
+    async def agree(self, servers: list[Server], *numbers: int, timeout: float = 10.0) -> None:
+        names = {f"chat-{number}" for number in numbers}
+        await eventually(lambda: all(server.sees == names for server in servers), timeout)
+
+
+@pytest.fixture
+async def servers(etcd_server: EtcdServer) -> AsyncIterator[Servers]:
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+        servers = Servers(etcd_server.endpoint, group, stack)
+        yield servers
+        for server in servers.all:
+            server.running.cancel()
+
+
+async def test_three_servers_see_the_same_ring(servers: Servers) -> None:
+    one, two, three = await servers.three()
+    await one.membership.ready()
+    for key in (b"alice", b"bob", b"carol"):
+        assert len({each.membership.ring.owner(key) for each in (one, two, three)}) == 1
+    assert two.membership.ring.members["chat-3"] == member(3)
+    assert REGISTRY.get_sample_value("parley_ring_members") == 3
+    assert REGISTRY.get_sample_value("parley_etcd_reachable") == 1
+
+
+async def test_who_leaves_is_gone_at_once_and_who_subscribed_is_told(servers: Servers) -> None:
+    one, two, three = await servers.three()
+    async with asyncio.timeout(2):
+        await three.leave()
+        await servers.agree([one, two], 1, 2)
+    old, new = one.rings[-1]
+    assert (set(old.members), set(new.members)) == ({"chat-1", "chat-2", "chat-3"}, {"chat-1", "chat-2"})
+    assert new.revision > old.revision
+
+
+async def test_who_unsubscribed_is_told_no_more(servers: Servers) -> None:
+    one, _, three = await servers.three()
+    heard: list[Ring] = []
+    unsubscribe = one.membership.subscribe(lambda old, new: heard.append(new))
+    unsubscribe()
+    await three.leave()
+    await servers.agree([one], 1, 2)
+    assert heard == []
+
+
+async def test_who_dies_is_gone_when_its_lease_expires(servers: Servers) -> None:
+    one, two, three = await servers.three()
+    await three.die()
+    await servers.agree([one, two], 1, 2, timeout=8)
+
+
+async def test_a_dead_peer_is_expelled_in_the_life_it_died_in(servers: Servers) -> None:
+    one, two, three = await servers.three()
+    await three.die()
+    await one.membership.expel("chat-3", STARTED - 1)
+    await one.membership.expel("chat-9", STARTED)
+    assert "chat-3" in one.sees
+    async with asyncio.timeout(1.5):
+        await one.membership.expel("chat-3", STARTED)
+        await servers.agree([one, two], 1, 2)
+
+
+async def test_who_is_expelled_alive_comes_back(servers: Servers) -> None:
+    one, two, three = await servers.three()
+    losses = REGISTRY.get_sample_value("parley_lease_losses_total") or 0
+    await one.membership.expel("chat-3", STARTED)
+    await servers.agree([one, two, three], 1, 2)
+    await servers.agree([one, two, three], 1, 2, 3)
+    assert REGISTRY.get_sample_value("parley_lease_losses_total") == losses + 1
+
+
+async def test_a_restarted_server_replaces_its_earlier_life(servers: Servers) -> None:
+    one, _, three = await servers.three()
+    await three.die()
+    await (await servers.begin(3, STARTED + 1)).membership.ready()
+    await eventually(lambda: one.membership.ring.members["chat-3"].started_ms == STARTED + 1)
+    assert one.rings[-1][0].members["chat-3"].started_ms == STARTED
+
+
+async def test_an_earlier_life_that_wakes_up_ends_itself(servers: Servers, etcd: Etcd) -> None:
+    one = await servers.begin(1)
+    await one.membership.ready()
+    asleep = asyncio.create_task(Membership(etcd, member(1, STARTED - 1)).run())
+    # It once had the place: what it holds now is what it held before it slept.
+    earlier = Membership(etcd, member(1, STARTED - 1))
+    earlier._registration._stood_once = True
+    with pytest.raises(ExceptionGroup) as ended:
+        await earlier.run()
+    assert ended.group_contains(Superseded)
+    assert one.membership.ring.members["chat-1"].started_ms == STARTED
+    asleep.cancel()
+    await asyncio.gather(asleep, return_exceptions=True)
+
+
+async def test_a_server_whose_clock_is_behind_waits_for_the_dead_one_before_it(servers: Servers) -> None:
+    dead = await servers.begin(1, STARTED + 1000)
+    await dead.membership.ready()
+    await dead.die()
+    new = await servers.begin(1, STARTED)
+    async with asyncio.timeout(10):
+        await new.membership.ready()
+
+
+async def test_a_record_that_somebody_removed_comes_back(servers: Servers, etcd: Etcd) -> None:
+    one, two, three = await servers.three()
+    await etcd._client.kv.delete("/parley/chat/chat-3")
+    await servers.agree([one, two, three], 1, 2)
+    await servers.agree([one, two, three], 1, 2, 3)
+
+
+async def test_what_is_no_record_does_not_harm_the_ring(servers: Servers, etcd: Etcd) -> None:
+    three = await servers.three()
+    assert await etcd.replace("/parley/chat/odd", None, b"not a record", 0)
+    revision = (await etcd.list("/parley/chat/")).revision
+    for server in three:
+        assert await server.membership.at_revision(revision, timeout=5)
+    await servers.agree(three, 1, 2, 3)
+
+
+async def test_the_ring_stays_while_etcd_is_away_and_goes_on_after(servers: Servers, etcd_server: EtcdServer) -> None:
+    three = await servers.three()
+    before = [len(server.rings) for server in three]
+    etcd_server.stop()
+    await eventually(lambda: REGISTRY.get_sample_value("parley_etcd_reachable") == 0)
+    # Longer than any lease: nobody could renew, and still nobody falls out.
+    await asyncio.sleep(4)
+    await servers.agree(three, 1, 2, 3)
+    await etcd_server.start()
+    await (await servers.begin(4)).membership.ready()
+    await servers.agree(servers.all, 1, 2, 3, 4)
+    lost = [set(old.members) - set(new.members) for server in three for old, new in server.rings]
+    assert not any(lost)
+    assert [len(server.rings) for server in three] == [count + 1 for count in before]
+
+
+async def test_the_ring_stays_when_etcd_loses_its_data(servers: Servers, etcd_server: EtcdServer) -> None:
+    three = await servers.three()
+    for _ in range(5):
+        await three[0].membership._etcd.grant(3)
+    etcd_server.stop()
+    etcd_server.wipe()
+    await etcd_server.start()
+    async with Etcd([etcd_server.endpoint]) as etcd:
+        await eventually(lambda: registered(etcd, 1, 2, 3))
+    await servers.agree(three, 1, 2, 3)
+    for server in three:
+        assert not any(set(old.members) - set(new.members) for old, new in server.rings)
+
+
+async def test_a_frozen_etcd_changes_nothing(servers: Servers, etcd_server: EtcdServer) -> None:
+    three = await servers.three()
+    before = [len(server.rings) for server in three]
+    etcd_server.freeze()
+    await eventually(lambda: REGISTRY.get_sample_value("parley_etcd_reachable") == 0)
+    etcd_server.thaw()
+    await eventually(lambda: REGISTRY.get_sample_value("parley_etcd_reachable") == 1)
+    await servers.agree(three, 1, 2, 3)
+    assert [len(server.rings) for server in three] == before
+
+
+async def test_a_view_that_loses_two_of_three_waits_and_then_holds(servers: Servers) -> None:
+    one, two, three = await servers.three()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    lease_of_two, lease_of_three = (one.membership._view.records[name].lease for name in ("chat-2", "chat-3"))
+    for server in (two, three):
+        await server.die()
+    async with asyncio.TaskGroup() as group:
+        for lease in (lease_of_two, lease_of_three):
+            group.create_task(one.membership._etcd.revoke(lease))
+    await eventually(lambda: set(one.membership._view.records) == {"chat-1"})
+    await servers.agree([one], 1, timeout=6)
+    # The first of the two may have come alone, which is no drastic loss; both are gone only after the hold.
+    assert loop.time() - began > 0
+
+
+async def test_who_is_behind_catches_up_and_who_cannot_says_so(servers: Servers, etcd: Etcd) -> None:
+    one, *_ = await servers.three()
+    assert await one.membership.at_revision(one.membership.ring.revision, timeout=0)
+    assert await etcd.replace("/elsewhere", None, b"1", 0)
+    later = (await etcd.list("/parley/chat/")).revision
+    assert one.membership.ring.revision < later
+    assert await one.membership.at_revision(later, timeout=5)
+    assert not await one.membership.at_revision(later + 100, timeout=0.1)
+
+
+async def registered(etcd: Etcd, *numbers: int) -> bool:
+    records = (await etcd.list("/parley/chat/")).values.values()
+    return {Record.from_bytes(each).member for each in records} == {member(number) for number in numbers}

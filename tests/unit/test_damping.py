@@ -1,0 +1,77 @@
+"""A view that loses many members at once comes into force only when it has stood; every other at once."""
+
+import pytest
+
+from servicekit.clock import ManualClock
+from servicekit.damping import Damping, is_drastic
+
+RING = "abcdef"
+
+
+@pytest.mark.parametrize(
+    ("count", "lost", "drastic"),
+    [
+        (0, 0, False),
+        (1, 1, True),
+        (2, 1, False),
+        (2, 2, True),
+        (3, 1, False),
+        (3, 2, True),
+        (6, 2, False),
+        (6, 3, True),
+    ],
+)
+def test_more_than_a_third_and_more_than_one_is_drastic_and_so_is_everybody(
+    count: int, lost: int, drastic: bool
+) -> None:
+    assert is_drastic(RING[:count], RING[:lost]) is drastic
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def damping(clock: ManualClock) -> Damping[str]:
+    return Damping(3.0, clock)
+
+
+def admits(damping: Damping[str], view: str) -> bool:
+    return damping.admit(view, view, RING)
+
+
+@pytest.mark.parametrize("view", ["abcdef", "abcdefg", "abcde", "abcd", "abcdxy"])
+def test_an_ordinary_view_comes_into_force_at_once(damping: Damping[str], view: str) -> None:
+    assert admits(damping, view)
+    assert damping.remaining is None
+    assert damping.due() is None
+
+
+def test_a_drastic_view_comes_into_force_once_when_it_has_stood(damping: Damping[str], clock: ManualClock) -> None:
+    assert not admits(damping, "abc")
+    clock.advance(2.9)
+    assert damping.due() is None
+    clock.advance(0.1)
+    assert damping.remaining == 0.0
+    assert damping.due() == "abc"
+    assert damping.due() is None
+
+
+def test_when_all_are_back_it_is_forgotten(damping: Damping[str], clock: ManualClock) -> None:
+    assert not admits(damping, "")
+    assert not admits(damping, "abcde"), "one who is not back yet must not fall out for it"
+    assert admits(damping, "abcdef")
+    clock.advance(10)
+    assert damping.due() is None
+
+
+def test_a_further_loss_starts_the_time_anew_and_a_return_does_not(damping: Damping[str], clock: ManualClock) -> None:
+    assert not admits(damping, "abc")
+    clock.advance(2)
+    assert not admits(damping, "ab")
+    clock.advance(2)
+    assert damping.due() is None
+    assert not admits(damping, "abc")
+    clock.advance(1)
+    assert damping.due() == "abc"
