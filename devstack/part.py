@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Event
 
 from devstack import leash
+from devstack.ports import LOOPBACK
 from devstack.trouble import PartFailed, Stopped, Trouble
 
 Probe = Callable[[], str | None]
@@ -29,13 +30,17 @@ _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="devstack-starte
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a part is started and looked at. `grace` is how long, in seconds, it may take to end by itself."""
+    """How a part is started and looked at.
+
+    It listens on `ports`, the one of `address` among them. `grace` is how long, in seconds, it may take to end.
+    """
 
     name: str
     command: tuple[str, ...]
     log: Path
     probe: Probe
     address: str
+    ports: tuple[int, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     grace: float = 10.0
 
@@ -93,17 +98,23 @@ class Part:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), *self.recipe.command]
-        with self.log.open("ab") as log:
+        ready, leashed = os.pipe()
+        leash_command = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), str(leashed)]
+        with self.log.open("ab") as log, os.fdopen(ready, "rb") as taken_over:
             # A session of its own: Ctrl-C in the terminal is for the launcher, which stops all in order.
-            return subprocess.Popen(
-                command,
+            child = subprocess.Popen(
+                [*leash_command, *self.recipe.command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=_environment(self.recipe.environment),
                 start_new_session=True,
+                pass_fds=(leashed,),
             )
+            os.close(leashed)
+            # Until it is on its leash nobody may freeze it: frozen, it would outlive us.
+            taken_over.read()
+        return child
 
     def wait_healthy(self, timeout: float = 30.0, stop: Event | None = None) -> None:
         """Blocks until it is healthy.
@@ -131,15 +142,27 @@ class Part:
     def kill(self) -> None:
         """SIGKILL, as a crash; returns when it is gone."""
         self._signal(signal.SIGKILL)
-        self._wait(10.0)
+        if self._child is not None:
+            self._child.wait()
 
-    def terminate(self, grace: float | None = None) -> int:
+    def terminate(self, grace: float | None = None) -> int | None:
         """SIGTERM; after `grace` seconds (default: the recipe's) SIGKILL. Returns how it ended."""
+        self.ask_to_end()
+        self.wait_ended(grace)
+        return self.returncode
+
+    def ask_to_end(self) -> None:
+        """SIGTERM, without waiting."""
         self._signal(signal.SIGCONT)  # a frozen part would not hear
         self._signal(signal.SIGTERM)
-        if not self._wait(self.recipe.grace if grace is None else grace):
-            self.kill()
-        return self.returncode or 0
+
+    def wait_ended(self, grace: float | None = None, hurry: Event | None = None) -> None:
+        """Blocks until it has ended; kills it after `grace` seconds, and as soon as `hurry` is set."""
+        deadline = time.monotonic() + (self.recipe.grace if grace is None else grace)
+        while self.running:
+            if time.monotonic() >= deadline or (hurry is not None and hurry.is_set()):
+                self.kill()
+            time.sleep(_LOOK_EVERY)
 
     def freeze(self) -> None:
         """SIGSTOP: it keeps its connections and does nothing."""
@@ -153,20 +176,12 @@ class Part:
         if self._child is not None:
             self._child.send_signal(number)
 
-    def _wait(self, timeout: float) -> bool:
-        if self._child is None:
-            return True
-        try:
-            self._child.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
-
 
 def _environment(own: Mapping[str, str]) -> dict[str, str]:
     """Ours without Parley's own settings, which the stack alone decides, and the recipe's."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PARLEY_")}
-    return {**inherited, **own}
+    # No proxy between neighbours on one machine.
+    return {**inherited, "no_proxy": LOOPBACK, "NO_PROXY": LOOPBACK, **own}
 
 
 def describe_end(returncode: int | None) -> str:

@@ -2,84 +2,189 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import time
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from threading import Event
 from types import TracebackType
 
+from devstack.layout import Layout
 from devstack.part import Part
-from devstack.ports import LOOPBACK, PortBlock, Ports
-from devstack.recipes.etcd import etcd
-from devstack.recipes.mongod import mongo_uri, mongod
-from devstack.recipes.valkey import redis_url, valkey
+from devstack.ports import LOOPBACK, PortBlock, Ports, is_free
+from devstack.recipes.chat import ChatServer
+from devstack.trouble import PortTaken, Stopped, Trouble
+from devstack.watcher import Silent, Watcher
 
 STORES = ("mongod", "valkey", "etcd")
+PARTS = (*STORES, "envoy")
 
 
 class Stack:
     """The parts of a system, kept in `folder`; a context manager that starts and stops them. Its calls block.
 
-    Without `ports` it takes a free block, so any number of stacks may stand side by side. `only` names the parts
-    wanted, when not all are: `Stack(folder, only=["mongod"])`. Nothing is started again by itself here.
+    `environment` is added to that of every chat server, `environment_of["chat-2"]` to that of one. Without `ports`
+    it takes a free block, so any number of stacks may stand side by side. `only` names the parts wanted, when not
+    all are: `Stack(folder, only=["mongod"])` has no chat servers. Nothing is started again by itself here.
     """
 
-    def __init__(self, folder: Path, *, ports: Ports | None = None, only: Collection[str] = STORES) -> None:
-        self.folder = folder
-        self._block = None if ports else PortBlock()
-        self.ports = ports or self._block_ports()
-        self.parts: dict[str, Part] = {}
-        for name in only:
-            self._add_store(name)
+    def __init__(
+        self,
+        folder: Path,
+        chat_servers: int = 3,
+        *,
+        ports: Ports | None = None,
+        only: Collection[str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        environment_of: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        self._block = PortBlock() if ports is None else None
+        self.layout = Layout(folder, ports or self._taken_ports())
+        self._environment = dict(environment or {})
+        self._environment_of = dict(environment_of or {})
+        self._parts = {name: Part(self.layout.recipe(name)) for name in (PARTS if only is None else only)}
+        self.chat_servers: list[ChatServer] = []
+        for number in range(1, chat_servers + 1 if only is None else 1):
+            self._new_chat_server(number, {})
 
-    def _block_ports(self) -> Ports:
+    def _taken_ports(self) -> Ports:
         assert self._block is not None
         return self._block.ports
 
-    def _add_store(self, name: str) -> None:
-        data, log = self.folder / "data" / name, self.folder / "logs" / f"{name}.log"
-        match name:
-            case "mongod":
-                recipe = mongod(data, log, self.ports.mongod)
-            case "valkey":
-                recipe = valkey(data, log, self.ports.valkey)
-            case "etcd":
-                recipe = etcd(data, log, self.ports.etcd, self.ports.etcd_peer)
-            case _:
-                raise ValueError(f"no part is called {name}")
-        self.parts[name] = Part(recipe)
+    def _new_chat_server(self, number: int, environment: Mapping[str, str]) -> ChatServer:
+        own = self._environment_of.get(f"chat-{number}", {})
+        server = self.layout.chat_server(number, {**self._environment, **own, **environment})
+        self.chat_servers.append(server)
+        return server
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """All by name: mongod, valkey, etcd, envoy, chat-1, chat-2 and so on."""
+        return {**self._parts, **{server.name: server for server in self.chat_servers}}
+
+    @property
+    def door(self) -> str:
+        """Where Envoy takes calls, as `ip:port`."""
+        return f"{LOOPBACK}:{self.layout.ports.door}"
 
     @property
     def mongo_uri(self) -> str:
         """The connection string of the replica set."""
-        return mongo_uri(self.ports.mongod)
+        return self.layout.mongo_uri
 
     @property
     def redis_url(self) -> str:
         """The address of Valkey."""
-        return redis_url(self.ports.valkey)
+        return self.layout.redis_url
 
     @property
     def etcd_endpoint(self) -> str:
-        """As `ip:port`."""
-        return f"{LOOPBACK}:{self.ports.etcd}"
+        """The address of etcd, as `ip:port`."""
+        return self.layout.etcd_endpoint
 
-    def start(self, timeout: float = 30.0, stop: Event | None = None) -> None:
-        """Starts all and blocks until each is healthy; when one is not, stops them and raises PartFailed."""
+    @property
+    def signing_key_file(self) -> Path:
+        """The private key that signs tokens, in PEM."""
+        return self.layout.secrets.signing_key
+
+    @property
+    def jwks_file(self) -> Path:
+        """Its public half."""
+        return self.layout.secrets.jwks
+
+    @property
+    def credential_file(self) -> Path:
+        """What services show each other."""
+        return self.layout.secrets.credential
+
+    def start(self, timeout: float = 60.0, stop: Event | None = None, watcher: Watcher | None = None) -> None:
+        """As `bring_up`, with everything stopped again when that fails."""
         try:
-            for part in self.parts.values():
-                part.start()
-            for part in self.parts.values():
-                part.wait_healthy(timeout, stop)
+            self.bring_up(timeout, stop, watcher)
         except BaseException:
             self.stop()
             raise
 
-    def stop(self) -> None:
-        """Stops what runs, in order, and gives the ports back."""
-        for part in reversed(self.parts.values()):
-            part.terminate()
-        if self._block is not None:
-            self._block.release()
+    def bring_up(self, timeout: float, stop: Event | None = None, watcher: Watcher | None = None) -> None:
+        """Starts all and blocks until all is healthy; each group of parts may take `timeout` seconds.
+
+        Raises:
+            PartFailed: a part ended or is not healthy in time.
+            PortTaken: nothing was started.
+            Stopped: `stop` was set meanwhile.
+        """
+        self._check_ports()
+        # Chat servers before the door, which then finds them healthy at its first look.
+        for group in (self._stores(), self.chat_servers, self._doors()):
+            _start_together(group, timeout, stop, watcher or Silent())
+        self.wait_door(timeout, stop)
+
+    def _check_ports(self) -> None:
+        for part in self.parts.values():
+            for port in part.recipe.ports:
+                if not part.running and not is_free(port):
+                    raise PortTaken(port, part.name)
+
+    def _stores(self) -> list[Part]:
+        return [part for name, part in self._parts.items() if name in STORES]
+
+    def _doors(self) -> list[Part]:
+        if "envoy" not in self._parts:
+            return []
+        self._lead_to_all()
+        return [self._parts["envoy"]]
+
+    def stop(self, hurry: Event | None = None) -> None:
+        """Stops what runs, in order; each part may take its grace, or none once `hurry` is set."""
+        # The chat servers first, while the door is open: they tell their streams that they go, and write what they
+        # hold to the stores, which go last.
+        for group in (self.chat_servers, [p for n, p in self._parts.items() if n not in STORES], self._stores()):
+            for part in group:
+                part.ask_to_end()
+            for part in group:
+                part.wait_ended(hurry=hurry)
+
+    def lead_to(self, addresses: Sequence[str]) -> None:
+        """Makes other servers (`ip:port`) the chat servers that the door leads to: a test's own, for example."""
+        self.layout.door.lead_to(addresses)
+
+    def _lead_to_all(self) -> None:
+        self.lead_to([server.address for server in self.chat_servers])
+
+    def wait_door(self, timeout: float = 30.0, stop: Event | None = None) -> None:
+        """Blocks until Envoy finds every running chat server healthy, and sends nobody to the others.
+
+        Raises:
+            Trouble: it does not within `timeout` seconds.
+            Stopped: `stop` was set meanwhile.
+        """
+        if "envoy" in self._parts and self.chat_servers:
+            self.wait_door_leads_to([server.address for server in self.chat_servers if server.running], timeout, stop)
+
+    def wait_door_leads_to(self, addresses: Collection[str], timeout: float = 30.0, stop: Event | None = None) -> None:
+        """Blocks until exactly these (`ip:port`) are healthy in Envoy's eyes. Raises as `wait_door` does."""
+        deadline = time.monotonic() + timeout
+        while (healthy := self.layout.door.healthy()) != set(addresses):
+            if stop is not None and stop.is_set():
+                raise Stopped
+            if time.monotonic() > deadline:
+                raise Trouble(f"Envoy finds {sorted(healthy)} healthy after {timeout:g} s, not {sorted(addresses)}.")
+            time.sleep(0.05)
+
+    def add_chat_server(self, environment: Mapping[str, str] | None = None, timeout: float = 30.0) -> ChatServer:
+        """One more, started and led to; blocks until the door finds it healthy. Raises PartFailed or Trouble."""
+        number = max((server.number for server in self.chat_servers), default=0) + 1
+        server = self._new_chat_server(number, environment or {})
+        _start_together([server], timeout, None, Silent())
+        self._lead_to_all()
+        self.wait_door(timeout)
+        return server
+
+    def remove_chat_server(self, name: str) -> None:
+        """One less, for good: it ends as on SIGTERM, and then the door forgets it."""
+        server = next(each for each in self.chat_servers if each.name == name)
+        server.terminate()
+        self.chat_servers.remove(server)
+        self._lead_to_all()
 
     def __enter__(self) -> Stack:
         self.start()
@@ -89,3 +194,15 @@ class Stack:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+        if self._block is not None:
+            self._block.release()
+
+
+def _start_together(parts: Sequence[Part], timeout: float, stop: Event | None, watcher: Watcher) -> None:
+    begun = time.monotonic()
+    for part in parts:
+        part.start()
+        watcher.starting(part)
+    for part in parts:
+        part.wait_healthy(max(0.0, begun + timeout - time.monotonic()), stop)
+        watcher.healthy(part, time.monotonic() - begun)

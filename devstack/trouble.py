@@ -18,5 +18,12 @@ class PartFailed(Trouble):
         super().__init__(f"{name} {what}. The last lines of its log:{tail}")
 
 
+class PortTaken(Trouble):
+    """Another program listens where a part should."""
+
+    def __init__(self, port: int, name: str) -> None:
+        super().__init__(f"Port {port}, which {name} needs, is taken by another program.")
+
+
 class Stopped(Exception):
     """The person asked to stop while something was still being waited for."""

@@ -1,3 +1,46 @@
-"""What every test has: the servers of tests/stack.py."""
+"""What every test has: the servers of tests/stack.py, and no silent skips under CI."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
 
 pytest_plugins = ["tests.stack"]
+
+_REVIEWED = Path(__file__).with_name("skips.txt")
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test."""
+    return _without_silent_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """A whole file, skipped while it is collected."""
+    return _without_silent_skip((yield))
+
+
+def _without_silent_skip(report: Report) -> Report:
+    """Under CI a skip is a failure: what was not tried was not found to work."""
+    expected = hasattr(report, "wasxfail")
+    if report.skipped and not expected and os.environ.get("CI") and report.nodeid not in _reviewed():
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid} was skipped, and is not in {_REVIEWED.name}: {_reason(report)}"
+    return report
+
+
+def _reviewed() -> set[str]:
+    lines = (line.partition(" #")[0].strip() for line in _REVIEWED.read_text().splitlines())
+    return {line for line in lines if line and not line.startswith("#")}
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    return report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 from devstack.binaries import binary
 from devstack.part import Probe, Recipe
 from devstack.ports import LOOPBACK
+from devstack.web import page
 
 
 def etcd(folder: Path, log: Path, port: int, peer_port: int) -> Recipe:
@@ -24,15 +23,14 @@ def etcd(folder: Path, log: Path, port: int, peer_port: int) -> Recipe:
         *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
         *("--initial-cluster", f"devstack={peer}", "--log-level", "warn"),
     )
-    return Recipe("etcd", command, log, _probe(f"{client}/health"), f"{LOOPBACK}:{port}")
+    return Recipe("etcd", command, log, _probe(f"{client}/health"), f"{LOOPBACK}:{port}", (port, peer_port))
 
 
 def _probe(url: str) -> Probe:
     def look() -> str | None:
         try:
-            with urllib.request.urlopen(url, timeout=2) as answer:
-                health = json.load(answer)
-        except (OSError, urllib.error.URLError) as error:
+            health = json.loads(page(url))
+        except OSError as error:
             return str(error)
         return None if health.get("health") == "true" else f"it says {health}"
 

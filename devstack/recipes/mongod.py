@@ -28,7 +28,7 @@ def mongod(folder: Path, log: Path, port: int) -> Recipe:
         *("--wiredTigerEngineConfigString", "log=(prealloc=false,file_max=10MB)"),
     )
     address = f"{LOOPBACK}:{port}"
-    return Recipe("mongod", command, log, _probe(address), address, grace=20.0)
+    return Recipe("mongod", command, log, _probe(address), address, (port,), grace=20.0)
 
 
 def mongo_uri(port: int) -> str:

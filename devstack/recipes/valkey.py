@@ -19,7 +19,7 @@ def valkey(folder: Path, log: Path, port: int) -> Recipe:
         # Nothing may be thrown away to make room: an index that forgets in silence breaks promises.
         *("--maxmemory-policy", "noeviction"),
     )
-    return Recipe("valkey", command, log, _probe(port), f"{LOOPBACK}:{port}")
+    return Recipe("valkey", command, log, _probe(port), f"{LOOPBACK}:{port}", (port,))
 
 
 def redis_url(port: int) -> str:

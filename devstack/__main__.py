@@ -1,0 +1,47 @@
+"""The command behind `make run`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from devstack.guide import DEFAULT_DOOR
+from devstack.launcher import launch
+from devstack.ports import MOST_CHAT_SERVERS, Ports
+from devstack.screen import screen
+from devstack.trouble import Trouble
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def parley_on_one_machine() -> None:
+    """Parley on one machine, on real servers."""
+
+
+@app.command()
+def run(
+    chat_servers: Annotated[
+        int, typer.Option(min=0, max=MOST_CHAT_SERVERS, help="How many chat servers stand in the ring.")
+    ] = 2,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where Envoy, the door, takes calls.")] = DEFAULT_DOOR,
+    base_port: Annotated[
+        int,
+        typer.Option(min=1, max=65435, help="What is behind the door takes ports from here to 99 further on."),
+    ] = 5100,
+    folder: Annotated[Path, typer.Option(help="Where data, secrets and logs are kept.")] = Path(".parley"),
+    log_level: Annotated[str, typer.Option(help="How much chat servers log: debug, info, warning, error.")] = "info",
+) -> None:
+    """Start MongoDB, Valkey, etcd, Envoy and chat servers, and keep them up until Ctrl-C."""
+    environment = {"PARLEY_LOG_LEVEL": log_level}
+    try:
+        launch(folder, Ports(door=port, base=base_port), chat_servers, environment, screen())
+    except Trouble as trouble:
+        sys.exit(str(trouble))
+
+
+if __name__ == "__main__":
+    app()

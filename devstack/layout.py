@@ -1,0 +1,80 @@
+"""Where everything of one stack is: its folder, its ports, and the recipes that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+from devstack.door import Door
+from devstack.part import Recipe
+from devstack.ports import LOOPBACK, Ports
+from devstack.recipes.chat import ChatServer, chat_environment, chat_server
+from devstack.recipes.envoy import envoy
+from devstack.recipes.etcd import etcd
+from devstack.recipes.mongod import mongo_uri, mongod
+from devstack.recipes.valkey import redis_url, valkey
+from devstack.secret_files import SecretFiles, secret_files
+
+
+class Layout:
+    """`folder` holds data/, logs/, secrets/ and envoy/, each made when first needed."""
+
+    def __init__(self, folder: Path, ports: Ports) -> None:
+        self.folder = folder.resolve()
+        self.ports = ports
+
+    @property
+    def mongo_uri(self) -> str:
+        """The connection string of the replica set."""
+        return mongo_uri(self.ports.mongod)
+
+    @property
+    def redis_url(self) -> str:
+        """The address of Valkey."""
+        return redis_url(self.ports.valkey)
+
+    @property
+    def etcd_endpoint(self) -> str:
+        """The address of etcd, as `ip:port`."""
+        return f"{LOOPBACK}:{self.ports.etcd}"
+
+    @cached_property
+    def secrets(self) -> SecretFiles:
+        """The secrets, kept from one start to the next."""
+        return secret_files(self.folder / "secrets")
+
+    @cached_property
+    def door(self) -> Door:
+        """Envoy's files."""
+        return Door(self.folder / "envoy", self.ports, self.secrets.jwks, self.log("envoy-failed-calls"))
+
+    def log(self, name: str) -> Path:
+        """The log of a part."""
+        folder = self.folder / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{name}.log"
+
+    def recipe(self, name: str) -> Recipe:
+        """That of mongod, valkey, etcd or envoy. Raises ValueError for another name."""
+        data, log, ports = self.folder / "data" / name, self.log(name), self.ports
+        match name:
+            case "mongod":
+                return mongod(data, log, ports.mongod)
+            case "valkey":
+                return valkey(data, log, ports.valkey)
+            case "etcd":
+                return etcd(data, log, ports.etcd, ports.etcd_peer)
+            case "envoy":
+                return envoy(self.door, log, ports)
+        raise ValueError(f"no part is called {name}")
+
+    def chat_server(self, number: int, environment: Mapping[str, str]) -> ChatServer:
+        """Chat server `number`, from 1; `environment` comes after what all are told."""
+        told = chat_environment(
+            self.secrets,
+            mongo_uri=self.mongo_uri,
+            redis_url=self.redis_url,
+            etcd_endpoint=self.etcd_endpoint,
+        )
+        return chat_server(number, self.ports, self.log(f"chat-{number}"), {**told, **environment})

@@ -1,0 +1,95 @@
+"""Our own chat server, several times."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import grpc
+from grpc_health.v1 import health_pb2
+
+from devstack.part import Part, Probe, Recipe
+from devstack.ports import LOOPBACK, Ports
+from devstack.secret_files import SecretFiles
+
+
+class ChatServer(Part):
+    """One chat server, and the addresses it has beside its public one."""
+
+    def __init__(self, recipe: Recipe, number: int) -> None:
+        super().__init__(recipe)
+        self.number = number
+
+    @property
+    def internal_address(self) -> str:
+        """Where other servers call it, as `ip:port`."""
+        return self.recipe.environment["PARLEY_INTERNAL_LISTEN"]
+
+    @property
+    def metrics_address(self) -> str:
+        """Where Prometheus reads, as `ip:port`."""
+        return self.recipe.environment["PARLEY_METRICS_LISTEN"]
+
+
+def chat_server(number: int, ports: Ports, log: Path, environment: Mapping[str, str]) -> ChatServer:
+    """The chat server `number`, from 1. `environment` is what all have in common, and what this one has apart."""
+    address = f"{LOOPBACK}:{ports.chat(number)}"
+    own = {
+        "PARLEY_LISTEN": address,
+        "PARLEY_INTERNAL_LISTEN": f"{LOOPBACK}:{ports.mesh(number)}",
+        "PARLEY_METRICS_LISTEN": f"{LOOPBACK}:{ports.metrics(number)}",
+    }
+    command = (sys.executable, "-m", "chat_service")
+    name = f"chat-{number}"
+    # It drains: its streams are asked to move, spread out in time, before it ends.
+    recipe = Recipe(
+        *(name, command, log, serving(address), address),
+        (ports.chat(number), ports.mesh(number), ports.metrics(number)),
+        {**own, **environment},
+        grace=15.0,
+    )
+    return ChatServer(recipe, number)
+
+
+def chat_environment(secrets: SecretFiles, *, mongo_uri: str, redis_url: str, etcd_endpoint: str) -> dict[str, str]:
+    """What all chat servers of a stack are told."""
+    return {
+        "PARLEY_MONGO_URI": mongo_uri,
+        "PARLEY_MONGO_DATABASE": "parley",
+        "PARLEY_REDIS_URL": redis_url,
+        "PARLEY_ETCD_ENDPOINTS": etcd_endpoint,
+        "PARLEY_SIGNING_KEY_FILE": str(secrets.signing_key),
+        "PARLEY_JWKS_FILE": str(secrets.jwks),
+        "PARLEY_TOKEN_ISSUER": "parley",
+        "PARLEY_TOKEN_AUDIENCE": "parley",
+        "PARLEY_SERVICE_CREDENTIAL_FILE": str(secrets.credential),
+        "PARLEY_LOG_FORMAT": "console",
+        "PARLEY_LOG_LEVEL": "info",
+    }
+
+
+def serving(address: str) -> Probe:
+    """Whether a gRPC server says of itself that it serves."""
+    options = (
+        ("grpc.enable_http_proxy", 0),
+        # A connection of its own for each look: a shared one would wait a second and more between its attempts.
+        ("grpc.use_local_subchannel_pool", 1),
+    )
+
+    def look() -> str | None:
+        with grpc.insecure_channel(address, options) as channel:
+            check = channel.unary_unary(
+                "/grpc.health.v1.Health/Check",
+                request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+                response_deserializer=health_pb2.HealthCheckResponse.FromString,
+            )
+            try:
+                answer = check(health_pb2.HealthCheckRequest(), timeout=2)
+            except grpc.RpcError as error:
+                return str(cast("grpc.Call", error).details())
+        status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+        return None if status == "SERVING" else f"it says {status}"
+
+    return look

@@ -1,0 +1,169 @@
+"""A part, with small commands in the place of servers: it starts, fails, ends, and never outlives us."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from devstack.part import Part, Recipe, last_lines
+from devstack.trouble import PartFailed, Stopped, Trouble
+from tests.eventually import eventually
+
+
+def part(folder: Path, *command: str, grace: float = 10.0, healthy_when: str = "") -> Part:
+    """One whose health is that its log contains `healthy_when`."""
+    log = folder / "part.log"
+
+    def probe() -> str | None:
+        return None if healthy_when in log.read_text() else "it has not said so"
+
+    environment = {"OWN": "yes", "PYTHONUNBUFFERED": "1"}
+    return Part(Recipe("sample", command, log, probe, "127.0.0.1:1", (), environment, grace))
+
+
+def python(text: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", text)
+
+
+def test_it_becomes_healthy_and_ends_when_asked(tmp_path: Path) -> None:
+    sample = part(tmp_path, *python("import time; print('up'); time.sleep(60)"), healthy_when="up")
+    sample.start()
+    sample.wait_healthy()
+    assert sample.running
+    pid = sample.pid
+    sample.start()
+    assert sample.pid == pid, "a part that runs is not started twice"
+    assert sample.terminate() == -signal.SIGTERM
+    with pytest.raises(Trouble, match="sample does not run"):
+        _ = sample.pid
+
+
+def test_one_that_ends_shows_the_end_of_its_log(tmp_path: Path) -> None:
+    sample = part(tmp_path, *python("import sys; print('reading x'); sys.exit('x is missing')"), healthy_when="up")
+    sample.start()
+    with pytest.raises(PartFailed) as failure:
+        sample.wait_healthy()
+    assert str(failure.value) == (
+        "sample ended with exit code 1. The last lines of its log:\n    reading x\n    x is missing"
+    )
+
+
+def test_one_that_cannot_be_executed_says_so(tmp_path: Path) -> None:
+    sample = part(tmp_path, str(tmp_path / "nothing"), healthy_when="up")
+    sample.start()
+    with pytest.raises(PartFailed, match="nothing: No such file or directory"):
+        sample.wait_healthy()
+
+
+def test_one_that_is_late_says_what_is_missing(tmp_path: Path) -> None:
+    sample = part(tmp_path, *python("import time; time.sleep(60)"), healthy_when="up")
+    sample.start()
+    with pytest.raises(PartFailed, match="is not healthy after 0 s: it has not said so"):
+        sample.wait_healthy(timeout=0)
+    sample.kill()
+
+
+def test_a_wish_to_stop_ends_the_waiting(tmp_path: Path) -> None:
+    sample = part(tmp_path, *python("import time; time.sleep(60)"), healthy_when="up")
+    stop = Event()
+    stop.set()
+    sample.start()
+    with pytest.raises(Stopped):
+        sample.wait_healthy(stop=stop)
+    sample.kill()
+    assert sample.returncode == -signal.SIGKILL
+
+
+DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf'); time.sleep(60)"
+
+
+def test_a_deaf_part_is_killed_after_its_grace(tmp_path: Path) -> None:
+    sample = part(tmp_path, *python(DEAF), healthy_when="deaf", grace=0.05)
+    sample.start()
+    sample.wait_healthy()
+    assert sample.terminate() == -signal.SIGKILL
+
+
+def test_a_hurry_kills_at_once(tmp_path: Path) -> None:
+    sample = part(tmp_path, *python(DEAF), healthy_when="deaf", grace=60)
+    hurry = Event()
+    hurry.set()
+    sample.start()
+    sample.wait_healthy()
+    sample.ask_to_end()
+    sample.wait_ended(hurry=hurry)
+    assert sample.returncode == -signal.SIGKILL
+
+
+def test_a_frozen_part_can_be_asked_to_end(tmp_path: Path) -> None:
+    sample = part(tmp_path, *python("import time; print('up'); time.sleep(60)"), healthy_when="up")
+    sample.start()
+    sample.wait_healthy()
+    sample.freeze()
+    assert sample.running
+    assert sample.terminate() == -signal.SIGTERM
+
+
+def test_parleys_own_settings_are_not_inherited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARLEY_LISTEN", "0.0.0.0:1")
+    monkeypatch.setenv("OTHER", "kept")
+    text = "import os; print(os.environ.get('PARLEY_LISTEN'), os.environ['OTHER'], os.environ['OWN'], 'end')"
+    sample = part(tmp_path, *python(text + "; import time; time.sleep(60)"), healthy_when="end")
+    sample.start()
+    sample.wait_healthy()
+    sample.kill()
+    assert last_lines(sample.log) == ["None kept yes end"]
+
+
+def test_a_part_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
+    sample = part(tmp_path, *python("import time; print('up'); time.sleep(60)"), healthy_when="up")
+    thread = Thread(target=sample.start)
+    thread.start()
+    thread.join()
+    sample.wait_healthy()
+    sample.kill()
+
+
+LAUNCHER = """
+import sys, time
+from pathlib import Path
+from devstack.part import Part, Recipe
+
+log = Path(sys.argv[1])
+part = Part(Recipe("sample", (sys.executable, "-c", "import time; time.sleep(60)"), log, lambda: None, "127.0.0.1:1"))
+part.start()
+part.freeze()
+print(part.pid, flush=True)
+time.sleep(60)
+"""
+
+
+async def test_a_part_dies_with_a_killed_launcher_even_when_frozen(tmp_path: Path) -> None:
+    command = (sys.executable, "-c", LAUNCHER, str(tmp_path / "log"))
+    launcher = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    assert launcher.stdout is not None
+    pid = int(await launcher.stdout.readline())
+    launcher.kill()
+    await launcher.wait()
+    await eventually(lambda: not alive(pid))
+
+
+def alive(pid: int) -> bool:
+    """Whether it runs; one that only waits for its new parent to notice its death does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_the_last_lines_of_a_long_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("".join(f"line {number}\n" for number in range(10_000)))
+    assert last_lines(log, 2) == ["line 9998", "line 9999"]
+    assert last_lines(tmp_path / "none") == []

@@ -1,0 +1,47 @@
+"""Every part has a port of its own, and no two stacks share one."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from devstack.ports import LOOPBACK, MOST_CHAT_SERVERS, PortBlock, Ports, is_free
+from devstack.trouble import Trouble
+
+
+def all_ports(ports: Ports) -> list[int]:
+    chat = [
+        port
+        for number in range(1, MOST_CHAT_SERVERS + 1)
+        for port in (ports.chat(number), ports.mesh(number), ports.metrics(number))
+    ]
+    return [ports.door, *chat, ports.mongod, ports.valkey, ports.etcd, ports.etcd_peer, ports.envoy_admin]
+
+
+def test_no_two_parts_share_a_port_and_all_lie_within_the_hundred() -> None:
+    ports = all_ports(Ports(door=5100, base=5100))
+    assert len(set(ports)) == len(ports)
+    assert all(5100 <= port < 5200 for port in ports)
+
+
+@pytest.mark.parametrize("number", [0, MOST_CHAT_SERVERS + 1])
+def test_there_is_room_for_so_many_chat_servers(number: int) -> None:
+    with pytest.raises(Trouble, match="room for 20 chat servers"):
+        Ports(door=1, base=5100).chat(number)
+
+
+def test_a_port_somebody_listens_on_is_not_free() -> None:
+    with socket.create_server((LOOPBACK, 0)) as server:
+        port = server.getsockname()[1]
+        assert not is_free(port)
+    assert is_free(port)
+
+
+def test_blocks_do_not_overlap_and_lie_below_outgoing_connections() -> None:
+    blocks = [PortBlock() for _ in range(5)]
+    taken = [port for block in blocks for port in all_ports(block.ports)]
+    assert len(set(taken)) == len(taken)
+    assert max(taken) < 32_768
+    for block in blocks:
+        block.release()

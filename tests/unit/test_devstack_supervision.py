@@ -1,0 +1,83 @@
+"""A part that dies is started again, later each time, until it is plain that it will not live."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from devstack.part import Part, Recipe
+from devstack.supervision import LONGEST_PAUSE, MOST_QUICK_DEATHS, QUICK, Supervision
+from devstack.trouble import PartFailed
+
+
+class Story:
+    """One part under supervision, told in steps of a clock that only moves when asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.now = 0.0
+        self.said: list[str] = []
+        self.healthy = True
+        command = (sys.executable, "-c", "import time; time.sleep(60)")
+        recipe = Recipe("sample", command, folder / "log", lambda: None if self.healthy else "not yet", "127.0.0.1:1")
+        self.part = Part(recipe)
+        self.part.start()
+        self.supervision = Supervision(self.said.append, lambda: self.now)
+        self.look()
+
+    def look(self, after: float = 0.0) -> None:
+        self.now += after
+        self.supervision.look([self.part])
+
+    def dies(self) -> None:
+        self.part.kill()
+        self.look()
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Story:
+    return Story(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays(story: Story) -> object:
+    yield
+    story.part.kill()
+
+
+def test_it_says_nothing_while_all_is_well(story: Story) -> None:
+    story.look(after=100)
+    assert story.said == []
+
+
+def test_a_dead_part_is_started_again_after_a_pause(story: Story) -> None:
+    story.dies()
+    assert story.said == [f"sample died with SIGKILL; starting it again in 0.5 s. Its log: {story.part.log}"]
+    story.look(after=0.4)
+    assert story.part.returncode is not None
+    story.healthy = False
+    story.look(after=0.1)
+    assert story.part.running
+    story.look()
+    assert len(story.said) == 1
+    story.healthy = True
+    story.look()
+    assert story.said[1:] == ["sample is healthy again."]
+
+
+def test_pauses_grow_and_quick_deaths_end_it(story: Story) -> None:
+    for death in range(1, MOST_QUICK_DEATHS):
+        story.dies()
+        assert f"again in {min(LONGEST_PAUSE, 0.5 * 2 ** (death - 1)):g} s" in story.said[-1]
+        story.look(after=LONGEST_PAUSE)
+    with pytest.raises(PartFailed, match="sample died 5 times in a row soon after its start, lastly with SIGKILL"):
+        story.dies()
+
+
+def test_a_long_life_wipes_the_slate_clean(story: Story) -> None:
+    for _ in range(3 * MOST_QUICK_DEATHS):
+        story.look(after=QUICK)
+        story.dies()
+        assert "again in 0.5 s" in story.said[-1]
+        story.look(after=LONGEST_PAUSE)
