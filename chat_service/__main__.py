@@ -198,8 +198,6 @@ async def _database(settings: ChatSettings) -> Database:
         return await connect(settings.mongo_uri.get_secret_value(), settings.mongo_database)
     except StoreUnavailable:
         raise ConfigurationError("MongoDB does not answer at the address in PARLEY_MONGO_URI.") from None
-    except ValueError as error:
-        raise ConfigurationError(f"PARLEY_MONGO_URI is wrong: {error}.") from None
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ from typing import Any, Final
 from bson import Binary
 from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import CollectionInvalid, DuplicateKeyError
+from pymongo.errors import DuplicateKeyError
 
 from chat_service.model.conversation import Conversation, ConversationKind, Member, Watermark
 from chat_service.model.entry import Role
-from chat_service.storage.mongo import Database, Document, store_errors
+from chat_service.storage.mongo import Database, Document, ensure_clustered, store_errors
 
 CONVERSATIONS: Final = "conversations"
 MEMBERSHIPS: Final = "memberships"
@@ -35,8 +35,8 @@ class MongoConversations:
 
     async def ensure_indexes(self) -> None:
         """Make the clustered collection where it is not there yet."""
-        with store_errors(deadline=60.0), suppress(CollectionInvalid):  # It is there already.
-            await self._database.create_collection(MEMBERSHIPS, clusteredIndex={"key": {"_id": 1}, "unique": True})
+        with store_errors(deadline=60.0):
+            await ensure_clustered(self._database, MEMBERSHIPS)
 
     async def load(self, conversation_id: str) -> Conversation | None:
         """The conversation, or None if none was stored."""

@@ -9,12 +9,11 @@ contract's Entry), then the change itself; `x` marks entries that change the con
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 from bson import Binary
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import BulkWriteError, CollectionInvalid
+from pymongo.errors import BulkWriteError
 
 from chat_service.errors import StoreUnavailable
 from chat_service.history.ports import Page
@@ -29,7 +28,7 @@ from chat_service.model.entry import (
     Role,
 )
 from chat_service.owner.ports import Conflict
-from chat_service.storage.mongo import Database, Document, store_errors
+from chat_service.storage.mongo import Database, Document, ensure_clustered, store_errors
 
 COLLECTION: Final = "entries"
 BY_ID: Final = {"_id": 1}
@@ -49,8 +48,7 @@ class MongoLog:
     async def ensure_indexes(self) -> None:
         """Make the collection and its indexes where they are not there yet."""
         with store_errors(deadline=60.0):
-            with suppress(CollectionInvalid):  # It is there already.
-                await self._database.create_collection(COLLECTION, clusteredIndex={"key": BY_ID, "unique": True})
+            await ensure_clustered(self._database, COLLECTION)
             await self._entries.create_index([("c", 1), ("k", 1)], unique=True)
             await self._entries.create_index([("c", 1), ("x", 1)], partialFilterExpression={"x": {"$exists": True}})
 

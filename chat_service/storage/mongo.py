@@ -11,7 +11,9 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import (
     BulkWriteError,
+    CollectionInvalid,
     ConnectionFailure,
+    OperationFailure,
     PyMongoError,
     WriteConcernError,
 )
@@ -30,6 +32,7 @@ DEADLINE = 5.0
 # Seconds after which a server that cannot be found is given up on.
 SELECTION = 5.0
 
+NAMESPACE_EXISTS = 48
 TRANSIENT_LABELS = ("RetryableWriteError", "TransientTransactionError", "SystemOverloadedError")
 
 
@@ -60,6 +63,17 @@ async def connect(uri: str, database: str, *, timeout: float = SELECTION) -> Dat
         write_concern=WriteConcern(w="majority", j=True),
         read_concern=ReadConcern("majority"),
     )
+
+
+async def ensure_clustered(database: Database, name: str) -> None:
+    """Make a collection that is clustered by `_id`, unless it is there; several servers may do so at once."""
+    try:
+        await database.create_collection(name, clusteredIndex={"key": {"_id": 1}, "unique": True})
+    except CollectionInvalid:
+        return
+    except OperationFailure as error:
+        if error.code != NAMESPACE_EXISTS:
+            raise
 
 
 @contextmanager
