@@ -22,7 +22,8 @@ def is_drastic(members: Collection[str], left: Collection[str]) -> bool:
 class Damping(Generic[V]):
     """Holds a view with a drastic loss back until it has stood for `hold` seconds, or nobody is lost any more.
 
-    Every further member that is lost meanwhile starts the time anew; one that comes back does not.
+    Losses count together within `hold` seconds: an etcd that was frozen ends all leases, but one by one. Every further
+    loss starts the time anew; a return does not.
     """
 
     def __init__(self, hold: float, clock: Clock) -> None:
@@ -31,6 +32,7 @@ class Damping(Generic[V]):
         self._held: V | None = None
         self._lost: frozenset[str] = frozenset()
         self._until = 0.0
+        self._let_go: dict[str, float] = {}
 
     @property
     def remaining(self) -> float | None:
@@ -39,12 +41,15 @@ class Damping(Generic[V]):
 
     def admit(self, view: V, members: Collection[str], in_force: Collection[str]) -> bool:
         """Whether `view` comes into force now; if not, it is held back in place of the one before."""
+        now = self._clock.monotonic()
         lost = frozenset(in_force) - frozenset(members)
-        if not lost or (self._held is None and not is_drastic(in_force, lost)):
+        recent = {name for name, when in self._let_go.items() if now - when < self._hold} - set(members)
+        if not lost or (self._held is None and not is_drastic(recent.union(in_force), recent | lost)):
             self._held = None
+            self._let_go = {name: self._let_go.get(name, now) for name in recent | lost}
             return True
         if self._held is None or lost - self._lost:
-            self._until = self._clock.monotonic() + self._hold
+            self._until = now + self._hold
         self._held, self._lost = view, lost
         return False
 
@@ -53,4 +58,5 @@ class Damping(Generic[V]):
         if self._held is None or self._clock.monotonic() < self._until:
             return None
         view, self._held = self._held, None
+        self._let_go.clear()
         return view

@@ -58,6 +58,17 @@ def test_a_drastic_view_comes_into_force_once_when_it_has_stood(damping: Damping
     assert damping.due() is None
 
 
+def test_losses_one_by_one_count_together_for_a_while(damping: Damping[str], clock: ManualClock) -> None:
+    assert damping.admit("bcdef", "bcdef", RING)
+    clock.advance(1)
+    assert damping.admit("cdef", "cdef", "bcdef")
+    clock.advance(1)
+    assert not damping.admit("def", "def", "cdef")
+    assert damping.admit("acdef", "acdef", "cdef"), "nobody in force is lost"
+    clock.advance(3)
+    assert damping.admit("adef", "adef", "acdef")
+
+
 def test_when_all_are_back_it_is_forgotten(damping: Damping[str], clock: ManualClock) -> None:
     assert not admits(damping, "")
     assert not admits(damping, "abcde"), "one who is not back yet must not fall out for it"

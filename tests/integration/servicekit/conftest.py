@@ -19,30 +19,24 @@ from tests.eventually import eventually
 class EtcdServer:
     """An etcd of its own, on ports that stay the same when it is started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, scheme: str = "http", options: tuple[str, ...] = ()) -> None:
         self._data = folder / "data"
         self._log = folder / "log"
-        self._ports = free_ports(2)
         self._running: subprocess.Popen[bytes] | None = None
-        self.endpoint = f"127.0.0.1:{self._ports[0]}"
-
-    async def start(self) -> None:
-        client, peer = (f"http://127.0.0.1:{port}" for port in self._ports)
-        command = [
+        client, peer, self._health = (f"127.0.0.1:{port}" for port in free_ports(3))
+        self.endpoint = client
+        self._command = [
             str(Path(next(iter(etcdbin.__path__))) / "etcd"),
             *("--data-dir", str(self._data), "--unsafe-no-fsync", "--log-level", "error"),
-            *("--listen-client-urls", client, "--advertise-client-urls", client),
-            *(
-                "--listen-peer-urls",
-                peer,
-                "--initial-advertise-peer-urls",
-                peer,
-                "--initial-cluster",
-                f"default={peer}",
-            ),
+            *("--listen-client-urls", f"{scheme}://{client}", "--advertise-client-urls", f"{scheme}://{client}"),
+            *("--listen-peer-urls", f"http://{peer}", "--initial-advertise-peer-urls", f"http://{peer}"),
+            *("--initial-cluster", f"default=http://{peer}", "--listen-metrics-urls", f"http://{self._health}"),
+            *options,
         ]
+
+    async def start(self) -> None:
         with self._log.open("ab") as log:
-            self._running = await asyncio.to_thread(subprocess.Popen, command, stdout=log, stderr=log)
+            self._running = await asyncio.to_thread(subprocess.Popen, self._command, stdout=log, stderr=log)
         await eventually(lambda: asyncio.to_thread(self._healthy))
 
     def stop(self) -> None:
@@ -69,7 +63,7 @@ class EtcdServer:
 
     def _healthy(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://{self.endpoint}/health", timeout=1) as page:
+            with urllib.request.urlopen(f"http://{self._health}/health", timeout=1) as page:
                 return b'"true"' in page.read()
         except OSError:
             return False
