@@ -103,10 +103,10 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
 
 
 async def _live(settings: ChatSettings, server: ChatServer, public: Server, internal: Server) -> None:
-    await internal.start()
-    await public.start()
     async with asyncio.TaskGroup() as group:
         roles = group.create_task(server.run())
+        await internal.start()
+        await public.start()
         member = group.create_task(server.membership.run())
         await server.membership.ready()
         for each in (public, internal):

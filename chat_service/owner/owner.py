@@ -34,7 +34,7 @@ from servicekit.failure import Failure
 from servicekit.ring import RingEmpty
 
 REFUSED_LANES: Final = 10_000
-REFRESHES_AT_ONCE: Final = 64
+REFRESHES_AT_ONCE: Final = 16
 RETOUCH_S: Final = 60.0
 
 _refused = Counter("parley_sends_refused", "Sends an owner refused", ["reason"])
@@ -76,16 +76,18 @@ class Owner:
         self._refused_lanes: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._commit = GroupCommit(store, conversations, index, publisher, clock, self._settled)
         self._receipts = Receipts(store, conversations, index, publisher, clock)
-        self._refreshing = asyncio.Semaphore(REFRESHES_AT_ONCE)
-        self._group = asyncio.TaskGroup()
+        # Bounded by the conversations in memory, each of which is in it at most once.
+        self._to_refresh: asyncio.Queue[OwnedConversation] = asyncio.Queue()
         self._at_rest = asyncio.Event()
         self._draining = False
 
     async def run(self) -> None:
         """Work until cancelled."""
-        async with self._group:
-            self._group.create_task(self._commit.run())
-            self._group.create_task(self._receipts.run())
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._commit.run())
+            group.create_task(self._receipts.run())
+            for _ in range(REFRESHES_AT_ONCE):
+                group.create_task(self._refresh_for_ever())
 
     def append(self, draft: Draft, lane: Lane | None, reply: Reply) -> None:
         """Have `draft` appended; `reply` is called once, when it is durable or refused."""
@@ -171,7 +173,7 @@ class Owner:
             return
         if owned.needs_refresh(self._clock.now_ms()):
             owned.state = State.REFRESHING
-            self._group.create_task(self._refresh(owned))
+            self._to_refresh.put_nowait(owned)
         elif owned.waiting:
             self._commit.queue(owned)
 
@@ -195,13 +197,16 @@ class Owner:
         if not any(owned.unanswered for owned in self._owned.values()):
             self._at_rest.set()
 
+    async def _refresh_for_ever(self) -> None:
+        while True:
+            await self._refresh(await self._to_refresh.get())
+
     async def _refresh(self, owned: OwnedConversation) -> None:
-        async with self._refreshing:
-            try:
-                await self._ask_store(owned)
-            except StoreUnavailable as failure:
-                log.warning("conversation not loaded", conversation_id=owned.conversation_id)
-                self._refuse_waiting(owned, failure)
+        try:
+            await self._ask_store(owned)
+        except StoreUnavailable as failure:
+            log.warning("conversation not loaded", conversation_id=owned.conversation_id)
+            self._refuse_waiting(owned, failure)
         owned.state = State.IDLE
         for hand_over in self._early.pop(owned.conversation_id, []):
             hand_over(owned)

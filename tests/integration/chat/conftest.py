@@ -1,0 +1,196 @@
+"""Owners in this process, on a real MongoDB and a real Valkey; only the way to devices is a list."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import pytest
+import uuid_utils
+from pymongo.monitoring import CommandListener, CommandStartedEvent
+from redis.asyncio import Redis
+
+from chat_service.model.answer import Answer, Appended
+from chat_service.model.conversation import Watermark
+from chat_service.model.creation import Creation
+from chat_service.model.entry import Draft, Entry, Message
+from chat_service.model.ids import direct_id, uuid7_time_ms
+from chat_service.owner.owner import Owner, OwnerLimits
+from chat_service.owner.pending import Lane
+from chat_service.storage.conversations import MongoConversations
+from chat_service.storage.generation import MongoGeneration
+from chat_service.storage.index import RedisIndex
+from chat_service.storage.log import MongoLog
+from chat_service.storage.mongo import Database, connect
+from devstack.stack import Stack
+from servicekit.clock import SystemClock
+from servicekit.ring import Member, Ring
+
+ALICE, BOB, CAROL = (letter * 32 for letter in "abc")
+PLENTY = OwnerLimits(entries_per_second=1e6, entries_burst=1e6)
+
+
+@dataclass
+class Inserts(CommandListener):
+    """Counts the inserts into logs that the driver sends, and what they carry."""
+
+    sizes: list[int] = field(default_factory=list)
+
+    def started(self, event: CommandStartedEvent) -> None:
+        if event.command_name == "insert" and event.command.get("insert") == "entries":
+            self.sizes.append(len(event.command["documents"]))
+
+    def succeeded(self, event: object) -> None: ...
+
+    def failed(self, event: object) -> None: ...
+
+
+@dataclass
+class Heard:
+    """What an owner published, in the place of homes."""
+
+    entries: list[Entry] = field(default_factory=list)
+    watermarks: list[tuple[frozenset[str], str, Mapping[str, Watermark]]] = field(default_factory=list)
+
+    def publish(self, users: Collection[str], entries: Sequence[Entry]) -> None:
+        self.entries += entries
+
+    def publish_watermarks(
+        self, users: Collection[str], conversation_id: str, watermarks: Mapping[str, Watermark]
+    ) -> None:
+        self.watermarks.append((frozenset(users), conversation_id, watermarks))
+
+
+@dataclass
+class FixedRing:
+    """A ring as one server sees it: whoever it says owns everything."""
+
+    me: Member
+    ring: Ring
+
+    @classmethod
+    def of_one(cls, name: str) -> FixedRing:
+        member = Member(name, "127.0.0.1:1", "127.0.0.1:2", 0)
+        return cls(member, Ring.of([member], 1))
+
+    def give_to(self, name: str) -> None:
+        """From now on another server owns everything, as far as this one knows."""
+        self.ring = Ring.of([Member(name, "127.0.0.1:3", "127.0.0.1:4", 0)], self.ring.revision + 1)
+
+
+@dataclass
+class Running:
+    """An owner with what is around it."""
+
+    owner: Owner
+    heard: Heard
+    ring: FixedRing
+
+    async def create(self, creation: Creation) -> Answer:
+        return await _answer(lambda reply: self.owner.create(creation, reply))
+
+    async def append(self, draft: Draft, lane: Lane | None = None) -> Answer:
+        return await _answer(lambda reply: self.owner.append(draft, lane, reply))
+
+    async def receive(self, user: str, conversation_id: str, delivered: int, read: int) -> object:
+        return await _answer(lambda reply: self.owner.receive(user, conversation_id, delivered, read, reply))
+
+
+async def _answer(ask):  # type: ignore[no-untyped-def]
+    future = asyncio.get_running_loop().create_future()
+    ask(lambda answer: future.done() or future.set_result(answer))
+    return await future
+
+
+def draft(conversation_id: str, sender: str = ALICE, text: str = "hello", request_id: bytes | None = None) -> Draft:
+    identifier = uuid_utils.uuid7().bytes if request_id is None else request_id
+    return Draft(conversation_id, sender, identifier, Message(text.encode()), made_at(identifier))
+
+
+def made_at(request_id: bytes) -> int:
+    from uuid import UUID
+
+    return uuid7_time_ms(UUID(bytes=request_id)) or 0
+
+
+def direct(one: str = ALICE, other: str = BOB) -> Creation:
+    conversation_id = direct_id(one, other)
+    return Creation(conversation_id, one, bytes.fromhex(conversation_id), (one, other), "")
+
+
+def place(answer: object) -> int:
+    assert isinstance(answer, Appended), answer
+    return answer.seq
+
+
+@pytest.fixture
+async def database(mongod: Stack, database_name: str) -> AsyncIterator[Database]:
+    database = await connect(mongod.mongo_uri, database_name)
+    await MongoLog(database).ensure_indexes()
+    await MongoConversations(database).ensure_indexes()
+    yield database
+    await database.client.drop_database(database_name)
+    await database.client.close()
+
+
+@pytest.fixture
+async def redis(valkey: Stack) -> AsyncIterator[Redis]:
+    client = Redis.from_url(valkey.redis_url, socket_timeout=1)
+    await client.flushall()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def index(database: Database, redis: Redis) -> AsyncIterator[RedisIndex]:
+    index = RedisIndex(redis, MongoGeneration(database))
+    await index.start()
+    task = asyncio.create_task(index.run())
+    yield index
+    task.cancel()
+    await asyncio.wait([task])
+
+
+@pytest.fixture
+async def inserts(mongod: Stack, database: Database) -> AsyncIterator[tuple[Inserts, Database]]:
+    """A second way to the same database, on which inserts are counted."""
+    from pymongo import AsyncMongoClient
+
+    listener = Inserts()
+    client: AsyncMongoClient = AsyncMongoClient(mongod.mongo_uri, event_listeners=[listener])
+    counted = client.get_database(
+        database.name, write_concern=database.write_concern, read_concern=database.read_concern
+    )
+    yield listener, counted
+    await client.close()
+
+
+class Owners:
+    """Starts owners that share the stores."""
+
+    def __init__(self, database: Database, index: RedisIndex, stack: AsyncExitStack) -> None:
+        self._database = database
+        self._index = index
+        self._stack = stack
+
+    async def start(self, name: str = "", database: Database | None = None, limits: OwnerLimits = PLENTY) -> Running:
+        ring, heard = FixedRing.of_one(name or uuid4().hex), Heard()
+        stores = self._database if database is None else database
+        owner = Owner(MongoLog(stores), MongoConversations(stores), self._index, heard, ring, SystemClock(), limits)
+        task = asyncio.create_task(owner.run())
+        self._stack.push_async_callback(_end, task)
+        return Running(owner, heard, ring)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+@pytest.fixture
+async def owners(database: Database, index: RedisIndex) -> AsyncIterator[Owners]:
+    async with AsyncExitStack() as stack:
+        yield Owners(database, index, stack)
