@@ -1,0 +1,70 @@
+"""The scenes of who may not: strangers, former members, revoked devices."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+from parley.chat.v1 import chat_pb2
+from parley_client.demo.cast import Player
+from parley_client.demo.record import seen
+from parley_client.demo.verdict import Findings
+from parley_client.errors import NotFound, ParleyError, SignedOut, Unauthenticated
+
+
+async def isolation(found: Findings, patience: float) -> None:
+    """Eve is kept out of everything; carol of all that comes after she was removed."""
+    await _stranger(found, found.eve)
+    await found.alice.client.conversations.remove_member(found.group, found.carol.user_id)
+    secret = [await found.alice.say(found.group, f"behind carol's back {n}") for n in range(3)]
+    found.carol_until = secret[0].seq - 1
+    await found.bob.arrival(secret[-1].text, patience)
+    await _expect_not_found(found, "carol could still send", found.carol.client.messages.send(found.group, "?"))
+    for text in [each.text for each in secret]:
+        if text in found.carol.arrivals:
+            found.trouble("P8", f"carol was given “{text}” after she was removed")
+    for what in await _history(found.carol, found.group):
+        if what in {each.text for each in secret}:
+            found.trouble("P8", f"carol could read “{what}” after she was removed")
+
+
+async def revocation(found: Findings, patience: float) -> None:
+    """Alice signs her laptop out from her phone."""
+    laptop = found.laptop
+    await laptop.until(lambda: found.has_all(laptop, found.group), "not everything reached the laptop", patience)
+    await found.alice.client.accounts.revoke(laptop.session.device_id)
+    await laptop.until(lambda: laptop.ended, "the revoked laptop was not cut off", patience)
+    if not isinstance(laptop.ended, SignedOut):
+        found.trouble("P8", f"the revoked laptop was told {laptop.ended}")
+    try:
+        await laptop.client.conversations.get(found.direct)
+    except Unauthenticated:
+        return
+    found.trouble("P8", "the revoked laptop could still read")
+
+
+async def _stranger(found: Findings, eve: Player) -> None:
+    calls = eve.client
+    await _expect_not_found(found, "eve saw the group", calls.conversations.get(found.group))
+    await _expect_not_found(found, "eve saw alice's and bob's chat", calls.conversations.get(found.direct))
+    await _expect_not_found(found, "eve could send", calls.messages.send(found.direct, "let me in"))
+    await _expect_not_found(found, "eve could read history", _history(eve, found.direct, strict=True))
+    answer = await calls.messages.entries([chat_pb2.EntryRange(conversation_id=found.direct)])
+    if answer.entries or not all(each.status.code for each in answer.ranges):
+        found.trouble("P8", "eve could read the log")
+
+
+async def _expect_not_found(found: Findings, trouble: str, call: Awaitable[object]) -> None:
+    try:
+        await call
+    except NotFound:
+        return
+    found.trouble("P8", trouble)
+
+
+async def _history(player: Player, conversation: str, *, strict: bool = False) -> list[str]:
+    try:
+        return [seen(each).what async for each in player.client.messages.before(conversation, limit=200)]
+    except ParleyError:
+        if strict:
+            raise
+        return []

@@ -1,0 +1,58 @@
+"""The demo names the promise that broke: on a stage that keeps them all, and on stages that break one."""
+
+from collections.abc import Callable
+
+from parley_client.demo import Report, run_demo
+from tests.unit.client.conftest import Cast
+from tests.unit.client.stage import Frame, Stage, Stream
+
+
+async def play(cast: Cast, *, repair: bool = True) -> Report:
+    return await run_demo(cast.door, repair=repair, patience=2.0, sends=5)
+
+
+async def test_a_system_that_keeps_its_promises_passes(cast: Cast) -> None:
+    report = await play(cast)
+    assert report.ok, report.verdicts
+    assert len(report.latencies) == 5
+
+
+def lose_every(nth: int) -> Callable[[Stream, Frame], Frame | None]:
+    count = 0
+
+    def lossy(_: Stream, frame: Frame) -> Frame | None:
+        nonlocal count
+        count += frame.HasField("entries") and not frame.entries.ranges
+        return None if frame.HasField("entries") and not frame.entries.ranges and count % nth == 0 else frame
+
+    return lossy
+
+
+async def test_lost_frames_are_repaired(cast: Cast, stage: Stage) -> None:
+    stage.filter = lose_every(7)
+    report = await play(cast)
+    assert report.ok, report.verdicts
+
+
+async def test_lost_frames_break_order_and_delivery_when_they_are_not_repaired(cast: Cast, stage: Stage) -> None:
+    stage.filter = lose_every(7)
+    report = await play(cast, repair=False)
+    assert {"P2", "P4"} <= set(report.broken)
+
+
+async def test_one_server_alone_is_not_enough(cast: Cast, stage: Stage) -> None:
+    stage.homes = ["server-a:1"]
+    report = await play(cast)
+    assert report.broken == ["mesh"]
+    assert "two chat servers" in report.verdicts[-1].detail
+
+
+async def test_a_lost_acknowledged_message_breaks_durability(cast: Cast, stage: Stage) -> None:
+    def forget(_: Stream, frame: Frame) -> Frame | None:
+        for result in frame.send_results.results:
+            if result.appended.seq == 30:
+                result.appended.seq = 31
+        return frame
+
+    stage.filter = forget
+    assert "P1" in (await play(cast)).broken
