@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import uuid_utils
+from pymongo import AsyncMongoClient
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 from redis.asyncio import Redis
 
@@ -24,9 +25,10 @@ from chat_service.storage.conversations import MongoConversations
 from chat_service.storage.generation import MongoGeneration
 from chat_service.storage.index import RedisIndex
 from chat_service.storage.log import MongoLog
-from chat_service.storage.mongo import Database, connect
+from chat_service.storage.mongo import Database, Document, connect
 from devstack.stack import Stack
 from servicekit.clock import SystemClock
+from servicekit.failure import Failure
 from servicekit.ring import Member, Ring
 
 ALICE, BOB, CAROL = (letter * 32 for letter in "abc")
@@ -90,19 +92,19 @@ class Running:
     ring: FixedRing
 
     async def create(self, creation: Creation) -> Answer:
-        return await _answer(lambda reply: self.owner.create(creation, reply))
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.owner.create(creation, answer.set_result)
+        return await answer
 
     async def append(self, draft: Draft, lane: Lane | None = None) -> Answer:
-        return await _answer(lambda reply: self.owner.append(draft, lane, reply))
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.owner.append(draft, lane, answer.set_result)
+        return await answer
 
-    async def receive(self, user: str, conversation_id: str, delivered: int, read: int) -> object:
-        return await _answer(lambda reply: self.owner.receive(user, conversation_id, delivered, read, reply))
-
-
-async def _answer(ask):  # type: ignore[no-untyped-def]
-    future = asyncio.get_running_loop().create_future()
-    ask(lambda answer: future.done() or future.set_result(answer))
-    return await future
+    async def receive(self, user: str, conversation_id: str, delivered: int, read: int) -> Failure | None:
+        answer: asyncio.Future[Failure | None] = asyncio.get_running_loop().create_future()
+        self.owner.receive(user, conversation_id, delivered, read, answer.set_result)
+        return await answer
 
 
 def draft(conversation_id: str, sender: str = ALICE, text: str = "hello", request_id: bytes | None = None) -> Draft:
@@ -111,8 +113,6 @@ def draft(conversation_id: str, sender: str = ALICE, text: str = "hello", reques
 
 
 def made_at(request_id: bytes) -> int:
-    from uuid import UUID
-
     return uuid7_time_ms(UUID(bytes=request_id)) or 0
 
 
@@ -157,10 +157,8 @@ async def index(database: Database, redis: Redis) -> AsyncIterator[RedisIndex]:
 @pytest.fixture
 async def inserts(mongod: Stack, database: Database) -> AsyncIterator[tuple[Inserts, Database]]:
     """A second way to the same database, on which inserts are counted."""
-    from pymongo import AsyncMongoClient
-
     listener = Inserts()
-    client: AsyncMongoClient = AsyncMongoClient(mongod.mongo_uri, event_listeners=[listener])
+    client: AsyncMongoClient[Document] = AsyncMongoClient(mongod.mongo_uri, event_listeners=[listener])
     counted = client.get_database(
         database.name, write_concern=database.write_concern, read_concern=database.read_concern
     )

@@ -1,0 +1,111 @@
+"""What the log's document form promises: no fork, one range read, and pages of a bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from chat_service.model.entry import ConversationUpdated, Entry, MembershipChanged, MembershipKind, Message, Role
+from chat_service.owner.ports import Conflict
+from chat_service.storage.log import PAGE_BYTES, MongoLog, entry_id
+from chat_service.storage.mongo import Database, connect
+from devstack.stack import Stack
+
+pytestmark = pytest.mark.integration
+
+CONVERSATION, OTHER, ALICE = "c" * 32, "d" * 32, "a" * 32
+
+
+@pytest.fixture
+async def database(mongod: Stack, database_name: str) -> AsyncIterator[Database]:
+    database = await connect(mongod.mongo_uri, database_name)
+    yield database
+    await database.client.drop_database(database_name)
+    await database.client.close()
+
+
+@pytest.fixture
+async def log(database: Database) -> MongoLog:
+    log = MongoLog(database)
+    await log.ensure_indexes()
+    await log.ensure_indexes()
+    return log
+
+
+def entry(seq: int, content: bytes = b"hello", conversation_id: str = CONVERSATION, number: int = 0) -> Entry:
+    message = Message(content)
+    request_id = (number or seq).to_bytes(16, "big")
+    return Entry(conversation_id, seq, seq, 1000 + seq, ALICE, request_id, message, message.fingerprint())
+
+
+async def test_what_is_appended_is_read_as_it_was(log: MongoLog) -> None:
+    members = MembershipChanged(MembershipKind.CREATED, ((ALICE, Role.ADMIN), ("b" * 32, Role.MEMBER)))
+    title = ConversationUpdated("Tschüß 👋")
+    entries = [
+        replace(entry(1), change=members, fingerprint=members.fingerprint()),
+        replace(entry(2), change=title, fingerprint=title.fingerprint()),
+        entry(3, "שלום".encode()),
+    ]
+    assert await log.append(entries) is None
+    assert list((await log.read(CONVERSATION, 1, 10)).entries) == entries
+    assert list(await log.changes(CONVERSATION, 0)) == entries[:2]
+    assert list(await log.changes(CONVERSATION, 1)) == entries[1:2]
+    assert await log.message_number(CONVERSATION, 2) == 2
+
+
+async def test_the_same_again_counts_as_appended(log: MongoLog) -> None:
+    entries = [entry(1), entry(2), entry(1, conversation_id=OTHER)]
+    assert await log.append(entries[:2]) is None
+    assert await log.append(entries) is None
+    assert (await log.head(CONVERSATION)).seq == 2
+    assert (await log.head(OTHER)).seq == 1
+
+
+async def test_a_seq_that_is_taken_stops_what_follows(log: MongoLog) -> None:
+    assert await log.append([entry(1)]) is None
+    rival = [entry(1, conversation_id=OTHER), entry(1, b"other", number=7), entry(2, number=8)]
+    assert await log.append(rival) == Conflict(1)
+    assert (await log.head(OTHER)).seq == 1
+    assert (await log.head(CONVERSATION)).seq == 1
+
+
+async def test_a_key_that_is_taken_is_a_conflict(log: MongoLog) -> None:
+    assert await log.append([entry(1)]) is None
+    assert await log.append([entry(2, number=1)]) == Conflict(0)
+    assert [each.seq for each in await log.appended(CONVERSATION, [entry(1).key, entry(9).key])] == [1]
+
+
+async def test_an_empty_log_has_no_head(log: MongoLog) -> None:
+    assert (await log.head(CONVERSATION)).seq == 0
+    page = await log.read(CONVERSATION, 1, 10)
+    assert page.ended
+    assert not page.entries
+
+
+async def test_a_page_ends_at_its_limit_or_its_bytes(log: MongoLog) -> None:
+    assert await log.append([entry(seq, b"x" * (PAGE_BYTES // 4)) for seq in range(1, 11)]) is None
+    page = await log.read(CONVERSATION, 1, 10)
+    assert [each.seq for each in page.entries] == [1, 2, 3, 4, 5]
+    assert not page.ended
+    assert not (await log.read(CONVERSATION, 1, 2)).ended
+    assert (await log.read(CONVERSATION, 9, 2)).ended
+
+
+async def test_messages_are_read_in_both_directions(log: MongoLog) -> None:
+    title = ConversationUpdated("t")
+    entries = [entry(1), replace(entry(2), change=title, fingerprint=title.fingerprint()), entry(3), entry(4)]
+    await log.append(entries)
+    older = await log.messages(CONVERSATION, 1, 3, 10, newest_first=True)
+    assert [each.seq for each in older] == [3, 1]
+    assert [each.seq for each in await log.messages(CONVERSATION, 2, 10, 1, newest_first=False)] == [3]
+
+
+async def test_a_range_is_one_scan_of_the_clustered_index(log: MongoLog, database: Database) -> None:
+    await log.append([entry(seq) for seq in range(1, 50)])
+    span = {"$gte": entry_id(CONVERSATION, 10), "$lte": entry_id(CONVERSATION, 19)}
+    found = database["entries"].find({"_id": span}).sort("_id", 1).hint({"_id": 1})
+    plan = await found.explain()
+    assert plan["queryPlanner"]["winningPlan"]["stage"] == "CLUSTERED_IXSCAN"
+    assert plan["executionStats"]["totalDocsExamined"] <= 11
