@@ -20,6 +20,8 @@ from parley_client.errors import AlreadyExists, ParleyError
 NEWCOMERS = 12
 # Sends of each device in the crowded scenes.
 CROWD = 10
+# Turns of the talk between servers.
+TURNS = 5
 # Between two sends of the idle measurement, in seconds: below the rate a device is allowed.
 PAUSE = 0.07
 
@@ -85,6 +87,8 @@ class Play:
             await self._absence()
         async with self._scene("P3", "the same id again gets the same answer"):
             await self._twice()
+        async with self._scene("mesh", "a device connected elsewhere than at its home talks"):
+            await self._talk()
         async with self._scene("P4", "an idle system delivers at once"):
             await self._idle(sends)
         async with self._scene("P4", "everything acknowledged reaches every device"):
@@ -163,6 +167,13 @@ class Play:
         except AlreadyExists:
             return
         found.trouble("P3", "a client_message_id was taken again with other words")
+
+    async def _talk(self) -> None:
+        found = self.findings
+        for n in range(TURNS):
+            for one, other in ((found.alice, found.tablet), (found.tablet, found.alice)):
+                said = await one.say(found.direct, f"{one.name} to {other.name} {n}")
+                await other.arrival(said.text, self._patience)
 
     async def _idle(self, sends: int) -> None:
         found, lost = self.findings, 0

@@ -13,7 +13,7 @@ async def play(cast: Cast, *, repair: bool = True) -> Report:
 
 async def test_a_system_that_keeps_its_promises_passes(cast: Cast) -> None:
     report = await play(cast)
-    assert report.ok, report.verdicts
+    assert report.ok, [each for each in report.verdicts if not each.kept]
     assert len(report.latencies) == 5
 
 
@@ -31,7 +31,7 @@ def lose_every(nth: int) -> Callable[[Stream, Frame], Frame | None]:
 async def test_lost_frames_are_repaired(cast: Cast, stage: Stage) -> None:
     stage.filter = lose_every(7)
     report = await play(cast)
-    assert report.ok, report.verdicts
+    assert report.ok, [each for each in report.verdicts if not each.kept]
 
 
 async def test_lost_frames_break_order_and_delivery_when_they_are_not_repaired(cast: Cast, stage: Stage) -> None:
