@@ -39,3 +39,10 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def database_name() -> str:
     """A name no other test has, for a database or as a prefix of keys."""
     return f"test_{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A whole system, three chat servers behind Envoy. Leave it as you found it: what you kill, start again."""
+    with Stack(tmp_path_factory.mktemp("stack"), chat_servers=3) as stack:
+        yield stack

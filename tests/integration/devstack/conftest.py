@@ -1,0 +1,97 @@
+"""An Envoy of our own that leads to three stand-ins."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+
+from devstack.stack import Stack
+from servicekit.auth import TokenSigner
+from tests.integration.devstack.standin import StandIn
+
+
+class DoorWithStandIns:
+    """Calls through the door, with a good token unless told otherwise."""
+
+    def __init__(self, stack: Stack, servers: list[StandIn]) -> None:
+        self.stack = stack
+        self.servers = servers
+        self.channel = grpc.aio.insecure_channel(stack.door)
+
+    @property
+    def addresses(self) -> list[str]:
+        return [server.address for server in self.servers]
+
+    def token(self, *, issuer: str = "parley", audience: str = "parley", lifetime: float = 600.0) -> str:
+        key = self.stack.signing_key_file.read_bytes()
+        signer = TokenSigner(key, issuer=issuer, audience=audience, lifetime=lifetime)
+        return signer.sign("a" * 32, "b" * 32)[0]
+
+    async def call(
+        self, method: str = "/parley.chat.v1.ChatService/Locate", *, token: str | None = "", **headers: str
+    ) -> dict[str, Any]:
+        """What the server was told. `token` "" is a good one, None is none."""
+        metadata = [(name.replace("_", "-"), value) for name, value in headers.items()]
+        if token is not None:
+            metadata.append(("authorization", f"Bearer {token or self.token()}"))
+        unary: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self.channel.unary_unary(method)
+        answer = await unary(b"", metadata=metadata, timeout=10)
+        told: dict[str, Any] = json.loads(answer)
+        return told
+
+    def connect(self, **headers: str) -> grpc.aio.StreamStreamCall[bytes, bytes]:
+        """A stream whose frames come back. `authorization` is a good token's unless given."""
+        headers = {"authorization": f"Bearer {self.token()}", **headers}
+        metadata = [(name.replace("_", "-"), value) for name, value in headers.items()]
+        method = "/parley.chat.v1.ChatService/Connect"
+        stream: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self.channel.stream_stream(method)
+        return stream(metadata=metadata, timeout=20)
+
+    def flood(self) -> grpc.aio.UnaryStreamCall[bytes, bytes]:
+        """A stream of more than anybody buffers."""
+        method = "/parley.chat.v1.ChatService/Subscribe"
+        stream: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self.channel.unary_stream(method)
+        return stream(b"", metadata=[("authorization", f"Bearer {self.token()}")])
+
+    async def refusal(self, method: str = "/parley.chat.v1.ChatService/Locate", **call: Any) -> grpc.StatusCode:
+        """The code of a call that fails."""
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await self.call(method, **call)
+        return error.value.code()
+
+    async def lead_to_all(self) -> None:
+        """All stand-ins healthy and led to."""
+        for server in self.servers:
+            await server.serve(True)
+        self.stack.lead_to(self.addresses)
+        await self.sees(self.addresses)
+
+    async def sees(self, addresses: list[str]) -> None:
+        """Until exactly these are healthy in Envoy's eyes."""
+        await asyncio.to_thread(self.stack.wait_door_leads_to, addresses)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def standing_door(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DoorWithStandIns]:
+    servers = [StandIn() for _ in range(3)]
+    for server in servers:
+        await server.start()
+    with Stack(tmp_path_factory.mktemp("door"), only=["envoy"]) as stack:
+        door = DoorWithStandIns(stack, servers)
+        yield door
+        await door.channel.close()
+    for server in servers:
+        await server.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def door(standing_door: DoorWithStandIns) -> DoorWithStandIns:
+    """Every test begins with all of them led to."""
+    await standing_door.lead_to_all()
+    return standing_door

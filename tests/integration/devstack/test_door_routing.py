@@ -1,0 +1,75 @@
+"""Where the door leads: to the home a device names, while it is healthy, and else to anybody who is."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from tests.integration.devstack.conftest import DoorWithStandIns
+
+pytestmark = [pytest.mark.integration, pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
+
+
+async def servers_of(door: DoorWithStandIns, calls: int = 10, **headers: str) -> set[str]:
+    return {(await door.call(**headers))["served_by"] for _ in range(calls)}
+
+
+async def test_a_named_home_is_obeyed(door: DoorWithStandIns) -> None:
+    for address in door.addresses:
+        assert await servers_of(door, x_chat_server=address) == {address}
+
+
+async def test_how_the_door_finds_a_home_is_its_own_affair(door: DoorWithStandIns) -> None:
+    told = await door.call(x_chat_server=door.addresses[0], x_parley_home="forged")
+    assert "x-parley-home" not in told
+    stream = door.connect()
+    await stream.write(b"frame")
+    assert "x-parley-home" not in dict(await stream.initial_metadata())
+    stream.cancel()
+
+
+async def test_without_a_name_calls_spread(door: DoorWithStandIns) -> None:
+    assert await servers_of(door, calls=60) == set(door.addresses)
+
+
+async def test_a_stale_name_leads_to_somebody(door: DoorWithStandIns) -> None:
+    for stale in ("127.0.0.1:1", "chat-7", "", "10.0.0.1:5101"):
+        assert await servers_of(door, calls=2, x_chat_server=stale) <= set(door.addresses)
+
+
+async def test_who_does_not_serve_gets_no_calls_even_by_name(door: DoorWithStandIns) -> None:
+    away, *others = door.servers
+    await away.serve(False)
+    await door.sees([server.address for server in others])
+    assert away.address not in await servers_of(door, x_chat_server=away.address)
+    await away.serve(True)
+    await door.sees(door.addresses)
+    assert await servers_of(door, x_chat_server=away.address) == {away.address}
+
+
+async def test_a_removed_server_gets_no_calls_and_an_added_one_does(door: DoorWithStandIns) -> None:
+    first, *others = door.addresses
+    door.stack.lead_to(others)
+    await door.sees(others)
+    assert await servers_of(door, x_chat_server=first) <= set(others)
+    door.stack.lead_to(door.addresses)
+    await door.sees(door.addresses)
+    assert await servers_of(door, x_chat_server=first) == {first}
+
+
+async def test_a_stream_survives_that_its_server_stops_serving(door: DoorWithStandIns) -> None:
+    stream = door.connect(x_chat_server=door.addresses[0])
+    await stream.write(b"before")
+    assert await stream.read() == b"before"
+    await door.servers[0].serve(False)
+    await door.sees(door.addresses[1:])
+    await stream.write(b"after")
+    assert await stream.read() == b"after"
+    await stream.done_writing()
+    assert await stream.code() is grpc.StatusCode.OK
+
+
+async def test_with_nobody_to_lead_to_it_says_so_at_once(door: DoorWithStandIns) -> None:
+    door.stack.lead_to([])
+    await door.sees([])
+    assert await door.refusal() is grpc.StatusCode.UNAVAILABLE

@@ -1,0 +1,113 @@
+"""Who passes the door: a good token, and a few calls that need none."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+import pytest
+
+from servicekit.auth import TokenSigner, generate_signing_key
+from tests.integration.devstack.conftest import DoorWithStandIns
+
+pytestmark = [pytest.mark.integration, pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
+
+PUBLIC = [
+    "/parley.chat.v1.ChatService/SendMessage",
+    "/parley.chat.v1.ConversationService/CreateGroup",
+    "/parley.chat.v1.AccountService/Logout",
+    "/parley.presence.v1.PresenceService/GetPresence",
+    "/parley.media.v1.MediaService/CreateUpload",
+    "/parley.notify.v1.NotifyService/RegisterPushToken",
+]
+OPEN = [
+    "/parley.chat.v1.AccountService/Register",
+    "/parley.chat.v1.AccountService/Login",
+    "/parley.chat.v1.AccountService/RefreshToken",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+]
+
+
+@pytest.mark.parametrize("method", PUBLIC)
+async def test_a_call_needs_a_token_and_brings_it_to_the_server(door: DoorWithStandIns, method: str) -> None:
+    assert await door.refusal(method, token=None) is grpc.StatusCode.UNAUTHENTICATED
+    token = door.token()
+    assert (await door.call(method, token=token))["authorization"] == f"Bearer {token}"
+
+
+@pytest.mark.parametrize("method", OPEN)
+async def test_some_calls_need_none(door: DoorWithStandIns, method: str) -> None:
+    assert (await door.call(method, token=None))["served_by"] in door.addresses
+
+
+async def test_health_needs_none(door: DoorWithStandIns) -> None:
+    check: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = door.channel.unary_unary("/grpc.health.v1.Health/Check")
+    assert await check(b"", timeout=10) == b"\x08\x01", "SERVING"
+
+
+async def test_a_bad_token_is_refused(door: DoorWithStandIns) -> None:
+    stranger = TokenSigner(generate_signing_key(), issuer="parley", audience="parley")
+    for bad in (
+        "nonsense",
+        door.token(issuer="somebody"),
+        door.token(lifetime=-100),
+        stranger.sign("a" * 32, "b" * 32)[0],
+    ):
+        assert await door.refusal(token=bad) is grpc.StatusCode.UNAUTHENTICATED
+    # Envoy knows its bearer, and finds that it was not meant for us.
+    assert await door.refusal(token=door.token(audience="another")) is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_a_token_in_the_address_is_none(door: DoorWithStandIns) -> None:
+    method = f"/parley.chat.v1.ChatService/Locate?access_token={door.token()}"
+    assert await door.refusal(method, token=None) is grpc.StatusCode.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/parley.chat.v1.AccountService/Login/../../parley.chat.v1.AccountService/Logout",
+        "//parley.chat.v1.AccountService/Logout",
+        "/grpc.health.v1.Health/../parley.chat.v1.ChatService/Locate",
+        "/grpc.health.v1.Health/%2e%2e/parley.chat.v1.ChatService/Locate",
+        "/grpc.health.v1.Health/..%2fparley.chat.v1.ChatService/Locate",
+    ],
+)
+async def test_a_crooked_path_opens_nothing(door: DoorWithStandIns, path: str) -> None:
+    assert await door.refusal(path, token=None) in {
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.INTERNAL,  # 400: not a path at all
+    }
+
+
+@pytest.mark.parametrize(
+    "service", ["MeshService/Exchange", "DirectoryService/GetMembers", "PresenceReportService/Report"]
+)
+async def test_internal_services_have_no_way_in(door: DoorWithStandIns, service: str) -> None:
+    assert await door.refusal(f"/parley.internal.v1.{service}") is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_stream_without_a_token_is_refused(door: DoorWithStandIns) -> None:
+    stream = door.connect(authorization="none")
+    assert await stream.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_frames_pass_both_ways(door: DoorWithStandIns) -> None:
+    stream = door.connect()
+    for frame in (b"one", b"two"):
+        await stream.write(frame)
+        assert await stream.read() == frame
+    await stream.done_writing()
+    assert await stream.code() is grpc.StatusCode.OK
+
+
+async def test_a_stalled_stream_leaves_the_others_of_its_connection_alone(door: DoorWithStandIns) -> None:
+    stalled = [door.flood() for _ in range(20)]
+    for stream in stalled:
+        await stream.read()
+    async with asyncio.timeout(10):
+        for _ in range(20):
+            await door.call()
+    for stream in stalled:
+        stream.cancel()

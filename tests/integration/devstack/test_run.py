@@ -1,0 +1,166 @@
+"""`make run` as a person sees it: what it says, what it leaves behind, and that it leaves nothing running."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from devstack.ports import LOOPBACK, PortBlock, Ports, is_free
+from tests.eventually import eventually
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def ports() -> Iterator[Ports]:
+    block = PortBlock()
+    yield block.ports
+    block.release()
+
+
+class Run:
+    """One `python -m devstack run` without chat servers, and what it has printed."""
+
+    def __init__(self, launcher: Process) -> None:
+        self.launcher = launcher
+        self.text = ""
+
+    @classmethod
+    async def begin(cls, folder: Path, ports: Ports, *more: str) -> Run:
+        options = ("--chat-servers", "0", "--port", str(ports.door), "--base-port", str(ports.base))
+        command = (sys.executable, "-m", "devstack", "run", *options, "--folder", str(folder), *more)
+        return cls(await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT))
+
+    async def says(self, pattern: str) -> re.Match[str]:
+        """Reads on until a line matches."""
+        assert self.launcher.stdout is not None
+        async with asyncio.timeout(30):
+            while line := (await self.launcher.stdout.readline()).decode():
+                self.text += line
+                if match := re.search(pattern, line):
+                    return match
+        raise AssertionError(f"it never said {pattern}:\n{self.text}")
+
+    async def end(self) -> int:
+        """Its exit code, with all it printed until then in `text`."""
+        assert self.launcher.stdout is not None
+        async with asyncio.timeout(30):
+            self.text += (await self.launcher.stdout.read()).decode()
+            return await self.launcher.wait()
+
+
+@pytest.fixture
+async def run(tmp_path: Path, ports: Ports) -> AsyncIterator[Run]:
+    run = await Run.begin(tmp_path, ports)
+    yield run
+    with suppress(ProcessLookupError):
+        run.launcher.kill()
+    await run.launcher.wait()
+
+
+def children(pid: int) -> set[int]:
+    """Processes whose parent this is."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == pid and state != "Z":
+                found.add(int(stat.parent.name))
+    return found
+
+
+def alive(pids: set[int]) -> set[int]:
+    return {pid for pid in pids if Path(f"/proc/{pid}/exe").exists() and Path(f"/proc/{pid}/cmdline").read_bytes()}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_it_comes_up_and_goes_away_cleanly(
+    run: Run, tmp_path: Path, ports: Ports, number: signal.Signals
+) -> None:
+    await run.says("Parley is up")
+    await run.says("Ctrl-C stops everything")
+    parts = children(run.launcher.pid)
+    assert len(parts) == 4
+    run.launcher.send_signal(number)
+    assert await run.end() == 0
+    assert run.text.endswith("Everything is stopped.\n")
+    assert alive(parts) == set()
+    assert all(is_free(port) for port in (ports.door, ports.mongod, ports.valkey, ports.etcd))
+    assert set(os.listdir(tmp_path)) == {"data", "envoy", "lock", "logs", "secrets"}  # noqa: PTH208
+
+
+async def test_a_stop_in_the_midst_of_the_start_leaves_nothing(run: Run) -> None:
+    await eventually(lambda: children(run.launcher.pid))
+    parts = children(run.launcher.pid)
+    run.launcher.send_signal(signal.SIGINT)
+    assert await run.end() == 0
+    assert "Parley is up" not in run.text
+    assert alive(parts) == set()
+
+
+async def test_no_part_outlives_a_killed_launcher(run: Run) -> None:
+    await run.says("Parley is up")
+    parts = children(run.launcher.pid)
+    run.launcher.kill()
+    await eventually(lambda: not alive(parts))
+
+
+async def test_a_part_that_dies_comes_back(run: Run) -> None:
+    valkey = int((await run.says(r"valkey is healthy.*process (\d+)"))[1])
+    await run.says("Ctrl-C stops everything")
+    os.kill(valkey, signal.SIGKILL)
+    await run.says(r"valkey died with SIGKILL; starting it again in 0\.5 s")
+    await run.says("valkey is healthy again")
+    run.launcher.send_signal(signal.SIGINT)
+    assert await run.end() == 0
+
+
+async def test_a_second_run_on_the_folder_is_told_of_the_first(run: Run, tmp_path: Path, ports: Ports) -> None:
+    await run.says("Ctrl-C stops everything")
+    second = await Run.begin(tmp_path, ports)
+    assert await second.end() == 1
+    assert second.text.startswith(f"A stack already runs on {tmp_path} (process {run.launcher.pid}).")
+    assert "Traceback" not in second.text
+
+
+async def test_a_taken_port_is_named(tmp_path: Path, ports: Ports) -> None:
+    with socket.create_server((LOOPBACK, ports.valkey)):
+        run = await Run.begin(tmp_path, ports)
+        assert await run.end() == 1
+    assert f"Port {ports.valkey}, which valkey needs, is taken by another program." in run.text
+    assert "Traceback" not in run.text
+
+
+async def test_a_part_that_cannot_start_shows_why_and_takes_the_others_down(tmp_path: Path, ports: Ports) -> None:
+    spoiled = tmp_path / "data" / "valkey" / "appendonlydir"
+    spoiled.mkdir(parents=True)
+    (spoiled / "appendonly.aof.manifest").write_text("this is no manifest\n")
+    run = await Run.begin(tmp_path, ports)
+    await eventually(lambda: children(run.launcher.pid))
+    assert await run.end() == 1
+    assert re.search(r"valkey ended with exit code 1\. The last lines of its log:\n.*manifest", run.text, re.DOTALL)
+    assert "Traceback" not in run.text
+    assert all(is_free(port) for port in (ports.door, ports.mongod, ports.etcd))
+
+
+async def test_data_outlive_a_run_and_the_last_logs_are_kept(tmp_path: Path, ports: Ports) -> None:
+    key = tmp_path / "secrets" / "signing-key.pem"
+    keys = []
+    for _ in range(2):
+        run = await Run.begin(tmp_path, ports)
+        await run.says("Ctrl-C stops everything")
+        keys.append(key.read_bytes())
+        run.launcher.send_signal(signal.SIGINT)
+        assert await run.end() == 0
+    assert keys[0] == keys[1]
+    assert (tmp_path / "logs" / "mongod.log.1").exists()
