@@ -8,7 +8,7 @@ from contextlib import suppress
 from parley.chat.v1 import account_pb2
 from parley.chat.v1.account_pb2 import Device, DeviceDescription, Profile
 from parley_client.calls import Calls
-from parley_client.errors import NotFound, SignedOut
+from parley_client.errors import AlreadyExists, DoorUnreachable, NotFound, SignedOut, TryLater
 from parley_client.session import Session
 from parley_client.tokens import Tokens
 
@@ -30,8 +30,21 @@ class Accounts:
             display_name=display_name,
             device=_description(device_name),
         )
-        answer = await self._calls.open(lambda door: door.accounts.Register, request)
+        try:
+            answer = await self._calls.open(lambda door: door.accounts.Register, request)
+        except TryLater as error:
+            if error.reason or isinstance(error, DoorUnreachable):
+                raise
+            return await self._register_again(request)
         return self._tokens.keep(answer.session, login_name.lower())
+
+    async def _register_again(self, request: account_pb2.RegisterRequest) -> Session:
+        """The answer got lost on the way: if the account was made, its password is ours."""
+        try:
+            answer = await self._calls.open(lambda door: door.accounts.Register, request)
+        except AlreadyExists:
+            return await self.login(request.login_name, request.password, device_name=request.device.name)
+        return self._tokens.keep(answer.session, request.login_name.lower())
 
     async def login(self, login_name: str, password: str, *, device_name: str = "", device_id: str = "") -> Session:
         """Sign this device in; `device_id` keeps it the device it was. Unauthenticated: name or password."""

@@ -142,6 +142,11 @@ class Device:
         if self._receipts.want(conversation_id, read=seq):
             self._touch()
 
+    def look(self, conversation_id: str) -> None:
+        """Look at a conversation now: answered by what is missing, and ConversationChecked or -Gone."""
+        self._inbox.catchup.want(conversation_id)
+        self._dialogue.wake.set()
+
     def typing(self, conversation_id: str, typing: bool = True) -> None:
         """The user types, or stopped."""
         self._dialogue.typing(conversation_id, typing)

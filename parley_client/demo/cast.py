@@ -15,7 +15,7 @@ from parley_client.client import Client
 from parley_client.demo.record import Acknowledged, Notebook, seen
 from parley_client.device import Device
 from parley_client.errors import ParleyError
-from parley_client.events import ConnectionChanged, ConnectionState, EntryReceived
+from parley_client.events import ConnectionChanged, ConnectionState, ConversationGone, EntryReceived
 from parley_client.session import Session
 
 # How long a send may take, whatever happens to the servers.
@@ -38,6 +38,7 @@ class Player:
     sent: list[Acknowledged] = field(default_factory=list)
     arrivals: dict[str, float] = field(default_factory=dict)
     ended: ParleyError | None = None
+    gone: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.notebook = Notebook(self.name)
@@ -95,6 +96,10 @@ class Player:
             self.sent.append(answer)
         return answer
 
+    def look(self, conversation_id: str) -> None:
+        """Ask for a conversation, whoever's it is."""
+        self._connected().look(conversation_id)
+
     def mark_read(self, conversation_id: str, seq: int) -> None:
         """The user has read up to here."""
         self._connected().mark_read(conversation_id, seq)
@@ -130,6 +135,8 @@ class Player:
                 self.arrivals.setdefault(seen(event.entry).what, time.perf_counter())
             elif isinstance(event, ConnectionChanged) and event.state is ConnectionState.ENDED:
                 self.ended = event.error
+            elif isinstance(event, ConversationGone):
+                self.gone.add(event.conversation_id)
             self._noticed.set()
 
 

@@ -21,6 +21,8 @@ class Report:
 
     verdicts: list[Verdict] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    """What could not be checked, because this version does not serve it yet."""
 
     @property
     def ok(self) -> bool:

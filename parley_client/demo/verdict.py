@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
 
-from parley.chat.v1 import chat_pb2
 from parley_client.demo import checks
 from parley_client.demo.cast import Cast, Player, Silence
 from parley_client.demo.record import Acknowledged, Notebook, Seen, seen
@@ -134,34 +133,23 @@ async def judge_all(found: Findings, cast: Cast, patience: float) -> None:
 
 
 async def _read_back(found: Findings, cast: Cast, patience: float) -> dict[str, list[Seen]]:
+    """The whole logs, as they are given to a device that has nothing and was not there."""
     witness = await cast.another(found.bob, "bob's new phone")
     await witness.join(patience)
-    logs = {}
     for conversation in (found.direct, found.group):
-        log = logs[conversation] = await _log(witness, conversation)
+        head = (await witness.client.conversations.get(conversation)).head_seq
         await witness.until(
-            partial(_has_length, witness.notebook, conversation, len(log)),
+            partial(_has_length, witness.notebook, conversation, head),
             "a new device was not given the whole of a conversation",
             patience,
         )
         for trouble in checks.gapless(witness.notebook, conversation):
             found.trouble("P5", trouble)
-    return logs
+    return dict(witness.notebook.pages)
 
 
 def _has_length(notebook: Notebook, conversation: str, length: int) -> bool:
     return len(notebook.seqs(conversation)) >= length
-
-
-async def _log(player: Player, conversation: str) -> list[Seen]:
-    log: list[Seen] = []
-    while True:
-        after = log[-1].seq if log else 0
-        wanted = chat_pb2.EntryRange(conversation_id=conversation, after_seq=after, limit=500)
-        answer = await player.client.messages.entries([wanted])
-        log += [seen(entry) for entry in answer.entries]
-        if not answer.entries or answer.ranges[0].complete:
-            return log
 
 
 async def _compare_history(found: Findings, logs: dict[str, list[Seen]]) -> None:
