@@ -43,6 +43,9 @@ def check(data: bytes, parsed: chat_pb2.ConnectRequest, limits: Limits) -> None:
 def draft(request: chat_pb2.SendMessageRequest, actor_id: str, limits: Limits, now_ms: int) -> Draft:
     """What a send wants appended; `request` keeps the contract's rules. Raises Invalid."""
     request_id = UUID(request.client_message_id)
+    if str(request_id) != request.client_message_id:
+        # It is kept as 16 bytes: in capitals the device would not know its answer by it.
+        raise MessageIdInvalid("the id must be a UUIDv7 in lower case")
     made_ms = made_at(request_id, now_ms)
     _check_size(request.content, limits)
     return Draft(
