@@ -1,0 +1,217 @@
+"""A device that speaks the contract by hand: it sends what it is told to, and keeps all it hears."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import uuid_utils
+from google.protobuf.message import Message
+
+from parley.chat.v1 import chat_pb2, conversation_pb2, entry_pb2
+from tests.eventually import eventually
+from tests.raw import calls
+from tests.raw.refusal import Refusal, of_status
+from tests.raw.stream import SOON, RawStream
+
+
+def new_id() -> str:
+    """A UUIDv7 of this moment."""
+    return str(uuid_utils.uuid7())
+
+
+def id_made(at_ms: int) -> str:
+    """A UUIDv7 of another moment, in milliseconds since 1970."""
+    value = uuid.UUID(new_id()).int & ((1 << 80) - 1)
+    return str(uuid.UUID(int=at_ms << 80 | value))
+
+
+def text(body: str) -> entry_pb2.Content:
+    """A content of words."""
+    return entry_pb2.Content(text=entry_pb2.Text(body=body))
+
+
+@dataclass
+class Fetched:
+    """The answer to a fetch: its entries, and what each range amounts to."""
+
+    entries: list[entry_pb2.Entry] = field(default_factory=list)
+    ranges: list[chat_pb2.RangeResult] = field(default_factory=list)
+
+    @property
+    def seqs(self) -> list[int]:
+        """The seqs of the entries."""
+        return [entry.seq for entry in self.entries]
+
+
+class RawDevice:
+    """One device of one user. What it hears over all its streams is kept, and is empty at first.
+
+    `logs` has the entries by conversation and seq, `arrived` all of them in order with their repeats, `answers` the
+    results by client_message_id, `marks` (delivered, read) by conversation and user, `cursor` where it stands.
+    """
+
+    def __init__(
+        self, user_id: str, device_id: str, token: str, door: str, channel: Callable[[str], grpc.aio.Channel]
+    ) -> None:
+        self.user_id = user_id
+        self.device_id = device_id
+        self.token = token
+        self.logs: dict[str, dict[int, entry_pb2.Entry]] = defaultdict(dict)
+        self.arrived: list[entry_pb2.Entry] = []
+        self.answers: dict[str, list[chat_pb2.SendResult]] = defaultdict(list)
+        self.marks: dict[tuple[str, str], tuple[int, int]] = {}
+        self.cursor: chat_pb2.Cursor | None = None
+        self._door = door
+        self._channel = channel
+        self._stream: RawStream | None = None
+
+    @property
+    def stream(self) -> RawStream:
+        """Its latest stream."""
+        assert self._stream is not None, "this device was never opened"
+        return self._stream
+
+    def dial(self, *, at: str = "", home: str = "", token: str | None = None) -> RawStream:
+        """A stream on which nothing is said yet: through the door (to `home`, if named), or straight to `at`."""
+        metadata = [("authorization", f"Bearer {self.token if token is None else token}")]
+        if home:
+            metadata.append(("x-chat-server", home))
+        self._stream = RawStream(self._channel(at or self._door), tuple(metadata), self._hear)
+        return self._stream
+
+    async def open(self, cursor: chat_pb2.Cursor | None = None, **where: str) -> chat_pb2.Welcome:
+        """A stream with `hello` said and `welcome` heard; `where` is as for `dial`."""
+        stream = self.dial(**where)
+        await stream.say(hello=chat_pb2.Hello(cursor=cursor))
+        welcome: chat_pb2.Welcome = await stream.next("welcome")
+        return welcome
+
+    async def changes(self) -> tuple[list[str], Any]:
+        """The conversations the next `changes` names, over all its pages, and the resync reason."""
+        named: list[str] = []
+        while True:
+            page: chat_pb2.Changes = await self.stream.next("changes")
+            named += page.conversation_ids
+            if page.last_page:
+                return named, page.resync
+
+    async def send(
+        self, conversation_id: str, what: str | entry_pb2.Content, *, client_message_id: str | None = None
+    ) -> str:
+        """Send without waiting for the answer; the id it was sent under."""
+        key = new_id() if client_message_id is None else client_message_id
+        content = text(what) if isinstance(what, str) else what
+        await self.stream.say(
+            send_message=chat_pb2.SendMessageRequest(
+                client_message_id=key, conversation_id=conversation_id, content=content
+            )
+        )
+        return key
+
+    async def answer(self, client_message_id: str, timeout: float = SOON) -> chat_pb2.SendResult:
+        """The first answer to a send that was not yet asked for."""
+        await eventually(lambda: self.answers[client_message_id] or self._check_open(), timeout)
+        return self.answers[client_message_id].pop(0)
+
+    async def sent(self, conversation_id: str, what: str | entry_pb2.Content, **how: str) -> int:
+        """Send, and wait for the seq."""
+        answer = await self.answer(await self.send(conversation_id, what, **how))
+        assert answer.HasField("appended"), answer
+        return answer.appended.seq
+
+    async def refused(self, conversation_id: str, what: str | entry_pb2.Content, **how: str) -> Refusal:
+        """Send, and wait for the refusal."""
+        answer = await self.answer(await self.send(conversation_id, what, **how))
+        assert answer.HasField("refused"), answer
+        return of_status(answer.refused)
+
+    async def fetch(self, conversation_id: str, after_seq: int = 0, limit: int = 0) -> Fetched:
+        """Fetch one range, with no other fetch under way."""
+        return await self.fetch_all(
+            [chat_pb2.EntryRange(conversation_id=conversation_id, after_seq=after_seq, limit=limit)]
+        )
+
+    async def fetch_all(self, ranges: Sequence[chat_pb2.EntryRange]) -> Fetched:
+        """Fetch ranges in one frame, with no other fetch under way; live entries may be among the answer's."""
+        await self.stream.say(fetch=chat_pb2.Fetch(ranges=ranges))
+        fetched = Fetched()
+        while len(fetched.ranges) < len(ranges):
+            frame: chat_pb2.Entries = await self.stream.next("entries")
+            if frame.ranges:
+                fetched.entries += frame.entries
+                fetched.ranges += frame.ranges
+        return fetched
+
+    async def receipt(self, conversation_id: str, *, delivered: int = 0, read: int = 0) -> None:
+        """Say how far it has got."""
+        receipt = chat_pb2.Receipt(conversation_id=conversation_id, delivered_seq=delivered, read_seq=read)
+        await self.stream.say(receipts=chat_pb2.UpdateReceiptsRequest(receipts=[receipt]))
+
+    async def has(self, conversation_id: str, *bodies: str, timeout: float = SOON) -> None:
+        """Wait until the texts of a conversation are these, in order, and no others."""
+
+        def told() -> bool:
+            assert self.bodies(conversation_id) == list(bodies)
+            return True
+
+        await eventually(told, timeout)
+
+    def bodies(self, conversation_id: str) -> list[str]:
+        """The texts it has of a conversation, in order of seq."""
+        log = self.logs[conversation_id]
+        messages = [log[seq].message_appended for seq in sorted(log) if log[seq].HasField("message_appended")]
+        return [message.content.text.body for message in messages]
+
+    def live_seqs(self, conversation_id: str) -> list[int]:
+        """The seqs of a conversation in the order they arrived, repeats included."""
+        return [entry.seq for entry in self.arrived if entry.conversation_id == conversation_id]
+
+    async def ask(self, request: Message, **where: str) -> Any:
+        """The answer to a unary call. Raises AioRpcError."""
+        return await calls.ask(self._channel(where.get("at", self._door)), request, self.metadata)
+
+    async def refusal(self, request: Message, **where: str) -> Refusal:
+        """How a unary call is refused."""
+        return await calls.refused(self._channel(where.get("at", self._door)), request, self.metadata)
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What it shows with its calls."""
+        return (("authorization", f"Bearer {self.token}"),)
+
+    async def direct(self, peer: RawDevice) -> str:
+        """The id of its conversation with another user."""
+        answer = await self.ask(conversation_pb2.GetOrCreateDirectRequest(peer_id=peer.user_id))
+        return str(answer.conversation.conversation_id)
+
+    async def group(self, title: str, others: Sequence[RawDevice]) -> str:
+        """The id of a new group."""
+        members = [other.user_id for other in others]
+        request = conversation_pb2.CreateGroupRequest(request_id=new_id(), title=title, member_ids=members)
+        return str((await self.ask(request)).conversation.conversation_id)
+
+    async def close(self) -> None:
+        """Go away without a word."""
+        if self._stream is not None:
+            await self._stream.close()
+
+    def _check_open(self) -> bool:
+        assert self.stream.open, f"the stream ended: {self.stream}"
+        return False
+
+    def _hear(self, frame: chat_pb2.ConnectResponse) -> None:
+        for entry in frame.entries.entries:
+            kept = self.logs[entry.conversation_id].setdefault(entry.seq, entry)
+            assert kept == entry, f"one seq, two entries: {kept} and {entry}"
+            self.arrived.append(entry)
+        for result in frame.send_results.results:
+            self.answers[result.client_message_id].append(result)
+        for mark in [*frame.watermarks.watermarks, *(m for r in frame.entries.ranges for m in r.watermarks)]:
+            self.marks[mark.conversation_id, mark.user_id] = (mark.delivered_seq, mark.read_seq)
+        if frame.changes.HasField("cursor"):
+            self.cursor = frame.changes.cursor

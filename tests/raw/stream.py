@@ -1,0 +1,110 @@
+"""One `Connect` stream as bytes on the wire: frames as they come, filed by kind, and how the stream ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import grpc
+
+from parley.chat.v1 import chat_pb2
+from tests.raw.refusal import Refusal, of_error, of_status
+
+CONNECT = "/parley.chat.v1.ChatService/Connect"
+SOON = 10.0
+"""Seconds within which what must come comes, also on a machine that is busy with other things."""
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+class RawStream:
+    """A stream from its first byte on: nothing is said by itself, not even `hello`. `heard` gets every frame."""
+
+    def __init__(
+        self, channel: grpc.aio.Channel, metadata: Metadata, heard: Callable[[chat_pb2.ConnectResponse], None]
+    ) -> None:
+        self._call: Any = channel.stream_stream(CONNECT)(metadata=metadata)
+        self._heard = heard
+        self._waiting: dict[str, deque[Any]] = defaultdict(deque)
+        self._news = asyncio.Condition()
+        self._end: Refusal | None = None
+        self.kinds: list[str] = []
+        self._reading = asyncio.create_task(self._read())
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes as a frame, whatever they are."""
+        await self._call.write(data)
+
+    async def say(self, **frame: Any) -> None:
+        """Send a well-formed frame, such as `hello=Hello()`."""
+        await self.write(chat_pb2.ConnectRequest(**frame).SerializeToString())
+
+    async def half_close(self) -> None:
+        """No more frames from here."""
+        await self._call.done_writing()
+
+    async def next(self, kind: str, timeout: float = SOON) -> Any:
+        """The next frame of a kind that was not yet asked for. Raises AssertionError when none comes."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout), self._news:
+                await self._news.wait_for(lambda: self._waiting[kind] or self._end)
+        if not self._waiting[kind]:
+            raise AssertionError(f"no {kind} came; there were {self.kinds[-20:]}, and the end was {self._end}")
+        return self._waiting[kind].popleft()
+
+    async def refusal(self) -> Refusal:
+        """What the next `error` frame says, which leaves the stream open."""
+        error: chat_pb2.StreamError = await self.next("error")
+        assert not error.final
+        return of_status(error.status)
+
+    async def final_error(self, timeout: float = SOON) -> Refusal:
+        """What the `error` frame says that is the last."""
+        error: chat_pb2.StreamError = await self.next("error", timeout)
+        assert error.final
+        return of_status(error.status)
+
+    async def ended(self, timeout: float = SOON) -> Refusal:
+        """How the stream ended, once it has; `OK` too. Raises AssertionError when it does not end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout), self._news:
+                await self._news.wait_for(lambda: self._end)
+        assert self._end, f"the stream has not ended; there were {self.kinds[-20:]}"
+        return self._end
+
+    @property
+    def open(self) -> bool:
+        """Whether it has not ended, as far as is known here."""
+        return self._end is None
+
+    async def close(self) -> None:
+        """Go away without a word."""
+        self._call.cancel()
+        await self._reading
+
+    async def _read(self) -> None:
+        try:
+            while (data := await self._call.read()) is not grpc.aio.EOF:
+                await self._take(chat_pb2.ConnectResponse.FromString(data))
+            end = Refusal((await self._call.code()).name)
+        except grpc.aio.AioRpcError as error:
+            end = of_error(error)
+        except asyncio.CancelledError:
+            if not self._call.cancelled():
+                raise
+            end = Refusal("CANCELLED")
+        async with self._news:
+            self._end = end
+            self._news.notify_all()
+
+    async def _take(self, frame: chat_pb2.ConnectResponse) -> None:
+        kind = frame.WhichOneof("frame")
+        assert kind is not None
+        self._heard(frame)
+        async with self._news:
+            self.kinds.append(kind)
+            self._waiting[kind].append(getattr(frame, kind))
+            self._news.notify_all()

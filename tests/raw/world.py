@@ -1,0 +1,171 @@
+"""The people of a test on a running system: who they are, with which devices, and where they fall on the ring."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import grpc
+
+from chat_service.accounts.account import Account, Profile
+from chat_service.accounts.device import Device, Devices, Platform
+from chat_service.accounts.refresh import Chain
+from chat_service.storage.accounts import MongoAccounts
+from chat_service.storage.devices import MongoDevices
+from chat_service.storage.mongo import Database, connect
+from devstack.stack import Stack
+from parley.chat.v1 import account_pb2, chat_pb2
+from servicekit.auth import TokenSigner
+from servicekit.ring import Member, Ring
+from tests.eventually import eventually
+from tests.raw import calls
+from tests.raw.device import RawDevice
+
+PASSWORD = "correct horse battery staple"
+OPTIONS = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 200)]
+SAMPLES = 16
+
+
+class World:
+    """Users, devices and channels of one test; an async context manager that closes them."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.devices: list[RawDevice] = []
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._kept: Database | None = None
+
+    async def __aenter__(self) -> World:
+        self._kept = await connect(self.stack.mongo_uri, "parley")
+        await self.settled()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for device in self.devices:
+            await device.close()
+        for channel in self._channels.values():
+            await channel.close()
+        await self._store.client.close()
+
+    def channel(self, address: str) -> grpc.aio.Channel:
+        """The connection to the door or to one server; one each."""
+        if address not in self._channels:
+            self._channels[address] = grpc.aio.insecure_channel(address, options=OPTIONS)
+        return self._channels[address]
+
+    async def reconnected(self, address: str) -> None:
+        """Forget the connection to a server that was started again."""
+        if (channel := self._channels.pop(address, None)) is not None:
+            await channel.close()
+
+    # Signing up and in as the contract has it, which takes a password hash each.
+
+    async def register(self, name: str) -> RawDevice:
+        """A new user whose login name begins with `name`, and the first device."""
+        login_name = f"{name}-{uuid.uuid4().hex[:8]}"
+        request = account_pb2.RegisterRequest(login_name=login_name, password=PASSWORD)
+        return self._signed_in((await calls.ask(self.channel(self.stack.door), request)).session)
+
+    async def login(self, device: RawDevice) -> RawDevice:
+        """Another device of a registered user."""
+        profile = (await device.ask(account_pb2.GetProfileRequest())).profile
+        request = account_pb2.LoginRequest(login_name=profile.login_name, password=PASSWORD)
+        return self._signed_in((await calls.ask(self.channel(self.stack.door), request)).session)
+
+    def _signed_in(self, session: account_pb2.Session) -> RawDevice:
+        return self._device(session.user_id, session.device_id, session.access_token)
+
+    # The same without passwords, for tests about other things.
+
+    async def user(self, name: str = "somebody") -> RawDevice:
+        """A new user with one device, written straight into the store, with a token signed here."""
+        return await self._add(uuid.uuid4().hex, name)
+
+    async def users(self, *names: str) -> list[RawDevice]:
+        """Several new users."""
+        return list(await asyncio.gather(*map(self.user, names)))
+
+    async def another(self, device: RawDevice) -> RawDevice:
+        """One more device of a user."""
+        return await self._add_device(await MongoDevices(self._store).devices_of(device.user_id))
+
+    async def users_where(self, servers: Sequence[str]) -> list[RawDevice]:
+        """New users, each with the server at its place for a home."""
+        return [await self._user_at(server) for server in servers]
+
+    async def _user_at(self, server: str) -> RawDevice:
+        while self.home_of(user_id := uuid.uuid4().hex) != server:
+            pass
+        return await self._add(user_id, "somebody")
+
+    async def _add(self, user_id: str, name: str) -> RawDevice:
+        await MongoAccounts(self._store).add(
+            Account(Profile(user_id, name, name), password_hash="", created_ms=_now_ms())
+        )
+        return await self._add_device(Devices(user_id, 0, {}))
+
+    async def _add_device(self, devices: Devices) -> RawDevice:
+        device_id = uuid.uuid4().hex
+        chain, _ = Chain.start(devices.user_id, device_id)
+        device = Device(device_id, "raw", Platform.UNSPECIFIED, _now_ms(), _now_ms(), chain)
+        assert await MongoDevices(self._store).replace(devices.signed_in(device, limit=10))
+        return self._device(devices.user_id, device_id, self.token(devices.user_id, device_id))
+
+    def _device(self, user_id: str, device_id: str, token: str) -> RawDevice:
+        device = RawDevice(user_id, device_id, token, self.stack.door, self.channel)
+        self.devices.append(device)
+        return device
+
+    def token(self, user_id: str, device_id: str, **claims: Any) -> str:
+        """A token signed with the system's own key; `claims` are those of TokenSigner."""
+        terms = {"issuer": "parley", "audience": "parley", **claims}
+        return TokenSigner.from_file(self.stack.signing_key_file, **terms).sign(user_id, device_id)[0]
+
+    @property
+    def _store(self) -> Database:
+        assert self._kept is not None, "the world is entered first"
+        return self._kept
+
+    # Where things are.
+
+    @property
+    def servers(self) -> list[str]:
+        """The addresses of the chat servers that run; they are also their names on the ring."""
+        return [server.address for server in self.stack.chat_servers if server.running]
+
+    @property
+    def ring(self) -> Ring:
+        """The ring of the servers that run."""
+        return Ring.of([Member(address, address, "", 0) for address in self.servers], 1)
+
+    def home_of(self, user_id: str) -> str:
+        """The home of a user."""
+        return self.ring.owner(user_id.encode()).address
+
+    def owner_of(self, conversation_id: str) -> str:
+        """The owner of a conversation."""
+        return self.ring.owner(conversation_id.encode()).address
+
+    async def settled(self, timeout: float = 20.0) -> None:
+        """Wait until every server that runs has all of them on its ring, and no others."""
+        await eventually(self._is_settled, timeout)
+
+    async def _is_settled(self) -> bool:
+        users = [uuid.uuid4().hex for _ in range(SAMPLES)]
+        with suppress(grpc.aio.AioRpcError):
+            for server in self.servers:
+                for user_id in users:
+                    metadata = (("authorization", f"Bearer {self.token(user_id, user_id)}"),)
+                    answer = await calls.ask(self.channel(server), chat_pb2.LocateRequest(), metadata)
+                    if answer.home != self.home_of(user_id):
+                        return False
+            return True
+        return False
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,74 @@
+"""The stages of the plays: a system they share, and one of their own for those that break things."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from devstack.stack import Stack
+from tests.raw.device import RawDevice
+from tests.raw.world import World
+
+ENVIRONMENT = {"PARLEY_DRAIN_SECONDS": "1", "PARLEY_SIGN_IN_RATE": "1000", "PARLEY_SIGN_IN_BURST": "10000"}
+
+
+@pytest.fixture
+async def world(stack: Stack) -> AsyncIterator[World]:
+    """The people of one play on the system all plays share."""
+    async with World(stack) as world:
+        yield world
+
+
+@pytest.fixture(scope="module")
+def fragile_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A system that the plays of one file may break."""
+    with Stack(tmp_path_factory.mktemp("fragile"), chat_servers=3, environment=ENVIRONMENT) as stack:
+        yield stack
+
+
+@pytest.fixture
+async def fragile_world(fragile_stack: Stack) -> AsyncIterator[World]:
+    """The people of one play on a system it may break; what is broken is mended afterwards."""
+    async with World(fragile_stack) as world:
+        try:
+            yield world
+        finally:
+            await asyncio.to_thread(mend, fragile_stack)
+
+
+def mend(stack: Stack) -> None:
+    """Start what was stopped, and wake what was frozen."""
+    for part in stack.parts.values():
+        part.resume() if part.running else part.start()
+    for part in stack.parts.values():
+        part.wait_healthy()
+    stack.wait_door()
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Alice and bob on one server, in a conversation of theirs; what alice does wrong must concern alice alone."""
+
+    world: World
+    edge: str
+    alice: RawDevice
+    bob: RawDevice
+    conversation: str
+
+
+@pytest.fixture
+async def scene(world: World) -> AsyncIterator[Scene]:
+    """The scene, and beside it carol and dave on the same server, whose streams must work to the end."""
+    alice, bob, carol, dave = await world.users("alice", "bob", "carol", "dave")
+    edge = world.servers[0]
+    for each in (alice, carol, dave):
+        await each.open(home=edge)
+    theirs = await carol.direct(dave)
+    yield Scene(world, edge, alice, bob, await alice.direct(bob))
+    await carol.sent(theirs, "are you there?")
+    await dave.has(theirs, "are you there?")
+    assert carol.stream.open
+    assert carol.stream.kinds.count("error") == dave.stream.kinds.count("error") == 0
