@@ -1,0 +1,94 @@
+"""`register`, `login`, `logout` and `whoami`."""
+
+from __future__ import annotations
+
+import socket
+from typing import Annotated
+
+import typer
+
+from parley_client.cli import options, signed_in
+from parley_client.cli.options import DOOR, As, Door, Encrypted, Json, Password, Roots
+from parley_client.cli.run import client, perform, say, say_json
+
+app = typer.Typer()
+Name = Annotated[str, typer.Argument(help="The login name.")]
+
+
+@app.command()
+def register(
+    name: Name,
+    password: Annotated[
+        str,
+        typer.Option(
+            envvar="PARLEY_PASSWORD",
+            prompt=True,
+            hide_input=True,
+            confirmation_prompt=True,
+            help="8 to 256 bytes; asked for if it is not given.",
+            show_default=False,
+        ),
+    ],
+    display_name: Annotated[str, typer.Option("--display-name", help="The name to show to others.")] = "",
+    door: Door = DOOR,
+    tls: Encrypted = False,
+    ca: Roots = None,
+) -> None:
+    """Make an account and sign in."""
+
+    async def run() -> None:
+        store = signed_in.store_of(name)
+        async with client(door, options.tls(tls, ca), store=store) as me:
+            await me.accounts.register(name, password, display_name=display_name, device_name=_here())
+        say(f"Welcome, {display_name or name}. Talk to somebody with `parley chat NAME`.", style="green")
+
+    perform(run(), door)
+
+
+@app.command()
+def login(name: Name, password: Password, door: Door = DOOR, tls: Encrypted = False, ca: Roots = None) -> None:
+    """Sign this machine in to an account."""
+
+    async def run() -> None:
+        store = signed_in.store_of(name)
+        before = store.load()
+        async with client(door, options.tls(tls, ca), store=store) as me:
+            device_id = before.device_id if before else ""
+            await me.accounts.login(name, password, device_name=_here(), device_id=device_id)
+        say(f"Signed in as {name}.", style="green")
+
+    perform(run(), door)
+
+
+@app.command()
+def logout(name: As = "", door: Door = DOOR, tls: Encrypted = False, ca: Roots = None) -> None:
+    """Sign this machine out."""
+
+    async def run() -> None:
+        async with client(door, options.tls(tls, ca), name) as me:
+            who = me.session.login_name if me.session else name
+            await me.accounts.logout()
+        say(f"{who} is signed out.")
+
+    perform(run(), door)
+
+
+@app.command()
+def whoami(name: As = "", door: Door = DOOR, as_json: Json = False, tls: Encrypted = False, ca: Roots = None) -> None:
+    """Tell who is signed in, and where the account lives."""
+
+    async def run() -> None:
+        async with client(door, options.tls(tls, ca), name) as me:
+            profile, home = await me.accounts.profile(), await me.locate()
+            device = me.session.device_id if me.session else ""
+        if as_json:
+            say_json({"login_name": profile.login_name, "user_id": profile.user_id, "device_id": device, "home": home})
+            return
+        say(f"{profile.display_name} ({profile.login_name}), user {profile.user_id}")
+        say(f"device {device}, home {home or 'not known now'}")
+
+    perform(run(), door)
+
+
+def _here() -> str:
+    return f"parley on {socket.gethostname()}"[:64]

@@ -1,0 +1,28 @@
+"""The command as a whole."""
+
+from __future__ import annotations
+
+import os
+
+import typer
+
+from parley_client.cli import accounts, chat, demo, groups, messages
+
+app = typer.Typer(
+    name="parley",
+    help="Talk over Parley from a terminal. Begin with `parley register NAME`, then `parley chat NAME`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for room in (accounts, chat, messages, demo):
+    app.registered_commands += room.app.registered_commands
+app.add_typer(groups.app, name="groups")
+
+
+def main() -> None:
+    """The entry point."""
+    # What gRPC's core would write into a conversation is not for a person.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    app()

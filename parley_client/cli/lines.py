@@ -1,0 +1,79 @@
+"""Entries as lines of a terminal."""
+
+from __future__ import annotations
+
+import zlib
+from datetime import UTC
+
+from rich.text import Text
+
+from parley.chat.v1 import entry_pb2
+from parley.chat.v1.entry_pb2 import Content, Entry
+from parley_client.cli.people import People
+
+_COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_red", "bright_cyan", "bright_magenta")
+
+
+def colour(user_id: str) -> str:
+    """The colour of a user: always the same."""
+    return _COLOURS[zlib.crc32(user_id.encode()) % len(_COLOURS)]
+
+
+def clean(text: str) -> str:
+    """What a user wrote, without the control characters that would steer the terminal."""
+    return "".join(sign for sign in text if sign in "\n\t" or sign.isprintable())
+
+
+def words(content: Content) -> str:
+    """What a content says, in one line."""
+    kind = content.WhichOneof("body")
+    if kind == "text":
+        return content.text.body
+    if kind == "media":
+        return f"[media {content.media.media_id[:8]}] {content.media.caption}".rstrip()
+    if kind == "location":
+        return f"[{content.location.latitude:.4f}, {content.location.longitude:.4f}] {content.location.name}"
+    if kind == "contact_card":
+        return f"[contact {content.contact_card.display_name}]"
+    return f"[{content.custom.content_type}]" if kind == "custom" else "(deleted)"
+
+
+async def line(entry: Entry, people: People) -> Text:
+    """An entry as a line: time, name, words."""
+    name = clean(await people.name(entry.actor_id))
+    time = entry.create_time.ToDatetime(tzinfo=UTC).astimezone()
+    text = Text(f"{time:%H:%M} ", style="dim")
+    if entry.HasField("message_appended"):
+        text.append(name, style=f"bold {colour(entry.actor_id)}")
+        text.append("  " + clean(words(entry.message_appended.content)), style="default")
+        if entry.message_appended.edit_seq and not entry.message_appended.delete_seq:
+            text.append(" (edited)", style="dim")
+        return text
+    return text.append(f"— {name} {clean(await _deed(entry, people))}", style="dim")
+
+
+async def _deed(entry: Entry, people: People) -> str:
+    kind = entry.WhichOneof("kind")
+    if kind == "message_edited":
+        return f"changed a message: {words(entry.message_edited.content)}"
+    if kind == "message_deleted":
+        return "deleted a message"
+    if kind == "reaction_changed":
+        return f"reacted {entry.reaction_changed.emoji}" if entry.reaction_changed.emoji else "took a reaction back"
+    if kind == "membership_changed":
+        return await _members(entry.membership_changed, people)
+    if entry.conversation_updated.HasField("title"):
+        return f"called the group “{entry.conversation_updated.title}”"
+    return "changed the settings"
+
+
+async def _members(changed: entry_pb2.MembershipChanged, people: People) -> str:
+    names = ", ".join([await people.name(member.user_id) for member in changed.members])
+    deeds = {
+        entry_pb2.MembershipChanged.KIND_CREATED: "began this conversation",
+        entry_pb2.MembershipChanged.KIND_ADDED: f"added {names}",
+        entry_pb2.MembershipChanged.KIND_REMOVED: f"removed {names}",
+        entry_pb2.MembershipChanged.KIND_LEFT: "left",
+        entry_pb2.MembershipChanged.KIND_ROLE_CHANGED: f"changed what {names} may do",
+    }
+    return deeds.get(changed.kind, "changed the members")

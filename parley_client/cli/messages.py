@@ -1,0 +1,76 @@
+"""`send` and `history`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from parley_client.cli import options
+from parley_client.cli.lines import line
+from parley_client.cli.options import DOOR, As, Door, Encrypted, Group, Json, Roots
+from parley_client.cli.people import People, conversation_with
+from parley_client.cli.run import client, out, perform, say, say_json
+from parley_client.cli.words import Sorry
+
+app = typer.Typer()
+
+
+@app.command()
+def send(
+    words: Annotated[
+        list[str], typer.Argument(metavar="[NAME] TEXT…", help="To whom, and what; “-” reads the text from stdin.")
+    ],
+    group: Group = "",
+    name: As = "",
+    door: Door = DOOR,
+    as_json: Json = False,
+    tls: Encrypted = False,
+    ca: Roots = None,
+) -> None:
+    """Send one message: `parley send bob hello`, or `parley send --group TITLE hello`."""
+
+    async def run() -> None:
+        peer, text = ("", words) if group else (words[0], words[1:])
+        said = sys.stdin.read().rstrip("\n") if text == ["-"] else " ".join(text)
+        if not said:
+            raise Sorry("Say what: `parley send NAME TEXT`.")
+        async with client(door, options.tls(tls, ca), name) as me:
+            conversation = await conversation_with(me, People(me), peer, group)
+            sent = await me.messages.send(conversation.conversation_id, said)
+        if as_json:
+            say_json({"conversation_id": conversation.conversation_id, "seq": sent.seq, "time": sent.time.isoformat()})
+        else:
+            say("✓ sent", style="green")
+
+    perform(run(), door)
+
+
+@app.command()
+def history(
+    peer: Annotated[str, typer.Argument(metavar="[NAME]", help="With whom.", show_default=False)] = "",
+    group: Group = "",
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many messages at most.")] = 50,
+    name: As = "",
+    door: Door = DOOR,
+    as_json: Json = False,
+    tls: Encrypted = False,
+    ca: Roots = None,
+) -> None:
+    """Show the newest messages of a conversation, oldest first."""
+
+    async def run() -> None:
+        async with client(door, options.tls(tls, ca), name) as me:
+            people = People(me)
+            conversation = await conversation_with(me, people, peer, group)
+            newest = [each async for each in me.messages.before(conversation.conversation_id, limit=limit)]
+            for entry in reversed(newest):
+                if as_json:
+                    say_json(entry)
+                else:
+                    out.print(await line(entry, people), soft_wrap=True)
+        if not newest and not as_json:
+            say("Nothing was said yet.", style="dim")
+
+    perform(run(), door)

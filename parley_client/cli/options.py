@@ -1,0 +1,43 @@
+"""The options that commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from parley_client.channel import Tls
+from parley_client.client import DEFAULT_DOOR
+
+Door = Annotated[
+    str,
+    typer.Option(
+        "--door", envvar="PARLEY_DOOR", metavar="HOST:PORT", help="Where Parley takes calls.", show_default=True
+    ),
+]
+As = Annotated[
+    str, typer.Option("--as", envvar="PARLEY_AS", metavar="NAME", help="Who you are, when several are signed in.")
+]
+Encrypted = Annotated[bool, typer.Option("--tls", envvar="PARLEY_TLS", help="Speak to the door over TLS.")]
+Roots = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca", envvar="PARLEY_CA", metavar="FILE", help="Trust these certificates (PEM); implies --tls.", exists=True
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Group = Annotated[str, typer.Option("--group", metavar="TITLE", help="A group of yours, by its title.")]
+Password = Annotated[
+    str,
+    typer.Option(
+        envvar="PARLEY_PASSWORD", prompt=True, hide_input=True, help="Asked for if it is not given.", show_default=False
+    ),
+]
+
+DOOR = DEFAULT_DOOR
+
+
+def tls(encrypted: bool, roots: Path | None) -> Tls | None:
+    """What --tls and --ca mean together."""
+    return Tls(roots.read_bytes() if roots else None) if encrypted or roots else None

@@ -1,0 +1,73 @@
+"""Names of users and conversations, as a person at a terminal knows them."""
+
+from __future__ import annotations
+
+from parley.chat.v1 import conversation_pb2
+from parley.chat.v1.conversation_pb2 import Conversation
+from parley_client.cli.words import Sorry
+from parley_client.client import Client
+from parley_client.errors import NotFound
+
+
+class People:
+    """The names behind ids, each asked for once."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._names: dict[str, str] = {}
+
+    async def name(self, user_id: str) -> str:
+        """The name to show for a user; of a user who is gone, the beginning of the id."""
+        if user_id not in self._names:
+            try:
+                profile = await self._client.accounts.profile(user_id)
+                self._names[user_id] = profile.display_name or profile.login_name
+            except NotFound:
+                self._names[user_id] = user_id[:8]
+        return self._names[user_id]
+
+    def known(self, user_id: str) -> str:
+        """The name of a user that was asked for before; else the beginning of the id."""
+        return self._names.get(user_id, user_id[:8])
+
+    async def user_id(self, login_name: str) -> str:
+        """The id behind a login name. Raises Sorry."""
+        try:
+            return (await self._client.accounts.find(login_name)).user_id
+        except NotFound:
+            raise Sorry(f"There is no user {login_name}.") from None
+
+    async def title(self, conversation: Conversation) -> str:
+        """What to call a conversation: the title of a group, the name of the other."""
+        if conversation.kind == conversation_pb2.CONVERSATION_KIND_GROUP:
+            return conversation.title
+        me = self._client.session.user_id if self._client.session else ""
+        others = [member.user_id for member in conversation.members if member.user_id != me]
+        return await self.name(others[0]) if others else "yourself"
+
+
+async def groups(client: Client) -> list[Conversation]:
+    """The groups one is a member of, by title."""
+    found = [
+        each async for each in client.conversations.list() if each.kind == conversation_pb2.CONVERSATION_KIND_GROUP
+    ]
+    return sorted(found, key=lambda each: each.title.casefold())
+
+
+async def conversation_with(client: Client, people: People, peer: str, group: str) -> Conversation:
+    """The conversation that is meant: with `peer`, or the group titled `group` (or of that id). Raises Sorry."""
+    if bool(peer) == bool(group):
+        raise Sorry("Say with whom: a NAME, or --group TITLE.")
+    if peer:
+        return await client.conversations.get_or_create_direct(await people.user_id(peer))
+    named = [
+        each
+        for each in await groups(client)
+        if group in (each.conversation_id, each.title) or each.title.casefold() == group.casefold()
+    ]
+    if not named:
+        raise Sorry(f"You are in no group “{group}”. See `parley groups list`.")
+    if len(named) > 1:
+        ids = ", ".join(each.conversation_id for each in named)
+        raise Sorry(f"You are in {len(named)} groups “{group}”: name one by its id ({ids}).")
+    return named[0]

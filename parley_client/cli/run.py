@@ -1,0 +1,71 @@
+"""How a command runs: its client, its output, and its end when something goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Coroutine
+from typing import Any, NoReturn
+
+import typer
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from rich.console import Console
+
+from parley_client.channel import Tls
+from parley_client.cli import signed_in
+from parley_client.cli.words import Sorry, explain
+from parley_client.client import Client
+from parley_client.errors import ParleyError
+from parley_client.session import SessionStore
+
+# A person waits; whatever takes longer is told.
+PATIENCE = 3.0
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def client(door: str, tls: Tls | None, name: str = "", *, store: SessionStore | None = None) -> Client:
+    """A client for the account that is meant."""
+    return Client(door, tls=tls, store=store or signed_in.chosen(name), patience=PATIENCE)
+
+
+def perform(main: Coroutine[Any, Any, None], door: str) -> None:
+    """Run a command to its end. A refusal becomes a sentence and exit code 1, Ctrl-C a quiet 130."""
+    try:
+        asyncio.run(main)
+    except ParleyError as error:
+        fail(explain(error, door))
+    except Sorry as sorry:
+        fail(str(sorry))
+    except OSError as error:
+        fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
+    except ValueError as error:
+        fail(f"A session file is damaged: {error}. Remove it and sign in again.")
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def fail(sentence: str) -> NoReturn:
+    """Say what is wrong, and end."""
+    err.print(sentence, style="red", markup=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def say(text: str, *, style: str = "") -> None:
+    """A line for a person; what users wrote is never taken for markup."""
+    out.print(text, style=style, markup=False, soft_wrap=True)
+
+
+def say_json(value: object) -> None:
+    """A value for a program: one line of JSON; messages by their proto names."""
+    typer.echo(json.dumps(_plain(value), ensure_ascii=False))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Message):
+        return MessageToDict(value, preserving_proto_field_name=True)
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return value

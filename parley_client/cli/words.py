@@ -1,0 +1,56 @@
+"""What the command says: to whom nothing answers, what went wrong, and what to do next."""
+
+from __future__ import annotations
+
+from parley_client.errors import (
+    DoorUnreachable,
+    InvalidRequest,
+    NotServed,
+    ParleyError,
+    SignedOut,
+    Superseded,
+    TimedOut,
+    TryLater,
+    Unauthenticated,
+)
+
+_BY_REASON = {
+    "CREDENTIALS_INVALID": "The name or the password is wrong. New here? `parley register NAME`",
+    "LOGIN_NAME_TAKEN": "That name is taken. Choose another one, or sign in with `parley login NAME`.",
+    "USER_NOT_FOUND": "There is no such user.",
+    "CONVERSATION_NOT_FOUND": "There is no such conversation, or you are not a member of it.",
+    "PEER_IS_SELF": "That is you. Name somebody else.",
+    "BLOCKED": "One of you has blocked the other.",
+    "TOO_MANY_DEVICES": "The account is signed in on as many devices as it may be. Sign one of them out.",
+    "ROLE_INSUFFICIENT": "Only admins of the group may do that.",
+    "DISABLED": "This deployment has switched that off.",
+    "GROUP_TOO_LARGE": "The group would have too many members.",
+}
+
+
+class Sorry(Exception):
+    """The command cannot go on; the text is for the person at the terminal."""
+
+
+def explain(error: ParleyError, door: str) -> str:
+    """A sentence about `error`, and what to do next."""
+    if isinstance(error, DoorUnreachable):
+        return (
+            f"Nobody answers at {door}. Start Parley with `make run`, "
+            "or name another door with --door HOST:PORT or PARLEY_DOOR."
+        )
+    if error.reason in _BY_REASON:
+        return _BY_REASON[error.reason]
+    if isinstance(error, Superseded):
+        return "This account was connected from somewhere else with the same sign-in; only one at a time."
+    if isinstance(error, SignedOut | Unauthenticated):
+        return "You are not signed in here any more. Sign in with `parley login NAME`."
+    if isinstance(error, NotServed):
+        return "This version of Parley cannot do that yet."
+    if isinstance(error, InvalidRequest) and error.violations:
+        return " ".join(f"{each.field}: {each.description}." for each in error.violations)
+    if isinstance(error, TimedOut):
+        return f"Parley at {door} did not answer in time. Try again."
+    if isinstance(error, TryLater):
+        return f"Parley at {door} cannot take that now ({error.message}). Try again in a moment."
+    return f"{error.message[:1].upper()}{error.message[1:]}."
