@@ -66,6 +66,7 @@ class RawDevice:
         self.answers: dict[str, list[chat_pb2.SendResult]] = defaultdict(list)
         self.marks: dict[tuple[str, str], tuple[int, int]] = {}
         self.cursor: chat_pb2.Cursor | None = None
+        self.ranges_heard = 0
         self._door = door
         self._channel = channel
         self._stream: RawStream | None = None
@@ -209,6 +210,7 @@ class RawDevice:
             kept = self.logs[entry.conversation_id].setdefault(entry.seq, entry)
             assert kept == entry, f"one seq, two entries: {kept} and {entry}"
             self.arrived.append(entry)
+        self.ranges_heard += len(frame.entries.ranges)
         for result in frame.send_results.results:
             self.answers[result.client_message_id].append(result)
         for mark in [*frame.watermarks.watermarks, *(m for r in frame.entries.ranges for m in r.watermarks)]:
