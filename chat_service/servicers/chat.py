@@ -8,7 +8,7 @@ from chat_service.errors import Invalid
 from chat_service.history.history import History
 from chat_service.mesh.homes import Homes
 from chat_service.stream.edge import Edge
-from chat_service.wire.conversations import page_token, read_page_token
+from chat_service.wire.conversations import A_SEQ, page_token, read_page_token
 from chat_service.wire.entries import shown
 from parley.chat.v1 import chat_pb2, entry_pb2
 from servicekit.failure import Violation
@@ -77,7 +77,5 @@ def _place(request: chat_pb2.ListMessagesRequest) -> tuple[str, int]:
             violations=(Violation("after_seq", "must be 0 when before_seq is set"),),
         )
     direction = AFTER if request.after_seq else BEFORE
-    token = read_page_token(direction, request.page_token)
-    if token and not token.isdigit():
-        raise Invalid("this page token was not made here", reason="PAGE_TOKEN_INVALID")
+    token = read_page_token(direction, request.page_token, A_SEQ)
     return direction, int(token) if token else request.after_seq or request.before_seq

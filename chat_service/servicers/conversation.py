@@ -12,7 +12,7 @@ from chat_service.limits import Limits
 from chat_service.mesh.owners import Owners
 from chat_service.model.creation import Creation
 from chat_service.model.ids import direct_id, group_id
-from chat_service.wire.conversations import conversation, page_token, read_page_token
+from chat_service.wire.conversations import AN_ID, conversation, page_token, read_page_token
 from chat_service.wire.requests import made_at
 from parley.chat.v1 import conversation_pb2
 from servicekit.clock import Clock
@@ -88,7 +88,7 @@ class ConversationServicer:
     ) -> conversation_pb2.ListConversationsResponse:
         """The caller's conversations, in order of id."""
         me, size = call.caller.user_id, request.page_size or DEFAULT_PAGE
-        after = read_page_token(CONVERSATION, request.page_token)
+        after = read_page_token(CONVERSATION, request.page_token, AN_ID)
         found = await self._history.overviews(me, after, size + 1)
         more = page_token(CONVERSATION, found[size - 1].conversation.conversation_id) if len(found) > size else ""
         return conversation_pb2.ListConversationsResponse(

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Final
 
 from chat_service.errors import PageTokenInvalid
 from chat_service.history.history import Overview
 from chat_service.wire.entries import shown, timestamp
 from parley.chat.v1 import conversation_pb2, entry_pb2
+
+# The places that page tokens lead to.
+AN_ID: Final = re.compile(r"[0-9a-f]{32}")
+A_SEQ: Final = re.compile(r"[1-9][0-9]{0,17}")
 
 
 def conversation(overview: Overview, viewer: str) -> conversation_pb2.Conversation:
@@ -37,14 +43,14 @@ def page_token(kind: str, place: str) -> str:
     return urlsafe_b64encode(f"{kind}:{place}".encode()).decode().rstrip("=")
 
 
-def read_page_token(kind: str, token: str) -> str:
-    """The place of a token; empty for the first page. Raises PageTokenInvalid."""
+def read_page_token(kind: str, token: str, form: re.Pattern[str]) -> str:
+    """The place of a token, which has this form; empty for the first page. Raises PageTokenInvalid."""
     if not token:
         return ""
     try:
         mark, _, place = urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode().partition(":")
     except ValueError:
         mark, place = "", ""
-    if mark != kind or not place or not place.isalnum():
+    if mark != kind or not form.fullmatch(place):
         raise PageTokenInvalid("this page token was not made here")
     return place
