@@ -27,7 +27,7 @@ from tests.raw.device import RawDevice
 
 PASSWORD = "correct horse battery staple"
 OPTIONS = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 200)]
-SAMPLES = 16
+SAMPLES = 8
 
 
 class World:

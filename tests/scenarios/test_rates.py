@@ -1,0 +1,95 @@
+"""How fast a device may send, and that a refusal for now never lets a later send of a conversation pass it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from tests.eventually import eventually
+from tests.raw.device import new_id
+from tests.raw.refusal import of_status
+from tests.scenarios.conftest import Scene
+
+pytestmark = pytest.mark.scenario
+
+BURST = 60
+RATE_LIMITED = ("RESOURCE_EXHAUSTED", "RATE_LIMITED")
+EARLIER_REFUSED = ("UNAVAILABLE", "EARLIER_SEND_REFUSED")
+
+
+async def flood(scene: Scene, count: int) -> tuple[list[str], list[str]]:
+    """Send at once; the ids that were taken, and those that were not."""
+    keys = [await scene.alice.send(scene.conversation, str(number)) for number in range(count)]
+    appended = [(await scene.alice.answer(key)).HasField("appended") for key in keys]
+    taken = appended.count(True)
+    assert all(appended[:taken]), "none is taken after one was refused"
+    return keys[:taken], keys[taken:]
+
+
+async def test_a_burst_passes_and_what_is_beyond_it_is_refused_for_now(scene: Scene) -> None:
+    taken, refused = await flood(scene, BURST + 20)
+    assert BURST <= len(taken) <= BURST + 10, "some more, for it refills meanwhile"
+    assert len(refused) >= 10
+
+
+async def test_the_first_refusal_is_by_rate_and_says_when_and_the_gate_refuses_the_rest(scene: Scene) -> None:
+    keys = [await scene.alice.send(scene.conversation, str(number)) for number in range(BURST + 20)]
+    answers = [await scene.alice.answer(key) for key in keys]
+    first, *others = [of_status(each.refused) for each in answers if each.HasField("refused")]
+    assert first.said == RATE_LIMITED
+    assert first.retry_after is not None
+    assert 0 < first.retry_after <= 1
+    assert {other.said for other in others} == {EARLIER_REFUSED}
+    assert all(other.retry_after is not None and other.retry_after > 0 for other in others)
+
+
+async def test_the_gate_opens_for_the_refused_send_alone(scene: Scene) -> None:
+    alice, conversation = scene.alice, scene.conversation
+    taken, refused = await flood(scene, BURST + 20)
+    numbered = list(enumerate(refused, start=len(taken)))
+    for number, key in numbered[1:]:
+        assert (await alice.refused(conversation, str(number), client_message_id=key)).said == EARLIER_REFUSED
+    for number, key in numbered:
+        await eventually(partial(taken_at_last, scene, conversation, str(number), key))
+    fetched = await alice.fetch(conversation, limit=500)
+    bodies = [each.message_appended.content.text.body for each in fetched.entries[1:]]
+    assert bodies == [str(number) for number in range(BURST + 20)]
+
+
+async def test_other_conversations_are_not_behind_the_gate(scene: Scene) -> None:
+    other = await scene.alice.direct(await scene.world.user("erin"))
+    await flood(scene, BURST + 20)
+    # Once this one passes the rate has room again, and the gate of the first conversation is still closed.
+    await eventually(partial(taken_at_last, scene, other, "hello", new_id()))
+    assert (await scene.alice.refused(scene.conversation, "later")).said == EARLIER_REFUSED
+
+
+async def taken_at_last(scene: Scene, conversation: str, body: str, key: str) -> bool:
+    answer = await scene.alice.answer(await scene.alice.send(conversation, body, client_message_id=key))
+    assert answer.HasField("appended") or of_status(answer.refused).said == RATE_LIMITED
+    return answer.HasField("appended")
+
+
+async def test_other_devices_have_a_rate_of_their_own(scene: Scene) -> None:
+    tablet = await scene.world.another(scene.alice)
+    await tablet.open()
+    await flood(scene, BURST + 20)
+    await tablet.sent(scene.conversation, "from the tablet")
+
+
+async def test_invalid_sends_close_no_gate(scene: Scene) -> None:
+    assert (await scene.alice.refused(scene.conversation, "")).said == ("INVALID_ARGUMENT", "FIELD_INVALID")
+    assert await scene.alice.sent(scene.conversation, "hello") == 2
+
+
+async def test_a_conversation_takes_in_so_much_from_all_its_members_together(scene: Scene) -> None:
+    alice, world = scene.alice, scene.world
+    friends = [await world.user(name) for name in ("erin", "frank")]
+    conversation = await alice.group("busy", [scene.bob, *friends])
+    for friend in friends:
+        await friend.open()
+    sends = [(each, await each.send(conversation, "!")) for _ in range(BURST) for each in (alice, *friends)]
+    answers = [await each.answer(key) for each, key in sends]
+    refused = {of_status(each.refused).said for each in answers if each.HasField("refused")}
+    assert refused == {("RESOURCE_EXHAUSTED", "CONVERSATION_BUSY"), EARLIER_REFUSED}
