@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import pytest
 
-from parley_client import Client, Device, MemoryStore
+from parley_client import Client, Device, SessionStore
 from tests.unit.client.stage import Stage
 from tests.unit.client.stage_servicers import serve
 
@@ -19,7 +19,7 @@ class Cast:
         self.door = door
         self._stack = stack
 
-    async def client(self, name: str = "", store: MemoryStore | None = None) -> Client:
+    async def client(self, name: str = "", store: SessionStore | None = None) -> Client:
         client = await self._stack.enter_async_context(Client(self.door, store=store))
         if name and name in self.stage.passwords:
             await client.accounts.login(name, "password")

@@ -7,8 +7,8 @@ from tests.unit.client.conftest import Cast
 from tests.unit.client.stage import Frame, Stage, Stream
 
 
-async def play(cast: Cast, *, repair: bool = True) -> Report:
-    return await run_demo(cast.door, repair=repair, patience=2.0, sends=5)
+async def play(cast: Cast, *, repair: bool = True, patience: float = 4.0) -> Report:
+    return await run_demo(cast.door, repair=repair, patience=patience, sends=5)
 
 
 async def test_a_system_that_keeps_its_promises_passes(cast: Cast) -> None:
@@ -36,7 +36,7 @@ async def test_lost_frames_are_repaired(cast: Cast, stage: Stage) -> None:
 
 async def test_lost_frames_break_order_and_delivery_when_they_are_not_repaired(cast: Cast, stage: Stage) -> None:
     stage.filter = lose_every(7)
-    report = await play(cast, repair=False)
+    report = await play(cast, repair=False, patience=0.5)
     assert {"P2", "P4"} <= set(report.broken)
 
 
@@ -55,4 +55,4 @@ async def test_a_lost_acknowledged_message_breaks_durability(cast: Cast, stage: 
         return frame
 
     stage.filter = forget
-    assert "P1" in (await play(cast)).broken
+    assert "P1" in (await play(cast, patience=0.5)).broken

@@ -1,0 +1,48 @@
+"""The demo and the SDK on a whole real system: three chat servers behind Envoy."""
+
+import asyncio
+
+import pytest
+
+from devstack.stack import Stack
+from parley_client import CaughtUp, Client, EntryReceived
+from parley_client.demo import run_demo
+
+pytestmark = [pytest.mark.integration, pytest.mark.e2e]
+
+
+async def test_the_demo_sees_every_promise_kept(stack: Stack) -> None:
+    report = await run_demo(stack.door, sends=10)
+    assert report.ok, [verdict for verdict in report.verdicts if not verdict.kept]
+    assert len(report.latencies) == 10
+
+
+async def test_a_device_whose_server_is_killed_loses_no_send_and_no_entry(stack: Stack) -> None:
+    async with Client(stack.door) as alice, Client(stack.door) as bob:
+        name = alice.new_id()
+        await alice.accounts.register(f"a-{name}", "password")
+        bobs = await bob.accounts.register(f"b-{name}", "password")
+        chat = (await alice.conversations.get_or_create_direct(bobs.user_id)).conversation_id
+        async with alice.connect() as sender, bob.connect() as receiver:
+            await receiver.wait_connected()
+            async for event in receiver:
+                if isinstance(event, CaughtUp):
+                    break
+            sendings = [sender.send(chat, str(n)) for n in range(20)]
+            await sendings[0]
+            victim = next(part for part in stack.parts.values() if str(part.address) == sender.home)
+            victim.kill()
+            try:
+                sendings += [sender.send(chat, str(n)) for n in range(20, 40)]
+                answers = [await sending for sending in sendings]
+                assert [answer.seq for answer in answers] == list(range(2, 42))
+                heard: list[str] = []
+                async for event in receiver:
+                    if isinstance(event, EntryReceived) and event.text is not None:
+                        heard.append(event.text)
+                    if len(heard) == 40:
+                        break
+                assert heard == [str(n) for n in range(40)]
+            finally:
+                victim.start()
+                await asyncio.to_thread(victim.wait_healthy)

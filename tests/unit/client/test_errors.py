@@ -1,0 +1,60 @@
+"""A status becomes the error of its code and reason, with everything that helps."""
+
+import grpc
+import pytest
+from google.protobuf.any_pb2 import Any
+from google.rpc.error_details_pb2 import BadRequest
+
+from parley_client.cli.words import explain
+from parley_client.errors import (
+    DoorUnreachable,
+    InvalidRequest,
+    NotFound,
+    ParleyError,
+    SignedOut,
+    Superseded,
+    TryLater,
+    Violation,
+    from_call,
+    from_status,
+)
+from tests.unit.client.stage import status
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "kind"),
+    [
+        ("NOT_FOUND", "CONVERSATION_NOT_FOUND", NotFound),
+        ("UNAUTHENTICATED", "DEVICE_REVOKED", SignedOut),
+        ("ABORTED", "SESSION_SUPERSEDED", Superseded),
+        ("RESOURCE_EXHAUSTED", "RATE_LIMITED", TryLater),
+        ("DATA_LOSS", "SOMETHING_NEW", ParleyError),
+    ],
+)
+def test_codes_and_reasons(code: str, reason: str, kind: type[ParleyError]) -> None:
+    error = from_status(status(code, reason))
+    assert type(error) is kind
+    assert (error.code, error.reason) == (code, reason)
+
+
+def test_the_delay_and_the_violations_are_told() -> None:
+    told = status("INVALID_ARGUMENT", "FIELD_INVALID", 1.5)
+    bad = Any()
+    bad.Pack(BadRequest(field_violations=[BadRequest.FieldViolation(field="title", description="is too long")]))
+    told.details.append(bad)
+    error = from_status(told)
+    assert isinstance(error, InvalidRequest)
+    assert error.retry_after == 1.5
+    assert error.violations == (Violation("title", "is too long"),)
+    assert explain(error, "door") == "title: is too long."
+
+
+def test_a_closed_port_is_an_unreachable_door() -> None:
+    error = from_call(grpc.StatusCode.UNAVAILABLE, "failed to connect to all addresses", ())
+    assert isinstance(error, DoorUnreachable)
+    assert "make run" in explain(error, "127.0.0.1:8080")
+
+
+def test_a_status_of_the_door_itself_has_no_reason() -> None:
+    error = from_call(grpc.StatusCode.UNAVAILABLE, "no healthy upstream", ())
+    assert (type(error), error.reason, error.retryable) == (TryLater, "", True)

@@ -1,0 +1,56 @@
+"""A session on disk is private, whole, and belongs to one device."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from parley.chat.v1 import chat_pb2
+from parley_client import DeviceState, FileStore, Session
+from tests.unit.client.conftest import Cast
+
+SESSION = Session("aa", "bb", "alice", "token", 1.0, "refresh", "home:1", 0.5)
+
+
+def test_it_comes_back_as_it_was(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "parley" / "alice.json")
+    assert store.load() is None
+    store.save(SESSION)
+    state = DeviceState(chat_pb2.Cursor(generation=3, time_ms=4), {"c": 9}, {"c": (9, 2)})
+    store.save_state(state)
+    again = FileStore(store.path)
+    assert again.load() == SESSION
+    assert again.load_state() == state
+
+
+def test_nobody_else_may_read_it(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "parley" / "alice.json")
+    store.save(SESSION)
+    store.save_state(DeviceState())
+    modes = {path.stat().st_mode & 0o777 for path in store.path.parent.iterdir()}
+    assert modes == {0o600}
+    assert store.path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_another_device_does_not_inherit_the_state(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "alice.json")
+    store.save(SESSION)
+    store.save_state(DeviceState(last_seqs={"c": 9}))
+    store.save(Session("aa", "cc", "alice", "token", 1.0, "refresh"))
+    assert store.load_state() == DeviceState()
+    store.save(None)
+    assert store.load() is None
+
+
+def test_a_damaged_file_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "alice.json").write_text('{"something": "else"}')
+    with pytest.raises(ValueError, match="not a session"):
+        FileStore(tmp_path / "alice.json").load()
+
+
+async def test_two_programs_do_not_use_one_refresh_token_twice(cast: Cast, tmp_path: Path) -> None:
+    one = await cast.client("alice", FileStore(tmp_path / "alice.json"))
+    other = await cast.client("", FileStore(tmp_path / "alice.json"))
+    stale = one.session
+    await asyncio.gather(one.accounts.refresh(), other.accounts.refresh())
+    assert one.session == other.session != stale
