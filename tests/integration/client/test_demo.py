@@ -17,7 +17,8 @@ async def test_the_demo_sees_every_promise_kept(stack: Stack) -> None:
     assert len(report.latencies) == 10
 
 
-async def test_a_device_whose_server_is_killed_loses_no_send_and_no_entry(stack: Stack) -> None:
+@pytest.mark.parametrize("end", ["kill", "terminate"])
+async def test_a_device_whose_server_ends_loses_no_send_and_no_entry(stack: Stack, end: str) -> None:
     async with Client(stack.door) as alice, Client(stack.door) as bob:
         name = alice.new_id()
         await alice.accounts.register(f"a-{name}", "password")
@@ -31,7 +32,7 @@ async def test_a_device_whose_server_is_killed_loses_no_send_and_no_entry(stack:
             sendings = [sender.send(chat, str(n)) for n in range(20)]
             await sendings[0]
             victim = next(part for part in stack.parts.values() if str(part.address) == sender.home)
-            victim.kill()
+            await asyncio.to_thread(getattr(victim, end))
             try:
                 sendings += [sender.send(chat, str(n)) for n in range(20, 40)]
                 answers = [await sending for sending in sendings]

@@ -1,0 +1,98 @@
+"""The command, as a person or a script meets it: run for real, against a stage."""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.client.conftest import Cast
+
+PARLEY = "from parley_client.cli import main; main()"
+
+
+class Terminal:
+    """Runs `parley` with sessions in a folder of its own."""
+
+    def __init__(self, door: str, home: Path) -> None:
+        self._environment = {
+            **os.environ,
+            "PARLEY_DOOR": door,
+            "PARLEY_PASSWORD": "password",
+            "XDG_CONFIG_HOME": str(home),
+            "COLUMNS": "200",
+        }
+
+    async def run(self, *words: str, typed: str = "") -> tuple[int, str, str]:
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", PARLEY, *words),
+            env=self._environment,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await child.communicate(typed.encode())
+        return child.returncode or 0, out.decode(), err.decode()
+
+    async def ok(self, *words: str, typed: str = "") -> str:
+        code, out, err = await self.run(*words, typed=typed)
+        assert (code, err) == (0, "")
+        return out
+
+    async def refused(self, *words: str) -> str:
+        code, _, err = await self.run(*words)
+        assert code == 1
+        assert "Traceback" not in err
+        return err
+
+
+@pytest.fixture
+def terminal(cast: Cast, tmp_path: Path) -> Terminal:
+    return Terminal(cast.door, tmp_path)
+
+
+async def test_from_the_first_account_to_a_conversation(terminal: Terminal) -> None:
+    await terminal.ok("register", "alice", "--display-name", "Alice")
+    await terminal.ok("register", "bob")
+    assert "sent" in await terminal.ok("send", "bob", "hello", "bob", "--as", "alice")
+    await terminal.ok("chat", "alice", "--as", "bob", typed="from a pipe\nand another\n")
+    lines = (await terminal.ok("history", "bob", "--as", "alice")).splitlines()
+    assert [line[6:] for line in lines] == ["Alice  hello bob", "bob  from a pipe", "bob  and another"]
+    assert "2 unread" in await terminal.ok("chat", "--as", "alice")
+
+
+async def test_groups(terminal: Terminal) -> None:
+    await terminal.ok("register", "bob")
+    await terminal.ok("register", "alice")
+    await terminal.ok("groups", "create", "The three", "bob", "--as", "alice")
+    assert "The three" in await terminal.ok("groups", "list", "--as", "bob")
+    await terminal.ok("send", "--group", "the three", "hi", "--as", "bob")
+    told = json.loads(await terminal.ok("history", "--group", "The three", "--as", "alice", "--json"))
+    assert told["message_appended"]["content"]["text"]["body"] == "hi"
+
+
+async def test_who_one_is(terminal: Terminal) -> None:
+    assert "parley register" in await terminal.refused("whoami")
+    await terminal.ok("register", "alice")
+    assert json.loads(await terminal.ok("whoami", "--json"))["login_name"] == "alice"
+    await terminal.ok("register", "bob")
+    assert "--as NAME" in await terminal.refused("whoami")
+    await terminal.ok("logout", "--as", "bob")
+    await terminal.ok("whoami")
+
+
+async def test_a_refusal_is_a_sentence(terminal: Terminal) -> None:
+    await terminal.ok("register", "alice")
+    assert "taken" in await terminal.refused("register", "alice")
+    assert "no user nobody" in await terminal.refused("send", "nobody", "hello")
+    assert "no group" in await terminal.refused("send", "--group", "none", "hello")
+    assert "make run" in await terminal.refused("whoami", "--door", "127.0.0.1:9")
+
+
+async def test_control_characters_of_others_do_not_reach_the_terminal(terminal: Terminal) -> None:
+    await terminal.ok("register", "alice")
+    await terminal.ok("register", "bob", "--display-name", "b\x1b[31mob")
+    await terminal.ok("send", "alice", "\x1b]0;title\x07boo", "--as", "bob")
+    assert "\x1b" not in await terminal.ok("history", "bob", "--as", "alice")
