@@ -34,6 +34,8 @@ OPTIONS: Final = [
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.use_local_subchannel_pool", 1),
 ]
+# What reading from and writing to a stream raise when it is over.
+BROKEN: Final = (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
 
 _links = Gauge("parley_mesh_links", "Links to other chat servers")
 
@@ -54,6 +56,7 @@ class Links:
         self._links: dict[str, Link] = {}
         self._dialling: dict[str, asyncio.Task[None]] = {}
         self._group = asyncio.TaskGroup()
+        self._ending = False
 
     def to(self, server_id: str) -> Link | None:
         """The link to a server, if there is one now."""
@@ -67,6 +70,7 @@ class Links:
                 self._follow_ring()
                 await asyncio.Event().wait()
             finally:
+                self._ending = True
                 unsubscribe()
 
     async def accept(self, stream: ByteStream) -> None:
@@ -95,8 +99,9 @@ class Links:
             try:
                 await self._dial(member)
                 pause = FIRST_PAUSE_S
-            except grpc.aio.AioRpcError as error:
-                log.info("no link", peer=server_id, code=error.code().name)
+            # Its two directions are tasks, so what breaks a link comes as a group.
+            except* BROKEN as errors:
+                log.info("no link", peer=server_id, error=_told(errors.exceptions[0]))
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_S)
 
@@ -125,8 +130,9 @@ class Links:
             _links.dec()
             if self._links.get(peer) is link:
                 del self._links[peer]
-            self._broken(peer)
-            self._group.create_task(self._examine(peer))
+            if not self._ending:
+                self._broken(peer)
+                self._group.create_task(self._examine(peer))
 
     def _new_link(self) -> Link:
         me = self._membership.me
@@ -149,3 +155,7 @@ class Links:
         except OSError:
             # Cut off rather than dead: that is for its lease to decide.
             log.info("peer cannot be reached", peer=server_id)
+
+
+def _told(error: Exception) -> str:
+    return error.code().name if isinstance(error, grpc.aio.AioRpcError) else type(error).__name__
