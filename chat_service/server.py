@@ -30,6 +30,7 @@ from chat_service.stream.sessions import Sessions
 from parley.internal.v1.mesh_pb2 import MeshFrame
 from servicekit.auth import ServiceCredential
 from servicekit.clock import Clock
+from servicekit.ending import asked_to_end
 from servicekit.membership import Membership
 from servicekit.ring import Ring
 
@@ -124,7 +125,7 @@ class ChatServer:
         self.edge.home_lost(peer)
 
     async def _follow_generation(self) -> None:
-        while True:
+        while not asked_to_end():
             await self._generation_moved.wait()
             self._generation_moved.clear()
             await self.owner.generation_moved()

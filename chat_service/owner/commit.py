@@ -19,6 +19,7 @@ from chat_service.owner.patience import stubbornly
 from chat_service.owner.pending import Pending
 from chat_service.owner.ports import Conversations, Index, Log, Publisher
 from servicekit.clock import Clock
+from servicekit.ending import asked_to_end
 
 IN_FLIGHT: Final = 2
 BATCH_ENTRIES: Final = 1000
@@ -92,7 +93,7 @@ class GroupCommit:
                 group.create_task(self._commit_what_waits())
 
     async def _commit_what_waits(self) -> None:
-        while True:
+        while not asked_to_end():
             await self._wake.wait()
             batch = self._take()
             if batch.shares:

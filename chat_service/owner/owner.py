@@ -30,6 +30,7 @@ from chat_service.owner.ports import Conversations, Index, Log, Publisher, RingV
 from chat_service.owner.receipts import Receipts, Received
 from servicekit.bucket import TokenBucket
 from servicekit.clock import Clock
+from servicekit.ending import asked_to_end
 from servicekit.failure import Failure
 from servicekit.ring import RingEmpty
 
@@ -198,7 +199,7 @@ class Owner:
             self._at_rest.set()
 
     async def _refresh_for_ever(self) -> None:
-        while True:
+        while not asked_to_end():
             await self._refresh(await self._to_refresh.get())
 
     async def _refresh(self, owned: OwnedConversation) -> None:

@@ -10,6 +10,7 @@ import structlog
 from prometheus_client import Counter
 
 from chat_service.errors import StoreUnavailable
+from servicekit.ending import asked_to_end
 
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 1.0
@@ -29,5 +30,7 @@ async def stubbornly(name: str, call: Callable[[], Awaitable[T]]) -> T:
         except StoreUnavailable as failure:
             _repeats.labels(name).inc()
             log.warning("store does not answer, asking again", call=name, error=failure.message)
+        if asked_to_end():
+            raise asyncio.CancelledError
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE_S)

@@ -13,6 +13,7 @@ from chat_service.owner.conversation import OwnedConversation
 from chat_service.owner.patience import stubbornly
 from chat_service.owner.ports import Conversations, Index, Log, Publisher
 from servicekit.clock import Clock
+from servicekit.ending import asked_to_end
 from servicekit.failure import Failure
 
 TOUCH_COVERS_S: Final = 30.0
@@ -69,7 +70,7 @@ class Receipts:
 
     async def run(self) -> None:
         """Write what waits until cancelled."""
-        while True:
+        while not asked_to_end():
             await self._wake.wait()
             taken = [self._waiting.pop(each) for each in list(self._waiting)[:CONVERSATIONS_AT_ONCE]]
             if not self._waiting:

@@ -11,6 +11,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
 from chat_service.storage.mongo import Database, Document, store_errors
+from servicekit.ending import asked_to_end
 
 COLLECTION: Final = "meta"
 RECORD: Final = "change_index"
@@ -61,8 +62,10 @@ class MongoGeneration:
             pipeline = [{"$match": {"documentKey._id": RECORD}}]
             async with await self._meta.watch(pipeline, full_document="updateLookup") as stream:
                 yield await self.load()
-                async for event in stream:
-                    if event.get("fullDocument"):
+                while not asked_to_end():
+                    # Waits for a while, and then says that nothing happened.
+                    event = await stream.try_next()
+                    if event and event.get("fullDocument"):
                         yield _generation(event["fullDocument"])
 
 

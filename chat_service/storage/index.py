@@ -23,6 +23,7 @@ from chat_service.model.cursor import Cursor, Reading, Resync
 from chat_service.owner.patience import stubbornly
 from chat_service.storage import scripts
 from chat_service.storage.generation import Generation, MongoGeneration
+from servicekit.ending import asked_to_end
 
 BUCKETS: Final = [f"{number:02x}" for number in range(256)]
 MARGIN_MS: Final = 60_000
@@ -176,7 +177,7 @@ class RedisIndex:
                 self._lose(error)
 
     async def _probe_for_ever(self) -> None:
-        while True:
+        while not asked_to_end():
             await asyncio.sleep(PROBE_S)
             await self._probe()
 
@@ -210,7 +211,7 @@ class RedisIndex:
             return ""
 
     async def _follow(self) -> None:
-        while True:
+        while not asked_to_end():
             try:
                 async for generation in self._record.watch():
                     self._adopt(generation)

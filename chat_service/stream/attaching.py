@@ -9,6 +9,7 @@ import structlog
 
 from chat_service.home.home import Attachment
 from chat_service.stream.session import Session
+from servicekit.ending import asked_to_end
 
 AT_ONCE: Final = 16
 PAUSE_S: Final = 0.2
@@ -68,7 +69,7 @@ class Attaching:
                 group.create_task(self._attach_the_loose())
 
     async def _attach_the_loose(self) -> None:
-        while True:
+        while not asked_to_end():
             while not self._loose:
                 self._wake.clear()
                 await self._wake.wait()

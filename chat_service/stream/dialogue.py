@@ -18,6 +18,7 @@ from chat_service.stream.session import Session
 from chat_service.wire import frames, ranges, requests
 from parley.chat.v1 import chat_pb2
 from servicekit.clock import Clock
+from servicekit.ending import asked_to_end
 from servicekit.failure import Failure
 from servicekit.rpc import ByteStream
 
@@ -120,7 +121,7 @@ class Dialogue:
 
     async def _read_stores(self) -> None:
         """Whatever needs a store, one thing at a time, at the pace at which the device reads."""
-        while True:
+        while not asked_to_end():
             await self._session.woken()
             try:
                 if self._session.recheck_wanted():

@@ -20,6 +20,7 @@ from chat_service.wire import frames, requests
 from parley.chat.v1 import chat_pb2
 from servicekit.auth import Claims
 from servicekit.clock import Clock
+from servicekit.ending import asked_to_end
 from servicekit.failure import Failure
 from servicekit.ring import Ring
 from servicekit.rpc import ByteStream, Call
@@ -176,7 +177,7 @@ class Edge:
         session.later(claims.expires_at + EXPIRY_GRACE_S - self._clock.now_ms() / 1000, expire)
 
     async def _recheck_now_and_then(self) -> None:
-        while True:
+        while not asked_to_end():
             # At their own moments, so that servers that started together do not read together.
             await asyncio.sleep(RECHECK_S * random.uniform(0.8, 1.2))  # noqa: S311
             self._sessions.recheck()
