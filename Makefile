@@ -26,6 +26,7 @@ lint: .venv/.stamp ## check style, types and the public contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(TYPED)
+	$(BIN)/lint-imports
 	$(BIN)/buf lint
 	$(BIN)/python -m tools.breaking
 
