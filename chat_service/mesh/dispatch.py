@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
+from typing import Final
 
 from chat_service.home.home import Attachment, Home
 from chat_service.mesh.link import Link
@@ -13,6 +15,9 @@ from chat_service.wire import mesh
 from parley.internal.v1.mesh_pb2 import Attached, MeshFrame, Received
 from servicekit.failure import Failure
 from servicekit.status import from_proto
+from servicekit.telemetry import span
+
+NO_SPAN: Final = nullcontext()
 
 
 class Dispatch:
@@ -27,10 +32,12 @@ class Dispatch:
         """A frame of `peer` that asks or publishes. Kinds this server does not know are passed over."""
         kind = frame.WhichOneof("body")
         if kind is not None and (serve := getattr(self, f"_{kind}", None)) is not None:
-            serve(peer, frame, link)
+            carrier = {"traceparent": frame.traceparent} if frame.traceparent else None
+            with span(f"mesh {kind}", carrier) if carrier else NO_SPAN:
+                serve(peer, frame, link)
 
     def _append(self, _: str, frame: MeshFrame, link: Link) -> None:
-        draft, lane = mesh.read_append(frame.append)
+        draft, lane = mesh.read_append(frame)
         self._owner.append(draft, lane, partial(_answer_append, link, frame.frame_id))
 
     def _create(self, _: str, frame: MeshFrame, link: Link) -> None:
@@ -54,10 +61,10 @@ class Dispatch:
         self._home.detach(frame.detach.user_id, frame.detach.session_id)
 
     def _deliver(self, _: str, frame: MeshFrame, __: Link) -> None:
-        self._home.deliver(list(frame.deliver.user_ids), mesh.read_delivery(frame.deliver.delivery))
+        self._home.deliver(list(frame.deliver.user_ids), mesh.read_delivery(frame.deliver.delivery, frame.traceparent))
 
     def _push(self, _: str, frame: MeshFrame, __: Link) -> None:
-        self._sessions.push(list(frame.push.session_ids), mesh.read_delivery(frame.push.delivery))
+        self._sessions.push(list(frame.push.session_ids), mesh.read_delivery(frame.push.delivery, frame.traceparent))
 
     def _close_session(self, _: str, frame: MeshFrame, __: Link) -> None:
         self._sessions.close(frame.close_session.session_id, from_proto(frame.close_session.status))

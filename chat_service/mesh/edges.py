@@ -25,7 +25,7 @@ class Edges:
         if edge == self._ring.me.server_id:
             self._here.push(session_ids, delivery)
         elif (link := self._links.to(edge)) is not None:
-            link.send(mesh.push(session_ids, mesh.delivery(delivery)))
+            link.send(mesh.push(session_ids, mesh.delivery(delivery)), delivery.traceparent)
 
     def close(self, edge: str, session_id: str, failure: Failure) -> None:
         """End a session."""

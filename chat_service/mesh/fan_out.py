@@ -23,9 +23,10 @@ class FanOut:
         self._links = links
         self._here = here
 
-    def publish(self, users: Collection[str], entries: Sequence[Entry]) -> None:
+    def publish(self, users: Collection[str], entries: Sequence[Entry], traceparent: str) -> None:
         """Bring entries of one conversation to the devices of `users`."""
-        self._deliver(users, Delivery(entries=tuple(wire_entries.delivered(each) for each in entries)))
+        delivered = tuple(wire_entries.delivered(each) for each in entries)
+        self._deliver(users, Delivery(entries=delivered, traceparent=traceparent))
 
     def publish_watermarks(
         self, users: Collection[str], conversation_id: str, watermarks: Mapping[str, Watermark]
@@ -46,4 +47,4 @@ class FanOut:
             for home, at_home in homes.items():
                 # A home that cannot be reached re-checks its users when the link is back.
                 if (link := self._links.to(home)) is not None:
-                    link.send(mesh.deliver(at_home, wire))
+                    link.send(mesh.deliver(at_home, wire), delivery.traceparent)

@@ -83,7 +83,13 @@ class Links:
         first = await read()
         if first is None or not first.hello.server_id:
             raise Failure("the first batch must say hello", code="INVALID_ARGUMENT", reason="HELLO_MISSING")
-        await self._carry(first.hello.server_id, self._new_link(), read, stream.write)
+        # It may carry frames beside the hello.
+        unread = [first]
+
+        async def read_on() -> MeshBatch | None:
+            return unread.pop() if unread else await read()
+
+        await self._carry(first.hello.server_id, self._new_link(), read_on, stream.write)
 
     def _follow_ring(self) -> None:
         me = self._membership.me.server_id

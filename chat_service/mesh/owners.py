@@ -27,7 +27,7 @@ class Owners:
         self._links = links
         self._here = here
 
-    def append(self, draft: Draft, lane: Lane, target: str, reply: Reply, traceparent: str = "") -> None:
+    def append(self, draft: Draft, lane: Lane, target: str, reply: Reply) -> None:
         """Have `draft` appended by the server `target`, which the lane took for the owner."""
         if target == self._ring.me.server_id:
             self._here.append(draft, lane, reply)
@@ -39,7 +39,7 @@ class Owners:
         def answered(frame: MeshFrame | None) -> None:
             reply(mesh.read_append_result(frame.append_result) if frame else unreachable())
 
-        link.ask(mesh.append(draft, lane), answered, traceparent)
+        link.ask(mesh.append(draft, lane), answered, draft.traceparent)
 
     def owner_of(self, conversation_id: str) -> str:
         """The id of the server that owns a conversation; empty while there is no ring."""

@@ -16,7 +16,8 @@ class DeliveredEntry:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Entries of one conversation, in order of seq, and serialised watermarks."""
+    """Entries of one conversation, in order of seq, and serialised watermarks; and what caused it all."""
 
     entries: tuple[DeliveredEntry, ...] = ()
     watermarks: tuple[bytes, ...] = ()
+    traceparent: str = ""

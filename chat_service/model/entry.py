@@ -67,7 +67,8 @@ Change = Message | MembershipChanged | ConversationUpdated
 class Draft:
     """What somebody wants to have appended; it has no place in the log yet.
 
-    `request_id` is the 16 bytes of the `client_message_id` or of the `request_id` of a call.
+    `request_id` is the 16 bytes of the `client_message_id` or of the `request_id` of a call; `traceparent` is the
+    W3C trace context of what caused it, empty if there is none.
     """
 
     conversation_id: str
@@ -75,6 +76,7 @@ class Draft:
     request_id: bytes
     change: Change
     made_ms: int
+    traceparent: str = ""
 
     @property
     def key(self) -> bytes:

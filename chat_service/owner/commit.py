@@ -180,10 +180,15 @@ class GroupCommit:
             share.owned.answered(pending, entry)
         if settled:
             _entries.inc(len(settled))
-            self._publisher.publish(share.owned.members(), [entry for _, entry in settled])
+            self._publisher.publish(share.owned.members(), [entry for _, entry in settled], _cause(settled))
         if share.cut:
             share.owned.put_back([pending for pending, _ in share.numbered[share.settled :]])
         self._done(share.owned, _senders(settled))
+
+
+def _cause(settled: Sequence[tuple[Pending, Entry]]) -> str:
+    """The trace of a fan-out: that of the first of its sends that has one."""
+    return next((pending.draft.traceparent for pending, _ in settled if pending.draft.traceparent), "")
 
 
 def _senders(settled: Sequence[tuple[Pending, Entry]]) -> frozenset[str]:

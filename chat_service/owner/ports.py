@@ -66,7 +66,7 @@ class Index(Protocol):
 class Publisher(Protocol):
     """The way to members' devices; never waits."""
 
-    def publish(self, users: Collection[str], entries: Sequence[Entry]) -> None:
+    def publish(self, users: Collection[str], entries: Sequence[Entry], traceparent: str) -> None:
         """Bring entries of one conversation to the devices of `users`."""
 
     def publish_watermarks(

@@ -21,6 +21,7 @@ from servicekit.clock import Clock
 from servicekit.ending import asked_to_end
 from servicekit.failure import Failure
 from servicekit.rpc import ByteStream
+from servicekit.telemetry import span, trace_carrier
 
 PAGE: Final = 500
 SPANS_AT_ONCE: Final = 8
@@ -46,6 +47,7 @@ class Dialogue:
         limits: Limits,
         clock: Clock,
         reauthenticate: Reauthenticate,
+        traceparent: str,
     ) -> None:
         self._session = session
         self._stream = stream
@@ -53,6 +55,7 @@ class Dialogue:
         self._limits = limits
         self._clock = clock
         self._reauthenticate = reauthenticate
+        self._traceparent = traceparent
         self._fetches: deque[chat_pb2.Fetch] = deque()
         self._first = True
 
@@ -95,8 +98,8 @@ class Dialogue:
     async def _serve(self, kind: str, frame: chat_pb2.ConnectRequest) -> None:
         now_ms = self._clock.now_ms()
         if kind == "send_message":
-            draft = requests.draft(frame.send_message, self._session.claims.user_id, self._limits, now_ms)
-            self._session.submit(draft)
+            with span("send_message"):
+                self._submit(frame.send_message, now_ms)
         elif kind == "receipts":
             for each in frame.receipts.receipts:
                 self._session.receipts.add(each.conversation_id, each.delivered_seq, each.read_seq)
@@ -111,6 +114,11 @@ class Dialogue:
             await self._reauthenticate(self._session, frame.reauthenticate.access_token)
         elif kind in NOT_YET_SERVED:
             raise NotYetServed(f"this version does not serve {kind} yet")
+
+    def _submit(self, send: chat_pb2.SendMessageRequest, now_ms: int) -> None:
+        # Where no traces are made here, the device's own goes through.
+        traceparent = trace_carrier().get("traceparent", self._traceparent)
+        self._session.submit(requests.draft(send, self._session.claims.user_id, self._limits, now_ms, traceparent))
 
     def _refuse(self, kind: str, frame: chat_pb2.ConnectRequest, failure: Failure) -> None:
         if kind == "send_message":
@@ -152,8 +160,8 @@ class Dialogue:
         user_id = self._session.claims.user_id
         for start in range(0, len(spans), SPANS_AT_ONCE):
             some = spans[start : start + SPANS_AT_ONCE]
-            for span, found in zip(some, await self._history.ranges(user_id, some), strict=True):
-                await self._tell_range(user_id, span, found)
+            for asked, found in zip(some, await self._history.ranges(user_id, some), strict=True):
+                await self._tell_range(user_id, asked, found)
 
     async def _tell_range(self, user_id: str, span: Span, found: Range | Failure) -> None:
         if isinstance(found, Failure):

@@ -83,7 +83,7 @@ class Edge:
         self._sessions.add(session)
         log.info("session", session_id=session.session_id, user_id=claims.user_id, device_id=claims.device_id)
         try:
-            await self._hold(session, stream)
+            await self._hold(session, stream, call.metadata.get("traceparent", ""))
         finally:
             self._attaching.end(session)
             self._sessions.remove(session)
@@ -143,7 +143,7 @@ class Edge:
         if not await self._is_signed_in(claims.user_id, claims.device_id):
             raise Failure("this device was signed out", code="UNAUTHENTICATED", reason="DEVICE_REVOKED")
 
-    async def _hold(self, session: Session, stream: ByteStream) -> None:
+    async def _hold(self, session: Session, stream: ByteStream, traceparent: str) -> None:
         user_id = session.claims.user_id
         self._expire_later(session, session.claims)
         session.outbox.put_frame(
@@ -158,7 +158,9 @@ class Edge:
         # Attached before the index is read: what comes later is pushed, what came before is named.
         await self._attaching.begin(session)
         session.want_recheck()
-        dialogue = Dialogue(session, stream, self._history, self._limits, self._clock, self._reauthenticate)
+        dialogue = Dialogue(
+            session, stream, self._history, self._limits, self._clock, self._reauthenticate, traceparent
+        )
         await dialogue.run()
 
     async def _reauthenticate(self, session: Session, token: str) -> None:

@@ -54,14 +54,16 @@ def append(draft: Draft, lane: Lane) -> MeshFrame:
     )
 
 
-def read_append(body: Append) -> tuple[Draft, Lane]:
+def read_append(frame: MeshFrame) -> tuple[Draft, Lane]:
     """What an edge wants appended."""
+    body = frame.append
     draft = Draft(
         conversation_id=body.conversation_id,
         actor_id=body.user_id,
         request_id=body.client_message_id,
         change=Message(body.content),
         made_ms=uuid7_time_ms(UUID(bytes=body.client_message_id)) or 0,
+        traceparent=frame.traceparent,
     )
     return draft, Lane(body.session_id, body.attempt)
 
@@ -113,11 +115,12 @@ def delivery(domain: Delivery) -> WireDelivery:
     )
 
 
-def read_delivery(body: WireDelivery) -> Delivery:
+def read_delivery(body: WireDelivery, traceparent: str) -> Delivery:
     """A delivery off the wire."""
     return Delivery(
         entries=tuple(DeliveredEntry(each.entry, each.actor_id, each.client_message_id) for each in body.entries),
         watermarks=tuple(body.watermarks),
+        traceparent=traceparent,
     )
 
 

@@ -40,7 +40,7 @@ def check(data: bytes, parsed: chat_pb2.ConnectRequest, limits: Limits) -> None:
     validation.check(parsed)
 
 
-def draft(request: chat_pb2.SendMessageRequest, actor_id: str, limits: Limits, now_ms: int) -> Draft:
+def draft(request: chat_pb2.SendMessageRequest, actor_id: str, limits: Limits, now_ms: int, traceparent: str) -> Draft:
     """What a send wants appended; `request` keeps the contract's rules. Raises Invalid."""
     request_id = UUID(request.client_message_id)
     if str(request_id) != request.client_message_id:
@@ -54,6 +54,7 @@ def draft(request: chat_pb2.SendMessageRequest, actor_id: str, limits: Limits, n
         request_id=request_id.bytes,
         change=Message(request.content.SerializeToString(deterministic=True)),
         made_ms=made_ms,
+        traceparent=traceparent,
     )
 
 

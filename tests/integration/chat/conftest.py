@@ -57,7 +57,7 @@ class Heard:
     entries: list[Entry] = field(default_factory=list)
     watermarks: list[tuple[frozenset[str], str, Mapping[str, Watermark]]] = field(default_factory=list)
 
-    def publish(self, users: Collection[str], entries: Sequence[Entry]) -> None:
+    def publish(self, users: Collection[str], entries: Sequence[Entry], traceparent: str) -> None:
         self.entries += entries
 
     def publish_watermarks(

@@ -1,0 +1,114 @@
+"""A link numbers what it sends, says what it took in, and tells what it could not carry."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from chat_service.mesh import link as link_module
+from chat_service.mesh.link import Link
+from parley.internal.v1.mesh_pb2 import Attach, Attached, Detach, MeshBatch, MeshFrame, MeshHello
+from tests.eventually import eventually
+
+
+class Wire:
+    """Two links with nothing between them but two queues; `batches` is what the left one sent."""
+
+    def __init__(self) -> None:
+        self.left, self.right = Link(MeshHello(server_id="left"), lambda: 7), Link(None, lambda: 8)
+        self.taken: list[MeshFrame] = []
+        self.batches: list[MeshBatch] = []
+        self._to_left: asyncio.Queue[MeshBatch | None] = asyncio.Queue()
+        self._to_right: asyncio.Queue[MeshBatch | None] = asyncio.Queue()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.left.run(self._to_left.get, self._send_right, lambda *_: None))
+            group.create_task(self.right.run(self._to_right.get, self._send_left, self._take))
+
+    def end(self) -> None:
+        for queue in (self._to_left, self._to_right):
+            queue.put_nowait(None)
+
+    async def _send_right(self, data: bytes) -> None:
+        self.batches.append(MeshBatch.FromString(data))
+        await self._to_right.put(self.batches[-1])
+
+    async def _send_left(self, data: bytes) -> None:
+        await self._to_left.put(MeshBatch.FromString(data))
+
+    def _take(self, frame: MeshFrame, link: Link) -> None:
+        self.taken.append(frame)
+        if frame.WhichOneof("body") == "attach":
+            link.answer(frame.frame_id, MeshFrame(attached=Attached()))
+
+
+@pytest.fixture
+async def wire() -> AsyncIterator[Wire]:
+    wire = Wire()
+    task = asyncio.create_task(wire.run())
+    yield wire
+    wire.end()
+    await task
+
+
+def attach() -> MeshFrame:
+    return MeshFrame(attach=Attach(session_id="s"))
+
+
+async def asked(link: Link) -> MeshFrame | None:
+    answer: asyncio.Future[MeshFrame | None] = asyncio.get_running_loop().create_future()
+    link.ask(attach(), answer.set_result)
+    return await answer
+
+
+async def test_frames_carry_ids_acknowledgements_revision_and_trace(wire: Wire) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    wire.left.send(MeshFrame(detach=Detach(session_id="s")), trace)
+    assert (await asked(wire.left)) is not None
+    first = wire.batches[0]
+    assert first.hello.server_id == "left"
+    assert first.ring_revision == 7
+    assert [frame.frame_id for frame in wire.taken] == [1, 2]
+    assert [frame.traceparent for frame in wire.taken] == [trace, ""]
+    assert wire.left.peer_revision == 8
+    assert wire.left.unacknowledged == 0
+    assert (await asked(wire.left)) is not None
+    # What the right one answered was acknowledged with the next batch.
+    assert wire.batches[-1].acknowledged_frame_id >= 1
+
+
+async def test_what_waits_goes_in_one_batch(wire: Wire) -> None:
+    for _ in range(100):
+        wire.left.send(MeshFrame(detach=Detach(session_id="s")))
+    await asked(wire.left)
+    assert len([batch for batch in wire.batches if batch.frames]) == 1
+
+
+async def test_what_was_asked_on_a_link_that_breaks_is_answered_with_nothing() -> None:
+    wire = Wire()
+    answers: list[MeshFrame | None] = []
+    wire.left.ask(attach(), answers.append)
+    task = asyncio.create_task(wire.left.run(wire._to_left.get, wire._send_right, lambda *_: None))
+    wire.end()
+    await task
+    assert answers == [None]
+
+
+async def test_a_full_queue_refuses_and_the_peer_learns_that_it_missed_something(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(link_module, "QUEUE_BYTES", 100)
+    wire = Wire()
+    answers: list[MeshFrame | None] = []
+    sent = [wire.left.send(attach()) for _ in range(50)]
+    wire.left.ask(attach(), answers.append)
+    assert not all(sent)
+    assert answers == [None]
+    task = asyncio.create_task(wire.run())
+    await eventually(lambda: wire.taken and wire.taken[-1].WhichOneof("body") == "missed")
+    assert len(wire.taken) == sum(sent) + 1
+    wire.end()
+    await task
