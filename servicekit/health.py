@@ -48,11 +48,13 @@ class Health(health_pb2_grpc.HealthServicer):
         while True:
             changed, answer = self._changed, self._answer(request.service)
             if answer != told:
+                # Much may happen while this is written, so look again before anything else.
                 await context.write(answer)
                 told = answer
-            if self._closed:
+            elif self._closed:
                 return
-            await changed.wait()
+            else:
+                await changed.wait()
 
     def _answer(self, service: str) -> HealthCheckResponse:
         if service not in self._names:
