@@ -92,6 +92,12 @@ class RawDevice:
         welcome: chat_pb2.Welcome = await stream.next("welcome")
         return welcome
 
+    async def attend(self, cursor: chat_pb2.Cursor | None = None, **where: str) -> chat_pb2.Welcome:
+        """A stream on which `changes` was heard too: whatever is appended from now on comes live."""
+        welcome = await self.open(cursor, **where)
+        await self.changes()
+        return welcome
+
     async def changes(self) -> tuple[list[str], Any]:
         """The conversations the next `changes` names, over all its pages, and the resync reason."""
         named: list[str] = []
@@ -161,6 +167,19 @@ class RawDevice:
             return True
 
         await eventually(told, timeout)
+
+    async def has_all(self, conversation_id: str, head: int, timeout: float = SOON) -> None:
+        """Wait until it has a log up to `head` at least, from whichever seq on; without a gap."""
+        await eventually(lambda: head in self.logs[conversation_id], timeout)
+        held = sorted(self.logs[conversation_id])
+        assert held == list(range(held[0], held[-1] + 1)), "a gap"
+
+    async def is_told(
+        self, conversation_id: str, who: RawDevice, *, delivered: int, read: int, timeout: float = SOON
+    ) -> None:
+        """Wait until it knows how far a user has got."""
+        wanted = (delivered, read)
+        await eventually(lambda: self.marks.get((conversation_id, who.user_id)) == wanted, timeout)
 
     def bodies(self, conversation_id: str) -> list[str]:
         """The texts it has of a conversation, in order of seq."""

@@ -65,7 +65,7 @@ async def scene(world: World) -> AsyncIterator[Scene]:
     alice, bob, carol, dave = await world.users("alice", "bob", "carol", "dave")
     edge = world.servers[0]
     for each in (alice, carol, dave):
-        await each.open(home=edge)
+        await each.attend(home=edge)
     theirs = await carol.direct(dave)
     yield Scene(world, edge, alice, bob, await alice.direct(bob))
     await carol.sent(theirs, "are you there?")

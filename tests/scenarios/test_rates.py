@@ -73,7 +73,7 @@ async def taken_at_last(scene: Scene, conversation: str, body: str, key: str) ->
 
 async def test_other_devices_have_a_rate_of_their_own(scene: Scene) -> None:
     tablet = await scene.world.another(scene.alice)
-    await tablet.open()
+    await tablet.attend()
     await flood(scene, BURST + 20)
     await tablet.sent(scene.conversation, "from the tablet")
 
@@ -88,7 +88,7 @@ async def test_a_conversation_takes_in_so_much_from_all_its_members_together(sce
     friends = [await world.user(name) for name in ("erin", "frank")]
     conversation = await alice.group("busy", [scene.bob, *friends])
     for friend in friends:
-        await friend.open()
+        await friend.attend()
     sends = [(each, await each.send(conversation, "!")) for _ in range(BURST) for each in (alice, *friends)]
     answers = [await each.answer(key) for each, key in sends]
     refused = {of_status(each.refused).said for each in answers if each.HasField("refused")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
 
 import pytest
 
@@ -97,21 +98,22 @@ async def test_not_a_member_and_not_there_look_the_same(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "reason"),
+    ("make", "reason"),
     [
-        ("nonsense", "FIELD_INVALID"),
-        ("", "FIELD_INVALID"),
-        (str(uuid.uuid4()), "MESSAGE_ID_INVALID"),
-        (new_id().upper(), "MESSAGE_ID_INVALID"),
-        (str(uuid.UUID(int=0)), "MESSAGE_ID_INVALID"),
-        (id_made(now_ms() - 31 * DAY_MS), "MESSAGE_ID_EXPIRED"),
-        (id_made(now_ms() + 11 * MINUTE_MS), "MESSAGE_ID_FROM_FUTURE"),
-        (id_made(0), "MESSAGE_ID_EXPIRED"),
-        (id_made((1 << 48) - 1), "MESSAGE_ID_FROM_FUTURE"),
+        (lambda: "nonsense", "FIELD_INVALID"),
+        (lambda: "", "FIELD_INVALID"),
+        (lambda: str(uuid.uuid4()), "MESSAGE_ID_INVALID"),
+        (lambda: new_id().upper(), "MESSAGE_ID_INVALID"),
+        (lambda: str(uuid.UUID(int=0)), "MESSAGE_ID_INVALID"),
+        (lambda: id_made(now_ms() - 31 * DAY_MS), "MESSAGE_ID_EXPIRED"),
+        (lambda: id_made(now_ms() + 11 * MINUTE_MS), "MESSAGE_ID_FROM_FUTURE"),
+        (lambda: id_made(0), "MESSAGE_ID_EXPIRED"),
+        (lambda: id_made((1 << 48) - 1), "MESSAGE_ID_FROM_FUTURE"),
     ],
+    ids=["nonsense", "empty", "random", "in capitals", "nil", "31 days old", "11 minutes ahead", "of 1970", "of 10889"],
 )
-async def test_ids_are_uuids_of_our_days(scene: Scene, key: str, reason: str) -> None:
-    refusal = await scene.alice.refused(scene.conversation, "hello", client_message_id=key)
+async def test_ids_are_uuids_of_our_days(scene: Scene, make: Callable[[], str], reason: str) -> None:
+    refusal = await scene.alice.refused(scene.conversation, "hello", client_message_id=make())
     assert refusal.said == (INVALID, reason)
     assert await scene.alice.sent(scene.conversation, "hello") == 2
 

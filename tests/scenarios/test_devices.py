@@ -1,0 +1,111 @@
+"""Several devices of one account, and one device with several streams."""
+
+from __future__ import annotations
+
+import pytest
+
+from parley.chat.v1 import chat_pb2
+from tests.raw.device import RawDevice
+from tests.raw.world import World
+from tests.scenarios.conftest import Scene
+
+pytestmark = pytest.mark.scenario
+
+
+async def beats(device: RawDevice) -> None:
+    await device.stream.say(heartbeat=chat_pb2.HeartbeatRequest())
+    await device.stream.next("heartbeat")
+
+
+async def test_a_newer_stream_of_a_device_supersedes_the_older_one(world: World) -> None:
+    home, second, third = world.servers
+    [alice] = await world.users_where([home])
+    for older, newer in ((second, third), (second, second), (home, second), (second, home)):
+        await alice.attend(at=older)
+        first = alice.stream
+        await alice.attend(at=newer)
+        assert (await first.final_error()).said == ("ABORTED", "SESSION_SUPERSEDED")
+        assert (await first.ended()).said == ("OK", "")
+        await beats(alice)
+        await alice.close()
+
+
+async def test_a_superseded_stream_gets_the_answers_it_waits_for(world: World) -> None:
+    alice, bob = await world.users("alice", "bob")
+    conversation = await alice.direct(bob)
+    await alice.attend(at=world.servers[0])
+    first = alice.stream
+    keys = [await alice.send(conversation, str(number)) for number in range(40)]
+    await alice.attend(at=world.servers[1])
+    assert (await first.ended()).said == ("OK", "")
+    answered = [len(alice.answers[key]) for key in keys]
+    assert sum(answered) == 40 or 0 < sum(answered) < 40, answered
+    # What it did not take in any more comes again on the newer stream, and stays in order.
+    for seq, (number, key) in enumerate(enumerate(keys), start=2):
+        assert await alice.sent(conversation, str(number), client_message_id=key) == seq
+
+
+async def test_two_devices_of_one_user_do_not_supersede_each_other(world: World) -> None:
+    phone = await world.user("alice")
+    laptop = await world.another(phone)
+    for device in (phone, laptop):
+        await device.attend()
+    for device in (phone, laptop):
+        await beats(device)
+
+
+async def test_half_closing_is_not_leaving(scene: Scene) -> None:
+    alice, bob = scene.alice, scene.bob
+    await bob.attend()
+    key = await bob.send(scene.conversation, "this, and no more from me")
+    await bob.stream.half_close()
+    assert (await bob.answer(key)).HasField("appended")
+    await alice.sent(scene.conversation, "still there?")
+    await bob.has(scene.conversation, "this, and no more from me", "still there?")
+    assert bob.stream.open
+
+
+@pytest.mark.parametrize("how", ["at home", "away"])
+async def test_all_devices_of_both_sides_are_in_step(world: World, how: str) -> None:
+    phone, bob = await world.users("alice", "bob")
+    tablet, laptop = await world.another(phone), await world.another(phone)
+    bobs_watch = await world.another(bob)
+    conversation = await phone.direct(bob)
+    everybody = [phone, tablet, laptop, bob, bobs_watch]
+    for number, device in enumerate(everybody):
+        await device.attend(at=world.home_of(device.user_id) if how == "at home" else world.servers[number % 3])
+    await phone.sent(conversation, "from the phone")
+    await laptop.sent(conversation, "from the laptop")
+    await bobs_watch.sent(conversation, "from the watch")
+    for device in everybody:
+        await device.has(conversation, "from the phone", "from the laptop", "from the watch")
+        assert device.live_seqs(conversation) == [2, 3, 4]
+
+
+async def test_only_the_senders_devices_learn_the_ids_of_its_sends(scene: Scene) -> None:
+    alice, bob, conversation = scene.alice, scene.bob, scene.conversation
+    tablet = await scene.world.another(alice)
+    for device in (tablet, bob):
+        await device.attend()
+    key = await alice.send(conversation, "mine")
+    theirs = await bob.send(conversation, "his")
+    for device in (alice, tablet, bob):
+        await device.has_all(conversation, 3)
+        live = {entry.client_message_id for entry in device.arrived if entry.seq > 1}
+        fetched = {entry.client_message_id for entry in (await device.fetch(conversation, after_seq=1)).entries}
+        assert live == fetched == ({"", key} if device is not bob else {"", theirs})
+
+
+async def test_receipts_reach_the_readers_other_devices(scene: Scene) -> None:
+    alice, bob, conversation = scene.alice, scene.bob, scene.conversation
+    watch = await scene.world.another(bob)
+    for device in (bob, watch):
+        await device.attend()
+    seq = await alice.sent(conversation, "read this")
+    await watch.receipt(conversation, read=seq)
+    await bob.is_told(conversation, bob, delivered=seq, read=seq)
+    await bob.receipt(conversation, read=seq - 1)
+    await bob.receipt(conversation, delivered=1)
+    [result] = (await bob.fetch(conversation)).ranges
+    marks = {mark.user_id: (mark.delivered_seq, mark.read_seq) for mark in result.watermarks}
+    assert marks == {alice.user_id: (seq, seq), bob.user_id: (seq, seq)}, "they never go back"
