@@ -1,0 +1,108 @@
+"""What a proxy does to the frames it passes down: nothing, or one mischief to one live `entries` frame."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from parley.chat.v1 import chat_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whose stream it is, as its token says: 32 lower-case hex digits each."""
+
+    user_id: str
+    device_id: str
+
+
+class Rule(Protocol):
+    """Decides about every frame of every `Connect` stream on its way down."""
+
+    def down(self, caller: Caller, frame: bytes) -> list[bytes]:
+        """What is passed on, in order, in place of this frame."""
+
+
+class Kind(Enum):
+    """What may be done to a frame."""
+
+    DROP = "drop"
+    DOUBLE = "double"
+    SWAP = "swap"
+
+
+def anybody(_: Caller) -> bool:
+    """Any stream."""
+    return True
+
+
+def device(device_id: str) -> Callable[[Caller], bool]:
+    """The streams of one device."""
+    return lambda caller: caller.device_id == device_id
+
+
+class Mischief:
+    """Done once: to the `nth` live `entries` frame (from 1) counted over all streams of the `victims`.
+
+    A swapped frame is passed behind the next live one of that device that tells of one of its conversations, for
+    only then can the swap be seen. `done` tells whether it has happened, `hit` which (conversation, seq) were hit.
+    """
+
+    def __init__(self, kind: Kind, nth: int = 1, victims: Callable[[Caller], bool] = anybody) -> None:
+        self.hit: list[tuple[str, int]] = []
+        self.done = False
+        self._kind = kind
+        self._left = nth
+        self._victims = victims
+        self._held: tuple[Caller, bytes] | None = None
+
+    def down(self, caller: Caller, frame: bytes) -> list[bytes]:
+        """As the rule says."""
+        if self.done or not self._victims(caller) or not (told := live(frame)):
+            return [frame]
+        if self._held is not None:
+            return self._swap(caller, frame, told)
+        self._left -= 1
+        return [frame] if self._left else self._strike(caller, frame, told)
+
+    def _strike(self, caller: Caller, frame: bytes, told: list[tuple[str, int]]) -> list[bytes]:
+        self.hit = told
+        if self._kind is Kind.SWAP:
+            self._held = caller, frame
+            return []
+        self.done = True
+        return [frame, frame] if self._kind is Kind.DOUBLE else []
+
+    def _swap(self, caller: Caller, frame: bytes, told: list[tuple[str, int]]) -> list[bytes]:
+        assert self._held is not None
+        whose, held = self._held
+        if whose != caller or not {name for name, _ in told} & {name for name, _ in self.hit}:
+            return [frame]
+        self.done, self._held = True, None
+        return [frame, held]
+
+
+class Tally:
+    """Passes everything on, and counts the reasons with which sends were refused."""
+
+    def __init__(self, reason: Callable[[chat_pb2.SendResult], str]) -> None:
+        self.refused: Counter[str] = Counter()
+        self._reason = reason
+
+    def down(self, caller: Caller, frame: bytes) -> list[bytes]:
+        """The frame itself."""
+        for result in chat_pb2.ConnectResponse.FromString(frame).send_results.results:
+            if result.HasField("refused"):
+                self.refused[self._reason(result)] += 1
+        return [frame]
+
+
+def live(frame: bytes) -> list[tuple[str, int]]:
+    """The (conversation, seq) of the entries in a live `entries` frame; none for any other frame."""
+    told = chat_pb2.ConnectResponse.FromString(frame)
+    if not told.HasField("entries") or told.entries.ranges:
+        return []
+    return [(entry.conversation_id, entry.seq) for entry in told.entries.entries]

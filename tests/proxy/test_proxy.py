@@ -1,0 +1,113 @@
+"""The proxy passes calls as they are: what is said, what is answered, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from devstack.stack import Stack
+from parley.chat.v1 import chat_pb2, conversation_pb2
+from tests.proxy.mischief import Caller, Kind, Mischief, device
+from tests.proxy.rpc import Proxy
+from tests.proxy.wire import Relay
+from tests.raw.world import World
+
+pytestmark = pytest.mark.scenario
+
+
+@pytest.fixture
+async def proxy(stack: Stack) -> AsyncIterator[Proxy]:
+    async with Proxy(stack.door) as proxy:
+        yield proxy
+
+
+async def test_calls_and_their_refusals_pass(stack: Stack, proxy: Proxy) -> None:
+    async with World(stack) as world:
+        alice = await world.user("alice")
+        assert (await alice.ask(chat_pb2.LocateRequest(), at=proxy.address)).home == world.home_of(alice.user_id)
+        for wrong in (
+            conversation_pb2.GetConversationRequest(conversation_id="0" * 32),
+            conversation_pb2.GetConversationRequest(conversation_id="no id"),
+        ):
+            direct = await alice.refusal(wrong)
+            assert direct.reason
+            assert await alice.refusal(wrong, at=proxy.address) == direct
+
+
+async def test_streams_pass_both_ways_and_to_their_ends(stack: Stack, proxy: Proxy) -> None:
+    async with World(stack) as world:
+        alice, bob = await world.users("alice", "bob")
+        await alice.attend(at=proxy.address)
+        first = alice.stream
+        conversation = await alice.direct(bob)
+        assert await alice.sent(conversation, "hello") == 2
+        await alice.has(conversation, "hello")
+        await alice.attend()
+        assert (await first.final_error()).said == ("ABORTED", "SESSION_SUPERSEDED")
+        assert (await first.ended()).said == ("OK", "")
+
+
+async def test_a_stream_leads_where_its_header_says_and_a_bad_token_nowhere(stack: Stack, proxy: Proxy) -> None:
+    async with World(stack) as world:
+        alice = await world.user("alice")
+        for bad in ("", "rubbish"):
+            stream = alice.dial(at=proxy.address, token=bad)
+            assert (await stream.ended()).code == "UNAUTHENTICATED"
+        for server in world.servers:
+            assert (await alice.attend(at=proxy.address, home=server)).home == world.home_of(alice.user_id)
+
+
+async def test_a_cut_connection_ends_its_streams_and_another_can_be_opened(stack: Stack) -> None:
+    async with World(stack) as world, Relay(stack.door) as relay:
+        alice = await world.user("alice")
+        await alice.attend(at=relay.address)
+        assert relay.cut() == 2
+        assert (await alice.stream.ended()).code == "UNAVAILABLE"
+        await alice.attend(at=relay.address)
+
+
+# What a mischief does is pure, and shown without servers.
+
+ALICE, BOB = Caller("a" * 32, "1" * 32), Caller("b" * 32, "2" * 32)
+
+
+def entry(seq: int, conversation: str = "c") -> bytes:
+    told = chat_pb2.Entries()
+    told.entries.add(conversation_id=conversation, seq=seq)
+    return chat_pb2.ConnectResponse(entries=told).SerializeToString()
+
+
+def passed(mischief: Mischief, *frames: bytes, caller: Caller = ALICE) -> list[bytes]:
+    return [each for frame in frames for each in mischief.down(caller, frame)]
+
+
+FRAMES = [entry(seq) for seq in range(1, 6)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "left"), [(Kind.DROP, [1, 3, 4, 5]), (Kind.DOUBLE, [1, 2, 2, 3, 4, 5]), (Kind.SWAP, [1, 3, 2, 4, 5])]
+)
+def test_exactly_one_frame_is_hit(kind: Kind, left: list[int]) -> None:
+    mischief = Mischief(kind, nth=2)
+    assert passed(mischief, *FRAMES) == [entry(seq) for seq in left]
+    assert mischief.done
+    assert mischief.hit == [("c", 2)]
+
+
+def test_fetched_entries_and_other_frames_and_other_devices_are_let_be() -> None:
+    mischief = Mischief(Kind.DROP, victims=device(BOB.device_id))
+    fetched = chat_pb2.ConnectResponse.FromString(entry(1))
+    fetched.entries.ranges.add(conversation_id="c")
+    others = [fetched.SerializeToString(), chat_pb2.ConnectResponse(welcome=chat_pb2.Welcome()).SerializeToString()]
+    assert passed(mischief, *others, caller=BOB) == others
+    assert passed(mischief, *FRAMES) == FRAMES
+    assert not mischief.done
+    assert passed(mischief, *FRAMES, caller=BOB) == FRAMES[1:]
+
+
+def test_a_swap_waits_for_a_frame_of_the_same_conversation() -> None:
+    mischief, other = Mischief(Kind.SWAP), entry(1, "another")
+    assert passed(mischief, entry(1), other) == [other]
+    assert passed(mischief, entry(2), caller=BOB) == [entry(2)]
+    assert passed(mischief, entry(2)) == [entry(2), entry(1)]
