@@ -93,9 +93,7 @@ def _field(field: FieldDescriptorProto, label: str | None = None) -> str:
 
 
 def _default(field: FieldDescriptorProto) -> str:
-    return (
-        f'"{field.default_value}"' if field.type == FieldDescriptorProto.TYPE_STRING else field.default_value
-    )
+    return f'"{field.default_value}"' if field.type == FieldDescriptorProto.TYPE_STRING else field.default_value
 
 
 def _enum(enum: EnumDescriptorProto) -> Iterator[str]:

@@ -26,9 +26,7 @@ GOOD: list[Message] = [
     chat_pb2.ConnectRequest(hello=chat_pb2.Hello()),
     chat_pb2.ConnectRequest(send_message=send()),
     conversation_pb2.CreateGroupRequest(request_id=UUID, title="a", member_ids=[ID]),
-    conversation_pb2.CreateGroupRequest(
-        request_id=UUID, title="a", member_ids=[f"{n:032x}" for n in range(99)]
-    ),
+    conversation_pb2.CreateGroupRequest(request_id=UUID, title="a", member_ids=[f"{n:032x}" for n in range(99)]),
     account_pb2.RegisterRequest(login_name="Alice", password="long enough"),
     account_pb2.GetProfileRequest(),
 ]
@@ -43,9 +41,7 @@ BAD: list[tuple[Message, str]] = [
     (chat_pb2.EntryRange(conversation_id=ID, after_seq=-1), "after_seq"),
     (chat_pb2.EntryRange(conversation_id=ID, limit=501), "limit"),
     (
-        conversation_pb2.CreateGroupRequest(
-            request_id=UUID, title="a", member_ids=[f"{n:032x}" for n in range(100)]
-        ),
+        conversation_pb2.CreateGroupRequest(request_id=UUID, title="a", member_ids=[f"{n:032x}" for n in range(100)]),
         "member_ids",
     ),
     (conversation_pb2.CreateGroupRequest(request_id=UUID, title="a", member_ids=[ID, ID]), "member_ids"),
