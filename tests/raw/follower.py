@@ -1,0 +1,148 @@
+"""A device kept in step by hand, as an app would: over broken streams, refusals for now, and gaps."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import grpc
+
+from parley.chat.v1 import chat_pb2
+from tests.eventually import eventually
+from tests.raw.device import RawDevice, new_id
+from tests.raw.refusal import of_status
+
+PAUSE_S = 0.1
+AGAIN_S = 0.5
+LATER = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
+
+
+class Follower:
+    """Opens the device's stream whenever there is none, looks at what `changes` names, and sends again what was not
+    answered. An async context manager. `where` is as for RawDevice.dial.
+
+    `taken` has the seqs of its sends by client_message_id, every one that was answered, repeats included.
+    """
+
+    def __init__(self, device: RawDevice, **where: str) -> None:
+        self.device = device
+        self.taken: dict[str, set[int]] = {}
+        self.resyncs: list[int] = []
+        self.streams = 0
+        self._where = where
+        self._cursor: chat_pb2.Cursor | None = None
+        self._unanswered: dict[str, tuple[str, str]] = {}
+        self._said: set[str] = set()
+        self._complaints: list[str] = []
+        self._living: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Follower:
+        self._living = asyncio.create_task(self._live())
+        await eventually(lambda: self.resyncs)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._living is not None
+        self._living.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._living
+        assert not self._complaints, self._complaints
+
+    def send(self, conversation_id: str, body: str) -> str:
+        """Have something sent in the order of calls, and again until it is taken; the id."""
+        key = new_id()
+        self._unanswered[key] = (conversation_id, body)
+        return key
+
+    async def all_taken(self, timeout: float = 20.0) -> None:
+        """Wait until all it sent was taken; each has one seq, and they are in order."""
+        await eventually(lambda: not self._unanswered, timeout)
+        assert all(len(seqs) == 1 for seqs in self.taken.values()), "one id, two seqs"
+
+    def seqs(self, *keys: str) -> list[int]:
+        """The seqs of sends that were taken."""
+        return [min(self.taken[key]) for key in keys]
+
+    async def _live(self) -> None:
+        while True:
+            try:
+                await self._one_stream()
+            # The stream ended before what was waited for came, or none could be had.
+            except* (AssertionError, asyncio.InvalidStateError, grpc.aio.AioRpcError):
+                await self.device.close()
+            await asyncio.sleep(PAUSE_S)
+
+    async def _one_stream(self) -> None:
+        await self.device.open(self._cursor, **self._where)
+        self.streams += 1
+        self._said.clear()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._say())
+            group.create_task(self._look())
+
+    async def _look(self) -> None:
+        stream = self.device.stream
+        while stream.open:
+            named, cursor = await self._named()
+            lacking = [each for each, log in self.device.logs.items() if log and self._contiguous(each) < max(log)]
+            for conversation_id in dict.fromkeys([*named, *lacking]):
+                await self._catch_up(conversation_id)
+            # Only now has it looked at all of them.
+            self._cursor = cursor or self._cursor
+        raise AssertionError("the stream ended")
+
+    async def _named(self) -> tuple[list[str], chat_pb2.Cursor | None]:
+        named: list[str] = []
+        while self.device.stream.open:
+            with suppress(AssertionError):
+                page: chat_pb2.Changes = await self.device.stream.next("changes", timeout=PAUSE_S)
+                named += page.conversation_ids
+                self.resyncs.append(page.resync)
+                if not page.last_page:
+                    continue
+                return named, page.cursor if page.HasField("cursor") else None
+            if not named:
+                break
+        return named, None
+
+    async def _catch_up(self, conversation_id: str) -> None:
+        while True:
+            fetched = await self.device.fetch(conversation_id, self._contiguous(conversation_id))
+            [result] = fetched.ranges
+            if result.HasField("status"):
+                self._complaints.append(str(result))
+            if result.complete or result.HasField("status"):
+                return
+
+    def _contiguous(self, conversation_id: str) -> int:
+        log, seq = self.device.logs[conversation_id], 0
+        while seq + 1 in log:
+            seq += 1
+        return seq
+
+    async def _say(self) -> None:
+        """The only writer of sends, so that they leave in order; after a refusal for now all go again."""
+        while self.device.stream.open:
+            for key, (conversation_id, body) in list(self._unanswered.items()):
+                if key not in self._said:
+                    self._said.add(key)
+                    await self.device.send(conversation_id, body, client_message_id=key)
+            if self._refused_for_now():
+                await asyncio.sleep(AGAIN_S)
+                self._said.clear()
+            await asyncio.sleep(PAUSE_S / 10)
+
+    def _refused_for_now(self) -> bool:
+        """Take the answers in; whether there is something to send again."""
+        again = False
+        for key, answers in self.device.answers.items():
+            for answer in answers:
+                if answer.HasField("appended"):
+                    self.taken.setdefault(key, set()).add(answer.appended.seq)
+                    self._unanswered.pop(key, None)
+                elif of_status(answer.refused).code in LATER:
+                    again = True
+                else:
+                    self._complaints.append(str(answer))
+            answers.clear()
+        return again
