@@ -40,7 +40,7 @@ def _things_to_try(stack: Stack) -> list[str]:
     door = "" if stack.layout.ports.door == DEFAULT_DOOR else f" --door {stack.door}"
     return [
         f"{bin_folder}/parley demo{door}",
-        f"{bin_folder}/parley chat{door}",
+        f"{bin_folder}/parley register alice{door}   and then   {bin_folder}/parley chat{door}",
         f"{bin_folder}/grpcurl -plaintext {stack.door} list",
     ]
 
