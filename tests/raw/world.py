@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 import grpc
@@ -14,6 +15,7 @@ import grpc
 from chat_service.accounts.account import Account, Profile
 from chat_service.accounts.device import Device, Devices, Platform
 from chat_service.accounts.refresh import Chain
+from chat_service.model.ids import conversation_position
 from chat_service.storage.accounts import MongoAccounts
 from chat_service.storage.devices import MongoDevices
 from chat_service.storage.mongo import Database, connect
@@ -37,6 +39,7 @@ class World:
         self.stack = stack
         self.devices: list[RawDevice] = []
         self._channels: dict[str, grpc.aio.Channel] = {}
+        self._signers: dict[tuple[tuple[str, Any], ...], TokenSigner] = {}
         self._kept: Database | None = None
 
     async def __aenter__(self) -> World:
@@ -123,7 +126,10 @@ class World:
     def token(self, user_id: str, device_id: str, **claims: Any) -> str:
         """A token signed with the system's own key; `claims` are those of TokenSigner."""
         terms = {"issuer": "parley", "audience": "parley", **claims}
-        return TokenSigner.from_file(self.stack.signing_key_file, **terms).sign(user_id, device_id)[0]
+        key = tuple(sorted(terms.items()))
+        if key not in self._signers:
+            self._signers[key] = TokenSigner.from_file(self.stack.signing_key_file, **terms)
+        return self._signers[key].sign(user_id, device_id)[0]
 
     @property
     def _store(self) -> Database:
@@ -140,7 +146,7 @@ class World:
     @property
     def ring(self) -> Ring:
         """The ring of the servers that run."""
-        return Ring.of([Member(address, address, "", 0) for address in self.servers], 1)
+        return _ring(tuple(self.servers))
 
     def home_of(self, user_id: str) -> str:
         """The home of a user."""
@@ -148,23 +154,28 @@ class World:
 
     def owner_of(self, conversation_id: str) -> str:
         """The owner of a conversation."""
-        return self.ring.owner(conversation_id.encode()).address
+        return self.ring.at(conversation_position(conversation_id)).address
 
     async def settled(self, timeout: float = 20.0) -> None:
         """Wait until every server that runs has all of them on its ring, and no others."""
         await eventually(self._is_settled, timeout)
 
     async def _is_settled(self) -> bool:
-        users = [uuid.uuid4().hex for _ in range(SAMPLES)]
+        tokens = {user: self.token(user, user) for user in (uuid.uuid4().hex for _ in range(SAMPLES))}
+        asked = [(server, user) for server in self.servers for user in tokens]
         with suppress(grpc.aio.AioRpcError):
-            for server in self.servers:
-                for user_id in users:
-                    metadata = (("authorization", f"Bearer {self.token(user_id, user_id)}"),)
-                    answer = await calls.ask(self.channel(server), chat_pb2.LocateRequest(), metadata)
-                    if answer.home != self.home_of(user_id):
-                        return False
-            return True
+            told = await asyncio.gather(*(self._located(server, tokens[user]) for server, user in asked))
+            return told == [self.home_of(user) for _, user in asked]
         return False
+
+    async def _located(self, server: str, token: str) -> str:
+        metadata = (("authorization", f"Bearer {token}"),)
+        return str((await calls.ask(self.channel(server), chat_pb2.LocateRequest(), metadata)).home)
+
+
+@lru_cache
+def _ring(servers: tuple[str, ...]) -> Ring:
+    return Ring.of([Member(address, address, "", 0) for address in servers], 1)
 
 
 def _now_ms() -> int:

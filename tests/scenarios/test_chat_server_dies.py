@@ -1,0 +1,204 @@
+"""A chat server is killed, or leaves in peace: what it answered is kept, and its devices go on elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from typing import Literal
+
+import pytest
+
+from devstack.part import Part
+from tests.eventually import eventually
+from tests.raw.device import RawDevice
+from tests.raw.follower import Follower
+from tests.raw.refusal import of_status
+from tests.raw.world import World
+
+pytestmark = [pytest.mark.scenario, pytest.mark.fault]
+
+BACK_S = 5.0
+"""Seconds within which devices are back and caught up when connections are refused, by contract."""
+MARGIN = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """Alice and bob in a conversation whose owner, bob's home and everybody's edge are three servers."""
+
+    world: World
+    alice: RawDevice
+    bob: RawDevice
+    conversation: str
+    edge: str
+    home: str
+    owner: str
+
+    def server(self, role: Literal["edge", "home", "owner"]) -> Part:
+        address = getattr(self, role)
+        return next(each for each in self.world.stack.chat_servers if each.address == address)
+
+    def check_logs(self, *bodies: str) -> None:
+        """Both have the log from their first entry on without a gap, and in it these texts in this order."""
+        for device in (self.alice, self.bob):
+            held = sorted(device.logs[self.conversation])
+            assert held == list(range(held[0], held[-1] + 1)), "a gap"
+            assert device.bodies(self.conversation) == list(bodies)
+
+
+@pytest.fixture
+async def play(fragile_world: World) -> Play:
+    world = fragile_world
+    edge, home, owner = world.servers
+    [bob] = await world.users_where([home])
+    while True:
+        alice = await world.user("alice")
+        conversation = await alice.direct(bob)
+        if world.owner_of(conversation) == owner:
+            return Play(world, alice, bob, conversation, edge, home, owner)
+
+
+@pytest.fixture
+async def followers(play: Play) -> AsyncIterator[tuple[Follower, Follower]]:
+    """Both devices kept in step through the door, by way of the edge as long as it lives."""
+    async with AsyncExitStack() as stack:
+        yield (
+            await stack.enter_async_context(Follower(play.alice, home=play.edge)),
+            await stack.enter_async_context(Follower(play.bob, home=play.edge)),
+        )
+
+
+async def test_what_an_owner_answered_before_it_was_killed_is_everywhere(play: Play) -> None:
+    alice, bob, conversation = play.alice, play.bob, play.conversation
+    for device in (alice, bob):
+        await device.attend(at=play.edge)
+    keys = [await alice.send(conversation, f"{number}") for number in range(30)]
+    seqs = [(await alice.answer(key)).appended.seq for key in keys]
+    play.server("owner").kill()
+    assert seqs == list(range(2, 32))
+    seen_by_now = max(bob.logs[conversation], default=0)
+    await caught_up(bob, conversation, 31)
+    play.check_logs(*(f"{number}" for number in range(30)))
+    assert await alice.sent(conversation, "to the next owner") == 32, f"bob had {seen_by_now} when it died"
+    await bob.has_all(conversation, 32)
+
+
+async def caught_up(device: RawDevice, conversation: str, head: int) -> None:
+    """Live, or by a `changes` for which nobody asked: a device that stays on its stream lacks nothing."""
+    deadline = time.monotonic() + BACK_S * MARGIN
+    while head not in device.logs[conversation] and time.monotonic() < deadline:
+        with suppress(AssertionError):
+            if conversation in (await device.stream.next("changes", timeout=0.05)).conversation_ids:
+                await device.fetch(conversation)
+    assert head in device.logs[conversation]
+
+
+@pytest.mark.parametrize("role", ["owner", "home", "edge"])
+async def test_a_conversation_goes_on_when_a_server_is_killed(
+    play: Play, followers: tuple[Follower, Follower], role: Literal["owner", "home", "edge"]
+) -> None:
+    alice, bob = followers
+    bodies, killed = [f"{number}" for number in range(60)], 0.0
+    for number, body in enumerate(bodies):
+        alice.send(play.conversation, body)
+        if number == 30:
+            play.server(role).kill()
+            killed = time.monotonic()
+        # At a pace a person's phone may keep.
+        await asyncio.sleep(0.06)
+    await alice.all_taken()
+    await play.bob.has(play.conversation, *bodies)
+    assert time.monotonic() - killed < (BACK_S + 30 * 0.06) * MARGIN
+    await play.alice.has(play.conversation, *bodies)
+    play.check_logs(*bodies)
+    assert alice.seqs(*alice.taken) == list(range(2, 62)), "each was taken once, in the order it was sent"
+    assert (alice.streams > 1) == (bob.streams > 1) == (role == "edge")
+
+
+async def test_the_others_survive_that_one_is_killed(play: Play) -> None:
+    play.server("owner").kill()
+    await play.world.settled()
+    others = [play.server("edge"), play.server("home")]
+    assert all(server.running for server in others)
+    assert not any("Traceback" in server.log.read_text() for server in others)
+
+
+async def test_a_server_that_is_asked_to_leave_lets_its_devices_move(play: Play) -> None:
+    alice, bob, conversation = play.alice, play.bob, play.conversation
+    await alice.attend(at=play.edge)
+    await bob.attend(at=play.home)
+    edge = play.server("edge")
+    edge.ask_to_end()
+    drain = await alice.stream.next("drain")
+    assert 0 <= drain.delay.ToMilliseconds() <= 1000
+    assert await alice.sent(conversation, "still from the old place") == 2
+    first = alice.stream
+    # Straight to another, as the door no longer leads to the one that goes.
+    await alice.attend(alice.cursor)
+    assert await alice.sent(conversation, "from the new place") == 3
+    await bob.has(conversation, "still from the old place", "from the new place")
+    assert (await first.ended()).code in {"OK", "UNAVAILABLE"}
+    await asyncio.to_thread(edge.wait_ended)
+    assert edge.returncode == 0
+    assert "Traceback" not in edge.log.read_text()
+
+
+async def test_who_does_not_move_is_shown_out_with_a_reason(play: Play) -> None:
+    await play.alice.attend(at=play.edge)
+    edge = play.server("edge")
+    edge.ask_to_end()
+    await play.alice.stream.next("drain")
+    assert (await play.alice.stream.final_error()).said == ("UNAVAILABLE", "SERVER_DRAINING")
+    assert (await play.alice.stream.ended()).said == ("UNAVAILABLE", "SERVER_DRAINING")
+    await asyncio.to_thread(edge.wait_ended)
+    assert edge.returncode == 0
+
+
+@pytest.mark.parametrize("role", ["owner", "edge"])
+async def test_sends_during_a_drain_are_answered_or_may_be_sent_again(
+    play: Play, role: Literal["owner", "edge"]
+) -> None:
+    alice, bob, conversation = play.alice, play.bob, play.conversation
+    await alice.attend(at=play.edge)
+    await bob.attend(at=play.home)
+    leaving = play.server(role)
+    leaving.ask_to_end()
+    keys: list[str] = []
+    while len(keys) < 100 and alice.stream.open and leaving.running:
+        keys.append(await alice.send(conversation, f"{len(keys)}"))
+        await asyncio.sleep(0.055)
+    await asyncio.to_thread(leaving.wait_ended)
+    assert leaving.returncode == 0
+    await play.world.settled()
+    await check_answers(alice, keys)
+    if not alice.stream.open:
+        await alice.attend(home=play.home)
+    for number, key in enumerate(keys):
+        seq = await sent_at_last(alice, conversation, f"{number}", key)
+        assert seq == number + 2, "in the order they were first sent"
+    await caught_up(bob, conversation, len(keys) + 1)
+    play.check_logs(*(f"{number}" for number in range(len(keys))))
+
+
+async def check_answers(device: RawDevice, keys: list[str]) -> None:
+    """On a stream that is still open all are answered; what is refused is refused for now."""
+    if device.stream.open:
+        await eventually(lambda: all(device.answers[key] for key in keys))
+    for key in keys:
+        for answer in device.answers.pop(key, []):
+            assert answer.HasField("appended") or of_status(answer.refused).code == "UNAVAILABLE", answer
+
+
+async def sent_at_last(device: RawDevice, conversation: str, body: str, key: str) -> int:
+    seqs: list[int] = []
+
+    async def taken() -> bool:
+        answer = await device.answer(await device.send(conversation, body, client_message_id=key))
+        seqs.append(answer.appended.seq)
+        return answer.HasField("appended")
+
+    await eventually(taken)
+    return seqs[-1]

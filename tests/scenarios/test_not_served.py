@@ -1,0 +1,60 @@
+"""What stands in the contract and is not served yet: a list that only shrinks, and all of it says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+import tests
+from chat_service.not_served import not_yet_served
+from tests.raw.calls import METHODS
+from tests.raw.device import RawDevice
+from tests.raw.refusal import Refusal, of_error
+from tests.raw.world import World
+
+pytestmark = pytest.mark.scenario
+
+LIST = Path(tests.__path__[0]) / "unit" / "not_yet_served.txt"
+FULL_NAMES = {f"{method.containing_service.name}.{method.name}": method for method in METHODS.values()}
+
+
+def test_the_list_only_shrinks() -> None:
+    """Whoever serves more takes it out of the file as well; what is out of it stays served."""
+    assert not_yet_served() <= set(LIST.read_text().split())
+
+
+def test_the_list_names_what_is_in_the_contract() -> None:
+    frames = {name for name in not_yet_served() if name.startswith("ConnectRequest.")}
+    assert not_yet_served() - frames <= FULL_NAMES.keys()
+
+
+@pytest.fixture
+async def alice(world: World) -> RawDevice:
+    return await world.user("alice")
+
+
+async def test_every_call_on_the_list_says_so(world: World, alice: RawDevice) -> None:
+    for address in (world.stack.door, world.servers[0]):
+        for name in sorted(not_yet_served() & FULL_NAMES.keys()):
+            refusal = await refused(world.channel(address), name, alice)
+            assert refusal.said == ("UNIMPLEMENTED", "NOT_YET_SERVED"), name
+
+
+async def refused(channel: grpc.aio.Channel, name: str, device: RawDevice) -> Refusal:
+    """How a call is refused that sends one request of nothing, whichever way it streams."""
+    method = FULL_NAMES[name]
+    shape = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
+    make: Any = getattr(channel, shape)(f"/{method.containing_service.full_name}/{method.name}")
+    request = [b""] if method.client_streaming else b""
+    call = make(request, metadata=device.metadata, timeout=10)
+    try:
+        if method.server_streaming:
+            await call.read()
+        else:
+            await call
+    except grpc.aio.AioRpcError as error:
+        return of_error(error)
+    return Refusal((await call.code()).name)
