@@ -28,6 +28,11 @@ class Member:
     started_ms: int
 
 
+def position(key: bytes) -> int:
+    """Where `key` stands on every ring, 0 to 2**64 - 1."""
+    return xxh3_64_intdigest(key)
+
+
 class Ring:
     """An immutable view of the ring; `revision` is the etcd store revision it was computed from."""
 
@@ -57,16 +62,20 @@ class Ring:
 
     def owner(self, key: bytes) -> Member:
         """The member that owns `key`. Raises RingEmpty."""
+        return self.at(position(key))
+
+    def at(self, place: int) -> Member:
+        """The member that owns a position, 0 to 2**64 - 1. Raises RingEmpty."""
         if not self._points:
             raise RingEmpty
-        at = bisect_right(self._hashes, xxh3_64_intdigest(key)) % len(self._points)
+        at = bisect_right(self._hashes, place) % len(self._points)
         return self.members[self._points[at][1]]
 
     def preference_list(self, key: bytes, n: int) -> list[Member]:
         """Up to `n` distinct members for `key`, its owner first. Raises RingEmpty."""
         if not self._points:
             raise RingEmpty
-        start = bisect_right(self._hashes, xxh3_64_intdigest(key))
+        start = bisect_right(self._hashes, position(key))
         names: dict[str, None] = {}
         for step in range(len(self._points)):
             names[self._points[(start + step) % len(self._points)][1]] = None

@@ -6,10 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 
 from chat_service.home.home import Home
 from chat_service.mesh.links import Links
-from chat_service.mesh.placing import server_of
+from chat_service.mesh.placing import server_at
 from chat_service.model.conversation import Watermark
 from chat_service.model.delivery import Delivery
 from chat_service.model.entry import Entry
+from chat_service.model.ids import user_position
 from chat_service.owner.ports import RingView
 from chat_service.wire import entries as wire_entries
 from chat_service.wire import frames, mesh
@@ -38,7 +39,7 @@ class FanOut:
     def _deliver(self, users: Collection[str], delivery: Delivery) -> None:
         homes: dict[str, list[str]] = {}
         for user in users:
-            homes.setdefault(server_of(self._ring, user), []).append(user)
+            homes.setdefault(server_at(self._ring, user_position(user)), []).append(user)
         mine = homes.pop(self._ring.me.server_id, None)
         if mine:
             self._here.deliver(mine, delivery)

@@ -6,7 +6,8 @@ import asyncio
 
 from chat_service.home.home import Attachment, Home
 from chat_service.mesh.links import Links
-from chat_service.mesh.placing import server_of
+from chat_service.mesh.placing import server_at
+from chat_service.model.ids import user_position
 from chat_service.owner.ports import RingView
 from chat_service.wire import mesh
 from parley.internal.v1.mesh_pb2 import MeshFrame
@@ -23,7 +24,7 @@ class Homes:
 
     def home_of(self, user_id: str) -> str:
         """The id of the server that is home to a user; empty while there is no ring."""
-        return server_of(self._ring, user_id)
+        return server_at(self._ring, user_position(user_id))
 
     def address_of(self, user_id: str) -> str:
         """The public address of a user's home; empty while there is no ring."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from chat_service.mesh.links import Links
-from chat_service.mesh.placing import server_of, unreachable
+from chat_service.mesh.placing import server_at, unreachable
 from chat_service.model.answer import Answer, Reply
 from chat_service.model.creation import Creation
 from chat_service.model.entry import Draft
+from chat_service.model.ids import conversation_position
 from chat_service.owner.owner import Owner
 from chat_service.owner.pending import Lane
 from chat_service.owner.ports import RingView
@@ -43,7 +44,7 @@ class Owners:
 
     def owner_of(self, conversation_id: str) -> str:
         """The id of the server that owns a conversation; empty while there is no ring."""
-        return server_of(self._ring, conversation_id)
+        return server_at(self._ring, conversation_position(conversation_id))
 
     def receive(self, user_id: str, conversation_id: str, delivered_seq: int, read_seq: int, reply: Received) -> None:
         """Have a member's watermarks raised."""

@@ -1,4 +1,4 @@
-"""Which server a key falls to, and what is said when it cannot be reached."""
+"""Which server a user or a conversation falls to, and what is said when it cannot be reached."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from chat_service.owner.ports import RingView
 from servicekit.ring import RingEmpty
 
 
-def server_of(ring: RingView, key: str) -> str:
-    """The id of the server a user or conversation falls to; empty while there is no ring."""
+def server_at(ring: RingView, position: int) -> str:
+    """The id of the server that a position falls to; empty while there is no ring."""
     try:
-        return ring.ring.owner(key.encode()).server_id
+        return ring.ring.at(position).server_id
     except RingEmpty:
         return ""
 

@@ -7,10 +7,27 @@ from uuid import UUID
 
 from xxhash import xxh3_128_digest
 
+from servicekit.ring import position
+
+
+def user_position(user_id: str) -> int:
+    """Where a user stands on the ring: there is the user's home."""
+    return position(user_id.encode())
+
+
+def conversation_position(conversation_id: str) -> int:
+    """Where a conversation stands on the ring: the first half of its id, which is a hash already."""
+    return int(conversation_id[:16], 16)
+
 
 def direct_id(one: str, other: str) -> str:
-    """The conversation of two users: a 128-bit hash of both ids, the same from either side."""
-    return _hashed("direct", *sorted((one, other)))
+    """The conversation of two users, the same from either side.
+
+    Half of it is the position of the one with the lower id, so that their home owns the conversation and a message
+    crosses between servers once at most; the other half is a hash of both.
+    """
+    low, high = sorted((one, other))
+    return f"{user_position(low):016x}{_hashed('direct', low, high)[:16]}"
 
 
 def group_id(creator: str, request_id: str) -> str:

@@ -23,6 +23,7 @@ from chat_service.model.answer import Answer, Appended, Reply
 from chat_service.model.conversation import Conversation, changed
 from chat_service.model.creation import Creation
 from chat_service.model.entry import Draft, Head
+from chat_service.model.ids import conversation_position
 from chat_service.owner.commit import GroupCommit
 from chat_service.owner.conversation import OwnedConversation, State
 from chat_service.owner.pending import Lane, Pending
@@ -249,7 +250,7 @@ class Owner:
 
     def _owns(self, conversation_id: str) -> bool:
         try:
-            return self._ring.ring.owner(conversation_id.encode()).server_id == self._ring.me.server_id
+            return self._ring.ring.at(conversation_position(conversation_id)).server_id == self._ring.me.server_id
         except RingEmpty:
             return False
 
