@@ -12,8 +12,7 @@ import structlog
 from redis.asyncio import Redis
 
 from chat_service import not_served
-from chat_service.accounts.accounts import Accounts, AccountSettings
-from chat_service.accounts.attempts import Allowance
+from chat_service.accounts.accounts import Accounts
 from chat_service.accounts.passwords import Passwords
 from chat_service.errors import StoreUnavailable
 from chat_service.mesh.servicer import MeshServicer
@@ -30,12 +29,16 @@ from servicekit.auth import ServiceCredential, TokenSigner, TokenVerifier
 from servicekit.clock import Clock, SystemClock
 from servicekit.config import ConfigurationError
 from servicekit.etcd import Etcd
-from servicekit.failure import Failure
-from servicekit.membership import Membership
+from servicekit.membership import Membership, Superseded
 from servicekit.ring import Member
 from servicekit.rpc import service_handler
 from servicekit.server import Server, run, until_stopped
 
+CHAT: Final = chat_pb2.DESCRIPTOR.services_by_name["ChatService"]
+CONVERSATION: Final = conversation_pb2.DESCRIPTOR.services_by_name["ConversationService"]
+ACCOUNT: Final = account_pb2.DESCRIPTOR.services_by_name["AccountService"]
+MESH: Final = mesh_pb2.DESCRIPTOR.services_by_name["MeshService"]
+SERVED: Final = [CHAT.full_name, CONVERSATION.full_name, ACCOUNT.full_name]
 MESH_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 # Streams, and handshakes that come at once after a failure.
 PUBLIC_OPTIONS: Final = [("grpc.max_concurrent_streams", 100_000)]
@@ -71,35 +74,48 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
     verifier = TokenVerifier.from_file(
         settings.jwks_file, issuer=settings.token_issuer, audience=settings.token_audience, clock=clock
     )
-    devices = MongoDevices(database)
-    accounts_at: list[Accounts] = []
-
-    async def is_signed_in(user_id: str, device_id: str) -> bool:
-        return await accounts_at[0].device_is_signed_in(user_id, device_id)
-
-    server = ChatServer(membership, credential, database, redis, verifier.verify, is_signed_in, settings.limits, clock)
-    accounts = _accounts(settings, MongoAccounts(database), devices, server, clock)
-    accounts_at.append(accounts)
-    await MongoAccounts(database).ensure_indexes()
-    await server.prepare()
-    public = Server(
-        settings.listen,
-        _public_handlers(server, accounts, verifier, settings, clock),
-        ["parley.chat.v1.ChatService", "parley.chat.v1.ConversationService", "parley.chat.v1.AccountService"],
-        options=PUBLIC_OPTIONS,
-    )
-    mesh = service_handler(
-        mesh_pb2.DESCRIPTOR.services_by_name["MeshService"],
-        MeshServicer(server.links),
-        authenticate=credential.check,
-    )
-    internal = Server(
-        settings.internal_listen,
-        [mesh],
-        ["parley.internal.v1.MeshService"],
-        max_message_bytes=MESH_MESSAGE_BYTES,
-    )
-    await _live(settings, server, public, internal)
+    store = MongoAccounts(database)
+    with contextlib.closing(Passwords()) as passwords:
+        # Accounts and streams need each other: signing out ends a stream, and a stream asks who is signed in.
+        accounts = Accounts(
+            store,
+            MongoDevices(database),
+            passwords,
+            _signer(settings, clock),
+            clock,
+            home_of=lambda user_id: server.homes.address_of(user_id),
+            on_signed_out=lambda *who: server.sign_out(*who),
+            settings=settings.accounts,
+        )
+        server = ChatServer(
+            membership,
+            credential,
+            database,
+            redis,
+            verifier.verify,
+            accounts.device_is_signed_in,
+            settings.limits,
+            clock,
+        )
+        await store.ensure_indexes()
+        await server.prepare()
+        public = Server(
+            settings.listen,
+            _public_handlers(server, accounts, verifier, settings, clock),
+            SERVED,
+            options=PUBLIC_OPTIONS,
+        )
+        internal = Server(
+            settings.internal_listen,
+            [_mesh_handler(server, credential)],
+            [MESH.full_name],
+            max_message_bytes=MESH_MESSAGE_BYTES,
+        )
+        try:
+            await _live(settings, server, public, internal)
+        except* Superseded:
+            name = membership.me.server_id
+            raise ConfigurationError(f"A later process with the server id {name} has taken this one's place.") from None
 
 
 async def _live(settings: ChatSettings, server: ChatServer, public: Server, internal: Server) -> None:
@@ -131,13 +147,13 @@ def _public_handlers(
     authenticate = verifier.authenticate
     return [
         service_handler(
-            chat_pb2.DESCRIPTOR.services_by_name["ChatService"],
+            CHAT,
             chat.ChatServicer(server.edge, server.homes, server.history),
             authenticate=authenticate,
             not_yet_served=chat.NOT_YET_SERVED,
         ),
         service_handler(
-            conversation_pb2.DESCRIPTOR.services_by_name["ConversationService"],
+            CONVERSATION,
             conversation.ConversationServicer(
                 server.owners, server.history, accounts.users_exist, settings.limits, clock
             ),
@@ -145,7 +161,7 @@ def _public_handlers(
             not_yet_served=conversation.NOT_YET_SERVED,
         ),
         service_handler(
-            account_pb2.DESCRIPTOR.services_by_name["AccountService"],
+            ACCOUNT,
             account.AccountServicer(accounts),
             authenticate=authenticate,
             open_methods=account.OPEN_METHODS,
@@ -155,31 +171,17 @@ def _public_handlers(
     ]
 
 
-def _accounts(
-    settings: ChatSettings, store: MongoAccounts, devices: MongoDevices, server: ChatServer, clock: Clock
-) -> Accounts:
-    signer = TokenSigner.from_file(
+def _mesh_handler(server: ChatServer, credential: ServiceCredential) -> grpc.GenericRpcHandler:
+    return service_handler(MESH, MeshServicer(server.links), authenticate=credential.check)
+
+
+def _signer(settings: ChatSettings, clock: Clock) -> TokenSigner:
+    return TokenSigner.from_file(
         settings.signing_key_file,
         issuer=settings.token_issuer,
         audience=settings.token_audience,
         lifetime=settings.token_lifetime,
         clock=clock,
-    )
-
-    async def on_signed_out(user_id: str, device_id: str, reason: str) -> None:
-        server.homes.sign_out(
-            user_id, device_id, Failure("this device was signed out", code="UNAUTHENTICATED", reason=reason)
-        )
-
-    return Accounts(
-        store,
-        devices,
-        Passwords(),
-        signer,
-        clock,
-        home_of=server.homes.address_of,
-        on_signed_out=on_signed_out,
-        settings=AccountSettings(tries_per_peer=Allowance(settings.sign_in_rate, settings.sign_in_burst)),
     )
 
 

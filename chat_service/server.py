@@ -31,6 +31,7 @@ from parley.internal.v1.mesh_pb2 import MeshFrame
 from servicekit.auth import ServiceCredential
 from servicekit.clock import Clock
 from servicekit.ending import asked_to_end
+from servicekit.failure import Failure
 from servicekit.membership import Membership
 from servicekit.ring import Ring
 
@@ -100,6 +101,11 @@ class ChatServer:
             for role in (self.links, self.index, self.owner, self.edge):
                 group.create_task(role.run())
             group.create_task(self._follow_generation())
+
+    async def sign_out(self, user_id: str, device_id: str, reason: str) -> None:
+        """End the stream of a device that was signed out, wherever it is."""
+        signed_out = Failure("this device was signed out", code="UNAUTHENTICATED", reason=reason)
+        self.homes.sign_out(user_id, device_id, signed_out)
 
     async def drain(self, within: float) -> None:
         """Let devices move, and finish what was taken in; at most about `within` seconds."""

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
+from chat_service.accounts.accounts import AccountSettings
+from chat_service.accounts.attempts import Allowance
 from chat_service.limits import Limits
 from servicekit.config import Address, Addresses, Settings
 from servicekit.telemetry import LogFormat
@@ -36,6 +38,10 @@ class ChatSettings(Settings):
     # Sign-ins and registrations a second that one address may try, and at once.
     sign_in_rate: float = Field(default=1.0, gt=0)
     sign_in_burst: int = Field(default=60, gt=0)
+    # Devices an account may have.
+    max_devices: int = Field(default=10, gt=0)
+    # False where another issuer signs users in: Register and Login are refused.
+    sign_in_here: bool = True
     log_format: LogFormat = "json"
     log_level: str = "info"
     otlp_endpoint: str | None = None
@@ -55,4 +61,13 @@ class ChatSettings(Settings):
             sends_burst=self.sends_burst,
             entries_per_second=self.entries_per_second,
             entries_burst=self.entries_burst,
+        )
+
+    @property
+    def accounts(self) -> AccountSettings:
+        """The bounds of accounts."""
+        return AccountSettings(
+            max_devices=self.max_devices,
+            tries_per_peer=Allowance(self.sign_in_rate, self.sign_in_burst),
+            sign_in_here=self.sign_in_here,
         )
