@@ -22,6 +22,8 @@ class Limits:
     heartbeat_seconds: int = 4
     # What may wait for a device that does not read, in bytes.
     outbox_bytes: int = 1024 * 1024
+    # Frames of any kind; what comes faster is read later, which is felt by that device alone.
+    frames_per_send: int = 5
     # Fetches of a stream that may wait.
     fetches_waiting: int = 32
     # Sends of a stream to one conversation that may be unanswered.

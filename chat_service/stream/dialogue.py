@@ -17,6 +17,7 @@ from chat_service.stream.outbox import FRAME_BYTES
 from chat_service.stream.session import Session
 from chat_service.wire import frames, ranges, requests
 from parley.chat.v1 import chat_pb2
+from servicekit.bucket import TokenBucket
 from servicekit.clock import Clock
 from servicekit.ending import asked_to_end
 from servicekit.failure import Failure
@@ -56,6 +57,9 @@ class Dialogue:
         self._clock = clock
         self._reauthenticate = reauthenticate
         self._traceparent = traceparent
+        self._pace = TokenBucket(
+            limits.sends_per_second * limits.frames_per_send, limits.sends_burst * limits.frames_per_send, clock
+        )
         self._fetches: deque[chat_pb2.Fetch] = deque()
         self._first = True
 
@@ -82,6 +86,8 @@ class Dialogue:
             if data is None:
                 # No more frames from the device; it still listens.
                 return
+            while (wait := self._pace.take()) > 0:
+                await asyncio.sleep(wait)
             try:
                 kind, frame = requests.frame(data)
                 if kind == "hello":
