@@ -44,29 +44,46 @@ def device(device_id: str) -> Callable[[Caller], bool]:
     return lambda caller: caller.device_id == device_id
 
 
+def anything(_: chat_pb2.Entries) -> bool:
+    """Any entries."""
+    return True
+
+
+def messages(entries: chat_pb2.Entries) -> bool:
+    """Entries with a message among them."""
+    return any(entry.HasField("message_appended") for entry in entries.entries)
+
+
 class Mischief:
-    """Done once: to the `nth` live `entries` frame (from 1) counted over all streams of the `victims`.
+    """Done once: to the `nth` live `entries` frame (from 1) with such `contents`, over all streams of the `victims`.
 
     A swapped frame is passed behind the next live one of that device that tells of one of its conversations, for
     only then can the swap be seen. `done` tells whether it has happened, `hit` which (conversation, seq) were hit.
     """
 
-    def __init__(self, kind: Kind, nth: int = 1, victims: Callable[[Caller], bool] = anybody) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        nth: int = 1,
+        victims: Callable[[Caller], bool] = anybody,
+        contents: Callable[[chat_pb2.Entries], bool] = anything,
+    ) -> None:
         self.hit: list[tuple[str, int]] = []
         self.done = False
         self._kind = kind
         self._left = nth
         self._victims = victims
+        self._contents = contents
         self._held: tuple[Caller, bytes] | None = None
 
     def down(self, caller: Caller, frame: bytes) -> list[bytes]:
         """As the rule says."""
-        if self.done or not self._victims(caller) or not (told := live(frame)):
+        if self.done or not self._victims(caller) or (told := live(frame)) is None:
             return [frame]
         if self._held is not None:
-            return self._swap(caller, frame, told)
-        self._left -= 1
-        return [frame] if self._left else self._strike(caller, frame, told)
+            return self._swap(caller, frame, _places(told))
+        self._left -= self._contents(told)
+        return [frame] if self._left else self._strike(caller, frame, _places(told))
 
     def _strike(self, caller: Caller, frame: bytes, told: list[tuple[str, int]]) -> list[bytes]:
         self.hit = told
@@ -100,9 +117,11 @@ class Tally:
         return [frame]
 
 
-def live(frame: bytes) -> list[tuple[str, int]]:
-    """The (conversation, seq) of the entries in a live `entries` frame; none for any other frame."""
+def live(frame: bytes) -> chat_pb2.Entries | None:
+    """What is in a live `entries` frame; None for any other frame."""
     told = chat_pb2.ConnectResponse.FromString(frame)
-    if not told.HasField("entries") or told.entries.ranges:
-        return []
-    return [(entry.conversation_id, entry.seq) for entry in told.entries.entries]
+    return told.entries if told.HasField("entries") and not told.entries.ranges else None
+
+
+def _places(told: chat_pb2.Entries) -> list[tuple[str, int]]:
+    return [(entry.conversation_id, entry.seq) for entry in told.entries]

@@ -1,0 +1,75 @@
+"""A device of the SDK that writes down all it is given, and can go away and come back with what it kept."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from contextlib import AsyncExitStack
+
+from parley.chat.v1 import entry_pb2
+from parley_client import Client, Device, EntryReceived, MemoryStore, Session, SessionStore
+from tests.eventually import eventually
+from tests.raw.device import RawDevice
+
+TOKEN_SECONDS = 600.0
+
+
+class Listener:
+    """An async context manager that is connected within. `pages` has the entries by conversation, as they came.
+
+    `who` names the account and the device; its own stream is never opened. `door` is where the SDK connects.
+    """
+
+    def __init__(self, who: RawDevice, door: str, store: SessionStore | None = None, *, repair: bool = True) -> None:
+        self.who = who
+        self.pages: dict[str, list[entry_pb2.Entry]] = defaultdict(list)
+        self._door = door
+        self._repair = repair
+        self._store = store or MemoryStore()
+        # Anything but a good token would need a password: see World.
+        self._store.save(Session(who.user_id, who.device_id, "raw", who.token, time.time() + TOKEN_SECONDS, ""))
+        self._open = AsyncExitStack()
+        self._device: Device | None = None
+        self._notes: asyncio.Task[None] | None = None
+
+    @property
+    def device(self) -> Device:
+        """The device that is connected now."""
+        assert self._device is not None, "this device is away"
+        return self._device
+
+    async def __aenter__(self) -> Listener:
+        await self.come()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.leave()
+
+    async def come(self) -> None:
+        """Connect, with a client that knows what is in the store and nothing else."""
+        client = await self._open.enter_async_context(Client(self._door, store=self._store))
+        self._device = await self._open.enter_async_context(client.connect(repair=self._repair))
+        self._notes = asyncio.create_task(self._write_down(self._device))
+        await self._device.wait_connected(30.0)
+
+    async def leave(self) -> None:
+        """Close device and client; sends without an answer fail, and what was written down counts as taken."""
+        if self._notes is not None:
+            self._notes.cancel()
+            await asyncio.gather(self._notes, return_exceptions=True)
+        await self._open.aclose()
+        self._device = None
+
+    def seqs(self, conversation: str) -> list[int]:
+        """The seqs of a conversation in the order they were given."""
+        return [entry.seq for entry in self.pages[conversation]]
+
+    async def has(self, conversation: str, count: int, timeout: float = 20.0) -> None:
+        """Wait until so many entries of a conversation were given; more is wrong, and is not waited for."""
+        await eventually(lambda: len(self.pages[conversation]) >= count, timeout)
+
+    async def _write_down(self, device: Device) -> None:
+        async for event in device:
+            if isinstance(event, EntryReceived):
+                self.pages[event.conversation_id].append(event.entry)

@@ -1,0 +1,146 @@
+"""One live frame is lost, doubled or swapped on its way down: a stub sees it by seq, and the SDK mends it."""
+
+from __future__ import annotations
+
+import pytest
+
+from parley_client.demo import Report, run_demo
+from tests.eventually import eventually
+from tests.proxy.mischief import Kind, Mischief, device, messages
+from tests.proxy.rpc import Proxy
+from tests.raw.device import RawDevice
+from tests.raw.world import World
+from tests.scenarios.sdk.listener import Listener
+
+pytestmark = pytest.mark.scenario
+
+EVERY_KIND = pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.value)
+MESSAGES = 20
+HEAD = MESSAGES + 1
+"""Every log begins with the entry that says who its members are."""
+
+
+@pytest.fixture
+async def alice(world: World) -> RawDevice:
+    """She speaks past the proxy."""
+    alice = await world.user("alice")
+    await alice.attend()
+    return alice
+
+
+@pytest.fixture
+async def bob(world: World) -> RawDevice:
+    return await world.user("bob")
+
+
+async def tell(alice: RawDevice, conversation: str, count: int = MESSAGES) -> None:
+    """One after the other, so that each goes in a frame of its own, as far as a device keeps up."""
+    for number in range(count):
+        await alice.sent(conversation, f"message {number}")
+
+
+@EVERY_KIND
+async def test_a_device_of_the_sdk_ends_with_exactly_the_log(
+    kind: Kind, alice: RawDevice, bob: RawDevice, proxy: Proxy
+) -> None:
+    conversation = await alice.direct(bob)
+    async with Listener(bob, proxy.address) as listener:
+        await listener.has(conversation, 1)
+        proxy.rule = mischief = Mischief(kind, nth=3, victims=device(bob.device_id))
+        await tell(alice, conversation)
+        await listener.has(conversation, HEAD)
+        assert mischief.done
+        log = await alice.fetch(conversation, limit=500)
+        assert listener.seqs(conversation) == log.seqs == list(range(1, HEAD + 1))
+        texts = [entry.message_appended.content.text.body for entry in listener.pages[conversation][1:]]
+        assert texts == [f"message {number}" for number in range(MESSAGES)]
+
+
+async def test_a_lost_end_of_a_log_is_noticed_though_nothing_follows(
+    world: World, alice: RawDevice, bob: RawDevice, proxy: Proxy
+) -> None:
+    conversation = await alice.direct(bob)
+    async with Listener(bob, proxy.address) as listener, Listener(await world.another(bob), proxy.address) as tablet:
+        await tell(alice, conversation, 3)
+        await listener.has(conversation, 4)
+        proxy.rule = mischief = Mischief(Kind.DROP, victims=device(bob.device_id))
+        # That the tablet has it is told to all devices of bob, this one too.
+        await tell(alice, conversation, 1)
+        await tablet.has(conversation, 5)
+        await listener.has(conversation, 5)
+        assert mischief.done
+        assert listener.seqs(conversation) == tablet.seqs(conversation) == [1, 2, 3, 4, 5]
+
+
+@EVERY_KIND
+async def test_without_repair_a_device_is_given_no_repeat_but_stays_without_what_was_lost(
+    kind: Kind, alice: RawDevice, bob: RawDevice, proxy: Proxy
+) -> None:
+    conversation = await alice.direct(bob)
+    async with Listener(bob, proxy.address, repair=False) as listener:
+        await listener.has(conversation, 1)
+        proxy.rule = mischief = Mischief(kind, nth=3, victims=device(bob.device_id))
+        await tell(alice, conversation)
+        await eventually(lambda: listener.seqs(conversation)[-1] == HEAD)
+        hit = {seq for _, seq in mischief.hit} if kind is not Kind.DOUBLE else set()
+        assert listener.seqs(conversation) == [seq for seq in range(1, HEAD + 1) if seq not in hit]
+
+
+@EVERY_KIND
+async def test_a_stub_can_tell_by_seq(kind: Kind, alice: RawDevice, bob: RawDevice, proxy: Proxy) -> None:
+    conversation = await alice.direct(bob)
+    await bob.attend(at=proxy.address)
+    proxy.rule = mischief = Mischief(kind, nth=3, victims=device(bob.device_id))
+    await tell(alice, conversation)
+    await eventually(lambda: HEAD in bob.live_seqs(conversation))
+    hit, seqs = [seq for _, seq in mischief.hit], bob.live_seqs(conversation)
+    assert mischief.done
+    match kind:
+        case Kind.DROP:
+            assert seqs == [seq for seq in range(seqs[0], HEAD + 1) if seq not in hit]
+        case Kind.DOUBLE:
+            assert [seq for seq in seqs if seqs.count(seq) > 1] == hit + hit
+            assert sorted(set(seqs)) == list(range(seqs[0], HEAD + 1))
+        case Kind.SWAP:
+            assert seqs[seqs.index(hit[0]) - 1] > hit[-1]
+            assert sorted(seqs) == list(range(min(seqs), HEAD + 1))
+    # What was lost is there for whoever asks.
+    assert (await bob.fetch(conversation, limit=500)).seqs == list(range(1, HEAD + 1))
+
+
+# The demo, whose devices all stand behind the proxy. The fifth frame with messages is one of its first crowd.
+
+
+def details(report: Report) -> dict[str, str]:
+    return {verdict.promise: verdict.detail for verdict in report.verdicts if not verdict.kept}
+
+
+async def test_the_demo_passes_through_a_proxy_that_does_nothing(proxy: Proxy) -> None:
+    report = await run_demo(proxy.address, sends=5)
+    assert report.ok, details(report)
+
+
+@EVERY_KIND
+async def test_the_demo_passes_with_repair(kind: Kind, proxy: Proxy) -> None:
+    proxy.rule = mischief = Mischief(kind, nth=5, contents=messages)
+    report = await run_demo(proxy.address, sends=5)
+    assert mischief.done
+    assert report.ok, details(report)
+
+
+@pytest.mark.parametrize("kind", [Kind.DROP, Kind.SWAP], ids=lambda kind: kind.value)
+async def test_without_repair_the_demo_names_what_was_broken(kind: Kind, proxy: Proxy) -> None:
+    proxy.rule = mischief = Mischief(kind, nth=5, contents=messages)
+    report = await run_demo(proxy.address, repair=False, sends=5, patience=4.0)
+    assert mischief.done
+    assert not report.ok
+    assert set(report.broken) == {"P2", "P4"}, details(report)
+    assert "was given seq" in details(report)["P2"]
+    assert "never got" in details(report)["P4"]
+
+
+async def test_a_doubled_frame_breaks_no_promise_for_a_repeat_is_told_by_its_seq(proxy: Proxy) -> None:
+    proxy.rule = mischief = Mischief(Kind.DOUBLE, nth=5, contents=messages)
+    report = await run_demo(proxy.address, repair=False, sends=5)
+    assert mischief.done
+    assert report.ok, details(report)
