@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Protocol
 
@@ -10,6 +14,20 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElaps
 
 from devstack.part import Part
 from devstack.watcher import Watcher
+
+
+@contextmanager
+def _if_somebody_reads() -> Iterator[None]:
+    """Output meanwhile. Once nobody reads it, because the terminal or the pipe was closed, it goes nowhere.
+
+    A stack must be stopped in order also when there is nobody left to tell.
+    """
+    try:
+        yield
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 class Screen(Watcher, Protocol):
@@ -30,7 +48,8 @@ class PlainScreen:
 
     def say(self, text: str) -> None:
         """One or more lines."""
-        print(text, flush=True)
+        with _if_somebody_reads():
+            print(text, flush=True)
 
     def starting(self, part: Part) -> None:
         """A start is not worth a line: its end is."""
@@ -63,7 +82,8 @@ class RichScreen:
 
     def say(self, text: str) -> None:
         """One or more lines, above the rows while they are shown."""
-        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        with _if_somebody_reads():
+            self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def starting(self, part: Part) -> None:
         """A new row."""
@@ -80,7 +100,8 @@ class RichScreen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        with _if_somebody_reads():
+            self._progress.stop()
 
 
 def screen() -> Screen:

@@ -108,6 +108,20 @@ async def test_a_stop_in_the_midst_of_the_start_leaves_nothing(run: Run) -> None
     assert alive(parts) == set()
 
 
+async def test_it_stops_in_order_when_nobody_reads_any_more(tmp_path: Path, ports: Ports) -> None:
+    reader, writer = os.pipe()
+    options = ("--chat-servers", "0", "--port", str(ports.door), "--base-port", str(ports.base))
+    command = (sys.executable, "-m", "devstack", "run", *options, "--folder", str(tmp_path))
+    launcher = await asyncio.create_subprocess_exec(*command, stdout=writer, stderr=PIPE)
+    os.close(writer)
+    await eventually(lambda: len(children(launcher.pid)) == 4, timeout=30)
+    os.close(reader)
+    launcher.send_signal(signal.SIGHUP)
+    _, errors = await launcher.communicate()
+    assert (launcher.returncode, errors) == (0, b"")
+    assert '"msg":"Shutting down","attr":{"exitCode":0}' in (tmp_path / "logs" / "mongod.log").read_text()
+
+
 async def test_no_part_outlives_a_killed_launcher(run: Run) -> None:
     await run.says("Parley is up")
     parts = children(run.launcher.pid)
