@@ -86,8 +86,7 @@ class Dialogue:
             if data is None:
                 # No more frames from the device; it still listens.
                 return
-            while (wait := self._pace.take()) > 0:
-                await asyncio.sleep(wait)
+            await self._keep_pace()
             try:
                 kind, frame = requests.frame(data)
                 if kind == "hello":
@@ -100,6 +99,12 @@ class Dialogue:
                 await self._serve(kind, frame)
             except Failure as failure:
                 self._refuse(kind, frame, failure)
+
+    async def _keep_pace(self) -> None:
+        wait = self._pace.take()
+        while wait > 0:
+            await asyncio.sleep(wait)
+            wait = self._pace.take()
 
     async def _serve(self, kind: str, frame: chat_pb2.ConnectRequest) -> None:
         now_ms = self._clock.now_ms()
