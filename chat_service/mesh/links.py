@@ -16,6 +16,7 @@ from chat_service.wire.tags import tagged
 from parley.internal.v1.mesh_pb2 import ExchangeRequest, ExchangeResponse, MeshBatch, MeshFrame, MeshHello
 from servicekit.auth import ServiceCredential
 from servicekit.config import split_address
+from servicekit.ending import asked_to_end
 from servicekit.failure import Failure
 from servicekit.membership import Membership
 from servicekit.ring import Member
@@ -101,7 +102,7 @@ class Links:
 
     async def _keep_up(self, server_id: str) -> None:
         pause = FIRST_PAUSE_S
-        while (member := self._membership.ring.members.get(server_id)) is not None:
+        while not asked_to_end() and (member := self._membership.ring.members.get(server_id)) is not None:
             try:
                 await self._dial(member)
                 pause = FIRST_PAUSE_S
@@ -146,21 +147,31 @@ class Links:
         return Link(hello, lambda: self._membership.ring.revision)
 
     async def _examine(self, server_id: str) -> None:
-        """Have a peer whose address refuses connections leave the ring at once; its lease would take longer."""
-        member = self._membership.ring.members.get(server_id)
-        if member is None:
-            return
-        host, port = split_address(member.internal_address)
-        try:
-            async with asyncio.timeout(EXAMINATION_S):
-                _, writer = await asyncio.open_connection(host, port)
-            writer.close()
-        except ConnectionRefusedError:
-            log.warning("peer is dead", peer=server_id)
-            await self._membership.expel(server_id, member.started_ms)
-        except OSError:
-            # Cut off rather than dead: that is for its lease to decide.
-            log.info("peer cannot be reached", peer=server_id)
+        """Have a peer whose address refuses connections leave the ring at once; its lease would take longer.
+
+        Until it is off the ring or there is a link again: a process that is being killed may lose its connections
+        before it stops taking new ones in.
+        """
+        pause = FIRST_PAUSE_S
+        while server_id not in self._links and (member := self._membership.ring.members.get(server_id)) is not None:
+            if await _refuses(member.internal_address):
+                log.warning("peer is dead", peer=server_id)
+                await self._membership.expel(server_id, member.started_ms)
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+
+
+async def _refuses(address: str) -> bool:
+    """Whether nobody is there. One that is cut off rather than dead does not say: that is for its lease to decide."""
+    host, port = split_address(address)
+    try:
+        async with asyncio.timeout(EXAMINATION_S):
+            _, writer = await asyncio.open_connection(host, port)
+        writer.close()
+    except OSError as error:
+        return isinstance(error, ConnectionRefusedError)
+    return False
 
 
 def _told(error: Exception) -> str:

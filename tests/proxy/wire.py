@@ -31,7 +31,7 @@ class Relay:
 
     def cut(self) -> int:
         """Reset every connection, on both sides, with whatever is on its way lost; how many ends there were."""
-        ends = list(self._ends)
+        ends = [end for end in self._ends if not end.is_closing()]
         for end in ends:
             # Lingering for no time makes the kernel send a reset instead of a goodbye.
             end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

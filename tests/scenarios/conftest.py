@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from devstack.stack import Stack
+from devstack.trouble import PartFailed
 from tests.raw.device import RawDevice
 from tests.raw.world import World
 
@@ -42,9 +43,14 @@ async def fragile_world(fragile_stack: Stack) -> AsyncIterator[World]:
 def mend(stack: Stack) -> None:
     """Start what was stopped, and wake what was frozen."""
     for part in stack.parts.values():
-        part.resume() if part.running else part.start()
-    for part in stack.parts.values():
-        part.wait_healthy()
+        part.resume()
+        try:
+            part.start()
+            part.wait_healthy()
+        except PartFailed:
+            # It was on its way out.
+            part.start()
+            part.wait_healthy()
     stack.wait_door()
 
 

@@ -7,7 +7,6 @@ import time
 from collections import defaultdict
 from contextlib import AsyncExitStack
 
-from parley.chat.v1 import entry_pb2
 from parley_client import Client, Device, EntryReceived, MemoryStore, Session, SessionStore
 from tests.eventually import eventually
 from tests.raw.device import RawDevice
@@ -16,14 +15,14 @@ TOKEN_SECONDS = 600.0
 
 
 class Listener:
-    """An async context manager that is connected within. `pages` has the entries by conversation, as they came.
+    """An async context manager that is connected within. `pages` has what it was given, by conversation, as it came.
 
     `who` names the account and the device; its own stream is never opened. `door` is where the SDK connects.
     """
 
     def __init__(self, who: RawDevice, door: str, store: SessionStore | None = None, *, repair: bool = True) -> None:
         self.who = who
-        self.pages: dict[str, list[entry_pb2.Entry]] = defaultdict(list)
+        self.pages: dict[str, list[EntryReceived]] = defaultdict(list)
         self._door = door
         self._repair = repair
         self._store = store or MemoryStore()
@@ -72,4 +71,4 @@ class Listener:
     async def _write_down(self, device: Device) -> None:
         async for event in device:
             if isinstance(event, EntryReceived):
-                self.pages[event.conversation_id].append(event.entry)
+                self.pages[event.conversation_id].append(event)

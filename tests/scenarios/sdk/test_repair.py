@@ -52,7 +52,7 @@ async def test_a_device_of_the_sdk_ends_with_exactly_the_log(
         assert mischief.done
         log = await alice.fetch(conversation, limit=500)
         assert listener.seqs(conversation) == log.seqs == list(range(1, HEAD + 1))
-        texts = [entry.message_appended.content.text.body for entry in listener.pages[conversation][1:]]
+        texts = [entry.text for entry in listener.pages[conversation][1:]]
         assert texts == [f"message {number}" for number in range(MESSAGES)]
 
 

@@ -1,0 +1,95 @@
+"""A device that says what it has to say, in order, through every absence: what had no answer is said again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from parley_client import Sent, TryLater
+from parley_client.dialogue import Sending
+from tests.raw.device import new_id
+from tests.scenarios.sdk.judge import Answered, Line
+from tests.scenarios.sdk.listener import Listener
+
+
+class Applause:
+    """Counts the answers to everybody; things happen when so many have come."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._waiting: list[tuple[int, asyncio.Event]] = []
+
+    def one_more(self) -> None:
+        """An answer came."""
+        self.count += 1
+        for number, event in self._waiting:
+            if self.count >= number:
+                event.set()
+
+    async def reaches(self, number: int) -> None:
+        """Wait until so many have come."""
+        if self.count < number:
+            event = asyncio.Event()
+            self._waiting.append((number, event))
+            await event.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    number: int
+    conversation: str
+    text: str
+    client_message_id: str
+
+
+class Speaker:
+    """`listener` is the device; `lines` what it says, as (conversation, text); `answered` fills as answers come."""
+
+    def __init__(self, name: str, listener: Listener, lines: Iterable[tuple[str, str]], applause: Applause) -> None:
+        self.name = name
+        self.listener = listener
+        self.answered: list[Answered] = []
+        self._applause = applause
+        self._waiting = {
+            (message_id := new_id()): _Message(number, conversation, text, message_id)
+            for number, (conversation, text) in enumerate(lines)
+        }
+        self._there = asyncio.Event()
+
+    async def come(self) -> None:
+        """Connect."""
+        await self.listener.come()
+        self._there.set()
+
+    async def leave(self) -> None:
+        """Close the device, in the middle of whatever it says."""
+        self._there.clear()
+        await self.listener.leave()
+
+    async def speak(self) -> None:
+        """Say everything, all of it at once; the SDK keeps order and pace. Ends when everything is answered."""
+        while self._waiting:
+            await self._there.wait()
+            device = self.listener.device
+            sendings = [
+                device.send(each.conversation, each.text, client_message_id=each.client_message_id)
+                for each in self._waiting.values()
+            ]
+            for sending in sendings:
+                sending.answer.add_done_callback(self._heard(sending))
+            for answer in await asyncio.gather(*(each.answer for each in sendings), return_exceptions=True):
+                # The device was closed: whether the message was appended is not known.
+                if not isinstance(answer, Sent | TryLater):
+                    raise answer
+
+    def _heard(self, sending: Sending) -> Callable[[asyncio.Future[Sent]], None]:
+        def heard(answer: asyncio.Future[Sent]) -> None:
+            if answer.cancelled() or answer.exception() is not None:
+                return
+            said = self._waiting.pop(sending.client_message_id)
+            line = Line(answer.result().seq, self.listener.who.user_id, said.text)
+            self.answered.append(Answered(self.name, said.number, said.conversation, line))
+            self._applause.one_more()
+
+        return heard
