@@ -80,7 +80,8 @@ async def test_what_an_owner_answered_before_it_was_killed_is_everywhere(play: P
     play.server("owner").kill()
     assert seqs == list(range(2, 32))
     seen_by_now = max(bob.logs[conversation], default=0)
-    await caught_up(bob, conversation, 31)
+    for device in (alice, bob):
+        await caught_up(device, conversation, 31)
     play.check_logs(*(f"{number}" for number in range(30)))
     assert await alice.sent(conversation, "to the next owner") == 32, f"bob had {seen_by_now} when it died"
     await bob.has_all(conversation, 32)
@@ -178,7 +179,8 @@ async def test_sends_during_a_drain_are_answered_or_may_be_sent_again(
     for number, key in enumerate(keys):
         seq = await sent_at_last(alice, conversation, f"{number}", key)
         assert seq == number + 2, "in the order they were first sent"
-    await caught_up(bob, conversation, len(keys) + 1)
+    for device in (alice, bob):
+        await caught_up(device, conversation, len(keys) + 1)
     play.check_logs(*(f"{number}" for number in range(len(keys))))
 
 
