@@ -82,15 +82,18 @@ class OwnedConversation:
 
     def looked_up(self, asked: list[bytes], found: dict[bytes, Entry]) -> None:
         """Answer what waits and was appended before; what was asked for and not found is new."""
-        known, still = set(asked), deque[Pending]()
-        for pending in self.waiting:
+        known, hits = set(asked), list[tuple[Pending, Entry]]()
+        waiting, self.waiting = self.waiting, deque()
+        for pending in waiting:
             if (entry := found.get(pending.key)) is not None:
-                self.answered(pending, entry)
+                hits.append((pending, entry))
                 continue
             pending.new = pending.new or pending.key in known
-            still.append(pending)
-        self.waiting = still
+            self.waiting.append(pending)
         self.doubtful = False
+        # Last, for who is answered may send again at once.
+        for pending, entry in hits:
+            self.answered(pending, entry)
 
     def number(self, most: int, now_ms: int) -> list[tuple[Pending, Entry]]:
         """Give the next seqs to at most `most` of what waits; who may not send is told so."""
