@@ -12,6 +12,7 @@ from tests.eventually import eventually
 from tests.raw.device import RawDevice
 
 TOKEN_SECONDS = 600.0
+CONNECT_SECONDS = 30.0
 
 
 class Listener:
@@ -50,7 +51,7 @@ class Listener:
         client = await self._open.enter_async_context(Client(self._door, store=self._store))
         self._device = await self._open.enter_async_context(client.connect(repair=self._repair))
         self._notes = asyncio.create_task(self._write_down(self._device))
-        await self._device.wait_connected(30.0)
+        await self._device.wait_connected(CONNECT_SECONDS)
 
     async def leave(self) -> None:
         """Close device and client; sends without an answer fail, and what was written down counts as taken."""
@@ -65,7 +66,7 @@ class Listener:
         return [entry.seq for entry in self.pages[conversation]]
 
     async def has(self, conversation: str, count: int, timeout: float = 20.0) -> None:
-        """Wait until so many entries of a conversation were given; more is wrong, and is not waited for."""
+        """Wait until so many entries of a conversation were given; whether there are more is for others to see."""
         await eventually(lambda: len(self.pages[conversation]) >= count, timeout)
 
     async def _write_down(self, device: Device) -> None:

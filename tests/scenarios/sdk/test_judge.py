@@ -1,0 +1,62 @@
+"""The judge of the corpus: it finds what is lost, repeated, swapped or changed, and says where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from tests.scenarios.sdk.judge import Answered, Line, differences, disorder, gaps, log_of
+
+PREFACE = [Line(1, "anna", None)]
+SAID = [Answered("phone", number, "talk", Line(number + 2, "anna", f"word {number}")) for number in range(4)]
+LOG = log_of("talk", PREFACE, reversed(SAID))
+
+
+def given(log: Sequence[Line]) -> list[str]:
+    return differences("tablet", {"talk": log}, {"talk": LOG})
+
+
+def test_there_is_nothing_to_say_of_a_log_as_it_should_be() -> None:
+    assert [line.seq for line in LOG] == [1, 2, 3, 4, 5]
+    assert gaps("talk", LOG) == disorder(SAID) == given(LOG) == []
+
+
+@pytest.mark.parametrize(
+    ("log", "place"),
+    [
+        (LOG[:2] + LOG[3:], 3),
+        (LOG[:4], 5),
+        (LOG[:3] + LOG[2:], 4),
+        ([LOG[0], LOG[2], LOG[1], *LOG[3:]], 2),
+        ([*LOG[:4], Line(5, "bert", "word 3")], 5),
+        ([*LOG, Line(6, "anna", "word 4")], 6),
+    ],
+)
+def test_the_first_difference_is_told(log: list[Line], place: int) -> None:
+    [complaint] = given(log)
+    assert complaint.startswith(f"tablet in talk, place {place} of 5:")
+
+
+def test_two_spellings_of_one_letter_differ_and_can_be_told_apart_in_the_complaint() -> None:
+    one, other = Line(1, "anna", "e\u0301"), Line(1, "anna", "\u00e9")
+    [complaint] = differences("tablet", {"talk": [one]}, {"talk": [other]})
+    assert r"'e\u0301'" in complaint
+    assert r"'\xe9'" in complaint
+
+
+def test_a_conversation_of_others_and_one_that_never_came_are_told() -> None:
+    assert differences("tablet", {"theirs": LOG}, {}) == ["tablet was given theirs, which is not its own"]
+    [complaint] = differences("tablet", {}, {"talk": LOG})
+    assert "was given nothing more" in complaint
+
+
+def test_a_seq_that_two_messages_were_answered_with_and_one_that_nobody_was_are_told() -> None:
+    assert gaps("talk", log_of("talk", PREFACE, [*SAID, SAID[1]]))
+    assert gaps("talk", log_of("talk", PREFACE, SAID[1:]))
+
+
+def test_a_message_behind_one_its_device_sent_later_is_told() -> None:
+    overtaken = [Answered("phone", 0, "talk", Line(3, "anna", "first")), Answered("phone", 1, "talk", SAID[0].line)]
+    [complaint] = disorder(overtaken)
+    assert "first" in complaint

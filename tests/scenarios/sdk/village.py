@@ -1,0 +1,139 @@
+"""Twenty members with two devices each, a group and some pairs, and how their devices come and go while they talk."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from enum import Enum
+from pathlib import Path
+from random import Random
+
+from parley_client import FileStore
+from tests.proxy.mischief import Tally
+from tests.proxy.rpc import Proxy
+from tests.proxy.wire import Relay
+from tests.raw.device import RawDevice
+from tests.raw.refusal import of_status
+from tests.raw.world import World
+from tests.scenarios.sdk.corpus import utterances
+from tests.scenarios.sdk.judge import Answered
+from tests.scenarios.sdk.listener import Listener
+from tests.scenarios.sdk.speaker import Applause, Speaker
+
+MEMBERS = 20
+PAIRS = 15
+MESSAGES = 2400
+# The rest is said in pairs. All at once, it is more than a conversation takes in.
+IN_GROUP = 600
+
+
+class Habit(Enum):
+    """How a device behaves."""
+
+    STAYS = "stays"
+    WATCHED = "stays, behind a proxy that counts how often it is refused"
+    LEAVES = "is closed, and opened again with what it kept"
+    CUT = "loses its connection"
+
+
+HABITS = [Habit.LEAVES] * 7 + [Habit.CUT] * 6 + [Habit.WATCHED] * 6 + [Habit.STAYS] * 21
+ABSENCES = 3
+# All absences are over when this share is answered: those who stay have more than that to say, so it comes.
+LAST_ABSENCE = 0.6
+PATIENCE = 30.0
+
+
+def plan(random: Random) -> tuple[list[list[int]], list[list[tuple[int, str]]]]:
+    """The members of each conversation, the group first; and what each device says, as (conversation, text)."""
+    pairs = random.sample([[one, other] for one in range(MEMBERS) for other in range(one)], PAIRS)
+    circles = [list(range(MEMBERS)), *pairs]
+    lines: list[list[tuple[int, str]]] = [[] for _ in HABITS]
+    for number, text in enumerate(utterances(MESSAGES, random)):
+        circle = 0 if number < IN_GROUP else random.randrange(1, len(circles))
+        lines[2 * random.choice(circles[circle]) + random.randrange(2)].append((circle, text))
+    for said in lines:
+        random.shuffle(said)
+    return circles, lines
+
+
+class Village:
+    """An async context manager that sends everybody home. `circles` has the members' ids of each conversation."""
+
+    def __init__(self, world: World, folder: Path, random: Random) -> None:
+        self.applause = Applause()
+        self.tally = Tally(lambda result: of_status(result.refused).reason)
+        self.speakers: list[Speaker] = []
+        self.circles: dict[str, set[str]] = {}
+        self.cuts = 0
+        self._world = world
+        self._folder = folder
+        self._random = random
+        self._stack = AsyncExitStack()
+        self._habits = random.sample(HABITS, len(HABITS))
+        self._relays: dict[Speaker, Relay] = {}
+
+    async def __aenter__(self) -> Village:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.gather(*(speaker.leave() for speaker in self.speakers))
+        await self._stack.aclose()
+
+    @property
+    def answered(self) -> list[Answered]:
+        """All messages that were answered."""
+        return [each for speaker in self.speakers for each in speaker.answered]
+
+    async def gather(self) -> None:
+        """Make members, conversations and devices, and connect them all."""
+        circles, lines = plan(self._random)
+        phones = await self._world.users(*(f"member-{number}" for number in range(MEMBERS)))
+        names = [await self._circle([phones[number] for number in members]) for members in circles]
+        watching = await self._stack.enter_async_context(Proxy(self._world.stack.door, self.tally))
+        for number, said in enumerate(lines):
+            device = phones[number // 2]
+            if number % 2:
+                device = await self._world.another(device)
+            told = [(names[circle], text) for circle, text in said]
+            await self._move_in(number, device, told, watching.address)
+        await asyncio.gather(*(speaker.come() for speaker in self.speakers))
+
+    async def _circle(self, members: list[RawDevice]) -> str:
+        first, *others = members
+        name = await (first.group("the village", others) if len(others) > 1 else first.direct(others[0]))
+        self.circles[name] = {member.user_id for member in members}
+        return name
+
+    async def _move_in(self, number: int, device: RawDevice, lines: list[tuple[str, str]], watching: str) -> None:
+        door, relay = self._world.stack.door, None
+        if self._habits[number] is Habit.WATCHED:
+            door = watching
+        elif self._habits[number] is Habit.CUT:
+            relay = await self._stack.enter_async_context(Relay(door))
+            door = relay.address
+        listener = Listener(device, door, FileStore(self._folder / f"{number}.json"))
+        name = f"device {number % 2} of member {number // 2} (which {self._habits[number].value})"
+        self.speakers.append(Speaker(name, listener, lines, self.applause))
+        if relay is not None:
+            self._relays[self.speakers[-1]] = relay
+
+    async def talk(self) -> None:
+        """Everybody says everything, and some come and go meanwhile. Ends when all is answered."""
+        async with asyncio.TaskGroup() as tasks:
+            for speaker, habit in zip(self.speakers, self._habits, strict=True):
+                tasks.create_task(speaker.speak())
+                if habit in (Habit.LEAVES, Habit.CUT):
+                    moments = self._random.sample(range(1, int(LAST_ABSENCE * MESSAGES)), 2 * ABSENCES)
+                    tasks.create_task(self._come_and_go(speaker, sorted(moments)))
+
+    async def _come_and_go(self, speaker: Speaker, moments: list[int]) -> None:
+        """Moments are counted in answers to all."""
+        for away, back in zip(moments[::2], moments[1::2], strict=True):
+            await self.applause.reaches(away)
+            if (relay := self._relays.get(speaker)) is not None:
+                await speaker.listener.device.wait_connected(PATIENCE)
+                self.cuts += relay.cut() > 0
+            else:
+                await speaker.leave()
+                await self.applause.reaches(back)
+                await speaker.come()
