@@ -120,7 +120,7 @@ class ChatServer:
     def _ring_changed(self, old: Ring, new: Ring) -> None:
         log.info("ring", revision=new.revision, members=sorted(new.members))
         me = self.membership.me.server_id
-        self.home.forget(lambda each: each.edge not in new.members or self.homes.home_of(each.user_id) != me)
+        self.home.forget(lambda each: self.homes.home_of(each.user_id) != me)
         self.owner.ring_changed()
         self.edge.ring_changed(old, new)
 

@@ -23,6 +23,7 @@ Write = Callable[[bytes], Awaitable[object]]
 
 _frames = Counter("parley_mesh_frames", "Frames between chat servers", ["direction"])
 _dropped = Counter("parley_mesh_frames_dropped", "Frames not sent because a queue was full")
+_not_taken = Counter("parley_mesh_frames_not_taken", "Frames of peers that could not be taken in")
 
 log = structlog.get_logger("mesh.link")
 
@@ -76,9 +77,13 @@ class Link:
                 await self._read(read, take)
                 writer.cancel()
         finally:
-            asked, self._asked = self._asked, {}
-            for answered in asked.values():
-                answered(None)
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Nothing more comes: what was asked is answered with None."""
+        asked, self._asked = self._asked, {}
+        for answered in asked.values():
+            answered(None)
 
     def _queue_frame(self, frame: MeshFrame, traceparent: str) -> int:
         if self._queued_bytes > QUEUE_BYTES:
@@ -130,7 +135,12 @@ class Link:
             self._wake.set()
 
     def _take(self, frame: MeshFrame, take: Callable[[MeshFrame, Link], None]) -> None:
-        if not frame.answers_frame_id:
-            take(frame, self)
-        elif (answered := self._asked.pop(frame.answers_frame_id, None)) is not None:
-            answered(frame)
+        try:
+            if not frame.answers_frame_id:
+                take(frame, self)
+            elif (answered := self._asked.pop(frame.answers_frame_id, None)) is not None:
+                answered(frame)
+        except Exception:
+            # One frame of a peer that is newer, or out of order, must not end this server.
+            _not_taken.inc()
+            log.exception("frame not taken", kind=frame.WhichOneof("body"))

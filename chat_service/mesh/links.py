@@ -128,6 +128,10 @@ class Links:
                 log.info("link ended", peer=member.server_id, code=code.name)
 
     async def _carry(self, peer: str, link: Link, read: Read, write: Write) -> None:
+        if (old := self._links.pop(peer, None)) is not None:
+            # Half open: this side had not noticed yet. What was on it is lost now, not when it ends.
+            old.abandon()
+            self._broken(peer)
         self._links[peer] = link
         _links.inc()
         log.info("link", peer=peer)
@@ -135,9 +139,11 @@ class Links:
             await link.run(read, lambda batch: write(tagged(BATCH, batch)), partial(self._take, peer))
         finally:
             _links.dec()
-            if self._links.get(peer) is link:
+            current = self._links.get(peer) is link
+            if current:
                 del self._links[peer]
-            if not self._ending:
+            # A link that was replaced has been mourned already, and its successor must not be.
+            if current and not self._ending:
                 self._broken(peer)
                 self._group.create_task(self._examine(peer))
 

@@ -22,7 +22,7 @@ from chat_service.errors import (
 from chat_service.model.answer import Answer, Appended, Reply
 from chat_service.model.conversation import Conversation, changed
 from chat_service.model.creation import Creation
-from chat_service.model.entry import Draft, Head
+from chat_service.model.entry import Draft, Entry, Head
 from chat_service.model.ids import conversation_position
 from chat_service.owner.commit import GroupCommit
 from chat_service.owner.conversation import OwnedConversation, State
@@ -69,6 +69,7 @@ class Owner:
         self._log = store
         self._store = conversations
         self._index = index
+        self._publisher = publisher
         self._ring = ring
         self._clock = clock
         self._limits = limits
@@ -219,7 +220,14 @@ class Owner:
             owned.loaded_as(*await self._load(owned.conversation_id))
         if keys := owned.unsure_keys(self._clock.now_ms()):
             found = await self._log.appended(owned.conversation_id, keys)
+            if found:
+                await self._tell_again(owned, found)
             owned.looked_up(keys, {entry.key: entry for entry in found})
+
+    async def _tell_again(self, owned: OwnedConversation, found: Sequence[Entry]) -> None:
+        """Whoever appended these may have died before anybody learned of them: a retry is told to all once more."""
+        await self._index.touch({owned.conversation_id: owned.members()})
+        self._publisher.publish(owned.members(), sorted(found, key=lambda entry: entry.seq), "")
 
     async def _load(self, conversation_id: str) -> tuple[Conversation | None, Head]:
         conversation, head = await asyncio.gather(self._store.load(conversation_id), self._log.head(conversation_id))

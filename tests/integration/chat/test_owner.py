@@ -15,13 +15,14 @@ from chat_service.errors import (
     OwnerUnavailable,
     RequestIdReused,
 )
-from chat_service.model.answer import Appended
+from chat_service.model.answer import Answer, Appended
 from chat_service.model.creation import Creation
 from chat_service.model.entry import Message
 from chat_service.model.ids import group_id
 from chat_service.owner.owner import OwnerLimits
 from chat_service.owner.pending import Lane
 from chat_service.storage.conversations import MongoConversations
+from chat_service.storage.index import RedisIndex
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database
 from devstack.stack import Stack
@@ -269,3 +270,27 @@ async def test_an_owner_that_drains_answers_what_it_took(owners: Owners) -> None
     assert all(task.done() for task in sends) or all(place(answer) for answer in await asyncio.gather(*sends))
     late = await running.append(draft(conversation_id))
     assert getattr(late, "reason", "") == "SERVER_DRAINING"
+
+
+async def test_a_retry_whose_first_owner_died_before_the_fan_out_is_told_to_all(
+    owners: Owners, index: RedisIndex
+) -> None:
+    first, second = await owners.start(), await owners.start()
+    conversation_id = await made(first)
+    day_old = (int.from_bytes(draft(conversation_id).request_id, "big") - (86_400_000 << 80)).to_bytes(16, "big")
+    one = draft(conversation_id, request_id=day_old)
+    seq = place(await first.append(one))
+    assert place(await second.append(one)) == seq
+    assert [entry.seq for entry in second.heard.entries] == [seq]
+
+
+async def test_who_is_answered_may_send_again_at_once(owners: Owners) -> None:
+    first, second = await owners.start(), await owners.start()
+    conversation_id = await made(first)
+    day_old = (int.from_bytes(draft(conversation_id).request_id, "big") - (86_400_000 << 80)).to_bytes(16, "big")
+    known, fresh = draft(conversation_id, request_id=day_old), draft(conversation_id, text="fresh")
+    await first.append(known)
+    late: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    second.owner.append(known, None, lambda _: second.owner.append(fresh, None, late.set_result))
+    waits = asyncio.create_task(second.append(draft(conversation_id, text="waits too")))
+    assert {place(await waits), place(await late)} == {3, 4}
