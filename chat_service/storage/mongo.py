@@ -33,6 +33,11 @@ DEADLINE = 5.0
 SELECTION = 5.0
 
 NAMESPACE_EXISTS = 48
+DUPLICATE_KEY = 11000
+# What a server says around elections, restarts and long outages: ask again, perhaps another one.
+NOT_NOW = frozenset(
+    {6, 7, 63, 89, 91, 133, 134, 150, 189, 211, 234, 246, 262, 280, 286, 9001, 10107, 11600, 11602, 13435, 13436}
+)
 TRANSIENT_LABELS = ("RetryableWriteError", "TransientTransactionError", "SystemOverloadedError")
 
 
@@ -94,10 +99,12 @@ def store_errors(deadline: float | None = DEADLINE) -> Iterator[None]:
 def is_silence(error: PyMongoError) -> bool:
     """Whether `error` says that the store could not be reached or could not be sure, rather than no."""
     if isinstance(error, BulkWriteError):
-        # Written, but not known to be on a majority.
-        return not (error.details or {}).get("writeErrors")
+        # Without one that was refused: written, but not known to be on a majority.
+        refused = (error.details or {}).get("writeErrors") or [{"code": error.code}]
+        return bool(refused[0]["code"] != DUPLICATE_KEY)
     return (
-        isinstance(error, ConnectionFailure | WriteConcernError)
+        (isinstance(error, OperationFailure) and error.code in NOT_NOW)
+        or isinstance(error, ConnectionFailure | WriteConcernError)
         or error.timeout
         or any(error.has_error_label(label) for label in TRANSIENT_LABELS)
     )

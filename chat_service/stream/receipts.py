@@ -9,6 +9,7 @@ from servicekit.failure import Failure
 
 PAUSE_S: Final = 0.5
 CONVERSATIONS: Final = 1000
+UNDER_WAY: Final = 64
 
 
 class Receivers(Protocol):
@@ -26,7 +27,7 @@ class Receivers(Protocol):
 
 
 class Receipts:
-    """One receipt a conversation is under way; newer ones wait for its answer, and only the highest counts."""
+    """One receipt a conversation is under way, and UNDER_WAY in all; newer ones wait, and only the highest counts."""
 
     def __init__(self, user_id: str, owners: Receivers, later: Callable[[float, Callable[[], None]], None]) -> None:
         self._user_id = user_id
@@ -34,6 +35,8 @@ class Receipts:
         self._later = later
         self._waiting: dict[str, tuple[int, int]] = {}
         self._under_way: set[str] = set()
+        # Refused for now; they come again after a pause.
+        self._resting: set[str] = set()
 
     def add(self, conversation_id: str, delivered_seq: int, read_seq: int) -> None:
         """The device has got so far."""
@@ -48,16 +51,29 @@ class Receipts:
     def _send(self, conversation_id: str) -> None:
         if conversation_id in self._under_way or conversation_id not in self._waiting:
             return
+        if len(self._under_way) >= UNDER_WAY:
+            return
         delivered, read = self._waiting.pop(conversation_id)
         self._under_way.add(conversation_id)
+
+        def wake() -> None:
+            self._resting.discard(conversation_id)
+            self._send(conversation_id)
 
         def answered(failure: Failure | None) -> None:
             self._under_way.discard(conversation_id)
             if failure is not None and failure.retry_after is not None:
                 later_delivered, later_read = self._waiting.get(conversation_id, (0, 0))
                 self._waiting[conversation_id] = max(delivered, later_delivered), max(read, later_read)
-                self._later(PAUSE_S, lambda: self._send(conversation_id))
-            else:
-                self._send(conversation_id)
+                self._resting.add(conversation_id)
+                self._later(PAUSE_S, wake)
+            self._send_next()
 
         self._owners.receive(self._user_id, conversation_id, delivered, read, answered)
+
+    def _send_next(self) -> None:
+        for conversation_id in list(self._waiting):
+            if len(self._under_way) >= UNDER_WAY:
+                return
+            if conversation_id not in self._resting:
+                self._send(conversation_id)

@@ -47,6 +47,8 @@ def draft(request: chat_pb2.SendMessageRequest, actor_id: str, limits: Limits, n
         # It is kept as 16 bytes: in capitals the device would not know its answer by it.
         raise MessageIdInvalid("the id must be a UUIDv7 in lower case")
     made_ms = made_at(request_id, now_ms)
+    # What this version does not know it cannot bound, nor show to anybody.
+    request.content.DiscardUnknownFields()
     _check_size(request.content, limits)
     return Draft(
         conversation_id=request.conversation_id,
