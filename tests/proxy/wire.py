@@ -29,14 +29,22 @@ class Relay:
         self.cut()
         await self._server.wait_closed()
 
+    @property
+    def in_use(self) -> bool:
+        """Whether there is a connection to cut."""
+        return bool(self._open())
+
     def cut(self) -> int:
         """Reset every connection, on both sides, with whatever is on its way lost; how many ends there were."""
-        ends = [end for end in self._ends if not end.is_closing()]
+        ends = self._open()
         for end in ends:
             # Lingering for no time makes the kernel send a reset instead of a goodbye.
             end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             end.transport.abort()
         return len(ends)
+
+    def _open(self) -> list[asyncio.StreamWriter]:
+        return [end for end in self._ends if not end.is_closing()]
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from random import Random
 
 from parley_client import FileStore
+from tests.eventually import eventually
 from tests.proxy.mischief import Tally
 from tests.proxy.rpc import Proxy
 from tests.proxy.wire import Relay
@@ -131,9 +133,14 @@ class Village:
         for away, back in zip(moments[::2], moments[1::2], strict=True):
             await self.applause.reaches(away)
             if (relay := self._relays.get(speaker)) is not None:
-                await speaker.listener.device.wait_connected(PATIENCE)
+                # The device may be on its way back from the cut before.
+                await eventually(partial(_is_back, speaker, relay), PATIENCE)
                 self.cuts += relay.cut() > 0
             else:
                 await speaker.leave()
                 await self.applause.reaches(back)
                 await speaker.come()
+
+
+def _is_back(speaker: Speaker, relay: Relay) -> bool:
+    return speaker.listener.device.connected and relay.in_use
