@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-import grpc
-
 from parley.chat.v1 import chat_pb2
 from tests.eventually import eventually
 from tests.raw.device import RawDevice, new_id
 from tests.raw.refusal import of_status
+from tests.raw.stream import StreamOver
 
 PAUSE_S = 0.1
 AGAIN_S = 0.5
@@ -68,7 +67,7 @@ class Follower:
             try:
                 await self._one_stream()
             # The stream ended before what was waited for came, or none could be had.
-            except* (AssertionError, asyncio.InvalidStateError, grpc.aio.AioRpcError):
+            except* (AssertionError, StreamOver):
                 await self.device.close()
             await asyncio.sleep(PAUSE_S)
 

@@ -20,6 +20,10 @@ SOON = 10.0
 Metadata = tuple[tuple[str, str], ...]
 
 
+class StreamOver(Exception):
+    """What was to be written found the stream ended."""
+
+
 class RawStream:
     """A stream from its first byte on: nothing is said by itself, not even `hello`. `heard` gets every frame."""
 
@@ -30,13 +34,19 @@ class RawStream:
         self._heard = heard
         self._waiting: dict[str, deque[Any]] = defaultdict(deque)
         self._news = asyncio.Condition()
+        self._writing = asyncio.Lock()
         self._end: Refusal | None = None
         self.kinds: list[str] = []
         self._reading = asyncio.create_task(self._read())
 
     async def write(self, data: bytes) -> None:
-        """Send bytes as a frame, whatever they are."""
-        await self._call.write(data)
+        """Send bytes as a frame, whatever they are. Raises StreamOver."""
+        # gRPC takes one frame at a time.
+        async with self._writing:
+            try:
+                await self._call.write(data)
+            except (asyncio.InvalidStateError, grpc.aio.AioRpcError) as error:
+                raise StreamOver from error
 
     async def say(self, **frame: Any) -> None:
         """Send a well-formed frame, such as `hello=Hello()`."""

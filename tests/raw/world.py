@@ -100,8 +100,13 @@ class World:
         """New users, each with the server at its place for a home."""
         return [await self._user_at(server) for server in servers]
 
-    async def _user_at(self, server: str) -> RawDevice:
-        while self.home_of(user_id := uuid.uuid4().hex) != server:
+    async def pair(self, owner: str, home: str) -> list[RawDevice]:
+        """Two new users, the first with `owner` for a home, which owns their conversation, the second with `home`."""
+        # The home of the one with the lower id owns the conversation of two.
+        return [await self._user_at(owner, "01234567"), await self._user_at(home, "89abcdef")]
+
+    async def _user_at(self, server: str, begins_with: str = "0123456789abcdef") -> RawDevice:
+        while (user_id := uuid.uuid4().hex)[0] not in begins_with or self.home_of(user_id) != server:
             pass
         return await self._add(user_id, "somebody")
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,9 +12,10 @@ import pytest
 
 from devstack.part import Part
 from tests.eventually import eventually
-from tests.raw.device import RawDevice
+from tests.raw.device import RawDevice, new_id
 from tests.raw.follower import Follower
 from tests.raw.refusal import of_status
+from tests.raw.stream import StreamOver
 from tests.raw.world import World
 
 pytestmark = [pytest.mark.scenario, pytest.mark.fault]
@@ -53,22 +53,10 @@ class Play:
 async def play(fragile_world: World) -> Play:
     world = fragile_world
     edge, home, owner = world.servers
-    [bob] = await world.users_where([home])
-    while True:
-        alice = await world.user("alice")
-        conversation = await alice.direct(bob)
-        if world.owner_of(conversation) == owner:
-            return Play(world, alice, bob, conversation, edge, home, owner)
-
-
-@pytest.fixture
-async def followers(play: Play) -> AsyncIterator[tuple[Follower, Follower]]:
-    """Both devices kept in step through the door, by way of the edge as long as it lives."""
-    async with AsyncExitStack() as stack:
-        yield (
-            await stack.enter_async_context(Follower(play.alice, home=play.edge)),
-            await stack.enter_async_context(Follower(play.bob, home=play.edge)),
-        )
+    alice, bob = await world.pair(owner, home)
+    conversation = await alice.direct(bob)
+    assert world.owner_of(conversation) == owner
+    return Play(world, alice, bob, conversation, edge, home, owner)
 
 
 async def test_what_an_owner_answered_before_it_was_killed_is_everywhere(play: Play) -> None:
@@ -99,14 +87,22 @@ async def caught_up(device: RawDevice, conversation: str, head: int) -> None:
 
 @pytest.mark.parametrize("role", ["owner", "home", "edge"])
 async def test_a_conversation_goes_on_when_a_server_is_killed(
-    play: Play, followers: tuple[Follower, Follower], role: Literal["owner", "home", "edge"]
+    play: Play, role: Literal["owner", "home", "edge"]
 ) -> None:
-    alice, bob = followers
+    # Whose edge dies finds another through the door; the others know of no door that could cut them off.
+    where = {"home": play.edge} if role == "edge" else {"at": play.edge}
+    async with Follower(play.alice, **where) as alice, Follower(play.bob, **where) as bob:
+        await goes_on(play, play.server(role), alice)
+        assert (alice.streams > 1) == (bob.streams > 1) == (role == "edge")
+
+
+async def goes_on(play: Play, server: Part, alice: Follower) -> None:
+    """Alice says sixty things, in the middle of which the server is killed; all of it arrives, and soon."""
     bodies, killed = [f"{number}" for number in range(60)], 0.0
     for number, body in enumerate(bodies):
         alice.send(play.conversation, body)
         if number == 30:
-            play.server(role).kill()
+            server.kill()
             killed = time.monotonic()
         # At a pace a person's phone may keep.
         await asyncio.sleep(0.06)
@@ -116,7 +112,6 @@ async def test_a_conversation_goes_on_when_a_server_is_killed(
     await play.alice.has(play.conversation, *bodies)
     play.check_logs(*bodies)
     assert alice.seqs(*alice.taken) == list(range(2, 62)), "each was taken once, in the order it was sent"
-    assert (alice.streams > 1) == (bob.streams > 1) == (role == "edge")
 
 
 async def test_the_others_survive_that_one_is_killed(play: Play) -> None:
@@ -167,15 +162,18 @@ async def test_sends_during_a_drain_are_answered_or_may_be_sent_again(
     leaving = play.server(role)
     leaving.ask_to_end()
     keys: list[str] = []
-    while len(keys) < 100 and alice.stream.open and leaving.running:
-        keys.append(await alice.send(conversation, f"{len(keys)}"))
-        await asyncio.sleep(0.055)
+    with suppress(StreamOver):
+        while leaving.running:
+            keys.append(new_id())
+            await alice.send(conversation, f"{len(keys) - 1}", client_message_id=keys[-1])
+            await asyncio.sleep(0.055)
     await asyncio.to_thread(leaving.wait_ended)
     assert leaving.returncode == 0
     await play.world.settled()
     await check_answers(alice, keys)
     if not alice.stream.open:
         await alice.attend(home=play.home)
+        await alice.fetch(conversation, limit=500)
     for number, key in enumerate(keys):
         seq = await sent_at_last(alice, conversation, f"{number}", key)
         assert seq == number + 2, "in the order they were first sent"

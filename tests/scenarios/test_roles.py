@@ -28,12 +28,10 @@ class Cast:
 
 
 async def cast_on(world: World, edge: str, home: str, owner: str) -> Cast:
-    [bob] = await world.users_where([home])
-    while True:
-        alice = await world.user("alice")
-        conversation = await alice.direct(bob)
-        if world.owner_of(conversation) == owner:
-            return Cast(alice, bob, conversation, edge, home, owner)
+    alice, bob = await world.pair(owner, home)
+    conversation = await alice.direct(bob)
+    assert world.owner_of(conversation) == owner
+    return Cast(alice, bob, conversation, edge, home, owner)
 
 
 @pytest.fixture
