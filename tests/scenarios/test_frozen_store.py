@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -25,9 +26,16 @@ async def frozen(world: World) -> AsyncIterator[None]:
     mongod = world.stack.parts["mongod"]
     mongod.freeze()
     try:
+        # The signal reaches one thread after the other.
+        await eventually(lambda: states_of_threads(mongod.pid) == {"T"})
         yield
     finally:
         mongod.resume()
+
+
+def states_of_threads(pid: int) -> set[str]:
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return {(task / "stat").read_text().rpartition(")")[2].split()[0] for task in tasks}
 
 
 def old_id() -> str:
