@@ -11,11 +11,10 @@ from chat_service.errors import ConversationNotFound
 from chat_service.history.ports import Conversations, Index, Log
 from chat_service.model.conversation import Conversation
 from chat_service.model.cursor import Cursor, Reading, Resync
-from chat_service.model.entry import Entry
+from chat_service.model.entry import LAST_SEQ, Entry
 from servicekit.failure import Failure
 
 READS_AT_ONCE: Final = 8
-LAST_SEQ: Final = 2**63 - 1
 
 Asked = TypeVar("Asked")
 Read = TypeVar("Read")

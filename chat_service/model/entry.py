@@ -113,3 +113,5 @@ class Head:
 
 
 EMPTY: Final = Head(0, 0, 0)
+# No log gets here.
+LAST_SEQ: Final = 2**63 - 1

@@ -24,8 +24,6 @@ from servicekit.ending import asked_to_end
 IN_FLIGHT: Final = 2
 BATCH_ENTRIES: Final = 1000
 ENTRIES_OF_ONE: Final = 200
-# A touch younger than this covers an entry; readers subtract 60 s.
-TOUCH_COVERS_S: Final = 30.0
 
 _entries = Counter("parley_entries_appended", "Entries appended to logs")
 _batches = Histogram(
@@ -157,7 +155,7 @@ class GroupCommit:
     def _touches(self, shares: Sequence[Share], always: Callable[[Share], bool]) -> dict[str, list[str]]:
         now, touches = self._clock.monotonic(), dict[str, list[str]]()
         for share in shares:
-            if now - share.owned.touched_at >= TOUCH_COVERS_S or always(share):
+            if share.owned.needs_touch(now) or always(share):
                 touches[share.owned.conversation_id] = _concerned(share)
                 share.owned.touched_at = now
         return touches

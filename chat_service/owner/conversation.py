@@ -21,6 +21,8 @@ REMEMBERED = 2000
 # An id made longer ago than this is looked up before it gets a seq; a newer one may meet the unique index.
 FRESH_MS = 60_000
 WAITING = 1000
+# A touch younger than this covers an entry; readers subtract 60 s.
+TOUCH_COVERS_S = 30.0
 
 
 class State(Enum):
@@ -135,6 +137,10 @@ class OwnedConversation:
         self.waiting.extendleft(reversed(pendings))
         self.loaded = False
         self.doubtful = True
+
+    def needs_touch(self, now: float) -> bool:
+        """Whether its last touch is too old, by the monotonic clock, to cover what happens now."""
+        return now - self.touched_at >= TOUCH_COVERS_S
 
     def members(self) -> list[str]:
         """The users who are members now."""

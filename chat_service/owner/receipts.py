@@ -16,7 +16,6 @@ from servicekit.clock import Clock
 from servicekit.ending import asked_to_end
 from servicekit.failure import Failure
 
-TOUCH_COVERS_S: Final = 30.0
 CONVERSATIONS_AT_ONCE: Final = 500
 
 Received = Callable[[Failure | None], None]
@@ -116,7 +115,7 @@ class Receipts:
         if not told:
             return
         everyone = set().union(*told.values())
-        if self._clock.monotonic() - owned.touched_at >= TOUCH_COVERS_S:
+        if owned.needs_touch(self._clock.monotonic()):
             await self._index.touch({owned.conversation_id: sorted(everyone)})
         self._publisher.publish_watermarks(
             everyone, owned.conversation_id, {user: owned.watermarks[user] for user in told}

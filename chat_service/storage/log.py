@@ -19,6 +19,7 @@ from chat_service.errors import StoreUnavailable
 from chat_service.history.ports import Page
 from chat_service.model.entry import (
     EMPTY,
+    LAST_SEQ,
     ConversationUpdated,
     Entry,
     Head,
@@ -34,7 +35,6 @@ COLLECTION: Final = "entries"
 BY_ID: Final = {"_id": 1}
 MESSAGE, MEMBERSHIP, UPDATED = 10, 14, 15
 DUPLICATE_KEY: Final = 11000
-LAST_SEQ: Final = 2**63 - 1
 PAGE_BYTES: Final = 1024 * 1024
 
 

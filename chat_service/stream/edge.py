@@ -27,9 +27,9 @@ from servicekit.rpc import ByteStream, Call
 
 HELLO_S: Final = 10.0
 EXPIRY_GRACE_S: Final = 30.0
-# Even a loss that nobody noticed is mended within this.
 # The share of a drain over which devices are asked to leave.
 SPREAD: Final = 0.6
+# Even a loss that nobody noticed is mended within this.
 RECHECK_S: Final = 300.0
 # What covers the moment between two servers' learning of a new generation.
 MARGIN_S: Final = 60.0

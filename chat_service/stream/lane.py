@@ -102,10 +102,11 @@ class Lane:
             self._decide(send, answer)
         else:
             self._broken = True
-            if answer.reason not in MENDED and not (answer.reason == "EARLIER_SEND_REFUSED" and self._gate is None):
-                self._decide(send, answer)
-            elif answer.reason in MENDED:
+            follows_a_mended_one = answer.reason == EarlierSendRefused.default_reason and self._gate is None
+            if answer.reason in MENDED:
                 self._pause = max(self._pause, answer.retry_after)
+            elif not follows_a_mended_one:
+                self._decide(send, answer)
         if self._broken and not self._under_way:
             self._mend()
 

@@ -112,6 +112,11 @@ def draft(conversation_id: str, sender: str = ALICE, text: str = "hello", reques
     return Draft(conversation_id, sender, identifier, Message(text.encode()), made_at(identifier))
 
 
+def day_old_id() -> bytes:
+    """A UUIDv7 as it was made a day ago."""
+    return (int.from_bytes(uuid_utils.uuid7().bytes, "big") - (86_400_000 << 80)).to_bytes(16, "big")
+
+
 def made_at(request_id: bytes) -> int:
     return uuid7_time_ms(UUID(bytes=request_id)) or 0
 

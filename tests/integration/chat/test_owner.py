@@ -27,7 +27,18 @@ from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database
 from devstack.stack import Stack
 from tests.eventually import eventually
-from tests.integration.chat.conftest import ALICE, BOB, CAROL, Inserts, Owners, Running, direct, draft, place
+from tests.integration.chat.conftest import (
+    ALICE,
+    BOB,
+    CAROL,
+    Inserts,
+    Owners,
+    Running,
+    day_old_id,
+    direct,
+    draft,
+    place,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -82,7 +93,7 @@ async def test_a_repeat_to_another_owner_gets_the_first_answer(owners: Owners) -
 async def test_an_old_id_is_looked_up_and_takes_no_conflict(owners: Owners) -> None:
     first, second = await owners.start(), await owners.start()
     conversation_id = await made(first)
-    day_old = (int.from_bytes(draft(conversation_id).request_id, "big") - (86_400_000 << 80)).to_bytes(16, "big")
+    day_old = day_old_id()
     one = draft(conversation_id, request_id=day_old)
     seq = place(await first.append(one))
     assert place(await second.append(one)) == seq
@@ -264,10 +275,11 @@ async def test_who_sends_has_read_what_came_before(owners: Owners, database: Dat
 async def test_an_owner_that_drains_answers_what_it_took(owners: Owners) -> None:
     running = await owners.start()
     conversation_id = await made(running)
-    sends = [asyncio.create_task(running.append(draft(conversation_id))) for _ in range(20)]
-    await asyncio.sleep(0)
+    answers: list[Answer] = []
+    for _ in range(20):
+        running.owner.append(draft(conversation_id), None, answers.append)
     await running.owner.drain()
-    assert all(task.done() for task in sends) or all(place(answer) for answer in await asyncio.gather(*sends))
+    assert sorted(place(answer) for answer in answers) == list(range(2, 22))
     late = await running.append(draft(conversation_id))
     assert getattr(late, "reason", "") == "SERVER_DRAINING"
 
@@ -277,7 +289,7 @@ async def test_a_retry_whose_first_owner_died_before_the_fan_out_is_told_to_all(
 ) -> None:
     first, second = await owners.start(), await owners.start()
     conversation_id = await made(first)
-    day_old = (int.from_bytes(draft(conversation_id).request_id, "big") - (86_400_000 << 80)).to_bytes(16, "big")
+    day_old = day_old_id()
     one = draft(conversation_id, request_id=day_old)
     seq = place(await first.append(one))
     assert place(await second.append(one)) == seq
@@ -287,7 +299,7 @@ async def test_a_retry_whose_first_owner_died_before_the_fan_out_is_told_to_all(
 async def test_who_is_answered_may_send_again_at_once(owners: Owners) -> None:
     first, second = await owners.start(), await owners.start()
     conversation_id = await made(first)
-    day_old = (int.from_bytes(draft(conversation_id).request_id, "big") - (86_400_000 << 80)).to_bytes(16, "big")
+    day_old = day_old_id()
     known, fresh = draft(conversation_id, request_id=day_old), draft(conversation_id, text="fresh")
     await first.append(known)
     late: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
