@@ -23,6 +23,7 @@ from chat_service.owner.owner import Owner, OwnerLimits
 from chat_service.storage.conversations import MongoConversations
 from chat_service.storage.generation import MongoGeneration
 from chat_service.storage.index import RedisIndex
+from chat_service.storage.index_life import IndexLife
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database
 from chat_service.stream.edge import Edge, IsSignedIn, Verify
@@ -33,7 +34,7 @@ from servicekit.clock import Clock
 from servicekit.ending import asked_to_end
 from servicekit.failure import Failure
 from servicekit.membership import Membership
-from servicekit.ring import Ring
+from servicekit.ring import Member, Ring
 
 LAST_COMMITS_S: Final = 5.0
 
@@ -57,7 +58,8 @@ class ChatServer:
         self.membership = membership
         self.log = MongoLog(database)
         self.conversations = MongoConversations(database)
-        self.index = RedisIndex(redis, MongoGeneration(database))
+        life = IndexLife(redis, MongoGeneration(database), _life(membership.me), self._lives)
+        self.index = RedisIndex(redis, life)
         self.history = History(self.log, self.conversations, self.index)
         self.links = Links(membership, credential, self._take, self._link_broken)
         self.sessions = Sessions()
@@ -91,14 +93,14 @@ class ChatServer:
         """Make sure of collections and indexes, and learn the generation of the change index."""
         await self.log.ensure_indexes()
         await self.conversations.ensure_indexes()
-        await self.index.start()
+        await self.index.life.start()
 
     async def run(self) -> None:
         """All roles, until cancelled."""
         self.membership.subscribe(self._ring_changed)
-        self.index.on_generation(self._generation_moved.set)
+        self.index.life.on_generation(self._generation_moved.set)
         async with asyncio.TaskGroup() as group:
-            for role in (self.links, self.index, self.owner, self.edge):
+            for role in (self.links, self.index.life, self.owner, self.edge):
                 group.create_task(role.run())
             group.create_task(self._follow_generation())
 
@@ -113,6 +115,9 @@ class ChatServer:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_COMMITS_S):
                 await self.owner.drain()
+
+    def _lives(self) -> list[str]:
+        return [_life(member) for member in self.membership.ring.members.values()]
 
     def _take(self, peer: str, frame: MeshFrame, link: Link) -> None:
         self._dispatch.take(peer, frame, link)
@@ -136,3 +141,8 @@ class ChatServer:
             self._generation_moved.clear()
             await self.owner.generation_moved()
             self.edge.generation_moved()
+
+
+def _life(member: Member) -> str:
+    """The name of a server's life, from its start to its end."""
+    return f"{member.server_id}@{member.started_ms}"

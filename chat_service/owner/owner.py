@@ -38,6 +38,7 @@ from servicekit.ring import RingEmpty
 REFUSED_LANES: Final = 10_000
 REFRESHES_AT_ONCE: Final = 16
 RETOUCH_S: Final = 60.0
+RETOUCHES_AT_ONCE: Final = 200
 
 _refused = Counter("parley_sends_refused", "Sends an owner refused", ["reason"])
 
@@ -147,8 +148,9 @@ class Owner:
         """Touch again what was touched in the last minute: those touches may be lost."""
         since = self._clock.monotonic() - RETOUCH_S
         recent = [owned for owned in self._owned.values() if owned.touched_at >= since]
-        if recent:
-            await self._index.touch({owned.conversation_id: owned.members() for owned in recent})
+        for start in range(0, len(recent), RETOUCHES_AT_ONCE):
+            some = recent[start : start + RETOUCHES_AT_ONCE]
+            await self._index.touch({owned.conversation_id: owned.members() for owned in some})
 
     async def drain(self) -> None:
         """Take nothing new, and return when all that was taken is answered."""

@@ -1,9 +1,13 @@
-"""The generation of the change index, kept in MongoDB: it moves on whenever the index may have lost something."""
+"""The generation of the change index, kept in MongoDB: it moves on whenever the index may have lost something.
+
+A server that cannot reach the index goes on without noting what changes, once it is written here that it owes. Until
+the last debt is settled nobody hands out cursors, and settling it moves the generation on: the debts of the dead too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pymongo import ReturnDocument
@@ -19,10 +23,16 @@ RECORD: Final = "change_index"
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A life of the index: its number, and the run id of the Redis it lives in ("" if that is not known)."""
+    """A life of the index: its number, the run id of the Redis it lives in ("" if that is not known), who owes."""
 
     number: int
     run_id: str
+    owing: frozenset[str] = frozenset()
+
+    def settled(self, debtors: Collection[str], run_id: str) -> Generation:
+        """What it is once these owe no more: the next one, unless others still do."""
+        owing = self.owing - frozenset(debtors)
+        return replace(self, number=self.number + (not owing), run_id=run_id or self.run_id, owing=owing)
 
 
 class MongoGeneration:
@@ -56,6 +66,31 @@ class MongoGeneration:
             )
         return (_generation(document), True) if document else (await self.load(), False)
 
+    async def owe(self, debtor: str) -> Generation:
+        """Write down that `debtor` may leave changes unnoted from now on."""
+        with store_errors():
+            document = await self._meta.find_one_and_update(
+                {"_id": RECORD}, {"$addToSet": {"owing": debtor}}, return_document=ReturnDocument.AFTER
+            )
+        return _generation(document or {})
+
+    async def settle(self, debtors: Collection[str], run_id: str) -> tuple[Generation, bool]:
+        """Strike out debts, and move the generation on if nobody owes any more; whether this call moved it.
+
+        An empty `run_id` leaves the one that is known.
+        """
+        owing = {"$setDifference": [{"$ifNull": ["$owing", []]}, list(debtors)]}
+        moved = {"$cond": [{"$eq": ["$owing", []]}, {"$add": ["$generation", 1]}, "$generation"]}
+        changes: list[Document] = [
+            {"$set": {"owing": owing}},
+            {"$set": {"generation": moved, "run_id": run_id or "$run_id"}},
+        ]
+        with store_errors():
+            document = await self._meta.find_one_and_update({"_id": RECORD}, changes)
+        before = _generation(document or {})
+        after = before.settled(debtors, run_id)
+        return after, after.number > before.number
+
     async def watch(self) -> AsyncIterator[Generation]:
         """The generation now, and every later one; ends with StoreUnavailable when MongoDB goes away."""
         with store_errors(deadline=None):
@@ -70,4 +105,5 @@ class MongoGeneration:
 
 
 def _generation(document: Document) -> Generation:
-    return Generation(int(document.get("generation", 1)), str(document.get("run_id", "")))
+    owing = frozenset(document.get("owing", ()))
+    return Generation(int(document.get("generation", 1)), str(document.get("run_id", "")), owing)

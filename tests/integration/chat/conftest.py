@@ -24,6 +24,7 @@ from chat_service.owner.pending import Lane
 from chat_service.storage.conversations import MongoConversations
 from chat_service.storage.generation import MongoGeneration
 from chat_service.storage.index import RedisIndex
+from chat_service.storage.index_life import IndexLife
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database, Document, connect
 from devstack.stack import Stack
@@ -151,9 +152,9 @@ async def redis(valkey: Stack) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 async def index(database: Database, redis: Redis) -> AsyncIterator[RedisIndex]:
-    index = RedisIndex(redis, MongoGeneration(database))
-    await index.start()
-    task = asyncio.create_task(index.run())
+    index = RedisIndex(redis, IndexLife(redis, MongoGeneration(database), "me", lambda: ["me"]))
+    await index.life.start()
+    task = asyncio.create_task(index.life.run())
     yield index
     task.cancel()
     await asyncio.wait([task])

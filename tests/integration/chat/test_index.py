@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from chat_service.model.cursor import Cursor, Reading, Resync
 from chat_service.storage.generation import MongoGeneration
 from chat_service.storage.index import RedisIndex
+from chat_service.storage.index_life import PROBE_S, IndexLife
 from chat_service.storage.mongo import Database
 from devstack.stack import Stack
 from tests.eventually import eventually
@@ -70,7 +74,7 @@ async def test_a_cursor_that_means_nothing_asks_for_everything(index: RedisIndex
     reading = await index.read(ALICE, move(await cursor_of(index, ALICE)))
     assert reading.resync is resync
     assert reading.cursor is not None
-    assert reading.cursor.generation == index.generation
+    assert reading.cursor.generation == index.life.generation
 
 
 async def test_a_flush_is_noticed_by_the_next_touch(index: RedisIndex, redis: Redis) -> None:
@@ -78,7 +82,7 @@ async def test_a_flush_is_noticed_by_the_next_touch(index: RedisIndex, redis: Re
     cursor = await cursor_of(index, ALICE)
     await redis.flushall()
     await index.touch({TWO: [ALICE]})
-    assert index.generation > cursor.generation
+    assert index.life.generation > cursor.generation
     assert (await index.read(ALICE, cursor)).resync is Resync.OTHER_GENERATION
 
 
@@ -89,13 +93,13 @@ async def test_a_flush_is_noticed_by_the_next_reading(index: RedisIndex, redis: 
 
 
 async def test_a_flush_is_noticed_when_nothing_happens(index: RedisIndex, redis: Redis) -> None:
-    before = index.generation
+    before = index.life.generation
     moved = asyncio.Event()
-    index.on_generation(moved.set)
+    index.life.on_generation(moved.set)
     await redis.flushall()
     async with asyncio.timeout(5):
         await moved.wait()
-    assert index.generation > before
+    assert index.life.generation > before
 
 
 @pytest.fixture
@@ -105,16 +109,36 @@ async def mortal(tmp_path: Path) -> AsyncIterator[Stack]:
         yield stack
 
 
+@dataclass
+class Pair:
+    """The same index from two servers: what they are, who of them is alive, and the tasks that look after it."""
+
+    one: RedisIndex
+    other: RedisIndex
+    alive: set[str]
+    tasks: list[asyncio.Task[None]]
+
+    async def die(self) -> None:
+        """The first server dies, and its lease is revoked."""
+        self.tasks[0].cancel()
+        await asyncio.wait([self.tasks[0]])
+        self.alive.discard("one")
+
+
 @pytest.fixture
-async def pair(database: Database, mortal: Stack) -> AsyncIterator[tuple[RedisIndex, RedisIndex]]:
-    """The same index from two servers."""
+async def pair(database: Database, mortal: Stack) -> AsyncIterator[Pair]:
+    """Each has a way of its own to Redis."""
     clients = [Redis.from_url(mortal.redis_url, socket_timeout=0.5) for _ in range(2)]
-    indexes = [RedisIndex(client, MongoGeneration(database)) for client in clients]
+    alive = {"one", "other"}
+    indexes = [
+        RedisIndex(client, IndexLife(client, MongoGeneration(database), name, lambda: alive))
+        for name, client in zip(["one", "other"], clients, strict=True)
+    ]
     tasks = []
     for index in indexes:
-        await index.start()
-        tasks.append(asyncio.create_task(index.run()))
-    yield indexes[0], indexes[1]
+        await index.life.start()
+        tasks.append(asyncio.create_task(index.life.run()))
+    yield Pair(indexes[0], indexes[1], alive, tasks)
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
@@ -124,17 +148,15 @@ async def pair(database: Database, mortal: Stack) -> AsyncIterator[tuple[RedisIn
 
 
 @pytest.mark.parametrize("stop", ["kill", "freeze"])
-async def test_an_outage_moves_the_generation_before_anything_goes_unnoted(
-    pair: tuple[RedisIndex, RedisIndex], mortal: Stack, stop: str
+async def test_an_outage_is_owed_before_anything_goes_unnoted_and_moves_the_generation(
+    pair: Pair, mortal: Stack, stop: str
 ) -> None:
-    index, other = pair
+    index, other = pair.one, pair.other
     await index.touch({ONE: [ALICE]})
     cursor = await cursor_of(index, ALICE)
     valkey = mortal.parts["valkey"]
     getattr(valkey, stop)()
     await index.touch({TWO: [ALICE]})
-    during = index.generation
-    assert during > cursor.generation
     assert (await index.read(ALICE, cursor)).resync is Resync.INDEX_UNAVAILABLE
     if stop == "kill":
         valkey.start()
@@ -143,17 +165,17 @@ async def test_an_outage_moves_the_generation_before_anything_goes_unnoted(
         valkey.resume()
 
     async def back() -> bool:
-        # And once more at its end: another server may have handed out cursors of the generation in between.
         readings: list[Reading] = [await each.read(ALICE, cursor) for each in (index, other)]
         return all(
-            reading.resync is Resync.OTHER_GENERATION and reading.cursor and reading.cursor.generation > during
+            reading.resync is Resync.OTHER_GENERATION
+            and reading.cursor is not None
+            and reading.cursor.generation > cursor.generation
             for reading in readings
         )
 
     await eventually(back)
 
     async def notes_again() -> bool:
-        # Each server ends the outage for itself, and moves the generation on as it does.
         fresh = await cursor_of(other, ALICE)
         await index.touch({TWO: [ALICE]})
         reading = await other.read(ALICE, fresh)
@@ -162,15 +184,82 @@ async def test_an_outage_moves_the_generation_before_anything_goes_unnoted(
     await eventually(notes_again)
 
 
-async def test_servers_learn_of_a_generation_by_watching(pair: tuple[RedisIndex, RedisIndex], mortal: Stack) -> None:
-    index, other = pair
-    await eventually(lambda: index.generation == other.generation)
+async def cut_off(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first server, and it alone, cannot reach Redis any more."""
+
+    async def unreachable(*_: object, **__: object) -> None:
+        raise RedisConnectionError("cut off")
+
+    monkeypatch.setattr(pair.one.life._redis, "execute_command", unreachable)
+    monkeypatch.setattr(pair.one.life._redis, "pipeline", unreachable_pipeline)
+
+
+def unreachable_pipeline(*_: object, **__: object) -> NoReturn:
+    raise RedisConnectionError("cut off")
+
+
+async def test_nobody_hands_out_cursors_while_one_server_owes(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    cursor = await cursor_of(pair.other, ALICE)
+    await cut_off(pair, monkeypatch)
+    await pair.one.touch({ONE: [ALICE]})
+    await eventually(lambda: not pair.other.life.complete)
+    reading = await pair.other.read(ALICE, cursor)
+    assert (reading.resync, reading.cursor) == (Resync.INDEX_UNAVAILABLE, None)
+    monkeypatch.undo()
+    await eventually(lambda: pair.other.life.complete)
+    # Before the outage was known everywhere, a device may have got this one.
+    assert (await pair.other.read(ALICE, cursor)).resync is Resync.OTHER_GENERATION
+
+
+async def test_a_server_that_dies_owing_is_settled_for(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    cursor = await cursor_of(pair.other, ALICE)
+    await cut_off(pair, monkeypatch)
+    await pair.one.touch({ONE: [ALICE]})
+    await pair.die()
+    await eventually(lambda: pair.other.life.generation > cursor.generation)
+    reading = await pair.other.read(ALICE, cursor)
+    assert reading.resync is Resync.OTHER_GENERATION
+    assert reading.cursor is not None
+
+
+async def test_who_is_settled_for_by_mistake_owes_again(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    await cut_off(pair, monkeypatch)
+    await pair.one.touch({ONE: [ALICE]})
+    pair.alive.discard("one")
+    before = pair.other.life.generation
+    await eventually(lambda: pair.other.life.generation > before)
+    pair.alive.add("one")
+    await eventually(lambda: not pair.other.life.complete)
+    cursor = Cursor(pair.other.life.generation, 2**40)
+    monkeypatch.undo()
+    await eventually(lambda: pair.other.life.complete)
+    assert (await pair.other.read(ALICE, cursor)).resync is Resync.OTHER_GENERATION
+
+
+async def test_a_redis_that_takes_no_writes_is_one_outage(pair: Pair, mortal: Stack) -> None:
+    before = await cursor_of(pair.one, ALICE)
+    client = Redis.from_url(mortal.redis_url)
+    await client.config_set("maxmemory", 1)
+    await pair.one.touch({ONE: [ALICE]})
+    assert not pair.one.life.complete
+    # Several probes later it is still the same one.
+    await asyncio.sleep(3 * PROBE_S)
+    assert pair.one.life.generation == before.generation
+    await client.config_set("maxmemory", 0)
+    await client.aclose()
+    await eventually(lambda: pair.one.life.complete and pair.other.life.complete)
+    assert (await pair.one.read(ALICE, before)).resync is Resync.OTHER_GENERATION
+
+
+async def test_servers_learn_of_a_generation_by_watching(pair: Pair, mortal: Stack) -> None:
+    index, other = pair.one, pair.other
+    await eventually(lambda: index.life.generation == other.life.generation)
     moved = asyncio.Event()
-    other.on_generation(moved.set)
+    other.life.on_generation(moved.set)
     client = Redis.from_url(mortal.redis_url)
     await client.flushall()
     await index.touch({ONE: [ALICE]})
     async with asyncio.timeout(5):
         await moved.wait()
     await client.aclose()
-    await eventually(lambda: index.generation == other.generation)
+    await eventually(lambda: index.life.generation == other.life.generation)

@@ -1,0 +1,198 @@
+"""The life of the change index: its outages and losses, and the generation that moves on with each.
+
+Keys share a hash tag per bucket of users, and each bucket holds a sentinel with the generation: a flush, a lost
+failover or another Redis shows at once, and the generation in MongoDB moves on. Only who moved it on writes the
+sentinels; so a sentinel never outlives what it vouches for. Who cannot reach the index writes down that it owes before
+it leaves anything unnoted; the generation moves on when the last debt is settled, and who died owing is settled for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from typing import Final
+
+import structlog
+from prometheus_client import Counter, Gauge
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from chat_service.errors import StoreUnavailable
+from chat_service.owner.patience import stubbornly
+from chat_service.storage import scripts
+from chat_service.storage.generation import Generation, MongoGeneration
+from servicekit.ending import asked_to_end
+
+BUCKETS: Final = [f"{number:02x}" for number in range(256)]
+PROBE_S: Final = 1.0
+PROBE_KEY: Final = "parley:probe"
+# Who moved the generation on needs a moment to write the sentinels.
+GRACE_S: Final = 0.5
+PAUSE_S: Final = 0.05
+UNREACHABLE: Final = (RedisError, OSError, TimeoutError)
+
+_outages = Counter("parley_index_outages", "Outages of the change index")
+_up = Gauge("parley_index_up", "Whether the change index can be reached")
+_owing = Gauge("parley_index_owing", "Chat servers that leave changes unnoted; nobody gets a cursor meanwhile")
+_generation = Gauge("parley_index_generation", "The generation of the change index")
+
+log = structlog.get_logger("storage.index")
+
+
+class IndexLife:
+    """What one server, `me`, knows of the index. `alive` tells who may still owe: names as `me` is one."""
+
+    def __init__(self, redis: Redis, record: MongoGeneration, me: str, alive: Callable[[], Collection[str]]) -> None:
+        self._redis = redis
+        self._record = record
+        self._me = me
+        self._alive = alive
+        self._now = Generation(0, "")
+        self._adopted_at = float("-inf")
+        self._dead: frozenset[str] = frozenset()
+        self._lock = asyncio.Lock()
+        self._listeners: list[Callable[[], None]] = []
+        self.reachable = True
+
+    @property
+    def generation(self) -> int:
+        """The generation in force, as far as this server knows."""
+        return self._now.number
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that changed is in the index, as far as this server knows."""
+        return self.reachable and not self._now.owing
+
+    def on_generation(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever the generation has moved on."""
+        self._listeners.append(listener)
+
+    async def start(self) -> None:
+        """Learn the generation, and see whether the index is of it."""
+        self._adopt(await self._record.load())
+        await self._probe()
+
+    async def run(self) -> None:
+        """Look after the index until cancelled: its outages, losses, debts, and what others do about them."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._probe_for_ever())
+            group.create_task(self._follow())
+
+    async def begin_outage(self, error: Exception) -> None:
+        """Write down that this server owes; only then is it safe to acknowledge what is not noted."""
+        async with self._lock:
+            # Somebody may have taken this server for dead, and settled for it.
+            if self.reachable or self._me not in self._now.owing:
+                await self._lose(error)
+
+    async def reconcile(self, found: bytes | None) -> None:
+        """A sentinel is not of our generation: catch up, or move the generation on."""
+        async with self._lock:
+            now = await stubbornly("load_generation", self._record.load)
+            if now.number > self._now.number:
+                self._adopt(now)
+            elif asyncio.get_running_loop().time() - self._adopted_at < GRACE_S:
+                await asyncio.sleep(PAUSE_S)
+            else:
+                log.warning("the change index has lost something", sentinel=found, generation=now.number)
+                run_id = await self._run_id()
+                await self._moved(*await stubbornly("move_generation", lambda: self._record.move_on(now, run_id)))
+
+    async def _moved(self, generation: Generation, ours: bool) -> None:
+        """The generation is another; if this server moved it on, it writes the sentinels."""
+        self._adopt(generation)
+        if not ours:
+            return
+        try:
+            vouchers = [scripts.VOUCH.call(scripts.sentinel(each), generation.number) for each in BUCKETS]
+            await self._redis.script_load(scripts.VOUCH.text)
+            await scripts.answers(self._redis, vouchers)
+        except UNREACHABLE as error:
+            await self._lose(error)
+
+    async def _lose(self, error: Exception) -> None:
+        self._adopt(await stubbornly("owe", lambda: self._record.owe(self._me)))
+        if not self.reachable:
+            return
+        self.reachable = False
+        _up.set(0)
+        _outages.inc()
+        log.warning("the change index cannot be reached", error=str(error) or type(error).__name__)
+
+    def _adopt(self, generation: Generation) -> None:
+        if generation.number < self._now.number:
+            return
+        before, self._now = self._now, generation
+        _owing.set(len(generation.owing))
+        if generation.number == before.number:
+            return
+        self._adopted_at = asyncio.get_running_loop().time()
+        _generation.set(generation.number)
+        log.info("generation", number=generation.number)
+        for listener in self._listeners if before.number else []:
+            listener()
+
+    async def _probe_for_ever(self) -> None:
+        while not asked_to_end():
+            await asyncio.sleep(PROBE_S)
+            await self._probe()
+
+    async def _probe(self) -> None:
+        """Notice an outage, its end, another Redis, a flush that no touch has met, and who died owing."""
+        run_id = await self._run_id()
+        if not run_id:
+            await self.begin_outage(RedisError("no answer to a probe"))
+            return
+        if not self.reachable or run_id != self._now.run_id or self._me in self._now.owing:
+            await self._begin_life(run_id)
+        _up.set(1)
+        await self._settle_for_the_dead()
+        try:
+            answers = await scripts.answers(
+                self._redis, [scripts.READ.call(scripts.reading("00" * 16, 0), self._now.number)]
+            )
+        except UNREACHABLE as error:
+            await self.begin_outage(error)
+            return
+        if not isinstance(answers[0], list):
+            await self.reconcile(answers[0])
+
+    async def _begin_life(self, run_id: str) -> None:
+        """The index is back, or is another one: what was noted meanwhile, or in the old one, may be missing."""
+        async with self._lock:
+            self._adopt(await stubbornly("load_generation", self._record.load))
+            if self.reachable and run_id == self._now.run_id and self._me not in self._now.owing:
+                return
+            log.info("the change index begins anew", run_id=run_id)
+            self.reachable = True
+            await self._settle([self._me], run_id)
+
+    async def _settle_for_the_dead(self) -> None:
+        """Settle for servers that are in no ring any more; seen twice, for this one's ring may be as new as it is."""
+        alive = frozenset(self._alive())
+        before, self._dead = self._dead, self._now.owing - alive - {self._me} if alive else frozenset()
+        if dead := before & self._dead:
+            log.warning("who left the ring owed", servers=sorted(dead))
+            async with self._lock:
+                await self._settle(dead, "")
+
+    async def _settle(self, debtors: Collection[str], run_id: str) -> None:
+        await self._moved(*await stubbornly("settle", lambda: self._record.settle(debtors, run_id)))
+
+    async def _run_id(self) -> str:
+        """The run id of a Redis that takes writes; empty if there is none."""
+        try:
+            await self._redis.set(PROBE_KEY, self._me)
+            return str((await self._redis.info("server"))["run_id"])
+        except UNREACHABLE:
+            return ""
+
+    async def _follow(self) -> None:
+        while not asked_to_end():
+            try:
+                async for generation in self._record.watch():
+                    self._adopt(generation)
+            except StoreUnavailable as failure:
+                log.warning("cannot follow the generation", error=failure.message)
+            await asyncio.sleep(PROBE_S)
