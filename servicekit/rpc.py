@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from functools import partial
+from typing import Any, Final, Protocol, TypeAlias
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -24,11 +25,15 @@ from servicekit.failure import Failure
 from servicekit.observed import Observed, Sighting
 from servicekit.status import to_grpc
 
+# Parsing and checking take time in proportion, and everybody waits meanwhile.
+REQUEST_BYTES: Final = 256 * 1024
+
 Metadata: TypeAlias = Mapping[str, str]
 Authenticate: TypeAlias = Callable[[Metadata], Claims | None]
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Answer: TypeAlias = Message | bytes
 Behaviour: TypeAlias = Callable[[Any, "Call", Context], Awaitable[bytes | None]]
+Read: TypeAlias = Callable[[bytes], Message]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +86,19 @@ def service_handler(
     authenticate: Authenticate,
     open_methods: Collection[str] = (),
     not_yet_served: Collection[str] = (),
+    request_bytes: int = REQUEST_BYTES,
 ) -> grpc.GenericRpcHandler:
     """One handler for the whole service of `descriptor`.
 
     `authenticate` tells from the metadata who calls, or raises; it is not asked for `open_methods`. Every
     method is either the servicer's or in `not_yet_served`. Raises TypeError when one is neither or both.
+    The request of a unary call or a server stream that is larger than `request_bytes` is refused unread.
     """
     names = {method.name for method in descriptor.methods}
     _check_complete(descriptor, names, servicer, set(not_yet_served), set(open_methods))
     handlers = {}
     for method in descriptor.methods:
-        behaviour = _refusal if method.name in not_yet_served else _behaviour(method, servicer)
+        behaviour = _refusal if method.name in not_yet_served else _behaviour(method, servicer, request_bytes)
         admit = _nobody if method.name in open_methods else authenticate
         handlers[method.name] = _method_handler(method, _guarded(method, behaviour, admit))
     return grpc.method_handlers_generic_handler(descriptor.full_name, handlers)
@@ -111,24 +118,24 @@ def _check_complete(
             raise TypeError(f"{descriptor.full_name}: {complaint}: {', '.join(sorted(which))}")
 
 
-def _behaviour(method: MethodDescriptor, servicer: object) -> Behaviour:
+def _behaviour(method: MethodDescriptor, servicer: object, request_bytes: int) -> Behaviour:
     serve = getattr(servicer, method.name)
     if method.client_streaming:
         return _streaming(serve)
-    request_type: type[Message] = GetMessageClass(method.input_type)
-    return _server_streaming(request_type, serve) if method.server_streaming else _unary(request_type, serve)
+    read = partial(_checked, GetMessageClass(method.input_type), request_bytes)
+    return _server_streaming(read, serve) if method.server_streaming else _unary(read, serve)
 
 
-def _unary(request_type: type[Message], serve: Callable[[Any, Call], Awaitable[Answer]]) -> Behaviour:
+def _unary(read: Read, serve: Callable[[Any, Call], Awaitable[Answer]]) -> Behaviour:
     async def behave(data: bytes, call: Call, _: Context) -> bytes:
-        return _serialised(await serve(_checked(request_type, data), call))
+        return _serialised(await serve(read(data), call))
 
     return behave
 
 
-def _server_streaming(request_type: type[Message], serve: Callable[[Any, Call], AsyncIterator[Answer]]) -> Behaviour:
+def _server_streaming(read: Read, serve: Callable[[Any, Call], AsyncIterator[Answer]]) -> Behaviour:
     async def behave(data: bytes, call: Call, context: Context) -> None:
-        answers = serve(_checked(request_type, data), call)
+        answers = serve(read(data), call)
         try:
             async for answer in answers:
                 await context.write(_serialised(answer))
@@ -205,7 +212,13 @@ def _nobody(_: Metadata) -> None:
     return None
 
 
-def _checked(request_type: type[Message], data: bytes) -> Message:
+def _checked(request_type: type[Message], most: int, data: bytes) -> Message:
+    if len(data) > most:
+        raise Failure(
+            f"a request may have {most} bytes, this one has {len(data)}",
+            code="INVALID_ARGUMENT",
+            reason="FRAME_TOO_LARGE",
+        )
     request = validation.parse(request_type, data)
     validation.check(request)
     return request

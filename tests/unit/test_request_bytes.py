@@ -1,0 +1,117 @@
+"""How large a request may be: one beyond it is refused before anybody reads it, and frames of streams are not meant."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import grpc
+import pytest
+
+from parley.media.v1 import media_pb2
+from servicekit.failure import Failure
+from servicekit.rpc import REQUEST_BYTES, ByteStream, Call, service_handler
+from servicekit.server import Server
+from servicekit.status import from_error
+
+SERVICE = media_pb2.DESCRIPTOR.services_by_name["MediaService"]
+SERVED = {"GetMedia", "Download", "Upload"}
+# A field of bytes that nobody knows, its length in three bytes: what is wrong with it can be its size only.
+KNOWN = media_pb2.GetMediaRequest(media_id="a" * 32).SerializeToString()
+UNKNOWN_TAG = b"\x82\x7d"
+
+
+class Media:
+    """Answers whatever it is given."""
+
+    async def GetMedia(self, request: media_pb2.GetMediaRequest, call: Call) -> bytes:
+        return request.media_id.encode()
+
+    async def Download(self, request: media_pb2.DownloadRequest, call: Call) -> AsyncIterator[bytes]:
+        yield request.media_id.encode()
+
+    async def Upload(self, stream: ByteStream, call: Call) -> bytes:
+        sizes = []
+        while (frame := await stream.read()) is not None:
+            sizes.append(len(frame))
+        return str(sizes).encode()
+
+
+def padded(size: int) -> bytes:
+    """A good request of `size` bytes."""
+    length = size - len(KNOWN) - len(UNKNOWN_TAG) - 3
+    return KNOWN + UNKNOWN_TAG + bytes([length & 127 | 128, length >> 7 & 127 | 128, length >> 14]) + bytes(length)
+
+
+built = partial(
+    service_handler,
+    SERVICE,
+    Media(),
+    authenticate=lambda _: None,
+    not_yet_served={method.name for method in SERVICE.methods} - SERVED,
+)
+
+
+@asynccontextmanager
+async def channel_to(handler: grpc.GenericRpcHandler) -> AsyncIterator[grpc.aio.Channel]:
+    server = Server("127.0.0.1:0", [handler], [SERVICE.full_name])
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{await server.start()}") as channel:
+        yield channel
+    await server.stop(grace=0)
+
+
+@pytest.fixture
+async def channel() -> AsyncIterator[grpc.aio.Channel]:
+    async with channel_to(built()) as channel:
+        yield channel
+
+
+@pytest.fixture
+async def narrow() -> AsyncIterator[grpc.aio.Channel]:
+    async with channel_to(built(request_bytes=100)) as channel:
+        yield channel
+
+
+async def answered(channel: grpc.aio.Channel, method: str, request: bytes) -> bytes:
+    path = f"/{SERVICE.full_name}/{method}"
+    if method == "Download":
+        stream: Any = channel.unary_stream(path)
+        return b"".join([part async for part in stream(request)])
+    call: Any = channel.unary_unary(path)
+    return bytes(await call(request))
+
+
+async def refused(channel: grpc.aio.Channel, method: str, request: bytes) -> Failure:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await answered(channel, method, request)
+    return from_error(refused.value)
+
+
+@pytest.mark.parametrize("method", ["GetMedia", "Download"])
+async def test_a_request_has_its_bound(channel: grpc.aio.Channel, method: str) -> None:
+    assert REQUEST_BYTES == 256 * 1024
+    assert await answered(channel, method, padded(REQUEST_BYTES)) == b"a" * 32
+    failure = await refused(channel, method, padded(REQUEST_BYTES + 1))
+    assert (failure.code, failure.reason) == ("INVALID_ARGUMENT", "FRAME_TOO_LARGE")
+    assert "262144" in failure.message
+
+
+@pytest.mark.parametrize("method", ["GetMedia", "Download"])
+async def test_it_is_refused_unread(channel: grpc.aio.Channel, method: str) -> None:
+    assert (await refused(channel, method, b"\xff" * REQUEST_BYTES)).reason == "FRAME_UNPARSABLE"
+    assert (await refused(channel, method, b"\xff" * (REQUEST_BYTES + 1))).reason == "FRAME_TOO_LARGE"
+
+
+async def test_a_service_may_have_a_bound_of_its_own(narrow: grpc.aio.Channel) -> None:
+    assert await answered(narrow, "GetMedia", KNOWN) == b"a" * 32
+    assert (await refused(narrow, "GetMedia", bytes(101))).reason == "FRAME_TOO_LARGE"
+
+
+async def test_the_frames_of_a_client_stream_are_its_servicers_concern(channel: grpc.aio.Channel) -> None:
+    upload: Any = channel.stream_unary(f"/{SERVICE.full_name}/Upload")
+    call = upload()
+    await call.write(bytes(REQUEST_BYTES + 1))
+    await call.done_writing()
+    assert await call == str([REQUEST_BYTES + 1]).encode()
