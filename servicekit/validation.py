@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -12,7 +14,7 @@ from servicekit.failure import Failure, Violation
 
 M = TypeVar("M", bound=Message)
 
-THOROUGH_BYTES: Final = 8 * 1024
+PARTS: Final = 128
 TOLD: Final = 20
 
 # It compiles the rules of each message type once, so there is one for all.
@@ -34,12 +36,29 @@ def parse(message_type: type[M], data: bytes) -> M:
 def check(message: Message) -> None:
     """Raises Failure FIELD_INVALID unless `message` keeps its rules.
 
-    It names every violation, up to TOLD; of a message of more than THOROUGH_BYTES the first one only, for each costs
+    It names every violation, up to TOLD; of a message of more than PARTS parts the first one only, for each costs
     time, and there may be as many as the message has bytes.
     """
-    broken = _validator.collect_violations(message, fail_fast=message.ByteSize() > THOROUGH_BYTES)
+    broken = _validator.collect_violations(message, fail_fast=True)
+    if broken and _few(_parts(message)):
+        broken = _validator.collect_violations(message)
     if broken:
         raise _field_invalid(message, broken)
+
+
+def _few(parts: Iterator[None]) -> bool:
+    return sum(1 for _ in islice(parts, PARTS + 1)) <= PARTS
+
+
+def _parts(message: Message) -> Iterator[None]:
+    """One for each message, element and value in `message`: what rules can be broken in."""
+    yield None
+    for field, value in message.ListFields():
+        for each in value if field.is_repeated else (value,):
+            if isinstance(each, Message):
+                yield from _parts(each)
+            else:
+                yield None
 
 
 def _field_invalid(message: Message, broken: list[BrokenRule]) -> Failure:
