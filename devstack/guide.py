@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from devstack.part import Part
+from devstack.recipes.chat import ChatServer
 from devstack.stack import Stack
 
 _WHAT = {
@@ -18,9 +20,7 @@ _WHAT = {
 
 def guide(stack: Stack) -> str:
     """Lines for the person."""
-    rows = [
-        f"  {part.name:<8} {part.address:<16} {_WHAT.get(name, 'a chat server')}" for name, part in stack.parts.items()
-    ]
+    rows = [f"  {part.name:<8} {part.address:<16} {_what(part)}" for part in stack.parts.values()]
     return "\n".join(
         (
             f"Parley is up. Its door is {stack.door}.",
@@ -33,6 +33,12 @@ def guide(stack: Stack) -> str:
     )
 
 
+def _what(part: Part) -> str:
+    if isinstance(part, ChatServer):
+        return f"a chat server; metrics at http://{part.metrics_address}/metrics"
+    return _WHAT[part.name]
+
+
 def _things_to_try(stack: Stack) -> list[str]:
     if not stack.chat_servers:
         return [f"curl -i http://{stack.door}/   (there are no chat servers: 401 is the door asking for a token)"]
@@ -40,7 +46,9 @@ def _things_to_try(stack: Stack) -> list[str]:
     door = "" if stack.layout.ports.door == DEFAULT_DOOR else f" --door {stack.door}"
     return [
         f"{bin_folder}/parley demo{door}",
-        f"{bin_folder}/parley register alice{door}   and then   {bin_folder}/parley chat{door}",
+        f"{bin_folder}/parley register alice{door}",
+        f"{bin_folder}/parley register bob{door}",
+        f"{bin_folder}/parley chat bob --as alice{door}",
         f"{bin_folder}/grpcurl -plaintext {stack.door} list",
     ]
 

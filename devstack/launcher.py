@@ -55,7 +55,9 @@ def launch(folder: Path, ports: Ports, chat_servers: int, environment: dict[str,
         except Stopped:
             pass
         finally:
-            screen.say("Stopping; once more to kill what is slow.")
+            # A start that was refused has nothing to stop.
+            if any(part.running for part in stack.parts.values()):
+                screen.say("Stopping; once more to kill what is slow.")
             stack.stop(wishes.hurry)
         screen.say("Everything is stopped.")
 

@@ -62,8 +62,15 @@ def test_the_guide_names_every_part_and_what_to_try(tmp_path: Path) -> None:
     text = guide(Stack(tmp_path, 2, ports=PORTS))
     for name in ("mongod", "valkey", "etcd", "envoy", "chat-1", "chat-2"):
         assert f"  {name} " in text
+    assert "http://127.0.0.1:5141/metrics\n" in text
     assert "parley demo\n" in text
     assert "grpcurl -plaintext 127.0.0.1:8080 list" in text
+
+
+def test_what_the_guide_says_to_try_can_be_pasted_as_it_is(tmp_path: Path) -> None:
+    tried = guide(Stack(tmp_path, 2, ports=PORTS)).partition("Try, in another terminal:\n")[2]
+    words = [line.split()[1:] for line in tried.splitlines() if "/parley " in line]
+    assert words == [["demo"], ["register", "alice"], ["register", "bob"], ["chat", "bob", "--as", "alice"]]
 
 
 def test_the_guide_names_the_door_where_it_is_another(tmp_path: Path) -> None:

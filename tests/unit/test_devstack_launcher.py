@@ -1,0 +1,30 @@
+"""What `make run` says of a stop: nothing where nothing was started."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devstack.launcher import launch
+from devstack.ports import LOOPBACK, PortBlock, Ports
+from devstack.screen import PlainScreen
+from devstack.trouble import PortTaken, Trouble
+
+
+@pytest.fixture
+def ports() -> Iterator[Ports]:
+    block = PortBlock()
+    yield block.ports
+    block.release()
+
+
+def test_a_refused_start_stops_nothing_and_says_only_why(
+    tmp_path: Path, ports: Ports, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server((LOOPBACK, ports.etcd)), pytest.raises(Trouble) as caught:
+        launch(tmp_path, ports, 0, {}, PlainScreen())
+    assert str(caught.value).startswith(str(PortTaken(ports.etcd, "etcd")))
+    assert capsys.readouterr().out == ""
