@@ -1,0 +1,170 @@
+"""A link that is replaced before its end is noticed: what was on it is lost at once, and its end is no news."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+from prometheus_client import REGISTRY
+
+from chat_service.mesh.link import Link
+from chat_service.mesh.links import Links
+from chat_service.mesh.servicer import MeshServicer
+from parley.internal.v1 import mesh_pb2
+from parley.internal.v1.mesh_pb2 import Attach, Attached, MeshFrame
+from servicekit.auth import ServiceCredential
+from servicekit.membership import Membership
+from servicekit.ring import Member, Ring
+from servicekit.rpc import service_handler
+from servicekit.server import Server
+from tests.eventually import eventually
+
+MESH = mesh_pb2.DESCRIPTOR.services_by_name["MeshService"]
+CREDENTIAL = ServiceCredential("a" * 64)
+# The lower id dials.
+DIALS, LISTENS = "a", "b"
+
+
+class Standing(Membership):
+    """A ring that stays as it is, without etcd; who was expelled from it is noted."""
+
+    def __init__(self, me: Member, *others: Member) -> None:
+        self.me = me
+        self.expelled: list[str] = []
+        self._ring = Ring.of([me, *others], 1)
+
+    @property
+    def ring(self) -> Ring:
+        return self._ring
+
+    def subscribe(self, callback: Callable[[Ring, Ring], None]) -> Callable[[], None]:
+        return lambda: None
+
+    async def expel(self, server_id: str, started_ms: int) -> None:
+        self.expelled.append(server_id)
+
+
+class Peer:
+    """The links of one server. It answers `attach` if it `answers`, and notes whose links broke and what came."""
+
+    def __init__(self, me: Member, *others: Member, answers: bool = True) -> None:
+        self.membership = Standing(me, *others)
+        self.broken: list[str] = []
+        self.taken: list[str] = []
+        self._answers = answers
+        self.links = Links(self.membership, CREDENTIAL, self._take, self.broken.append)
+
+    def link(self, peer: str) -> Link:
+        link = self.links.to(peer)
+        assert link is not None, "no link"
+        return link
+
+    def ask(self, peer: str) -> list[MeshFrame | None]:
+        """The answer, once there is one."""
+        answers: list[MeshFrame | None] = []
+        self.link(peer).ask(MeshFrame(attach=Attach(session_id="s")), answers.append)
+        return answers
+
+    def _take(self, peer: str, frame: MeshFrame, link: Link) -> None:
+        self.taken.append(frame.attach.session_id)
+        if self._answers:
+            link.answer(frame.frame_id, MeshFrame(attached=Attached()))
+
+
+def open_links() -> float:
+    return REGISTRY.get_sample_value("parley_mesh_links") or 0.0
+
+
+def deaf_port() -> int:
+    """A port that refuses connections."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+@asynccontextmanager
+async def running(peer: Peer) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(peer.links.run())
+    yield task
+    await end(task)
+
+
+async def end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+class Stage:
+    """A server that listens, and others that dial it: each a process of its own that goes by the same name."""
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self._stack = stack
+        self.dialler = Member(DIALS, "", f"127.0.0.1:{deaf_port()}", 0)
+        self.listener = Peer(Member(LISTENS, "", "", 0), self.dialler)
+
+    async def open(self) -> None:
+        handler = service_handler(MESH, MeshServicer(self.listener.links), authenticate=CREDENTIAL.check)
+        server = Server("127.0.0.1:0", [handler], [MESH.full_name])
+        await self._stack.enter_async_context(running(self.listener))
+        self._address = f"127.0.0.1:{await server.start()}"
+        self._stack.push_async_callback(server.stop, 0)
+
+    async def dial(self, answers: bool = True) -> tuple[Peer, asyncio.Task[None]]:
+        """One more that dials, once the listener has its link."""
+        before = self.listener.links.to(DIALS)
+        peer = Peer(self.dialler, Member(LISTENS, "", self._address, 0), answers=answers)
+        task = await self._stack.enter_async_context(running(peer))
+        await eventually(lambda: self.listener.links.to(DIALS) not in {None, before})
+        return peer, task
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    before = open_links()
+    async with AsyncExitStack() as stack:
+        stage = Stage(stack)
+        await stage.open()
+        yield stage
+    assert open_links() == before
+
+
+async def test_what_was_asked_on_a_replaced_link_is_answered_at_once(stage: Stage) -> None:
+    first, _ = await stage.dial(answers=False)
+    answers = stage.listener.ask(DIALS)
+    await eventually(lambda: first.taken)
+    assert answers == []
+    await stage.dial()
+    assert answers == [None]
+    assert stage.listener.broken == [DIALS], "what was on its way is lost now"
+    again = stage.listener.ask(DIALS)
+    await eventually(lambda: again)
+    assert again[0] is not None
+    assert again[0].HasField("attached")
+
+
+async def test_the_end_of_a_replaced_link_is_not_that_of_its_successor(stage: Stage) -> None:
+    before = open_links()
+    _, old = await stage.dial()
+    second, new = await stage.dial()
+    assert open_links() == before + 4, "both ends of both"
+    assert stage.listener.broken == [DIALS], "as soon as it was replaced"
+    current = stage.listener.link(DIALS)
+    asked = stage.listener.ask(DIALS)
+    await end(old)
+    await eventually(lambda: open_links() == before + 2)
+    assert stage.listener.broken == [DIALS], "not once more"
+    assert stage.listener.links.to(DIALS) is current
+    await eventually(lambda: asked)
+    assert asked[0] is not None
+    answers = second.ask(LISTENS)
+    await eventually(lambda: answers)
+    assert answers[0] is not None
+    assert stage.listener.membership.expelled == []
+    await end(new)
+    await eventually(lambda: stage.listener.broken == [DIALS, DIALS])
+    assert stage.listener.links.to(DIALS) is None
+    # Nobody listens where the dialling one should be: it is dead, and only now.
+    await eventually(lambda: stage.listener.membership.expelled == [DIALS])
