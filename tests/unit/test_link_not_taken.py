@@ -1,0 +1,86 @@
+"""A frame that cannot be taken in is told to the log and passed over; the link and what comes after it live on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
+
+from chat_service.mesh.link import Link
+from parley.internal.v1.mesh_pb2 import Attach, Attached, Detach, MeshBatch, MeshFrame
+from tests.eventually import eventually
+
+
+class Listener:
+    """A link whose peer is the test: what it says goes in by `hear`, and what the link says is kept."""
+
+    def __init__(self) -> None:
+        self.link = Link(None, lambda: 1)
+        self.taken: list[str] = []
+        self.said: list[MeshBatch] = []
+        self._heard: asyncio.Queue[MeshBatch | None] = asyncio.Queue()
+
+    def hear(self, *frames: MeshFrame) -> None:
+        self._heard.put_nowait(MeshBatch(frames=frames))
+
+    async def run(self) -> None:
+        await self.link.run(self._heard.get, self._say, self._take)
+
+    def end(self) -> None:
+        self._heard.put_nowait(None)
+
+    async def _say(self, data: bytes) -> None:
+        self.said.append(MeshBatch.FromString(data))
+
+    def _take(self, frame: MeshFrame, _: Link) -> None:
+        if frame.detach.session_id == "bad":
+            raise ValueError("a frame of tomorrow")
+        self.taken.append(frame.detach.session_id)
+
+
+@pytest.fixture
+async def listener() -> AsyncIterator[Listener]:
+    listener = Listener()
+    task = asyncio.create_task(listener.run())
+    yield listener
+    assert not task.done(), "the link ended"
+    listener.end()
+    await task
+
+
+def detach(number: int, session_id: str) -> MeshFrame:
+    return MeshFrame(frame_id=number, detach=Detach(session_id=session_id))
+
+
+def not_taken() -> float:
+    return REGISTRY.get_sample_value("parley_mesh_frames_not_taken_total") or 0.0
+
+
+async def test_the_frames_beside_and_after_one_that_fails_are_taken(listener: Listener) -> None:
+    before = not_taken()
+    with capture_logs() as logged:
+        listener.hear(detach(1, "one"), detach(2, "bad"), detach(3, "three"))
+        listener.hear(detach(4, "four"))
+        await eventually(lambda: listener.said and listener.said[-1].acknowledged_frame_id == 4)
+    assert listener.taken == ["one", "three", "four"]
+    assert not_taken() == before + 1
+    told = [line for line in logged if line["event"] == "frame not taken"]
+    assert [(line["kind"], line["log_level"], line["exc_info"]) for line in told] == [("detach", "error", True)]
+
+
+async def test_an_answer_that_cannot_be_taken_leaves_the_others(listener: Listener) -> None:
+    answers: list[MeshFrame | None] = []
+
+    def refuse(_: MeshFrame | None) -> None:
+        raise KeyError("whoever asked is gone")
+
+    before = not_taken()
+    for answered in (refuse, answers.append):
+        listener.link.ask(MeshFrame(attach=Attach(session_id="s")), answered)
+    listener.hear(*(MeshFrame(frame_id=n, answers_frame_id=n, attached=Attached()) for n in (1, 2)))
+    await eventually(lambda: answers)
+    assert answers[0] is not None
+    assert not_taken() == before + 1
