@@ -37,7 +37,7 @@ from parley_client.events import (
     WatermarkMoved,
 )
 from parley_client.history import Sent
-from parley_client.session import DeviceState, FileStore, MemoryStore, Session, SessionStore
+from parley_client.session import DamagedFile, DeviceState, FileStore, MemoryStore, Session, SessionStore
 
 __all__ = [
     "DEFAULT_DOOR",
@@ -48,6 +48,7 @@ __all__ = [
     "ConnectionState",
     "ConversationChecked",
     "ConversationGone",
+    "DamagedFile",
     "Device",
     "DeviceState",
     "DoorUnreachable",

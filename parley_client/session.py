@@ -31,6 +31,15 @@ class Session:
     clock_offset: float = 0.0
     """Seconds by which the server's clock is ahead of the device's."""
 
+    @classmethod
+    def from_json(cls, kept: Any) -> Session:
+        """As it was read from a file. TypeError: it is something else."""
+        session = cls(**kept)
+        for name, value in asdict(session).items():
+            if not isinstance(value, int | float if name in ("access_token_ends", "clock_offset") else str):
+                raise TypeError(f"{name} is something else")
+        return session
+
 
 @dataclass(slots=True)
 class DeviceState:
@@ -55,6 +64,14 @@ class DeviceState:
             dict(kept.get("last_seqs", {})),
             {name: (mark[0], mark[1]) for name, mark in kept.get("unconfirmed", {}).items()},
         )
+
+
+class DamagedFile(ValueError):
+    """A store's file is not what was written to it; the text names the file, and says what to do."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(f"{path} {what}")
+        self.path = path
 
 
 class SessionStore(Protocol):
@@ -117,13 +134,13 @@ class FileStore:
         self._state_path = path.with_suffix(".state.json")
 
     def load(self) -> Session | None:
-        """The session in the file; None: there is no file. ValueError: it is damaged."""
+        """The session in the file; None: there is no file. Raises DamagedFile."""
         try:
-            return Session(**json.loads(self.path.read_text()))
+            return Session.from_json(json.loads(self.path.read_text()))
         except FileNotFoundError:
             return None
-        except TypeError as error:
-            raise ValueError(f"{self.path} is not a session of Parley") from error
+        except (ValueError, TypeError) as error:
+            raise DamagedFile(self.path, "holds no session of Parley; remove it and sign in again") from error
 
     def save(self, session: Session | None) -> None:
         """Write the file, or remove it."""
@@ -135,11 +152,13 @@ class FileStore:
             _replace(self.path, asdict(session))
 
     def load_state(self) -> DeviceState:
-        """The state in the file beside it."""
+        """The state in the file beside it. Raises DamagedFile."""
         try:
             return DeviceState.from_json(json.loads(self._state_path.read_text()))
         except FileNotFoundError:
             return DeviceState()
+        except (ValueError, TypeError, AttributeError, LookupError) as error:
+            raise DamagedFile(self._state_path, "holds no device's place; remove it to begin anew") from error
 
     def save_state(self, state: DeviceState) -> None:
         """Write the file beside it."""

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from parley_client.cli import options, signed_in
-from parley_client.cli.options import DOOR, As, Door, Encrypted, Json, Password, Roots
+from parley_client.cli.options import DOOR, As, Door, Encrypted, Json, Roots
+from parley_client.cli.passwords import NewPassword, Password
 from parley_client.cli.run import client, perform, say, say_json
 
 app = typer.Typer()
@@ -18,17 +19,7 @@ Name = Annotated[str, typer.Argument(help="The login name.")]
 @app.command()
 def register(
     name: Name,
-    password: Annotated[
-        str,
-        typer.Option(
-            envvar="PARLEY_PASSWORD",
-            prompt=True,
-            hide_input=True,
-            confirmation_prompt=True,
-            help="8 to 256 bytes; asked for if it is not given.",
-            show_default=False,
-        ),
-    ],
+    password: NewPassword = "",
     display_name: Annotated[str, typer.Option("--display-name", help="The name to show to others.")] = "",
     door: Door = DOOR,
     tls: Encrypted = False,
@@ -46,7 +37,7 @@ def register(
 
 
 @app.command()
-def login(name: Name, password: Password, door: Door = DOOR, tls: Encrypted = False, ca: Roots = None) -> None:
+def login(name: Name, password: Password = "", door: Door = DOOR, tls: Encrypted = False, ca: Roots = None) -> None:
     """Sign this machine in to an account."""
 
     async def run() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from typing import Annotated
 
 import typer
@@ -36,9 +37,8 @@ def create(
         if as_json:
             say_json(group)
         else:
-            say(
-                f"“{title}” has {len(group.members)} members. Talk with `parley chat --group '{title}'`.", style="green"
-            )
+            talk = f"parley chat --group {shlex.quote(clean(title))}"
+            say(f"“{clean(title)}” has {len(group.members)} members. Talk with `{talk}`.", style="green")
 
     perform(run(), door)
 
@@ -47,7 +47,7 @@ def create(
 def list_groups(
     name: As = "", door: Door = DOOR, as_json: Json = False, tls: Encrypted = False, ca: Roots = None
 ) -> None:
-    """Show the groups you are in."""
+    """Show the groups you are in: title, members and id."""
 
     async def run() -> None:
         async with client(door, options.tls(tls, ca), name) as me:
@@ -58,7 +58,7 @@ def list_groups(
                     continue
                 names = ", ".join([await people.name(member.user_id) for member in group.members])
                 unread = f", {group.unread_count} unread" if group.unread_count else ""
-                say(clean(f"{group.title}  ({names}{unread})"))
+                say(clean(f"{group.title}  ({names}{unread})  {group.conversation_id}"))
         if not mine and not as_json:
             say("You are in no group. Make one with `parley groups create TITLE NAME…`", style="dim")
 

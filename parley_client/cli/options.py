@@ -27,13 +27,7 @@ Roots = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Group = Annotated[str, typer.Option("--group", metavar="TITLE", help="A group of yours, by its title.")]
-Password = Annotated[
-    str,
-    typer.Option(
-        envvar="PARLEY_PASSWORD", prompt=True, hide_input=True, help="Asked for if it is not given.", show_default=False
-    ),
-]
+Group = Annotated[str, typer.Option("--group", metavar="TITLE", help="A group of yours, by its TITLE or id.")]
 
 DOOR = DEFAULT_DOOR
 

@@ -17,7 +17,7 @@ from parley_client.cli import signed_in
 from parley_client.cli.words import Sorry, explain
 from parley_client.client import Client
 from parley_client.errors import ParleyError
-from parley_client.session import SessionStore
+from parley_client.session import DamagedFile, SessionStore
 
 # A person waits; whatever takes longer is told.
 PATIENCE = 3.0
@@ -41,8 +41,10 @@ def perform(main: Coroutine[Any, Any, None], door: str) -> None:
         fail(str(sorry))
     except OSError as error:
         fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
-    except ValueError as error:
-        fail(f"A session file is damaged: {error}. Remove it and sign in again.")
+    except DamagedFile as damaged:
+        fail(f"{damaged}.")
+    except UnicodeError:
+        fail("Parley takes text in UTF-8 only, and this is not.")
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 

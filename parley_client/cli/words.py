@@ -12,6 +12,7 @@ from parley_client.errors import (
     TimedOut,
     TryLater,
     Unauthenticated,
+    Violation,
 )
 
 _BY_REASON = {
@@ -25,6 +26,13 @@ _BY_REASON = {
     "ROLE_INSUFFICIENT": "Only admins of the group may do that.",
     "DISABLED": "This deployment has switched that off.",
     "GROUP_TOO_LARGE": "The group would have too many members.",
+}
+# The contract's patterns, as its violations name them.
+_PATTERNS = {
+    "`^[A-Za-z0-9][A-Za-z0-9._-]{2,63}$`": (
+        "A login name has 3 to 64 letters (a to z), digits, dots, underscores and hyphens, "
+        "and begins with a letter or a digit."
+    ),
 }
 
 
@@ -48,9 +56,17 @@ def explain(error: ParleyError, door: str) -> str:
     if isinstance(error, NotServed):
         return "This version of Parley cannot do that yet."
     if isinstance(error, InvalidRequest) and error.violations:
-        return " ".join(f"{each.field}: {each.description}." for each in error.violations)
+        return " ".join(map(_rule, error.violations))
     if isinstance(error, TimedOut):
         return f"Parley at {door} did not answer in time. Try again."
     if isinstance(error, TryLater):
         return f"Parley at {door} cannot take that now ({error.message}). Try again in a moment."
     return f"{error.message[:1].upper()}{error.message[1:]}."
+
+
+def _rule(broken: Violation) -> str:
+    for pattern, words in _PATTERNS.items():
+        if pattern in broken.description:
+            return words
+    field = broken.field.rpartition(".")[2].partition("[")[0].replace("_", " ")
+    return f"The {field} {broken.description}." if field else f"{broken.description}."

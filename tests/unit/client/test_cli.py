@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from parley.chat.v1 import account_pb2
+from parley_client import InvalidRequest, Violation
+from parley_client.cli.words import explain
+from servicekit.failure import Failure
+from servicekit.validation import check
 from tests.unit.client.conftest import Cast
 
 PARLEY = "from parley_client.cli import main; main()"
@@ -17,7 +22,7 @@ class Terminal:
     """Runs `parley` with sessions in a folder of its own."""
 
     def __init__(self, door: str, home: Path) -> None:
-        self._environment = {
+        self.environment = {
             **os.environ,
             "PARLEY_DOOR": door,
             "PARLEY_PASSWORD": "password",
@@ -28,7 +33,7 @@ class Terminal:
     async def run(self, *words: str, typed: str = "") -> tuple[int, str, str]:
         child = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", PARLEY, *words),
-            env=self._environment,
+            env=self.environment,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -41,8 +46,8 @@ class Terminal:
         assert (code, err) == (0, "")
         return out
 
-    async def refused(self, *words: str) -> str:
-        code, _, err = await self.run(*words)
+    async def refused(self, *words: str, typed: str = "") -> str:
+        code, _, err = await self.run(*words, typed=typed)
         assert code == 1
         assert "Traceback" not in err
         return err
@@ -89,6 +94,53 @@ async def test_a_refusal_is_a_sentence(terminal: Terminal) -> None:
     assert "no user nobody" in await terminal.refused("send", "nobody", "hello")
     assert "no group" in await terminal.refused("send", "--group", "none", "hello")
     assert "make run" in await terminal.refused("whoami", "--door", "127.0.0.1:9")
+    assert "UTF-8" in await terminal.refused("send", "alice", "\udcff")
+
+
+async def test_groups_of_one_title_are_told_apart_by_their_ids(terminal: Terminal) -> None:
+    await terminal.ok("register", "bob")
+    await terminal.ok("register", "alice")
+    made = [
+        json.loads(await terminal.ok("groups", "create", "Twins", "bob", "--as", "alice", "--json")) for _ in range(2)
+    ]
+    first, second = ids = [group["conversation_id"] for group in made]
+    listed = await terminal.ok("groups", "list", "--as", "bob")
+    refusal = await terminal.refused("send", "--group", "Twins", "hi", "--as", "bob")
+    assert all(each in listed and each in refusal for each in ids)
+    await terminal.ok("send", "--group", second, "hi", "--as", "bob")
+    assert "hi" in await terminal.ok("history", "--group", second, "--as", "alice")
+    assert "Nothing" in await terminal.ok("history", "--group", first, "--as", "alice")
+
+
+async def test_a_damaged_session_is_named_with_what_to_do(terminal: Terminal, tmp_path: Path) -> None:
+    await terminal.ok("register", "alice")
+    session = tmp_path / "parley" / "alice.json"
+    session.write_text("{")
+    for command in (("whoami",), ("login", "alice"), ("logout",)):
+        said = await terminal.refused(*command)
+        assert f"{session} holds no session of Parley; remove it and sign in again" in said
+    session.unlink()
+    await terminal.ok("login", "alice")
+
+
+async def test_a_password_comes_from_a_pipe_without_a_warning(terminal: Terminal) -> None:
+    del terminal.environment["PARLEY_PASSWORD"]
+    await terminal.ok("register", "alice", typed="correct horse\n")
+    await terminal.ok("login", "alice", typed="correct horse")
+    assert "is wrong" in await terminal.refused("login", "alice", typed="wrong\n")
+    code, _, err = await terminal.run("login", "alice")
+    assert code == 2
+    assert "PARLEY_PASSWORD" in err
+
+
+def test_broken_rules_are_said_in_words() -> None:
+    with pytest.raises(Failure) as refused:
+        check(account_pb2.RegisterRequest(login_name="a b", password="short"))
+    broken = tuple(Violation(each.field, each.description) for each in refused.value.violations)
+    assert explain(InvalidRequest("", violations=broken), "") == (
+        "A login name has 3 to 64 letters (a to z), digits, dots, underscores and hyphens, "
+        "and begins with a letter or a digit. The password must be at least 8 bytes."
+    )
 
 
 async def test_control_characters_of_others_do_not_reach_the_terminal(terminal: Terminal) -> None:

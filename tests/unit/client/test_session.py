@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from parley.chat.v1 import chat_pb2
-from parley_client import DeviceState, FileStore, Session
+from parley_client import DamagedFile, DeviceState, FileStore, Session
 from tests.unit.client.conftest import Cast
 
 SESSION = Session("aa", "bb", "alice", "token", 1.0, "refresh", "home:1", 0.5)
@@ -42,10 +42,30 @@ def test_another_device_does_not_inherit_the_state(tmp_path: Path) -> None:
     assert store.load() is None
 
 
-def test_a_damaged_file_is_called_so(tmp_path: Path) -> None:
-    (tmp_path / "alice.json").write_text('{"something": "else"}')
-    with pytest.raises(ValueError, match="not a session"):
-        FileStore(tmp_path / "alice.json").load()
+@pytest.mark.parametrize("kept", ["", "{", "[]", "null", '"words"', '{"something": "else"}', "\x00\xff"])
+def test_a_damaged_file_is_named(tmp_path: Path, kept: str) -> None:
+    store = FileStore(tmp_path / "alice.json")
+    store.path.write_text(kept, encoding="latin-1")
+    with pytest.raises(DamagedFile, match=r"alice\.json holds no session of Parley; remove it"):
+        store.load()
+
+
+def test_a_session_whose_fields_hold_something_else_is_damaged(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "alice.json")
+    store.save(SESSION)
+    store.path.write_text(store.path.read_text().replace('"access_token_ends": 1.0', '"access_token_ends": "soon"'))
+    with pytest.raises(DamagedFile):
+        store.load()
+
+
+@pytest.mark.parametrize(
+    "kept",
+    ["{", "[]", '{"cursor": 3}', '{"cursor": [1]}', '{"last_seqs": 3}', '{"unconfirmed": [1]}'],
+)
+def test_a_damaged_state_is_named_too(tmp_path: Path, kept: str) -> None:
+    (tmp_path / "alice.state.json").write_text(kept)
+    with pytest.raises(DamagedFile, match=r"alice\.state\.json holds no device's place; remove it"):
+        FileStore(tmp_path / "alice.json").load_state()
 
 
 async def test_two_programs_do_not_use_one_refresh_token_twice(cast: Cast, tmp_path: Path) -> None:
