@@ -1,0 +1,69 @@
+"""A server loses its place on the ring for a moment, as by a lost lease: the devices connected to it miss nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from devstack.stack import Stack
+from servicekit.etcd import Etcd
+from servicekit.record import Record
+from servicekit.ringview import PREFIX
+from tests.eventually import eventually
+from tests.raw.world import World
+
+pytestmark = [pytest.mark.scenario, pytest.mark.fault]
+
+
+async def lose_lease(stack: Stack, server: str, noticed_by: str) -> None:
+    """End the lease of a server, which registers again at its next renewal; until the other saw it go and come."""
+    log = next(each for each in stack.chat_servers if each.address == noticed_by).log
+    seen = changes(log.read_text(), server)
+    async with Etcd([stack.etcd_endpoint]) as etcd:
+        record = await etcd.get(PREFIX + server)
+        assert record is not None
+        await etcd.revoke(Record.from_bytes(record).lease)
+    await eventually(lambda: changes(log.read_text(), server) == seen + 2)
+
+
+def changes(log: str, server: str) -> int:
+    """How often a log tells that just this server came or left."""
+    lines = [line for line in log.splitlines() if "the ring changed" in line]
+    return sum(1 for line in lines if f"['{server}']" in line)
+
+
+async def test_an_edge_that_comes_back_over_its_old_link_is_still_known_at_the_home(world: World) -> None:
+    # The lower name dials, and keeps its links while it is off the ring; so its sessions are not attached anew.
+    edge, home, owner = sorted(world.servers)
+    alice, bob = await world.pair(owner, home)
+    conversation = await alice.direct(bob)
+    await alice.attend(at=owner)
+    await bob.attend(at=edge)
+    await alice.sent(conversation, "before")
+    await bob.has(conversation, "before")
+    await lose_lease(world.stack, edge, noticed_by=home)
+    await alice.sent(conversation, "after")
+    # A raw device fetches nothing by itself: it came live.
+    await bob.has(conversation, "before", "after")
+    assert bob.stream.open
+
+
+async def test_an_edge_whose_links_were_cut_while_it_was_off_the_ring_has_its_sessions_attached_anew(
+    world: World,
+) -> None:
+    owner, home, edge = sorted(world.servers)
+    alice, bob = await world.pair(owner, home)
+    conversation = await alice.direct(bob)
+    await alice.attend(at=owner)
+    await bob.attend(at=edge)
+    await lose_lease(world.stack, edge, noticed_by=home)
+    sent = [await alice.sent(conversation, "is anybody there?")]
+
+    async def live() -> bool:
+        sent.append(await alice.sent(conversation, "is anybody there?"))
+        return bool(bob.live_seqs(conversation))
+
+    await eventually(live)
+    first = bob.live_seqs(conversation)[0]
+    await bob.has_all(conversation, sent[-1])
+    assert bob.live_seqs(conversation) == list(range(first, sent[-1] + 1))
+    assert bob.stream.open
