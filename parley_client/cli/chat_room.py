@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from parley.chat.v1.conversation_pb2 import Conversation
+from parley_client.cli import piped
 from parley_client.cli.lines import clean, line
 from parley_client.cli.people import People
 from parley_client.cli.words import explain
@@ -156,7 +157,7 @@ class ChatRoom:
             self._print(Text(f"Not sent: “{clean(said)}”. {explain(error, '')}", style="red"))
 
     async def _send_lines(self, device: Device) -> None:
-        while said := await asyncio.to_thread(sys.stdin.readline):
+        async for said in piped.lines(sys.stdin.fileno()):
             if said.strip():
                 self._send(device, said.rstrip("\n"))
         while self._waiting:

@@ -58,7 +58,7 @@ def list_groups(
                     continue
                 names = ", ".join([await people.name(member.user_id) for member in group.members])
                 unread = f", {group.unread_count} unread" if group.unread_count else ""
-                say(clean(f"{group.title}  ({names}{unread})  {group.conversation_id}"))
+                say(" ".join(clean(f"{group.title}  ({names}{unread})  {group.conversation_id}").split("\n")))
         if not mine and not as_json:
             say("You are in no group. Make one with `parley groups create TITLE NAME…`", style="dim")
 

@@ -50,7 +50,7 @@ def explain(error: ParleyError, door: str) -> str:
     if error.reason in _BY_REASON:
         return _BY_REASON[error.reason]
     if isinstance(error, Superseded):
-        return "This account was connected from somewhere else with the same sign-in; only one at a time."
+        return "This sign-in was opened elsewhere, and only its newest connection stays."
     if isinstance(error, SignedOut | Unauthenticated):
         return "You are not signed in here any more. Sign in with `parley login NAME`."
     if isinstance(error, NotServed):

@@ -100,6 +100,7 @@ class Stage:
         self.refusals: list[Status] = []
         self.filter: Callable[[Stream, Frame], Frame | None] = lambda _, frame: frame
         self.mute = False
+        self.without_calls_to_send = False
         self.page = 500
 
     def home(self, user: str) -> str:

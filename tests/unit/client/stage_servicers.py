@@ -107,6 +107,8 @@ class Chat(chat_pb2_grpc.ChatServiceServicer):
 
     async def SendMessage(self, request: Any, context: Any) -> chat_pb2.SendMessageResponse:
         user, _ = await _caller(self.stage, context)
+        if self.stage.without_calls_to_send:
+            await _abort(context, status("UNIMPLEMENTED", "NOT_YET_SERVED"))
         appended = await _told(context, lambda: self.stage.send(user, request))
         return chat_pb2.SendMessageResponse(appended=appended)
 

@@ -3,7 +3,10 @@
 import asyncio
 import json
 import os
+import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from parley_client import InvalidRequest, Violation
 from parley_client.cli.words import explain
 from servicekit.failure import Failure
 from servicekit.validation import check
+from tests.eventually import eventually
 from tests.unit.client.conftest import Cast
 
 PARLEY = "from parley_client.cli import main; main()"
@@ -30,14 +34,17 @@ class Terminal:
             "COLUMNS": "200",
         }
 
-    async def run(self, *words: str, typed: str = "") -> tuple[int, str, str]:
-        child = await asyncio.create_subprocess_exec(
+    async def begin(self, *words: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", PARLEY, *words),
             env=self.environment,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
+
+    async def run(self, *words: str, typed: str = "") -> tuple[int, str, str]:
+        child = await self.begin(*words)
         out, err = await child.communicate(typed.encode())
         return child.returncode or 0, out.decode(), err.decode()
 
@@ -51,6 +58,27 @@ class Terminal:
         assert code == 1
         assert "Traceback" not in err
         return err
+
+
+@asynccontextmanager
+async def open_chat(terminal: Terminal, cast: Cast, peer: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A chat that is connected, and whose pipe stays open."""
+    chat = await terminal.begin("chat", peer, "--as", "alice")
+    try:
+        await eventually(lambda: cast.stage.streams)
+        yield chat
+    finally:
+        if chat.returncode is None:
+            chat.kill()
+        await chat.communicate()
+
+
+async def end_of(chat: asyncio.subprocess.Process) -> tuple[int, str]:
+    """Its exit code and complaint, though nobody closed its pipe."""
+    assert chat.stderr is not None
+    async with asyncio.timeout(20):
+        complaint = (await chat.stderr.read()).decode()
+        return await chat.wait(), complaint
 
 
 @pytest.fixture
@@ -148,3 +176,44 @@ async def test_control_characters_of_others_do_not_reach_the_terminal(terminal: 
     await terminal.ok("register", "bob", "--display-name", "b\x1b[31mob")
     await terminal.ok("send", "alice", "\x1b]0;title\x07boo", "--as", "bob")
     assert "\x1b" not in await terminal.ok("history", "bob", "--as", "alice")
+
+
+async def test_a_send_by_call_leaves_an_open_chat_alone(terminal: Terminal, cast: Cast) -> None:
+    await terminal.ok("register", "bob")
+    await terminal.ok("register", "alice")
+    async with open_chat(terminal, cast, "bob") as chat:
+        assert "sent" in await terminal.ok("send", "bob", "hello", "--as", "alice")
+        assert chat.stdin is not None
+        chat.stdin.write(b"and from here\n")
+        chat.stdin.close()
+        assert await end_of(chat) == (0, "")
+    said = await terminal.ok("history", "bob", "--as", "alice")
+    assert [line[13:] for line in said.splitlines()] == ["hello", "and from here"]
+
+
+async def test_a_send_without_a_call_goes_by_a_stream(terminal: Terminal, cast: Cast) -> None:
+    cast.stage.without_calls_to_send = True
+    await terminal.ok("register", "bob")
+    await terminal.ok("register", "alice")
+    assert json.loads(await terminal.ok("send", "bob", "hello", "--as", "alice", "--json"))["seq"] == 2
+    assert "alice  hello" in await terminal.ok("history", "alice", "--as", "bob")
+    assert not cast.stage.streams
+
+
+async def test_a_chat_whose_sign_in_is_opened_elsewhere_ends_with_a_sentence(terminal: Terminal, cast: Cast) -> None:
+    await terminal.ok("register", "bob")
+    await terminal.ok("register", "alice")
+    async with open_chat(terminal, cast, "bob") as chat:
+        await terminal.ok("chat", "bob", "--as", "alice", typed="I am here now\n")
+        code, complaint = await end_of(chat)
+        assert code == 1
+        assert "opened elsewhere" in complaint
+    assert len(cast.stage.connects) == 2
+
+
+async def test_a_chat_from_a_pipe_can_be_interrupted(terminal: Terminal, cast: Cast) -> None:
+    await terminal.ok("register", "bob")
+    await terminal.ok("register", "alice")
+    async with open_chat(terminal, cast, "bob") as chat:
+        chat.send_signal(signal.SIGINT)
+        assert await end_of(chat) == (130, "")
