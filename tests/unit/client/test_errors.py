@@ -46,7 +46,7 @@ def test_the_delay_and_the_violations_are_told() -> None:
     assert isinstance(error, InvalidRequest)
     assert error.retry_after == 1.5
     assert error.violations == (Violation("title", "is too long"),)
-    assert explain(error, "door") == "title: is too long."
+    assert explain(error, "door") == "The title is too long."
 
 
 def test_a_closed_port_is_an_unreachable_door() -> None:
