@@ -1,0 +1,75 @@
+"""MongoDB in the midst of an election: what it refuses for now is asked again, and stands once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from chat_service.storage.log import MongoLog
+from chat_service.storage.mongo import Database
+from devstack.part import Part
+from devstack.stack import Stack
+from tests.integration.chat.conftest import Owners, direct, draft, place
+
+pytestmark = pytest.mark.integration
+
+# The driver tries once more by itself; this is once more than that mends.
+TIMES = 2
+
+
+@pytest.fixture(scope="module")
+def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A mongod that can be told to fail; it stands in for the one all tests share."""
+    stack = Stack(tmp_path_factory.mktemp("election"), only=["mongod"])
+    recipe = stack.parts["mongod"].recipe
+    stack._parts["mongod"] = Part(replace(recipe, command=(*recipe.command, "--setParameter", "enableTestCommands=1")))
+    with stack:
+        yield stack
+
+
+@asynccontextmanager
+async def failing(database: Database, **how: Any) -> AsyncIterator[None]:
+    """The next inserts fail; afterwards, all of those that should have did."""
+    point = {"configureFailPoint": "failCommand"}
+    before = (await database.client.admin.command({**point, "mode": "off"}))["count"]
+    await database.client.admin.command(
+        {**point, "mode": {"times": TIMES}, "data": {"failCommands": ["insert"], **how}}
+    )
+    yield
+    after = (await database.client.admin.command({**point, "mode": "off"}))["count"]
+    assert after - before == TIMES
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"errorCode": 10107},
+        {"errorCode": 133},
+        {"errorCode": 134},
+        {"errorCode": 262},
+        # The write is done, and nobody can say whether it will last.
+        {"writeConcernError": {"code": 91, "errmsg": "shutting down"}},
+        {"writeConcernError": {"code": 64, "errmsg": "waited too long for the others"}},
+    ],
+    ids=str,
+)
+async def test_a_send_that_an_election_refuses_is_appended_once(
+    owners: Owners, database: Database, how: dict[str, Any]
+) -> None:
+    running = await owners.start()
+    creation = direct()
+    await running.create(creation)
+    async with asyncio.timeout(20):
+        async with failing(database, **how):
+            one = draft(creation.conversation_id)
+            seq = place(await running.append(one))
+        assert place(await running.append(one)) == seq
+        assert place(await running.append(draft(creation.conversation_id))) == seq + 1
+    page = await MongoLog(database).read(creation.conversation_id, 1, 10)
+    assert [entry.seq for entry in page.entries] == [1, 2, 3]
+    assert [entry.seq for entry in running.heard.entries] == [1, 2, 3], "told once"

@@ -1,0 +1,97 @@
+"""Which answers of MongoDB mean "ask again", and which mean no."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    CollectionInvalid,
+    DuplicateKeyError,
+    ExecutionTimeout,
+    NetworkTimeout,
+    NotPrimaryError,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+    WriteConcernError,
+    WriteError,
+    WTimeoutError,
+)
+
+from chat_service.storage.mongo import StoreUnavailable, store_errors
+
+ELECTION = (133, 134, 262, 286, 10107)
+DUPLICATE, INVALID, FORBIDDEN = 11000, 121, 13
+
+
+def answer(code: int, *labels: str) -> dict[str, Any]:
+    return {"ok": 0, "code": code, "errmsg": "as a server says it", "errorLabels": list(labels)}
+
+
+def bulk(*write_codes: int, concern_codes: tuple[int, ...] = ()) -> BulkWriteError:
+    """What an ordered insert of many raises; an ordered one stops at its first refusal."""
+    return BulkWriteError(
+        {
+            "writeErrors": [{"index": n, "code": code, "errmsg": "no"} for n, code in enumerate(write_codes)],
+            "writeConcernErrors": [{"code": code, "errmsg": "not sure"} for code in concern_codes],
+            "nInserted": 0,
+        }
+    )
+
+
+def unlabelled(code: int) -> OperationFailure:
+    return OperationFailure("as a server says it", code, answer(code))
+
+
+SILENT: list[PyMongoError] = [
+    *(unlabelled(code) for code in ELECTION),
+    *(bulk(code) for code in ELECTION),
+    *(bulk(concern_codes=(code,)) for code in (*ELECTION, 64, 91)),
+    AutoReconnect("connection closed"),
+    NotPrimaryError("not primary", answer(10107)),
+    NetworkTimeout("timed out"),
+    ServerSelectionTimeoutError("no servers found"),
+    ExecutionTimeout("operation exceeded time limit", 50, answer(50)),
+    WriteConcernError("not sure", 91, answer(91)),
+    WTimeoutError("not sure yet", 64, answer(64)),
+    OperationFailure("unknown, but labelled", 999, answer(999, "RetryableWriteError")),
+]
+SAID: list[PyMongoError] = [
+    DuplicateKeyError("there already", DUPLICATE, answer(DUPLICATE)),
+    bulk(DUPLICATE),
+    # Whoever takes the duplicate in sees to the majority.
+    bulk(DUPLICATE, concern_codes=(91,)),
+    WriteError("document failed validation", INVALID, answer(INVALID)),
+    OperationFailure("not authorized", FORBIDDEN, answer(FORBIDDEN)),
+    CollectionInvalid("there already"),
+]
+
+
+def shown(error: PyMongoError) -> str:
+    details: Mapping[str, Any] = error.details or {} if isinstance(error, OperationFailure) else {}
+    kinds = ("writeErrors", "writeConcernErrors")
+    listed = [f"{kind} {each['code']}" for kind in kinds for each in details.get(kind, ())]
+    return " ".join([type(error).__name__, *(listed or [str(details.get("code", ""))])])
+
+
+def met(error: PyMongoError) -> None:
+    with store_errors():
+        raise error
+
+
+@pytest.mark.parametrize("error", SILENT, ids=shown)
+def test_what_elections_and_broken_connections_say_is_silence(error: PyMongoError) -> None:
+    with pytest.raises(StoreUnavailable) as raised:
+        met(error)
+    assert raised.value.__cause__ is error
+
+
+@pytest.mark.parametrize("error", SAID, ids=shown)
+def test_an_answer_that_means_something_passes_as_it_is(error: PyMongoError) -> None:
+    with pytest.raises(type(error)) as raised:
+        met(error)
+    assert raised.value is error
