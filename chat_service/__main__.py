@@ -93,7 +93,7 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
             database,
             redis,
             verifier.verify,
-            accounts.device_is_signed_in,
+            accounts.admit,
             settings.limits,
             clock,
         )
@@ -150,6 +150,8 @@ def _public_handlers(
             CHAT,
             chat.ChatServicer(server.edge, server.homes, server.history),
             authenticate=authenticate,
+            admit=accounts.admit,
+            admitted_anyway=chat.ADMITTED_ANYWAY,
             not_yet_served=chat.NOT_YET_SERVED,
         ),
         service_handler(
@@ -158,13 +160,16 @@ def _public_handlers(
                 server.owners, server.history, accounts.users_exist, settings.limits, clock
             ),
             authenticate=authenticate,
+            admit=accounts.admit,
             not_yet_served=conversation.NOT_YET_SERVED,
         ),
         service_handler(
             ACCOUNT,
             account.AccountServicer(accounts),
             authenticate=authenticate,
+            admit=accounts.admit,
             open_methods=account.OPEN_METHODS,
+            admitted_anyway=account.ADMITTED_ANYWAY,
             not_yet_served=account.NOT_YET_SERVED,
         ),
         *not_served.handlers(authenticate),

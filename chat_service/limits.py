@@ -20,11 +20,14 @@ class Limits:
     fetch_ranges: int = 100
     range_entries: int = 500
     heartbeat_seconds: int = 4
-    # What may wait for a device that does not read, in bytes.
+    # What may wait for a device that does not read, in bytes; more is left for it to fetch.
     outbox_bytes: int = 1024 * 1024
+    # A device for which more than that waits, and that reads nothing for so long, is cut off.
+    outbox_patience_seconds: float = 30.0
     # Frames of any kind; what comes faster is read later, which is felt by that device alone.
     frames_per_send: int = 5
     # Fetches of a stream that may wait.
     fetches_waiting: int = 32
-    # Sends of a stream to one conversation that may be unanswered.
+    # Sends of a stream to one conversation that may be unanswered; and their bytes to all, a burst of the largest.
     lane_sends: int = 256
+    unanswered_bytes: int = 4 * 1024 * 1024

@@ -26,7 +26,7 @@ from chat_service.storage.index import RedisIndex
 from chat_service.storage.index_life import IndexLife
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database
-from chat_service.stream.edge import Edge, IsSignedIn, Verify
+from chat_service.stream.edge import Admit, Edge, Verify
 from chat_service.stream.sessions import Sessions
 from parley.internal.v1.mesh_pb2 import MeshFrame
 from servicekit.auth import ServiceCredential
@@ -51,7 +51,7 @@ class ChatServer:
         database: Database,
         redis: Redis,
         verify: Verify,
-        is_signed_in: IsSignedIn,
+        admit: Admit,
         limits: Limits,
         clock: Clock,
     ) -> None:
@@ -81,7 +81,7 @@ class ChatServer:
             self.homes,
             self.history,
             verify,
-            is_signed_in,
+            admit,
             limits,
             clock,
             membership.me.server_id,

@@ -52,6 +52,9 @@ class ChatSettings(Settings):
     sends_burst: int = Field(default=60, gt=0)
     entries_per_second: int = Field(default=50, gt=0)
     entries_burst: int = Field(default=100, gt=0)
+    # What may wait for a device, in bytes, and how many seconds one that reads nothing is waited for.
+    outbox_bytes: int = Field(default=1024 * 1024, gt=0)
+    outbox_patience_seconds: float = Field(default=30.0, gt=0)
 
     @property
     def limits(self) -> Limits:
@@ -61,6 +64,8 @@ class ChatSettings(Settings):
             sends_burst=self.sends_burst,
             entries_per_second=self.entries_per_second,
             entries_burst=self.entries_burst,
+            outbox_bytes=self.outbox_bytes,
+            outbox_patience_seconds=self.outbox_patience_seconds,
         )
 
     @property

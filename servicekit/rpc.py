@@ -30,6 +30,7 @@ REQUEST_BYTES: Final = 256 * 1024
 
 Metadata: TypeAlias = Mapping[str, str]
 Authenticate: TypeAlias = Callable[[Metadata], Claims | None]
+Admit: TypeAlias = Callable[[Claims], Awaitable[None]]
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Answer: TypeAlias = Message | bytes
 Behaviour: TypeAlias = Callable[[Any, "Call", Context], Awaitable[bytes | None]]
@@ -84,13 +85,17 @@ def service_handler(
     servicer: object,
     *,
     authenticate: Authenticate,
+    admit: Admit | None = None,
     open_methods: Collection[str] = (),
+    admitted_anyway: Collection[str] = (),
     not_yet_served: Collection[str] = (),
     request_bytes: int = REQUEST_BYTES,
 ) -> grpc.GenericRpcHandler:
     """One handler for the whole service of `descriptor`.
 
-    `authenticate` tells from the metadata who calls, or raises; it is not asked for `open_methods`. Every
+    `authenticate` tells from the metadata who calls, or raises; it is not asked for `open_methods`. Then `admit`
+    raises if the caller may not act any more; it is not asked for those `admitted_anyway`, nor for bidirectional
+    and client streams, whose servicers ask at the moment that is right for them. Every
     method is either the servicer's or in `not_yet_served`. Raises TypeError when one is neither or both.
     The request of a unary call or a server stream that is larger than `request_bytes` is refused unread.
     """
@@ -99,8 +104,9 @@ def service_handler(
     handlers = {}
     for method in descriptor.methods:
         behaviour = _refusal if method.name in not_yet_served else _behaviour(method, servicer, request_bytes)
-        admit = _nobody if method.name in open_methods else authenticate
-        handlers[method.name] = _method_handler(method, _guarded(method, behaviour, admit))
+        knows = _nobody if method.name in open_methods else authenticate
+        asks = None if method.client_streaming or method.name in admitted_anyway else admit
+        handlers[method.name] = _method_handler(method, _guarded(method, behaviour, knows, asks))
     return grpc.method_handlers_generic_handler(descriptor.full_name, handlers)
 
 
@@ -159,7 +165,9 @@ async def _refusal(_: object, __: Call, ___: Context) -> None:
     raise Failure("this version does not serve this yet", code="UNIMPLEMENTED", reason="NOT_YET_SERVED")
 
 
-def _guarded(method: MethodDescriptor, behaviour: Behaviour, admit: Authenticate) -> Callable[..., Any]:
+def _guarded(
+    method: MethodDescriptor, behaviour: Behaviour, authenticate: Authenticate, admit: Admit | None
+) -> Callable[..., Any]:
     """`behaviour` behind the door: before it who calls is known, after it what it raises becomes a status."""
     observed = Observed(method.containing_service.full_name, method.name, long_lived=method.client_streaming)
 
@@ -168,7 +176,9 @@ def _guarded(method: MethodDescriptor, behaviour: Behaviour, admit: Authenticate
         peer = context.peer()
         with observed.call(metadata, peer) as sighting:
             try:
-                claims = sighting.claims = admit(metadata)
+                claims = sighting.claims = authenticate(metadata)
+                if claims is not None and admit is not None:
+                    await admit(claims)
                 return await behaviour(request, Call(claims, metadata, peer), context)
             except Exception as error:  # noqa: BLE001  what a servicer lets slip becomes a status too
                 failure = _told_of(error, sighting)

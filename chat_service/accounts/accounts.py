@@ -21,6 +21,7 @@ from chat_service.accounts.ports import AccountStore, DeviceStore, HomeOf, OnSig
 from chat_service.accounts.search import Query, search_keys
 from chat_service.accounts.sessions import Session, Sessions
 from chat_service.errors import Invalid, UserNotFound
+from servicekit.auth import Claims
 from servicekit.clock import Clock
 from servicekit.failure import Violation
 
@@ -127,6 +128,11 @@ class Accounts:
         known = await self._sessions.is_signed_in(user_id, device_id)
         return known if known is not None else not self._settings.sign_in_here
 
+    async def admit(self, claims: Claims) -> None:
+        """Raises DeviceRevoked for a device that was signed out."""
+        if not await self.device_is_signed_in(claims.user_id, claims.device_id):
+            raise DeviceRevoked("the device was signed out")
+
     async def profile(self, user_id: str) -> Profile:
         """What others see of a user. Raises UserNotFound."""
         account = await self._store.account(user_id)
@@ -134,10 +140,8 @@ class Accounts:
             raise UserNotFound("no such user")
         return account.profile
 
-    async def change_profile(self, user_id: str, device_id: str, change: ProfileChange) -> Profile:
-        """Changes the caller's profile. Raises DeviceRevoked, UserNotFound, Invalid for a name of nothing visible."""
-        if not await self.device_is_signed_in(user_id, device_id):
-            raise DeviceRevoked("the device was signed out")
+    async def change_profile(self, user_id: str, change: ProfileChange) -> Profile:
+        """Changes the caller's profile. Raises UserNotFound, Invalid for a name of nothing visible."""
         if change.display_name is not None:
             change = await self._named_anew(user_id, change, change.display_name)
         profile = await self._store.change_profile(user_id, change)

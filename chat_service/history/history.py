@@ -104,15 +104,20 @@ class History:
         """A conversation of the user with its head. Raises ConversationNotFound."""
         return await self._overview(user_id, await self.conversation(user_id, conversation_id))
 
-    async def overviews(self, user_id: str, after: str, limit: int) -> list[Overview]:
-        """The user's conversations with ids above `after`, in order of id."""
-        ids = await self._conversations.of_user(user_id, after, limit)
-        found = await self._conversations.load_many(ids)
+    async def overviews(self, user_id: str, after: str, limit: int) -> tuple[list[Overview], str]:
+        """The user's conversations with ids above `after`, in order of id, at most `limit`; and the last id looked at.
+
+        That is empty when there are no more.
+        """
+        ids = await self._conversations.of_user(user_id, after, limit + 1)
+        page = ids[:limit]
+        found = await self._conversations.load_many(page)
 
         async def read(conversation_id: str) -> Overview:
             return await self._overview(user_id, found[conversation_id])
 
-        return await _some_at_once(read, [each for each in ids if _is_member(found, each, user_id)])
+        overviews = await _some_at_once(read, [each for each in page if _is_member(found, each, user_id)])
+        return overviews, page[-1] if len(ids) > limit else ""
 
     async def _overview(self, user_id: str, conversation: Conversation) -> Overview:
         head = await self._log.head(conversation.conversation_id)

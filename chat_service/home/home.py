@@ -45,17 +45,30 @@ class Home:
         self._edges = edges
         self._users: dict[str, dict[str, Attachment]] = {}
 
-    def attach(self, attachment: Attachment) -> None:
-        """A session is there; an older one of the same device is superseded."""
+    def attach(self, attachment: Attachment, again: bool = False) -> None:
+        """A session is there; another one of the same device is superseded.
+
+        One that attaches `again`, for its home is another now, may be the older one itself: ids tell.
+        """
+        others = [
+            each
+            for each in self._users.get(attachment.user_id, {}).values()
+            if each.device_id == attachment.device_id and each.session_id != attachment.session_id
+        ]
+        if again and any(other.session_id > attachment.session_id for other in others):
+            self._supersede(attachment)
+            return
+        for other in others:
+            self.detach(other.user_id, other.session_id)
+            self._supersede(other)
         sessions = self._users.setdefault(attachment.user_id, {})
-        for other in list(sessions.values()):
-            if other.device_id == attachment.device_id and other.session_id != attachment.session_id:
-                del sessions[other.session_id]
-                _attached.dec()
-                self._edges.close(other.edge, other.session_id, SessionSuperseded("a newer stream took over"))
         if attachment.session_id not in sessions:
             _attached.inc()
         sessions[attachment.session_id] = attachment
+
+    def _supersede(self, attachment: Attachment) -> None:
+        newer = SessionSuperseded("a newer stream took over")
+        self._edges.close(attachment.edge, attachment.session_id, newer)
 
     def detach(self, user_id: str, session_id: str) -> None:
         """A session is gone."""

@@ -54,7 +54,7 @@ class Dispatch:
 
     def _attach(self, peer: str, frame: MeshFrame, link: Link) -> None:
         body = frame.attach
-        self._home.attach(Attachment(body.session_id, body.user_id, body.device_id, peer))
+        self._home.attach(Attachment(body.session_id, body.user_id, body.device_id, peer), body.again)
         link.answer(frame.frame_id, MeshFrame(attached=Attached()))
 
     def _detach(self, _: str, frame: MeshFrame, __: Link) -> None:

@@ -32,11 +32,11 @@ class Edges:
         if edge == self._ring.me.server_id:
             self._here.close(session_id, failure)
         elif (link := self._links.to(edge)) is not None:
-            link.send(mesh.close_session(session_id, failure))
+            link.tell(mesh.close_session(session_id, failure))
 
     def recheck(self, edge: str, session_ids: Sequence[str]) -> None:
         """Have sessions look again for what they may have missed."""
         if edge == self._ring.me.server_id:
             self._here.recheck(session_ids)
         elif (link := self._links.to(edge)) is not None:
-            link.send(mesh.recheck(session_ids))
+            link.tell(mesh.recheck(session_ids))

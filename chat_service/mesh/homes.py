@@ -31,10 +31,10 @@ class Homes:
         member = self._ring.ring.members.get(self.home_of(user_id))
         return member.address if member else ""
 
-    async def attach(self, home: str, attachment: Attachment) -> bool:
-        """Tell the home of a session; whether it knows."""
+    async def attach(self, home: str, attachment: Attachment, again: bool) -> bool:
+        """Tell the home of a session, a new one or `again`; whether it knows."""
         if home == self._ring.me.server_id:
-            self._here.attach(attachment)
+            self._here.attach(attachment, again)
             return True
         if (link := self._links.to(home)) is None:
             return False
@@ -44,7 +44,7 @@ class Homes:
             if not known.done():
                 known.set_result(frame is not None)
 
-        link.ask(mesh.attach(attachment), answered)
+        link.ask(mesh.attach(attachment, again), answered)
         return await known
 
     def detach(self, home: str, user_id: str, session_id: str) -> None:
@@ -52,7 +52,7 @@ class Homes:
         if home == self._ring.me.server_id:
             self._here.detach(user_id, session_id)
         elif (link := self._links.to(home)) is not None:
-            link.send(mesh.detach(user_id, session_id))
+            link.tell(mesh.detach(user_id, session_id))
 
     def sign_out(self, user_id: str, device_id: str, failure: Failure) -> None:
         """Have the stream of a device ended, wherever it is."""
@@ -60,4 +60,4 @@ class Homes:
         if home == self._ring.me.server_id:
             self._here.sign_out(user_id, device_id, failure)
         elif (link := self._links.to(home)) is not None:
-            link.send(mesh.sign_out(user_id, device_id, failure))
+            link.tell(mesh.sign_out(user_id, device_id, failure))

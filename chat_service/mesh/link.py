@@ -29,7 +29,11 @@ log = structlog.get_logger("mesh.link")
 
 
 class Link:
-    """The frames to and from one peer. Nothing here waits for a send: what does not fit is refused."""
+    """The frames to and from one peer. Nothing here waits for a send: what does not fit is refused.
+
+    What nobody would repeat is taken all the same: answers, and what ends or looks after a session. Of these there are
+    no more than there were questions and sessions.
+    """
 
     def __init__(self, hello: MeshHello | None, ring_revision: Callable[[], int]) -> None:
         self._hello = hello
@@ -39,33 +43,32 @@ class Link:
         self._asked: dict[int, Answered] = {}
         self._last_sent = 0
         self._last_taken = 0
-        self._last_acknowledged = 0
         self._must_acknowledge = False
         self._wake = asyncio.Event()
         self._missed = False
-        self.peer_revision = 0
         if hello:
             self._wake.set()
 
-    @property
-    def unacknowledged(self) -> int:
-        """How many frames the peer has not said it took in."""
-        return self._last_sent - self._last_acknowledged
-
     def send(self, frame: MeshFrame, traceparent: str = "") -> bool:
         """Queue `frame`; False if there is no room. What is for a home and dropped is told to it as missed."""
-        return self._queue_frame(frame, traceparent) > 0
+        if not self._has_room():
+            return False
+        self._queue_frame(frame, traceparent)
+        return True
+
+    def tell(self, frame: MeshFrame) -> None:
+        """Queue `frame`, room or not."""
+        self._queue_frame(frame, "")
 
     def ask(self, frame: MeshFrame, answered: Answered, traceparent: str = "") -> None:
         """Queue `frame`; `answered` is called once, with None if there is no room or the link breaks."""
-        number = self._queue_frame(frame, traceparent)
-        if number:
-            self._asked[number] = answered
+        if self._has_room():
+            self._asked[self._queue_frame(frame, traceparent)] = answered
         else:
             answered(None)
 
     def answer(self, question: int, frame: MeshFrame) -> None:
-        """Answer the peer's frame `question`; without room it stays unanswered until the link breaks."""
+        """Answer the peer's frame `question`."""
         frame.answers_frame_id = question
         self._queue_frame(frame, "")
 
@@ -85,11 +88,14 @@ class Link:
         for answered in asked.values():
             answered(None)
 
+    def _has_room(self) -> bool:
+        if self._queued_bytes <= QUEUE_BYTES:
+            return True
+        _dropped.inc()
+        self._missed = True
+        return False
+
     def _queue_frame(self, frame: MeshFrame, traceparent: str) -> int:
-        if self._queued_bytes > QUEUE_BYTES:
-            _dropped.inc()
-            self._missed = True
-            return 0
         self._last_sent += 1
         frame.frame_id = self._last_sent
         if traceparent:
@@ -123,8 +129,6 @@ class Link:
 
     async def _read(self, read: Read, take: Callable[[MeshFrame, Link], None]) -> None:
         while (batch := await read()) is not None:
-            self.peer_revision = batch.ring_revision
-            self._last_acknowledged = batch.acknowledged_frame_id
             if not batch.frames:
                 continue
             _frames.labels("received").inc(len(batch.frames))

@@ -75,8 +75,8 @@ class Owner:
         self._clock = clock
         self._limits = limits
         self._owned: OrderedDict[str, OwnedConversation] = OrderedDict()
-        # Receipts for conversations that are being loaded.
-        self._early: dict[str, list[Callable[[OwnedConversation], None]]] = {}
+        # Receipts for conversations that are being loaded, and who is told if they cannot be.
+        self._early: dict[str, list[tuple[Callable[[OwnedConversation], None], Received]]] = {}
         self._refused_lanes: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._commit = GroupCommit(store, conversations, index, publisher, clock, self._settled)
         self._receipts = Receipts(store, conversations, index, publisher, clock)
@@ -131,10 +131,12 @@ class Owner:
         def hand_over(to: OwnedConversation) -> None:
             self._receipts.receive(to, user_id, delivered_seq, read_seq, reply)
 
-        if owned.loaded:
+        if owned.loaded and max(delivered_seq, read_seq) <= owned.head.seq:
             hand_over(owned)
             return
-        self._early.setdefault(conversation_id, []).append(hand_over)
+        # A receipt from beyond the head: another owner may have written, of which this one has not heard.
+        owned.loaded = False
+        self._early.setdefault(conversation_id, []).append((hand_over, reply))
         self._advance(owned)
 
     def ring_changed(self) -> None:
@@ -143,6 +145,8 @@ class Owner:
             if not self._owns(owned.conversation_id):
                 self._refuse_waiting(owned, self._elsewhere())
                 self._forget(owned)
+        if self._draining:
+            self._note_rest()
 
     async def generation_moved(self) -> None:
         """Touch again what was touched in the last minute: those touches may be lost."""
@@ -191,7 +195,7 @@ class Owner:
     def _go_on(self, owned: OwnedConversation) -> None:
         if not self._owns(owned.conversation_id):
             self._refuse_waiting(owned, self._elsewhere())
-        if owned.waiting:
+        if owned.waiting or owned.conversation_id in self._early:
             self._advance(owned)
         elif owned.conversation is None or not self._owns(owned.conversation_id):
             self._forget(owned)
@@ -207,14 +211,18 @@ class Owner:
             await self._refresh(await self._to_refresh.get())
 
     async def _refresh(self, owned: OwnedConversation) -> None:
+        early = self._early.pop(owned.conversation_id, [])
         try:
             await self._ask_store(owned)
         except StoreUnavailable as failure:
             log.warning("conversation not loaded", conversation_id=owned.conversation_id)
             self._refuse_waiting(owned, failure)
+            for _, reply in early:
+                reply(failure)
+        else:
+            for hand_over, _ in early:
+                hand_over(owned)
         owned.state = State.IDLE
-        for hand_over in self._early.pop(owned.conversation_id, []):
-            hand_over(owned)
         self._go_on(owned)
 
     async def _ask_store(self, owned: OwnedConversation) -> None:
@@ -253,7 +261,8 @@ class Owner:
         _refused.labels(failure.reason).inc()
         for lane, reply in waiters:
             if lane and failure.retry_after is not None:
-                self._refused_lanes[lane.session_id, conversation_id] = lane.attempt
+                refused = lane.session_id, conversation_id
+                self._refused_lanes[refused] = max(lane.attempt, self._refused_lanes.get(refused, 0))
                 if len(self._refused_lanes) > REFUSED_LANES:
                     self._refused_lanes.popitem(last=False)
             reply(failure)
@@ -279,5 +288,5 @@ class Owner:
             self._forget(owned)
 
     def _forget(self, owned: OwnedConversation) -> None:
-        if owned.state is State.IDLE and not owned.waiting:
+        if owned.state is State.IDLE and not owned.waiting and owned.conversation_id not in self._early:
             self._owned.pop(owned.conversation_id, None)

@@ -58,14 +58,18 @@ class Receipts:
         if owned.conversation is None or user_id not in owned.conversation.members:
             reply(ConversationNotFound("no such conversation"))
             return
-        waiting = self._waiting.setdefault(owned.conversation_id, Waiting(owned))
-        waiting.add(user_id, delivered_seq, read_seq, reply)
-        self._wake.set()
+        self._for(owned).add(user_id, delivered_seq, read_seq, reply)
 
     def sent(self, owned: OwnedConversation, user_ids: Iterable[str]) -> None:
         """These users appended messages, and have read them thereby; that is kept, and the entry tells it."""
-        self._waiting.setdefault(owned.conversation_id, Waiting(owned)).senders.update(user_ids)
+        self._for(owned).senders.update(user_ids)
+
+    def _for(self, owned: OwnedConversation) -> Waiting:
+        waiting = self._waiting.setdefault(owned.conversation_id, Waiting(owned))
+        # It may have been forgotten and loaded anew since the first one came.
+        waiting.owned = owned
         self._wake.set()
+        return waiting
 
     async def run(self) -> None:
         """Write what waits until cancelled."""

@@ -30,6 +30,8 @@ from parley.chat.v1.account_pb2 import (
 from servicekit.rpc import Call
 
 OPEN_METHODS = frozenset({"Register", "Login", "RefreshToken"})
+# Signing out again ends the streams of a device that was signed out, in case the first time did not.
+ADMITTED_ANYWAY = frozenset({"Logout"})
 
 NOT_YET_SERVED = frozenset(
     {
@@ -83,9 +85,8 @@ class AccountServicer:
 
     async def UpdateProfile(self, request: UpdateProfileRequest, call: Call) -> UpdateProfileResponse:
         """Changes the caller's profile."""
-        caller = call.caller
         change = change_from_proto(request)
-        profile = await self._accounts.change_profile(caller.user_id, caller.device_id, change)
+        profile = await self._accounts.change_profile(call.caller.user_id, change)
         return UpdateProfileResponse(profile=profile_to_proto(profile))
 
     async def SearchUsers(self, request: SearchUsersRequest, _: Call) -> SearchUsersResponse:

@@ -32,6 +32,8 @@ NOT_YET_SERVED: Final = frozenset(
         "ListReaders",
     }
 )
+# It needs no store, so it is answered also while none can be reached.
+ADMITTED_ANYWAY: Final = frozenset({"Locate"})
 DEFAULT_PAGE: Final = 50
 BEFORE: Final = "before"
 AFTER: Final = "after"

@@ -89,10 +89,10 @@ class ConversationServicer:
         """The caller's conversations, in order of id."""
         me, size = call.caller.user_id, request.page_size or DEFAULT_PAGE
         after = read_page_token(CONVERSATION, request.page_token, AN_ID)
-        found = await self._history.overviews(me, after, size + 1)
-        more = page_token(CONVERSATION, found[size - 1].conversation.conversation_id) if len(found) > size else ""
+        found, last = await self._history.overviews(me, after, size)
         return conversation_pb2.ListConversationsResponse(
-            conversations=[conversation(each, me) for each in found[:size]], next_page_token=more
+            conversations=[conversation(each, me) for each in found],
+            next_page_token=page_token(CONVERSATION, last) if last else "",
         )
 
     async def _shown(self, user_id: str, conversation_id: str) -> conversation_pb2.Conversation:

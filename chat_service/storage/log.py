@@ -9,11 +9,13 @@ contract's Entry), then the change itself; `x` marks entries that change the con
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import takewhile
 from typing import Any, Final
 
 from bson import Binary
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError
+from pymongo.read_concern import ReadConcern
 
 from chat_service.errors import StoreUnavailable
 from chat_service.history.ports import Page
@@ -62,9 +64,10 @@ class MongoLog:
                 return None
             except BulkWriteError as error:
                 at = start + _refused(error)
-                if not await self._is_there(documents[at]):
+                there = await self._already_there(documents[at:])
+                if not there:
                     return Conflict(at)
-                start = at + 1
+                start = at + there
         return None
 
     async def head(self, conversation_id: str) -> Head:
@@ -121,13 +124,20 @@ class MongoLog:
         span = {"$gte": entry_id(conversation_id, first), "$lte": entry_id(conversation_id, last)}
         return self._entries.find({"_id": span, **(also or {})}).sort("_id", direction).hint(BY_ID)
 
-    async def _is_there(self, document: Document) -> bool:
-        """Whether the very entry is there; then it is made sure that a majority has it."""
-        same = {name: document[name] for name in ("_id", "k", "h")}
+    async def _already_there(self, documents: Sequence[Document]) -> int:
+        """How many of the first documents are there as they are; then it is made sure that a majority has them."""
+        ids = [document["_id"] for document in documents]
         with store_errors():
-            # A write that changes nothing waits for the majority as any other does.
-            answer = await self._entries.update_one(same, {"$set": {"h": document["h"]}})
-        return answer.matched_count == 1
+            primary = self._entries.with_options(read_concern=ReadConcern("local"))
+            found = {each["_id"]: each async for each in primary.find({"_id": {"$in": ids}}, {"k": 1, "h": 1})}
+            same = list(takewhile(lambda each: _same(each, found.get(bytes(each["_id"]))), documents))
+            if same:
+                # A write that changes nothing waits for the majority to have all that came before it.
+                last = {name: same[-1][name] for name in ("_id", "k", "h")}
+                answer = await self._entries.update_one(last, {"$set": {"h": last["h"]}})
+                if not answer.matched_count:
+                    raise StoreUnavailable("what was there a moment ago was rolled back")
+        return len(same)
 
 
 def entry_id(conversation_id: str, seq: int) -> Binary:
@@ -142,6 +152,11 @@ def _refused(error: BulkWriteError) -> int:
     if not refusals or refusals[0]["code"] != DUPLICATE_KEY:
         raise StoreUnavailable("the database could not make sure of a write") from error
     return int(refusals[0]["index"])
+
+
+def _same(document: Document, found: Document | None) -> bool:
+    # The driver gives plain bytes back for a Binary, and the two are never equal.
+    return found is not None and all(found[name] == bytes(document[name]) for name in ("k", "h"))
 
 
 def _document(entry: Entry) -> Document:

@@ -28,8 +28,8 @@ class Homes(Protocol):
     def address_of(self, user_id: str) -> str:
         """The public address of a user's home; empty while there is no ring."""
 
-    async def attach(self, home: str, attachment: Attachment) -> bool:
-        """Tell the home of a session; whether it knows."""
+    async def attach(self, home: str, attachment: Attachment, again: bool) -> bool:
+        """Tell the home of a session, a new one or `again`; whether it knows."""
 
     def detach(self, home: str, user_id: str, session_id: str) -> None:
         """Tell the home that a session is gone."""
@@ -41,12 +41,13 @@ class Attaching:
     def __init__(self, homes: Homes) -> None:
         self._homes = homes
         self._loose: dict[str, Session] = {}
+        self._under_way: set[str] = set()
         self._wake = asyncio.Event()
 
     async def begin(self, session: Session) -> None:
         """Attach a new session; if its home cannot be told soon, that is tried again beside its life."""
         for _ in range(FIRST_TRIES):
-            if await self._attach(session):
+            if await self._attach(session, again=False):
                 return
             await asyncio.sleep(PAUSE_S)
         self.loosen(session)
@@ -70,25 +71,46 @@ class Attaching:
 
     async def _attach_the_loose(self) -> None:
         while not asked_to_end():
-            while not self._loose:
-                self._wake.clear()
-                await self._wake.wait()
-            session = self._loose.pop(next(iter(self._loose)))
-            if await self._attach(session):
+            session = await self._next()
+            if await self._attach(session, again=True):
                 session.want_recheck()
             elif not session.outbox.closed:
-                self._loose[session.session_id] = session
+                self.loosen(session)
                 await asyncio.sleep(PAUSE_S)
 
-    async def _attach(self, session: Session) -> bool:
-        home = self._homes.home_of(session.claims.user_id)
+    async def _next(self) -> Session:
+        """A loose session that nobody attaches just now."""
+        while True:
+            for session_id, session in self._loose.items():
+                if session_id not in self._under_way:
+                    return session
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def _attach(self, session: Session, *, again: bool) -> bool:
+        """Whether the session is attached, and was not loosened meanwhile."""
+        session_id = session.session_id
+        self._loose.pop(session_id, None)
+        self._under_way.add(session_id)
+        try:
+            attached = await self._tell(self._homes.home_of(session.claims.user_id), session, again)
+        finally:
+            self._under_way.discard(session_id)
+            self._wake.set()
+        return attached and session_id not in self._loose
+
+    async def _tell(self, home: str, session: Session, again: bool) -> bool:
         if session.home and session.home != home:
             self._homes.detach(session.home, session.claims.user_id, session.session_id)
-            session.home = ""
+        # From now on: should the session end while it is being attached, it must be detached there.
+        session.home = home
         try:
             async with asyncio.timeout(ANSWER_S):
-                attached = bool(home) and await self._homes.attach(home, session.attachment)
+                attached = bool(home) and await self._homes.attach(home, session.attachment, again)
         except TimeoutError:
             attached = False
-        session.home = home if attached else ""
+        if not attached:
+            # The question may still be on its way.
+            self._homes.detach(home, session.claims.user_id, session.session_id)
+            session.home = ""
         return attached

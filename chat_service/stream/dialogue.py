@@ -30,6 +30,8 @@ DEFAULT_ENTRIES: Final = 100
 RETRY_S: Final = 1.0
 # After the end of a session, what waits has this long to reach the device.
 FAREWELL_S: Final = 5.0
+# So many receipts count as another frame.
+RECEIPTS_OF_A_FRAME: Final = 20
 NOT_YET_SERVED: Final = frozenset({"typing", "watch_presence"})
 
 log = structlog.get_logger("stream")
@@ -86,7 +88,7 @@ class Dialogue:
             if data is None:
                 # No more frames from the device; it still listens.
                 return
-            await self._keep_pace()
+            await self._keep_pace(1)
             try:
                 kind, frame = requests.frame(data)
                 if kind == "hello":
@@ -100,11 +102,11 @@ class Dialogue:
             except Failure as failure:
                 self._refuse(kind, frame, failure)
 
-    async def _keep_pace(self) -> None:
-        wait = self._pace.take()
+    async def _keep_pace(self, frames: float) -> None:
+        wait = self._pace.take(frames)
         while wait > 0:
             await asyncio.sleep(wait)
-            wait = self._pace.take()
+            wait = self._pace.take(frames)
 
     async def _serve(self, kind: str, frame: chat_pb2.ConnectRequest) -> None:
         now_ms = self._clock.now_ms()
@@ -112,6 +114,7 @@ class Dialogue:
             with span("send_message"):
                 self._submit(frame.send_message, now_ms)
         elif kind == "receipts":
+            await self._keep_pace(len(frame.receipts.receipts) / RECEIPTS_OF_A_FRAME)
             for each in frame.receipts.receipts:
                 self._session.receipts.add(each.conversation_id, each.delivered_seq, each.read_seq)
         elif kind == "fetch":
@@ -142,6 +145,8 @@ class Dialogue:
         """Whatever needs a store, one thing at a time, at the pace at which the device reads."""
         while not asked_to_end():
             await self._session.woken()
+            # What did not fit before would not now.
+            await self._session.outbox.room()
             try:
                 if self._session.recheck_wanted():
                     await self._tell_changes()

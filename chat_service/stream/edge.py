@@ -14,6 +14,7 @@ from chat_service.history.history import History
 from chat_service.limits import Limits
 from chat_service.stream.attaching import Attaching, Homes
 from chat_service.stream.dialogue import Dialogue
+from chat_service.stream.rates import SendRates
 from chat_service.stream.session import Owners, Session
 from chat_service.stream.sessions import Sessions
 from chat_service.wire import frames, requests
@@ -31,12 +32,14 @@ EXPIRY_GRACE_S: Final = 30.0
 SPREAD: Final = 0.6
 # Even a loss that nobody noticed is mended within this.
 RECHECK_S: Final = 300.0
+# By then every server has learned of a ring.
+LATE_S: Final = 5.0
 # What covers the moment between two servers' learning of a new generation.
 MARGIN_S: Final = 60.0
 
 log = structlog.get_logger("edge")
 
-IsSignedIn = Callable[[str, str], Awaitable[bool]]
+Admit = Callable[[Claims], Awaitable[None]]
 Verify = Callable[[str], Claims]
 
 
@@ -50,7 +53,7 @@ class Edge:
         homes: Homes,
         history: History,
         verify: Verify,
-        is_signed_in: IsSignedIn,
+        admit: Admit,
         limits: Limits,
         clock: Clock,
         server_id: str,
@@ -60,11 +63,12 @@ class Edge:
         self._homes = homes
         self._history = history
         self._verify = verify
-        self._is_signed_in = is_signed_in
+        self._admit = admit
         self._limits = limits
         self._clock = clock
         self._server_id = server_id
         self._attaching = Attaching(homes)
+        self._rates = SendRates(limits, clock)
         self._draining = False
 
     async def run(self) -> None:
@@ -77,8 +81,10 @@ class Edge:
         """Serve a stream until it ends. Raises why it was ended."""
         claims = call.caller
         hello = await self._hello(stream)
-        await self._admit(claims)
-        session = Session(claims, self._limits, self._clock, self._server_id, self._owners)
+        if self._draining:
+            raise ServerDraining("this server is going away; connect again")
+        rate = self._rates.of(claims.device_id)
+        session = Session(claims, self._limits, self._clock, self._server_id, self._owners, rate)
         session.cursor = requests.cursor(hello)
         self._sessions.add(session)
         log.info("session", session_id=session.session_id, user_id=claims.user_id, device_id=claims.device_id)
@@ -93,10 +99,14 @@ class Edge:
         """Attach sessions to their new homes; a server that left may have died before it told everybody."""
         left = old.members.keys() - new.members.keys()
         for session in self._sessions:
-            if session.home != self._homes.home_of(session.claims.user_id):
+            moved = session.home != self._homes.home_of(session.claims.user_id)
+            if moved:
                 self._attaching.loosen(session)
             elif left:
                 session.want_recheck()
+            if moved or left:
+                # An owner that learned of the ring later still told the old home.
+                session.later(LATE_S, session.want_recheck)
 
     def home_lost(self, server_id: str) -> None:
         """The link to a home broke: it has forgotten the sessions here."""
@@ -137,12 +147,6 @@ class Edge:
         requests.check(data, frame, self._limits)
         return frame.hello
 
-    async def _admit(self, claims: Claims) -> None:
-        if self._draining:
-            raise ServerDraining("this server is going away; connect again")
-        if not await self._is_signed_in(claims.user_id, claims.device_id):
-            raise Failure("this device was signed out", code="UNAUTHENTICATED", reason="DEVICE_REVOKED")
-
     async def _hold(self, session: Session, stream: ByteStream, traceparent: str) -> None:
         user_id = session.claims.user_id
         self._expire_later(session, session.claims)
@@ -157,6 +161,8 @@ class Edge:
         )
         # Attached before the index is read: what comes later is pushed, what came before is named.
         await self._attaching.begin(session)
+        # Only now: a device that is signed out later than this is found by its home.
+        await self._admit(session.claims)
         session.want_recheck()
         dialogue = Dialogue(
             session, stream, self._history, self._limits, self._clock, self._reauthenticate, traceparent
@@ -176,7 +182,7 @@ class Edge:
             if session.claims is claims:
                 session.close(Failure("the token has expired", code="UNAUTHENTICATED", reason="TOKEN_EXPIRED"))
 
-        session.later(claims.expires_at + EXPIRY_GRACE_S - self._clock.now_ms() / 1000, expire)
+        session.expire_in(claims.expires_at + EXPIRY_GRACE_S - self._clock.now_ms() / 1000, expire)
 
     async def _recheck_now_and_then(self) -> None:
         while not asked_to_end():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -43,7 +43,16 @@ class Lane:
     comes after it is refused until it comes again.
     """
 
-    def __init__(self, locate: Locate, forward: Forward, told: Told, later: Later, clock: Clock, most: int) -> None:
+    def __init__(
+        self,
+        locate: Locate,
+        forward: Forward,
+        told: Told,
+        later: Later,
+        clock: Clock,
+        most: int,
+        attempts: Iterator[int],
+    ) -> None:
         self._locate = locate
         self._forward = forward
         self._told = told
@@ -52,7 +61,9 @@ class Lane:
         self._most = most
         self._sends: deque[Send] = deque()
         self._under_way = 0
-        self._attempt = 1
+        # Those of a session never repeat, so a lane that was forgotten in between begins above what was refused.
+        self._attempts = attempts
+        self._attempt = next(attempts)
         # Where the sends go; the same server for all of an attempt.
         self._target = ""
         self._broken = False
@@ -66,6 +77,11 @@ class Lane:
     def answered(self) -> bool:
         """Whether no send is unanswered."""
         return not self._sends
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is lost if the lane is forgotten."""
+        return not self._sends and self._gate is None
 
     def submit(self, draft: Draft, refusal: Failure | None = None) -> None:
         """Another send; `refusal` says why it cannot be taken now, for example its rate."""
@@ -124,7 +140,7 @@ class Lane:
 
     def _mend(self) -> None:
         """All that was under way is answered: send the rest again, in order, as another attempt."""
-        self._attempt += 1
+        self._attempt = next(self._attempts)
         if self._pause and self._sends and not self._waits:
             self._waits = True
             self._later(self._pause, self._go_on)

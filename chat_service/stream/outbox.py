@@ -17,7 +17,11 @@ ROOM: Final = 0.5
 
 
 class Outbox:
-    """What is to be written to a stream, in order. Nobody waits to put something in: who does not read is cut off."""
+    """What is to be written to a stream, in order. Nobody waits to put something in.
+
+    What can be found again is offered, and refused above `most_bytes`. What cannot is put in all the same, up to twice
+    as much: who asks and asks, and reads no answer, is cut off.
+    """
 
     def __init__(self, most_bytes: int) -> None:
         self._most = most_bytes
@@ -28,6 +32,15 @@ class Outbox:
         self._room.set()
         self._closing = asyncio.Event()
         self.failure: Failure | None = None
+        # How many frames were taken out.
+        self.taken = 0
+
+    def offer(self, kind: int, element: bytes) -> bool:
+        """An element as with `put`; False if there is no room for it."""
+        if self.full:
+            return False
+        self._put(kind, element)
+        return True
 
     def put_frame(self, frame: bytes) -> None:
         """A frame that stands alone."""
@@ -46,6 +59,16 @@ class Outbox:
             self._closing.set()
             self._wake.set()
             self._room.set()
+
+    def cut_off(self) -> None:
+        """The device does not read: nothing more is written to it than why."""
+        self._items.clear()
+        self.close(SlowConsumer("the device does not read what is sent to it; connect again and resume"))
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for what is offered."""
+        return self._bytes > self._most
 
     @property
     def closed(self) -> bool:
@@ -76,6 +99,7 @@ class Outbox:
                 size += len(elements[-1])
             item = frames.joined(kind, elements)
         self._bytes -= size
+        self.taken += 1
         if self._bytes < self._most * ROOM:
             self._room.set()
         return item
@@ -86,8 +110,7 @@ class Outbox:
         self._items.append((kind, item))
         self._bytes += len(item)
         self._wake.set()
-        if self._bytes > self._most:
-            self._items.clear()
-            self.close(SlowConsumer("the device does not read what is sent to it; connect again and resume"))
+        if self._bytes > self._most * 2:
+            self.cut_off()
         elif self._bytes >= self._most * ROOM:
             self._room.clear()

@@ -6,8 +6,11 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from typing import Final, Protocol
-from uuid import UUID, uuid4
+from uuid import UUID
+
+import uuid_utils
 
 from chat_service.errors import RateLimited, SessionSuperseded
 from chat_service.home.home import Attachment
@@ -15,8 +18,9 @@ from chat_service.limits import Limits
 from chat_service.model.answer import Answer
 from chat_service.model.cursor import Cursor
 from chat_service.model.delivery import Delivery
-from chat_service.model.entry import Draft
+from chat_service.model.entry import Draft, Message
 from chat_service.owner.pending import Lane
+from chat_service.stream.backlog import Backlog
 from chat_service.stream.lane import Lane as SendLane
 from chat_service.stream.outbox import Outbox
 from chat_service.stream.receipts import Receipts, Receivers
@@ -29,6 +33,8 @@ from servicekit.failure import Failure
 LANES: Final = 1000
 # More than a lane's patience.
 LONGEST_LEAVE_S: Final = 12.0
+# A device that has too much unanswered is told to wait so long.
+FULL_S: Final = 0.5
 
 
 class Owners(Receivers, Protocol):
@@ -44,11 +50,14 @@ class Owners(Receivers, Protocol):
 class Session:
     """What the edge keeps of a stream: whose it is, what waits for it, and what of its sends is unanswered."""
 
-    def __init__(self, claims: Claims, limits: Limits, clock: Clock, edge: str, owners: Owners) -> None:
+    def __init__(
+        self, claims: Claims, limits: Limits, clock: Clock, edge: str, owners: Owners, rate: TokenBucket
+    ) -> None:
         self.claims = claims
         self.outbox = Outbox(limits.outbox_bytes)
-        self.attachment = Attachment(uuid4().hex, claims.user_id, claims.device_id, edge)
-        # The server that knows of this session as its home; empty: none yet.
+        # Ids in the order of their making: of two sessions of a device the newer one stays.
+        self.attachment = Attachment(uuid_utils.uuid7().hex, claims.user_id, claims.device_id, edge)
+        # The server that knows of this session as its home, or is being told; empty: none yet.
         self.home = ""
         self.cursor: Cursor | None = None
         self._superseded = False
@@ -58,8 +67,13 @@ class Session:
         self._clock = clock
         self._owners = owners
         self._lanes: OrderedDict[str, SendLane] = OrderedDict()
-        self._bucket = TokenBucket(limits.sends_per_second, limits.sends_burst, clock)
+        self._attempts = count(1)
+        self._unanswered_bytes = 0
+        self._rate = rate
         self._timers: set[asyncio.TimerHandle] = set()
+        self._expiry: asyncio.TimerHandle | None = None
+        self._ended = False
+        self._backlog = Backlog(self.outbox, limits.outbox_patience_seconds, self.later)
         self.receipts = Receipts(claims.user_id, owners, self.later)
 
     @property
@@ -69,20 +83,31 @@ class Session:
 
     def submit(self, draft: Draft) -> None:
         """A send of the device; its answer goes to the outbox."""
-        wait = self._bucket.take()
+        wait = self._rate.take()
         refusal = RateLimited("this device sends faster than it may", retry_after=wait) if wait else None
-        self._lane(draft.conversation_id).submit(draft, refusal)
+        if self._unanswered_bytes > self._limits.unanswered_bytes:
+            refusal = RateLimited("too much of what this device sent is unanswered", retry_after=FULL_S)
+        lane = self._lane(draft.conversation_id)
+        self._unanswered_bytes += _size(draft)
+        lane.submit(draft, refusal)
 
     def refuse(self, conversation_id: str, client_message_id: str, failure: Failure) -> None:
         """Answer a send that never became a draft."""
         self.outbox.put(frames.RESULTS, frames.result(conversation_id, client_message_id, failure))
 
     def push(self, entries: list[tuple[bytes, bytes, str]], delivery: Delivery) -> None:
-        """What an owner published: entries as (for others, for the actor's devices, actor), and watermarks."""
+        """What an owner published: entries as (for others, for the actor's devices, actor), and watermarks.
+
+        What finds no room is named to the device once it has read what waits.
+        """
+        fits = True
         for plain, own, actor in entries:
-            self.outbox.put(frames.ENTRIES, own if actor == self.claims.user_id else plain)
+            fits = self.outbox.offer(frames.ENTRIES, own if actor == self.claims.user_id else plain) and fits
         for mark in delivery.watermarks:
-            self.outbox.put(frames.WATERMARKS, mark)
+            fits = self.outbox.offer(frames.WATERMARKS, mark) and fits
+        if not fits:
+            self.want_recheck()
+            self._backlog.grew()
 
     def close(self, failure: Failure | None) -> None:
         """End the stream once what waits is written; a superseded one is told the answers it waits for first."""
@@ -119,16 +144,28 @@ class Session:
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         """Call in `seconds`, unless the session has ended by then."""
+        if not self._ended:
+            self._call_later(seconds, call)
 
+    def expire_in(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call in `seconds`, in the place of what was to be called by an earlier token."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._timers.discard(self._expiry)
+        self._expiry = self._call_later(seconds, call)
+
+    def _call_later(self, seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
         def fire() -> None:
             self._timers.discard(handle)
             call()
 
         handle = asyncio.get_running_loop().call_later(seconds, fire)
         self._timers.add(handle)
+        return handle
 
     def end(self) -> None:
         """Nothing happens in this session any more."""
+        self._ended = True
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
@@ -137,6 +174,7 @@ class Session:
     def _lane(self, conversation_id: str) -> SendLane:
         lane = self._lanes.get(conversation_id)
         if lane is None:
+            self._make_room()
             lane = self._lanes[conversation_id] = SendLane(
                 partial(self._owners.owner_of, conversation_id),
                 self._forward,
@@ -144,19 +182,28 @@ class Session:
                 self.later,
                 self._clock,
                 self._limits.lane_sends,
+                self._attempts,
             )
-            self._make_room()
         return lane
 
     def _make_room(self) -> None:
-        if len(self._lanes) > LANES:
-            for conversation_id in [each for each, lane in self._lanes.items() if lane.answered][: LANES // 2]:
-                del self._lanes[conversation_id]
+        if len(self._lanes) < LANES:
+            return
+        for conversation_id in [each for each, lane in self._lanes.items() if lane.at_rest][: LANES // 2]:
+            del self._lanes[conversation_id]
+        if len(self._lanes) >= LANES:
+            # On a new stream it begins anew, with what is unanswered or refused, in order.
+            self.close(RateLimited("sends to too many conversations are unanswered; connect again", retry_after=FULL_S))
 
     def _forward(self, draft: Draft, attempt: int, target: str, reply: Callable[[Answer], None]) -> None:
         self._owners.append(draft, Lane(self.session_id, attempt), target, reply)
 
     def _tell(self, draft: Draft, answer: Answer) -> None:
         client_message_id = str(UUID(bytes=draft.request_id))
+        self._unanswered_bytes -= _size(draft)
         self.outbox.put(frames.RESULTS, frames.result(draft.conversation_id, client_message_id, answer))
         self._leave_if_answered()
+
+
+def _size(draft: Draft) -> int:
+    return len(draft.change.content) if isinstance(draft.change, Message) else 0

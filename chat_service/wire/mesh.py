@@ -82,10 +82,15 @@ def read_append_result(body: AppendResult) -> Answer:
     return Appended(body.seq, body.create_time.ToMilliseconds())
 
 
-def attach(attachment: Attachment) -> MeshFrame:
+def attach(attachment: Attachment, again: bool) -> MeshFrame:
     """To a home: a device has a stream here."""
     return MeshFrame(
-        attach=Attach(session_id=attachment.session_id, user_id=attachment.user_id, device_id=attachment.device_id)
+        attach=Attach(
+            session_id=attachment.session_id,
+            user_id=attachment.user_id,
+            device_id=attachment.device_id,
+            again=again,
+        )
     )
 
 

@@ -36,6 +36,9 @@ class RawStream:
         self._news = asyncio.Condition()
         self._writing = asyncio.Lock()
         self._end: Refusal | None = None
+        # Cleared: what comes is left unread.
+        self.reads = asyncio.Event()
+        self.reads.set()
         self.kinds: list[str] = []
         self._reading = asyncio.create_task(self._read())
 
@@ -92,6 +95,7 @@ class RawStream:
 
     async def close(self) -> None:
         """Go away without a word."""
+        self.reads.set()
         self._call.cancel()
         await self._reading
 
@@ -99,6 +103,7 @@ class RawStream:
         try:
             while (data := await self._call.read()) is not grpc.aio.EOF:
                 await self._take(chat_pb2.ConnectResponse.FromString(data))
+                await self.reads.wait()
             end = Refusal((await self._call.code()).name)
         except grpc.aio.AioRpcError as error:
             end = of_error(error)

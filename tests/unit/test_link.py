@@ -73,8 +73,6 @@ async def test_frames_carry_ids_acknowledgements_revision_and_trace(wire: Wire) 
     assert first.ring_revision == 7
     assert [frame.frame_id for frame in wire.taken] == [1, 2]
     assert [frame.traceparent for frame in wire.taken] == [trace, ""]
-    assert wire.left.peer_revision == 8
-    assert wire.left.unacknowledged == 0
     assert (await asked(wire.left)) is not None
     # What the right one answered was acknowledged with the next batch.
     assert wire.batches[-1].acknowledged_frame_id >= 1

@@ -9,7 +9,7 @@ import pytest
 from google.rpc.status_pb2 import Status
 
 from chat_service.accounts.accounts import Accounts
-from chat_service.servicers.account import NOT_YET_SERVED, OPEN_METHODS, AccountServicer
+from chat_service.servicers.account import ADMITTED_ANYWAY, NOT_YET_SERVED, OPEN_METHODS, AccountServicer
 from parley.chat.v1 import account_pb2
 from parley.chat.v1.account_pb2_grpc import AccountServiceStub
 from servicekit.failure import Failure
@@ -29,7 +29,9 @@ async def service(house: House, accounts: Accounts) -> AsyncIterator[AccountServ
         SERVICE,
         AccountServicer(accounts),
         authenticate=house.verifier().authenticate,
+        admit=accounts.admit,
         open_methods=OPEN_METHODS,
+        admitted_anyway=ADMITTED_ANYWAY,
         not_yet_served=NOT_YET_SERVED,
     )
     server = Server("127.0.0.1:0", [handler], [SERVICE.full_name])
@@ -72,6 +74,11 @@ async def test_an_account_from_register_to_logout(house: House, service: Account
     assert (await refusal(service.RefreshToken(refresh))).reason == "REFRESH_TOKEN_INVALID"
     update = account_pb2.UpdateProfileRequest(about="still here?")
     assert (await refusal(service.UpdateProfile(update, metadata=bearer(session)))).reason == "DEVICE_REVOKED"
+    look = account_pb2.GetProfileRequest()
+    assert (await refusal(service.GetProfile(look, metadata=bearer(session)))).reason == "DEVICE_REVOKED"
+    # In case its streams outlived the first time.
+    await service.Logout(account_pb2.LogoutRequest(), metadata=bearer(session))
+    assert len(house.signed_out) == 2
 
 
 async def test_profiles_are_read_and_changed(service: AccountServiceStub) -> None:

@@ -1,0 +1,34 @@
+"""A device that falls behind: what did not fit is looked for again, and who reads nothing at all is cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chat_service.stream.outbox import Outbox
+
+Later = Callable[[float, Callable[[], None]], object]
+
+
+class Backlog:
+    """Watches an outbox that had no room: within `patience` seconds the device must have read something."""
+
+    def __init__(self, outbox: Outbox, patience: float, later: Later) -> None:
+        self._outbox = outbox
+        self._patience = patience
+        self._later = later
+        self._watched = False
+
+    def grew(self) -> None:
+        """Something did not fit."""
+        if not self._watched:
+            self._watched = True
+            taken = self._outbox.taken
+            self._later(self._patience, lambda: self._look(taken))
+
+    def _look(self, taken: int) -> None:
+        self._watched = False
+        if self._outbox.full:
+            if self._outbox.taken == taken:
+                self._outbox.cut_off()
+            else:
+                self.grew()

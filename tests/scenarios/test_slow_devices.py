@@ -1,0 +1,100 @@
+"""Devices that do not read: they miss nothing if they read again, are cut off if they do not, and nobody else waits."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from devstack.stack import Stack
+from parley.chat.v1 import entry_pb2
+from tests.eventually import eventually
+from tests.raw.device import RawDevice
+from tests.raw.world import World
+
+pytestmark = pytest.mark.scenario
+
+PATIENCE_S = 3.0
+# Larger than all that lies between a server and a device that does not read: windows, and Envoy's buffers.
+MESSAGES, SIZE = 100, 60_000
+# Two entries make a group.
+HEAD = MESSAGES + 2
+
+
+@pytest.fixture(scope="module")
+def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A system where little may wait for a device."""
+    environment = {
+        "PARLEY_OUTBOX_BYTES": "400000",
+        "PARLEY_OUTBOX_PATIENCE_SECONDS": str(PATIENCE_S),
+        "PARLEY_SENDS_BURST": "1000",
+        "PARLEY_ENTRIES_BURST": "1000",
+    }
+    with Stack(tmp_path_factory.mktemp("small"), chat_servers=2, environment=environment) as stack:
+        yield stack
+
+
+@pytest.fixture
+async def small_world(small_stack: Stack) -> AsyncIterator[World]:
+    async with World(small_stack) as world:
+        yield world
+
+
+def payload(number: int) -> entry_pb2.Content:
+    data = number.to_bytes(4, "big") * (SIZE // 4)
+    return entry_pb2.Content(custom=entry_pb2.CustomPayload(content_type="application/x-test", payload=data))
+
+
+async def flood(alice: RawDevice, conversation: str) -> None:
+    """Alice says more than fits anywhere, and every word is taken."""
+    for start in range(0, MESSAGES, 20):
+        keys = [await alice.send(conversation, payload(number)) for number in range(start, start + 20)]
+        for key in keys:
+            assert (await alice.answer(key, timeout=30)).HasField("appended")
+
+
+async def test_a_device_that_reads_again_in_time_has_missed_nothing(small_world: World) -> None:
+    alice, bob, carol = await small_world.users("alice", "bob", "carol")
+    group = await alice.group("Weather", [bob, carol])
+    for device in (alice, bob, carol):
+        await device.attend()
+    bob.stream.reads.clear()
+    await flood(alice, group)
+    await eventually(lambda: caught_up(carol, group), 30)
+    assert HEAD not in bob.logs[group]
+    bob.stream.reads.set()
+    # He reads what waited, is told that there is more, and asks for it.
+    while group not in (await bob.changes())[0]:
+        pass
+    await eventually(lambda: caught_up(bob, group), 30)
+    assert sorted(bob.logs[group]) == list(range(min(bob.logs[group]), HEAD + 1))
+
+
+async def caught_up(device: RawDevice, conversation: str) -> bool:
+    held = device.logs[conversation]
+    after = 1
+    while after + 1 in held:
+        after += 1
+    fetched = await device.fetch(conversation, after, limit=500)
+    return fetched.ranges[0].complete and HEAD in held
+
+
+async def test_a_device_that_reads_nothing_is_cut_off_and_misses_nothing_either(small_world: World) -> None:
+    alice, bob, carol = await small_world.users("alice", "bob", "carol")
+    group = await alice.group("Weather", [bob, carol])
+    for device in (alice, bob, carol):
+        await device.attend()
+    bob.stream.reads.clear()
+    cursor = bob.cursor
+    await flood(alice, group)
+    await eventually(lambda: caught_up(carol, group), 30)
+    await eventually(lambda: cut_off(small_world.stack), 5 * PATIENCE_S)
+    bob.stream.reads.set()
+    assert (await bob.stream.ended()).said == ("RESOURCE_EXHAUSTED", "SLOW_CONSUMER")
+    await bob.open(cursor)
+    assert group in (await bob.changes())[0]
+    await eventually(lambda: caught_up(bob, group), 30)
+
+
+def cut_off(stack: Stack) -> bool:
+    return any("SLOW_CONSUMER" in server.log.read_text() for server in stack.chat_servers)

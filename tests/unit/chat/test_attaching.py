@@ -1,0 +1,117 @@
+"""A session is known to the home its user has now, and to no home once it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from chat_service.home.home import Attachment
+from chat_service.limits import Limits
+from chat_service.model.answer import Answer
+from chat_service.model.entry import Draft
+from chat_service.owner.pending import Lane
+from chat_service.owner.receipts import Received
+from chat_service.stream.attaching import Attaching
+from chat_service.stream.rates import SendRates
+from chat_service.stream.session import Session
+from servicekit.auth import Claims
+from servicekit.clock import SystemClock
+from tests.eventually import eventually
+
+USER, DEVICE = "a" * 32, "d" * 32
+
+
+class SlowHomes:
+    """Homes that answer when they are let, and do what they are told in the order of telling, as over a link."""
+
+    def __init__(self) -> None:
+        self.home = "first"
+        self.answers = asyncio.Event()
+        self.asked = 0
+        self.known: set[tuple[str, str]] = set()
+
+    def home_of(self, user_id: str) -> str:
+        return self.home
+
+    def address_of(self, user_id: str) -> str:
+        return self.home
+
+    async def attach(self, home: str, attachment: Attachment, again: bool) -> bool:
+        self.known.add((home, attachment.session_id))
+        self.asked += 1
+        await self.answers.wait()
+        return True
+
+    def detach(self, home: str, user_id: str, session_id: str) -> None:
+        self.known.discard((home, session_id))
+
+
+class NoOwners:
+    """This session sends nothing."""
+
+    def append(self, draft: Draft, lane: Lane, target: str, reply: object) -> Answer:
+        raise AssertionError
+
+    def owner_of(self, conversation_id: str) -> str:
+        raise AssertionError
+
+    def receive(self, user_id: str, conversation_id: str, delivered_seq: int, read_seq: int, reply: Received) -> None:
+        raise AssertionError
+
+
+@pytest.fixture
+async def homes() -> SlowHomes:
+    return SlowHomes()
+
+
+@pytest.fixture
+async def attaching(homes: SlowHomes) -> AsyncIterator[Attaching]:
+    attaching = Attaching(homes)
+    task = asyncio.create_task(attaching.run())
+    yield attaching
+    task.cancel()
+    await asyncio.wait([task])
+
+
+@pytest.fixture
+def session() -> Session:
+    clock, limits = SystemClock(), Limits()
+    rate = SendRates(limits, clock).of(DEVICE)
+    return Session(Claims(USER, DEVICE, 0), limits, clock, "edge", NoOwners(), rate)  # type: ignore[arg-type]
+
+
+async def test_a_session_that_ends_while_it_is_being_attached_leaves_no_ghost(
+    attaching: Attaching, homes: SlowHomes, session: Session
+) -> None:
+    beginning = asyncio.create_task(attaching.begin(session))
+    await eventually(lambda: homes.asked)
+    beginning.cancel()
+    await asyncio.wait([beginning])
+    attaching.end(session)
+    assert homes.known == set()
+
+
+async def test_a_session_whose_home_changes_while_it_is_being_attached_ends_at_the_new_one(
+    attaching: Attaching, homes: SlowHomes, session: Session
+) -> None:
+    attaching.loosen(session)
+    await eventually(lambda: homes.asked)
+    homes.home = "second"
+    attaching.loosen(session)
+    homes.answers.set()
+    await eventually(lambda: session.home == "second")
+    assert homes.known == {("second", session.session_id)}
+    assert session.recheck_wanted()
+
+
+async def test_two_workers_never_attach_one_session_at_once(
+    attaching: Attaching, homes: SlowHomes, session: Session
+) -> None:
+    for _ in range(5):
+        attaching.loosen(session)
+        await asyncio.sleep(0)
+    await eventually(lambda: homes.asked)
+    await asyncio.sleep(0)
+    assert homes.asked == 1

@@ -1,0 +1,75 @@
+"""A home keeps one session a device: the newest, whichever attaches last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from chat_service.home.home import Attachment, Home
+from chat_service.model.delivery import Delivery
+from servicekit.failure import Failure
+
+USER, DEVICE = "a" * 32, "d" * 32
+
+
+@dataclass
+class Edges:
+    """What a home says to edges."""
+
+    pushed: list[Sequence[str]] = field(default_factory=list)
+    closed: list[tuple[str, str]] = field(default_factory=list)
+
+    def push(self, edge: str, session_ids: Sequence[str], delivery: Delivery) -> None:
+        self.pushed.append(session_ids)
+
+    def close(self, edge: str, session_id: str, failure: Failure) -> None:
+        self.closed.append((session_id, failure.reason))
+
+    def recheck(self, edge: str, session_ids: Sequence[str]) -> None: ...
+
+    def live(self, home: Home) -> Sequence[str]:
+        home.deliver([USER], Delivery())
+        return self.pushed[-1]
+
+
+@pytest.fixture
+def edges() -> Edges:
+    return Edges()
+
+
+def session(name: str) -> Attachment:
+    return Attachment(name, USER, DEVICE, "edge")
+
+
+def test_a_new_session_supersedes_whatever_the_clock_of_its_edge_says(edges: Edges) -> None:
+    home = Home(edges)
+    home.attach(session("2"))
+    home.attach(session("1"))
+    assert edges.closed == [("2", "SESSION_SUPERSEDED")]
+    assert edges.live(home) == ["1"]
+
+
+def test_an_old_session_that_attaches_again_after_the_newer_one_is_the_one_that_ends(edges: Edges) -> None:
+    home = Home(edges)
+    home.attach(session("2"), again=True)
+    home.attach(session("1"), again=True)
+    assert edges.closed == [("1", "SESSION_SUPERSEDED")]
+    assert edges.live(home) == ["2"]
+
+
+def test_a_newer_session_that_attaches_again_after_the_old_one_stays(edges: Edges) -> None:
+    home = Home(edges)
+    home.attach(session("1"), again=True)
+    home.attach(session("2"), again=True)
+    assert edges.closed == [("1", "SESSION_SUPERSEDED")]
+    assert edges.live(home) == ["2"]
+
+
+def test_the_same_session_again_supersedes_nothing(edges: Edges) -> None:
+    home = Home(edges)
+    home.attach(session("1"))
+    home.attach(session("1"), again=True)
+    assert edges.closed == []
+    assert edges.live(home) == ["1"]
