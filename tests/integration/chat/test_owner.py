@@ -14,6 +14,7 @@ from chat_service.errors import (
     MessageIdReused,
     OwnerUnavailable,
     RequestIdReused,
+    StoreUnavailable,
 )
 from chat_service.model.answer import Answer, Appended
 from chat_service.model.creation import Creation
@@ -306,3 +307,42 @@ async def test_who_is_answered_may_send_again_at_once(owners: Owners) -> None:
     second.owner.append(known, None, lambda _: second.owner.append(fresh, None, late.set_result))
     waits = asyncio.create_task(second.append(draft(conversation_id, text="waits too")))
     assert {place(await waits), place(await late)} == {3, 4}
+
+
+async def test_a_receipt_from_beyond_a_stale_head_is_kept_whole(owners: Owners, database: Database) -> None:
+    stale, other = await owners.start(), await owners.start()
+    conversation_id = await made(stale)
+    await stale.append(draft(conversation_id))
+    for _ in range(3):
+        await other.append(draft(conversation_id))
+    assert await stale.receive(BOB, conversation_id, 5, 5) is None
+    kept = await MongoConversations(database).load(conversation_id)
+    assert kept is not None
+    assert kept.members[BOB].watermark.read_seq == 5
+
+
+async def test_a_receipt_for_what_cannot_be_loaded_now_comes_again_later(owners: Owners, mongod: Stack) -> None:
+    first, second = await owners.start(), await owners.start()
+    conversation_id = await made(first)
+    mongod.parts["mongod"].freeze()
+    try:
+        refused = await second.receive(BOB, conversation_id, 1, 1)
+    finally:
+        mongod.parts["mongod"].resume()
+    assert isinstance(refused, StoreUnavailable)
+    assert refused.retry_after is not None
+    assert await second.receive(BOB, conversation_id, 1, 1) is None
+
+
+async def test_a_late_refusal_of_an_earlier_attempt_opens_no_later_one(owners: Owners, mongod: Stack) -> None:
+    first, second = await owners.start(), await owners.start(limits=OwnerLimits(0.001, 1))
+    conversation_id = await made(first)
+    mongod.parts["mongod"].freeze()
+    try:
+        waits = asyncio.create_task(second.append(draft(conversation_id), Lane("session", 1)))
+        await asyncio.sleep(0)
+        assert isinstance(await second.append(draft(conversation_id), Lane("session", 2)), ConversationBusy)
+        assert isinstance(await waits, StoreUnavailable)
+    finally:
+        mongod.parts["mongod"].resume()
+    assert isinstance(await second.append(draft(conversation_id), Lane("session", 2)), EarlierSendRefused)
