@@ -1,0 +1,162 @@
+"""A lane keeps the order of a sender, whatever owners answer, and whenever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+
+import pytest
+
+from chat_service.errors import (
+    ConversationBusy,
+    ConversationNotFound,
+    EarlierSendRefused,
+    OwnerUnavailable,
+    RateLimited,
+)
+from chat_service.model.answer import Answer, Appended
+from chat_service.model.entry import Draft, Message
+from chat_service.stream.lane import PATIENCE_S, Lane
+from servicekit.failure import Failure
+
+CONVERSATION, ALICE = "c" * 32, "a" * 32
+
+
+@dataclass
+class Stage:
+    """A lane, what it forwarded and told, and a clock and timers that go when they are told to."""
+
+    owner: str = "one"
+    now: float = 0.0
+    forwarded: list[tuple[str, int, str, Callable[[Answer], None]]] = field(default_factory=list)
+    told: list[tuple[str, Answer]] = field(default_factory=list)
+    timers: list[Callable[[], None]] = field(default_factory=list)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def lane(self, attempts: count[int] | None = None) -> Lane:
+        return Lane(
+            lambda: self.owner,
+            lambda draft, attempt, target, reply: self.forwarded.append((name(draft), attempt, target, reply)),
+            lambda draft, answer: self.told.append((name(draft), answer)),
+            lambda _, call: self.timers.append(call),
+            self,  # type: ignore[arg-type]
+            100,
+            attempts or count(1),
+        )
+
+    def taken(self) -> list[tuple[str, int, str]]:
+        """What was forwarded since this was last asked, still unanswered or not."""
+        return [each[:3] for each in self.forwarded]
+
+    def answer(self, *answers: Answer) -> None:
+        """Answer what was forwarded, oldest first."""
+        waiting, self.forwarded = self.forwarded, []
+        for (_, _, _, reply), answer in zip(waiting, answers, strict=True):
+            reply(answer)
+
+    def fire(self) -> None:
+        timers, self.timers = self.timers, []
+        for call in timers:
+            call()
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+def name(draft: Draft) -> str:
+    return draft.request_id.rstrip(b".").decode()
+
+
+def draft(text: str) -> Draft:
+    return Draft(CONVERSATION, ALICE, text.encode().ljust(16, b"."), Message(text.encode()), 0)
+
+
+def kinds(told: list[tuple[str, Answer]]) -> list[tuple[str, str]]:
+    return [(text, answer.reason if isinstance(answer, Failure) else "taken") for text, answer in told]
+
+
+def elsewhere() -> OwnerUnavailable:
+    return OwnerUnavailable("another server owns this", retry_after=0.05)
+
+
+def behind() -> EarlierSendRefused:
+    return EarlierSendRefused("an earlier one was refused")
+
+
+def test_what_an_owner_cannot_take_now_goes_to_the_next_one_in_order(stage: Stage) -> None:
+    lane = stage.lane()
+    for text in "abc":
+        lane.submit(draft(text))
+    assert stage.taken() == [("a", 1, "one"), ("b", 1, "one"), ("c", 1, "one")]
+    stage.owner = "two"
+    stage.answer(elsewhere(), behind(), behind())
+    assert stage.told == []
+    lane.submit(draft("d"))
+    assert stage.taken() == [], "it waits behind those that go again"
+    stage.fire()
+    assert stage.taken() == [(text, 2, "two") for text in "abcd"]
+    stage.answer(*(Appended(seq, 0) for seq in range(1, 5)))
+    assert kinds(stage.told) == [(text, "taken") for text in "abcd"]
+    assert lane.at_rest
+
+
+def test_what_is_refused_for_now_is_told_and_closes_the_gate(stage: Stage) -> None:
+    lane = stage.lane()
+    for text in "abc":
+        lane.submit(draft(text))
+    stage.answer(Appended(1, 0), ConversationBusy("busy", retry_after=0.1), behind())
+    assert kinds(stage.told) == [
+        ("a", "taken"),
+        ("b", "CONVERSATION_BUSY"),
+        ("c", "EARLIER_SEND_REFUSED"),
+    ]
+    lane.submit(draft("c"))
+    assert kinds(stage.told)[-1] == ("c", "EARLIER_SEND_REFUSED")
+    lane.submit(draft("b"))
+    lane.submit(draft("c"))
+    assert [each[:2] for each in stage.taken()] == [("b", 2), ("c", 2)]
+
+
+def test_what_is_refused_for_good_holds_nobody_up(stage: Stage) -> None:
+    lane = stage.lane()
+    for text in "ab":
+        lane.submit(draft(text))
+    stage.answer(ConversationNotFound("no such conversation"), Appended(1, 0))
+    assert kinds(stage.told) == [("a", "CONVERSATION_NOT_FOUND"), ("b", "taken")]
+    assert lane.at_rest
+
+
+def test_a_lane_with_a_closed_gate_is_not_at_rest(stage: Stage) -> None:
+    lane = stage.lane()
+    lane.submit(draft("a"), RateLimited("too fast", retry_after=0.1))
+    assert lane.answered
+    assert not lane.at_rest
+
+
+def test_a_lane_that_was_forgotten_begins_above_the_attempts_that_were_refused(stage: Stage) -> None:
+    attempts = count(1)
+    lane = stage.lane(attempts)
+    lane.submit(draft("a"))
+    stage.answer(elsewhere())
+    stage.fire()
+    assert stage.taken() == [("a", 2, "one")]
+    again = stage.lane(attempts)
+    again.submit(draft("b"))
+    assert stage.taken()[-1] == ("b", 3, "one")
+
+
+def test_when_patience_is_over_all_are_refused_and_the_first_comes_first_again(stage: Stage) -> None:
+    lane = stage.lane()
+    for text in "ab":
+        lane.submit(draft(text))
+    stage.now = PATIENCE_S + 1
+    stage.answer(elsewhere(), behind())
+    stage.fire()
+    assert kinds(stage.told) == [("a", "OWNER_UNAVAILABLE"), ("b", "EARLIER_SEND_REFUSED")]
+    lane.submit(draft("b"))
+    assert kinds(stage.told)[-1] == ("b", "EARLIER_SEND_REFUSED")
