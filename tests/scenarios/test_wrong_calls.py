@@ -76,6 +76,7 @@ async def test_a_group_whose_creator_is_named_as_a_member_holds_the_creator_once
 @pytest.mark.parametrize(
     ("request_id", "reason"),
     [(str(uuid.uuid4()), "MESSAGE_ID_INVALID"), (id_made(0), "MESSAGE_ID_EXPIRED")],
+    ids=["no UUIDv7", "of 1970"],
 )
 async def test_requests_that_make_something_have_an_id_of_our_days(scene: Scene, request_id: str, reason: str) -> None:
     refusal = await scene.alice.refusal(group([scene.bob.user_id], request_id=request_id))
