@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from chat_service.errors import ConversationNotFound
 from chat_service.history.ports import Conversations, Index, Log
-from chat_service.model.conversation import Conversation
+from chat_service.model.conversation import Conversation, changed
 from chat_service.model.cursor import Cursor, Reading, Resync
 from chat_service.model.entry import LAST_SEQ, Entry
 from servicekit.failure import Failure
@@ -72,7 +72,8 @@ class History:
 
         async def read(span: Span) -> Range | Failure:
             try:
-                return await self._range(user_id, found.get(span.conversation_id), span)
+                conversation = await self._known(span.conversation_id, found)
+                return await self._range(user_id, _seen(conversation, user_id), span)
             except Failure as failure:
                 return failure
 
@@ -98,7 +99,7 @@ class History:
     async def conversation(self, user_id: str, conversation_id: str) -> Conversation:
         """A conversation of the user. Raises ConversationNotFound."""
         found = await self._conversations.load_many([conversation_id])
-        return _seen(found.get(conversation_id), user_id)
+        return _seen(await self._known(conversation_id, found), user_id)
 
     async def overview(self, user_id: str, conversation_id: str) -> Overview:
         """A conversation of the user with its head. Raises ConversationNotFound."""
@@ -124,8 +125,15 @@ class History:
         newest = await self._log.read(conversation.conversation_id, head.seq, 1)
         return Overview(conversation, newest.entries[0], _unread(conversation, user_id, head.message_number))
 
-    async def _range(self, user_id: str, conversation: Conversation | None, span: Span) -> Range:
-        conversation = _seen(conversation, user_id)
+    async def _known(self, conversation_id: str, found: Mapping[str, Conversation]) -> Conversation | None:
+        """The conversation as it is kept; or, while it is being made, as its log says."""
+        conversation = found.get(conversation_id)
+        if conversation is None:
+            for entry in await self._log.changes(conversation_id, 0):
+                conversation = changed(conversation, entry)
+        return conversation
+
+    async def _range(self, user_id: str, conversation: Conversation, span: Span) -> Range:
         joined = conversation.members[user_id].joined_seq
         # From one before what is asked: that tells how many messages there are when nothing is new.
         first = max(span.after_seq, joined - 1)

@@ -28,6 +28,9 @@ class Log(Protocol):
     async def read(self, conversation_id: str, first: int, limit: int) -> Page:
         """The entries from seq `first`, in order, at most `limit` and about 1 MiB of content."""
 
+    async def changes(self, conversation_id: str, after_seq: int) -> Sequence[Entry]:
+        """The entries after `after_seq` that change the conversation itself, in order."""
+
     async def messages(
         self, conversation_id: str, first: int, last: int, limit: int, newest_first: bool
     ) -> Sequence[Entry]:

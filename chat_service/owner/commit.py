@@ -115,7 +115,8 @@ class GroupCommit:
 
     async def _commit(self, batch: Batch) -> None:
         shares = list(batch.shares.values())
-        if touches := self._touches(shares, _changes_conversation):
+        # Who becomes a member is told once there is something to read.
+        if touches := self._touches([each for each in shares if not _changes_conversation(each)]):
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._index.touch(touches))
                 await self._write(batch)
@@ -123,7 +124,7 @@ class GroupCommit:
             await self._write(batch)
         await self._apply(shares)
         # Mongo may have taken long: what was touched before it must still cover what is told now.
-        if late := self._touches(shares, lambda _: False):
+        if late := self._touches(shares, _changes_conversation):
             await self._index.touch(late)
         for share in shares:
             self._settle(share)
@@ -152,7 +153,9 @@ class GroupCommit:
             seq=share.numbered[share.settled][1].seq,
         )
 
-    def _touches(self, shares: Sequence[Share], always: Callable[[Share], bool]) -> dict[str, list[str]]:
+    def _touches(
+        self, shares: Sequence[Share], always: Callable[[Share], bool] = lambda _: False
+    ) -> dict[str, list[str]]:
         now, touches = self._clock.monotonic(), dict[str, list[str]]()
         for share in shares:
             if share.owned.needs_touch(now) or always(share):
