@@ -28,6 +28,8 @@ from servicekit.rpc import ByteStream, Call
 
 HELLO_S: Final = 10.0
 EXPIRY_GRACE_S: Final = 30.0
+# Of W3C's version 00; it goes with every message, so nothing longer is passed on.
+TRACEPARENT_CHARS: Final = 55
 # The share of a drain over which devices are asked to leave.
 SPREAD: Final = 0.6
 # Even a loss that nobody noticed is mended within this.
@@ -89,7 +91,8 @@ class Edge:
         self._sessions.add(session)
         log.info("session", session_id=session.session_id, user_id=claims.user_id, device_id=claims.device_id)
         try:
-            await self._hold(session, stream, call.metadata.get("traceparent", ""))
+            traceparent = call.metadata.get("traceparent", "")
+            await self._hold(session, stream, traceparent if len(traceparent) == TRACEPARENT_CHARS else "")
         finally:
             self._attaching.end(session)
             self._sessions.remove(session)
