@@ -1,6 +1,8 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
+# How many processes `make test` runs its tests in. Each starts servers of its own, a dozen at the most.
+WORKERS ?= 2
 
 # What the stubs, and so an install, are made from.
 SOURCES := pyproject.toml hatch_build.py $(wildcard tools/*.py) $(shell find protos -name '*.proto')
@@ -16,8 +18,9 @@ help: ## what can be made
 run: .venv/.stamp-run ## start the whole system here; options: make run ARGS="--help"
 	@exec $(BIN)/python -m devstack run $(ARGS)
 
-test: lint ## every check and every test; options: make test ARGS="-k ring"
-	$(BIN)/pytest -q $(ARGS)
+# A file stays in one process, whose servers its tests share; long files come before short ones as they stand.
+test: lint ## every check and every test; options: make test ARGS="-k ring" WORKERS=1
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: .venv/.stamp ## the tests that need no server, on all cores
 	$(BIN)/pytest -q -n auto -m 'not integration and not scenario and not fault and not e2e' $(ARGS)
