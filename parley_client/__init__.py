@@ -1,5 +1,6 @@
 """Parley's SDK for asyncio: a client, its device, and what they tell."""
 
+from parley_client import contents
 from parley_client.channel import Tls
 from parley_client.client import DEFAULT_DOOR, Client
 from parley_client.device import Device
@@ -33,11 +34,14 @@ from parley_client.events import (
     FrameRefused,
     PresenceChanged,
     SendRefused,
+    Settings,
     TypingChanged,
     WatermarkMoved,
 )
 from parley_client.history import Sent
+from parley_client.message import Message
 from parley_client.session import DamagedFile, DeviceState, FileStore, MemoryStore, Session, SessionStore
+from parley_client.view import ConversationView, Notice, Tick
 
 __all__ = [
     "DEFAULT_DOOR",
@@ -48,6 +52,7 @@ __all__ = [
     "ConnectionState",
     "ConversationChecked",
     "ConversationGone",
+    "ConversationView",
     "DamagedFile",
     "Device",
     "DeviceState",
@@ -58,10 +63,12 @@ __all__ = [
     "FrameRefused",
     "InvalidRequest",
     "MemoryStore",
+    "Message",
     "NotAllowed",
     "NotFound",
     "NotPossibleNow",
     "NotServed",
+    "Notice",
     "ParleyError",
     "PresenceChanged",
     "SendQueueFull",
@@ -71,8 +78,10 @@ __all__ = [
     "ServerFault",
     "Session",
     "SessionStore",
+    "Settings",
     "SignedOut",
     "Superseded",
+    "Tick",
     "TimedOut",
     "Tls",
     "TryLater",
@@ -80,4 +89,5 @@ __all__ = [
     "Unauthenticated",
     "Violation",
     "WatermarkMoved",
+    "contents",
 ]

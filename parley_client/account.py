@@ -64,12 +64,12 @@ class Accounts:
         self._tokens.forget()
 
     async def change_password(self, old: str, new: str) -> None:
-        """Set another password; all other devices are signed out."""
+        """Set another password, 8 to 256 bytes; all other devices are signed out. Unauthenticated: `old` is wrong."""
         request = account_pb2.ChangePasswordRequest(old_password=old, new_password=new)
         await self._calls.ask(lambda door: door.accounts.ChangePassword, request)
 
     async def delete_account(self, password: str) -> None:
-        """End the account, for good."""
+        """End the account, for good. Unauthenticated: the password is wrong."""
         request = account_pb2.DeleteAccountRequest(password=password)
         await self._calls.ask(lambda door: door.accounts.DeleteAccount, request)
         self._tokens.forget()
@@ -123,6 +123,23 @@ class Accounts:
         """Take a block back."""
         request = account_pb2.UnblockUserRequest(user_id=user_id)
         await self._calls.ask(lambda door: door.accounts.UnblockUser, request)
+
+    async def blocked(self) -> AsyncIterator[str]:
+        """The ids of the users whom the caller has blocked."""
+        request = account_pb2.ListBlockedRequest(page_size=100)
+        while True:
+            answer = await self._calls.ask(lambda door: door.accounts.ListBlocked, request)
+            for user_id in answer.user_ids:
+                yield user_id
+            if not answer.next_page_token:
+                return
+            request.page_token = answer.next_page_token
+
+    async def export(self) -> AsyncIterator[bytes]:
+        """An archive (ZIP of JSON files) of everything kept about the caller, in parts of at most 64 KiB."""
+        parts = self._calls.stream(lambda door: door.accounts.ExportAccount, account_pb2.ExportAccountRequest())
+        async for part in parts:
+            yield part.chunk
 
 
 def _description(name: str, device_id: str = "") -> DeviceDescription:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+
+import grpc.aio
 
 from parley_client.backoff import Backoff
-from parley_client.channel import CALL_SECONDS, HOME_HEADER, Door, Metadata, Method, Request, Response
-from parley_client.errors import ParleyError, SignedOut, Unauthenticated
+from parley_client.channel import CALL_SECONDS, HOME_HEADER, Door, Metadata, Method, Request, Response, StreamMethod
+from parley_client.errors import ParleyError, SignedOut, Unauthenticated, from_rpc
 from parley_client.tokens import Tokens
+
+# An archive of everything may take its time.
+STREAM_SECONDS = 600.0
 
 
 def bearer(token: str, home: str = "") -> Metadata:
@@ -31,6 +37,17 @@ class Calls:
     async def ask(self, method: Method[Request, Response], request: Request, seconds: float = CALL_SECONDS) -> Response:
         """Ask with the token; the request must be one that may be repeated. Raises ParleyError."""
         return await self._again(method, request, signed=True, seconds=seconds)
+
+    async def stream(
+        self, method: StreamMethod[Request, Response], request: Request, seconds: float = STREAM_SECONDS
+    ) -> AsyncIterator[Response]:
+        """Ask with the token for many answers, within `seconds` in all. Asked once only. Raises ParleyError."""
+        metadata = bearer(await self._tokens.access())
+        try:
+            async for answer in method(self._door)(request, metadata=metadata, timeout=seconds):
+                yield answer
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error) from error
 
     async def _again(
         self,
@@ -60,7 +77,9 @@ class Calls:
             return await self._door.call(method, request, bearer(token), seconds)
         except SignedOut:
             raise
-        except Unauthenticated:
+        except Unauthenticated as error:
+            if error.reason == "CREDENTIALS_INVALID":
+                raise
             # The door's own check of tokens gives no reason: a newer one is tried in any case, once.
             renewed = await self._tokens.renew(token)
         return await self._door.call(method, request, bearer(renewed.access_token), seconds)

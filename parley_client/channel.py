@@ -49,6 +49,7 @@ class _Stubs:
 
 
 Method = Callable[["Door"], grpc.aio.UnaryUnaryMultiCallable[Request, Response]]
+StreamMethod = Callable[["Door"], grpc.aio.UnaryStreamMultiCallable[Request, Response]]
 
 
 class Door:

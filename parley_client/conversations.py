@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from parley.chat.v1 import conversation_pb2, entry_pb2
 from parley.chat.v1.conversation_pb2 import Conversation
+from parley.chat.v1.entry_pb2 import Retention
 from parley_client.calls import Calls
 from parley_client.clock import ServerClock
 
@@ -47,9 +51,24 @@ class Conversations:
             request.page_token = answer.next_page_token
 
     async def rename(self, conversation_id: str, title: str) -> Conversation:
-        """Give a group another title (admins)."""
+        """Give a group another title, 1 to 128 characters (admins)."""
+        return await self.update(conversation_id, title=title)
+
+    async def update(
+        self,
+        conversation_id: str,
+        *,
+        title: str | None = None,
+        picture_media_id: str | None = None,
+        admins_only_send: bool | None = None,
+    ) -> Conversation:
+        """Change a group (admins): None stays; an empty `picture_media_id` takes the picture away."""
         request = conversation_pb2.UpdateConversationRequest(
-            request_id=self._clock.new_id(), conversation_id=conversation_id, title=title
+            request_id=self._clock.new_id(),
+            conversation_id=conversation_id,
+            title=title,
+            picture_media_id=picture_media_id,
+            admins_only_send=admins_only_send,
         )
         answer = await self._calls.ask(lambda door: door.conversations.UpdateConversation, request)
         return answer.conversation
@@ -79,3 +98,29 @@ class Conversations:
             request_id=self._clock.new_id(), conversation_id=conversation_id, user_id=user_id, role=role
         )
         await self._calls.ask(lambda door: door.conversations.SetRole, request)
+
+    async def set_retention(self, conversation_id: str, retention: Retention | None) -> None:
+        """How long content is kept (admins; both sides of a 1-1 conversation); None: the deployment's default."""
+        request = conversation_pb2.SetRetentionRequest(
+            request_id=self._clock.new_id(), conversation_id=conversation_id, retention=retention
+        )
+        await self._calls.ask(lambda door: door.conversations.SetRetention, request)
+
+    async def mute(self, conversation_id: str, until: datetime | None) -> None:
+        """No pushes until then (a time with its zone), for the caller alone; None: pushes again."""
+        moment = None
+        if until is not None:
+            moment = Timestamp()
+            moment.FromDatetime(until)
+        request = conversation_pb2.SetMuteRequest(conversation_id=conversation_id, mute_until_time=moment)
+        await self._calls.ask(lambda door: door.conversations.SetMute, request)
+
+    async def pin(self, conversation_id: str, pinned: bool = True) -> None:
+        """Keep it at the top of the caller's list, or no more."""
+        request = conversation_pb2.SetPinnedRequest(conversation_id=conversation_id, pinned=pinned)
+        await self._calls.ask(lambda door: door.conversations.SetPinned, request)
+
+    async def archive(self, conversation_id: str, archived: bool = True) -> None:
+        """Put it out of the caller's main list, or back."""
+        request = conversation_pb2.SetArchivedRequest(conversation_id=conversation_id, archived=archived)
+        await self._calls.ask(lambda door: door.conversations.SetArchived, request)

@@ -10,11 +10,11 @@ from parley.chat.v1 import chat_pb2
 from parley.chat.v1.entry_pb2 import Content
 from parley_client.channel import Door, too_late
 from parley_client.clock import ServerClock
+from parley_client.contents import as_content
 from parley_client.dialogue import Dialogue, Sending
 from parley_client.errors import TryLater
 from parley_client.events import EntryReceived, Event
 from parley_client.feed import CAPACITY, Feed
-from parley_client.history import as_content
 from parley_client.inbox import Inbox, Item, Progress
 from parley_client.line import Line
 from parley_client.outgoing import Outgoing
@@ -117,18 +117,20 @@ class Device:
         conversation_id: str,
         said: str | Content,
         *,
+        reply_to_seq: int = 0,
         client_message_id: str | None = None,
         seconds: float | None = None,
     ) -> Sending:
         """Send a message; awaiting the result gives `Sent(seq, time)` or raises ParleyError.
 
         It is kept and sent again, in order, until it is answered; `seconds` bounds that (TimedOut, and whether it
-        was appended is then not known). Raises SendQueueFull at once when 1,000 messages wait already.
+        was appended is then not known). `reply_to_seq` is the message it answers. Raises SendQueueFull at once when
+        1,000 messages wait already.
         """
         request = chat_pb2.SendMessageRequest(
             client_message_id=client_message_id or self._clock.new_id(),
             conversation_id=conversation_id,
-            content=as_content(said),
+            content=as_content(said, reply_to_seq),
         )
         sending = self._dialogue.send(request)
         if seconds is not None:
@@ -148,8 +150,8 @@ class Device:
         self._dialogue.wake.set()
 
     def typing(self, conversation_id: str, typing: bool = True) -> None:
-        """The user types, or stopped."""
-        self._dialogue.typing(conversation_id, typing)
+        """To be called at each keystroke: the others are told at most every 3 s. False: the user stopped."""
+        self._dialogue.typing(conversation_id, typing, asyncio.get_running_loop().time())
 
     def watch_presence(self, user_ids: Iterable[str]) -> None:
         """Be told when these users come and go (at most 1,000, in place of those before)."""

@@ -9,12 +9,14 @@ from datetime import UTC
 from parley.chat.v1 import chat_pb2
 from parley_client.clock import ServerClock
 from parley_client.errors import InvalidRequest, ParleyError, TimedOut, from_status
-from parley_client.events import FrameRefused, PresenceChanged, SendRefused, TypingChanged
+from parley_client.events import EntryReceived, FrameRefused, PresenceChanged, SendRefused
 from parley_client.history import Sent
 from parley_client.inbox import Inbox, Item
+from parley_client.keystrokes import Keystrokes
 from parley_client.outgoing import Outgoing
 from parley_client.pacing import Pacing
 from parley_client.receipts import Receipts
+from parley_client.typists import Typists
 
 # Sends taken at once before anything else gets its turn.
 SENDS = 32
@@ -51,6 +53,8 @@ class Dialogue:
         self.frame_bytes = 262_144
         self._clock = clock
         self._sendings: dict[str, Sending] = {}
+        self._keystrokes = Keystrokes()
+        self._typists = Typists()
         self._typing: dict[str, bool] = {}
         self._watched: list[str] = []
         self._once: list[chat_pb2.ConnectRequest] = []
@@ -74,7 +78,7 @@ class Dialogue:
         kind = frame.WhichOneof("frame")
         self.wake.set()
         if kind == "entries":
-            return self.inbox.entries(frame.entries, now, current=current)
+            return self._entries(frame.entries, now, current)
         if kind == "send_results":
             return [item for each in frame.send_results.results for item in self._result(each, now, current)]
         if kind == "watermarks":
@@ -83,7 +87,8 @@ class Dialogue:
             return self.inbox.changes(frame.changes) if current else []
         if kind == "typing":
             told = frame.typing
-            return [Item(TypingChanged(told.conversation_id, told.user_id, told.typing))]
+            changed = self._typists.heard(told.conversation_id, told.user_id, told.typing, now)
+            return [Item(changed)] if changed else []
         if kind == "presence":
             return [Item(_presence(each)) for each in frame.presence.users]
         if kind == "error" and current:
@@ -99,6 +104,8 @@ class Dialogue:
                 reason="CONTENT_TOO_LARGE",
             )
         self.outgoing.add(request)
+        self._keystrokes.sent(request.conversation_id)
+        self._typing.pop(request.conversation_id, None)
         sending = self._sendings.get(request.client_message_id)
         if sending is None:
             sending = Sending(request.conversation_id, request.client_message_id)
@@ -118,10 +125,18 @@ class Dialogue:
         for pending in self.outgoing.clear():
             self._sendings.pop(pending.id).fail(error)
 
-    def typing(self, conversation_id: str, typing: bool) -> None:
-        """Tell the others; only the newest word about a conversation waits."""
-        self._typing[conversation_id] = typing
+    def tick(self, now: float) -> list[Item]:
+        """A second has passed."""
+        self.inbox.tick()
         self.wake.set()
+        return [Item(changed) for changed in self._typists.expired(now)]
+
+    def typing(self, conversation_id: str, typing: bool, now: float) -> None:
+        """Tell the others, unless they know; only the newest word about a conversation waits."""
+        news = self._keystrokes.typed if typing else self._keystrokes.stopped
+        if news(conversation_id, now):
+            self._typing[conversation_id] = typing
+            self.wake.set()
 
     def watch(self, user_ids: list[str]) -> None:
         """Watch these users, on this stream and the next ones."""
@@ -161,6 +176,16 @@ class Dialogue:
             self.outgoing.written(pending)
             frames.append(chat_pb2.ConnectRequest(send_message=pending.request))
         return frames
+
+    def _entries(self, entries: chat_pb2.Entries, now: float, current: bool) -> list[Item]:
+        items: list[Item] = []
+        for item in self.inbox.entries(entries, now, current=current):
+            event = item.event
+            if isinstance(event, EntryReceived) and event.entry.HasField("message_appended"):
+                stopped = self._typists.stopped(event.conversation_id, event.actor_id)
+                items += [Item(stopped)] if stopped else []
+            items.append(item)
+        return items
 
     def _result(self, result: chat_pb2.SendResult, now: float, current: bool) -> list[Item]:
         if result.HasField("appended"):

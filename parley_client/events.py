@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 
-from parley.chat.v1 import entry_pb2
+from parley.chat.v1 import chat_pb2, conversation_pb2, entry_pb2
 from parley_client.errors import ParleyError
 
 
@@ -59,13 +59,34 @@ class WatermarkMoved:
 
 
 @dataclass(frozen=True, slots=True)
+class Settings:
+    """What the user has set for a conversation, on all devices alike. `mute_until` None: pushes are not silenced."""
+
+    mute_until: datetime | None = None
+    pinned: bool = False
+    archived: bool = False
+
+    @classmethod
+    def of(cls, told: chat_pb2.PersonalSettings | conversation_pb2.Conversation) -> Settings:
+        """As the server told them."""
+        muted = told.HasField("mute_until_time")
+        until = told.mute_until_time.ToDatetime(tzinfo=UTC) if muted else None
+        return cls(until, told.pinned, told.archived)
+
+
+@dataclass(frozen=True, slots=True)
 class ConversationChecked:
-    """The device has looked at a conversation and has all of it; `unread_count` is true for this moment."""
+    """The device has looked at a conversation and has all of it; the rest is true for this moment.
+
+    `hidden_seqs` are the messages the user deleted only from the own view; the server names at most 1,000.
+    """
 
     conversation_id: str
     head_seq: int
     first_seq: int
     unread_count: int
+    settings: Settings = Settings()
+    hidden_seqs: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +107,7 @@ class CaughtUp:
 
 @dataclass(frozen=True, slots=True)
 class TypingChanged:
-    """A member types, or stopped; what was not stopped ends by itself after 6 s."""
+    """A member began to type, or ended: by word, by a message, or because nothing was heard for 6 s."""
 
     conversation_id: str
     user_id: str

@@ -1,4 +1,4 @@
-"""Messages by call: history as it is shown, raw ranges of logs, and a send without a stream."""
+"""Messages by call: history, search and readers, a send without a stream, and what changes an earlier message."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from parley.chat.v1 import chat_pb2, entry_pb2
+from parley.chat.v1 import chat_pb2
 from parley.chat.v1.entry_pb2 import Content, Entry
 from parley_client.calls import Calls
 from parley_client.clock import ServerClock
+from parley_client.contents import as_content, forwarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,6 @@ class Sent:
     def of(cls, appended: chat_pb2.Appended) -> Sent:
         """As the server told it."""
         return cls(appended.seq, appended.create_time.ToDatetime(tzinfo=UTC))
-
-
-def as_content(said: str | Content) -> Content:
-    """Words as content; content as it is."""
-    return Content(text=entry_pb2.Text(body=said)) if isinstance(said, str) else said
 
 
 class Messages:
@@ -56,15 +52,26 @@ class Messages:
         request = chat_pb2.ListEntriesRequest(fetch=chat_pb2.Fetch(ranges=ranges))
         return (await self._calls.ask(lambda door: door.chat.ListEntries, request)).entries
 
-    async def send(self, conversation_id: str, said: str | Content, *, client_message_id: str | None = None) -> Sent:
+    async def send(
+        self,
+        conversation_id: str,
+        said: str | Content,
+        *,
+        reply_to_seq: int = 0,
+        client_message_id: str | None = None,
+    ) -> Sent:
         """Append one message by call. A program that sends many holds a Device, which keeps their order."""
         request = chat_pb2.SendMessageRequest(
             client_message_id=client_message_id or self._clock.new_id(),
             conversation_id=conversation_id,
-            content=as_content(said),
+            content=as_content(said, reply_to_seq),
         )
         answer = await self._calls.ask(lambda door: door.chat.SendMessage, request)
         return Sent.of(answer.appended)
+
+    async def forward(self, conversation_id: str, content: Content) -> Sent:
+        """Pass what a message of another conversation says on to this one."""
+        return await self.send(conversation_id, forwarded(content))
 
     async def edit(self, conversation_id: str, seq: int, said: str | Content) -> Sent:
         """Replace the content of an own message."""
@@ -76,19 +83,45 @@ class Messages:
         )
         return Sent.of((await self._calls.ask(lambda door: door.chat.EditMessage, request)).appended)
 
-    async def delete(self, conversation_id: str, seq: int, *, for_all: bool) -> None:
-        """Take a message away from everybody (own ones; admins any), or from the own view."""
+    async def delete(self, conversation_id: str, seq: int, *, for_all: bool) -> Sent | None:
+        """Take a message away from everybody (own ones; admins any), or from the own view, which gives None."""
         request = chat_pb2.DeleteMessageRequest(
             request_id=self._clock.new_id(), conversation_id=conversation_id, target_seq=seq, for_all=for_all
         )
-        await self._calls.ask(lambda door: door.chat.DeleteMessage, request)
+        answer = await self._calls.ask(lambda door: door.chat.DeleteMessage, request)
+        return Sent.of(answer.appended) if answer.HasField("appended") else None
 
-    async def react(self, conversation_id: str, seq: int, emoji: str) -> Sent:
+    async def set_reaction(self, conversation_id: str, seq: int, emoji: str) -> Sent:
         """Set the own reaction to a message; empty removes it."""
         request = chat_pb2.SetReactionRequest(
             request_id=self._clock.new_id(), conversation_id=conversation_id, target_seq=seq, emoji=emoji
         )
         return Sent.of((await self._calls.ask(lambda door: door.chat.SetReaction, request)).appended)
+
+    async def readers(self, conversation_id: str, seq: int) -> list[chat_pb2.Watermark]:
+        """How far every member but the sender has got, to tell who has the message `seq` and who read it."""
+        request = chat_pb2.ListReadersRequest(conversation_id=conversation_id, seq=seq)
+        marks: list[chat_pb2.Watermark] = []
+        while True:
+            answer = await self._calls.ask(lambda door: door.chat.ListReaders, request)
+            marks += answer.watermarks
+            if not answer.next_page_token:
+                return marks
+            request.page_token = answer.next_page_token
+
+    async def search(self, query: str, conversation_id: str = "", limit: int = 20) -> AsyncIterator[Entry]:
+        """At most `limit` messages with all these words, newest first; `conversation_id` empty: anywhere."""
+        request = chat_pb2.SearchMessagesRequest(query=query, conversation_id=conversation_id)
+        left = limit
+        while left > 0:
+            request.page_size = min(left, 100)
+            answer = await self._calls.ask(lambda door: door.chat.SearchMessages, request)
+            for entry in answer.messages[:left]:
+                yield entry
+            left -= len(answer.messages)
+            if not answer.next_page_token:
+                return
+            request.page_token = answer.next_page_token
 
     async def _pages(self, request: chat_pb2.ListMessagesRequest, limit: int) -> AsyncIterator[Entry]:
         left = limit

@@ -14,6 +14,7 @@ from parley_client.events import (
     ConversationGone,
     EntryReceived,
     Event,
+    Settings,
     WatermarkMoved,
 )
 from parley_client.receipts import Receipts
@@ -182,7 +183,7 @@ class Inbox:
             self.catchup.want(conversation, now + BEHIND)
         else:
             assembly.give_up()
-        items.append(Item(ConversationChecked(conversation, result.head_seq, result.first_seq, result.unread_count)))
+        items.append(Item(_checked(result)))
         return items
 
     def _range_refused(self, conversation: str, error: ParleyError, now: float) -> list[Item]:
@@ -214,3 +215,14 @@ class Inbox:
 
     def _finished(self) -> list[Item]:
         return [Item(CaughtUp(done.resync), done.cursor) for done in self.catchup.finished()]
+
+
+def _checked(result: chat_pb2.RangeResult) -> ConversationChecked:
+    return ConversationChecked(
+        result.conversation_id,
+        result.head_seq,
+        result.first_seq,
+        result.unread_count,
+        Settings.of(result.settings),
+        frozenset(result.hidden_seqs),
+    )

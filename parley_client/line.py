@@ -180,8 +180,8 @@ class Line:
             elif link.left and self.link and self._loop.time() - self.link.opened > LEAVING:
                 link.cancel()
             elif not link.left:
-                self._dialogue.inbox.tick()
-                self._dialogue.wake.set()
+                for item in self._dialogue.tick(self._loop.time()):
+                    self._feed.post(item)
                 await self._reauthenticate(link)
 
     async def _reauthenticate(self, link: Link) -> None:

@@ -72,6 +72,11 @@ class Log:
     keys: dict[str, tuple[chat_pb2.Appended, bytes]] = field(default_factory=dict)
     marks: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
     changed: int = 0
+    roles: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, chat_pb2.PersonalSettings] = field(
+        default_factory=lambda: defaultdict(chat_pb2.PersonalSettings)
+    )
+    hidden: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
 
     def visible(self, user: str) -> list[entry_pb2.Entry]:
         first, last = self.members[user]
@@ -88,6 +93,7 @@ class Stage:
         self.refresh: dict[str, tuple[str, str]] = {}
         self.revoked: set[str] = set()
         self.logs: dict[str, Log] = {}
+        self.blocks: dict[str, dict[str, None]] = defaultdict(dict)
         self.streams: dict[str, Stream] = {}
         self.connects: list[tuple[str, str]] = []
         self.received: list[chat_pb2.ConnectRequest] = []
@@ -155,17 +161,18 @@ class Stage:
     def create(self, conversation: str, kind: int, title: str, actor: str, users: list[str]) -> Log:
         if conversation not in self.logs:
             log = self.logs[conversation] = Log(conversation, kind, title, {user: [1, 0] for user in users})
+            log.roles[actor] = entry_pb2.ROLE_ADMIN if kind == 2 else entry_pb2.ROLE_MEMBER
             self.change_members(log, actor, entry_pb2.MembershipChanged.KIND_CREATED, users)
         return self.logs[conversation]
 
     def change_members(self, log: Log, actor: str, kind: Any, users: list[str]) -> None:
-        role = entry_pb2.ROLE_MEMBER
-        members = [entry_pb2.Member(user_id=user, role=role) for user in users]
+        roles = {user: log.roles.setdefault(user, entry_pb2.ROLE_MEMBER) for user in users}
+        members = [entry_pb2.Member(user_id=user, role=role) for user, role in roles.items()]
         changed = entry_pb2.MembershipChanged(kind=kind, members=members)
         if kind == entry_pb2.MembershipChanged.KIND_ADDED:
             log.members.update({user: [len(log.entries) + 1, 0] for user in users})
         self.append(log, entry_pb2.Entry(actor_id=actor, membership_changed=changed))
-        if kind == entry_pb2.MembershipChanged.KIND_REMOVED:
+        if kind in (entry_pb2.MembershipChanged.KIND_REMOVED, entry_pb2.MembershipChanged.KIND_LEFT):
             for user in users:
                 log.members[user][1] = len(log.entries)
 
@@ -232,6 +239,8 @@ class Stage:
         result.complete = not found or found[-1].seq == result.head_seq
         result.watermarks.extend(self.watermark(log, each) for each in log.members)
         result.unread_count = self.unread(log, user)
+        result.settings.CopyFrom(log.settings[user])
+        result.hidden_seqs.extend(sorted(log.hidden[user]))
         return chat_pb2.Entries(entries=[shown(each, user) for each in found], ranges=[result])
 
     def changes(self, user: str, cursor: chat_pb2.Cursor | None) -> chat_pb2.Changes:
@@ -246,13 +255,13 @@ class Stage:
         return chat_pb2.Changes(conversation_ids=named, resync=resync, cursor=here, last_page=True)
 
     def conversation(self, log: Log, user: str) -> conversation_pb2.Conversation:
-        seen = log.visible(user)
+        seen, muted = log.visible(user), log.settings[user].HasField("mute_until_time")
         return conversation_pb2.Conversation(
             conversation_id=log.id,
             kind=log.kind,  # type: ignore[arg-type]
             title=log.title,
             members=[
-                entry_pb2.Member(user_id=each, role=entry_pb2.ROLE_MEMBER)
+                entry_pb2.Member(user_id=each, role=log.roles.get(each, entry_pb2.ROLE_MEMBER))
                 for each, span in log.members.items()
                 if not span[1]
             ],
@@ -262,7 +271,15 @@ class Stage:
             unread_count=self.unread(log, user),
             delivered_seq=log.marks[user][0],
             read_seq=log.marks[user][1],
+            pinned=log.settings[user].pinned,
+            archived=log.settings[user].archived,
+            mute_until_time=log.settings[user].mute_until_time if muted else None,
         )
+
+    def recheck(self, log: Log, user: str) -> None:
+        log.changed = self.now = self.now + 1
+        for stream in self.streams_of({user}):
+            self.down(stream, changes=chat_pb2.Changes(conversation_ids=[log.id], last_page=True))
 
     def drain(self, delay: float = 0.0) -> None:
         wait = Duration()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
 import grpc
 import grpc.aio
-from google.rpc.status_pb2 import Status
 
 from parley.chat.v1 import (
     account_pb2,
@@ -19,12 +18,13 @@ from parley.chat.v1 import (
     chat_pb2_grpc,
     conversation_pb2,
     conversation_pb2_grpc,
-    entry_pb2,
 )
 from tests.unit.client.stage import Frame, Refused, Stage, Stream, status
+from tests.unit.client.stage_calls import abort, caller, told
+from tests.unit.client.stage_changes import AccountChanges, ChatChanges, ConversationChanges
 
 
-class Chat(chat_pb2_grpc.ChatServiceServicer):
+class Chat(ChatChanges, chat_pb2_grpc.ChatServiceServicer):
     """ChatService on a stage."""
 
     def __init__(self, stage: Stage) -> None:
@@ -32,7 +32,7 @@ class Chat(chat_pb2_grpc.ChatServiceServicer):
 
     async def Connect(self, request_iterator: Any, context: Any) -> AsyncIterator[Frame]:
         stage, metadata = self.stage, dict(context.invocation_metadata())
-        user, device = await _caller(stage, context)
+        user, device = await caller(stage, context)
         stream = Stream(user, device, metadata.get("x-chat-server", ""))
         stage.connects.append((device, stream.edge))
         reading = asyncio.create_task(self._read(request_iterator, stream))
@@ -63,12 +63,12 @@ class Chat(chat_pb2_grpc.ChatServiceServicer):
                 log = stage.logs[each.conversation_id]
                 stage.mark(log, stream.user, each.delivered_seq, each.read_seq)
         elif kind == "typing":
-            told = chat_pb2.Typing(
+            notice = chat_pb2.Typing(
                 conversation_id=frame.typing.conversation_id, user_id=stream.user, typing=frame.typing.typing
             )
-            others = set(stage.logs[told.conversation_id].members) - {stream.user}
+            others = set(stage.logs[notice.conversation_id].members) - {stream.user}
             for other in stage.streams_of(others):
-                stage.down(other, typing=told)
+                stage.down(other, typing=notice)
         elif kind == "heartbeat":
             stage.down(stream, heartbeat=chat_pb2.HeartbeatResponse())
 
@@ -106,23 +106,24 @@ class Chat(chat_pb2_grpc.ChatServiceServicer):
         stage.down(stream, send_results=chat_pb2.SendResults(results=[result]))
 
     async def SendMessage(self, request: Any, context: Any) -> chat_pb2.SendMessageResponse:
-        user, _ = await _caller(self.stage, context)
+        user, _ = await caller(self.stage, context)
         if self.stage.without_calls_to_send:
-            await _abort(context, status("UNIMPLEMENTED", "NOT_YET_SERVED"))
-        appended = await _told(context, lambda: self.stage.send(user, request))
+            await abort(context, status("UNIMPLEMENTED", "NOT_YET_SERVED"))
+        appended = await told(context, lambda: self.stage.send(user, request))
         return chat_pb2.SendMessageResponse(appended=appended)
 
     async def ListEntries(self, request: Any, context: Any) -> chat_pb2.ListEntriesResponse:
-        user, _ = await _caller(self.stage, context)
+        user, _ = await caller(self.stage, context)
         whole = chat_pb2.Entries()
         for part in self.stage.fetch(user, request.fetch):
             whole.MergeFrom(part)
         return chat_pb2.ListEntriesResponse(entries=whole)
 
     async def ListMessages(self, request: Any, context: Any) -> chat_pb2.ListMessagesResponse:
-        user, _ = await _caller(self.stage, context)
-        log = await _told(context, lambda: self.stage.log(request.conversation_id, user, now=False))
+        user, _ = await caller(self.stage, context)
+        log = await told(context, lambda: self.stage.log(request.conversation_id, user, now=False))
         found = [each for each in log.visible(user) if each.HasField("message_appended")]
+        found = [each for each in found if each.seq not in log.hidden[user]]
         if request.after_seq:
             found = [each for each in found if each.seq > int(request.page_token or request.after_seq)]
         else:
@@ -133,7 +134,7 @@ class Chat(chat_pb2_grpc.ChatServiceServicer):
         return chat_pb2.ListMessagesResponse(messages=found[:size], next_page_token=more)
 
     async def Locate(self, request: Any, context: Any) -> chat_pb2.LocateResponse:
-        user, _ = await _caller(self.stage, context)
+        user, _ = await caller(self.stage, context)
         return chat_pb2.LocateResponse(home=self.stage.home(user))
 
 
@@ -141,54 +142,41 @@ class Chat(chat_pb2_grpc.ChatServiceServicer):
 Chat.__abstractmethods__ = frozenset()
 
 
-class Conversations(conversation_pb2_grpc.ConversationServiceServicer):
+class Conversations(ConversationChanges, conversation_pb2_grpc.ConversationServiceServicer):
     """ConversationService on a stage."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
 
     async def GetOrCreateDirect(self, request: Any, context: Any) -> Any:
-        user, _ = await _caller(self.stage, context)
+        user, _ = await caller(self.stage, context)
         pair = sorted([user, request.peer_id])
         log = self.stage.create((pair[0][:16] + pair[1][:16]), 1, "", user, pair)
         return conversation_pb2.GetOrCreateDirectResponse(conversation=self.stage.conversation(log, user))
 
     async def CreateGroup(self, request: Any, context: Any) -> Any:
-        user, _ = await _caller(self.stage, context)
+        user, _ = await caller(self.stage, context)
         conversation = request.request_id.replace("-", "")
         log = self.stage.create(conversation, 2, request.title, user, [user, *request.member_ids])
         return conversation_pb2.CreateGroupResponse(conversation=self.stage.conversation(log, user))
 
     async def GetConversation(self, request: Any, context: Any) -> Any:
-        user, _ = await _caller(self.stage, context)
-        log = await _told(context, lambda: self.stage.log(request.conversation_id, user))
+        user, _ = await caller(self.stage, context)
+        log = await told(context, lambda: self.stage.log(request.conversation_id, user))
         return conversation_pb2.GetConversationResponse(conversation=self.stage.conversation(log, user))
 
     async def ListConversations(self, request: Any, context: Any) -> Any:
-        user, _ = await _caller(self.stage, context)
+        user, _ = await caller(self.stage, context)
         mine = [log for log in self.stage.logs.values() if user in log.members and not log.members[user][1]]
         return conversation_pb2.ListConversationsResponse(
             conversations=[self.stage.conversation(log, user) for log in mine]
         )
 
-    async def AddMembers(self, request: Any, context: Any) -> Any:
-        user, _ = await _caller(self.stage, context)
-        log = await _told(context, lambda: self.stage.log(request.conversation_id, user))
-        added = entry_pb2.MembershipChanged.KIND_ADDED
-        self.stage.change_members(log, user, added, list(request.member_ids))
-        return conversation_pb2.AddMembersResponse(conversation=self.stage.conversation(log, user))
-
-    async def RemoveMember(self, request: Any, context: Any) -> Any:
-        user, _ = await _caller(self.stage, context)
-        log = await _told(context, lambda: self.stage.log(request.conversation_id, user))
-        self.stage.change_members(log, user, entry_pb2.MembershipChanged.KIND_REMOVED, [request.user_id])
-        return conversation_pb2.RemoveMemberResponse()
-
 
 Conversations.__abstractmethods__ = frozenset()
 
 
-class Accounts(account_pb2_grpc.AccountServiceServicer):
+class Accounts(AccountChanges, account_pb2_grpc.AccountServiceServicer):
     """AccountService on a stage."""
 
     def __init__(self, stage: Stage) -> None:
@@ -197,7 +185,7 @@ class Accounts(account_pb2_grpc.AccountServiceServicer):
     async def Register(self, request: Any, context: Any) -> Any:
         name = request.login_name.lower()
         if name in self.stage.passwords:
-            await _abort(context, status("ALREADY_EXISTS", "LOGIN_NAME_TAKEN"))
+            await abort(context, status("ALREADY_EXISTS", "LOGIN_NAME_TAKEN"))
         user = uuid4().hex
         self.stage.passwords[name] = (request.password, user)
         self.stage.users[user] = account_pb2.Profile(
@@ -208,65 +196,41 @@ class Accounts(account_pb2_grpc.AccountServiceServicer):
     async def Login(self, request: Any, context: Any) -> Any:
         password, user = self.stage.passwords.get(request.login_name.lower(), ("", ""))
         if not user or password != request.password:
-            await _abort(context, status("UNAUTHENTICATED", "CREDENTIALS_INVALID"))
+            await abort(context, status("UNAUTHENTICATED", "CREDENTIALS_INVALID"))
         return account_pb2.LoginResponse(session=self.stage.sign_in(user, request.device.device_id))
 
     async def RefreshToken(self, request: Any, context: Any) -> Any:
         user, device = self.stage.refresh.pop(request.refresh_token, ("", ""))
         if not user or device in self.stage.revoked:
-            await _abort(context, status("UNAUTHENTICATED", "REFRESH_TOKEN_INVALID"))
+            await abort(context, status("UNAUTHENTICATED", "REFRESH_TOKEN_INVALID"))
         return account_pb2.RefreshTokenResponse(session=self.stage.sign_in(user, device))
 
     async def Logout(self, request: Any, context: Any) -> Any:
-        _, device = await _caller(self.stage, context)
+        _, device = await caller(self.stage, context)
         self.stage.revoke(device)
         return account_pb2.LogoutResponse()
 
     async def GetProfile(self, request: Any, context: Any) -> Any:
-        user, _ = await _caller(self.stage, context)
+        user, _ = await caller(self.stage, context)
         found = self.stage.users.get(request.user_id or user)
         if found is None:
-            await _abort(context, status("NOT_FOUND", "USER_NOT_FOUND"))
+            await abort(context, status("NOT_FOUND", "USER_NOT_FOUND"))
         return account_pb2.GetProfileResponse(profile=found)
 
     async def SearchUsers(self, request: Any, context: Any) -> Any:
-        await _caller(self.stage, context)
+        await caller(self.stage, context)
         found = [each for each in self.stage.users.values() if each.login_name.startswith(request.query.lower())]
         return account_pb2.SearchUsersResponse(profiles=found)
 
-    async def RevokeDevice(self, request: Any, context: Any) -> Any:
-        await _caller(self.stage, context)
-        self.stage.revoke(request.device_id)
-        return account_pb2.RevokeDeviceResponse()
-
 
 Accounts.__abstractmethods__ = frozenset()
-
-
-async def _abort(context: Any, told: Status) -> None:
-    details = (("grpc-status-details-bin", told.SerializeToString()),)
-    code = next(each for each in grpc.StatusCode if each.value[0] == told.code)
-    await context.abort(code, told.message, details)
-
-
-async def _told(context: Any, ask: Callable[[], Any]) -> Any:
-    try:
-        return ask()
-    except Refused as refused:
-        await _abort(context, refused.told)
-
-
-async def _caller(stage: Stage, context: Any) -> tuple[str, str]:
-    token = dict(context.invocation_metadata()).get("authorization", "")
-    caller: tuple[str, str] = await _told(context, lambda: stage.caller(token))
-    return caller
 
 
 async def serve(stage: Stage) -> tuple[grpc.aio.Server, str]:
     """The stage on a free port; its address."""
     server = grpc.aio.server()
     chat_pb2_grpc.add_ChatServiceServicer_to_server(Chat(stage), server)  # type: ignore[abstract]
-    conversation_pb2_grpc.add_ConversationServiceServicer_to_server(Conversations(stage), server)  # type: ignore[abstract]
+    conversation_pb2_grpc.add_ConversationServiceServicer_to_server(Conversations(stage), server)
     account_pb2_grpc.add_AccountServiceServicer_to_server(Accounts(stage), server)  # type: ignore[abstract]
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
