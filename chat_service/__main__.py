@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Collection
 from typing import Final
 
 import grpc
@@ -14,14 +15,18 @@ from redis.asyncio import Redis
 from chat_service import not_served
 from chat_service.accounts.accounts import Accounts
 from chat_service.accounts.passwords import Passwords
+from chat_service.accounts.people import People
 from chat_service.errors import StoreUnavailable
 from chat_service.mesh.servicer import MeshServicer
 from chat_service.server import ChatServer
 from chat_service.servicers import account, chat, conversation
+from chat_service.servicers.conversations import Contacts
+from chat_service.servicers.roles import Roles
 from chat_service.settings import ChatSettings
 from chat_service.storage.accounts import MongoAccounts
 from chat_service.storage.devices import MongoDevices
 from chat_service.storage.mongo import Database, connect
+from chat_service.storage.tries import MongoTries
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
 from parley.internal.v1 import mesh_pb2
 from servicekit import telemetry
@@ -74,12 +79,14 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
     verifier = TokenVerifier.from_file(
         settings.jwks_file, issuer=settings.token_issuer, audience=settings.token_audience, clock=clock
     )
-    store = MongoAccounts(database)
+    store, tries = MongoAccounts(database), MongoTries(database)
+    people = People(store)
     with contextlib.closing(Passwords()) as passwords:
         # Accounts and streams need each other: signing out ends a stream, and a stream asks who is signed in.
         accounts = Accounts(
             store,
             MongoDevices(database),
+            tries,
             passwords,
             _signer(settings, clock),
             clock,
@@ -98,10 +105,11 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
             clock,
         )
         await store.ensure_indexes()
+        await tries.ensure_indexes()
         await server.prepare()
         public = Server(
             settings.listen,
-            _public_handlers(server, accounts, verifier, settings, clock),
+            _public_handlers(server, accounts, people, verifier, settings, clock),
             SERVED,
             options=PUBLIC_OPTIONS,
         )
@@ -142,13 +150,18 @@ async def _live(settings: ChatSettings, server: ChatServer, public: Server, inte
 
 
 def _public_handlers(
-    server: ChatServer, accounts: Accounts, verifier: TokenVerifier, settings: ChatSettings, clock: Clock
+    server: ChatServer,
+    accounts: Accounts,
+    people: People,
+    verifier: TokenVerifier,
+    settings: ChatSettings,
+    clock: Clock,
 ) -> list[grpc.GenericRpcHandler]:
-    authenticate = verifier.authenticate
+    authenticate, roles = verifier.authenticate, _roles(server, settings, clock)
     return [
         service_handler(
             CHAT,
-            chat.ChatServicer(server.edge, server.homes, server.history),
+            chat.ChatServicer(roles),
             authenticate=authenticate,
             admit=accounts.admit,
             admitted_anyway=chat.ADMITTED_ANYWAY,
@@ -156,16 +169,14 @@ def _public_handlers(
         ),
         service_handler(
             CONVERSATION,
-            conversation.ConversationServicer(
-                server.owners, server.history, accounts.users_exist, settings.limits, clock
-            ),
+            conversation.ConversationServicer(roles, _contacts(server, people)),
             authenticate=authenticate,
             admit=accounts.admit,
             not_yet_served=conversation.NOT_YET_SERVED,
         ),
         service_handler(
             ACCOUNT,
-            account.AccountServicer(accounts),
+            account.AccountServicer(accounts, people),
             authenticate=authenticate,
             admit=accounts.admit,
             open_methods=account.OPEN_METHODS,
@@ -174,6 +185,27 @@ def _public_handlers(
         ),
         *not_served.handlers(authenticate),
     ]
+
+
+def _roles(server: ChatServer, settings: ChatSettings, clock: Clock) -> Roles:
+    return Roles(
+        server.edge,
+        server.homes,
+        server.streams,
+        server.owners,
+        server.history,
+        server.personal,
+        server.rates,
+        settings.limits,
+        clock,
+    )
+
+
+def _contacts(server: ChatServer, people: People) -> Contacts:
+    async def refuse(by: str, user_ids: Collection[str]) -> set[str]:
+        return await server.blocks.blocking(list(user_ids), by)
+
+    return Contacts(people.users_exist, server.blocks.between, refuse)
 
 
 def _mesh_handler(server: ChatServer, credential: ServiceCredential) -> grpc.GenericRpcHandler:

@@ -1,7 +1,11 @@
 """How chat says no: one class a reason, all of them servicekit's Failure.
 
 Failure
-├── ConversationNotFound, UserNotFound              NOT_FOUND
+├── ConversationNotFound, UserNotFound,
+│   MessageNotFound                                 NOT_FOUND
+├── RoleInsufficient, Blocked                       PERMISSION_DENIED
+├── NotAGroup, GroupFull, LastAdmin,
+│   StreamNotConnected                              FAILED_PRECONDITION
 ├── FieldInvalid, ContentTooLarge, FrameTooLarge,
 │   FrameUnparsable, FrameEmpty, HelloMissing,
 │   HelloRepeated, MessageIdInvalid, MessageIdExpired,
@@ -113,6 +117,65 @@ class GroupTooLarge(Invalid):
     """More members than the limit."""
 
     default_reason: ClassVar[str] = "GROUP_TOO_LARGE"
+
+
+class MessageNotFound(Failure):
+    """No such message, or not one the caller may see."""
+
+    default_code: ClassVar[str] = "NOT_FOUND"
+    default_reason: ClassVar[str] = "MESSAGE_NOT_FOUND"
+
+
+class Forbidden(Failure):
+    """The caller may not do this."""
+
+    default_code: ClassVar[str] = "PERMISSION_DENIED"
+    default_reason: ClassVar[str] = "ROLE_INSUFFICIENT"
+
+
+class RoleInsufficient(Forbidden):
+    """The caller's role does not allow this."""
+
+
+class Blocked(Forbidden):
+    """One of the two has blocked the other."""
+
+    default_reason: ClassVar[str] = "BLOCKED"
+
+
+class Precondition(Failure):
+    """Not as things are; something else must happen first."""
+
+    default_code: ClassVar[str] = "FAILED_PRECONDITION"
+    default_reason: ClassVar[str] = "NOT_A_GROUP"
+
+
+class NotAGroup(Precondition):
+    """This works for groups only."""
+
+
+class GroupFull(Precondition):
+    """The group has as many members as it may have."""
+
+    default_reason: ClassVar[str] = "GROUP_FULL"
+
+
+class LastAdmin(Precondition):
+    """The last admin of a group stays one."""
+
+    default_reason: ClassVar[str] = "LAST_ADMIN"
+
+
+class TooManyHidden(Precondition):
+    """So many messages were deleted from the own view already."""
+
+    default_reason: ClassVar[str] = "TOO_MANY_HIDDEN"
+
+
+class StreamNotConnected(Precondition):
+    """The device has no stream."""
+
+    default_reason: ClassVar[str] = "STREAM_NOT_CONNECTED"
 
 
 class MessageIdReused(Failure):

@@ -19,14 +19,19 @@ from chat_service.mesh.homes import Homes
 from chat_service.mesh.link import Link
 from chat_service.mesh.links import Links
 from chat_service.mesh.owners import Owners
+from chat_service.mesh.streams import Streams
 from chat_service.owner.owner import Owner, OwnerLimits
+from chat_service.personal.personal import PersonalViews
+from chat_service.storage.blocks import MongoBlocks
 from chat_service.storage.conversations import MongoConversations
 from chat_service.storage.generation import MongoGeneration
 from chat_service.storage.index import RedisIndex
 from chat_service.storage.index_life import IndexLife
 from chat_service.storage.log import MongoLog
+from chat_service.storage.memberships import MongoMemberships
 from chat_service.storage.mongo import Database
 from chat_service.stream.edge import Admit, Edge, Verify
+from chat_service.stream.rates import SendRates
 from chat_service.stream.sessions import Sessions
 from parley.internal.v1.mesh_pb2 import MeshFrame
 from servicekit.auth import ServiceCredential
@@ -60,9 +65,12 @@ class ChatServer:
         self.conversations = MongoConversations(database)
         life = IndexLife(redis, MongoGeneration(database), _life(membership.me), self._lives)
         self.index = RedisIndex(redis, life)
-        self.history = History(self.log, self.conversations, self.index)
+        self.memberships = MongoMemberships(database)
+        self.blocks = MongoBlocks(database)
+        self.history = History(self.log, self.conversations, self.memberships, self.index)
         self.links = Links(membership, credential, self._take, self._link_broken)
         self.sessions = Sessions()
+        self.rates = SendRates(limits, clock)
         self.home = Home(Edges(membership, self.links, self.sessions))
         self.owner = Owner(
             self.log,
@@ -82,11 +90,14 @@ class ChatServer:
             self.history,
             verify,
             admit,
+            self.rates,
             limits,
             clock,
             membership.me.server_id,
         )
-        self._dispatch = Dispatch(self.sessions, self.home, self.owner)
+        self.personal = PersonalViews(self.memberships, self.history, self.index, self.homes)
+        self._dispatch = Dispatch(self.edge, self.sessions, self.home, self.owner)
+        self.streams = Streams(membership, self.links, self.homes, self.edge)
         self._generation_moved = asyncio.Event()
 
     async def prepare(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from servicekit.clock import Clock, SystemClock
 from servicekit.config import ConfigurationError, read_file
 from servicekit.failure import Failure
 from servicekit.keys import generate_signing_key, jwk_of, jwks_of, public_keys, signing_key
+from servicekit.subjects import IdsOf, own
 
 __all__ = [
     "Claims",
@@ -31,18 +31,19 @@ __all__ = [
 CREDENTIAL_HEADER = "x-service-credential"
 SHORTEST_CREDENTIAL = 16
 
-_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _NOT_BEFORE_SKEW = 60.0
 _REMEMBERED_TOKENS = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a good token says: whose it is, of which device, and until when (Unix seconds)."""
+    """What a good token says: whose it is, of which device, and until when (Unix seconds); names, if it tells any."""
 
     user_id: str
     device_id: str
     expires_at: float
+    name: str = ""
+    preferred_username: str = ""
 
 
 class TokenSigner:
@@ -87,8 +88,17 @@ class TokenSigner:
 class TokenVerifier:
     """Checks access tokens against a JWKS. Raises ConfigurationError for keys it cannot use."""
 
-    def __init__(self, jwks: Mapping[str, Any], *, issuer: str, audience: str, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        jwks: Mapping[str, Any],
+        *,
+        issuer: str,
+        audience: str,
+        ids_of: IdsOf = own,
+        clock: Clock | None = None,
+    ) -> None:
         self._keys = public_keys(jwks)
+        self._ids_of = ids_of
         self._issuer = issuer
         self._audience = audience
         self._clock = clock or SystemClock()
@@ -119,14 +129,14 @@ class TokenVerifier:
 
     def _verified_payload(self, token: str) -> tuple[float, float, Claims]:
         payload = self._decoded(token)
-        user_id, device_id = payload["sub"], payload["did"]
-        if not all(isinstance(each, str) and _ID.fullmatch(each) for each in (user_id, device_id)):
-            _refuse("TOKEN_INVALID", "sub and did of an access token are 32 hex digits each")
+        user_id, device_id = self._ids_of(payload)
         try:
             expires_at, not_before = float(payload["exp"]), float(payload.get("nbf", 0))
         except (TypeError, ValueError):
             _refuse("TOKEN_INVALID", "the times of the access token are no numbers")
-        return expires_at, not_before, Claims(user_id, device_id, expires_at)
+        names = (payload.get(claim) for claim in ("name", "preferred_username"))
+        told = [name if isinstance(name, str) else "" for name in names]
+        return expires_at, not_before, Claims(user_id, device_id, expires_at, *told)
 
     def _decoded(self, token: str) -> dict[str, Any]:
         try:
@@ -142,7 +152,7 @@ class TokenVerifier:
                     "verify_exp": False,
                     "verify_nbf": False,
                     "verify_iat": False,
-                    "require": ["exp", "sub", "did"],
+                    "require": ["exp", "sub"],
                 },
             )
         except jwt.InvalidAudienceError:

@@ -1,9 +1,10 @@
 """A service made callable: bytes in, an answer or a status out, with authentication, checks and metrics.
 
 A servicer has one method for each of its service's: `await Method(request, call)` for unary calls, an async
-iterator `Method(request, call)` for server streams, `await Method(stream, call)` for bidirectional and client
-streams, which get their frames as raw bytes. What it returns or yields are messages, or bytes already
-serialised. It says no by raising a Failure, also in a TaskGroup; it is cancelled when the client goes away.
+iterator `Method(request, call)` or `await Method(request, stream, call)` for server streams, `await Method(stream,
+call)` for bidirectional and client streams, which get their frames as raw bytes. What it returns or yields are
+messages, or bytes already serialised. It says no by raising a Failure, also in a TaskGroup; it is cancelled when the
+client goes away.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
+from inspect import iscoroutinefunction
 from typing import Any, Final, Protocol, TypeAlias
 
 import grpc
@@ -80,6 +82,18 @@ class _ContextStream:
         return frame if isinstance(frame, bytes) else None
 
 
+class _DownStream:
+    """The one direction of a server stream, as the stream of a client that half-closed."""
+
+    __slots__ = ("write",)
+
+    def __init__(self, context: Context) -> None:
+        self.write = context.write
+
+    async def read(self) -> bytes | None:
+        return None
+
+
 def service_handler(
     descriptor: ServiceDescriptor,
     servicer: object,
@@ -129,7 +143,9 @@ def _behaviour(method: MethodDescriptor, servicer: object, request_bytes: int) -
     if method.client_streaming:
         return _streaming(serve)
     read = partial(_checked, GetMessageClass(method.input_type), request_bytes)
-    return _server_streaming(read, serve) if method.server_streaming else _unary(read, serve)
+    if not method.server_streaming:
+        return _unary(read, serve)
+    return _server_written(read, serve) if iscoroutinefunction(serve) else _server_streaming(read, serve)
 
 
 def _unary(read: Read, serve: Callable[[Any, Call], Awaitable[Answer]]) -> Behaviour:
@@ -149,6 +165,13 @@ def _server_streaming(read: Read, serve: Callable[[Any, Call], AsyncIterator[Ans
             # The servicer lets go of what it holds now, not when the collector comes by.
             if isinstance(answers, AsyncGenerator):
                 await answers.aclose()
+
+    return behave
+
+
+def _server_written(read: Read, serve: Callable[[Any, ByteStream, Call], Awaitable[None]]) -> Behaviour:
+    async def behave(data: bytes, call: Call, context: Context) -> None:
+        await serve(read(data), _DownStream(context), call)
 
     return behave
 

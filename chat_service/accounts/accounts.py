@@ -1,4 +1,4 @@
-"""Accounts: who registers, who signs in, and what users find out about each other.
+"""Accounts: who registers, who signs in with which devices, and who is let in.
 
 An account is two documents, and a crash may come between. The account is made first, under a random id that nobody
 knows, and then claims its login name, which decides: whoever claims it has it. A crash before the claim leaves a
@@ -9,45 +9,37 @@ Listing for search comes last and is made up for at the next Login.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
-from chat_service.accounts.account import Account, Profile, ProfileChange, tidy
+from chat_service.accounts.account import Account, Profile, tidy
 from chat_service.accounts.attempts import Allowance, Attempts
-from chat_service.accounts.device import DeviceDescription
+from chat_service.accounts.credentials import Credentials
+from chat_service.accounts.device import REMEMBERED, Device, DeviceDescription
 from chat_service.accounts.errors import CredentialsInvalid, DeviceRevoked, LoginNameTaken, SignInDisabled
+from chat_service.accounts.newcomers import Newcomers
 from chat_service.accounts.passwords import Passwords
-from chat_service.accounts.ports import AccountStore, DeviceStore, HomeOf, OnSignedOut, Signer
-from chat_service.accounts.search import Query, search_keys
+from chat_service.accounts.ports import AccountStore, DeviceStore, HomeOf, OnSignedOut, Signer, Tries
+from chat_service.accounts.search import search_keys
 from chat_service.accounts.sessions import Session, Sessions
-from chat_service.errors import Invalid, UserNotFound
 from servicekit.auth import Claims
 from servicekit.clock import Clock
-from servicekit.failure import Violation
 
-DEFAULT_PAGE = 20
+# Where another issuer signs in, its tokens bring back whom nobody remembers as signed out.
+REMEMBERED_ELSEWHERE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class AccountSettings:
-    """The bounds of accounts. Tries are counted by each server for itself.
+    """The bounds of accounts. Tries by peer are counted by each server for itself, those by name by all together.
 
-    `sign_in_here` is False where another issuer signs users in: Register and Login are refused, and a device we do
-    not know is taken to be signed in.
+    `sign_in_here` is False where another issuer signs users in: Register and Login are refused, and a user or a
+    device we do not know is made known at first sight.
     """
 
     max_devices: int = 10
     tries_per_peer: Allowance = field(default=Allowance(rate=1.0, burst=60))
     tries_per_name: Allowance = field(default=Allowance(rate=0.1, burst=10))
     sign_in_here: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class ProfilePage:
-    """Some users, and the token for more; empty: there are no more."""
-
-    profiles: tuple[Profile, ...]
-    next_page_token: str = ""
 
 
 class Accounts:
@@ -57,6 +49,7 @@ class Accounts:
         self,
         store: AccountStore,
         devices: DeviceStore,
+        tries: Tries,
         passwords: Passwords,
         signer: Signer,
         clock: Clock,
@@ -65,32 +58,37 @@ class Accounts:
         on_signed_out: OnSignedOut,
         settings: AccountSettings | None = None,
     ) -> None:
-        self._settings = settings or AccountSettings()
+        settings = settings or AccountSettings()
+        self._sign_in_here = settings.sign_in_here
         self._store = store
-        self._passwords = passwords
         self._clock = clock
+        self._credentials = Credentials(store, devices, passwords, tries, clock, settings.tries_per_name)
         self._sessions = Sessions(
             devices,
             signer,
             clock,
             home_of=home_of,
             on_signed_out=on_signed_out,
-            max_devices=self._settings.max_devices,
+            max_devices=settings.max_devices,
+            remembered=REMEMBERED if settings.sign_in_here else REMEMBERED_ELSEWHERE,
         )
-        self._by_peer = Attempts(self._settings.tries_per_peer, clock)
-        self._by_name = Attempts(self._settings.tries_per_name, clock)
+        self._newcomers = Newcomers(store, self._sessions, clock)
+        self._by_peer = Attempts(settings.tries_per_peer, clock)
 
     async def register(
         self, login_name: str, password: str, display_name: str, device: DeviceDescription, peer: str
     ) -> Session:
-        """Makes an account and signs its first device in. Raises LoginNameTaken, RateLimited, SignInDisabled."""
+        """Makes an account and signs its first device in.
+
+        Raises LoginNameTaken, PasswordTooWeak, RateLimited, SignInDisabled.
+        """
         self._check_sign_in_here()
         self._by_peer.take(peer)
         login_name = login_name.lower()
         if await self._store.owner_of(login_name) is not None:
             raise LoginNameTaken("the login name belongs to another account")
         profile = Profile(uuid.uuid4().hex, login_name, tidy(display_name) or login_name)
-        account = Account(profile, await self._passwords.hashed(password), self._clock.now_ms())
+        account = Account(profile, await self._credentials.hashed(login_name, password), self._clock.now_ms())
         await self._store.add(account)
         if not await self._store.claim(login_name, account.user_id):
             await self._store.drop(account.user_id)
@@ -105,89 +103,65 @@ class Accounts:
         RateLimited, SignInDisabled.
         """
         self._check_sign_in_here()
-        login_name = login_name.lower()
         self._by_peer.take(peer)
-        self._by_name.take(login_name)
-        account = await self._named(login_name)
-        right = await self._passwords.matches(password, account.password_hash if account else None)
-        if account is None or not right:
+        account = await self._credentials.check(login_name.lower(), password, device.device_id)
+        if not account.listed:
+            # A Register was cut short.
+            await self._list(account)
+        await self._credentials.strengthen(account, password)
+        session = await self._sessions.sign_in(account.user_id, device)
+        if not await self._credentials.hold(account, password):
+            # Whoever changed it just now signed out the devices there were then, and wanted this one out as well.
+            await self._sessions.sign_out(account.user_id, session.device_id)
             raise CredentialsInvalid("login name or password is wrong")
-        await self._mend(account, password)
-        return await self._sessions.sign_in(account.user_id, device)
+        return session
 
     async def refresh(self, refresh_token: str) -> Session:
-        """New tokens for a refresh token. Raises RefreshTokenInvalid."""
+        """New tokens for a refresh token. Raises RefreshTokenInvalid, SignInDisabled."""
+        self._check_sign_in_here()
         return await self._sessions.refresh(refresh_token)
 
-    async def logout(self, user_id: str, device_id: str) -> None:
-        """Signs a device out and ends its streams; may be repeated."""
-        await self._sessions.sign_out(user_id, device_id)
+    async def logout(self, caller: Claims) -> None:
+        """Signs the calling device out and ends its streams; may be repeated."""
+        if not self._sign_in_here:
+            # So that it is remembered as signed out.
+            await self._sessions.meet(caller.user_id, caller.device_id)
+        await self._sessions.sign_out(caller.user_id, caller.device_id)
+
+    async def change_password(self, caller: Claims, old: str, new: str) -> None:
+        """Sets another password, then signs all devices out but the calling one; may be repeated.
+
+        Raises CredentialsInvalid, PasswordTooWeak, RateLimited, SignInDisabled.
+        """
+        self._check_sign_in_here()
+        await self._credentials.change(caller.user_id, caller.device_id, old, new)
+        await self._sessions.sign_out_others(caller.user_id, caller.device_id)
+
+    async def devices(self, user_id: str) -> tuple[Device, ...]:
+        """The devices of an account that are signed in, oldest first."""
+        return await self._sessions.active(user_id)
+
+    async def revoke(self, user_id: str, device_id: str) -> None:
+        """Signs a device of an account out and ends its streams; may be repeated. Raises DeviceNotFound."""
+        await self._sessions.revoke(user_id, device_id)
 
     async def device_is_signed_in(self, user_id: str, device_id: str) -> bool:
         """Whether a device may still act; a token stays good for a while after its device was signed out."""
         known = await self._sessions.is_signed_in(user_id, device_id)
-        return known if known is not None else not self._settings.sign_in_here
+        return known if known is not None else not self._sign_in_here
 
     async def admit(self, claims: Claims) -> None:
-        """Raises DeviceRevoked for a device that was signed out."""
-        if not await self.device_is_signed_in(claims.user_id, claims.device_id):
+        """Lets a device in, at first sight too where another issuer signs in. Raises DeviceRevoked."""
+        known = await self._sessions.is_signed_in(claims.user_id, claims.device_id)
+        if known is None and not self._sign_in_here:
+            await self._newcomers.meet(claims)
+        elif not known:
             raise DeviceRevoked("the device was signed out")
-
-    async def profile(self, user_id: str) -> Profile:
-        """What others see of a user. Raises UserNotFound."""
-        account = await self._store.account(user_id)
-        if account is None:
-            raise UserNotFound("no such user")
-        return account.profile
-
-    async def change_profile(self, user_id: str, change: ProfileChange) -> Profile:
-        """Changes the caller's profile. Raises UserNotFound, Invalid for a name of nothing visible."""
-        if change.display_name is not None:
-            change = await self._named_anew(user_id, change, change.display_name)
-        profile = await self._store.change_profile(user_id, change)
-        if profile is None:
-            raise UserNotFound("no such user")
-        return profile
-
-    async def search(self, text: str, page_size: int, page_token: str) -> ProfilePage:
-        """Users by the beginning of a name, in order of login name; `page_size` 0 is 20. Raises PageTokenInvalid."""
-        query = Query.of(text)
-        after = query.read_token(page_token)
-        if not query.text:
-            return ProfilePage(())
-        size = page_size or DEFAULT_PAGE
-        found = await self._store.profiles_matching(query, after, size + 1)
-        page = tuple(found[:size])
-        return ProfilePage(page, query.token_after(page[-1].login_name) if len(found) > size else "")
-
-    async def users_exist(self, user_ids: Collection[str]) -> set[str]:
-        """Those of `user_ids` (32 hex digits each) that are users."""
-        return await self._store.existing(user_ids)
-
-    async def _named(self, login_name: str) -> Account | None:
-        user_id = await self._store.owner_of(login_name)
-        return None if user_id is None else await self._store.account(user_id)
-
-    async def _named_anew(self, user_id: str, change: ProfileChange, display_name: str) -> ProfileChange:
-        tidied = tidy(display_name)
-        if not tidied:
-            violation = Violation("display_name", "has nothing visible")
-            raise Invalid("the display name has nothing visible", violations=(violation,))
-        login_name = (await self.profile(user_id)).login_name
-        return replace(change, display_name=tidied, search_keys=search_keys(login_name, tidied))
-
-    async def _mend(self, account: Account, password: str) -> None:
-        """Makes up for a Register that was cut short, and for a hash of weaker times."""
-        if not account.listed:
-            await self._list(account)
-        if self._passwords.is_outdated(account.password_hash):
-            stronger = await self._passwords.hashed(password)
-            await self._store.set_password_hash(account.user_id, account.password_hash, stronger)
 
     async def _list(self, account: Account) -> None:
         keys = search_keys(account.profile.login_name, account.profile.display_name)
         await self._store.list_for_search(account.user_id, keys)
 
     def _check_sign_in_here(self) -> None:
-        if not self._settings.sign_in_here:
+        if not self._sign_in_here:
             raise SignInDisabled("users of this deployment sign in elsewhere")

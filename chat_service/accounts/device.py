@@ -59,6 +59,12 @@ class Devices:
         except KeyError:
             raise DeviceNotFound("no such device of this account") from None
 
+    @property
+    def active(self) -> tuple[Device, ...]:
+        """Those that are signed in, oldest first."""
+        active = (each for each in self.by_id.values() if each.chain is not None)
+        return tuple(sorted(active, key=lambda each: (each.created_ms, each.device_id)))
+
     def signed_in(self, device: Device, limit: int) -> Devices:
         """With `device` signed in. Raises TooManyDevices when `limit` others are."""
         others = sum(each.chain is not None for each in self.by_id.values() if each.device_id != device.device_id)
@@ -70,15 +76,21 @@ class Devices:
         """With a device's chain moved on."""
         return self._with(replace(self.known(device_id), chain=chain, seen_ms=now_ms))
 
-    def signed_out(self, device_id: str) -> Devices:
-        """With a device signed out, and only the latest REMEMBERED such; itself when it is not signed in."""
+    def signed_out(self, device_id: str, remembered: int = REMEMBERED) -> Devices:
+        """With a device signed out, and only the latest `remembered` such; itself when it is not signed in."""
         device = self.by_id.get(device_id)
         if device is None or device.chain is None:
             return self
         after = self._with(replace(device, chain=None)).by_id.values()
         gone = sorted((each for each in after if each.chain is None), key=lambda each: each.seen_ms)
-        forgotten = gone[:-REMEMBERED]
+        forgotten = gone[:-remembered]
         return replace(self, by_id={each.device_id: each for each in after if each not in forgotten})
+
+    def met(self, device: Device, limit: int) -> Devices:
+        """With `device` signed in elsewhere; of more than `limit` the oldest are forgotten."""
+        known = self._with(device)
+        forgotten = known.active[:-limit]
+        return replace(self, by_id={key: each for key, each in known.by_id.items() if each not in forgotten})
 
     def _with(self, device: Device) -> Devices:
         return replace(self, by_id={**self.by_id, device.device_id: device})

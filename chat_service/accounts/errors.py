@@ -2,6 +2,7 @@
 
 Failure
 ├── CredentialsInvalid, RefreshTokenInvalid, DeviceRevoked   UNAUTHENTICATED
+├── PasswordTooWeak                                          INVALID_ARGUMENT
 ├── LoginNameTaken                                           ALREADY_EXISTS
 ├── DeviceNotFound                                           NOT_FOUND
 ├── TooManyDevices                                           RESOURCE_EXHAUSTED
@@ -37,6 +38,13 @@ class DeviceRevoked(Unauthenticated):
     """The device was signed out."""
 
     default_reason: ClassVar[str] = "DEVICE_REVOKED"
+
+
+class PasswordTooWeak(Failure):
+    """The new password is not acceptable."""
+
+    default_code: ClassVar[str] = "INVALID_ARGUMENT"
+    default_reason: ClassVar[str] = "PASSWORD_TOO_WEAK"
 
 
 class LoginNameTaken(Failure):

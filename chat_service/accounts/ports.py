@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
 from chat_service.accounts.account import Account, Profile, ProfileChange
+from chat_service.accounts.attempts import Allowance
 from chat_service.accounts.device import Devices
 from chat_service.accounts.search import Query, SearchKeys
 
@@ -30,7 +31,7 @@ class AccountStore(Protocol):
     """Keeps accounts and login names. Every method raises StoreUnavailable."""
 
     async def add(self, account: Account) -> None:
-        """Keep an account that has no login name yet and is not listed."""
+        """Keep an account that is not listed; one that is there stays as it is."""
 
     async def claim(self, login_name: str, user_id: str) -> bool:
         """Give the name to the account; False when it is another's. Claiming one's own again is True."""
@@ -71,3 +72,13 @@ class DeviceStore(Protocol):
 
     async def is_signed_in(self, user_id: str, device_id: str) -> bool | None:
         """Whether a device is signed in; None when the account has no such device."""
+
+
+class Tries(Protocol):
+    """Counts tries by key, for all servers together. Every method raises StoreUnavailable."""
+
+    async def take(self, key: str, allowance: Allowance, now_ms: int) -> float:
+        """Count a try and give 0, or count none and give the seconds until there is one to be had."""
+
+    async def give_back(self, key: str, allowance: Allowance) -> None:
+        """Count one try less."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from chat_service.accounts.device import Device, DeviceDescription, Devices
+from chat_service.accounts.device import REMEMBERED, Device, DeviceDescription, Devices, Platform
 from chat_service.accounts.errors import RefreshTokenInvalid
 from chat_service.accounts.ports import DeviceStore, HomeOf, OnSignedOut, Signer
 from chat_service.accounts.refresh import Chain, RefreshToken, RefreshTokenReused
@@ -45,6 +45,7 @@ class Sessions:
         home_of: HomeOf,
         on_signed_out: OnSignedOut,
         max_devices: int,
+        remembered: int = REMEMBERED,
     ) -> None:
         self._store = store
         self._signer = signer
@@ -52,11 +53,26 @@ class Sessions:
         self._home_of = home_of
         self._on_signed_out = on_signed_out
         self._max_devices = max_devices
+        self._remembered = remembered
 
     async def sign_in(self, user_id: str, description: DeviceDescription) -> Session:
         """A session for a new device, or for the one `description` names. Raises DeviceNotFound, TooManyDevices."""
         token = await self._changed(user_id, lambda devices: self._signed_in(devices, description))
         return self._session(token)
+
+    async def meet(self, user_id: str, device_id: str) -> None:
+        """Remembers a device that another issuer signed in; of more than may be, the one met first is forgotten."""
+
+        def met(devices: Devices) -> tuple[Devices, None]:
+            if device_id in devices.by_id:
+                return devices, None
+            now_ms = self._clock.now_ms()
+            # Nobody is told its token.
+            chain, _ = Chain.start(user_id, device_id)
+            device = Device(device_id, "", Platform.UNSPECIFIED, now_ms, now_ms, chain)
+            return devices.met(device, self._max_devices), None
+
+        await self._changed(user_id, met)
 
     async def refresh(self, text: str) -> Session:
         """The session with new tokens. Raises RefreshTokenInvalid, once the device is signed out for a reused one."""
@@ -69,8 +85,23 @@ class Sessions:
 
     async def sign_out(self, user_id: str, device_id: str) -> None:
         """Signs a device out and ends its streams; signing out again ends them again."""
-        await self._changed(user_id, lambda devices: (devices.signed_out(device_id), None))
+        await self._changed(user_id, lambda devices: (devices.signed_out(device_id, self._remembered), None))
         await self._on_signed_out(user_id, device_id, SIGNED_OUT)
+
+    async def revoke(self, user_id: str, device_id: str) -> None:
+        """Signs a device out as `sign_out` does. Raises DeviceNotFound when the account has none such."""
+        (await self._store.devices_of(user_id)).known(device_id)
+        await self.sign_out(user_id, device_id)
+
+    async def sign_out_others(self, user_id: str, device_id: str) -> None:
+        """Signs all devices out but one; again ends the streams again, also of those signed out before."""
+        known = await self._changed(user_id, lambda devices: (self._alone(devices, device_id), devices.by_id.keys()))
+        for each in known - {device_id}:
+            await self._on_signed_out(user_id, each, SIGNED_OUT)
+
+    async def active(self, user_id: str) -> tuple[Device, ...]:
+        """The devices that are signed in, oldest first."""
+        return (await self._store.devices_of(user_id)).active
 
     async def is_signed_in(self, user_id: str, device_id: str) -> bool | None:
         """Whether a device is signed in; None when the account has no such device."""
@@ -84,6 +115,12 @@ class Sessions:
         device = Device(device_id, told.name, told.platform, created_ms, now_ms, chain)
         return devices.signed_in(device, self._max_devices), token
 
+    def _alone(self, devices: Devices, device_id: str) -> Devices:
+        for each in devices.active:
+            if each.device_id != device_id:
+                devices = devices.signed_out(each.device_id, self._remembered)
+        return devices
+
     def _renewed(self, devices: Devices, shown: RefreshToken) -> tuple[Devices, RefreshToken | None]:
         """The devices after `shown` was shown, and what to answer with; None for a reused token."""
         device = devices.by_id.get(shown.device_id)
@@ -93,7 +130,7 @@ class Sessions:
         try:
             chain, token = device.chain.renewed(shown, now_ms)
         except RefreshTokenReused:
-            return devices.signed_out(shown.device_id), None
+            return devices.signed_out(shown.device_id, self._remembered), None
         return devices if chain is device.chain else devices.seen(shown.device_id, chain, now_ms), token
 
     async def _changed(self, user_id: str, change: Callable[[Devices], tuple[Devices, T]]) -> T:

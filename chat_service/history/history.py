@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from chat_service.errors import ConversationNotFound
-from chat_service.history.ports import Conversations, Index, Log
-from chat_service.model.conversation import Conversation, changed
+from chat_service.errors import MessageNotFound
+from chat_service.history.ports import Conversations, Index, Log, Memberships
+from chat_service.history.sight import Sight, Sights
+from chat_service.model.conversation import Interval
 from chat_service.model.cursor import Cursor, Reading, Resync
-from chat_service.model.entry import LAST_SEQ, Entry
+from chat_service.model.entry import LAST_SEQ, Entry, Head, Message
 from servicekit.failure import Failure
 
 READS_AT_ONCE: Final = 8
@@ -34,7 +35,7 @@ class Range:
     """What a span amounts to; `entries` reach the head if `complete`."""
 
     span: Span
-    conversation: Conversation
+    sight: Sight
     entries: tuple[Entry, ...]
     head_seq: int
     complete: bool
@@ -43,20 +44,38 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """A conversation with its newest entry and the caller's unread count."""
+    """A conversation with its newest entry that the caller may see, and the caller's unread count."""
 
-    conversation: Conversation
+    sight: Sight
     head: Entry
     unread_count: int
 
 
-class History:
-    """Reads for one caller at a time, inside the bounds of membership."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page of changes ended: what the first page said, and the last id."""
 
-    def __init__(self, log: Log, conversations: Conversations, index: Index) -> None:
+    resync: Resync
+    cursor: Cursor | None
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of changes, and where it ended; None: it was the last."""
+
+    reading: Reading
+    place: Place | None
+
+
+class History:
+    """Reads for one caller at a time, inside the intervals of membership."""
+
+    def __init__(self, log: Log, conversations: Conversations, memberships: Memberships, index: Index) -> None:
         self._log = log
-        self._conversations = conversations
+        self._memberships = memberships
         self._index = index
+        self._sights = Sights(log, conversations, memberships)
 
     async def changes(self, user_id: str, cursor: Cursor | None) -> Reading:
         """The conversations a device at `cursor` must look at: all of them if it needs a resync."""
@@ -64,18 +83,31 @@ class History:
         if reading.resync is Resync.NONE:
             return reading
         # The cursor was read before the list, so what changes in between is named next time.
-        return replace(reading, conversation_ids=tuple(await self._conversations.of_user(user_id)))
+        return replace(reading, conversation_ids=tuple(await self._memberships.of_user(user_id)))
+
+    async def changes_page(self, user_id: str, cursor: Cursor | None, place: Place | None, limit: int) -> Page:
+        """The same in pages, at most `limit` on one; `place` is where the page before ended, None for the first."""
+        if place is not None and place.resync is not Resync.NONE:
+            # All conversations, also if by now it would not need all.
+            ids: Sequence[str] = await self._memberships.of_user(user_id, place.after, limit + 1)
+            resync: Resync = place.resync
+            here = place.cursor
+        else:
+            reading = await self.changes(user_id, cursor)
+            after = place.after if place else ""
+            ids = sorted(each for each in reading.conversation_ids if each > after)
+            # Where the first page was read: what changed since is named from there on.
+            resync, here = (reading.resync, reading.cursor) if place is None else (place.resync, place.cursor)
+        more = Place(resync, here, ids[limit - 1]) if len(ids) > limit else None
+        return Page(Reading(resync, tuple(ids[:limit]), None if more else here), more)
 
     async def ranges(self, user_id: str, spans: Sequence[Span]) -> list[Range | Failure]:
         """What each span amounts to; the conversations are read in one go."""
-        found = await self._conversations.load_many({span.conversation_id for span in spans})
+        sights = await self._sights.of(user_id, {span.conversation_id for span in spans})
 
         async def read(span: Span) -> Range | Failure:
-            try:
-                conversation = await self._known(span.conversation_id, found)
-                return await self._range(user_id, _seen(conversation, user_id), span)
-            except Failure as failure:
-                return failure
+            sight = sights[span.conversation_id]
+            return sight if isinstance(sight, Failure) else await self._range(sight, span)
 
         return await _some_at_once(read, spans)
 
@@ -86,77 +118,78 @@ class History:
 
         Raises ConversationNotFound.
         """
-        conversation = await self.conversation(user_id, conversation_id)
-        joined = conversation.members[user_id].joined_seq
-        if after_seq:
-            first, last = max(joined, after_seq + 1), LAST_SEQ
-        else:
-            first, last = joined, before_seq - 1 if before_seq else LAST_SEQ
-        if last < first:
-            return []
-        return await self._log.messages(conversation_id, first, last, limit, newest_first=not after_seq)
+        sight = await self.sight(user_id, conversation_id)
+        asked = Interval(after_seq + 1, before_seq - 1 if before_seq else LAST_SEQ)
+        intervals = sight.within(asked)
+        found: list[Entry] = []
+        for interval in intervals if after_seq else reversed(intervals):
+            if len(found) < limit:
+                found += await self._log.messages(
+                    conversation_id,
+                    interval,
+                    limit - len(found),
+                    newest_first=not after_seq,
+                    without=sight.personal.hidden,
+                )
+        return found
 
-    async def conversation(self, user_id: str, conversation_id: str) -> Conversation:
-        """A conversation of the user. Raises ConversationNotFound."""
-        found = await self._conversations.load_many([conversation_id])
-        return _seen(await self._known(conversation_id, found), user_id)
+    async def message(self, user_id: str, conversation_id: str, seq: int) -> Entry:
+        """A message in its present state. Raises ConversationNotFound, MessageNotFound."""
+        sight = await self.sight(user_id, conversation_id)
+        for interval in sight.within(Interval(seq, seq)):
+            for entry in (await self._log.read(conversation_id, seq, 1, interval.last)).entries:
+                if isinstance(entry.change, Message):
+                    return entry
+        raise MessageNotFound("no such message")
+
+    async def sight(self, user_id: str, conversation_id: str) -> Sight:
+        """A conversation as the user may see it. Raises ConversationNotFound."""
+        return await self._sights.one(user_id, conversation_id)
 
     async def overview(self, user_id: str, conversation_id: str) -> Overview:
         """A conversation of the user with its head. Raises ConversationNotFound."""
-        return await self._overview(user_id, await self.conversation(user_id, conversation_id))
+        return await self._overview(await self.sight(user_id, conversation_id))
 
     async def overviews(self, user_id: str, after: str, limit: int) -> tuple[list[Overview], str]:
         """The user's conversations with ids above `after`, in order of id, at most `limit`; and the last id looked at.
 
         That is empty when there are no more.
         """
-        ids = await self._conversations.of_user(user_id, after, limit + 1)
+        ids = await self._memberships.of_user(user_id, after, limit + 1)
         page = ids[:limit]
-        found = await self._conversations.load_many(page)
+        sights = await self._sights.of(user_id, page)
+        seen = [sight for each in page if isinstance(sight := sights[each], Sight)]
+        return await _some_at_once(self._overview, seen), page[-1] if len(ids) > limit else ""
 
-        async def read(conversation_id: str) -> Overview:
-            return await self._overview(user_id, found[conversation_id])
+    async def _overview(self, sight: Sight) -> Overview:
+        conversation_id, last = sight.conversation.conversation_id, sight.intervals[-1].last
+        head = last if last < LAST_SEQ else (await self._log.head(conversation_id)).seq
+        newest = await self._log.read(conversation_id, head, 1, last)
+        return Overview(sight, newest.entries[0], sight.unread(newest.entries[0].message_number))
 
-        overviews = await _some_at_once(read, [each for each in page if _is_member(found, each, user_id)])
-        return overviews, page[-1] if len(ids) > limit else ""
+    async def _range(self, sight: Sight, span: Span) -> Range:
+        conversation_id, entries, complete = span.conversation_id, list[Entry](), True
+        newest: Entry | None = None
+        for interval in sight.within(Interval(span.after_seq, LAST_SEQ)):
+            # From the one that is known: if nothing is new, it tells how many messages there are.
+            page = await self._log.read(conversation_id, interval.first, span.limit - len(entries) + 1, interval.last)
+            new = [entry for entry in page.entries if entry.seq > span.after_seq]
+            entries += new[: span.limit - len(entries)]
+            newest = page.entries[-1] if page.entries else newest
+            complete = page.ended and (not new or entries[-1].seq == new[-1].seq)
+            if not complete:
+                break
+        head = await self._head(sight, newest if complete else None)
+        return Range(span, sight, tuple(entries), head.seq, complete, sight.unread(head.message_number))
 
-    async def _overview(self, user_id: str, conversation: Conversation) -> Overview:
-        head = await self._log.head(conversation.conversation_id)
-        newest = await self._log.read(conversation.conversation_id, head.seq, 1)
-        return Overview(conversation, newest.entries[0], _unread(conversation, user_id, head.message_number))
-
-    async def _known(self, conversation_id: str, found: Mapping[str, Conversation]) -> Conversation | None:
-        """The conversation as it is kept; or, while it is being made, as its log says."""
-        conversation = found.get(conversation_id)
-        if conversation is None:
-            for entry in await self._log.changes(conversation_id, 0):
-                conversation = changed(conversation, entry)
-        return conversation
-
-    async def _range(self, user_id: str, conversation: Conversation, span: Span) -> Range:
-        joined = conversation.members[user_id].joined_seq
-        # From one before what is asked: that tells how many messages there are when nothing is new.
-        first = max(span.after_seq, joined - 1)
-        page = await self._log.read(conversation.conversation_id, max(1, first), span.limit + 1)
-        entries = tuple(entry for entry in page.entries if entry.seq > first)[: span.limit]
-        complete = page.ended and (not page.entries or page.entries[-1].seq == (entries[-1].seq if entries else first))
-        head = page.entries[-1] if complete and page.entries else await self._log.head(conversation.conversation_id)
-        unread = _unread(conversation, user_id, head.message_number)
-        return Range(span, conversation, entries, head.seq, complete, unread)
-
-
-def _seen(conversation: Conversation | None, user_id: str) -> Conversation:
-    if conversation is None or user_id not in conversation.members:
-        raise ConversationNotFound("no such conversation")
-    return conversation
-
-
-def _is_member(found: Mapping[str, Conversation], conversation_id: str, user_id: str) -> bool:
-    return conversation_id in found and user_id in found[conversation_id].members
-
-
-def _unread(conversation: Conversation, user_id: str, messages: int) -> int:
-    return max(0, messages - conversation.members[user_id].watermark.read_number)
+    async def _head(self, sight: Sight, newest: Entry | None) -> Head:
+        """The newest entry the user may see; it was read already if `newest` is one."""
+        conversation_id, last = sight.conversation.conversation_id, sight.intervals[-1].last
+        if newest is not None:
+            return Head(newest.seq, newest.message_number, newest.time_ms)
+        if last == LAST_SEQ:
+            return await self._log.head(conversation_id)
+        return Head(last, await self._log.message_number(conversation_id, last), 0)
 
 
 async def _some_at_once(read: Callable[[Asked], Awaitable[Read]], asked: Collection[Asked]) -> list[Read]:

@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from chat_service.model.conversation import Conversation
+from chat_service.model.conversation import Conversation, Interval
 from chat_service.model.cursor import Cursor, Reading
-from chat_service.model.entry import Entry, Head
+from chat_service.model.entry import LAST_SEQ, Entry, Head
+from chat_service.model.personal import Personal
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +26,19 @@ class Log(Protocol):
     async def head(self, conversation_id: str) -> Head:
         """Where the log ends, as a majority knows it."""
 
-    async def read(self, conversation_id: str, first: int, limit: int) -> Page:
-        """The entries from seq `first`, in order, at most `limit` and about 1 MiB of content."""
+    async def message_number(self, conversation_id: str, seq: int) -> int:
+        """How many messages there are up to `seq`."""
+
+    async def read(self, conversation_id: str, first: int, limit: int, last: int = LAST_SEQ) -> Page:
+        """The entries from seq `first` to `last`, in order, at most `limit` and about 1 MiB of content."""
 
     async def changes(self, conversation_id: str, after_seq: int) -> Sequence[Entry]:
         """The entries after `after_seq` that change the conversation itself, in order."""
 
     async def messages(
-        self, conversation_id: str, first: int, last: int, limit: int, newest_first: bool
+        self, conversation_id: str, within: Interval, limit: int, *, newest_first: bool, without: Collection[int] = ()
     ) -> Sequence[Entry]:
-        """The messages from seq `first` to `last`, at most `limit`."""
+        """The messages of an interval, at most `limit`, those of the seqs `without` left out."""
 
 
 class Conversations(Protocol):
@@ -43,8 +47,15 @@ class Conversations(Protocol):
     async def load_many(self, conversation_ids: Collection[str]) -> Mapping[str, Conversation]:
         """The conversations that are stored, by id."""
 
+
+class Memberships(Protocol):
+    """Which conversations a user has, or had. Every method raises StoreUnavailable."""
+
     async def of_user(self, user_id: str, after: str = "", limit: int = 0) -> Sequence[str]:
         """The ids of a user's conversations above `after`, in order, at most `limit` (0: all)."""
+
+    async def personal(self, user_id: str, conversation_ids: Collection[str]) -> Mapping[str, Personal]:
+        """What the user has set, by conversation; those without a membership are missing."""
 
 
 class Index(Protocol):

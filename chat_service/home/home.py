@@ -78,6 +78,15 @@ class Home:
         if not sessions:
             self._users.pop(user_id, None)
 
+    def find(self, user_id: str, device_id: str) -> Attachment | None:
+        """The session of a device, if it has one."""
+        sessions = self._users.get(user_id, {}).values()
+        return next((each for each in sessions if each.device_id == device_id), None)
+
+    def recheck_user(self, user_id: str) -> None:
+        """Something beside the logs is another for a user: have its sessions look."""
+        self._recheck(self._users.get(user_id, {}).values())
+
     def deliver(self, user_ids: Collection[str], delivery: Delivery) -> None:
         """Bring `delivery` to all sessions of these users: one push for each edge."""
         edges: dict[str, list[str]] = {}
@@ -95,8 +104,11 @@ class Home:
 
     def recheck(self) -> None:
         """What was on its way here may be lost: have every session look again."""
+        self._recheck(self._attachments())
+
+    def _recheck(self, attachments: Iterable[Attachment]) -> None:
         edges: dict[str, list[str]] = {}
-        for attachment in self._attachments():
+        for attachment in attachments:
             edges.setdefault(attachment.edge, []).append(attachment.session_id)
         for edge, session_ids in edges.items():
             self._edges.recheck(edge, session_ids)

@@ -6,13 +6,15 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Final
 
+from chat_service.errors import NotYetServed
 from chat_service.home.home import Attachment, Home
 from chat_service.mesh.link import Link
 from chat_service.model.answer import Answer
 from chat_service.owner.owner import Owner
+from chat_service.stream.edge import Edge
 from chat_service.stream.sessions import Sessions
 from chat_service.wire import mesh
-from parley.internal.v1.mesh_pb2 import Attached, MeshFrame, Received
+from parley.internal.v1.mesh_pb2 import Attached, MeshFrame, Received, Reloaded
 from servicekit.failure import Failure
 from servicekit.status import from_proto
 from servicekit.telemetry import span
@@ -23,7 +25,8 @@ NO_SPAN: Final = nullcontext()
 class Dispatch:
     """One method a kind of frame; none of them waits."""
 
-    def __init__(self, sessions: Sessions, home: Home, owner: Owner) -> None:
+    def __init__(self, edge: Edge, sessions: Sessions, home: Home, owner: Owner) -> None:
+        self._edge = edge
         self._sessions = sessions
         self._home = home
         self._owner = owner
@@ -37,8 +40,13 @@ class Dispatch:
                 serve(peer, frame, link)
 
     def _append(self, _: str, frame: MeshFrame, link: Link) -> None:
-        draft, lane = mesh.read_append(frame)
-        self._owner.append(draft, lane, partial(_answer_append, link, frame.frame_id))
+        reply = partial(_answer_append, link, frame.frame_id)
+        try:
+            draft, lane = mesh.read_append(frame)
+        except ValueError:
+            reply(NotYetServed("this server is older, and does not know such a change"))
+        else:
+            self._owner.append(draft, lane, reply)
 
     def _create(self, _: str, frame: MeshFrame, link: Link) -> None:
         number = frame.frame_id
@@ -52,6 +60,14 @@ class Dispatch:
 
         self._owner.receive(body.user_id, body.conversation_id, body.delivered_seq, body.read_seq, kept)
 
+    def _typing(self, _: str, frame: MeshFrame, __: Link) -> None:
+        self._owner.type(frame.typing.user_id, frame.typing.conversation_id, frame.typing.typing)
+
+    def _reload(self, _: str, frame: MeshFrame, link: Link) -> None:
+        answer = self._owner.reload(frame.reload.conversation_id)
+        refused = mesh.refused(answer) if isinstance(answer, Failure) else None
+        link.answer(frame.frame_id, refused or MeshFrame(reloaded=Reloaded()))
+
     def _attach(self, peer: str, frame: MeshFrame, link: Link) -> None:
         body = frame.attach
         self._home.attach(Attachment(body.session_id, body.user_id, body.device_id, peer), body.again)
@@ -59,6 +75,19 @@ class Dispatch:
 
     def _detach(self, _: str, frame: MeshFrame, __: Link) -> None:
         self._home.detach(frame.detach.user_id, frame.detach.session_id)
+
+    def _find(self, _: str, frame: MeshFrame, link: Link) -> None:
+        link.answer(frame.frame_id, mesh.found(self._home.find(frame.find.user_id, frame.find.device_id)))
+
+    def _recheck_user(self, _: str, frame: MeshFrame, __: Link) -> None:
+        self._home.recheck_user(frame.recheck_user.user_id)
+
+    def _tell(self, _: str, frame: MeshFrame, link: Link) -> None:
+        try:
+            answer = mesh.told(self._edge.hear(frame.tell.session_id, frame.tell.frame))
+        except Failure as failure:
+            answer = mesh.refused(failure)
+        link.answer(frame.frame_id, answer)
 
     def _deliver(self, _: str, frame: MeshFrame, __: Link) -> None:
         self._home.deliver(list(frame.deliver.user_ids), mesh.read_delivery(frame.deliver.delivery, frame.traceparent))

@@ -36,6 +36,10 @@ class FanOut:
         marks = [frames.watermark(conversation_id, user, mark) for user, mark in watermarks.items()]
         self._deliver(users, Delivery(watermarks=tuple(mark.SerializeToString() for mark in marks)))
 
+    def publish_typing(self, users: Collection[str], conversation_id: str, user_id: str, typing: bool) -> None:
+        """Tell the devices of `users` that somebody types, or stopped."""
+        self._deliver(users, Delivery(typing=frames.typing(conversation_id, user_id, typing)))
+
     def _deliver(self, users: Collection[str], delivery: Delivery) -> None:
         homes: dict[str, list[str]] = {}
         for user in users:

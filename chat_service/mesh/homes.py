@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-
+from chat_service.errors import OwnerUnavailable
 from chat_service.home.home import Attachment, Home
 from chat_service.mesh.links import Links
-from chat_service.mesh.placing import server_at
+from chat_service.mesh.placing import asked, server_at
 from chat_service.model.ids import user_position
 from chat_service.owner.ports import RingView
 from chat_service.wire import mesh
-from parley.internal.v1.mesh_pb2 import MeshFrame
 from servicekit.failure import Failure
 
 
@@ -38,14 +36,28 @@ class Homes:
             return True
         if (link := self._links.to(home)) is None:
             return False
-        known: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        try:
+            await asked(link, mesh.attach(attachment, again))
+        except OwnerUnavailable:
+            return False
+        return True
 
-        def answered(frame: MeshFrame | None) -> None:
-            if not known.done():
-                known.set_result(frame is not None)
+    async def find(self, user_id: str, device_id: str) -> tuple[str, str] | None:
+        """The edge and the id of a device's session, as far as its home can be asked."""
+        home = self.home_of(user_id)
+        if home == self._ring.me.server_id:
+            here = self._here.find(user_id, device_id)
+            return (here.edge, here.session_id) if here else None
+        answer = await asked(self._links.to(home), mesh.find(user_id, device_id))
+        return (answer.found.edge, answer.found.session_id) if answer.found.edge else None
 
-        link.ask(mesh.attach(attachment, again), answered)
-        return await known
+    def recheck(self, user_id: str) -> None:
+        """Something beside the logs is another for a user: have its sessions look."""
+        home = self.home_of(user_id)
+        if home == self._ring.me.server_id:
+            self._here.recheck_user(user_id)
+        elif (link := self._links.to(home)) is not None:
+            link.tell(mesh.recheck_user(user_id))
 
     def detach(self, home: str, user_id: str, session_id: str) -> None:
         """Tell the home that a session is gone."""

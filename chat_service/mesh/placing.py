@@ -1,10 +1,15 @@
-"""Which server a user or a conversation falls to, and what is said when it cannot be reached."""
+"""Which server a user or a conversation falls to, how it is asked, and what is said when it cannot be reached."""
 
 from __future__ import annotations
 
+import asyncio
+
 from chat_service.errors import OwnerUnavailable
+from chat_service.mesh.link import Link
 from chat_service.owner.ports import RingView
+from parley.internal.v1.mesh_pb2 import MeshFrame
 from servicekit.ring import RingEmpty
+from servicekit.status import from_proto
 
 
 def server_at(ring: RingView, position: int) -> str:
@@ -13,6 +18,25 @@ def server_at(ring: RingView, position: int) -> str:
         return ring.ring.at(position).server_id
     except RingEmpty:
         return ""
+
+
+async def asked(link: Link | None, frame: MeshFrame) -> MeshFrame:
+    """The answer to a question over a link. Raises OwnerUnavailable when there is none, and what is refused."""
+    if link is None:
+        raise unreachable()
+    answer: asyncio.Future[MeshFrame | None] = asyncio.get_running_loop().create_future()
+
+    def answered(told: MeshFrame | None) -> None:
+        if not answer.done():
+            answer.set_result(told)
+
+    link.ask(frame, answered)
+    told = await answer
+    if told is None:
+        raise unreachable()
+    if told.HasField("refused"):
+        raise from_proto(told.refused)
+    return told
 
 
 def unreachable() -> OwnerUnavailable:

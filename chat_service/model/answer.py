@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from servicekit.failure import Failure
+
+# An owner may change, or a store pause, for this long before the device is told.
+PATIENCE_S: Final = 10.0
+# Refusals that another try mends, perhaps with another owner.
+MENDED: Final = frozenset({"OWNER_UNAVAILABLE", "STORE_UNAVAILABLE", "SERVER_DRAINING"})
 
 
 @dataclass(frozen=True, slots=True)

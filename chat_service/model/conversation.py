@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from typing import Final
 
 from chat_service.model.entry import (
+    LAST_SEQ,
     ConversationUpdated,
     Entry,
     MembershipChanged,
@@ -15,6 +17,11 @@ from chat_service.model.entry import (
     Role,
 )
 from chat_service.model.ids import direct_id
+from chat_service.model.retention import Retention
+
+# Ended memberships of one user that are remembered; what was seen in older ones is not shown any more.
+PAST_KEPT: Final = 20
+KEPT_BY_DEFAULT: Final = Retention()
 
 
 class ConversationKind(IntEnum):
@@ -51,8 +58,19 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Interval:
+    """Entries that a user may see: from `first` to `last`."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
 class Conversation:
-    """What the log amounts to, true for all entries up to `applied_seq` that concern it."""
+    """What the log amounts to, true for all entries up to `applied_seq` that concern it.
+
+    `past` has the ended memberships of users, in order, also of those who are members again.
+    """
 
     conversation_id: str
     kind: ConversationKind
@@ -60,24 +78,42 @@ class Conversation:
     create_ms: int
     applied_seq: int
     members: Mapping[str, Member]
+    past: Mapping[str, tuple[Interval, ...]] = field(default_factory=dict)
+    picture_media_id: str = ""
+    admins_only_send: bool = False
+    retention: Retention = KEPT_BY_DEFAULT
+    # The lowest seq whose content is kept.
+    first_seq: int = 1
+
+    def visible(self, user_id: str) -> tuple[Interval, ...]:
+        """What `user_id` may see of the log, in order; empty for who never was a member."""
+        past = self.past.get(user_id, ())
+        member = self.members.get(user_id)
+        return past if member is None else (*past, Interval(member.joined_seq, LAST_SEQ))
 
     def sees(self, user_id: str, seq: int) -> bool:
         """Whether `user_id` may see the entry `seq`."""
-        member = self.members.get(user_id)
-        return member is not None and seq >= member.joined_seq
+        return any(each.first <= seq <= each.last for each in self.visible(user_id))
+
+    def admins(self) -> Iterator[str]:
+        """The members who are admins."""
+        return (user for user, member in self.members.items() if member.role is Role.ADMIN)
 
 
 def changed(conversation: Conversation | None, entry: Entry) -> Conversation | None:
     """What a conversation is after `entry`; applying one again changes nothing."""
-    if isinstance(entry.change, Message) or (conversation and entry.seq <= conversation.applied_seq):
+    change = entry.change
+    if isinstance(change, Message) or (conversation and entry.seq <= conversation.applied_seq):
         return conversation
-    if isinstance(entry.change, MembershipChanged) and entry.change.kind is MembershipKind.CREATED:
-        return _created(entry, entry.change)
+    if isinstance(change, MembershipChanged) and change.kind is MembershipKind.CREATED:
+        return _created(entry, change)
     if conversation is None:
         return None
-    if isinstance(entry.change, ConversationUpdated):
-        return replace(conversation, title=entry.change.title, applied_seq=entry.seq)
-    return conversation
+    if isinstance(change, MembershipChanged):
+        conversation = _with_members(conversation, entry, change)
+    elif isinstance(change, ConversationUpdated):
+        conversation = _updated(conversation, change)
+    return replace(conversation, applied_seq=entry.seq)
 
 
 def _created(entry: Entry, change: MembershipChanged) -> Conversation:
@@ -91,3 +127,31 @@ def _created(entry: Entry, change: MembershipChanged) -> Conversation:
         applied_seq=entry.seq,
         members={user: Member(role, entry.seq) for user, role in change.members},
     )
+
+
+def _with_members(conversation: Conversation, entry: Entry, change: MembershipChanged) -> Conversation:
+    members, past = dict(conversation.members), dict(conversation.past)
+    for user, role in change.members:
+        if user in members and _ends(change.kind, user, entry.actor_id):
+            ended = Interval(members.pop(user).joined_seq, entry.seq)
+            past[user] = (*past.get(user, ()), ended)[-PAST_KEPT:]
+        elif user in members:
+            members[user] = replace(members[user], role=role)
+        elif change.kind is MembershipKind.ADDED:
+            # Who comes has nothing to read of what was before.
+            members[user] = Member(role, entry.seq, Watermark(entry.seq - 1, entry.seq - 1, entry.message_number))
+    return replace(conversation, members=members, past=past)
+
+
+def _ends(kind: MembershipKind, user: str, actor: str) -> bool:
+    """Whether a change ends the membership of `user`; who leaves may name a new admin beside."""
+    return kind is MembershipKind.REMOVED or (kind is MembershipKind.LEFT and user == actor)
+
+
+def _updated(conversation: Conversation, change: ConversationUpdated) -> Conversation:
+    said = {
+        name: value
+        for name in ("title", "picture_media_id", "admins_only_send", "retention")
+        if (value := getattr(change, name)) is not None
+    }
+    return replace(conversation, **said)

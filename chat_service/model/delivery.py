@@ -16,8 +16,9 @@ class DeliveredEntry:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Entries of one conversation, in order of seq, and serialised watermarks; and what caused it all."""
+    """Entries of one conversation, in order of seq; serialised watermarks and typing; and what caused it all."""
 
     entries: tuple[DeliveredEntry, ...] = ()
     watermarks: tuple[bytes, ...] = ()
+    typing: bytes = b""
     traceparent: str = ""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
 from chat_service.model.ids import fingerprint
+from chat_service.model.retention import Retention
 
 
 class Role(IntEnum):
@@ -28,9 +30,16 @@ class MembershipKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Somebody said something: `content` is a serialised parley.chat.v1.Content, passed through untouched."""
+    """Somebody said something: `content` is a serialised parley.chat.v1.Content, passed through untouched.
+
+    It stands in its log in its present state: empty once deleted or no longer kept, with the seqs of its last edit and
+    its deletion (0: none) and the reactions it has, by user.
+    """
 
     content: bytes
+    edit_seq: int = 0
+    delete_seq: int = 0
+    reactions: Mapping[str, str] | None = None
 
     def fingerprint(self) -> bytes:
         """16 bytes that differ when the content differs."""
@@ -38,8 +47,46 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageEdited:
+    """The message `target_seq` says something else; `content` is empty once a later edit or a deletion replaced it."""
+
+    target_seq: int
+    content: bytes
+
+    def fingerprint(self) -> bytes:
+        """16 bytes that differ when target or content differ."""
+        return fingerprint(b"edit %d " % self.target_seq + self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class MessageDeleted:
+    """The message `target_seq` is taken away from all."""
+
+    target_seq: int
+
+    def fingerprint(self) -> bytes:
+        """16 bytes that differ when the target differs."""
+        return fingerprint(b"delete %d" % self.target_seq)
+
+
+@dataclass(frozen=True, slots=True)
+class ReactionChanged:
+    """The actor's reaction to the message `target_seq` is `emoji` now; empty: none."""
+
+    target_seq: int
+    emoji: str
+
+    def fingerprint(self) -> bytes:
+        """16 bytes that differ when target or emoji differ."""
+        return fingerprint(f"react {self.target_seq} {self.emoji}".encode())
+
+
+@dataclass(frozen=True, slots=True)
 class MembershipChanged:
-    """Members came, left or changed their role; `members` are (user, role afterwards)."""
+    """Members came, left or changed their role; `members` are (user, role afterwards).
+
+    When the last admin leaves, `members` also names the one who is admin instead.
+    """
 
     kind: MembershipKind
     members: tuple[tuple[str, Role], ...]
@@ -51,16 +98,22 @@ class MembershipChanged:
 
 @dataclass(frozen=True, slots=True)
 class ConversationUpdated:
-    """The title is another."""
+    """What is now true of a conversation; None: unchanged."""
 
-    title: str
+    title: str | None = None
+    picture_media_id: str | None = None
+    admins_only_send: bool | None = None
+    retention: Retention | None = None
 
     def fingerprint(self) -> bytes:
-        """16 bytes that differ when the title differs."""
-        return fingerprint(self.title.encode())
+        """16 bytes that differ when anything differs."""
+        said = (self.title, self.picture_media_id, self.admins_only_send, self.retention)
+        return fingerprint(repr(said).encode())
 
 
-Change = Message | MembershipChanged | ConversationUpdated
+Retouch = MessageEdited | MessageDeleted | ReactionChanged
+"""What changes an earlier message."""
+Change = Message | Retouch | MembershipChanged | ConversationUpdated
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from chat_service.model.conversation import changed
-from chat_service.model.entry import Entry, Message
+from chat_service.model.entry import Entry, MembershipChanged, Message, Retouch
 from chat_service.owner.conversation import OwnedConversation, State
 from chat_service.owner.patience import stubbornly
 from chat_service.owner.pending import Pending
@@ -102,7 +102,8 @@ class GroupCommit:
         now_ms = self._clock.now_ms()
         while self._queued and room > 0:
             owned = self._queued.popleft()
-            numbered = owned.number(min(room, ENTRIES_OF_ONE), now_ms)
+            # What was loaded may have become doubtful while it was queued.
+            numbered = owned.number(min(room, ENTRIES_OF_ONE), now_ms) if owned.loaded else []
             if not numbered:
                 self._done(owned, frozenset())
                 continue
@@ -168,23 +169,54 @@ class GroupCommit:
             entries = [entry for _, entry in share.numbered[: share.settled]]
             if all(isinstance(entry.change, Message) for entry in entries):
                 continue
+            if retouches := [entry for entry in entries if isinstance(entry.change, Retouch)]:
+                await stubbornly("retouch", partial(self._log.retouch, retouches))
             conversation = share.owned.conversation
             for entry in entries:
                 conversation = changed(conversation, entry)
-            if conversation is not None:
+            if conversation is None:
+                continue
+            if all(isinstance(entry.change, Message | Retouch) for entry in entries):
+                seq = conversation.applied_seq
+                await stubbornly("applied", partial(self._conversations.applied, conversation.conversation_id, seq))
+            else:
                 await stubbornly("store", partial(self._conversations.store, conversation))
 
     def _settle(self, share: Share) -> None:
         settled = share.numbered[: share.settled]
+        audiences = _Audiences(share.owned.members())
         for pending, entry in settled:
             share.owned.took(entry)
+            audiences.add(entry, share.owned)
             share.owned.answered(pending, entry)
         if settled:
             _entries.inc(len(settled))
-            self._publisher.publish(share.owned.members(), [entry for _, entry in settled], _cause(settled))
+            for users, entries in audiences.entries:
+                self._publisher.publish(users, entries, _cause(settled))
         if share.cut:
             share.owned.put_back([pending for pending, _ in share.numbered[share.settled :]])
         self._done(share.owned, _senders(settled))
+
+
+class _Audiences:
+    """Entries in order, with those who are told: who is a member before or after an entry."""
+
+    def __init__(self, users: list[str]) -> None:
+        self.entries: list[tuple[list[str], list[Entry]]] = []
+        self._users = users
+        self._same = False
+
+    def add(self, entry: Entry, owned: OwnedConversation) -> None:
+        """The next entry; `owned` took it already."""
+        if not isinstance(entry.change, MembershipChanged):
+            if not self._same:
+                self.entries.append((self._users, []))
+            self._same = True
+            self.entries[-1][1].append(entry)
+            return
+        before, self._users = self._users, owned.members()
+        self.entries.append((list(dict.fromkeys([*before, *self._users])), [entry]))
+        self._same = False
 
 
 def _cause(settled: Sequence[tuple[Pending, Entry]]) -> str:
@@ -197,11 +229,13 @@ def _senders(settled: Sequence[tuple[Pending, Entry]]) -> frozenset[str]:
 
 
 def _changes_conversation(share: Share) -> bool:
-    return any(not isinstance(entry.change, Message) for _, entry in share.numbered)
+    return any(not isinstance(entry.change, Message | Retouch) for _, entry in share.numbered)
 
 
 def _concerned(share: Share) -> list[str]:
-    conversation = share.owned.conversation
+    conversation, users = share.owned.conversation, dict.fromkeys(share.owned.members())
     for _, entry in share.numbered:
         conversation = changed(conversation, entry)
-    return list(conversation.members) if conversation else []
+        if conversation is not None and isinstance(entry.change, MembershipChanged):
+            users |= dict.fromkeys(conversation.members)
+    return list(users)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Mapping
 from enum import Enum, auto
 from typing import TypeVar
 
-from chat_service.errors import ConversationBusy, ConversationExists, ConversationNotFound
-from chat_service.model.answer import Appended
+from chat_service.errors import ConversationBusy
+from chat_service.model.answer import Answer, Appended
 from chat_service.model.conversation import Conversation, Watermark, changed
-from chat_service.model.entry import EMPTY, Draft, Entry, Head, MembershipChanged, MembershipKind, Message
+from chat_service.model.entry import EMPTY, Change, Entry, Head, MembershipChanged, Message, Retouch
+from chat_service.model.rules import GROUP_MEMBERS, Situation, Target, decided
 from chat_service.owner.pending import Pending
 from servicekit.bucket import TokenBucket
 from servicekit.failure import Failure
@@ -37,11 +39,16 @@ class State(Enum):
 class OwnedConversation:
     """All that is needed to number the next entry, and nothing that the store does not know as well."""
 
-    def __init__(self, conversation_id: str, bucket: TokenBucket) -> None:
+    def __init__(self, conversation_id: str, bucket: TokenBucket, group_members: int = GROUP_MEMBERS) -> None:
         self.conversation_id = conversation_id
         self._bucket = bucket
+        self._group_members = group_members
         self.conversation: Conversation | None = None
         self.watermarks: dict[str, Watermark] = {}
+        # Of a 1-1 conversation: whether one of the two has blocked the other.
+        self.barred = False
+        # The messages that what waits concerns, by seq.
+        self.targets: Mapping[int, Target] = {}
         self.head: Head = EMPTY
         self.state = State.IDLE
         self.loaded = False
@@ -69,6 +76,11 @@ class OwnedConversation:
     def needs_refresh(self, now_ms: int) -> bool:
         """Whether the store must be asked before what waits can be numbered."""
         return not self.loaded or self.doubtful or any(_unsure(each, now_ms) for each in self.waiting)
+
+    def target_seqs(self) -> set[int]:
+        """The seqs of the messages that what waits concerns."""
+        changes = (each.draft.change for each in self.waiting)
+        return {change.target_seq for change in changes if isinstance(change, Retouch)}
 
     def unsure_keys(self, now_ms: int) -> list[bytes]:
         """The keys to look up before what waits can be numbered."""
@@ -100,26 +112,37 @@ class OwnedConversation:
     def number(self, most: int, now_ms: int) -> list[tuple[Pending, Entry]]:
         """Give the next seqs to at most `most` of what waits; who may not send is told so."""
         numbered: list[tuple[Pending, Entry]] = []
-        head, conversation = self.head, self.conversation
+        head = self.head
+        situation = Situation(self.conversation, self.targets, self.barred, self._group_members)
         while self.waiting and len(numbered) < most:
             pending = self.waiting.popleft()
-            refusal = _refusal(pending.draft, conversation, head)
-            if refusal is not None:
-                del self.unanswered[pending.key]
-                pending.answer(refusal)
+            try:
+                change = decided(pending.draft, situation)
+            except Failure as refusal:
+                self._answer_unappended(pending, refusal)
                 continue
-            entry = _numbered(pending, head, now_ms)
+            if change is None:
+                self._answer_unappended(pending, Appended(0, head.time_ms))
+                continue
+            entry = _numbered(pending, change, head, now_ms)
             head = Head(entry.seq, entry.message_number, entry.time_ms)
-            conversation = changed(conversation, entry)
+            situation = situation.after(entry)
             numbered.append((pending, entry))
         return numbered
+
+    def _answer_unappended(self, pending: Pending, answer: Answer) -> None:
+        del self.unanswered[pending.key]
+        pending.answer(answer)
 
     def took(self, entry: Entry) -> None:
         """An entry of ours is durable: it is the head now, and its actor has read it."""
         self.head = Head(entry.seq, entry.message_number, entry.time_ms)
         self.conversation = changed(self.conversation, entry)
         _remember(self.recent, entry.seq, (entry.message_number, entry.actor_id))
-        if isinstance(entry.change, Message):
+        if isinstance(entry.change, MembershipChanged) and self.conversation:
+            for user, member in self.conversation.members.items():
+                self.watermarks[user] = self.watermarks.get(user, Watermark()).raised(member.watermark)
+        elif isinstance(entry.change, Message):
             own = Watermark(entry.seq, entry.seq, entry.message_number)
             self.watermarks[entry.actor_id] = self.watermarks.get(entry.actor_id, Watermark()).raised(own)
 
@@ -166,25 +189,16 @@ def _unsure(pending: Pending, now_ms: int) -> bool:
     return pending.draft.made_ms < now_ms - FRESH_MS or not isinstance(pending.draft.change, Message)
 
 
-def _refusal(draft: Draft, conversation: Conversation | None, head: Head) -> Failure | None:
-    change = draft.change
-    if isinstance(change, MembershipChanged) and change.kind is MembershipKind.CREATED:
-        return None if head.seq == 0 else ConversationExists("this conversation is there already")
-    if conversation is None or draft.actor_id not in conversation.members:
-        return ConversationNotFound("no such conversation")
-    return None
-
-
-def _numbered(pending: Pending, head: Head, now_ms: int) -> Entry:
+def _numbered(pending: Pending, change: Change, head: Head, now_ms: int) -> Entry:
     draft = pending.draft
     return Entry(
         conversation_id=draft.conversation_id,
         seq=head.seq + 1,
-        message_number=head.message_number + isinstance(draft.change, Message),
+        message_number=head.message_number + isinstance(change, Message),
         # Never earlier than the entry before, whatever the clocks of two owners say.
         time_ms=max(now_ms, head.time_ms),
         actor_id=draft.actor_id,
         request_id=draft.request_id,
-        change=draft.change,
+        change=change,
         fingerprint=pending.fingerprint,
     )

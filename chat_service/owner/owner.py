@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -22,8 +23,9 @@ from chat_service.errors import (
 from chat_service.model.answer import Answer, Appended, Reply
 from chat_service.model.conversation import Conversation, changed
 from chat_service.model.creation import Creation
-from chat_service.model.entry import Draft, Entry, Head
+from chat_service.model.entry import Draft, Entry, Head, Retouch
 from chat_service.model.ids import conversation_position
+from chat_service.model.rules import GROUP_MEMBERS
 from chat_service.owner.commit import GroupCommit
 from chat_service.owner.conversation import OwnedConversation, State
 from chat_service.owner.pending import Lane, Pending
@@ -51,6 +53,7 @@ class OwnerLimits:
 
     entries_per_second: float = 50.0
     entries_burst: float = 100.0
+    group_members: int = GROUP_MEMBERS
     conversations: int = 100_000
 
 
@@ -139,6 +142,32 @@ class Owner:
         self._early.setdefault(conversation_id, []).append((hand_over, reply))
         self._advance(owned)
 
+    def type(self, user_id: str, conversation_id: str, typing: bool) -> None:
+        """Tell the other members that a member types, or stopped; what cannot be told now is not told."""
+        with suppress(Failure):
+            owned = self._open(conversation_id)
+            if owned.loaded:
+                self._tell_typing(owned, user_id, typing)
+            else:
+                self._early.setdefault(conversation_id, []).append(
+                    (lambda to: self._tell_typing(to, user_id, typing), lambda _: None)
+                )
+                self._advance(owned)
+
+    def _tell_typing(self, owned: OwnedConversation, user_id: str, typing: bool) -> None:
+        members = owned.members()
+        if user_id in members and not owned.barred:
+            others = [each for each in members if each != user_id]
+            self._publisher.publish_typing(others, owned.conversation_id, user_id, typing)
+
+    def reload(self, conversation_id: str) -> Answer:
+        """Something beside the log is another, such as a block: what is decided from now on is decided by it."""
+        try:
+            self._open(conversation_id).loaded = False
+        except Failure as failure:
+            return failure
+        return Appended(0, 0)
+
     def ring_changed(self) -> None:
         """Let go of conversations that are another server's now."""
         for owned in list(self._owned.values()):
@@ -170,7 +199,8 @@ class Owner:
         owned = self._owned.get(conversation_id)
         if owned is None:
             bucket = TokenBucket(self._limits.entries_per_second, self._limits.entries_burst, self._clock)
-            owned = self._owned[conversation_id] = OwnedConversation(conversation_id, bucket)
+            owned = OwnedConversation(conversation_id, bucket, self._limits.group_members)
+            self._owned[conversation_id] = owned
             self._make_room()
         else:
             self._owned.move_to_end(conversation_id)
@@ -227,7 +257,11 @@ class Owner:
 
     async def _ask_store(self, owned: OwnedConversation) -> None:
         if not owned.loaded:
-            owned.loaded_as(*await self._load(owned.conversation_id))
+            conversation, head = await self._load(owned.conversation_id)
+            owned.barred = conversation is not None and await self._store.barred(conversation)
+            owned.loaded_as(conversation, head)
+        if seqs := owned.target_seqs():
+            owned.targets = await self._log.targets(owned.conversation_id, seqs)
         if keys := owned.unsure_keys(self._clock.now_ms()):
             found = await self._log.appended(owned.conversation_id, keys)
             if found:
@@ -244,7 +278,10 @@ class Owner:
         kept = conversation
         applied = conversation.applied_seq if conversation else 0
         if head.seq > applied:
-            for entry in await self._log.changes(conversation_id, applied):
+            changes = await self._log.changes(conversation_id, applied)
+            if retouches := [entry for entry in changes if isinstance(entry.change, Retouch)]:
+                await self._log.retouch(retouches)
+            for entry in changes:
                 conversation = changed(conversation, entry)
         # What the log says and nobody wrote beside it: its writer died in between.
         if conversation is not None and conversation != kept:

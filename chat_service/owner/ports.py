@@ -8,6 +8,7 @@ from typing import Protocol
 
 from chat_service.model.conversation import Conversation, Watermark
 from chat_service.model.entry import Entry, Head
+from chat_service.model.rules import Target
 from servicekit.ring import Member, Ring
 
 
@@ -36,6 +37,12 @@ class Log(Protocol):
     async def changes(self, conversation_id: str, after_seq: int) -> Sequence[Entry]:
         """The entries after `after_seq` that change the conversation itself, in order."""
 
+    async def targets(self, conversation_id: str, seqs: Collection[int]) -> Mapping[int, Target]:
+        """Those of `seqs` that are messages, in the log's own present state."""
+
+    async def retouch(self, entries: Sequence[Entry]) -> None:
+        """Let the messages that edits, deletions and reactions concern show them; again changes nothing."""
+
     async def appended(self, conversation_id: str, keys: Collection[bytes]) -> Sequence[Entry]:
         """The entries that have one of these keys."""
 
@@ -46,8 +53,14 @@ class Conversations(Protocol):
     async def load(self, conversation_id: str) -> Conversation | None:
         """The conversation, or None if none was stored."""
 
+    async def barred(self, conversation: Conversation) -> bool:
+        """Whether one member of a 1-1 conversation has blocked the other."""
+
     async def store(self, conversation: Conversation) -> None:
         """Keep it, unless what is kept is true for a later seq; and let its members find it."""
+
+    async def applied(self, conversation_id: str, seq: int) -> None:
+        """All entries up to `seq` are applied, and those since what is kept changed nothing of it."""
 
     async def raise_watermarks(self, watermarks: Mapping[str, Mapping[str, Watermark]]) -> None:
         """Raise the watermarks of members, by conversation and user; lower ones change nothing."""
@@ -68,6 +81,9 @@ class Publisher(Protocol):
 
     def publish(self, users: Collection[str], entries: Sequence[Entry], traceparent: str) -> None:
         """Bring entries of one conversation to the devices of `users`."""
+
+    def publish_typing(self, users: Collection[str], conversation_id: str, user_id: str, typing: bool) -> None:
+        """Tell the devices of `users` that somebody types, or stopped."""
 
     def publish_watermarks(
         self, users: Collection[str], conversation_id: str, watermarks: Mapping[str, Watermark]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
 from pymongo import ASCENDING, ReturnDocument
@@ -36,8 +37,8 @@ class MongoAccounts:
             )
 
     async def add(self, account: Account) -> None:
-        """Keep an account that has no login name yet and is not listed."""
-        with store_errors():
+        """Keep an account that is not listed; one that is there stays as it is."""
+        with suppress(DuplicateKeyError), store_errors():
             await self._users.insert_one(_document(account))
 
     async def claim(self, login_name: str, user_id: str) -> bool:

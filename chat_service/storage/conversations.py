@@ -1,8 +1,7 @@
 """What is kept of conversations beside their logs: kind, title, members, watermarks; and who is in which.
 
-`conversations`: one document each, written only by the owner, true for the seq in `applied`.
-`memberships`: a clustered collection, `_id` = 16 bytes of the user + 16 of the conversation, so that the
-conversations of a user are one range.
+`conversations`: one document each, written only by the owner, true for the seq in `applied`; `members` has who is one
+now, `past` the ended memberships, `marks` the watermarks, which rise by themselves.
 """
 
 from __future__ import annotations
@@ -16,27 +15,28 @@ from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
-from chat_service.model.conversation import Conversation, ConversationKind, Member, Watermark
+from chat_service.model.conversation import Conversation, ConversationKind, Interval, Member, Watermark
 from chat_service.model.entry import Role
-from chat_service.storage.mongo import Database, Document, ensure_clustered, store_errors
+from chat_service.storage.blocks import MongoBlocks
+from chat_service.storage.documents import retention_fields, retention_of
+from chat_service.storage.memberships import MongoMemberships
+from chat_service.storage.mongo import Database, Document, store_errors
 
 CONVERSATIONS: Final = "conversations"
-MEMBERSHIPS: Final = "memberships"
-FIRST, LAST = "00" * 16, "ff" * 16
 
 
 class MongoConversations:
     """Implements the owner's Conversations and the history's; every method raises StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
         self._conversations: AsyncCollection[Document] = database[CONVERSATIONS]
-        self._memberships: AsyncCollection[Document] = database[MEMBERSHIPS]
+        self._memberships = MongoMemberships(database)
+        self._blocks = MongoBlocks(database)
 
     async def ensure_indexes(self) -> None:
-        """Make the clustered collection where it is not there yet."""
-        with store_errors(deadline=60.0):
-            await ensure_clustered(self._database, MEMBERSHIPS)
+        """Make the collections that stand beside, where they are not there yet."""
+        await self._memberships.ensure_indexes()
+        await self._blocks.ensure_indexes()
 
     async def load(self, conversation_id: str) -> Conversation | None:
         """The conversation, or None if none was stored."""
@@ -49,35 +49,29 @@ class MongoConversations:
             found = [_conversation(each) async for each in self._conversations.find(condition)]
         return {each.conversation_id: each for each in found}
 
-    async def of_user(self, user_id: str, after: str = "", limit: int = 0) -> list[str]:
-        """The ids of a user's conversations above `after`, in order, at most `limit` (0: all)."""
-        span = {"$gt": _membership(user_id, after or FIRST), "$lte": _membership(user_id, LAST)}
-        with store_errors():
-            found = self._memberships.find({"_id": span}).sort("_id", 1).hint({"_id": 1}).limit(limit)
-            return [each["_id"][16:].hex() async for each in found]
+    async def barred(self, conversation: Conversation) -> bool:
+        """Whether one member of a 1-1 conversation has blocked the other."""
+        if conversation.kind is not ConversationKind.DIRECT:
+            return False
+        return await self._blocks.between(*conversation.members)
 
     async def store(self, conversation: Conversation) -> None:
         """Keep it, unless what is kept is true for a later seq; and let its members find it."""
-        memberships = [
-            UpdateOne(
-                {"_id": _membership(user, conversation.conversation_id)},
-                {"$setOnInsert": {"joined": member.joined_seq}},
+        watermarks = {user: member.watermark for user, member in conversation.members.items()}
+        # First, so that no crash in between leaves members who cannot find it.
+        await self._memberships.add(conversation)
+        # A duplicate: what is kept is true for this seq or a later one.
+        with store_errors(), suppress(DuplicateKeyError):
+            await self._conversations.update_one(
+                _older(conversation.conversation_id, conversation.applied_seq),
+                {"$set": _fields(conversation), "$max": _marks(watermarks)},
                 upsert=True,
             )
-            for user, member in conversation.members.items()
-        ]
+
+    async def applied(self, conversation_id: str, seq: int) -> None:
+        """All entries up to `seq` are applied, and those since what is kept changed nothing of it."""
         with store_errors():
-            await self._memberships.bulk_write(memberships, ordered=False)
-            # A duplicate: what is kept is true for this seq or a later one.
-            with suppress(DuplicateKeyError):
-                await self._conversations.update_one(
-                    {
-                        "_id": _bytes(conversation.conversation_id),
-                        "applied": {"$lt": conversation.applied_seq},
-                    },
-                    {"$set": _fields(conversation)},
-                    upsert=True,
-                )
+            await self._conversations.update_one(_older(conversation_id, seq), {"$set": {"applied": seq}})
 
     async def raise_watermarks(self, watermarks: Mapping[str, Mapping[str, Watermark]]) -> None:
         """Raise the watermarks of members, by conversation and user; lower ones change nothing."""
@@ -89,47 +83,63 @@ class MongoConversations:
             await self._conversations.bulk_write(updates, ordered=False)
 
 
+def _older(conversation_id: str, seq: int) -> Document:
+    return {"_id": _bytes(conversation_id), "applied": {"$lt": seq}}
+
+
 def _fields(conversation: Conversation) -> Document:
-    fields: Document = {
+    return {
         "kind": int(conversation.kind),
         "title": conversation.title,
+        "picture": conversation.picture_media_id,
+        "admins_only": conversation.admins_only_send,
+        "retention": retention_fields(conversation.retention),
         "created": conversation.create_ms,
         "applied": conversation.applied_seq,
+        "members": {
+            user: {"role": int(member.role), "joined": member.joined_seq}
+            for user, member in conversation.members.items()
+        },
+        "past": {
+            user: [[each.first, each.last] for each in intervals] for user, intervals in conversation.past.items()
+        },
     }
-    # Member by member, so that watermarks, which rise by themselves, are left alone.
-    for user, member in conversation.members.items():
-        fields[f"members.{user}.role"] = int(member.role)
-        fields[f"members.{user}.joined"] = member.joined_seq
-    return fields
 
 
 def _marks(marks: Mapping[str, Watermark]) -> Document:
     fields: Document = {}
     for user, mark in marks.items():
-        fields[f"members.{user}.delivered"] = mark.delivered_seq
-        fields[f"members.{user}.read"] = mark.read_seq
-        fields[f"members.{user}.read_number"] = mark.read_number
+        fields[f"marks.{user}.delivered"] = mark.delivered_seq
+        fields[f"marks.{user}.read"] = mark.read_seq
+        fields[f"marks.{user}.read_number"] = mark.read_number
     return fields
 
 
 def _conversation(document: Document) -> Conversation:
+    marks = document.get("marks", {})
     return Conversation(
         conversation_id=document["_id"].hex(),
         kind=ConversationKind(document["kind"]),
         title=document["title"],
         create_ms=document["created"],
         applied_seq=document["applied"],
-        members={user: _member(fields) for user, fields in document["members"].items()},
+        members={
+            user: Member(Role(fields["role"]), fields["joined"], _watermark(marks.get(user, {})))
+            for user, fields in document["members"].items()
+        },
+        past={
+            user: tuple(Interval(first, last) for first, last in intervals)
+            for user, intervals in document["past"].items()
+        },
+        picture_media_id=document["picture"],
+        admins_only_send=document["admins_only"],
+        retention=retention_of(document["retention"]),
+        first_seq=document.get("first", 1),
     )
 
 
-def _member(fields: Mapping[str, Any]) -> Member:
-    mark = Watermark(fields.get("delivered", 0), fields.get("read", 0), fields.get("read_number", 0))
-    return Member(Role(fields["role"]), fields["joined"], mark)
-
-
-def _membership(user_id: str, conversation_id: str) -> Binary:
-    return _bytes(user_id + conversation_id)
+def _watermark(fields: Mapping[str, Any]) -> Watermark:
+    return Watermark(fields.get("delivered", 0), fields.get("read", 0), fields.get("read_number", 0))
 
 
 def _bytes(identifier: str) -> Binary:

@@ -1,10 +1,4 @@
-"""The logs of all conversations in MongoDB: one clustered collection, one document an entry.
-
-`_id` is the 16 bytes of the conversation and the big-endian seq, so a log is one sequential range and two
-writers cannot fork it. `c` conversation, `k` key of the append (unique with `c`), `h` fingerprint of what was
-asked, `n` number of messages so far, `t` milliseconds since 1970, `y` kind (the number of its field in the
-contract's Entry), then the change itself; `x` marks entries that change the conversation, for an owner's replay.
-"""
+"""The logs of all conversations in MongoDB: one clustered collection, one document an entry."""
 
 from __future__ import annotations
 
@@ -13,29 +7,30 @@ from itertools import takewhile
 from typing import Any, Final
 
 from bson import Binary
+from pymongo import UpdateMany, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError
 from pymongo.read_concern import ReadConcern
 
 from chat_service.errors import StoreUnavailable
 from chat_service.history.ports import Page
+from chat_service.model.conversation import Interval
 from chat_service.model.entry import (
     EMPTY,
     LAST_SEQ,
-    ConversationUpdated,
     Entry,
     Head,
-    MembershipChanged,
-    MembershipKind,
-    Message,
-    Role,
+    MessageDeleted,
+    MessageEdited,
+    ReactionChanged,
 )
+from chat_service.model.rules import Target
 from chat_service.owner.ports import Conflict
+from chat_service.storage.documents import EDITED, MESSAGE, binary, document_of, entry_id, entry_of, seq_of
 from chat_service.storage.mongo import Database, Document, ensure_clustered, store_errors
 
 COLLECTION: Final = "entries"
 BY_ID: Final = {"_id": 1}
-MESSAGE, MEMBERSHIP, UPDATED = 10, 14, 15
 DUPLICATE_KEY: Final = 11000
 PAGE_BYTES: Final = 1024 * 1024
 
@@ -53,10 +48,11 @@ class MongoLog:
             await ensure_clustered(self._database, COLLECTION)
             await self._entries.create_index([("c", 1), ("k", 1)], unique=True)
             await self._entries.create_index([("c", 1), ("x", 1)], partialFilterExpression={"x": {"$exists": True}})
+            await self._entries.create_index([("c", 1), ("g", 1)], partialFilterExpression={"g": {"$exists": True}})
 
     async def append(self, entries: Sequence[Entry]) -> Conflict | None:
         """Append in order; None when all are durable. An entry that is there already counts as appended."""
-        documents, start = [_document(entry) for entry in entries], 0
+        documents, start = [document_of(entry) for entry in entries], 0
         while start < len(documents):
             try:
                 with store_errors():
@@ -74,7 +70,7 @@ class MongoLog:
         """Where the log ends, as a majority knows it."""
         with store_errors():
             async for document in self._range(conversation_id, 0, LAST_SEQ, -1).limit(1):
-                return Head(_seq(document), document["n"], document["t"])
+                return Head(seq_of(document), document["n"], document["t"])
         return EMPTY
 
     async def message_number(self, conversation_id: str, seq: int) -> int:
@@ -84,41 +80,58 @@ class MongoLog:
                 return int(document["n"])
         return 0
 
-    async def read(self, conversation_id: str, first: int, limit: int) -> Page:
-        """The entries from seq `first`, in order, at most `limit` and about PAGE_BYTES of content."""
+    async def read(self, conversation_id: str, first: int, limit: int, last: int = LAST_SEQ) -> Page:
+        """The entries from seq `first` to `last`, in order, at most `limit` and about PAGE_BYTES of content."""
         entries, size = list[Entry](), 0
         with store_errors():
-            async for document in self._range(conversation_id, first, LAST_SEQ, 1).limit(limit + 1):
+            async for document in self._range(conversation_id, first, last, 1).limit(limit + 1):
                 if len(entries) == limit or size > PAGE_BYTES:
                     return Page(entries, ended=False)
-                entries.append(_entry(document))
+                entries.append(entry_of(document))
                 size += len(document.get("b", b""))
         return Page(entries, ended=True)
 
     async def messages(
-        self, conversation_id: str, first: int, last: int, limit: int, newest_first: bool
+        self, conversation_id: str, within: Interval, limit: int, *, newest_first: bool, without: Collection[int] = ()
     ) -> list[Entry]:
-        """The messages from seq `first` to `last`, at most `limit`."""
+        """The messages of an interval, at most `limit`, those of the seqs `without` left out."""
+        condition: Document = {"y": MESSAGE}
+        if without:
+            condition["$nor"] = [{"_id": entry_id(conversation_id, seq)} for seq in without]
+        direction = -1 if newest_first else 1
         with store_errors():
-            found = self._range(conversation_id, first, last, -1 if newest_first else 1, {"y": MESSAGE})
-            return [_entry(document) async for document in found.limit(limit)]
+            found = self._range(conversation_id, within.first, within.last, direction, condition)
+            return [entry_of(document) async for document in found.limit(limit)]
 
     async def changes(self, conversation_id: str, after_seq: int) -> list[Entry]:
         """The entries after `after_seq` that change the conversation itself, in order."""
         condition = {
-            "c": _bytes(conversation_id),
+            "c": binary(conversation_id),
             "x": 1,
             "_id": {"$gt": entry_id(conversation_id, after_seq)},
         }
         with store_errors():
-            found = [_entry(document) async for document in self._entries.find(condition)]
+            found = [entry_of(document) async for document in self._entries.find(condition)]
         return sorted(found, key=lambda entry: entry.seq)
+
+    async def targets(self, conversation_id: str, seqs: Collection[int]) -> dict[int, Target]:
+        """Those of `seqs` that are messages."""
+        condition = {"_id": {"$in": [entry_id(conversation_id, seq) for seq in seqs]}, "y": MESSAGE}
+        with store_errors():
+            found = self._entries.find(condition, {"k": 1, "d": 1})
+            return {seq_of(document): Target(document["k"][:16].hex(), "d" in document) async for document in found}
+
+    async def retouch(self, entries: Sequence[Entry]) -> None:
+        """Let the messages that edits, deletions and reactions concern show them; again changes nothing."""
+        updates = [update for entry in entries for update in _retouches(entry)]
+        with store_errors():
+            await self._entries.bulk_write(updates, ordered=True)
 
     async def appended(self, conversation_id: str, keys: Collection[bytes]) -> list[Entry]:
         """The entries that have one of these keys."""
-        condition = {"c": _bytes(conversation_id), "k": {"$in": [Binary(key) for key in keys]}}
+        condition = {"c": binary(conversation_id), "k": {"$in": [Binary(key) for key in keys]}}
         with store_errors():
-            return [_entry(document) async for document in self._entries.find(condition)]
+            return [entry_of(document) async for document in self._entries.find(condition)]
 
     def _range(self, conversation_id: str, first: int, last: int, direction: int, also: Document | None = None) -> Any:
         span = {"$gte": entry_id(conversation_id, first), "$lte": entry_id(conversation_id, last)}
@@ -140,11 +153,6 @@ class MongoLog:
         return len(same)
 
 
-def entry_id(conversation_id: str, seq: int) -> Binary:
-    """The `_id` of an entry: 24 bytes that sort by conversation, then by seq."""
-    return Binary(bytes.fromhex(conversation_id) + seq.to_bytes(8, "big"))
-
-
 def _refused(error: BulkWriteError) -> int:
     """Which document was refused as a duplicate. Raises StoreUnavailable when that is not what happened."""
     details: Any = error.details
@@ -159,52 +167,36 @@ def _same(document: Document, found: Document | None) -> bool:
     return found is not None and all(found[name] == bytes(document[name]) for name in ("k", "h"))
 
 
-def _document(entry: Entry) -> Document:
-    document: Document = {
-        "_id": entry_id(entry.conversation_id, entry.seq),
-        "c": _bytes(entry.conversation_id),
-        "k": Binary(entry.key),
-        "h": Binary(entry.fingerprint),
-        "n": entry.message_number,
-        "t": entry.time_ms,
-    }
-    change = entry.change
-    if isinstance(change, Message):
-        document |= {"y": MESSAGE, "b": Binary(change.content)}
-    elif isinstance(change, MembershipChanged):
-        members = [[_bytes(user), int(role)] for user, role in change.members]
-        document |= {"y": MEMBERSHIP, "x": 1, "m": int(change.kind), "u": members}
-    else:
-        document |= {"y": UPDATED, "x": 1, "title": change.title}
-    return document
+def _retouches(entry: Entry) -> list[UpdateOne | UpdateMany]:
+    """What an entry does to its message. A later entry's doing is never undone, however often this is written."""
+    change, seq = entry.change, entry.seq
+    if isinstance(change, MessageEdited):
+        # One without content was replaced itself before it came to this.
+        return [*_edit(entry, change), *_forget_edits(entry, change.target_seq)] if change.content else []
+    if isinstance(change, MessageDeleted):
+        gone = {"$set": {"d": seq}, "$unset": {"b": "", "w": "", "r": ""}}
+        return [UpdateOne(_target(entry, change.target_seq), gone), *_forget_edits(entry, change.target_seq)]
+    if isinstance(change, ReactionChanged):
+        place = f"r.{entry.actor_id}"
+        older = {f"{place}.s": {"$not": {"$gte": seq}}}
+        said = {"$set": {place: {"e": change.emoji, "s": seq}}}
+        return [UpdateOne({**_target(entry, change.target_seq), **older}, said)]
+    return []
 
 
-def _entry(document: Document) -> Entry:
-    key = bytes(document["k"])
-    return Entry(
-        conversation_id=document["c"].hex(),
-        seq=_seq(document),
-        message_number=document["n"],
-        time_ms=document["t"],
-        actor_id=key[:16].hex(),
-        request_id=key[16:],
-        change=_change(document),
-        fingerprint=bytes(document["h"]),
-    )
+def _target(entry: Entry, seq: int) -> Document:
+    return {"_id": entry_id(entry.conversation_id, seq), "d": {"$exists": False}}
 
 
-def _change(document: Document) -> Message | MembershipChanged | ConversationUpdated:
-    if document["y"] == MESSAGE:
-        return Message(bytes(document["b"]))
-    if document["y"] == MEMBERSHIP:
-        members = tuple((user.hex(), Role(role)) for user, role in document["u"])
-        return MembershipChanged(MembershipKind(document["m"]), members)
-    return ConversationUpdated(document["title"])
+def _edit(entry: Entry, change: MessageEdited) -> list[UpdateOne | UpdateMany]:
+    # Content that is not kept any more does not come back.
+    older = {"b": {"$exists": True}, "e": {"$not": {"$gte": entry.seq}}}
+    said = {"$set": {"b": Binary(change.content), "e": entry.seq}}
+    return [UpdateOne({**_target(entry, change.target_seq), **older}, said)]
 
 
-def _seq(document: Document) -> int:
-    return int.from_bytes(document["_id"][16:], "big")
-
-
-def _bytes(identifier: str) -> Binary:
-    return Binary(bytes.fromhex(identifier))
+def _forget_edits(entry: Entry, target_seq: int) -> list[UpdateOne | UpdateMany]:
+    """What earlier edits said is nowhere to be read any more."""
+    before = {"$lt": entry_id(entry.conversation_id, entry.seq)}
+    edits = {"c": binary(entry.conversation_id), "g": target_seq, "y": EDITED, "_id": before}
+    return [UpdateMany(edits, {"$unset": {"b": ""}})]

@@ -32,7 +32,7 @@ RETRY_S: Final = 1.0
 FAREWELL_S: Final = 5.0
 # So many receipts count as another frame.
 RECEIPTS_OF_A_FRAME: Final = 20
-NOT_YET_SERVED: Final = frozenset({"typing", "watch_presence"})
+NOT_YET_SERVED: Final = frozenset({"watch_presence"})
 
 log = structlog.get_logger("stream")
 
@@ -124,6 +124,9 @@ class Dialogue:
             self._session.wake()
         elif kind == "heartbeat":
             self._session.outbox.put_frame(frames.heartbeat(now_ms))
+        elif kind == "typing":
+            said = frame.typing
+            self._session.type(said.conversation_id, said.typing)
         elif kind == "reauthenticate":
             await self._reauthenticate(self._session, frame.reauthenticate.access_token)
         elif kind in NOT_YET_SERVED:

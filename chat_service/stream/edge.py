@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from chat_service.errors import HelloMissing, ServerDraining
+from chat_service.errors import HelloMissing, NotYetServed, ServerDraining, StreamNotConnected
 from chat_service.history.history import History
 from chat_service.limits import Limits
 from chat_service.stream.attaching import Attaching, Homes
@@ -56,6 +56,7 @@ class Edge:
         history: History,
         verify: Verify,
         admit: Admit,
+        rates: SendRates,
         limits: Limits,
         clock: Clock,
         server_id: str,
@@ -70,7 +71,7 @@ class Edge:
         self._clock = clock
         self._server_id = server_id
         self._attaching = Attaching(homes)
-        self._rates = SendRates(limits, clock)
+        self._rates = rates
         self._draining = False
 
     async def run(self) -> None:
@@ -81,8 +82,12 @@ class Edge:
 
     async def connect(self, stream: ByteStream, call: Call) -> None:
         """Serve a stream until it ends. Raises why it was ended."""
-        claims = call.caller
         hello = await self._hello(stream)
+        await self.subscribe(hello, stream, call)
+
+    async def subscribe(self, hello: chat_pb2.Hello, stream: ByteStream, call: Call) -> None:
+        """The same, once `hello` was said."""
+        claims = call.caller
         if self._draining:
             raise ServerDraining("this server is going away; connect again")
         rate = self._rates.of(claims.device_id)
@@ -97,6 +102,23 @@ class Edge:
             self._attaching.end(session)
             self._sessions.remove(session)
             session.end()
+
+    def hear(self, session_id: str, frame: bytes) -> bytes:
+        """What a session answers to a frame that its device sent as a call; who calls was admitted already.
+
+        Raises StreamNotConnected when it has ended, and what is wrong with the frame.
+        """
+        session = self._sessions.by_id(session_id)
+        if session is None:
+            raise StreamNotConnected("this device has no stream; open one first")
+        kind, said = requests.frame(frame)
+        if kind == "reauthenticate":
+            claims = self._renewed(session, said.reauthenticate.access_token)
+            self._take_over(session, claims)
+            return frames.reauthenticated(claims.expires_at)
+        if kind == "heartbeat":
+            return frames.beat(self._clock.now_ms())
+        raise NotYetServed(f"this version does not serve {kind} yet")
 
     def ring_changed(self, old: Ring, new: Ring) -> None:
         """Attach sessions to their new homes; a server that left may have died before it told everybody."""
@@ -173,10 +195,17 @@ class Edge:
         await dialogue.run()
 
     async def _reauthenticate(self, session: Session, token: str) -> None:
+        claims = self._renewed(session, token)
+        await self._admit(claims)
+        self._take_over(session, claims)
+
+    def _renewed(self, session: Session, token: str) -> Claims:
         claims = self._verify(token)
         if (claims.user_id, claims.device_id) != (session.claims.user_id, session.claims.device_id):
             raise Failure("this token is another device's", code="UNAUTHENTICATED", reason="TOKEN_INVALID")
-        await self._admit(claims)
+        return claims
+
+    def _take_over(self, session: Session, claims: Claims) -> None:
         session.claims = claims
         self._expire_later(session, claims)
 

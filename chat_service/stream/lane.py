@@ -7,18 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import Final
 
 from chat_service.errors import EarlierSendRefused, OwnerUnavailable
-from chat_service.model.answer import Answer, Appended
+from chat_service.model.answer import MENDED, PATIENCE_S, Answer, Appended
 from chat_service.model.entry import Draft
 from servicekit.clock import Clock
 from servicekit.failure import Failure
-
-# An owner may change, or a store pause, for this long before the device is told.
-PATIENCE_S: Final = 10.0
-# Refusals the edge mends by itself: the same sends go to whoever owns the conversation then.
-MENDED: Final = frozenset({"OWNER_UNAVAILABLE", "STORE_UNAVAILABLE", "SERVER_DRAINING"})
 
 Locate = Callable[[], str]
 Forward = Callable[[Draft, int, str, Callable[[Answer], None]], None]

@@ -22,7 +22,7 @@ from chat_service.model.entry import Draft, Message
 from chat_service.owner.pending import Lane
 from chat_service.stream.backlog import Backlog
 from chat_service.stream.lane import Lane as SendLane
-from chat_service.stream.outbox import Outbox
+from chat_service.stream.outbox import WHOLE, Outbox
 from chat_service.stream.receipts import Receipts, Receivers
 from chat_service.wire import frames
 from servicekit.auth import Claims
@@ -42,6 +42,9 @@ class Owners(Receivers, Protocol):
 
     def append(self, draft: Draft, lane: Lane, target: str, reply: Callable[[Answer], None]) -> None:
         """Have `draft` appended by the server `target`."""
+
+    def type(self, user_id: str, conversation_id: str, typing: bool) -> None:
+        """Tell the other members that a member types, or stopped."""
 
     def owner_of(self, conversation_id: str) -> str:
         """The id of the server that owns a conversation; empty while there is no ring."""
@@ -91,6 +94,10 @@ class Session:
         self._unanswered_bytes += _size(draft)
         lane.submit(draft, refusal)
 
+    def type(self, conversation_id: str, typing: bool) -> None:
+        """The user types, or stopped."""
+        self._owners.type(self.claims.user_id, conversation_id, typing)
+
     def refuse(self, conversation_id: str, client_message_id: str, failure: Failure) -> None:
         """Answer a send that never became a draft."""
         self.outbox.put(frames.RESULTS, frames.result(conversation_id, client_message_id, failure))
@@ -105,6 +112,9 @@ class Session:
             fits = self.outbox.offer(frames.ENTRIES, own if actor == self.claims.user_id else plain) and fits
         for mark in delivery.watermarks:
             fits = self.outbox.offer(frames.WATERMARKS, mark) and fits
+        if delivery.typing:
+            # Nobody looks for that later.
+            self.outbox.offer(WHOLE, frames.typed(delivery.typing))
         if not fits:
             self.want_recheck()
             self._backlog.grew()

@@ -36,6 +36,10 @@ class Sessions:
         if not self._sessions:
             self._empty.set()
 
+    def by_id(self, session_id: str) -> Session | None:
+        """A session, if it has not ended."""
+        return self._sessions.get(session_id)
+
     async def empty(self) -> None:
         """Wait until there is none."""
         await self._empty.wait()

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from chat_service.accounts.account import Profile, ProfileChange
-from chat_service.accounts.accounts import ProfilePage
-from chat_service.accounts.device import DeviceDescription, Platform
+from chat_service.accounts.device import Device, DeviceDescription, Platform
+from chat_service.accounts.people import ProfilePage
 from chat_service.accounts.sessions import Session
 from chat_service.errors import Invalid
+from chat_service.wire.entries import timestamp
 from parley.chat.v1 import account_pb2
 from servicekit.failure import Violation
 
 
 def session_to_proto(session: Session) -> account_pb2.Session:
     """A session as a device gets it."""
-    expire_time = Timestamp()
-    expire_time.FromMilliseconds(round(session.access_token_expires_at * 1000))
     return account_pb2.Session(
         user_id=session.user_id,
         device_id=session.device_id,
         access_token=session.access_token,
-        access_token_expire_time=expire_time,
+        access_token_expire_time=timestamp(round(session.access_token_expires_at * 1000)),
         refresh_token=session.refresh_token,
         home=session.home,
     )
@@ -38,6 +35,18 @@ def first_device_from_proto(told: account_pb2.DeviceDescription) -> DeviceDescri
         violation = Violation("device.device_id", "must be empty: a new account has no devices")
         raise Invalid("a new account has no devices", violations=(violation,))
     return device_from_proto(told)
+
+
+def device_to_proto(device: Device, calling_device_id: str) -> account_pb2.Device:
+    """A device as the user who owns it sees it."""
+    return account_pb2.Device(
+        device_id=device.device_id,
+        name=device.name,
+        platform=account_pb2.Platform.ValueType(device.platform),
+        create_time=timestamp(device.created_ms),
+        last_seen_time=timestamp(device.seen_ms),
+        current=device.device_id == calling_device_id,
+    )
 
 
 def profile_to_proto(profile: Profile) -> account_pb2.Profile:

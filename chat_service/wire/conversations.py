@@ -8,6 +8,8 @@ from typing import Final
 
 from chat_service.errors import PageTokenInvalid
 from chat_service.history.history import Overview
+from chat_service.model.conversation import Watermark
+from chat_service.wire.changes import retention
 from chat_service.wire.entries import shown, timestamp
 from parley.chat.v1 import conversation_pb2, entry_pb2
 
@@ -18,23 +20,29 @@ A_SEQ: Final = re.compile(r"[1-9][0-9]{0,17}")
 
 def conversation(overview: Overview, viewer: str) -> conversation_pb2.Conversation:
     """A conversation with its members, its newest entry and the caller's watermarks."""
-    domain = overview.conversation
-    mark = domain.members[viewer].watermark
+    domain, personal, member = overview.sight.conversation, overview.sight.personal, overview.sight.member
+    mark = member.watermark if member else Watermark()
     return conversation_pb2.Conversation(
         conversation_id=domain.conversation_id,
         kind=conversation_pb2.ConversationKind.ValueType(domain.kind),
         title=domain.title,
+        picture_media_id=domain.picture_media_id,
         members=[
             entry_pb2.Member(user_id=user, role=entry_pb2.Role.ValueType(member.role))
             for user, member in domain.members.items()
         ],
         create_time=timestamp(domain.create_ms),
         head_seq=overview.head.seq,
-        first_seq=1,
+        first_seq=domain.first_seq,
         head=entry_pb2.Entry.FromString(shown(overview.head, viewer)),
         unread_count=overview.unread_count,
         read_seq=mark.read_seq,
         delivered_seq=mark.delivered_seq,
+        mute_until_time=timestamp(personal.mute_until_ms) if personal.mute_until_ms else None,
+        pinned=personal.pinned,
+        archived=personal.archived,
+        retention=retention(domain.retention) if domain.retention.rule else None,
+        admins_only_send=domain.admins_only_send,
     )
 
 

@@ -8,14 +8,12 @@ from uuid import UUID
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chat_service.model.delivery import DeliveredEntry
-from chat_service.model.entry import Entry, MembershipChanged, Message
+from chat_service.model.entry import Entry
+from chat_service.wire import changes
 from chat_service.wire.tags import tagged
 from parley.chat.v1 import entry_pb2
 
-_FIELDS = entry_pb2.Entry.DESCRIPTOR.fields_by_name
-CLIENT_MESSAGE_ID: Final[int] = _FIELDS["client_message_id"].number
-MESSAGE: Final[int] = _FIELDS["message_appended"].number
-CONTENT: Final[int] = entry_pb2.MessageAppended.DESCRIPTOR.fields_by_name["content"].number
+CLIENT_MESSAGE_ID: Final[int] = entry_pb2.Entry.DESCRIPTOR.fields_by_name["client_message_id"].number
 
 
 def delivered(entry: Entry) -> DeliveredEntry:
@@ -32,17 +30,7 @@ def serialised(entry: Entry) -> bytes:
         create_time=timestamp(entry.time_ms),
         actor_id=entry.actor_id,
     )
-    change = entry.change
-    if isinstance(change, Message):
-        # The content stays as its sender wrote it: the rest of the entry is put around it.
-        return head.SerializeToString() + tagged(MESSAGE, tagged(CONTENT, change.content))
-    if isinstance(change, MembershipChanged):
-        head.membership_changed.kind = entry_pb2.MembershipChanged.Kind.ValueType(change.kind)
-        for user, role in change.members:
-            head.membership_changed.members.add(user_id=user, role=entry_pb2.Role.ValueType(role))
-    else:
-        head.conversation_updated.title = change.title
-    return head.SerializeToString()
+    return head.SerializeToString() + changes.kind(entry.change)
 
 
 def with_request_id(entry: bytes, request_id: bytes) -> bytes:

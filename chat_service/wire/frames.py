@@ -22,6 +22,8 @@ _FRAMES = chat_pb2.ConnectResponse.DESCRIPTOR.fields_by_name
 ENTRIES: Final[int] = _FRAMES["entries"].number
 RESULTS: Final[int] = _FRAMES["send_results"].number
 WATERMARKS: Final[int] = _FRAMES["watermarks"].number
+TYPING: Final[int] = _FRAMES["typing"].number
+LISTED: Final[int] = chat_pb2.ListEntriesResponse.DESCRIPTOR.fields_by_name["entries"].number
 # The repeated field of each of these frames.
 ELEMENT: Final = 1
 RANGES: Final[int] = chat_pb2.Entries.DESCRIPTOR.fields_by_name["ranges"].number
@@ -33,20 +35,33 @@ def joined(kind: int, elements: Sequence[bytes]) -> bytes:
 
 
 def fetched(entries: Iterable[bytes], ranges: Iterable[chat_pb2.RangeResult]) -> bytes:
-    """Entries that were asked for, and what their ranges amount to."""
-    results = repeated(RANGES, [each.SerializeToString() for each in ranges])
-    return tagged(ENTRIES, repeated(ELEMENT, entries) + results)
+    """The frame with entries that were asked for, and what their ranges amount to."""
+    return tagged(ENTRIES, told_entries(entries, ranges))
+
+
+def told_entries(entries: Iterable[bytes], ranges: Iterable[chat_pb2.RangeResult]) -> bytes:
+    """An Entries; several, one after the other, are one with the elements of all."""
+    return repeated(ELEMENT, entries) + repeated(RANGES, [each.SerializeToString() for each in ranges])
+
+
+def listed(entries: bytes) -> bytes:
+    """A ListEntriesResponse with an Entries."""
+    return tagged(LISTED, entries)
 
 
 def result(conversation_id: str, client_message_id: str, answer: Answer) -> bytes:
     """A SendResult."""
     told = chat_pb2.SendResult(conversation_id=conversation_id, client_message_id=client_message_id)
     if isinstance(answer, Appended):
-        told.appended.seq = answer.seq
-        told.appended.create_time.CopyFrom(timestamp(answer.time_ms))
+        told.appended.CopyFrom(appended(answer))
     else:
         told.refused.CopyFrom(to_proto(answer))
     return told.SerializeToString()
+
+
+def appended(answer: Appended) -> chat_pb2.Appended:
+    """An Appended."""
+    return chat_pb2.Appended(seq=answer.seq, create_time=timestamp(answer.time_ms))
 
 
 def watermark(conversation_id: str, user_id: str, mark: Watermark) -> chat_pb2.Watermark:
@@ -60,6 +75,11 @@ def watermark(conversation_id: str, user_id: str, mark: Watermark) -> chat_pb2.W
 
 
 def changes(reading: Reading, page: Sequence[str], *, last: bool) -> bytes:
+    """The frame with a page of Changes."""
+    return _frame(changes=told_changes(reading, page, last=last))
+
+
+def told_changes(reading: Reading, page: Sequence[str], *, last: bool) -> chat_pb2.Changes:
     """A page of Changes; only the last has the cursor."""
     told = chat_pb2.Changes(
         conversation_ids=page, resync=chat_pb2.Changes.Resync.ValueType(reading.resync), last_page=last
@@ -67,7 +87,7 @@ def changes(reading: Reading, page: Sequence[str], *, last: bool) -> bytes:
     if last and reading.cursor:
         told.cursor.generation = reading.cursor.generation
         told.cursor.time_ms = reading.cursor.time_ms
-    return _frame(changes=told)
+    return told
 
 
 def welcome(session_id: str, home: str, limits: Limits, *, now_ms: int, expires_at: float) -> bytes:
@@ -93,9 +113,29 @@ def welcome(session_id: str, home: str, limits: Limits, *, now_ms: int, expires_
     )
 
 
+def typing(conversation_id: str, user_id: str, types: bool) -> bytes:
+    """A Typing."""
+    return chat_pb2.Typing(conversation_id=conversation_id, user_id=user_id, typing=types).SerializeToString()
+
+
+def typed(told: bytes) -> bytes:
+    """The frame that carries a Typing."""
+    return tagged(TYPING, told)
+
+
 def heartbeat(now_ms: int) -> bytes:
     """The echo of a heartbeat."""
     return _frame(heartbeat=chat_pb2.HeartbeatResponse(server_time=timestamp(now_ms)))
+
+
+def beat(now_ms: int) -> bytes:
+    """The answer to a heartbeat that came as a call."""
+    return chat_pb2.HeartbeatResponse(server_time=timestamp(now_ms)).SerializeToString()
+
+
+def reauthenticated(expires_at: float) -> bytes:
+    """The answer to a token that came as a call."""
+    return chat_pb2.ReauthenticateResponse(token_expire_time=timestamp(round(expires_at * 1000))).SerializeToString()
 
 
 def error(failure: Failure, *, final: bool) -> bytes:

@@ -12,6 +12,7 @@ from chat_service.model.delivery import DeliveredEntry, Delivery
 from chat_service.model.entry import Draft, Message
 from chat_service.model.ids import uuid7_time_ms
 from chat_service.owner.pending import Lane
+from chat_service.wire import changes
 from chat_service.wire.entries import timestamp
 from parley.internal.v1.mesh_pb2 import (
     Append,
@@ -22,11 +23,18 @@ from parley.internal.v1.mesh_pb2 import (
     Created,
     Deliver,
     Detach,
+    Find,
+    Found,
     MeshFrame,
     Push,
     Receive,
     Recheck,
+    RecheckUser,
+    Reload,
     SignOut,
+    Tell,
+    Told,
+    Typing,
 )
 from parley.internal.v1.mesh_pb2 import (
     DeliveredEntry as WireEntry,
@@ -38,34 +46,30 @@ from servicekit.failure import Failure
 from servicekit.status import from_proto, to_proto
 
 
-def append(draft: Draft, lane: Lane) -> MeshFrame:
-    """To an owner: append a message."""
-    if not isinstance(draft.change, Message):
-        raise TypeError("only messages are sent to owners as appends")
-    return MeshFrame(
-        append=Append(
-            session_id=lane.session_id,
-            user_id=draft.actor_id,
-            conversation_id=draft.conversation_id,
-            client_message_id=draft.request_id,
-            content=draft.change.content,
-            attempt=lane.attempt,
-        )
-    )
+def append(draft: Draft, lane: Lane | None) -> MeshFrame:
+    """To an owner: append an entry."""
+    said = Append(user_id=draft.actor_id, conversation_id=draft.conversation_id, client_message_id=draft.request_id)
+    if isinstance(draft.change, Message):
+        said.content = draft.change.content
+    else:
+        said.change = changes.kind(draft.change)
+    if lane is not None:
+        said.session_id, said.attempt = lane.session_id, lane.attempt
+    return MeshFrame(append=said)
 
 
-def read_append(frame: MeshFrame) -> tuple[Draft, Lane]:
+def read_append(frame: MeshFrame) -> tuple[Draft, Lane | None]:
     """What an edge wants appended."""
     body = frame.append
     draft = Draft(
         conversation_id=body.conversation_id,
         actor_id=body.user_id,
         request_id=body.client_message_id,
-        change=Message(body.content),
+        change=changes.read_kind(body.change) if body.change else Message(body.content),
         made_ms=uuid7_time_ms(UUID(bytes=body.client_message_id)) or 0,
         traceparent=frame.traceparent,
     )
-    return draft, Lane(body.session_id, body.attempt)
+    return draft, Lane(body.session_id, body.attempt) if body.session_id else None
 
 
 def append_result(answer: Answer) -> MeshFrame:
@@ -117,6 +121,7 @@ def delivery(domain: Delivery) -> WireDelivery:
             for each in domain.entries
         ],
         watermarks=domain.watermarks,
+        typing=domain.typing,
     )
 
 
@@ -125,6 +130,7 @@ def read_delivery(body: WireDelivery, traceparent: str) -> Delivery:
     return Delivery(
         entries=tuple(DeliveredEntry(each.entry, each.actor_id, each.client_message_id) for each in body.entries),
         watermarks=tuple(body.watermarks),
+        typing=body.typing,
         traceparent=traceparent,
     )
 
@@ -146,6 +152,43 @@ def receive(user_id: str, conversation_id: str, delivered_seq: int, read_seq: in
             user_id=user_id, conversation_id=conversation_id, delivered_seq=delivered_seq, read_seq=read_seq
         )
     )
+
+
+def typing(user_id: str, conversation_id: str, types: bool) -> MeshFrame:
+    """To an owner: somebody types, or stopped."""
+    return MeshFrame(typing=Typing(user_id=user_id, conversation_id=conversation_id, typing=types))
+
+
+def reload(conversation_id: str) -> MeshFrame:
+    """To an owner: what stands beside the log is another."""
+    return MeshFrame(reload=Reload(conversation_id=conversation_id))
+
+
+def recheck_user(user_id: str) -> MeshFrame:
+    """To a home: the user's streams look again."""
+    return MeshFrame(recheck_user=RecheckUser(user_id=user_id))
+
+
+def find(user_id: str, device_id: str) -> MeshFrame:
+    """To a home: where is the stream of a device."""
+    return MeshFrame(find=Find(user_id=user_id, device_id=device_id))
+
+
+def found(attachment: Attachment | None) -> MeshFrame:
+    """To the one who asked: there it is."""
+    if attachment is None:
+        return MeshFrame(found=Found())
+    return MeshFrame(found=Found(edge=attachment.edge, session_id=attachment.session_id))
+
+
+def tell(session_id: str, frame: bytes) -> MeshFrame:
+    """To an edge: what a unary call says to a stream."""
+    return MeshFrame(tell=Tell(session_id=session_id, frame=frame))
+
+
+def told(response: bytes) -> MeshFrame:
+    """To the one who asked: what the stream answers."""
+    return MeshFrame(told=Told(response=response))
 
 
 def sign_out(user_id: str, device_id: str, failure: Failure) -> MeshFrame:

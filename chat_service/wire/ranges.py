@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from chat_service.history.history import Range, Span
 from chat_service.wire import frames
-from chat_service.wire.entries import shown
+from chat_service.wire.entries import shown, timestamp
 from parley.chat.v1 import chat_pb2
 from servicekit.failure import Failure
 from servicekit.status import to_proto
@@ -24,6 +24,16 @@ def parts(found: Range, viewer: str, most_bytes: int) -> Iterator[bytes]:
     yield frames.fetched(waiting, [_result(found)])
 
 
+def whole(found: Range, viewer: str) -> bytes:
+    """A range as an Entries."""
+    return frames.told_entries([shown(entry, viewer) for entry in found.entries], [_result(found)])
+
+
+def refusal(span: Span, failure: Failure) -> bytes:
+    """Why a range is not told, as an Entries."""
+    return frames.told_entries((), [refused(span, failure)])
+
+
 def refused(span: Span, failure: Failure) -> chat_pb2.RangeResult:
     """Why a range is not told."""
     return chat_pb2.RangeResult(
@@ -32,16 +42,22 @@ def refused(span: Span, failure: Failure) -> chat_pb2.RangeResult:
 
 
 def _result(found: Range) -> chat_pb2.RangeResult:
-    conversation = found.conversation
+    conversation, personal = found.sight.conversation, found.sight.personal
     return chat_pb2.RangeResult(
         conversation_id=conversation.conversation_id,
         after_seq=found.span.after_seq,
         head_seq=found.head_seq,
-        first_seq=1,
+        first_seq=conversation.first_seq,
         complete=found.complete,
         watermarks=[
             frames.watermark(conversation.conversation_id, user, member.watermark)
             for user, member in conversation.members.items()
         ],
         unread_count=found.unread_count,
+        settings=chat_pb2.PersonalSettings(
+            mute_until_time=timestamp(personal.mute_until_ms) if personal.mute_until_ms else None,
+            pinned=personal.pinned,
+            archived=personal.archived,
+        ),
+        hidden_seqs=personal.hidden,
     )

@@ -15,7 +15,7 @@ from chat_service.errors import (
 )
 from chat_service.limits import Limits
 from chat_service.model.cursor import Cursor
-from chat_service.model.entry import Draft, Message
+from chat_service.model.entry import Change, Draft, Message
 from chat_service.model.ids import uuid7_time_ms
 from parley.chat.v1 import chat_pb2, entry_pb2
 from servicekit import validation
@@ -42,22 +42,30 @@ def check(data: bytes, parsed: chat_pb2.ConnectRequest, limits: Limits) -> None:
 
 def draft(request: chat_pb2.SendMessageRequest, actor_id: str, limits: Limits, now_ms: int, traceparent: str) -> Draft:
     """What a send wants appended; `request` keeps the contract's rules. Raises Invalid."""
-    request_id = UUID(request.client_message_id)
-    if str(request_id) != request.client_message_id:
+    change = Message(content(request.content, limits))
+    return change_draft(
+        request.conversation_id, actor_id, request.client_message_id, change, now_ms, traceparent=traceparent
+    )
+
+
+def change_draft(
+    conversation_id: str, actor_id: str, request_id: str, change: Change, now_ms: int, *, traceparent: str = ""
+) -> Draft:
+    """What a request wants appended. Raises Invalid."""
+    identifier = UUID(request_id)
+    if str(identifier) != request_id:
         # It is kept as 16 bytes: in capitals the device would not know its answer by it.
         raise MessageIdInvalid("the id must be a UUIDv7 in lower case")
-    made_ms = made_at(request_id, now_ms)
+    made_ms = made_at(identifier, now_ms)
+    return Draft(conversation_id, actor_id, identifier.bytes, change, made_ms, traceparent)
+
+
+def content(said: entry_pb2.Content, limits: Limits) -> bytes:
+    """A Content as it is kept and passed on. Raises ContentTooLarge."""
     # What this version does not know it cannot bound, nor show to anybody.
-    request.content.DiscardUnknownFields()
-    _check_size(request.content, limits)
-    return Draft(
-        conversation_id=request.conversation_id,
-        actor_id=actor_id,
-        request_id=request_id.bytes,
-        change=Message(request.content.SerializeToString(deterministic=True)),
-        made_ms=made_ms,
-        traceparent=traceparent,
-    )
+    said.DiscardUnknownFields()
+    _check_size(said, limits)
+    return said.SerializeToString(deterministic=True)
 
 
 def made_at(request_id: UUID, now_ms: int) -> int:

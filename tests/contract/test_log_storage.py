@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from chat_service.model.conversation import Interval
 from chat_service.model.entry import ConversationUpdated, Entry, MembershipChanged, MembershipKind, Message, Role
 from chat_service.owner.ports import Conflict
-from chat_service.storage.log import PAGE_BYTES, MongoLog, entry_id
+from chat_service.storage.documents import entry_id
+from chat_service.storage.log import PAGE_BYTES, MongoLog
 from chat_service.storage.mongo import Database, connect
 from devstack.stack import Stack
 
@@ -97,9 +99,9 @@ async def test_messages_are_read_in_both_directions(log: MongoLog) -> None:
     title = ConversationUpdated("t")
     entries = [entry(1), replace(entry(2), change=title, fingerprint=title.fingerprint()), entry(3), entry(4)]
     await log.append(entries)
-    older = await log.messages(CONVERSATION, 1, 3, 10, newest_first=True)
+    older = await log.messages(CONVERSATION, Interval(1, 3), 10, newest_first=True)
     assert [each.seq for each in older] == [3, 1]
-    assert [each.seq for each in await log.messages(CONVERSATION, 2, 10, 1, newest_first=False)] == [3]
+    assert [each.seq for each in await log.messages(CONVERSATION, Interval(2, 10), 1, newest_first=False)] == [3]
 
 
 async def test_a_range_is_one_scan_of_the_clustered_index(log: MongoLog, database: Database) -> None:

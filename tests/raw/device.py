@@ -226,8 +226,11 @@ class RawDevice:
 
     def _hear(self, frame: chat_pb2.ConnectResponse) -> None:
         for entry in frame.entries.entries:
-            kept = self.logs[entry.conversation_id].setdefault(entry.seq, entry)
-            assert kept == entry, f"one seq, two entries: {kept} and {entry}"
+            log = self.logs[entry.conversation_id]
+            kept = log.setdefault(entry.seq, entry)
+            assert same(kept, entry), f"one seq, two entries: {kept} and {entry}"
+            # A later look shows a later state.
+            log[entry.seq] = entry
             self.arrived.append(entry)
         self.ranges_heard += len(frame.entries.ranges)
         for result in frame.send_results.results:
@@ -236,3 +239,28 @@ class RawDevice:
             self.marks[mark.conversation_id, mark.user_id] = (mark.delivered_seq, mark.read_seq)
         if frame.changes.HasField("cursor"):
             self.cursor = frame.changes.cursor
+
+
+def same(one: entry_pb2.Entry, other: entry_pb2.Entry) -> bool:
+    """Whether both are the same entry; a message may have been edited, deleted or reacted to in between."""
+    if one == other:
+        return True
+    first, second = _lasting(one), _lasting(other)
+    if first.WhichOneof("kind") == second.WhichOneof("kind") == "message_appended":
+        changed = any(not each.message_appended.HasField("content") for each in (first, second))
+        for each in (first, second) if changed else ():
+            each.message_appended.Clear()
+    return first == second
+
+
+def _lasting(entry: entry_pb2.Entry) -> entry_pb2.Entry:
+    """What of an entry never changes: not the content of a message that was edited or deleted, nor reactions."""
+    lasting = entry_pb2.Entry()
+    lasting.CopyFrom(entry)
+    if lasting.HasField("message_edited"):
+        lasting.message_edited.ClearField("content")
+    if lasting.HasField("message_appended"):
+        lasting.message_appended.ClearField("reactions")
+        if lasting.message_appended.edit_seq or lasting.message_appended.delete_seq:
+            lasting.message_appended.Clear()
+    return lasting

@@ -11,6 +11,7 @@ from chat_service.accounts.accounts import Accounts
 from chat_service.accounts.passwords import Passwords
 from chat_service.storage import mongo
 from chat_service.storage.accounts import MongoAccounts
+from chat_service.storage.tries import MongoTries
 from devstack.stack import Stack
 from tests.integration.accounts.house import House
 
@@ -19,6 +20,7 @@ from tests.integration.accounts.house import House
 async def house(mongod: Stack, database_name: str) -> AsyncIterator[House]:
     database = await mongo.connect(mongod.mongo_uri, database_name)
     await MongoAccounts(database).ensure_indexes()
+    await MongoTries(database).ensure_indexes()
     passwords = Passwords(at_once=2, hasher=PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     yield House(database, passwords)
     passwords.close()

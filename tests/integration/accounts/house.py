@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 
 from chat_service.accounts.accounts import Accounts, AccountSettings
 from chat_service.accounts.passwords import Passwords
+from chat_service.accounts.people import People
+from chat_service.accounts.sessions import Session
 from chat_service.storage import mongo
 from chat_service.storage.accounts import MongoAccounts
 from chat_service.storage.devices import MongoDevices
-from servicekit.auth import TokenSigner, TokenVerifier, generate_signing_key, jwks_of
+from chat_service.storage.tries import MongoTries
+from servicekit.auth import Claims, TokenSigner, TokenVerifier, generate_signing_key, jwks_of
 from servicekit.clock import ManualClock
 
 HOME = "127.0.0.1:5101"
@@ -30,6 +33,7 @@ class House:
         return Accounts(
             MongoAccounts(self.database),
             MongoDevices(self.database),
+            MongoTries(self.database),
             self.passwords,
             TokenSigner(self.key, issuer="parley", audience="parley", clock=self.clock),
             self.clock,
@@ -38,9 +42,17 @@ class House:
             settings=settings,
         )
 
+    def people(self) -> People:
+        """What users find out about each other."""
+        return People(MongoAccounts(self.database))
+
     def verifier(self) -> TokenVerifier:
         """What every edge checks tokens with."""
         return TokenVerifier(jwks_of(self.key), issuer="parley", audience="parley", clock=self.clock)
+
+    def claims(self, session: Session) -> Claims:
+        """What the access token of a session says."""
+        return self.verifier().verify(session.access_token)
 
     async def _on_signed_out(self, user_id: str, device_id: str, reason: str) -> None:
         self.signed_out.append((user_id, device_id, reason))

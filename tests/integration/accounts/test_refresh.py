@@ -78,8 +78,8 @@ async def test_tokens_of_an_earlier_sign_in_do_no_harm(house: House, accounts: A
     await accounts.refresh(again.refresh_token)
 
 
-async def test_a_signed_out_device_gets_no_token(accounts: Accounts, session: Session) -> None:
-    await accounts.logout(session.user_id, session.device_id)
+async def test_a_signed_out_device_gets_no_token(house: House, accounts: Accounts, session: Session) -> None:
+    await accounts.logout(house.claims(session))
     with pytest.raises(RefreshTokenInvalid):
         await accounts.refresh(session.refresh_token)
 

@@ -46,7 +46,7 @@ async def test_registering_signs_the_first_device_in(house: House, accounts: Acc
     assert claims.expires_at == session.access_token_expires_at
     assert session.home == HOME
     assert await accounts.device_is_signed_in(session.user_id, session.device_id)
-    assert await accounts.profile(session.user_id) == Profile(session.user_id, "alice", "Alice Smith")
+    assert await house.people().profile(session.user_id) == Profile(session.user_id, "alice", "Alice Smith")
 
 
 async def test_a_name_is_given_once_whatever_its_case(accounts: Accounts) -> None:
@@ -69,16 +69,16 @@ async def test_a_crash_before_the_claim_blocks_nothing(house: House, accounts: A
     await MongoAccounts(house.database).add(Account(Profile("a" * 32, "alice", "alice"), "hash", 0))
     session = await register(accounts)
     assert session.user_id != "a" * 32
-    assert [each.user_id for each in (await accounts.search("ali", 0, "")).profiles] == [session.user_id]
+    assert [each.user_id for each in (await house.people().search("ali", 0, "")).profiles] == [session.user_id]
 
 
 async def test_a_crash_after_the_claim_is_made_up_for_by_login(house: House, accounts: Accounts) -> None:
     store, stored = MongoAccounts(house.database), await house.passwords.hashed(PASSWORD)
     await store.add(Account(Profile("a" * 32, "alice", "Alice"), stored, 0))
     await store.claim("alice", "a" * 32)
-    assert (await accounts.search("ali", 0, "")).profiles == ()
+    assert (await house.people().search("ali", 0, "")).profiles == ()
     assert (await login(accounts)).user_id == "a" * 32
-    assert len((await accounts.search("ali", 0, "")).profiles) == 1
+    assert len((await house.people().search("ali", 0, "")).profiles) == 1
 
 
 async def test_a_wrong_password_and_an_unknown_name_look_the_same(accounts: Accounts) -> None:
@@ -109,7 +109,7 @@ async def test_a_known_device_stays_the_same_also_after_logout(house: House, acc
     first = await register(accounts)
     again = replace(PHONE, device_id=first.device_id)
     assert (await login(accounts, again)).device_id == first.device_id
-    await accounts.logout(first.user_id, first.device_id)
+    await accounts.logout(house.claims(first))
     assert not await accounts.device_is_signed_in(first.user_id, first.device_id)
     assert (await login(accounts, again)).device_id == first.device_id
     assert await accounts.device_is_signed_in(first.user_id, first.device_id)
@@ -126,8 +126,8 @@ async def test_a_device_of_another_account_is_not_found(accounts: Accounts) -> N
 async def test_logout_ends_the_streams_and_may_be_repeated(house: House, accounts: Accounts) -> None:
     session = await register(accounts)
     told = (session.user_id, session.device_id, "DEVICE_REVOKED")
-    await accounts.logout(session.user_id, session.device_id)
-    await accounts.logout(session.user_id, session.device_id)
+    await accounts.logout(house.claims(session))
+    await accounts.logout(house.claims(session))
     assert house.signed_out == [told, told]
 
 
@@ -138,7 +138,7 @@ async def test_an_account_has_no_more_devices_than_it_may(house: House) -> None:
     assert sum(isinstance(each, Session) for each in outcomes) == 2
     assert sum(isinstance(each, TooManyDevices) for each in outcomes) == 6
     await login(accounts, replace(PHONE, device_id=first.device_id))
-    await accounts.logout(first.user_id, first.device_id)
+    await accounts.logout(house.claims(first))
     await login(accounts)
     with pytest.raises(TooManyDevices):
         await login(accounts, replace(PHONE, device_id=first.device_id))
@@ -174,13 +174,13 @@ async def test_a_deployment_with_its_own_issuer_signs_nobody_in(house: House) ->
         assert (caught.value.code, caught.value.reason) == ("PERMISSION_DENIED", "DISABLED")
     assert await accounts.device_is_signed_in("e" * 32, "f" * 32)
     assert not await house.accounts().device_is_signed_in("e" * 32, "f" * 32)
-    await accounts.logout(session.user_id, session.device_id)
+    await accounts.logout(house.claims(session))
     assert not await accounts.device_is_signed_in(session.user_id, session.device_id)
 
 
-async def test_those_who_exist(accounts: Accounts) -> None:
+async def test_those_who_exist(house: House, accounts: Accounts) -> None:
     alice = await register(accounts)
-    assert await accounts.users_exist([alice.user_id, "f" * 32]) == {alice.user_id}
+    assert await house.people().users_exist([alice.user_id, "f" * 32]) == {alice.user_id}
 
 
 async def test_no_secret_is_kept_as_it_is(house: House, accounts: Accounts) -> None:

@@ -56,10 +56,17 @@ class Heard:
     """What an owner published, in the place of homes."""
 
     entries: list[Entry] = field(default_factory=list)
+    # Who was told which entries, as (users, seqs).
+    told: list[tuple[frozenset[str], tuple[int, ...]]] = field(default_factory=list)
+    typing: list[tuple[frozenset[str], str, str, bool]] = field(default_factory=list)
     watermarks: list[tuple[frozenset[str], str, Mapping[str, Watermark]]] = field(default_factory=list)
 
     def publish(self, users: Collection[str], entries: Sequence[Entry], traceparent: str) -> None:
         self.entries += entries
+        self.told.append((frozenset(users), tuple(entry.seq for entry in entries)))
+
+    def publish_typing(self, users: Collection[str], conversation_id: str, user_id: str, typing: bool) -> None:
+        self.typing.append((frozenset(users), conversation_id, user_id, typing))
 
     def publish_watermarks(
         self, users: Collection[str], conversation_id: str, watermarks: Mapping[str, Watermark]

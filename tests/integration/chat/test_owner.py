@@ -25,6 +25,7 @@ from chat_service.owner.pending import Lane
 from chat_service.storage.conversations import MongoConversations
 from chat_service.storage.index import RedisIndex
 from chat_service.storage.log import MongoLog
+from chat_service.storage.memberships import MongoMemberships
 from chat_service.storage.mongo import Database
 from devstack.stack import Stack
 from tests.eventually import eventually
@@ -160,7 +161,7 @@ async def test_an_owner_mends_what_its_predecessor_left_undone(owners: Owners, d
     await database["memberships"].delete_many({})
     assert place(await second.append(draft(conversation_id, BOB))) == 2
     conversations = MongoConversations(database)
-    assert await conversations.of_user(BOB) == [conversation_id]
+    assert await MongoMemberships(database).of_user(BOB) == [conversation_id]
     assert await conversations.load(conversation_id) is not None
 
 

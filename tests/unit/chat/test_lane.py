@@ -15,9 +15,9 @@ from chat_service.errors import (
     OwnerUnavailable,
     RateLimited,
 )
-from chat_service.model.answer import Answer, Appended
+from chat_service.model.answer import PATIENCE_S, Answer, Appended
 from chat_service.model.entry import Draft, Message
-from chat_service.stream.lane import PATIENCE_S, Lane
+from chat_service.stream.lane import Lane
 from servicekit.failure import Failure
 
 CONVERSATION, ALICE = "c" * 32, "a" * 32

@@ -1,0 +1,58 @@
+"""Users whom another issuer signs in: they and their devices are made known here at first sight.
+
+What their token says becomes their profile once; from then on it is theirs to change. A name they prefer is theirs
+if nobody was here first with it and it is one that Register would take; else they are called by their id.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from chat_service.accounts.account import Account, Profile, tidy
+from chat_service.accounts.ports import AccountStore
+from chat_service.accounts.search import search_keys
+from chat_service.accounts.sessions import Sessions
+from servicekit.auth import Claims
+from servicekit.clock import Clock
+
+# As in the rule of RegisterRequest: an address of mail, say, is nothing that strangers shall find by search.
+LOGIN_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{2,63}", re.ASCII)
+AN_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+DISPLAY_NAME: Final = 128
+
+
+class Newcomers:
+    """Makes accounts of users that another issuer vouches for. Every method may raise StoreUnavailable."""
+
+    def __init__(self, store: AccountStore, sessions: Sessions, clock: Clock) -> None:
+        self._store = store
+        self._sessions = sessions
+        self._clock = clock
+
+    async def meet(self, claims: Claims) -> None:
+        """Makes a user and a device known; may be repeated. Raises DeviceRevoked for an account that was deleted."""
+        account = await self._store.account(claims.user_id)
+        if account is None:
+            account = await self._made(claims)
+        if not account.listed:
+            profile = account.profile
+            await self._store.list_for_search(account.user_id, search_keys(profile.login_name, profile.display_name))
+        # Last: whoever is known by a device is known altogether.
+        await self._sessions.meet(claims.user_id, claims.device_id)
+
+    async def _made(self, claims: Claims) -> Account:
+        login_name = await self._claimed(claims)
+        display_name = tidy(claims.name)[:DISPLAY_NAME] or login_name
+        account = Account(Profile(claims.user_id, login_name, display_name), "", self._clock.now_ms())
+        await self._store.add(account)
+        return account
+
+    async def _claimed(self, claims: Claims) -> str:
+        """The name of a newcomer, whose id is its own for ever: so the name may come first, and be claimed again."""
+        preferred = claims.preferred_username.strip().lower()
+        usable = LOGIN_NAME.fullmatch(preferred) and not AN_ID.fullmatch(preferred)
+        if usable and await self._store.claim(preferred, claims.user_id):
+            return preferred
+        await self._store.claim(claims.user_id, claims.user_id)
+        return claims.user_id

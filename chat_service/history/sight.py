@@ -1,0 +1,83 @@
+"""A conversation as one user may see it: its intervals of membership, and nothing of what was outside them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+from chat_service.errors import ConversationNotFound
+from chat_service.history.ports import Conversations, Log, Memberships
+from chat_service.model.conversation import Conversation, Interval, Member, changed
+from chat_service.model.personal import AS_MADE, Personal
+from servicekit.failure import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What `user_id` sees; of a conversation that was left: what it was then, without its members."""
+
+    user_id: str
+    conversation: Conversation
+    intervals: tuple[Interval, ...]
+    personal: Personal
+
+    @property
+    def member(self) -> Member | None:
+        """The user's part in it; None once it was left."""
+        return self.conversation.members.get(self.user_id)
+
+    def within(self, asked: Interval) -> list[Interval]:
+        """The parts of `asked` that the user may see, in order."""
+        shared = [Interval(max(each.first, asked.first), min(each.last, asked.last)) for each in self.intervals]
+        return [each for each in shared if each.first <= each.last]
+
+    def unread(self, messages: int) -> int:
+        """How many of the first `messages` messages the user has not read; 0 once it was left."""
+        return max(0, messages - self.member.watermark.read_number) if self.member else 0
+
+
+class Sights:
+    """Finds out what users may see."""
+
+    def __init__(self, log: Log, conversations: Conversations, memberships: Memberships) -> None:
+        self._log = log
+        self._conversations = conversations
+        self._memberships = memberships
+
+    async def one(self, user_id: str, conversation_id: str) -> Sight:
+        """One conversation. Raises ConversationNotFound."""
+        sight = (await self.of(user_id, [conversation_id]))[conversation_id]
+        if isinstance(sight, Failure):
+            raise sight
+        return sight
+
+    async def of(self, user_id: str, conversation_ids: Collection[str]) -> dict[str, Sight | ConversationNotFound]:
+        """Several at once, by id."""
+        kept = await self._conversations.load_many(conversation_ids)
+        personal = await self._memberships.personal(user_id, conversation_ids)
+        return {each: await self._seen(user_id, each, kept, personal) for each in conversation_ids}
+
+    async def _seen(
+        self,
+        user_id: str,
+        conversation_id: str,
+        kept: Mapping[str, Conversation],
+        personal: Mapping[str, Personal],
+    ) -> Sight | ConversationNotFound:
+        # While it is being made only its log knows of it.
+        conversation = kept.get(conversation_id) or await self._as_of(conversation_id, None)
+        intervals = conversation.visible(user_id) if conversation else ()
+        if conversation is None or not intervals:
+            return ConversationNotFound("no such conversation")
+        if user_id not in conversation.members:
+            then = await self._as_of(conversation_id, intervals[-1].last)
+            conversation = replace(then or replace(conversation, title="", picture_media_id=""), members={})
+        return Sight(user_id, conversation, intervals, personal.get(conversation_id, AS_MADE))
+
+    async def _as_of(self, conversation_id: str, last: int | None) -> Conversation | None:
+        """The conversation as its log up to `last` tells it; None for the whole log, or if there is none."""
+        conversation: Conversation | None = None
+        for entry in await self._log.changes(conversation_id, 0):
+            if last is None or entry.seq <= last:
+                conversation = changed(conversation, entry)
+        return conversation

@@ -1,0 +1,1 @@
+"""What one user sets for conversations, and nobody else sees."""

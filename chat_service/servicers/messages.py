@@ -1,0 +1,99 @@
+"""The calls of ChatService about messages: saying, changing, reading them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chat_service.errors import Invalid
+from chat_service.model.entry import Message, MessageDeleted, MessageEdited, ReactionChanged
+from chat_service.servicers.changing import ChangingCalls
+from chat_service.servicers.roles import Roles
+from chat_service.wire import frames, requests
+from chat_service.wire.conversations import A_SEQ, AN_ID, page_token, read_page_token
+from chat_service.wire.entries import shown
+from parley.chat.v1 import chat_pb2, entry_pb2
+from servicekit.failure import Violation
+from servicekit.rpc import Call
+
+DEFAULT_PAGE: Final = 50
+READERS_PAGE: Final = 100
+BEFORE: Final = "before"
+AFTER: Final = "after"
+READERS: Final = "readers"
+
+
+class MessageCalls(ChangingCalls):
+    """What a device does to messages, one call each."""
+
+    def __init__(self, roles: Roles) -> None:
+        super().__init__(roles)
+        self._personal = roles.personal
+        self._limits = roles.limits
+
+    async def SendMessage(self, request: chat_pb2.SendMessageRequest, call: Call) -> chat_pb2.SendMessageResponse:
+        """Appends a message."""
+        change = Message(requests.content(request.content, self._limits))
+        appended = await self._append(call, request.conversation_id, request.client_message_id, change)
+        return chat_pb2.SendMessageResponse(appended=frames.appended(appended))
+
+    async def EditMessage(self, request: chat_pb2.EditMessageRequest, call: Call) -> chat_pb2.EditMessageResponse:
+        """Replaces what a message of the caller says."""
+        change = MessageEdited(request.target_seq, requests.content(request.content, self._limits))
+        appended = await self._append(call, request.conversation_id, request.request_id, change)
+        return chat_pb2.EditMessageResponse(appended=frames.appended(appended))
+
+    async def DeleteMessage(self, request: chat_pb2.DeleteMessageRequest, call: Call) -> chat_pb2.DeleteMessageResponse:
+        """Takes a message away, from all or from the caller's view."""
+        if not request.for_all:
+            await self._personal.hide(call.caller.user_id, request.conversation_id, request.target_seq)
+            return chat_pb2.DeleteMessageResponse()
+        change = MessageDeleted(request.target_seq)
+        appended = await self._append(call, request.conversation_id, request.request_id, change)
+        return chat_pb2.DeleteMessageResponse(appended=frames.appended(appended))
+
+    async def SetReaction(self, request: chat_pb2.SetReactionRequest, call: Call) -> chat_pb2.SetReactionResponse:
+        """Sets or removes the caller's reaction."""
+        change = ReactionChanged(request.target_seq, request.emoji)
+        appended = await self._append(call, request.conversation_id, request.request_id, change)
+        return chat_pb2.SetReactionResponse(appended=frames.appended(appended))
+
+    async def ListMessages(self, request: chat_pb2.ListMessagesRequest, call: Call) -> chat_pb2.ListMessagesResponse:
+        """Messages as they are shown, in either direction."""
+        user_id, size = call.caller.user_id, request.page_size or DEFAULT_PAGE
+        direction, place = _place(request)
+        found = await self._history.messages(
+            user_id,
+            request.conversation_id,
+            before_seq=place if direction == BEFORE else 0,
+            after_seq=place if direction == AFTER else 0,
+            limit=size + 1,
+        )
+        shown_ones = [entry_pb2.Entry.FromString(shown(entry, user_id)) for entry in found[:size]]
+        more = page_token(direction, str(found[size - 1].seq)) if len(found) > size else ""
+        return chat_pb2.ListMessagesResponse(messages=shown_ones, next_page_token=more)
+
+    async def ListReaders(self, request: chat_pb2.ListReadersRequest, call: Call) -> chat_pb2.ListReadersResponse:
+        """Who has a message and who read it."""
+        user_id, size = call.caller.user_id, request.page_size or READERS_PAGE
+        after = read_page_token(READERS, request.page_token, AN_ID)
+        message = await self._history.message(user_id, request.conversation_id, request.seq)
+        sight = await self._history.sight(user_id, request.conversation_id)
+        members = sorted(each for each in sight.conversation.members if each > after and each != message.actor_id)
+        marks = [
+            frames.watermark(request.conversation_id, each, sight.conversation.members[each].watermark)
+            for each in members[:size]
+        ]
+        more = page_token(READERS, members[size - 1]) if len(members) > size else ""
+        return chat_pb2.ListReadersResponse(watermarks=marks, next_page_token=more)
+
+
+def _place(request: chat_pb2.ListMessagesRequest) -> tuple[str, int]:
+    """In which direction from which seq to read. Raises Invalid."""
+    if request.before_seq and request.after_seq:
+        raise Invalid(
+            "at most one of before_seq and after_seq may be set",
+            violations=(Violation("after_seq", "must be 0 when before_seq is set"),),
+        )
+    direction = AFTER if request.after_seq else BEFORE
+    token = read_page_token(direction, request.page_token, A_SEQ)
+    return direction, int(token) if token else request.after_seq or request.before_seq

@@ -1,0 +1,59 @@
+"""Who has blocked whom: a clustered collection, `_id` = 16 bytes of who blocks + 16 of who is blocked."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bson import Binary
+from pymongo.asynchronous.collection import AsyncCollection
+
+from chat_service.storage.mongo import Database, Document, ensure_clustered, store_errors
+
+COLLECTION: Final = "blocks"
+FIRST, LAST = "00" * 16, "ff" * 16
+
+
+class MongoBlocks:
+    """Every method raises StoreUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._blocks: AsyncCollection[Document] = database[COLLECTION]
+
+    async def ensure_indexes(self) -> None:
+        """Make the clustered collection where it is not there yet."""
+        with store_errors(deadline=60.0):
+            await ensure_clustered(self._database, COLLECTION)
+
+    async def block(self, user_id: str, other_id: str) -> None:
+        """`user_id` blocks `other_id`; again changes nothing."""
+        with store_errors():
+            await self._blocks.update_one({"_id": _id(user_id, other_id)}, {"$setOnInsert": {"v": 1}}, upsert=True)
+
+    async def unblock(self, user_id: str, other_id: str) -> None:
+        """`user_id` does not block `other_id` any more."""
+        with store_errors():
+            await self._blocks.delete_one({"_id": _id(user_id, other_id)})
+
+    async def blocked_by(self, user_id: str, after: str = "", limit: int = 0) -> list[str]:
+        """Whom `user_id` blocks, with ids above `after`, in order, at most `limit` (0: all)."""
+        span = {"$gt": _id(user_id, after or FIRST), "$lte": _id(user_id, LAST)}
+        with store_errors():
+            found = self._blocks.find({"_id": span}).sort("_id", 1).hint({"_id": 1}).limit(limit)
+            return [each["_id"][16:].hex() async for each in found]
+
+    async def blocking(self, user_ids: list[str], other_id: str) -> set[str]:
+        """Those of `user_ids` who block `other_id`."""
+        with store_errors():
+            found = self._blocks.find({"_id": {"$in": [_id(user, other_id) for user in user_ids]}})
+            return {each["_id"][:16].hex() async for each in found}
+
+    async def between(self, one: str, other: str) -> bool:
+        """Whether one of the two blocks the other."""
+        with store_errors():
+            pair = {"_id": {"$in": [_id(one, other), _id(other, one)]}}
+            return await self._blocks.find_one(pair) is not None
+
+
+def _id(user_id: str, other_id: str) -> Binary:
+    return Binary(bytes.fromhex(user_id + other_id))

@@ -1,0 +1,151 @@
+"""Entries of a log as documents of MongoDB, and back.
+
+`_id` is the 16 bytes of the conversation and the big-endian seq, so a log is one sequential range and two
+writers cannot fork it. `c` conversation, `k` key of the append (unique with `c`), `h` fingerprint of what was
+asked, `n` number of messages so far, `t` milliseconds since 1970, `y` kind (the number of its field in the
+contract's Entry), then the change itself; `x` marks entries that an owner that loads the conversation applies to
+what is beside the log, `g` is the seq of the message that an entry changes.
+
+A message shows its present state: `b` content (absent: deleted, or no longer kept), `e` seq of its last edit, `d` seq
+of its deletion, `r` reactions: by user, what and by which entry.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from bson import Binary
+
+from chat_service.model.entry import (
+    Change,
+    ConversationUpdated,
+    Entry,
+    MembershipChanged,
+    MembershipKind,
+    Message,
+    MessageDeleted,
+    MessageEdited,
+    ReactionChanged,
+    Role,
+)
+from chat_service.model.retention import Retention, RetentionRule
+from chat_service.storage.mongo import Document
+
+MESSAGE: Final = 10
+EDITED: Final = 11
+DELETED: Final = 12
+REACTION: Final = 13
+MEMBERSHIP: Final = 14
+UPDATED: Final = 15
+
+
+def entry_id(conversation_id: str, seq: int) -> Binary:
+    """The `_id` of an entry: 24 bytes that sort by conversation, then by seq."""
+    return Binary(bytes.fromhex(conversation_id) + seq.to_bytes(8, "big"))
+
+
+def seq_of(document: Document) -> int:
+    """The seq of an entry's document."""
+    return int.from_bytes(document["_id"][16:], "big")
+
+
+def document_of(entry: Entry) -> Document:
+    """An entry as it is first written."""
+    return {
+        "_id": entry_id(entry.conversation_id, entry.seq),
+        "c": binary(entry.conversation_id),
+        "k": Binary(entry.key),
+        "h": Binary(entry.fingerprint),
+        "n": entry.message_number,
+        "t": entry.time_ms,
+        **_change_fields(entry.change),
+    }
+
+
+def _change_fields(change: Change) -> Document:
+    if isinstance(change, Message):
+        return {"y": MESSAGE, "b": Binary(change.content)}
+    if isinstance(change, MessageEdited):
+        return {"y": EDITED, "x": 1, "g": change.target_seq, "b": Binary(change.content)}
+    if isinstance(change, MessageDeleted):
+        return {"y": DELETED, "x": 1, "g": change.target_seq}
+    if isinstance(change, ReactionChanged):
+        return {"y": REACTION, "x": 1, "g": change.target_seq, "emoji": change.emoji}
+    if isinstance(change, MembershipChanged):
+        members = [[binary(user), int(role)] for user, role in change.members]
+        return {"y": MEMBERSHIP, "x": 1, "m": int(change.kind), "u": members}
+    return {"y": UPDATED, "x": 1, **_update_fields(change)}
+
+
+def _update_fields(change: ConversationUpdated) -> Document:
+    said: Document = {
+        "title": change.title,
+        "picture": change.picture_media_id,
+        "admins_only": change.admins_only_send,
+        "retention": retention_fields(change.retention) if change.retention else None,
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def retention_fields(retention: Retention) -> Document:
+    """A retention as it is kept."""
+    return {"rule": int(retention.rule), "max_age_s": retention.max_age_s}
+
+
+def retention_of(fields: Document | None) -> Retention:
+    """A retention that was kept; the default if none was."""
+    return Retention(RetentionRule(fields["rule"]), fields["max_age_s"]) if fields else Retention()
+
+
+def entry_of(document: Document) -> Entry:
+    """The entry of a document."""
+    key = bytes(document["k"])
+    return Entry(
+        conversation_id=document["c"].hex(),
+        seq=seq_of(document),
+        message_number=document["n"],
+        time_ms=document["t"],
+        actor_id=key[:16].hex(),
+        request_id=key[16:],
+        change=_CHANGES[document["y"]](document),
+        fingerprint=bytes(document["h"]),
+    )
+
+
+def _message(document: Document) -> Message:
+    content, deleted = bytes(document.get("b", b"")), document.get("d", 0)
+    if "e" not in document and "r" not in document and not deleted:
+        return Message(content)
+    # One that was late to the deletion shows no more than the others.
+    reactions = {} if deleted else {user: each["e"] for user, each in document.get("r", {}).items() if each["e"]}
+    return Message(content, document.get("e", 0), deleted, reactions)
+
+
+def _membership(document: Document) -> MembershipChanged:
+    members = tuple((user.hex(), Role(role)) for user, role in document["u"])
+    return MembershipChanged(MembershipKind(document["m"]), members)
+
+
+def _updated(document: Document) -> ConversationUpdated:
+    retention = document.get("retention")
+    return ConversationUpdated(
+        document.get("title"),
+        document.get("picture"),
+        document.get("admins_only"),
+        retention_of(retention) if retention else None,
+    )
+
+
+_CHANGES: Final[dict[int, Any]] = {
+    MESSAGE: _message,
+    EDITED: lambda document: MessageEdited(document["g"], bytes(document.get("b", b""))),
+    DELETED: lambda document: MessageDeleted(document["g"]),
+    REACTION: lambda document: ReactionChanged(document["g"], document["emoji"]),
+    MEMBERSHIP: _membership,
+    UPDATED: _updated,
+}
+
+
+def binary(identifier: str) -> Binary:
+    """An id as it is kept."""
+    return Binary(bytes.fromhex(identifier))

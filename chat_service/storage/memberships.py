@@ -1,0 +1,89 @@
+"""Which conversations a user has, and what the user has set for each; also those the user has left.
+
+A clustered collection, `_id` = 16 bytes of the user + 16 of the conversation, so that the conversations of a user
+are one range. `mute`, `pinned`, `archived`, `hidden` are the user's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Final
+
+from bson import Binary
+from pymongo import UpdateOne
+from pymongo.asynchronous.collection import AsyncCollection
+
+from chat_service.model.conversation import Conversation
+from chat_service.model.personal import MOST_HIDDEN, Personal
+from chat_service.storage.mongo import Database, Document, ensure_clustered, store_errors
+
+COLLECTION: Final = "memberships"
+FIRST, LAST = "00" * 16, "ff" * 16
+
+
+class MongoMemberships:
+    """Every method raises StoreUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._memberships: AsyncCollection[Document] = database[COLLECTION]
+
+    async def ensure_indexes(self) -> None:
+        """Make the clustered collection where it is not there yet."""
+        with store_errors(deadline=60.0):
+            await ensure_clustered(self._database, COLLECTION)
+
+    async def add(self, conversation: Conversation) -> None:
+        """Let the members find the conversation; again changes nothing."""
+        updates = [
+            UpdateOne(
+                {"_id": _id(user, conversation.conversation_id)},
+                {"$setOnInsert": {"joined": member.joined_seq}},
+                upsert=True,
+            )
+            for user, member in conversation.members.items()
+        ]
+        if updates:
+            with store_errors():
+                await self._memberships.bulk_write(updates, ordered=False)
+
+    async def of_user(self, user_id: str, after: str = "", limit: int = 0) -> list[str]:
+        """The ids of a user's conversations above `after`, in order, at most `limit` (0: all)."""
+        span = {"$gt": _id(user_id, after or FIRST), "$lte": _id(user_id, LAST)}
+        with store_errors():
+            found = self._memberships.find({"_id": span}, {"_id": 1}).sort("_id", 1).hint({"_id": 1}).limit(limit)
+            return [each["_id"][16:].hex() async for each in found]
+
+    async def personal(self, user_id: str, conversation_ids: Collection[str]) -> dict[str, Personal]:
+        """What the user has set, by conversation; those without a membership are missing."""
+        ids = [_id(user_id, each) for each in conversation_ids]
+        with store_errors():
+            return {
+                each["_id"][16:].hex(): _personal(each) async for each in self._memberships.find({"_id": {"$in": ids}})
+            }
+
+    async def change(self, user_id: str, conversation_id: str, **settings: Any) -> None:
+        """Set `mute_until_ms`, `pinned` or `archived`, as in Personal."""
+        with store_errors():
+            await self._memberships.update_one({"_id": _id(user_id, conversation_id)}, {"$set": settings})
+
+    async def hide(self, user_id: str, conversation_id: str, seq: int) -> bool:
+        """Take a message out of the user's view; False when there are MOST_HIDDEN already."""
+        place = {"_id": _id(user_id, conversation_id)}
+        room = {"$or": [{"hidden": seq}, {f"hidden.{MOST_HIDDEN - 1}": {"$exists": False}}]}
+        with store_errors():
+            answer = await self._memberships.update_one({**place, **room}, {"$addToSet": {"hidden": seq}})
+        return answer.matched_count == 1
+
+
+def _personal(document: Document) -> Personal:
+    return Personal(
+        document.get("mute_until_ms", 0),
+        document.get("pinned", False),
+        document.get("archived", False),
+        tuple(sorted(document.get("hidden", ()))),
+    )
+
+
+def _id(user_id: str, conversation_id: str) -> Binary:
+    return Binary(bytes.fromhex(user_id + conversation_id))
