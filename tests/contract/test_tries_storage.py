@@ -1,0 +1,82 @@
+"""What every store of tries must do: one token bucket a key, counted together by whoever asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from chat_service.accounts.attempts import Allowance
+from chat_service.accounts.ports import Tries
+from chat_service.storage import mongo
+from chat_service.storage.tries import MongoTries
+from devstack.stack import Stack
+
+pytestmark = pytest.mark.integration
+
+NOW = 1_800_000_000_000
+THREE = Allowance(rate=0.5, burst=3)
+
+
+@pytest.fixture
+async def database(mongod: Stack, database_name: str) -> AsyncIterator[mongo.Database]:
+    made = await mongo.connect(mongod.mongo_uri, database_name)
+    yield made
+    await made.client.drop_database(database_name)
+    await made.client.close()
+
+
+@pytest.fixture
+async def tries(database: mongo.Database) -> Tries:
+    store = MongoTries(database)
+    await store.ensure_indexes()
+    await store.ensure_indexes()
+    return store
+
+
+async def test_a_burst_then_one_now_and_then(tries: Tries) -> None:
+    assert [await tries.take("alice", THREE, NOW) for _ in range(3)] == [0, 0, 0]
+    assert await tries.take("alice", THREE, NOW) == 2
+    assert await tries.take("alice", THREE, NOW + 500) == 1.5, "a refused try costs nothing"
+    assert await tries.take("alice", THREE, NOW + 2000) == 0
+    assert await tries.take("alice", THREE, NOW + 2000) == 2
+    assert await tries.take("bob", THREE, NOW) == 0
+
+
+async def test_what_is_given_back_can_be_taken_again(tries: Tries) -> None:
+    await tries.give_back("alice", THREE)
+    for _ in range(10):
+        assert await tries.take("alice", THREE, NOW) == 0
+        await tries.give_back("alice", THREE)
+    assert [await tries.take("alice", THREE, NOW) for _ in range(4)] == [0, 0, 0, 2]
+
+
+async def test_a_bucket_is_never_more_than_full(tries: Tries) -> None:
+    for _ in range(3):
+        await tries.take("alice", THREE, NOW)
+    much_later = NOW + 3_600_000
+    assert [await tries.take("alice", THREE, much_later) for _ in range(4)] == [0, 0, 0, 2]
+
+
+async def test_of_many_at_once_a_burst_gets_through(database: mongo.Database) -> None:
+    servers = [MongoTries(database) for _ in range(4)]
+    waits = await asyncio.gather(*(server.take("alice", THREE, NOW) for server in servers for _ in range(10)))
+    assert waits.count(0) == 3
+    assert set(waits) == {0, 2}
+
+
+async def test_a_clock_that_was_far_ahead_locks_nobody_out(tries: Tries) -> None:
+    for _ in range(3):
+        await tries.take("alice", THREE, NOW + 86_400_000)
+    assert await tries.take("alice", THREE, NOW) == 2
+    assert await tries.take("alice", THREE, NOW + 2000) == 0
+
+
+async def test_what_was_typed_is_not_kept(tries: Tries, database: mongo.Database) -> None:
+    for key in ("my password", "\0", "\ud800", "$set"):
+        await tries.take(key, THREE, NOW)
+    [*kept] = [each async for each in database["sign_in_tries"].find()]
+    assert len(kept) == 4
+    assert "my password" not in str(kept)
+    assert any("expireAfterSeconds" in each for each in (await database["sign_in_tries"].index_information()).values())

@@ -1,0 +1,139 @@
+"""A password is changed by whoever knows it, once, and everybody else is out."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from chat_service.accounts.accounts import Accounts, AccountSettings
+from chat_service.accounts.attempts import Allowance
+from chat_service.accounts.device import DeviceDescription
+from chat_service.accounts.errors import (
+    CredentialsInvalid,
+    LoginNameTaken,
+    PasswordTooWeak,
+    RefreshTokenInvalid,
+    SignInDisabled,
+)
+from chat_service.accounts.sessions import Session
+from chat_service.errors import RateLimited
+from servicekit.auth import Claims
+from tests.integration.accounts.house import House
+
+pytestmark = pytest.mark.integration
+
+OLD, NEW = "correct horse", "battery staple"
+
+
+@pytest.fixture
+async def phone(accounts: Accounts) -> Session:
+    return await accounts.register("alice", OLD, "", DeviceDescription("phone"), "peer")
+
+
+@pytest.fixture
+def caller(house: House, phone: Session) -> Claims:
+    return house.claims(phone)
+
+
+async def login(accounts: Accounts, password: str, device_id: str = "") -> Session:
+    return await accounts.login("alice", password, DeviceDescription(device_id=device_id), "peer")
+
+
+async def test_the_new_one_is_good_and_the_old_one_is_not(accounts: Accounts, caller: Claims) -> None:
+    await accounts.change_password(caller, OLD, NEW)
+    with pytest.raises(CredentialsInvalid):
+        await login(accounts, OLD)
+    assert (await login(accounts, NEW)).user_id == caller.user_id
+
+
+async def test_all_other_devices_are_signed_out(house: House, accounts: Accounts, caller: Claims) -> None:
+    others = [await login(accounts, OLD) for _ in range(3)]
+    await accounts.change_password(caller, OLD, NEW)
+    assert {device for _, device, _ in house.signed_out} == {each.device_id for each in others}
+    assert [each.device_id for each in await accounts.devices(caller.user_id)] == [caller.device_id]
+    for each in others:
+        with pytest.raises(RefreshTokenInvalid):
+            await accounts.refresh(each.refresh_token)
+
+
+async def test_a_change_whose_answer_was_lost_may_be_repeated(house: House, accounts: Accounts, caller: Claims) -> None:
+    other = await login(accounts, OLD)
+    await accounts.change_password(caller, OLD, NEW)
+    house.signed_out.clear()
+    await accounts.change_password(caller, OLD, NEW)
+    assert house.signed_out == [(caller.user_id, other.device_id, "DEVICE_REVOKED")], "should that have been cut short"
+
+
+@pytest.mark.parametrize("password", ["alice", "ALICE", "aaaaaaaaaa", OLD])
+async def test_a_weak_password_is_refused(accounts: Accounts, caller: Claims, password: str) -> None:
+    with pytest.raises(PasswordTooWeak) as caught:
+        await accounts.change_password(caller, OLD, password)
+    assert (caught.value.code, caught.value.reason) == ("INVALID_ARGUMENT", "PASSWORD_TOO_WEAK")
+    await login(accounts, OLD)
+    with pytest.raises(PasswordTooWeak):
+        await accounts.register("bobbobbob", "bobbobbob", "", DeviceDescription(), "peer")
+
+
+async def test_a_wrong_old_password_changes_nothing(accounts: Accounts, caller: Claims) -> None:
+    with pytest.raises(CredentialsInvalid):
+        await accounts.change_password(caller, "a guess", NEW)
+    await login(accounts, OLD)
+
+
+async def test_guessing_is_slowed_as_it_is_for_sign_ins(house: House, accounts: Accounts, caller: Claims) -> None:
+    accounts = house.accounts(AccountSettings(tries_per_name=Allowance(rate=0.5, burst=4)))
+    for number in range(2):
+        with pytest.raises(CredentialsInvalid):
+            await accounts.change_password(caller, f"guess {number}", NEW)
+    with pytest.raises(RateLimited) as caught:
+        await house.accounts(AccountSettings(tries_per_name=Allowance(rate=0.5, burst=4))).change_password(
+            caller, OLD, NEW
+        )
+    assert caught.value.retry_after == pytest.approx(2)
+    with pytest.raises(RateLimited):
+        await login(accounts, OLD, caller.device_id)
+    house.clock.advance(2)
+    await accounts.change_password(caller, OLD, NEW)
+
+
+async def test_strangers_who_guess_keep_no_known_device_out(house: House, phone: Session) -> None:
+    servers = [house.accounts(AccountSettings(tries_per_name=Allowance(rate=0.5, burst=4))) for _ in range(3)]
+    outcomes = await asyncio.gather(
+        *(server.login("alice", "guess", DeviceDescription(), "peer") for server in servers for _ in range(4)),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(each, CredentialsInvalid) for each in outcomes) == 4, "one bound for all servers"
+    assert sum(isinstance(each, RateLimited) for each in outcomes) == 8
+    with pytest.raises(RateLimited):
+        await login(servers[0], OLD)
+    with pytest.raises(RateLimited):
+        await login(servers[0], OLD, "f" * 32)
+    assert (await login(servers[0], OLD, phone.device_id)).device_id == phone.device_id
+
+
+async def test_right_passwords_do_not_count(house: House, phone: Session) -> None:
+    accounts = house.accounts(AccountSettings(tries_per_name=Allowance(rate=0.001, burst=2)))
+    for _ in range(6):
+        await login(accounts, OLD, phone.device_id)
+
+
+async def test_a_sign_in_that_crosses_a_change_does_not_outlive_it(house: House, caller: Claims) -> None:
+    """Whatever their order, nobody who knows the old password alone is signed in afterwards."""
+    changing, signing = house.accounts(), house.accounts()
+    outcomes = await asyncio.gather(
+        changing.change_password(caller, OLD, NEW), *(login(signing, OLD) for _ in range(5)), return_exceptions=True
+    )
+    assert outcomes[0] is None
+    assert [each.device_id for each in await signing.devices(caller.user_id)] == [caller.device_id]
+
+
+async def test_no_password_is_changed_where_another_issuer_keeps_it(house: House, caller: Claims) -> None:
+    with pytest.raises(SignInDisabled):
+        await house.accounts(AccountSettings(sign_in_here=False)).change_password(caller, OLD, NEW)
+
+
+async def test_a_name_stays_taken_after_a_change(accounts: Accounts, caller: Claims) -> None:
+    await accounts.change_password(caller, OLD, NEW)
+    with pytest.raises(LoginNameTaken):
+        await accounts.register("alice", OLD, "", DeviceDescription(), "peer")

@@ -1,0 +1,156 @@
+"""People look after their devices: they see them, sign them out, and change a password that got known."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from parley.chat.v1 import account_pb2, chat_pb2
+from tests.raw import calls
+from tests.raw.device import RawDevice
+from tests.raw.stream import StreamOver
+from tests.raw.world import PASSWORD, World
+
+pytestmark = pytest.mark.scenario
+
+OUT = ("UNAUTHENTICATED", "DEVICE_REVOKED")
+
+
+def revoke(device: RawDevice) -> account_pb2.RevokeDeviceRequest:
+    return account_pb2.RevokeDeviceRequest(device_id=device.device_id)
+
+
+async def listed(device: RawDevice, page_size: int = 0) -> list[account_pb2.Device]:
+    found: list[account_pb2.Device] = []
+    token = ""
+    while not found or token:
+        page = await device.ask(account_pb2.ListDevicesRequest(page_size=page_size, page_token=token))
+        found += page.devices
+        token = page.next_page_token
+    return found
+
+
+async def is_out(device: RawDevice) -> None:
+    """Its stream ends at once, and neither a call nor a stream gets through with its token."""
+    assert (await device.stream.final_error(timeout=2)).said == OUT
+    assert (await device.stream.ended()).said == OUT
+    assert (await device.refusal(account_pb2.GetProfileRequest())).said == OUT
+    stream = device.dial()
+    await stream.say(hello=chat_pb2.Hello())
+    assert (await stream.ended()).said == OUT
+
+
+async def beats(device: RawDevice) -> None:
+    await device.stream.say(heartbeat=chat_pb2.HeartbeatRequest())
+    await device.stream.next("heartbeat")
+
+
+async def test_devices_are_listed_a_page_at_a_time(world: World) -> None:
+    phone = await world.user("alice")
+    others = [await world.another(phone) for _ in range(4)]
+    for size in (0, 1, 2, 5, 50):
+        found = await listed(phone, size)
+        assert sorted(each.device_id for each in found) == sorted(each.device_id for each in [phone, *others])
+        assert [each.device_id for each in found if each.current] == [phone.device_id]
+        assert found == sorted(found, key=lambda each: (each.create_time.ToMilliseconds(), each.device_id))
+    bad = account_pb2.ListDevicesRequest(page_token="nonsense")
+    assert (await phone.refusal(bad)).said == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID")
+
+
+@pytest.mark.parametrize("edge_is_home", [True, False])
+async def test_a_revoked_device_is_out_at_once_wherever_it_is(world: World, edge_is_home: bool) -> None:
+    home, second, third = world.servers
+    [phone] = await world.users_where([home])
+    lost = await world.another(phone)
+    for device in (phone, lost):
+        await device.attend(at=home if edge_is_home else second)
+    await phone.ask(revoke(lost), at=third)
+    await is_out(lost)
+    await beats(phone)
+    assert [each.device_id for each in await listed(phone)] == [phone.device_id]
+    await phone.ask(revoke(lost))
+
+
+async def test_a_device_may_revoke_itself(world: World) -> None:
+    phone = await world.user("alice")
+    laptop = await world.another(phone)
+    for device in (phone, laptop):
+        await device.attend()
+    await phone.ask(revoke(phone))
+    await is_out(phone)
+    await beats(laptop)
+
+
+async def test_nobody_revokes_the_devices_of_others(world: World) -> None:
+    alice, bob = await world.users("alice", "bob")
+    await bob.attend()
+    assert (await alice.refusal(revoke(bob))).said == ("NOT_FOUND", "DEVICE_NOT_FOUND")
+    await beats(bob)
+
+
+async def test_what_a_revoked_device_was_sending_is_there_or_not_and_in_order(world: World) -> None:
+    alice, bob = await world.users("alice", "bob")
+    lost = await world.another(alice)
+    conversation = await alice.direct(bob)
+    await bob.attend()
+    await lost.attend()
+
+    async def chatter() -> list[str]:
+        keys = []
+        try:
+            for number in range(300):
+                keys.append(await lost.send(conversation, str(number)))
+                await asyncio.sleep(0)
+        except StreamOver:
+            pass
+        return keys
+
+    sending = asyncio.create_task(chatter())
+    await bob.has_all(conversation, 5)
+    await alice.ask(revoke(lost))
+    assert (await lost.stream.ended()).said == OUT
+    keys = await sending
+    seq = await bob.sent(conversation, "what was that?")
+    await bob.has_all(conversation, seq)
+    *heard, last = bob.bodies(conversation)
+    assert last == "what was that?"
+    assert heard == [str(number) for number in range(len(heard))], "a beginning of what was sent, without a gap"
+    answers = [answer for key in keys for answer in lost.answers[key]]
+    for answer in answers:
+        if answer.HasField("appended"):
+            assert bob.logs[conversation][answer.appended.seq].message_appended.content.text.body == str(
+                keys.index(answer.client_message_id)
+            )
+
+
+async def test_a_changed_password_signs_all_others_out_and_the_caller_stays(world: World) -> None:
+    phone = await world.register("alice")
+    thief = await world.login(phone)
+    for device in (phone, thief):
+        await device.attend()
+    change = account_pb2.ChangePasswordRequest(old_password=PASSWORD, new_password="another horse")
+    wrong = account_pb2.ChangePasswordRequest(old_password="a guess", new_password="another horse")
+    assert (await thief.refusal(wrong)).said == ("UNAUTHENTICATED", "CREDENTIALS_INVALID")
+    await phone.ask(change)
+    await is_out(thief)
+    await beats(phone)
+    name = (await phone.ask(account_pb2.GetProfileRequest())).profile.login_name
+    door = world.channel(world.stack.door)
+    refused = await calls.refused(door, account_pb2.LoginRequest(login_name=name, password=PASSWORD))
+    assert refused.said == ("UNAUTHENTICATED", "CREDENTIALS_INVALID")
+    session = (await calls.ask(door, account_pb2.LoginRequest(login_name=name, password="another horse"))).session
+    assert session.user_id == phone.user_id
+
+
+async def test_guessing_is_bounded_over_all_servers(world: World) -> None:
+    name = (await (await world.register("alice")).ask(account_pb2.GetProfileRequest())).profile.login_name
+    guess = account_pb2.LoginRequest(login_name=name, password="a guess")
+    for number in range(10):
+        refused = await calls.refused(world.channel(world.servers[number % 3]), guess)
+        assert refused.said == ("UNAUTHENTICATED", "CREDENTIALS_INVALID")
+    for server in world.servers:
+        refused = await calls.refused(world.channel(server), guess)
+        assert refused.said == ("RESOURCE_EXHAUSTED", "RATE_LIMITED")
+        assert refused.retry_after is not None
+        assert 0 < refused.retry_after <= 10
