@@ -11,6 +11,7 @@ from parley_client.cli import options, signed_in
 from parley_client.cli.options import DOOR, As, Door, Encrypted, Json, Roots
 from parley_client.cli.passwords import NewPassword, Password
 from parley_client.cli.run import client, perform, say, say_json
+from parley_client.client import Client
 
 app = typer.Typer()
 Name = Annotated[str, typer.Argument(help="The login name.")]
@@ -22,6 +23,7 @@ def register(
     password: NewPassword = "",
     display_name: Annotated[str, typer.Option("--display-name", help="The name to show to others.")] = "",
     door: Door = DOOR,
+    as_json: Json = False,
     tls: Encrypted = False,
     ca: Roots = None,
 ) -> None:
@@ -31,13 +33,21 @@ def register(
         store = signed_in.store_of(name)
         async with client(door, options.tls(tls, ca), store=store) as me:
             await me.accounts.register(name, password, display_name=display_name, device_name=_here())
-        say(f"Welcome, {display_name or name}. Talk to somebody with `parley chat NAME`.", style="green")
+            welcome = f"Welcome, {display_name or name}. Talk to somebody with `parley chat NAME`."
+            _tell(as_json, me, welcome)
 
     perform(run(), door)
 
 
 @app.command()
-def login(name: Name, password: Password = "", door: Door = DOOR, tls: Encrypted = False, ca: Roots = None) -> None:
+def login(
+    name: Name,
+    password: Password = "",
+    door: Door = DOOR,
+    as_json: Json = False,
+    tls: Encrypted = False,
+    ca: Roots = None,
+) -> None:
     """Sign this machine in to an account."""
 
     async def run() -> None:
@@ -46,20 +56,20 @@ def login(name: Name, password: Password = "", door: Door = DOOR, tls: Encrypted
         async with client(door, options.tls(tls, ca), store=store) as me:
             device_id = before.device_id if before else ""
             await me.accounts.login(name, password, device_name=_here(), device_id=device_id)
-        say(f"Signed in as {name}.", style="green")
+            _tell(as_json, me, f"Signed in as {name}.")
 
     perform(run(), door)
 
 
 @app.command()
-def logout(name: As = "", door: Door = DOOR, tls: Encrypted = False, ca: Roots = None) -> None:
+def logout(name: As = "", door: Door = DOOR, as_json: Json = False, tls: Encrypted = False, ca: Roots = None) -> None:
     """Sign this machine out."""
 
     async def run() -> None:
         async with client(door, options.tls(tls, ca), name) as me:
             who = me.session.login_name if me.session else name
             await me.accounts.logout()
-        say(f"{who} is signed out.")
+        say_json({"login_name": who}) if as_json else say(f"{who} is signed out.")
 
     perform(run(), door)
 
@@ -79,6 +89,15 @@ def whoami(name: As = "", door: Door = DOOR, as_json: Json = False, tls: Encrypt
         say(f"device {device}, home {home or 'not known now'}")
 
     perform(run(), door)
+
+
+def _tell(as_json: bool, me: Client, sentence: str) -> None:
+    session = me.session
+    if as_json and session:
+        ids = {"user_id": session.user_id, "device_id": session.device_id}
+        say_json({"login_name": session.login_name, **ids})
+    else:
+        say(sentence, style="green")
 
 
 def _here() -> str:

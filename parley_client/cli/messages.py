@@ -1,4 +1,4 @@
-"""`send` and `history`."""
+"""`send`, `history` and `conversations`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import sys
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
+from parley.chat.v1.entry_pb2 import Content
 from parley_client.channel import CALL_SECONDS
 from parley_client.cli import options
-from parley_client.cli.lines import line
+from parley_client.cli.lines import clean, line
 from parley_client.cli.options import DOOR, As, Door, Encrypted, Group, Json, Roots
 from parley_client.cli.people import People, conversation_with
 from parley_client.cli.run import client, out, perform, say, say_json
 from parley_client.cli.words import Sorry
 from parley_client.client import Client
+from parley_client.contents import as_content
 from parley_client.errors import NotServed
 from parley_client.history import Sent
 
@@ -27,6 +30,7 @@ def send(
         list[str], typer.Argument(metavar="[NAME] TEXT…", help="To whom, and what; “-” reads the text from stdin.")
     ],
     group: Group = "",
+    reply_to: Annotated[int, typer.Option("--reply-to", metavar="SEQ", min=0, help="The message it answers.")] = 0,
     name: As = "",
     door: Door = DOOR,
     as_json: Json = False,
@@ -42,7 +46,7 @@ def send(
             raise Sorry("Say what: `parley send NAME TEXT`.")
         async with client(door, options.tls(tls, ca), name) as me:
             conversation = await conversation_with(me, People(me), peer, group)
-            sent = await _send(me, conversation.conversation_id, said)
+            sent = await _send(me, conversation.conversation_id, as_content(said, reply_to))
         if as_json:
             say_json({"conversation_id": conversation.conversation_id, "seq": sent.seq, "time": sent.time.isoformat()})
         else:
@@ -51,7 +55,7 @@ def send(
     perform(run(), door)
 
 
-async def _send(me: Client, conversation_id: str, said: str) -> Sent:
+async def _send(me: Client, conversation_id: str, said: Content) -> Sent:
     """By call, which leaves a chat of this sign-in alone; where there is no such call, by a stream, which ends it."""
     try:
         return await me.messages.send(conversation_id, said)
@@ -65,6 +69,7 @@ def history(
     peer: Annotated[str, typer.Argument(metavar="[NAME]", help="With whom.", show_default=False)] = "",
     group: Group = "",
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many messages at most.")] = 50,
+    seqs: Annotated[bool, typer.Option("--seqs", help="With the SEQ of each, for edit, delete and react.")] = False,
     name: As = "",
     door: Door = DOOR,
     as_json: Json = False,
@@ -82,8 +87,37 @@ def history(
                 if as_json:
                     say_json(entry)
                 else:
-                    out.print(await line(entry, people), soft_wrap=True)
+                    place = f"{entry.seq:>5}  " if seqs else ""
+                    out.print(Text(place, style="dim") + await line(entry, people), soft_wrap=True)
         if not newest and not as_json:
             say("Nothing was said yet.", style="dim")
 
     perform(run(), door)
+
+
+@app.command()
+def conversations(
+    name: As = "", door: Door = DOOR, as_json: Json = False, tls: Encrypted = False, ca: Roots = None
+) -> None:
+    """Show your conversations, and how much of each you have not read."""
+
+    async def run() -> None:
+        async with client(door, options.tls(tls, ca), name) as me:
+            if not as_json:
+                await show_conversations(me, People(me))
+                return
+            async for conversation in me.conversations.list():
+                say_json(conversation)
+
+    perform(run(), door)
+
+
+async def show_conversations(me: Client, people: People) -> None:
+    """The list, by title."""
+    lines = []
+    async for conversation in me.conversations.list():
+        unread = f"  ({conversation.unread_count} unread)" if conversation.unread_count else ""
+        lines.append(clean(await people.title(conversation)) + unread)
+    for each in sorted(lines, key=str.casefold):
+        say(each)
+    say("Talk with `parley chat NAME` or `parley chat --group TITLE`.", style="dim")

@@ -26,7 +26,13 @@ Roots = Annotated[
         "--ca", envvar="PARLEY_CA", metavar="FILE", help="Trust these certificates (PEM); implies --tls.", exists=True
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="For programs: one JSON document a line, with the field names of protos/ (64-bit numbers as strings).",
+    ),
+]
 Group = Annotated[str, typer.Option("--group", metavar="TITLE", help="A group of yours, by its TITLE or id.")]
 
 DOOR = DEFAULT_DOOR

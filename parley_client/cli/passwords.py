@@ -16,17 +16,21 @@ def _asked_twice(given: str) -> str:
     return given or _from_person_or_pipe(again=True)
 
 
-def _from_person_or_pipe(*, again: bool) -> str:
+def _new_asked_twice(given: str) -> str:
+    return given or _from_person_or_pipe(again=True, words="New password", variable="PARLEY_NEW_PASSWORD")
+
+
+def _from_person_or_pipe(*, again: bool, words: str = "Password", variable: str = "PARLEY_PASSWORD") -> str:
     # What asks on a terminal would look for one behind the pipe too, or warn that it found none.
     if sys.stdin.isatty():
-        asked: str = typer.prompt("Password", hide_input=True, confirmation_prompt=again)
+        asked: str = typer.prompt(words, hide_input=True, confirmation_prompt=again)
         return asked
     try:
         piped = sys.stdin.readline().rstrip("\r\n")
     except UnicodeDecodeError:
         raise typer.BadParameter("what the pipe holds is not UTF-8.") from None
     if not piped:
-        raise typer.BadParameter("pipe it in as a line, set PARLEY_PASSWORD, or run this on a terminal to be asked.")
+        raise typer.BadParameter(f"pipe it in as a line, set {variable}, or run this on a terminal to be asked.")
     return piped
 
 
@@ -45,6 +49,16 @@ NewPassword = Annotated[
         envvar="PARLEY_PASSWORD",
         callback=_asked_twice,
         help="8 to 256 bytes. Asked for if it is not given; from a pipe the first line is taken.",
+        show_default=False,
+    ),
+]
+AnotherPassword = Annotated[
+    str,
+    typer.Option(
+        "--new",
+        envvar="PARLEY_NEW_PASSWORD",
+        callback=_new_asked_twice,
+        help="8 to 256 bytes. Asked for if it is not given; from a pipe the second line is taken.",
         show_default=False,
     ),
 ]

@@ -26,6 +26,12 @@ _BY_REASON = {
     "ROLE_INSUFFICIENT": "Only admins of the group may do that.",
     "DISABLED": "This deployment has switched that off.",
     "GROUP_TOO_LARGE": "The group would have too many members.",
+    "GROUP_FULL": "The group has as many members as it may have. Remove somebody first.",
+    "LAST_ADMIN": "A group needs an admin. Make somebody else one first.",
+    "NOT_A_GROUP": "That works for groups only.",
+    "MESSAGE_NOT_FOUND": "There is no such message, or it was deleted.",
+    "DEVICE_NOT_FOUND": "There is no such device. See `parley devices list`.",
+    "PASSWORD_TOO_WEAK": "That password is too easy to guess. Choose another one.",
 }
 # The contract's patterns, as its violations name them.
 _PATTERNS = {
