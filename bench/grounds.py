@@ -1,0 +1,80 @@
+"""Where the scenes play: a system of their own behind Envoy, two chat servers with limits out of the way."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from bench import calls
+from bench.people import People
+from devstack.stack import Stack
+from devstack.trouble import Trouble
+from devstack.watcher import Watcher
+
+CHAT_SERVERS: Final = 2
+# A device of a scene sends as much as it can.
+LIMITS: Final = {
+    "PARLEY_SENDS_PER_SECOND": "1000000",
+    "PARLEY_SENDS_BURST": "1000000",
+    "PARLEY_ENTRIES_PER_SECOND": "1000000",
+    "PARLEY_ENTRIES_BURST": "1000000",
+}
+SETTLED_S: Final = 20.0
+SAMPLES: Final = 8
+
+
+class Grounds:
+    """A running system; a context manager. With `profile`, the first chat server writes its profile there."""
+
+    def __init__(self, folder: Path, profile: Path | None = None) -> None:
+        names = {f"chat-{number}": f"bench-{number}" for number in range(1, CHAT_SERVERS + 1)}
+        # Names of their own on the ring, which does not change with the ports then.
+        named = {server: {"PARLEY_SERVER_ID": name} for server, name in names.items()}
+        self.stack = Stack(folder, CHAT_SERVERS, environment=LIMITS, environment_of=named)
+        self._addresses = {names[each.name]: each.address for each in self.stack.chat_servers}
+        if profile is not None:
+            first = self.stack.chat_servers[0]
+            python = first.recipe.command[0]
+            first.recipe = replace(first.recipe, command=(python, "-m", "bench.profiled", str(profile)))
+
+    def start(self, watcher: Watcher) -> None:
+        """Start it, and wait until its servers agree about the ring. Raises Trouble."""
+        self.stack.start(watcher=watcher)
+        self._wait_settled()
+
+    def __enter__(self) -> Grounds:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stack.__exit__(kind, error, trace)
+
+    @property
+    def door(self) -> str:
+        """Where Envoy takes calls."""
+        return self.stack.door
+
+    @cached_property
+    def people(self) -> People:
+        """Who makes users."""
+        return People(self.stack.mongo_uri, self.stack.signing_key_file, self._addresses)
+
+    def pids(self) -> dict[str, list[int]]:
+        """Process ids by what they run. Raises Trouble when one has ended."""
+        alone = {name: [self.stack.parts[name].pid] for name in ("mongod", "valkey", "envoy", "etcd")}
+        return {"chat": [server.pid for server in self.stack.chat_servers], **alone, "bench": [os.getpid()]}
+
+    def _wait_settled(self) -> None:
+        some = self.people.crowd(SAMPLES)
+        wanted = [each.home for each in some]
+        deadline = time.monotonic() + SETTLED_S
+        while not all(calls.homes(server, some) == wanted for server in self._addresses.values()):
+            if time.monotonic() > deadline:
+                raise Trouble(f"The chat servers do not agree about their ring after {SETTLED_S:.0f} s.")
+            time.sleep(0.1)

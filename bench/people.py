@@ -1,0 +1,95 @@
+"""The users of the scenes: written straight into the store, with tokens signed by the system's own key.
+
+Whom the ring gives to which server is the same in every run: ids are drawn from a fixed seed, and chosen so that the
+servers have equal shares.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Final
+
+from bench.load.device import Identity
+from chat_service.accounts.account import Account, Profile
+from chat_service.accounts.device import Device, Devices, Platform
+from chat_service.accounts.refresh import Chain
+from chat_service.storage.accounts import MongoAccounts
+from chat_service.storage.devices import MongoDevices
+from chat_service.storage.mongo import Database, connect
+from servicekit.auth import TokenSigner
+from servicekit.ring import Member, Ring
+
+TOKEN_S: Final = 3600.0
+WRITES_AT_ONCE: Final = 50
+LOW, HIGH, ANY = "01234567", "89abcdef", "0123456789abcdef"
+
+
+class People:
+    """Makes users. `servers` are the addresses of the chat servers by their names on the ring."""
+
+    def __init__(self, mongo_uri: str, signing_key: Path, servers: Mapping[str, str]) -> None:
+        self._mongo_uri = mongo_uri
+        self._signer = TokenSigner.from_file(signing_key, issuer="parley", audience="parley", lifetime=TOKEN_S)
+        self._servers = servers
+        self._ring = Ring.of([Member(name, address, "", 0) for name, address in servers.items()], 1)
+        # Not for cryptography: these ids shall be the same in every run.
+        self._random = random.Random(1)
+
+    def home_of(self, user_id: str) -> str:
+        """The address of a user's home."""
+        return self._ring.owner(user_id.encode()).address
+
+    def crowd(self, count: int) -> list[Identity]:
+        """New users without a conversation, as many at home at each server."""
+        homes = cycle(self._servers.values())
+        return self._kept([self._new_at(next(homes)) for _ in range(count)])
+
+    def couples(self, count: int) -> list[tuple[Identity, Identity]]:
+        """New pairs: the first one's home owns their conversation; every two servers have as many of them."""
+        homes = list(self._servers.values())
+        places = [(homes[each % len(homes)], homes[each // len(homes) % len(homes)]) for each in range(count)]
+        # The home of the one with the lower id owns the conversation of two.
+        people = [self._new_at(home, begin) for pair in places for home, begin in zip(pair, (LOW, HIGH), strict=True)]
+        self._kept(people)
+        return list(zip(people[::2], people[1::2], strict=True))
+
+    def _new_at(self, home: str, begins_with: str = ANY) -> Identity:
+        while (user_id := f"{self._random.getrandbits(128):032x}")[0] not in begins_with or self.home_of(
+            user_id
+        ) != home:
+            pass
+        token, _ = self._signer.sign(user_id, user_id)
+        return Identity(user_id, token, home, "")
+
+    def _kept(self, people: list[Identity]) -> list[Identity]:
+        asyncio.run(_write(self._mongo_uri, [each.user_id for each in people]))
+        return people
+
+
+async def _write(mongo_uri: str, user_ids: Sequence[str]) -> None:
+    database = await connect(mongo_uri, "parley")
+    turns = asyncio.Semaphore(WRITES_AT_ONCE)
+
+    async def one(user_id: str) -> None:
+        async with turns:
+            await _write_one(database, user_id)
+
+    try:
+        await asyncio.gather(*map(one, user_ids))
+    finally:
+        await database.client.close()
+
+
+async def _write_one(database: Database, user_id: str) -> None:
+    """An account whose one device has the same id."""
+    now_ms = time.time_ns() // 1_000_000
+    profile = Profile(user_id, f"bench-{user_id}", "somebody")
+    await MongoAccounts(database).add(Account(profile, password_hash="", created_ms=now_ms))
+    chain, _ = Chain.start(user_id, user_id)
+    device = Device(user_id, "bench", Platform.UNSPECIFIED, now_ms, now_ms, chain)
+    await MongoDevices(database).replace(Devices(user_id, 0, {}).signed_in(device, limit=1))

@@ -1,0 +1,52 @@
+"""The arithmetic of figures."""
+
+import math
+
+import pytest
+
+from bench.figures import Figure, Line, as_json, from_json, gathered, per_piece, percentile
+
+
+def test_cpu_per_message_is_in_microseconds() -> None:
+    assert per_piece(1.5, 10_000) == pytest.approx(150.0)
+
+
+def test_nothing_sent_costs_nothing_that_could_be_told() -> None:
+    assert math.isnan(per_piece(1.0, 0))
+
+
+@pytest.mark.parametrize(("share", "value"), [(0.0, 1), (0.5, 50), (0.505, 51), (0.99, 99), (0.991, 100), (1.0, 100)])
+def test_percentiles_are_values_that_occurred(share: float, value: int) -> None:
+    assert percentile([*range(100, 0, -1)], share) == value
+
+
+def test_the_percentile_of_one_value_is_that_value() -> None:
+    assert [percentile([7], share) for share in (0.0, 0.5, 0.99)] == [7, 7, 7]
+
+
+def test_there_is_no_percentile_of_nothing() -> None:
+    assert math.isnan(percentile([], 0.5))
+
+
+def test_repeats_are_gathered_line_by_line() -> None:
+    first = [Line("messages", "/s", 100.0, more_is_better=True), Line("CPU", "µs", 10.0)]
+    second = [Line("messages", "/s", 120.0, more_is_better=True), Line("CPU", "µs", 14.0)]
+    assert gathered("chat", [first, second]) == [
+        Figure("chat", "messages", "/s", (100.0, 120.0), more_is_better=True),
+        Figure("chat", "CPU", "µs", (10.0, 14.0), more_is_better=False),
+    ]
+
+
+def test_repeats_of_other_lengths_are_a_mistake() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        gathered("chat", [[Line("a", "", 1.0), Line("b", "", 1.0)], [Line("a", "", 1.0)]])
+
+
+def test_spread_is_a_share_of_the_mean() -> None:
+    assert Figure("chat", "messages", "/s", (90.0, 110.0)).spread == pytest.approx(0.2)
+    assert Figure("chat", "receipts", "", (0.0, 0.0)).spread == 0.0
+
+
+def test_a_figure_comes_back_as_it_was_kept() -> None:
+    figure = Figure("chat", "messages", "/s", (1.0, 2.0), more_is_better=None)
+    assert from_json(as_json(figure)) == figure

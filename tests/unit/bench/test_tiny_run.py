@@ -1,0 +1,50 @@
+"""The command itself, on a system of its own, with as little as shows that all of it works."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.scenes import SCENES
+
+pytestmark = pytest.mark.integration
+
+BENCH = [sys.executable, "-m", "bench"]
+
+
+def test_a_tiny_run_measures_every_scene_and_compares(tmp_path: Path) -> None:
+    command = [*BENCH, "--tiny", "--folder", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (kept,) = tmp_path.glob("*.json")
+    figures = json.loads(kept.read_text())["figures"]
+    assert len({figure["scene"] for figure in figures}) == len(SCENES)
+    assert {len(figure["values"]) for figure in figures} == {2}
+    rate = next(each for each in figures if each["name"] == "messages")
+    assert min(rate["values"]) > 0
+    assert all(figure["scene"] in done.stdout for figure in figures)
+    assert str(kept) in done.stdout
+
+
+def test_a_scene_that_does_not_exist_is_told_of_in_a_sentence() -> None:
+    done = subprocess.run([*BENCH, "--scene", "opera"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "There is no scene called opera; there are idle, durable, group, latency.\n"
+
+
+def test_ctrl_c_stops_everything_and_leaves_nothing(tmp_path: Path) -> None:
+    command = [*BENCH, "--scene", "durable", "--folder", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1) as bench:
+        assert bench.stdout is not None
+        for line in bench.stdout:
+            if "warming up" in line:
+                bench.send_signal(signal.SIGINT)
+                break
+        rest = bench.stdout.read()
+        assert bench.wait(timeout=60) == 130
+    assert rest.splitlines()[-1] == "Stopped; nothing was written."
+    assert "Traceback" not in rest
+    assert not list(tmp_path.iterdir())
