@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection
 from typing import Final
 
 import grpc
@@ -14,19 +13,24 @@ from redis.asyncio import Redis
 
 from chat_service import not_served
 from chat_service.accounts.accounts import Accounts
+from chat_service.accounts.blocking import Blocking
 from chat_service.accounts.passwords import Passwords
 from chat_service.accounts.people import People
+from chat_service.accounts.privacy import Consent
 from chat_service.errors import StoreUnavailable
 from chat_service.mesh.servicer import MeshServicer
+from chat_service.model.ids import direct_id
 from chat_service.server import ChatServer
 from chat_service.servicers import account, chat, conversation
 from chat_service.servicers.conversations import Contacts
 from chat_service.servicers.roles import Roles
 from chat_service.settings import ChatSettings
 from chat_service.storage.accounts import MongoAccounts
+from chat_service.storage.acquaintances import MongoAcquaintances
 from chat_service.storage.devices import MongoDevices
 from chat_service.storage.mongo import Database, connect
 from chat_service.storage.tries import MongoTries
+from chat_service.stream.edge import Admit
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
 from parley.internal.v1 import mesh_pb2
 from servicekit import telemetry
@@ -104,12 +108,14 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
             settings.limits,
             clock,
         )
+        contacts = _contacts(server, people, store, MongoAcquaintances(database))
+        servicer = account.AccountServicer(accounts, people, _blocking(server, people))
         await store.ensure_indexes()
         await tries.ensure_indexes()
         await server.prepare()
         public = Server(
             settings.listen,
-            _public_handlers(server, accounts, people, verifier, settings, clock),
+            _public_handlers(server, accounts.admit, servicer, contacts, verifier, settings, clock),
             SERVED,
             options=PUBLIC_OPTIONS,
         )
@@ -151,8 +157,9 @@ async def _live(settings: ChatSettings, server: ChatServer, public: Server, inte
 
 def _public_handlers(
     server: ChatServer,
-    accounts: Accounts,
-    people: People,
+    admit: Admit,
+    servicer: account.AccountServicer,
+    contacts: Contacts,
     verifier: TokenVerifier,
     settings: ChatSettings,
     clock: Clock,
@@ -163,22 +170,22 @@ def _public_handlers(
             CHAT,
             chat.ChatServicer(roles),
             authenticate=authenticate,
-            admit=accounts.admit,
+            admit=admit,
             admitted_anyway=chat.ADMITTED_ANYWAY,
             not_yet_served=chat.NOT_YET_SERVED,
         ),
         service_handler(
             CONVERSATION,
-            conversation.ConversationServicer(roles, _contacts(server, people)),
+            conversation.ConversationServicer(roles, contacts),
             authenticate=authenticate,
-            admit=accounts.admit,
+            admit=admit,
             not_yet_served=conversation.NOT_YET_SERVED,
         ),
         service_handler(
             ACCOUNT,
-            account.AccountServicer(accounts, people),
+            servicer,
             authenticate=authenticate,
-            admit=accounts.admit,
+            admit=admit,
             open_methods=account.OPEN_METHODS,
             admitted_anyway=account.ADMITTED_ANYWAY,
             not_yet_served=account.NOT_YET_SERVED,
@@ -201,11 +208,16 @@ def _roles(server: ChatServer, settings: ChatSettings, clock: Clock) -> Roles:
     )
 
 
-def _contacts(server: ChatServer, people: People) -> Contacts:
-    async def refuse(by: str, user_ids: Collection[str]) -> set[str]:
-        return await server.blocks.blocking(list(user_ids), by)
+def _contacts(server: ChatServer, people: People, store: MongoAccounts, acquaintances: MongoAcquaintances) -> Contacts:
+    consent = Consent(store.adding_rules, server.blocks.blocking, acquaintances.writing_to)
+    return Contacts(people.users_exist, server.blocks.between, consent.refuse_to_be_added)
 
-    return Contacts(people.users_exist, server.blocks.between, refuse)
+
+def _blocking(server: ChatServer, people: People) -> Blocking:
+    async def have_the_owner_look(user_id: str, other_id: str) -> None:
+        await server.owners.reload(direct_id(user_id, other_id))
+
+    return Blocking(server.blocks, people.users_exist, have_the_owner_look)
 
 
 def _mesh_handler(server: ChatServer, credential: ServiceCredential) -> grpc.GenericRpcHandler:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 
-from chat_service.accounts.search import SearchKeys
+from chat_service.accounts.privacy import PUBLIC, Privacy
+from chat_service.accounts.search import SearchKeys, hidden_keys, search_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,14 @@ class Account:
     password_hash: str
     created_ms: int
     listed: bool = False
+    privacy: Privacy = PUBLIC
+
+    @property
+    def search_keys(self) -> SearchKeys:
+        """By what searches find the account, once it is listed."""
+        if not self.privacy.found_by_search:
+            return hidden_keys(self.profile.login_name)
+        return search_keys(self.profile.login_name, self.profile.display_name)
 
     @property
     def user_id(self) -> str:
@@ -39,12 +48,11 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class ProfileChange:
-    """What shall become of a profile; None leaves it. `search_keys` goes along with another `display_name`."""
+    """What shall become of a profile; None leaves it."""
 
     display_name: str | None = None
     picture_media_id: str | None = None
     about: str | None = None
-    search_keys: SearchKeys | None = None
 
 
 def tidy(name: str) -> str:

@@ -19,7 +19,6 @@ from chat_service.accounts.errors import CredentialsInvalid, DeviceRevoked, Logi
 from chat_service.accounts.newcomers import Newcomers
 from chat_service.accounts.passwords import Passwords
 from chat_service.accounts.ports import AccountStore, DeviceStore, HomeOf, OnSignedOut, Signer, Tries
-from chat_service.accounts.search import search_keys
 from chat_service.accounts.sessions import Session, Sessions
 from servicekit.auth import Claims
 from servicekit.clock import Clock
@@ -93,7 +92,7 @@ class Accounts:
         if not await self._store.claim(login_name, account.user_id):
             await self._store.drop(account.user_id)
             raise LoginNameTaken("the login name belongs to another account")
-        await self._list(account)
+        await self._store.list_for_search(account.user_id, account.search_keys)
         return await self._sessions.sign_in(account.user_id, replace(device, device_id=""))
 
     async def login(self, login_name: str, password: str, device: DeviceDescription, peer: str) -> Session:
@@ -107,7 +106,7 @@ class Accounts:
         account = await self._credentials.check(login_name.lower(), password, device.device_id)
         if not account.listed:
             # A Register was cut short.
-            await self._list(account)
+            await self._store.list_for_search(account.user_id, account.search_keys)
         await self._credentials.strengthen(account, password)
         session = await self._sessions.sign_in(account.user_id, device)
         if not await self._credentials.hold(account, password):
@@ -157,10 +156,6 @@ class Accounts:
             await self._newcomers.meet(claims)
         elif not known:
             raise DeviceRevoked("the device was signed out")
-
-    async def _list(self, account: Account) -> None:
-        keys = search_keys(account.profile.login_name, account.profile.display_name)
-        await self._store.list_for_search(account.user_id, keys)
 
     def _check_sign_in_here(self) -> None:
         if not self._sign_in_here:

@@ -11,7 +11,6 @@ from typing import Final
 
 from chat_service.accounts.account import Account, Profile, tidy
 from chat_service.accounts.ports import AccountStore
-from chat_service.accounts.search import search_keys
 from chat_service.accounts.sessions import Sessions
 from servicekit.auth import Claims
 from servicekit.clock import Clock
@@ -36,8 +35,7 @@ class Newcomers:
         if account is None:
             account = await self._made(claims)
         if not account.listed:
-            profile = account.profile
-            await self._store.list_for_search(account.user_id, search_keys(profile.login_name, profile.display_name))
+            await self._store.list_for_search(account.user_id, account.search_keys)
         # Last: whoever is known by a device is known altogether.
         await self._sessions.meet(claims.user_id, claims.device_id)
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from dataclasses import fields as dataclass_fields
+from typing import Any, Final
 
-from chat_service.accounts.account import Profile, ProfileChange, tidy
+from chat_service.accounts.account import Account, Profile, ProfileChange, tidy
 from chat_service.accounts.ports import AccountStore
-from chat_service.accounts.search import Query, search_keys
-from chat_service.errors import Invalid, UserNotFound
+from chat_service.accounts.privacy import Privacy, PrivacyChange
+from chat_service.accounts.search import Query
+from chat_service.errors import Invalid, StoreUnavailable, UserNotFound
 from servicekit.failure import Violation
 
-DEFAULT_PAGE = 20
+DEFAULT_PAGE: Final = 20
+# How often a change is tried again because another one came meanwhile.
+CHANGES_TRIED: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +35,29 @@ class People:
 
     async def profile(self, user_id: str) -> Profile:
         """What others see of a user. Raises UserNotFound."""
-        account = await self._store.account(user_id)
-        if account is None:
-            raise UserNotFound("no such user")
-        return account.profile
+        return (await self._account(user_id)).profile
 
     async def change_profile(self, user_id: str, change: ProfileChange) -> Profile:
         """Changes the caller's profile. Raises UserNotFound, Invalid for a name of nothing visible."""
-        if change.display_name is not None:
-            change = await self._named_anew(user_id, change, change.display_name)
-        profile = await self._store.change_profile(user_id, change)
-        if profile is None:
-            raise UserNotFound("no such user")
-        return profile
+        said = _said(change)
+        if "display_name" in said:
+            said["display_name"] = _tidied(said["display_name"])
+        changed = await self._changed(
+            user_id, lambda account: replace(account, profile=replace(account.profile, **said))
+        )
+        return changed.profile
+
+    async def privacy(self, user_id: str) -> Privacy:
+        """What a user lets others do. Raises UserNotFound."""
+        return (await self._account(user_id)).privacy
+
+    async def change_privacy(self, user_id: str, change: PrivacyChange) -> Privacy:
+        """Changes what the caller lets others do. Raises UserNotFound."""
+        said = _said(change)
+        changed = await self._changed(
+            user_id, lambda account: replace(account, privacy=replace(account.privacy, **said))
+        )
+        return changed.privacy
 
     async def search(self, text: str, page_size: int, page_token: str) -> ProfilePage:
         """Users by the beginning of a name, in order of login name; `page_size` 0 is 20. Raises PageTokenInvalid."""
@@ -59,10 +74,32 @@ class People:
         """Those of `user_ids` (32 hex digits each) that are users."""
         return await self._store.existing(user_ids)
 
-    async def _named_anew(self, user_id: str, change: ProfileChange, display_name: str) -> ProfileChange:
-        tidied = tidy(display_name)
-        if not tidied:
-            violation = Violation("display_name", "has nothing visible")
-            raise Invalid("the display name has nothing visible", violations=(violation,))
-        login_name = (await self.profile(user_id)).login_name
-        return replace(change, display_name=tidied, search_keys=search_keys(login_name, tidied))
+    async def _account(self, user_id: str) -> Account:
+        account = await self._store.account(user_id)
+        if account is None:
+            raise UserNotFound("no such user")
+        return account
+
+    async def _changed(self, user_id: str, change: Callable[[Account], Account]) -> Account:
+        """The account as `change` made it; it runs again when something else changed it meanwhile."""
+        for _ in range(CHANGES_TRIED):
+            before = await self._account(user_id)
+            after = change(before)
+            keys = None if after.search_keys == before.search_keys else after.search_keys
+            if after == before or await self._store.change(before, after, keys):
+                return after
+        raise StoreUnavailable("the account changes faster than it can be written")
+
+
+def _said(change: ProfileChange | PrivacyChange) -> dict[str, Any]:
+    """What a change says, by field."""
+    fields = ((each.name, getattr(change, each.name)) for each in dataclass_fields(change))
+    return {name: value for name, value in fields if value is not None}
+
+
+def _tidied(display_name: str) -> str:
+    tidied = tidy(display_name)
+    if not tidied:
+        violation = Violation("display_name", "has nothing visible")
+        raise Invalid("the display name has nothing visible", violations=(violation,))
+    return tidied

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Protocol
 
-from chat_service.accounts.account import Account, Profile, ProfileChange
+from chat_service.accounts.account import Account, Profile
 from chat_service.accounts.attempts import Allowance
 from chat_service.accounts.device import Devices
+from chat_service.accounts.privacy import WhoMayAdd
 from chat_service.accounts.search import Query, SearchKeys
 
 HomeOf = Callable[[str], str]
@@ -51,11 +52,21 @@ class AccountStore(Protocol):
     async def set_password_hash(self, user_id: str, old: str, new: str) -> bool:
         """Replace a password hash, unless it is not `old` any more: then False."""
 
-    async def change_profile(self, user_id: str, change: ProfileChange) -> Profile | None:
-        """Change a profile at once as a whole, and give it as it is then; None: no such user."""
+    async def change(self, before: Account, after: Account, keys: SearchKeys | None) -> bool:
+        """Make of an account's profile and privacy those of `after`, where they differ from `before`.
+
+        False, and nothing changes, when they are not as `before` there any more, or in what search keys are made
+        from when one of those changes.
+        """
+
+    async def adding_rules(self, user_ids: Collection[str]) -> Mapping[str, WhoMayAdd]:
+        """Who may add these users to groups; those whom everyone may add need not be named."""
 
     async def profiles_matching(self, query: Query, after: str, limit: int) -> list[Profile]:
-        """At most `limit` listed users, by login name, beginning after the login name `after`."""
+        """At most `limit` listed users, by login name, beginning after the login name `after`.
+
+        Of those with hidden keys only the one whose login name is the whole query.
+        """
 
     async def existing(self, user_ids: Collection[str]) -> set[str]:
         """Those of `user_ids` that are users."""
@@ -72,6 +83,19 @@ class DeviceStore(Protocol):
 
     async def is_signed_in(self, user_id: str, device_id: str) -> bool | None:
         """Whether a device is signed in; None when the account has no such device."""
+
+
+class BlockStore(Protocol):
+    """Keeps who blocks whom. Every method raises StoreUnavailable."""
+
+    async def block(self, user_id: str, other_id: str) -> None:
+        """`user_id` blocks `other_id`; again changes nothing."""
+
+    async def unblock(self, user_id: str, other_id: str) -> None:
+        """`user_id` does not block `other_id` any more."""
+
+    async def blocked_by(self, user_id: str, after: str = "", limit: int = 0) -> list[str]:
+        """Whom `user_id` blocks, with ids above `after`, in order, at most `limit` (0: all)."""
 
 
 class Tries(Protocol):

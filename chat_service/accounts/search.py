@@ -19,6 +19,8 @@ LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24)
 LONGEST = 64
 # Beginnings of words kept of one account: a name of single letters may not fill the index.
 MOST_WORDS = 16
+# What stands before the only key of a name that is found as a whole alone; nothing that is asked begins so.
+WHOLE = "\n"
 
 # Letters that carry what looks like an accent but do not come apart from it.
 _PLAIN = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "æ": "ae", "œ": "oe"})
@@ -49,6 +51,11 @@ class Query:
         """The longest stored prefix that all matches have."""
         return self.text[: max(length for length in LENGTHS if length <= len(self.text))]
 
+    @property
+    def prefixes(self) -> tuple[str, str]:
+        """What those found have one of: the stored prefix, or the whole login name."""
+        return self.prefix, WHOLE + self.text
+
     def token_after(self, login_name: str) -> str:
         """The page token that goes on after `login_name`."""
         return urlsafe_b64encode(self._check() + login_name.encode()).decode().rstrip("=")
@@ -76,6 +83,11 @@ def search_keys(login_name: str, display_name: str) -> SearchKeys:
     kept = tuple(word[:LONGEST] for word in words if word)[:MOST_WORDS]
     prefixes = {word[:length] for word in kept for length in LENGTHS if length <= len(word)}
     return SearchKeys(kept, tuple(sorted(prefixes)))
+
+
+def hidden_keys(login_name: str) -> SearchKeys:
+    """What is stored so that the login name is found as a whole, and nothing else finds."""
+    return SearchKeys((comparable(login_name),), (WHOLE + comparable(login_name),))
 
 
 def comparable(text: str) -> str:

@@ -11,15 +11,20 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
 
-from pymongo import ASCENDING, ReturnDocument
+from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
 
-from chat_service.accounts.account import Account, Profile, ProfileChange
+from chat_service.accounts.account import Account, Profile
+from chat_service.accounts.privacy import Privacy, WhoMayAdd
 from chat_service.accounts.search import Query, SearchKeys
 from chat_service.storage.mongo import Database, Document, store_errors
 
 SEARCH_INDEX = "by_prefix"
 PROFILE_FIELDS = ("login_name", "display_name", "picture", "about")
+# What searches find by is made from these.
+SEARCHED = {"display_name", "hidden"}
+# What is true of an account that does not say.
+UNLESS_KEPT: Document = {"adding": int(WhoMayAdd.EVERYONE), "hidden": False}
 
 
 class MongoAccounts:
@@ -81,18 +86,24 @@ class MongoAccounts:
             result = await self._users.update_one(unchanged, {"$set": {"password_hash": new}})
         return result.matched_count == 1
 
-    async def change_profile(self, user_id: str, change: ProfileChange) -> Profile | None:
-        """Change a profile at once as a whole, and give it as it is then."""
-        fields = _changed_fields(change)
+    async def change(self, before: Account, after: Account, keys: SearchKeys | None) -> bool:
+        """Make of an account's profile and privacy those of `after`, unless they are not as `before` any more."""
+        was, becomes = _changeable(before), _changeable(after)
+        changed = {name: value for name, value in becomes.items() if value != was[name]}
+        same = changed.keys() | SEARCHED if changed.keys() & SEARCHED else changed.keys()
+        condition = {"_id": bytes.fromhex(before.user_id), **{name: _still(name, was[name]) for name in same}}
         with store_errors():
-            found = await self._users.find_one_and_update(
-                {"_id": bytes.fromhex(user_id)},
-                # An update must set something.
-                {"$set": fields} if fields else {"$unset": {"nothing": ""}},
-                projection=PROFILE_FIELDS,
-                return_document=ReturnDocument.AFTER,
+            result = await self._users.update_one(
+                condition, {"$set": changed | ({} if keys is None else _search_fields(keys))}
             )
-        return None if found is None else _profile(found)
+        return result.matched_count == 1
+
+    async def adding_rules(self, user_ids: Collection[str]) -> dict[str, WhoMayAdd]:
+        """Who may add these users to groups; those whom everyone may add are not named."""
+        condition = {"_id": {"$in": [bytes.fromhex(user_id) for user_id in user_ids]}, "adding": {"$exists": True}}
+        with store_errors():
+            found = await self._users.find(condition, {"adding": 1}).to_list()
+        return {each["_id"].hex(): WhoMayAdd(each["adding"]) for each in found}
 
     async def profiles_matching(self, query: Query, after: str, limit: int) -> list[Profile]:
         """At most `limit` listed users, by login name, beginning after the login name `after`."""
@@ -110,7 +121,7 @@ class MongoAccounts:
 
 
 def _criteria(query: Query, after: str) -> Document:
-    criteria: Document = {"prefixes": query.prefix}
+    criteria: Document = {"prefixes": {"$in": list(query.prefixes)}}
     if after:
         criteria["login_name"] = {"$gt": after}
     if query.prefix != query.text:
@@ -131,21 +142,29 @@ def _document(account: Account) -> Document:
 
 
 def _account(found: Document) -> Account:
-    return Account(_profile(found), found["password_hash"], found["created_ms"], "prefixes" in found)
+    kept = UNLESS_KEPT | found
+    privacy = Privacy(WhoMayAdd(kept["adding"]), not kept["hidden"])
+    return Account(_profile(found), found["password_hash"], found["created_ms"], "prefixes" in found, privacy)
 
 
 def _profile(found: Document) -> Profile:
     return Profile(found["_id"].hex(), *(found[field] for field in PROFILE_FIELDS))
 
 
-def _changed_fields(change: ProfileChange) -> dict[str, Any]:
-    fields = {
-        "display_name": change.display_name,
-        "picture": change.picture_media_id,
-        "about": change.about,
+def _changeable(account: Account) -> Document:
+    profile, privacy = account.profile, account.privacy
+    return {
+        "display_name": profile.display_name,
+        "picture": profile.picture_media_id,
+        "about": profile.about,
+        "adding": int(privacy.who_may_add),
+        "hidden": not privacy.found_by_search,
     }
-    changed: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
-    return changed if change.search_keys is None else changed | _search_fields(change.search_keys)
+
+
+def _still(name: str, value: Any) -> Any:
+    """A condition for a field that is as it was, or is not kept yet and has its default."""
+    return {"$in": [value, None]} if value == UNLESS_KEPT.get(name) else value
 
 
 def _search_fields(keys: SearchKeys) -> dict[str, Any]:

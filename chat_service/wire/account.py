@@ -5,6 +5,7 @@ from __future__ import annotations
 from chat_service.accounts.account import Profile, ProfileChange
 from chat_service.accounts.device import Device, DeviceDescription, Platform
 from chat_service.accounts.people import ProfilePage
+from chat_service.accounts.privacy import Privacy, PrivacyChange, WhoMayAdd
 from chat_service.accounts.sessions import Session
 from chat_service.errors import Invalid
 from chat_service.wire.entries import timestamp
@@ -66,6 +67,21 @@ def change_from_proto(request: account_pb2.UpdateProfileRequest) -> ProfileChang
         display_name=request.display_name if request.HasField("display_name") else None,
         picture_media_id=request.picture_media_id if request.HasField("picture_media_id") else None,
         about=request.about if request.HasField("about") else None,
+    )
+
+
+def privacy_to_proto(privacy: Privacy) -> account_pb2.Privacy:
+    """What a user lets others do."""
+    return account_pb2.Privacy(
+        who_may_add=account_pb2.WhoMayAdd.ValueType(privacy.who_may_add), found_by_search=privacy.found_by_search
+    )
+
+
+def privacy_change_from_proto(request: account_pb2.UpdatePrivacyRequest) -> PrivacyChange:
+    """What shall become of a privacy."""
+    return PrivacyChange(
+        who_may_add=WhoMayAdd(request.who_may_add) if request.who_may_add else None,
+        found_by_search=request.found_by_search if request.HasField("found_by_search") else None,
     )
 
 

@@ -9,9 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from chat_service.accounts.account import Account, Profile, ProfileChange
+from chat_service.accounts.account import Account, Profile
 from chat_service.accounts.device import Device, Devices, Platform
 from chat_service.accounts.ports import AccountStore, DeviceStore
+from chat_service.accounts.privacy import Privacy, WhoMayAdd
 from chat_service.accounts.refresh import Chain
 from chat_service.accounts.search import Query, search_keys
 from chat_service.storage import mongo
@@ -100,27 +101,81 @@ async def test_a_password_hash_is_replaced_only_over_the_one_known(accounts: Acc
     assert found.password_hash == "new"
 
 
-async def test_a_profile_changes_in_what_is_told(accounts: AccountStore) -> None:
+async def test_an_account_changes_in_what_differs(accounts: AccountStore) -> None:
+    made = replace(await kept(accounts, "alice"), listed=True)
+    first = with_profile(made, about="hi", picture_media_id=uuid.uuid4().hex)
+    assert await accounts.change(made, first, None)
+    assert await accounts.account(made.user_id) == first
+    second = replace(first, privacy=Privacy(WhoMayAdd.NOBODY))
+    # Nobody minds that the profile is another by now.
+    assert await accounts.change(made, replace(made, privacy=second.privacy), None)
+    assert await accounts.account(made.user_id) == second
+    assert await accounts.change(second, replace(second, privacy=Privacy()), None)
+    assert await accounts.account(made.user_id) == first
+    assert not await accounts.change(account("nobody"), with_profile(account("nobody"), about="hi"), None)
+
+
+async def test_of_two_changes_of_the_same_one_is_refused(accounts: AccountStore) -> None:
     made = await kept(accounts, "alice")
-    picture = uuid.uuid4().hex
-    assert await accounts.change_profile(made.user_id, ProfileChange()) == made.profile
-    changed = await accounts.change_profile(made.user_id, ProfileChange(about="hi", picture_media_id=picture))
-    assert changed == replace(made.profile, about="hi", picture_media_id=picture)
-    assert await accounts.change_profile(made.user_id, ProfileChange(picture_media_id="")) == replace(
-        made.profile, about="hi"
-    )
-    assert await accounts.change_profile(uuid.uuid4().hex, ProfileChange(about="hi")) is None
+    for field, value in (("about", "hi"), ("picture_media_id", uuid.uuid4().hex), ("display_name", "Alice")):
+        assert await accounts.change(made, with_profile(made, **{field: value}), None)
+        assert not await accounts.change(made, with_profile(made, **{field: "another"}), None)
+
+
+async def test_what_searches_find_by_changes_with_all_it_is_made_from(accounts: AccountStore) -> None:
+    made = await kept(accounts, "alice", "Old Name")
+    named = with_profile(made, display_name="New Name")
+    hidden = replace(made, privacy=Privacy(found_by_search=False))
+    assert await accounts.change(made, hidden, hidden.search_keys)
+    assert not await accounts.change(made, named, named.search_keys), "it would be found again"
+    both = with_profile(hidden, display_name="New Name")
+    assert await accounts.change(hidden, both, None)
+    assert not await accounts.change(hidden, made, made.search_keys), "it would be found by its old name"
+    shown = replace(both, privacy=Privacy())
+    assert await accounts.change(both, shown, shown.search_keys)
+    assert await names_found(accounts, "new") == ["alice"]
 
 
 async def test_another_display_name_is_found_and_the_old_one_not(accounts: AccountStore) -> None:
     made = await kept(accounts, "alice", "Old Name")
-    keys = search_keys("alice", "New Name")
-    await accounts.change_profile(made.user_id, ProfileChange(display_name="New Name", search_keys=keys))
+    renamed = with_profile(made, display_name="New Name")
+    await accounts.change(made, renamed, renamed.search_keys)
     assert await names_found(accounts, "new") == ["alice"]
     assert await names_found(accounts, "old") == []
     # A Login that makes up for a listing must not bring the old name back.
-    await accounts.list_for_search(made.user_id, search_keys("alice", "Old Name"))
+    await accounts.list_for_search(made.user_id, made.search_keys)
     assert await names_found(accounts, "old") == []
+
+
+async def test_who_is_hidden_is_found_by_the_whole_login_name_alone(accounts: AccountStore) -> None:
+    for name in ("alice", "al.ice-the_great1", "ali"):
+        made = await kept(accounts, name, "Somebody")
+        hidden = replace(made, privacy=Privacy(found_by_search=False))
+        assert await accounts.change(made, hidden, hidden.search_keys)
+    await kept(accounts, "aaron", "Alice")
+    assert await names_found(accounts, "some") == []
+    assert await names_found(accounts, "alic") == ["aaron"]
+    assert await names_found(accounts, "alice") == ["aaron", "alice"]
+    assert await names_found(accounts, "alice", after="aaron") == ["alice"]
+    assert await names_found(accounts, "ALI") == ["aaron", "ali"]
+    assert await names_found(accounts, "al.ice-the_great1") == ["al.ice-the_great1"]
+    assert await names_found(accounts, "alice2") == []
+    assert await names_found(accounts, "\nalic") == await names_found(accounts, "alic") == ["aaron"]
+
+
+async def test_who_may_add(accounts: AccountStore) -> None:
+    rules = {}
+    for name, rule in (("alice", WhoMayAdd.CONTACTS), ("bob", WhoMayAdd.NOBODY)):
+        made = await kept(accounts, name)
+        assert await accounts.change(made, replace(made, privacy=Privacy(rule)), None)
+        rules[made.user_id] = rule
+    carol = await kept(accounts, "carol")
+    found = await accounts.adding_rules([*rules, carol.user_id, uuid.uuid4().hex])
+    assert rules == {user: rule for user, rule in found.items() if rule is not WhoMayAdd.EVERYONE}
+
+
+def with_profile(made: Account, **changed: str) -> Account:
+    return replace(made, profile=replace(made.profile, **changed))
 
 
 async def test_search_comes_in_order_a_page_at_a_time(accounts: AccountStore) -> None:
@@ -145,11 +200,16 @@ async def test_those_who_exist(accounts: AccountStore) -> None:
 
 async def test_a_search_reads_its_index_in_order(accounts: AccountStore, database: mongo.Database) -> None:
     await kept(accounts, "alice")
-    criteria = {"prefixes": "alic", "words": {"$regex": "^alice"}, "login_name": {"$gt": "a"}}
+    criteria = {
+        "prefixes": {"$in": ["alic", "\nalice"]},
+        "words": {"$regex": "^alice"},
+        "login_name": {"$gt": "a"},
+    }
     cursor = database["users"].find(criteria).sort("login_name", 1).limit(20).hint("by_prefix")
     plan = str((await cursor.explain())["queryPlanner"]["winningPlan"])
     assert "IXSCAN" in plan
-    assert "SORT" not in plan.replace("SORTED", "")
+    # Two ranges are merged as they come.
+    assert "SORT" not in plan.replace("SORTED", "").replace("SORT_MERGE", "")
 
 
 def phone(user_id: str, number: int) -> Device:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from chat_service.accounts.accounts import Accounts, AccountSettings
+from chat_service.accounts.blocking import Blocking
 from chat_service.accounts.passwords import Passwords
 from chat_service.accounts.people import People
+from chat_service.accounts.privacy import Consent
 from chat_service.accounts.sessions import Session
+from chat_service.errors import OwnerUnavailable
 from chat_service.storage import mongo
 from chat_service.storage.accounts import MongoAccounts
+from chat_service.storage.acquaintances import MongoAcquaintances
+from chat_service.storage.blocks import MongoBlocks
 from chat_service.storage.devices import MongoDevices
 from chat_service.storage.tries import MongoTries
 from servicekit.auth import Claims, TokenSigner, TokenVerifier, generate_signing_key, jwks_of
@@ -27,6 +32,8 @@ class House:
     key: bytes = field(default_factory=generate_signing_key)
     clock: ManualClock = field(default_factory=ManualClock)
     signed_out: list[tuple[str, str, str]] = field(default_factory=list)
+    looked_again: list[tuple[str, str]] = field(default_factory=list)
+    owner_is_away: bool = False
 
     def accounts(self, settings: AccountSettings | None = None) -> Accounts:
         """The accounts as one server has them; several share the database."""
@@ -46,6 +53,15 @@ class House:
         """What users find out about each other."""
         return People(MongoAccounts(self.database))
 
+    def blocking(self) -> Blocking:
+        """Who blocks whom; what an owner must look at again is noted."""
+        return Blocking(MongoBlocks(self.database), self.people().users_exist, self._on_block_changed)
+
+    def consent(self) -> Consent:
+        """Who lets whom add them to groups."""
+        blocking, writing_to = MongoBlocks(self.database).blocking, MongoAcquaintances(self.database).writing_to
+        return Consent(MongoAccounts(self.database).adding_rules, blocking, writing_to)
+
     def verifier(self) -> TokenVerifier:
         """What every edge checks tokens with."""
         return TokenVerifier(jwks_of(self.key), issuer="parley", audience="parley", clock=self.clock)
@@ -53,6 +69,11 @@ class House:
     def claims(self, session: Session) -> Claims:
         """What the access token of a session says."""
         return self.verifier().verify(session.access_token)
+
+    async def _on_block_changed(self, user_id: str, other_id: str) -> None:
+        if self.owner_is_away:
+            raise OwnerUnavailable
+        self.looked_again.append((user_id, other_id))
 
     async def _on_signed_out(self, user_id: str, device_id: str, reason: str) -> None:
         self.signed_out.append((user_id, device_id, reason))

@@ -27,7 +27,7 @@ SERVICE = account_pb2.DESCRIPTOR.services_by_name["AccountService"]
 async def service(house: House, accounts: Accounts) -> AsyncIterator[AccountServiceStub]:
     handler = service_handler(
         SERVICE,
-        AccountServicer(accounts, house.people()),
+        AccountServicer(accounts, house.people(), house.blocking()),
         authenticate=house.verifier().authenticate,
         admit=accounts.admit,
         open_methods=OPEN_METHODS,

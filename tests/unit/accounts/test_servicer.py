@@ -3,7 +3,8 @@
 import pytest
 
 from chat_service.accounts.account import tidy
-from chat_service.servicers.account import NOT_YET_SERVED, OPEN_METHODS, AccountServicer, origin
+from chat_service.servicers.account import NOT_YET_SERVED, OPEN_METHODS, AccountServicer
+from chat_service.servicers.sign_in import origin
 from parley.chat.v1 import account_pb2
 from servicekit.rpc import Call
 

@@ -1,0 +1,63 @@
+"""What a user lets others do, and who therefore refuses to be added to a group."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+Among = Callable[[list[str], str], Awaitable[set[str]]]
+"""Which of some users have something to do with another: `await among(user_ids, other_id)`."""
+
+RulesOf = Callable[[Collection[str]], Awaitable[Mapping[str, "WhoMayAdd"]]]
+
+
+class WhoMayAdd(IntEnum):
+    """Who may add a user to groups; the numbers are the contract's and are stored."""
+
+    EVERYONE = 1
+    CONTACTS = 2
+    NOBODY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Privacy:
+    """What a user lets others do. The whole login name finds also who is not `found_by_search`."""
+
+    who_may_add: WhoMayAdd = WhoMayAdd.EVERYONE
+    found_by_search: bool = True
+
+
+PUBLIC: Final = Privacy()
+"""What is true of an account that says nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrivacyChange:
+    """What shall become of a privacy; None leaves it."""
+
+    who_may_add: WhoMayAdd | None = None
+    found_by_search: bool | None = None
+
+
+class Consent:
+    """Who lets whom add them to groups.
+
+    `blocking` tells which users block another, `writing_to` which have begun their 1-1 conversation with another or
+    written in it: that others have begun one makes them no contacts.
+    """
+
+    def __init__(self, rules_of: RulesOf, blocking: Among, writing_to: Among) -> None:
+        self._rules_of = rules_of
+        self._blocking = blocking
+        self._writing_to = writing_to
+
+    async def refuse_to_be_added(self, by: str, user_ids: Collection[str]) -> set[str]:
+        """Those of `user_ids` whom `by` may not add to a group. Raises StoreUnavailable."""
+        others = [user_id for user_id in user_ids if user_id != by]
+        rules = await self._rules_of(others)
+        choosy = [user_id for user_id in others if rules.get(user_id) is WhoMayAdd.CONTACTS]
+        strangers = set(choosy) - await self._writing_to(choosy, by)
+        nobody = {user_id for user_id in others if rules.get(user_id) is WhoMayAdd.NOBODY}
+        return nobody | strangers | await self._blocking(others, by)

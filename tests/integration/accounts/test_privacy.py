@@ -1,0 +1,112 @@
+"""Users say who may add them to groups, and whether searches find them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from chat_service.accounts.account import ProfileChange
+from chat_service.accounts.accounts import Accounts
+from chat_service.accounts.device import DeviceDescription
+from chat_service.accounts.privacy import Privacy, PrivacyChange, WhoMayAdd
+from chat_service.errors import UserNotFound
+from chat_service.model.creation import Creation
+from chat_service.model.entry import Draft, Entry, Message
+from chat_service.model.ids import direct_id
+from chat_service.storage.blocks import MongoBlocks
+from chat_service.storage.log import MongoLog
+from parley.chat.v1 import account_pb2
+from tests.integration.accounts.house import House
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def users(house: House, accounts: Accounts) -> list[str]:
+    await MongoBlocks(house.database).ensure_indexes()
+    await MongoLog(house.database).ensure_indexes()
+    names = ("alice", "bob", "carol", "dave")
+    return [(await accounts.register(n, "correct horse", "", DeviceDescription(), "peer")).user_id for n in names]
+
+
+async def found(house: House, text: str) -> list[str]:
+    return [each.login_name for each in (await house.people().search(text, 0, "")).profiles]
+
+
+async def append(house: House, seq: int, draft: Draft) -> None:
+    entry = Entry(draft.conversation_id, seq, seq, 0, draft.actor_id, draft.request_id, draft.change, bytes(16))
+    assert await MongoLog(house.database).append([entry]) is None
+
+
+async def talk(house: House, beginner: str, other: str, answers: bool = False) -> None:
+    """`beginner` opens the conversation of the two, and `other` perhaps answers."""
+    conversation = direct_id(beginner, other)
+    [created] = Creation(conversation, beginner, bytes.fromhex(conversation), (beginner, other), "").drafts()
+    await append(house, 1, created)
+    await append(house, 2, Draft(conversation, beginner, bytes(16), Message(b""), 0))
+    if answers:
+        await append(house, 3, Draft(conversation, other, bytes(16), Message(b""), 0))
+
+
+async def test_all_is_public_until_somebody_says_else(house: House, users: list[str]) -> None:
+    people, (alice, *_) = house.people(), users
+    assert await people.privacy(alice) == Privacy(WhoMayAdd.EVERYONE, found_by_search=True)
+    assert await people.change_privacy(alice, PrivacyChange(who_may_add=WhoMayAdd.NOBODY)) == Privacy(WhoMayAdd.NOBODY)
+    hidden = await people.change_privacy(alice, PrivacyChange(found_by_search=False))
+    assert hidden == await people.privacy(alice) == Privacy(WhoMayAdd.NOBODY, found_by_search=False)
+    assert await people.change_privacy(alice, PrivacyChange()) == hidden
+    with pytest.raises(UserNotFound):
+        await people.change_privacy("f" * 32, PrivacyChange(found_by_search=False))
+
+
+async def test_who_is_hidden_is_found_by_the_whole_login_name(house: House, users: list[str]) -> None:
+    people, (alice, *_) = house.people(), users
+    await people.change_profile(alice, ProfileChange(display_name="Miss Smith"))
+    await people.change_privacy(alice, PrivacyChange(found_by_search=False))
+    assert (await found(house, "ali"), await found(house, "smith"), await found(house, "ALICE")) == ([], [], ["alice"])
+    await people.change_profile(alice, ProfileChange(display_name="Mrs Smith"))
+    assert (await found(house, "mrs"), await found(house, "alice")) == ([], ["alice"])
+    await people.change_privacy(alice, PrivacyChange(found_by_search=True))
+    assert (await found(house, "mrs"), await found(house, "ali")) == (["alice"], ["alice"])
+
+
+async def test_hiding_and_renaming_at_once_leaves_nobody_found(house: House, users: list[str]) -> None:
+    people, (alice, *_) = house.people(), users
+    for number in range(5):
+        await people.change_privacy(alice, PrivacyChange(found_by_search=True))
+        await asyncio.gather(
+            people.change_profile(alice, ProfileChange(display_name=f"Name {number}")),
+            people.change_privacy(alice, PrivacyChange(found_by_search=False)),
+        )
+        assert await found(house, f"name {number}") == []
+        assert (await people.profile(alice)).display_name == f"Name {number}"
+
+
+async def test_who_may_add_whom(house: House, users: list[str]) -> None:
+    people, (alice, bob, carol, dave) = house.people(), users
+    refusing = house.consent().refuse_to_be_added
+    assert await refusing(alice, users) == set()
+    await people.change_privacy(bob, PrivacyChange(who_may_add=WhoMayAdd.NOBODY))
+    await people.change_privacy(carol, PrivacyChange(who_may_add=WhoMayAdd.CONTACTS))
+    await house.blocking().block(dave, alice)
+    assert await refusing(alice, users) == {bob, carol, dave}
+    assert await refusing(dave, [alice, bob, carol]) == {bob, carol}, "to block somebody is to be added still"
+    assert await refusing(alice, [carol, "f" * 32]) == {carol}
+
+
+async def test_contacts_are_those_one_writes_to(house: House, users: list[str]) -> None:
+    alice, bob, carol, dave = users
+    for user in (alice, bob, carol, dave):
+        await house.people().change_privacy(user, PrivacyChange(who_may_add=WhoMayAdd.CONTACTS))
+    await talk(house, alice, bob)
+    await talk(house, carol, alice, answers=True)
+    refusing = house.consent().refuse_to_be_added
+    assert await refusing(alice, [bob, carol, dave]) == {bob, dave}, "to be written to is not enough"
+    assert await refusing(bob, [alice]) == set()
+    assert await refusing(carol, [alice]) == set()
+
+
+def test_rules_are_numbered_as_in_the_contract() -> None:
+    contract = {name.removeprefix("WHO_MAY_ADD_"): number for name, number in account_pb2.WhoMayAdd.items() if number}
+    assert contract == {each.name: each.value for each in WhoMayAdd}
