@@ -1,0 +1,200 @@
+"""Changes of messages and members at their owner, against each other, against sends, and over a change of owner."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+import pytest
+import uuid_utils
+
+from chat_service.errors import (
+    Blocked,
+    ConversationNotFound,
+    MessageNotFound,
+    RoleInsufficient,
+)
+from chat_service.model.answer import Answer, Appended
+from chat_service.model.creation import Creation
+from chat_service.model.entry import (
+    Change,
+    Draft,
+    Entry,
+    MembershipChanged,
+    MembershipKind,
+    Message,
+    MessageDeleted,
+    MessageEdited,
+    ReactionChanged,
+    Role,
+)
+from chat_service.model.ids import group_id
+from chat_service.storage.blocks import MongoBlocks
+from chat_service.storage.conversations import MongoConversations
+from chat_service.storage.log import MongoLog
+from chat_service.storage.mongo import Database
+from tests.integration.chat.conftest import ALICE, BOB, CAROL, Owners, Running, direct, draft, made_at, place
+
+pytestmark = pytest.mark.integration
+
+
+def change(conversation_id: str, what: Change, actor: str = ALICE) -> Draft:
+    key = uuid_utils.uuid7().bytes
+    return Draft(conversation_id, actor, key, what, made_at(key))
+
+
+def removed(user: str) -> MembershipChanged:
+    return MembershipChanged(MembershipKind.REMOVED, ((user, Role.MEMBER),))
+
+
+def added(user: str) -> MembershipChanged:
+    return MembershipChanged(MembershipKind.ADDED, ((user, Role.MEMBER),))
+
+
+async def group(running: Running) -> str:
+    request = uuid_utils.uuid7()
+    identifier = group_id(ALICE, str(request))
+    creation = Creation(identifier, ALICE, UUID(str(request)).bytes, (ALICE, BOB), "two of us")
+    assert isinstance(await running.create(creation), Appended)
+    return identifier
+
+
+async def log_of(database: Database, conversation_id: str) -> list[Entry]:
+    return list((await MongoLog(database).read(conversation_id, 1, 1000)).entries)
+
+
+async def test_a_stale_owner_takes_nothing_from_who_was_removed(owners: Owners, database: Database) -> None:
+    stale, other = await owners.start(), await owners.start()
+    conversation_id = await group(stale)
+    assert place(await stale.append(draft(conversation_id, BOB))) == 3
+    assert place(await other.append(change(conversation_id, removed(BOB)))) == 4
+    assert isinstance(await stale.append(draft(conversation_id, BOB)), ConversationNotFound)
+    assert place(await stale.append(draft(conversation_id, ALICE))) == 5
+    assert len(await log_of(database, conversation_id)) == 5
+
+
+async def test_a_removal_among_sends_in_flight_cuts_them_in_two(owners: Owners, database: Database) -> None:
+    running = await owners.start()
+    conversation_id = await group(running)
+    sends = [running.append(draft(conversation_id, BOB, str(number))) for number in range(20)]
+    answers = await asyncio.gather(*sends[:10], running.append(change(conversation_id, removed(BOB))), *sends[10:])
+    removal = place(answers[10])
+    for answer in [*answers[:10], *answers[11:]]:
+        assert isinstance(answer, ConversationNotFound) or place(answer) < removal
+    log = await log_of(database, conversation_id)
+    assert [entry.seq for entry in log] == list(range(1, len(log) + 1))
+    assert all(entry.actor_id != BOB for entry in log if entry.seq > removal)
+    # Bob is told of his removal, and of nothing after it.
+    told = [seq for users, seqs in running.heard.told if BOB in users for seq in seqs]
+    assert max(told) == removal
+
+
+async def test_who_is_added_is_told_from_then_on(owners: Owners) -> None:
+    running = await owners.start()
+    conversation_id = await group(running)
+    answers = await asyncio.gather(
+        running.append(draft(conversation_id)),
+        running.append(change(conversation_id, added(CAROL))),
+        running.append(draft(conversation_id)),
+    )
+    joined = place(answers[1])
+    told = [seq for users, seqs in running.heard.told if CAROL in users for seq in seqs]
+    assert told == list(range(joined, 6))
+
+
+async def test_edits_against_a_deletion_end_deleted(owners: Owners, database: Database) -> None:
+    first, second = await owners.start(), await owners.start()
+    conversation_id = await group(first)
+    target = place(await first.append(draft(conversation_id)))
+    edits = [MessageEdited(target, f"edit {number}".encode()) for number in range(6)]
+    asked = [each.append(change(conversation_id, edit)) for edit in edits for each in (first, second)]
+    deletion = first.append(change(conversation_id, MessageDeleted(target)))
+    *answers, deleted = await asyncio.gather(*asked, deletion)
+    seq = place(deleted)
+    for answer in answers:
+        assert isinstance(answer, MessageNotFound) or place(answer) < seq
+    # Whoever comes too late is told so, on either owner.
+    for owner in (first, second):
+        late = await owner.append(change(conversation_id, MessageEdited(target, b"late")))
+        assert isinstance(late, MessageNotFound)
+    log = {entry.seq: entry.change for entry in await log_of(database, conversation_id)}
+    message = log[target]
+    assert isinstance(message, Message)
+    assert (message.content, message.delete_seq) == (b"", seq)
+    assert all(not each.content for each in log.values() if isinstance(each, MessageEdited))
+
+
+async def test_the_last_of_two_edits_stands_whichever_owner_made_it(owners: Owners, database: Database) -> None:
+    first, second = await owners.start(), await owners.start()
+    conversation_id = await group(first)
+    target = place(await first.append(draft(conversation_id)))
+    edits = [(first, b"one"), (second, b"two"), (first, b"three")]
+    seqs = [place(await each.append(change(conversation_id, MessageEdited(target, text)))) for each, text in edits]
+    message = (await log_of(database, conversation_id))[target - 1].change
+    assert isinstance(message, Message)
+    assert (message.content, message.edit_seq) == (b"three", seqs[-1])
+
+
+async def test_what_a_dead_owner_did_not_apply_is_applied_by_the_next(owners: Owners, database: Database) -> None:
+    first = await owners.start()
+    conversation_id = await group(first)
+    target = place(await first.append(draft(conversation_id)))
+    other = place(await first.append(draft(conversation_id)))
+    # As if the first owner had died after it wrote the log and before anything followed from it.
+    changes: list[Change] = [
+        MessageEdited(target, b"edited"),
+        ReactionChanged(target, "👍"),
+        MessageDeleted(other),
+        added(CAROL),
+    ]
+    await MongoLog(database).append(
+        [entry(conversation_id, other + number, each) for number, each in enumerate(changes, 1)]
+    )
+    second = await owners.start()
+    assert place(await second.append(draft(conversation_id, CAROL))) == other + 5
+    log = await log_of(database, conversation_id)
+    edited, deleted = log[target - 1].change, log[other - 1].change
+    assert isinstance(edited, Message)
+    assert isinstance(deleted, Message)
+    assert (edited.content, edited.edit_seq, edited.reactions) == (b"edited", other + 1, {ALICE: "👍"})
+    assert (deleted.content, deleted.delete_seq) == (b"", other + 3)
+    kept = await MongoConversations(database).load(conversation_id)
+    assert kept is not None
+    assert CAROL in kept.members
+
+
+def entry(conversation_id: str, seq: int, what: Change) -> Entry:
+    key = uuid_utils.uuid7().bytes
+    return Entry(conversation_id, seq, 2, 0, ALICE, key, what, what.fingerprint())
+
+
+async def test_a_block_bars_what_comes_after_it(owners: Owners, database: Database) -> None:
+    running = await owners.start()
+    creation = direct()
+    await running.create(creation)
+    conversation_id = creation.conversation_id
+    seq = place(await running.append(draft(conversation_id, ALICE)))
+    in_flight = [running.append(draft(conversation_id, ALICE)) for _ in range(10)]
+    asked = [asyncio.ensure_future(each) for each in in_flight]
+    await MongoBlocks(database).block(BOB, ALICE)
+    assert isinstance(running.owner.reload(conversation_id), Appended)
+    refused = [await running.append(draft(conversation_id, who)) for who in (ALICE, BOB)]
+    assert all(isinstance(each, Blocked) for each in refused)
+    before: list[Answer] = [await each for each in asked]
+    assert all(isinstance(each, Appended | Blocked) for each in before)
+    assert isinstance(await running.append(change(conversation_id, ReactionChanged(seq, "👍"))), Blocked)
+    # What one said oneself can be taken back all the same.
+    assert place(await running.append(change(conversation_id, MessageDeleted(seq)))) > seq
+    await MongoBlocks(database).unblock(BOB, ALICE)
+    running.owner.reload(conversation_id)
+    assert place(await running.append(draft(conversation_id, ALICE))) > seq
+
+
+async def test_roles_are_those_of_the_log_on_a_stale_owner_too(owners: Owners) -> None:
+    stale, other = await owners.start(), await owners.start()
+    conversation_id = await group(stale)
+    promoted = MembershipChanged(MembershipKind.ROLE_CHANGED, ((BOB, Role.ADMIN),))
+    await stale.append(change(conversation_id, promoted))
+    demoted = MembershipChanged(MembershipKind.ROLE_CHANGED, ((BOB, Role.MEMBER),))
+    await other.append(change(conversation_id, demoted))
+    assert isinstance(await stale.append(change(conversation_id, removed(ALICE), BOB)), RoleInsufficient)
