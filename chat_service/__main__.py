@@ -34,14 +34,15 @@ from chat_service.stream.edge import Admit
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
 from parley.internal.v1 import mesh_pb2
 from servicekit import telemetry
-from servicekit.auth import ServiceCredential, TokenSigner, TokenVerifier
+from servicekit.auth import ServiceCredential, TokenSigner, TokenVerifier, generate_signing_key
 from servicekit.clock import Clock, SystemClock
-from servicekit.config import ConfigurationError
+from servicekit.config import ConfigurationError, read_file
 from servicekit.etcd import Etcd
 from servicekit.membership import Membership, Superseded
 from servicekit.ring import Member
 from servicekit.rpc import service_handler
 from servicekit.server import Server, run, until_stopped
+from servicekit.subjects import others, own
 
 CHAT: Final = chat_pb2.DESCRIPTOR.services_by_name["ChatService"]
 CONVERSATION: Final = conversation_pb2.DESCRIPTOR.services_by_name["ConversationService"]
@@ -81,7 +82,11 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
     clock = SystemClock()
     credential = ServiceCredential.from_file(settings.service_credential_file)
     verifier = TokenVerifier.from_file(
-        settings.jwks_file, issuer=settings.token_issuer, audience=settings.token_audience, clock=clock
+        settings.jwks_file,
+        issuer=settings.token_issuer,
+        audience=settings.token_audience,
+        ids_of=own if settings.sign_in_here else others(settings.token_issuer),
+        clock=clock,
     )
     store, tries = MongoAccounts(database), MongoTries(database)
     people = People(store)
@@ -225,8 +230,12 @@ def _mesh_handler(server: ChatServer, credential: ServiceCredential) -> grpc.Gen
 
 
 def _signer(settings: ChatSettings, clock: Clock) -> TokenSigner:
-    return TokenSigner.from_file(
-        settings.signing_key_file,
+    key = settings.signing_key_file
+    if key is None and settings.sign_in_here:
+        raise ConfigurationError("PARLEY_SIGNING_KEY_FILE is not set, and users sign in here.")
+    return TokenSigner(
+        # Where another issuer signs, nothing is ever signed with this one.
+        read_file(key, bytes, "a signing key") if key else generate_signing_key(),
         issuer=settings.token_issuer,
         audience=settings.token_audience,
         lifetime=settings.token_lifetime,

@@ -28,7 +28,8 @@ class ChatSettings(Settings):
     mongo_database: str = "parley"
     redis_url: SecretStr
     etcd_endpoints: Addresses
-    signing_key_file: Path
+    # The key that signs tokens; needed where users sign in here.
+    signing_key_file: Path | None = None
     jwks_file: Path
     token_issuer: str = "parley"  # noqa: S105  a name
     token_audience: str = "parley"  # noqa: S105  a name
@@ -40,7 +41,8 @@ class ChatSettings(Settings):
     sign_in_burst: int = Field(default=60, gt=0)
     # Devices an account may have.
     max_devices: int = Field(default=10, gt=0)
-    # False where another issuer signs users in: Register and Login are refused.
+    # False where another issuer signs users in: Register and Login are refused, and whoever its tokens are of is a
+    # user. JWKS, issuer and audience are then that issuer's.
     sign_in_here: bool = True
     log_format: LogFormat = "json"
     log_level: str = "info"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 
+from devstack.issuer import Issuer
 from devstack.ports import LOOPBACK, Ports
 from devstack.web import page
 
@@ -17,7 +18,7 @@ _TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 class Door:
     """The files of one Envoy in `folder`, and what it says about the chat servers behind it."""
 
-    def __init__(self, folder: Path, ports: Ports, jwks: Path, access_log: Path) -> None:
+    def __init__(self, folder: Path, ports: Ports, issuer: Issuer, access_log: Path) -> None:
         self.configuration = folder / "envoy.yaml"
         self._endpoints = folder / "endpoints" / "chat.yaml"
         self._admin = f"http://{LOOPBACK}:{ports.envoy_admin}"
@@ -26,7 +27,9 @@ class Door:
             "DOOR_ADDRESS": LOOPBACK,
             "DOOR_PORT": ports.door,
             "ADMIN_PORT": ports.envoy_admin,
-            "JWKS_FILE": jwks,
+            "ISSUER": issuer.name,
+            "AUDIENCE": issuer.audience,
+            "JWKS_FILE": issuer.jwks,
             "ENDPOINTS_FOLDER": self._endpoints.parent,
             "ACCESS_LOG": access_log,
         }

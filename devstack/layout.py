@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from devstack.door import Door
+from devstack.issuer import Issuer, own_issuer
 from devstack.part import Recipe
 from devstack.ports import LOOPBACK, Ports
 from devstack.recipes.chat import ChatServer, chat_environment, chat_server
@@ -18,11 +19,15 @@ from devstack.secret_files import SecretFiles, secret_files
 
 
 class Layout:
-    """`folder` holds data/, logs/, secrets/ and envoy/, each made when first needed."""
+    """`folder` holds data/, logs/, secrets/ and envoy/, each made when first needed.
 
-    def __init__(self, folder: Path, ports: Ports) -> None:
+    `issuer` signs the users in; without one, the stack does so itself.
+    """
+
+    def __init__(self, folder: Path, ports: Ports, issuer: Issuer | None = None) -> None:
         self.folder = folder.resolve()
         self.ports = ports
+        self._issuer = issuer
 
     @property
     def mongo_uri(self) -> str:
@@ -44,10 +49,15 @@ class Layout:
         """The secrets, kept from one start to the next."""
         return secret_files(self.folder / "secrets")
 
+    @property
+    def issuer(self) -> Issuer:
+        """Whose tokens are good here."""
+        return self._issuer or own_issuer(self.secrets.jwks)
+
     @cached_property
     def door(self) -> Door:
         """Envoy's files."""
-        return Door(self.folder / "envoy", self.ports, self.secrets.jwks, self.log("envoy-failed-calls"))
+        return Door(self.folder / "envoy", self.ports, self.issuer, self.log("envoy-failed-calls"))
 
     def log(self, name: str) -> Path:
         """The log of a part."""
@@ -73,6 +83,8 @@ class Layout:
         """Chat server `number`, from 1; `environment` comes after what all are told."""
         told = chat_environment(
             self.secrets,
+            self.issuer,
+            sign_in_here=self._issuer is None,
             mongo_uri=self.mongo_uri,
             redis_url=self.redis_url,
             etcd_endpoint=self.etcd_endpoint,

@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Event
 from types import TracebackType
 
+from devstack.issuer import Issuer
 from devstack.layout import Layout
 from devstack.part import Part
 from devstack.ports import LOOPBACK, PortBlock, Ports, is_free
@@ -23,7 +24,7 @@ class Stack:
     """The parts of a system, kept in `folder`; a context manager that starts and stops them. Its calls block.
 
     `environment` is added to that of every chat server, `environment_of["chat-2"]` to that of one. Without `ports`
-    it takes a free block, so any number of stacks may stand side by side. `only` names the parts wanted, when not
+    it takes a free block, so any number of stacks may stand side by side. With an `issuer` that one signs users in. `only` names the parts wanted, when not
     all are: `Stack(folder, only=["mongod"])` has no chat servers. Nothing is started again by itself here.
     """
 
@@ -33,12 +34,13 @@ class Stack:
         chat_servers: int = 3,
         *,
         ports: Ports | None = None,
+        issuer: Issuer | None = None,
         only: Collection[str] | None = None,
         environment: Mapping[str, str] | None = None,
         environment_of: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self._block = PortBlock() if ports is None else None
-        self.layout = Layout(folder, ports or self._taken_ports())
+        self.layout = Layout(folder, ports or self._taken_ports(), issuer)
         self._environment = dict(environment or {})
         self._environment_of = dict(environment_of or {})
         self._parts = {name: Part(self.layout.recipe(name)) for name in (PARTS if only is None else only)}

@@ -10,6 +10,7 @@ from typing import cast
 import grpc
 from grpc_health.v1 import health_pb2
 
+from devstack.issuer import Issuer
 from devstack.part import Part, Probe, Recipe
 from devstack.ports import LOOPBACK, Ports
 from devstack.secret_files import SecretFiles
@@ -53,17 +54,20 @@ def chat_server(number: int, ports: Ports, log: Path, environment: Mapping[str, 
     return ChatServer(recipe, number)
 
 
-def chat_environment(secrets: SecretFiles, *, mongo_uri: str, redis_url: str, etcd_endpoint: str) -> dict[str, str]:
-    """What all chat servers of a stack are told."""
+def chat_environment(
+    secrets: SecretFiles, issuer: Issuer, *, sign_in_here: bool, mongo_uri: str, redis_url: str, etcd_endpoint: str
+) -> dict[str, str]:
+    """What all chat servers of a stack are told; those that sign nobody in have no key to sign with."""
+    signing = (
+        {"PARLEY_SIGNING_KEY_FILE": str(secrets.signing_key)} if sign_in_here else {"PARLEY_SIGN_IN_HERE": "false"}
+    )
     return {
+        **issuer.environment,
+        **signing,
         "PARLEY_MONGO_URI": mongo_uri,
         "PARLEY_MONGO_DATABASE": "parley",
         "PARLEY_REDIS_URL": redis_url,
         "PARLEY_ETCD_ENDPOINTS": etcd_endpoint,
-        "PARLEY_SIGNING_KEY_FILE": str(secrets.signing_key),
-        "PARLEY_JWKS_FILE": str(secrets.jwks),
-        "PARLEY_TOKEN_ISSUER": "parley",
-        "PARLEY_TOKEN_AUDIENCE": "parley",
         "PARLEY_SERVICE_CREDENTIAL_FILE": str(secrets.credential),
         "PARLEY_LOG_FORMAT": "console",
         "PARLEY_LOG_LEVEL": "info",

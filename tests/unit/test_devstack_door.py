@@ -10,12 +10,15 @@ import pytest
 import yaml
 
 from devstack.door import Door, endpoints, rendered
+from devstack.issuer import own_issuer
 from devstack.ports import Ports
 
 VALUES = {
     "DOOR_ADDRESS": "127.0.0.1",
     "DOOR_PORT": 8080,
     "ADMIN_PORT": 5175,
+    "ISSUER": "https://issuer.example",
+    "AUDIENCE": "chat",
     "JWKS_FILE": "/s/jwks.json",
     "ENDPOINTS_FOLDER": "/e",
     "ACCESS_LOG": "/l/calls.log",
@@ -89,7 +92,7 @@ def test_the_list_of_chat_servers() -> None:
 
 
 def test_the_list_is_replaced_in_one_piece(tmp_path: Path) -> None:
-    door = Door(tmp_path, Ports(1, 1), tmp_path / "jwks.json", tmp_path / "log")
+    door = Door(tmp_path, Ports(1, 1), own_issuer(tmp_path / "jwks.json"), tmp_path / "log")
     door.lead_to(["127.0.0.1:5101"])
     first = (tmp_path / "endpoints" / "chat.yaml").stat().st_ino
     door.lead_to([])

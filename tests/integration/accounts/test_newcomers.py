@@ -1,0 +1,120 @@
+"""Users whom another issuer signs in are known here from their first call on."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from chat_service.accounts.account import Profile, ProfileChange
+from chat_service.accounts.accounts import REMEMBERED_ELSEWHERE, Accounts, AccountSettings
+from chat_service.accounts.device import DeviceDescription
+from chat_service.accounts.errors import DeviceRevoked, SignInDisabled
+from servicekit.auth import Claims
+from tests.integration.accounts.house import House
+
+pytestmark = pytest.mark.integration
+
+ALICE = Claims("a" * 32, "1" * 32, 2e9, "Alice  Smith", "Alice")
+BOB = Claims("b" * 32, "2" * 32, 2e9)
+
+
+@pytest.fixture
+def accounts(house: House) -> Accounts:
+    return house.accounts(AccountSettings(sign_in_here=False, max_devices=3))
+
+
+async def names_found(house: House, text: str) -> list[str]:
+    return [each.login_name for each in (await house.people().search(text, 0, "")).profiles]
+
+
+async def test_a_user_is_known_with_the_first_call(house: House, accounts: Accounts) -> None:
+    assert await house.people().users_exist([ALICE.user_id]) == set()
+    await accounts.admit(ALICE)
+    assert await house.people().users_exist([ALICE.user_id]) == {ALICE.user_id}
+    assert await house.people().profile(ALICE.user_id) == Profile(ALICE.user_id, "alice", "Alice Smith")
+    assert await names_found(house, "smi") == ["alice"]
+    [device] = await accounts.devices(ALICE.user_id)
+    assert device.device_id == ALICE.device_id
+
+
+async def test_a_profile_is_the_users_own_after_the_first_call(house: House, accounts: Accounts) -> None:
+    await accounts.admit(ALICE)
+    await house.people().change_profile(ALICE.user_id, ProfileChange(display_name="A."))
+    await accounts.admit(replace(ALICE, name="Alice Jones", preferred_username="jones"))
+    await accounts.admit(replace(ALICE, name="Alice Jones", device_id="3" * 32))
+    assert await house.people().profile(ALICE.user_id) == Profile(ALICE.user_id, "alice", "A.")
+
+
+@pytest.mark.parametrize("name", ["", "al", "alice@example.org", "c" * 32, "\0", "a" * 65, "Älice"])
+async def test_who_prefers_no_usable_name_is_called_by_the_id(house: House, accounts: Accounts, name: str) -> None:
+    await accounts.admit(replace(BOB, preferred_username=name))
+    assert await house.people().profile(BOB.user_id) == Profile(BOB.user_id, BOB.user_id, BOB.user_id)
+
+
+async def test_a_name_belongs_to_who_came_first(house: House, accounts: Accounts) -> None:
+    await accounts.admit(ALICE)
+    await accounts.admit(replace(BOB, preferred_username="ALICE", name="Alice Too" * 50))
+    bob = await house.people().profile(BOB.user_id)
+    assert bob.login_name == BOB.user_id
+    assert len(bob.display_name) == 128
+
+
+async def test_first_calls_at_once_make_one_user(house: House) -> None:
+    servers = [house.accounts(AccountSettings(sign_in_here=False)) for _ in range(4)]
+    callers = [replace(ALICE, device_id=f"{number:032x}") for number in range(4)]
+    await asyncio.gather(*(server.admit(each) for server in servers for each in callers))
+    assert len(await servers[0].devices(ALICE.user_id)) == 4
+    assert await names_found(house, "alice") == ["alice"]
+    assert await house.database["users"].count_documents({}) == 1
+    assert await house.database["login_names"].count_documents({}) == 1
+
+
+async def test_a_crash_in_a_first_call_is_made_up_for_by_the_next(house: House, accounts: Accounts) -> None:
+    await house.database["login_names"].insert_one({"_id": "alice", "user": bytes.fromhex(ALICE.user_id)})
+    await accounts.admit(ALICE)
+    await house.database["devices"].drop()
+    await house.database["users"].update_one({}, {"$unset": {"prefixes": ""}})
+    await accounts.admit(ALICE)
+    assert await names_found(house, "alice") == ["alice"]
+    assert len(await accounts.devices(ALICE.user_id)) == 1
+
+
+async def test_who_is_signed_out_here_stays_out(house: House, accounts: Accounts) -> None:
+    await accounts.logout(BOB)
+    await accounts.admit(ALICE)
+    await accounts.admit(replace(ALICE, device_id="3" * 32))
+    await accounts.revoke(ALICE.user_id, ALICE.device_id)
+    for caller in (BOB, ALICE):
+        with pytest.raises(DeviceRevoked):
+            await accounts.admit(caller)
+    for number in range(REMEMBERED_ELSEWHERE - 1):
+        other = replace(ALICE, device_id=f"{number + 100:032x}")
+        await accounts.admit(other)
+        await accounts.logout(other)
+    with pytest.raises(DeviceRevoked):
+        await accounts.admit(ALICE)
+    await accounts.admit(replace(ALICE, device_id="3" * 32))
+
+
+async def test_of_more_devices_than_may_be_the_one_met_first_is_forgotten_and_may_come_back(
+    house: House, accounts: Accounts
+) -> None:
+    devices = [replace(ALICE, device_id=f"{number:032x}") for number in range(5)]
+    for each in devices:
+        house.clock.advance(1)
+        await accounts.admit(each)
+    assert [each.device_id for each in await accounts.devices(ALICE.user_id)] == [d.device_id for d in devices[2:]]
+    await accounts.admit(devices[0])
+    assert house.signed_out == []
+
+
+async def test_nobody_signs_in_here(accounts: Accounts) -> None:
+    for call in (
+        accounts.register("alice", "correct horse", "", DeviceDescription(), "peer"),
+        accounts.login("alice", "correct horse", DeviceDescription(), "peer"),
+        accounts.refresh("whatever"),
+    ):
+        with pytest.raises(SignInDisabled):
+            await call
