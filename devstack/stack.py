@@ -24,8 +24,9 @@ class Stack:
     """The parts of a system, kept in `folder`; a context manager that starts and stops them. Its calls block.
 
     `environment` is added to that of every chat server, `environment_of["chat-2"]` to that of one. Without `ports`
-    it takes a free block, so any number of stacks may stand side by side. With an `issuer` that one signs users in. `only` names the parts wanted, when not
-    all are: `Stack(folder, only=["mongod"])` has no chat servers. Nothing is started again by itself here.
+    it takes a free block, so any number of stacks may stand side by side. With an `issuer` that one signs users in.
+    `only` names the parts wanted, when not all are: `Stack(folder, only=["mongod"])` has no chat servers. Nothing is
+    started again by itself here.
     """
 
     def __init__(
