@@ -1,17 +1,21 @@
-"""`chat`: a live conversation, with a prompt that stays at the bottom."""
+"""`chat`: the messenger on a terminal, and one conversation by lines where there is none."""
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import sys
 from typing import Annotated
 
 import typer
 
 from parley_client.cli import options
 from parley_client.cli.chat_room import ChatRoom
-from parley_client.cli.lines import clean
+from parley_client.cli.messages import show_conversations
 from parley_client.cli.options import DOOR, As, Door, Encrypted, Group, Roots
 from parley_client.cli.people import People, conversation_with
-from parley_client.cli.run import client, perform, say
+from parley_client.cli.run import client, perform
+from parley_client.cli.words import Sorry
 from parley_client.client import Client
 
 app = typer.Typer()
@@ -26,7 +30,7 @@ def chat(
     tls: Encrypted = False,
     ca: Roots = None,
 ) -> None:
-    """Talk: `parley chat bob`, or `parley chat --group TITLE`. Without either it lists your conversations.
+    """Talk: the messenger, beginning with NAME or a group if it is given. F1 shows its keys.
 
     Lines from a pipe are sent too: `echo hello | parley chat bob`.
     """
@@ -34,20 +38,27 @@ def chat(
     async def run() -> None:
         async with client(door, options.tls(tls, ca), name) as me:
             people = People(me)
-            if not peer and not group:
-                await _list(me, people)
-                return
-            conversation = await conversation_with(me, people, peer, group)
-            await ChatRoom(me, people, conversation, clean(await people.title(conversation))).run()
+            if _on_a_terminal():
+                wanted = await conversation_with(me, people, peer, group) if peer or group else None
+                await _messenger(me, door, wanted.conversation_id if wanted else "")
+            elif peer or group:
+                await ChatRoom(me, people, await conversation_with(me, people, peer, group)).run()
+            else:
+                await show_conversations(me, people)
 
     perform(run(), door)
 
 
-async def _list(me: Client, people: People) -> None:
-    lines = []
-    async for conversation in me.conversations.list():
-        unread = f"  ({conversation.unread_count} unread)" if conversation.unread_count else ""
-        lines.append(clean(await people.title(conversation)) + unread)
-    for line in sorted(lines, key=str.casefold):
-        say(line)
-    say("Talk with `parley chat NAME` or `parley chat --group TITLE`.", style="dim")
+def _on_a_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+async def _messenger(me: Client, door: str, first: str) -> None:
+    if importlib.util.find_spec("textual") is None:
+        raise Sorry("The messenger needs textual: `pip install 'parley[terminal]'`, or pipe lines into this command.")
+    # Nothing else needs it, and it takes its time to load.
+    from parley_client.messenger.app import MessengerApp
+    from parley_client.messenger.model import Messenger
+
+    if error := await MessengerApp(Messenger(me, door), first).run_async():
+        raise error

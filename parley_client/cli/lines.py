@@ -11,7 +11,8 @@ from parley.chat.v1 import entry_pb2
 from parley.chat.v1.entry_pb2 import Content, Entry
 from parley_client.cli.people import People
 
-_COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_red", "bright_cyan", "bright_magenta")
+# Those that can be read on a light background and on a dark one.
+_COLOURS = ("cyan", "magenta", "green", "blue", "red", "bright_magenta")
 
 
 def colour(user_id: str) -> str:

@@ -1,0 +1,1 @@
+"""The messenger for a terminal: one model between the SDK and the widgets, which know nothing of the network."""

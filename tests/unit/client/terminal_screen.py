@@ -1,0 +1,71 @@
+"""The messenger on a screen of a test: keys in, and what is on the screen out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from textual.pilot import Pilot
+
+from parley_client import Client, ParleyError
+from parley_client.messenger.app import MessengerApp
+from parley_client.messenger.model import Messenger
+from tests.eventually import eventually
+
+
+class Screen:
+    """One person's messenger."""
+
+    def __init__(self, app: MessengerApp, pilot: Pilot[ParleyError | None]) -> None:
+        self.app = app
+        self.pilot = pilot
+
+    @property
+    def lines(self) -> list[str]:
+        """What is on the screen, line by line."""
+        compositor = self.app.screen._compositor
+        return [strip.text for strip in compositor.render_strips()]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(line.rstrip() for line in self.lines)
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+
+    async def write(self, text: str) -> None:
+        names = {" ": "space", "@": "at", ".": "full_stop", "?": "question_mark", "!": "exclamation_mark"}
+        await self.pilot.press(*[names.get(sign, sign) for sign in text])
+
+    async def say(self, text: str) -> None:
+        await self.write(text)
+        await self.press("enter")
+
+    async def shows(self, *texts: str) -> None:
+        """Wait until all of them are on the screen."""
+
+        async def holds() -> bool:
+            await self.pilot.pause()
+            missing = [text for text in texts if text not in self.text]
+            assert not missing, f"{missing} not on the screen:\n{self.text}"
+            return True
+
+        await eventually(holds)
+
+    async def hides(self, text: str) -> None:
+        """Wait until it is not on the screen."""
+
+        async def holds() -> bool:
+            await self.pilot.pause()
+            assert text not in self.text, f"{text!r} still on the screen:\n{self.text}"
+            return True
+
+        await eventually(holds)
+
+
+@asynccontextmanager
+async def messenger(client: Client, first: str = "", size: tuple[int, int] = (80, 24)) -> AsyncIterator[Screen]:
+    """The messenger of whoever is signed in."""
+    app = MessengerApp(Messenger(client, "the door"), first)
+    async with app.run_test(size=size) as pilot:
+        yield Screen(app, pilot)
