@@ -16,9 +16,9 @@ import typer
 from bench import results
 from bench.figures import Figure
 from bench.grounds import Grounds
-from bench.machine import machine
+from bench.machine import machine, pace
 from bench.measuring import Measuring
-from bench.profiled import hottest, profile_table
+from bench.profile import hottest, profile_table
 from bench.scenes import SCENES
 from bench.sizes import QUICK, TINY, Sizes
 from bench.table import notes, table
@@ -67,10 +67,10 @@ def bench(
 
 
 def _measure(chosen: list[str], sizes: Sizes, folder: Path | None, keep: bool, told: Screen) -> None:
-    commit, here = results.commit_here(), machine()
+    commit, here, pace_before = results.commit_here(), machine(), pace()
     before = results.earlier(commit, sizes, folder or results.FOLDER)
     figures, others = _play(chosen, sizes, told)
-    result = results.Result(commit, time.time(), here, sizes, others, figures)
+    result = results.Result(commit, time.time(), here, sizes, others, (pace_before + pace()) / 2, figures)
     told.say("\n".join(("", *table(result, before), "", *notes(result, before))))
     if folder is None:
         return

@@ -5,13 +5,9 @@ from __future__ import annotations
 import cProfile
 import sys
 from pathlib import Path
-from pstats import Stats
 
 from chat_service.__main__ import main
 from servicekit.server import run
-
-Row = tuple[str, int, float, float]
-"""A function, its calls, and the seconds in itself and with what it called."""
 
 
 def serve(file: Path) -> None:
@@ -21,26 +17,6 @@ def serve(file: Path) -> None:
         profile.runcall(run, main())
     finally:
         profile.dump_stats(file)
-
-
-def hottest(file: Path, count: int) -> list[Row]:
-    """The functions in which most time was spent themselves, waiting for the network left out."""
-    stats = Stats(str(file)).stats  # type: ignore[attr-defined]
-    rows = [(_name(*where), calls, own, whole) for where, (_, calls, own, whole, _) in stats.items()]
-    busy = [row for row in rows if "run_until_complete" not in row[0]]
-    return sorted(busy, key=lambda row: row[2], reverse=True)[:count]
-
-
-def profile_table(rows: list[Row]) -> list[str]:
-    """The rows for people; profiling makes short functions look dearer than they are."""
-    lines = [f"{own:7.2f} s  {whole:7.2f} s  {calls:>10,}  {name}" for name, calls, own, whole in rows]
-    return [f"{'itself':>9}  {'in all':>9}  {'calls':>10}  function", *lines]
-
-
-def _name(file: str, line: int, function: str) -> str:
-    if file == "~":
-        return function
-    return f"{'/'.join(Path(file).parts[-2:])}:{line} {function}"
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ class Result:
     """One run. `commit` is short, and ends in `-changed` when the code was not as committed.
 
     `taken` is in seconds since 1970; `machine` says in words what it ran on; `cores_of_others` is the most of any
-    scene.
+    scene. `pace` is what the same little work took, in milliseconds, on average before and after.
     """
 
     commit: str
@@ -30,6 +30,7 @@ class Result:
     machine: dict[str, str]
     sizes: Sizes
     cores_of_others: float
+    pace: float
     figures: Sequence[Figure]
 
 

@@ -97,7 +97,12 @@ def latency(measuring: Measuring) -> list[Figure]:
         senders, receivers = _connect_pairs(measuring, load)
         load.send_paced(senders, sizes.latency_rate, receivers)
         scene = f"latency at {sizes.latency_rate:g} messages/s in all, send to receipt on the other device"
-        return measuring.spans(scene, load, lambda count, _: _latency_lines(count))
+        return measuring.spans(scene, load, _latency_scene_lines)
+
+
+def _latency_scene_lines(count: Count, used: Usage) -> list[Line]:
+    # Little is batched here: this is what a message costs a system that is not busy.
+    return [*_latency_lines(count), *_cpu_lines(("chat", "mongod"), "message", count.answered, used)]
 
 
 def _latency_lines(count: Count) -> list[Line]:

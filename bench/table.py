@@ -28,11 +28,19 @@ def notes(result: Result, before: Result | None) -> list[str]:
     """What a reader must know about the table."""
     lines = [f"commit {result.commit}; {', '.join(f'{name} {what}' for name, what in result.machine.items())}"]
     if before is not None:
-        same = "this machine" if before.machine.get("CPU") == result.machine.get("CPU") else "ANOTHER KIND OF MACHINE"
-        lines.append(f"earlier: commit {before.commit}, on {same}; `~` marks changes within the spread of the repeats")
+        lines.append(_comparison(result, before))
     if result.cores_of_others > NOTEWORTHY_CORES:
         lines.append(f"Other programs used up to {result.cores_of_others:.1f} cores meanwhile: take all as rough.")
     return lines
+
+
+def _comparison(result: Result, before: Result) -> str:
+    same = "this machine" if before.machine.get("CPU") == result.machine.get("CPU") else "ANOTHER KIND OF MACHINE"
+    slower = result.pace / before.pace - 1
+    return (
+        f"earlier: commit {before.commit}, on {same}; then the same little work took {abs(slower):.0%} "
+        f"{'less' if slower > 0 else 'more'} CPU; `~` marks changes within the spread of the repeats"
+    )
 
 
 NOTEWORTHY_CORES = 0.2

@@ -11,7 +11,7 @@ from bench.results import Result, commit_here, earlier, keep, put_under_version_
 from bench.sizes import QUICK, TINY
 from devstack.trouble import Trouble
 
-RESULT = Result("aaaaaaa", 1.0, {"CPU": "one"}, QUICK, 0.0, [Figure("chat", "messages", "/s", (1.0, 2.0), True)])
+RESULT = Result("aaaaaaa", 1.0, {"CPU": "one"}, QUICK, 0.0, 20.0, [Figure("chat", "messages", "/s", (1.0, 2.0), True)])
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -13,7 +13,7 @@ MACHINE = {"CPU": "a fast one", "cores": "2"}
 
 
 def result(*figures: Figure, commit: str = "abc1234") -> Result:
-    return Result(commit, 1.0, MACHINE, QUICK, 0.0, figures)
+    return Result(commit, 1.0, MACHINE, QUICK, 0.0, 20.0, figures)
 
 
 def messages(*values: float) -> Figure:
@@ -78,10 +78,10 @@ def test_numbers_have_three_figures(value: float, text: str) -> None:
 
 def test_a_busy_machine_and_another_one_are_told_of() -> None:
     now = replace(result(messages(1.0)), cores_of_others=1.4)
-    before = replace(result(commit="def5678"), machine={"CPU": "a slow one"})
+    before = replace(result(commit="def5678"), machine={"CPU": "a slow one"}, pace=25.0)
     told = "\n".join(notes(now, before))
     assert "commit abc1234; CPU a fast one, cores 2" in told
-    assert "earlier: commit def5678, on ANOTHER KIND OF MACHINE" in told
+    assert "earlier: commit def5678, on ANOTHER KIND OF MACHINE; then the same little work took 20% more CPU" in told
     assert "Other programs used up to 1.4 cores" in told
 
 

@@ -1,0 +1,28 @@
+"""What is told of the machine."""
+
+import pytest
+
+from bench.machine import machine, pace, server_version
+
+
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [
+        ("db version v6.0.5\nBuild Info: {}", "6.0.5"),
+        ("Valkey server v=9.1.2 sha=00000000:0 malloc=jemalloc-5.3.0", "9.1.2"),
+        ("envoy  version: abc/1.40.0/Clean/RELEASE/BoringSSL", "1.40.0"),
+        ("nothing of the kind", "unknown"),
+    ],
+)
+def test_versions_are_found_in_what_servers_say(said: str, version: str) -> None:
+    assert server_version(said) == version
+
+
+def test_this_machine_is_described_in_full() -> None:
+    here = machine()
+    assert all(here.values())
+    assert "unknown" not in here.values()
+
+
+def test_the_same_little_work_takes_some_time() -> None:
+    assert 1.0 < pace() < 10_000

@@ -1,0 +1,22 @@
+"""Where the time of a profiled process went."""
+
+import cProfile
+from pathlib import Path
+
+from bench.profile import hottest, profile_table
+
+
+def busy(steps: int) -> int:
+    return sum(step * step for step in range(steps))
+
+
+def test_the_hottest_functions_come_first(tmp_path: Path) -> None:
+    profile = cProfile.Profile()
+    for _ in range(3):
+        profile.runcall(busy, 20_000)
+    profile.dump_stats(tmp_path / "profile")
+    rows = hottest(tmp_path / "profile", 2)
+    assert len(rows) == 2
+    assert "bench/test_profile.py" in rows[0][0]
+    assert rows[0][2] >= rows[1][2]
+    assert [line.split()[-1] for line in profile_table(rows)[1:]] == [row[0].split()[-1] for row in rows]
