@@ -8,7 +8,6 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
 from chat_service.servicers import account, chat, conversation
-from chat_service.stream import dialogue
 from parley.media.v1 import media_pb2
 from parley.notify.v1 import notify_pb2
 from parley.presence.v1 import presence_pb2
@@ -23,11 +22,10 @@ WHOLE_SERVICES: Final[tuple[ServiceDescriptor, ...]] = (
 
 
 def not_yet_served() -> set[str]:
-    """All of it: `Service.Method`, and `ConnectRequest.frame` for frames."""
+    """All of it, as `Service.Method`."""
     listed = {f"ChatService.{name}" for name in chat.NOT_YET_SERVED}
     listed |= {f"ConversationService.{name}" for name in conversation.NOT_YET_SERVED}
     listed |= {f"AccountService.{name}" for name in account.NOT_YET_SERVED}
-    listed |= {f"ConnectRequest.{name}" for name in dialogue.NOT_YET_SERVED}
     return listed | {f"{service.name}.{method.name}" for service in WHOLE_SERVICES for method in service.methods}
 
 

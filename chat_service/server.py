@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Collection
 from typing import Final
 
 import structlog
@@ -90,6 +91,7 @@ class ChatServer:
             self.history,
             verify,
             admit,
+            self._who_hides,
             self.rates,
             limits,
             clock,
@@ -127,6 +129,11 @@ class ChatServer:
             async with asyncio.timeout(LAST_COMMITS_S):
                 await self.owner.drain()
 
+    async def _who_hides(self, from_user: str, user_ids: Collection[str]) -> set[str]:
+        """Those whose presence a user is not told: they have blocked the user, or were blocked."""
+        blocked = set(await self.blocks.blocked_by(from_user))
+        return await self.blocks.blocking(list(user_ids), from_user) | (blocked & set(user_ids))
+
     def _lives(self) -> list[str]:
         return [_life(member) for member in self.membership.ring.members.values()]
 
@@ -136,13 +143,13 @@ class ChatServer:
     def _ring_changed(self, old: Ring, new: Ring) -> None:
         log.info("ring", revision=new.revision, members=sorted(new.members))
         me = self.membership.me.server_id
-        self.home.forget(lambda each: self.homes.home_of(each.user_id) != me)
+        self.home.forget_users(lambda user_id: self.homes.home_of(user_id) != me)
         self.owner.ring_changed()
         self.edge.ring_changed(old, new)
 
     def _link_broken(self, peer: str) -> None:
         """What was on its way over the link may be lost, and what the peer knew of sessions here with it."""
-        self.home.forget(lambda each: each.edge == peer)
+        self.home.forget_edge(peer)
         self.home.recheck()
         self.edge.home_lost(peer)
 

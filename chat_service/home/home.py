@@ -9,7 +9,8 @@ from typing import Protocol
 from prometheus_client import Gauge
 
 from chat_service.errors import SessionSuperseded
-from chat_service.model.delivery import Delivery
+from chat_service.home.presence import Presence
+from chat_service.model.delivery import Delivery, PresenceMoved
 from servicekit.failure import Failure
 
 _attached = Gauge("parley_sessions_attached", "Sessions attached to this home")
@@ -44,6 +45,7 @@ class Home:
     def __init__(self, edges: Edges) -> None:
         self._edges = edges
         self._users: dict[str, dict[str, Attachment]] = {}
+        self.presence = Presence(self._tell_presence)
 
     def attach(self, attachment: Attachment, again: bool = False) -> None:
         """A session is there; another one of the same device is superseded.
@@ -58,13 +60,16 @@ class Home:
         if again and any(other.session_id > attachment.session_id for other in others):
             self._supersede(attachment)
             return
-        for other in others:
-            self.detach(other.user_id, other.session_id)
-            self._supersede(other)
         sessions = self._users.setdefault(attachment.user_id, {})
+        for other in others:
+            del sessions[other.session_id]
+            _attached.dec()
+            self.presence.unwatch(other.session_id)
+            self._supersede(other)
         if attachment.session_id not in sessions:
             _attached.inc()
         sessions[attachment.session_id] = attachment
+        self.presence.came(attachment.user_id)
 
     def _supersede(self, attachment: Attachment) -> None:
         newer = SessionSuperseded("a newer stream took over")
@@ -72,11 +77,13 @@ class Home:
 
     def detach(self, user_id: str, session_id: str) -> None:
         """A session is gone."""
+        self.presence.unwatch(session_id)
         sessions = self._users.get(user_id, {})
         if sessions.pop(session_id, None):
             _attached.dec()
         if not sessions:
             self._users.pop(user_id, None)
+            self.presence.went(user_id)
 
     def find(self, user_id: str, device_id: str) -> Attachment | None:
         """The session of a device, if it has one."""
@@ -113,10 +120,20 @@ class Home:
         for edge, session_ids in edges.items():
             self._edges.recheck(edge, session_ids)
 
-    def forget(self, gone: Callable[[Attachment], bool]) -> None:
-        """Drop what is not attached here any more: its edge died, or its home is another server now."""
-        for attachment in [each for each in self._attachments() if gone(each)]:
+    def forget_edge(self, edge: str) -> None:
+        """Drop what was attached from an edge, and who watches there: it died, or will tell anew."""
+        for attachment in [each for each in self._attachments() if each.edge == edge]:
             self.detach(attachment.user_id, attachment.session_id)
+        self.presence.unwatch_edge(edge)
+
+    def forget_users(self, moved: Callable[[str], bool]) -> None:
+        """Drop the users whose home is another server now."""
+        for user_id in [each for each in self._users if moved(each)]:
+            _attached.dec(len(self._users.pop(user_id)))
+        self.presence.forget(moved)
+
+    def _tell_presence(self, edge: str, session_ids: list[str], user_id: str, online: bool) -> None:
+        self._edges.push(edge, session_ids, Delivery(presence=PresenceMoved(user_id, online)))
 
     def _attachments(self) -> Iterable[Attachment]:
         return (each for sessions in self._users.values() for each in sessions.values())

@@ -79,15 +79,20 @@ class Dispatch:
     def _find(self, _: str, frame: MeshFrame, link: Link) -> None:
         link.answer(frame.frame_id, mesh.found(self._home.find(frame.find.user_id, frame.find.device_id)))
 
+    def _watch(self, peer: str, frame: MeshFrame, link: Link) -> None:
+        online = self._home.presence.watch(peer, frame.watch.session_id, list(frame.watch.user_ids))
+        link.answer(frame.frame_id, mesh.watched(online))
+
     def _recheck_user(self, _: str, frame: MeshFrame, __: Link) -> None:
         self._home.recheck_user(frame.recheck_user.user_id)
 
     def _tell(self, _: str, frame: MeshFrame, link: Link) -> None:
-        try:
-            answer = mesh.told(self._edge.hear(frame.tell.session_id, frame.tell.frame))
-        except Failure as failure:
-            answer = mesh.refused(failure)
-        link.answer(frame.frame_id, answer)
+        number = frame.frame_id
+
+        def reply(answer: bytes | Failure) -> None:
+            link.answer(number, mesh.refused(answer) if isinstance(answer, Failure) else mesh.told(answer))
+
+        self._edge.hear_for(frame.tell.session_id, frame.tell.frame, reply)
 
     def _deliver(self, _: str, frame: MeshFrame, __: Link) -> None:
         self._home.deliver(list(frame.deliver.user_ids), mesh.read_delivery(frame.deliver.delivery, frame.traceparent))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from chat_service.errors import OwnerUnavailable
 from chat_service.home.home import Attachment, Home
 from chat_service.mesh.links import Links
@@ -50,6 +52,21 @@ class Homes:
             return (here.edge, here.session_id) if here else None
         answer = await asked(self._links.to(home), mesh.find(user_id, device_id))
         return (answer.found.edge, answer.found.session_id) if answer.found.edge else None
+
+    async def watch(self, home: str, session_id: str, user_ids: Collection[str]) -> Collection[str]:
+        """Have a session told of users there and of no others there; who is online. Raises OwnerUnavailable."""
+        me = self._ring.me.server_id
+        if home == me:
+            return self._here.presence.watch(me, session_id, user_ids)
+        answer = await asked(self._links.to(home), mesh.watch(session_id, user_ids))
+        return answer.watched.online_user_ids
+
+    def unwatch(self, home: str, session_id: str) -> None:
+        """Have a session told nothing any more."""
+        if home == self._ring.me.server_id:
+            self._here.presence.unwatch(session_id)
+        elif (link := self._links.to(home)) is not None:
+            link.tell(mesh.watch(session_id, ()))
 
     def recheck(self, user_id: str) -> None:
         """Something beside the logs is another for a user: have its sessions look."""

@@ -28,5 +28,5 @@ class Streams:
             raise StreamNotConnected("this device has no stream; open one first")
         edge, session_id = found
         if edge == self._ring.me.server_id:
-            return self._here.hear(session_id, frame)
+            return await self._here.hear(session_id, frame)
         return (await asked(self._links.to(edge), mesh.tell(session_id, frame))).told.response

@@ -15,10 +15,19 @@ class DeliveredEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class PresenceMoved:
+    """A user came online, or went."""
+
+    user_id: str
+    online: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
-    """Entries of one conversation, in order of seq; serialised watermarks and typing; and what caused it all."""
+    """Entries of one conversation, in order of seq; serialised watermarks, typing, presence; and what caused it all."""
 
     entries: tuple[DeliveredEntry, ...] = ()
     watermarks: tuple[bytes, ...] = ()
     typing: bytes = b""
+    presence: PresenceMoved | None = None
     traceparent: str = ""

@@ -31,6 +31,10 @@ class StreamCalls:
         """The device is there."""
         return await self._streams.tell(call.caller, _frame(chat_pb2.ConnectRequest(heartbeat=request)))
 
+    async def WatchPresence(self, request: chat_pb2.WatchPresenceRequest, call: Call) -> bytes:
+        """Whose presence the device's stream is told from now on."""
+        return await self._streams.tell(call.caller, _frame(chat_pb2.ConnectRequest(watch_presence=request)))
+
     async def Reauthenticate(self, request: chat_pb2.ReauthenticateRequest, call: Call) -> bytes:
         """A newer token for the device's stream; the caller was admitted just now."""
         return await self._streams.tell(call.caller, _frame(chat_pb2.ConnectRequest(reauthenticate=request)))

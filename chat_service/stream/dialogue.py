@@ -9,12 +9,13 @@ from typing import Final
 
 import structlog
 
-from chat_service.errors import HelloRepeated, NotYetServed, RateLimited, StoreUnavailable
+from chat_service.errors import HelloRepeated, RateLimited, StoreUnavailable
 from chat_service.history.history import History, Range, Span
 from chat_service.limits import Limits
 from chat_service.model.cursor import Reading
 from chat_service.stream.outbox import FRAME_BYTES
 from chat_service.stream.session import Session
+from chat_service.stream.watching import Watching
 from chat_service.wire import frames, ranges, requests
 from parley.chat.v1 import chat_pb2
 from servicekit.bucket import TokenBucket
@@ -32,7 +33,6 @@ RETRY_S: Final = 1.0
 FAREWELL_S: Final = 5.0
 # So many receipts count as another frame.
 RECEIPTS_OF_A_FRAME: Final = 20
-NOT_YET_SERVED: Final = frozenset({"watch_presence"})
 
 log = structlog.get_logger("stream")
 
@@ -47,6 +47,7 @@ class Dialogue:
         session: Session,
         stream: ByteStream,
         history: History,
+        watching: Watching,
         limits: Limits,
         clock: Clock,
         reauthenticate: Reauthenticate,
@@ -55,6 +56,7 @@ class Dialogue:
         self._session = session
         self._stream = stream
         self._history = history
+        self._watching = watching
         self._limits = limits
         self._clock = clock
         self._reauthenticate = reauthenticate
@@ -129,8 +131,9 @@ class Dialogue:
             self._session.type(said.conversation_id, said.typing)
         elif kind == "reauthenticate":
             await self._reauthenticate(self._session, frame.reauthenticate.access_token)
-        elif kind in NOT_YET_SERVED:
-            raise NotYetServed(f"this version does not serve {kind} yet")
+        elif kind == "watch_presence":
+            online = await self._watching.watch(self._session, list(frame.watch_presence.user_ids))
+            self._session.outbox.put_frame(frames.presence(online))
 
     def _submit(self, send: chat_pb2.SendMessageRequest, now_ms: int) -> None:
         # Where no traces are made here, the device's own goes through.

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
-from chat_service.errors import HelloMissing, NotYetServed, ServerDraining, StreamNotConnected
+from chat_service.errors import FrameEmpty, HelloMissing, ServerDraining, StreamNotConnected
 from chat_service.history.history import History
 from chat_service.limits import Limits
-from chat_service.stream.attaching import Attaching, Homes
+from chat_service.stream import attaching, watching
+from chat_service.stream.attaching import Attaching
 from chat_service.stream.dialogue import Dialogue
 from chat_service.stream.rates import SendRates
 from chat_service.stream.session import Owners, Session
 from chat_service.stream.sessions import Sessions
+from chat_service.stream.watching import Watching, WhoHides
 from chat_service.wire import frames, requests
 from parley.chat.v1 import chat_pb2
 from servicekit.auth import Claims
@@ -45,6 +47,10 @@ Admit = Callable[[Claims], Awaitable[None]]
 Verify = Callable[[str], Claims]
 
 
+class KnowsHomes(attaching.Homes, watching.Homes, Protocol):
+    """The homes, as far as sessions and presence concern them."""
+
+
 class Edge:
     """The streams that end here."""
 
@@ -52,10 +58,11 @@ class Edge:
         self,
         sessions: Sessions,
         owners: Owners,
-        homes: Homes,
+        homes: KnowsHomes,
         history: History,
         verify: Verify,
         admit: Admit,
+        who_hides: WhoHides,
         rates: SendRates,
         limits: Limits,
         clock: Clock,
@@ -71,13 +78,16 @@ class Edge:
         self._clock = clock
         self._server_id = server_id
         self._attaching = Attaching(homes)
+        self._watching = Watching(homes, who_hides)
         self._rates = rates
+        self._tasks = asyncio.TaskGroup()
         self._draining = False
 
     async def run(self) -> None:
         """Keep sessions attached and in step until cancelled."""
-        async with asyncio.TaskGroup() as group:
+        async with self._tasks as group:
             group.create_task(self._attaching.run())
+            group.create_task(self._watching.run())
             group.create_task(self._recheck_now_and_then())
 
     async def connect(self, stream: ByteStream, call: Call) -> None:
@@ -100,10 +110,22 @@ class Edge:
             await self._hold(session, stream, traceparent if len(traceparent) == TRACEPARENT_CHARS else "")
         finally:
             self._attaching.end(session)
+            self._watching.end(session)
             self._sessions.remove(session)
             session.end()
 
-    def hear(self, session_id: str, frame: bytes) -> bytes:
+    def hear_for(self, session_id: str, frame: bytes, reply: Callable[[bytes | Failure], None]) -> None:
+        """As `hear`, for another server; `reply` is called once."""
+
+        async def answer() -> None:
+            try:
+                reply(await self.hear(session_id, frame))
+            except Failure as failure:
+                reply(failure)
+
+        self._tasks.create_task(answer())
+
+    async def hear(self, session_id: str, frame: bytes) -> bytes:
         """What a session answers to a frame that its device sent as a call; who calls was admitted already.
 
         Raises StreamNotConnected when it has ended, and what is wrong with the frame.
@@ -118,10 +140,13 @@ class Edge:
             return frames.reauthenticated(claims.expires_at)
         if kind == "heartbeat":
             return frames.beat(self._clock.now_ms())
-        raise NotYetServed(f"this version does not serve {kind} yet")
+        if kind == "watch_presence":
+            return frames.watched(await self._watching.watch(session, list(said.watch_presence.user_ids)))
+        raise FrameEmpty(f"{kind} is no call that concerns a stream")
 
     def ring_changed(self, old: Ring, new: Ring) -> None:
         """Attach sessions to their new homes; a server that left may have died before it told everybody."""
+        self._watching.ring_changed(list(self._sessions))
         left = old.members.keys() - new.members.keys()
         for session in self._sessions:
             moved = session.home != self._homes.home_of(session.claims.user_id)
@@ -134,7 +159,8 @@ class Edge:
                 session.later(LATE_S, session.want_recheck)
 
     def home_lost(self, server_id: str) -> None:
-        """The link to a home broke: it has forgotten the sessions here."""
+        """The link to a home broke: it has forgotten the sessions here, and whom they watch."""
+        self._watching.home_lost(server_id, list(self._sessions))
         for session in self._sessions:
             if session.home == server_id:
                 self._attaching.loosen(session)
@@ -190,7 +216,14 @@ class Edge:
         await self._admit(session.claims)
         session.want_recheck()
         dialogue = Dialogue(
-            session, stream, self._history, self._limits, self._clock, self._reauthenticate, traceparent
+            session,
+            stream,
+            self._history,
+            self._watching,
+            self._limits,
+            self._clock,
+            self._reauthenticate,
+            traceparent,
         )
         await dialogue.run()
 

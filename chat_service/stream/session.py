@@ -63,6 +63,9 @@ class Session:
         # The server that knows of this session as its home, or is being told; empty: none yet.
         self.home = ""
         self.cursor: Cursor | None = None
+        # Whose presence the device is told, as it knows it (None: it was not told yet); and the homes that tell.
+        self.watched: dict[str, bool | None] = {}
+        self.watched_at: set[str] = set()
         self._superseded = False
         self._recheck_wanted = False
         self._woken = asyncio.Event()
@@ -115,9 +118,19 @@ class Session:
         if delivery.typing:
             # Nobody looks for that later.
             self.outbox.offer(WHOLE, frames.typed(delivery.typing))
+        if delivery.presence:
+            self.presence_is(delivery.presence.user_id, delivery.presence.online)
         if not fits:
             self.want_recheck()
             self._backlog.grew()
+
+    def presence_is(self, user_id: str, online: bool) -> None:
+        """Whether a user that the device watches is online; it is told if it knows otherwise."""
+        before = self.watched.get(user_id, online)
+        if before != online:
+            self.watched[user_id] = online
+            if before is not None:
+                self.outbox.offer(WHOLE, frames.presence({user_id: online}))
 
     def close(self, failure: Failure | None) -> None:
         """End the stream once what waits is written; a superseded one is told the answers it waits for first."""

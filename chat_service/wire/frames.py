@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
@@ -121,6 +121,22 @@ def typing(conversation_id: str, user_id: str, types: bool) -> bytes:
 def typed(told: bytes) -> bytes:
     """The frame that carries a Typing."""
     return tagged(TYPING, told)
+
+
+def presence(online: Mapping[str, bool]) -> bytes:
+    """The frame that tells who is online, and who is not."""
+    return _frame(presence=told_presence(online))
+
+
+def told_presence(online: Mapping[str, bool]) -> chat_pb2.Presence:
+    """A Presence."""
+    users = [chat_pb2.UserPresence(user_id=user, online=there) for user, there in online.items()]
+    return chat_pb2.Presence(users=users)
+
+
+def watched(online: Mapping[str, bool]) -> bytes:
+    """The answer to a call that said whom to watch."""
+    return chat_pb2.WatchPresenceResponse(presence=told_presence(online)).SerializeToString()
 
 
 def heartbeat(now_ms: int) -> bytes:

@@ -8,7 +8,7 @@ from uuid import UUID
 from chat_service.home.home import Attachment
 from chat_service.model.answer import Answer, Appended
 from chat_service.model.creation import Creation
-from chat_service.model.delivery import DeliveredEntry, Delivery
+from chat_service.model.delivery import DeliveredEntry, Delivery, PresenceMoved
 from chat_service.model.entry import Draft, Message
 from chat_service.model.ids import uuid7_time_ms
 from chat_service.owner.pending import Lane
@@ -35,12 +35,17 @@ from parley.internal.v1.mesh_pb2 import (
     Tell,
     Told,
     Typing,
+    Watch,
+    Watched,
 )
 from parley.internal.v1.mesh_pb2 import (
     DeliveredEntry as WireEntry,
 )
 from parley.internal.v1.mesh_pb2 import (
     Delivery as WireDelivery,
+)
+from parley.internal.v1.mesh_pb2 import (
+    PresenceMoved as WireMoved,
 )
 from servicekit.failure import Failure
 from servicekit.status import from_proto, to_proto
@@ -122,7 +127,12 @@ def delivery(domain: Delivery) -> WireDelivery:
         ],
         watermarks=domain.watermarks,
         typing=domain.typing,
+        presence=_moved(domain.presence) if domain.presence else None,
     )
+
+
+def _moved(presence: PresenceMoved) -> WireMoved:
+    return WireMoved(user_id=presence.user_id, online=presence.online)
 
 
 def read_delivery(body: WireDelivery, traceparent: str) -> Delivery:
@@ -131,6 +141,7 @@ def read_delivery(body: WireDelivery, traceparent: str) -> Delivery:
         entries=tuple(DeliveredEntry(each.entry, each.actor_id, each.client_message_id) for each in body.entries),
         watermarks=tuple(body.watermarks),
         typing=body.typing,
+        presence=PresenceMoved(body.presence.user_id, body.presence.online) if body.HasField("presence") else None,
         traceparent=traceparent,
     )
 
@@ -189,6 +200,16 @@ def tell(session_id: str, frame: bytes) -> MeshFrame:
 def told(response: bytes) -> MeshFrame:
     """To the one who asked: what the stream answers."""
     return MeshFrame(told=Told(response=response))
+
+
+def watch(session_id: str, user_ids: Iterable[str]) -> MeshFrame:
+    """To a home: whose presence a stream is told."""
+    return MeshFrame(watch=Watch(session_id=session_id, user_ids=user_ids))
+
+
+def watched(online: Iterable[str]) -> MeshFrame:
+    """To an edge: who of them is online."""
+    return MeshFrame(watched=Watched(online_user_ids=online))
 
 
 def sign_out(user_id: str, device_id: str, failure: Failure) -> MeshFrame:

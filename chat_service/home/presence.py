@@ -1,0 +1,87 @@
+"""Who of a home's users is online, and who wants to know: watchers are told of transitions alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from typing import Final
+
+# A device that comes back within this was never gone, for those who watch.
+DEBOUNCE_S: Final = 3.0
+
+Tell = Callable[[str, list[str], str, bool], None]
+"""Tells sessions (of an edge, by id) that a user is online, or not."""
+
+
+class Presence:
+    """The users at home here: `tell` is called at once when one comes, and DEBOUNCE_S after the last device went."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._online: set[str] = set()
+        # By user: who watches, session id to edge.
+        self._watchers: dict[str, dict[str, str]] = {}
+        self._watched: dict[str, set[str]] = {}
+        self._leaving: dict[str, asyncio.TimerHandle] = {}
+
+    def watch(self, edge: str, session_id: str, user_ids: Collection[str]) -> list[str]:
+        """From now on the session is told about these users and no others; those of them who are online now."""
+        self.unwatch(session_id)
+        if user_ids:
+            self._watched[session_id] = set(user_ids)
+        for user_id in user_ids:
+            self._watchers.setdefault(user_id, {})[session_id] = edge
+        return [user_id for user_id in user_ids if user_id in self._online]
+
+    def unwatch(self, session_id: str) -> None:
+        """The session is told nothing any more."""
+        for user_id in self._watched.pop(session_id, ()):
+            watchers = self._watchers[user_id]
+            del watchers[session_id]
+            if not watchers:
+                del self._watchers[user_id]
+
+    def unwatch_edge(self, edge: str) -> None:
+        """The sessions of an edge are told nothing any more; it asks anew for those that live."""
+        watching = {session for watchers in self._watchers.values() for session, at in watchers.items() if at == edge}
+        for session_id in watching:
+            self.unwatch(session_id)
+
+    def came(self, user_id: str) -> None:
+        """A device of the user is there."""
+        if (leaving := self._leaving.pop(user_id, None)) is not None:
+            leaving.cancel()
+        if user_id not in self._online:
+            self._online.add(user_id)
+            self._tell_watchers(user_id, True)
+
+    def went(self, user_id: str) -> None:
+        """The last device of the user is gone."""
+        if user_id in self._online and user_id not in self._leaving:
+            loop = asyncio.get_running_loop()
+            self._leaving[user_id] = loop.call_later(DEBOUNCE_S, self._is_gone, user_id)
+
+    def forget(self, moved: Callable[[str], bool]) -> None:
+        """Another server is home to some users now; those who watch them ask there."""
+        for user_id in [each for each in self._online | self._watchers.keys() if moved(each)]:
+            self._forget(user_id)
+
+    def _forget(self, user_id: str) -> None:
+        if (leaving := self._leaving.pop(user_id, None)) is not None:
+            leaving.cancel()
+        self._online.discard(user_id)
+        for session_id in list(self._watchers.get(user_id, ())):
+            self._watched[session_id].discard(user_id)
+        self._watchers.pop(user_id, None)
+
+    def _is_gone(self, user_id: str) -> None:
+        del self._leaving[user_id]
+        self._online.discard(user_id)
+        self._tell_watchers(user_id, False)
+
+    def _tell_watchers(self, user_id: str, online: bool) -> None:
+        edges: dict[str, list[str]] = {}
+        for session_id, edge in self._watchers.get(user_id, {}).items():
+            edges.setdefault(edge, []).append(session_id)
+        for edge, session_ids in edges.items():
+            self._tell(edge, session_ids, user_id, online)

@@ -1,0 +1,106 @@
+"""Whose presence sessions are told: each home is asked for its users, again whenever a home is another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from typing import Final, Protocol
+
+from chat_service.errors import OwnerUnavailable
+from chat_service.stream.session import Session
+from servicekit.ending import asked_to_end
+
+ANSWER_S: Final = 2.0
+PAUSE_S: Final = 0.5
+# After a change of the ring devices attach to their new homes within this; until then nobody is told they went.
+ATTACHED_S: Final = 5.0
+
+
+class Homes(Protocol):
+    """The homes, as far as presence concerns them."""
+
+    def home_of(self, user_id: str) -> str:
+        """The id of the server that is home to a user; empty while there is no ring."""
+
+    async def watch(self, home: str, session_id: str, user_ids: Collection[str]) -> Collection[str]:
+        """Have a session told of users there and of no others there; who is online. Raises OwnerUnavailable."""
+
+    def unwatch(self, home: str, session_id: str) -> None:
+        """Have a session told nothing any more."""
+
+
+WhoHides = Callable[[str, Collection[str]], Awaitable[set[str]]]
+
+
+class Watching:
+    """What sessions watch, kept true at the homes of whom they watch."""
+
+    def __init__(self, homes: Homes, who_hides: WhoHides) -> None:
+        self._homes = homes
+        self._who_hides = who_hides
+        self._loose: dict[str, Session] = {}
+        self._wake = asyncio.Event()
+
+    async def watch(self, session: Session, user_ids: Collection[str]) -> dict[str, bool]:
+        """From now on the session is told about these users; who of them is online. Those who hide are left out."""
+        hidden = await self._who_hides(session.claims.user_id, user_ids)
+        session.watched = dict.fromkeys(each for each in user_ids if each not in hidden)
+        if not await self._ask(session):
+            self._loosen(session)
+        # Who cannot be asked about now counts as away until a home says otherwise.
+        known = {user_id: bool(online) for user_id, online in session.watched.items()}
+        session.watched.update(known)
+        return known
+
+    def ring_changed(self, sessions: Collection[Session]) -> None:
+        """Ask the new homes at once, and once more when their users have attached there."""
+        for session in sessions:
+            if session.watched:
+                self._loosen(session)
+                session.later(ATTACHED_S, lambda each=session: self._loosen(each))  # type: ignore[misc]
+
+    def home_lost(self, server_id: str, sessions: Collection[Session]) -> None:
+        """The link to a home broke: it has forgotten who watches."""
+        self.ring_changed([session for session in sessions if server_id in session.watched_at])
+
+    def end(self, session: Session) -> None:
+        """The session ended."""
+        self._loose.pop(session.session_id, None)
+        for home in session.watched_at:
+            self._homes.unwatch(home, session.session_id)
+
+    async def run(self) -> None:
+        """Ask again where it is needed, until cancelled."""
+        while not asked_to_end():
+            await self._wake.wait()
+            self._wake.clear()
+            for session_id, session in list(self._loose.items()):
+                del self._loose[session_id]
+                if not await self._ask(session) and not session.outbox.closed:
+                    self._loosen(session)
+                    await asyncio.sleep(PAUSE_S)
+
+    def _loosen(self, session: Session) -> None:
+        self._loose[session.session_id] = session
+        self._wake.set()
+
+    async def _ask(self, session: Session) -> bool:
+        """Whether every home could be asked; the session learns who came, and who went if that is sure."""
+        homes: dict[str, list[str]] = {}
+        for user_id in session.watched:
+            homes.setdefault(self._homes.home_of(user_id), []).append(user_id)
+        for home in session.watched_at - homes.keys():
+            self._homes.unwatch(home, session.session_id)
+        session.watched_at = set(homes)
+        answers = [await self._ask_home(home, session, users) for home, users in homes.items()]
+        return all(answers)
+
+    async def _ask_home(self, home: str, session: Session, user_ids: list[str]) -> bool:
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                online = set(await self._homes.watch(home, session.session_id, user_ids))
+        except (OwnerUnavailable, TimeoutError):
+            return False
+        for user_id in user_ids:
+            session.presence_is(user_id, user_id in online)
+        return True

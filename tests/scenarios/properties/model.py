@@ -1,0 +1,191 @@
+"""What the promises say of one group: a log, who may see which part of it, and who may do what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+NO_CONVERSATION = "CONVERSATION_NOT_FOUND"
+NO_MESSAGE = "MESSAGE_NOT_FOUND"
+FORBIDDEN = "ROLE_INSUFFICIENT"
+NO_USER = "USER_NOT_FOUND"
+LAST_ADMIN = "LAST_ADMIN"
+FIRST = 3
+"""Two entries make a group: its members, and its title."""
+
+
+class Role(Enum):
+    """What a member may do."""
+
+    MEMBER = 1
+    ADMIN = 2
+
+
+@dataclass
+class Said:
+    """A message in its present state."""
+
+    author: str
+    body: str
+    edit_seq: int = 0
+    delete_seq: int = 0
+    reactions: dict[str, str] = field(default_factory=dict)
+
+
+class Refused(Exception):
+    """The operation is refused, with this reason."""
+
+
+@dataclass
+class Model:
+    """One group. Each operation returns the seq of its entry (0: none is needed), or raises Refused."""
+
+    roles: dict[str, Role]
+    head: int = FIRST - 1
+    admins_only: bool = False
+    title: str = "Weather"
+    messages: dict[int, Said] = field(default_factory=dict)
+    joined: dict[str, int] = field(default_factory=dict)
+    past: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    hidden: dict[str, set[int]] = field(default_factory=dict)
+    read: dict[str, int] = field(default_factory=dict)
+    # By whom an entry is, for entries that are no messages.
+    actors: dict[int, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.joined = dict.fromkeys(self.roles, 1)
+
+    def visible(self, user: str) -> list[int]:
+        """The seqs a user may see, in order."""
+        spans = [*self.past.get(user, ())]
+        if user in self.roles:
+            spans.append((self.joined[user], self.head))
+        return [seq for first, last in spans for seq in range(first, last + 1)]
+
+    def unread(self, user: str) -> int:
+        """How many messages a member has not read."""
+        seen = max(self.read.get(user, 0), self.joined[user] - 1)
+        return sum(seq > seen for seq in self.messages)
+
+    def send(self, user: str, body: str) -> int:
+        self._check_member(user)
+        if self.admins_only:
+            self._check_admin(user)
+        seq = self._next(user)
+        self.messages[seq] = Said(user, body)
+        self.read[user] = seq
+        return seq
+
+    def edit(self, user: str, target: int, body: str) -> int:
+        said = self._target(user, target)
+        if said.author != user:
+            raise Refused(FORBIDDEN)
+        said.body, said.edit_seq = body, self._next(user)
+        return said.edit_seq
+
+    def delete(self, user: str, target: int) -> int:
+        said = self._target(user, target)
+        if said.author != user:
+            self._check_admin(user)
+        said.body, said.reactions, said.delete_seq = "", {}, self._next(user)
+        return said.delete_seq
+
+    def react(self, user: str, target: int, emoji: str) -> int:
+        said = self._target(user, target)
+        said.reactions = {**said.reactions, user: emoji} if emoji else _without(said.reactions, user)
+        return self._next(user)
+
+    def hide(self, user: str, target: int) -> int:
+        if not self.visible(user):
+            raise Refused(NO_CONVERSATION)
+        if target not in self.messages or target not in self.visible(user):
+            raise Refused(NO_MESSAGE)
+        self.hidden.setdefault(user, set()).add(target)
+        return 0
+
+    def add(self, user: str, other: str) -> int:
+        # Who may not add is told so by what is read first, a former member by what the owner says.
+        if not self.visible(user):
+            raise Refused(NO_CONVERSATION)
+        self._check_member(user)
+        self._check_admin(user)
+        if other in self.roles:
+            return 0
+        seq = self._next(user)
+        self.roles[other], self.joined[other] = Role.MEMBER, seq
+        return seq
+
+    def remove(self, user: str, other: str) -> int:
+        self._check_member(user)
+        self._check_admin(user)
+        if other not in self.roles:
+            raise Refused(NO_USER)
+        if other == user:
+            return self.leave(user)
+        seq = self._next(user)
+        self._gone(other, seq)
+        return seq
+
+    def leave(self, user: str) -> int:
+        self._check_member(user)
+        alone = self._admins() == [user]
+        seq = self._next(user)
+        self._gone(user, seq)
+        if alone and self.roles:
+            heir = min((self.joined[each], each) for each in self.roles)[1]
+            self.roles[heir] = Role.ADMIN
+        return seq
+
+    def set_role(self, user: str, other: str, role: Role) -> int:
+        self._check_member(user)
+        self._check_admin(user)
+        if other not in self.roles:
+            raise Refused(NO_USER)
+        if self.roles[other] is role:
+            return 0
+        if self._admins() == [other]:
+            raise Refused(LAST_ADMIN)
+        self.roles[other] = role
+        return self._next(user)
+
+    def update(self, user: str, title: str, admins_only: bool) -> int:
+        self._check_member(user)
+        self._check_admin(user)
+        self.title, self.admins_only = title, admins_only
+        return self._next(user)
+
+    def receive(self, user: str, seq: int) -> None:
+        """A member has read up to `seq`."""
+        if user in self.roles:
+            self.read[user] = max(self.read.get(user, 0), min(seq, self.head))
+
+    def _next(self, user: str) -> int:
+        self.head += 1
+        self.actors[self.head] = user
+        return self.head
+
+    def _gone(self, user: str, seq: int) -> None:
+        self.past.setdefault(user, []).append((self.joined.pop(user), seq))
+        del self.roles[user]
+
+    def _admins(self) -> list[str]:
+        return [user for user, role in self.roles.items() if role is Role.ADMIN]
+
+    def _check_member(self, user: str) -> None:
+        if user not in self.roles:
+            raise Refused(NO_CONVERSATION)
+
+    def _check_admin(self, user: str) -> None:
+        if self.roles[user] is not Role.ADMIN:
+            raise Refused(FORBIDDEN)
+
+    def _target(self, user: str, target: int) -> Said:
+        self._check_member(user)
+        said = self.messages.get(target)
+        if said is None or said.delete_seq or target not in self.visible(user):
+            raise Refused(NO_MESSAGE)
+        return said
+
+
+def _without(reactions: dict[str, str], user: str) -> dict[str, str]:
+    return {each: emoji for each, emoji in reactions.items() if each != user}

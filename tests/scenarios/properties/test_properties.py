@@ -1,0 +1,301 @@
+"""Random operations of several users and devices against a small model of the promises: the two never differ."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, TypeVar
+
+import grpc
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from devstack.stack import Stack
+from parley.chat.v1 import chat_pb2, conversation_pb2, entry_pb2
+from tests.eventually import eventually
+from tests.raw.device import RawDevice, new_id, text
+from tests.raw.refusal import of_error
+from tests.raw.world import World
+from tests.scenarios.properties.model import FIRST, Model, Refused, Role
+
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(400)]
+
+T = TypeVar("T")
+RUNS, STEPS = 210, 50
+"""More than 10,000 steps in all, the first of a run not counted."""
+PEOPLE = ("alice", "bob", "carol", "dave")
+people = st.sampled_from(PEOPLE)
+# Often something that is there, now and then what is no message or not there yet.
+places = st.integers(min_value=1, max_value=40)
+numbers = st.integers(min_value=0, max_value=len(PEOPLE) + 1)
+
+
+class Loop:
+    """An event loop in a thread of its own: hypothesis calls rules one after the other, and they wait for it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """What the coroutine returns or raises."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+@pytest.fixture(scope="module")
+def quick_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A system that lets one device do much at once."""
+    plenty = {f"PARLEY_{name}": "1000000" for name in ("SENDS_PER_SECOND", "SENDS_BURST", "ENTRIES_PER_SECOND")}
+    plenty["PARLEY_ENTRIES_BURST"] = "1000000"
+    with Stack(tmp_path_factory.mktemp("quick"), chat_servers=2, environment=plenty) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[Loop]:
+    loop = Loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture(scope="module")
+def world(quick_stack: Stack, loop: Loop) -> Iterator[World]:
+    async def enter() -> World:
+        return await World(quick_stack).__aenter__()
+
+    world = loop.run(enter())
+    yield world
+    loop.run(world.__aexit__())
+
+
+class Group(RuleBasedStateMachine):
+    """Four people, alice and bob with two devices, in and out of one group, on streams that come and go."""
+
+    world: World
+    loop: Loop
+    steps = 0
+
+    @initialize()
+    def begin(self) -> None:
+        self.loop.run(self._begin())
+
+    async def _begin(self) -> None:
+        devices = await self.world.users(*PEOPLE)
+        self.phones = dict(zip(PEOPLE, devices, strict=True))
+        self.devices = [*devices, await self.world.another(devices[0]), await self.world.another(devices[1])]
+        self.away: set[int] = set()
+        for device in self.devices:
+            await device.attend()
+        self.group = await devices[0].group("Weather", [devices[1]])
+        self.model = Model({self.id("alice"): Role.ADMIN, self.id("bob"): Role.MEMBER})
+
+    def id(self, name: str) -> str:
+        return self.phones[name].user_id
+
+    def appends(self, who: str, expected: Callable[[], int], request: Any) -> None:
+        """The answer is the model's: the seq of the entry, or why not."""
+        assert self._answer(who, request, lambda answer: int(answer.appended.seq)) == _told(expected)
+
+    def changes(self, who: str, expected: Callable[[], int], request: Any) -> None:
+        """It is refused if the model refuses it, for the same reason."""
+        wanted = _told(expected)
+        assert self._answer(who, request, lambda _: "") == (wanted if isinstance(wanted, str) else "")
+
+    def _answer(self, who: str, request: Any, told: Callable[[Any], int | str]) -> int | str:
+        type(self).steps += 1
+        try:
+            return told(self.loop.run(self.phones[who].ask(request)))
+        except grpc.aio.AioRpcError as error:
+            return of_error(error).reason
+
+    @rule(who=people)
+    def send(self, who: str) -> None:
+        body = f"said at {self.model.head}"
+        request = chat_pb2.SendMessageRequest(
+            client_message_id=new_id(), conversation_id=self.group, content=text(body)
+        )
+        self.appends(who, lambda: self.model.send(self.id(who), body), request)
+
+    @rule(who=people, seq=places)
+    def edit(self, who: str, seq: int) -> None:
+        body = f"edited at {self.model.head}"
+        request = chat_pb2.EditMessageRequest(
+            request_id=new_id(), conversation_id=self.group, target_seq=seq, content=text(body)
+        )
+        self.appends(who, lambda: self.model.edit(self.id(who), seq, body), request)
+
+    @rule(who=people, seq=places, for_all=st.booleans())
+    def delete(self, who: str, seq: int, for_all: bool) -> None:
+        request = chat_pb2.DeleteMessageRequest(
+            request_id=new_id(), conversation_id=self.group, target_seq=seq, for_all=for_all
+        )
+        work = self.model.delete if for_all else self.model.hide
+        self.appends(who, lambda: work(self.id(who), seq), request)
+
+    @rule(who=people, seq=places, emoji=st.sampled_from(["👍", "🎉", ""]))
+    def react(self, who: str, seq: int, emoji: str) -> None:
+        request = chat_pb2.SetReactionRequest(
+            request_id=new_id(), conversation_id=self.group, target_seq=seq, emoji=emoji
+        )
+        self.appends(who, lambda: self.model.react(self.id(who), seq, emoji), request)
+
+    @rule(who=people, other=people)
+    def add(self, who: str, other: str) -> None:
+        request = conversation_pb2.AddMembersRequest(
+            request_id=new_id(), conversation_id=self.group, member_ids=[self.id(other)]
+        )
+        self.changes(who, lambda: self.model.add(self.id(who), self.id(other)), request)
+
+    @rule(who=people, other=people)
+    def remove(self, who: str, other: str) -> None:
+        request = conversation_pb2.RemoveMemberRequest(
+            request_id=new_id(), conversation_id=self.group, user_id=self.id(other)
+        )
+        self.changes(who, lambda: self.model.remove(self.id(who), self.id(other)), request)
+
+    @rule(who=people)
+    def leave(self, who: str) -> None:
+        request = conversation_pb2.LeaveGroupRequest(request_id=new_id(), conversation_id=self.group)
+        self.changes(who, lambda: self.model.leave(self.id(who)), request)
+
+    @rule(who=people, other=people, role=st.sampled_from(Role))
+    def set_role(self, who: str, other: str, role: Role) -> None:
+        request = conversation_pb2.SetRoleRequest(
+            request_id=new_id(),
+            conversation_id=self.group,
+            user_id=self.id(other),
+            role=entry_pb2.Role.ValueType(role.value),
+        )
+        self.changes(who, lambda: self.model.set_role(self.id(who), self.id(other), role), request)
+
+    @rule(who=people, admins_only=st.booleans())
+    def update(self, who: str, admins_only: bool) -> None:
+        title = f"named at {self.model.head}"
+        request = conversation_pb2.UpdateConversationRequest(
+            request_id=new_id(), conversation_id=self.group, title=title, admins_only_send=admins_only
+        )
+        self.changes(who, lambda: self.model.update(self.id(who), title, admins_only), request)
+
+    @rule(number=numbers, seq=places)
+    def read(self, number: int, seq: int) -> None:
+        type(self).steps += 1
+        if number not in self.away:
+            device = self.devices[number]
+            self.loop.run(device.receipt(self.group, read=seq))
+            self.model.receive(device.user_id, seq)
+
+    @rule(number=numbers)
+    def go_away(self, number: int) -> None:
+        type(self).steps += 1
+        self.away.add(number)
+        self.loop.run(self.devices[number].close())
+
+    @rule(number=numbers)
+    def come_back(self, number: int) -> None:
+        type(self).steps += 1
+        if number in self.away:
+            self.away.discard(number)
+            self.loop.run(self._come_back(self.devices[number]))
+
+    async def _come_back(self, device: RawDevice) -> None:
+        """With its cursor: whatever happened to the group meanwhile is named, and fetched after the last seq it has."""
+        await device.open(device.cursor)
+        named, _ = await device.changes()
+        seen, log = self.model.visible(device.user_id), device.logs[self.group]
+        assert self.group in named or not set(seen) - log.keys()
+        if self.group in named:
+            await self._fetch(device, max(log, default=0))
+
+    @rule(number=numbers)
+    def look(self, number: int) -> None:
+        type(self).steps += 1
+        if number not in self.away:
+            self.loop.run(self._look(self.devices[number]))
+
+    def teardown(self) -> None:
+        if hasattr(self, "model"):
+            for number in range(len(self.devices)):
+                self.come_back(number)
+                self.loop.run(self._look(self.devices[number]))
+                self.loop.run(self.devices[number].close())
+            del self.world.devices[:]
+
+    async def _look(self, device: RawDevice) -> None:
+        """What a device was given, live and by fetches, and what it can fetch now, is what the model says."""
+        user, seen = device.user_id, self.model.visible(device.user_id)
+        await eventually(lambda: self._has_all(device, seen))
+        if not seen:
+            assert (await device.fetch(self.group)).ranges[0].HasField("status")
+            return
+        await eventually(lambda: self._agrees(device, seen))
+        shown = conversation_pb2.GetConversationRequest(conversation_id=self.group)
+        conversation = (await device.ask(shown)).conversation
+        roles = {each.user_id: Role(each.role) for each in conversation.members}
+        assert roles == (self.model.roles if user in self.model.roles else {})
+        assert conversation.head_seq == seen[-1]
+
+    def _has_all(self, device: RawDevice, seen: list[int]) -> bool:
+        held = sorted(device.logs[self.group])
+        assert held == seen, f"device {self.devices.index(device)} lacks or has too much: {held}, not {seen}"
+        return True
+
+    async def _agrees(self, device: RawDevice, seen: list[int]) -> bool:
+        """Receipts are not answered, so how much is unread becomes true a little later."""
+        entries, result = await self._fetch(device, 0)
+        assert list(entries) == seen
+        for seq, entry in entries.items():
+            assert self._is(entry, seq)
+        user = device.user_id
+        assert set(result.hidden_seqs) == self.model.hidden.get(user, set())
+        assert result.head_seq == seen[-1]
+        return result.unread_count == (self.model.unread(user) if user in self.model.roles else 0)
+
+    async def _fetch(self, device: RawDevice, after: int) -> tuple[dict[int, entry_pb2.Entry], chat_pb2.RangeResult]:
+        entries = dict[int, entry_pb2.Entry]()
+        while True:
+            fetched = await device.fetch(self.group, after, limit=7)
+            entries |= {entry.seq: entry for entry in fetched.entries}
+            [result] = fetched.ranges
+            if result.complete or result.HasField("status"):
+                return entries, result
+            after = fetched.seqs[-1]
+
+    def _is(self, entry: entry_pb2.Entry, seq: int) -> bool:
+        said = self.model.messages.get(seq)
+        if said is None:
+            return not entry.HasField("message_appended") and (seq < FIRST or entry.actor_id == self.model.actors[seq])
+        message = entry.message_appended
+        state = (entry.actor_id, message.content.text.body, message.edit_seq, message.delete_seq)
+        reactions = {each.user_id: each.emoji for each in message.reactions}
+        return (state, reactions) == ((said.author, said.body, said.edit_seq, said.delete_seq), said.reactions)
+
+
+def _told(expected: Callable[[], int]) -> int | str:
+    try:
+        return expected()
+    except Refused as refusal:
+        return str(refusal)
+
+
+def test_a_group_is_what_its_model_says(world: World, loop: Loop) -> None:
+    Group.world, Group.loop = world, loop
+    how = settings(
+        max_examples=RUNS,
+        stateful_step_count=STEPS,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        # What fails is told as it was found: to make it smaller would take minutes of waiting.
+        phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    )
+    run_state_machine_as_test(Group, settings=how)
+    assert Group.steps >= 10_000

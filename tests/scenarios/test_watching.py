@@ -1,0 +1,89 @@
+"""Who is online: told at once when somebody comes, a little later when somebody goes, and only to who may know."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from chat_service.home.presence import DEBOUNCE_S
+from parley.chat.v1 import account_pb2, chat_pb2
+from tests.raw.browser import Browser
+from tests.raw.device import RawDevice
+from tests.raw.world import World
+
+pytestmark = pytest.mark.scenario
+
+
+async def watch(device: RawDevice, *users: RawDevice) -> dict[str, bool]:
+    request = chat_pb2.WatchPresenceRequest(user_ids=[each.user_id for each in users])
+    await device.stream.say(watch_presence=request)
+    return online(await device.stream.next("presence"))
+
+
+def online(presence: chat_pb2.Presence) -> dict[str, bool]:
+    return {each.user_id: each.online for each in presence.users}
+
+
+async def test_who_watches_is_told_who_is_there_who_comes_and_who_goes(world: World) -> None:
+    alice, bob, carol = await world.users("alice", "bob", "carol")
+    for device in (alice, bob):
+        await device.attend()
+    assert await watch(alice, bob, carol) == {bob.user_id: True, carol.user_id: False}
+    await carol.attend()
+    assert online(await alice.stream.next("presence")) == {carol.user_id: True}
+    began = time.monotonic()
+    await bob.close()
+    assert online(await alice.stream.next("presence")) == {bob.user_id: False}
+    assert time.monotonic() - began >= DEBOUNCE_S - 0.5
+    assert await watch(alice) == {}
+    await bob.attend()
+    await alice.stream.say(heartbeat=chat_pb2.HeartbeatRequest())
+    await alice.stream.next("heartbeat")
+    assert alice.stream.kinds.count("presence") == 4, "who watches nobody is told nothing"
+
+
+async def test_who_comes_back_soon_was_never_gone(world: World) -> None:
+    alice, bob = await world.users("alice", "bob")
+    laptop = await world.another(bob)
+    for device in (alice, bob, laptop):
+        await device.attend()
+    assert await watch(alice, bob) == {bob.user_id: True}
+    await bob.close()
+    await laptop.close()
+    await bob.attend()
+    await asyncio.sleep(DEBOUNCE_S + 0.5)
+    assert alice.stream.kinds.count("presence") == 1
+
+
+async def test_homes_and_edges_on_different_servers_make_no_difference(world: World) -> None:
+    first, second, third = world.servers
+    [alice], [bob] = await world.users_where([first]), await world.users_where([second])
+    await alice.attend(at=third)
+    assert await watch(alice, bob) == {bob.user_id: False}
+    await bob.attend(at=first)
+    assert online(await alice.stream.next("presence")) == {bob.user_id: True}
+
+
+async def test_a_browser_watches_by_call(world: World) -> None:
+    alice, bob = await world.users("alice", "bob")
+    await bob.attend()
+    tab = Browser(world.stack.door, alice.token)
+    request = chat_pb2.WatchPresenceRequest(user_ids=[bob.user_id])
+    assert (await tab.refusal(request)).said == ("FAILED_PRECONDITION", "STREAM_NOT_CONNECTED")
+    await tab.subscribe(at=world.servers[0])
+    answer = await tab.ask(request, at=world.servers[1])
+    assert online(answer.presence) == {bob.user_id: True}
+    await bob.close()
+    assert online(await tab.next("presence")) == {bob.user_id: False}
+    await tab.close()
+
+
+async def test_who_blocks_is_not_shown(world: World) -> None:
+    alice, bob = await world.users("alice", "bob")
+    for device in (alice, bob):
+        await device.attend()
+    await bob.ask(account_pb2.BlockUserRequest(user_id=alice.user_id))
+    assert await watch(alice, bob) == {}
+    assert await watch(bob, alice) == {}
