@@ -14,10 +14,12 @@ from redis.asyncio import Redis
 from chat_service import not_served
 from chat_service.accounts.accounts import Accounts
 from chat_service.accounts.blocking import Blocking
+from chat_service.accounts.deletion import Deletion
 from chat_service.accounts.passwords import Passwords
 from chat_service.accounts.people import People
 from chat_service.accounts.privacy import Consent
 from chat_service.errors import StoreUnavailable
+from chat_service.mesh.departures import Departures
 from chat_service.mesh.servicer import MeshServicer
 from chat_service.model.ids import direct_id
 from chat_service.server import ChatServer
@@ -27,7 +29,9 @@ from chat_service.servicers.roles import Roles
 from chat_service.settings import ChatSettings
 from chat_service.storage.accounts import MongoAccounts
 from chat_service.storage.acquaintances import MongoAcquaintances
+from chat_service.storage.blocks import MongoBlocks
 from chat_service.storage.devices import MongoDevices
+from chat_service.storage.memberships import MongoMemberships
 from chat_service.storage.mongo import Database, connect
 from chat_service.storage.tries import MongoTries
 from chat_service.stream.edge import Admit
@@ -101,6 +105,8 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
             clock,
             home_of=lambda user_id: server.homes.address_of(user_id),
             on_signed_out=lambda *who: server.sign_out(*who),
+            leave_groups=lambda user_id: Departures(server.history, server.owners).leave_groups(user_id),
+            forgets=(MongoBlocks(database).forget, MongoMemberships(database).forget),
             settings=settings.accounts,
         )
         server = ChatServer(
@@ -114,7 +120,7 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
             clock,
         )
         contacts = _contacts(server, people, store, MongoAcquaintances(database))
-        servicer = account.AccountServicer(accounts, people, _blocking(server, people))
+        servicer = account.AccountServicer(accounts, people, _blocking(server, people), server.history, clock)
         await store.ensure_indexes()
         await tries.ensure_indexes()
         await server.prepare()
@@ -131,13 +137,15 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
             max_message_bytes=MESH_MESSAGE_BYTES,
         )
         try:
-            await _live(settings, server, public, internal)
+            await _live(settings, server, accounts.deletion, public, internal)
         except* Superseded:
             name = membership.me.server_id
             raise ConfigurationError(f"A later process with the server id {name} has taken this one's place.") from None
 
 
-async def _live(settings: ChatSettings, server: ChatServer, public: Server, internal: Server) -> None:
+async def _live(
+    settings: ChatSettings, server: ChatServer, deletion: Deletion, public: Server, internal: Server
+) -> None:
     async with asyncio.TaskGroup() as group:
         roles = group.create_task(server.run())
         await internal.start()
@@ -147,10 +155,12 @@ async def _live(settings: ChatSettings, server: ChatServer, public: Server, inte
         for each in (public, internal):
             each.set_serving(True)
         log.info("serving", address=settings.listen, server_id=server.membership.me.server_id)
+        deletions = group.create_task(deletion.run())
         await until_stopped()
         log.info("leaving")
         for each in (public, internal):
             each.set_serving(False)
+        deletions.cancel()
         await server.drain(settings.drain_seconds)
         member.cancel()
         await asyncio.wait([member])

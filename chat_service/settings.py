@@ -44,6 +44,8 @@ class ChatSettings(Settings):
     # False where another issuer signs users in: Register and Login are refused, and whoever its tokens are of is a
     # user. JWKS, issuer and audience are then that issuer's.
     sign_in_here: bool = True
+    # Seconds after which the last traces of a deleted account go; longer than any call takes.
+    deletion_margin_seconds: float = Field(default=60.0, gt=0)
     log_format: LogFormat = "json"
     log_level: str = "info"
     otlp_endpoint: str | None = None
@@ -77,4 +79,5 @@ class ChatSettings(Settings):
             max_devices=self.max_devices,
             tries_per_peer=Allowance(self.sign_in_rate, self.sign_in_burst),
             sign_in_here=self.sign_in_here,
+            deletion_margin=self.deletion_margin_seconds,
         )

@@ -11,20 +11,25 @@ from chat_service.accounts.search import SearchKeys, hidden_keys, search_keys
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What others may see of a user. `picture_media_id` is empty when there is no picture."""
+    """What others may see of a user. `picture_media_id` is empty when there is no picture.
+
+    Of one who is `deleted` nothing but the id.
+    """
 
     user_id: str
     login_name: str
     display_name: str
     picture_media_id: str = ""
     about: str = ""
+    deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
     """An account: its profile, and what only we know of it.
 
-    `listed` is set once the login name is its own: from then on it is found by searches.
+    `listed` is set once the login name is its own: from then on it is found by searches. `leaving` is set once it is
+    to be deleted: then it is gone for everybody.
     """
 
     profile: Profile
@@ -32,6 +37,7 @@ class Account:
     created_ms: int
     listed: bool = False
     privacy: Privacy = PUBLIC
+    leaving: bool = False
 
     @property
     def search_keys(self) -> SearchKeys:

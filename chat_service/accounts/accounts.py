@@ -9,11 +9,14 @@ Listing for search comes last and is made up for at the next Login.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from chat_service.accounts.account import Account, Profile, tidy
 from chat_service.accounts.attempts import Allowance, Attempts
 from chat_service.accounts.credentials import Credentials
+from chat_service.accounts.deletion import MARGIN_S, Deletion, Forget, LeaveGroups
 from chat_service.accounts.device import REMEMBERED, Device, DeviceDescription
 from chat_service.accounts.errors import CredentialsInvalid, DeviceRevoked, LoginNameTaken, SignInDisabled
 from chat_service.accounts.newcomers import Newcomers
@@ -39,6 +42,8 @@ class AccountSettings:
     tries_per_peer: Allowance = field(default=Allowance(rate=1.0, burst=60))
     tries_per_name: Allowance = field(default=Allowance(rate=0.1, burst=10))
     sign_in_here: bool = True
+    # Seconds after which the last traces of a deleted account go.
+    deletion_margin: float = MARGIN_S
 
 
 class Accounts:
@@ -55,6 +60,8 @@ class Accounts:
         *,
         home_of: HomeOf,
         on_signed_out: OnSignedOut,
+        leave_groups: LeaveGroups,
+        forgets: Sequence[Forget] = (),
         settings: AccountSettings | None = None,
     ) -> None:
         settings = settings or AccountSettings()
@@ -72,6 +79,9 @@ class Accounts:
             remembered=REMEMBERED if settings.sign_in_here else REMEMBERED_ELSEWHERE,
         )
         self._newcomers = Newcomers(store, self._sessions, clock)
+        self.deletion = Deletion(
+            store, devices, self._sessions, clock, leave_groups, forgets, margin=settings.deletion_margin
+        )
         self._by_peer = Attempts(settings.tries_per_peer, clock)
 
     async def register(
@@ -124,7 +134,8 @@ class Accounts:
         """Signs the calling device out and ends its streams; may be repeated."""
         if not self._sign_in_here:
             # So that it is remembered as signed out.
-            await self._sessions.meet(caller.user_id, caller.device_id)
+            with suppress(DeviceRevoked):
+                await self._newcomers.meet(caller)
         await self._sessions.sign_out(caller.user_id, caller.device_id)
 
     async def change_password(self, caller: Claims, old: str, new: str) -> None:
@@ -135,6 +146,18 @@ class Accounts:
         self._check_sign_in_here()
         await self._credentials.change(caller.user_id, caller.device_id, old, new)
         await self._sessions.sign_out_others(caller.user_id, caller.device_id)
+
+    async def delete(self, caller: Claims, password: str) -> None:
+        """Ends the caller's account; may be repeated with the same token.
+
+        Raises CredentialsInvalid, RateLimited, DeviceRevoked, and what keeps it from ending now: it ends later then.
+        """
+        account = await self._store.account(caller.user_id)
+        if account is None or not account.leaving:
+            await self.admit(caller)
+            if self._sign_in_here:
+                await self._credentials.check_own(caller.user_id, password, caller.device_id)
+        await self.deletion.begin(caller.user_id)
 
     async def devices(self, user_id: str) -> tuple[Device, ...]:
         """The devices of an account that are signed in, oldest first."""

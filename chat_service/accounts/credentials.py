@@ -49,10 +49,12 @@ class Credentials:
         return await self._checked(account, account.profile.login_name if account else "", password, device_id)
 
     async def hold(self, account: Account, password: str) -> bool:
-        """Whether the password is right still, which somebody may have changed since `account` was read."""
+        """Whether the password is right still: it may be another, or the account may end, since `account` was read."""
         now = await self._store.account(account.user_id)
-        if now is None or now.password_hash == account.password_hash:
-            return now is not None
+        if now is None or now.leaving:
+            return False
+        if now.password_hash == account.password_hash:
+            return True
         return await self._passwords.matches(password, now.password_hash)
 
     async def hashed(self, login_name: str, password: str) -> str:
@@ -93,7 +95,7 @@ class Credentials:
         # An account of another issuer has none.
         stored = account.password_hash or None if account else None
         right = await self._passwords.matches(password, stored)
-        if account is None or not right:
+        if account is None or account.leaving or not right:
             raise CredentialsInvalid("login name or password is wrong")
         await self._tries.give_back(key, self._allowance)
         return account

@@ -10,6 +10,7 @@ import re
 from typing import Final
 
 from chat_service.accounts.account import Account, Profile, tidy
+from chat_service.accounts.errors import DeviceRevoked
 from chat_service.accounts.ports import AccountStore
 from chat_service.accounts.sessions import Sessions
 from servicekit.auth import Claims
@@ -34,10 +35,20 @@ class Newcomers:
         account = await self._store.account(claims.user_id)
         if account is None:
             account = await self._made(claims)
+        if account.leaving:
+            raise DeviceRevoked("the account was deleted")
         if not account.listed:
             await self._store.list_for_search(account.user_id, account.search_keys)
         # Last: whoever is known by a device is known altogether.
         await self._sessions.meet(claims.user_id, claims.device_id)
+        # An end that was decided meanwhile has signed out the devices there were then.
+        if await self._is_leaving(claims.user_id):
+            await self._sessions.sign_out(claims.user_id, claims.device_id)
+            raise DeviceRevoked("the account was deleted")
+
+    async def _is_leaving(self, user_id: str) -> bool:
+        account = await self._store.account(user_id)
+        return account is None or account.leaving
 
     async def _made(self, claims: Claims) -> Account:
         login_name = await self._claimed(claims)

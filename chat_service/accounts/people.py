@@ -34,8 +34,13 @@ class People:
         self._store = store
 
     async def profile(self, user_id: str) -> Profile:
-        """What others see of a user. Raises UserNotFound."""
-        return (await self._account(user_id)).profile
+        """What others see of a user, also of one who was deleted. Raises UserNotFound."""
+        account = await self._account(user_id)
+        return Profile(user_id, "", "", deleted=True) if account.leaving else account.profile
+
+    async def profiles(self, user_ids: Collection[str]) -> dict[str, Profile]:
+        """The profiles of those of `user_ids` that are users."""
+        return await self._store.profiles(user_ids)
 
     async def change_profile(self, user_id: str, change: ProfileChange) -> Profile:
         """Changes the caller's profile. Raises UserNotFound, Invalid for a name of nothing visible."""
@@ -84,6 +89,8 @@ class People:
         """The account as `change` made it; it runs again when something else changed it meanwhile."""
         for _ in range(CHANGES_TRIED):
             before = await self._account(user_id)
+            if before.leaving:
+                raise UserNotFound("no such user")
             after = change(before)
             keys = None if after.search_keys == before.search_keys else after.search_keys
             if after == before or await self._store.change(before, after, keys):

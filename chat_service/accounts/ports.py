@@ -47,7 +47,7 @@ class AccountStore(Protocol):
         """The user whose login name it is."""
 
     async def account(self, user_id: str) -> Account | None:
-        """The account of a user."""
+        """The account of a user; of one that was buried nothing but the id, leaving."""
 
     async def set_password_hash(self, user_id: str, old: str, new: str) -> bool:
         """Replace a password hash, unless it is not `old` any more: then False."""
@@ -62,11 +62,26 @@ class AccountStore(Protocol):
     async def adding_rules(self, user_ids: Collection[str]) -> Mapping[str, WhoMayAdd]:
         """Who may add these users to groups; those whom everyone may add need not be named."""
 
+    async def mark_leaving(self, user_id: str, now_ms: int) -> None:
+        """Let an account be on its way out: no user any more, and found by nobody; again changes nothing."""
+
+    async def leaving(self, limit: int) -> list[tuple[str, int]]:
+        """At most `limit` accounts on their way out, and since when, in milliseconds since 1970."""
+
+    async def release_name(self, user_id: str) -> None:
+        """Let the login name of an account be free again, once nobody takes the one for the other."""
+
+    async def bury(self, user_id: str, now_ms: int) -> None:
+        """Keep of an account on its way out only that there was one."""
+
     async def profiles_matching(self, query: Query, after: str, limit: int) -> list[Profile]:
         """At most `limit` listed users, by login name, beginning after the login name `after`.
 
         Of those with hidden keys only the one whose login name is the whole query.
         """
+
+    async def profiles(self, user_ids: Collection[str]) -> dict[str, Profile]:
+        """The profiles of those of `user_ids` that are users."""
 
     async def existing(self, user_ids: Collection[str]) -> set[str]:
         """Those of `user_ids` that are users."""
@@ -80,6 +95,9 @@ class DeviceStore(Protocol):
 
     async def replace(self, devices: Devices) -> bool:
         """Keep them as the revision after `devices.revision`; False when somebody else changed them since."""
+
+    async def drop(self, user_id: str) -> None:
+        """Forget all devices of an account."""
 
     async def is_signed_in(self, user_id: str, device_id: str) -> bool | None:
         """Whether a device is signed in; None when the account has no such device."""

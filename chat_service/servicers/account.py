@@ -1,4 +1,4 @@
-"""AccountService: signing in, devices, profiles, privacy and blocks."""
+"""AccountService: signing in, devices, profiles, privacy, blocks and archives."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ from typing import Final
 from chat_service.accounts.accounts import Accounts
 from chat_service.accounts.blocking import Blocking
 from chat_service.accounts.people import People
+from chat_service.history.history import History
+from chat_service.servicers.export import ExportCalls
 from chat_service.servicers.people import PeopleCalls
 from chat_service.servicers.sign_in import SignInCalls
+from servicekit.clock import Clock
 
 OPEN_METHODS: Final = frozenset({"Register", "Login", "RefreshToken"})
-# Signing out again ends the streams of a device that was signed out, in case the first time did not.
-ADMITTED_ANYWAY: Final = frozenset({"Logout"})
-NOT_YET_SERVED: Final = frozenset({"DeleteAccount", "ExportAccount"})
+# What signs a device out may be asked for again by it: to end its streams, or the account, in case it was cut short.
+ADMITTED_ANYWAY: Final = frozenset({"Logout", "DeleteAccount"})
+NOT_YET_SERVED: Final[frozenset[str]] = frozenset()
 
 
-class AccountServicer(SignInCalls, PeopleCalls):
+class AccountServicer(SignInCalls, PeopleCalls, ExportCalls):
     """Serves AccountService."""
 
-    def __init__(self, accounts: Accounts, people: People, blocking: Blocking) -> None:
+    def __init__(self, accounts: Accounts, people: People, blocking: Blocking, history: History, clock: Clock) -> None:
         SignInCalls.__init__(self, accounts)
         PeopleCalls.__init__(self, people, blocking)
+        ExportCalls.__init__(self, accounts, people, blocking, history, clock)

@@ -56,6 +56,13 @@ class SignInCalls:
         await self._accounts.change_password(call.caller, request.old_password, request.new_password)
         return account_pb2.ChangePasswordResponse()
 
+    async def DeleteAccount(
+        self, request: account_pb2.DeleteAccountRequest, call: Call
+    ) -> account_pb2.DeleteAccountResponse:
+        """Ends the caller's account."""
+        await self._accounts.delete(call.caller, request.password)
+        return account_pb2.DeleteAccountResponse()
+
     async def ListDevices(self, request: account_pb2.ListDevicesRequest, call: Call) -> account_pb2.ListDevicesResponse:
         """The devices of the caller's account."""
         after = read_page_token(DEVICE, request.page_token, A_DEVICE)

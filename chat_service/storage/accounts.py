@@ -1,7 +1,8 @@
 """Accounts and login names in MongoDB.
 
 `users` has one document an account, `_id` its 16-byte id. `login_names` has one a name, `_id` the name itself, so
-that a name cannot be given twice. A document is found by searches once it has `prefixes`.
+that a name cannot be given twice. A document is found by searches once it has `prefixes`; with `leaving` it is on its
+way out, and with `gone` nothing else is left of it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ from chat_service.accounts.search import Query, SearchKeys
 from chat_service.storage.mongo import Database, Document, store_errors
 
 SEARCH_INDEX = "by_prefix"
+# Seconds after which the name of a deleted account is free: nobody shall be taken for who was there before.
+NAME_KEPT_S = 30 * 24 * 3600
 PROFILE_FIELDS = ("login_name", "display_name", "picture", "about")
+# Of those on their way out and beyond nobody knows but their own deletion.
+STAYS: Document = {"leaving": {"$exists": False}, "gone": {"$exists": False}}
 # What searches find by is made from these.
 SEARCHED = {"display_name", "hidden"}
 # What is true of an account that does not say.
@@ -35,8 +40,10 @@ class MongoAccounts:
         self._names = database["login_names"]
 
     async def ensure_indexes(self) -> None:
-        """Makes the index of searches: a prefix is an equality in it, and its users come by login name."""
-        with store_errors():
+        """Makes the indexes: of searches, a prefix and in it login names; of what is on its way out."""
+        with store_errors(deadline=60.0):
+            await self._users.create_index([("leaving", ASCENDING)], sparse=True)
+            await self._names.create_index([("released", ASCENDING)], expireAfterSeconds=NAME_KEPT_S)
             await self._users.create_index(
                 [("prefixes", ASCENDING), ("login_name", ASCENDING)], name=SEARCH_INDEX, sparse=True
             )
@@ -63,7 +70,7 @@ class MongoAccounts:
 
     async def list_for_search(self, user_id: str, keys: SearchKeys) -> None:
         """Let searches find the account, which makes it listed; a listed account stays as it is."""
-        unlisted = {"_id": bytes.fromhex(user_id), "prefixes": {"$exists": False}}
+        unlisted = {"_id": bytes.fromhex(user_id), "prefixes": {"$exists": False}, **STAYS}
         with store_errors():
             await self._users.update_one(unlisted, {"$set": _search_fields(keys)})
 
@@ -91,7 +98,7 @@ class MongoAccounts:
         was, becomes = _changeable(before), _changeable(after)
         changed = {name: value for name, value in becomes.items() if value != was[name]}
         same = changed.keys() | SEARCHED if changed.keys() & SEARCHED else changed.keys()
-        condition = {"_id": bytes.fromhex(before.user_id), **{name: _still(name, was[name]) for name in same}}
+        condition = {"_id": bytes.fromhex(before.user_id), **STAYS, **{name: _still(name, was[name]) for name in same}}
         with store_errors():
             result = await self._users.update_one(
                 condition, {"$set": changed | ({} if keys is None else _search_fields(keys))}
@@ -105,6 +112,43 @@ class MongoAccounts:
             found = await self._users.find(condition, {"adding": 1}).to_list()
         return {each["_id"].hex(): WhoMayAdd(each["adding"]) for each in found}
 
+    async def mark_leaving(self, user_id: str, now_ms: int) -> None:
+        """Let an account be on its way out; again changes nothing."""
+        condition = {"_id": bytes.fromhex(user_id), **STAYS}
+        with store_errors():
+            await self._users.update_one(
+                condition, {"$set": {"leaving": now_ms}, "$unset": {"prefixes": "", "words": ""}}
+            )
+
+    async def leaving(self, limit: int) -> list[tuple[str, int]]:
+        """At most `limit` accounts on their way out, those first that have been for longest."""
+        with store_errors():
+            cursor = self._users.find({"leaving": {"$exists": True}}, {"leaving": 1})
+            found = await cursor.sort("leaving", ASCENDING).limit(limit).to_list()
+        return [(each["_id"].hex(), each["leaving"]) for each in found]
+
+    async def release_name(self, user_id: str) -> None:
+        """Let the login name of an account be free in NAME_KEPT_S seconds."""
+        with store_errors():
+            found = await self._users.find_one({"_id": bytes.fromhex(user_id)}, {"login_name": 1})
+            if found is not None and "login_name" in found:
+                # Only its own: it may have come too late for the name it wanted.
+                own = {"_id": found["login_name"], "user": bytes.fromhex(user_id)}
+                await self._names.update_one(own, [{"$set": {"released": {"$ifNull": ["$released", "$$NOW"]}}}])
+
+    async def bury(self, user_id: str, now_ms: int) -> None:
+        """Keep of an account on its way out only that there was one."""
+        with store_errors():
+            leaving = {"_id": bytes.fromhex(user_id), "leaving": {"$exists": True}}
+            await self._users.replace_one(leaving, {"gone": now_ms})
+
+    async def profiles(self, user_ids: Collection[str]) -> dict[str, Profile]:
+        """The profiles of those of `user_ids` that are users."""
+        condition = {"_id": {"$in": [bytes.fromhex(user_id) for user_id in user_ids]}, **STAYS}
+        with store_errors():
+            found = await self._users.find(condition, PROFILE_FIELDS).to_list()
+        return {each["_id"].hex(): _profile(each) for each in found}
+
     async def profiles_matching(self, query: Query, after: str, limit: int) -> list[Profile]:
         """At most `limit` listed users, by login name, beginning after the login name `after`."""
         with store_errors():
@@ -116,7 +160,7 @@ class MongoAccounts:
         """Those of `user_ids` that are users."""
         keys = [bytes.fromhex(user_id) for user_id in user_ids]
         with store_errors():
-            found = await self._users.find({"_id": {"$in": keys}}, {"_id": 1}).to_list()
+            found = await self._users.find({"_id": {"$in": keys}, **STAYS}, {"_id": 1}).to_list()
         return {each["_id"].hex() for each in found}
 
 
@@ -142,9 +186,17 @@ def _document(account: Account) -> Document:
 
 
 def _account(found: Document) -> Account:
+    if "gone" in found:
+        return Account(Profile(found["_id"].hex(), "", "", deleted=True), "", 0, leaving=True)
     kept = UNLESS_KEPT | found
-    privacy = Privacy(WhoMayAdd(kept["adding"]), not kept["hidden"])
-    return Account(_profile(found), found["password_hash"], found["created_ms"], "prefixes" in found, privacy)
+    return Account(
+        _profile(found),
+        found["password_hash"],
+        found["created_ms"],
+        "prefixes" in found,
+        Privacy(WhoMayAdd(kept["adding"]), not kept["hidden"]),
+        "leaving" in found,
+    )
 
 
 def _profile(found: Document) -> Profile:

@@ -35,6 +35,11 @@ class MongoBlocks:
         with store_errors():
             await self._blocks.delete_one({"_id": _id(user_id, other_id)})
 
+    async def forget(self, user_id: str) -> None:
+        """`user_id` blocks nobody any more; who blocks `user_id` does so still."""
+        with store_errors():
+            await self._blocks.delete_many({"_id": {"$gte": _id(user_id, FIRST), "$lte": _id(user_id, LAST)}})
+
     async def blocked_by(self, user_id: str, after: str = "", limit: int = 0) -> list[str]:
         """Whom `user_id` blocks, with ids above `after`, in order, at most `limit` (0: all)."""
         span = {"$gt": _id(user_id, after or FIRST), "$lte": _id(user_id, LAST)}

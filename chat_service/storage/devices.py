@@ -39,6 +39,11 @@ class MongoDevices:
         except DuplicateKeyError:
             return False
 
+    async def drop(self, user_id: str) -> None:
+        """Forget all devices of an account."""
+        with store_errors():
+            await self._devices.delete_one({"_id": bytes.fromhex(user_id)})
+
     async def is_signed_in(self, user_id: str, device_id: str) -> bool | None:
         """Whether a device is signed in; None when the account has no such device."""
         wanted = {f"devices.{device_id}.signed_in": 1}

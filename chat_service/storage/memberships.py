@@ -75,6 +75,11 @@ class MongoMemberships:
             answer = await self._memberships.update_one({**place, **room}, {"$addToSet": {"hidden": seq}})
         return answer.matched_count == 1
 
+    async def forget(self, user_id: str) -> None:
+        """Drop all of a user's, for one that is no user any more."""
+        with store_errors():
+            await self._memberships.delete_many({"_id": {"$gte": _id(user_id, FIRST), "$lte": _id(user_id, LAST)}})
+
 
 def _personal(document: Document) -> Personal:
     return Personal(

@@ -58,6 +58,7 @@ def profile_to_proto(profile: Profile) -> account_pb2.Profile:
         display_name=profile.display_name,
         picture_media_id=profile.picture_media_id,
         about=profile.about,
+        deleted=profile.deleted,
     )
 
 

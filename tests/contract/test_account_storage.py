@@ -175,7 +175,7 @@ async def test_who_may_add(accounts: AccountStore) -> None:
 
 
 def with_profile(made: Account, **changed: str) -> Account:
-    return replace(made, profile=replace(made.profile, **changed))
+    return replace(made, profile=replace(made.profile, **changed))  # type: ignore[arg-type]
 
 
 async def test_search_comes_in_order_a_page_at_a_time(accounts: AccountStore) -> None:

@@ -11,16 +11,28 @@ from chat_service.accounts.people import People
 from chat_service.accounts.privacy import Consent
 from chat_service.accounts.sessions import Session
 from chat_service.errors import OwnerUnavailable
+from chat_service.history.history import History
+from chat_service.model.cursor import Cursor, Reading
 from chat_service.storage import mongo
 from chat_service.storage.accounts import MongoAccounts
 from chat_service.storage.acquaintances import MongoAcquaintances
 from chat_service.storage.blocks import MongoBlocks
+from chat_service.storage.conversations import MongoConversations
 from chat_service.storage.devices import MongoDevices
+from chat_service.storage.log import MongoLog
+from chat_service.storage.memberships import MongoMemberships
 from chat_service.storage.tries import MongoTries
 from servicekit.auth import Claims, TokenSigner, TokenVerifier, generate_signing_key, jwks_of
 from servicekit.clock import ManualClock
 
 HOME = "127.0.0.1:5101"
+
+
+class NoIndex:
+    """An index of changes that is never read."""
+
+    async def read(self, user_id: str, cursor: Cursor | None) -> Reading:
+        raise AssertionError("nobody asks here what changed")
 
 
 @dataclass
@@ -33,6 +45,7 @@ class House:
     clock: ManualClock = field(default_factory=ManualClock)
     signed_out: list[tuple[str, str, str]] = field(default_factory=list)
     looked_again: list[tuple[str, str]] = field(default_factory=list)
+    left_groups: list[str] = field(default_factory=list)
     owner_is_away: bool = False
 
     def accounts(self, settings: AccountSettings | None = None) -> Accounts:
@@ -46,6 +59,8 @@ class House:
             self.clock,
             home_of=lambda _: HOME,
             on_signed_out=self._on_signed_out,
+            leave_groups=self._leave_groups,
+            forgets=(MongoBlocks(self.database).forget,),
             settings=settings,
         )
 
@@ -62,6 +77,11 @@ class House:
         blocking, writing_to = MongoBlocks(self.database).blocking, MongoAcquaintances(self.database).writing_to
         return Consent(MongoAccounts(self.database).adding_rules, blocking, writing_to)
 
+    def history(self) -> History:
+        """What users may read; nobody asks here what changed."""
+        database = self.database
+        return History(MongoLog(database), MongoConversations(database), MongoMemberships(database), NoIndex())
+
     def verifier(self) -> TokenVerifier:
         """What every edge checks tokens with."""
         return TokenVerifier(jwks_of(self.key), issuer="parley", audience="parley", clock=self.clock)
@@ -74,6 +94,11 @@ class House:
         if self.owner_is_away:
             raise OwnerUnavailable
         self.looked_again.append((user_id, other_id))
+
+    async def _leave_groups(self, user_id: str) -> None:
+        if self.owner_is_away:
+            raise OwnerUnavailable
+        self.left_groups.append(user_id)
 
     async def _on_signed_out(self, user_id: str, device_id: str, reason: str) -> None:
         self.signed_out.append((user_id, device_id, reason))

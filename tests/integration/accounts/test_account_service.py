@@ -27,7 +27,7 @@ SERVICE = account_pb2.DESCRIPTOR.services_by_name["AccountService"]
 async def service(house: House, accounts: Accounts) -> AsyncIterator[AccountServiceStub]:
     handler = service_handler(
         SERVICE,
-        AccountServicer(accounts, house.people(), house.blocking()),
+        AccountServicer(accounts, house.people(), house.blocking(), house.history(), house.clock),
         authenticate=house.verifier().authenticate,
         admit=accounts.admit,
         open_methods=OPEN_METHODS,

@@ -1,0 +1,93 @@
+"""The end of an account: decided by one mark, then carried out step by step, by whichever server is there.
+
+From the mark on the user is gone for everybody. What follows may be cut short anywhere and be done again: all devices
+are signed out, the user leaves all groups, and what is kept of the user alone is forgotten. The last steps wait for
+MARGIN_S after the mark and are taken by a server that looks for such accounts now and then: by then nothing that was
+under way when the mark was set, such as being added to a group, can come any more, and what came is undone first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import structlog
+
+from chat_service.accounts.ports import AccountStore, DeviceStore
+from chat_service.accounts.sessions import Sessions
+from servicekit.clock import Clock
+from servicekit.ending import asked_to_end
+from servicekit.failure import Failure
+
+MARGIN_S: Final = 60.0
+# How many accounts one look takes on.
+AT_ONCE: Final = 100
+
+log = structlog.get_logger("accounts.deletion")
+
+LeaveGroups = Callable[[str], Awaitable[None]]
+"""Has a user leave all groups, those that were left already too. Raises Failure: then again later."""
+Forget = Callable[[str], Awaitable[None]]
+"""Drops what is kept of a user; again changes nothing. Raises Failure: then again later."""
+
+
+class Deletion:
+    """Ends accounts. `forgets` are what others keep of users, in the order in which it goes."""
+
+    def __init__(
+        self,
+        store: AccountStore,
+        devices: DeviceStore,
+        sessions: Sessions,
+        clock: Clock,
+        leave_groups: LeaveGroups,
+        forgets: Sequence[Forget],
+        margin: float = MARGIN_S,
+    ) -> None:
+        self._store = store
+        self._devices = devices
+        self._sessions = sessions
+        self._clock = clock
+        self._leave_groups = leave_groups
+        self._forgets = forgets
+        self._margin = margin
+
+    async def begin(self, user_id: str) -> None:
+        """Ends an account, but for its last traces; may be repeated. Raises Failure: the account ends all the same."""
+        await self._store.mark_leaving(user_id, self._clock.now_ms())
+        await self._go_on(user_id)
+
+    async def run(self) -> None:
+        """Go on, until cancelled, with what was begun here or elsewhere."""
+        while not asked_to_end():
+            # At their own moments, so that servers that started together do not all do the same.
+            await asyncio.sleep(self._margin * random.uniform(0.5, 1.0))  # noqa: S311
+            try:
+                await self.sweep()
+            except Failure as failure:
+                log.warning("cannot look for deletions now", error=failure.message)
+
+    async def sweep(self) -> None:
+        """Go on with all accounts that are ending."""
+        for user_id, since_ms in await self._store.leaving(AT_ONCE):
+            try:
+                await self._go_on(user_id)
+                if self._clock.now_ms() - since_ms >= self._margin * 1000:
+                    await self._bury(user_id)
+            except Failure as failure:
+                # The others need not wait for what this one waits for.
+                log.warning("cannot go on with a deletion now", user_id=user_id, error=failure.message)
+
+    async def _go_on(self, user_id: str) -> None:
+        await self._sessions.sign_out_others(user_id, "")
+        await self._leave_groups(user_id)
+        for forget in self._forgets:
+            await forget(user_id)
+
+    async def _bury(self, user_id: str) -> None:
+        await self._store.release_name(user_id)
+        await self._devices.drop(user_id)
+        await self._store.bury(user_id, self._clock.now_ms())
+        log.info("an account is gone", user_id=user_id)

@@ -1,0 +1,107 @@
+"""The call of AccountService that gives people everything that is kept about them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Final
+
+from chat_service.accounts.accounts import Accounts
+from chat_service.accounts.archive import File, zipped
+from chat_service.accounts.blocking import Blocking
+from chat_service.accounts.people import People
+from chat_service.errors import RateLimited
+from chat_service.history.history import History, Overview, Range, Span
+from chat_service.wire import export
+from parley.chat.v1 import account_pb2
+from servicekit.auth import Claims
+from servicekit.clock import Clock
+from servicekit.rpc import Call
+
+# Archives a server makes at a time: each is work for nobody's chat.
+AT_ONCE: Final = 4
+RETRY_AFTER_S: Final = 30.0
+CONVERSATIONS: Final = 50
+ENTRIES: Final = 200
+BLOCKED: Final = 500
+
+
+class ExportCalls:
+    """Archives, each made while it is sent; no more is held of one than a page of entries and a chunk."""
+
+    def __init__(self, accounts: Accounts, people: People, blocking: Blocking, history: History, clock: Clock) -> None:
+        self._accounts = accounts
+        self._people = people
+        self._blocking = blocking
+        self._history = history
+        self._clock = clock
+        self._under_way = 0
+
+    async def ExportAccount(
+        self, _: account_pb2.ExportAccountRequest, call: Call
+    ) -> AsyncIterator[account_pb2.ExportAccountResponse]:
+        """Streams an archive of everything kept about the caller."""
+        if self._under_way >= AT_ONCE:
+            raise RateLimited("too many archives are being made at the moment", retry_after=RETRY_AFTER_S)
+        self._under_way += 1
+        try:
+            async for chunk in zipped(self._files(call.caller), self._clock.now_ms()):
+                yield account_pb2.ExportAccountResponse(chunk=chunk)
+        finally:
+            self._under_way -= 1
+
+    async def _files(self, caller: Claims) -> AsyncIterator[File]:
+        yield File("README.txt", self._readme())
+        yield File("profile.json", self._profile(caller.user_id))
+        yield File("devices.json", self._devices(caller))
+        yield File("blocks.json", self._blocked(caller.user_id))
+        yield File("conversations.jsonl", self._conversations(caller.user_id))
+        async for overview in self._overviews(caller.user_id):
+            # It may take long, and the device may be signed out meanwhile.
+            await self._accounts.admit(caller)
+            conversation_id = overview.sight.conversation.conversation_id
+            yield File(f"conversations/{conversation_id}.jsonl", self._entries(caller.user_id, conversation_id))
+
+    async def _readme(self) -> AsyncIterator[bytes]:
+        now = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
+        yield export.README.format(time=f"{now:%Y-%m-%d %H:%M} UTC").encode()
+
+    async def _profile(self, user_id: str) -> AsyncIterator[bytes]:
+        yield export.profile(await self._people.profile(user_id), await self._people.privacy(user_id))
+
+    async def _devices(self, caller: Claims) -> AsyncIterator[bytes]:
+        yield export.devices(await self._accounts.devices(caller.user_id), caller.device_id)
+
+    async def _blocked(self, user_id: str) -> AsyncIterator[bytes]:
+        after, first = "", True
+        while first or after:
+            found = await self._blocking.blocked(user_id, after, BLOCKED)
+            yield export.ids(found, first=first)
+            after, first = found[-1] if len(found) == BLOCKED else "", False
+        yield b"]\n"
+
+    async def _conversations(self, user_id: str) -> AsyncIterator[bytes]:
+        async for overview in self._overviews(user_id):
+            names = await self._people.profiles(overview.sight.conversation.members)
+            yield export.conversation(overview, names, user_id)
+
+    async def _entries(self, user_id: str, conversation_id: str) -> AsyncIterator[bytes]:
+        after, complete = 0, False
+        while not complete:
+            [found] = await self._history.ranges(user_id, [Span(conversation_id, after, ENTRIES)])
+            if not isinstance(found, Range) or not found.entries:
+                # It was left and forgotten meanwhile, or has no more.
+                return
+            hidden = set(found.sight.personal.hidden)
+            seen = [entry for entry in found.entries if entry.seq not in hidden]
+            yield await asyncio.to_thread(export.entries, seen, user_id)
+            after, complete = found.entries[-1].seq, found.complete
+
+    async def _overviews(self, user_id: str) -> AsyncIterator[Overview]:
+        after, more = "", True
+        while more:
+            overviews, after = await self._history.overviews(user_id, after, CONVERSATIONS)
+            for overview in overviews:
+                yield overview
+            more = bool(after)

@@ -1,0 +1,128 @@
+"""People end their accounts: gone at once for all, with what they said left to those they said it to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+
+import grpc
+import pytest
+
+from devstack.stack import Stack
+from parley.chat.v1 import account_pb2, conversation_pb2, entry_pb2
+from tests.eventually import eventually
+from tests.raw import calls
+from tests.raw.device import RawDevice, new_id
+from tests.raw.world import PASSWORD, World
+from tests.scenarios.conftest import ENVIRONMENT, mend
+
+pytestmark = pytest.mark.scenario
+
+OUT = ("UNAUTHENTICATED", "DEVICE_REVOKED")
+NOBODY = ("NOT_FOUND", "USER_NOT_FOUND")
+MARGIN = {"PARLEY_DELETION_MARGIN_SECONDS": "1"}
+
+
+@pytest.fixture(scope="module")
+def quick_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A system on which the last traces go after a second."""
+    with Stack(tmp_path_factory.mktemp("quick"), chat_servers=3, environment={**ENVIRONMENT, **MARGIN}) as stack:
+        yield stack
+
+
+@pytest.fixture
+async def world(quick_stack: Stack) -> AsyncIterator[World]:
+    async with World(quick_stack) as world:
+        try:
+            yield world
+        finally:
+            await asyncio.to_thread(mend, quick_stack)
+
+
+def delete(password: str = PASSWORD) -> account_pb2.DeleteAccountRequest:
+    return account_pb2.DeleteAccountRequest(password=password)
+
+
+def profile_of(user: RawDevice) -> account_pb2.GetProfileRequest:
+    return account_pb2.GetProfileRequest(user_id=user.user_id)
+
+
+async def members(viewer: RawDevice, conversation: str) -> dict[str, int]:
+    request = conversation_pb2.GetConversationRequest(conversation_id=conversation)
+    found = (await viewer.ask(request)).conversation.members
+    return {each.user_id: each.role for each in found}
+
+
+async def is_buried(world: World, user: RawDevice) -> None:
+    """Wait until only this is kept of a user, that there was one."""
+
+    async def buried() -> bool:
+        found = await world._store["users"].find_one({"_id": bytes.fromhex(user.user_id)})
+        return found is not None and found.keys() == {"_id", "gone"}
+
+    await eventually(buried, timeout=20)
+    assert await world._store["devices"].find_one({"_id": bytes.fromhex(user.user_id)}) is None
+
+
+async def test_an_account_ends_at_once_and_others_keep_what_is_theirs(world: World) -> None:
+    alice, bob = await world.register("alice"), await world.user("bob")
+    tablet = await world.login(alice)
+    name = (await alice.ask(account_pb2.GetProfileRequest())).profile.login_name
+    direct, group = await bob.direct(alice), await alice.group("Friday", [bob])
+    for device in (alice, tablet, bob):
+        await device.attend()
+    await alice.sent(direct, "between us")
+    await alice.sent(group, "to all")
+    assert (await alice.refusal(delete("a guess"))).said == ("UNAUTHENTICATED", "CREDENTIALS_INVALID")
+    await alice.ask(delete())
+    for device in (alice, tablet):
+        assert (await device.stream.ended()).said == OUT
+        assert (await device.refusal(account_pb2.GetProfileRequest())).said == OUT
+    login = account_pb2.LoginRequest(login_name=name, password=PASSWORD)
+    refused = await calls.refused(world.channel(world.stack.door), login)
+    assert refused.said == ("UNAUTHENTICATED", "CREDENTIALS_INVALID")
+
+    gone = account_pb2.Profile(user_id=alice.user_id, deleted=True)
+    assert (await bob.ask(profile_of(alice))).profile == gone
+    assert not (await bob.ask(account_pb2.SearchUsersRequest(query=name))).profiles
+    assert (await bob.refusal(conversation_pb2.GetOrCreateDirectRequest(peer_id=alice.user_id))).said == NOBODY
+    assert (await bob.refusal(account_pb2.BlockUserRequest(user_id=alice.user_id))).said == NOBODY
+    assert await members(bob, group) == {bob.user_id: entry_pb2.ROLE_ADMIN}
+    assert alice.user_id in await members(bob, direct)
+    await bob.has(direct, "between us")
+    await bob.has(group, "to all")
+    said, left = (each for _, each in sorted(bob.logs[group].items()))
+    assert said.actor_id == left.actor_id == alice.user_id
+    assert left.membership_changed.kind == entry_pb2.MembershipChanged.KIND_LEFT
+    await is_buried(world, alice)
+    # The answer may have been lost.
+    await alice.ask(delete())
+    assert (await bob.ask(profile_of(alice))).profile == gone
+
+
+async def test_an_account_that_is_alone_in_its_groups_ends_too(world: World) -> None:
+    alice, bob = await world.register("alice"), await world.user("bob")
+    group = await alice.group("Friday", [bob])
+    await bob.ask(conversation_pb2.LeaveGroupRequest(request_id=new_id(), conversation_id=group))
+    await alice.ask(delete())
+    await is_buried(world, alice)
+
+
+async def test_an_end_that_a_server_died_of_is_carried_through_by_others(world: World) -> None:
+    doomed, other, _ = world.servers
+    alice, bob = await world.register("alice"), await world.user("bob")
+    groups = [await alice.group(f"group {number}", [bob]) for number in range(30)]
+    asking = asyncio.create_task(alice.ask(delete(), at=doomed))
+
+    async def decided() -> bool:
+        return bool((await bob.ask(profile_of(alice), at=other)).profile.deleted)
+
+    await eventually(decided)
+    next(each for each in world.stack.chat_servers if each.address == doomed).kill()
+    # It may have been quick enough all the same.
+    with suppress(grpc.aio.AioRpcError):
+        await asking
+    await is_buried(world, alice)
+    for group in groups:
+        assert await members(bob, group) == {bob.user_id: entry_pb2.ROLE_ADMIN}

@@ -1,0 +1,117 @@
+"""People take with them what is kept about them: all they may see, and nothing else."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from secrets import token_hex
+from typing import Any
+
+import grpc
+import pytest
+
+from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
+from tests.raw.device import RawDevice, new_id
+from tests.raw.refusal import of_error
+from tests.raw.world import World
+
+pytestmark = pytest.mark.scenario
+
+EXPORT = "/parley.chat.v1.AccountService/ExportAccount"
+
+
+async def chunks(world: World, device: RawDevice) -> list[bytes]:
+    call: Any = world.channel(world.stack.door).unary_stream(
+        EXPORT, response_deserializer=account_pb2.ExportAccountResponse.FromString
+    )
+    return [each.chunk async for each in call(b"", metadata=device.metadata)]
+
+
+async def archive(world: World, device: RawDevice) -> dict[str, str]:
+    with zipfile.ZipFile(io.BytesIO(b"".join(await chunks(world, device)))) as made:
+        assert made.testzip() is None
+        return {name: made.read(name).decode() for name in made.namelist()}
+
+
+def lines(text: str) -> list[Any]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def bodies(text: str) -> list[str]:
+    messages = [each["message_appended"] for each in lines(text) if "message_appended" in each]
+    return [message.get("content", {}).get("text", {}).get("body", "") for message in messages]
+
+
+async def test_an_archive_has_all_that_is_kept(world: World) -> None:
+    alice, bob = await world.register("alice"), await world.user("bob")
+    direct, group = await alice.direct(bob), await bob.group("Friday", [alice])
+    await alice.ask(account_pb2.UpdateProfileRequest(about="Grüße ☕"))
+    await alice.ask(account_pb2.BlockUserRequest(user_id=(await world.user("eve")).user_id))
+    for device in (alice, bob):
+        await device.attend()
+    await alice.sent(direct, "hello bob")
+    await bob.sent(direct, "hello alice, こんにちは")
+    await bob.sent(group, "hello all")
+
+    found = await archive(world, alice)
+    assert found.keys() == {
+        "README.txt",
+        "profile.json",
+        "devices.json",
+        "blocks.json",
+        "conversations.jsonl",
+        f"conversations/{direct}.jsonl",
+        f"conversations/{group}.jsonl",
+    }
+    assert json.loads(found["profile.json"])["profile"]["about"] == "Grüße ☕"
+    [device] = json.loads(found["devices.json"])
+    assert (device["device_id"], device["current"]) == (alice.device_id, True)
+    assert len(json.loads(found["blocks.json"])) == 1
+    told = {each["conversation"]["conversation_id"]: each for each in lines(found["conversations.jsonl"])}
+    assert told.keys() == {direct, group}
+    assert told[group]["conversation"]["title"] == "Friday"
+    assert told[group]["names"][bob.user_id] == "bob"
+    assert bodies(found[f"conversations/{direct}.jsonl"]) == ["hello bob", "hello alice, こんにちは"]
+    assert [int(each["seq"]) for each in lines(found[f"conversations/{group}.jsonl"])] == [1, 2, 3]
+    assert "hello all" not in str(await archive(world, await world.user("carol")))
+
+
+async def test_an_archive_has_what_its_owner_may_see(world: World) -> None:
+    alice, bob = await world.users("alice", "bob")
+    group = await bob.group("Friday", [await world.user("carol")])
+    await bob.attend()
+    await bob.sent(group, "before alice")
+    add = conversation_pb2.AddMembersRequest(request_id=new_id(), conversation_id=group, member_ids=[alice.user_id])
+    await bob.ask(add)
+    await bob.sent(group, "while alice is there")
+    seq = await bob.sent(group, "not for long")
+    hide = chat_pb2.DeleteMessageRequest(request_id=new_id(), conversation_id=group, target_seq=seq)
+    await alice.ask(hide)
+    await alice.ask(conversation_pb2.LeaveGroupRequest(request_id=new_id(), conversation_id=group))
+    await bob.sent(group, "without alice")
+    assert bodies((await archive(world, alice))[f"conversations/{group}.jsonl"]) == ["while alice is there"]
+
+
+async def test_a_long_archive_comes_in_chunks_and_whole(world: World) -> None:
+    alice, bob = await world.users("alice", "bob")
+    conversation = await alice.direct(bob)
+    await alice.attend(at=world.servers[0])
+    await bob.attend(at=world.servers[1])
+    # What cannot be made much smaller.
+    sent = [token_hex(3000) for _ in range(100)]
+    for number, body in enumerate(sent):
+        await (alice if number % 2 else bob).sent(conversation, body)
+    parts = await chunks(world, alice)
+    assert len(parts) > 3
+    assert all(len(each) == 64 * 1024 for each in parts[:-1])
+    with zipfile.ZipFile(io.BytesIO(b"".join(parts))) as made:
+        assert bodies(made.read(f"conversations/{conversation}.jsonl").decode()) == sent
+
+
+async def test_a_device_that_is_signed_out_gets_no_archive(world: World) -> None:
+    alice = await world.user("alice")
+    await alice.ask(account_pb2.LogoutRequest())
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await chunks(world, alice)
+    assert of_error(caught.value).said == ("UNAUTHENTICATED", "DEVICE_REVOKED")

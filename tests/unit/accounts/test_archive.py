@@ -1,0 +1,60 @@
+"""An archive comes in chunks while it is made, and opens as any other."""
+
+from __future__ import annotations
+
+import io
+import random
+import zipfile
+from collections.abc import AsyncIterator
+
+from chat_service.accounts.archive import CHUNK_BYTES, File, zipped
+
+NOW = 1_800_000_000_000
+
+
+async def parts(*contents: bytes) -> AsyncIterator[bytes]:
+    for content in contents:
+        yield content
+
+
+async def all_of(*files: File) -> AsyncIterator[File]:
+    for file in files:
+        yield file
+
+
+async def test_what_went_in_comes_out() -> None:
+    files = [File("README.txt", parts(b"hello")), File("empty", parts()), File("more/ü.txt", parts(b"a", b"", b"b"))]
+    made = b"".join([chunk async for chunk in zipped(all_of(*files), NOW)])
+    with zipfile.ZipFile(io.BytesIO(made)) as archive:
+        assert archive.testzip() is None
+        assert {name: archive.read(name) for name in archive.namelist()} == {
+            "README.txt": b"hello",
+            "empty": b"",
+            "more/ü.txt": b"ab",
+        }
+        assert archive.getinfo("README.txt").date_time == (2027, 1, 15, 8, 0, 0)
+
+
+async def test_little_is_held_of_much() -> None:
+    noise = random.Random(7)
+    taken = 0
+
+    async def much() -> AsyncIterator[bytes]:
+        nonlocal taken
+        for _ in range(100):
+            taken += 1
+            yield noise.randbytes(50_000)
+
+    chunks = zipped(all_of(File("noise", much())), NOW)
+    sizes = []
+    async for chunk in chunks:
+        sizes.append(len(chunk))
+        assert taken * 50_000 - sum(sizes) < 2 * CHUNK_BYTES + 50_000
+    assert set(sizes[:-1]) == {CHUNK_BYTES}
+    assert 0 < sizes[-1] <= CHUNK_BYTES
+    assert sum(sizes) > 5_000_000
+
+
+async def test_nothing_is_an_archive_too() -> None:
+    made = b"".join([chunk async for chunk in zipped(all_of(), NOW)])
+    assert zipfile.ZipFile(io.BytesIO(made)).namelist() == []
