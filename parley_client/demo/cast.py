@@ -17,6 +17,7 @@ from parley_client.device import Device
 from parley_client.errors import ParleyError
 from parley_client.events import ConnectionChanged, ConnectionState, ConversationGone, EntryReceived
 from parley_client.session import Session
+from parley_client.view import ConversationView
 
 # How long a send may take, whatever happens to the servers.
 ANSWER_SECONDS = 20.0
@@ -43,6 +44,7 @@ class Player:
     def __post_init__(self) -> None:
         self.notebook = Notebook(self.name)
         self._number = 0
+        self._views: dict[str, ConversationView] = {}
         self._noticed = asyncio.Event()
         self._stack = AsyncExitStack()
         self._notes: asyncio.Task[None] | None = None
@@ -96,6 +98,14 @@ class Player:
             self.sent.append(answer)
         return answer
 
+    async def say_unnoted(self, conversation_id: str, text: str) -> Acknowledged:
+        """Send what will change, so that nobody looks for these words in the end."""
+        return await self.say_as(conversation_id, text, self.client.new_id(), count=False)
+
+    def view(self, conversation_id: str) -> ConversationView:
+        """A conversation as this device shows it, whatever it was away for."""
+        return self._views.setdefault(conversation_id, ConversationView(conversation_id, self.user_id))
+
     def look(self, conversation_id: str) -> None:
         """Ask for a conversation, whoever's it is."""
         self._connected().look(conversation_id)
@@ -130,6 +140,8 @@ class Player:
 
     async def _take_notes(self, device: Device) -> None:
         async for event in device:
+            if conversation_id := getattr(event, "conversation_id", ""):
+                self.view(conversation_id).take(event)
             if isinstance(event, EntryReceived):
                 self.notebook.note(event.entry, event.live)
                 self.arrivals.setdefault(seen(event.entry).what, time.perf_counter())

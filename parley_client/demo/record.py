@@ -7,18 +7,28 @@ from dataclasses import dataclass, field
 
 from parley.chat.v1 import entry_pb2
 
+Shown = tuple[str, bool, tuple[tuple[str, str], ...]]
+"""The words of a message, whether it was deleted, and its reactions by user."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An entry as a device saw it; `what` is its kind and content, the same for every member."""
+    """An entry as a device saw it; `what` is its kind and content, the same for every member.
+
+    `changed`: it is a message that had been edited or deleted when it was seen. `message`: it is one at all.
+    """
 
     seq: int
     actor_id: str
     what: str
     live: bool = False
+    message: bool = True
+    changed: bool = False
 
     def same(self, other: Seen) -> bool:
-        """Whether both are the same entry, however they came."""
+        """Whether both are the same entry, however and whenever they came."""
+        if self.changed or other.changed:
+            return (self.seq, self.actor_id) == (other.seq, other.actor_id)
         return (self.seq, self.actor_id, self.what) == (other.seq, other.actor_id, other.what)
 
 
@@ -54,6 +64,6 @@ def seen(entry: entry_pb2.Entry, live: bool = False) -> Seen:
     """An entry as plain data."""
     kind = entry.WhichOneof("kind") or ""
     message = entry.message_appended
-    if kind == "message_appended" and message.content.HasField("text"):
-        return Seen(entry.seq, entry.actor_id, message.content.text.body, live)
-    return Seen(entry.seq, entry.actor_id, kind, live)
+    what = message.content.text.body if message.content.HasField("text") else kind
+    changed = bool(message.edit_seq or message.delete_seq)
+    return Seen(entry.seq, entry.actor_id, what, live, kind == "message_appended", changed)

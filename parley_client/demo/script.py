@@ -10,6 +10,7 @@ from functools import partial
 
 from parley_client.channel import Tls
 from parley_client.demo.cast import Cast, Player, Silence
+from parley_client.demo.changes import second_thoughts
 from parley_client.demo.isolation import former_members, revocation, strangers
 from parley_client.demo.record import Notebook
 from parley_client.demo.report import Report
@@ -95,6 +96,8 @@ class Play:
             await self._all_arrive()
         async with self._scene("receipts", "watermarks and unread counts"):
             await self._receipts()
+        async with self._scene("changes", "edits, deletions and reactions"):
+            await second_thoughts(self.findings, self._patience)
         async with self._scene("P8", "strangers are kept out"):
             await strangers(self.findings, self._patience)
         async with self._scene("P8", "former members are kept out"):

@@ -9,7 +9,7 @@ from functools import partial
 
 from parley_client.demo import checks
 from parley_client.demo.cast import Cast, Player, Silence
-from parley_client.demo.record import Acknowledged, Notebook, Seen, seen
+from parley_client.demo.record import Acknowledged, Notebook, Seen, Shown, seen
 from parley_client.demo.report import Report
 from parley_client.errors import ParleyError
 
@@ -20,6 +20,7 @@ CLAIMS = {
     "P4": "delivered: every acknowledged message reached every device of every member",
     "P5": "resume: a device that was away was given what it missed, and only that",
     "P8": "isolation: strangers, former members and revoked devices are kept out",
+    "changes": "edits, deletions and reactions are the same on every device, wherever it was",
     "receipts": "delivered and read watermarks and unread counts are right",
     "members": "the conversations have the members they were made with",
     "history": "history by call is what the devices put together",
@@ -45,6 +46,8 @@ class Findings:
         self.group = ""
         self.carol_until: int | None = None
         self.away_heads: dict[str, int] = {}
+        self.changed: dict[int, Shown] = {}
+        """What second thoughts made of messages of the group, by seq."""
         self.before_absence: Notebook | None = None
         self._troubles: dict[str, list[str]] = defaultdict(list)
 
@@ -100,6 +103,17 @@ class Findings:
         sent, until = self.acknowledged(conversation), self.limit(player, conversation)
         return not checks.delivered(sent, self.notes(player), conversation, until)
 
+    def disagreements(self, player: Player) -> list[str]:
+        """Where a device shows something else than second thoughts made of a message."""
+        view = player.view(self.group)
+        troubles = []
+        for seq, wanted in self.changed.items():
+            message = view.message(seq)
+            shown = (message.text, message.deleted, tuple(message.reactions.items())) if message else None
+            if shown != wanted:
+                troubles.append(f"{player.name} shows {shown} at seq {seq}, and not {wanted}")
+        return troubles
+
     def unread(self, player: Player, conversation: str) -> int:
         """How many messages a user who marked nothing as read has not read: those after the own last one."""
         sent = self.acknowledged(conversation)
@@ -149,6 +163,7 @@ async def _read_back(found: Findings, cast: Cast, patience: float) -> dict[str, 
         )
         for trouble in checks.gapless(witness.notebook, conversation):
             found.trouble("P5", trouble)
+    _note(found, "changes", found.disagreements(witness))
     return dict(witness.notebook.pages)
 
 
@@ -160,7 +175,7 @@ async def _compare_history(found: Findings, logs: dict[str, list[Seen]]) -> None
     for conversation, log in logs.items():
         messages = found.bob.client.messages.before(conversation, limit=len(log) + 1)
         history = [seen(entry) async for entry in messages][::-1]
-        wanted = [entry for entry in log if entry.what not in ("membership_changed", "conversation_updated")]
+        wanted = [entry for entry in log if entry.message]
         if [entry.seq for entry in history] != [entry.seq for entry in wanted] or not all(
             one.same(other) for one, other in zip(history, wanted, strict=True)
         ):

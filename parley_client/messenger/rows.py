@@ -147,7 +147,8 @@ def _deed(model: Messenger, entry: Entry) -> str:
 
 def _members(model: Messenger, changed: entry_pb2.MembershipChanged, actor: str) -> Iterator[str]:
     kinds = entry_pb2.MembershipChanged
-    names = ", ".join(model.name(member.user_id) for member in changed.members if member.user_id != actor)
+    others = [member.user_id for member in changed.members if member.user_id != actor]
+    names = ", ".join("you" if user == model.me else model.name(user) for user in others)
     promoted = all(member.role == entry_pb2.ROLE_ADMIN for member in changed.members)
     if changed.kind == kinds.KIND_CREATED:
         yield "began this conversation"

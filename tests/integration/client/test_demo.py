@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.e2e]
 async def test_the_demo_sees_every_promise_kept(stack: Stack) -> None:
     report = await run_demo(stack.door, sends=10)
     assert report.ok, [verdict for verdict in report.verdicts if not verdict.kept]
+    assert not report.skipped
     assert len(report.latencies) == 10
 
 

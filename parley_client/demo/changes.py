@@ -1,0 +1,45 @@
+"""The scene of second thoughts: what is edited, deleted and reacted to is the same on every device, wherever it was."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from parley_client.demo.cast import Player
+from parley_client.demo.verdict import Findings
+
+
+async def second_thoughts(found: Findings, patience: float) -> None:
+    """Edits, deletions and reactions in the group, while the tablet is away; then it comes back."""
+    seqs = [(await found.alice.say_unnoted(found.group, f"a first thought {n}")).seq for n in range(4)]
+    await found.tablet.leave()
+    alice, laptop = found.alice.client.messages, found.laptop.client.messages
+    await alice.edit(found.group, seqs[0], "a second thought")
+    await laptop.edit(found.group, seqs[0], "a third thought")
+    for player, emoji in ((found.bob, "❤"), (found.carol, "🎉"), (found.bob, "👍"), (found.carol, "")):
+        await player.client.messages.set_reaction(found.group, seqs[1], emoji)
+    await laptop.delete(found.group, seqs[2], for_all=True)
+    await alice.delete(found.group, seqs[3], for_all=False)
+    await found.tablet.join(patience)
+    found.changed = {
+        seqs[0]: ("a third thought", False, ()),
+        seqs[1]: ("a first thought 1", False, ((found.bob.user_id, "👍"),)),
+        seqs[2]: ("", True, ()),
+    }
+    for player in found.devices:
+        await player.until(partial(_agrees, found, player), f"{player.name} does not show every change", patience)
+    for player in (found.alice, found.laptop):
+        await player.until(
+            partial(_hides, player, found.group, seqs[3]),
+            f"{player.name} still shows what alice deleted for herself",
+            patience,
+        )
+    if _hides(found.bob, found.group, seqs[3]):
+        found.trouble("changes", "what alice deleted for herself alone is gone on bob's phone")
+
+
+def _agrees(found: Findings, player: Player) -> bool:
+    return not found.disagreements(player)
+
+
+def _hides(player: Player, conversation_id: str, seq: int) -> bool:
+    return player.view(conversation_id).message(seq) is None
