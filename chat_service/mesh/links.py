@@ -93,8 +93,11 @@ class Links:
         await self._carry(first.hello.server_id, self._new_link(), read_on, stream.write)
 
     def _follow_ring(self) -> None:
-        me = self._membership.me.server_id
-        wanted = {name for name in self._membership.ring.members if name > me}
+        me, members = self._membership.me.server_id, self._membership.ring.members
+        for name in self._links.keys() - members.keys():
+            # It may hang rather than be dead, and the link with it: whoever is asked instead now must not wait.
+            self._links[name].abandon()
+        wanted = {name for name in members if name > me}
         for name in self._dialling.keys() - wanted:
             self._dialling.pop(name).cancel()
         for name in wanted - self._dialling.keys():

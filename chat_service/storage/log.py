@@ -142,11 +142,11 @@ class MongoLog:
         ids = [document["_id"] for document in documents]
         with store_errors():
             primary = self._entries.with_options(read_concern=ReadConcern("local"))
-            found = {each["_id"]: each async for each in primary.find({"_id": {"$in": ids}}, {"k": 1, "h": 1})}
+            found = {each["_id"]: each async for each in primary.find({"_id": {"$in": ids}}, {"k": 1, "h": 1, "t": 1})}
             same = list(takewhile(lambda each: _same(each, found.get(bytes(each["_id"]))), documents))
             if same:
                 # A write that changes nothing waits for the majority to have all that came before it.
-                last = {name: same[-1][name] for name in ("_id", "k", "h")}
+                last = {name: same[-1][name] for name in ("_id", "k", "h", "t")}
                 answer = await self._entries.update_one(last, {"$set": {"h": last["h"]}})
                 if not answer.matched_count:
                     raise StoreUnavailable("what was there a moment ago was rolled back")
@@ -163,8 +163,13 @@ def _refused(error: BulkWriteError) -> int:
 
 
 def _same(document: Document, found: Document | None) -> bool:
+    """Whether this very writer wrote it: another owner may have given the same send the same seq, at another time."""
     # The driver gives plain bytes back for a Binary, and the two are never equal.
-    return found is not None and all(found[name] == bytes(document[name]) for name in ("k", "h"))
+    return found is not None and (found["t"], found["k"], found["h"]) == (
+        document["t"],
+        bytes(document["k"]),
+        bytes(document["h"]),
+    )
 
 
 def _retouches(entry: Entry) -> list[UpdateOne | UpdateMany]:

@@ -111,3 +111,10 @@ async def test_a_range_is_one_scan_of_the_clustered_index(log: MongoLog, databas
     plan = await found.explain()
     assert plan["queryPlanner"]["winningPlan"]["stage"] == "CLUSTERED_IXSCAN"
     assert plan["executionStats"]["totalDocsExamined"] <= 11
+
+
+async def test_the_same_send_at_the_same_place_by_another_owner_is_a_conflict(log: MongoLog) -> None:
+    first = entry(1)
+    await log.append([first])
+    # It was sent to two owners, and both gave it the next seq; only one of them wrote what stands there.
+    assert await log.append([replace(first, time_ms=first.time_ms + 1)]) == Conflict(0)
