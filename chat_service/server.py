@@ -118,9 +118,9 @@ class ChatServer:
             group.create_task(self._follow_generation())
 
     async def sign_out(self, user_id: str, device_id: str, reason: str) -> None:
-        """End the stream of a device that was signed out, wherever it is."""
+        """End the stream of a device that was signed out, wherever it is. Raises OwnerUnavailable."""
         signed_out = Failure("this device was signed out", code="UNAUTHENTICATED", reason=reason)
-        self.homes.sign_out(user_id, device_id, signed_out)
+        await self.homes.sign_out(user_id, device_id, signed_out)
 
     async def drain(self, within: float) -> None:
         """Let devices move, and finish what was taken in; at most about `within` seconds."""

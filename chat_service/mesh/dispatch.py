@@ -14,7 +14,7 @@ from chat_service.owner.owner import Owner
 from chat_service.stream.edge import Edge
 from chat_service.stream.sessions import Sessions
 from chat_service.wire import mesh
-from parley.internal.v1.mesh_pb2 import Attached, MeshFrame, Received, Reloaded
+from parley.internal.v1.mesh_pb2 import Attached, MeshFrame, Received, Reloaded, SignedOut
 from servicekit.failure import Failure
 from servicekit.status import from_proto
 from servicekit.telemetry import span
@@ -110,9 +110,10 @@ class Dispatch:
         self._home.recheck()
         self._sessions.recheck()
 
-    def _sign_out(self, _: str, frame: MeshFrame, __: Link) -> None:
+    def _sign_out(self, _: str, frame: MeshFrame, link: Link) -> None:
         body = frame.sign_out
         self._home.sign_out(body.user_id, body.device_id, from_proto(body.status))
+        link.answer(frame.frame_id, MeshFrame(signed_out=SignedOut()))
 
 
 def _answer_append(link: Link, number: int, answer: Answer) -> None:

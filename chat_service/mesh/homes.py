@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
+from typing import Final
 
 from chat_service.errors import OwnerUnavailable
 from chat_service.home.home import Attachment, Home
 from chat_service.mesh.links import Links
-from chat_service.mesh.placing import asked, server_at
+from chat_service.mesh.placing import asked, server_at, unreachable
+from chat_service.model.answer import PATIENCE_S
 from chat_service.model.ids import user_position
 from chat_service.owner.ports import RingView
 from chat_service.wire import mesh
 from servicekit.failure import Failure
+
+PAUSE_S: Final = 0.1
 
 
 class Homes:
@@ -83,10 +88,22 @@ class Homes:
         elif (link := self._links.to(home)) is not None:
             link.tell(mesh.detach(user_id, session_id))
 
-    def sign_out(self, user_id: str, device_id: str, failure: Failure) -> None:
-        """Have the stream of a device ended, wherever it is."""
-        home = self.home_of(user_id)
-        if home == self._ring.me.server_id:
-            self._here.sign_out(user_id, device_id, failure)
-        elif (link := self._links.to(home)) is not None:
-            link.tell(mesh.sign_out(user_id, device_id, failure))
+    async def sign_out(self, user_id: str, device_id: str, failure: Failure) -> None:
+        """Have the stream of a device ended, wherever it is, waiting out a change of home. Raises OwnerUnavailable.
+
+        A session that its home does not know yet, or has forgotten, finds out when it is attached again.
+        """
+        give_up = asyncio.get_running_loop().time() + PATIENCE_S
+        while True:
+            home = self.home_of(user_id)
+            if home == self._ring.me.server_id:
+                self._here.sign_out(user_id, device_id, failure)
+                return
+            try:
+                async with asyncio.timeout_at(give_up):
+                    await asked(self._links.to(home), mesh.sign_out(user_id, device_id, failure))
+                    return
+            except (OwnerUnavailable, TimeoutError):
+                if asyncio.get_running_loop().time() > give_up:
+                    raise unreachable() from None
+            await asyncio.sleep(PAUSE_S)

@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from chat_service.accounts.errors import DeviceRevoked
 from chat_service.errors import HelloRepeated, RateLimited, StoreUnavailable
 from chat_service.history.history import History, Range, Span
 from chat_service.limits import Limits
@@ -18,6 +19,7 @@ from chat_service.stream.session import Session
 from chat_service.stream.watching import Watching
 from chat_service.wire import frames, ranges, requests
 from parley.chat.v1 import chat_pb2
+from servicekit.auth import Claims
 from servicekit.bucket import TokenBucket
 from servicekit.clock import Clock
 from servicekit.ending import asked_to_end
@@ -50,6 +52,7 @@ class Dialogue:
         watching: Watching,
         limits: Limits,
         clock: Clock,
+        admit: Callable[[Claims], Awaitable[None]],
         reauthenticate: Reauthenticate,
         traceparent: str,
     ) -> None:
@@ -59,6 +62,7 @@ class Dialogue:
         self._watching = watching
         self._limits = limits
         self._clock = clock
+        self._admit = admit
         self._reauthenticate = reauthenticate
         self._traceparent = traceparent
         self._pace = TokenBucket(
@@ -155,6 +159,7 @@ class Dialogue:
             await self._session.outbox.room()
             try:
                 if self._session.recheck_wanted():
+                    await self._check_admitted()
                     await self._tell_changes()
                 while self._fetches:
                     await self._answer(self._fetches[0])
@@ -162,6 +167,16 @@ class Dialogue:
             except StoreUnavailable as failure:
                 log.warning("cannot read for a device", session_id=self._session.session_id, error=failure.message)
                 self._session.later(RETRY_S, self._session.want_recheck)
+
+    async def _check_admitted(self) -> None:
+        """Where anything may have been missed, so may the word that the device was signed out."""
+        if self._first:
+            # It was asked a moment ago.
+            return
+        try:
+            await self._admit(self._session.claims)
+        except DeviceRevoked as signed_out:
+            self._session.close(signed_out)
 
     async def _tell_changes(self) -> None:
         reading = await self._history.changes(self._session.claims.user_id, self._session.cursor)

@@ -222,6 +222,7 @@ class Edge:
             self._watching,
             self._limits,
             self._clock,
+            self._admit,
             self._reauthenticate,
             traceparent,
         )

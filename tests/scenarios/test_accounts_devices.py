@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from chat_service.storage.devices import MongoDevices
 from parley.chat.v1 import account_pb2, chat_pb2
 from tests.raw import calls
 from tests.raw.device import RawDevice
@@ -122,6 +123,36 @@ async def test_what_a_revoked_device_was_sending_is_there_or_not_and_in_order(wo
             assert bob.logs[conversation][answer.appended.seq].message_appended.content.text.body == str(
                 keys.index(answer.client_message_id)
             )
+
+
+@pytest.mark.fault
+async def test_a_device_is_out_also_when_its_home_just_froze(fragile_world: World) -> None:
+    world = fragile_world
+    home, edge, third = world.servers
+    [phone] = await world.users_where([home])
+    lost = await world.another(phone)
+    for device in (phone, lost):
+        await device.attend(at=edge)
+    frozen = next(each for each in world.stack.chat_servers if each.address == home)
+    frozen.freeze()
+    await phone.ask(revoke(lost), at=third)
+    assert (await lost.stream.ended(timeout=10)).said == OUT
+    await beats(phone)
+    assert (await lost.refusal(account_pb2.GetProfileRequest(), at=edge)).said == OUT
+
+
+@pytest.mark.fault
+async def test_a_device_finds_out_by_itself_when_nobody_could_tell_it(fragile_world: World) -> None:
+    """The word may be lost with the server that was to pass it on: what makes a device look again tells it too."""
+    world = fragile_world
+    home, edge, _ = world.servers
+    [phone] = await world.users_where([home])
+    await phone.attend(at=edge)
+    devices = MongoDevices(world._store)
+    assert await devices.replace((await devices.devices_of(phone.user_id)).signed_out(phone.device_id))
+    await beats(phone)
+    next(each for each in world.stack.chat_servers if each.address == home).kill()
+    assert (await phone.stream.ended(timeout=15)).said == OUT
 
 
 async def test_a_changed_password_signs_all_others_out_and_the_caller_stays(world: World) -> None:
