@@ -118,6 +118,7 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
             accounts.admit,
             settings.limits,
             clock,
+            searchable=settings.search,
         )
         contacts = _contacts(server, people, store, MongoAcquaintances(database))
         servicer = account.AccountServicer(accounts, people, _blocking(server, people), server.history, clock)
@@ -217,6 +218,7 @@ def _roles(server: ChatServer, settings: ChatSettings, clock: Clock) -> Roles:
         server.owners,
         server.history,
         server.personal,
+        server.search,
         server.rates,
         settings.limits,
         clock,

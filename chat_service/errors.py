@@ -3,7 +3,7 @@
 Failure
 ├── ConversationNotFound, UserNotFound,
 │   MessageNotFound                                 NOT_FOUND
-├── RoleInsufficient, Blocked                       PERMISSION_DENIED
+├── RoleInsufficient, Blocked, SearchDisabled       PERMISSION_DENIED
 ├── NotAGroup, GroupFull, LastAdmin,
 │   StreamNotConnected                              FAILED_PRECONDITION
 ├── FieldInvalid, ContentTooLarge, FrameTooLarge,
@@ -141,6 +141,12 @@ class Blocked(Forbidden):
     """One of the two has blocked the other."""
 
     default_reason: ClassVar[str] = "BLOCKED"
+
+
+class SearchDisabled(Forbidden):
+    """This deployment keeps no words of messages."""
+
+    default_reason: ClassVar[str] = "DISABLED"
 
 
 class Precondition(Failure):

@@ -11,6 +11,8 @@ import structlog
 from redis.asyncio import Redis
 
 from chat_service.history.history import History
+from chat_service.history.search import Search
+from chat_service.history.sight import Sights
 from chat_service.home.home import Home
 from chat_service.limits import Limits
 from chat_service.mesh.dispatch import Dispatch
@@ -31,9 +33,11 @@ from chat_service.storage.index_life import IndexLife
 from chat_service.storage.log import MongoLog
 from chat_service.storage.memberships import MongoMemberships
 from chat_service.storage.mongo import Database
+from chat_service.storage.search import MongoSearch
 from chat_service.stream.edge import Admit, Edge, Verify
 from chat_service.stream.rates import SendRates
 from chat_service.stream.sessions import Sessions
+from chat_service.wire.words import words_of
 from parley.internal.v1.mesh_pb2 import MeshFrame
 from servicekit.auth import ServiceCredential
 from servicekit.clock import Clock
@@ -60,15 +64,20 @@ class ChatServer:
         admit: Admit,
         limits: Limits,
         clock: Clock,
+        *,
+        searchable: bool = True,
     ) -> None:
         self.membership = membership
-        self.log = MongoLog(database)
+        self.log = MongoLog(database, words_of if searchable else None)
         self.conversations = MongoConversations(database)
         life = IndexLife(redis, MongoGeneration(database), _life(membership.me), self._lives)
         self.index = RedisIndex(redis, life)
         self.memberships = MongoMemberships(database)
         self.blocks = MongoBlocks(database)
         self.history = History(self.log, self.conversations, self.memberships, self.index)
+        self._words = MongoSearch(database)
+        sights = Sights(self.log, self.conversations, self.memberships)
+        self.search = Search(self._words, self.memberships, sights) if searchable else None
         self.links = Links(membership, credential, self._take, self._link_broken)
         self.sessions = Sessions()
         self.rates = SendRates(limits, clock)
@@ -106,6 +115,8 @@ class ChatServer:
         """Make sure of collections and indexes, and learn the generation of the change index."""
         await self.log.ensure_indexes()
         await self.conversations.ensure_indexes()
+        if self.search is not None:
+            await self._words.ensure_indexes()
         await self.index.life.start()
 
     async def run(self) -> None:

@@ -56,6 +56,8 @@ class ChatSettings(Settings):
     sends_burst: int = Field(default=60, gt=0)
     entries_per_second: int = Field(default=50, gt=0)
     entries_burst: int = Field(default=100, gt=0)
+    # False: words of messages are not kept, which makes writing cheaper, and SearchMessages is refused.
+    search: bool = True
     # What may wait for a device, in bytes, and how many seconds one that reads nothing is waited for.
     outbox_bytes: int = Field(default=1024 * 1024, gt=0)
     outbox_patience_seconds: float = Field(default=30.0, gt=0)

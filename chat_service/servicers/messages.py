@@ -1,11 +1,14 @@
-"""The calls of ChatService about messages: saying, changing, reading them."""
+"""The calls of ChatService about messages: saying, changing, reading and finding them."""
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
-from chat_service.errors import Invalid
+from chat_service.errors import Invalid, SearchDisabled
+from chat_service.history.search import HIGHEST, Rank
 from chat_service.model.entry import Message, MessageDeleted, MessageEdited, ReactionChanged
+from chat_service.model.words import Query
 from chat_service.servicers.changing import ChangingCalls
 from chat_service.servicers.roles import Roles
 from chat_service.wire import frames, requests
@@ -20,6 +23,10 @@ READERS_PAGE: Final = 100
 BEFORE: Final = "before"
 AFTER: Final = "after"
 READERS: Final = "readers"
+FOUND: Final = "found"
+FOUND_PAGE: Final = 20
+# The place of a message among all, and its conversation.
+A_RANK: Final = re.compile(r"[0-9]{1,18}:[0-9a-f]{32}|[1-8][0-9]{18}:[0-9a-f]{32}")
 
 
 class MessageCalls(ChangingCalls):
@@ -28,6 +35,7 @@ class MessageCalls(ChangingCalls):
     def __init__(self, roles: Roles) -> None:
         super().__init__(roles)
         self._personal = roles.personal
+        self._search = roles.search
         self._limits = roles.limits
 
     async def SendMessage(self, request: chat_pb2.SendMessageRequest, call: Call) -> chat_pb2.SendMessageResponse:
@@ -72,6 +80,23 @@ class MessageCalls(ChangingCalls):
         more = page_token(direction, str(found[size - 1].seq)) if len(found) > size else ""
         return chat_pb2.ListMessagesResponse(messages=shown_ones, next_page_token=more)
 
+    async def SearchMessages(
+        self, request: chat_pb2.SearchMessagesRequest, call: Call
+    ) -> chat_pb2.SearchMessagesResponse:
+        """Messages by their words, newest first."""
+        if self._search is None:
+            raise SearchDisabled("this deployment keeps no words of messages, so nothing can be found")
+        user_id, size, query = call.caller.user_id, request.page_size or FOUND_PAGE, Query.of(request.query)
+        below = _rank(read_page_token(FOUND, request.page_token, A_RANK))
+        if not query:
+            raise Invalid("there is no word in this query", violations=(Violation("query", "must have a word"),))
+        found = await self._search.messages(user_id, request.conversation_id, query, below, size + 1)
+        last = found[size - 1].rank if len(found) > size else None
+        return chat_pb2.SearchMessagesResponse(
+            messages=[entry_pb2.Entry.FromString(shown(each.entry, user_id)) for each in found[:size]],
+            next_page_token=page_token(FOUND, f"{last.order}:{last.conversation_id}") if last else "",
+        )
+
     async def ListReaders(self, request: chat_pb2.ListReadersRequest, call: Call) -> chat_pb2.ListReadersResponse:
         """Who has a message and who read it."""
         user_id, size = call.caller.user_id, request.page_size or READERS_PAGE
@@ -97,3 +122,9 @@ def _place(request: chat_pb2.ListMessagesRequest) -> tuple[str, int]:
     direction = AFTER if request.after_seq else BEFORE
     token = read_page_token(direction, request.page_token, A_SEQ)
     return direction, int(token) if token else request.after_seq or request.before_seq
+
+
+def _rank(place: str) -> Rank:
+    """Below which rank a page goes on."""
+    order, _, conversation_id = place.partition(":")
+    return Rank(int(order), conversation_id) if place else HIGHEST

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chat_service.history.history import History
+from chat_service.history.search import Search
 from chat_service.limits import Limits
 from chat_service.mesh.homes import Homes
 from chat_service.mesh.owners import Owners
@@ -25,6 +26,8 @@ class Roles:
     owners: Owners
     history: History
     personal: PersonalViews
+    # None: this deployment has no search.
+    search: Search | None
     rates: SendRates
     limits: Limits
     clock: Clock

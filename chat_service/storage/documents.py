@@ -6,12 +6,14 @@ asked, `n` number of messages so far, `t` milliseconds since 1970, `y` kind (the
 contract's Entry), then the change itself; `x` marks entries that an owner that loads the conversation applies to
 what is beside the log, `g` is the seq of the message that an entry changes.
 
-A message shows its present state: `b` content (absent: deleted, or no longer kept), `e` seq of its last edit, `d` seq
-of its deletion, `r` reactions: by user, what and by which entry.
+A message shows its present state: `b` content (absent: deleted, or no longer kept), `w` its words, `o` where it stands
+among all that searches find, `e` seq of its last edit, `d` seq of its deletion, `r` reactions: by user, what and by
+which entry.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from bson import Binary
@@ -31,12 +33,16 @@ from chat_service.model.entry import (
 from chat_service.model.retention import Retention, RetentionRule
 from chat_service.storage.mongo import Document
 
+WordsOf = Callable[[bytes], list[str]]
+
 MESSAGE: Final = 10
 EDITED: Final = 11
 DELETED: Final = 12
 REACTION: Final = 13
 MEMBERSHIP: Final = 14
 UPDATED: Final = 15
+# Messages of one millisecond are told apart by so many bits of their seq.
+RANK_BITS: Final = 21
 
 
 def entry_id(conversation_id: str, seq: int) -> Binary:
@@ -49,9 +55,14 @@ def seq_of(document: Document) -> int:
     return int.from_bytes(document["_id"][16:], "big")
 
 
-def document_of(entry: Entry) -> Document:
-    """An entry as it is first written."""
-    return {
+def rank_of(entry: Entry) -> int:
+    """Where a message stands among those of all conversations: later ones have more, two of one conversation differ."""
+    return entry.time_ms << RANK_BITS | entry.seq & ((1 << RANK_BITS) - 1)
+
+
+def document_of(entry: Entry, words_of: WordsOf | None = None) -> Document:
+    """An entry as it is first written; `words_of` tells the words of a content, where messages are to be found."""
+    document: Document = {
         "_id": entry_id(entry.conversation_id, entry.seq),
         "c": binary(entry.conversation_id),
         "k": Binary(entry.key),
@@ -60,6 +71,15 @@ def document_of(entry: Entry) -> Document:
         "t": entry.time_ms,
         **_change_fields(entry.change),
     }
+    if words_of is not None and isinstance(entry.change, Message):
+        # Also of one without words: an edit may bring some.
+        document |= {"o": rank_of(entry), **word_fields(words_of(entry.change.content))}
+    return document
+
+
+def word_fields(words: list[str]) -> Document:
+    """The words of a message as they are kept; those without any stay out of the index."""
+    return {"w": words} if words else {}
 
 
 def _change_fields(change: Change) -> Document:

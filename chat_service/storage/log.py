@@ -26,7 +26,17 @@ from chat_service.model.entry import (
 )
 from chat_service.model.rules import Target
 from chat_service.owner.ports import Conflict
-from chat_service.storage.documents import EDITED, MESSAGE, binary, document_of, entry_id, entry_of, seq_of
+from chat_service.storage.documents import (
+    EDITED,
+    MESSAGE,
+    WordsOf,
+    binary,
+    document_of,
+    entry_id,
+    entry_of,
+    seq_of,
+    word_fields,
+)
 from chat_service.storage.mongo import Database, Document, ensure_clustered, store_errors
 
 COLLECTION: Final = "entries"
@@ -36,11 +46,15 @@ PAGE_BYTES: Final = 1024 * 1024
 
 
 class MongoLog:
-    """Implements the owner's Log and the history's; every method raises StoreUnavailable."""
+    """Implements the owner's Log and the history's; every method raises StoreUnavailable.
 
-    def __init__(self, database: Database) -> None:
+    `words_of` tells the words of a content, which searches look for; without it none are kept.
+    """
+
+    def __init__(self, database: Database, words_of: WordsOf | None = None) -> None:
         self._entries: AsyncCollection[Document] = database[COLLECTION]
         self._database = database
+        self._words_of = words_of
 
     async def ensure_indexes(self) -> None:
         """Make the collection and its indexes where they are not there yet."""
@@ -52,7 +66,7 @@ class MongoLog:
 
     async def append(self, entries: Sequence[Entry]) -> Conflict | None:
         """Append in order; None when all are durable. An entry that is there already counts as appended."""
-        documents, start = [document_of(entry) for entry in entries], 0
+        documents, start = [document_of(entry, self._words_of) for entry in entries], 0
         while start < len(documents):
             try:
                 with store_errors():
@@ -123,7 +137,7 @@ class MongoLog:
 
     async def retouch(self, entries: Sequence[Entry]) -> None:
         """Let the messages that edits, deletions and reactions concern show them; again changes nothing."""
-        updates = [update for entry in entries for update in _retouches(entry)]
+        updates = [update for entry in entries for update in _retouches(entry, self._words_of)]
         with store_errors():
             await self._entries.bulk_write(updates, ordered=True)
 
@@ -172,12 +186,12 @@ def _same(document: Document, found: Document | None) -> bool:
     )
 
 
-def _retouches(entry: Entry) -> list[UpdateOne | UpdateMany]:
+def _retouches(entry: Entry, words_of: WordsOf | None) -> list[UpdateOne | UpdateMany]:
     """What an entry does to its message. A later entry's doing is never undone, however often this is written."""
     change, seq = entry.change, entry.seq
     if isinstance(change, MessageEdited):
         # One without content was replaced itself before it came to this.
-        return [*_edit(entry, change), *_forget_edits(entry, change.target_seq)] if change.content else []
+        return [*_edit(entry, change, words_of), *_forget_edits(entry, change.target_seq)] if change.content else []
     if isinstance(change, MessageDeleted):
         gone = {"$set": {"d": seq}, "$unset": {"b": "", "w": "", "r": ""}}
         return [UpdateOne(_target(entry, change.target_seq), gone), *_forget_edits(entry, change.target_seq)]
@@ -193,10 +207,13 @@ def _target(entry: Entry, seq: int) -> Document:
     return {"_id": entry_id(entry.conversation_id, seq), "d": {"$exists": False}}
 
 
-def _edit(entry: Entry, change: MessageEdited) -> list[UpdateOne | UpdateMany]:
+def _edit(entry: Entry, change: MessageEdited, words_of: WordsOf | None) -> list[UpdateOne | UpdateMany]:
     # Content that is not kept any more does not come back.
     older = {"b": {"$exists": True}, "e": {"$not": {"$gte": entry.seq}}}
-    said = {"$set": {"b": Binary(change.content), "e": entry.seq}}
+    words = word_fields(words_of(change.content)) if words_of is not None else {}
+    said: Document = {"$set": {"b": Binary(change.content), "e": entry.seq, **words}}
+    if not words:
+        said["$unset"] = {"w": ""}
     return [UpdateOne({**_target(entry, change.target_seq), **older}, said)]
 
 

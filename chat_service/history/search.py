@@ -1,0 +1,101 @@
+"""Finding messages by their words, in one conversation of a caller or in all of them, newest first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from heapq import nlargest
+from typing import Final, Protocol
+
+from chat_service.errors import StoreUnavailable
+from chat_service.history.ports import Memberships
+from chat_service.history.sight import Sights
+from chat_service.model.conversation import Interval
+from chat_service.model.entry import Entry
+from chat_service.model.words import Query
+
+# Conversations that are asked for at once.
+PORTION: Final = 100
+# Longer than a person waits.
+LONGEST_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Rank:
+    """Where a message stands among all: later ones are higher; `order` tells two of one conversation apart."""
+
+    order: int
+    conversation_id: str
+
+
+HIGHEST: Final = Rank(2**63 - 1, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A message, and where it stands."""
+
+    rank: Rank
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What of a conversation is looked through: what the caller may see, and did not hide."""
+
+    conversation_id: str
+    intervals: tuple[Interval, ...]
+    hidden: tuple[int, ...] = ()
+
+
+class WordIndex(Protocol):
+    """Where words lead to messages. Every method raises StoreUnavailable."""
+
+    async def visible(self, user_id: str, conversation_ids: Collection[str]) -> Mapping[str, tuple[Interval, ...]]:
+        """What the user may see of conversations, by id; those of which it is nothing are missing."""
+
+    async def find(self, scopes: Sequence[Scope], query: Query, below: Rank, limit: int) -> Sequence[Found]:
+        """The highest messages below a rank, highest first, at most `limit`."""
+
+
+class Search:
+    """Searches for one caller at a time, inside the intervals of membership."""
+
+    def __init__(self, index: WordIndex, memberships: Memberships, sights: Sights) -> None:
+        self._index = index
+        self._memberships = memberships
+        self._sights = sights
+
+    async def messages(self, user_id: str, conversation_id: str, query: Query, below: Rank, limit: int) -> list[Found]:
+        """At most `limit` messages below a rank, highest first; in all conversations if `conversation_id` is empty.
+
+        Of each portion of conversations no more than `limit` are in memory. Raises ConversationNotFound, and
+        StoreUnavailable after LONGEST_S.
+        """
+        found = list[Found]()
+        try:
+            async with asyncio.timeout(LONGEST_S):
+                async for scopes in self._scopes(user_id, conversation_id):
+                    more = await self._index.find(scopes, query, below, limit)
+                    found = nlargest(limit, [*found, *more], key=lambda each: each.rank)
+        except TimeoutError:
+            raise StoreUnavailable("this search takes too long; more words, or one conversation, take less") from None
+        return found
+
+    async def _scopes(self, user_id: str, conversation_id: str) -> AsyncIterator[list[Scope]]:
+        if conversation_id:
+            sight = await self._sights.one(user_id, conversation_id)
+            yield [Scope(conversation_id, sight.intervals, sight.personal.hidden)]
+            return
+        after = ""
+        while ids := await self._memberships.of_user(user_id, after, PORTION):
+            visible, personal = await asyncio.gather(
+                self._index.visible(user_id, ids), self._memberships.personal(user_id, ids)
+            )
+            if visible:
+                yield [
+                    Scope(each, intervals, personal[each].hidden if each in personal else ())
+                    for each, intervals in visible.items()
+                ]
+            after = ids[-1]

@@ -1,0 +1,101 @@
+"""Messages found by their words: by those who may see them, as they are now, in pages, from any server."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from parley.chat.v1 import chat_pb2, conversation_pb2, entry_pb2
+from tests.raw.device import RawDevice, new_id, text
+from tests.raw.world import World
+
+pytestmark = pytest.mark.scenario
+
+
+def search(
+    query: str, conversation_id: str = "", page_size: int = 0, page_token: str = ""
+) -> chat_pb2.SearchMessagesRequest:
+    return chat_pb2.SearchMessagesRequest(
+        query=query, conversation_id=conversation_id, page_size=page_size, page_token=page_token
+    )
+
+
+async def bodies(device: RawDevice, query: str, conversation_id: str = "") -> list[str]:
+    answer = await device.ask(search(query, conversation_id))
+    return [each.message_appended.content.text.body for each in answer.messages]
+
+
+async def test_all_ones_conversations_are_searched_newest_first_in_pages(world: World) -> None:
+    alice, *others = await world.users("alice", "bob", "carol", "dave")
+    await alice.open()
+    conversations = [await alice.direct(other) for other in others] + [await alice.group("All", others)]
+    said = []
+    for number in range(12):
+        conversation = conversations[number % len(conversations)]
+        said.append((conversation, await alice.sent(conversation, f"umbrella number {number}")))
+    found, token = list[tuple[str, int]](), ""
+    while True:
+        page = await alice.ask(search("umbrella", page_size=5, page_token=token))
+        found += [(each.conversation_id, each.seq) for each in page.messages]
+        assert all(each.client_message_id for each in page.messages)
+        if not (token := page.next_page_token):
+            break
+    assert found == said[::-1]
+    assert await bodies(others[0], "umbrella number 4") == ["umbrella number 4"]
+    assert await bodies(alice, "UMBRÉLLA 3") == ["umbrella number 3"]
+    assert len(await bodies(alice, "umbr", conversations[1])) == 3
+
+
+async def test_nobody_finds_what_was_said_while_not_a_member(world: World) -> None:
+    alice, bob, carol, eve = await world.users("alice", "bob", "carol", "eve")
+    await alice.open()
+    group = await alice.group("Treasure", [bob])
+    await alice.sent(group, "treasure before")
+    add = conversation_pb2.AddMembersRequest(request_id=new_id(), conversation_id=group, member_ids=[carol.user_id])
+    await alice.ask(add)
+    await alice.sent(group, "treasure meanwhile")
+    await carol.ask(conversation_pb2.LeaveGroupRequest(request_id=new_id(), conversation_id=group))
+    await alice.sent(group, "treasure after")
+    for where in ("", group):
+        assert await bodies(carol, "treasure", where) == ["treasure meanwhile"]
+        assert len(await bodies(bob, "treasure", where)) == 3
+    assert await bodies(eve, "treasure") == []
+    assert (await eve.refusal(search("treasure", group))).said == ("NOT_FOUND", "CONVERSATION_NOT_FOUND")
+
+
+async def test_messages_are_found_by_what_they_say_now(world: World) -> None:
+    alice, bob = await world.users("alice", "bob")
+    await alice.open()
+    both = await alice.direct(bob)
+    edited, deleted, hidden = [await alice.sent(both, f"walnut {each}") for each in ("one", "two", "three")]
+    edit = chat_pb2.EditMessageRequest(
+        request_id=new_id(), conversation_id=both, target_seq=edited, content=text("chestnut")
+    )
+    await alice.ask(edit)
+    await alice.ask(
+        chat_pb2.DeleteMessageRequest(request_id=new_id(), conversation_id=both, target_seq=deleted, for_all=True)
+    )
+    await bob.ask(chat_pb2.DeleteMessageRequest(request_id=new_id(), conversation_id=both, target_seq=hidden))
+    assert await bodies(alice, "walnut") == ["walnut three"]
+    assert await bodies(bob, "walnut") == []
+    assert await bodies(bob, "chestnut") == ["chestnut"]
+
+
+async def test_what_cannot_be_asked_is_refused(world: World) -> None:
+    alice = await world.user("alice")
+    for query in ("👍 …", "", "x" * 257):
+        assert (await alice.refusal(search(query))).said == ("INVALID_ARGUMENT", "FIELD_INVALID")
+    for token in ("!", "Zm91bmQ6MQ", "Zm91bmQ6OTk5OTk5OTk5OTk5OTk5OTk5OTk6MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA"):
+        refusal = await alice.refusal(search("red", page_token=token))
+        assert refusal.said == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID")
+
+
+async def test_every_server_finds_what_any_server_appended(world: World) -> None:
+    alice, bob = await world.users("alice", "bob")
+    await alice.open()
+    both = await alice.direct(bob)
+    caption = entry_pb2.MediaReference(media_id="0" * 32, caption="Sonnenuntergang über Köln")
+    await alice.sent(both, entry_pb2.Content(media=caption))
+    answers = await asyncio.gather(*(bob.ask(search("KOLN sonnen"), at=server) for server in world.servers))
+    assert [len(answer.messages) for answer in answers] == [1] * len(world.servers)

@@ -1,0 +1,77 @@
+"""What counts as a word, in which script ever, and when a query's last word may be unfinished."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chat_service.model.words import LONGEST, MOST_WORDS, Query, words
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Hello, hello WORLD!", ["hello", "world"]),
+        ("don't re-read snake_case", ["don", "t", "re", "read", "snake", "case"]),
+        ("Crème Brûlée, Straße", ["creme", "brulee", "strasse"]),
+        ("ﬁne １２３ ①", ["fine", "123", "1"]),
+        ("Ещё Йод", ["еще", "иод"]),
+        ("Ἀθήνα ΑΘΗΝΑΣ", ["αθηνα", "αθηνασ"]),
+        ("İstanbul", ["istanbul"]),
+        ("שָׁלוֹם", ["שלום"]),
+        ("مـــرحبًا", ["مرحبا"]),
+        ("हिन्दी", ["हिन्दी"]),
+        ("soft\u00adhyphen", ["softhyphen"]),
+        ("北京大学", ["北京", "京大", "大学", "学"]),
+        ("我", ["我"]),
+        ("ｶﾞｷ カキ", ["ガキ", "キ", "カキ"]),
+        ("iPhone是什么", ["iphone", "是什", "什么", "么"]),
+        ("กำลัง", ["ก\u0e4dา", "าลั", "ลัง", "ง"]),
+        ("서울", ["서울", "울"]),
+        ("👍 !!! …", []),
+        ("", []),
+    ],
+)
+def test_words_of_a_text(text: str, found: list[str]) -> None:
+    assert words(text) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("red door", Query(("red",), ("door",))),
+        ("red door ", Query(("red", "door"))),
+        ("red do", Query(("red", "do"))),
+        ("Brûl", Query((), ("brul",))),
+        ("door!", Query(("door",))),
+        ("京", Query((), ("京",))),
+        ("京 door ", Query(("door",), ("京",))),
+        ("北京", Query(("北京",))),
+        ("北京大学", Query(("北京", "京大", "大学"))),
+        ("👍", Query(())),
+    ],
+)
+def test_what_a_query_asks(text: str, query: Query) -> None:
+    assert Query.of(text) == query
+    assert bool(query) is (text != "👍")
+
+
+def test_long_texts_and_words_are_bounded() -> None:
+    assert words("x" * 100) == ["x" * LONGEST]
+    assert Query.of("x" * 100) == Query((), ("x" * LONGEST,))
+    assert words(" ".join(map(str, range(1000)))) == [str(number) for number in range(MOST_WORDS)]
+    assert len(words("".join(chr(0x4E00 + number) for number in range(2000)))) == MOST_WORDS
+
+
+@given(st.text(max_size=60))
+def test_every_text_is_found_by_itself(text: str) -> None:
+    found, query = words(text), Query.of(text)
+    assert len(found) == len(set(found))
+    assert set(query.words) <= set(found)
+    assert all(any(word.startswith(prefix) for word in found) for prefix in query.prefixes)
+
+
+@given(st.text(min_size=1, max_size=60))
+def test_words_are_the_same_however_they_are_written(text: str) -> None:
+    assert words(text.upper().lower()) == words(text.upper())
