@@ -209,12 +209,14 @@ class Group(RuleBasedStateMachine):
 
     async def _come_back(self, device: RawDevice) -> None:
         """With its cursor: whatever happened to the group meanwhile is named, and fetched after the last seq it has."""
+        log = device.logs[self.group]
+        # Before anything comes live, which may be later than what is missing.
+        last = max(log, default=0)
         await device.open(device.cursor)
         named, _ = await device.changes()
-        seen, log = self.model.visible(device.user_id), device.logs[self.group]
-        assert self.group in named or not set(seen) - log.keys()
+        assert self.group in named or not set(self.model.visible(device.user_id)) - log.keys()
         if self.group in named:
-            await self._fetch(device, max(log, default=0))
+            await self._fetch(device, last)
 
     @rule(number=numbers)
     def look(self, number: int) -> None:
