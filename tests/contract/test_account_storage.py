@@ -174,6 +174,47 @@ async def test_who_may_add(accounts: AccountStore) -> None:
     assert rules == {user: rule for user, rule in found.items() if rule is not WhoMayAdd.EVERYONE}
 
 
+async def test_an_account_on_its_way_out_is_nobodys_but_its_own(accounts: AccountStore) -> None:
+    alice, bob = await kept(accounts, "alice"), await kept(accounts, "bob")
+    await accounts.mark_leaving(alice.user_id, 5)
+    await accounts.mark_leaving(alice.user_id, 7)
+    await accounts.mark_leaving(uuid.uuid4().hex, 3)
+    assert await accounts.leaving(10) == [(alice.user_id, 5)]
+    assert await accounts.account(alice.user_id) == replace(alice, leaving=True)
+    assert await accounts.existing([alice.user_id, bob.user_id]) == {bob.user_id}
+    assert await accounts.profiles([alice.user_id, bob.user_id]) == {bob.user_id: bob.profile}
+    assert await names_found(accounts, "alice") == []
+    assert not await accounts.change(alice, with_profile(alice, about="hi"), None)
+    await accounts.list_for_search(alice.user_id, alice.search_keys)
+    assert await names_found(accounts, "alice") == [], "a Login that was under way lists nobody"
+    assert not await accounts.claim("alice", bob.user_id)
+
+
+async def test_those_on_their_way_out_for_longest_come_first(accounts: AccountStore) -> None:
+    made = [await kept(accounts, name) for name in ("alice", "bob", "carol")]
+    for time_ms, each in zip((7, 5, 6), made, strict=True):
+        await accounts.mark_leaving(each.user_id, time_ms)
+    assert [time_ms for _, time_ms in await accounts.leaving(2)] == [5, 6]
+
+
+async def test_of_a_buried_account_the_id_is_left(accounts: AccountStore, database: mongo.Database) -> None:
+    alice, bob = await kept(accounts, "alice"), await kept(accounts, "bob")
+    await accounts.bury(bob.user_id, 9)
+    assert await accounts.account(bob.user_id) == replace(bob, listed=True), "it was not on its way out"
+    await accounts.mark_leaving(alice.user_id, 5)
+    for _ in range(2):
+        await accounts.release_name(alice.user_id)
+        await accounts.bury(alice.user_id, 9)
+    gone = Account(Profile(alice.user_id, "", "", deleted=True), "", 0, leaving=True)
+    assert await accounts.account(alice.user_id) == gone
+    assert await accounts.leaving(10) == []
+    await accounts.add(replace(alice, listed=False))
+    assert await accounts.account(alice.user_id) == gone, "an id comes but once"
+    assert not await accounts.claim("alice", bob.user_id), "not yet"
+    [name] = [each for each in await database["login_names"].find().to_list() if "released" in each]
+    assert name["_id"] == "alice"
+
+
 def with_profile(made: Account, **changed: str) -> Account:
     return replace(made, profile=replace(made.profile, **changed))  # type: ignore[arg-type]
 
@@ -244,6 +285,14 @@ async def test_of_many_changes_at_once_one_wins(devices: DeviceStore) -> None:
     none = await devices.devices_of(uuid.uuid4().hex)
     changes = [none.signed_in(phone(none.user_id, number), 10) for number in range(10)]
     assert sum(await asyncio.gather(*(devices.replace(change) for change in changes))) == 1
+
+
+async def test_dropped_devices_are_as_if_they_never_were(devices: DeviceStore) -> None:
+    user_id = uuid.uuid4().hex
+    await devices.replace((await devices.devices_of(user_id)).signed_in(phone(user_id, 1), 10))
+    for _ in range(2):
+        await devices.drop(user_id)
+    assert await devices.devices_of(user_id) == Devices(user_id, 0, {})
 
 
 async def test_whether_a_device_is_signed_in(devices: DeviceStore) -> None:
