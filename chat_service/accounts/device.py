@@ -11,6 +11,8 @@ from chat_service.accounts.refresh import Chain
 
 # Signed-out devices an account remembers, so that they come back as the same device.
 REMEMBERED = 10
+# A device that got no token for so long makes room for a new one, lest lost ones keep their user out for ever.
+IDLE_MS = 30 * 24 * 3600 * 1000
 
 
 class Platform(IntEnum):
@@ -66,11 +68,14 @@ class Devices:
         return tuple(sorted(active, key=lambda each: (each.created_ms, each.device_id)))
 
     def signed_in(self, device: Device, limit: int) -> Devices:
-        """With `device` signed in. Raises TooManyDevices when `limit` others are."""
-        others = sum(each.chain is not None for each in self.by_id.values() if each.device_id != device.device_id)
-        if others >= limit:
+        """With `device` signed in, in place of one that is idle when `limit` others are. Raises TooManyDevices."""
+        others = [each for each in self.active if each.device_id != device.device_id]
+        if len(others) < limit:
+            return self._with(device)
+        idle = min(others, key=lambda each: each.seen_ms)
+        if device.seen_ms - idle.seen_ms < IDLE_MS:
             raise TooManyDevices(f"the account has {limit} devices signed in already; sign one out")
-        return self._with(device)
+        return self.signed_out(idle.device_id).signed_in(device, limit)
 
     def seen(self, device_id: str, chain: Chain, now_ms: int) -> Devices:
         """With a device's chain moved on."""

@@ -1,8 +1,10 @@
 """An account has so many devices signed in, and remembers some that are not."""
 
+from dataclasses import replace
+
 import pytest
 
-from chat_service.accounts.device import REMEMBERED, Device, Devices, Platform
+from chat_service.accounts.device import IDLE_MS, REMEMBERED, Device, Devices, Platform
 from chat_service.accounts.errors import DeviceNotFound, TooManyDevices
 from chat_service.accounts.refresh import Chain
 from parley.chat.v1 import account_pb2
@@ -26,6 +28,24 @@ def signed_in(*numbers: int, limit: int = 10) -> Devices:
 def test_no_more_than_the_limit() -> None:
     with pytest.raises(TooManyDevices):
         signed_in(1, 2, 3, limit=2)
+
+
+def test_a_device_that_is_idle_for_long_makes_room() -> None:
+    crowded = signed_in(1, 2, limit=2)
+    late = replace(device(3), seen_ms=IDLE_MS)
+    with pytest.raises(TooManyDevices):
+        crowded.signed_in(late, 2)
+    after = crowded.signed_in(replace(late, seen_ms=IDLE_MS + 1), 2)
+    assert [each.created_ms for each in after.active] == [2, 3]
+    assert after.known(device(1).device_id).chain is None, "it may come back as itself"
+
+
+def test_devices_that_another_issuer_signs_in_push_the_oldest_out() -> None:
+    devices = Devices(USER, 0, {})
+    for number in (1, 2, 3):
+        devices = devices.met(device(number), 2)
+    assert [each.created_ms for each in devices.active] == [2, 3]
+    assert len(devices.by_id) == 2
 
 
 def test_the_same_device_again_is_not_one_more() -> None:
