@@ -53,12 +53,12 @@ class Dispatch:
         self._owner.create(mesh.read_create(frame.create), lambda answer: link.answer(number, mesh.created(answer)))
 
     def _receive(self, _: str, frame: MeshFrame, link: Link) -> None:
-        number, body = frame.frame_id, frame.receive
+        number = frame.frame_id
 
         def kept(failure: Failure | None) -> None:
             link.answer(number, mesh.refused(failure) if failure else MeshFrame(received=Received()))
 
-        self._owner.receive(body.user_id, body.conversation_id, body.delivered_seq, body.read_seq, kept)
+        self._owner.receive(mesh.read_receive(frame.receive), kept)
 
     def _typing(self, _: str, frame: MeshFrame, __: Link) -> None:
         self._owner.type(frame.typing.user_id, frame.typing.conversation_id, frame.typing.typing)

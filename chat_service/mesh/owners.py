@@ -13,6 +13,7 @@ from chat_service.model.answer import MENDED, PATIENCE_S, Answer, Appended, Repl
 from chat_service.model.creation import Creation
 from chat_service.model.entry import Draft
 from chat_service.model.ids import conversation_position
+from chat_service.model.receipt import Receipt
 from chat_service.owner.owner import Owner
 from chat_service.owner.pending import Lane
 from chat_service.owner.ports import RingView
@@ -75,22 +76,21 @@ class Owners:
         """The id of the server that owns a conversation; empty while there is no ring."""
         return server_at(self._ring, conversation_position(conversation_id))
 
-    def receive(self, user_id: str, conversation_id: str, delivered_seq: int, read_seq: int, reply: Received) -> None:
+    def receive(self, receipt: Receipt, reply: Received) -> None:
         """Have a member's watermarks raised."""
-        target = self.owner_of(conversation_id)
+        target = self.owner_of(receipt.conversation_id)
         if target == self._ring.me.server_id:
-            self._here.receive(user_id, conversation_id, delivered_seq, read_seq, reply)
+            self._here.receive(receipt, reply)
         else:
-            frame = mesh.receive(user_id, conversation_id, delivered_seq, read_seq)
-            self._ask(target, frame, lambda answer: reply(_refusal(answer)))
+            self._ask(target, mesh.receive(receipt), lambda answer: reply(_refusal(answer)))
 
-    async def received(self, user_id: str, conversation_id: str, delivered_seq: int, read_seq: int) -> None:
+    async def received(self, receipt: Receipt) -> None:
         """Have a member's watermarks raised, and wait for it. Raises what the owner refuses."""
 
         def tell(_: str, reply: Reply) -> None:
-            self.receive(user_id, conversation_id, delivered_seq, read_seq, lambda no: reply(no or Appended(0, 0)))
+            self.receive(receipt, lambda no: reply(no or Appended(0, 0)))
 
-        await self._patiently(conversation_id, tell)
+        await self._patiently(receipt.conversation_id, tell)
 
     async def create(self, creation: Creation) -> None:
         """Have a conversation made, unless it is there. Raises what the owner refuses."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 
 class RetentionRule(IntEnum):
@@ -21,3 +22,21 @@ class Retention:
 
     rule: RetentionRule = RetentionRule.DEFAULT
     max_age_s: int = 0
+
+
+FOREVER: Final = Retention(RetentionRule.FOREVER)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a deployment says about retention: its default, and the seconds between two looks for what is due."""
+
+    default: Retention = FOREVER
+    pause_s: float = 60.0
+
+    def of(self, own: Retention) -> Retention:
+        """What is in force for a conversation that has set `own`; never DEFAULT."""
+        return self.default if own.rule is RetentionRule.DEFAULT else own
+
+
+KEPT_FOREVER: Final = Terms()

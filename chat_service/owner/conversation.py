@@ -52,6 +52,8 @@ class OwnedConversation:
         self.head: Head = EMPTY
         self.state = State.IDLE
         self.loaded = False
+        # How often something beside the log was another.
+        self.told_to_forget = 0
         # Whether every waiting key must be looked up: somebody else has written, or may have.
         self.doubtful = False
         self.waiting: deque[Pending] = deque()
@@ -93,6 +95,11 @@ class OwnedConversation:
         for user, member in conversation.members.items() if conversation else ():
             self.watermarks[user] = self.watermarks.get(user, Watermark()).raised(member.watermark)
         self.loaded = True
+
+    def forget_beside(self) -> None:
+        """What stands beside the log is another: it is read again before anything else is numbered."""
+        self.loaded = False
+        self.told_to_forget += 1
 
     def looked_up(self, asked: list[bytes], found: dict[bytes, Entry]) -> None:
         """Answer what waits and was appended before; what was asked for and not found is new."""

@@ -25,6 +25,8 @@ from chat_service.model.conversation import Conversation, changed
 from chat_service.model.creation import Creation
 from chat_service.model.entry import Draft, Entry, Head, Retouch
 from chat_service.model.ids import conversation_position
+from chat_service.model.receipt import Receipt
+from chat_service.model.retention import KEPT_FOREVER, Terms
 from chat_service.model.rules import GROUP_MEMBERS
 from chat_service.owner.commit import GroupCommit
 from chat_service.owner.conversation import OwnedConversation, State
@@ -69,6 +71,7 @@ class Owner:
         ring: RingView,
         clock: Clock,
         limits: OwnerLimits = OwnerLimits(),
+        terms: Terms = KEPT_FOREVER,
     ) -> None:
         self._log = store
         self._store = conversations
@@ -82,7 +85,7 @@ class Owner:
         self._early: dict[str, list[tuple[Callable[[OwnedConversation], None], Received]]] = {}
         self._refused_lanes: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._commit = GroupCommit(store, conversations, index, publisher, clock, self._settled)
-        self._receipts = Receipts(store, conversations, index, publisher, clock)
+        self._receipts = Receipts(store, conversations, index, publisher, clock, terms)
         # Bounded by the conversations in memory, each of which is in it at most once.
         self._to_refresh: asyncio.Queue[OwnedConversation] = asyncio.Queue()
         self._at_rest = asyncio.Event()
@@ -123,8 +126,9 @@ class Owner:
         for draft in drafts:
             self.append(draft, None, collect)
 
-    def receive(self, user_id: str, conversation_id: str, delivered_seq: int, read_seq: int, reply: Received) -> None:
+    def receive(self, receipt: Receipt, reply: Received) -> None:
         """Raise a member's watermarks; `reply` is called once, with None when they are kept."""
+        conversation_id = receipt.conversation_id
         try:
             owned = self._open(conversation_id)
         except Failure as failure:
@@ -132,9 +136,9 @@ class Owner:
             return
 
         def hand_over(to: OwnedConversation) -> None:
-            self._receipts.receive(to, user_id, delivered_seq, read_seq, reply)
+            self._receipts.receive(to, receipt, reply)
 
-        if owned.loaded and max(delivered_seq, read_seq) <= owned.head.seq:
+        if owned.loaded and receipt.highest_seq <= owned.head.seq:
             hand_over(owned)
             return
         # A receipt from beyond the head: another owner may have written, of which this one has not heard.
@@ -162,10 +166,10 @@ class Owner:
 
     def reload(self, conversation_id: str) -> Answer:
         """Something beside the log is another, such as a block: what is decided from now on is decided by it."""
-        try:
-            self._open(conversation_id).loaded = False
-        except Failure as failure:
-            return failure
+        if self._draining or not self._owns(conversation_id):
+            return self._going() if self._draining else self._elsewhere()
+        if (owned := self._owned.get(conversation_id)) is not None:
+            owned.forget_beside()
         return Appended(0, 0)
 
     def ring_changed(self) -> None:
@@ -193,7 +197,7 @@ class Owner:
 
     def _open(self, conversation_id: str) -> OwnedConversation:
         if self._draining:
-            raise ServerDraining("this server is going away")
+            raise self._going()
         if not self._owns(conversation_id):
             raise self._elsewhere()
         owned = self._owned.get(conversation_id)
@@ -256,10 +260,13 @@ class Owner:
         self._go_on(owned)
 
     async def _ask_store(self, owned: OwnedConversation) -> None:
-        if not owned.loaded:
+        while not owned.loaded:
+            told = owned.told_to_forget
             conversation, head = await self._load(owned.conversation_id)
             owned.barred = conversation is not None and await self._store.barred(conversation)
             owned.loaded_as(conversation, head)
+            # What was read may be of before that which changed meanwhile.
+            owned.loaded = owned.told_to_forget == told
         if seqs := owned.target_seqs():
             owned.targets = await self._log.targets(owned.conversation_id, seqs)
         if keys := owned.unsure_keys(self._clock.now_ms()):
@@ -317,6 +324,10 @@ class Owner:
             metadata={"ring_revision": str(revision)},
             retry_after=0.05,
         )
+
+    @staticmethod
+    def _going() -> ServerDraining:
+        return ServerDraining("this server is going away")
 
     def _make_room(self) -> None:
         """Forget conversations that have rested longest; what is busy stays."""

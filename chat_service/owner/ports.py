@@ -65,6 +65,9 @@ class Conversations(Protocol):
     async def raise_watermarks(self, watermarks: Mapping[str, Mapping[str, Watermark]]) -> None:
         """Raise the watermarks of members, by conversation and user; lower ones change nothing."""
 
+    async def raise_device_marks(self, marks: Mapping[str, Mapping[str, int]], due_ms: int) -> None:
+        """What devices have, by conversation and device; what may go thereby is looked for at `due_ms`."""
+
 
 class Index(Protocol):
     """The change index."""

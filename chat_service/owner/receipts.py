@@ -9,6 +9,8 @@ from typing import Final
 
 from chat_service.errors import ConversationNotFound
 from chat_service.model.conversation import Watermark
+from chat_service.model.receipt import Receipt
+from chat_service.model.retention import RetentionRule, Terms
 from chat_service.owner.conversation import OwnedConversation
 from chat_service.owner.patience import stubbornly
 from chat_service.owner.ports import Conversations, Index, Log, Publisher
@@ -23,42 +25,57 @@ Received = Callable[[Failure | None], None]
 
 @dataclass(slots=True)
 class Waiting:
-    """Receipts of one conversation that wait to be written, by user; who sent; and who wants to know."""
+    """Receipts of one conversation that wait to be written, by user and device; who sent; and who wants to know."""
 
     owned: OwnedConversation
     receipts: dict[str, tuple[int, int]] = field(default_factory=dict)
+    # Of each device, where it counts.
+    devices: dict[str, int] = field(default_factory=dict)
     senders: set[str] = field(default_factory=set)
     replies: list[Received] = field(default_factory=list)
 
-    def add(self, user_id: str, delivered_seq: int, read_seq: int, reply: Received) -> None:
+    def add(self, receipt: Receipt, reply: Received) -> None:
         """Another receipt; it counts with those that wait."""
-        delivered, read = self.receipts.get(user_id, (0, 0))
-        self.receipts[user_id] = max(delivered, delivered_seq, read_seq), max(read, read_seq)
+        delivered, read = self.receipts.get(receipt.user_id, (0, 0))
+        self.receipts[receipt.user_id] = max(delivered, receipt.highest_seq), max(read, receipt.read_seq)
         self.replies.append(reply)
+
+    def add_device(self, receipt: Receipt) -> None:
+        """The same, where each device counts for itself."""
+        highest = min(receipt.highest_seq, self.owned.head.seq)
+        self.devices[receipt.device_id] = max(self.devices.get(receipt.device_id, 0), highest)
 
 
 class Receipts:
     """Takes what waits, writes it in one go, and tells those concerned."""
 
     def __init__(
-        self, store: Log, conversations: Conversations, index: Index, publisher: Publisher, clock: Clock
+        self,
+        store: Log,
+        conversations: Conversations,
+        index: Index,
+        publisher: Publisher,
+        clock: Clock,
+        terms: Terms,
     ) -> None:
         self._log = store
         self._conversations = conversations
         self._index = index
         self._publisher = publisher
         self._clock = clock
+        self._terms = terms
         self._waiting: dict[str, Waiting] = {}
         self._wake = asyncio.Event()
 
-    def receive(
-        self, owned: OwnedConversation, user_id: str, delivered_seq: int, read_seq: int, reply: Received
-    ) -> None:
+    def receive(self, owned: OwnedConversation, receipt: Receipt, reply: Received) -> None:
         """A member has got so far. The conversation must be loaded."""
-        if owned.conversation is None or user_id not in owned.conversation.members:
+        if owned.conversation is None or receipt.user_id not in owned.conversation.members:
             reply(ConversationNotFound("no such conversation"))
             return
-        self._for(owned).add(user_id, delivered_seq, read_seq, reply)
+        waiting = self._for(owned)
+        waiting.add(receipt, reply)
+        if receipt.device_id and self._terms.of(owned.conversation.retention).rule is RetentionRule.RELAY_ONLY:
+            waiting.add_device(receipt)
 
     def sent(self, owned: OwnedConversation, user_ids: Iterable[str]) -> None:
         """These users appended messages, and have read them thereby; that is kept, and the entry tells it."""
@@ -85,6 +102,9 @@ class Receipts:
         kept = {conversation_id: marks for conversation_id, marks in raised.items() if marks}
         if kept:
             await stubbornly("raise_watermarks", lambda: self._conversations.raise_watermarks(kept))
+        if devices := {each.owned.conversation_id: each.devices for each in taken if each.devices}:
+            due_ms = self._clock.now_ms() + round(self._terms.pause_s * 1000)
+            await stubbornly("raise_device_marks", lambda: self._conversations.raise_device_marks(devices, due_ms))
         for each in taken:
             await self._tell(each, raised[each.owned.conversation_id])
             for reply in each.replies:

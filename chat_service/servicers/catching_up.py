@@ -9,6 +9,7 @@ from typing import Final
 from chat_service.errors import PageTokenInvalid
 from chat_service.history.history import Place, Span
 from chat_service.model.cursor import Cursor, Resync
+from chat_service.model.receipt import Receipt
 from chat_service.servicers.roles import Roles
 from chat_service.wire import frames, ranges
 from chat_service.wire.conversations import page_token, read_page_token
@@ -60,14 +61,9 @@ class CatchingUpCalls:
         self, request: chat_pb2.UpdateReceiptsRequest, call: Call
     ) -> chat_pb2.UpdateReceiptsResponse:
         """Moves the caller's watermarks; all are tried, also if one is refused."""
-        user_id = call.caller.user_id
-        outcomes = await asyncio.gather(
-            *(
-                self._owners.received(user_id, each.conversation_id, each.delivered_seq, each.read_seq)
-                for each in request.receipts
-            ),
-            return_exceptions=True,
-        )
+        who = call.caller.user_id, call.caller.device_id
+        receipts = [Receipt(*who, each.conversation_id, each.delivered_seq, each.read_seq) for each in request.receipts]
+        outcomes = await asyncio.gather(*map(self._owners.received, receipts), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome

@@ -18,6 +18,7 @@ from pymongo.errors import DuplicateKeyError
 from chat_service.model.conversation import Conversation, ConversationKind, Interval, Member, Watermark
 from chat_service.model.entry import Role
 from chat_service.storage.blocks import MongoBlocks
+from chat_service.storage.device_marks import MongoDeviceMarks
 from chat_service.storage.documents import retention_fields, retention_of
 from chat_service.storage.memberships import MongoMemberships
 from chat_service.storage.mongo import Database, Document, store_errors
@@ -32,6 +33,7 @@ class MongoConversations:
         self._conversations: AsyncCollection[Document] = database[CONVERSATIONS]
         self._memberships = MongoMemberships(database)
         self._blocks = MongoBlocks(database)
+        self._device_marks = MongoDeviceMarks(database)
 
     async def ensure_indexes(self) -> None:
         """Make the collections that stand beside, where they are not there yet."""
@@ -81,6 +83,13 @@ class MongoConversations:
         ]
         with store_errors():
             await self._conversations.bulk_write(updates, ordered=False)
+
+    async def raise_device_marks(self, marks: Mapping[str, Mapping[str, int]], due_ms: int) -> None:
+        """What devices have, by conversation and device; what may go thereby is looked for at `due_ms`."""
+        await self._device_marks.raise_marks(marks)
+        sooner = [UpdateOne({"_id": _bytes(each)}, {"$min": {"due": due_ms}}) for each in marks]
+        with store_errors():
+            await self._conversations.bulk_write(sooner, ordered=False)
 
 
 def _older(conversation_id: str, seq: int) -> Document:

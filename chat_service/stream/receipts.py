@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from chat_service.model.receipt import Receipt
 from servicekit.failure import Failure
 
 PAUSE_S: Final = 0.5
@@ -15,22 +16,17 @@ UNDER_WAY: Final = 64
 class Receivers(Protocol):
     """The owners, as far as receipts concern them."""
 
-    def receive(
-        self,
-        user_id: str,
-        conversation_id: str,
-        delivered_seq: int,
-        read_seq: int,
-        reply: Callable[[Failure | None], None],
-    ) -> None:
+    def receive(self, receipt: Receipt, reply: Callable[[Failure | None], None]) -> None:
         """Have a member's watermarks raised."""
 
 
 class Receipts:
     """One receipt a conversation is under way, and UNDER_WAY in all; newer ones wait, and only the highest counts."""
 
-    def __init__(self, user_id: str, owners: Receivers, later: Callable[[float, Callable[[], None]], None]) -> None:
-        self._user_id = user_id
+    def __init__(
+        self, user_id: str, device_id: str, owners: Receivers, later: Callable[[float, Callable[[], None]], None]
+    ) -> None:
+        self._who = user_id, device_id
         self._owners = owners
         self._later = later
         self._waiting: dict[str, tuple[int, int]] = {}
@@ -69,7 +65,7 @@ class Receipts:
                 self._later(PAUSE_S, wake)
             self._send_next()
 
-        self._owners.receive(self._user_id, conversation_id, delivered, read, answered)
+        self._owners.receive(Receipt(*self._who, conversation_id, delivered, read), answered)
 
     def _send_next(self) -> None:
         for conversation_id in list(self._waiting):

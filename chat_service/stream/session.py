@@ -80,7 +80,7 @@ class Session:
         self._expiry: asyncio.TimerHandle | None = None
         self._ended = False
         self._backlog = Backlog(self.outbox, limits.outbox_patience_seconds, self.later)
-        self.receipts = Receipts(claims.user_id, owners, self.later)
+        self.receipts = Receipts(claims.user_id, claims.device_id, owners, self.later)
 
     @property
     def session_id(self) -> str:

@@ -11,6 +11,7 @@ from chat_service.model.creation import Creation
 from chat_service.model.delivery import DeliveredEntry, Delivery, PresenceMoved
 from chat_service.model.entry import Draft, Message
 from chat_service.model.ids import uuid7_time_ms
+from chat_service.model.receipt import Receipt
 from chat_service.owner.pending import Lane
 from chat_service.wire import changes
 from chat_service.wire.entries import timestamp
@@ -156,13 +157,22 @@ def recheck(session_ids: Sequence[str]) -> MeshFrame:
     return MeshFrame(recheck=Recheck(session_ids=session_ids))
 
 
-def receive(user_id: str, conversation_id: str, delivered_seq: int, read_seq: int) -> MeshFrame:
-    """To an owner: a member has got so far."""
+def receive(receipt: Receipt) -> MeshFrame:
+    """To an owner: a device of a member has got so far."""
     return MeshFrame(
         receive=Receive(
-            user_id=user_id, conversation_id=conversation_id, delivered_seq=delivered_seq, read_seq=read_seq
+            user_id=receipt.user_id,
+            device_id=receipt.device_id,
+            conversation_id=receipt.conversation_id,
+            delivered_seq=receipt.delivered_seq,
+            read_seq=receipt.read_seq,
         )
     )
+
+
+def read_receive(body: Receive) -> Receipt:
+    """How far a device has got."""
+    return Receipt(body.user_id, body.device_id, body.conversation_id, body.delivered_seq, body.read_seq)
 
 
 def typing(user_id: str, conversation_id: str, types: bool) -> MeshFrame:

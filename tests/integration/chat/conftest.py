@@ -19,6 +19,7 @@ from chat_service.model.conversation import Watermark
 from chat_service.model.creation import Creation
 from chat_service.model.entry import Draft, Entry, Message
 from chat_service.model.ids import direct_id, uuid7_time_ms
+from chat_service.model.receipt import Receipt
 from chat_service.owner.owner import Owner, OwnerLimits
 from chat_service.owner.pending import Lane
 from chat_service.storage.conversations import MongoConversations
@@ -109,9 +110,11 @@ class Running:
         self.owner.append(draft, lane, answer.set_result)
         return await answer
 
-    async def receive(self, user: str, conversation_id: str, delivered: int, read: int) -> Failure | None:
+    async def receive(
+        self, user: str, conversation_id: str, delivered: int, read: int, device: str = ""
+    ) -> Failure | None:
         answer: asyncio.Future[Failure | None] = asyncio.get_running_loop().create_future()
-        self.owner.receive(user, conversation_id, delivered, read, answer.set_result)
+        self.owner.receive(Receipt(user, device or user, conversation_id, delivered, read), answer.set_result)
         return await answer
 
 

@@ -11,6 +11,7 @@ from chat_service.home.home import Attachment
 from chat_service.limits import Limits
 from chat_service.model.answer import Answer
 from chat_service.model.entry import Draft
+from chat_service.model.receipt import Receipt
 from chat_service.owner.pending import Lane
 from chat_service.owner.receipts import Received
 from chat_service.stream.attaching import Attaching
@@ -57,7 +58,7 @@ class NoOwners:
     def owner_of(self, conversation_id: str) -> str:
         raise AssertionError
 
-    def receive(self, user_id: str, conversation_id: str, delivered_seq: int, read_seq: int, reply: Received) -> None:
+    def receive(self, receipt: Receipt, reply: Received) -> None:
         raise AssertionError
 
 
