@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from parley.chat.v1 import account_pb2
-from parley.chat.v1.account_pb2 import Device, DeviceDescription, Profile
+from parley.chat.v1.account_pb2 import Device, DeviceDescription, Privacy, Profile
 from parley_client.calls import Calls
 from parley_client.errors import AlreadyExists, DoorUnreachable, NotFound, SignedOut, TryLater
 from parley_client.session import Session
@@ -134,6 +134,20 @@ class Accounts:
             if not answer.next_page_token:
                 return
             request.page_token = answer.next_page_token
+
+    async def privacy(self) -> Privacy:
+        """What the caller lets others do."""
+        return (await self._calls.ask(lambda door: door.accounts.GetPrivacy, account_pb2.GetPrivacyRequest())).privacy
+
+    async def update_privacy(
+        self,
+        *,
+        who_may_add: account_pb2.WhoMayAdd.ValueType = account_pb2.WHO_MAY_ADD_UNSPECIFIED,
+        found_by_search: bool | None = None,
+    ) -> Privacy:
+        """Change what the caller lets others do; what is not given stays."""
+        request = account_pb2.UpdatePrivacyRequest(who_may_add=who_may_add, found_by_search=found_by_search)
+        return (await self._calls.ask(lambda door: door.accounts.UpdatePrivacy, request)).privacy
 
     async def export(self) -> AsyncIterator[bytes]:
         """An archive (ZIP of JSON files) of everything kept about the caller, in parts of at most 64 KiB."""

@@ -48,9 +48,15 @@ class Messages:
             yield entry
 
     async def entries(self, ranges: Sequence[chat_pb2.EntryRange]) -> chat_pb2.Entries:
-        """Ranges of logs, 1 to 100 of them, and what each amounts to."""
-        request = chat_pb2.ListEntriesRequest(fetch=chat_pb2.Fetch(ranges=ranges))
-        return (await self._calls.ask(lambda door: door.chat.ListEntries, request)).entries
+        """Ranges of logs, 1 to 100 of them, and what each amounts to; what fits into no answer is asked for again."""
+        whole, left = chat_pb2.Entries(), list(ranges)
+        while left:
+            request = chat_pb2.ListEntriesRequest(fetch=chat_pb2.Fetch(ranges=left))
+            answer = (await self._calls.ask(lambda door: door.chat.ListEntries, request)).entries
+            whole.MergeFrom(answer)
+            came = {(each.conversation_id, each.after_seq) for each in answer.ranges}
+            left = [each for each in left if (each.conversation_id, each.after_seq) not in came] if came else []
+        return whole
 
     async def send(
         self,

@@ -1,8 +1,10 @@
-"""Takes a picture of a terminal: `python -m tools.picture docs/demo.svg .venv/bin/parley demo`.
+"""Takes a picture of a terminal, with its colours, as an SVG.
 
-Runs a command, shows what it prints, and writes it with its colours as an SVG.
+`python -m tools.picture docs/demo.svg .venv/bin/parley demo` shows what a command prints;
+`python -m tools.picture docs/messenger.svg messenger` the messenger, on the system that `make run` started.
 """
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -11,11 +13,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from tools.scene import picture
+
 WIDTH = 96
+DOOR = "127.0.0.1:8080"
 
 
 def main(target: str, *command: str) -> int:
     """Writes the picture and gives the exit code of the command."""
+    if command[0] == "messenger":
+        Path(target).write_text(asyncio.run(picture(os.environ.get("PARLEY_DOOR", DOOR))))
+        return 0
     environment = os.environ | {"FORCE_COLOR": "1", "COLUMNS": str(WIDTH), "TERM": "xterm-256color"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     console = Console(record=True, width=WIDTH, force_terminal=True)

@@ -1,4 +1,4 @@
-"""`password` and `export`: what concerns an account as a whole."""
+"""`password`, `export` and `delete-account`: what concerns an account as a whole."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from parley_client.cli import options
 from parley_client.cli.options import DOOR, As, Door, Encrypted, Json, Roots
 from parley_client.cli.passwords import AnotherPassword, Password
 from parley_client.cli.run import client, perform, say, say_json
+from parley_client.cli.words import Sorry
 from parley_client.client import Client
 
 app = typer.Typer()
@@ -69,6 +70,36 @@ def export(
             say(f"{file} has {size:,} bytes.", style="green")
 
     perform(run(), door)
+
+
+@app.command("delete-account")
+def delete_account(
+    name: As = "",
+    password: Password = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether this is meant.")] = False,
+    door: Door = DOOR,
+    as_json: Json = False,
+    tls: Encrypted = False,
+    ca: Roots = None,
+) -> None:
+    """End the account, for good. What you said stays with those who have it."""
+
+    async def run() -> None:
+        async with client(door, options.tls(tls, ca), name) as me:
+            who = me.session.login_name if me.session else name
+            if not yes and not _is_meant(who):
+                raise Sorry("Nothing was deleted.")
+            await me.accounts.delete_account(password)
+        say_json({"login_name": who}) if as_json else say(f"The account {who} is no more.")
+
+    perform(run(), door)
+
+
+def _is_meant(who: str) -> bool:
+    if not sys.stdin.isatty():
+        raise Sorry("Say that this is meant with --yes.")
+    answer: str = typer.prompt(f"Type {who} to end this account for good")
+    return answer.strip() == who
 
 
 async def _save(me: Client, file: Path) -> int:

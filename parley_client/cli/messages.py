@@ -8,8 +8,6 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from parley.chat.v1.entry_pb2 import Content
-from parley_client.channel import CALL_SECONDS
 from parley_client.cli import options
 from parley_client.cli.lines import clean, line
 from parley_client.cli.options import DOOR, As, Door, Encrypted, Group, Json, Roots
@@ -17,9 +15,6 @@ from parley_client.cli.people import People, conversation_with
 from parley_client.cli.run import client, out, perform, say, say_json
 from parley_client.cli.words import Sorry
 from parley_client.client import Client
-from parley_client.contents import as_content
-from parley_client.errors import NotServed
-from parley_client.history import Sent
 
 app = typer.Typer()
 
@@ -46,22 +41,13 @@ def send(
             raise Sorry("Say what: `parley send NAME TEXT`.")
         async with client(door, options.tls(tls, ca), name) as me:
             conversation = await conversation_with(me, People(me), peer, group)
-            sent = await _send(me, conversation.conversation_id, as_content(said, reply_to))
+            sent = await me.messages.send(conversation.conversation_id, said, reply_to_seq=reply_to)
         if as_json:
             say_json({"conversation_id": conversation.conversation_id, "seq": sent.seq, "time": sent.time.isoformat()})
         else:
             say("✓ sent", style="green")
 
     perform(run(), door)
-
-
-async def _send(me: Client, conversation_id: str, said: Content) -> Sent:
-    """By call, which leaves a chat of this sign-in alone; where there is no such call, by a stream, which ends it."""
-    try:
-        return await me.messages.send(conversation_id, said)
-    except NotServed:
-        async with me.connect(listen=False, history_from_start=False) as device:
-            return await device.send(conversation_id, said, seconds=CALL_SECONDS)
 
 
 @app.command()

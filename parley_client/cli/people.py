@@ -21,7 +21,8 @@ class People:
         if user_id not in self._names:
             try:
                 profile = await self._client.accounts.profile(user_id)
-                self._names[user_id] = profile.display_name or profile.login_name
+                name = "(deleted account)" if profile.deleted else profile.display_name or profile.login_name
+                self._names[user_id] = name or user_id[:8]
             except NotFound:
                 self._names[user_id] = user_id[:8]
         return self._names[user_id]

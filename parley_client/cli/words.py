@@ -31,6 +31,7 @@ _BY_REASON = {
     "NOT_A_GROUP": "That works for groups only.",
     "MESSAGE_NOT_FOUND": "There is no such message, or it was deleted.",
     "DEVICE_NOT_FOUND": "There is no such device. See `parley devices list`.",
+    "TOO_MANY_HIDDEN": "You have deleted as many messages of this conversation for yourself as may be.",
     "PASSWORD_TOO_WEAK": "That password is too easy to guess. Choose another one.",
 }
 # The contract's patterns, as its violations name them.

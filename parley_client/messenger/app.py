@@ -23,6 +23,7 @@ from parley_client.messenger.message_list import MessageList
 from parley_client.messenger.model import Messenger
 from parley_client.messenger.status import status
 from parley_client.messenger.talk import Talk
+from parley_client.session import DamagedFile
 
 # A terminal of fewer columns shows the list or the conversation, not both.
 NARROW = 60
@@ -31,7 +32,7 @@ GATHER = 0.03
 NOTICE = 8.0
 
 
-class MessengerApp(App[ParleyError | None]):
+class MessengerApp(App[Exception | None]):
     """Shows `model`, beginning with the conversation `first` if it is given. Its result is what ended it."""
 
     CSS_PATH = "messenger.tcss"
@@ -82,7 +83,7 @@ class MessengerApp(App[ParleyError | None]):
     async def _listen(self) -> None:
         try:
             await self._model.run()
-        except ParleyError as error:
+        except (ParleyError, DamagedFile, OSError) as error:
             self.exit(error)
 
     def _note(self, conversation_id: str) -> None:

@@ -28,7 +28,7 @@ Answer = TypeVar("Answer")
 class Menus:
     """Asks on `app`, and does on `deeds`. The methods wait for the person, and so run beside the rest."""
 
-    def __init__(self, app: App[ParleyError | None], model: Messenger, deeds: Deeds) -> None:
+    def __init__(self, app: App[Exception | None], model: Messenger, deeds: Deeds) -> None:
         self._app = app
         self._model = model
         self._deeds = deeds

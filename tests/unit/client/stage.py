@@ -93,6 +93,7 @@ class Stage:
         self.refresh: dict[str, tuple[str, str]] = {}
         self.revoked: set[str] = set()
         self.logs: dict[str, Log] = {}
+        self.privacy: dict[str, account_pb2.Privacy] = defaultdict(account_pb2.Privacy)
         self.blocks: dict[str, dict[str, None]] = defaultdict(dict)
         self.streams: dict[str, Stream] = {}
         self.connects: list[tuple[str, str]] = []
@@ -106,7 +107,6 @@ class Stage:
         self.refusals: list[Status] = []
         self.filter: Callable[[Stream, Frame], Frame | None] = lambda _, frame: frame
         self.mute = False
-        self.without_calls_to_send = False
         self.page = 500
 
     def home(self, user: str) -> str:

@@ -205,6 +205,18 @@ class AccountChanges:
         user, _ = await caller(self.stage, context)
         return account_pb2.ListBlockedResponse(user_ids=self.stage.blocks[user])
 
+    async def GetPrivacy(self, request: Any, context: Any) -> Any:
+        user, _ = await caller(self.stage, context)
+        return account_pb2.GetPrivacyResponse(privacy=self.stage.privacy[user])
+
+    async def UpdatePrivacy(self, request: Any, context: Any) -> Any:
+        user, _ = await caller(self.stage, context)
+        privacy = self.stage.privacy[user]
+        privacy.who_may_add = request.who_may_add or privacy.who_may_add
+        if request.HasField("found_by_search"):
+            privacy.found_by_search = request.found_by_search
+        return account_pb2.UpdatePrivacyResponse(privacy=privacy)
+
     async def DeleteAccount(self, request: Any, context: Any) -> Any:
         user, _ = await caller(self.stage, context)
         name = self.stage.users[user].login_name

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from textual.pilot import Pilot
 
-from parley_client import Client, ParleyError
+from parley_client import Client
 from parley_client.messenger.app import MessengerApp
 from parley_client.messenger.model import Messenger
 from tests.eventually import eventually
@@ -16,7 +16,7 @@ from tests.eventually import eventually
 class Screen:
     """One person's messenger."""
 
-    def __init__(self, app: MessengerApp, pilot: Pilot[ParleyError | None]) -> None:
+    def __init__(self, app: MessengerApp, pilot: Pilot[Exception | None]) -> None:
         self.app = app
         self.pilot = pilot
 

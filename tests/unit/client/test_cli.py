@@ -191,15 +191,6 @@ async def test_a_send_by_call_leaves_an_open_chat_alone(terminal: Terminal, cast
     assert [line[13:] for line in said.splitlines()] == ["hello", "and from here"]
 
 
-async def test_a_send_without_a_call_goes_by_a_stream(terminal: Terminal, cast: Cast) -> None:
-    cast.stage.without_calls_to_send = True
-    await terminal.ok("register", "bob")
-    await terminal.ok("register", "alice")
-    assert json.loads(await terminal.ok("send", "bob", "hello", "--as", "alice", "--json"))["seq"] == 2
-    assert "alice  hello" in await terminal.ok("history", "alice", "--as", "bob")
-    assert not cast.stage.streams
-
-
 async def test_a_chat_whose_sign_in_is_opened_elsewhere_ends_with_a_sentence(terminal: Terminal, cast: Cast) -> None:
     await terminal.ok("register", "bob")
     await terminal.ok("register", "alice")

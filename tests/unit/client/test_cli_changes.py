@@ -93,3 +93,13 @@ async def test_conversations_are_listed(terminal: Terminal) -> None:
     await terminal.ok("send", "bob", "hello")
     assert "alice  (1 unread)" in await terminal.ok("conversations", "--as", "bob")
     assert (await told(terminal, "conversations", "--as", "bob"))["unread_count"] == "1"
+
+
+async def test_privacy_and_the_end_of_an_account(terminal: Terminal) -> None:
+    assert "everyone" in await terminal.ok("privacy")
+    told_of = await told(terminal, "privacy", "--who-may-add", "contacts", "--found")
+    assert told_of == {"who_may_add": "WHO_MAY_ADD_CONTACTS", "found_by_search": True}
+    assert "contacts" in await terminal.ok("privacy")
+    assert "--yes" in await terminal.refused("delete-account")
+    assert "is no more" in await terminal.ok("delete-account", "--yes")
+    assert "not signed in" in await terminal.refused("whoami")
