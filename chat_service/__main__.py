@@ -119,6 +119,7 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
             settings.limits,
             clock,
             searchable=settings.search,
+            terms=settings.terms,
         )
         contacts = _contacts(server, people, store, MongoAcquaintances(database))
         servicer = account.AccountServicer(accounts, people, _blocking(server, people), server.history, clock)

@@ -23,16 +23,21 @@ from chat_service.mesh.link import Link
 from chat_service.mesh.links import Links
 from chat_service.mesh.owners import Owners
 from chat_service.mesh.streams import Streams
+from chat_service.model.retention import KEPT_FOREVER, Terms
 from chat_service.owner.owner import Owner, OwnerLimits
 from chat_service.personal.personal import PersonalViews
+from chat_service.retention.job import RetentionJob
+from chat_service.retention.look import Looks
 from chat_service.storage.blocks import MongoBlocks
 from chat_service.storage.conversations import MongoConversations
+from chat_service.storage.devices import MongoDevices
 from chat_service.storage.generation import MongoGeneration
 from chat_service.storage.index import RedisIndex
 from chat_service.storage.index_life import IndexLife
 from chat_service.storage.log import MongoLog
 from chat_service.storage.memberships import MongoMemberships
 from chat_service.storage.mongo import Database
+from chat_service.storage.retention import MongoRetention
 from chat_service.storage.search import MongoSearch
 from chat_service.stream.edge import Admit, Edge, Verify
 from chat_service.stream.rates import SendRates
@@ -66,6 +71,7 @@ class ChatServer:
         clock: Clock,
         *,
         searchable: bool = True,
+        terms: Terms = KEPT_FOREVER,
     ) -> None:
         self.membership = membership
         self.log = MongoLog(database, words_of if searchable else None)
@@ -90,8 +96,12 @@ class ChatServer:
             membership,
             clock,
             OwnerLimits(limits.entries_per_second, limits.entries_burst),
+            terms,
         )
         self.owners = Owners(membership, self.links, self.owner)
+        self._kept = MongoRetention(database)
+        looks = Looks(self._kept, MongoDevices(database), terms, clock, self.owners.reload)
+        self.retention = RetentionJob(self._kept, looks, terms, clock, self._mine)
         self.homes = Homes(membership, self.links, self.home)
         self.edge = Edge(
             self.sessions,
@@ -115,6 +125,7 @@ class ChatServer:
         """Make sure of collections and indexes, and learn the generation of the change index."""
         await self.log.ensure_indexes()
         await self.conversations.ensure_indexes()
+        await self._kept.ensure_indexes()
         if self.search is not None:
             await self._words.ensure_indexes()
         await self.index.life.start()
@@ -124,7 +135,7 @@ class ChatServer:
         self.membership.subscribe(self._ring_changed)
         self.index.life.on_generation(self._generation_moved.set)
         async with asyncio.TaskGroup() as group:
-            for role in (self.links, self.index.life, self.owner, self.edge):
+            for role in (self.links, self.index.life, self.owner, self.edge, self.retention):
                 group.create_task(role.run())
             group.create_task(self._follow_generation())
 
@@ -144,6 +155,9 @@ class ChatServer:
         """Those whose presence a user is not told: they have blocked the user, or were blocked."""
         blocked = set(await self.blocks.blocked_by(from_user))
         return await self.blocks.blocking(list(user_ids), from_user) | (blocked & set(user_ids))
+
+    def _mine(self, conversation_id: str) -> bool:
+        return self.owners.owner_of(conversation_id) == self.membership.me.server_id
 
     def _lives(self) -> list[str]:
         return [_life(member) for member in self.membership.ring.members.values()]

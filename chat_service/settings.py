@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Annotated, Final
 
-from pydantic import Field, SecretStr
+from pydantic import Field, PlainValidator, SecretStr
+from pydantic_settings import NoDecode
 
 from chat_service.accounts.accounts import AccountSettings
 from chat_service.accounts.attempts import Allowance
 from chat_service.limits import Limits
+from chat_service.model.retention import FOREVER, Retention, RetentionRule, Terms
 from servicekit.config import Address, Addresses, Settings
 from servicekit.telemetry import LogFormat
+
+DAY_S: Final = 24 * 3600
+_AGE: Final = re.compile(r"([1-9][0-9]{0,4})(s?)")
+
+
+def _retention(value: object) -> object:
+    """`forever`, a number of days, `relay_only`; or, to try it out, seconds: `5s`."""
+    if not isinstance(value, str):
+        return value
+    if value in ("forever", "relay_only"):
+        return FOREVER if value == "forever" else Retention(RetentionRule.RELAY_ONLY)
+    if (age := _AGE.fullmatch(value)) is None:
+        raise ValueError("must be forever, relay_only, or a number of days, such as 30")
+    return Retention(RetentionRule.MAX_AGE, int(age[1]) * (1 if age[2] else DAY_S))
 
 
 class ChatSettings(Settings):
@@ -58,6 +76,10 @@ class ChatSettings(Settings):
     entries_burst: int = Field(default=100, gt=0)
     # False: words of messages are not kept, which makes writing cheaper, and SearchMessages is refused.
     search: bool = True
+    # How long content is kept where a conversation says nothing else: forever, a number of days, or relay_only; in
+    # seconds (5s) only to try it out. And how many seconds pass between two looks for what is due.
+    retention: Annotated[Retention, NoDecode, PlainValidator(_retention)] = FOREVER
+    retention_pause_seconds: float = Field(default=60.0, gt=0)
     # What may wait for a device, in bytes, and how many seconds one that reads nothing is waited for.
     outbox_bytes: int = Field(default=1024 * 1024, gt=0)
     outbox_patience_seconds: float = Field(default=30.0, gt=0)
@@ -73,6 +95,11 @@ class ChatSettings(Settings):
             outbox_bytes=self.outbox_bytes,
             outbox_patience_seconds=self.outbox_patience_seconds,
         )
+
+    @property
+    def terms(self) -> Terms:
+        """What this deployment says about retention."""
+        return Terms(self.retention, self.retention_pause_seconds)
 
     @property
     def accounts(self) -> AccountSettings:

@@ -44,10 +44,14 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """A conversation with its newest entry that the caller may see, and the caller's unread count."""
+    """A conversation with its newest entry that the caller may see, and the caller's unread count.
+
+    `head` is None when that entry is removed, of a conversation that the caller has left.
+    """
 
     sight: Sight
-    head: Entry
+    head_seq: int
+    head: Entry | None
     unread_count: int
 
 
@@ -119,7 +123,8 @@ class History:
         Raises ConversationNotFound.
         """
         sight = await self.sight(user_id, conversation_id)
-        asked = Interval(after_seq + 1, before_seq - 1 if before_seq else LAST_SEQ)
+        first = max(after_seq + 1, sight.conversation.first_seq)
+        asked = Interval(first, before_seq - 1 if before_seq else LAST_SEQ)
         intervals = sight.within(asked)
         found: list[Entry] = []
         for interval in intervals if after_seq else reversed(intervals):
@@ -136,7 +141,7 @@ class History:
     async def message(self, user_id: str, conversation_id: str, seq: int) -> Entry:
         """A message in its present state. Raises ConversationNotFound, MessageNotFound."""
         sight = await self.sight(user_id, conversation_id)
-        for interval in sight.within(Interval(seq, seq)):
+        for interval in sight.within(Interval(seq, seq)) if seq >= sight.conversation.first_seq else ():
             for entry in (await self._log.read(conversation_id, seq, 1, interval.last)).entries:
                 if isinstance(entry.change, Message):
                     return entry
@@ -164,8 +169,8 @@ class History:
     async def _overview(self, sight: Sight) -> Overview:
         conversation_id, last = sight.conversation.conversation_id, sight.intervals[-1].last
         head = last if last < LAST_SEQ else (await self._log.head(conversation_id)).seq
-        newest = await self._log.read(conversation_id, head, 1, last)
-        return Overview(sight, newest.entries[0], sight.unread(newest.entries[0].message_number))
+        newest = next(iter((await self._log.read(conversation_id, head, 1, last)).entries), None)
+        return Overview(sight, head, newest, sight.unread(newest.message_number) if newest else 0)
 
     async def _range(self, sight: Sight, span: Span) -> Range:
         conversation_id, entries, complete = span.conversation_id, list[Entry](), True

@@ -33,7 +33,10 @@ class Sight:
 
     def unread(self, messages: int) -> int:
         """How many of the first `messages` messages the user has not read; 0 once it was left."""
-        return max(0, messages - self.member.watermark.read_number) if self.member else 0
+        if self.member is None:
+            return 0
+        # What is no longer kept cannot be read any more.
+        return max(0, messages - max(self.member.watermark.read_number, self.conversation.first_number))
 
 
 class Sights:
@@ -70,8 +73,11 @@ class Sights:
         if conversation is None or not intervals:
             return ConversationNotFound("no such conversation")
         if user_id not in conversation.members:
+            # Of its beginning too much may be removed to tell what it was.
             then = await self._as_of(conversation_id, intervals[-1].last)
-            conversation = replace(then or replace(conversation, title="", picture_media_id=""), members={})
+            then = then or replace(conversation, title="", picture_media_id="")
+            first_seq, first_number = conversation.first_seq, conversation.first_number
+            conversation = replace(then, members={}, first_seq=first_seq, first_number=first_number)
         return Sight(user_id, conversation, intervals, personal.get(conversation_id, AS_MADE))
 
     async def _as_of(self, conversation_id: str, last: int | None) -> Conversation | None:

@@ -82,8 +82,9 @@ class Conversation:
     picture_media_id: str = ""
     admins_only_send: bool = False
     retention: Retention = KEPT_BY_DEFAULT
-    # The lowest seq whose content is kept.
+    # The lowest seq whose content is kept, and how many messages are below it.
     first_seq: int = 1
+    first_number: int = 0
 
     def visible(self, user_id: str) -> tuple[Interval, ...]:
         """What `user_id` may see of the log, in order; empty for who never was a member."""

@@ -48,7 +48,7 @@ class MongoConversations:
         """The conversations that are stored, by id."""
         condition = {"_id": {"$in": [_bytes(each) for each in conversation_ids]}}
         with store_errors():
-            found = [_conversation(each) async for each in self._conversations.find(condition)]
+            found = [conversation_of(each) async for each in self._conversations.find(condition)]
         return {each.conversation_id: each for each in found}
 
     async def barred(self, conversation: Conversation) -> bool:
@@ -66,7 +66,8 @@ class MongoConversations:
         with store_errors(), suppress(DuplicateKeyError):
             await self._conversations.update_one(
                 _older(conversation.conversation_id, conversation.applied_seq),
-                {"$set": _fields(conversation), "$max": _marks(watermarks)},
+                # It may have another retention now: somebody looks whether something may go.
+                {"$set": {**_fields(conversation), "due": 0}, "$max": _marks(watermarks)},
                 upsert=True,
             )
 
@@ -124,7 +125,8 @@ def _marks(marks: Mapping[str, Watermark]) -> Document:
     return fields
 
 
-def _conversation(document: Document) -> Conversation:
+def conversation_of(document: Document) -> Conversation:
+    """The conversation of a document."""
     marks = document.get("marks", {})
     return Conversation(
         conversation_id=document["_id"].hex(),
@@ -144,6 +146,7 @@ def _conversation(document: Document) -> Conversation:
         admins_only_send=document["admins_only"],
         retention=retention_of(document["retention"]),
         first_seq=document.get("first", 1),
+        first_number=document.get("first_number", 0),
     )
 
 

@@ -5,6 +5,8 @@ A document is written only over the revision it was made from; so of two changes
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pymongo.errors import DuplicateKeyError
 
 from chat_service.accounts.device import Device, Devices, Platform
@@ -43,6 +45,16 @@ class MongoDevices:
         """Forget all devices of an account."""
         with store_errors():
             await self._devices.delete_one({"_id": bytes.fromhex(user_id)})
+
+    async def signed_in(self, user_ids: Collection[str]) -> dict[str, dict[str, int]]:
+        """Since when which devices are signed in, in milliseconds since 1970, by user and device."""
+        condition = {"_id": {"$in": [bytes.fromhex(each) for each in user_ids]}}
+        with store_errors():
+            found = {each["_id"].hex(): each["devices"] async for each in self._devices.find(condition)}
+        return {
+            user: {key: device["created_ms"] for key, device in devices.items() if device["signed_in"]}
+            for user, devices in found.items()
+        }
 
     async def is_signed_in(self, user_id: str, device_id: str) -> bool | None:
         """Whether a device is signed in; None when the account has no such device."""

@@ -88,10 +88,12 @@ class MongoLog:
         return EMPTY
 
     async def message_number(self, conversation_id: str, seq: int) -> int:
-        """How many messages there are up to `seq`; 0 before the first entry."""
+        """How many messages there are up to `seq`; where the entries there are removed, up to the first that is not."""
         with store_errors():
             async for document in self._range(conversation_id, 0, seq, -1).limit(1):
                 return int(document["n"])
+            async for document in self._range(conversation_id, seq + 1, LAST_SEQ, 1).limit(1):
+                return int(document["n"]) - int(document["y"] == MESSAGE)
         return 0
 
     async def read(self, conversation_id: str, first: int, limit: int, last: int = LAST_SEQ) -> Page:
@@ -108,8 +110,11 @@ class MongoLog:
     async def messages(
         self, conversation_id: str, within: Interval, limit: int, *, newest_first: bool, without: Collection[int] = ()
     ) -> list[Entry]:
-        """The messages of an interval, at most `limit`, those of the seqs `without` left out."""
-        condition: Document = {"y": MESSAGE}
+        """The messages of an interval, at most `limit`, those of the seqs `without` left out.
+
+        Those that are no longer kept are none; those that were deleted are there.
+        """
+        condition: Document = {"y": MESSAGE, "$or": [{"b": {"$exists": True}}, {"d": {"$exists": True}}]}
         if without:
             condition["$nor"] = [{"_id": entry_id(conversation_id, seq)} for seq in without]
         direction = -1 if newest_first else 1
@@ -197,7 +202,7 @@ def _retouches(entry: Entry, words_of: WordsOf | None) -> list[UpdateOne | Updat
         return [UpdateOne(_target(entry, change.target_seq), gone), *_forget_edits(entry, change.target_seq)]
     if isinstance(change, ReactionChanged):
         place = f"r.{entry.actor_id}"
-        older = {f"{place}.s": {"$not": {"$gte": seq}}}
+        older = {"b": {"$exists": True}, f"{place}.s": {"$not": {"$gte": seq}}}
         said = {"$set": {place: {"e": change.emoji, "s": seq}}}
         return [UpdateOne({**_target(entry, change.target_seq), **older}, said)]
     return []

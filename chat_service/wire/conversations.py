@@ -32,9 +32,9 @@ def conversation(overview: Overview, viewer: str) -> conversation_pb2.Conversati
             for user, member in domain.members.items()
         ],
         create_time=timestamp(domain.create_ms),
-        head_seq=overview.head.seq,
+        head_seq=overview.head_seq,
         first_seq=domain.first_seq,
-        head=entry_pb2.Entry.FromString(shown(overview.head, viewer)),
+        head=entry_pb2.Entry.FromString(shown(overview.head, viewer)) if overview.head else None,
         unread_count=overview.unread_count,
         read_seq=mark.read_seq,
         delivered_seq=mark.delivered_seq,

@@ -20,6 +20,7 @@ from chat_service.model.creation import Creation
 from chat_service.model.entry import Draft, Entry, Message
 from chat_service.model.ids import direct_id, uuid7_time_ms
 from chat_service.model.receipt import Receipt
+from chat_service.model.retention import KEPT_FOREVER, Terms
 from chat_service.owner.owner import Owner, OwnerLimits
 from chat_service.owner.pending import Lane
 from chat_service.storage.conversations import MongoConversations
@@ -190,10 +191,17 @@ class Owners:
         self._index = index
         self._stack = stack
 
-    async def start(self, name: str = "", database: Database | None = None, limits: OwnerLimits = PLENTY) -> Running:
+    async def start(
+        self,
+        name: str = "",
+        database: Database | None = None,
+        limits: OwnerLimits = PLENTY,
+        terms: Terms = KEPT_FOREVER,
+    ) -> Running:
         ring, heard = FixedRing.of_one(name or uuid4().hex), Heard()
         stores = self._database if database is None else database
-        owner = Owner(MongoLog(stores), MongoConversations(stores), self._index, heard, ring, SystemClock(), limits)
+        log, conversations = MongoLog(stores), MongoConversations(stores)
+        owner = Owner(log, conversations, self._index, heard, ring, SystemClock(), limits, terms)
         task = asyncio.create_task(owner.run())
         self._stack.push_async_callback(_end, task)
         return Running(owner, heard, ring)

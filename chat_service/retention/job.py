@@ -1,0 +1,79 @@
+"""The job that looks after retention on every server, at its own conversations, as they fall due."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from prometheus_client import Counter
+
+from chat_service.model.retention import Terms
+from chat_service.retention.look import Looks, Removed
+from chat_service.retention.ports import Store
+from servicekit.clock import Clock
+from servicekit.ending import asked_to_end
+from servicekit.failure import Failure
+
+CONVERSATIONS: Final = 100
+# Between two looks: at most so many a second, whatever has piled up.
+PACE_S: Final = 0.02
+
+_conversations = Counter("parley_retention_conversations", "Conversations looked at for what may go")
+_removed = Counter("parley_retention_entries", "Entries whose content went, and entries that went as a whole", ["what"])
+
+log = structlog.get_logger("retention")
+
+
+class RetentionJob:
+    """`mine` tells whether a conversation is this server's to look after."""
+
+    def __init__(self, store: Store, looks: Looks, terms: Terms, clock: Clock, mine: Callable[[str], bool]) -> None:
+        self._store = store
+        self._looks = looks
+        self._terms = terms
+        self._clock = clock
+        self._mine = mine
+
+    async def run(self) -> None:
+        """Look until cancelled, and rest while nothing is due."""
+        while not asked_to_end():
+            looked = 0
+            try:
+                looked = await self.round()
+            except Failure as failure:
+                log.warning("cannot look for what may go", error=failure.message)
+            if not looked:
+                await asyncio.sleep(self._terms.pause_s)
+
+    async def round(self) -> int:
+        """Look at a portion of what is due; how many were looked at. Raises StoreUnavailable."""
+        due = await self._store.due(self._clock.now_ms(), self._terms.default, self._mine, CONVERSATIONS)
+        looked = 0
+        for each in due:
+            try:
+                removed = await self._looks.look(each)
+            except Failure as failure:
+                # It is held until later, and then taken up where it was left.
+                log.warning("a look failed", conversation_id=each.conversation_id, error=failure.message)
+                continue
+            if removed is not None:
+                looked += 1
+                _note(each.conversation_id, removed)
+            await asyncio.sleep(PACE_S)
+        return looked
+
+
+def _note(conversation_id: str, removed: Removed) -> None:
+    _conversations.inc()
+    _removed.labels("content").inc(removed.contents)
+    _removed.labels("whole").inc(removed.stubs)
+    if removed.contents or removed.stubs:
+        log.info(
+            "content removed",
+            conversation_id=conversation_id,
+            first_seq=removed.first_seq,
+            contents=removed.contents,
+            entries=removed.stubs,
+        )

@@ -1,0 +1,41 @@
+"""Which entries all devices have that must have them."""
+
+from __future__ import annotations
+
+import pytest
+
+from chat_service.model.conversation import Member
+from chat_service.model.entry import Role
+from chat_service.retention.ports import Place
+from chat_service.retention.relay import had_by_all
+
+# Entries 3 to 7, one a second.
+PLACES = [Place(seq, seq, seq * 1000) for seq in range(3, 8)]
+MEMBERS = {"alice": Member(Role.MEMBER, 1), "bob": Member(Role.MEMBER, 1)}
+
+
+@pytest.mark.parametrize(
+    ("devices", "marks", "had"),
+    [
+        ({}, {}, 5),
+        ({"alice": {"phone": 0}}, {}, 0),
+        ({"alice": {"phone": 0}}, {"phone": 2}, 0),
+        ({"alice": {"phone": 0}}, {"phone": 5}, 3),
+        ({"alice": {"phone": 0}}, {"phone": 100}, 5),
+        ({"alice": {"phone": 0, "tablet": 0}, "bob": {"desk": 0}}, {"phone": 7, "tablet": 4, "desk": 6}, 2),
+        # Signed in only at second 5: 3 and 4 were not written for it.
+        ({"alice": {"phone": 5000}}, {}, 2),
+        ({"alice": {"phone": 5000}}, {"phone": 6}, 4),
+        ({"alice": {"phone": 9000}}, {}, 5),
+        # No member, and so no matter.
+        ({"eve": {"phone": 0}}, {}, 5),
+    ],
+)
+def test_what_every_device_has(devices: dict[str, dict[str, int]], marks: dict[str, int], had: int) -> None:
+    assert had_by_all(PLACES, MEMBERS, devices, marks) == had
+
+
+def test_who_joined_later_lacks_nothing_of_before() -> None:
+    members = {"alice": Member(Role.MEMBER, 6)}
+    assert had_by_all(PLACES, members, {"alice": {"phone": 0}}, {}) == 3
+    assert had_by_all(PLACES, members, {"alice": {"phone": 0}}, {"phone": 6}) == 4
