@@ -16,7 +16,7 @@ from parley_client.channel import Tls
 from parley_client.cli import options
 from parley_client.cli.lines import clean
 from parley_client.cli.options import DOOR, As, Door, Encrypted, Json, Roots
-from parley_client.cli.people import People, conversation_with, groups
+from parley_client.cli.people import People, conversation_with, groups, left
 from parley_client.cli.run import client, perform, say, say_json
 from parley_client.client import Client
 
@@ -66,7 +66,7 @@ def create(
 def list_groups(
     name: As = "", door: Door = DOOR, as_json: Json = False, tls: Encrypted = False, ca: Roots = None
 ) -> None:
-    """Show the groups you are in: title, members and id."""
+    """Show the groups you are in, or were: title, members and id."""
 
     async def run() -> None:
         async with client(door, options.tls(tls, ca), name) as me:
@@ -76,6 +76,7 @@ def list_groups(
                     say_json(group)
                     continue
                 names = ", ".join([await people.name(member.user_id) for member in group.members])
+                names = "left" if left(me, group) else names
                 unread = f", {group.unread_count} unread" if group.unread_count else ""
                 say(" ".join(clean(f"{group.title}  ({names}{unread})  {group.conversation_id}").split("\n")))
         if not mine and not as_json:

@@ -11,7 +11,7 @@ from rich.text import Text
 from parley_client.cli import options
 from parley_client.cli.lines import clean, line
 from parley_client.cli.options import DOOR, As, Door, Encrypted, Group, Json, Roots
-from parley_client.cli.people import People, conversation_with
+from parley_client.cli.people import People, conversation_with, left
 from parley_client.cli.run import client, out, perform, say, say_json
 from parley_client.cli.words import Sorry
 from parley_client.client import Client
@@ -103,7 +103,8 @@ async def show_conversations(me: Client, people: People) -> None:
     lines = []
     async for conversation in me.conversations.list():
         unread = f"  ({conversation.unread_count} unread)" if conversation.unread_count else ""
-        lines.append(clean(await people.title(conversation)) + unread)
+        gone = "  (left)" if left(me, conversation) else ""
+        lines.append(clean(await people.title(conversation)) + unread + gone)
     for each in sorted(lines, key=str.casefold):
         say(each)
     say("Talk with `parley chat NAME` or `parley chat --group TITLE`.", style="dim")

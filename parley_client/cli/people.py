@@ -47,8 +47,14 @@ class People:
         return await self.name(others[0]) if others else "yourself"
 
 
+def left(client: Client, conversation: Conversation) -> bool:
+    """Whether one is a member no more, and what one saw can only be read."""
+    me = client.session.user_id if client.session else ""
+    return all(member.user_id != me for member in conversation.members)
+
+
 async def groups(client: Client) -> list[Conversation]:
-    """The groups one is a member of, by title."""
+    """The groups one is a member of, or was, by title."""
     found = [
         each async for each in client.conversations.list() if each.kind == conversation_pb2.CONVERSATION_KIND_GROUP
     ]

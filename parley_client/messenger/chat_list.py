@@ -16,7 +16,8 @@ class _Line:
     id: str
     open: bool
     pinned: bool
-    muted: bool
+    faint: bool
+    """Muted, or left."""
     unread: int
     title: str
 
@@ -24,7 +25,7 @@ class _Line:
         """Mark, unread count, name; the name, of whatever script, comes last."""
         mark = "›" if self.open else "*" if self.pinned else " "
         count = "99+" if self.unread > 99 else str(self.unread or "")
-        line = Text(no_wrap=True, overflow="ellipsis", style="dim" if self.muted else "")
+        line = Text(no_wrap=True, overflow="ellipsis", style="dim" if self.faint else "")
         line.append(mark, style="bold")
         line.append(f"{count:>3} ", style="bold green")
         return line.append(self.title, style="bold" if self.unread else "")
@@ -71,5 +72,5 @@ class ChatList(OptionList):
     def _line(self, conversation_id: str) -> _Line:
         chat = self._model.chats[conversation_id]
         settings, is_open = chat.view.settings, self._model.opened is chat
-        muted = bool(settings.mute_until)
-        return _Line(chat.id, is_open, settings.pinned, muted, chat.view.unread_count, self._model.title(chat))
+        faint = bool(settings.mute_until) or chat.view.former
+        return _Line(chat.id, is_open, settings.pinned, faint, chat.view.unread_count, self._model.title(chat))

@@ -1,0 +1,144 @@
+"""Members edit, delete and react at random; whoever was there, away, robbed of frames or is new sees the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from random import Random
+
+import pytest
+
+from devstack.stack import Stack
+from parley_client import Client, ConversationView, Device, MemoryStore, NotFound
+from tests.eventually import eventually
+from tests.proxy.mischief import Kind, Mischief, device
+from tests.proxy.rpc import Proxy
+from tests.raw.world import PASSWORD
+
+pytestmark = [pytest.mark.scenario, pytest.mark.e2e]
+
+MESSAGES = 8
+THOUGHTS = 60
+WORDS = ["red", "green", "blue", "grey", "a longer thought, with more words in it"]
+EMOJIS = ["👍", "❤", "🎉", ""]
+
+Shown = tuple[int, str, bool, bool, dict[str, str]]
+
+
+class Watcher:
+    """A device that folds all it is told; `come` and `leave` as often as one likes."""
+
+    def __init__(self, client: Client, conversation: str) -> None:
+        assert client.session is not None
+        self._client = client
+        self._open = AsyncExitStack()
+        self._task: asyncio.Task[None] | None = None
+        self.view = ConversationView(conversation, client.session.user_id)
+
+    async def come(self) -> None:
+        """Connect."""
+        open_device = await self._open.enter_async_context(self._client.connect())
+        self._task = asyncio.create_task(self._watch(open_device))
+        await open_device.wait_connected()
+
+    async def leave(self) -> None:
+        """Close the device."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._open.aclose()
+
+    async def _watch(self, open_device: Device) -> None:
+        async for event in open_device:
+            self.view.take(event)
+
+
+class House:
+    """Alice and bob in a group of theirs, and the devices of bob."""
+
+    def __init__(self, stack: Stack, proxy: Proxy, opened: AsyncExitStack) -> None:
+        self._stack = stack
+        self._proxy = proxy
+        self._opened = opened
+        self.alice: Client
+        self.bob: Client
+        self.group = ""
+
+    async def gather(self) -> House:
+        """Sign everybody up."""
+        self.alice, self.bob = await self._client(), await self._client()
+        suffix = self.alice.new_id()[-12:]
+        await self.alice.accounts.register(f"alice-{suffix}", PASSWORD)
+        bobs = await self.bob.accounts.register(f"bob-{suffix}", PASSWORD)
+        self.group = (await self.alice.conversations.create_group("thoughts", [bobs.user_id])).conversation_id
+        return self
+
+    async def watcher(self, *, robbed: bool = False) -> Watcher:
+        """Another device of bob; `robbed`: behind a proxy that loses a frame of it."""
+        client = await self._client(self._proxy.address if robbed else self._stack.door)
+        assert self.bob.session is not None
+        session = await client.accounts.login(self.bob.session.login_name, PASSWORD)
+        if robbed:
+            self._proxy.rule = Mischief(Kind.DROP, nth=9, victims=device(session.device_id))
+        watcher = Watcher(client, self.group)
+        await watcher.come()
+        self._opened.push_async_callback(watcher.leave)
+        return watcher
+
+    async def _client(self, door: str = "") -> Client:
+        return await self._opened.enter_async_context(Client(door or self._stack.door, store=MemoryStore()))
+
+
+@pytest.fixture
+async def house(stack: Stack, proxy: Proxy) -> AsyncIterator[House]:
+    async with AsyncExitStack() as opened:
+        yield await House(stack, proxy, opened).gather()
+
+
+async def think(house: House, random: Random, seqs: list[int]) -> None:
+    """One of them changes something; what was deleted before cannot be changed."""
+    who = random.choice([house.alice, house.bob])
+    seq = random.choice(seqs)
+    owner = house.alice if seqs.index(seq) % 2 else house.bob
+    what = random.choice(["edit", "edit", "react", "react", "react", "delete"])
+    with suppress(NotFound):
+        if what == "edit":
+            await owner.messages.edit(house.group, seq, random.choice(WORDS))
+        elif what == "react":
+            await who.messages.set_reaction(house.group, seq, random.choice(EMOJIS))
+        elif seq in seqs[:2]:
+            await owner.messages.delete(house.group, seq, for_all=True)
+
+
+def shown(view: ConversationView) -> list[Shown]:
+    return [(each.seq, each.text, each.edited, each.deleted, dict(each.reactions)) for each in view.messages]
+
+
+async def test_all_devices_end_with_the_same_messages(house: House) -> None:
+    random = Random(20)
+    seqs = []
+    for number in range(MESSAGES):
+        who = house.alice if number % 2 else house.bob
+        seqs.append((await who.messages.send(house.group, f"first thought {number}")).seq)
+    there, comes_and_goes, robbed = [await house.watcher(robbed=n == 2) for n in range(3)]
+    for number in range(THOUGHTS):
+        if number % 15 == 5:
+            await comes_and_goes.leave()
+        elif number % 15 == 12:
+            await comes_and_goes.come()
+        await think(house, random, seqs)
+    new = await house.watcher()
+    history = ConversationView(house.group, new.view.me)
+    history.read([entry async for entry in house.bob.messages.before(house.group)])
+    wanted = shown(history)
+    assert len(wanted) == MESSAGES
+    watchers = [there, comes_and_goes, robbed, new]
+    for watcher in watchers:
+        await eventually(partial(shows, watcher.view, wanted))
+    assert [each.view.lines == new.view.lines for each in watchers] == [True] * 4
+
+
+def shows(view: ConversationView, wanted: list[Shown]) -> bool:
+    return shown(view) == wanted
