@@ -229,6 +229,9 @@ class Owner:
     def _go_on(self, owned: OwnedConversation) -> None:
         if not self._owns(owned.conversation_id):
             self._refuse_waiting(owned, self._elsewhere())
+        if owned.loaded:
+            for hand_over, _ in self._early.pop(owned.conversation_id, []):
+                hand_over(owned)
         if owned.waiting or owned.conversation_id in self._early:
             self._advance(owned)
         elif owned.conversation is None or not self._owns(owned.conversation_id):
@@ -245,17 +248,13 @@ class Owner:
             await self._refresh(await self._to_refresh.get())
 
     async def _refresh(self, owned: OwnedConversation) -> None:
-        early = self._early.pop(owned.conversation_id, [])
         try:
             await self._ask_store(owned)
         except StoreUnavailable as failure:
             log.warning("conversation not loaded", conversation_id=owned.conversation_id)
             self._refuse_waiting(owned, failure)
-            for _, reply in early:
+            for _, reply in self._early.pop(owned.conversation_id, []):
                 reply(failure)
-        else:
-            for hand_over, _ in early:
-                hand_over(owned)
         owned.state = State.IDLE
         self._go_on(owned)
 

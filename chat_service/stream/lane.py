@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Send:
 class Lane:
     """Forwards sends in order. While it holds any, its attempt tells which of them an owner may still take.
 
-    A send that is refused for now and that the edge cannot mend goes back to the device, and closes the gate: what
+    A send that is refused for now and that the edge cannot mend goes back to the device, and closes a gate: what
     comes after it is refused until it comes again.
     """
 
@@ -64,8 +65,8 @@ class Lane:
         self._pause = 0.0
         self._waits = False
         self._places = count()
-        # What was refused for now, and its place among the sends: it comes again, to that place.
-        self._gate: Send | None = None
+        # What was refused for now, in the order of places: each comes again, to its place, the first one first.
+        self._gates: list[Send] = []
 
     @property
     def answered(self) -> bool:
@@ -75,20 +76,23 @@ class Lane:
     @property
     def at_rest(self) -> bool:
         """Whether nothing is lost if the lane is forgotten."""
-        return not self._sends and self._gate is None
+        return not self._sends and not self._gates
 
     def submit(self, draft: Draft, refusal: Failure | None = None) -> None:
         """Another send; `refusal` says why it cannot be taken now, for example its rate."""
         send = Send(draft, next(self._places), self._clock.monotonic())
-        if self._gate is not None and draft.request_id != self._gate.draft.request_id:
+        if self._gates and draft.request_id != self._gates[0].draft.request_id:
             refusal = EarlierSendRefused("an earlier send to this conversation was refused; send that one first")
         elif len(self._sends) >= self._most:
             refusal = OwnerUnavailable("too many sends to this conversation are unanswered")
         if refusal is not None:
-            self._refuse(send, refusal)
+            # What comes again and is refused again keeps its place.
+            if not self._gates:
+                self._close_gate(send, refusal)
+            self._told(draft, refusal)
             return
-        if self._gate is not None:
-            send.place, self._gate = self._gate.place, None
+        if self._gates:
+            send.place = self._gates.pop(0).place
         if not self._sends:
             self._target = self._locate()
         self._sends.append(send)
@@ -112,7 +116,7 @@ class Lane:
             self._decide(send, answer)
         else:
             self._broken = True
-            follows_a_mended_one = answer.reason == EarlierSendRefused.default_reason and self._gate is None
+            follows_a_mended_one = answer.reason == EarlierSendRefused.default_reason and not self._gates
             if answer.reason in MENDED:
                 self._pause = max(self._pause, answer.retry_after)
             elif not follows_a_mended_one:
@@ -122,15 +126,17 @@ class Lane:
 
     def _decide(self, send: Send, answer: Answer) -> None:
         self._sends.remove(send)
-        if isinstance(answer, Failure) and answer.retry_after is not None:
-            self._refuse(send, answer)
-        else:
-            self._told(send.draft, answer)
+        self._tell(send, answer)
 
-    def _refuse(self, send: Send, failure: Failure) -> None:
-        if self._gate is None and failure.retry_after is not None:
-            self._gate = send
-        self._told(send.draft, failure)
+    def _tell(self, send: Send, answer: Answer) -> None:
+        if isinstance(answer, Failure):
+            self._close_gate(send, answer)
+        self._told(send.draft, answer)
+
+    def _close_gate(self, send: Send, failure: Failure) -> None:
+        """Let nothing pass `send` if it was refused for now, and for a reason of its own."""
+        if failure.retry_after is not None and failure.reason != EarlierSendRefused.default_reason:
+            insort(self._gates, send, key=_place)
 
     def _mend(self) -> None:
         """All that was under way is answered: send the rest again, in order, as another attempt."""
@@ -153,7 +159,7 @@ class Lane:
         sends, self._sends = self._sends, deque()
         for number, send in enumerate(sends):
             later = EarlierSendRefused("an earlier send to this conversation was refused; send that one first")
-            self._refuse(send, later if number else OwnerUnavailable("the conversation cannot be written to now"))
+            self._tell(send, later if number else OwnerUnavailable("the conversation cannot be written to now"))
 
 
 def _place(send: Send) -> int:

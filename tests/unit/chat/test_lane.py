@@ -160,3 +160,28 @@ def test_when_patience_is_over_all_are_refused_and_the_first_comes_first_again(s
     assert kinds(stage.told) == [("a", "OWNER_UNAVAILABLE"), ("b", "EARLIER_SEND_REFUSED")]
     lane.submit(draft("b"))
     assert kinds(stage.told)[-1] == ("b", "EARLIER_SEND_REFUSED")
+
+
+def test_of_two_that_were_refused_the_earlier_one_comes_first_again(stage: Stage) -> None:
+    lane = stage.lane()
+    lane.submit(draft("a"))
+    lane.submit(draft("b"), RateLimited("too fast", retry_after=0.1))
+    # Only now, with the gate closed by the later one, the owner refuses the earlier.
+    stage.answer(ConversationBusy("busy", retry_after=0.1))
+    lane.submit(draft("b"))
+    assert kinds(stage.told)[-1] == ("b", "EARLIER_SEND_REFUSED")
+    lane.submit(draft("a"))
+    lane.submit(draft("c"))
+    assert kinds(stage.told)[-1] == ("c", "EARLIER_SEND_REFUSED"), "b was refused as well, and has not come again"
+    lane.submit(draft("b"))
+    lane.submit(draft("c"))
+    assert [each[0] for each in stage.taken()] == ["a", "b", "c"]
+
+
+def test_what_comes_again_and_is_refused_again_keeps_its_place(stage: Stage) -> None:
+    lane = stage.lane()
+    for _ in range(3):
+        lane.submit(draft("a"), RateLimited("too fast", retry_after=0.1))
+    lane.submit(draft("a"))
+    lane.submit(draft("b"))
+    assert [each[0] for each in stage.taken()] == ["a", "b"]
