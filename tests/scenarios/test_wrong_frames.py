@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
-from chat_service.not_served import not_yet_served
 from parley.chat.v1 import chat_pb2
 from tests.eventually import eventually
 from tests.raw.device import RawDevice, new_id, text
@@ -104,17 +102,6 @@ async def test_more_than_the_transport_takes_ends_the_stream(stream: RawStream) 
     await stream.next("welcome")
     await stream.write(send_of(b"x" * (1 << 20)))
     assert (await stream.ended()).code == "RESOURCE_EXHAUSTED"
-
-
-@pytest.mark.parametrize("name", sorted(each for each in not_yet_served() if each.startswith("ConnectRequest.")))
-async def test_frames_not_served_yet_are_refused_and_the_stream_stays(scene: Scene, name: str) -> None:
-    frames: dict[str, dict[str, Any]] = {
-        "typing": {"typing": chat_pb2.SetTypingRequest(conversation_id=scene.conversation, typing=True)},
-        "watch_presence": {"watch_presence": chat_pb2.WatchPresenceRequest(user_ids=[scene.bob.user_id])},
-    }
-    await scene.alice.stream.say(**frames[name.partition(".")[2]])
-    assert (await scene.alice.stream.refusal()).said == ("UNIMPLEMENTED", "NOT_YET_SERVED")
-    assert await scene.alice.sent(scene.conversation, "still here") == 2
 
 
 async def resync(device: RawDevice, cursor: chat_pb2.Cursor | None) -> tuple[Sequence[str], int]:
