@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 
+from chat_service.storage.mongo import connect
+from devstack.stack import Stack
 from parley.chat.v1 import chat_pb2, conversation_pb2, entry_pb2
 from tests.raw.device import RawDevice, new_id, text
 from tests.raw.world import World
@@ -99,3 +102,28 @@ async def test_every_server_finds_what_any_server_appended(world: World) -> None
     await alice.sent(both, entry_pb2.Content(media=caption))
     answers = await asyncio.gather(*(bob.ask(search("KOLN sonnen"), at=server) for server in world.servers))
     assert [len(answer.messages) for answer in answers] == [1] * len(world.servers)
+
+
+@pytest.fixture(scope="module")
+def wordless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A system that keeps no words."""
+    environment = {"PARLEY_SEARCH": "false"}
+    with Stack(tmp_path_factory.mktemp("wordless"), chat_servers=1, environment=environment) as stack:
+        yield stack
+
+
+async def test_a_deployment_may_keep_no_words(wordless: Stack) -> None:
+    async with World(wordless) as world:
+        alice, bob = await world.users("alice", "bob")
+        await alice.open()
+        both = await alice.direct(bob)
+        seq = await alice.sent(both, "walnut")
+        edit = chat_pb2.EditMessageRequest(
+            request_id=new_id(), conversation_id=both, target_seq=seq, content=text("chestnut")
+        )
+        await alice.ask(edit)
+        assert (await alice.refusal(search("chestnut"))).said == ("PERMISSION_DENIED", "DISABLED")
+        database = await connect(wordless.mongo_uri, "parley")
+        assert await database["entries"].count_documents({"w": {"$exists": True}}) == 0
+        assert "words" not in await database["entries"].index_information()
+        await database.client.close()

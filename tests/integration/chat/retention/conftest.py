@@ -1,0 +1,23 @@
+"""The house of retention tests, where a look takes three entries at a time."""
+
+from __future__ import annotations
+
+import pytest
+
+from chat_service.history.history import History
+from chat_service.retention import look
+from chat_service.storage.conversations import MongoConversations
+from chat_service.storage.index import RedisIndex
+from chat_service.storage.log import MongoLog
+from chat_service.storage.memberships import MongoMemberships
+from chat_service.storage.mongo import Database
+from tests.integration.chat.retention.house import House
+
+
+@pytest.fixture
+async def house(database: Database, index: RedisIndex, monkeypatch: pytest.MonkeyPatch) -> House:
+    monkeypatch.setattr(look, "PORTION", 3)
+    memberships = MongoMemberships(database)
+    house = House(database, History(MongoLog(database), MongoConversations(database), memberships, index))
+    await house.store.ensure_indexes()
+    return house

@@ -1,0 +1,112 @@
+"""The stores of a retention test, looks at them by a clock that is moved by hand, and what is said there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import uuid_utils
+
+from chat_service.accounts.device import Device, Platform
+from chat_service.accounts.refresh import Chain
+from chat_service.history.history import History
+from chat_service.model.answer import Appended
+from chat_service.model.entry import (
+    Change,
+    Draft,
+    Entry,
+    Message,
+    MessageEdited,
+)
+from chat_service.model.retention import Retention, RetentionRule, Terms
+from chat_service.retention.look import DAY_MS, Looks, Removed
+from chat_service.storage.devices import MongoDevices
+from chat_service.storage.log import MongoLog
+from chat_service.storage.mongo import Database
+from chat_service.storage.retention import MongoRetention
+from servicekit.clock import ManualClock
+from tests.integration.chat.conftest import (
+    ALICE,
+    Running,
+    direct,
+    draft,
+    made_at,
+    place,
+)
+
+DAY_S = DAY_MS // 1000
+A_DAY = Terms(Retention(RetentionRule.MAX_AGE, DAY_S))
+RELAY = Terms(Retention(RetentionRule.RELAY_ONLY))
+
+
+def mine(_: str) -> bool:
+    return True
+
+
+async def no_owner(_: str) -> None:
+    """Nobody has it in memory."""
+
+
+@dataclass
+class House:
+    """The stores, and looks at them by a clock of their own."""
+
+    database: Database
+    history: History
+    clock: ManualClock = field(default_factory=lambda: ManualClock(time.time_ns() // 1_000_000))
+
+    @property
+    def store(self) -> MongoRetention:
+        return MongoRetention(self.database)
+
+    def looks(self, terms: Terms, reload: Callable[[str], Awaitable[None]] = no_owner) -> Looks:
+        return Looks(self.store, MongoDevices(self.database), terms, self.clock, reload)
+
+    async def look(self, terms: Terms, reload: Callable[[str], Awaitable[None]] = no_owner) -> list[Removed]:
+        """Look at all that is due."""
+        due = await self.store.due(self.clock.now_ms(), terms.default, mine, 100)
+        looked = [await self.looks(terms, reload).look(each) for each in due]
+        return [each for each in looked if each is not None]
+
+    async def next_days(self, conversation_id: str) -> float | None:
+        """In how many days the next look is due."""
+        document = await self.database["conversations"].find_one({"_id": bytes.fromhex(conversation_id)})
+        due_ms = (document or {}).get("due")
+        return None if due_ms is None else (due_ms - self.clock.now_ms()) / DAY_MS
+
+    async def bodies(self, conversation_id: str, user: str = ALICE, before: int = 0, limit: int = 100) -> list[str]:
+        found = await self.history.messages(user, conversation_id, before_seq=before, after_seq=0, limit=limit)
+        return [each.change.content.decode() for each in found if isinstance(each.change, Message)]
+
+    async def entries(self, conversation_id: str) -> list[Entry]:
+        return list((await MongoLog(self.database).read(conversation_id, 1, 1000)).entries)
+
+    async def contents(self, conversation_id: str) -> list[bytes]:
+        changes = [each.change for each in await self.entries(conversation_id)]
+        return [each.content for each in changes if isinstance(each, Message | MessageEdited) and each.content]
+
+    async def sign_in(self, user: str, device: str, since_ms: int = 0) -> None:
+        devices = await MongoDevices(self.database).devices_of(user)
+        chain, _ = Chain.start(user, device)
+        new = Device(device, "test", Platform.UNSPECIFIED, since_ms, since_ms, chain)
+        assert await MongoDevices(self.database).replace(devices.signed_in(new, limit=10))
+
+    async def sign_out(self, user: str, device: str) -> None:
+        devices = await MongoDevices(self.database).devices_of(user)
+        assert await MongoDevices(self.database).replace(devices.signed_out(device))
+
+
+async def made(running: Running) -> str:
+    creation = direct()
+    assert isinstance(await running.create(creation), Appended)
+    return creation.conversation_id
+
+
+async def say(running: Running, conversation_id: str, *bodies: str, sender: str = ALICE) -> list[int]:
+    return [place(await running.append(draft(conversation_id, sender, body))) for body in bodies]
+
+
+def change(conversation_id: str, changed: Change, actor: str = ALICE) -> Draft:
+    request_id = uuid_utils.uuid7().bytes
+    return Draft(conversation_id, actor, request_id, changed, made_at(request_id))

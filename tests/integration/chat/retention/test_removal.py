@@ -1,0 +1,172 @@
+"""Content goes when its time is over, for everybody and for good, and seqs go on."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import uuid_utils
+
+from chat_service.errors import MessageNotFound
+from chat_service.history.history import Span
+from chat_service.model.answer import Appended
+from chat_service.model.creation import Creation
+from chat_service.model.entry import (
+    ConversationUpdated,
+    Entry,
+    MembershipChanged,
+    MembershipKind,
+    MessageEdited,
+    Role,
+)
+from chat_service.model.ids import group_id
+from chat_service.model.retention import FOREVER, Retention, RetentionRule, Terms
+from chat_service.retention.job import RetentionJob
+from chat_service.retention.look import Removed
+from chat_service.storage.conversations import MongoConversations
+from chat_service.storage.log import MongoLog
+from servicekit.failure import Failure
+from tests.integration.chat.conftest import (
+    ALICE,
+    BOB,
+    CAROL,
+    Owners,
+    place,
+)
+from tests.integration.chat.retention.house import A_DAY, DAY_S, House, change, made, say
+
+pytestmark = pytest.mark.integration
+
+
+async def test_what_is_over_goes_for_everybody_and_seqs_go_on(owners: Owners, house: House) -> None:
+    running = await owners.start()
+    conversation_id = await made(running)
+    seqs = await say(running, conversation_id, *"abcdefgh")
+    assert await house.look(A_DAY) == [Removed()]
+    assert await house.next_days(conversation_id) == pytest.approx(1, abs=0.01)
+    house.clock.advance(DAY_S - 60)
+    assert await house.look(A_DAY) == []
+    house.clock.advance(120)
+    [removed] = await house.look(A_DAY)
+    assert (removed.contents, removed.stubs, removed.first_seq) == (9, 0, seqs[-1] + 1)
+    for user in (ALICE, BOB):
+        assert await house.bodies(conversation_id, user) == []
+        [found] = await house.history.ranges(user, [Span(conversation_id, 0, 100)])
+        assert not isinstance(found, Failure)
+        assert [each.seq for each in found.entries] == [1, *seqs]
+        assert found.sight.conversation.first_seq == seqs[-1] + 1
+        assert found.unread_count == 0
+        with pytest.raises(MessageNotFound):
+            await house.history.message(user, conversation_id, seqs[-1])
+    assert await house.contents(conversation_id) == []
+    assert await say(running, conversation_id, "next") == [seqs[-1] + 1]
+    assert await house.bodies(conversation_id, BOB) == ["next"]
+    assert (await house.history.overview(BOB, conversation_id)).unread_count == 1
+
+
+async def test_stubs_go_after_thirty_days_and_the_highest_never(owners: Owners, house: House) -> None:
+    running = await owners.start()
+    conversation_id = await made(running)
+    seqs = await say(running, conversation_id, *"abcde")
+    await house.look(A_DAY)
+    house.clock.advance(2 * DAY_S)
+    await house.look(A_DAY)
+    # For what comes next, which nobody tells it of.
+    assert await house.next_days(conversation_id) == pytest.approx(1, abs=0.01)
+    house.clock.advance(30 * DAY_S)
+    [removed] = await house.look(A_DAY)
+    assert (removed.contents, removed.stubs) == (0, 5)
+    assert [each.seq for each in await house.entries(conversation_id)] == [seqs[-1]]
+    another = await owners.start()
+    assert await say(another, conversation_id, "next") == [seqs[-1] + 1]
+    overview = await house.history.overview(BOB, conversation_id)
+    assert (overview.head_seq, overview.unread_count) == (seqs[-1] + 1, 1)
+    assert set(overview.sight.conversation.members) == {ALICE, BOB}
+    # What is read below all that is left counts as all that was there.
+    assert await another.receive(BOB, conversation_id, 2, 2) is None
+    assert (await house.history.overview(BOB, conversation_id)).unread_count == 1
+
+
+async def test_what_edits_said_goes_with_their_message(owners: Owners, house: House) -> None:
+    running = await owners.start()
+    conversation_id = await made(running)
+    [seq] = await say(running, conversation_id, "first")
+    await house.look(A_DAY)
+    house.clock.advance(DAY_S)
+    edited = MessageEdited(seq, b"second")
+    log = MongoLog(house.database)
+    late = Entry(conversation_id, 3, 1, house.clock.now_ms(), ALICE, b"e" * 16, edited, edited.fingerprint())
+    await log.append([late])
+    await log.retouch([late])
+    await MongoConversations(house.database).applied(conversation_id, 3)
+    assert await house.bodies(conversation_id) == ["second"]
+    house.clock.advance(60)
+    [removed] = await house.look(A_DAY)
+    assert removed.first_seq == 3
+    assert await house.contents(conversation_id) == []
+
+
+async def test_ones_own_rule_counts_before_the_default_and_a_new_default_is_followed(
+    owners: Owners, house: House
+) -> None:
+    running = await owners.start()
+    conversation_id = await made(running)
+    creation = Creation(group_id(ALICE, "0" * 32), ALICE, uuid_utils.uuid7().bytes, (ALICE, BOB, CAROL), "Group")
+    await running.create(creation)
+    own = ConversationUpdated(retention=Retention(RetentionRule.MAX_AGE, 2 * DAY_S))
+    assert isinstance(await running.append(change(creation.conversation_id, own)), Appended)
+    assert len(await house.look(Terms(FOREVER))) == 2
+    assert await house.next_days(conversation_id) is None
+    assert await house.next_days(creation.conversation_id) == pytest.approx(2, abs=0.01)
+    assert await house.look(Terms(FOREVER)) == []
+    assert await house.look(A_DAY) == [Removed()]
+    assert await house.next_days(conversation_id) == pytest.approx(1, abs=0.01)
+    assert await house.look(A_DAY) == []
+
+
+async def test_what_is_nowhere_but_in_the_log_stays(owners: Owners, house: House) -> None:
+    running = await owners.start()
+    conversation_id = await made(running)
+    seqs = await say(running, conversation_id, *"ab")
+    await house.look(A_DAY)
+    # An owner that died before it told anybody.
+    title = ConversationUpdated(retention=A_DAY.default)
+    now_ms = time.time_ns() // 1_000_000
+    lost = Entry(conversation_id, seqs[-1] + 1, 2, now_ms, ALICE, b"t" * 16, title, title.fingerprint())
+    await MongoLog(house.database).append([lost])
+    house.clock.advance(2 * DAY_S)
+    [removed] = await house.look(A_DAY)
+    assert removed.first_seq == lost.seq
+    another = await owners.start()
+    await say(another, conversation_id, "c")
+    house.clock.advance(DAY_S)
+    [removed] = await house.look(A_DAY)
+    assert removed.first_seq == lost.seq + 2
+
+
+async def test_who_left_still_lists_what_is_removed_by_now(owners: Owners, house: House) -> None:
+    running = await owners.start()
+    creation = Creation(group_id(ALICE, "0" * 32), ALICE, uuid_utils.uuid7().bytes, (ALICE, BOB), "Group")
+    await running.create(creation)
+    group = creation.conversation_id
+    await say(running, group, "a")
+    left = MembershipChanged(MembershipKind.LEFT, ((BOB, Role.MEMBER),))
+    last = place(await running.append(change(group, left, BOB)))
+    await say(running, group, "b", "c")
+    for days in (2, 32):
+        await house.look(A_DAY)
+        house.clock.advance(days * DAY_S)
+    await house.look(A_DAY)
+    overview = await house.history.overview(BOB, group)
+    assert (overview.head_seq, overview.head, overview.unread_count) == (last, None, 0)
+    assert await house.bodies(group, BOB) == []
+    assert [each.sight.conversation.conversation_id for each in (await house.history.overviews(BOB, "", 10))[0]]
+
+
+async def test_a_round_takes_only_what_the_ring_gives(owners: Owners, house: House) -> None:
+    running = await owners.start()
+    conversation_id = await made(running)
+    for owned, looked in ((False, 0), (True, 1), (True, 0)):
+        job = RetentionJob(house.store, house.looks(A_DAY), A_DAY, house.clock, lambda _, owned=owned: owned)  # type: ignore[misc]
+        assert await job.round() == looked
+    assert await house.next_days(conversation_id) is not None
