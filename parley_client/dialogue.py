@@ -128,6 +128,7 @@ class Dialogue:
     def tick(self, now: float) -> list[Item]:
         """A second has passed."""
         self.inbox.tick()
+        self.receipts.tick()
         self.wake.set()
         return [Item(changed) for changed in self._typists.expired(now)]
 

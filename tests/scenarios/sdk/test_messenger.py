@@ -78,7 +78,9 @@ async def test_a_group_is_made_and_somebody_removed(people: tuple[Client, Client
         await his.shows("Alice removed you", "You are not a member any more")
         await hers.say("just me then")
         await hers.shows("✓  just me then")
+        await his.press("up")
         assert "just me then" not in his.text
+        assert "no such" not in his.text, "what it has of the end is told without a complaint"
 
 
 async def test_a_sign_in_that_is_revoked_ends_the_messenger(stack: Stack, people: tuple[Client, Client]) -> None:

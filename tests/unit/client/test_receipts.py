@@ -31,7 +31,22 @@ def test_after_a_welcome_only_the_unconfirmed_is_told_again() -> None:
     receipts.confirm("a", 3, 0)
     receipts.welcome()
     assert told(receipts) == {"b": (4, 0)}
+    receipts.tick()
+    assert told(receipts) == {"a": (3, 0)}, "whether this device was heard on the stream before is not known"
     assert receipts.unconfirmed() == {"b": (4, 0)}
+
+
+def test_a_device_tells_what_it_has_itself_though_the_user_has_more() -> None:
+    receipts = Receipts()
+    receipts.confirm("c", 9, 9)
+    assert not receipts.want("c", delivered=6)
+    assert told(receipts) == {}
+    assert receipts.unconfirmed() == {"c": (6, 0)}
+    receipts.tick()
+    assert told(receipts) == {"c": (6, 0)}
+    receipts.tick()
+    assert told(receipts) == {}
+    assert receipts.unconfirmed() == {}
 
 
 def test_an_own_message_implies_both_marks() -> None:
