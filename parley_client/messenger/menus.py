@@ -161,7 +161,9 @@ class Menus:
             role = chat.view.members[user]
             return self._model.name(user) + ("  (admin)" if role == entry_pb2.ROLE_ADMIN else "")
 
-        user = await self._ask(Choice("Members", [(f"u{each}", words(each)) for each in chat.view.members]))
+        # Oneself first, the others by name: ids, in whose order they come, mean nothing to anybody.
+        members = sorted(chat.view.members, key=lambda each: (each != self._model.me, self._model.name(each)))
+        user = await self._ask(Choice("Members", [(f"u{each}", words(each)) for each in members]))
         if not user or not chat.admin or user[1:] == self._model.me:
             return
         user, is_admin = user[1:], chat.view.members.get(user[1:]) == entry_pb2.ROLE_ADMIN
