@@ -80,7 +80,7 @@ def decided(draft: Draft, situation: Situation) -> Change | None:
     if isinstance(change, MembershipChanged):
         return _membership(draft.actor_id, change, conversation, situation.group_members)
     if isinstance(change, ConversationUpdated):
-        return _update(draft.actor_id, change, conversation)
+        return _update(draft.actor_id, change, conversation, situation.barred)
     return _retouch(draft.actor_id, change, conversation, situation)
 
 
@@ -117,8 +117,9 @@ def _retouch(actor: str, change: Retouch, conversation: Conversation, situation:
     return change
 
 
-def _update(actor: str, change: ConversationUpdated, conversation: Conversation) -> Change:
+def _update(actor: str, change: ConversationUpdated, conversation: Conversation, barred: bool) -> Change:
     if conversation.kind is ConversationKind.DIRECT:
+        _check_not_barred(conversation, barred)
         if change != ConversationUpdated(retention=change.retention):
             raise NotAGroup("a 1-1 conversation has no title, picture or roles")
         return change

@@ -266,9 +266,11 @@ class Owner:
             owned.loaded_as(conversation, head)
             # What was read may be of before that which changed meanwhile.
             owned.loaded = owned.told_to_forget == told
-        if seqs := owned.target_seqs():
+        # Both of what waits now: what comes while the store is asked is asked for next time.
+        seqs, keys = owned.target_seqs(), owned.unsure_keys(self._clock.now_ms())
+        if seqs:
             owned.targets = await self._log.targets(owned.conversation_id, seqs)
-        if keys := owned.unsure_keys(self._clock.now_ms()):
+        if keys:
             found = await self._log.appended(owned.conversation_id, keys)
             if found:
                 await self._tell_again(owned, found)

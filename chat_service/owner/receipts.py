@@ -151,6 +151,8 @@ def _concerned(owned: OwnedConversation, user: str, before: Watermark, after: Wa
     low = min(before.delivered_seq, before.read_seq) + 1
     span = range(low, max(after.delivered_seq, after.read_seq) + 1)
     known = [owned.recent.get(seq) for seq in span] if len(span) <= len(owned.recent) else [None]
-    if None in known:
+    if None in known and not owned.barred:
         return set(owned.members())
-    return {user, *(each[1] for each in known if each is not None)}
+    authors = {each[1] for each in known if each is not None}
+    # Who has left is told nothing more; and who is barred tells the other nothing.
+    return {user} if owned.barred else {user, *authors.intersection(owned.members())}

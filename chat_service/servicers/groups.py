@@ -16,6 +16,7 @@ from servicekit.failure import Violation
 from servicekit.rpc import Call
 
 LEAST_AGE_S: Final = 24 * 3600
+MOST_AGE_S: Final = 100 * 366 * 24 * 3600
 
 
 class GroupCalls(ChangingCalls):
@@ -79,9 +80,10 @@ class GroupCalls(ChangingCalls):
     ) -> conversation_pb2.SetRetentionResponse:
         """Changes how long the content is kept."""
         retention = read_retention(request.retention)
-        if retention.rule is RetentionRule.MAX_AGE and retention.max_age_s < LEAST_AGE_S:
+        if retention.rule is RetentionRule.MAX_AGE and not LEAST_AGE_S <= retention.max_age_s <= MOST_AGE_S:
             raise Invalid(
-                "content is kept for a day at least", violations=(Violation("retention.max_age", "at least 86400 s"),)
+                "content is kept for a day at least, and for a hundred years at most",
+                violations=(Violation("retention.max_age", f"{LEAST_AGE_S} s to {MOST_AGE_S} s"),),
             )
         change = ConversationUpdated(retention=retention)
         await self._append(call, request.conversation_id, request.request_id, change)

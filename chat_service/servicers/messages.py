@@ -103,7 +103,9 @@ class MessageCalls(ChangingCalls):
         after = read_page_token(READERS, request.page_token, AN_ID)
         message = await self._history.message(user_id, request.conversation_id, request.seq)
         sight = await self._history.sight(user_id, request.conversation_id)
-        members = sorted(each for each in sight.conversation.members if each > after and each != message.actor_id)
+        # Who came later has neither received nor read it.
+        there = (each for each in sight.conversation.members if sight.conversation.sees(each, request.seq))
+        members = sorted(each for each in there if each > after and each != message.actor_id)
         marks = [
             frames.watermark(request.conversation_id, each, sight.conversation.members[each].watermark)
             for each in members[:size]

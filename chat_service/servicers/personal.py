@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from chat_service.errors import Invalid
 from chat_service.servicers.roles import Roles
 from parley.chat.v1 import conversation_pb2
+from servicekit.failure import Violation
 from servicekit.rpc import Call
 
 
@@ -15,7 +17,12 @@ class PersonalCalls:
 
     async def SetMute(self, request: conversation_pb2.SetMuteRequest, call: Call) -> conversation_pb2.SetMuteResponse:
         """Silences pushes of a conversation, or not."""
-        until_ms = request.mute_until_time.ToMilliseconds() if request.HasField("mute_until_time") else 0
+        try:
+            until_ms = request.mute_until_time.ToMilliseconds() if request.HasField("mute_until_time") else 0
+        except ValueError:
+            raise Invalid(
+                "no such time", violations=(Violation("mute_until_time", "must be between the years 1 and 9999"),)
+            ) from None
         await self._personal.mute(call.caller.user_id, request.conversation_id, until_ms)
         return conversation_pb2.SetMuteResponse()
 

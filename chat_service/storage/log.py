@@ -143,6 +143,8 @@ class MongoLog:
     async def retouch(self, entries: Sequence[Entry]) -> None:
         """Let the messages that edits, deletions and reactions concern show them; again changes nothing."""
         updates = [update for entry in entries for update in _retouches(entry, self._words_of)]
+        if not updates:
+            return
         with store_errors():
             await self._entries.bulk_write(updates, ordered=True)
 

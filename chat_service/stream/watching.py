@@ -75,7 +75,9 @@ class Watching:
             await self._wake.wait()
             self._wake.clear()
             for session_id, session in list(self._loose.items()):
-                del self._loose[session_id]
+                if self._loose.pop(session_id, None) is None:
+                    # It ended while another one was looked after.
+                    continue
                 if not await self._ask(session) and not session.outbox.closed:
                     self._loosen(session)
                     await asyncio.sleep(PAUSE_S)
@@ -93,6 +95,9 @@ class Watching:
             self._homes.unwatch(home, session.session_id)
         session.watched_at = set(homes)
         answers = [await self._ask_home(home, session, users) for home, users in homes.items()]
+        if session.outbox.closed:
+            # It may have ended meanwhile, and been forgotten before it was registered.
+            self.end(session)
         return all(answers)
 
     async def _ask_home(self, home: str, session: Session, user_ids: list[str]) -> bool:

@@ -223,8 +223,9 @@ async def test_a_direct_conversation_is_no_group(play: Play) -> None:
     seen = await play.alice.ask(conversation_pb2.GetConversationRequest(conversation_id=direct))
     assert seen.conversation.retention.max_age == days
     weekly.request_id = new_id()
-    weekly.retention.max_age.seconds = 60
-    assert (await play.bob.refusal(weekly)).said == ("INVALID_ARGUMENT", "FIELD_INVALID")
+    for seconds in (60, 10**16):
+        weekly.retention.max_age.seconds = seconds
+        assert (await play.bob.refusal(weekly)).said == ("INVALID_ARGUMENT", "FIELD_INVALID")
 
 
 async def test_a_change_is_made_once_however_often_it_is_asked_for(play: Play) -> None:
