@@ -279,7 +279,12 @@ class Owner:
     async def _tell_again(self, owned: OwnedConversation, found: Sequence[Entry]) -> None:
         """Whoever appended these may have died before anybody learned of them: a retry is told to all once more."""
         await self._index.touch({owned.conversation_id: owned.members()})
-        self._publisher.publish(owned.members(), sorted(found, key=lambda entry: entry.seq), "")
+        for entry in sorted(found, key=lambda entry: entry.seq):
+            # Who came since must not see it.
+            users = [
+                user for user in owned.members() if owned.conversation and owned.conversation.sees(user, entry.seq)
+            ]
+            self._publisher.publish(users, [entry], "")
 
     async def _load(self, conversation_id: str) -> tuple[Conversation | None, Head]:
         conversation, head = await asyncio.gather(self._store.load(conversation_id), self._log.head(conversation_id))
