@@ -110,8 +110,9 @@ async def test_what_a_revoked_device_was_sending_is_there_or_not_and_in_order(wo
     sending = asyncio.create_task(chatter())
     await bob.has_all(conversation, 5)
     await alice.ask(revoke(lost))
-    # Who is in the middle of a frame when the stream ends may see the transport's word for it instead of the reason.
-    assert (await lost.stream.ended()).said in (OUT, ("INTERNAL", ""))
+    ended = await lost.stream.ended()
+    # gRPC's client for Python ends a call by this word of its own when a write fails, and reads no more of it.
+    assert ended.said == OUT or (ended.code, ended.message) == ("INTERNAL", "Internal error from Core")
     assert (await lost.refusal(account_pb2.GetProfileRequest())).said == OUT
     keys = await sending
     seq = await bob.sent(conversation, "what was that?")
