@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import structlog
+
 from chat_service.stream.outbox import Outbox
+
+log = structlog.get_logger("stream.backlog")
 
 Later = Callable[[float, Callable[[], None]], object]
 
@@ -12,8 +16,9 @@ Later = Callable[[float, Callable[[], None]], object]
 class Backlog:
     """Watches an outbox that had no room: within `patience` seconds the device must have read something."""
 
-    def __init__(self, outbox: Outbox, patience: float, later: Later) -> None:
+    def __init__(self, outbox: Outbox, user_id: str, patience: float, later: Later) -> None:
         self._outbox = outbox
+        self._user_id = user_id
         self._patience = patience
         self._later = later
         self._watched = False
@@ -29,6 +34,7 @@ class Backlog:
         self._watched = False
         if self._outbox.full:
             if self._outbox.taken == taken:
+                log.warning("device does not read", user_id=self._user_id)
                 self._outbox.cut_off()
             else:
                 self.grew()

@@ -79,7 +79,7 @@ class Session:
         self._timers: set[asyncio.TimerHandle] = set()
         self._expiry: asyncio.TimerHandle | None = None
         self._ended = False
-        self._backlog = Backlog(self.outbox, limits.outbox_patience_seconds, self.later)
+        self._backlog = Backlog(self.outbox, claims.user_id, limits.outbox_patience_seconds, self.later)
         self.receipts = Receipts(claims.user_id, claims.device_id, owners, self.later)
 
     @property

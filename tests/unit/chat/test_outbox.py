@@ -69,7 +69,7 @@ async def test_a_device_that_is_cut_off_is_told_why_and_no_more(outbox: Outbox) 
 
 def test_a_device_that_reads_nothing_is_cut_off(outbox: Outbox) -> None:
     timers = Timers()
-    backlog = Backlog(outbox, 30, timers.later)
+    backlog = Backlog(outbox, "a" * 32, 30, timers.later)
     fill(outbox)
     backlog.grew()
     timers.fire()
@@ -78,7 +78,7 @@ def test_a_device_that_reads_nothing_is_cut_off(outbox: Outbox) -> None:
 
 async def test_a_device_that_reads_slowly_is_not_cut_off(outbox: Outbox) -> None:
     timers = Timers()
-    backlog = Backlog(outbox, 30, timers.later)
+    backlog = Backlog(outbox, "a" * 32, 30, timers.later)
     for _ in range(10):
         fill(outbox)
         backlog.grew()
