@@ -121,7 +121,8 @@ class Draft:
     """What somebody wants to have appended; it has no place in the log yet.
 
     `request_id` is the 16 bytes of the `client_message_id` or of the `request_id` of a call; `traceparent` is the
-    W3C trace context of what caused it, empty if there is none.
+    W3C trace context of what caused it, empty if there is none. `not_asked` are those of users to be added who were
+    members when the others were asked for their consent.
     """
 
     conversation_id: str
@@ -130,6 +131,7 @@ class Draft:
     change: Change
     made_ms: int
     traceparent: str = ""
+    not_asked: frozenset[str] = frozenset()
 
     @property
     def key(self) -> bytes:

@@ -78,7 +78,7 @@ def decided(draft: Draft, situation: Situation) -> Change | None:
         _check_may_send(draft.actor_id, conversation, situation.barred)
         return change
     if isinstance(change, MembershipChanged):
-        return _membership(draft.actor_id, change, conversation, situation.group_members)
+        return _membership(draft, change, conversation, situation.group_members)
     if isinstance(change, ConversationUpdated):
         return _update(draft.actor_id, change, conversation, situation.barred)
     return _retouch(draft.actor_id, change, conversation, situation)
@@ -127,14 +127,15 @@ def _update(actor: str, change: ConversationUpdated, conversation: Conversation,
     return change
 
 
-def _membership(actor: str, change: MembershipChanged, conversation: Conversation, most: int) -> Change | None:
+def _membership(draft: Draft, change: MembershipChanged, conversation: Conversation, most: int) -> Change | None:
+    actor = draft.actor_id
     if conversation.kind is ConversationKind.DIRECT:
         raise NotAGroup("nobody comes to a 1-1 conversation or leaves it")
     if change.kind is MembershipKind.LEFT:
         return _left(actor, conversation)
     _check_admin(actor, conversation)
     if change.kind is MembershipKind.ADDED:
-        return _added(change, conversation, most)
+        return _added(change, conversation, draft.not_asked, most)
     [(user, role)] = change.members
     if user not in conversation.members:
         raise UserNotFound("this user is not a member", metadata={"user_id": user})
@@ -144,8 +145,12 @@ def _membership(actor: str, change: MembershipChanged, conversation: Conversatio
     return _another_role(user, role, conversation)
 
 
-def _added(change: MembershipChanged, conversation: Conversation, most: int) -> Change | None:
-    new = tuple((user, role) for user, role in change.members if user not in conversation.members)
+def _added(
+    change: MembershipChanged, conversation: Conversation, not_asked: frozenset[str], most: int
+) -> Change | None:
+    # Who left while the others were asked would be back without a word.
+    there = conversation.members.keys() | not_asked
+    new = tuple((user, role) for user, role in change.members if user not in there)
     if len(conversation.members) + len(new) > most:
         raise GroupFull(f"a group may have {most} members")
     return MembershipChanged(MembershipKind.ADDED, new) if new else None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -20,6 +21,7 @@ from chat_service.owner.pending import Pending
 from chat_service.owner.ports import Conversations, Index, Log, Publisher
 from servicekit.clock import Clock
 from servicekit.ending import asked_to_end
+from servicekit.failure import Failure
 
 IN_FLIGHT: Final = 2
 BATCH_ENTRIES: Final = 1000
@@ -95,7 +97,7 @@ class GroupCommit:
             await self._wake.wait()
             batch = self._take()
             if batch.shares:
-                await self._commit(batch)
+                await self._commit(list(batch.shares.values()), batch)
 
     def _take(self) -> Batch:
         batch, room = Batch(), BATCH_ENTRIES
@@ -114,8 +116,14 @@ class GroupCommit:
             self._wake.clear()
         return batch
 
-    async def _commit(self, batch: Batch) -> None:
-        shares = list(batch.shares.values())
+    async def _commit(self, shares: list[Share], batch: Batch) -> None:
+        with self._contained(shares):
+            await self._append_and_apply(shares, batch)
+            for share in shares:
+                with self._contained([share]):
+                    self._settle(share)
+
+    async def _append_and_apply(self, shares: list[Share], batch: Batch) -> None:
         # Who becomes a member is told once there is something to read.
         if touches := self._touches([each for each in shares if not _changes_conversation(each)]):
             async with asyncio.TaskGroup() as group:
@@ -127,8 +135,18 @@ class GroupCommit:
         # Mongo may have taken long: what was touched before it must still cover what is told now.
         if late := self._touches(shares, _changes_conversation):
             await self._index.touch(late)
-        for share in shares:
-            self._settle(share)
+
+    @contextmanager
+    def _contained(self, shares: Sequence[Share]) -> Iterator[None]:
+        """Whatever goes wrong with these, the server lives: it is not known what is durable, and a retry finds out."""
+        try:
+            yield
+        except Exception:
+            log.exception("commit failed", conversation_ids=[share.owned.conversation_id for share in shares])
+            for share in shares:
+                if share.owned.state is State.COMMITTING:
+                    share.owned.doubt([pending for pending, _ in share.numbered], Failure("this send failed"))
+                    self._done(share.owned, frozenset())
 
     async def _write(self, batch: Batch) -> None:
         entries = batch.entries()

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import TypeVar
 
+import structlog
+
 from chat_service.errors import ConversationBusy
 from chat_service.model.answer import Answer, Appended
 from chat_service.model.conversation import Conversation, Watermark, changed
-from chat_service.model.entry import EMPTY, Change, Entry, Head, MembershipChanged, Message, Retouch
+from chat_service.model.entry import EMPTY, Change, Entry, Head, MembershipChanged, MembershipKind, Message, Retouch
 from chat_service.model.rules import GROUP_MEMBERS, Situation, Target, decided
 from chat_service.owner.pending import Pending
 from servicekit.bucket import TokenBucket
@@ -25,6 +27,8 @@ FRESH_MS = 60_000
 WAITING = 1000
 # A touch younger than this covers an entry; readers subtract 60 s.
 TOUCH_COVERS_S = 30.0
+
+log = structlog.get_logger("owner.conversation")
 
 
 class State(Enum):
@@ -128,6 +132,10 @@ class OwnedConversation:
             except Failure as refusal:
                 self._answer_unappended(pending, refusal)
                 continue
+            except Exception:
+                log.exception("draft not decided", conversation_id=self.conversation_id)
+                self._answer_unappended(pending, Failure("this cannot be decided"))
+                continue
             if change is None:
                 self._answer_unappended(pending, Appended(0, head.time_ms))
                 continue
@@ -135,6 +143,8 @@ class OwnedConversation:
             head = Head(entry.seq, entry.message_number, entry.time_ms)
             situation = situation.after(entry)
             numbered.append((pending, entry))
+        # What is left waiting is decided by what is deleted by then.
+        self.targets = situation.targets
         return numbered
 
     def _answer_unappended(self, pending: Pending, answer: Answer) -> None:
@@ -147,6 +157,9 @@ class OwnedConversation:
         self.conversation = changed(self.conversation, entry)
         _remember(self.recent, entry.seq, (entry.message_number, entry.actor_id))
         if isinstance(entry.change, MembershipChanged) and self.conversation:
+            if entry.change.kind is MembershipKind.CREATED:
+                # A block that came before there was anything to bar.
+                self.forget_beside()
             for user, member in self.conversation.members.items():
                 self.watermarks[user] = self.watermarks.get(user, Watermark()).raised(member.watermark)
         elif isinstance(entry.change, Message):
@@ -159,6 +172,14 @@ class OwnedConversation:
         del self.unanswered[pending.key]
         _remember(self._appended, entry.key, (entry.fingerprint, answer))
         pending.answer(pending.repeated(entry.fingerprint, answer))
+
+    def doubt(self, pendings: list[Pending], failure: Failure) -> None:
+        """Answer those of sends under way that are not answered; whether they are in the log is looked up."""
+        self.loaded = False
+        self.doubtful = True
+        for pending in pendings:
+            if self.unanswered.pop(pending.key, None) is not None:
+                pending.answer(failure)
 
     def put_back(self, pendings: list[Pending]) -> None:
         """Let sends wait again, ahead of those that came later; all of it is in doubt now."""

@@ -21,9 +21,8 @@ from chat_service.errors import (
     StoreUnavailable,
 )
 from chat_service.model.answer import Answer, Appended, Reply
-from chat_service.model.conversation import Conversation, changed
 from chat_service.model.creation import Creation
-from chat_service.model.entry import Draft, Entry, Head, Retouch
+from chat_service.model.entry import Draft
 from chat_service.model.ids import conversation_position
 from chat_service.model.receipt import Receipt
 from chat_service.model.retention import KEPT_FOREVER, Terms
@@ -31,6 +30,7 @@ from chat_service.model.rules import GROUP_MEMBERS
 from chat_service.owner.commit import GroupCommit
 from chat_service.owner.conversation import OwnedConversation, State
 from chat_service.owner.pending import Lane, Pending
+from chat_service.owner.loading import Loading
 from chat_service.owner.ports import Conversations, Index, Log, Publisher, RingView
 from chat_service.owner.receipts import Receipts, Received
 from servicekit.bucket import TokenBucket
@@ -73,8 +73,6 @@ class Owner:
         limits: OwnerLimits = OwnerLimits(),
         terms: Terms = KEPT_FOREVER,
     ) -> None:
-        self._log = store
-        self._store = conversations
         self._index = index
         self._publisher = publisher
         self._ring = ring
@@ -84,6 +82,7 @@ class Owner:
         # Receipts for conversations that are being loaded, and who is told if they cannot be.
         self._early: dict[str, list[tuple[Callable[[OwnedConversation], None], Received]]] = {}
         self._refused_lanes: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._loading = Loading(store, conversations, index, publisher, clock)
         self._commit = GroupCommit(store, conversations, index, publisher, clock, self._settled)
         self._receipts = Receipts(store, conversations, index, publisher, clock, terms)
         # Bounded by the conversations in memory, each of which is in it at most once.
@@ -249,57 +248,21 @@ class Owner:
 
     async def _refresh(self, owned: OwnedConversation) -> None:
         try:
-            await self._ask_store(owned)
+            await self._loading.refresh(owned)
         except StoreUnavailable as failure:
             log.warning("conversation not loaded", conversation_id=owned.conversation_id)
-            self._refuse_waiting(owned, failure)
-            for _, reply in self._early.pop(owned.conversation_id, []):
-                reply(failure)
+            self._refuse_all(owned, failure)
+        except Exception:
+            # Whatever is wrong with one conversation, the others go on.
+            log.exception("conversation cannot be loaded", conversation_id=owned.conversation_id)
+            self._refuse_all(owned, Failure("this conversation cannot be loaded"))
         owned.state = State.IDLE
         self._go_on(owned)
 
-    async def _ask_store(self, owned: OwnedConversation) -> None:
-        while not owned.loaded:
-            told = owned.told_to_forget
-            conversation, head = await self._load(owned.conversation_id)
-            owned.barred = conversation is not None and await self._store.barred(conversation)
-            owned.loaded_as(conversation, head)
-            # What was read may be of before that which changed meanwhile.
-            owned.loaded = owned.told_to_forget == told
-        # Both of what waits now: what comes while the store is asked is asked for next time.
-        seqs, keys = owned.target_seqs(), owned.unsure_keys(self._clock.now_ms())
-        if seqs:
-            owned.targets = await self._log.targets(owned.conversation_id, seqs)
-        if keys:
-            found = await self._log.appended(owned.conversation_id, keys)
-            if found:
-                await self._tell_again(owned, found)
-            owned.looked_up(keys, {entry.key: entry for entry in found})
-
-    async def _tell_again(self, owned: OwnedConversation, found: Sequence[Entry]) -> None:
-        """Whoever appended these may have died before anybody learned of them: a retry is told to all once more."""
-        await self._index.touch({owned.conversation_id: owned.members()})
-        for entry in sorted(found, key=lambda entry: entry.seq):
-            # Who came since must not see it.
-            users = [
-                user for user in owned.members() if owned.conversation and owned.conversation.sees(user, entry.seq)
-            ]
-            self._publisher.publish(users, [entry], "")
-
-    async def _load(self, conversation_id: str) -> tuple[Conversation | None, Head]:
-        conversation, head = await asyncio.gather(self._store.load(conversation_id), self._log.head(conversation_id))
-        kept = conversation
-        applied = conversation.applied_seq if conversation else 0
-        if head.seq > applied:
-            changes = await self._log.changes(conversation_id, applied)
-            if retouches := [entry for entry in changes if isinstance(entry.change, Retouch)]:
-                await self._log.retouch(retouches)
-            for entry in changes:
-                conversation = changed(conversation, entry)
-        # What the log says and nobody wrote beside it: its writer died in between.
-        if conversation is not None and conversation != kept:
-            await self._store.store(conversation)
-        return conversation, head
+    def _refuse_all(self, owned: OwnedConversation, failure: Failure) -> None:
+        self._refuse_waiting(owned, failure)
+        for _, reply in self._early.pop(owned.conversation_id, []):
+            reply(failure)
 
     def _refuse_waiting(self, owned: OwnedConversation, failure: Failure) -> None:
         pendings, owned.waiting = list(owned.waiting), deque()

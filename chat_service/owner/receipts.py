@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+import structlog
+
 from chat_service.errors import ConversationNotFound
 from chat_service.model.conversation import Watermark
 from chat_service.model.receipt import Receipt
@@ -19,6 +21,8 @@ from servicekit.ending import asked_to_end
 from servicekit.failure import Failure
 
 CONVERSATIONS_AT_ONCE: Final = 500
+
+log = structlog.get_logger("owner.receipts")
 
 Received = Callable[[Failure | None], None]
 
@@ -44,6 +48,12 @@ class Waiting:
         """The same, where each device counts for itself."""
         highest = min(receipt.highest_seq, self.owned.head.seq)
         self.devices[receipt.device_id] = max(self.devices.get(receipt.device_id, 0), highest)
+
+    def answer(self, refusal: Failure | None) -> None:
+        """Tell all who want to know and do not know yet."""
+        replies, self.replies = self.replies, []
+        for reply in replies:
+            reply(refusal)
 
 
 class Receipts:
@@ -95,7 +105,12 @@ class Receipts:
             taken = [self._waiting.pop(each) for each in list(self._waiting)[:CONVERSATIONS_AT_ONCE]]
             if not self._waiting:
                 self._wake.clear()
-            await self._write(taken)
+            try:
+                await self._write(taken)
+            except Exception:
+                log.exception("receipts not kept", conversation_ids=[each.owned.conversation_id for each in taken])
+                for each in taken:
+                    each.answer(Failure("this receipt could not be kept"))
 
     async def _write(self, taken: list[Waiting]) -> None:
         raised = {each.owned.conversation_id: await self._raised(each) for each in taken}
@@ -107,8 +122,7 @@ class Receipts:
             await stubbornly("raise_device_marks", lambda: self._conversations.raise_device_marks(devices, due_ms))
         for each in taken:
             await self._tell(each, raised[each.owned.conversation_id])
-            for reply in each.replies:
-                reply(None)
+            each.answer(None)
 
     async def _raised(self, waiting: Waiting) -> dict[str, Watermark]:
         owned = waiting.owned

@@ -44,6 +44,8 @@ class RetentionJob:
                 looked = await self.round()
             except Failure as failure:
                 log.warning("cannot look for what may go", error=failure.message)
+            except Exception:
+                log.exception("cannot look for what may go")
             if not looked:
                 await asyncio.sleep(self._terms.pause_s)
 
@@ -57,6 +59,9 @@ class RetentionJob:
             except Failure as failure:
                 # It is held until later, and then taken up where it was left.
                 log.warning("a look failed", conversation_id=each.conversation_id, error=failure.message)
+                continue
+            except Exception:
+                log.exception("a look failed", conversation_id=each.conversation_id)
                 continue
             if removed is not None:
                 looked += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from chat_service.errors import RateLimited
 from chat_service.model.answer import Appended
 from chat_service.model.entry import Change
@@ -19,10 +21,18 @@ class ChangingCalls:
         self._rates = roles.rates
         self._clock = roles.clock
 
-    async def _append(self, call: Call, conversation_id: str, request_id: str, change: Change) -> Appended:
+    async def _append(
+        self,
+        call: Call,
+        conversation_id: str,
+        request_id: str,
+        change: Change,
+        not_asked: frozenset[str] = frozenset(),
+    ) -> Appended:
         """Have `change` appended for the caller. Raises Invalid, RateLimited, and what the owner refuses."""
         caller = call.caller
         draft = requests.change_draft(conversation_id, caller.user_id, request_id, change, self._clock.now_ms())
+        draft = replace(draft, not_asked=not_asked)
         if (wait := self._rates.of(caller.device_id).take()) > 0:
             raise RateLimited("this device sends faster than it may", retry_after=wait)
         return await self._owners.decide(draft)

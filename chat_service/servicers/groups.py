@@ -47,10 +47,11 @@ class GroupCalls(ChangingCalls):
         """Adds users to a group."""
         me = call.caller.user_id
         sight = await self._history.sight(me, request.conversation_id)
-        await self._contacts.check_may_be_added(me, set(request.member_ids) - set(sight.conversation.members))
+        there = sight.conversation.members.keys() & set(request.member_ids)
+        await self._contacts.check_may_be_added(me, set(request.member_ids) - there)
         members = tuple((user, Role.MEMBER) for user in sorted(request.member_ids))
         change = MembershipChanged(MembershipKind.ADDED, members)
-        await self._append(call, request.conversation_id, request.request_id, change)
+        await self._append(call, request.conversation_id, request.request_id, change, frozenset(there))
         return conversation_pb2.AddMembersResponse(conversation=await shown(self._history, me, request.conversation_id))
 
     async def RemoveMember(

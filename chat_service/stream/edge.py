@@ -122,6 +122,9 @@ class Edge:
                 reply(await self.hear(session_id, frame))
             except Failure as failure:
                 reply(failure)
+            except Exception:
+                log.exception("call not answered", session_id=session_id)
+                reply(Failure("this call could not be answered"))
 
         self._tasks.create_task(answer())
 

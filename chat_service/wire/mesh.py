@@ -59,6 +59,7 @@ def append(draft: Draft, lane: Lane | None) -> MeshFrame:
         said.content = draft.change.content
     else:
         said.change = changes.kind(draft.change)
+        said.not_asked_user_ids.extend(sorted(draft.not_asked))
     if lane is not None:
         said.session_id, said.attempt = lane.session_id, lane.attempt
     return MeshFrame(append=said)
@@ -74,6 +75,7 @@ def read_append(frame: MeshFrame) -> tuple[Draft, Lane | None]:
         change=changes.read_kind(body.change) if body.change else Message(body.content),
         made_ms=uuid7_time_ms(UUID(bytes=body.client_message_id)) or 0,
         traceparent=frame.traceparent,
+        not_asked=frozenset(body.not_asked_user_ids),
     )
     return draft, Lane(body.session_id, body.attempt) if body.session_id else None
 

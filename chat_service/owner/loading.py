@@ -1,0 +1,69 @@
+"""Bringing a conversation into the owner's memory, and what must be known of it before the next seq is given."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from chat_service.model.conversation import Conversation, changed
+from chat_service.model.entry import Entry, Head, Retouch
+from chat_service.owner.conversation import OwnedConversation
+from chat_service.owner.ports import Conversations, Index, Log, Publisher
+from servicekit.clock import Clock
+
+
+class Loading:
+    """Asks the stores on behalf of one conversation at a time. Every method raises StoreUnavailable."""
+
+    def __init__(
+        self, store: Log, conversations: Conversations, index: Index, publisher: Publisher, clock: Clock
+    ) -> None:
+        self._log = store
+        self._store = conversations
+        self._index = index
+        self._publisher = publisher
+        self._clock = clock
+
+    async def refresh(self, owned: OwnedConversation) -> None:
+        """Load what is not loaded, and look up what waits where only the log can tell."""
+        while not owned.loaded:
+            told = owned.told_to_forget
+            conversation, head = await self._load(owned.conversation_id)
+            owned.barred = conversation is not None and await self._store.barred(conversation)
+            owned.loaded_as(conversation, head)
+            # What was read may be of before that which changed meanwhile.
+            owned.loaded = owned.told_to_forget == told
+        # Both of what waits now: what comes while the store is asked is asked for next time.
+        seqs, keys = owned.target_seqs(), owned.unsure_keys(self._clock.now_ms())
+        if seqs:
+            owned.targets = await self._log.targets(owned.conversation_id, seqs)
+        if keys:
+            found = await self._log.appended(owned.conversation_id, keys)
+            if found:
+                await self._tell_again(owned, found)
+            owned.looked_up(keys, {entry.key: entry for entry in found})
+
+    async def _load(self, conversation_id: str) -> tuple[Conversation | None, Head]:
+        conversation, head = await asyncio.gather(self._store.load(conversation_id), self._log.head(conversation_id))
+        kept = conversation
+        applied = conversation.applied_seq if conversation else 0
+        if head.seq > applied:
+            changes = await self._log.changes(conversation_id, applied)
+            if retouches := [entry for entry in changes if isinstance(entry.change, Retouch)]:
+                await self._log.retouch(retouches)
+            for entry in changes:
+                conversation = changed(conversation, entry)
+        # What the log says and nobody wrote beside it: its writer died in between.
+        if conversation is not None and conversation != kept:
+            await self._store.store(conversation)
+        return conversation, head
+
+    async def _tell_again(self, owned: OwnedConversation, found: Sequence[Entry]) -> None:
+        """Whoever appended these may have died before anybody learned of them: a retry is told to all once more."""
+        await self._index.touch({owned.conversation_id: owned.members()})
+        for entry in sorted(found, key=lambda entry: entry.seq):
+            # Who came since must not see it.
+            users = [
+                user for user in owned.members() if owned.conversation and owned.conversation.sees(user, entry.seq)
+            ]
+            self._publisher.publish(users, [entry], "")
