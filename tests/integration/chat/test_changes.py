@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -29,6 +31,8 @@ from chat_service.model.entry import (
     Role,
 )
 from chat_service.model.ids import group_id
+from chat_service.owner.commit import ENTRIES_OF_ONE
+from chat_service.owner.ports import Conflict
 from chat_service.storage.blocks import MongoBlocks
 from chat_service.storage.conversations import MongoConversations
 from chat_service.storage.log import MongoLog
@@ -49,6 +53,10 @@ def removed(user: str) -> MembershipChanged:
 
 def added(user: str) -> MembershipChanged:
     return MembershipChanged(MembershipKind.ADDED, ((user, Role.MEMBER),))
+
+
+def left(user: str) -> MembershipChanged:
+    return MembershipChanged(MembershipKind.LEFT, ((user, Role.MEMBER),))
 
 
 async def group(running: Running) -> str:
@@ -198,3 +206,50 @@ async def test_roles_are_those_of_the_log_on_a_stale_owner_too(owners: Owners) -
     demoted = MembershipChanged(MembershipKind.ROLE_CHANGED, ((BOB, Role.MEMBER),))
     await other.append(change(conversation_id, demoted))
     assert isinstance(await stale.append(change(conversation_id, removed(ALICE), BOB)), RoleInsufficient)
+
+
+async def test_a_block_while_the_conversation_is_made_bars_too(
+    owners: Owners, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, creation = await owners.start(), direct()
+    append = MongoLog.append
+
+    async def blocked_meanwhile(log: MongoLog, entries: Sequence[Entry]) -> Conflict | None:
+        await MongoBlocks(database).block(BOB, ALICE)
+        assert isinstance(running.owner.reload(creation.conversation_id), Appended)
+        return await append(log, entries)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(MongoLog, "append", blocked_meanwhile)
+        place(await running.create(creation))
+    for who in (ALICE, BOB):
+        assert isinstance(await running.append(draft(creation.conversation_id, who)), Blocked)
+
+
+async def test_what_waits_behind_a_deletion_knows_of_it_however_much_waits(owners: Owners) -> None:
+    running = await owners.start()
+    conversation_id = await group(running)
+    target = place(await running.append(draft(conversation_id)))
+    asked = [
+        change(conversation_id, MessageDeleted(target)),
+        *(draft(conversation_id) for _ in range(ENTRIES_OF_ONE)),
+        change(conversation_id, MessageEdited(target, b"too late")),
+    ]
+    *_, late = await asyncio.gather(*(running.append(each) for each in asked))
+    assert isinstance(late, MessageNotFound)
+
+
+async def test_who_left_while_others_were_asked_is_not_added_again(owners: Owners, database: Database) -> None:
+    running = await owners.start()
+    conversation_id = await group(running)
+    both = MembershipChanged(MembershipKind.ADDED, ((BOB, Role.MEMBER), (CAROL, Role.MEMBER)))
+    # Bob was a member, and so was not asked; then he left.
+    addition = replace(change(conversation_id, both), not_asked=frozenset({BOB}))
+    place(await running.append(change(conversation_id, left(BOB), BOB)))
+    place(await running.append(addition))
+    kept = await MongoConversations(database).load(conversation_id)
+    assert kept is not None
+    assert set(kept.members) == {ALICE, CAROL}
+    # A retry is the same request, whoever is a member by then.
+    again = replace(addition, not_asked=frozenset({CAROL}))
+    assert isinstance(await running.append(again), Appended)
