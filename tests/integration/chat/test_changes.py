@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -32,7 +31,6 @@ from chat_service.model.entry import (
 )
 from chat_service.model.ids import group_id
 from chat_service.owner.commit import ENTRIES_OF_ONE
-from chat_service.owner.ports import Conflict
 from chat_service.storage.blocks import MongoBlocks
 from chat_service.storage.conversations import MongoConversations
 from chat_service.storage.log import MongoLog
@@ -208,20 +206,12 @@ async def test_roles_are_those_of_the_log_on_a_stale_owner_too(owners: Owners) -
     assert isinstance(await stale.append(change(conversation_id, removed(ALICE), BOB)), RoleInsufficient)
 
 
-async def test_a_block_while_the_conversation_is_made_bars_too(
-    owners: Owners, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_block_just_before_a_conversation_is_made_bars_too(owners: Owners, database: Database) -> None:
     running, creation = await owners.start(), direct()
-    append = MongoLog.append
-
-    async def blocked_meanwhile(log: MongoLog, entries: Sequence[Entry]) -> Conflict | None:
-        await MongoBlocks(database).block(BOB, ALICE)
-        assert isinstance(running.owner.reload(creation.conversation_id), Appended)
-        return await append(log, entries)
-
-    with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(MongoLog, "append", blocked_meanwhile)
-        place(await running.create(creation))
+    # After it was asked whether one bars the other, and before the owner makes it.
+    await MongoBlocks(database).block(BOB, ALICE)
+    assert isinstance(running.owner.reload(creation.conversation_id), Appended)
+    place(await running.create(creation))
     for who in (ALICE, BOB):
         assert isinstance(await running.append(draft(creation.conversation_id, who)), Blocked)
 
