@@ -136,7 +136,7 @@ class History:
                     newest_first=not after_seq,
                     without=sight.personal.hidden,
                 )
-        return found
+        return [sight.shown(each) for each in found]
 
     async def message(self, user_id: str, conversation_id: str, seq: int) -> Entry:
         """A message in its present state. Raises ConversationNotFound, MessageNotFound."""
@@ -144,7 +144,7 @@ class History:
         for interval in sight.within(Interval(seq, seq)) if seq >= sight.conversation.first_seq else ():
             for entry in (await self._log.read(conversation_id, seq, 1, interval.last)).entries:
                 if isinstance(entry.change, Message):
-                    return entry
+                    return sight.shown(entry)
         raise MessageNotFound("no such message")
 
     async def sight(self, user_id: str, conversation_id: str) -> Sight:
@@ -170,7 +170,9 @@ class History:
         conversation_id, last = sight.conversation.conversation_id, sight.intervals[-1].last
         head = last if last < LAST_SEQ else (await self._log.head(conversation_id)).seq
         newest = next(iter((await self._log.read(conversation_id, head, 1, last)).entries), None)
-        return Overview(sight, head, newest, sight.unread(newest.message_number) if newest else 0)
+        if newest is None:
+            return Overview(sight, head, None, 0)
+        return Overview(sight, head, sight.shown(newest), sight.unread(newest.message_number))
 
     async def _range(self, sight: Sight, span: Span) -> Range:
         conversation_id, entries, complete = span.conversation_id, list[Entry](), True
@@ -179,7 +181,7 @@ class History:
             # From the one that is known: if nothing is new, it tells how many messages there are.
             page = await self._log.read(conversation_id, interval.first, span.limit - len(entries) + 1, interval.last)
             new = [entry for entry in page.entries if entry.seq > span.after_seq]
-            entries += new[: span.limit - len(entries)]
+            entries += [sight.shown(each) for each in new[: span.limit - len(entries)]]
             newest = page.entries[-1] if page.entries else newest
             complete = page.ended and (not new or entries[-1].seq == new[-1].seq)
             if not complete:

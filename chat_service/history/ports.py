@@ -32,8 +32,8 @@ class Log(Protocol):
     async def read(self, conversation_id: str, first: int, limit: int, last: int = LAST_SEQ) -> Page:
         """The entries from seq `first` to `last`, in order, at most `limit` and about 1 MiB of content."""
 
-    async def changes(self, conversation_id: str, after_seq: int) -> Sequence[Entry]:
-        """The entries after `after_seq` that change the conversation itself, in order."""
+    async def turns(self, conversation_id: str, last: int = LAST_SEQ) -> Sequence[Entry]:
+        """The entries up to seq `last` that change members, title or settings of the conversation, in order."""
 
     async def messages(
         self, conversation_id: str, within: Interval, limit: int, *, newest_first: bool, without: Collection[int] = ()

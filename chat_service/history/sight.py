@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from chat_service.errors import ConversationNotFound
 from chat_service.history.ports import Conversations, Log, Memberships
 from chat_service.model.conversation import Conversation, Interval, Member, changed
+from chat_service.model.entry import LAST_SEQ, Entry, Message
 from chat_service.model.personal import AS_MADE, Personal
 from servicekit.failure import Failure
 
@@ -30,6 +31,23 @@ class Sight:
         """The parts of `asked` that the user may see, in order."""
         shared = [Interval(max(each.first, asked.first), min(each.last, asked.last)) for each in self.intervals]
         return [each for each in shared if each.first <= each.last]
+
+    def shown(self, entry: Entry) -> Entry:
+        """`entry` as the user may see it: what others made of a message while the user was no member is not shown.
+
+        That it was deleted is: who takes something back takes it back from all.
+        """
+        message = entry.change
+        if not isinstance(message, Message) or not (message.edit_seq or message.reactions):
+            return entry
+        edit_seq = message.edit_seq
+        reactions = {user: each for user, each in (message.reactions or {}).items() if self.sees(each.seq)}
+        content = message.content if not edit_seq or self.sees(edit_seq) else b""
+        return replace(entry, change=replace(message, content=content, reactions=reactions))
+
+    def sees(self, seq: int) -> bool:
+        """Whether the user may see the entry `seq`."""
+        return any(each.first <= seq <= each.last for each in self.intervals)
 
     def unread(self, messages: int) -> int:
         """How many of the first `messages` messages the user has not read; 0 once it was left."""
@@ -68,7 +86,7 @@ class Sights:
         personal: Mapping[str, Personal],
     ) -> Sight | ConversationNotFound:
         # While it is being made only its log knows of it.
-        conversation = kept.get(conversation_id) or await self._as_of(conversation_id, None)
+        conversation = kept.get(conversation_id) or await self._as_of(conversation_id)
         intervals = conversation.visible(user_id) if conversation else ()
         if conversation is None or not intervals:
             return ConversationNotFound("no such conversation")
@@ -80,10 +98,9 @@ class Sights:
             conversation = replace(then, members={}, first_seq=first_seq, first_number=first_number)
         return Sight(user_id, conversation, intervals, personal.get(conversation_id, AS_MADE))
 
-    async def _as_of(self, conversation_id: str, last: int | None) -> Conversation | None:
-        """The conversation as its log up to `last` tells it; None for the whole log, or if there is none."""
+    async def _as_of(self, conversation_id: str, last: int = LAST_SEQ) -> Conversation | None:
+        """The conversation as its log up to `last` tells it; None if there is none."""
         conversation: Conversation | None = None
-        for entry in await self._log.changes(conversation_id, 0):
-            if last is None or entry.seq <= last:
-                conversation = changed(conversation, entry)
+        for entry in await self._log.turns(conversation_id, last):
+            conversation = changed(conversation, entry)
         return conversation

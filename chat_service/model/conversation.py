@@ -21,6 +21,8 @@ from chat_service.model.retention import Retention
 
 # Ended memberships of one user that are remembered; what was seen in older ones is not shown any more.
 PAST_KEPT: Final = 20
+# Users whose ended memberships are remembered: those that ended last.
+PAST_USERS: Final = 1000
 KEPT_BY_DEFAULT: Final = Retention()
 
 
@@ -69,7 +71,7 @@ class Interval:
 class Conversation:
     """What the log amounts to, true for all entries up to `applied_seq` that concern it.
 
-    `past` has the ended memberships of users, in order, also of those who are members again.
+    `past` has the ended memberships of users, in order, also of those who are members again; who left last stands last.
     """
 
     conversation_id: str
@@ -135,7 +137,9 @@ def _with_members(conversation: Conversation, entry: Entry, change: MembershipCh
     for user, role in change.members:
         if user in members and _ends(change.kind, user, entry.actor_id):
             ended = Interval(members.pop(user).joined_seq, entry.seq)
-            past[user] = (*past.get(user, ()), ended)[-PAST_KEPT:]
+            past[user] = (*past.pop(user, ()), ended)[-PAST_KEPT:]
+            if len(past) > PAST_USERS:
+                del past[next(iter(past))]
         elif user in members:
             members[user] = replace(members[user], role=role)
         elif change.kind is MembershipKind.ADDED:

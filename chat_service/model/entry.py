@@ -29,6 +29,14 @@ class MembershipKind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Reaction:
+    """What somebody reacted with, and the seq of the entry that said so."""
+
+    emoji: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """Somebody said something: `content` is a serialised parley.chat.v1.Content, passed through untouched.
 
@@ -39,7 +47,7 @@ class Message:
     content: bytes
     edit_seq: int = 0
     delete_seq: int = 0
-    reactions: Mapping[str, str] | None = None
+    reactions: Mapping[str, Reaction] | None = None
 
     def fingerprint(self) -> bytes:
         """16 bytes that differ when the content differs."""

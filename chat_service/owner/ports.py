@@ -35,7 +35,7 @@ class Log(Protocol):
         """How many messages there are up to `seq`."""
 
     async def changes(self, conversation_id: str, after_seq: int) -> Sequence[Entry]:
-        """The entries after `after_seq` that change the conversation itself, in order."""
+        """The entries after `after_seq` that change messages or the conversation, in order."""
 
     async def targets(self, conversation_id: str, seqs: Collection[int]) -> Mapping[int, Target]:
         """Those of `seqs` that are messages, in the log's own present state."""

@@ -67,7 +67,7 @@ class MongoConversations:
             await self._conversations.update_one(
                 _older(conversation.conversation_id, conversation.applied_seq),
                 # It may have another retention now: somebody looks whether something may go.
-                {"$set": {**_fields(conversation), "due": 0}, "$max": _marks(watermarks)},
+                {"$set": {**_fields(conversation), "due": 0}, "$max": _marks(watermarks), "$unset": _gone(conversation)},
                 upsert=True,
             )
 
@@ -114,6 +114,11 @@ def _fields(conversation: Conversation) -> Document:
             user: [[each.first, each.last] for each in intervals] for user, intervals in conversation.past.items()
         },
     }
+
+
+def _gone(conversation: Conversation) -> Document:
+    """How far those had got who left."""
+    return {f"marks.{user}": "" for user in conversation.past if user not in conversation.members}
 
 
 def _marks(marks: Mapping[str, Watermark]) -> Document:

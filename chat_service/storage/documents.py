@@ -4,7 +4,7 @@
 writers cannot fork it. `c` conversation, `k` key of the append (unique with `c`), `h` fingerprint of what was
 asked, `n` number of messages so far, `t` milliseconds since 1970, `y` kind (the number of its field in the
 contract's Entry), then the change itself; `x` marks entries that an owner that loads the conversation applies to
-what is beside the log, `g` is the seq of the message that an entry changes.
+what is beside the log: 1 where they concern an earlier message, 2 where they concern the conversation; `g` is the seq of the message that an entry changes.
 
 A message shows its present state: `b` content (absent: deleted, or no longer kept), `w` its words, `o` where it stands
 among all that searches find, `e` seq of its last edit, `d` seq of its deletion, `r` reactions: by user, what and by
@@ -27,6 +27,7 @@ from chat_service.model.entry import (
     Message,
     MessageDeleted,
     MessageEdited,
+    Reaction,
     ReactionChanged,
     Role,
 )
@@ -93,8 +94,8 @@ def _change_fields(change: Change) -> Document:
         return {"y": REACTION, "x": 1, "g": change.target_seq, "emoji": change.emoji}
     if isinstance(change, MembershipChanged):
         members = [[binary(user), int(role)] for user, role in change.members]
-        return {"y": MEMBERSHIP, "x": 1, "m": int(change.kind), "u": members}
-    return {"y": UPDATED, "x": 1, **_update_fields(change)}
+        return {"y": MEMBERSHIP, "x": 2, "m": int(change.kind), "u": members}
+    return {"y": UPDATED, "x": 2, **_update_fields(change)}
 
 
 def _update_fields(change: ConversationUpdated) -> Document:
@@ -137,7 +138,8 @@ def _message(document: Document) -> Message:
     if "e" not in document and "r" not in document and not deleted:
         return Message(content)
     # One that was late to the deletion shows no more than the others.
-    reactions = {} if deleted else {user: each["e"] for user, each in document.get("r", {}).items() if each["e"]}
+    said = {} if deleted else document.get("r", {})
+    reactions = {user: Reaction(each["e"], each["s"]) for user, each in said.items() if each["e"]}
     return Message(content, document.get("e", 0), deleted, reactions)
 
 

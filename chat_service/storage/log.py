@@ -42,6 +42,9 @@ from chat_service.storage.mongo import Database, Document, ensure_clustered, sto
 COLLECTION: Final = "entries"
 BY_ID: Final = {"_id": 1}
 DUPLICATE_KEY: Final = 11000
+# What an owner that loads a conversation applies; the edits of a message.
+APPLYING: Final = [("c", 1), ("x", 1)]
+EDITS: Final = [("c", 1), ("g", 1)]
 PAGE_BYTES: Final = 1024 * 1024
 
 
@@ -61,8 +64,8 @@ class MongoLog:
         with store_errors(deadline=60.0):
             await ensure_clustered(self._database, COLLECTION)
             await self._entries.create_index([("c", 1), ("k", 1)], unique=True)
-            await self._entries.create_index([("c", 1), ("x", 1)], partialFilterExpression={"x": {"$exists": True}})
-            await self._entries.create_index([("c", 1), ("g", 1)], partialFilterExpression={"g": {"$exists": True}})
+            await self._entries.create_index(APPLYING, partialFilterExpression={"x": {"$exists": True}})
+            await self._entries.create_index(EDITS, partialFilterExpression={"y": EDITED})
 
     async def append(self, entries: Sequence[Entry]) -> Conflict | None:
         """Append in order; None when all are durable. An entry that is there already counts as appended."""
@@ -123,12 +126,15 @@ class MongoLog:
             return [entry_of(document) async for document in found.limit(limit)]
 
     async def changes(self, conversation_id: str, after_seq: int) -> list[Entry]:
-        """The entries after `after_seq` that change the conversation itself, in order."""
-        condition = {
-            "c": binary(conversation_id),
-            "x": 1,
-            "_id": {"$gt": entry_id(conversation_id, after_seq)},
-        }
+        """The entries after `after_seq` that change messages or the conversation, in order."""
+        return await self._applying(conversation_id, {"$in": [1, 2]}, {"$gt": entry_id(conversation_id, after_seq)})
+
+    async def turns(self, conversation_id: str, last: int = LAST_SEQ) -> list[Entry]:
+        """The entries up to seq `last` that change members, title or settings of the conversation, in order."""
+        return await self._applying(conversation_id, 2, {"$lte": entry_id(conversation_id, last)})
+
+    async def _applying(self, conversation_id: str, to_what: object, span: Document) -> list[Entry]:
+        condition = {"c": binary(conversation_id), "x": to_what, "_id": span}
         with store_errors():
             found = [entry_of(document) async for document in self._entries.find(condition)]
         return sorted(found, key=lambda entry: entry.seq)

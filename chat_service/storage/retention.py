@@ -21,12 +21,10 @@ from chat_service.retention.ports import Due, Held, Place, Stubs
 from chat_service.storage.conversations import CONVERSATIONS, conversation_of
 from chat_service.storage.device_marks import MongoDeviceMarks
 from chat_service.storage.documents import EDITED, MESSAGE, binary, entry_id, seq_of
-from chat_service.storage.log import BY_ID, COLLECTION
+from chat_service.storage.log import APPLYING, BY_ID, COLLECTION, EDITS
 from chat_service.storage.mongo import Database, Document, store_errors
 
 IDS_AT_ONCE: Final = 1000
-APPLYING: Final = [("c", 1), ("x", 1)]
-CHANGING: Final = [("c", 1), ("g", 1)]
 
 
 class MongoRetention:
@@ -90,7 +88,8 @@ class MongoRetention:
 
     async def unapplied(self, conversation_id: str, applied_seq: int) -> int | None:
         """The first entry after `applied_seq` whose doing may be nowhere but in the log."""
-        condition = {"c": binary(conversation_id), "x": 1, "_id": {"$gt": entry_id(conversation_id, applied_seq)}}
+        later = {"$gt": entry_id(conversation_id, applied_seq)}
+        condition = {"c": binary(conversation_id), "x": {"$in": [1, 2]}, "_id": later}
         with store_errors():
             found = self._entries.find(condition, {"_id": 1}).sort("_id", 1).hint(APPLYING).limit(1)
             seqs = [seq_of(each) async for each in found]
@@ -110,7 +109,7 @@ class MongoRetention:
         edits = {"c": binary(conversation_id), "g": {"$gte": first, "$lte": last}, "y": EDITED, "b": {"$exists": True}}
         with store_errors():
             await self._entries.update_many(said, {"$unset": {"b": "", "w": "", "o": "", "r": ""}}, hint=BY_ID)
-            await self._entries.update_many(edits, {"$unset": {"b": ""}}, hint=CHANGING)
+            await self._entries.update_many(edits, {"$unset": {"b": ""}}, hint=EDITS)
             await self._conversations.update_one({"_id": binary(conversation_id)}, {"$max": {"gone": last}})
 
     async def remove_stubs(self, conversation_id: str, below_seq: int, before_ms: int, limit: int) -> Stubs:

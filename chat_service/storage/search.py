@@ -75,7 +75,11 @@ def _condition(scopes: Sequence[Scope], query: Query, below: Rank) -> Document:
         **_words(query),
     }
     unseen: list[Document] = [{"o": below.order, "c": {"$gte": binary(below.conversation_id)}}]
-    unseen += [{"_id": span} for scope in scopes for span in _outside(scope)]
+    for scope in scopes:
+        for gap in _outside(scope):
+            # What was said there, and what was made there of messages that are seen.
+            unseen.append({"_id": _span(scope.conversation_id, gap)})
+            unseen.append({"c": binary(scope.conversation_id), "e": {"$gte": gap.first, "$lte": gap.last}})
     if hidden := [entry_id(scope.conversation_id, seq) for scope in scopes for seq in scope.hidden]:
         unseen.append({"_id": {"$in": hidden}})
     return {**condition, "$nor": unseen}
@@ -92,19 +96,19 @@ def _words(query: Query) -> Document:
     return {"w": first, "$and": [rest, *also]} if also or len(query.words) > 1 else {"w": first}
 
 
-def _outside(scope: Scope) -> Iterable[Document]:
+def _outside(scope: Scope) -> Iterable[Interval]:
     """The parts of a log that are not seen."""
     after = 0
     for interval in scope.intervals:
         if interval.first > after + 1:
-            yield _span(scope.conversation_id, after + 1, interval.first - 1)
+            yield Interval(after + 1, interval.first - 1)
         after = interval.last
     if after < LAST_SEQ:
-        yield _span(scope.conversation_id, after + 1, LAST_SEQ)
+        yield Interval(after + 1, LAST_SEQ)
 
 
-def _span(conversation_id: str, first: int, last: int) -> Document:
-    return {"$gte": entry_id(conversation_id, first), "$lte": entry_id(conversation_id, last)}
+def _span(conversation_id: str, interval: Interval) -> Document:
+    return {"$gte": entry_id(conversation_id, interval.first), "$lte": entry_id(conversation_id, interval.last)}
 
 
 def _intervals(document: Document, user_id: str) -> tuple[Interval, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import singledispatch
+from operator import itemgetter
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
@@ -50,7 +51,8 @@ def _state(message: Message) -> bytes:
         edit_seq=message.edit_seq,
         delete_seq=message.delete_seq,
         reactions=[
-            entry_pb2.Reaction(user_id=user, emoji=emoji) for user, emoji in sorted((message.reactions or {}).items())
+            entry_pb2.Reaction(user_id=user, emoji=each.emoji)
+            for user, each in sorted((message.reactions or {}).items(), key=itemgetter(0))
         ],
     ).SerializeToString()
 

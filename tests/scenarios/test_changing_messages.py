@@ -9,6 +9,7 @@ import pytest
 from parley.chat.v1 import chat_pb2, entry_pb2
 from tests.raw.device import RawDevice, new_id, text
 from tests.raw.world import World
+from tests.scenarios.test_groups import add, remove
 
 pytestmark = pytest.mark.scenario
 
@@ -202,3 +203,28 @@ async def test_typing_is_told_to_the_others_and_to_nobody_else(world: World, pla
     assert "typing" not in dave.stream.kinds
     strange = chat_pb2.SetTypingRequest(conversation_id=play.group, typing=True)
     assert (await dave.refusal(strange)).said == ("NOT_FOUND", "CONVERSATION_NOT_FOUND")
+
+
+async def test_what_is_made_of_a_message_while_one_is_away_is_not_shown_but_its_deletion_is(play: Play) -> None:
+    edited, kept, deleted = [await play.bob.sent(play.group, body) for body in ("raw", "fine", "gone soon")]
+    await play.bob.ask(react(play.group, kept, "👍"))
+    await play.carol.ask(remove(play.group, play.alice))
+    await play.bob.ask(edit(play.group, edited, "a secret of those who stayed"))
+    await play.carol.ask(react(play.group, kept, "🤫"))
+    await play.bob.ask(delete(play.group, deleted))
+
+    async def alice_sees_only_what_she_saw() -> None:
+        fetched = (await play.alice.fetch(play.group, limit=500)).entries
+        messages = {each.seq: each.message_appended for each in fetched if each.HasField("message_appended")}
+        for seen in (await shown(play.alice, play.group), messages):
+            bodies = {seq: message.content.text.body for seq, message in seen.items()}
+            assert bodies == {edited: "", kept: "fine", deleted: ""}
+            assert [each.emoji for each in seen[kept].reactions] == ["👍"]
+            assert seen[deleted].delete_seq
+        assert not (await play.alice.ask(chat_pb2.SearchMessagesRequest(query="secret"))).messages
+
+    await alice_sees_only_what_she_saw()
+    # Nor when she is a member again: what she missed she missed.
+    await play.carol.ask(add(play.group, play.alice))
+    await alice_sees_only_what_she_saw()
+    assert (await play.carol.ask(chat_pb2.SearchMessagesRequest(query="secret"))).messages

@@ -26,6 +26,7 @@ from chat_service.model.entry import (
     Message,
     MessageDeleted,
     MessageEdited,
+    Reaction,
     ReactionChanged,
     Role,
 )
@@ -162,7 +163,8 @@ async def test_what_a_dead_owner_did_not_apply_is_applied_by_the_next(owners: Ow
     edited, deleted = log[target - 1].change, log[other - 1].change
     assert isinstance(edited, Message)
     assert isinstance(deleted, Message)
-    assert (edited.content, edited.edit_seq, edited.reactions) == (b"edited", other + 1, {ALICE: "👍"})
+    reactions = {ALICE: Reaction("👍", other + 2)}
+    assert (edited.content, edited.edit_seq, edited.reactions) == (b"edited", other + 1, reactions)
     assert (deleted.content, deleted.delete_seq) == (b"", other + 3)
     kept = await MongoConversations(database).load(conversation_id)
     assert kept is not None

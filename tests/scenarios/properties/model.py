@@ -29,7 +29,8 @@ class Said:
     body: str
     edit_seq: int = 0
     delete_seq: int = 0
-    reactions: dict[str, str] = field(default_factory=dict)
+    # By user: what, and by which entry.
+    reactions: dict[str, tuple[str, int]] = field(default_factory=dict)
 
 
 class Refused(Exception):
@@ -67,6 +68,12 @@ class Model:
         seen = max(self.read.get(user, 0), self.joined[user] - 1)
         return sum(seq > seen for seq in self.messages)
 
+    def shown(self, user: str, seq: int) -> tuple[str, dict[str, str]]:
+        """What a message says to a user, and its reactions: not what was made of it while the user was away."""
+        said, seen = self.messages[seq], self.visible(user)
+        body = said.body if not said.edit_seq or said.edit_seq in seen else ""
+        return body, {each: emoji for each, (emoji, by) in said.reactions.items() if by in seen}
+
     def send(self, user: str, body: str) -> int:
         self._check_member(user)
         if self.admins_only:
@@ -92,8 +99,9 @@ class Model:
 
     def react(self, user: str, target: int, emoji: str) -> int:
         said = self._target(user, target)
-        said.reactions = {**said.reactions, user: emoji} if emoji else _without(said.reactions, user)
-        return self._next(user)
+        seq = self._next(user)
+        said.reactions = {**said.reactions, user: (emoji, seq)} if emoji else _without(said.reactions, user)
+        return seq
 
     def hide(self, user: str, target: int) -> int:
         if not self.visible(user):
@@ -187,5 +195,5 @@ class Model:
         return said
 
 
-def _without(reactions: dict[str, str], user: str) -> dict[str, str]:
+def _without(reactions: dict[str, tuple[str, int]], user: str) -> dict[str, tuple[str, int]]:
     return {each: emoji for each, emoji in reactions.items() if each != user}

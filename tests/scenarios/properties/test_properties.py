@@ -253,11 +253,11 @@ class Group(RuleBasedStateMachine):
 
     async def _agrees(self, device: RawDevice, seen: list[int]) -> bool:
         """Receipts are not answered, so how much is unread becomes true a little later."""
+        user = device.user_id
         entries, result = await self._fetch(device, 0)
         assert list(entries) == seen
         for seq, entry in entries.items():
-            assert self._is(entry, seq)
-        user = device.user_id
+            assert self._is(entry, seq, user)
         assert set(result.hidden_seqs) == self.model.hidden.get(user, set())
         assert result.head_seq == seen[-1]
         return result.unread_count == (self.model.unread(user) if user in self.model.roles else 0)
@@ -272,14 +272,15 @@ class Group(RuleBasedStateMachine):
                 return entries, result
             after = fetched.seqs[-1]
 
-    def _is(self, entry: entry_pb2.Entry, seq: int) -> bool:
+    def _is(self, entry: entry_pb2.Entry, seq: int, viewer: str) -> bool:
         said = self.model.messages.get(seq)
         if said is None:
             return not entry.HasField("message_appended") and (seq < FIRST or entry.actor_id == self.model.actors[seq])
         message = entry.message_appended
-        state = (entry.actor_id, message.content.text.body, message.edit_seq, message.delete_seq)
+        state = (entry.actor_id, message.edit_seq, message.delete_seq)
         reactions = {each.user_id: each.emoji for each in message.reactions}
-        return (state, reactions) == ((said.author, said.body, said.edit_seq, said.delete_seq), said.reactions)
+        shown = message.content.text.body, reactions
+        return (state, shown) == ((said.author, said.edit_seq, said.delete_seq), self.model.shown(viewer, seq))
 
 
 def _told(expected: Callable[[], int]) -> int | str:
