@@ -232,10 +232,13 @@ def _contacts(server: ChatServer, people: People, store: MongoAccounts, acquaint
 
 
 def _blocking(server: ChatServer, people: People) -> Blocking:
-    async def have_the_owner_look(user_id: str, other_id: str) -> None:
+    async def have_everybody_look(user_id: str, other_id: str) -> None:
         await server.owners.reload(direct_id(user_id, other_id))
+        # Whoever of the two watches the other is told nothing more.
+        for each in (user_id, other_id):
+            server.homes.recheck(each)
 
-    return Blocking(server.blocks, people.users_exist, have_the_owner_look)
+    return Blocking(server.blocks, people.users_exist, have_everybody_look)
 
 
 def _mesh_handler(server: ChatServer, credential: ServiceCredential) -> grpc.GenericRpcHandler:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection
 from typing import Final
 
 import structlog
@@ -110,7 +109,7 @@ class ChatServer:
             self.history,
             verify,
             admit,
-            self._who_hides,
+            self.blocks.barred_from,
             self.rates,
             limits,
             clock,
@@ -150,11 +149,6 @@ class ChatServer:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_COMMITS_S):
                 await self.owner.drain()
-
-    async def _who_hides(self, from_user: str, user_ids: Collection[str]) -> set[str]:
-        """Those whose presence a user is not told: they have blocked the user, or were blocked."""
-        blocked = set(await self.blocks.blocked_by(from_user))
-        return await self.blocks.blocking(list(user_ids), from_user) | (blocked & set(user_ids))
 
     def _mine(self, conversation_id: str) -> bool:
         return self.owners.owner_of(conversation_id) == self.membership.me.server_id

@@ -29,8 +29,8 @@ from chat_service.model.retention import KEPT_FOREVER, Terms
 from chat_service.model.rules import GROUP_MEMBERS
 from chat_service.owner.commit import GroupCommit
 from chat_service.owner.conversation import OwnedConversation, State
-from chat_service.owner.pending import Lane, Pending
 from chat_service.owner.loading import Loading
+from chat_service.owner.pending import Lane, Pending
 from chat_service.owner.ports import Conversations, Index, Log, Publisher, RingView
 from chat_service.owner.receipts import Receipts, Received
 from servicekit.bucket import TokenBucket

@@ -33,7 +33,8 @@ class PersonalViews:
     async def hide(self, user_id: str, conversation_id: str, seq: int) -> None:
         """Delete a message from the user's own view. Raises MessageNotFound, TooManyHidden."""
         await self._history.message(user_id, conversation_id, seq)
-        if not await self._memberships.hide(user_id, conversation_id, seq):
+        first_seq = (await self._history.sight(user_id, conversation_id)).conversation.first_seq
+        if not await self._memberships.hide(user_id, conversation_id, seq, first_seq):
             raise TooManyHidden(f"at most {MOST_HIDDEN} messages of a conversation can be deleted from the own view")
         await self._tell(user_id, conversation_id)
 

@@ -15,8 +15,11 @@ class Memberships(Protocol):
     async def change(self, user_id: str, conversation_id: str, **settings: Any) -> None:
         """Set `mute_until_ms`, `pinned` or `archived`, as in Personal."""
 
-    async def hide(self, user_id: str, conversation_id: str, seq: int) -> bool:
-        """Take a message out of the user's view; False when there is no room for more."""
+    async def hide(self, user_id: str, conversation_id: str, seq: int, first_seq: int) -> bool:
+        """Take a message out of the user's view; False when there is no room for more.
+
+        What is below `first_seq` is kept no more and needs no hiding.
+        """
 
 
 class Seen(Protocol):

@@ -23,7 +23,7 @@ DEFAULT_ENTRIES: Final = 100
 # What does not fit into an answer any more is left out of it.
 ANSWER_BYTES: Final = 1024 * 1024
 # resync, generation and time of the first page's cursor ("-" for none), the last id.
-A_PLACE: Final = re.compile(r"[0-4]:(-|[0-9]{1,19}):(-|[0-9]{1,19}):[0-9a-f]{32}")
+A_PLACE: Final = re.compile(r"[0-4]:(-|[0-9]{1,18}):(-|[0-9]{1,18}):[0-9a-f]{32}")
 
 
 class CatchingUpCalls:

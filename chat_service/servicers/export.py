@@ -22,6 +22,7 @@ from servicekit.rpc import Call
 # Archives a server makes at a time: each is work for nobody's chat.
 AT_ONCE: Final = 4
 RETRY_AFTER_S: Final = 30.0
+STALLED_S: Final = 30.0
 CONVERSATIONS: Final = 50
 ENTRIES: Final = 200
 BLOCKED: Final = 500
@@ -36,20 +37,27 @@ class ExportCalls:
         self._blocking = blocking
         self._history = history
         self._clock = clock
-        self._under_way = 0
+        # For whom, and when the last part of it was taken.
+        self._under_way: dict[str, float] = {}
 
     async def ExportAccount(
         self, _: account_pb2.ExportAccountRequest, call: Call
     ) -> AsyncIterator[account_pb2.ExportAccountResponse]:
         """Streams an archive of everything kept about the caller."""
-        if self._under_way >= AT_ONCE:
+        user_id = call.caller.user_id
+        if user_id in self._under_way:
+            raise RateLimited("an archive is being made for you already", retry_after=RETRY_AFTER_S)
+        now = self._clock.monotonic()
+        # Who does not read keeps nobody waiting.
+        if sum(now - moved < STALLED_S for moved in self._under_way.values()) >= AT_ONCE:
             raise RateLimited("too many archives are being made at the moment", retry_after=RETRY_AFTER_S)
-        self._under_way += 1
+        self._under_way[user_id] = now
         try:
             async for chunk in zipped(self._files(call.caller), self._clock.now_ms()):
                 yield account_pb2.ExportAccountResponse(chunk=chunk)
+                self._under_way[user_id] = self._clock.monotonic()
         finally:
-            self._under_way -= 1
+            del self._under_way[user_id]
 
     async def _files(self, caller: Claims) -> AsyncIterator[File]:
         yield File("README.txt", self._readme())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from bson import Binary
@@ -52,6 +53,12 @@ class MongoBlocks:
         with store_errors():
             found = self._blocks.find({"_id": {"$in": [_id(user, other_id) for user in user_ids]}})
             return {each["_id"][:16].hex() async for each in found}
+
+    async def barred_from(self, user_id: str, others: Collection[str]) -> set[str]:
+        """Those of `others` who block `user_id` or are blocked by it."""
+        pairs = {pair: other for other in others for pair in (_id(user_id, other), _id(other, user_id))}
+        with store_errors():
+            return {pairs[Binary(each["_id"])] async for each in self._blocks.find({"_id": {"$in": list(pairs)}})}
 
     async def between(self, one: str, other: str) -> bool:
         """Whether one of the two blocks the other."""

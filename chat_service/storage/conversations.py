@@ -67,7 +67,11 @@ class MongoConversations:
             await self._conversations.update_one(
                 _older(conversation.conversation_id, conversation.applied_seq),
                 # It may have another retention now: somebody looks whether something may go.
-                {"$set": {**_fields(conversation), "due": 0}, "$max": _marks(watermarks), "$unset": _gone(conversation)},
+                {
+                    "$set": {**_fields(conversation), "due": 0},
+                    "$max": _marks(watermarks),
+                    "$unset": _gone(conversation),
+                },
                 upsert=True,
             )
 

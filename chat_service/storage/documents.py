@@ -4,7 +4,8 @@
 writers cannot fork it. `c` conversation, `k` key of the append (unique with `c`), `h` fingerprint of what was
 asked, `n` number of messages so far, `t` milliseconds since 1970, `y` kind (the number of its field in the
 contract's Entry), then the change itself; `x` marks entries that an owner that loads the conversation applies to
-what is beside the log: 1 where they concern an earlier message, 2 where they concern the conversation; `g` is the seq of the message that an entry changes.
+what is beside the log: 1 where they concern an earlier message, 2 where they concern the conversation; `g` is the
+seq of the message that an entry changes.
 
 A message shows its present state: `b` content (absent: deleted, or no longer kept), `w` its words, `o` where it stands
 among all that searches find, `e` seq of its last edit, `d` seq of its deletion, `r` reactions: by user, what and by

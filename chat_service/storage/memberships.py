@@ -67,11 +67,13 @@ class MongoMemberships:
         with store_errors():
             await self._memberships.update_one({"_id": _id(user_id, conversation_id)}, {"$set": settings})
 
-    async def hide(self, user_id: str, conversation_id: str, seq: int) -> bool:
-        """Take a message out of the user's view; False when there are MOST_HIDDEN already."""
+    async def hide(self, user_id: str, conversation_id: str, seq: int, first_seq: int) -> bool:
+        """Take a message out of the user's view; False when there are MOST_HIDDEN already at or above `first_seq`."""
         place = {"_id": _id(user_id, conversation_id)}
         room = {"$or": [{"hidden": seq}, {f"hidden.{MOST_HIDDEN - 1}": {"$exists": False}}]}
         with store_errors():
+            if first_seq > 1:
+                await self._memberships.update_one(place, {"$pull": {"hidden": {"$lt": first_seq}}})
             answer = await self._memberships.update_one({**place, **room}, {"$addToSet": {"hidden": seq}})
         return answer.matched_count == 1
 

@@ -160,6 +160,7 @@ class Dialogue:
             try:
                 if self._session.recheck_wanted():
                     await self._check_admitted()
+                    self._watching.look_again(self._session)
                     await self._tell_changes()
                 while self._fetches:
                     await self._answer(self._fetches[0])

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Protocol
 
-from chat_service.errors import OwnerUnavailable
+from chat_service.errors import OwnerUnavailable, StoreUnavailable
 from chat_service.stream.session import Session
 from servicekit.ending import asked_to_end
 
@@ -63,6 +63,11 @@ class Watching:
         """The link to a home broke: it has forgotten who watches."""
         self.ring_changed([session for session in sessions if server_id in session.watched_at])
 
+    def look_again(self, session: Session) -> None:
+        """Who hides may be another."""
+        if session.watched:
+            self._loosen(session)
+
     def end(self, session: Session) -> None:
         """The session ended."""
         self._loose.pop(session.session_id, None)
@@ -78,13 +83,24 @@ class Watching:
                 if self._loose.pop(session_id, None) is None:
                     # It ended while another one was looked after.
                     continue
-                if not await self._ask(session) and not session.outbox.closed:
+                if not await self._ask_again(session) and not session.outbox.closed:
                     self._loosen(session)
                     await asyncio.sleep(PAUSE_S)
 
     def _loosen(self, session: Session) -> None:
         self._loose[session.session_id] = session
         self._wake.set()
+
+    async def _ask_again(self, session: Session) -> bool:
+        """The same, without those who hide by now: they went, as far as the session is told."""
+        try:
+            hidden = await self._who_hides(session.claims.user_id, list(session.watched))
+        except StoreUnavailable:
+            return False
+        for user_id in hidden:
+            session.presence_is(user_id, False)
+            session.watched.pop(user_id, None)
+        return await self._ask(session)
 
     async def _ask(self, session: Session) -> bool:
         """Whether every home could be asked; the session learns who came, and who went if that is sure."""

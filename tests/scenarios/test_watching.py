@@ -80,6 +80,25 @@ async def test_a_browser_watches_by_call(world: World) -> None:
     await tab.close()
 
 
+async def test_a_block_ends_what_was_watched_before(world: World) -> None:
+    first, second, third = world.servers
+    [alice], [bob] = await world.users_where([first]), await world.users_where([second])
+    await alice.attend(at=third)
+    await bob.attend(at=first)
+    for device, other in ((alice, bob), (bob, alice)):
+        assert await watch(device, other) == {other.user_id: True}
+    await bob.ask(account_pb2.BlockUserRequest(user_id=alice.user_id))
+    # As far as the two see, the other went; that one comes and goes is not told any more.
+    for device, other in ((alice, bob), (bob, alice)):
+        assert online(await device.stream.next("presence")) == {other.user_id: False}
+    await bob.close()
+    await asyncio.sleep(DEBOUNCE_S + 0.5)
+    await bob.attend(at=first)
+    [carol] = await world.users("carol")
+    assert await watch(alice, bob, carol) == {carol.user_id: False}
+    assert alice.stream.kinds.count("presence") == 3
+
+
 async def test_who_blocks_is_not_shown(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     for device in (alice, bob):

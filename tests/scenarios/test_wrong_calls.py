@@ -122,6 +122,8 @@ FORGED = [
     token("before:-1"),
     token("before:" + "9" * 30),
     token("after:1"),
+    token(f"changes:0:1:{'9' * 19}:{'a' * 32}"),
+    token(f"changes:0:-:1:{'a' * 32}"),
     urlsafe_b64encode(b"before:\xff").decode(),
 ]
 
@@ -131,6 +133,7 @@ async def test_page_tokens_are_made_here(scene: Scene, forged: str) -> None:
     for request in (
         conversation_pb2.ListConversationsRequest(page_token=forged),
         chat_pb2.ListMessagesRequest(conversation_id=scene.conversation, page_token=forged),
+        chat_pb2.ListChangesRequest(page_token=forged),
     ):
         assert (await scene.alice.refusal(request)).said == (INVALID, "PAGE_TOKEN_INVALID")
 

@@ -1,0 +1,66 @@
+"""How many archives are made at a time: one a user, a few a server, and who does not read holds up nobody."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from chat_service.accounts.archive import CHUNK_BYTES, File
+from chat_service.errors import RateLimited
+from chat_service.servicers import export
+from chat_service.servicers.export import AT_ONCE, STALLED_S, ExportCalls
+from parley.chat.v1 import account_pb2
+from servicekit.auth import Claims
+from servicekit.clock import ManualClock
+from servicekit.rpc import Call
+
+
+class Archives:
+    """Archives that are being read, each by its user."""
+
+    def __init__(self, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def endless(_: AsyncIterator[File], __: int) -> AsyncIterator[bytes]:
+            while True:
+                yield bytes(CHUNK_BYTES)
+
+        monkeypatch.setattr(export, "zipped", endless)
+        nobody: Any = None
+        self._calls = ExportCalls(nobody, nobody, nobody, nobody, clock)
+
+    async def begin(self, user_id: str) -> Any:
+        call = Call(Claims(user_id, "device", 0.0), {}, "")
+        archive = self._calls.ExportAccount(account_pb2.ExportAccountRequest(), call)
+        await anext(archive)
+        return archive
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def archives(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> Archives:
+    return Archives(clock, monkeypatch)
+
+
+async def test_one_a_user(archives: Archives) -> None:
+    first = await archives.begin("alice")
+    with pytest.raises(RateLimited):
+        await archives.begin("alice")
+    await first.aclose()
+    await archives.begin("alice")
+
+
+async def test_a_few_a_server_but_for_those_who_do_not_read(archives: Archives, clock: ManualClock) -> None:
+    reading = [await archives.begin(str(number)) for number in range(AT_ONCE)]
+    with pytest.raises(RateLimited):
+        await archives.begin("alice")
+    clock.advance(STALLED_S)
+    for each in reading[1:]:
+        await anext(each)
+    await archives.begin("alice")
+    with pytest.raises(RateLimited):
+        await archives.begin("bob")
