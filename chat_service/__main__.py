@@ -25,6 +25,7 @@ from chat_service.model.ids import direct_id
 from chat_service.server import ChatServer
 from chat_service.servicers import account, chat, conversation
 from chat_service.servicers.conversations import Contacts
+from chat_service.servicers.pace import paced
 from chat_service.servicers.roles import Roles
 from chat_service.settings import ChatSettings
 from chat_service.storage.accounts import MongoAccounts
@@ -35,6 +36,7 @@ from chat_service.storage.memberships import MongoMemberships
 from chat_service.storage.mongo import Database, connect
 from chat_service.storage.tries import MongoTries
 from chat_service.stream.edge import Admit
+from chat_service.stream.rates import DeviceRates
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
 from parley.internal.v1 import mesh_pb2
 from servicekit import telemetry
@@ -122,13 +124,14 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
             terms=settings.terms,
         )
         contacts = _contacts(server, people, store, MongoAcquaintances(database))
+        calls = DeviceRates(settings.calls_per_second, settings.calls_burst, clock)
         servicer = account.AccountServicer(accounts, people, _blocking(server, people), server.history, clock)
         await store.ensure_indexes()
         await tries.ensure_indexes()
         await server.prepare()
         public = Server(
             settings.listen,
-            _public_handlers(server, accounts.admit, servicer, contacts, verifier, settings, clock),
+            _public_handlers(server, paced(accounts.admit, calls), servicer, contacts, verifier, settings, clock),
             SERVED,
             options=PUBLIC_OPTIONS,
         )

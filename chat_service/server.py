@@ -39,7 +39,7 @@ from chat_service.storage.mongo import Database
 from chat_service.storage.retention import MongoRetention
 from chat_service.storage.search import MongoSearch
 from chat_service.stream.edge import Admit, Edge, Verify
-from chat_service.stream.rates import SendRates
+from chat_service.stream.rates import DeviceRates
 from chat_service.stream.sessions import Sessions
 from chat_service.wire.words import words_of
 from parley.internal.v1.mesh_pb2 import MeshFrame
@@ -85,7 +85,7 @@ class ChatServer:
         self.search = Search(self._words, self.memberships, sights) if searchable else None
         self.links = Links(membership, credential, self._take, self._link_broken)
         self.sessions = Sessions()
-        self.rates = SendRates(limits, clock)
+        self.rates = DeviceRates(limits.sends_per_second, limits.sends_burst, clock)
         self.home = Home(Edges(membership, self.links, self.sessions))
         self.owner = Owner(
             self.log,

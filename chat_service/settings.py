@@ -72,6 +72,9 @@ class ChatSettings(Settings):
     drain_seconds: float = Field(default=10.0, ge=0)
     sends_per_second: int = Field(default=20, gt=0)
     sends_burst: int = Field(default=60, gt=0)
+    # Calls of a device that are no streams, of any kind.
+    calls_per_second: int = Field(default=50, gt=0)
+    calls_burst: int = Field(default=200, gt=0)
     entries_per_second: int = Field(default=50, gt=0)
     entries_burst: int = Field(default=100, gt=0)
     # False: words of messages are not kept, which makes writing cheaper, and SearchMessages is refused.
@@ -90,6 +93,8 @@ class ChatSettings(Settings):
         return Limits(
             sends_per_second=self.sends_per_second,
             sends_burst=self.sends_burst,
+            calls_per_second=self.calls_per_second,
+            calls_burst=self.calls_burst,
             entries_per_second=self.entries_per_second,
             entries_burst=self.entries_burst,
             outbox_bytes=self.outbox_bytes,

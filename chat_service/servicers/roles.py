@@ -12,7 +12,7 @@ from chat_service.mesh.owners import Owners
 from chat_service.mesh.streams import Streams
 from chat_service.personal.personal import PersonalViews
 from chat_service.stream.edge import Edge
-from chat_service.stream.rates import SendRates
+from chat_service.stream.rates import DeviceRates
 from servicekit.clock import Clock
 
 
@@ -28,6 +28,6 @@ class Roles:
     personal: PersonalViews
     # None: this deployment has no search.
     search: Search | None
-    rates: SendRates
+    rates: DeviceRates
     limits: Limits
     clock: Clock

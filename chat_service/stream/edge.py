@@ -15,7 +15,7 @@ from chat_service.limits import Limits
 from chat_service.stream import attaching, watching
 from chat_service.stream.attaching import Attaching
 from chat_service.stream.dialogue import Dialogue
-from chat_service.stream.rates import SendRates
+from chat_service.stream.rates import DeviceRates
 from chat_service.stream.session import Owners, Session
 from chat_service.stream.sessions import Sessions
 from chat_service.stream.watching import Watching, WhoHides
@@ -63,7 +63,7 @@ class Edge:
         verify: Verify,
         admit: Admit,
         who_hides: WhoHides,
-        rates: SendRates,
+        rates: DeviceRates,
         limits: Limits,
         clock: Clock,
         server_id: str,

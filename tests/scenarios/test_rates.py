@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 
+import grpc
 import pytest
 
+from parley.chat.v1 import chat_pb2
 from tests.eventually import eventually
 from tests.raw.device import new_id
-from tests.raw.refusal import of_status
+from tests.raw.refusal import of_error, of_status
+from tests.raw.world import World
 from tests.scenarios.conftest import Scene
 
 pytestmark = pytest.mark.scenario
 
 BURST = 60
+CALLS_BURST = 200
 RATE_LIMITED = ("RESOURCE_EXHAUSTED", "RATE_LIMITED")
 EARLIER_REFUSED = ("UNAVAILABLE", "EARLIER_SEND_REFUSED")
 
@@ -93,3 +98,20 @@ async def test_a_conversation_takes_in_so_much_from_all_its_members_together(sce
     answers = [await each.answer(key) for each, key in sends]
     refused = {of_status(each.refused).said for each in answers if each.HasField("refused")}
     assert refused == {("RESOURCE_EXHAUSTED", "CONVERSATION_BUSY"), EARLIER_REFUSED}
+
+
+async def test_a_device_that_calls_too_fast_is_told_so_and_its_other_devices_are_not(world: World) -> None:
+    alice, server = await world.user("alice"), world.servers[0]
+    laptop = await world.another(alice)
+
+    async def outcome() -> tuple[str, str] | None:
+        try:
+            await alice.ask(chat_pb2.ListChangesRequest(), at=server)
+        except grpc.aio.AioRpcError as error:
+            return of_error(error).said
+        return None
+
+    outcomes = await asyncio.gather(*(outcome() for _ in range(CALLS_BURST + 300)))
+    assert set(outcomes) == {None, RATE_LIMITED}
+    assert outcomes.count(None) >= CALLS_BURST
+    await laptop.ask(chat_pb2.ListChangesRequest(), at=server)

@@ -15,7 +15,7 @@ from chat_service.model.receipt import Receipt
 from chat_service.owner.pending import Lane
 from chat_service.owner.receipts import Received
 from chat_service.stream.attaching import Attaching
-from chat_service.stream.rates import SendRates
+from chat_service.stream.rates import DeviceRates
 from chat_service.stream.session import Session
 from servicekit.auth import Claims
 from servicekit.clock import SystemClock
@@ -79,7 +79,7 @@ async def attaching(homes: SlowHomes) -> AsyncIterator[Attaching]:
 @pytest.fixture
 def session() -> Session:
     clock, limits = SystemClock(), Limits()
-    rate = SendRates(limits, clock).of(DEVICE)
+    rate = DeviceRates(limits.sends_per_second, limits.sends_burst, clock).of(DEVICE)
     return Session(Claims(USER, DEVICE, 0), limits, clock, "edge", NoOwners(), rate)  # type: ignore[arg-type]
 
 
