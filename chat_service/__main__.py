@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from typing import Final
 
 import grpc
@@ -87,30 +88,10 @@ async def main() -> None:
 async def _serve(settings: ChatSettings, database: Database, redis: Redis, membership: Membership) -> None:
     clock = SystemClock()
     credential = ServiceCredential.from_file(settings.service_credential_file)
-    verifier = TokenVerifier.from_file(
-        settings.jwks_file,
-        issuer=settings.token_issuer,
-        audience=settings.token_audience,
-        ids_of=own if settings.sign_in_here else others(settings.token_issuer),
-        clock=clock,
-    )
-    store, tries = MongoAccounts(database), MongoTries(database)
-    people = People(store)
+    verifier = _verifier(settings, clock)
     with contextlib.closing(Passwords()) as passwords:
         # Accounts and streams need each other: signing out ends a stream, and a stream asks who is signed in.
-        accounts = Accounts(
-            store,
-            MongoDevices(database),
-            tries,
-            passwords,
-            _signer(settings, clock),
-            clock,
-            home_of=lambda user_id: server.homes.address_of(user_id),
-            on_signed_out=lambda *who: server.sign_out(*who),
-            leave_groups=lambda user_id: Departures(server.history, server.owners).leave_groups(user_id),
-            forgets=(MongoBlocks(database).forget, MongoMemberships(database).forget),
-            settings=settings.accounts,
-        )
+        accounts = await _accounts(settings, database, passwords, clock, lambda: server)
         server = ChatServer(
             membership,
             credential,
@@ -123,12 +104,12 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
             searchable=settings.search,
             terms=settings.terms,
         )
-        contacts = _contacts(server, people, store, MongoAcquaintances(database))
+        await server.stores.prepare()
+        store = MongoAccounts(database)
+        people = People(store)
         calls = DeviceRates(settings.calls_per_second, settings.calls_burst, clock)
         servicer = account.AccountServicer(accounts, people, _blocking(server, people), server.history, clock)
-        await store.ensure_indexes()
-        await tries.ensure_indexes()
-        await server.prepare()
+        contacts = _contacts(server, people, store, MongoAcquaintances(database))
         public = Server(
             settings.listen,
             _public_handlers(server, paced(accounts.admit, calls), servicer, contacts, verifier, settings, clock),
@@ -146,6 +127,42 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
         except* Superseded:
             name = membership.me.server_id
             raise ConfigurationError(f"A later process with the server id {name} has taken this one's place.") from None
+
+
+def _verifier(settings: ChatSettings, clock: Clock) -> TokenVerifier:
+    return TokenVerifier.from_file(
+        settings.jwks_file,
+        issuer=settings.token_issuer,
+        audience=settings.token_audience,
+        ids_of=own if settings.sign_in_here else others(settings.token_issuer),
+        clock=clock,
+    )
+
+
+async def _accounts(
+    settings: ChatSettings,
+    database: Database,
+    passwords: Passwords,
+    clock: Clock,
+    server: Callable[[], ChatServer],
+) -> Accounts:
+    """The accounts; `server` is asked for once calls are served."""
+    store, tries = MongoAccounts(database), MongoTries(database)
+    await store.ensure_indexes()
+    await tries.ensure_indexes()
+    return Accounts(
+        store,
+        MongoDevices(database),
+        tries,
+        passwords,
+        _signer(settings, clock),
+        clock,
+        home_of=lambda user_id: server().homes.address_of(user_id),
+        on_signed_out=lambda *who: server().sign_out(*who),
+        leave_groups=lambda user_id: Departures(server().history, server().owners).leave_groups(user_id),
+        forgets=(MongoBlocks(database).forget, MongoMemberships(database).forget),
+        settings=settings.accounts,
+    )
 
 
 async def _live(
@@ -230,8 +247,8 @@ def _roles(server: ChatServer, settings: ChatSettings, clock: Clock) -> Roles:
 
 
 def _contacts(server: ChatServer, people: People, store: MongoAccounts, acquaintances: MongoAcquaintances) -> Contacts:
-    consent = Consent(store.adding_rules, server.blocks.blocking, acquaintances.writing_to)
-    return Contacts(people.users_exist, server.blocks.between, consent.refuse_to_be_added)
+    consent = Consent(store.adding_rules, server.stores.blocks.blocking, acquaintances.writing_to)
+    return Contacts(people.users_exist, server.stores.blocks.between, consent.refuse_to_be_added)
 
 
 def _blocking(server: ChatServer, people: People) -> Blocking:
@@ -241,7 +258,7 @@ def _blocking(server: ChatServer, people: People) -> Blocking:
         for each in (user_id, other_id):
             server.homes.recheck(each)
 
-    return Blocking(server.blocks, people.users_exist, have_everybody_look)
+    return Blocking(server.stores.blocks, people.users_exist, have_everybody_look)
 
 
 def _mesh_handler(server: ChatServer, credential: ServiceCredential) -> grpc.GenericRpcHandler:

@@ -27,21 +27,11 @@ from chat_service.owner.owner import Owner, OwnerLimits
 from chat_service.personal.personal import PersonalViews
 from chat_service.retention.job import RetentionJob
 from chat_service.retention.look import Looks
-from chat_service.storage.blocks import MongoBlocks
-from chat_service.storage.conversations import MongoConversations
-from chat_service.storage.devices import MongoDevices
-from chat_service.storage.generation import MongoGeneration
-from chat_service.storage.index import RedisIndex
-from chat_service.storage.index_life import IndexLife
-from chat_service.storage.log import MongoLog
-from chat_service.storage.memberships import MongoMemberships
 from chat_service.storage.mongo import Database
-from chat_service.storage.retention import MongoRetention
-from chat_service.storage.search import MongoSearch
+from chat_service.stores import Stores
 from chat_service.stream.edge import Admit, Edge, Verify
 from chat_service.stream.rates import DeviceRates
 from chat_service.stream.sessions import Sessions
-from chat_service.wire.words import words_of
 from parley.internal.v1.mesh_pb2 import MeshFrame
 from servicekit.auth import ServiceCredential
 from servicekit.clock import Clock
@@ -73,24 +63,18 @@ class ChatServer:
         terms: Terms = KEPT_FOREVER,
     ) -> None:
         self.membership = membership
-        self.log = MongoLog(database, words_of if searchable else None)
-        self.conversations = MongoConversations(database)
-        life = IndexLife(redis, MongoGeneration(database), _life(membership.me), self._lives)
-        self.index = RedisIndex(redis, life)
-        self.memberships = MongoMemberships(database)
-        self.blocks = MongoBlocks(database)
-        self.history = History(self.log, self.conversations, self.memberships, self.index)
-        self._words = MongoSearch(database)
-        sights = Sights(self.log, self.conversations, self.memberships)
-        self.search = Search(self._words, self.memberships, sights) if searchable else None
+        self.stores = stores = Stores(database, redis, _life(membership.me), self._lives, searchable=searchable)
+        self.history = History(stores.log, stores.conversations, stores.memberships, stores.index)
+        sights = Sights(stores.log, stores.conversations, stores.memberships)
+        self.search = Search(stores.words, stores.memberships, sights) if stores.words else None
         self.links = Links(membership, credential, self._take, self._link_broken)
         self.sessions = Sessions()
         self.rates = DeviceRates(limits.sends_per_second, limits.sends_burst, clock)
         self.home = Home(Edges(membership, self.links, self.sessions))
         self.owner = Owner(
-            self.log,
-            self.conversations,
-            self.index,
+            stores.log,
+            stores.conversations,
+            stores.index,
             FanOut(membership, self.links, self.home),
             membership,
             clock,
@@ -98,9 +82,8 @@ class ChatServer:
             terms,
         )
         self.owners = Owners(membership, self.links, self.owner)
-        self._kept = MongoRetention(database)
-        looks = Looks(self._kept, MongoDevices(database), terms, clock, self.owners.reload)
-        self.retention = RetentionJob(self._kept, looks, terms, clock, self._mine)
+        looks = Looks(stores.retention, stores.devices, terms, clock, self.owners.reload)
+        self.retention = RetentionJob(stores.retention, looks, terms, clock, self._mine)
         self.homes = Homes(membership, self.links, self.home)
         self.edge = Edge(
             self.sessions,
@@ -109,32 +92,23 @@ class ChatServer:
             self.history,
             verify,
             admit,
-            self.blocks.barred_from,
+            stores.blocks.barred_from,
             self.rates,
             limits,
             clock,
             membership.me.server_id,
         )
-        self.personal = PersonalViews(self.memberships, self.history, self.index, self.homes)
+        self.personal = PersonalViews(stores.memberships, self.history, stores.index, self.homes)
         self._dispatch = Dispatch(self.edge, self.sessions, self.home, self.owner)
         self.streams = Streams(membership, self.links, self.homes, self.edge)
         self._generation_moved = asyncio.Event()
 
-    async def prepare(self) -> None:
-        """Make sure of collections and indexes, and learn the generation of the change index."""
-        await self.log.ensure_indexes()
-        await self.conversations.ensure_indexes()
-        await self._kept.ensure_indexes()
-        if self.search is not None:
-            await self._words.ensure_indexes()
-        await self.index.life.start()
-
     async def run(self) -> None:
         """All roles, until cancelled."""
         self.membership.subscribe(self._ring_changed)
-        self.index.life.on_generation(self._generation_moved.set)
+        self.stores.index.life.on_generation(self._generation_moved.set)
         async with asyncio.TaskGroup() as group:
-            for role in (self.links, self.index.life, self.owner, self.edge, self.retention):
+            for role in (self.links, self.stores.index.life, self.owner, self.edge, self.retention):
                 group.create_task(role.run())
             group.create_task(self._follow_generation())
 
