@@ -176,5 +176,16 @@ class Head:
 
 
 EMPTY: Final = Head(0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """An entry without what it says: its place, who wrote it, and whether it is a message."""
+
+    head: Head
+    actor_id: str
+    message: bool
+
+
 # No log gets here.
 LAST_SEQ: Final = 2**63 - 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 from typing import TypeVar
 
@@ -12,7 +12,17 @@ import structlog
 from chat_service.errors import ConversationBusy
 from chat_service.model.answer import Answer, Appended
 from chat_service.model.conversation import Conversation, Watermark, changed
-from chat_service.model.entry import EMPTY, Change, Entry, Head, MembershipChanged, MembershipKind, Message, Retouch
+from chat_service.model.entry import (
+    EMPTY,
+    Change,
+    Entry,
+    Head,
+    MembershipChanged,
+    MembershipKind,
+    Message,
+    Retouch,
+    Trace,
+)
 from chat_service.model.rules import GROUP_MEMBERS, Situation, Target, decided
 from chat_service.owner.pending import Pending
 from servicekit.bucket import TokenBucket
@@ -92,13 +102,22 @@ class OwnedConversation:
         """The keys to look up before what waits can be numbered."""
         return [each.key for each in self.waiting if self.doubtful or _unsure(each, now_ms)]
 
-    def loaded_as(self, conversation: Conversation | None, head: Head) -> None:
-        """Take over what the store says."""
+    def loaded_as(self, conversation: Conversation | None, tail: Sequence[Trace]) -> set[str]:
+        """Take over what the store says; whose watermarks, by what they wrote, are higher than they are kept."""
         self.conversation = conversation
-        self.head = head
-        for user, member in conversation.members.items() if conversation else ():
-            self.watermarks[user] = self.watermarks.get(user, Watermark()).raised(member.watermark)
+        self.head = tail[-1].head if tail else EMPTY
+        members = conversation.members if conversation else {}
+        for user, member in members.items():
+            self._raise(user, member.watermark)
+        for trace in tail:
+            _remember(self.recent, trace.head.seq, (trace.head.message_number, trace.actor_id))
+            if trace.message and trace.actor_id in members:
+                self._raise(trace.actor_id, _read_up_to(trace.head))
         self.loaded = True
+        return {user for user, member in members.items() if self.watermarks[user] != member.watermark}
+
+    def _raise(self, user: str, watermark: Watermark) -> None:
+        self.watermarks[user] = self.watermarks.get(user, Watermark()).raised(watermark)
 
     def forget_beside(self) -> None:
         """What stands beside the log is another: it is read again before anything else is numbered."""
@@ -161,10 +180,9 @@ class OwnedConversation:
                 # A block that came before there was anything to bar.
                 self.forget_beside()
             for user, member in self.conversation.members.items():
-                self.watermarks[user] = self.watermarks.get(user, Watermark()).raised(member.watermark)
+                self._raise(user, member.watermark)
         elif isinstance(entry.change, Message):
-            own = Watermark(entry.seq, entry.seq, entry.message_number)
-            self.watermarks[entry.actor_id] = self.watermarks.get(entry.actor_id, Watermark()).raised(own)
+            self._raise(entry.actor_id, _read_up_to(self.head))
 
     def answered(self, pending: Pending, entry: Entry) -> None:
         """Tell a sender the place of its entry, and remember it for repeats."""
@@ -209,6 +227,11 @@ def _remember(memory: OrderedDict[K, V], key: K, value: V) -> None:
     memory[key] = value
     if len(memory) > REMEMBERED:
         memory.popitem(last=False)
+
+
+def _read_up_to(head: Head) -> Watermark:
+    """Of who wrote a message: it was read, with all before it."""
+    return Watermark(head.seq, head.seq, head.message_number)
 
 
 def _unsure(pending: Pending, now_ms: int) -> bool:

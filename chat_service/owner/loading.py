@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 from chat_service.model.conversation import Conversation, changed
-from chat_service.model.entry import Entry, Head, Retouch
+from chat_service.model.entry import Entry, Retouch, Trace
 from chat_service.owner.conversation import OwnedConversation
 from chat_service.owner.ports import Conversations, Index, Log, Publisher
 from servicekit.clock import Clock
+
+# Of so many entries it is known at once who wrote them. An owner that dies may have told no store that their writers
+# have read them, and has rarely that many under way in one conversation.
+TAIL: Final = 20
 
 
 class Loading:
@@ -24,13 +29,17 @@ class Loading:
         self._publisher = publisher
         self._clock = clock
 
-    async def refresh(self, owned: OwnedConversation) -> None:
-        """Load what is not loaded, and look up what waits where only the log can tell."""
+    async def refresh(self, owned: OwnedConversation) -> set[str]:
+        """Load what is not loaded, and look up what waits where only the log can tell.
+
+        Those whose watermarks, by what they wrote, are higher than they are kept.
+        """
+        wrote = set[str]()
         while not owned.loaded:
             told = owned.told_to_forget
-            conversation, head = await self._load(owned.conversation_id)
+            conversation, tail = await self._load(owned.conversation_id)
             owned.barred = conversation is not None and await self._store.barred(conversation)
-            owned.loaded_as(conversation, head)
+            wrote |= owned.loaded_as(conversation, tail)
             # What was read may be of before that which changed meanwhile.
             owned.loaded = owned.told_to_forget == told
         # Both of what waits now: what comes while the store is asked is asked for next time.
@@ -42,12 +51,15 @@ class Loading:
             if found:
                 await self._tell_again(owned, found)
             owned.looked_up(keys, {entry.key: entry for entry in found})
+        return wrote
 
-    async def _load(self, conversation_id: str) -> tuple[Conversation | None, Head]:
-        conversation, head = await asyncio.gather(self._store.load(conversation_id), self._log.head(conversation_id))
+    async def _load(self, conversation_id: str) -> tuple[Conversation | None, Sequence[Trace]]:
+        conversation, tail = await asyncio.gather(
+            self._store.load(conversation_id), self._log.tail(conversation_id, TAIL)
+        )
         kept = conversation
         applied = conversation.applied_seq if conversation else 0
-        if head.seq > applied:
+        if tail and tail[-1].head.seq > applied:
             changes = await self._log.changes(conversation_id, applied)
             if retouches := [entry for entry in changes if isinstance(entry.change, Retouch)]:
                 await self._log.retouch(retouches)
@@ -56,7 +68,7 @@ class Loading:
         # What the log says and nobody wrote beside it: its writer died in between.
         if conversation is not None and conversation != kept:
             await self._store.store(conversation)
-        return conversation, head
+        return conversation, tail
 
     async def _tell_again(self, owned: OwnedConversation, found: Sequence[Entry]) -> None:
         """Whoever appended these may have died before anybody learned of them: a retry is told to all once more."""

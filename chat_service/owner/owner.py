@@ -248,7 +248,8 @@ class Owner:
 
     async def _refresh(self, owned: OwnedConversation) -> None:
         try:
-            await self._loading.refresh(owned)
+            if wrote := await self._loading.refresh(owned):
+                self._receipts.sent(owned, wrote)
         except StoreUnavailable as failure:
             log.warning("conversation not loaded", conversation_id=owned.conversation_id)
             self._refuse_all(owned, failure)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from chat_service.model.conversation import Conversation, Watermark
-from chat_service.model.entry import Entry, Head
+from chat_service.model.entry import Entry, Trace
 from chat_service.model.rules import Target
 from servicekit.ring import Member, Ring
 
@@ -28,8 +28,8 @@ class Log(Protocol):
         After StoreUnavailable the outcome is unknown: append the same again.
         """
 
-    async def head(self, conversation_id: str) -> Head:
-        """Where the log ends, as a majority knows it."""
+    async def tail(self, conversation_id: str, length: int) -> Sequence[Trace]:
+        """The last entries of the log, as a majority knows it, oldest first; at most `length`."""
 
     async def message_number(self, conversation_id: str, seq: int) -> int:
         """How many messages there are up to `seq`."""

@@ -155,9 +155,8 @@ class Receipts:
         everyone = set().union(*told.values())
         if owned.needs_touch(self._clock.monotonic()):
             await self._index.touch({owned.conversation_id: sorted(everyone)})
-        self._publisher.publish_watermarks(
-            everyone, owned.conversation_id, {user: owned.watermarks[user] for user in told}
-        )
+        # Not what they are by now: that may not be kept yet, and what was told never becomes less.
+        self._publisher.publish_watermarks(everyone, owned.conversation_id, {user: raised[user] for user in told})
 
 
 def _concerned(owned: OwnedConversation, user: str, before: Watermark, after: Watermark) -> set[str]:

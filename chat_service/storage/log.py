@@ -23,6 +23,7 @@ from chat_service.model.entry import (
     MessageDeleted,
     MessageEdited,
     ReactionChanged,
+    Trace,
 )
 from chat_service.model.rules import Target
 from chat_service.owner.ports import Conflict
@@ -89,6 +90,13 @@ class MongoLog:
             async for document in self._range(conversation_id, 0, LAST_SEQ, -1).limit(1):
                 return Head(seq_of(document), document["n"], document["t"])
         return EMPTY
+
+    async def tail(self, conversation_id: str, length: int) -> list[Trace]:
+        """The last entries of the log, as a majority knows it, oldest first; at most `length`."""
+        with store_errors():
+            newest = self._range(conversation_id, 0, LAST_SEQ, -1, fields={"n": 1, "t": 1, "k": 1, "y": 1})
+            found = await newest.limit(length).to_list()
+        return [_trace(document) for document in reversed(found)]
 
     async def message_number(self, conversation_id: str, seq: int) -> int:
         """How many messages there are up to `seq`; where the entries there are removed, up to the first that is not."""
@@ -160,9 +168,17 @@ class MongoLog:
         with store_errors():
             return [entry_of(document) async for document in self._entries.find(condition)]
 
-    def _range(self, conversation_id: str, first: int, last: int, direction: int, also: Document | None = None) -> Any:
+    def _range(
+        self,
+        conversation_id: str,
+        first: int,
+        last: int,
+        direction: int,
+        also: Document | None = None,
+        fields: Document | None = None,
+    ) -> Any:
         span = {"$gte": entry_id(conversation_id, first), "$lte": entry_id(conversation_id, last)}
-        return self._entries.find({"_id": span, **(also or {})}).sort("_id", direction).hint(BY_ID)
+        return self._entries.find({"_id": span, **(also or {})}, fields).sort("_id", direction).hint(BY_ID)
 
     async def _already_there(self, documents: Sequence[Document]) -> int:
         """How many of the first documents are there as they are; then it is made sure that a majority has them."""
@@ -178,6 +194,11 @@ class MongoLog:
                 if not answer.matched_count:
                     raise StoreUnavailable("what was there a moment ago was rolled back")
         return len(same)
+
+
+def _trace(document: Document) -> Trace:
+    head = Head(seq_of(document), document["n"], document["t"])
+    return Trace(head, document["k"][:16].hex(), document["y"] == MESSAGE)
 
 
 def _refused(error: BulkWriteError) -> int:

@@ -65,6 +65,8 @@ class RawDevice:
         self.arrived: list[entry_pb2.Entry] = []
         self.answers: dict[str, list[chat_pb2.SendResult]] = defaultdict(list)
         self.marks: dict[tuple[str, str], tuple[int, int]] = {}
+        # All that were told live, in order.
+        self.marks_told: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
         self.cursor: chat_pb2.Cursor | None = None
         self.ranges_heard = 0
         self._door = door
@@ -237,6 +239,8 @@ class RawDevice:
             self.answers[result.client_message_id].append(result)
         for mark in [*frame.watermarks.watermarks, *(m for r in frame.entries.ranges for m in r.watermarks)]:
             self.marks[mark.conversation_id, mark.user_id] = (mark.delivered_seq, mark.read_seq)
+        for mark in frame.watermarks.watermarks:
+            self.marks_told[mark.conversation_id, mark.user_id].append((mark.delivered_seq, mark.read_seq))
         if frame.changes.HasField("cursor"):
             self.cursor = frame.changes.cursor
 

@@ -85,6 +85,30 @@ async def caught_up(device: RawDevice, conversation: str, head: int) -> None:
     assert head in device.logs[conversation]
 
 
+@pytest.mark.parametrize("role", ["owner", "home"])
+async def test_watermarks_only_rise_when_a_server_is_killed(play: Play, role: Literal["owner", "home"]) -> None:
+    alice, bob, conversation = play.alice, play.bob, play.conversation
+    laptop = await play.world.another(alice)
+    for device in (alice, laptop, bob):
+        await device.attend(at=play.edge)
+    for number in range(40):
+        await alice.sent(conversation, f"{number}")
+    # Bob reads faster than receipts are written; in the middle of it the server is killed.
+    for seq in range(2, 42):
+        await bob.receipt(conversation, delivered=41, read=seq)
+        if seq == 20:
+            await eventually(lambda: alice.marks_told[conversation, bob.user_id])
+            play.server(role).kill()
+        await asyncio.sleep(0.01)
+    reader = conversation, bob.user_id
+    for device in (alice, laptop):
+        await eventually(lambda device=device: device.marks.get(reader) == (41, 41), BACK_S * MARGIN)
+        told = device.marks_told[reader]
+        assert told == sorted(told), "they never go backwards"
+        await device.fetch(conversation)
+        assert device.marks[reader] == (41, 41)
+
+
 @pytest.mark.parametrize("role", ["owner", "home", "edge"])
 async def test_a_conversation_goes_on_when_a_server_is_killed(
     play: Play, role: Literal["owner", "home", "edge"]

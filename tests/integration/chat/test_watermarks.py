@@ -1,0 +1,76 @@
+"""Watermarks never go backwards: not for who is told of them, and not because an owner died."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+
+from chat_service.model.conversation import Watermark
+from chat_service.storage.conversations import MongoConversations
+from chat_service.storage.log import MongoLog
+from chat_service.storage.mongo import Database
+from tests.eventually import eventually
+from tests.integration.chat.conftest import ALICE, BOB, Owners, Running, direct, draft, place
+
+pytestmark = pytest.mark.integration
+
+CONVERSATION = direct().conversation_id
+
+
+@pytest.fixture
+async def running(owners: Owners) -> Running:
+    running = await owners.start()
+    place(await running.create(direct()))
+    return running
+
+
+async def kept(database: Database, user: str) -> Watermark:
+    conversation = await MongoConversations(database).load(CONVERSATION)
+    assert conversation is not None
+    return conversation.members[user].watermark
+
+
+async def test_what_is_told_is_kept(running: Running, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    raise_watermarks, may_go_on = MongoConversations.raise_watermarks, asyncio.Event()
+
+    async def slow(store: MongoConversations, marks: Mapping[str, Mapping[str, Watermark]]) -> None:
+        await may_go_on.wait()
+        await raise_watermarks(store, marks)
+
+    await running.append(draft(CONVERSATION, ALICE))
+    await eventually(lambda: _reads(database, ALICE, 2))
+    monkeypatch.setattr(MongoConversations, "raise_watermarks", slow)
+    receipt = asyncio.ensure_future(running.receive(BOB, CONVERSATION, 2, 2))
+    await asyncio.sleep(0)
+    # While it is written bob sends; that he has read up to there is not kept yet.
+    for _ in range(3):
+        place(await running.append(draft(CONVERSATION, BOB)))
+    may_go_on.set()
+    assert await receipt is None
+    _, _, told = running.heard.watermarks[-1]
+    assert told[BOB].read_seq == 2
+    await eventually(lambda: _reads(database, BOB, 5))
+
+
+async def _reads(database: Database, user: str, seq: int) -> bool:
+    return (await kept(database, user)).read_seq == seq
+
+
+async def test_the_next_owner_knows_that_senders_have_read_what_they_wrote(
+    owners: Owners, running: Running, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as died:
+        # The first owner writes the log and dies before it writes anything beside it.
+        died.setattr(MongoConversations, "raise_watermarks", never)
+        last = place(await running.append(draft(CONVERSATION, BOB)))
+        assert (await kept(database, BOB)).read_seq < last
+    second = await owners.start()
+    place(await second.append(draft(CONVERSATION, ALICE)))
+    await eventually(lambda: _reads(database, BOB, last))
+    assert (await kept(database, BOB)).read_number == (await MongoLog(database).message_number(CONVERSATION, last))
+    assert not [marks for _, _, marks in second.heard.watermarks if BOB in marks], "the entry told it"
