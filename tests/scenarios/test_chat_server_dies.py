@@ -6,6 +6,7 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import pytest
@@ -102,11 +103,15 @@ async def test_watermarks_only_rise_when_a_server_is_killed(play: Play, role: Li
         await asyncio.sleep(0.01)
     reader = conversation, bob.user_id
     for device in (alice, laptop):
-        await eventually(lambda device=device: device.marks.get(reader) == (41, 41), BACK_S * MARGIN)
+        await eventually(partial(has_marks, device, reader, (41, 41)), BACK_S * MARGIN)
         told = device.marks_told[reader]
         assert told == sorted(told), "they never go backwards"
         await device.fetch(conversation)
         assert device.marks[reader] == (41, 41)
+
+
+def has_marks(device: RawDevice, whose: tuple[str, str], marks: tuple[int, int]) -> bool:
+    return device.marks.get(whose) == marks
 
 
 @pytest.mark.parametrize("role", ["owner", "home", "edge"])
