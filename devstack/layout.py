@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -18,31 +19,30 @@ from devstack.recipes.valkey import redis_url, valkey
 from devstack.secret_files import SecretFiles, secret_files
 
 
+@dataclass(frozen=True, slots=True)
+class StoreAddresses:
+    """Where the stores are: a connection string, a URL, and `ip:port` (several, with commas between)."""
+
+    mongo_uri: str
+    redis_url: str
+    etcd_endpoint: str
+
+
 class Layout:
     """`folder` holds data/, logs/, secrets/ and envoy/, each made when first needed.
 
-    `issuer` signs the users in; without one, the stack does so itself.
+    `issuer` signs the users in; without one, the stack does so itself. `stores` are elsewhere; without, they are here.
     """
 
-    def __init__(self, folder: Path, ports: Ports, issuer: Issuer | None = None) -> None:
+    def __init__(
+        self, folder: Path, ports: Ports, issuer: Issuer | None = None, stores: StoreAddresses | None = None
+    ) -> None:
         self.folder = folder.resolve()
         self.ports = ports
+        self.stores = stores or StoreAddresses(
+            mongo_uri(ports.mongod), redis_url(ports.valkey), f"{LOOPBACK}:{ports.etcd}"
+        )
         self._issuer = issuer
-
-    @property
-    def mongo_uri(self) -> str:
-        """The connection string of the replica set."""
-        return mongo_uri(self.ports.mongod)
-
-    @property
-    def redis_url(self) -> str:
-        """The address of Valkey."""
-        return redis_url(self.ports.valkey)
-
-    @property
-    def etcd_endpoint(self) -> str:
-        """The address of etcd, as `ip:port`."""
-        return f"{LOOPBACK}:{self.ports.etcd}"
 
     @cached_property
     def secrets(self) -> SecretFiles:
@@ -85,8 +85,8 @@ class Layout:
             self.secrets,
             self.issuer,
             sign_in_here=self._issuer is None,
-            mongo_uri=self.mongo_uri,
-            redis_url=self.redis_url,
-            etcd_endpoint=self.etcd_endpoint,
+            mongo_uri=self.stores.mongo_uri,
+            redis_url=self.stores.redis_url,
+            etcd_endpoint=self.stores.etcd_endpoint,
         )
         return chat_server(number, self.ports, self.log(f"chat-{number}"), {**told, **environment})

@@ -9,7 +9,7 @@ from threading import Event
 from types import TracebackType
 
 from devstack.issuer import Issuer
-from devstack.layout import Layout
+from devstack.layout import Layout, StoreAddresses
 from devstack.part import Part
 from devstack.ports import LOOPBACK, PortBlock, Ports, is_free
 from devstack.recipes.chat import ChatServer
@@ -17,7 +17,8 @@ from devstack.trouble import PortTaken, Stopped, Trouble
 from devstack.watcher import Silent, Watcher
 
 STORES = ("mongod", "valkey", "etcd")
-PARTS = (*STORES, "envoy")
+DOORS = ("envoy",)
+PARTS = (*STORES, *DOORS)
 
 
 class Stack:
@@ -25,8 +26,8 @@ class Stack:
 
     `environment` is added to that of every chat server, `environment_of["chat-2"]` to that of one. Without `ports`
     it takes a free block, so any number of stacks may stand side by side. With an `issuer` that one signs users in.
-    `only` names the parts wanted, when not all are: `Stack(folder, only=["mongod"])` has no chat servers. Nothing is
-    started again by itself here.
+    `only` names the parts wanted, when not all are: `Stack(folder, only=["mongod"])` has no chat servers. With `stores`
+    elsewhere it has none of its own. Nothing is started again by itself here.
     """
 
     def __init__(
@@ -37,14 +38,16 @@ class Stack:
         ports: Ports | None = None,
         issuer: Issuer | None = None,
         only: Collection[str] | None = None,
+        stores: StoreAddresses | None = None,
         environment: Mapping[str, str] | None = None,
         environment_of: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self._block = PortBlock() if ports is None else None
-        self.layout = Layout(folder, ports or self._taken_ports(), issuer)
+        self.layout = Layout(folder, ports or self._taken_ports(), issuer, stores)
         self._environment = dict(environment or {})
         self._environment_of = dict(environment_of or {})
-        self._parts = {name: Part(self.layout.recipe(name)) for name in (PARTS if only is None else only)}
+        names = PARTS if stores is None else DOORS
+        self._parts = {name: Part(self.layout.recipe(name)) for name in (names if only is None else only)}
         self.chat_servers: list[ChatServer] = []
         for number in range(1, chat_servers + 1 if only is None else 1):
             self._new_chat_server(number, {})
@@ -72,17 +75,17 @@ class Stack:
     @property
     def mongo_uri(self) -> str:
         """The connection string of the replica set."""
-        return self.layout.mongo_uri
+        return self.layout.stores.mongo_uri
 
     @property
     def redis_url(self) -> str:
         """The address of Valkey."""
-        return self.layout.redis_url
+        return self.layout.stores.redis_url
 
     @property
     def etcd_endpoint(self) -> str:
         """The address of etcd, as `ip:port`."""
-        return self.layout.etcd_endpoint
+        return self.layout.stores.etcd_endpoint
 
     @property
     def signing_key_file(self) -> Path:

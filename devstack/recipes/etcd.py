@@ -1,8 +1,9 @@
-"""etcd, alone in its cluster."""
+"""etcd, alone in its cluster or one of several."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from devstack.binaries import binary
@@ -11,19 +12,39 @@ from devstack.ports import LOOPBACK
 from devstack.web import page
 
 
-def etcd(folder: Path, log: Path, port: int, peer_port: int) -> Recipe:
-    """Data in `folder`. It does not wait for the disk: leases and members are worthless after a power cut."""
+ALONE = "devstack"
+
+
+def etcd(
+    folder: Path, log: Path, port: int, peer_port: int, *, name: str = ALONE, peers: Mapping[str, int] | None = None
+) -> Recipe:
+    """Data in `folder`. It does not wait for the disk: leases and members are worthless after a power cut.
+
+    `peers` has the peer port of each member of the cluster by name; without them it is alone.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     # etcd wants it closed to others, and says so in its log otherwise.
     folder.chmod(0o700)
-    client, peer = f"http://{LOOPBACK}:{port}", f"http://{LOOPBACK}:{peer_port}"
+    client, peer = f"http://{LOOPBACK}:{port}", _peer(peer_port)
+    cluster = peers or {name: peer_port}
     command = (
-        *(str(binary("etcd")), "--name", "devstack", "--data-dir", str(folder), "--unsafe-no-fsync"),
+        *(str(binary("etcd")), "--name", name, "--data-dir", str(folder), "--unsafe-no-fsync"),
         *("--listen-client-urls", client, "--advertise-client-urls", client),
         *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
-        *("--initial-cluster", f"devstack={peer}", "--log-level", "warn"),
+        *("--initial-cluster", ",".join(f"{each}={_peer(at)}" for each, at in cluster.items()), "--log-level", "warn"),
     )
-    return Recipe("etcd", command, log, _probe(f"{client}/health"), f"{LOOPBACK}:{port}", (port, peer_port))
+    return Recipe(
+        "etcd" if peers is None else name,
+        command,
+        log,
+        _probe(f"{client}/health"),
+        f"{LOOPBACK}:{port}",
+        (port, peer_port),
+    )
+
+
+def _peer(port: int) -> str:
+    return f"http://{LOOPBACK}:{port}"
 
 
 def _probe(url: str) -> Probe:

@@ -1,0 +1,215 @@
+"""A system whose stores are clusters themselves, and between whose parts are cables that can be cut."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from pymongo import AsyncMongoClient
+from pymongo.errors import PyMongoError
+from redis.asyncio import Redis
+
+from devstack.layout import StoreAddresses
+from devstack.part import Part
+from devstack.ports import LOOPBACK, PortBlock, Ports
+from devstack.recipes.chat import ChatServer
+from devstack.recipes.etcd import etcd
+from devstack.recipes.mongod import mongo_uri, mongod
+from devstack.recipes.valkey import valkey
+from devstack.stack import Stack
+from tests.eventually import eventually
+from tests.proxy.wire import Relay
+
+MEMBERS = 3
+CHAT_SERVERS = 3
+HEALTHY_S = 60.0
+ENVIRONMENT = {"PARLEY_DRAIN_SECONDS": "2", "PARLEY_SIGN_IN_RATE": "1000", "PARLEY_SIGN_IN_BURST": "10000"}
+
+
+class Cluster:
+    """Three mongod, three members of etcd, Valkey with a replica, three chat servers, and Envoy.
+
+    An async context manager. `redis` is the cable to Valkey, of which two servers may be at the other end, and
+    `mesh` has by name of the chat server the cable on which others reach it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._block = PortBlock()
+        ports = self._block.ports
+        self.mongods = [self._mongod(number, ports) for number in range(MEMBERS)]
+        self.etcds = [self._etcd(number, ports) for number in range(MEMBERS)]
+        self.valkeys = [self._valkey(number, ports) for number in range(2)]
+        self.redis = Relay(self.valkeys[0].address)
+        self.mesh: dict[str, Relay] = {}
+        self.stack: Stack
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Cluster:
+        await self._open.__aenter__()
+        try:
+            await self._begin()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for part in self._stores:
+            part.resume()
+        await self._open.aclose()
+        self._block.release()
+
+    async def _begin(self) -> None:
+        self._open.push_async_callback(asyncio.to_thread, stop, self._stores)
+        await asyncio.to_thread(start, self._stores)
+        await self._open.enter_async_context(self.redis)
+        environment_of = {}
+        for number in range(1, CHAT_SERVERS + 1):
+            # Where it leads is known once the stack has its ports.
+            relay = await self._open.enter_async_context(Relay(""))
+            self.mesh[f"chat-{number}"] = relay
+            environment_of[f"chat-{number}"] = {"PARLEY_INTERNAL_ADVERTISE": relay.address}
+        stores = StoreAddresses(
+            mongo_uri(*(each.recipe.ports[0] for each in self.mongods)),
+            f"redis://{self.redis.address}/0",
+            ",".join(each.address for each in self.etcds),
+        )
+        self.stack = Stack(
+            self._folder, CHAT_SERVERS, stores=stores, environment=ENVIRONMENT, environment_of=environment_of
+        )
+        for server in self.chat_servers:
+            self.mesh[server.name].lead_to(server.internal_address)
+        self._open.push_async_callback(asyncio.to_thread, self.stack.__exit__, None, None, None)
+        await asyncio.to_thread(self.stack.start)
+
+    @property
+    def chat_servers(self) -> list[ChatServer]:
+        """All of them."""
+        return self.stack.chat_servers
+
+    @property
+    def envoy(self) -> Part:
+        """The door."""
+        return self.stack.parts["envoy"]
+
+    @property
+    def _stores(self) -> list[Part]:
+        return [*self.mongods, *self.etcds, *self.valkeys]
+
+    def _mongod(self, number: int, ports: Ports) -> Part:
+        name, members = f"mongod-{number + 1}", [ports.base + each for each in range(MEMBERS)]
+        return Part(mongod(self._data(name), self._log(name), members[number], name=name, ports=members))
+
+    def _etcd(self, number: int, ports: Ports) -> Part:
+        peers = {f"etcd-{each + 1}": ports.base + 20 + each for each in range(MEMBERS)}
+        name = f"etcd-{number + 1}"
+        return Part(
+            etcd(self._data(name), self._log(name), ports.base + 10 + number, peers[name], name=name, peers=peers)
+        )
+
+    def _valkey(self, number: int, ports: Ports) -> Part:
+        name, first = f"valkey-{number + 1}", ports.base + 30
+        return Part(
+            valkey(self._data(name), self._log(name), first + number, name=name, replica_of=first if number else None)
+        )
+
+    def _data(self, name: str) -> Path:
+        return self._folder / "data" / name
+
+    def _log(self, name: str) -> Path:
+        folder = self._folder / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{name}.log"
+
+    # Where things are.
+
+    async def primary(self) -> Part:
+        """The mongod that is primary now."""
+        found: list[Part] = []
+
+        async def known() -> bool:
+            for each in self.mongods:
+                if each.running and await self._is_primary(each):
+                    found.append(each)
+            return bool(found)
+
+        await eventually(known, HEALTHY_S)
+        return found[-1]
+
+    async def secondaries(self) -> list[Part]:
+        """The others."""
+        primary = await self.primary()
+        return [each for each in self.mongods if each is not primary]
+
+    async def _is_primary(self, part: Part) -> bool:
+        async with mongo(part) as client:
+            try:
+                return bool((await client.admin.command("hello"))["isWritablePrimary"])
+            except PyMongoError:
+                return False
+
+    @property
+    def master(self) -> Part:
+        """The Valkey at the end of the cable."""
+        return self.valkeys[0]
+
+    @property
+    def replica(self) -> Part:
+        """The other one."""
+        return self.valkeys[1]
+
+    async def promote(self) -> None:
+        """Make the replica the master; the cable leads there, and the other one, if it runs, follows it."""
+        self.valkeys.reverse()
+        async with valkey_at(self.master) as promoted:
+            await promoted.execute_command("REPLICAOF", "NO", "ONE")
+        self.redis.lead_to(self.master.address)
+
+    async def follow(self) -> None:
+        """Have the one that is not at the end of the cable replicate the one that is."""
+        async with valkey_at(self.replica) as follower:
+            await follower.execute_command("REPLICAOF", *self.master.address.split(":"))
+
+
+def start(parts: Sequence[Part]) -> None:
+    """Start parts and wait until all are well. Blocks."""
+    for part in parts:
+        part.resume()
+        part.start()
+    for part in parts:
+        part.wait_healthy(HEALTHY_S)
+
+
+def stop(parts: Sequence[Part]) -> None:
+    """End parts. Blocks."""
+    for part in parts:
+        part.ask_to_end()
+    for part in parts:
+        part.wait_ended(grace=5.0)
+
+
+@asynccontextmanager
+async def mongo(part: Part) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
+    """One member of the set, spoken to directly."""
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
+        f"mongodb://{part.address}/?directConnection=true", serverSelectionTimeoutMS=1000, socketTimeoutMS=5000
+    )
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def valkey_at(part: Part) -> AsyncIterator[Redis]:
+    """One Valkey, spoken to directly."""
+    host, _, port = part.address.partition(":")
+    client = Redis(host=host or LOOPBACK, port=int(port), socket_timeout=5, socket_connect_timeout=5)
+    try:
+        yield client
+    finally:
+        await client.aclose()
