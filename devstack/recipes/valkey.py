@@ -10,18 +10,14 @@ from devstack.part import Probe, Recipe
 from devstack.ports import LOOPBACK
 
 
-def valkey(folder: Path, log: Path, port: int, *, name: str = "valkey", replica_of: int | None = None) -> Recipe:
-    """Data in `folder`, appended to a file and synced each second, as it would run in earnest.
-
-    With `replica_of`, a port, it begins as a replica of the one there.
-    """
+def valkey(folder: Path, log: Path, port: int, *, name: str = "valkey") -> Recipe:
+    """Data in `folder`, appended to a file and synced each second, as it would run in earnest."""
     folder.mkdir(parents=True, exist_ok=True)
-    follows = () if replica_of is None else ("--replicaof", LOOPBACK, str(replica_of))
     command = (
         *(str(binary("valkey")), "--bind", LOOPBACK, "--port", str(port), "--dir", str(folder)),
         *("--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no"),
         # Nothing may be thrown away to make room: an index that forgets in silence breaks promises.
-        *("--maxmemory-policy", "noeviction", *follows),
+        *("--maxmemory-policy", "noeviction"),
     )
     return Recipe(name, command, log, _probe(port), f"{LOOPBACK}:{port}", (port,))
 

@@ -33,7 +33,7 @@ class Cluster:
     """Three mongod, three members of etcd, Valkey with a replica, three chat servers, and Envoy.
 
     An async context manager. `redis` is the cable to Valkey, of which two servers may be at the other end, and
-    `mesh` has by name of the chat server the cable on which others reach it.
+    `mesh` has by name of the chat server the cable on which others reach it. `phones` is a cable to the door.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,6 +46,7 @@ class Cluster:
         self.redis = Relay(self.valkeys[0].address)
         self.mesh: dict[str, Relay] = {}
         self.stack: Stack
+        self.phones: Relay
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Cluster:
@@ -66,6 +67,7 @@ class Cluster:
     async def _begin(self) -> None:
         self._open.push_async_callback(asyncio.to_thread, stop, self._stores)
         await asyncio.to_thread(start, self._stores)
+        await self.follow()
         await self._open.enter_async_context(self.redis)
         environment_of = {}
         for number in range(1, CHAT_SERVERS + 1):
@@ -85,6 +87,7 @@ class Cluster:
             self.mesh[server.name].lead_to(server.internal_address)
         self._open.push_async_callback(asyncio.to_thread, self.stack.__exit__, None, None, None)
         await asyncio.to_thread(self.stack.start)
+        self.phones = await self._open.enter_async_context(Relay(self.stack.door))
 
     @property
     def chat_servers(self) -> list[ChatServer]:
@@ -102,22 +105,21 @@ class Cluster:
 
     def _mongod(self, number: int, ports: Ports) -> Part:
         name, members = f"mongod-{number + 1}", [ports.base + each for each in range(MEMBERS)]
-        return Part(mongod(self._data(name), self._log(name), members[number], name=name, ports=members))
+        return Part(mongod(self.data(name), self._log(name), members[number], name=name, ports=members))
 
     def _etcd(self, number: int, ports: Ports) -> Part:
         peers = {f"etcd-{each + 1}": ports.base + 20 + each for each in range(MEMBERS)}
         name = f"etcd-{number + 1}"
         return Part(
-            etcd(self._data(name), self._log(name), ports.base + 10 + number, peers[name], name=name, peers=peers)
+            etcd(self.data(name), self._log(name), ports.base + 10 + number, peers[name], name=name, peers=peers)
         )
 
     def _valkey(self, number: int, ports: Ports) -> Part:
-        name, first = f"valkey-{number + 1}", ports.base + 30
-        return Part(
-            valkey(self._data(name), self._log(name), first + number, name=name, replica_of=first if number else None)
-        )
+        name = f"valkey-{number + 1}"
+        return Part(valkey(self.data(name), self._log(name), ports.base + 30 + number, name=name))
 
-    def _data(self, name: str) -> Path:
+    def data(self, name: str) -> Path:
+        """Where a store keeps its data."""
         return self._folder / "data" / name
 
     def _log(self, name: str) -> Path:
@@ -132,9 +134,7 @@ class Cluster:
         found: list[Part] = []
 
         async def known() -> bool:
-            for each in self.mongods:
-                if each.running and await self._is_primary(each):
-                    found.append(each)
+            found.extend([each for each in self.mongods if each.running and await self._is_primary(each)])
             return bool(found)
 
         await eventually(known, HEALTHY_S)
@@ -162,17 +162,20 @@ class Cluster:
         """The other one."""
         return self.valkeys[1]
 
+    async def detach_replica(self) -> None:
+        """From now on the replica learns nothing of what the master is told."""
+        async with valkey_at(self.replica) as replica:
+            await replica.execute_command("REPLICAOF", "NO", "ONE")  # type: ignore[no-untyped-call]
+
     async def promote(self) -> None:
-        """Make the replica the master; the cable leads there, and the other one, if it runs, follows it."""
+        """Make the replica, detached before, the master: the cable leads there."""
         self.valkeys.reverse()
-        async with valkey_at(self.master) as promoted:
-            await promoted.execute_command("REPLICAOF", "NO", "ONE")
         self.redis.lead_to(self.master.address)
 
     async def follow(self) -> None:
         """Have the one that is not at the end of the cable replicate the one that is."""
         async with valkey_at(self.replica) as follower:
-            await follower.execute_command("REPLICAOF", *self.master.address.split(":"))
+            await follower.execute_command("REPLICAOF", *self.master.address.split(":"))  # type: ignore[no-untyped-call]
 
 
 def start(parts: Sequence[Part]) -> None:

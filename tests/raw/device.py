@@ -68,6 +68,8 @@ class RawDevice:
         # All that were told live, in order.
         self.marks_told: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
         self.cursor: chat_pb2.Cursor | None = None
+        # Told of every entry as it comes, whatever is wrong with it.
+        self.on_entry: Callable[[entry_pb2.Entry], object] = lambda _: None
         self.ranges_heard = 0
         self._door = door
         self._channel = channel
@@ -228,6 +230,7 @@ class RawDevice:
 
     def _hear(self, frame: chat_pb2.ConnectResponse) -> None:
         for entry in frame.entries.entries:
+            self.on_entry(entry)
             log = self.logs[entry.conversation_id]
             kept = log.setdefault(entry.seq, entry)
             assert same(kept, entry), f"one seq, two entries: {kept} and {entry}"

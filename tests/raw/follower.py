@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 
 from parley.chat.v1 import chat_pb2
@@ -20,7 +21,8 @@ class Follower:
     """Opens the device's stream whenever there is none, looks at what `changes` names, and sends again what was not
     answered. An async context manager. `where` is as for RawDevice.dial.
 
-    `taken` has the seqs of its sends by client_message_id, every one that was answered, repeats included.
+    `taken` has the seqs of its sends by client_message_id, every one that was answered, repeats included. What is refused
+    for good is a complaint at the end, unless `heard` says otherwise.
     """
 
     def __init__(self, device: RawDevice, **where: str) -> None:
@@ -33,6 +35,8 @@ class Follower:
         self._unanswered: dict[str, tuple[str, str]] = {}
         self._said: set[str] = set()
         self._complaints: list[str] = []
+        # Up to which seq it has all that it may see, by conversation, as far as it knows from fetches.
+        self._has_all: dict[str, int] = {}
         self._living: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Follower:
@@ -71,16 +75,27 @@ class Follower:
                 await self.device.close()
             await asyncio.sleep(PAUSE_S)
 
+    def heard(self, key: str, answer: chat_pb2.SendResult) -> None:
+        """An answer to a send that is not refused for now; again where it was answered again."""
+        if answer.HasField("appended"):
+            self.taken.setdefault(key, set()).add(answer.appended.seq)
+        else:
+            self._complaints.append(str(answer))
+
+    def looked(self, opened_at: float) -> None:
+        """It has looked at all that the first `changes` of a stream named."""
+
     async def _one_stream(self) -> None:
+        opened_at = time.monotonic()
         await self.device.open(self._cursor, **self._where)
         self.streams += 1
         self._said.clear()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._say())
-            group.create_task(self._look())
+            group.create_task(self._look(opened_at))
 
-    async def _look(self) -> None:
-        stream = self.device.stream
+    async def _look(self, opened_at: float) -> None:
+        stream, first = self.device.stream, True
         while stream.open:
             named, cursor = await self._named()
             lacking = [each for each, log in self.device.logs.items() if log and self._contiguous(each) < max(log)]
@@ -88,6 +103,9 @@ class Follower:
                 await self._catch_up(conversation_id)
             # Only now has it looked at all of them.
             self._cursor = cursor or self._cursor
+            if first and cursor is not None:
+                first = False
+                self.looked(opened_at)
         raise AssertionError("the stream ended")
 
     async def _named(self) -> tuple[list[str], chat_pb2.Cursor | None]:
@@ -110,11 +128,13 @@ class Follower:
             [result] = fetched.ranges
             if result.HasField("status"):
                 self._complaints.append(str(result))
+            elif result.complete:
+                self._has_all[conversation_id] = result.head_seq
             if result.complete or result.HasField("status"):
                 return
 
     def _contiguous(self, conversation_id: str) -> int:
-        log, seq = self.device.logs[conversation_id], 0
+        log, seq = self.device.logs[conversation_id], self._has_all.get(conversation_id, 0)
         while seq + 1 in log:
             seq += 1
         return seq
@@ -136,12 +156,10 @@ class Follower:
         again = False
         for key, answers in self.device.answers.items():
             for answer in answers:
-                if answer.HasField("appended"):
-                    self.taken.setdefault(key, set()).add(answer.appended.seq)
-                    self._unanswered.pop(key, None)
-                elif of_status(answer.refused).code in LATER:
+                if not answer.HasField("appended") and of_status(answer.refused).code in LATER:
                     again = True
-                else:
-                    self._complaints.append(str(answer))
+                    continue
+                self._unanswered.pop(key, None)
+                self.heard(key, answer)
             answers.clear()
         return again

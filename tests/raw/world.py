@@ -39,10 +39,14 @@ SAMPLES = 8
 
 
 class World:
-    """Users, devices and channels of one test; an async context manager that closes them."""
+    """Users, devices and channels of one test; an async context manager that closes them.
 
-    def __init__(self, stack: Stack) -> None:
+    Tokens that are signed here are good for `token_seconds`.
+    """
+
+    def __init__(self, stack: Stack, token_seconds: float = 600.0) -> None:
         self.stack = stack
+        self._token_seconds = token_seconds
         self.devices: list[RawDevice] = []
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._signers: dict[tuple[tuple[str, Any], ...], TokenSigner] = {}
@@ -136,7 +140,7 @@ class World:
 
     def token(self, user_id: str, device_id: str, **claims: Any) -> str:
         """A token signed with the system's own key; `claims` are those of TokenSigner."""
-        terms = {"issuer": "parley", "audience": "parley", **claims}
+        terms = {"issuer": "parley", "audience": "parley", "lifetime": self._token_seconds, **claims}
         key = tuple(sorted(terms.items()))
         if key not in self._signers:
             self._signers[key] = TokenSigner.from_file(self.stack.signing_key_file, **terms)

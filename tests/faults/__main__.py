@@ -1,0 +1,90 @@
+"""`python -m tests.faults`: random faults for some minutes, and what became of the promises."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from random import randrange
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tests.faults.nemesis import AT_LEAST, KINDS, Kind
+from tests.faults.run import Report, run
+
+# One fault and what follows it, on average.
+CYCLE_S: Final = 15.0
+
+Minutes = Annotated[float, typer.Option(help="How long to talk and strike.", min=0.5)]
+Seed = Annotated[int | None, typer.Option(help="What is done, and when; of the clock if not given.")]
+Only = Annotated[list[str] | None, typer.Option(help="Only kinds of faults with this in their names.")]
+All = Annotated[bool, typer.Option("--all", help="Every kind, also if that is too much for a conclusion.")]
+Keep = Annotated[Path | None, typer.Option(help="Keep data and logs in this folder.")]
+Result = Annotated[Path | None, typer.Option(help="Write the result there, as JSON.")]
+
+console = Console()
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def main(
+    minutes: Minutes = 5.0,
+    seed: Seed = None,
+    only: Only = None,
+    everything: All = False,
+    keep: Keep = None,
+    result: Result = None,
+) -> None:
+    """Break a system of its own for some minutes while a crowd talks; then judge what everybody was told.
+
+    In less than 20 minutes not every kind of fault can strike three times: then the seed chooses some.
+    """
+    number = randrange(10**6) if seed is None else seed
+    kinds = _chosen(only, float("inf") if everything else minutes * 60, number)
+    begun = time.monotonic()
+
+    def say(what: str) -> None:
+        console.print(f"[dim]{time.monotonic() - begun:7.1f} s[/]  {what}")
+
+    say(f"seed {number}, {minutes:g} minutes, {len(kinds)} kinds of faults")
+    with tempfile.TemporaryDirectory(prefix="parley-faults-") as folder:
+        report = asyncio.run(run(keep or Path(folder), number, minutes * 60, kinds=kinds, say=say))
+    _show(report)
+    if result is not None:
+        result.write_text(json.dumps(asdict(report), indent=2) + "\n")
+    raise typer.Exit(not report.passed)
+
+
+def _chosen(only: list[str] | None, seconds: float, seed: int) -> list[Kind]:
+    kinds = [kind for kind in KINDS if not only or any(each in kind.name for each in only)]
+    if not kinds:
+        raise typer.BadParameter(f"no kind of fault is called so; there are {', '.join(k.name for k in KINDS)}")
+    room = max(1, int(min(seconds / CYCLE_S / AT_LEAST, len(kinds))))
+    start = seed % len(kinds)
+    return (kinds[start:] + kinds[:start])[:room]
+
+
+def _show(report: Report) -> None:
+    table = Table("fault", "struck")
+    for name, count in sorted(report.struck.items()):
+        table.add_row(name, str(count))
+    console.print(table)
+    console.print(
+        f"{report.acknowledged:,} messages acknowledged, {report.entries:,} entries in logs, {report.given:,} given"
+        f" to devices; all had everything {report.converged_s:.1f} s after the end; {report.well:.1%} of what was sent"
+        " well after a fault was answered within 5 s"
+    )
+    for each in report.broken[:20]:
+        console.print(f"[red]BROKEN[/] {each}", highlight=False)
+    for reason in report.inconclusive[:20]:
+        console.print(f"[yellow]inconclusive:[/] {reason}", highlight=False)
+    console.print("Every promise was kept." if report.passed else f"Not shown. Again: --seed {report.seed}")
+
+
+app()

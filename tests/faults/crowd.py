@@ -1,0 +1,183 @@
+"""People who talk as long as they are asked to, whatever breaks meanwhile; some come and go, or are signed out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from itertools import combinations
+from random import Random
+from typing import Any, Final
+
+import grpc
+from pymongo.errors import PyMongoError
+
+from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
+from tests.eventually import eventually
+from tests.faults.cluster import Cluster
+from tests.faults.journal import Journal, Line, Revoked, line_of
+from tests.faults.judge import intervals
+from tests.faults.talkers import RawTalker, SdkTalker, Talker
+from tests.raw.device import RawDevice, new_id
+from tests.raw.refusal import of_error
+from tests.raw.world import World
+
+MEMBERS: Final = 6
+PAIRS: Final = 6
+# A device that waits for so many answers says nothing more meanwhile, as a person would.
+UNANSWERED: Final = 40
+# Pauses of those who move the guest in and out, and of those who are signed out, in seconds.
+MOVES: Final = (1.0, 4.0)
+VISITS: Final = (2.0, 5.0)
+AGAIN_S: Final = 0.3
+LATER: Final = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN")
+
+
+class Crowd:
+    """Six members and a guest, with a device of the SDK and one of frames alone each; an async context manager.
+
+    `square` is a group of the members, `club` one that the guest comes to and leaves, the rest are pairs. `rate` is
+    how many messages a second are sent in all.
+    """
+
+    def __init__(self, cluster: Cluster, world: World, random: Random, rate: float) -> None:
+        self.journal = Journal()
+        self.talkers: list[Talker] = []
+        self.errors: list[str] = []
+        self._cluster = cluster
+        self._world = world
+        self._random = random
+        self._rate = rate
+        self._circles: dict[str, list[str]] = {}
+        # Who is in a conversation from its beginning to its end, and looks at the whole of it.
+        self._auditors: dict[str, RawDevice] = {}
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Crowd:
+        names = [f"member-{number}" for number in range(MEMBERS)] + ["guest"]
+        phones = await self._world.users(*names)
+        self._admin, self._guest, members = phones[0], phones[-1], phones[:-1]
+        self._circle(await self._admin.group("square", members[1:]), members)
+        self._club = await self._admin.group("club", phones[1:])
+        self._circle(self._club, phones)
+        for one, other in self._random.sample(list(combinations(members, 2)), PAIRS):
+            self._circle(await one.direct(other), [one, other])
+        for name, phone in zip(names, phones, strict=True):
+            await self._move_in(name, phone)
+        return self
+
+    def _circle(self, conversation: str, devices: list[RawDevice]) -> None:
+        self._circles[conversation] = [device.user_id for device in devices]
+        self._auditors[conversation] = devices[0]
+
+    async def _move_in(self, name: str, phone: RawDevice) -> None:
+        # Every other one on a cable that may be cut.
+        doors = [self._cluster.stack.door, self._cluster.phones.address]
+        self._random.shuffle(doors)
+        app = SdkTalker(f"{name}'s app", await self._world.another(phone), doors[0], self.journal)
+        raw = RawTalker(f"{name}'s frames", await self._world.another(phone), self.journal, at=doors[1])
+        self.talkers += [await self._open.enter_async_context(app), await self._open.enter_async_context(raw)]
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._open.aclose()
+
+    async def talk(self, seconds: float) -> None:
+        """Talk for so long."""
+        until = time.monotonic() + seconds
+        async with asyncio.TaskGroup() as group:
+            for talker in self.talkers:
+                group.create_task(self._talk(talker, until))
+            group.create_task(self._move_the_guest(until))
+            group.create_task(self._sign_devices_out(until))
+
+    async def _talk(self, talker: Talker, until: float) -> None:
+        mine = [conversation for conversation, users in self._circles.items() if talker.who.user_id in users]
+        number = 0
+        while time.monotonic() < until:
+            await asyncio.sleep(self._random.expovariate(self._rate / len(self.talkers)))
+            if self._waiting(talker) < UNANSWERED:
+                number += 1
+                talker.say(self._random.choice(mine), f"{talker.name} says {number}")
+
+    def _waiting(self, talker: Talker) -> int:
+        return Counter(send.device for send in self.journal.unanswered)[talker.name]
+
+    async def _move_the_guest(self, until: float) -> None:
+        while time.monotonic() < until:
+            for request in (
+                conversation_pb2.RemoveMemberRequest(
+                    request_id=new_id(), conversation_id=self._club, user_id=self._guest.user_id
+                ),
+                conversation_pb2.AddMembersRequest(
+                    request_id=new_id(), conversation_id=self._club, member_ids=[self._guest.user_id]
+                ),
+            ):
+                await asyncio.sleep(self._random.uniform(*MOVES))
+                await self._stubbornly(lambda request=request: self._admin.ask(request))  # type: ignore[misc]
+
+    async def _sign_devices_out(self, until: float) -> None:
+        number = 0
+        while time.monotonic() < until:
+            number += 1
+            name = f"spy {number}"
+            spy = await self._stubbornly(lambda: self._world.another(self._admin))
+            self.journal.users[name] = spy.user_id
+            # The name is bound now: the next one has another.
+            spy.on_entry = lambda entry, name=name: self.journal.gives(name, entry)
+            # If nobody can be reached it is signed out all the same.
+            with suppress(AssertionError):
+                await spy.attend()
+            await asyncio.sleep(self._random.uniform(*VISITS))
+            request = account_pb2.RevokeDeviceRequest(device_id=spy.device_id)
+            await self._stubbornly(lambda request=request: self._admin.ask(request))  # type: ignore[misc]
+            self.journal.revoked.append(Revoked(name, time.monotonic()))
+
+    async def _stubbornly(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+        """The answer; asked again, as the same request, while nobody can give it."""
+        while True:
+            try:
+                return await ask()
+            except grpc.aio.AioRpcError as error:
+                if (refusal := of_error(error)).code not in LATER:
+                    self.errors.append(f"{ask}: {refusal}")
+                    return None
+            except PyMongoError:
+                # What is written straight into the store.
+                pass
+            await asyncio.sleep(AGAIN_S)
+
+    async def answered(self, timeout: float) -> None:
+        """Wait until nobody waits for an answer. Raises AssertionError."""
+        await eventually(lambda: not self.journal.unanswered, timeout)
+
+    async def logs(self) -> dict[str, list[Line]]:
+        """The whole logs, as those who may see all of them are given them now."""
+        return {conversation: await _whole(device, conversation) for conversation, device in self._auditors.items()}
+
+    def lacking(self, logs: dict[str, list[Line]]) -> int:
+        """How many entries have not come yet to devices that shall have them."""
+        has = Counter((device, conversation) for device, conversation, _ in self._distinct())
+        gone = {each.device for each in self.journal.revoked}
+        lacking = 0
+        for conversation, log in logs.items():
+            spans = intervals(log)
+            for device, user in self.journal.users.items():
+                if device not in gone:
+                    should = sum(last - first + 1 for first, last in spans.get(user, []))
+                    lacking += max(0, should - has[device, conversation])
+        return lacking
+
+    def _distinct(self) -> set[tuple[str, str, int]]:
+        return {(each.device, each.conversation, each.line.seq) for each in self.journal.given}
+
+
+async def _whole(device: RawDevice, conversation: str) -> list[Line]:
+    lines = list[Line]()
+    while True:
+        span = chat_pb2.EntryRange(conversation_id=conversation, after_seq=lines[-1].seq if lines else 0, limit=500)
+        found = (await device.ask(chat_pb2.ListEntriesRequest(fetch=chat_pb2.Fetch(ranges=[span])))).entries
+        lines += [line_of(entry) for entry in found.entries]
+        if found.ranges[0].complete:
+            return lines

@@ -1,0 +1,194 @@
+"""Judges a journal by the promises, and says where each is broken first. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tests.faults.journal import Given, Journal, Line, Send
+
+# After a revocation is answered, what was on its way may still arrive for so long.
+CUT_OFF_S = 1.0
+
+Log = Sequence[Line]
+Logs = Mapping[str, Log]
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A promise that was broken, and the example that shows it."""
+
+    promise: str
+    example: str
+
+    def __str__(self) -> str:
+        return f"{self.promise}: {self.example}"
+
+
+def judged(journal: Journal, logs: Logs) -> list[Broken]:
+    """What is broken, nothing if every promise was kept; `logs` are the whole logs as they are in the end."""
+    checks = {
+        "P1 durable": _lost,
+        "P2 ordered": _disordered,
+        "P3 exactly once": _doubled,
+        "P4 delivered": _not_delivered,
+        "P5 resume": _not_resumed,
+        "P8 isolation": _leaked,
+    }
+    return [Broken(promise, example) for promise, check in checks.items() for example in check(journal, logs)]
+
+
+def intervals(log: Log) -> dict[str, list[tuple[int, int]]]:
+    """From which to which seq each user may see the log; of who is a member still, the last one ends with the log."""
+    seen: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    since: dict[str, int] = {}
+    for line in log:
+        for user, comes in line.moves:
+            if comes:
+                since.setdefault(user, line.seq)
+            elif user in since:
+                seen[user].append((since.pop(user), line.seq))
+    for user, first in since.items():
+        seen[user].append((first, log[-1].seq))
+    return seen
+
+
+def visible(log: Log, user: str) -> list[int]:
+    """The seqs that a user may see."""
+    return [seq for first, last in intervals(log).get(user, []) for seq in range(first, last + 1)]
+
+
+def _lost(journal: Journal, logs: Logs) -> Iterator[str]:
+    """What was acknowledged stands in the log, at its place."""
+    places = _by_seq(logs)
+    for send in journal.sends:
+        for seq in send.seqs:
+            line = places[send.conversation].get(seq)
+            if line is None or (line.actor, line.text) != (journal.users[send.device], send.text):
+                yield f"{send}, but the log has there {line or 'nothing'}"
+
+
+def _disordered(journal: Journal, logs: Logs) -> Iterator[str]:
+    """Logs have no gaps, everybody is given the same, and what a device said stands in the order it was said."""
+    for conversation, log in logs.items():
+        for place, line in enumerate(log, start=1):
+            if line.seq != place:
+                yield f"{conversation[:8]} has at place {place} {line}"
+                break
+    places = _by_seq(logs)
+    for given in journal.given:
+        stands = places.get(given.conversation, {}).get(given.line.seq)
+        if stands != given.line:
+            whose = f"{given.device} was given {given.line} of {given.conversation[:8]}"
+            yield f"{whose}, but the log has {stands or 'nothing'}"
+    yield from _out_of_order(journal.sends, logs)
+    yield from _not_one_after_the_other(journal, logs)
+
+
+def _out_of_order(sends: Iterable[Send], logs: Logs) -> Iterator[str]:
+    at = {line.text: line.seq for log in logs.values() for line in log if line.text is not None}
+    lanes: dict[tuple[str, str], list[Send]] = defaultdict(list)
+    for send in sends:
+        if send.text in at:
+            lanes[send.device, send.conversation].append(send)
+    for lane in lanes.values():
+        for one, other in pairwise(sorted(lane, key=lambda send: send.number)):
+            if at[one.text] > at[other.text]:
+                yield f"{one} stands at {at[one.text]}, after what was said later: {other}, at {at[other.text]}"
+
+
+def _not_one_after_the_other(journal: Journal, logs: Logs) -> Iterator[str]:
+    """Devices that are given entries in order are given each once, and the next one next."""
+    for (device, conversation), given in _by_device(journal.given).items():
+        if device not in journal.in_order or conversation not in logs:
+            continue
+        seen = visible(logs[conversation], journal.users[device])
+        following = dict(pairwise(seen))
+        for one, other in pairwise(given):
+            if following.get(one.line.seq) != other.line.seq:
+                yield f"{device} was given, of {conversation[:8]}, after {one.line}: {other.line}"
+                break
+
+
+def _doubled(journal: Journal, logs: Logs) -> Iterator[str]:
+    """Every message stands in the log once, and every answer to it says the same."""
+    for conversation, log in logs.items():
+        first: dict[str, Line] = {}
+        for line in log:
+            if line.text is not None and (before := first.setdefault(line.text, line)) is not line:
+                yield f"{conversation[:8]} has {before} and {line}"
+    for send in journal.sends:
+        if len(send.seqs) > 1:
+            yield f"{send}: one message, two places"
+
+
+def _not_delivered(journal: Journal, logs: Logs) -> Iterator[str]:
+    """In the end every device has everything its user may see."""
+    has: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for given in journal.given:
+        has[given.device, given.conversation].add(given.line.seq)
+    gone = {each.device for each in journal.revoked}
+    for conversation, log in logs.items():
+        seen = intervals(log)
+        for device, user in journal.users.items():
+            for first, last in seen.get(user, []) if device not in gone else ():
+                lacking = [seq for seq in range(first, last + 1) if seq not in has[device, conversation]]
+                if lacking:
+                    yield f"{device} lacks {len(lacking)} of {conversation[:8]}, the first is {log[lacking[0] - 1]}"
+                    break
+
+
+def _not_resumed(journal: Journal, logs: Logs) -> Iterator[str]:
+    """Whoever came back and looked has what was acknowledged before."""
+    had: dict[tuple[str, str, int], float] = {}
+    for given in journal.given:
+        had.setdefault((given.device, given.conversation, given.line.seq), given.at)
+    may_see = {conversation: intervals(log) for conversation, log in logs.items()}
+    answered = sorted((send for send in journal.sends if send.seqs), key=lambda send: send.answered_at or 0.0)
+    # When a device has looked once, what it had to have then need not be looked at again.
+    looked: dict[str, int] = {}
+    for resumed in sorted(journal.resumed, key=lambda each: each.done_at):
+        user, start = journal.users[resumed.device], looked.get(resumed.device, 0)
+        for number in range(start, len(answered)):
+            send = answered[number]
+            if send.answered_at is None or send.answered_at >= resumed.opened_at:
+                looked[resumed.device] = number
+                break
+            seq, spans = min(send.seqs), may_see.get(send.conversation, {}).get(user, [])
+            if not any(first <= seq <= last for first, last in spans):
+                continue
+            if had.get((resumed.device, send.conversation, seq), float("inf")) > resumed.done_at:
+                yield f"{resumed.device} had looked at all that was named, and still lacked {send}"
+                return
+
+
+def _leaked(journal: Journal, logs: Logs) -> Iterator[str]:
+    """Nobody reads or writes outside of membership, and who is signed out is given nothing more."""
+    may_see = {conversation: intervals(log) for conversation, log in logs.items()}
+    for given in journal.given:
+        spans = may_see.get(given.conversation, {}).get(journal.users[given.device], [])
+        if not any(first <= given.line.seq <= last for first, last in spans):
+            yield f"{given.device} was given {given.line} of {given.conversation[:8]}, and may see only {spans}"
+    for conversation, log in logs.items():
+        for line in log:
+            spans = may_see[conversation].get(line.actor, [])
+            within = any(first <= line.seq < last or last == log[-1].seq >= line.seq >= first for first, last in spans)
+            if line.text is not None and not within:
+                yield f"{conversation[:8]} has {line}, whose author was a member only in {spans}"
+    ended = {each.device: each.at for each in journal.revoked}
+    for given in journal.given:
+        if (late := given.at - ended.get(given.device, float("inf"))) > CUT_OFF_S:
+            yield f"{given.device} was given {given.line} {late:.2f} s after it was signed out"
+
+
+def _by_seq(logs: Logs) -> dict[str, dict[int, Line]]:
+    return {conversation: {line.seq: line for line in log} for conversation, log in logs.items()}
+
+
+def _by_device(given: Iterable[Given]) -> dict[tuple[str, str], list[Given]]:
+    devices: dict[tuple[str, str], list[Given]] = defaultdict(list)
+    for each in given:
+        devices[each.device, each.conversation].append(each)
+    return devices

@@ -1,0 +1,122 @@
+"""What breaks things: every kind of fault in turn, each while somebody waits for an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from tests.eventually import eventually
+from tests.faults.cluster import Cluster
+from tests.faults.journal import Journal
+from tests.faults.strikes import chat, coordination, database, door, index, mesh
+
+Strike = Callable[[Cluster, Random], AbstractAsyncContextManager[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of fault: it begins when `strike` is entered and is healed when it is left, `lasts` seconds later."""
+
+    name: str
+    strike: Strike
+    lasts: float = 3.0
+
+
+KINDS: Final = (
+    Kind("chat server killed", chat.one_killed),
+    Kind("MongoDB primary stepped down", database.stepped_down, 1.0),
+    Kind("Valkey flushed", index.flushed, 0.5),
+    Kind("mesh links cut", mesh.links_cut, 0.5),
+    Kind("connections of devices cut", door.connections_cut, 0.5),
+    Kind("chat server frozen", chat.frozen, 6.0),
+    Kind("MongoDB primary killed", database.primary_killed),
+    Kind("Valkey failed over with loss", index.failed_over),
+    Kind("etcd stopped", coordination.all_stopped, 5.0),
+    Kind("two chat servers killed", chat.two_killed),
+    Kind("MongoDB primary frozen", database.primary_frozen, 5.0),
+    Kind("mesh links dead", mesh.links_dead, 9.0),
+    Kind("chat server restarted", chat.restarted, 1.0),
+    Kind("Valkey killed", index.killed),
+    Kind("etcd data lost", coordination.data_lost, 2.0),
+    Kind("MongoDB rolled back", database.rolled_back, 2.0),
+    Kind("all chat servers killed", chat.all_killed, 1.0),
+    Kind("Valkey out of memory", index.out_of_memory),
+    Kind("Envoy killed", door.killed, 1.0),
+    Kind("MongoDB slow", database.slow, 5.0),
+    Kind("mesh links slow", mesh.links_slow, 5.0),
+    Kind("Valkey frozen", index.frozen, 4.0),
+    Kind("etcd leases expired", coordination.leases_expired, 1.0),
+    Kind("etcd member killed", coordination.member_killed, 2.0),
+)
+AT_LEAST: Final = 3
+# After most faults the next one comes soon; after every third things are left in peace long enough to see them well.
+SOON_S: Final = (1.0, 4.0)
+PEACE_S: Final = 16.0
+PEACE_EVERY: Final = 3
+IN_FLIGHT_S: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """A fault that struck, with so many sends in flight, and was healed; by the monotonic clock."""
+
+    name: str
+    at: float
+    healed_at: float
+    in_flight: int
+
+
+class Nemesis:
+    """`struck` fills as faults strike; `say` is told of each."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        journal: Journal,
+        random: Random,
+        kinds: Sequence[Kind] = KINDS,
+        say: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self.struck: list[Struck] = []
+        self._cluster = cluster
+        self._journal = journal
+        self._random = random
+        self._kinds = kinds
+        self._say = say
+
+    async def rage(self, seconds: float) -> None:
+        """Strike until the time is up; what is begun is healed, however long that takes."""
+        until = time.monotonic() + seconds
+        for number, kind in enumerate(self._endless(), start=1):
+            await asyncio.sleep(PEACE_S if number % PEACE_EVERY == 0 else self._random.uniform(*SOON_S))
+            if time.monotonic() > until:
+                return
+            await self._strike(kind)
+
+    def missing(self) -> dict[str, int]:
+        """The kinds that struck less than AT_LEAST times with sends in flight, and how often they did."""
+        counts = Counter(each.name for each in self.struck if each.in_flight)
+        return {kind.name: counts[kind.name] for kind in self._kinds if counts[kind.name] < AT_LEAST}
+
+    def _endless(self) -> Iterator[Kind]:
+        while True:
+            yield from self._random.sample(self._kinds, len(self._kinds))
+
+    async def _strike(self, kind: Kind) -> None:
+        in_flight, at = await self._some_in_flight(), time.monotonic()
+        self._say(f"{kind.name}, {in_flight} sends in flight")
+        async with kind.strike(self._cluster, self._random):
+            await asyncio.sleep(kind.lasts)
+        self.struck.append(Struck(kind.name, at, time.monotonic(), in_flight))
+
+    async def _some_in_flight(self) -> int:
+        """How many sends wait for an answer: at least one, unless nobody says anything."""
+        with suppress(AssertionError):
+            await eventually(lambda: self._journal.unanswered, IN_FLIGHT_S)
+        return len(self._journal.unanswered)

@@ -1,0 +1,112 @@
+"""A run: a crowd talks, a nemesis strikes, and in the end a judge says what became of the promises."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from tests.faults.cluster import Cluster
+from tests.faults.crowd import Crowd
+from tests.faults.journal import Journal, Line
+from tests.faults.judge import Broken, judged
+from tests.faults.nemesis import KINDS, Kind, Nemesis, Struck
+from tests.faults.talkers import TOKEN_S
+from tests.raw.world import World
+
+RATE: Final = 60.0
+ANSWERED_S: Final = 60.0
+CONVERGED_S: Final = 30.0
+# Of the sends made so long after the last fault was healed, and before the next one, this share is answered in time.
+WELL_AFTER_S: Final = 10.0
+WELL: Final = 0.95
+IN_TIME_S: Final = 5.0
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of a run. It proves nothing when it is `inconclusive`, for the reasons given."""
+
+    seed: int
+    seconds: float
+    acknowledged: int = 0
+    entries: int = 0
+    given: int = 0
+    converged_s: float = 0.0
+    well: float = 0.0
+    struck: dict[str, int] = field(default_factory=dict)
+    broken: list[Broken] = field(default_factory=list)
+    inconclusive: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every promise was kept, and the run shows it."""
+        return not self.broken and not self.inconclusive
+
+
+async def run(
+    folder: Path,
+    seed: int,
+    seconds: float,
+    *,
+    kinds: Sequence[Kind] = KINDS,
+    rate: float = RATE,
+    say: Callable[[str], object] = lambda _: None,
+) -> Report:
+    """Talk and strike for so many seconds."""
+    random, report = Random(seed), Report(seed, seconds)
+    say("starting three mongod, three etcd, two Valkey, three chat servers and Envoy")
+    async with Cluster(folder) as cluster, World(cluster.stack, TOKEN_S) as world:
+        async with Crowd(cluster, world, random, rate) as crowd:
+            nemesis = Nemesis(cluster, crowd.journal, random, kinds, say)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(crowd.talk(seconds))
+                group.create_task(nemesis.rage(seconds))
+            say("waiting for answers, and until all devices have everything")
+            logs = await _settled(crowd, report)
+        _sum_up(report, crowd, nemesis, logs)
+    return report
+
+
+async def _settled(crowd: Crowd, report: Report) -> dict[str, list[Line]]:
+    try:
+        await crowd.answered(ANSWERED_S)
+    except AssertionError:
+        report.inconclusive.append(f"{len(crowd.journal.unanswered)} sends were never answered")
+    began, logs = time.monotonic(), await crowd.logs()
+    while (lacking := crowd.lacking(logs)) and time.monotonic() < began + CONVERGED_S:
+        await asyncio.sleep(0.5)
+        logs = await crowd.logs()
+    report.converged_s = time.monotonic() - began
+    if lacking:
+        report.inconclusive.append(f"devices lack {lacking} entries after {CONVERGED_S:.0f} s")
+    return logs
+
+
+def _sum_up(report: Report, crowd: Crowd, nemesis: Nemesis, logs: dict[str, list[Line]]) -> None:
+    journal = crowd.journal
+    report.acknowledged = journal.acknowledged
+    report.entries = sum(len(log) for log in logs.values())
+    report.given = len(journal.given)
+    report.struck = dict(Counter(each.name for each in nemesis.struck))
+    report.broken = judged(journal, logs)
+    report.well = well(journal, nemesis.struck)
+    report.inconclusive += [f"{name} struck {count} times" for name, count in nemesis.missing().items()]
+    if report.well < WELL:
+        report.inconclusive.append(f"only {report.well:.1%} of what was sent well after a fault was answered in time")
+    errors = [*crowd.errors, *(f"{talker.name}: {error}" for talker in crowd.talkers for error in talker.errors)]
+    report.inconclusive += errors
+
+
+def well(journal: Journal, struck: Sequence[Struck]) -> float:
+    """Which share of the sends in times of peace was answered in time; 0 when there were none."""
+    ends = [*(each.at for each in struck[1:]), float("inf")]
+    peace = [(each.healed_at + WELL_AFTER_S, until - IN_TIME_S) for each, until in zip(struck, ends, strict=True)]
+    sends = [send for send in journal.sends if any(first <= send.at < last for first, last in peace)]
+    answered = [send for send in sends if send.answered_at is not None and send.answered_at - send.at <= IN_TIME_S]
+    return len(answered) / len(sends) if sends else 0.0

@@ -1,0 +1,75 @@
+"""Chat servers that are killed, frozen and restarted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from random import Random
+
+from devstack.part import Part
+from tests.faults.cluster import Cluster
+
+
+@asynccontextmanager
+async def one_killed(cluster: Cluster, random: Random) -> AsyncIterator[None]:
+    """Owner, home and edge of some, all at once."""
+    async with _killed(cluster, random.sample(cluster.chat_servers, 1)):
+        yield
+
+
+@asynccontextmanager
+async def two_killed(cluster: Cluster, random: Random) -> AsyncIterator[None]:
+    """The owner of some conversations and the home of their members, which are two servers."""
+    async with _killed(cluster, random.sample(cluster.chat_servers, 2)):
+        yield
+
+
+@asynccontextmanager
+async def all_killed(cluster: Cluster, _: Random) -> AsyncIterator[None]:
+    """Nobody is left who knows anything."""
+    async with _killed(cluster, cluster.chat_servers):
+        yield
+
+
+@asynccontextmanager
+async def _killed(cluster: Cluster, servers: Sequence[Part]) -> AsyncIterator[None]:
+    for server in servers:
+        server.kill()
+        # The cable would take connections on its behalf.
+        cluster.mesh[server.name].refuse()
+    try:
+        yield
+    finally:
+        await _started(cluster, servers)
+
+
+async def _started(cluster: Cluster, servers: Sequence[Part]) -> None:
+    for server in servers:
+        await cluster.mesh[server.name].accept()
+        server.start()
+    for server in servers:
+        await asyncio.to_thread(server.wait_healthy)
+
+
+@asynccontextmanager
+async def frozen(cluster: Cluster, random: Random) -> AsyncIterator[None]:
+    """Longer than its lease: it wakes up and does not know that others have taken over."""
+    server = random.choice(cluster.chat_servers)
+    server.freeze()
+    try:
+        yield
+    finally:
+        server.resume()
+
+
+@asynccontextmanager
+async def restarted(cluster: Cluster, random: Random) -> AsyncIterator[None]:
+    """Asked to leave: it drains, and comes back."""
+    server = random.choice(cluster.chat_servers)
+    await asyncio.to_thread(server.terminate)
+    cluster.mesh[server.name].refuse()
+    try:
+        yield
+    finally:
+        await _started(cluster, [server])

@@ -1,0 +1,62 @@
+"""etcd, which tells who is in the ring."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+
+from tests.faults.cluster import Cluster, start
+
+# Longer than a lease of a chat server.
+LEASE_S = 5.0
+
+
+@asynccontextmanager
+async def member_killed(cluster: Cluster, random: Random) -> AsyncIterator[None]:
+    """The others go on, perhaps after an election."""
+    member = random.choice(cluster.etcds)
+    member.kill()
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(start, [member])
+
+
+@asynccontextmanager
+async def all_stopped(cluster: Cluster, _: Random) -> AsyncIterator[None]:
+    """The last ring stays in force."""
+    for member in cluster.etcds:
+        member.kill()
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(start, cluster.etcds)
+
+
+@asynccontextmanager
+async def data_lost(cluster: Cluster, _: Random) -> AsyncIterator[None]:
+    """It begins anew, with no members and a lower revision."""
+    for member in cluster.etcds:
+        member.kill()
+        shutil.rmtree(cluster.data(member.name))
+        cluster.data(member.name).mkdir(mode=0o700)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(start, cluster.etcds)
+
+
+@asynccontextmanager
+async def leases_expired(cluster: Cluster, _: Random) -> AsyncIterator[None]:
+    """It sleeps for longer than all leases last, and ends them when it wakes up, or not."""
+    for member in cluster.etcds:
+        member.freeze()
+    try:
+        await asyncio.sleep(LEASE_S)
+    finally:
+        for member in cluster.etcds:
+            member.resume()
+    yield

@@ -1,0 +1,28 @@
+"""Envoy, and the connections of devices to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+
+from tests.faults.cluster import Cluster, start
+
+
+@asynccontextmanager
+async def killed(cluster: Cluster, _: Random) -> AsyncIterator[None]:
+    """Every stream of every device ends at once."""
+    cluster.envoy.kill()
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(start, [cluster.envoy])
+        await asyncio.to_thread(cluster.stack.wait_door)
+
+
+@asynccontextmanager
+async def connections_cut(cluster: Cluster, _: Random) -> AsyncIterator[None]:
+    """Of the devices on one cable."""
+    cluster.phones.cut()
+    yield
