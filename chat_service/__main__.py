@@ -35,6 +35,7 @@ from chat_service.storage.blocks import MongoBlocks
 from chat_service.storage.devices import MongoDevices
 from chat_service.storage.memberships import MongoMemberships
 from chat_service.storage.mongo import Database, connect
+from chat_service.storage.redis import connect_redis
 from chat_service.storage.tries import MongoTries
 from chat_service.stream.edge import Admit
 from chat_service.stream.rates import DeviceRates
@@ -60,7 +61,6 @@ MESH_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 # Streams, and handshakes that come at once after a failure.
 PUBLIC_OPTIONS: Final = [("grpc.max_concurrent_streams", 100_000)]
 LAST_CALLS_S: Final = 2.0
-REDIS_TIMEOUT_S: Final = 1.0
 
 log = structlog.get_logger("chat")
 
@@ -75,11 +75,7 @@ async def main() -> None:
             stack.callback(telemetry.start_metrics(settings.metrics_listen))
         database = await _database(settings)
         stack.push_async_callback(database.client.close)
-        redis = Redis.from_url(
-            settings.redis_url.get_secret_value(),
-            socket_timeout=REDIS_TIMEOUT_S,
-            socket_connect_timeout=REDIS_TIMEOUT_S,
-        )
+        redis = connect_redis(settings.redis_url.get_secret_value())
         stack.push_async_callback(redis.aclose)
         etcd = await stack.enter_async_context(Etcd(settings.etcd_endpoints))
         await _serve(settings, database, redis, Membership(etcd, _me(settings)))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +34,20 @@ ENVIRONMENT = {"PARLEY_DRAIN_SECONDS": "2", "PARLEY_SIGN_IN_RATE": "1000", "PARL
 class Cluster:
     """Three mongod, three members of etcd, Valkey with a replica, three chat servers, and Envoy.
 
-    An async context manager. `redis` is the cable to Valkey, of which two servers may be at the other end, and
+    An async context manager. With fewer `members` of each cluster it is up sooner. With a `sabotage`, the name of one,
+    its chat servers break a promise. `redis` is the cable to Valkey, of which two servers may be at the other end, and
     `mesh` has by name of the chat server the cable on which others reach it. `phones` is a cable to the door.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, members: int = MEMBERS, sabotage: str = "") -> None:
         self._folder = folder
+        self._members = members
+        self._sabotage = sabotage
         self._block = PortBlock()
         ports = self._block.ports
-        self.mongods = [self._mongod(number, ports) for number in range(MEMBERS)]
-        self.etcds = [self._etcd(number, ports) for number in range(MEMBERS)]
-        self.valkeys = [self._valkey(number, ports) for number in range(2)]
+        self.mongods = [self._mongod(number, ports) for number in range(members)]
+        self.etcds = [self._etcd(number, ports) for number in range(members)]
+        self.valkeys = [self._valkey(number, ports) for number in range(min(2, members))]
         self.redis = Relay(self.valkeys[0].address)
         self.mesh: dict[str, Relay] = {}
         self.stack: Stack
@@ -67,7 +72,8 @@ class Cluster:
     async def _begin(self) -> None:
         self._open.push_async_callback(asyncio.to_thread, stop, self._stores)
         await asyncio.to_thread(start, self._stores)
-        await self.follow()
+        if self._members > 1:
+            await self.follow()
         await self._open.enter_async_context(self.redis)
         environment_of = {}
         for number in range(1, CHAT_SERVERS + 1):
@@ -85,6 +91,9 @@ class Cluster:
         )
         for server in self.chat_servers:
             self.mesh[server.name].lead_to(server.internal_address)
+            if self._sabotage:
+                command = (sys.executable, "-m", "tests.faults.saboteur", self._sabotage)
+                server.recipe = replace(server.recipe, command=command)
         self._open.push_async_callback(asyncio.to_thread, self.stack.__exit__, None, None, None)
         await asyncio.to_thread(self.stack.start)
         self.phones = await self._open.enter_async_context(Relay(self.stack.door))
@@ -100,15 +109,20 @@ class Cluster:
         return self.stack.parts["envoy"]
 
     @property
+    def parts(self) -> list[Part]:
+        """Everything that runs."""
+        return [*self._stores, *self.chat_servers, self.envoy]
+
+    @property
     def _stores(self) -> list[Part]:
         return [*self.mongods, *self.etcds, *self.valkeys]
 
     def _mongod(self, number: int, ports: Ports) -> Part:
-        name, members = f"mongod-{number + 1}", [ports.base + each for each in range(MEMBERS)]
+        name, members = f"mongod-{number + 1}", [ports.base + each for each in range(self._members)]
         return Part(mongod(self.data(name), self._log(name), members[number], name=name, ports=members))
 
     def _etcd(self, number: int, ports: Ports) -> Part:
-        peers = {f"etcd-{each + 1}": ports.base + 20 + each for each in range(MEMBERS)}
+        peers = {f"etcd-{each + 1}": ports.base + 20 + each for each in range(self._members)}
         name = f"etcd-{number + 1}"
         return Part(
             etcd(self.data(name), self._log(name), ports.base + 10 + number, peers[name], name=name, peers=peers)

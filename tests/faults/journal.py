@@ -1,4 +1,4 @@
-"""What was said, answered, and given to devices, each with its time: all that a judge needs to know."""
+"""What was said, answered, given to devices and broken, each with its time: all that a judge needs to know."""
 
 from __future__ import annotations
 
@@ -85,6 +85,16 @@ class Revoked:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """A fault that struck, with so many sends in flight, and was healed."""
+
+    name: str
+    at: float
+    healed_at: float
+    in_flight: int
+
+
 @dataclass(slots=True)
 class Journal:
     """Everything in the order it happened.
@@ -98,6 +108,7 @@ class Journal:
     given: list[Given] = field(default_factory=list)
     resumed: list[Resumed] = field(default_factory=list)
     revoked: list[Revoked] = field(default_factory=list)
+    struck: list[Struck] = field(default_factory=list)
     # The sends that nobody has answered yet.
     unanswered: list[Send] = field(default_factory=list)
 

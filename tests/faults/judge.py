@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tests.faults.journal import Given, Journal, Line, Send
+from tests.faults.journal import Given, Journal, Line, Send, Struck
 
 # After a revocation is answered, what was on its way may still arrive for so long.
 CUT_OFF_S = 1.0
+# Devices are back and have what they lacked within 10 s of a fault, and a margin for a machine that does all at once.
+BACK_S = 10.0 * 1.3
 
 Log = Sequence[Line]
 Logs = Mapping[str, Log]
@@ -35,6 +37,7 @@ def judged(journal: Journal, logs: Logs) -> list[Broken]:
         "P3 exactly once": _doubled,
         "P4 delivered": _not_delivered,
         "P5 resume": _not_resumed,
+        "P6 moving": _late,
         "P8 isolation": _leaked,
     }
     return [Broken(promise, example) for promise, check in checks.items() for example in check(journal, logs)]
@@ -162,6 +165,32 @@ def _not_resumed(journal: Journal, logs: Logs) -> Iterator[str]:
             if had.get((resumed.device, send.conversation, seq), float("inf")) > resumed.done_at:
                 yield f"{resumed.device} had looked at all that was named, and still lacked {send}"
                 return
+
+
+def _late(journal: Journal, logs: Logs) -> Iterator[str]:
+    """What was acknowledged comes to every device soon, reckoned from when nothing was broken any more."""
+    had: dict[tuple[str, int], list[Given]] = defaultdict(list)
+    first: set[tuple[str, str, int]] = set()
+    for given in journal.given:
+        if (key := (given.device, given.conversation, given.line.seq)) not in first:
+            first.add(key)
+            had[given.conversation, given.line.seq].append(given)
+    for send in journal.sends:
+        if send.answered_at is None or not send.seqs:
+            continue
+        due = _peace(journal.struck, send.answered_at) + BACK_S
+        for given in had[send.conversation, min(send.seqs)]:
+            if given.at > due:
+                yield f"{given.device} was given {send} only {given.at - due + BACK_S:.1f} s after it could be"
+                return
+
+
+def _peace(struck: Iterable[Struck], since: float) -> float:
+    """From when on nothing is broken for as long as devices may take to be back."""
+    for each in struck:
+        if each.at < since + BACK_S and each.healed_at > since:
+            since = each.healed_at
+    return since
 
 
 def _leaked(journal: Journal, logs: Logs) -> Iterator[str]:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from devstack.part import last_lines
 from tests.eventually import eventually
-from tests.faults.cluster import Cluster
-from tests.faults.journal import Journal
+from tests.faults.cluster import Cluster, start
+from tests.faults.journal import Journal, Struck
 from tests.faults.strikes import chat, coordination, database, door, index, mesh
 
 Strike = Callable[[Cluster, Random], AbstractAsyncContextManager[None]]
@@ -52,6 +53,7 @@ KINDS: Final = (
     Kind("mesh links slow", mesh.links_slow, 5.0),
     Kind("Valkey frozen", index.frozen, 4.0),
     Kind("etcd leases expired", coordination.leases_expired, 1.0),
+    Kind("Valkey flushed while devices are away", door.away_while_the_index_is_lost, 2.0),
     Kind("etcd member killed", coordination.member_killed, 2.0),
 )
 AT_LEAST: Final = 3
@@ -62,18 +64,8 @@ PEACE_EVERY: Final = 3
 IN_FLIGHT_S: Final = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class Struck:
-    """A fault that struck, with so many sends in flight, and was healed; by the monotonic clock."""
-
-    name: str
-    at: float
-    healed_at: float
-    in_flight: int
-
-
 class Nemesis:
-    """`struck` fills as faults strike; `say` is told of each."""
+    """The journal learns of every fault; `say` is told when one begins. `ended` has which parts ended by themselves."""
 
     def __init__(
         self,
@@ -83,7 +75,7 @@ class Nemesis:
         kinds: Sequence[Kind] = KINDS,
         say: Callable[[str], object] = lambda _: None,
     ) -> None:
-        self.struck: list[Struck] = []
+        self.ended: list[str] = []
         self._cluster = cluster
         self._journal = journal
         self._random = random
@@ -101,7 +93,7 @@ class Nemesis:
 
     def missing(self) -> dict[str, int]:
         """The kinds that struck less than AT_LEAST times with sends in flight, and how often they did."""
-        counts = Counter(each.name for each in self.struck if each.in_flight)
+        counts = Counter(each.name for each in self._journal.struck if each.in_flight)
         return {kind.name: counts[kind.name] for kind in self._kinds if counts[kind.name] < AT_LEAST}
 
     def _endless(self) -> Iterator[Kind]:
@@ -113,7 +105,15 @@ class Nemesis:
         self._say(f"{kind.name}, {in_flight} sends in flight")
         async with kind.strike(self._cluster, self._random):
             await asyncio.sleep(kind.lasts)
-        self.struck.append(Struck(kind.name, at, time.monotonic(), in_flight))
+        await self._mourn(kind)
+        self._journal.struck.append(Struck(kind.name, at, time.monotonic(), in_flight))
+
+    async def _mourn(self, kind: Kind) -> None:
+        """Who is not there any more has ended by itself, which nothing may make it do."""
+        for part in self._cluster.parts:
+            if not part.running:
+                self.ended.append(f"{part.name} ended by itself when {kind.name}: {last_lines(part.log)}")
+                await asyncio.to_thread(start, [part])
 
     async def _some_in_flight(self) -> int:
         """How many sends wait for an answer: at least one, unless nobody says anything."""

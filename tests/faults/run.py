@@ -11,11 +11,11 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from tests.faults.cluster import Cluster
+from tests.faults.cluster import MEMBERS, Cluster
 from tests.faults.crowd import Crowd
 from tests.faults.journal import Journal, Line
 from tests.faults.judge import Broken, judged
-from tests.faults.nemesis import KINDS, Kind, Nemesis, Struck
+from tests.faults.nemesis import KINDS, Kind, Nemesis
 from tests.faults.talkers import TOKEN_S
 from tests.raw.world import World
 
@@ -56,35 +56,41 @@ async def run(
     *,
     kinds: Sequence[Kind] = KINDS,
     rate: float = RATE,
+    members: int = MEMBERS,
+    sabotage: str = "",
+    converged_s: float = CONVERGED_S,
     say: Callable[[str], object] = lambda _: None,
 ) -> Report:
     """Talk and strike for so many seconds."""
     random, report = Random(seed), Report(seed, seconds)
-    say("starting three mongod, three etcd, two Valkey, three chat servers and Envoy")
-    async with Cluster(folder) as cluster, World(cluster.stack, TOKEN_S) as world:
-        async with Crowd(cluster, world, random, rate) as crowd:
-            nemesis = Nemesis(cluster, crowd.journal, random, kinds, say)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(crowd.talk(seconds))
-                group.create_task(nemesis.rage(seconds))
-            say("waiting for answers, and until all devices have everything")
-            logs = await _settled(crowd, report)
+    say("starting MongoDB, etcd, Valkey, three chat servers and Envoy")
+    async with (
+        Cluster(folder, members=members, sabotage=sabotage) as cluster,
+        World(cluster.stack, TOKEN_S) as world,
+        Crowd(cluster, world, random, rate) as crowd,
+    ):
+        nemesis = Nemesis(cluster, crowd.journal, random, kinds, say)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(crowd.talk(seconds))
+            group.create_task(nemesis.rage(seconds))
+        say("waiting for answers, and until all devices have everything")
+        logs = await _settled(crowd, report, converged_s)
         _sum_up(report, crowd, nemesis, logs)
     return report
 
 
-async def _settled(crowd: Crowd, report: Report) -> dict[str, list[Line]]:
+async def _settled(crowd: Crowd, report: Report, converged_s: float) -> dict[str, list[Line]]:
     try:
         await crowd.answered(ANSWERED_S)
     except AssertionError:
         report.inconclusive.append(f"{len(crowd.journal.unanswered)} sends were never answered")
     began, logs = time.monotonic(), await crowd.logs()
-    while (lacking := crowd.lacking(logs)) and time.monotonic() < began + CONVERGED_S:
+    while (lacking := crowd.lacking(logs)) and time.monotonic() < began + converged_s:
         await asyncio.sleep(0.5)
         logs = await crowd.logs()
     report.converged_s = time.monotonic() - began
     if lacking:
-        report.inconclusive.append(f"devices lack {lacking} entries after {CONVERGED_S:.0f} s")
+        report.inconclusive.append(f"devices lack {lacking} entries after {converged_s:.0f} s")
     return logs
 
 
@@ -93,18 +99,19 @@ def _sum_up(report: Report, crowd: Crowd, nemesis: Nemesis, logs: dict[str, list
     report.acknowledged = journal.acknowledged
     report.entries = sum(len(log) for log in logs.values())
     report.given = len(journal.given)
-    report.struck = dict(Counter(each.name for each in nemesis.struck))
+    report.struck = dict(Counter(each.name for each in journal.struck))
     report.broken = judged(journal, logs)
-    report.well = well(journal, nemesis.struck)
+    report.well = well(journal)
     report.inconclusive += [f"{name} struck {count} times" for name, count in nemesis.missing().items()]
     if report.well < WELL:
         report.inconclusive.append(f"only {report.well:.1%} of what was sent well after a fault was answered in time")
     errors = [*crowd.errors, *(f"{talker.name}: {error}" for talker in crowd.talkers for error in talker.errors)]
-    report.inconclusive += errors
+    report.inconclusive += [*errors, *nemesis.ended]
 
 
-def well(journal: Journal, struck: Sequence[Struck]) -> float:
+def well(journal: Journal) -> float:
     """Which share of the sends in times of peace was answered in time; 0 when there were none."""
+    struck = journal.struck
     ends = [*(each.at for each in struck[1:]), float("inf")]
     peace = [(each.healed_at + WELL_AFTER_S, until - IN_TIME_S) for each, until in zip(struck, ends, strict=True)]
     sends = [send for send in journal.sends if any(first <= send.at < last for first, last in peace)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack
+from typing import Self
 
 from parley.chat.v1 import chat_pb2
 from parley_client import Client, EntryReceived, MemoryStore, ParleyError, Session
@@ -33,7 +34,7 @@ class SdkTalker:
         journal.users[name] = who.user_id
         journal.in_order.add(name)
 
-    async def __aenter__(self) -> SdkTalker:
+    async def __aenter__(self) -> Self:
         client = await self._open.enter_async_context(self._client)
         self._device = await self._open.enter_async_context(client.connect())
         self._notes = asyncio.create_task(self._write_down())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from typing import Self
 
 from parley.chat.v1 import chat_pb2
 from tests.eventually import eventually
@@ -39,7 +40,7 @@ class Follower:
         self._has_all: dict[str, int] = {}
         self._living: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Follower:
+    async def __aenter__(self) -> Self:
         self._living = asyncio.create_task(self._live())
         await eventually(lambda: self.resyncs)
         return self

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
 
-from tests.faults.cluster import Cluster, start
+from tests.faults.cluster import Cluster, start, valkey_at
 
 
 @asynccontextmanager
@@ -19,6 +19,16 @@ async def killed(cluster: Cluster, _: Random) -> AsyncIterator[None]:
     finally:
         await asyncio.to_thread(start, [cluster.envoy])
         await asyncio.to_thread(cluster.stack.wait_door)
+
+
+@asynccontextmanager
+async def away_while_the_index_is_lost(cluster: Cluster, _: Random) -> AsyncIterator[None]:
+    """Half of the devices find no way in while others talk, and then nothing is left of what would have told them."""
+    cluster.phones.refuse()
+    yield
+    async with valkey_at(cluster.master) as valkey:
+        await valkey.flushall()
+    await cluster.phones.accept()
 
 
 @asynccontextmanager

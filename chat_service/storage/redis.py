@@ -1,0 +1,39 @@
+"""The connection to Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as ConnectionLost
+
+TIMEOUT_S: Final = 1.0
+
+
+class _Steady(AbstractConnection):
+    """uvloop tells of a connection that broke by RuntimeError, of which the library knows nothing."""
+
+    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:
+            await self.disconnect(nowait=True)
+            raise ConnectionLost(str(error)) from error
+
+
+class SteadyConnection(_Steady, Connection):
+    """In the clear."""
+
+
+class SteadyTls(_Steady, SSLConnection):
+    """Encrypted."""
+
+
+def connect_redis(url: str) -> Redis:
+    """A client that waits TIMEOUT_S for an answer; `url` is as Redis's own clients take it."""
+    pool: Any = ConnectionPool.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
+    steady: dict[type, type] = {Connection: SteadyConnection, SSLConnection: SteadyTls}
+    pool.connection_class = steady.get(pool.connection_class, pool.connection_class)
+    return Redis.from_pool(pool)

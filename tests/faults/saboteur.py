@@ -1,0 +1,165 @@
+"""`python -m tests.faults.saboteur NAME`: a chat server that breaks one promise, for a judge to find it out.
+
+Nothing in the product can be told to do this: a part is put in the place of another before the server begins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from secrets import token_bytes
+from typing import Any, Final
+
+from pymongo import ReplaceOne
+from pymongo.write_concern import WriteConcern
+
+import chat_service.__main__ as chat
+from chat_service.mesh.fan_out import FanOut
+from chat_service.model.answer import Reply
+from chat_service.model.conversation import Conversation, Interval
+from chat_service.model.entry import LAST_SEQ, Draft, Entry
+from chat_service.owner.owner import Owner
+from chat_service.owner.pending import Lane
+from chat_service.owner.ports import Conflict
+from chat_service.storage import log as log_storage
+from chat_service.storage.documents import document_of
+from chat_service.storage.generation import Generation, MongoGeneration
+from chat_service.storage.index import RedisIndex
+from chat_service.storage.log import MongoLog
+from chat_service.stream.edge import Edge
+from parley.chat.v1 import chat_pb2
+from servicekit.rpc import ByteStream, Call
+from servicekit.server import run
+
+LATE_S: Final = 1.0
+# Longer than a server takes to be found healthy and a crowd to arrive; longer than devices may be away.
+AT_ONCE_S: Final = 12.0
+WAIT_S: Final = 20.0
+
+_append = MongoLog.append
+_owner_append = Owner.append
+_background: set[asyncio.Task[Any]] = set()
+
+
+def acknowledges_before_commit() -> None:
+    """P1: what is answered is written a second later, if the server lives so long."""
+
+    async def append(self: MongoLog, entries: Sequence[Entry]) -> Conflict | None:
+        async def write() -> None:
+            await asyncio.sleep(LATE_S)
+            await _append(self, entries)
+
+        task = asyncio.create_task(write())
+        _background.add(task)
+        task.add_done_callback(_background.discard)
+        return None
+
+    _put(MongoLog, "append", append)
+
+
+def fences_nothing() -> None:
+    """P2: a seq that somebody else took is written over."""
+
+    async def append(self: MongoLog, entries: Sequence[Entry]) -> Conflict | None:
+        documents = [document_of(entry) for entry in entries]
+        writes = [ReplaceOne({"_id": each["_id"]}, each, upsert=True) for each in documents]
+        await self._entries.with_options(write_concern=WriteConcern("majority")).bulk_write(writes)
+        return None
+
+    _put(MongoLog, "append", append)
+
+
+def ignores_the_order_of_retries() -> None:
+    """P2: a send that was refused for now lets later ones pass."""
+
+    def append(self: Owner, draft: Draft, lane: Lane | None, reply: Reply) -> None:
+        del lane
+        _owner_append(self, draft, None, reply)
+
+    _put(Owner, "append", append)
+
+
+def forgets_who_sent_what() -> None:
+    """P3: a retry is a new message."""
+
+    def document(entry: Entry, *how: Any) -> dict[str, Any]:
+        made = document_of(entry, *how)
+        return {**made, "k": made["k"][:16] + token_bytes(len(made["k"]) - 16)}
+
+    _put(log_storage, "document_of", document)
+
+
+def tells_not_everybody() -> None:
+    """P4: the last member is told nothing, and nothing stands in the index that would bring it up later."""
+
+    def publish(self: FanOut, users: Collection[str], entries: Sequence[Entry], traceparent: str) -> None:
+        _publish(self, sorted(users)[:-1], entries, traceparent)
+
+    async def touch(*_: object) -> None:
+        return None
+
+    _publish = FanOut.publish
+    _put(FanOut, "publish", publish)
+    _put(RedisIndex, "touch", touch)
+
+
+def leaves_the_generation_alone() -> None:
+    """P5: an index that lost everything is taken for a whole one."""
+
+    async def move_on(self: MongoGeneration, known: Generation, run_id: str) -> tuple[Generation, bool]:
+        del self, run_id
+        return known, True
+
+    async def settle(self: MongoGeneration, *_: object) -> tuple[Generation, bool]:
+        return await self.load(), True
+
+    _put(MongoGeneration, "move_on", move_on)
+    _put(MongoGeneration, "settle", settle)
+
+
+def lets_devices_wait() -> None:
+    """P6: a device that comes back is let in at last, but not soon."""
+
+    async def subscribe(self: Edge, hello: chat_pb2.Hello, stream: ByteStream, call: Call) -> None:
+        if time.monotonic() > began + AT_ONCE_S:
+            await asyncio.sleep(WAIT_S)
+        await _subscribe(self, hello, stream, call)
+
+    began, _subscribe = time.monotonic(), Edge.subscribe
+    _put(Edge, "subscribe", subscribe)
+
+
+def shows_everything() -> None:
+    """P8: whoever was ever a member sees everything."""
+
+    def visible(self: Conversation, user_id: str) -> tuple[Interval, ...]:
+        known = user_id in self.members or user_id in self.past
+        return (Interval(1, LAST_SEQ),) if known else ()
+
+    _put(Conversation, "visible", visible)
+
+
+def _put(where: object, name: str, what: object) -> None:
+    assert hasattr(where, name), f"{where} has no {name} any more"
+    setattr(where, name, what)
+
+
+SABOTAGES: Final[Mapping[str, Callable[[], None]]] = {
+    each.__name__: each
+    for each in (
+        acknowledges_before_commit,
+        fences_nothing,
+        ignores_the_order_of_retries,
+        forgets_who_sent_what,
+        tells_not_everybody,
+        leaves_the_generation_alone,
+        lets_devices_wait,
+        shows_everything,
+    )
+}
+
+if __name__ == "__main__":
+    SABOTAGES[sys.argv[1]]()
+    run(chat.main())

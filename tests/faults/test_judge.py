@@ -1,0 +1,161 @@
+"""The judge finds each kind of break in a small story, and nothing wrong with the story as it should be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.faults.journal import Given, Journal, Line, Resumed, Revoked, Send, Struck
+from tests.faults.judge import judged
+
+ALICE, BOB, GUEST, ROOM = "alice", "bob", "guest", "r" * 32
+
+
+@dataclass
+class Story:
+    """Alice and bob talk in a room; a guest comes at seq 3 and goes at seq 5."""
+
+    log: list[Line] = field(
+        default_factory=lambda: [
+            Line(1, ALICE, None, ((ALICE, True), (BOB, True))),
+            Line(2, ALICE, "one"),
+            Line(3, ALICE, None, ((GUEST, True),)),
+            Line(4, GUEST, "two"),
+            Line(5, ALICE, None, ((GUEST, False),)),
+            Line(6, BOB, "three"),
+            Line(7, ALICE, "four"),
+        ]
+    )
+    journal: Journal = field(default_factory=Journal)
+
+    def __post_init__(self) -> None:
+        journal = self.journal
+        journal.users = {"alice's": ALICE, "bob's": BOB, "guest's": GUEST}
+        journal.in_order = {"bob's", "guest's"}
+        for number, line in enumerate(line for line in self.log if line.text):
+            assert line.text is not None
+            journal.sends.append(Send(f"{line.actor}'s", number, ROOM, line.text, line.seq, {line.seq}, line.seq + 0.1))
+        for line in self.log:
+            journal.given += [Given(device, ROOM, line, line.seq + 0.2) for device in self.may_see(line.seq)]
+        journal.resumed.append(Resumed("bob's", 6.5, 6.6))
+
+    def may_see(self, seq: int) -> list[str]:
+        return ["alice's", "bob's", *(["guest's"] if 3 <= seq <= 5 else [])]
+
+    def given(self, device: str, seq: int) -> Given:
+        return next(each for each in self.journal.given if (each.device, each.line.seq) == (device, seq))
+
+    def broken(self) -> set[str]:
+        return {each.promise[:2] for each in judged(self.journal, {ROOM: self.log})}
+
+
+def test_nothing_is_wrong_with_what_should_be() -> None:
+    assert Story().broken() == set()
+
+
+def lost(story: Story) -> None:
+    story.journal.sends.append(Send("bob's", 9, ROOM, "never written", 8.0, {8}, 8.1))
+
+
+def elsewhere(story: Story) -> None:
+    story.journal.sends[0].seqs = {6}
+
+
+def gap(story: Story) -> None:
+    del story.log[5]
+    story.journal.given = [each for each in story.journal.given if each.line.seq != 6]
+    story.journal.sends = [each for each in story.journal.sends if each.text != "three"]
+
+
+def another_to_bob(story: Story) -> None:
+    seen = story.given("bob's", 6)
+    story.journal.given[story.journal.given.index(seen)] = Given("bob's", ROOM, Line(6, BOB, "other"), seen.at)
+
+
+def order(story: Story) -> None:
+    story.journal.sends[0].number, story.journal.sends[3].number = 3, 0
+
+
+def one_missing_in_order(story: Story) -> None:
+    story.journal.given.remove(story.given("bob's", 4))
+    story.journal.given.append(Given("bob's", ROOM, story.log[3], 8.0))
+
+
+def repeated_in_order(story: Story) -> None:
+    story.journal.given.append(Given("bob's", ROOM, story.log[6], 8.0))
+
+
+def doubled(story: Story) -> None:
+    again = Line(8, BOB, "three")
+    story.log.append(again)
+    story.journal.given += [Given(device, ROOM, again, 8.2) for device in ("alice's", "bob's")]
+
+
+def two_answers(story: Story) -> None:
+    story.journal.sends[3].seqs = {6, 7}
+
+
+def not_delivered(story: Story) -> None:
+    story.journal.given.remove(story.given("bob's", 7))
+
+
+def not_resumed(story: Story) -> None:
+    seen = story.given("alice's", 2)
+    story.journal.given[story.journal.given.index(seen)] = Given("alice's", ROOM, seen.line, 5.0)
+    story.journal.resumed.append(Resumed("alice's", 3.0, 3.1))
+
+
+def late(story: Story) -> None:
+    seen = story.given("bob's", 7)
+    story.journal.given[story.journal.given.index(seen)] = Given("bob's", ROOM, seen.line, 30.0)
+
+
+def read_after_leaving(story: Story) -> None:
+    story.journal.given.append(Given("guest's", ROOM, story.log[5], 8.0))
+
+
+def written_after_leaving(story: Story) -> None:
+    line = Line(8, GUEST, "am I still here?")
+    story.log.append(line)
+    story.journal.given += [Given(device, ROOM, line, 8.2) for device in ("alice's", "bob's")]
+
+
+def given_after_revocation(story: Story) -> None:
+    story.journal.revoked.append(Revoked("alice's", 4.0))
+
+
+STORIES: list[tuple[str, Callable[[Story], None]]] = [
+    ("P1", lost),
+    ("P1", elsewhere),
+    ("P2", gap),
+    ("P2", another_to_bob),
+    ("P2", order),
+    ("P2", one_missing_in_order),
+    ("P2", repeated_in_order),
+    ("P3", doubled),
+    ("P3", two_answers),
+    ("P4", not_delivered),
+    ("P5", not_resumed),
+    ("P6", late),
+    ("P8", read_after_leaving),
+    ("P8", written_after_leaving),
+    ("P8", given_after_revocation),
+]
+
+
+@pytest.mark.parametrize(("promise", "breaks"), STORIES, ids=[breaks.__name__ for _, breaks in STORIES])
+def test_a_break_is_found(promise: str, breaks: Callable[[Story], None]) -> None:
+    story = Story()
+    breaks(story)
+    assert promise in story.broken()
+
+
+def test_what_comes_late_because_of_a_fault_is_not_late() -> None:
+    story = Story()
+    late(story)
+    story.journal.struck.append(Struck("something", 12.0, 25.0, 1))
+    assert story.broken() == set()
+    story.journal.struck[-1] = Struck("something", 2.0, 6.0, 1)
+    assert story.broken() == {"P6"}

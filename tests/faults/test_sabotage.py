@@ -1,0 +1,41 @@
+"""The judge finds out servers that break a promise: what it has never caught it may never catch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.faults.nemesis import KINDS
+from tests.faults.run import run
+from tests.faults.saboteur import SABOTAGES
+
+pytestmark = [pytest.mark.fault, pytest.mark.long]
+
+SECONDS: Final = 20.0
+# The promise that each breaks, and what brings it to light.
+CASES: Final = {
+    "acknowledges_before_commit": ("P1", "chat server killed"),
+    "fences_nothing": ("P2", "chat server frozen"),
+    "ignores_the_order_of_retries": ("P2", "MongoDB primary stepped down"),
+    "forgets_who_sent_what": ("P3", "chat server killed"),
+    "tells_not_everybody": ("P4", "connections of devices cut"),
+    "leaves_the_generation_alone": ("P5", "Valkey flushed while devices are away"),
+    "lets_devices_wait": ("P6", "chat server killed"),
+    "shows_everything": ("P8", "connections of devices cut"),
+}
+
+
+def test_every_sabotage_is_tried() -> None:
+    assert CASES.keys() == SABOTAGES.keys()
+    assert {promise for promise, _ in CASES.values()} == {f"P{number}" for number in (1, 2, 3, 4, 5, 6, 8)}
+
+
+@pytest.mark.parametrize("sabotage", CASES)
+async def test_a_sabotage_is_caught(tmp_path: Path, sabotage: str) -> None:
+    promise, fault = CASES[sabotage]
+    kinds = [kind for kind in KINDS if kind.name == fault]
+    report = await run(tmp_path, 1, SECONDS, kinds=kinds, members=1, sabotage=sabotage, converged_s=3.0)
+    assert report.acknowledged > 100
+    assert any(each.promise.startswith(promise) for each in report.broken), [str(each) for each in report.broken[:10]]

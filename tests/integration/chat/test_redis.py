@@ -1,0 +1,40 @@
+"""A connection to Redis that broke is told as one, whatever the event loop says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from redis.exceptions import ConnectionError as ConnectionLost
+
+from chat_service.storage.redis import SteadyConnection, SteadyTls, connect_redis
+from devstack.stack import Stack
+
+pytestmark = pytest.mark.integration
+
+
+class Closed:
+    """A transport as uvloop leaves it behind."""
+
+    def writelines(self, _: object) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+    def close(self) -> None: ...
+
+
+async def test_a_transport_that_is_closed_already_is_a_lost_connection(valkey: Stack) -> None:
+    redis = connect_redis(valkey.redis_url)
+    pool: Any = redis.connection_pool
+    connection = await pool.get_connection()
+    assert isinstance(connection, SteadyConnection)
+    connection._writer = Closed()
+    with pytest.raises(ConnectionLost):
+        await connection.send_command("PING")
+    await pool.release(connection)
+    assert await redis.ping()
+    await redis.aclose()
+
+
+def test_tls_is_no_other() -> None:
+    pool: Any = connect_redis("rediss://127.0.0.1:1/0").connection_pool
+    assert pool.connection_class is SteadyTls
