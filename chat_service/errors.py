@@ -14,7 +14,7 @@ Failure
 │   ConversationExists                              ALREADY_EXISTS
 ├── RateLimited, ConversationBusy, SlowConsumer     RESOURCE_EXHAUSTED, with a delay
 ├── EarlierSendRefused, OwnerUnavailable,
-│   StoreUnavailable, ServerDraining                UNAVAILABLE, with a delay
+│   StoreUnavailable, ServerBusy, ServerDraining    UNAVAILABLE, with a delay
 ├── SessionSuperseded                               ABORTED
 └── NotYetServed                                    UNIMPLEMENTED
 """
@@ -248,6 +248,12 @@ class StoreUnavailable(Unavailable):
     """A store did not answer in time, or not with certainty: a write may or may not have happened."""
 
     default_reason: ClassVar[str] = "STORE_UNAVAILABLE"
+
+
+class ServerBusy(Unavailable):
+    """Too many devices connect to this server at the moment."""
+
+    default_reason: ClassVar[str] = "SERVER_BUSY"
 
 
 class ServerDraining(Unavailable):

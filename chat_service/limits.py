@@ -29,6 +29,8 @@ class Limits:
     outbox_patience_seconds: float = 30.0
     # Frames of any kind; what comes faster is read later, which is felt by that device alone.
     frames_per_send: int = 5
+    # Devices that may be connecting to a server at once.
+    handshakes: int = 200
     # Fetches of a stream that may wait.
     fetches_waiting: int = 32
     # Sends of a stream to one conversation that may be unanswered; and their bytes to all, a burst of the largest.

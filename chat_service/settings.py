@@ -83,6 +83,8 @@ class ChatSettings(Settings):
     # seconds (5s) only to try it out. And how many seconds pass between two looks for what is due.
     retention: Annotated[Retention, NoDecode, PlainValidator(_retention)] = FOREVER
     retention_pause_seconds: float = Field(default=60.0, gt=0)
+    # Devices that may be connecting to this server at once; others are asked to come again.
+    handshakes: int = Field(default=200, gt=0)
     # What may wait for a device, in bytes, and how many seconds one that reads nothing is waited for.
     outbox_bytes: int = Field(default=1024 * 1024, gt=0)
     outbox_patience_seconds: float = Field(default=30.0, gt=0)
@@ -97,6 +99,7 @@ class ChatSettings(Settings):
             calls_burst=self.calls_burst,
             entries_per_second=self.entries_per_second,
             entries_burst=self.entries_burst,
+            handshakes=self.handshakes,
             outbox_bytes=self.outbox_bytes,
             outbox_patience_seconds=self.outbox_patience_seconds,
         )

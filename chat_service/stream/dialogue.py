@@ -54,6 +54,7 @@ class Dialogue:
         clock: Clock,
         admit: Callable[[Claims], Awaitable[None]],
         reauthenticate: Reauthenticate,
+        begun: Callable[[], None],
         traceparent: str,
     ) -> None:
         self._session = session
@@ -64,6 +65,7 @@ class Dialogue:
         self._clock = clock
         self._admit = admit
         self._reauthenticate = reauthenticate
+        self._begun = begun
         self._traceparent = traceparent
         self._pace = TokenBucket(
             limits.sends_per_second * limits.frames_per_send, limits.sends_burst * limits.frames_per_send, clock
@@ -183,8 +185,10 @@ class Dialogue:
         reading = await self._history.changes(self._session.claims.user_id, self._session.cursor)
         self._session.cursor = reading.cursor or self._session.cursor
         if self._first or reading.conversation_ids:
-            self._first = False
             await self._tell(reading)
+        if self._first:
+            self._first = False
+            self._begun()
 
     async def _tell(self, reading: Reading) -> None:
         ids = reading.conversation_ids

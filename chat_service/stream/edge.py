@@ -15,6 +15,7 @@ from chat_service.limits import Limits
 from chat_service.stream import attaching, watching
 from chat_service.stream.attaching import Attaching
 from chat_service.stream.dialogue import Dialogue
+from chat_service.stream.handshakes import Handshake, Handshakes
 from chat_service.stream.rates import DeviceRates
 from chat_service.stream.session import Owners, Session
 from chat_service.stream.sessions import Sessions
@@ -29,6 +30,7 @@ from servicekit.ring import Ring
 from servicekit.rpc import ByteStream, Call
 
 HELLO_S: Final = 10.0
+HANDSHAKE_S: Final = 10.0
 EXPIRY_GRACE_S: Final = 30.0
 # Of W3C's version 00; it goes with every message, so nothing longer is passed on.
 TRACEPARENT_CHARS: Final = 55
@@ -80,6 +82,7 @@ class Edge:
         self._attaching = Attaching(homes)
         self._watching = Watching(homes, who_hides)
         self._rates = rates
+        self._handshakes = Handshakes(limits.handshakes)
         self._tasks = asyncio.TaskGroup()
         self._draining = False
 
@@ -100,6 +103,7 @@ class Edge:
         claims = call.caller
         if self._draining:
             raise ServerDraining("this server is going away; connect again")
+        handshake = self._handshakes.begin()
         rate = self._rates.of(claims.device_id)
         session = Session(claims, self._limits, self._clock, self._server_id, self._owners, rate)
         session.cursor = requests.cursor(hello)
@@ -107,8 +111,9 @@ class Edge:
         log.info("session", session_id=session.session_id, user_id=claims.user_id, device_id=claims.device_id)
         try:
             traceparent = call.metadata.get("traceparent", "")
-            await self._hold(session, stream, traceparent if len(traceparent) == TRACEPARENT_CHARS else "")
+            await self._hold(session, stream, handshake, traceparent if len(traceparent) == TRACEPARENT_CHARS else "")
         finally:
+            handshake.end()
             self._attaching.end(session)
             self._watching.end(session)
             self._sessions.remove(session)
@@ -201,9 +206,11 @@ class Edge:
         requests.check(data, frame, self._limits)
         return frame.hello
 
-    async def _hold(self, session: Session, stream: ByteStream, traceparent: str) -> None:
+    async def _hold(self, session: Session, stream: ByteStream, handshake: Handshake, traceparent: str) -> None:
         user_id = session.claims.user_id
         self._expire_later(session, session.claims)
+        # Who reads nothing of what is told keeps nobody out for longer.
+        session.later(HANDSHAKE_S, handshake.end)
         session.outbox.put_frame(
             frames.welcome(
                 session.session_id,
@@ -227,6 +234,7 @@ class Edge:
             self._clock,
             self._admit,
             self._reauthenticate,
+            handshake.end,
             traceparent,
         )
         await dialogue.run()

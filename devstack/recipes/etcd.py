@@ -11,7 +11,6 @@ from devstack.part import Probe, Recipe
 from devstack.ports import LOOPBACK
 from devstack.web import page
 
-
 ALONE = "devstack"
 
 

@@ -22,8 +22,8 @@ class Follower:
     """Opens the device's stream whenever there is none, looks at what `changes` names, and sends again what was not
     answered. An async context manager. `where` is as for RawDevice.dial.
 
-    `taken` has the seqs of its sends by client_message_id, every one that was answered, repeats included. What is refused
-    for good is a complaint at the end, unless `heard` says otherwise.
+    `taken` has the seqs of its sends by client_message_id, every one that was answered, repeats included. What is
+    refused for good is a complaint at the end, unless `heard` says otherwise.
     """
 
     def __init__(self, device: RawDevice, **where: str) -> None:

@@ -1,0 +1,54 @@
+"""A crowd that comes at once is let in a few at a time; whoever is sent away is told when to come again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from devstack.stack import Stack
+from tests.raw.device import RawDevice
+from tests.raw.refusal import Refusal
+from tests.raw.stream import StreamOver
+from tests.raw.world import World
+
+pytestmark = pytest.mark.scenario
+
+CROWD = 60
+BUSY = ("UNAVAILABLE", "SERVER_BUSY")
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A server that lets two devices in at a time."""
+    with Stack(tmp_path_factory.mktemp("narrow"), 1, environment={"PARLEY_HANDSHAKES": "2"}) as stack:
+        yield stack
+
+
+async def tries(device: RawDevice) -> list[Refusal]:
+    """Come until it is let in; how it was sent away before."""
+    refused: list[Refusal] = []
+    while True:
+        try:
+            await device.attend()
+            return refused
+        except (AssertionError, StreamOver):
+            refused.append(await device.stream.ended())
+            await asyncio.sleep(refused[-1].retry_after or 0)
+
+
+async def test_all_are_let_in_at_last_and_know_when_to_come_again(narrow: Stack) -> None:
+    async with World(narrow) as world:
+        devices = await world.users(*(f"device-{number}" for number in range(CROWD)))
+        async with asyncio.timeout(60):
+            outcomes = await asyncio.gather(*map(tries, devices))
+        refused = [refusal for outcome in outcomes for refusal in outcome]
+        assert refused, "they came one after the other"
+        assert {refusal.said for refusal in refused} == {BUSY}
+        assert all(refusal.retry_after is not None and refusal.retry_after > 0 for refusal in refused)
+        # Whoever is in stays in, and works.
+        assert all(device.stream.open for device in devices)
+        conversation = await devices[0].direct(devices[1])
+        await devices[0].sent(conversation, "so many people")
+        await devices[1].has(conversation, "so many people")
