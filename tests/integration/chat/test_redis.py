@@ -27,7 +27,7 @@ async def test_a_transport_that_is_closed_already_is_a_lost_connection(valkey: S
     pool: Any = redis.connection_pool
     connection = await pool.get_connection()
     assert isinstance(connection, SteadyConnection)
-    connection._writer = Closed()
+    connection._writer = Closed()  # type: ignore[assignment]
     with pytest.raises(ConnectionLost):
         await connection.send_command("PING")
     await pool.release(connection)
