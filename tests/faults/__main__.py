@@ -82,6 +82,8 @@ def _show(report: Report) -> None:
     )
     for each in report.broken[:20]:
         console.print(f"[red]BROKEN[/] {each}", highlight=False)
+    for error in report.errors[:20]:
+        console.print(f"[red]error:[/] {error}", highlight=False)
     for reason in report.inconclusive[:20]:
         console.print(f"[yellow]inconclusive:[/] {reason}", highlight=False)
     console.print("Every promise was kept." if report.passed else f"Not shown. Again: --seed {report.seed}")

@@ -43,6 +43,7 @@ KINDS: Final = (
     Kind("MongoDB primary frozen", database.primary_frozen, 5.0),
     Kind("mesh links dead", mesh.links_dead, 9.0),
     Kind("chat server restarted", chat.restarted, 1.0),
+    Kind("all chat servers restarted in turn", chat.all_restarted, 0.0),
     Kind("Valkey killed", index.killed),
     Kind("etcd data lost", coordination.data_lost, 2.0),
     Kind("MongoDB rolled back", database.rolled_back, 2.0),

@@ -41,12 +41,14 @@ class Report:
     well: float = 0.0
     struck: dict[str, int] = field(default_factory=dict)
     broken: list[Broken] = field(default_factory=list)
+    # What users were told that they should not have been, and which parts ended by themselves.
+    errors: list[str] = field(default_factory=list)
     inconclusive: list[str] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
         """Whether every promise was kept, and the run shows it."""
-        return not self.broken and not self.inconclusive
+        return not self.broken and not self.errors and not self.inconclusive
 
 
 async def run(
@@ -105,8 +107,8 @@ def _sum_up(report: Report, crowd: Crowd, nemesis: Nemesis, logs: dict[str, list
     report.inconclusive += [f"{name} struck {count} times" for name, count in nemesis.missing().items()]
     if report.well < WELL:
         report.inconclusive.append(f"only {report.well:.1%} of what was sent well after a fault was answered in time")
-    errors = [*crowd.errors, *(f"{talker.name}: {error}" for talker in crowd.talkers for error in talker.errors)]
-    report.inconclusive += [*errors, *nemesis.ended]
+    told = [f"{talker.name}: {error}" for talker in crowd.talkers for error in talker.errors]
+    report.errors = [*told, *crowd.errors, *nemesis.ended]
 
 
 def well(journal: Journal) -> float:

@@ -1,4 +1,7 @@
-"""Devices that talk: by the SDK, as an app would use it, and by frames alone, so that no SDK hides a server's fault."""
+"""Devices that talk: by the SDK, as an app would use it, and by frames alone, so that no SDK hides a server's fault.
+
+Who is no member just now is refused, which is no error.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from contextlib import AsyncExitStack
 from typing import Self
 
 from parley.chat.v1 import chat_pb2
-from parley_client import Client, EntryReceived, MemoryStore, ParleyError, Session
+from parley_client import Client, EntryReceived, MemoryStore, NotFound, ParleyError, Session
 from parley_client.dialogue import Sending
 from tests.faults.journal import Journal, Resumed, Send
 from tests.raw.device import RawDevice
@@ -59,6 +62,8 @@ class SdkTalker:
             self._journal.answer(send, sending.answer.result().seq)
         else:
             self._journal.refuse(send, repr(error))
+            if not isinstance(error, NotFound):
+                self.errors.append(f"{send}: {error!r}")
 
     async def _write_down(self) -> None:
         try:
@@ -92,7 +97,10 @@ class RawTalker(Follower):
         if answer.HasField("appended"):
             self._journal.answer(send, answer.appended.seq)
         else:
-            self._journal.refuse(send, str(of_status(answer.refused)))
+            refusal = of_status(answer.refused)
+            self._journal.refuse(send, str(refusal))
+            if refusal.code != "NOT_FOUND":
+                self.errors.append(f"{send}: {refusal}")
 
     def looked(self, opened_at: float) -> None:
         """It has looked at all that the first `changes` of a stream named."""

@@ -67,9 +67,23 @@ async def frozen(cluster: Cluster, random: Random) -> AsyncIterator[None]:
 async def restarted(cluster: Cluster, random: Random) -> AsyncIterator[None]:
     """Asked to leave: it drains, and comes back."""
     server = random.choice(cluster.chat_servers)
-    await asyncio.to_thread(server.terminate)
-    cluster.mesh[server.name].refuse()
+    await _ended(cluster, server)
     try:
         yield
     finally:
         await _started(cluster, [server])
+
+
+@asynccontextmanager
+async def all_restarted(cluster: Cluster, _: Random) -> AsyncIterator[None]:
+    """One after the other, as an upgrade does it."""
+    for server in cluster.chat_servers:
+        await _ended(cluster, server)
+        await _started(cluster, [server])
+        await asyncio.to_thread(cluster.stack.wait_door)
+    yield
+
+
+async def _ended(cluster: Cluster, server: Part) -> None:
+    await asyncio.to_thread(server.terminate)
+    cluster.mesh[server.name].refuse()

@@ -1,0 +1,34 @@
+"""A short run with a fixed seed, and an upgrade in the middle of talk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.nemesis import KINDS
+from tests.faults.run import run
+
+pytestmark = pytest.mark.fault
+
+SHORT = ("chat server killed", "MongoDB primary stepped down", "Valkey flushed while devices are away")
+UPGRADE = "all chat servers restarted in turn"
+
+
+@pytest.mark.timeout(240)
+async def test_what_was_acknowledged_outlives_a_short_run(tmp_path: Path) -> None:
+    report = await run(tmp_path, 20, 60.0, kinds=[kind for kind in KINDS if kind.name in SHORT])
+    assert not report.broken, [str(each) for each in report.broken[:5]]
+    assert not report.errors, report.errors[:5]
+    assert sum(report.struck.values()) >= len(SHORT)
+    assert report.acknowledged > 1000
+    assert report.converged_s < 30
+
+
+@pytest.mark.timeout(240)
+async def test_an_upgrade_of_all_servers_under_load_shows_users_nothing(tmp_path: Path) -> None:
+    report = await run(tmp_path, 21, 25.0, kinds=[kind for kind in KINDS if kind.name == UPGRADE], members=1)
+    assert report.struck[UPGRADE] >= 1
+    assert not report.broken, [str(each) for each in report.broken[:5]]
+    assert not report.errors, report.errors[:5]
+    assert report.acknowledged > 500
