@@ -28,7 +28,7 @@ from tests.proxy.wire import Relay
 MEMBERS = 3
 CHAT_SERVERS = 3
 HEALTHY_S = 60.0
-ENVIRONMENT = {"PARLEY_DRAIN_SECONDS": "2", "PARLEY_SIGN_IN_RATE": "1000", "PARLEY_SIGN_IN_BURST": "10000"}
+ENVIRONMENT = {"PARLEY_DRAIN_SECONDS": "2", "PYTHONFAULTHANDLER": "1"}
 
 
 class Cluster:
@@ -49,6 +49,8 @@ class Cluster:
         self.etcds = [self._etcd(number, ports) for number in range(members)]
         self.valkeys = [self._valkey(number, ports) for number in range(min(2, members))]
         self.redis = Relay(self.valkeys[0].address)
+        # What its parts did that they should not have done.
+        self.complaints: list[str] = []
         self.mesh: dict[str, Relay] = {}
         self.stack: Stack
         self.phones: Relay

@@ -66,7 +66,7 @@ IN_FLIGHT_S: Final = 3.0
 
 
 class Nemesis:
-    """The journal learns of every fault; `say` is told when one begins. `ended` has which parts ended by themselves."""
+    """The journal learns of every fault; `say` is told when one begins."""
 
     def __init__(
         self,
@@ -76,7 +76,6 @@ class Nemesis:
         kinds: Sequence[Kind] = KINDS,
         say: Callable[[str], object] = lambda _: None,
     ) -> None:
-        self.ended: list[str] = []
         self._cluster = cluster
         self._journal = journal
         self._random = random
@@ -113,7 +112,7 @@ class Nemesis:
         """Who is not there any more has ended by itself, which nothing may make it do."""
         for part in self._cluster.parts:
             if not part.running:
-                self.ended.append(f"{part.name} ended by itself when {kind.name}: {last_lines(part.log)}")
+                self._cluster.complaints.append(f"{part.name} ended by itself when {kind.name}: {last_lines(part.log)}")
                 await asyncio.to_thread(start, [part])
 
     async def _some_in_flight(self) -> int:

@@ -77,7 +77,7 @@ async def run(
             group.create_task(nemesis.rage(seconds))
         say("waiting for answers, and until all devices have everything")
         logs = await _settled(crowd, report, converged_s)
-        _sum_up(report, crowd, nemesis, logs)
+        _sum_up(report, crowd, nemesis, cluster, logs)
     return report
 
 
@@ -96,7 +96,7 @@ async def _settled(crowd: Crowd, report: Report, converged_s: float) -> dict[str
     return logs
 
 
-def _sum_up(report: Report, crowd: Crowd, nemesis: Nemesis, logs: dict[str, list[Line]]) -> None:
+def _sum_up(report: Report, crowd: Crowd, nemesis: Nemesis, cluster: Cluster, logs: dict[str, list[Line]]) -> None:
     journal = crowd.journal
     report.acknowledged = journal.acknowledged
     report.entries = sum(len(log) for log in logs.values())
@@ -108,7 +108,7 @@ def _sum_up(report: Report, crowd: Crowd, nemesis: Nemesis, logs: dict[str, list
     if report.well < WELL:
         report.inconclusive.append(f"only {report.well:.1%} of what was sent well after a fault was answered in time")
     told = [f"{talker.name}: {error}" for talker in crowd.talkers for error in talker.errors]
-    report.errors = [*told, *crowd.errors, *nemesis.ended]
+    report.errors = [*told, *crowd.errors, *cluster.complaints]
 
 
 def well(journal: Journal) -> float:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from random import Random
+from typing import Final
 
 from devstack.part import Part
+from tests.eventually import eventually
 from tests.faults.cluster import Cluster
+
+# Draining takes 2 s here, and what follows is soon done.
+LEAVES_S: Final = 10.0
 
 
 @asynccontextmanager
@@ -85,5 +92,13 @@ async def all_restarted(cluster: Cluster, _: Random) -> AsyncIterator[None]:
 
 
 async def _ended(cluster: Cluster, server: Part) -> None:
-    await asyncio.to_thread(server.terminate)
+    server.ask_to_end()
+    with suppress(AssertionError):
+        await eventually(lambda: not server.running, LEAVES_S)
+    if server.running:
+        # Its last words are where it hangs.
+        os.kill(server.pid, signal.SIGABRT)
+        await eventually(lambda: not server.running)
+    if server.returncode != 0:
+        cluster.complaints.append(f"{server.name} was asked to leave, and ended with {server.returncode}")
     cluster.mesh[server.name].refuse()
