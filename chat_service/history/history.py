@@ -113,7 +113,14 @@ class History:
             sight = sights[span.conversation_id]
             return sight if isinstance(sight, Failure) else await self._range(sight, span)
 
-        return await _some_at_once(read, spans)
+        found = await _some_at_once(read, spans)
+        ended = await self._sights.ended(each.sight for each in found if isinstance(each, Range) and each.entries)
+        again = [number for number, span in enumerate(spans) if span.conversation_id in ended]
+        if again:
+            anew = await self.ranges(user_id, [spans[number] for number in again])
+            for number, range_ in zip(again, anew, strict=True):
+                found[number] = range_
+        return found
 
     async def messages(
         self, user_id: str, conversation_id: str, *, before_seq: int, after_seq: int, limit: int
@@ -136,6 +143,10 @@ class History:
                     newest_first=not after_seq,
                     without=sight.personal.hidden,
                 )
+        if await self._sights.ended([sight]):
+            return await self.messages(
+                user_id, conversation_id, before_seq=before_seq, after_seq=after_seq, limit=limit
+            )
         return [sight.shown(each) for each in found]
 
     async def message(self, user_id: str, conversation_id: str, seq: int) -> Entry:
@@ -143,6 +154,8 @@ class History:
         sight = await self.sight(user_id, conversation_id)
         for interval in sight.within(Interval(seq, seq)) if seq >= sight.conversation.first_seq else ():
             for entry in (await self._log.read(conversation_id, seq, 1, interval.last)).entries:
+                if await self._sights.ended([sight]):
+                    return await self.message(user_id, conversation_id, seq)
                 if isinstance(entry.change, Message):
                     return sight.shown(entry)
         raise MessageNotFound("no such message")
@@ -153,7 +166,10 @@ class History:
 
     async def overview(self, user_id: str, conversation_id: str) -> Overview:
         """A conversation of the user with its head. Raises ConversationNotFound."""
-        return await self._overview(await self.sight(user_id, conversation_id))
+        overview = await self._overview(await self.sight(user_id, conversation_id))
+        if await self._sights.ended([overview.sight]):
+            return await self.overview(user_id, conversation_id)
+        return overview
 
     async def overviews(self, user_id: str, after: str, limit: int) -> tuple[list[Overview], str]:
         """The user's conversations with ids above `after`, in order of id, at most `limit`; and the last id looked at.
@@ -164,7 +180,10 @@ class History:
         page = ids[:limit]
         sights = await self._sights.of(user_id, page)
         seen = [sight for each in page if isinstance(sight := sights[each], Sight)]
-        return await _some_at_once(self._overview, seen), page[-1] if len(ids) > limit else ""
+        found = await _some_at_once(self._overview, seen)
+        if await self._sights.ended(seen):
+            return await self.overviews(user_id, after, limit)
+        return found, page[-1] if len(ids) > limit else ""
 
     async def _overview(self, sight: Sight) -> Overview:
         conversation_id, last = sight.conversation.conversation_id, sight.intervals[-1].last

@@ -35,6 +35,9 @@ class Log(Protocol):
     async def turns(self, conversation_id: str, last: int = LAST_SEQ) -> Sequence[Entry]:
         """The entries up to seq `last` that change members, title or settings of the conversation, in order."""
 
+    async def turns_after(self, seqs: Mapping[str, int]) -> Mapping[str, Sequence[Entry]]:
+        """The same of several conversations, after a seq of each; those without any are missing."""
+
     async def messages(
         self, conversation_id: str, within: Interval, limit: int, *, newest_first: bool, without: Collection[int] = ()
     ) -> Sequence[Entry]:

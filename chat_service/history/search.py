@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from heapq import nlargest
 from typing import Final, Protocol
 
-from chat_service.errors import StoreUnavailable
+from chat_service.errors import ConversationNotFound, StoreUnavailable
 from chat_service.history.ports import Memberships
-from chat_service.history.sight import Sights
+from chat_service.history.sight import Sight, Sights
 from chat_service.model.conversation import Interval
 from chat_service.model.entry import Entry
 from chat_service.model.words import Query
@@ -81,7 +81,12 @@ class Search:
                     found = nlargest(limit, [*found, *more], key=lambda each: each.rank)
         except TimeoutError:
             raise StoreUnavailable("this search takes too long; more words, or one conversation, take less") from None
-        return found
+        return await self._still_seen(user_id, found)
+
+    async def _still_seen(self, user_id: str, found: list[Found]) -> list[Found]:
+        """Without what was found where the user is no member any more."""
+        sights = await self._sights.of(user_id, {each.entry.conversation_id for each in found})
+        return [each for each in found if _sees(sights[each.entry.conversation_id], each.entry.seq)]
 
     async def _scopes(self, user_id: str, conversation_id: str) -> AsyncIterator[list[Scope]]:
         if conversation_id:
@@ -99,3 +104,7 @@ class Search:
                     for each, intervals in visible.items()
                 ]
             after = ids[-1]
+
+
+def _sees(sight: Sight | ConversationNotFound, seq: int) -> bool:
+    return isinstance(sight, Sight) and sight.sees(seq)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from chat_service.errors import ConversationNotFound
@@ -74,9 +74,23 @@ class Sights:
 
     async def of(self, user_id: str, conversation_ids: Collection[str]) -> dict[str, Sight | ConversationNotFound]:
         """Several at once, by id."""
-        kept = await self._conversations.load_many(conversation_ids)
+        kept = await self._brought_up(await self._conversations.load_many(conversation_ids))
         personal = await self._memberships.personal(user_id, conversation_ids)
         return {each: await self._seen(user_id, each, kept, personal) for each in conversation_ids}
+
+    async def ended(self, sights: Iterable[Sight]) -> set[str]:
+        """Those conversations, by id, of which the user is no member any more since they were looked at.
+
+        Asked after entries were read: whatever was appended after the user had left was not for these eyes.
+        """
+        open_ended = {each.conversation.conversation_id: each for each in sights if each.member is not None}
+        now = await self._brought_up({name: each.conversation for name, each in open_ended.items()})
+        return {name for name, each in open_ended.items() if now[name].visible(each.user_id) != each.intervals}
+
+    async def _brought_up(self, kept: Mapping[str, Conversation]) -> dict[str, Conversation]:
+        """What was kept, with what the log says since: an owner that dies may not have kept it yet."""
+        newer = await self._log.turns_after({name: each.applied_seq for name, each in kept.items()})
+        return {name: _after(each, newer.get(name, ())) for name, each in kept.items()}
 
     async def _seen(
         self,
@@ -104,3 +118,9 @@ class Sights:
         for entry in await self._log.turns(conversation_id, last):
             conversation = changed(conversation, entry)
         return conversation
+
+
+def _after(conversation: Conversation, turns: Iterable[Entry]) -> Conversation:
+    for entry in turns:
+        conversation = changed(conversation, entry) or conversation
+    return conversation

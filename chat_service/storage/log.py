@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Final
 
@@ -44,7 +44,7 @@ COLLECTION: Final = "entries"
 BY_ID: Final = {"_id": 1}
 DUPLICATE_KEY: Final = 11000
 # What an owner that loads a conversation applies; the edits of a message.
-APPLYING: Final = [("c", 1), ("x", 1)]
+APPLYING: Final = [("c", 1), ("x", 1), ("_id", 1)]
 EDITS: Final = [("c", 1), ("g", 1)]
 PAGE_BYTES: Final = 1024 * 1024
 
@@ -140,6 +140,18 @@ class MongoLog:
     async def turns(self, conversation_id: str, last: int = LAST_SEQ) -> list[Entry]:
         """The entries up to seq `last` that change members, title or settings of the conversation, in order."""
         return await self._applying(conversation_id, 2, {"$lte": entry_id(conversation_id, last)})
+
+    async def turns_after(self, seqs: Mapping[str, int]) -> dict[str, list[Entry]]:
+        """The same of several conversations, after a seq of each; those without any are missing."""
+        found: dict[str, list[Entry]] = {}
+        if not seqs:
+            return found
+        spans = [{"c": binary(each), "x": 2, "_id": {"$gt": entry_id(each, seq)}} for each, seq in seqs.items()]
+        with store_errors():
+            async for document in self._entries.find({"$or": spans}):
+                entry = entry_of(document)
+                found.setdefault(entry.conversation_id, []).append(entry)
+        return {each: sorted(entries, key=lambda entry: entry.seq) for each, entries in found.items()}
 
     async def _applying(self, conversation_id: str, to_what: object, span: Document) -> list[Entry]:
         condition = {"c": binary(conversation_id), "x": to_what, "_id": span}

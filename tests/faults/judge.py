@@ -181,7 +181,9 @@ def _late(journal: Journal, logs: Logs) -> Iterator[str]:
         due = _peace(journal.struck, send.answered_at) + BACK_S
         for given in had[send.conversation, min(send.seqs)]:
             if given.at > due:
-                yield f"{given.device} was given {send} only {given.at - due + BACK_S:.1f} s after it could be"
+                last = [each.name for each in journal.struck if each.at < given.at][-1:]
+                late = f"{given.device} was given {send} only {given.at - due + BACK_S:.1f} s after it could be"
+                yield f"{late}, {given.at - send.at:.1f} s after it was sent; last struck: {last}"
                 return
 
 

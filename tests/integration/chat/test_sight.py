@@ -1,0 +1,97 @@
+"""What users may see is what the log says, also when its owner died before it wrote anything beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from chat_service.history.history import History, Range, Span
+from chat_service.history.ports import Page
+from chat_service.history.search import HIGHEST, Search
+from chat_service.history.sight import Sights
+from chat_service.model.entry import Change, Entry, Message
+from chat_service.model.words import Query
+from chat_service.storage.conversations import MongoConversations
+from chat_service.storage.index import RedisIndex
+from chat_service.storage.log import MongoLog
+from chat_service.storage.memberships import MongoMemberships
+from chat_service.storage.mongo import Database
+from chat_service.storage.search import MongoSearch
+from tests.integration.chat.conftest import ALICE, BOB, Owners, draft, place
+from tests.integration.chat.test_changes import added, entry, group, removed
+
+pytestmark = pytest.mark.integration
+
+
+def words_of(content: bytes) -> list[str]:
+    return content.decode().split()
+
+
+@pytest.fixture
+def log(database: Database) -> MongoLog:
+    return MongoLog(database, words_of)
+
+
+@pytest.fixture
+def history(database: Database, log: MongoLog, index: RedisIndex) -> History:
+    return History(log, MongoConversations(database), MongoMemberships(database), index)
+
+
+async def orphaned(owners: Owners, log: MongoLog, *changes: Change) -> str:
+    """A group of alice and bob in which these were appended by an owner that died at once."""
+    running = await owners.start()
+    conversation = await group(running)
+    last = place(await running.append(draft(conversation, ALICE, "before")))
+    await log.append([entry(conversation, last + number, each) for number, each in enumerate(changes, 1)])
+    return conversation
+
+
+async def seqs(history: History, conversation: str, after: int = 0) -> tuple[list[int], int]:
+    [found] = await history.ranges(BOB, [Span(conversation, after, 100)])
+    assert isinstance(found, Range)
+    assert found.complete
+    return [each.seq for each in found.entries], found.head_seq
+
+
+async def test_who_was_removed_sees_nothing_of_what_follows(
+    owners: Owners, database: Database, log: MongoLog, history: History
+) -> None:
+    await MongoSearch(database).ensure_indexes()
+    conversation = await orphaned(owners, log, removed(BOB), Message(b"secret"))
+    # Two entries made it, the title, a message; then the removal, and what was said without bob.
+    assert await seqs(history, conversation) == ([1, 2, 3, 4], 4)
+    assert await seqs(history, conversation, 4) == ([], 4)
+    messages = await history.messages(BOB, conversation, before_seq=0, after_seq=0, limit=10)
+    assert [each.seq for each in messages] == [3]
+    assert (await history.overview(BOB, conversation)).head_seq == 4
+    [overview], _ = await history.overviews(BOB, "", 10)
+    assert (overview.head_seq, list(overview.sight.conversation.members)) == (4, [])
+    memberships = MongoMemberships(database)
+    search = Search(MongoSearch(database), memberships, Sights(log, MongoConversations(database), memberships))
+    assert not await search.messages(BOB, "", Query.of("secret"), HIGHEST, 10)
+    assert await search.messages(ALICE, "", Query.of("secret"), HIGHEST, 10)
+
+
+async def test_who_came_again_sees_what_follows(owners: Owners, log: MongoLog, history: History) -> None:
+    conversation = await orphaned(owners, log, removed(BOB), Message(b"secret"), added(BOB), Message(b"welcome"))
+    assert await seqs(history, conversation) == ([1, 2, 3, 4, 6, 7], 7)
+
+
+async def test_a_removal_while_entries_are_read_counts(
+    owners: Owners, log: MongoLog, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = await orphaned(owners, log)
+    read, meanwhile = MongoLog.read, [entry(conversation, 4, removed(BOB)), entry(conversation, 5, Message(b"secret"))]
+
+    async def read_late(self: MongoLog, conversation_id: str, first: int, limit: int, last: int) -> Page:
+        await _append_once(log, meanwhile)
+        return await read(self, conversation_id, first, limit, last)
+
+    monkeypatch.setattr(MongoLog, "read", read_late)
+    # The device has got as far as the removal, so that the reading itself does not meet it.
+    assert await seqs(history, conversation, 4) == ([], 4)
+
+
+async def _append_once(log: MongoLog, entries: Sequence[Entry]) -> None:
+    assert await log.append(entries) is None
