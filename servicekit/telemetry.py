@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 import structlog
 from opentelemetry import propagate, trace
-from prometheus_client import start_http_server
+from prometheus_client import Counter, start_http_server
+from structlog.typing import EventDict
 
 from servicekit.config import ConfigurationError, split_address
 
@@ -22,6 +23,7 @@ _SHARED: list[Any] = [
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
+_TROUBLES = Counter("parley_troubles", "Warnings and errors in the log of this process.", ["logger", "event"])
 _NO_SPAN: AbstractContextManager[Any] = nullcontext()
 
 
@@ -40,6 +42,7 @@ def configure_logging(format: LogFormat = "json", level: str = "info") -> None: 
         processors=[
             structlog.stdlib.filter_by_level,
             *_SHARED,
+            _count_troubles,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -49,6 +52,13 @@ def configure_logging(format: LogFormat = "json", level: str = "info") -> None: 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=_rendering(format)))
     logging.basicConfig(handlers=[handler], level=severity, force=True)
+
+
+def _count_troubles(_: object, __: str, event: EventDict) -> EventDict:
+    """Whatever our own code warns of is a metric too; its texts are fixed, what they are about stands beside them."""
+    if event["level"] not in ("debug", "info"):
+        _TROUBLES.labels(event.get("logger", ""), event["event"]).inc()
+    return event
 
 
 def start_metrics(address: str) -> Callable[[], None]:

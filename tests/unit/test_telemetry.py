@@ -11,6 +11,7 @@ from threading import Thread
 
 import pytest
 import structlog
+from prometheus_client import REGISTRY
 
 from servicekit import telemetry
 from servicekit.config import ConfigurationError
@@ -39,6 +40,21 @@ def test_a_log_line_is_a_json_object_on_stderr(logger: str, capsys: pytest.Captu
     assert line["logger"] == logger
     assert line["timestamp"].endswith("Z")
     assert printed.out == ""
+
+
+def test_what_is_warned_of_is_counted() -> None:
+    telemetry.configure_logging("json", "info")
+
+    def counted(event: str) -> float:
+        where = {"logger": "ours", "event": event}
+        return REGISTRY.get_sample_value("parley_troubles_total", where) or 0.0
+
+    before = counted("it went wrong")
+    structlog.get_logger("ours").warning("it went wrong", conversation_id="a" * 32)
+    structlog.get_logger("ours").error("it went wrong")
+    structlog.get_logger("ours").info("it went well")
+    assert counted("it went wrong") == before + 2
+    assert counted("it went well") == 0
 
 
 def test_a_trace_stays_on_its_line(capsys: pytest.CaptureFixture[str]) -> None:
