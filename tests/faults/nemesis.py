@@ -89,7 +89,7 @@ class Nemesis:
             await asyncio.sleep(PEACE_S if number % PEACE_EVERY == 0 else self._random.uniform(*SOON_S))
             if time.monotonic() > until:
                 return
-            await self._strike(kind)
+            await self.strike(kind)
 
     def missing(self) -> dict[str, int]:
         """The kinds that struck less than AT_LEAST times with sends in flight, and how often they did."""
@@ -100,7 +100,8 @@ class Nemesis:
         while True:
             yield from self._random.sample(self._kinds, len(self._kinds))
 
-    async def _strike(self, kind: Kind) -> None:
+    async def strike(self, kind: Kind) -> None:
+        """Strike once, and heal."""
         in_flight, at = await self._some_in_flight(), time.monotonic()
         self._say(f"{kind.name}, {in_flight} sends in flight")
         async with kind.strike(self._cluster, self._random):

@@ -1,0 +1,92 @@
+"""Every kind of fault once, in order: what it does is written down and counted, and no promise is broken by it."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.request
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import pytest
+
+from tests.eventually import eventually
+from tests.faults.cluster import Cluster
+from tests.faults.crowd import Crowd
+from tests.faults.judge import judged
+from tests.faults.nemesis import KINDS, Nemesis
+from tests.faults.talkers import TOKEN_S
+from tests.raw.world import World
+
+pytestmark = [pytest.mark.fault, pytest.mark.long]
+
+RATE: Final = 40.0
+SOON_S: Final = 30.0
+# What at least one of the chat servers that are left says of it, and counts.
+TOLD: Final = {
+    "chat server killed": "peer is dead",
+    "two chat servers killed": "peer is dead",
+    "chat server frozen": "the ring changed",
+    "chat server restarted": "leaving",
+    "all chat servers restarted in turn": "leaving",
+    "mesh links cut": "link ended",
+    "MongoDB primary killed": "store does not answer, asking again",
+    "MongoDB primary frozen": "store does not answer, asking again",
+    "MongoDB rolled back": "store does not answer, asking again",
+    "Valkey killed": "the change index cannot be reached",
+    "Valkey frozen": "the change index cannot be reached",
+    "Valkey out of memory": "the change index cannot be reached",
+    "Valkey flushed": "the change index has lost something",
+    "Valkey flushed while devices are away": "the change index has lost something",
+    "Valkey failed over with loss": "the change index begins anew",
+    "etcd stopped": "etcd does not answer; the last ring stays in force",
+    "etcd data lost": "etcd does not answer; the last ring stays in force",
+    "etcd leases expired": "etcd does not answer; the last ring stays in force",
+}
+
+
+class Logs:
+    """What chat servers have written since it was looked at last."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._files = [server.log for server in cluster.chat_servers]
+        self._read = {file: file.stat().st_size for file in self._files}
+
+    def say(self, text: str) -> bool:
+        """Whether one of them says so in a new line."""
+        return any(text in file.read_bytes()[self._read[file] :].decode(errors="replace") for file in self._files)
+
+
+@pytest.mark.timeout(900)
+async def test_every_fault_is_told_and_breaks_no_promise(tmp_path: Path) -> None:
+    random = Random(3)
+    async with (
+        Cluster(tmp_path) as cluster,
+        World(cluster.stack, TOKEN_S) as world,
+        Crowd(cluster, world, random, RATE) as crowd,
+    ):
+        nemesis = Nemesis(cluster, crowd.journal, random)
+        talking = asyncio.create_task(crowd.talk(3600.0))
+        silent = []
+        for kind in KINDS:
+            logs = Logs(cluster)
+            await nemesis.strike(kind)
+            if (told := TOLD.get(kind.name)) is not None:
+                try:
+                    await eventually(lambda logs=logs, told=told: logs.say(told), SOON_S)  # type: ignore[misc]
+                except AssertionError:
+                    silent.append(f"{kind.name}: nobody says {told!r}")
+        talking.cancel()
+        await crowd.answered(60.0)
+        found = await crowd.logs()
+        await eventually(lambda: not crowd.lacking(found), SOON_S)
+        assert not silent
+        assert not cluster.complaints
+        broken = judged(crowd.journal, found)
+        assert not broken, [str(each) for each in broken[:5]]
+        assert "parley_troubles_total" in await asyncio.to_thread(_metrics, cluster.chat_servers[0].metrics_address)
+
+
+def _metrics(address: str) -> str:
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as page:
+        return str(page.read().decode())
