@@ -211,8 +211,7 @@ class GroupCommit:
             _entries.inc(len(settled))
             for users, entries in audiences.entries:
                 self._publisher.publish(users, entries, _cause(settled))
-        if share.cut:
-            share.owned.put_back([pending for pending, _ in share.numbered[share.settled :]])
+        share.owned.settled([pending for pending, _ in share.numbered], share.settled)
         self._done(share.owned, _senders(settled))
 
 

@@ -73,6 +73,8 @@ class OwnedConversation:
         self.waiting: deque[Pending] = deque()
         self.unanswered: dict[bytes, Pending] = {}
         self.touched_at = float("-inf")
+        # What needs no entry, by how many entries that have a seq and are not durable yet it was decided.
+        self._beside: list[tuple[int, Pending, Answer]] = []
         self._appended: OrderedDict[bytes, tuple[bytes, Appended]] = OrderedDict()
         # The latest entries by seq: (message number, actor).
         self.recent: OrderedDict[int, tuple[int, str]] = OrderedDict()
@@ -140,8 +142,12 @@ class OwnedConversation:
             self.answered(pending, entry)
 
     def number(self, most: int, now_ms: int) -> list[tuple[Pending, Entry]]:
-        """Give the next seqs to at most `most` of what waits; who may not send is told so."""
+        """Give the next seqs to at most `most` of what waits.
+
+        Who may not send is told so: at once, or once the entries are durable that were given a seq before it.
+        """
         numbered: list[tuple[Pending, Entry]] = []
+        self._beside = []
         head = self.head
         situation = Situation(self.conversation, self.targets, self.barred, self._group_members)
         while self.waiting and len(numbered) < most:
@@ -149,14 +155,14 @@ class OwnedConversation:
             try:
                 change = decided(pending.draft, situation)
             except Failure as refusal:
-                self._answer_unappended(pending, refusal)
+                self._beside.append((len(numbered), pending, refusal))
                 continue
             except Exception:
                 log.exception("draft not decided", conversation_id=self.conversation_id)
-                self._answer_unappended(pending, Failure("this cannot be decided"))
+                self._beside.append((len(numbered), pending, Failure("this cannot be decided")))
                 continue
             if change is None:
-                self._answer_unappended(pending, Appended(0, head.time_ms))
+                self._beside.append((len(numbered), pending, Appended(0, head.time_ms)))
                 continue
             entry = _numbered(pending, change, head, now_ms)
             head = Head(entry.seq, entry.message_number, entry.time_ms)
@@ -164,11 +170,18 @@ class OwnedConversation:
             numbered.append((pending, entry))
         # What is left waiting is decided by what is deleted by then.
         self.targets = situation.targets
+        self._answer_beside(0)
         return numbered
 
-    def _answer_unappended(self, pending: Pending, answer: Answer) -> None:
-        del self.unanswered[pending.key]
-        pending.answer(answer)
+    def _answer_beside(self, durable: int) -> None:
+        """Answer what needed no entry, as far as it was decided by entries that are durable."""
+        due, self._beside = (
+            [each for each in self._beside if each[0] <= durable],
+            [each for each in self._beside if each[0] > durable],
+        )
+        for _, pending, answer in due:
+            del self.unanswered[pending.key]
+            pending.answer(answer)
 
     def took(self, entry: Entry) -> None:
         """An entry of ours is durable: it is the head now, and its actor has read it."""
@@ -195,12 +208,19 @@ class OwnedConversation:
         """Answer those of sends under way that are not answered; whether they are in the log is looked up."""
         self.loaded = False
         self.doubtful = True
-        for pending in pendings:
+        beside, self._beside = [pending for _, pending, _ in self._beside], []
+        for pending in [*pendings, *beside]:
             if self.unanswered.pop(pending.key, None) is not None:
                 pending.answer(failure)
 
-    def put_back(self, pendings: list[Pending]) -> None:
-        """Let sends wait again, ahead of those that came later; all of it is in doubt now."""
+    def settled(self, numbered: Sequence[Pending], durable: int) -> None:
+        """Of what was numbered so many are durable; the rest waits again, ahead of what came later, and in doubt."""
+        self._answer_beside(durable)
+        if durable == len(numbered):
+            return
+        again = [((place, 1), pending) for place, pending in enumerate(numbered) if place >= durable]
+        again += [((place, 0), pending) for place, pending, _ in self._beside]
+        pendings, self._beside = [pending for _, pending in sorted(again, key=lambda each: each[0])], []
         for pending in pendings:
             pending.new = False
         self.waiting.extendleft(reversed(pendings))

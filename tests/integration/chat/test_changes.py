@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -32,6 +33,7 @@ from chat_service.model.entry import (
 )
 from chat_service.model.ids import group_id
 from chat_service.owner.commit import ENTRIES_OF_ONE
+from chat_service.owner.ports import Conflict
 from chat_service.storage.blocks import MongoBlocks
 from chat_service.storage.conversations import MongoConversations
 from chat_service.storage.log import MongoLog
@@ -245,3 +247,40 @@ async def test_who_left_while_others_were_asked_is_not_added_again(owners: Owner
     # A retry is the same request, whoever is a member by then.
     again = replace(addition, not_asked=frozenset({CAROL}))
     assert isinstance(await running.append(again), Appended)
+
+
+async def test_a_refusal_waits_for_what_it_follows_from(
+    owners: Owners, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, append = await owners.start(), MongoLog.append
+    may_go_on = asyncio.Event()
+
+    async def slow(log: MongoLog, entries: Sequence[Entry]) -> Conflict | None:
+        await may_go_on.wait()
+        return await append(log, entries)
+
+    monkeypatch.setattr(MongoLog, "append", slow)
+    first = asyncio.ensure_future(running.create(direct(ALICE, BOB)))
+    second = asyncio.ensure_future(running.create(replace(direct(ALICE, BOB), creator_id=BOB)))
+    await asyncio.wait([second], timeout=0.2)
+    # That it is there already nobody may be told before it is.
+    assert not second.done()
+    may_go_on.set()
+    assert isinstance(await second, Appended)
+    assert place(await first) == 1
+    assert len(await log_of(database, direct().conversation_id)) == 1
+
+
+async def test_what_was_decided_by_an_entry_that_lost_is_decided_again(owners: Owners) -> None:
+    stale, other = await owners.start(), await owners.start()
+    conversation_id = await group(stale)
+    assert place(await other.append(draft(conversation_id))) == 3
+    # The stale owner gives a seq that is taken, and refuses a send by it; both are decided anew.
+    answers = await asyncio.gather(
+        stale.append(change(conversation_id, removed(BOB))),
+        stale.append(draft(conversation_id, BOB)),
+        stale.append(draft(conversation_id, ALICE)),
+    )
+    assert place(answers[0]) == 4
+    assert isinstance(answers[1], ConversationNotFound)
+    assert place(answers[2]) == 5
