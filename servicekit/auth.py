@@ -37,13 +37,17 @@ _REMEMBERED_TOKENS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a good token says: whose it is, of which device, and until when (Unix seconds); names, if it tells any."""
+    """What a good token says: whose it is, of which device, and until when (Unix seconds); names, if it tells any.
+
+    `sign_in` is the sign-in that it came from; empty where another issuer signs.
+    """
 
     user_id: str
     device_id: str
     expires_at: float
     name: str = ""
     preferred_username: str = ""
+    sign_in: str = ""
 
 
 class TokenSigner:
@@ -69,8 +73,8 @@ class TokenSigner:
         """A signer whose key is in a PEM file. Raises ConfigurationError."""
         return cls(read_file(path, bytes, "a signing key"), **arguments)
 
-    def sign(self, user_id: str, device_id: str) -> tuple[str, float]:
-        """A new token and the moment it expires (Unix seconds)."""
+    def sign(self, user_id: str, device_id: str, sign_in: str = "") -> tuple[str, float]:
+        """A new token and the moment it expires (Unix seconds); `sign_in` tells it from those of earlier sign-ins."""
         now = self._clock.now_ms() / 1000
         # A NumericDate of whole seconds: some readers of the token take no other.
         expires_at = int(now + self._lifetime)
@@ -81,6 +85,7 @@ class TokenSigner:
             "iat": int(now),
             "exp": expires_at,
             "jti": secrets.token_hex(16),
+            **({"sign_in": sign_in} if sign_in else {}),
         }
         return jwt.encode(claims, self._key, algorithm="ES256", headers=self._headers), float(expires_at)
 
@@ -134,7 +139,7 @@ class TokenVerifier:
             expires_at, not_before = float(payload["exp"]), float(payload.get("nbf", 0))
         except (TypeError, ValueError):
             _refuse("TOKEN_INVALID", "the times of the access token are no numbers")
-        names = (payload.get(claim) for claim in ("name", "preferred_username"))
+        names = (payload.get(claim) for claim in ("name", "preferred_username", "sign_in"))
         told = [name if isinstance(name, str) else "" for name in names]
         return expires_at, not_before, Claims(user_id, device_id, expires_at, *told)
 

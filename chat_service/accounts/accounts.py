@@ -174,7 +174,7 @@ class Accounts:
 
     async def admit(self, claims: Claims) -> None:
         """Lets a device in, at first sight too where another issuer signs in. Raises DeviceRevoked."""
-        known = await self._sessions.is_signed_in(claims.user_id, claims.device_id)
+        known = await self._sessions.is_signed_in(claims.user_id, claims.device_id, claims.sign_in)
         if known is None and not self._sign_in_here:
             await self._newcomers.meet(claims)
         elif not known:

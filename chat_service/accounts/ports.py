@@ -24,7 +24,7 @@ It may be called again for the same device. What it raises, the caller of Logout
 class Signer(Protocol):
     """Makes access tokens."""
 
-    def sign(self, user_id: str, device_id: str) -> tuple[str, float]:
+    def sign(self, user_id: str, device_id: str, sign_in: str = "") -> tuple[str, float]:
         """A token and when it ends, in seconds since 1970."""
 
 
@@ -99,8 +99,8 @@ class DeviceStore(Protocol):
     async def drop(self, user_id: str) -> None:
         """Forget all devices of an account."""
 
-    async def is_signed_in(self, user_id: str, device_id: str) -> bool | None:
-        """Whether a device is signed in; None when the account has no such device."""
+    async def is_signed_in(self, user_id: str, device_id: str, sign_in: str = "") -> bool | None:
+        """Whether a device is signed in, by this sign-in if one is named; None when the account has no such device."""
 
 
 class BlockStore(Protocol):

@@ -60,6 +60,11 @@ class RefreshToken:
     def __repr__(self) -> str:
         return f"RefreshToken(user_id={self.user_id!r}, device_id={self.device_id!r})"
 
+    @property
+    def sign_in(self) -> str:
+        """As Chain has it."""
+        return name_of(_hashed(self.family))
+
     def successor(self, nonce: bytes) -> RefreshToken:
         """The token that replaces this one."""
         return replace(self, secret=digest(nonce, self.secret, "sha256"))
@@ -74,6 +79,11 @@ class Chain:
     before: bytes = b""
     nonce: bytes = b""
     rotated_ms: int = 0
+
+    @property
+    def sign_in(self) -> str:
+        """What access tokens of this sign-in carry, and those of an earlier one of the device do not."""
+        return name_of(self.family)
 
     @classmethod
     def start(cls, user_id: str, device_id: str) -> tuple[Chain, RefreshToken]:
@@ -106,3 +116,8 @@ class Chain:
 def _hashed(secret: bytes) -> bytes:
     # The secrets are long and random: a fast hash keeps them.
     return sha256(secret).digest()
+
+
+def name_of(family: bytes) -> str:
+    """The name of a sign-in, by what is stored of its family; of no use to who wants to guess the family."""
+    return family[:16].hex()

@@ -103,9 +103,9 @@ class Sessions:
         """The devices that are signed in, oldest first."""
         return (await self._store.devices_of(user_id)).active
 
-    async def is_signed_in(self, user_id: str, device_id: str) -> bool | None:
-        """Whether a device is signed in; None when the account has no such device."""
-        return await self._store.is_signed_in(user_id, device_id)
+    async def is_signed_in(self, user_id: str, device_id: str, sign_in: str = "") -> bool | None:
+        """Whether a device is signed in, by this sign-in if one is named; None when the account has no such device."""
+        return await self._store.is_signed_in(user_id, device_id, sign_in)
 
     def _signed_in(self, devices: Devices, told: DeviceDescription) -> tuple[Devices, RefreshToken]:
         now_ms = self._clock.now_ms()
@@ -143,6 +143,6 @@ class Sessions:
         raise StoreUnavailable("the devices of the account change faster than they can be written")
 
     def _session(self, token: RefreshToken) -> Session:
-        access_token, expires_at = self._signer.sign(token.user_id, token.device_id)
+        access_token, expires_at = self._signer.sign(token.user_id, token.device_id, token.sign_in)
         home = self._home_of(token.user_id)
         return Session(token.user_id, token.device_id, access_token, expires_at, str(token), home)

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from pymongo.errors import DuplicateKeyError
 
 from chat_service.accounts.device import Device, Devices, Platform
-from chat_service.accounts.refresh import Chain
+from chat_service.accounts.refresh import Chain, name_of
 from chat_service.storage.mongo import Database, Document, store_errors
 
 
@@ -56,13 +56,16 @@ class MongoDevices:
             for user, devices in found.items()
         }
 
-    async def is_signed_in(self, user_id: str, device_id: str) -> bool | None:
-        """Whether a device is signed in; None when the account has no such device."""
-        wanted = {f"devices.{device_id}.signed_in": 1}
+    async def is_signed_in(self, user_id: str, device_id: str, sign_in: str = "") -> bool | None:
+        """Whether a device is signed in, by this sign-in if one is named; None when the account has no such device."""
+        wanted = {f"devices.{device_id}.signed_in": 1, f"devices.{device_id}.chain.family": 1}
         with store_errors():
             found = await self._devices.find_one({"_id": bytes.fromhex(user_id)}, wanted)
         device: Document = (found or {}).get("devices", {}).get(device_id, {})
-        return device.get("signed_in")
+        signed_in: bool | None = device.get("signed_in")
+        if signed_in and sign_in:
+            return name_of(device["chain"]["family"]) == sign_in
+        return signed_in
 
 
 def _document(devices: Devices) -> Document:

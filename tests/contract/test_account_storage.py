@@ -301,6 +301,10 @@ async def test_whether_a_device_is_signed_in(devices: DeviceStore) -> None:
     assert await devices.is_signed_in(user_id, device_id) is None
     await devices.replace((await devices.devices_of(user_id)).signed_in(phone(user_id, 1), 10))
     assert await devices.is_signed_in(user_id, device_id) is True
+    chain = (await devices.devices_of(user_id)).known(device_id).chain
+    assert chain is not None
+    assert await devices.is_signed_in(user_id, device_id, chain.sign_in) is True
+    assert await devices.is_signed_in(user_id, device_id, "another") is False
     assert await devices.is_signed_in(user_id, phone(user_id, 2).device_id) is None
     await devices.replace((await devices.devices_of(user_id)).signed_out(device_id))
     assert await devices.is_signed_in(user_id, device_id) is False

@@ -190,3 +190,23 @@ async def test_guessing_is_bounded_over_all_servers(world: World) -> None:
         assert refused.said == ("RESOURCE_EXHAUSTED", "RATE_LIMITED")
         assert refused.retry_after is not None
         assert 0 < refused.retry_after <= 10
+
+
+async def test_a_token_of_an_earlier_sign_in_stays_worthless_when_the_device_signs_in_again(world: World) -> None:
+    phone = await world.register("alice")
+    laptop = await world.login(phone)
+    name = (await phone.ask(account_pb2.GetProfileRequest())).profile.login_name
+    await phone.ask(revoke(laptop))
+    assert (await laptop.refusal(account_pb2.GetProfileRequest())).said == OUT
+    again = account_pb2.LoginRequest(
+        login_name=name, password=PASSWORD, device=account_pb2.DeviceDescription(device_id=laptop.device_id)
+    )
+    session = (await calls.ask(world.channel(world.stack.door), again)).session
+    assert session.device_id == laptop.device_id
+    # The thief has the old token, the owner the new one.
+    assert (await laptop.refusal(account_pb2.GetProfileRequest())).said == OUT
+    stream = laptop.dial()
+    await stream.say(hello=chat_pb2.Hello())
+    assert (await stream.ended()).said == OUT
+    laptop.token = session.access_token
+    await laptop.ask(account_pb2.GetProfileRequest())
