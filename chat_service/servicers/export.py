@@ -13,6 +13,7 @@ from chat_service.accounts.blocking import Blocking
 from chat_service.accounts.people import People
 from chat_service.errors import RateLimited
 from chat_service.history.history import History, Overview, Range, Span
+from chat_service.model.entry import Entry, MessageEdited
 from chat_service.wire import export
 from parley.chat.v1 import account_pb2
 from servicekit.auth import Claims
@@ -102,7 +103,7 @@ class ExportCalls:
                 # It was left and forgotten meanwhile, or has no more.
                 return
             hidden = set(found.sight.personal.hidden)
-            seen = [entry for entry in found.entries if entry.seq not in hidden]
+            seen = [entry for entry in found.entries if entry.seq not in hidden and _edits(entry) not in hidden]
             yield await asyncio.to_thread(export.entries, seen, user_id)
             after, complete = found.entries[-1].seq, found.complete
 
@@ -113,3 +114,8 @@ class ExportCalls:
             for overview in overviews:
                 yield overview
             more = bool(after)
+
+
+def _edits(entry: Entry) -> int:
+    """The seq of the message of which an entry holds words; 0 for others."""
+    return entry.change.target_seq if isinstance(entry.change, MessageEdited) else 0

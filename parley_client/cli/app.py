@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import typer
 
 from parley_client.cli import accounts, blocks, chat, demo, devices, edits, groups, keeping, messages, privacy, search
@@ -20,10 +18,3 @@ for room in (accounts, chat, messages, edits, search, blocks, privacy, keeping, 
     app.registered_commands += room.app.registered_commands
 app.add_typer(groups.app, name="groups")
 app.add_typer(devices.app, name="devices")
-
-
-def main() -> None:
-    """The entry point."""
-    # What gRPC's core would write into a conversation is not for a person.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    app()

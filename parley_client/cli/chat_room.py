@@ -13,7 +13,8 @@ from parley.chat.v1.conversation_pb2 import Conversation
 from parley_client.cli import piped
 from parley_client.cli.lines import clean, line
 from parley_client.cli.people import People
-from parley_client.cli.words import explain
+from parley_client.cli.run import err
+from parley_client.cli.words import Sorry, explain
 from parley_client.client import Client
 from parley_client.device import Device
 from parley_client.dialogue import Sending
@@ -28,10 +29,15 @@ from parley_client.events import (
 )
 
 BACKLOG = 20
+# Of a line that was not sent.
+SHOWN = 100
 
 
 class ChatRoom:
-    """One conversation, until the lines end or the connection is ended for good."""
+    """One conversation, until the lines end or the connection is ended for good.
+
+    A line that cannot be sent is told on stderr, and in the end by Sorry.
+    """
 
     def __init__(self, client: Client, people: People, conversation: Conversation) -> None:
         self._client = client
@@ -40,6 +46,7 @@ class ChatRoom:
         self._shown = 0
         self._begun = False
         self._waiting: list[Sending] = []
+        self._unsent = 0
 
     async def run(self) -> None:
         """Until the lines end. Raises ParleyError when the connection is ended for good."""
@@ -92,15 +99,17 @@ class ChatRoom:
         while self._waiting:
             with suppress(ParleyError):
                 await self._waiting[0]
+        if self._unsent:
+            raise Sorry("One line was not sent." if self._unsent == 1 else f"{self._unsent} lines were not sent.")
 
     def _send(self, device: Device, said: str) -> None:
         try:
             sending = device.send(self._id, said)
         except SendQueueFull:
-            self._print(Text("Too much waits to be sent already; wait until the connection is back.", style="red"))
+            self._not_sent(said, "Too much waits to be sent already; wait until the connection is back.")
             return
         except ParleyError as error:
-            self._print(Text(explain(error, ""), style="red"))
+            self._not_sent(said, explain(error, ""))
             return
         self._waiting.append(sending)
         sending.answer.add_done_callback(lambda _: self._answered(sending, said))
@@ -109,7 +118,12 @@ class ChatRoom:
         self._waiting.remove(sending)
         error = None if sending.answer.cancelled() else sending.answer.exception()
         if isinstance(error, ParleyError):
-            self._print(Text(f"Not sent: “{clean(said)}”. {explain(error, '')}", style="red"))
+            self._not_sent(said, explain(error, ""))
+
+    def _not_sent(self, said: str, why: str) -> None:
+        self._unsent += 1
+        what = clean(said) if len(said) <= SHOWN else f"{clean(said[:SHOWN])}…"
+        err.print(f"Not sent: “{what}”. {why}", style="red", markup=False, soft_wrap=True)
 
     @staticmethod
     def _print(text: Text) -> None:

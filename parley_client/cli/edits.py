@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from parley_client.cli import options
-from parley_client.cli.options import DOOR, As, Door, Encrypted, Group, Json, Roots
-from parley_client.cli.people import People, conversation_with
-from parley_client.cli.run import client, perform, say, say_json
+from parley_client.cli.options import DOOR, LAST_SEQ, As, Door, Encrypted, Group, Json, Roots
+from parley_client.cli.people import People, begun_with
+from parley_client.cli.run import appended, client, perform, say, say_json
 from parley_client.cli.words import Sorry
 from parley_client.history import Sent
 
@@ -37,7 +37,7 @@ def edit(
         if not said:
             raise Sorry("Say what it shall say: `parley edit NAME SEQ TEXT`.")
         async with client(door, options.tls(tls, ca), name) as me:
-            conversation = await conversation_with(me, People(me), peer, group)
+            conversation = await begun_with(me, People(me), peer, group)
             sent = await me.messages.edit(conversation.conversation_id, seq, " ".join(said))
         _tell(as_json, conversation.conversation_id, sent, "✓ edited")
 
@@ -60,7 +60,7 @@ def delete(
     async def run() -> None:
         peer, seq, _ = _message(which, group)
         async with client(door, options.tls(tls, ca), name) as me:
-            conversation = await conversation_with(me, People(me), peer, group)
+            conversation = await begun_with(me, People(me), peer, group)
             sent = await me.messages.delete(conversation.conversation_id, seq, for_all=not for_me)
         _tell(as_json, conversation.conversation_id, sent, "✓ deleted")
 
@@ -82,7 +82,7 @@ def react(
     async def run() -> None:
         peer, seq, said = _message(mark, group)
         async with client(door, options.tls(tls, ca), name) as me:
-            conversation = await conversation_with(me, People(me), peer, group)
+            conversation = await begun_with(me, People(me), peer, group)
             sent = await me.messages.set_reaction(conversation.conversation_id, seq, "".join(said[:1]))
         _tell(as_json, conversation.conversation_id, sent, "✓ reacted" if said else "✓ taken back")
 
@@ -92,14 +92,13 @@ def react(
 def _message(words: list[str], group: str) -> tuple[str, int, list[str]]:
     """With whom, which message, and the rest."""
     peer, rest = ("", words) if group else (words[0], words[1:])
-    if not rest or not rest[0].isdecimal():
+    if not rest or not rest[0].isdecimal() or int(rest[0]) > LAST_SEQ:
         raise Sorry("Say which message by its SEQ, a number; `parley history NAME --seqs` shows them.")
     return peer, int(rest[0]), rest[1:]
 
 
 def _tell(as_json: bool, conversation_id: str, sent: Sent | None, words: str) -> None:
     if as_json:
-        place = {"seq": sent.seq, "time": sent.time.isoformat()} if sent else {"seq": None, "time": None}
-        say_json({"conversation_id": conversation_id, **place})
+        say_json({"conversation_id": conversation_id, **appended(sent)})
     else:
         say(words, style="green")

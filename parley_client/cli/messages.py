@@ -10,9 +10,9 @@ from rich.text import Text
 
 from parley_client.cli import options
 from parley_client.cli.lines import clean, line
-from parley_client.cli.options import DOOR, As, Door, Encrypted, Group, Json, Roots
-from parley_client.cli.people import People, conversation_with, left
-from parley_client.cli.run import client, out, perform, say, say_json
+from parley_client.cli.options import DOOR, LAST_SEQ, As, Door, Encrypted, Group, Json, Roots
+from parley_client.cli.people import People, begun_with, conversation_with, left
+from parley_client.cli.run import appended, client, out, perform, say, say_json
 from parley_client.cli.words import Sorry
 from parley_client.client import Client
 
@@ -25,7 +25,9 @@ def send(
         list[str], typer.Argument(metavar="[NAME] TEXT…", help="To whom, and what; “-” reads the text from stdin.")
     ],
     group: Group = "",
-    reply_to: Annotated[int, typer.Option("--reply-to", metavar="SEQ", min=0, help="The message it answers.")] = 0,
+    reply_to: Annotated[
+        int, typer.Option("--reply-to", metavar="SEQ", min=0, max=LAST_SEQ, help="The message it answers.")
+    ] = 0,
     name: As = "",
     door: Door = DOOR,
     as_json: Json = False,
@@ -43,7 +45,7 @@ def send(
             conversation = await conversation_with(me, People(me), peer, group)
             sent = await me.messages.send(conversation.conversation_id, said, reply_to_seq=reply_to)
         if as_json:
-            say_json({"conversation_id": conversation.conversation_id, "seq": sent.seq, "time": sent.time.isoformat()})
+            say_json({"conversation_id": conversation.conversation_id, **appended(sent)})
         else:
             say("✓ sent", style="green")
 
@@ -67,7 +69,7 @@ def history(
     async def run() -> None:
         async with client(door, options.tls(tls, ca), name) as me:
             people = People(me)
-            conversation = await conversation_with(me, people, peer, group)
+            conversation = await begun_with(me, people, peer, group)
             newest = [each async for each in me.messages.before(conversation.conversation_id, limit=limit)]
             for entry in reversed(newest):
                 if as_json:

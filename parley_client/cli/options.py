@@ -10,6 +10,9 @@ import typer
 from parley_client.channel import Tls
 from parley_client.client import DEFAULT_DOOR
 
+# The contract's numbers have 64 bits.
+LAST_SEQ = 2**63 - 1
+
 Door = Annotated[
     str,
     typer.Option(

@@ -6,7 +6,7 @@ from parley.chat.v1 import conversation_pb2
 from parley.chat.v1.conversation_pb2 import Conversation
 from parley_client.cli.words import Sorry
 from parley_client.client import Client
-from parley_client.errors import NotFound
+from parley_client.errors import NotAllowed, NotFound
 
 
 class People:
@@ -61,12 +61,31 @@ async def groups(client: Client) -> list[Conversation]:
     return sorted(found, key=lambda each: each.title.casefold())
 
 
+async def begun_with(client: Client, people: People, peer: str, group: str) -> Conversation:
+    """As `conversation_with`, but one that is there: to look at it makes none, and no block hides it. Raises Sorry."""
+    if not peer or group:
+        return await conversation_with(client, people, peer, group)
+    user_id = await people.user_id(peer)
+    async for each in client.conversations.list():
+        direct = each.kind == conversation_pb2.CONVERSATION_KIND_DIRECT
+        if direct and any(member.user_id == user_id for member in each.members):
+            return each
+    raise Sorry(f"You and {peer} have not said anything to each other yet.")
+
+
 async def conversation_with(client: Client, people: People, peer: str, group: str) -> Conversation:
     """The conversation that is meant: with `peer`, or the group titled `group` (or of that id). Raises Sorry."""
     if bool(peer) == bool(group):
         raise Sorry("Say with whom: a NAME, or --group TITLE.")
     if peer:
-        return await client.conversations.get_or_create_direct(await people.user_id(peer))
+        try:
+            return await client.conversations.get_or_create_direct(await people.user_id(peer))
+        except NotAllowed as barred:
+            # Of a conversation that a block keeps from going on, what there is can be looked at.
+            try:
+                return await begun_with(client, people, peer, "")
+            except Sorry:
+                raise barred from None
     named = [
         each
         for each in await groups(client)

@@ -17,6 +17,7 @@ from parley_client.cli import signed_in
 from parley_client.cli.words import Sorry, explain
 from parley_client.client import Client
 from parley_client.errors import ParleyError
+from parley_client.history import Sent
 from parley_client.session import DamagedFile, SessionStore
 
 # A person waits; whatever takes longer is told.
@@ -63,6 +64,11 @@ def say(text: str, *, style: str = "") -> None:
 def say_json(value: object) -> None:
     """A value for a program: one line of JSON; messages by their proto names."""
     typer.echo(json.dumps(_plain(value), ensure_ascii=False))
+
+
+def appended(sent: Sent | None) -> dict[str, str | None]:
+    """Where something went, for a program: as Appended has it in the protos; None where nothing had to be appended."""
+    return {"seq": str(sent.seq) if sent else None, "create_time": sent.time.isoformat() if sent else None}
 
 
 def _plain(value: object) -> object:

@@ -10,7 +10,7 @@ from parley.chat.v1.conversation_pb2 import Conversation
 from parley_client.cli import options
 from parley_client.cli.lines import clean, line
 from parley_client.cli.options import DOOR, As, Door, Encrypted, Group, Json, Roots
-from parley_client.cli.people import People, conversation_with
+from parley_client.cli.people import People, begun_with
 from parley_client.cli.run import client, out, perform, say, say_json
 from parley_client.client import Client
 
@@ -34,7 +34,7 @@ def search(
     async def run() -> None:
         async with client(door, options.tls(tls, ca), name) as me:
             people = People(me)
-            where = await conversation_with(me, people, peer, group) if peer or group else Conversation()
+            where = await begun_with(me, people, peer, group) if peer or group else Conversation()
             titles = {} if as_json else await _titles(me, people)
             count = 0
             async for entry in me.messages.search(" ".join(words), where.conversation_id, limit):

@@ -86,11 +86,16 @@ async def test_an_archive_has_what_its_owner_may_see(world: World) -> None:
     await bob.ask(add)
     await bob.sent(group, "while alice is there")
     seq = await bob.sent(group, "not for long")
+    edit = chat_pb2.EditMessageRequest(request_id=new_id(), conversation_id=group, target_seq=seq)
+    edit.content.text.body = "hidden words"
+    await bob.ask(edit)
     hide = chat_pb2.DeleteMessageRequest(request_id=new_id(), conversation_id=group, target_seq=seq)
     await alice.ask(hide)
     await alice.ask(conversation_pb2.LeaveGroupRequest(request_id=new_id(), conversation_id=group))
     await bob.sent(group, "without alice")
-    assert bodies((await archive(world, alice))[f"conversations/{group}.jsonl"]) == ["while alice is there"]
+    kept = (await archive(world, alice))[f"conversations/{group}.jsonl"]
+    assert bodies(kept) == ["while alice is there"]
+    assert "hidden words" not in kept
 
 
 async def test_a_long_archive_comes_in_chunks_and_whole(world: World) -> None:

@@ -103,3 +103,25 @@ async def test_privacy_and_the_end_of_an_account(terminal: Terminal) -> None:
     assert "--yes" in await terminal.refused("delete-account")
     assert "is no more" in await terminal.ok("delete-account", "--yes")
     assert "not signed in" in await terminal.refused("whoami")
+
+
+async def test_to_look_makes_no_conversation(terminal: Terminal) -> None:
+    assert "have not said anything to each other" in await terminal.refused("history", "bob")
+    assert "have not said anything to each other" in await terminal.refused("edit", "bob", "1", "hello")
+    await terminal.ok("send", "bob", "hello")
+    assert "hello" in await terminal.ok("history", "bob")
+
+
+@pytest.mark.parametrize("seq", [str(2**63), "9" * 40])
+async def test_no_message_has_such_a_number(terminal: Terminal, seq: str) -> None:
+    await terminal.ok("send", "bob", "hello")
+    assert "SEQ" in await terminal.refused("edit", "bob", seq, "x")
+    assert "SEQ" in await terminal.refused("delete", "bob", seq)
+    code, _, err = await terminal.run("send", "bob", "x", "--reply-to", seq)
+    assert (code, "Traceback" in err) == (2, False)
+
+
+async def test_a_program_is_told_where_it_went_as_the_contract_has_it(terminal: Terminal) -> None:
+    sent = await told(terminal, "send", "bob", "hello")
+    assert sent.keys() == {"conversation_id", "seq", "create_time"}
+    assert isinstance(sent["seq"], str)
