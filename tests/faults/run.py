@@ -60,6 +60,7 @@ async def run(
     rate: float = RATE,
     members: int = MEMBERS,
     sabotage: str = "",
+    answered_s: float = ANSWERED_S,
     converged_s: float = CONVERGED_S,
     say: Callable[[str], object] = lambda _: None,
 ) -> Report:
@@ -76,14 +77,14 @@ async def run(
             group.create_task(crowd.talk(seconds))
             group.create_task(nemesis.rage(seconds))
         say("waiting for answers, and until all devices have everything")
-        logs = await _settled(crowd, report, converged_s)
+        logs = await _settled(crowd, report, answered_s, converged_s)
         _sum_up(report, crowd, nemesis, cluster, logs)
     return report
 
 
-async def _settled(crowd: Crowd, report: Report, converged_s: float) -> dict[str, list[Line]]:
+async def _settled(crowd: Crowd, report: Report, answered_s: float, converged_s: float) -> dict[str, list[Line]]:
     try:
-        await crowd.answered(ANSWERED_S)
+        await crowd.answered(answered_s)
     except AssertionError:
         report.inconclusive.append(f"{len(crowd.journal.unanswered)} sends were never answered")
     began, logs = time.monotonic(), await crowd.logs()

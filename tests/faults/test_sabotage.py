@@ -11,7 +11,7 @@ from tests.faults.nemesis import KINDS
 from tests.faults.run import run
 from tests.faults.saboteur import SABOTAGES
 
-pytestmark = [pytest.mark.fault, pytest.mark.long]
+pytestmark = [pytest.mark.fault, pytest.mark.long, pytest.mark.timeout(300)]
 
 SECONDS: Final = 20.0
 # The promise that each breaks, and what brings it to light.
@@ -36,6 +36,8 @@ def test_every_sabotage_is_tried() -> None:
 async def test_a_sabotage_is_caught(tmp_path: Path, sabotage: str) -> None:
     promise, fault = CASES[sabotage]
     kinds = [kind for kind in KINDS if kind.name == fault]
-    report = await run(tmp_path, 1, SECONDS, kinds=kinds, members=1, sabotage=sabotage, converged_s=3.0)
+    report = await run(
+        tmp_path, 1, SECONDS, kinds=kinds, members=1, sabotage=sabotage, answered_s=10.0, converged_s=3.0
+    )
     assert report.acknowledged > 100
     assert any(each.promise.startswith(promise) for each in report.broken), [str(each) for each in report.broken[:10]]

@@ -260,3 +260,15 @@ async def test_both_sides_make_one_direct_conversation_on_two_servers_at_once(pl
     assert len({each.conversation.conversation_id for each in made}) == 1
     conversation = made[0].conversation.conversation_id
     assert await play.carol.sent(conversation, "hi") == 2
+
+
+async def test_whoever_asks_for_a_conversation_that_another_just_makes_gets_it(world: World) -> None:
+    servers = world.servers
+    for number in range(20):
+        one, other = await world.users("one", "other")
+        asked = [
+            (who, conversation_pb2.GetOrCreateDirectRequest(peer_id=peer.user_id), servers[(number + place) % 3])
+            for place, (who, peer) in enumerate(((one, other), (other, one)))
+        ]
+        made = await asyncio.gather(*(who.ask(request, at=server) for who, request, server in asked))
+        assert len({each.conversation.conversation_id for each in made}) == 1
