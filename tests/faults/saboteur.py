@@ -6,6 +6,7 @@ Nothing in the product can be told to do this: a part is put in the place of ano
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -78,12 +79,15 @@ def fences_nothing() -> None:
     _put(MongoLog, "append", append)
 
 
-def ignores_the_order_of_retries() -> None:
-    """P2: a send that was refused for now lets later ones pass."""
+def lets_later_sends_pass() -> None:
+    """P2: some sends are put off, and those that came after them are not."""
+    count = itertools.count()
 
     def append(self: Owner, draft: Draft, lane: Lane | None, reply: Reply) -> None:
-        del lane
-        _owner_append(self, draft, None, reply)
+        if next(count) % 10:
+            _owner_append(self, draft, lane, reply)
+        else:
+            asyncio.get_running_loop().call_later(LATE_S, _owner_append, self, draft, None, reply)
 
     _put(Owner, "append", append)
 
@@ -158,7 +162,7 @@ SABOTAGES: Final[Mapping[str, Callable[[], None]]] = {
     for each in (
         acknowledges_before_commit,
         fences_nothing,
-        ignores_the_order_of_retries,
+        lets_later_sends_pass,
         forgets_who_sent_what,
         tells_not_everybody,
         leaves_the_generation_alone,

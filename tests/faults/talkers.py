@@ -84,6 +84,7 @@ class RawTalker(Follower):
         self.errors = self._complaints
         self._journal = journal
         self._sends: dict[str, Send] = {}
+        who.strict = False
         who.on_entry = lambda entry: journal.gives(name, entry)
         journal.users[name] = who.user_id
 
