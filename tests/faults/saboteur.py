@@ -20,9 +20,10 @@ from pymongo.write_concern import WriteConcern
 
 import chat_service.__main__ as chat
 from chat_service.mesh.fan_out import FanOut
-from chat_service.model.answer import Reply
+from chat_service.model.answer import Answer, Reply
 from chat_service.model.conversation import Conversation, Interval
-from chat_service.model.entry import LAST_SEQ, Draft, Entry, Message
+from chat_service.model.entry import LAST_SEQ, Draft, Entry, Message, Trace
+from chat_service.owner import conversation as conversation_memory
 from chat_service.owner.owner import Owner
 from chat_service.owner.pending import Lane
 from chat_service.owner.ports import Conflict
@@ -37,6 +38,8 @@ from servicekit.rpc import ByteStream, Call
 from servicekit.server import run
 
 LATE_S: Final = 1.0
+# Who is in a conversation, and its title.
+FIRST_ENTRIES: Final = 2
 # Longer than a server takes to be found healthy and a crowd to arrive; longer than devices may be away.
 AT_ONCE_S: Final = 12.0
 WAIT_S: Final = 20.0
@@ -66,7 +69,11 @@ def acknowledges_before_commit() -> None:
 
 
 def fences_nothing() -> None:
-    """P2: a seq that somebody else took is written over."""
+    """P2: an owner that knows too little of the log writes over what others wrote."""
+
+    async def tail(self: MongoLog, conversation_id: str, length: int) -> list[Trace]:
+        known = await _tail(self, conversation_id, length)
+        return known[:-1] if len(known) > FIRST_ENTRIES else known
 
     async def append(self: MongoLog, entries: Sequence[Entry]) -> Conflict | None:
         documents = [document_of(entry) for entry in entries]
@@ -76,6 +83,8 @@ def fences_nothing() -> None:
             await self._entries.with_options(write_concern=WriteConcern("majority")).bulk_write(writes, ordered=False)
         return None
 
+    _tail = MongoLog.tail
+    _put(MongoLog, "tail", tail)
     _put(MongoLog, "append", append)
 
 
@@ -84,7 +93,7 @@ def lets_later_sends_pass() -> None:
     count = itertools.count()
 
     def append(self: Owner, draft: Draft, lane: Lane | None, reply: Reply) -> None:
-        if next(count) % 10:
+        if not isinstance(draft.change, Message) or next(count) % 10:
             _owner_append(self, draft, lane, reply)
         else:
             asyncio.get_running_loop().call_later(LATE_S, _owner_append, self, draft, None, reply)
@@ -93,13 +102,21 @@ def lets_later_sends_pass() -> None:
 
 
 def forgets_who_sent_what() -> None:
-    """P3: a retry is a new message."""
+    """P3: a retry is a new message; and answers take their time, so that some are lost with a connection."""
+
+    def append(self: Owner, draft: Draft, lane: Lane | None, reply: Reply) -> None:
+        def late(answer: Answer) -> None:
+            asyncio.get_running_loop().call_later(LATE_S, reply, answer)
+
+        _owner_append(self, draft, lane, late)
 
     def document(entry: Entry, *how: Any) -> dict[str, Any]:
         made = document_of(entry, *how)
         return {**made, "k": made["k"][:16] + token_bytes(len(made["k"]) - 16)}
 
     _put(log_storage, "document_of", document)
+    _put(conversation_memory, "REMEMBERED", 0)
+    _put(Owner, "append", append)
 
 
 def tells_not_everybody() -> None:

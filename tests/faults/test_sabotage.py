@@ -17,14 +17,16 @@ SECONDS: Final = 20.0
 # The promise that each breaks, and what brings it to light.
 CASES: Final = {
     "acknowledges_before_commit": ("P1", "chat server killed"),
-    "fences_nothing": ("P2", "chat server frozen"),
+    "fences_nothing": ("P2", "chat server killed"),
     "lets_later_sends_pass": ("P2", "connections of devices cut"),
-    "forgets_who_sent_what": ("P3", "chat server killed"),
+    "forgets_who_sent_what": ("P3", "connections of devices cut"),
     "tells_not_everybody": ("P4", "connections of devices cut"),
     "leaves_the_generation_alone": ("P5", "Valkey flushed while devices are away"),
     "lets_devices_wait": ("P6", "chat server killed"),
     "shows_everything": ("P8", "connections of devices cut"),
 }
+# How long devices may take in the end, where not being given anything is not the point.
+SLOW: Final = {"lets_devices_wait": 40.0}
 
 
 def test_every_sabotage_is_tried() -> None:
@@ -37,7 +39,14 @@ async def test_a_sabotage_is_caught(tmp_path: Path, sabotage: str) -> None:
     promise, fault = CASES[sabotage]
     kinds = [kind for kind in KINDS if kind.name == fault]
     report = await run(
-        tmp_path, 1, SECONDS, kinds=kinds, members=1, sabotage=sabotage, answered_s=10.0, converged_s=3.0
+        tmp_path,
+        1,
+        SECONDS,
+        kinds=kinds,
+        members=1,
+        sabotage=sabotage,
+        answered_s=10.0,
+        converged_s=SLOW.get(sabotage, 3.0),
     )
     assert report.acknowledged > 100
     assert any(each.promise.startswith(promise) for each in report.broken), [str(each) for each in report.broken[:10]]
