@@ -47,7 +47,7 @@ class Sight:
 
     def sees(self, seq: int) -> bool:
         """Whether the user may see the entry `seq`."""
-        return any(each.first <= seq <= each.last for each in self.intervals)
+        return any(seq in each for each in self.intervals)
 
     def unread(self, messages: int) -> int:
         """How many of the first `messages` messages the user has not read; 0 once it was left."""

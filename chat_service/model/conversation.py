@@ -66,6 +66,9 @@ class Interval:
     first: int
     last: int
 
+    def __contains__(self, seq: int) -> bool:
+        return self.first <= seq <= self.last
+
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
@@ -96,7 +99,7 @@ class Conversation:
 
     def sees(self, user_id: str, seq: int) -> bool:
         """Whether `user_id` may see the entry `seq`."""
-        return any(each.first <= seq <= each.last for each in self.visible(user_id))
+        return any(seq in each for each in self.visible(user_id))
 
     def admins(self) -> Iterator[str]:
         """The members who are admins."""

@@ -97,7 +97,7 @@ class GroupCommit:
             await self._wake.wait()
             batch = self._take()
             if batch.shares:
-                await self._commit(list(batch.shares.values()), batch)
+                await self._commit(batch)
 
     def _take(self) -> Batch:
         batch, room = Batch(), BATCH_ENTRIES
@@ -116,7 +116,8 @@ class GroupCommit:
             self._wake.clear()
         return batch
 
-    async def _commit(self, shares: list[Share], batch: Batch) -> None:
+    async def _commit(self, batch: Batch) -> None:
+        shares = list(batch.shares.values())
         with self._contained(shares):
             await self._append_and_apply(shares, batch)
             for share in shares:
