@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from parley_client.cli import accounts, blocks, chat, demo, devices, edits, groups, keeping, messages, privacy, search
 
 app = typer.Typer(
     name="parley",
-    help="Talk over Parley from a terminal. Begin with `parley register NAME`, then `parley chat NAME`.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -18,3 +20,18 @@ for room in (accounts, chat, messages, edits, search, blocks, privacy, keeping, 
     app.registered_commands += room.app.registered_commands
 app.add_typer(groups.app, name="groups")
 app.add_typer(devices.app, name="devices")
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"parley {version('parley')}")
+        raise typer.Exit
+
+
+@app.callback()
+def parley(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Talk over Parley from a terminal. Begin with `parley register NAME`, then `parley chat NAME`."""

@@ -111,7 +111,11 @@ async def _save(me: Client, file: Path) -> int:
 
 @contextmanager
 def _whole(file: Path) -> Iterator[BinaryIO]:
-    """A file that appears once it is whole, readable by its owner alone."""
+    """A file that appears once it is whole, readable by its owner alone. Raises Sorry."""
+    if file.is_dir():
+        raise Sorry(f"{file} is a folder. Name a file in it.")
+    if not file.parent.is_dir():
+        raise Sorry(f"There is no folder {file.parent}.")
     descriptor, draft = tempfile.mkstemp(prefix=f"{file.name}.", dir=file.parent)
     try:
         with os.fdopen(descriptor, "wb") as written:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC
 
 from rich.text import Text
@@ -13,6 +15,10 @@ from parley_client.cli.people import People
 
 # Those that can be read on a light background and on a dark one.
 _COLOURS = ("cyan", "magenta", "green", "blue", "red", "bright_magenta")
+
+
+# Where the name begins, after the time; further lines of a message begin there too.
+_MARGIN = " " * len("00:00 ")
 
 
 def colour(user_id: str) -> str:
@@ -39,6 +45,11 @@ def words(content: Content) -> str:
     return f"[{content.custom.content_type}]" if kind == "custom" else "(deleted)"
 
 
+def tally(reactions: Iterable[str]) -> str:
+    """The reactions a message has, the most frequent first, each with how many gave it where these are several."""
+    return "  ".join(f"{emoji} {count}" if count > 1 else emoji for emoji, count in Counter(reactions).most_common())
+
+
 async def line(entry: Entry, people: People) -> Text:
     """An entry as a line: time, name, words."""
     name = clean(await people.name(entry.actor_id))
@@ -46,9 +57,12 @@ async def line(entry: Entry, people: People) -> Text:
     text = Text(f"{time:%H:%M} ", style="dim")
     if entry.HasField("message_appended"):
         text.append(name, style=f"bold {colour(entry.actor_id)}")
-        text.append("  " + clean(words(entry.message_appended.content)), style="default")
+        said = clean(words(entry.message_appended.content))
+        text.append("  " + said.replace("\n", f"\n{_MARGIN}"), style="default")
         if entry.message_appended.edit_seq and not entry.message_appended.delete_seq:
             text.append(" (edited)", style="dim")
+        if reacted := tally(clean(each.emoji) for each in entry.message_appended.reactions):
+            text.append(f"  {reacted}", style="dim")
         return text
     return text.append(f"— {name} {clean(await _deed(entry, people))}", style="dim")
 

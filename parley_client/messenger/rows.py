@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from parley.chat.v1 import entry_pb2
 from parley.chat.v1.entry_pb2 import Content, Entry
-from parley_client.cli.lines import colour, words
+from parley_client.cli.lines import colour, tally, words
 from parley_client.message import Message
 from parley_client.messenger.chat import Chat, Outgoing
 from parley_client.messenger.model import Messenger
@@ -130,8 +129,7 @@ def _quote(model: Messenger, chat: Chat, content: Content | None) -> str:
 
 
 def _reactions(message: Message) -> str:
-    counts = Counter(flat(emoji) for emoji in message.reactions.values())
-    return "  ".join(f"{emoji} {count}" if count > 1 else emoji for emoji, count in counts.most_common())
+    return tally(flat(emoji) for emoji in message.reactions.values())
 
 
 def _clock(time: datetime) -> str:

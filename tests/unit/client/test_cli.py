@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -94,6 +95,17 @@ async def test_from_the_first_account_to_a_conversation(terminal: Terminal) -> N
     lines = (await terminal.ok("history", "bob", "--as", "alice")).splitlines()
     assert [line[6:] for line in lines] == ["Alice  hello bob", "bob  from a pipe", "bob  and another"]
     assert "2 unread" in await terminal.ok("chat", "--as", "alice")
+
+
+async def test_further_lines_of_a_message_are_set_in(terminal: Terminal) -> None:
+    await terminal.ok("register", "alice")
+    await terminal.ok("register", "bob")
+    await terminal.ok("send", "bob", "one\ntwo", "--as", "alice")
+    assert "alice  one\n      two\n" in await terminal.ok("history", "bob", "--as", "alice")
+
+
+async def test_its_version(terminal: Terminal) -> None:
+    assert re.fullmatch(r"parley \d+\.\d+\.\d+\S*\n", await terminal.ok("--version"))
 
 
 async def test_groups(terminal: Terminal) -> None:

@@ -31,7 +31,7 @@ async def test_a_message_is_answered_edited_reacted_to_and_deleted(terminal: Ter
     await terminal.ok("send", "bob", "an answer", "--reply-to", seq)
     await told(terminal, "react", "bob", seq, "👍")
     listed = await terminal.ok("history", "bob", "--seqs")
-    assert re.search(rf"^ +{seq}  ..:.. alice  hello there \(edited\)$", listed, re.MULTILINE)
+    assert re.search(rf"^ +{seq}  ..:.. alice  hello there \(edited\)  👍$", listed, re.MULTILINE)
     raw = [json.loads(each) for each in (await terminal.ok("history", "bob", "--json")).splitlines()]
     assert raw[0]["message_appended"]["reactions"][0]["emoji"] == "👍"
     assert raw[1]["message_appended"]["content"]["reply_to_seq"] == seq
@@ -86,7 +86,8 @@ async def test_an_export_is_a_whole_file_or_none(terminal: Terminal, tmp_path: P
     assert archive.read_bytes() == b"PK first, second"
     assert archive.stat().st_mode & 0o077 == 0
     assert await terminal.ok("export", "-") == "PK first, second"
-    assert "No such file" in await terminal.refused("export", str(tmp_path / "nowhere" / "me.zip"))
+    assert f"no folder {tmp_path / 'nowhere'}" in await terminal.refused("export", str(tmp_path / "nowhere" / "me.zip"))
+    assert "is a folder" in await terminal.refused("export", str(tmp_path))
 
 
 async def test_conversations_are_listed(terminal: Terminal) -> None:
