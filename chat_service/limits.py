@@ -30,7 +30,9 @@ class Limits:
     # Frames of any kind; what comes faster is read later, which is felt by that device alone.
     frames_per_send: int = 5
     # Devices that may be connecting to a server at once.
-    handshakes: int = 200
+    handshakes: int = 100
+    # Streams of a device that a server may have at once: the newest, and those it supersedes.
+    device_streams: int = 16
     # Fetches of a stream that may wait.
     fetches_waiting: int = 32
     # Sends of a stream to one conversation that may be unanswered; and their bytes to all, a burst of the largest.

@@ -99,7 +99,7 @@ class ChatServer:
             membership.me.server_id,
         )
         self.personal = PersonalViews(stores.memberships, self.history, stores.index, self.homes)
-        self._dispatch = Dispatch(self.edge, self.sessions, self.home, self.owner)
+        self._dispatch = Dispatch(self.edge, self.sessions, self.home, self.owner, self._misdirected)
         self.streams = Streams(membership, self.links, self.homes, self.edge)
         self._generation_moved = asyncio.Event()
 
@@ -133,12 +133,19 @@ class ChatServer:
     def _take(self, peer: str, frame: MeshFrame, link: Link) -> None:
         self._dispatch.take(peer, frame, link)
 
+    def _misdirected(self, user_id: str) -> None:
+        """Something came for a user who is not here. By the ring of who sent it this is the home; it may be another."""
+        if self._moved(user_id):
+            self.homes.recheck(user_id)
+
     def _ring_changed(self, old: Ring, new: Ring) -> None:
         log.info("ring", revision=new.revision, members=sorted(new.members))
-        me = self.membership.me.server_id
-        self.home.forget_users(lambda user_id: self.homes.home_of(user_id) != me)
+        self.home.ring_changed(self._moved)
         self.owner.ring_changed()
         self.edge.ring_changed(old, new)
+
+    def _moved(self, user_id: str) -> bool:
+        return self.homes.home_of(user_id) != self.membership.me.server_id
 
     def _link_broken(self, peer: str) -> None:
         """What was on its way over the link may be lost, and what the peer knew of sessions here with it."""

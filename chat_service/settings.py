@@ -83,8 +83,9 @@ class ChatSettings(Settings):
     # seconds (5s) only to try it out. And how many seconds pass between two looks for what is due.
     retention: Annotated[Retention, NoDecode, PlainValidator(_retention)] = FOREVER
     retention_pause_seconds: float = Field(default=60.0, gt=0)
-    # Devices that may be connecting to this server at once; others are asked to come again.
-    handshakes: int = Field(default=200, gt=0)
+    # Devices that may be connecting to this server at once. Ten times as many wait for their turn, up to 3 s; others
+    # are asked to come again.
+    handshakes: int = Field(default=100, gt=0)
     # What may wait for a device, in bytes, and how many seconds one that reads nothing is waited for.
     outbox_bytes: int = Field(default=1024 * 1024, gt=0)
     outbox_patience_seconds: float = Field(default=30.0, gt=0)

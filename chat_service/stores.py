@@ -38,7 +38,6 @@ class Stores:
     async def prepare(self) -> None:
         """Make sure of collections and indexes, and learn the generation of the change index."""
         await self.log.ensure_indexes()
-        await self.conversations.ensure_indexes()
         await self.retention.ensure_indexes()
         if self.words is not None:
             await self.words.ensure_indexes()

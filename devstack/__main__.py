@@ -36,7 +36,8 @@ def run(
     log_level: Annotated[str, typer.Option(help="How much chat servers log: debug, info, warning, error.")] = "info",
 ) -> None:
     """Start MongoDB, Valkey, etcd, Envoy and chat servers, and keep them up until Ctrl-C."""
-    environment = {"PARLEY_LOG_LEVEL": log_level}
+    # The few who talk here are soon asked to move, and whoever presses Ctrl-C waits for it.
+    environment = {"PARLEY_LOG_LEVEL": log_level, "PARLEY_DRAIN_SECONDS": "2"}
     try:
         launch(folder, Ports(door=port, base=base_port), chat_servers, environment, screen())
     except Trouble as trouble:

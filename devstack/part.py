@@ -166,7 +166,8 @@ class Part:
 
     def freeze(self) -> None:
         """SIGSTOP: it keeps its connections and does nothing."""
-        self._signal(signal.SIGSTOP)
+        if self._child is not None:
+            freeze(self._child)
 
     def resume(self) -> None:
         """SIGCONT."""
@@ -175,6 +176,13 @@ class Part:
     def _signal(self, number: signal.Signals) -> None:
         if self._child is not None:
             self._child.send_signal(number)
+
+
+def freeze(child: subprocess.Popen[bytes]) -> None:
+    """SIGSTOP; returns when all its threads have stopped, for until then it may still answer, or when it has ended."""
+    child.send_signal(signal.SIGSTOP)
+    if child.returncode is None:
+        os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
 
 def _environment(own: Mapping[str, str]) -> dict[str, str]:

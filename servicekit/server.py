@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
+import threading
+import traceback
 from collections.abc import Coroutine, Sequence
-from typing import Any
+from typing import Any, Final
 
 import grpc
 import uvloop
@@ -19,6 +22,7 @@ from servicekit.config import ConfigurationError
 Option = tuple[str, int | str]
 
 MAX_MESSAGE_BYTES = 1 << 20
+ENDING_S: Final = 3.0
 STREAM_WINDOW = 64 << 10
 OPTIONS: tuple[Option, ...] = (
     # A second process on the port must fail, not share it.
@@ -107,9 +111,13 @@ async def until_stopped() -> None:
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run a service to its end on uvloop; exits 1 with a sentence when its configuration is wrong."""
+    """Run a service to its end on uvloop; exits 1 with a sentence when its configuration is wrong.
+
+    One that failed is gone ENDING_S after it let go of what it used, whatever tasks hang: what takes no more calls must
+    not keep those it has.
+    """
     try:
-        uvloop.run(main)
+        uvloop.run(_ending(main))
     except KeyboardInterrupt:
         sys.exit(130)
     except ConfigurationError as error:
@@ -119,6 +127,23 @@ def run(main: Coroutine[Any, Any, None]) -> None:
         if mistakes is None or others is not None:
             raise
         _exit_with(*_leaves(mistakes))
+
+
+async def _ending(main: Coroutine[Any, Any, None]) -> None:
+    try:
+        await main
+    except Exception as error:
+        last = threading.Timer(ENDING_S, _end_now, [error])
+        last.daemon = True
+        last.start()
+        raise
+
+
+def _end_now(error: Exception) -> None:
+    told = [str(error)] if isinstance(error, ConfigurationError) else traceback.format_exception(error)
+    sys.stderr.writelines(told)
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _exit_with(*errors: BaseException) -> None:

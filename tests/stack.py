@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from devstack.stack import Stack
+from tests.scans import no_scans
 
 
 @pytest.fixture(scope="session")
@@ -44,5 +45,5 @@ def database_name() -> str:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A whole system, three chat servers behind Envoy. Leave it as you found it: what you kill, start again."""
-    with Stack(tmp_path_factory.mktemp("stack"), chat_servers=3) as stack:
+    with Stack(tmp_path_factory.mktemp("stack"), chat_servers=3) as stack, no_scans(stack.mongo_uri):
         yield stack

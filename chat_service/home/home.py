@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from prometheus_client import Gauge
 
@@ -12,6 +13,9 @@ from chat_service.errors import SessionSuperseded
 from chat_service.home.presence import Presence
 from chat_service.model.delivery import Delivery, PresenceMoved
 from servicekit.failure import Failure
+
+# How long users are kept whose home is another server by the ring: edges have learned of it by then.
+KEPT_S: Final = 5.0
 
 _attached = Gauge("parley_sessions_attached", "Sessions attached to this home")
 
@@ -46,6 +50,7 @@ class Home:
         self._edges = edges
         self._users: dict[str, dict[str, Attachment]] = {}
         self.presence = Presence(self._tell_presence)
+        self._forgetting: asyncio.TimerHandle | None = None
 
     def attach(self, attachment: Attachment, again: bool = False) -> None:
         """A session is there; another one of the same device is superseded.
@@ -126,11 +131,30 @@ class Home:
             self.detach(attachment.user_id, attachment.session_id)
         self.presence.unwatch_edge(edge)
 
+    def ring_changed(self, moved: Callable[[str], bool]) -> None:
+        """Who watches users whose home is another server now asks there; of who is at home here again, here.
+
+        The users themselves are dropped KEPT_S after the last change: edges that never see a ring, for it was gone
+        again at once, do not attach them anew.
+        """
+        self.presence.forget(moved)
+        for user_id in self._users:
+            if not moved(user_id):
+                self.presence.came(user_id)
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+        self._forgetting = asyncio.get_running_loop().call_later(KEPT_S, self.forget_users, moved)
+
     def forget_users(self, moved: Callable[[str], bool]) -> None:
-        """Drop the users whose home is another server now."""
+        """Drop the users whose home is another server."""
         for user_id in [each for each in self._users if moved(each)]:
             _attached.dec(len(self._users.pop(user_id)))
+        # An edge that saw the ring late may have attached somebody since.
         self.presence.forget(moved)
+
+    def knows(self, user_id: str) -> bool:
+        """Whether a device of the user is attached."""
+        return user_id in self._users
 
     def _tell_presence(self, edge: str, session_ids: list[str], user_id: str, online: bool) -> None:
         self._edges.push(edge, session_ids, Delivery(presence=PresenceMoved(user_id, online)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from typing import Final
@@ -25,11 +26,15 @@ NO_SPAN: Final = nullcontext()
 class Dispatch:
     """One method a kind of frame; none of them waits."""
 
-    def __init__(self, edge: Edge, sessions: Sessions, home: Home, owner: Owner) -> None:
+    def __init__(
+        self, edge: Edge, sessions: Sessions, home: Home, owner: Owner, stranger: Callable[[str], None]
+    ) -> None:
         self._edge = edge
         self._sessions = sessions
         self._home = home
         self._owner = owner
+        # Told of users for whom something came, and who are not attached here.
+        self._stranger = stranger
 
     def take(self, peer: str, frame: MeshFrame, link: Link) -> None:
         """A frame of `peer` that asks or publishes. Kinds this server does not know are passed over."""
@@ -95,7 +100,11 @@ class Dispatch:
         self._edge.hear_for(frame.tell.session_id, frame.tell.frame, reply)
 
     def _deliver(self, _: str, frame: MeshFrame, __: Link) -> None:
-        self._home.deliver(list(frame.deliver.user_ids), mesh.read_delivery(frame.deliver.delivery, frame.traceparent))
+        users = list(frame.deliver.user_ids)
+        self._home.deliver(users, mesh.read_delivery(frame.deliver.delivery, frame.traceparent))
+        for user_id in users:
+            if not self._home.knows(user_id):
+                self._stranger(user_id)
 
     def _push(self, _: str, frame: MeshFrame, __: Link) -> None:
         self._sessions.push(list(frame.push.session_ids), mesh.read_delivery(frame.push.delivery, frame.traceparent))

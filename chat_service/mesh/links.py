@@ -126,9 +126,6 @@ class Links:
 
             await call.wait_for_connection()
             await self._carry(member.server_id, self._new_link(), read, call.write)
-            # The stream's own status says whether the peer ended it or it broke.
-            if (code := await call.code()) is not grpc.StatusCode.OK:
-                log.info("link ended", peer=member.server_id, code=code.name)
 
     async def _carry(self, peer: str, link: Link, read: Read, write: Write) -> None:
         if (old := self._links.pop(peer, None)) is not None:
@@ -147,6 +144,7 @@ class Links:
                 del self._links[peer]
             # A link that was replaced has been mourned already, and its successor must not be.
             if current and not self._ending:
+                log.info("link ended", peer=peer)
                 self._broken(peer)
                 self._group.create_task(self._examine(peer))
 

@@ -277,6 +277,7 @@ class Owner:
             if lane and failure.retry_after is not None:
                 refused = lane.session_id, conversation_id
                 self._refused_lanes[refused] = max(lane.attempt, self._refused_lanes.get(refused, 0))
+                self._refused_lanes.move_to_end(refused)
                 if len(self._refused_lanes) > REFUSED_LANES:
                     self._refused_lanes.popitem(last=False)
             reply(failure)

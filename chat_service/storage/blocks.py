@@ -1,4 +1,4 @@
-"""Who has blocked whom: a clustered collection, `_id` = 16 bytes of who blocks + 16 of who is blocked."""
+"""Who has blocked whom: `_id` = 16 bytes of who blocks + 16 of who is blocked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from bson import Binary
 from pymongo.asynchronous.collection import AsyncCollection
 
-from chat_service.storage.mongo import Database, Document, ensure_clustered, store_errors
+from chat_service.storage.mongo import Database, Document, store_errors
 
 COLLECTION: Final = "blocks"
 FIRST, LAST = "00" * 16, "ff" * 16
@@ -18,13 +18,7 @@ class MongoBlocks:
     """Every method raises StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
         self._blocks: AsyncCollection[Document] = database[COLLECTION]
-
-    async def ensure_indexes(self) -> None:
-        """Make the clustered collection where it is not there yet."""
-        with store_errors(deadline=60.0):
-            await ensure_clustered(self._database, COLLECTION)
 
     async def block(self, user_id: str, other_id: str) -> None:
         """`user_id` blocks `other_id`; again changes nothing."""

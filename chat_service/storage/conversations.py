@@ -22,6 +22,7 @@ from chat_service.storage.device_marks import MongoDeviceMarks
 from chat_service.storage.documents import retention_fields, retention_of
 from chat_service.storage.memberships import MongoMemberships
 from chat_service.storage.mongo import Database, Document, store_errors
+from chat_service.storage.together import Together
 
 CONVERSATIONS: Final = "conversations"
 
@@ -34,18 +35,18 @@ class MongoConversations:
         self._memberships = MongoMemberships(database)
         self._blocks = MongoBlocks(database)
         self._device_marks = MongoDeviceMarks(database)
-
-    async def ensure_indexes(self) -> None:
-        """Make the collections that stand beside, where they are not there yet."""
-        await self._memberships.ensure_indexes()
-        await self._blocks.ensure_indexes()
+        self._stored = Together(self._load_all)
 
     async def load(self, conversation_id: str) -> Conversation | None:
         """The conversation, or None if none was stored."""
-        return (await self.load_many([conversation_id])).get(conversation_id)
+        # For its owner, who waits behind nobody.
+        return (await self._load_all([conversation_id])).get(conversation_id)
 
     async def load_many(self, conversation_ids: Collection[str]) -> dict[str, Conversation]:
         """The conversations that are stored, by id."""
+        return await self._stored.get(conversation_ids)
+
+    async def _load_all(self, conversation_ids: Collection[str]) -> dict[str, Conversation]:
         condition = {"_id": {"$in": [_bytes(each) for each in conversation_ids]}}
         with store_errors():
             found = [conversation_of(each) async for each in self._conversations.find(condition)]

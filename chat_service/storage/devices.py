@@ -12,6 +12,7 @@ from pymongo.errors import DuplicateKeyError
 from chat_service.accounts.device import Device, Devices, Platform
 from chat_service.accounts.refresh import Chain, name_of
 from chat_service.storage.mongo import Database, Document, store_errors
+from chat_service.storage.together import Together
 
 
 class MongoDevices:
@@ -19,6 +20,7 @@ class MongoDevices:
 
     def __init__(self, database: Database) -> None:
         self._devices = database["devices"]
+        self._reads = Together(self._sign_ins)
 
     async def devices_of(self, user_id: str) -> Devices:
         """All devices of an account."""
@@ -58,14 +60,18 @@ class MongoDevices:
 
     async def is_signed_in(self, user_id: str, device_id: str, sign_in: str = "") -> bool | None:
         """Whether a device is signed in, by this sign-in if one is named; None when the account has no such device."""
-        wanted = {f"devices.{device_id}.signed_in": 1, f"devices.{device_id}.chain.family": 1}
-        with store_errors():
-            found = await self._devices.find_one({"_id": bytes.fromhex(user_id)}, wanted)
-        device: Document = (found or {}).get("devices", {}).get(device_id, {})
+        device = (await self._reads.get([(user_id, device_id)])).get((user_id, device_id), {})
         signed_in: bool | None = device.get("signed_in")
         if signed_in and sign_in:
             return name_of(device["chain"]["family"]) == sign_in
         return signed_in
+
+    async def _sign_ins(self, devices: Collection[tuple[str, str]]) -> dict[tuple[str, str], Document]:
+        users = {"_id": {"$in": [bytes.fromhex(user) for user in {user for user, _ in devices}]}}
+        wanted = {f"devices.{device}.{field}": 1 for _, device in devices for field in ("signed_in", "chain.family")}
+        with store_errors():
+            found = {each["_id"].hex(): each.get("devices", {}) async for each in self._devices.find(users, wanted)}
+        return {(user, device): found[user][device] for user, device in devices if device in found.get(user, {})}
 
 
 def _document(devices: Devices) -> Document:

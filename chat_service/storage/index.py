@@ -6,6 +6,7 @@ sentinel beside the keys it touches. What becomes of a loss or an outage is deci
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
@@ -13,12 +14,16 @@ from prometheus_client import Counter
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from chat_service.errors import StoreUnavailable
 from chat_service.model.cursor import Cursor, Reading, Resync
 from chat_service.storage import scripts
-from chat_service.storage.index_life import UNREACHABLE, IndexLife
+from chat_service.storage.index_life import GRACE_S, PAUSE_S, UNREACHABLE, IndexLife
+from chat_service.storage.together import Together
 
 MARGIN_MS: Final = 60_000
-TRIES: Final = 40
+# Longer than the grace of who writes the sentinels.
+PATIENCE_S: Final = 2 * GRACE_S
+TRIES: Final = int(PATIENCE_S / PAUSE_S)
 
 _touches = Counter("parley_index_touches", "Touches written to the change index")
 
@@ -29,46 +34,53 @@ class RedisIndex:
     def __init__(self, redis: Redis, life: IndexLife) -> None:
         self._redis = redis
         self.life = life
+        self._readings = Together(self._read)
 
     async def touch(self, touches: Mapping[str, Collection[str]]) -> None:
         """Note for each conversation that it changed for these users."""
-        calls = scripts.touches(touches)
+        parts = scripts.touches(touches)
         for _ in range(TRIES):
             # During an outage nothing is noted: that is owed, and made good when it ends.
-            if not self.life.reachable or not calls:
+            if not self.life.reachable or not parts:
                 return
-            answers = await self._ask([scripts.TOUCH.call(each, self.life.generation) for each in calls])
-            refused = [each for each, answer in zip(calls, answers, strict=False) if answer != scripts.DONE]
-            if answers and not refused:
+            number = self.life.generation
+            try:
+                answers = await scripts.answers(self._redis, [scripts.TOUCH.call(each, number) for each in parts])
+            except UNREACHABLE as error:
+                await self.life.begin_outage(error)
+                return
+            refused = [(each, answer) for each, answer in zip(parts, answers, strict=True) if answer != scripts.DONE]
+            if not refused:
                 _touches.inc(sum(len(users) for users in touches.values()))
                 return
-            if answers:
-                calls = refused
-                await self.life.reconcile(next(answer for answer in answers if answer != scripts.DONE))
+            parts = [each for each, _ in refused]
+            await self.life.reconcile(refused[0][0], number, refused[0][1])
         await self.life.begin_outage(RedisError("the sentinels do not settle"))
 
     async def read(self, user_id: str, cursor: Cursor | None) -> Reading:
         """What changed for the user since `cursor`, less the margin, and the cursor to go on from."""
-        since = cursor.time_ms - MARGIN_MS if cursor else 0
-        for _ in range(TRIES):
-            if not self.life.complete:
-                break
-            number = self.life.generation
-            answers = await self._ask([scripts.READ.call(scripts.reading(user_id, since), number)])
-            if not answers:
-                break
-            if isinstance(answers[0], list):
-                return _reading(answers[0], cursor, number)
-            await self.life.reconcile(answers[0])
+        what = user_id, cursor.time_ms - MARGIN_MS if cursor else 0
+        now = asyncio.get_running_loop().time
+        until = now() + PATIENCE_S
+        while self.life.complete and now() < until:
+            try:
+                number, answer = (await self._readings.get([what]))[what]
+            except (*UNREACHABLE, StoreUnavailable):
+                # Nothing is left unnoted by that, so nothing is owed.
+                await self.life.look()
+                await asyncio.sleep(PAUSE_S)
+                continue
+            if isinstance(answer, list):
+                return _reading(answer, cursor, number)
+            await self.life.reconcile(scripts.reading(*what), number, answer)
         return Reading(Resync.INDEX_UNAVAILABLE, (), None)
 
-    async def _ask(self, calls: list[scripts.Call]) -> list[Any]:
-        """The answers to calls of one script; nothing when the index cannot be reached, which begins an outage."""
-        try:
-            return await scripts.answers(self._redis, calls)
-        except UNREACHABLE as error:
-            await self.life.begin_outage(error)
-            return []
+    async def _read(self, what: Collection[tuple[str, int]]) -> dict[tuple[str, int], tuple[int, Any]]:
+        """What each user has since when, or the sentinel where it is another, with the generation asked for."""
+        number = self.life.generation
+        calls = [scripts.READ.call(scripts.reading(user, since), number) for user, since in what]
+        answers = await scripts.answers(self._redis, calls)
+        return {each: (number, answer) for each, answer in zip(what, answers, strict=True)}
 
 
 def _reading(answer: list[Any], cursor: Cursor | None, generation: int) -> Reading:

@@ -26,8 +26,9 @@ from servicekit.ending import asked_to_end
 BUCKETS: Final = [f"{number:02x}" for number in range(256)]
 PROBE_S: Final = 1.0
 PROBE_KEY: Final = "parley:probe"
-# Who moved the generation on needs a moment to write the sentinels.
-GRACE_S: Final = 0.5
+# Who moved the generation on needs a moment to write the sentinels, also one that is busy with a crowd that comes back:
+# were it moved on again meanwhile, the crowd would have to begin anew.
+GRACE_S: Final = 2.0
 PAUSE_S: Final = 0.05
 UNREACHABLE: Final = (RedisError, OSError, TimeoutError)
 
@@ -52,6 +53,7 @@ class IndexLife:
         self._dead: frozenset[str] = frozenset()
         self._lock = asyncio.Lock()
         self._listeners: list[Callable[[], None]] = []
+        self._looking: asyncio.Task[None] | None = None
         self.reachable = True
 
     @property
@@ -86,18 +88,35 @@ class IndexLife:
             if self.reachable or self._me not in self._now.owing:
                 await self._lose(error)
 
-    async def reconcile(self, found: bytes | None) -> None:
-        """A sentinel is not of our generation: catch up, or move the generation on."""
+    async def look(self) -> None:
+        """Find out whether the index can be reached, once for all who ask meanwhile; if not, an outage begins."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._probe())
+        await asyncio.shield(self._looking)
+
+    async def reconcile(self, part: scripts.Part, asked: int, found: bytes) -> None:
+        """The sentinel of a bucket is not of the generation asked with: catch up, wait, or move the generation on."""
+        newer = int(found or 0) > asked
+        if not newer and asyncio.get_running_loop().time() - self._adopted_at < GRACE_S:
+            # Outside the lock: of a crowd that waits, the last must not come with what was found seconds ago.
+            await asyncio.sleep(PAUSE_S)
+            return
         async with self._lock:
+            if self._now.number != asked:
+                return
             now = await stubbornly("load_generation", self._record.load)
-            if now.number > self._now.number:
+            if now.number > asked:
                 self._adopt(now)
-            elif asyncio.get_running_loop().time() - self._adopted_at < GRACE_S:
-                await asyncio.sleep(PAUSE_S)
-            else:
-                log.warning("the change index has lost something", sentinel=found, generation=now.number)
-                run_id = await self._run_id()
+            elif (vouched := await self._vouched(part)) not in (asked, None) and (run_id := await self._run_id()):
+                log.warning("the change index has lost something", sentinel=vouched, generation=asked)
                 await self._moved(*await stubbornly("move_generation", lambda: self._record.move_on(now, run_id)))
+
+    async def _vouched(self, part: scripts.Part) -> int | None:
+        """Of which generation a bucket is whole, as it says now; 0 if it says nothing, None if it cannot be asked."""
+        try:
+            return int(await self._redis.get(part.keys[0]) or 0)
+        except UNREACHABLE:
+            return None
 
     async def _moved(self, generation: Generation, ours: bool) -> None:
         """The generation is another; if this server moved it on, it writes the sentinels."""
@@ -136,10 +155,11 @@ class IndexLife:
     async def _probe_for_ever(self) -> None:
         while not asked_to_end():
             await asyncio.sleep(PROBE_S)
-            await self._probe()
+            await self.look()
+            await self._settle_for_the_dead()
 
     async def _probe(self) -> None:
-        """Notice an outage, its end, another Redis, a flush that no touch has met, and who died owing."""
+        """Notice an outage, its end, another Redis, and a flush that no touch has met."""
         run_id = await self._run_id()
         if not run_id:
             await self.begin_outage(RedisError("no answer to a probe"))
@@ -147,16 +167,14 @@ class IndexLife:
         if not self.reachable or run_id != self._now.run_id or self._me in self._now.owing:
             await self._begin_life(run_id)
         _up.set(1)
-        await self._settle_for_the_dead()
+        part, number = scripts.reading("00" * 16, 0), self._now.number
         try:
-            answers = await scripts.answers(
-                self._redis, [scripts.READ.call(scripts.reading("00" * 16, 0), self._now.number)]
-            )
+            answers = await scripts.answers(self._redis, [scripts.READ.call(part, number)])
         except UNREACHABLE as error:
             await self.begin_outage(error)
             return
         if not isinstance(answers[0], list):
-            await self.reconcile(answers[0])
+            await self.reconcile(part, number, answers[0])
 
     async def _begin_life(self, run_id: str) -> None:
         """The index is back, or is another one: what was noted meanwhile, or in the old one, may be missing."""
@@ -170,6 +188,8 @@ class IndexLife:
 
     async def _settle_for_the_dead(self) -> None:
         """Settle for servers that are in no ring any more; seen twice, for this one's ring may be as new as it is."""
+        if not self.reachable:
+            return
         alive = frozenset(self._alive())
         before, self._dead = self._dead, self._now.owing - alive - {self._me} if alive else frozenset()
         if dead := before & self._dead:

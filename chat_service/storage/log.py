@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Final
@@ -39,6 +40,8 @@ from chat_service.storage.documents import (
     word_fields,
 )
 from chat_service.storage.mongo import Database, Document, ensure_clustered, store_errors
+from chat_service.storage.stretches import stretches
+from chat_service.storage.together import Together
 
 COLLECTION: Final = "entries"
 BY_ID: Final = {"_id": 1}
@@ -47,6 +50,10 @@ DUPLICATE_KEY: Final = 11000
 APPLYING: Final = [("c", 1), ("x", 1), ("_id", 1)]
 EDITS: Final = [("c", 1), ("g", 1)]
 PAGE_BYTES: Final = 1024 * 1024
+# Pages that are read from the store at once, for all who want any.
+READS_AT_ONCE: Final = 16
+# Conversation, first seq, limit, last seq.
+Span = tuple[str, int, int, int]
 
 
 class MongoLog:
@@ -59,6 +66,8 @@ class MongoLog:
         self._entries: AsyncCollection[Document] = database[COLLECTION]
         self._database = database
         self._words_of = words_of
+        self._pages = Together(self._read_one, at_once=READS_AT_ONCE, most=1)
+        self._turns = Together(self._read_turns)
 
     async def ensure_indexes(self) -> None:
         """Make the collection and its indexes where they are not there yet."""
@@ -109,6 +118,13 @@ class MongoLog:
 
     async def read(self, conversation_id: str, first: int, limit: int, last: int = LAST_SEQ) -> Page:
         """The entries from seq `first` to `last`, in order, at most `limit` and about PAGE_BYTES of content."""
+        span = conversation_id, first, limit, last
+        return (await self._pages.get([span]))[span]
+
+    async def _read_one(self, spans: Collection[Span]) -> dict[Span, Page]:
+        return {span: await self._read(*span) for span in spans}
+
+    async def _read(self, conversation_id: str, first: int, limit: int, last: int) -> Page:
         entries, size = list[Entry](), 0
         with store_errors():
             async for document in self._range(conversation_id, first, last, 1).limit(limit + 1):
@@ -143,15 +159,18 @@ class MongoLog:
 
     async def turns_after(self, seqs: Mapping[str, int]) -> dict[str, list[Entry]]:
         """The same of several conversations, after a seq of each; those without any are missing."""
-        found: dict[str, list[Entry]] = {}
-        if not seqs:
-            return found
-        spans = [{"c": binary(each), "x": 2, "_id": {"$gt": entry_id(each, seq)}} for each, seq in seqs.items()]
+        found = await self._turns.get(seqs.items())
+        return {conversation_id: entries for (conversation_id, _), entries in found.items()}
+
+    async def _read_turns(self, places: Collection[tuple[str, int]]) -> dict[tuple[str, int], list[Entry]]:
+        spans = [{"c": binary(each), "x": 2, "_id": {"$gt": entry_id(each, seq)}} for each, seq in places]
         with store_errors():
-            async for document in self._entries.find({"$or": spans}):
-                entry = entry_of(document)
-                found.setdefault(entry.conversation_id, []).append(entry)
-        return {each: sorted(entries, key=lambda entry: entry.seq) for each, entries in found.items()}
+            turns = [entry_of(each) async for each in self._entries.find({"$or": spans})]
+        logs: dict[str, list[Entry]] = {}
+        for entry in sorted(turns, key=lambda entry: entry.seq):
+            logs.setdefault(entry.conversation_id, []).append(entry)
+        found = {place: [entry for entry in logs.get(place[0], ()) if entry.seq > place[1]] for place in places}
+        return {place: entries for place, entries in found.items() if entries}
 
     async def _applying(self, conversation_id: str, to_what: object, span: Document) -> list[Entry]:
         condition = {"c": binary(conversation_id), "x": to_what, "_id": span}
@@ -161,10 +180,14 @@ class MongoLog:
 
     async def targets(self, conversation_id: str, seqs: Collection[int]) -> dict[int, Target]:
         """Those of `seqs` that are messages."""
-        condition = {"_id": {"$in": [entry_id(conversation_id, seq) for seq in seqs]}, "y": MESSAGE}
+        fields, wanted = {"k": 1, "d": 1}, frozenset(seqs)
+        spans = [
+            self._range(conversation_id, each.first, each.last, 1, {"y": MESSAGE}, fields).to_list()
+            for each in stretches(wanted)
+        ]
         with store_errors():
-            found = self._entries.find(condition, {"k": 1, "d": 1})
-            return {seq_of(document): Target(document["k"][:16].hex(), "d" in document) async for document in found}
+            found = {seq_of(each): each for span in await asyncio.gather(*spans) for each in span}
+        return {seq: Target(found[seq]["k"][:16].hex(), "d" in found[seq]) for seq in wanted & found.keys()}
 
     async def retouch(self, entries: Sequence[Entry]) -> None:
         """Let the messages that edits, deletions and reactions concern show them; again changes nothing."""
@@ -194,10 +217,10 @@ class MongoLog:
 
     async def _already_there(self, documents: Sequence[Document]) -> int:
         """How many of the first documents are there as they are; then it is made sure that a majority has them."""
-        ids = [document["_id"] for document in documents]
+        sends = [{"c": document["c"], "k": document["k"]} for document in documents]
         with store_errors():
             primary = self._entries.with_options(read_concern=ReadConcern("local"))
-            found = {each["_id"]: each async for each in primary.find({"_id": {"$in": ids}}, {"k": 1, "h": 1, "t": 1})}
+            found = {each["_id"]: each async for each in primary.find({"$or": sends}, {"k": 1, "h": 1, "t": 1})}
             same = list(takewhile(lambda each: _same(each, found.get(bytes(each["_id"]))), documents))
             if same:
                 # A write that changes nothing waits for the majority to have all that came before it.

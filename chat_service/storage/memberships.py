@@ -1,7 +1,8 @@
 """Which conversations a user has, and what the user has set for each; also those the user has left.
 
-A clustered collection, `_id` = 16 bytes of the user + 16 of the conversation, so that the conversations of a user
-are one range. `mute`, `pinned`, `archived`, `hidden` are the user's own.
+`_id` = 16 bytes of the user + 16 of the conversation, so that the conversations of a user are one range of its index.
+Not clustered: MongoDB reads a whole clustered collection to find a few ids of it. `mute`, `pinned`, `archived` and
+`hidden` are the user's own.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from chat_service.model.conversation import Conversation
 from chat_service.model.personal import MOST_HIDDEN, Personal
-from chat_service.storage.mongo import Database, Document, ensure_clustered, store_errors
+from chat_service.storage.mongo import Database, Document, store_errors
+from chat_service.storage.together import Together
 
 COLLECTION: Final = "memberships"
 FIRST, LAST = "00" * 16, "ff" * 16
@@ -25,13 +27,8 @@ class MongoMemberships:
     """Every method raises StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
         self._memberships: AsyncCollection[Document] = database[COLLECTION]
-
-    async def ensure_indexes(self) -> None:
-        """Make the clustered collection where it is not there yet."""
-        with store_errors(deadline=60.0):
-            await ensure_clustered(self._database, COLLECTION)
+        self._reads = Together(self._personal_of)
 
     async def add(self, conversation: Conversation) -> None:
         """Let the members find the conversation; again changes nothing."""
@@ -56,11 +53,13 @@ class MongoMemberships:
 
     async def personal(self, user_id: str, conversation_ids: Collection[str]) -> dict[str, Personal]:
         """What the user has set, by conversation; those without a membership are missing."""
-        ids = [_id(user_id, each) for each in conversation_ids]
+        found = await self._reads.get([_id(user_id, each) for each in conversation_ids])
+        return {each[16:].hex(): personal for each, personal in found.items()}
+
+    async def _personal_of(self, ids: Collection[Binary]) -> dict[Binary, Personal]:
         with store_errors():
-            return {
-                each["_id"][16:].hex(): _personal(each) async for each in self._memberships.find({"_id": {"$in": ids}})
-            }
+            found = self._memberships.find({"_id": {"$in": list(ids)}})
+            return {Binary(each["_id"]): _personal(each) async for each in found}
 
     async def change(self, user_id: str, conversation_id: str, **settings: Any) -> None:
         """Set `mute_until_ms`, `pinned` or `archived`, as in Personal."""

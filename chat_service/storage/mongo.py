@@ -22,6 +22,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from chat_service.errors import StoreUnavailable as StoreUnavailable
+from chat_service.storage.primary import PrimaryWatch
 from servicekit.config import ConfigurationError
 
 Document = dict[str, Any]
@@ -54,6 +55,7 @@ async def connect(uri: str, database: str, *, timeout: float = SELECTION) -> Dat
             tz_aware=True,
             serverSelectionTimeoutMS=round(SELECTION * 1000),
             connectTimeoutMS=round(SELECTION * 1000),
+            event_listeners=[PrimaryWatch()],
         )
     except (UriError, ValueError) as error:
         raise ConfigurationError(f"The MongoDB URI cannot be used: {error}.") from error

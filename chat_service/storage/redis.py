@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as ConnectionLost
 
 TIMEOUT_S: Final = 1.0
+# A server that is busy may find an answer too late that came in time.
+TRIES_AGAIN: Final = 1
+MOST: Final = 32
+WAIT_S: Final = 10.0
 
 
 class _Steady(AbstractConnection):
@@ -32,8 +38,18 @@ class SteadyTls(_Steady, SSLConnection):
 
 
 def connect_redis(url: str) -> Redis:
-    """A client that waits TIMEOUT_S for an answer; `url` is as Redis's own clients take it."""
-    pool: Any = ConnectionPool.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
+    """A client that waits TIMEOUT_S for an answer, twice; `url` is as Redis's own clients take it.
+
+    Who wants one connection more than there may be waits for another one to be done.
+    """
+    pool: Any = BlockingConnectionPool.from_url(
+        url,
+        max_connections=MOST,
+        timeout=WAIT_S,
+        socket_timeout=TIMEOUT_S,
+        socket_connect_timeout=TIMEOUT_S,
+        retry=Retry(NoBackoff(), TRIES_AGAIN),
+    )
     steady: dict[type, type] = {Connection: SteadyConnection, SSLConnection: SteadyTls}
     pool.connection_class = steady.get(pool.connection_class, pool.connection_class)
     return Redis.from_pool(pool)

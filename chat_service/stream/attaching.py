@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 import structlog
 
+from chat_service.errors import StoreUnavailable
 from chat_service.home.home import Attachment
 from chat_service.stream.session import Session
 from servicekit.ending import asked_to_end
@@ -35,11 +37,16 @@ class Homes(Protocol):
         """Tell the home that a session is gone."""
 
 
+MayStay = Callable[[Session], Awaitable[bool]]
+"""Whether a session's device is still signed in; if not, the session is closed. Raises StoreUnavailable."""
+
+
 class Attaching:
     """Attaches what is not attached, AT_ONCE at a time; whoever is attached anew looks again for what it missed."""
 
-    def __init__(self, homes: Homes) -> None:
+    def __init__(self, homes: Homes, may_stay: MayStay) -> None:
         self._homes = homes
+        self._may_stay = may_stay
         self._loose: dict[str, Session] = {}
         self._under_way: set[str] = set()
         self._wake = asyncio.Event()
@@ -72,7 +79,7 @@ class Attaching:
     async def _attach_the_loose(self) -> None:
         while not asked_to_end():
             session = await self._next()
-            if await self._attach(session, again=True):
+            if await self._attach_again(session):
                 session.want_recheck()
             elif not session.outbox.closed:
                 self.loosen(session)
@@ -86,6 +93,26 @@ class Attaching:
                     return session
             self._wake.clear()
             await self._wake.wait()
+
+    async def _attach_again(self, session: Session) -> bool:
+        """Whether it is attached. Whose device was signed out while no home knew of it is told nothing more."""
+        session_id, may_stay = session.session_id, True
+        self._under_way.add(session_id)
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                may_stay = await self._may_stay(session)
+        except (StoreUnavailable, TimeoutError):
+            # It is asked again once the session is attached.
+            pass
+        except Exception:
+            log.exception("cannot ask whether a device is signed in", session_id=session_id)
+        finally:
+            self._under_way.discard(session_id)
+        # It may have ended meanwhile.
+        if session_id not in self._loose or not may_stay:
+            self._loose.pop(session_id, None)
+            return False
+        return await self._attach(session, again=True)
 
     async def _attach(self, session: Session, *, again: bool) -> bool:
         """Whether the session is attached, and was not loosened meanwhile."""

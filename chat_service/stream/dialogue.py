@@ -9,17 +9,16 @@ from typing import Final
 
 import structlog
 
-from chat_service.accounts.errors import DeviceRevoked
 from chat_service.errors import HelloRepeated, RateLimited, StoreUnavailable
 from chat_service.history.history import History, Range, Span
 from chat_service.limits import Limits
 from chat_service.model.cursor import Reading
+from chat_service.stream.attaching import MayStay
 from chat_service.stream.outbox import FRAME_BYTES
 from chat_service.stream.session import Session
 from chat_service.stream.watching import Watching
 from chat_service.wire import frames, ranges, requests
 from parley.chat.v1 import chat_pb2
-from servicekit.auth import Claims
 from servicekit.bucket import TokenBucket
 from servicekit.clock import Clock
 from servicekit.ending import asked_to_end
@@ -52,7 +51,7 @@ class Dialogue:
         watching: Watching,
         limits: Limits,
         clock: Clock,
-        admit: Callable[[Claims], Awaitable[None]],
+        may_stay: MayStay,
         reauthenticate: Reauthenticate,
         begun: Callable[[], None],
         traceparent: str,
@@ -63,7 +62,7 @@ class Dialogue:
         self._watching = watching
         self._limits = limits
         self._clock = clock
-        self._admit = admit
+        self._may_stay = may_stay
         self._reauthenticate = reauthenticate
         self._begun = begun
         self._traceparent = traceparent
@@ -161,7 +160,9 @@ class Dialogue:
             await self._session.outbox.room()
             try:
                 if self._session.recheck_wanted():
-                    await self._check_admitted()
+                    # The first time it was asked a moment ago.
+                    if not self._first and not await self._may_stay(self._session):
+                        continue
                     self._watching.look_again(self._session)
                     await self._tell_changes()
                 while self._fetches:
@@ -170,16 +171,6 @@ class Dialogue:
             except StoreUnavailable as failure:
                 log.warning("cannot read for a device", session_id=self._session.session_id, error=failure.message)
                 self._session.later(RETRY_S, self._session.want_recheck)
-
-    async def _check_admitted(self) -> None:
-        """Where anything may have been missed, so may the word that the device was signed out."""
-        if self._first:
-            # It was asked a moment ago.
-            return
-        try:
-            await self._admit(self._session.claims)
-        except DeviceRevoked as signed_out:
-            self._session.close(signed_out)
 
     async def _tell_changes(self) -> None:
         reading = await self._history.changes(self._session.claims.user_id, self._session.cursor)

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from chat_service.accounts.errors import DeviceRevoked
 from chat_service.errors import FrameEmpty, HelloMissing, ServerDraining, StreamNotConnected
 from chat_service.history.history import History
 from chat_service.limits import Limits
@@ -16,6 +17,7 @@ from chat_service.stream import attaching, watching
 from chat_service.stream.attaching import Attaching
 from chat_service.stream.dialogue import Dialogue
 from chat_service.stream.handshakes import Handshake, Handshakes
+from chat_service.stream.openings import Openings
 from chat_service.stream.rates import DeviceRates
 from chat_service.stream.session import Owners, Session
 from chat_service.stream.sessions import Sessions
@@ -79,9 +81,10 @@ class Edge:
         self._limits = limits
         self._clock = clock
         self._server_id = server_id
-        self._attaching = Attaching(homes)
+        self._attaching = Attaching(homes, self._may_stay)
         self._watching = Watching(homes, who_hides)
         self._rates = rates
+        self._openings = Openings(limits.device_streams)
         self._handshakes = Handshakes(limits.handshakes)
         self._tasks = asyncio.TaskGroup()
         self._draining = False
@@ -95,29 +98,43 @@ class Edge:
 
     async def connect(self, stream: ByteStream, call: Call) -> None:
         """Serve a stream until it ends. Raises why it was ended."""
-        hello = await self._hello(stream)
-        await self.subscribe(hello, stream, call)
+        with self._openings.one_of(call.caller.device_id):
+            await self._serve(await self._hello(stream), stream, call)
 
     async def subscribe(self, hello: chat_pb2.Hello, stream: ByteStream, call: Call) -> None:
         """The same, once `hello` was said."""
+        with self._openings.one_of(call.caller.device_id):
+            await self._serve(hello, stream, call)
+
+    async def _serve(self, hello: chat_pb2.Hello, stream: ByteStream, call: Call) -> None:
         claims = call.caller
-        if self._draining:
-            raise ServerDraining("this server is going away; connect again")
-        handshake = self._handshakes.begin()
-        rate = self._rates.of(claims.device_id)
-        session = Session(claims, self._limits, self._clock, self._server_id, self._owners, rate)
-        session.cursor = requests.cursor(hello)
+        self._refuse_when_draining()
+        handshake = await self._handshakes.begin()
+        try:
+            # It may have waited for long.
+            self._refuse_when_draining()
+            rate = self._rates.of(claims.device_id)
+            session = Session(claims, self._limits, self._clock, self._server_id, self._owners, rate)
+            session.cursor = requests.cursor(hello)
+            await self._live(session, stream, handshake, call.metadata.get("traceparent", ""))
+        finally:
+            handshake.end()
+
+    async def _live(self, session: Session, stream: ByteStream, handshake: Handshake, traceparent: str) -> None:
+        claims = session.claims
         self._sessions.add(session)
         log.info("session", session_id=session.session_id, user_id=claims.user_id, device_id=claims.device_id)
         try:
-            traceparent = call.metadata.get("traceparent", "")
             await self._hold(session, stream, handshake, traceparent if len(traceparent) == TRACEPARENT_CHARS else "")
         finally:
-            handshake.end()
             self._attaching.end(session)
             self._watching.end(session)
             self._sessions.remove(session)
             session.end()
+
+    def _refuse_when_draining(self) -> None:
+        if self._draining:
+            raise ServerDraining("this server is going away; connect again")
 
     def hear_for(self, session_id: str, frame: bytes, reply: Callable[[bytes | Failure], None]) -> None:
         """As `hear`, for another server; `reply` is called once."""
@@ -232,12 +249,20 @@ class Edge:
             self._watching,
             self._limits,
             self._clock,
-            self._admit,
+            self._may_stay,
             self._reauthenticate,
             handshake.end,
             traceparent,
         )
         await dialogue.run()
+
+    async def _may_stay(self, session: Session) -> bool:
+        try:
+            await self._admit(session.claims)
+        except DeviceRevoked as signed_out:
+            session.close(signed_out)
+            return False
+        return True
 
     async def _reauthenticate(self, session: Session, token: str) -> None:
         claims = self._renewed(session, token)

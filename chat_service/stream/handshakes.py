@@ -1,7 +1,12 @@
-"""How many devices connect at once: a server that all devices of another come to serves those it has first."""
+"""How many devices connect at once: a server that all devices of another come to serves those it has first.
+
+The others wait for their turn, which costs less than to send them away and have them come again; a crowd that is larger
+still is sent away.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import Final
 
@@ -11,6 +16,9 @@ from chat_service.errors import ServerBusy
 
 # Those who are sent away come again at moments of their own.
 AGAIN_S: Final = (0.2, 1.2)
+# So many wait for each that is under way; and so long, which is less than devices wait for `welcome`.
+WAITING: Final = 10
+WAIT_S: Final = 3.0
 
 _under_way = Gauge("parley_handshakes", "Devices that connect just now")
 _refused = Counter("parley_handshakes_refused", "Devices that were asked to come again because too many connected")
@@ -19,31 +27,42 @@ _refused = Counter("parley_handshakes_refused", "Devices that were asked to come
 class Handshake:
     """A device that connects; under way until it has been told what changed, or is gone."""
 
-    def __init__(self, handshakes: Handshakes) -> None:
-        self._handshakes = handshakes
+    def __init__(self, places: asyncio.Semaphore) -> None:
+        self._places = places
         self._over = False
+        _under_way.inc()
 
     def end(self) -> None:
         """It is over; again changes nothing."""
         if not self._over:
             self._over = True
-            self._handshakes.under_way -= 1
+            self._places.release()
             _under_way.dec()
 
 
 class Handshakes:
-    """At most `at_once` are under way."""
+    """At most `at_once` are under way, and WAITING times as many wait."""
 
     def __init__(self, at_once: int) -> None:
-        self.under_way = 0
-        self._at_once = at_once
+        self._places = asyncio.Semaphore(at_once)
+        self._room = at_once * WAITING
 
-    def begin(self) -> Handshake:
-        """Let a device begin. Raises ServerBusy."""
-        if self.under_way >= self._at_once:
-            _refused.inc()
-            # Not for cryptography: the moments shall only differ.
-            raise ServerBusy("too many devices connect at the moment", retry_after=random.uniform(*AGAIN_S))  # noqa: S311
-        self.under_way += 1
-        _under_way.inc()
-        return Handshake(self)
+    async def begin(self) -> Handshake:
+        """Let a device begin when it is its turn. Raises ServerBusy."""
+        if self._places.locked() and self._room <= 0:
+            raise _busy()
+        self._room -= 1
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await self._places.acquire()
+        except TimeoutError:
+            raise _busy() from None
+        finally:
+            self._room += 1
+        return Handshake(self._places)
+
+
+def _busy() -> ServerBusy:
+    _refused.inc()
+    # Not for cryptography: the moments shall only differ.
+    return ServerBusy("too many devices connect at the moment", retry_after=random.uniform(*AGAIN_S))  # noqa: S311

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 
 from chat_service.errors import EarlierSendRefused, OwnerUnavailable
 from chat_service.model.answer import MENDED, PATIENCE_S, Answer, Appended
 from chat_service.model.entry import Draft
+from chat_service.stream.places import Places
 from servicekit.clock import Clock
 from servicekit.failure import Failure
 
@@ -23,12 +22,16 @@ Later = Callable[[float, Callable[[], None]], None]
 
 @dataclass(slots=True, eq=False)
 class Send:
-    """One unanswered send at its place; `attempt` is the one it was last forwarded in, 0 if it was not."""
+    """One unanswered send at its place; `attempt` is the one it was last forwarded in, 0 if it was not.
+
+    `barred`: one before it was refused for now, and what comes back of it goes back to the device as well.
+    """
 
     draft: Draft
     place: int
     since: float
     attempt: int = 0
+    barred: bool = False
 
 
 class Lane:
@@ -62,11 +65,11 @@ class Lane:
         # Where the sends go; the same server for all of an attempt.
         self._target = ""
         self._broken = False
+        self._advancing = False
         self._pause = 0.0
         self._waits = False
-        self._places = count()
-        # What was refused for now, in the order of places: each comes again, to its place, the first one first.
-        self._gates: list[Send] = []
+        # Of as many sends as may be here, and as many again that were refused and come back.
+        self._places = Places(2 * most)
 
     @property
     def answered(self) -> bool:
@@ -76,32 +79,43 @@ class Lane:
     @property
     def at_rest(self) -> bool:
         """Whether nothing is lost if the lane is forgotten."""
-        return not self._sends and not self._gates
+        return not self._sends and not self._places.gated
 
     def submit(self, draft: Draft, refusal: Failure | None = None) -> None:
         """Another send; `refusal` says why it cannot be taken now, for example its rate."""
-        send = Send(draft, next(self._places), self._clock.monotonic())
-        if self._gates and draft.request_id != self._gates[0].draft.request_id:
-            refusal = EarlierSendRefused("an earlier send to this conversation was refused; send that one first")
+        if self.at_rest:
+            self._places.forget()
+        send = Send(draft, self._places.of(draft.request_id), self._clock.monotonic())
+        if self._places.barred(send.place):
+            refusal = _behind()
         elif len(self._sends) >= self._most:
             refusal = OwnerUnavailable("too many sends to this conversation are unanswered")
         if refusal is not None:
-            # What comes again and is refused again keeps its place.
-            if not self._gates:
-                self._close_gate(send, refusal)
-            self._told(draft, refusal)
+            self._tell(send, refusal)
             return
-        if self._gates:
-            send.place = self._gates.pop(0).place
+        self._places.open(draft.request_id)
         if not self._sends:
             self._target = self._locate()
         self._sends.append(send)
         if len(self._sends) > 1 and self._sends[-2].place > send.place:
             self._sends = deque(sorted(self._sends, key=_place))
         if not self._broken:
-            self._forward_all()
+            self._advance()
 
-    def _forward_all(self) -> None:
+    def _advance(self) -> None:
+        """Forward what is new. An owner here answers at once: what that leads to is done afterwards, not within."""
+        if self._advancing:
+            return
+        self._advancing = True
+        try:
+            self._forward_new()
+            while self._broken and not self._under_way and not self._waits:
+                self._begin_attempt()
+                self._forward_new()
+        finally:
+            self._advancing = False
+
+    def _forward_new(self) -> None:
         for send in list(self._sends):
             if self._broken:
                 return
@@ -116,50 +130,63 @@ class Lane:
             self._decide(send, answer)
         else:
             self._broken = True
-            follows_a_mended_one = answer.reason == EarlierSendRefused.default_reason and not self._gates
-            if answer.reason in MENDED:
+            if send.barred:
+                self._decide(send, _behind())
+            elif answer.reason in MENDED:
                 self._pause = max(self._pause, answer.retry_after)
-            elif not follows_a_mended_one:
+            elif answer.reason != EarlierSendRefused.default_reason:
                 self._decide(send, answer)
         if self._broken and not self._under_way:
-            self._mend()
+            self._advance()
 
     def _decide(self, send: Send, answer: Answer) -> None:
         self._sends.remove(send)
         self._tell(send, answer)
 
     def _tell(self, send: Send, answer: Answer) -> None:
-        if isinstance(answer, Failure):
-            self._close_gate(send, answer)
         self._told(send.draft, answer)
+        request_id = send.draft.request_id
+        if isinstance(answer, Appended) or answer.retry_after is None:
+            self._places.free(request_id, appended=isinstance(answer, Appended))
+        elif answer.reason != EarlierSendRefused.default_reason and self._places.close(request_id):
+            self._bar_after(send)
 
-    def _close_gate(self, send: Send, failure: Failure) -> None:
-        """Let nothing pass `send` if it was refused for now, and for a reason of its own."""
-        if failure.retry_after is not None and failure.reason != EarlierSendRefused.default_reason:
-            insort(self._gates, send, key=_place)
+    def _bar_after(self, send: Send) -> None:
+        for each in [each for each in self._sends if each.place > send.place]:
+            each.barred = True
+            if each.attempt < self._attempt:
+                self._decide(each, _behind())
 
-    def _mend(self) -> None:
-        """All that was under way is answered: send the rest again, in order, as another attempt."""
+    def _begin_attempt(self) -> None:
+        """All that was under way is answered: what is left goes again, in order, as another attempt."""
         self._attempt = next(self._attempts)
-        if self._pause and self._sends and not self._waits:
+        for send in [each for each in self._sends if each.barred]:
+            self._decide(send, _behind())
+        if self._pause and self._sends:
             self._waits = True
             self._later(self._pause, self._go_on)
-        elif not self._waits:
-            self._go_on()
+        else:
+            self._begin_anew()
 
     def _go_on(self) -> None:
+        self._begin_anew()
+        self._advance()
+
+    def _begin_anew(self) -> None:
         self._waits, self._broken, self._pause = False, False, 0.0
         if self._sends and self._clock.monotonic() - self._sends[0].since > PATIENCE_S:
             self._give_up()
         else:
             self._target = self._locate()
-            self._forward_all()
 
     def _give_up(self) -> None:
         sends, self._sends = self._sends, deque()
         for number, send in enumerate(sends):
-            later = EarlierSendRefused("an earlier send to this conversation was refused; send that one first")
-            self._tell(send, later if number else OwnerUnavailable("the conversation cannot be written to now"))
+            self._tell(send, _behind() if number else OwnerUnavailable("the conversation cannot be written to now"))
+
+
+def _behind() -> EarlierSendRefused:
+    return EarlierSendRefused("an earlier send to this conversation was refused; send that one first")
 
 
 def _place(send: Send) -> int:

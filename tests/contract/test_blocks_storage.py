@@ -25,9 +25,7 @@ async def database(mongod: Stack, database_name: str) -> AsyncIterator[mongo.Dat
 
 @pytest.fixture
 async def blocks(database: mongo.Database) -> MongoBlocks:
-    store = MongoBlocks(database)
-    await asyncio.gather(store.ensure_indexes(), MongoBlocks(database).ensure_indexes())
-    return store
+    return MongoBlocks(database)
 
 
 def users(number: int) -> list[str]:

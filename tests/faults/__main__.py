@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import tempfile
 import time
 from dataclasses import asdict
@@ -11,6 +12,7 @@ from pathlib import Path
 from random import randrange
 from typing import Annotated, Final
 
+import structlog
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -25,7 +27,7 @@ Minutes = Annotated[float, typer.Option(help="How long to talk and strike.", min
 Seed = Annotated[int | None, typer.Option(help="What is done, and when; of the clock if not given.")]
 Only = Annotated[list[str] | None, typer.Option(help="Only kinds of faults with this in their names.")]
 All = Annotated[bool, typer.Option("--all", help="Every kind, also if that is too much for a conclusion.")]
-Keep = Annotated[Path | None, typer.Option(help="Keep data and logs in this folder.")]
+Keep = Annotated[Path | None, typer.Option(help="Keep data and logs in this folder, a new one.")]
 Result = Annotated[Path | None, typer.Option(help="Write the result there, as JSON.")]
 
 console = Console()
@@ -45,6 +47,8 @@ def main(
 
     In less than 20 minutes not every kind of fault can strike three times: then the seed chooses some.
     """
+    if keep is not None and keep.exists() and any(keep.iterdir()):
+        raise typer.BadParameter(f"{keep} is not empty")
     number = randrange(10**6) if seed is None else seed
     kinds = _chosen(only, float("inf") if everything else minutes * 60, number)
     begun = time.monotonic()
@@ -52,6 +56,8 @@ def main(
     def say(what: str) -> None:
         console.print(f"[dim]{time.monotonic() - begun:7.1f} s[/]  {what}")
 
+    # The crowd's own connections would tell of every strike between the lines that do.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     say(f"seed {number}, {minutes:g} minutes, {len(kinds)} kinds of faults")
     with tempfile.TemporaryDirectory(prefix="parley-faults-") as folder:
         report = asyncio.run(run(keep or Path(folder), number, minutes * 60, kinds=kinds, say=say))

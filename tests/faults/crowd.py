@@ -14,6 +14,7 @@ from typing import Any, Final
 import grpc
 from pymongo.errors import PyMongoError
 
+from chat_service.errors import StoreUnavailable
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
 from tests.eventually import eventually
 from tests.faults.cluster import Cluster
@@ -84,19 +85,18 @@ class Crowd:
     async def __aexit__(self, *_: object) -> None:
         await self._open.aclose()
 
-    async def talk(self, seconds: float) -> None:
-        """Talk for so long."""
-        until = time.monotonic() + seconds
+    async def talk(self, going_on: Callable[[], bool]) -> None:
+        """Talk while it is `going_on`, and finish what was begun."""
         async with asyncio.TaskGroup() as group:
             for talker in self.talkers:
-                group.create_task(self._talk(talker, until))
-            group.create_task(self._move_the_guest(until))
-            group.create_task(self._sign_devices_out(until))
+                group.create_task(self._talk(talker, going_on))
+            group.create_task(self._move_the_guest(going_on))
+            group.create_task(self._sign_devices_out(going_on))
 
-    async def _talk(self, talker: Talker, until: float) -> None:
+    async def _talk(self, talker: Talker, going_on: Callable[[], bool]) -> None:
         mine = [conversation for conversation, users in self._circles.items() if talker.who.user_id in users]
         number = 0
-        while time.monotonic() < until:
+        while going_on():
             await asyncio.sleep(self._random.expovariate(self._rate / len(self.talkers)))
             if self._waiting(talker) < UNANSWERED:
                 number += 1
@@ -105,8 +105,8 @@ class Crowd:
     def _waiting(self, talker: Talker) -> int:
         return Counter(send.device for send in self.journal.unanswered)[talker.name]
 
-    async def _move_the_guest(self, until: float) -> None:
-        while time.monotonic() < until:
+    async def _move_the_guest(self, going_on: Callable[[], bool]) -> None:
+        while going_on():
             for request in (
                 conversation_pb2.RemoveMemberRequest(
                     request_id=new_id(), conversation_id=self._club, user_id=self._guest.user_id
@@ -118,9 +118,9 @@ class Crowd:
                 await asyncio.sleep(self._random.uniform(*MOVES))
                 await self._stubbornly(lambda request=request: self._admin.ask(request))  # type: ignore[misc]
 
-    async def _sign_devices_out(self, until: float) -> None:
+    async def _sign_devices_out(self, going_on: Callable[[], bool]) -> None:
         number = 0
-        while time.monotonic() < until:
+        while going_on():
             number += 1
             name = f"spy {number}"
             spy = await self._stubbornly(lambda: self._world.another(self._admin))
@@ -145,7 +145,7 @@ class Crowd:
                 if (refusal := of_error(error)).code not in LATER:
                     self.errors.append(f"{ask}: {refusal}")
                     return None
-            except PyMongoError:
+            except (PyMongoError, StoreUnavailable):
                 # What is written straight into the store.
                 pass
             await asyncio.sleep(AGAIN_S)

@@ -86,20 +86,41 @@ def _disordered(journal: Journal, logs: Logs) -> Iterator[str]:
         if stands != given.line:
             whose = f"{given.device} was given {given.line} of {given.conversation[:8]}"
             yield f"{whose}, but the log has {stands or 'nothing'}"
-    yield from _out_of_order(journal.sends, logs)
+    yield from _out_of_order(journal, logs)
     yield from _not_one_after_the_other(journal, logs)
 
 
-def _out_of_order(sends: Iterable[Send], logs: Logs) -> Iterator[str]:
+def _out_of_order(journal: Journal, logs: Logs) -> Iterator[str]:
     at = {line.text: line.seq for log in logs.values() for line in log if line.text is not None}
+    came = _came(journal)
     lanes: dict[tuple[str, str], list[Send]] = defaultdict(list)
-    for send in sends:
+    for send in journal.sends:
         if send.text in at:
             lanes[send.device, send.conversation].append(send)
-    for lane in lanes.values():
-        for one, other in pairwise(sorted(lane, key=lambda send: send.number)):
-            if at[one.text] > at[other.text]:
-                yield f"{one} stands at {at[one.text]}, after what was said later: {other}, at {at[other.text]}"
+    for (device, conversation), lane in lanes.items():
+        since = came[conversation, journal.users[device]]
+        before: list[Send] = []
+        for send in sorted(lane, key=lambda send: send.number):
+            while before and at[before[-1].text] > at[send.text]:
+                late = before.pop()
+                # It may have been refused for good, nobody heard of that, and it was judged anew when it was repeated:
+                # if its author came back after it was said, and before what was said later.
+                if not any(moment >= late.at and seq < at[send.text] for seq, moment in since):
+                    yield f"{late} stands at {at[late.text]}, after what was said later: {send}, at {at[send.text]}"
+            before.append(send)
+
+
+def _came(journal: Journal) -> dict[tuple[str, str], list[tuple[int, float]]]:
+    """By which entry, and when at the latest, each user became a member of a conversation, every time."""
+    first: dict[tuple[str, str, int], float] = {}
+    for given in journal.given:
+        for user, comes in given.line.moves:
+            if comes:
+                first.setdefault((given.conversation, user, given.line.seq), given.at)
+    came: dict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
+    for (conversation, user, seq), moment in first.items():
+        came[conversation, user].append((seq, moment))
+    return came
 
 
 def _not_one_after_the_other(journal: Journal, logs: Logs) -> Iterator[str]:
@@ -208,10 +229,23 @@ def _leaked(journal: Journal, logs: Logs) -> Iterator[str]:
             within = any(first <= line.seq < last or last == log[-1].seq >= line.seq >= first for first, last in spans)
             if line.text is not None and not within:
                 yield f"{conversation[:8]} has {line}, whose author was a member only in {spans}"
-    ended = {each.device: each.at for each in journal.revoked}
-    for given in journal.given:
-        if (late := given.at - ended.get(given.device, float("inf"))) > CUT_OFF_S:
-            yield f"{given.device} was given {given.line} {late:.2f} s after it was signed out"
+    yield from _given_after_the_end(journal)
+
+
+def _given_after_the_end(journal: Journal) -> Iterator[str]:
+    """To devices that were signed out: what was said since, and what waited, unless a part was broken just then."""
+    for revoked in journal.revoked:
+        since: dict[str, int] = {}
+        for send in journal.sends:
+            if send.at > revoked.at + CUT_OFF_S and send.seqs:
+                since[send.conversation] = min(*send.seqs, since.get(send.conversation, min(send.seqs)))
+        # A server that is frozen just then still holds what it was to tell before.
+        broken = (each.healed_at for each in journal.struck if each.at <= revoked.at + CUT_OFF_S)
+        due = max((revoked.at, *broken)) + CUT_OFF_S
+        for given in journal.given:
+            late = given.device == revoked.device and given.at > revoked.at + CUT_OFF_S
+            if late and (given.at > due or given.line.seq >= since.get(given.conversation, given.line.seq + 1)):
+                yield f"{given.device} was given {given.line} {given.at - revoked.at:.2f} s after it was signed out"
 
 
 def _by_seq(logs: Logs) -> dict[str, dict[int, Line]]:

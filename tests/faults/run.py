@@ -73,8 +73,9 @@ async def run(
         Crowd(cluster, world, random, rate) as crowd,
     ):
         nemesis = Nemesis(cluster, crowd.journal, random, kinds, say)
+        until = time.monotonic() + seconds
         async with asyncio.TaskGroup() as group:
-            group.create_task(crowd.talk(seconds))
+            group.create_task(crowd.talk(lambda: time.monotonic() < until))
             group.create_task(nemesis.rage(seconds))
         say("waiting for answers, and until all devices have everything")
         logs = await _settled(crowd, report, answered_s, converged_s)

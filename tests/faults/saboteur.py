@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sys
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from secrets import token_bytes
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ import chat_service.__main__ as chat
 from chat_service.mesh.fan_out import FanOut
 from chat_service.model.answer import Answer, Reply
 from chat_service.model.conversation import Conversation, Interval
+from chat_service.model.delivery import Delivery
 from chat_service.model.entry import LAST_SEQ, Draft, Entry, Message, Trace
 from chat_service.owner import conversation as conversation_memory
 from chat_service.owner.owner import Owner
@@ -32,16 +33,13 @@ from chat_service.storage.documents import document_of
 from chat_service.storage.generation import Generation, MongoGeneration
 from chat_service.storage.index import RedisIndex
 from chat_service.storage.log import MongoLog
-from chat_service.stream.edge import Edge
-from parley.chat.v1 import chat_pb2
-from servicekit.rpc import ByteStream, Call
+from chat_service.stream.session import Session
 from servicekit.server import run
 
 LATE_S: Final = 1.0
 # Who is in a conversation, and its title.
 FIRST_ENTRIES: Final = 2
-# Longer than a server takes to be found healthy and a crowd to arrive; longer than devices may be away.
-AT_ONCE_S: Final = 12.0
+# Longer than devices may take to be back.
 WAIT_S: Final = 20.0
 
 _append = MongoLog.append
@@ -147,16 +145,14 @@ def leaves_the_generation_alone() -> None:
     _put(MongoGeneration, "settle", settle)
 
 
-def lets_devices_wait() -> None:
-    """P6: a device that comes back is let in at last, but not soon."""
+def pushes_late() -> None:
+    """P6: devices are given what is new at last, but not soon."""
 
-    async def subscribe(self: Edge, hello: chat_pb2.Hello, stream: ByteStream, call: Call) -> None:
-        if time.monotonic() > began + AT_ONCE_S:
-            await asyncio.sleep(WAIT_S)
-        await _subscribe(self, hello, stream, call)
+    def push(self: Session, entries: list[tuple[bytes, bytes, str]], delivery: Delivery) -> None:
+        self.later(WAIT_S, partial(_push, self, entries, delivery))
 
-    began, _subscribe = time.monotonic(), Edge.subscribe
-    _put(Edge, "subscribe", subscribe)
+    _push = Session.push
+    _put(Session, "push", push)
 
 
 def shows_everything() -> None:
@@ -183,7 +179,7 @@ SABOTAGES: Final[Mapping[str, Callable[[], None]]] = {
         forgets_who_sent_what,
         tells_not_everybody,
         leaves_the_generation_alone,
-        lets_devices_wait,
+        pushes_late,
         shows_everything,
     )
 }

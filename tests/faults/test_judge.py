@@ -47,6 +47,14 @@ class Story:
     def given(self, device: str, seq: int) -> Given:
         return next(each for each in self.journal.given if (each.device, each.line.seq) == (device, seq))
 
+    def guest_is_back(self, said_at: float) -> None:
+        """The guest comes again, says "six" and then "five", though "five" came first, at that time."""
+        for line in (Line(8, ALICE, None, ((GUEST, True),)), Line(9, GUEST, "six"), Line(10, GUEST, "five")):
+            self.log.append(line)
+            self.journal.given += [Given(f"{user}'s", ROOM, line, line.seq + 0.2) for user in (ALICE, BOB, GUEST)]
+        self.journal.sends.append(Send("guest's", 10, ROOM, "five", said_at, {10}, 10.1))
+        self.journal.sends.append(Send("guest's", 11, ROOM, "six", 8.9, {9}, 9.1))
+
     def broken(self) -> set[str]:
         return {each.promise[:2] for each in judged(self.journal, {ROOM: self.log})}
 
@@ -150,6 +158,51 @@ def test_a_break_is_found(promise: str, breaks: Callable[[Story], None]) -> None
     story = Story()
     breaks(story)
     assert promise in story.broken()
+
+
+@pytest.mark.parametrize("struck_at", [None, 6.05 + 2.0])
+def test_what_waited_is_a_leak_where_nothing_was_broken(struck_at: float | None) -> None:
+    story = Story()
+    story.journal.revoked.append(Revoked("alice's", 6.05))
+    if struck_at is not None:
+        story.journal.struck.append(Struck("something later", struck_at, 12.0, 1))
+    story.journal.given = [each for each in story.journal.given if (each.device, each.line.seq) != ("alice's", 7)]
+    seen = story.given("alice's", 6)
+    story.journal.given[story.journal.given.index(seen)] = Given("alice's", ROOM, seen.line, 8.1)
+    assert story.broken() == {"P8"}
+
+
+def test_what_a_frozen_server_still_held_is_no_leak_and_what_was_said_later_is() -> None:
+    story = Story()
+    story.journal.revoked.append(Revoked("alice's", 5.95))
+    story.journal.struck.append(Struck("frozen", 5.9, 8.0, 1))
+    story.journal.given = [each for each in story.journal.given if (each.device, each.line.seq) != ("alice's", 7)]
+    seen = story.given("alice's", 6)
+    story.journal.given[story.journal.given.index(seen)] = Given("alice's", ROOM, seen.line, 8.1)
+    assert story.broken() == set()
+    story.journal.given.append(Given("alice's", ROOM, story.log[6], 8.1))
+    assert story.broken() == {"P8"}
+
+
+def test_what_was_said_while_no_member_has_no_place_to_keep() -> None:
+    story = Story()
+    story.guest_is_back(said_at=7.5)
+    assert story.broken() == set()
+
+
+def test_what_was_said_as_a_member_keeps_its_place() -> None:
+    story = Story()
+    story.guest_is_back(said_at=8.5)
+    assert story.broken() == {"P2"}
+
+
+def test_who_comes_again_later_excuses_nothing() -> None:
+    story = Story()
+    story.guest_is_back(said_at=8.5)
+    for line in (Line(11, ALICE, None, ((GUEST, False),)), Line(12, ALICE, None, ((GUEST, True),))):
+        story.log.append(line)
+        story.journal.given += [Given(f"{user}'s", ROOM, line, line.seq + 0.2) for user in (ALICE, BOB, GUEST)]
+    assert story.broken() == {"P2"}
 
 
 def test_what_comes_late_because_of_a_fault_is_not_late() -> None:

@@ -17,7 +17,7 @@ UPGRADE = "all chat servers restarted in turn"
 
 @pytest.mark.timeout(240)
 async def test_what_was_acknowledged_outlives_a_short_run(tmp_path: Path) -> None:
-    report = await run(tmp_path, 20, 60.0, kinds=[kind for kind in KINDS if kind.name in SHORT])
+    report = await run(tmp_path, 20, 45.0, kinds=[kind for kind in KINDS if kind.name in SHORT])
     assert not report.broken, [str(each) for each in report.broken[:5]]
     assert not report.errors, report.errors[:5]
     assert sum(report.struck.values()) >= len(SHORT)

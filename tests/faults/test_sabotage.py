@@ -22,11 +22,11 @@ CASES: Final = {
     "forgets_who_sent_what": ("P3", "connections of devices cut"),
     "tells_not_everybody": ("P4", "connections of devices cut"),
     "leaves_the_generation_alone": ("P5", "Valkey flushed while devices are away"),
-    "lets_devices_wait": ("P6", "chat server killed"),
+    "pushes_late": ("P6", "connections of devices cut"),
     "shows_everything": ("P8", "connections of devices cut"),
 }
 # How long devices may take in the end, where not being given anything is not the point.
-SLOW: Final = {"lets_devices_wait": 40.0}
+SLOW: Final = {"pushes_late": 40.0}
 
 
 def test_every_sabotage_is_tried() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from heapq import nsmallest
 from typing import Self
 
 from parley.chat.v1 import chat_pb2
@@ -15,6 +16,7 @@ from tests.raw.stream import StreamOver
 
 PAUSE_S = 0.1
 AGAIN_S = 0.5
+PAGE = 100
 LATER = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
 
 
@@ -99,7 +101,7 @@ class Follower:
         stream, first = self.device.stream, True
         while stream.open:
             named, cursor = await self._named()
-            lacking = [each for each, log in self.device.logs.items() if log and self._contiguous(each) < max(log)]
+            lacking = [each for each, head in self.device.heads.items() if self._contiguous(each) < head]
             for conversation_id in dict.fromkeys([*named, *lacking]):
                 await self._catch_up(conversation_id)
             # Only now has it looked at all of them.
@@ -125,42 +127,53 @@ class Follower:
 
     async def _catch_up(self, conversation_id: str) -> None:
         while True:
-            fetched = await self.device.fetch(conversation_id, self._contiguous(conversation_id))
-            [result] = fetched.ranges
+            after = self._contiguous(conversation_id)
+            [result] = (await self.device.fetch(conversation_id, after, PAGE)).ranges
             if result.HasField("status"):
                 self._complaints.append(str(result))
-            elif result.complete:
-                self._has_all[conversation_id] = result.head_seq
-            if result.complete or result.HasField("status"):
                 return
+            if result.complete:
+                self._has_all[conversation_id] = result.head_seq
+                return
+            # A whole page: what lies between its entries is not for these eyes.
+            page = nsmallest(PAGE, (seq for seq in self.device.logs[conversation_id] if seq > after))
+            self._has_all[conversation_id] = page[-1]
 
     def _contiguous(self, conversation_id: str) -> int:
         log, seq = self.device.logs[conversation_id], self._has_all.get(conversation_id, 0)
         while seq + 1 in log:
             seq += 1
+        self._has_all[conversation_id] = seq
         return seq
 
     async def _say(self) -> None:
-        """The only writer of sends, so that they leave in order; after a refusal for now all go again."""
+        """The only writer of sends, so that they leave in order; after a refusal for now all behind it go again."""
         while self.device.stream.open:
             for key, (conversation_id, body) in list(self._unanswered.items()):
                 if key not in self._said:
                     self._said.add(key)
                     await self.device.send(conversation_id, body, client_message_id=key)
-            if self._refused_for_now():
+            if refused := self._refused_for_now():
                 await asyncio.sleep(AGAIN_S)
-                self._said.clear()
+                self._say_again(refused | self._refused_for_now())
             await asyncio.sleep(PAUSE_S / 10)
 
-    def _refused_for_now(self) -> bool:
-        """Take the answers in; whether there is something to send again."""
-        again = False
-        for key, answers in self.device.answers.items():
-            for answer in answers:
+    def _say_again(self, refused: set[str]) -> None:
+        """What was said before it, and has no answer yet, is on its way."""
+        held = set[str]()
+        for key, (conversation_id, _) in self._unanswered.items():
+            if key in refused or conversation_id in held:
+                held.add(conversation_id)
+                self._said.discard(key)
+
+    def _refused_for_now(self) -> set[str]:
+        """Take the answers in; the sends that are to go again, each with those behind it."""
+        again = set[str]()
+        for key in list(self.device.answers):
+            for answer in self.device.answers.pop(key):
                 if not answer.HasField("appended") and of_status(answer.refused).code in LATER:
-                    again = True
+                    again.add(key)
                     continue
                 self._unanswered.pop(key, None)
                 self.heard(key, answer)
-            answers.clear()
         return again

@@ -55,10 +55,11 @@ def test_no_route_leads_to_internal_services(connections: Any) -> None:
     assert not [route for route in routes if "grpc" in route["match"]], "a preflight would not match it"
 
 
-def test_streams_have_no_time_limit_and_are_not_tried_again(connections: Any) -> None:
+def test_streams_have_no_time_limit_and_are_tried_again_only_where_no_server_saw_them(connections: Any) -> None:
     stream = connections["route_config"]["virtual_hosts"][0]["routes"][0]
     assert "Connect|Subscribe" in json.dumps(stream["match"])
-    assert stream["route"] == {"cluster": "chat", "timeout": "0s"}
+    assert (stream["route"]["cluster"], stream["route"]["timeout"]) == ("chat", "0s")
+    assert stream["route"]["retry_policy"]["retry_on"] == "connect-failure,refused-stream"
 
 
 def test_only_the_named_calls_need_no_token(connections: Any) -> None:

@@ -141,3 +141,27 @@ def test_a_fault_of_ours_keeps_its_trace() -> None:
         _, complaints = service.communicate(timeout=20)
     assert service.returncode == 1
     assert "Traceback" in complaints
+
+
+async def test_a_service_that_failed_is_gone_soon_whatever_hangs() -> None:
+    program = """
+import asyncio, contextlib
+from servicekit.server import run
+
+async def hangs():
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+async def main():
+    asyncio.create_task(hangs())
+    await asyncio.sleep(0)
+    raise ValueError("a fault")
+
+run(main())
+"""
+    ended = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert ended.returncode == 1
+    assert "ValueError: a fault" in ended.stderr

@@ -37,16 +37,13 @@ async def all_stopped(cluster: Cluster, _: Random) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def data_lost(cluster: Cluster, _: Random) -> AsyncIterator[None]:
+async def data_lost(cluster: Cluster, random: Random) -> AsyncIterator[None]:
     """It begins anew, with no members and a lower revision."""
-    for member in cluster.etcds:
-        member.kill()
-        shutil.rmtree(cluster.data(member.name))
-        cluster.data(member.name).mkdir(mode=0o700)
-    try:
+    async with all_stopped(cluster, random):
+        for member in cluster.etcds:
+            shutil.rmtree(cluster.data(member.name))
+            cluster.data(member.name).mkdir(mode=0o700)
         yield
-    finally:
-        await asyncio.to_thread(start, cluster.etcds)
 
 
 @asynccontextmanager

@@ -7,7 +7,6 @@ import pytest
 from chat_service.accounts.accounts import Accounts
 from chat_service.accounts.device import DeviceDescription
 from chat_service.errors import Invalid, OwnerUnavailable, UserNotFound
-from chat_service.storage.blocks import MongoBlocks
 from tests.integration.accounts.house import House
 
 pytestmark = pytest.mark.integration
@@ -15,7 +14,6 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 async def users(house: House, accounts: Accounts) -> list[str]:
-    await MongoBlocks(house.database).ensure_indexes()
     names = ("alice", "bob", "carol")
     return [(await accounts.register(n, "correct horse", "", DeviceDescription(), "peer")).user_id for n in names]
 

@@ -19,7 +19,6 @@ from chat_service.accounts.errors import (
 )
 from chat_service.accounts.sessions import Session
 from chat_service.errors import OwnerUnavailable, UserNotFound
-from chat_service.storage.blocks import MongoBlocks
 from servicekit.auth import Claims
 from tests.integration.accounts.house import House
 
@@ -30,7 +29,6 @@ PASSWORD = "correct horse"
 
 @pytest.fixture
 async def alice(house: House, accounts: Accounts) -> Session:
-    await MongoBlocks(house.database).ensure_indexes()
     return await accounts.register("alice", PASSWORD, "", DeviceDescription(), "peer")
 
 

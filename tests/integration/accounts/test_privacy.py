@@ -14,7 +14,6 @@ from chat_service.errors import UserNotFound
 from chat_service.model.creation import Creation
 from chat_service.model.entry import Draft, Entry, Message
 from chat_service.model.ids import direct_id
-from chat_service.storage.blocks import MongoBlocks
 from chat_service.storage.log import MongoLog
 from parley.chat.v1 import account_pb2
 from tests.integration.accounts.house import House
@@ -24,7 +23,6 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 async def users(house: House, accounts: Accounts) -> list[str]:
-    await MongoBlocks(house.database).ensure_indexes()
     await MongoLog(house.database).ensure_indexes()
     names = ("alice", "bob", "carol", "dave")
     return [(await accounts.register(n, "correct horse", "", DeviceDescription(), "peer")).user_id for n in names]

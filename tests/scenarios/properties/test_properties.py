@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -16,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from devstack.stack import Stack
 from parley.chat.v1 import chat_pb2, conversation_pb2, entry_pb2
 from tests.eventually import eventually
+from tests.loop import Loop
 from tests.raw.device import RawDevice, new_id, text
 from tests.raw.refusal import of_error
 from tests.raw.world import World
@@ -23,7 +22,6 @@ from tests.scenarios.properties.model import FIRST, Model, Refused, Role
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(400)]
 
-T = TypeVar("T")
 RUNS, STEPS = 210, 50
 """More than 10,000 steps in all, the first of a run not counted."""
 PEOPLE = ("alice", "bob", "carol", "dave")
@@ -31,25 +29,6 @@ people = st.sampled_from(PEOPLE)
 # Often something that is there, now and then what is no message or not there yet.
 places = st.integers(min_value=1, max_value=40)
 numbers = st.integers(min_value=0, max_value=len(PEOPLE) + 1)
-
-
-class Loop:
-    """An event loop in a thread of its own: hypothesis calls rules one after the other, and they wait for it."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """What the coroutine returns or raises."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    def close(self) -> None:
-        """End the thread."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
 
 @pytest.fixture(scope="module")

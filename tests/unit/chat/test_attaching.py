@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from chat_service.accounts.errors import DeviceRevoked
 from chat_service.home.home import Attachment
 from chat_service.limits import Limits
 from chat_service.model.answer import Answer
@@ -32,6 +33,9 @@ class SlowHomes:
         self.answers = asyncio.Event()
         self.asked = 0
         self.known: set[tuple[str, str]] = set()
+        self.asked_about: list[Session] = []
+        self.tells = asyncio.Event()
+        self.tells.set()
 
     def home_of(self, user_id: str) -> str:
         return self.home
@@ -44,6 +48,11 @@ class SlowHomes:
         self.asked += 1
         await self.answers.wait()
         return True
+
+    async def may_stay(self, session: Session) -> bool:
+        self.asked_about.append(session)
+        await self.tells.wait()
+        return not session.outbox.closed
 
     def detach(self, home: str, user_id: str, session_id: str) -> None:
         self.known.discard((home, session_id))
@@ -69,7 +78,7 @@ async def homes() -> SlowHomes:
 
 @pytest.fixture
 async def attaching(homes: SlowHomes) -> AsyncIterator[Attaching]:
-    attaching = Attaching(homes)
+    attaching = Attaching(homes, homes.may_stay)
     task = asyncio.create_task(attaching.run())
     yield attaching
     task.cancel()
@@ -78,9 +87,13 @@ async def attaching(homes: SlowHomes) -> AsyncIterator[Attaching]:
 
 @pytest.fixture
 def session() -> Session:
+    return session_of(DEVICE)
+
+
+def session_of(device: str) -> Session:
     clock, limits = SystemClock(), Limits()
-    rate = DeviceRates(limits.sends_per_second, limits.sends_burst, clock).of(DEVICE)
-    return Session(Claims(USER, DEVICE, 0), limits, clock, "edge", NoOwners(), rate)  # type: ignore[arg-type]
+    rate = DeviceRates(limits.sends_per_second, limits.sends_burst, clock).of(device)
+    return Session(Claims(USER, device, 0), limits, clock, "edge", NoOwners(), rate)  # type: ignore[arg-type]
 
 
 async def test_a_session_that_ends_while_it_is_being_attached_leaves_no_ghost(
@@ -107,6 +120,36 @@ async def test_a_session_whose_home_changes_while_it_is_being_attached_ends_at_t
     assert session.recheck_wanted()
 
 
+async def nobody_else_is_known(attaching: Attaching, homes: SlowHomes) -> None:
+    """Than one that is attached after all that came before it."""
+    other = session_of("e" * 32)
+    attaching.loosen(other)
+    await eventually(lambda: other.home)
+    assert homes.known == {("first", other.session_id)}
+
+
+async def test_a_session_that_was_signed_out_meanwhile_is_not_attached_again(
+    attaching: Attaching, homes: SlowHomes, session: Session
+) -> None:
+    homes.answers.set()
+    session.close(DeviceRevoked("the device was signed out"))
+    attaching.loosen(session)
+    await nobody_else_is_known(attaching, homes)
+
+
+async def test_a_session_that_ends_while_it_is_asked_about_leaves_no_ghost(
+    attaching: Attaching, homes: SlowHomes, session: Session
+) -> None:
+    homes.answers.set()
+    homes.tells.clear()
+    attaching.loosen(session)
+    await eventually(lambda: homes.asked_about)
+    attaching.end(session)
+    session.end()
+    homes.tells.set()
+    await nobody_else_is_known(attaching, homes)
+
+
 async def test_two_workers_never_attach_one_session_at_once(
     attaching: Attaching, homes: SlowHomes, session: Session
 ) -> None:
@@ -114,5 +157,5 @@ async def test_two_workers_never_attach_one_session_at_once(
         attaching.loosen(session)
         await asyncio.sleep(0)
     await eventually(lambda: homes.asked)
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
     assert homes.asked == 1

@@ -73,3 +73,15 @@ def test_the_same_session_again_supersedes_nothing(edges: Edges) -> None:
     home.attach(session("1"), again=True)
     assert edges.closed == []
     assert edges.live(home) == ["1"]
+
+
+async def test_who_is_at_home_elsewhere_for_a_moment_is_not_forgotten(edges: Edges) -> None:
+    home = Home(edges)
+    home.attach(session("1"))
+    home.ring_changed(lambda _: True)
+    home.ring_changed(lambda _: False)
+    home.forget_users(lambda _: False)
+    assert home.knows(USER)
+    assert home.presence.watch("edge", "watcher", [USER]) == [USER]
+    home.forget_users(lambda _: True)
+    assert not home.knows(USER)

@@ -178,6 +178,41 @@ def test_of_two_that_were_refused_the_earlier_one_comes_first_again(stage: Stage
     assert [each[0] for each in stage.taken()] == ["a", "b", "c"]
 
 
+def test_what_waited_to_be_forwarded_does_not_pass_what_was_refused(stage: Stage) -> None:
+    lane = stage.lane()
+    lane.submit(draft("a"))
+    lane.submit(draft("b"))
+    first, second = stage.forwarded
+    first[3](elsewhere())
+    # Behind one that goes again: not forwarded yet.
+    lane.submit(draft("c"))
+    second[3](ConversationBusy("busy", retry_after=0.1))
+    assert kinds(stage.told) == [("b", "CONVERSATION_BUSY"), ("c", "EARLIER_SEND_REFUSED")]
+
+
+def test_an_owner_here_that_refuses_at_once_is_asked_once_for_each(stage: Stage) -> None:
+    lane = stage.lane()
+    lane.submit(draft("a"))
+    for number in range(99):
+        lane.submit(draft(f"b{number}"))
+    waiting, stage.forwarded = stage.forwarded, []
+    asked: list[str] = []
+
+    def refuse(each: Draft, _attempt: int, _target: str, reply: Callable[[Answer], None]) -> None:
+        asked.append(name(each))
+        reply(ConversationBusy("busy", retry_after=0.1))
+
+    lane._forward = refuse
+    for _, _, _, reply in waiting:
+        reply(elsewhere())
+    stage.fire()
+    assert asked == ["a"]
+    assert kinds(stage.told) == [
+        ("a", "CONVERSATION_BUSY"),
+        *((f"b{number}", "EARLIER_SEND_REFUSED") for number in range(99)),
+    ]
+
+
 def test_what_comes_again_and_is_refused_again_keeps_its_place(stage: Stage) -> None:
     lane = stage.lane()
     for _ in range(3):

@@ -1,0 +1,202 @@
+"""Whatever bytes a device sends: it is told what is wrong, or served, and everybody else's streams live on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, Final
+
+import grpc
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from devstack.stack import Stack
+from parley.chat.v1 import chat_pb2, entry_pb2
+from tests.eventually import eventually
+from tests.loop import Loop
+from tests.raw.device import RawDevice, new_id
+from tests.raw.refusal import Refusal, of_error, of_status
+from tests.raw.stream import RawStream, StreamOver
+from tests.raw.world import World
+
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(300)]
+
+HEARTBEAT: Final = chat_pb2.ConnectRequest(heartbeat=chat_pb2.HeartbeatRequest()).SerializeToString()
+HELLO: Final = chat_pb2.ConnectRequest(hello=chat_pb2.Hello()).SerializeToString()
+# What may be said of bytes that are no frame, or one at the wrong time; on a stream, and at its beginning.
+ENDS: Final = {"FRAME_EMPTY", "FRAME_UNPARSABLE", "HELLO_REPEATED"}
+ENDS_AT_ONCE: Final = {"FRAME_EMPTY", "FRAME_UNPARSABLE", "HELLO_MISSING", "FIELD_INVALID"}
+# What nobody shall be told for what they say.
+FAULTS: Final = {"INTERNAL", "UNKNOWN", "DEADLINE_EXCEEDED", "UNAVAILABLE"}
+# What gRPC's client says instead, when it was writing another frame just as the stream ended.
+OVERWRITTEN: Final = "Internal error from Core"
+METHODS: Final = (
+    "ChatService/SendMessage",
+    "ChatService/ListEntries",
+    "ChatService/UpdateReceipts",
+    "ConversationService/CreateGroup",
+    "ConversationService/GetOrCreateDirect",
+    "AccountService/UpdateProfile",
+)
+
+
+def frames() -> Iterator[chat_pb2.ConnectRequest]:
+    """A frame of every kind, well-formed."""
+    conversation, content = "a" * 32, entry_pb2.Content(text=entry_pb2.Text(body="words"))
+    send = chat_pb2.SendMessageRequest(client_message_id=new_id(), conversation_id=conversation, content=content)
+    receipt = chat_pb2.Receipt(conversation_id=conversation, delivered_seq=1, read_seq=1)
+    for frame in (
+        {"send_message": send},
+        {"receipts": chat_pb2.UpdateReceiptsRequest(receipts=[receipt])},
+        {"fetch": chat_pb2.Fetch(ranges=[chat_pb2.EntryRange(conversation_id=conversation)])},
+        {"heartbeat": chat_pb2.HeartbeatRequest()},
+        {"watch_presence": chat_pb2.WatchPresenceRequest(user_ids=[conversation])},
+        {"hello": chat_pb2.Hello(cursor=chat_pb2.Cursor(generation=1, time_ms=1))},
+    ):
+        yield chat_pb2.ConnectRequest(**frame)
+
+
+@st.composite
+def spoiled(draw: st.DrawFn) -> bytes:
+    """A frame in which some bytes are others, are left out, or come twice."""
+    data = bytearray(draw(st.sampled_from([frame.SerializeToString() for frame in frames()])) or b"\0")
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(data)))
+        data[at : at + draw(st.integers(0, 3))] = draw(st.binary(max_size=4))
+    return bytes(data)
+
+
+noise = st.one_of(st.binary(max_size=300), spoiled())
+often = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+
+
+class Stage:
+    """Alice, who sends noise, and her neighbours on the same server."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.edge = world.servers[0]
+        self.errors_of: Counter[RawStream] = Counter()
+
+    async def enter(self) -> None:
+        """Everybody takes their places."""
+        self.alice, self.carol, self.dave = await self.world.users("alice", "carol", "dave")
+        for each in (self.alice, self.carol, self.dave):
+            await each.attend(home=self.edge)
+        self.theirs = await self.carol.direct(self.dave)
+
+    async def says(self, data: bytes, *, first: bool) -> None:
+        """Alice sends these bytes, on her stream or as the first of a new one."""
+        end = await self._end_of(data, HEARTBEAT, first=first)
+        if end and end.message == OVERWRITTEN:
+            end = await self._end_of(data, first=first)
+        if end:
+            assert end.code == "INVALID_ARGUMENT", end
+            assert end.reason in (ENDS_AT_ONCE if first else ENDS), end
+
+    async def _end_of(self, *frames: bytes, first: bool) -> Refusal | None:
+        """How her stream ended when she said this; None if it goes on."""
+        if first:
+            await self.alice.close()
+            stream = self.alice.dial(home=self.edge)
+        else:
+            stream = await self._open_stream()
+        answered = stream.kinds.count("heartbeat")
+        with suppress(StreamOver):
+            for frame in frames:
+                await stream.write(frame)
+        await eventually(lambda: not stream.open or stream.kinds.count("heartbeat") > answered)
+        while stream.kinds.count("error") > self.errors_of[stream]:
+            self.errors_of[stream] += 1
+            error: chat_pb2.StreamError = await stream.next("error")
+            refusal = of_status(error.status)
+            assert refusal.code not in FAULTS, refusal
+            assert refusal.reason, refusal
+        return None if stream.open else await stream.ended()
+
+    async def _open_stream(self) -> RawStream:
+        if not self.alice.stream.open:
+            await self.alice.attend(home=self.edge)
+        return self.alice.stream
+
+    async def asks(self, method: str, data: bytes) -> None:
+        """Alice calls a method with these bytes for a request."""
+        channel = self.world.channel(self.world.stack.door)
+        call: Any = channel.unary_unary(f"/parley.chat.v1.{method}")
+        try:
+            await call(data, metadata=self.alice.metadata)
+        except grpc.aio.AioRpcError as error:
+            refusal = of_error(error)
+            assert refusal.code not in FAULTS, refusal
+            assert refusal.reason, refusal
+
+    async def neighbours_talk(self) -> None:
+        """Nobody else has noticed anything."""
+        await said(self.carol, self.dave, self.theirs)
+        for each in (self.carol, self.dave):
+            assert each.stream.kinds.count("error") == 0
+
+
+async def said(one: RawDevice, other: RawDevice, conversation: str) -> None:
+    await other.has_all(conversation, await one.sent(conversation, "did you hear that?"))
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[Loop]:
+    loop = Loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture(scope="module")
+def stage(quick_calls: Stack, loop: Loop) -> Iterator[Stage]:
+    async def enter() -> Stage:
+        stage = Stage(await World(quick_calls).__aenter__())
+        await stage.enter()
+        return stage
+
+    stage = loop.run(enter())
+    yield stage
+    loop.run(stage.neighbours_talk())
+    loop.run(stage.world.__aexit__())
+
+
+@pytest.fixture(scope="module")
+def quick_calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A server that one device may ask as fast as it can."""
+    plenty = {f"PARLEY_{name}": "1000000" for name in ("SENDS_PER_SECOND", "SENDS_BURST")}
+    plenty |= {f"PARLEY_{name}": "1000000" for name in ("CALLS_PER_SECOND", "CALLS_BURST")}
+    with Stack(tmp_path_factory.mktemp("noise"), chat_servers=1, environment=plenty) as stack:
+        yield stack
+
+
+def test_noise_on_a_stream_ends_it_with_a_reason_or_is_survived(stage: Stage, loop: Loop) -> None:
+    @often
+    @given(noise)
+    def hear(data: bytes) -> None:
+        loop.run(stage.says(data, first=False))
+
+    hear()
+    loop.run(stage.neighbours_talk())
+
+
+def test_noise_for_a_hello_is_told_what_it_is(stage: Stage, loop: Loop) -> None:
+    @often
+    @given(noise)
+    def hear(data: bytes) -> None:
+        loop.run(stage.says(data, first=True))
+
+    hear()
+    loop.run(stage.neighbours_talk())
+
+
+def test_noise_for_a_call_is_refused_with_a_reason(stage: Stage, loop: Loop) -> None:
+    @often
+    @given(st.sampled_from(METHODS), noise)
+    def ask(method: str, data: bytes) -> None:
+        loop.run(stage.asks(method, data))
+
+    ask()
+    loop.run(stage.neighbours_talk())

@@ -1,0 +1,175 @@
+"""Whatever an owner answers, at once or later, and whenever a device sends again: nothing passes what came before."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from itertools import count
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from chat_service.errors import ConversationBusy, EarlierSendRefused, OwnerUnavailable, RateLimited
+from chat_service.model.answer import PATIENCE_S, Answer, Appended
+from chat_service.model.entry import Draft, Message
+from chat_service.stream.lane import Lane
+from servicekit.failure import Failure
+
+CONVERSATION, ALICE = "c" * 32, "a" * 32
+SENDS = 12
+# What an owner makes of what it is asked next, and whether it answers at once.
+choices = st.lists(st.tuples(st.sampled_from(["take", "busy", "elsewhere"]), st.booleans()), max_size=60)
+# What happens next: the device sends something new, sends too fast, sends again what was refused; an answer comes, or
+# is heard; a pause ends; time goes by until the lane has no more patience.
+STEPS = ["send", "hurry", "again", "hurry_again", "answer", "hear", "fire", "wait"]
+steps = st.lists(st.sampled_from(STEPS), max_size=80)
+# What is refused for good, however often it is asked for.
+forbidden = st.sets(st.integers(1, SENDS), max_size=4)
+
+
+class Play:
+    """A device, a lane, and an owner that keeps the order of each attempt, as it must."""
+
+    def __init__(
+        self, choices: list[tuple[str, bool]], forbidden: set[int], most: int, *, patient: bool, late: bool
+    ) -> None:
+        self.log: list[int] = []
+        self.said = 0
+        self._forbidden = forbidden
+        self._now = 0.0
+        self._choices = deque(choices)
+        self._refused_attempt = 0
+        self._answers: deque[tuple[Callable[[Answer], None], Answer]] = deque()
+        self._timers: deque[Callable[[], None]] = deque()
+        # A patient device hears all answers before it sends again; another one sends again what has no answer, too.
+        self._patient = patient
+        # It hears answers late, and acts on those it has heard.
+        self._late = late
+        self._unheard: deque[tuple[int, Answer]] = deque()
+        self._outstanding: Counter[int] = Counter()
+        self._refused: set[int] = set()
+        self._done: set[int] = set()
+        self._lane = Lane(
+            lambda: "owner",
+            self._append,
+            self._told,
+            lambda _, call: self._timers.append(call),
+            self,  # type: ignore[arg-type]
+            most,
+            count(1),
+        )
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def wait(self) -> None:
+        self._now += PATIENCE_S + 1
+
+    def send(self) -> None:
+        if self.said < SENDS:
+            self.said += 1
+            self._submit(self.said)
+
+    def hurry(self) -> None:
+        if self.said < SENDS:
+            self.said += 1
+            self._submit(self.said, RateLimited("too fast", retry_after=0.1))
+
+    def again(self) -> None:
+        """What was refused, and all that was sent after it, in order."""
+        for number in self._take_refused():
+            self._submit(number)
+
+    def hurry_again(self) -> None:
+        """The same, but too fast for the second half of it."""
+        again = self._take_refused()
+        for number in again[: len(again) // 2]:
+            self._submit(number)
+        for number in again[len(again) // 2 :]:
+            self._submit(number, RateLimited("too fast", retry_after=0.1))
+
+    def _take_refused(self) -> list[int]:
+        if not self._refused or (self._patient and self._outstanding.total()):
+            return []
+        first = min(self._refused)
+        self._refused.clear()
+        return [number for number in sorted(self.unanswered) if number >= first]
+
+    def answer(self) -> None:
+        if self._answers:
+            reply, answer = self._answers.popleft()
+            reply(answer)
+
+    def fire(self) -> None:
+        if self._timers:
+            self._timers.popleft()()
+
+    def hear(self) -> None:
+        if self._unheard:
+            self._hear(*self._unheard.popleft())
+
+    def end(self) -> None:
+        """From now on all is taken, and heard at once."""
+        self._choices.clear()
+        self._late = False
+        while self._unheard:
+            self.hear()
+        for _ in range(10 * SENDS):
+            for step in (self.answer, self.fire, self.again):
+                step()
+
+    @property
+    def unanswered(self) -> set[int]:
+        return set(range(1, self.said + 1)) - self._done
+
+    def _submit(self, number: int, refusal: Failure | None = None) -> None:
+        self._outstanding[number] += 1
+        self._lane.submit(Draft(CONVERSATION, ALICE, number.to_bytes(16, "big"), Message(b"words"), 0), refusal)
+
+    def _append(self, draft: Draft, attempt: int, _: str, reply: Callable[[Answer], None]) -> None:
+        what, at_once = self._choices.popleft() if self._choices else ("take", True)
+        answer = self._answer(int.from_bytes(draft.request_id, "big"), attempt, what)
+        if at_once and not self._answers:
+            reply(answer)
+        else:
+            self._answers.append((reply, answer))
+
+    def _answer(self, number: int, attempt: int, what: str) -> Answer:
+        if attempt <= self._refused_attempt:
+            return EarlierSendRefused("an earlier send was refused")
+        if number in self._forbidden:
+            return Failure("not for you")
+        if what == "take":
+            if number not in self.log:
+                self.log.append(number)
+            return Appended(self.log.index(number) + 1, 0)
+        self._refused_attempt = attempt
+        if what == "busy":
+            return ConversationBusy("busy", retry_after=0.1)
+        return OwnerUnavailable("elsewhere", retry_after=0.05)
+
+    def _told(self, draft: Draft, answer: Answer) -> None:
+        self._unheard.append((int.from_bytes(draft.request_id, "big"), answer))
+        if not self._late:
+            self.hear()
+
+    def _hear(self, number: int, answer: Answer) -> None:
+        self._outstanding[number] -= 1
+        assert self._outstanding[number] >= 0, "told twice"
+        later = isinstance(answer, Failure) and answer.retry_after is not None
+        (self._refused if later else self._done).add(number)
+        self._refused -= self._done
+
+
+@settings(max_examples=1000, deadline=None)
+@given(choices, steps, forbidden, st.sampled_from([3, 100]), st.booleans(), st.booleans())
+@example([("busy", False)], ["send", "send", "hurry"], set(), 100, True, False)
+def test_nothing_passes_what_came_before(
+    choices: list[tuple[str, bool]], steps: list[str], forbidden: set[int], most: int, patient: bool, late: bool
+) -> None:
+    play = Play(choices, forbidden, most, patient=patient, late=late)
+    for step in steps:
+        getattr(play, step)()
+    play.end()
+    assert not play.unanswered
+    assert play.log == [number for number in range(1, play.said + 1) if number not in forbidden]

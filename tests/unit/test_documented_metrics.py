@@ -1,0 +1,20 @@
+"""What the documents name as a metric is one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import REGISTRY
+
+import chat_service.__main__  # noqa: F401  all that a chat server counts
+
+DOCS: Final = Path(__file__).parents[2] / "docs"
+
+
+def test_the_metrics_of_the_documents_are_counted() -> None:
+    named = {name for page in DOCS.glob("*.md") for name in re.findall(r"\bparley_[a-z_]+\b", page.read_text())}
+    counted = {name for metric in REGISTRY.collect() for name in (metric.name, f"{metric.name}_total")}
+    assert "parley_ring_members" in named
+    assert named - counted - {"parley_client"} == set()
