@@ -21,6 +21,7 @@ from chat_service.mesh.homes import Homes
 from chat_service.mesh.link import Link
 from chat_service.mesh.links import Links
 from chat_service.mesh.owners import Owners
+from chat_service.mesh.strangers import Strangers
 from chat_service.mesh.streams import Streams
 from chat_service.model.retention import KEPT_FOREVER, Terms
 from chat_service.owner.owner import Owner, OwnerLimits
@@ -99,7 +100,8 @@ class ChatServer:
             membership.me.server_id,
         )
         self.personal = PersonalViews(stores.memberships, self.history, stores.index, self.homes)
-        self._dispatch = Dispatch(self.edge, self.sessions, self.home, self.owner, self._misdirected)
+        strangers = Strangers(self._moved, self.homes.recheck)
+        self._dispatch = Dispatch(self.edge, self.sessions, self.home, self.owner, strangers.missed)
         self.streams = Streams(membership, self.links, self.homes, self.edge)
         self._generation_moved = asyncio.Event()
 
@@ -132,11 +134,6 @@ class ChatServer:
 
     def _take(self, peer: str, frame: MeshFrame, link: Link) -> None:
         self._dispatch.take(peer, frame, link)
-
-    def _misdirected(self, user_id: str) -> None:
-        """Something came for a user who is not here. By the ring of who sent it this is the home; it may be another."""
-        if self._moved(user_id):
-            self.homes.recheck(user_id)
 
     def _ring_changed(self, old: Ring, new: Ring) -> None:
         log.info("ring", revision=new.revision, members=sorted(new.members))

@@ -135,7 +135,7 @@ class Home:
         """Who watches users whose home is another server now asks there; of who is at home here again, here.
 
         The users themselves are dropped KEPT_S after the last change: edges that never see a ring, for it was gone
-        again at once, do not attach them anew.
+        again at once, do not attach them anew, and do not ask again for those of their sessions that watched.
         """
         self.presence.forget(moved)
         for user_id in self._users:
@@ -151,6 +151,8 @@ class Home:
             _attached.dec(len(self._users.pop(user_id)))
         # An edge that saw the ring late may have attached somebody since.
         self.presence.forget(moved)
+        for edge, session_ids in self.presence.forgotten_in_vain(moved).items():
+            self._edges.recheck(edge, list(session_ids))
 
     def knows(self, user_id: str) -> bool:
         """Whether a device of the user is attached."""

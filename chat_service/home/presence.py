@@ -23,6 +23,8 @@ class Presence:
         self._watchers: dict[str, dict[str, str]] = {}
         self._watched: dict[str, set[str]] = {}
         self._leaving: dict[str, asyncio.TimerHandle] = {}
+        # Watchers of users whose home was another server, until it is clear whether it still is.
+        self._forgotten: dict[str, dict[str, str]] = {}
 
     def watch(self, edge: str, session_id: str, user_ids: Collection[str]) -> list[str]:
         """From now on the session is told about these users and no others; those of them who are online now."""
@@ -66,13 +68,27 @@ class Presence:
         for user_id in [each for each in self._online | self._watchers.keys() if moved(each)]:
             self._forget(user_id)
 
+    def forgotten_in_vain(self, moved: Callable[[str], bool]) -> dict[str, set[str]]:
+        """By edge, the sessions that watched users whose home is this server again; asked once, all is forgotten."""
+        edges: dict[str, set[str]] = {}
+        for user_id, watchers in self._forgotten.items():
+            for session_id, edge in () if moved(user_id) else watchers.items():
+                edges.setdefault(edge, set()).add(session_id)
+        self._forgotten.clear()
+        return edges
+
     def _forget(self, user_id: str) -> None:
         if (leaving := self._leaving.pop(user_id, None)) is not None:
             leaving.cancel()
         self._online.discard(user_id)
-        for session_id in list(self._watchers.get(user_id, ())):
-            self._watched[session_id].discard(user_id)
-        self._watchers.pop(user_id, None)
+        watchers = self._watchers.pop(user_id, {})
+        for session_id in watchers:
+            watched = self._watched[session_id]
+            watched.discard(user_id)
+            if not watched:
+                del self._watched[session_id]
+        if watchers:
+            self._forgotten.setdefault(user_id, {}).update(watchers)
 
     def _is_gone(self, user_id: str) -> None:
         del self._leaving[user_id]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 import structlog
@@ -13,7 +14,8 @@ from chat_service.home.home import Attachment
 from chat_service.stream.session import Session
 from servicekit.ending import asked_to_end
 
-AT_ONCE: Final = 16
+# While the store does not answer, each of them waits ANSWER_S for it.
+AT_ONCE: Final = 64
 PAUSE_S: Final = 0.2
 FIRST_TRIES: Final = 5
 ANSWER_S: Final = 2.0
@@ -53,11 +55,12 @@ class Attaching:
 
     async def begin(self, session: Session) -> None:
         """Attach a new session; if its home cannot be told soon, that is tried again beside its life."""
-        for _ in range(FIRST_TRIES):
-            if await self._attach(session, again=False):
-                return
-            await asyncio.sleep(PAUSE_S)
-        self.loosen(session)
+        with self._nobody_else_attaches(session):
+            for _ in range(FIRST_TRIES):
+                if await self._attach(session, again=False):
+                    return
+                await asyncio.sleep(PAUSE_S)
+            self.loosen(session)
 
     def loosen(self, session: Session) -> None:
         """The session must be attached: its home is another, or has forgotten it."""
@@ -96,35 +99,40 @@ class Attaching:
 
     async def _attach_again(self, session: Session) -> bool:
         """Whether it is attached. Whose device was signed out while no home knew of it is told nothing more."""
-        session_id, may_stay = session.session_id, True
-        self._under_way.add(session_id)
+        with self._nobody_else_attaches(session):
+            may_stay = await self._asked(session)
+            # It may have ended meanwhile.
+            if session.session_id not in self._loose or not may_stay:
+                self._loose.pop(session.session_id, None)
+                return False
+            return await self._attach(session, again=True)
+
+    async def _asked(self, session: Session) -> bool:
         try:
             async with asyncio.timeout(ANSWER_S):
-                may_stay = await self._may_stay(session)
+                return await self._may_stay(session)
         except (StoreUnavailable, TimeoutError):
             # It is asked again once the session is attached.
-            pass
+            return True
         except Exception:
-            log.exception("cannot ask whether a device is signed in", session_id=session_id)
-        finally:
-            self._under_way.discard(session_id)
-        # It may have ended meanwhile.
-        if session_id not in self._loose or not may_stay:
-            self._loose.pop(session_id, None)
-            return False
-        return await self._attach(session, again=True)
+            log.exception("cannot ask whether a device is signed in", session_id=session.session_id)
+            return True
 
     async def _attach(self, session: Session, *, again: bool) -> bool:
         """Whether the session is attached, and was not loosened meanwhile."""
-        session_id = session.session_id
-        self._loose.pop(session_id, None)
-        self._under_way.add(session_id)
+        self._loose.pop(session.session_id, None)
+        attached = await self._tell(self._homes.home_of(session.claims.user_id), session, again)
+        return attached and session.session_id not in self._loose
+
+    @contextmanager
+    def _nobody_else_attaches(self, session: Session) -> Iterator[None]:
+        self._under_way.add(session.session_id)
         try:
-            attached = await self._tell(self._homes.home_of(session.claims.user_id), session, again)
+            yield
         finally:
-            self._under_way.discard(session_id)
+            self._under_way.discard(session.session_id)
+            # It may have been loosened meanwhile.
             self._wake.set()
-        return attached and session_id not in self._loose
 
     async def _tell(self, home: str, session: Session, again: bool) -> bool:
         if session.home and session.home != home:

@@ -38,7 +38,7 @@ class Lane:
     """Forwards sends in order. While it holds any, its attempt tells which of them an owner may still take.
 
     A send that is refused for now and that the edge cannot mend goes back to the device, and closes a gate: what
-    comes after it is refused until it comes again.
+    comes after it is refused as well, and closes a gate of its own, until it comes again.
     """
 
     def __init__(
@@ -147,13 +147,15 @@ class Lane:
         self._told(send.draft, answer)
         request_id = send.draft.request_id
         if isinstance(answer, Appended) or answer.retry_after is None:
-            self._places.free(request_id, appended=isinstance(answer, Appended))
-        elif answer.reason != EarlierSendRefused.default_reason and self._places.close(request_id):
+            self._places.free(request_id)
+        elif self._places.close(request_id):
             self._bar_after(send)
 
     def _bar_after(self, send: Send) -> None:
-        for each in [each for each in self._sends if each.place > send.place]:
+        later = [each for each in self._sends if each.place > send.place and not each.barred]
+        for each in later:
             each.barred = True
+        for each in later:
             if each.attempt < self._attempt:
                 self._decide(each, _behind())
 
@@ -181,8 +183,9 @@ class Lane:
 
     def _give_up(self) -> None:
         sends, self._sends = self._sends, deque()
-        for number, send in enumerate(sends):
-            self._tell(send, _behind() if number else OwnerUnavailable("the conversation cannot be written to now"))
+        for send in sends:
+            behind = self._places.barred(send.place)
+            self._tell(send, _behind() if behind else OwnerUnavailable("the conversation cannot be written to now"))
 
 
 def _behind() -> EarlierSendRefused:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 
 
 class Places:
     """A send has the place at which it came first, until it is decided: however often it comes again meanwhile.
 
-    A gate is closed at the place of a send that was refused for now, until that comes again: what has a later place
-    does not pass, and what has an earlier one does. While a gate is closed at most `most` places are kept; what comes
-    beyond that gets its place when it comes again.
+    A gate is closed at the place of a send that was refused for now, whatever for, until that comes again: what has a
+    later place does not pass, and what has an earlier one does. While a gate is closed at most `most` places are kept;
+    what comes beyond that gets its place when it comes again.
     """
 
     def __init__(self, most: int) -> None:
@@ -19,9 +19,10 @@ class Places:
         self._places: dict[bytes, int] = {}
         # In order.
         self._gates: list[int] = []
+        # Whether some could not be kept since the first gate was closed.
         self._overflown = False
-        # Of late; a device may have sent them twice before it heard so.
-        self._appended: dict[bytes, None] = {}
+        # Of late; a device may have sent them again before it heard so, and waits for no place of theirs.
+        self._decided: dict[bytes, None] = {}
 
     @property
     def gated(self) -> bool:
@@ -38,7 +39,7 @@ class Places:
         if self._gates and len(self._places) >= self._most:
             # So that none that comes now is before those that could not be kept.
             self._overflown = True
-        if not self._overflown and request_id not in self._appended:
+        if not self._overflown and request_id not in self._decided:
             self._places[request_id] = place
         return place
 
@@ -51,27 +52,30 @@ class Places:
         place = self._places.get(request_id)
         if place is None:
             return False
-        if place not in self._gates:
+        if not self._closed_at(place):
             insort(self._gates, place)
         return True
 
     def open(self, request_id: bytes) -> None:
         """It is here again."""
         place = self._places.get(request_id)
-        if place in self._gates:
-            # From the first one on, all come in order.
-            self._overflown = self._overflown and place != self._gates[0]
-            self._gates.remove(place)
+        if place is not None and self._closed_at(place):
+            del self._gates[bisect_left(self._gates, place)]
+            # When the last that was kept is here, those that were not come next, in order.
+            self._overflown = self._overflown and self.gated
 
-    def free(self, request_id: bytes, *, appended: bool) -> None:
+    def free(self, request_id: bytes) -> None:
         """It is decided."""
         self.open(request_id)
         self._places.pop(request_id, None)
-        if appended:
-            self._appended[request_id] = None
-            if len(self._appended) > self._most:
-                del self._appended[next(iter(self._appended))]
+        self._decided[request_id] = None
+        if len(self._decided) > self._most:
+            del self._decided[next(iter(self._decided))]
 
     def forget(self) -> None:
         """Nothing is on its way: who comes next comes first."""
         self._places.clear()
+
+    def _closed_at(self, place: int) -> bool:
+        at = bisect_left(self._gates, place)
+        return at < len(self._gates) and self._gates[at] == place

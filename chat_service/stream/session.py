@@ -31,6 +31,8 @@ from servicekit.clock import Clock
 from servicekit.failure import Failure
 
 LANES: Final = 1000
+# Lanes that are kept though nothing is on its way in them: what they remember is of use to a device that sends twice.
+LANES_AT_REST: Final = 32
 # More than a lane's patience.
 LONGEST_LEAVE_S: Final = 12.0
 # A device that has too much unanswered is told to wait so long.
@@ -207,12 +209,14 @@ class Session:
                 self._limits.lane_sends,
                 self._attempts,
             )
+        self._lanes.move_to_end(conversation_id)
         return lane
 
     def _make_room(self) -> None:
-        if len(self._lanes) < LANES:
+        if len(self._lanes) < LANES_AT_REST:
             return
-        for conversation_id in [each for each, lane in self._lanes.items() if lane.at_rest][: LANES // 2]:
+        at_rest = [each for each, lane in self._lanes.items() if lane.at_rest]
+        for conversation_id in at_rest[: max(0, len(at_rest) - LANES_AT_REST // 2)]:
             del self._lanes[conversation_id]
         if len(self._lanes) >= LANES:
             # On a new stream it begins anew, with what is unanswered or refused, in order.

@@ -159,3 +159,18 @@ async def test_two_workers_never_attach_one_session_at_once(
     await eventually(lambda: homes.asked)
     await asyncio.sleep(0.05)
     assert homes.asked == 1
+
+
+async def test_a_session_loosened_while_it_begins_is_attached_by_one_at_a_time(
+    attaching: Attaching, homes: SlowHomes, session: Session
+) -> None:
+    homes.answers.set()
+    homes.home = ""
+    beginning = asyncio.create_task(attaching.begin(session))
+    await asyncio.sleep(0)
+    attaching.loosen(session)
+    homes.home = "first"
+    await beginning
+    assert homes.asked_about == [], "it was attached by who began it"
+    assert homes.known == {("first", session.session_id)}
+    assert session.home == "first"

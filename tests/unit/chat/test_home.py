@@ -20,6 +20,7 @@ class Edges:
 
     pushed: list[Sequence[str]] = field(default_factory=list)
     closed: list[tuple[str, str]] = field(default_factory=list)
+    rechecked: list[str] = field(default_factory=list)
 
     def push(self, edge: str, session_ids: Sequence[str], delivery: Delivery) -> None:
         self.pushed.append(session_ids)
@@ -27,7 +28,8 @@ class Edges:
     def close(self, edge: str, session_id: str, failure: Failure) -> None:
         self.closed.append((session_id, failure.reason))
 
-    def recheck(self, edge: str, session_ids: Sequence[str]) -> None: ...
+    def recheck(self, edge: str, session_ids: Sequence[str]) -> None:
+        self.rechecked += session_ids
 
     def live(self, home: Home) -> Sequence[str]:
         home.deliver([USER], Delivery())
@@ -85,3 +87,15 @@ async def test_who_is_at_home_elsewhere_for_a_moment_is_not_forgotten(edges: Edg
     assert home.presence.watch("edge", "watcher", [USER]) == [USER]
     home.forget_users(lambda _: True)
     assert not home.knows(USER)
+
+
+async def test_who_watched_somebody_at_home_elsewhere_for_a_moment_asks_again(edges: Edges) -> None:
+    home = Home(edges)
+    home.attach(session("1"))
+    for user_ids in ([USER], [USER, "f" * 32]):
+        home.presence.watch("edge", f"watcher of {len(user_ids)}", user_ids)
+    home.ring_changed(lambda _: True)
+    home.forget_users(lambda user_id: user_id != USER)
+    assert sorted(edges.rechecked) == ["watcher of 1", "watcher of 2"]
+    home.forget_users(lambda _: False)
+    assert len(edges.rechecked) == 2, "they were asked to look once"

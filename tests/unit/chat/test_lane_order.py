@@ -19,10 +19,13 @@ CONVERSATION, ALICE = "c" * 32, "a" * 32
 SENDS = 12
 # What an owner makes of what it is asked next, and whether it answers at once.
 choices = st.lists(st.tuples(st.sampled_from(["take", "busy", "elsewhere"]), st.booleans()), max_size=60)
-# What happens next: the device sends something new, sends too fast, sends again what was refused; an answer comes, or
-# is heard; a pause ends; time goes by until the lane has no more patience.
-STEPS = ["send", "hurry", "again", "hurry_again", "answer", "hear", "fire", "wait"]
-steps = st.lists(st.sampled_from(STEPS), max_size=80)
+# What happens next: the device sends something new, sends too fast, sends again what was refused, or what has no answer
+# yet; an answer comes, or is heard; a pause ends; time goes by until the lane has no more patience.
+STEPS = ["send", "hurry", "again", "hurry_again", "repeat", "repeat_last", "answer", "hear", "fire", "wait"]
+# In each play of some kinds only: what only a few of them lead to is found sooner.
+steps = st.sets(st.sampled_from(STEPS[1:])).flatmap(
+    lambda kinds: st.lists(st.sampled_from(["send", *sorted(kinds)]), min_size=4, max_size=60)
+)
 # What is refused for good, however often it is asked for.
 forbidden = st.sets(st.integers(1, SENDS), max_size=4)
 
@@ -43,6 +46,8 @@ class Play:
         self._timers: deque[Callable[[], None]] = deque()
         # A patient device hears all answers before it sends again; another one sends again what has no answer, too.
         self._patient = patient
+        # Of three sends what was decided may be forgotten before it is heard.
+        self._repeats = not patient and most >= SENDS
         # It hears answers late, and acts on those it has heard.
         self._late = late
         self._unheard: deque[tuple[int, Answer]] = deque()
@@ -87,6 +92,18 @@ class Play:
             self._submit(number)
         for number in again[len(again) // 2 :]:
             self._submit(number, RateLimited("too fast", retry_after=0.1))
+
+    def repeat(self) -> None:
+        """The oldest without an answer, alone."""
+        self._repeat(min)
+
+    def repeat_last(self) -> None:
+        """The same of the newest."""
+        self._repeat(max)
+
+    def _repeat(self, which: Callable[[set[int]], int]) -> None:
+        if self._repeats and self.unanswered:
+            self._submit(which(self.unanswered))
 
     def _take_refused(self) -> list[int]:
         if not self._refused or (self._patient and self._outstanding.total()):
@@ -161,9 +178,10 @@ class Play:
         self._refused -= self._done
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=2000, deadline=None)
 @given(choices, steps, forbidden, st.sampled_from([3, 100]), st.booleans(), st.booleans())
 @example([("busy", False)], ["send", "send", "hurry"], set(), 100, True, False)
+@example([], ["hurry", "send", "repeat", "send"], set(), 100, False, False)
 def test_nothing_passes_what_came_before(
     choices: list[tuple[str, bool]], steps: list[str], forbidden: set[int], most: int, patient: bool, late: bool
 ) -> None:
