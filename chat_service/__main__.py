@@ -37,6 +37,7 @@ from chat_service.storage.memberships import MongoMemberships
 from chat_service.storage.mongo import Database, connect
 from chat_service.storage.redis import connect_redis
 from chat_service.storage.tries import MongoTries
+from chat_service.stores import Stores
 from chat_service.stream.edge import Admit
 from chat_service.stream.rates import DeviceRates
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
@@ -58,8 +59,6 @@ ACCOUNT: Final = account_pb2.DESCRIPTOR.services_by_name["AccountService"]
 MESH: Final = mesh_pb2.DESCRIPTOR.services_by_name["MeshService"]
 SERVED: Final = [CHAT.full_name, CONVERSATION.full_name, ACCOUNT.full_name]
 MESH_MESSAGE_BYTES: Final = 64 * 1024 * 1024
-# Streams, and handshakes that come at once after a failure.
-PUBLIC_OPTIONS: Final = [("grpc.max_concurrent_streams", 100_000)]
 LAST_CALLS_S: Final = 2.0
 
 log = structlog.get_logger("chat")
@@ -91,14 +90,12 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
         server = ChatServer(
             membership,
             credential,
-            database,
-            redis,
+            Stores(database, redis, membership, searchable=settings.search),
             verifier.verify,
             accounts.admit,
             settings.limits,
             clock,
-            searchable=settings.search,
-            terms=settings.terms,
+            settings.terms,
         )
         await server.stores.prepare()
         store = MongoAccounts(database)
@@ -110,7 +107,6 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
             settings.listen,
             _public_handlers(server, paced(accounts.admit, calls), servicer, contacts, verifier, settings, clock),
             SERVED,
-            options=PUBLIC_OPTIONS,
         )
         internal = Server(
             settings.internal_listen,

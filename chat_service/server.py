@@ -7,7 +7,6 @@ import contextlib
 from typing import Final
 
 import structlog
-from redis.asyncio import Redis
 
 from chat_service.history.history import History
 from chat_service.history.search import Search
@@ -28,7 +27,6 @@ from chat_service.owner.owner import Owner, OwnerLimits
 from chat_service.personal.personal import PersonalViews
 from chat_service.retention.job import RetentionJob
 from chat_service.retention.look import Looks
-from chat_service.storage.mongo import Database
 from chat_service.stores import Stores
 from chat_service.stream.edge import Admit, Edge, Verify
 from chat_service.stream.rates import DeviceRates
@@ -39,7 +37,7 @@ from servicekit.clock import Clock
 from servicekit.ending import asked_to_end
 from servicekit.failure import Failure
 from servicekit.membership import Membership
-from servicekit.ring import Member, Ring
+from servicekit.ring import Ring
 
 LAST_COMMITS_S: Final = 5.0
 
@@ -53,18 +51,15 @@ class ChatServer:
         self,
         membership: Membership,
         credential: ServiceCredential,
-        database: Database,
-        redis: Redis,
+        stores: Stores,
         verify: Verify,
         admit: Admit,
         limits: Limits,
         clock: Clock,
-        *,
-        searchable: bool = True,
         terms: Terms = KEPT_FOREVER,
     ) -> None:
         self.membership = membership
-        self.stores = stores = Stores(database, redis, _life(membership.me), self._lives, searchable=searchable)
+        self.stores = stores
         self.history = History(stores.log, stores.conversations, stores.memberships, stores.index)
         sights = Sights(stores.log, stores.conversations, stores.memberships)
         self.search = Search(stores.words, stores.memberships, sights) if stores.words else None
@@ -72,19 +67,9 @@ class ChatServer:
         self.sessions = Sessions()
         self.rates = DeviceRates(limits.sends_per_second, limits.sends_burst, clock)
         self.home = Home(Edges(membership, self.links, self.sessions))
-        self.owner = Owner(
-            stores.log,
-            stores.conversations,
-            stores.index,
-            FanOut(membership, self.links, self.home),
-            membership,
-            clock,
-            OwnerLimits(limits.entries_per_second, limits.entries_burst),
-            terms,
-        )
+        fan_out = FanOut(membership, self.links, self.home)
+        self.owner = _owner(stores, fan_out, membership, limits, clock, terms)
         self.owners = Owners(membership, self.links, self.owner)
-        looks = Looks(stores.retention, stores.devices, terms, clock, self.owners.reload)
-        self.retention = RetentionJob(stores.retention, looks, terms, clock, self._mine)
         self.homes = Homes(membership, self.links, self.home)
         self.edge = Edge(
             self.sessions,
@@ -99,6 +84,8 @@ class ChatServer:
             clock,
             membership.me.server_id,
         )
+        looks = Looks(stores.retention, stores.devices, terms, clock, self.owners.reload)
+        self.retention = RetentionJob(stores.retention, looks, terms, clock, self._mine)
         self.personal = PersonalViews(stores.memberships, self.history, stores.index, self.homes)
         strangers = Strangers(self._moved, self.homes.recheck)
         self._dispatch = Dispatch(self.edge, self.sessions, self.home, self.owner, strangers.missed)
@@ -129,9 +116,6 @@ class ChatServer:
     def _mine(self, conversation_id: str) -> bool:
         return self.owners.owner_of(conversation_id) == self.membership.me.server_id
 
-    def _lives(self) -> list[str]:
-        return [_life(member) for member in self.membership.ring.members.values()]
-
     def _take(self, peer: str, frame: MeshFrame, link: Link) -> None:
         self._dispatch.take(peer, frame, link)
 
@@ -158,6 +142,8 @@ class ChatServer:
             self.edge.generation_moved()
 
 
-def _life(member: Member) -> str:
-    """The name of a server's life, from its start to its end."""
-    return f"{member.server_id}@{member.started_ms}"
+def _owner(
+    stores: Stores, fan_out: FanOut, membership: Membership, limits: Limits, clock: Clock, terms: Terms
+) -> Owner:
+    rates = OwnerLimits(limits.entries_per_second, limits.entries_burst)
+    return Owner(stores.log, stores.conversations, stores.index, fan_out, membership, clock, rates, terms)

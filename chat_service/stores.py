@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from redis.asyncio import Redis
 
 from chat_service.storage.blocks import MongoBlocks
@@ -18,14 +16,14 @@ from chat_service.storage.mongo import Database
 from chat_service.storage.retention import MongoRetention
 from chat_service.storage.search import MongoSearch
 from chat_service.wire.words import words_of
+from servicekit.membership import Membership
+from servicekit.ring import Member
 
 
 class Stores:
-    """`life` names this server's life, `lives` those of all that are in the ring; `searchable` keeps words."""
+    """Of the server that is a member by `membership`; `searchable` keeps words."""
 
-    def __init__(
-        self, database: Database, redis: Redis, life: str, lives: Callable[[], Sequence[str]], *, searchable: bool
-    ) -> None:
+    def __init__(self, database: Database, redis: Redis, membership: Membership, *, searchable: bool) -> None:
         self.log = MongoLog(database, words_of if searchable else None)
         self.conversations = MongoConversations(database)
         self.memberships = MongoMemberships(database)
@@ -33,7 +31,7 @@ class Stores:
         self.devices = MongoDevices(database)
         self.retention = MongoRetention(database)
         self.words = MongoSearch(database) if searchable else None
-        self.index = RedisIndex(redis, IndexLife(redis, MongoGeneration(database), life, lives))
+        self.index = RedisIndex(redis, _index_life(database, redis, membership))
 
     async def prepare(self) -> None:
         """Make sure of collections and indexes, and learn the generation of the change index."""
@@ -42,3 +40,15 @@ class Stores:
         if self.words is not None:
             await self.words.ensure_indexes()
         await self.index.life.start()
+
+
+def _index_life(database: Database, redis: Redis, membership: Membership) -> IndexLife:
+    def lives() -> list[str]:
+        return [_life(member) for member in membership.ring.members.values()]
+
+    return IndexLife(redis, MongoGeneration(database), _life(membership.me), lives)
+
+
+def _life(member: Member) -> str:
+    """The name of a server's life, from its start to its end."""
+    return f"{member.server_id}@{member.started_ms}"
