@@ -38,7 +38,7 @@ from chat_service.storage.mongo import Database, connect
 from chat_service.storage.redis import connect_redis
 from chat_service.storage.tries import MongoTries
 from chat_service.stores import Stores
-from chat_service.stream.edge import Admit
+from chat_service.stream.admission import Admission, Admit
 from chat_service.stream.rates import DeviceRates
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
 from parley.internal.v1 import mesh_pb2
@@ -91,8 +91,7 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
             membership,
             credential,
             Stores(database, redis, membership, searchable=settings.search),
-            verifier.verify,
-            accounts.admit,
+            Admission(verifier.verify, accounts.admit, clock),
             settings.limits,
             clock,
             settings.terms,

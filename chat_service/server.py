@@ -28,7 +28,8 @@ from chat_service.personal.personal import PersonalViews
 from chat_service.retention.job import RetentionJob
 from chat_service.retention.look import Looks
 from chat_service.stores import Stores
-from chat_service.stream.edge import Admit, Edge, Verify
+from chat_service.stream.admission import Admission
+from chat_service.stream.edge import Edge
 from chat_service.stream.rates import DeviceRates
 from chat_service.stream.sessions import Sessions
 from parley.internal.v1.mesh_pb2 import MeshFrame
@@ -52,8 +53,7 @@ class ChatServer:
         membership: Membership,
         credential: ServiceCredential,
         stores: Stores,
-        verify: Verify,
-        admit: Admit,
+        admission: Admission,
         limits: Limits,
         clock: Clock,
         terms: Terms = KEPT_FOREVER,
@@ -76,8 +76,7 @@ class ChatServer:
             self.owners,
             self.homes,
             self.history,
-            verify,
-            admit,
+            admission,
             stores.blocks.barred_from,
             self.rates,
             limits,

@@ -33,13 +33,13 @@ from chat_service.owner.loading import Loading
 from chat_service.owner.pending import Lane, Pending
 from chat_service.owner.ports import Conversations, Index, Log, Publisher, RingView
 from chat_service.owner.receipts import Receipts, Received
+from chat_service.owner.refused_lanes import RefusedLanes
 from servicekit.bucket import TokenBucket
 from servicekit.clock import Clock
 from servicekit.ending import asked_to_end
 from servicekit.failure import Failure
 from servicekit.ring import RingEmpty
 
-REFUSED_LANES: Final = 10_000
 REFRESHES_AT_ONCE: Final = 16
 RETOUCH_S: Final = 60.0
 RETOUCHES_AT_ONCE: Final = 200
@@ -81,7 +81,7 @@ class Owner:
         self._owned: OrderedDict[str, OwnedConversation] = OrderedDict()
         # Receipts for conversations that are being loaded, and who is told if they cannot be.
         self._early: dict[str, list[tuple[Callable[[OwnedConversation], None], Received]]] = {}
-        self._refused_lanes: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._refused_lanes = RefusedLanes()
         self._loading = Loading(store, conversations, index, publisher, clock)
         self._commit = GroupCommit(store, conversations, index, publisher, clock, self._settled)
         self._receipts = Receipts(store, conversations, index, publisher, clock, terms)
@@ -101,7 +101,7 @@ class Owner:
     def append(self, draft: Draft, lane: Lane | None, reply: Reply) -> None:
         """Have `draft` appended; `reply` is called once, when it is durable or refused."""
         conversation_id = draft.conversation_id
-        if lane and self._refused_lanes.get((lane.session_id, conversation_id), -1) >= lane.attempt:
+        if lane and self._refused_lanes.cover(lane, conversation_id):
             reply(EarlierSendRefused("an earlier send to this conversation was refused"))
             return
         try:
@@ -275,11 +275,7 @@ class Owner:
         _refused.labels(failure.reason).inc()
         for lane, reply in waiters:
             if lane and failure.retry_after is not None:
-                refused = lane.session_id, conversation_id
-                self._refused_lanes[refused] = max(lane.attempt, self._refused_lanes.get(refused, 0))
-                self._refused_lanes.move_to_end(refused)
-                if len(self._refused_lanes) > REFUSED_LANES:
-                    self._refused_lanes.popitem(last=False)
+                self._refused_lanes.refuse(lane, conversation_id)
             reply(failure)
 
     def _owns(self, conversation_id: str) -> bool:

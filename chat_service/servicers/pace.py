@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chat_service.errors import RateLimited
-from chat_service.stream.edge import Admit
+from chat_service.stream.admission import Admit
 from chat_service.stream.rates import DeviceRates
 from servicekit.auth import Claims
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import structlog
 
-from chat_service.accounts.errors import DeviceRevoked
 from chat_service.errors import FrameEmpty, HelloMissing, ServerDraining, StreamNotConnected
 from chat_service.history.history import History
 from chat_service.limits import Limits
 from chat_service.stream import attaching, watching
+from chat_service.stream.admission import Admission
 from chat_service.stream.attaching import Attaching
 from chat_service.stream.dialogue import Dialogue
 from chat_service.stream.handshakes import Handshake, Handshakes
@@ -24,7 +24,6 @@ from chat_service.stream.sessions import Sessions
 from chat_service.stream.watching import Watching, WhoHides
 from chat_service.wire import frames, requests
 from parley.chat.v1 import chat_pb2
-from servicekit.auth import Claims
 from servicekit.clock import Clock
 from servicekit.ending import asked_to_end
 from servicekit.failure import Failure
@@ -33,7 +32,6 @@ from servicekit.rpc import ByteStream, Call
 
 HELLO_S: Final = 10.0
 HANDSHAKE_S: Final = 10.0
-EXPIRY_GRACE_S: Final = 30.0
 # Of W3C's version 00; it goes with every message, so nothing longer is passed on.
 TRACEPARENT_CHARS: Final = 55
 # The share of a drain over which devices are asked to leave.
@@ -46,9 +44,6 @@ LATE_S: Final = 5.0
 MARGIN_S: Final = 60.0
 
 log = structlog.get_logger("edge")
-
-Admit = Callable[[Claims], Awaitable[None]]
-Verify = Callable[[str], Claims]
 
 
 class KnowsHomes(attaching.Homes, watching.Homes, Protocol):
@@ -64,8 +59,7 @@ class Edge:
         owners: Owners,
         homes: KnowsHomes,
         history: History,
-        verify: Verify,
-        admit: Admit,
+        admission: Admission,
         who_hides: WhoHides,
         rates: DeviceRates,
         limits: Limits,
@@ -76,12 +70,11 @@ class Edge:
         self._owners = owners
         self._homes = homes
         self._history = history
-        self._verify = verify
-        self._admit = admit
+        self._admission = admission
         self._limits = limits
         self._clock = clock
         self._server_id = server_id
-        self._attaching = Attaching(homes, self._may_stay)
+        self._attaching = Attaching(homes, admission.may_stay)
         self._watching = Watching(homes, who_hides)
         self._rates = rates
         self._openings = Openings(limits.device_streams)
@@ -160,9 +153,8 @@ class Edge:
             raise StreamNotConnected("this device has no stream; open one first")
         kind, said = requests.frame(frame)
         if kind == "reauthenticate":
-            claims = self._renewed(session, said.reauthenticate.access_token)
-            self._take_over(session, claims)
-            return frames.reauthenticated(claims.expires_at)
+            self._admission.renew(session, said.reauthenticate.access_token)
+            return frames.reauthenticated(session.claims.expires_at)
         if kind == "heartbeat":
             return frames.beat(self._clock.now_ms())
         if kind == "watch_presence":
@@ -225,7 +217,7 @@ class Edge:
 
     async def _hold(self, session: Session, stream: ByteStream, handshake: Handshake, traceparent: str) -> None:
         user_id = session.claims.user_id
-        self._expire_later(session, session.claims)
+        self._admission.expire_later(session)
         # Who reads nothing of what is told keeps nobody out for longer.
         session.later(HANDSHAKE_S, handshake.end)
         session.outbox.put_frame(
@@ -240,7 +232,7 @@ class Edge:
         # Attached before the index is read: what comes later is pushed, what came before is named.
         await self._attaching.begin(session)
         # Only now: a device that is signed out later than this is found by its home.
-        await self._admit(session.claims)
+        await self._admission.check(session)
         session.want_recheck()
         dialogue = Dialogue(
             session,
@@ -249,42 +241,12 @@ class Edge:
             self._watching,
             self._limits,
             self._clock,
-            self._may_stay,
-            self._reauthenticate,
+            self._admission.may_stay,
+            self._admission.reauthenticate,
             handshake.end,
             traceparent,
         )
         await dialogue.run()
-
-    async def _may_stay(self, session: Session) -> bool:
-        try:
-            await self._admit(session.claims)
-        except DeviceRevoked as signed_out:
-            session.close(signed_out)
-            return False
-        return True
-
-    async def _reauthenticate(self, session: Session, token: str) -> None:
-        claims = self._renewed(session, token)
-        await self._admit(claims)
-        self._take_over(session, claims)
-
-    def _renewed(self, session: Session, token: str) -> Claims:
-        claims = self._verify(token)
-        if (claims.user_id, claims.device_id) != (session.claims.user_id, session.claims.device_id):
-            raise Failure("this token is another device's", code="UNAUTHENTICATED", reason="TOKEN_INVALID")
-        return claims
-
-    def _take_over(self, session: Session, claims: Claims) -> None:
-        session.claims = claims
-        self._expire_later(session, claims)
-
-    def _expire_later(self, session: Session, claims: Claims) -> None:
-        def expire() -> None:
-            if session.claims is claims:
-                session.close(Failure("the token has expired", code="UNAUTHENTICATED", reason="TOKEN_EXPIRED"))
-
-        session.expire_in(claims.expires_at + EXPIRY_GRACE_S - self._clock.now_ms() / 1000, expire)
 
     async def _recheck_now_and_then(self) -> None:
         while not asked_to_end():
