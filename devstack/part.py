@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -182,7 +183,9 @@ def freeze(child: subprocess.Popen[bytes]) -> None:
     """SIGSTOP; returns when all its threads have stopped, for until then it may still answer, or when it has ended."""
     child.send_signal(signal.SIGSTOP)
     if child.returncode is None:
-        os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        # Who watches over it, in another thread, may learn of its end before us.
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
 
 def _environment(own: Mapping[str, str]) -> dict[str, str]:

@@ -23,6 +23,8 @@ Option = tuple[str, int | str]
 
 MAX_MESSAGE_BYTES = 1 << 20
 ENDING_S: Final = 3.0
+# What a shell has for SIGINT.
+INTERRUPTED: Final = 130
 STREAM_WINDOW = 64 << 10
 OPTIONS: tuple[Option, ...] = (
     # A second process on the port must fail, not share it.
@@ -113,46 +115,58 @@ async def until_stopped() -> None:
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run a service to its end on uvloop; exits 1 with a sentence when its configuration is wrong.
 
-    One that failed is gone ENDING_S after it let go of what it used, whatever tasks hang: what takes no more calls must
-    not keep those it has.
+    However `main` ended, the process is gone ENDING_S after it let go of what it used, whatever tasks hang: what takes
+    no more calls must not keep those it has, nor its place.
     """
     try:
-        uvloop.run(_ending(main))
+        # All has ended in time, and the process is the caller's again.
+        uvloop.run(_ending(main)).cancel()
     except KeyboardInterrupt:
-        sys.exit(130)
-    except ConfigurationError as error:
-        _exit_with(error)
-    except ExceptionGroup as group:
-        mistakes, others = group.split(ConfigurationError)
-        if mistakes is None or others is not None:
-            raise
-        _exit_with(*_leaves(mistakes))
-
-
-async def _ending(main: Coroutine[Any, Any, None]) -> None:
-    try:
-        await main
+        sys.exit(INTERRUPTED)
     except Exception as error:
-        last = threading.Timer(ENDING_S, _end_now, [error])
-        last.daemon = True
-        last.start()
+        if sentences := _mistakes(error):
+            sys.exit(sentences)
         raise
 
 
-def _end_now(error: Exception) -> None:
-    told = [str(error)] if isinstance(error, ConfigurationError) else traceback.format_exception(error)
-    sys.stderr.writelines(told)
+async def _ending(main: Coroutine[Any, Any, None]) -> threading.Timer:
+    """Have `main` run. What it returns, and leaves behind where `main` failed, ends the process soon."""
+    try:
+        await main
+    except BaseException as error:
+        _end_soon(error)
+        raise
+    return _end_soon(None)
+
+
+def _end_soon(error: BaseException | None) -> threading.Timer:
+    timer = threading.Timer(ENDING_S, _end_now, [error])
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+def _end_now(error: BaseException | None) -> None:
+    code = 0
+    if isinstance(error, Exception):
+        sentences = _mistakes(error)
+        sys.stderr.writelines([sentences, "\n"] if sentences else traceback.format_exception(error))
+        code = 1
+    elif error is not None:
+        code = INTERRUPTED
     sys.stderr.flush()
-    os._exit(1)
+    os._exit(code)
 
 
-def _exit_with(*errors: BaseException) -> None:
-    sys.exit("\n".join(str(error) for error in errors))
+def _mistakes(error: BaseException) -> str:
+    """What is wrong with the configuration, in sentences; empty when something else went wrong."""
+    leaves = _leaves(error)
+    if all(isinstance(leaf, ConfigurationError) for leaf in leaves):
+        return "\n".join(map(str, leaves))
+    return ""
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    return [
-        leaf
-        for each in group.exceptions
-        for leaf in (_leaves(each) if isinstance(each, BaseExceptionGroup) else [each])
-    ]
+def _leaves(error: BaseException) -> list[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [leaf for each in error.exceptions for leaf in _leaves(each)]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from typing import Final
 
 from chat_service.errors import MessageNotFound
 from chat_service.history.ports import Conversations, Index, Log, Memberships
@@ -13,12 +12,10 @@ from chat_service.history.sight import Sight, Sights
 from chat_service.model.conversation import Interval
 from chat_service.model.cursor import Cursor, Reading, Resync
 from chat_service.model.entry import LAST_SEQ, Entry, Head, Message
+from servicekit.at_once import some_at_once
 from servicekit.failure import Failure
 
 READS_AT_ONCE: Final = 8
-
-Asked = TypeVar("Asked")
-Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +110,7 @@ class History:
             sight = sights[span.conversation_id]
             return sight if isinstance(sight, Failure) else await self._range(sight, span)
 
-        found = await _some_at_once(read, spans)
+        found = await some_at_once(read, spans, most=READS_AT_ONCE)
         ended = await self._sights.ended(each.sight for each in found if isinstance(each, Range) and each.entries)
         again = [number for number, span in enumerate(spans) if span.conversation_id in ended]
         if again:
@@ -180,7 +177,7 @@ class History:
         page = ids[:limit]
         sights = await self._sights.of(user_id, page)
         seen = [sight for each in page if isinstance(sight := sights[each], Sight)]
-        found = await _some_at_once(self._overview, seen)
+        found = await some_at_once(self._overview, seen, most=READS_AT_ONCE)
         if await self._sights.ended(seen):
             return await self.overviews(user_id, after, limit)
         return found, page[-1] if len(ids) > limit else ""
@@ -216,16 +213,3 @@ class History:
         if last == LAST_SEQ:
             return await self._log.head(conversation_id)
         return Head(last, await self._log.message_number(conversation_id, last), 0)
-
-
-async def _some_at_once(read: Callable[[Asked], Awaitable[Read]], asked: Collection[Asked]) -> list[Read]:
-    """The readings in order, READS_AT_ONCE under way at a time."""
-    room = asyncio.Semaphore(READS_AT_ONCE)
-
-    async def one(each: Asked) -> Read:
-        async with room:
-            return await read(each)
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(each)) for each in asked]
-    return [task.result() for task in tasks]

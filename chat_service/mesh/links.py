@@ -105,23 +105,31 @@ class Links:
 
     async def _keep_up(self, server_id: str) -> None:
         pause = FIRST_PAUSE_S
+
+        def greeted() -> None:
+            # Here, for nearly every link ends by breaking, also one that lived for hours.
+            nonlocal pause
+            pause = FIRST_PAUSE_S
+
         while not asked_to_end() and (member := self._membership.ring.members.get(server_id)) is not None:
             try:
-                await self._dial(member)
-                pause = FIRST_PAUSE_S
+                await self._dial(member, greeted)
             # Its two directions are tasks, so what breaks a link comes as a group.
             except* BROKEN as errors:
                 log.info("no link", peer=server_id, error=_told(errors.exceptions[0]))
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_S)
 
-    async def _dial(self, member: Member) -> None:
+    async def _dial(self, member: Member, greeted: Callable[[], None]) -> None:
+        """A link to `member` until it ends. Calls `greeted` when something comes: who refuses us connects as well."""
         async with grpc.aio.insecure_channel(member.internal_address, options=OPTIONS) as channel:
             exchange: Any = channel.stream_stream(EXCHANGE)
             call = exchange(metadata=self._credential.metadata(), wait_for_ready=False)
 
             async def read() -> MeshBatch | None:
                 data: object = await call.read()
+                if isinstance(data, bytes):
+                    greeted()
                 return ExchangeResponse.FromString(data).batch if isinstance(data, bytes) else None
 
             await call.wait_for_connection()

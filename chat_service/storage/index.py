@@ -65,7 +65,7 @@ class RedisIndex:
         while self.life.complete and now() < until:
             try:
                 number, answer = (await self._readings.get([what]))[what]
-            except (*UNREACHABLE, StoreUnavailable):
+            except StoreUnavailable:
                 # Nothing is left unnoted by that, so nothing is owed.
                 await self.life.look()
                 await asyncio.sleep(PAUSE_S)
@@ -76,10 +76,16 @@ class RedisIndex:
         return Reading(Resync.INDEX_UNAVAILABLE, (), None)
 
     async def _read(self, what: Collection[tuple[str, int]]) -> dict[tuple[str, int], tuple[int, Any]]:
-        """What each user has since when, or the sentinel where it is another, with the generation asked for."""
+        """What each user has since when, or the sentinel where it is another, with the generation asked for.
+
+        Raises StoreUnavailable.
+        """
         number = self.life.generation
         calls = [scripts.READ.call(scripts.reading(user, since), number) for user, since in what]
-        answers = await scripts.answers(self._redis, calls)
+        try:
+            answers = await scripts.answers(self._redis, calls)
+        except UNREACHABLE as error:
+            raise StoreUnavailable("the change index does not answer") from error
         return {each: (number, answer) for each, answer in zip(what, answers, strict=True)}
 
 

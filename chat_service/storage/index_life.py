@@ -96,7 +96,7 @@ class IndexLife:
 
     async def reconcile(self, part: scripts.Part, asked: int, found: bytes) -> None:
         """The sentinel of a bucket is not of the generation asked with: catch up, wait, or move the generation on."""
-        newer = int(found or 0) > asked
+        newer = scripts.generation_of(found) > asked
         if not newer and asyncio.get_running_loop().time() - self._adopted_at < GRACE_S:
             # Outside the lock: of a crowd that waits, the last must not come with what was found seconds ago.
             await asyncio.sleep(PAUSE_S)
@@ -112,9 +112,9 @@ class IndexLife:
                 await self._moved(*await stubbornly("move_generation", lambda: self._record.move_on(now, run_id)))
 
     async def _vouched(self, part: scripts.Part) -> int | None:
-        """Of which generation a bucket is whole, as it says now; 0 if it says nothing, None if it cannot be asked."""
+        """Of which generation a bucket is whole, as it says now; 0 if it says none, None if it cannot be asked."""
         try:
-            return int(await self._redis.get(part.keys[0]) or 0)
+            return scripts.generation_of(await self._redis.get(part.keys[0]))
         except UNREACHABLE:
             return None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Final
@@ -42,6 +41,7 @@ from chat_service.storage.documents import (
 from chat_service.storage.mongo import Database, Document, ensure_clustered, store_errors
 from chat_service.storage.stretches import stretches
 from chat_service.storage.together import Together
+from servicekit.at_once import some_at_once
 
 COLLECTION: Final = "entries"
 BY_ID: Final = {"_id": 1}
@@ -52,6 +52,8 @@ EDITS: Final = [("c", 1), ("g", 1)]
 PAGE_BYTES: Final = 1024 * 1024
 # Pages that are read from the store at once, for all who want any.
 READS_AT_ONCE: Final = 16
+# Stretches of one log that are looked through at once.
+STRETCHES_AT_ONCE: Final = 8
 # Conversation, first seq, limit, last seq.
 Span = tuple[str, int, int, int]
 
@@ -181,13 +183,16 @@ class MongoLog:
     async def targets(self, conversation_id: str, seqs: Collection[int]) -> dict[int, Target]:
         """Those of `seqs` that are messages."""
         fields, wanted = {"k": 1, "d": 1}, frozenset(seqs)
-        spans = [
-            self._range(conversation_id, each.first, each.last, 1, {"y": MESSAGE}, fields).to_list()
-            for each in stretches(wanted)
-        ]
+
+        async def read(stretch: Interval) -> list[Document]:
+            span = self._range(conversation_id, stretch.first, stretch.last, 1, {"y": MESSAGE}, fields)
+            found: list[Document] = await span.to_list()
+            return found
+
         with store_errors():
-            found = {seq_of(each): each for span in await asyncio.gather(*spans) for each in span}
-        return {seq: Target(found[seq]["k"][:16].hex(), "d" in found[seq]) for seq in wanted & found.keys()}
+            spans = await some_at_once(read, stretches(wanted), most=STRETCHES_AT_ONCE)
+        by_seq = {seq_of(each): each for span in spans for each in span}
+        return {seq: Target(by_seq[seq]["k"][:16].hex(), "d" in by_seq[seq]) for seq in wanted & by_seq.keys()}
 
     async def retouch(self, entries: Sequence[Entry]) -> None:
         """Let the messages that edits, deletions and reactions concern show them; again changes nothing."""

@@ -6,6 +6,7 @@ A bucket is the first byte of the user id. Its keys are `parley:{bucket}:generat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
@@ -61,13 +62,23 @@ class Call:
 # A touch only moves the score forward, so any server may write it, in any order, any number of times.
 TOUCH: Final = Script.of(_GUARD + "for i = 2, #KEYS do redis.call('ZADD', KEYS[i], 'GT', now, ARGV[i]) end return 1")
 READ: Final = Script.of(_GUARD + "return {now, redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[2], '+inf')}")
+# What a generation is here is so for `generation_of` too; what is none never keeps one from being written.
 VOUCH: Final = Script.of(
     """
-local generation = redis.call('GET', KEYS[1])
-if not generation or tonumber(generation) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1]) end
+local found = redis.call('GET', KEYS[1]) or ''
+local generation = #found <= 15 and string.match(found, '^[1-9]%d*$') or 0
+if tonumber(generation) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1]) end
 return 1
 """
 )
+# Fewer digits than a number of Lua can tell apart.
+_A_GENERATION: Final = re.compile("[1-9][0-9]{0,14}")
+
+
+def generation_of(sentinel: bytes | str | None) -> int:
+    """The generation a sentinel tells; 0 if there is none, or what it says is none."""
+    said = sentinel.decode(errors="replace") if isinstance(sentinel, bytes) else sentinel or ""
+    return int(said) if _A_GENERATION.fullmatch(said) else 0
 
 
 async def answers(redis: Redis, calls: Sequence[Call]) -> list[Any]:

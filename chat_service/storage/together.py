@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
@@ -22,17 +22,19 @@ Value = TypeVar("Value")
 
 @dataclass(slots=True, eq=False)
 class _Ask(Generic[Key, Value]):
-    """What is wanted by some, and the answer they all get."""
+    """What is wanted by some, and the answer they all get; `failed` tells why what is missing from it cannot be had."""
 
     answer: asyncio.Future[Mapping[Key, Value]]
     keys: set[Key] = field(default_factory=set)
+    failed: dict[Key, Exception] = field(default_factory=dict)
 
 
 class Together(Generic[Key, Value]):
     """Asks by `ask` for at most `most` keys in one go, `at_once` times at once; at rest an ask begins without delay.
 
     What is wanted twice before it is asked for is asked for once, so a crowd costs a store little more than one of it.
-    Nobody is given what was read before they wanted it.
+    Nobody is given what was read before they wanted it. What `ask` raises is told to those alone whose keys make
+    it do so; StoreUnavailable, which says nothing of a key, to all who wait for that ask.
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class Together(Generic[Key, Value]):
                 for key, ask in joined.items():
                     # Others wait for it as well.
                     answer = await asyncio.shield(ask.answer)
+                    if key in ask.failed:
+                        raise ask.failed[key]
                     if key in answer:
                         found[key] = answer[key]
         except TimeoutError:
@@ -98,8 +102,8 @@ class Together(Generic[Key, Value]):
         # Only now: who was ready together with the first wants it together with them.
         ask = self._take()
         try:
-            ask.answer.set_result(await self._ask(ask.keys))
-        except Exception as error:  # noqa: BLE001  those who wanted it are told
+            ask.answer.set_result(await self._answer(ask, list(ask.keys)))
+        except StoreUnavailable as error:
             ask.answer.set_exception(error)
             # Those who wanted it may be gone.
             ask.answer.exception()
@@ -107,3 +111,17 @@ class Together(Generic[Key, Value]):
             ask.answer.cancel()
             self._room += 1
             self._begin()
+
+    async def _answer(self, ask: _Ask[Key, Value], keys: Sequence[Key]) -> Mapping[Key, Value]:
+        """What there is of `keys`, asked for in halves when it cannot be had as a whole."""
+        try:
+            return await self._ask(keys)
+        except StoreUnavailable:
+            # Silence: to ask again and again would only make all wait for it.
+            raise
+        except Exception as error:  # noqa: BLE001  those who wanted it are told
+            if len(keys) == 1:
+                ask.failed[keys[0]] = error
+                return {}
+        middle = len(keys) // 2
+        return {**await self._answer(ask, keys[:middle]), **await self._answer(ask, keys[middle:])}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from threading import Event, Thread
 
 import pytest
 
-from devstack.part import Part, Recipe, last_lines
+from devstack.part import Part, Recipe, freeze, last_lines
 from devstack.trouble import PartFailed, Stopped, Trouble
 from tests.eventually import eventually
 
@@ -108,6 +109,17 @@ def test_a_frozen_part_can_be_asked_to_end(tmp_path: Path) -> None:
     sample.freeze()
     assert sample.running
     assert sample.terminate() == -signal.SIGTERM
+
+
+def test_one_whose_end_is_noticed_elsewhere_first_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen(python("import time; time.sleep(60)")) as child:
+
+        def ends_and_is_reaped(_: int) -> None:
+            os.kill(child.pid, signal.SIGKILL)
+            os.waitpid(child.pid, 0)
+
+        monkeypatch.setattr(child, "send_signal", ends_and_is_reaped)
+        freeze(child)
 
 
 def test_parleys_own_settings_are_not_inherited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -143,25 +144,33 @@ def test_a_fault_of_ours_keeps_its_trace() -> None:
     assert "Traceback" in complaints
 
 
-async def test_a_service_that_failed_is_gone_soon_whatever_hangs() -> None:
-    program = """
-import asyncio, contextlib
-from servicekit.server import run
-
-async def hangs():
-    while True:
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(60)
-
-async def main():
-    asyncio.create_task(hangs())
+HANGS = """
+    import signal
+    async def hangs():
+        while True:
+            try: await asyncio.sleep(60)
+            except asyncio.CancelledError: pass
+    hanging, stopped = asyncio.create_task(hangs()), asyncio.create_task(until_stopped())
     await asyncio.sleep(0)
-    raise ValueError("a fault")
-
-run(main())
 """
-    ended = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False
-    )
-    assert ended.returncode == 1
-    assert "ValueError: a fault" in ended.stderr
+MISTAKES = "X is wrong.\nY too.\n"
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "told"),
+    [
+        ("raise ValueError('a fault')", 1, ".*Traceback .*ValueError: a fault\n"),
+        ("raise ExceptionGroup('', [ConfigurationError('X is wrong.'), ConfigurationError('Y too.')])", 1, MISTAKES),
+        ("signal.raise_signal(signal.SIGTERM); await stopped", 0, ""),
+        ("raise asyncio.CancelledError", 130, ""),
+    ],
+    ids=["failed", "mistaken", "stopped", "interrupted"],
+)
+def test_a_service_is_gone_soon_whatever_hangs(end: str, code: int, told: str) -> None:
+    with program(f"{HANGS}\n    {end}") as service:
+        try:
+            _, complaints = service.communicate(timeout=20)
+        finally:
+            service.kill()
+    assert service.returncode == code
+    assert re.fullmatch(told, complaints, re.DOTALL), complaints

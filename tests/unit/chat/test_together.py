@@ -18,6 +18,8 @@ class Store:
         self.asked: list[set[str]] = []
         self.values = {"a": 1, "b": 2, "c": 3}
         self.fails = False
+        self.silent = False
+        self.malformed: set[str] = set()
         self._go = asyncio.Semaphore(0)
 
     async def ask(self, keys: Collection[str]) -> dict[str, int]:
@@ -26,6 +28,10 @@ class Store:
         await self._go.acquire()
         if self.fails:
             raise RuntimeError("no store")
+        if self.silent:
+            raise StoreUnavailable
+        if bad := self.malformed & set(keys):
+            raise ValueError(f"malformed: {', '.join(bad)}")
         return found
 
     def let(self, count: int = 1) -> None:
@@ -93,6 +99,40 @@ async def test_all_who_wanted_it_learn_that_it_failed_and_the_next_are_served() 
     store.fails = False
     store.let()
     assert await together.get("c") == {"c": 3}
+
+
+async def test_what_cannot_be_had_fails_those_alone_who_want_it() -> None:
+    store = Store()
+    together = Together(store.ask, at_once=1)
+    store.malformed.add("b")
+    tasks = [await wanted(together, *keys) for keys in ("x", "a", "bc", "c", "cy", "a")]
+    store.let(100)
+    assert [await tasks[number] for number in (0, 1, 3, 4, 5)] == [{}, {"a": 1}, {"c": 3}, {"c": 3}, {"a": 1}]
+    with pytest.raises(ValueError, match="malformed: b"):
+        await tasks[2]
+    assert store.asked[:2] == [{"x"}, {"a", "b", "c", "y"}]
+    assert all(len(keys) < 4 for keys in store.asked[2:])
+    assert {"b"} in store.asked
+
+
+async def test_one_key_that_cannot_be_had_is_asked_for_once() -> None:
+    store = Store()
+    together = Together(store.ask)
+    store.malformed.add("b")
+    store.let(100)
+    with pytest.raises(ValueError, match="malformed: b"):
+        await together.get("b")
+    assert store.asked == [{"b"}]
+
+
+async def test_a_store_that_is_silent_is_not_asked_key_by_key() -> None:
+    store = Store()
+    together = Together(store.ask)
+    store.silent = True
+    store.let(100)
+    with pytest.raises(StoreUnavailable):
+        await together.get("abc")
+    assert store.asked == [{"a", "b", "c"}]
 
 
 async def test_nobody_waits_for_ever() -> None:

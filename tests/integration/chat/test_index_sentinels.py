@@ -1,0 +1,40 @@
+"""A sentinel of the change index says a generation, or something was lost: whatever stands there, no server ends."""
+
+from __future__ import annotations
+
+import pytest
+from redis.asyncio import Redis
+
+from chat_service.model.cursor import Resync
+from chat_service.storage import index_life, scripts
+from chat_service.storage.index import RedisIndex
+from tests.integration.chat.conftest import ALICE
+from tests.integration.chat.test_index import ONE, cursor_of
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(autouse=True)
+def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_life, "GRACE_S", 0.0)
+
+
+@pytest.mark.parametrize("nonsense", ["", "x", "1x", "-1", "1.5", "nan", "0x10", "007", "9" * 5000, b"\xff"])
+async def test_a_sentinel_that_tells_no_generation_is_a_loss(
+    index: RedisIndex, redis: Redis, nonsense: str | bytes
+) -> None:
+    cursor = await cursor_of(index, ALICE)
+    sentinel = scripts.sentinel(ALICE[:2]).keys[0]
+    await redis.set(sentinel, nonsense)
+    await index.touch({ONE: [ALICE]})
+    reading = await index.read(ALICE, cursor)
+    assert (reading.resync, index.life.generation) == (Resync.OTHER_GENERATION, cursor.generation + 1)
+    assert await redis.get(sentinel) == str(index.life.generation).encode()
+
+
+async def test_a_probe_that_meets_nonsense_ends_no_server(index: RedisIndex, redis: Redis) -> None:
+    before = index.life.generation
+    await redis.set(scripts.sentinel("00").keys[0], "nonsense")
+    await index.life.look()
+    assert index.life.complete
+    assert index.life.generation == before + 1

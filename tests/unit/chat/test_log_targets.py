@@ -1,0 +1,52 @@
+"""Looking up the targets of changes in a log of which a part cannot be read: it is told, and nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from pymongo.errors import AutoReconnect
+
+from chat_service.errors import StoreUnavailable
+from chat_service.storage.log import STRETCHES_AT_ONCE, MongoLog
+from chat_service.storage.stretches import NEAR
+
+
+class Entries:
+    """A collection whose first find breaks, and whose others hang."""
+
+    def __init__(self) -> None:
+        self.begun = self.ended = 0
+
+    def find(self, *_: object) -> Entries:
+        return self
+
+    sort = hint = find
+
+    async def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
+        self.begun += 1
+        first = self.begun == 1
+        try:
+            for _ in range(10):
+                await asyncio.sleep(0)
+            if first:
+                raise AutoReconnect("gone")
+            await asyncio.Event().wait()
+            yield {}
+        finally:
+            self.ended += 1
+
+    async def to_list(self) -> list[dict[str, Any]]:
+        return [each async for each in self]
+
+
+async def test_a_stretch_that_cannot_be_read_leaves_no_find_behind() -> None:
+    entries = Entries()
+    database: Any = {"entries": entries}
+    far_apart = range(1, 100 * (NEAR + 1), NEAR + 1)
+    with pytest.raises(StoreUnavailable):
+        await MongoLog(database).targets("c" * 32, far_apart)
+    # One takes the place of the one that failed before it is known.
+    assert entries.begun == entries.ended <= STRETCHES_AT_ONCE + 1

@@ -1,0 +1,62 @@
+"""Links that break are dialled again: soon if they were links, ever later if the peer only refuses."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from chat_service.mesh import links
+from parley.internal.v1.mesh_pb2 import ExchangeResponse, MeshBatch, MeshHello
+from servicekit.failure import Failure
+from servicekit.ring import Member
+from servicekit.rpc import ByteStream, Call, service_handler
+from servicekit.server import Server
+from tests.eventually import eventually
+from tests.unit.test_links import CREDENTIAL, DIALS, LISTENS, MESH, Peer, deaf_port, running
+
+# Doubled ten times, the first is longer than any test waits.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1000.0
+
+
+class Breaking:
+    """A mesh service that breaks every link off, before or after its hello, and counts them."""
+
+    def __init__(self, hello: bool) -> None:
+        self.dialled = 0
+        self._hello = hello
+
+    async def Exchange(self, stream: ByteStream, _: Call) -> None:
+        self.dialled += 1
+        if self._hello:
+            batch = MeshBatch(hello=MeshHello(server_id=LISTENS))
+            await stream.write(ExchangeResponse(batch=batch).SerializeToString())
+        raise Failure("broken off", code="UNAVAILABLE")
+
+
+async def seconds_for(links_broken: int, breaking: Breaking) -> float:
+    """How long it takes until so many links to it were dialled."""
+    server = Server("127.0.0.1:0", [service_handler(MESH, breaking, authenticate=CREDENTIAL.check)], [MESH.full_name])
+    address = f"127.0.0.1:{await server.start()}"
+    peer = Peer(Member(DIALS, "", f"127.0.0.1:{deaf_port()}", 0), Member(LISTENS, "", address, 0))
+    begun = time.monotonic()
+    try:
+        async with running(peer):
+            await eventually(lambda: breaking.dialled >= links_broken)
+    finally:
+        await server.stop(0)
+    return time.monotonic() - begun
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "FIRST_PAUSE_S", FIRST_PAUSE_S)
+    monkeypatch.setattr(links, "LONGEST_PAUSE_S", LONGEST_PAUSE_S)
+
+
+async def test_what_was_a_link_is_dialled_again_soon_however_often_it_broke() -> None:
+    await seconds_for(15, Breaking(hello=True))
+
+
+async def test_who_refuses_is_dialled_ever_later() -> None:
+    assert await seconds_for(5, Breaking(hello=False)) >= FIRST_PAUSE_S * (1 + 2 + 4 + 8)
