@@ -49,7 +49,7 @@ OPTIONS: tuple[Option, ...] = (
 class Server:
     """One grpc.aio server at one address (host:port; port 0 takes a free one), with health and reflection.
 
-    It says NOT_SERVING until `set_serving`. `options` are gRPC channel arguments that come after OPTIONS.
+    It says NOT_SERVING until `set_serving`.
     """
 
     def __init__(
@@ -59,16 +59,11 @@ class Server:
         service_names: Sequence[str],
         *,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
-        options: Sequence[Option] = (),
     ) -> None:
         self._address = address
         self._handlers = handlers
         self._service_names = service_names
-        self._options = (
-            *OPTIONS,
-            ("grpc.max_receive_message_length", max_message_bytes),
-            *options,
-        )
+        self._options = (*OPTIONS, ("grpc.max_receive_message_length", max_message_bytes))
         self._health = health.Health(service_names)
         self._server: grpc.aio.Server | None = None
 
