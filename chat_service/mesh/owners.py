@@ -15,7 +15,7 @@ from chat_service.model.entry import Draft
 from chat_service.model.ids import conversation_position
 from chat_service.model.receipt import Receipt
 from chat_service.owner.owner import Owner
-from chat_service.owner.pending import Lane
+from chat_service.owner.pending import Attempt
 from chat_service.owner.ports import RingView
 from chat_service.owner.receipts import Received
 from chat_service.wire import mesh
@@ -34,16 +34,16 @@ class Owners:
         self._links = links
         self._here = here
 
-    def append(self, draft: Draft, lane: Lane | None, target: str, reply: Reply) -> None:
+    def append(self, draft: Draft, attempt: Attempt | None, target: str, reply: Reply) -> None:
         """Have `draft` appended by the server `target`, which the lane took for the owner."""
         if target == self._ring.me.server_id:
-            self._here.append(draft, lane, reply)
+            self._here.append(draft, attempt, reply)
             return
 
         def answered(frame: MeshFrame | None) -> None:
             reply(mesh.read_append_result(frame.append_result) if frame else unreachable())
 
-        self._ask(target, mesh.append(draft, lane), answered, draft.traceparent)
+        self._ask(target, mesh.append(draft, attempt), answered, draft.traceparent)
 
     async def decide(self, draft: Draft) -> Appended:
         """Have `draft` appended, waiting out a change of owner. Raises what the owner refuses."""

@@ -30,10 +30,10 @@ from chat_service.model.rules import GROUP_MEMBERS
 from chat_service.owner.commit import GroupCommit
 from chat_service.owner.conversation import OwnedConversation, State
 from chat_service.owner.loading import Loading
-from chat_service.owner.pending import Lane, Pending
+from chat_service.owner.pending import Attempt, Pending
 from chat_service.owner.ports import Conversations, Index, Log, Publisher, RingView
 from chat_service.owner.receipts import Receipts, Received
-from chat_service.owner.refused_lanes import RefusedLanes
+from chat_service.owner.refused_attempts import RefusedAttempts
 from servicekit.bucket import TokenBucket
 from servicekit.clock import Clock
 from servicekit.ending import asked_to_end
@@ -81,7 +81,7 @@ class Owner:
         self._owned: OrderedDict[str, OwnedConversation] = OrderedDict()
         # Receipts for conversations that are being loaded, and who is told if they cannot be.
         self._early: dict[str, list[tuple[Callable[[OwnedConversation], None], Received]]] = {}
-        self._refused_lanes = RefusedLanes()
+        self._refused_attempts = RefusedAttempts()
         self._loading = Loading(store, conversations, index, publisher, clock)
         self._commit = GroupCommit(store, conversations, index, publisher, clock, self._settled)
         self._receipts = Receipts(store, conversations, index, publisher, clock, terms)
@@ -98,17 +98,17 @@ class Owner:
             for _ in range(REFRESHES_AT_ONCE):
                 group.create_task(self._refresh_for_ever())
 
-    def append(self, draft: Draft, lane: Lane | None, reply: Reply) -> None:
+    def append(self, draft: Draft, attempt: Attempt | None, reply: Reply) -> None:
         """Have `draft` appended; `reply` is called once, when it is durable or refused."""
         conversation_id = draft.conversation_id
-        if lane and self._refused_lanes.cover(lane, conversation_id):
+        if attempt and self._refused_attempts.cover(attempt, conversation_id):
             reply(EarlierSendRefused("an earlier send to this conversation was refused"))
             return
         try:
             owned = self._open(conversation_id)
-            owned.submit(Pending(draft, lane, reply))
+            owned.submit(Pending(draft, attempt, reply))
         except Failure as failure:
-            self._refuse(conversation_id, [(lane, reply)], failure)
+            self._refuse(conversation_id, [(attempt, reply)], failure)
             return
         self._advance(owned)
 
@@ -271,11 +271,11 @@ class Owner:
             del owned.unanswered[pending.key]
             self._refuse(owned.conversation_id, pending.waiters, failure)
 
-    def _refuse(self, conversation_id: str, waiters: Sequence[tuple[Lane | None, Reply]], failure: Failure) -> None:
+    def _refuse(self, conversation_id: str, waiters: Sequence[tuple[Attempt | None, Reply]], failure: Failure) -> None:
         _refused.labels(failure.reason).inc()
-        for lane, reply in waiters:
-            if lane and failure.retry_after is not None:
-                self._refused_lanes.refuse(lane, conversation_id)
+        for attempt, reply in waiters:
+            if attempt and failure.retry_after is not None:
+                self._refused_attempts.refuse(attempt, conversation_id)
             reply(failure)
 
     def _owns(self, conversation_id: str) -> bool:

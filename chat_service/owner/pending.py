@@ -10,11 +10,12 @@ from chat_service.model.entry import Draft, Message
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
-    """Whose order is to be kept: the sends of one session to one conversation, in one attempt."""
+class Attempt:
+    """Whose order is to be kept: the sends of one session to one conversation, which an edge sends again together."""
 
     session_id: str
-    attempt: int
+    # Rises each time.
+    number: int
 
 
 class Pending:
@@ -22,11 +23,11 @@ class Pending:
 
     __slots__ = ("draft", "fingerprint", "key", "new", "waiters")
 
-    def __init__(self, draft: Draft, lane: Lane | None, reply: Reply) -> None:
+    def __init__(self, draft: Draft, attempt: Attempt | None, reply: Reply) -> None:
         self.draft = draft
         self.key = draft.key
         self.fingerprint = draft.change.fingerprint()
-        self.waiters: list[tuple[Lane | None, Reply]] = [(lane, reply)]
+        self.waiters: list[tuple[Attempt | None, Reply]] = [(attempt, reply)]
         # Whether the log is known not to hold it; if not, only the unique index can tell.
         self.new = False
 

@@ -19,9 +19,9 @@ from chat_service.model.answer import Answer
 from chat_service.model.cursor import Cursor
 from chat_service.model.delivery import Delivery
 from chat_service.model.entry import Draft, Message
-from chat_service.owner.pending import Lane
+from chat_service.owner.pending import Attempt
 from chat_service.stream.backlog import Backlog
-from chat_service.stream.lane import Lane as SendLane
+from chat_service.stream.lane import Lane
 from chat_service.stream.outbox import WHOLE, Outbox
 from chat_service.stream.receipts import Receipts, Receivers
 from chat_service.wire import frames
@@ -42,7 +42,7 @@ FULL_S: Final = 0.5
 class Owners(Receivers, Protocol):
     """The owners of conversations, as far as a session concerns them."""
 
-    def append(self, draft: Draft, lane: Lane, target: str, reply: Callable[[Answer], None]) -> None:
+    def append(self, draft: Draft, attempt: Attempt, target: str, reply: Callable[[Answer], None]) -> None:
         """Have `draft` appended by the server `target`."""
 
     def type(self, user_id: str, conversation_id: str, typing: bool) -> None:
@@ -74,7 +74,7 @@ class Session:
         self._limits = limits
         self._clock = clock
         self._owners = owners
-        self._lanes: OrderedDict[str, SendLane] = OrderedDict()
+        self._lanes: OrderedDict[str, Lane] = OrderedDict()
         self._attempts = count(1)
         self._unanswered_bytes = 0
         self._rate = rate
@@ -196,11 +196,11 @@ class Session:
         self._timers.clear()
         self.outbox.close(None)
 
-    def _lane(self, conversation_id: str) -> SendLane:
+    def _lane(self, conversation_id: str) -> Lane:
         lane = self._lanes.get(conversation_id)
         if lane is None:
             self._make_room()
-            lane = self._lanes[conversation_id] = SendLane(
+            lane = self._lanes[conversation_id] = Lane(
                 partial(self._owners.owner_of, conversation_id),
                 self._forward,
                 self._tell,
@@ -223,7 +223,7 @@ class Session:
             self.close(RateLimited("sends to too many conversations are unanswered; connect again", retry_after=FULL_S))
 
     def _forward(self, draft: Draft, attempt: int, target: str, reply: Callable[[Answer], None]) -> None:
-        self._owners.append(draft, Lane(self.session_id, attempt), target, reply)
+        self._owners.append(draft, Attempt(self.session_id, attempt), target, reply)
 
     def _tell(self, draft: Draft, answer: Answer) -> None:
         client_message_id = str(UUID(bytes=draft.request_id))

@@ -12,7 +12,7 @@ from chat_service.model.delivery import DeliveredEntry, Delivery, PresenceMoved
 from chat_service.model.entry import Draft, Message
 from chat_service.model.ids import uuid7_time_ms
 from chat_service.model.receipt import Receipt
-from chat_service.owner.pending import Lane
+from chat_service.owner.pending import Attempt
 from chat_service.wire import changes
 from chat_service.wire.entries import timestamp
 from parley.internal.v1.mesh_pb2 import (
@@ -52,7 +52,7 @@ from servicekit.failure import Failure
 from servicekit.status import from_proto, to_proto
 
 
-def append(draft: Draft, lane: Lane | None) -> MeshFrame:
+def append(draft: Draft, attempt: Attempt | None) -> MeshFrame:
     """To an owner: append an entry."""
     said = Append(user_id=draft.actor_id, conversation_id=draft.conversation_id, client_message_id=draft.request_id)
     if isinstance(draft.change, Message):
@@ -60,12 +60,12 @@ def append(draft: Draft, lane: Lane | None) -> MeshFrame:
     else:
         said.change = changes.kind(draft.change)
         said.not_asked_user_ids.extend(sorted(draft.not_asked))
-    if lane is not None:
-        said.session_id, said.attempt = lane.session_id, lane.attempt
+    if attempt is not None:
+        said.session_id, said.attempt = attempt.session_id, attempt.number
     return MeshFrame(append=said)
 
 
-def read_append(frame: MeshFrame) -> tuple[Draft, Lane | None]:
+def read_append(frame: MeshFrame) -> tuple[Draft, Attempt | None]:
     """What an edge wants appended."""
     body = frame.append
     draft = Draft(
@@ -77,7 +77,7 @@ def read_append(frame: MeshFrame) -> tuple[Draft, Lane | None]:
         traceparent=frame.traceparent,
         not_asked=frozenset(body.not_asked_user_ids),
     )
-    return draft, Lane(body.session_id, body.attempt) if body.session_id else None
+    return draft, Attempt(body.session_id, body.attempt) if body.session_id else None
 
 
 def append_result(answer: Answer) -> MeshFrame:

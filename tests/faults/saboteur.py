@@ -26,7 +26,7 @@ from chat_service.model.delivery import Delivery
 from chat_service.model.entry import LAST_SEQ, Draft, Entry, Message, Trace
 from chat_service.owner import conversation as conversation_memory
 from chat_service.owner.owner import Owner
-from chat_service.owner.pending import Lane
+from chat_service.owner.pending import Attempt
 from chat_service.owner.ports import Conflict
 from chat_service.storage import log as log_storage
 from chat_service.storage.documents import document_of
@@ -90,9 +90,9 @@ def lets_later_sends_pass() -> None:
     """P2: some sends are put off, and those that came after them are not."""
     count = itertools.count()
 
-    def append(self: Owner, draft: Draft, lane: Lane | None, reply: Reply) -> None:
+    def append(self: Owner, draft: Draft, attempt: Attempt | None, reply: Reply) -> None:
         if not isinstance(draft.change, Message) or next(count) % 10:
-            _owner_append(self, draft, lane, reply)
+            _owner_append(self, draft, attempt, reply)
         else:
             asyncio.get_running_loop().call_later(LATE_S, _owner_append, self, draft, None, reply)
 
@@ -102,11 +102,11 @@ def lets_later_sends_pass() -> None:
 def forgets_who_sent_what() -> None:
     """P3: a retry is a new message; and answers take their time, so that some are lost with a connection."""
 
-    def append(self: Owner, draft: Draft, lane: Lane | None, reply: Reply) -> None:
+    def append(self: Owner, draft: Draft, attempt: Attempt | None, reply: Reply) -> None:
         def late(answer: Answer) -> None:
             asyncio.get_running_loop().call_later(LATE_S, reply, answer)
 
-        _owner_append(self, draft, lane, late)
+        _owner_append(self, draft, attempt, late)
 
     def document(entry: Entry, *how: Any) -> dict[str, Any]:
         made = document_of(entry, *how)

@@ -22,7 +22,7 @@ from chat_service.model.ids import direct_id, uuid7_time_ms
 from chat_service.model.receipt import Receipt
 from chat_service.model.retention import KEPT_FOREVER, Terms
 from chat_service.owner.owner import Owner, OwnerLimits
-from chat_service.owner.pending import Lane
+from chat_service.owner.pending import Attempt
 from chat_service.storage.conversations import MongoConversations
 from chat_service.storage.generation import MongoGeneration
 from chat_service.storage.index import RedisIndex
@@ -106,9 +106,9 @@ class Running:
         self.owner.create(creation, answer.set_result)
         return await answer
 
-    async def append(self, draft: Draft, lane: Lane | None = None) -> Answer:
+    async def append(self, draft: Draft, attempt: Attempt | None = None) -> Answer:
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self.owner.append(draft, lane, answer.set_result)
+        self.owner.append(draft, attempt, answer.set_result)
         return await answer
 
     async def receive(

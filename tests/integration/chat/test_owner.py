@@ -21,7 +21,7 @@ from chat_service.model.creation import Creation
 from chat_service.model.entry import Message
 from chat_service.model.ids import group_id
 from chat_service.owner.owner import OwnerLimits
-from chat_service.owner.pending import Lane
+from chat_service.owner.pending import Attempt
 from chat_service.storage.conversations import MongoConversations
 from chat_service.storage.index import RedisIndex
 from chat_service.storage.log import MongoLog
@@ -217,19 +217,19 @@ async def test_two_owners_of_one_conversation_end_with_one_log(owners: Owners, d
         assert turns == list(range(40))
 
 
-async def test_a_lane_is_refused_as_a_whole(owners: Owners) -> None:
+async def test_an_attempt_is_refused_as_a_whole(owners: Owners) -> None:
     running = await owners.start()
     conversation_id = await made(running)
     running.ring.give_to("elsewhere")
-    lane = Lane("session", 1)
-    first = await running.append(draft(conversation_id), lane)
+    attempt = Attempt("session", 1)
+    first = await running.append(draft(conversation_id), attempt)
     assert isinstance(first, OwnerUnavailable)
     assert first.metadata == {"ring_revision": "2"}
     # The ring comes back between two sends: the second must not overtake the first.
     running.ring.ring = running.ring.ring.of([running.ring.me], 3)
-    assert isinstance(await running.append(draft(conversation_id), lane), EarlierSendRefused)
-    assert place(await running.append(draft(conversation_id), Lane("session", 2))) == 2
-    assert place(await running.append(draft(conversation_id), Lane("other session", 1))) == 3
+    assert isinstance(await running.append(draft(conversation_id), attempt), EarlierSendRefused)
+    assert place(await running.append(draft(conversation_id), Attempt("session", 2))) == 2
+    assert place(await running.append(draft(conversation_id), Attempt("other session", 1))) == 3
 
 
 async def test_a_conversation_takes_in_no_more_than_it_may(owners: Owners) -> None:
@@ -340,10 +340,10 @@ async def test_a_late_refusal_of_an_earlier_attempt_opens_no_later_one(owners: O
     conversation_id = await made(first)
     mongod.parts["mongod"].freeze()
     try:
-        waits = asyncio.create_task(second.append(draft(conversation_id), Lane("session", 1)))
+        waits = asyncio.create_task(second.append(draft(conversation_id), Attempt("session", 1)))
         await asyncio.sleep(0)
-        assert isinstance(await second.append(draft(conversation_id), Lane("session", 2)), ConversationBusy)
+        assert isinstance(await second.append(draft(conversation_id), Attempt("session", 2)), ConversationBusy)
         assert isinstance(await waits, StoreUnavailable)
     finally:
         mongod.parts["mongod"].resume()
-    assert isinstance(await second.append(draft(conversation_id), Lane("session", 2)), EarlierSendRefused)
+    assert isinstance(await second.append(draft(conversation_id), Attempt("session", 2)), EarlierSendRefused)

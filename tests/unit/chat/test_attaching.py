@@ -13,7 +13,7 @@ from chat_service.limits import Limits
 from chat_service.model.answer import Answer
 from chat_service.model.entry import Draft
 from chat_service.model.receipt import Receipt
-from chat_service.owner.pending import Lane
+from chat_service.owner.pending import Attempt
 from chat_service.owner.receipts import Received
 from chat_service.stream.attaching import Attaching
 from chat_service.stream.rates import DeviceRates
@@ -61,7 +61,7 @@ class SlowHomes:
 class NoOwners:
     """This session sends nothing."""
 
-    def append(self, draft: Draft, lane: Lane, target: str, reply: object) -> Answer:
+    def append(self, draft: Draft, attempt: Attempt, target: str, reply: object) -> Answer:
         raise AssertionError
 
     def owner_of(self, conversation_id: str) -> str:
