@@ -82,12 +82,12 @@ class Nemesis:
         self._kinds = kinds
         self._say = say
 
-    async def rage(self, seconds: float) -> None:
-        """Strike until the time is up; what is begun is healed, however long that takes."""
+    async def rage(self, seconds: float, strikes: int = 0) -> None:
+        """Strike until the time is up, and `strikes` times at least; what is begun is healed, as long as that takes."""
         until = time.monotonic() + seconds
         for number, kind in enumerate(self._endless(), start=1):
             await asyncio.sleep(PEACE_S if number % PEACE_EVERY == 0 else self._random.uniform(*SOON_S))
-            if time.monotonic() > until:
+            if time.monotonic() > until and number > strikes:
                 return
             await self.strike(kind)
 

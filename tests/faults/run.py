@@ -59,12 +59,13 @@ async def run(
     kinds: Sequence[Kind] = KINDS,
     rate: float = RATE,
     members: int = MEMBERS,
+    strikes: int = 0,
     sabotage: str = "",
     answered_s: float = ANSWERED_S,
     converged_s: float = CONVERGED_S,
     say: Callable[[str], object] = lambda _: None,
 ) -> Report:
-    """Talk and strike for so many seconds."""
+    """Talk and strike for so many seconds, and for longer where there were not so many `strikes` by then."""
     random, report = Random(seed), Report(seed, seconds)
     say("starting MongoDB, etcd, Valkey, three chat servers and Envoy")
     async with (
@@ -74,9 +75,13 @@ async def run(
     ):
         nemesis = Nemesis(cluster, crowd.journal, random, kinds, say)
         until = time.monotonic() + seconds
+
+        def going_on() -> bool:
+            return time.monotonic() < until or len(crowd.journal.struck) < strikes
+
         async with asyncio.TaskGroup() as group:
-            group.create_task(crowd.talk(lambda: time.monotonic() < until))
-            group.create_task(nemesis.rage(seconds))
+            group.create_task(crowd.talk(going_on))
+            group.create_task(nemesis.rage(seconds, strikes))
         say("waiting for answers, and until all devices have everything")
         logs = await _settled(crowd, report, answered_s, converged_s)
         _sum_up(report, crowd, nemesis, cluster, logs)

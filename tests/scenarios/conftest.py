@@ -13,6 +13,8 @@ from devstack.trouble import PartFailed
 from tests.raw.device import RawDevice
 from tests.raw.world import World
 
+# Long enough for what a play does between being asked to leave and being shown out.
+DRAIN_S = 5
 ENVIRONMENT = {"PARLEY_DRAIN_SECONDS": "1", "PARLEY_SIGN_IN_RATE": "1000", "PARLEY_SIGN_IN_BURST": "10000"}
 
 
@@ -26,7 +28,8 @@ async def world(stack: Stack) -> AsyncIterator[World]:
 @pytest.fixture(scope="module")
 def fragile_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A system that the plays of one file may break."""
-    with Stack(tmp_path_factory.mktemp("fragile"), chat_servers=3, environment=ENVIRONMENT) as stack:
+    environment = {**ENVIRONMENT, "PARLEY_DRAIN_SECONDS": str(DRAIN_S)}
+    with Stack(tmp_path_factory.mktemp("fragile"), chat_servers=3, environment=environment) as stack:
         yield stack
 
 

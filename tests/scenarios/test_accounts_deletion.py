@@ -15,6 +15,7 @@ from tests.eventually import eventually
 from tests.raw import calls
 from tests.raw.device import RawDevice, new_id
 from tests.raw.world import PASSWORD, World
+from tests.scans import no_scans
 from tests.scenarios.conftest import ENVIRONMENT, mend
 
 pytestmark = pytest.mark.scenario
@@ -27,7 +28,8 @@ MARGIN = {"PARLEY_DELETION_MARGIN_SECONDS": "1"}
 @pytest.fixture(scope="module")
 def quick_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A system on which the last traces go after a second."""
-    with Stack(tmp_path_factory.mktemp("quick"), chat_servers=3, environment={**ENVIRONMENT, **MARGIN}) as stack:
+    folder, environment = tmp_path_factory.mktemp("quick"), {**ENVIRONMENT, **MARGIN}
+    with Stack(folder, chat_servers=3, environment=environment) as stack, no_scans(stack.mongo_uri):
         yield stack
 
 

@@ -36,7 +36,7 @@ async def listed(device: RawDevice, page_size: int = 0) -> list[account_pb2.Devi
 
 async def is_out(device: RawDevice) -> None:
     """Its stream ends at once, and neither a call nor a stream gets through with its token."""
-    assert (await device.stream.final_error(timeout=2)).said == OUT
+    assert (await device.stream.final_error()).said == OUT
     assert (await device.stream.ended()).said == OUT
     assert (await device.refusal(account_pb2.GetProfileRequest())).said == OUT
     stream = device.dial()

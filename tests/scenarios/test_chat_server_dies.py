@@ -18,6 +18,7 @@ from tests.raw.follower import Follower
 from tests.raw.refusal import of_status
 from tests.raw.stream import StreamOver
 from tests.raw.world import World
+from tests.scenarios.conftest import DRAIN_S
 
 pytestmark = [pytest.mark.scenario, pytest.mark.fault]
 
@@ -158,7 +159,7 @@ async def test_a_server_that_is_asked_to_leave_lets_its_devices_move(play: Play)
     edge = play.server("edge")
     edge.ask_to_end()
     drain = await alice.stream.next("drain")
-    assert 0 <= drain.delay.ToMilliseconds() <= 1000
+    assert 0 <= drain.delay.ToMilliseconds() <= 1000 * DRAIN_S
     assert await alice.sent(conversation, "still from the old place") == 2
     first = alice.stream
     await alice.attend(alice.cursor, home=play.home)

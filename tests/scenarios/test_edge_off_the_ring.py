@@ -22,7 +22,8 @@ async def lose_lease(stack: Stack, server: str, noticed_by: str) -> None:
         record = await etcd.get(PREFIX + server)
         assert record is not None
         await etcd.revoke(Record.from_bytes(record).lease)
-    await eventually(lambda: changes(log.read_text(), server) == seen + 2)
+    # More, where it lost another one meanwhile.
+    await eventually(lambda: changes(log.read_text(), server) >= seen + 2)
 
 
 def changes(log: str, server: str) -> int:

@@ -12,6 +12,7 @@ from tests.raw.device import RawDevice
 from tests.raw.refusal import Refusal
 from tests.raw.stream import StreamOver
 from tests.raw.world import World
+from tests.scans import no_scans
 
 pytestmark = pytest.mark.scenario
 
@@ -22,7 +23,8 @@ BUSY = ("UNAVAILABLE", "SERVER_BUSY")
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A server that lets two devices in at a time."""
-    with Stack(tmp_path_factory.mktemp("narrow"), 1, environment={"PARLEY_HANDSHAKES": "2"}) as stack:
+    few = {"PARLEY_HANDSHAKES": "2"}
+    with Stack(tmp_path_factory.mktemp("narrow"), 1, environment=few) as stack, no_scans(stack.mongo_uri):
         yield stack
 
 

@@ -43,7 +43,7 @@ async def test_what_is_unread_is_counted(scene: Scene) -> None:
     await bob.is_told(conversation, bob, delivered=last, read=first + 1)
     assert await unread(bob, conversation) == 3
     assert await bob.sent(conversation, "an answer") == last + 1
-    await eventually(lambda: is_unread(bob, conversation, 0), timeout=5)
+    await eventually(lambda: is_unread(bob, conversation, 0))
     await alice.sent(conversation, "one more")
     assert await unread(bob, conversation) == 1
 

@@ -116,7 +116,7 @@ async def test_logout_ends_the_stream_at_once_wherever_it_is(world: World, edge_
         await device.open(at=home if edge_is_home else second)
         await device.changes()
     await phone.ask(account_pb2.LogoutRequest(), at=third)
-    assert (await phone.stream.final_error(timeout=2)).said == (OUT, "DEVICE_REVOKED")
+    assert (await phone.stream.final_error()).said == (OUT, "DEVICE_REVOKED")
     assert (await phone.stream.ended()).said == (OUT, "DEVICE_REVOKED")
     stream = phone.dial()
     await stream.say(hello=chat_pb2.Hello())

@@ -25,6 +25,8 @@ from tests.integration.chat.conftest import ALICE, BOB, CAROL
 pytestmark = pytest.mark.integration
 
 ONE, TWO = "1" * 32, "2" * 32
+# What is noticed by a probe, after the grace of a generation, is noticed within this on any machine.
+NOTICED_S = 20.0
 
 
 async def cursor_of(index: RedisIndex, user: str) -> Cursor:
@@ -94,6 +96,8 @@ async def test_a_flush_is_noticed_by_the_next_reading(index: RedisIndex, redis: 
 
 async def test_a_crowd_that_finds_a_loss_moves_the_generation_on_once(index: RedisIndex, redis: Redis) -> None:
     cursor = await cursor_of(index, ALICE)
+    # The generation has been in force for long: so the grace is what protects the next one from the crowd, no more.
+    index.life._adopted_at = float("-inf")
     await redis.flushall()
     readings = await asyncio.gather(*(index.read(user, cursor) for user in [ALICE, BOB, CAROL] * 200))
     assert {each.resync for each in readings} == {Resync.OTHER_GENERATION}
@@ -105,7 +109,7 @@ async def test_a_flush_is_noticed_when_nothing_happens(index: RedisIndex, redis:
     moved = asyncio.Event()
     index.life.on_generation(moved.set)
     await redis.flushall()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(NOTICED_S):
         await moved.wait()
     assert index.life.generation > before
 
@@ -283,7 +287,7 @@ async def test_servers_learn_of_a_generation_by_watching(pair: Pair, mortal: Sta
     client = Redis.from_url(mortal.redis_url)
     await client.flushall()
     await index.touch({ONE: [ALICE]})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(NOTICED_S):
         await moved.wait()
     await client.aclose()
     await eventually(lambda: index.life.generation == other.life.generation)

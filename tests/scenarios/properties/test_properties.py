@@ -18,6 +18,7 @@ from tests.loop import Loop
 from tests.raw.device import RawDevice, new_id, text
 from tests.raw.refusal import of_error
 from tests.raw.world import World
+from tests.scans import no_scans
 from tests.scenarios.properties.model import FIRST, Model, Refused, Role
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(400)]
@@ -36,7 +37,8 @@ def quick_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A system that lets one device do much at once."""
     plenty = {f"PARLEY_{name}": "1000000" for name in ("SENDS_PER_SECOND", "SENDS_BURST", "ENTRIES_PER_SECOND")}
     plenty["PARLEY_ENTRIES_BURST"] = "1000000"
-    with Stack(tmp_path_factory.mktemp("quick"), chat_servers=2, environment=plenty) as stack:
+    folder = tmp_path_factory.mktemp("quick")
+    with Stack(folder, chat_servers=2, environment=plenty) as stack, no_scans(stack.mongo_uri):
         yield stack
 
 
