@@ -28,3 +28,13 @@ def test_a_refused_start_stops_nothing_and_says_only_why(
         launch(tmp_path, ports, 0, {}, PlainScreen())
     assert str(caught.value).startswith(str(PortTaken(ports.etcd, "etcd")))
     assert capsys.readouterr().out == ""
+
+
+def test_a_refused_start_leaves_no_folder_that_was_not_there(tmp_path: Path, ports: Ports) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    for folder in (old, new):
+        with socket.create_server((LOOPBACK, ports.etcd)), pytest.raises(Trouble):
+            launch(folder, ports, 0, {}, PlainScreen())
+    assert old.exists()
+    assert not new.exists()
