@@ -118,6 +118,7 @@ class ConversationChanges:
 
     async def AddMembers(self, request: Any, context: Any) -> Any:
         user, log = await self._group(request, context)
+        await told(context, lambda: self.stage.check_may_be_added(request.member_ids))
         self.stage.change_members(log, user, MembershipChanged.KIND_ADDED, list(request.member_ids))
         return conversation_pb2.AddMembersResponse(conversation=self.stage.conversation(log, user))
 
@@ -133,6 +134,8 @@ class ConversationChanges:
 
     async def SetRole(self, request: Any, context: Any) -> Any:
         user, log = await self._group(request, context)
+        if request.user_id not in log.members:
+            await abort(context, status("NOT_FOUND", "USER_NOT_FOUND", user_id=request.user_id))
         log.roles[request.user_id] = request.role
         self.stage.change_members(log, user, MembershipChanged.KIND_ROLE_CHANGED, [request.user_id])
         return conversation_pb2.SetRoleResponse()

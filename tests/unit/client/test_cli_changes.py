@@ -54,6 +54,19 @@ async def test_a_group_is_changed(terminal: Terminal) -> None:
     assert "in no group" in await terminal.refused("groups", "leave", "Saturday")
 
 
+async def test_who_cannot_be_added_is_named_and_why_in_words_that_are_true_of_blocks_and_of_privacy(
+    terminal: Terminal,
+) -> None:
+    await terminal.ok("register", "carol")
+    await terminal.ok("groups", "create", "Friday", "bob")
+    await terminal.ok("privacy", "--who-may-add", "nobody", "--as", "carol")
+    for command in (("create", "Sunday", "bob", "carol"), ("add", "Friday", "carol")):
+        assert await terminal.refused("groups", *command) == (
+            "carol cannot be added by you: carol does not allow it, or one of you has blocked the other.\n"
+        )
+    assert "carol is not a member" in await terminal.refused("groups", "role", "Friday", "carol", "admin")
+
+
 async def test_search(terminal: Terminal) -> None:
     for text in ("the red door", "a red hat", "nothing"):
         await terminal.ok("send", "bob", text)
