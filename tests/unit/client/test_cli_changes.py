@@ -67,6 +67,17 @@ async def test_who_cannot_be_added_is_named_and_why_in_words_that_are_true_of_bl
     assert "carol is not a member" in await terminal.refused("groups", "role", "Friday", "carol", "admin")
 
 
+async def test_what_users_wrote_is_printed_as_they_wrote_it(terminal: Terminal) -> None:
+    title = "[bold]T:cat:[/nothing]"
+    assert f"“{title}” has 2 members" in await terminal.ok("groups", "create", title, "bob")
+    assert title in await terminal.ok("groups", "list")
+    assert title in await terminal.ok("groups", "rename", title, f"{title}:dog:")
+    assert ":dog:" in await terminal.ok("conversations")
+    await terminal.ok("send", "bob", ":cat: [red]")
+    assert ":cat: [red]" in await terminal.ok("history", "bob")
+    assert "“:cat:[b]”" in await terminal.refused("groups", "leave", ":cat:[b]")
+
+
 async def test_search(terminal: Terminal) -> None:
     for text in ("the red door", "a red hat", "nothing"):
         await terminal.ok("send", "bob", text)
