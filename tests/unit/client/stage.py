@@ -108,6 +108,7 @@ class Stage:
         self.filter: Callable[[Stream, Frame], Frame | None] = lambda _, frame: frame
         self.mute = False
         self.page = 500
+        self.device_names = "device {}"
 
     def home(self, user: str) -> str:
         return self.homes[int(user[0], 16) % len(self.homes)]

@@ -177,7 +177,8 @@ class AccountChanges:
         devices = {device: None for owner, device in self.stage.refresh.values() if owner == user}
         alive = [device for device in devices if device not in self.stage.revoked]
         told_of = [
-            account_pb2.Device(device_id=each, name=f"device {each[:4]}", current=each == here) for each in alive
+            account_pb2.Device(device_id=each, name=self.stage.device_names.format(each[:4]), current=each == here)
+            for each in alive
         ]
         return account_pb2.ListDevicesResponse(devices=told_of)
 

@@ -104,6 +104,14 @@ async def test_devices_passwords_and_blocks(terminal: Terminal, tmp_path: Path) 
     assert await told(terminal, "logout") == {"login_name": "alice"}
 
 
+async def test_a_device_without_a_name_is_called_by_its_id(terminal: Terminal, cast: Cast) -> None:
+    cast.stage.device_names = ""
+    nameless = await cast.client("alice")
+    assert nameless.session
+    told_of = await terminal.ok("devices", "revoke", nameless.session.device_id)
+    assert told_of == f"The device {nameless.session.device_id[:8]} is signed out.\n"
+
+
 async def test_an_export_is_a_whole_file_or_none(terminal: Terminal, tmp_path: Path) -> None:
     archive = tmp_path / "me.zip"
     assert (await told(terminal, "export", str(archive)))["bytes"] == 16
