@@ -23,7 +23,6 @@ _BY_REASON = {
     "PEER_IS_SELF": "That is you. Name somebody else.",
     "BLOCKED": "One of you has blocked the other.",
     "TOO_MANY_DEVICES": "The account is signed in on as many devices as it may be. Sign one of them out.",
-    "ROLE_INSUFFICIENT": "Only admins of the group may do that.",
     "DISABLED": "This deployment has switched that off.",
     "GROUP_TOO_LARGE": "The group would have too many members.",
     "GROUP_FULL": "The group has as many members as it may have. Remove somebody first.",

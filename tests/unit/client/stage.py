@@ -31,7 +31,7 @@ Frame = chat_pb2.ConnectResponse
 CODES = {code.name: code.value[0] for code in grpc.StatusCode}
 
 
-def status(code: str, reason: str, retry_after: float | None = None, **metadata: str) -> Status:
+def status(code: str, reason: str, retry_after: float | None = None, message: str = "", **metadata: str) -> Status:
     """A status as a Parley server gives it."""
     details: list[Any] = [ErrorInfo(reason=reason, domain="parley", metadata=metadata)]
     if retry_after is not None:
@@ -42,7 +42,7 @@ def status(code: str, reason: str, retry_after: float | None = None, **metadata:
     for detail in details:
         packed.append(AnyProto())
         packed[-1].Pack(detail)
-    return Status(code=CODES[code], message=reason.lower().replace("_", " "), details=packed)
+    return Status(code=CODES[code], message=message or reason.lower().replace("_", " "), details=packed)
 
 
 NOT_FOUND = status("NOT_FOUND", "CONVERSATION_NOT_FOUND")

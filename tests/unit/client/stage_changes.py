@@ -19,7 +19,7 @@ def target(stage: Stage, request: Any, user: str, *, own: bool = False) -> tuple
     if not found or not found[0].HasField("message_appended") or found[0].message_appended.delete_seq:
         raise Refused(status("NOT_FOUND", "MESSAGE_NOT_FOUND"))
     if own and found[0].actor_id != user and log.roles.get(user) != entry_pb2.ROLE_ADMIN:
-        raise Refused(status("PERMISSION_DENIED", "ROLE_INSUFFICIENT"))
+        raise Refused(status("PERMISSION_DENIED", "ROLE_INSUFFICIENT", message="only its author may edit a message"))
     return log, found[0]
 
 

@@ -38,6 +38,7 @@ async def test_a_message_is_answered_edited_reacted_to_and_deleted(terminal: Ter
     assert "taken back" in await terminal.ok("react", "bob", seq)
     assert (await told(terminal, "delete", "bob", seq, "--for-me"))["seq"] is None
     assert seq not in [each[:5].strip() for each in (await terminal.ok("history", "bob", "--seqs")).splitlines()]
+    assert await terminal.refused("edit", "alice", seq, "x", "--as", "bob") == "Only its author may edit a message.\n"
     assert "no such message" in await terminal.refused("delete", "bob", "999")
     assert "--seqs" in await terminal.refused("edit", "bob", "hello")
 
@@ -97,7 +98,8 @@ async def test_devices_passwords_and_blocks(terminal: Terminal, tmp_path: Path) 
     assert await told(terminal, "devices", "revoke", str(here["device_id"])[:12]) == {"device_id": here["device_id"]}
     terminal.environment["PARLEY_NEW_PASSWORD"] = "better than before"
     assert await told(terminal, "password") == {"login_name": "alice"}
-    assert "wrong" in await terminal.refused("password")
+    assert await terminal.refused("password") == "The old password is wrong.\n"
+    assert "parley register" not in await terminal.refused("delete-account", "--yes")
     assert "blocked" in await terminal.ok("block", "bob")
     assert (await told(terminal, "blocked"))["display_name"] == "bob"
     assert (await told(terminal, "unblock", "bob"))["blocked"] is False
