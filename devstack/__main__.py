@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,16 @@ from devstack.launcher import launch
 from devstack.ports import MOST_CHAT_SERVERS, Ports
 from devstack.screen import screen
 from devstack.trouble import Trouble
+
+
+class LogLevel(StrEnum):
+    """How much chat servers log."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -33,7 +44,7 @@ def run(
         typer.Option(min=1, max=65435, help="What is behind the door takes ports from here to 99 further on."),
     ] = 5100,
     folder: Annotated[Path, typer.Option(help="Where data, secrets and logs are kept.")] = Path(".parley"),
-    log_level: Annotated[str, typer.Option(help="How much chat servers log: debug, info, warning, error.")] = "info",
+    log_level: Annotated[LogLevel, typer.Option(help="How much chat servers log.")] = LogLevel.INFO,
 ) -> None:
     """Start MongoDB, Valkey, etcd, Envoy and chat servers, and keep them up until Ctrl-C."""
     # The few who talk here are soon asked to move, and whoever presses Ctrl-C waits for it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,7 +46,7 @@ class Wishes:
 
 def launch(folder: Path, ports: Ports, chat_servers: int, environment: dict[str, str], screen: Screen) -> None:
     """Runs a stack until it is asked to stop. Raises Trouble when it cannot, with nothing left running."""
-    wishes = Wishes()
+    wishes, new = Wishes(), not folder.exists()
     with wishes.heard(), folder_lock(folder):
         _keep_last_logs(folder / "logs")
         stack = Stack(folder, chat_servers, ports=ports, environment=environment)
@@ -54,6 +55,11 @@ def launch(folder: Path, ports: Ports, chat_servers: int, environment: dict[str,
             _look_after(stack, wishes, screen)
         except Stopped:
             pass
+        except PortTaken as taken:
+            # Nothing was started: no secrets stay behind that nobody needs.
+            if new:
+                shutil.rmtree(folder)
+            raise Trouble(f'{taken} Choose others: make run ARGS="--port 9080 --base-port 5300"') from None
         finally:
             # A start that was refused has nothing to stop.
             if any(part.running for part in stack.parts.values()):
@@ -64,10 +70,7 @@ def launch(folder: Path, ports: Ports, chat_servers: int, environment: dict[str,
 
 def _start(stack: Stack, wishes: Wishes, screen: Screen) -> None:
     with screen:
-        try:
-            stack.bring_up(_START_TIMEOUT, wishes.stop, screen)
-        except PortTaken as taken:
-            raise Trouble(f'{taken} Choose others: make run ARGS="--port 9080 --base-port 5300"') from None
+        stack.bring_up(_START_TIMEOUT, wishes.stop, screen)
     screen.say(guide(stack))
 
 

@@ -22,10 +22,12 @@ DEFAULT_DOOR = "127.0.0.1:8080"
 class Client:
     """Used as `async with Client(door) as client`. `store` keeps the session; by default only in memory.
 
+    Each login makes a device of the account, of which there may be ten: keep the session in a store, or log out.
     `patience` is how long, in seconds, calls are asked again while the server is away.
 
-        async with Client() as client:
-            await client.accounts.login("alice", password)
+        async with Client(store=FileStore(Path("alice.json"))) as client:
+            if client.session is None:
+                await client.accounts.login("alice", password, device_name="my program")
             bob = await client.accounts.find("bob")
             chat = await client.conversations.get_or_create_direct(bob.user_id)
             async with client.connect() as device:

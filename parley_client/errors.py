@@ -27,6 +27,8 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 _DETAILS = "grpc-status-details-bin"
+# How gRPC begins its own words where no connection came about.
+_NOBODY_THERE = ("failed to connect", "errors resolving")
 _NAMES: dict[int, str] = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
@@ -174,7 +176,7 @@ def from_call(code: grpc.StatusCode, details: str | None, trailers: Iterable[tup
         if key == _DETAILS and isinstance(value, bytes):
             return from_status(Status.FromString(value))
     text = details or code.name
-    if code is grpc.StatusCode.UNAVAILABLE and "failed to connect" in text.lower():
+    if code is grpc.StatusCode.UNAVAILABLE and any(sign in text.lower() for sign in _NOBODY_THERE):
         return DoorUnreachable(text, code=code.name)
     return _BY_CODE.get(code.name, ParleyError)(text, code=code.name)
 

@@ -137,6 +137,7 @@ def _exporter(endpoint: str) -> Any:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     except ImportError:
         raise ConfigurationError(
-            "Traces need the package opentelemetry-exporter-otlp-proto-http: pip install 'parley[tracing]'."
+            "Traces need the package opentelemetry-exporter-otlp-proto-http: "
+            "run `pip install '.[tracing]'` in the folder of Parley's repository."
         ) from None
     return OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")

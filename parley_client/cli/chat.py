@@ -55,7 +55,10 @@ def _on_a_terminal() -> bool:
 
 async def _messenger(me: Client, door: str, first: str) -> None:
     if importlib.util.find_spec("textual") is None:
-        raise Sorry("The messenger needs textual: `pip install 'parley[terminal]'`, or pipe lines into this command.")
+        raise Sorry(
+            "The messenger needs textual. Run `pip install '.[terminal]'` in the folder of Parley's repository, "
+            "or pipe lines into this command."
+        )
     # Nothing else needs it, and it takes its time to load.
     from parley_client.messenger.app import MessengerApp
     from parley_client.messenger.model import Messenger

@@ -6,14 +6,13 @@ import asyncio
 import sys
 from contextlib import suppress
 
-from rich.console import Console
 from rich.text import Text
 
 from parley.chat.v1.conversation_pb2 import Conversation
 from parley_client.cli import piped
 from parley_client.cli.lines import clean, line
 from parley_client.cli.people import People
-from parley_client.cli.run import err
+from parley_client.cli.run import err, out
 from parley_client.cli.words import Sorry, explain
 from parley_client.client import Client
 from parley_client.device import Device
@@ -123,8 +122,8 @@ class ChatRoom:
     def _not_sent(self, said: str, why: str) -> None:
         self._unsent += 1
         what = clean(said) if len(said) <= SHOWN else f"{clean(said[:SHOWN])}…"
-        err.print(f"Not sent: “{what}”. {why}", style="red", markup=False, soft_wrap=True)
+        err.print(f"Not sent: “{what}”. {why}", style="red", soft_wrap=True)
 
     @staticmethod
     def _print(text: Text) -> None:
-        Console(highlight=False).print(text, soft_wrap=True)
+        out.print(text, soft_wrap=True)

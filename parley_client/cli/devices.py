@@ -49,7 +49,7 @@ def revoke(
         if as_json:
             say_json({"device_id": found.device_id})
         else:
-            say(f"“{clean(found.name)}” is signed out.", style="green")
+            say(f"{_called(found)} is signed out.", style="green")
 
     perform(run(), door)
 
@@ -62,6 +62,10 @@ def _found(devices: list[Device], named: str) -> Device:
     if found[0].current:
         raise Sorry("That is this machine. Sign it out with `parley logout`.")
     return found[0]
+
+
+def _called(device: Device) -> str:
+    return f"“{clean(device.name)}”" if device.name else f"The device {device.device_id[:8]}"
 
 
 def _line(device: Device) -> str:

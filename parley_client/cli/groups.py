@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
@@ -16,7 +15,7 @@ from parley_client.channel import Tls
 from parley_client.cli import options
 from parley_client.cli.lines import clean
 from parley_client.cli.options import DOOR, As, Door, Encrypted, Json, Roots
-from parley_client.cli.people import People, conversation_with, groups, left
+from parley_client.cli.people import People, conversation_with, groups, left, naming
 from parley_client.cli.run import client, perform, say, say_json
 from parley_client.client import Client
 
@@ -50,9 +49,9 @@ def create(
 
     async def run() -> None:
         async with client(door, options.tls(tls, ca), name) as me:
-            people = People(me)
-            ids = await asyncio.gather(*[people.user_id(member) for member in dict.fromkeys(members)])
-            group = await me.conversations.create_group(title, ids)
+            others = await People(me).user_ids(members)
+            with naming(others):
+                group = await me.conversations.create_group(title, list(others))
         if as_json:
             say_json(group)
         else:
@@ -98,8 +97,9 @@ def add(
     """Add people to a group (admins)."""
 
     async def change(me: Client, people: People, found: Conversation) -> str:
-        ids = await asyncio.gather(*[people.user_id(member) for member in dict.fromkeys(members)])
-        await me.conversations.add_members(found.conversation_id, ids)
+        others = await people.user_ids(members)
+        with naming(others):
+            await me.conversations.add_members(found.conversation_id, list(others))
         return f"{', '.join(members)} can read and write in “{clean(found.title)}” from now on."
 
     _change(change, group, name, door, as_json, options.tls(tls, ca))
@@ -118,7 +118,9 @@ def remove(
     """Remove somebody from a group (admins)."""
 
     async def change(me: Client, people: People, found: Conversation) -> str:
-        await me.conversations.remove_member(found.conversation_id, await people.user_id(member))
+        user_id = await people.user_id(member)
+        with naming({user_id: member}):
+            await me.conversations.remove_member(found.conversation_id, user_id)
         return f"{member} is not in “{clean(found.title)}” any more."
 
     _change(change, group, name, door, as_json, options.tls(tls, ca))
@@ -171,7 +173,9 @@ def role(
 
     async def change(me: Client, people: People, found: Conversation) -> str:
         wanted = entry_pb2.ROLE_ADMIN if role is GroupRole.ADMIN else entry_pb2.ROLE_MEMBER
-        await me.conversations.set_role(found.conversation_id, await people.user_id(member), wanted)
+        user_id = await people.user_id(member)
+        with naming({user_id: member}):
+            await me.conversations.set_role(found.conversation_id, user_id, wanted)
         return (
             f"{member} is {'an admin' if role is GroupRole.ADMIN else 'a plain member'} of “{clean(found.title)}” now."
         )

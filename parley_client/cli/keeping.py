@@ -18,6 +18,7 @@ from parley_client.cli.passwords import AnotherPassword, Password
 from parley_client.cli.run import client, perform, say, say_json
 from parley_client.cli.words import Sorry
 from parley_client.client import Client
+from parley_client.errors import Unauthenticated
 
 app = typer.Typer()
 
@@ -36,7 +37,8 @@ def password(
 
     async def run() -> None:
         async with client(door, options.tls(tls, ca), name) as me:
-            await me.accounts.change_password(old, new)
+            with _confirming("The old password is wrong."):
+                await me.accounts.change_password(old, new)
             who = me.session.login_name if me.session else name
         if as_json:
             say_json({"login_name": who})
@@ -89,10 +91,22 @@ def delete_account(
             who = me.session.login_name if me.session else name
             if not yes and not _is_meant(who):
                 raise Sorry("Nothing was deleted.")
-            await me.accounts.delete_account(password)
+            with _confirming("The password is wrong. Nothing was deleted."):
+                await me.accounts.delete_account(password)
         say_json({"login_name": who}) if as_json else say(f"The account {who} is no more.")
 
     perform(run(), door)
+
+
+@contextmanager
+def _confirming(otherwise: str) -> Iterator[None]:
+    """Somebody who is signed in shows the password once more. Raises Sorry."""
+    try:
+        yield
+    except Unauthenticated as error:
+        if error.reason == "CREDENTIALS_INVALID":
+            raise Sorry(otherwise) from None
+        raise
 
 
 def _is_meant(who: str) -> bool:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
 from parley.chat.v1 import conversation_pb2
 from parley.chat.v1.conversation_pb2 import Conversation
 from parley_client.cli.words import Sorry
 from parley_client.client import Client
-from parley_client.errors import NotAllowed, NotFound
+from parley_client.errors import NotAllowed, NotFound, ParleyError
 
 
 class People:
@@ -38,6 +42,11 @@ class People:
         except NotFound:
             raise Sorry(f"There is no user {login_name}.") from None
 
+    async def user_ids(self, login_names: Iterable[str]) -> dict[str, str]:
+        """The login names by the ids behind them, each once. Raises Sorry."""
+        names = list(dict.fromkeys(login_names))
+        return dict(zip(await asyncio.gather(*map(self.user_id, names)), names, strict=True))
+
     async def title(self, conversation: Conversation) -> str:
         """What to call a conversation: the title of a group, the name of the other."""
         if conversation.kind == conversation_pb2.CONVERSATION_KIND_GROUP:
@@ -45,6 +54,23 @@ class People:
         me = self._client.session.user_id if self._client.session else ""
         others = [member.user_id for member in conversation.members if member.user_id != me]
         return await self.name(others[0]) if others else "yourself"
+
+
+@contextmanager
+def naming(names: Mapping[str, str]) -> Iterator[None]:
+    """Let a refusal because of one of several users say which; `names` are by user id. Raises Sorry."""
+    try:
+        yield
+    except ParleyError as error:
+        name = names.get(error.metadata.get("user_id", ""))
+        if name and error.reason == "BLOCKED":
+            # The server does not tell which of the two it is.
+            raise Sorry(
+                f"{name} cannot be added by you: {name} does not allow it, or one of you has blocked the other."
+            ) from None
+        if name and error.reason == "USER_NOT_FOUND":
+            raise Sorry(f"{name} is not a member of the group.") from None
+        raise
 
 
 def left(client: Client, conversation: Conversation) -> bool:

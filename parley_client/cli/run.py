@@ -23,8 +23,9 @@ from parley_client.session import DamagedFile, SessionStore
 # A person waits; whatever takes longer is told.
 PATIENCE = 3.0
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# What users wrote is shown as they wrote it: “:cat:” is no picture and “[bold]” no markup.
+out = Console(highlight=False, markup=False, emoji=False)
+err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def client(door: str, tls: Tls | None, name: str = "", *, store: SessionStore | None = None) -> Client:
@@ -52,13 +53,13 @@ def perform(main: Coroutine[Any, Any, None], door: str) -> None:
 
 def fail(sentence: str) -> NoReturn:
     """Say what is wrong, and end."""
-    err.print(sentence, style="red", markup=False, soft_wrap=True)
+    err.print(sentence, style="red", soft_wrap=True)
     raise typer.Exit(1)
 
 
 def say(text: str, *, style: str = "") -> None:
-    """A line for a person; what users wrote is never taken for markup."""
-    out.print(text, style=style, markup=False, soft_wrap=True)
+    """A line for a person."""
+    out.print(text, style=style, soft_wrap=True)
 
 
 def say_json(value: object) -> None:

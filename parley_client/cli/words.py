@@ -23,7 +23,6 @@ _BY_REASON = {
     "PEER_IS_SELF": "That is you. Name somebody else.",
     "BLOCKED": "One of you has blocked the other.",
     "TOO_MANY_DEVICES": "The account is signed in on as many devices as it may be. Sign one of them out.",
-    "ROLE_INSUFFICIENT": "Only admins of the group may do that.",
     "DISABLED": "This deployment has switched that off.",
     "GROUP_TOO_LARGE": "The group would have too many members.",
     "GROUP_FULL": "The group has as many members as it may have. Remove somebody first.",
@@ -50,10 +49,7 @@ class Sorry(Exception):
 def explain(error: ParleyError, door: str) -> str:
     """A sentence about `error`, and what to do next."""
     if isinstance(error, DoorUnreachable):
-        return (
-            f"Nobody answers at {door}. Start Parley with `make run`, "
-            "or name another door with --door HOST:PORT or PARLEY_DOOR."
-        )
+        return _unreachable(error, door)
     if error.reason in _BY_REASON:
         return _BY_REASON[error.reason]
     if isinstance(error, Superseded):
@@ -69,6 +65,21 @@ def explain(error: ParleyError, door: str) -> str:
     if isinstance(error, TryLater):
         return f"Parley at {door} cannot take that now ({error.message}). Try again in a moment."
     return f"{error.message[:1].upper()}{error.message[1:]}."
+
+
+def _unreachable(error: DoorUnreachable, door: str) -> str:
+    """What keeps a connection from coming about; gRPC tells it in words alone."""
+    if "resolving" in error.message:
+        return f"There is no such host: {door.rpartition(':')[0]}, or the network is away."
+    if "handshake" in error.message:
+        return (
+            f"Somebody answers at {door}, but no TLS connection comes about: that door takes calls without TLS, "
+            "or its certificate is not trusted here (--ca FILE names others to trust)."
+        )
+    return (
+        f"Nobody answers at {door}. Start Parley with `make run`, "
+        "or name another door with --door HOST:PORT or PARLEY_DOOR."
+    )
 
 
 def _rule(broken: Violation) -> str:

@@ -126,6 +126,9 @@ class MessengerApp(App[Exception | None]):
 
     def action_neighbour(self, step: int) -> None:
         """The conversation above or below."""
+        self._talk.after_keys(lambda: self._go(step))
+
+    def _go(self, step: int) -> None:
         found = self._chats.neighbour(self._model.opened.id if self._model.opened else "", step)
         if found and not self._menus.asking:
             self._open(self._model.chats[found])
@@ -194,6 +197,9 @@ class MessengerApp(App[Exception | None]):
 
     def action_leave(self) -> None:
         """Leave; what is not sent yet would be lost, which is said once."""
+        self._talk.after_keys(self._leave)
+
+    def _leave(self) -> None:
         if self._model.unsent and not self._warned:
             self._warned = True
             self._model.tell(f"{self._model.unsent} not sent yet. Ctrl+Q again: leave all the same.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import events
@@ -13,27 +14,26 @@ LINES = 5
 
 
 class Composer(TextArea):
-    """As high as what is written, up to five lines."""
+    """As high as what is written, up to five lines. `send` is given what the person wants to be sent.
+
+    Keys may come in a burst, from a slow link or a program, and each is done in its turn: what a key does is done by
+    the time the next one is looked at. A binding that has priority, or that is left to the application, would be done
+    before letters that came earlier, or behind letters that came later; a message would too.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "send", show=False, priority=True),
-        Binding("ctrl+j,alt+enter,shift+enter", "new_line", show=False, priority=True),
+        Binding("enter", "send", show=False),
+        Binding("ctrl+j,alt+enter,shift+enter", "new_line", show=False),
     ]
-
-    class Sent(Message):
-        """The person wants this to be sent."""
-
-        def __init__(self, text: str) -> None:
-            super().__init__()
-            self.text = text
 
     class Above(Message):
         """The person wants to go up to the messages."""
 
-    def __init__(self) -> None:
+    def __init__(self, send: Callable[[str], None]) -> None:
         super().__init__(
             id="composer", soft_wrap=True, tab_behavior="focus", theme="css", compact=True, highlight_cursor_line=False
         )
+        self._send = send
 
     def fill(self, text: str) -> None:
         """Put something in to go on with."""
@@ -42,17 +42,24 @@ class Composer(TextArea):
         self.move_cursor(self.document.end)
 
     def action_send(self) -> None:
-        """Send what is written, and begin anew."""
-        text = self.text.strip()
-        if text:
-            self.post_message(self.Sent(text))
+        """Have what is written sent."""
+        if text := self.text.strip():
+            self._send(text)
 
     def action_new_line(self) -> None:
         """Begin another line."""
         self.insert("\n")
 
-    def on_key(self, event: events.Key) -> None:
-        """Up from the first line goes to the messages."""
-        if event.key == "up" and self.cursor_location[0] == 0 and not self.text:
-            event.prevent_default().stop()
+    def action_cursor_up(self, select: bool = False) -> None:
+        """Up from an empty composer goes to the messages."""
+        if self.text:
+            super().action_cursor_up(select)
+        else:
             self.post_message(self.Above())
+
+    async def on_key(self, event: events.Key) -> None:
+        """Do what the key is bound to here and now."""
+        for binding in self._bindings.key_to_bindings.get(event.key, ()):
+            if await self.app.run_action(binding.action, self):
+                event.prevent_default().stop()
+                return

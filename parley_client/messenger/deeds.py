@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from parley.chat.v1 import entry_pb2
 from parley.chat.v1.entry_pb2 import Content, Entry
 from parley_client import contents
+from parley_client.cli.people import naming
 from parley_client.cli.words import Sorry, explain
 from parley_client.errors import ParleyError
 from parley_client.message import Message
@@ -107,15 +107,17 @@ class Deeds:
 
     async def begin_group(self, title: str, login_names: Sequence[str]) -> Chat:
         """A new group. Raises ParleyError and Sorry."""
-        ids = await asyncio.gather(*[self._model.people.user_id(name) for name in dict.fromkeys(login_names)])
-        return self._model.told(await self._calls.conversations.create_group(title.strip(), ids))
+        others = await self._model.people.user_ids(login_names)
+        with naming(others):
+            return self._model.told(await self._calls.conversations.create_group(title.strip(), list(others)))
 
     def add(self, chat: Chat, login_names: Sequence[str]) -> None:
         """Add people to a group."""
 
         async def run() -> None:
-            ids = [await self._model.people.user_id(name) for name in dict.fromkeys(login_names)]
-            self._model.told(await self._calls.conversations.add_members(chat.id, ids))
+            others = await self._model.people.user_ids(login_names)
+            with naming(others):
+                self._model.told(await self._calls.conversations.add_members(chat.id, list(others)))
 
         self._model.begin(run())
 

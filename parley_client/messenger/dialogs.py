@@ -83,7 +83,7 @@ class Page(Dialog):
     def compose(self) -> ComposeResult:
         """A title and the text."""
         with VerticalScroll(classes="box"):
-            yield Label(self._heading, classes="title")
+            yield Label(self._heading, classes="title", markup=False)
             yield Static(self._text)
             yield Label("Esc: back", classes="hint")
 
@@ -100,7 +100,7 @@ class Search(Dialog):
         with Vertical(classes="box wide"):
             yield Label("Search in all conversations", classes="title")
             yield Input(placeholder="words that all occur in the message", compact=True)
-            yield Label("", id="told")
+            yield Label("", id="told", markup=False)
             yield OptionList(markup=False)
             yield Label("Enter: search, then go to the message   Esc: back", classes="hint")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -29,7 +31,7 @@ class Talk(Vertical):
         self._title = Static(id="title")
         self._messages = MessageList()
         self._intent = Static(id="intent")
-        self._composer = Composer()
+        self._composer = Composer(self._send)
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
@@ -88,7 +90,11 @@ class Talk(Vertical):
         self._draft(chat, Draft("" if chat.draft.edit_seq else self.writing))
         return True
 
-    def on_composer_sent(self, event: Composer.Sent) -> None:
+    def after_keys(self, deed: Callable[[], None]) -> None:
+        """Do something once the composer has taken the keys that came before."""
+        self._composer.call_later(deed)
+
+    def _send(self, text: str) -> None:
         """Send, answer or edit."""
         chat = self._model.opened
         if chat is None:
@@ -96,9 +102,9 @@ class Talk(Vertical):
         draft, chat.draft = chat.draft, Draft()
         edited = chat.view.message(draft.edit_seq)
         if edited is not None:
-            self._deeds.edit(chat, edited, event.text)
+            self._deeds.edit(chat, edited, text)
         else:
-            self._deeds.send(chat, event.text, draft.reply_to_seq)
+            self._deeds.send(chat, text, draft.reply_to_seq)
         self._composer.fill("")
         self.draw(chat, end=edited is None)
 

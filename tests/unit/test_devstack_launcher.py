@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from devstack.__main__ import app
 from devstack.launcher import launch
 from devstack.ports import LOOPBACK, PortBlock, Ports
 from devstack.screen import PlainScreen
@@ -28,3 +30,20 @@ def test_a_refused_start_stops_nothing_and_says_only_why(
         launch(tmp_path, ports, 0, {}, PlainScreen())
     assert str(caught.value).startswith(str(PortTaken(ports.etcd, "etcd")))
     assert capsys.readouterr().out == ""
+
+
+def test_a_refused_start_leaves_no_folder_that_was_not_there(tmp_path: Path, ports: Ports) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    for folder in (old, new):
+        with socket.create_server((LOOPBACK, ports.etcd)), pytest.raises(Trouble):
+            launch(folder, ports, 0, {}, PlainScreen())
+    assert old.exists()
+    assert not new.exists()
+
+
+def test_a_level_of_logs_that_is_none_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    refused = CliRunner().invoke(app, ["run", "--log-level", "loud", "--folder", str(tmp_path / "new")])
+    assert refused.exit_code == 2
+    assert "--log-level" in refused.output
+    assert not (tmp_path / "new").exists()

@@ -14,7 +14,7 @@ from tests.scenarios.conftest import ENVIRONMENT
 
 pytestmark = pytest.mark.scenario
 
-PARLEY = (sys.executable, "-c", "from parley_client.cli import main; main()")
+PARLEY = (sys.executable, "-c", "from parley_command import main; main()")
 
 
 @pytest.fixture(scope="module")

@@ -31,9 +31,9 @@ Frame = chat_pb2.ConnectResponse
 CODES = {code.name: code.value[0] for code in grpc.StatusCode}
 
 
-def status(code: str, reason: str, retry_after: float | None = None) -> Status:
+def status(code: str, reason: str, retry_after: float | None = None, message: str = "", **metadata: str) -> Status:
     """A status as a Parley server gives it."""
-    details: list[Any] = [ErrorInfo(reason=reason, domain="parley")]
+    details: list[Any] = [ErrorInfo(reason=reason, domain="parley", metadata=metadata)]
     if retry_after is not None:
         delay = Duration()
         delay.FromMilliseconds(round(retry_after * 1000))
@@ -42,7 +42,7 @@ def status(code: str, reason: str, retry_after: float | None = None) -> Status:
     for detail in details:
         packed.append(AnyProto())
         packed[-1].Pack(detail)
-    return Status(code=CODES[code], message=reason.lower().replace("_", " "), details=packed)
+    return Status(code=CODES[code], message=message or reason.lower().replace("_", " "), details=packed)
 
 
 NOT_FOUND = status("NOT_FOUND", "CONVERSATION_NOT_FOUND")
@@ -108,6 +108,7 @@ class Stage:
         self.filter: Callable[[Stream, Frame], Frame | None] = lambda _, frame: frame
         self.mute = False
         self.page = 500
+        self.device_names = "device {}"
 
     def home(self, user: str) -> str:
         return self.homes[int(user[0], 16) % len(self.homes)]
@@ -157,6 +158,11 @@ class Stage:
         if log is None or user not in log.members or (now and log.members[user][1]):
             raise Refused(NOT_FOUND)
         return log
+
+    def check_may_be_added(self, users: list[str]) -> None:
+        for user in users:
+            if self.privacy[user].who_may_add == account_pb2.WHO_MAY_ADD_NOBODY:
+                raise Refused(status("PERMISSION_DENIED", "BLOCKED", user_id=user))
 
     def create(self, conversation: str, kind: int, title: str, actor: str, users: list[str]) -> Log:
         if conversation not in self.logs:

@@ -19,7 +19,7 @@ def target(stage: Stage, request: Any, user: str, *, own: bool = False) -> tuple
     if not found or not found[0].HasField("message_appended") or found[0].message_appended.delete_seq:
         raise Refused(status("NOT_FOUND", "MESSAGE_NOT_FOUND"))
     if own and found[0].actor_id != user and log.roles.get(user) != entry_pb2.ROLE_ADMIN:
-        raise Refused(status("PERMISSION_DENIED", "ROLE_INSUFFICIENT"))
+        raise Refused(status("PERMISSION_DENIED", "ROLE_INSUFFICIENT", message="only its author may edit a message"))
     return log, found[0]
 
 
@@ -118,6 +118,7 @@ class ConversationChanges:
 
     async def AddMembers(self, request: Any, context: Any) -> Any:
         user, log = await self._group(request, context)
+        await told(context, lambda: self.stage.check_may_be_added(request.member_ids))
         self.stage.change_members(log, user, MembershipChanged.KIND_ADDED, list(request.member_ids))
         return conversation_pb2.AddMembersResponse(conversation=self.stage.conversation(log, user))
 
@@ -133,6 +134,8 @@ class ConversationChanges:
 
     async def SetRole(self, request: Any, context: Any) -> Any:
         user, log = await self._group(request, context)
+        if request.user_id not in log.members:
+            await abort(context, status("NOT_FOUND", "USER_NOT_FOUND", user_id=request.user_id))
         log.roles[request.user_id] = request.role
         self.stage.change_members(log, user, MembershipChanged.KIND_ROLE_CHANGED, [request.user_id])
         return conversation_pb2.SetRoleResponse()
@@ -174,7 +177,8 @@ class AccountChanges:
         devices = {device: None for owner, device in self.stage.refresh.values() if owner == user}
         alive = [device for device in devices if device not in self.stage.revoked]
         told_of = [
-            account_pb2.Device(device_id=each, name=f"device {each[:4]}", current=each == here) for each in alive
+            account_pb2.Device(device_id=each, name=self.stage.device_names.format(each[:4]), current=each == here)
+            for each in alive
         ]
         return account_pb2.ListDevicesResponse(devices=told_of)
 

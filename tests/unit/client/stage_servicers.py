@@ -154,6 +154,7 @@ class Conversations(ConversationChanges, conversation_pb2_grpc.ConversationServi
 
     async def CreateGroup(self, request: Any, context: Any) -> Any:
         user, _ = await caller(self.stage, context)
+        await told(context, lambda: self.stage.check_may_be_added(request.member_ids))
         conversation = request.request_id.replace("-", "")
         log = self.stage.create(conversation, 2, request.title, user, [user, *request.member_ids])
         return conversation_pb2.CreateGroupResponse(conversation=self.stage.conversation(log, user))

@@ -20,7 +20,7 @@ from servicekit.validation import check
 from tests.eventually import eventually
 from tests.unit.client.conftest import Cast
 
-PARLEY = "from parley_client.cli import main; main()"
+PARLEY = "from parley_command import main; main()"
 
 
 class Terminal:
@@ -171,6 +171,34 @@ async def test_a_password_comes_from_a_pipe_without_a_warning(terminal: Terminal
     code, _, err = await terminal.run("login", "alice")
     assert code == 2
     assert "PARLEY_PASSWORD" in err
+
+
+@pytest.mark.parametrize(
+    "door", ["http://127.0.0.1:8080", "localhost:abc", "localhost", ":8080", "::1:80", "host:0", "h:65536"]
+)
+async def test_a_door_that_is_no_host_and_port_is_refused_at_once(terminal: Terminal, door: str) -> None:
+    code, _, err = await terminal.run("whoami", "--door", door)
+    assert code == 2
+    assert f"“{door}” is not HOST:PORT" in err
+
+
+async def test_certificates_that_are_none_are_refused_at_once(terminal: Terminal, tmp_path: Path) -> None:
+    file = tmp_path / "roots.pem"
+    file.write_text("no certificate")
+    code, _, err = await terminal.run("whoami", "--ca", str(file))
+    assert code == 2
+    assert "holds no certificates in PEM" in err
+
+
+async def test_tls_where_there_is_none_is_told_in_one_sentence(terminal: Terminal) -> None:
+    terminal.environment.pop("GRPC_VERBOSITY", None)
+    said = await terminal.refused("login", "alice", "--tls")
+    assert "no TLS connection comes about" in said
+    assert len(said.splitlines()) == 1
+
+
+async def test_a_host_that_is_none_is_named(terminal: Terminal) -> None:
+    assert "no such host: host.invalid" in await terminal.refused("login", "alice", "--door", "host.invalid:8080")
 
 
 def test_broken_rules_are_said_in_words() -> None:

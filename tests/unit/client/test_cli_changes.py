@@ -38,6 +38,7 @@ async def test_a_message_is_answered_edited_reacted_to_and_deleted(terminal: Ter
     assert "taken back" in await terminal.ok("react", "bob", seq)
     assert (await told(terminal, "delete", "bob", seq, "--for-me"))["seq"] is None
     assert seq not in [each[:5].strip() for each in (await terminal.ok("history", "bob", "--seqs")).splitlines()]
+    assert await terminal.refused("edit", "alice", seq, "x", "--as", "bob") == "Only its author may edit a message.\n"
     assert "no such message" in await terminal.refused("delete", "bob", "999")
     assert "--seqs" in await terminal.refused("edit", "bob", "hello")
 
@@ -52,6 +53,30 @@ async def test_a_group_is_changed(terminal: Terminal) -> None:
     assert "Only admins" not in await terminal.ok("groups", "list")
     assert "left “Saturday”" in await terminal.ok("groups", "leave", "saturday")
     assert "in no group" in await terminal.refused("groups", "leave", "Saturday")
+
+
+async def test_who_cannot_be_added_is_named_and_why_in_words_that_are_true_of_blocks_and_of_privacy(
+    terminal: Terminal,
+) -> None:
+    await terminal.ok("register", "carol")
+    await terminal.ok("groups", "create", "Friday", "bob")
+    await terminal.ok("privacy", "--who-may-add", "nobody", "--as", "carol")
+    for command in (("create", "Sunday", "bob", "carol"), ("add", "Friday", "carol")):
+        assert await terminal.refused("groups", *command) == (
+            "carol cannot be added by you: carol does not allow it, or one of you has blocked the other.\n"
+        )
+    assert "carol is not a member" in await terminal.refused("groups", "role", "Friday", "carol", "admin")
+
+
+async def test_what_users_wrote_is_printed_as_they_wrote_it(terminal: Terminal) -> None:
+    title = "[bold]T:cat:[/nothing]"
+    assert f"“{title}” has 2 members" in await terminal.ok("groups", "create", title, "bob")
+    assert title in await terminal.ok("groups", "list")
+    assert title in await terminal.ok("groups", "rename", title, f"{title}:dog:")
+    assert ":dog:" in await terminal.ok("conversations")
+    await terminal.ok("send", "bob", ":cat: [red]")
+    assert ":cat: [red]" in await terminal.ok("history", "bob")
+    assert "“:cat:[b]”" in await terminal.refused("groups", "leave", ":cat:[b]")
 
 
 async def test_search(terminal: Terminal) -> None:
@@ -73,11 +98,20 @@ async def test_devices_passwords_and_blocks(terminal: Terminal, tmp_path: Path) 
     assert await told(terminal, "devices", "revoke", str(here["device_id"])[:12]) == {"device_id": here["device_id"]}
     terminal.environment["PARLEY_NEW_PASSWORD"] = "better than before"
     assert await told(terminal, "password") == {"login_name": "alice"}
-    assert "wrong" in await terminal.refused("password")
+    assert await terminal.refused("password") == "The old password is wrong.\n"
+    assert "parley register" not in await terminal.refused("delete-account", "--yes")
     assert "blocked" in await terminal.ok("block", "bob")
     assert (await told(terminal, "blocked"))["display_name"] == "bob"
     assert (await told(terminal, "unblock", "bob"))["blocked"] is False
     assert await told(terminal, "logout") == {"login_name": "alice"}
+
+
+async def test_a_device_without_a_name_is_called_by_its_id(terminal: Terminal, cast: Cast) -> None:
+    cast.stage.device_names = ""
+    nameless = await cast.client("alice")
+    assert nameless.session
+    told_of = await terminal.ok("devices", "revoke", nameless.session.device_id)
+    assert told_of == f"The device {nameless.session.device_id[:8]} is signed out.\n"
 
 
 async def test_an_export_is_a_whole_file_or_none(terminal: Terminal, tmp_path: Path) -> None:

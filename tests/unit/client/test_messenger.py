@@ -29,6 +29,11 @@ async def pair(cast: Cast) -> Pair:
     return Pair(alice, bob, chat, bob_id)
 
 
+async def said(pair: Pair) -> list[str]:
+    entries = [each async for each in pair.bob.messages.before(pair.chat)]
+    return [each.message_appended.content.text.body for each in reversed(entries)]
+
+
 async def choose_newest(screen: Screen, *keys: str) -> None:
     await screen.press("up", *keys)
 
@@ -60,6 +65,37 @@ async def test_the_other_is_told_that_one_types(cast: Cast, stage: Stage, pair: 
         await eventually(lambda: [each.typing.typing for each in stage.received if each.HasField("typing")] == [True])
         await screen.press("enter")
         await screen.shows("✓  hello")
+
+
+async def test_keys_that_come_in_a_burst_are_taken_in_their_order(cast: Cast, pair: Pair) -> None:
+    await cast.client("carol")
+    async with messenger(pair.alice, pair.chat) as screen:
+        await screen.shows("Write, Enter sends")
+        screen.burst(
+            *"all", "enter", *"one", "ctrl+j", *"tow", "backspace", "left", *"w", "delete", *"o", "enter", *"on"
+        )
+        await screen.shows("✓  all", "✓  one", "two", "on")
+    assert await said(pair) == ["all", "one\ntwo"]
+
+
+async def test_what_was_written_before_another_conversation_was_opened_stays_out_of_it(cast: Cast, pair: Pair) -> None:
+    carol = await cast.client("carol")
+    alice_id = (await carol.accounts.find("alice")).user_id
+    await carol.conversations.get_or_create_direct(alice_id)
+    async with messenger(pair.alice, pair.chat) as screen:
+        await screen.shows("Write, Enter sends", "carol")
+        screen.burst(*"for", "enter", *"bob", "ctrl+down", "ctrl+up", *"s")
+        await screen.shows("✓  for")
+        await screen.shows("bobs")
+    assert await said(pair) == ["for"]
+
+
+async def test_who_leaves_right_after_sending_is_told_that_it_is_not_sent_yet(stage: Stage, pair: Pair) -> None:
+    async with messenger(pair.alice, pair.chat) as screen:
+        await screen.shows("Write, Enter sends")
+        stage.mute = True
+        screen.burst(*"bye", "enter", "ctrl+q")
+        await screen.shows("1 not sent yet. Ctrl+Q again")
 
 
 async def test_a_message_is_answered_edited_reacted_to_and_deleted(pair: Pair) -> None:

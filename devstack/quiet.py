@@ -1,0 +1,21 @@
+"""Runs a module as `python -m` does, but whoever interrupts it is shown no traceback: standard library only.
+
+python -m devstack.quiet MODULE ARGUMENTS
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from types import TracebackType
+
+
+def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+
+
+if __name__ == "__main__":
+    sys.excepthook = _hook
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

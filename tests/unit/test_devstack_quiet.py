@@ -1,0 +1,26 @@
+"""What `make` runs on the way to its environment may be interrupted without a traceback."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+
+def quietly(folder: Path, source: str, *arguments: str) -> tuple[int, str, str]:
+    (folder / "played.py").write_text(source)
+    command = [sys.executable, "-m", "devstack.quiet", "played", *arguments]
+    path = f"{Path(__file__).parents[2]}:{folder}"
+    ended = subprocess.run(command, env={"PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+def test_an_interrupt_leaves_no_traceback(tmp_path: Path) -> None:
+    assert quietly(tmp_path, "raise KeyboardInterrupt") == (-signal.SIGINT, "", "")
+
+
+def test_the_module_gets_its_arguments_and_other_faults_are_told(tmp_path: Path) -> None:
+    code, said, told = quietly(tmp_path, "import sys; print(sys.argv[1:]); 1 / 0", "--clear", "there")
+    assert (code, said) == (1, "['--clear', 'there']\n")
+    assert "ZeroDivisionError" in told
