@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import suppress
 
 from rich.text import Text
 
@@ -96,8 +95,8 @@ class ChatRoom:
             if said.strip():
                 self._send(device, said.rstrip("\n"))
         while self._waiting:
-            with suppress(ParleyError):
-                await self._waiting[0]
+            # `wait` gives way even where all are answered, and so lets `_answered` be told.
+            await asyncio.wait([each.answer for each in self._waiting])
         if self._unsent:
             raise Sorry("One line was not sent." if self._unsent == 1 else f"{self._unsent} lines were not sent.")
 

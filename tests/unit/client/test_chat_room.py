@@ -1,0 +1,39 @@
+"""A chat by lines ends with its lines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+
+from parley.chat.v1.conversation_pb2 import Conversation
+from parley_client.cli import piped
+from parley_client.cli.chat_room import ChatRoom
+from parley_client.dialogue import Sending
+from parley_client.history import Sent
+
+
+class Answering:
+    """A device whose sends are answered at once."""
+
+    def send(self, conversation_id: str, text: str) -> Sending:
+        sending = Sending(conversation_id, text)
+        sending.answer.set_result(Sent(1, datetime.now(UTC)))
+        return sending
+
+
+async def one_line(_: int) -> AsyncIterator[str]:
+    """It is there, and so is the end."""
+    yield "hello\n"
+
+
+@pytest.mark.timeout(20)
+async def test_it_ends_where_the_last_answer_came_with_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(piped, "lines", one_line)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(fileno=lambda: 0))
+    room = ChatRoom(None, None, Conversation(conversation_id="c"))  # type: ignore[arg-type]
+    # An answer that was not told of yet was awaited again and again, without giving way to who tells.
+    await asyncio.wait_for(room._send_lines(Answering()), 10)  # type: ignore[arg-type]
