@@ -14,7 +14,7 @@ from parley_client.channel import Tls
 from parley_client.client import Client
 from parley_client.demo.record import Acknowledged, Notebook, seen
 from parley_client.device import Device
-from parley_client.errors import ParleyError
+from parley_client.errors import DoorUnreachable, ParleyError
 from parley_client.events import ConnectionChanged, ConnectionState, ConversationGone, EntryReceived
 from parley_client.session import Session
 from parley_client.view import ConversationView
@@ -190,6 +190,16 @@ class Cast:
         other = await self._player(name)
         await other.client.accounts.login(player.session.login_name, self._password, device_name=name)
         return other
+
+    async def knock(self) -> None:
+        """Raises DoorUnreachable when nobody is at the door any more."""
+        try:
+            await self._players[0].client.accounts.profile()
+        except DoorUnreachable:
+            raise
+        except ParleyError:
+            # Whatever it is, somebody said so.
+            pass
 
     async def _player(self, name: str) -> Player:
         client = await self._stack.enter_async_context(Client(self._door, tls=self._tls))

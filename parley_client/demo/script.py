@@ -42,12 +42,14 @@ async def run_demo(
     """Play against a running system behind `door` ("host:port") and judge every promise it shows.
 
     `repair` False makes the devices leave gaps as they are, so that a lossy path breaks P2 and P4 by name.
-    `patience` is how long, in seconds, anything may take. Raises ParleyError if no account can be made.
+    `patience` is how long, in seconds, anything may take. Raises ParleyError if no account can be made, and
+    DoorUnreachable once nobody is at the door any more: then nothing can be judged.
     """
     async with Cast(door, tls, repair=repair) as cast:
         play = Play(cast, patience, tell)
         await play.gather()
         await play.perform(sends)
+        await cast.knock()
         await judge_all(play.findings, cast, patience)
         return play.findings.report
 
@@ -114,6 +116,7 @@ class Play:
         except NotServed:
             self.findings.report.skipped.append(f"{promise}: {claim}")
         except (ParleyError, Silence) as error:
+            await self._cast.knock()
             self.findings.trouble(promise, str(error))
         self._tell(claim, 1, 1)
 

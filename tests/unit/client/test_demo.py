@@ -1,10 +1,16 @@
 """The demo names the promise that broke: on a stage that keeps them all, and on stages that break one."""
 
+import asyncio
 from collections.abc import Callable
 
+import pytest
+
 from parley_client.demo import Report, run_demo
+from parley_client.demo import cast as demo_cast
+from parley_client.errors import DoorUnreachable
 from tests.unit.client.conftest import Cast
 from tests.unit.client.stage import Frame, Stage, Stream
+from tests.unit.client.stage_servicers import serve
 
 
 async def play(cast: Cast, *, repair: bool = True, patience: float = 4.0) -> Report:
@@ -31,7 +37,8 @@ def lose_every(nth: int) -> Callable[[Stream, Frame], Frame | None]:
 async def test_lost_frames_are_repaired(cast: Cast, stage: Stage) -> None:
     stage.filter = lose_every(7)
     report = await play(cast)
-    assert report.ok, [each for each in report.verdicts if not each.kept]
+    # Of the few words of bob's all may have come by repair, so none crossed between servers by itself.
+    assert set(report.broken) <= {"mesh"}, [each for each in report.verdicts if not each.kept]
 
 
 async def test_lost_frames_break_order_and_delivery_when_they_are_not_repaired(cast: Cast, stage: Stage) -> None:
@@ -56,3 +63,17 @@ async def test_a_lost_acknowledged_message_breaks_durability(cast: Cast, stage: 
 
     stage.filter = forget
     assert "P1" in (await play(cast, patience=0.5)).broken
+
+
+async def test_a_system_that_goes_away_is_not_judged(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo_cast, "ANSWER_SECONDS", 2.0)
+    server, door = await serve(stage)
+    going: list[asyncio.Task[None]] = []
+
+    def tell(scene: str, done: int, _: int) -> None:
+        if scene == "idle sends" and done == 2:
+            going.append(asyncio.create_task(server.stop(0)))
+
+    with pytest.raises(DoorUnreachable):
+        await run_demo(door, patience=1.0, sends=5, tell=tell)
+    await asyncio.gather(*going)
