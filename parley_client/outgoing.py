@@ -93,9 +93,11 @@ class Outgoing:
         return min((lane.not_before for lane in self._lanes.values() if lane.not_before > now), default=None)
 
     def settle(self, client_message_id: str) -> Pending | None:
-        """It has its last answer; None if it waits no more."""
+        """It has its last answer, perhaps from a stream that was left; None if it waits no more."""
         pending = self._by_id.pop(client_message_id, None)
         if pending is not None:
+            # The server's lane waits for what it refused, and that will not come.
+            self.needs_new_stream = self.needs_new_stream or pending.refused
             conversation = pending.request.conversation_id
             lane = self._lanes[conversation]
             lane.sends.remove(pending)
@@ -117,10 +119,7 @@ class Outgoing:
 
     def withdraw(self, client_message_id: str) -> bool:
         """Nobody waits for it any more; whether it was ever written is not told. False: it was not here."""
-        pending = self.settle(client_message_id)
-        if pending is not None and pending.refused:
-            self.needs_new_stream = True
-        return pending is not None
+        return self.settle(client_message_id) is not None
 
     def new_stream(self) -> None:
         """Everything without an answer is to be written again, in order, before what is new."""

@@ -10,7 +10,7 @@ from functools import partial
 from chat_service.errors import EarlierSendRefused, OwnerUnavailable
 from chat_service.model.answer import MENDED, PATIENCE_S, Answer, Appended
 from chat_service.model.entry import Draft
-from chat_service.stream.places import Places
+from chat_service.stream.places import Decided, Key, Places
 from servicekit.clock import Clock
 from servicekit.failure import Failure
 
@@ -50,6 +50,7 @@ class Lane:
         clock: Clock,
         most: int,
         attempts: Iterator[int],
+        decided: Decided,
     ) -> None:
         self._locate = locate
         self._forward = forward
@@ -69,7 +70,7 @@ class Lane:
         self._pause = 0.0
         self._waits = False
         # Of as many sends as may be here, and as many again that were refused and come back.
-        self._places = Places(2 * most)
+        self._places = Places(2 * most, decided)
 
     @property
     def answered(self) -> bool:
@@ -85,7 +86,7 @@ class Lane:
         """Another send; `refusal` says why it cannot be taken now, for example its rate."""
         if self.at_rest:
             self._places.forget()
-        send = Send(draft, self._places.of(draft.request_id), self._clock.monotonic())
+        send = Send(draft, self._places.of(_key(draft)), self._clock.monotonic())
         if self._places.barred(send.place):
             refusal = _behind()
         elif len(self._sends) >= self._most:
@@ -93,14 +94,17 @@ class Lane:
         if refusal is not None:
             self._tell(send, refusal)
             return
-        self._places.open(draft.request_id)
+        self._places.open(_key(draft))
         if not self._sends:
             self._target = self._locate()
         self._sends.append(send)
-        if len(self._sends) > 1 and self._sends[-2].place > send.place:
-            self._sends = deque(sorted(self._sends, key=_place))
         if not self._broken:
             self._advance()
+
+    def settle(self, key: Key) -> None:
+        """A send was refused for good before it got here: unless it is here as well, nothing waits for it."""
+        if all(_key(each.draft) != key for each in self._sends):
+            self._places.free(key)
 
     def _advance(self) -> None:
         """Forward what is new. An owner here answers at once: what that leads to is done afterwards, not within."""
@@ -145,10 +149,10 @@ class Lane:
 
     def _tell(self, send: Send, answer: Answer) -> None:
         self._told(send.draft, answer)
-        request_id = send.draft.request_id
+        key = _key(send.draft)
         if isinstance(answer, Appended) or answer.retry_after is None:
-            self._places.free(request_id)
-        elif self._places.close(request_id):
+            self._places.free(key)
+        elif self._places.close(key):
             self._bar_after(send)
 
     def _bar_after(self, send: Send) -> None:
@@ -192,5 +196,5 @@ def _behind() -> EarlierSendRefused:
     return EarlierSendRefused("an earlier send to this conversation was refused; send that one first")
 
 
-def _place(send: Send) -> int:
-    return send.place
+def _key(draft: Draft) -> Key:
+    return draft.conversation_id, draft.request_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from typing import Final, Protocol
@@ -23,6 +24,7 @@ from chat_service.owner.pending import Attempt
 from chat_service.stream.backlog import Backlog
 from chat_service.stream.lane import Lane
 from chat_service.stream.outbox import WHOLE, Outbox
+from chat_service.stream.places import Decided
 from chat_service.stream.receipts import Receipts, Receivers
 from chat_service.wire import frames
 from servicekit.auth import Claims
@@ -31,7 +33,9 @@ from servicekit.clock import Clock
 from servicekit.failure import Failure
 
 LANES: Final = 1000
-# Lanes that are kept though nothing is on its way in them: what they remember is of use to a device that sends twice.
+# Decisions that a session remembers: a device may send again what was decided, before it hears so.
+DECIDED: Final = 1024
+# Lanes that are kept though nothing is on its way in them.
 LANES_AT_REST: Final = 32
 # More than a lane's patience.
 LONGEST_LEAVE_S: Final = 12.0
@@ -76,6 +80,7 @@ class Session:
         self._owners = owners
         self._lanes: OrderedDict[str, Lane] = OrderedDict()
         self._attempts = count(1)
+        self._decided = Decided(DECIDED)
         self._unanswered_bytes = 0
         self._rate = rate
         self._timers: set[asyncio.TimerHandle] = set()
@@ -104,7 +109,11 @@ class Session:
         self._owners.type(self.claims.user_id, conversation_id, typing)
 
     def refuse(self, conversation_id: str, client_message_id: str, failure: Failure) -> None:
-        """Answer a send that never became a draft."""
+        """Answer a send that never became a draft, this time."""
+        lane = self._lanes.get(conversation_id)
+        if lane is not None:
+            with suppress(ValueError):
+                lane.settle((conversation_id, UUID(client_message_id).bytes))
         self.outbox.put(frames.RESULTS, frames.result(conversation_id, client_message_id, failure))
 
     def push(self, entries: list[tuple[bytes, bytes, str]], delivery: Delivery) -> None:
@@ -208,6 +217,7 @@ class Session:
                 self._clock,
                 self._limits.lane_sends,
                 self._attempts,
+                self._decided,
             )
         self._lanes.move_to_end(conversation_id)
         return lane

@@ -18,6 +18,7 @@ from chat_service.errors import (
 from chat_service.model.answer import PATIENCE_S, Answer, Appended
 from chat_service.model.entry import Draft, Message
 from chat_service.stream.lane import Lane
+from chat_service.stream.places import Decided
 from servicekit.failure import Failure
 
 CONVERSATION, ALICE = "c" * 32, "a" * 32
@@ -36,7 +37,7 @@ class Stage:
     def monotonic(self) -> float:
         return self.now
 
-    def lane(self, attempts: count[int] | None = None) -> Lane:
+    def lane(self, attempts: count[int] | None = None, decided: Decided | None = None) -> Lane:
         return Lane(
             lambda: self.owner,
             lambda draft, attempt, target, reply: self.forwarded.append((name(draft), attempt, target, reply)),
@@ -45,6 +46,7 @@ class Stage:
             self,  # type: ignore[arg-type]
             100,
             attempts or count(1),
+            decided or Decided(200),
         )
 
     def taken(self) -> list[tuple[str, int, str]]:
@@ -148,6 +150,24 @@ def test_a_lane_that_was_forgotten_begins_above_the_attempts_that_were_refused(s
     again = stage.lane(attempts)
     again.submit(draft("b"))
     assert stage.taken()[-1] == ("b", 3, "one")
+
+
+def test_what_was_decided_before_a_lane_was_forgotten_closes_no_gate(stage: Stage) -> None:
+    decided = Decided(200)
+    stage.lane(decided=decided).submit(draft("a"))
+    stage.answer(Appended(1, 0))
+    lane = stage.lane(decided=decided)
+    lane.submit(draft("a"), RateLimited("too fast", retry_after=0.1))
+    lane.submit(draft("b"))
+    assert [each[0] for each in stage.taken()] == ["b"], "a was sent again before its answer was heard"
+
+
+def test_a_send_that_came_again_and_was_refused_for_good_before_it_got_here_opens_its_gate(stage: Stage) -> None:
+    lane = stage.lane()
+    lane.submit(draft("a"), RateLimited("too fast", retry_after=0.1))
+    lane.settle((CONVERSATION, draft("a").request_id))
+    lane.submit(draft("b"))
+    assert [each[0] for each in stage.taken()] == ["b"]
 
 
 def test_when_patience_is_over_all_are_refused_and_the_first_comes_first_again(stage: Stage) -> None:

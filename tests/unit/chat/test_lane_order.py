@@ -13,6 +13,7 @@ from chat_service.errors import ConversationBusy, EarlierSendRefused, OwnerUnava
 from chat_service.model.answer import PATIENCE_S, Answer, Appended
 from chat_service.model.entry import Draft, Message
 from chat_service.stream.lane import Lane
+from chat_service.stream.places import Decided
 from servicekit.failure import Failure
 
 CONVERSATION, ALICE = "c" * 32, "a" * 32
@@ -62,6 +63,7 @@ class Play:
             self,  # type: ignore[arg-type]
             most,
             count(1),
+            Decided(2 * most),
         )
 
     def monotonic(self) -> float:

@@ -30,6 +30,18 @@ def test_sends_leave_in_order_and_no_more_than_the_window() -> None:
     assert written(outgoing) == [str(WINDOW)]
 
 
+def test_what_one_stream_refused_for_now_and_another_answered_needs_a_new_stream() -> None:
+    outgoing = Outgoing()
+    outgoing.add(message("1"))
+    written(outgoing)
+    outgoing.new_stream()
+    written(outgoing)
+    outgoing.postpone("1", 0.1, 0.0)
+    # By the stream that was left; the lane of the new one waits for it, and it will not come.
+    outgoing.settle("1")
+    assert outgoing.needs_new_stream
+
+
 def test_lanes_take_turns() -> None:
     outgoing = Outgoing()
     for name in ("a1", "a2", "b1", "b2"):
