@@ -69,9 +69,13 @@ class Dispatch:
         self._owner.type(frame.typing.user_id, frame.typing.conversation_id, frame.typing.typing)
 
     def _reload(self, _: str, frame: MeshFrame, link: Link) -> None:
-        answer = self._owner.reload(frame.reload.conversation_id)
-        refused = mesh.refused(answer) if isinstance(answer, Failure) else None
-        link.answer(frame.frame_id, refused or MeshFrame(reloaded=Reloaded()))
+        number = frame.frame_id
+
+        def reply(answer: Answer) -> None:
+            refused = mesh.refused(answer) if isinstance(answer, Failure) else None
+            link.answer(number, refused or MeshFrame(reloaded=Reloaded()))
+
+        self._owner.reload(frame.reload.conversation_id, reply)
 
     def _attach(self, peer: str, frame: MeshFrame, link: Link) -> None:
         body = frame.attach

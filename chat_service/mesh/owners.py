@@ -54,11 +54,11 @@ class Owners:
         return await self._patiently(draft.conversation_id, tell)
 
     async def reload(self, conversation_id: str) -> None:
-        """Have what is decided from now on decided by what is true now beside the log, such as a block."""
+        """Have what is appended from now on decided by what is true now beside the log, such as a block."""
 
         def tell(target: str, reply: Reply) -> None:
             if target == self._ring.me.server_id:
-                reply(self._here.reload(conversation_id))
+                self._here.reload(conversation_id, reply)
             else:
                 self._ask(target, mesh.reload(conversation_id), lambda frame: reply(_answer(frame)))
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 import structlog
 
 from chat_service.errors import ConversationBusy
-from chat_service.model.answer import Answer, Appended
+from chat_service.model.answer import Answer, Appended, Reply
 from chat_service.model.conversation import Conversation, Watermark, changed
 from chat_service.model.entry import (
     EMPTY,
@@ -68,6 +68,7 @@ class OwnedConversation:
         self.loaded = False
         # How often something beside the log was another.
         self.told_to_forget = 0
+        self._wait_for_commit: list[Reply] = []
         # Whether every waiting key must be looked up: somebody else has written, or may have.
         self.doubtful = False
         self.waiting: deque[Pending] = deque()
@@ -125,6 +126,18 @@ class OwnedConversation:
         """What stands beside the log is another: it is read again before anything else is numbered."""
         self.loaded = False
         self.told_to_forget += 1
+
+    def wait_for_commit(self, reply: Reply) -> None:
+        """`reply` is called when nothing is being committed, perhaps at once."""
+        self._wait_for_commit.append(reply)
+        if self.state is not State.COMMITTING:
+            self.committed()
+
+    def committed(self) -> None:
+        """What was being committed stands, or never will."""
+        replies, self._wait_for_commit = self._wait_for_commit, []
+        for reply in replies:
+            reply(Appended(0, 0))
 
     def looked_up(self, asked: list[bytes], found: dict[bytes, Entry]) -> None:
         """Answer what waits and was appended before; what was asked for and not found is new."""

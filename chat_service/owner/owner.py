@@ -163,13 +163,19 @@ class Owner:
             others = [each for each in members if each != user_id]
             self._publisher.publish_typing(others, owned.conversation_id, user_id, typing)
 
-    def reload(self, conversation_id: str) -> Answer:
-        """Something beside the log is another, such as a block: what is decided from now on is decided by it."""
+    def reload(self, conversation_id: str, reply: Reply) -> None:
+        """Something beside the log is another, such as a block: what is decided from now on is decided by it.
+
+        `reply` is called once nothing that was decided before is still to be appended.
+        """
         if self._draining or not self._owns(conversation_id):
-            return self._going() if self._draining else self._elsewhere()
-        if (owned := self._owned.get(conversation_id)) is not None:
-            owned.forget_beside()
-        return Appended(0, 0)
+            reply(self._going() if self._draining else self._elsewhere())
+            return
+        if (owned := self._owned.get(conversation_id)) is None:
+            reply(Appended(0, 0))
+            return
+        owned.forget_beside()
+        owned.wait_for_commit(reply)
 
     def ring_changed(self) -> None:
         """Let go of conversations that are another server's now."""
@@ -221,6 +227,7 @@ class Owner:
 
     def _settled(self, owned: OwnedConversation, senders: frozenset[str]) -> None:
         owned.state = State.IDLE
+        owned.committed()
         if senders:
             self._receipts.sent(owned, senders)
         self._go_on(owned)

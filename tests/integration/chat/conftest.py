@@ -111,6 +111,11 @@ class Running:
         self.owner.append(draft, attempt, answer.set_result)
         return await answer
 
+    async def reload(self, conversation_id: str) -> Answer:
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.owner.reload(conversation_id, answer.set_result)
+        return await answer
+
     async def receive(
         self, user: str, conversation_id: str, delivered: int, read: int, device: str = ""
     ) -> Failure | None:

@@ -187,16 +187,18 @@ async def test_a_block_bars_what_comes_after_it(owners: Owners, database: Databa
     in_flight = [running.append(draft(conversation_id, ALICE)) for _ in range(10)]
     asked = [asyncio.ensure_future(each) for each in in_flight]
     await MongoBlocks(database).block(BOB, ALICE)
-    assert isinstance(running.owner.reload(conversation_id), Appended)
+    assert isinstance(await running.reload(conversation_id), Appended)
+    head = (await MongoLog(database).tail(conversation_id, 1))[-1].head
     refused = [await running.append(draft(conversation_id, who)) for who in (ALICE, BOB)]
     assert all(isinstance(each, Blocked) for each in refused)
     before: list[Answer] = [await each for each in asked]
     assert all(isinstance(each, Appended | Blocked) for each in before)
+    assert all(each.seq <= head.seq for each in before if isinstance(each, Appended)), "it was decided before the block"
     assert isinstance(await running.append(change(conversation_id, ReactionChanged(seq, "👍"))), Blocked)
     # What one said oneself can be taken back all the same.
     assert place(await running.append(change(conversation_id, MessageDeleted(seq)))) > seq
     await MongoBlocks(database).unblock(BOB, ALICE)
-    running.owner.reload(conversation_id)
+    await running.reload(conversation_id)
     assert place(await running.append(draft(conversation_id, ALICE))) > seq
 
 
@@ -214,7 +216,7 @@ async def test_a_block_just_before_a_conversation_is_made_bars_too(owners: Owner
     running, creation = await owners.start(), direct()
     # After it was asked whether one bars the other, and before the owner makes it.
     await MongoBlocks(database).block(BOB, ALICE)
-    assert isinstance(running.owner.reload(creation.conversation_id), Appended)
+    assert isinstance(await running.reload(creation.conversation_id), Appended)
     place(await running.create(creation))
     for who in (ALICE, BOB):
         assert isinstance(await running.append(draft(creation.conversation_id, who)), Blocked)

@@ -85,7 +85,7 @@ async def test_the_owner_learns_of_it_before_content_goes(owners: Owners, house:
 
     async def reload(name: str) -> None:
         contents.append(await house.contents(name))
-        running.owner.reload(name)
+        await running.reload(name)
 
     await house.look(A_DAY)
     house.clock.advance(2 * DAY_S)
@@ -192,7 +192,7 @@ async def test_an_owner_that_reads_while_something_goes_reads_again(
         await gated.read.wait()
 
         async def reload(name: str) -> None:
-            assert isinstance(slow.owner.reload(name), Appended)
+            assert isinstance(await slow.reload(name), Appended)
 
         await house.look(A_DAY)
         house.clock.advance(2 * DAY_S)
