@@ -10,12 +10,21 @@ import pytest
 
 from devstack.stack import Stack
 from devstack.trouble import PartFailed
+from tests.loop import Loop
 from tests.raw.device import RawDevice
 from tests.raw.world import World
 
 # Long enough for what a play does between being asked to leave and being shown out.
 DRAIN_S = 5
 ENVIRONMENT = {"PARLEY_DRAIN_SECONDS": "1", "PARLEY_SIGN_IN_RATE": "1000", "PARLEY_SIGN_IN_BURST": "10000"}
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[Loop]:
+    """The loop of plays that hypothesis drives, which know no other."""
+    loop = Loop()
+    yield loop
+    loop.close()
 
 
 @pytest.fixture

@@ -144,13 +144,6 @@ async def said(one: RawDevice, other: RawDevice, conversation: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def loop() -> Iterator[Loop]:
-    loop = Loop()
-    yield loop
-    loop.close()
-
-
-@pytest.fixture(scope="module")
 def stage(quick_calls: Stack, loop: Loop) -> Iterator[Stage]:
     async def enter() -> Stage:
         stage = Stage(await World(quick_calls).__aenter__())

@@ -43,13 +43,6 @@ def quick_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="module")
-def loop() -> Iterator[Loop]:
-    loop = Loop()
-    yield loop
-    loop.close()
-
-
-@pytest.fixture(scope="module")
 def world(quick_stack: Stack, loop: Loop) -> Iterator[World]:
     async def enter() -> World:
         return await World(quick_stack).__aenter__()
