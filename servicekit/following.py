@@ -57,12 +57,6 @@ class Following:
         self._source = source
         self._watch = watch
         self._prefix = prefix
-        self._nudge: asyncio.Future[None] | None = None
-
-    def look_again(self) -> None:
-        """List again at once: somebody has seen more than we have."""
-        if self._nudge is not None and not self._nudge.done():
-            self._nudge.set_result(None)
 
     async def __aiter__(self) -> AsyncIterator[Snapshot]:
         while True:
@@ -74,7 +68,6 @@ class Following:
 
     async def _listed(self) -> Snapshot:
         while True:
-            self._nudge = asyncio.get_running_loop().create_future()
             try:
                 return await self._source.list(self._prefix)
             except EtcdUnreachable:
@@ -88,7 +81,7 @@ class Following:
             try:
                 await _created(responses, snapshot.revision)
                 while True:
-                    response = await responses.next(SILENCE, self._nudge)
+                    response = await responses.next(SILENCE)
                     if response is None:
                         await self._check_nothing_missed(snapshot)
                     elif response.created or response.canceled or response.compact_revision:
@@ -123,14 +116,11 @@ class _Responses:
         self._watch = watch
         self._next: asyncio.Task[Any] | None = None
 
-    async def next(self, timeout: float, nudge: asyncio.Future[None] | None = None) -> Any:
-        """The next response; None after `timeout` seconds without one. Raises _Missed at the end, or when nudged."""
+    async def next(self, timeout: float) -> Any:
+        """The next response; None after `timeout` seconds without one. Raises _Missed at the end."""
         if self._next is None:
             self._next = asyncio.create_task(self._one())
-        waited_for = {self._next} if nudge is None else {self._next, nudge}
-        await asyncio.wait(waited_for, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        if nudge is not None and nudge.done():
-            raise _Missed
+        await asyncio.wait({self._next}, timeout=timeout)
         if not self._next.done():
             return None
         response, self._next = self._next.result(), None

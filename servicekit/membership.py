@@ -53,10 +53,6 @@ class Membership:
         """Call `callback(old, new)` at every change of the members in force; returns what ends it."""
         return self._view.subscribe(callback)
 
-    async def at_revision(self, revision: int, timeout: float) -> bool:
-        """Whether the ring in force is of `revision` or later, at the latest after `timeout` seconds."""
-        return await self._view.at_revision(revision, timeout)
-
     async def expel(self, server_id: str, started_ms: int) -> None:
         """End the lease of a peer that was found dead, if it is still in that life.
 

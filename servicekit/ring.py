@@ -71,17 +71,5 @@ class Ring:
         at = bisect_right(self._hashes, place) % len(self._points)
         return self.members[self._points[at][1]]
 
-    def preference_list(self, key: bytes, n: int) -> list[Member]:
-        """Up to `n` distinct members for `key`, its owner first. Raises RingEmpty."""
-        if not self._points:
-            raise RingEmpty
-        start = bisect_right(self._hashes, position(key))
-        names: dict[str, None] = {}
-        for step in range(len(self._points)):
-            names[self._points[(start + step) % len(self._points)][1]] = None
-            if len(names) >= min(n, len(self.members)):
-                break
-        return [self.members[name] for name in names][:n]
-
     def _virtual_nodes_of(self, server_id: str) -> list[Point]:
         return [(xxh3_64_intdigest(f"{server_id}#{i}".encode()), server_id) for i in range(self.virtual_nodes)]

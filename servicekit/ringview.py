@@ -78,19 +78,6 @@ class RingView:
         while not holds(self._ring):
             await self._changed.wait()
 
-    async def at_revision(self, revision: int, timeout: float) -> bool:
-        """Whether the ring in force is of `revision` or later, at the latest after `timeout` seconds."""
-        if self._ring.revision >= revision:
-            return True
-        # Nothing need have changed under our prefix for others to have seen a later revision of the store.
-        self._following.look_again()
-        try:
-            async with asyncio.timeout(timeout):
-                await self.until(lambda ring: ring.revision >= revision)
-        except TimeoutError:
-            return False
-        return True
-
     async def _follow(self) -> None:
         async for snapshot in self._following:
             self._records = records_of(snapshot.values)

@@ -35,14 +35,6 @@ def test_keys_are_spread_evenly() -> None:
     assert min(counts.values()) > len(KEYS) / 4 * 0.6
 
 
-@given(names, st.integers(1, 12))
-def test_a_preference_list_has_distinct_members_and_starts_with_the_owner(some: set[int], n: int) -> None:
-    ring = Ring.of(members(some), 1)
-    preferred = ring.preference_list(b"key", n)
-    assert preferred[0] == ring.owner(b"key")
-    assert len({member.server_id for member in preferred}) == len(preferred) == min(n, len(some))
-
-
 def test_an_empty_ring_says_so() -> None:
     with pytest.raises(RingEmpty):
         Ring.of([], 1).owner(b"key")

@@ -180,14 +180,6 @@ async def test_silence_is_looked_into(etcd: Etcd, monkeypatch: pytest.MonkeyPatc
         running.cancel()
 
 
-async def test_a_nudge_makes_it_list_again(etcd: Etcd, follower: Follower) -> None:
-    await etcd.replace("/elsewhere", None, b"1", 0)
-    later = (await etcd.list(PREFIX)).revision
-    assert follower.snapshots[-1].revision < later
-    follower.following.look_again()
-    await eventually(lambda: follower.snapshots[-1].revision == later)
-
-
 @pytest.mark.parametrize("endpoints", [[], ["etcd-0:2379", "etcd-1:2379"], ["127.0.0.1:1", "name:2"]])
 def test_endpoints_that_cannot_be_followed_are_told_in_a_sentence(endpoints: list[str]) -> None:
     with pytest.raises(ConfigurationError, match="PARLEY_ETCD_ENDPOINTS"):
