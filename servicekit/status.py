@@ -58,14 +58,6 @@ def from_proto(status: Status) -> Failure:
     )
 
 
-def from_error(error: grpc.aio.AioRpcError) -> Failure:
-    """The failure a client met. One that the transport made up (nobody there, too late) has the reason INTERNAL."""
-    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # has what is asked of a call
-    if status is None:
-        return Failure(error.details() or "", code=error.code().name, reason="INTERNAL")
-    return from_proto(status)
-
-
 def to_grpc(failure: Failure) -> grpc.Status:
     """What a servicer's `abort_with_status` takes."""
     return rpc_status.to_status(to_proto(failure))

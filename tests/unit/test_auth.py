@@ -15,9 +15,9 @@ from servicekit.auth import (
     generate_signing_key,
     jwks_of,
 )
-from servicekit.clock import ManualClock
 from servicekit.config import ConfigurationError
 from servicekit.failure import Failure
+from tests.clock import ManualClock
 
 KEY = generate_signing_key()
 OTHER_KEY = generate_signing_key()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servicekit.bucket import TokenBucket
-from servicekit.clock import ManualClock
+from tests.clock import ManualClock
 
 
 def test_a_burst_then_the_rate() -> None:

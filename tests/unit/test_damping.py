@@ -2,8 +2,8 @@
 
 import pytest
 
-from servicekit.clock import ManualClock
 from servicekit.damping import Damping, is_drastic
+from tests.clock import ManualClock
 
 RING = "abcdef"
 

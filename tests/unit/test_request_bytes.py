@@ -11,10 +11,9 @@ import grpc
 import pytest
 
 from parley.media.v1 import media_pb2
-from servicekit.failure import Failure
 from servicekit.rpc import REQUEST_BYTES, ByteStream, Call, service_handler
 from servicekit.server import Server
-from servicekit.status import from_error
+from tests.raw.refusal import Refusal, of_error
 
 SERVICE = media_pb2.DESCRIPTOR.services_by_name["MediaService"]
 SERVED = {"GetMedia", "Download", "Upload"}
@@ -83,10 +82,10 @@ async def answered(channel: grpc.aio.Channel, method: str, request: bytes) -> by
     return bytes(await call(request))
 
 
-async def refused(channel: grpc.aio.Channel, method: str, request: bytes) -> Failure:
+async def refused(channel: grpc.aio.Channel, method: str, request: bytes) -> Refusal:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await answered(channel, method, request)
-    return from_error(refused.value)
+    return of_error(refused.value)
 
 
 @pytest.mark.parametrize("method", ["GetMedia", "Download"])

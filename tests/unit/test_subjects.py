@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servicekit.auth import TokenVerifier
-from servicekit.clock import ManualClock
 from servicekit.failure import Failure
 from servicekit.subjects import others, own
+from tests.clock import ManualClock
 
 ISSUER = "https://issuer.example/"
 USER, DEVICE = "a" * 32, "b" * 32

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from chat_service.accounts.accounts import Accounts, AccountSettings
 from chat_service.accounts.blocking import Blocking
+from chat_service.accounts.errors import DeviceRevoked
 from chat_service.accounts.passwords import Passwords
 from chat_service.accounts.people import People
 from chat_service.accounts.privacy import Consent
@@ -23,7 +24,7 @@ from chat_service.storage.log import MongoLog
 from chat_service.storage.memberships import MongoMemberships
 from chat_service.storage.tries import MongoTries
 from servicekit.auth import Claims, TokenSigner, TokenVerifier, generate_signing_key, jwks_of
-from servicekit.clock import ManualClock
+from tests.clock import ManualClock
 
 HOME = "127.0.0.1:5101"
 
@@ -102,3 +103,12 @@ class House:
 
     async def _on_signed_out(self, user_id: str, device_id: str, reason: str) -> None:
         self.signed_out.append((user_id, device_id, reason))
+
+
+async def is_admitted(accounts: Accounts, user_id: str, device_id: str) -> bool:
+    """Return True if `accounts` admit a token of this device, whichever sign-in it came from."""
+    try:
+        await accounts.admit(Claims(user_id, device_id, expires_at=2e9))
+    except DeviceRevoked:
+        return False
+    return True

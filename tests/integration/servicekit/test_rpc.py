@@ -17,8 +17,8 @@ from servicekit.auth import Claims, TokenSigner, TokenVerifier, generate_signing
 from servicekit.failure import Failure
 from servicekit.rpc import ByteStream, Call, service_handler
 from servicekit.server import Server
-from servicekit.status import from_error
 from tests.eventually import eventually
+from tests.raw.refusal import Refusal, of_error
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -125,10 +125,10 @@ def subscribe(channel: grpc.aio.Channel, request: bytes) -> grpc.aio.UnaryStream
     return call(request, metadata=SHOWN)
 
 
-async def refusal(call: Awaitable[object]) -> Failure:
+async def refusal(call: Awaitable[object]) -> Refusal:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await call
-    return from_error(refused.value)
+    return of_error(refused.value)
 
 
 def connect(channel: grpc.aio.Channel) -> grpc.aio.StreamStreamCall[bytes, bytes]:
@@ -178,7 +178,7 @@ async def test_a_field_out_of_bounds_is_named(grpc_channel: grpc.aio.Channel) ->
     request = chat_pb2.SetTypingRequest(conversation_id="not an id")
     failure = await refusal(unary(grpc_channel, "SetTyping", request.SerializeToString()))
     assert (failure.code, failure.reason) == ("INVALID_ARGUMENT", "FIELD_INVALID")
-    assert [each.field for each in failure.violations] == ["conversation_id"]
+    assert failure.fields == ("conversation_id",)
 
 
 async def test_a_method_of_tomorrow_says_so(grpc_channel: grpc.aio.Channel) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from chat_service.accounts.attempts import Allowance, Attempts
 from chat_service.errors import RateLimited
-from servicekit.clock import ManualClock
+from tests.clock import ManualClock
 
 
 def test_a_key_that_tried_too_often_waits_and_others_do_not() -> None:

@@ -13,8 +13,8 @@ from chat_service.servicers import export
 from chat_service.servicers.export import AT_ONCE, STALLED_S, ExportCalls
 from parley.chat.v1 import account_pb2
 from servicekit.auth import Claims
-from servicekit.clock import ManualClock
 from servicekit.rpc import Call
+from tests.clock import ManualClock
 
 
 class Archives:

@@ -25,7 +25,7 @@ from chat_service.storage.devices import MongoDevices
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database
 from chat_service.storage.retention import MongoRetention
-from servicekit.clock import ManualClock
+from tests.clock import ManualClock
 from tests.integration.chat.conftest import (
     ALICE,
     Running,
