@@ -7,8 +7,8 @@ Failure
 ├── NotAGroup, GroupFull, LastAdmin,
 │   StreamNotConnected                              FAILED_PRECONDITION
 ├── FieldInvalid, ContentTooLarge, FrameTooLarge,
-│   FrameUnparsable, FrameEmpty, HelloMissing,
-│   HelloRepeated, MessageIdInvalid, MessageIdExpired,
+│   FrameEmpty, HelloMissing, HelloRepeated,
+│   MessageIdInvalid, MessageIdExpired,
 │   MessageIdFromFuture, PageTokenInvalid, PeerIsSelf   INVALID_ARGUMENT
 ├── MessageIdReused, RequestIdReused,
 │   ConversationExists                              ALREADY_EXISTS
@@ -57,12 +57,6 @@ class FrameTooLarge(Invalid):
     """The frame is larger than the limit."""
 
     default_reason: ClassVar[str] = "FRAME_TOO_LARGE"
-
-
-class FrameUnparsable(Invalid):
-    """The bytes are not the message they should be."""
-
-    default_reason: ClassVar[str] = "FRAME_UNPARSABLE"
 
 
 class FrameEmpty(Invalid):

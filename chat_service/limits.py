@@ -15,9 +15,6 @@ class Limits:
     group_members: int = 100
     sends_per_second: int = 20
     sends_burst: int = 60
-    # Calls that are no streams, of any kind.
-    calls_per_second: int = 50
-    calls_burst: int = 200
     entries_per_second: int = 50
     entries_burst: int = 100
     fetch_ranges: int = 100

@@ -96,8 +96,6 @@ class ChatSettings(Settings):
         return Limits(
             sends_per_second=self.sends_per_second,
             sends_burst=self.sends_burst,
-            calls_per_second=self.calls_per_second,
-            calls_burst=self.calls_burst,
             entries_per_second=self.entries_per_second,
             entries_burst=self.entries_burst,
             handshakes=self.handshakes,

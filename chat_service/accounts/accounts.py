@@ -167,11 +167,6 @@ class Accounts:
         """Signs a device of an account out and ends its streams; may be repeated. Raises DeviceNotFound."""
         await self._sessions.revoke(user_id, device_id)
 
-    async def device_is_signed_in(self, user_id: str, device_id: str) -> bool:
-        """Whether a device may still act; a token stays good for a while after its device was signed out."""
-        known = await self._sessions.is_signed_in(user_id, device_id)
-        return known if known is not None else not self._sign_in_here
-
     async def admit(self, claims: Claims) -> None:
         """Lets a device in, at first sight too where another issuer signs in. Raises DeviceRevoked."""
         known = await self._sessions.is_signed_in(claims.user_id, claims.device_id, claims.sign_in)

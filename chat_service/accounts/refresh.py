@@ -80,11 +80,6 @@ class Chain:
     nonce: bytes = b""
     rotated_ms: int = 0
 
-    @property
-    def sign_in(self) -> str:
-        """What access tokens of this sign-in carry, and those of an earlier one of the device do not."""
-        return name_of(self.family)
-
     @classmethod
     def start(cls, user_id: str, device_id: str) -> tuple[Chain, RefreshToken]:
         """A chain and its first token."""

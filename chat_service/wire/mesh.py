@@ -255,4 +255,4 @@ def read_create(body: Create) -> Creation:
 
 def created(answer: Answer) -> MeshFrame:
     """To the one who asked: the conversation is there, or why not."""
-    return refused(answer) if isinstance(answer, Failure) else MeshFrame(created=Created(fresh=answer.seq == 1))
+    return refused(answer) if isinstance(answer, Failure) else MeshFrame(created=Created())

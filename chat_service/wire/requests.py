@@ -25,7 +25,7 @@ AHEAD_MS: Final = 10 * 60 * 1000
 
 
 def frame(data: bytes) -> tuple[str, chat_pb2.ConnectRequest]:
-    """The kind of a frame, and the frame. Raises FrameUnparsable and FrameEmpty, which end a stream."""
+    """The kind of a frame, and the frame. Raises Failure FRAME_UNPARSABLE and FrameEmpty, which end a stream."""
     parsed = validation.parse(chat_pb2.ConnectRequest, data)
     kind = parsed.WhichOneof("frame")
     if kind is None:

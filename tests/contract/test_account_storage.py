@@ -13,7 +13,7 @@ from chat_service.accounts.account import Account, Profile
 from chat_service.accounts.device import Device, Devices, Platform
 from chat_service.accounts.ports import AccountStore, DeviceStore
 from chat_service.accounts.privacy import Privacy, WhoMayAdd
-from chat_service.accounts.refresh import Chain
+from chat_service.accounts.refresh import Chain, name_of
 from chat_service.accounts.search import Query, search_keys
 from chat_service.storage import mongo
 from chat_service.storage.accounts import MongoAccounts
@@ -303,7 +303,7 @@ async def test_whether_a_device_is_signed_in(devices: DeviceStore) -> None:
     assert await devices.is_signed_in(user_id, device_id) is True
     chain = (await devices.devices_of(user_id)).known(device_id).chain
     assert chain is not None
-    assert await devices.is_signed_in(user_id, device_id, chain.sign_in) is True
+    assert await devices.is_signed_in(user_id, device_id, name_of(chain.family)) is True
     assert await devices.is_signed_in(user_id, device_id, "another") is False
     assert await devices.is_signed_in(user_id, phone(user_id, 2).device_id) is None
     await devices.replace((await devices.devices_of(user_id)).signed_out(device_id))

@@ -11,7 +11,7 @@ from chat_service.accounts.device import DeviceDescription
 from chat_service.accounts.errors import RefreshTokenInvalid
 from chat_service.accounts.refresh import GRACE_MS
 from chat_service.accounts.sessions import Session
-from tests.integration.accounts.house import House
+from tests.integration.accounts.house import House, is_admitted
 
 pytestmark = pytest.mark.integration
 
@@ -52,7 +52,7 @@ async def test_a_reused_token_signs_the_device_out(house: House, accounts: Accou
     with pytest.raises(RefreshTokenInvalid):
         await accounts.refresh(session.refresh_token)
     assert house.signed_out == [(session.user_id, session.device_id, "DEVICE_REVOKED")]
-    assert not await accounts.device_is_signed_in(session.user_id, session.device_id)
+    assert not await is_admitted(accounts, session.user_id, session.device_id)
     for token in (second.refresh_token, third.refresh_token):
         with pytest.raises(RefreshTokenInvalid):
             await accounts.refresh(token)

@@ -22,7 +22,7 @@ from chat_service.accounts.errors import (
 from chat_service.accounts.sessions import Session
 from chat_service.errors import RateLimited
 from chat_service.storage.accounts import MongoAccounts
-from tests.integration.accounts.house import HOME, House
+from tests.integration.accounts.house import HOME, House, is_admitted
 
 pytestmark = pytest.mark.integration
 
@@ -45,7 +45,7 @@ async def test_registering_signs_the_first_device_in(house: House, accounts: Acc
     assert (claims.user_id, claims.device_id) == (session.user_id, session.device_id)
     assert claims.expires_at == session.access_token_expires_at
     assert session.home == HOME
-    assert await accounts.device_is_signed_in(session.user_id, session.device_id)
+    assert await is_admitted(accounts, session.user_id, session.device_id)
     assert await house.people().profile(session.user_id) == Profile(session.user_id, "alice", "Alice Smith")
 
 
@@ -110,9 +110,9 @@ async def test_a_known_device_stays_the_same_also_after_logout(house: House, acc
     again = replace(PHONE, device_id=first.device_id)
     assert (await login(accounts, again)).device_id == first.device_id
     await accounts.logout(house.claims(first))
-    assert not await accounts.device_is_signed_in(first.user_id, first.device_id)
+    assert not await is_admitted(accounts, first.user_id, first.device_id)
     assert (await login(accounts, again)).device_id == first.device_id
-    assert await accounts.device_is_signed_in(first.user_id, first.device_id)
+    assert await is_admitted(accounts, first.user_id, first.device_id)
     assert (await login(accounts)).device_id != first.device_id
 
 
@@ -172,10 +172,10 @@ async def test_a_deployment_with_its_own_issuer_signs_nobody_in(house: House) ->
         with pytest.raises(SignInDisabled) as caught:
             await refused
         assert (caught.value.code, caught.value.reason) == ("PERMISSION_DENIED", "DISABLED")
-    assert await accounts.device_is_signed_in("e" * 32, "f" * 32)
-    assert not await house.accounts().device_is_signed_in("e" * 32, "f" * 32)
+    assert not await is_admitted(house.accounts(), "e" * 32, "f" * 32)
+    assert await is_admitted(accounts, "e" * 32, "f" * 32)
     await accounts.logout(house.claims(session))
-    assert not await accounts.device_is_signed_in(session.user_id, session.device_id)
+    assert not await is_admitted(accounts, session.user_id, session.device_id)
 
 
 async def test_those_who_exist(house: House, accounts: Accounts) -> None:
