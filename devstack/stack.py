@@ -92,16 +92,6 @@ class Stack:
         """The private key that signs tokens, in PEM."""
         return self.layout.secrets.signing_key
 
-    @property
-    def jwks_file(self) -> Path:
-        """Its public half."""
-        return self.layout.secrets.jwks
-
-    @property
-    def credential_file(self) -> Path:
-        """What services show each other."""
-        return self.layout.secrets.credential
-
     def start(self, timeout: float = 60.0, stop: Event | None = None, watcher: Watcher | None = None) -> None:
         """As `bring_up`, with everything stopped again when that fails."""
         try:

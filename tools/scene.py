@@ -25,7 +25,6 @@ class Friends:
         self._door = door
         self._stack = AsyncExitStack()
         self.clients: list[Client] = []
-        self.devices: list[Device] = []
 
     async def __aenter__(self) -> Friends:
         for name in PEOPLE:

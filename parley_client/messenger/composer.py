@@ -10,8 +10,6 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import TextArea
 
-LINES = 5
-
 
 class Composer(TextArea):
     """As high as what is written, up to five lines. `send` is given what the person wants to be sent.
