@@ -26,11 +26,12 @@ test: lint ## every check and every test; options: make test ARGS="-k ring" WORK
 test-fast: .venv/.stamp ## the tests that need no server, on all cores
 	$(BIN)/pytest -q -n auto -m 'not integration and not scenario and not fault and not e2e' $(ARGS)
 
-lint: .venv/.stamp ## check style, types and the public contract
+lint: .venv/.stamp ## check style, types, unused code and the public contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(TYPED)
 	$(BIN)/lint-imports
+	$(BIN)/vulture
 	$(BIN)/buf lint
 	$(BIN)/python -m tools.breaking
 
