@@ -16,13 +16,13 @@ from typing import Final
 
 from bench.load.device import Identity
 from chat_service.accounts.account import Account, Profile
-from chat_service.accounts.device import Device, Devices, Platform
-from chat_service.accounts.refresh import Chain
-from chat_service.storage.accounts import MongoAccounts
-from chat_service.storage.devices import MongoDevices
+from chat_service.accounts.device import AccountDevices, Device, Platform
+from chat_service.accounts.refresh import RefreshChain
+from chat_service.storage.accounts import MongoAccountStore
+from chat_service.storage.devices import MongoDeviceStore
 from chat_service.storage.mongo import Database, connect
 from servicekit.auth import TokenSigner
-from servicekit.ring import Member, Ring
+from servicekit.ring import Ring, RingMember
 
 TOKEN_S: Final = 3600.0
 WRITES_AT_ONCE: Final = 50
@@ -36,7 +36,7 @@ class People:
         self._mongo_uri = mongo_uri
         self._signer = TokenSigner.from_file(signing_key, issuer="parley", audience="parley", lifetime=TOKEN_S)
         self._servers = servers
-        self._ring = Ring.of([Member(name, address, "", 0) for name, address in servers.items()], 1)
+        self._ring = Ring.from_members([RingMember(name, address, "", 0) for name, address in servers.items()], 1)
         # Not for cryptography: these ids shall be the same in every run.
         self._random = random.Random(1)
 
@@ -89,7 +89,7 @@ async def _write_one(database: Database, user_id: str) -> None:
     """An account whose one device has the same id."""
     now_ms = time.time_ns() // 1_000_000
     profile = Profile(user_id, f"bench-{user_id}", "somebody")
-    await MongoAccounts(database).add(Account(profile, password_hash="", created_ms=now_ms))
-    chain, _ = Chain.start(user_id, user_id)
+    await MongoAccountStore(database).insert(Account(profile, password_hash="", created_ms=now_ms))
+    chain, _ = RefreshChain.start(user_id, user_id)
     device = Device(user_id, "bench", Platform.UNSPECIFIED, now_ms, now_ms, chain)
-    await MongoDevices(database).replace(Devices(user_id, 0, {}).signed_in(device, limit=1))
+    await MongoDeviceStore(database).save_if_unchanged(AccountDevices(user_id, 0, {}).with_signed_in(device, limit=1))

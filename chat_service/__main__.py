@@ -14,29 +14,29 @@ from redis.asyncio import Redis
 
 from chat_service import not_served
 from chat_service.accounts.accounts import Accounts
-from chat_service.accounts.blocking import Blocking
-from chat_service.accounts.deletion import Deletion
-from chat_service.accounts.passwords import Passwords
-from chat_service.accounts.people import People
-from chat_service.accounts.privacy import Consent
+from chat_service.accounts.blocking import BlockService
+from chat_service.accounts.deletion import AccountDeletion
+from chat_service.accounts.passwords import PasswordHasherPool
+from chat_service.accounts.people import ProfileService
+from chat_service.accounts.privacy import GroupConsent
 from chat_service.errors import StoreUnavailable
-from chat_service.mesh.departures import Departures
+from chat_service.mesh.departures import GroupLeaver
 from chat_service.mesh.servicer import MeshServicer
 from chat_service.model.ids import direct_id
 from chat_service.server import ChatServer
 from chat_service.servicers import account, chat, conversation
-from chat_service.servicers.conversations import Contacts
-from chat_service.servicers.pace import paced
-from chat_service.servicers.roles import Roles
+from chat_service.servicers.conversations import UserChecks
+from chat_service.servicers.pace import rate_limited
+from chat_service.servicers.roles import Dependencies
 from chat_service.settings import ChatSettings
-from chat_service.storage.accounts import MongoAccounts
-from chat_service.storage.acquaintances import MongoAcquaintances
-from chat_service.storage.blocks import MongoBlocks
-from chat_service.storage.devices import MongoDevices
-from chat_service.storage.memberships import MongoMemberships
+from chat_service.storage.accounts import MongoAccountStore
+from chat_service.storage.acquaintances import MongoContacts
+from chat_service.storage.blocks import MongoBlockStore
+from chat_service.storage.devices import MongoDeviceStore
+from chat_service.storage.memberships import MongoMembershipStore
 from chat_service.storage.mongo import Database, connect
 from chat_service.storage.redis import connect_redis
-from chat_service.storage.tries import MongoTries
+from chat_service.storage.tries import MongoAttemptCounter
 from chat_service.stores import Stores
 from chat_service.stream.admission import Admission, Admit
 from chat_service.stream.rates import DeviceRates
@@ -48,10 +48,10 @@ from servicekit.clock import Clock, SystemClock
 from servicekit.config import ConfigurationError, read_file
 from servicekit.etcd import Etcd
 from servicekit.membership import Membership, Superseded
-from servicekit.ring import Member
+from servicekit.ring import RingMember
 from servicekit.rpc import service_handler
-from servicekit.server import Server, run, until_stopped
-from servicekit.subjects import others, own
+from servicekit.server import Server, run, wait_for_signal
+from servicekit.subjects import external_ids, native_ids
 
 CHAT: Final = chat_pb2.DESCRIPTOR.services_by_name["ChatService"]
 CONVERSATION: Final = conversation_pb2.DESCRIPTOR.services_by_name["ConversationService"]
@@ -84,7 +84,7 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
     clock = SystemClock()
     credential = ServiceCredential.from_file(settings.service_credential_file)
     verifier = _verifier(settings, clock)
-    with contextlib.closing(Passwords()) as passwords:
+    with contextlib.closing(PasswordHasherPool()) as passwords:
         # Accounts and streams need each other: signing out ends a stream, and a stream asks who is signed in.
         accounts = await _accounts(settings, database, passwords, clock, lambda: server)
         server = ChatServer(
@@ -94,17 +94,19 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
             Admission(verifier.verify, accounts.admit, clock),
             settings.limits,
             clock,
-            settings.terms,
+            settings.retention_policy,
         )
         await server.stores.prepare()
-        store = MongoAccounts(database)
-        people = People(store)
+        store = MongoAccountStore(database)
+        people = ProfileService(store)
         calls = DeviceRates(settings.calls_per_second, settings.calls_burst, clock)
         servicer = account.AccountServicer(accounts, people, _blocking(server, people), server.history, clock)
-        contacts = _contacts(server, people, store, MongoAcquaintances(database))
+        contacts = _contacts(server, people, store, MongoContacts(database))
         public = Server(
             settings.listen,
-            _public_handlers(server, paced(accounts.admit, calls), servicer, contacts, verifier, settings, clock),
+            _public_handlers(
+                server, rate_limited(accounts.admit, calls), servicer, contacts, verifier, settings, clock
+            ),
             SERVED,
         )
         internal = Server(
@@ -125,7 +127,7 @@ def _verifier(settings: ChatSettings, clock: Clock) -> TokenVerifier:
         settings.jwks_file,
         issuer=settings.token_issuer,
         audience=settings.token_audience,
-        ids_of=own if settings.sign_in_here else others(settings.token_issuer),
+        ids_of=native_ids if settings.sign_in_here else external_ids(settings.token_issuer),
         clock=clock,
     )
 
@@ -133,43 +135,43 @@ def _verifier(settings: ChatSettings, clock: Clock) -> TokenVerifier:
 async def _accounts(
     settings: ChatSettings,
     database: Database,
-    passwords: Passwords,
+    passwords: PasswordHasherPool,
     clock: Clock,
     server: Callable[[], ChatServer],
 ) -> Accounts:
     """The accounts; `server` is asked for once calls are served."""
-    store, tries = MongoAccounts(database), MongoTries(database)
+    store, tries = MongoAccountStore(database), MongoAttemptCounter(database)
     await store.ensure_indexes()
     await tries.ensure_indexes()
     return Accounts(
         store,
-        MongoDevices(database),
+        MongoDeviceStore(database),
         tries,
         passwords,
         _signer(settings, clock),
         clock,
         home_of=lambda user_id: server().homes.address_of(user_id),
         on_signed_out=lambda *who: server().sign_out(*who),
-        leave_groups=lambda user_id: Departures(server().history, server().owners).leave_groups(user_id),
-        forgets=(MongoBlocks(database).forget, MongoMemberships(database).forget),
+        leave_groups=lambda user_id: GroupLeaver(server().history, server().owners).leave_groups(user_id),
+        purges=(MongoBlockStore(database).delete_all_of, MongoMembershipStore(database).delete_all_of),
         settings=settings.accounts,
     )
 
 
 async def _live(
-    settings: ChatSettings, server: ChatServer, deletion: Deletion, public: Server, internal: Server
+    settings: ChatSettings, server: ChatServer, deletion: AccountDeletion, public: Server, internal: Server
 ) -> None:
     async with asyncio.TaskGroup() as group:
         roles = group.create_task(server.run())
         await internal.start()
         await public.start()
         member = group.create_task(server.membership.run())
-        await server.membership.ready()
+        await server.membership.wait_registered()
         for each in (public, internal):
             each.set_serving(True)
         log.info("serving", address=settings.listen, server_id=server.membership.me.server_id)
         deletions = group.create_task(deletion.run())
-        await until_stopped()
+        await wait_for_signal()
         log.info("leaving")
         for each in (public, internal):
             each.set_serving(False)
@@ -187,7 +189,7 @@ def _public_handlers(
     server: ChatServer,
     admit: Admit,
     servicer: account.AccountServicer,
-    contacts: Contacts,
+    contacts: UserChecks,
     verifier: TokenVerifier,
     settings: ChatSettings,
     clock: Clock,
@@ -199,7 +201,7 @@ def _public_handlers(
             chat.ChatServicer(roles),
             authenticate=authenticate,
             admit=admit,
-            admitted_anyway=chat.ADMITTED_ANYWAY,
+            admission_exempt=chat.ADMITTED_ANYWAY,
             not_yet_served=chat.NOT_YET_SERVED,
         ),
         service_handler(
@@ -215,15 +217,15 @@ def _public_handlers(
             authenticate=authenticate,
             admit=admit,
             open_methods=account.OPEN_METHODS,
-            admitted_anyway=account.ADMITTED_ANYWAY,
+            admission_exempt=account.ADMITTED_ANYWAY,
             not_yet_served=account.NOT_YET_SERVED,
         ),
         *not_served.handlers(authenticate),
     ]
 
 
-def _roles(server: ChatServer, settings: ChatSettings, clock: Clock) -> Roles:
-    return Roles(
+def _roles(server: ChatServer, settings: ChatSettings, clock: Clock) -> Dependencies:
+    return Dependencies(
         server.edge,
         server.homes,
         server.streams,
@@ -237,19 +239,21 @@ def _roles(server: ChatServer, settings: ChatSettings, clock: Clock) -> Roles:
     )
 
 
-def _contacts(server: ChatServer, people: People, store: MongoAccounts, acquaintances: MongoAcquaintances) -> Contacts:
-    consent = Consent(store.adding_rules, server.stores.blocks.blocking, acquaintances.writing_to)
-    return Contacts(people.users_exist, server.stores.blocks.between, consent.refuse_to_be_added)
+def _contacts(
+    server: ChatServer, people: ProfileService, store: MongoAccountStore, acquaintances: MongoContacts
+) -> UserChecks:
+    consent = GroupConsent(store.load_adding_rules, server.stores.blocks.filter_blocking, acquaintances.filter_contacts)
+    return UserChecks(people.filter_existing, server.stores.blocks.is_blocked_either_way, consent.find_refusing)
 
 
-def _blocking(server: ChatServer, people: People) -> Blocking:
+def _blocking(server: ChatServer, people: ProfileService) -> BlockService:
     async def have_everybody_look(user_id: str, other_id: str) -> None:
-        await server.owners.reload(direct_id(user_id, other_id))
+        await server.owners.invalidate_and_wait(direct_id(user_id, other_id))
         # Whoever of the two watches the other is told nothing more.
         for each in (user_id, other_id):
-            server.homes.recheck(each)
+            server.homes.recheck_user(each)
 
-    return Blocking(server.stores.blocks, people.users_exist, have_everybody_look)
+    return BlockService(server.stores.blocks, people.filter_existing, have_everybody_look)
 
 
 def _mesh_handler(server: ChatServer, credential: ServiceCredential) -> grpc.GenericRpcHandler:
@@ -270,9 +274,9 @@ def _signer(settings: ChatSettings, clock: Clock) -> TokenSigner:
     )
 
 
-def _me(settings: ChatSettings) -> Member:
+def _me(settings: ChatSettings) -> RingMember:
     address = settings.advertise or settings.listen
-    return Member(
+    return RingMember(
         server_id=settings.server_id or address,
         address=address,
         internal_address=settings.internal_advertise or settings.internal_listen,

@@ -9,33 +9,33 @@ from typing import Final
 import structlog
 
 from chat_service.history.history import History
-from chat_service.history.search import Search
-from chat_service.history.sight import Sights
+from chat_service.history.search import MessageSearch
+from chat_service.history.sight import VisibilityResolver
 from chat_service.home.home import Home
 from chat_service.limits import Limits
-from chat_service.mesh.dispatch import Dispatch
-from chat_service.mesh.edges import Edges
+from chat_service.mesh.dispatch import FrameDispatcher
+from chat_service.mesh.edges import EdgeRouter
 from chat_service.mesh.fan_out import FanOut
-from chat_service.mesh.homes import Homes
-from chat_service.mesh.link import Link
-from chat_service.mesh.links import Links
-from chat_service.mesh.owners import Owners
-from chat_service.mesh.strangers import Strangers
-from chat_service.mesh.streams import Streams
-from chat_service.model.retention import KEPT_FOREVER, Terms
+from chat_service.mesh.homes import HomeRouter
+from chat_service.mesh.link import PeerStream
+from chat_service.mesh.links import PeerPool
+from chat_service.mesh.owners import OwnerRouter
+from chat_service.mesh.strangers import MisroutedDeliveries
+from chat_service.mesh.streams import StreamRouter
+from chat_service.model.retention import KEEP_FOREVER, RetentionPolicy
 from chat_service.owner.owner import Owner, OwnerLimits
-from chat_service.personal.personal import PersonalViews
+from chat_service.personal.personal import PersonalSettingsService
 from chat_service.retention.job import RetentionJob
-from chat_service.retention.look import Looks
+from chat_service.retention.look import RetentionSweep
 from chat_service.stores import Stores
 from chat_service.stream.admission import Admission
 from chat_service.stream.edge import Edge
 from chat_service.stream.rates import DeviceRates
-from chat_service.stream.sessions import Sessions
+from chat_service.stream.sessions import SessionRegistry
 from parley.internal.v1.mesh_pb2 import MeshFrame
 from servicekit.auth import ServiceCredential
 from servicekit.clock import Clock
-from servicekit.ending import asked_to_end
+from servicekit.ending import cancel_requested
 from servicekit.failure import Failure
 from servicekit.membership import Membership
 from servicekit.ring import Ring
@@ -56,39 +56,39 @@ class ChatServer:
         admission: Admission,
         limits: Limits,
         clock: Clock,
-        terms: Terms = KEPT_FOREVER,
+        terms: RetentionPolicy = KEEP_FOREVER,
     ) -> None:
         self.membership = membership
         self.stores = stores
         self.history = History(stores.log, stores.conversations, stores.memberships, stores.index)
-        sights = Sights(stores.log, stores.conversations, stores.memberships)
-        self.search = Search(stores.words, stores.memberships, sights) if stores.words else None
-        self.links = Links(membership, credential, self._take, self._link_broken)
-        self.sessions = Sessions()
+        sights = VisibilityResolver(stores.log, stores.conversations, stores.memberships)
+        self.search = MessageSearch(stores.words, stores.memberships, sights) if stores.words else None
+        self.links = PeerPool(membership, credential, self._take, self._link_broken)
+        self.sessions = SessionRegistry()
         self.rates = DeviceRates(limits.sends_per_second, limits.sends_burst, clock)
-        self.home = Home(Edges(membership, self.links, self.sessions))
+        self.home = Home(EdgeRouter(membership, self.links, self.sessions))
         fan_out = FanOut(membership, self.links, self.home)
         self.owner = _owner(stores, fan_out, membership, limits, clock, terms)
-        self.owners = Owners(membership, self.links, self.owner)
-        self.homes = Homes(membership, self.links, self.home)
+        self.owners = OwnerRouter(membership, self.links, self.owner)
+        self.homes = HomeRouter(membership, self.links, self.home)
         self.edge = Edge(
             self.sessions,
             self.owners,
             self.homes,
             self.history,
             admission,
-            stores.blocks.barred_from,
+            stores.blocks.blocked_either_way,
             self.rates,
             limits,
             clock,
             membership.me.server_id,
         )
-        looks = Looks(stores.retention, stores.devices, terms, clock, self.owners.reload)
+        looks = RetentionSweep(stores.retention, stores.devices, terms, clock, self.owners.invalidate_and_wait)
         self.retention = RetentionJob(stores.retention, looks, terms, clock, self._mine)
-        self.personal = PersonalViews(stores.memberships, self.history, stores.index, self.homes)
-        strangers = Strangers(self._moved, self.homes.recheck)
-        self._dispatch = Dispatch(self.edge, self.sessions, self.home, self.owner, strangers.missed)
-        self.streams = Streams(membership, self.links, self.homes, self.edge)
+        self.personal = PersonalSettingsService(stores.memberships, self.history, stores.index, self.homes)
+        strangers = MisroutedDeliveries(self._moved, self.homes.recheck_user)
+        self._dispatch = FrameDispatcher(self.edge, self.sessions, self.home, self.owner, strangers.record)
+        self.streams = StreamRouter(membership, self.links, self.homes, self.edge)
         self._generation_moved = asyncio.Event()
 
     async def run(self) -> None:
@@ -103,7 +103,7 @@ class ChatServer:
     async def sign_out(self, user_id: str, device_id: str, reason: str) -> None:
         """End the stream of a device that was signed out, wherever it is. Raises OwnerUnavailable."""
         signed_out = Failure("this device was signed out", code="UNAUTHENTICATED", reason=reason)
-        await self.homes.sign_out(user_id, device_id, signed_out)
+        await self.homes.close_device_sessions(user_id, device_id, signed_out)
 
     async def drain(self, within: float) -> None:
         """Let devices move, and finish what was taken in; at most about `within` seconds."""
@@ -115,14 +115,14 @@ class ChatServer:
     def _mine(self, conversation_id: str) -> bool:
         return self.owners.owner_of(conversation_id) == self.membership.me.server_id
 
-    def _take(self, peer: str, frame: MeshFrame, link: Link) -> None:
-        self._dispatch.take(peer, frame, link)
+    def _take(self, peer: str, frame: MeshFrame, link: PeerStream) -> None:
+        self._dispatch.dispatch(peer, frame, link)
 
     def _ring_changed(self, old: Ring, new: Ring) -> None:
         log.info("ring", revision=new.revision, members=sorted(new.members))
-        self.home.ring_changed(self._moved)
-        self.owner.ring_changed()
-        self.edge.ring_changed(old, new)
+        self.home.on_ring_changed(self._moved)
+        self.owner.on_ring_changed()
+        self.edge.on_ring_changed(old, new)
 
     def _moved(self, user_id: str) -> bool:
         return self.homes.home_of(user_id) != self.membership.me.server_id
@@ -130,19 +130,19 @@ class ChatServer:
     def _link_broken(self, peer: str) -> None:
         """What was on its way over the link may be lost, and what the peer knew of sessions here with it."""
         self.home.forget_edge(peer)
-        self.home.recheck()
-        self.edge.home_lost(peer)
+        self.home.recheck_all()
+        self.edge.on_home_lost(peer)
 
     async def _follow_generation(self) -> None:
-        while not asked_to_end():
+        while not cancel_requested():
             await self._generation_moved.wait()
             self._generation_moved.clear()
-            await self.owner.generation_moved()
-            self.edge.generation_moved()
+            await self.owner.on_generation_changed()
+            self.edge.on_generation_changed()
 
 
 def _owner(
-    stores: Stores, fan_out: FanOut, membership: Membership, limits: Limits, clock: Clock, terms: Terms
+    stores: Stores, fan_out: FanOut, membership: Membership, limits: Limits, clock: Clock, terms: RetentionPolicy
 ) -> Owner:
     rates = OwnerLimits(limits.entries_per_second, limits.entries_burst)
     return Owner(stores.log, stores.conversations, stores.index, fan_out, membership, clock, rates, terms)

@@ -10,9 +10,9 @@ from pydantic import Field, PlainValidator, SecretStr
 from pydantic_settings import NoDecode
 
 from chat_service.accounts.accounts import AccountSettings
-from chat_service.accounts.attempts import Allowance
+from chat_service.accounts.attempts import RateLimit
 from chat_service.limits import Limits
-from chat_service.model.retention import FOREVER, Retention, RetentionRule, Terms
+from chat_service.model.retention import FOREVER, Retention, RetentionPolicy, RetentionRule
 from servicekit.config import Address, Addresses, Settings
 from servicekit.telemetry import LogFormat
 
@@ -104,16 +104,16 @@ class ChatSettings(Settings):
         )
 
     @property
-    def terms(self) -> Terms:
+    def retention_policy(self) -> RetentionPolicy:
         """What this deployment says about retention."""
-        return Terms(self.retention, self.retention_pause_seconds)
+        return RetentionPolicy(self.retention, self.retention_pause_seconds)
 
     @property
     def accounts(self) -> AccountSettings:
         """The bounds of accounts."""
         return AccountSettings(
             max_devices=self.max_devices,
-            tries_per_peer=Allowance(self.sign_in_rate, self.sign_in_burst),
+            attempts_per_address=RateLimit(self.sign_in_rate, self.sign_in_burst),
             sign_in_here=self.sign_in_here,
             deletion_margin=self.deletion_margin_seconds,
         )

@@ -10,14 +10,14 @@ Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
 
 
-async def some_at_once(
-    ask: Callable[[Asked], Awaitable[Answer]], asked: Collection[Asked], *, most: int
+async def gather_limited(
+    ask: Callable[[Asked], Awaitable[Answer]], asked: Collection[Asked], *, limit: int
 ) -> list[Answer]:
     """The answers in order, `most` of them under way at a time.
 
     Raises what the first that failed raised, itself and not in a group, once the others have been cancelled.
     """
-    room = asyncio.Semaphore(most)
+    room = asyncio.Semaphore(limit)
 
     async def one(each: Asked) -> Answer:
         async with room:

@@ -17,7 +17,7 @@ from servicekit.clock import Clock, SystemClock
 from servicekit.config import ConfigurationError, read_file
 from servicekit.failure import Failure
 from servicekit.keys import generate_signing_key, jwk_of, jwks_of, public_keys, signing_key
-from servicekit.subjects import IdsOf, own
+from servicekit.subjects import ReadIds, native_ids
 
 __all__ = [
     "Claims",
@@ -99,7 +99,7 @@ class TokenVerifier:
         *,
         issuer: str,
         audience: str,
-        ids_of: IdsOf = own,
+        ids_of: ReadIds = native_ids,
         clock: Clock | None = None,
     ) -> None:
         self._keys = public_keys(jwks)

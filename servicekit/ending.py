@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 
-def asked_to_end() -> bool:
+def cancel_requested() -> bool:
     """Whether the current task was cancelled.
 
     Before Python 3.12 `asyncio.wait_for`, and so any library that uses it, swallows a cancellation that arrives

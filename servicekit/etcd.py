@@ -18,9 +18,9 @@ from etcd3aio.kv import KVService
 from prometheus_client import Gauge
 
 from servicekit.config import ConfigurationError, split_address
-from servicekit.following import EtcdUnreachable, Following, Snapshot
+from servicekit.following import EtcdUnreachable, PrefixWatch, Snapshot
 
-__all__ = ["Etcd", "EtcdUnreachable", "Following", "LeaseLost", "Snapshot", "Tls"]
+__all__ = ["Etcd", "EtcdUnreachable", "LeaseLost", "PrefixWatch", "Snapshot", "Tls"]
 
 T = TypeVar("T")
 
@@ -65,13 +65,13 @@ class Etcd:
 
     async def grant(self, ttl: int) -> int:
         """A new lease of `ttl` seconds; its id. Raises EtcdUnreachable."""
-        return int((await self._answer(self._client.lease.grant(ttl))).ID)
+        return int((await self._await_answer(self._client.lease.grant(ttl))).ID)
 
     async def keep_alive(self, lease: int) -> None:
         """Renew a lease once. Raises LeaseLost when there is none, EtcdUnreachable when nobody says so."""
         stream = self._client.lease.keep_alive(lease)
         try:
-            response = await self._answer(stream.read())
+            response = await self._await_answer(stream.read())
         finally:
             stream.cancel()
         if response is grpc.aio.EOF:
@@ -82,16 +82,16 @@ class Etcd:
     async def revoke(self, lease: int) -> None:
         """End a lease and what stands under it; one that has ended already is fine. Raises EtcdUnreachable."""
         try:
-            await self._answer(self._client.lease.revoke(lease))
+            await self._await_answer(self._client.lease.revoke(lease))
         except LeaseLost:
             return
 
     async def get(self, key: str) -> bytes | None:
         """The value of `key`. Raises EtcdUnreachable."""
-        found = (await self._answer(self._client.kv.get(key))).kvs
+        found = (await self._await_answer(self._client.kv.get(key))).kvs
         return bytes(found[0].value) if found else None
 
-    async def replace(self, key: str, old: bytes | None, new: bytes, lease: int) -> bool:
+    async def put_if_unchanged(self, key: str, old: bytes | None, new: bytes, lease: int) -> bool:
         """Put `new` under `lease` if `key` still has the value `old` (None: no value); whether it did.
 
         Raises LeaseLost, EtcdUnreachable.
@@ -100,23 +100,23 @@ class Etcd:
             KVService.txn_compare_create_revision(key, 0) if old is None else KVService.txn_compare_value(key, old)
         )
         put = KVService.txn_op_put(key, new, lease=lease)
-        return bool((await self._answer(self._client.kv.txn([unchanged], [put]))).succeeded)
+        return bool((await self._await_answer(self._client.kv.txn([unchanged], [put]))).succeeded)
 
-    async def list(self, prefix: str) -> Snapshot:
+    async def list_prefix(self, prefix: str) -> Snapshot:
         """What stands under `prefix` now, its keys without it. Raises EtcdUnreachable."""
-        answer = await self._answer(self._client.kv.get(prefix, prefix_range_end(prefix)))
+        answer = await self._await_answer(self._client.kv.get(prefix, prefix_range_end(prefix)))
         values = {kv.key.decode().removeprefix(prefix): bytes(kv.value) for kv in answer.kvs}
         return Snapshot(answer.header.revision, values)
 
     async def revision(self) -> int:
         """The revision of the whole store. Raises EtcdUnreachable."""
-        return int((await self._answer(self._client.kv.get("/", count_only=True))).header.revision)
+        return int((await self._await_answer(self._client.kv.get("/", count_only=True))).header.revision)
 
-    def follow(self, prefix: str) -> Following:
+    def watch_prefix(self, prefix: str) -> PrefixWatch:
         """What stands under `prefix`, now and after every change, for as long as it is iterated."""
-        return Following(self, lambda *what, **how: self._client.watch.watch(*what, **how), prefix)
+        return PrefixWatch(self, lambda *what, **how: self._client.watch.watch(*what, **how), prefix)
 
-    async def _answer(self, question: Awaitable[T]) -> T:
+    async def _await_answer(self, question: Awaitable[T]) -> T:
         try:
             async with asyncio.timeout(self._timeout):
                 answer = await question
@@ -126,14 +126,14 @@ class Etcd:
             raise self._unreachable(f"{error.code().name}: {error.details()}") from error
         except (EtcdError, TimeoutError) as error:
             raise self._unreachable(str(error) or f"no answer within {self._timeout} s") from error
-        self._note(True)
+        self._record_reachability(True)
         return answer
 
     def _unreachable(self, why: str) -> EtcdUnreachable:
-        self._note(False, why)
+        self._record_reachability(False, why)
         return EtcdUnreachable(why)
 
-    def _note(self, reachable: bool, why: str = "") -> None:
+    def _record_reachability(self, reachable: bool, why: str = "") -> None:
         if reachable is self._reachable:
             return
         if not reachable:

@@ -30,21 +30,21 @@ class Snapshot(NamedTuple):
     values: dict[str, bytes]
 
 
-class Source(Protocol):
+class EtcdReader(Protocol):
     """Where a following looks for itself. Both raise EtcdUnreachable."""
 
-    async def list(self, prefix: str) -> Snapshot:
+    async def list_prefix(self, prefix: str) -> Snapshot:
         """What stands under `prefix` now."""
 
     async def revision(self) -> int:
         """The revision of the whole store."""
 
 
-class _Missed(Exception):
+class _EventsMissed(Exception):
     """Something may have happened that the watch did not tell."""
 
 
-class Following:
+class PrefixWatch:
     """Snapshots of a prefix without end, each different from the last or newer.
 
     While etcd is away there are none, and nothing is raised for it. The library's watch hides three things that are
@@ -53,23 +53,23 @@ class Following:
     store is asked whether it went on).
     """
 
-    def __init__(self, source: Source, watch: Callable[..., AsyncGenerator[Any, None]], prefix: str) -> None:
+    def __init__(self, source: EtcdReader, watch: Callable[..., AsyncGenerator[Any, None]], prefix: str) -> None:
         self._source = source
         self._watch = watch
         self._prefix = prefix
 
     async def __aiter__(self) -> AsyncIterator[Snapshot]:
         while True:
-            snapshot = await self._listed()
+            snapshot = await self._list_until_reachable()
             yield snapshot
             async with aclosing(self._changes(snapshot)) as changes:
                 async for changed in changes:
                     yield changed
 
-    async def _listed(self) -> Snapshot:
+    async def _list_until_reachable(self) -> Snapshot:
         while True:
             try:
-                return await self._source.list(self._prefix)
+                return await self._source.list_prefix(self._prefix)
             except EtcdUnreachable:
                 await asyncio.sleep(RETRY)
 
@@ -77,24 +77,24 @@ class Following:
         """What happens after `snapshot`, until something may have been missed."""
         range_end = prefix_range_end(self._prefix)
         watch = self._watch(self._prefix, range_end, start_revision=snapshot.revision + 1)
-        async with aclosing(_Responses(watch)) as responses:
+        async with aclosing(_WatchResponses(watch)) as responses:
             try:
-                await _created(responses, snapshot.revision)
+                await _await_created(responses, snapshot.revision)
                 while True:
                     response = await responses.next(SILENCE)
                     if response is None:
                         await self._check_nothing_missed(snapshot)
                     elif response.created or response.canceled or response.compact_revision:
-                        raise _Missed
+                        raise _EventsMissed
                     elif response.events:
                         snapshot = self._after(snapshot, response.events)
                         yield snapshot
-            except (_Missed, EtcdUnreachable):
+            except (_EventsMissed, EtcdUnreachable):
                 return
 
     async def _check_nothing_missed(self, snapshot: Snapshot) -> None:
         if await self._source.revision() != snapshot.revision:
-            raise _Missed
+            raise _EventsMissed
 
     def _after(self, snapshot: Snapshot, events: Iterable[Any]) -> Snapshot:
         revision, values = snapshot.revision, dict(snapshot.values)
@@ -109,7 +109,7 @@ class Following:
         return Snapshot(revision, values)
 
 
-class _Responses:
+class _WatchResponses:
     """The responses of a watch, awaited with patience: a wait that is given up does not end the watch."""
 
     def __init__(self, watch: AsyncGenerator[Any, None]) -> None:
@@ -125,7 +125,7 @@ class _Responses:
             return None
         response, self._next = self._next.result(), None
         if response is None:
-            raise _Missed
+            raise _EventsMissed
         return response
 
     async def aclose(self) -> None:
@@ -144,8 +144,8 @@ class _Responses:
             return None
 
 
-async def _created(responses: _Responses, revision: int) -> None:
+async def _await_created(responses: _WatchResponses, revision: int) -> None:
     """Until the watch stands. Raises _Missed when it does not, or stands on a store that has lost its data."""
     response = await responses.next(SILENCE)
     if response is None or not response.created or response.canceled or response.header.revision < revision:
-        raise _Missed
+        raise _EventsMissed

@@ -10,8 +10,8 @@ import structlog
 from servicekit.clock import Clock
 from servicekit.etcd import Etcd, EtcdUnreachable
 from servicekit.registration import Registration, Superseded
-from servicekit.ring import Member, Ring
-from servicekit.ringview import PREFIX, TTL, RingView
+from servicekit.ring import Ring, RingMember
+from servicekit.ringview import PREFIX, TTL, RingWatcher
 
 __all__ = ["Membership", "Superseded"]
 
@@ -22,11 +22,11 @@ class Membership:
     """`me` in the ring under `prefix`, by a lease of `ttl` seconds that is renewed every second."""
 
     def __init__(
-        self, etcd: Etcd, me: Member, *, prefix: str = PREFIX, ttl: int = TTL, clock: Clock | None = None
+        self, etcd: Etcd, me: RingMember, *, prefix: str = PREFIX, ttl: int = TTL, clock: Clock | None = None
     ) -> None:
         self.me = me
         self._etcd = etcd
-        self._view = RingView(etcd, prefix=prefix, hold=ttl, clock=clock)
+        self._view = RingWatcher(etcd, prefix=prefix, hold=ttl, clock=clock)
         self._registration = Registration(
             etcd, me, prefix=prefix, ttl=ttl, seen=lambda: self._view.records.get(me.server_id)
         )
@@ -45,15 +45,15 @@ class Membership:
             group.create_task(self._view.run())
             group.create_task(self._registration.run())
 
-    async def ready(self) -> None:
+    async def wait_registered(self) -> None:
         """Until I am in my own view."""
-        await self._view.until(lambda ring: ring.members.get(self.me.server_id) == self.me)
+        await self._view.wait_until(lambda ring: ring.members.get(self.me.server_id) == self.me)
 
     def subscribe(self, callback: Callable[[Ring, Ring], None]) -> Callable[[], None]:
         """Call `callback(old, new)` at every change of the members in force; returns what ends it."""
         return self._view.subscribe(callback)
 
-    async def expel(self, server_id: str, started_ms: int) -> None:
+    async def expel_member(self, server_id: str, started_ms: int) -> None:
         """End the lease of a peer that was found dead, if it is still in that life.
 
         While etcd cannot be reached nothing happens: the lease will expire by itself.

@@ -28,7 +28,7 @@ _SECONDS = Histogram(
 )
 
 
-class Observed:
+class MethodMetrics:
     """One method of one service, watched."""
 
     def __init__(self, service: str, method: str, *, long_lived: bool) -> None:
@@ -39,23 +39,23 @@ class Observed:
         self._labels = (service, method)
         self._finished: dict[str, Any] = {}
 
-    def call(self, metadata: dict[str, str], peer: str) -> Sighting:
+    def record_call(self, metadata: dict[str, str], peer: str) -> CallRecorder:
         """A call from its beginning to its end, around a `with` block."""
-        return Sighting(self, metadata, peer)
+        return CallRecorder(self, metadata, peer)
 
-    def finished(self, code: str) -> None:
+    def count_finished(self, code: str) -> None:
         """Count a call that ended with `code`."""
         if code not in self._finished:
             self._finished[code] = _FINISHED.labels(*self._labels, code)
         self._finished[code].inc()
 
 
-class Sighting:
+class CallRecorder:
     """One call, watched. It ended OK unless it `failed` or `broke`, or was cancelled, which is no error."""
 
     __slots__ = ("_began", "_code", "_method", "_peer", "_span", "claims")
 
-    def __init__(self, method: Observed, metadata: dict[str, str], peer: str) -> None:
+    def __init__(self, method: MethodMetrics, metadata: dict[str, str], peer: str) -> None:
         self.claims: Claims | None = None
         self._method = method
         self._peer = peer
@@ -65,7 +65,7 @@ class Sighting:
             None if method.long_lived else telemetry.span(method.name, metadata, kind=SpanKind.SERVER)
         )
 
-    def __enter__(self) -> Sighting:
+    def __enter__(self) -> CallRecorder:
         self._began = perf_counter()
         self._method.started.inc()
         if self._span is not None:
@@ -78,22 +78,22 @@ class Sighting:
         if self._code == "OK" and kind is not None:
             self._code = "CANCELLED" if issubclass(kind, asyncio.CancelledError) else "UNKNOWN"
         self._method.seconds.observe(perf_counter() - self._began)
-        self._method.finished(self._code)
+        self._method.count_finished(self._code)
         if self._span is not None:
             self._span.__exit__(None, None, None)
 
-    def failed(self, failure: Failure) -> None:
+    def record_failure(self, failure: Failure) -> None:
         """The call was refused; one line says so."""
         self._code = failure.code
         say = _log.error if failure.code == "INTERNAL" else _log.info
-        say("call failed", reason=failure.reason, message=failure.message, **self._told())
+        say("call failed", reason=failure.reason, message=failure.message, **self._log_fields())
 
-    def broke(self, error: BaseException) -> None:
+    def record_internal_error(self, error: BaseException) -> None:
         """The call met a fault of ours; the line has its trace."""
         self._code = "INTERNAL"
-        _log.error("call failed", reason="INTERNAL", exc_info=error, **self._told())
+        _log.error("call failed", reason="INTERNAL", exc_info=error, **self._log_fields())
 
-    def _told(self) -> dict[str, object]:
+    def _log_fields(self) -> dict[str, object]:
         return {
             "method": self._method.name,
             "code": self._code,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from servicekit.ring import Member
+from servicekit.ring import RingMember
 
 _TEXTS = ("server_id", "address", "internal_address")
 
@@ -16,10 +16,10 @@ _log = structlog.get_logger("ring")
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class MemberRecord:
     """A member, and the lease its record stands under."""
 
-    member: Member
+    member: RingMember
     lease: int
 
     def to_bytes(self) -> bytes:
@@ -36,25 +36,25 @@ class Record:
         ).encode()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Record:
+    def from_bytes(cls, data: bytes) -> MemberRecord:
         """What `to_bytes` made; fields of later versions are ignored. Raises ValueError for anything else."""
         try:
             fields = json.loads(data)
             server_id, address, internal = (fields[name] for name in _TEXTS)
             if not all(isinstance(text, str) for text in (server_id, address, internal)):
                 raise ValueError("a name or an address is no text")
-            member = Member(server_id, address, internal, int(fields["started_ms"]))
+            member = RingMember(server_id, address, internal, int(fields["started_ms"]))
             return cls(member, int(fields["lease"], 16))
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a member's record: {error!r}") from None
 
 
-def records_of(values: Mapping[str, bytes]) -> dict[str, Record]:
+def parse_records(values: Mapping[str, bytes]) -> dict[str, MemberRecord]:
     """The records under a prefix by server id. What is none is left out, and the log says so."""
     records = {}
     for key, value in values.items():
         try:
-            record = Record.from_bytes(value)
+            record = MemberRecord.from_bytes(value)
         except ValueError as error:
             _log.warning("a record of the ring cannot be read", key=key, why=str(error))
             continue

@@ -9,8 +9,8 @@ import structlog
 from prometheus_client import Counter
 
 from servicekit.etcd import Etcd, EtcdUnreachable, LeaseLost
-from servicekit.record import Record
-from servicekit.ring import Member
+from servicekit.record import MemberRecord
+from servicekit.ring import RingMember
 
 RENEWAL = 1.0
 RETRY = 0.2
@@ -26,38 +26,40 @@ class Superseded(Exception):
 class Registration:
     """Keeps the record of `me` at `prefix` + server id. `seen` tells the record that the follower sees there."""
 
-    def __init__(self, etcd: Etcd, me: Member, *, prefix: str, ttl: int, seen: Callable[[], Record | None]) -> None:
+    def __init__(
+        self, etcd: Etcd, me: RingMember, *, prefix: str, ttl: int, seen: Callable[[], MemberRecord | None]
+    ) -> None:
         self._etcd = etcd
         self._me = me
         self._key = prefix + me.server_id
         self._ttl = ttl
-        self._seen = seen
+        self._watched_record = seen
         self._lease: int | None = None
-        self._stands = False
-        self._stood_once = False
+        self._is_written = False
+        self._was_written = False
 
     async def run(self) -> None:
         """Keep the record until cancelled, then give it up. Raises Superseded."""
         try:
             while True:
-                pause = await self._keep()
+                pause = await self._renew_or_write()
                 await asyncio.sleep(pause)
         finally:
-            await self._give_up()
+            await self._revoke_lease()
 
-    async def _keep(self) -> float:
+    async def _renew_or_write(self) -> float:
         """One step towards a record that stands; the seconds until the next."""
         try:
             if self._lease is None:
                 self._lease = await self._etcd.grant(self._ttl)
             else:
                 await self._etcd.keep_alive(self._lease)
-            if not self._stands or self._was_removed(self._lease):
-                self._stands = await self._put(self._lease)
+            if not self._is_written or self._was_removed(self._lease):
+                self._is_written = await self._put(self._lease)
         except LeaseLost:
             _LOSSES.inc()
             _log.warning("our lease was lost; it is granted anew", server_id=self._me.server_id)
-            self._lease, self._stands = None, False
+            self._lease, self._is_written = None, False
             return 0.0
         except EtcdUnreachable:
             return RETRY
@@ -66,25 +68,25 @@ class Registration:
     async def _put(self, lease: int) -> bool:
         """Write the record, over nothing, over an earlier life's, or over our own; whether it stands now."""
         old = await self._etcd.get(self._key)
-        record = Record(self._me, lease).to_bytes()
-        if old is not None and _life(old) > self._me.started_ms:
-            self._meet_a_later_life()
+        record = MemberRecord(self._me, lease).to_bytes()
+        if old is not None and _started_ms_of(old) > self._me.started_ms:
+            self._on_later_process()
             return False
-        self._stands = old == record or await self._etcd.replace(self._key, old, record, lease)
-        self._stood_once = self._stood_once or self._stands
-        return self._stands
+        self._is_written = old == record or await self._etcd.put_if_unchanged(self._key, old, record, lease)
+        self._was_written = self._was_written or self._is_written
+        return self._is_written
 
-    def _meet_a_later_life(self) -> None:
-        if self._stood_once:
+    def _on_later_process(self) -> None:
+        if self._was_written:
             raise Superseded(f"another process has taken the place of {self._me.server_id}")
         # It may be a dying process whose clock runs ahead; its record goes when its lease does.
         _log.warning("a process with our server id holds our place; waiting", server_id=self._me.server_id)
 
     def _was_removed(self, lease: int) -> bool:
         """Whether somebody removed or replaced the record though its lease lives. Asked a renewal after writing it."""
-        return self._seen() != Record(self._me, lease)
+        return self._watched_record() != MemberRecord(self._me, lease)
 
-    async def _give_up(self) -> None:
+    async def _revoke_lease(self) -> None:
         if self._lease is None:
             return
         try:
@@ -93,9 +95,9 @@ class Registration:
             _log.info("our lease could not be revoked; it will expire", server_id=self._me.server_id)
 
 
-def _life(record: bytes) -> int:
+def _started_ms_of(record: bytes) -> int:
     """When the process that wrote a record started; what is no record is older than everybody."""
     try:
-        return Record.from_bytes(record).member.started_ms
+        return MemberRecord.from_bytes(record).member.started_ms
     except ValueError:
         return -1

@@ -19,7 +19,7 @@ class RingEmpty(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class RingMember:
     """One server of the ring. `address` is its public name, `internal_address` its mesh port (host:port)."""
 
     server_id: str
@@ -38,7 +38,9 @@ class Ring:
 
     __slots__ = ("_hashes", "_points", "members", "revision", "virtual_nodes")
 
-    def __init__(self, members: Mapping[str, Member], points: list[Point], revision: int, virtual_nodes: int) -> None:
+    def __init__(
+        self, members: Mapping[str, RingMember], points: list[Point], revision: int, virtual_nodes: int
+    ) -> None:
         self.members = MappingProxyType(dict(members))
         self.revision = revision
         self.virtual_nodes = virtual_nodes
@@ -46,11 +48,11 @@ class Ring:
         self._hashes = [point[0] for point in points]
 
     @classmethod
-    def of(cls, members: Iterable[Member], revision: int, virtual_nodes: int = VIRTUAL_NODES) -> Ring:
+    def from_members(cls, members: Iterable[RingMember], revision: int, virtual_nodes: int = VIRTUAL_NODES) -> Ring:
         """A ring of `members`, computed afresh."""
-        return cls({}, [], 0, virtual_nodes).updated(members, revision)
+        return cls({}, [], 0, virtual_nodes).with_members(members, revision)
 
-    def updated(self, members: Iterable[Member], revision: int) -> Ring:
+    def with_members(self, members: Iterable[RingMember], revision: int) -> Ring:
         """This ring with other members; only the virtual nodes of those who came or left are touched."""
         new = {member.server_id: member for member in members}
         came = [point for name in new.keys() - self.members.keys() for point in self._virtual_nodes_of(name)]
@@ -60,15 +62,15 @@ class Ring:
         points = sorted(stayed + sorted(came)) if came else stayed
         return Ring(new, points, revision, self.virtual_nodes)
 
-    def owner(self, key: bytes) -> Member:
+    def owner(self, key: bytes) -> RingMember:
         """The member that owns `key`. Raises RingEmpty."""
-        return self.at(position(key))
+        return self.owner_at(position(key))
 
-    def at(self, place: int) -> Member:
+    def owner_at(self, position: int) -> RingMember:
         """The member that owns a position, 0 to 2**64 - 1. Raises RingEmpty."""
         if not self._points:
             raise RingEmpty
-        at = bisect_right(self._hashes, place) % len(self._points)
+        at = bisect_right(self._hashes, position) % len(self._points)
         return self.members[self._points[at][1]]
 
     def _virtual_nodes_of(self, server_id: str) -> list[Point]:

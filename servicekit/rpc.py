@@ -24,7 +24,7 @@ from google.protobuf.message_factory import GetMessageClass
 from servicekit import validation
 from servicekit.auth import Claims
 from servicekit.failure import Failure
-from servicekit.observed import Observed, Sighting
+from servicekit.observed import CallRecorder, MethodMetrics
 from servicekit.status import to_grpc
 
 # Parsing and checking take time in proportion, and everybody waits meanwhile.
@@ -101,7 +101,7 @@ def service_handler(
     authenticate: Authenticate,
     admit: Admit | None = None,
     open_methods: Collection[str] = (),
-    admitted_anyway: Collection[str] = (),
+    admission_exempt: Collection[str] = (),
     not_yet_served: Collection[str] = (),
     request_bytes: int = REQUEST_BYTES,
 ) -> grpc.GenericRpcHandler:
@@ -118,8 +118,8 @@ def service_handler(
     handlers = {}
     for method in descriptor.methods:
         behaviour = _refusal if method.name in not_yet_served else _behaviour(method, servicer, request_bytes)
-        knows = _nobody if method.name in open_methods else authenticate
-        asks = None if method.client_streaming or method.name in admitted_anyway else admit
+        knows = _no_caller if method.name in open_methods else authenticate
+        asks = None if method.client_streaming or method.name in admission_exempt else admit
         handlers[method.name] = _method_handler(method, _guarded(method, behaviour, knows, asks))
     return grpc.method_handlers_generic_handler(descriptor.full_name, handlers)
 
@@ -142,7 +142,7 @@ def _behaviour(method: MethodDescriptor, servicer: object, request_bytes: int) -
     serve = getattr(servicer, method.name)
     if method.client_streaming:
         return _streaming(serve)
-    read = partial(_checked, GetMessageClass(method.input_type), request_bytes)
+    read = partial(_parse_and_check, GetMessageClass(method.input_type), request_bytes)
     if not method.server_streaming:
         return _unary(read, serve)
     return _server_written(read, serve) if iscoroutinefunction(serve) else _server_streaming(read, serve)
@@ -150,7 +150,7 @@ def _behaviour(method: MethodDescriptor, servicer: object, request_bytes: int) -
 
 def _unary(read: Read, serve: Callable[[Any, Call], Awaitable[Answer]]) -> Behaviour:
     async def behave(data: bytes, call: Call, _: Context) -> bytes:
-        return _serialised(await serve(read(data), call))
+        return _serialize(await serve(read(data), call))
 
     return behave
 
@@ -160,7 +160,7 @@ def _server_streaming(read: Read, serve: Callable[[Any, Call], AsyncIterator[Ans
         answers = serve(read(data), call)
         try:
             async for answer in answers:
-                await context.write(_serialised(answer))
+                await context.write(_serialize(answer))
         finally:
             # The servicer lets go of what it holds now, not when the collector comes by.
             if isinstance(answers, AsyncGenerator):
@@ -179,7 +179,7 @@ def _server_written(read: Read, serve: Callable[[Any, ByteStream, Call], Awaitab
 def _streaming(serve: Callable[[ByteStream, Call], Awaitable[Answer | None]]) -> Behaviour:
     async def behave(_: object, call: Call, context: Context) -> bytes | None:
         answer = await serve(_ContextStream(context), call)
-        return None if answer is None else _serialised(answer)
+        return None if answer is None else _serialize(answer)
 
     return behave
 
@@ -192,35 +192,35 @@ def _guarded(
     method: MethodDescriptor, behaviour: Behaviour, authenticate: Authenticate, admit: Admit | None
 ) -> Callable[..., Any]:
     """`behaviour` behind the door: before it who calls is known, after it what it raises becomes a status."""
-    observed = Observed(method.containing_service.full_name, method.name, long_lived=method.client_streaming)
+    observed = MethodMetrics(method.containing_service.full_name, method.name, long_lived=method.client_streaming)
 
     async def handle(request: Any, context: Context) -> bytes | None:
         metadata = {k: v for k, v in context.invocation_metadata() or () if isinstance(v, str)}
         peer = context.peer()
-        with observed.call(metadata, peer) as sighting:
+        with observed.record_call(metadata, peer) as sighting:
             try:
                 claims = sighting.claims = authenticate(metadata)
                 if claims is not None and admit is not None:
                     await admit(claims)
                 return await behaviour(request, Call(claims, metadata, peer), context)
             except Exception as error:  # noqa: BLE001  what a servicer lets slip becomes a status too
-                failure = _told_of(error, sighting)
+                failure = _failure_for_client(error, sighting)
             return await context.abort_with_status(to_grpc(failure))
 
     return handle
 
 
-def _told_of(error: Exception, sighting: Sighting) -> Failure:
+def _failure_for_client(error: Exception, sighting: CallRecorder) -> Failure:
     """What the client is told of `error`. Raises CancelledError when the client is not there to be told."""
     causes = _causes(error)
     if any(not isinstance(cause, Failure | grpc.aio.BaseError) for cause in causes):
-        sighting.broke(error)
+        sighting.record_internal_error(error)
         return Failure("a fault of ours; the log has the trace")
     failure = next((cause for cause in causes if isinstance(cause, Failure)), None)
     if failure is None:
         # gRPC could not write: the client went away, and nobody is to blame.
         raise asyncio.CancelledError from error
-    sighting.failed(failure)
+    sighting.record_failure(failure)
     return failure
 
 
@@ -241,11 +241,11 @@ def _method_handler(method: MethodDescriptor, handle: Callable[..., Any]) -> grp
     return make(handle)
 
 
-def _nobody(_: Metadata) -> None:
+def _no_caller(_: Metadata) -> None:
     return None
 
 
-def _checked(request_type: type[Message], most: int, data: bytes) -> Message:
+def _parse_and_check(request_type: type[Message], most: int, data: bytes) -> Message:
     if len(data) > most:
         raise Failure(
             f"a request may have {most} bytes, this one has {len(data)}",
@@ -257,5 +257,5 @@ def _checked(request_type: type[Message], most: int, data: bytes) -> Message:
     return request
 
 
-def _serialised(answer: Answer) -> bytes:
+def _serialize(answer: Answer) -> bytes:
     return answer if isinstance(answer, bytes) else answer.SerializeToString()

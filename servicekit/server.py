@@ -95,7 +95,7 @@ class Server:
             await self._server.stop(grace)
 
 
-async def until_stopped() -> None:
+async def wait_for_signal() -> None:
     """Until SIGTERM or SIGINT. A second SIGINT is Python's own again."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
@@ -115,36 +115,36 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     """
     try:
         # All has ended in time, and the process is the caller's again.
-        uvloop.run(_ending(main)).cancel()
+        uvloop.run(_run_with_deadline(main)).cancel()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:
-        if sentences := _mistakes(error):
+        if sentences := _configuration_mistakes(error):
             sys.exit(sentences)
         raise
 
 
-async def _ending(main: Coroutine[Any, Any, None]) -> threading.Timer:
+async def _run_with_deadline(main: Coroutine[Any, Any, None]) -> threading.Timer:
     """Have `main` run. What it returns, and leaves behind where `main` failed, ends the process soon."""
     try:
         await main
     except BaseException as error:
-        _end_soon(error)
+        _exit_later(error)
         raise
-    return _end_soon(None)
+    return _exit_later(None)
 
 
-def _end_soon(error: BaseException | None) -> threading.Timer:
-    timer = threading.Timer(ENDING_S, _end_now, [error])
+def _exit_later(error: BaseException | None) -> threading.Timer:
+    timer = threading.Timer(ENDING_S, _exit_now, [error])
     timer.daemon = True
     timer.start()
     return timer
 
 
-def _end_now(error: BaseException | None) -> None:
+def _exit_now(error: BaseException | None) -> None:
     code = 0
     if isinstance(error, Exception):
-        sentences = _mistakes(error)
+        sentences = _configuration_mistakes(error)
         sys.stderr.writelines([sentences, "\n"] if sentences else traceback.format_exception(error))
         code = 1
     elif error is not None:
@@ -153,15 +153,15 @@ def _end_now(error: BaseException | None) -> None:
     os._exit(code)
 
 
-def _mistakes(error: BaseException) -> str:
+def _configuration_mistakes(error: BaseException) -> str:
     """What is wrong with the configuration, in sentences; empty when something else went wrong."""
-    leaves = _leaves(error)
+    leaves = _flatten(error)
     if all(isinstance(leaf, ConfigurationError) for leaf in leaves):
         return "\n".join(map(str, leaves))
     return ""
 
 
-def _leaves(error: BaseException) -> list[BaseException]:
+def _flatten(error: BaseException) -> list[BaseException]:
     if not isinstance(error, BaseExceptionGroup):
         return [error]
-    return [leaf for each in error.exceptions for leaf in _leaves(each)]
+    return [leaf for each in error.exceptions for leaf in _flatten(each)]

@@ -9,14 +9,14 @@ from typing import Any, Final, NoReturn
 
 from servicekit.failure import Failure
 
-IdsOf = Callable[[Mapping[str, Any]], tuple[str, str]]
+ReadIds = Callable[[Mapping[str, Any]], tuple[str, str]]
 """The ids of user and device, 32 hex digits each, in the claims of a token. Raises Failure TOKEN_INVALID."""
 
 LONGEST: Final = 255
 _ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
-def own(claims: Mapping[str, Any]) -> tuple[str, str]:
+def native_ids(claims: Mapping[str, Any]) -> tuple[str, str]:
     """Those of a token of ours: `sub` and `did` as they are."""
     user_id, device_id = claims["sub"], claims.get("did")
     if not all(isinstance(each, str) and _ID.fullmatch(each) for each in (user_id, device_id)):
@@ -24,7 +24,7 @@ def own(claims: Mapping[str, Any]) -> tuple[str, str]:
     return user_id, str(device_id)
 
 
-def others(issuer: str) -> IdsOf:
+def external_ids(issuer: str) -> ReadIds:
     """Those of another issuer's tokens: `sub`, and `did` or, without one, `sid`, whatever they look like.
 
     32 hex digits are an id as they are; of anything else the id is a UUIDv5, which everybody can compute: for a user

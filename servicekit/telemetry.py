@@ -23,7 +23,7 @@ _SHARED: list[Any] = [
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
-_TROUBLES = Counter("parley_troubles", "Warnings and errors in the log of this process.", ["logger", "event"])
+_LOG_EVENTS = Counter("parley_troubles", "Warnings and errors in the log of this process.", ["logger", "event"])
 _NO_SPAN: AbstractContextManager[Any] = nullcontext()
 
 
@@ -42,7 +42,7 @@ def configure_logging(format: LogFormat = "json", level: str = "info") -> None: 
         processors=[
             structlog.stdlib.filter_by_level,
             *_SHARED,
-            _count_troubles,
+            _count_log_event,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -54,10 +54,10 @@ def configure_logging(format: LogFormat = "json", level: str = "info") -> None: 
     logging.basicConfig(handlers=[handler], level=severity, force=True)
 
 
-def _count_troubles(_: object, __: str, event: EventDict) -> EventDict:
+def _count_log_event(_: object, __: str, event: EventDict) -> EventDict:
     """Whatever our own code warns of is a metric too; its texts are fixed, what they are about stands beside them."""
     if event["level"] not in ("debug", "info"):
-        _TROUBLES.labels(event.get("logger", ""), event["event"]).inc()
+        _LOG_EVENTS.labels(event.get("logger", ""), event["event"]).inc()
     return event
 
 

@@ -37,7 +37,7 @@ class Account:
     created_ms: int
     listed: bool = False
     privacy: Privacy = PUBLIC
-    leaving: bool = False
+    deleting: bool = False
 
     @property
     def search_keys(self) -> SearchKeys:
@@ -61,7 +61,7 @@ class ProfileChange:
     about: str | None = None
 
 
-def tidy(name: str) -> str:
+def normalize_display_name(name: str) -> str:
     """A display name on one line: control characters dropped, runs of white space made one space."""
     spaced = " ".join(name.split())
     return "".join(char for char in spaced if unicodedata.category(char) != "Cc")

@@ -13,16 +13,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from chat_service.accounts.account import Account, Profile, tidy
-from chat_service.accounts.attempts import Allowance, Attempts
-from chat_service.accounts.credentials import Credentials
-from chat_service.accounts.deletion import MARGIN_S, Deletion, Forget, LeaveGroups
+from chat_service.accounts.account import Account, Profile, normalize_display_name
+from chat_service.accounts.attempts import RateLimit, RateLimiter
+from chat_service.accounts.credentials import PasswordAuthenticator
+from chat_service.accounts.deletion import MARGIN_S, AccountDeletion, LeaveGroups, PurgeUser
 from chat_service.accounts.device import REMEMBERED, Device, DeviceDescription
 from chat_service.accounts.errors import CredentialsInvalid, DeviceRevoked, LoginNameTaken, SignInDisabled
-from chat_service.accounts.newcomers import Newcomers
-from chat_service.accounts.passwords import Passwords
-from chat_service.accounts.ports import AccountStore, DeviceStore, HomeOf, OnSignedOut, Signer, Tries
-from chat_service.accounts.sessions import Session, Sessions
+from chat_service.accounts.newcomers import JitProvisioner
+from chat_service.accounts.passwords import PasswordHasherPool
+from chat_service.accounts.ports import AccountStore, AttemptCounter, DeviceStore, HomeOf, OnSignedOut, Signer
+from chat_service.accounts.sessions import SignInSession, SignInSessions
 from servicekit.auth import Claims
 from servicekit.clock import Clock
 
@@ -39,8 +39,8 @@ class AccountSettings:
     """
 
     max_devices: int = 10
-    tries_per_peer: Allowance = field(default=Allowance(rate=1.0, burst=60))
-    tries_per_name: Allowance = field(default=Allowance(rate=0.1, burst=10))
+    attempts_per_address: RateLimit = field(default=RateLimit(rate=1.0, burst=60))
+    attempts_per_name: RateLimit = field(default=RateLimit(rate=0.1, burst=10))
     sign_in_here: bool = True
     # Seconds after which the last traces of a deleted account go.
     deletion_margin: float = MARGIN_S
@@ -53,23 +53,23 @@ class Accounts:
         self,
         store: AccountStore,
         devices: DeviceStore,
-        tries: Tries,
-        passwords: Passwords,
+        tries: AttemptCounter,
+        passwords: PasswordHasherPool,
         signer: Signer,
         clock: Clock,
         *,
         home_of: HomeOf,
         on_signed_out: OnSignedOut,
         leave_groups: LeaveGroups,
-        forgets: Sequence[Forget] = (),
+        purges: Sequence[PurgeUser] = (),
         settings: AccountSettings | None = None,
     ) -> None:
         settings = settings or AccountSettings()
         self._sign_in_here = settings.sign_in_here
         self._store = store
         self._clock = clock
-        self._credentials = Credentials(store, devices, passwords, tries, clock, settings.tries_per_name)
-        self._sessions = Sessions(
+        self._credentials = PasswordAuthenticator(store, devices, passwords, tries, clock, settings.attempts_per_name)
+        self._sessions = SignInSessions(
             devices,
             signer,
             clock,
@@ -78,54 +78,56 @@ class Accounts:
             max_devices=settings.max_devices,
             remembered=REMEMBERED if settings.sign_in_here else REMEMBERED_ELSEWHERE,
         )
-        self._newcomers = Newcomers(store, self._sessions, clock)
-        self.deletion = Deletion(
-            store, devices, self._sessions, clock, leave_groups, forgets, margin=settings.deletion_margin
+        self._provisioner = JitProvisioner(store, self._sessions, clock)
+        self.deletion = AccountDeletion(
+            store, devices, self._sessions, clock, leave_groups, purges, margin=settings.deletion_margin
         )
-        self._by_peer = Attempts(settings.tries_per_peer, clock)
+        self._attempts_by_address = RateLimiter(settings.attempts_per_address, clock)
 
     async def register(
         self, login_name: str, password: str, display_name: str, device: DeviceDescription, peer: str
-    ) -> Session:
+    ) -> SignInSession:
         """Makes an account and signs its first device in.
 
         Raises LoginNameTaken, PasswordTooWeak, RateLimited, SignInDisabled.
         """
         self._check_sign_in_here()
-        self._by_peer.take(peer)
+        self._attempts_by_address.take(peer)
         login_name = login_name.lower()
-        if await self._store.owner_of(login_name) is not None:
+        if await self._store.find_user_id(login_name) is not None:
             raise LoginNameTaken("the login name belongs to another account")
-        profile = Profile(uuid.uuid4().hex, login_name, tidy(display_name) or login_name)
-        account = Account(profile, await self._credentials.hashed(login_name, password), self._clock.now_ms())
-        await self._store.add(account)
-        if not await self._store.claim(login_name, account.user_id):
-            await self._store.drop(account.user_id)
+        profile = Profile(uuid.uuid4().hex, login_name, normalize_display_name(display_name) or login_name)
+        account = Account(
+            profile, await self._credentials.hash_new_password(login_name, password), self._clock.now_ms()
+        )
+        await self._store.insert(account)
+        if not await self._store.claim_login_name(login_name, account.user_id):
+            await self._store.delete_unclaimed(account.user_id)
             raise LoginNameTaken("the login name belongs to another account")
         await self._store.list_for_search(account.user_id, account.search_keys)
         return await self._sessions.sign_in(account.user_id, replace(device, device_id=""))
 
-    async def login(self, login_name: str, password: str, device: DeviceDescription, peer: str) -> Session:
+    async def login(self, login_name: str, password: str, device: DeviceDescription, peer: str) -> SignInSession:
         """Signs a device in.
 
         Raises CredentialsInvalid, as late for a name that does not exist, DeviceNotFound, TooManyDevices,
         RateLimited, SignInDisabled.
         """
         self._check_sign_in_here()
-        self._by_peer.take(peer)
-        account = await self._credentials.check(login_name.lower(), password, device.device_id)
+        self._attempts_by_address.take(peer)
+        account = await self._credentials.authenticate(login_name.lower(), password, device.device_id)
         if not account.listed:
             # A Register was cut short.
             await self._store.list_for_search(account.user_id, account.search_keys)
-        await self._credentials.strengthen(account, password)
+        await self._credentials.rehash_if_outdated(account, password)
         session = await self._sessions.sign_in(account.user_id, device)
-        if not await self._credentials.hold(account, password):
+        if not await self._credentials.still_valid(account, password):
             # Whoever changed it just now signed out the devices there were then, and wanted this one out as well.
             await self._sessions.sign_out(account.user_id, session.device_id)
             raise CredentialsInvalid("login name or password is wrong")
         return session
 
-    async def refresh(self, refresh_token: str) -> Session:
+    async def refresh(self, refresh_token: str) -> SignInSession:
         """New tokens for a refresh token. Raises RefreshTokenInvalid, SignInDisabled."""
         self._check_sign_in_here()
         return await self._sessions.refresh(refresh_token)
@@ -135,7 +137,7 @@ class Accounts:
         if not self._sign_in_here:
             # So that it is remembered as signed out.
             with suppress(DeviceRevoked):
-                await self._newcomers.meet(caller)
+                await self._provisioner.provision(caller)
         await self._sessions.sign_out(caller.user_id, caller.device_id)
 
     async def change_password(self, caller: Claims, old: str, new: str) -> None:
@@ -144,34 +146,34 @@ class Accounts:
         Raises CredentialsInvalid, PasswordTooWeak, RateLimited, SignInDisabled.
         """
         self._check_sign_in_here()
-        await self._credentials.change(caller.user_id, caller.device_id, old, new)
+        await self._credentials.change_password(caller.user_id, caller.device_id, old, new)
         await self._sessions.sign_out_others(caller.user_id, caller.device_id)
 
-    async def delete(self, caller: Claims, password: str) -> None:
+    async def delete_account(self, caller: Claims, password: str) -> None:
         """Ends the caller's account; may be repeated with the same token.
 
         Raises CredentialsInvalid, RateLimited, DeviceRevoked, and what keeps it from ending now: it ends later then.
         """
-        account = await self._store.account(caller.user_id)
-        if account is None or not account.leaving:
+        account = await self._store.load(caller.user_id)
+        if account is None or not account.deleting:
             await self.admit(caller)
             if self._sign_in_here:
-                await self._credentials.check_own(caller.user_id, password, caller.device_id)
+                await self._credentials.reauthenticate(caller.user_id, password, caller.device_id)
         await self.deletion.begin(caller.user_id)
 
-    async def devices(self, user_id: str) -> tuple[Device, ...]:
+    async def list_devices(self, user_id: str) -> tuple[Device, ...]:
         """The devices of an account that are signed in, oldest first."""
-        return await self._sessions.active(user_id)
+        return await self._sessions.list_active(user_id)
 
-    async def revoke(self, user_id: str, device_id: str) -> None:
+    async def revoke_device(self, user_id: str, device_id: str) -> None:
         """Signs a device of an account out and ends its streams; may be repeated. Raises DeviceNotFound."""
-        await self._sessions.revoke(user_id, device_id)
+        await self._sessions.revoke_device(user_id, device_id)
 
     async def admit(self, claims: Claims) -> None:
         """Lets a device in, at first sight too where another issuer signs in. Raises DeviceRevoked."""
         known = await self._sessions.is_signed_in(claims.user_id, claims.device_id, claims.sign_in)
         if known is None and not self._sign_in_here:
-            await self._newcomers.meet(claims)
+            await self._provisioner.provision(claims)
         elif not known:
             raise DeviceRevoked("the device was signed out")
 

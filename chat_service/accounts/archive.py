@@ -14,14 +14,14 @@ CHUNK_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class ArchiveFile:
     """A file of an archive: its path, and its content in parts, each of which is held in memory as a whole."""
 
     path: str
     parts: AsyncIterator[bytes]
 
 
-class _Outbox(io.RawIOBase):
+class _ChunkBuffer(io.RawIOBase):
     """What was written and not yet taken away; it cannot be sought in, so a ZIP is written front to back."""
 
     def __init__(self) -> None:
@@ -42,9 +42,9 @@ class _Outbox(io.RawIOBase):
             del self._held[:CHUNK_BYTES]
 
 
-async def zipped(files: AsyncIterator[File], now_ms: int) -> AsyncIterator[bytes]:
+async def stream_zip(files: AsyncIterator[ArchiveFile], now_ms: int) -> AsyncIterator[bytes]:
     """The archive, in chunks of CHUNK_BYTES, the last of at most that; compressed off the loop."""
-    outbox, time = _Outbox(), datetime.fromtimestamp(now_ms / 1000, UTC).timetuple()[:6]
+    outbox, time = _ChunkBuffer(), datetime.fromtimestamp(now_ms / 1000, UTC).timetuple()[:6]
     archive = zipfile.ZipFile(outbox, "w", zipfile.ZIP_DEFLATED)
     async for file in files:
         member = zipfile.ZipInfo(file.path, time)

@@ -13,17 +13,17 @@ KEYS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class RateLimit:
     """`burst` tries at once, and `rate` a second in the long run."""
 
     rate: float
     burst: float
 
 
-class Attempts:
+class RateLimiter:
     """Counts tries by key. Of more than `keys` keys, the one that tried longest ago starts afresh."""
 
-    def __init__(self, allowance: Allowance, clock: Clock, keys: int = KEYS) -> None:
+    def __init__(self, allowance: RateLimit, clock: Clock, keys: int = KEYS) -> None:
         self._allowance = allowance
         self._clock = clock
         self._keys = keys

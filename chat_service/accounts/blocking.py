@@ -17,7 +17,7 @@ What it raises the caller gets, who asks again: until then the block is kept, an
 """
 
 
-class Blocking:
+class BlockService:
     """The blocks of all users. Every method may raise StoreUnavailable."""
 
     def __init__(self, store: BlockStore, users_exist: UsersExist, on_block_changed: OnBlockChanged) -> None:
@@ -41,6 +41,6 @@ class Blocking:
         if user_id != other_id:
             await self._on_block_changed(user_id, other_id)
 
-    async def blocked(self, user_id: str, after: str, limit: int) -> list[str]:
+    async def list_blocked(self, user_id: str, after: str, limit: int) -> list[str]:
         """Whom a user blocks: the ids above `after`, in order, at most `limit`."""
-        return await self._store.blocked_by(user_id, after, limit)
+        return await self._store.list_blocked(user_id, after, limit)

@@ -16,34 +16,34 @@ from typing import Final
 import structlog
 
 from chat_service.accounts.ports import AccountStore, DeviceStore
-from chat_service.accounts.sessions import Sessions
+from chat_service.accounts.sessions import SignInSessions
 from servicekit.clock import Clock
-from servicekit.ending import asked_to_end
+from servicekit.ending import cancel_requested
 from servicekit.failure import Failure
 
 MARGIN_S: Final = 60.0
 # How many accounts one look takes on.
-AT_ONCE: Final = 100
+SWEEP_ACCOUNTS: Final = 100
 
 log = structlog.get_logger("accounts.deletion")
 
 LeaveGroups = Callable[[str], Awaitable[None]]
 """Has a user leave all groups, those that were left already too. Raises Failure: then again later."""
-Forget = Callable[[str], Awaitable[None]]
+PurgeUser = Callable[[str], Awaitable[None]]
 """Drops what is kept of a user; again changes nothing. Raises Failure: then again later."""
 
 
-class Deletion:
+class AccountDeletion:
     """Ends accounts. `forgets` are what others keep of users, in the order in which it goes."""
 
     def __init__(
         self,
         store: AccountStore,
         devices: DeviceStore,
-        sessions: Sessions,
+        sessions: SignInSessions,
         clock: Clock,
         leave_groups: LeaveGroups,
-        forgets: Sequence[Forget],
+        forgets: Sequence[PurgeUser],
         margin: float = MARGIN_S,
     ) -> None:
         self._store = store
@@ -51,43 +51,43 @@ class Deletion:
         self._sessions = sessions
         self._clock = clock
         self._leave_groups = leave_groups
-        self._forgets = forgets
+        self._purges = forgets
         self._margin = margin
 
     async def begin(self, user_id: str) -> None:
         """Ends an account, but for its last traces; may be repeated. Raises Failure: the account ends all the same."""
-        await self._store.mark_leaving(user_id, self._clock.now_ms())
-        await self._go_on(user_id)
+        await self._store.mark_deleting(user_id, self._clock.now_ms())
+        await self._delete_step_by_step(user_id)
 
     async def run(self) -> None:
         """Go on, until cancelled, with what was begun here or elsewhere."""
-        while not asked_to_end():
+        while not cancel_requested():
             # At their own moments, so that servers that started together do not all do the same.
             await asyncio.sleep(self._margin * random.uniform(0.5, 1.0))  # noqa: S311
             try:
-                await self.sweep()
+                await self.resume_deletions()
             except Failure as failure:
                 log.warning("cannot look for deletions now", error=failure.message)
 
-    async def sweep(self) -> None:
+    async def resume_deletions(self) -> None:
         """Go on with all accounts that are ending."""
-        for user_id, since_ms in await self._store.leaving(AT_ONCE):
+        for user_id, since_ms in await self._store.list_deleting(SWEEP_ACCOUNTS):
             try:
-                await self._go_on(user_id)
+                await self._delete_step_by_step(user_id)
                 if self._clock.now_ms() - since_ms >= self._margin * 1000:
-                    await self._bury(user_id)
+                    await self._purge(user_id)
             except Failure as failure:
                 # The others need not wait for what this one waits for.
                 log.warning("cannot go on with a deletion now", user_id=user_id, error=failure.message)
 
-    async def _go_on(self, user_id: str) -> None:
+    async def _delete_step_by_step(self, user_id: str) -> None:
         await self._sessions.sign_out_others(user_id, "")
         await self._leave_groups(user_id)
-        for forget in self._forgets:
+        for forget in self._purges:
             await forget(user_id)
 
-    async def _bury(self, user_id: str) -> None:
+    async def _purge(self, user_id: str) -> None:
         await self._store.release_name(user_id)
-        await self._devices.drop(user_id)
-        await self._store.bury(user_id, self._clock.now_ms())
+        await self._devices.delete(user_id)
+        await self._store.purge(user_id, self._clock.now_ms())
         log.info("an account is gone", user_id=user_id)

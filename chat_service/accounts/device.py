@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from chat_service.accounts.errors import DeviceNotFound, TooManyDevices
-from chat_service.accounts.refresh import Chain
+from chat_service.accounts.refresh import RefreshChain
 
 # Signed-out devices an account remembers, so that they come back as the same device.
 REMEMBERED = 10
@@ -43,18 +43,18 @@ class Device:
     platform: Platform
     created_ms: int
     seen_ms: int
-    chain: Chain | None
+    chain: RefreshChain | None
 
 
 @dataclass(frozen=True, slots=True)
-class Devices:
+class AccountDevices:
     """All devices of an account as they were at `revision`, by id; revision 0: there were none yet."""
 
     user_id: str
     revision: int
     by_id: Mapping[str, Device]
 
-    def known(self, device_id: str) -> Device:
+    def get(self, device_id: str) -> Device:
         """The device with this id, signed in or not. Raises DeviceNotFound."""
         try:
             return self.by_id[device_id]
@@ -67,7 +67,7 @@ class Devices:
         active = (each for each in self.by_id.values() if each.chain is not None)
         return tuple(sorted(active, key=lambda each: (each.created_ms, each.device_id)))
 
-    def signed_in(self, device: Device, limit: int) -> Devices:
+    def with_signed_in(self, device: Device, limit: int) -> AccountDevices:
         """With `device` signed in, in place of one that is idle when `limit` others are. Raises TooManyDevices."""
         others = [each for each in self.active if each.device_id != device.device_id]
         if len(others) < limit:
@@ -75,13 +75,13 @@ class Devices:
         idle = min(others, key=lambda each: each.seen_ms)
         if device.seen_ms - idle.seen_ms < IDLE_MS:
             raise TooManyDevices(f"the account has {limit} devices signed in already; sign one out")
-        return self.signed_out(idle.device_id).signed_in(device, limit)
+        return self.with_signed_out(idle.device_id).with_signed_in(device, limit)
 
-    def seen(self, device_id: str, chain: Chain, now_ms: int) -> Devices:
+    def with_chain(self, device_id: str, chain: RefreshChain, now_ms: int) -> AccountDevices:
         """With a device's chain moved on."""
-        return self._with(replace(self.known(device_id), chain=chain, seen_ms=now_ms))
+        return self._with(replace(self.get(device_id), chain=chain, seen_ms=now_ms))
 
-    def signed_out(self, device_id: str, remembered: int = REMEMBERED) -> Devices:
+    def with_signed_out(self, device_id: str, remembered: int = REMEMBERED) -> AccountDevices:
         """With a device signed out, and only the latest `remembered` such; itself when it is not signed in."""
         device = self.by_id.get(device_id)
         if device is None or device.chain is None:
@@ -91,11 +91,11 @@ class Devices:
         forgotten = gone[:-remembered]
         return replace(self, by_id={each.device_id: each for each in after if each not in forgotten})
 
-    def met(self, device: Device, limit: int) -> Devices:
+    def with_external_device(self, device: Device, limit: int) -> AccountDevices:
         """With `device` signed in elsewhere; of more than `limit` the oldest are forgotten."""
         known = self._with(device)
         forgotten = known.active[:-limit]
         return replace(self, by_id={key: each for key, each in known.by_id.items() if each not in forgotten})
 
-    def _with(self, device: Device) -> Devices:
+    def _with(self, device: Device) -> AccountDevices:
         return replace(self, by_id={**self.by_id, device.device_id: device})

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from chat_service.accounts.account import Account, Profile, tidy
+from chat_service.accounts.account import Account, Profile, normalize_display_name
 from chat_service.accounts.errors import DeviceRevoked
 from chat_service.accounts.ports import AccountStore
-from chat_service.accounts.sessions import Sessions
+from chat_service.accounts.sessions import SignInSessions
 from servicekit.auth import Claims
 from servicekit.clock import Clock
 
@@ -22,46 +22,46 @@ AN_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 DISPLAY_NAME: Final = 128
 
 
-class Newcomers:
+class JitProvisioner:
     """Makes accounts of users that another issuer vouches for. Every method may raise StoreUnavailable."""
 
-    def __init__(self, store: AccountStore, sessions: Sessions, clock: Clock) -> None:
+    def __init__(self, store: AccountStore, sessions: SignInSessions, clock: Clock) -> None:
         self._store = store
         self._sessions = sessions
         self._clock = clock
 
-    async def meet(self, claims: Claims) -> None:
+    async def provision(self, claims: Claims) -> None:
         """Makes a user and a device known; may be repeated. Raises DeviceRevoked for an account that was deleted."""
-        account = await self._store.account(claims.user_id)
+        account = await self._store.load(claims.user_id)
         if account is None:
-            account = await self._made(claims)
-        if account.leaving:
+            account = await self._create_account(claims)
+        if account.deleting:
             raise DeviceRevoked("the account was deleted")
         if not account.listed:
             await self._store.list_for_search(account.user_id, account.search_keys)
         # Last: whoever is known by a device is known altogether.
-        await self._sessions.meet(claims.user_id, claims.device_id)
+        await self._sessions.add_external_device(claims.user_id, claims.device_id)
         # An end that was decided meanwhile has signed out the devices there were then.
         if await self._is_leaving(claims.user_id):
             await self._sessions.sign_out(claims.user_id, claims.device_id)
             raise DeviceRevoked("the account was deleted")
 
     async def _is_leaving(self, user_id: str) -> bool:
-        account = await self._store.account(user_id)
-        return account is None or account.leaving
+        account = await self._store.load(user_id)
+        return account is None or account.deleting
 
-    async def _made(self, claims: Claims) -> Account:
-        login_name = await self._claimed(claims)
-        display_name = tidy(claims.name)[:DISPLAY_NAME] or login_name
+    async def _create_account(self, claims: Claims) -> Account:
+        login_name = await self._claim_login_name(claims)
+        display_name = normalize_display_name(claims.name)[:DISPLAY_NAME] or login_name
         account = Account(Profile(claims.user_id, login_name, display_name), "", self._clock.now_ms())
-        await self._store.add(account)
+        await self._store.insert(account)
         return account
 
-    async def _claimed(self, claims: Claims) -> str:
+    async def _claim_login_name(self, claims: Claims) -> str:
         """The name of a newcomer, whose id is its own for ever: so the name may come first, and be claimed again."""
         preferred = claims.preferred_username.strip().lower()
         usable = LOGIN_NAME.fullmatch(preferred) and not AN_ID.fullmatch(preferred)
-        if usable and await self._store.claim(preferred, claims.user_id):
+        if usable and await self._store.claim_login_name(preferred, claims.user_id):
             return preferred
-        await self._store.claim(claims.user_id, claims.user_id)
+        await self._store.claim_login_name(claims.user_id, claims.user_id)
         return claims.user_id

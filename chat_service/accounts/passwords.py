@@ -25,7 +25,7 @@ WAITING = 64
 RETRY_AFTER = 5.0
 
 
-class Passwords:
+class PasswordHasherPool:
     """Hashes and compares passwords, `at_once` in threads while up to `waiting` more wait for one.
 
     Both raise RateLimited when more want to.
@@ -34,15 +34,15 @@ class Passwords:
     def __init__(self, *, at_once: int = AT_ONCE, waiting: int = WAITING, hasher: PasswordHasher | None = None) -> None:
         self._hasher = hasher or PasswordHasher()
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="password")
-        self._free = at_once + waiting
+        self._free_slots = at_once + waiting
         # What the password of a name that does not exist is compared with, so that it takes as long.
-        self._nobodys = self._hasher.hash(secrets.token_hex(16))
+        self._decoy_hash = self._hasher.hash(secrets.token_hex(16))
 
-    async def hashed(self, password: str) -> str:
+    async def hash(self, password: str) -> str:
         """The hash to store, with its salt and parameters in it."""
         return await self._in_thread(lambda: self._hasher.hash(_composed(password)))
 
-    async def matches(self, password: str, stored: str | None) -> bool:
+    async def verify(self, password: str, stored: str | None) -> bool:
         """Whether the password is the one of `stored`; False for None, after as long a time."""
         return await self._in_thread(lambda: self._matches(password, stored))
 
@@ -56,19 +56,19 @@ class Passwords:
 
     def _matches(self, password: str, stored: str | None) -> bool:
         try:
-            self._hasher.verify(self._nobodys if stored is None else stored, _composed(password))
+            self._hasher.verify(self._decoy_hash if stored is None else stored, _composed(password))
         except VerifyMismatchError:
             return False
         return stored is not None
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        if self._free == 0:
+        if self._free_slots == 0:
             raise RateLimited("too many are signing in at the moment", retry_after=RETRY_AFTER)
-        self._free -= 1
+        self._free_slots -= 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         finally:
-            self._free += 1
+            self._free_slots += 1
 
 
 def _composed(password: str) -> str:

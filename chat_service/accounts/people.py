@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
 from typing import Any, Final
 
-from chat_service.accounts.account import Account, Profile, ProfileChange, tidy
+from chat_service.accounts.account import Account, Profile, ProfileChange, normalize_display_name
 from chat_service.accounts.ports import AccountStore
 from chat_service.accounts.privacy import Privacy, PrivacyChange
-from chat_service.accounts.search import Query
+from chat_service.accounts.search import UserQuery
 from chat_service.errors import Invalid, StoreUnavailable, UserNotFound
 from servicekit.failure import Violation
 
 DEFAULT_PAGE: Final = 20
 # How often a change is tried again because another one came meanwhile.
-CHANGES_TRIED: Final = 16
+MAX_UPDATE_ATTEMPTS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,85 +27,85 @@ class ProfilePage:
     next_page_token: str = ""
 
 
-class People:
+class ProfileService:
     """The profiles of all users. Every method may raise StoreUnavailable."""
 
     def __init__(self, store: AccountStore) -> None:
         self._store = store
 
-    async def profile(self, user_id: str) -> Profile:
+    async def get_profile(self, user_id: str) -> Profile:
         """What others see of a user, also of one who was deleted. Raises UserNotFound."""
-        account = await self._account(user_id)
-        return Profile(user_id, "", "", deleted=True) if account.leaving else account.profile
+        account = await self._load_account(user_id)
+        return Profile(user_id, "", "", deleted=True) if account.deleting else account.profile
 
-    async def profiles(self, user_ids: Collection[str]) -> dict[str, Profile]:
+    async def load_profiles(self, user_ids: Collection[str]) -> dict[str, Profile]:
         """The profiles of those of `user_ids` that are users."""
-        return await self._store.profiles(user_ids)
+        return await self._store.load_profiles(user_ids)
 
-    async def change_profile(self, user_id: str, change: ProfileChange) -> Profile:
+    async def update_profile(self, user_id: str, change: ProfileChange) -> Profile:
         """Changes the caller's profile. Raises UserNotFound, Invalid for a name of nothing visible."""
-        said = _said(change)
+        said = _changed_fields(change)
         if "display_name" in said:
-            said["display_name"] = _tidied(said["display_name"])
-        changed = await self._changed(
+            said["display_name"] = _checked_display_name(said["display_name"])
+        changed = await self._update_account(
             user_id, lambda account: replace(account, profile=replace(account.profile, **said))
         )
         return changed.profile
 
-    async def privacy(self, user_id: str) -> Privacy:
+    async def get_privacy(self, user_id: str) -> Privacy:
         """What a user lets others do. Raises UserNotFound."""
-        return (await self._account(user_id)).privacy
+        return (await self._load_account(user_id)).privacy
 
-    async def change_privacy(self, user_id: str, change: PrivacyChange) -> Privacy:
+    async def update_privacy(self, user_id: str, change: PrivacyChange) -> Privacy:
         """Changes what the caller lets others do. Raises UserNotFound."""
-        said = _said(change)
-        changed = await self._changed(
+        said = _changed_fields(change)
+        changed = await self._update_account(
             user_id, lambda account: replace(account, privacy=replace(account.privacy, **said))
         )
         return changed.privacy
 
-    async def search(self, text: str, page_size: int, page_token: str) -> ProfilePage:
+    async def search_profiles(self, text: str, page_size: int, page_token: str) -> ProfilePage:
         """Users by the beginning of a name, in order of login name; `page_size` 0 is 20. Raises PageTokenInvalid."""
-        query = Query.of(text)
+        query = UserQuery.of(text)
         after = query.read_token(page_token)
         if not query.text:
             return ProfilePage(())
         size = page_size or DEFAULT_PAGE
-        found = await self._store.profiles_matching(query, after, size + 1)
+        found = await self._store.search_profiles(query, after, size + 1)
         page = tuple(found[:size])
         return ProfilePage(page, query.token_after(page[-1].login_name) if len(found) > size else "")
 
-    async def users_exist(self, user_ids: Collection[str]) -> set[str]:
+    async def filter_existing(self, user_ids: Collection[str]) -> set[str]:
         """Those of `user_ids` (32 hex digits each) that are users."""
-        return await self._store.existing(user_ids)
+        return await self._store.filter_existing(user_ids)
 
-    async def _account(self, user_id: str) -> Account:
-        account = await self._store.account(user_id)
+    async def _load_account(self, user_id: str) -> Account:
+        account = await self._store.load(user_id)
         if account is None:
             raise UserNotFound("no such user")
         return account
 
-    async def _changed(self, user_id: str, change: Callable[[Account], Account]) -> Account:
+    async def _update_account(self, user_id: str, change: Callable[[Account], Account]) -> Account:
         """The account as `change` made it; it runs again when something else changed it meanwhile."""
-        for _ in range(CHANGES_TRIED):
-            before = await self._account(user_id)
-            if before.leaving:
+        for _ in range(MAX_UPDATE_ATTEMPTS):
+            before = await self._load_account(user_id)
+            if before.deleting:
                 raise UserNotFound("no such user")
             after = change(before)
             keys = None if after.search_keys == before.search_keys else after.search_keys
-            if after == before or await self._store.change(before, after, keys):
+            if after == before or await self._store.update(before, after, keys):
                 return after
         raise StoreUnavailable("the account changes faster than it can be written")
 
 
-def _said(change: ProfileChange | PrivacyChange) -> dict[str, Any]:
+def _changed_fields(change: ProfileChange | PrivacyChange) -> dict[str, Any]:
     """What a change says, by field."""
     fields = ((each.name, getattr(change, each.name)) for each in dataclass_fields(change))
     return {name: value for name, value in fields if value is not None}
 
 
-def _tidied(display_name: str) -> str:
-    tidied = tidy(display_name)
+def _checked_display_name(display_name: str) -> str:
+    tidied = normalize_display_name(display_name)
     if not tidied:
         violation = Violation("display_name", "has nothing visible")
         raise Invalid("the display name has nothing visible", violations=(violation,))

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Protocol
 
 from chat_service.accounts.account import Account, Profile
-from chat_service.accounts.attempts import Allowance
-from chat_service.accounts.device import Devices
+from chat_service.accounts.attempts import RateLimit
+from chat_service.accounts.device import AccountDevices
 from chat_service.accounts.privacy import WhoMayAdd
-from chat_service.accounts.search import Query, SearchKeys
+from chat_service.accounts.search import SearchKeys, UserQuery
 
 HomeOf = Callable[[str], str]
 """The public address of a user's home; empty when it is not known now."""
@@ -31,72 +31,72 @@ class Signer(Protocol):
 class AccountStore(Protocol):
     """Keeps accounts and login names. Every method raises StoreUnavailable."""
 
-    async def add(self, account: Account) -> None:
+    async def insert(self, account: Account) -> None:
         """Keep an account that is not listed; one that is there stays as it is."""
 
-    async def claim(self, login_name: str, user_id: str) -> bool:
+    async def claim_login_name(self, login_name: str, user_id: str) -> bool:
         """Give the name to the account; False when it is another's. Claiming one's own again is True."""
 
-    async def drop(self, user_id: str) -> None:
+    async def delete_unclaimed(self, user_id: str) -> None:
         """Forget an account that got no name."""
 
     async def list_for_search(self, user_id: str, keys: SearchKeys) -> None:
         """Let searches find the account, which makes it listed."""
 
-    async def owner_of(self, login_name: str) -> str | None:
+    async def find_user_id(self, login_name: str) -> str | None:
         """The user whose login name it is."""
 
-    async def account(self, user_id: str) -> Account | None:
+    async def load(self, user_id: str) -> Account | None:
         """The account of a user; of one that was buried nothing but the id, leaving."""
 
     async def set_password_hash(self, user_id: str, old: str, new: str) -> bool:
         """Replace a password hash, unless it is not `old` any more: then False."""
 
-    async def change(self, before: Account, after: Account, keys: SearchKeys | None) -> bool:
+    async def update(self, before: Account, after: Account, keys: SearchKeys | None) -> bool:
         """Make of an account's profile and privacy those of `after`, where they differ from `before`.
 
         False, and nothing changes, when they are not as `before` there any more, or in what search keys are made
         from when one of those changes.
         """
 
-    async def adding_rules(self, user_ids: Collection[str]) -> Mapping[str, WhoMayAdd]:
+    async def load_adding_rules(self, user_ids: Collection[str]) -> Mapping[str, WhoMayAdd]:
         """Who may add these users to groups; those whom everyone may add need not be named."""
 
-    async def mark_leaving(self, user_id: str, now_ms: int) -> None:
+    async def mark_deleting(self, user_id: str, now_ms: int) -> None:
         """Let an account be on its way out: no user any more, and found by nobody; again changes nothing."""
 
-    async def leaving(self, limit: int) -> list[tuple[str, int]]:
+    async def list_deleting(self, limit: int) -> list[tuple[str, int]]:
         """At most `limit` accounts on their way out, and since when, in milliseconds since 1970."""
 
     async def release_name(self, user_id: str) -> None:
         """Let the login name of an account be free again, once nobody takes the one for the other."""
 
-    async def bury(self, user_id: str, now_ms: int) -> None:
+    async def purge(self, user_id: str, now_ms: int) -> None:
         """Keep of an account on its way out only that there was one."""
 
-    async def profiles_matching(self, query: Query, after: str, limit: int) -> list[Profile]:
+    async def search_profiles(self, query: UserQuery, after: str, limit: int) -> list[Profile]:
         """At most `limit` listed users, by login name, beginning after the login name `after`.
 
         Of those with hidden keys only the one whose login name is the whole query.
         """
 
-    async def profiles(self, user_ids: Collection[str]) -> dict[str, Profile]:
+    async def load_profiles(self, user_ids: Collection[str]) -> dict[str, Profile]:
         """The profiles of those of `user_ids` that are users."""
 
-    async def existing(self, user_ids: Collection[str]) -> set[str]:
+    async def filter_existing(self, user_ids: Collection[str]) -> set[str]:
         """Those of `user_ids` that are users."""
 
 
 class DeviceStore(Protocol):
     """Keeps the devices of accounts. Every method raises StoreUnavailable."""
 
-    async def devices_of(self, user_id: str) -> Devices:
+    async def load(self, user_id: str) -> AccountDevices:
         """All devices of an account."""
 
-    async def replace(self, devices: Devices) -> bool:
+    async def save_if_unchanged(self, devices: AccountDevices) -> bool:
         """Keep them as the revision after `devices.revision`; False when somebody else changed them since."""
 
-    async def drop(self, user_id: str) -> None:
+    async def delete(self, user_id: str) -> None:
         """Forget all devices of an account."""
 
     async def is_signed_in(self, user_id: str, device_id: str, sign_in: str = "") -> bool | None:
@@ -112,15 +112,15 @@ class BlockStore(Protocol):
     async def unblock(self, user_id: str, other_id: str) -> None:
         """`user_id` does not block `other_id` any more."""
 
-    async def blocked_by(self, user_id: str, after: str = "", limit: int = 0) -> list[str]:
+    async def list_blocked(self, user_id: str, after: str = "", limit: int = 0) -> list[str]:
         """Whom `user_id` blocks, with ids above `after`, in order, at most `limit` (0: all)."""
 
 
-class Tries(Protocol):
+class AttemptCounter(Protocol):
     """Counts tries by key, for all servers together. Every method raises StoreUnavailable."""
 
-    async def take(self, key: str, allowance: Allowance, now_ms: int) -> float:
+    async def take(self, key: str, allowance: RateLimit, now_ms: int) -> float:
         """Count a try and give 0, or count none and give the seconds until there is one to be had."""
 
-    async def give_back(self, key: str, allowance: Allowance) -> None:
+    async def refund(self, key: str, allowance: RateLimit) -> None:
         """Count one try less."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-Among = Callable[[list[str], str], Awaitable[set[str]]]
+FilterUsers = Callable[[list[str], str], Awaitable[set[str]]]
 """Which of some users have something to do with another: `await among(user_ids, other_id)`."""
 
-RulesOf = Callable[[Collection[str]], Awaitable[Mapping[str, "WhoMayAdd"]]]
+LoadAddingRules = Callable[[Collection[str]], Awaitable[Mapping[str, "WhoMayAdd"]]]
 
 
 class WhoMayAdd(IntEnum):
@@ -41,19 +41,19 @@ class PrivacyChange:
     found_by_search: bool | None = None
 
 
-class Consent:
+class GroupConsent:
     """Who lets whom add them to groups.
 
     `blocking` tells which users block another, `writing_to` which have begun their 1-1 conversation with another or
     written in it: that others have begun one makes them no contacts.
     """
 
-    def __init__(self, rules_of: RulesOf, blocking: Among, writing_to: Among) -> None:
+    def __init__(self, rules_of: LoadAddingRules, blocking: FilterUsers, writing_to: FilterUsers) -> None:
         self._rules_of = rules_of
         self._blocking = blocking
         self._writing_to = writing_to
 
-    async def refuse_to_be_added(self, by: str, user_ids: Collection[str]) -> set[str]:
+    async def find_refusing(self, by: str, user_ids: Collection[str]) -> set[str]:
         """Those of `user_ids` whom `by` may not add to a group. Raises StoreUnavailable."""
         others = [user_id for user_id in user_ids if user_id != by]
         rules = await self._rules_of(others)

@@ -63,7 +63,7 @@ class RefreshToken:
     @property
     def sign_in(self) -> str:
         """As Chain has it."""
-        return name_of(_hashed(self.family))
+        return sign_in_id(_hashed(self.family))
 
     def successor(self, nonce: bytes) -> RefreshToken:
         """The token that replaces this one."""
@@ -71,7 +71,7 @@ class RefreshToken:
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class RefreshChain:
     """What is stored of a sign-in's tokens: hashes of the family, the newest and the one before (empty: none)."""
 
     family: bytes
@@ -81,12 +81,12 @@ class Chain:
     rotated_ms: int = 0
 
     @classmethod
-    def start(cls, user_id: str, device_id: str) -> tuple[Chain, RefreshToken]:
+    def start(cls, user_id: str, device_id: str) -> tuple[RefreshChain, RefreshToken]:
         """A chain and its first token."""
         family, secret = secrets.token_bytes(_FAMILY), secrets.token_bytes(_SECRET)
         return cls(_hashed(family), _hashed(secret)), RefreshToken(user_id, device_id, family, secret)
 
-    def renewed(self, token: RefreshToken, now_ms: int) -> tuple[Chain, RefreshToken]:
+    def rotate(self, token: RefreshToken, now_ms: int) -> tuple[RefreshChain, RefreshToken]:
         """The chain after `token` was shown (itself when that changed nothing), and the token to answer with.
 
         Raises RefreshTokenReused for a token older than the one before, RefreshTokenInvalid for one of another chain.
@@ -102,10 +102,10 @@ class Chain:
             return self, token.successor(self.nonce)
         return self._rotated(token, now_ms)
 
-    def _rotated(self, token: RefreshToken, now_ms: int) -> tuple[Chain, RefreshToken]:
+    def _rotated(self, token: RefreshToken, now_ms: int) -> tuple[RefreshChain, RefreshToken]:
         nonce = secrets.token_bytes(_SECRET)
         successor = token.successor(nonce)
-        return Chain(self.family, _hashed(successor.secret), _hashed(token.secret), nonce, now_ms), successor
+        return RefreshChain(self.family, _hashed(successor.secret), _hashed(token.secret), nonce, now_ms), successor
 
 
 def _hashed(secret: bytes) -> bytes:
@@ -113,6 +113,6 @@ def _hashed(secret: bytes) -> bytes:
     return sha256(secret).digest()
 
 
-def name_of(family: bytes) -> str:
+def sign_in_id(family: bytes) -> str:
     """The name of a sign-in, by what is stored of its family; of no use to who wants to guess the family."""
     return family[:16].hex()

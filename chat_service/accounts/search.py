@@ -15,12 +15,12 @@ from hashlib import sha256
 
 from chat_service.errors import PageTokenInvalid
 
-LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24)
-LONGEST = 64
+PREFIX_LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24)
+MAX_QUERY_CHARS = 64
 # Beginnings of words kept of one account: a name of single letters may not fill the index.
 MOST_WORDS = 16
 # What stands before the only key of a name that is found as a whole alone; nothing that is asked begins so.
-WHOLE = "\n"
+WHOLE_NAME_PREFIX = "\n"
 
 # Letters that carry what looks like an accent but do not come apart from it.
 _PLAIN = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "æ": "ae", "œ": "oe"})
@@ -36,25 +36,25 @@ class SearchKeys:
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class UserQuery:
     """The beginning of a name, made comparable; empty when nothing is left of it, and then nobody is found."""
 
     text: str
 
     @classmethod
-    def of(cls, text: str) -> Query:
+    def of(cls, text: str) -> UserQuery:
         """What a person typed."""
-        return cls(comparable(text)[:LONGEST])
+        return cls(fold(text)[:MAX_QUERY_CHARS])
 
     @property
     def prefix(self) -> str:
         """The longest stored prefix that all matches have."""
-        return self.text[: max(length for length in LENGTHS if length <= len(self.text))]
+        return self.text[: max(length for length in PREFIX_LENGTHS if length <= len(self.text))]
 
     @property
     def prefixes(self) -> tuple[str, str]:
         """What those found have one of: the stored prefix, or the whole login name."""
-        return self.prefix, WHOLE + self.text
+        return self.prefix, WHOLE_NAME_PREFIX + self.text
 
     def token_after(self, login_name: str) -> str:
         """The page token that goes on after `login_name`."""
@@ -79,18 +79,18 @@ class Query:
 
 def search_keys(login_name: str, display_name: str) -> SearchKeys:
     """What is stored so that the login name, and every word of the display name, is found by its beginning."""
-    words = dict.fromkeys((comparable(login_name), *_from_each_word(comparable(display_name))))
-    kept = tuple(word[:LONGEST] for word in words if word)[:MOST_WORDS]
-    prefixes = {word[:length] for word in kept for length in LENGTHS if length <= len(word)}
+    words = dict.fromkeys((fold(login_name), *_suffixes_by_word(fold(display_name))))
+    kept = tuple(word[:MAX_QUERY_CHARS] for word in words if word)[:MOST_WORDS]
+    prefixes = {word[:length] for word in kept for length in PREFIX_LENGTHS if length <= len(word)}
     return SearchKeys(kept, tuple(sorted(prefixes)))
 
 
 def hidden_keys(login_name: str) -> SearchKeys:
     """What is stored so that the login name is found as a whole, and nothing else finds."""
-    return SearchKeys((comparable(login_name),), (WHOLE + comparable(login_name),))
+    return SearchKeys((fold(login_name),), (WHOLE_NAME_PREFIX + fold(login_name),))
 
 
-def comparable(text: str) -> str:
+def fold(text: str) -> str:
     """`text` without what is ignored: case, accents, control characters, white space around and beyond one."""
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     kept = "".join(
@@ -99,7 +99,7 @@ def comparable(text: str) -> str:
     return " ".join(kept.translate(_PLAIN).split())
 
 
-def _from_each_word(text: str) -> Iterator[str]:
+def _suffixes_by_word(text: str) -> Iterator[str]:
     """`text` from the beginning of each of its words to its end, so that "mary sm" finds Alice Mary Smith."""
     before = " "
     for index, char in enumerate(text):

@@ -10,15 +10,15 @@ from typing import Final, Protocol
 
 from chat_service.errors import ConversationNotFound, StoreUnavailable
 from chat_service.history.ports import Memberships
-from chat_service.history.sight import Sight, Sights
+from chat_service.history.sight import VisibilityResolver, VisibleConversation
 from chat_service.model.conversation import Interval
 from chat_service.model.entry import Entry
-from chat_service.model.words import Query
+from chat_service.model.words import MessageQuery
 
 # Conversations that are asked for at once.
-PORTION: Final = 100
+SCOPE_BATCH: Final = 100
 # Longer than a person waits.
-LONGEST_S: Final = 10.0
+SEARCH_TIMEOUT_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -33,7 +33,7 @@ HIGHEST: Final = Rank(2**63 - 1, "")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchHit:
     """A message, and where it stands."""
 
     rank: Rank
@@ -41,7 +41,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class SearchScope:
     """What of a conversation is looked through: what the caller may see, and did not hide."""
 
     conversation_id: str
@@ -52,59 +52,65 @@ class Scope:
 class WordIndex(Protocol):
     """Where words lead to messages. Every method raises StoreUnavailable."""
 
-    async def visible(self, user_id: str, conversation_ids: Collection[str]) -> Mapping[str, tuple[Interval, ...]]:
+    async def visible_intervals(
+        self, user_id: str, conversation_ids: Collection[str]
+    ) -> Mapping[str, tuple[Interval, ...]]:
         """What the user may see of conversations, by id; those of which it is nothing are missing."""
 
-    async def find(self, scopes: Sequence[Scope], query: Query, below: Rank, limit: int) -> Sequence[Found]:
+    async def find_hits(
+        self, scopes: Sequence[SearchScope], query: MessageQuery, below: Rank, limit: int
+    ) -> Sequence[SearchHit]:
         """The highest messages below a rank, highest first, at most `limit`."""
 
 
-class Search:
+class MessageSearch:
     """Searches for one caller at a time, inside the intervals of membership."""
 
-    def __init__(self, index: WordIndex, memberships: Memberships, sights: Sights) -> None:
+    def __init__(self, index: WordIndex, memberships: Memberships, sights: VisibilityResolver) -> None:
         self._index = index
         self._memberships = memberships
-        self._sights = sights
+        self._visibility = sights
 
-    async def messages(self, user_id: str, conversation_id: str, query: Query, below: Rank, limit: int) -> list[Found]:
+    async def search(
+        self, user_id: str, conversation_id: str, query: MessageQuery, below: Rank, limit: int
+    ) -> list[SearchHit]:
         """At most `limit` messages below a rank, highest first; in all conversations if `conversation_id` is empty.
 
         Of each portion of conversations no more than `limit` are in memory. Raises ConversationNotFound, and
         StoreUnavailable after LONGEST_S.
         """
-        found = list[Found]()
+        found = list[SearchHit]()
         try:
-            async with asyncio.timeout(LONGEST_S):
+            async with asyncio.timeout(SEARCH_TIMEOUT_S):
                 async for scopes in self._scopes(user_id, conversation_id):
-                    more = await self._index.find(scopes, query, below, limit)
+                    more = await self._index.find_hits(scopes, query, below, limit)
                     found = nlargest(limit, [*found, *more], key=lambda each: each.rank)
         except TimeoutError:
             raise StoreUnavailable("this search takes too long; more words, or one conversation, take less") from None
-        return await self._still_seen(user_id, found)
+        return await self._drop_invisible(user_id, found)
 
-    async def _still_seen(self, user_id: str, found: list[Found]) -> list[Found]:
+    async def _drop_invisible(self, user_id: str, found: list[SearchHit]) -> list[SearchHit]:
         """Without what was found where the user is no member any more."""
-        sights = await self._sights.of(user_id, {each.entry.conversation_id for each in found})
-        return [each for each in found if _sees(sights[each.entry.conversation_id], each.entry.seq)]
+        sights = await self._visibility.resolve_many(user_id, {each.entry.conversation_id for each in found})
+        return [each for each in found if _can_see(sights[each.entry.conversation_id], each.entry.seq)]
 
-    async def _scopes(self, user_id: str, conversation_id: str) -> AsyncIterator[list[Scope]]:
+    async def _scopes(self, user_id: str, conversation_id: str) -> AsyncIterator[list[SearchScope]]:
         if conversation_id:
-            sight = await self._sights.one(user_id, conversation_id)
-            yield [Scope(conversation_id, sight.intervals, sight.personal.hidden)]
+            sight = await self._visibility.resolve(user_id, conversation_id)
+            yield [SearchScope(conversation_id, sight.intervals, sight.settings.hidden)]
             return
         after = ""
-        while ids := await self._memberships.of_user(user_id, after, PORTION):
+        while ids := await self._memberships.list_conversations(user_id, after, SCOPE_BATCH):
             visible, personal = await asyncio.gather(
-                self._index.visible(user_id, ids), self._memberships.personal(user_id, ids)
+                self._index.visible_intervals(user_id, ids), self._memberships.load_settings(user_id, ids)
             )
             if visible:
                 yield [
-                    Scope(each, intervals, personal[each].hidden if each in personal else ())
+                    SearchScope(each, intervals, personal[each].hidden if each in personal else ())
                     for each, intervals in visible.items()
                 ]
             after = ids[-1]
 
 
-def _sees(sight: Sight | ConversationNotFound, seq: int) -> bool:
-    return isinstance(sight, Sight) and sight.sees(seq)
+def _can_see(sight: VisibleConversation | ConversationNotFound, seq: int) -> bool:
+    return isinstance(sight, VisibleConversation) and sight.can_see(seq)

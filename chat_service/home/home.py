@@ -10,18 +10,18 @@ from typing import Final, Protocol
 from prometheus_client import Gauge
 
 from chat_service.errors import SessionSuperseded
-from chat_service.home.presence import Presence
-from chat_service.model.delivery import Delivery, PresenceMoved
+from chat_service.home.presence import PresenceTracker
+from chat_service.model.delivery import Delivery, PresenceChange
 from servicekit.failure import Failure
 
 # How long users are kept whose home is another server by the ring: edges have learned of it by then.
-KEPT_S: Final = 5.0
+MOVED_USERS_KEPT_S: Final = 5.0
 
 _attached = Gauge("parley_sessions_attached", "Sessions attached to this home")
 
 
 @dataclass(frozen=True, slots=True)
-class Attachment:
+class AttachedSession:
     """A device's session, and the server that is its edge."""
 
     session_id: str
@@ -48,11 +48,11 @@ class Home:
 
     def __init__(self, edges: Edges) -> None:
         self._edges = edges
-        self._users: dict[str, dict[str, Attachment]] = {}
-        self.presence = Presence(self._tell_presence)
-        self._forgetting: asyncio.TimerHandle | None = None
+        self._users: dict[str, dict[str, AttachedSession]] = {}
+        self.presence = PresenceTracker(self._push_presence)
+        self._forget_timer: asyncio.TimerHandle | None = None
 
-    def attach(self, attachment: Attachment, again: bool = False) -> None:
+    def attach(self, attachment: AttachedSession, again: bool = False) -> None:
         """A session is there; another one of the same device is superseded.
 
         One that attaches `again`, for its home is another now, may be the older one itself: ids tell.
@@ -74,9 +74,9 @@ class Home:
         if attachment.session_id not in sessions:
             _attached.inc()
         sessions[attachment.session_id] = attachment
-        self.presence.came(attachment.user_id)
+        self.presence.user_connected(attachment.user_id)
 
-    def _supersede(self, attachment: Attachment) -> None:
+    def _supersede(self, attachment: AttachedSession) -> None:
         newer = SessionSuperseded("a newer stream took over")
         self._edges.close(attachment.edge, attachment.session_id, newer)
 
@@ -88,16 +88,16 @@ class Home:
             _attached.dec()
         if not sessions:
             self._users.pop(user_id, None)
-            self.presence.went(user_id)
+            self.presence.user_disconnected(user_id)
 
-    def find(self, user_id: str, device_id: str) -> Attachment | None:
+    def find_session(self, user_id: str, device_id: str) -> AttachedSession | None:
         """The session of a device, if it has one."""
         sessions = self._users.get(user_id, {}).values()
         return next((each for each in sessions if each.device_id == device_id), None)
 
     def recheck_user(self, user_id: str) -> None:
         """Something beside the logs is another for a user: have its sessions look."""
-        self._recheck(self._users.get(user_id, {}).values())
+        self._recheck_sessions(self._users.get(user_id, {}).values())
 
     def deliver(self, user_ids: Collection[str], delivery: Delivery) -> None:
         """Bring `delivery` to all sessions of these users: one push for each edge."""
@@ -108,17 +108,17 @@ class Home:
         for edge, session_ids in edges.items():
             self._edges.push(edge, session_ids, delivery)
 
-    def sign_out(self, user_id: str, device_id: str, failure: Failure) -> None:
+    def close_device_sessions(self, user_id: str, device_id: str, failure: Failure) -> None:
         """End the session of a device."""
         for attachment in list(self._users.get(user_id, {}).values()):
             if attachment.device_id == device_id:
                 self._edges.close(attachment.edge, attachment.session_id, failure)
 
-    def recheck(self) -> None:
+    def recheck_all(self) -> None:
         """What was on its way here may be lost: have every session look again."""
-        self._recheck(self._attachments())
+        self._recheck_sessions(self._all_sessions())
 
-    def _recheck(self, attachments: Iterable[Attachment]) -> None:
+    def _recheck_sessions(self, attachments: Iterable[AttachedSession]) -> None:
         edges: dict[str, list[str]] = {}
         for attachment in attachments:
             edges.setdefault(attachment.edge, []).append(attachment.session_id)
@@ -127,39 +127,39 @@ class Home:
 
     def forget_edge(self, edge: str) -> None:
         """Drop what was attached from an edge, and who watches there: it died, or will tell anew."""
-        for attachment in [each for each in self._attachments() if each.edge == edge]:
+        for attachment in [each for each in self._all_sessions() if each.edge == edge]:
             self.detach(attachment.user_id, attachment.session_id)
         self.presence.unwatch_edge(edge)
 
-    def ring_changed(self, moved: Callable[[str], bool]) -> None:
+    def on_ring_changed(self, moved: Callable[[str], bool]) -> None:
         """Who watches users whose home is another server now asks there; of who is at home here again, here.
 
         The users themselves are dropped KEPT_S after the last change: edges that never see a ring, for it was gone
         again at once, do not attach them anew, and do not ask again for those of their sessions that watched.
         """
-        self.presence.forget(moved)
+        self.presence.forget_moved(moved)
         for user_id in self._users:
             if not moved(user_id):
-                self.presence.came(user_id)
-        if self._forgetting is not None:
-            self._forgetting.cancel()
-        self._forgetting = asyncio.get_running_loop().call_later(KEPT_S, self.forget_users, moved)
+                self.presence.user_connected(user_id)
+        if self._forget_timer is not None:
+            self._forget_timer.cancel()
+        self._forget_timer = asyncio.get_running_loop().call_later(MOVED_USERS_KEPT_S, self.forget_moved_users, moved)
 
-    def forget_users(self, moved: Callable[[str], bool]) -> None:
+    def forget_moved_users(self, moved: Callable[[str], bool]) -> None:
         """Drop the users whose home is another server."""
         for user_id in [each for each in self._users if moved(each)]:
             _attached.dec(len(self._users.pop(user_id)))
         # An edge that saw the ring late may have attached somebody since.
-        self.presence.forget(moved)
-        for edge, session_ids in self.presence.forgotten_in_vain(moved).items():
+        self.presence.forget_moved(moved)
+        for edge, session_ids in self.presence.watchers_to_resubscribe(moved).items():
             self._edges.recheck(edge, list(session_ids))
 
-    def knows(self, user_id: str) -> bool:
+    def has_user(self, user_id: str) -> bool:
         """Whether a device of the user is attached."""
         return user_id in self._users
 
-    def _tell_presence(self, edge: str, session_ids: list[str], user_id: str, online: bool) -> None:
-        self._edges.push(edge, session_ids, Delivery(presence=PresenceMoved(user_id, online)))
+    def _push_presence(self, edge: str, session_ids: list[str], user_id: str, online: bool) -> None:
+        self._edges.push(edge, session_ids, Delivery(presence=PresenceChange(user_id, online)))
 
-    def _attachments(self) -> Iterable[Attachment]:
+    def _all_sessions(self) -> Iterable[AttachedSession]:
         return (each for sessions in self._users.values() for each in sessions.values())

@@ -9,22 +9,22 @@ from typing import Final
 # A device that comes back within this was never gone, for those who watch.
 DEBOUNCE_S: Final = 3.0
 
-Tell = Callable[[str, list[str], str, bool], None]
+NotifySessions = Callable[[str, list[str], str, bool], None]
 """Tells sessions (of an edge, by id) that a user is online, or not."""
 
 
-class Presence:
+class PresenceTracker:
     """The users at home here: `tell` is called at once when one comes, and DEBOUNCE_S after the last device went."""
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+    def __init__(self, tell: NotifySessions) -> None:
+        self._notify = tell
         self._online: set[str] = set()
         # By user: who watches, session id to edge.
         self._watchers: dict[str, dict[str, str]] = {}
         self._watched: dict[str, set[str]] = {}
-        self._leaving: dict[str, asyncio.TimerHandle] = {}
+        self._debouncing: dict[str, asyncio.TimerHandle] = {}
         # Watchers of users whose home was another server, until it is clear whether it still is.
-        self._forgotten: dict[str, dict[str, str]] = {}
+        self._forgotten_watchers: dict[str, dict[str, str]] = {}
 
     def watch(self, edge: str, session_id: str, user_ids: Collection[str]) -> list[str]:
         """From now on the session is told about these users and no others; those of them who are online now."""
@@ -49,36 +49,36 @@ class Presence:
         for session_id in watching:
             self.unwatch(session_id)
 
-    def came(self, user_id: str) -> None:
+    def user_connected(self, user_id: str) -> None:
         """A device of the user is there."""
-        if (leaving := self._leaving.pop(user_id, None)) is not None:
+        if (leaving := self._debouncing.pop(user_id, None)) is not None:
             leaving.cancel()
         if user_id not in self._online:
             self._online.add(user_id)
-            self._tell_watchers(user_id, True)
+            self._notify_watchers(user_id, True)
 
-    def went(self, user_id: str) -> None:
+    def user_disconnected(self, user_id: str) -> None:
         """The last device of the user is gone."""
-        if user_id in self._online and user_id not in self._leaving:
+        if user_id in self._online and user_id not in self._debouncing:
             loop = asyncio.get_running_loop()
-            self._leaving[user_id] = loop.call_later(DEBOUNCE_S, self._is_gone, user_id)
+            self._debouncing[user_id] = loop.call_later(DEBOUNCE_S, self._set_offline, user_id)
 
-    def forget(self, moved: Callable[[str], bool]) -> None:
+    def forget_moved(self, moved: Callable[[str], bool]) -> None:
         """Another server is home to some users now; those who watch them ask there."""
         for user_id in [each for each in self._online | self._watchers.keys() if moved(each)]:
-            self._forget(user_id)
+            self._forget_user(user_id)
 
-    def forgotten_in_vain(self, moved: Callable[[str], bool]) -> dict[str, set[str]]:
+    def watchers_to_resubscribe(self, moved: Callable[[str], bool]) -> dict[str, set[str]]:
         """By edge, the sessions that watched users whose home is this server again; asked once, all is forgotten."""
         edges: dict[str, set[str]] = {}
-        for user_id, watchers in self._forgotten.items():
+        for user_id, watchers in self._forgotten_watchers.items():
             for session_id, edge in () if moved(user_id) else watchers.items():
                 edges.setdefault(edge, set()).add(session_id)
-        self._forgotten.clear()
+        self._forgotten_watchers.clear()
         return edges
 
-    def _forget(self, user_id: str) -> None:
-        if (leaving := self._leaving.pop(user_id, None)) is not None:
+    def _forget_user(self, user_id: str) -> None:
+        if (leaving := self._debouncing.pop(user_id, None)) is not None:
             leaving.cancel()
         self._online.discard(user_id)
         watchers = self._watchers.pop(user_id, {})
@@ -88,16 +88,16 @@ class Presence:
             if not watched:
                 del self._watched[session_id]
         if watchers:
-            self._forgotten.setdefault(user_id, {}).update(watchers)
+            self._forgotten_watchers.setdefault(user_id, {}).update(watchers)
 
-    def _is_gone(self, user_id: str) -> None:
-        del self._leaving[user_id]
+    def _set_offline(self, user_id: str) -> None:
+        del self._debouncing[user_id]
         self._online.discard(user_id)
-        self._tell_watchers(user_id, False)
+        self._notify_watchers(user_id, False)
 
-    def _tell_watchers(self, user_id: str, online: bool) -> None:
+    def _notify_watchers(self, user_id: str, online: bool) -> None:
         edges: dict[str, list[str]] = {}
         for session_id, edge in self._watchers.get(user_id, {}).items():
             edges.setdefault(edge, []).append(session_id)
         for edge, session_ids in edges.items():
-            self._tell(edge, session_ids, user_id, online)
+            self._notify(edge, session_ids, user_id, online)

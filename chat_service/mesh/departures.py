@@ -8,19 +8,19 @@ import uuid_utils
 
 from chat_service.errors import ConversationNotFound, NotAGroup
 from chat_service.history.history import History
-from chat_service.mesh.owners import Owners
+from chat_service.mesh.owners import OwnerRouter
 from chat_service.model.conversation import ConversationKind
 from chat_service.model.entry import Draft, MembershipChanged, MembershipKind, Role
 from servicekit.failure import Failure
 
 PAGE: Final = 50
-LEFT_ALREADY: Final = frozenset({ConversationNotFound.default_reason, NotAGroup.default_reason})
+ALREADY_LEFT: Final = frozenset({ConversationNotFound.default_reason, NotAGroup.default_reason})
 
 
-class Departures:
+class GroupLeaver:
     """Has users leave."""
 
-    def __init__(self, history: History, owners: Owners) -> None:
+    def __init__(self, history: History, owners: OwnerRouter) -> None:
         self._history = history
         self._owners = owners
 
@@ -28,10 +28,10 @@ class Departures:
         """Have a user leave all groups. Raises Failure when an owner or a store cannot be reached."""
         after, more = "", True
         while more:
-            overviews, after = await self._history.overviews(user_id, after, PAGE)
+            overviews, after = await self._history.list_summaries(user_id, after, PAGE)
             for overview in overviews:
-                conversation = overview.sight.conversation
-                if overview.sight.member and conversation.kind is ConversationKind.GROUP:
+                conversation = overview.visible.conversation
+                if overview.visible.member and conversation.kind is ConversationKind.GROUP:
                     await self._leave(user_id, conversation.conversation_id)
             more = bool(after)
 
@@ -40,7 +40,7 @@ class Departures:
         # An id of its own each time: who was added again since must leave again.
         draft = Draft(conversation_id, user_id, uuid_utils.uuid7().bytes, change, made_ms=0)
         try:
-            await self._owners.decide(draft)
+            await self._owners.append_and_wait(draft)
         except Failure as failure:
-            if failure.reason not in LEFT_ALREADY:
+            if failure.reason not in ALREADY_LEFT:
                 raise

@@ -8,12 +8,12 @@ from functools import partial
 from typing import Final
 
 from chat_service.errors import NotYetServed
-from chat_service.home.home import Attachment, Home
-from chat_service.mesh.link import Link
-from chat_service.model.answer import Answer
+from chat_service.home.home import AttachedSession, Home
+from chat_service.mesh.link import PeerStream
+from chat_service.model.answer import AppendOutcome
 from chat_service.owner.owner import Owner
 from chat_service.stream.edge import Edge
-from chat_service.stream.sessions import Sessions
+from chat_service.stream.sessions import SessionRegistry
 from chat_service.wire import mesh
 from parley.internal.v1.mesh_pb2 import Attached, MeshFrame, Received, Reloaded, SignedOut
 from servicekit.failure import Failure
@@ -23,20 +23,20 @@ from servicekit.telemetry import span
 NO_SPAN: Final = nullcontext()
 
 
-class Dispatch:
+class FrameDispatcher:
     """One method a kind of frame; none of them waits."""
 
     def __init__(
-        self, edge: Edge, sessions: Sessions, home: Home, owner: Owner, stranger: Callable[[str], None]
+        self, edge: Edge, sessions: SessionRegistry, home: Home, owner: Owner, stranger: Callable[[str], None]
     ) -> None:
         self._edge = edge
         self._sessions = sessions
         self._home = home
         self._owner = owner
         # Told of users for whom something came, and who are not attached here.
-        self._stranger = stranger
+        self._on_misrouted = stranger
 
-    def take(self, peer: str, frame: MeshFrame, link: Link) -> None:
+    def dispatch(self, peer: str, frame: MeshFrame, link: PeerStream) -> None:
         """A frame of `peer` that asks or publishes. Kinds this server does not know are passed over."""
         kind = frame.WhichOneof("body")
         if kind is not None and (serve := getattr(self, f"_{kind}", None)) is not None:
@@ -44,90 +44,98 @@ class Dispatch:
             with span(f"mesh {kind}", carrier) if carrier else NO_SPAN:
                 serve(peer, frame, link)
 
-    def _append(self, _: str, frame: MeshFrame, link: Link) -> None:
+    def _append(self, _: str, frame: MeshFrame, link: PeerStream) -> None:
         reply = partial(_answer_append, link, frame.frame_id)
         try:
-            draft, lane = mesh.read_append(frame)
+            draft, lane = mesh.decode_append(frame)
         except ValueError:
             reply(NotYetServed("this server is older, and does not know such a change"))
         else:
-            self._owner.append(draft, lane, reply)
+            self._owner.append_draft(draft, lane, reply)
 
-    def _create(self, _: str, frame: MeshFrame, link: Link) -> None:
+    def _create(self, _: str, frame: MeshFrame, link: PeerStream) -> None:
         number = frame.frame_id
-        self._owner.create(mesh.read_create(frame.create), lambda answer: link.answer(number, mesh.created(answer)))
+        self._owner.create_conversation(
+            mesh.decode_create(frame.create), lambda answer: link.respond(number, mesh.encode_created(answer))
+        )
 
-    def _receive(self, _: str, frame: MeshFrame, link: Link) -> None:
+    def _receive(self, _: str, frame: MeshFrame, link: PeerStream) -> None:
         number = frame.frame_id
 
         def kept(failure: Failure | None) -> None:
-            link.answer(number, mesh.refused(failure) if failure else MeshFrame(received=Received()))
+            link.respond(number, mesh.encode_refused(failure) if failure else MeshFrame(received=Received()))
 
-        self._owner.receive(mesh.read_receive(frame.receive), kept)
+        self._owner.receive_receipt(mesh.decode_receipt(frame.receive), kept)
 
-    def _typing(self, _: str, frame: MeshFrame, __: Link) -> None:
-        self._owner.type(frame.typing.user_id, frame.typing.conversation_id, frame.typing.typing)
+    def _typing(self, _: str, frame: MeshFrame, __: PeerStream) -> None:
+        self._owner.publish_typing(frame.typing.user_id, frame.typing.conversation_id, frame.typing.typing)
 
-    def _reload(self, _: str, frame: MeshFrame, link: Link) -> None:
+    def _reload(self, _: str, frame: MeshFrame, link: PeerStream) -> None:
         number = frame.frame_id
 
-        def reply(answer: Answer) -> None:
-            refused = mesh.refused(answer) if isinstance(answer, Failure) else None
-            link.answer(number, refused or MeshFrame(reloaded=Reloaded()))
+        def reply(answer: AppendOutcome) -> None:
+            refused = mesh.encode_refused(answer) if isinstance(answer, Failure) else None
+            link.respond(number, refused or MeshFrame(reloaded=Reloaded()))
 
-        self._owner.reload(frame.reload.conversation_id, reply)
+        self._owner.invalidate_conversation(frame.reload.conversation_id, reply)
 
-    def _attach(self, peer: str, frame: MeshFrame, link: Link) -> None:
+    def _attach(self, peer: str, frame: MeshFrame, link: PeerStream) -> None:
         body = frame.attach
-        self._home.attach(Attachment(body.session_id, body.user_id, body.device_id, peer), body.again)
-        link.answer(frame.frame_id, MeshFrame(attached=Attached()))
+        self._home.attach(AttachedSession(body.session_id, body.user_id, body.device_id, peer), body.again)
+        link.respond(frame.frame_id, MeshFrame(attached=Attached()))
 
-    def _detach(self, _: str, frame: MeshFrame, __: Link) -> None:
+    def _detach(self, _: str, frame: MeshFrame, __: PeerStream) -> None:
         self._home.detach(frame.detach.user_id, frame.detach.session_id)
 
-    def _find(self, _: str, frame: MeshFrame, link: Link) -> None:
-        link.answer(frame.frame_id, mesh.found(self._home.find(frame.find.user_id, frame.find.device_id)))
+    def _find(self, _: str, frame: MeshFrame, link: PeerStream) -> None:
+        link.respond(
+            frame.frame_id, mesh.encode_found(self._home.find_session(frame.find.user_id, frame.find.device_id))
+        )
 
-    def _watch(self, peer: str, frame: MeshFrame, link: Link) -> None:
+    def _watch(self, peer: str, frame: MeshFrame, link: PeerStream) -> None:
         online = self._home.presence.watch(peer, frame.watch.session_id, list(frame.watch.user_ids))
-        link.answer(frame.frame_id, mesh.watched(online))
+        link.respond(frame.frame_id, mesh.encode_watched(online))
 
-    def _recheck_user(self, _: str, frame: MeshFrame, __: Link) -> None:
+    def _recheck_user(self, _: str, frame: MeshFrame, __: PeerStream) -> None:
         self._home.recheck_user(frame.recheck_user.user_id)
 
-    def _tell(self, _: str, frame: MeshFrame, link: Link) -> None:
+    def _tell(self, _: str, frame: MeshFrame, link: PeerStream) -> None:
         number = frame.frame_id
 
         def reply(answer: bytes | Failure) -> None:
-            link.answer(number, mesh.refused(answer) if isinstance(answer, Failure) else mesh.told(answer))
+            link.respond(
+                number, mesh.encode_refused(answer) if isinstance(answer, Failure) else mesh.encode_told(answer)
+            )
 
-        self._edge.hear_for(frame.tell.session_id, frame.tell.frame, reply)
+        self._edge.handle_unary_frame_for_peer(frame.tell.session_id, frame.tell.frame, reply)
 
-    def _deliver(self, _: str, frame: MeshFrame, __: Link) -> None:
+    def _deliver(self, _: str, frame: MeshFrame, __: PeerStream) -> None:
         users = list(frame.deliver.user_ids)
-        self._home.deliver(users, mesh.read_delivery(frame.deliver.delivery, frame.traceparent))
+        self._home.deliver(users, mesh.decode_delivery(frame.deliver.delivery, frame.traceparent))
         for user_id in users:
-            if not self._home.knows(user_id):
-                self._stranger(user_id)
+            if not self._home.has_user(user_id):
+                self._on_misrouted(user_id)
 
-    def _push(self, _: str, frame: MeshFrame, __: Link) -> None:
-        self._sessions.push(list(frame.push.session_ids), mesh.read_delivery(frame.push.delivery, frame.traceparent))
+    def _push(self, _: str, frame: MeshFrame, __: PeerStream) -> None:
+        self._sessions.deliver(
+            list(frame.push.session_ids), mesh.decode_delivery(frame.push.delivery, frame.traceparent)
+        )
 
-    def _close_session(self, _: str, frame: MeshFrame, __: Link) -> None:
-        self._sessions.close(frame.close_session.session_id, from_proto(frame.close_session.status))
+    def _close_session(self, _: str, frame: MeshFrame, __: PeerStream) -> None:
+        self._sessions.close_session(frame.close_session.session_id, from_proto(frame.close_session.status))
 
-    def _recheck(self, _: str, frame: MeshFrame, __: Link) -> None:
+    def _recheck(self, _: str, frame: MeshFrame, __: PeerStream) -> None:
         self._sessions.recheck(list(frame.recheck.session_ids))
 
-    def _missed(self, _: str, __: MeshFrame, ___: Link) -> None:
-        self._home.recheck()
+    def _missed(self, _: str, __: MeshFrame, ___: PeerStream) -> None:
+        self._home.recheck_all()
         self._sessions.recheck()
 
-    def _sign_out(self, _: str, frame: MeshFrame, link: Link) -> None:
+    def _sign_out(self, _: str, frame: MeshFrame, link: PeerStream) -> None:
         body = frame.sign_out
-        self._home.sign_out(body.user_id, body.device_id, from_proto(body.status))
-        link.answer(frame.frame_id, MeshFrame(signed_out=SignedOut()))
+        self._home.close_device_sessions(body.user_id, body.device_id, from_proto(body.status))
+        link.respond(frame.frame_id, MeshFrame(signed_out=SignedOut()))
 
 
-def _answer_append(link: Link, number: int, answer: Answer) -> None:
-    link.answer(number, mesh.append_result(answer))
+def _answer_append(link: PeerStream, number: int, answer: AppendOutcome) -> None:
+    link.respond(number, mesh.encode_append_result(answer))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from chat_service.home.home import Home
-from chat_service.mesh.links import Links
+from chat_service.mesh.links import PeerPool
 from chat_service.mesh.placing import server_at
 from chat_service.model.conversation import Watermark
 from chat_service.model.delivery import Delivery
@@ -19,26 +19,26 @@ from chat_service.wire import frames, mesh
 class FanOut:
     """From an owner to the homes of members; implements the owner's Publisher. One frame a home, one copy of it."""
 
-    def __init__(self, ring: RingView, links: Links, here: Home) -> None:
+    def __init__(self, ring: RingView, links: PeerPool, here: Home) -> None:
         self._ring = ring
         self._links = links
-        self._here = here
+        self._local = here
 
     def publish(self, users: Collection[str], entries: Sequence[Entry], traceparent: str) -> None:
         """Bring entries of one conversation to the devices of `users`."""
-        delivered = tuple(wire_entries.delivered(each) for each in entries)
+        delivered = tuple(wire_entries.encode_delivery(each) for each in entries)
         self._deliver(users, Delivery(entries=delivered, traceparent=traceparent))
 
     def publish_watermarks(
         self, users: Collection[str], conversation_id: str, watermarks: Mapping[str, Watermark]
     ) -> None:
         """Bring watermarks of members to the devices of `users`."""
-        marks = [frames.watermark(conversation_id, user, mark) for user, mark in watermarks.items()]
+        marks = [frames.encode_watermark(conversation_id, user, mark) for user, mark in watermarks.items()]
         self._deliver(users, Delivery(watermarks=tuple(mark.SerializeToString() for mark in marks)))
 
     def publish_typing(self, users: Collection[str], conversation_id: str, user_id: str, typing: bool) -> None:
         """Tell the devices of `users` that somebody types, or stopped."""
-        self._deliver(users, Delivery(typing=frames.typing(conversation_id, user_id, typing)))
+        self._deliver(users, Delivery(typing=frames.encode_typing(conversation_id, user_id, typing)))
 
     def _deliver(self, users: Collection[str], delivery: Delivery) -> None:
         homes: dict[str, list[str]] = {}
@@ -46,10 +46,10 @@ class FanOut:
             homes.setdefault(server_at(self._ring, user_position(user)), []).append(user)
         mine = homes.pop(self._ring.me.server_id, None)
         if mine:
-            self._here.deliver(mine, delivery)
+            self._local.deliver(mine, delivery)
         if homes:
-            wire = mesh.delivery(delivery)
+            wire = mesh.encode_delivery(delivery)
             for home, at_home in homes.items():
                 # A home that cannot be reached re-checks its users when the link is back.
-                if (link := self._links.to(home)) is not None:
-                    link.send(mesh.deliver(at_home, wire), delivery.traceparent)
+                if (link := self._links.stream_to(home)) is not None:
+                    link.send(mesh.encode_deliver(at_home, wire), delivery.traceparent)

@@ -7,10 +7,10 @@ from collections.abc import Collection
 from typing import Final
 
 from chat_service.errors import OwnerUnavailable
-from chat_service.home.home import Attachment, Home
-from chat_service.mesh.links import Links
-from chat_service.mesh.placing import asked, server_at, unreachable
-from chat_service.model.answer import PATIENCE_S
+from chat_service.home.home import AttachedSession, Home
+from chat_service.mesh.links import PeerPool
+from chat_service.mesh.placing import peer_unreachable, request, server_at
+from chat_service.model.answer import RETRY_WINDOW_S
 from chat_service.model.ids import user_position
 from chat_service.owner.ports import RingView
 from chat_service.wire import mesh
@@ -19,13 +19,13 @@ from servicekit.failure import Failure
 PAUSE_S: Final = 0.1
 
 
-class Homes:
+class HomeRouter:
     """From an edge to the homes of users."""
 
-    def __init__(self, ring: RingView, links: Links, here: Home) -> None:
+    def __init__(self, ring: RingView, links: PeerPool, here: Home) -> None:
         self._ring = ring
         self._links = links
-        self._here = here
+        self._local = here
 
     def home_of(self, user_id: str) -> str:
         """The id of the server that is home to a user; empty while there is no ring."""
@@ -36,74 +36,74 @@ class Homes:
         member = self._ring.ring.members.get(self.home_of(user_id))
         return member.address if member else ""
 
-    async def attach(self, home: str, attachment: Attachment, again: bool) -> bool:
+    async def attach(self, home: str, attachment: AttachedSession, again: bool) -> bool:
         """Tell the home of a session, a new one or `again`; whether it knows."""
         if home == self._ring.me.server_id:
-            self._here.attach(attachment, again)
+            self._local.attach(attachment, again)
             return True
-        if (link := self._links.to(home)) is None:
+        if (link := self._links.stream_to(home)) is None:
             return False
         try:
-            await asked(link, mesh.attach(attachment, again))
+            await request(link, mesh.encode_attach(attachment, again))
         except OwnerUnavailable:
             return False
         return True
 
-    async def find(self, user_id: str, device_id: str) -> tuple[str, str] | None:
+    async def find_session(self, user_id: str, device_id: str) -> tuple[str, str] | None:
         """The edge and the id of a device's session, as far as its home can be asked."""
         home = self.home_of(user_id)
         if home == self._ring.me.server_id:
-            here = self._here.find(user_id, device_id)
+            here = self._local.find_session(user_id, device_id)
             return (here.edge, here.session_id) if here else None
-        answer = await asked(self._links.to(home), mesh.find(user_id, device_id))
+        answer = await request(self._links.stream_to(home), mesh.encode_find(user_id, device_id))
         return (answer.found.edge, answer.found.session_id) if answer.found.edge else None
 
     async def watch(self, home: str, session_id: str, user_ids: Collection[str]) -> Collection[str]:
         """Have a session told of users there and of no others there; who is online. Raises OwnerUnavailable."""
         me = self._ring.me.server_id
         if home == me:
-            return self._here.presence.watch(me, session_id, user_ids)
-        answer = await asked(self._links.to(home), mesh.watch(session_id, user_ids))
+            return self._local.presence.watch(me, session_id, user_ids)
+        answer = await request(self._links.stream_to(home), mesh.encode_watch(session_id, user_ids))
         return answer.watched.online_user_ids
 
     def unwatch(self, home: str, session_id: str) -> None:
         """Have a session told nothing any more."""
         if home == self._ring.me.server_id:
-            self._here.presence.unwatch(session_id)
-        elif (link := self._links.to(home)) is not None:
-            link.tell(mesh.watch(session_id, ()))
+            self._local.presence.unwatch(session_id)
+        elif (link := self._links.stream_to(home)) is not None:
+            link.send_unbounded(mesh.encode_watch(session_id, ()))
 
-    def recheck(self, user_id: str) -> None:
+    def recheck_user(self, user_id: str) -> None:
         """Something beside the logs is another for a user: have its sessions look."""
         home = self.home_of(user_id)
         if home == self._ring.me.server_id:
-            self._here.recheck_user(user_id)
-        elif (link := self._links.to(home)) is not None:
-            link.tell(mesh.recheck_user(user_id))
+            self._local.recheck_user(user_id)
+        elif (link := self._links.stream_to(home)) is not None:
+            link.send_unbounded(mesh.encode_recheck_user(user_id))
 
     def detach(self, home: str, user_id: str, session_id: str) -> None:
         """Tell the home that a session is gone."""
         if home == self._ring.me.server_id:
-            self._here.detach(user_id, session_id)
-        elif (link := self._links.to(home)) is not None:
-            link.tell(mesh.detach(user_id, session_id))
+            self._local.detach(user_id, session_id)
+        elif (link := self._links.stream_to(home)) is not None:
+            link.send_unbounded(mesh.encode_detach(user_id, session_id))
 
-    async def sign_out(self, user_id: str, device_id: str, failure: Failure) -> None:
+    async def close_device_sessions(self, user_id: str, device_id: str, failure: Failure) -> None:
         """Have the stream of a device ended, wherever it is, waiting out a change of home. Raises OwnerUnavailable.
 
         A session that its home does not know yet, or has forgotten, finds out when it is attached again.
         """
-        give_up = asyncio.get_running_loop().time() + PATIENCE_S
+        give_up = asyncio.get_running_loop().time() + RETRY_WINDOW_S
         while True:
             home = self.home_of(user_id)
             if home == self._ring.me.server_id:
-                self._here.sign_out(user_id, device_id, failure)
+                self._local.close_device_sessions(user_id, device_id, failure)
                 return
             try:
                 async with asyncio.timeout_at(give_up):
-                    await asked(self._links.to(home), mesh.sign_out(user_id, device_id, failure))
+                    await request(self._links.stream_to(home), mesh.encode_sign_out(user_id, device_id, failure))
                     return
             except (OwnerUnavailable, TimeoutError):
                 if asyncio.get_running_loop().time() > give_up:
-                    raise unreachable() from None
+                    raise peer_unreachable() from None
             await asyncio.sleep(PAUSE_S)

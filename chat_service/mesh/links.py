@@ -11,22 +11,22 @@ import grpc
 import structlog
 from prometheus_client import Gauge
 
-from chat_service.mesh.link import Link, Read, Write
-from chat_service.wire.tags import tagged
+from chat_service.mesh.link import PeerStream, Read, Write
+from chat_service.wire.tags import encode_bytes_field
 from parley.internal.v1.mesh_pb2 import ExchangeRequest, ExchangeResponse, MeshBatch, MeshFrame, MeshHello
 from servicekit.auth import ServiceCredential
 from servicekit.config import split_address
-from servicekit.ending import asked_to_end
+from servicekit.ending import cancel_requested
 from servicekit.failure import Failure
 from servicekit.membership import Membership
-from servicekit.ring import Member
+from servicekit.ring import RingMember
 from servicekit.rpc import ByteStream
 
 EXCHANGE: Final = "/parley.internal.v1.MeshService/Exchange"
 BATCH: Final = 1
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 1.0
-EXAMINATION_S: Final = 1.0
+PROBE_TIMEOUT_S: Final = 1.0
 OPTIONS: Final = [
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
     ("grpc.max_send_message_length", 64 * 1024 * 1024),
@@ -36,42 +36,44 @@ OPTIONS: Final = [
     ("grpc.use_local_subchannel_pool", 1),
 ]
 # What reading from and writing to a stream raise when it is over.
-BROKEN: Final = (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
+STREAM_ERRORS: Final = (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
 
 _links = Gauge("parley_mesh_links", "Links to other chat servers")
 
 log = structlog.get_logger("mesh")
 
-Take = Callable[[str, MeshFrame, Link], None]
-Broken = Callable[[str], None]
+HandleFrame = Callable[[str, MeshFrame, PeerStream], None]
+OnClosed = Callable[[str], None]
 
 
-class Links:
+class PeerPool:
     """A link to each other server of the ring; `take` gets the frames, `broken` is told of each link that ends."""
 
-    def __init__(self, membership: Membership, credential: ServiceCredential, take: Take, broken: Broken) -> None:
+    def __init__(
+        self, membership: Membership, credential: ServiceCredential, take: HandleFrame, broken: OnClosed
+    ) -> None:
         self._membership = membership
         self._credential = credential
-        self._take = take
-        self._broken = broken
-        self._links: dict[str, Link] = {}
+        self._handle = take
+        self._on_closed = broken
+        self._streams: dict[str, PeerStream] = {}
         self._dialling: dict[str, asyncio.Task[None]] = {}
         self._group = asyncio.TaskGroup()
-        self._ending = False
+        self._closing = False
 
-    def to(self, server_id: str) -> Link | None:
+    def stream_to(self, server_id: str) -> PeerStream | None:
         """The link to a server, if there is one now."""
-        return self._links.get(server_id)
+        return self._streams.get(server_id)
 
     async def run(self) -> None:
         """Dial who has a higher id, as long as it is in the ring, until cancelled."""
         async with self._group:
-            unsubscribe = self._membership.subscribe(lambda _, __: self._follow_ring())
+            unsubscribe = self._membership.subscribe(lambda _, __: self._apply_ring())
             try:
-                self._follow_ring()
+                self._apply_ring()
                 await asyncio.Event().wait()
             finally:
-                self._ending = True
+                self._closing = True
                 unsubscribe()
 
     async def accept(self, stream: ByteStream) -> None:
@@ -90,20 +92,20 @@ class Links:
         async def read_on() -> MeshBatch | None:
             return unread.pop() if unread else await read()
 
-        await self._carry(first.hello.server_id, self._new_link(), read_on, stream.write)
+        await self._run_stream(first.hello.server_id, self._new_stream(), read_on, stream.write)
 
-    def _follow_ring(self) -> None:
+    def _apply_ring(self) -> None:
         me, members = self._membership.me.server_id, self._membership.ring.members
-        for name in self._links.keys() - members.keys():
+        for name in self._streams.keys() - members.keys():
             # It may hang rather than be dead, and the link with it: whoever is asked instead now must not wait.
-            self._links[name].abandon()
+            self._streams[name].fail_pending()
         wanted = {name for name in members if name > me}
         for name in self._dialling.keys() - wanted:
             self._dialling.pop(name).cancel()
         for name in wanted - self._dialling.keys():
-            self._dialling[name] = self._group.create_task(self._keep_up(name))
+            self._dialling[name] = self._group.create_task(self._connect_loop(name))
 
-    async def _keep_up(self, server_id: str) -> None:
+    async def _connect_loop(self, server_id: str) -> None:
         pause = FIRST_PAUSE_S
 
         def greeted() -> None:
@@ -111,16 +113,16 @@ class Links:
             nonlocal pause
             pause = FIRST_PAUSE_S
 
-        while not asked_to_end() and (member := self._membership.ring.members.get(server_id)) is not None:
+        while not cancel_requested() and (member := self._membership.ring.members.get(server_id)) is not None:
             try:
                 await self._dial(member, greeted)
             # Its two directions are tasks, so what breaks a link comes as a group.
-            except* BROKEN as errors:
-                log.info("no link", peer=server_id, error=_told(errors.exceptions[0]))
+            except* STREAM_ERRORS as errors:
+                log.info("no link", peer=server_id, error=_describe(errors.exceptions[0]))
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_S)
 
-    async def _dial(self, member: Member, greeted: Callable[[], None]) -> None:
+    async def _dial(self, member: RingMember, greeted: Callable[[], None]) -> None:
         """A link to `member` until it ends. Calls `greeted` when something comes: who refuses us connects as well."""
         async with grpc.aio.insecure_channel(member.internal_address, options=OPTIONS) as channel:
             exchange: Any = channel.stream_stream(EXCHANGE)
@@ -133,55 +135,55 @@ class Links:
                 return ExchangeResponse.FromString(data).batch if isinstance(data, bytes) else None
 
             await call.wait_for_connection()
-            await self._carry(member.server_id, self._new_link(), read, call.write)
+            await self._run_stream(member.server_id, self._new_stream(), read, call.write)
 
-    async def _carry(self, peer: str, link: Link, read: Read, write: Write) -> None:
-        if (old := self._links.pop(peer, None)) is not None:
+    async def _run_stream(self, peer: str, link: PeerStream, read: Read, write: Write) -> None:
+        if (old := self._streams.pop(peer, None)) is not None:
             # Half open: this side had not noticed yet. What was on it is lost now, not when it ends.
-            old.abandon()
-            self._broken(peer)
-        self._links[peer] = link
+            old.fail_pending()
+            self._on_closed(peer)
+        self._streams[peer] = link
         _links.inc()
         log.info("link", peer=peer)
         try:
-            await link.run(read, lambda batch: write(tagged(BATCH, batch)), partial(self._take, peer))
+            await link.run(read, lambda batch: write(encode_bytes_field(BATCH, batch)), partial(self._handle, peer))
         finally:
             _links.dec()
-            current = self._links.get(peer) is link
+            current = self._streams.get(peer) is link
             if current:
-                del self._links[peer]
+                del self._streams[peer]
             # A link that was replaced has been mourned already, and its successor must not be.
-            if current and not self._ending:
+            if current and not self._closing:
                 log.info("link ended", peer=peer)
-                self._broken(peer)
-                self._group.create_task(self._examine(peer))
+                self._on_closed(peer)
+                self._group.create_task(self._probe_peer(peer))
 
-    def _new_link(self) -> Link:
+    def _new_stream(self) -> PeerStream:
         me = self._membership.me
         hello = MeshHello(server_id=me.server_id, started_ms=me.started_ms)
-        return Link(hello, lambda: self._membership.ring.revision)
+        return PeerStream(hello, lambda: self._membership.ring.revision)
 
-    async def _examine(self, server_id: str) -> None:
+    async def _probe_peer(self, server_id: str) -> None:
         """Have a peer whose address refuses connections leave the ring at once; its lease would take longer.
 
         Until it is off the ring or there is a link again: a process that is being killed may lose its connections
         before it stops taking new ones in.
         """
         pause = FIRST_PAUSE_S
-        while server_id not in self._links and (member := self._membership.ring.members.get(server_id)) is not None:
-            if await _refuses(member.internal_address):
+        while server_id not in self._streams and (member := self._membership.ring.members.get(server_id)) is not None:
+            if await _refuses_connections(member.internal_address):
                 log.warning("peer is dead", peer=server_id)
-                await self._membership.expel(server_id, member.started_ms)
+                await self._membership.expel_member(server_id, member.started_ms)
                 return
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_S)
 
 
-async def _refuses(address: str) -> bool:
+async def _refuses_connections(address: str) -> bool:
     """Whether nobody is there. One that is cut off rather than dead does not say: that is for its lease to decide."""
     host, port = split_address(address)
     try:
-        async with asyncio.timeout(EXAMINATION_S):
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
             _, writer = await asyncio.open_connection(host, port)
         writer.close()
     except OSError as error:
@@ -189,5 +191,5 @@ async def _refuses(address: str) -> bool:
     return False
 
 
-def _told(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return error.code().name if isinstance(error, grpc.aio.AioRpcError) else type(error).__name__

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from chat_service.mesh.links import Links
-from chat_service.mesh.placing import server_at, unreachable
-from chat_service.model.answer import MENDED, PATIENCE_S, Answer, Appended, Reply
+from chat_service.mesh.links import PeerPool
+from chat_service.mesh.placing import peer_unreachable, server_at
+from chat_service.model.answer import RETRY_WINDOW_S, RETRYABLE, Appended, AppendOutcome, OnAppended
 from chat_service.model.creation import Creation
 from chat_service.model.entry import Draft
 from chat_service.model.ids import conversation_position
@@ -17,7 +17,7 @@ from chat_service.model.receipt import Receipt
 from chat_service.owner.owner import Owner
 from chat_service.owner.pending import Attempt
 from chat_service.owner.ports import RingView
-from chat_service.owner.receipts import Received
+from chat_service.owner.receipts import OnReceiptKept
 from chat_service.wire import mesh
 from parley.internal.v1.mesh_pb2 import MeshFrame
 from servicekit.failure import Failure
@@ -26,107 +26,107 @@ from servicekit.status import from_proto
 PAUSE_S: Final = 0.1
 
 
-class Owners:
+class OwnerRouter:
     """From an edge to the owners of conversations."""
 
-    def __init__(self, ring: RingView, links: Links, here: Owner) -> None:
+    def __init__(self, ring: RingView, links: PeerPool, here: Owner) -> None:
         self._ring = ring
         self._links = links
-        self._here = here
+        self._local = here
 
-    def append(self, draft: Draft, attempt: Attempt | None, target: str, reply: Reply) -> None:
+    def route_append(self, draft: Draft, attempt: Attempt | None, target: str, reply: OnAppended) -> None:
         """Have `draft` appended by the server `target`, which the lane took for the owner."""
         if target == self._ring.me.server_id:
-            self._here.append(draft, attempt, reply)
+            self._local.append_draft(draft, attempt, reply)
             return
 
         def answered(frame: MeshFrame | None) -> None:
-            reply(mesh.read_append_result(frame.append_result) if frame else unreachable())
+            reply(mesh.decode_append_result(frame.append_result) if frame else peer_unreachable())
 
-        self._ask(target, mesh.append(draft, attempt), answered, draft.traceparent)
+        self._request(target, mesh.encode_append(draft, attempt), answered, draft.traceparent)
 
-    async def decide(self, draft: Draft) -> Appended:
+    async def append_and_wait(self, draft: Draft) -> Appended:
         """Have `draft` appended, waiting out a change of owner. Raises what the owner refuses."""
 
-        def tell(target: str, reply: Reply) -> None:
-            self.append(draft, None, target, reply)
+        def tell(target: str, reply: OnAppended) -> None:
+            self.route_append(draft, None, target, reply)
 
-        return await self._patiently(draft.conversation_id, tell)
+        return await self._retry_until_owned(draft.conversation_id, tell)
 
-    async def reload(self, conversation_id: str) -> None:
+    async def invalidate_and_wait(self, conversation_id: str) -> None:
         """Have what is appended from now on decided by what is true now beside the log, such as a block."""
 
-        def tell(target: str, reply: Reply) -> None:
+        def tell(target: str, reply: OnAppended) -> None:
             if target == self._ring.me.server_id:
-                self._here.reload(conversation_id, reply)
+                self._local.invalidate_conversation(conversation_id, reply)
             else:
-                self._ask(target, mesh.reload(conversation_id), lambda frame: reply(_answer(frame)))
+                self._request(target, mesh.encode_reload(conversation_id), lambda frame: reply(_read_result(frame)))
 
-        await self._patiently(conversation_id, tell)
+        await self._retry_until_owned(conversation_id, tell)
 
-    def type(self, user_id: str, conversation_id: str, typing: bool) -> None:
+    def publish_typing(self, user_id: str, conversation_id: str, typing: bool) -> None:
         """Tell the other members that a member types, or stopped, if that can be done now."""
         target = self.owner_of(conversation_id)
         if target == self._ring.me.server_id:
-            self._here.type(user_id, conversation_id, typing)
-        elif (link := self._links.to(target)) is not None:
-            link.send(mesh.typing(user_id, conversation_id, typing))
+            self._local.publish_typing(user_id, conversation_id, typing)
+        elif (link := self._links.stream_to(target)) is not None:
+            link.send(mesh.encode_typing(user_id, conversation_id, typing))
 
     def owner_of(self, conversation_id: str) -> str:
         """The id of the server that owns a conversation; empty while there is no ring."""
         return server_at(self._ring, conversation_position(conversation_id))
 
-    def receive(self, receipt: Receipt, reply: Received) -> None:
+    def send_receipt(self, receipt: Receipt, reply: OnReceiptKept) -> None:
         """Have a member's watermarks raised."""
         target = self.owner_of(receipt.conversation_id)
         if target == self._ring.me.server_id:
-            self._here.receive(receipt, reply)
+            self._local.receive_receipt(receipt, reply)
         else:
-            self._ask(target, mesh.receive(receipt), lambda answer: reply(_refusal(answer)))
+            self._request(target, mesh.encode_receipt(receipt), lambda answer: reply(_refusal(answer)))
 
-    async def received(self, receipt: Receipt) -> None:
+    async def send_receipt_and_wait(self, receipt: Receipt) -> None:
         """Have a member's watermarks raised, and wait for it. Raises what the owner refuses."""
 
-        def tell(_: str, reply: Reply) -> None:
-            self.receive(receipt, lambda no: reply(no or Appended(0, 0)))
+        def tell(_: str, reply: OnAppended) -> None:
+            self.send_receipt(receipt, lambda no: reply(no or Appended(0, 0)))
 
-        await self._patiently(receipt.conversation_id, tell)
+        await self._retry_until_owned(receipt.conversation_id, tell)
 
-    async def create(self, creation: Creation) -> None:
+    async def create_and_wait(self, creation: Creation) -> None:
         """Have a conversation made, unless it is there. Raises what the owner refuses."""
 
-        def tell(target: str, reply: Reply) -> None:
+        def tell(target: str, reply: OnAppended) -> None:
             if target == self._ring.me.server_id:
-                self._here.create(creation, reply)
+                self._local.create_conversation(creation, reply)
             else:
-                self._ask(target, mesh.create(creation), lambda frame: reply(_answer(frame)))
+                self._request(target, mesh.encode_create(creation), lambda frame: reply(_read_result(frame)))
 
-        await self._patiently(creation.conversation_id, tell)
+        await self._retry_until_owned(creation.conversation_id, tell)
 
-    def _ask(
+    def _request(
         self, target: str, frame: MeshFrame, answered: Callable[[MeshFrame | None], None], traceparent: str = ""
     ) -> None:
-        if (link := self._links.to(target)) is not None:
-            link.ask(frame, answered, traceparent)
+        if (link := self._links.stream_to(target)) is not None:
+            link.request(frame, answered, traceparent)
         else:
             answered(None)
 
-    async def _patiently(self, conversation_id: str, tell: Callable[[str, Reply], None]) -> Appended:
+    async def _retry_until_owned(self, conversation_id: str, tell: Callable[[str, OnAppended], None]) -> Appended:
         """What the owner answers; whoever is the owner next is asked if this one is not any more."""
-        give_up = asyncio.get_running_loop().time() + PATIENCE_S
+        give_up = asyncio.get_running_loop().time() + RETRY_WINDOW_S
         while True:
-            answer = await _answer_of(partial(tell, self.owner_of(conversation_id)))
+            answer = await _wait_result(partial(tell, self.owner_of(conversation_id)))
             if isinstance(answer, Appended):
                 return answer
-            if answer.reason not in MENDED or asyncio.get_running_loop().time() > give_up:
+            if answer.reason not in RETRYABLE or asyncio.get_running_loop().time() > give_up:
                 raise answer
             await asyncio.sleep(answer.retry_after or PAUSE_S)
 
 
-async def _answer_of(ask: Callable[[Reply], None]) -> Answer:
-    answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+async def _wait_result(ask: Callable[[OnAppended], None]) -> AppendOutcome:
+    answer: asyncio.Future[AppendOutcome] = asyncio.get_running_loop().create_future()
 
-    def settle(told: Answer) -> None:
+    def settle(told: AppendOutcome) -> None:
         if not answer.done():
             answer.set_result(told)
 
@@ -134,12 +134,12 @@ async def _answer_of(ask: Callable[[Reply], None]) -> Answer:
     return await answer
 
 
-def _answer(frame: MeshFrame | None) -> Answer:
+def _read_result(frame: MeshFrame | None) -> AppendOutcome:
     """What a frame says that has no place in a log to tell."""
     return _refusal(frame) or Appended(0, 0)
 
 
 def _refusal(frame: MeshFrame | None) -> Failure | None:
     if frame is None:
-        return unreachable()
+        return peer_unreachable()
     return from_proto(frame.refused) if frame.HasField("refused") else None

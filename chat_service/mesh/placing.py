@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from chat_service.errors import OwnerUnavailable
-from chat_service.mesh.link import Link
+from chat_service.mesh.link import PeerStream
 from chat_service.owner.ports import RingView
 from parley.internal.v1.mesh_pb2 import MeshFrame
 from servicekit.ring import RingEmpty
@@ -15,30 +15,30 @@ from servicekit.status import from_proto
 def server_at(ring: RingView, position: int) -> str:
     """The id of the server that a position falls to; empty while there is no ring."""
     try:
-        return ring.ring.at(position).server_id
+        return ring.ring.owner_at(position).server_id
     except RingEmpty:
         return ""
 
 
-async def asked(link: Link | None, frame: MeshFrame) -> MeshFrame:
+async def request(link: PeerStream | None, frame: MeshFrame) -> MeshFrame:
     """The answer to a question over a link. Raises OwnerUnavailable when there is none, and what is refused."""
     if link is None:
-        raise unreachable()
+        raise peer_unreachable()
     answer: asyncio.Future[MeshFrame | None] = asyncio.get_running_loop().create_future()
 
     def answered(told: MeshFrame | None) -> None:
         if not answer.done():
             answer.set_result(told)
 
-    link.ask(frame, answered)
+    link.request(frame, answered)
     told = await answer
     if told is None:
-        raise unreachable()
+        raise peer_unreachable()
     if told.HasField("refused"):
         raise from_proto(told.refused)
     return told
 
 
-def unreachable() -> OwnerUnavailable:
+def peer_unreachable() -> OwnerUnavailable:
     """The server in question cannot be reached now."""
     return OwnerUnavailable("the server in charge cannot be reached", retry_after=0.1)

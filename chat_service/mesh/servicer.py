@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from chat_service.mesh.links import Links
+from chat_service.mesh.links import PeerPool
 from servicekit.rpc import ByteStream, Call
 
 
 class MeshServicer:
     """Serves MeshService for other chat servers."""
 
-    def __init__(self, links: Links) -> None:
+    def __init__(self, links: PeerPool) -> None:
         self._links = links
 
     async def Exchange(self, stream: ByteStream, _: Call) -> None:

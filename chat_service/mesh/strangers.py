@@ -9,7 +9,7 @@ from typing import Final
 PAUSE_S: Final = 0.2
 
 
-class Strangers:
+class MisroutedDeliveries:
     """Asks after PAUSE_S, once for all that came meanwhile: who sent it by an old ring may send a lot."""
 
     def __init__(self, moved: Callable[[str], bool], recheck: Callable[[str], None]) -> None:
@@ -17,13 +17,13 @@ class Strangers:
         self._recheck = recheck
         self._users: set[str] = set()
 
-    def missed(self, user_id: str) -> None:
+    def record(self, user_id: str) -> None:
         """Something came for a user who is not here. By the ring of who sent it this is the home."""
         if not self._users:
-            asyncio.get_running_loop().call_later(PAUSE_S, self._look)
+            asyncio.get_running_loop().call_later(PAUSE_S, self._recheck_moved)
         self._users.add(user_id)
 
-    def _look(self) -> None:
+    def _recheck_moved(self) -> None:
         users, self._users = self._users, set()
         for user_id in users:
             if self._moved(user_id):

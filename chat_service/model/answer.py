@@ -9,9 +9,9 @@ from typing import Final
 from servicekit.failure import Failure
 
 # An owner may change, or a store pause, for this long before the device is told.
-PATIENCE_S: Final = 10.0
+RETRY_WINDOW_S: Final = 10.0
 # Refusals that another try mends, perhaps with another owner.
-MENDED: Final = frozenset({"OWNER_UNAVAILABLE", "STORE_UNAVAILABLE", "SERVER_DRAINING"})
+RETRYABLE: Final = frozenset({"OWNER_UNAVAILABLE", "STORE_UNAVAILABLE", "SERVER_DRAINING"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,5 +22,5 @@ class Appended:
     time_ms: int
 
 
-Answer = Appended | Failure
-Reply = Callable[[Answer], None]
+AppendOutcome = Appended | Failure
+OnAppended = Callable[[AppendOutcome], None]

@@ -20,10 +20,10 @@ from chat_service.model.ids import direct_id
 from chat_service.model.retention import Retention
 
 # Ended memberships of one user that are remembered; what was seen in older ones is not shown any more.
-PAST_KEPT: Final = 20
+MAX_PAST_MEMBERSHIPS: Final = 20
 # Users whose ended memberships are remembered: those that ended last.
-PAST_USERS: Final = 1000
-KEPT_BY_DEFAULT: Final = Retention()
+MAX_PAST_MEMBERS: Final = 1000
+DEFAULT_RETENTION: Final = Retention()
 
 
 class ConversationKind(IntEnum):
@@ -41,7 +41,7 @@ class Watermark:
     read_seq: int = 0
     read_number: int = 0
 
-    def raised(self, other: Watermark) -> Watermark:
+    def max_with(self, other: Watermark) -> Watermark:
         """The higher of both, field by field; never goes backwards."""
         return Watermark(
             max(self.delivered_seq, other.delivered_seq, other.read_seq),
@@ -51,7 +51,7 @@ class Watermark:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ConversationMember:
     """A user's part in a conversation; `joined_seq` is the first entry the member may see."""
 
     role: Role
@@ -82,31 +82,31 @@ class Conversation:
     title: str
     create_ms: int
     applied_seq: int
-    members: Mapping[str, Member]
-    past: Mapping[str, tuple[Interval, ...]] = field(default_factory=dict)
+    members: Mapping[str, ConversationMember]
+    past_memberships: Mapping[str, tuple[Interval, ...]] = field(default_factory=dict)
     picture_media_id: str = ""
     admins_only_send: bool = False
-    retention: Retention = KEPT_BY_DEFAULT
+    retention: Retention = DEFAULT_RETENTION
     # The lowest seq whose content is kept, and how many messages are below it.
     first_seq: int = 1
     first_number: int = 0
 
-    def visible(self, user_id: str) -> tuple[Interval, ...]:
+    def visible_intervals(self, user_id: str) -> tuple[Interval, ...]:
         """What `user_id` may see of the log, in order; empty for who never was a member."""
-        past = self.past.get(user_id, ())
+        past = self.past_memberships.get(user_id, ())
         member = self.members.get(user_id)
         return past if member is None else (*past, Interval(member.joined_seq, LAST_SEQ))
 
-    def sees(self, user_id: str, seq: int) -> bool:
+    def can_see(self, user_id: str, seq: int) -> bool:
         """Whether `user_id` may see the entry `seq`."""
-        return any(seq in each for each in self.visible(user_id))
+        return any(seq in each for each in self.visible_intervals(user_id))
 
     def admins(self) -> Iterator[str]:
         """The members who are admins."""
         return (user for user, member in self.members.items() if member.role is Role.ADMIN)
 
 
-def changed(conversation: Conversation | None, entry: Entry) -> Conversation | None:
+def apply_entry(conversation: Conversation | None, entry: Entry) -> Conversation | None:
     """What a conversation is after `entry`; applying one again changes nothing."""
     change = entry.change
     if isinstance(change, Message) or (conversation and entry.seq <= conversation.applied_seq):
@@ -131,24 +131,26 @@ def _created(entry: Entry, change: MembershipChanged) -> Conversation:
         title="",
         create_ms=entry.time_ms,
         applied_seq=entry.seq,
-        members={user: Member(role, entry.seq) for user, role in change.members},
+        members={user: ConversationMember(role, entry.seq) for user, role in change.members},
     )
 
 
 def _with_members(conversation: Conversation, entry: Entry, change: MembershipChanged) -> Conversation:
-    members, past = dict(conversation.members), dict(conversation.past)
+    members, past = dict(conversation.members), dict(conversation.past_memberships)
     for user, role in change.members:
         if user in members and _ends(change.kind, user, entry.actor_id):
             ended = Interval(members.pop(user).joined_seq, entry.seq)
-            past[user] = (*past.pop(user, ()), ended)[-PAST_KEPT:]
-            if len(past) > PAST_USERS:
+            past[user] = (*past.pop(user, ()), ended)[-MAX_PAST_MEMBERSHIPS:]
+            if len(past) > MAX_PAST_MEMBERS:
                 del past[next(iter(past))]
         elif user in members:
             members[user] = replace(members[user], role=role)
         elif change.kind is MembershipKind.ADDED:
             # Who comes has nothing to read of what was before.
-            members[user] = Member(role, entry.seq, Watermark(entry.seq - 1, entry.seq - 1, entry.message_number))
-    return replace(conversation, members=members, past=past)
+            members[user] = ConversationMember(
+                role, entry.seq, Watermark(entry.seq - 1, entry.seq - 1, entry.message_number)
+            )
+    return replace(conversation, members=members, past_memberships=past)
 
 
 def _ends(kind: MembershipKind, user: str, actor: str) -> bool:

@@ -25,7 +25,7 @@ class Resync(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class IndexReading:
     """The conversations that changed, unless a resync is needed; and the cursor to go on from."""
 
     resync: Resync

@@ -15,7 +15,7 @@ class DeliveredEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class PresenceMoved:
+class PresenceChange:
     """A user came online, or went."""
 
     user_id: str
@@ -29,5 +29,5 @@ class Delivery:
     entries: tuple[DeliveredEntry, ...] = ()
     watermarks: tuple[bytes, ...] = ()
     typing: bytes = b""
-    presence: PresenceMoved | None = None
+    presence: PresenceChange | None = None
     traceparent: str = ""

@@ -119,9 +119,9 @@ class ConversationUpdated:
         return fingerprint(repr(said).encode())
 
 
-Retouch = MessageEdited | MessageDeleted | ReactionChanged
+MessageMutation = MessageEdited | MessageDeleted | ReactionChanged
 """What changes an earlier message."""
-Change = Message | Retouch | MembershipChanged | ConversationUpdated
+Change = Message | MessageMutation | MembershipChanged | ConversationUpdated
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class Draft:
     change: Change
     made_ms: int
     traceparent: str = ""
-    not_asked: frozenset[str] = frozenset()
+    consent_exempt: frozenset[str] = frozenset()
 
     @property
     def key(self) -> bytes:
@@ -175,11 +175,11 @@ class Head:
     time_ms: int
 
 
-EMPTY: Final = Head(0, 0, 0)
+EMPTY_LOG_HEAD: Final = Head(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
+class EntryHeader:
     """An entry without what it says: its place, who wrote it, and whether it is a message."""
 
     head: Head

@@ -27,12 +27,12 @@ def direct_id(one: str, other: str) -> str:
     crosses between servers once at most; the other half is a hash of both.
     """
     low, high = sorted((one, other))
-    return f"{user_position(low):016x}{_hashed('direct', low, high)[:16]}"
+    return f"{user_position(low):016x}{_hash_id('direct', low, high)[:16]}"
 
 
 def group_id(creator: str, request_id: str) -> str:
     """The group a request makes; the same request makes the same group."""
-    return _hashed("group", creator, UUID(request_id).hex)
+    return _hash_id("group", creator, UUID(request_id).hex)
 
 
 def fingerprint(content: bytes) -> bytes:
@@ -45,5 +45,5 @@ def uuid7_time_ms(value: UUID) -> int | None:
     return value.int >> 80 if value.version == 7 else None
 
 
-def _hashed(*parts: str) -> str:
+def _hash_id(*parts: str) -> str:
     return blake2b("\0".join(parts).encode(), digest_size=16, person=b"conversation").hexdigest()

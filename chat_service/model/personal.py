@@ -7,7 +7,7 @@ from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
-class Personal:
+class PersonalSettings:
     """`mute_until_ms` in milliseconds since 1970, 0: not muted; `hidden`: messages deleted only from the own view."""
 
     mute_until_ms: int = 0
@@ -16,6 +16,6 @@ class Personal:
     hidden: tuple[int, ...] = ()
 
 
-AS_MADE: Final = Personal()
+DEFAULT_SETTINGS: Final = PersonalSettings()
 # Messages a user may delete from the own view of one conversation.
-MOST_HIDDEN: Final = 1000
+MAX_HIDDEN: Final = 1000

@@ -28,15 +28,15 @@ FOREVER: Final = Retention(RetentionRule.FOREVER)
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class RetentionPolicy:
     """What a deployment says about retention: its default, and the seconds between two looks for what is due."""
 
     default: Retention = FOREVER
-    pause_s: float = 60.0
+    sweep_interval_s: float = 60.0
 
-    def of(self, own: Retention) -> Retention:
+    def effective_for(self, own: Retention) -> Retention:
         """What is in force for a conversation that has set `own`; never DEFAULT."""
         return self.default if own.rule is RetentionRule.DEFAULT else own
 
 
-KEPT_FOREVER: Final = Terms()
+KEEP_FOREVER: Final = RetentionPolicy()

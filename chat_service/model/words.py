@@ -10,10 +10,10 @@ from itertools import pairwise
 from typing import Final
 
 # Distinct words of one text that count, the first ones; and characters of a word, the rest is not looked at.
-MOST_WORDS: Final = 256
-LONGEST: Final = 32
+MAX_WORDS: Final = 256
+MAX_WORD_CHARS: Final = 32
 # A shorter beginning of a word is found in too many texts.
-LEAST_PREFIX: Final = 3
+MIN_PREFIX_CHARS: Final = 3
 
 # Han, Hiragana, Katakana, Hangul, Thai, Lao, Myanmar, Khmer: no spaces stand between words, or not all that count.
 _UNSPACED: Final = (
@@ -48,22 +48,22 @@ _CHARACTER: Final = re.compile(rf"(?=[^\W_])[{_UNSPACED}][{_MARKS}]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class MessageQuery:
     """What a message must have to be found: all of `words`, and for each of `prefixes` a word that begins so."""
 
     words: tuple[str, ...]
     prefixes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, text: str) -> Query:
+    def of(cls, text: str) -> MessageQuery:
         """What a person typed: the last word may be unfinished, unless something follows it."""
         runs = list(_runs(text))
         words, prefixes = dict[str, None](), dict[str, None]()
         for at, (run, spaced) in enumerate(runs):
             unfinished = at == len(runs) - 1 and _open_ended(text)
             if spaced:
-                begins = unfinished and len(run) >= LEAST_PREFIX
-                (prefixes if begins else words)[run[:LONGEST]] = None
+                begins = unfinished and len(run) >= MIN_PREFIX_CHARS
+                (prefixes if begins else words)[run[:MAX_WORD_CHARS]] = None
             elif len(characters := _CHARACTER.findall(run)) == 1:
                 # Any of a run begins one of its pairs, or is its last.
                 prefixes[run] = None
@@ -75,7 +75,7 @@ class Query:
         return bool(self.words or self.prefixes)
 
 
-def words(text: str) -> list[str]:
+def extract_words(text: str) -> list[str]:
     """The distinct words of a text, in order, at most MOST_WORDS.
 
     Where words are not told apart by spaces these are pairs of neighbours, and the last character by itself.
@@ -83,13 +83,13 @@ def words(text: str) -> list[str]:
     found = dict[str, None]()
     for run, spaced in _runs(text):
         if spaced:
-            found[run[:LONGEST]] = None
+            found[run[:MAX_WORD_CHARS]] = None
         else:
             characters = _CHARACTER.findall(run)
             found |= dict.fromkeys([*_pairs(characters), characters[-1]])
-        if len(found) >= MOST_WORDS:
+        if len(found) >= MAX_WORDS:
             break
-    return list(found)[:MOST_WORDS]
+    return list(found)[:MAX_WORDS]
 
 
 def _runs(text: str) -> Iterator[tuple[str, bool]]:
@@ -97,7 +97,7 @@ def _runs(text: str) -> Iterator[tuple[str, bool]]:
     if text.isascii():
         text, form = text.lower(), _ASCII
     else:
-        text = _comparable(text)
+        text = _fold(text)
         form = _RUN if _NEEDS_MORE.search(text) else _PLAIN
     for match in form.finditer(text):
         yield match[0], match.lastgroup != "unspaced"
@@ -107,12 +107,12 @@ def _pairs(characters: list[str]) -> list[str]:
     return [one + other for one, other in pairwise(characters)]
 
 
-def _comparable(text: str) -> str:
+def _fold(text: str) -> str:
     folded = unicodedata.normalize("NFKC", _UNSEEN.sub("", text)).casefold()
     return unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFKD", folded)))
 
 
 def _open_ended(text: str) -> bool:
     """Whether a text ends within a word."""
-    last = _comparable(text)[-1:]
+    last = _fold(text)[-1:]
     return last.isalnum() or unicodedata.category(last or " ")[0] == "M"

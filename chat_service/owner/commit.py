@@ -13,19 +13,19 @@ from typing import Final
 import structlog
 from prometheus_client import Counter, Histogram
 
-from chat_service.model.conversation import changed
-from chat_service.model.entry import Entry, MembershipChanged, Message, Retouch
+from chat_service.model.conversation import apply_entry
+from chat_service.model.entry import Entry, MembershipChanged, Message, MessageMutation
 from chat_service.owner.conversation import OwnedConversation, State
-from chat_service.owner.patience import stubbornly
-from chat_service.owner.pending import Pending
+from chat_service.owner.patience import retry_while_unavailable
+from chat_service.owner.pending import PendingSend
 from chat_service.owner.ports import Conversations, Index, Log, Publisher
 from servicekit.clock import Clock
-from servicekit.ending import asked_to_end
+from servicekit.ending import cancel_requested
 from servicekit.failure import Failure
 
-IN_FLIGHT: Final = 2
+BATCHES_IN_FLIGHT: Final = 2
 BATCH_ENTRIES: Final = 1000
-ENTRIES_OF_ONE: Final = 200
+MAX_ENTRIES_PER_CONVERSATION: Final = 200
 
 _entries = Counter("parley_entries_appended", "Entries appended to logs")
 _batches = Histogram(
@@ -37,25 +37,28 @@ log = structlog.get_logger("owner.commit")
 
 
 @dataclass(slots=True)
-class Share:
+class ConversationBatch:
     """What one conversation has in a batch; `settled` of its entries are durable."""
 
     owned: OwnedConversation
-    numbered: list[tuple[Pending, Entry]]
-    settled: int = 0
-    cut: bool = False
+    numbered: list[tuple[PendingSend, Entry]]
+    durable: int = 0
+    conflicted: bool = False
 
 
 @dataclass(slots=True)
-class Batch:
+class CommitBatch:
     """The shares of a group commit, by conversation."""
 
-    shares: dict[str, Share] = field(default_factory=dict)
+    conversations: dict[str, ConversationBatch] = field(default_factory=dict)
 
     def entries(self) -> list[Entry]:
         """What is to be written: all that is neither settled nor cut out."""
         return [
-            entry for share in self.shares.values() if not share.cut for _, entry in share.numbered[share.settled :]
+            entry
+            for share in self.conversations.values()
+            if not share.conflicted
+            for _, entry in share.numbered[share.durable :]
         ]
 
 
@@ -69,18 +72,18 @@ class GroupCommit:
         index: Index,
         publisher: Publisher,
         clock: Clock,
-        done: Callable[[OwnedConversation, frozenset[str]], None],
+        on_settled: Callable[[OwnedConversation, frozenset[str]], None],
     ) -> None:
         self._log = store
         self._conversations = conversations
         self._index = index
         self._publisher = publisher
         self._clock = clock
-        self._done = done
+        self._on_settled = on_settled
         self._queued: deque[OwnedConversation] = deque()
         self._wake = asyncio.Event()
 
-    def queue(self, owned: OwnedConversation) -> None:
+    def enqueue_conversation(self, owned: OwnedConversation) -> None:
         """Something waits in `owned`, and it can be numbered."""
         owned.state = State.QUEUED
         self._queued.append(owned)
@@ -89,56 +92,56 @@ class GroupCommit:
     async def run(self) -> None:
         """Commit until cancelled; batches in flight are never of the same conversation."""
         async with asyncio.TaskGroup() as group:
-            for _ in range(IN_FLIGHT):
-                group.create_task(self._commit_what_waits())
+            for _ in range(BATCHES_IN_FLIGHT):
+                group.create_task(self._commit_loop())
 
-    async def _commit_what_waits(self) -> None:
-        while not asked_to_end():
+    async def _commit_loop(self) -> None:
+        while not cancel_requested():
             await self._wake.wait()
-            batch = self._take()
-            if batch.shares:
+            batch = self._collect_batch()
+            if batch.conversations:
                 await self._commit(batch)
 
-    def _take(self) -> Batch:
-        batch, room = Batch(), BATCH_ENTRIES
+    def _collect_batch(self) -> CommitBatch:
+        batch, room = CommitBatch(), BATCH_ENTRIES
         now_ms = self._clock.now_ms()
         while self._queued and room > 0:
             owned = self._queued.popleft()
             # What was loaded may have become doubtful while it was queued.
-            numbered = owned.number(min(room, ENTRIES_OF_ONE), now_ms) if owned.loaded else []
+            numbered = owned.assign_seqs(min(room, MAX_ENTRIES_PER_CONVERSATION), now_ms) if owned.loaded else []
             if not numbered:
-                self._done(owned, frozenset())
+                self._on_settled(owned, frozenset())
                 continue
             owned.state = State.COMMITTING
-            batch.shares[owned.conversation_id] = Share(owned, numbered)
+            batch.conversations[owned.conversation_id] = ConversationBatch(owned, numbered)
             room -= len(numbered)
         if not self._queued:
             self._wake.clear()
         return batch
 
-    async def _commit(self, batch: Batch) -> None:
-        shares = list(batch.shares.values())
-        with self._contained(shares):
+    async def _commit(self, batch: CommitBatch) -> None:
+        shares = list(batch.conversations.values())
+        with self._isolate_failures(shares):
             await self._append_and_apply(shares, batch)
             for share in shares:
-                with self._contained([share]):
-                    self._settle(share)
+                with self._isolate_failures([share]):
+                    self._answer_and_publish(share)
 
-    async def _append_and_apply(self, shares: list[Share], batch: Batch) -> None:
+    async def _append_and_apply(self, shares: list[ConversationBatch], batch: CommitBatch) -> None:
         # Who becomes a member is told once there is something to read.
-        if touches := self._touches([each for each in shares if not _changes_conversation(each)]):
+        if touches := self._collect_touches([each for each in shares if not _changes_conversation(each)]):
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._index.touch(touches))
                 await self._write(batch)
         else:
             await self._write(batch)
-        await self._apply(shares)
+        await self._apply_to_documents(shares)
         # Mongo may have taken long: what was touched before it must still cover what is told now.
-        if late := self._touches(shares, _changes_conversation):
+        if late := self._collect_touches(shares, _changes_conversation):
             await self._index.touch(late)
 
     @contextmanager
-    def _contained(self, shares: Sequence[Share]) -> Iterator[None]:
+    def _isolate_failures(self, shares: Sequence[ConversationBatch]) -> Iterator[None]:
         """Whatever goes wrong with these, the server lives: it is not known what is durable, and a retry finds out."""
         try:
             yield
@@ -146,77 +149,81 @@ class GroupCommit:
             log.exception("commit failed", conversation_ids=[share.owned.conversation_id for share in shares])
             for share in shares:
                 if share.owned.state is State.COMMITTING:
-                    share.owned.doubt([pending for pending, _ in share.numbered], Failure("this send failed"))
-                    self._done(share.owned, frozenset())
+                    share.owned.fail_unknown_outcome(
+                        [pending for pending, _ in share.numbered], Failure("this send failed")
+                    )
+                    self._on_settled(share.owned, frozenset())
 
-    async def _write(self, batch: Batch) -> None:
+    async def _write(self, batch: CommitBatch) -> None:
         entries = batch.entries()
         _batches.observe(len(entries))
         while entries:
             # An outcome that is not known is made known by writing the same entries again.
-            conflict = await stubbornly("append", partial(self._log.append, entries))
-            written = entries if conflict is None else entries[: conflict.at]
+            conflict = await retry_while_unavailable("append", partial(self._log.append_batch, entries))
+            written = entries if conflict is None else entries[: conflict.index]
             for entry in written:
-                batch.shares[entry.conversation_id].settled += 1
+                batch.conversations[entry.conversation_id].durable += 1
             if conflict is None:
                 return
-            self._cut(batch.shares[entries[conflict.at].conversation_id])
+            self._mark_conflicted(batch.conversations[entries[conflict.index].conversation_id])
             entries = batch.entries()
 
     @staticmethod
-    def _cut(share: Share) -> None:
+    def _mark_conflicted(share: ConversationBatch) -> None:
         _conflicts.inc()
-        share.cut = True
+        share.conflicted = True
         log.info(
             "commit conflict",
             conversation_id=share.owned.conversation_id,
-            seq=share.numbered[share.settled][1].seq,
+            seq=share.numbered[share.durable][1].seq,
         )
 
-    def _touches(
-        self, shares: Sequence[Share], always: Callable[[Share], bool] = lambda _: False
+    def _collect_touches(
+        self, shares: Sequence[ConversationBatch], always: Callable[[ConversationBatch], bool] = lambda _: False
     ) -> dict[str, list[str]]:
         now, touches = self._clock.monotonic(), dict[str, list[str]]()
         for share in shares:
             if share.owned.needs_touch(now) or always(share):
-                touches[share.owned.conversation_id] = _concerned(share)
+                touches[share.owned.conversation_id] = _users_to_touch(share)
                 share.owned.touched_at = now
         return touches
 
-    async def _apply(self, shares: Sequence[Share]) -> None:
+    async def _apply_to_documents(self, shares: Sequence[ConversationBatch]) -> None:
         for share in shares:
-            entries = [entry for _, entry in share.numbered[: share.settled]]
+            entries = [entry for _, entry in share.numbered[: share.durable]]
             if all(isinstance(entry.change, Message) for entry in entries):
                 continue
-            if retouches := [entry for entry in entries if isinstance(entry.change, Retouch)]:
-                await stubbornly("retouch", partial(self._log.retouch, retouches))
+            if retouches := [entry for entry in entries if isinstance(entry.change, MessageMutation)]:
+                await retry_while_unavailable("retouch", partial(self._log.apply_mutations, retouches))
             conversation = share.owned.conversation
             for entry in entries:
-                conversation = changed(conversation, entry)
+                conversation = apply_entry(conversation, entry)
             if conversation is None:
                 continue
-            if all(isinstance(entry.change, Message | Retouch) for entry in entries):
+            if all(isinstance(entry.change, Message | MessageMutation) for entry in entries):
                 seq = conversation.applied_seq
-                await stubbornly("applied", partial(self._conversations.applied, conversation.conversation_id, seq))
+                await retry_while_unavailable(
+                    "applied", partial(self._conversations.raise_applied_seq, conversation.conversation_id, seq)
+                )
             else:
-                await stubbornly("store", partial(self._conversations.store, conversation))
+                await retry_while_unavailable("store", partial(self._conversations.save, conversation))
 
-    def _settle(self, share: Share) -> None:
-        settled = share.numbered[: share.settled]
-        audiences = _Audiences(share.owned.members())
+    def _answer_and_publish(self, share: ConversationBatch) -> None:
+        settled = share.numbered[: share.durable]
+        audiences = RecipientGroups(share.owned.member_ids())
         for pending, entry in settled:
-            share.owned.took(entry)
+            share.owned.apply(entry)
             audiences.add(entry, share.owned)
-            share.owned.answered(pending, entry)
+            share.owned.answer_appended(pending, entry)
         if settled:
             _entries.inc(len(settled))
             for users, entries in audiences.entries:
-                self._publisher.publish(users, entries, _cause(settled))
-        share.owned.settled([pending for pending, _ in share.numbered], share.settled)
-        self._done(share.owned, _senders(settled))
+                self._publisher.publish(users, entries, _traceparent_of(settled))
+        share.owned.requeue_unsettled([pending for pending, _ in share.numbered], share.durable)
+        self._on_settled(share.owned, _senders(settled))
 
 
-class _Audiences:
+class RecipientGroups:
     """Entries in order, with those who are told: who is a member before or after an entry."""
 
     def __init__(self, users: list[str]) -> None:
@@ -232,28 +239,28 @@ class _Audiences:
             self._same = True
             self.entries[-1][1].append(entry)
             return
-        before, self._users = self._users, owned.members()
+        before, self._users = self._users, owned.member_ids()
         self.entries.append((list(dict.fromkeys([*before, *self._users])), [entry]))
         self._same = False
 
 
-def _cause(settled: Sequence[tuple[Pending, Entry]]) -> str:
+def _traceparent_of(settled: Sequence[tuple[PendingSend, Entry]]) -> str:
     """The trace of a fan-out: that of the first of its sends that has one."""
     return next((pending.draft.traceparent for pending, _ in settled if pending.draft.traceparent), "")
 
 
-def _senders(settled: Sequence[tuple[Pending, Entry]]) -> frozenset[str]:
+def _senders(settled: Sequence[tuple[PendingSend, Entry]]) -> frozenset[str]:
     return frozenset(entry.actor_id for _, entry in settled if isinstance(entry.change, Message))
 
 
-def _changes_conversation(share: Share) -> bool:
-    return any(not isinstance(entry.change, Message | Retouch) for _, entry in share.numbered)
+def _changes_conversation(share: ConversationBatch) -> bool:
+    return any(not isinstance(entry.change, Message | MessageMutation) for _, entry in share.numbered)
 
 
-def _concerned(share: Share) -> list[str]:
-    conversation, users = share.owned.conversation, dict.fromkeys(share.owned.members())
+def _users_to_touch(share: ConversationBatch) -> list[str]:
+    conversation, users = share.owned.conversation, dict.fromkeys(share.owned.member_ids())
     for _, entry in share.numbered:
-        conversation = changed(conversation, entry)
+        conversation = apply_entry(conversation, entry)
         if conversation is not None and isinstance(entry.change, MembershipChanged):
             users |= dict.fromkeys(conversation.members)
     return list(users)

@@ -6,18 +6,18 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from chat_service.model.conversation import Conversation, changed
-from chat_service.model.entry import Entry, Retouch, Trace
+from chat_service.model.conversation import Conversation, apply_entry
+from chat_service.model.entry import Entry, EntryHeader, MessageMutation
 from chat_service.owner.conversation import OwnedConversation
 from chat_service.owner.ports import Conversations, Index, Log, Publisher
 from servicekit.clock import Clock
 
 # Of so many entries it is known at once who wrote them. An owner that dies may have told no store that their writers
 # have read them, and has rarely that many under way in one conversation.
-TAIL: Final = 20
+TAIL_ENTRIES: Final = 20
 
 
-class Loading:
+class ConversationLoader:
     """Asks the stores on behalf of one conversation at a time. Every method raises StoreUnavailable."""
 
     def __init__(
@@ -36,46 +36,48 @@ class Loading:
         """
         wrote = set[str]()
         while not owned.loaded:
-            told = owned.told_to_forget
+            told = owned.invalidation_epoch
             conversation, tail = await self._load(owned.conversation_id)
-            owned.barred = conversation is not None and await self._store.barred(conversation)
-            wrote |= owned.loaded_as(conversation, tail)
+            owned.blocked = conversation is not None and await self._store.is_blocked(conversation)
+            wrote |= owned.adopt_loaded_state(conversation, tail)
             # What was read may be of before that which changed meanwhile.
-            owned.loaded = owned.told_to_forget == told
+            owned.loaded = owned.invalidation_epoch == told
         # Both of what waits now: what comes while the store is asked is asked for next time.
-        seqs, keys = owned.target_seqs(), owned.unsure_keys(self._clock.now_ms())
+        seqs, keys = owned.target_seqs(), owned.keys_to_look_up(self._clock.now_ms())
         if seqs:
-            owned.targets = await self._log.targets(owned.conversation_id, seqs)
+            owned.targets = await self._log.load_targets(owned.conversation_id, seqs)
         if keys:
-            found = await self._log.appended(owned.conversation_id, keys)
+            found = await self._log.find_by_keys(owned.conversation_id, keys)
             if found:
-                await self._tell_again(owned, found)
-            owned.looked_up(keys, {entry.key: entry for entry in found})
+                await self._republish(owned, found)
+            owned.apply_dedup_lookup(keys, {entry.key: entry for entry in found})
         return wrote
 
-    async def _load(self, conversation_id: str) -> tuple[Conversation | None, Sequence[Trace]]:
+    async def _load(self, conversation_id: str) -> tuple[Conversation | None, Sequence[EntryHeader]]:
         conversation, tail = await asyncio.gather(
-            self._store.load(conversation_id), self._log.tail(conversation_id, TAIL)
+            self._store.load(conversation_id), self._log.read_tail(conversation_id, TAIL_ENTRIES)
         )
         kept = conversation
         applied = conversation.applied_seq if conversation else 0
         if tail and tail[-1].head.seq > applied:
-            changes = await self._log.changes(conversation_id, applied)
-            if retouches := [entry for entry in changes if isinstance(entry.change, Retouch)]:
-                await self._log.retouch(retouches)
+            changes = await self._log.state_changes_after(conversation_id, applied)
+            if retouches := [entry for entry in changes if isinstance(entry.change, MessageMutation)]:
+                await self._log.apply_mutations(retouches)
             for entry in changes:
-                conversation = changed(conversation, entry)
+                conversation = apply_entry(conversation, entry)
         # What the log says and nobody wrote beside it: its writer died in between.
         if conversation is not None and conversation != kept:
-            await self._store.store(conversation)
+            await self._store.save(conversation)
         return conversation, tail
 
-    async def _tell_again(self, owned: OwnedConversation, found: Sequence[Entry]) -> None:
+    async def _republish(self, owned: OwnedConversation, found: Sequence[Entry]) -> None:
         """Whoever appended these may have died before anybody learned of them: a retry is told to all once more."""
-        await self._index.touch({owned.conversation_id: owned.members()})
+        await self._index.touch({owned.conversation_id: owned.member_ids()})
         for entry in sorted(found, key=lambda entry: entry.seq):
             # Who came since must not see it.
             users = [
-                user for user in owned.members() if owned.conversation and owned.conversation.sees(user, entry.seq)
+                user
+                for user in owned.member_ids()
+                if owned.conversation and owned.conversation.can_see(user, entry.seq)
             ]
             self._publisher.publish(users, [entry], "")

@@ -20,29 +20,29 @@ from chat_service.errors import (
     ServerDraining,
     StoreUnavailable,
 )
-from chat_service.model.answer import Answer, Appended, Reply
+from chat_service.model.answer import Appended, AppendOutcome, OnAppended
 from chat_service.model.creation import Creation
 from chat_service.model.entry import Draft
 from chat_service.model.ids import conversation_position
 from chat_service.model.receipt import Receipt
-from chat_service.model.retention import KEPT_FOREVER, Terms
+from chat_service.model.retention import KEEP_FOREVER, RetentionPolicy
 from chat_service.model.rules import GROUP_MEMBERS
 from chat_service.owner.commit import GroupCommit
 from chat_service.owner.conversation import OwnedConversation, State
-from chat_service.owner.loading import Loading
-from chat_service.owner.pending import Attempt, Pending
+from chat_service.owner.loading import ConversationLoader
+from chat_service.owner.pending import Attempt, PendingSend
 from chat_service.owner.ports import Conversations, Index, Log, Publisher, RingView
-from chat_service.owner.receipts import Receipts, Received
-from chat_service.owner.refused_attempts import RefusedAttempts
+from chat_service.owner.receipts import OnReceiptKept, ReceiptWriter
+from chat_service.owner.refused_attempts import FencedAttempts
 from servicekit.bucket import TokenBucket
 from servicekit.clock import Clock
-from servicekit.ending import asked_to_end
+from servicekit.ending import cancel_requested
 from servicekit.failure import Failure
 from servicekit.ring import RingEmpty
 
-REFRESHES_AT_ONCE: Final = 16
-RETOUCH_S: Final = 60.0
-RETOUCHES_AT_ONCE: Final = 200
+MAX_REFRESHES: Final = 16
+RETOUCH_WINDOW_S: Final = 60.0
+RETOUCH_BATCH: Final = 200
 
 _refused = Counter("parley_sends_refused", "Sends an owner refused", ["reason"])
 
@@ -71,7 +71,7 @@ class Owner:
         ring: RingView,
         clock: Clock,
         limits: OwnerLimits = OwnerLimits(),
-        terms: Terms = KEPT_FOREVER,
+        terms: RetentionPolicy = KEEP_FOREVER,
     ) -> None:
         self._index = index
         self._publisher = publisher
@@ -80,14 +80,14 @@ class Owner:
         self._limits = limits
         self._owned: OrderedDict[str, OwnedConversation] = OrderedDict()
         # Receipts for conversations that are being loaded, and who is told if they cannot be.
-        self._early: dict[str, list[tuple[Callable[[OwnedConversation], None], Received]]] = {}
-        self._refused_attempts = RefusedAttempts()
-        self._loading = Loading(store, conversations, index, publisher, clock)
-        self._commit = GroupCommit(store, conversations, index, publisher, clock, self._settled)
-        self._receipts = Receipts(store, conversations, index, publisher, clock, terms)
+        self._awaiting_load: dict[str, list[tuple[Callable[[OwnedConversation], None], OnReceiptKept]]] = {}
+        self._fenced_attempts = FencedAttempts()
+        self._loading = ConversationLoader(store, conversations, index, publisher, clock)
+        self._commit = GroupCommit(store, conversations, index, publisher, clock, self._on_batch_settled)
+        self._receipts = ReceiptWriter(store, conversations, index, publisher, clock, terms)
         # Bounded by the conversations in memory, each of which is in it at most once.
         self._to_refresh: asyncio.Queue[OwnedConversation] = asyncio.Queue()
-        self._at_rest = asyncio.Event()
+        self._idle = asyncio.Event()
         self._draining = False
 
     async def run(self) -> None:
@@ -95,122 +95,122 @@ class Owner:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._commit.run())
             group.create_task(self._receipts.run())
-            for _ in range(REFRESHES_AT_ONCE):
-                group.create_task(self._refresh_for_ever())
+            for _ in range(MAX_REFRESHES):
+                group.create_task(self._refresh_loop())
 
-    def append(self, draft: Draft, attempt: Attempt | None, reply: Reply) -> None:
+    def append_draft(self, draft: Draft, attempt: Attempt | None, reply: OnAppended) -> None:
         """Have `draft` appended; `reply` is called once, when it is durable or refused."""
         conversation_id = draft.conversation_id
-        if attempt and self._refused_attempts.cover(attempt, conversation_id):
+        if attempt and self._fenced_attempts.is_fenced(attempt, conversation_id):
             reply(EarlierSendRefused("an earlier send to this conversation was refused"))
             return
         try:
-            owned = self._open(conversation_id)
-            owned.submit(Pending(draft, attempt, reply))
+            owned = self._get_or_create(conversation_id)
+            owned.enqueue_pending(PendingSend(draft, attempt, reply))
         except Failure as failure:
             self._refuse(conversation_id, [(attempt, reply)], failure)
             return
         self._advance(owned)
 
-    def create(self, creation: Creation, reply: Reply) -> None:
+    def create_conversation(self, creation: Creation, reply: OnAppended) -> None:
         """Make a conversation, unless it is there; `reply` is told the place of its first entry, or a refusal."""
-        drafts, answers = creation.drafts(), list[Answer]()
+        drafts, answers = creation.drafts(), list[AppendOutcome]()
 
-        def collect(answer: Answer) -> None:
+        def collect(answer: AppendOutcome) -> None:
             # What is there already, made by the other side of a 1-1 conversation, is as good.
             answers.append(Appended(0, 0) if isinstance(answer, ConversationExists) else answer)
             if len(answers) == len(drafts):
                 reply(next((each for each in answers if isinstance(each, Failure)), answers[0]))
 
         for draft in drafts:
-            self.append(draft, None, collect)
+            self.append_draft(draft, None, collect)
 
-    def receive(self, receipt: Receipt, reply: Received) -> None:
+    def receive_receipt(self, receipt: Receipt, reply: OnReceiptKept) -> None:
         """Raise a member's watermarks; `reply` is called once, with None when they are kept."""
         conversation_id = receipt.conversation_id
         try:
-            owned = self._open(conversation_id)
+            owned = self._get_or_create(conversation_id)
         except Failure as failure:
             reply(failure)
             return
 
         def hand_over(to: OwnedConversation) -> None:
-            self._receipts.receive(to, receipt, reply)
+            self._receipts.enqueue_receipt(to, receipt, reply)
 
         if owned.loaded and receipt.highest_seq <= owned.head.seq:
             hand_over(owned)
             return
         # A receipt from beyond the head: another owner may have written, of which this one has not heard.
         owned.loaded = False
-        self._early.setdefault(conversation_id, []).append((hand_over, reply))
+        self._awaiting_load.setdefault(conversation_id, []).append((hand_over, reply))
         self._advance(owned)
 
-    def type(self, user_id: str, conversation_id: str, typing: bool) -> None:
+    def publish_typing(self, user_id: str, conversation_id: str, typing: bool) -> None:
         """Tell the other members that a member types, or stopped; what cannot be told now is not told."""
         with suppress(Failure):
-            owned = self._open(conversation_id)
+            owned = self._get_or_create(conversation_id)
             if owned.loaded:
-                self._tell_typing(owned, user_id, typing)
+                self._publish_typing(owned, user_id, typing)
             else:
-                self._early.setdefault(conversation_id, []).append(
-                    (lambda to: self._tell_typing(to, user_id, typing), lambda _: None)
+                self._awaiting_load.setdefault(conversation_id, []).append(
+                    (lambda to: self._publish_typing(to, user_id, typing), lambda _: None)
                 )
                 self._advance(owned)
 
-    def _tell_typing(self, owned: OwnedConversation, user_id: str, typing: bool) -> None:
-        members = owned.members()
-        if user_id in members and not owned.barred:
+    def _publish_typing(self, owned: OwnedConversation, user_id: str, typing: bool) -> None:
+        members = owned.member_ids()
+        if user_id in members and not owned.blocked:
             others = [each for each in members if each != user_id]
             self._publisher.publish_typing(others, owned.conversation_id, user_id, typing)
 
-    def reload(self, conversation_id: str, reply: Reply) -> None:
+    def invalidate_conversation(self, conversation_id: str, reply: OnAppended) -> None:
         """Something beside the log is another, such as a block: what is decided from now on is decided by it.
 
         `reply` is called once nothing that was decided before is still to be appended.
         """
         if self._draining or not self._owns(conversation_id):
-            reply(self._going() if self._draining else self._elsewhere())
+            reply(self._draining_error() if self._draining else self._not_owner())
             return
         if (owned := self._owned.get(conversation_id)) is None:
             reply(Appended(0, 0))
             return
-        owned.forget_beside()
+        owned.invalidate()
         owned.wait_for_commit(reply)
 
-    def ring_changed(self) -> None:
+    def on_ring_changed(self) -> None:
         """Let go of conversations that are another server's now."""
         for owned in list(self._owned.values()):
             if not self._owns(owned.conversation_id):
-                self._refuse_waiting(owned, self._elsewhere())
+                self._refuse_waiting(owned, self._not_owner())
                 self._forget(owned)
         if self._draining:
-            self._note_rest()
+            self._signal_idle()
 
-    async def generation_moved(self) -> None:
+    async def on_generation_changed(self) -> None:
         """Touch again what was touched in the last minute: those touches may be lost."""
-        since = self._clock.monotonic() - RETOUCH_S
+        since = self._clock.monotonic() - RETOUCH_WINDOW_S
         recent = [owned for owned in self._owned.values() if owned.touched_at >= since]
-        for start in range(0, len(recent), RETOUCHES_AT_ONCE):
-            some = recent[start : start + RETOUCHES_AT_ONCE]
-            await self._index.touch({owned.conversation_id: owned.members() for owned in some})
+        for start in range(0, len(recent), RETOUCH_BATCH):
+            some = recent[start : start + RETOUCH_BATCH]
+            await self._index.touch({owned.conversation_id: owned.member_ids() for owned in some})
 
     async def drain(self) -> None:
         """Take nothing new, and return when all that was taken is answered."""
         self._draining = True
-        self._note_rest()
-        await self._at_rest.wait()
+        self._signal_idle()
+        await self._idle.wait()
 
-    def _open(self, conversation_id: str) -> OwnedConversation:
+    def _get_or_create(self, conversation_id: str) -> OwnedConversation:
         if self._draining:
-            raise self._going()
+            raise self._draining_error()
         if not self._owns(conversation_id):
-            raise self._elsewhere()
+            raise self._not_owner()
         owned = self._owned.get(conversation_id)
         if owned is None:
             bucket = TokenBucket(self._limits.entries_per_second, self._limits.entries_burst, self._clock)
             owned = OwnedConversation(conversation_id, bucket, self._limits.group_members)
             self._owned[conversation_id] = owned
-            self._make_room()
+            self._evict_idle()
         else:
             self._owned.move_to_end(conversation_id)
         return owned
@@ -223,40 +223,40 @@ class Owner:
             owned.state = State.REFRESHING
             self._to_refresh.put_nowait(owned)
         elif owned.waiting:
-            self._commit.queue(owned)
+            self._commit.enqueue_conversation(owned)
 
-    def _settled(self, owned: OwnedConversation, senders: frozenset[str]) -> None:
+    def _on_batch_settled(self, owned: OwnedConversation, senders: frozenset[str]) -> None:
         owned.state = State.IDLE
-        owned.committed()
+        owned.answer_commit_waiters()
         if senders:
-            self._receipts.sent(owned, senders)
-        self._go_on(owned)
+            self._receipts.mark_read_by_authors(owned, senders)
+        self._continue(owned)
 
-    def _go_on(self, owned: OwnedConversation) -> None:
+    def _continue(self, owned: OwnedConversation) -> None:
         if not self._owns(owned.conversation_id):
-            self._refuse_waiting(owned, self._elsewhere())
+            self._refuse_waiting(owned, self._not_owner())
         if owned.loaded:
-            for hand_over, _ in self._early.pop(owned.conversation_id, []):
+            for hand_over, _ in self._awaiting_load.pop(owned.conversation_id, []):
                 hand_over(owned)
-        if owned.waiting or owned.conversation_id in self._early:
+        if owned.waiting or owned.conversation_id in self._awaiting_load:
             self._advance(owned)
         elif owned.conversation is None or not self._owns(owned.conversation_id):
             self._forget(owned)
         if self._draining:
-            self._note_rest()
+            self._signal_idle()
 
-    def _note_rest(self) -> None:
+    def _signal_idle(self) -> None:
         if not any(owned.unanswered for owned in self._owned.values()):
-            self._at_rest.set()
+            self._idle.set()
 
-    async def _refresh_for_ever(self) -> None:
-        while not asked_to_end():
+    async def _refresh_loop(self) -> None:
+        while not cancel_requested():
             await self._refresh(await self._to_refresh.get())
 
     async def _refresh(self, owned: OwnedConversation) -> None:
         try:
             if wrote := await self._loading.refresh(owned):
-                self._receipts.sent(owned, wrote)
+                self._receipts.mark_read_by_authors(owned, wrote)
         except StoreUnavailable as failure:
             log.warning("conversation not loaded", conversation_id=owned.conversation_id)
             self._refuse_all(owned, failure)
@@ -265,11 +265,11 @@ class Owner:
             log.exception("conversation cannot be loaded", conversation_id=owned.conversation_id)
             self._refuse_all(owned, Failure("this conversation cannot be loaded"))
         owned.state = State.IDLE
-        self._go_on(owned)
+        self._continue(owned)
 
     def _refuse_all(self, owned: OwnedConversation, failure: Failure) -> None:
         self._refuse_waiting(owned, failure)
-        for _, reply in self._early.pop(owned.conversation_id, []):
+        for _, reply in self._awaiting_load.pop(owned.conversation_id, []):
             reply(failure)
 
     def _refuse_waiting(self, owned: OwnedConversation, failure: Failure) -> None:
@@ -278,20 +278,22 @@ class Owner:
             del owned.unanswered[pending.key]
             self._refuse(owned.conversation_id, pending.waiters, failure)
 
-    def _refuse(self, conversation_id: str, waiters: Sequence[tuple[Attempt | None, Reply]], failure: Failure) -> None:
+    def _refuse(
+        self, conversation_id: str, waiters: Sequence[tuple[Attempt | None, OnAppended]], failure: Failure
+    ) -> None:
         _refused.labels(failure.reason).inc()
         for attempt, reply in waiters:
             if attempt and failure.retry_after is not None:
-                self._refused_attempts.refuse(attempt, conversation_id)
+                self._fenced_attempts.fence(attempt, conversation_id)
             reply(failure)
 
     def _owns(self, conversation_id: str) -> bool:
         try:
-            return self._ring.ring.at(conversation_position(conversation_id)).server_id == self._ring.me.server_id
+            return self._ring.ring.owner_at(conversation_position(conversation_id)).server_id == self._ring.me.server_id
         except RingEmpty:
             return False
 
-    def _elsewhere(self) -> OwnerUnavailable:
+    def _not_owner(self) -> OwnerUnavailable:
         revision = self._ring.ring.revision
         return OwnerUnavailable(
             "another server owns this conversation",
@@ -300,15 +302,15 @@ class Owner:
         )
 
     @staticmethod
-    def _going() -> ServerDraining:
+    def _draining_error() -> ServerDraining:
         return ServerDraining("this server is going away")
 
-    def _make_room(self) -> None:
+    def _evict_idle(self) -> None:
         """Forget conversations that have rested longest; what is busy stays."""
         surplus = max(0, len(self._owned) - self._limits.conversations)
         for owned in list(islice(self._owned.values(), surplus)):
             self._forget(owned)
 
     def _forget(self, owned: OwnedConversation) -> None:
-        if owned.state is State.IDLE and not owned.waiting and owned.conversation_id not in self._early:
+        if owned.state is State.IDLE and not owned.waiting and owned.conversation_id not in self._awaiting_load:
             self._owned.pop(owned.conversation_id, None)

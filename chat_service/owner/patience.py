@@ -10,7 +10,7 @@ import structlog
 from prometheus_client import Counter
 
 from chat_service.errors import StoreUnavailable
-from servicekit.ending import asked_to_end
+from servicekit.ending import cancel_requested
 
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 1.0
@@ -21,7 +21,7 @@ _repeats = Counter("parley_store_repeats", "Calls repeated because the store did
 log = structlog.get_logger("owner.patience")
 
 
-async def stubbornly(name: str, call: Callable[[], Awaitable[T]]) -> T:
+async def retry_while_unavailable(name: str, call: Callable[[], Awaitable[T]]) -> T:
     """The answer of `call`, repeated while the store is unavailable; for what is idempotent."""
     pause = FIRST_PAUSE_S
     while True:
@@ -30,7 +30,7 @@ async def stubbornly(name: str, call: Callable[[], Awaitable[T]]) -> T:
         except StoreUnavailable as failure:
             _repeats.labels(name).inc()
             log.warning("store does not answer, asking again", call=name, error=failure.message)
-        if asked_to_end():
+        if cancel_requested():
             raise asyncio.CancelledError
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE_S)

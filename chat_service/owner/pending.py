@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chat_service.errors import MessageIdReused, RequestIdReused
-from chat_service.model.answer import Answer, Appended, Reply
+from chat_service.model.answer import Appended, AppendOutcome, OnAppended
 from chat_service.model.entry import Draft, Message
 
 
@@ -18,25 +18,25 @@ class Attempt:
     number: int
 
 
-class Pending:
+class PendingSend:
     """A draft that waits, and all who want its answer: a repeat of it waits with it."""
 
-    __slots__ = ("draft", "fingerprint", "key", "new", "waiters")
+    __slots__ = ("draft", "fingerprint", "key", "known_new", "waiters")
 
-    def __init__(self, draft: Draft, attempt: Attempt | None, reply: Reply) -> None:
+    def __init__(self, draft: Draft, attempt: Attempt | None, reply: OnAppended) -> None:
         self.draft = draft
         self.key = draft.key
         self.fingerprint = draft.change.fingerprint()
-        self.waiters: list[tuple[Attempt | None, Reply]] = [(attempt, reply)]
+        self.waiters: list[tuple[Attempt | None, OnAppended]] = [(attempt, reply)]
         # Whether the log is known not to hold it; if not, only the unique index can tell.
-        self.new = False
+        self.known_new = False
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: AppendOutcome) -> None:
         """Tell all who wait."""
         for _, reply in self.waiters:
             reply(answer)
 
-    def repeated(self, fingerprint: bytes, first: Appended) -> Answer:
+    def result_of_repeat(self, fingerprint: bytes, first: Appended) -> AppendOutcome:
         """What a repeat is told: the first answer, if it says the same as the first."""
         if fingerprint == self.fingerprint:
             return first

@@ -7,43 +7,43 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from chat_service.model.conversation import Conversation, Watermark
-from chat_service.model.entry import Entry, Trace
-from chat_service.model.rules import Target
-from servicekit.ring import Member, Ring
+from chat_service.model.entry import Entry, EntryHeader
+from chat_service.model.rules import TargetMessage
+from servicekit.ring import Ring, RingMember
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
     """`entries[at]` was refused, its seq or key is taken. What is before it is durable, what follows is not written."""
 
-    at: int
+    index: int
 
 
 class Log(Protocol):
     """The logs of all conversations. Every method raises StoreUnavailable."""
 
-    async def append(self, entries: Sequence[Entry]) -> Conflict | None:
+    async def append_batch(self, entries: Sequence[Entry]) -> Conflict | None:
         """Append in order; None when all are durable. An entry that is there already counts as appended.
 
         After StoreUnavailable the outcome is unknown: append the same again.
         """
 
-    async def tail(self, conversation_id: str, length: int) -> Sequence[Trace]:
+    async def read_tail(self, conversation_id: str, length: int) -> Sequence[EntryHeader]:
         """The last entries of the log, as a majority knows it, oldest first; at most `length`."""
 
-    async def message_number(self, conversation_id: str, seq: int) -> int:
+    async def count_messages(self, conversation_id: str, seq: int) -> int:
         """How many messages there are up to `seq`."""
 
-    async def changes(self, conversation_id: str, after_seq: int) -> Sequence[Entry]:
+    async def state_changes_after(self, conversation_id: str, after_seq: int) -> Sequence[Entry]:
         """The entries after `after_seq` that change messages or the conversation, in order."""
 
-    async def targets(self, conversation_id: str, seqs: Collection[int]) -> Mapping[int, Target]:
+    async def load_targets(self, conversation_id: str, seqs: Collection[int]) -> Mapping[int, TargetMessage]:
         """Those of `seqs` that are messages, in the log's own present state."""
 
-    async def retouch(self, entries: Sequence[Entry]) -> None:
+    async def apply_mutations(self, entries: Sequence[Entry]) -> None:
         """Let the messages that edits, deletions and reactions concern show them; again changes nothing."""
 
-    async def appended(self, conversation_id: str, keys: Collection[bytes]) -> Sequence[Entry]:
+    async def find_by_keys(self, conversation_id: str, keys: Collection[bytes]) -> Sequence[Entry]:
         """The entries that have one of these keys."""
 
 
@@ -53,13 +53,13 @@ class Conversations(Protocol):
     async def load(self, conversation_id: str) -> Conversation | None:
         """The conversation, or None if none was stored."""
 
-    async def barred(self, conversation: Conversation) -> bool:
+    async def is_blocked(self, conversation: Conversation) -> bool:
         """Whether one member of a 1-1 conversation has blocked the other."""
 
-    async def store(self, conversation: Conversation) -> None:
+    async def save(self, conversation: Conversation) -> None:
         """Keep it, unless what is kept is true for a later seq; and let its members find it."""
 
-    async def applied(self, conversation_id: str, seq: int) -> None:
+    async def raise_applied_seq(self, conversation_id: str, seq: int) -> None:
         """All entries up to `seq` are applied, and those since what is kept changed nothing of it."""
 
     async def raise_watermarks(self, watermarks: Mapping[str, Mapping[str, Watermark]]) -> None:
@@ -102,5 +102,5 @@ class RingView(Protocol):
         """The ring in force."""
 
     @property
-    def me(self) -> Member:
+    def me(self) -> RingMember:
         """This server."""

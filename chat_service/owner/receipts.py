@@ -12,33 +12,33 @@ import structlog
 from chat_service.errors import ConversationNotFound
 from chat_service.model.conversation import Watermark
 from chat_service.model.receipt import Receipt
-from chat_service.model.retention import RetentionRule, Terms
+from chat_service.model.retention import RetentionPolicy, RetentionRule
 from chat_service.owner.conversation import OwnedConversation
-from chat_service.owner.patience import stubbornly
+from chat_service.owner.patience import retry_while_unavailable
 from chat_service.owner.ports import Conversations, Index, Log, Publisher
 from servicekit.clock import Clock
-from servicekit.ending import asked_to_end
+from servicekit.ending import cancel_requested
 from servicekit.failure import Failure
 
 CONVERSATIONS_AT_ONCE: Final = 500
 
 log = structlog.get_logger("owner.receipts")
 
-Received = Callable[[Failure | None], None]
+OnReceiptKept = Callable[[Failure | None], None]
 
 
 @dataclass(slots=True)
-class Waiting:
+class PendingReceipts:
     """Receipts of one conversation that wait to be written, by user and device; who sent; and who wants to know."""
 
     owned: OwnedConversation
     receipts: dict[str, tuple[int, int]] = field(default_factory=dict)
     # Of each device, where it counts.
     devices: dict[str, int] = field(default_factory=dict)
-    senders: set[str] = field(default_factory=set)
-    replies: list[Received] = field(default_factory=list)
+    authors: set[str] = field(default_factory=set)
+    replies: list[OnReceiptKept] = field(default_factory=list)
 
-    def add(self, receipt: Receipt, reply: Received) -> None:
+    def add(self, receipt: Receipt, reply: OnReceiptKept) -> None:
         """Another receipt; it counts with those that wait."""
         delivered, read = self.receipts.get(receipt.user_id, (0, 0))
         self.receipts[receipt.user_id] = max(delivered, receipt.highest_seq), max(read, receipt.read_seq)
@@ -56,7 +56,7 @@ class Waiting:
             reply(refusal)
 
 
-class Receipts:
+class ReceiptWriter:
     """Takes what waits, writes it in one go, and tells those concerned."""
 
     def __init__(
@@ -66,7 +66,7 @@ class Receipts:
         index: Index,
         publisher: Publisher,
         clock: Clock,
-        terms: Terms,
+        terms: RetentionPolicy,
     ) -> None:
         self._log = store
         self._conversations = conversations
@@ -74,25 +74,28 @@ class Receipts:
         self._publisher = publisher
         self._clock = clock
         self._terms = terms
-        self._waiting: dict[str, Waiting] = {}
+        self._waiting: dict[str, PendingReceipts] = {}
         self._wake = asyncio.Event()
 
-    def receive(self, owned: OwnedConversation, receipt: Receipt, reply: Received) -> None:
+    def enqueue_receipt(self, owned: OwnedConversation, receipt: Receipt, reply: OnReceiptKept) -> None:
         """A member has got so far. The conversation must be loaded."""
         if owned.conversation is None or receipt.user_id not in owned.conversation.members:
             reply(ConversationNotFound("no such conversation"))
             return
-        waiting = self._for(owned)
+        waiting = self._pending_for(owned)
         waiting.add(receipt, reply)
-        if receipt.device_id and self._terms.of(owned.conversation.retention).rule is RetentionRule.RELAY_ONLY:
+        if (
+            receipt.device_id
+            and self._terms.effective_for(owned.conversation.retention).rule is RetentionRule.RELAY_ONLY
+        ):
             waiting.add_device(receipt)
 
-    def sent(self, owned: OwnedConversation, user_ids: Iterable[str]) -> None:
+    def mark_read_by_authors(self, owned: OwnedConversation, user_ids: Iterable[str]) -> None:
         """These users appended messages, and have read them thereby; that is kept, and the entry tells it."""
-        self._for(owned).senders.update(user_ids)
+        self._pending_for(owned).authors.update(user_ids)
 
-    def _for(self, owned: OwnedConversation) -> Waiting:
-        waiting = self._waiting.setdefault(owned.conversation_id, Waiting(owned))
+    def _pending_for(self, owned: OwnedConversation) -> PendingReceipts:
+        waiting = self._waiting.setdefault(owned.conversation_id, PendingReceipts(owned))
         # It may have been forgotten and loaded anew since the first one came.
         waiting.owned = owned
         self._wake.set()
@@ -100,7 +103,7 @@ class Receipts:
 
     async def run(self) -> None:
         """Write what waits until cancelled."""
-        while not asked_to_end():
+        while not cancel_requested():
             await self._wake.wait()
             taken = [self._waiting.pop(each) for each in list(self._waiting)[:CONVERSATIONS_AT_ONCE]]
             if not self._waiting:
@@ -112,26 +115,28 @@ class Receipts:
                 for each in taken:
                     each.answer(Failure("this receipt could not be kept"))
 
-    async def _write(self, taken: list[Waiting]) -> None:
-        raised = {each.owned.conversation_id: await self._raised(each) for each in taken}
+    async def _write(self, taken: list[PendingReceipts]) -> None:
+        raised = {each.owned.conversation_id: await self._raised_watermarks(each) for each in taken}
         kept = {conversation_id: marks for conversation_id, marks in raised.items() if marks}
         if kept:
-            await stubbornly("raise_watermarks", lambda: self._conversations.raise_watermarks(kept))
+            await retry_while_unavailable("raise_watermarks", lambda: self._conversations.raise_watermarks(kept))
         if devices := {each.owned.conversation_id: each.devices for each in taken if each.devices}:
-            due_ms = self._clock.now_ms() + round(self._terms.pause_s * 1000)
-            await stubbornly("raise_device_marks", lambda: self._conversations.raise_device_marks(devices, due_ms))
+            due_ms = self._clock.now_ms() + round(self._terms.sweep_interval_s * 1000)
+            await retry_while_unavailable(
+                "raise_device_marks", lambda: self._conversations.raise_device_marks(devices, due_ms)
+            )
         for each in taken:
-            await self._tell(each, raised[each.owned.conversation_id])
+            await self._publish(each, raised[each.owned.conversation_id])
             each.answer(None)
 
-    async def _raised(self, waiting: Waiting) -> dict[str, Watermark]:
+    async def _raised_watermarks(self, waiting: PendingReceipts) -> dict[str, Watermark]:
         owned = waiting.owned
-        raised = {user: owned.watermarks.get(user, Watermark()) for user in waiting.senders}
+        raised = {user: owned.watermarks.get(user, Watermark()) for user in waiting.authors}
         for user, (delivered, read) in waiting.receipts.items():
             before = owned.watermarks.get(user, Watermark())
             delivered, read = min(delivered, owned.head.seq), min(read, owned.head.seq)
             number = await self._message_number(owned, read) if read > before.read_seq else 0
-            after = before.raised(Watermark(delivered, read, number))
+            after = before.max_with(Watermark(delivered, read, number))
             if after != before:
                 raised[user] = after
         return raised
@@ -141,15 +146,17 @@ class Receipts:
             return owned.head.message_number
         if (known := owned.recent.get(seq)) is not None:
             return known[0]
-        return await stubbornly("message_number", lambda: self._log.message_number(owned.conversation_id, seq))
+        return await retry_while_unavailable(
+            "message_number", lambda: self._log.count_messages(owned.conversation_id, seq)
+        )
 
-    async def _tell(self, waiting: Waiting, raised: Mapping[str, Watermark]) -> None:
+    async def _publish(self, waiting: PendingReceipts, raised: Mapping[str, Watermark]) -> None:
         owned, told = waiting.owned, dict[str, set[str]]()
         for user, after in raised.items():
             before = owned.watermarks.get(user, Watermark())
             if after != before:
-                told[user] = _concerned(owned, user, before, after)
-                owned.watermarks[user] = before.raised(after)
+                told[user] = _recipients(owned, user, before, after)
+                owned.watermarks[user] = before.max_with(after)
         if not told:
             return
         everyone = set().union(*told.values())
@@ -159,13 +166,13 @@ class Receipts:
         self._publisher.publish_watermarks(everyone, owned.conversation_id, {user: raised[user] for user in told})
 
 
-def _concerned(owned: OwnedConversation, user: str, before: Watermark, after: Watermark) -> set[str]:
+def _recipients(owned: OwnedConversation, user: str, before: Watermark, after: Watermark) -> set[str]:
     """The user's own devices, and those who wrote what was received or read just now."""
     low = min(before.delivered_seq, before.read_seq) + 1
     span = range(low, max(after.delivered_seq, after.read_seq) + 1)
     known = [owned.recent.get(seq) for seq in span] if len(span) <= len(owned.recent) else [None]
-    if None in known and not owned.barred:
-        return set(owned.members())
+    if None in known and not owned.blocked:
+        return set(owned.member_ids())
     authors = {each[1] for each in known if each is not None}
     # Who has left is told nothing more; and who is barred tells the other nothing.
-    return {user} if owned.barred else {user, *authors.intersection(owned.members())}
+    return {user} if owned.blocked else {user, *authors.intersection(owned.member_ids())}

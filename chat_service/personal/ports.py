@@ -12,10 +12,10 @@ from chat_service.model.entry import Entry
 class Memberships(Protocol):
     """Where they are kept. Every method raises StoreUnavailable."""
 
-    async def change(self, user_id: str, conversation_id: str, **settings: Any) -> None:
+    async def update_settings(self, user_id: str, conversation_id: str, **settings: Any) -> None:
         """Set `mute_until_ms`, `pinned` or `archived`, as in Personal."""
 
-    async def hide(self, user_id: str, conversation_id: str, seq: int, first_seq: int) -> bool:
+    async def hide_message(self, user_id: str, conversation_id: str, seq: int, first_seq: int) -> bool:
         """Take a message out of the user's view; False when there is no room for more.
 
         What is below `first_seq` is kept no more and needs no hiding.
@@ -33,10 +33,10 @@ class Seen(Protocol):
 class History(Protocol):
     """What a user may read."""
 
-    async def sight(self, user_id: str, conversation_id: str) -> Seen:
+    async def load_visible(self, user_id: str, conversation_id: str) -> Seen:
         """A conversation. Raises ConversationNotFound."""
 
-    async def message(self, user_id: str, conversation_id: str, seq: int) -> Entry:
+    async def get_message(self, user_id: str, conversation_id: str, seq: int) -> Entry:
         """A message. Raises ConversationNotFound, MessageNotFound."""
 
 
@@ -50,5 +50,5 @@ class Index(Protocol):
 class Homes(Protocol):
     """The way to the user's other devices."""
 
-    def recheck(self, user_id: str) -> None:
+    def recheck_user(self, user_id: str) -> None:
         """Have the user's sessions look again."""

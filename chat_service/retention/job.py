@@ -9,11 +9,11 @@ from typing import Final
 import structlog
 from prometheus_client import Counter
 
-from chat_service.model.retention import Terms
-from chat_service.retention.look import Looks, Removed
-from chat_service.retention.ports import Store
+from chat_service.model.retention import RetentionPolicy
+from chat_service.retention.look import RetentionSweep, SweepResult
+from chat_service.retention.ports import RetentionStore
 from servicekit.clock import Clock
-from servicekit.ending import asked_to_end
+from servicekit.ending import cancel_requested
 from servicekit.failure import Failure
 
 CONVERSATIONS: Final = 100
@@ -29,33 +29,40 @@ log = structlog.get_logger("retention")
 class RetentionJob:
     """`mine` tells whether a conversation is this server's to look after."""
 
-    def __init__(self, store: Store, looks: Looks, terms: Terms, clock: Clock, mine: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        store: RetentionStore,
+        looks: RetentionSweep,
+        terms: RetentionPolicy,
+        clock: Clock,
+        mine: Callable[[str], bool],
+    ) -> None:
         self._store = store
-        self._looks = looks
+        self._sweep = looks
         self._terms = terms
         self._clock = clock
         self._mine = mine
 
     async def run(self) -> None:
         """Look until cancelled, and rest while nothing is due."""
-        while not asked_to_end():
+        while not cancel_requested():
             looked = 0
             try:
-                looked = await self.round()
+                looked = await self.sweep_due()
             except Failure as failure:
                 log.warning("cannot look for what may go", error=failure.message)
             except Exception:
                 log.exception("cannot look for what may go")
             if not looked:
-                await asyncio.sleep(self._terms.pause_s)
+                await asyncio.sleep(self._terms.sweep_interval_s)
 
-    async def round(self) -> int:
+    async def sweep_due(self) -> int:
         """Look at a portion of what is due; how many were looked at. Raises StoreUnavailable."""
-        due = await self._store.due(self._clock.now_ms(), self._terms.default, self._mine, CONVERSATIONS)
+        due = await self._store.list_due(self._clock.now_ms(), self._terms.default, self._mine, CONVERSATIONS)
         looked = 0
         for each in due:
             try:
-                removed = await self._looks.look(each)
+                removed = await self._sweep.sweep(each)
             except Failure as failure:
                 # It is held until later, and then taken up where it was left.
                 log.warning("a look failed", conversation_id=each.conversation_id, error=failure.message)
@@ -65,12 +72,12 @@ class RetentionJob:
                 continue
             if removed is not None:
                 looked += 1
-                _note(each.conversation_id, removed)
+                _record(each.conversation_id, removed)
             await asyncio.sleep(PACE_S)
         return looked
 
 
-def _note(conversation_id: str, removed: Removed) -> None:
+def _record(conversation_id: str, removed: SweepResult) -> None:
     _conversations.inc()
     _removed.labels("content").inc(removed.contents)
     _removed.labels("whole").inc(removed.stubs)

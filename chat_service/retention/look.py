@@ -12,9 +12,9 @@ from itertools import takewhile
 from typing import Final
 
 from chat_service.model.conversation import Conversation
-from chat_service.model.retention import Retention, RetentionRule, Terms
-from chat_service.retention.ports import Devices, Due, Held, Place, Store
-from chat_service.retention.relay import had_by_all
+from chat_service.model.retention import Retention, RetentionPolicy, RetentionRule
+from chat_service.retention.ports import ClaimedConversation, Devices, DueConversation, EntryPosition, RetentionStore
+from chat_service.retention.relay import delivered_to_all
 from servicekit.clock import Clock
 
 DAY_MS: Final = 24 * 3600 * 1000
@@ -31,7 +31,7 @@ PORTIONS: Final = 20
 
 
 @dataclass(slots=True)
-class Removed:
+class SweepResult:
     """What a look removed: the content of so many entries, and so many entries as a whole."""
 
     contents: int = 0
@@ -39,11 +39,16 @@ class Removed:
     first_seq: int = 1
 
 
-class Looks:
+class RetentionSweep:
     """Looks at conversations. `reload` has the owner of one learn what stands beside its log now."""
 
     def __init__(
-        self, store: Store, devices: Devices, terms: Terms, clock: Clock, reload: Callable[[str], Awaitable[None]]
+        self,
+        store: RetentionStore,
+        devices: Devices,
+        terms: RetentionPolicy,
+        clock: Clock,
+        reload: Callable[[str], Awaitable[None]],
     ) -> None:
         self._store = store
         self._devices = devices
@@ -51,83 +56,83 @@ class Looks:
         self._clock = clock
         self._reload = reload
 
-    async def look(self, due: Due) -> Removed | None:
+    async def sweep(self, due: DueConversation) -> SweepResult | None:
         """Remove what may go, and set when to look again; None if somebody else looks. Raises Failure."""
-        held = await self._store.hold(due, self._clock.now_ms() + HELD_MS)
+        held = await self._store.acquire(due, self._clock.now_ms() + HELD_MS)
         if held is None:
             return None
-        removed, finished = Removed(first_seq=held.conversation.first_seq), False
+        removed, finished = SweepResult(first_seq=held.conversation.first_seq), False
         for _ in range(PORTIONS):
-            if held.gone_seq < held.conversation.first_seq - 1:
-                held = await self._empty(held, removed)
-            elif (last := await self._may_go(held.conversation)) is not None:
-                await self._store.raise_first(due.conversation_id, last)
+            if held.removed_seq < held.conversation.first_seq - 1:
+                held = await self._remove_content(held, removed)
+            elif (last := await self._last_expired(held.conversation)) is not None:
+                await self._store.raise_first_seq(due.conversation_id, last)
                 held = replace(held, conversation=replace(held.conversation, first_seq=last.seq + 1))
             else:
                 finished = True
                 break
         removed.first_seq = held.conversation.first_seq
-        await self._settle(held, removed, finished)
+        await self._finish(held, removed, finished)
         return removed
 
-    async def _empty(self, held: Held, removed: Removed) -> Held:
-        conversation_id, first = held.conversation.conversation_id, held.gone_seq + 1
-        last = min(held.gone_seq + PORTION, held.conversation.first_seq - 1)
+    async def _remove_content(self, held: ClaimedConversation, removed: SweepResult) -> ClaimedConversation:
+        conversation_id, first = held.conversation.conversation_id, held.removed_seq + 1
+        last = min(held.removed_seq + PORTION, held.conversation.first_seq - 1)
         # Before content goes: what is decided from now on concerns only what stays.
         await self._reload(conversation_id)
         await self._store.remove_content(conversation_id, first, last)
         removed.contents += last - first + 1
-        return replace(held, gone_seq=last)
+        return replace(held, removed_seq=last)
 
-    async def _may_go(self, conversation: Conversation) -> Place | None:
+    async def _last_expired(self, conversation: Conversation) -> EntryPosition | None:
         """The last of the next entries that may go; None if not even the first may."""
-        rule = self._terms.of(conversation.retention)
+        rule = self._terms.effective_for(conversation.retention)
         if rule.rule is RetentionRule.FOREVER:
             return None
-        places = await self._store.places(conversation.conversation_id, conversation.first_seq, PORTION)
-        unapplied = await self._store.unapplied(conversation.conversation_id, conversation.applied_seq)
+        places = await self._store.list_positions(conversation.conversation_id, conversation.first_seq, PORTION)
+        unapplied = await self._store.first_unapplied_seq(conversation.conversation_id, conversation.applied_seq)
         places = [each for each in places if unapplied is None or each.seq < unapplied]
-        count = self._aged(places, rule)
+        count = self._count_aged(places, rule)
         if rule.rule is RetentionRule.RELAY_ONLY and count < len(places):
-            count = max(count, await self._had(conversation, places))
+            count = max(count, await self._count_delivered(conversation, places))
         return places[count - 1] if count else None
 
-    def _aged(self, places: Sequence[Place], rule: Retention) -> int:
+    def _count_aged(self, places: Sequence[EntryPosition], rule: Retention) -> int:
         born_ms = self._clock.now_ms() - _age_ms(rule)
         return sum(1 for _ in takewhile(lambda each: each.time_ms <= born_ms, places))
 
-    async def _had(self, conversation: Conversation, places: Sequence[Place]) -> int:
-        devices = await self._devices.signed_in(conversation.members)
-        marks = await self._store.device_marks(conversation.conversation_id)
+    async def _count_delivered(self, conversation: Conversation, places: Sequence[EntryPosition]) -> int:
+        devices = await self._devices.load_signed_in(conversation.members)
+        marks = await self._store.load_device_marks(conversation.conversation_id)
         if signed_out := marks.keys() - {device for each in devices.values() for device in each}:
-            await self._store.strike_devices(conversation.conversation_id, signed_out)
-        return had_by_all(places, conversation.members, devices, marks)
+            await self._store.forget_devices(conversation.conversation_id, signed_out)
+        return delivered_to_all(places, conversation.members, devices, marks)
 
-    async def _settle(self, held: Held, removed: Removed, finished: bool) -> None:
+    async def _finish(self, held: ClaimedConversation, removed: SweepResult, finished: bool) -> None:
         conversation, now_ms = held.conversation, self._clock.now_ms()
-        kept_from = min(conversation.first_seq, held.gone_seq + 1)
+        kept_from = min(conversation.first_seq, held.removed_seq + 1)
         stubs = await self._store.remove_stubs(
             conversation.conversation_id, kept_from, now_ms - STUB_MS, PORTION * PORTIONS
         )
         removed.stubs = stubs.removed
         times = [] if stubs.next_ms is None else [stubs.next_ms + STUB_MS]
-        if (next_ms := await self._next_ms(conversation)) is not None:
+        if (next_ms := await self._next_due_ms(conversation)) is not None:
             times.append(next_ms)
         own = conversation.retention.rule is not RetentionRule.DEFAULT
         default = None if own else self._terms.default
-        await self._store.settle(held, min(times, default=None) if finished else now_ms, default)
+        await self._store.release(held, min(times, default=None) if finished else now_ms, default)
 
-    async def _next_ms(self, conversation: Conversation) -> int | None:
+    async def _next_due_ms(self, conversation: Conversation) -> int | None:
         """When something may go next, if nothing is heard of devices."""
-        rule = self._terms.of(conversation.retention)
+        rule = self._terms.effective_for(conversation.retention)
         if rule.rule is RetentionRule.FOREVER:
             return None
-        kept = await self._store.places(conversation.conversation_id, conversation.first_seq, 1)
+        kept = await self._store.list_positions(conversation.conversation_id, conversation.first_seq, 1)
         now_ms = self._clock.now_ms()
         if not kept:
             return now_ms + _age_ms(rule)
         # What is over already could not go: it waits for what it did to be applied.
-        next_ms = max(kept[0].time_ms + _age_ms(rule), now_ms + round(self._terms.pause_s * 1000))
+        next_ms = max(kept[0].time_ms + _age_ms(rule), now_ms + round(self._terms.sweep_interval_s * 1000))
         return min(next_ms, now_ms + SIGNED_OUT_MS) if rule.rule is RetentionRule.RELAY_ONLY else next_ms
 
 

@@ -11,7 +11,7 @@ from chat_service.model.retention import Retention
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueConversation:
     """A conversation to look at, and the time that was set for it, in milliseconds since 1970; None: none was."""
 
     conversation_id: str
@@ -19,7 +19,7 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class ClaimedConversation:
     """A conversation as it was when a look at it began; nobody else looks until `until_ms`.
 
     All content up to `gone_seq` is removed.
@@ -27,11 +27,11 @@ class Held:
 
     conversation: Conversation
     until_ms: int
-    gone_seq: int
+    removed_seq: int
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class EntryPosition:
     """Where an entry stands, how many messages there are up to it, and its time in milliseconds since 1970."""
 
     seq: int
@@ -40,49 +40,51 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Stubs:
+class RemovedStubs:
     """How many entries without content were removed, and the time of the next that can be; None: there is none."""
 
     removed: int
     next_ms: int | None
 
 
-class Store(Protocol):
+class RetentionStore(Protocol):
     """Logs and conversations, as far as retention concerns them. Every method raises StoreUnavailable."""
 
-    async def due(self, now_ms: int, default: Retention, mine: Callable[[str], bool], limit: int) -> Sequence[Due]:
+    async def list_due(
+        self, now_ms: int, default: Retention, mine: Callable[[str], bool], limit: int
+    ) -> Sequence[DueConversation]:
         """At most `limit` of my conversations whose time has come, or was set under another default."""
 
-    async def hold(self, due: Due, until_ms: int) -> Held | None:
+    async def acquire(self, due: DueConversation, until_ms: int) -> ClaimedConversation | None:
         """Begin a look; None when something has changed the time since, for example another server."""
 
-    async def settle(self, held: Held, due_ms: int | None, default: Retention | None) -> None:
+    async def release(self, held: ClaimedConversation, due_ms: int | None, default: Retention | None) -> None:
         """End a look: when to look again (None: not), and the default it depends on. What came between wins."""
 
-    async def places(self, conversation_id: str, first: int, limit: int) -> Sequence[Place]:
+    async def list_positions(self, conversation_id: str, first: int, limit: int) -> Sequence[EntryPosition]:
         """The entries from seq `first` on, at most `limit`."""
 
-    async def unapplied(self, conversation_id: str, applied_seq: int) -> int | None:
+    async def first_unapplied_seq(self, conversation_id: str, applied_seq: int) -> int | None:
         """The first entry after `applied_seq` whose doing may be nowhere but in the log."""
 
-    async def raise_first(self, conversation_id: str, last: Place) -> None:
+    async def raise_first_seq(self, conversation_id: str, last: EntryPosition) -> None:
         """From now on nothing up to `last` is kept; again changes nothing."""
 
     async def remove_content(self, conversation_id: str, first: int, last: int) -> None:
         """Remove what the entries from `first` to `last` say, and what edits say about them; again changes nothing."""
 
-    async def remove_stubs(self, conversation_id: str, below_seq: int, before_ms: int, limit: int) -> Stubs:
+    async def remove_stubs(self, conversation_id: str, below_seq: int, before_ms: int, limit: int) -> RemovedStubs:
         """Remove at most `limit` of the lowest entries of before a time, and never the highest."""
 
-    async def device_marks(self, conversation_id: str) -> Mapping[str, int]:
+    async def load_device_marks(self, conversation_id: str) -> Mapping[str, int]:
         """How far each device has got, by device; one that never said anything is missing."""
 
-    async def strike_devices(self, conversation_id: str, devices: Collection[str]) -> None:
+    async def forget_devices(self, conversation_id: str, devices: Collection[str]) -> None:
         """Forget how far devices have got."""
 
 
 class Devices(Protocol):
     """The devices of users. Every method raises StoreUnavailable."""
 
-    async def signed_in(self, user_ids: Collection[str]) -> Mapping[str, Mapping[str, int]]:
+    async def load_signed_in(self, user_ids: Collection[str]) -> Mapping[str, Mapping[str, int]]:
         """Since when which devices are signed in, in milliseconds since 1970, by user and device."""

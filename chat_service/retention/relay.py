@@ -5,13 +5,13 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 
-from chat_service.model.conversation import Member
-from chat_service.retention.ports import Place
+from chat_service.model.conversation import ConversationMember
+from chat_service.retention.ports import EntryPosition
 
 
-def had_by_all(
-    places: Sequence[Place],
-    members: Mapping[str, Member],
+def delivered_to_all(
+    places: Sequence[EntryPosition],
+    members: Mapping[str, ConversationMember],
     devices: Mapping[str, Mapping[str, int]],
     marks: Mapping[str, int],
 ) -> int:

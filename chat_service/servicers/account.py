@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from chat_service.accounts.accounts import Accounts
-from chat_service.accounts.blocking import Blocking
-from chat_service.accounts.people import People
+from chat_service.accounts.blocking import BlockService
+from chat_service.accounts.people import ProfileService
 from chat_service.history.history import History
 from chat_service.servicers.export import ExportCalls
 from chat_service.servicers.people import PeopleCalls
@@ -22,7 +22,9 @@ NOT_YET_SERVED: Final[frozenset[str]] = frozenset()
 class AccountServicer(SignInCalls, PeopleCalls, ExportCalls):
     """Serves AccountService."""
 
-    def __init__(self, accounts: Accounts, people: People, blocking: Blocking, history: History, clock: Clock) -> None:
+    def __init__(
+        self, accounts: Accounts, people: ProfileService, blocking: BlockService, history: History, clock: Clock
+    ) -> None:
         SignInCalls.__init__(self, accounts)
         PeopleCalls.__init__(self, people, blocking)
         ExportCalls.__init__(self, accounts, people, blocking, history, clock)

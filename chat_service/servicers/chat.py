@@ -6,7 +6,7 @@ from typing import Final
 
 from chat_service.servicers.catching_up import CatchingUpCalls
 from chat_service.servicers.messages import MessageCalls
-from chat_service.servicers.roles import Roles
+from chat_service.servicers.roles import Dependencies
 from chat_service.servicers.streams import StreamCalls
 
 NOT_YET_SERVED: Final[frozenset[str]] = frozenset()
@@ -17,7 +17,7 @@ ADMITTED_ANYWAY: Final = frozenset({"Locate"})
 class ChatServicer(StreamCalls, CatchingUpCalls, MessageCalls):
     """Serves ChatService."""
 
-    def __init__(self, roles: Roles) -> None:
+    def __init__(self, roles: Dependencies) -> None:
         StreamCalls.__init__(self, roles)
         CatchingUpCalls.__init__(self, roles)
         MessageCalls.__init__(self, roles)

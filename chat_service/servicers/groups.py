@@ -8,21 +8,21 @@ from chat_service.errors import Invalid
 from chat_service.model.entry import ConversationUpdated, MembershipChanged, MembershipKind, Role
 from chat_service.model.retention import RetentionRule
 from chat_service.servicers.changing import ChangingCalls
-from chat_service.servicers.conversations import Contacts, shown
-from chat_service.servicers.roles import Roles
-from chat_service.wire.changes import read_retention
+from chat_service.servicers.conversations import UserChecks, describe_conversation
+from chat_service.servicers.roles import Dependencies
+from chat_service.wire.changes import decode_retention
 from parley.chat.v1 import conversation_pb2
 from servicekit.failure import Violation
 from servicekit.rpc import Call
 
-LEAST_AGE_S: Final = 24 * 3600
-MOST_AGE_S: Final = 100 * 366 * 24 * 3600
+MIN_RETENTION_S: Final = 24 * 3600
+MAX_RETENTION_S: Final = 100 * 366 * 24 * 3600
 
 
 class GroupCalls(ChangingCalls):
     """Each is one entry of the log; the owner decides whether it may be."""
 
-    def __init__(self, roles: Roles, contacts: Contacts) -> None:
+    def __init__(self, roles: Dependencies, contacts: UserChecks) -> None:
         super().__init__(roles)
         self._contacts = contacts
 
@@ -38,7 +38,7 @@ class GroupCalls(ChangingCalls):
         if change == ConversationUpdated():
             raise Invalid("nothing is to be changed", violations=(Violation("title", "set at least one field"),))
         await self._append(call, request.conversation_id, request.request_id, change)
-        seen = await shown(self._history, call.caller.user_id, request.conversation_id)
+        seen = await describe_conversation(self._history, call.caller.user_id, request.conversation_id)
         return conversation_pb2.UpdateConversationResponse(conversation=seen)
 
     async def AddMembers(
@@ -46,13 +46,15 @@ class GroupCalls(ChangingCalls):
     ) -> conversation_pb2.AddMembersResponse:
         """Adds users to a group."""
         me = call.caller.user_id
-        sight = await self._history.sight(me, request.conversation_id)
+        sight = await self._history.load_visible(me, request.conversation_id)
         there = sight.conversation.members.keys() & set(request.member_ids)
         await self._contacts.check_may_be_added(me, set(request.member_ids) - there)
         members = tuple((user, Role.MEMBER) for user in sorted(request.member_ids))
         change = MembershipChanged(MembershipKind.ADDED, members)
         await self._append(call, request.conversation_id, request.request_id, change, frozenset(there))
-        return conversation_pb2.AddMembersResponse(conversation=await shown(self._history, me, request.conversation_id))
+        return conversation_pb2.AddMembersResponse(
+            conversation=await describe_conversation(self._history, me, request.conversation_id)
+        )
 
     async def RemoveMember(
         self, request: conversation_pb2.RemoveMemberRequest, call: Call
@@ -80,11 +82,11 @@ class GroupCalls(ChangingCalls):
         self, request: conversation_pb2.SetRetentionRequest, call: Call
     ) -> conversation_pb2.SetRetentionResponse:
         """Changes how long the content is kept."""
-        retention = read_retention(request.retention)
-        if retention.rule is RetentionRule.MAX_AGE and not LEAST_AGE_S <= retention.max_age_s <= MOST_AGE_S:
+        retention = decode_retention(request.retention)
+        if retention.rule is RetentionRule.MAX_AGE and not MIN_RETENTION_S <= retention.max_age_s <= MAX_RETENTION_S:
             raise Invalid(
                 "content is kept for a day at least, and for a hundred years at most",
-                violations=(Violation("retention.max_age", f"{LEAST_AGE_S} s to {MOST_AGE_S} s"),),
+                violations=(Violation("retention.max_age", f"{MIN_RETENTION_S} s to {MAX_RETENTION_S} s"),),
             )
         change = ConversationUpdated(retention=retention)
         await self._append(call, request.conversation_id, request.request_id, change)

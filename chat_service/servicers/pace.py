@@ -8,11 +8,11 @@ from chat_service.stream.rates import DeviceRates
 from servicekit.auth import Claims
 
 
-def paced(admit: Admit, rates: DeviceRates) -> Admit:
+def rate_limited(admit: Admit, rates: DeviceRates) -> Admit:
     """As `admit`, at the pace that a device may keep; raises RateLimited where it calls faster."""
 
     async def admit_in_time(claims: Claims) -> None:
-        if (wait := rates.of(claims.device_id).take()) > 0:
+        if (wait := rates.bucket_of(claims.device_id).take()) > 0:
             raise RateLimited("this device calls faster than it may", retry_after=wait)
         await admit(claims)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from chat_service.accounts.blocking import Blocking
-from chat_service.accounts.people import People
+from chat_service.accounts.blocking import BlockService
+from chat_service.accounts.people import ProfileService
 from chat_service.wire.account import (
     change_from_proto,
     page_to_proto,
@@ -13,7 +13,7 @@ from chat_service.wire.account import (
     privacy_to_proto,
     profile_to_proto,
 )
-from chat_service.wire.conversations import AN_ID, page_token, read_page_token
+from chat_service.wire.conversations import ID_PATTERN, decode_page_token, encode_page_token
 from parley.chat.v1 import account_pb2
 from servicekit.rpc import Call
 
@@ -24,13 +24,13 @@ BLOCKED: Final = "blocked"
 class PeopleCalls:
     """Profiles, privacy and blocks."""
 
-    def __init__(self, people: People, blocking: Blocking) -> None:
+    def __init__(self, people: ProfileService, blocking: BlockService) -> None:
         self._people = people
         self._blocking = blocking
 
     async def GetProfile(self, request: account_pb2.GetProfileRequest, call: Call) -> account_pb2.GetProfileResponse:
         """Gives the profile of a user, or the caller's own."""
-        profile = await self._people.profile(request.user_id or call.caller.user_id)
+        profile = await self._people.get_profile(request.user_id or call.caller.user_id)
         return account_pb2.GetProfileResponse(profile=profile_to_proto(profile))
 
     async def UpdateProfile(
@@ -38,17 +38,17 @@ class PeopleCalls:
     ) -> account_pb2.UpdateProfileResponse:
         """Changes the caller's profile."""
         change = change_from_proto(request)
-        profile = await self._people.change_profile(call.caller.user_id, change)
+        profile = await self._people.update_profile(call.caller.user_id, change)
         return account_pb2.UpdateProfileResponse(profile=profile_to_proto(profile))
 
     async def SearchUsers(self, request: account_pb2.SearchUsersRequest, _: Call) -> account_pb2.SearchUsersResponse:
         """Finds users by the beginning of a name."""
-        page = await self._people.search(request.query, request.page_size, request.page_token)
+        page = await self._people.search_profiles(request.query, request.page_size, request.page_token)
         return page_to_proto(page)
 
     async def GetPrivacy(self, _: account_pb2.GetPrivacyRequest, call: Call) -> account_pb2.GetPrivacyResponse:
         """Gives what the caller lets others do."""
-        privacy = await self._people.privacy(call.caller.user_id)
+        privacy = await self._people.get_privacy(call.caller.user_id)
         return account_pb2.GetPrivacyResponse(privacy=privacy_to_proto(privacy))
 
     async def UpdatePrivacy(
@@ -56,7 +56,7 @@ class PeopleCalls:
     ) -> account_pb2.UpdatePrivacyResponse:
         """Changes what the caller lets others do."""
         change = privacy_change_from_proto(request)
-        privacy = await self._people.change_privacy(call.caller.user_id, change)
+        privacy = await self._people.update_privacy(call.caller.user_id, change)
         return account_pb2.UpdatePrivacyResponse(privacy=privacy_to_proto(privacy))
 
     async def BlockUser(self, request: account_pb2.BlockUserRequest, call: Call) -> account_pb2.BlockUserResponse:
@@ -72,9 +72,9 @@ class PeopleCalls:
     async def ListBlocked(self, request: account_pb2.ListBlockedRequest, call: Call) -> account_pb2.ListBlockedResponse:
         """Whom the caller has blocked."""
         size = request.page_size or BLOCKED_PAGE
-        after = read_page_token(BLOCKED, request.page_token, AN_ID)
-        found = await self._blocking.blocked(call.caller.user_id, after, size + 1)
+        after = decode_page_token(BLOCKED, request.page_token, ID_PATTERN)
+        found = await self._blocking.list_blocked(call.caller.user_id, after, size + 1)
         return account_pb2.ListBlockedResponse(
             user_ids=found[:size],
-            next_page_token=page_token(BLOCKED, found[size - 1]) if len(found) > size else "",
+            next_page_token=encode_page_token(BLOCKED, found[size - 1]) if len(found) > size else "",
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chat_service.errors import Invalid
-from chat_service.servicers.roles import Roles
+from chat_service.servicers.roles import Dependencies
 from parley.chat.v1 import conversation_pb2
 from servicekit.failure import Violation
 from servicekit.rpc import Call
@@ -12,7 +12,7 @@ from servicekit.rpc import Call
 class PersonalCalls:
     """The caller's other devices are told; nobody else is."""
 
-    def __init__(self, roles: Roles) -> None:
+    def __init__(self, roles: Dependencies) -> None:
         self._personal = roles.personal
 
     async def SetMute(self, request: conversation_pb2.SetMuteRequest, call: Call) -> conversation_pb2.SetMuteResponse:

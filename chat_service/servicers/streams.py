@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chat_service.servicers.roles import Roles
+from chat_service.servicers.roles import Dependencies
 from parley.chat.v1 import chat_pb2
 from servicekit.rpc import ByteStream, Call
 
@@ -10,7 +10,7 @@ from servicekit.rpc import ByteStream, Call
 class StreamCalls:
     """The stream itself, and frames of it as calls."""
 
-    def __init__(self, roles: Roles) -> None:
+    def __init__(self, roles: Dependencies) -> None:
         self._edge = roles.edge
         self._homes = roles.homes
         self._streams = roles.streams
@@ -29,15 +29,15 @@ class StreamCalls:
 
     async def Heartbeat(self, request: chat_pb2.HeartbeatRequest, call: Call) -> bytes:
         """The device is there."""
-        return await self._streams.tell(call.caller, _frame(chat_pb2.ConnectRequest(heartbeat=request)))
+        return await self._streams.forward_frame(call.caller, _frame(chat_pb2.ConnectRequest(heartbeat=request)))
 
     async def WatchPresence(self, request: chat_pb2.WatchPresenceRequest, call: Call) -> bytes:
         """Whose presence the device's stream is told from now on."""
-        return await self._streams.tell(call.caller, _frame(chat_pb2.ConnectRequest(watch_presence=request)))
+        return await self._streams.forward_frame(call.caller, _frame(chat_pb2.ConnectRequest(watch_presence=request)))
 
     async def Reauthenticate(self, request: chat_pb2.ReauthenticateRequest, call: Call) -> bytes:
         """A newer token for the device's stream; the caller was admitted just now."""
-        return await self._streams.tell(call.caller, _frame(chat_pb2.ConnectRequest(reauthenticate=request)))
+        return await self._streams.forward_frame(call.caller, _frame(chat_pb2.ConnectRequest(reauthenticate=request)))
 
 
 def _frame(said: chat_pb2.ConnectRequest) -> bytes:

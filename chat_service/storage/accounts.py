@@ -17,7 +17,7 @@ from pymongo.errors import DuplicateKeyError
 
 from chat_service.accounts.account import Account, Profile
 from chat_service.accounts.privacy import Privacy, WhoMayAdd
-from chat_service.accounts.search import Query, SearchKeys
+from chat_service.accounts.search import SearchKeys, UserQuery
 from chat_service.storage.mongo import Database, Document, store_errors
 
 SEARCH_INDEX = "by_prefix"
@@ -32,7 +32,7 @@ SEARCHED = {"display_name", "hidden"}
 UNLESS_KEPT: Document = {"adding": int(WhoMayAdd.EVERYONE), "hidden": False}
 
 
-class MongoAccounts:
+class MongoAccountStore:
     """Implements AccountStore; every method raises StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
@@ -48,22 +48,22 @@ class MongoAccounts:
                 [("prefixes", ASCENDING), ("login_name", ASCENDING)], name=SEARCH_INDEX, sparse=True
             )
 
-    async def add(self, account: Account) -> None:
+    async def insert(self, account: Account) -> None:
         """Keep an account that is not listed; one that is there stays as it is."""
         with suppress(DuplicateKeyError), store_errors():
             await self._users.insert_one(_document(account))
 
-    async def claim(self, login_name: str, user_id: str) -> bool:
+    async def claim_login_name(self, login_name: str, user_id: str) -> bool:
         """Give the name to the account; False when it is another's."""
         try:
             with store_errors():
                 await self._names.insert_one({"_id": login_name, "user": bytes.fromhex(user_id)})
         except DuplicateKeyError:
             # It may be our own, when an answer was lost on the way.
-            return await self.owner_of(login_name) == user_id
+            return await self.find_user_id(login_name) == user_id
         return True
 
-    async def drop(self, user_id: str) -> None:
+    async def delete_unclaimed(self, user_id: str) -> None:
         """Forget an account that got no name."""
         with store_errors():
             await self._users.delete_one({"_id": bytes.fromhex(user_id)})
@@ -74,13 +74,13 @@ class MongoAccounts:
         with store_errors():
             await self._users.update_one(unlisted, {"$set": _search_fields(keys)})
 
-    async def owner_of(self, login_name: str) -> str | None:
+    async def find_user_id(self, login_name: str) -> str | None:
         """The user whose login name it is."""
         with store_errors():
             found = await self._names.find_one({"_id": login_name})
         return None if found is None else found["user"].hex()
 
-    async def account(self, user_id: str) -> Account | None:
+    async def load(self, user_id: str) -> Account | None:
         """The account of a user."""
         with store_errors():
             found = await self._users.find_one({"_id": bytes.fromhex(user_id)}, {"words": 0})
@@ -93,7 +93,7 @@ class MongoAccounts:
             result = await self._users.update_one(unchanged, {"$set": {"password_hash": new}})
         return result.matched_count == 1
 
-    async def change(self, before: Account, after: Account, keys: SearchKeys | None) -> bool:
+    async def update(self, before: Account, after: Account, keys: SearchKeys | None) -> bool:
         """Make of an account's profile and privacy those of `after`, unless they are not as `before` any more."""
         was, becomes = _changeable(before), _changeable(after)
         changed = {name: value for name, value in becomes.items() if value != was[name]}
@@ -105,14 +105,14 @@ class MongoAccounts:
             )
         return result.matched_count == 1
 
-    async def adding_rules(self, user_ids: Collection[str]) -> dict[str, WhoMayAdd]:
+    async def load_adding_rules(self, user_ids: Collection[str]) -> dict[str, WhoMayAdd]:
         """Who may add these users to groups; those whom everyone may add are not named."""
         condition = {"_id": {"$in": [bytes.fromhex(user_id) for user_id in user_ids]}, "adding": {"$exists": True}}
         with store_errors():
             found = await self._users.find(condition, {"adding": 1}).to_list()
         return {each["_id"].hex(): WhoMayAdd(each["adding"]) for each in found}
 
-    async def mark_leaving(self, user_id: str, now_ms: int) -> None:
+    async def mark_deleting(self, user_id: str, now_ms: int) -> None:
         """Let an account be on its way out; again changes nothing."""
         condition = {"_id": bytes.fromhex(user_id), **STAYS}
         with store_errors():
@@ -120,7 +120,7 @@ class MongoAccounts:
                 condition, {"$set": {"leaving": now_ms}, "$unset": {"prefixes": "", "words": ""}}
             )
 
-    async def leaving(self, limit: int) -> list[tuple[str, int]]:
+    async def list_deleting(self, limit: int) -> list[tuple[str, int]]:
         """At most `limit` accounts on their way out, those first that have been for longest."""
         with store_errors():
             cursor = self._users.find({"leaving": {"$exists": True}}, {"leaving": 1})
@@ -136,27 +136,27 @@ class MongoAccounts:
                 own = {"_id": found["login_name"], "user": bytes.fromhex(user_id)}
                 await self._names.update_one(own, [{"$set": {"released": {"$ifNull": ["$released", "$$NOW"]}}}])
 
-    async def bury(self, user_id: str, now_ms: int) -> None:
+    async def purge(self, user_id: str, now_ms: int) -> None:
         """Keep of an account on its way out only that there was one."""
         with store_errors():
             leaving = {"_id": bytes.fromhex(user_id), "leaving": {"$exists": True}}
             await self._users.replace_one(leaving, {"gone": now_ms})
 
-    async def profiles(self, user_ids: Collection[str]) -> dict[str, Profile]:
+    async def load_profiles(self, user_ids: Collection[str]) -> dict[str, Profile]:
         """The profiles of those of `user_ids` that are users."""
         condition = {"_id": {"$in": [bytes.fromhex(user_id) for user_id in user_ids]}, **STAYS}
         with store_errors():
             found = await self._users.find(condition, PROFILE_FIELDS).to_list()
         return {each["_id"].hex(): _profile(each) for each in found}
 
-    async def profiles_matching(self, query: Query, after: str, limit: int) -> list[Profile]:
+    async def search_profiles(self, query: UserQuery, after: str, limit: int) -> list[Profile]:
         """At most `limit` listed users, by login name, beginning after the login name `after`."""
         with store_errors():
             cursor = self._users.find(_criteria(query, after), PROFILE_FIELDS)
             found = await cursor.sort("login_name", ASCENDING).limit(limit).hint(SEARCH_INDEX).to_list()
         return [_profile(each) for each in found]
 
-    async def existing(self, user_ids: Collection[str]) -> set[str]:
+    async def filter_existing(self, user_ids: Collection[str]) -> set[str]:
         """Those of `user_ids` that are users."""
         keys = [bytes.fromhex(user_id) for user_id in user_ids]
         with store_errors():
@@ -164,7 +164,7 @@ class MongoAccounts:
         return {each["_id"].hex() for each in found}
 
 
-def _criteria(query: Query, after: str) -> Document:
+def _criteria(query: UserQuery, after: str) -> Document:
     criteria: Document = {"prefixes": {"$in": list(query.prefixes)}}
     if after:
         criteria["login_name"] = {"$gt": after}
@@ -187,7 +187,7 @@ def _document(account: Account) -> Document:
 
 def _account(found: Document) -> Account:
     if "gone" in found:
-        return Account(Profile(found["_id"].hex(), "", "", deleted=True), "", 0, leaving=True)
+        return Account(Profile(found["_id"].hex(), "", "", deleted=True), "", 0, deleting=True)
     kept = UNLESS_KEPT | found
     return Account(
         _profile(found),

@@ -5,19 +5,19 @@ from __future__ import annotations
 from bson import Binary
 
 from chat_service.model.ids import direct_id
-from chat_service.storage.log import COLLECTION
+from chat_service.storage.log import ENTRIES
 from chat_service.storage.mongo import Database, store_errors
 
 BY_KEY = {"c": 1, "k": 1}
 
 
-class MongoAcquaintances:
+class MongoContacts:
     """Reads the logs; every method raises StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
-        self._entries = database[COLLECTION]
+        self._entries = database[ENTRIES]
 
-    async def writing_to(self, user_ids: list[str], other_id: str) -> set[str]:
+    async def filter_contacts(self, user_ids: list[str], other_id: str) -> set[str]:
         """Those of `user_ids` who have appended anything to their 1-1 conversation with `other_id`, its making too."""
         return {user_id for user_id in user_ids if await self._writes_to(user_id, other_id)}
 

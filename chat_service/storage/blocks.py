@@ -10,15 +10,15 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from chat_service.storage.mongo import Database, Document, store_errors
 
-COLLECTION: Final = "blocks"
+BLOCKS: Final = "blocks"
 FIRST, LAST = "00" * 16, "ff" * 16
 
 
-class MongoBlocks:
+class MongoBlockStore:
     """Every method raises StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
-        self._blocks: AsyncCollection[Document] = database[COLLECTION]
+        self._blocks: AsyncCollection[Document] = database[BLOCKS]
 
     async def block(self, user_id: str, other_id: str) -> None:
         """`user_id` blocks `other_id`; again changes nothing."""
@@ -30,31 +30,31 @@ class MongoBlocks:
         with store_errors():
             await self._blocks.delete_one({"_id": _id(user_id, other_id)})
 
-    async def forget(self, user_id: str) -> None:
+    async def delete_all_of(self, user_id: str) -> None:
         """`user_id` blocks nobody any more; who blocks `user_id` does so still."""
         with store_errors():
             await self._blocks.delete_many({"_id": {"$gte": _id(user_id, FIRST), "$lte": _id(user_id, LAST)}})
 
-    async def blocked_by(self, user_id: str, after: str = "", limit: int = 0) -> list[str]:
+    async def list_blocked(self, user_id: str, after: str = "", limit: int = 0) -> list[str]:
         """Whom `user_id` blocks, with ids above `after`, in order, at most `limit` (0: all)."""
         span = {"$gt": _id(user_id, after or FIRST), "$lte": _id(user_id, LAST)}
         with store_errors():
             found = self._blocks.find({"_id": span}).sort("_id", 1).hint({"_id": 1}).limit(limit)
             return [each["_id"][16:].hex() async for each in found]
 
-    async def blocking(self, user_ids: list[str], other_id: str) -> set[str]:
+    async def filter_blocking(self, user_ids: list[str], other_id: str) -> set[str]:
         """Those of `user_ids` who block `other_id`."""
         with store_errors():
             found = self._blocks.find({"_id": {"$in": [_id(user, other_id) for user in user_ids]}})
             return {each["_id"][:16].hex() async for each in found}
 
-    async def barred_from(self, user_id: str, others: Collection[str]) -> set[str]:
+    async def blocked_either_way(self, user_id: str, others: Collection[str]) -> set[str]:
         """Those of `others` who block `user_id` or are blocked by it."""
         pairs = {pair: other for other in others for pair in (_id(user_id, other), _id(other, user_id))}
         with store_errors():
             return {pairs[Binary(each["_id"])] async for each in self._blocks.find({"_id": {"$in": list(pairs)}})}
 
-    async def between(self, one: str, other: str) -> bool:
+    async def is_blocked_either_way(self, one: str, other: str) -> bool:
         """Whether one of the two blocks the other."""
         with store_errors():
             pair = {"_id": {"$in": [_id(one, other), _id(other, one)]}}

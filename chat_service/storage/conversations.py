@@ -15,27 +15,27 @@ from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
-from chat_service.model.conversation import Conversation, ConversationKind, Interval, Member, Watermark
+from chat_service.model.conversation import Conversation, ConversationKind, ConversationMember, Interval, Watermark
 from chat_service.model.entry import Role
-from chat_service.storage.blocks import MongoBlocks
+from chat_service.storage.blocks import MongoBlockStore
 from chat_service.storage.device_marks import MongoDeviceMarks
 from chat_service.storage.documents import retention_fields, retention_of
-from chat_service.storage.memberships import MongoMemberships
+from chat_service.storage.memberships import MongoMembershipStore
 from chat_service.storage.mongo import Database, Document, store_errors
-from chat_service.storage.together import Together
+from chat_service.storage.together import BatchLoader
 
 CONVERSATIONS: Final = "conversations"
 
 
-class MongoConversations:
+class MongoConversationStore:
     """Implements the owner's Conversations and the history's; every method raises StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._conversations: AsyncCollection[Document] = database[CONVERSATIONS]
-        self._memberships = MongoMemberships(database)
-        self._blocks = MongoBlocks(database)
+        self._memberships = MongoMembershipStore(database)
+        self._blocks = MongoBlockStore(database)
         self._device_marks = MongoDeviceMarks(database)
-        self._stored = Together(self._load_all)
+        self._stored = BatchLoader(self._load_all)
 
     async def load(self, conversation_id: str) -> Conversation | None:
         """The conversation, or None if none was stored."""
@@ -52,17 +52,17 @@ class MongoConversations:
             found = [conversation_of(each) async for each in self._conversations.find(condition)]
         return {each.conversation_id: each for each in found}
 
-    async def barred(self, conversation: Conversation) -> bool:
+    async def is_blocked(self, conversation: Conversation) -> bool:
         """Whether one member of a 1-1 conversation has blocked the other."""
         if conversation.kind is not ConversationKind.DIRECT:
             return False
-        return await self._blocks.between(*conversation.members)
+        return await self._blocks.is_blocked_either_way(*conversation.members)
 
-    async def store(self, conversation: Conversation) -> None:
+    async def save(self, conversation: Conversation) -> None:
         """Keep it, unless what is kept is true for a later seq; and let its members find it."""
         watermarks = {user: member.watermark for user, member in conversation.members.items()}
         # First, so that no crash in between leaves members who cannot find it.
-        await self._memberships.add(conversation)
+        await self._memberships.add_members(conversation)
         # A duplicate: what is kept is true for this seq or a later one.
         with store_errors(), suppress(DuplicateKeyError):
             await self._conversations.update_one(
@@ -76,7 +76,7 @@ class MongoConversations:
                 upsert=True,
             )
 
-    async def applied(self, conversation_id: str, seq: int) -> None:
+    async def raise_applied_seq(self, conversation_id: str, seq: int) -> None:
         """All entries up to `seq` are applied, and those since what is kept changed nothing of it."""
         with store_errors():
             await self._conversations.update_one(_older(conversation_id, seq), {"$set": {"applied": seq}})
@@ -116,14 +116,15 @@ def _fields(conversation: Conversation) -> Document:
             for user, member in conversation.members.items()
         },
         "past": {
-            user: [[each.first, each.last] for each in intervals] for user, intervals in conversation.past.items()
+            user: [[each.first, each.last] for each in intervals]
+            for user, intervals in conversation.past_memberships.items()
         },
     }
 
 
 def _gone(conversation: Conversation) -> Document:
     """How far those had got who left."""
-    return {f"marks.{user}": "" for user in conversation.past if user not in conversation.members}
+    return {f"marks.{user}": "" for user in conversation.past_memberships if user not in conversation.members}
 
 
 def _marks(marks: Mapping[str, Watermark]) -> Document:
@@ -145,10 +146,10 @@ def conversation_of(document: Document) -> Conversation:
         create_ms=document["created"],
         applied_seq=document["applied"],
         members={
-            user: Member(Role(fields["role"]), fields["joined"], _watermark(marks.get(user, {})))
+            user: ConversationMember(Role(fields["role"]), fields["joined"], _watermark(marks.get(user, {})))
             for user, fields in document["members"].items()
         },
-        past={
+        past_memberships={
             user: tuple(Interval(first, last) for first, last in intervals)
             for user, intervals in document["past"].items()
         },

@@ -15,14 +15,14 @@ from pymongo.asynchronous.collection import AsyncCollection
 from chat_service.storage.documents import binary
 from chat_service.storage.mongo import Database, Document, store_errors
 
-COLLECTION: Final = "device_marks"
+DEVICE_MARKS: Final = "device_marks"
 
 
 class MongoDeviceMarks:
     """Every method raises StoreUnavailable. Its one index is the collection's own."""
 
     def __init__(self, database: Database) -> None:
-        self._marks: AsyncCollection[Document] = database[COLLECTION]
+        self._marks: AsyncCollection[Document] = database[DEVICE_MARKS]
 
     async def raise_marks(self, marks: Mapping[str, Mapping[str, int]]) -> None:
         """Raise what devices have, by conversation and device; lower ones change nothing."""
@@ -37,13 +37,13 @@ class MongoDeviceMarks:
         with store_errors():
             await self._marks.bulk_write(updates, ordered=False)
 
-    async def of(self, conversation_id: str) -> dict[str, int]:
+    async def load(self, conversation_id: str) -> dict[str, int]:
         """The delivered seqs of a conversation, by device; a device that never said anything is missing."""
         with store_errors():
             found = await self._marks.find_one({"_id": binary(conversation_id)})
         return dict(found["d"]) if found else {}
 
-    async def strike(self, conversation_id: str, devices: Collection[str]) -> None:
+    async def remove_devices(self, conversation_id: str, devices: Collection[str]) -> None:
         """Forget devices."""
         with store_errors():
             await self._marks.update_one(

@@ -9,28 +9,30 @@ from collections.abc import Collection
 
 from pymongo.errors import DuplicateKeyError
 
-from chat_service.accounts.device import Device, Devices, Platform
-from chat_service.accounts.refresh import Chain, name_of
+from chat_service.accounts.device import AccountDevices, Device, Platform
+from chat_service.accounts.refresh import RefreshChain, sign_in_id
 from chat_service.storage.mongo import Database, Document, store_errors
-from chat_service.storage.together import Together
+from chat_service.storage.together import BatchLoader
 
 
-class MongoDevices:
+class MongoDeviceStore:
     """Implements DeviceStore; every method raises StoreUnavailable. Its one index is the collection's own."""
 
     def __init__(self, database: Database) -> None:
         self._devices = database["devices"]
-        self._reads = Together(self._sign_ins)
+        self._reads = BatchLoader(self._sign_ins)
 
-    async def devices_of(self, user_id: str) -> Devices:
+    async def load(self, user_id: str) -> AccountDevices:
         """All devices of an account."""
         with store_errors():
             found = await self._devices.find_one({"_id": bytes.fromhex(user_id)})
         if found is None:
-            return Devices(user_id, 0, {})
-        return Devices(user_id, found["revision"], {key: _device(key, each) for key, each in found["devices"].items()})
+            return AccountDevices(user_id, 0, {})
+        return AccountDevices(
+            user_id, found["revision"], {key: _device(key, each) for key, each in found["devices"].items()}
+        )
 
-    async def replace(self, devices: Devices) -> bool:
+    async def save_if_unchanged(self, devices: AccountDevices) -> bool:
         """Keep them as the revision after `devices.revision`; False when somebody else changed them since."""
         document = _document(devices)
         try:
@@ -43,12 +45,12 @@ class MongoDevices:
         except DuplicateKeyError:
             return False
 
-    async def drop(self, user_id: str) -> None:
+    async def delete(self, user_id: str) -> None:
         """Forget all devices of an account."""
         with store_errors():
             await self._devices.delete_one({"_id": bytes.fromhex(user_id)})
 
-    async def signed_in(self, user_ids: Collection[str]) -> dict[str, dict[str, int]]:
+    async def load_signed_in(self, user_ids: Collection[str]) -> dict[str, dict[str, int]]:
         """Since when which devices are signed in, in milliseconds since 1970, by user and device."""
         condition = {"_id": {"$in": [bytes.fromhex(each) for each in user_ids]}}
         with store_errors():
@@ -63,7 +65,7 @@ class MongoDevices:
         device = (await self._reads.get([(user_id, device_id)])).get((user_id, device_id), {})
         signed_in: bool | None = device.get("signed_in")
         if signed_in and sign_in:
-            return name_of(device["chain"]["family"]) == sign_in
+            return sign_in_id(device["chain"]["family"]) == sign_in
         return signed_in
 
     async def _sign_ins(self, devices: Collection[tuple[str, str]]) -> dict[tuple[str, str], Document]:
@@ -74,7 +76,7 @@ class MongoDevices:
         return {(user, device): found[user][device] for user, device in devices if device in found.get(user, {})}
 
 
-def _document(devices: Devices) -> Document:
+def _document(devices: AccountDevices) -> Document:
     return {
         "_id": bytes.fromhex(devices.user_id),
         "revision": devices.revision + 1,
@@ -93,7 +95,7 @@ def _fields(device: Device) -> Document:
     return fields if device.chain is None else fields | {"chain": _chain_fields(device.chain)}
 
 
-def _chain_fields(chain: Chain) -> Document:
+def _chain_fields(chain: RefreshChain) -> Document:
     return {
         "family": chain.family,
         "newest": chain.newest,
@@ -110,5 +112,5 @@ def _device(device_id: str, found: Document) -> Device:
         Platform(found["platform"]),
         found["created_ms"],
         found["seen_ms"],
-        Chain(**found["chain"]) if "chain" in found else None,
+        RefreshChain(**found["chain"]) if "chain" in found else None,
     )

@@ -15,33 +15,33 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
 from chat_service.storage.mongo import Database, Document, store_errors
-from servicekit.ending import asked_to_end
+from servicekit.ending import cancel_requested
 
-COLLECTION: Final = "meta"
+META: Final = "meta"
 RECORD: Final = "change_index"
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
+class GenerationRecord:
     """A life of the index: its number, the run id of the Redis it lives in ("" if that is not known), who owes."""
 
     number: int
     run_id: str
-    owing: frozenset[str] = frozenset()
+    dirty_servers: frozenset[str] = frozenset()
 
-    def settled(self, debtors: Collection[str], run_id: str) -> Generation:
+    def after_clearing(self, debtors: Collection[str], run_id: str) -> GenerationRecord:
         """What it is once these owe no more: the next one, unless others still do."""
-        owing = self.owing - frozenset(debtors)
-        return replace(self, number=self.number + (not owing), run_id=run_id or self.run_id, owing=owing)
+        owing = self.dirty_servers - frozenset(debtors)
+        return replace(self, number=self.number + (not owing), run_id=run_id or self.run_id, dirty_servers=owing)
 
 
-class MongoGeneration:
+class MongoGenerationStore:
     """The one record all servers agree on; every method raises StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
-        self._meta: AsyncCollection[Document] = database[COLLECTION]
+        self._meta: AsyncCollection[Document] = database[META]
 
-    async def load(self) -> Generation:
+    async def load(self) -> GenerationRecord:
         """The generation now, as a majority knows it; the first one is 1."""
         with store_errors():
             try:
@@ -56,7 +56,7 @@ class MongoGeneration:
                 document = await self._meta.find_one({"_id": RECORD})
         return _generation(document or {})
 
-    async def move_on(self, seen: Generation, run_id: str) -> tuple[Generation, bool]:
+    async def advance(self, seen: GenerationRecord, run_id: str) -> tuple[GenerationRecord, bool]:
         """The generation after `seen`, and whether it was this call that moved it on."""
         with store_errors():
             document = await self._meta.find_one_and_update(
@@ -66,7 +66,7 @@ class MongoGeneration:
             )
         return (_generation(document), True) if document else (await self.load(), False)
 
-    async def owe(self, debtor: str) -> Generation:
+    async def mark_dirty(self, debtor: str) -> GenerationRecord:
         """Write down that `debtor` may leave changes unnoted from now on."""
         with store_errors():
             document = await self._meta.find_one_and_update(
@@ -74,7 +74,7 @@ class MongoGeneration:
             )
         return _generation(document or {})
 
-    async def settle(self, debtors: Collection[str], run_id: str) -> tuple[Generation, bool]:
+    async def clear_dirty(self, debtors: Collection[str], run_id: str) -> tuple[GenerationRecord, bool]:
         """Strike out debts, and move the generation on if nobody owes any more; whether this call moved it.
 
         An empty `run_id` leaves the one that is known.
@@ -88,22 +88,22 @@ class MongoGeneration:
         with store_errors():
             document = await self._meta.find_one_and_update({"_id": RECORD}, changes)
         before = _generation(document or {})
-        after = before.settled(debtors, run_id)
+        after = before.after_clearing(debtors, run_id)
         return after, after.number > before.number
 
-    async def watch(self) -> AsyncIterator[Generation]:
+    async def watch(self) -> AsyncIterator[GenerationRecord]:
         """The generation now, and every later one; ends with StoreUnavailable when MongoDB goes away."""
         with store_errors(deadline=None):
             pipeline = [{"$match": {"documentKey._id": RECORD}}]
             async with await self._meta.watch(pipeline, full_document="updateLookup") as stream:
                 yield await self.load()
-                while not asked_to_end():
+                while not cancel_requested():
                     # Waits for a while, and then says that nothing happened.
                     event = await stream.try_next()
                     if event and event.get("fullDocument"):
                         yield _generation(event["fullDocument"])
 
 
-def _generation(document: Document) -> Generation:
+def _generation(document: Document) -> GenerationRecord:
     owing = frozenset(document.get("owing", ()))
-    return Generation(int(document.get("generation", 1)), str(document.get("run_id", "")), owing)
+    return GenerationRecord(int(document.get("generation", 1)), str(document.get("run_id", "")), owing)

@@ -15,10 +15,10 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from chat_service.errors import StoreUnavailable
-from chat_service.model.cursor import Cursor, Reading, Resync
+from chat_service.model.cursor import Cursor, IndexReading, Resync
 from chat_service.storage import scripts
-from chat_service.storage.index_life import GRACE_S, PAUSE_S, UNREACHABLE, IndexLife
-from chat_service.storage.together import Together
+from chat_service.storage.index_life import GRACE_S, PAUSE_S, UNREACHABLE, IndexGeneration
+from chat_service.storage.together import BatchLoader
 
 MARGIN_MS: Final = 60_000
 # Longer than the grace of who writes the sentinels.
@@ -28,24 +28,24 @@ TRIES: Final = int(PATIENCE_S / PAUSE_S)
 _touches = Counter("parley_index_touches", "Touches written to the change index")
 
 
-class RedisIndex:
+class RedisChangeIndex:
     """Implements the owner's Index and the history's. `touch` and `read` never raise for a Redis that fails."""
 
-    def __init__(self, redis: Redis, life: IndexLife) -> None:
+    def __init__(self, redis: Redis, life: IndexGeneration) -> None:
         self._redis = redis
         self.life = life
-        self._readings = Together(self._read)
+        self._readings = BatchLoader(self._read)
 
     async def touch(self, touches: Mapping[str, Collection[str]]) -> None:
         """Note for each conversation that it changed for these users."""
-        parts = scripts.touches(touches)
+        parts = scripts.touch_arguments(touches)
         for _ in range(TRIES):
             # During an outage nothing is noted: that is owed, and made good when it ends.
             if not self.life.reachable or not parts:
                 return
             number = self.life.generation
             try:
-                answers = await scripts.answers(self._redis, [scripts.TOUCH.call(each, number) for each in parts])
+                answers = await scripts.run_scripts(self._redis, [scripts.TOUCH.call(each, number) for each in parts])
             except UNREACHABLE as error:
                 await self.life.begin_outage(error)
                 return
@@ -57,7 +57,7 @@ class RedisIndex:
             await self.life.reconcile(refused[0][0], number, refused[0][1])
         await self.life.begin_outage(RedisError("the sentinels do not settle"))
 
-    async def read(self, user_id: str, cursor: Cursor | None) -> Reading:
+    async def read_changes(self, user_id: str, cursor: Cursor | None) -> IndexReading:
         """What changed for the user since `cursor`, less the margin, and the cursor to go on from."""
         what = user_id, cursor.time_ms - MARGIN_MS if cursor else 0
         now = asyncio.get_running_loop().time
@@ -67,13 +67,13 @@ class RedisIndex:
                 number, answer = (await self._readings.get([what]))[what]
             except StoreUnavailable:
                 # Nothing is left unnoted by that, so nothing is owed.
-                await self.life.look()
+                await self.life.probe()
                 await asyncio.sleep(PAUSE_S)
                 continue
             if isinstance(answer, list):
                 return _reading(answer, cursor, number)
-            await self.life.reconcile(scripts.reading(*what), number, answer)
-        return Reading(Resync.INDEX_UNAVAILABLE, (), None)
+            await self.life.reconcile(scripts.read_arguments(*what), number, answer)
+        return IndexReading(Resync.INDEX_UNAVAILABLE, (), None)
 
     async def _read(self, what: Collection[tuple[str, int]]) -> dict[tuple[str, int], tuple[int, Any]]:
         """What each user has since when, or the sentinel where it is another, with the generation asked for.
@@ -81,21 +81,21 @@ class RedisIndex:
         Raises StoreUnavailable.
         """
         number = self.life.generation
-        calls = [scripts.READ.call(scripts.reading(user, since), number) for user, since in what]
+        calls = [scripts.READ.call(scripts.read_arguments(user, since), number) for user, since in what]
         try:
-            answers = await scripts.answers(self._redis, calls)
+            answers = await scripts.run_scripts(self._redis, calls)
         except UNREACHABLE as error:
             raise StoreUnavailable("the change index does not answer") from error
         return {each: (number, answer) for each, answer in zip(what, answers, strict=True)}
 
 
-def _reading(answer: list[Any], cursor: Cursor | None, generation: int) -> Reading:
+def _reading(answer: list[Any], cursor: Cursor | None, generation: int) -> IndexReading:
     now, conversations = int(answer[0]), answer[1]
     here = Cursor(generation, now)
     if cursor is None:
-        return Reading(Resync.NO_CURSOR, (), here)
+        return IndexReading(Resync.NO_CURSOR, (), here)
     if cursor.generation != generation:
-        return Reading(Resync.OTHER_GENERATION, (), here)
+        return IndexReading(Resync.OTHER_GENERATION, (), here)
     if cursor.time_ms > now:
-        return Reading(Resync.CURSOR_FROM_FUTURE, (), here)
-    return Reading(Resync.NONE, tuple(each.hex() for each in conversations), here)
+        return IndexReading(Resync.CURSOR_FROM_FUTURE, (), here)
+    return IndexReading(Resync.NONE, tuple(each.hex() for each in conversations), here)

@@ -13,19 +13,19 @@ from pymongo.errors import BulkWriteError
 from pymongo.read_concern import ReadConcern
 
 from chat_service.errors import StoreUnavailable
-from chat_service.history.ports import Page
+from chat_service.history.ports import LogPage
 from chat_service.model.conversation import Interval
 from chat_service.model.entry import (
-    EMPTY,
+    EMPTY_LOG_HEAD,
     LAST_SEQ,
     Entry,
+    EntryHeader,
     Head,
     MessageDeleted,
     MessageEdited,
     ReactionChanged,
-    Trace,
 )
-from chat_service.model.rules import Target
+from chat_service.model.rules import TargetMessage
 from chat_service.owner.ports import Conflict
 from chat_service.storage.documents import (
     EDITED,
@@ -39,23 +39,23 @@ from chat_service.storage.documents import (
     word_fields,
 )
 from chat_service.storage.mongo import Database, Document, ensure_clustered, store_errors
-from chat_service.storage.stretches import stretches
-from chat_service.storage.together import Together
-from servicekit.at_once import some_at_once
+from chat_service.storage.stretches import coalesce_ranges
+from chat_service.storage.together import BatchLoader
+from servicekit.at_once import gather_limited
 
-COLLECTION: Final = "entries"
+ENTRIES: Final = "entries"
 BY_ID: Final = {"_id": 1}
 DUPLICATE_KEY: Final = 11000
 # What an owner that loads a conversation applies; the edits of a message.
-APPLYING: Final = [("c", 1), ("x", 1), ("_id", 1)]
-EDITS: Final = [("c", 1), ("g", 1)]
+STATE_CHANGES_INDEX: Final = [("c", 1), ("x", 1), ("_id", 1)]
+EDITS_INDEX: Final = [("c", 1), ("g", 1)]
 PAGE_BYTES: Final = 1024 * 1024
 # Pages that are read from the store at once, for all who want any.
 READS_AT_ONCE: Final = 16
 # Stretches of one log that are looked through at once.
 STRETCHES_AT_ONCE: Final = 8
 # Conversation, first seq, limit, last seq.
-Span = tuple[str, int, int, int]
+RangeKey = tuple[str, int, int, int]
 
 
 class MongoLog:
@@ -65,21 +65,21 @@ class MongoLog:
     """
 
     def __init__(self, database: Database, words_of: WordsOf | None = None) -> None:
-        self._entries: AsyncCollection[Document] = database[COLLECTION]
+        self._entries: AsyncCollection[Document] = database[ENTRIES]
         self._database = database
         self._words_of = words_of
-        self._pages = Together(self._read_one, at_once=READS_AT_ONCE, most=1)
-        self._turns = Together(self._read_turns)
+        self._pages = BatchLoader(self._read_one, at_once=READS_AT_ONCE, most=1)
+        self._turns = BatchLoader(self._read_turns)
 
     async def ensure_indexes(self) -> None:
         """Make the collection and its indexes where they are not there yet."""
         with store_errors(deadline=60.0):
-            await ensure_clustered(self._database, COLLECTION)
+            await ensure_clustered(self._database, ENTRIES)
             await self._entries.create_index([("c", 1), ("k", 1)], unique=True)
-            await self._entries.create_index(APPLYING, partialFilterExpression={"x": {"$exists": True}})
-            await self._entries.create_index(EDITS, partialFilterExpression={"y": EDITED})
+            await self._entries.create_index(STATE_CHANGES_INDEX, partialFilterExpression={"x": {"$exists": True}})
+            await self._entries.create_index(EDITS_INDEX, partialFilterExpression={"y": EDITED})
 
-    async def append(self, entries: Sequence[Entry]) -> Conflict | None:
+    async def append_batch(self, entries: Sequence[Entry]) -> Conflict | None:
         """Append in order; None when all are durable. An entry that is there already counts as appended."""
         documents, start = [document_of(entry, self._words_of) for entry in entries], 0
         while start < len(documents):
@@ -88,28 +88,28 @@ class MongoLog:
                     await self._entries.insert_many(documents[start:], ordered=True)
                 return None
             except BulkWriteError as error:
-                at = start + _refused(error)
+                at = start + _index_of_duplicate(error)
                 there = await self._already_there(documents[at:])
                 if not there:
                     return Conflict(at)
                 start = at + there
         return None
 
-    async def head(self, conversation_id: str) -> Head:
+    async def read_head(self, conversation_id: str) -> Head:
         """Where the log ends, as a majority knows it."""
         with store_errors():
             async for document in self._range(conversation_id, 0, LAST_SEQ, -1).limit(1):
                 return Head(seq_of(document), document["n"], document["t"])
-        return EMPTY
+        return EMPTY_LOG_HEAD
 
-    async def tail(self, conversation_id: str, length: int) -> list[Trace]:
+    async def read_tail(self, conversation_id: str, length: int) -> list[EntryHeader]:
         """The last entries of the log, as a majority knows it, oldest first; at most `length`."""
         with store_errors():
             newest = self._range(conversation_id, 0, LAST_SEQ, -1, fields={"n": 1, "t": 1, "k": 1, "y": 1})
             found = await newest.limit(length).to_list()
-        return [_trace(document) for document in reversed(found)]
+        return [_read_header(document) for document in reversed(found)]
 
-    async def message_number(self, conversation_id: str, seq: int) -> int:
+    async def count_messages(self, conversation_id: str, seq: int) -> int:
         """How many messages there are up to `seq`; where the entries there are removed, up to the first that is not."""
         with store_errors():
             async for document in self._range(conversation_id, 0, seq, -1).limit(1):
@@ -118,25 +118,25 @@ class MongoLog:
                 return int(document["n"]) - int(document["y"] == MESSAGE)
         return 0
 
-    async def read(self, conversation_id: str, first: int, limit: int, last: int = LAST_SEQ) -> Page:
+    async def read_page(self, conversation_id: str, first: int, limit: int, last: int = LAST_SEQ) -> LogPage:
         """The entries from seq `first` to `last`, in order, at most `limit` and about PAGE_BYTES of content."""
         span = conversation_id, first, limit, last
         return (await self._pages.get([span]))[span]
 
-    async def _read_one(self, spans: Collection[Span]) -> dict[Span, Page]:
+    async def _read_one(self, spans: Collection[RangeKey]) -> dict[RangeKey, LogPage]:
         return {span: await self._read(*span) for span in spans}
 
-    async def _read(self, conversation_id: str, first: int, limit: int, last: int) -> Page:
+    async def _read(self, conversation_id: str, first: int, limit: int, last: int) -> LogPage:
         entries, size = list[Entry](), 0
         with store_errors():
             async for document in self._range(conversation_id, first, last, 1).limit(limit + 1):
                 if len(entries) == limit or size > PAGE_BYTES:
-                    return Page(entries, ended=False)
+                    return LogPage(entries, reaches_head=False)
                 entries.append(entry_of(document))
                 size += len(document.get("b", b""))
-        return Page(entries, ended=True)
+        return LogPage(entries, reaches_head=True)
 
-    async def messages(
+    async def read_messages(
         self, conversation_id: str, within: Interval, limit: int, *, newest_first: bool, without: Collection[int] = ()
     ) -> list[Entry]:
         """The messages of an interval, at most `limit`, those of the seqs `without` left out.
@@ -151,15 +151,15 @@ class MongoLog:
             found = self._range(conversation_id, within.first, within.last, direction, condition)
             return [entry_of(document) async for document in found.limit(limit)]
 
-    async def changes(self, conversation_id: str, after_seq: int) -> list[Entry]:
+    async def state_changes_after(self, conversation_id: str, after_seq: int) -> list[Entry]:
         """The entries after `after_seq` that change messages or the conversation, in order."""
         return await self._applying(conversation_id, {"$in": [1, 2]}, {"$gt": entry_id(conversation_id, after_seq)})
 
-    async def turns(self, conversation_id: str, last: int = LAST_SEQ) -> list[Entry]:
+    async def conversation_events(self, conversation_id: str, last: int = LAST_SEQ) -> list[Entry]:
         """The entries up to seq `last` that change members, title or settings of the conversation, in order."""
         return await self._applying(conversation_id, 2, {"$lte": entry_id(conversation_id, last)})
 
-    async def turns_after(self, seqs: Mapping[str, int]) -> dict[str, list[Entry]]:
+    async def conversation_events_after(self, seqs: Mapping[str, int]) -> dict[str, list[Entry]]:
         """The same of several conversations, after a seq of each; those without any are missing."""
         found = await self._turns.get(seqs.items())
         return {conversation_id: entries for (conversation_id, _), entries in found.items()}
@@ -180,7 +180,7 @@ class MongoLog:
             found = [entry_of(document) async for document in self._entries.find(condition)]
         return sorted(found, key=lambda entry: entry.seq)
 
-    async def targets(self, conversation_id: str, seqs: Collection[int]) -> dict[int, Target]:
+    async def load_targets(self, conversation_id: str, seqs: Collection[int]) -> dict[int, TargetMessage]:
         """Those of `seqs` that are messages."""
         fields, wanted = {"k": 1, "d": 1}, frozenset(seqs)
 
@@ -190,19 +190,19 @@ class MongoLog:
             return found
 
         with store_errors():
-            spans = await some_at_once(read, stretches(wanted), most=STRETCHES_AT_ONCE)
+            spans = await gather_limited(read, coalesce_ranges(wanted), limit=STRETCHES_AT_ONCE)
         by_seq = {seq_of(each): each for span in spans for each in span}
-        return {seq: Target(by_seq[seq]["k"][:16].hex(), "d" in by_seq[seq]) for seq in wanted & by_seq.keys()}
+        return {seq: TargetMessage(by_seq[seq]["k"][:16].hex(), "d" in by_seq[seq]) for seq in wanted & by_seq.keys()}
 
-    async def retouch(self, entries: Sequence[Entry]) -> None:
+    async def apply_mutations(self, entries: Sequence[Entry]) -> None:
         """Let the messages that edits, deletions and reactions concern show them; again changes nothing."""
-        updates = [update for entry in entries for update in _retouches(entry, self._words_of)]
+        updates = [update for entry in entries for update in _mutation_updates(entry, self._words_of)]
         if not updates:
             return
         with store_errors():
             await self._entries.bulk_write(updates, ordered=True)
 
-    async def appended(self, conversation_id: str, keys: Collection[bytes]) -> list[Entry]:
+    async def find_by_keys(self, conversation_id: str, keys: Collection[bytes]) -> list[Entry]:
         """The entries that have one of these keys."""
         condition = {"c": binary(conversation_id), "k": {"$in": [Binary(key) for key in keys]}}
         with store_errors():
@@ -226,7 +226,7 @@ class MongoLog:
         with store_errors():
             primary = self._entries.with_options(read_concern=ReadConcern("local"))
             found = {each["_id"]: each async for each in primary.find({"$or": sends}, {"k": 1, "h": 1, "t": 1})}
-            same = list(takewhile(lambda each: _same(each, found.get(bytes(each["_id"]))), documents))
+            same = list(takewhile(lambda each: _is_same_write(each, found.get(bytes(each["_id"]))), documents))
             if same:
                 # A write that changes nothing waits for the majority to have all that came before it.
                 last = {name: same[-1][name] for name in ("_id", "k", "h", "t")}
@@ -236,12 +236,12 @@ class MongoLog:
         return len(same)
 
 
-def _trace(document: Document) -> Trace:
+def _read_header(document: Document) -> EntryHeader:
     head = Head(seq_of(document), document["n"], document["t"])
-    return Trace(head, document["k"][:16].hex(), document["y"] == MESSAGE)
+    return EntryHeader(head, document["k"][:16].hex(), document["y"] == MESSAGE)
 
 
-def _refused(error: BulkWriteError) -> int:
+def _index_of_duplicate(error: BulkWriteError) -> int:
     """Which document was refused as a duplicate. Raises StoreUnavailable when that is not what happened."""
     details: Any = error.details
     refusals = details.get("writeErrors") or []
@@ -250,7 +250,7 @@ def _refused(error: BulkWriteError) -> int:
     return int(refusals[0]["index"])
 
 
-def _same(document: Document, found: Document | None) -> bool:
+def _is_same_write(document: Document, found: Document | None) -> bool:
     """Whether this very writer wrote it: another owner may have given the same send the same seq, at another time."""
     # The driver gives plain bytes back for a Binary, and the two are never equal.
     return found is not None and (found["t"], found["k"], found["h"]) == (
@@ -260,15 +260,19 @@ def _same(document: Document, found: Document | None) -> bool:
     )
 
 
-def _retouches(entry: Entry, words_of: WordsOf | None) -> list[UpdateOne | UpdateMany]:
+def _mutation_updates(entry: Entry, words_of: WordsOf | None) -> list[UpdateOne | UpdateMany]:
     """What an entry does to its message. A later entry's doing is never undone, however often this is written."""
     change, seq = entry.change, entry.seq
     if isinstance(change, MessageEdited):
         # One without content was replaced itself before it came to this.
-        return [*_edit(entry, change, words_of), *_forget_edits(entry, change.target_seq)] if change.content else []
+        return (
+            [*_edit(entry, change, words_of), *_remove_earlier_edits(entry, change.target_seq)]
+            if change.content
+            else []
+        )
     if isinstance(change, MessageDeleted):
         gone = {"$set": {"d": seq}, "$unset": {"b": "", "w": "", "r": ""}}
-        return [UpdateOne(_target(entry, change.target_seq), gone), *_forget_edits(entry, change.target_seq)]
+        return [UpdateOne(_target(entry, change.target_seq), gone), *_remove_earlier_edits(entry, change.target_seq)]
     if isinstance(change, ReactionChanged):
         place = f"r.{entry.actor_id}"
         older = {"b": {"$exists": True}, f"{place}.s": {"$not": {"$gte": seq}}}
@@ -291,7 +295,7 @@ def _edit(entry: Entry, change: MessageEdited, words_of: WordsOf | None) -> list
     return [UpdateOne({**_target(entry, change.target_seq), **older}, said)]
 
 
-def _forget_edits(entry: Entry, target_seq: int) -> list[UpdateOne | UpdateMany]:
+def _remove_earlier_edits(entry: Entry, target_seq: int) -> list[UpdateOne | UpdateMany]:
     """What earlier edits said is nowhere to be read any more."""
     before = {"$lt": entry_id(entry.conversation_id, entry.seq)}
     edits = {"c": binary(entry.conversation_id), "g": target_seq, "y": EDITED, "_id": before}

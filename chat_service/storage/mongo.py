@@ -93,12 +93,12 @@ def store_errors(deadline: float | None = DEADLINE) -> Iterator[None]:
         with pymongo.timeout(deadline):
             yield
     except PyMongoError as error:
-        if is_silence(error):
+        if is_unavailable(error):
             raise StoreUnavailable("the database does not answer") from error
         raise
 
 
-def is_silence(error: PyMongoError) -> bool:
+def is_unavailable(error: PyMongoError) -> bool:
     """Whether `error` says that the store could not be reached or could not be sure, rather than no."""
     if isinstance(error, BulkWriteError):
         # Without one that was refused: written, but not known to be on a majority.

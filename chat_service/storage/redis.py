@@ -18,7 +18,7 @@ MOST: Final = 32
 WAIT_S: Final = 10.0
 
 
-class _Steady(AbstractConnection):
+class _UvloopSafe(AbstractConnection):
     """uvloop tells of a connection that broke by RuntimeError, of which the library knows nothing."""
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
@@ -29,11 +29,11 @@ class _Steady(AbstractConnection):
             raise ConnectionLost(str(error)) from error
 
 
-class SteadyConnection(_Steady, Connection):
+class UvloopSafeConnection(_UvloopSafe, Connection):
     """In the clear."""
 
 
-class SteadyTls(_Steady, SSLConnection):
+class UvloopSafeTlsConnection(_UvloopSafe, SSLConnection):
     """Encrypted."""
 
 
@@ -50,6 +50,6 @@ def connect_redis(url: str) -> Redis:
         socket_connect_timeout=TIMEOUT_S,
         retry=Retry(NoBackoff(), TRIES_AGAIN),
     )
-    steady: dict[type, type] = {Connection: SteadyConnection, SSLConnection: SteadyTls}
+    steady: dict[type, type] = {Connection: UvloopSafeConnection, SSLConnection: UvloopSafeTlsConnection}
     pool.connection_class = steady.get(pool.connection_class, pool.connection_class)
     return Redis.from_pool(pool)

@@ -17,21 +17,21 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from chat_service.model.entry import LAST_SEQ
 from chat_service.model.retention import Retention
-from chat_service.retention.ports import Due, Held, Place, Stubs
+from chat_service.retention.ports import ClaimedConversation, DueConversation, EntryPosition, RemovedStubs
 from chat_service.storage.conversations import CONVERSATIONS, conversation_of
 from chat_service.storage.device_marks import MongoDeviceMarks
 from chat_service.storage.documents import EDITED, MESSAGE, binary, entry_id, seq_of
-from chat_service.storage.log import APPLYING, BY_ID, COLLECTION, EDITS
+from chat_service.storage.log import BY_ID, EDITS_INDEX, ENTRIES, STATE_CHANGES_INDEX
 from chat_service.storage.mongo import Database, Document, store_errors
 
 IDS_AT_ONCE: Final = 1000
 
 
-class MongoRetention:
+class MongoRetentionStore:
     """Implements retention's Store; every method raises StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
-        self._entries: AsyncCollection[Document] = database[COLLECTION]
+        self._entries: AsyncCollection[Document] = database[ENTRIES]
         self._conversations: AsyncCollection[Document] = database[CONVERSATIONS]
         self._marks = MongoDeviceMarks(database)
 
@@ -43,33 +43,37 @@ class MongoRetention:
                     [(field, 1), ("_id", 1)], partialFilterExpression={field: {"$exists": True}}
                 )
 
-    async def due(self, now_ms: int, default: Retention, mine: Callable[[str], bool], limit: int) -> list[Due]:
+    async def list_due(
+        self, now_ms: int, default: Retention, mine: Callable[[str], bool], limit: int
+    ) -> list[DueConversation]:
         """At most `limit` of my conversations whose time has come, or was set under another default."""
         found = await self._mine("due", {"$lte": now_ms}, mine, limit)
         others = {"$gt": "", "$ne": _text(default)}
         return found or await self._mine("under", others, mine, limit)
 
-    async def _mine(self, field: str, condition: Document, mine: Callable[[str], bool], limit: int) -> list[Due]:
-        found = list[Due]()
+    async def _mine(
+        self, field: str, condition: Document, mine: Callable[[str], bool], limit: int
+    ) -> list[DueConversation]:
+        found = list[DueConversation]()
         with store_errors():
             cursor = self._conversations.find({field: condition}, {"due": 1}, batch_size=IDS_AT_ONCE)
             async for document in cursor.sort([(field, 1), ("_id", 1)]):
                 if mine(conversation_id := document["_id"].hex()):
-                    found.append(Due(conversation_id, document.get("due")))
+                    found.append(DueConversation(conversation_id, document.get("due")))
                 if len(found) == limit:
                     break
         return found
 
-    async def hold(self, due: Due, until_ms: int) -> Held | None:
+    async def acquire(self, due: DueConversation, until_ms: int) -> ClaimedConversation | None:
         """Begin a look; None when something has changed the time since, for example another server."""
         condition = {"_id": binary(due.conversation_id), "due": due.due_ms}
         with store_errors():
             found = await self._conversations.find_one_and_update(
                 condition, {"$set": {"due": until_ms}}, return_document=ReturnDocument.AFTER
             )
-        return Held(conversation_of(found), until_ms, found.get("gone", 0)) if found else None
+        return ClaimedConversation(conversation_of(found), until_ms, found.get("gone", 0)) if found else None
 
-    async def settle(self, held: Held, due_ms: int | None, default: Retention | None) -> None:
+    async def release(self, held: ClaimedConversation, due_ms: int | None, default: Retention | None) -> None:
         """End a look: when to look again (None: not), and the default it depends on. What came between wins."""
         said = {"due": due_ms, "under": _text(default) if default else None}
         update = {
@@ -80,22 +84,22 @@ class MongoRetention:
         with store_errors():
             await self._conversations.update_one(condition, {name: each for name, each in update.items() if each})
 
-    async def places(self, conversation_id: str, first: int, limit: int) -> list[Place]:
+    async def list_positions(self, conversation_id: str, first: int, limit: int) -> list[EntryPosition]:
         """The entries from seq `first` on, at most `limit`."""
         with store_errors():
             found = self._range(conversation_id, first, LAST_SEQ).limit(limit)
-            return [Place(seq_of(each), each["n"], each["t"]) async for each in found]
+            return [EntryPosition(seq_of(each), each["n"], each["t"]) async for each in found]
 
-    async def unapplied(self, conversation_id: str, applied_seq: int) -> int | None:
+    async def first_unapplied_seq(self, conversation_id: str, applied_seq: int) -> int | None:
         """The first entry after `applied_seq` whose doing may be nowhere but in the log."""
         later = {"$gt": entry_id(conversation_id, applied_seq)}
         condition = {"c": binary(conversation_id), "x": {"$in": [1, 2]}, "_id": later}
         with store_errors():
-            found = self._entries.find(condition, {"_id": 1}).sort("_id", 1).hint(APPLYING).limit(1)
+            found = self._entries.find(condition, {"_id": 1}).sort("_id", 1).hint(STATE_CHANGES_INDEX).limit(1)
             seqs = [seq_of(each) async for each in found]
         return seqs[0] if seqs else None
 
-    async def raise_first(self, conversation_id: str, last: Place) -> None:
+    async def raise_first_seq(self, conversation_id: str, last: EntryPosition) -> None:
         """From now on nothing up to `last` is kept; again changes nothing."""
         raised = {"first": last.seq + 1, "first_number": last.message_number}
         with store_errors():
@@ -109,10 +113,10 @@ class MongoRetention:
         edits = {"c": binary(conversation_id), "g": {"$gte": first, "$lte": last}, "y": EDITED, "b": {"$exists": True}}
         with store_errors():
             await self._entries.update_many(said, {"$unset": {"b": "", "w": "", "o": "", "r": ""}}, hint=BY_ID)
-            await self._entries.update_many(edits, {"$unset": {"b": ""}}, hint=EDITS)
+            await self._entries.update_many(edits, {"$unset": {"b": ""}}, hint=EDITS_INDEX)
             await self._conversations.update_one({"_id": binary(conversation_id)}, {"$max": {"gone": last}})
 
-    async def remove_stubs(self, conversation_id: str, below_seq: int, before_ms: int, limit: int) -> Stubs:
+    async def remove_stubs(self, conversation_id: str, below_seq: int, before_ms: int, limit: int) -> RemovedStubs:
         """Remove at most `limit` of the lowest entries of before a time, and never the highest."""
         with store_errors():
             lowest = await self._range(conversation_id, 0, LAST_SEQ).limit(limit + 2).to_list()
@@ -122,15 +126,15 @@ class MongoRetention:
             if over:
                 await self._entries.delete_many({"_id": _span(conversation_id, 0, seq_of(over[-1]))}, hint=BY_ID)
         rest = stubs[len(over) :]
-        return Stubs(len(over), rest[0]["t"] if rest else None)
+        return RemovedStubs(len(over), rest[0]["t"] if rest else None)
 
-    async def device_marks(self, conversation_id: str) -> dict[str, int]:
+    async def load_device_marks(self, conversation_id: str) -> dict[str, int]:
         """How far each device has got, by device; one that never said anything is missing."""
-        return await self._marks.of(conversation_id)
+        return await self._marks.load(conversation_id)
 
-    async def strike_devices(self, conversation_id: str, devices: Collection[str]) -> None:
+    async def forget_devices(self, conversation_id: str, devices: Collection[str]) -> None:
         """Forget how far devices have got."""
-        await self._marks.strike(conversation_id, devices)
+        await self._marks.remove_devices(conversation_id, devices)
 
     def _range(self, conversation_id: str, first: int, last: int) -> Any:
         return (

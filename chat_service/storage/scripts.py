@@ -26,7 +26,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BucketArguments:
     """Keys and arguments of one bucket; the generation comes before the arguments."""
 
     keys: tuple[str, ...]
@@ -41,17 +41,17 @@ class Script:
     sha: str
 
     @classmethod
-    def of(cls, text: str) -> Script:
+    def from_text(cls, text: str) -> Script:
         """The script with its hash."""
         return cls(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
-    def call(self, part: Part, generation: int) -> Call:
+    def call(self, part: BucketArguments, generation: int) -> ScriptCall:
         """A call of this script on a bucket."""
-        return Call(self, part.keys, (generation, *part.arguments))
+        return ScriptCall(self, part.keys, (generation, *part.arguments))
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ScriptCall:
     """A script with its keys and arguments."""
 
     script: Script
@@ -60,10 +60,12 @@ class Call:
 
 
 # A touch only moves the score forward, so any server may write it, in any order, any number of times.
-TOUCH: Final = Script.of(_GUARD + "for i = 2, #KEYS do redis.call('ZADD', KEYS[i], 'GT', now, ARGV[i]) end return 1")
-READ: Final = Script.of(_GUARD + "return {now, redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[2], '+inf')}")
+TOUCH: Final = Script.from_text(
+    _GUARD + "for i = 2, #KEYS do redis.call('ZADD', KEYS[i], 'GT', now, ARGV[i]) end return 1"
+)
+READ: Final = Script.from_text(_GUARD + "return {now, redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[2], '+inf')}")
 # What a generation is here is so for `generation_of` too; what is none never keeps one from being written.
-VOUCH: Final = Script.of(
+WRITE_SENTINEL: Final = Script.from_text(
     """
 local found = redis.call('GET', KEYS[1]) or ''
 local generation = #found <= 15 and string.match(found, '^[1-9]%d*$') or 0
@@ -81,7 +83,7 @@ def generation_of(sentinel: bytes | str | None) -> int:
     return int(said) if _A_GENERATION.fullmatch(said) else 0
 
 
-async def answers(redis: Redis, calls: Sequence[Call]) -> list[Any]:
+async def run_scripts(redis: Redis, calls: Sequence[ScriptCall]) -> list[Any]:
     """The answers to calls of one script, in one round trip. Raises what the client raises when Redis fails."""
     try:
         return await _pipelined(redis, calls)
@@ -90,14 +92,14 @@ async def answers(redis: Redis, calls: Sequence[Call]) -> list[Any]:
         return await _pipelined(redis, calls)
 
 
-async def _pipelined(redis: Redis, calls: Sequence[Call]) -> list[Any]:
+async def _pipelined(redis: Redis, calls: Sequence[ScriptCall]) -> list[Any]:
     async with redis.pipeline(transaction=False) as pipeline:
         for call in calls:
             pipeline.evalsha(call.script.sha, len(call.keys), *call.keys, *call.arguments)
         return await pipeline.execute()
 
 
-def touches(conversations: Mapping[str, Collection[str]]) -> list[Part]:
+def touch_arguments(conversations: Mapping[str, Collection[str]]) -> list[BucketArguments]:
     """Users by conversation, as one part a bucket."""
     buckets: dict[str, list[tuple[str, bytes]]] = {}
     for conversation_id, users in conversations.items():
@@ -105,7 +107,7 @@ def touches(conversations: Mapping[str, Collection[str]]) -> list[Part]:
         for user in users:
             buckets.setdefault(user[:2], []).append((_user_key(user), member))
     return [
-        Part(
+        BucketArguments(
             (_sentinel_key(bucket), *(key for key, _ in touched)),
             tuple(member for _, member in touched),
         )
@@ -113,14 +115,14 @@ def touches(conversations: Mapping[str, Collection[str]]) -> list[Part]:
     ]
 
 
-def reading(user_id: str, since_ms: int) -> Part:
+def read_arguments(user_id: str, since_ms: int) -> BucketArguments:
     """What changed for a user after `since_ms`."""
-    return Part((_sentinel_key(user_id[:2]), _user_key(user_id)), (since_ms,))
+    return BucketArguments((_sentinel_key(user_id[:2]), _user_key(user_id)), (since_ms,))
 
 
-def sentinel(bucket: str) -> Part:
+def sentinel_arguments(bucket: str) -> BucketArguments:
     """The sentinel of a bucket."""
-    return Part((_sentinel_key(bucket),))
+    return BucketArguments((_sentinel_key(bucket),))
 
 
 def _sentinel_key(bucket: str) -> str:

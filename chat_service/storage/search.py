@@ -13,23 +13,23 @@ from typing import Any, Final
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.cursor import AsyncCursor
 
-from chat_service.history.search import Found, Rank, Scope
+from chat_service.history.search import Rank, SearchHit, SearchScope
 from chat_service.model.conversation import Interval
 from chat_service.model.entry import LAST_SEQ
-from chat_service.model.words import Query
+from chat_service.model.words import MessageQuery
 from chat_service.storage.conversations import CONVERSATIONS
 from chat_service.storage.documents import binary, entry_id, entry_of
-from chat_service.storage.log import COLLECTION
+from chat_service.storage.log import ENTRIES
 from chat_service.storage.mongo import Database, Document, store_errors
 
 INDEX: Final = "words"
 
 
-class MongoSearch:
+class MongoWordIndex:
     """Implements the history's WordIndex; every method raises StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
-        self._entries: AsyncCollection[Document] = database[COLLECTION]
+        self._entries: AsyncCollection[Document] = database[ENTRIES]
         self._conversations: AsyncCollection[Document] = database[CONVERSATIONS]
 
     async def ensure_indexes(self) -> None:
@@ -39,7 +39,9 @@ class MongoSearch:
                 [("c", 1), ("w", 1), ("o", 1)], name=INDEX, partialFilterExpression={"w": {"$exists": True}}
             )
 
-    async def visible(self, user_id: str, conversation_ids: Collection[str]) -> dict[str, tuple[Interval, ...]]:
+    async def visible_intervals(
+        self, user_id: str, conversation_ids: Collection[str]
+    ) -> dict[str, tuple[Interval, ...]]:
         """What the user may see of conversations, by id; those of which it is nothing are missing."""
         condition = {"_id": {"$in": [binary(each) for each in conversation_ids]}}
         wanted = {f"members.{user_id}.joined": 1, f"past.{user_id}": 1}
@@ -50,7 +52,9 @@ class MongoSearch:
             }
         return {conversation_id: intervals for conversation_id, intervals in found.items() if intervals}
 
-    async def find(self, scopes: Sequence[Scope], query: Query, below: Rank, limit: int) -> list[Found]:
+    async def find_hits(
+        self, scopes: Sequence[SearchScope], query: MessageQuery, below: Rank, limit: int
+    ) -> list[SearchHit]:
         """The highest messages below a rank, highest first, at most `limit`."""
         condition = _condition(scopes, query, below)
         with store_errors():
@@ -63,11 +67,11 @@ class MongoSearch:
         return sorted(found, key=lambda each: each.rank, reverse=True)[:limit]
 
     @staticmethod
-    async def _found(cursor: AsyncCursor[Document]) -> list[Found]:
-        return [Found(Rank(each["o"], each["c"].hex()), entry_of(each)) async for each in cursor.hint(INDEX)]
+    async def _found(cursor: AsyncCursor[Document]) -> list[SearchHit]:
+        return [SearchHit(Rank(each["o"], each["c"].hex()), entry_of(each)) async for each in cursor.hint(INDEX)]
 
 
-def _condition(scopes: Sequence[Scope], query: Query, below: Rank) -> Document:
+def _condition(scopes: Sequence[SearchScope], query: MessageQuery, below: Rank) -> Document:
     """What messages must have: words by the index, a place below a rank, and be seen by the one who asks."""
     condition: Document = {
         "c": {"$in": [binary(each.conversation_id) for each in scopes]},
@@ -85,7 +89,7 @@ def _condition(scopes: Sequence[Scope], query: Query, below: Rank) -> Document:
     return {**condition, "$nor": unseen}
 
 
-def _words(query: Query) -> Document:
+def _words(query: MessageQuery) -> Document:
     """One word for the index, and what else must be there. The longest is the rarest, as a rule."""
     also: list[Document] = [{"w": {"$regex": f"^{each}"}} for each in query.prefixes]
     if not query.words:
@@ -96,7 +100,7 @@ def _words(query: Query) -> Document:
     return {"w": first, "$and": [rest, *also]} if also or len(query.words) > 1 else {"w": first}
 
 
-def _outside(scope: Scope) -> Iterable[Interval]:
+def _outside(scope: SearchScope) -> Iterable[Interval]:
     """The parts of a log that are not seen."""
     after = 0
     for interval in scope.intervals:

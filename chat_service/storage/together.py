@@ -21,7 +21,7 @@ Value = TypeVar("Value")
 
 
 @dataclass(slots=True, eq=False)
-class _Ask(Generic[Key, Value]):
+class _PendingBatch(Generic[Key, Value]):
     """What is wanted by some, and the answer they all get; `failed` tells why what is missing from it cannot be had."""
 
     answer: asyncio.Future[Mapping[Key, Value]]
@@ -29,7 +29,7 @@ class _Ask(Generic[Key, Value]):
     failed: dict[Key, Exception] = field(default_factory=dict)
 
 
-class Together(Generic[Key, Value]):
+class BatchLoader(Generic[Key, Value]):
     """Asks by `ask` for at most `most` keys in one go, `at_once` times at once; at rest an ask begins without delay.
 
     What is wanted twice before it is asked for is asked for once, so a crowd costs a store little more than one of it.
@@ -51,8 +51,8 @@ class Together(Generic[Key, Value]):
         self._room = at_once
         # Those that run, and have not taken what waits yet.
         self._starting = 0
-        self._waiting: deque[_Ask[Key, Value]] = deque()
-        self._places: dict[Key, _Ask[Key, Value]] = {}
+        self._waiting: deque[_PendingBatch[Key, Value]] = deque()
+        self._places: dict[Key, _PendingBatch[Key, Value]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def get(self, keys: Collection[Key]) -> dict[Key, Value]:
@@ -73,11 +73,11 @@ class Together(Generic[Key, Value]):
             raise StoreUnavailable("the store does not answer") from None
         return found
 
-    def _join(self, key: Key) -> _Ask[Key, Value]:
+    def _join(self, key: Key) -> _PendingBatch[Key, Value]:
         ask = self._places.get(key)
         if ask is None:
             if not self._waiting or len(self._waiting[-1].keys) >= self._most:
-                self._waiting.append(_Ask(asyncio.get_running_loop().create_future()))
+                self._waiting.append(_PendingBatch(asyncio.get_running_loop().create_future()))
             ask = self._places[key] = self._waiting[-1]
             ask.keys.add(key)
         return ask
@@ -91,7 +91,7 @@ class Together(Generic[Key, Value]):
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def _take(self) -> _Ask[Key, Value]:
+    def _take(self) -> _PendingBatch[Key, Value]:
         self._starting -= 1
         ask = self._waiting.popleft()
         for key in ask.keys:
@@ -112,7 +112,7 @@ class Together(Generic[Key, Value]):
             self._room += 1
             self._begin()
 
-    async def _answer(self, ask: _Ask[Key, Value], keys: Sequence[Key]) -> Mapping[Key, Value]:
+    async def _answer(self, ask: _PendingBatch[Key, Value], keys: Sequence[Key]) -> Mapping[Key, Value]:
         """What there is of `keys`, asked for in halves when it cannot be had as a whole."""
         try:
             return await self._ask(keys)

@@ -14,27 +14,27 @@ from bson import Binary
 from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
 
-from chat_service.accounts.attempts import Allowance
+from chat_service.accounts.attempts import RateLimit
 from chat_service.storage.mongo import Database, Document, store_errors
 
-COLLECTION: Final = "sign_in_tries"
+ATTEMPTS: Final = "sign_in_tries"
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Seconds a full bucket stays: clocks of servers differ.
 KEPT_S: Final = 3600
 
 
-class MongoTries:
+class MongoAttemptCounter:
     """Implements Tries; every method raises StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
-        self._tries = database[COLLECTION]
+        self._tries = database[ATTEMPTS]
 
     async def ensure_indexes(self) -> None:
         """Make the index by which full buckets are dropped."""
         with store_errors(deadline=60.0):
             await self._tries.create_index([("full", ASCENDING)], expireAfterSeconds=KEPT_S)
 
-    async def take(self, key: str, allowance: Allowance, now_ms: int) -> float:
+    async def take(self, key: str, allowance: RateLimit, now_ms: int) -> float:
         """Count a try and give 0, or count none and give the seconds until there is one to be had."""
         step = _step_ms(allowance)
         latest = now_ms + round(step * (allowance.burst - 1))
@@ -45,7 +45,7 @@ class MongoTries:
         full = now_ms if before is None else (before["full"] - EPOCH) // timedelta(milliseconds=1)
         return max(0, min(full - latest, step)) / 1000
 
-    async def give_back(self, key: str, allowance: Allowance) -> None:
+    async def refund(self, key: str, allowance: RateLimit) -> None:
         """Count one try less."""
         await self._changed(key, {"$subtract": ["$full", _step_ms(allowance)]}, upsert=False)
 
@@ -69,6 +69,6 @@ def _time(ms: int) -> datetime:
     return EPOCH + timedelta(milliseconds=ms)
 
 
-def _step_ms(allowance: Allowance) -> int:
+def _step_ms(allowance: RateLimit) -> int:
     """How long it takes until there is one try more."""
     return round(1000 / allowance.rate)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from chat_service.accounts.errors import DeviceRevoked
-from chat_service.stream.session import Session
+from chat_service.stream.session import StreamSession
 from servicekit.auth import Claims
 from servicekit.clock import Clock
 from servicekit.failure import Failure
@@ -27,11 +27,11 @@ class Admission:
         self._admit = admit
         self._clock = clock
 
-    async def check(self, session: Session) -> None:
+    async def check_signed_in(self, session: StreamSession) -> None:
         """Raises DeviceRevoked, StoreUnavailable."""
         await self._admit(session.claims)
 
-    async def may_stay(self, session: Session) -> bool:
+    async def may_stay(self, session: StreamSession) -> bool:
         """Whether the device is still signed in; if not, the session is closed. Raises StoreUnavailable."""
         try:
             await self._admit(session.claims)
@@ -40,17 +40,17 @@ class Admission:
             return False
         return True
 
-    async def reauthenticate(self, session: Session, token: str) -> None:
+    async def reauthenticate(self, session: StreamSession, token: str) -> None:
         """Go on with another token. Raises Failure, DeviceRevoked, StoreUnavailable."""
         claims = self._renewed(session, token)
         await self._admit(claims)
         self._take_over(session, claims)
 
-    def renew(self, session: Session, token: str) -> None:
+    def renew_admitted(self, session: StreamSession, token: str) -> None:
         """The same, where the device was found signed in a moment ago. Raises Failure."""
         self._take_over(session, self._renewed(session, token))
 
-    def expire_later(self, session: Session) -> None:
+    def schedule_expiry(self, session: StreamSession) -> None:
         """End the session when its token has expired, unless it has another one by then."""
         claims = session.claims
 
@@ -58,14 +58,14 @@ class Admission:
             if session.claims is claims:
                 session.close(Failure("the token has expired", code="UNAUTHENTICATED", reason="TOKEN_EXPIRED"))
 
-        session.expire_in(claims.expires_at + EXPIRY_GRACE_S - self._clock.now_ms() / 1000, expire)
+        session.schedule_expiry(claims.expires_at + EXPIRY_GRACE_S - self._clock.now_ms() / 1000, expire)
 
-    def _renewed(self, session: Session, token: str) -> Claims:
+    def _renewed(self, session: StreamSession, token: str) -> Claims:
         claims = self._verify(token)
         if (claims.user_id, claims.device_id) != (session.claims.user_id, session.claims.device_id):
             raise Failure("this token is another device's", code="UNAUTHENTICATED", reason="TOKEN_INVALID")
         return claims
 
-    def _take_over(self, session: Session, claims: Claims) -> None:
+    def _take_over(self, session: StreamSession, claims: Claims) -> None:
         session.claims = claims
-        self.expire_later(session)
+        self.schedule_expiry(session)

@@ -10,9 +10,9 @@ from typing import Final, Protocol
 import structlog
 
 from chat_service.errors import StoreUnavailable
-from chat_service.home.home import Attachment
-from chat_service.stream.session import Session
-from servicekit.ending import asked_to_end
+from chat_service.home.home import AttachedSession
+from chat_service.stream.session import StreamSession
+from servicekit.ending import cancel_requested
 
 # While the store does not answer, each of them waits ANSWER_S for it.
 AT_ONCE: Final = 64
@@ -32,44 +32,44 @@ class Homes(Protocol):
     def address_of(self, user_id: str) -> str:
         """The public address of a user's home; empty while there is no ring."""
 
-    async def attach(self, home: str, attachment: Attachment, again: bool) -> bool:
+    async def attach(self, home: str, attachment: AttachedSession, again: bool) -> bool:
         """Tell the home of a session, a new one or `again`; whether it knows."""
 
     def detach(self, home: str, user_id: str, session_id: str) -> None:
         """Tell the home that a session is gone."""
 
 
-MayStay = Callable[[Session], Awaitable[bool]]
+MayStay = Callable[[StreamSession], Awaitable[bool]]
 """Whether a session's device is still signed in; if not, the session is closed. Raises StoreUnavailable."""
 
 
-class Attaching:
+class HomeRegistrar:
     """Attaches what is not attached, AT_ONCE at a time; whoever is attached anew looks again for what it missed."""
 
     def __init__(self, homes: Homes, may_stay: MayStay) -> None:
         self._homes = homes
         self._may_stay = may_stay
-        self._loose: dict[str, Session] = {}
-        self._under_way: set[str] = set()
+        self._detached: dict[str, StreamSession] = {}
+        self._in_progress: set[str] = set()
         self._wake = asyncio.Event()
 
-    async def begin(self, session: Session) -> None:
+    async def attach_new(self, session: StreamSession) -> None:
         """Attach a new session; if its home cannot be told soon, that is tried again beside its life."""
-        with self._nobody_else_attaches(session):
+        with self._exclusively(session):
             for _ in range(FIRST_TRIES):
                 if await self._attach(session, again=False):
                     return
                 await asyncio.sleep(PAUSE_S)
-            self.loosen(session)
+            self.mark_detached(session)
 
-    def loosen(self, session: Session) -> None:
+    def mark_detached(self, session: StreamSession) -> None:
         """The session must be attached: its home is another, or has forgotten it."""
-        self._loose[session.session_id] = session
+        self._detached[session.session_id] = session
         self._wake.set()
 
-    def end(self, session: Session) -> None:
+    def detach(self, session: StreamSession) -> None:
         """The session ended."""
-        self._loose.pop(session.session_id, None)
+        self._detached.pop(session.session_id, None)
         if session.home:
             self._homes.detach(session.home, session.claims.user_id, session.session_id)
 
@@ -77,37 +77,37 @@ class Attaching:
         """Attach what is loose until cancelled."""
         async with asyncio.TaskGroup() as group:
             for _ in range(AT_ONCE):
-                group.create_task(self._attach_the_loose())
+                group.create_task(self._reattach_loop())
 
-    async def _attach_the_loose(self) -> None:
-        while not asked_to_end():
-            session = await self._next()
-            if await self._attach_again(session):
-                session.want_recheck()
+    async def _reattach_loop(self) -> None:
+        while not cancel_requested():
+            session = await self._next_detached()
+            if await self._reattach(session):
+                session.request_recheck()
             elif not session.outbox.closed:
-                self.loosen(session)
+                self.mark_detached(session)
                 await asyncio.sleep(PAUSE_S)
 
-    async def _next(self) -> Session:
+    async def _next_detached(self) -> StreamSession:
         """A loose session that nobody attaches just now."""
         while True:
-            for session_id, session in self._loose.items():
-                if session_id not in self._under_way:
+            for session_id, session in self._detached.items():
+                if session_id not in self._in_progress:
                     return session
             self._wake.clear()
             await self._wake.wait()
 
-    async def _attach_again(self, session: Session) -> bool:
+    async def _reattach(self, session: StreamSession) -> bool:
         """Whether it is attached. Whose device was signed out while no home knew of it is told nothing more."""
-        with self._nobody_else_attaches(session):
-            may_stay = await self._asked(session)
+        with self._exclusively(session):
+            may_stay = await self._is_signed_in(session)
             # It may have ended meanwhile.
-            if session.session_id not in self._loose or not may_stay:
-                self._loose.pop(session.session_id, None)
+            if session.session_id not in self._detached or not may_stay:
+                self._detached.pop(session.session_id, None)
                 return False
             return await self._attach(session, again=True)
 
-    async def _asked(self, session: Session) -> bool:
+    async def _is_signed_in(self, session: StreamSession) -> bool:
         try:
             async with asyncio.timeout(ANSWER_S):
                 return await self._may_stay(session)
@@ -118,30 +118,30 @@ class Attaching:
             log.exception("cannot ask whether a device is signed in", session_id=session.session_id)
             return True
 
-    async def _attach(self, session: Session, *, again: bool) -> bool:
+    async def _attach(self, session: StreamSession, *, again: bool) -> bool:
         """Whether the session is attached, and was not loosened meanwhile."""
-        self._loose.pop(session.session_id, None)
-        attached = await self._tell(self._homes.home_of(session.claims.user_id), session, again)
-        return attached and session.session_id not in self._loose
+        self._detached.pop(session.session_id, None)
+        attached = await self._attach_to(self._homes.home_of(session.claims.user_id), session, again)
+        return attached and session.session_id not in self._detached
 
     @contextmanager
-    def _nobody_else_attaches(self, session: Session) -> Iterator[None]:
-        self._under_way.add(session.session_id)
+    def _exclusively(self, session: StreamSession) -> Iterator[None]:
+        self._in_progress.add(session.session_id)
         try:
             yield
         finally:
-            self._under_way.discard(session.session_id)
+            self._in_progress.discard(session.session_id)
             # It may have been loosened meanwhile.
             self._wake.set()
 
-    async def _tell(self, home: str, session: Session, again: bool) -> bool:
+    async def _attach_to(self, home: str, session: StreamSession, again: bool) -> bool:
         if session.home and session.home != home:
             self._homes.detach(session.home, session.claims.user_id, session.session_id)
         # From now on: should the session end while it is being attached, it must be detached there.
         session.home = home
         try:
             async with asyncio.timeout(ANSWER_S):
-                attached = bool(home) and await self._homes.attach(home, session.attachment, again)
+                attached = bool(home) and await self._homes.attach(home, session.attached_session, again)
         except TimeoutError:
             attached = False
         if not attached:

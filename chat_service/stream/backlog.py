@@ -13,28 +13,28 @@ log = structlog.get_logger("stream.backlog")
 Later = Callable[[float, Callable[[], None]], object]
 
 
-class Backlog:
+class SlowConsumerDetector:
     """Watches an outbox that had no room: within `patience` seconds the device must have read something."""
 
     def __init__(self, outbox: Outbox, user_id: str, patience: float, later: Later) -> None:
         self._outbox = outbox
         self._user_id = user_id
         self._patience = patience
-        self._later = later
+        self._call_later = later
         self._watched = False
 
-    def grew(self) -> None:
+    def on_overflow(self) -> None:
         """Something did not fit."""
         if not self._watched:
             self._watched = True
-            taken = self._outbox.taken
-            self._later(self._patience, lambda: self._look(taken))
+            taken = self._outbox.frames_taken
+            self._call_later(self._patience, lambda: self._check_progress(taken))
 
-    def _look(self, taken: int) -> None:
+    def _check_progress(self, taken: int) -> None:
         self._watched = False
         if self._outbox.full:
-            if self._outbox.taken == taken:
+            if self._outbox.frames_taken == taken:
                 log.warning("device does not read", user_id=self._user_id)
                 self._outbox.cut_off()
             else:
-                self.grew()
+                self.on_overflow()

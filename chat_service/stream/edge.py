@@ -14,18 +14,18 @@ from chat_service.history.history import History
 from chat_service.limits import Limits
 from chat_service.stream import attaching, watching
 from chat_service.stream.admission import Admission
-from chat_service.stream.attaching import Attaching
-from chat_service.stream.dialogue import Dialogue
-from chat_service.stream.handshakes import Handshake, Handshakes
-from chat_service.stream.openings import Openings
+from chat_service.stream.attaching import HomeRegistrar
+from chat_service.stream.dialogue import StreamHandler
+from chat_service.stream.handshakes import Handshake, HandshakeLimiter
+from chat_service.stream.openings import StreamLimiter
 from chat_service.stream.rates import DeviceRates
-from chat_service.stream.session import Owners, Session
-from chat_service.stream.sessions import Sessions
-from chat_service.stream.watching import Watching, WhoHides
+from chat_service.stream.session import Owners, StreamSession
+from chat_service.stream.sessions import SessionRegistry
+from chat_service.stream.watching import FindHidden, PresenceSubscriptions
 from chat_service.wire import frames, requests
 from parley.chat.v1 import chat_pb2
 from servicekit.clock import Clock
-from servicekit.ending import asked_to_end
+from servicekit.ending import cancel_requested
 from servicekit.failure import Failure
 from servicekit.ring import Ring
 from servicekit.rpc import ByteStream, Call
@@ -35,11 +35,11 @@ HANDSHAKE_S: Final = 10.0
 # Of W3C's version 00; it goes with every message, so nothing longer is passed on.
 TRACEPARENT_CHARS: Final = 55
 # The share of a drain over which devices are asked to leave.
-SPREAD: Final = 0.6
+DRAIN_SPREAD: Final = 0.6
 # Even a loss that nobody noticed is mended within this.
 RECHECK_S: Final = 300.0
 # By then every server has learned of a ring.
-LATE_S: Final = 5.0
+RING_SETTLED_S: Final = 5.0
 # What covers the moment between two servers' learning of a new generation.
 MARGIN_S: Final = 60.0
 
@@ -55,12 +55,12 @@ class Edge:
 
     def __init__(
         self,
-        sessions: Sessions,
+        sessions: SessionRegistry,
         owners: Owners,
         homes: KnowsHomes,
         history: History,
         admission: Admission,
-        who_hides: WhoHides,
+        who_hides: FindHidden,
         rates: DeviceRates,
         limits: Limits,
         clock: Clock,
@@ -74,54 +74,58 @@ class Edge:
         self._limits = limits
         self._clock = clock
         self._server_id = server_id
-        self._attaching = Attaching(homes, admission.may_stay)
-        self._watching = Watching(homes, who_hides)
+        self._registrar = HomeRegistrar(homes, admission.may_stay)
+        self._presence = PresenceSubscriptions(homes, who_hides)
         self._rates = rates
-        self._openings = Openings(limits.device_streams)
-        self._handshakes = Handshakes(limits.handshakes)
+        self._stream_limiter = StreamLimiter(limits.device_streams)
+        self._handshake_limiter = HandshakeLimiter(limits.handshakes)
         self._tasks = asyncio.TaskGroup()
         self._draining = False
 
     async def run(self) -> None:
         """Keep sessions attached and in step until cancelled."""
         async with self._tasks as group:
-            group.create_task(self._attaching.run())
-            group.create_task(self._watching.run())
-            group.create_task(self._recheck_now_and_then())
+            group.create_task(self._registrar.run())
+            group.create_task(self._presence.run())
+            group.create_task(self._recheck_loop())
 
     async def connect(self, stream: ByteStream, call: Call) -> None:
         """Serve a stream until it ends. Raises why it was ended."""
-        with self._openings.one_of(call.caller.device_id):
-            await self._serve(await self._hello(stream), stream, call)
+        with self._stream_limiter.count_stream(call.caller.device_id):
+            await self._run_handshake(await self._read_hello(stream), stream, call)
 
     async def subscribe(self, hello: chat_pb2.Hello, stream: ByteStream, call: Call) -> None:
         """The same, once `hello` was said."""
-        with self._openings.one_of(call.caller.device_id):
-            await self._serve(hello, stream, call)
+        with self._stream_limiter.count_stream(call.caller.device_id):
+            await self._run_handshake(hello, stream, call)
 
-    async def _serve(self, hello: chat_pb2.Hello, stream: ByteStream, call: Call) -> None:
+    async def _run_handshake(self, hello: chat_pb2.Hello, stream: ByteStream, call: Call) -> None:
         claims = call.caller
         self._refuse_when_draining()
-        handshake = await self._handshakes.begin()
+        handshake = await self._handshake_limiter.acquire()
         try:
             # It may have waited for long.
             self._refuse_when_draining()
-            rate = self._rates.of(claims.device_id)
-            session = Session(claims, self._limits, self._clock, self._server_id, self._owners, rate)
-            session.cursor = requests.cursor(hello)
-            await self._live(session, stream, handshake, call.metadata.get("traceparent", ""))
+            rate = self._rates.bucket_of(claims.device_id)
+            session = StreamSession(claims, self._limits, self._clock, self._server_id, self._owners, rate)
+            session.cursor = requests.decode_cursor(hello)
+            await self._run_session(session, stream, handshake, call.metadata.get("traceparent", ""))
         finally:
-            handshake.end()
+            handshake.release()
 
-    async def _live(self, session: Session, stream: ByteStream, handshake: Handshake, traceparent: str) -> None:
+    async def _run_session(
+        self, session: StreamSession, stream: ByteStream, handshake: Handshake, traceparent: str
+    ) -> None:
         claims = session.claims
         self._sessions.add(session)
         log.info("session", session_id=session.session_id, user_id=claims.user_id, device_id=claims.device_id)
         try:
-            await self._hold(session, stream, handshake, traceparent if len(traceparent) == TRACEPARENT_CHARS else "")
+            await self._welcome_and_serve(
+                session, stream, handshake, traceparent if len(traceparent) == TRACEPARENT_CHARS else ""
+            )
         finally:
-            self._attaching.end(session)
-            self._watching.end(session)
+            self._registrar.detach(session)
+            self._presence.remove(session)
             self._sessions.remove(session)
             session.end()
 
@@ -129,12 +133,14 @@ class Edge:
         if self._draining:
             raise ServerDraining("this server is going away; connect again")
 
-    def hear_for(self, session_id: str, frame: bytes, reply: Callable[[bytes | Failure], None]) -> None:
+    def handle_unary_frame_for_peer(
+        self, session_id: str, frame: bytes, reply: Callable[[bytes | Failure], None]
+    ) -> None:
         """As `hear`, for another server; `reply` is called once."""
 
         async def answer() -> None:
             try:
-                reply(await self.hear(session_id, frame))
+                reply(await self.handle_unary_frame(session_id, frame))
             except Failure as failure:
                 reply(failure)
             except Exception:
@@ -143,65 +149,67 @@ class Edge:
 
         self._tasks.create_task(answer())
 
-    async def hear(self, session_id: str, frame: bytes) -> bytes:
+    async def handle_unary_frame(self, session_id: str, frame: bytes) -> bytes:
         """What a session answers to a frame that its device sent as a call; who calls was admitted already.
 
         Raises StreamNotConnected when it has ended, and what is wrong with the frame.
         """
-        session = self._sessions.by_id(session_id)
+        session = self._sessions.get(session_id)
         if session is None:
             raise StreamNotConnected("this device has no stream; open one first")
-        kind, said = requests.frame(frame)
+        kind, said = requests.decode_frame(frame)
         if kind == "reauthenticate":
-            self._admission.renew(session, said.reauthenticate.access_token)
-            return frames.reauthenticated(session.claims.expires_at)
+            self._admission.renew_admitted(session, said.reauthenticate.access_token)
+            return frames.reauthenticate_response(session.claims.expires_at)
         if kind == "heartbeat":
-            return frames.beat(self._clock.now_ms())
+            return frames.heartbeat_response(self._clock.now_ms())
         if kind == "watch_presence":
-            return frames.watched(await self._watching.watch(session, list(said.watch_presence.user_ids)))
+            return frames.watch_presence_response(
+                await self._presence.watch(session, list(said.watch_presence.user_ids))
+            )
         raise FrameEmpty(f"{kind} is no call that concerns a stream")
 
-    def ring_changed(self, old: Ring, new: Ring) -> None:
+    def on_ring_changed(self, old: Ring, new: Ring) -> None:
         """Attach sessions to their new homes; a server that left may have died before it told everybody."""
-        self._watching.ring_changed(list(self._sessions))
+        self._presence.on_ring_changed(list(self._sessions))
         left = old.members.keys() - new.members.keys()
         for session in self._sessions:
             moved = session.home != self._homes.home_of(session.claims.user_id)
             if moved:
-                self._attaching.loosen(session)
+                self._registrar.mark_detached(session)
             elif left:
-                session.want_recheck()
+                session.request_recheck()
             if moved or left:
                 # An owner that learned of the ring later still told the old home.
-                session.later(LATE_S, session.want_recheck)
+                session.call_later(RING_SETTLED_S, session.request_recheck)
 
-    def home_lost(self, server_id: str) -> None:
+    def on_home_lost(self, server_id: str) -> None:
         """The link to a home broke: it has forgotten the sessions here, and whom they watch."""
-        self._watching.home_lost(server_id, list(self._sessions))
+        self._presence.on_home_lost(server_id, list(self._sessions))
         for session in self._sessions:
             if session.home == server_id:
-                self._attaching.loosen(session)
+                self._registrar.mark_detached(session)
 
-    def generation_moved(self) -> None:
+    def on_generation_changed(self) -> None:
         """All that was noted may be lost: look at once, and when everybody has learned of it."""
         self._sessions.recheck()
         for session in self._sessions:
-            session.later(MARGIN_S, session.want_recheck)
+            session.call_later(MARGIN_S, session.request_recheck)
 
     async def drain(self, within: float) -> None:
         """Ask every device to leave, each at its own moment; end the sessions still here after `within` seconds."""
         self._draining = True
         for session in self._sessions:
             # Not for cryptography: the moments shall only differ.
-            session.outbox.put_frame(frames.drain(random.uniform(0, within * SPREAD), ""))  # noqa: S311
+            session.outbox.put_frame(frames.drain_frame(random.uniform(0, within * DRAIN_SPREAD), ""))  # noqa: S311
         try:
             async with asyncio.timeout(within):
-                await self._sessions.empty()
+                await self._sessions.wait_empty()
         except TimeoutError:
             for session in self._sessions:
                 session.close(ServerDraining("this server is going away; connect again"))
 
-    async def _hello(self, stream: ByteStream) -> chat_pb2.Hello:
+    async def _read_hello(self, stream: ByteStream) -> chat_pb2.Hello:
         try:
             async with asyncio.timeout(HELLO_S):
                 data = await stream.read()
@@ -209,19 +217,21 @@ class Edge:
             raise HelloMissing(f"hello must come within {HELLO_S:.0f} s") from None
         if data is None:
             raise HelloMissing("the stream was closed before hello")
-        kind, frame = requests.frame(data)
+        kind, frame = requests.decode_frame(data)
         if kind != "hello":
             raise HelloMissing(f"the first frame must be hello, not {kind}")
-        requests.check(data, frame, self._limits)
+        requests.check_frame(data, frame, self._limits)
         return frame.hello
 
-    async def _hold(self, session: Session, stream: ByteStream, handshake: Handshake, traceparent: str) -> None:
+    async def _welcome_and_serve(
+        self, session: StreamSession, stream: ByteStream, handshake: Handshake, traceparent: str
+    ) -> None:
         user_id = session.claims.user_id
-        self._admission.expire_later(session)
+        self._admission.schedule_expiry(session)
         # Who reads nothing of what is told keeps nobody out for longer.
-        session.later(HANDSHAKE_S, handshake.end)
+        session.call_later(HANDSHAKE_S, handshake.release)
         session.outbox.put_frame(
-            frames.welcome(
+            frames.welcome_frame(
                 session.session_id,
                 self._homes.address_of(user_id),
                 self._limits,
@@ -230,26 +240,26 @@ class Edge:
             )
         )
         # Attached before the index is read: what comes later is pushed, what came before is named.
-        await self._attaching.begin(session)
+        await self._registrar.attach_new(session)
         # Only now: a device that is signed out later than this is found by its home.
-        await self._admission.check(session)
-        session.want_recheck()
-        dialogue = Dialogue(
+        await self._admission.check_signed_in(session)
+        session.request_recheck()
+        dialogue = StreamHandler(
             session,
             stream,
             self._history,
-            self._watching,
+            self._presence,
             self._limits,
             self._clock,
             self._admission.may_stay,
             self._admission.reauthenticate,
-            handshake.end,
+            handshake.release,
             traceparent,
         )
         await dialogue.run()
 
-    async def _recheck_now_and_then(self) -> None:
-        while not asked_to_end():
+    async def _recheck_loop(self) -> None:
+        while not cancel_requested():
             # At their own moments, so that servers that started together do not read together.
             await asyncio.sleep(RECHECK_S * random.uniform(0.8, 1.2))  # noqa: S311
             self._sessions.recheck()

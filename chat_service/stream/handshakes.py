@@ -15,9 +15,9 @@ from prometheus_client import Counter, Gauge
 from chat_service.errors import ServerBusy
 
 # Those who are sent away come again at moments of their own.
-AGAIN_S: Final = (0.2, 1.2)
+HANDSHAKE_RETRY_S: Final = (0.2, 1.2)
 # So many wait for each that is under way; and so long, which is less than devices wait for `welcome`.
-WAITING: Final = 10
+WAITING_PER_SLOT: Final = 10
 WAIT_S: Final = 3.0
 
 _under_way = Gauge("parley_handshakes", "Devices that connect just now")
@@ -28,41 +28,41 @@ class Handshake:
     """A device that connects; under way until it has been told what changed, or is gone."""
 
     def __init__(self, places: asyncio.Semaphore) -> None:
-        self._places = places
+        self._slots = places
         self._over = False
         _under_way.inc()
 
-    def end(self) -> None:
+    def release(self) -> None:
         """It is over; again changes nothing."""
         if not self._over:
             self._over = True
-            self._places.release()
+            self._slots.release()
             _under_way.dec()
 
 
-class Handshakes:
+class HandshakeLimiter:
     """At most `at_once` are under way, and WAITING times as many wait."""
 
     def __init__(self, at_once: int) -> None:
-        self._places = asyncio.Semaphore(at_once)
-        self._room = at_once * WAITING
+        self._slots = asyncio.Semaphore(at_once)
+        self._room = at_once * WAITING_PER_SLOT
 
-    async def begin(self) -> Handshake:
+    async def acquire(self) -> Handshake:
         """Let a device begin when it is its turn. Raises ServerBusy."""
-        if self._places.locked() and self._room <= 0:
+        if self._slots.locked() and self._room <= 0:
             raise _busy()
         self._room -= 1
         try:
             async with asyncio.timeout(WAIT_S):
-                await self._places.acquire()
+                await self._slots.acquire()
         except TimeoutError:
             raise _busy() from None
         finally:
             self._room += 1
-        return Handshake(self._places)
+        return Handshake(self._slots)
 
 
 def _busy() -> ServerBusy:
     _refused.inc()
     # Not for cryptography: the moments shall only differ.
-    return ServerBusy("too many devices connect at the moment", retry_after=random.uniform(*AGAIN_S))  # noqa: S311
+    return ServerBusy("too many devices connect at the moment", retry_after=random.uniform(*HANDSHAKE_RETRY_S))  # noqa: S311

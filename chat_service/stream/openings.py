@@ -10,10 +10,10 @@ from typing import Final
 from chat_service.errors import RateLimited
 
 # The earlier ones, which the newest supersedes, end meanwhile.
-AGAIN_S: Final = 5.0
+STREAM_RETRY_S: Final = 5.0
 
 
-class Openings:
+class StreamLimiter:
     """At most `most` of a device at once, those that have not said hello and those that are ending included."""
 
     def __init__(self, most: int) -> None:
@@ -21,10 +21,10 @@ class Openings:
         self._open: Counter[str] = Counter()
 
     @contextmanager
-    def one_of(self, device_id: str) -> Iterator[None]:
+    def count_stream(self, device_id: str) -> Iterator[None]:
         """A stream of a device, from its first moment to its last. Raises RateLimited."""
         if self._open[device_id] >= self._most:
-            raise RateLimited("this device has too many streams open", retry_after=AGAIN_S)
+            raise RateLimited("this device has too many streams open", retry_after=STREAM_RETRY_S)
         self._open[device_id] += 1
         try:
             yield

@@ -11,9 +11,9 @@ from chat_service.wire import frames
 from servicekit.failure import Failure
 
 FRAME_BYTES: Final = 128 * 1024
-WHOLE: Final = 0
+WHOLE_FRAME: Final = 0
 # Above this, what the device asked for itself waits until it has read.
-ROOM: Final = 0.5
+WRITABLE_SHARE: Final = 0.5
 
 
 class Outbox:
@@ -24,16 +24,16 @@ class Outbox:
     """
 
     def __init__(self, most_bytes: int) -> None:
-        self._most = most_bytes
+        self._max_bytes = most_bytes
         self._items: deque[tuple[int, bytes]] = deque()
         self._bytes = 0
         self._wake = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
+        self._writable = asyncio.Event()
+        self._writable.set()
         self._closing = asyncio.Event()
         self.failure: Failure | None = None
         # How many frames were taken out.
-        self.taken = 0
+        self.frames_taken = 0
 
     def offer(self, kind: int, element: bytes) -> bool:
         """An element as with `put`; False if there is no room for it."""
@@ -44,7 +44,7 @@ class Outbox:
 
     def put_frame(self, frame: bytes) -> None:
         """A frame that stands alone."""
-        self._put(WHOLE, frame)
+        self._put(WHOLE_FRAME, frame)
 
     def put(self, kind: int, element: bytes) -> None:
         """An element of a frame of `kind` (frames.ENTRIES, RESULTS, WATERMARKS); neighbours share a frame."""
@@ -54,11 +54,11 @@ class Outbox:
         """Nothing more comes; what waits is still written. The first call counts."""
         if not self.closed:
             if failure is not None:
-                self._items.append((WHOLE, frames.error(failure, final=True)))
+                self._items.append((WHOLE_FRAME, frames.error_frame(failure, final=True)))
             self.failure = failure
             self._closing.set()
             self._wake.set()
-            self._room.set()
+            self._writable.set()
 
     def cut_off(self) -> None:
         """The device does not read: nothing more is written to it than why."""
@@ -68,20 +68,20 @@ class Outbox:
     @property
     def full(self) -> bool:
         """Whether there is no room for what is offered."""
-        return self._bytes > self._most
+        return self._bytes > self._max_bytes
 
     @property
     def closed(self) -> bool:
         """Whether nothing more is taken in."""
         return self._closing.is_set()
 
-    async def closing(self) -> None:
+    async def wait_closing(self) -> None:
         """Wait until nothing more is taken in."""
         await self._closing.wait()
 
-    async def room(self) -> None:
+    async def wait_writable(self) -> None:
         """Wait until the device has read most of what waits for it."""
-        await self._room.wait()
+        await self._writable.wait()
 
     async def take(self) -> bytes | None:
         """The next frame; None when the outbox is closed and empty. For one reader."""
@@ -92,16 +92,16 @@ class Outbox:
             await self._wake.wait()
         kind, item = self._items.popleft()
         size = len(item)
-        if kind != WHOLE:
+        if kind != WHOLE_FRAME:
             elements = [item]
             while self._items and self._items[0][0] == kind and size < FRAME_BYTES:
                 elements.append(self._items.popleft()[1])
                 size += len(elements[-1])
-            item = frames.joined(kind, elements)
+            item = frames.join_elements(kind, elements)
         self._bytes -= size
-        self.taken += 1
-        if self._bytes < self._most * ROOM:
-            self._room.set()
+        self.frames_taken += 1
+        if self._bytes < self._max_bytes * WRITABLE_SHARE:
+            self._writable.set()
         return item
 
     def _put(self, kind: int, item: bytes) -> None:
@@ -110,7 +110,7 @@ class Outbox:
         self._items.append((kind, item))
         self._bytes += len(item)
         self._wake.set()
-        if self._bytes > self._most * 2:
+        if self._bytes > self._max_bytes * 2:
             self.cut_off()
-        elif self._bytes >= self._most * ROOM:
-            self._room.clear()
+        elif self._bytes >= self._max_bytes * WRITABLE_SHARE:
+            self._writable.clear()

@@ -8,7 +8,7 @@ Key = tuple[str, bytes]
 """A send: its conversation and its id."""
 
 
-class Decided:
+class RecentlyAnswered:
     """The sends of a session that were decided of late; a device may have sent them again before it heard so."""
 
     def __init__(self, most: int) -> None:
@@ -26,7 +26,7 @@ class Decided:
             del self._keys[next(iter(self._keys))]
 
 
-class Places:
+class SendGate:
     """A send has the place at which it came first, until it is decided: however often it comes again meanwhile.
 
     A gate is closed at the place of a send that was refused for now, whatever for, until that comes again: what has a
@@ -34,67 +34,67 @@ class Places:
     what comes beyond that gets its place when it comes again.
     """
 
-    def __init__(self, most: int, decided: Decided) -> None:
-        self._most = most
+    def __init__(self, most: int, decided: RecentlyAnswered) -> None:
+        self._max_slots = most
         self._next = 0
-        self._places: dict[Key, int] = {}
+        self._slots: dict[Key, int] = {}
         # In order.
-        self._gates: list[int] = []
+        self._closed_slots: list[int] = []
         # Whether some could not be kept since the first gate was closed.
-        self._overflown = False
+        self._overflowed = False
         # The device waits for no place of theirs. Of the session: it outlives the lane.
-        self._decided = decided
+        self._recently_answered = decided
 
     @property
-    def gated(self) -> bool:
+    def closed(self) -> bool:
         """Whether any gate is closed."""
-        return bool(self._gates)
+        return bool(self._closed_slots)
 
-    def of(self, key: Key) -> int:
+    def slot_of(self, key: Key) -> int:
         """The place of a send, a new one if it is new."""
-        place = self._places.get(key)
+        place = self._slots.get(key)
         if place is not None:
             return place
         place = self._next
         self._next += 1
-        if self._gates and len(self._places) >= self._most:
+        if self._closed_slots and len(self._slots) >= self._max_slots:
             # So that none that comes now is before those that could not be kept.
-            self._overflown = True
-        if not self._overflown and key not in self._decided:
-            self._places[key] = place
+            self._overflowed = True
+        if not self._overflowed and key not in self._recently_answered:
+            self._slots[key] = place
         return place
 
-    def barred(self, place: int) -> bool:
+    def is_gated(self, place: int) -> bool:
         """Whether a gate before it is closed."""
-        return bool(self._gates) and self._gates[0] < place
+        return bool(self._closed_slots) and self._closed_slots[0] < place
 
-    def close(self, key: Key) -> bool:
+    def close_at(self, key: Key) -> bool:
         """Let nothing later pass until this one is here again; False for one that is decided and does not come."""
-        place = self._places.get(key)
+        place = self._slots.get(key)
         if place is None:
             return False
-        if not self._closed_at(place):
-            insort(self._gates, place)
+        if not self._is_closed_at(place):
+            insort(self._closed_slots, place)
         return True
 
-    def open(self, key: Key) -> None:
+    def open_at(self, key: Key) -> None:
         """It is here again."""
-        place = self._places.get(key)
-        if place is not None and self._closed_at(place):
-            del self._gates[bisect_left(self._gates, place)]
+        place = self._slots.get(key)
+        if place is not None and self._is_closed_at(place):
+            del self._closed_slots[bisect_left(self._closed_slots, place)]
             # When the last that was kept is here, those that were not come next, in order.
-            self._overflown = self._overflown and self.gated
+            self._overflowed = self._overflowed and self.closed
 
-    def free(self, key: Key) -> None:
+    def release(self, key: Key) -> None:
         """It is decided."""
-        self.open(key)
-        self._places.pop(key, None)
-        self._decided.add(key)
+        self.open_at(key)
+        self._slots.pop(key, None)
+        self._recently_answered.add(key)
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Nothing is on its way: who comes next comes first."""
-        self._places.clear()
+        self._slots.clear()
 
-    def _closed_at(self, place: int) -> bool:
-        at = bisect_left(self._gates, place)
-        return at < len(self._gates) and self._gates[at] == place
+    def _is_closed_at(self, place: int) -> bool:
+        at = bisect_left(self._closed_slots, place)
+        return at < len(self._closed_slots) and self._closed_slots[at] == place

@@ -20,7 +20,7 @@ class DeviceRates:
         self._clock = clock
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
-    def of(self, device_id: str) -> TokenBucket:
+    def bucket_of(self, device_id: str) -> TokenBucket:
         """The bucket of a device."""
         bucket = self._buckets.get(device_id)
         if bucket is None:

@@ -10,17 +10,17 @@ from servicekit.failure import Failure
 
 PAUSE_S: Final = 0.5
 CONVERSATIONS: Final = 1000
-UNDER_WAY: Final = 64
+MAX_IN_FLIGHT: Final = 64
 
 
 class Receivers(Protocol):
     """The owners, as far as receipts concern them."""
 
-    def receive(self, receipt: Receipt, reply: Callable[[Failure | None], None]) -> None:
+    def send_receipt(self, receipt: Receipt, reply: Callable[[Failure | None], None]) -> None:
         """Have a member's watermarks raised."""
 
 
-class Receipts:
+class ReceiptSender:
     """One receipt a conversation is under way, and UNDER_WAY in all; newer ones wait, and only the highest counts."""
 
     def __init__(
@@ -30,11 +30,11 @@ class Receipts:
         self._owners = owners
         self._later = later
         self._waiting: dict[str, tuple[int, int]] = {}
-        self._under_way: set[str] = set()
+        self._in_flight: set[str] = set()
         # Refused for now; they come again after a pause.
-        self._resting: set[str] = set()
+        self._backing_off: set[str] = set()
 
-    def add(self, conversation_id: str, delivered_seq: int, read_seq: int) -> None:
+    def add_receipt(self, conversation_id: str, delivered_seq: int, read_seq: int) -> None:
         """The device has got so far."""
         known = self._waiting.get(conversation_id)
         if known is None and len(self._waiting) >= CONVERSATIONS:
@@ -45,31 +45,31 @@ class Receipts:
         self._send(conversation_id)
 
     def _send(self, conversation_id: str) -> None:
-        if conversation_id in self._under_way or conversation_id not in self._waiting:
+        if conversation_id in self._in_flight or conversation_id not in self._waiting:
             return
-        if len(self._under_way) >= UNDER_WAY:
+        if len(self._in_flight) >= MAX_IN_FLIGHT:
             return
         delivered, read = self._waiting.pop(conversation_id)
-        self._under_way.add(conversation_id)
+        self._in_flight.add(conversation_id)
 
         def wake() -> None:
-            self._resting.discard(conversation_id)
+            self._backing_off.discard(conversation_id)
             self._send(conversation_id)
 
         def answered(failure: Failure | None) -> None:
-            self._under_way.discard(conversation_id)
+            self._in_flight.discard(conversation_id)
             if failure is not None and failure.retry_after is not None:
                 later_delivered, later_read = self._waiting.get(conversation_id, (0, 0))
                 self._waiting[conversation_id] = max(delivered, later_delivered), max(read, later_read)
-                self._resting.add(conversation_id)
+                self._backing_off.add(conversation_id)
                 self._later(PAUSE_S, wake)
             self._send_next()
 
-        self._owners.receive(Receipt(*self._who, conversation_id, delivered, read), answered)
+        self._owners.send_receipt(Receipt(*self._who, conversation_id, delivered, read), answered)
 
     def _send_next(self) -> None:
         for conversation_id in list(self._waiting):
-            if len(self._under_way) >= UNDER_WAY:
+            if len(self._in_flight) >= MAX_IN_FLIGHT:
                 return
-            if conversation_id not in self._resting:
+            if conversation_id not in self._backing_off:
                 self._send(conversation_id)

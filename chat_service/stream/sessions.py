@@ -8,56 +8,56 @@ from collections.abc import Iterator, Sequence
 from prometheus_client import Gauge
 
 from chat_service.model.delivery import DeliveredEntry, Delivery
-from chat_service.stream.session import Session
+from chat_service.stream.session import StreamSession
 from chat_service.wire.entries import with_request_id
 from servicekit.failure import Failure
 
 _sessions = Gauge("parley_sessions", "Streams of devices at this edge")
 
 
-class Sessions:
+class SessionRegistry:
     """By id; what homes say to them goes through here."""
 
     def __init__(self) -> None:
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, StreamSession] = {}
         self._empty = asyncio.Event()
         self._empty.set()
 
-    def add(self, session: Session) -> None:
+    def add(self, session: StreamSession) -> None:
         """A session begins."""
         self._sessions[session.session_id] = session
         self._empty.clear()
         _sessions.inc()
 
-    def remove(self, session: Session) -> None:
+    def remove(self, session: StreamSession) -> None:
         """A session ended."""
         del self._sessions[session.session_id]
         _sessions.dec()
         if not self._sessions:
             self._empty.set()
 
-    def by_id(self, session_id: str) -> Session | None:
+    def get(self, session_id: str) -> StreamSession | None:
         """A session, if it has not ended."""
         return self._sessions.get(session_id)
 
-    async def empty(self) -> None:
+    async def wait_empty(self) -> None:
         """Wait until there is none."""
         await self._empty.wait()
 
-    def __iter__(self) -> Iterator[Session]:
+    def __iter__(self) -> Iterator[StreamSession]:
         return iter(list(self._sessions.values()))
 
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def push(self, session_ids: Sequence[str], delivery: Delivery) -> None:
+    def deliver(self, session_ids: Sequence[str], delivery: Delivery) -> None:
         """Bring `delivery` to sessions; each entry is put together once for all of them."""
         entries = [_variants(entry) for entry in delivery.entries]
         for session_id in session_ids:
             if (session := self._sessions.get(session_id)) is not None:
-                session.push(entries, delivery)
+                session.deliver(entries, delivery)
 
-    def close(self, session_id: str, failure: Failure) -> None:
+    def close_session(self, session_id: str, failure: Failure) -> None:
         """End a session."""
         if (session := self._sessions.get(session_id)) is not None:
             session.close(failure)
@@ -66,7 +66,7 @@ class Sessions:
         """Have sessions (all, if none are named) look again for what they may have missed."""
         for session_id in list(self._sessions) if session_ids is None else session_ids:
             if (session := self._sessions.get(session_id)) is not None:
-                session.want_recheck()
+                session.request_recheck()
 
 
 def _variants(entry: DeliveredEntry) -> tuple[bytes, bytes, str]:

@@ -6,20 +6,20 @@ from chat_service.accounts.account import Profile, ProfileChange
 from chat_service.accounts.device import Device, DeviceDescription, Platform
 from chat_service.accounts.people import ProfilePage
 from chat_service.accounts.privacy import Privacy, PrivacyChange, WhoMayAdd
-from chat_service.accounts.sessions import Session
+from chat_service.accounts.sessions import SignInSession
 from chat_service.errors import Invalid
-from chat_service.wire.entries import timestamp
+from chat_service.wire.entries import to_timestamp
 from parley.chat.v1 import account_pb2
 from servicekit.failure import Violation
 
 
-def session_to_proto(session: Session) -> account_pb2.Session:
+def session_to_proto(session: SignInSession) -> account_pb2.Session:
     """A session as a device gets it."""
     return account_pb2.Session(
         user_id=session.user_id,
         device_id=session.device_id,
         access_token=session.access_token,
-        access_token_expire_time=timestamp(round(session.access_token_expires_at * 1000)),
+        access_token_expire_time=to_timestamp(round(session.access_token_expires_at * 1000)),
         refresh_token=session.refresh_token,
         home=session.home,
     )
@@ -44,8 +44,8 @@ def device_to_proto(device: Device, calling_device_id: str) -> account_pb2.Devic
         device_id=device.device_id,
         name=device.name,
         platform=account_pb2.Platform.ValueType(device.platform),
-        create_time=timestamp(device.created_ms),
-        last_seen_time=timestamp(device.seen_ms),
+        create_time=to_timestamp(device.created_ms),
+        last_seen_time=to_timestamp(device.seen_ms),
         current=device.device_id == calling_device_id,
     )
 

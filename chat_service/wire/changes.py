@@ -20,7 +20,7 @@ from chat_service.model.entry import (
     Role,
 )
 from chat_service.model.retention import Retention, RetentionRule
-from chat_service.wire.tags import tagged
+from chat_service.wire.tags import encode_bytes_field
 from parley.chat.v1 import entry_pb2
 
 _FIELDS = entry_pb2.Entry.DESCRIPTOR.fields_by_name
@@ -30,18 +30,18 @@ CONTENT: Final[int] = entry_pb2.MessageAppended.DESCRIPTOR.fields_by_name["conte
 EDITED_CONTENT: Final[int] = entry_pb2.MessageEdited.DESCRIPTOR.fields_by_name["content"].number
 
 
-def kind(change: Change) -> bytes:
+def encode_change(change: Change) -> bytes:
     """The field of an Entry that tells `change`. Contents stay as their senders wrote them: the rest is put around."""
     if isinstance(change, Message):
-        return tagged(MESSAGE, _content(CONTENT, change.content) + _state(change))
+        return encode_bytes_field(MESSAGE, _content(CONTENT, change.content) + _state(change))
     if isinstance(change, MessageEdited):
         edited = entry_pb2.MessageEdited(target_seq=change.target_seq)
-        return tagged(EDITED, edited.SerializeToString() + _content(EDITED_CONTENT, change.content))
+        return encode_bytes_field(EDITED, edited.SerializeToString() + _content(EDITED_CONTENT, change.content))
     return _entry(change).SerializeToString()
 
 
 def _content(field: int, content: bytes) -> bytes:
-    return tagged(field, content) if content else b""
+    return encode_bytes_field(field, content) if content else b""
 
 
 def _state(message: Message) -> bytes:
@@ -87,11 +87,11 @@ def _(change: ConversationUpdated) -> entry_pb2.Entry:
         title=change.title, picture_media_id=change.picture_media_id, admins_only_send=change.admins_only_send
     )
     if change.retention is not None:
-        said.retention.CopyFrom(retention(change.retention))
+        said.retention.CopyFrom(encode_retention(change.retention))
     return entry_pb2.Entry(conversation_updated=said)
 
 
-def retention(domain: Retention) -> entry_pb2.Retention:
+def encode_retention(domain: Retention) -> entry_pb2.Retention:
     """A Retention; no rule means the deployment's default."""
     if domain.rule is RetentionRule.FOREVER:
         return entry_pb2.Retention(forever=entry_pb2.Retention.Forever())
@@ -102,7 +102,7 @@ def retention(domain: Retention) -> entry_pb2.Retention:
     return entry_pb2.Retention()
 
 
-def read_retention(said: entry_pb2.Retention) -> Retention:
+def decode_retention(said: entry_pb2.Retention) -> Retention:
     """A Retention off the wire."""
     rule = said.WhichOneof("rule")
     if rule == "max_age":
@@ -111,7 +111,7 @@ def read_retention(said: entry_pb2.Retention) -> Retention:
     return Retention(rules.get(rule or "", RetentionRule.DEFAULT))
 
 
-def read_kind(data: bytes) -> Change:
+def decode_change(data: bytes) -> Change:
     """What `kind` told. Raises ValueError for a kind that this version does not know."""
     entry = entry_pb2.Entry.FromString(data)
     name = entry.WhichOneof("kind")
@@ -141,5 +141,5 @@ def _read_update(said: entry_pb2.ConversationUpdated) -> ConversationUpdated:
         said.title if said.HasField("title") else None,
         said.picture_media_id if said.HasField("picture_media_id") else None,
         said.admins_only_send if said.HasField("admins_only_send") else None,
-        read_retention(said.retention) if said.HasField("retention") else None,
+        decode_retention(said.retention) if said.HasField("retention") else None,
     )

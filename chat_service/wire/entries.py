@@ -10,40 +10,40 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chat_service.model.delivery import DeliveredEntry
 from chat_service.model.entry import Entry
 from chat_service.wire import changes
-from chat_service.wire.tags import tagged
+from chat_service.wire.tags import encode_bytes_field
 from parley.chat.v1 import entry_pb2
 
 CLIENT_MESSAGE_ID: Final[int] = entry_pb2.Entry.DESCRIPTOR.fields_by_name["client_message_id"].number
 
 
-def delivered(entry: Entry) -> DeliveredEntry:
+def encode_delivery(entry: Entry) -> DeliveredEntry:
     """An entry on its way to devices."""
-    return DeliveredEntry(serialised(entry), entry.actor_id, entry.request_id)
+    return DeliveredEntry(encode_entry(entry), entry.actor_id, entry.request_id)
 
 
-def serialised(entry: Entry) -> bytes:
+def encode_entry(entry: Entry) -> bytes:
     """An Entry without `client_message_id`."""
     head = entry_pb2.Entry(
         conversation_id=entry.conversation_id,
         seq=entry.seq,
         message_number=entry.message_number,
-        create_time=timestamp(entry.time_ms),
+        create_time=to_timestamp(entry.time_ms),
         actor_id=entry.actor_id,
     )
-    return head.SerializeToString() + changes.kind(entry.change)
+    return head.SerializeToString() + changes.encode_change(entry.change)
 
 
 def with_request_id(entry: bytes, request_id: bytes) -> bytes:
     """An Entry as the devices of its actor see it."""
-    return entry + tagged(CLIENT_MESSAGE_ID, str(UUID(bytes=request_id)).encode())
+    return entry + encode_bytes_field(CLIENT_MESSAGE_ID, str(UUID(bytes=request_id)).encode())
 
 
-def shown(entry: Entry, viewer: str) -> bytes:
+def encode_for_viewer(entry: Entry, viewer: str) -> bytes:
     """An Entry as the devices of `viewer` see it."""
-    plain = serialised(entry)
+    plain = encode_entry(entry)
     return with_request_id(plain, entry.request_id) if viewer == entry.actor_id else plain
 
 
-def timestamp(time_ms: int) -> Timestamp:
+def to_timestamp(time_ms: int) -> Timestamp:
     """Milliseconds since 1970 as a Timestamp."""
     return Timestamp(seconds=time_ms // 1000, nanos=time_ms % 1000 * 1_000_000)

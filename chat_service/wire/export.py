@@ -12,11 +12,11 @@ from google.protobuf.message import Message
 from chat_service.accounts.account import Profile
 from chat_service.accounts.device import Device
 from chat_service.accounts.privacy import Privacy
-from chat_service.history.history import Overview
+from chat_service.history.history import ConversationSummary
 from chat_service.model.entry import Entry
 from chat_service.wire import conversations
 from chat_service.wire.account import device_to_proto, privacy_to_proto, profile_to_proto
-from chat_service.wire.entries import shown
+from chat_service.wire.entries import encode_for_viewer
 from parley.chat.v1 import entry_pb2
 
 README: Final = """\
@@ -51,9 +51,9 @@ def ids(found: Iterable[str], *, first: bool) -> bytes:
     return (("[\n" if first else ",\n") + text if text else "[" if first else "").encode()
 
 
-def conversation(overview: Overview, names: Mapping[str, Profile], viewer: str) -> bytes:
+def conversation(overview: ConversationSummary, names: Mapping[str, Profile], viewer: str) -> bytes:
     """A line about a conversation, with the names of its members."""
-    proto = conversations.conversation(overview, viewer)
+    proto = conversations.encode_conversation(overview, viewer)
     proto.ClearField("head")
     told = {user: found.display_name for user, found in names.items()}
     return _line({"conversation": _plain(proto), "names": told})
@@ -61,7 +61,7 @@ def conversation(overview: Overview, names: Mapping[str, Profile], viewer: str) 
 
 def entries(found: Iterable[Entry], viewer: str) -> bytes:
     """A line for each entry."""
-    return b"".join(_line(_plain(entry_pb2.Entry.FromString(shown(each, viewer)))) for each in found)
+    return b"".join(_line(_plain(entry_pb2.Entry.FromString(encode_for_viewer(each, viewer)))) for each in found)
 
 
 def _plain(message: Message) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from chat_service.limits import Limits
-from chat_service.model.answer import Answer, Appended
+from chat_service.model.answer import Appended, AppendOutcome
 from chat_service.model.conversation import Watermark
-from chat_service.model.cursor import Reading
-from chat_service.wire.entries import timestamp
-from chat_service.wire.tags import repeated, tagged
+from chat_service.model.cursor import IndexReading
+from chat_service.wire.entries import to_timestamp
+from chat_service.wire.tags import encode_bytes_field, encode_repeated
 from parley.chat.v1 import chat_pb2
 from servicekit.failure import Failure
 from servicekit.status import to_proto
@@ -29,42 +29,42 @@ ELEMENT: Final = 1
 RANGES: Final[int] = chat_pb2.Entries.DESCRIPTOR.fields_by_name["ranges"].number
 
 
-def joined(kind: int, elements: Sequence[bytes]) -> bytes:
+def join_elements(kind: int, elements: Sequence[bytes]) -> bytes:
     """A frame of kind ENTRIES, RESULTS or WATERMARKS that carries all `elements`."""
-    return tagged(kind, repeated(ELEMENT, elements))
+    return encode_bytes_field(kind, encode_repeated(ELEMENT, elements))
 
 
-def fetched(entries: Iterable[bytes], ranges: Iterable[chat_pb2.RangeResult]) -> bytes:
+def entries_frame(entries: Iterable[bytes], ranges: Iterable[chat_pb2.RangeResult]) -> bytes:
     """The frame with entries that were asked for, and what their ranges amount to."""
-    return tagged(ENTRIES, told_entries(entries, ranges))
+    return encode_bytes_field(ENTRIES, encode_entries(entries, ranges))
 
 
-def told_entries(entries: Iterable[bytes], ranges: Iterable[chat_pb2.RangeResult]) -> bytes:
+def encode_entries(entries: Iterable[bytes], ranges: Iterable[chat_pb2.RangeResult]) -> bytes:
     """An Entries; several, one after the other, are one with the elements of all."""
-    return repeated(ELEMENT, entries) + repeated(RANGES, [each.SerializeToString() for each in ranges])
+    return encode_repeated(ELEMENT, entries) + encode_repeated(RANGES, [each.SerializeToString() for each in ranges])
 
 
-def listed(entries: bytes) -> bytes:
+def list_entries_response(entries: bytes) -> bytes:
     """A ListEntriesResponse with an Entries."""
-    return tagged(LISTED, entries)
+    return encode_bytes_field(LISTED, entries)
 
 
-def result(conversation_id: str, client_message_id: str, answer: Answer) -> bytes:
+def encode_send_result(conversation_id: str, client_message_id: str, answer: AppendOutcome) -> bytes:
     """A SendResult."""
     told = chat_pb2.SendResult(conversation_id=conversation_id, client_message_id=client_message_id)
     if isinstance(answer, Appended):
-        told.appended.CopyFrom(appended(answer))
+        told.appended.CopyFrom(encode_appended(answer))
     else:
         told.refused.CopyFrom(to_proto(answer))
     return told.SerializeToString()
 
 
-def appended(answer: Appended) -> chat_pb2.Appended:
+def encode_appended(answer: Appended) -> chat_pb2.Appended:
     """An Appended."""
-    return chat_pb2.Appended(seq=answer.seq, create_time=timestamp(answer.time_ms))
+    return chat_pb2.Appended(seq=answer.seq, create_time=to_timestamp(answer.time_ms))
 
 
-def watermark(conversation_id: str, user_id: str, mark: Watermark) -> chat_pb2.Watermark:
+def encode_watermark(conversation_id: str, user_id: str, mark: Watermark) -> chat_pb2.Watermark:
     """A Watermark."""
     return chat_pb2.Watermark(
         conversation_id=conversation_id,
@@ -74,12 +74,12 @@ def watermark(conversation_id: str, user_id: str, mark: Watermark) -> chat_pb2.W
     )
 
 
-def changes(reading: Reading, page: Sequence[str], *, last: bool) -> bytes:
+def changes_frame(reading: IndexReading, page: Sequence[str], *, last: bool) -> bytes:
     """The frame with a page of Changes."""
-    return _frame(changes=told_changes(reading, page, last=last))
+    return _frame(changes=encode_changes(reading, page, last=last))
 
 
-def told_changes(reading: Reading, page: Sequence[str], *, last: bool) -> chat_pb2.Changes:
+def encode_changes(reading: IndexReading, page: Sequence[str], *, last: bool) -> chat_pb2.Changes:
     """A page of Changes; only the last has the cursor."""
     told = chat_pb2.Changes(
         conversation_ids=page, resync=chat_pb2.Changes.Resync.ValueType(reading.resync), last_page=last
@@ -90,7 +90,7 @@ def told_changes(reading: Reading, page: Sequence[str], *, last: bool) -> chat_p
     return told
 
 
-def welcome(session_id: str, home: str, limits: Limits, *, now_ms: int, expires_at: float) -> bytes:
+def welcome_frame(session_id: str, home: str, limits: Limits, *, now_ms: int, expires_at: float) -> bytes:
     """The first frame of a stream."""
     return _frame(
         welcome=chat_pb2.Welcome(
@@ -107,59 +107,59 @@ def welcome(session_id: str, home: str, limits: Limits, *, now_ms: int, expires_
                 fetch_ranges=limits.fetch_ranges,
                 range_entries=limits.range_entries,
             ),
-            server_time=timestamp(now_ms),
-            token_expire_time=timestamp(round(expires_at * 1000)),
+            server_time=to_timestamp(now_ms),
+            token_expire_time=to_timestamp(round(expires_at * 1000)),
         )
     )
 
 
-def typing(conversation_id: str, user_id: str, types: bool) -> bytes:
+def encode_typing(conversation_id: str, user_id: str, types: bool) -> bytes:
     """A Typing."""
     return chat_pb2.Typing(conversation_id=conversation_id, user_id=user_id, typing=types).SerializeToString()
 
 
-def typed(told: bytes) -> bytes:
+def typing_frame(told: bytes) -> bytes:
     """The frame that carries a Typing."""
-    return tagged(TYPING, told)
+    return encode_bytes_field(TYPING, told)
 
 
-def presence(online: Mapping[str, bool]) -> bytes:
+def presence_frame(online: Mapping[str, bool]) -> bytes:
     """The frame that tells who is online, and who is not."""
-    return _frame(presence=told_presence(online))
+    return _frame(presence=encode_presence(online))
 
 
-def told_presence(online: Mapping[str, bool]) -> chat_pb2.Presence:
+def encode_presence(online: Mapping[str, bool]) -> chat_pb2.Presence:
     """A Presence."""
     users = [chat_pb2.UserPresence(user_id=user, online=there) for user, there in online.items()]
     return chat_pb2.Presence(users=users)
 
 
-def watched(online: Mapping[str, bool]) -> bytes:
+def watch_presence_response(online: Mapping[str, bool]) -> bytes:
     """The answer to a call that said whom to watch."""
-    return chat_pb2.WatchPresenceResponse(presence=told_presence(online)).SerializeToString()
+    return chat_pb2.WatchPresenceResponse(presence=encode_presence(online)).SerializeToString()
 
 
-def heartbeat(now_ms: int) -> bytes:
+def heartbeat_frame(now_ms: int) -> bytes:
     """The echo of a heartbeat."""
-    return _frame(heartbeat=chat_pb2.HeartbeatResponse(server_time=timestamp(now_ms)))
+    return _frame(heartbeat=chat_pb2.HeartbeatResponse(server_time=to_timestamp(now_ms)))
 
 
-def beat(now_ms: int) -> bytes:
+def heartbeat_response(now_ms: int) -> bytes:
     """The answer to a heartbeat that came as a call."""
-    return chat_pb2.HeartbeatResponse(server_time=timestamp(now_ms)).SerializeToString()
+    return chat_pb2.HeartbeatResponse(server_time=to_timestamp(now_ms)).SerializeToString()
 
 
-def reauthenticated(expires_at: float) -> bytes:
+def reauthenticate_response(expires_at: float) -> bytes:
     """The answer to a token that came as a call."""
-    return chat_pb2.ReauthenticateResponse(token_expire_time=timestamp(round(expires_at * 1000))).SerializeToString()
+    return chat_pb2.ReauthenticateResponse(token_expire_time=to_timestamp(round(expires_at * 1000))).SerializeToString()
 
 
-def error(failure: Failure, *, final: bool) -> bytes:
+def error_frame(failure: Failure, *, final: bool) -> bytes:
     """What went wrong with a frame, or with the stream."""
     return _frame(error=chat_pb2.StreamError(status=to_proto(failure), final=final))
 
 
-def drain(delay: float, home: str) -> bytes:
+def drain_frame(delay: float, home: str) -> bytes:
     """The wish that the device opens another stream, after `delay` seconds."""
     wait = Duration()
     wait.FromMilliseconds(round(delay * 1000))

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from chat_service.home.home import Attachment
-from chat_service.model.answer import Answer, Appended
+from chat_service.home.home import AttachedSession
+from chat_service.model.answer import Appended, AppendOutcome
 from chat_service.model.creation import Creation
-from chat_service.model.delivery import DeliveredEntry, Delivery, PresenceMoved
+from chat_service.model.delivery import DeliveredEntry, Delivery, PresenceChange
 from chat_service.model.entry import Draft, Message
 from chat_service.model.ids import uuid7_time_ms
 from chat_service.model.receipt import Receipt
 from chat_service.owner.pending import Attempt
 from chat_service.wire import changes
-from chat_service.wire.entries import timestamp
+from chat_service.wire.entries import to_timestamp
 from parley.internal.v1.mesh_pb2 import (
     Append,
     AppendResult,
@@ -52,49 +52,49 @@ from servicekit.failure import Failure
 from servicekit.status import from_proto, to_proto
 
 
-def append(draft: Draft, attempt: Attempt | None) -> MeshFrame:
+def encode_append(draft: Draft, attempt: Attempt | None) -> MeshFrame:
     """To an owner: append an entry."""
     said = Append(user_id=draft.actor_id, conversation_id=draft.conversation_id, client_message_id=draft.request_id)
     if isinstance(draft.change, Message):
         said.content = draft.change.content
     else:
-        said.change = changes.kind(draft.change)
-        said.not_asked_user_ids.extend(sorted(draft.not_asked))
+        said.change = changes.encode_change(draft.change)
+        said.not_asked_user_ids.extend(sorted(draft.consent_exempt))
     if attempt is not None:
         said.session_id, said.attempt = attempt.session_id, attempt.number
     return MeshFrame(append=said)
 
 
-def read_append(frame: MeshFrame) -> tuple[Draft, Attempt | None]:
+def decode_append(frame: MeshFrame) -> tuple[Draft, Attempt | None]:
     """What an edge wants appended."""
     body = frame.append
     draft = Draft(
         conversation_id=body.conversation_id,
         actor_id=body.user_id,
         request_id=body.client_message_id,
-        change=changes.read_kind(body.change) if body.change else Message(body.content),
+        change=changes.decode_change(body.change) if body.change else Message(body.content),
         made_ms=uuid7_time_ms(UUID(bytes=body.client_message_id)) or 0,
         traceparent=frame.traceparent,
-        not_asked=frozenset(body.not_asked_user_ids),
+        consent_exempt=frozenset(body.not_asked_user_ids),
     )
     return draft, Attempt(body.session_id, body.attempt) if body.session_id else None
 
 
-def append_result(answer: Answer) -> MeshFrame:
+def encode_append_result(answer: AppendOutcome) -> MeshFrame:
     """To an edge: what became of an append."""
     if isinstance(answer, Appended):
-        return MeshFrame(append_result=AppendResult(seq=answer.seq, create_time=timestamp(answer.time_ms)))
+        return MeshFrame(append_result=AppendResult(seq=answer.seq, create_time=to_timestamp(answer.time_ms)))
     return MeshFrame(append_result=AppendResult(refused=to_proto(answer)))
 
 
-def read_append_result(body: AppendResult) -> Answer:
+def decode_append_result(body: AppendResult) -> AppendOutcome:
     """What became of an append."""
     if body.HasField("refused"):
         return from_proto(body.refused)
     return Appended(body.seq, body.create_time.ToMilliseconds())
 
 
-def attach(attachment: Attachment, again: bool) -> MeshFrame:
+def encode_attach(attachment: AttachedSession, again: bool) -> MeshFrame:
     """To a home: a device has a stream here."""
     return MeshFrame(
         attach=Attach(
@@ -106,22 +106,22 @@ def attach(attachment: Attachment, again: bool) -> MeshFrame:
     )
 
 
-def detach(user_id: str, session_id: str) -> MeshFrame:
+def encode_detach(user_id: str, session_id: str) -> MeshFrame:
     """To a home: a stream is gone."""
     return MeshFrame(detach=Detach(session_id=session_id, user_id=user_id))
 
 
-def deliver(user_ids: Iterable[str], delivery: WireDelivery) -> MeshFrame:
+def encode_deliver(user_ids: Iterable[str], delivery: WireDelivery) -> MeshFrame:
     """To a home: for users there."""
     return MeshFrame(deliver=Deliver(user_ids=user_ids, delivery=delivery))
 
 
-def push(session_ids: Sequence[str], delivery: WireDelivery) -> MeshFrame:
+def encode_push(session_ids: Sequence[str], delivery: WireDelivery) -> MeshFrame:
     """To an edge: for streams there."""
     return MeshFrame(push=Push(session_ids=session_ids, delivery=delivery))
 
 
-def delivery(domain: Delivery) -> WireDelivery:
+def encode_delivery(domain: Delivery) -> WireDelivery:
     """A delivery on the wire."""
     return WireDelivery(
         entries=[
@@ -134,32 +134,32 @@ def delivery(domain: Delivery) -> WireDelivery:
     )
 
 
-def _moved(presence: PresenceMoved) -> WireMoved:
+def _moved(presence: PresenceChange) -> WireMoved:
     return WireMoved(user_id=presence.user_id, online=presence.online)
 
 
-def read_delivery(body: WireDelivery, traceparent: str) -> Delivery:
+def decode_delivery(body: WireDelivery, traceparent: str) -> Delivery:
     """A delivery off the wire."""
     return Delivery(
         entries=tuple(DeliveredEntry(each.entry, each.actor_id, each.client_message_id) for each in body.entries),
         watermarks=tuple(body.watermarks),
         typing=body.typing,
-        presence=PresenceMoved(body.presence.user_id, body.presence.online) if body.HasField("presence") else None,
+        presence=PresenceChange(body.presence.user_id, body.presence.online) if body.HasField("presence") else None,
         traceparent=traceparent,
     )
 
 
-def close_session(session_id: str, failure: Failure) -> MeshFrame:
+def encode_close_session(session_id: str, failure: Failure) -> MeshFrame:
     """To an edge: end a stream."""
     return MeshFrame(close_session=CloseSession(session_id=session_id, status=to_proto(failure)))
 
 
-def recheck(session_ids: Sequence[str]) -> MeshFrame:
+def encode_recheck(session_ids: Sequence[str]) -> MeshFrame:
     """To an edge: streams there may have missed something."""
     return MeshFrame(recheck=Recheck(session_ids=session_ids))
 
 
-def receive(receipt: Receipt) -> MeshFrame:
+def encode_receipt(receipt: Receipt) -> MeshFrame:
     """To an owner: a device of a member has got so far."""
     return MeshFrame(
         receive=Receive(
@@ -172,69 +172,69 @@ def receive(receipt: Receipt) -> MeshFrame:
     )
 
 
-def read_receive(body: Receive) -> Receipt:
+def decode_receipt(body: Receive) -> Receipt:
     """How far a device has got."""
     return Receipt(body.user_id, body.device_id, body.conversation_id, body.delivered_seq, body.read_seq)
 
 
-def typing(user_id: str, conversation_id: str, types: bool) -> MeshFrame:
+def encode_typing(user_id: str, conversation_id: str, types: bool) -> MeshFrame:
     """To an owner: somebody types, or stopped."""
     return MeshFrame(typing=Typing(user_id=user_id, conversation_id=conversation_id, typing=types))
 
 
-def reload(conversation_id: str) -> MeshFrame:
+def encode_reload(conversation_id: str) -> MeshFrame:
     """To an owner: what stands beside the log is another."""
     return MeshFrame(reload=Reload(conversation_id=conversation_id))
 
 
-def recheck_user(user_id: str) -> MeshFrame:
+def encode_recheck_user(user_id: str) -> MeshFrame:
     """To a home: the user's streams look again."""
     return MeshFrame(recheck_user=RecheckUser(user_id=user_id))
 
 
-def find(user_id: str, device_id: str) -> MeshFrame:
+def encode_find(user_id: str, device_id: str) -> MeshFrame:
     """To a home: where is the stream of a device."""
     return MeshFrame(find=Find(user_id=user_id, device_id=device_id))
 
 
-def found(attachment: Attachment | None) -> MeshFrame:
+def encode_found(attachment: AttachedSession | None) -> MeshFrame:
     """To the one who asked: there it is."""
     if attachment is None:
         return MeshFrame(found=Found())
     return MeshFrame(found=Found(edge=attachment.edge, session_id=attachment.session_id))
 
 
-def tell(session_id: str, frame: bytes) -> MeshFrame:
+def encode_tell(session_id: str, frame: bytes) -> MeshFrame:
     """To an edge: what a unary call says to a stream."""
     return MeshFrame(tell=Tell(session_id=session_id, frame=frame))
 
 
-def told(response: bytes) -> MeshFrame:
+def encode_told(response: bytes) -> MeshFrame:
     """To the one who asked: what the stream answers."""
     return MeshFrame(told=Told(response=response))
 
 
-def watch(session_id: str, user_ids: Iterable[str]) -> MeshFrame:
+def encode_watch(session_id: str, user_ids: Iterable[str]) -> MeshFrame:
     """To a home: whose presence a stream is told."""
     return MeshFrame(watch=Watch(session_id=session_id, user_ids=user_ids))
 
 
-def watched(online: Iterable[str]) -> MeshFrame:
+def encode_watched(online: Iterable[str]) -> MeshFrame:
     """To an edge: who of them is online."""
     return MeshFrame(watched=Watched(online_user_ids=online))
 
 
-def sign_out(user_id: str, device_id: str, failure: Failure) -> MeshFrame:
+def encode_sign_out(user_id: str, device_id: str, failure: Failure) -> MeshFrame:
     """To a home: a device was signed out."""
     return MeshFrame(sign_out=SignOut(user_id=user_id, device_id=device_id, status=to_proto(failure)))
 
 
-def refused(failure: Failure) -> MeshFrame:
+def encode_refused(failure: Failure) -> MeshFrame:
     """To the one who asked: why not."""
     return MeshFrame(refused=to_proto(failure))
 
 
-def create(creation: Creation) -> MeshFrame:
+def encode_create(creation: Creation) -> MeshFrame:
     """To an owner: make a conversation, once."""
     return MeshFrame(
         create=Create(
@@ -248,11 +248,11 @@ def create(creation: Creation) -> MeshFrame:
     )
 
 
-def read_create(body: Create) -> Creation:
+def decode_create(body: Create) -> Creation:
     """The conversation to make."""
     return Creation(body.conversation_id, body.user_id, body.request_id, tuple(body.member_ids), body.title)
 
 
-def created(answer: Answer) -> MeshFrame:
+def encode_created(answer: AppendOutcome) -> MeshFrame:
     """To the one who asked: the conversation is there, or why not."""
-    return refused(answer) if isinstance(answer, Failure) else MeshFrame(created=Created())
+    return encode_refused(answer) if isinstance(answer, Failure) else MeshFrame(created=Created())

@@ -24,7 +24,7 @@ KEPT_MS: Final = 30 * 24 * 3600 * 1000
 AHEAD_MS: Final = 10 * 60 * 1000
 
 
-def frame(data: bytes) -> tuple[str, chat_pb2.ConnectRequest]:
+def decode_frame(data: bytes) -> tuple[str, chat_pb2.ConnectRequest]:
     """The kind of a frame, and the frame. Raises Failure FRAME_UNPARSABLE and FrameEmpty, which end a stream."""
     parsed = validation.parse(chat_pb2.ConnectRequest, data)
     kind = parsed.WhichOneof("frame")
@@ -33,22 +33,24 @@ def frame(data: bytes) -> tuple[str, chat_pb2.ConnectRequest]:
     return kind, parsed
 
 
-def check(data: bytes, parsed: chat_pb2.ConnectRequest, limits: Limits) -> None:
+def check_frame(data: bytes, parsed: chat_pb2.ConnectRequest, limits: Limits) -> None:
     """Raises FrameTooLarge, or FieldInvalid with every violation; the stream stays."""
     if len(data) > limits.frame_bytes:
         raise FrameTooLarge(f"a frame may have {limits.frame_bytes} bytes, this one has {len(data)}")
     validation.check(parsed)
 
 
-def draft(request: chat_pb2.SendMessageRequest, actor_id: str, limits: Limits, now_ms: int, traceparent: str) -> Draft:
+def decode_send(
+    request: chat_pb2.SendMessageRequest, actor_id: str, limits: Limits, now_ms: int, traceparent: str
+) -> Draft:
     """What a send wants appended; `request` keeps the contract's rules. Raises Invalid."""
-    change = Message(content(request.content, limits))
-    return change_draft(
+    change = Message(encode_content(request.content, limits))
+    return make_draft(
         request.conversation_id, actor_id, request.client_message_id, change, now_ms, traceparent=traceparent
     )
 
 
-def change_draft(
+def make_draft(
     conversation_id: str, actor_id: str, request_id: str, change: Change, now_ms: int, *, traceparent: str = ""
 ) -> Draft:
     """What a request wants appended. Raises Invalid."""
@@ -56,11 +58,11 @@ def change_draft(
     if str(identifier) != request_id:
         # It is kept as 16 bytes: in capitals the device would not know its answer by it.
         raise MessageIdInvalid("the id must be a UUIDv7 in lower case")
-    made_ms = made_at(identifier, now_ms)
+    made_ms = check_id_time(identifier, now_ms)
     return Draft(conversation_id, actor_id, identifier.bytes, change, made_ms, traceparent)
 
 
-def content(said: entry_pb2.Content, limits: Limits) -> bytes:
+def encode_content(said: entry_pb2.Content, limits: Limits) -> bytes:
     """A Content as it is kept and passed on. Raises ContentTooLarge."""
     # What this version does not know it cannot bound, nor show to anybody.
     said.DiscardUnknownFields()
@@ -68,7 +70,7 @@ def content(said: entry_pb2.Content, limits: Limits) -> bytes:
     return said.SerializeToString(deterministic=True)
 
 
-def made_at(request_id: UUID, now_ms: int) -> int:
+def check_id_time(request_id: UUID, now_ms: int) -> int:
     """When an id was made, in milliseconds since 1970. Raises Invalid unless it can be told apart for 30 days."""
     made_ms = uuid7_time_ms(request_id)
     if made_ms is None:
@@ -80,7 +82,7 @@ def made_at(request_id: UUID, now_ms: int) -> int:
     return made_ms
 
 
-def cursor(hello: chat_pb2.Hello) -> Cursor | None:
+def decode_cursor(hello: chat_pb2.Hello) -> Cursor | None:
     """Where the device stood."""
     if not hello.HasField("cursor"):
         return None

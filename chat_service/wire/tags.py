@@ -17,11 +17,11 @@ def varint(value: int) -> bytes:
     return bytes(groups)
 
 
-def tagged(field_number: int, value: bytes) -> bytes:
+def encode_bytes_field(field_number: int, value: bytes) -> bytes:
     """A field of type bytes, string or message."""
     return varint(field_number << 3 | 2) + varint(len(value)) + value
 
 
-def repeated(field_number: int, values: Iterable[bytes]) -> bytes:
+def encode_repeated(field_number: int, values: Iterable[bytes]) -> bytes:
     """A repeated field of type bytes, string or message."""
-    return b"".join([tagged(field_number, value) for value in values])
+    return b"".join([encode_bytes_field(field_number, value) for value in values])

@@ -8,7 +8,7 @@ from parley.chat.v1 import entry_pb2
 
 def words_of(content: bytes) -> list[str]:
     """The distinct words of a serialised Content: those of a text, a caption, the name of a place or of somebody."""
-    return words.words(_text(entry_pb2.Content.FromString(content)))
+    return words.extract_words(_text(entry_pb2.Content.FromString(content)))
 
 
 def _text(content: entry_pb2.Content) -> str:

@@ -10,14 +10,14 @@ from dataclasses import replace
 import pytest
 
 from chat_service.accounts.account import Account, Profile
-from chat_service.accounts.device import Device, Devices, Platform
+from chat_service.accounts.device import AccountDevices, Device, Platform
 from chat_service.accounts.ports import AccountStore, DeviceStore
 from chat_service.accounts.privacy import Privacy, WhoMayAdd
-from chat_service.accounts.refresh import Chain, name_of
-from chat_service.accounts.search import Query, search_keys
+from chat_service.accounts.refresh import RefreshChain, sign_in_id
+from chat_service.accounts.search import UserQuery, search_keys
 from chat_service.storage import mongo
-from chat_service.storage.accounts import MongoAccounts
-from chat_service.storage.devices import MongoDevices
+from chat_service.storage.accounts import MongoAccountStore
+from chat_service.storage.devices import MongoDeviceStore
 from devstack.stack import Stack
 
 pytestmark = pytest.mark.integration
@@ -33,7 +33,7 @@ async def database(mongod: Stack, database_name: str) -> AsyncIterator[mongo.Dat
 
 @pytest.fixture
 async def accounts(database: mongo.Database) -> AccountStore:
-    store = MongoAccounts(database)
+    store = MongoAccountStore(database)
     await store.ensure_indexes()
     await store.ensure_indexes()
     return store
@@ -41,7 +41,7 @@ async def accounts(database: mongo.Database) -> AccountStore:
 
 @pytest.fixture
 async def devices(database: mongo.Database) -> DeviceStore:
-    return MongoDevices(database)
+    return MongoDeviceStore(database)
 
 
 def account(login_name: str, display_name: str = "") -> Account:
@@ -50,53 +50,53 @@ def account(login_name: str, display_name: str = "") -> Account:
 
 async def kept(store: AccountStore, login_name: str, display_name: str = "") -> Account:
     made = account(login_name, display_name)
-    await store.add(made)
-    assert await store.claim(login_name, made.user_id)
+    await store.insert(made)
+    assert await store.claim_login_name(login_name, made.user_id)
     await store.list_for_search(made.user_id, search_keys(login_name, made.profile.display_name))
     return made
 
 
 async def names_found(store: AccountStore, query: str, after: str = "", limit: int = 50) -> list[str]:
-    return [each.login_name for each in await store.profiles_matching(Query.of(query), after, limit)]
+    return [each.login_name for each in await store.search_profiles(UserQuery.of(query), after, limit)]
 
 
 async def test_an_account_is_kept_as_it_was(accounts: AccountStore) -> None:
     made = account("alice")
-    await accounts.add(made)
-    assert await accounts.account(made.user_id) == made
+    await accounts.insert(made)
+    assert await accounts.load(made.user_id) == made
     await accounts.list_for_search(made.user_id, search_keys("alice", "alice"))
-    assert await accounts.account(made.user_id) == replace(made, listed=True)
-    assert await accounts.account(uuid.uuid4().hex) is None
+    assert await accounts.load(made.user_id) == replace(made, listed=True)
+    assert await accounts.load(uuid.uuid4().hex) is None
 
 
 async def test_a_name_is_claimed_once_and_its_owner_may_claim_it_again(accounts: AccountStore) -> None:
     alice, other = uuid.uuid4().hex, uuid.uuid4().hex
-    assert await accounts.owner_of("alice") is None
-    assert await accounts.claim("alice", alice)
-    assert not await accounts.claim("alice", other)
-    assert await accounts.claim("alice", alice)
-    assert await accounts.owner_of("alice") == alice
+    assert await accounts.find_user_id("alice") is None
+    assert await accounts.claim_login_name("alice", alice)
+    assert not await accounts.claim_login_name("alice", other)
+    assert await accounts.claim_login_name("alice", alice)
+    assert await accounts.find_user_id("alice") == alice
 
 
 async def test_of_many_claims_at_once_one_wins(accounts: AccountStore) -> None:
     users = [uuid.uuid4().hex for _ in range(20)]
-    won = await asyncio.gather(*(accounts.claim("alice", user) for user in users))
+    won = await asyncio.gather(*(accounts.claim_login_name("alice", user) for user in users))
     assert sum(won) == 1
-    assert await accounts.owner_of("alice") == users[won.index(True)]
+    assert await accounts.find_user_id("alice") == users[won.index(True)]
 
 
 async def test_a_dropped_account_is_gone(accounts: AccountStore) -> None:
     made = account("alice")
-    await accounts.add(made)
-    await accounts.drop(made.user_id)
-    assert await accounts.account(made.user_id) is None
+    await accounts.insert(made)
+    await accounts.delete_unclaimed(made.user_id)
+    assert await accounts.load(made.user_id) is None
 
 
 async def test_a_password_hash_is_replaced_only_over_the_one_known(accounts: AccountStore) -> None:
     made = await kept(accounts, "alice")
     assert await accounts.set_password_hash(made.user_id, "hash", "new")
     assert not await accounts.set_password_hash(made.user_id, "hash", "other")
-    found = await accounts.account(made.user_id)
+    found = await accounts.load(made.user_id)
     assert found is not None
     assert found.password_hash == "new"
 
@@ -104,42 +104,42 @@ async def test_a_password_hash_is_replaced_only_over_the_one_known(accounts: Acc
 async def test_an_account_changes_in_what_differs(accounts: AccountStore) -> None:
     made = replace(await kept(accounts, "alice"), listed=True)
     first = with_profile(made, about="hi", picture_media_id=uuid.uuid4().hex)
-    assert await accounts.change(made, first, None)
-    assert await accounts.account(made.user_id) == first
+    assert await accounts.update(made, first, None)
+    assert await accounts.load(made.user_id) == first
     second = replace(first, privacy=Privacy(WhoMayAdd.NOBODY))
     # Nobody minds that the profile is another by now.
-    assert await accounts.change(made, replace(made, privacy=second.privacy), None)
-    assert await accounts.account(made.user_id) == second
-    assert await accounts.change(second, replace(second, privacy=Privacy()), None)
-    assert await accounts.account(made.user_id) == first
-    assert not await accounts.change(account("nobody"), with_profile(account("nobody"), about="hi"), None)
+    assert await accounts.update(made, replace(made, privacy=second.privacy), None)
+    assert await accounts.load(made.user_id) == second
+    assert await accounts.update(second, replace(second, privacy=Privacy()), None)
+    assert await accounts.load(made.user_id) == first
+    assert not await accounts.update(account("nobody"), with_profile(account("nobody"), about="hi"), None)
 
 
 async def test_of_two_changes_of_the_same_one_is_refused(accounts: AccountStore) -> None:
     made = await kept(accounts, "alice")
     for field, value in (("about", "hi"), ("picture_media_id", uuid.uuid4().hex), ("display_name", "Alice")):
-        assert await accounts.change(made, with_profile(made, **{field: value}), None)
-        assert not await accounts.change(made, with_profile(made, **{field: "another"}), None)
+        assert await accounts.update(made, with_profile(made, **{field: value}), None)
+        assert not await accounts.update(made, with_profile(made, **{field: "another"}), None)
 
 
 async def test_what_searches_find_by_changes_with_all_it_is_made_from(accounts: AccountStore) -> None:
     made = await kept(accounts, "alice", "Old Name")
     named = with_profile(made, display_name="New Name")
     hidden = replace(made, privacy=Privacy(found_by_search=False))
-    assert await accounts.change(made, hidden, hidden.search_keys)
-    assert not await accounts.change(made, named, named.search_keys), "it would be found again"
+    assert await accounts.update(made, hidden, hidden.search_keys)
+    assert not await accounts.update(made, named, named.search_keys), "it would be found again"
     both = with_profile(hidden, display_name="New Name")
-    assert await accounts.change(hidden, both, None)
-    assert not await accounts.change(hidden, made, made.search_keys), "it would be found by its old name"
+    assert await accounts.update(hidden, both, None)
+    assert not await accounts.update(hidden, made, made.search_keys), "it would be found by its old name"
     shown = replace(both, privacy=Privacy())
-    assert await accounts.change(both, shown, shown.search_keys)
+    assert await accounts.update(both, shown, shown.search_keys)
     assert await names_found(accounts, "new") == ["alice"]
 
 
 async def test_another_display_name_is_found_and_the_old_one_not(accounts: AccountStore) -> None:
     made = await kept(accounts, "alice", "Old Name")
     renamed = with_profile(made, display_name="New Name")
-    await accounts.change(made, renamed, renamed.search_keys)
+    await accounts.update(made, renamed, renamed.search_keys)
     assert await names_found(accounts, "new") == ["alice"]
     assert await names_found(accounts, "old") == []
     # A Login that makes up for a listing must not bring the old name back.
@@ -151,7 +151,7 @@ async def test_who_is_hidden_is_found_by_the_whole_login_name_alone(accounts: Ac
     for name in ("alice", "al.ice-the_great1", "ali"):
         made = await kept(accounts, name, "Somebody")
         hidden = replace(made, privacy=Privacy(found_by_search=False))
-        assert await accounts.change(made, hidden, hidden.search_keys)
+        assert await accounts.update(made, hidden, hidden.search_keys)
     await kept(accounts, "aaron", "Alice")
     assert await names_found(accounts, "some") == []
     assert await names_found(accounts, "alic") == ["aaron"]
@@ -167,50 +167,50 @@ async def test_who_may_add(accounts: AccountStore) -> None:
     rules = {}
     for name, rule in (("alice", WhoMayAdd.CONTACTS), ("bob", WhoMayAdd.NOBODY)):
         made = await kept(accounts, name)
-        assert await accounts.change(made, replace(made, privacy=Privacy(rule)), None)
+        assert await accounts.update(made, replace(made, privacy=Privacy(rule)), None)
         rules[made.user_id] = rule
     carol = await kept(accounts, "carol")
-    found = await accounts.adding_rules([*rules, carol.user_id, uuid.uuid4().hex])
+    found = await accounts.load_adding_rules([*rules, carol.user_id, uuid.uuid4().hex])
     assert rules == {user: rule for user, rule in found.items() if rule is not WhoMayAdd.EVERYONE}
 
 
 async def test_an_account_on_its_way_out_is_nobodys_but_its_own(accounts: AccountStore) -> None:
     alice, bob = await kept(accounts, "alice"), await kept(accounts, "bob")
-    await accounts.mark_leaving(alice.user_id, 5)
-    await accounts.mark_leaving(alice.user_id, 7)
-    await accounts.mark_leaving(uuid.uuid4().hex, 3)
-    assert await accounts.leaving(10) == [(alice.user_id, 5)]
-    assert await accounts.account(alice.user_id) == replace(alice, leaving=True)
-    assert await accounts.existing([alice.user_id, bob.user_id]) == {bob.user_id}
-    assert await accounts.profiles([alice.user_id, bob.user_id]) == {bob.user_id: bob.profile}
+    await accounts.mark_deleting(alice.user_id, 5)
+    await accounts.mark_deleting(alice.user_id, 7)
+    await accounts.mark_deleting(uuid.uuid4().hex, 3)
+    assert await accounts.list_deleting(10) == [(alice.user_id, 5)]
+    assert await accounts.load(alice.user_id) == replace(alice, deleting=True)
+    assert await accounts.filter_existing([alice.user_id, bob.user_id]) == {bob.user_id}
+    assert await accounts.load_profiles([alice.user_id, bob.user_id]) == {bob.user_id: bob.profile}
     assert await names_found(accounts, "alice") == []
-    assert not await accounts.change(alice, with_profile(alice, about="hi"), None)
+    assert not await accounts.update(alice, with_profile(alice, about="hi"), None)
     await accounts.list_for_search(alice.user_id, alice.search_keys)
     assert await names_found(accounts, "alice") == [], "a Login that was under way lists nobody"
-    assert not await accounts.claim("alice", bob.user_id)
+    assert not await accounts.claim_login_name("alice", bob.user_id)
 
 
 async def test_those_on_their_way_out_for_longest_come_first(accounts: AccountStore) -> None:
     made = [await kept(accounts, name) for name in ("alice", "bob", "carol")]
     for time_ms, each in zip((7, 5, 6), made, strict=True):
-        await accounts.mark_leaving(each.user_id, time_ms)
-    assert [time_ms for _, time_ms in await accounts.leaving(2)] == [5, 6]
+        await accounts.mark_deleting(each.user_id, time_ms)
+    assert [time_ms for _, time_ms in await accounts.list_deleting(2)] == [5, 6]
 
 
 async def test_of_a_buried_account_the_id_is_left(accounts: AccountStore, database: mongo.Database) -> None:
     alice, bob = await kept(accounts, "alice"), await kept(accounts, "bob")
-    await accounts.bury(bob.user_id, 9)
-    assert await accounts.account(bob.user_id) == replace(bob, listed=True), "it was not on its way out"
-    await accounts.mark_leaving(alice.user_id, 5)
+    await accounts.purge(bob.user_id, 9)
+    assert await accounts.load(bob.user_id) == replace(bob, listed=True), "it was not on its way out"
+    await accounts.mark_deleting(alice.user_id, 5)
     for _ in range(2):
         await accounts.release_name(alice.user_id)
-        await accounts.bury(alice.user_id, 9)
-    gone = Account(Profile(alice.user_id, "", "", deleted=True), "", 0, leaving=True)
-    assert await accounts.account(alice.user_id) == gone
-    assert await accounts.leaving(10) == []
-    await accounts.add(replace(alice, listed=False))
-    assert await accounts.account(alice.user_id) == gone, "an id comes but once"
-    assert not await accounts.claim("alice", bob.user_id), "not yet"
+        await accounts.purge(alice.user_id, 9)
+    gone = Account(Profile(alice.user_id, "", "", deleted=True), "", 0, deleting=True)
+    assert await accounts.load(alice.user_id) == gone
+    assert await accounts.list_deleting(10) == []
+    await accounts.insert(replace(alice, listed=False))
+    assert await accounts.load(alice.user_id) == gone, "an id comes but once"
+    assert not await accounts.claim_login_name("alice", bob.user_id), "not yet"
     [name] = [each for each in await database["login_names"].find().to_list() if "released" in each]
     assert name["_id"] == "alice"
 
@@ -223,7 +223,7 @@ async def test_search_comes_in_order_a_page_at_a_time(accounts: AccountStore) ->
     for login_name, display_name in [("zoe", "Alicia Z"), ("alice", ""), ("bob", "Mr Alistair"), ("eve", "Eve")]:
         await kept(accounts, login_name, display_name)
     unlisted = account("alix")
-    await accounts.add(unlisted)
+    await accounts.insert(unlisted)
     assert await names_found(accounts, "ali") == ["alice", "bob", "zoe"]
     assert await names_found(accounts, "ali", limit=2) == ["alice", "bob"]
     assert await names_found(accounts, "ali", after="bob") == ["zoe"]
@@ -235,8 +235,8 @@ async def test_search_comes_in_order_a_page_at_a_time(accounts: AccountStore) ->
 async def test_those_who_exist(accounts: AccountStore) -> None:
     made = [await kept(accounts, name) for name in ("alice", "bob")]
     ids = {each.user_id for each in made}
-    assert await accounts.existing([*ids, uuid.uuid4().hex]) == ids
-    assert await accounts.existing([]) == set()
+    assert await accounts.filter_existing([*ids, uuid.uuid4().hex]) == ids
+    assert await accounts.filter_existing([]) == set()
 
 
 async def test_a_search_reads_its_index_in_order(accounts: AccountStore, database: mongo.Database) -> None:
@@ -255,56 +255,56 @@ async def test_a_search_reads_its_index_in_order(accounts: AccountStore, databas
 
 def phone(user_id: str, number: int) -> Device:
     device_id = f"{number:032x}"
-    return Device(device_id, "phone", Platform.IOS, 1, 2, Chain.start(user_id, device_id)[0])
+    return Device(device_id, "phone", Platform.IOS, 1, 2, RefreshChain.start(user_id, device_id)[0])
 
 
 async def test_devices_are_kept_as_they_were(devices: DeviceStore) -> None:
     user_id = uuid.uuid4().hex
-    none = await devices.devices_of(user_id)
-    assert none == Devices(user_id, 0, {})
-    one = none.signed_in(phone(user_id, 1), 10)
-    assert await devices.replace(one)
-    assert await devices.devices_of(user_id) == replace(one, revision=1)
-    out = (await devices.devices_of(user_id)).signed_out(phone(user_id, 1).device_id)
-    assert await devices.replace(out)
-    assert await devices.devices_of(user_id) == replace(out, revision=2)
+    none = await devices.load(user_id)
+    assert none == AccountDevices(user_id, 0, {})
+    one = none.with_signed_in(phone(user_id, 1), 10)
+    assert await devices.save_if_unchanged(one)
+    assert await devices.load(user_id) == replace(one, revision=1)
+    out = (await devices.load(user_id)).with_signed_out(phone(user_id, 1).device_id)
+    assert await devices.save_if_unchanged(out)
+    assert await devices.load(user_id) == replace(out, revision=2)
 
 
 async def test_a_change_of_an_old_revision_is_refused(devices: DeviceStore) -> None:
     user_id = uuid.uuid4().hex
-    none = await devices.devices_of(user_id)
-    one = none.signed_in(phone(user_id, 1), 10)
-    assert await devices.replace(one)
-    assert not await devices.replace(one)
-    now = await devices.devices_of(user_id)
-    assert await devices.replace(now.signed_in(phone(user_id, 2), 10))
-    assert not await devices.replace(now.signed_in(phone(user_id, 3), 10))
+    none = await devices.load(user_id)
+    one = none.with_signed_in(phone(user_id, 1), 10)
+    assert await devices.save_if_unchanged(one)
+    assert not await devices.save_if_unchanged(one)
+    now = await devices.load(user_id)
+    assert await devices.save_if_unchanged(now.with_signed_in(phone(user_id, 2), 10))
+    assert not await devices.save_if_unchanged(now.with_signed_in(phone(user_id, 3), 10))
 
 
 async def test_of_many_changes_at_once_one_wins(devices: DeviceStore) -> None:
-    none = await devices.devices_of(uuid.uuid4().hex)
-    changes = [none.signed_in(phone(none.user_id, number), 10) for number in range(10)]
-    assert sum(await asyncio.gather(*(devices.replace(change) for change in changes))) == 1
+    none = await devices.load(uuid.uuid4().hex)
+    changes = [none.with_signed_in(phone(none.user_id, number), 10) for number in range(10)]
+    assert sum(await asyncio.gather(*(devices.save_if_unchanged(change) for change in changes))) == 1
 
 
 async def test_dropped_devices_are_as_if_they_never_were(devices: DeviceStore) -> None:
     user_id = uuid.uuid4().hex
-    await devices.replace((await devices.devices_of(user_id)).signed_in(phone(user_id, 1), 10))
+    await devices.save_if_unchanged((await devices.load(user_id)).with_signed_in(phone(user_id, 1), 10))
     for _ in range(2):
-        await devices.drop(user_id)
-    assert await devices.devices_of(user_id) == Devices(user_id, 0, {})
+        await devices.delete(user_id)
+    assert await devices.load(user_id) == AccountDevices(user_id, 0, {})
 
 
 async def test_whether_a_device_is_signed_in(devices: DeviceStore) -> None:
     user_id = uuid.uuid4().hex
     device_id = phone(user_id, 1).device_id
     assert await devices.is_signed_in(user_id, device_id) is None
-    await devices.replace((await devices.devices_of(user_id)).signed_in(phone(user_id, 1), 10))
+    await devices.save_if_unchanged((await devices.load(user_id)).with_signed_in(phone(user_id, 1), 10))
     assert await devices.is_signed_in(user_id, device_id) is True
-    chain = (await devices.devices_of(user_id)).known(device_id).chain
+    chain = (await devices.load(user_id)).get(device_id).chain
     assert chain is not None
-    assert await devices.is_signed_in(user_id, device_id, name_of(chain.family)) is True
+    assert await devices.is_signed_in(user_id, device_id, sign_in_id(chain.family)) is True
     assert await devices.is_signed_in(user_id, device_id, "another") is False
     assert await devices.is_signed_in(user_id, phone(user_id, 2).device_id) is None
-    await devices.replace((await devices.devices_of(user_id)).signed_out(device_id))
+    await devices.save_if_unchanged((await devices.load(user_id)).with_signed_out(device_id))
     assert await devices.is_signed_in(user_id, device_id) is False

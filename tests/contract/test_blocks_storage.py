@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from chat_service.storage import mongo
-from chat_service.storage.blocks import MongoBlocks
+from chat_service.storage.blocks import MongoBlockStore
 from devstack.stack import Stack
 
 pytestmark = pytest.mark.integration
@@ -24,46 +24,46 @@ async def database(mongod: Stack, database_name: str) -> AsyncIterator[mongo.Dat
 
 
 @pytest.fixture
-async def blocks(database: mongo.Database) -> MongoBlocks:
-    return MongoBlocks(database)
+async def blocks(database: mongo.Database) -> MongoBlockStore:
+    return MongoBlockStore(database)
 
 
 def users(number: int) -> list[str]:
     return sorted(uuid.uuid4().hex for _ in range(number))
 
 
-async def test_a_block_has_a_direction_and_bars_both(blocks: MongoBlocks) -> None:
+async def test_a_block_has_a_direction_and_bars_both(blocks: MongoBlockStore) -> None:
     alice, bob, carol = users(3)
     for _ in range(2):
         await blocks.block(alice, bob)
-    assert await blocks.blocked_by(alice) == [bob]
-    assert await blocks.blocked_by(bob) == []
-    assert await blocks.blocking([alice, carol], bob) == {alice}
-    assert await blocks.blocking([bob], alice) == set()
-    assert await blocks.between(alice, bob)
-    assert await blocks.between(bob, alice)
-    assert not await blocks.between(alice, carol)
+    assert await blocks.list_blocked(alice) == [bob]
+    assert await blocks.list_blocked(bob) == []
+    assert await blocks.filter_blocking([alice, carol], bob) == {alice}
+    assert await blocks.filter_blocking([bob], alice) == set()
+    assert await blocks.is_blocked_either_way(alice, bob)
+    assert await blocks.is_blocked_either_way(bob, alice)
+    assert not await blocks.is_blocked_either_way(alice, carol)
     for _ in range(2):
         await blocks.unblock(alice, bob)
-    assert not await blocks.between(alice, bob)
+    assert not await blocks.is_blocked_either_way(alice, bob)
 
 
-async def test_the_blocked_come_in_order_a_part_at_a_time(blocks: MongoBlocks) -> None:
+async def test_the_blocked_come_in_order_a_part_at_a_time(blocks: MongoBlockStore) -> None:
     alice, *others = ["00" * 16, "00" * 15 + "01", *users(5), "ff" * 16]
     await asyncio.gather(*(blocks.block(alice, other) for other in others))
     await blocks.block("00" * 15 + "01", alice)
-    assert await blocks.blocked_by(alice) == others
-    assert await blocks.blocked_by(alice, limit=2) == others[:2]
-    assert await blocks.blocked_by(alice, others[1], 3) == others[2:5]
-    assert await blocks.blocked_by(alice, others[-1]) == []
+    assert await blocks.list_blocked(alice) == others
+    assert await blocks.list_blocked(alice, limit=2) == others[:2]
+    assert await blocks.list_blocked(alice, others[1], 3) == others[2:5]
+    assert await blocks.list_blocked(alice, others[-1]) == []
 
 
-async def test_who_is_forgotten_blocks_nobody_and_is_blocked_still(blocks: MongoBlocks) -> None:
+async def test_who_is_forgotten_blocks_nobody_and_is_blocked_still(blocks: MongoBlockStore) -> None:
     alice, bob, carol = users(3)
     for pair in ((alice, bob), (alice, carol), (bob, alice), (carol, bob)):
         await blocks.block(*pair)
     for _ in range(2):
-        await blocks.forget(alice)
-    assert await blocks.blocked_by(alice) == []
-    assert await blocks.blocking([bob], alice) == {bob}
-    assert await blocks.blocking([carol], bob) == {carol}
+        await blocks.delete_all_of(alice)
+    assert await blocks.list_blocked(alice) == []
+    assert await blocks.filter_blocking([bob], alice) == {bob}
+    assert await blocks.filter_blocking([carol], bob) == {carol}

@@ -50,62 +50,62 @@ async def test_what_is_appended_is_read_as_it_was(log: MongoLog) -> None:
         replace(entry(2), change=title, fingerprint=title.fingerprint()),
         entry(3, "שלום".encode()),
     ]
-    assert await log.append(entries) is None
-    assert list((await log.read(CONVERSATION, 1, 10)).entries) == entries
-    assert list(await log.changes(CONVERSATION, 0)) == entries[:2]
-    assert list(await log.changes(CONVERSATION, 1)) == entries[1:2]
-    assert await log.message_number(CONVERSATION, 2) == 2
+    assert await log.append_batch(entries) is None
+    assert list((await log.read_page(CONVERSATION, 1, 10)).entries) == entries
+    assert list(await log.state_changes_after(CONVERSATION, 0)) == entries[:2]
+    assert list(await log.state_changes_after(CONVERSATION, 1)) == entries[1:2]
+    assert await log.count_messages(CONVERSATION, 2) == 2
 
 
 async def test_the_same_again_counts_as_appended(log: MongoLog) -> None:
     entries = [entry(1), entry(2), entry(1, conversation_id=OTHER)]
-    assert await log.append(entries[:2]) is None
-    assert await log.append(entries) is None
-    assert (await log.head(CONVERSATION)).seq == 2
-    assert (await log.head(OTHER)).seq == 1
+    assert await log.append_batch(entries[:2]) is None
+    assert await log.append_batch(entries) is None
+    assert (await log.read_head(CONVERSATION)).seq == 2
+    assert (await log.read_head(OTHER)).seq == 1
 
 
 async def test_a_seq_that_is_taken_stops_what_follows(log: MongoLog) -> None:
-    assert await log.append([entry(1)]) is None
+    assert await log.append_batch([entry(1)]) is None
     rival = [entry(1, conversation_id=OTHER), entry(1, b"other", number=7), entry(2, number=8)]
-    assert await log.append(rival) == Conflict(1)
-    assert (await log.head(OTHER)).seq == 1
-    assert (await log.head(CONVERSATION)).seq == 1
+    assert await log.append_batch(rival) == Conflict(1)
+    assert (await log.read_head(OTHER)).seq == 1
+    assert (await log.read_head(CONVERSATION)).seq == 1
 
 
 async def test_a_key_that_is_taken_is_a_conflict(log: MongoLog) -> None:
-    assert await log.append([entry(1)]) is None
-    assert await log.append([entry(2, number=1)]) == Conflict(0)
-    assert [each.seq for each in await log.appended(CONVERSATION, [entry(1).key, entry(9).key])] == [1]
+    assert await log.append_batch([entry(1)]) is None
+    assert await log.append_batch([entry(2, number=1)]) == Conflict(0)
+    assert [each.seq for each in await log.find_by_keys(CONVERSATION, [entry(1).key, entry(9).key])] == [1]
 
 
 async def test_an_empty_log_has_no_head(log: MongoLog) -> None:
-    assert (await log.head(CONVERSATION)).seq == 0
-    page = await log.read(CONVERSATION, 1, 10)
-    assert page.ended
+    assert (await log.read_head(CONVERSATION)).seq == 0
+    page = await log.read_page(CONVERSATION, 1, 10)
+    assert page.reaches_head
     assert not page.entries
 
 
 async def test_a_page_ends_at_its_limit_or_its_bytes(log: MongoLog) -> None:
-    assert await log.append([entry(seq, b"x" * (PAGE_BYTES // 4)) for seq in range(1, 11)]) is None
-    page = await log.read(CONVERSATION, 1, 10)
+    assert await log.append_batch([entry(seq, b"x" * (PAGE_BYTES // 4)) for seq in range(1, 11)]) is None
+    page = await log.read_page(CONVERSATION, 1, 10)
     assert [each.seq for each in page.entries] == [1, 2, 3, 4, 5]
-    assert not page.ended
-    assert not (await log.read(CONVERSATION, 1, 2)).ended
-    assert (await log.read(CONVERSATION, 9, 2)).ended
+    assert not page.reaches_head
+    assert not (await log.read_page(CONVERSATION, 1, 2)).reaches_head
+    assert (await log.read_page(CONVERSATION, 9, 2)).reaches_head
 
 
 async def test_messages_are_read_in_both_directions(log: MongoLog) -> None:
     title = ConversationUpdated("t")
     entries = [entry(1), replace(entry(2), change=title, fingerprint=title.fingerprint()), entry(3), entry(4)]
-    await log.append(entries)
-    older = await log.messages(CONVERSATION, Interval(1, 3), 10, newest_first=True)
+    await log.append_batch(entries)
+    older = await log.read_messages(CONVERSATION, Interval(1, 3), 10, newest_first=True)
     assert [each.seq for each in older] == [3, 1]
-    assert [each.seq for each in await log.messages(CONVERSATION, Interval(2, 10), 1, newest_first=False)] == [3]
+    assert [each.seq for each in await log.read_messages(CONVERSATION, Interval(2, 10), 1, newest_first=False)] == [3]
 
 
 async def test_a_range_is_one_scan_of_the_clustered_index(log: MongoLog, database: Database) -> None:
-    await log.append([entry(seq) for seq in range(1, 50)])
+    await log.append_batch([entry(seq) for seq in range(1, 50)])
     span = {"$gte": entry_id(CONVERSATION, 10), "$lte": entry_id(CONVERSATION, 19)}
     found = database["entries"].find({"_id": span}).sort("_id", 1).hint({"_id": 1})
     plan = await found.explain()
@@ -115,6 +115,6 @@ async def test_a_range_is_one_scan_of_the_clustered_index(log: MongoLog, databas
 
 async def test_the_same_send_at_the_same_place_by_another_owner_is_a_conflict(log: MongoLog) -> None:
     first = entry(1)
-    await log.append([first])
+    await log.append_batch([first])
     # It was sent to two owners, and both gave it the next seq; only one of them wrote what stands there.
-    assert await log.append([replace(first, time_ms=first.time_ms + 1)]) == Conflict(0)
+    assert await log.append_batch([replace(first, time_ms=first.time_ms + 1)]) == Conflict(0)

@@ -6,15 +6,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from chat_service.model.conversation import Conversation, ConversationKind, Member
+from chat_service.model.conversation import Conversation, ConversationKind, ConversationMember
 from chat_service.model.entry import Entry, Message, MessageEdited, Role
 from chat_service.model.retention import FOREVER, Retention, RetentionRule
-from chat_service.retention.ports import Due, Place, Stubs
-from chat_service.storage.conversations import MongoConversations
+from chat_service.retention.ports import DueConversation, EntryPosition, RemovedStubs
+from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.documents import binary
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database, connect
-from chat_service.storage.retention import MongoRetention
+from chat_service.storage.retention import MongoRetentionStore
 from devstack.stack import Stack
 
 pytestmark = pytest.mark.integration
@@ -40,8 +40,8 @@ async def log(database: Database) -> MongoLog:
 
 
 @pytest.fixture
-async def store(database: Database, log: MongoLog) -> MongoRetention:
-    store = MongoRetention(database)
+async def store(database: Database, log: MongoLog) -> MongoRetentionStore:
+    store = MongoRetentionStore(database)
     await store.ensure_indexes()
     await store.ensure_indexes()
     return store
@@ -53,30 +53,30 @@ def entry(seq: int, conversation_id: str = HERE) -> Entry:
 
 
 async def keep(database: Database, conversation_id: str, seq: int = 1) -> None:
-    members = {ALICE: Member(Role.MEMBER, 1)}
-    await MongoConversations(database).store(
+    members = {ALICE: ConversationMember(Role.MEMBER, 1)}
+    await MongoConversationStore(database).save(
         Conversation(conversation_id, ConversationKind.GROUP, "t", 0, seq, members=members)
     )
 
 
-async def due(store: MongoRetention, now_ms: int, default: Retention = FOREVER) -> list[str]:
-    return [each.conversation_id for each in await store.due(now_ms, default, lambda _: True, 10)]
+async def due(store: MongoRetentionStore, now_ms: int, default: Retention = FOREVER) -> list[str]:
+    return [each.conversation_id for each in await store.list_due(now_ms, default, lambda _: True, 10)]
 
 
-async def test_what_is_due_comes_oldest_first_and_only_mine(database: Database, store: MongoRetention) -> None:
+async def test_what_is_due_comes_oldest_first_and_only_mine(database: Database, store: MongoRetentionStore) -> None:
     for conversation_id, due_ms in ((HERE, 300), (BEFORE, 100), (BEHIND, 900)):
         await keep(database, conversation_id)
-        held = await store.hold(Due(conversation_id, 0), 5000)
+        held = await store.acquire(DueConversation(conversation_id, 0), 5000)
         assert held is not None
-        await store.settle(held, due_ms, FOREVER)
+        await store.release(held, due_ms, FOREVER)
     assert await due(store, 500) == [BEFORE, HERE]
-    assert await store.due(500, FOREVER, lambda each: each == HERE, 10) == [Due(HERE, 300)]
-    assert [each.conversation_id for each in await store.due(1000, FOREVER, lambda _: True, 2)] == [BEFORE, HERE]
+    assert await store.list_due(500, FOREVER, lambda each: each == HERE, 10) == [DueConversation(HERE, 300)]
+    assert [each.conversation_id for each in await store.list_due(1000, FOREVER, lambda _: True, 2)] == [BEFORE, HERE]
     assert set(await due(store, 50, A_DAY)) == {BEFORE, HERE, BEHIND}
     assert await due(store, 50) == []
 
 
-async def test_what_is_due_is_read_from_the_index_alone(database: Database, store: MongoRetention) -> None:
+async def test_what_is_due_is_read_from_the_index_alone(database: Database, store: MongoRetentionStore) -> None:
     for number in range(50):
         await keep(database, f"{number:032x}")
     for field, condition in (("due", {"$lte": 100}), ("under", {"$gt": "", "$ne": "1:0"})):
@@ -88,34 +88,34 @@ async def test_what_is_due_is_read_from_the_index_alone(database: Database, stor
 
 
 async def test_a_hold_ends_as_it_was_meant_unless_something_came_between(
-    database: Database, store: MongoRetention
+    database: Database, store: MongoRetentionStore
 ) -> None:
     await keep(database, HERE)
-    held = await store.hold(Due(HERE, 0), 5000)
+    held = await store.acquire(DueConversation(HERE, 0), 5000)
     assert held is not None
-    assert (held.gone_seq, held.conversation.first_seq) == (0, 1)
-    assert await store.hold(Due(HERE, 0), 6000) is None
+    assert (held.removed_seq, held.conversation.first_seq) == (0, 1)
+    assert await store.acquire(DueConversation(HERE, 0), 6000) is None
     assert await due(store, 4999) == []
-    await MongoConversations(database).raise_device_marks({HERE: {"phone": 3}}, 4000)
-    await store.settle(held, None, None)
+    await MongoConversationStore(database).raise_device_marks({HERE: {"phone": 3}}, 4000)
+    await store.release(held, None, None)
     assert await due(store, 4000) == [HERE]
-    again = await store.hold(Due(HERE, 4000), 7000)
+    again = await store.acquire(DueConversation(HERE, 4000), 7000)
     assert again is not None
     await keep(database, HERE, seq=2)
-    await store.settle(again, None, None)
+    await store.release(again, None, None)
     assert await due(store, 1) == [HERE]
 
 
 async def test_content_is_removed_in_its_range_and_its_log_alone(
-    database: Database, log: MongoLog, store: MongoRetention
+    database: Database, log: MongoLog, store: MongoRetentionStore
 ) -> None:
     await keep(database, HERE)
     for each in (BEFORE, HERE, BEHIND):
-        await log.append([entry(seq, each) for seq in range(1, 8)])
+        await log.append_batch([entry(seq, each) for seq in range(1, 8)])
     edited = MessageEdited(3, b"other words")
     edit = Entry(HERE, 8, 7, 9000, ALICE, b"e" * 16, edited, edited.fingerprint())
-    await log.append([edit])
-    await log.retouch([edit])
+    await log.append_batch([edit])
+    await log.apply_mutations([edit])
     for _ in range(2):
         await store.remove_content(HERE, 2, 4)
     kept = {
@@ -127,29 +127,29 @@ async def test_content_is_removed_in_its_range_and_its_log_alone(
     assert all("b" in each for (conversation_id, _), each in kept.items() if conversation_id != HERE)
     assert (await database["conversations"].find_one({"_id": binary(HERE)}) or {})["gone"] == 4
     # What was removed shows nothing, and its place, time and key are there.
-    assert [each.key for each in (await log.read(HERE, 2, 1)).entries] == [entry(2).key]
+    assert [each.key for each in (await log.read_page(HERE, 2, 1)).entries] == [entry(2).key]
 
 
-async def test_stubs_go_from_below_and_the_highest_stays(log: MongoLog, store: MongoRetention) -> None:
+async def test_stubs_go_from_below_and_the_highest_stays(log: MongoLog, store: MongoRetentionStore) -> None:
     for each in (BEFORE, HERE, BEHIND):
-        await log.append([entry(seq, each) for seq in range(1, 8)])
-    assert await store.remove_stubs(HERE, 8, 500, 10) == Stubs(0, 1000)
-    assert await store.remove_stubs(HERE, 4, 2500, 10) == Stubs(2, 3000)
-    assert await store.remove_stubs(HERE, 5, 99_000, 1) == Stubs(1, 4000)
-    assert await store.remove_stubs(HERE, 5, 99_000, 10) == Stubs(1, None)
-    assert await store.remove_stubs(HERE, 8, 99_000, 10) == Stubs(2, None)
-    assert await store.remove_stubs(HERE, 8, 99_000, 10) == Stubs(0, None)
-    assert await store.places(HERE, 1, 10) == [Place(7, 7, 7000)]
-    assert (await log.head(HERE)).seq == 7
-    assert await log.message_number(HERE, 2) == 6
+        await log.append_batch([entry(seq, each) for seq in range(1, 8)])
+    assert await store.remove_stubs(HERE, 8, 500, 10) == RemovedStubs(0, 1000)
+    assert await store.remove_stubs(HERE, 4, 2500, 10) == RemovedStubs(2, 3000)
+    assert await store.remove_stubs(HERE, 5, 99_000, 1) == RemovedStubs(1, 4000)
+    assert await store.remove_stubs(HERE, 5, 99_000, 10) == RemovedStubs(1, None)
+    assert await store.remove_stubs(HERE, 8, 99_000, 10) == RemovedStubs(2, None)
+    assert await store.remove_stubs(HERE, 8, 99_000, 10) == RemovedStubs(0, None)
+    assert await store.list_positions(HERE, 1, 10) == [EntryPosition(7, 7, 7000)]
+    assert (await log.read_head(HERE)).seq == 7
+    assert await log.count_messages(HERE, 2) == 6
     for each in (BEFORE, BEHIND):
-        assert len(await store.places(each, 1, 10)) == 7
+        assert len(await store.list_positions(each, 1, 10)) == 7
 
 
-async def test_first_seq_only_rises(database: Database, store: MongoRetention) -> None:
+async def test_first_seq_only_rises(database: Database, store: MongoRetentionStore) -> None:
     await keep(database, HERE)
     for seq in (5, 3):
-        await store.raise_first(HERE, Place(seq, seq - 1, 0))
-        kept = await MongoConversations(database).load(HERE)
+        await store.raise_first_seq(HERE, EntryPosition(seq, seq - 1, 0))
+        kept = await MongoConversationStore(database).load(HERE)
         assert kept is not None
         assert (kept.first_seq, kept.first_number) == (6, 4)

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from chat_service.history.search import HIGHEST, Found, Rank, Scope
-from chat_service.model.conversation import Conversation, ConversationKind, Interval, Member
+from chat_service.history.search import HIGHEST, Rank, SearchHit, SearchScope
+from chat_service.model.conversation import Conversation, ConversationKind, ConversationMember, Interval
 from chat_service.model.entry import LAST_SEQ, Change, Entry, Message, MessageDeleted, MessageEdited, Role
-from chat_service.model.words import Query
-from chat_service.storage.conversations import MongoConversations
+from chat_service.model.words import MessageQuery
+from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database, connect
-from chat_service.storage.search import INDEX, MongoSearch, _condition
+from chat_service.storage.search import INDEX, MongoWordIndex, _condition
 from chat_service.wire.words import words_of
 from devstack.stack import Stack
 from parley.chat.v1 import entry_pb2
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integration
 ALICE, BOB = "a" * 32, "b" * 32
 CONVERSATIONS = [f"{number:032x}" for number in range(1, 4)]
 ONE, TWO, THREE = CONVERSATIONS
-ALL = tuple(Scope(each, (Interval(1, LAST_SEQ),)) for each in CONVERSATIONS)
+ALL = tuple(SearchScope(each, (Interval(1, LAST_SEQ),)) for each in CONVERSATIONS)
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ async def log(database: Database) -> MongoLog:
 
 
 @pytest.fixture
-async def search(database: Database, log: MongoLog) -> MongoSearch:
-    search = MongoSearch(database)
+async def search(database: Database, log: MongoLog) -> MongoWordIndex:
+    search = MongoWordIndex(database)
     await search.ensure_indexes()
     await search.ensure_indexes()
     return search
@@ -63,42 +63,42 @@ def entry(conversation_id: str, seq: int, change: Change, time_ms: int = 0) -> E
     return Entry(conversation_id, seq, seq, time_ms, ALICE, seq.to_bytes(16, "big"), change, change.fingerprint())
 
 
-async def found(search: MongoSearch, query: str, scopes: Any = ALL, below: Rank = HIGHEST, limit: int = 10) -> Any:
-    return places(await search.find(scopes, Query.of(query), below, limit))
+async def found(search: MongoWordIndex, query: str, scopes: Any = ALL, below: Rank = HIGHEST, limit: int = 10) -> Any:
+    return places(await search.find_hits(scopes, MessageQuery.of(query), below, limit))
 
 
-def places(some: list[Found]) -> list[tuple[str, int]]:
+def places(some: list[SearchHit]) -> list[tuple[str, int]]:
     return [(each.entry.conversation_id, each.entry.seq) for each in some]
 
 
-async def test_all_words_must_occur_in_whatever_order(log: MongoLog, search: MongoSearch) -> None:
-    await log.append([said(ONE, 1, "The red door"), said(TWO, 2, "a door, red"), said(ONE, 2, "red")])
+async def test_all_words_must_occur_in_whatever_order(log: MongoLog, search: MongoWordIndex) -> None:
+    await log.append_batch([said(ONE, 1, "The red door"), said(TWO, 2, "a door, red"), said(ONE, 2, "red")])
     assert await found(search, "red door ") == [(TWO, 2), (ONE, 1)]
     assert await found(search, "RED ") == [(TWO, 2), (ONE, 2), (ONE, 1)]
     assert await found(search, "red blue ") == []
 
 
-async def test_the_last_word_may_be_unfinished(log: MongoLog, search: MongoSearch) -> None:
-    await log.append([said(ONE, 1, "the red doors"), said(ONE, 2, "doorway"), said(ONE, 3, "dog")])
+async def test_the_last_word_may_be_unfinished(log: MongoLog, search: MongoWordIndex) -> None:
+    await log.append_batch([said(ONE, 1, "the red doors"), said(ONE, 2, "doorway"), said(ONE, 3, "dog")])
     assert await found(search, "door") == [(ONE, 2), (ONE, 1)]
     assert await found(search, "red door") == [(ONE, 1)]
     assert await found(search, "door ") == []
     assert await found(search, "do") == []
 
 
-async def test_any_part_of_a_text_without_spaces_is_found(log: MongoLog, search: MongoSearch) -> None:
-    await log.append([said(ONE, 1, "我在北京大学"), said(ONE, 2, "北方")])
+async def test_any_part_of_a_text_without_spaces_is_found(log: MongoLog, search: MongoWordIndex) -> None:
+    await log.append_batch([said(ONE, 1, "我在北京大学"), said(ONE, 2, "北方")])
     assert await found(search, "北京") == [(ONE, 1)]
     assert await found(search, "北") == [(ONE, 2), (ONE, 1)]
     assert await found(search, "学") == [(ONE, 1)]
     assert await found(search, "京大学") == [(ONE, 1)]
 
 
-async def test_pages_miss_nothing_where_many_have_one_time(log: MongoLog, search: MongoSearch) -> None:
+async def test_pages_miss_nothing_where_many_have_one_time(log: MongoLog, search: MongoWordIndex) -> None:
     now = 1_700_000_000_000
-    await log.append([said(each, seq, "tie", now + seq // 3) for each in CONVERSATIONS for seq in range(1, 11)])
-    below, pages = HIGHEST, list[Found]()
-    while page := await search.find(ALL, Query.of("tie"), below, 4):
+    await log.append_batch([said(each, seq, "tie", now + seq // 3) for each in CONVERSATIONS for seq in range(1, 11)])
+    below, pages = HIGHEST, list[SearchHit]()
+    while page := await search.find_hits(ALL, MessageQuery.of("tie"), below, 4):
         pages += page
         below = page[-1].rank
     ranks = [each.rank for each in pages]
@@ -108,25 +108,30 @@ async def test_pages_miss_nothing_where_many_have_one_time(log: MongoLog, search
     assert times == sorted(times, reverse=True)
 
 
-async def test_nothing_is_found_outside_of_what_is_seen(log: MongoLog, search: MongoSearch) -> None:
-    await log.append([said(each, seq, "secret") for each in (ONE, TWO) for seq in range(1, 8)])
-    scopes = [Scope(ONE, (Interval(2, 3), Interval(6, LAST_SEQ)), hidden=(6,)), Scope(TWO, (Interval(1, 1),))]
+async def test_nothing_is_found_outside_of_what_is_seen(log: MongoLog, search: MongoWordIndex) -> None:
+    await log.append_batch([said(each, seq, "secret") for each in (ONE, TWO) for seq in range(1, 8)])
+    scopes = [
+        SearchScope(ONE, (Interval(2, 3), Interval(6, LAST_SEQ)), hidden=(6,)),
+        SearchScope(TWO, (Interval(1, 1),)),
+    ]
     assert sorted(await found(search, "secret", scopes)) == [(ONE, 2), (ONE, 3), (ONE, 7), (TWO, 1)]
 
 
-async def test_an_edit_is_found_by_what_it_says_and_a_deletion_not_at_all(log: MongoLog, search: MongoSearch) -> None:
-    await log.append([said(ONE, 1, "red"), said(ONE, 2, "…"), said(ONE, 3, "red")])
-    await log.retouch(
+async def test_an_edit_is_found_by_what_it_says_and_a_deletion_not_at_all(
+    log: MongoLog, search: MongoWordIndex
+) -> None:
+    await log.append_batch([said(ONE, 1, "red"), said(ONE, 2, "…"), said(ONE, 3, "red")])
+    await log.apply_mutations(
         [entry(ONE, 4, MessageEdited(1, content("blue"))), entry(ONE, 5, MessageEdited(2, content("red")))]
     )
-    await log.retouch([entry(ONE, 6, MessageDeleted(3))])
+    await log.apply_mutations([entry(ONE, 6, MessageDeleted(3))])
     assert await found(search, "red") == [(ONE, 2)]
     assert await found(search, "blue") == [(ONE, 1)]
-    await log.retouch([entry(ONE, 7, MessageEdited(1, content("?!")))])
+    await log.apply_mutations([entry(ONE, 7, MessageEdited(1, content("?!")))])
     assert await found(search, "blue") == []
 
 
-async def test_captions_places_and_contacts_are_found(log: MongoLog, search: MongoSearch) -> None:
+async def test_captions_places_and_contacts_are_found(log: MongoLog, search: MongoWordIndex) -> None:
     media = entry_pb2.MediaReference(media_id="0" * 32, caption="Holiday photo")
     kinds = [
         entry_pb2.Content(media=media),
@@ -134,34 +139,36 @@ async def test_captions_places_and_contacts_are_found(log: MongoLog, search: Mon
         entry_pb2.Content(contact_card=entry_pb2.ContactCard(display_name="Billie Holiday", vcard="TEL:tango")),
         entry_pb2.Content(custom=entry_pb2.CustomPayload(content_type="text/holiday", payload=b"holiday")),
     ]
-    await log.append([entry(ONE, seq, Message(each.SerializeToString())) for seq, each in enumerate(kinds, 1)])
+    await log.append_batch([entry(ONE, seq, Message(each.SerializeToString())) for seq, each in enumerate(kinds, 1)])
     assert await found(search, "holiday") == [(ONE, 3), (ONE, 2), (ONE, 1)]
     assert await found(search, "tango") == []
 
 
-async def test_what_a_user_may_see_is_told_by_conversation(database: Database, search: MongoSearch) -> None:
-    members, past = {ALICE: Member(Role.MEMBER, 5)}, {ALICE: (Interval(1, 3),), BOB: (Interval(1, 8),)}
-    await MongoConversations(database).store(
-        Conversation(ONE, ConversationKind.GROUP, "t", 0, 8, members=members, past=past)
+async def test_what_a_user_may_see_is_told_by_conversation(database: Database, search: MongoWordIndex) -> None:
+    members, past = {ALICE: ConversationMember(Role.MEMBER, 5)}, {ALICE: (Interval(1, 3),), BOB: (Interval(1, 8),)}
+    await MongoConversationStore(database).save(
+        Conversation(ONE, ConversationKind.GROUP, "t", 0, 8, members=members, past_memberships=past)
     )
-    assert await search.visible(ALICE, CONVERSATIONS) == {ONE: (Interval(1, 3), Interval(5, LAST_SEQ))}
-    assert await search.visible(BOB, [ONE]) == {ONE: (Interval(1, 8),)}
-    assert await search.visible("c" * 32, [ONE, TWO]) == {}
+    assert await search.visible_intervals(ALICE, CONVERSATIONS) == {ONE: (Interval(1, 3), Interval(5, LAST_SEQ))}
+    assert await search.visible_intervals(BOB, [ONE]) == {ONE: (Interval(1, 8),)}
+    assert await search.visible_intervals("c" * 32, [ONE, TWO]) == {}
 
 
 async def test_a_page_over_many_conversations_reads_hardly_more_than_it_shows(
-    log: MongoLog, database: Database, search: MongoSearch
+    log: MongoLog, database: Database, search: MongoWordIndex
 ) -> None:
     ids = [f"{number:032x}" for number in range(1, 101)]
-    await log.append([said(each, seq, "common words") for each in ids for seq in range(1, 11)])
-    condition = _condition([Scope(each, (Interval(1, LAST_SEQ),)) for each in ids], Query.of("common words "), HIGHEST)
+    await log.append_batch([said(each, seq, "common words") for each in ids for seq in range(1, 11)])
+    condition = _condition(
+        [SearchScope(each, (Interval(1, LAST_SEQ),)) for each in ids], MessageQuery.of("common words "), HIGHEST
+    )
     plan = await database["entries"].find(condition).sort("o", -1).hint(INDEX).limit(20).explain()
     assert plan["executionStats"]["nReturned"] == 20
     assert plan["executionStats"]["totalDocsExamined"] <= 40
     assert plan["executionStats"]["totalKeysExamined"] <= 300
 
 
-async def test_without_words_nothing_is_kept_of_them(database: Database, search: MongoSearch) -> None:
-    await MongoLog(database).append([said(ONE, 1, "red")])
+async def test_without_words_nothing_is_kept_of_them(database: Database, search: MongoWordIndex) -> None:
+    await MongoLog(database).append_batch([said(ONE, 1, "red")])
     assert await found(search, "red") == []
     assert "w" not in (await database["entries"].find_one({}) or {"w": 1})

@@ -7,16 +7,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from chat_service.accounts.attempts import Allowance
-from chat_service.accounts.ports import Tries
+from chat_service.accounts.attempts import RateLimit
+from chat_service.accounts.ports import AttemptCounter
 from chat_service.storage import mongo
-from chat_service.storage.tries import MongoTries
+from chat_service.storage.tries import MongoAttemptCounter
 from devstack.stack import Stack
 
 pytestmark = pytest.mark.integration
 
 NOW = 1_800_000_000_000
-THREE = Allowance(rate=0.5, burst=3)
+THREE = RateLimit(rate=0.5, burst=3)
 
 
 @pytest.fixture
@@ -28,14 +28,14 @@ async def database(mongod: Stack, database_name: str) -> AsyncIterator[mongo.Dat
 
 
 @pytest.fixture
-async def tries(database: mongo.Database) -> Tries:
-    store = MongoTries(database)
+async def tries(database: mongo.Database) -> AttemptCounter:
+    store = MongoAttemptCounter(database)
     await store.ensure_indexes()
     await store.ensure_indexes()
     return store
 
 
-async def test_a_burst_then_one_now_and_then(tries: Tries) -> None:
+async def test_a_burst_then_one_now_and_then(tries: AttemptCounter) -> None:
     assert [await tries.take("alice", THREE, NOW) for _ in range(3)] == [0, 0, 0]
     assert await tries.take("alice", THREE, NOW) == 2
     assert await tries.take("alice", THREE, NOW + 500) == 1.5, "a refused try costs nothing"
@@ -44,15 +44,15 @@ async def test_a_burst_then_one_now_and_then(tries: Tries) -> None:
     assert await tries.take("bob", THREE, NOW) == 0
 
 
-async def test_what_is_given_back_can_be_taken_again(tries: Tries) -> None:
-    await tries.give_back("alice", THREE)
+async def test_what_is_given_back_can_be_taken_again(tries: AttemptCounter) -> None:
+    await tries.refund("alice", THREE)
     for _ in range(10):
         assert await tries.take("alice", THREE, NOW) == 0
-        await tries.give_back("alice", THREE)
+        await tries.refund("alice", THREE)
     assert [await tries.take("alice", THREE, NOW) for _ in range(4)] == [0, 0, 0, 2]
 
 
-async def test_a_bucket_is_never_more_than_full(tries: Tries) -> None:
+async def test_a_bucket_is_never_more_than_full(tries: AttemptCounter) -> None:
     for _ in range(3):
         await tries.take("alice", THREE, NOW)
     much_later = NOW + 3_600_000
@@ -60,20 +60,20 @@ async def test_a_bucket_is_never_more_than_full(tries: Tries) -> None:
 
 
 async def test_of_many_at_once_a_burst_gets_through(database: mongo.Database) -> None:
-    servers = [MongoTries(database) for _ in range(4)]
+    servers = [MongoAttemptCounter(database) for _ in range(4)]
     waits = await asyncio.gather(*(server.take("alice", THREE, NOW) for server in servers for _ in range(10)))
     assert waits.count(0) == 3
     assert set(waits) == {0, 2}
 
 
-async def test_a_clock_that_was_far_ahead_locks_nobody_out(tries: Tries) -> None:
+async def test_a_clock_that_was_far_ahead_locks_nobody_out(tries: AttemptCounter) -> None:
     for _ in range(3):
         await tries.take("alice", THREE, NOW + 86_400_000)
     assert await tries.take("alice", THREE, NOW) == 2
     assert await tries.take("alice", THREE, NOW + 2000) == 0
 
 
-async def test_what_was_typed_is_not_kept(tries: Tries, database: mongo.Database) -> None:
+async def test_what_was_typed_is_not_kept(tries: AttemptCounter, database: mongo.Database) -> None:
     for key in ("my password", "\0", "\ud800", "$set"):
         await tries.take(key, THREE, NOW)
     [*kept] = [each async for each in database["sign_in_tries"].find()]

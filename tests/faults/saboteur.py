@@ -20,20 +20,20 @@ from pymongo.write_concern import WriteConcern
 
 import chat_service.__main__ as chat
 from chat_service.mesh.fan_out import FanOut
-from chat_service.model.answer import Answer, Reply
+from chat_service.model.answer import AppendOutcome, OnAppended
 from chat_service.model.conversation import Conversation, Interval
 from chat_service.model.delivery import Delivery
-from chat_service.model.entry import LAST_SEQ, Draft, Entry, Message, Trace
+from chat_service.model.entry import LAST_SEQ, Draft, Entry, EntryHeader, Message
 from chat_service.owner import conversation as conversation_memory
 from chat_service.owner.owner import Owner
 from chat_service.owner.pending import Attempt
 from chat_service.owner.ports import Conflict
 from chat_service.storage import log as log_storage
 from chat_service.storage.documents import document_of
-from chat_service.storage.generation import Generation, MongoGeneration
-from chat_service.storage.index import RedisIndex
+from chat_service.storage.generation import GenerationRecord, MongoGenerationStore
+from chat_service.storage.index import RedisChangeIndex
 from chat_service.storage.log import MongoLog
-from chat_service.stream.session import Session
+from chat_service.stream.session import StreamSession
 from servicekit.server import run
 
 LATE_S: Final = 1.0
@@ -42,8 +42,8 @@ FIRST_ENTRIES: Final = 2
 # Longer than devices may take to be back.
 WAIT_S: Final = 20.0
 
-_append = MongoLog.append
-_owner_append = Owner.append
+_append = MongoLog.append_batch
+_owner_append = Owner.append_draft
 _background: set[asyncio.Task[Any]] = set()
 
 
@@ -63,13 +63,13 @@ def acknowledges_before_commit() -> None:
         task.add_done_callback(_background.discard)
         return None
 
-    _put(MongoLog, "append", append)
+    _put(MongoLog, "append_batch", append)
 
 
 def fences_nothing() -> None:
     """P2: an owner that knows too little of the log writes over what others wrote."""
 
-    async def tail(self: MongoLog, conversation_id: str, length: int) -> list[Trace]:
+    async def tail(self: MongoLog, conversation_id: str, length: int) -> list[EntryHeader]:
         known = await _tail(self, conversation_id, length)
         return known[:-1] if len(known) > FIRST_ENTRIES else known
 
@@ -81,29 +81,29 @@ def fences_nothing() -> None:
             await self._entries.with_options(write_concern=WriteConcern("majority")).bulk_write(writes, ordered=False)
         return None
 
-    _tail = MongoLog.tail
-    _put(MongoLog, "tail", tail)
-    _put(MongoLog, "append", append)
+    _tail = MongoLog.read_tail
+    _put(MongoLog, "read_tail", tail)
+    _put(MongoLog, "append_batch", append)
 
 
 def lets_later_sends_pass() -> None:
     """P2: some sends are put off, and those that came after them are not."""
     count = itertools.count()
 
-    def append(self: Owner, draft: Draft, attempt: Attempt | None, reply: Reply) -> None:
+    def append(self: Owner, draft: Draft, attempt: Attempt | None, reply: OnAppended) -> None:
         if not isinstance(draft.change, Message) or next(count) % 10:
             _owner_append(self, draft, attempt, reply)
         else:
             asyncio.get_running_loop().call_later(LATE_S, _owner_append, self, draft, None, reply)
 
-    _put(Owner, "append", append)
+    _put(Owner, "append_draft", append)
 
 
 def forgets_who_sent_what() -> None:
     """P3: a retry is a new message; and answers take their time, so that some are lost with a connection."""
 
-    def append(self: Owner, draft: Draft, attempt: Attempt | None, reply: Reply) -> None:
-        def late(answer: Answer) -> None:
+    def append(self: Owner, draft: Draft, attempt: Attempt | None, reply: OnAppended) -> None:
+        def late(answer: AppendOutcome) -> None:
             asyncio.get_running_loop().call_later(LATE_S, reply, answer)
 
         _owner_append(self, draft, attempt, late)
@@ -113,8 +113,8 @@ def forgets_who_sent_what() -> None:
         return {**made, "k": made["k"][:16] + token_bytes(len(made["k"]) - 16)}
 
     _put(log_storage, "document_of", document)
-    _put(conversation_memory, "REMEMBERED", 0)
-    _put(Owner, "append", append)
+    _put(conversation_memory, "MAX_REMEMBERED", 0)
+    _put(Owner, "append_draft", append)
 
 
 def tells_not_everybody() -> None:
@@ -128,41 +128,43 @@ def tells_not_everybody() -> None:
 
     _publish = FanOut.publish
     _put(FanOut, "publish", publish)
-    _put(RedisIndex, "touch", touch)
+    _put(RedisChangeIndex, "touch", touch)
 
 
 def leaves_the_generation_alone() -> None:
     """P5: an index that lost everything is taken for a whole one."""
 
-    async def move_on(self: MongoGeneration, known: Generation, run_id: str) -> tuple[Generation, bool]:
+    async def advance(
+        self: MongoGenerationStore, known: GenerationRecord, run_id: str
+    ) -> tuple[GenerationRecord, bool]:
         del self, run_id
         return known, True
 
-    async def settle(self: MongoGeneration, *_: object) -> tuple[Generation, bool]:
+    async def clear_dirty(self: MongoGenerationStore, *_: object) -> tuple[GenerationRecord, bool]:
         return await self.load(), True
 
-    _put(MongoGeneration, "move_on", move_on)
-    _put(MongoGeneration, "settle", settle)
+    _put(MongoGenerationStore, "advance", advance)
+    _put(MongoGenerationStore, "clear_dirty", clear_dirty)
 
 
 def pushes_late() -> None:
     """P6: devices are given what is new at last, but not soon."""
 
-    def push(self: Session, entries: list[tuple[bytes, bytes, str]], delivery: Delivery) -> None:
-        self.later(WAIT_S, partial(_push, self, entries, delivery))
+    def deliver(self: StreamSession, entries: list[tuple[bytes, bytes, str]], delivery: Delivery) -> None:
+        self.call_later(WAIT_S, partial(_deliver, self, entries, delivery))
 
-    _push = Session.push
-    _put(Session, "push", push)
+    _deliver = StreamSession.deliver
+    _put(StreamSession, "deliver", deliver)
 
 
 def shows_everything() -> None:
     """P8: whoever was ever a member sees everything."""
 
-    def visible(self: Conversation, user_id: str) -> tuple[Interval, ...]:
-        known = user_id in self.members or user_id in self.past
+    def visible_intervals(self: Conversation, user_id: str) -> tuple[Interval, ...]:
+        known = user_id in self.members or user_id in self.past_memberships
         return (Interval(1, LAST_SEQ),) if known else ()
 
-    _put(Conversation, "visible", visible)
+    _put(Conversation, "visible_intervals", visible_intervals)
 
 
 def _put(where: object, name: str, what: object) -> None:

@@ -13,16 +13,16 @@ from typing import Any
 import grpc
 
 from chat_service.accounts.account import Account, Profile
-from chat_service.accounts.device import Device, Devices, Platform
-from chat_service.accounts.refresh import Chain
+from chat_service.accounts.device import AccountDevices, Device, Platform
+from chat_service.accounts.refresh import RefreshChain
 from chat_service.model.ids import conversation_position
-from chat_service.storage.accounts import MongoAccounts
-from chat_service.storage.devices import MongoDevices
+from chat_service.storage.accounts import MongoAccountStore
+from chat_service.storage.devices import MongoDeviceStore
 from chat_service.storage.mongo import Database, connect
 from devstack.stack import Stack
 from parley.chat.v1 import account_pb2, chat_pb2
 from servicekit.auth import TokenSigner
-from servicekit.ring import Member, Ring
+from servicekit.ring import Ring, RingMember
 from tests.eventually import eventually
 from tests.raw import calls
 from tests.raw.device import RawDevice
@@ -104,7 +104,7 @@ class World:
 
     async def another(self, device: RawDevice) -> RawDevice:
         """One more device of a user."""
-        return await self._add_device(await MongoDevices(self._store).devices_of(device.user_id))
+        return await self._add_device(await MongoDeviceStore(self._store).load(device.user_id))
 
     async def users_where(self, servers: Sequence[str]) -> list[RawDevice]:
         """New users, each with the server at its place for a home."""
@@ -121,16 +121,16 @@ class World:
         return await self._add(user_id, "somebody")
 
     async def _add(self, user_id: str, name: str) -> RawDevice:
-        await MongoAccounts(self._store).add(
+        await MongoAccountStore(self._store).insert(
             Account(Profile(user_id, name, name), password_hash="", created_ms=_now_ms())
         )
-        return await self._add_device(Devices(user_id, 0, {}))
+        return await self._add_device(AccountDevices(user_id, 0, {}))
 
-    async def _add_device(self, devices: Devices) -> RawDevice:
+    async def _add_device(self, devices: AccountDevices) -> RawDevice:
         device_id = uuid.uuid4().hex
-        chain, _ = Chain.start(devices.user_id, device_id)
+        chain, _ = RefreshChain.start(devices.user_id, device_id)
         device = Device(device_id, "raw", Platform.UNSPECIFIED, _now_ms(), _now_ms(), chain)
-        assert await MongoDevices(self._store).replace(devices.signed_in(device, limit=10))
+        assert await MongoDeviceStore(self._store).save_if_unchanged(devices.with_signed_in(device, limit=10))
         return self._device(devices.user_id, device_id, self.token(devices.user_id, device_id))
 
     def _device(self, user_id: str, device_id: str, token: str) -> RawDevice:
@@ -169,7 +169,7 @@ class World:
 
     def owner_of(self, conversation_id: str) -> str:
         """The owner of a conversation."""
-        return self.ring.at(conversation_position(conversation_id)).address
+        return self.ring.owner_at(conversation_position(conversation_id)).address
 
     async def settled(self, timeout: float = 20.0) -> None:
         """Wait until every server that runs has all of them on its ring, and no others."""
@@ -190,7 +190,7 @@ class World:
 
 @lru_cache
 def _ring(servers: tuple[str, ...]) -> Ring:
-    return Ring.of([Member(address, address, "", 0) for address in servers], 1)
+    return Ring.from_members([RingMember(address, address, "", 0) for address in servers], 1)
 
 
 def _now_ms() -> int:

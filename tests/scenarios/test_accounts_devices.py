@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from chat_service.storage.devices import MongoDevices
+from chat_service.storage.devices import MongoDeviceStore
 from parley.chat.v1 import account_pb2, chat_pb2
 from tests.raw import calls
 from tests.raw.device import RawDevice
@@ -154,8 +154,8 @@ async def test_a_device_finds_out_by_itself_when_nobody_could_tell_it(fragile_wo
     home, edge, _ = world.servers
     [phone] = await world.users_where([home])
     await phone.attend(at=edge)
-    devices = MongoDevices(world._store)
-    assert await devices.replace((await devices.devices_of(phone.user_id)).signed_out(phone.device_id))
+    devices = MongoDeviceStore(world._store)
+    assert await devices.save_if_unchanged((await devices.load(phone.user_id)).with_signed_out(phone.device_id))
     await beats(phone)
     next(each for each in world.stack.chat_servers if each.address == home).kill()
     assert (await phone.stream.ended(timeout=15)).said == OUT

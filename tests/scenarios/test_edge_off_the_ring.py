@@ -6,7 +6,7 @@ import pytest
 
 from devstack.stack import Stack
 from servicekit.etcd import Etcd
-from servicekit.record import Record
+from servicekit.record import MemberRecord
 from servicekit.ringview import PREFIX
 from tests.eventually import eventually
 from tests.raw.world import World
@@ -21,7 +21,7 @@ async def lose_lease(stack: Stack, server: str, noticed_by: str) -> None:
     async with Etcd([stack.etcd_endpoint]) as etcd:
         record = await etcd.get(PREFIX + server)
         assert record is not None
-        await etcd.revoke(Record.from_bytes(record).lease)
+        await etcd.revoke(MemberRecord.from_bytes(record).lease)
     # More, where it lost another one meanwhile.
     await eventually(lambda: changes(log.read_text(), server) >= seen + 2)
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from servicekit.at_once import some_at_once
+from servicekit.at_once import gather_limited
 
 
 class Asked:
@@ -33,14 +33,14 @@ class Asked:
 
 async def test_the_answers_are_in_order_and_a_few_are_asked_for_at_a_time() -> None:
     asked = Asked()
-    assert await some_at_once(asked.ask, range(10), most=3) == [-number for number in range(10)]
+    assert await gather_limited(asked.ask, range(10), limit=3) == [-number for number in range(10)]
     assert asked.most == 3
-    assert await some_at_once(asked.ask, [], most=3) == []
+    assert await gather_limited(asked.ask, [], limit=3) == []
 
 
 async def test_the_first_failure_is_raised_as_it_is_and_nothing_is_left_running() -> None:
     asked = Asked()
     with pytest.raises(KeyError):
-        await some_at_once(asked.ask, [100, -1, 101, 102], most=2)
+        await gather_limited(asked.ask, [100, -1, 101, 102], limit=2)
     assert asked.now == 0
     assert 102 not in asked.begun

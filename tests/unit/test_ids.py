@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat_service.model.ids import conversation_position, direct_id, group_id, user_position
-from servicekit.ring import Member, Ring
+from servicekit.ring import Ring, RingMember
 
 users = st.uuids().map(lambda value: value.hex)
 
@@ -21,9 +21,9 @@ def test_a_direct_conversation_is_the_same_from_either_side(one: str, other: str
 
 @given(users, users)
 def test_a_direct_conversation_is_owned_by_the_home_of_one_of_the_two(one: str, other: str) -> None:
-    ring = Ring.of([Member(f"chat-{n}", "", "", 0) for n in range(5)], 1)
-    owner = ring.at(conversation_position(direct_id(one, other)))
-    assert owner == ring.at(user_position(min(one, other)))
+    ring = Ring.from_members([RingMember(f"chat-{n}", "", "", 0) for n in range(5)], 1)
+    owner = ring.owner_at(conversation_position(direct_id(one, other)))
+    assert owner == ring.owner_at(user_position(min(one, other)))
 
 
 def test_conversations_of_one_user_differ() -> None:

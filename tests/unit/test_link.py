@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from chat_service.mesh import link as link_module
-from chat_service.mesh.link import Link
+from chat_service.mesh.link import PeerStream
 from parley.internal.v1.mesh_pb2 import Attach, Attached, Detach, MeshBatch, MeshFrame, MeshHello
 from tests.eventually import eventually
 
@@ -17,7 +17,7 @@ class Wire:
     """Two links with nothing between them but two queues; `batches` is what the left one sent."""
 
     def __init__(self) -> None:
-        self.left, self.right = Link(MeshHello(server_id="left"), lambda: 7), Link(None, lambda: 8)
+        self.left, self.right = PeerStream(MeshHello(server_id="left"), lambda: 7), PeerStream(None, lambda: 8)
         self.taken: list[MeshFrame] = []
         self.batches: list[MeshBatch] = []
         self._to_left: asyncio.Queue[MeshBatch | None] = asyncio.Queue()
@@ -39,10 +39,10 @@ class Wire:
     async def _send_left(self, data: bytes) -> None:
         await self._to_left.put(MeshBatch.FromString(data))
 
-    def _take(self, frame: MeshFrame, link: Link) -> None:
+    def _take(self, frame: MeshFrame, link: PeerStream) -> None:
         self.taken.append(frame)
         if frame.WhichOneof("body") == "attach":
-            link.answer(frame.frame_id, MeshFrame(attached=Attached()))
+            link.respond(frame.frame_id, MeshFrame(attached=Attached()))
 
 
 @pytest.fixture
@@ -58,9 +58,9 @@ def attach() -> MeshFrame:
     return MeshFrame(attach=Attach(session_id="s"))
 
 
-async def asked(link: Link) -> MeshFrame | None:
+async def asked(link: PeerStream) -> MeshFrame | None:
     answer: asyncio.Future[MeshFrame | None] = asyncio.get_running_loop().create_future()
-    link.ask(attach(), answer.set_result)
+    link.request(attach(), answer.set_result)
     return await answer
 
 
@@ -88,7 +88,7 @@ async def test_what_waits_goes_in_one_batch(wire: Wire) -> None:
 async def test_what_was_asked_on_a_link_that_breaks_is_answered_with_nothing() -> None:
     wire = Wire()
     answers: list[MeshFrame | None] = []
-    wire.left.ask(attach(), answers.append)
+    wire.left.request(attach(), answers.append)
     task = asyncio.create_task(wire.left.run(wire._to_left.get, wire._send_right, lambda *_: None))
     wire.end()
     await task
@@ -102,7 +102,7 @@ async def test_a_full_queue_refuses_and_the_peer_learns_that_it_missed_something
     wire = Wire()
     answers: list[MeshFrame | None] = []
     sent = [wire.left.send(attach()) for _ in range(50)]
-    wire.left.ask(attach(), answers.append)
+    wire.left.request(attach(), answers.append)
     assert not all(sent)
     assert answers == [None]
     task = asyncio.create_task(wire.run())

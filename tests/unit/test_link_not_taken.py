@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from chat_service.mesh.link import Link
+from chat_service.mesh.link import PeerStream
 from parley.internal.v1.mesh_pb2 import Attach, Attached, Detach, MeshBatch, MeshFrame
 from tests.eventually import eventually
 
@@ -18,7 +18,7 @@ class Listener:
     """A link whose peer is the test: what it says goes in by `hear`, and what the link says is kept."""
 
     def __init__(self) -> None:
-        self.link = Link(None, lambda: 1)
+        self.link = PeerStream(None, lambda: 1)
         self.taken: list[str] = []
         self.said: list[MeshBatch] = []
         self._heard: asyncio.Queue[MeshBatch | None] = asyncio.Queue()
@@ -35,7 +35,7 @@ class Listener:
     async def _say(self, data: bytes) -> None:
         self.said.append(MeshBatch.FromString(data))
 
-    def _take(self, frame: MeshFrame, _: Link) -> None:
+    def _take(self, frame: MeshFrame, _: PeerStream) -> None:
         if frame.detach.session_id == "bad":
             raise ValueError("a frame of tomorrow")
         self.taken.append(frame.detach.session_id)
@@ -79,7 +79,7 @@ async def test_an_answer_that_cannot_be_taken_leaves_the_others(listener: Listen
 
     before = not_taken()
     for answered in (refuse, answers.append):
-        listener.link.ask(MeshFrame(attach=Attach(session_id="s")), answered)
+        listener.link.request(MeshFrame(attach=Attach(session_id="s")), answered)
     listener.hear(*(MeshFrame(frame_id=n, answers_frame_id=n, attached=Attached()) for n in (1, 2)))
     await eventually(lambda: answers)
     assert answers[0] is not None

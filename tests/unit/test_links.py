@@ -10,14 +10,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 from prometheus_client import REGISTRY
 
-from chat_service.mesh.link import Link
-from chat_service.mesh.links import Links
+from chat_service.mesh.link import PeerStream
+from chat_service.mesh.links import PeerPool
 from chat_service.mesh.servicer import MeshServicer
 from parley.internal.v1 import mesh_pb2
 from parley.internal.v1.mesh_pb2 import Attach, Attached, MeshFrame
 from servicekit.auth import ServiceCredential
 from servicekit.membership import Membership
-from servicekit.ring import Member, Ring
+from servicekit.ring import Ring, RingMember
 from servicekit.rpc import service_handler
 from servicekit.server import Server
 from tests.eventually import eventually
@@ -31,10 +31,10 @@ DIALS, LISTENS = "a", "b"
 class Standing(Membership):
     """A ring that stays as it is, without etcd; who was expelled from it is noted."""
 
-    def __init__(self, me: Member, *others: Member) -> None:
+    def __init__(self, me: RingMember, *others: RingMember) -> None:
         self.me = me
         self.expelled: list[str] = []
-        self._ring = Ring.of([me, *others], 1)
+        self._ring = Ring.from_members([me, *others], 1)
 
     @property
     def ring(self) -> Ring:
@@ -43,35 +43,35 @@ class Standing(Membership):
     def subscribe(self, callback: Callable[[Ring, Ring], None]) -> Callable[[], None]:
         return lambda: None
 
-    async def expel(self, server_id: str, started_ms: int) -> None:
+    async def expel_member(self, server_id: str, started_ms: int) -> None:
         self.expelled.append(server_id)
 
 
 class Peer:
     """The links of one server. It answers `attach` if it `answers`, and notes whose links broke and what came."""
 
-    def __init__(self, me: Member, *others: Member, answers: bool = True) -> None:
+    def __init__(self, me: RingMember, *others: RingMember, answers: bool = True) -> None:
         self.membership = Standing(me, *others)
         self.broken: list[str] = []
         self.taken: list[str] = []
         self._answers = answers
-        self.links = Links(self.membership, CREDENTIAL, self._take, self.broken.append)
+        self.links = PeerPool(self.membership, CREDENTIAL, self._take, self.broken.append)
 
-    def link(self, peer: str) -> Link:
-        link = self.links.to(peer)
+    def link(self, peer: str) -> PeerStream:
+        link = self.links.stream_to(peer)
         assert link is not None, "no link"
         return link
 
     def ask(self, peer: str) -> list[MeshFrame | None]:
         """The answer, once there is one."""
         answers: list[MeshFrame | None] = []
-        self.link(peer).ask(MeshFrame(attach=Attach(session_id="s")), answers.append)
+        self.link(peer).request(MeshFrame(attach=Attach(session_id="s")), answers.append)
         return answers
 
-    def _take(self, peer: str, frame: MeshFrame, link: Link) -> None:
+    def _take(self, peer: str, frame: MeshFrame, link: PeerStream) -> None:
         self.taken.append(frame.attach.session_id)
         if self._answers:
-            link.answer(frame.frame_id, MeshFrame(attached=Attached()))
+            link.respond(frame.frame_id, MeshFrame(attached=Attached()))
 
 
 def open_links() -> float:
@@ -102,8 +102,8 @@ class Stage:
 
     def __init__(self, stack: AsyncExitStack) -> None:
         self._stack = stack
-        self.dialler = Member(DIALS, "", f"127.0.0.1:{deaf_port()}", 0)
-        self.listener = Peer(Member(LISTENS, "", "", 0), self.dialler)
+        self.dialler = RingMember(DIALS, "", f"127.0.0.1:{deaf_port()}", 0)
+        self.listener = Peer(RingMember(LISTENS, "", "", 0), self.dialler)
 
     async def open(self) -> None:
         handler = service_handler(MESH, MeshServicer(self.listener.links), authenticate=CREDENTIAL.check)
@@ -114,10 +114,10 @@ class Stage:
 
     async def dial(self, answers: bool = True) -> tuple[Peer, asyncio.Task[None]]:
         """One more that dials, once the listener has its link."""
-        before = self.listener.links.to(DIALS)
-        peer = Peer(self.dialler, Member(LISTENS, "", self._address, 0), answers=answers)
+        before = self.listener.links.stream_to(DIALS)
+        peer = Peer(self.dialler, RingMember(LISTENS, "", self._address, 0), answers=answers)
         task = await self._stack.enter_async_context(running(peer))
-        await eventually(lambda: self.listener.links.to(DIALS) not in {None, before})
+        await eventually(lambda: self.listener.links.stream_to(DIALS) not in {None, before})
         return peer, task
 
 
@@ -156,7 +156,7 @@ async def test_the_end_of_a_replaced_link_is_not_that_of_its_successor(stage: St
     await end(old)
     await eventually(lambda: open_links() == before + 2)
     assert stage.listener.broken == [DIALS], "not once more"
-    assert stage.listener.links.to(DIALS) is current
+    assert stage.listener.links.stream_to(DIALS) is current
     await eventually(lambda: asked)
     assert asked[0] is not None
     answers = second.ask(LISTENS)
@@ -165,6 +165,6 @@ async def test_the_end_of_a_replaced_link_is_not_that_of_its_successor(stage: St
     assert stage.listener.membership.expelled == []
     await end(new)
     await eventually(lambda: stage.listener.broken == [DIALS, DIALS])
-    assert stage.listener.links.to(DIALS) is None
+    assert stage.listener.links.stream_to(DIALS) is None
     # Nobody listens where the dialling one should be: it is dead, and only now.
     await eventually(lambda: stage.listener.membership.expelled == [DIALS])

@@ -9,7 +9,7 @@ import pytest
 from chat_service.mesh import links
 from parley.internal.v1.mesh_pb2 import ExchangeResponse, MeshBatch, MeshHello
 from servicekit.failure import Failure
-from servicekit.ring import Member
+from servicekit.ring import RingMember
 from servicekit.rpc import ByteStream, Call, service_handler
 from servicekit.server import Server
 from tests.eventually import eventually
@@ -38,7 +38,7 @@ async def seconds_for(links_broken: int, breaking: Breaking) -> float:
     """How long it takes until so many links to it were dialled."""
     server = Server("127.0.0.1:0", [service_handler(MESH, breaking, authenticate=CREDENTIAL.check)], [MESH.full_name])
     address = f"127.0.0.1:{await server.start()}"
-    peer = Peer(Member(DIALS, "", f"127.0.0.1:{deaf_port()}", 0), Member(LISTENS, "", address, 0))
+    peer = Peer(RingMember(DIALS, "", f"127.0.0.1:{deaf_port()}", 0), RingMember(LISTENS, "", address, 0))
     begun = time.monotonic()
     try:
         async with running(peer):

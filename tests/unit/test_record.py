@@ -4,23 +4,23 @@ import json
 
 import pytest
 
-from servicekit.record import Record, records_of
-from servicekit.ring import Member
+from servicekit.record import MemberRecord, parse_records
+from servicekit.ring import RingMember
 
-RECORD = Record(Member("chat-1", "10.0.0.1:5101", "10.0.0.1:6101", 1_800_000_000_000), 0x694D77AA)
+RECORD = MemberRecord(RingMember("chat-1", "10.0.0.1:5101", "10.0.0.1:6101", 1_800_000_000_000), 0x694D77AA)
 
 
 def test_a_record_comes_back() -> None:
-    assert Record.from_bytes(RECORD.to_bytes()) == RECORD
+    assert MemberRecord.from_bytes(RECORD.to_bytes()) == RECORD
 
 
 def test_a_record_of_a_later_version_is_understood() -> None:
     later = {**json.loads(RECORD.to_bytes()), "zone": "b"}
-    assert Record.from_bytes(json.dumps(later).encode()) == RECORD
+    assert MemberRecord.from_bytes(json.dumps(later).encode()) == RECORD
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"1", b"[]", b"{}", b"\xff", RECORD.to_bytes().replace(b'"10.0.0.1:5101"', b"7")]
 )
 def test_what_is_no_record_is_left_out(data: bytes) -> None:
-    assert records_of({"chat-1": RECORD.to_bytes(), "odd": data}) == {"chat-1": RECORD}
+    assert parse_records({"chat-1": RECORD.to_bytes(), "odd": data}) == {"chat-1": RECORD}

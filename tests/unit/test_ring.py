@@ -6,35 +6,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servicekit.ring import Member, Ring, RingEmpty
+from servicekit.ring import Ring, RingEmpty, RingMember
 
 KEYS = [f"key-{i}".encode() for i in range(2000)]
 names = st.sets(st.integers(0, 30), min_size=1, max_size=10)
 
 
-def members(numbers: set[int]) -> list[Member]:
-    return [Member(f"chat-{n}", f"127.0.0.1:{5000 + n}", f"127.0.0.1:{6000 + n}", 0) for n in numbers]
+def members(numbers: set[int]) -> list[RingMember]:
+    return [RingMember(f"chat-{n}", f"127.0.0.1:{5000 + n}", f"127.0.0.1:{6000 + n}", 0) for n in numbers]
 
 
 @given(names, names)
 def test_an_updated_ring_equals_a_fresh_one(before: set[int], after: set[int]) -> None:
-    updated = Ring.of(members(before), 1).updated(members(after), 2)
-    fresh = Ring.of(members(after), 2)
+    updated = Ring.from_members(members(before), 1).with_members(members(after), 2)
+    fresh = Ring.from_members(members(after), 2)
     assert [updated.owner(key) for key in KEYS[:200]] == [fresh.owner(key) for key in KEYS[:200]]
 
 
 @given(names, st.integers(31, 40))
 def test_a_key_that_moves_on_a_join_moves_to_the_newcomer(before: set[int], newcomer: int) -> None:
-    old, new = Ring.of(members(before), 1), Ring.of(members(before | {newcomer}), 2)
+    old, new = Ring.from_members(members(before), 1), Ring.from_members(members(before | {newcomer}), 2)
     for key in KEYS[:200]:
         assert new.owner(key) == old.owner(key) or new.owner(key).server_id == f"chat-{newcomer}"
 
 
 def test_keys_are_spread_evenly() -> None:
-    counts = Counter(Ring.of(members({1, 2, 3, 4}), 1).owner(key).server_id for key in KEYS)
+    counts = Counter(Ring.from_members(members({1, 2, 3, 4}), 1).owner(key).server_id for key in KEYS)
     assert min(counts.values()) > len(KEYS) / 4 * 0.6
 
 
 def test_an_empty_ring_says_so() -> None:
     with pytest.raises(RingEmpty):
-        Ring.of([], 1).owner(b"key")
+        Ring.from_members([], 1).owner(b"key")

@@ -96,7 +96,7 @@ def program(body: str) -> subprocess.Popen[str]:
     code = f"""
 import asyncio
 from servicekit.config import ConfigurationError
-from servicekit.server import run, until_stopped
+from servicekit.server import run, wait_for_signal
 async def main():
 {body}
 run(main())
@@ -109,7 +109,7 @@ run(main())
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_service_well(number: signal.Signals) -> None:
     with program(
-        "    stopped = asyncio.create_task(until_stopped())\n"
+        "    stopped = asyncio.create_task(wait_for_signal())\n"
         "    await asyncio.sleep(0)\n"
         "    print('ready', flush=True)\n"
         "    await stopped\n"
@@ -150,7 +150,7 @@ HANGS = """
         while True:
             try: await asyncio.sleep(60)
             except asyncio.CancelledError: pass
-    hanging, stopped = asyncio.create_task(hangs()), asyncio.create_task(until_stopped())
+    hanging, stopped = asyncio.create_task(hangs()), asyncio.create_task(wait_for_signal())
     await asyncio.sleep(0)
 """
 MISTAKES = "X is wrong.\nY too.\n"

@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 
 from servicekit.auth import TokenVerifier
 from servicekit.failure import Failure
-from servicekit.subjects import others, own
+from servicekit.subjects import external_ids, native_ids
 from tests.clock import ManualClock
 
 ISSUER = "https://issuer.example/"
 USER, DEVICE = "a" * 32, "b" * 32
-of_issuer = others(ISSUER)
+of_issuer = external_ids(ISSUER)
 
 
 def test_ids_of_ours_are_as_they_are() -> None:
-    assert own({"sub": USER, "did": DEVICE}) == (USER, DEVICE)
+    assert native_ids({"sub": USER, "did": DEVICE}) == (USER, DEVICE)
     for claims in (
         {"sub": USER},
         {"sub": "auth0|7", "did": DEVICE},
@@ -30,7 +30,7 @@ def test_ids_of_ours_are_as_they_are() -> None:
         {"sub": 7, "did": 7},
     ):
         with pytest.raises(Failure, match="TOKEN_INVALID"):
-            own(claims)
+            native_ids(claims)
 
 
 def test_ids_of_others_can_be_computed_by_everybody() -> None:
@@ -38,7 +38,7 @@ def test_ids_of_others_can_be_computed_by_everybody() -> None:
     user_id, device_id = of_issuer({"sub": "auth0|7", "did": "phone"})
     assert user_id == uuid.uuid5(namespace, "auth0|7").hex
     assert device_id == uuid.uuid5(namespace, "auth0|7\nphone").hex
-    assert others("https://another.example/")({"sub": "auth0|7", "did": "phone"})[0] != user_id
+    assert external_ids("https://another.example/")({"sub": "auth0|7", "did": "phone"})[0] != user_id
 
 
 def test_ids_of_others_that_are_like_ours_stay() -> None:

@@ -8,10 +8,10 @@ import pytest
 from argon2 import PasswordHasher
 
 from chat_service.accounts.accounts import Accounts
-from chat_service.accounts.passwords import Passwords
+from chat_service.accounts.passwords import PasswordHasherPool
 from chat_service.storage import mongo
-from chat_service.storage.accounts import MongoAccounts
-from chat_service.storage.tries import MongoTries
+from chat_service.storage.accounts import MongoAccountStore
+from chat_service.storage.tries import MongoAttemptCounter
 from devstack.stack import Stack
 from tests.integration.accounts.house import House
 
@@ -19,9 +19,9 @@ from tests.integration.accounts.house import House
 @pytest.fixture
 async def house(mongod: Stack, database_name: str) -> AsyncIterator[House]:
     database = await mongo.connect(mongod.mongo_uri, database_name)
-    await MongoAccounts(database).ensure_indexes()
-    await MongoTries(database).ensure_indexes()
-    passwords = Passwords(at_once=2, hasher=PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    await MongoAccountStore(database).ensure_indexes()
+    await MongoAttemptCounter(database).ensure_indexes()
+    passwords = PasswordHasherPool(at_once=2, hasher=PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     yield House(database, passwords)
     passwords.close()
     await database.client.drop_database(database_name)

@@ -5,24 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from chat_service.accounts.accounts import Accounts, AccountSettings
-from chat_service.accounts.blocking import Blocking
+from chat_service.accounts.blocking import BlockService
 from chat_service.accounts.errors import DeviceRevoked
-from chat_service.accounts.passwords import Passwords
-from chat_service.accounts.people import People
-from chat_service.accounts.privacy import Consent
-from chat_service.accounts.sessions import Session
+from chat_service.accounts.passwords import PasswordHasherPool
+from chat_service.accounts.people import ProfileService
+from chat_service.accounts.privacy import GroupConsent
+from chat_service.accounts.sessions import SignInSession
 from chat_service.errors import OwnerUnavailable
 from chat_service.history.history import History
-from chat_service.model.cursor import Cursor, Reading
+from chat_service.model.cursor import Cursor, IndexReading
 from chat_service.storage import mongo
-from chat_service.storage.accounts import MongoAccounts
-from chat_service.storage.acquaintances import MongoAcquaintances
-from chat_service.storage.blocks import MongoBlocks
-from chat_service.storage.conversations import MongoConversations
-from chat_service.storage.devices import MongoDevices
+from chat_service.storage.accounts import MongoAccountStore
+from chat_service.storage.acquaintances import MongoContacts
+from chat_service.storage.blocks import MongoBlockStore
+from chat_service.storage.conversations import MongoConversationStore
+from chat_service.storage.devices import MongoDeviceStore
 from chat_service.storage.log import MongoLog
-from chat_service.storage.memberships import MongoMemberships
-from chat_service.storage.tries import MongoTries
+from chat_service.storage.memberships import MongoMembershipStore
+from chat_service.storage.tries import MongoAttemptCounter
 from servicekit.auth import Claims, TokenSigner, TokenVerifier, generate_signing_key, jwks_of
 from tests.clock import ManualClock
 
@@ -32,7 +32,7 @@ HOME = "127.0.0.1:5101"
 class NoIndex:
     """An index of changes that is never read."""
 
-    async def read(self, user_id: str, cursor: Cursor | None) -> Reading:
+    async def read_changes(self, user_id: str, cursor: Cursor | None) -> IndexReading:
         raise AssertionError("nobody asks here what changed")
 
 
@@ -41,7 +41,7 @@ class House:
     """Everything accounts stand on, and what they told the streams."""
 
     database: mongo.Database
-    passwords: Passwords
+    passwords: PasswordHasherPool
     key: bytes = field(default_factory=generate_signing_key)
     clock: ManualClock = field(default_factory=ManualClock)
     signed_out: list[tuple[str, str, str]] = field(default_factory=list)
@@ -52,42 +52,45 @@ class House:
     def accounts(self, settings: AccountSettings | None = None) -> Accounts:
         """The accounts as one server has them; several share the database."""
         return Accounts(
-            MongoAccounts(self.database),
-            MongoDevices(self.database),
-            MongoTries(self.database),
+            MongoAccountStore(self.database),
+            MongoDeviceStore(self.database),
+            MongoAttemptCounter(self.database),
             self.passwords,
             TokenSigner(self.key, issuer="parley", audience="parley", clock=self.clock),
             self.clock,
             home_of=lambda _: HOME,
             on_signed_out=self._on_signed_out,
             leave_groups=self._leave_groups,
-            forgets=(MongoBlocks(self.database).forget,),
+            purges=(MongoBlockStore(self.database).delete_all_of,),
             settings=settings,
         )
 
-    def people(self) -> People:
+    def people(self) -> ProfileService:
         """What users find out about each other."""
-        return People(MongoAccounts(self.database))
+        return ProfileService(MongoAccountStore(self.database))
 
-    def blocking(self) -> Blocking:
+    def blocking(self) -> BlockService:
         """Who blocks whom; what an owner must look at again is noted."""
-        return Blocking(MongoBlocks(self.database), self.people().users_exist, self._on_block_changed)
+        return BlockService(MongoBlockStore(self.database), self.people().filter_existing, self._on_block_changed)
 
-    def consent(self) -> Consent:
+    def consent(self) -> GroupConsent:
         """Who lets whom add them to groups."""
-        blocking, writing_to = MongoBlocks(self.database).blocking, MongoAcquaintances(self.database).writing_to
-        return Consent(MongoAccounts(self.database).adding_rules, blocking, writing_to)
+        blocking, writing_to = (
+            MongoBlockStore(self.database).filter_blocking,
+            MongoContacts(self.database).filter_contacts,
+        )
+        return GroupConsent(MongoAccountStore(self.database).load_adding_rules, blocking, writing_to)
 
     def history(self) -> History:
         """What users may read; nobody asks here what changed."""
         database = self.database
-        return History(MongoLog(database), MongoConversations(database), MongoMemberships(database), NoIndex())
+        return History(MongoLog(database), MongoConversationStore(database), MongoMembershipStore(database), NoIndex())
 
     def verifier(self) -> TokenVerifier:
         """What every edge checks tokens with."""
         return TokenVerifier(jwks_of(self.key), issuer="parley", audience="parley", clock=self.clock)
 
-    def claims(self, session: Session) -> Claims:
+    def claims(self, session: SignInSession) -> Claims:
         """What the access token of a session says."""
         return self.verifier().verify(session.access_token)
 

@@ -31,7 +31,7 @@ async def service(house: House, accounts: Accounts) -> AsyncIterator[AccountServ
         authenticate=house.verifier().authenticate,
         admit=accounts.admit,
         open_methods=OPEN_METHODS,
-        admitted_anyway=ADMITTED_ANYWAY,
+        admission_exempt=ADMITTED_ANYWAY,
         not_yet_served=NOT_YET_SERVED,
     )
     server = Server("127.0.0.1:0", [handler], [SERVICE.full_name])

@@ -23,11 +23,11 @@ async def test_a_block_is_kept_and_taken_back(house: House, users: list[str]) ->
     blocking = house.blocking()
     for other in (bob, carol, bob):
         await blocking.block(alice, other)
-    assert await blocking.blocked(alice, "", 0) == sorted([bob, carol])
-    assert await blocking.blocked(bob, "", 0) == []
+    assert await blocking.list_blocked(alice, "", 0) == sorted([bob, carol])
+    assert await blocking.list_blocked(bob, "", 0) == []
     await blocking.unblock(alice, bob)
     await blocking.unblock(alice, bob)
-    assert await blocking.blocked(alice, "", 0) == [carol]
+    assert await blocking.list_blocked(alice, "", 0) == [carol]
     assert house.looked_again == [(alice, bob), (alice, carol), (alice, bob), (alice, bob), (alice, bob)]
 
 
@@ -39,7 +39,7 @@ async def test_an_owner_that_cannot_be_told_is_told_at_the_next_try(house: House
     assert caught.value.retry_after
     house.owner_is_away = False
     await house.blocking().block(alice, bob)
-    assert await house.blocking().blocked(alice, "", 0) == [bob]
+    assert await house.blocking().list_blocked(alice, "", 0) == [bob]
     assert house.looked_again == [(alice, bob)]
 
 
@@ -51,7 +51,7 @@ async def test_nobody_blocks_oneself_or_nobody(house: House, users: list[str]) -
     with pytest.raises(UserNotFound):
         await house.blocking().block(alice, "f" * 32)
     await house.blocking().unblock(alice, "f" * 32)
-    assert await house.blocking().blocked(alice, "", 0) == []
+    assert await house.blocking().list_blocked(alice, "", 0) == []
 
 
 async def test_the_blocked_are_listed_a_part_at_a_time(house: House, users: list[str]) -> None:
@@ -59,6 +59,6 @@ async def test_the_blocked_are_listed_a_part_at_a_time(house: House, users: list
     for other in others:
         await house.blocking().block(alice, other)
     first, second = sorted(others)
-    assert await house.blocking().blocked(alice, "", 1) == [first]
-    assert await house.blocking().blocked(alice, first, 5) == [second]
-    assert await house.blocking().blocked(alice, second, 5) == []
+    assert await house.blocking().list_blocked(alice, "", 1) == [first]
+    assert await house.blocking().list_blocked(alice, first, 5) == [second]
+    assert await house.blocking().list_blocked(alice, second, 5) == []

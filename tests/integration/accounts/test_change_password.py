@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from chat_service.accounts.accounts import Accounts, AccountSettings
-from chat_service.accounts.attempts import Allowance
+from chat_service.accounts.attempts import RateLimit
 from chat_service.accounts.device import DeviceDescription
 from chat_service.accounts.errors import (
     CredentialsInvalid,
@@ -16,7 +16,7 @@ from chat_service.accounts.errors import (
     RefreshTokenInvalid,
     SignInDisabled,
 )
-from chat_service.accounts.sessions import Session
+from chat_service.accounts.sessions import SignInSession
 from chat_service.errors import RateLimited
 from servicekit.auth import Claims
 from tests.integration.accounts.house import House
@@ -27,16 +27,16 @@ OLD, NEW = "correct horse", "battery staple"
 
 
 @pytest.fixture
-async def phone(accounts: Accounts) -> Session:
+async def phone(accounts: Accounts) -> SignInSession:
     return await accounts.register("alice", OLD, "", DeviceDescription("phone"), "peer")
 
 
 @pytest.fixture
-def caller(house: House, phone: Session) -> Claims:
+def caller(house: House, phone: SignInSession) -> Claims:
     return house.claims(phone)
 
 
-async def login(accounts: Accounts, password: str, device_id: str = "") -> Session:
+async def login(accounts: Accounts, password: str, device_id: str = "") -> SignInSession:
     return await accounts.login("alice", password, DeviceDescription(device_id=device_id), "peer")
 
 
@@ -51,7 +51,7 @@ async def test_all_other_devices_are_signed_out(house: House, accounts: Accounts
     others = [await login(accounts, OLD) for _ in range(3)]
     await accounts.change_password(caller, OLD, NEW)
     assert {device for _, device, _ in house.signed_out} == {each.device_id for each in others}
-    assert [each.device_id for each in await accounts.devices(caller.user_id)] == [caller.device_id]
+    assert [each.device_id for each in await accounts.list_devices(caller.user_id)] == [caller.device_id]
     for each in others:
         with pytest.raises(RefreshTokenInvalid):
             await accounts.refresh(each.refresh_token)
@@ -82,12 +82,12 @@ async def test_a_wrong_old_password_changes_nothing(accounts: Accounts, caller: 
 
 
 async def test_guessing_is_slowed_as_it_is_for_sign_ins(house: House, accounts: Accounts, caller: Claims) -> None:
-    accounts = house.accounts(AccountSettings(tries_per_name=Allowance(rate=0.5, burst=4)))
+    accounts = house.accounts(AccountSettings(attempts_per_name=RateLimit(rate=0.5, burst=4)))
     for number in range(2):
         with pytest.raises(CredentialsInvalid):
             await accounts.change_password(caller, f"guess {number}", NEW)
     with pytest.raises(RateLimited) as caught:
-        await house.accounts(AccountSettings(tries_per_name=Allowance(rate=0.5, burst=4))).change_password(
+        await house.accounts(AccountSettings(attempts_per_name=RateLimit(rate=0.5, burst=4))).change_password(
             caller, OLD, NEW
         )
     assert caught.value.retry_after == pytest.approx(2)
@@ -97,8 +97,8 @@ async def test_guessing_is_slowed_as_it_is_for_sign_ins(house: House, accounts: 
     await accounts.change_password(caller, OLD, NEW)
 
 
-async def test_strangers_who_guess_keep_no_known_device_out(house: House, phone: Session) -> None:
-    servers = [house.accounts(AccountSettings(tries_per_name=Allowance(rate=0.5, burst=4))) for _ in range(3)]
+async def test_strangers_who_guess_keep_no_known_device_out(house: House, phone: SignInSession) -> None:
+    servers = [house.accounts(AccountSettings(attempts_per_name=RateLimit(rate=0.5, burst=4))) for _ in range(3)]
     outcomes = await asyncio.gather(
         *(server.login("alice", "guess", DeviceDescription(), "peer") for server in servers for _ in range(4)),
         return_exceptions=True,
@@ -112,8 +112,8 @@ async def test_strangers_who_guess_keep_no_known_device_out(house: House, phone:
     assert (await login(servers[0], OLD, phone.device_id)).device_id == phone.device_id
 
 
-async def test_right_passwords_do_not_count(house: House, phone: Session) -> None:
-    accounts = house.accounts(AccountSettings(tries_per_name=Allowance(rate=0.001, burst=2)))
+async def test_right_passwords_do_not_count(house: House, phone: SignInSession) -> None:
+    accounts = house.accounts(AccountSettings(attempts_per_name=RateLimit(rate=0.001, burst=2)))
     for _ in range(6):
         await login(accounts, OLD, phone.device_id)
 
@@ -125,7 +125,7 @@ async def test_a_sign_in_that_crosses_a_change_does_not_outlive_it(house: House,
         changing.change_password(caller, OLD, NEW), *(login(signing, OLD) for _ in range(5)), return_exceptions=True
     )
     assert outcomes[0] is None
-    assert [each.device_id for each in await signing.devices(caller.user_id)] == [caller.device_id]
+    assert [each.device_id for each in await signing.list_devices(caller.user_id)] == [caller.device_id]
 
 
 async def test_no_password_is_changed_where_another_issuer_keeps_it(house: House, caller: Claims) -> None:

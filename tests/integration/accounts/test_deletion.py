@@ -17,7 +17,7 @@ from chat_service.accounts.errors import (
     LoginNameTaken,
     RefreshTokenInvalid,
 )
-from chat_service.accounts.sessions import Session
+from chat_service.accounts.sessions import SignInSession
 from chat_service.errors import OwnerUnavailable, UserNotFound
 from servicekit.auth import Claims
 from tests.integration.accounts.house import House
@@ -28,24 +28,24 @@ PASSWORD = "correct horse"
 
 
 @pytest.fixture
-async def alice(house: House, accounts: Accounts) -> Session:
+async def alice(house: House, accounts: Accounts) -> SignInSession:
     return await accounts.register("alice", PASSWORD, "", DeviceDescription(), "peer")
 
 
 @pytest.fixture
-def caller(house: House, alice: Session) -> Claims:
+def caller(house: House, alice: SignInSession) -> Claims:
     return house.claims(alice)
 
 
-async def login(accounts: Accounts) -> Session:
+async def login(accounts: Accounts) -> SignInSession:
     return await accounts.login("alice", PASSWORD, DeviceDescription(), "peer")
 
 
 async def is_over(house: House, accounts: Accounts) -> None:
     """After the margin nothing is left but that there was somebody."""
     house.clock.advance(MARGIN_S)
-    await accounts.deletion.sweep()
-    assert await accounts.deletion._store.leaving(10) == []
+    await accounts.deletion.resume_deletions()
+    assert await accounts.deletion._store.list_deleting(10) == []
     [user] = await house.database["users"].find().to_list()
     assert user.keys() == {"_id", "gone"}
     assert await house.database["devices"].count_documents({}) == 0
@@ -53,7 +53,7 @@ async def is_over(house: House, accounts: Accounts) -> None:
 
 async def test_a_deleted_user_is_gone_for_everybody_at_once(house: House, accounts: Accounts, caller: Claims) -> None:
     other = await login(accounts)
-    await accounts.delete(caller, PASSWORD)
+    await accounts.delete_account(caller, PASSWORD)
     assert {device for _, device, _ in house.signed_out} == {caller.device_id, other.device_id}
     assert house.left_groups == [caller.user_id]
     for device in (caller, house.claims(other)):
@@ -64,51 +64,51 @@ async def test_a_deleted_user_is_gone_for_everybody_at_once(house: House, accoun
     with pytest.raises(CredentialsInvalid):
         await login(accounts)
     people = house.people()
-    assert await people.users_exist([caller.user_id]) == set()
-    assert (await people.search("alice", 0, "")).profiles == ()
-    assert await people.profile(caller.user_id) == Profile(caller.user_id, "", "", deleted=True)
+    assert await people.filter_existing([caller.user_id]) == set()
+    assert (await people.search_profiles("alice", 0, "")).profiles == ()
+    assert await people.get_profile(caller.user_id) == Profile(caller.user_id, "", "", deleted=True)
     with pytest.raises(UserNotFound):
-        await people.change_profile(caller.user_id, ProfileChange(about="still here"))
+        await people.update_profile(caller.user_id, ProfileChange(about="still here"))
     await is_over(house, accounts)
-    assert await people.profile(caller.user_id) == Profile(caller.user_id, "", "", deleted=True)
+    assert await people.get_profile(caller.user_id) == Profile(caller.user_id, "", "", deleted=True)
     with pytest.raises(CredentialsInvalid):
         await login(accounts)
 
 
 async def test_only_the_password_ends_an_account(accounts: Accounts, caller: Claims) -> None:
     with pytest.raises(CredentialsInvalid):
-        await accounts.delete(caller, "a guess")
+        await accounts.delete_account(caller, "a guess")
     await accounts.admit(caller)
     with pytest.raises(DeviceRevoked):
-        await accounts.delete(replace(caller, device_id="f" * 32), PASSWORD)
+        await accounts.delete_account(replace(caller, device_id="f" * 32), PASSWORD)
 
 
 async def test_it_may_be_repeated_also_when_all_is_over(house: House, accounts: Accounts, caller: Claims) -> None:
     for _ in range(2):
-        await accounts.delete(caller, PASSWORD)
+        await accounts.delete_account(caller, PASSWORD)
     await is_over(house, accounts)
-    await accounts.delete(caller, PASSWORD)
+    await accounts.delete_account(caller, PASSWORD)
 
 
 async def test_what_was_cut_short_goes_on_elsewhere(house: House, accounts: Accounts, caller: Claims) -> None:
     house.owner_is_away = True
     with pytest.raises(OwnerUnavailable):
-        await accounts.delete(caller, PASSWORD)
+        await accounts.delete_account(caller, PASSWORD)
     with pytest.raises(DeviceRevoked):
         await accounts.admit(caller)
     house.clock.advance(MARGIN_S)
-    await house.accounts().deletion.sweep()
+    await house.accounts().deletion.resume_deletions()
     assert await house.database["users"].count_documents({"leaving": {"$exists": True}}) == 1, "not without its groups"
     house.owner_is_away = False
-    await accounts.delete(caller, "whatever")
+    await accounts.delete_account(caller, "whatever")
     assert house.left_groups == [caller.user_id]
     await is_over(house, house.accounts())
 
 
 async def test_a_mark_alone_is_enough(house: House, accounts: Accounts, caller: Claims) -> None:
     """A server that died right after it."""
-    await house.people()._store.mark_leaving(caller.user_id, house.clock.now_ms())
-    await house.accounts().deletion.sweep()
+    await house.people()._store.mark_deleting(caller.user_id, house.clock.now_ms())
+    await house.accounts().deletion.resume_deletions()
     with pytest.raises(DeviceRevoked):
         await accounts.admit(caller)
     assert house.left_groups == [caller.user_id]
@@ -118,16 +118,16 @@ async def test_a_mark_alone_is_enough(house: House, accounts: Accounts, caller: 
 async def test_the_last_traces_go_after_the_margin_and_groups_are_left_once_more(
     house: House, accounts: Accounts, caller: Claims
 ) -> None:
-    await accounts.delete(caller, PASSWORD)
+    await accounts.delete_account(caller, PASSWORD)
     house.clock.advance(MARGIN_S / 2)
-    await accounts.deletion.sweep()
+    await accounts.deletion.resume_deletions()
     assert await house.database["users"].count_documents({"leaving": {"$exists": True}}) == 1
     await is_over(house, accounts)
     assert len(house.left_groups) == 3
 
 
 async def test_a_name_is_not_free_for_a_while(house: House, accounts: Accounts, caller: Claims) -> None:
-    await accounts.delete(caller, PASSWORD)
+    await accounts.delete_account(caller, PASSWORD)
     await is_over(house, accounts)
     with pytest.raises(LoginNameTaken):
         await accounts.register("alice", PASSWORD, "", DeviceDescription(), "peer")
@@ -145,26 +145,26 @@ async def test_own_blocks_go_and_those_of_others_stay(house: House, accounts: Ac
     bob = await accounts.register("bob", PASSWORD, "", DeviceDescription(), "peer")
     await house.blocking().block(caller.user_id, bob.user_id)
     await house.blocking().block(bob.user_id, caller.user_id)
-    await accounts.delete(caller, PASSWORD)
-    assert await house.blocking().blocked(caller.user_id, "", 0) == []
-    assert await house.blocking().blocked(bob.user_id, "", 0) == [caller.user_id]
+    await accounts.delete_account(caller, PASSWORD)
+    assert await house.blocking().list_blocked(caller.user_id, "", 0) == []
+    assert await house.blocking().list_blocked(bob.user_id, "", 0) == [caller.user_id]
 
 
 async def test_a_sign_in_that_crosses_the_end_does_not_outlive_it(
     house: House, accounts: Accounts, caller: Claims
 ) -> None:
     outcomes = await asyncio.gather(
-        accounts.delete(caller, PASSWORD), *(login(house.accounts()) for _ in range(5)), return_exceptions=True
+        accounts.delete_account(caller, PASSWORD), *(login(house.accounts()) for _ in range(5)), return_exceptions=True
     )
     assert outcomes[0] is None
-    assert await accounts.devices(caller.user_id) == ()
+    assert await accounts.list_devices(caller.user_id) == ()
 
 
 async def test_who_is_signed_in_elsewhere_needs_no_password_and_does_not_come_back(house: House) -> None:
     accounts = house.accounts(AccountSettings(sign_in_here=False))
     caller = Claims("a" * 32, "1" * 32, 2e9, "Alice")
     await accounts.admit(caller)
-    await accounts.delete(caller, "")
+    await accounts.delete_account(caller, "")
     for claims in (caller, replace(caller, device_id="2" * 32)):
         with pytest.raises(DeviceRevoked):
             await accounts.admit(claims)
@@ -173,5 +173,5 @@ async def test_who_is_signed_in_elsewhere_needs_no_password_and_does_not_come_ba
         with pytest.raises(DeviceRevoked):
             await accounts.admit(claims)
     await accounts.logout(caller)
-    await accounts.delete(caller, "")
+    await accounts.delete_account(caller, "")
     assert await house.database["devices"].count_documents({}) == 0

@@ -7,7 +7,7 @@ import pytest
 from chat_service.accounts.accounts import Accounts
 from chat_service.accounts.device import DeviceDescription, Platform
 from chat_service.accounts.errors import DeviceNotFound, DeviceRevoked, RefreshTokenInvalid
-from chat_service.accounts.sessions import Session
+from chat_service.accounts.sessions import SignInSession
 from tests.integration.accounts.house import House
 
 pytestmark = pytest.mark.integration
@@ -16,36 +16,36 @@ PASSWORD = "correct horse"
 
 
 @pytest.fixture
-async def phone(accounts: Accounts) -> Session:
+async def phone(accounts: Accounts) -> SignInSession:
     return await accounts.register("alice", PASSWORD, "", DeviceDescription("phone", Platform.IOS), "peer")
 
 
-async def laptop_of_alice(accounts: Accounts) -> Session:
+async def laptop_of_alice(accounts: Accounts) -> SignInSession:
     return await accounts.login("alice", PASSWORD, DeviceDescription("laptop"), "peer")
 
 
 async def test_devices_come_oldest_first_and_leave_when_signed_out(
-    house: House, accounts: Accounts, phone: Session
+    house: House, accounts: Accounts, phone: SignInSession
 ) -> None:
     house.clock.advance(1)
     laptop = await laptop_of_alice(accounts)
-    first, second = await accounts.devices(phone.user_id)
+    first, second = await accounts.list_devices(phone.user_id)
     assert (first.device_id, first.name, first.platform) == (phone.device_id, "phone", Platform.IOS)
     assert (second.device_id, second.created_ms) == (laptop.device_id, house.clock.now_ms())
     house.clock.advance(1)
     await accounts.refresh(laptop.refresh_token)
-    assert [each.seen_ms - each.created_ms for each in await accounts.devices(phone.user_id)] == [0, 1000]
-    await accounts.revoke(phone.user_id, phone.device_id)
-    assert [each.device_id for each in await accounts.devices(phone.user_id)] == [laptop.device_id]
+    assert [each.seen_ms - each.created_ms for each in await accounts.list_devices(phone.user_id)] == [0, 1000]
+    await accounts.revoke_device(phone.user_id, phone.device_id)
+    assert [each.device_id for each in await accounts.list_devices(phone.user_id)] == [laptop.device_id]
 
 
 async def test_a_revoked_device_is_out_at_once_and_may_be_revoked_again(
-    house: House, accounts: Accounts, phone: Session
+    house: House, accounts: Accounts, phone: SignInSession
 ) -> None:
     laptop = await laptop_of_alice(accounts)
     await accounts.admit(house.claims(laptop))
     for _ in range(2):
-        await house.accounts().revoke(phone.user_id, laptop.device_id)
+        await house.accounts().revoke_device(phone.user_id, laptop.device_id)
     assert house.signed_out == [(phone.user_id, laptop.device_id, "DEVICE_REVOKED")] * 2
     with pytest.raises(DeviceRevoked):
         await accounts.admit(house.claims(laptop))
@@ -54,8 +54,8 @@ async def test_a_revoked_device_is_out_at_once_and_may_be_revoked_again(
     await accounts.admit(house.claims(phone))
 
 
-async def test_only_devices_of_the_account_can_be_revoked(accounts: Accounts, phone: Session) -> None:
+async def test_only_devices_of_the_account_can_be_revoked(accounts: Accounts, phone: SignInSession) -> None:
     bob = await accounts.register("bob", PASSWORD, "", DeviceDescription(), "peer")
     for device_id in (bob.device_id, "f" * 32):
         with pytest.raises(DeviceNotFound):
-            await accounts.revoke(phone.user_id, device_id)
+            await accounts.revoke_device(phone.user_id, device_id)

@@ -29,12 +29,12 @@ async def users(house: House, accounts: Accounts) -> list[str]:
 
 
 async def found(house: House, text: str) -> list[str]:
-    return [each.login_name for each in (await house.people().search(text, 0, "")).profiles]
+    return [each.login_name for each in (await house.people().search_profiles(text, 0, "")).profiles]
 
 
 async def append(house: House, seq: int, draft: Draft) -> None:
     entry = Entry(draft.conversation_id, seq, seq, 0, draft.actor_id, draft.request_id, draft.change, bytes(16))
-    assert await MongoLog(house.database).append([entry]) is None
+    assert await MongoLog(house.database).append_batch([entry]) is None
 
 
 async def talk(house: House, beginner: str, other: str, answers: bool = False) -> None:
@@ -49,44 +49,44 @@ async def talk(house: House, beginner: str, other: str, answers: bool = False) -
 
 async def test_all_is_public_until_somebody_says_else(house: House, users: list[str]) -> None:
     people, (alice, *_) = house.people(), users
-    assert await people.privacy(alice) == Privacy(WhoMayAdd.EVERYONE, found_by_search=True)
-    assert await people.change_privacy(alice, PrivacyChange(who_may_add=WhoMayAdd.NOBODY)) == Privacy(WhoMayAdd.NOBODY)
-    hidden = await people.change_privacy(alice, PrivacyChange(found_by_search=False))
-    assert hidden == await people.privacy(alice) == Privacy(WhoMayAdd.NOBODY, found_by_search=False)
-    assert await people.change_privacy(alice, PrivacyChange()) == hidden
+    assert await people.get_privacy(alice) == Privacy(WhoMayAdd.EVERYONE, found_by_search=True)
+    assert await people.update_privacy(alice, PrivacyChange(who_may_add=WhoMayAdd.NOBODY)) == Privacy(WhoMayAdd.NOBODY)
+    hidden = await people.update_privacy(alice, PrivacyChange(found_by_search=False))
+    assert hidden == await people.get_privacy(alice) == Privacy(WhoMayAdd.NOBODY, found_by_search=False)
+    assert await people.update_privacy(alice, PrivacyChange()) == hidden
     with pytest.raises(UserNotFound):
-        await people.change_privacy("f" * 32, PrivacyChange(found_by_search=False))
+        await people.update_privacy("f" * 32, PrivacyChange(found_by_search=False))
 
 
 async def test_who_is_hidden_is_found_by_the_whole_login_name(house: House, users: list[str]) -> None:
     people, (alice, *_) = house.people(), users
-    await people.change_profile(alice, ProfileChange(display_name="Miss Smith"))
-    await people.change_privacy(alice, PrivacyChange(found_by_search=False))
+    await people.update_profile(alice, ProfileChange(display_name="Miss Smith"))
+    await people.update_privacy(alice, PrivacyChange(found_by_search=False))
     assert (await found(house, "ali"), await found(house, "smith"), await found(house, "ALICE")) == ([], [], ["alice"])
-    await people.change_profile(alice, ProfileChange(display_name="Mrs Smith"))
+    await people.update_profile(alice, ProfileChange(display_name="Mrs Smith"))
     assert (await found(house, "mrs"), await found(house, "alice")) == ([], ["alice"])
-    await people.change_privacy(alice, PrivacyChange(found_by_search=True))
+    await people.update_privacy(alice, PrivacyChange(found_by_search=True))
     assert (await found(house, "mrs"), await found(house, "ali")) == (["alice"], ["alice"])
 
 
 async def test_hiding_and_renaming_at_once_leaves_nobody_found(house: House, users: list[str]) -> None:
     people, (alice, *_) = house.people(), users
     for number in range(5):
-        await people.change_privacy(alice, PrivacyChange(found_by_search=True))
+        await people.update_privacy(alice, PrivacyChange(found_by_search=True))
         await asyncio.gather(
-            people.change_profile(alice, ProfileChange(display_name=f"Name {number}")),
-            people.change_privacy(alice, PrivacyChange(found_by_search=False)),
+            people.update_profile(alice, ProfileChange(display_name=f"Name {number}")),
+            people.update_privacy(alice, PrivacyChange(found_by_search=False)),
         )
         assert await found(house, f"name {number}") == []
-        assert (await people.profile(alice)).display_name == f"Name {number}"
+        assert (await people.get_profile(alice)).display_name == f"Name {number}"
 
 
 async def test_who_may_add_whom(house: House, users: list[str]) -> None:
     people, (alice, bob, carol, dave) = house.people(), users
-    refusing = house.consent().refuse_to_be_added
+    refusing = house.consent().find_refusing
     assert await refusing(alice, users) == set()
-    await people.change_privacy(bob, PrivacyChange(who_may_add=WhoMayAdd.NOBODY))
-    await people.change_privacy(carol, PrivacyChange(who_may_add=WhoMayAdd.CONTACTS))
+    await people.update_privacy(bob, PrivacyChange(who_may_add=WhoMayAdd.NOBODY))
+    await people.update_privacy(carol, PrivacyChange(who_may_add=WhoMayAdd.CONTACTS))
     await house.blocking().block(dave, alice)
     assert await refusing(alice, users) == {bob, carol, dave}
     assert await refusing(dave, [alice, bob, carol]) == {bob, carol}, "to block somebody is to be added still"
@@ -96,10 +96,10 @@ async def test_who_may_add_whom(house: House, users: list[str]) -> None:
 async def test_contacts_are_those_one_writes_to(house: House, users: list[str]) -> None:
     alice, bob, carol, dave = users
     for user in (alice, bob, carol, dave):
-        await house.people().change_privacy(user, PrivacyChange(who_may_add=WhoMayAdd.CONTACTS))
+        await house.people().update_privacy(user, PrivacyChange(who_may_add=WhoMayAdd.CONTACTS))
     await talk(house, alice, bob)
     await talk(house, carol, alice, answers=True)
-    refusing = house.consent().refuse_to_be_added
+    refusing = house.consent().find_refusing
     assert await refusing(alice, [bob, carol, dave]) == {bob, dave}, "to be written to is not enough"
     assert await refusing(bob, [alice]) == set()
     assert await refusing(carol, [alice]) == set()

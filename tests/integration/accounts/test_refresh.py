@@ -10,7 +10,7 @@ from chat_service.accounts.accounts import Accounts
 from chat_service.accounts.device import DeviceDescription
 from chat_service.accounts.errors import RefreshTokenInvalid
 from chat_service.accounts.refresh import GRACE_MS
-from chat_service.accounts.sessions import Session
+from chat_service.accounts.sessions import SignInSession
 from tests.integration.accounts.house import House, is_admitted
 
 pytestmark = pytest.mark.integration
@@ -19,18 +19,18 @@ PASSWORD = "correct horse"
 
 
 @pytest.fixture
-async def session(accounts: Accounts) -> Session:
+async def session(accounts: Accounts) -> SignInSession:
     return await accounts.register("alice", PASSWORD, "", DeviceDescription("phone"), "peer")
 
 
-async def test_each_refresh_gives_another_pair(house: House, accounts: Accounts, session: Session) -> None:
+async def test_each_refresh_gives_another_pair(house: House, accounts: Accounts, session: SignInSession) -> None:
     refreshed = await accounts.refresh(session.refresh_token)
     assert (refreshed.user_id, refreshed.device_id) == (session.user_id, session.device_id)
     assert refreshed.refresh_token != session.refresh_token
     assert house.verifier().verify(refreshed.access_token).device_id == session.device_id
 
 
-async def test_two_refreshes_at_once_leave_both_signed_in(house: House, session: Session) -> None:
+async def test_two_refreshes_at_once_leave_both_signed_in(house: House, session: SignInSession) -> None:
     both = await asyncio.gather(*(house.accounts().refresh(session.refresh_token) for _ in range(6)))
     assert len({each.refresh_token for each in both}) == 1
     await house.accounts().refresh(both[-1].refresh_token)
@@ -38,7 +38,7 @@ async def test_two_refreshes_at_once_leave_both_signed_in(house: House, session:
 
 
 async def test_a_lost_answer_can_be_asked_for_again_much_later(
-    house: House, accounts: Accounts, session: Session
+    house: House, accounts: Accounts, session: SignInSession
 ) -> None:
     await accounts.refresh(session.refresh_token)
     house.clock.advance(GRACE_MS)
@@ -46,7 +46,7 @@ async def test_a_lost_answer_can_be_asked_for_again_much_later(
     assert (await accounts.refresh(again.refresh_token)).device_id == session.device_id
 
 
-async def test_a_reused_token_signs_the_device_out(house: House, accounts: Accounts, session: Session) -> None:
+async def test_a_reused_token_signs_the_device_out(house: House, accounts: Accounts, session: SignInSession) -> None:
     second = await accounts.refresh(session.refresh_token)
     third = await accounts.refresh(second.refresh_token)
     with pytest.raises(RefreshTokenInvalid):
@@ -59,7 +59,7 @@ async def test_a_reused_token_signs_the_device_out(house: House, accounts: Accou
 
 
 async def test_a_thief_and_the_device_cannot_go_on_beside_each_other(
-    house: House, accounts: Accounts, session: Session
+    house: House, accounts: Accounts, session: SignInSession
 ) -> None:
     stolen = (await accounts.refresh(session.refresh_token)).refresh_token
     thief = await accounts.refresh(stolen)
@@ -70,7 +70,9 @@ async def test_a_thief_and_the_device_cannot_go_on_beside_each_other(
     assert len(house.signed_out) == 1
 
 
-async def test_tokens_of_an_earlier_sign_in_do_no_harm(house: House, accounts: Accounts, session: Session) -> None:
+async def test_tokens_of_an_earlier_sign_in_do_no_harm(
+    house: House, accounts: Accounts, session: SignInSession
+) -> None:
     again = await accounts.login("alice", PASSWORD, DeviceDescription(device_id=session.device_id), "peer")
     with pytest.raises(RefreshTokenInvalid):
         await accounts.refresh(session.refresh_token)
@@ -78,19 +80,19 @@ async def test_tokens_of_an_earlier_sign_in_do_no_harm(house: House, accounts: A
     await accounts.refresh(again.refresh_token)
 
 
-async def test_a_signed_out_device_gets_no_token(house: House, accounts: Accounts, session: Session) -> None:
+async def test_a_signed_out_device_gets_no_token(house: House, accounts: Accounts, session: SignInSession) -> None:
     await accounts.logout(house.claims(session))
     with pytest.raises(RefreshTokenInvalid):
         await accounts.refresh(session.refresh_token)
 
 
 @pytest.mark.parametrize("token", ["x", "A" * 107, "é" * 107, "A" * 512])
-async def test_what_is_no_token_is_refused(accounts: Accounts, session: Session, token: str) -> None:
+async def test_what_is_no_token_is_refused(accounts: Accounts, session: SignInSession, token: str) -> None:
     with pytest.raises(RefreshTokenInvalid):
         await accounts.refresh(token)
 
 
-async def test_devices_of_one_account_refresh_beside_each_other(house: House, session: Session) -> None:
+async def test_devices_of_one_account_refresh_beside_each_other(house: House, session: SignInSession) -> None:
     accounts = house.accounts()
     others = [await accounts.login("alice", PASSWORD, DeviceDescription(), "peer") for _ in range(7)]
     tokens = [each.refresh_token for each in (session, *others)]

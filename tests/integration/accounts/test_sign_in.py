@@ -10,7 +10,7 @@ from argon2 import PasswordHasher
 
 from chat_service.accounts.account import Account, Profile
 from chat_service.accounts.accounts import Accounts, AccountSettings
-from chat_service.accounts.attempts import Allowance
+from chat_service.accounts.attempts import RateLimit
 from chat_service.accounts.device import DeviceDescription, Platform
 from chat_service.accounts.errors import (
     CredentialsInvalid,
@@ -19,23 +19,23 @@ from chat_service.accounts.errors import (
     SignInDisabled,
     TooManyDevices,
 )
-from chat_service.accounts.sessions import Session
+from chat_service.accounts.sessions import SignInSession
 from chat_service.errors import RateLimited
-from chat_service.storage.accounts import MongoAccounts
+from chat_service.storage.accounts import MongoAccountStore
 from tests.integration.accounts.house import HOME, House, is_admitted
 
 pytestmark = pytest.mark.integration
 
 PASSWORD = "correct horse"
 PHONE = DeviceDescription("phone", Platform.ANDROID)
-GENEROUS = AccountSettings(tries_per_name=Allowance(rate=100, burst=100))
+GENEROUS = AccountSettings(attempts_per_name=RateLimit(rate=100, burst=100))
 
 
-async def register(accounts: Accounts, name: str = "alice") -> Session:
+async def register(accounts: Accounts, name: str = "alice") -> SignInSession:
     return await accounts.register(name, PASSWORD, "", PHONE, "peer")
 
 
-async def login(accounts: Accounts, device: DeviceDescription = PHONE, name: str = "alice") -> Session:
+async def login(accounts: Accounts, device: DeviceDescription = PHONE, name: str = "alice") -> SignInSession:
     return await accounts.login(name, PASSWORD, device, "peer")
 
 
@@ -46,7 +46,7 @@ async def test_registering_signs_the_first_device_in(house: House, accounts: Acc
     assert claims.expires_at == session.access_token_expires_at
     assert session.home == HOME
     assert await is_admitted(accounts, session.user_id, session.device_id)
-    assert await house.people().profile(session.user_id) == Profile(session.user_id, "alice", "Alice Smith")
+    assert await house.people().get_profile(session.user_id) == Profile(session.user_id, "alice", "Alice Smith")
 
 
 async def test_a_name_is_given_once_whatever_its_case(accounts: Accounts) -> None:
@@ -58,7 +58,7 @@ async def test_a_name_is_given_once_whatever_its_case(accounts: Accounts) -> Non
 async def test_of_registers_of_one_name_at_once_one_succeeds(house: House) -> None:
     servers = [house.accounts() for _ in range(8)]
     outcomes = await asyncio.gather(*(register(each) for each in servers), return_exceptions=True)
-    sessions = [each for each in outcomes if isinstance(each, Session)]
+    sessions = [each for each in outcomes if isinstance(each, SignInSession)]
     assert len(sessions) == 1
     assert sum(isinstance(each, LoginNameTaken) for each in outcomes) == 7
     assert await house.database["users"].count_documents({}) == 1
@@ -66,19 +66,19 @@ async def test_of_registers_of_one_name_at_once_one_succeeds(house: House) -> No
 
 
 async def test_a_crash_before_the_claim_blocks_nothing(house: House, accounts: Accounts) -> None:
-    await MongoAccounts(house.database).add(Account(Profile("a" * 32, "alice", "alice"), "hash", 0))
+    await MongoAccountStore(house.database).insert(Account(Profile("a" * 32, "alice", "alice"), "hash", 0))
     session = await register(accounts)
     assert session.user_id != "a" * 32
-    assert [each.user_id for each in (await house.people().search("ali", 0, "")).profiles] == [session.user_id]
+    assert [each.user_id for each in (await house.people().search_profiles("ali", 0, "")).profiles] == [session.user_id]
 
 
 async def test_a_crash_after_the_claim_is_made_up_for_by_login(house: House, accounts: Accounts) -> None:
-    store, stored = MongoAccounts(house.database), await house.passwords.hashed(PASSWORD)
-    await store.add(Account(Profile("a" * 32, "alice", "Alice"), stored, 0))
-    await store.claim("alice", "a" * 32)
-    assert (await house.people().search("ali", 0, "")).profiles == ()
+    store, stored = MongoAccountStore(house.database), await house.passwords.hash(PASSWORD)
+    await store.insert(Account(Profile("a" * 32, "alice", "Alice"), stored, 0))
+    await store.claim_login_name("alice", "a" * 32)
+    assert (await house.people().search_profiles("ali", 0, "")).profiles == ()
     assert (await login(accounts)).user_id == "a" * 32
-    assert len((await house.people().search("ali", 0, "")).profiles) == 1
+    assert len((await house.people().search_profiles("ali", 0, "")).profiles) == 1
 
 
 async def test_a_wrong_password_and_an_unknown_name_look_the_same(accounts: Accounts) -> None:
@@ -93,13 +93,13 @@ async def test_a_wrong_password_and_an_unknown_name_look_the_same(accounts: Acco
 
 async def test_a_weaker_hash_is_made_anew_at_login(house: House, accounts: Accounts) -> None:
     session = await register(accounts)
-    store = MongoAccounts(house.database)
-    before = await store.account(session.user_id)
+    store = MongoAccountStore(house.database)
+    before = await store.load(session.user_id)
     assert before is not None
     weaker = PasswordHasher(time_cost=1, memory_cost=16, parallelism=1).hash(PASSWORD)
     await store.set_password_hash(session.user_id, before.password_hash, weaker)
     await login(accounts)
-    after = await store.account(session.user_id)
+    after = await store.load(session.user_id)
     assert after is not None
     assert not house.passwords.is_outdated(after.password_hash)
     assert (await login(accounts)).user_id == session.user_id
@@ -135,7 +135,7 @@ async def test_an_account_has_no_more_devices_than_it_may(house: House) -> None:
     accounts = house.accounts(replace(GENEROUS, max_devices=3))
     first = await register(accounts)
     outcomes = await asyncio.gather(*(login(accounts) for _ in range(8)), return_exceptions=True)
-    assert sum(isinstance(each, Session) for each in outcomes) == 2
+    assert sum(isinstance(each, SignInSession) for each in outcomes) == 2
     assert sum(isinstance(each, TooManyDevices) for each in outcomes) == 6
     await login(accounts, replace(PHONE, device_id=first.device_id))
     await accounts.logout(house.claims(first))
@@ -145,9 +145,9 @@ async def test_an_account_has_no_more_devices_than_it_may(house: House) -> None:
 
 
 async def test_guessing_is_slowed_by_name_and_by_peer(house: House) -> None:
-    few = Allowance(rate=0.5, burst=2)
-    by_name = house.accounts(AccountSettings(tries_per_name=few))
-    by_peer = house.accounts(AccountSettings(tries_per_peer=few))
+    few = RateLimit(rate=0.5, burst=2)
+    by_name = house.accounts(AccountSettings(attempts_per_name=few))
+    by_peer = house.accounts(AccountSettings(attempts_per_address=few))
     for number in range(2):
         with pytest.raises(CredentialsInvalid):
             await by_name.login("alice", "guess", PHONE, f"peer {number}")
@@ -180,7 +180,7 @@ async def test_a_deployment_with_its_own_issuer_signs_nobody_in(house: House) ->
 
 async def test_those_who_exist(house: House, accounts: Accounts) -> None:
     alice = await register(accounts)
-    assert await house.people().users_exist([alice.user_id, "f" * 32]) == {alice.user_id}
+    assert await house.people().filter_existing([alice.user_id, "f" * 32]) == {alice.user_id}
 
 
 async def test_no_secret_is_kept_as_it_is(house: House, accounts: Accounts) -> None:

@@ -11,7 +11,7 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from chat_service.errors import StoreUnavailable
 from chat_service.storage import mongo
-from chat_service.storage.accounts import MongoAccounts
+from chat_service.storage.accounts import MongoAccountStore
 from servicekit.config import ConfigurationError
 from tests.integration.accounts.house import House
 
@@ -48,7 +48,7 @@ async def test_a_uri_that_makes_no_sense_is_a_mistake_of_configuration() -> None
 
 async def test_an_account_store_tells_of_silence(mute: mongo.Database) -> None:
     with pytest.raises(StoreUnavailable), mongo.store_errors(0.2):
-        await MongoAccounts(mute).claim("alice", "a" * 32)
+        await MongoAccountStore(mute).claim_login_name("alice", "a" * 32)
 
 
 async def test_what_is_said_passes_as_it_is(house: House) -> None:

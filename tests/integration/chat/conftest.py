@@ -14,25 +14,25 @@ from pymongo import AsyncMongoClient
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 from redis.asyncio import Redis
 
-from chat_service.model.answer import Answer, Appended
+from chat_service.model.answer import Appended, AppendOutcome
 from chat_service.model.conversation import Watermark
 from chat_service.model.creation import Creation
 from chat_service.model.entry import Draft, Entry, Message
 from chat_service.model.ids import direct_id, uuid7_time_ms
 from chat_service.model.receipt import Receipt
-from chat_service.model.retention import KEPT_FOREVER, Terms
+from chat_service.model.retention import KEEP_FOREVER, RetentionPolicy
 from chat_service.owner.owner import Owner, OwnerLimits
 from chat_service.owner.pending import Attempt
-from chat_service.storage.conversations import MongoConversations
-from chat_service.storage.generation import MongoGeneration
-from chat_service.storage.index import RedisIndex
-from chat_service.storage.index_life import IndexLife
+from chat_service.storage.conversations import MongoConversationStore
+from chat_service.storage.generation import MongoGenerationStore
+from chat_service.storage.index import RedisChangeIndex
+from chat_service.storage.index_life import IndexGeneration
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database, Document, connect
 from devstack.stack import Stack
 from servicekit.clock import SystemClock
 from servicekit.failure import Failure
-from servicekit.ring import Member, Ring
+from servicekit.ring import Ring, RingMember
 
 ALICE, BOB, CAROL = (letter * 32 for letter in "abc")
 PLENTY = OwnerLimits(entries_per_second=1e6, entries_burst=1e6)
@@ -80,17 +80,17 @@ class Heard:
 class FixedRing:
     """A ring as one server sees it: whoever it says owns everything."""
 
-    me: Member
+    me: RingMember
     ring: Ring
 
     @classmethod
     def of_one(cls, name: str) -> FixedRing:
-        member = Member(name, "127.0.0.1:1", "127.0.0.1:2", 0)
-        return cls(member, Ring.of([member], 1))
+        member = RingMember(name, "127.0.0.1:1", "127.0.0.1:2", 0)
+        return cls(member, Ring.from_members([member], 1))
 
     def give_to(self, name: str) -> None:
         """From now on another server owns everything, as far as this one knows."""
-        self.ring = Ring.of([Member(name, "127.0.0.1:3", "127.0.0.1:4", 0)], self.ring.revision + 1)
+        self.ring = Ring.from_members([RingMember(name, "127.0.0.1:3", "127.0.0.1:4", 0)], self.ring.revision + 1)
 
 
 @dataclass
@@ -101,26 +101,26 @@ class Running:
     heard: Heard
     ring: FixedRing
 
-    async def create(self, creation: Creation) -> Answer:
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self.owner.create(creation, answer.set_result)
+    async def create(self, creation: Creation) -> AppendOutcome:
+        answer: asyncio.Future[AppendOutcome] = asyncio.get_running_loop().create_future()
+        self.owner.create_conversation(creation, answer.set_result)
         return await answer
 
-    async def append(self, draft: Draft, attempt: Attempt | None = None) -> Answer:
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self.owner.append(draft, attempt, answer.set_result)
+    async def append(self, draft: Draft, attempt: Attempt | None = None) -> AppendOutcome:
+        answer: asyncio.Future[AppendOutcome] = asyncio.get_running_loop().create_future()
+        self.owner.append_draft(draft, attempt, answer.set_result)
         return await answer
 
-    async def reload(self, conversation_id: str) -> Answer:
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self.owner.reload(conversation_id, answer.set_result)
+    async def reload(self, conversation_id: str) -> AppendOutcome:
+        answer: asyncio.Future[AppendOutcome] = asyncio.get_running_loop().create_future()
+        self.owner.invalidate_conversation(conversation_id, answer.set_result)
         return await answer
 
     async def receive(
         self, user: str, conversation_id: str, delivered: int, read: int, device: str = ""
     ) -> Failure | None:
         answer: asyncio.Future[Failure | None] = asyncio.get_running_loop().create_future()
-        self.owner.receive(Receipt(user, device or user, conversation_id, delivered, read), answer.set_result)
+        self.owner.receive_receipt(Receipt(user, device or user, conversation_id, delivered, read), answer.set_result)
         return await answer
 
 
@@ -166,8 +166,8 @@ async def redis(valkey: Stack) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-async def index(database: Database, redis: Redis) -> AsyncIterator[RedisIndex]:
-    index = RedisIndex(redis, IndexLife(redis, MongoGeneration(database), "me", lambda: ["me"]))
+async def index(database: Database, redis: Redis) -> AsyncIterator[RedisChangeIndex]:
+    index = RedisChangeIndex(redis, IndexGeneration(redis, MongoGenerationStore(database), "me", lambda: ["me"]))
     await index.life.start()
     task = asyncio.create_task(index.life.run())
     yield index
@@ -190,7 +190,7 @@ async def inserts(mongod: Stack, database: Database) -> AsyncIterator[tuple[Inse
 class Owners:
     """Starts owners that share the stores."""
 
-    def __init__(self, database: Database, index: RedisIndex, stack: AsyncExitStack) -> None:
+    def __init__(self, database: Database, index: RedisChangeIndex, stack: AsyncExitStack) -> None:
         self._database = database
         self._index = index
         self._stack = stack
@@ -200,11 +200,11 @@ class Owners:
         name: str = "",
         database: Database | None = None,
         limits: OwnerLimits = PLENTY,
-        terms: Terms = KEPT_FOREVER,
+        terms: RetentionPolicy = KEEP_FOREVER,
     ) -> Running:
         ring, heard = FixedRing.of_one(name or uuid4().hex), Heard()
         stores = self._database if database is None else database
-        log, conversations = MongoLog(stores), MongoConversations(stores)
+        log, conversations = MongoLog(stores), MongoConversationStore(stores)
         owner = Owner(log, conversations, self._index, heard, ring, SystemClock(), limits, terms)
         task = asyncio.create_task(owner.run())
         self._stack.push_async_callback(_end, task)
@@ -217,6 +217,6 @@ async def _end(task: asyncio.Task[None]) -> None:
 
 
 @pytest.fixture
-async def owners(database: Database, index: RedisIndex) -> AsyncIterator[Owners]:
+async def owners(database: Database, index: RedisChangeIndex) -> AsyncIterator[Owners]:
     async with AsyncExitStack() as stack:
         yield Owners(database, index, stack)

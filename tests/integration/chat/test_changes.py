@@ -16,7 +16,7 @@ from chat_service.errors import (
     MessageNotFound,
     RoleInsufficient,
 )
-from chat_service.model.answer import Answer, Appended
+from chat_service.model.answer import Appended, AppendOutcome
 from chat_service.model.creation import Creation
 from chat_service.model.entry import (
     Change,
@@ -32,10 +32,10 @@ from chat_service.model.entry import (
     Role,
 )
 from chat_service.model.ids import group_id
-from chat_service.owner.commit import ENTRIES_OF_ONE
+from chat_service.owner.commit import MAX_ENTRIES_PER_CONVERSATION
 from chat_service.owner.ports import Conflict
-from chat_service.storage.blocks import MongoBlocks
-from chat_service.storage.conversations import MongoConversations
+from chat_service.storage.blocks import MongoBlockStore
+from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database
 from tests.integration.chat.conftest import ALICE, BOB, CAROL, Owners, Running, direct, draft, made_at, place
@@ -69,7 +69,7 @@ async def group(running: Running) -> str:
 
 
 async def log_of(database: Database, conversation_id: str) -> list[Entry]:
-    return list((await MongoLog(database).read(conversation_id, 1, 1000)).entries)
+    return list((await MongoLog(database).read_page(conversation_id, 1, 1000)).entries)
 
 
 async def test_a_stale_owner_takes_nothing_from_who_was_removed(owners: Owners, database: Database) -> None:
@@ -156,7 +156,7 @@ async def test_what_a_dead_owner_did_not_apply_is_applied_by_the_next(owners: Ow
         MessageDeleted(other),
         added(CAROL),
     ]
-    await MongoLog(database).append(
+    await MongoLog(database).append_batch(
         [entry(conversation_id, other + number, each) for number, each in enumerate(changes, 1)]
     )
     second = await owners.start()
@@ -168,7 +168,7 @@ async def test_what_a_dead_owner_did_not_apply_is_applied_by_the_next(owners: Ow
     reactions = {ALICE: Reaction("👍", other + 2)}
     assert (edited.content, edited.edit_seq, edited.reactions) == (b"edited", other + 1, reactions)
     assert (deleted.content, deleted.delete_seq) == (b"", other + 3)
-    kept = await MongoConversations(database).load(conversation_id)
+    kept = await MongoConversationStore(database).load(conversation_id)
     assert kept is not None
     assert CAROL in kept.members
 
@@ -186,18 +186,18 @@ async def test_a_block_bars_what_comes_after_it(owners: Owners, database: Databa
     seq = place(await running.append(draft(conversation_id, ALICE)))
     in_flight = [running.append(draft(conversation_id, ALICE)) for _ in range(10)]
     asked = [asyncio.ensure_future(each) for each in in_flight]
-    await MongoBlocks(database).block(BOB, ALICE)
+    await MongoBlockStore(database).block(BOB, ALICE)
     assert isinstance(await running.reload(conversation_id), Appended)
-    head = (await MongoLog(database).tail(conversation_id, 1))[-1].head
+    head = (await MongoLog(database).read_tail(conversation_id, 1))[-1].head
     refused = [await running.append(draft(conversation_id, who)) for who in (ALICE, BOB)]
     assert all(isinstance(each, Blocked) for each in refused)
-    before: list[Answer] = [await each for each in asked]
+    before: list[AppendOutcome] = [await each for each in asked]
     assert all(isinstance(each, Appended | Blocked) for each in before)
     assert all(each.seq <= head.seq for each in before if isinstance(each, Appended)), "it was decided before the block"
     assert isinstance(await running.append(change(conversation_id, ReactionChanged(seq, "👍"))), Blocked)
     # What one said oneself can be taken back all the same.
     assert place(await running.append(change(conversation_id, MessageDeleted(seq)))) > seq
-    await MongoBlocks(database).unblock(BOB, ALICE)
+    await MongoBlockStore(database).unblock(BOB, ALICE)
     await running.reload(conversation_id)
     assert place(await running.append(draft(conversation_id, ALICE))) > seq
 
@@ -215,7 +215,7 @@ async def test_roles_are_those_of_the_log_on_a_stale_owner_too(owners: Owners) -
 async def test_a_block_just_before_a_conversation_is_made_bars_too(owners: Owners, database: Database) -> None:
     running, creation = await owners.start(), direct()
     # After it was asked whether one bars the other, and before the owner makes it.
-    await MongoBlocks(database).block(BOB, ALICE)
+    await MongoBlockStore(database).block(BOB, ALICE)
     assert isinstance(await running.reload(creation.conversation_id), Appended)
     place(await running.create(creation))
     for who in (ALICE, BOB):
@@ -228,7 +228,7 @@ async def test_what_waits_behind_a_deletion_knows_of_it_however_much_waits(owner
     target = place(await running.append(draft(conversation_id)))
     asked = [
         change(conversation_id, MessageDeleted(target)),
-        *(draft(conversation_id) for _ in range(ENTRIES_OF_ONE)),
+        *(draft(conversation_id) for _ in range(MAX_ENTRIES_PER_CONVERSATION)),
         change(conversation_id, MessageEdited(target, b"too late")),
     ]
     *_, late = await asyncio.gather(*(running.append(each) for each in asked))
@@ -240,28 +240,28 @@ async def test_who_left_while_others_were_asked_is_not_added_again(owners: Owner
     conversation_id = await group(running)
     both = MembershipChanged(MembershipKind.ADDED, ((BOB, Role.MEMBER), (CAROL, Role.MEMBER)))
     # Bob was a member, and so was not asked; then he left.
-    addition = replace(change(conversation_id, both), not_asked=frozenset({BOB}))
+    addition = replace(change(conversation_id, both), consent_exempt=frozenset({BOB}))
     place(await running.append(change(conversation_id, left(BOB), BOB)))
     place(await running.append(addition))
-    kept = await MongoConversations(database).load(conversation_id)
+    kept = await MongoConversationStore(database).load(conversation_id)
     assert kept is not None
     assert set(kept.members) == {ALICE, CAROL}
     # A retry is the same request, whoever is a member by then.
-    again = replace(addition, not_asked=frozenset({CAROL}))
+    again = replace(addition, consent_exempt=frozenset({CAROL}))
     assert isinstance(await running.append(again), Appended)
 
 
 async def test_a_refusal_waits_for_what_it_follows_from(
     owners: Owners, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    running, append = await owners.start(), MongoLog.append
+    running, append = await owners.start(), MongoLog.append_batch
     may_go_on = asyncio.Event()
 
     async def slow(log: MongoLog, entries: Sequence[Entry]) -> Conflict | None:
         await may_go_on.wait()
         return await append(log, entries)
 
-    monkeypatch.setattr(MongoLog, "append", slow)
+    monkeypatch.setattr(MongoLog, "append_batch", slow)
     first = asyncio.ensure_future(running.create(direct(ALICE, BOB)))
     second = asyncio.ensure_future(running.create(replace(direct(ALICE, BOB), creator_id=BOB)))
     await asyncio.wait([second], timeout=0.2)

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from chat_service.model.answer import Answer
+from chat_service.model.answer import AppendOutcome
 from chat_service.model.conversation import Conversation
 from chat_service.model.creation import Creation
 from chat_service.model.entry import Entry
 from chat_service.owner.ports import Conflict
-from chat_service.storage.conversations import MongoConversations
+from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database
 from servicekit.failure import Failure
@@ -31,12 +31,12 @@ async def running(owners: Owners) -> Running:
     return running
 
 
-def failed(answer: Answer | Failure | None) -> None:
+def failed(answer: AppendOutcome | Failure | None) -> None:
     assert isinstance(answer, Failure), answer
     assert answer.reason == "INTERNAL"
 
 
-async def both(running: Running, text: str) -> tuple[Answer, Answer]:
+async def both(running: Running, text: str) -> tuple[AppendOutcome, AppendOutcome]:
     good = running.append(draft(GOOD.conversation_id, ALICE, text))
     bad = running.append(draft(BAD.conversation_id, ALICE, text))
     async with asyncio.timeout(5):
@@ -46,14 +46,14 @@ async def both(running: Running, text: str) -> tuple[Answer, Answer]:
 async def test_a_write_that_fails_of_a_fault_is_told_and_found_by_a_retry(
     running: Running, monkeypatch: pytest.MonkeyPatch, database: Database
 ) -> None:
-    append, sent = MongoLog.append, draft(BAD.conversation_id)
+    append, sent = MongoLog.append_batch, draft(BAD.conversation_id)
 
     async def appended_and_broken(log: MongoLog, entries: Sequence[Entry]) -> Conflict | None:
         await append(log, entries)
         raise ZeroDivisionError
 
     with monkeypatch.context() as broken:
-        broken.setattr(MongoLog, "append", appended_and_broken)
+        broken.setattr(MongoLog, "append_batch", appended_and_broken)
         failed(await running.append(sent))
     first = place(await running.append(sent))
     assert place(await running.append(draft(BAD.conversation_id))) == first + 1
@@ -63,15 +63,15 @@ async def test_a_write_that_fails_of_a_fault_is_told_and_found_by_a_retry(
 async def test_a_conversation_that_cannot_be_loaded_is_refused_alone(
     owners: Owners, running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load, other = MongoConversations.load, await owners.start()
+    load, other = MongoConversationStore.load, await owners.start()
 
-    async def broken_for_one(store: MongoConversations, conversation_id: str) -> Conversation | None:
+    async def broken_for_one(store: MongoConversationStore, conversation_id: str) -> Conversation | None:
         if conversation_id == BAD.conversation_id:
             raise ZeroDivisionError
         return await load(store, conversation_id)
 
     with monkeypatch.context() as broken:
-        broken.setattr(MongoConversations, "load", broken_for_one)
+        broken.setattr(MongoConversationStore, "load", broken_for_one)
         good, bad = await both(other, "one")
         place(good)
         failed(bad)
@@ -81,10 +81,10 @@ async def test_a_conversation_that_cannot_be_loaded_is_refused_alone(
 
 
 async def test_an_answer_that_nobody_can_take_leaves_the_others_of_its_write_alone(running: Running) -> None:
-    def break_down(_: Answer) -> None:
+    def break_down(_: AppendOutcome) -> None:
         raise ZeroDivisionError
 
-    running.owner.append(draft(BAD.conversation_id), None, break_down)
+    running.owner.append_draft(draft(BAD.conversation_id), None, break_down)
     good, bad = await both(running, "beside")
     place(good)
     assert isinstance(bad, Failure) or place(bad)
@@ -99,7 +99,7 @@ async def test_receipts_that_cannot_be_kept_are_told_and_taken_again(
         raise ZeroDivisionError
 
     with monkeypatch.context() as broken:
-        broken.setattr(MongoConversations, "raise_watermarks", broken_down)
+        broken.setattr(MongoConversationStore, "raise_watermarks", broken_down)
         failed(await running.receive(BOB, GOOD.conversation_id, 1, 1))
     async with asyncio.timeout(5):
         assert await running.receive(BOB, GOOD.conversation_id, 1, 1) is None
@@ -114,6 +114,6 @@ async def test_a_draft_that_cannot_be_decided_is_refused_alone(
         raise ZeroDivisionError
 
     with monkeypatch.context() as broken:
-        broken.setattr("chat_service.owner.conversation.decided", broken_down)
+        broken.setattr("chat_service.owner.conversation.authorize", broken_down)
         failed(await running.append(draft(creation.conversation_id)))
     place(await running.append(draft(creation.conversation_id)))

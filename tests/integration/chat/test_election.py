@@ -70,6 +70,6 @@ async def test_a_send_that_an_election_refuses_is_appended_once(
             seq = place(await running.append(one))
         assert place(await running.append(one)) == seq
         assert place(await running.append(draft(creation.conversation_id))) == seq + 1
-    page = await MongoLog(database).read(creation.conversation_id, 1, 10)
+    page = await MongoLog(database).read_page(creation.conversation_id, 1, 10)
     assert [entry.seq for entry in page.entries] == [1, 2, 3]
     assert [entry.seq for entry in running.heard.entries] == [1, 2, 3], "told once"

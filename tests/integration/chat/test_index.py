@@ -13,10 +13,10 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from chat_service.model.cursor import Cursor, Reading, Resync
-from chat_service.storage.generation import MongoGeneration
-from chat_service.storage.index import RedisIndex
-from chat_service.storage.index_life import PROBE_S, IndexLife
+from chat_service.model.cursor import Cursor, IndexReading, Resync
+from chat_service.storage.generation import MongoGenerationStore
+from chat_service.storage.index import RedisChangeIndex
+from chat_service.storage.index_life import PROBE_S, IndexGeneration
 from chat_service.storage.mongo import Database
 from devstack.stack import Stack
 from tests.eventually import eventually
@@ -29,33 +29,33 @@ ONE, TWO = "1" * 32, "2" * 32
 NOTICED_S = 20.0
 
 
-async def cursor_of(index: RedisIndex, user: str) -> Cursor:
-    reading = await index.read(user, None)
+async def cursor_of(index: RedisChangeIndex, user: str) -> Cursor:
+    reading = await index.read_changes(user, None)
     assert reading.cursor is not None
     return reading.cursor
 
 
-async def test_a_touch_is_read_by_whom_it_concerns(index: RedisIndex) -> None:
+async def test_a_touch_is_read_by_whom_it_concerns(index: RedisChangeIndex) -> None:
     before = await cursor_of(index, ALICE)
     await index.touch({ONE: [ALICE, BOB], TWO: [ALICE]})
-    assert set((await index.read(ALICE, before)).conversation_ids) == {ONE, TWO}
-    assert (await index.read(BOB, before)).conversation_ids == (ONE,)
-    assert (await index.read(CAROL, before)).conversation_ids == ()
+    assert set((await index.read_changes(ALICE, before)).conversation_ids) == {ONE, TWO}
+    assert (await index.read_changes(BOB, before)).conversation_ids == (ONE,)
+    assert (await index.read_changes(CAROL, before)).conversation_ids == ()
 
 
-async def test_a_cursor_moves_on_and_keeps_a_margin(index: RedisIndex, redis: Redis) -> None:
+async def test_a_cursor_moves_on_and_keeps_a_margin(index: RedisChangeIndex, redis: Redis) -> None:
     await index.touch({ONE: [ALICE]})
     # Touched more than a margin ago, by Redis's own clock.
     await redis.zadd(f"parley:{{{ALICE[:2]}}}:{ALICE}", {bytes.fromhex(TWO): 1})
     cursor = await cursor_of(index, ALICE)
-    reading = await index.read(ALICE, cursor)
+    reading = await index.read_changes(ALICE, cursor)
     assert reading.resync is Resync.NONE
     assert reading.conversation_ids == (ONE,)
     assert reading.cursor is not None
     assert reading.cursor.time_ms >= cursor.time_ms
 
 
-async def test_a_touch_only_moves_the_score_forward(index: RedisIndex, redis: Redis) -> None:
+async def test_a_touch_only_moves_the_score_forward(index: RedisChangeIndex, redis: Redis) -> None:
     key = f"parley:{{{ALICE[:2]}}}:{ALICE}"
     await redis.zadd(key, {bytes.fromhex(ONE): 9e15})
     await index.touch({ONE: [ALICE]})
@@ -72,39 +72,39 @@ async def test_a_touch_only_moves_the_score_forward(index: RedisIndex, redis: Re
         (lambda cursor: Cursor(-1, -(2**62)), Resync.OTHER_GENERATION),
     ],
 )
-async def test_a_cursor_that_means_nothing_asks_for_everything(index: RedisIndex, move, resync) -> None:  # type: ignore[no-untyped-def]
-    reading = await index.read(ALICE, move(await cursor_of(index, ALICE)))
+async def test_a_cursor_that_means_nothing_asks_for_everything(index: RedisChangeIndex, move, resync) -> None:  # type: ignore[no-untyped-def]
+    reading = await index.read_changes(ALICE, move(await cursor_of(index, ALICE)))
     assert reading.resync is resync
     assert reading.cursor is not None
     assert reading.cursor.generation == index.life.generation
 
 
-async def test_a_flush_is_noticed_by_the_next_touch(index: RedisIndex, redis: Redis) -> None:
+async def test_a_flush_is_noticed_by_the_next_touch(index: RedisChangeIndex, redis: Redis) -> None:
     await index.touch({ONE: [ALICE]})
     cursor = await cursor_of(index, ALICE)
     await redis.flushall()
     await index.touch({TWO: [ALICE]})
     assert index.life.generation > cursor.generation
-    assert (await index.read(ALICE, cursor)).resync is Resync.OTHER_GENERATION
+    assert (await index.read_changes(ALICE, cursor)).resync is Resync.OTHER_GENERATION
 
 
-async def test_a_flush_is_noticed_by_the_next_reading(index: RedisIndex, redis: Redis) -> None:
+async def test_a_flush_is_noticed_by_the_next_reading(index: RedisChangeIndex, redis: Redis) -> None:
     cursor = await cursor_of(index, ALICE)
     await redis.flushall()
-    assert (await index.read(ALICE, cursor)).resync is Resync.OTHER_GENERATION
+    assert (await index.read_changes(ALICE, cursor)).resync is Resync.OTHER_GENERATION
 
 
-async def test_a_crowd_that_finds_a_loss_moves_the_generation_on_once(index: RedisIndex, redis: Redis) -> None:
+async def test_a_crowd_that_finds_a_loss_moves_the_generation_on_once(index: RedisChangeIndex, redis: Redis) -> None:
     cursor = await cursor_of(index, ALICE)
     # The generation has been in force for long: so the grace is what protects the next one from the crowd, no more.
     index.life._adopted_at = float("-inf")
     await redis.flushall()
-    readings = await asyncio.gather(*(index.read(user, cursor) for user in [ALICE, BOB, CAROL] * 200))
+    readings = await asyncio.gather(*(index.read_changes(user, cursor) for user in [ALICE, BOB, CAROL] * 200))
     assert {each.resync for each in readings} == {Resync.OTHER_GENERATION}
     assert index.life.generation == cursor.generation + 1
 
 
-async def test_a_flush_is_noticed_when_nothing_happens(index: RedisIndex, redis: Redis) -> None:
+async def test_a_flush_is_noticed_when_nothing_happens(index: RedisChangeIndex, redis: Redis) -> None:
     before = index.life.generation
     moved = asyncio.Event()
     index.life.on_generation(moved.set)
@@ -125,8 +125,8 @@ async def mortal(tmp_path: Path) -> AsyncIterator[Stack]:
 class Pair:
     """The same index from two servers: what they are, who of them is alive, and the tasks that look after it."""
 
-    one: RedisIndex
-    other: RedisIndex
+    one: RedisChangeIndex
+    other: RedisChangeIndex
     alive: set[str]
     tasks: list[asyncio.Task[None]]
 
@@ -143,7 +143,7 @@ async def pair(database: Database, mortal: Stack) -> AsyncIterator[Pair]:
     clients = [Redis.from_url(mortal.redis_url, socket_timeout=0.5) for _ in range(2)]
     alive = {"one", "other"}
     indexes = [
-        RedisIndex(client, IndexLife(client, MongoGeneration(database), name, lambda: alive))
+        RedisChangeIndex(client, IndexGeneration(client, MongoGenerationStore(database), name, lambda: alive))
         for name, client in zip(["one", "other"], clients, strict=True)
     ]
     tasks = []
@@ -169,7 +169,7 @@ async def test_an_outage_is_owed_before_anything_goes_unnoted_and_moves_the_gene
     valkey = mortal.parts["valkey"]
     getattr(valkey, stop)()
     await index.touch({TWO: [ALICE]})
-    assert (await index.read(ALICE, cursor)).resync is Resync.INDEX_UNAVAILABLE
+    assert (await index.read_changes(ALICE, cursor)).resync is Resync.INDEX_UNAVAILABLE
     if stop == "kill":
         valkey.start()
         valkey.wait_healthy()
@@ -177,7 +177,7 @@ async def test_an_outage_is_owed_before_anything_goes_unnoted_and_moves_the_gene
         valkey.resume()
 
     async def back() -> bool:
-        readings: list[Reading] = [await each.read(ALICE, cursor) for each in (index, other)]
+        readings: list[IndexReading] = [await each.read_changes(ALICE, cursor) for each in (index, other)]
         return all(
             reading.resync is Resync.OTHER_GENERATION
             and reading.cursor is not None
@@ -190,7 +190,7 @@ async def test_an_outage_is_owed_before_anything_goes_unnoted_and_moves_the_gene
     async def notes_again() -> bool:
         fresh = await cursor_of(other, ALICE)
         await index.touch({TWO: [ALICE]})
-        reading = await other.read(ALICE, fresh)
+        reading = await other.read_changes(ALICE, fresh)
         return reading.resync is Resync.NONE and TWO in reading.conversation_ids
 
     await eventually(notes_again)
@@ -206,7 +206,7 @@ async def test_a_reading_that_failed_leaves_nothing_unnoted(pair: Pair, monkeypa
             raise RedisConnectionError("answered too late")
 
         failing.setattr(pair.one.life._redis, "pipeline", once)
-        reading = await pair.one.read(ALICE, cursor)
+        reading = await pair.one.read_changes(ALICE, cursor)
     assert (reading.resync, reading.conversation_ids) == (Resync.NONE, (ONE,))
     assert pair.one.life.complete
     assert pair.one.life.generation == cursor.generation
@@ -231,12 +231,12 @@ async def test_nobody_hands_out_cursors_while_one_server_owes(pair: Pair, monkey
     await cut_off(pair, monkeypatch)
     await pair.one.touch({ONE: [ALICE]})
     await eventually(lambda: not pair.other.life.complete)
-    reading = await pair.other.read(ALICE, cursor)
+    reading = await pair.other.read_changes(ALICE, cursor)
     assert (reading.resync, reading.cursor) == (Resync.INDEX_UNAVAILABLE, None)
     monkeypatch.undo()
     await eventually(lambda: pair.other.life.complete)
     # Before the outage was known everywhere, a device may have got this one.
-    assert (await pair.other.read(ALICE, cursor)).resync is Resync.OTHER_GENERATION
+    assert (await pair.other.read_changes(ALICE, cursor)).resync is Resync.OTHER_GENERATION
 
 
 async def test_a_server_that_dies_owing_is_settled_for(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +245,7 @@ async def test_a_server_that_dies_owing_is_settled_for(pair: Pair, monkeypatch: 
     await pair.one.touch({ONE: [ALICE]})
     await pair.die()
     await eventually(lambda: pair.other.life.generation > cursor.generation)
-    reading = await pair.other.read(ALICE, cursor)
+    reading = await pair.other.read_changes(ALICE, cursor)
     assert reading.resync is Resync.OTHER_GENERATION
     assert reading.cursor is not None
 
@@ -261,7 +261,7 @@ async def test_who_is_settled_for_by_mistake_owes_again(pair: Pair, monkeypatch:
     cursor = Cursor(pair.other.life.generation, 2**40)
     monkeypatch.undo()
     await eventually(lambda: pair.other.life.complete)
-    assert (await pair.other.read(ALICE, cursor)).resync is Resync.OTHER_GENERATION
+    assert (await pair.other.read_changes(ALICE, cursor)).resync is Resync.OTHER_GENERATION
 
 
 async def test_a_redis_that_takes_no_writes_is_one_outage(pair: Pair, mortal: Stack) -> None:
@@ -276,7 +276,7 @@ async def test_a_redis_that_takes_no_writes_is_one_outage(pair: Pair, mortal: St
     await client.config_set("maxmemory", 0)
     await client.aclose()
     await eventually(lambda: pair.one.life.complete and pair.other.life.complete)
-    assert (await pair.one.read(ALICE, before)).resync is Resync.OTHER_GENERATION
+    assert (await pair.one.read_changes(ALICE, before)).resync is Resync.OTHER_GENERATION
 
 
 async def test_servers_learn_of_a_generation_by_watching(pair: Pair, mortal: Stack) -> None:

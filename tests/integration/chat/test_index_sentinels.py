@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from chat_service.model.cursor import Resync
 from chat_service.storage import index_life, scripts
-from chat_service.storage.index import RedisIndex
+from chat_service.storage.index import RedisChangeIndex
 from tests.integration.chat.conftest import ALICE
 from tests.integration.chat.test_index import ONE, cursor_of
 
@@ -21,20 +21,20 @@ def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("nonsense", ["", "x", "1x", "-1", "1.5", "nan", "0x10", "007", "9" * 5000, b"\xff"])
 async def test_a_sentinel_that_tells_no_generation_is_a_loss(
-    index: RedisIndex, redis: Redis, nonsense: str | bytes
+    index: RedisChangeIndex, redis: Redis, nonsense: str | bytes
 ) -> None:
     cursor = await cursor_of(index, ALICE)
-    sentinel = scripts.sentinel(ALICE[:2]).keys[0]
+    sentinel = scripts.sentinel_arguments(ALICE[:2]).keys[0]
     await redis.set(sentinel, nonsense)
     await index.touch({ONE: [ALICE]})
-    reading = await index.read(ALICE, cursor)
+    reading = await index.read_changes(ALICE, cursor)
     assert (reading.resync, index.life.generation) == (Resync.OTHER_GENERATION, cursor.generation + 1)
     assert await redis.get(sentinel) == str(index.life.generation).encode()
 
 
-async def test_a_probe_that_meets_nonsense_ends_no_server(index: RedisIndex, redis: Redis) -> None:
+async def test_a_probe_that_meets_nonsense_ends_no_server(index: RedisChangeIndex, redis: Redis) -> None:
     before = index.life.generation
-    await redis.set(scripts.sentinel("00").keys[0], "nonsense")
-    await index.life.look()
+    await redis.set(scripts.sentinel_arguments("00").keys[0], "nonsense")
+    await index.life.probe()
     assert index.life.complete
     assert index.life.generation == before + 1

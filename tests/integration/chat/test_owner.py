@@ -16,16 +16,16 @@ from chat_service.errors import (
     RequestIdReused,
     StoreUnavailable,
 )
-from chat_service.model.answer import Answer, Appended
+from chat_service.model.answer import Appended, AppendOutcome
 from chat_service.model.creation import Creation
 from chat_service.model.entry import Message
 from chat_service.model.ids import group_id
 from chat_service.owner.owner import OwnerLimits
 from chat_service.owner.pending import Attempt
-from chat_service.storage.conversations import MongoConversations
-from chat_service.storage.index import RedisIndex
+from chat_service.storage.conversations import MongoConversationStore
+from chat_service.storage.index import RedisChangeIndex
 from chat_service.storage.log import MongoLog
-from chat_service.storage.memberships import MongoMemberships
+from chat_service.storage.memberships import MongoMembershipStore
 from chat_service.storage.mongo import Database
 from devstack.stack import Stack
 from tests.eventually import eventually
@@ -56,17 +56,17 @@ async def test_a_log_begins_with_its_members_and_has_no_gaps(owners: Owners, dat
     conversation_id = await made(running)
     seqs = [place(await running.append(draft(conversation_id))) for _ in range(5)]
     assert seqs == [2, 3, 4, 5, 6]
-    page = await MongoLog(database).read(conversation_id, 1, 100)
+    page = await MongoLog(database).read_page(conversation_id, 1, 100)
     assert [entry.seq for entry in page.entries] == [1, 2, 3, 4, 5, 6]
     assert [entry.message_number for entry in page.entries] == [0, 1, 2, 3, 4, 5]
-    assert page.ended
+    assert page.reaches_head
 
 
 async def test_times_never_go_backwards(owners: Owners, database: Database) -> None:
     running = await owners.start()
     conversation_id = await made(running)
     await asyncio.gather(*(running.append(draft(conversation_id)) for _ in range(50)))
-    times = [entry.time_ms for entry in (await MongoLog(database).read(conversation_id, 1, 100)).entries]
+    times = [entry.time_ms for entry in (await MongoLog(database).read_page(conversation_id, 1, 100)).entries]
     assert times == sorted(times)
 
 
@@ -133,7 +133,7 @@ async def test_both_sides_make_one_direct_conversation(owners: Owners, database:
     first, second = await owners.start(), await owners.start()
     answers = await asyncio.gather(first.create(direct(ALICE, BOB)), second.create(direct(BOB, ALICE)))
     assert all(isinstance(answer, Appended) for answer in answers)
-    page = await MongoLog(database).read(direct().conversation_id, 1, 10)
+    page = await MongoLog(database).read_page(direct().conversation_id, 1, 10)
     assert len(page.entries) == 1
 
 
@@ -146,11 +146,11 @@ async def test_a_group_is_made_once_and_its_request_means_one_thing(owners: Owne
     assert isinstance(await first.create(group), Appended)
     assert isinstance(await second.create(group), Appended)
     assert isinstance(await second.create(other), RequestIdReused)
-    kept = await MongoConversations(database).load(identifier)
+    kept = await MongoConversationStore(database).load(identifier)
     assert kept is not None
     assert kept.title == "three of us"
     assert set(kept.members) == {ALICE, BOB, CAROL}
-    assert (await MongoLog(database).head(identifier)).seq == 2
+    assert (await MongoLog(database).read_head(identifier)).seq == 2
 
 
 async def test_an_owner_mends_what_its_predecessor_left_undone(owners: Owners, database: Database) -> None:
@@ -160,8 +160,8 @@ async def test_an_owner_mends_what_its_predecessor_left_undone(owners: Owners, d
     await database["conversations"].delete_one({})
     await database["memberships"].delete_many({})
     assert place(await second.append(draft(conversation_id, BOB))) == 2
-    conversations = MongoConversations(database)
-    assert await MongoMemberships(database).of_user(BOB) == [conversation_id]
+    conversations = MongoConversationStore(database)
+    assert await MongoMembershipStore(database).list_conversations(BOB) == [conversation_id]
     assert await conversations.load(conversation_id) is not None
 
 
@@ -208,7 +208,7 @@ async def test_two_owners_of_one_conversation_end_with_one_log(owners: Owners, d
             acknowledged[text] = place(answer)
 
     await asyncio.gather(*(sender(number) for number in range(12)))
-    entries = (await MongoLog(database).read(conversation_id, 2, 1000)).entries
+    entries = (await MongoLog(database).read_page(conversation_id, 2, 1000)).entries
     assert [entry.seq for entry in entries] == list(range(2, 2 + 480))
     texts = [entry.change.content.decode() for entry in entries if isinstance(entry.change, Message)]
     assert {text: seq for seq, text in enumerate(texts, 2)} == acknowledged
@@ -226,7 +226,7 @@ async def test_an_attempt_is_refused_as_a_whole(owners: Owners) -> None:
     assert isinstance(first, OwnerUnavailable)
     assert first.metadata == {"ring_revision": "2"}
     # The ring comes back between two sends: the second must not overtake the first.
-    running.ring.ring = running.ring.ring.of([running.ring.me], 3)
+    running.ring.ring = running.ring.ring.from_members([running.ring.me], 3)
     assert isinstance(await running.append(draft(conversation_id), attempt), EarlierSendRefused)
     assert place(await running.append(draft(conversation_id), Attempt("session", 2))) == 2
     assert place(await running.append(draft(conversation_id), Attempt("other session", 1))) == 3
@@ -254,7 +254,7 @@ async def test_watermarks_rise_and_are_told_to_whom_they_concern(owners: Owners,
     # Lower ones change nothing, higher ones count as the head.
     assert await running.receive(BOB, conversation_id, 1, 1) is None
     assert await running.receive(BOB, conversation_id, 1000, 1000) is None
-    kept = await MongoConversations(database).load(conversation_id)
+    kept = await MongoConversationStore(database).load(conversation_id)
     assert kept is not None
     mark = kept.members[BOB].watermark
     assert (mark.delivered_seq, mark.read_seq, mark.read_number) == (4, 4, 3)
@@ -265,7 +265,7 @@ async def test_who_sends_has_read_what_came_before(owners: Owners, database: Dat
     running = await owners.start()
     conversation_id = await made(running)
     await running.append(draft(conversation_id, ALICE))
-    conversations = MongoConversations(database)
+    conversations = MongoConversationStore(database)
 
     async def kept() -> bool:
         conversation = await conversations.load(conversation_id)
@@ -277,9 +277,9 @@ async def test_who_sends_has_read_what_came_before(owners: Owners, database: Dat
 async def test_an_owner_that_drains_answers_what_it_took(owners: Owners) -> None:
     running = await owners.start()
     conversation_id = await made(running)
-    answers: list[Answer] = []
+    answers: list[AppendOutcome] = []
     for _ in range(20):
-        running.owner.append(draft(conversation_id), None, answers.append)
+        running.owner.append_draft(draft(conversation_id), None, answers.append)
     await running.owner.drain()
     assert sorted(place(answer) for answer in answers) == list(range(2, 22))
     late = await running.append(draft(conversation_id))
@@ -287,7 +287,7 @@ async def test_an_owner_that_drains_answers_what_it_took(owners: Owners) -> None
 
 
 async def test_a_retry_whose_first_owner_died_before_the_fan_out_is_told_to_all(
-    owners: Owners, index: RedisIndex
+    owners: Owners, index: RedisChangeIndex
 ) -> None:
     first, second = await owners.start(), await owners.start()
     conversation_id = await made(first)
@@ -304,8 +304,8 @@ async def test_who_is_answered_may_send_again_at_once(owners: Owners) -> None:
     day_old = day_old_id()
     known, fresh = draft(conversation_id, request_id=day_old), draft(conversation_id, text="fresh")
     await first.append(known)
-    late: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-    second.owner.append(known, None, lambda _: second.owner.append(fresh, None, late.set_result))
+    late: asyncio.Future[AppendOutcome] = asyncio.get_running_loop().create_future()
+    second.owner.append_draft(known, None, lambda _: second.owner.append_draft(fresh, None, late.set_result))
     waits = asyncio.create_task(second.append(draft(conversation_id, text="waits too")))
     assert {place(await waits), place(await late)} == {3, 4}
 
@@ -317,7 +317,7 @@ async def test_a_receipt_from_beyond_a_stale_head_is_kept_whole(owners: Owners, 
     for _ in range(3):
         await other.append(draft(conversation_id))
     assert await stale.receive(BOB, conversation_id, 5, 5) is None
-    kept = await MongoConversations(database).load(conversation_id)
+    kept = await MongoConversationStore(database).load(conversation_id)
     assert kept is not None
     assert kept.members[BOB].watermark.read_seq == 5
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as ConnectionLost
 
-from chat_service.storage.redis import MOST, SteadyConnection, SteadyTls, connect_redis
+from chat_service.storage.redis import MOST, UvloopSafeConnection, UvloopSafeTlsConnection, connect_redis
 from devstack.stack import Stack
 
 pytestmark = pytest.mark.integration
@@ -27,7 +27,7 @@ async def test_a_transport_that_is_closed_already_is_a_lost_connection(valkey: S
     redis = connect_redis(valkey.redis_url)
     pool: Any = redis.connection_pool
     connection = await pool.get_connection()
-    assert isinstance(connection, SteadyConnection)
+    assert isinstance(connection, UvloopSafeConnection)
     connection._writer = Closed()  # type: ignore[assignment]
     with pytest.raises(ConnectionLost):
         await connection.send_command("PING")
@@ -44,4 +44,4 @@ async def test_a_crowd_waits_for_connections(valkey: Stack) -> None:
 
 def test_tls_is_no_other() -> None:
     pool: Any = connect_redis("rediss://127.0.0.1:1/0").connection_pool
-    assert pool.connection_class is SteadyTls
+    assert pool.connection_class is UvloopSafeTlsConnection

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 import pytest
 
-from chat_service.history.history import History, Range, Span
-from chat_service.history.ports import Page
-from chat_service.history.search import HIGHEST, Search
-from chat_service.history.sight import Sights
+from chat_service.history.history import FetchedRange, History, RangeRequest
+from chat_service.history.ports import LogPage
+from chat_service.history.search import HIGHEST, MessageSearch
+from chat_service.history.sight import VisibilityResolver
 from chat_service.model.entry import Change, Entry, Message
-from chat_service.model.words import Query
-from chat_service.storage.conversations import MongoConversations
-from chat_service.storage.index import RedisIndex
+from chat_service.model.words import MessageQuery
+from chat_service.storage.conversations import MongoConversationStore
+from chat_service.storage.index import RedisChangeIndex
 from chat_service.storage.log import MongoLog
-from chat_service.storage.memberships import MongoMemberships
+from chat_service.storage.memberships import MongoMembershipStore
 from chat_service.storage.mongo import Database
-from chat_service.storage.search import MongoSearch
+from chat_service.storage.search import MongoWordIndex
 from tests.integration.chat.conftest import ALICE, BOB, Owners, draft, place
 from tests.integration.chat.test_changes import added, entry, group, removed
 
@@ -34,8 +34,8 @@ def log(database: Database) -> MongoLog:
 
 
 @pytest.fixture
-def history(database: Database, log: MongoLog, index: RedisIndex) -> History:
-    return History(log, MongoConversations(database), MongoMemberships(database), index)
+def history(database: Database, log: MongoLog, index: RedisChangeIndex) -> History:
+    return History(log, MongoConversationStore(database), MongoMembershipStore(database), index)
 
 
 async def orphaned(owners: Owners, log: MongoLog, *changes: Change) -> str:
@@ -43,13 +43,13 @@ async def orphaned(owners: Owners, log: MongoLog, *changes: Change) -> str:
     running = await owners.start()
     conversation = await group(running)
     last = place(await running.append(draft(conversation, ALICE, "before")))
-    await log.append([entry(conversation, last + number, each) for number, each in enumerate(changes, 1)])
+    await log.append_batch([entry(conversation, last + number, each) for number, each in enumerate(changes, 1)])
     return conversation
 
 
 async def seqs(history: History, conversation: str, after: int = 0) -> tuple[list[int], int]:
-    [found] = await history.ranges(BOB, [Span(conversation, after, 100)])
-    assert isinstance(found, Range)
+    [found] = await history.read_ranges(BOB, [RangeRequest(conversation, after, 100)])
+    assert isinstance(found, FetchedRange)
     assert found.complete
     return [each.seq for each in found.entries], found.head_seq
 
@@ -57,20 +57,22 @@ async def seqs(history: History, conversation: str, after: int = 0) -> tuple[lis
 async def test_who_was_removed_sees_nothing_of_what_follows(
     owners: Owners, database: Database, log: MongoLog, history: History
 ) -> None:
-    await MongoSearch(database).ensure_indexes()
+    await MongoWordIndex(database).ensure_indexes()
     conversation = await orphaned(owners, log, removed(BOB), Message(b"secret"))
     # Two entries made it, the title, a message; then the removal, and what was said without bob.
     assert await seqs(history, conversation) == ([1, 2, 3, 4], 4)
     assert await seqs(history, conversation, 4) == ([], 4)
-    messages = await history.messages(BOB, conversation, before_seq=0, after_seq=0, limit=10)
+    messages = await history.list_messages(BOB, conversation, before_seq=0, after_seq=0, limit=10)
     assert [each.seq for each in messages] == [3]
-    assert (await history.overview(BOB, conversation)).head_seq == 4
-    [overview], _ = await history.overviews(BOB, "", 10)
-    assert (overview.head_seq, list(overview.sight.conversation.members)) == (4, [])
-    memberships = MongoMemberships(database)
-    search = Search(MongoSearch(database), memberships, Sights(log, MongoConversations(database), memberships))
-    assert not await search.messages(BOB, "", Query.of("secret"), HIGHEST, 10)
-    assert await search.messages(ALICE, "", Query.of("secret"), HIGHEST, 10)
+    assert (await history.summarize(BOB, conversation)).head_seq == 4
+    [overview], _ = await history.list_summaries(BOB, "", 10)
+    assert (overview.head_seq, list(overview.visible.conversation.members)) == (4, [])
+    memberships = MongoMembershipStore(database)
+    search = MessageSearch(
+        MongoWordIndex(database), memberships, VisibilityResolver(log, MongoConversationStore(database), memberships)
+    )
+    assert not await search.search(BOB, "", MessageQuery.of("secret"), HIGHEST, 10)
+    assert await search.search(ALICE, "", MessageQuery.of("secret"), HIGHEST, 10)
 
 
 async def test_who_came_again_sees_what_follows(owners: Owners, log: MongoLog, history: History) -> None:
@@ -82,16 +84,19 @@ async def test_a_removal_while_entries_are_read_counts(
     owners: Owners, log: MongoLog, history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     conversation = await orphaned(owners, log)
-    read, meanwhile = MongoLog.read, [entry(conversation, 4, removed(BOB)), entry(conversation, 5, Message(b"secret"))]
+    read, meanwhile = (
+        MongoLog.read_page,
+        [entry(conversation, 4, removed(BOB)), entry(conversation, 5, Message(b"secret"))],
+    )
 
-    async def read_late(self: MongoLog, conversation_id: str, first: int, limit: int, last: int) -> Page:
+    async def read_late(self: MongoLog, conversation_id: str, first: int, limit: int, last: int) -> LogPage:
         await _append_once(log, meanwhile)
         return await read(self, conversation_id, first, limit, last)
 
-    monkeypatch.setattr(MongoLog, "read", read_late)
+    monkeypatch.setattr(MongoLog, "read_page", read_late)
     # The device has got as far as the removal, so that the reading itself does not meet it.
     assert await seqs(history, conversation, 4) == ([], 4)
 
 
 async def _append_once(log: MongoLog, entries: Sequence[Entry]) -> None:
-    assert await log.append(entries) is None
+    assert await log.append_batch(entries) is None

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from chat_service.model.conversation import Watermark
-from chat_service.storage.conversations import MongoConversations
+from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database
 from tests.eventually import eventually
@@ -27,21 +27,21 @@ async def running(owners: Owners) -> Running:
 
 
 async def kept(database: Database, user: str) -> Watermark:
-    conversation = await MongoConversations(database).load(CONVERSATION)
+    conversation = await MongoConversationStore(database).load(CONVERSATION)
     assert conversation is not None
     return conversation.members[user].watermark
 
 
 async def test_what_is_told_is_kept(running: Running, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    raise_watermarks, may_go_on = MongoConversations.raise_watermarks, asyncio.Event()
+    raise_watermarks, may_go_on = MongoConversationStore.raise_watermarks, asyncio.Event()
 
-    async def slow(store: MongoConversations, marks: Mapping[str, Mapping[str, Watermark]]) -> None:
+    async def slow(store: MongoConversationStore, marks: Mapping[str, Mapping[str, Watermark]]) -> None:
         await may_go_on.wait()
         await raise_watermarks(store, marks)
 
     await running.append(draft(CONVERSATION, ALICE))
     await eventually(lambda: _reads(database, ALICE, 2))
-    monkeypatch.setattr(MongoConversations, "raise_watermarks", slow)
+    monkeypatch.setattr(MongoConversationStore, "raise_watermarks", slow)
     receipt = asyncio.ensure_future(running.receive(BOB, CONVERSATION, 2, 2))
     await asyncio.sleep(0)
     # While it is written bob sends; that he has read up to there is not kept yet.
@@ -66,11 +66,11 @@ async def test_the_next_owner_knows_that_senders_have_read_what_they_wrote(
 
     with monkeypatch.context() as died:
         # The first owner writes the log and dies before it writes anything beside it.
-        died.setattr(MongoConversations, "raise_watermarks", never)
+        died.setattr(MongoConversationStore, "raise_watermarks", never)
         last = place(await running.append(draft(CONVERSATION, BOB)))
         assert (await kept(database, BOB)).read_seq < last
     second = await owners.start()
     place(await second.append(draft(CONVERSATION, ALICE)))
     await eventually(lambda: _reads(database, BOB, last))
-    assert (await kept(database, BOB)).read_number == (await MongoLog(database).message_number(CONVERSATION, last))
+    assert (await kept(database, BOB)).read_number == (await MongoLog(database).count_messages(CONVERSATION, last))
     assert not [marks for _, _, marks in second.heard.watermarks if BOB in marks], "the entry told it"

@@ -28,7 +28,7 @@ class Follower:
     """Keeps the snapshots it is given."""
 
     def __init__(self, etcd: Etcd) -> None:
-        self.following = etcd.follow(PREFIX)
+        self.following = etcd.watch_prefix(PREFIX)
         self.snapshots: list[Snapshot] = []
 
     @property
@@ -52,7 +52,7 @@ async def follower(etcd: Etcd) -> AsyncIterator[Follower]:
 
 async def put(etcd: Etcd, key: str, value: bytes, lease: int = 0) -> None:
     old = await etcd.get(PREFIX + key)
-    assert await etcd.replace(PREFIX + key, old, value, lease)
+    assert await etcd.put_if_unchanged(PREFIX + key, old, value, lease)
 
 
 async def test_a_value_lives_as_long_as_its_lease(etcd: Etcd, follower: Follower) -> None:
@@ -65,15 +65,15 @@ async def test_a_value_lives_as_long_as_its_lease(etcd: Etcd, follower: Follower
     with pytest.raises(LeaseLost):
         await etcd.keep_alive(lease)
     with pytest.raises(LeaseLost):
-        await etcd.replace(PREFIX + "a", None, b"1", lease)
+        await etcd.put_if_unchanged(PREFIX + "a", None, b"1", lease)
     await etcd.revoke(lease)
 
 
 async def test_a_value_that_changed_is_not_replaced(etcd: Etcd) -> None:
-    assert await etcd.replace("/k", None, b"1", 0)
-    assert not await etcd.replace("/k", None, b"2", 0)
-    assert not await etcd.replace("/k", b"0", b"2", 0)
-    assert await etcd.replace("/k", b"1", b"2", 0)
+    assert await etcd.put_if_unchanged("/k", None, b"1", 0)
+    assert not await etcd.put_if_unchanged("/k", None, b"2", 0)
+    assert not await etcd.put_if_unchanged("/k", b"0", b"2", 0)
+    assert await etcd.put_if_unchanged("/k", b"1", b"2", 0)
     assert await etcd.get("/k") == b"2"
 
 
@@ -95,7 +95,13 @@ async def test_without_etcd_nobody_waits_for_ever(etcd_server: EtcdServer, etcd:
     lease = await etcd.grant(3)
     etcd_server.freeze()
     async with asyncio.timeout(10):
-        for question in (etcd.grant(3), etcd.keep_alive(lease), etcd.revoke(lease), etcd.list(PREFIX), etcd.get("/k")):
+        for question in (
+            etcd.grant(3),
+            etcd.keep_alive(lease),
+            etcd.revoke(lease),
+            etcd.list_prefix(PREFIX),
+            etcd.get("/k"),
+        ):
             with pytest.raises(EtcdUnreachable):
                 await question
     etcd_server.stop()
@@ -112,13 +118,13 @@ async def test_the_follower_finds_what_happened_while_it_was_cut_off(
     seen = len(follower.snapshots)
     await etcd_server.start()
     async with Etcd([etcd_server.endpoint]) as other:
-        await eventually(lambda: other.list(PREFIX))
+        await eventually(lambda: other.list_prefix(PREFIX))
         lease = await other.grant(3)
         await put(other, "gone", b"2", lease)
         await other.revoke(lease)
         await put(other, "new", b"1")
         # Compacted: nobody can be told any more what happened before.
-        await other._client.kv.compact((await other.list(PREFIX)).revision)
+        await other._client.kv.compact((await other.list_prefix(PREFIX)).revision)
     await eventually(lambda: follower.values == {"new": b"1"})
     assert len(follower.snapshots) > seen
 
@@ -126,17 +132,17 @@ async def test_the_follower_finds_what_happened_while_it_was_cut_off(
 async def test_a_follower_behind_a_compaction_lists_again(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
     await put(etcd, "a", b"1")
     await put(etcd, "a", b"2")
-    listed = etcd.list
+    listed = etcd.list_prefix
 
     async def compacted_behind_the_list(prefix: str) -> Snapshot:
-        monkeypatch.setattr(etcd, "list", listed)
+        monkeypatch.setattr(etcd, "list_prefix", listed)
         snapshot = await listed(prefix)
         await put(etcd, "b", b"1")
         await put(etcd, "b", b"2")
         await etcd._client.kv.compact((await listed(prefix)).revision)
         return snapshot
 
-    monkeypatch.setattr(etcd, "list", compacted_behind_the_list)
+    monkeypatch.setattr(etcd, "list_prefix", compacted_behind_the_list)
     follower = Follower(etcd)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(follower.run())
@@ -173,7 +179,7 @@ async def test_silence_is_looked_into(etcd: Etcd, monkeypatch: pytest.MonkeyPatc
         running = group.create_task(follower.run())
         await eventually(lambda: asked >= 2)
         assert len(follower.snapshots) == 1, "the watch goes on when nothing was missed"
-        await etcd.replace("/elsewhere", None, b"1", 0)
+        await etcd.put_if_unchanged("/elsewhere", None, b"1", 0)
         await eventually(lambda: len(follower.snapshots) == 2)
         await put(etcd, "a", b"1")
         await eventually(lambda: follower.values == {"a": b"1"})

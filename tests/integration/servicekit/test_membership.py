@@ -10,8 +10,8 @@ from prometheus_client import REGISTRY
 
 from servicekit.etcd import Etcd
 from servicekit.membership import Membership, Superseded
-from servicekit.record import Record
-from servicekit.ring import Member, Ring
+from servicekit.record import MemberRecord
+from servicekit.ring import Ring, RingMember
 from servicekit.ringview import TTL
 from tests.eventually import eventually
 from tests.integration.servicekit.conftest import EtcdServer
@@ -23,14 +23,14 @@ STARTED = 1_800_000_000_000
 LONG_TTL = 60
 
 
-def member(number: int, started_ms: int = STARTED) -> Member:
-    return Member(f"chat-{number}", f"10.0.0.{number}:5101", f"10.0.0.{number}:6101", started_ms)
+def member(number: int, started_ms: int = STARTED) -> RingMember:
+    return RingMember(f"chat-{number}", f"10.0.0.{number}:5101", f"10.0.0.{number}:6101", started_ms)
 
 
 class Server:
     """A member as a process would be one: it can leave, and it can die."""
 
-    def __init__(self, etcd: Etcd, me: Member, group: asyncio.TaskGroup, ttl: int) -> None:
+    def __init__(self, etcd: Etcd, me: RingMember, group: asyncio.TaskGroup, ttl: int) -> None:
         self.membership = Membership(etcd, me, ttl=ttl)
         self.rings: list[tuple[Ring, Ring]] = []
         self.membership.subscribe(lambda old, new: self.rings.append((old, new)))
@@ -89,7 +89,7 @@ async def servers(etcd_server: EtcdServer) -> AsyncIterator[Servers]:
 
 async def test_three_servers_see_the_same_ring(servers: Servers) -> None:
     one, two, three = await servers.three()
-    await one.membership.ready()
+    await one.membership.wait_registered()
     for key in (b"alice", b"bob", b"carol"):
         assert len({each.membership.ring.owner(key) for each in (one, two, three)}) == 1
     assert two.membership.ring.members["chat-3"] == member(3)
@@ -125,17 +125,17 @@ async def test_who_dies_is_gone_when_its_lease_expires(servers: Servers) -> None
 async def test_a_dead_peer_is_expelled_in_the_life_it_died_in(servers: Servers) -> None:
     one, two, three = await servers.three(LONG_TTL)
     await three.die()
-    await one.membership.expel("chat-3", STARTED - 1)
-    await one.membership.expel("chat-9", STARTED)
+    await one.membership.expel_member("chat-3", STARTED - 1)
+    await one.membership.expel_member("chat-9", STARTED)
     assert "chat-3" in one.sees
-    await one.membership.expel("chat-3", STARTED)
+    await one.membership.expel_member("chat-3", STARTED)
     await servers.agree([one, two], 1, 2)
 
 
 async def test_who_is_expelled_alive_comes_back(servers: Servers) -> None:
     three = await servers.three()
     losses = REGISTRY.get_sample_value("parley_lease_losses_total") or 0
-    await three[0].membership.expel("chat-3", STARTED)
+    await three[0].membership.expel_member("chat-3", STARTED)
     await eventually(lambda: all({"chat-3"} in each.lost for each in three))
     await servers.agree(three, 1, 2, 3)
     assert REGISTRY.get_sample_value("parley_lease_losses_total") == losses + 1
@@ -144,7 +144,7 @@ async def test_who_is_expelled_alive_comes_back(servers: Servers) -> None:
 async def test_a_restarted_server_replaces_its_earlier_life(servers: Servers) -> None:
     one, _, three = await servers.three()
     await three.die()
-    await (await servers.begin(3, STARTED + 1)).membership.ready()
+    await (await servers.begin(3, STARTED + 1)).membership.wait_registered()
     await eventually(lambda: one.membership.ring.members["chat-3"].started_ms == STARTED + 1)
     assert one.rings[-1][0].members["chat-3"].started_ms == STARTED
 
@@ -152,22 +152,22 @@ async def test_a_restarted_server_replaces_its_earlier_life(servers: Servers) ->
 async def test_an_earlier_life_whose_place_was_taken_ends_itself(servers: Servers, etcd: Etcd) -> None:
     earlier = Membership(etcd, member(1, STARTED - 1))
     running = asyncio.create_task(earlier.run())
-    await earlier.ready()
+    await earlier.wait_registered()
     later = await servers.begin(1)
     with pytest.raises(ExceptionGroup) as ended:
         await running
     assert ended.group_contains(Superseded)
-    await later.membership.ready()
+    await later.membership.wait_registered()
     assert await registered(etcd, 1), "it gives up its own place and not that of its successor"
 
 
 async def test_a_server_whose_clock_is_behind_waits_for_the_dead_one_before_it(servers: Servers) -> None:
     dead = await servers.begin(1, STARTED + 1000)
-    await dead.membership.ready()
+    await dead.membership.wait_registered()
     await dead.die()
     new = await servers.begin(1, STARTED)
     async with asyncio.timeout(10):
-        await new.membership.ready()
+        await new.membership.wait_registered()
 
 
 async def test_a_record_that_somebody_removed_comes_back(servers: Servers, etcd: Etcd) -> None:
@@ -179,8 +179,8 @@ async def test_a_record_that_somebody_removed_comes_back(servers: Servers, etcd:
 
 async def test_what_is_no_record_does_not_harm_the_ring(servers: Servers, etcd: Etcd) -> None:
     three = await servers.three()
-    assert await etcd.replace("/parley/chat/odd", None, b"not a record", 0)
-    revision = (await etcd.list("/parley/chat/")).revision
+    assert await etcd.put_if_unchanged("/parley/chat/odd", None, b"not a record", 0)
+    revision = (await etcd.list_prefix("/parley/chat/")).revision
     await eventually(lambda: all(server.membership.ring.revision >= revision for server in three), 5)
     await servers.agree(three, 1, 2, 3)
 
@@ -194,7 +194,7 @@ async def test_the_ring_stays_while_etcd_is_away_and_goes_on_after(servers: Serv
     await asyncio.sleep(TTL + 1)
     await servers.agree(three, 1, 2, 3)
     await etcd_server.start()
-    await (await servers.begin(4)).membership.ready()
+    await (await servers.begin(4)).membership.wait_registered()
     await servers.agree(servers.all, 1, 2, 3, 4)
     assert not any(lost for server in three for lost in server.lost)
     assert [len(server.rings) for server in three] == [count + 1 for count in before]
@@ -252,5 +252,5 @@ async def test_two_of_three_who_come_back_in_time_were_never_gone(servers: Serve
 
 
 async def registered(etcd: Etcd, *numbers: int) -> bool:
-    records = (await etcd.list("/parley/chat/")).values.values()
-    return {Record.from_bytes(each).member for each in records} == {member(number) for number in numbers}
+    records = (await etcd.list_prefix("/parley/chat/")).values.values()
+    return {MemberRecord.from_bytes(each).member for each in records} == {member(number) for number in numbers}

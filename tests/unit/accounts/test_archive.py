@@ -7,7 +7,7 @@ import random
 import zipfile
 from collections.abc import AsyncIterator
 
-from chat_service.accounts.archive import CHUNK_BYTES, File, zipped
+from chat_service.accounts.archive import CHUNK_BYTES, ArchiveFile, stream_zip
 
 NOW = 1_800_000_000_000
 
@@ -17,14 +17,18 @@ async def parts(*contents: bytes) -> AsyncIterator[bytes]:
         yield content
 
 
-async def all_of(*files: File) -> AsyncIterator[File]:
+async def all_of(*files: ArchiveFile) -> AsyncIterator[ArchiveFile]:
     for file in files:
         yield file
 
 
 async def test_what_went_in_comes_out() -> None:
-    files = [File("README.txt", parts(b"hello")), File("empty", parts()), File("more/ü.txt", parts(b"a", b"", b"b"))]
-    made = b"".join([chunk async for chunk in zipped(all_of(*files), NOW)])
+    files = [
+        ArchiveFile("README.txt", parts(b"hello")),
+        ArchiveFile("empty", parts()),
+        ArchiveFile("more/ü.txt", parts(b"a", b"", b"b")),
+    ]
+    made = b"".join([chunk async for chunk in stream_zip(all_of(*files), NOW)])
     with zipfile.ZipFile(io.BytesIO(made)) as archive:
         assert archive.testzip() is None
         assert {name: archive.read(name) for name in archive.namelist()} == {
@@ -45,7 +49,7 @@ async def test_little_is_held_of_much() -> None:
             taken += 1
             yield noise.randbytes(50_000)
 
-    chunks = zipped(all_of(File("noise", much())), NOW)
+    chunks = stream_zip(all_of(ArchiveFile("noise", much())), NOW)
     sizes = []
     async for chunk in chunks:
         sizes.append(len(chunk))
@@ -56,5 +60,5 @@ async def test_little_is_held_of_much() -> None:
 
 
 async def test_nothing_is_an_archive_too() -> None:
-    made = b"".join([chunk async for chunk in zipped(all_of(), NOW)])
+    made = b"".join([chunk async for chunk in stream_zip(all_of(), NOW)])
     assert zipfile.ZipFile(io.BytesIO(made)).namelist() == []

@@ -2,14 +2,14 @@
 
 import pytest
 
-from chat_service.accounts.attempts import Allowance, Attempts
+from chat_service.accounts.attempts import RateLimit, RateLimiter
 from chat_service.errors import RateLimited
 from tests.clock import ManualClock
 
 
 def test_a_key_that_tried_too_often_waits_and_others_do_not() -> None:
     clock = ManualClock()
-    attempts = Attempts(Allowance(rate=0.1, burst=2), clock)
+    attempts = RateLimiter(RateLimit(rate=0.1, burst=2), clock)
     attempts.take("alice")
     attempts.take("alice")
     with pytest.raises(RateLimited) as caught:
@@ -21,7 +21,7 @@ def test_a_key_that_tried_too_often_waits_and_others_do_not() -> None:
 
 
 def test_no_more_keys_than_told() -> None:
-    attempts = Attempts(Allowance(rate=0.1, burst=1), ManualClock(), keys=2)
+    attempts = RateLimiter(RateLimit(rate=0.1, burst=1), ManualClock(), keys=2)
     for key in ("alice", "bob", "carol"):
         attempts.take(key)
     attempts.take("alice")

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from chat_service.accounts.device import IDLE_MS, REMEMBERED, Device, Devices, Platform
+from chat_service.accounts.device import IDLE_MS, REMEMBERED, AccountDevices, Device, Platform
 from chat_service.accounts.errors import DeviceNotFound, TooManyDevices
-from chat_service.accounts.refresh import Chain
+from chat_service.accounts.refresh import RefreshChain
 from parley.chat.v1 import account_pb2
 
 USER = "a" * 32
@@ -14,14 +14,14 @@ USER = "a" * 32
 
 def device(number: int) -> Device:
     device_id = f"{number:032x}"
-    chain, _ = Chain.start(USER, device_id)
+    chain, _ = RefreshChain.start(USER, device_id)
     return Device(device_id, f"phone {number}", Platform.ANDROID, number, number, chain)
 
 
-def signed_in(*numbers: int, limit: int = 10) -> Devices:
-    devices = Devices(USER, 0, {})
+def signed_in(*numbers: int, limit: int = 10) -> AccountDevices:
+    devices = AccountDevices(USER, 0, {})
     for number in numbers:
-        devices = devices.signed_in(device(number), limit)
+        devices = devices.with_signed_in(device(number), limit)
     return devices
 
 
@@ -34,16 +34,16 @@ def test_a_device_that_is_idle_for_long_makes_room() -> None:
     crowded = signed_in(1, 2, limit=2)
     late = replace(device(3), seen_ms=IDLE_MS)
     with pytest.raises(TooManyDevices):
-        crowded.signed_in(late, 2)
-    after = crowded.signed_in(replace(late, seen_ms=IDLE_MS + 1), 2)
+        crowded.with_signed_in(late, 2)
+    after = crowded.with_signed_in(replace(late, seen_ms=IDLE_MS + 1), 2)
     assert [each.created_ms for each in after.active] == [2, 3]
-    assert after.known(device(1).device_id).chain is None, "it may come back as itself"
+    assert after.get(device(1).device_id).chain is None, "it may come back as itself"
 
 
 def test_devices_that_another_issuer_signs_in_push_the_oldest_out() -> None:
-    devices = Devices(USER, 0, {})
+    devices = AccountDevices(USER, 0, {})
     for number in (1, 2, 3):
-        devices = devices.met(device(number), 2)
+        devices = devices.with_external_device(device(number), 2)
     assert [each.created_ms for each in devices.active] == [2, 3]
     assert len(devices.by_id) == 2
 
@@ -53,27 +53,27 @@ def test_the_same_device_again_is_not_one_more() -> None:
 
 
 def test_a_signed_out_device_makes_room_and_is_remembered() -> None:
-    devices = signed_in(1, 2, limit=2).signed_out(device(1).device_id)
-    assert devices.known(device(1).device_id).chain is None
-    assert len(devices.signed_in(device(3), 2).by_id) == 3
+    devices = signed_in(1, 2, limit=2).with_signed_out(device(1).device_id)
+    assert devices.get(device(1).device_id).chain is None
+    assert len(devices.with_signed_in(device(3), 2).by_id) == 3
 
 
 def test_signing_out_twice_changes_nothing() -> None:
-    devices = signed_in(1).signed_out(device(1).device_id)
-    assert devices.signed_out(device(1).device_id) is devices
-    assert devices.signed_out("f" * 32) is devices
+    devices = signed_in(1).with_signed_out(device(1).device_id)
+    assert devices.with_signed_out(device(1).device_id) is devices
+    assert devices.with_signed_out("f" * 32) is devices
 
 
 def test_of_those_signed_out_the_latest_are_remembered() -> None:
     devices = signed_in(99)
     for number in range(REMEMBERED + 5):
-        devices = devices.signed_in(device(number), 10).signed_out(device(number).device_id)
+        devices = devices.with_signed_in(device(number), 10).with_signed_out(device(number).device_id)
     assert {each.created_ms for each in devices.by_id.values()} == {99, *range(5, REMEMBERED + 5)}
 
 
 def test_an_unknown_device_is_not_found() -> None:
     with pytest.raises(DeviceNotFound):
-        signed_in(1).known("f" * 32)
+        signed_in(1).get("f" * 32)
 
 
 def test_platforms_are_numbered_as_in_the_contract() -> None:

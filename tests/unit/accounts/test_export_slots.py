@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from chat_service.accounts.archive import CHUNK_BYTES, File
+from chat_service.accounts.archive import CHUNK_BYTES, ArchiveFile
 from chat_service.errors import RateLimited
 from chat_service.servicers import export
-from chat_service.servicers.export import AT_ONCE, STALLED_S, ExportCalls
+from chat_service.servicers.export import MAX_CONCURRENT_EXPORTS, STALLED_S, ExportCalls
 from parley.chat.v1 import account_pb2
 from servicekit.auth import Claims
 from servicekit.rpc import Call
@@ -21,11 +21,11 @@ class Archives:
     """Archives that are being read, each by its user."""
 
     def __init__(self, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
-        async def endless(_: AsyncIterator[File], __: int) -> AsyncIterator[bytes]:
+        async def endless(_: AsyncIterator[ArchiveFile], __: int) -> AsyncIterator[bytes]:
             while True:
                 yield bytes(CHUNK_BYTES)
 
-        monkeypatch.setattr(export, "zipped", endless)
+        monkeypatch.setattr(export, "stream_zip", endless)
         nobody: Any = None
         self._calls = ExportCalls(nobody, nobody, nobody, nobody, clock)
 
@@ -55,7 +55,7 @@ async def test_one_a_user(archives: Archives) -> None:
 
 
 async def test_a_few_a_server_but_for_those_who_do_not_read(archives: Archives, clock: ManualClock) -> None:
-    reading = [await archives.begin(str(number)) for number in range(AT_ONCE)]
+    reading = [await archives.begin(str(number)) for number in range(MAX_CONCURRENT_EXPORTS)]
     with pytest.raises(RateLimited):
         await archives.begin("alice")
     clock.advance(STALLED_S)

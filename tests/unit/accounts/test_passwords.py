@@ -8,29 +8,29 @@ from typing import Literal
 import pytest
 from argon2 import PasswordHasher
 
-from chat_service.accounts.passwords import Passwords
+from chat_service.accounts.passwords import PasswordHasherPool
 from chat_service.errors import RateLimited
 
 QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 @pytest.fixture
-def passwords() -> Iterator[Passwords]:
-    made = Passwords(at_once=1, waiting=2, hasher=QUICK)
+def passwords() -> Iterator[PasswordHasherPool]:
+    made = PasswordHasherPool(at_once=1, waiting=2, hasher=QUICK)
     yield made
     made.close()
 
 
-async def test_a_password_matches_its_hash_alone(passwords: Passwords) -> None:
-    stored = await passwords.hashed("correct horse")
+async def test_a_password_matches_its_hash_alone(passwords: PasswordHasherPool) -> None:
+    stored = await passwords.hash("correct horse")
     assert stored.startswith("$argon2id$")
-    assert await passwords.matches("correct horse", stored)
-    assert not await passwords.matches("battery staple", stored)
-    assert not await passwords.matches("correct horse", None)
+    assert await passwords.verify("correct horse", stored)
+    assert not await passwords.verify("battery staple", stored)
+    assert not await passwords.verify("correct horse", None)
 
 
-async def test_a_password_is_the_same_however_it_was_composed(passwords: Passwords) -> None:
-    assert await passwords.matches("cafe\u0301 au lait", await passwords.hashed("caf\u00e9 au lait"))
+async def test_a_password_is_the_same_however_it_was_composed(passwords: PasswordHasherPool) -> None:
+    assert await passwords.verify("cafe\u0301 au lait", await passwords.hash("caf\u00e9 au lait"))
 
 
 async def test_a_name_that_does_not_exist_costs_a_whole_comparison() -> None:
@@ -41,17 +41,17 @@ async def test_a_name_that_does_not_exist_costs_a_whole_comparison() -> None:
             compared.append(str(hash))
             return super().verify(hash, password)
 
-    passwords = Passwords(hasher=Recording(time_cost=1, memory_cost=8, parallelism=1))
-    assert not await passwords.matches("anything", None)
+    passwords = PasswordHasherPool(hasher=Recording(time_cost=1, memory_cost=8, parallelism=1))
+    assert not await passwords.verify("anything", None)
     passwords.close()
     assert len(compared) == 1
     assert QUICK.check_needs_rehash(compared[0]) is False
 
 
-async def test_a_hash_of_weaker_times_is_outdated(passwords: Passwords) -> None:
+async def test_a_hash_of_weaker_times_is_outdated(passwords: PasswordHasherPool) -> None:
     weaker = PasswordHasher(time_cost=1, memory_cost=16, parallelism=1).hash("correct horse")
     assert passwords.is_outdated(weaker)
-    assert not passwords.is_outdated(await passwords.hashed("correct horse"))
+    assert not passwords.is_outdated(await passwords.hash("correct horse"))
 
 
 async def test_only_so_many_wait() -> None:
@@ -62,13 +62,13 @@ async def test_only_so_many_wait() -> None:
             go.wait(10)
             return super().verify(hash, password)
 
-    passwords = Passwords(at_once=1, waiting=2, hasher=Held(time_cost=1, memory_cost=8, parallelism=1))
-    waiting = [asyncio.create_task(passwords.matches("x", None)) for _ in range(3)]
+    passwords = PasswordHasherPool(at_once=1, waiting=2, hasher=Held(time_cost=1, memory_cost=8, parallelism=1))
+    waiting = [asyncio.create_task(passwords.verify("x", None)) for _ in range(3)]
     await asyncio.sleep(0)
     with pytest.raises(RateLimited) as caught:
-        await passwords.matches("x", None)
+        await passwords.verify("x", None)
     assert caught.value.retry_after
     go.set()
     assert await asyncio.gather(*waiting) == [False, False, False]
-    assert not await passwords.matches("x", None)
+    assert not await passwords.verify("x", None)
     passwords.close()

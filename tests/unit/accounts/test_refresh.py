@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat_service.accounts.errors import RefreshTokenInvalid
-from chat_service.accounts.refresh import GRACE_MS, Chain, RefreshToken, RefreshTokenReused
+from chat_service.accounts.refresh import GRACE_MS, RefreshChain, RefreshToken, RefreshTokenReused
 
 USER, DEVICE = "a" * 32, "b" * 32
 
 
 def test_a_token_is_read_back() -> None:
-    _, token = Chain.start(USER, DEVICE)
+    _, token = RefreshChain.start(USER, DEVICE)
     assert RefreshToken.parse(str(token)) == token
 
 
@@ -25,55 +25,55 @@ def test_any_other_text_is_refused(text: str) -> None:
 
 
 def test_a_token_does_not_show_its_secrets() -> None:
-    _, token = Chain.start(USER, DEVICE)
+    _, token = RefreshChain.start(USER, DEVICE)
     assert token.secret.hex() not in repr(token)
     assert str(token.secret) not in repr(token)
 
 
 def test_the_newest_is_replaced_and_the_one_before_stays_good() -> None:
-    chain, first = Chain.start(USER, DEVICE)
-    chain, second = chain.renewed(first, 0)
+    chain, first = RefreshChain.start(USER, DEVICE)
+    chain, second = chain.rotate(first, 0)
     assert second.secret != first.secret
-    chain, again = chain.renewed(first, GRACE_MS)
+    chain, again = chain.rotate(first, GRACE_MS)
     assert again.secret not in (first.secret, second.secret)
-    chain, third = chain.renewed(again, GRACE_MS)
+    chain, third = chain.rotate(again, GRACE_MS)
     assert third.secret != again.secret
 
 
 def test_within_the_grace_the_one_before_gets_the_same_successor() -> None:
-    chain, first = Chain.start(USER, DEVICE)
-    chain, second = chain.renewed(first, 0)
-    same, again = chain.renewed(first, GRACE_MS - 1)
+    chain, first = RefreshChain.start(USER, DEVICE)
+    chain, second = chain.rotate(first, 0)
+    same, again = chain.rotate(first, GRACE_MS - 1)
     assert again == second
     assert same is chain
 
 
 def test_an_older_one_is_a_thief() -> None:
-    chain, first = Chain.start(USER, DEVICE)
-    chain, second = chain.renewed(first, 0)
-    chain, _ = chain.renewed(second, 0)
+    chain, first = RefreshChain.start(USER, DEVICE)
+    chain, second = chain.rotate(first, 0)
+    chain, _ = chain.rotate(second, 0)
     with pytest.raises(RefreshTokenReused):
-        chain.renewed(first, 0)
+        chain.rotate(first, 0)
 
 
 def test_one_that_was_never_used_and_replaced_is_a_thief() -> None:
-    chain, first = Chain.start(USER, DEVICE)
-    chain, stolen = chain.renewed(first, 0)
-    chain, _ = chain.renewed(first, GRACE_MS)
+    chain, first = RefreshChain.start(USER, DEVICE)
+    chain, stolen = chain.rotate(first, 0)
+    chain, _ = chain.rotate(first, GRACE_MS)
     with pytest.raises(RefreshTokenReused):
-        chain.renewed(stolen, GRACE_MS)
+        chain.rotate(stolen, GRACE_MS)
 
 
 def test_a_forged_one_is_only_refused() -> None:
-    chain, token = Chain.start(USER, DEVICE)
+    chain, token = RefreshChain.start(USER, DEVICE)
     forged = replace(token, family=secrets.token_bytes(16), secret=secrets.token_bytes(32))
     with pytest.raises(RefreshTokenInvalid) as caught:
-        chain.renewed(forged, 0)
+        chain.rotate(forged, 0)
     assert not isinstance(caught.value, RefreshTokenReused)
 
 
 def test_a_chain_keeps_no_secret() -> None:
-    chain, first = Chain.start(USER, DEVICE)
-    chain, second = chain.renewed(first, 0)
+    chain, first = RefreshChain.start(USER, DEVICE)
+    chain, second = chain.rotate(first, 0)
     kept = {chain.family, chain.newest, chain.before, chain.nonce}
     assert not kept & {first.family, first.secret, second.secret}

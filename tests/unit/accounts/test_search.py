@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat_service.accounts.search import LENGTHS, LONGEST, MOST_WORDS, Query, comparable, search_keys
+from chat_service.accounts.search import MAX_QUERY_CHARS, MOST_WORDS, PREFIX_LENGTHS, UserQuery, fold, search_keys
 from chat_service.errors import PageTokenInvalid
 
 LOGIN = "someone.else"
@@ -12,7 +12,7 @@ LOGIN = "someone.else"
 
 def finds(query: str, display_name: str, login_name: str = LOGIN) -> bool:
     """As the store does it: the stored prefix is an equality, the rest a comparison with the words."""
-    asked, keys = Query.of(query), search_keys(login_name, display_name)
+    asked, keys = UserQuery.of(query), search_keys(login_name, display_name)
     return asked.prefix in keys.prefixes and any(word.startswith(asked.text) for word in keys.words)
 
 
@@ -51,9 +51,9 @@ def test_not_found(query: str, name: str) -> None:
 
 @given(st.text(min_size=1, max_size=128), st.integers(min_value=1, max_value=64))
 def test_every_name_is_found_by_its_own_beginning(name: str, length: int) -> None:
-    start = comparable(name)
+    start = fold(name)
     words = search_keys(LOGIN, name).words
-    assert comparable(start) == start
+    assert fold(start) == start
     for word in words:
         assert finds(word[:length], name)
 
@@ -62,18 +62,20 @@ def test_every_name_is_found_by_its_own_beginning(name: str, length: int) -> Non
 def test_what_is_stored_is_bounded(name: str) -> None:
     keys = search_keys(LOGIN, name)
     assert len(keys.words) <= MOST_WORDS
-    assert all(len(word) <= LONGEST for word in keys.words)
-    assert len(keys.prefixes) <= MOST_WORDS * len(LENGTHS)
+    assert all(len(word) <= MAX_QUERY_CHARS for word in keys.words)
+    assert len(keys.prefixes) <= MOST_WORDS * len(PREFIX_LENGTHS)
     assert "\0" not in "".join(keys.words)
 
 
 def test_a_page_token_goes_on_where_its_query_was() -> None:
-    query = Query.of("ali")
+    query = UserQuery.of("ali")
     assert query.read_token(query.token_after("alice")) == "alice"
     assert query.read_token("") == ""
 
 
-@pytest.mark.parametrize("token", ["x", "AAAA", "not base64!", "é", "A" * 256, "=", Query.of("bob").token_after("bob")])
+@pytest.mark.parametrize(
+    "token", ["x", "AAAA", "not base64!", "é", "A" * 256, "=", UserQuery.of("bob").token_after("bob")]
+)
 def test_another_page_token_is_refused(token: str) -> None:
     with pytest.raises(PageTokenInvalid):
-        Query.of("ali").read_token(token)
+        UserQuery.of("ali").read_token(token)

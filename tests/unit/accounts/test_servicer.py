@@ -2,9 +2,9 @@
 
 import pytest
 
-from chat_service.accounts.account import tidy
+from chat_service.accounts.account import normalize_display_name
 from chat_service.servicers.account import NOT_YET_SERVED, OPEN_METHODS, AccountServicer
-from chat_service.servicers.sign_in import origin
+from chat_service.servicers.sign_in import client_address
 from parley.chat.v1 import account_pb2
 from servicekit.rpc import Call
 
@@ -28,11 +28,11 @@ def test_every_method_is_served_or_declared() -> None:
     ],
 )
 def test_the_origin_is_what_the_door_saw(metadata: dict[str, str], peer: str, expected: str) -> None:
-    assert origin(Call(None, metadata, peer)) == expected
+    assert client_address(Call(None, metadata, peer)) == expected
 
 
 @pytest.mark.parametrize(
     ("name", "expected"), [("  Alice\n Smith ", "Alice Smith"), ("A\0b", "Ab"), ("\0", ""), (" \t", "")]
 )
 def test_a_display_name_is_on_one_line(name: str, expected: str) -> None:
-    assert tidy(name) == expected
+    assert normalize_display_name(name) == expected

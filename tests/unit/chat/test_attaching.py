@@ -8,16 +8,16 @@ from collections.abc import AsyncIterator
 import pytest
 
 from chat_service.accounts.errors import DeviceRevoked
-from chat_service.home.home import Attachment
+from chat_service.home.home import AttachedSession
 from chat_service.limits import Limits
-from chat_service.model.answer import Answer
+from chat_service.model.answer import AppendOutcome
 from chat_service.model.entry import Draft
 from chat_service.model.receipt import Receipt
 from chat_service.owner.pending import Attempt
-from chat_service.owner.receipts import Received
-from chat_service.stream.attaching import Attaching
+from chat_service.owner.receipts import OnReceiptKept
+from chat_service.stream.attaching import HomeRegistrar
 from chat_service.stream.rates import DeviceRates
-from chat_service.stream.session import Session
+from chat_service.stream.session import StreamSession
 from servicekit.auth import Claims
 from servicekit.clock import SystemClock
 from tests.eventually import eventually
@@ -33,7 +33,7 @@ class SlowHomes:
         self.answers = asyncio.Event()
         self.asked = 0
         self.known: set[tuple[str, str]] = set()
-        self.asked_about: list[Session] = []
+        self.asked_about: list[StreamSession] = []
         self.tells = asyncio.Event()
         self.tells.set()
 
@@ -43,13 +43,13 @@ class SlowHomes:
     def address_of(self, user_id: str) -> str:
         return self.home
 
-    async def attach(self, home: str, attachment: Attachment, again: bool) -> bool:
+    async def attach(self, home: str, attachment: AttachedSession, again: bool) -> bool:
         self.known.add((home, attachment.session_id))
         self.asked += 1
         await self.answers.wait()
         return True
 
-    async def may_stay(self, session: Session) -> bool:
+    async def may_stay(self, session: StreamSession) -> bool:
         self.asked_about.append(session)
         await self.tells.wait()
         return not session.outbox.closed
@@ -61,13 +61,13 @@ class SlowHomes:
 class NoOwners:
     """This session sends nothing."""
 
-    def append(self, draft: Draft, attempt: Attempt, target: str, reply: object) -> Answer:
+    def append(self, draft: Draft, attempt: Attempt, target: str, reply: object) -> AppendOutcome:
         raise AssertionError
 
     def owner_of(self, conversation_id: str) -> str:
         raise AssertionError
 
-    def receive(self, receipt: Receipt, reply: Received) -> None:
+    def receive(self, receipt: Receipt, reply: OnReceiptKept) -> None:
         raise AssertionError
 
 
@@ -77,8 +77,8 @@ async def homes() -> SlowHomes:
 
 
 @pytest.fixture
-async def attaching(homes: SlowHomes) -> AsyncIterator[Attaching]:
-    attaching = Attaching(homes, homes.may_stay)
+async def attaching(homes: SlowHomes) -> AsyncIterator[HomeRegistrar]:
+    attaching = HomeRegistrar(homes, homes.may_stay)
     task = asyncio.create_task(attaching.run())
     yield attaching
     task.cancel()
@@ -86,75 +86,75 @@ async def attaching(homes: SlowHomes) -> AsyncIterator[Attaching]:
 
 
 @pytest.fixture
-def session() -> Session:
+def session() -> StreamSession:
     return session_of(DEVICE)
 
 
-def session_of(device: str) -> Session:
+def session_of(device: str) -> StreamSession:
     clock, limits = SystemClock(), Limits()
-    rate = DeviceRates(limits.sends_per_second, limits.sends_burst, clock).of(device)
-    return Session(Claims(USER, device, 0), limits, clock, "edge", NoOwners(), rate)  # type: ignore[arg-type]
+    rate = DeviceRates(limits.sends_per_second, limits.sends_burst, clock).bucket_of(device)
+    return StreamSession(Claims(USER, device, 0), limits, clock, "edge", NoOwners(), rate)  # type: ignore[arg-type]
 
 
 async def test_a_session_that_ends_while_it_is_being_attached_leaves_no_ghost(
-    attaching: Attaching, homes: SlowHomes, session: Session
+    attaching: HomeRegistrar, homes: SlowHomes, session: StreamSession
 ) -> None:
-    beginning = asyncio.create_task(attaching.begin(session))
+    beginning = asyncio.create_task(attaching.attach_new(session))
     await eventually(lambda: homes.asked)
     beginning.cancel()
     await asyncio.wait([beginning])
-    attaching.end(session)
+    attaching.detach(session)
     assert homes.known == set()
 
 
 async def test_a_session_whose_home_changes_while_it_is_being_attached_ends_at_the_new_one(
-    attaching: Attaching, homes: SlowHomes, session: Session
+    attaching: HomeRegistrar, homes: SlowHomes, session: StreamSession
 ) -> None:
-    attaching.loosen(session)
+    attaching.mark_detached(session)
     await eventually(lambda: homes.asked)
     homes.home = "second"
-    attaching.loosen(session)
+    attaching.mark_detached(session)
     homes.answers.set()
     await eventually(lambda: session.home == "second")
     assert homes.known == {("second", session.session_id)}
-    assert session.recheck_wanted()
+    assert session.take_recheck_request()
 
 
-async def nobody_else_is_known(attaching: Attaching, homes: SlowHomes) -> None:
+async def nobody_else_is_known(attaching: HomeRegistrar, homes: SlowHomes) -> None:
     """Than one that is attached after all that came before it."""
     other = session_of("e" * 32)
-    attaching.loosen(other)
+    attaching.mark_detached(other)
     await eventually(lambda: other.home)
     assert homes.known == {("first", other.session_id)}
 
 
 async def test_a_session_that_was_signed_out_meanwhile_is_not_attached_again(
-    attaching: Attaching, homes: SlowHomes, session: Session
+    attaching: HomeRegistrar, homes: SlowHomes, session: StreamSession
 ) -> None:
     homes.answers.set()
     session.close(DeviceRevoked("the device was signed out"))
-    attaching.loosen(session)
+    attaching.mark_detached(session)
     await nobody_else_is_known(attaching, homes)
 
 
 async def test_a_session_that_ends_while_it_is_asked_about_leaves_no_ghost(
-    attaching: Attaching, homes: SlowHomes, session: Session
+    attaching: HomeRegistrar, homes: SlowHomes, session: StreamSession
 ) -> None:
     homes.answers.set()
     homes.tells.clear()
-    attaching.loosen(session)
+    attaching.mark_detached(session)
     await eventually(lambda: homes.asked_about)
-    attaching.end(session)
+    attaching.detach(session)
     session.end()
     homes.tells.set()
     await nobody_else_is_known(attaching, homes)
 
 
 async def test_two_workers_never_attach_one_session_at_once(
-    attaching: Attaching, homes: SlowHomes, session: Session
+    attaching: HomeRegistrar, homes: SlowHomes, session: StreamSession
 ) -> None:
     for _ in range(5):
-        attaching.loosen(session)
+        attaching.mark_detached(session)
         await asyncio.sleep(0)
     await eventually(lambda: homes.asked)
     await asyncio.sleep(0.05)
@@ -162,13 +162,13 @@ async def test_two_workers_never_attach_one_session_at_once(
 
 
 async def test_a_session_loosened_while_it_begins_is_attached_by_one_at_a_time(
-    attaching: Attaching, homes: SlowHomes, session: Session
+    attaching: HomeRegistrar, homes: SlowHomes, session: StreamSession
 ) -> None:
     homes.answers.set()
     homes.home = ""
-    beginning = asyncio.create_task(attaching.begin(session))
+    beginning = asyncio.create_task(attaching.attach_new(session))
     await asyncio.sleep(0)
-    attaching.loosen(session)
+    attaching.mark_detached(session)
     homes.home = "first"
     await beginning
     assert homes.asked_about == [], "it was attached by who began it"

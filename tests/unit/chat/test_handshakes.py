@@ -8,63 +8,63 @@ import pytest
 
 from chat_service.errors import ServerBusy
 from chat_service.stream import handshakes
-from chat_service.stream.handshakes import WAIT_S, WAITING, Handshake, Handshakes
+from chat_service.stream.handshakes import WAIT_S, WAITING_PER_SLOT, Handshake, HandshakeLimiter
 from parley_client.link import WELCOME_SECONDS
 
 
-async def waiting(door: Handshakes, count: int) -> list[asyncio.Task[Handshake]]:
-    tasks = [asyncio.create_task(door.begin()) for _ in range(count)]
+async def waiting(door: HandshakeLimiter, count: int) -> list[asyncio.Task[Handshake]]:
+    tasks = [asyncio.create_task(door.acquire()) for _ in range(count)]
     await asyncio.sleep(0)
     return tasks
 
 
 async def test_who_waits_begins_in_order_as_others_end() -> None:
-    door = Handshakes(1)
-    first = await door.begin()
+    door = HandshakeLimiter(1)
+    first = await door.acquire()
     second, third = await waiting(door, 2)
     assert not second.done()
-    first.end()
+    first.release()
     again = await second
     assert not third.done()
     # Once over, over.
-    first.end()
+    first.release()
     await asyncio.sleep(0)
     assert not third.done()
-    again.end()
-    (await third).end()
+    again.release()
+    (await third).release()
 
 
 async def test_only_so_many_wait() -> None:
-    door = Handshakes(2)
-    begun = [await door.begin() for _ in range(2)]
-    tasks = await waiting(door, 2 * WAITING)
+    door = HandshakeLimiter(2)
+    begun = [await door.acquire() for _ in range(2)]
+    tasks = await waiting(door, 2 * WAITING_PER_SLOT)
     with pytest.raises(ServerBusy) as refused:
-        await door.begin()
+        await door.acquire()
     assert refused.value.retry_after
     for each in begun:
-        each.end()
+        each.release()
     for task in tasks:
-        (await task).end()
+        (await task).release()
 
 
 async def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handshakes, "WAIT_S", 0.01)
-    door = Handshakes(1)
-    first = await door.begin()
+    door = HandshakeLimiter(1)
+    first = await door.acquire()
     with pytest.raises(ServerBusy):
-        await door.begin()
-    first.end()
-    (await door.begin()).end()
+        await door.acquire()
+    first.release()
+    (await door.acquire()).release()
 
 
 async def test_who_goes_away_while_waiting_takes_no_place() -> None:
-    door = Handshakes(1)
-    first = await door.begin()
+    door = HandshakeLimiter(1)
+    first = await door.acquire()
     gone, stays = await waiting(door, 2)
     gone.cancel()
-    first.end()
-    (await stays).end()
-    (await door.begin()).end()
+    first.release()
+    (await stays).release()
+    (await door.acquire()).release()
 
 
 def test_devices_wait_longer_for_their_welcome() -> None:

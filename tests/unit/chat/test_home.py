@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from chat_service.home.home import Attachment, Home
+from chat_service.home.home import AttachedSession, Home
 from chat_service.model.delivery import Delivery
 from servicekit.failure import Failure
 
@@ -41,8 +41,8 @@ def edges() -> Edges:
     return Edges()
 
 
-def session(name: str) -> Attachment:
-    return Attachment(name, USER, DEVICE, "edge")
+def session(name: str) -> AttachedSession:
+    return AttachedSession(name, USER, DEVICE, "edge")
 
 
 def test_a_new_session_supersedes_whatever_the_clock_of_its_edge_says(edges: Edges) -> None:
@@ -80,13 +80,13 @@ def test_the_same_session_again_supersedes_nothing(edges: Edges) -> None:
 async def test_who_is_at_home_elsewhere_for_a_moment_is_not_forgotten(edges: Edges) -> None:
     home = Home(edges)
     home.attach(session("1"))
-    home.ring_changed(lambda _: True)
-    home.ring_changed(lambda _: False)
-    home.forget_users(lambda _: False)
-    assert home.knows(USER)
+    home.on_ring_changed(lambda _: True)
+    home.on_ring_changed(lambda _: False)
+    home.forget_moved_users(lambda _: False)
+    assert home.has_user(USER)
     assert home.presence.watch("edge", "watcher", [USER]) == [USER]
-    home.forget_users(lambda _: True)
-    assert not home.knows(USER)
+    home.forget_moved_users(lambda _: True)
+    assert not home.has_user(USER)
 
 
 async def test_who_watched_somebody_at_home_elsewhere_for_a_moment_asks_again(edges: Edges) -> None:
@@ -94,8 +94,8 @@ async def test_who_watched_somebody_at_home_elsewhere_for_a_moment_asks_again(ed
     home.attach(session("1"))
     for user_ids in ([USER], [USER, "f" * 32]):
         home.presence.watch("edge", f"watcher of {len(user_ids)}", user_ids)
-    home.ring_changed(lambda _: True)
-    home.forget_users(lambda user_id: user_id != USER)
+    home.on_ring_changed(lambda _: True)
+    home.forget_moved_users(lambda user_id: user_id != USER)
     assert sorted(edges.rechecked) == ["watcher of 1", "watcher of 2"]
-    home.forget_users(lambda _: False)
+    home.forget_moved_users(lambda _: False)
     assert len(edges.rechecked) == 2, "they were asked to look once"

@@ -15,10 +15,10 @@ from chat_service.errors import (
     OwnerUnavailable,
     RateLimited,
 )
-from chat_service.model.answer import PATIENCE_S, Answer, Appended
+from chat_service.model.answer import RETRY_WINDOW_S, Appended, AppendOutcome
 from chat_service.model.entry import Draft, Message
-from chat_service.stream.lane import Lane
-from chat_service.stream.places import Decided
+from chat_service.stream.lane import SendLane
+from chat_service.stream.places import RecentlyAnswered
 from servicekit.failure import Failure
 
 CONVERSATION, ALICE = "c" * 32, "a" * 32
@@ -30,15 +30,15 @@ class Stage:
 
     owner: str = "one"
     now: float = 0.0
-    forwarded: list[tuple[str, int, str, Callable[[Answer], None]]] = field(default_factory=list)
-    told: list[tuple[str, Answer]] = field(default_factory=list)
+    forwarded: list[tuple[str, int, str, Callable[[AppendOutcome], None]]] = field(default_factory=list)
+    told: list[tuple[str, AppendOutcome]] = field(default_factory=list)
     timers: list[Callable[[], None]] = field(default_factory=list)
 
     def monotonic(self) -> float:
         return self.now
 
-    def lane(self, attempts: count[int] | None = None, decided: Decided | None = None) -> Lane:
-        return Lane(
+    def lane(self, attempts: count[int] | None = None, decided: RecentlyAnswered | None = None) -> SendLane:
+        return SendLane(
             lambda: self.owner,
             lambda draft, attempt, target, reply: self.forwarded.append((name(draft), attempt, target, reply)),
             lambda draft, answer: self.told.append((name(draft), answer)),
@@ -46,14 +46,14 @@ class Stage:
             self,  # type: ignore[arg-type]
             100,
             attempts or count(1),
-            decided or Decided(200),
+            decided or RecentlyAnswered(200),
         )
 
     def taken(self) -> list[tuple[str, int, str]]:
         """What was forwarded since this was last asked, still unanswered or not."""
         return [each[:3] for each in self.forwarded]
 
-    def answer(self, *answers: Answer) -> None:
+    def answer(self, *answers: AppendOutcome) -> None:
         """Answer what was forwarded, oldest first."""
         waiting, self.forwarded = self.forwarded, []
         for (_, _, _, reply), answer in zip(waiting, answers, strict=True):
@@ -78,7 +78,7 @@ def draft(text: str) -> Draft:
     return Draft(CONVERSATION, ALICE, text.encode().ljust(16, b"."), Message(text.encode()), 0)
 
 
-def kinds(told: list[tuple[str, Answer]]) -> list[tuple[str, str]]:
+def kinds(told: list[tuple[str, AppendOutcome]]) -> list[tuple[str, str]]:
     return [(text, answer.reason if isinstance(answer, Failure) else "taken") for text, answer in told]
 
 
@@ -93,132 +93,132 @@ def behind() -> EarlierSendRefused:
 def test_what_an_owner_cannot_take_now_goes_to_the_next_one_in_order(stage: Stage) -> None:
     lane = stage.lane()
     for text in "abc":
-        lane.submit(draft(text))
+        lane.enqueue(draft(text))
     assert stage.taken() == [("a", 1, "one"), ("b", 1, "one"), ("c", 1, "one")]
     stage.owner = "two"
     stage.answer(elsewhere(), behind(), behind())
     assert stage.told == []
-    lane.submit(draft("d"))
+    lane.enqueue(draft("d"))
     assert stage.taken() == [], "it waits behind those that go again"
     stage.fire()
     assert stage.taken() == [(text, 2, "two") for text in "abcd"]
     stage.answer(*(Appended(seq, 0) for seq in range(1, 5)))
     assert kinds(stage.told) == [(text, "taken") for text in "abcd"]
-    assert lane.at_rest
+    assert lane.idle
 
 
 def test_what_is_refused_for_now_is_told_and_closes_the_gate(stage: Stage) -> None:
     lane = stage.lane()
     for text in "abc":
-        lane.submit(draft(text))
+        lane.enqueue(draft(text))
     stage.answer(Appended(1, 0), ConversationBusy("busy", retry_after=0.1), behind())
     assert kinds(stage.told) == [
         ("a", "taken"),
         ("b", "CONVERSATION_BUSY"),
         ("c", "EARLIER_SEND_REFUSED"),
     ]
-    lane.submit(draft("c"))
+    lane.enqueue(draft("c"))
     assert kinds(stage.told)[-1] == ("c", "EARLIER_SEND_REFUSED")
-    lane.submit(draft("b"))
-    lane.submit(draft("c"))
+    lane.enqueue(draft("b"))
+    lane.enqueue(draft("c"))
     assert [each[:2] for each in stage.taken()] == [("b", 2), ("c", 2)]
 
 
 def test_what_is_refused_for_good_holds_nobody_up(stage: Stage) -> None:
     lane = stage.lane()
     for text in "ab":
-        lane.submit(draft(text))
+        lane.enqueue(draft(text))
     stage.answer(ConversationNotFound("no such conversation"), Appended(1, 0))
     assert kinds(stage.told) == [("a", "CONVERSATION_NOT_FOUND"), ("b", "taken")]
-    assert lane.at_rest
+    assert lane.idle
 
 
 def test_a_lane_with_a_closed_gate_is_not_at_rest(stage: Stage) -> None:
     lane = stage.lane()
-    lane.submit(draft("a"), RateLimited("too fast", retry_after=0.1))
-    assert lane.answered
-    assert not lane.at_rest
+    lane.enqueue(draft("a"), RateLimited("too fast", retry_after=0.1))
+    assert lane.all_answered
+    assert not lane.idle
 
 
 def test_a_lane_that_was_forgotten_begins_above_the_attempts_that_were_refused(stage: Stage) -> None:
     attempts = count(1)
     lane = stage.lane(attempts)
-    lane.submit(draft("a"))
+    lane.enqueue(draft("a"))
     stage.answer(elsewhere())
     stage.fire()
     assert stage.taken() == [("a", 2, "one")]
     again = stage.lane(attempts)
-    again.submit(draft("b"))
+    again.enqueue(draft("b"))
     assert stage.taken()[-1] == ("b", 3, "one")
 
 
 def test_what_was_decided_before_a_lane_was_forgotten_closes_no_gate(stage: Stage) -> None:
-    decided = Decided(200)
-    stage.lane(decided=decided).submit(draft("a"))
+    decided = RecentlyAnswered(200)
+    stage.lane(decided=decided).enqueue(draft("a"))
     stage.answer(Appended(1, 0))
     lane = stage.lane(decided=decided)
-    lane.submit(draft("a"), RateLimited("too fast", retry_after=0.1))
-    lane.submit(draft("b"))
+    lane.enqueue(draft("a"), RateLimited("too fast", retry_after=0.1))
+    lane.enqueue(draft("b"))
     assert [each[0] for each in stage.taken()] == ["b"], "a was sent again before its answer was heard"
 
 
 def test_a_send_that_came_again_and_was_refused_for_good_before_it_got_here_opens_its_gate(stage: Stage) -> None:
     lane = stage.lane()
-    lane.submit(draft("a"), RateLimited("too fast", retry_after=0.1))
-    lane.settle((CONVERSATION, draft("a").request_id))
-    lane.submit(draft("b"))
+    lane.enqueue(draft("a"), RateLimited("too fast", retry_after=0.1))
+    lane.forget_refused((CONVERSATION, draft("a").request_id))
+    lane.enqueue(draft("b"))
     assert [each[0] for each in stage.taken()] == ["b"]
 
 
 def test_when_patience_is_over_all_are_refused_and_the_first_comes_first_again(stage: Stage) -> None:
     lane = stage.lane()
     for text in "ab":
-        lane.submit(draft(text))
-    stage.now = PATIENCE_S + 1
+        lane.enqueue(draft(text))
+    stage.now = RETRY_WINDOW_S + 1
     stage.answer(elsewhere(), behind())
     stage.fire()
     assert kinds(stage.told) == [("a", "OWNER_UNAVAILABLE"), ("b", "EARLIER_SEND_REFUSED")]
-    lane.submit(draft("b"))
+    lane.enqueue(draft("b"))
     assert kinds(stage.told)[-1] == ("b", "EARLIER_SEND_REFUSED")
 
 
 def test_of_two_that_were_refused_the_earlier_one_comes_first_again(stage: Stage) -> None:
     lane = stage.lane()
-    lane.submit(draft("a"))
-    lane.submit(draft("b"), RateLimited("too fast", retry_after=0.1))
+    lane.enqueue(draft("a"))
+    lane.enqueue(draft("b"), RateLimited("too fast", retry_after=0.1))
     # Only now, with the gate closed by the later one, the owner refuses the earlier.
     stage.answer(ConversationBusy("busy", retry_after=0.1))
-    lane.submit(draft("b"))
+    lane.enqueue(draft("b"))
     assert kinds(stage.told)[-1] == ("b", "EARLIER_SEND_REFUSED")
-    lane.submit(draft("a"))
-    lane.submit(draft("c"))
+    lane.enqueue(draft("a"))
+    lane.enqueue(draft("c"))
     assert kinds(stage.told)[-1] == ("c", "EARLIER_SEND_REFUSED"), "b was refused as well, and has not come again"
-    lane.submit(draft("b"))
-    lane.submit(draft("c"))
+    lane.enqueue(draft("b"))
+    lane.enqueue(draft("c"))
     assert [each[0] for each in stage.taken()] == ["a", "b", "c"]
 
 
 def test_what_waited_to_be_forwarded_does_not_pass_what_was_refused(stage: Stage) -> None:
     lane = stage.lane()
-    lane.submit(draft("a"))
-    lane.submit(draft("b"))
+    lane.enqueue(draft("a"))
+    lane.enqueue(draft("b"))
     first, second = stage.forwarded
     first[3](elsewhere())
     # Behind one that goes again: not forwarded yet.
-    lane.submit(draft("c"))
+    lane.enqueue(draft("c"))
     second[3](ConversationBusy("busy", retry_after=0.1))
     assert kinds(stage.told) == [("b", "CONVERSATION_BUSY"), ("c", "EARLIER_SEND_REFUSED")]
 
 
 def test_an_owner_here_that_refuses_at_once_is_asked_once_for_each(stage: Stage) -> None:
     lane = stage.lane()
-    lane.submit(draft("a"))
+    lane.enqueue(draft("a"))
     for number in range(99):
-        lane.submit(draft(f"b{number}"))
+        lane.enqueue(draft(f"b{number}"))
     waiting, stage.forwarded = stage.forwarded, []
     asked: list[str] = []
 
-    def refuse(each: Draft, _attempt: int, _target: str, reply: Callable[[Answer], None]) -> None:
+    def refuse(each: Draft, _attempt: int, _target: str, reply: Callable[[AppendOutcome], None]) -> None:
         asked.append(name(each))
         reply(ConversationBusy("busy", retry_after=0.1))
 
@@ -236,7 +236,7 @@ def test_an_owner_here_that_refuses_at_once_is_asked_once_for_each(stage: Stage)
 def test_what_comes_again_and_is_refused_again_keeps_its_place(stage: Stage) -> None:
     lane = stage.lane()
     for _ in range(3):
-        lane.submit(draft("a"), RateLimited("too fast", retry_after=0.1))
-    lane.submit(draft("a"))
-    lane.submit(draft("b"))
+        lane.enqueue(draft("a"), RateLimited("too fast", retry_after=0.1))
+    lane.enqueue(draft("a"))
+    lane.enqueue(draft("b"))
     assert [each[0] for each in stage.taken()] == ["a", "b"]

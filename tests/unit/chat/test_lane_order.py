@@ -10,10 +10,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chat_service.errors import ConversationBusy, EarlierSendRefused, OwnerUnavailable, RateLimited
-from chat_service.model.answer import PATIENCE_S, Answer, Appended
+from chat_service.model.answer import RETRY_WINDOW_S, Appended, AppendOutcome
 from chat_service.model.entry import Draft, Message
-from chat_service.stream.lane import Lane
-from chat_service.stream.places import Decided
+from chat_service.stream.lane import SendLane
+from chat_service.stream.places import RecentlyAnswered
 from servicekit.failure import Failure
 
 CONVERSATION, ALICE = "c" * 32, "a" * 32
@@ -43,7 +43,7 @@ class Play:
         self._now = 0.0
         self._choices = deque(choices)
         self._refused_attempt = 0
-        self._answers: deque[tuple[Callable[[Answer], None], Answer]] = deque()
+        self._answers: deque[tuple[Callable[[AppendOutcome], None], AppendOutcome]] = deque()
         self._timers: deque[Callable[[], None]] = deque()
         # A patient device hears all answers before it sends again; another one sends again what has no answer, too.
         self._patient = patient
@@ -51,11 +51,11 @@ class Play:
         self._repeats = not patient and most >= SENDS
         # It hears answers late, and acts on those it has heard.
         self._late = late
-        self._unheard: deque[tuple[int, Answer]] = deque()
+        self._unheard: deque[tuple[int, AppendOutcome]] = deque()
         self._outstanding: Counter[int] = Counter()
         self._refused: set[int] = set()
         self._done: set[int] = set()
-        self._lane = Lane(
+        self._lane = SendLane(
             lambda: "owner",
             self._append,
             self._told,
@@ -63,14 +63,14 @@ class Play:
             self,  # type: ignore[arg-type]
             most,
             count(1),
-            Decided(2 * most),
+            RecentlyAnswered(2 * most),
         )
 
     def monotonic(self) -> float:
         return self._now
 
     def wait(self) -> None:
-        self._now += PATIENCE_S + 1
+        self._now += RETRY_WINDOW_S + 1
 
     def send(self) -> None:
         if self.said < SENDS:
@@ -143,9 +143,9 @@ class Play:
 
     def _submit(self, number: int, refusal: Failure | None = None) -> None:
         self._outstanding[number] += 1
-        self._lane.submit(Draft(CONVERSATION, ALICE, number.to_bytes(16, "big"), Message(b"words"), 0), refusal)
+        self._lane.enqueue(Draft(CONVERSATION, ALICE, number.to_bytes(16, "big"), Message(b"words"), 0), refusal)
 
-    def _append(self, draft: Draft, attempt: int, _: str, reply: Callable[[Answer], None]) -> None:
+    def _append(self, draft: Draft, attempt: int, _: str, reply: Callable[[AppendOutcome], None]) -> None:
         what, at_once = self._choices.popleft() if self._choices else ("take", True)
         answer = self._answer(int.from_bytes(draft.request_id, "big"), attempt, what)
         if at_once and not self._answers:
@@ -153,7 +153,7 @@ class Play:
         else:
             self._answers.append((reply, answer))
 
-    def _answer(self, number: int, attempt: int, what: str) -> Answer:
+    def _answer(self, number: int, attempt: int, what: str) -> AppendOutcome:
         if attempt <= self._refused_attempt:
             return EarlierSendRefused("an earlier send was refused")
         if number in self._forbidden:
@@ -167,12 +167,12 @@ class Play:
             return ConversationBusy("busy", retry_after=0.1)
         return OwnerUnavailable("elsewhere", retry_after=0.05)
 
-    def _told(self, draft: Draft, answer: Answer) -> None:
+    def _told(self, draft: Draft, answer: AppendOutcome) -> None:
         self._unheard.append((int.from_bytes(draft.request_id, "big"), answer))
         if not self._late:
             self.hear()
 
-    def _hear(self, number: int, answer: Answer) -> None:
+    def _hear(self, number: int, answer: AppendOutcome) -> None:
         self._outstanding[number] -= 1
         assert self._outstanding[number] >= 0, "told twice"
         later = isinstance(answer, Failure) and answer.retry_after is not None

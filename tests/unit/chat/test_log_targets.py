@@ -11,7 +11,7 @@ from pymongo.errors import AutoReconnect
 
 from chat_service.errors import StoreUnavailable
 from chat_service.storage.log import STRETCHES_AT_ONCE, MongoLog
-from chat_service.storage.stretches import NEAR
+from chat_service.storage.stretches import MAX_GAP
 
 
 class Entries:
@@ -45,8 +45,8 @@ class Entries:
 async def test_a_stretch_that_cannot_be_read_leaves_no_find_behind() -> None:
     entries = Entries()
     database: Any = {"entries": entries}
-    far_apart = range(1, 100 * (NEAR + 1), NEAR + 1)
+    far_apart = range(1, 100 * (MAX_GAP + 1), MAX_GAP + 1)
     with pytest.raises(StoreUnavailable):
-        await MongoLog(database).targets("c" * 32, far_apart)
+        await MongoLog(database).load_targets("c" * 32, far_apart)
     # One takes the place of the one that failed before it is known.
     assert entries.begun == entries.ended <= STRETCHES_AT_ONCE + 1

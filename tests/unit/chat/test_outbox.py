@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from chat_service.errors import SlowConsumer
-from chat_service.stream.backlog import Backlog
+from chat_service.stream.backlog import SlowConsumerDetector
 from chat_service.stream.outbox import Outbox
 from chat_service.wire import frames
 
@@ -69,19 +69,19 @@ async def test_a_device_that_is_cut_off_is_told_why_and_no_more(outbox: Outbox) 
 
 def test_a_device_that_reads_nothing_is_cut_off(outbox: Outbox) -> None:
     timers = Timers()
-    backlog = Backlog(outbox, "a" * 32, 30, timers.later)
+    backlog = SlowConsumerDetector(outbox, "a" * 32, 30, timers.later)
     fill(outbox)
-    backlog.grew()
+    backlog.on_overflow()
     timers.fire()
     assert isinstance(outbox.failure, SlowConsumer)
 
 
 async def test_a_device_that_reads_slowly_is_not_cut_off(outbox: Outbox) -> None:
     timers = Timers()
-    backlog = Backlog(outbox, "a" * 32, 30, timers.later)
+    backlog = SlowConsumerDetector(outbox, "a" * 32, 30, timers.later)
     for _ in range(10):
         fill(outbox)
-        backlog.grew()
+        backlog.on_overflow()
         await outbox.take()
         fill(outbox)
         timers.fire()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from chat_service.model.conversation import Member
+from chat_service.model.conversation import ConversationMember
 from chat_service.model.entry import Role
-from chat_service.retention.ports import Place
-from chat_service.retention.relay import had_by_all
+from chat_service.retention.ports import EntryPosition
+from chat_service.retention.relay import delivered_to_all
 
 # Entries 3 to 7, one a second.
-PLACES = [Place(seq, seq, seq * 1000) for seq in range(3, 8)]
-MEMBERS = {"alice": Member(Role.MEMBER, 1), "bob": Member(Role.MEMBER, 1)}
+PLACES = [EntryPosition(seq, seq, seq * 1000) for seq in range(3, 8)]
+MEMBERS = {"alice": ConversationMember(Role.MEMBER, 1), "bob": ConversationMember(Role.MEMBER, 1)}
 
 
 @pytest.mark.parametrize(
@@ -32,10 +32,10 @@ MEMBERS = {"alice": Member(Role.MEMBER, 1), "bob": Member(Role.MEMBER, 1)}
     ],
 )
 def test_what_every_device_has(devices: dict[str, dict[str, int]], marks: dict[str, int], had: int) -> None:
-    assert had_by_all(PLACES, MEMBERS, devices, marks) == had
+    assert delivered_to_all(PLACES, MEMBERS, devices, marks) == had
 
 
 def test_who_joined_later_lacks_nothing_of_before() -> None:
-    members = {"alice": Member(Role.MEMBER, 6)}
-    assert had_by_all(PLACES, members, {"alice": {"phone": 0}}, {}) == 3
-    assert had_by_all(PLACES, members, {"alice": {"phone": 0}}, {"phone": 6}) == 4
+    members = {"alice": ConversationMember(Role.MEMBER, 6)}
+    assert delivered_to_all(PLACES, members, {"alice": {"phone": 0}}, {}) == 3
+    assert delivered_to_all(PLACES, members, {"alice": {"phone": 0}}, {"phone": 6}) == 4

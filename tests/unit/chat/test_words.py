@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat_service.model.words import LONGEST, MOST_WORDS, Query, words
+from chat_service.model.words import MAX_WORD_CHARS, MAX_WORDS, MessageQuery, extract_words
 
 
 @pytest.mark.parametrize(
@@ -34,39 +34,39 @@ from chat_service.model.words import LONGEST, MOST_WORDS, Query, words
     ],
 )
 def test_words_of_a_text(text: str, found: list[str]) -> None:
-    assert words(text) == found
+    assert extract_words(text) == found
 
 
 @pytest.mark.parametrize(
     ("text", "query"),
     [
-        ("red door", Query(("red",), ("door",))),
-        ("red door ", Query(("red", "door"))),
-        ("red do", Query(("red", "do"))),
-        ("Brûl", Query((), ("brul",))),
-        ("door!", Query(("door",))),
-        ("京", Query((), ("京",))),
-        ("京 door ", Query(("door",), ("京",))),
-        ("北京", Query(("北京",))),
-        ("北京大学", Query(("北京", "京大", "大学"))),
-        ("👍", Query(())),
+        ("red door", MessageQuery(("red",), ("door",))),
+        ("red door ", MessageQuery(("red", "door"))),
+        ("red do", MessageQuery(("red", "do"))),
+        ("Brûl", MessageQuery((), ("brul",))),
+        ("door!", MessageQuery(("door",))),
+        ("京", MessageQuery((), ("京",))),
+        ("京 door ", MessageQuery(("door",), ("京",))),
+        ("北京", MessageQuery(("北京",))),
+        ("北京大学", MessageQuery(("北京", "京大", "大学"))),
+        ("👍", MessageQuery(())),
     ],
 )
-def test_what_a_query_asks(text: str, query: Query) -> None:
-    assert Query.of(text) == query
+def test_what_a_query_asks(text: str, query: MessageQuery) -> None:
+    assert MessageQuery.of(text) == query
     assert bool(query) is (text != "👍")
 
 
 def test_long_texts_and_words_are_bounded() -> None:
-    assert words("x" * 100) == ["x" * LONGEST]
-    assert Query.of("x" * 100) == Query((), ("x" * LONGEST,))
-    assert words(" ".join(map(str, range(1000)))) == [str(number) for number in range(MOST_WORDS)]
-    assert len(words("".join(chr(0x4E00 + number) for number in range(2000)))) == MOST_WORDS
+    assert extract_words("x" * 100) == ["x" * MAX_WORD_CHARS]
+    assert MessageQuery.of("x" * 100) == MessageQuery((), ("x" * MAX_WORD_CHARS,))
+    assert extract_words(" ".join(map(str, range(1000)))) == [str(number) for number in range(MAX_WORDS)]
+    assert len(extract_words("".join(chr(0x4E00 + number) for number in range(2000)))) == MAX_WORDS
 
 
 @given(st.text(max_size=60))
 def test_every_text_is_found_by_itself(text: str) -> None:
-    found, query = words(text), Query.of(text)
+    found, query = extract_words(text), MessageQuery.of(text)
     assert len(found) == len(set(found))
     assert set(query.words) <= set(found)
     assert all(any(word.startswith(prefix) for word in found) for prefix in query.prefixes)
@@ -74,4 +74,4 @@ def test_every_text_is_found_by_itself(text: str) -> None:
 
 @given(st.text(min_size=1, max_size=60))
 def test_words_are_the_same_however_they_are_written(text: str) -> None:
-    assert words(text.upper().lower()) == words(text.upper())
+    assert extract_words(text.upper().lower()) == extract_words(text.upper())

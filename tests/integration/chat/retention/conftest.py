@@ -6,18 +6,18 @@ import pytest
 
 from chat_service.history.history import History
 from chat_service.retention import look
-from chat_service.storage.conversations import MongoConversations
-from chat_service.storage.index import RedisIndex
+from chat_service.storage.conversations import MongoConversationStore
+from chat_service.storage.index import RedisChangeIndex
 from chat_service.storage.log import MongoLog
-from chat_service.storage.memberships import MongoMemberships
+from chat_service.storage.memberships import MongoMembershipStore
 from chat_service.storage.mongo import Database
 from tests.integration.chat.retention.house import House
 
 
 @pytest.fixture
-async def house(database: Database, index: RedisIndex, monkeypatch: pytest.MonkeyPatch) -> House:
+async def house(database: Database, index: RedisChangeIndex, monkeypatch: pytest.MonkeyPatch) -> House:
     monkeypatch.setattr(look, "PORTION", 3)
-    memberships = MongoMemberships(database)
-    house = House(database, History(MongoLog(database), MongoConversations(database), memberships, index))
+    memberships = MongoMembershipStore(database)
+    house = House(database, History(MongoLog(database), MongoConversationStore(database), memberships, index))
     await house.store.ensure_indexes()
     return house

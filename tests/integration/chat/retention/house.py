@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import uuid_utils
 
 from chat_service.accounts.device import Device, Platform
-from chat_service.accounts.refresh import Chain
+from chat_service.accounts.refresh import RefreshChain
 from chat_service.history.history import History
 from chat_service.model.answer import Appended
 from chat_service.model.entry import (
@@ -19,12 +19,12 @@ from chat_service.model.entry import (
     Message,
     MessageEdited,
 )
-from chat_service.model.retention import Retention, RetentionRule, Terms
-from chat_service.retention.look import DAY_MS, Looks, Removed
-from chat_service.storage.devices import MongoDevices
+from chat_service.model.retention import Retention, RetentionPolicy, RetentionRule
+from chat_service.retention.look import DAY_MS, RetentionSweep, SweepResult
+from chat_service.storage.devices import MongoDeviceStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database
-from chat_service.storage.retention import MongoRetention
+from chat_service.storage.retention import MongoRetentionStore
 from tests.clock import ManualClock
 from tests.integration.chat.conftest import (
     ALICE,
@@ -36,8 +36,8 @@ from tests.integration.chat.conftest import (
 )
 
 DAY_S = DAY_MS // 1000
-A_DAY = Terms(Retention(RetentionRule.MAX_AGE, DAY_S))
-RELAY = Terms(Retention(RetentionRule.RELAY_ONLY))
+A_DAY = RetentionPolicy(Retention(RetentionRule.MAX_AGE, DAY_S))
+RELAY = RetentionPolicy(Retention(RetentionRule.RELAY_ONLY))
 
 
 def mine(_: str) -> bool:
@@ -57,16 +57,18 @@ class House:
     clock: ManualClock = field(default_factory=lambda: ManualClock(time.time_ns() // 1_000_000))
 
     @property
-    def store(self) -> MongoRetention:
-        return MongoRetention(self.database)
+    def store(self) -> MongoRetentionStore:
+        return MongoRetentionStore(self.database)
 
-    def looks(self, terms: Terms, reload: Callable[[str], Awaitable[None]] = no_owner) -> Looks:
-        return Looks(self.store, MongoDevices(self.database), terms, self.clock, reload)
+    def looks(self, terms: RetentionPolicy, reload: Callable[[str], Awaitable[None]] = no_owner) -> RetentionSweep:
+        return RetentionSweep(self.store, MongoDeviceStore(self.database), terms, self.clock, reload)
 
-    async def look(self, terms: Terms, reload: Callable[[str], Awaitable[None]] = no_owner) -> list[Removed]:
+    async def look(
+        self, terms: RetentionPolicy, reload: Callable[[str], Awaitable[None]] = no_owner
+    ) -> list[SweepResult]:
         """Look at all that is due."""
-        due = await self.store.due(self.clock.now_ms(), terms.default, mine, 100)
-        looked = [await self.looks(terms, reload).look(each) for each in due]
+        due = await self.store.list_due(self.clock.now_ms(), terms.default, mine, 100)
+        looked = [await self.looks(terms, reload).sweep(each) for each in due]
         return [each for each in looked if each is not None]
 
     async def next_days(self, conversation_id: str) -> float | None:
@@ -76,25 +78,25 @@ class House:
         return None if due_ms is None else (due_ms - self.clock.now_ms()) / DAY_MS
 
     async def bodies(self, conversation_id: str, user: str = ALICE, before: int = 0, limit: int = 100) -> list[str]:
-        found = await self.history.messages(user, conversation_id, before_seq=before, after_seq=0, limit=limit)
+        found = await self.history.list_messages(user, conversation_id, before_seq=before, after_seq=0, limit=limit)
         return [each.change.content.decode() for each in found if isinstance(each.change, Message)]
 
     async def entries(self, conversation_id: str) -> list[Entry]:
-        return list((await MongoLog(self.database).read(conversation_id, 1, 1000)).entries)
+        return list((await MongoLog(self.database).read_page(conversation_id, 1, 1000)).entries)
 
     async def contents(self, conversation_id: str) -> list[bytes]:
         changes = [each.change for each in await self.entries(conversation_id)]
         return [each.content for each in changes if isinstance(each, Message | MessageEdited) and each.content]
 
     async def sign_in(self, user: str, device: str, since_ms: int = 0) -> None:
-        devices = await MongoDevices(self.database).devices_of(user)
-        chain, _ = Chain.start(user, device)
+        devices = await MongoDeviceStore(self.database).load(user)
+        chain, _ = RefreshChain.start(user, device)
         new = Device(device, "test", Platform.UNSPECIFIED, since_ms, since_ms, chain)
-        assert await MongoDevices(self.database).replace(devices.signed_in(new, limit=10))
+        assert await MongoDeviceStore(self.database).save_if_unchanged(devices.with_signed_in(new, limit=10))
 
     async def sign_out(self, user: str, device: str) -> None:
-        devices = await MongoDevices(self.database).devices_of(user)
-        assert await MongoDevices(self.database).replace(devices.signed_out(device))
+        devices = await MongoDeviceStore(self.database).load(user)
+        assert await MongoDeviceStore(self.database).save_if_unchanged(devices.with_signed_out(device))
 
 
 async def made(running: Running) -> str:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from chat_service.errors import MessageNotFound, StoreUnavailable
-from chat_service.history.history import Span
+from chat_service.history.history import RangeRequest
 from chat_service.model.answer import Appended
 from chat_service.model.conversation import Conversation
 from chat_service.model.entry import (
@@ -17,16 +17,16 @@ from chat_service.model.entry import (
     MessageEdited,
     ReactionChanged,
 )
-from chat_service.model.retention import FOREVER, Terms
+from chat_service.model.retention import FOREVER, RetentionPolicy
 from chat_service.owner.owner import Owner
 from chat_service.retention import look
-from chat_service.retention.look import Looks, Removed
-from chat_service.storage.conversations import MongoConversations
-from chat_service.storage.devices import MongoDevices
-from chat_service.storage.index import RedisIndex
+from chat_service.retention.look import RetentionSweep, SweepResult
+from chat_service.storage.conversations import MongoConversationStore
+from chat_service.storage.devices import MongoDeviceStore
+from chat_service.storage.index import RedisChangeIndex
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database
-from chat_service.storage.retention import MongoRetention
+from chat_service.storage.retention import MongoRetentionStore
 from servicekit.clock import SystemClock
 from servicekit.failure import Failure
 from tests.integration.chat.conftest import (
@@ -108,19 +108,19 @@ async def test_a_reader_in_the_middle_of_paging_goes_on_with_what_is_left(owners
         entry = Entry(
             conversation_id, seq, seq - 1, house.clock.now_ms(), BOB, request_id, message, message.fingerprint()
         )
-        await log.append([entry])
+        await log.append_batch([entry])
     first = await house.bodies(conversation_id, limit=2)
-    [found] = await house.history.ranges(ALICE, [Span(conversation_id, 0, 3)])
+    [found] = await house.history.read_ranges(ALICE, [RangeRequest(conversation_id, 0, 3)])
     await house.look(A_DAY)
     assert first + await house.bodies(conversation_id, before=8, limit=100) == ["new 9", "new 8", "new 7", "new 6"]
     assert not isinstance(found, Failure)
-    [rest] = await house.history.ranges(ALICE, [Span(conversation_id, found.entries[-1].seq, 100)])
+    [rest] = await house.history.read_ranges(ALICE, [RangeRequest(conversation_id, found.entries[-1].seq, 100)])
     assert not isinstance(rest, Failure)
     assert [each.seq for each in (*found.entries, *rest.entries)] == list(range(1, 10))
     assert rest.complete
 
 
-class Failing(MongoRetention):
+class Failing(MongoRetentionStore):
     """A store that goes silent before it removes content."""
 
     async def remove_content(self, conversation_id: str, first: int, last: int) -> None:
@@ -134,16 +134,16 @@ async def test_whoever_comes_after_a_crash_goes_on_where_it_stopped(owners: Owne
     await house.look(A_DAY)
     house.clock.advance(2 * DAY_S)
     store = Failing(house.database)
-    looks = Looks(store, MongoDevices(house.database), A_DAY, house.clock, no_owner)
-    [due] = await store.due(house.clock.now_ms(), A_DAY.default, mine, 10)
+    looks = RetentionSweep(store, MongoDeviceStore(house.database), A_DAY, house.clock, no_owner)
+    [due] = await store.list_due(house.clock.now_ms(), A_DAY.default, mine, 10)
     with pytest.raises(StoreUnavailable):
-        await looks.look(due)
+        await looks.sweep(due)
     # What is below `first_seq` is shown to nobody, whether it is removed yet or not.
     assert await house.bodies(conversation_id) == ["f", "e", "d", "c"]
     assert await house.look(A_DAY) == []
     house.clock.advance(look.HELD_MS / 1000 + 1)
     # Also when everything is to be kept by now.
-    running_on = await house.look(Terms(FOREVER))
+    running_on = await house.look(RetentionPolicy(FOREVER))
     assert [each.first_seq for each in running_on] == [4]
     assert await house.contents(conversation_id) == [b"c", b"d", b"e", b"f"]
 
@@ -151,19 +151,19 @@ async def test_whoever_comes_after_a_crash_goes_on_where_it_stopped(owners: Owne
 async def test_of_two_who_look_one_does(owners: Owners, house: House) -> None:
     running = await owners.start()
     conversation_id = await made(running)
-    [due] = await house.store.due(house.clock.now_ms(), A_DAY.default, mine, 10)
-    held = await house.store.hold(due, house.clock.now_ms() + 1000)
+    [due] = await house.store.list_due(house.clock.now_ms(), A_DAY.default, mine, 10)
+    held = await house.store.acquire(due, house.clock.now_ms() + 1000)
     assert held is not None
-    assert await house.looks(A_DAY).look(due) is None
+    assert await house.looks(A_DAY).sweep(due) is None
     # Whoever changes something meanwhile has it looked at again.
     update = ConversationUpdated(retention=FOREVER)
     assert isinstance(await running.append(change(conversation_id, update)), Appended)
-    await house.store.settle(held, None, None)
-    assert await house.look(A_DAY) == [Removed()]
+    await house.store.release(held, None, None)
+    assert await house.look(A_DAY) == [SweepResult()]
     assert await house.next_days(conversation_id) is None
 
 
-class Gated(MongoConversations):
+class Gated(MongoConversationStore):
     """Conversations that are read at once and told about later."""
 
     def __init__(self, database: Database) -> None:
@@ -179,7 +179,7 @@ class Gated(MongoConversations):
 
 
 async def test_an_owner_that_reads_while_something_goes_reads_again(
-    owners: Owners, house: House, index: RedisIndex
+    owners: Owners, house: House, index: RedisChangeIndex
 ) -> None:
     writer = await owners.start()
     conversation_id = await made(writer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chat_service.retention.look import Removed
+from chat_service.retention.look import SweepResult
 from tests.integration.chat.conftest import (
     ALICE,
     BOB,
@@ -25,7 +25,7 @@ async def test_relay_only_keeps_until_the_last_device_has_it(owners: Owners, hou
     assert await running.receive(ALICE, conversation_id, seqs[2], 0, "a1") is None
     assert await running.receive(BOB, conversation_id, seqs[2], seqs[2], "b1") is None
     house.clock.advance(120)
-    assert await house.look(RELAY) == [Removed()]
+    assert await house.look(RELAY) == [SweepResult()]
     assert await house.bodies(conversation_id) == ["three", "two", "one"]
     # One that is signed in only now was not meant.
     await house.sign_in(BOB, "b2", since_ms=house.clock.now_ms())
@@ -38,7 +38,7 @@ async def test_relay_only_keeps_until_the_last_device_has_it(owners: Owners, hou
     house.clock.advance(DAY_S)
     await house.look(RELAY)
     assert await house.bodies(conversation_id) == []
-    assert set(await house.store.device_marks(conversation_id)) == {"a1", "b1"}
+    assert set(await house.store.load_device_marks(conversation_id)) == {"a1", "b1"}
 
 
 async def test_relay_only_keeps_thirty_days_at_most(owners: Owners, house: House) -> None:
@@ -60,4 +60,4 @@ async def test_devices_are_counted_only_where_it_matters(owners: Owners, house: 
     conversation_id = await made(running)
     [seq] = await say(running, conversation_id, "one")
     assert await running.receive(BOB, conversation_id, seq, seq, "b1") is None
-    assert await house.store.device_marks(conversation_id) == {}
+    assert await house.store.load_device_marks(conversation_id) == {}

@@ -8,7 +8,7 @@ import pytest
 import uuid_utils
 
 from chat_service.errors import MessageNotFound
-from chat_service.history.history import Span
+from chat_service.history.history import RangeRequest
 from chat_service.model.answer import Appended
 from chat_service.model.creation import Creation
 from chat_service.model.entry import (
@@ -20,10 +20,10 @@ from chat_service.model.entry import (
     Role,
 )
 from chat_service.model.ids import group_id
-from chat_service.model.retention import FOREVER, Retention, RetentionRule, Terms
+from chat_service.model.retention import FOREVER, Retention, RetentionPolicy, RetentionRule
 from chat_service.retention.job import RetentionJob
-from chat_service.retention.look import Removed
-from chat_service.storage.conversations import MongoConversations
+from chat_service.retention.look import SweepResult
+from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
 from servicekit.failure import Failure
 from tests.integration.chat.conftest import (
@@ -42,7 +42,7 @@ async def test_what_is_over_goes_for_everybody_and_seqs_go_on(owners: Owners, ho
     running = await owners.start()
     conversation_id = await made(running)
     seqs = await say(running, conversation_id, *"abcdefgh")
-    assert await house.look(A_DAY) == [Removed()]
+    assert await house.look(A_DAY) == [SweepResult()]
     assert await house.next_days(conversation_id) == pytest.approx(1, abs=0.01)
     house.clock.advance(DAY_S - 60)
     assert await house.look(A_DAY) == []
@@ -51,17 +51,17 @@ async def test_what_is_over_goes_for_everybody_and_seqs_go_on(owners: Owners, ho
     assert (removed.contents, removed.stubs, removed.first_seq) == (9, 0, seqs[-1] + 1)
     for user in (ALICE, BOB):
         assert await house.bodies(conversation_id, user) == []
-        [found] = await house.history.ranges(user, [Span(conversation_id, 0, 100)])
+        [found] = await house.history.read_ranges(user, [RangeRequest(conversation_id, 0, 100)])
         assert not isinstance(found, Failure)
         assert [each.seq for each in found.entries] == [1, *seqs]
-        assert found.sight.conversation.first_seq == seqs[-1] + 1
+        assert found.visible.conversation.first_seq == seqs[-1] + 1
         assert found.unread_count == 0
         with pytest.raises(MessageNotFound):
-            await house.history.message(user, conversation_id, seqs[-1])
+            await house.history.get_message(user, conversation_id, seqs[-1])
     assert await house.contents(conversation_id) == []
     assert await say(running, conversation_id, "next") == [seqs[-1] + 1]
     assert await house.bodies(conversation_id, BOB) == ["next"]
-    assert (await house.history.overview(BOB, conversation_id)).unread_count == 1
+    assert (await house.history.summarize(BOB, conversation_id)).unread_count == 1
 
 
 async def test_stubs_go_after_thirty_days_and_the_highest_never(owners: Owners, house: House) -> None:
@@ -79,12 +79,12 @@ async def test_stubs_go_after_thirty_days_and_the_highest_never(owners: Owners, 
     assert [each.seq for each in await house.entries(conversation_id)] == [seqs[-1]]
     another = await owners.start()
     assert await say(another, conversation_id, "next") == [seqs[-1] + 1]
-    overview = await house.history.overview(BOB, conversation_id)
+    overview = await house.history.summarize(BOB, conversation_id)
     assert (overview.head_seq, overview.unread_count) == (seqs[-1] + 1, 1)
-    assert set(overview.sight.conversation.members) == {ALICE, BOB}
+    assert set(overview.visible.conversation.members) == {ALICE, BOB}
     # What is read below all that is left counts as all that was there.
     assert await another.receive(BOB, conversation_id, 2, 2) is None
-    assert (await house.history.overview(BOB, conversation_id)).unread_count == 1
+    assert (await house.history.summarize(BOB, conversation_id)).unread_count == 1
 
 
 async def test_what_edits_said_goes_with_their_message(owners: Owners, house: House) -> None:
@@ -96,9 +96,9 @@ async def test_what_edits_said_goes_with_their_message(owners: Owners, house: Ho
     edited = MessageEdited(seq, b"second")
     log = MongoLog(house.database)
     late = Entry(conversation_id, 3, 1, house.clock.now_ms(), ALICE, b"e" * 16, edited, edited.fingerprint())
-    await log.append([late])
-    await log.retouch([late])
-    await MongoConversations(house.database).applied(conversation_id, 3)
+    await log.append_batch([late])
+    await log.apply_mutations([late])
+    await MongoConversationStore(house.database).raise_applied_seq(conversation_id, 3)
     assert await house.bodies(conversation_id) == ["second"]
     house.clock.advance(60)
     [removed] = await house.look(A_DAY)
@@ -115,11 +115,11 @@ async def test_ones_own_rule_counts_before_the_default_and_a_new_default_is_foll
     await running.create(creation)
     own = ConversationUpdated(retention=Retention(RetentionRule.MAX_AGE, 2 * DAY_S))
     assert isinstance(await running.append(change(creation.conversation_id, own)), Appended)
-    assert len(await house.look(Terms(FOREVER))) == 2
+    assert len(await house.look(RetentionPolicy(FOREVER))) == 2
     assert await house.next_days(conversation_id) is None
     assert await house.next_days(creation.conversation_id) == pytest.approx(2, abs=0.01)
-    assert await house.look(Terms(FOREVER)) == []
-    assert await house.look(A_DAY) == [Removed()]
+    assert await house.look(RetentionPolicy(FOREVER)) == []
+    assert await house.look(A_DAY) == [SweepResult()]
     assert await house.next_days(conversation_id) == pytest.approx(1, abs=0.01)
     assert await house.look(A_DAY) == []
 
@@ -133,7 +133,7 @@ async def test_what_is_nowhere_but_in_the_log_stays(owners: Owners, house: House
     title = ConversationUpdated(retention=A_DAY.default)
     now_ms = time.time_ns() // 1_000_000
     lost = Entry(conversation_id, seqs[-1] + 1, 2, now_ms, ALICE, b"t" * 16, title, title.fingerprint())
-    await MongoLog(house.database).append([lost])
+    await MongoLog(house.database).append_batch([lost])
     house.clock.advance(2 * DAY_S)
     [removed] = await house.look(A_DAY)
     assert removed.first_seq == lost.seq
@@ -157,10 +157,10 @@ async def test_who_left_still_lists_what_is_removed_by_now(owners: Owners, house
         await house.look(A_DAY)
         house.clock.advance(days * DAY_S)
     await house.look(A_DAY)
-    overview = await house.history.overview(BOB, group)
+    overview = await house.history.summarize(BOB, group)
     assert (overview.head_seq, overview.head, overview.unread_count) == (last, None, 0)
     assert await house.bodies(group, BOB) == []
-    assert [each.sight.conversation.conversation_id for each in (await house.history.overviews(BOB, "", 10))[0]]
+    assert [each.visible.conversation.conversation_id for each in (await house.history.list_summaries(BOB, "", 10))[0]]
 
 
 async def test_a_round_takes_only_what_the_ring_gives(owners: Owners, house: House) -> None:
@@ -168,5 +168,5 @@ async def test_a_round_takes_only_what_the_ring_gives(owners: Owners, house: Hou
     conversation_id = await made(running)
     for owned, looked in ((False, 0), (True, 1), (True, 0)):
         job = RetentionJob(house.store, house.looks(A_DAY), A_DAY, house.clock, lambda _, owned=owned: owned)  # type: ignore[misc]
-        assert await job.round() == looked
+        assert await job.sweep_due() == looked
     assert await house.next_days(conversation_id) is not None
