@@ -16,8 +16,8 @@ from typing import Final
 
 from bench.load.device import Identity
 from chat_service.accounts.account import Account, Profile
-from chat_service.accounts.device import AccountDevices, Device, Platform
-from chat_service.accounts.refresh import RefreshChain
+from chat_service.accounts.devices import AccountDevices, Device, Platform
+from chat_service.accounts.refresh_tokens import RefreshChain
 from chat_service.storage.accounts import MongoAccountStore
 from chat_service.storage.devices import MongoDeviceStore
 from chat_service.storage.mongo import Database, connect

@@ -14,32 +14,30 @@ from redis.asyncio import Redis
 
 from chat_service import not_served
 from chat_service.accounts.accounts import Accounts
-from chat_service.accounts.blocking import BlockService
+from chat_service.accounts.blocks import BlockService
 from chat_service.accounts.deletion import AccountDeletion
 from chat_service.accounts.passwords import PasswordHasherPool
-from chat_service.accounts.people import ProfileService
 from chat_service.accounts.privacy import GroupConsent
+from chat_service.accounts.profiles import ProfileService
 from chat_service.errors import StoreUnavailable
-from chat_service.mesh.departures import GroupLeaver
-from chat_service.mesh.servicer import MeshServicer
+from chat_service.mesh.group_leaver import GroupLeaver
+from chat_service.mesh.peer_pool import MeshServicer
 from chat_service.model.ids import direct_id
-from chat_service.server import ChatServer
+from chat_service.server import MAX_DEVICES, ChatServer
 from chat_service.servicers import account, chat, conversation
-from chat_service.servicers.conversations import UserChecks
-from chat_service.servicers.pace import rate_limited
-from chat_service.servicers.roles import Dependencies
+from chat_service.servicers.account_export import AccountExport
+from chat_service.servicers.conversation import UserChecks
+from chat_service.servicers.dependencies import Dependencies, rate_limited
 from chat_service.settings import ChatSettings
 from chat_service.storage.accounts import MongoAccountStore
-from chat_service.storage.acquaintances import MongoContacts
-from chat_service.storage.blocks import MongoBlockStore
+from chat_service.storage.attempts import MongoAttemptCounter
 from chat_service.storage.devices import MongoDeviceStore
 from chat_service.storage.memberships import MongoMembershipStore
 from chat_service.storage.mongo import Database, connect
 from chat_service.storage.redis import connect_redis
-from chat_service.storage.tries import MongoAttemptCounter
+from chat_service.storage.relations import MongoBlockStore, MongoContacts
 from chat_service.stores import Stores
 from chat_service.stream.admission import Admission, Admit
-from chat_service.stream.rates import DeviceRates
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
 from parley.internal.v1 import mesh_pb2
 from servicekit import telemetry
@@ -48,6 +46,7 @@ from servicekit.clock import Clock, SystemClock
 from servicekit.config import ConfigurationError, read_file
 from servicekit.etcd import Etcd
 from servicekit.membership import Membership, Superseded
+from servicekit.rate_limiter import RateLimit, RateLimiter
 from servicekit.ring import RingMember
 from servicekit.rpc import service_handler
 from servicekit.server import Server, run, wait_for_signal
@@ -99,8 +98,10 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
         await server.stores.prepare()
         store = MongoAccountStore(database)
         people = ProfileService(store)
-        calls = DeviceRates(settings.calls_per_second, settings.calls_burst, clock)
-        servicer = account.AccountServicer(accounts, people, _blocking(server, people), server.history, clock)
+        calls = RateLimiter(RateLimit(settings.calls_per_second, settings.calls_burst), clock, MAX_DEVICES)
+        blocks = _blocking(server, people)
+        export = AccountExport(accounts, people, blocks, server.history, clock)
+        servicer = account.AccountServicer(accounts, people, blocks, export)
         contacts = _contacts(server, people, store, MongoContacts(database))
         public = Server(
             settings.listen,
@@ -202,14 +203,12 @@ def _public_handlers(
             authenticate=authenticate,
             admit=admit,
             admission_exempt=chat.ADMITTED_ANYWAY,
-            not_yet_served=chat.NOT_YET_SERVED,
         ),
         service_handler(
             CONVERSATION,
             conversation.ConversationServicer(roles, contacts),
             authenticate=authenticate,
             admit=admit,
-            not_yet_served=conversation.NOT_YET_SERVED,
         ),
         service_handler(
             ACCOUNT,
@@ -218,7 +217,6 @@ def _public_handlers(
             admit=admit,
             open_methods=account.OPEN_METHODS,
             admission_exempt=account.ADMITTED_ANYWAY,
-            not_yet_served=account.NOT_YET_SERVED,
         ),
         *not_served.handlers(authenticate),
     ]

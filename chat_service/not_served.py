@@ -7,7 +7,6 @@ from typing import Final
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
-from chat_service.servicers import account, chat, conversation
 from parley.media.v1 import media_pb2
 from parley.notify.v1 import notify_pb2
 from parley.presence.v1 import presence_pb2
@@ -23,10 +22,7 @@ WHOLE_SERVICES: Final[tuple[ServiceDescriptor, ...]] = (
 
 def not_yet_served() -> set[str]:
     """All of it, as `Service.Method`."""
-    listed = {f"ChatService.{name}" for name in chat.NOT_YET_SERVED}
-    listed |= {f"ConversationService.{name}" for name in conversation.NOT_YET_SERVED}
-    listed |= {f"AccountService.{name}" for name in account.NOT_YET_SERVED}
-    return listed | {f"{service.name}.{method.name}" for service in WHOLE_SERVICES for method in service.methods}
+    return {f"{service.name}.{method.name}" for service in WHOLE_SERVICES for method in service.methods}
 
 
 def handlers(authenticate: Authenticate) -> list[grpc.GenericRpcHandler]:

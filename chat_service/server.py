@@ -9,38 +9,37 @@ from typing import Final
 import structlog
 
 from chat_service.history.history import History
-from chat_service.history.search import MessageSearch
-from chat_service.history.sight import VisibilityResolver
+from chat_service.history.message_search import MessageSearch
+from chat_service.history.personal_settings import PersonalSettingsService
+from chat_service.history.visibility import VisibilityResolver
 from chat_service.home.home import Home
 from chat_service.limits import Limits
-from chat_service.mesh.dispatch import FrameDispatcher
-from chat_service.mesh.edges import EdgeRouter
-from chat_service.mesh.fan_out import FanOut
-from chat_service.mesh.homes import HomeRouter
-from chat_service.mesh.link import PeerStream
-from chat_service.mesh.links import PeerPool
-from chat_service.mesh.owners import OwnerRouter
-from chat_service.mesh.strangers import MisroutedDeliveries
-from chat_service.mesh.streams import StreamRouter
+from chat_service.mesh.dispatch import FrameDispatcher, MisroutedDeliveries
+from chat_service.mesh.fan_out import EdgeRouter, FanOut
+from chat_service.mesh.home_router import HomeRouter, StreamRouter
+from chat_service.mesh.owner_router import OwnerRouter
+from chat_service.mesh.peer_pool import PeerPool
+from chat_service.mesh.peer_stream import PeerStream
 from chat_service.model.retention import KEEP_FOREVER, RetentionPolicy
 from chat_service.owner.owner import Owner, OwnerLimits
-from chat_service.personal.personal import PersonalSettingsService
 from chat_service.retention.job import RetentionJob
-from chat_service.retention.look import RetentionSweep
+from chat_service.retention.sweep import RetentionSweep
 from chat_service.stores import Stores
 from chat_service.stream.admission import Admission
 from chat_service.stream.edge import Edge
-from chat_service.stream.rates import DeviceRates
-from chat_service.stream.sessions import SessionRegistry
+from chat_service.stream.session_registry import SessionRegistry
 from parley.internal.v1.mesh_pb2 import MeshFrame
 from servicekit.auth import ServiceCredential
 from servicekit.clock import Clock
-from servicekit.ending import cancel_requested
 from servicekit.failure import Failure
 from servicekit.membership import Membership
+from servicekit.rate_limiter import RateLimit, RateLimiter
 from servicekit.ring import Ring
+from servicekit.tasks import cancel_requested
 
 LAST_COMMITS_S: Final = 5.0
+# Devices whose rates are remembered.
+MAX_DEVICES: Final = 100_000
 
 log = structlog.get_logger("server")
 
@@ -65,7 +64,7 @@ class ChatServer:
         self.search = MessageSearch(stores.words, stores.memberships, sights) if stores.words else None
         self.links = PeerPool(membership, credential, self._take, self._link_broken)
         self.sessions = SessionRegistry()
-        self.rates = DeviceRates(limits.sends_per_second, limits.sends_burst, clock)
+        self.rates = RateLimiter(RateLimit(limits.sends_per_second, limits.sends_burst), clock, MAX_DEVICES)
         self.home = Home(EdgeRouter(membership, self.links, self.sessions))
         fan_out = FanOut(membership, self.links, self.home)
         self.owner = _owner(stores, fan_out, membership, limits, clock, terms)
@@ -85,7 +84,7 @@ class ChatServer:
         )
         looks = RetentionSweep(stores.retention, stores.devices, terms, clock, self.owners.invalidate_and_wait)
         self.retention = RetentionJob(stores.retention, looks, terms, clock, self._mine)
-        self.personal = PersonalSettingsService(stores.memberships, self.history, stores.index, self.homes)
+        self.personal = PersonalSettingsService(stores.memberships, self.history, stores.index, self.homes.recheck_user)
         strangers = MisroutedDeliveries(self._moved, self.homes.recheck_user)
         self._dispatch = FrameDispatcher(self.edge, self.sessions, self.home, self.owner, strangers.record)
         self.streams = StreamRouter(membership, self.links, self.homes, self.edge)

@@ -10,10 +10,10 @@ from pydantic import Field, PlainValidator, SecretStr
 from pydantic_settings import NoDecode
 
 from chat_service.accounts.accounts import AccountSettings
-from chat_service.accounts.attempts import RateLimit
 from chat_service.limits import Limits
 from chat_service.model.retention import FOREVER, Retention, RetentionPolicy, RetentionRule
 from servicekit.config import Address, Addresses, Settings
+from servicekit.rate_limiter import RateLimit
 from servicekit.telemetry import LogFormat
 
 DAY_S: Final = 24 * 3600

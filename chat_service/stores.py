@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from redis.asyncio import Redis
 
-from chat_service.storage.blocks import MongoBlockStore
+from chat_service.storage.change_index import RedisChangeIndex
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.devices import MongoDeviceStore
-from chat_service.storage.generation import MongoGenerationStore
-from chat_service.storage.index import RedisChangeIndex
-from chat_service.storage.index_life import IndexGeneration
+from chat_service.storage.generation_store import MongoGenerationStore
+from chat_service.storage.index_generation import IndexGeneration
 from chat_service.storage.log import MongoLog
 from chat_service.storage.memberships import MongoMembershipStore
 from chat_service.storage.mongo import Database
+from chat_service.storage.relations import MongoBlockStore
 from chat_service.storage.retention import MongoRetentionStore
-from chat_service.storage.search import MongoWordIndex
-from chat_service.wire.words import words_of
+from chat_service.storage.word_index import MongoWordIndex
+from chat_service.wire.entries import words_of
 from servicekit.membership import Membership
 from servicekit.ring import RingMember
 

@@ -18,7 +18,7 @@ from etcd3aio.kv import KVService
 from prometheus_client import Gauge
 
 from servicekit.config import ConfigurationError, split_address
-from servicekit.following import EtcdUnreachable, PrefixWatch, Snapshot
+from servicekit.prefix_watch import EtcdUnreachable, PrefixWatch, Snapshot
 
 __all__ = ["Etcd", "EtcdUnreachable", "LeaseLost", "PrefixWatch", "Snapshot", "Tls"]
 

@@ -11,7 +11,7 @@ from servicekit.clock import Clock
 from servicekit.etcd import Etcd, EtcdUnreachable
 from servicekit.registration import Registration, Superseded
 from servicekit.ring import Ring, RingMember
-from servicekit.ringview import PREFIX, TTL, RingWatcher
+from servicekit.ring_watcher import PREFIX, TTL, RingWatcher
 
 __all__ = ["Membership", "Superseded"]
 

@@ -9,7 +9,7 @@ import structlog
 from prometheus_client import Counter
 
 from servicekit.etcd import Etcd, EtcdUnreachable, LeaseLost
-from servicekit.record import MemberRecord
+from servicekit.member_record import MemberRecord
 from servicekit.ring import RingMember
 
 RENEWAL = 1.0

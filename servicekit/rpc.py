@@ -23,8 +23,8 @@ from google.protobuf.message_factory import GetMessageClass
 
 from servicekit import validation
 from servicekit.auth import Claims
+from servicekit.call_metrics import CallRecorder, MethodMetrics
 from servicekit.failure import Failure
-from servicekit.observed import CallRecorder, MethodMetrics
 from servicekit.status import to_grpc
 
 # Parsing and checking take time in proportion, and everybody waits meanwhile.

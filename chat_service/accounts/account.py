@@ -6,7 +6,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from chat_service.accounts.privacy import PUBLIC, Privacy
-from chat_service.accounts.search import SearchKeys, hidden_keys, search_keys
+from chat_service.accounts.user_search import SearchKeys, hidden_keys, search_keys
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,20 +14,23 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from chat_service.accounts.account import Account, Profile, normalize_display_name
-from chat_service.accounts.attempts import RateLimit, RateLimiter
-from chat_service.accounts.credentials import PasswordAuthenticator
 from chat_service.accounts.deletion import MARGIN_S, AccountDeletion, LeaveGroups, PurgeUser
-from chat_service.accounts.device import REMEMBERED, Device, DeviceDescription
+from chat_service.accounts.devices import REMEMBERED, Device, DeviceDescription
 from chat_service.accounts.errors import CredentialsInvalid, DeviceRevoked, LoginNameTaken, SignInDisabled
-from chat_service.accounts.newcomers import JitProvisioner
+from chat_service.accounts.jit_provisioning import JitProvisioner
+from chat_service.accounts.password_authentication import PasswordAuthenticator
 from chat_service.accounts.passwords import PasswordHasherPool
 from chat_service.accounts.ports import AccountStore, AttemptCounter, DeviceStore, HomeOf, OnSignedOut, Signer
-from chat_service.accounts.sessions import SignInSession, SignInSessions
+from chat_service.accounts.sign_in_sessions import SignInSession, SignInSessions
+from chat_service.errors import RateLimited
 from servicekit.auth import Claims
 from servicekit.clock import Clock
+from servicekit.rate_limiter import RateLimit, RateLimiter
 
 # Where another issuer signs in, its tokens bring back whom nobody remembers as signed out.
 REMEMBERED_ELSEWHERE = 100
+# Addresses whose attempts are counted.
+MAX_ADDRESSES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class Accounts:
         self.deletion = AccountDeletion(
             store, devices, self._sessions, clock, leave_groups, purges, margin=settings.deletion_margin
         )
-        self._attempts_by_address = RateLimiter(settings.attempts_per_address, clock)
+        self._attempts_by_address = RateLimiter(settings.attempts_per_address, clock, MAX_ADDRESSES)
 
     async def register(
         self, login_name: str, password: str, display_name: str, device: DeviceDescription, peer: str
@@ -92,7 +95,7 @@ class Accounts:
         Raises LoginNameTaken, PasswordTooWeak, RateLimited, SignInDisabled.
         """
         self._check_sign_in_here()
-        self._attempts_by_address.take(peer)
+        self._count_attempt(peer)
         login_name = login_name.lower()
         if await self._store.find_user_id(login_name) is not None:
             raise LoginNameTaken("the login name belongs to another account")
@@ -114,7 +117,7 @@ class Accounts:
         RateLimited, SignInDisabled.
         """
         self._check_sign_in_here()
-        self._attempts_by_address.take(peer)
+        self._count_attempt(peer)
         account = await self._credentials.authenticate(login_name.lower(), password, device.device_id)
         if not account.listed:
             # A Register was cut short.
@@ -176,6 +179,10 @@ class Accounts:
             await self._provisioner.provision(claims)
         elif not known:
             raise DeviceRevoked("the device was signed out")
+
+    def _count_attempt(self, peer: str) -> None:
+        if (wait := self._attempts_by_address.take(peer)) > 0:
+            raise RateLimited("too many attempts to sign in", retry_after=wait)
 
     def _check_sign_in_here(self) -> None:
         if not self._sign_in_here:

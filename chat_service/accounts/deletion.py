@@ -16,10 +16,10 @@ from typing import Final
 import structlog
 
 from chat_service.accounts.ports import AccountStore, DeviceStore
-from chat_service.accounts.sessions import SignInSessions
+from chat_service.accounts.sign_in_sessions import SignInSessions
 from servicekit.clock import Clock
-from servicekit.ending import cancel_requested
 from servicekit.failure import Failure
+from servicekit.tasks import cancel_requested
 
 MARGIN_S: Final = 60.0
 # How many accounts one look takes on.

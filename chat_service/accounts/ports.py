@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Protocol
 
 from chat_service.accounts.account import Account, Profile
-from chat_service.accounts.attempts import RateLimit
-from chat_service.accounts.device import AccountDevices
+from chat_service.accounts.devices import AccountDevices
 from chat_service.accounts.privacy import WhoMayAdd
-from chat_service.accounts.search import SearchKeys, UserQuery
+from chat_service.accounts.user_search import SearchKeys, UserQuery
+from servicekit.rate_limiter import RateLimit
 
 HomeOf = Callable[[str], str]
 """The public address of a user's home; empty when it is not known now."""

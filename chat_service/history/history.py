@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from chat_service.errors import MessageNotFound
-from chat_service.history.ports import Conversations, Index, Log, Memberships
-from chat_service.history.sight import VisibilityResolver, VisibleConversation
+from chat_service.history.visibility import VisibilityResolver, VisibleConversation
 from chat_service.model.conversation import Interval
 from chat_service.model.cursor import Cursor, IndexReading, Resync
 from chat_service.model.entry import LAST_SEQ, Entry, Head, Message
-from servicekit.at_once import gather_limited
+from chat_service.model.stores import ChangeIndex, ConversationLog, ConversationStore, MembershipStore
 from servicekit.failure import Failure
+from servicekit.tasks import gather_limited
 
 MAX_CONCURRENT_READS: Final = 8
 
@@ -72,7 +72,9 @@ class ChangesPage:
 class History:
     """Reads for one caller at a time, inside the intervals of membership."""
 
-    def __init__(self, log: Log, conversations: Conversations, memberships: Memberships, index: Index) -> None:
+    def __init__(
+        self, log: ConversationLog, conversations: ConversationStore, memberships: MembershipStore, index: ChangeIndex
+    ) -> None:
         self._log = log
         self._memberships = memberships
         self._index = index

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from prometheus_client import Gauge
 
 from chat_service.errors import SessionSuperseded
 from chat_service.home.presence import PresenceTracker
-from chat_service.model.delivery import Delivery, PresenceChange
+from chat_service.model.delivery import AttachedSession, Delivery, PresenceChange
 from servicekit.failure import Failure
 
 # How long users are kept whose home is another server by the ring: edges have learned of it by then.
 MOVED_USERS_KEPT_S: Final = 5.0
 
 _attached = Gauge("parley_sessions_attached", "Sessions attached to this home")
-
-
-@dataclass(frozen=True, slots=True)
-class AttachedSession:
-    """A device's session, and the server that is its edge."""
-
-    session_id: str
-    user_id: str
-    device_id: str
-    edge: str
 
 
 class Edges(Protocol):

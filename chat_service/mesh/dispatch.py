@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from typing import Final
 
 from chat_service.errors import NotYetServed
-from chat_service.home.home import AttachedSession, Home
-from chat_service.mesh.link import PeerStream
-from chat_service.model.answer import AppendOutcome
+from chat_service.home.home import Home
+from chat_service.mesh.peer_stream import PeerStream
+from chat_service.model.delivery import AttachedSession
+from chat_service.model.requests import AppendOutcome
 from chat_service.owner.owner import Owner
 from chat_service.stream.edge import Edge
-from chat_service.stream.sessions import SessionRegistry
+from chat_service.stream.session_registry import SessionRegistry
 from chat_service.wire import mesh
 from parley.internal.v1.mesh_pb2 import Attached, MeshFrame, Received, Reloaded, SignedOut
 from servicekit.failure import Failure
@@ -139,3 +141,27 @@ class FrameDispatcher:
 
 def _answer_append(link: PeerStream, number: int, answer: AppendOutcome) -> None:
     link.respond(number, mesh.encode_append_result(answer))
+
+
+PAUSE_S: Final = 0.2
+
+
+class MisroutedDeliveries:
+    """Asks after PAUSE_S, once for all that came meanwhile: who sent it by an old ring may send a lot."""
+
+    def __init__(self, moved: Callable[[str], bool], recheck: Callable[[str], None]) -> None:
+        self._moved = moved
+        self._recheck = recheck
+        self._users: set[str] = set()
+
+    def record(self, user_id: str) -> None:
+        """Something came for a user who is not here. By the ring of who sent it this is the home."""
+        if not self._users:
+            asyncio.get_running_loop().call_later(PAUSE_S, self._recheck_moved)
+        self._users.add(user_id)
+
+    def _recheck_moved(self) -> None:
+        users, self._users = self._users, set()
+        for user_id in users:
+            if self._moved(user_id):
+                self._recheck(user_id)

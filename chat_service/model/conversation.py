@@ -165,3 +165,18 @@ def _updated(conversation: Conversation, change: ConversationUpdated) -> Convers
         if (value := getattr(change, name)) is not None
     }
     return replace(conversation, **said)
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalSettings:
+    """`mute_until_ms` in milliseconds since 1970, 0: not muted; `hidden`: messages deleted only from the own view."""
+
+    mute_until_ms: int = 0
+    pinned: bool = False
+    archived: bool = False
+    hidden: tuple[int, ...] = ()
+
+
+DEFAULT_SETTINGS: Final = PersonalSettings()
+# Messages a user may delete from the own view of one conversation.
+MAX_HIDDEN: Final = 1000

@@ -31,3 +31,13 @@ class Delivery:
     typing: bytes = b""
     presence: PresenceChange | None = None
     traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AttachedSession:
+    """A device's session, and the server that is its edge."""
+
+    session_id: str
+    user_id: str
+    device_id: str
+    edge: str

@@ -15,13 +15,14 @@ from prometheus_client import Counter, Histogram
 
 from chat_service.model.conversation import apply_entry
 from chat_service.model.entry import Entry, MembershipChanged, Message, MessageMutation
-from chat_service.owner.conversation import OwnedConversation, State
-from chat_service.owner.patience import retry_while_unavailable
+from chat_service.model.stores import ChangeIndex, ConversationLog, ConversationStore
+from chat_service.owner.owned_conversation import OwnedConversation, State
 from chat_service.owner.pending import PendingSend
-from chat_service.owner.ports import Conversations, Index, Log, Publisher
+from chat_service.owner.ports import Publisher
+from chat_service.owner.retry import retry_while_unavailable
 from servicekit.clock import Clock
-from servicekit.ending import cancel_requested
 from servicekit.failure import Failure
+from servicekit.tasks import cancel_requested
 
 BATCHES_IN_FLIGHT: Final = 2
 BATCH_ENTRIES: Final = 1000
@@ -67,9 +68,9 @@ class GroupCommit:
 
     def __init__(
         self,
-        store: Log,
-        conversations: Conversations,
-        index: Index,
+        store: ConversationLog,
+        conversations: ConversationStore,
+        index: ChangeIndex,
         publisher: Publisher,
         clock: Clock,
         on_settled: Callable[[OwnedConversation, frozenset[str]], None],

@@ -20,25 +20,23 @@ from chat_service.errors import (
     ServerDraining,
     StoreUnavailable,
 )
-from chat_service.model.answer import Appended, AppendOutcome, OnAppended
-from chat_service.model.creation import Creation
+from chat_service.model.authorization import GROUP_MEMBERS
 from chat_service.model.entry import Draft
 from chat_service.model.ids import conversation_position
-from chat_service.model.receipt import Receipt
+from chat_service.model.requests import Appended, AppendOutcome, Attempt, Creation, OnAppended, Receipt
 from chat_service.model.retention import KEEP_FOREVER, RetentionPolicy
-from chat_service.model.rules import GROUP_MEMBERS
+from chat_service.model.stores import ChangeIndex, ConversationLog, ConversationStore
 from chat_service.owner.commit import GroupCommit
-from chat_service.owner.conversation import OwnedConversation, State
-from chat_service.owner.loading import ConversationLoader
-from chat_service.owner.pending import Attempt, PendingSend
-from chat_service.owner.ports import Conversations, Index, Log, Publisher, RingView
-from chat_service.owner.receipts import OnReceiptKept, ReceiptWriter
-from chat_service.owner.refused_attempts import FencedAttempts
-from servicekit.bucket import TokenBucket
+from chat_service.owner.conversation_loader import ConversationLoader
+from chat_service.owner.owned_conversation import OwnedConversation, State
+from chat_service.owner.pending import FencedAttempts, PendingSend
+from chat_service.owner.ports import Publisher, RingView
+from chat_service.owner.receipt_writer import OnReceiptKept, ReceiptWriter
 from servicekit.clock import Clock
-from servicekit.ending import cancel_requested
 from servicekit.failure import Failure
+from servicekit.rate_limiter import TokenBucket
 from servicekit.ring import RingEmpty
+from servicekit.tasks import cancel_requested
 
 MAX_REFRESHES: Final = 16
 RETOUCH_WINDOW_S: Final = 60.0
@@ -64,9 +62,9 @@ class Owner:
 
     def __init__(
         self,
-        store: Log,
-        conversations: Conversations,
-        index: Index,
+        store: ConversationLog,
+        conversations: ConversationStore,
+        index: ChangeIndex,
         publisher: Publisher,
         ring: RingView,
         clock: Clock,

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import OrderedDict
+from typing import Final
 
 from chat_service.errors import MessageIdReused, RequestIdReused
-from chat_service.model.answer import Appended, AppendOutcome, OnAppended
 from chat_service.model.entry import Draft, Message
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """Whose order is to be kept: the sends of one session to one conversation, which an edge sends again together."""
-
-    session_id: str
-    # Rises each time.
-    number: int
+from chat_service.model.requests import Appended, AppendOutcome, Attempt, OnAppended
 
 
 class PendingSend:
@@ -43,3 +35,25 @@ class PendingSend:
         if isinstance(self.draft.change, Message):
             return MessageIdReused("this client_message_id was used before, with other content")
         return RequestIdReused("this request_id was used before, with another request")
+
+
+MAX_FENCED: Final = 10_000
+
+
+class FencedAttempts:
+    """Remembers those of KEPT lanes: the ones that were refused last."""
+
+    def __init__(self) -> None:
+        self._numbers: OrderedDict[tuple[str, str], int] = OrderedDict()
+
+    def fence(self, attempt: Attempt, conversation_id: str) -> None:
+        """From now on nothing of this attempt, or of an earlier one of its lane, is taken."""
+        lane = attempt.session_id, conversation_id
+        self._numbers[lane] = max(attempt.number, self._numbers.get(lane, 0))
+        self._numbers.move_to_end(lane)
+        if len(self._numbers) > MAX_FENCED:
+            self._numbers.popitem(last=False)
+
+    def is_fenced(self, attempt: Attempt, conversation_id: str) -> bool:
+        """Whether something before it in its attempt was refused."""
+        return self._numbers.get((attempt.session_id, conversation_id), -1) >= attempt.number

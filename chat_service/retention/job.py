@@ -10,11 +10,11 @@ import structlog
 from prometheus_client import Counter
 
 from chat_service.model.retention import RetentionPolicy
-from chat_service.retention.look import RetentionSweep, SweepResult
 from chat_service.retention.ports import RetentionStore
+from chat_service.retention.sweep import RetentionSweep, SweepResult
 from servicekit.clock import Clock
-from servicekit.ending import cancel_requested
 from servicekit.failure import Failure
+from servicekit.tasks import cancel_requested
 
 CONVERSATIONS: Final = 100
 # Between two looks: at most so many a second, whatever has piled up.

@@ -83,7 +83,7 @@ class RetentionStore(Protocol):
         """Forget how far devices have got."""
 
 
-class Devices(Protocol):
+class SignedInDevices(Protocol):
     """The devices of users. Every method raises StoreUnavailable."""
 
     async def load_signed_in(self, user_ids: Collection[str]) -> Mapping[str, Mapping[str, int]]:

@@ -17,7 +17,7 @@ from pymongo.errors import DuplicateKeyError
 
 from chat_service.accounts.account import Account, Profile
 from chat_service.accounts.privacy import Privacy, WhoMayAdd
-from chat_service.accounts.search import SearchKeys, UserQuery
+from chat_service.accounts.user_search import SearchKeys, UserQuery
 from chat_service.storage.mongo import Database, Document, store_errors
 
 SEARCH_INDEX = "by_prefix"

@@ -9,10 +9,10 @@ from collections.abc import Collection
 
 from pymongo.errors import DuplicateKeyError
 
-from chat_service.accounts.device import AccountDevices, Device, Platform
-from chat_service.accounts.refresh import RefreshChain, sign_in_id
+from chat_service.accounts.devices import AccountDevices, Device, Platform
+from chat_service.accounts.refresh_tokens import RefreshChain, sign_in_id
+from chat_service.storage.batch_loader import BatchLoader
 from chat_service.storage.mongo import Database, Document, store_errors
-from chat_service.storage.together import BatchLoader
 
 
 class MongoDeviceStore:

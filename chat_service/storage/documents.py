@@ -14,11 +14,12 @@ which entry.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from bson import Binary
 
+from chat_service.model.conversation import Interval
 from chat_service.model.entry import (
     Change,
     ConversationUpdated,
@@ -172,3 +173,18 @@ _CHANGES: Final[dict[int, Any]] = {
 def binary(identifier: str) -> Binary:
     """An id as it is kept."""
     return Binary(bytes.fromhex(identifier))
+
+
+# Of two places so near to each other, what is between is read as well rather than each alone.
+MAX_GAP: Final = 32
+
+
+def coalesce_ranges(seqs: Collection[int]) -> list[Interval]:
+    """Ranges that cover these seqs, in order."""
+    found: list[Interval] = []
+    for seq in sorted(seqs):
+        if found and seq - found[-1].last <= MAX_GAP:
+            found[-1] = Interval(found[-1].first, seq)
+        else:
+            found.append(Interval(seq, seq))
+    return found

@@ -13,7 +13,7 @@ from pymongo.errors import BulkWriteError
 from pymongo.read_concern import ReadConcern
 
 from chat_service.errors import StoreUnavailable
-from chat_service.history.ports import LogPage
+from chat_service.model.authorization import TargetMessage
 from chat_service.model.conversation import Interval
 from chat_service.model.entry import (
     EMPTY_LOG_HEAD,
@@ -25,13 +25,14 @@ from chat_service.model.entry import (
     MessageEdited,
     ReactionChanged,
 )
-from chat_service.model.rules import TargetMessage
-from chat_service.owner.ports import Conflict
+from chat_service.model.stores import Conflict, LogPage
+from chat_service.storage.batch_loader import BatchLoader
 from chat_service.storage.documents import (
     EDITED,
     MESSAGE,
     WordsOf,
     binary,
+    coalesce_ranges,
     document_of,
     entry_id,
     entry_of,
@@ -39,9 +40,7 @@ from chat_service.storage.documents import (
     word_fields,
 )
 from chat_service.storage.mongo import Database, Document, ensure_clustered, store_errors
-from chat_service.storage.stretches import coalesce_ranges
-from chat_service.storage.together import BatchLoader
-from servicekit.at_once import gather_limited
+from servicekit.tasks import gather_limited
 
 ENTRIES: Final = "entries"
 BY_ID: Final = {"_id": 1}

@@ -14,10 +14,9 @@ from bson import Binary
 from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 
-from chat_service.model.conversation import Conversation
-from chat_service.model.personal import MAX_HIDDEN, PersonalSettings
+from chat_service.model.conversation import MAX_HIDDEN, Conversation, PersonalSettings
+from chat_service.storage.batch_loader import BatchLoader
 from chat_service.storage.mongo import Database, Document, store_errors
-from chat_service.storage.together import BatchLoader
 
 MEMBERSHIPS: Final = "memberships"
 FIRST, LAST = "00" * 16, "ff" * 16

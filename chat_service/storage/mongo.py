@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pymongo
+import structlog
+from prometheus_client import Gauge
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import (
@@ -18,11 +20,16 @@ from pymongo.errors import (
     WriteConcernError,
 )
 from pymongo.errors import ConfigurationError as UriError
+from pymongo.monitoring import (
+    TopologyClosedEvent,
+    TopologyDescriptionChangedEvent,
+    TopologyListener,
+    TopologyOpenedEvent,
+)
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from chat_service.errors import StoreUnavailable as StoreUnavailable
-from chat_service.storage.primary import PrimaryWatch
 from servicekit.config import ConfigurationError
 
 Document = dict[str, Any]
@@ -110,3 +117,33 @@ def is_unavailable(error: PyMongoError) -> bool:
         or error.timeout
         or any(error.has_error_label(label) for label in TRANSIENT_LABELS)
     )
+
+
+_writable = Gauge("parley_store_writable", "1 while MongoDB has a primary that this server knows of, else 0")
+
+log = structlog.get_logger("storage")
+
+
+class PrimaryWatch(TopologyListener):
+    """A line and a gauge whenever the last primary is lost, and when there is one again."""
+
+    def __init__(self) -> None:
+        self._lost = False
+
+    def opened(self, event: TopologyOpenedEvent) -> None:
+        """Nothing is known yet."""
+
+    def description_changed(self, event: TopologyDescriptionChangedEvent) -> None:
+        """What the driver has learned of the servers."""
+        writable = event.new_description.has_writable_server()
+        had = event.previous_description.has_writable_server()
+        _writable.set(writable)
+        if had and not writable:
+            self._lost = True
+            log.warning("MongoDB has no primary")
+        elif writable and self._lost:
+            self._lost = False
+            log.info("MongoDB has a primary again")
+
+    def closed(self, event: TopologyClosedEvent) -> None:
+        """The client is closed."""

@@ -5,30 +5,29 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
 from chat_service.errors import FrameEmpty, HelloMissing, ServerDraining, StreamNotConnected
 from chat_service.history.history import History
 from chat_service.limits import Limits
-from chat_service.stream import attaching, watching
 from chat_service.stream.admission import Admission
-from chat_service.stream.attaching import HomeRegistrar
-from chat_service.stream.dialogue import StreamHandler
-from chat_service.stream.handshakes import Handshake, HandshakeLimiter
-from chat_service.stream.openings import StreamLimiter
-from chat_service.stream.rates import DeviceRates
-from chat_service.stream.session import Owners, StreamSession
-from chat_service.stream.sessions import SessionRegistry
-from chat_service.stream.watching import FindHidden, PresenceSubscriptions
+from chat_service.stream.handler import StreamHandler
+from chat_service.stream.home_registrar import HomeRegistrar
+from chat_service.stream.limiters import Handshake, HandshakeLimiter, StreamLimiter
+from chat_service.stream.ports import Homes, Owners
+from chat_service.stream.presence_subscriptions import FindHidden, PresenceSubscriptions
+from chat_service.stream.session import StreamSession
+from chat_service.stream.session_registry import SessionRegistry
 from chat_service.wire import frames, requests
 from parley.chat.v1 import chat_pb2
 from servicekit.clock import Clock
-from servicekit.ending import cancel_requested
 from servicekit.failure import Failure
+from servicekit.rate_limiter import RateLimiter
 from servicekit.ring import Ring
 from servicekit.rpc import ByteStream, Call
+from servicekit.tasks import cancel_requested
 
 HELLO_S: Final = 10.0
 HANDSHAKE_S: Final = 10.0
@@ -46,10 +45,6 @@ MARGIN_S: Final = 60.0
 log = structlog.get_logger("edge")
 
 
-class KnowsHomes(attaching.Homes, watching.Homes, Protocol):
-    """The homes, as far as sessions and presence concern them."""
-
-
 class Edge:
     """The streams that end here."""
 
@@ -57,11 +52,11 @@ class Edge:
         self,
         sessions: SessionRegistry,
         owners: Owners,
-        homes: KnowsHomes,
+        homes: Homes,
         history: History,
         admission: Admission,
         who_hides: FindHidden,
-        rates: DeviceRates,
+        rates: RateLimiter,
         limits: Limits,
         clock: Clock,
         server_id: str,

@@ -8,29 +8,27 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from itertools import count
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 import uuid_utils
 
 from chat_service.errors import RateLimited, SessionSuperseded
-from chat_service.home.home import AttachedSession
 from chat_service.limits import Limits
-from chat_service.model.answer import AppendOutcome
 from chat_service.model.cursor import Cursor
-from chat_service.model.delivery import Delivery
+from chat_service.model.delivery import AttachedSession, Delivery
 from chat_service.model.entry import Draft, Message
-from chat_service.owner.pending import Attempt
-from chat_service.stream.backlog import SlowConsumerDetector
-from chat_service.stream.lane import SendLane
-from chat_service.stream.outbox import WHOLE_FRAME, Outbox
-from chat_service.stream.places import RecentlyAnswered
-from chat_service.stream.receipts import ReceiptSender, Receivers
+from chat_service.model.requests import AppendOutcome, Attempt
+from chat_service.stream.outbox import WHOLE_FRAME, Outbox, SlowConsumerDetector
+from chat_service.stream.ports import Owners
+from chat_service.stream.receipt_sender import ReceiptSender
+from chat_service.stream.send_gate import RecentlyAnswered
+from chat_service.stream.send_lane import SendLane
 from chat_service.wire import frames
 from servicekit.auth import Claims
-from servicekit.bucket import TokenBucket
 from servicekit.clock import Clock
 from servicekit.failure import Failure
+from servicekit.rate_limiter import TokenBucket
 
 MAX_LANES: Final = 1000
 # Decisions that a session remembers: a device may send again what was decided, before it hears so.
@@ -41,19 +39,6 @@ MAX_IDLE_LANES: Final = 32
 MAX_SUPERSEDED_S: Final = 12.0
 # A device that has too much unanswered is told to wait so long.
 FULL_RETRY_S: Final = 0.5
-
-
-class Owners(Receivers, Protocol):
-    """The owners of conversations, as far as a session concerns them."""
-
-    def route_append(self, draft: Draft, attempt: Attempt, target: str, reply: Callable[[AppendOutcome], None]) -> None:
-        """Have `draft` appended by the server `target`."""
-
-    def publish_typing(self, user_id: str, conversation_id: str, typing: bool) -> None:
-        """Tell the other members that a member types, or stopped."""
-
-    def owner_of(self, conversation_id: str) -> str:
-        """The id of the server that owns a conversation; empty while there is no ring."""
 
 
 class StreamSession:

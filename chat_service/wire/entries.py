@@ -7,6 +7,7 @@ from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from chat_service.model import words
 from chat_service.model.delivery import DeliveredEntry
 from chat_service.model.entry import Entry
 from chat_service.wire import changes
@@ -47,3 +48,19 @@ def encode_for_viewer(entry: Entry, viewer: str) -> bytes:
 def to_timestamp(time_ms: int) -> Timestamp:
     """Milliseconds since 1970 as a Timestamp."""
     return Timestamp(seconds=time_ms // 1000, nanos=time_ms % 1000 * 1_000_000)
+
+
+def words_of(content: bytes) -> list[str]:
+    """The distinct words of a serialised Content: those of a text, a caption, the name of a place or of somebody."""
+    return words.extract_words(_text(entry_pb2.Content.FromString(content)))
+
+
+def _text(content: entry_pb2.Content) -> str:
+    kind = content.WhichOneof("body")
+    if kind == "text":
+        return content.text.body
+    if kind == "media":
+        return content.media.caption
+    if kind == "location":
+        return content.location.name
+    return content.contact_card.display_name if kind == "contact_card" else ""

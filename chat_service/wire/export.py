@@ -10,7 +10,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from chat_service.accounts.account import Profile
-from chat_service.accounts.device import Device
+from chat_service.accounts.devices import Device
 from chat_service.accounts.privacy import Privacy
 from chat_service.history.history import ConversationSummary
 from chat_service.model.entry import Entry

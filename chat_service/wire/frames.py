@@ -9,9 +9,9 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from chat_service.limits import Limits
-from chat_service.model.answer import Appended, AppendOutcome
 from chat_service.model.conversation import Watermark
 from chat_service.model.cursor import IndexReading
+from chat_service.model.requests import Appended, AppendOutcome
 from chat_service.wire.entries import to_timestamp
 from chat_service.wire.tags import encode_bytes_field, encode_repeated
 from parley.chat.v1 import chat_pb2

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from chat_service.home.home import AttachedSession
-from chat_service.model.answer import Appended, AppendOutcome
-from chat_service.model.creation import Creation
-from chat_service.model.delivery import DeliveredEntry, Delivery, PresenceChange
+from chat_service.model.delivery import AttachedSession, DeliveredEntry, Delivery, PresenceChange
 from chat_service.model.entry import Draft, Message
 from chat_service.model.ids import uuid7_time_ms
-from chat_service.model.receipt import Receipt
-from chat_service.owner.pending import Attempt
+from chat_service.model.requests import Appended, AppendOutcome, Attempt, Creation, Receipt
 from chat_service.wire import changes
 from chat_service.wire.entries import to_timestamp
 from parley.internal.v1.mesh_pb2 import (

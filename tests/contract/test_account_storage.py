@@ -10,11 +10,11 @@ from dataclasses import replace
 import pytest
 
 from chat_service.accounts.account import Account, Profile
-from chat_service.accounts.device import AccountDevices, Device, Platform
+from chat_service.accounts.devices import AccountDevices, Device, Platform
 from chat_service.accounts.ports import AccountStore, DeviceStore
 from chat_service.accounts.privacy import Privacy, WhoMayAdd
-from chat_service.accounts.refresh import RefreshChain, sign_in_id
-from chat_service.accounts.search import UserQuery, search_keys
+from chat_service.accounts.refresh_tokens import RefreshChain, sign_in_id
+from chat_service.accounts.user_search import UserQuery, search_keys
 from chat_service.storage import mongo
 from chat_service.storage.accounts import MongoAccountStore
 from chat_service.storage.devices import MongoDeviceStore

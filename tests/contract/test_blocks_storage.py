@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from chat_service.storage import mongo
-from chat_service.storage.blocks import MongoBlockStore
+from chat_service.storage.relations import MongoBlockStore
 from devstack.stack import Stack
 
 pytestmark = pytest.mark.integration

@@ -9,7 +9,7 @@ import pytest
 
 from chat_service.model.conversation import Interval
 from chat_service.model.entry import ConversationUpdated, Entry, MembershipChanged, MembershipKind, Message, Role
-from chat_service.owner.ports import Conflict
+from chat_service.model.stores import Conflict
 from chat_service.storage.documents import entry_id
 from chat_service.storage.log import PAGE_BYTES, MongoLog
 from chat_service.storage.mongo import Database, connect

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from chat_service.history.search import HIGHEST, Rank, SearchHit, SearchScope
+from chat_service.history.message_search import HIGHEST, Rank, SearchHit, SearchScope
 from chat_service.model.conversation import Conversation, ConversationKind, ConversationMember, Interval
 from chat_service.model.entry import LAST_SEQ, Change, Entry, Message, MessageDeleted, MessageEdited, Role
 from chat_service.model.words import MessageQuery
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database, connect
-from chat_service.storage.search import INDEX, MongoWordIndex, _condition
-from chat_service.wire.words import words_of
+from chat_service.storage.word_index import INDEX, MongoWordIndex, _condition
+from chat_service.wire.entries import words_of
 from devstack.stack import Stack
 from parley.chat.v1 import entry_pb2
 

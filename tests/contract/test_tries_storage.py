@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from chat_service.accounts.attempts import RateLimit
 from chat_service.accounts.ports import AttemptCounter
 from chat_service.storage import mongo
-from chat_service.storage.tries import MongoAttemptCounter
+from chat_service.storage.attempts import MongoAttemptCounter
 from devstack.stack import Stack
+from servicekit.rate_limiter import RateLimit
 
 pytestmark = pytest.mark.integration
 

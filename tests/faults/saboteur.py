@@ -20,18 +20,17 @@ from pymongo.write_concern import WriteConcern
 
 import chat_service.__main__ as chat
 from chat_service.mesh.fan_out import FanOut
-from chat_service.model.answer import AppendOutcome, OnAppended
 from chat_service.model.conversation import Conversation, Interval
 from chat_service.model.delivery import Delivery
 from chat_service.model.entry import LAST_SEQ, Draft, Entry, EntryHeader, Message
-from chat_service.owner import conversation as conversation_memory
+from chat_service.model.requests import AppendOutcome, Attempt, OnAppended
+from chat_service.model.stores import Conflict
+from chat_service.owner import owned_conversation as conversation_memory
 from chat_service.owner.owner import Owner
-from chat_service.owner.pending import Attempt
-from chat_service.owner.ports import Conflict
 from chat_service.storage import log as log_storage
+from chat_service.storage.change_index import RedisChangeIndex
 from chat_service.storage.documents import document_of
-from chat_service.storage.generation import GenerationRecord, MongoGenerationStore
-from chat_service.storage.index import RedisChangeIndex
+from chat_service.storage.generation_store import GenerationRecord, MongoGenerationStore
 from chat_service.storage.log import MongoLog
 from chat_service.stream.session import StreamSession
 from servicekit.server import run

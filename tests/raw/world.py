@@ -13,8 +13,8 @@ from typing import Any
 import grpc
 
 from chat_service.accounts.account import Account, Profile
-from chat_service.accounts.device import AccountDevices, Device, Platform
-from chat_service.accounts.refresh import RefreshChain
+from chat_service.accounts.devices import AccountDevices, Device, Platform
+from chat_service.accounts.refresh_tokens import RefreshChain
 from chat_service.model.ids import conversation_position
 from chat_service.storage.accounts import MongoAccountStore
 from chat_service.storage.devices import MongoDeviceStore

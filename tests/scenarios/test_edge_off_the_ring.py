@@ -6,8 +6,8 @@ import pytest
 
 from devstack.stack import Stack
 from servicekit.etcd import Etcd
-from servicekit.record import MemberRecord
-from servicekit.ringview import PREFIX
+from servicekit.member_record import MemberRecord
+from servicekit.ring_watcher import PREFIX
 from tests.eventually import eventually
 from tests.raw.world import World
 

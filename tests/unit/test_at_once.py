@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from servicekit.at_once import gather_limited
+from servicekit.tasks import gather_limited
 
 
 class Asked:

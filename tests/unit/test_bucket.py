@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servicekit.bucket import TokenBucket
+from servicekit.rate_limiter import TokenBucket
 from tests.clock import ManualClock
 
 

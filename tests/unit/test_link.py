@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from chat_service.mesh import link as link_module
-from chat_service.mesh.link import PeerStream
+from chat_service.mesh import peer_stream as link_module
+from chat_service.mesh.peer_stream import PeerStream
 from parley.internal.v1.mesh_pb2 import Attach, Attached, Detach, MeshBatch, MeshFrame, MeshHello
 from tests.eventually import eventually
 

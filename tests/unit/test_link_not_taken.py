@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from chat_service.mesh.link import PeerStream
+from chat_service.mesh.peer_stream import PeerStream
 from parley.internal.v1.mesh_pb2 import Attach, Attached, Detach, MeshBatch, MeshFrame
 from tests.eventually import eventually
 

@@ -10,9 +10,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 from prometheus_client import REGISTRY
 
-from chat_service.mesh.link import PeerStream
-from chat_service.mesh.links import PeerPool
-from chat_service.mesh.servicer import MeshServicer
+from chat_service.mesh.peer_pool import MeshServicer, PeerPool
+from chat_service.mesh.peer_stream import PeerStream
 from parley.internal.v1 import mesh_pb2
 from parley.internal.v1.mesh_pb2 import Attach, Attached, MeshFrame
 from servicekit.auth import ServiceCredential

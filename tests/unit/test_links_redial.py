@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from chat_service.mesh import links
+from chat_service.mesh import peer_pool
 from parley.internal.v1.mesh_pb2 import ExchangeResponse, MeshBatch, MeshHello
 from servicekit.failure import Failure
 from servicekit.ring import RingMember
@@ -50,8 +50,8 @@ async def seconds_for(links_broken: int, breaking: Breaking) -> float:
 
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links, "FIRST_PAUSE_S", FIRST_PAUSE_S)
-    monkeypatch.setattr(links, "LONGEST_PAUSE_S", LONGEST_PAUSE_S)
+    monkeypatch.setattr(peer_pool, "FIRST_PAUSE_S", FIRST_PAUSE_S)
+    monkeypatch.setattr(peer_pool, "LONGEST_PAUSE_S", LONGEST_PAUSE_S)
 
 
 async def test_what_was_a_link_is_dialled_again_soon_however_often_it_broke() -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from servicekit.record import MemberRecord, parse_records
+from servicekit.member_record import MemberRecord, parse_records
 from servicekit.ring import RingMember
 
 RECORD = MemberRecord(RingMember("chat-1", "10.0.0.1:5101", "10.0.0.1:6101", 1_800_000_000_000), 0x694D77AA)

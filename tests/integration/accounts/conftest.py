@@ -11,7 +11,7 @@ from chat_service.accounts.accounts import Accounts
 from chat_service.accounts.passwords import PasswordHasherPool
 from chat_service.storage import mongo
 from chat_service.storage.accounts import MongoAccountStore
-from chat_service.storage.tries import MongoAttemptCounter
+from chat_service.storage.attempts import MongoAttemptCounter
 from devstack.stack import Stack
 from tests.integration.accounts.house import House
 

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from chat_service.accounts.accounts import Accounts, AccountSettings
-from chat_service.accounts.blocking import BlockService
+from chat_service.accounts.blocks import BlockService
 from chat_service.accounts.errors import DeviceRevoked
 from chat_service.accounts.passwords import PasswordHasherPool
-from chat_service.accounts.people import ProfileService
 from chat_service.accounts.privacy import GroupConsent
-from chat_service.accounts.sessions import SignInSession
+from chat_service.accounts.profiles import ProfileService
+from chat_service.accounts.sign_in_sessions import SignInSession
 from chat_service.errors import OwnerUnavailable
 from chat_service.history.history import History
 from chat_service.model.cursor import Cursor, IndexReading
 from chat_service.storage import mongo
 from chat_service.storage.accounts import MongoAccountStore
-from chat_service.storage.acquaintances import MongoContacts
-from chat_service.storage.blocks import MongoBlockStore
+from chat_service.storage.attempts import MongoAttemptCounter
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.devices import MongoDeviceStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.memberships import MongoMembershipStore
-from chat_service.storage.tries import MongoAttemptCounter
+from chat_service.storage.relations import MongoBlockStore, MongoContacts
 from servicekit.auth import Claims, TokenSigner, TokenVerifier, generate_signing_key, jwks_of
 from tests.clock import ManualClock
 
@@ -30,7 +30,10 @@ HOME = "127.0.0.1:5101"
 
 
 class NoIndex:
-    """An index of changes that is never read."""
+    """A change index that is neither written nor read."""
+
+    async def touch(self, touches: Mapping[str, Collection[str]]) -> None:
+        raise AssertionError("accounts touch no conversation")
 
     async def read_changes(self, user_id: str, cursor: Cursor | None) -> IndexReading:
         raise AssertionError("nobody asks here what changed")

@@ -9,7 +9,8 @@ import pytest
 from google.rpc.status_pb2 import Status
 
 from chat_service.accounts.accounts import Accounts
-from chat_service.servicers.account import ADMITTED_ANYWAY, NOT_YET_SERVED, OPEN_METHODS, AccountServicer
+from chat_service.servicers.account import ADMITTED_ANYWAY, OPEN_METHODS, AccountServicer
+from chat_service.servicers.account_export import AccountExport
 from parley.chat.v1 import account_pb2
 from parley.chat.v1.account_pb2_grpc import AccountServiceStub
 from servicekit.failure import Failure
@@ -27,12 +28,16 @@ SERVICE = account_pb2.DESCRIPTOR.services_by_name["AccountService"]
 async def service(house: House, accounts: Accounts) -> AsyncIterator[AccountServiceStub]:
     handler = service_handler(
         SERVICE,
-        AccountServicer(accounts, house.people(), house.blocking(), house.history(), house.clock),
+        AccountServicer(
+            accounts,
+            house.people(),
+            house.blocking(),
+            AccountExport(accounts, house.people(), house.blocking(), house.history(), house.clock),
+        ),
         authenticate=house.verifier().authenticate,
         admit=accounts.admit,
         open_methods=OPEN_METHODS,
         admission_exempt=ADMITTED_ANYWAY,
-        not_yet_served=NOT_YET_SERVED,
     )
     server = Server("127.0.0.1:0", [handler], [SERVICE.full_name])
     port = await server.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chat_service.accounts.accounts import Accounts
-from chat_service.accounts.device import DeviceDescription
+from chat_service.accounts.devices import DeviceDescription
 from chat_service.errors import Invalid, OwnerUnavailable, UserNotFound
 from tests.integration.accounts.house import House
 

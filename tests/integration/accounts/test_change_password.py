@@ -7,8 +7,7 @@ import asyncio
 import pytest
 
 from chat_service.accounts.accounts import Accounts, AccountSettings
-from chat_service.accounts.attempts import RateLimit
-from chat_service.accounts.device import DeviceDescription
+from chat_service.accounts.devices import DeviceDescription
 from chat_service.accounts.errors import (
     CredentialsInvalid,
     LoginNameTaken,
@@ -16,9 +15,10 @@ from chat_service.accounts.errors import (
     RefreshTokenInvalid,
     SignInDisabled,
 )
-from chat_service.accounts.sessions import SignInSession
+from chat_service.accounts.sign_in_sessions import SignInSession
 from chat_service.errors import RateLimited
 from servicekit.auth import Claims
+from servicekit.rate_limiter import RateLimit
 from tests.integration.accounts.house import House
 
 pytestmark = pytest.mark.integration

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from chat_service.accounts.accounts import Accounts
-from chat_service.accounts.device import DeviceDescription, Platform
+from chat_service.accounts.devices import DeviceDescription, Platform
 from chat_service.accounts.errors import DeviceNotFound, DeviceRevoked, RefreshTokenInvalid
-from chat_service.accounts.sessions import SignInSession
+from chat_service.accounts.sign_in_sessions import SignInSession
 from tests.integration.accounts.house import House
 
 pytestmark = pytest.mark.integration

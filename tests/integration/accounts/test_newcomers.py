@@ -9,7 +9,7 @@ import pytest
 
 from chat_service.accounts.account import Profile, ProfileChange
 from chat_service.accounts.accounts import REMEMBERED_ELSEWHERE, Accounts, AccountSettings
-from chat_service.accounts.device import DeviceDescription
+from chat_service.accounts.devices import DeviceDescription
 from chat_service.accounts.errors import DeviceRevoked, SignInDisabled
 from servicekit.auth import Claims
 from tests.integration.accounts.house import House

@@ -8,12 +8,12 @@ import pytest
 
 from chat_service.accounts.account import ProfileChange
 from chat_service.accounts.accounts import Accounts
-from chat_service.accounts.device import DeviceDescription
+from chat_service.accounts.devices import DeviceDescription
 from chat_service.accounts.privacy import Privacy, PrivacyChange, WhoMayAdd
 from chat_service.errors import UserNotFound
-from chat_service.model.creation import Creation
 from chat_service.model.entry import Draft, Entry, Message
 from chat_service.model.ids import direct_id
+from chat_service.model.requests import Creation
 from chat_service.storage.log import MongoLog
 from parley.chat.v1 import account_pb2
 from tests.integration.accounts.house import House

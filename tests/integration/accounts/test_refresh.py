@@ -7,10 +7,10 @@ import asyncio
 import pytest
 
 from chat_service.accounts.accounts import Accounts
-from chat_service.accounts.device import DeviceDescription
+from chat_service.accounts.devices import DeviceDescription
 from chat_service.accounts.errors import RefreshTokenInvalid
-from chat_service.accounts.refresh import GRACE_MS
-from chat_service.accounts.sessions import SignInSession
+from chat_service.accounts.refresh_tokens import GRACE_MS
+from chat_service.accounts.sign_in_sessions import SignInSession
 from tests.integration.accounts.house import House, is_admitted
 
 pytestmark = pytest.mark.integration

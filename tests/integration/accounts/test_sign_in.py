@@ -10,8 +10,7 @@ from argon2 import PasswordHasher
 
 from chat_service.accounts.account import Account, Profile
 from chat_service.accounts.accounts import Accounts, AccountSettings
-from chat_service.accounts.attempts import RateLimit
-from chat_service.accounts.device import DeviceDescription, Platform
+from chat_service.accounts.devices import DeviceDescription, Platform
 from chat_service.accounts.errors import (
     CredentialsInvalid,
     DeviceNotFound,
@@ -19,9 +18,10 @@ from chat_service.accounts.errors import (
     SignInDisabled,
     TooManyDevices,
 )
-from chat_service.accounts.sessions import SignInSession
+from chat_service.accounts.sign_in_sessions import SignInSession
 from chat_service.errors import RateLimited
 from chat_service.storage.accounts import MongoAccountStore
+from servicekit.rate_limiter import RateLimit
 from tests.integration.accounts.house import HOME, House, is_admitted
 
 pytestmark = pytest.mark.integration

@@ -14,19 +14,16 @@ from pymongo import AsyncMongoClient
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 from redis.asyncio import Redis
 
-from chat_service.model.answer import Appended, AppendOutcome
 from chat_service.model.conversation import Watermark
-from chat_service.model.creation import Creation
 from chat_service.model.entry import Draft, Entry, Message
 from chat_service.model.ids import direct_id, uuid7_time_ms
-from chat_service.model.receipt import Receipt
+from chat_service.model.requests import Appended, AppendOutcome, Attempt, Creation, Receipt
 from chat_service.model.retention import KEEP_FOREVER, RetentionPolicy
 from chat_service.owner.owner import Owner, OwnerLimits
-from chat_service.owner.pending import Attempt
+from chat_service.storage.change_index import RedisChangeIndex
 from chat_service.storage.conversations import MongoConversationStore
-from chat_service.storage.generation import MongoGenerationStore
-from chat_service.storage.index import RedisChangeIndex
-from chat_service.storage.index_life import IndexGeneration
+from chat_service.storage.generation_store import MongoGenerationStore
+from chat_service.storage.index_generation import IndexGeneration
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database, Document, connect
 from devstack.stack import Stack

@@ -16,8 +16,6 @@ from chat_service.errors import (
     MessageNotFound,
     RoleInsufficient,
 )
-from chat_service.model.answer import Appended, AppendOutcome
-from chat_service.model.creation import Creation
 from chat_service.model.entry import (
     Change,
     Draft,
@@ -32,12 +30,13 @@ from chat_service.model.entry import (
     Role,
 )
 from chat_service.model.ids import group_id
+from chat_service.model.requests import Appended, AppendOutcome, Creation
+from chat_service.model.stores import Conflict
 from chat_service.owner.commit import MAX_ENTRIES_PER_CONVERSATION
-from chat_service.owner.ports import Conflict
-from chat_service.storage.blocks import MongoBlockStore
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database
+from chat_service.storage.relations import MongoBlockStore
 from tests.integration.chat.conftest import ALICE, BOB, CAROL, Owners, Running, direct, draft, made_at, place
 
 pytestmark = pytest.mark.integration

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from chat_service.model.answer import AppendOutcome
 from chat_service.model.conversation import Conversation
-from chat_service.model.creation import Creation
 from chat_service.model.entry import Entry
-from chat_service.owner.ports import Conflict
+from chat_service.model.requests import AppendOutcome, Creation
+from chat_service.model.stores import Conflict
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database
@@ -114,6 +113,6 @@ async def test_a_draft_that_cannot_be_decided_is_refused_alone(
         raise ZeroDivisionError
 
     with monkeypatch.context() as broken:
-        broken.setattr("chat_service.owner.conversation.authorize", broken_down)
+        broken.setattr("chat_service.owner.owned_conversation.authorize", broken_down)
         failed(await running.append(draft(creation.conversation_id)))
     place(await running.append(draft(creation.conversation_id)))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from chat_service.model.conversation import Conversation, ConversationKind, ConversationMember
+from chat_service.model.conversation import MAX_HIDDEN, Conversation, ConversationKind, ConversationMember
 from chat_service.model.entry import Role
 from chat_service.model.ids import direct_id
-from chat_service.model.personal import MAX_HIDDEN
 from chat_service.storage.memberships import MongoMembershipStore
 from chat_service.storage.mongo import Database
 from tests.integration.chat.conftest import ALICE, BOB

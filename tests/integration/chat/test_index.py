@@ -14,9 +14,9 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from chat_service.model.cursor import Cursor, IndexReading, Resync
-from chat_service.storage.generation import MongoGenerationStore
-from chat_service.storage.index import RedisChangeIndex
-from chat_service.storage.index_life import PROBE_S, IndexGeneration
+from chat_service.storage.change_index import RedisChangeIndex
+from chat_service.storage.generation_store import MongoGenerationStore
+from chat_service.storage.index_generation import PROBE_S, IndexGeneration
 from chat_service.storage.mongo import Database
 from devstack.stack import Stack
 from tests.eventually import eventually

@@ -6,8 +6,8 @@ import pytest
 from redis.asyncio import Redis
 
 from chat_service.model.cursor import Resync
-from chat_service.storage import index_life, scripts
-from chat_service.storage.index import RedisChangeIndex
+from chat_service.storage import index_generation, scripts
+from chat_service.storage.change_index import RedisChangeIndex
 from tests.integration.chat.conftest import ALICE
 from tests.integration.chat.test_index import ONE, cursor_of
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(autouse=True)
 def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_life, "GRACE_S", 0.0)
+    monkeypatch.setattr(index_generation, "GRACE_S", 0.0)
 
 
 @pytest.mark.parametrize("nonsense", ["", "x", "1x", "-1", "1.5", "nan", "0x10", "007", "9" * 5000, b"\xff"])

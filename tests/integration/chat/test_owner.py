@@ -16,14 +16,12 @@ from chat_service.errors import (
     RequestIdReused,
     StoreUnavailable,
 )
-from chat_service.model.answer import Appended, AppendOutcome
-from chat_service.model.creation import Creation
 from chat_service.model.entry import Message
 from chat_service.model.ids import group_id
+from chat_service.model.requests import Appended, AppendOutcome, Attempt, Creation
 from chat_service.owner.owner import OwnerLimits
-from chat_service.owner.pending import Attempt
+from chat_service.storage.change_index import RedisChangeIndex
 from chat_service.storage.conversations import MongoConversationStore
-from chat_service.storage.index import RedisChangeIndex
 from chat_service.storage.log import MongoLog
 from chat_service.storage.memberships import MongoMembershipStore
 from chat_service.storage.mongo import Database

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 import pytest
 
 from chat_service.history.history import FetchedRange, History, RangeRequest
-from chat_service.history.ports import LogPage
-from chat_service.history.search import HIGHEST, MessageSearch
-from chat_service.history.sight import VisibilityResolver
+from chat_service.history.message_search import HIGHEST, MessageSearch
+from chat_service.history.visibility import VisibilityResolver
 from chat_service.model.entry import Change, Entry, Message
+from chat_service.model.stores import LogPage
 from chat_service.model.words import MessageQuery
+from chat_service.storage.change_index import RedisChangeIndex
 from chat_service.storage.conversations import MongoConversationStore
-from chat_service.storage.index import RedisChangeIndex
 from chat_service.storage.log import MongoLog
 from chat_service.storage.memberships import MongoMembershipStore
 from chat_service.storage.mongo import Database
-from chat_service.storage.search import MongoWordIndex
+from chat_service.storage.word_index import MongoWordIndex
 from tests.integration.chat.conftest import ALICE, BOB, Owners, draft, place
 from tests.integration.chat.test_changes import added, entry, group, removed
 

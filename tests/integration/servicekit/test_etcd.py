@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from servicekit import following
+from servicekit import prefix_watch
 from servicekit.config import ConfigurationError
 from servicekit.etcd import Etcd, EtcdUnreachable, LeaseLost, Snapshot, Tls
 from tests.eventually import eventually
@@ -164,7 +164,7 @@ async def test_a_store_that_lost_its_data_is_seen_as_it_is(
 
 
 async def test_silence_is_looked_into(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "SILENCE", 0.2)
+    monkeypatch.setattr(prefix_watch, "SILENCE", 0.2)
     asked = 0
     revision = etcd.revision
 

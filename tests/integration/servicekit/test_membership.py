@@ -9,10 +9,10 @@ from etcd3aio.kv import KVService
 from prometheus_client import REGISTRY
 
 from servicekit.etcd import Etcd
+from servicekit.member_record import MemberRecord
 from servicekit.membership import Membership, Superseded
-from servicekit.record import MemberRecord
 from servicekit.ring import Ring, RingMember
-from servicekit.ringview import TTL
+from servicekit.ring_watcher import TTL
 from tests.eventually import eventually
 from tests.integration.servicekit.conftest import EtcdServer
 

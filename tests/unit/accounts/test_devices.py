@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from chat_service.accounts.device import IDLE_MS, REMEMBERED, AccountDevices, Device, Platform
+from chat_service.accounts.devices import IDLE_MS, REMEMBERED, AccountDevices, Device, Platform
 from chat_service.accounts.errors import DeviceNotFound, TooManyDevices
-from chat_service.accounts.refresh import RefreshChain
+from chat_service.accounts.refresh_tokens import RefreshChain
 from parley.chat.v1 import account_pb2
 
 USER = "a" * 32

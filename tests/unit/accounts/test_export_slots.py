@@ -9,11 +9,9 @@ import pytest
 
 from chat_service.accounts.archive import CHUNK_BYTES, ArchiveFile
 from chat_service.errors import RateLimited
-from chat_service.servicers import export
-from chat_service.servicers.export import MAX_CONCURRENT_EXPORTS, STALLED_S, ExportCalls
-from parley.chat.v1 import account_pb2
+from chat_service.servicers import account_export
+from chat_service.servicers.account_export import MAX_CONCURRENT_EXPORTS, STALLED_S, AccountExport
 from servicekit.auth import Claims
-from servicekit.rpc import Call
 from tests.clock import ManualClock
 
 
@@ -25,13 +23,12 @@ class Archives:
             while True:
                 yield bytes(CHUNK_BYTES)
 
-        monkeypatch.setattr(export, "stream_zip", endless)
+        monkeypatch.setattr(account_export, "stream_zip", endless)
         nobody: Any = None
-        self._calls = ExportCalls(nobody, nobody, nobody, nobody, clock)
+        self._export = AccountExport(nobody, nobody, nobody, nobody, clock)
 
     async def begin(self, user_id: str) -> Any:
-        call = Call(Claims(user_id, "device", 0.0), {}, "")
-        archive = self._calls.ExportAccount(account_pb2.ExportAccountRequest(), call)
+        archive: Any = self._export.stream(Claims(user_id, "device", 0.0))
         await anext(archive)
         return archive
 

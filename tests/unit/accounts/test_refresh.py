@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat_service.accounts.errors import RefreshTokenInvalid
-from chat_service.accounts.refresh import GRACE_MS, RefreshChain, RefreshToken, RefreshTokenReused
+from chat_service.accounts.refresh_tokens import GRACE_MS, RefreshChain, RefreshToken, RefreshTokenReused
 
 USER, DEVICE = "a" * 32, "b" * 32
 

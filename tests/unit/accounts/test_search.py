@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat_service.accounts.search import MAX_QUERY_CHARS, MOST_WORDS, PREFIX_LENGTHS, UserQuery, fold, search_keys
+from chat_service.accounts.user_search import MAX_QUERY_CHARS, MOST_WORDS, PREFIX_LENGTHS, UserQuery, fold, search_keys
 from chat_service.errors import PageTokenInvalid
 
 LOGIN = "someone.else"

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 
 import pytest
 
 from chat_service.accounts.errors import DeviceRevoked
-from chat_service.home.home import AttachedSession
 from chat_service.limits import Limits
-from chat_service.model.answer import AppendOutcome
+from chat_service.model.delivery import AttachedSession
 from chat_service.model.entry import Draft
-from chat_service.model.receipt import Receipt
-from chat_service.owner.pending import Attempt
-from chat_service.owner.receipts import OnReceiptKept
-from chat_service.stream.attaching import HomeRegistrar
-from chat_service.stream.rates import DeviceRates
+from chat_service.model.requests import AppendOutcome, Attempt, Receipt
+from chat_service.owner.receipt_writer import OnReceiptKept
+from chat_service.stream.home_registrar import HomeRegistrar
 from chat_service.stream.session import StreamSession
 from servicekit.auth import Claims
 from servicekit.clock import SystemClock
+from servicekit.rate_limiter import RateLimit, RateLimiter
 from tests.eventually import eventually
 
 USER, DEVICE = "a" * 32, "d" * 32
@@ -57,6 +55,12 @@ class SlowHomes:
     def detach(self, home: str, user_id: str, session_id: str) -> None:
         self.known.discard((home, session_id))
 
+    async def watch(self, home: str, session_id: str, user_ids: Collection[str]) -> Collection[str]:
+        raise AssertionError("these sessions watch nobody")
+
+    def unwatch(self, home: str, session_id: str) -> None:
+        raise AssertionError("these sessions watch nobody")
+
 
 class NoOwners:
     """This session sends nothing."""
@@ -92,7 +96,7 @@ def session() -> StreamSession:
 
 def session_of(device: str) -> StreamSession:
     clock, limits = SystemClock(), Limits()
-    rate = DeviceRates(limits.sends_per_second, limits.sends_burst, clock).bucket_of(device)
+    rate = RateLimiter(RateLimit(limits.sends_per_second, limits.sends_burst), clock, 1).bucket_of(device)
     return StreamSession(Claims(USER, device, 0), limits, clock, "edge", NoOwners(), rate)  # type: ignore[arg-type]
 
 

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from chat_service.errors import ServerBusy
-from chat_service.stream import handshakes
-from chat_service.stream.handshakes import WAIT_S, WAITING_PER_SLOT, Handshake, HandshakeLimiter
+from chat_service.stream import limiters
+from chat_service.stream.limiters import WAIT_S, WAITING_PER_SLOT, Handshake, HandshakeLimiter
 from parley_client.link import WELCOME_SECONDS
 
 
@@ -48,7 +48,7 @@ async def test_only_so_many_wait() -> None:
 
 
 async def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handshakes, "WAIT_S", 0.01)
+    monkeypatch.setattr(limiters, "WAIT_S", 0.01)
     door = HandshakeLimiter(1)
     first = await door.acquire()
     with pytest.raises(ServerBusy):

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from chat_service.home.home import AttachedSession, Home
-from chat_service.model.delivery import Delivery
+from chat_service.home.home import Home
+from chat_service.model.delivery import AttachedSession, Delivery
 from servicekit.failure import Failure
 
 USER, DEVICE = "a" * 32, "d" * 32

@@ -10,8 +10,8 @@ import pytest
 from pymongo.errors import AutoReconnect
 
 from chat_service.errors import StoreUnavailable
+from chat_service.storage.documents import MAX_GAP
 from chat_service.storage.log import STRETCHES_AT_ONCE, MongoLog
-from chat_service.storage.stretches import MAX_GAP
 
 
 class Entries:

@@ -7,8 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from chat_service.errors import SlowConsumer
-from chat_service.stream.backlog import SlowConsumerDetector
-from chat_service.stream.outbox import Outbox
+from chat_service.stream.outbox import Outbox, SlowConsumerDetector
 from chat_service.wire import frames
 
 

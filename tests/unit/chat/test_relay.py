@@ -7,7 +7,7 @@ import pytest
 from chat_service.model.conversation import ConversationMember
 from chat_service.model.entry import Role
 from chat_service.retention.ports import EntryPosition
-from chat_service.retention.relay import delivered_to_all
+from chat_service.retention.sweep import delivered_to_all
 
 # Entries 3 to 7, one a second.
 PLACES = [EntryPosition(seq, seq, seq * 1000) for seq in range(3, 8)]

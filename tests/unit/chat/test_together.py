@@ -8,7 +8,7 @@ from collections.abc import Collection
 import pytest
 
 from chat_service.errors import StoreUnavailable
-from chat_service.storage.together import BatchLoader
+from chat_service.storage.batch_loader import BatchLoader
 
 
 class Store:

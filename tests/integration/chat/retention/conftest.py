@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from chat_service.history.history import History
-from chat_service.retention import look
+from chat_service.retention import sweep
+from chat_service.storage.change_index import RedisChangeIndex
 from chat_service.storage.conversations import MongoConversationStore
-from chat_service.storage.index import RedisChangeIndex
 from chat_service.storage.log import MongoLog
 from chat_service.storage.memberships import MongoMembershipStore
 from chat_service.storage.mongo import Database
@@ -16,7 +16,7 @@ from tests.integration.chat.retention.house import House
 
 @pytest.fixture
 async def house(database: Database, index: RedisChangeIndex, monkeypatch: pytest.MonkeyPatch) -> House:
-    monkeypatch.setattr(look, "PORTION", 3)
+    monkeypatch.setattr(sweep, "PORTION", 3)
     memberships = MongoMembershipStore(database)
     house = House(database, History(MongoLog(database), MongoConversationStore(database), memberships, index))
     await house.store.ensure_indexes()

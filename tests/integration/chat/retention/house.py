@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 
 import uuid_utils
 
-from chat_service.accounts.device import Device, Platform
-from chat_service.accounts.refresh import RefreshChain
+from chat_service.accounts.devices import Device, Platform
+from chat_service.accounts.refresh_tokens import RefreshChain
 from chat_service.history.history import History
-from chat_service.model.answer import Appended
 from chat_service.model.entry import (
     Change,
     Draft,
@@ -19,8 +18,9 @@ from chat_service.model.entry import (
     Message,
     MessageEdited,
 )
+from chat_service.model.requests import Appended
 from chat_service.model.retention import Retention, RetentionPolicy, RetentionRule
-from chat_service.retention.look import DAY_MS, RetentionSweep, SweepResult
+from chat_service.retention.sweep import DAY_MS, RetentionSweep, SweepResult
 from chat_service.storage.devices import MongoDeviceStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database

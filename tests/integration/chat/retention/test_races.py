@@ -8,7 +8,6 @@ import pytest
 
 from chat_service.errors import MessageNotFound, StoreUnavailable
 from chat_service.history.history import RangeRequest
-from chat_service.model.answer import Appended
 from chat_service.model.conversation import Conversation
 from chat_service.model.entry import (
     ConversationUpdated,
@@ -17,13 +16,14 @@ from chat_service.model.entry import (
     MessageEdited,
     ReactionChanged,
 )
+from chat_service.model.requests import Appended
 from chat_service.model.retention import FOREVER, RetentionPolicy
 from chat_service.owner.owner import Owner
-from chat_service.retention import look
-from chat_service.retention.look import RetentionSweep, SweepResult
+from chat_service.retention import sweep
+from chat_service.retention.sweep import RetentionSweep, SweepResult
+from chat_service.storage.change_index import RedisChangeIndex
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.devices import MongoDeviceStore
-from chat_service.storage.index import RedisChangeIndex
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database
 from chat_service.storage.retention import MongoRetentionStore
@@ -141,7 +141,7 @@ async def test_whoever_comes_after_a_crash_goes_on_where_it_stopped(owners: Owne
     # What is below `first_seq` is shown to nobody, whether it is removed yet or not.
     assert await house.bodies(conversation_id) == ["f", "e", "d", "c"]
     assert await house.look(A_DAY) == []
-    house.clock.advance(look.HELD_MS / 1000 + 1)
+    house.clock.advance(sweep.HELD_MS / 1000 + 1)
     # Also when everything is to be kept by now.
     running_on = await house.look(RetentionPolicy(FOREVER))
     assert [each.first_seq for each in running_on] == [4]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chat_service.retention.look import SweepResult
+from chat_service.retention.sweep import SweepResult
 from tests.integration.chat.conftest import (
     ALICE,
     BOB,

@@ -9,8 +9,6 @@ import uuid_utils
 
 from chat_service.errors import MessageNotFound
 from chat_service.history.history import RangeRequest
-from chat_service.model.answer import Appended
-from chat_service.model.creation import Creation
 from chat_service.model.entry import (
     ConversationUpdated,
     Entry,
@@ -20,9 +18,10 @@ from chat_service.model.entry import (
     Role,
 )
 from chat_service.model.ids import group_id
+from chat_service.model.requests import Appended, Creation
 from chat_service.model.retention import FOREVER, Retention, RetentionPolicy, RetentionRule
 from chat_service.retention.job import RetentionJob
-from chat_service.retention.look import SweepResult
+from chat_service.retention.sweep import SweepResult
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
 from servicekit.failure import Failure

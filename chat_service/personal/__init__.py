@@ -1,1 +1,0 @@
-"""What one user sets for conversations, and nobody else sees."""

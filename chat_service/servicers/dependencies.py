@@ -1,0 +1,75 @@
+"""What the calls of chat are served from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from chat_service.errors import RateLimited
+from chat_service.history.history import History
+from chat_service.history.message_search import MessageSearch
+from chat_service.history.personal_settings import PersonalSettingsService
+from chat_service.limits import Limits
+from chat_service.mesh.home_router import HomeRouter, StreamRouter
+from chat_service.mesh.owner_router import OwnerRouter
+from chat_service.model.entry import Change
+from chat_service.model.requests import Appended
+from chat_service.stream.admission import Admit
+from chat_service.stream.edge import Edge
+from chat_service.wire import requests
+from servicekit.auth import Claims
+from servicekit.clock import Clock
+from servicekit.rate_limiter import RateLimiter
+from servicekit.rpc import Call
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """The roles of this server, and the ways to those of others."""
+
+    edge: Edge
+    homes: HomeRouter
+    streams: StreamRouter
+    owners: OwnerRouter
+    history: History
+    personal: PersonalSettingsService
+    # None: this deployment has no search.
+    search: MessageSearch | None
+    rates: RateLimiter
+    limits: Limits
+    clock: Clock
+
+
+def rate_limited(admit: Admit, rates: RateLimiter) -> Admit:
+    """As `admit`, at the pace that a device may keep; raises RateLimited where it calls faster."""
+
+    async def admit_in_time(claims: Claims) -> None:
+        if (wait := rates.bucket_of(claims.device_id).take()) > 0:
+            raise RateLimited("this device calls faster than it may", retry_after=wait)
+        await admit(claims)
+
+    return admit_in_time
+
+
+class DraftAppender:
+    """Appends entries for callers, at the rate at which a device may send."""
+
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._owners = dependencies.owners
+        self._rates = dependencies.rates
+        self._clock = dependencies.clock
+
+    async def append(
+        self,
+        call: Call,
+        conversation_id: str,
+        request_id: str,
+        change: Change,
+        not_asked: frozenset[str] = frozenset(),
+    ) -> Appended:
+        """Have `change` appended for the caller. Raises Invalid, RateLimited, and what the owner refuses."""
+        caller = call.caller
+        draft = requests.make_draft(conversation_id, caller.user_id, request_id, change, self._clock.now_ms())
+        draft = replace(draft, consent_exempt=not_asked)
+        if (wait := self._rates.bucket_of(caller.device_id).take()) > 0:
+            raise RateLimited("this device sends faster than it may", retry_after=wait)
+        return await self._owners.append_and_wait(draft)

@@ -1,0 +1,52 @@
+"""The homes and owners, as the sessions of an edge address them; the mesh implements both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+from chat_service.model.delivery import AttachedSession
+from chat_service.model.entry import Draft
+from chat_service.model.requests import AppendOutcome, Attempt, Receipt
+from servicekit.failure import Failure
+
+
+class Homes(Protocol):
+    """The homes of users."""
+
+    def home_of(self, user_id: str) -> str:
+        """Return the id of the server that is home to a user; empty while there is no ring."""
+
+    def address_of(self, user_id: str) -> str:
+        """Return the public address of a user's home; empty while there is no ring."""
+
+    async def attach(self, home: str, attachment: AttachedSession, again: bool) -> bool:
+        """Attach a session to its home, a new one or `again`; return False if the home cannot be reached."""
+
+    def detach(self, home: str, user_id: str, session_id: str) -> None:
+        """Tell the home that a session ended."""
+
+    async def watch(self, home: str, session_id: str, user_ids: Collection[str]) -> Collection[str]:
+        """Subscribe a session to the presence of exactly these users of a home, and return those who are online.
+
+        Raises OwnerUnavailable.
+        """
+
+    def unwatch(self, home: str, session_id: str) -> None:
+        """End the presence subscription of a session at a home."""
+
+
+class Owners(Protocol):
+    """The owners of conversations."""
+
+    def route_append(self, draft: Draft, attempt: Attempt, target: str, reply: Callable[[AppendOutcome], None]) -> None:
+        """Send `draft` to the server `target` to append it; `reply` is called once."""
+
+    def send_receipt(self, receipt: Receipt, reply: Callable[[Failure | None], None]) -> None:
+        """Send a receipt to the owner; `reply` is called once, with None when the watermarks are stored."""
+
+    def publish_typing(self, user_id: str, conversation_id: str, typing: bool) -> None:
+        """Tell the other members that a member types or stopped, if the owner can be reached now."""
+
+    def owner_of(self, conversation_id: str) -> str:
+        """Return the id of the server that owns a conversation; empty while there is no ring."""
