@@ -102,6 +102,18 @@ class Mischief:
         return [frame, held]
 
 
+class Filter:
+    """Passes what `passed` makes of each frame; a frame for which it returns None is lost."""
+
+    def __init__(self, passed: Callable[[Caller, chat_pb2.ConnectResponse], chat_pb2.ConnectResponse | None]) -> None:
+        self._passed = passed
+
+    def down(self, caller: Caller, frame: bytes) -> list[bytes]:
+        """As `passed` decides."""
+        kept = self._passed(caller, chat_pb2.ConnectResponse.FromString(frame))
+        return [] if kept is None else [kept.SerializeToString()]
+
+
 class Tally:
     """Passes everything on, and counts the reasons with which sends were refused."""
 

@@ -1,14 +1,18 @@
-"""A gRPC proxy between a client and the door: every call passes as raw bytes, and a rule sees the frames going down."""
+"""A gRPC proxy between a client and the door: calls pass as raw bytes, and tests may change the frames of a stream."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import grpc
 import grpc.aio
 import jwt
+from google.rpc.status_pb2 import Status
 
+from parley.chat.v1 import chat_pb2
 from tests.proxy.mischief import Caller, Rule
 from tests.raw.stream import CONNECT
 
@@ -18,17 +22,64 @@ _SERVER = [("grpc.so_reuseport", 0), ("grpc.max_concurrent_streams", 10_000)]
 _CLIENT = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
 _LOOPBACK = "127.0.0.1"
 
-Behaviour = Callable[[Any, Any], Awaitable[None]]
+_HINT = "x-chat-server"
+
+
+class ProxiedStream:
+    """A `Connect` stream through the proxy: `caller` has the ids in its token, `hint` is its x-chat-server."""
+
+    def __init__(self, caller: Caller | None, hint: str, context: Any) -> None:
+        self.caller = caller
+        self.hint = hint
+        self.open = True
+        self.ended = asyncio.Event()
+        self._context = context
+        self._writing = asyncio.Lock()
+        self._requests: list[bytes] = []
+
+    @property
+    def requests(self) -> list[chat_pb2.ConnectRequest]:
+        """The frames that the client has written, in order."""
+        return [chat_pb2.ConnectRequest.FromString(frame) for frame in self._requests]
+
+    async def write(self, frame: bytes) -> None:
+        """Write a frame to the client."""
+        # gRPC takes one frame at a time.
+        async with self._writing:
+            await self._context.write(frame)
+
+    async def tell(self, **frame: Any) -> None:
+        """Write a well-formed frame to the client that the server has not sent."""
+        await self.write(chat_pb2.ConnectResponse(**frame).SerializeToString())
+
+    async def end(self, status: Status) -> None:
+        """End the stream on both sides, with a final error for the client."""
+        await self.tell(error=chat_pb2.StreamError(status=status, final=True))
+        self.ended.set()
+
+    async def passed_up(self, requests: AsyncIterator[bytes], answered: Answered | None) -> AsyncIterator[bytes]:
+        """Yield the frames that the server shall get."""
+        async for frame in requests:
+            self._requests.append(frame)
+            if answered is None or not await answered(self, chat_pb2.ConnectRequest.FromString(frame)):
+                yield frame
+
+
+Answered = Callable[[ProxiedStream, chat_pb2.ConnectRequest], Awaitable[bool]]
 
 
 class Proxy(grpc.GenericRpcHandler):
-    """An async context manager; clients take `address` for the door. `rule` may be changed at any time.
+    """An async context manager; clients take `address` for the door.
 
-    To it all calls are streams in both directions, which is what they are on the wire.
+    `rule` decides about the frames to clients, and may be changed at any time. `answered` is called with each frame
+    of a client on streams opened from then on; the server does not get a frame for which it returns True. `streams`
+    has all `Connect` streams so far. To the proxy all calls are streams in both directions, as they are on the wire.
     """
 
     def __init__(self, door: str, rule: Rule | None = None) -> None:
         self.rule = rule
+        self.answered: Answered | None = None
+        self.streams: list[ProxiedStream] = []
         self.address = ""
         self._door = door
         self._server = grpc.aio.server(handlers=[self], options=_SERVER)
@@ -40,6 +91,10 @@ class Proxy(grpc.GenericRpcHandler):
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Be gone, with every call that is under way."""
         await self._server.stop(grace=None)
         await self._channel.close()
 
@@ -47,34 +102,72 @@ class Proxy(grpc.GenericRpcHandler):
         """Called by gRPC for each call."""
         return grpc.stream_stream_rpc_method_handler(self._passing(handler_call_details.method))
 
+    @property
+    def requests(self) -> list[chat_pb2.ConnectRequest]:
+        """The frames of all clients on all streams, stream by stream."""
+        return [request for stream in self.streams for request in stream.requests]
+
+    async def tell_all(self, **frame: Any) -> None:
+        """Write a frame to every client that has a stream open."""
+        for stream in self._open_streams():
+            await stream.tell(**frame)
+
+    async def end_all(self, status: Status) -> None:
+        """End every stream that is open, with a final error for its client."""
+        for stream in self._open_streams():
+            await stream.end(status)
+
+    def _open_streams(self) -> list[ProxiedStream]:
+        return [stream for stream in self.streams if stream.open]
+
     def _passing(self, method: str) -> Any:
-        async def passing(requests: Any, context: Any) -> None:
-            metadata = _passed_on(context.invocation_metadata())
-            call: Any = self._channel.stream_stream(method)(
-                requests, metadata=metadata, timeout=context.time_remaining()
-            )
-            try:
-                await self._down(call, context, _caller(metadata) if method == CONNECT else None)
-            finally:
-                call.cancel()
+        return self._pass_stream if method == CONNECT else partial(self._pass_call, method)
 
-        return passing
+    async def _pass_call(self, method: str, requests: Any, context: Any) -> None:
+        call = self._begin(method, requests, context)
+        try:
+            await self._down(call, context, context.write)
+        finally:
+            call.cancel()
 
-    async def _down(self, call: Any, context: Any, caller: Caller | None) -> None:
+    async def _pass_stream(self, requests: Any, context: Any) -> None:
+        metadata = _passed_on(context.invocation_metadata())
+        stream = ProxiedStream(_caller(metadata), str(dict(metadata).get(_HINT, "")), context)
+        self.streams.append(stream)
+
+        async def write(frame: bytes) -> None:
+            for each in [frame] if stream.caller is None or self.rule is None else self.rule.down(stream.caller, frame):
+                await stream.write(each)
+
+        call = self._begin(CONNECT, stream.passed_up(requests, self.answered), context)
+        ended = asyncio.create_task(stream.ended.wait())
+        down = asyncio.create_task(self._down(call, context, write))
+        try:
+            await asyncio.wait([down, ended], return_when=asyncio.FIRST_COMPLETED)
+            if down.done():
+                await down
+        finally:
+            stream.open = False
+            call.cancel()
+            ended.cancel()
+            down.cancel()
+            await asyncio.gather(ended, down, return_exceptions=True)
+
+    def _begin(self, method: str, requests: Any, context: Any) -> Any:
+        metadata = _passed_on(context.invocation_metadata())
+        return self._channel.stream_stream(method)(requests, metadata=metadata, timeout=context.time_remaining())
+
+    async def _down(self, call: Any, context: Any, write: Callable[[bytes], Awaitable[None]]) -> None:
         try:
             await context.send_initial_metadata(_passed_on(await call.initial_metadata()))
             while (frame := await call.read()) is not grpc.aio.EOF:
-                for each in self._ruled(caller, frame):
-                    await context.write(each)
+                await write(frame)
         except grpc.aio.AioRpcError:
             pass  # the status says it
         trailing, code, details = await call.trailing_metadata(), await call.code(), await call.details()
         context.set_trailing_metadata(_passed_on(trailing))
         if code is not grpc.StatusCode.OK:
             await context.abort(code, details or "", _passed_on(trailing))
-
-    def _ruled(self, caller: Caller | None, frame: bytes) -> list[bytes]:
-        return [frame] if caller is None or self.rule is None else self.rule.down(caller, frame)
 
 
 def _passed_on(metadata: Any) -> tuple[tuple[str, str | bytes], ...]:

@@ -8,8 +8,11 @@ import pytest
 
 from devstack.stack import Stack
 from parley.chat.v1 import chat_pb2, conversation_pb2
-from tests.proxy.mischief import Caller, Kind, Mischief, device
-from tests.proxy.rpc import Proxy
+from servicekit.failure import Failure
+from servicekit.status import to_proto
+from tests.eventually import eventually
+from tests.proxy.mischief import Caller, Filter, Kind, Mischief, device
+from tests.proxy.rpc import ProxiedStream, Proxy
 from tests.proxy.wire import Relay
 from tests.raw.world import World
 
@@ -58,6 +61,36 @@ async def test_a_stream_leads_where_its_header_says_and_a_bad_token_nowhere(stac
             assert (await alice.attend(at=proxy.address, home=server)).home == world.home_of(alice.user_id)
 
 
+async def test_a_stream_shows_what_the_client_wrote_and_can_be_told_more_and_ended(stack: Stack, proxy: Proxy) -> None:
+    async with World(stack) as world:
+        alice = await world.user("alice")
+        await alice.attend(at=proxy.address, home=world.servers[0])
+        [stream] = proxy.streams
+        assert (stream.caller, stream.hint) == (Caller(alice.user_id, alice.device_id), world.servers[0])
+        assert stream.requests[0].HasField("hello")
+        await proxy.tell_all(drain=chat_pb2.Drain(home="elsewhere"))
+        assert (await alice.stream.next("drain")).home == "elsewhere"
+        await proxy.end_all(to_proto(Failure(code="UNAVAILABLE", reason="SERVER_DRAINING")))
+        assert (await alice.stream.final_error()).said == ("UNAVAILABLE", "SERVER_DRAINING")
+        assert (await alice.stream.ended()).said == ("OK", "")
+        await eventually(lambda: not stream.open)
+
+
+async def test_a_frame_that_was_answered_does_not_reach_the_server(stack: Stack, proxy: Proxy) -> None:
+    async def answered(stream: ProxiedStream, request: chat_pb2.ConnectRequest) -> bool:
+        if request.HasField("fetch"):
+            await stream.tell(entries=chat_pb2.Entries())
+        return request.HasField("fetch")
+
+    proxy.answered = answered
+    async with World(stack) as world:
+        alice = await world.user("alice")
+        await alice.attend(at=proxy.address)
+        await alice.stream.say(fetch=chat_pb2.Fetch(ranges=[chat_pb2.EntryRange(conversation_id="no id")]))
+        assert (await alice.stream.next("entries")) == chat_pb2.Entries()
+        assert await alice.sent(await alice.direct(await world.user("bob")), "hello") == 2
+
+
 async def test_a_cut_connection_ends_its_streams_and_another_can_be_opened(stack: Stack) -> None:
     async with World(stack) as world, Relay(stack.door) as relay:
         alice = await world.user("alice")
@@ -104,6 +137,15 @@ def test_fetched_entries_and_other_frames_and_other_devices_are_let_be() -> None
     assert passed(mischief, *FRAMES) == FRAMES
     assert not mischief.done
     assert passed(mischief, *FRAMES, caller=BOB) == FRAMES[1:]
+
+
+def test_a_filter_changes_frames_and_loses_those_that_become_none() -> None:
+    def passed(caller: Caller, frame: chat_pb2.ConnectResponse) -> chat_pb2.ConnectResponse | None:
+        frame.entries.entries[0].seq += 1
+        return frame if caller == ALICE else None
+
+    assert Filter(passed).down(ALICE, entry(1)) == [entry(2)]
+    assert Filter(passed).down(BOB, entry(1)) == []
 
 
 def test_a_swap_waits_for_a_frame_of_the_same_conversation() -> None:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 import grpc
+from argon2 import PasswordHasher
 
 from chat_service.accounts.account import Account, Profile
 from chat_service.accounts.devices import AccountDevices, Device, Platform
@@ -97,6 +98,15 @@ class World:
     async def user(self, name: str = "somebody") -> RawDevice:
         """A new user with one device, written straight into the store, with a token signed here."""
         return await self._add(uuid.uuid4().hex, name)
+
+    async def listed_user(self, login_name: str, display_name: str) -> RawDevice:
+        """A new user with one device whom searches find, and who may sign in with PASSWORD."""
+        profile, accounts = Profile(uuid.uuid4().hex, login_name, display_name), MongoAccountStore(self._store)
+        account = Account(profile, _password_hash(), created_ms=_now_ms())
+        await accounts.insert(account)
+        assert await accounts.claim_login_name(login_name, account.user_id)
+        await accounts.list_for_search(account.user_id, account.search_keys)
+        return await self._add_device(AccountDevices(account.user_id, 0, {}))
 
     async def users(self, *names: str) -> list[RawDevice]:
         """Several new users."""
@@ -191,6 +201,12 @@ class World:
 @lru_cache
 def _ring(servers: tuple[str, ...]) -> Ring:
     return Ring.from_members([RingMember(address, address, "", 0) for address in servers], 1)
+
+
+@lru_cache
+def _password_hash() -> str:
+    """Made once, for it takes as long as a server's."""
+    return PasswordHasher().hash(PASSWORD)
 
 
 def _now_ms() -> int:

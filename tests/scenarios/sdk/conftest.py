@@ -1,13 +1,18 @@
-"""What stands between the SDK and the door in these plays."""
+"""What stands between the SDK and the door in these plays, and the people who use the SDK."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
 from devstack.stack import Stack
 from tests.proxy.rpc import Proxy
+from tests.raw.world import PASSWORD, World
+from tests.scenarios.sdk.people import Pair, People
+from tests.terminal import Terminal
 
 
 @pytest.fixture
@@ -15,3 +20,21 @@ async def proxy(stack: Stack) -> AsyncIterator[Proxy]:
     """A proxy before the door of the system all plays share; it passes everything until it is given a rule."""
     async with Proxy(stack.door) as proxy:
         yield proxy
+
+
+@pytest.fixture
+async def people(world: World, proxy: Proxy) -> AsyncIterator[People]:
+    """Clients of the SDK behind the proxy."""
+    async with AsyncExitStack() as opened:
+        yield People(world, proxy, opened)
+
+
+@pytest.fixture
+async def pair(people: People) -> Pair:
+    return await people.pair()
+
+
+@pytest.fixture
+def terminal(proxy: Proxy, tmp_path: Path) -> Terminal:
+    """The command behind the proxy, with nobody signed in."""
+    return Terminal(proxy.address, tmp_path, PASSWORD)

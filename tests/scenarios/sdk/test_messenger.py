@@ -10,7 +10,7 @@ import pytest
 from devstack.stack import Stack
 from parley_client import Client, SignedOut
 from tests.eventually import eventually
-from tests.unit.client.terminal_screen import messenger
+from tests.scenarios.sdk.terminal_screen import messenger
 
 pytestmark = [pytest.mark.scenario, pytest.mark.e2e]
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import uuid
-from pathlib import Path
-
 import pytest
 
-from devstack.stack import Stack
-from tests.unit.client.test_cli import Terminal
+from tests.scenarios.sdk.people import People
+from tests.terminal import Terminal
 
 pytestmark = pytest.mark.scenario
 
 
-async def test_piped_lines_that_were_not_sent_are_told_and_end_the_command_so(stack: Stack, tmp_path: Path) -> None:
-    terminal, bob = Terminal(stack.door, tmp_path), f"bob-{uuid.uuid4().hex[:8]}"
-    terminal.environment["PARLEY_PASSWORD"] = "correct horse battery"
-    for name in (bob, f"alice-{uuid.uuid4().hex[:8]}"):
-        await terminal.ok("register", name)
-    terminal.environment["PARLEY_AS"] = name
+async def test_piped_lines_that_were_not_sent_are_told_and_end_the_command_so(
+    terminal: Terminal, people: People
+) -> None:
+    alice, bob = await people.sign_in(terminal, "alice", "bob")
+    terminal.environment["PARLEY_AS"] = alice
     code, out, err = await terminal.run("chat", bob, typed="good\n" + "y" * 20_000 + "\nfine\n")
     assert code == 1
     assert "Not sent: “yyy" in err

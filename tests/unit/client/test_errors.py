@@ -2,8 +2,6 @@
 
 import grpc
 import pytest
-from google.protobuf.any_pb2 import Any
-from google.rpc.error_details_pb2 import BadRequest
 
 from parley_client.cli.words import explain
 from parley_client.errors import (
@@ -18,7 +16,9 @@ from parley_client.errors import (
     from_call,
     from_status,
 )
-from tests.unit.client.stage import status
+from servicekit import failure
+from servicekit.failure import Failure
+from servicekit.status import to_proto
 
 
 @pytest.mark.parametrize(
@@ -32,17 +32,15 @@ from tests.unit.client.stage import status
     ],
 )
 def test_codes_and_reasons(code: str, reason: str, kind: type[ParleyError]) -> None:
-    error = from_status(status(code, reason))
+    error = from_status(to_proto(Failure(code=code, reason=reason)))
     assert type(error) is kind
     assert (error.code, error.reason) == (code, reason)
 
 
 def test_the_delay_and_the_violations_are_told() -> None:
-    told = status("INVALID_ARGUMENT", "FIELD_INVALID", 1.5)
-    bad = Any()
-    bad.Pack(BadRequest(field_violations=[BadRequest.FieldViolation(field="title", description="is too long")]))
-    told.details.append(bad)
-    error = from_status(told)
+    broken = (failure.Violation("title", "is too long"),)
+    refusal = Failure(code="INVALID_ARGUMENT", reason="FIELD_INVALID", retry_after=1.5, violations=broken)
+    error = from_status(to_proto(refusal))
     assert isinstance(error, InvalidRequest)
     assert error.retry_after == 1.5
     assert error.violations == (Violation("title", "is too long"),)

@@ -1,13 +1,11 @@
 """A session on disk is private, whole, and belongs to one device."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
 
 from parley.chat.v1 import chat_pb2
 from parley_client import DamagedFile, DeviceState, FileStore, Session
-from tests.unit.client.conftest import Cast
 
 SESSION = Session("aa", "bb", "alice", "token", 1.0, "refresh", "home:1", 0.5)
 
@@ -66,11 +64,3 @@ def test_a_damaged_state_is_named_too(tmp_path: Path, kept: str) -> None:
     (tmp_path / "alice.state.json").write_text(kept)
     with pytest.raises(DamagedFile, match=r"alice\.state\.json holds no device's place; remove it"):
         FileStore(tmp_path / "alice.json").load_state()
-
-
-async def test_two_programs_do_not_use_one_refresh_token_twice(cast: Cast, tmp_path: Path) -> None:
-    one = await cast.client("alice", FileStore(tmp_path / "alice.json"))
-    other = await cast.client("", FileStore(tmp_path / "alice.json"))
-    stale = one.session
-    await asyncio.gather(one.accounts.refresh(), other.accounts.refresh())
-    assert one.session == other.session != stale

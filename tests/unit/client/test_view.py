@@ -2,17 +2,11 @@
 
 import random
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
 
-import pytest
-
-from parley.chat.v1 import chat_pb2, conversation_pb2, entry_pb2
+from parley.chat.v1 import conversation_pb2, entry_pb2
 from parley.chat.v1.entry_pb2 import Entry, MembershipChanged
 from parley_client import CaughtUp, ConversationChecked, ConversationView, EntryReceived, Notice, Tick, contents
 from parley_client.events import Settings, TypingChanged, WatermarkMoved
-from tests.eventually import eventually
-from tests.unit.client.conftest import Cast
-from tests.unit.client.stage import Stage
 
 CHAT, ME, YOU, SHE = "c" * 32, "a" * 32, "b" * 32, "d" * 32
 
@@ -123,98 +117,9 @@ def test_ticks_unread_counts_settings_and_typing() -> None:
     assert not view.take(CaughtUp(False))
 
 
-async def test_a_device_that_was_away_ends_with_the_same_lines(cast: Cast, stage: Stage) -> None:
-    alice, bob = await cast.client("alice"), await cast.client("bob")
-    peer = (await alice.accounts.find("bob")).user_id
-    chat = (await alice.conversations.get_or_create_direct(peer)).conversation_id
-    there = await cast.device(alice)
-    present = ConversationView(chat, there.user_id)
-    sent = [await bob.messages.send(chat, f"word {n}") for n in range(6)]
-    await bob.messages.edit(chat, sent[0].seq, "edited")
-    await bob.messages.edit(chat, sent[0].seq, "edited twice")
-    await alice.messages.set_reaction(chat, sent[1].seq, "👍")
-    await bob.messages.set_reaction(chat, sent[1].seq, "❤")
-    await alice.messages.set_reaction(chat, sent[1].seq, "")
-    assert await bob.messages.delete(chat, sent[2].seq, for_all=True)
-    assert await alice.messages.delete(chat, sent[3].seq, for_all=False) is None
-    head = len(stage.logs[chat].entries)
-    late = await cast.device(await cast.client("alice"))
-    absent = ConversationView(chat, late.user_id)
-    for device, view in ((there, present), (late, absent)):
-        async for event in device:
-            view.take(event)
-            if isinstance(event, ConversationChecked) and event.hidden_seqs and view.head_seq == head:
-                break
-    assert present.lines == absent.lines
-    assert [each.text for each in present.messages] == ["edited twice", "word 1", "", "word 4", "word 5"]
-
-
-async def test_a_former_member_keeps_what_was_seen_and_a_jump_in_what_is_fetched_is_taken(cast: Cast) -> None:
-    alice, bob = await cast.client("alice"), await cast.client("bob")
-    her = (await alice.accounts.find("bob")).user_id
-    group = (await alice.conversations.create_group("Friday", [her])).conversation_id
-    device = await cast.device(bob)
-    view = ConversationView(group, device.user_id)
-    await alice.messages.send(group, "one")
-    await alice.conversations.remove_member(group, her)
-    await alice.messages.send(group, "behind his back")
-
-    async def is_former_at(seq: int) -> bool:
-        async for event in device:
-            if view.take(event) and device.last_seq(group) >= seq and view.head_seq >= seq:
-                break
-        return view.former
-
-    assert await is_former_at(3)
-    await alice.conversations.add_members(group, [her])
-    await alice.messages.send(group, "welcome back")
-    assert not await is_former_at(6)
-    assert [each.text for each in view.messages] == ["one", "welcome back"]
-    assert [line.seq for line in view.lines] == [1, 2, 3, 5, 6]
-
-
-async def test_settings_are_told_to_the_other_devices(cast: Cast, stage: Stage) -> None:
-    alice = await cast.client("alice")
-    await cast.client("bob")
-    peer = (await alice.accounts.find("bob")).user_id
-    chat = (await alice.conversations.get_or_create_direct(peer)).conversation_id
-    device = await cast.device(await cast.client("alice"))
-    view = ConversationView(chat, device.user_id)
-    until = datetime(2030, 1, 1, tzinfo=timezone(timedelta(hours=1)))
-    await alice.conversations.pin(chat)
-    await alice.conversations.archive(chat)
-    await alice.conversations.mute(chat, until)
-    async for event in device:
-        view.take(event)
-        if view.settings.mute_until:
-            break
-    assert view.settings == Settings(until, True, True)
-    await alice.conversations.mute(chat, None)
-    await eventually(lambda: not stage.logs[chat].settings[device.user_id].HasField("mute_until_time"))
-
-
 def test_mentions_are_marked_by_code_points() -> None:
     said = contents.text("😀 @bob and @bobby", {"@bob": YOU, "@bobby": SHE})
     assert [(each.user_id, each.offset, each.length) for each in said.text.mentions] == [(YOU, 2, 4), (SHE, 11, 6)]
     passed = contents.forwarded(contents.reply(said, 5))
     assert (passed.forwarded, passed.reply_to_seq, len(passed.text.mentions)) == (True, 0, 0)
     assert contents.as_content("words", 3).reply_to_seq == 3
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        contents.location(48.2, 16.37, "Wien"),
-        contents.contact("Bob", user_id=YOU, vcard="BEGIN:VCARD"),
-        contents.custom("application/x-poll", b"\0\1"),
-    ],
-    ids=["location", "contact", "custom"],
-)
-async def test_other_contents_arrive_as_they_were_sent(cast: Cast, content: entry_pb2.Content) -> None:
-    alice = await cast.client("alice")
-    await cast.client("bob")
-    peer = (await alice.accounts.find("bob")).user_id
-    chat = (await alice.conversations.get_or_create_direct(peer)).conversation_id
-    sent = await alice.messages.send(chat, content, reply_to_seq=1)
-    answer = await alice.messages.entries([chat_pb2.EntryRange(conversation_id=chat, after_seq=sent.seq - 1)])
-    assert answer.entries[0].message_appended.content == contents.reply(content, 1)

@@ -1,5 +1,7 @@
 """`parley chat` on a terminal of its own: it opens the messenger, and what ends it is a sentence."""
 
+from __future__ import annotations
+
 import asyncio
 import fcntl
 import os
@@ -8,13 +10,17 @@ import sys
 import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.eventually import eventually
-from tests.unit.client.conftest import Cast
-from tests.unit.client.test_cli import PARLEY, Terminal
+from tests.proxy.rpc import Proxy
+from tests.scenarios.sdk.people import People
+from tests.terminal import PARLEY, Terminal
+
+pytestmark = [pytest.mark.scenario, pytest.mark.e2e]
 
 
 class Window:
@@ -69,35 +75,44 @@ async def window(terminal: Terminal, *words: str) -> AsyncIterator[Window]:
         shown.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The login names of two who have talked."""
+
+    alice: str
+    bob: str
+
+
 @pytest.fixture
-async def terminal(cast: Cast, tmp_path: Path) -> Terminal:
-    terminal = Terminal(cast.door, tmp_path)
-    for name in ("bob", "alice"):
-        await terminal.ok("register", name)
-    terminal.environment["PARLEY_AS"] = "alice"
-    await terminal.ok("send", "bob", "hello bob")
-    return terminal
+async def names(terminal: Terminal, people: People) -> Names:
+    """Alice, who runs the command, and bob, to whom she has said hello."""
+    names = Names(*await people.sign_in(terminal, "alice", "bob"))
+    terminal.environment["PARLEY_AS"] = names.alice
+    await terminal.ok("send", names.bob, "hello bob")
+    return names
 
 
-async def test_it_opens_with_the_conversation_that_was_named_and_leaves_by_a_key(terminal: Terminal) -> None:
-    async with window(terminal, "chat", "bob") as shown:
+async def test_the_named_conversation_is_opened_and_a_key_quits(terminal: Terminal, names: Names) -> None:
+    async with window(terminal, "chat", names.bob) as shown:
         await eventually(lambda: "hello bob" in shown.drawn and "Enter sends" in shown.drawn, 20)
         shown.press(b"\x11")
         assert await shown.ends() == 0
 
 
-async def test_a_second_one_takes_over_and_the_first_says_so(terminal: Terminal, cast: Cast) -> None:
+async def test_a_second_messenger_takes_over_and_the_first_says_so(
+    terminal: Terminal, proxy: Proxy, names: Names
+) -> None:
     async with window(terminal, "chat") as first:
-        await eventually(lambda: "bob" in first.drawn and cast.stage.streams, 20)
+        await eventually(lambda: "bob" in first.drawn and proxy.streams, 20)
         async with window(terminal, "chat"):
             assert await first.ends() == 1
         await eventually(lambda: "opened elsewhere" in first.drawn)
         assert "Traceback" not in first.drawn
 
 
-async def test_a_damaged_place_is_named_and_nothing_else(terminal: Terminal, tmp_path: Path) -> None:
-    (tmp_path / "parley" / "alice.state.json").write_text("{")
+async def test_a_damaged_state_file_is_named_and_nothing_else(terminal: Terminal, tmp_path: Path, names: Names) -> None:
+    (tmp_path / "parley" / f"{names.alice}.state.json").write_text("{")
     async with window(terminal, "chat") as shown:
         assert await shown.ends() == 1
-        await eventually(lambda: "alice.state.json" in shown.drawn)
+        await eventually(lambda: f"{names.alice}.state.json" in shown.drawn)
         assert "Traceback" not in shown.drawn

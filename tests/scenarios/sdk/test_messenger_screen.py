@@ -1,32 +1,23 @@
 """The messenger as a person meets it: keys in, and what is on the screen out."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from datetime import datetime
 
 import pytest
 from rich.cells import cell_len
 
-from parley_client import Client, Superseded
+from parley.chat.v1 import chat_pb2
+from parley_client import Superseded
 from tests.eventually import eventually
-from tests.unit.client.conftest import Cast
-from tests.unit.client.stage import Stage, status
-from tests.unit.client.terminal_screen import Screen, messenger
+from tests.proxy.mischief import Caller, Filter
+from tests.proxy.rpc import Proxy
+from tests.scenarios.sdk.people import Pair, People
+from tests.scenarios.sdk.terminal_screen import Screen, messenger
 
+pytestmark = [pytest.mark.scenario, pytest.mark.e2e]
 
-@dataclass
-class Pair:
-    alice: Client
-    bob: Client
-    chat: str
-    bob_id: str
-
-
-@pytest.fixture
-async def pair(cast: Cast) -> Pair:
-    alice, bob = await cast.client("alice"), await cast.client("bob")
-    await bob.accounts.find("alice")
-    bob_id = (await alice.accounts.find("bob")).user_id
-    chat = (await alice.conversations.get_or_create_direct(bob_id)).conversation_id
-    return Pair(alice, bob, chat, bob_id)
+SILENCE = Filter(lambda *_: None)
 
 
 async def said(pair: Pair) -> list[str]:
@@ -38,7 +29,7 @@ async def choose_newest(screen: Screen, *keys: str) -> None:
     await screen.press("up", *keys)
 
 
-async def test_two_people_talk_and_see_how_far_it_got(cast: Cast, pair: Pair) -> None:
+async def test_a_talk_shows_unread_counts_ticks_and_typing(people: People, pair: Pair) -> None:
     await pair.bob.messages.send(pair.chat, "are you there?")
     async with messenger(pair.alice) as screen:
         await screen.shows("  1 bob")
@@ -47,7 +38,7 @@ async def test_two_people_talk_and_see_how_far_it_got(cast: Cast, pair: Pair) ->
         await screen.hides("  1 bob")
         await screen.say("yes I am")
         await screen.shows("✓  yes I am", "✓ sent")
-        bobs = await cast.device(pair.bob)
+        bobs = await people.device(pair.bob)
         bobs.mark_read(pair.chat, 3)
         await screen.shows("✓✓ yes I am", "✓✓ read")
         bobs.typing(pair.chat)
@@ -58,17 +49,17 @@ async def test_two_people_talk_and_see_how_far_it_got(cast: Cast, pair: Pair) ->
         assert screen.text.count("bob") == 4, f"the list, the title, and who speaks twice:\n{screen.text}"
 
 
-async def test_the_other_is_told_that_one_types(cast: Cast, stage: Stage, pair: Pair) -> None:
+async def test_keys_in_a_conversation_send_one_typing_frame(people: People, proxy: Proxy, pair: Pair) -> None:
     async with messenger(pair.alice, pair.chat) as screen:
         await screen.shows("Write, Enter sends")
         await screen.write("hello")
-        await eventually(lambda: [each.typing.typing for each in stage.received if each.HasField("typing")] == [True])
+        await eventually(lambda: [each.typing.typing for each in proxy.requests if each.HasField("typing")] == [True])
         await screen.press("enter")
         await screen.shows("✓  hello")
 
 
-async def test_keys_that_come_in_a_burst_are_taken_in_their_order(cast: Cast, pair: Pair) -> None:
-    await cast.client("carol")
+async def test_keys_in_a_burst_are_handled_in_their_order(people: People, pair: Pair) -> None:
+    await people.client("carol")
     async with messenger(pair.alice, pair.chat) as screen:
         await screen.shows("Write, Enter sends")
         screen.burst(
@@ -78,10 +69,9 @@ async def test_keys_that_come_in_a_burst_are_taken_in_their_order(cast: Cast, pa
     assert await said(pair) == ["all", "one\ntwo"]
 
 
-async def test_what_was_written_before_another_conversation_was_opened_stays_out_of_it(cast: Cast, pair: Pair) -> None:
-    carol = await cast.client("carol")
-    alice_id = (await carol.accounts.find("alice")).user_id
-    await carol.conversations.get_or_create_direct(alice_id)
+async def test_a_draft_stays_in_its_conversation_when_another_is_opened(people: People, pair: Pair) -> None:
+    carol = await people.client("carol")
+    await carol.conversations.get_or_create_direct(pair.alice_id)
     async with messenger(pair.alice, pair.chat) as screen:
         await screen.shows("Write, Enter sends", "carol")
         screen.burst(*"for", "enter", *"bob", "ctrl+down", "ctrl+up", *"s")
@@ -90,10 +80,10 @@ async def test_what_was_written_before_another_conversation_was_opened_stays_out
     assert await said(pair) == ["for"]
 
 
-async def test_who_leaves_right_after_sending_is_told_that_it_is_not_sent_yet(stage: Stage, pair: Pair) -> None:
+async def test_leaving_right_after_sending_warns_that_it_is_not_sent_yet(proxy: Proxy, pair: Pair) -> None:
     async with messenger(pair.alice, pair.chat) as screen:
         await screen.shows("Write, Enter sends")
-        stage.mute = True
+        proxy.rule = SILENCE
         screen.burst(*"bye", "enter", "ctrl+q")
         await screen.shows("1 not sent yet. Ctrl+Q again")
 
@@ -126,7 +116,7 @@ async def test_a_message_is_answered_edited_reacted_to_and_deleted(pair: Pair) -
         await screen.hides("shall we eat? (edited)")
 
 
-async def test_the_menu_of_a_message_passes_it_on_and_tells_who_read_it(pair: Pair, cast: Cast) -> None:
+async def test_the_menu_of_a_message_forwards_it_and_lists_its_readers(pair: Pair, people: People) -> None:
     group = await pair.alice.conversations.create_group("Friday", [pair.bob_id])
     async with messenger(pair.alice, group.conversation_id) as screen:
         await screen.shows("Friday  2 members")
@@ -144,22 +134,23 @@ async def test_the_menu_of_a_message_passes_it_on_and_tells_who_read_it(pair: Pa
     assert entry.message_appended.content.forwarded
 
 
-async def test_groups_are_made_and_changed(cast: Cast, pair: Pair) -> None:
-    await cast.client("carol")
+async def test_a_group_is_made_changed_and_left(people: People, pair: Pair) -> None:
+    await people.client("carol")
     async with messenger(pair.alice) as screen:
         await screen.shows("bob")
         await screen.press("ctrl+g")
         await screen.shows("Make a group")
         await screen.say("Friday")
-        await screen.say("bob nobody")
-        await screen.shows("There is no user nobody.")
+        nobody = people.login_name("nobody")
+        await screen.say(f"{people.login_name('bob')} {nobody}")
+        await screen.shows(f"There is no user {nobody}.")
         await screen.press("ctrl+g")
         await screen.say("Friday")
-        await screen.say("bob")
+        await screen.say(people.login_name("bob"))
         await screen.shows("Friday  2 members")
         await screen.press("ctrl+o", "down", "enter")
         await screen.shows("Add people")
-        await screen.say("carol")
+        await screen.say(people.login_name("carol"))
         await screen.shows("You added carol", "3 members")
         await screen.press("ctrl+o", "down", "down", "enter", "end")
         await screen.say(" night")
@@ -172,21 +163,20 @@ async def test_groups_are_made_and_changed(cast: Cast, pair: Pair) -> None:
         await screen.shows("You left", "You are not a member any more")
 
 
-async def test_somebody_new_is_talked_to(cast: Cast, pair: Pair) -> None:
-    await cast.client("carol")
+async def test_a_conversation_with_somebody_new_is_begun(people: People, pair: Pair) -> None:
+    await people.client("carol")
     async with messenger(pair.alice) as screen:
         await screen.shows("bob")
         await screen.press("ctrl+n")
-        await screen.say("carol")
+        await screen.say(people.login_name("carol"))
         await screen.shows("Write, Enter sends")
         await screen.say("hello carol")
         await screen.shows("✓  hello carol")
 
 
-async def test_search_goes_to_an_old_message(pair: Pair) -> None:
+async def test_search_goes_to_an_old_message(people: People, pair: Pair) -> None:
     await pair.bob.messages.send(pair.chat, "the blue door")
-    for number in range(70):
-        await pair.bob.messages.send(pair.chat, f"and on {number}")
+    await people.write_history("bob", pair.chat, [f"and on {number}" for number in range(70)])
     async with messenger(pair.alice) as screen:
         await screen.shows("bob")
         await screen.press("ctrl+f")
@@ -198,8 +188,8 @@ async def test_search_goes_to_an_old_message(pair: Pair) -> None:
         await screen.shows("Answering (Esc: not) bob: the blue door")
 
 
-async def test_pinned_ones_come_first_and_archived_ones_are_away(cast: Cast, pair: Pair) -> None:
-    carol = await cast.client("carol")
+async def test_pinned_conversations_come_first_and_archived_ones_are_hidden(people: People, pair: Pair) -> None:
+    carol = await people.client("carol")
     other = (await carol.conversations.get_or_create_direct(pair.bob_id)).conversation_id
     await carol.messages.send(other, "hi bob")
     async with messenger(pair.bob, pair.chat) as screen:
@@ -215,40 +205,48 @@ async def test_pinned_ones_come_first_and_archived_ones_are_away(cast: Cast, pai
         await screen.hides("carol")
 
 
-async def test_away_for_a_moment_is_shown_quietly_and_what_was_written_goes_out(stage: Stage, pair: Pair) -> None:
-    stage.heartbeat = 0.1
+def beating_often(_: Caller, frame: chat_pb2.ConnectResponse) -> chat_pb2.ConnectResponse:
+    """The messenger notices silence after some heartbeats."""
+    if frame.HasField("welcome"):
+        frame.welcome.heartbeat_interval.FromMilliseconds(100)
+    return frame
+
+
+async def test_a_lost_connection_is_shown_and_what_was_written_goes_out(proxy: Proxy, pair: Pair) -> None:
+    proxy.rule = Filter(beating_often)
     async with messenger(pair.alice, pair.chat) as screen:
         await screen.shows("Write, Enter sends")
-        stage.mute = True
+        proxy.rule = SILENCE
         await screen.shows("reconnecting…")
         await screen.say("are we back?")
         await screen.shows("…  are we back? (sending)", ", 1 to be sent")
         await screen.press("ctrl+q")
         await screen.shows("1 not sent yet. Ctrl+Q again")
-        stage.mute = False
+        proxy.rule = None
         await screen.shows("✓  are we back?")
         await screen.hides("reconnecting…")
 
 
-async def test_a_refused_message_says_why_and_goes_again(stage: Stage, pair: Pair) -> None:
-    stage.refusals = [status("PERMISSION_DENIED", "BLOCKED")]
+async def test_a_refused_message_says_why_and_can_be_sent_again(proxy: Proxy, pair: Pair) -> None:
+    await pair.bob.accounts.block(pair.alice_id)
     async with messenger(pair.alice, pair.chat) as screen:
         await screen.shows("Write, Enter sends")
         await screen.say("hello")
         await screen.shows("✗  hello", "One of you has blocked the other.", "Enter: send again")
+        await pair.bob.accounts.unblock(pair.alice_id)
         await choose_newest(screen, "enter")
         await screen.shows("✓  hello")
         await screen.hides("blocked")
 
 
-async def test_a_newer_messenger_of_the_sign_in_ends_the_older(cast: Cast, pair: Pair) -> None:
+async def test_a_newer_stream_of_the_device_ends_the_messenger(people: People, pair: Pair) -> None:
     async with messenger(pair.alice) as screen:
         await screen.shows("bob")
-        await cast.device(pair.alice)
+        await people.device(pair.alice)
         await eventually(lambda: isinstance(screen.app.return_value, Superseded))
 
 
-async def test_a_small_terminal_shows_one_thing_at_a_time(pair: Pair) -> None:
+async def test_a_small_terminal_shows_the_list_or_the_conversation(pair: Pair) -> None:
     await pair.bob.messages.send(pair.chat, "hello")
     async with messenger(pair.alice, size=(40, 12)) as screen:
         await screen.shows("  1 bob")
@@ -261,7 +259,7 @@ async def test_a_small_terminal_shows_one_thing_at_a_time(pair: Pair) -> None:
         await screen.shows("›", "hello")
 
 
-async def test_help_is_a_key_away(pair: Pair) -> None:
+async def test_f1_shows_the_keys(pair: Pair) -> None:
     async with messenger(pair.alice, pair.chat) as screen:
         await screen.shows("Write, Enter sends")
         await screen.press("f1")
@@ -275,10 +273,10 @@ async def test_help_is_a_key_away(pair: Pair) -> None:
 NAMES = ["שלום עולם", "漢字かな交じり文の長い長い長い名前", "👨‍👩‍👧‍👦 family ❤️", "مرحبا", "ｗｉｄｅ", "e\u0301a\u0300"]
 
 
-async def test_no_script_moves_a_column(cast: Cast, pair: Pair) -> None:
-    alice_id, groups = (await pair.bob.accounts.find("alice")).user_id, []
+async def test_names_of_any_script_keep_the_columns(people: People, pair: Pair) -> None:
+    groups = []
     for name in NAMES:
-        groups.append((await pair.bob.conversations.create_group(name, [alice_id])).conversation_id)
+        groups.append((await pair.bob.conversations.create_group(name, [pair.alice_id])).conversation_id)
         await pair.bob.messages.send(groups[-1], f"{name}\n{name * 8}\x1b[31m")
     async with messenger(pair.alice, groups[0]) as screen:
         await screen.shows("Write, Enter sends", "bob")
@@ -291,9 +289,8 @@ async def test_no_script_moves_a_column(cast: Cast, pair: Pair) -> None:
             assert "\x1b" not in screen.text
 
 
-async def test_older_messages_come_when_one_goes_up(pair: Pair) -> None:
-    for number in range(120):
-        await pair.bob.messages.send(pair.chat, f"word {number}.")
+async def test_going_up_loads_older_messages(people: People, pair: Pair) -> None:
+    await people.write_history("bob", pair.chat, [f"word {number}." for number in range(120)])
     async with messenger(pair.alice, pair.chat) as screen:
         await screen.shows("word 119.")
         await screen.hides("99+")
@@ -302,4 +299,4 @@ async def test_older_messages_come_when_one_goes_up(pair: Pair) -> None:
         await screen.press("home", "up")
         await screen.shows("word 20.", "word 19.")
         await screen.press("home")
-        await screen.shows("word 0.", "2026")
+        await screen.shows("word 0.", f"{datetime.now().astimezone():%Y}")

@@ -1,0 +1,113 @@
+"""The command, as a person or a script meets it, on the real system."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.sdk.people import People
+from tests.terminal import Terminal
+
+pytestmark = [pytest.mark.scenario, pytest.mark.e2e]
+
+
+async def test_two_people_register_and_talk(terminal: Terminal, people: People) -> None:
+    alice, bob = people.login_name("alice"), people.login_name("bob")
+    await terminal.ok("register", alice, "--display-name", "Alice")
+    await terminal.ok("register", bob)
+    assert "sent" in await terminal.ok("send", bob, "hello", "bob", "--as", alice)
+    await terminal.ok("chat", alice, "--as", bob, typed="from a pipe\nand another\n")
+    lines = (await terminal.ok("history", bob, "--as", alice)).splitlines()
+    assert [line[6:] for line in lines] == ["Alice  hello bob", f"{bob}  from a pipe", f"{bob}  and another"]
+    assert "2 unread" in await terminal.ok("chat", "--as", alice)
+
+
+async def test_further_lines_of_a_message_are_indented(terminal: Terminal, people: People) -> None:
+    alice, bob = await people.sign_in(terminal, "alice", "bob")
+    await terminal.ok("send", bob, "one\ntwo", "--as", alice)
+    assert "alice  one\n      two\n" in await terminal.ok("history", bob, "--as", alice)
+
+
+async def test_a_group_is_created_listed_and_written_to(terminal: Terminal, people: People) -> None:
+    alice, bob = await people.sign_in(terminal, "alice", "bob")
+    await terminal.ok("groups", "create", "The three", bob, "--as", alice)
+    assert "The three" in await terminal.ok("groups", "list", "--as", bob)
+    await terminal.ok("send", "--group", "the three", "hi", "--as", bob)
+    told = json.loads(await terminal.ok("history", "--group", "The three", "--as", alice, "--json"))
+    assert told["message_appended"]["content"]["text"]["body"] == "hi"
+
+
+async def test_the_only_account_signed_in_is_the_user_and_of_several_one_is_named(
+    terminal: Terminal, people: People
+) -> None:
+    assert "parley register" in await terminal.refused("whoami")
+    [alice] = await people.sign_in(terminal, "alice")
+    assert json.loads(await terminal.ok("whoami", "--json"))["login_name"] == alice
+    [bob] = await people.sign_in(terminal, "bob")
+    assert "--as NAME" in await terminal.refused("whoami")
+    await terminal.ok("logout", "--as", bob)
+    await terminal.ok("whoami")
+
+
+async def test_a_refusal_is_a_sentence(terminal: Terminal, people: People) -> None:
+    alice, nobody = people.login_name("alice"), people.login_name("nobody")
+    await terminal.ok("register", alice)
+    assert "taken" in await terminal.refused("register", alice)
+    assert f"no user {nobody}" in await terminal.refused("send", nobody, "hello")
+    assert "no group" in await terminal.refused("send", "--group", "none", "hello")
+    assert "make run" in await terminal.refused("whoami", "--door", "127.0.0.1:9")
+    assert "That is you" in await terminal.refused("send", alice, "hello")
+    bob = (await people.session("bob")).login_name
+    assert "UTF-8" in await terminal.refused("send", bob, "\udcff")
+
+
+async def test_groups_of_one_title_are_told_apart_by_their_ids(terminal: Terminal, people: People) -> None:
+    alice, bob = await people.sign_in(terminal, "alice", "bob")
+    made = [json.loads(await terminal.ok("groups", "create", "Twins", bob, "--as", alice, "--json")) for _ in range(2)]
+    first, second = ids = [group["conversation_id"] for group in made]
+    listed = await terminal.ok("groups", "list", "--as", bob)
+    refusal = await terminal.refused("send", "--group", "Twins", "hi", "--as", bob)
+    assert all(each in listed and each in refusal for each in ids)
+    await terminal.ok("send", "--group", second, "hi", "--as", bob)
+    assert "hi" in await terminal.ok("history", "--group", second, "--as", alice)
+    assert "Nothing" in await terminal.ok("history", "--group", first, "--as", alice)
+
+
+async def test_a_damaged_session_is_named_with_what_to_do(terminal: Terminal, people: People, tmp_path: Path) -> None:
+    [alice] = await people.sign_in(terminal, "alice")
+    session = tmp_path / "parley" / f"{alice}.json"
+    session.write_text("{")
+    for command in (("whoami",), ("login", alice), ("logout",)):
+        said = await terminal.refused(*command)
+        assert f"{session} holds no session of Parley; remove it and sign in again" in said
+    session.unlink()
+    await terminal.ok("login", alice)
+
+
+async def test_a_password_comes_from_a_pipe_without_a_warning(terminal: Terminal, people: People) -> None:
+    alice = people.login_name("alice")
+    del terminal.environment["PARLEY_PASSWORD"]
+    await terminal.ok("register", alice, typed="correct horse\n")
+    await terminal.ok("login", alice, typed="correct horse")
+    assert "is wrong" in await terminal.refused("login", alice, typed="wrong\n")
+    code, _, err = await terminal.run("login", alice)
+    assert code == 2
+    assert "PARLEY_PASSWORD" in err
+
+
+async def test_tls_to_a_door_without_it_fails_with_one_sentence(terminal: Terminal) -> None:
+    terminal.environment.pop("GRPC_VERBOSITY", None)
+    said = await terminal.refused("login", "alice", "--tls")
+    assert "no TLS connection comes about" in said
+    assert len(said.splitlines()) == 1
+
+
+async def test_control_characters_of_others_do_not_reach_the_terminal(terminal: Terminal, people: People) -> None:
+    [alice], bob = await people.sign_in(terminal, "alice"), people.login_name("bob")
+    await terminal.ok("register", bob, "--display-name", "b\x1b[31mob")
+    await terminal.ok("send", alice, "\x1b]0;title\x07boo", "--as", bob)
+    listed = await terminal.ok("history", bob, "--as", alice)
+    assert "boo" in listed
+    assert "\x1b" not in listed

@@ -1,0 +1,186 @@
+"""The commands that change things, for a person and as JSON for a program."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.raw.world import PASSWORD
+from tests.scenarios.sdk.people import People
+from tests.terminal import Terminal
+
+pytestmark = [pytest.mark.scenario, pytest.mark.e2e]
+
+
+@pytest.fixture
+async def alice(terminal: Terminal, people: People) -> str:
+    """Her login name; it is she who runs commands."""
+    [name] = await people.sign_in(terminal, "alice")
+    terminal.environment["PARLEY_AS"] = name
+    return name
+
+
+@pytest.fixture
+async def bob(terminal: Terminal, people: People) -> str:
+    [name] = await people.sign_in(terminal, "bob")
+    return name
+
+
+async def told(terminal: Terminal, *words: str) -> dict[str, object]:
+    answer: dict[str, object] = json.loads(await terminal.ok(*words, "--json"))
+    return answer
+
+
+async def test_a_message_is_answered_edited_reacted_to_and_deleted(terminal: Terminal, alice: str, bob: str) -> None:
+    first = await told(terminal, "send", bob, "helo")
+    seq = str(first["seq"])
+    assert "edited" in await terminal.ok("edit", bob, seq, "hello", "there")
+    await terminal.ok("send", bob, "an answer", "--reply-to", seq)
+    await told(terminal, "react", bob, seq, "👍")
+    listed = await terminal.ok("history", bob, "--seqs")
+    assert re.search(rf"^ +{seq}  ..:.. alice  hello there \(edited\)  👍$", listed, re.MULTILINE)
+    raw = [json.loads(each) for each in (await terminal.ok("history", bob, "--json")).splitlines()]
+    assert raw[0]["message_appended"]["reactions"][0]["emoji"] == "👍"
+    assert raw[1]["message_appended"]["content"]["reply_to_seq"] == seq
+    assert "taken back" in await terminal.ok("react", bob, seq)
+    assert (await told(terminal, "delete", bob, seq, "--for-me"))["seq"] is None
+    assert seq not in [each[:5].strip() for each in (await terminal.ok("history", bob, "--seqs")).splitlines()]
+    assert await terminal.refused("edit", alice, seq, "x", "--as", bob) == "Only its author may edit a message.\n"
+    assert "no such message" in await terminal.refused("delete", bob, "999")
+    assert "--seqs" in await terminal.refused("edit", bob, "hello")
+
+
+async def test_a_group_is_changed(terminal: Terminal, people: People, alice: str, bob: str) -> None:
+    await terminal.ok("groups", "create", "Friday", bob)
+    carol = (await people.session("carol")).login_name
+    assert f"{carol} can read" in await terminal.ok("groups", "add", "Friday", carol)
+    await terminal.ok("groups", "role", "Friday", bob, "admin")
+    await terminal.ok("groups", "rename", "Friday", "Saturday", "--as", bob)
+    assert set(await told(terminal, "groups", "remove", "Saturday", carol)) == {"conversation_id"}
+    assert "Only admins" not in await terminal.ok("groups", "list")
+    assert "left “Saturday”" in await terminal.ok("groups", "leave", "saturday")
+    assert "not a member of it" in await terminal.refused("groups", "leave", "Saturday")
+    assert "in no group" in await terminal.refused("groups", "leave", "Sunday")
+
+
+async def test_a_refusal_to_be_added_names_the_user_and_does_not_tell_a_block_from_privacy(
+    terminal: Terminal, people: People, alice: str, bob: str
+) -> None:
+    [carol] = await people.sign_in(terminal, "carol")
+    await terminal.ok("groups", "create", "Friday", bob)
+    await terminal.ok("privacy", "--who-may-add", "nobody", "--as", carol)
+    for command in (("create", "Sunday", bob, carol), ("add", "Friday", carol)):
+        assert await terminal.refused("groups", *command) == (
+            f"{carol} cannot be added by you: {carol} does not allow it, or one of you has blocked the other.\n"
+        )
+    assert f"{carol} is not a member" in await terminal.refused("groups", "role", "Friday", carol, "admin")
+
+
+async def test_what_users_wrote_is_printed_as_they_wrote_it(terminal: Terminal, alice: str, bob: str) -> None:
+    title = "[bold]T:cat:[/nothing]"
+    assert f"“{title}” has 2 members" in await terminal.ok("groups", "create", title, bob)
+    assert title in await terminal.ok("groups", "list")
+    assert title in await terminal.ok("groups", "rename", title, f"{title}:dog:")
+    assert ":dog:" in await terminal.ok("conversations")
+    await terminal.ok("send", bob, ":cat: [red]")
+    assert ":cat: [red]" in await terminal.ok("history", bob)
+    assert "“:cat:[b]”" in await terminal.refused("groups", "leave", ":cat:[b]")
+
+
+async def test_search_finds_words_in_all_conversations_or_one(terminal: Terminal, alice: str, bob: str) -> None:
+    for text in ("the red door", "a red hat", "nothing"):
+        await terminal.ok("send", bob, text)
+    found = [json.loads(each) for each in (await terminal.ok("search", "red", "--json")).splitlines()]
+    assert len(found) == 2
+    assert "red door" in await terminal.ok("search", "door", "red", "--with", bob)
+    assert "Nothing was found" in await terminal.ok("search", "green")
+
+
+async def test_devices_passwords_and_blocks_are_managed(
+    terminal: Terminal, tmp_path: Path, alice: str, bob: str
+) -> None:
+    here = await told(terminal, "whoami")
+    terminal.environment["XDG_CONFIG_HOME"] = str(tmp_path / "elsewhere")
+    there = await told(terminal, "login", alice)
+    listed = await terminal.ok("devices", "list")
+    assert listed.count("(this machine)") == 1
+    assert "parley logout" in await terminal.refused("devices", "revoke", str(there["device_id"]))
+    assert await told(terminal, "devices", "revoke", str(here["device_id"])[:12]) == {"device_id": here["device_id"]}
+    terminal.environment["PARLEY_NEW_PASSWORD"] = "better than before"
+    for _ in range(2):
+        assert await told(terminal, "password") == {"login_name": alice}, "the same again counts as done"
+    terminal.environment["PARLEY_NEW_PASSWORD"] = "yet another one"
+    assert await terminal.refused("password") == "The old password is wrong.\n"
+    assert "parley register" not in await terminal.refused("delete-account", "--yes")
+    assert "blocked" in await terminal.ok("block", bob)
+    assert (await told(terminal, "blocked"))["display_name"] == "bob"
+    assert (await told(terminal, "unblock", bob))["blocked"] is False
+    assert await told(terminal, "logout") == {"login_name": alice}
+
+
+async def test_a_device_without_a_name_is_called_by_its_id(terminal: Terminal, people: People, alice: str) -> None:
+    nameless = await (await people.stranger()).accounts.login(alice, PASSWORD, device_name="")
+    told_of = await terminal.ok("devices", "revoke", nameless.device_id)
+    assert told_of == f"The device {nameless.device_id[:8]} is signed out.\n"
+
+
+def files_of(archive: bytes) -> list[str]:
+    """Return the names of the files in a ZIP, all of whose checksums are right."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        assert opened.testzip() is None
+        assert opened.namelist()
+        return opened.namelist()
+
+
+async def test_an_export_is_a_whole_file_or_none(terminal: Terminal, tmp_path: Path, alice: str) -> None:
+    archive = tmp_path / "me.zip"
+    assert (await told(terminal, "export", str(archive)))["bytes"] == archive.stat().st_size
+    assert archive.stat().st_mode & 0o077 == 0
+    code, piped, err = await terminal.run_bytes("export", "-")
+    assert (code, err) == (0, "")
+    assert files_of(archive.read_bytes()) == files_of(piped)
+    assert f"no folder {tmp_path / 'nowhere'}" in await terminal.refused("export", str(tmp_path / "nowhere" / "me.zip"))
+    assert "is a folder" in await terminal.refused("export", str(tmp_path))
+
+
+async def test_conversations_are_listed_with_their_unread_counts(terminal: Terminal, alice: str, bob: str) -> None:
+    await terminal.ok("send", bob, "hello")
+    assert "alice  (1 unread)" in await terminal.ok("conversations", "--as", bob)
+    assert (await told(terminal, "conversations", "--as", bob))["unread_count"] == "1"
+
+
+async def test_privacy_is_changed_and_an_account_deleted(terminal: Terminal, alice: str) -> None:
+    assert "everyone" in await terminal.ok("privacy")
+    told_of = await told(terminal, "privacy", "--who-may-add", "contacts", "--found")
+    assert told_of == {"who_may_add": "WHO_MAY_ADD_CONTACTS", "found_by_search": True}
+    assert "contacts" in await terminal.ok("privacy")
+    assert "--yes" in await terminal.refused("delete-account")
+    assert "is no more" in await terminal.ok("delete-account", "--yes")
+    assert "not signed in" in await terminal.refused("whoami")
+
+
+async def test_reading_history_makes_no_conversation(terminal: Terminal, alice: str, bob: str) -> None:
+    assert "have not said anything to each other" in await terminal.refused("history", bob)
+    assert "have not said anything to each other" in await terminal.refused("edit", bob, "1", "hello")
+    await terminal.ok("send", bob, "hello")
+    assert "hello" in await terminal.ok("history", bob)
+
+
+@pytest.mark.parametrize("seq", [str(2**63), "9" * 40])
+async def test_a_seq_beyond_64_bits_is_refused(terminal: Terminal, alice: str, bob: str, seq: str) -> None:
+    await terminal.ok("send", bob, "hello")
+    assert "SEQ" in await terminal.refused("edit", bob, seq, "x")
+    assert "SEQ" in await terminal.refused("delete", bob, seq)
+    code, _, err = await terminal.run("send", bob, "x", "--reply-to", seq)
+    assert (code, "Traceback" in err) == (2, False)
+
+
+async def test_a_send_as_json_has_the_fields_of_the_contract(terminal: Terminal, alice: str, bob: str) -> None:
+    sent = await told(terminal, "send", bob, "hello")
+    assert sent.keys() == {"conversation_id", "seq", "create_time"}
+    assert isinstance(sent["seq"], str)

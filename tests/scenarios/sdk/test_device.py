@@ -1,0 +1,210 @@
+"""A device of the SDK: what it sends, is given, keeps between runs, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+
+import pytest
+
+from parley.chat.v1 import chat_pb2
+from parley_client import (
+    CaughtUp,
+    ConnectionChanged,
+    ConnectionState,
+    Device,
+    EntryReceived,
+    MemoryStore,
+    NotFound,
+    SignedOut,
+    Superseded,
+    TypingChanged,
+    WatermarkMoved,
+)
+from tests.eventually import eventually
+from tests.proxy.mischief import Caller, Filter
+from tests.proxy.rpc import Proxy
+from tests.raw.world import PASSWORD
+from tests.scenarios.sdk.people import Pair, People, until, user_id
+
+pytestmark = [pytest.mark.scenario, pytest.mark.e2e]
+
+Frame = chat_pb2.ConnectResponse
+DAY = 86_400.0
+# Ahead of what a device has in flight, and within what it may send at once.
+MORE_THAN_IT_HOLDS = 50
+
+
+async def texts(device: Device, count: int) -> list[str | None]:
+    heard: list[str | None] = []
+    while len(heard) < count:
+        event = await until(device, EntryReceived)
+        if event.text is not None:
+            heard.append(event.text)
+    return heard
+
+
+async def end_of(device: Device) -> ConnectionChanged:
+    while (event := await until(device, ConnectionChanged)).state is not ConnectionState.ENDED:
+        pass
+    return event
+
+
+async def test_a_message_reaches_the_other_device_and_its_receipts_come_back(people: People, pair: Pair) -> None:
+    alices, bobs = await people.device(pair.alice), await people.device(pair.bob)
+    sent = await alices.send(pair.chat, "hello")
+    assert sent.seq == 2
+    assert await texts(bobs, 1) == ["hello"]
+    bobs.mark_read(pair.chat, sent.seq)
+    moved = await until(alices, WatermarkMoved)
+    while moved.read_seq < sent.seq:
+        moved = await until(alices, WatermarkMoved)
+    assert (moved.user_id, moved.delivered_seq) == (bobs.user_id, 2)
+    assert bobs.watermark(pair.chat, alices.user_id) == (2, 2), "whoever wrote it has read it"
+
+
+async def test_a_restarted_device_goes_on_where_its_application_stood(people: People, pair: Pair) -> None:
+    phone = await people.client("bob", MemoryStore())
+    alices = await people.device(pair.alice)
+    await alices.send(pair.chat, "one")
+    async with phone.connect() as device:
+        assert await texts(device, 1) == ["one"]
+        await until(device, CaughtUp)
+    await asyncio.gather(*[alices.send(pair.chat, word) for word in ("two", "three")])
+    async with phone.connect() as device:
+        assert await texts(device, 2) == ["two", "three"]
+    streams = [each for each in people.proxy.streams if each.caller and each.caller.device_id == device.device_id]
+    hellos = [each.requests[0].hello for each in streams]
+    assert [each.HasField("cursor") for each in hellos] == [False, False], "CaughtUp was not yet taken"
+
+
+async def test_the_cursor_is_kept_once_all_before_it_was_taken(people: People, pair: Pair) -> None:
+    store = MemoryStore()
+    phone = await people.client("bob", store)
+    await pair.alice.messages.send(pair.chat, "one")
+    async with phone.connect() as device:
+        await until(device, EntryReceived)
+    assert store.load_state().cursor is None
+    async with phone.connect() as device:
+        await until(device, CaughtUp)
+        device.typing(pair.chat)
+        await pair.alice.messages.set_reaction(pair.chat, 2, "👍")
+        await until(device, EntryReceived)
+    assert store.load_state().cursor is not None
+    assert store.load_state().last_seqs[pair.chat] == 2
+
+
+async def test_a_long_absence_is_fetched_in_pages(people: People, pair: Pair) -> None:
+    said = [str(n) for n in range(40)]
+    for text in said:
+        await pair.alice.messages.send(pair.chat, text)
+
+    def with_small_pages(_: Caller, frame: Frame) -> Frame:
+        if frame.HasField("welcome"):
+            frame.welcome.limits.range_entries = 7
+        return frame
+
+    people.proxy.rule = Filter(with_small_pages)
+    assert await texts(await people.device(pair.bob), 40) == said
+    fetched = [each for request in people.proxy.requests for each in request.fetch.ranges]
+    assert [each.after_seq for each in fetched][:6] == [0, 7, 14, 21, 28, 35]
+
+
+async def test_a_final_refusal_is_typed_and_lets_the_next_sends_pass(people: People, pair: Pair) -> None:
+    alices = await people.device(pair.alice)
+    with pytest.raises(NotFound) as caught:
+        await alices.send("ab" * 16, "nobody is here")
+    assert caught.value.reason == "CONVERSATION_NOT_FOUND"
+    assert (await alices.send(pair.chat, "hello")).seq == 2
+
+
+async def test_a_newer_stream_of_the_device_ends_the_older_for_good(people: People) -> None:
+    alice = await people.client("alice")
+    first = await people.device(alice)
+    await people.device(alice)
+    assert isinstance((await end_of(first)).error, Superseded)
+
+
+async def test_a_revoked_device_ends_for_good(people: People, pair: Pair) -> None:
+    device = await people.device(pair.alice)
+    await (await people.client("alice")).accounts.revoke(device.device_id)
+    assert isinstance((await end_of(device)).error, SignedOut)
+    with pytest.raises(SignedOut):
+        await pair.alice.conversations.get(pair.chat)
+
+
+async def test_an_old_token_is_renewed_on_the_open_stream(people: People, proxy: Proxy) -> None:
+    await people.client("alice")
+    store = MemoryStore()
+    phone = await people.stranger(store)
+    session = await phone.accounts.login(people.login_name("alice"), PASSWORD)
+    # A token is renewed 60 s before its end.
+    store.save(replace(session, access_token_ends=time.time() + 61.5))
+    await people.device(await people.stranger(store))
+    await eventually(lambda: any(frame.HasField("reauthenticate") for frame in proxy.requests))
+    [stream] = proxy.streams
+    [renewed] = [each.reauthenticate for each in stream.requests if each.HasField("reauthenticate")]
+    assert renewed.access_token != session.access_token
+
+
+async def test_an_application_that_does_not_listen_stops_the_stream(people: People, pair: Pair) -> None:
+    bobs = await people.device(pair.bob, capacity=4)
+    other = await people.device(await people.client("bob"))
+    said = [str(n) for n in range(MORE_THAN_IT_HOLDS)]
+    for text in said:
+        await pair.alice.messages.send(pair.chat, text)
+    assert await texts(other, MORE_THAN_IT_HOLDS) == said
+    assert bobs.last_seq(pair.chat) < MORE_THAN_IT_HOLDS
+    assert await texts(bobs, MORE_THAN_IT_HOLDS) == said
+
+
+async def test_a_device_whose_clock_is_wrong_makes_ids_from_the_servers(people: People, pair: Pair) -> None:
+    carol = await people.stranger()
+    carol._clock._wall = lambda: time.time() + DAY
+    await carol.accounts.register(people.login_name("carol"), PASSWORD)
+    chat = (await carol.conversations.get_or_create_direct(pair.bob_id)).conversation_id
+    sending = (await people.device(carol)).send(chat, "hello")
+    made = int(sending.client_message_id.replace("-", "")[:12], 16) / 1000
+    assert abs((await sending).time.timestamp() - made) < 60
+
+
+async def test_typing_is_shown_to_the_other_device(people: People, pair: Pair) -> None:
+    alices, bobs = await people.device(pair.alice), await people.device(pair.bob)
+    alices.typing(pair.chat)
+    assert await until(bobs, TypingChanged) == TypingChanged(pair.chat, alices.user_id, True)
+
+
+async def test_a_message_ends_the_typing(people: People, proxy: Proxy, pair: Pair) -> None:
+    alices, bobs = await people.device(pair.alice), await people.device(pair.bob)
+    for _ in range(5):
+        alices.typing(pair.chat)
+    assert (await until(bobs, TypingChanged)).typing
+    await alices.send(pair.chat, "said")
+    assert not (await until(bobs, TypingChanged)).typing
+    assert sum(frame.HasField("typing") for frame in proxy.requests) == 1
+    alices.typing(pair.chat)
+    await eventually(lambda: sum(frame.HasField("typing") for frame in proxy.requests) == 2)
+
+
+async def test_the_home_of_the_user_is_the_hint_of_the_stream(people: People, proxy: Proxy) -> None:
+    alice = await people.client("alice")
+    device, home = await people.device(alice), people.world.home_of(user_id(alice))
+    assert [(each.caller, each.hint) for each in proxy.streams] == [(Caller(device.user_id, device.device_id), home)]
+    assert device.home == home
+
+
+async def test_entries_begin_at_the_head_when_history_is_not_wanted(people: People, pair: Pair) -> None:
+    await pair.alice.messages.send(pair.chat, "old")
+    bobs = await people.device(pair.bob, history_from_start=False)
+    await until(bobs, CaughtUp)
+    await pair.alice.messages.send(pair.chat, "new")
+    assert await texts(bobs, 1) == ["new"]
+
+
+async def test_ranges_and_messages_are_read_by_call(pair: Pair) -> None:
+    await pair.alice.messages.send(pair.chat, "hello")
+    answer = await pair.alice.messages.entries([chat_pb2.EntryRange(conversation_id=pair.chat)])
+    assert [each.seq for each in answer.entries] == [1, 2]
+    shown = [each.message_appended.content.text.body async for each in pair.alice.messages.before(pair.chat)]
+    assert shown == ["hello"]

@@ -1,0 +1,23 @@
+"""A session file that several programs share."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from parley_client import FileStore
+from tests.raw.world import PASSWORD
+from tests.scenarios.sdk.people import People
+
+pytestmark = [pytest.mark.scenario, pytest.mark.e2e]
+
+
+async def test_two_programs_do_not_use_one_refresh_token_twice(people: People, tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "alice.json")
+    one = await people.stranger(store)
+    stale = await one.accounts.register(people.login_name("alice"), PASSWORD)
+    other = await people.stranger(FileStore(store.path))
+    await asyncio.gather(one.accounts.refresh(), other.accounts.refresh())
+    assert one.session == other.session != stale

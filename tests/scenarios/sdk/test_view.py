@@ -1,0 +1,96 @@
+"""What a view folds of the entries of a running system is the same for every device, whenever it was there."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from parley.chat.v1 import chat_pb2, entry_pb2
+from parley_client import ConversationChecked, ConversationView, contents
+from parley_client.events import Settings
+from tests.scenarios.sdk.people import Pair, People
+
+pytestmark = [pytest.mark.scenario, pytest.mark.e2e]
+
+
+async def test_a_device_that_was_away_ends_with_the_same_lines(people: People, pair: Pair) -> None:
+    alice, bob, chat = pair.alice, pair.bob, pair.chat
+    there = await people.device(alice)
+    present = ConversationView(chat, there.user_id)
+    sent = [await bob.messages.send(chat, f"word {n}") for n in range(6)]
+    await bob.messages.edit(chat, sent[0].seq, "edited")
+    await bob.messages.edit(chat, sent[0].seq, "edited twice")
+    await alice.messages.set_reaction(chat, sent[1].seq, "👍")
+    await bob.messages.set_reaction(chat, sent[1].seq, "❤")
+    await alice.messages.set_reaction(chat, sent[1].seq, "")
+    assert await bob.messages.delete(chat, sent[2].seq, for_all=True)
+    assert await alice.messages.delete(chat, sent[3].seq, for_all=False) is None
+    head = (await alice.conversations.get(chat)).head_seq
+    late = await people.device(await people.client("alice"))
+    absent = ConversationView(chat, late.user_id)
+    for device, view in ((there, present), (late, absent)):
+        async for event in device:
+            view.take(event)
+            if isinstance(event, ConversationChecked) and event.hidden_seqs and view.head_seq == head:
+                break
+    assert present.lines == absent.lines
+    assert [each.text for each in present.messages] == ["edited twice", "word 1", "", "word 4", "word 5"]
+
+
+async def test_a_former_member_who_is_added_again_keeps_what_was_seen_and_misses_what_was_not(
+    people: People, pair: Pair
+) -> None:
+    alice, bob, her = pair.alice, pair.bob, pair.bob_id
+    group = (await alice.conversations.create_group("Friday", [her])).conversation_id
+    device = await people.device(bob)
+    view = ConversationView(group, device.user_id)
+    await alice.messages.send(group, "one")
+    await alice.conversations.remove_member(group, her)
+    await alice.messages.send(group, "behind his back")
+
+    async def is_former_at(seq: int) -> bool:
+        async for event in device:
+            if view.take(event) and device.last_seq(group) >= seq and view.head_seq >= seq:
+                break
+        return view.former
+
+    assert await is_former_at(4)
+    await alice.conversations.add_members(group, [her])
+    await alice.messages.send(group, "welcome back")
+    assert not await is_former_at(7)
+    assert [each.text for each in view.messages] == ["one", "welcome back"]
+    assert [line.seq for line in view.lines] == [1, 2, 3, 4, 6, 7]
+
+
+async def test_settings_reach_the_other_devices(people: People, pair: Pair) -> None:
+    alice, chat = pair.alice, pair.chat
+    device = await people.device(await people.client("alice"))
+    view = ConversationView(chat, device.user_id)
+    until = datetime(2030, 1, 1, tzinfo=timezone(timedelta(hours=1)))
+    await alice.conversations.pin(chat)
+    await alice.conversations.archive(chat)
+    await alice.conversations.mute(chat, until)
+    async for event in device:
+        view.take(event)
+        if view.settings.mute_until:
+            break
+    assert view.settings == Settings(until, True, True)
+    await alice.conversations.mute(chat, None)
+    assert not (await alice.conversations.get(chat)).HasField("mute_until_time")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        contents.location(48.2, 16.37, "Wien"),
+        contents.contact("Bob", user_id="b" * 32, vcard="BEGIN:VCARD"),
+        contents.custom("application/x-poll", b"\0\1"),
+    ],
+    ids=["location", "contact", "custom"],
+)
+async def test_other_contents_arrive_as_they_were_sent(pair: Pair, content: entry_pb2.Content) -> None:
+    alice, chat = pair.alice, pair.chat
+    sent = await alice.messages.send(chat, content, reply_to_seq=1)
+    answer = await alice.messages.entries([chat_pb2.EntryRange(conversation_id=chat, after_seq=sent.seq - 1)])
+    assert answer.entries[0].message_appended.content == contents.reply(content, 1)

@@ -1,0 +1,59 @@
+"""The `parley` command, run as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from parley_client import FileStore, Session
+
+PARLEY = "from parley_command import main; main()"
+
+
+class Terminal:
+    """Runs `parley` against `door`, with `password` where it asks for one; sessions are kept under `home`."""
+
+    def __init__(self, door: str, home: Path, password: str) -> None:
+        self.environment = {
+            **os.environ,
+            "PARLEY_DOOR": door,
+            "PARLEY_PASSWORD": password,
+            "XDG_CONFIG_HOME": str(home),
+            "COLUMNS": "200",
+        }
+
+    def keep(self, session: Session) -> str:
+        """Keep a session as `parley login` does; return its login name."""
+        FileStore(Path(self.environment["XDG_CONFIG_HOME"]) / "parley" / f"{session.login_name}.json").save(session)
+        return session.login_name
+
+    async def begin(self, *words: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", PARLEY, *words),
+            env=self.environment,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    async def run_bytes(self, *words: str, typed: str = "") -> tuple[int, bytes, str]:
+        child = await self.begin(*words)
+        out, err = await child.communicate(typed.encode())
+        return child.returncode or 0, out, err.decode()
+
+    async def run(self, *words: str, typed: str = "") -> tuple[int, str, str]:
+        code, out, err = await self.run_bytes(*words, typed=typed)
+        return code, out.decode(), err
+
+    async def ok(self, *words: str, typed: str = "") -> str:
+        code, out, err = await self.run(*words, typed=typed)
+        assert (code, err) == (0, "")
+        return out
+
+    async def refused(self, *words: str, typed: str = "") -> str:
+        code, _, err = await self.run(*words, typed=typed)
+        assert code == 1, err
+        assert "Traceback" not in err
+        return err
