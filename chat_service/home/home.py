@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from prometheus_client import Gauge
@@ -12,6 +12,7 @@ from prometheus_client import Gauge
 from chat_service.errors import SessionSuperseded
 from chat_service.home.presence import Presence
 from chat_service.model.delivery import Delivery, PresenceMoved
+from servicekit.clock import Clock, Timer
 from servicekit.failure import Failure
 
 # How long users are kept whose home is another server by the ring: edges have learned of it by then.
@@ -46,11 +47,12 @@ class Edges(Protocol):
 class Home:
     """The connected sessions of the users that are at home here."""
 
-    def __init__(self, edges: Edges) -> None:
+    def __init__(self, edges: Edges, clock: Clock) -> None:
         self._edges = edges
+        self._clock = clock
         self._users: dict[str, dict[str, Attachment]] = {}
-        self.presence = Presence(self._tell_presence)
-        self._forgetting: asyncio.TimerHandle | None = None
+        self.presence = Presence(self._tell_presence, clock)
+        self._forgetting: Timer | None = None
 
     def attach(self, attachment: Attachment, again: bool = False) -> None:
         """A session is there; another one of the same device is superseded.
@@ -143,7 +145,7 @@ class Home:
                 self.presence.came(user_id)
         if self._forgetting is not None:
             self._forgetting.cancel()
-        self._forgetting = asyncio.get_running_loop().call_later(KEPT_S, self.forget_users, moved)
+        self._forgetting = self._clock.call_later(KEPT_S, partial(self.forget_users, moved))
 
     def forget_users(self, moved: Callable[[str], bool]) -> None:
         """Drop the users whose home is another server."""

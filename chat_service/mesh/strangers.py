@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Final
+
+from servicekit.clock import Clock
 
 PAUSE_S: Final = 0.2
 
@@ -12,15 +13,16 @@ PAUSE_S: Final = 0.2
 class Strangers:
     """Asks after PAUSE_S, once for all that came meanwhile: who sent it by an old ring may send a lot."""
 
-    def __init__(self, moved: Callable[[str], bool], recheck: Callable[[str], None]) -> None:
+    def __init__(self, moved: Callable[[str], bool], recheck: Callable[[str], None], clock: Clock) -> None:
         self._moved = moved
         self._recheck = recheck
+        self._clock = clock
         self._users: set[str] = set()
 
     def missed(self, user_id: str) -> None:
         """Something came for a user who is not here. By the ring of who sent it this is the home."""
         if not self._users:
-            asyncio.get_running_loop().call_later(PAUSE_S, self._look)
+            self._clock.call_later(PAUSE_S, self._look)
         self._users.add(user_id)
 
     def _look(self) -> None:

@@ -12,6 +12,7 @@ import structlog
 from chat_service.errors import StoreUnavailable
 from chat_service.home.home import Attachment
 from chat_service.stream.session import Session
+from servicekit.clock import Clock
 from servicekit.ending import asked_to_end
 
 # While the store does not answer, each of them waits ANSWER_S for it.
@@ -46,9 +47,10 @@ MayStay = Callable[[Session], Awaitable[bool]]
 class Attaching:
     """Attaches what is not attached, AT_ONCE at a time; whoever is attached anew looks again for what it missed."""
 
-    def __init__(self, homes: Homes, may_stay: MayStay) -> None:
+    def __init__(self, homes: Homes, may_stay: MayStay, clock: Clock) -> None:
         self._homes = homes
         self._may_stay = may_stay
+        self._clock = clock
         self._loose: dict[str, Session] = {}
         self._under_way: set[str] = set()
         self._wake = asyncio.Event()
@@ -59,7 +61,7 @@ class Attaching:
             for _ in range(FIRST_TRIES):
                 if await self._attach(session, again=False):
                     return
-                await asyncio.sleep(PAUSE_S)
+                await self._clock.sleep(PAUSE_S)
             self.loosen(session)
 
     def loosen(self, session: Session) -> None:
@@ -86,7 +88,7 @@ class Attaching:
                 session.want_recheck()
             elif not session.outbox.closed:
                 self.loosen(session)
-                await asyncio.sleep(PAUSE_S)
+                await self._clock.sleep(PAUSE_S)
 
     async def _next(self) -> Session:
         """A loose session that nobody attaches just now."""

@@ -74,7 +74,7 @@ class Edge:
         self._limits = limits
         self._clock = clock
         self._server_id = server_id
-        self._attaching = Attaching(homes, admission.may_stay)
+        self._attaching = Attaching(homes, admission.may_stay, clock)
         self._watching = Watching(homes, who_hides)
         self._rates = rates
         self._openings = Openings(limits.device_streams)

@@ -29,7 +29,7 @@ from chat_service.stream.receipts import Receipts, Receivers
 from chat_service.wire import frames
 from servicekit.auth import Claims
 from servicekit.bucket import TokenBucket
-from servicekit.clock import Clock
+from servicekit.clock import Clock, Timer
 from servicekit.failure import Failure
 
 LANES: Final = 1000
@@ -83,8 +83,8 @@ class Session:
         self._decided = Decided(DECIDED)
         self._unanswered_bytes = 0
         self._rate = rate
-        self._timers: set[asyncio.TimerHandle] = set()
-        self._expiry: asyncio.TimerHandle | None = None
+        self._timers: set[Timer] = set()
+        self._expiry: Timer | None = None
         self._ended = False
         self._backlog = Backlog(self.outbox, claims.user_id, limits.outbox_patience_seconds, self.later)
         self.receipts = Receipts(claims.user_id, claims.device_id, owners, self.later)
@@ -188,12 +188,12 @@ class Session:
             self._timers.discard(self._expiry)
         self._expiry = self._call_later(seconds, call)
 
-    def _call_later(self, seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+    def _call_later(self, seconds: float, call: Callable[[], None]) -> Timer:
         def fire() -> None:
             self._timers.discard(handle)
             call()
 
-        handle = asyncio.get_running_loop().call_later(seconds, fire)
+        handle = self._clock.call_later(seconds, fire)
         self._timers.add(handle)
         return handle
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -15,12 +15,12 @@ from chat_service.model.entry import Draft
 from chat_service.model.receipt import Receipt
 from chat_service.owner.pending import Attempt
 from chat_service.owner.receipts import Received
-from chat_service.stream.attaching import Attaching
+from chat_service.stream.attaching import FIRST_TRIES, PAUSE_S, Attaching
 from chat_service.stream.rates import DeviceRates
 from chat_service.stream.session import Session
 from servicekit.auth import Claims
-from servicekit.clock import SystemClock
-from tests.eventually import eventually
+from tests.clock import ManualClock
+from tests.eventually import eventually, run_ready
 
 USER, DEVICE = "a" * 32, "d" * 32
 
@@ -61,7 +61,10 @@ class SlowHomes:
 class NoOwners:
     """This session sends nothing."""
 
-    def append(self, draft: Draft, attempt: Attempt, target: str, reply: object) -> Answer:
+    def append(self, draft: Draft, attempt: Attempt, target: str, reply: Callable[[Answer], None]) -> None:
+        raise AssertionError
+
+    def type(self, user_id: str, conversation_id: str, typing: bool) -> None:
         raise AssertionError
 
     def owner_of(self, conversation_id: str) -> str:
@@ -77,8 +80,13 @@ async def homes() -> SlowHomes:
 
 
 @pytest.fixture
-async def attaching(homes: SlowHomes) -> AsyncIterator[Attaching]:
-    attaching = Attaching(homes, homes.may_stay)
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def attaching(homes: SlowHomes, clock: ManualClock) -> AsyncIterator[Attaching]:
+    attaching = Attaching(homes, homes.may_stay, clock)
     task = asyncio.create_task(attaching.run())
     yield attaching
     task.cancel()
@@ -91,9 +99,9 @@ def session() -> Session:
 
 
 def session_of(device: str) -> Session:
-    clock, limits = SystemClock(), Limits()
+    clock, limits = ManualClock(), Limits()
     rate = DeviceRates(limits.sends_per_second, limits.sends_burst, clock).of(device)
-    return Session(Claims(USER, device, 0), limits, clock, "edge", NoOwners(), rate)  # type: ignore[arg-type]
+    return Session(Claims(USER, device, 0), limits, clock, "edge", NoOwners(), rate)
 
 
 async def test_a_session_that_ends_while_it_is_being_attached_leaves_no_ghost(
@@ -151,26 +159,48 @@ async def test_a_session_that_ends_while_it_is_asked_about_leaves_no_ghost(
 
 
 async def test_two_workers_never_attach_one_session_at_once(
-    attaching: Attaching, homes: SlowHomes, session: Session
+    attaching: Attaching, homes: SlowHomes, session: Session, clock: ManualClock
 ) -> None:
     for _ in range(5):
         attaching.loosen(session)
-        await asyncio.sleep(0)
-    await eventually(lambda: homes.asked)
-    await asyncio.sleep(0.05)
+        await run_ready()
+        clock.advance(PAUSE_S)
+    await run_ready()
     assert homes.asked == 1
 
 
 async def test_a_session_loosened_while_it_begins_is_attached_by_one_at_a_time(
-    attaching: Attaching, homes: SlowHomes, session: Session
+    attaching: Attaching, homes: SlowHomes, session: Session, clock: ManualClock
 ) -> None:
     homes.answers.set()
     homes.home = ""
     beginning = asyncio.create_task(attaching.begin(session))
-    await asyncio.sleep(0)
+    await run_ready()
     attaching.loosen(session)
     homes.home = "first"
+    await run_ready()
+    assert homes.asked == 0, "who began it rests before it tries again, and nobody else tries"
+    clock.advance(PAUSE_S)
     await beginning
     assert homes.asked_about == [], "it was attached by who began it"
     assert homes.known == {("first", session.session_id)}
     assert session.home == "first"
+
+
+async def test_a_session_that_cannot_be_attached_soon_begins_and_is_attached_later(
+    attaching: Attaching, homes: SlowHomes, session: Session, clock: ManualClock
+) -> None:
+    homes.answers.set()
+    homes.home = ""
+    beginning = asyncio.create_task(attaching.begin(session))
+    for _ in range(FIRST_TRIES):
+        await run_ready()
+        assert not beginning.done()
+        clock.advance(PAUSE_S)
+    await beginning
+    assert session.home == ""
+    homes.home = "first"
+    clock.advance(PAUSE_S)
+    await eventually(lambda: session.home)
+    assert homes.known == {("first", session.session_id)}
+    assert session.recheck_wanted()
