@@ -1,7 +1,6 @@
 """The demo names the promise that broke: on a stage that keeps them all, and on stages that break one."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
@@ -23,26 +22,34 @@ async def test_a_system_that_keeps_its_promises_passes(cast: Cast) -> None:
     assert len(report.latencies) == 5
 
 
-def lose_every(nth: int) -> Callable[[Stream, Frame], Frame | None]:
-    count = 0
+class Loss:
+    """Loses every `nth` frame of live entries; `lost` counts them."""
 
-    def lossy(_: Stream, frame: Frame) -> Frame | None:
-        nonlocal count
-        count += frame.HasField("entries") and not frame.entries.ranges
-        return None if frame.HasField("entries") and not frame.entries.ranges and count % nth == 0 else frame
+    def __init__(self, nth: int) -> None:
+        self.lost = 0
+        self._live = 0
+        self._nth = nth
 
-    return lossy
+    def __call__(self, _: Stream, frame: Frame) -> Frame | None:
+        if not frame.HasField("entries") or frame.entries.ranges:
+            return frame
+        self._live += 1
+        if self._live % self._nth:
+            return frame
+        self.lost += 1
+        return None
 
 
 async def test_lost_frames_are_repaired(cast: Cast, stage: Stage) -> None:
-    stage.filter = lose_every(7)
+    stage.filter = loss = Loss(7)
     report = await play(cast)
+    assert loss.lost > 0
     # Of the few words of bob's all may have come by repair, so none crossed between servers by itself.
     assert set(report.broken) <= {"mesh"}, [each for each in report.verdicts if not each.kept]
 
 
 async def test_lost_frames_break_order_and_delivery_when_they_are_not_repaired(cast: Cast, stage: Stage) -> None:
-    stage.filter = lose_every(7)
+    stage.filter = Loss(7)
     report = await play(cast, repair=False, patience=0.5)
     assert {"P2", "P4"} <= set(report.broken)
 
