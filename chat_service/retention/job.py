@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -47,7 +46,7 @@ class RetentionJob:
             except Exception:
                 log.exception("cannot look for what may go")
             if not looked:
-                await asyncio.sleep(self._terms.pause_s)
+                await self._clock.sleep(self._terms.pause_s)
 
     async def round(self) -> int:
         """Look at a portion of what is due; how many were looked at. Raises StoreUnavailable."""
@@ -66,7 +65,7 @@ class RetentionJob:
             if removed is not None:
                 looked += 1
                 _note(each.conversation_id, removed)
-            await asyncio.sleep(PACE_S)
+            await self._clock.sleep(PACE_S)
         return looked
 
 
