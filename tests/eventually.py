@@ -5,6 +5,9 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable
 
+ROUNDS = 20
+"""More than any chain of tasks that wake each other needs."""
+
 
 async def eventually(holds: Callable[[], object | Awaitable[object]], timeout: float = 10.0) -> None:
     """Return as soon as `holds()` is true (an awaitable is awaited). Raises AssertionError after `timeout` seconds.
@@ -23,3 +26,9 @@ async def eventually(holds: Callable[[], object | Awaitable[object]], timeout: f
         if time.monotonic() > deadline:
             raise complaint
         await asyncio.sleep(0.02)
+
+
+async def run_ready() -> None:
+    """Let every task that waits neither for time nor for I/O go on, until all of them wait."""
+    for _ in range(ROUNDS):
+        await asyncio.sleep(0)

@@ -8,7 +8,6 @@ under way when the mark was set, such as being added to a group, can come any mo
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -63,7 +62,7 @@ class AccountDeletion:
         """Go on, until cancelled, with what was begun here or elsewhere."""
         while not cancel_requested():
             # At their own moments, so that servers that started together do not all do the same.
-            await asyncio.sleep(self._margin * random.uniform(0.5, 1.0))  # noqa: S311
+            await self._clock.sleep(self._margin * random.uniform(0.5, 1.0))  # noqa: S311
             try:
                 await self.resume_deletions()
             except Failure as failure:

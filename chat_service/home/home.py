@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 from prometheus_client import Gauge
@@ -11,6 +11,7 @@ from prometheus_client import Gauge
 from chat_service.errors import SessionSuperseded
 from chat_service.home.presence import PresenceTracker
 from chat_service.model.delivery import AttachedSession, Delivery, PresenceChange
+from servicekit.clock import Clock, Timer
 from servicekit.failure import Failure
 
 # How long users are kept whose home is another server by the ring: edges have learned of it by then.
@@ -35,11 +36,12 @@ class Edges(Protocol):
 class Home:
     """The connected sessions of the users that are at home here."""
 
-    def __init__(self, edges: Edges) -> None:
+    def __init__(self, edges: Edges, clock: Clock) -> None:
         self._edges = edges
+        self._clock = clock
         self._users: dict[str, dict[str, AttachedSession]] = {}
-        self.presence = PresenceTracker(self._push_presence)
-        self._forget_timer: asyncio.TimerHandle | None = None
+        self.presence = PresenceTracker(self._push_presence, clock)
+        self._forget_timer: Timer | None = None
 
     def attach(self, attachment: AttachedSession, again: bool = False) -> None:
         """A session is there; another one of the same device is superseded.
@@ -132,7 +134,7 @@ class Home:
                 self.presence.user_connected(user_id)
         if self._forget_timer is not None:
             self._forget_timer.cancel()
-        self._forget_timer = asyncio.get_running_loop().call_later(MOVED_USERS_KEPT_S, self.forget_moved_users, moved)
+        self._forget_timer = self._clock.call_later(MOVED_USERS_KEPT_S, partial(self.forget_moved_users, moved))
 
     def forget_moved_users(self, moved: Callable[[str], bool]) -> None:
         """Drop the users whose home is another server."""

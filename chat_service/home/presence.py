@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Final
+
+from servicekit.clock import Clock, Timer
 
 # A device that comes back within this was never gone, for those who watch.
 DEBOUNCE_S: Final = 3.0
@@ -16,13 +18,14 @@ NotifySessions = Callable[[str, list[str], str, bool], None]
 class PresenceTracker:
     """The users at home here: `tell` is called at once when one comes, and DEBOUNCE_S after the last device went."""
 
-    def __init__(self, tell: NotifySessions) -> None:
+    def __init__(self, tell: NotifySessions, clock: Clock) -> None:
         self._notify = tell
+        self._clock = clock
         self._online: set[str] = set()
         # By user: who watches, session id to edge.
         self._watchers: dict[str, dict[str, str]] = {}
         self._watched: dict[str, set[str]] = {}
-        self._debouncing: dict[str, asyncio.TimerHandle] = {}
+        self._debouncing: dict[str, Timer] = {}
         # Watchers of users whose home was another server, until it is clear whether it still is.
         self._forgotten_watchers: dict[str, dict[str, str]] = {}
 
@@ -60,8 +63,7 @@ class PresenceTracker:
     def user_disconnected(self, user_id: str) -> None:
         """The last device of the user is gone."""
         if user_id in self._online and user_id not in self._debouncing:
-            loop = asyncio.get_running_loop()
-            self._debouncing[user_id] = loop.call_later(DEBOUNCE_S, self._set_offline, user_id)
+            self._debouncing[user_id] = self._clock.call_later(DEBOUNCE_S, partial(self._set_offline, user_id))
 
     def forget_moved(self, moved: Callable[[str], bool]) -> None:
         """Another server is home to some users now; those who watch them ask there."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -18,6 +17,7 @@ from chat_service.stream.edge import Edge
 from chat_service.stream.session_registry import SessionRegistry
 from chat_service.wire import mesh
 from parley.internal.v1.mesh_pb2 import Attached, MeshFrame, Received, Reloaded, SignedOut
+from servicekit.clock import Clock
 from servicekit.failure import Failure
 from servicekit.status import from_proto
 from servicekit.telemetry import span
@@ -149,15 +149,16 @@ PAUSE_S: Final = 0.2
 class MisroutedDeliveries:
     """Asks after PAUSE_S, once for all that came meanwhile: who sent it by an old ring may send a lot."""
 
-    def __init__(self, moved: Callable[[str], bool], recheck: Callable[[str], None]) -> None:
+    def __init__(self, moved: Callable[[str], bool], recheck: Callable[[str], None], clock: Clock) -> None:
         self._moved = moved
         self._recheck = recheck
+        self._clock = clock
         self._users: set[str] = set()
 
     def record(self, user_id: str) -> None:
         """Something came for a user who is not here. By the ring of who sent it this is the home."""
         if not self._users:
-            asyncio.get_running_loop().call_later(PAUSE_S, self._recheck_moved)
+            self._clock.call_later(PAUSE_S, self._recheck_moved)
         self._users.add(user_id)
 
     def _recheck_moved(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -54,7 +53,7 @@ class RetentionJob:
             except Exception:
                 log.exception("cannot look for what may go")
             if not looked:
-                await asyncio.sleep(self._terms.sweep_interval_s)
+                await self._clock.sleep(self._terms.sweep_interval_s)
 
     async def sweep_due(self) -> int:
         """Look at a portion of what is due; how many were looked at. Raises StoreUnavailable."""
@@ -73,7 +72,7 @@ class RetentionJob:
             if removed is not None:
                 looked += 1
                 _record(each.conversation_id, removed)
-            await asyncio.sleep(PACE_S)
+            await self._clock.sleep(PACE_S)
         return looked
 
 

@@ -69,7 +69,7 @@ class Edge:
         self._limits = limits
         self._clock = clock
         self._server_id = server_id
-        self._registrar = HomeRegistrar(homes, admission.may_stay)
+        self._registrar = HomeRegistrar(homes, admission.may_stay, clock)
         self._presence = PresenceSubscriptions(homes, who_hides)
         self._rates = rates
         self._stream_limiter = StreamLimiter(limits.device_streams)

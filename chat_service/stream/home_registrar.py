@@ -12,6 +12,7 @@ import structlog
 from chat_service.errors import StoreUnavailable
 from chat_service.stream.ports import Homes
 from chat_service.stream.session import StreamSession
+from servicekit.clock import Clock
 from servicekit.tasks import cancel_requested
 
 # While the store does not answer, each of them waits ANSWER_S for it.
@@ -30,9 +31,10 @@ MayStay = Callable[[StreamSession], Awaitable[bool]]
 class HomeRegistrar:
     """Attaches what is not attached, AT_ONCE at a time; whoever is attached anew looks again for what it missed."""
 
-    def __init__(self, homes: Homes, may_stay: MayStay) -> None:
+    def __init__(self, homes: Homes, may_stay: MayStay, clock: Clock) -> None:
         self._homes = homes
         self._may_stay = may_stay
+        self._clock = clock
         self._detached: dict[str, StreamSession] = {}
         self._in_progress: set[str] = set()
         self._wake = asyncio.Event()
@@ -43,7 +45,7 @@ class HomeRegistrar:
             for _ in range(FIRST_TRIES):
                 if await self._attach(session, again=False):
                     return
-                await asyncio.sleep(PAUSE_S)
+                await self._clock.sleep(PAUSE_S)
             self.mark_detached(session)
 
     def mark_detached(self, session: StreamSession) -> None:
@@ -70,7 +72,7 @@ class HomeRegistrar:
                 session.request_recheck()
             elif not session.outbox.closed:
                 self.mark_detached(session)
-                await asyncio.sleep(PAUSE_S)
+                await self._clock.sleep(PAUSE_S)
 
     async def _next_detached(self) -> StreamSession:
         """A loose session that nobody attaches just now."""

@@ -26,7 +26,7 @@ from chat_service.stream.send_gate import RecentlyAnswered
 from chat_service.stream.send_lane import SendLane
 from chat_service.wire import frames
 from servicekit.auth import Claims
-from servicekit.clock import Clock
+from servicekit.clock import Clock, Timer
 from servicekit.failure import Failure
 from servicekit.rate_limiter import TokenBucket
 
@@ -68,8 +68,8 @@ class StreamSession:
         self._recently_answered = RecentlyAnswered(RECENTLY_ANSWERED)
         self._unanswered_bytes = 0
         self._rate = rate
-        self._timers: set[asyncio.TimerHandle] = set()
-        self._expiry: asyncio.TimerHandle | None = None
+        self._timers: set[Timer] = set()
+        self._expiry: Timer | None = None
         self._ended = False
         self._slow_consumer = SlowConsumerDetector(
             self.outbox, claims.user_id, limits.outbox_patience_seconds, self.call_later
@@ -175,12 +175,12 @@ class StreamSession:
             self._timers.discard(self._expiry)
         self._expiry = self._call_later(seconds, call)
 
-    def _call_later(self, seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+    def _call_later(self, seconds: float, call: Callable[[], None]) -> Timer:
         def fire() -> None:
             self._timers.discard(handle)
             call()
 
-        handle = asyncio.get_running_loop().call_later(seconds, fire)
+        handle = self._clock.call_later(seconds, fire)
         self._timers.add(handle)
         return handle
 

@@ -124,7 +124,8 @@ async def test_content_is_removed_in_its_range_and_its_log_alone(
     gone = {seq for (conversation_id, seq), each in kept.items() if conversation_id == HERE and "b" not in each}
     assert gone == {2, 3, 4, 8}
     assert {seq for (conversation_id, seq), each in kept.items() if conversation_id == HERE and "w" not in each} == gone
-    assert all("b" in each for (conversation_id, _), each in kept.items() if conversation_id != HERE)
+    whole = {place for place, each in kept.items() if place[0] != HERE and "b" in each}
+    assert whole == {(conversation_id, seq) for conversation_id in (BEFORE, BEHIND) for seq in range(1, 8)}
     assert (await database["conversations"].find_one({"_id": binary(HERE)}) or {})["gone"] == 4
     # What was removed shows nothing, and its place, time and key are there.
     assert [each.key for each in (await log.read_page(HERE, 2, 1)).entries] == [entry(2).key]

@@ -10,6 +10,7 @@ import pytest
 
 from chat_service.storage.devices import MongoDeviceStore
 from parley.chat.v1 import account_pb2, chat_pb2
+from tests.eventually import run_ready
 from tests.raw import calls
 from tests.raw.device import RawDevice
 from tests.raw.stream import StreamOver
@@ -107,7 +108,7 @@ async def test_what_a_revoked_device_was_sending_is_there_or_not_and_in_order(wo
             # Not to the very end: gRPC's client reads no more of a stream on which a write of its own failed.
             while not told.is_set():
                 keys.append(await lost.send(conversation, str(len(keys))))
-                await asyncio.sleep(0)
+                await run_ready()
         return keys
 
     sending = asyncio.create_task(chatter())

@@ -55,11 +55,13 @@ async def test_what_is_sent_while_a_block_is_made_comes_before_it_or_not_at_all(
     await alice.attend()
     await bob.attend()
     keys = [await bob.send(conversation, str(number)) for number in range(20)]
+    await alice.has_all(conversation, 2)
     await alice.ask(block(bob))
     head = (await alice.ask(conversation_pb2.GetConversationRequest(conversation_id=conversation))).conversation
     keys += [await bob.send(conversation, "late") for _ in range(5)]
     answers = [await bob.answer(key) for key in keys]
     taken = [each.appended.seq for each in answers if each.HasField("appended")]
+    assert taken
     assert taken == list(range(2, 2 + len(taken)))
     assert all(seq <= head.head_seq for seq in taken)
     assert all(each.HasField("refused") for each in answers[20:])

@@ -10,7 +10,7 @@ import pytest
 from parley.chat.v1 import chat_pb2
 from tests.raw.browser import Browser
 from tests.raw.device import RawDevice, new_id, text
-from tests.raw.refusal import Refusal
+from tests.raw.refusal import Refusal, of_status
 from tests.raw.world import World
 
 pytestmark = pytest.mark.scenario
@@ -143,6 +143,7 @@ async def test_a_second_tab_of_a_device_supersedes_the_first(play: Play) -> None
     await second.subscribe(at=play.calls_at)
     error = await play.tab.next("error")
     assert error.final
+    assert of_status(error.status).said == ("ABORTED", "SESSION_SUPERSEDED")
     await second.close()
 
 

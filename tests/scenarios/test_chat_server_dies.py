@@ -101,6 +101,7 @@ async def test_watermarks_only_rise_when_a_server_is_killed(play: Play, role: Li
         if seq == 20:
             await eventually(lambda: alice.marks_told[conversation, bob.user_id])
             play.server(role).kill()
+        # As fast as a person scrolls.
         await asyncio.sleep(0.01)
     reader = conversation, bob.user_id
     for device in (alice, laptop):
@@ -196,7 +197,9 @@ async def test_sends_during_a_drain_are_answered_or_may_be_sent_again(
         while leaving.running:
             keys.append(new_id())
             await alice.send(conversation, f"{len(keys) - 1}", client_message_id=keys[-1])
+            # Below the rate at which sends are refused.
             await asyncio.sleep(0.055)
+    assert keys
     await asyncio.to_thread(leaving.wait_ended)
     assert leaving.returncode == 0
     await play.world.settled()

@@ -81,6 +81,7 @@ async def test_a_send_repeated_while_the_store_is_frozen_is_stored_once(fragile_
         key = await alice.send(conversation, "once")
         for _ in range(3):
             await alice.send(conversation, "once", client_message_id=key)
+        # No event tells that nothing is answered; an answer of a store that is not frozen takes milliseconds.
         await asyncio.sleep(0.5)
         assert not alice.answers[key]
         await alice.close()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from parley.chat.v1 import chat_pb2, conversation_pb2, entry_pb2
 from tests.raw.device import RawDevice, new_id
+from tests.raw.refusal import of_error
 from tests.raw.world import World
 
 pytestmark = pytest.mark.scenario
@@ -243,8 +245,9 @@ async def test_two_admins_against_each_other(play: Play) -> None:
         play.bob.ask(remove(play.group, play.alice)),
         return_exceptions=True,
     )
-    assert [isinstance(each, BaseException) for each in outcomes].count(True) == 1, "one of them was first"
-    survivor = play.bob if isinstance(outcomes[0], BaseException) else play.alice
+    refused = [of_error(each).said for each in outcomes if isinstance(each, grpc.aio.AioRpcError)]
+    assert refused == [NO_CONVERSATION], f"one of them was first: {outcomes}"
+    survivor = play.bob if isinstance(outcomes[0], grpc.aio.AioRpcError) else play.alice
     request = conversation_pb2.GetConversationRequest(conversation_id=play.group)
     members = (await survivor.ask(request)).conversation.members
     assert [(each.user_id, each.role) for each in members] == [(survivor.user_id, ADMIN)]

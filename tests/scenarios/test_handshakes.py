@@ -37,6 +37,7 @@ async def tries(device: RawDevice) -> list[Refusal]:
             return refused
         except (AssertionError, StreamOver):
             refused.append(await device.stream.ended())
+            # As devices do: at the time they were told.
             await asyncio.sleep(refused[-1].retry_after or 0)
 
 

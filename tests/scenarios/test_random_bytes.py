@@ -79,6 +79,7 @@ class Stage:
         self.world = world
         self.edge = world.servers[0]
         self.errors_of: Counter[RawStream] = Counter()
+        self.refusals = 0
 
     async def enter(self) -> None:
         """Everybody takes their places."""
@@ -95,6 +96,7 @@ class Stage:
         if end:
             assert end.code == "INVALID_ARGUMENT", end
             assert end.reason in (ENDS_AT_ONCE if first else ENDS), end
+            self.refusals += 1
 
     async def _end_of(self, *frames: bytes, first: bool) -> Refusal | None:
         """How her stream ended when she said this; None if it goes on."""
@@ -131,6 +133,7 @@ class Stage:
             refusal = of_error(error)
             assert refusal.code not in FAULTS, refusal
             assert refusal.reason, refusal
+            self.refusals += 1
 
     async def neighbours_talk(self) -> None:
         """Nobody else has noticed anything."""
@@ -171,7 +174,9 @@ def test_noise_on_a_stream_ends_it_with_a_reason_or_is_survived(stage: Stage, lo
     def hear(data: bytes) -> None:
         loop.run(stage.says(data, first=False))
 
+    before = stage.refusals
     hear()
+    assert stage.refusals > before, "all of it was served"
     loop.run(stage.neighbours_talk())
 
 
@@ -181,7 +186,9 @@ def test_noise_for_a_hello_is_told_what_it_is(stage: Stage, loop: Loop) -> None:
     def hear(data: bytes) -> None:
         loop.run(stage.says(data, first=True))
 
+    before = stage.refusals
     hear()
+    assert stage.refusals > before, "all of it was served"
     loop.run(stage.neighbours_talk())
 
 
@@ -191,5 +198,7 @@ def test_noise_for_a_call_is_refused_with_a_reason(stage: Stage, loop: Loop) -> 
     def ask(method: str, data: bytes) -> None:
         loop.run(stage.asks(method, data))
 
+    before = stage.refusals
     ask()
+    assert stage.refusals > before, "all of it was served"
     loop.run(stage.neighbours_talk())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 import pytest
@@ -45,16 +44,18 @@ async def test_who_watches_is_told_who_is_there_who_comes_and_who_goes(world: Wo
 
 
 async def test_who_comes_back_soon_was_never_gone(world: World) -> None:
-    alice, bob = await world.users("alice", "bob")
+    alice, bob, carol = await world.users("alice", "bob", "carol")
     laptop = await world.another(bob)
-    for device in (alice, bob, laptop):
+    for device in (alice, bob, laptop, carol):
         await device.attend()
-    assert await watch(alice, bob) == {bob.user_id: True}
+    assert await watch(alice, bob, carol) == {bob.user_id: True, carol.user_id: True}
     await bob.close()
     await laptop.close()
     await bob.attend()
-    await asyncio.sleep(DEBOUNCE_S + 0.5)
-    assert alice.stream.kinds.count("presence") == 1
+    # Carol leaves later, and for good: before alice is told so, she would be told that bob had gone.
+    await carol.close()
+    assert online(await alice.stream.next("presence")) == {carol.user_id: False}
+    assert alice.stream.kinds.count("presence") == 2
 
 
 async def test_homes_and_edges_on_different_servers_make_no_difference(world: World) -> None:
@@ -83,17 +84,21 @@ async def test_a_browser_watches_by_call(world: World) -> None:
 async def test_a_block_ends_what_was_watched_before(world: World) -> None:
     first, second, third = world.servers
     [alice], [bob] = await world.users_where([first]), await world.users_where([second])
+    dave = await world.user("dave")
     await alice.attend(at=third)
     await bob.attend(at=first)
+    await dave.attend()
+    assert await watch(dave, bob) == {bob.user_id: True}
     for device, other in ((alice, bob), (bob, alice)):
         assert await watch(device, other) == {other.user_id: True}
     await bob.ask(account_pb2.BlockUserRequest(user_id=alice.user_id))
-    # As far as the two see, the other went; that one comes and goes is not told any more.
+    # As far as the two see, the other went; that one comes and goes is told to dave alone.
     for device, other in ((alice, bob), (bob, alice)):
         assert online(await device.stream.next("presence")) == {other.user_id: False}
     await bob.close()
-    await asyncio.sleep(DEBOUNCE_S + 0.5)
+    assert online(await dave.stream.next("presence")) == {bob.user_id: False}
     await bob.attend(at=first)
+    assert online(await dave.stream.next("presence")) == {bob.user_id: True}
     [carol] = await world.users("carol")
     assert await watch(alice, bob, carol) == {carol.user_id: False}
     assert alice.stream.kinds.count("presence") == 3

@@ -90,7 +90,8 @@ async def test_the_same_request_makes_one_group_and_another_request_under_its_id
     for other in (group([scene.bob.user_id], "Dinner"), group([(await scene.world.user()).user_id])):
         other.request_id = first.request_id
         assert (await scene.alice.refusal(other)).said == ("ALREADY_EXISTS", "REQUEST_ID_REUSED")
-    assert await scene.alice.ask(conversation_pb2.GetConversationRequest(conversation_id=made.conversation_id))
+    shown = conversation_pb2.GetConversationRequest(conversation_id=made.conversation_id)
+    assert (await scene.alice.ask(shown)).conversation == made
 
 
 async def test_a_conversation_of_others_is_as_if_it_were_not_there(scene: Scene) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from servicekit.tasks import gather_limited
+from tests.eventually import run_ready
 
 
 class Asked:
@@ -21,7 +22,7 @@ class Asked:
         self.now += 1
         self.most = max(self.most, self.now)
         try:
-            await asyncio.sleep(0)
+            await run_ready()
             if number < 0:
                 raise KeyError(number)
             if number >= 100:

@@ -139,6 +139,7 @@ def test_a_part_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
     thread.start()
     thread.join()
     sample.wait_healthy()
+    assert sample.running
     sample.kill()
 
 

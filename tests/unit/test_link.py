@@ -14,12 +14,13 @@ from tests.eventually import eventually
 
 
 class Wire:
-    """Two links with nothing between them but two queues; `batches` is what the left one sent."""
+    """Two links with nothing between them but two queues; `batches` is what the left one sent, `answers` the right."""
 
     def __init__(self) -> None:
         self.left, self.right = PeerStream(MeshHello(server_id="left"), lambda: 7), PeerStream(None, lambda: 8)
         self.taken: list[MeshFrame] = []
         self.batches: list[MeshBatch] = []
+        self.answers: list[MeshBatch] = []
         self._to_left: asyncio.Queue[MeshBatch | None] = asyncio.Queue()
         self._to_right: asyncio.Queue[MeshBatch | None] = asyncio.Queue()
 
@@ -37,7 +38,8 @@ class Wire:
         await self._to_right.put(self.batches[-1])
 
     async def _send_left(self, data: bytes) -> None:
-        await self._to_left.put(MeshBatch.FromString(data))
+        self.answers.append(MeshBatch.FromString(data))
+        await self._to_left.put(self.answers[-1])
 
     def _take(self, frame: MeshFrame, link: PeerStream) -> None:
         self.taken.append(frame)
@@ -73,9 +75,14 @@ async def test_frames_carry_ids_acknowledgements_revision_and_trace(wire: Wire) 
     assert first.ring_revision == 7
     assert [frame.frame_id for frame in wire.taken] == [1, 2]
     assert [frame.traceparent for frame in wire.taken] == [trace, ""]
+    answer = wire.answers[0]
+    assert not answer.HasField("hello")
+    assert (answer.ring_revision, answer.acknowledged_frame_id) == (8, 2)
+    assert [(frame.frame_id, frame.answers_frame_id) for frame in answer.frames] == [(1, 2)]
     assert (await asked(wire.left)) is not None
-    # What the right one answered was acknowledged with the next batch.
-    assert wire.batches[-1].acknowledged_frame_id >= 1
+    # What the right one answered was acknowledged with the next question at the latest.
+    question = next(batch for batch in wire.batches if batch.frames and batch.frames[-1].frame_id == 3)
+    assert question.acknowledged_frame_id == 1
 
 
 async def test_what_waits_goes_in_one_batch(wire: Wire) -> None:

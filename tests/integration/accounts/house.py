@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -46,7 +47,8 @@ class House:
     database: mongo.Database
     passwords: PasswordHasherPool
     key: bytes = field(default_factory=generate_signing_key)
-    clock: ManualClock = field(default_factory=ManualClock)
+    # Begins now: the database drops by its own clock what has expired.
+    clock: ManualClock = field(default_factory=lambda: ManualClock(time.time_ns() // 1_000_000))
     signed_out: list[tuple[str, str, str]] = field(default_factory=list)
     looked_again: list[tuple[str, str]] = field(default_factory=list)
     left_groups: list[str] = field(default_factory=list)

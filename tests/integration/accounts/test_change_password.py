@@ -124,7 +124,9 @@ async def test_a_sign_in_that_crosses_a_change_does_not_outlive_it(house: House,
     outcomes = await asyncio.gather(
         changing.change_password(caller, OLD, NEW), *(login(signing, OLD) for _ in range(5)), return_exceptions=True
     )
-    assert outcomes[0] is None
+    changed, *logins = outcomes
+    assert changed is None
+    assert {type(each) for each in logins} <= {SignInSession, CredentialsInvalid}, logins
     assert [each.device_id for each in await signing.list_devices(caller.user_id)] == [caller.device_id]
 
 

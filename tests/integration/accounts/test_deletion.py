@@ -20,6 +20,7 @@ from chat_service.accounts.errors import (
 from chat_service.accounts.sign_in_sessions import SignInSession
 from chat_service.errors import OwnerUnavailable, UserNotFound
 from servicekit.auth import Claims
+from tests.eventually import eventually, run_ready
 from tests.integration.accounts.house import House
 
 pytestmark = pytest.mark.integration
@@ -115,6 +116,24 @@ async def test_a_mark_alone_is_enough(house: House, accounts: Accounts, caller: 
     await is_over(house, accounts)
 
 
+async def test_a_server_goes_on_by_itself_with_what_another_began(
+    house: House, accounts: Accounts, caller: Claims
+) -> None:
+    running = asyncio.create_task(accounts.deletion.run())
+    await run_ready()
+    await house.people()._store.mark_deleting(caller.user_id, house.clock.now_ms())
+    house.clock.advance(MARGIN_S)
+
+    async def buried() -> bool:
+        [user] = await house.database["users"].find().to_list()
+        return user.keys() == {"_id", "gone"}
+
+    await eventually(buried)
+    assert house.left_groups == [caller.user_id]
+    running.cancel()
+    await asyncio.wait([running])
+
+
 async def test_the_last_traces_go_after_the_margin_and_groups_are_left_once_more(
     house: House, accounts: Accounts, caller: Claims
 ) -> None:
@@ -156,7 +175,9 @@ async def test_a_sign_in_that_crosses_the_end_does_not_outlive_it(
     outcomes = await asyncio.gather(
         accounts.delete_account(caller, PASSWORD), *(login(house.accounts()) for _ in range(5)), return_exceptions=True
     )
-    assert outcomes[0] is None
+    deleted, *logins = outcomes
+    assert deleted is None
+    assert {type(each) for each in logins} <= {SignInSession, CredentialsInvalid}, logins
     assert await accounts.list_devices(caller.user_id) == ()
 
 

@@ -27,7 +27,7 @@ from chat_service.storage.index_generation import IndexGeneration
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database, Document, connect
 from devstack.stack import Stack
-from servicekit.clock import SystemClock
+from servicekit.clock import Clock, SystemClock
 from servicekit.failure import Failure
 from servicekit.ring import Ring, RingMember
 
@@ -198,11 +198,12 @@ class Owners:
         database: Database | None = None,
         limits: OwnerLimits = PLENTY,
         terms: RetentionPolicy = KEEP_FOREVER,
+        clock: Clock | None = None,
     ) -> Running:
         ring, heard = FixedRing.of_one(name or uuid4().hex), Heard()
         stores = self._database if database is None else database
         log, conversations = MongoLog(stores), MongoConversationStore(stores)
-        owner = Owner(log, conversations, self._index, heard, ring, SystemClock(), limits, terms)
+        owner = Owner(log, conversations, self._index, heard, ring, clock or SystemClock(), limits, terms)
         task = asyncio.create_task(owner.run())
         self._stack.push_async_callback(_end, task)
         return Running(owner, heard, ring)

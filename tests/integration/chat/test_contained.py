@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import NoReturn
 
 import pytest
 
 from chat_service.model.conversation import Conversation
 from chat_service.model.entry import Entry
-from chat_service.model.requests import AppendOutcome, Creation
+from chat_service.model.requests import AppendOutcome
 from chat_service.model.stores import Conflict
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
@@ -30,6 +31,17 @@ async def running(owners: Owners) -> Running:
     return running
 
 
+class Fault:
+    """A call that fails, whatever it is called with; `times` counts them, so that no other fault is taken for it."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self, *_: object) -> NoReturn:
+        self.times += 1
+        raise ZeroDivisionError
+
+
 def failed(answer: AppendOutcome | Failure | None) -> None:
     assert isinstance(answer, Failure), answer
     assert answer.reason == "INTERNAL"
@@ -38,22 +50,23 @@ def failed(answer: AppendOutcome | Failure | None) -> None:
 async def both(running: Running, text: str) -> tuple[AppendOutcome, AppendOutcome]:
     good = running.append(draft(GOOD.conversation_id, ALICE, text))
     bad = running.append(draft(BAD.conversation_id, ALICE, text))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         return await asyncio.gather(good, bad)
 
 
 async def test_a_write_that_fails_of_a_fault_is_told_and_found_by_a_retry(
     running: Running, monkeypatch: pytest.MonkeyPatch, database: Database
 ) -> None:
-    append, sent = MongoLog.append_batch, draft(BAD.conversation_id)
+    append, sent, fault = MongoLog.append_batch, draft(BAD.conversation_id), Fault()
 
     async def appended_and_broken(log: MongoLog, entries: Sequence[Entry]) -> Conflict | None:
         await append(log, entries)
-        raise ZeroDivisionError
+        fault()
 
     with monkeypatch.context() as broken:
         broken.setattr(MongoLog, "append_batch", appended_and_broken)
         failed(await running.append(sent))
+    assert fault.times == 1
     first = place(await running.append(sent))
     assert place(await running.append(draft(BAD.conversation_id))) == first + 1
     assert sent.key in {entry.key for entry in running.heard.entries}
@@ -62,11 +75,11 @@ async def test_a_write_that_fails_of_a_fault_is_told_and_found_by_a_retry(
 async def test_a_conversation_that_cannot_be_loaded_is_refused_alone(
     owners: Owners, running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load, other = MongoConversationStore.load, await owners.start()
+    load, other, fault = MongoConversationStore.load, await owners.start(), Fault()
 
     async def broken_for_one(store: MongoConversationStore, conversation_id: str) -> Conversation | None:
         if conversation_id == BAD.conversation_id:
-            raise ZeroDivisionError
+            fault()
         return await load(store, conversation_id)
 
     with monkeypatch.context() as broken:
@@ -74,45 +87,49 @@ async def test_a_conversation_that_cannot_be_loaded_is_refused_alone(
         good, bad = await both(other, "one")
         place(good)
         failed(bad)
+        assert fault.times == 1
         failed(await other.receive(ALICE, BAD.conversation_id, 1, 1))
+        assert fault.times == 2
     for answer in await both(other, "two"):
         place(answer)
 
 
 async def test_an_answer_that_nobody_can_take_leaves_the_others_of_its_write_alone(running: Running) -> None:
-    def break_down(_: AppendOutcome) -> None:
-        raise ZeroDivisionError
-
-    running.owner.append_draft(draft(BAD.conversation_id), None, break_down)
-    good, bad = await both(running, "beside")
+    fault = Fault()
+    # All three are in one write.
+    sends = [draft(GOOD.conversation_id), draft(BAD.conversation_id)]
+    answers: list[asyncio.Future[AppendOutcome]] = [asyncio.get_running_loop().create_future() for _ in sends]
+    running.owner.append_draft(draft(BAD.conversation_id), None, fault)
+    for sent, answer in zip(sends, answers, strict=True):
+        running.owner.append_draft(sent, None, answer.set_result)
+    async with asyncio.timeout(20):
+        good, bad = await asyncio.gather(*answers)
+    assert fault.times == 1
     place(good)
-    assert isinstance(bad, Failure) or place(bad)
-    for answer in await both(running, "after"):
-        place(answer)
+    failed(bad)
+    assert place(await running.append(sends[1])) == 3, "it is in the log, as a retry finds out"
+    for after in await both(running, "after"):
+        place(after)
 
 
 async def test_receipts_that_cannot_be_kept_are_told_and_taken_again(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def broken_down(*_: object) -> None:
-        raise ZeroDivisionError
-
+    fault = Fault()
     with monkeypatch.context() as broken:
-        broken.setattr(MongoConversationStore, "raise_watermarks", broken_down)
+        broken.setattr(MongoConversationStore, "raise_watermarks", fault)
         failed(await running.receive(BOB, GOOD.conversation_id, 1, 1))
-    async with asyncio.timeout(5):
+    assert fault.times == 1
+    async with asyncio.timeout(20):
         assert await running.receive(BOB, GOOD.conversation_id, 1, 1) is None
 
 
 async def test_a_draft_that_cannot_be_decided_is_refused_alone(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    creation: Creation = GOOD
-
-    def broken_down(_: object) -> bytes:
-        raise ZeroDivisionError
-
+    fault = Fault()
     with monkeypatch.context() as broken:
-        broken.setattr("chat_service.owner.owned_conversation.authorize", broken_down)
-        failed(await running.append(draft(creation.conversation_id)))
-    place(await running.append(draft(creation.conversation_id)))
+        broken.setattr("chat_service.owner.owned_conversation.authorize", fault)
+        failed(await running.append(draft(GOOD.conversation_id)))
+    assert fault.times == 1
+    place(await running.append(draft(GOOD.conversation_id)))

@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from chat_service.model.cursor import Cursor, IndexReading, Resync
 from chat_service.storage.change_index import RedisChangeIndex
 from chat_service.storage.generation_store import MongoGenerationStore
-from chat_service.storage.index_generation import PROBE_S, IndexGeneration
+from chat_service.storage.index_generation import IndexGeneration
 from chat_service.storage.mongo import Database
 from devstack.stack import Stack
 from tests.eventually import eventually
@@ -199,14 +199,18 @@ async def test_an_outage_is_owed_before_anything_goes_unnoted_and_moves_the_gene
 async def test_a_reading_that_failed_leaves_nothing_unnoted(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     cursor = await cursor_of(pair.one, ALICE)
     await pair.one.touch({ONE: [ALICE]})
+    failed = 0
     with monkeypatch.context() as failing:
 
         def once(*_: object, **__: object) -> NoReturn:
+            nonlocal failed
+            failed += 1
             failing.undo()
             raise RedisConnectionError("answered too late")
 
         failing.setattr(pair.one.life._redis, "pipeline", once)
         reading = await pair.one.read_changes(ALICE, cursor)
+    assert failed == 1
     assert (reading.resync, reading.conversation_ids) == (Resync.NONE, (ONE,))
     assert pair.one.life.complete
     assert pair.one.life.generation == cursor.generation
@@ -271,7 +275,9 @@ async def test_a_redis_that_takes_no_writes_is_one_outage(pair: Pair, mortal: St
     await pair.one.touch({ONE: [ALICE]})
     assert not pair.one.life.complete
     # Several probes later it is still the same one.
-    await asyncio.sleep(3 * PROBE_S)
+    for _ in range(3):
+        await pair.one.life.probe()
+    assert not pair.one.life.complete
     assert pair.one.life.generation == before.generation
     await client.config_set("maxmemory", 0)
     await client.aclose()

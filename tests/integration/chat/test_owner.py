@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 
 import pytest
 
@@ -26,6 +27,7 @@ from chat_service.storage.log import MongoLog
 from chat_service.storage.memberships import MongoMembershipStore
 from chat_service.storage.mongo import Database
 from devstack.stack import Stack
+from tests.clock import ManualClock
 from tests.eventually import eventually
 from tests.integration.chat.conftest import (
     ALICE,
@@ -231,13 +233,16 @@ async def test_an_attempt_is_refused_as_a_whole(owners: Owners) -> None:
 
 
 async def test_a_conversation_takes_in_no_more_than_it_may(owners: Owners) -> None:
-    running = await owners.start(limits=OwnerLimits(entries_per_second=5, entries_burst=5))
+    clock = ManualClock(time.time_ns() // 1_000_000)
+    running = await owners.start(limits=OwnerLimits(entries_per_second=5, entries_burst=5), clock=clock)
     conversation_id = await made(running)
-    answers = [await running.append(draft(conversation_id)) for _ in range(6)]
-    refused = [answer for answer in answers if isinstance(answer, ConversationBusy)]
-    assert refused
-    assert refused[0].retry_after is not None
-    assert 0 < refused[0].retry_after < 1
+    for seq in range(2, 6):
+        assert place(await running.append(draft(conversation_id))) == seq
+    refused = await running.append(draft(conversation_id))
+    assert isinstance(refused, ConversationBusy)
+    assert refused.retry_after == pytest.approx(0.2)
+    clock.advance(0.2)
+    assert place(await running.append(draft(conversation_id))) == 6
 
 
 async def test_watermarks_rise_and_are_told_to_whom_they_concern(owners: Owners, database: Database) -> None:
@@ -257,6 +262,16 @@ async def test_watermarks_rise_and_are_told_to_whom_they_concern(owners: Owners,
     mark = kept.members[BOB].watermark
     assert (mark.delivered_seq, mark.read_seq, mark.read_number) == (4, 4, 3)
     assert isinstance(await running.receive(CAROL, conversation_id, 1, 1), ConversationNotFound)
+
+
+async def test_typing_is_told_to_the_other_members(owners: Owners) -> None:
+    running = await owners.start()
+    conversation_id = await made(running)
+    for user, typing in ((ALICE, True), (CAROL, True), (ALICE, False)):
+        running.owner.publish_typing(user, conversation_id, typing)
+    others = frozenset({BOB})
+    await eventually(lambda: len(running.heard.typing) == 2)
+    assert running.heard.typing == [(others, conversation_id, ALICE, True), (others, conversation_id, ALICE, False)]
 
 
 async def test_who_sends_has_read_what_came_before(owners: Owners, database: Database) -> None:
@@ -338,8 +353,8 @@ async def test_a_late_refusal_of_an_earlier_attempt_opens_no_later_one(owners: O
     conversation_id = await made(first)
     mongod.parts["mongod"].freeze()
     try:
-        waits = asyncio.create_task(second.append(draft(conversation_id), Attempt("session", 1)))
-        await asyncio.sleep(0)
+        waits: asyncio.Future[AppendOutcome] = asyncio.get_running_loop().create_future()
+        second.owner.append_draft(draft(conversation_id), Attempt("session", 1), waits.set_result)
         assert isinstance(await second.append(draft(conversation_id), Attempt("session", 2)), ConversationBusy)
         assert isinstance(await waits, StoreUnavailable)
     finally:

@@ -33,9 +33,10 @@ async def kept(database: Database, user: str) -> Watermark:
 
 
 async def test_what_is_told_is_kept(running: Running, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    raise_watermarks, may_go_on = MongoConversationStore.raise_watermarks, asyncio.Event()
+    raise_watermarks, begun, may_go_on = MongoConversationStore.raise_watermarks, asyncio.Event(), asyncio.Event()
 
     async def slow(store: MongoConversationStore, marks: Mapping[str, Mapping[str, Watermark]]) -> None:
+        begun.set()
         await may_go_on.wait()
         await raise_watermarks(store, marks)
 
@@ -43,7 +44,7 @@ async def test_what_is_told_is_kept(running: Running, database: Database, monkey
     await eventually(lambda: _reads(database, ALICE, 2))
     monkeypatch.setattr(MongoConversationStore, "raise_watermarks", slow)
     receipt = asyncio.ensure_future(running.receive(BOB, CONVERSATION, 2, 2))
-    await asyncio.sleep(0)
+    await begun.wait()
     # While it is written bob sends; that he has read up to there is not kept yet.
     for _ in range(3):
         place(await running.append(draft(CONVERSATION, BOB)))

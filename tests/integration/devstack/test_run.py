@@ -102,6 +102,7 @@ async def test_it_comes_up_and_goes_away_cleanly(
 async def test_a_stop_in_the_midst_of_the_start_leaves_nothing(run: Run) -> None:
     await eventually(lambda: children(run.launcher.pid))
     parts = children(run.launcher.pid)
+    assert parts
     run.launcher.send_signal(signal.SIGINT)
     assert await run.end() == 0
     assert "Parley is up" not in run.text
@@ -125,6 +126,7 @@ async def test_it_stops_in_order_when_nobody_reads_any_more(tmp_path: Path, port
 async def test_no_part_outlives_a_killed_launcher(run: Run) -> None:
     await run.says("Parley is up")
     parts = children(run.launcher.pid)
+    assert len(parts) == 4
     run.launcher.kill()
     await eventually(lambda: not alive(parts))
 

@@ -119,15 +119,15 @@ async def test_who_unsubscribed_is_told_no_more(servers: Servers) -> None:
 async def test_who_dies_is_gone_when_its_lease_expires(servers: Servers) -> None:
     one, two, three = await servers.three()
     await three.die()
-    await servers.agree([one, two], 1, 2, timeout=8)
+    await servers.agree([one, two], 1, 2, timeout=30)
 
 
-async def test_a_dead_peer_is_expelled_in_the_life_it_died_in(servers: Servers) -> None:
+async def test_a_dead_peer_is_expelled_in_the_life_it_died_in(servers: Servers, etcd: Etcd) -> None:
     one, two, three = await servers.three(LONG_TTL)
     await three.die()
     await one.membership.expel_member("chat-3", STARTED - 1)
     await one.membership.expel_member("chat-9", STARTED)
-    assert "chat-3" in one.sees
+    assert await registered(etcd, 1, 2, 3)
     await one.membership.expel_member("chat-3", STARTED)
     await servers.agree([one, two], 1, 2)
 
@@ -166,7 +166,7 @@ async def test_a_server_whose_clock_is_behind_waits_for_the_dead_one_before_it(s
     await dead.membership.wait_registered()
     await dead.die()
     new = await servers.begin(1, STARTED)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await new.membership.wait_registered()
 
 

@@ -10,6 +10,7 @@ import pytest_asyncio
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from parley.chat.v1 import chat_pb2
 from parley.media.v1 import media_pb2
@@ -39,7 +40,7 @@ class Chat:
 
     def __init__(self) -> None:
         self.callers: list[Claims] = []
-        self.cancelled = 0
+        self.ended = 0
 
     async def Locate(self, request: chat_pb2.LocateRequest, call: Call) -> chat_pb2.LocateResponse:
         return chat_pb2.LocateResponse(home=call.metadata.get("x-chat-server", "nowhere"))
@@ -62,9 +63,8 @@ class Chat:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(echo(stream))
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
+        finally:
+            self.ended += 1
 
 
 async def echo(stream: ByteStream) -> None:
@@ -243,13 +243,16 @@ async def test_a_failure_in_a_task_of_a_stream_is_the_status_of_the_stream(grpc_
 async def test_a_client_that_goes_away_is_no_error(
     grpc_channel: grpc.aio.Channel, chat: Chat, caplog: pytest.LogCaptureFixture, frame: bytes
 ) -> None:
-    before, errors = finished("Connect", "CANCELLED"), finished("Connect", "INTERNAL")
-    call = connect(grpc_channel)
-    await call.write(frame)
-    await call.read()
-    call.cancel()
-    await eventually(lambda: finished("Connect", "CANCELLED") == before + 1)
+    before, errors, ended = finished("Connect", "CANCELLED"), finished("Connect", "INTERNAL"), chat.ended
+    with capture_logs() as logged:
+        call = connect(grpc_channel)
+        await call.write(frame)
+        await call.read()
+        call.cancel()
+        await eventually(lambda: finished("Connect", "CANCELLED") == before + 1)
+    assert chat.ended == ended + 1
     assert finished("Connect", "INTERNAL") == errors
+    assert not [line for line in logged if line["log_level"] not in {"debug", "info"}]
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 

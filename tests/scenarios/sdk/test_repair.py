@@ -82,6 +82,7 @@ async def test_without_repair_a_device_is_given_no_repeat_but_stays_without_what
         proxy.rule = mischief = Mischief(kind, nth=3, victims=device(bob.device_id))
         await tell(alice, conversation)
         await eventually(lambda: listener.seqs(conversation)[-1] == HEAD)
+        assert mischief.done
         hit = {seq for _, seq in mischief.hit} if kind is not Kind.DOUBLE else set()
         assert listener.seqs(conversation) == [seq for seq in range(1, HEAD + 1) if seq not in hit]
 

@@ -65,6 +65,7 @@ class House:
         self.alice: Client
         self.bob: Client
         self.group = ""
+        self.mischief: Mischief
 
     async def gather(self) -> House:
         """Sign everybody up."""
@@ -81,7 +82,7 @@ class House:
         assert self.bob.session is not None
         session = await client.accounts.login(self.bob.session.login_name, PASSWORD)
         if robbed:
-            self._proxy.rule = Mischief(Kind.DROP, nth=9, victims=device(session.device_id))
+            self._proxy.rule = self.mischief = Mischief(Kind.DROP, nth=9, victims=device(session.device_id))
         watcher = Watcher(client, self.group)
         await watcher.come()
         self._opened.push_async_callback(watcher.leave)
@@ -138,6 +139,7 @@ async def test_all_devices_end_with_the_same_messages(house: House) -> None:
     for watcher in watchers:
         await eventually(partial(shows, watcher.view, wanted))
     assert [each.view.lines == new.view.lines for each in watchers] == [True] * 4
+    assert house.mischief.done, "no frame was lost"
 
 
 def shows(view: ConversationView, wanted: list[Shown]) -> bool:

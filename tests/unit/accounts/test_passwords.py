@@ -10,6 +10,7 @@ from argon2 import PasswordHasher
 
 from chat_service.accounts.passwords import PasswordHasherPool
 from chat_service.errors import RateLimited
+from tests.eventually import run_ready
 
 QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
@@ -64,7 +65,7 @@ async def test_only_so_many_wait() -> None:
 
     passwords = PasswordHasherPool(at_once=1, waiting=2, hasher=Held(time_cost=1, memory_cost=8, parallelism=1))
     waiting = [asyncio.create_task(passwords.verify("x", None)) for _ in range(3)]
-    await asyncio.sleep(0)
+    await run_ready()
     with pytest.raises(RateLimited) as caught:
         await passwords.verify("x", None)
     assert caught.value.retry_after

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 
 import pytest
 
@@ -13,12 +13,12 @@ from chat_service.model.delivery import AttachedSession
 from chat_service.model.entry import Draft
 from chat_service.model.requests import AppendOutcome, Attempt, Receipt
 from chat_service.owner.receipt_writer import OnReceiptKept
-from chat_service.stream.home_registrar import HomeRegistrar
+from chat_service.stream.home_registrar import FIRST_TRIES, PAUSE_S, HomeRegistrar
 from chat_service.stream.session import StreamSession
 from servicekit.auth import Claims
-from servicekit.clock import SystemClock
 from servicekit.rate_limiter import RateLimit, RateLimiter
-from tests.eventually import eventually
+from tests.clock import ManualClock
+from tests.eventually import eventually, run_ready
 
 USER, DEVICE = "a" * 32, "d" * 32
 
@@ -65,13 +65,16 @@ class SlowHomes:
 class NoOwners:
     """This session sends nothing."""
 
-    def append(self, draft: Draft, attempt: Attempt, target: str, reply: object) -> AppendOutcome:
+    def route_append(self, draft: Draft, attempt: Attempt, target: str, reply: Callable[[AppendOutcome], None]) -> None:
+        raise AssertionError
+
+    def publish_typing(self, user_id: str, conversation_id: str, typing: bool) -> None:
         raise AssertionError
 
     def owner_of(self, conversation_id: str) -> str:
         raise AssertionError
 
-    def receive(self, receipt: Receipt, reply: OnReceiptKept) -> None:
+    def send_receipt(self, receipt: Receipt, reply: OnReceiptKept) -> None:
         raise AssertionError
 
 
@@ -81,8 +84,13 @@ async def homes() -> SlowHomes:
 
 
 @pytest.fixture
-async def attaching(homes: SlowHomes) -> AsyncIterator[HomeRegistrar]:
-    attaching = HomeRegistrar(homes, homes.may_stay)
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def attaching(homes: SlowHomes, clock: ManualClock) -> AsyncIterator[HomeRegistrar]:
+    attaching = HomeRegistrar(homes, homes.may_stay, clock)
     task = asyncio.create_task(attaching.run())
     yield attaching
     task.cancel()
@@ -95,9 +103,9 @@ def session() -> StreamSession:
 
 
 def session_of(device: str) -> StreamSession:
-    clock, limits = SystemClock(), Limits()
+    clock, limits = ManualClock(), Limits()
     rate = RateLimiter(RateLimit(limits.sends_per_second, limits.sends_burst), clock, 1).bucket_of(device)
-    return StreamSession(Claims(USER, device, 0), limits, clock, "edge", NoOwners(), rate)  # type: ignore[arg-type]
+    return StreamSession(Claims(USER, device, 0), limits, clock, "edge", NoOwners(), rate)
 
 
 async def test_a_session_that_ends_while_it_is_being_attached_leaves_no_ghost(
@@ -155,26 +163,48 @@ async def test_a_session_that_ends_while_it_is_asked_about_leaves_no_ghost(
 
 
 async def test_two_workers_never_attach_one_session_at_once(
-    attaching: HomeRegistrar, homes: SlowHomes, session: StreamSession
+    attaching: HomeRegistrar, homes: SlowHomes, session: StreamSession, clock: ManualClock
 ) -> None:
     for _ in range(5):
         attaching.mark_detached(session)
-        await asyncio.sleep(0)
-    await eventually(lambda: homes.asked)
-    await asyncio.sleep(0.05)
+        await run_ready()
+        clock.advance(PAUSE_S)
+    await run_ready()
     assert homes.asked == 1
 
 
 async def test_a_session_loosened_while_it_begins_is_attached_by_one_at_a_time(
-    attaching: HomeRegistrar, homes: SlowHomes, session: StreamSession
+    attaching: HomeRegistrar, homes: SlowHomes, session: StreamSession, clock: ManualClock
 ) -> None:
     homes.answers.set()
     homes.home = ""
     beginning = asyncio.create_task(attaching.attach_new(session))
-    await asyncio.sleep(0)
+    await run_ready()
     attaching.mark_detached(session)
     homes.home = "first"
+    await run_ready()
+    assert homes.asked == 0, "who began it rests before it tries again, and nobody else tries"
+    clock.advance(PAUSE_S)
     await beginning
     assert homes.asked_about == [], "it was attached by who began it"
     assert homes.known == {("first", session.session_id)}
     assert session.home == "first"
+
+
+async def test_a_session_that_cannot_be_attached_soon_begins_and_is_attached_later(
+    attaching: HomeRegistrar, homes: SlowHomes, session: StreamSession, clock: ManualClock
+) -> None:
+    homes.answers.set()
+    homes.home = ""
+    beginning = asyncio.create_task(attaching.attach_new(session))
+    for _ in range(FIRST_TRIES):
+        await run_ready()
+        assert not beginning.done()
+        clock.advance(PAUSE_S)
+    await beginning
+    assert session.home == ""
+    homes.home = "first"
+    clock.advance(PAUSE_S)
+    await eventually(lambda: session.home)
+    assert homes.known == {("first", session.session_id)}
+    assert session.take_recheck_request()

@@ -10,11 +10,12 @@ from chat_service.errors import ServerBusy
 from chat_service.stream import limiters
 from chat_service.stream.limiters import WAIT_S, WAITING_PER_SLOT, Handshake, HandshakeLimiter
 from parley_client.link import WELCOME_SECONDS
+from tests.eventually import run_ready
 
 
 async def waiting(door: HandshakeLimiter, count: int) -> list[asyncio.Task[Handshake]]:
     tasks = [asyncio.create_task(door.acquire()) for _ in range(count)]
-    await asyncio.sleep(0)
+    await run_ready()
     return tasks
 
 
@@ -25,10 +26,11 @@ async def test_who_waits_begins_in_order_as_others_end() -> None:
     assert not second.done()
     first.release()
     again = await second
+    await run_ready()
     assert not third.done()
     # Once over, over.
     first.release()
-    await asyncio.sleep(0)
+    await run_ready()
     assert not third.done()
     again.release()
     (await third).release()

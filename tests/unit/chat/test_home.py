@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from chat_service.home.home import Home
-from chat_service.model.delivery import AttachedSession, Delivery
+from chat_service.home.home import MOVED_USERS_KEPT_S, Home
+from chat_service.home.presence import DEBOUNCE_S
+from chat_service.model.delivery import AttachedSession, Delivery, PresenceChange
 from servicekit.failure import Failure
+from tests.clock import ManualClock
 
 USER, DEVICE = "a" * 32, "d" * 32
 
@@ -21,9 +23,11 @@ class Edges:
     pushed: list[Sequence[str]] = field(default_factory=list)
     closed: list[tuple[str, str]] = field(default_factory=list)
     rechecked: list[str] = field(default_factory=list)
+    presence: list[PresenceChange] = field(default_factory=list)
 
     def push(self, edge: str, session_ids: Sequence[str], delivery: Delivery) -> None:
         self.pushed.append(session_ids)
+        self.presence += [delivery.presence] if delivery.presence else []
 
     def close(self, edge: str, session_id: str, failure: Failure) -> None:
         self.closed.append((session_id, failure.reason))
@@ -41,61 +45,103 @@ def edges() -> Edges:
     return Edges()
 
 
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def home(edges: Edges, clock: ManualClock) -> Home:
+    return Home(edges, clock)
+
+
 def session(name: str) -> AttachedSession:
     return AttachedSession(name, USER, DEVICE, "edge")
 
 
-def test_a_new_session_supersedes_whatever_the_clock_of_its_edge_says(edges: Edges) -> None:
-    home = Home(edges)
+def test_a_new_session_supersedes_whatever_the_clock_of_its_edge_says(edges: Edges, home: Home) -> None:
     home.attach(session("2"))
     home.attach(session("1"))
     assert edges.closed == [("2", "SESSION_SUPERSEDED")]
     assert edges.live(home) == ["1"]
 
 
-def test_an_old_session_that_attaches_again_after_the_newer_one_is_the_one_that_ends(edges: Edges) -> None:
-    home = Home(edges)
+def test_an_old_session_that_attaches_again_after_the_newer_one_is_the_one_that_ends(edges: Edges, home: Home) -> None:
     home.attach(session("2"), again=True)
     home.attach(session("1"), again=True)
     assert edges.closed == [("1", "SESSION_SUPERSEDED")]
     assert edges.live(home) == ["2"]
 
 
-def test_a_newer_session_that_attaches_again_after_the_old_one_stays(edges: Edges) -> None:
-    home = Home(edges)
+def test_a_newer_session_that_attaches_again_after_the_old_one_stays(edges: Edges, home: Home) -> None:
     home.attach(session("1"), again=True)
     home.attach(session("2"), again=True)
     assert edges.closed == [("1", "SESSION_SUPERSEDED")]
     assert edges.live(home) == ["2"]
 
 
-def test_the_same_session_again_supersedes_nothing(edges: Edges) -> None:
-    home = Home(edges)
+def test_the_same_session_again_supersedes_nothing(edges: Edges, home: Home) -> None:
     home.attach(session("1"))
     home.attach(session("1"), again=True)
     assert edges.closed == []
     assert edges.live(home) == ["1"]
 
 
-async def test_who_is_at_home_elsewhere_for_a_moment_is_not_forgotten(edges: Edges) -> None:
-    home = Home(edges)
+def test_who_is_at_home_elsewhere_for_a_moment_is_not_forgotten(home: Home, clock: ManualClock) -> None:
     home.attach(session("1"))
     home.on_ring_changed(lambda _: True)
+    clock.advance(MOVED_USERS_KEPT_S - 0.1)
     home.on_ring_changed(lambda _: False)
-    home.forget_moved_users(lambda _: False)
+    clock.advance(MOVED_USERS_KEPT_S)
     assert home.has_user(USER)
     assert home.presence.watch("edge", "watcher", [USER]) == [USER]
-    home.forget_moved_users(lambda _: True)
+
+
+def test_who_is_at_home_elsewhere_is_forgotten_a_while_after_the_last_change(home: Home, clock: ManualClock) -> None:
+    home.attach(session("1"))
+    for _ in range(2):
+        home.on_ring_changed(lambda _: True)
+        clock.advance(MOVED_USERS_KEPT_S - 0.1)
+        assert home.has_user(USER)
+    clock.advance(0.1)
     assert not home.has_user(USER)
 
 
-async def test_who_watched_somebody_at_home_elsewhere_for_a_moment_asks_again(edges: Edges) -> None:
-    home = Home(edges)
+def test_who_watched_somebody_at_home_elsewhere_for_a_moment_asks_again(
+    edges: Edges, home: Home, clock: ManualClock
+) -> None:
     home.attach(session("1"))
     for user_ids in ([USER], [USER, "f" * 32]):
         home.presence.watch("edge", f"watcher of {len(user_ids)}", user_ids)
     home.on_ring_changed(lambda _: True)
-    home.forget_moved_users(lambda user_id: user_id != USER)
+    home.on_ring_changed(lambda user_id: user_id != USER)
+    clock.advance(MOVED_USERS_KEPT_S)
     assert sorted(edges.rechecked) == ["watcher of 1", "watcher of 2"]
-    home.forget_moved_users(lambda _: False)
+    home.on_ring_changed(lambda _: False)
+    clock.advance(MOVED_USERS_KEPT_S)
     assert len(edges.rechecked) == 2, "they were asked to look once"
+
+
+def test_watchers_are_told_that_somebody_went_once_the_debounce_is_over(
+    edges: Edges, home: Home, clock: ManualClock
+) -> None:
+    home.attach(session("1"))
+    assert home.presence.watch("edge", "watcher", [USER]) == [USER]
+    home.detach(USER, "1")
+    clock.advance(DEBOUNCE_S - 0.1)
+    assert edges.presence == []
+    clock.advance(0.1)
+    assert edges.presence == [PresenceChange(USER, False)]
+    home.attach(session("2"))
+    assert edges.presence == [PresenceChange(USER, False), PresenceChange(USER, True)]
+
+
+def test_who_comes_back_within_the_debounce_was_never_gone(edges: Edges, home: Home, clock: ManualClock) -> None:
+    home.attach(session("1"))
+    home.presence.watch("edge", "watcher", [USER])
+    for number in range(3):
+        home.detach(USER, str(number + 1))
+        clock.advance(DEBOUNCE_S - 0.1)
+        home.attach(session(str(number + 2)))
+    clock.advance(2 * DEBOUNCE_S)
+    assert edges.presence == []

@@ -12,6 +12,7 @@ from pymongo.errors import AutoReconnect
 from chat_service.errors import StoreUnavailable
 from chat_service.storage.documents import MAX_GAP
 from chat_service.storage.log import STRETCHES_AT_ONCE, MongoLog
+from tests.eventually import run_ready
 
 
 class Entries:
@@ -29,8 +30,7 @@ class Entries:
         self.begun += 1
         first = self.begun == 1
         try:
-            for _ in range(10):
-                await asyncio.sleep(0)
+            await run_ready()
             if first:
                 raise AutoReconnect("gone")
             await asyncio.Event().wait()

@@ -9,6 +9,7 @@ import pytest
 
 from chat_service.errors import StoreUnavailable
 from chat_service.storage.batch_loader import BatchLoader
+from tests.eventually import run_ready
 
 
 class Store:
@@ -41,8 +42,7 @@ class Store:
 
 async def wanted(together: BatchLoader[str, int], *keys: str) -> asyncio.Task[dict[str, int]]:
     task = asyncio.create_task(together.get(keys))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await run_ready()
     return task
 
 

@@ -74,7 +74,8 @@ def test_a_change_may_come_before_the_history_it_concerns() -> None:
     assert view.lines == []
     view.read([message(3, "old"), message(2, "older")])
     assert [each.text for each in view.messages] == ["older", "new"]
-    assert view.message(3) is view.message(3)
+    assert view.message(3) is view.messages[1]
+    assert view.message(4) is None
 
 
 def test_members_and_titles_are_those_of_the_newest_entry() -> None:

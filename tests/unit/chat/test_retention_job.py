@@ -1,0 +1,96 @@
+"""The retention job works off what is due at its pace, rests while nothing is, and survives every failure."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from chat_service.errors import StoreUnavailable
+from chat_service.model.retention import RetentionPolicy
+from chat_service.retention.job import PACE_S, RetentionJob
+from chat_service.retention.ports import DueConversation
+from chat_service.retention.sweep import SweepResult
+from tests.clock import ManualClock
+from tests.eventually import run_ready
+
+TERMS = RetentionPolicy(sweep_interval_s=60.0)
+
+
+class Conversations:
+    """Stands in for store and looks: `rounds` is what is found due, round by round, and then nothing more is."""
+
+    def __init__(self, *rounds: list[str] | Exception) -> None:
+        self.rounds = list(rounds)
+        self.asked = 0
+        self.looked: list[str] = []
+        self.failing: set[str] = set()
+
+    async def list_due(self, *_: object) -> list[DueConversation]:
+        self.asked += 1
+        found = self.rounds.pop(0) if self.rounds else []
+        if isinstance(found, Exception):
+            raise found
+        return [DueConversation(each, None) for each in found]
+
+    async def sweep(self, due: DueConversation) -> SweepResult:
+        self.looked.append(due.conversation_id)
+        if due.conversation_id in self.failing:
+            raise ZeroDivisionError
+        return SweepResult()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def tasks() -> AsyncIterator[list[asyncio.Task[None]]]:
+    tasks: list[asyncio.Task[None]] = []
+    yield tasks
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+def job(conversations: Any, clock: ManualClock) -> RetentionJob:
+    return RetentionJob(conversations, conversations, TERMS, clock, lambda _: True)
+
+
+async def test_it_rests_while_nothing_is_due_and_keeps_its_pace_otherwise(
+    clock: ManualClock, tasks: list[asyncio.Task[None]]
+) -> None:
+    conversations = Conversations([], ["one", "two"])
+    tasks.append(asyncio.create_task(job(conversations, clock).run()))
+    await run_ready()
+    clock.advance(TERMS.sweep_interval_s - 0.1)
+    await run_ready()
+    assert (conversations.asked, conversations.looked) == (1, [])
+    clock.advance(0.1)
+    await run_ready()
+    assert (conversations.asked, conversations.looked) == (2, ["one"])
+    clock.advance(PACE_S)
+    await run_ready()
+    assert conversations.looked == ["one", "two"]
+    clock.advance(PACE_S)
+    await run_ready()
+    assert conversations.asked == 3, "there may be more"
+
+
+async def test_a_failure_of_one_look_or_of_the_store_ends_nothing(
+    clock: ManualClock, tasks: list[asyncio.Task[None]]
+) -> None:
+    conversations = Conversations(["bad", "good"], StoreUnavailable(), ["late"])
+    conversations.failing = {"bad"}
+    tasks.append(asyncio.create_task(job(conversations, clock).run()))
+    await run_ready()
+    assert conversations.looked == ["bad", "good"]
+    clock.advance(PACE_S)
+    await run_ready()
+    assert conversations.asked == 2
+    clock.advance(TERMS.sweep_interval_s)
+    await run_ready()
+    assert conversations.looked == ["bad", "good", "late"]
