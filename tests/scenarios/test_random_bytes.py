@@ -72,7 +72,7 @@ noise = st.one_of(st.binary(max_size=300), spoiled())
 often = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 
 
-class Stage:
+class HostileConnections:
     """Alice, who sends noise, and her neighbours on the same server."""
 
     def __init__(self, world: World) -> None:
@@ -147,16 +147,16 @@ async def said(one: RawDevice, other: RawDevice, conversation: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def stage(quick_calls: Stack, loop: Loop) -> Iterator[Stage]:
-    async def enter() -> Stage:
-        stage = Stage(await World(quick_calls).__aenter__())
-        await stage.enter()
-        return stage
+def connections(quick_calls: Stack, loop: Loop) -> Iterator[HostileConnections]:
+    async def enter() -> HostileConnections:
+        connections = HostileConnections(await World(quick_calls).__aenter__())
+        await connections.enter()
+        return connections
 
-    stage = loop.run(enter())
-    yield stage
-    loop.run(stage.neighbours_talk())
-    loop.run(stage.world.__aexit__())
+    connections = loop.run(enter())
+    yield connections
+    loop.run(connections.neighbours_talk())
+    loop.run(connections.world.__aexit__())
 
 
 @pytest.fixture(scope="module")
@@ -168,37 +168,37 @@ def quick_calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-def test_noise_on_a_stream_ends_it_with_a_reason_or_is_survived(stage: Stage, loop: Loop) -> None:
+def test_noise_on_a_stream_ends_it_with_a_reason_or_is_survived(connections: HostileConnections, loop: Loop) -> None:
     @often
     @given(noise)
     def hear(data: bytes) -> None:
-        loop.run(stage.says(data, first=False))
+        loop.run(connections.says(data, first=False))
 
-    before = stage.refusals
+    before = connections.refusals
     hear()
-    assert stage.refusals > before, "all of it was served"
-    loop.run(stage.neighbours_talk())
+    assert connections.refusals > before, "all of it was served"
+    loop.run(connections.neighbours_talk())
 
 
-def test_noise_for_a_hello_is_told_what_it_is(stage: Stage, loop: Loop) -> None:
+def test_noise_for_a_hello_is_told_what_it_is(connections: HostileConnections, loop: Loop) -> None:
     @often
     @given(noise)
     def hear(data: bytes) -> None:
-        loop.run(stage.says(data, first=True))
+        loop.run(connections.says(data, first=True))
 
-    before = stage.refusals
+    before = connections.refusals
     hear()
-    assert stage.refusals > before, "all of it was served"
-    loop.run(stage.neighbours_talk())
+    assert connections.refusals > before, "all of it was served"
+    loop.run(connections.neighbours_talk())
 
 
-def test_noise_for_a_call_is_refused_with_a_reason(stage: Stage, loop: Loop) -> None:
+def test_noise_for_a_call_is_refused_with_a_reason(connections: HostileConnections, loop: Loop) -> None:
     @often
     @given(st.sampled_from(METHODS), noise)
     def ask(method: str, data: bytes) -> None:
-        loop.run(stage.asks(method, data))
+        loop.run(connections.asks(method, data))
 
-    before = stage.refusals
+    before = connections.refusals
     ask()
-    assert stage.refusals > before, "all of it was served"
-    loop.run(stage.neighbours_talk())
+    assert connections.refusals > before, "all of it was served"
+    loop.run(connections.neighbours_talk())

@@ -11,14 +11,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 RETIRED = {
     "chat_service/history": "Sight Sights sight ended _brought_up turns",
-    "chat_service/mesh": "Strangers strangers placing asked decide _patiently Links links Link link tell abandon _keep_up "
-    "_examine Departures departures",
+    "chat_service/mesh": "Strangers strangers placing asked decide _patiently Links links Link link tell abandon "
+    "_keep_up _examine Departures departures",
     "chat_service/home": "came went forgotten_in_vain",
-    "chat_service/owner": "stubbornly patience barred told_to_forget doubtful _beside forget_beside took Share _contained "
-    "_Audiences cover _early _elsewhere",
+    "chat_service/owner": "stubbornly patience barred told_to_forget doubtful _beside forget_beside took Share "
+    "_contained _Audiences cover _early _elsewhere",
     "chat_service/model": "Trace Retouch decided changed MENDED barred",
-    "chat_service/stream": "Places places Decided Attaching attaching Watching watching Openings openings Backlog backlog "
-    "room FAREWELL_S Dialogue dialogue hear",
+    "chat_service/stream": "Places places Decided Attaching attaching Watching watching Openings openings Backlog "
+    "backlog room FAREWELL_S Dialogue dialogue hear",
     "chat_service/servicers": "Roles roles paced pace",
     "chat_service/storage": "Together together stretches IndexLife index_life _settle_for_the_dead VOUCH owe owing "
     "is_silence",
@@ -53,7 +53,9 @@ def test_no_retired_metric_comes_back() -> None:
 
 def test_a_retired_name_is_found(tmp_path: Path) -> None:
     source = tmp_path / "link.py"
-    source.write_text("class Link:\n    tell: int\n    def __init__(self):\n        self.asked = 0\ndef decide(): ...\n")
+    source.write_text(
+        "class Link:\n    tell: int\n    def __init__(self):\n        self.asked = 0\ndef decide(): ...\n"
+    )
     assert {name for _, name in _names(source)} == {"link", "Link", "tell", "__init__", "asked", "decide"}
 
 

@@ -13,21 +13,21 @@ from chat_service.storage import mongo
 from chat_service.storage.accounts import MongoAccountStore
 from chat_service.storage.attempts import MongoAttemptCounter
 from devstack.stack import Stack
-from tests.integration.accounts.house import House
+from tests.integration.accounts.environment import AccountsEnvironment
 
 
 @pytest.fixture
-async def house(mongod: Stack, database_name: str) -> AsyncIterator[House]:
+async def environment(mongod: Stack, database_name: str) -> AsyncIterator[AccountsEnvironment]:
     database = await mongo.connect(mongod.mongo_uri, database_name)
     await MongoAccountStore(database).ensure_indexes()
     await MongoAttemptCounter(database).ensure_indexes()
     passwords = PasswordHasherPool(at_once=2, hasher=PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-    yield House(database, passwords)
+    yield AccountsEnvironment(database, passwords)
     passwords.close()
     await database.client.drop_database(database_name)
     await database.client.close()
 
 
 @pytest.fixture
-def accounts(house: House) -> Accounts:
-    return house.accounts()
+def accounts(environment: AccountsEnvironment) -> Accounts:
+    return environment.accounts()

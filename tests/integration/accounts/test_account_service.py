@@ -17,7 +17,7 @@ from servicekit.failure import Failure
 from servicekit.rpc import service_handler
 from servicekit.server import Server
 from servicekit.status import from_proto
-from tests.integration.accounts.house import HOME, House
+from tests.integration.accounts.environment import HOME, AccountsEnvironment
 
 pytestmark = pytest.mark.integration
 
@@ -25,16 +25,18 @@ SERVICE = account_pb2.DESCRIPTOR.services_by_name["AccountService"]
 
 
 @pytest.fixture
-async def service(house: House, accounts: Accounts) -> AsyncIterator[AccountServiceStub]:
+async def service(environment: AccountsEnvironment, accounts: Accounts) -> AsyncIterator[AccountServiceStub]:
     handler = service_handler(
         SERVICE,
         AccountServicer(
             accounts,
-            house.people(),
-            house.blocking(),
-            AccountExport(accounts, house.people(), house.blocking(), house.history(), house.clock),
+            environment.people(),
+            environment.blocking(),
+            AccountExport(
+                accounts, environment.people(), environment.blocking(), environment.history(), environment.clock
+            ),
         ),
-        authenticate=house.verifier().authenticate,
+        authenticate=environment.verifier().authenticate,
         admit=accounts.admit,
         open_methods=OPEN_METHODS,
         admission_exempt=ADMITTED_ANYWAY,
@@ -63,18 +65,20 @@ def bearer(session: account_pb2.Session) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {session.access_token}"),)
 
 
-async def test_an_account_from_register_to_logout(house: House, service: AccountServiceStub) -> None:
+async def test_an_account_from_register_to_logout(
+    environment: AccountsEnvironment, service: AccountServiceStub
+) -> None:
     first = await register(service, "Alice")
     assert first.home == HOME
     device = account_pb2.DeviceDescription(name="laptop", platform=account_pb2.PLATFORM_DESKTOP)
     request = account_pb2.LoginRequest(login_name="ALICE", password="correct horse", device=device)
     session = (await service.Login(request)).session
     assert session.user_id == first.user_id
-    assert session.access_token_expire_time.ToSeconds() == house.clock.now_ms() // 1000 + 600
+    assert session.access_token_expire_time.ToSeconds() == environment.clock.now_ms() // 1000 + 600
     refresh = account_pb2.RefreshTokenRequest(refresh_token=session.refresh_token)
     session = (await service.RefreshToken(refresh)).session
     await service.Logout(account_pb2.LogoutRequest(), metadata=bearer(session))
-    assert house.signed_out == [(session.user_id, session.device_id, "DEVICE_REVOKED")]
+    assert environment.signed_out == [(session.user_id, session.device_id, "DEVICE_REVOKED")]
     refresh = account_pb2.RefreshTokenRequest(refresh_token=session.refresh_token)
     assert (await refusal(service.RefreshToken(refresh))).reason == "REFRESH_TOKEN_INVALID"
     update = account_pb2.UpdateProfileRequest(about="still here?")
@@ -83,7 +87,7 @@ async def test_an_account_from_register_to_logout(house: House, service: Account
     assert (await refusal(service.GetProfile(look, metadata=bearer(session)))).reason == "DEVICE_REVOKED"
     # In case its streams outlived the first time.
     await service.Logout(account_pb2.LogoutRequest(), metadata=bearer(session))
-    assert len(house.signed_out) == 2
+    assert len(environment.signed_out) == 2
 
 
 async def test_profiles_are_read_and_changed(service: AccountServiceStub) -> None:

@@ -7,20 +7,20 @@ import pytest
 from chat_service.accounts.accounts import Accounts
 from chat_service.accounts.devices import DeviceDescription
 from chat_service.errors import Invalid, OwnerUnavailable, UserNotFound
-from tests.integration.accounts.house import House
+from tests.integration.accounts.environment import AccountsEnvironment
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-async def users(house: House, accounts: Accounts) -> list[str]:
+async def users(environment: AccountsEnvironment, accounts: Accounts) -> list[str]:
     names = ("alice", "bob", "carol")
     return [(await accounts.register(n, "correct horse", "", DeviceDescription(), "peer")).user_id for n in names]
 
 
-async def test_a_block_is_kept_and_taken_back(house: House, users: list[str]) -> None:
+async def test_a_block_is_kept_and_taken_back(environment: AccountsEnvironment, users: list[str]) -> None:
     alice, bob, carol = users
-    blocking = house.blocking()
+    blocking = environment.blocking()
     for other in (bob, carol, bob):
         await blocking.block(alice, other)
     assert await blocking.list_blocked(alice, "", 0) == sorted([bob, carol])
@@ -28,37 +28,39 @@ async def test_a_block_is_kept_and_taken_back(house: House, users: list[str]) ->
     await blocking.unblock(alice, bob)
     await blocking.unblock(alice, bob)
     assert await blocking.list_blocked(alice, "", 0) == [carol]
-    assert house.looked_again == [(alice, bob), (alice, carol), (alice, bob), (alice, bob), (alice, bob)]
+    assert environment.looked_again == [(alice, bob), (alice, carol), (alice, bob), (alice, bob), (alice, bob)]
 
 
-async def test_an_owner_that_cannot_be_told_is_told_at_the_next_try(house: House, users: list[str]) -> None:
+async def test_an_owner_that_cannot_be_told_is_told_at_the_next_try(
+    environment: AccountsEnvironment, users: list[str]
+) -> None:
     alice, bob, _ = users
-    house.owner_is_away = True
+    environment.owner_is_away = True
     with pytest.raises(OwnerUnavailable) as caught:
-        await house.blocking().block(alice, bob)
+        await environment.blocking().block(alice, bob)
     assert caught.value.retry_after
-    house.owner_is_away = False
-    await house.blocking().block(alice, bob)
-    assert await house.blocking().list_blocked(alice, "", 0) == [bob]
-    assert house.looked_again == [(alice, bob)]
+    environment.owner_is_away = False
+    await environment.blocking().block(alice, bob)
+    assert await environment.blocking().list_blocked(alice, "", 0) == [bob]
+    assert environment.looked_again == [(alice, bob)]
 
 
-async def test_nobody_blocks_oneself_or_nobody(house: House, users: list[str]) -> None:
+async def test_nobody_blocks_oneself_or_nobody(environment: AccountsEnvironment, users: list[str]) -> None:
     alice, *_ = users
     with pytest.raises(Invalid) as caught:
-        await house.blocking().block(alice, alice)
+        await environment.blocking().block(alice, alice)
     assert [each.field for each in caught.value.violations] == ["user_id"]
     with pytest.raises(UserNotFound):
-        await house.blocking().block(alice, "f" * 32)
-    await house.blocking().unblock(alice, "f" * 32)
-    assert await house.blocking().list_blocked(alice, "", 0) == []
+        await environment.blocking().block(alice, "f" * 32)
+    await environment.blocking().unblock(alice, "f" * 32)
+    assert await environment.blocking().list_blocked(alice, "", 0) == []
 
 
-async def test_the_blocked_are_listed_a_part_at_a_time(house: House, users: list[str]) -> None:
+async def test_the_blocked_are_listed_a_part_at_a_time(environment: AccountsEnvironment, users: list[str]) -> None:
     alice, *others = users
     for other in others:
-        await house.blocking().block(alice, other)
+        await environment.blocking().block(alice, other)
     first, second = sorted(others)
-    assert await house.blocking().list_blocked(alice, "", 1) == [first]
-    assert await house.blocking().list_blocked(alice, first, 5) == [second]
-    assert await house.blocking().list_blocked(alice, second, 5) == []
+    assert await environment.blocking().list_blocked(alice, "", 1) == [first]
+    assert await environment.blocking().list_blocked(alice, first, 5) == [second]
+    assert await environment.blocking().list_blocked(alice, second, 5) == []

@@ -19,7 +19,7 @@ from chat_service.accounts.sign_in_sessions import SignInSession
 from chat_service.errors import RateLimited
 from servicekit.auth import Claims
 from servicekit.rate_limiter import RateLimit
-from tests.integration.accounts.house import House
+from tests.integration.accounts.environment import AccountsEnvironment
 
 pytestmark = pytest.mark.integration
 
@@ -32,8 +32,8 @@ async def phone(accounts: Accounts) -> SignInSession:
 
 
 @pytest.fixture
-def caller(house: House, phone: SignInSession) -> Claims:
-    return house.claims(phone)
+def caller(environment: AccountsEnvironment, phone: SignInSession) -> Claims:
+    return environment.claims(phone)
 
 
 async def login(accounts: Accounts, password: str, device_id: str = "") -> SignInSession:
@@ -47,22 +47,28 @@ async def test_the_new_one_is_good_and_the_old_one_is_not(accounts: Accounts, ca
     assert (await login(accounts, NEW)).user_id == caller.user_id
 
 
-async def test_all_other_devices_are_signed_out(house: House, accounts: Accounts, caller: Claims) -> None:
+async def test_all_other_devices_are_signed_out(
+    environment: AccountsEnvironment, accounts: Accounts, caller: Claims
+) -> None:
     others = [await login(accounts, OLD) for _ in range(3)]
     await accounts.change_password(caller, OLD, NEW)
-    assert {device for _, device, _ in house.signed_out} == {each.device_id for each in others}
+    assert {device for _, device, _ in environment.signed_out} == {each.device_id for each in others}
     assert [each.device_id for each in await accounts.list_devices(caller.user_id)] == [caller.device_id]
     for each in others:
         with pytest.raises(RefreshTokenInvalid):
             await accounts.refresh(each.refresh_token)
 
 
-async def test_a_change_whose_answer_was_lost_may_be_repeated(house: House, accounts: Accounts, caller: Claims) -> None:
+async def test_a_change_whose_answer_was_lost_may_be_repeated(
+    environment: AccountsEnvironment, accounts: Accounts, caller: Claims
+) -> None:
     other = await login(accounts, OLD)
     await accounts.change_password(caller, OLD, NEW)
-    house.signed_out.clear()
+    environment.signed_out.clear()
     await accounts.change_password(caller, OLD, NEW)
-    assert house.signed_out == [(caller.user_id, other.device_id, "DEVICE_REVOKED")], "should that have been cut short"
+    assert environment.signed_out == [(caller.user_id, other.device_id, "DEVICE_REVOKED")], (
+        "should that have been cut short"
+    )
 
 
 @pytest.mark.parametrize("password", ["alice", "ALICE", "aaaaaaaaaa", OLD])
@@ -81,24 +87,28 @@ async def test_a_wrong_old_password_changes_nothing(accounts: Accounts, caller: 
     await login(accounts, OLD)
 
 
-async def test_guessing_is_slowed_as_it_is_for_sign_ins(house: House, accounts: Accounts, caller: Claims) -> None:
-    accounts = house.accounts(AccountSettings(attempts_per_name=RateLimit(rate=0.5, burst=4)))
+async def test_guessing_is_slowed_as_it_is_for_sign_ins(
+    environment: AccountsEnvironment, accounts: Accounts, caller: Claims
+) -> None:
+    accounts = environment.accounts(AccountSettings(attempts_per_name=RateLimit(rate=0.5, burst=4)))
     for number in range(2):
         with pytest.raises(CredentialsInvalid):
             await accounts.change_password(caller, f"guess {number}", NEW)
     with pytest.raises(RateLimited) as caught:
-        await house.accounts(AccountSettings(attempts_per_name=RateLimit(rate=0.5, burst=4))).change_password(
+        await environment.accounts(AccountSettings(attempts_per_name=RateLimit(rate=0.5, burst=4))).change_password(
             caller, OLD, NEW
         )
     assert caught.value.retry_after == pytest.approx(2)
     with pytest.raises(RateLimited):
         await login(accounts, OLD, caller.device_id)
-    house.clock.advance(2)
+    environment.clock.advance(2)
     await accounts.change_password(caller, OLD, NEW)
 
 
-async def test_strangers_who_guess_keep_no_known_device_out(house: House, phone: SignInSession) -> None:
-    servers = [house.accounts(AccountSettings(attempts_per_name=RateLimit(rate=0.5, burst=4))) for _ in range(3)]
+async def test_strangers_who_guess_keep_no_known_device_out(
+    environment: AccountsEnvironment, phone: SignInSession
+) -> None:
+    servers = [environment.accounts(AccountSettings(attempts_per_name=RateLimit(rate=0.5, burst=4))) for _ in range(3)]
     outcomes = await asyncio.gather(
         *(server.login("alice", "guess", DeviceDescription(), "peer") for server in servers for _ in range(4)),
         return_exceptions=True,
@@ -112,15 +122,17 @@ async def test_strangers_who_guess_keep_no_known_device_out(house: House, phone:
     assert (await login(servers[0], OLD, phone.device_id)).device_id == phone.device_id
 
 
-async def test_right_passwords_do_not_count(house: House, phone: SignInSession) -> None:
-    accounts = house.accounts(AccountSettings(attempts_per_name=RateLimit(rate=0.001, burst=2)))
+async def test_right_passwords_do_not_count(environment: AccountsEnvironment, phone: SignInSession) -> None:
+    accounts = environment.accounts(AccountSettings(attempts_per_name=RateLimit(rate=0.001, burst=2)))
     for _ in range(6):
         await login(accounts, OLD, phone.device_id)
 
 
-async def test_a_sign_in_that_crosses_a_change_does_not_outlive_it(house: House, caller: Claims) -> None:
+async def test_a_sign_in_that_crosses_a_change_does_not_outlive_it(
+    environment: AccountsEnvironment, caller: Claims
+) -> None:
     """Whatever their order, nobody who knows the old password alone is signed in afterwards."""
-    changing, signing = house.accounts(), house.accounts()
+    changing, signing = environment.accounts(), environment.accounts()
     outcomes = await asyncio.gather(
         changing.change_password(caller, OLD, NEW), *(login(signing, OLD) for _ in range(5)), return_exceptions=True
     )
@@ -130,9 +142,11 @@ async def test_a_sign_in_that_crosses_a_change_does_not_outlive_it(house: House,
     assert [each.device_id for each in await signing.list_devices(caller.user_id)] == [caller.device_id]
 
 
-async def test_no_password_is_changed_where_another_issuer_keeps_it(house: House, caller: Claims) -> None:
+async def test_no_password_is_changed_where_another_issuer_keeps_it(
+    environment: AccountsEnvironment, caller: Claims
+) -> None:
     with pytest.raises(SignInDisabled):
-        await house.accounts(AccountSettings(sign_in_here=False)).change_password(caller, OLD, NEW)
+        await environment.accounts(AccountSettings(sign_in_here=False)).change_password(caller, OLD, NEW)
 
 
 async def test_a_name_stays_taken_after_a_change(accounts: Accounts, caller: Claims) -> None:

@@ -21,7 +21,7 @@ from chat_service.accounts.sign_in_sessions import SignInSession
 from chat_service.errors import OwnerUnavailable, UserNotFound
 from servicekit.auth import Claims
 from tests.eventually import eventually, run_ready
-from tests.integration.accounts.house import House
+from tests.integration.accounts.environment import AccountsEnvironment
 
 pytestmark = pytest.mark.integration
 
@@ -29,48 +29,50 @@ PASSWORD = "correct horse"
 
 
 @pytest.fixture
-async def alice(house: House, accounts: Accounts) -> SignInSession:
+async def alice(environment: AccountsEnvironment, accounts: Accounts) -> SignInSession:
     return await accounts.register("alice", PASSWORD, "", DeviceDescription(), "peer")
 
 
 @pytest.fixture
-def caller(house: House, alice: SignInSession) -> Claims:
-    return house.claims(alice)
+def caller(environment: AccountsEnvironment, alice: SignInSession) -> Claims:
+    return environment.claims(alice)
 
 
 async def login(accounts: Accounts) -> SignInSession:
     return await accounts.login("alice", PASSWORD, DeviceDescription(), "peer")
 
 
-async def is_over(house: House, accounts: Accounts) -> None:
+async def is_over(environment: AccountsEnvironment, accounts: Accounts) -> None:
     """After the margin nothing is left but that there was somebody."""
-    house.clock.advance(MARGIN_S)
+    environment.clock.advance(MARGIN_S)
     await accounts.deletion.resume_deletions()
     assert await accounts.deletion._store.list_deleting(10) == []
-    [user] = await house.database["users"].find().to_list()
+    [user] = await environment.database["users"].find().to_list()
     assert user.keys() == {"_id", "gone"}
-    assert await house.database["devices"].count_documents({}) == 0
+    assert await environment.database["devices"].count_documents({}) == 0
 
 
-async def test_a_deleted_user_is_gone_for_everybody_at_once(house: House, accounts: Accounts, caller: Claims) -> None:
+async def test_a_deleted_user_is_gone_for_everybody_at_once(
+    environment: AccountsEnvironment, accounts: Accounts, caller: Claims
+) -> None:
     other = await login(accounts)
     await accounts.delete_account(caller, PASSWORD)
-    assert {device for _, device, _ in house.signed_out} == {caller.device_id, other.device_id}
-    assert house.left_groups == [caller.user_id]
-    for device in (caller, house.claims(other)):
+    assert {device for _, device, _ in environment.signed_out} == {caller.device_id, other.device_id}
+    assert environment.left_groups == [caller.user_id]
+    for device in (caller, environment.claims(other)):
         with pytest.raises(DeviceRevoked):
             await accounts.admit(device)
     with pytest.raises(RefreshTokenInvalid):
         await accounts.refresh(other.refresh_token)
     with pytest.raises(CredentialsInvalid):
         await login(accounts)
-    people = house.people()
+    people = environment.people()
     assert await people.filter_existing([caller.user_id]) == set()
     assert (await people.search_profiles("alice", 0, "")).profiles == ()
     assert await people.get_profile(caller.user_id) == Profile(caller.user_id, "", "", deleted=True)
     with pytest.raises(UserNotFound):
         await people.update_profile(caller.user_id, ProfileChange(about="still here"))
-    await is_over(house, accounts)
+    await is_over(environment, accounts)
     assert await people.get_profile(caller.user_id) == Profile(caller.user_id, "", "", deleted=True)
     with pytest.raises(CredentialsInvalid):
         await login(accounts)
@@ -84,96 +86,108 @@ async def test_only_the_password_ends_an_account(accounts: Accounts, caller: Cla
         await accounts.delete_account(replace(caller, device_id="f" * 32), PASSWORD)
 
 
-async def test_it_may_be_repeated_also_when_all_is_over(house: House, accounts: Accounts, caller: Claims) -> None:
+async def test_it_may_be_repeated_also_when_all_is_over(
+    environment: AccountsEnvironment, accounts: Accounts, caller: Claims
+) -> None:
     for _ in range(2):
         await accounts.delete_account(caller, PASSWORD)
-    await is_over(house, accounts)
+    await is_over(environment, accounts)
     await accounts.delete_account(caller, PASSWORD)
 
 
-async def test_what_was_cut_short_goes_on_elsewhere(house: House, accounts: Accounts, caller: Claims) -> None:
-    house.owner_is_away = True
+async def test_what_was_cut_short_goes_on_elsewhere(
+    environment: AccountsEnvironment, accounts: Accounts, caller: Claims
+) -> None:
+    environment.owner_is_away = True
     with pytest.raises(OwnerUnavailable):
         await accounts.delete_account(caller, PASSWORD)
     with pytest.raises(DeviceRevoked):
         await accounts.admit(caller)
-    house.clock.advance(MARGIN_S)
-    await house.accounts().deletion.resume_deletions()
-    assert await house.database["users"].count_documents({"leaving": {"$exists": True}}) == 1, "not without its groups"
-    house.owner_is_away = False
+    environment.clock.advance(MARGIN_S)
+    await environment.accounts().deletion.resume_deletions()
+    assert await environment.database["users"].count_documents({"leaving": {"$exists": True}}) == 1, (
+        "not without its groups"
+    )
+    environment.owner_is_away = False
     await accounts.delete_account(caller, "whatever")
-    assert house.left_groups == [caller.user_id]
-    await is_over(house, house.accounts())
+    assert environment.left_groups == [caller.user_id]
+    await is_over(environment, environment.accounts())
 
 
-async def test_a_mark_alone_is_enough(house: House, accounts: Accounts, caller: Claims) -> None:
+async def test_a_mark_alone_is_enough(environment: AccountsEnvironment, accounts: Accounts, caller: Claims) -> None:
     """A server that died right after it."""
-    await house.people()._store.mark_deleting(caller.user_id, house.clock.now_ms())
-    await house.accounts().deletion.resume_deletions()
+    await environment.people()._store.mark_deleting(caller.user_id, environment.clock.now_ms())
+    await environment.accounts().deletion.resume_deletions()
     with pytest.raises(DeviceRevoked):
         await accounts.admit(caller)
-    assert house.left_groups == [caller.user_id]
-    await is_over(house, accounts)
+    assert environment.left_groups == [caller.user_id]
+    await is_over(environment, accounts)
 
 
 async def test_a_server_goes_on_by_itself_with_what_another_began(
-    house: House, accounts: Accounts, caller: Claims
+    environment: AccountsEnvironment, accounts: Accounts, caller: Claims
 ) -> None:
     running = asyncio.create_task(accounts.deletion.run())
     await run_ready()
-    await house.people()._store.mark_deleting(caller.user_id, house.clock.now_ms())
-    house.clock.advance(MARGIN_S)
+    await environment.people()._store.mark_deleting(caller.user_id, environment.clock.now_ms())
+    environment.clock.advance(MARGIN_S)
 
     async def buried() -> bool:
-        [user] = await house.database["users"].find().to_list()
+        [user] = await environment.database["users"].find().to_list()
         return user.keys() == {"_id", "gone"}
 
     await eventually(buried)
-    assert house.left_groups == [caller.user_id]
+    assert environment.left_groups == [caller.user_id]
     running.cancel()
     await asyncio.wait([running])
 
 
 async def test_the_last_traces_go_after_the_margin_and_groups_are_left_once_more(
-    house: House, accounts: Accounts, caller: Claims
+    environment: AccountsEnvironment, accounts: Accounts, caller: Claims
 ) -> None:
     await accounts.delete_account(caller, PASSWORD)
-    house.clock.advance(MARGIN_S / 2)
+    environment.clock.advance(MARGIN_S / 2)
     await accounts.deletion.resume_deletions()
-    assert await house.database["users"].count_documents({"leaving": {"$exists": True}}) == 1
-    await is_over(house, accounts)
-    assert len(house.left_groups) == 3
+    assert await environment.database["users"].count_documents({"leaving": {"$exists": True}}) == 1
+    await is_over(environment, accounts)
+    assert len(environment.left_groups) == 3
 
 
-async def test_a_name_is_not_free_for_a_while(house: House, accounts: Accounts, caller: Claims) -> None:
+async def test_a_name_is_not_free_for_a_while(
+    environment: AccountsEnvironment, accounts: Accounts, caller: Claims
+) -> None:
     await accounts.delete_account(caller, PASSWORD)
-    await is_over(house, accounts)
+    await is_over(environment, accounts)
     with pytest.raises(LoginNameTaken):
         await accounts.register("alice", PASSWORD, "", DeviceDescription(), "peer")
-    [name] = await house.database["login_names"].find().to_list()
+    [name] = await environment.database["login_names"].find().to_list()
     assert name["released"]
-    indexes = await house.database["login_names"].index_information()
+    indexes = await environment.database["login_names"].index_information()
     assert indexes["released_1"]["expireAfterSeconds"] == 30 * 24 * 3600
     # What the database does when the time has come.
-    await house.database["login_names"].delete_one({"_id": "alice"})
+    await environment.database["login_names"].delete_one({"_id": "alice"})
     again = await accounts.register("alice", PASSWORD, "", DeviceDescription(), "peer")
     assert again.user_id != caller.user_id
 
 
-async def test_own_blocks_go_and_those_of_others_stay(house: House, accounts: Accounts, caller: Claims) -> None:
+async def test_own_blocks_go_and_those_of_others_stay(
+    environment: AccountsEnvironment, accounts: Accounts, caller: Claims
+) -> None:
     bob = await accounts.register("bob", PASSWORD, "", DeviceDescription(), "peer")
-    await house.blocking().block(caller.user_id, bob.user_id)
-    await house.blocking().block(bob.user_id, caller.user_id)
+    await environment.blocking().block(caller.user_id, bob.user_id)
+    await environment.blocking().block(bob.user_id, caller.user_id)
     await accounts.delete_account(caller, PASSWORD)
-    assert await house.blocking().list_blocked(caller.user_id, "", 0) == []
-    assert await house.blocking().list_blocked(bob.user_id, "", 0) == [caller.user_id]
+    assert await environment.blocking().list_blocked(caller.user_id, "", 0) == []
+    assert await environment.blocking().list_blocked(bob.user_id, "", 0) == [caller.user_id]
 
 
 async def test_a_sign_in_that_crosses_the_end_does_not_outlive_it(
-    house: House, accounts: Accounts, caller: Claims
+    environment: AccountsEnvironment, accounts: Accounts, caller: Claims
 ) -> None:
     outcomes = await asyncio.gather(
-        accounts.delete_account(caller, PASSWORD), *(login(house.accounts()) for _ in range(5)), return_exceptions=True
+        accounts.delete_account(caller, PASSWORD),
+        *(login(environment.accounts()) for _ in range(5)),
+        return_exceptions=True,
     )
     deleted, *logins = outcomes
     assert deleted is None
@@ -181,18 +195,20 @@ async def test_a_sign_in_that_crosses_the_end_does_not_outlive_it(
     assert await accounts.list_devices(caller.user_id) == ()
 
 
-async def test_who_is_signed_in_elsewhere_needs_no_password_and_does_not_come_back(house: House) -> None:
-    accounts = house.accounts(AccountSettings(sign_in_here=False))
+async def test_who_is_signed_in_elsewhere_needs_no_password_and_does_not_come_back(
+    environment: AccountsEnvironment,
+) -> None:
+    accounts = environment.accounts(AccountSettings(sign_in_here=False))
     caller = Claims("a" * 32, "1" * 32, 2e9, "Alice")
     await accounts.admit(caller)
     await accounts.delete_account(caller, "")
     for claims in (caller, replace(caller, device_id="2" * 32)):
         with pytest.raises(DeviceRevoked):
             await accounts.admit(claims)
-    await is_over(house, accounts)
+    await is_over(environment, accounts)
     for claims in (caller, replace(caller, device_id="2" * 32)):
         with pytest.raises(DeviceRevoked):
             await accounts.admit(claims)
     await accounts.logout(caller)
     await accounts.delete_account(caller, "")
-    assert await house.database["devices"].count_documents({}) == 0
+    assert await environment.database["devices"].count_documents({}) == 0

@@ -8,7 +8,7 @@ from chat_service.accounts.accounts import Accounts
 from chat_service.accounts.devices import DeviceDescription, Platform
 from chat_service.accounts.errors import DeviceNotFound, DeviceRevoked, RefreshTokenInvalid
 from chat_service.accounts.sign_in_sessions import SignInSession
-from tests.integration.accounts.house import House
+from tests.integration.accounts.environment import AccountsEnvironment
 
 pytestmark = pytest.mark.integration
 
@@ -25,14 +25,14 @@ async def laptop_of_alice(accounts: Accounts) -> SignInSession:
 
 
 async def test_devices_come_oldest_first_and_leave_when_signed_out(
-    house: House, accounts: Accounts, phone: SignInSession
+    environment: AccountsEnvironment, accounts: Accounts, phone: SignInSession
 ) -> None:
-    house.clock.advance(1)
+    environment.clock.advance(1)
     laptop = await laptop_of_alice(accounts)
     first, second = await accounts.list_devices(phone.user_id)
     assert (first.device_id, first.name, first.platform) == (phone.device_id, "phone", Platform.IOS)
-    assert (second.device_id, second.created_ms) == (laptop.device_id, house.clock.now_ms())
-    house.clock.advance(1)
+    assert (second.device_id, second.created_ms) == (laptop.device_id, environment.clock.now_ms())
+    environment.clock.advance(1)
     await accounts.refresh(laptop.refresh_token)
     assert [each.seen_ms - each.created_ms for each in await accounts.list_devices(phone.user_id)] == [0, 1000]
     await accounts.revoke_device(phone.user_id, phone.device_id)
@@ -40,18 +40,18 @@ async def test_devices_come_oldest_first_and_leave_when_signed_out(
 
 
 async def test_a_revoked_device_is_out_at_once_and_may_be_revoked_again(
-    house: House, accounts: Accounts, phone: SignInSession
+    environment: AccountsEnvironment, accounts: Accounts, phone: SignInSession
 ) -> None:
     laptop = await laptop_of_alice(accounts)
-    await accounts.admit(house.claims(laptop))
+    await accounts.admit(environment.claims(laptop))
     for _ in range(2):
-        await house.accounts().revoke_device(phone.user_id, laptop.device_id)
-    assert house.signed_out == [(phone.user_id, laptop.device_id, "DEVICE_REVOKED")] * 2
+        await environment.accounts().revoke_device(phone.user_id, laptop.device_id)
+    assert environment.signed_out == [(phone.user_id, laptop.device_id, "DEVICE_REVOKED")] * 2
     with pytest.raises(DeviceRevoked):
-        await accounts.admit(house.claims(laptop))
+        await accounts.admit(environment.claims(laptop))
     with pytest.raises(RefreshTokenInvalid):
         await accounts.refresh(laptop.refresh_token)
-    await accounts.admit(house.claims(phone))
+    await accounts.admit(environment.claims(phone))
 
 
 async def test_only_devices_of_the_account_can_be_revoked(accounts: Accounts, phone: SignInSession) -> None:

@@ -16,39 +16,39 @@ from chat_service.model.ids import direct_id
 from chat_service.model.requests import Creation
 from chat_service.storage.log import MongoLog
 from parley.chat.v1 import account_pb2
-from tests.integration.accounts.house import House
+from tests.integration.accounts.environment import AccountsEnvironment
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-async def users(house: House, accounts: Accounts) -> list[str]:
-    await MongoLog(house.database).ensure_indexes()
+async def users(environment: AccountsEnvironment, accounts: Accounts) -> list[str]:
+    await MongoLog(environment.database).ensure_indexes()
     names = ("alice", "bob", "carol", "dave")
     return [(await accounts.register(n, "correct horse", "", DeviceDescription(), "peer")).user_id for n in names]
 
 
-async def found(house: House, text: str) -> list[str]:
-    return [each.login_name for each in (await house.people().search_profiles(text, 0, "")).profiles]
+async def found(environment: AccountsEnvironment, text: str) -> list[str]:
+    return [each.login_name for each in (await environment.people().search_profiles(text, 0, "")).profiles]
 
 
-async def append(house: House, seq: int, draft: Draft) -> None:
+async def append(environment: AccountsEnvironment, seq: int, draft: Draft) -> None:
     entry = Entry(draft.conversation_id, seq, seq, 0, draft.actor_id, draft.request_id, draft.change, bytes(16))
-    assert await MongoLog(house.database).append_batch([entry]) is None
+    assert await MongoLog(environment.database).append_batch([entry]) is None
 
 
-async def talk(house: House, beginner: str, other: str, answers: bool = False) -> None:
+async def talk(environment: AccountsEnvironment, beginner: str, other: str, answers: bool = False) -> None:
     """`beginner` opens the conversation of the two, and `other` perhaps answers."""
     conversation = direct_id(beginner, other)
     [created] = Creation(conversation, beginner, bytes.fromhex(conversation), (beginner, other), "").drafts()
-    await append(house, 1, created)
-    await append(house, 2, Draft(conversation, beginner, bytes(16), Message(b""), 0))
+    await append(environment, 1, created)
+    await append(environment, 2, Draft(conversation, beginner, bytes(16), Message(b""), 0))
     if answers:
-        await append(house, 3, Draft(conversation, other, bytes(16), Message(b""), 0))
+        await append(environment, 3, Draft(conversation, other, bytes(16), Message(b""), 0))
 
 
-async def test_all_is_public_until_somebody_says_else(house: House, users: list[str]) -> None:
-    people, (alice, *_) = house.people(), users
+async def test_all_is_public_until_somebody_says_else(environment: AccountsEnvironment, users: list[str]) -> None:
+    people, (alice, *_) = environment.people(), users
     assert await people.get_privacy(alice) == Privacy(WhoMayAdd.EVERYONE, found_by_search=True)
     assert await people.update_privacy(alice, PrivacyChange(who_may_add=WhoMayAdd.NOBODY)) == Privacy(WhoMayAdd.NOBODY)
     hidden = await people.update_privacy(alice, PrivacyChange(found_by_search=False))
@@ -58,48 +58,56 @@ async def test_all_is_public_until_somebody_says_else(house: House, users: list[
         await people.update_privacy("f" * 32, PrivacyChange(found_by_search=False))
 
 
-async def test_who_is_hidden_is_found_by_the_whole_login_name(house: House, users: list[str]) -> None:
-    people, (alice, *_) = house.people(), users
+async def test_who_is_hidden_is_found_by_the_whole_login_name(
+    environment: AccountsEnvironment, users: list[str]
+) -> None:
+    people, (alice, *_) = environment.people(), users
     await people.update_profile(alice, ProfileChange(display_name="Miss Smith"))
     await people.update_privacy(alice, PrivacyChange(found_by_search=False))
-    assert (await found(house, "ali"), await found(house, "smith"), await found(house, "ALICE")) == ([], [], ["alice"])
+    assert (await found(environment, "ali"), await found(environment, "smith"), await found(environment, "ALICE")) == (
+        [],
+        [],
+        ["alice"],
+    )
     await people.update_profile(alice, ProfileChange(display_name="Mrs Smith"))
-    assert (await found(house, "mrs"), await found(house, "alice")) == ([], ["alice"])
+    assert (await found(environment, "mrs"), await found(environment, "alice")) == ([], ["alice"])
     await people.update_privacy(alice, PrivacyChange(found_by_search=True))
-    assert (await found(house, "mrs"), await found(house, "ali")) == (["alice"], ["alice"])
+    assert (await found(environment, "mrs"), await found(environment, "ali")) == (["alice"], ["alice"])
 
 
-async def test_hiding_and_renaming_at_once_leaves_nobody_found(house: House, users: list[str]) -> None:
-    people, (alice, *_) = house.people(), users
+async def test_hiding_and_renaming_at_once_leaves_nobody_found(
+    environment: AccountsEnvironment, users: list[str]
+) -> None:
+    people, (alice, *_) = environment.people(), users
     for number in range(5):
         await people.update_privacy(alice, PrivacyChange(found_by_search=True))
         await asyncio.gather(
             people.update_profile(alice, ProfileChange(display_name=f"Name {number}")),
             people.update_privacy(alice, PrivacyChange(found_by_search=False)),
         )
-        assert await found(house, f"name {number}") == []
+        assert await found(environment, f"name {number}") == []
         assert (await people.get_profile(alice)).display_name == f"Name {number}"
 
 
-async def test_who_may_add_whom(house: House, users: list[str]) -> None:
-    people, (alice, bob, carol, dave) = house.people(), users
-    refusing = house.consent().find_refusing
+async def test_who_may_add_whom(environment: AccountsEnvironment, users: list[str]) -> None:
+    people, (alice, bob, carol, dave) = environment.people(), users
+    refusing = environment.consent().find_refusing
     assert await refusing(alice, users) == set()
     await people.update_privacy(bob, PrivacyChange(who_may_add=WhoMayAdd.NOBODY))
     await people.update_privacy(carol, PrivacyChange(who_may_add=WhoMayAdd.CONTACTS))
-    await house.blocking().block(dave, alice)
+    await environment.blocking().block(dave, alice)
     assert await refusing(alice, users) == {bob, carol, dave}
     assert await refusing(dave, [alice, bob, carol]) == {bob, carol}, "to block somebody is to be added still"
     assert await refusing(alice, [carol, "f" * 32]) == {carol}
 
 
-async def test_contacts_are_those_one_writes_to(house: House, users: list[str]) -> None:
+async def test_contacts_are_those_one_writes_to(environment: AccountsEnvironment, users: list[str]) -> None:
     alice, bob, carol, dave = users
     for user in (alice, bob, carol, dave):
-        await house.people().update_privacy(user, PrivacyChange(who_may_add=WhoMayAdd.CONTACTS))
-    await talk(house, alice, bob)
-    await talk(house, carol, alice, answers=True)
-    refusing = house.consent().find_refusing
+        await environment.people().update_privacy(user, PrivacyChange(who_may_add=WhoMayAdd.CONTACTS))
+    await talk(environment, alice, bob)
+    await talk(environment, carol, alice, answers=True)
+    refusing = environment.consent().find_refusing
     assert await refusing(alice, [bob, carol, dave]) == {bob, dave}, "to be written to is not enough"
     assert await refusing(bob, [alice]) == set()
     assert await refusing(carol, [alice]) == set()

@@ -22,7 +22,7 @@ from chat_service.accounts.sign_in_sessions import SignInSession
 from chat_service.errors import RateLimited
 from chat_service.storage.accounts import MongoAccountStore
 from servicekit.rate_limiter import RateLimit
-from tests.integration.accounts.house import HOME, House, is_admitted
+from tests.integration.accounts.environment import HOME, AccountsEnvironment, is_admitted
 
 pytestmark = pytest.mark.integration
 
@@ -39,14 +39,14 @@ async def login(accounts: Accounts, device: DeviceDescription = PHONE, name: str
     return await accounts.login(name, PASSWORD, device, "peer")
 
 
-async def test_registering_signs_the_first_device_in(house: House, accounts: Accounts) -> None:
+async def test_registering_signs_the_first_device_in(environment: AccountsEnvironment, accounts: Accounts) -> None:
     session = await accounts.register("Alice", PASSWORD, " Alice  Smith ", PHONE, "peer")
-    claims = house.verifier().verify(session.access_token)
+    claims = environment.verifier().verify(session.access_token)
     assert (claims.user_id, claims.device_id) == (session.user_id, session.device_id)
     assert claims.expires_at == session.access_token_expires_at
     assert session.home == HOME
     assert await is_admitted(accounts, session.user_id, session.device_id)
-    assert await house.people().get_profile(session.user_id) == Profile(session.user_id, "alice", "Alice Smith")
+    assert await environment.people().get_profile(session.user_id) == Profile(session.user_id, "alice", "Alice Smith")
 
 
 async def test_a_name_is_given_once_whatever_its_case(accounts: Accounts) -> None:
@@ -55,30 +55,34 @@ async def test_a_name_is_given_once_whatever_its_case(accounts: Accounts) -> Non
         await register(accounts, "ALICE")
 
 
-async def test_of_registers_of_one_name_at_once_one_succeeds(house: House) -> None:
-    servers = [house.accounts() for _ in range(8)]
+async def test_of_registers_of_one_name_at_once_one_succeeds(environment: AccountsEnvironment) -> None:
+    servers = [environment.accounts() for _ in range(8)]
     outcomes = await asyncio.gather(*(register(each) for each in servers), return_exceptions=True)
     sessions = [each for each in outcomes if isinstance(each, SignInSession)]
     assert len(sessions) == 1
     assert sum(isinstance(each, LoginNameTaken) for each in outcomes) == 7
-    assert await house.database["users"].count_documents({}) == 1
+    assert await environment.database["users"].count_documents({}) == 1
     assert (await login(servers[0])).user_id == sessions[0].user_id
 
 
-async def test_a_crash_before_the_claim_blocks_nothing(house: House, accounts: Accounts) -> None:
-    await MongoAccountStore(house.database).insert(Account(Profile("a" * 32, "alice", "alice"), "hash", 0))
+async def test_a_crash_before_the_claim_blocks_nothing(environment: AccountsEnvironment, accounts: Accounts) -> None:
+    await MongoAccountStore(environment.database).insert(Account(Profile("a" * 32, "alice", "alice"), "hash", 0))
     session = await register(accounts)
     assert session.user_id != "a" * 32
-    assert [each.user_id for each in (await house.people().search_profiles("ali", 0, "")).profiles] == [session.user_id]
+    assert [each.user_id for each in (await environment.people().search_profiles("ali", 0, "")).profiles] == [
+        session.user_id
+    ]
 
 
-async def test_a_crash_after_the_claim_is_made_up_for_by_login(house: House, accounts: Accounts) -> None:
-    store, stored = MongoAccountStore(house.database), await house.passwords.hash(PASSWORD)
+async def test_a_crash_after_the_claim_is_made_up_for_by_login(
+    environment: AccountsEnvironment, accounts: Accounts
+) -> None:
+    store, stored = MongoAccountStore(environment.database), await environment.passwords.hash(PASSWORD)
     await store.insert(Account(Profile("a" * 32, "alice", "Alice"), stored, 0))
     await store.claim_login_name("alice", "a" * 32)
-    assert (await house.people().search_profiles("ali", 0, "")).profiles == ()
+    assert (await environment.people().search_profiles("ali", 0, "")).profiles == ()
     assert (await login(accounts)).user_id == "a" * 32
-    assert len((await house.people().search_profiles("ali", 0, "")).profiles) == 1
+    assert len((await environment.people().search_profiles("ali", 0, "")).profiles) == 1
 
 
 async def test_a_wrong_password_and_an_unknown_name_look_the_same(accounts: Accounts) -> None:
@@ -91,9 +95,9 @@ async def test_a_wrong_password_and_an_unknown_name_look_the_same(accounts: Acco
     assert len(set(refusals)) == 1
 
 
-async def test_a_weaker_hash_is_made_anew_at_login(house: House, accounts: Accounts) -> None:
+async def test_a_weaker_hash_is_made_anew_at_login(environment: AccountsEnvironment, accounts: Accounts) -> None:
     session = await register(accounts)
-    store = MongoAccountStore(house.database)
+    store = MongoAccountStore(environment.database)
     before = await store.load(session.user_id)
     assert before is not None
     weaker = PasswordHasher(time_cost=1, memory_cost=16, parallelism=1).hash(PASSWORD)
@@ -101,15 +105,17 @@ async def test_a_weaker_hash_is_made_anew_at_login(house: House, accounts: Accou
     await login(accounts)
     after = await store.load(session.user_id)
     assert after is not None
-    assert not house.passwords.is_outdated(after.password_hash)
+    assert not environment.passwords.is_outdated(after.password_hash)
     assert (await login(accounts)).user_id == session.user_id
 
 
-async def test_a_known_device_stays_the_same_also_after_logout(house: House, accounts: Accounts) -> None:
+async def test_a_known_device_stays_the_same_also_after_logout(
+    environment: AccountsEnvironment, accounts: Accounts
+) -> None:
     first = await register(accounts)
     again = replace(PHONE, device_id=first.device_id)
     assert (await login(accounts, again)).device_id == first.device_id
-    await accounts.logout(house.claims(first))
+    await accounts.logout(environment.claims(first))
     assert not await is_admitted(accounts, first.user_id, first.device_id)
     assert (await login(accounts, again)).device_id == first.device_id
     assert await is_admitted(accounts, first.user_id, first.device_id)
@@ -123,31 +129,33 @@ async def test_a_device_of_another_account_is_not_found(accounts: Accounts) -> N
         await login(accounts, replace(PHONE, device_id=bob.device_id))
 
 
-async def test_logout_ends_the_streams_and_may_be_repeated(house: House, accounts: Accounts) -> None:
+async def test_logout_ends_the_streams_and_may_be_repeated(
+    environment: AccountsEnvironment, accounts: Accounts
+) -> None:
     session = await register(accounts)
     told = (session.user_id, session.device_id, "DEVICE_REVOKED")
-    await accounts.logout(house.claims(session))
-    await accounts.logout(house.claims(session))
-    assert house.signed_out == [told, told]
+    await accounts.logout(environment.claims(session))
+    await accounts.logout(environment.claims(session))
+    assert environment.signed_out == [told, told]
 
 
-async def test_an_account_has_no_more_devices_than_it_may(house: House) -> None:
-    accounts = house.accounts(replace(GENEROUS, max_devices=3))
+async def test_an_account_has_no_more_devices_than_it_may(environment: AccountsEnvironment) -> None:
+    accounts = environment.accounts(replace(GENEROUS, max_devices=3))
     first = await register(accounts)
     outcomes = await asyncio.gather(*(login(accounts) for _ in range(8)), return_exceptions=True)
     assert sum(isinstance(each, SignInSession) for each in outcomes) == 2
     assert sum(isinstance(each, TooManyDevices) for each in outcomes) == 6
     await login(accounts, replace(PHONE, device_id=first.device_id))
-    await accounts.logout(house.claims(first))
+    await accounts.logout(environment.claims(first))
     await login(accounts)
     with pytest.raises(TooManyDevices):
         await login(accounts, replace(PHONE, device_id=first.device_id))
 
 
-async def test_guessing_is_slowed_by_name_and_by_peer(house: House) -> None:
+async def test_guessing_is_slowed_by_name_and_by_peer(environment: AccountsEnvironment) -> None:
     few = RateLimit(rate=0.5, burst=2)
-    by_name = house.accounts(AccountSettings(attempts_per_name=few))
-    by_peer = house.accounts(AccountSettings(attempts_per_address=few))
+    by_name = environment.accounts(AccountSettings(attempts_per_name=few))
+    by_peer = environment.accounts(AccountSettings(attempts_per_address=few))
     for number in range(2):
         with pytest.raises(CredentialsInvalid):
             await by_name.login("alice", "guess", PHONE, f"peer {number}")
@@ -160,33 +168,33 @@ async def test_guessing_is_slowed_by_name_and_by_peer(house: House) -> None:
         await by_peer.login("another name", "guess", PHONE, "peer")
     with pytest.raises(RateLimited):
         await by_peer.register("alice", PASSWORD, "", PHONE, "peer")
-    house.clock.advance(2)
+    environment.clock.advance(2)
     with pytest.raises(CredentialsInvalid):
         await by_name.login("alice", "guess", PHONE, "peer")
 
 
-async def test_a_deployment_with_its_own_issuer_signs_nobody_in(house: House) -> None:
-    session = await register(house.accounts())
-    accounts = house.accounts(AccountSettings(sign_in_here=False))
+async def test_a_deployment_with_its_own_issuer_signs_nobody_in(environment: AccountsEnvironment) -> None:
+    session = await register(environment.accounts())
+    accounts = environment.accounts(AccountSettings(sign_in_here=False))
     for refused in (register(accounts, "bob"), login(accounts)):
         with pytest.raises(SignInDisabled) as caught:
             await refused
         assert (caught.value.code, caught.value.reason) == ("PERMISSION_DENIED", "DISABLED")
-    assert not await is_admitted(house.accounts(), "e" * 32, "f" * 32)
+    assert not await is_admitted(environment.accounts(), "e" * 32, "f" * 32)
     assert await is_admitted(accounts, "e" * 32, "f" * 32)
-    await accounts.logout(house.claims(session))
+    await accounts.logout(environment.claims(session))
     assert not await is_admitted(accounts, session.user_id, session.device_id)
 
 
-async def test_those_who_exist(house: House, accounts: Accounts) -> None:
+async def test_those_who_exist(environment: AccountsEnvironment, accounts: Accounts) -> None:
     alice = await register(accounts)
-    assert await house.people().filter_existing([alice.user_id, "f" * 32]) == {alice.user_id}
+    assert await environment.people().filter_existing([alice.user_id, "f" * 32]) == {alice.user_id}
 
 
-async def test_no_secret_is_kept_as_it_is(house: House, accounts: Accounts) -> None:
+async def test_no_secret_is_kept_as_it_is(environment: AccountsEnvironment, accounts: Accounts) -> None:
     session = await register(accounts)
     kept = ""
-    for name in await house.database.list_collection_names():
-        kept += str(await house.database[name].find().to_list())
+    for name in await environment.database.list_collection_names():
+        kept += str(await environment.database[name].find().to_list())
     for secret in (PASSWORD, session.refresh_token, session.access_token):
         assert secret not in kept

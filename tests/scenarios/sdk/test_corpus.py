@@ -14,10 +14,10 @@ from parley.chat.v1 import conversation_pb2
 from parley_client import EntryReceived
 from tests.eventually import eventually
 from tests.raw.world import World
+from tests.scenarios.sdk.chatting_members import ABSENCES, HABITS, MESSAGES, ChattingMembers, Connectivity, plan
 from tests.scenarios.sdk.corpus import CJK, LANGUAGES, RIGHT_TO_LEFT, SEASONING, language
 from tests.scenarios.sdk.judge import Line, Log, differences, disorder, gaps, log_of
-from tests.scenarios.sdk.speaker import Speaker
-from tests.scenarios.sdk.village import ABSENCES, HABITS, MESSAGES, Habit, Village, plan
+from tests.scenarios.sdk.sending_device import SendingDevice
 
 pytestmark = pytest.mark.scenario
 
@@ -44,46 +44,46 @@ def test_what_is_said_is_of_all_scripts_and_the_same_each_time() -> None:
 
 
 async def test_every_device_ends_with_the_same_logs(world: World, tmp_path: Path) -> None:
-    async with Village(world, tmp_path, Random(SEED)) as village:
-        await village.gather()
-        prefaces = {name: await preface(village, name) for name in village.circles}
-        await village.talk()
-        answered = village.answered
-        logs = {name: log_of(name, prefaces[name], answered) for name in village.circles}
+    async with ChattingMembers(world, tmp_path, Random(SEED)) as members:
+        await members.gather()
+        prefaces = {name: await preface(members, name) for name in members.circles}
+        await members.talk()
+        answered = members.answered
+        logs = {name: log_of(name, prefaces[name], answered) for name in members.circles}
         with suppress(AssertionError):  # the comparison says better what has not come
-            await eventually(lambda: all(has_all(each, own(village, each, logs)) for each in village.speakers), ARRIVE)
+            await eventually(lambda: all(has_all(each, own(members, each, logs)) for each in members.speakers), ARRIVE)
         complaints = disorder(answered) + [each for name, log in logs.items() for each in gaps(name, log)]
-        for speaker in village.speakers:
-            complaints += differences(speaker.name, given(speaker), own(village, speaker, logs))
+        for speaker in members.speakers:
+            complaints += differences(speaker.name, given(speaker), own(members, speaker, logs))
     assert not complaints, "\n".join(complaints)
     assert len(answered) == MESSAGES
     # What should have made it hard did happen.
-    assert village.tally.refused["CONVERSATION_BUSY"]
-    assert village.cuts == ABSENCES * HABITS.count(Habit.CUT)
-    pages = [page for each in village.speakers for page in each.listener.pages.values()]
+    assert members.tally.refused["CONVERSATION_BUSY"]
+    assert members.cuts == ABSENCES * HABITS.count(Connectivity.CUT)
+    pages = [page for each in members.speakers for page in each.listener.pages.values()]
     assert {event.live for page in pages for event in page} == {True, False}
 
 
-async def preface(village: Village, conversation: str) -> Log:
+async def preface(members: ChattingMembers, conversation: str) -> Log:
     """What a log begins with before anybody speaks, as it was given to one of its members."""
     listener = next(
-        each.listener for each in village.speakers if each.listener.who.user_id in village.circles[conversation]
+        each.listener for each in members.speakers if each.listener.who.user_id in members.circles[conversation]
     )
     answer = await listener.who.ask(conversation_pb2.GetConversationRequest(conversation_id=conversation))
     await listener.has(conversation, answer.conversation.head_seq)
     return given_in(listener.pages[conversation])
 
 
-def own(village: Village, speaker: Speaker, logs: Logs) -> Logs:
+def own(members: ChattingMembers, speaker: SendingDevice, logs: Logs) -> Logs:
     user_id = speaker.listener.who.user_id
-    return {name: log for name, log in logs.items() if user_id in village.circles[name]}
+    return {name: log for name, log in logs.items() if user_id in members.circles[name]}
 
 
-def has_all(speaker: Speaker, logs: Logs) -> bool:
+def has_all(speaker: SendingDevice, logs: Logs) -> bool:
     return all(len(speaker.listener.pages[name]) >= len(log) for name, log in logs.items())
 
 
-def given(speaker: Speaker) -> Logs:
+def given(speaker: SendingDevice) -> Logs:
     return {name: given_in(page) for name, page in speaker.listener.pages.items()}
 
 

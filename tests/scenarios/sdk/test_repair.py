@@ -10,7 +10,7 @@ from tests.proxy.mischief import Kind, Mischief, device, messages
 from tests.proxy.rpc import Proxy
 from tests.raw.device import RawDevice
 from tests.raw.world import World
-from tests.scenarios.sdk.listener import Listener
+from tests.scenarios.sdk.recording_device import RecordingDevice
 
 pytestmark = pytest.mark.scenario
 
@@ -44,7 +44,7 @@ async def test_a_device_of_the_sdk_ends_with_exactly_the_log(
     kind: Kind, alice: RawDevice, bob: RawDevice, proxy: Proxy
 ) -> None:
     conversation = await alice.direct(bob)
-    async with Listener(bob, proxy.address) as listener:
+    async with RecordingDevice(bob, proxy.address) as listener:
         await listener.has(conversation, 1)
         proxy.rule = mischief = Mischief(kind, nth=3, victims=device(bob.device_id))
         await tell(alice, conversation)
@@ -60,7 +60,10 @@ async def test_a_lost_end_of_a_log_is_noticed_though_nothing_follows(
     world: World, alice: RawDevice, bob: RawDevice, proxy: Proxy
 ) -> None:
     conversation = await alice.direct(bob)
-    async with Listener(bob, proxy.address) as listener, Listener(await world.another(bob), proxy.address) as tablet:
+    async with (
+        RecordingDevice(bob, proxy.address) as listener,
+        RecordingDevice(await world.another(bob), proxy.address) as tablet,
+    ):
         await tell(alice, conversation, 3)
         await listener.has(conversation, 4)
         proxy.rule = mischief = Mischief(Kind.DROP, victims=device(bob.device_id))
@@ -77,7 +80,7 @@ async def test_without_repair_a_device_is_given_no_repeat_but_stays_without_what
     kind: Kind, alice: RawDevice, bob: RawDevice, proxy: Proxy
 ) -> None:
     conversation = await alice.direct(bob)
-    async with Listener(bob, proxy.address, repair=False) as listener:
+    async with RecordingDevice(bob, proxy.address, repair=False) as listener:
         await listener.has(conversation, 1)
         proxy.rule = mischief = Mischief(kind, nth=3, victims=device(bob.device_id))
         await tell(alice, conversation)

@@ -55,7 +55,7 @@ class Watcher:
             self.view.take(event)
 
 
-class House:
+class ProxiedAccounts:
     """Alice and bob in a group of theirs, and the devices of bob."""
 
     def __init__(self, stack: Stack, proxy: Proxy, opened: AsyncExitStack) -> None:
@@ -67,7 +67,7 @@ class House:
         self.group = ""
         self.mischief: Mischief
 
-    async def gather(self) -> House:
+    async def gather(self) -> ProxiedAccounts:
         """Sign everybody up."""
         self.alice, self.bob = await self._client(), await self._client()
         suffix = self.alice.new_id()[-12:]
@@ -93,53 +93,53 @@ class House:
 
 
 @pytest.fixture
-async def house(stack: Stack, proxy: Proxy) -> AsyncIterator[House]:
+async def environment(stack: Stack, proxy: Proxy) -> AsyncIterator[ProxiedAccounts]:
     async with AsyncExitStack() as opened:
-        yield await House(stack, proxy, opened).gather()
+        yield await ProxiedAccounts(stack, proxy, opened).gather()
 
 
-async def think(house: House, random: Random, seqs: list[int]) -> None:
+async def think(environment: ProxiedAccounts, random: Random, seqs: list[int]) -> None:
     """One of them changes something; what was deleted before cannot be changed."""
-    who = random.choice([house.alice, house.bob])
+    who = random.choice([environment.alice, environment.bob])
     seq = random.choice(seqs)
-    owner = house.alice if seqs.index(seq) % 2 else house.bob
+    owner = environment.alice if seqs.index(seq) % 2 else environment.bob
     what = random.choice(["edit", "edit", "react", "react", "react", "delete"])
     with suppress(NotFound):
         if what == "edit":
-            await owner.messages.edit(house.group, seq, random.choice(WORDS))
+            await owner.messages.edit(environment.group, seq, random.choice(WORDS))
         elif what == "react":
-            await who.messages.set_reaction(house.group, seq, random.choice(EMOJIS))
+            await who.messages.set_reaction(environment.group, seq, random.choice(EMOJIS))
         elif seq in seqs[:2]:
-            await owner.messages.delete(house.group, seq, for_all=True)
+            await owner.messages.delete(environment.group, seq, for_all=True)
 
 
 def shown(view: ConversationView) -> list[Shown]:
     return [(each.seq, each.text, each.edited, each.deleted, dict(each.reactions)) for each in view.messages]
 
 
-async def test_all_devices_end_with_the_same_messages(house: House) -> None:
+async def test_all_devices_end_with_the_same_messages(environment: ProxiedAccounts) -> None:
     random = Random(20)
     seqs = []
     for number in range(MESSAGES):
-        who = house.alice if number % 2 else house.bob
-        seqs.append((await who.messages.send(house.group, f"first thought {number}")).seq)
-    there, comes_and_goes, robbed = [await house.watcher(robbed=n == 2) for n in range(3)]
+        who = environment.alice if number % 2 else environment.bob
+        seqs.append((await who.messages.send(environment.group, f"first thought {number}")).seq)
+    there, comes_and_goes, robbed = [await environment.watcher(robbed=n == 2) for n in range(3)]
     for number in range(THOUGHTS):
         if number % 15 == 5:
             await comes_and_goes.leave()
         elif number % 15 == 12:
             await comes_and_goes.come()
-        await think(house, random, seqs)
-    new = await house.watcher()
-    history = ConversationView(house.group, new.view.me)
-    history.read([entry async for entry in house.bob.messages.before(house.group)])
+        await think(environment, random, seqs)
+    new = await environment.watcher()
+    history = ConversationView(environment.group, new.view.me)
+    history.read([entry async for entry in environment.bob.messages.before(environment.group)])
     wanted = shown(history)
     assert len(wanted) == MESSAGES
     watchers = [there, comes_and_goes, robbed, new]
     for watcher in watchers:
         await eventually(partial(shows, watcher.view, wanted))
     assert [each.view.lines == new.view.lines for each in watchers] == [True] * 4
-    assert house.mischief.done, "no frame was lost"
+    assert environment.mischief.done, "no frame was lost"
 
 
 def shows(view: ConversationView, wanted: list[Shown]) -> bool:

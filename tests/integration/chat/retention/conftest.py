@@ -1,4 +1,4 @@
-"""The house of retention tests, where a look takes three entries at a time."""
+"""The environment of retention tests, where a look takes three entries at a time."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.memberships import MongoMembershipStore
 from chat_service.storage.mongo import Database
-from tests.integration.chat.retention.house import House
+from tests.integration.chat.retention.environment import RetentionEnvironment
 
 
 @pytest.fixture
-async def house(database: Database, index: RedisChangeIndex, monkeypatch: pytest.MonkeyPatch) -> House:
+async def environment(
+    database: Database, index: RedisChangeIndex, monkeypatch: pytest.MonkeyPatch
+) -> RetentionEnvironment:
     monkeypatch.setattr(sweep, "PORTION", 3)
     memberships = MongoMembershipStore(database)
-    house = House(database, History(MongoLog(database), MongoConversationStore(database), memberships, index))
-    await house.store.ensure_indexes()
-    return house
+    environment = RetentionEnvironment(
+        database, History(MongoLog(database), MongoConversationStore(database), memberships, index)
+    )
+    await environment.store.ensure_indexes()
+    return environment

@@ -40,81 +40,101 @@ from tests.integration.chat.conftest import (
     draft,
     place,
 )
-from tests.integration.chat.retention.house import A_DAY, DAY_S, House, change, made, mine, no_owner, say
+from tests.integration.chat.retention.environment import (
+    A_DAY,
+    DAY_S,
+    RetentionEnvironment,
+    change,
+    made,
+    mine,
+    no_owner,
+    say,
+)
 
 pytestmark = pytest.mark.integration
 
 
-async def test_a_retry_against_retention_gets_its_first_answer(owners: Owners, house: House) -> None:
+async def test_a_retry_against_retention_gets_its_first_answer(
+    owners: Owners, environment: RetentionEnvironment
+) -> None:
     running = await owners.start()
     conversation_id = await made(running)
     sent = draft(conversation_id)
     seq = place(await running.append(sent))
     await say(running, conversation_id, "later")
-    await house.look(A_DAY)
-    house.clock.advance(2 * DAY_S)
-    await house.look(A_DAY)
-    assert await house.contents(conversation_id) == []
+    await environment.look(A_DAY)
+    environment.clock.advance(2 * DAY_S)
+    await environment.look(A_DAY)
+    assert await environment.contents(conversation_id) == []
     # An owner that knows it from the log alone.
     another = await owners.start()
     assert place(await another.append(sent)) == seq
-    assert await house.contents(conversation_id) == []
+    assert await environment.contents(conversation_id) == []
 
 
-async def test_an_edit_against_retention_brings_no_content_back(owners: Owners, house: House) -> None:
+async def test_an_edit_against_retention_brings_no_content_back(
+    owners: Owners, environment: RetentionEnvironment
+) -> None:
     stale = await owners.start()
     conversation_id = await made(stale)
     [seq] = await say(stale, conversation_id, "gone")
-    await house.look(A_DAY)
-    house.clock.advance(2 * DAY_S)
+    await environment.look(A_DAY)
+    environment.clock.advance(2 * DAY_S)
     # An owner that is not told, as in the moment between.
-    await house.look(A_DAY)
+    await environment.look(A_DAY)
     for late in (MessageEdited(seq, b"back"), ReactionChanged(seq, "!")):
         assert isinstance(await stale.append(change(conversation_id, late)), Appended)
-    document = await house.database["entries"].find_one({"c": bytes.fromhex(conversation_id), "y": 10})
+    document = await environment.database["entries"].find_one({"c": bytes.fromhex(conversation_id), "y": 10})
     assert document is not None
     assert not {"b", "w", "r", "e"} & document.keys()
-    assert await house.bodies(conversation_id) == []
+    assert await environment.bodies(conversation_id) == []
 
 
-async def test_the_owner_learns_of_it_before_content_goes(owners: Owners, house: House) -> None:
+async def test_the_owner_learns_of_it_before_content_goes(owners: Owners, environment: RetentionEnvironment) -> None:
     running = await owners.start()
     conversation_id = await made(running)
     [seq] = await say(running, conversation_id, "gone")
     contents = list[list[bytes]]()
 
     async def reload(name: str) -> None:
-        contents.append(await house.contents(name))
+        contents.append(await environment.contents(name))
         await running.reload(name)
 
-    await house.look(A_DAY)
-    house.clock.advance(2 * DAY_S)
-    await house.look(A_DAY, reload)
+    await environment.look(A_DAY)
+    environment.clock.advance(2 * DAY_S)
+    await environment.look(A_DAY, reload)
     assert contents[0] == [b"gone"]
     for late in (MessageEdited(seq, b"back"), ReactionChanged(seq, "!")):
         assert isinstance(await running.append(change(conversation_id, late)), MessageNotFound)
 
 
-async def test_a_reader_in_the_middle_of_paging_goes_on_with_what_is_left(owners: Owners, house: House) -> None:
+async def test_a_reader_in_the_middle_of_paging_goes_on_with_what_is_left(
+    owners: Owners, environment: RetentionEnvironment
+) -> None:
     running = await owners.start()
     conversation_id = await made(running)
     seqs = await say(running, conversation_id, *"abcd")
-    await house.look(A_DAY)
-    house.clock.advance(DAY_S + 60)
-    log = MongoLog(house.database)
+    await environment.look(A_DAY)
+    environment.clock.advance(DAY_S + 60)
+    log = MongoLog(environment.database)
     for seq in range(seqs[-1] + 1, seqs[-1] + 5):
         message = Message(f"new {seq}".encode())
         request_id = seq.to_bytes(16, "big")
         entry = Entry(
-            conversation_id, seq, seq - 1, house.clock.now_ms(), BOB, request_id, message, message.fingerprint()
+            conversation_id, seq, seq - 1, environment.clock.now_ms(), BOB, request_id, message, message.fingerprint()
         )
         await log.append_batch([entry])
-    first = await house.bodies(conversation_id, limit=2)
-    [found] = await house.history.read_ranges(ALICE, [RangeRequest(conversation_id, 0, 3)])
-    await house.look(A_DAY)
-    assert first + await house.bodies(conversation_id, before=8, limit=100) == ["new 9", "new 8", "new 7", "new 6"]
+    first = await environment.bodies(conversation_id, limit=2)
+    [found] = await environment.history.read_ranges(ALICE, [RangeRequest(conversation_id, 0, 3)])
+    await environment.look(A_DAY)
+    assert first + await environment.bodies(conversation_id, before=8, limit=100) == [
+        "new 9",
+        "new 8",
+        "new 7",
+        "new 6",
+    ]
     assert not isinstance(found, Failure)
-    [rest] = await house.history.read_ranges(ALICE, [RangeRequest(conversation_id, found.entries[-1].seq, 100)])
+    [rest] = await environment.history.read_ranges(ALICE, [RangeRequest(conversation_id, found.entries[-1].seq, 100)])
     assert not isinstance(rest, Failure)
     assert [each.seq for each in (*found.entries, *rest.entries)] == list(range(1, 10))
     assert rest.complete
@@ -127,40 +147,42 @@ class Failing(MongoRetentionStore):
         raise StoreUnavailable("now")
 
 
-async def test_whoever_comes_after_a_crash_goes_on_where_it_stopped(owners: Owners, house: House) -> None:
+async def test_whoever_comes_after_a_crash_goes_on_where_it_stopped(
+    owners: Owners, environment: RetentionEnvironment
+) -> None:
     running = await owners.start()
     conversation_id = await made(running)
     await say(running, conversation_id, *"abcdef")
-    await house.look(A_DAY)
-    house.clock.advance(2 * DAY_S)
-    store = Failing(house.database)
-    looks = RetentionSweep(store, MongoDeviceStore(house.database), A_DAY, house.clock, no_owner)
-    [due] = await store.list_due(house.clock.now_ms(), A_DAY.default, mine, 10)
+    await environment.look(A_DAY)
+    environment.clock.advance(2 * DAY_S)
+    store = Failing(environment.database)
+    looks = RetentionSweep(store, MongoDeviceStore(environment.database), A_DAY, environment.clock, no_owner)
+    [due] = await store.list_due(environment.clock.now_ms(), A_DAY.default, mine, 10)
     with pytest.raises(StoreUnavailable):
         await looks.sweep(due)
     # What is below `first_seq` is shown to nobody, whether it is removed yet or not.
-    assert await house.bodies(conversation_id) == ["f", "e", "d", "c"]
-    assert await house.look(A_DAY) == []
-    house.clock.advance(sweep.HELD_MS / 1000 + 1)
+    assert await environment.bodies(conversation_id) == ["f", "e", "d", "c"]
+    assert await environment.look(A_DAY) == []
+    environment.clock.advance(sweep.HELD_MS / 1000 + 1)
     # Also when everything is to be kept by now.
-    running_on = await house.look(RetentionPolicy(FOREVER))
+    running_on = await environment.look(RetentionPolicy(FOREVER))
     assert [each.first_seq for each in running_on] == [4]
-    assert await house.contents(conversation_id) == [b"c", b"d", b"e", b"f"]
+    assert await environment.contents(conversation_id) == [b"c", b"d", b"e", b"f"]
 
 
-async def test_of_two_who_look_one_does(owners: Owners, house: House) -> None:
+async def test_of_two_who_look_one_does(owners: Owners, environment: RetentionEnvironment) -> None:
     running = await owners.start()
     conversation_id = await made(running)
-    [due] = await house.store.list_due(house.clock.now_ms(), A_DAY.default, mine, 10)
-    held = await house.store.acquire(due, house.clock.now_ms() + 1000)
+    [due] = await environment.store.list_due(environment.clock.now_ms(), A_DAY.default, mine, 10)
+    held = await environment.store.acquire(due, environment.clock.now_ms() + 1000)
     assert held is not None
-    assert await house.looks(A_DAY).sweep(due) is None
+    assert await environment.looks(A_DAY).sweep(due) is None
     # Whoever changes something meanwhile has it looked at again.
     update = ConversationUpdated(retention=FOREVER)
     assert isinstance(await running.append(change(conversation_id, update)), Appended)
-    await house.store.release(held, None, None)
-    assert await house.look(A_DAY) == [SweepResult()]
-    assert await house.next_days(conversation_id) is None
+    await environment.store.release(held, None, None)
+    assert await environment.look(A_DAY) == [SweepResult()]
+    assert await environment.next_days(conversation_id) is None
 
 
 class Gated(MongoConversationStore):
@@ -179,13 +201,13 @@ class Gated(MongoConversationStore):
 
 
 async def test_an_owner_that_reads_while_something_goes_reads_again(
-    owners: Owners, house: House, index: RedisChangeIndex
+    owners: Owners, environment: RetentionEnvironment, index: RedisChangeIndex
 ) -> None:
     writer = await owners.start()
     conversation_id = await made(writer)
     [seq] = await say(writer, conversation_id, "gone")
-    gated, heard, ring = Gated(house.database), Heard(), FixedRing.of_one("slow")
-    slow = Running(Owner(MongoLog(house.database), gated, index, heard, ring, SystemClock(), PLENTY), heard, ring)
+    gated, heard, ring = Gated(environment.database), Heard(), FixedRing.of_one("slow")
+    slow = Running(Owner(MongoLog(environment.database), gated, index, heard, ring, SystemClock(), PLENTY), heard, ring)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(slow.owner.run())
         edit = group.create_task(slow.append(change(conversation_id, MessageEdited(seq, b"back"))))
@@ -194,9 +216,9 @@ async def test_an_owner_that_reads_while_something_goes_reads_again(
         async def reload(name: str) -> None:
             assert isinstance(await slow.reload(name), Appended)
 
-        await house.look(A_DAY)
-        house.clock.advance(2 * DAY_S)
-        await house.look(A_DAY, reload)
+        await environment.look(A_DAY)
+        environment.clock.advance(2 * DAY_S)
+        await environment.look(A_DAY, reload)
         gated.tell.set()
         assert isinstance(await edit, MessageNotFound)
         running.cancel()

@@ -10,54 +10,54 @@ from tests.integration.chat.conftest import (
     BOB,
     Owners,
 )
-from tests.integration.chat.retention.house import DAY_S, RELAY, House, made, say
+from tests.integration.chat.retention.environment import DAY_S, RELAY, RetentionEnvironment, made, say
 
 pytestmark = pytest.mark.integration
 
 
-async def test_relay_only_keeps_until_the_last_device_has_it(owners: Owners, house: House) -> None:
+async def test_relay_only_keeps_until_the_last_device_has_it(owners: Owners, environment: RetentionEnvironment) -> None:
     running = await owners.start(terms=RELAY)
     for user, device in ((ALICE, "a1"), (ALICE, "a2"), (BOB, "b1")):
-        await house.sign_in(user, device)
+        await environment.sign_in(user, device)
     conversation_id = await made(running)
     seqs = await say(running, conversation_id, "one", "two", "three")
-    await house.look(RELAY)
+    await environment.look(RELAY)
     assert await running.receive(ALICE, conversation_id, seqs[2], 0, "a1") is None
     assert await running.receive(BOB, conversation_id, seqs[2], seqs[2], "b1") is None
-    house.clock.advance(120)
-    assert await house.look(RELAY) == [SweepResult()]
-    assert await house.bodies(conversation_id) == ["three", "two", "one"]
+    environment.clock.advance(120)
+    assert await environment.look(RELAY) == [SweepResult()]
+    assert await environment.bodies(conversation_id) == ["three", "two", "one"]
     # One that is signed in only now was not meant.
-    await house.sign_in(BOB, "b2", since_ms=house.clock.now_ms())
+    await environment.sign_in(BOB, "b2", since_ms=environment.clock.now_ms())
     assert await running.receive(ALICE, conversation_id, seqs[1], 0, "a2") is None
-    house.clock.advance(120)
-    await house.look(RELAY)
-    assert await house.bodies(conversation_id) == ["three"]
+    environment.clock.advance(120)
+    await environment.look(RELAY)
+    assert await environment.bodies(conversation_id) == ["three"]
     # One that is signed out is not waited for, nor remembered.
-    await house.sign_out(ALICE, "a2")
-    house.clock.advance(DAY_S)
-    await house.look(RELAY)
-    assert await house.bodies(conversation_id) == []
-    assert set(await house.store.load_device_marks(conversation_id)) == {"a1", "b1"}
+    await environment.sign_out(ALICE, "a2")
+    environment.clock.advance(DAY_S)
+    await environment.look(RELAY)
+    assert await environment.bodies(conversation_id) == []
+    assert set(await environment.store.load_device_marks(conversation_id)) == {"a1", "b1"}
 
 
-async def test_relay_only_keeps_thirty_days_at_most(owners: Owners, house: House) -> None:
+async def test_relay_only_keeps_thirty_days_at_most(owners: Owners, environment: RetentionEnvironment) -> None:
     running = await owners.start(terms=RELAY)
-    await house.sign_in(BOB, "b1")
+    await environment.sign_in(BOB, "b1")
     conversation_id = await made(running)
     await say(running, conversation_id, "one")
-    await house.look(RELAY)
-    house.clock.advance(29 * DAY_S)
-    await house.look(RELAY)
-    assert await house.bodies(conversation_id) == ["one"]
-    house.clock.advance(2 * DAY_S)
-    await house.look(RELAY)
-    assert await house.bodies(conversation_id) == []
+    await environment.look(RELAY)
+    environment.clock.advance(29 * DAY_S)
+    await environment.look(RELAY)
+    assert await environment.bodies(conversation_id) == ["one"]
+    environment.clock.advance(2 * DAY_S)
+    await environment.look(RELAY)
+    assert await environment.bodies(conversation_id) == []
 
 
-async def test_devices_are_counted_only_where_it_matters(owners: Owners, house: House) -> None:
+async def test_devices_are_counted_only_where_it_matters(owners: Owners, environment: RetentionEnvironment) -> None:
     running = await owners.start()
     conversation_id = await made(running)
     [seq] = await say(running, conversation_id, "one")
     assert await running.receive(BOB, conversation_id, seq, seq, "b1") is None
-    assert await house.store.load_device_marks(conversation_id) == {}
+    assert await environment.store.load_device_marks(conversation_id) == {}

@@ -19,8 +19,8 @@ from tests.raw.refusal import of_status
 from tests.raw.world import World
 from tests.scenarios.sdk.corpus import utterances
 from tests.scenarios.sdk.judge import Answered
-from tests.scenarios.sdk.listener import Listener
-from tests.scenarios.sdk.speaker import Applause, Speaker
+from tests.scenarios.sdk.recording_device import RecordingDevice
+from tests.scenarios.sdk.sending_device import AnswerCounter, SendingDevice
 
 MEMBERS = 20
 PAIRS = 15
@@ -29,7 +29,7 @@ MESSAGES = 2400
 IN_GROUP = 600
 
 
-class Habit(Enum):
+class Connectivity(Enum):
     """How a device behaves."""
 
     STAYS = "stays"
@@ -38,7 +38,7 @@ class Habit(Enum):
     CUT = "loses its connection"
 
 
-HABITS = [Habit.LEAVES] * 7 + [Habit.CUT] * 6 + [Habit.WATCHED] * 6 + [Habit.STAYS] * 21
+HABITS = [Connectivity.LEAVES] * 7 + [Connectivity.CUT] * 6 + [Connectivity.WATCHED] * 6 + [Connectivity.STAYS] * 21
 ABSENCES = 3
 # All absences are over when this share is answered: those who stay have more than that to say, so it comes.
 LAST_ABSENCE = 0.6
@@ -58,13 +58,13 @@ def plan(random: Random) -> tuple[list[list[int]], list[list[tuple[int, str]]]]:
     return circles, lines
 
 
-class Village:
+class ChattingMembers:
     """An async context manager that sends everybody home. `circles` has the members' ids of each conversation."""
 
     def __init__(self, world: World, folder: Path, random: Random) -> None:
-        self.applause = Applause()
+        self.applause = AnswerCounter()
         self.tally = Tally(lambda result: of_status(result.refused).reason)
-        self.speakers: list[Speaker] = []
+        self.speakers: list[SendingDevice] = []
         self.circles: dict[str, set[str]] = {}
         self.cuts = 0
         self._world = world
@@ -72,9 +72,9 @@ class Village:
         self._random = random
         self._stack = AsyncExitStack()
         self._habits = random.sample(HABITS, len(HABITS))
-        self._relays: dict[Speaker, Relay] = {}
+        self._relays: dict[SendingDevice, Relay] = {}
 
-    async def __aenter__(self) -> Village:
+    async def __aenter__(self) -> ChattingMembers:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -102,20 +102,20 @@ class Village:
 
     async def _circle(self, members: list[RawDevice]) -> str:
         first, *others = members
-        name = await (first.group("the village", others) if len(others) > 1 else first.direct(others[0]))
+        name = await (first.group("the members", others) if len(others) > 1 else first.direct(others[0]))
         self.circles[name] = {member.user_id for member in members}
         return name
 
     async def _move_in(self, number: int, device: RawDevice, lines: list[tuple[str, str]], watching: str) -> None:
         door, relay = self._world.stack.door, None
-        if self._habits[number] is Habit.WATCHED:
+        if self._habits[number] is Connectivity.WATCHED:
             door = watching
-        elif self._habits[number] is Habit.CUT:
+        elif self._habits[number] is Connectivity.CUT:
             relay = await self._stack.enter_async_context(Relay(door))
             door = relay.address
-        listener = Listener(device, door, FileStore(self._folder / f"{number}.json"))
+        listener = RecordingDevice(device, door, FileStore(self._folder / f"{number}.json"))
         name = f"device {number % 2} of member {number // 2} (which {self._habits[number].value})"
-        self.speakers.append(Speaker(name, listener, lines, self.applause))
+        self.speakers.append(SendingDevice(name, listener, lines, self.applause))
         if relay is not None:
             self._relays[self.speakers[-1]] = relay
 
@@ -124,11 +124,11 @@ class Village:
         async with asyncio.TaskGroup() as tasks:
             for speaker, habit in zip(self.speakers, self._habits, strict=True):
                 tasks.create_task(speaker.speak())
-                if habit in (Habit.LEAVES, Habit.CUT):
+                if habit in (Connectivity.LEAVES, Connectivity.CUT):
                     moments = self._random.sample(range(1, int(LAST_ABSENCE * MESSAGES)), 2 * ABSENCES)
                     tasks.create_task(self._come_and_go(speaker, sorted(moments)))
 
-    async def _come_and_go(self, speaker: Speaker, moments: list[int]) -> None:
+    async def _come_and_go(self, speaker: SendingDevice, moments: list[int]) -> None:
         """Moments are counted in answers to all."""
         for away, back in zip(moments[::2], moments[1::2], strict=True):
             await self.applause.reaches(away)
@@ -142,5 +142,5 @@ class Village:
                 await speaker.come()
 
 
-def _is_back(speaker: Speaker, relay: Relay) -> bool:
+def _is_back(speaker: SendingDevice, relay: Relay) -> bool:
     return speaker.listener.device.connected and relay.in_use

@@ -13,7 +13,7 @@ from servicekit.ring import RingMember
 from servicekit.rpc import ByteStream, Call, service_handler
 from servicekit.server import Server
 from tests.eventually import eventually
-from tests.unit.test_links import CREDENTIAL, DIALS, LISTENS, MESH, Peer, deaf_port, running
+from tests.unit.test_peer_pool import CREDENTIAL, DIALS, LISTENS, MESH, PoolUnderTest, deaf_port, running
 
 # Doubled ten times, the first is longer than any test waits.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1000.0
@@ -38,7 +38,7 @@ async def seconds_for(links_broken: int, breaking: Breaking) -> float:
     """How long it takes until so many links to it were dialled."""
     server = Server("127.0.0.1:0", [service_handler(MESH, breaking, authenticate=CREDENTIAL.check)], [MESH.full_name])
     address = f"127.0.0.1:{await server.start()}"
-    peer = Peer(RingMember(DIALS, "", f"127.0.0.1:{deaf_port()}", 0), RingMember(LISTENS, "", address, 0))
+    peer = PoolUnderTest(RingMember(DIALS, "", f"127.0.0.1:{deaf_port()}", 0), RingMember(LISTENS, "", address, 0))
     begun = time.monotonic()
     try:
         async with running(peer):

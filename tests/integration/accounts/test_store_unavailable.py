@@ -13,7 +13,7 @@ from chat_service.errors import StoreUnavailable
 from chat_service.storage import mongo
 from chat_service.storage.accounts import MongoAccountStore
 from servicekit.config import ConfigurationError
-from tests.integration.accounts.house import House
+from tests.integration.accounts.environment import AccountsEnvironment
 
 pytestmark = pytest.mark.integration
 
@@ -51,15 +51,15 @@ async def test_an_account_store_tells_of_silence(mute: mongo.Database) -> None:
         await MongoAccountStore(mute).claim_login_name("alice", "a" * 32)
 
 
-async def test_what_is_said_passes_as_it_is(house: House) -> None:
+async def test_what_is_said_passes_as_it_is(environment: AccountsEnvironment) -> None:
     with mongo.store_errors():
-        await house.database["things"].insert_one({"_id": 1})
+        await environment.database["things"].insert_one({"_id": 1})
     with pytest.raises(DuplicateKeyError), mongo.store_errors():
-        await house.database["things"].insert_one({"_id": 1})
+        await environment.database["things"].insert_one({"_id": 1})
     with pytest.raises(OperationFailure), mongo.store_errors():
-        await house.database.command("no such command")
+        await environment.database.command("no such command")
 
 
-async def test_writes_are_on_a_majority_and_journaled(house: House) -> None:
-    assert house.database.write_concern.document == {"w": "majority", "j": True}
-    assert house.database["users"].read_concern.level == "majority"
+async def test_writes_are_on_a_majority_and_journaled(environment: AccountsEnvironment) -> None:
+    assert environment.database.write_concern.document == {"w": "majority", "j": True}
+    assert environment.database["users"].read_concern.level == "majority"

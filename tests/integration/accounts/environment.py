@@ -1,4 +1,4 @@
-"""A house for accounts: a real MongoDB, a clock that is moved by hand, and an ear for who is signed out."""
+"""A environment for accounts: a real MongoDB, a clock that is moved by hand, and an ear for who is signed out."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class NoIndex:
 
 
 @dataclass
-class House:
+class AccountsEnvironment:
     """Everything accounts stand on, and what they told the streams."""
 
     database: mongo.Database

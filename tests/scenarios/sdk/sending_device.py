@@ -10,10 +10,10 @@ from parley_client import Sent, TryLater
 from parley_client.dialogue import Sending
 from tests.raw.device import new_id
 from tests.scenarios.sdk.judge import Answered, Line
-from tests.scenarios.sdk.listener import Listener
+from tests.scenarios.sdk.recording_device import RecordingDevice
 
 
-class Applause:
+class AnswerCounter:
     """Counts the answers to everybody; things happen when so many have come."""
 
     def __init__(self) -> None:
@@ -43,10 +43,12 @@ class _Message:
     client_message_id: str
 
 
-class Speaker:
+class SendingDevice:
     """`listener` is the device; `lines` what it says, as (conversation, text); `answered` fills as answers come."""
 
-    def __init__(self, name: str, listener: Listener, lines: Iterable[tuple[str, str]], applause: Applause) -> None:
+    def __init__(
+        self, name: str, listener: RecordingDevice, lines: Iterable[tuple[str, str]], applause: AnswerCounter
+    ) -> None:
         self.name = name
         self.listener = listener
         self.answered: list[Answered] = []

@@ -15,7 +15,7 @@ TOKEN_SECONDS = 600.0
 CONNECT_SECONDS = 30.0
 
 
-class Listener:
+class RecordingDevice:
     """An async context manager that is connected within. `pages` has what it was given, by conversation, as it came.
 
     `who` names the account and the device; its own stream is never opened. `door` is where the SDK connects.
@@ -39,7 +39,7 @@ class Listener:
         assert self._device is not None, "this device is away"
         return self._device
 
-    async def __aenter__(self) -> Listener:
+    async def __aenter__(self) -> RecordingDevice:
         await self.come()
         return self
 

@@ -49,7 +49,7 @@ async def no_owner(_: str) -> None:
 
 
 @dataclass
-class House:
+class RetentionEnvironment:
     """The stores, and looks at them by a clock of their own."""
 
     database: Database

@@ -27,7 +27,7 @@ CREDENTIAL = ServiceCredential("a" * 64)
 DIALS, LISTENS = "a", "b"
 
 
-class Standing(Membership):
+class FixedMembership(Membership):
     """A ring that stays as it is, without etcd; who was expelled from it is noted."""
 
     def __init__(self, me: RingMember, *others: RingMember) -> None:
@@ -46,11 +46,11 @@ class Standing(Membership):
         self.expelled.append(server_id)
 
 
-class Peer:
+class PoolUnderTest:
     """The links of one server. It answers `attach` if it `answers`, and notes whose links broke and what came."""
 
     def __init__(self, me: RingMember, *others: RingMember, answers: bool = True) -> None:
-        self.membership = Standing(me, *others)
+        self.membership = FixedMembership(me, *others)
         self.broken: list[str] = []
         self.taken: list[str] = []
         self._answers = answers
@@ -85,7 +85,7 @@ def deaf_port() -> int:
 
 
 @asynccontextmanager
-async def running(peer: Peer) -> AsyncIterator[asyncio.Task[None]]:
+async def running(peer: PoolUnderTest) -> AsyncIterator[asyncio.Task[None]]:
     task = asyncio.create_task(peer.links.run())
     yield task
     await end(task)
@@ -96,13 +96,13 @@ async def end(task: asyncio.Task[None]) -> None:
     await asyncio.wait([task])
 
 
-class Stage:
+class PeerPair:
     """A server that listens, and others that dial it: each a process of its own that goes by the same name."""
 
     def __init__(self, stack: AsyncExitStack) -> None:
         self._stack = stack
         self.dialler = RingMember(DIALS, "", f"127.0.0.1:{deaf_port()}", 0)
-        self.listener = Peer(RingMember(LISTENS, "", "", 0), self.dialler)
+        self.listener = PoolUnderTest(RingMember(LISTENS, "", "", 0), self.dialler)
 
     async def open(self) -> None:
         handler = service_handler(MESH, MeshServicer(self.listener.links), authenticate=CREDENTIAL.check)
@@ -111,59 +111,59 @@ class Stage:
         self._address = f"127.0.0.1:{await server.start()}"
         self._stack.push_async_callback(server.stop, 0)
 
-    async def dial(self, answers: bool = True) -> tuple[Peer, asyncio.Task[None]]:
+    async def dial(self, answers: bool = True) -> tuple[PoolUnderTest, asyncio.Task[None]]:
         """One more that dials, once the listener has its link."""
         before = self.listener.links.stream_to(DIALS)
-        peer = Peer(self.dialler, RingMember(LISTENS, "", self._address, 0), answers=answers)
+        peer = PoolUnderTest(self.dialler, RingMember(LISTENS, "", self._address, 0), answers=answers)
         task = await self._stack.enter_async_context(running(peer))
         await eventually(lambda: self.listener.links.stream_to(DIALS) not in {None, before})
         return peer, task
 
 
 @pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
+async def pair() -> AsyncIterator[PeerPair]:
     before = open_links()
     async with AsyncExitStack() as stack:
-        stage = Stage(stack)
-        await stage.open()
-        yield stage
+        pair = PeerPair(stack)
+        await pair.open()
+        yield pair
     assert open_links() == before
 
 
-async def test_what_was_asked_on_a_replaced_link_is_answered_at_once(stage: Stage) -> None:
-    first, _ = await stage.dial(answers=False)
-    answers = stage.listener.ask(DIALS)
+async def test_what_was_asked_on_a_replaced_link_is_answered_at_once(pair: PeerPair) -> None:
+    first, _ = await pair.dial(answers=False)
+    answers = pair.listener.ask(DIALS)
     await eventually(lambda: first.taken)
     assert answers == []
-    await stage.dial()
+    await pair.dial()
     assert answers == [None]
-    assert stage.listener.broken == [DIALS], "what was on its way is lost now"
-    again = stage.listener.ask(DIALS)
+    assert pair.listener.broken == [DIALS], "what was on its way is lost now"
+    again = pair.listener.ask(DIALS)
     await eventually(lambda: again)
     assert again[0] is not None
     assert again[0].HasField("attached")
 
 
-async def test_the_end_of_a_replaced_link_is_not_that_of_its_successor(stage: Stage) -> None:
+async def test_the_end_of_a_replaced_link_is_not_that_of_its_successor(pair: PeerPair) -> None:
     before = open_links()
-    _, old = await stage.dial()
-    second, new = await stage.dial()
+    _, old = await pair.dial()
+    second, new = await pair.dial()
     assert open_links() == before + 4, "both ends of both"
-    assert stage.listener.broken == [DIALS], "as soon as it was replaced"
-    current = stage.listener.link(DIALS)
-    asked = stage.listener.ask(DIALS)
+    assert pair.listener.broken == [DIALS], "as soon as it was replaced"
+    current = pair.listener.link(DIALS)
+    asked = pair.listener.ask(DIALS)
     await end(old)
     await eventually(lambda: open_links() == before + 2)
-    assert stage.listener.broken == [DIALS], "not once more"
-    assert stage.listener.links.stream_to(DIALS) is current
+    assert pair.listener.broken == [DIALS], "not once more"
+    assert pair.listener.links.stream_to(DIALS) is current
     await eventually(lambda: asked)
     assert asked[0] is not None
     answers = second.ask(LISTENS)
     await eventually(lambda: answers)
     assert answers[0] is not None
-    assert stage.listener.membership.expelled == []
+    assert pair.listener.membership.expelled == []
     await end(new)
-    await eventually(lambda: stage.listener.broken == [DIALS, DIALS])
-    assert stage.listener.links.stream_to(DIALS) is None
+    await eventually(lambda: pair.listener.broken == [DIALS, DIALS])
+    assert pair.listener.links.stream_to(DIALS) is None
     # Nobody listens where the dialling one should be: it is dead, and only now.
-    await eventually(lambda: stage.listener.membership.expelled == [DIALS])
+    await eventually(lambda: pair.listener.membership.expelled == [DIALS])

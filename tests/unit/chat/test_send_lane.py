@@ -25,7 +25,7 @@ CONVERSATION, ALICE = "c" * 32, "a" * 32
 
 
 @dataclass
-class Stage:
+class LaneHarness:
     """A lane, what it forwarded and told, and a clock and timers that go when they are told to."""
 
     owner: str = "one"
@@ -66,8 +66,8 @@ class Stage:
 
 
 @pytest.fixture
-def stage() -> Stage:
-    return Stage()
+def lane_harness() -> LaneHarness:
+    return LaneHarness()
 
 
 def name(draft: Draft) -> str:
@@ -90,132 +90,136 @@ def behind() -> EarlierSendRefused:
     return EarlierSendRefused("an earlier one was refused")
 
 
-def test_what_an_owner_cannot_take_now_goes_to_the_next_one_in_order(stage: Stage) -> None:
-    lane = stage.lane()
+def test_what_an_owner_cannot_take_now_goes_to_the_next_one_in_order(lane_harness: LaneHarness) -> None:
+    lane = lane_harness.lane()
     for text in "abc":
         lane.enqueue(draft(text))
-    assert stage.taken() == [("a", 1, "one"), ("b", 1, "one"), ("c", 1, "one")]
-    stage.owner = "two"
-    stage.answer(elsewhere(), behind(), behind())
-    assert stage.told == []
+    assert lane_harness.taken() == [("a", 1, "one"), ("b", 1, "one"), ("c", 1, "one")]
+    lane_harness.owner = "two"
+    lane_harness.answer(elsewhere(), behind(), behind())
+    assert lane_harness.told == []
     lane.enqueue(draft("d"))
-    assert stage.taken() == [], "it waits behind those that go again"
-    stage.fire()
-    assert stage.taken() == [(text, 2, "two") for text in "abcd"]
-    stage.answer(*(Appended(seq, 0) for seq in range(1, 5)))
-    assert kinds(stage.told) == [(text, "taken") for text in "abcd"]
+    assert lane_harness.taken() == [], "it waits behind those that go again"
+    lane_harness.fire()
+    assert lane_harness.taken() == [(text, 2, "two") for text in "abcd"]
+    lane_harness.answer(*(Appended(seq, 0) for seq in range(1, 5)))
+    assert kinds(lane_harness.told) == [(text, "taken") for text in "abcd"]
     assert lane.idle
 
 
-def test_what_is_refused_for_now_is_told_and_closes_the_gate(stage: Stage) -> None:
-    lane = stage.lane()
+def test_what_is_refused_for_now_is_told_and_closes_the_gate(lane_harness: LaneHarness) -> None:
+    lane = lane_harness.lane()
     for text in "abc":
         lane.enqueue(draft(text))
-    stage.answer(Appended(1, 0), ConversationBusy("busy", retry_after=0.1), behind())
-    assert kinds(stage.told) == [
+    lane_harness.answer(Appended(1, 0), ConversationBusy("busy", retry_after=0.1), behind())
+    assert kinds(lane_harness.told) == [
         ("a", "taken"),
         ("b", "CONVERSATION_BUSY"),
         ("c", "EARLIER_SEND_REFUSED"),
     ]
     lane.enqueue(draft("c"))
-    assert kinds(stage.told)[-1] == ("c", "EARLIER_SEND_REFUSED")
+    assert kinds(lane_harness.told)[-1] == ("c", "EARLIER_SEND_REFUSED")
     lane.enqueue(draft("b"))
     lane.enqueue(draft("c"))
-    assert [each[:2] for each in stage.taken()] == [("b", 2), ("c", 2)]
+    assert [each[:2] for each in lane_harness.taken()] == [("b", 2), ("c", 2)]
 
 
-def test_what_is_refused_for_good_holds_nobody_up(stage: Stage) -> None:
-    lane = stage.lane()
+def test_what_is_refused_for_good_holds_nobody_up(lane_harness: LaneHarness) -> None:
+    lane = lane_harness.lane()
     for text in "ab":
         lane.enqueue(draft(text))
-    stage.answer(ConversationNotFound("no such conversation"), Appended(1, 0))
-    assert kinds(stage.told) == [("a", "CONVERSATION_NOT_FOUND"), ("b", "taken")]
+    lane_harness.answer(ConversationNotFound("no such conversation"), Appended(1, 0))
+    assert kinds(lane_harness.told) == [("a", "CONVERSATION_NOT_FOUND"), ("b", "taken")]
     assert lane.idle
 
 
-def test_a_lane_with_a_closed_gate_is_not_at_rest(stage: Stage) -> None:
-    lane = stage.lane()
+def test_a_lane_with_a_closed_gate_is_not_at_rest(lane_harness: LaneHarness) -> None:
+    lane = lane_harness.lane()
     lane.enqueue(draft("a"), RateLimited("too fast", retry_after=0.1))
     assert lane.all_answered
     assert not lane.idle
 
 
-def test_a_lane_that_was_forgotten_begins_above_the_attempts_that_were_refused(stage: Stage) -> None:
+def test_a_lane_that_was_forgotten_begins_above_the_attempts_that_were_refused(lane_harness: LaneHarness) -> None:
     attempts = count(1)
-    lane = stage.lane(attempts)
+    lane = lane_harness.lane(attempts)
     lane.enqueue(draft("a"))
-    stage.answer(elsewhere())
-    stage.fire()
-    assert stage.taken() == [("a", 2, "one")]
-    again = stage.lane(attempts)
+    lane_harness.answer(elsewhere())
+    lane_harness.fire()
+    assert lane_harness.taken() == [("a", 2, "one")]
+    again = lane_harness.lane(attempts)
     again.enqueue(draft("b"))
-    assert stage.taken()[-1] == ("b", 3, "one")
+    assert lane_harness.taken()[-1] == ("b", 3, "one")
 
 
-def test_what_was_decided_before_a_lane_was_forgotten_closes_no_gate(stage: Stage) -> None:
+def test_what_was_decided_before_a_lane_was_forgotten_closes_no_gate(lane_harness: LaneHarness) -> None:
     decided = RecentlyAnswered(200)
-    stage.lane(decided=decided).enqueue(draft("a"))
-    stage.answer(Appended(1, 0))
-    lane = stage.lane(decided=decided)
+    lane_harness.lane(decided=decided).enqueue(draft("a"))
+    lane_harness.answer(Appended(1, 0))
+    lane = lane_harness.lane(decided=decided)
     lane.enqueue(draft("a"), RateLimited("too fast", retry_after=0.1))
     lane.enqueue(draft("b"))
-    assert [each[0] for each in stage.taken()] == ["b"], "a was sent again before its answer was heard"
+    assert [each[0] for each in lane_harness.taken()] == ["b"], "a was sent again before its answer was heard"
 
 
-def test_a_send_that_came_again_and_was_refused_for_good_before_it_got_here_opens_its_gate(stage: Stage) -> None:
-    lane = stage.lane()
+def test_a_send_that_came_again_and_was_refused_for_good_before_it_got_here_opens_its_gate(
+    lane_harness: LaneHarness,
+) -> None:
+    lane = lane_harness.lane()
     lane.enqueue(draft("a"), RateLimited("too fast", retry_after=0.1))
     lane.forget_refused((CONVERSATION, draft("a").request_id))
     lane.enqueue(draft("b"))
-    assert [each[0] for each in stage.taken()] == ["b"]
+    assert [each[0] for each in lane_harness.taken()] == ["b"]
 
 
-def test_when_patience_is_over_all_are_refused_and_the_first_comes_first_again(stage: Stage) -> None:
-    lane = stage.lane()
+def test_when_patience_is_over_all_are_refused_and_the_first_comes_first_again(lane_harness: LaneHarness) -> None:
+    lane = lane_harness.lane()
     for text in "ab":
         lane.enqueue(draft(text))
-    stage.now = RETRY_WINDOW_S + 1
-    stage.answer(elsewhere(), behind())
-    stage.fire()
-    assert kinds(stage.told) == [("a", "OWNER_UNAVAILABLE"), ("b", "EARLIER_SEND_REFUSED")]
+    lane_harness.now = RETRY_WINDOW_S + 1
+    lane_harness.answer(elsewhere(), behind())
+    lane_harness.fire()
+    assert kinds(lane_harness.told) == [("a", "OWNER_UNAVAILABLE"), ("b", "EARLIER_SEND_REFUSED")]
     lane.enqueue(draft("b"))
-    assert kinds(stage.told)[-1] == ("b", "EARLIER_SEND_REFUSED")
+    assert kinds(lane_harness.told)[-1] == ("b", "EARLIER_SEND_REFUSED")
 
 
-def test_of_two_that_were_refused_the_earlier_one_comes_first_again(stage: Stage) -> None:
-    lane = stage.lane()
+def test_of_two_that_were_refused_the_earlier_one_comes_first_again(lane_harness: LaneHarness) -> None:
+    lane = lane_harness.lane()
     lane.enqueue(draft("a"))
     lane.enqueue(draft("b"), RateLimited("too fast", retry_after=0.1))
     # Only now, with the gate closed by the later one, the owner refuses the earlier.
-    stage.answer(ConversationBusy("busy", retry_after=0.1))
+    lane_harness.answer(ConversationBusy("busy", retry_after=0.1))
     lane.enqueue(draft("b"))
-    assert kinds(stage.told)[-1] == ("b", "EARLIER_SEND_REFUSED")
+    assert kinds(lane_harness.told)[-1] == ("b", "EARLIER_SEND_REFUSED")
     lane.enqueue(draft("a"))
     lane.enqueue(draft("c"))
-    assert kinds(stage.told)[-1] == ("c", "EARLIER_SEND_REFUSED"), "b was refused as well, and has not come again"
+    assert kinds(lane_harness.told)[-1] == ("c", "EARLIER_SEND_REFUSED"), (
+        "b was refused as well, and has not come again"
+    )
     lane.enqueue(draft("b"))
     lane.enqueue(draft("c"))
-    assert [each[0] for each in stage.taken()] == ["a", "b", "c"]
+    assert [each[0] for each in lane_harness.taken()] == ["a", "b", "c"]
 
 
-def test_what_waited_to_be_forwarded_does_not_pass_what_was_refused(stage: Stage) -> None:
-    lane = stage.lane()
+def test_what_waited_to_be_forwarded_does_not_pass_what_was_refused(lane_harness: LaneHarness) -> None:
+    lane = lane_harness.lane()
     lane.enqueue(draft("a"))
     lane.enqueue(draft("b"))
-    first, second = stage.forwarded
+    first, second = lane_harness.forwarded
     first[3](elsewhere())
     # Behind one that goes again: not forwarded yet.
     lane.enqueue(draft("c"))
     second[3](ConversationBusy("busy", retry_after=0.1))
-    assert kinds(stage.told) == [("b", "CONVERSATION_BUSY"), ("c", "EARLIER_SEND_REFUSED")]
+    assert kinds(lane_harness.told) == [("b", "CONVERSATION_BUSY"), ("c", "EARLIER_SEND_REFUSED")]
 
 
-def test_an_owner_here_that_refuses_at_once_is_asked_once_for_each(stage: Stage) -> None:
-    lane = stage.lane()
+def test_an_owner_here_that_refuses_at_once_is_asked_once_for_each(lane_harness: LaneHarness) -> None:
+    lane = lane_harness.lane()
     lane.enqueue(draft("a"))
     for number in range(99):
         lane.enqueue(draft(f"b{number}"))
-    waiting, stage.forwarded = stage.forwarded, []
+    waiting, lane_harness.forwarded = lane_harness.forwarded, []
     asked: list[str] = []
 
     def refuse(each: Draft, _attempt: int, _target: str, reply: Callable[[AppendOutcome], None]) -> None:
@@ -225,18 +229,18 @@ def test_an_owner_here_that_refuses_at_once_is_asked_once_for_each(stage: Stage)
     lane._forward = refuse
     for _, _, _, reply in waiting:
         reply(elsewhere())
-    stage.fire()
+    lane_harness.fire()
     assert asked == ["a"]
-    assert kinds(stage.told) == [
+    assert kinds(lane_harness.told) == [
         ("a", "CONVERSATION_BUSY"),
         *((f"b{number}", "EARLIER_SEND_REFUSED") for number in range(99)),
     ]
 
 
-def test_what_comes_again_and_is_refused_again_keeps_its_place(stage: Stage) -> None:
-    lane = stage.lane()
+def test_what_comes_again_and_is_refused_again_keeps_its_place(lane_harness: LaneHarness) -> None:
+    lane = lane_harness.lane()
     for _ in range(3):
         lane.enqueue(draft("a"), RateLimited("too fast", retry_after=0.1))
     lane.enqueue(draft("a"))
     lane.enqueue(draft("b"))
-    assert [each[0] for each in stage.taken()] == ["a", "b"]
+    assert [each[0] for each in lane_harness.taken()] == ["a", "b"]

@@ -12,7 +12,7 @@ from chat_service.accounts.accounts import REMEMBERED_ELSEWHERE, Accounts, Accou
 from chat_service.accounts.devices import DeviceDescription
 from chat_service.accounts.errors import DeviceRevoked, SignInDisabled
 from servicekit.auth import Claims
-from tests.integration.accounts.house import House
+from tests.integration.accounts.environment import AccountsEnvironment
 
 pytestmark = pytest.mark.integration
 
@@ -21,67 +21,73 @@ BOB = Claims("b" * 32, "2" * 32, 2e9)
 
 
 @pytest.fixture
-def accounts(house: House) -> Accounts:
-    return house.accounts(AccountSettings(sign_in_here=False, max_devices=3))
+def accounts(environment: AccountsEnvironment) -> Accounts:
+    return environment.accounts(AccountSettings(sign_in_here=False, max_devices=3))
 
 
-async def names_found(house: House, text: str) -> list[str]:
-    return [each.login_name for each in (await house.people().search_profiles(text, 0, "")).profiles]
+async def names_found(environment: AccountsEnvironment, text: str) -> list[str]:
+    return [each.login_name for each in (await environment.people().search_profiles(text, 0, "")).profiles]
 
 
-async def test_a_user_is_known_with_the_first_call(house: House, accounts: Accounts) -> None:
-    assert await house.people().filter_existing([ALICE.user_id]) == set()
+async def test_a_user_is_known_with_the_first_call(environment: AccountsEnvironment, accounts: Accounts) -> None:
+    assert await environment.people().filter_existing([ALICE.user_id]) == set()
     await accounts.admit(ALICE)
-    assert await house.people().filter_existing([ALICE.user_id]) == {ALICE.user_id}
-    assert await house.people().get_profile(ALICE.user_id) == Profile(ALICE.user_id, "alice", "Alice Smith")
-    assert await names_found(house, "smi") == ["alice"]
+    assert await environment.people().filter_existing([ALICE.user_id]) == {ALICE.user_id}
+    assert await environment.people().get_profile(ALICE.user_id) == Profile(ALICE.user_id, "alice", "Alice Smith")
+    assert await names_found(environment, "smi") == ["alice"]
     [device] = await accounts.list_devices(ALICE.user_id)
     assert device.device_id == ALICE.device_id
 
 
-async def test_a_profile_is_the_users_own_after_the_first_call(house: House, accounts: Accounts) -> None:
+async def test_a_profile_is_the_users_own_after_the_first_call(
+    environment: AccountsEnvironment, accounts: Accounts
+) -> None:
     await accounts.admit(ALICE)
-    await house.people().update_profile(ALICE.user_id, ProfileChange(display_name="A."))
+    await environment.people().update_profile(ALICE.user_id, ProfileChange(display_name="A."))
     await accounts.admit(replace(ALICE, name="Alice Jones", preferred_username="jones"))
     await accounts.admit(replace(ALICE, name="Alice Jones", device_id="3" * 32))
-    assert await house.people().get_profile(ALICE.user_id) == Profile(ALICE.user_id, "alice", "A.")
+    assert await environment.people().get_profile(ALICE.user_id) == Profile(ALICE.user_id, "alice", "A.")
 
 
 @pytest.mark.parametrize("name", ["", "al", "alice@example.org", "c" * 32, "\0", "a" * 65, "Älice"])
-async def test_who_prefers_no_usable_name_is_called_by_the_id(house: House, accounts: Accounts, name: str) -> None:
+async def test_who_prefers_no_usable_name_is_called_by_the_id(
+    environment: AccountsEnvironment, accounts: Accounts, name: str
+) -> None:
     await accounts.admit(replace(BOB, preferred_username=name))
-    assert await house.people().get_profile(BOB.user_id) == Profile(BOB.user_id, BOB.user_id, BOB.user_id)
+    assert await environment.people().get_profile(BOB.user_id) == Profile(BOB.user_id, BOB.user_id, BOB.user_id)
 
 
-async def test_a_name_belongs_to_who_came_first(house: House, accounts: Accounts) -> None:
+async def test_a_name_belongs_to_who_came_first(environment: AccountsEnvironment, accounts: Accounts) -> None:
     await accounts.admit(ALICE)
     await accounts.admit(replace(BOB, preferred_username="ALICE", name="Alice Too" * 50))
-    bob = await house.people().get_profile(BOB.user_id)
+    bob = await environment.people().get_profile(BOB.user_id)
     assert bob.login_name == BOB.user_id
     assert len(bob.display_name) == 128
 
 
-async def test_first_calls_at_once_make_one_user(house: House) -> None:
-    servers = [house.accounts(AccountSettings(sign_in_here=False)) for _ in range(4)]
+async def test_first_calls_at_once_make_one_user(environment: AccountsEnvironment) -> None:
+    servers = [environment.accounts(AccountSettings(sign_in_here=False)) for _ in range(4)]
     callers = [replace(ALICE, device_id=f"{number:032x}") for number in range(4)]
     await asyncio.gather(*(server.admit(each) for server in servers for each in callers))
     assert len(await servers[0].list_devices(ALICE.user_id)) == 4
-    assert await names_found(house, "alice") == ["alice"]
-    assert await house.database["users"].count_documents({}) == 1
-    assert await house.database["login_names"].count_documents({}) == 1
+    assert await names_found(environment, "alice") == ["alice"]
+    assert await environment.database["users"].count_documents({}) == 1
+    assert await environment.database["login_names"].count_documents({}) == 1
 
 
-async def test_a_crash_in_a_first_call_is_made_up_for_by_the_next(house: House, accounts: Accounts) -> None:
-    await house.database["login_names"].insert_one({"_id": "alice", "user": bytes.fromhex(ALICE.user_id)})
+async def test_a_crash_in_a_first_call_is_made_up_for_by_the_next(
+    environment: AccountsEnvironment, accounts: Accounts
+) -> None:
+    await environment.database["login_names"].insert_one({"_id": "alice", "user": bytes.fromhex(ALICE.user_id)})
     await accounts.admit(ALICE)
-    await house.database["devices"].drop()
-    await house.database["users"].update_one({}, {"$unset": {"prefixes": ""}})
+    await environment.database["devices"].drop()
+    await environment.database["users"].update_one({}, {"$unset": {"prefixes": ""}})
     await accounts.admit(ALICE)
-    assert await names_found(house, "alice") == ["alice"]
+    assert await names_found(environment, "alice") == ["alice"]
     assert len(await accounts.list_devices(ALICE.user_id)) == 1
 
 
-async def test_who_is_signed_out_here_stays_out(house: House, accounts: Accounts) -> None:
+async def test_who_is_signed_out_here_stays_out(environment: AccountsEnvironment, accounts: Accounts) -> None:
     await accounts.logout(BOB)
     await accounts.admit(ALICE)
     await accounts.admit(replace(ALICE, device_id="3" * 32))
@@ -99,15 +105,15 @@ async def test_who_is_signed_out_here_stays_out(house: House, accounts: Accounts
 
 
 async def test_of_more_devices_than_may_be_the_one_met_first_is_forgotten_and_may_come_back(
-    house: House, accounts: Accounts
+    environment: AccountsEnvironment, accounts: Accounts
 ) -> None:
     devices = [replace(ALICE, device_id=f"{number:032x}") for number in range(5)]
     for each in devices:
-        house.clock.advance(1)
+        environment.clock.advance(1)
         await accounts.admit(each)
     assert [each.device_id for each in await accounts.list_devices(ALICE.user_id)] == [d.device_id for d in devices[2:]]
     await accounts.admit(devices[0])
-    assert house.signed_out == []
+    assert environment.signed_out == []
 
 
 async def test_nobody_signs_in_here(accounts: Accounts) -> None:
