@@ -1,1 +1,1 @@
-"""Where all devices of a user meet: who is connected, at which edge."""
+"""The home role: the connected sessions of each user, and their presence."""

@@ -1,4 +1,4 @@
-"""The role of the home: knows which devices of its users are connected, and routes what is for them."""
+"""The home: it records which sessions of its users are connected at which edge, and routes deliveries to them."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from chat_service.model.delivery import AttachedSession, Delivery, PresenceChang
 from servicekit.clock import Clock, Timer
 from servicekit.failure import Failure
 
-# How long users are kept whose home is another server by the ring: edges have learned of it by then.
+# Users whose home is another server by the ring are kept this long, until every edge has learned of the ring.
 MOVED_USERS_KEPT_S: Final = 5.0
 
 _attached = Gauge("parley_sessions_attached", "Sessions attached to this home")
 
 
 class Edges(Protocol):
-    """The way to edges, this server included; never waits."""
+    """The edges of all servers, this one included. No call waits."""
 
     def push(self, edge: str, session_ids: Sequence[str], delivery: Delivery) -> None:
-        """Bring `delivery` to sessions of an edge."""
+        """Send `delivery` to sessions of an edge."""
 
     def close(self, edge: str, session_id: str, failure: Failure) -> None:
-        """End a session."""
+        """End a session with `failure`."""
 
     def recheck(self, edge: str, session_ids: Sequence[str]) -> None:
-        """Have sessions look again for what they may have missed."""
+        """Make sessions of an edge read again what they may have missed."""
 
 
 class Home:
-    """The connected sessions of the users that are at home here."""
+    """The connected sessions of the users whose home is this server."""
 
     def __init__(self, edges: Edges, clock: Clock) -> None:
         self._edges = edges
@@ -43,36 +43,37 @@ class Home:
         self.presence = PresenceTracker(self._push_presence, clock)
         self._forget_timer: Timer | None = None
 
-    def attach(self, attachment: AttachedSession, again: bool = False) -> None:
-        """A session is there; another one of the same device is superseded.
+    def attach(self, session: AttachedSession, reattach: bool = False) -> None:
+        """Add a session, and supersede the other sessions of its device.
 
-        One that attaches `again`, for its home is another now, may be the older one itself: ids tell.
+        A session that reattaches, because its home changed, may be older than the other one. In that case the newer
+        one stays: session ids are ordered by time.
         """
         others = [
-            each
-            for each in self._users.get(attachment.user_id, {}).values()
-            if each.device_id == attachment.device_id and each.session_id != attachment.session_id
+            other
+            for other in self._users.get(session.user_id, {}).values()
+            if other.device_id == session.device_id and other.session_id != session.session_id
         ]
-        if again and any(other.session_id > attachment.session_id for other in others):
-            self._supersede(attachment)
+        if reattach and any(other.session_id > session.session_id for other in others):
+            self._supersede(session)
             return
-        sessions = self._users.setdefault(attachment.user_id, {})
+        sessions = self._users.setdefault(session.user_id, {})
         for other in others:
             del sessions[other.session_id]
             _attached.dec()
             self.presence.unwatch(other.session_id)
             self._supersede(other)
-        if attachment.session_id not in sessions:
+        if session.session_id not in sessions:
             _attached.inc()
-        sessions[attachment.session_id] = attachment
-        self.presence.user_connected(attachment.user_id)
+        sessions[session.session_id] = session
+        self.presence.user_connected(session.user_id)
 
-    def _supersede(self, attachment: AttachedSession) -> None:
-        newer = SessionSuperseded("a newer stream took over")
-        self._edges.close(attachment.edge, attachment.session_id, newer)
+    def _supersede(self, session: AttachedSession) -> None:
+        superseded = SessionSuperseded("superseded by a newer stream of this device")
+        self._edges.close(session.edge, session.session_id, superseded)
 
     def detach(self, user_id: str, session_id: str) -> None:
-        """A session is gone."""
+        """Remove a session that ended, if it is attached."""
         self.presence.unwatch(session_id)
         sessions = self._users.get(user_id, {})
         if sessions.pop(session_id, None):
@@ -82,75 +83,75 @@ class Home:
             self.presence.user_disconnected(user_id)
 
     def find_session(self, user_id: str, device_id: str) -> AttachedSession | None:
-        """The session of a device, if it has one."""
+        """Return the session of a device, or None if it has none."""
         sessions = self._users.get(user_id, {}).values()
-        return next((each for each in sessions if each.device_id == device_id), None)
+        return next((session for session in sessions if session.device_id == device_id), None)
 
     def recheck_user(self, user_id: str) -> None:
-        """Something beside the logs is another for a user: have its sessions look."""
+        """Make the sessions of a user read again what changed for the user outside the logs."""
         self._recheck_sessions(self._users.get(user_id, {}).values())
 
     def deliver(self, user_ids: Collection[str], delivery: Delivery) -> None:
-        """Bring `delivery` to all sessions of these users: one push for each edge."""
+        """Send `delivery` to all sessions of these users, with one push per edge."""
         edges: dict[str, list[str]] = {}
         for user_id in user_ids:
-            for attachment in self._users.get(user_id, {}).values():
-                edges.setdefault(attachment.edge, []).append(attachment.session_id)
+            for session in self._users.get(user_id, {}).values():
+                edges.setdefault(session.edge, []).append(session.session_id)
         for edge, session_ids in edges.items():
             self._edges.push(edge, session_ids, delivery)
 
     def close_device_sessions(self, user_id: str, device_id: str, failure: Failure) -> None:
-        """End the session of a device."""
-        for attachment in list(self._users.get(user_id, {}).values()):
-            if attachment.device_id == device_id:
-                self._edges.close(attachment.edge, attachment.session_id, failure)
+        """End the sessions of a device with `failure`."""
+        for session in list(self._users.get(user_id, {}).values()):
+            if session.device_id == device_id:
+                self._edges.close(session.edge, session.session_id, failure)
 
     def recheck_all(self) -> None:
-        """What was on its way here may be lost: have every session look again."""
+        """Make all sessions read again what they may have missed, because deliveries to this home may be lost."""
         self._recheck_sessions(self._all_sessions())
 
-    def _recheck_sessions(self, attachments: Iterable[AttachedSession]) -> None:
+    def _recheck_sessions(self, sessions: Iterable[AttachedSession]) -> None:
         edges: dict[str, list[str]] = {}
-        for attachment in attachments:
-            edges.setdefault(attachment.edge, []).append(attachment.session_id)
+        for session in sessions:
+            edges.setdefault(session.edge, []).append(session.session_id)
         for edge, session_ids in edges.items():
             self._edges.recheck(edge, session_ids)
 
     def forget_edge(self, edge: str) -> None:
-        """Drop what was attached from an edge, and who watches there: it died, or will tell anew."""
-        for attachment in [each for each in self._all_sessions() if each.edge == edge]:
-            self.detach(attachment.user_id, attachment.session_id)
+        """Remove the sessions and the watchers of an edge; an edge that is alive registers its own again."""
+        for session in [session for session in self._all_sessions() if session.edge == edge]:
+            self.detach(session.user_id, session.session_id)
         self.presence.unwatch_edge(edge)
 
-    def on_ring_changed(self, moved: Callable[[str], bool]) -> None:
-        """Who watches users whose home is another server now asks there; of who is at home here again, here.
+    def on_ring_changed(self, has_moved: Callable[[str], bool]) -> None:
+        """Drop the presence of users whose home is another server now, and restore it for users who are back.
 
-        The users themselves are dropped KEPT_S after the last change: edges that never see a ring, for it was gone
-        again at once, do not attach them anew, and do not ask again for those of their sessions that watched.
+        The users themselves are dropped MOVED_USERS_KEPT_S after the last change. Until then a ring may be replaced by
+        its predecessor: edges that never see it neither attach these users again nor renew their subscriptions here.
         """
-        self.presence.forget_moved(moved)
+        self.presence.forget_moved(has_moved)
         for user_id in self._users:
-            if not moved(user_id):
+            if not has_moved(user_id):
                 self.presence.user_connected(user_id)
         if self._forget_timer is not None:
             self._forget_timer.cancel()
-        self._forget_timer = self._clock.call_later(MOVED_USERS_KEPT_S, partial(self.forget_moved_users, moved))
+        self._forget_timer = self._clock.call_later(MOVED_USERS_KEPT_S, partial(self.forget_moved_users, has_moved))
 
-    def forget_moved_users(self, moved: Callable[[str], bool]) -> None:
+    def forget_moved_users(self, has_moved: Callable[[str], bool]) -> None:
         """Drop the users whose home is another server."""
-        for user_id in [each for each in self._users if moved(each)]:
+        for user_id in [user_id for user_id in self._users if has_moved(user_id)]:
             _attached.dec(len(self._users.pop(user_id)))
-        # An edge that saw the ring late may have attached somebody since.
-        self.presence.forget_moved(moved)
-        for edge, session_ids in self.presence.watchers_to_resubscribe(moved).items():
+        # An edge that learned of the ring late may have attached a moved user since the change.
+        self.presence.forget_moved(has_moved)
+        for edge, session_ids in self.presence.watchers_to_resubscribe(has_moved).items():
             self._edges.recheck(edge, list(session_ids))
 
     def has_user(self, user_id: str) -> bool:
-        """Whether a device of the user is attached."""
+        """Return True if a session of the user is attached."""
         return user_id in self._users
 
     def _push_presence(self, edge: str, session_ids: list[str], user_id: str, online: bool) -> None:
         self._edges.push(edge, session_ids, Delivery(presence=PresenceChange(user_id, online)))
 
     def _all_sessions(self) -> Iterable[AttachedSession]:
-        return (each for sessions in self._users.values() for each in sessions.values())
+        return (session for sessions in self._users.values() for session in sessions.values())

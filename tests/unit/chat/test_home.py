@@ -67,22 +67,22 @@ def test_a_new_session_supersedes_whatever_the_clock_of_its_edge_says(edges: Edg
 
 
 def test_an_old_session_that_attaches_again_after_the_newer_one_is_the_one_that_ends(edges: Edges, home: Home) -> None:
-    home.attach(session("2"), again=True)
-    home.attach(session("1"), again=True)
+    home.attach(session("2"), reattach=True)
+    home.attach(session("1"), reattach=True)
     assert edges.closed == [("1", "SESSION_SUPERSEDED")]
     assert edges.live(home) == ["2"]
 
 
 def test_a_newer_session_that_attaches_again_after_the_old_one_stays(edges: Edges, home: Home) -> None:
-    home.attach(session("1"), again=True)
-    home.attach(session("2"), again=True)
+    home.attach(session("1"), reattach=True)
+    home.attach(session("2"), reattach=True)
     assert edges.closed == [("1", "SESSION_SUPERSEDED")]
     assert edges.live(home) == ["2"]
 
 
 def test_the_same_session_again_supersedes_nothing(edges: Edges, home: Home) -> None:
     home.attach(session("1"))
-    home.attach(session("1"), again=True)
+    home.attach(session("1"), reattach=True)
     assert edges.closed == []
     assert edges.live(home) == ["1"]
 
