@@ -1,1 +1,1 @@
-"""Between chat servers: one stream a pair, batches of frames, and the ways to owners, homes and edges."""
+"""The mesh: one stream per pair of chat servers, and routers to the owners, homes and edges on them."""

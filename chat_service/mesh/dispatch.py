@@ -1,4 +1,4 @@
-"""What other servers say, brought to the roles here."""
+"""The dispatch of frames of other servers to the roles of this one."""
 
 from __future__ import annotations
 
@@ -23,98 +23,100 @@ from servicekit.status import from_proto
 from servicekit.telemetry import span
 
 NO_SPAN: Final = nullcontext()
+RECHECK_DELAY_S: Final = 0.2
 
 
 class FrameDispatcher:
-    """One method a kind of frame; none of them waits."""
+    """Calls the role that a frame of another server is for: one method per kind of frame, and none of them waits.
+
+    `on_misrouted` is called with each user who was sent a delivery and is not attached to this home.
+    """
 
     def __init__(
-        self, edge: Edge, sessions: SessionRegistry, home: Home, owner: Owner, stranger: Callable[[str], None]
+        self, edge: Edge, sessions: SessionRegistry, home: Home, owner: Owner, on_misrouted: Callable[[str], None]
     ) -> None:
         self._edge = edge
         self._sessions = sessions
         self._home = home
         self._owner = owner
-        # Told of users for whom something came, and who are not attached here.
-        self._on_misrouted = stranger
+        self._on_misrouted = on_misrouted
 
-    def dispatch(self, peer: str, frame: MeshFrame, link: PeerStream) -> None:
-        """A frame of `peer` that asks or publishes. Kinds this server does not know are passed over."""
+    def dispatch(self, peer: str, frame: MeshFrame, stream: PeerStream) -> None:
+        """Handle a request or a publication of `peer`; frames of an unknown kind are ignored."""
         kind = frame.WhichOneof("body")
-        if kind is not None and (serve := getattr(self, f"_{kind}", None)) is not None:
+        if kind is not None and (handle := getattr(self, f"_{kind}", None)) is not None:
             carrier = {"traceparent": frame.traceparent} if frame.traceparent else None
             with span(f"mesh {kind}", carrier) if carrier else NO_SPAN:
-                serve(peer, frame, link)
+                handle(peer, frame, stream)
 
-    def _append(self, _: str, frame: MeshFrame, link: PeerStream) -> None:
-        reply = partial(_answer_append, link, frame.frame_id)
+    def _append(self, _: str, frame: MeshFrame, stream: PeerStream) -> None:
+        reply = partial(_respond_append, stream, frame.frame_id)
         try:
             draft, lane = mesh.decode_append(frame)
         except ValueError:
-            reply(NotYetServed("this server is older, and does not know such a change"))
+            reply(NotYetServed("this server's version does not support this change"))
         else:
             self._owner.append_draft(draft, lane, reply)
 
-    def _create(self, _: str, frame: MeshFrame, link: PeerStream) -> None:
-        number = frame.frame_id
+    def _create(self, _: str, frame: MeshFrame, stream: PeerStream) -> None:
+        frame_id = frame.frame_id
         self._owner.create_conversation(
-            mesh.decode_create(frame.create), lambda answer: link.respond(number, mesh.encode_created(answer))
+            mesh.decode_create(frame.create), lambda outcome: stream.respond(frame_id, mesh.encode_created(outcome))
         )
 
-    def _receive(self, _: str, frame: MeshFrame, link: PeerStream) -> None:
-        number = frame.frame_id
+    def _receive(self, _: str, frame: MeshFrame, stream: PeerStream) -> None:
+        frame_id = frame.frame_id
 
-        def kept(failure: Failure | None) -> None:
-            link.respond(number, mesh.encode_refused(failure) if failure else MeshFrame(received=Received()))
+        def reply(failure: Failure | None) -> None:
+            stream.respond(frame_id, mesh.encode_refused(failure) if failure else MeshFrame(received=Received()))
 
-        self._owner.receive_receipt(mesh.decode_receipt(frame.receive), kept)
+        self._owner.receive_receipt(mesh.decode_receipt(frame.receive), reply)
 
     def _typing(self, _: str, frame: MeshFrame, __: PeerStream) -> None:
         self._owner.publish_typing(frame.typing.user_id, frame.typing.conversation_id, frame.typing.typing)
 
-    def _reload(self, _: str, frame: MeshFrame, link: PeerStream) -> None:
-        number = frame.frame_id
+    def _reload(self, _: str, frame: MeshFrame, stream: PeerStream) -> None:
+        frame_id = frame.frame_id
 
-        def reply(answer: AppendOutcome) -> None:
-            refused = mesh.encode_refused(answer) if isinstance(answer, Failure) else None
-            link.respond(number, refused or MeshFrame(reloaded=Reloaded()))
+        def reply(outcome: AppendOutcome) -> None:
+            refused = mesh.encode_refused(outcome) if isinstance(outcome, Failure) else None
+            stream.respond(frame_id, refused or MeshFrame(reloaded=Reloaded()))
 
         self._owner.invalidate_conversation(frame.reload.conversation_id, reply)
 
-    def _attach(self, peer: str, frame: MeshFrame, link: PeerStream) -> None:
+    def _attach(self, peer: str, frame: MeshFrame, stream: PeerStream) -> None:
         body = frame.attach
         self._home.attach(AttachedSession(body.session_id, body.user_id, body.device_id, peer), body.again)
-        link.respond(frame.frame_id, MeshFrame(attached=Attached()))
+        stream.respond(frame.frame_id, MeshFrame(attached=Attached()))
 
     def _detach(self, _: str, frame: MeshFrame, __: PeerStream) -> None:
         self._home.detach(frame.detach.user_id, frame.detach.session_id)
 
-    def _find(self, _: str, frame: MeshFrame, link: PeerStream) -> None:
-        link.respond(
+    def _find(self, _: str, frame: MeshFrame, stream: PeerStream) -> None:
+        stream.respond(
             frame.frame_id, mesh.encode_found(self._home.find_session(frame.find.user_id, frame.find.device_id))
         )
 
-    def _watch(self, peer: str, frame: MeshFrame, link: PeerStream) -> None:
+    def _watch(self, peer: str, frame: MeshFrame, stream: PeerStream) -> None:
         online = self._home.presence.watch(peer, frame.watch.session_id, list(frame.watch.user_ids))
-        link.respond(frame.frame_id, mesh.encode_watched(online))
+        stream.respond(frame.frame_id, mesh.encode_watched(online))
 
     def _recheck_user(self, _: str, frame: MeshFrame, __: PeerStream) -> None:
         self._home.recheck_user(frame.recheck_user.user_id)
 
-    def _tell(self, _: str, frame: MeshFrame, link: PeerStream) -> None:
-        number = frame.frame_id
+    def _tell(self, _: str, frame: MeshFrame, stream: PeerStream) -> None:
+        frame_id = frame.frame_id
 
-        def reply(answer: bytes | Failure) -> None:
-            link.respond(
-                number, mesh.encode_refused(answer) if isinstance(answer, Failure) else mesh.encode_told(answer)
-            )
+        def reply(response: bytes | Failure) -> None:
+            body = mesh.encode_refused(response) if isinstance(response, Failure) else mesh.encode_told(response)
+            stream.respond(frame_id, body)
 
         self._edge.handle_unary_frame_for_peer(frame.tell.session_id, frame.tell.frame, reply)
 
     def _deliver(self, _: str, frame: MeshFrame, __: PeerStream) -> None:
-        users = list(frame.deliver.user_ids)
-        self._home.deliver(users, mesh.decode_delivery(frame.deliver.delivery, frame.traceparent))
-        for user_id in users:
+        user_ids = list(frame.deliver.user_ids)
+        self._home.deliver(user_ids, mesh.decode_delivery(frame.deliver.delivery, frame.traceparent))
+        for user_id in user_ids:
             if not self._home.has_user(user_id):
                 self._on_misrouted(user_id)
 
@@ -133,36 +135,37 @@ class FrameDispatcher:
         self._home.recheck_all()
         self._sessions.recheck()
 
-    def _sign_out(self, _: str, frame: MeshFrame, link: PeerStream) -> None:
+    def _sign_out(self, _: str, frame: MeshFrame, stream: PeerStream) -> None:
         body = frame.sign_out
         self._home.close_device_sessions(body.user_id, body.device_id, from_proto(body.status))
-        link.respond(frame.frame_id, MeshFrame(signed_out=SignedOut()))
+        stream.respond(frame.frame_id, MeshFrame(signed_out=SignedOut()))
 
 
-def _answer_append(link: PeerStream, number: int, answer: AppendOutcome) -> None:
-    link.respond(number, mesh.encode_append_result(answer))
-
-
-PAUSE_S: Final = 0.2
+def _respond_append(stream: PeerStream, frame_id: int, outcome: AppendOutcome) -> None:
+    stream.respond(frame_id, mesh.encode_append_result(outcome))
 
 
 class MisroutedDeliveries:
-    """Asks after PAUSE_S, once for all that came meanwhile: who sent it by an old ring may send a lot."""
+    """Rechecks the users whose deliveries were sent to this home by an old ring.
 
-    def __init__(self, moved: Callable[[str], bool], recheck: Callable[[str], None], clock: Clock) -> None:
-        self._moved = moved
+    Deliveries are collected for RECHECK_DELAY_S and each user is rechecked once, because a sender with an old ring may
+    send many.
+    """
+
+    def __init__(self, has_moved: Callable[[str], bool], recheck: Callable[[str], None], clock: Clock) -> None:
+        self._has_moved = has_moved
         self._recheck = recheck
         self._clock = clock
         self._users: set[str] = set()
 
     def record(self, user_id: str) -> None:
-        """Something came for a user who is not here. By the ring of who sent it this is the home."""
+        """Record a delivery for a user who is not attached here, though this is the home by the ring of its sender."""
         if not self._users:
-            self._clock.call_later(PAUSE_S, self._recheck_moved)
+            self._clock.call_later(RECHECK_DELAY_S, self._recheck_moved)
         self._users.add(user_id)
 
     def _recheck_moved(self) -> None:
-        users, self._users = self._users, set()
-        for user_id in users:
-            if self._moved(user_id):
+        user_ids, self._users = self._users, set()
+        for user_id in user_ids:
+            if self._has_moved(user_id):
                 self._recheck(user_id)

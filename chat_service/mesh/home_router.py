@@ -1,4 +1,4 @@
-"""The way from an edge to the homes of users: into the role here, or over a link."""
+"""Routers from an edge to the homes of users and to their streams: to the local role, or over a peer stream."""
 
 from __future__ import annotations
 
@@ -19,114 +19,125 @@ from chat_service.wire import mesh
 from servicekit.auth import Claims
 from servicekit.failure import Failure
 
-PAUSE_S: Final = 0.1
+RETRY_INTERVAL_S: Final = 0.1
 
 
 class HomeRouter:
-    """From an edge to the homes of users."""
+    """Routes requests to the homes of users; implements the edge's Homes."""
 
-    def __init__(self, ring: RingView, links: PeerPool, here: Home) -> None:
+    def __init__(self, ring: RingView, peers: PeerPool, local: Home) -> None:
         self._ring = ring
-        self._links = links
-        self._local = here
+        self._peers = peers
+        self._local = local
 
     def home_of(self, user_id: str) -> str:
-        """The id of the server that is home to a user; empty while there is no ring."""
+        """Return the id of the server that is home to a user; empty while there is no ring."""
         return server_at(self._ring, user_position(user_id))
 
     def address_of(self, user_id: str) -> str:
-        """The public address of a user's home; empty while there is no ring."""
+        """Return the public address of a user's home; empty while there is no ring."""
         member = self._ring.ring.members.get(self.home_of(user_id))
         return member.address if member else ""
 
-    async def attach(self, home: str, attachment: AttachedSession, again: bool) -> bool:
-        """Tell the home of a session, a new one or `again`; whether it knows."""
+    async def attach(self, home: str, session: AttachedSession, reattach: bool) -> bool:
+        """Attach a session to its home, a new one or with `reattach`; return False if the home cannot be reached."""
         if home == self._ring.me.server_id:
-            self._local.attach(attachment, again)
+            self._local.attach(session, reattach)
             return True
-        if (link := self._links.stream_to(home)) is None:
+        if (stream := self._peers.stream_to(home)) is None:
             return False
         try:
-            await request(link, mesh.encode_attach(attachment, again))
+            await request(stream, mesh.encode_attach(session, reattach))
         except OwnerUnavailable:
             return False
         return True
 
     async def find_session(self, user_id: str, device_id: str) -> tuple[str, str] | None:
-        """The edge and the id of a device's session, as far as its home can be asked."""
+        """Return the edge and the id of a device's session, or None if it has none.
+
+        Raises OwnerUnavailable if the home cannot be reached.
+        """
         home = self.home_of(user_id)
         if home == self._ring.me.server_id:
-            here = self._local.find_session(user_id, device_id)
-            return (here.edge, here.session_id) if here else None
-        answer = await request(self._links.stream_to(home), mesh.encode_find(user_id, device_id))
-        return (answer.found.edge, answer.found.session_id) if answer.found.edge else None
+            session = self._local.find_session(user_id, device_id)
+            return (session.edge, session.session_id) if session else None
+        response = await request(self._peers.stream_to(home), mesh.encode_find(user_id, device_id))
+        found = response.found
+        return (found.edge, found.session_id) if found.edge else None
 
     async def watch(self, home: str, session_id: str, user_ids: Collection[str]) -> Collection[str]:
-        """Have a session told of users there and of no others there; who is online. Raises OwnerUnavailable."""
+        """Subscribe a session to the presence of exactly these users of a home, and return those who are online.
+
+        Raises OwnerUnavailable.
+        """
         me = self._ring.me.server_id
         if home == me:
             return self._local.presence.watch(me, session_id, user_ids)
-        answer = await request(self._links.stream_to(home), mesh.encode_watch(session_id, user_ids))
-        return answer.watched.online_user_ids
+        response = await request(self._peers.stream_to(home), mesh.encode_watch(session_id, user_ids))
+        return response.watched.online_user_ids
 
     def unwatch(self, home: str, session_id: str) -> None:
-        """Have a session told nothing any more."""
+        """End the presence subscription of a session at a home."""
         if home == self._ring.me.server_id:
             self._local.presence.unwatch(session_id)
-        elif (link := self._links.stream_to(home)) is not None:
-            link.send_unbounded(mesh.encode_watch(session_id, ()))
+        elif (stream := self._peers.stream_to(home)) is not None:
+            stream.send_unbounded(mesh.encode_watch(session_id, ()))
 
     def recheck_user(self, user_id: str) -> None:
-        """Something beside the logs is another for a user: have its sessions look."""
+        """Make the sessions of a user read again what changed for the user outside the logs."""
         home = self.home_of(user_id)
         if home == self._ring.me.server_id:
             self._local.recheck_user(user_id)
-        elif (link := self._links.stream_to(home)) is not None:
-            link.send_unbounded(mesh.encode_recheck_user(user_id))
+        elif (stream := self._peers.stream_to(home)) is not None:
+            stream.send_unbounded(mesh.encode_recheck_user(user_id))
 
     def detach(self, home: str, user_id: str, session_id: str) -> None:
-        """Tell the home that a session is gone."""
+        """Tell the home that a session ended."""
         if home == self._ring.me.server_id:
             self._local.detach(user_id, session_id)
-        elif (link := self._links.stream_to(home)) is not None:
-            link.send_unbounded(mesh.encode_detach(user_id, session_id))
+        elif (stream := self._peers.stream_to(home)) is not None:
+            stream.send_unbounded(mesh.encode_detach(user_id, session_id))
 
     async def close_device_sessions(self, user_id: str, device_id: str, failure: Failure) -> None:
-        """Have the stream of a device ended, wherever it is, waiting out a change of home. Raises OwnerUnavailable.
+        """End the stream of a device at whatever edge it is, and retry while the home cannot be reached.
 
-        A session that its home does not know yet, or has forgotten, finds out when it is attached again.
+        Raises OwnerUnavailable after RETRY_WINDOW_S. A session that its home does not know is not ended here: it ends
+        when its edge attaches it and finds the device signed out.
         """
-        give_up = asyncio.get_running_loop().time() + RETRY_WINDOW_S
+        deadline = asyncio.get_running_loop().time() + RETRY_WINDOW_S
         while True:
             home = self.home_of(user_id)
             if home == self._ring.me.server_id:
                 self._local.close_device_sessions(user_id, device_id, failure)
                 return
             try:
-                async with asyncio.timeout_at(give_up):
-                    await request(self._links.stream_to(home), mesh.encode_sign_out(user_id, device_id, failure))
+                async with asyncio.timeout_at(deadline):
+                    await request(self._peers.stream_to(home), mesh.encode_sign_out(user_id, device_id, failure))
                     return
             except (OwnerUnavailable, TimeoutError):
-                if asyncio.get_running_loop().time() > give_up:
+                if asyncio.get_running_loop().time() > deadline:
                     raise peer_unreachable() from None
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(RETRY_INTERVAL_S)
 
 
 class StreamRouter:
-    """Finds the stream of a device by its home, and says to it what the device said in a call."""
+    """Forwards the frame of a unary call to the stream of the calling device, which its home finds."""
 
-    def __init__(self, ring: RingView, links: PeerPool, homes: HomeRouter, here: Edge) -> None:
+    def __init__(self, ring: RingView, peers: PeerPool, homes: HomeRouter, local: Edge) -> None:
         self._ring = ring
-        self._links = links
+        self._peers = peers
         self._homes = homes
-        self._local = here
+        self._local = local
 
-    async def forward_frame(self, who: Claims, frame: bytes) -> bytes:
-        """What the stream answers to a serialised ConnectRequest. Raises StreamNotConnected, OwnerUnavailable."""
-        found = await self._homes.find_session(who.user_id, who.device_id)
+    async def forward_frame(self, caller: Claims, frame: bytes) -> bytes:
+        """Return the stream's serialised response to a serialised ConnectRequest.
+
+        Raises StreamNotConnected, OwnerUnavailable, and the Failure of a refused frame.
+        """
+        found = await self._homes.find_session(caller.user_id, caller.device_id)
         if found is None:
-            raise StreamNotConnected("this device has no stream; open one first")
+            raise StreamNotConnected("this device has no open stream; connect first")
         edge, session_id = found
         if edge == self._ring.me.server_id:
             return await self._local.handle_unary_frame(session_id, frame)
-        return (await request(self._links.stream_to(edge), mesh.encode_tell(session_id, frame))).told.response
+        return (await request(self._peers.stream_to(edge), mesh.encode_tell(session_id, frame))).told.response

@@ -1,4 +1,4 @@
-"""The way from an edge to the owners of conversations: into the role here, or over a link."""
+"""The router to the owners of conversations: to the local role, or over a peer stream."""
 
 from __future__ import annotations
 
@@ -29,123 +29,136 @@ from parley.internal.v1.mesh_pb2 import MeshFrame
 from servicekit.failure import Failure
 from servicekit.status import from_proto
 
-PAUSE_S: Final = 0.1
+RETRY_INTERVAL_S: Final = 0.1
 
 
 class OwnerRouter:
-    """From an edge to the owners of conversations."""
+    """Routes requests to the owners of conversations; implements the edge's Owners."""
 
-    def __init__(self, ring: RingView, links: PeerPool, here: Owner) -> None:
+    def __init__(self, ring: RingView, peers: PeerPool, local: Owner) -> None:
         self._ring = ring
-        self._links = links
-        self._local = here
+        self._peers = peers
+        self._local = local
 
     def route_append(self, draft: Draft, attempt: Attempt | None, target: str, reply: OnAppended) -> None:
-        """Have `draft` appended by the server `target`, which the lane took for the owner."""
+        """Send `draft` to the server `target` to append it; `reply` is called once.
+
+        The caller chooses `target`, so that all sends of an attempt go to the same server.
+        """
         if target == self._ring.me.server_id:
             self._local.append_draft(draft, attempt, reply)
             return
 
-        def answered(frame: MeshFrame | None) -> None:
-            reply(mesh.decode_append_result(frame.append_result) if frame else peer_unreachable())
+        def on_response(response: MeshFrame | None) -> None:
+            reply(mesh.decode_append_result(response.append_result) if response else peer_unreachable())
 
-        self._request(target, mesh.encode_append(draft, attempt), answered, draft.traceparent)
+        self._request(target, mesh.encode_append(draft, attempt), on_response, draft.traceparent)
 
     async def append_and_wait(self, draft: Draft) -> Appended:
-        """Have `draft` appended, waiting out a change of owner. Raises what the owner refuses."""
+        """Append `draft`, and retry for RETRY_WINDOW_S while the owner changes or cannot be reached.
 
-        def tell(target: str, reply: OnAppended) -> None:
+        Raises the owner's refusal.
+        """
+
+        def send(target: str, reply: OnAppended) -> None:
             self.route_append(draft, None, target, reply)
 
-        return await self._retry_until_owned(draft.conversation_id, tell)
+        return await self._retry_until_owned(draft.conversation_id, send)
 
     async def invalidate_and_wait(self, conversation_id: str) -> None:
-        """Have what is appended from now on decided by what is true now beside the log, such as a block."""
+        """Make the owner reload the state that it keeps from outside the log, such as blocks.
 
-        def tell(target: str, reply: OnAppended) -> None:
+        All appends after the return are authorized by the reloaded state. Raises the owner's refusal.
+        """
+
+        def send(target: str, reply: OnAppended) -> None:
             if target == self._ring.me.server_id:
                 self._local.invalidate_conversation(conversation_id, reply)
             else:
-                self._request(target, mesh.encode_reload(conversation_id), lambda frame: reply(_read_result(frame)))
+                frame = mesh.encode_reload(conversation_id)
+                self._request(target, frame, lambda response: reply(_read_result(response)))
 
-        await self._retry_until_owned(conversation_id, tell)
+        await self._retry_until_owned(conversation_id, send)
 
     def publish_typing(self, user_id: str, conversation_id: str, typing: bool) -> None:
-        """Tell the other members that a member types, or stopped, if that can be done now."""
+        """Tell the other members that a member is typing or has stopped, if the owner can be reached now."""
         target = self.owner_of(conversation_id)
         if target == self._ring.me.server_id:
             self._local.publish_typing(user_id, conversation_id, typing)
-        elif (link := self._links.stream_to(target)) is not None:
-            link.send(mesh.encode_typing(user_id, conversation_id, typing))
+        elif (stream := self._peers.stream_to(target)) is not None:
+            stream.send(mesh.encode_typing(user_id, conversation_id, typing))
 
     def owner_of(self, conversation_id: str) -> str:
-        """The id of the server that owns a conversation; empty while there is no ring."""
+        """Return the id of the server that owns a conversation; empty while there is no ring."""
         return server_at(self._ring, conversation_position(conversation_id))
 
     def send_receipt(self, receipt: Receipt, reply: OnReceiptKept) -> None:
-        """Have a member's watermarks raised."""
+        """Send a receipt to the owner; `reply` is called once, with None when the watermarks are stored."""
         target = self.owner_of(receipt.conversation_id)
         if target == self._ring.me.server_id:
             self._local.receive_receipt(receipt, reply)
         else:
-            self._request(target, mesh.encode_receipt(receipt), lambda answer: reply(_refusal(answer)))
+            self._request(target, mesh.encode_receipt(receipt), lambda response: reply(_refusal(response)))
 
     async def send_receipt_and_wait(self, receipt: Receipt) -> None:
-        """Have a member's watermarks raised, and wait for it. Raises what the owner refuses."""
+        """Raise a member's watermarks, and retry as `append_and_wait` does. Raises the owner's refusal."""
 
-        def tell(_: str, reply: OnAppended) -> None:
-            self.send_receipt(receipt, lambda no: reply(no or Appended(0, 0)))
+        def send(_: str, reply: OnAppended) -> None:
+            self.send_receipt(receipt, lambda failure: reply(failure or Appended(0, 0)))
 
-        await self._retry_until_owned(receipt.conversation_id, tell)
+        await self._retry_until_owned(receipt.conversation_id, send)
 
     async def create_and_wait(self, creation: Creation) -> None:
-        """Have a conversation made, unless it is there. Raises what the owner refuses."""
+        """Create a conversation unless it exists, and retry as `append_and_wait` does.
 
-        def tell(target: str, reply: OnAppended) -> None:
+        Raises the owner's refusal.
+        """
+
+        def send(target: str, reply: OnAppended) -> None:
             if target == self._ring.me.server_id:
                 self._local.create_conversation(creation, reply)
             else:
-                self._request(target, mesh.encode_create(creation), lambda frame: reply(_read_result(frame)))
+                self._request(target, mesh.encode_create(creation), lambda response: reply(_read_result(response)))
 
-        await self._retry_until_owned(creation.conversation_id, tell)
+        await self._retry_until_owned(creation.conversation_id, send)
 
     def _request(
-        self, target: str, frame: MeshFrame, answered: Callable[[MeshFrame | None], None], traceparent: str = ""
+        self, target: str, frame: MeshFrame, on_response: Callable[[MeshFrame | None], None], traceparent: str = ""
     ) -> None:
-        if (link := self._links.stream_to(target)) is not None:
-            link.request(frame, answered, traceparent)
+        if (stream := self._peers.stream_to(target)) is not None:
+            stream.request(frame, on_response, traceparent)
         else:
-            answered(None)
+            on_response(None)
 
-    async def _retry_until_owned(self, conversation_id: str, tell: Callable[[str, OnAppended], None]) -> Appended:
-        """What the owner answers; whoever is the owner next is asked if this one is not any more."""
-        give_up = asyncio.get_running_loop().time() + RETRY_WINDOW_S
+    async def _retry_until_owned(self, conversation_id: str, send: Callable[[str, OnAppended], None]) -> Appended:
+        """Return the owner's result; `send` is called again, with the owner at that time, after a retryable refusal."""
+        deadline = asyncio.get_running_loop().time() + RETRY_WINDOW_S
         while True:
-            answer = await _wait_result(partial(tell, self.owner_of(conversation_id)))
-            if isinstance(answer, Appended):
-                return answer
-            if answer.reason not in RETRYABLE or asyncio.get_running_loop().time() > give_up:
-                raise answer
-            await asyncio.sleep(answer.retry_after or PAUSE_S)
+            outcome = await _wait_result(partial(send, self.owner_of(conversation_id)))
+            if isinstance(outcome, Appended):
+                return outcome
+            if outcome.reason not in RETRYABLE or asyncio.get_running_loop().time() > deadline:
+                raise outcome
+            await asyncio.sleep(outcome.retry_after or RETRY_INTERVAL_S)
 
 
-async def _wait_result(ask: Callable[[OnAppended], None]) -> AppendOutcome:
-    answer: asyncio.Future[AppendOutcome] = asyncio.get_running_loop().create_future()
+async def _wait_result(send: Callable[[OnAppended], None]) -> AppendOutcome:
+    pending: asyncio.Future[AppendOutcome] = asyncio.get_running_loop().create_future()
 
-    def settle(told: AppendOutcome) -> None:
-        if not answer.done():
-            answer.set_result(told)
+    def reply(outcome: AppendOutcome) -> None:
+        if not pending.done():
+            pending.set_result(outcome)
 
-    ask(settle)
-    return await answer
-
-
-def _read_result(frame: MeshFrame | None) -> AppendOutcome:
-    """What a frame says that has no place in a log to tell."""
-    return _refusal(frame) or Appended(0, 0)
+    send(reply)
+    return await pending
 
 
-def _refusal(frame: MeshFrame | None) -> Failure | None:
-    if frame is None:
+def _read_result(response: MeshFrame | None) -> AppendOutcome:
+    """Return the outcome of a request that appends no entry of its own: the refusal, or success without a seq."""
+    return _refusal(response) or Appended(0, 0)
+
+
+def _refusal(response: MeshFrame | None) -> Failure | None:
+    if response is None:
         return peer_unreachable()
-    return from_proto(frame.refused) if frame.HasField("refused") else None
+    return from_proto(response.refused) if response.HasField("refused") else None

@@ -1,4 +1,4 @@
-"""The links of this server: dialled by the lower server id, kept up, and examined when they break."""
+"""The pool of peer streams of this server: the server with the lower id dials and redials each of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from servicekit.rpc import ByteStream, Call
 from servicekit.tasks import cancel_requested
 
 EXCHANGE: Final = "/parley.internal.v1.MeshService/Exchange"
-BATCH: Final = 1
+BATCH_FIELD: Final = 1
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 1.0
 PROBE_TIMEOUT_S: Final = 1.0
@@ -35,10 +35,10 @@ OPTIONS: Final = [
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.use_local_subchannel_pool", 1),
 ]
-# What reading from and writing to a stream raise when it is over.
+# Reading from and writing to a stream that has ended raise one of these.
 STREAM_ERRORS: Final = (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
 
-_links = Gauge("parley_mesh_links", "Links to other chat servers")
+_peer_streams = Gauge("parley_mesh_peer_streams", "Open streams to other chat servers")
 
 log = structlog.get_logger("mesh")
 
@@ -47,26 +47,30 @@ OnClosed = Callable[[str], None]
 
 
 class PeerPool:
-    """A link to each other server of the ring; `take` gets the frames, `broken` is told of each link that ends."""
+    """One stream to each other server of the ring.
+
+    `handle_frame` is called with each request and publication of a peer, `on_closed` with the id of each peer whose
+    stream ended or was replaced.
+    """
 
     def __init__(
-        self, membership: Membership, credential: ServiceCredential, take: HandleFrame, broken: OnClosed
+        self, membership: Membership, credential: ServiceCredential, handle_frame: HandleFrame, on_closed: OnClosed
     ) -> None:
         self._membership = membership
         self._credential = credential
-        self._handle = take
-        self._on_closed = broken
+        self._handle_frame = handle_frame
+        self._on_closed = on_closed
         self._streams: dict[str, PeerStream] = {}
         self._dialling: dict[str, asyncio.Task[None]] = {}
         self._group = asyncio.TaskGroup()
         self._closing = False
 
     def stream_to(self, server_id: str) -> PeerStream | None:
-        """The link to a server, if there is one now."""
+        """Return the open stream to a server, or None."""
         return self._streams.get(server_id)
 
     async def run(self) -> None:
-        """Dial who has a higher id, as long as it is in the ring, until cancelled."""
+        """Dial every server of the ring that has a higher id, and redial it when its stream ends, until cancelled."""
         async with self._group:
             unsubscribe = self._membership.subscribe(lambda _, __: self._apply_ring())
             try:
@@ -77,7 +81,7 @@ class PeerPool:
                 unsubscribe()
 
     async def accept(self, stream: ByteStream) -> None:
-        """Serve a stream that another server dialled."""
+        """Serve a stream that another server dialled, until it ends. Raises Failure if its first batch has no hello."""
 
         async def read() -> MeshBatch | None:
             data = await stream.read()
@@ -85,45 +89,49 @@ class PeerPool:
 
         first = await read()
         if first is None or not first.hello.server_id:
-            raise Failure("the first batch must say hello", code="INVALID_ARGUMENT", reason="HELLO_MISSING")
-        # It may carry frames beside the hello.
+            raise Failure("the first batch must carry hello", code="INVALID_ARGUMENT", reason="HELLO_MISSING")
+        # The batch of the hello may carry frames as well.
         unread = [first]
 
-        async def read_on() -> MeshBatch | None:
+        async def read_next() -> MeshBatch | None:
             return unread.pop() if unread else await read()
 
-        await self._run_stream(first.hello.server_id, self._new_stream(), read_on, stream.write)
+        await self._run_stream(first.hello.server_id, self._new_stream(), read_next, stream.write)
 
     def _apply_ring(self) -> None:
         me, members = self._membership.me.server_id, self._membership.ring.members
-        for name in self._streams.keys() - members.keys():
-            # It may hang rather than be dead, and the link with it: whoever is asked instead now must not wait.
-            self._streams[name].fail_pending()
-        wanted = {name for name in members if name > me}
-        for name in self._dialling.keys() - wanted:
-            self._dialling.pop(name).cancel()
-        for name in wanted - self._dialling.keys():
-            self._dialling[name] = self._group.create_task(self._connect_loop(name))
+        for server_id in self._streams.keys() - members.keys():
+            # The server may hang, and its stream with it. Fail its requests at once, so that they go to its successors.
+            self._streams[server_id].fail_pending()
+        higher_ids = {server_id for server_id in members if server_id > me}
+        for server_id in self._dialling.keys() - higher_ids:
+            self._dialling.pop(server_id).cancel()
+        for server_id in higher_ids - self._dialling.keys():
+            self._dialling[server_id] = self._group.create_task(self._connect_loop(server_id))
 
     async def _connect_loop(self, server_id: str) -> None:
         pause = FIRST_PAUSE_S
 
         def greeted() -> None:
-            # Here, for nearly every link ends by breaking, also one that lived for hours.
+            # The reset is here, because nearly every stream ends with an error, even one that was open for hours.
             nonlocal pause
             pause = FIRST_PAUSE_S
 
         while not cancel_requested() and (member := self._membership.ring.members.get(server_id)) is not None:
             try:
                 await self._dial(member, greeted)
-            # Its two directions are tasks, so what breaks a link comes as a group.
+            # The two directions of a stream are tasks of a group, so their errors arrive as an exception group.
             except* STREAM_ERRORS as errors:
-                log.info("no link", peer=server_id, error=_describe(errors.exceptions[0]))
+                log.info("peer stream failed", peer=server_id, error=_describe(errors.exceptions[0]))
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_S)
 
     async def _dial(self, member: RingMember, greeted: Callable[[], None]) -> None:
-        """A link to `member` until it ends. Calls `greeted` when something comes: who refuses us connects as well."""
+        """Dial `member` and run the stream until it ends.
+
+        Calls `greeted` for each batch received. A connection alone proves nothing: a peer that refuses the stream
+        accepts the connection first.
+        """
         async with grpc.aio.insecure_channel(member.internal_address, options=OPTIONS) as channel:
             exchange: Any = channel.stream_stream(EXCHANGE)
             call = exchange(metadata=self._credential.metadata(), wait_for_ready=False)
@@ -137,24 +145,25 @@ class PeerPool:
             await call.wait_for_connection()
             await self._run_stream(member.server_id, self._new_stream(), read, call.write)
 
-    async def _run_stream(self, peer: str, link: PeerStream, read: Read, write: Write) -> None:
+    async def _run_stream(self, peer: str, stream: PeerStream, read: Read, write: Write) -> None:
         if (old := self._streams.pop(peer, None)) is not None:
-            # Half open: this side had not noticed yet. What was on it is lost now, not when it ends.
+            # The old stream is half open: its end was not noticed here. Fail its requests now, not when it ends.
             old.fail_pending()
             self._on_closed(peer)
-        self._streams[peer] = link
-        _links.inc()
-        log.info("link", peer=peer)
+        self._streams[peer] = stream
+        _peer_streams.inc()
+        log.info("peer stream opened", peer=peer)
         try:
-            await link.run(read, lambda batch: write(encode_bytes_field(BATCH, batch)), partial(self._handle, peer))
+            handle_frame = partial(self._handle_frame, peer)
+            await stream.run(read, lambda batch: write(encode_bytes_field(BATCH_FIELD, batch)), handle_frame)
         finally:
-            _links.dec()
-            current = self._streams.get(peer) is link
+            _peer_streams.dec()
+            current = self._streams.get(peer) is stream
             if current:
                 del self._streams[peer]
-            # A link that was replaced has been mourned already, and its successor must not be.
+            # The end of a replaced stream was reported when it was replaced. Its successor is still open.
             if current and not self._closing:
-                log.info("link ended", peer=peer)
+                log.info("peer stream closed", peer=peer)
                 self._on_closed(peer)
                 self._group.create_task(self._probe_peer(peer))
 
@@ -164,15 +173,15 @@ class PeerPool:
         return PeerStream(hello, lambda: self._membership.ring.revision)
 
     async def _probe_peer(self, server_id: str) -> None:
-        """Have a peer whose address refuses connections leave the ring at once; its lease would take longer.
+        """Expel a peer from the ring if its address refuses connections, because its lease would expire later.
 
-        Until it is off the ring or there is a link again: a process that is being killed may lose its connections
-        before it stops taking new ones in.
+        The probe is repeated until the peer has left the ring or has a stream again: a process that is being killed may
+        lose its connections before it stops accepting new ones.
         """
         pause = FIRST_PAUSE_S
         while server_id not in self._streams and (member := self._membership.ring.members.get(server_id)) is not None:
             if await _refuses_connections(member.internal_address):
-                log.warning("peer is dead", peer=server_id)
+                log.warning("peer declared dead", peer=server_id)
                 await self._membership.expel_member(server_id, member.started_ms)
                 return
             await asyncio.sleep(pause)
@@ -180,7 +189,11 @@ class PeerPool:
 
 
 async def _refuses_connections(address: str) -> bool:
-    """Whether nobody is there. One that is cut off rather than dead does not say: that is for its lease to decide."""
+    """Return True if no process listens at `address`.
+
+    An address that does not respond within PROBE_TIMEOUT_S proves nothing, because its host may only be partitioned:
+    the lease of the server decides.
+    """
     host, port = split_address(address)
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
@@ -196,11 +209,11 @@ def _describe(error: Exception) -> str:
 
 
 class MeshServicer:
-    """Serves MeshService for other chat servers."""
+    """The MeshService for other chat servers."""
 
-    def __init__(self, links: PeerPool) -> None:
-        self._links = links
+    def __init__(self, pool: PeerPool) -> None:
+        self._pool = pool
 
     async def Exchange(self, stream: ByteStream, _: Call) -> None:
-        """A link, for as long as the other side keeps it."""
-        await self._links.accept(stream)
+        """Serve a peer stream until it ends. Raises Failure if its first batch has no hello."""
+        await self._pool.accept(stream)

@@ -1,4 +1,4 @@
-"""A link: one stream to another chat server, on which either side asks, answers and publishes."""
+"""A peer stream: one bidirectional stream between two chat servers, for requests, responses and publications."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from parley.internal.v1.mesh_pb2 import MeshBatch, MeshFrame, MeshHello, Missed
 
 QUEUE_BYTES: Final = 32 * 1024 * 1024
 BATCH_BYTES: Final = 256 * 1024
-FRAMES: Final[int] = MeshBatch.DESCRIPTOR.fields_by_name["frames"].number
+FRAMES_FIELD: Final[int] = MeshBatch.DESCRIPTOR.fields_by_name["frames"].number
 
 OnResponse = Callable[[MeshFrame | None], None]
 Read = Callable[[], Awaitable[MeshBatch | None]]
@@ -23,16 +23,17 @@ Write = Callable[[bytes], Awaitable[object]]
 
 _frames = Counter("parley_mesh_frames", "Frames between chat servers", ["direction"])
 _dropped = Counter("parley_mesh_frames_dropped", "Frames not sent because a queue was full")
-_failed = Counter("parley_mesh_frames_not_taken", "Frames of peers that could not be taken in")
+_failed = Counter("parley_mesh_frames_failed", "Frames of peers whose handling raised an error")
 
-log = structlog.get_logger("mesh.link")
+log = structlog.get_logger("mesh.peer_stream")
 
 
 class PeerStream:
-    """The frames to and from one peer. Nothing here waits for a send: what does not fit is refused.
+    """The stream of frames to and from one peer.
 
-    What nobody would repeat is taken all the same: answers, and what ends or looks after a session. Of these there are
-    no more than there were questions and sessions.
+    No call waits for the network. The queue is bounded by QUEUE_BYTES, and a full queue refuses requests and
+    publications. Frames that no sender repeats are queued regardless: responses, and frames that end, detach or recheck
+    a session. Their number is bounded by the requests received and by the sessions.
     """
 
     def __init__(self, hello: MeshHello | None, ring_revision: Callable[[], int]) -> None:
@@ -50,43 +51,43 @@ class PeerStream:
             self._wake.set()
 
     def send(self, frame: MeshFrame, traceparent: str = "") -> bool:
-        """Queue `frame`; False if there is no room. What is for a home and dropped is told to it as missed."""
+        """Queue `frame`; return False if the queue is full. The peer is sent `missed` after a frame was dropped."""
         if not self._has_room():
             return False
         self._queue_frame(frame, traceparent)
         return True
 
     def send_unbounded(self, frame: MeshFrame) -> None:
-        """Queue `frame`, room or not."""
+        """Queue `frame` even if the queue is full."""
         self._queue_frame(frame, "")
 
-    def request(self, frame: MeshFrame, answered: OnResponse, traceparent: str = "") -> None:
-        """Queue `frame`; `answered` is called once, with None if there is no room or the link breaks."""
+    def request(self, frame: MeshFrame, on_response: OnResponse, traceparent: str = "") -> None:
+        """Queue `frame`; `on_response` is called once, with None if the queue is full or the stream ends first."""
         if self._has_room():
-            self._pending[self._queue_frame(frame, traceparent)] = answered
+            self._pending[self._queue_frame(frame, traceparent)] = on_response
         else:
-            answered(None)
+            on_response(None)
 
-    def respond(self, question: int, frame: MeshFrame) -> None:
-        """Answer the peer's frame `question`."""
-        frame.answers_frame_id = question
+    def respond(self, request_id: int, frame: MeshFrame) -> None:
+        """Queue `frame` as the response to the peer's frame `request_id`."""
+        frame.answers_frame_id = request_id
         self._queue_frame(frame, "")
 
-    async def run(self, read: Read, write: Write, take: Callable[[MeshFrame, PeerStream], None]) -> None:
-        """Carry frames until the peer ends the stream or it breaks; then what was asked is answered with None."""
+    async def run(self, read: Read, write: Write, handle_frame: Callable[[MeshFrame, PeerStream], None]) -> None:
+        """Exchange frames until the peer ends the stream or an error ends it; then fail the pending requests."""
         try:
             async with asyncio.TaskGroup() as group:
                 writer = group.create_task(self._write(write))
-                await self._read(read, take)
+                await self._read(read, handle_frame)
                 writer.cancel()
         finally:
             self.fail_pending()
 
     def fail_pending(self) -> None:
-        """Nothing more comes: what was asked is answered with None."""
-        asked, self._pending = self._pending, {}
-        for answered in asked.values():
-            answered(None)
+        """Call the handler of each pending request with None."""
+        pending, self._pending = self._pending, {}
+        for on_response in pending.values():
+            on_response(None)
 
     def _has_room(self) -> bool:
         if self._queued_bytes <= QUEUE_BYTES:
@@ -121,32 +122,32 @@ class PeerStream:
             hello=self._hello, ring_revision=self._ring_revision(), acknowledged_frame_id=self._last_received
         )
         self._hello, self._must_acknowledge = None, False
-        taken, size = [], 0
+        frames, size = [], 0
         while self._queue and size < BATCH_BYTES:
-            taken.append(self._queue.popleft())
-            size += len(taken[-1])
+            frames.append(self._queue.popleft())
+            size += len(frames[-1])
         self._queued_bytes -= size
-        _frames.labels("sent").inc(len(taken))
-        return head.SerializeToString() + encode_repeated(FRAMES, taken)
+        _frames.labels("sent").inc(len(frames))
+        return head.SerializeToString() + encode_repeated(FRAMES_FIELD, frames)
 
-    async def _read(self, read: Read, take: Callable[[MeshFrame, PeerStream], None]) -> None:
+    async def _read(self, read: Read, handle_frame: Callable[[MeshFrame, PeerStream], None]) -> None:
         while (batch := await read()) is not None:
             if not batch.frames:
                 continue
             _frames.labels("received").inc(len(batch.frames))
             for frame in batch.frames:
-                self._handle_frame(frame, take)
+                self._handle_frame(frame, handle_frame)
             self._last_received = batch.frames[-1].frame_id
             self._must_acknowledge = True
             self._wake.set()
 
-    def _handle_frame(self, frame: MeshFrame, take: Callable[[MeshFrame, PeerStream], None]) -> None:
+    def _handle_frame(self, frame: MeshFrame, handle_frame: Callable[[MeshFrame, PeerStream], None]) -> None:
         try:
             if not frame.answers_frame_id:
-                take(frame, self)
-            elif (answered := self._pending.pop(frame.answers_frame_id, None)) is not None:
-                answered(frame)
+                handle_frame(frame, self)
+            elif (on_response := self._pending.pop(frame.answers_frame_id, None)) is not None:
+                on_response(frame)
         except Exception:
-            # One frame of a peer that is newer, or out of order, must not end this server.
+            # One frame of a newer or broken peer must not end this server.
             _failed.inc()
-            log.exception("frame not taken", kind=frame.WhichOneof("body"))
+            log.exception("peer frame failed", kind=frame.WhichOneof("body"))

@@ -1,4 +1,4 @@
-"""Which server a user or a conversation falls to, how it is asked, and what is said when it cannot be reached."""
+"""The lookup of the server responsible for a key, and a request to it over its peer stream."""
 
 from __future__ import annotations
 
@@ -13,32 +13,35 @@ from servicekit.status import from_proto
 
 
 def server_at(ring: RingView, position: int) -> str:
-    """The id of the server that a position falls to; empty while there is no ring."""
+    """Return the id of the server responsible for a ring position; empty while the ring has no members."""
     try:
         return ring.ring.owner_at(position).server_id
     except RingEmpty:
         return ""
 
 
-async def request(link: PeerStream | None, frame: MeshFrame) -> MeshFrame:
-    """The answer to a question over a link. Raises OwnerUnavailable when there is none, and what is refused."""
-    if link is None:
-        raise peer_unreachable()
-    answer: asyncio.Future[MeshFrame | None] = asyncio.get_running_loop().create_future()
+async def request(stream: PeerStream | None, frame: MeshFrame) -> MeshFrame:
+    """Send `frame` over a peer stream, and return the response.
 
-    def answered(told: MeshFrame | None) -> None:
-        if not answer.done():
-            answer.set_result(told)
-
-    link.request(frame, answered)
-    told = await answer
-    if told is None:
+    Raises OwnerUnavailable if there is no stream or it ends before the response, and the Failure of a refusal.
+    """
+    if stream is None:
         raise peer_unreachable()
-    if told.HasField("refused"):
-        raise from_proto(told.refused)
-    return told
+    pending: asyncio.Future[MeshFrame | None] = asyncio.get_running_loop().create_future()
+
+    def on_response(response: MeshFrame | None) -> None:
+        if not pending.done():
+            pending.set_result(response)
+
+    stream.request(frame, on_response)
+    response = await pending
+    if response is None:
+        raise peer_unreachable()
+    if response.HasField("refused"):
+        raise from_proto(response.refused)
+    return response
 
 
 def peer_unreachable() -> OwnerUnavailable:
-    """The server in question cannot be reached now."""
-    return OwnerUnavailable("the server in charge cannot be reached", retry_after=0.1)
+    """Return the error for a server without a working peer stream; retry after 0.1 s."""
+    return OwnerUnavailable("the responsible server cannot be reached; try again", retry_after=0.1)

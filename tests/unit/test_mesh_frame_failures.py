@@ -56,7 +56,7 @@ def detach(number: int, session_id: str) -> MeshFrame:
 
 
 def not_taken() -> float:
-    return REGISTRY.get_sample_value("parley_mesh_frames_not_taken_total") or 0.0
+    return REGISTRY.get_sample_value("parley_mesh_frames_failed_total") or 0.0
 
 
 async def test_the_frames_beside_and_after_one_that_fails_are_taken(listener: Listener) -> None:
@@ -67,7 +67,7 @@ async def test_the_frames_beside_and_after_one_that_fails_are_taken(listener: Li
         await eventually(lambda: listener.said and listener.said[-1].acknowledged_frame_id == 4)
     assert listener.taken == ["one", "three", "four"]
     assert not_taken() == before + 1
-    told = [line for line in logged if line["event"] == "frame not taken"]
+    told = [line for line in logged if line["event"] == "peer frame failed"]
     assert [(line["kind"], line["log_level"], line["exc_info"]) for line in told] == [("detach", "error", True)]
 
 

@@ -74,7 +74,7 @@ class PoolUnderTest:
 
 
 def open_links() -> float:
-    return REGISTRY.get_sample_value("parley_mesh_links") or 0.0
+    return REGISTRY.get_sample_value("parley_mesh_peer_streams") or 0.0
 
 
 def deaf_port() -> int:

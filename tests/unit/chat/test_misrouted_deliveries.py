@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chat_service.mesh.dispatch import PAUSE_S, MisroutedDeliveries
+from chat_service.mesh.dispatch import RECHECK_DELAY_S, MisroutedDeliveries
 from tests.clock import ManualClock
 
 ALICE, BOB, CAROL = "a" * 32, "b" * 32, "c" * 32
@@ -13,15 +13,15 @@ def test_each_user_is_rechecked_once_after_the_pause() -> None:
     strangers = MisroutedDeliveries(lambda user_id: user_id != CAROL, rechecked.append, clock)
     for user_id in (ALICE, BOB, ALICE, CAROL):
         strangers.record(user_id)
-    clock.advance(PAUSE_S - 0.01)
+    clock.advance(RECHECK_DELAY_S - 0.01)
     strangers.record(BOB)
     assert rechecked == []
     clock.advance(0.01)
     assert sorted(rechecked) == [ALICE, BOB], "carol is at home here by now"
     strangers.record(ALICE)
-    clock.advance(PAUSE_S - 0.005)
+    clock.advance(RECHECK_DELAY_S - 0.005)
     assert len(rechecked) == 2, "what came before it does not cut its pause short"
     clock.advance(0.005)
     assert rechecked[2:] == [ALICE]
-    clock.advance(PAUSE_S)
+    clock.advance(RECHECK_DELAY_S)
     assert len(rechecked) == 3
