@@ -1,1 +1,1 @@
-"""The edge: ends the streams of devices."""
+"""The edge role: the streams of devices, from the handshake to the drain."""

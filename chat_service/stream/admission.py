@@ -1,4 +1,4 @@
-"""Whether a session may stay: its token is valid, and its device is signed in."""
+"""Admission: a session may stay while its token is valid and its device is signed in."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ EXPIRY_GRACE_S: Final = 30.0
 Admit = Callable[[Claims], Awaitable[None]]
 """Checks that a device is signed in. Raises DeviceRevoked, StoreUnavailable."""
 Verify = Callable[[str], Claims]
-"""What a token says. Raises Failure for one that is not valid."""
+"""Returns the claims of a token. Raises Failure if the token is not valid."""
 
 
 class Admission:
-    """Sessions end EXPIRY_GRACE_S after their token, unless the device brings another one."""
+    """The checks of tokens and devices. A session ends EXPIRY_GRACE_S after its token unless the device renews it."""
 
     def __init__(self, verify: Verify, admit: Admit, clock: Clock) -> None:
         self._verify = verify
@@ -28,30 +28,33 @@ class Admission:
         self._clock = clock
 
     async def check_signed_in(self, session: StreamSession) -> None:
-        """Raises DeviceRevoked, StoreUnavailable."""
+        """Raise DeviceRevoked if the device is signed out. Raises StoreUnavailable."""
         await self._admit(session.claims)
 
-    async def may_stay(self, session: StreamSession) -> bool:
-        """Whether the device is still signed in; if not, the session is closed. Raises StoreUnavailable."""
+    async def revalidate(self, session: StreamSession) -> bool:
+        """Return True if the device is signed in; otherwise close the session and return False.
+
+        Raises StoreUnavailable.
+        """
         try:
             await self._admit(session.claims)
-        except DeviceRevoked as signed_out:
-            session.close(signed_out)
+        except DeviceRevoked as revoked:
+            session.close(revoked)
             return False
         return True
 
     async def reauthenticate(self, session: StreamSession, token: str) -> None:
-        """Go on with another token. Raises Failure, DeviceRevoked, StoreUnavailable."""
-        claims = self._renewed(session, token)
+        """Replace the session's token after a check of the device. Raises Failure, DeviceRevoked, StoreUnavailable."""
+        claims = self._verify_renewal(session, token)
         await self._admit(claims)
-        self._take_over(session, claims)
+        self._replace_claims(session, claims)
 
     def renew_admitted(self, session: StreamSession, token: str) -> None:
-        """The same, where the device was found signed in a moment ago. Raises Failure."""
-        self._take_over(session, self._renewed(session, token))
+        """Replace the session's token without a check of the device, which the caller has made. Raises Failure."""
+        self._replace_claims(session, self._verify_renewal(session, token))
 
     def schedule_expiry(self, session: StreamSession) -> None:
-        """End the session when its token has expired, unless it has another one by then."""
+        """Schedule the end of the session for EXPIRY_GRACE_S after its token expires; a renewal cancels it."""
         claims = session.claims
 
         def expire() -> None:
@@ -60,12 +63,12 @@ class Admission:
 
         session.schedule_expiry(claims.expires_at + EXPIRY_GRACE_S - self._clock.now_ms() / 1000, expire)
 
-    def _renewed(self, session: StreamSession, token: str) -> Claims:
+    def _verify_renewal(self, session: StreamSession, token: str) -> Claims:
         claims = self._verify(token)
         if (claims.user_id, claims.device_id) != (session.claims.user_id, session.claims.device_id):
-            raise Failure("this token is another device's", code="UNAUTHENTICATED", reason="TOKEN_INVALID")
+            raise Failure("the token belongs to another device", code="UNAUTHENTICATED", reason="TOKEN_INVALID")
         return claims
 
-    def _take_over(self, session: StreamSession, claims: Claims) -> None:
+    def _replace_claims(self, session: StreamSession, claims: Claims) -> None:
         session.claims = claims
         self.schedule_expiry(session)

@@ -1,4 +1,4 @@
-"""The role of the edge: lets devices in, keeps their sessions, and ends them in time."""
+"""The edge: it admits devices, serves their streams, and drains them when the server stops."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ from servicekit.ring import Ring
 from servicekit.rpc import ByteStream, Call
 from servicekit.tasks import cancel_requested
 
-HELLO_S: Final = 10.0
-HANDSHAKE_S: Final = 10.0
-# Of W3C's version 00; it goes with every message, so nothing longer is passed on.
+HELLO_TIMEOUT_S: Final = 10.0
+HANDSHAKE_TIMEOUT_S: Final = 10.0
+# The length of a traceparent of W3C version 00. It travels with every message, so a longer one is not passed on.
 TRACEPARENT_CHARS: Final = 55
-# The share of a drain over which devices are asked to leave.
+# Devices are asked to leave at random times within this share of the drain.
 DRAIN_SPREAD: Final = 0.6
-# Even a loss that nobody noticed is mended within this.
-RECHECK_S: Final = 300.0
-# By then every server has learned of a ring.
-RING_SETTLED_S: Final = 5.0
-# What covers the moment between two servers' learning of a new generation.
-MARGIN_S: Final = 60.0
+# The mean interval of the periodic recheck, which repairs a loss that no server noticed.
+RECHECK_INTERVAL_S: Final = 300.0
+# Within this time every server has learned of a ring change.
+RING_SETTLE_S: Final = 5.0
+# Within this time every server has learned of a new generation of the change index.
+GENERATION_SETTLE_S: Final = 60.0
 
 log = structlog.get_logger("edge")
 
 
 class Edge:
-    """The streams that end here."""
+    """The streams of devices that end at this server."""
 
     def __init__(
         self,
@@ -55,8 +55,8 @@ class Edge:
         homes: Homes,
         history: History,
         admission: Admission,
-        who_hides: FindHidden,
-        rates: RateLimiter,
+        find_hidden: FindHidden,
+        send_rates: RateLimiter,
         limits: Limits,
         clock: Clock,
         server_id: str,
@@ -69,40 +69,40 @@ class Edge:
         self._limits = limits
         self._clock = clock
         self._server_id = server_id
-        self._registrar = HomeRegistrar(homes, admission.may_stay, clock)
-        self._presence = PresenceSubscriptions(homes, who_hides)
-        self._rates = rates
+        self._registrar = HomeRegistrar(homes, admission.revalidate, clock)
+        self._presence = PresenceSubscriptions(homes, find_hidden)
+        self._send_rates = send_rates
         self._stream_limiter = StreamLimiter(limits.device_streams)
         self._handshake_limiter = HandshakeLimiter(limits.handshakes)
         self._tasks = asyncio.TaskGroup()
         self._draining = False
 
     async def run(self) -> None:
-        """Keep sessions attached and in step until cancelled."""
+        """Keep sessions attached, subscribed and rechecked until cancelled."""
         async with self._tasks as group:
             group.create_task(self._registrar.run())
             group.create_task(self._presence.run())
             group.create_task(self._recheck_loop())
 
     async def connect(self, stream: ByteStream, call: Call) -> None:
-        """Serve a stream until it ends. Raises why it was ended."""
+        """Serve a Connect stream, whose first frame is hello, until it ends. Raises the Failure that ended it."""
         with self._stream_limiter.count_stream(call.caller.device_id):
             await self._run_handshake(await self._read_hello(stream), stream, call)
 
     async def subscribe(self, hello: chat_pb2.Hello, stream: ByteStream, call: Call) -> None:
-        """The same, once `hello` was said."""
+        """Serve a Subscribe stream, whose request is `hello`, until it ends. Raises the Failure that ended it."""
         with self._stream_limiter.count_stream(call.caller.device_id):
             await self._run_handshake(hello, stream, call)
 
     async def _run_handshake(self, hello: chat_pb2.Hello, stream: ByteStream, call: Call) -> None:
         claims = call.caller
-        self._refuse_when_draining()
+        self._check_not_draining()
         handshake = await self._handshake_limiter.acquire()
         try:
-            # It may have waited for long.
-            self._refuse_when_draining()
-            rate = self._rates.bucket_of(claims.device_id)
-            session = StreamSession(claims, self._limits, self._clock, self._server_id, self._owners, rate)
+            # The drain may have begun while the handshake waited.
+            self._check_not_draining()
+            send_rate = self._send_rates.bucket_of(claims.device_id)
+            session = StreamSession(claims, self._limits, self._clock, self._server_id, self._owners, send_rate)
             session.cursor = requests.decode_cursor(hello)
             await self._run_session(session, stream, handshake, call.metadata.get("traceparent", ""))
         finally:
@@ -113,7 +113,7 @@ class Edge:
     ) -> None:
         claims = session.claims
         self._sessions.add(session)
-        log.info("session", session_id=session.session_id, user_id=claims.user_id, device_id=claims.device_id)
+        log.info("session started", session_id=session.session_id, user_id=claims.user_id, device_id=claims.device_id)
         try:
             await self._welcome_and_serve(
                 session, stream, handshake, traceparent if len(traceparent) == TRACEPARENT_CHARS else ""
@@ -124,92 +124,97 @@ class Edge:
             self._sessions.remove(session)
             session.end()
 
-    def _refuse_when_draining(self) -> None:
+    def _check_not_draining(self) -> None:
         if self._draining:
-            raise ServerDraining("this server is going away; connect again")
+            raise ServerDraining("this server is draining; connect again")
 
     def handle_unary_frame_for_peer(
         self, session_id: str, frame: bytes, reply: Callable[[bytes | Failure], None]
     ) -> None:
-        """As `hear`, for another server; `reply` is called once."""
+        """Run `handle_unary_frame` in a task, for the server that received the call; `reply` is called once."""
 
-        async def answer() -> None:
+        async def handle() -> None:
             try:
                 reply(await self.handle_unary_frame(session_id, frame))
             except Failure as failure:
                 reply(failure)
             except Exception:
-                log.exception("call not answered", session_id=session_id)
-                reply(Failure("this call could not be answered"))
+                log.exception("unary frame failed", session_id=session_id)
+                reply(Failure("internal error; see the server's log"))
 
-        self._tasks.create_task(answer())
+        self._tasks.create_task(handle())
 
     async def handle_unary_frame(self, session_id: str, frame: bytes) -> bytes:
-        """What a session answers to a frame that its device sent as a call; who calls was admitted already.
+        """Handle a frame that a device sent to its session as a unary call, and return the serialised response.
 
-        Raises StreamNotConnected when it has ended, and what is wrong with the frame.
+        The caller has checked that the device is signed in. Raises StreamNotConnected if the session has ended, and
+        Failure if the frame is refused.
         """
         session = self._sessions.get(session_id)
         if session is None:
-            raise StreamNotConnected("this device has no stream; open one first")
-        kind, said = requests.decode_frame(frame)
+            raise StreamNotConnected("this device has no open stream; connect first")
+        kind, request = requests.decode_frame(frame)
         if kind == "reauthenticate":
-            self._admission.renew_admitted(session, said.reauthenticate.access_token)
+            self._admission.renew_admitted(session, request.reauthenticate.access_token)
             return frames.reauthenticate_response(session.claims.expires_at)
         if kind == "heartbeat":
             return frames.heartbeat_response(self._clock.now_ms())
         if kind == "watch_presence":
             return frames.watch_presence_response(
-                await self._presence.watch(session, list(said.watch_presence.user_ids))
+                await self._presence.watch(session, list(request.watch_presence.user_ids))
             )
-        raise FrameEmpty(f"{kind} is no call that concerns a stream")
+        raise FrameEmpty(f"a frame of kind {kind} cannot be sent as a unary call")
 
     def on_ring_changed(self, old: Ring, new: Ring) -> None:
-        """Attach sessions to their new homes; a server that left may have died before it told everybody."""
+        """Attach sessions to their new homes.
+
+        If a server left the ring, all sessions are rechecked: it may have died before all its deliveries were sent.
+        """
         self._presence.on_ring_changed(list(self._sessions))
-        left = old.members.keys() - new.members.keys()
+        departed = old.members.keys() - new.members.keys()
         for session in self._sessions:
             moved = session.home != self._homes.home_of(session.claims.user_id)
             if moved:
                 self._registrar.mark_detached(session)
-            elif left:
+            elif departed:
                 session.request_recheck()
-            if moved or left:
-                # An owner that learned of the ring later still told the old home.
-                session.call_later(RING_SETTLED_S, session.request_recheck)
+            if moved or departed:
+                # An owner that learned of the ring later published to the old home meanwhile.
+                session.call_later(RING_SETTLE_S, session.request_recheck)
 
     def on_home_lost(self, server_id: str) -> None:
-        """The link to a home broke: it has forgotten the sessions here, and whom they watch."""
+        """Attach and subscribe again at a home whose peer stream ended: it has dropped the sessions of this edge."""
         self._presence.on_home_lost(server_id, list(self._sessions))
         for session in self._sessions:
             if session.home == server_id:
                 self._registrar.mark_detached(session)
 
     def on_generation_changed(self) -> None:
-        """All that was noted may be lost: look at once, and when everybody has learned of it."""
+        """Recheck all sessions now, and again once every server uses the new generation of the change index."""
         self._sessions.recheck()
         for session in self._sessions:
-            session.call_later(MARGIN_S, session.request_recheck)
+            session.call_later(GENERATION_SETTLE_S, session.request_recheck)
 
-    async def drain(self, within: float) -> None:
-        """Ask every device to leave, each at its own moment; end the sessions still here after `within` seconds."""
+    async def drain(self, timeout_s: float) -> None:
+        """Ask every device to leave after a random delay; end the sessions that are left after `timeout_s` seconds."""
         self._draining = True
         for session in self._sessions:
-            # Not for cryptography: the moments shall only differ.
-            session.outbox.put_frame(frames.drain_frame(random.uniform(0, within * DRAIN_SPREAD), ""))  # noqa: S311
+            # Not for cryptography: the delays only have to differ.
+            delay_s = random.uniform(0, timeout_s * DRAIN_SPREAD)  # noqa: S311
+            session.outbox.put_frame(frames.drain_frame(delay_s, ""))
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(timeout_s):
                 await self._sessions.wait_empty()
         except TimeoutError:
             for session in self._sessions:
-                session.close(ServerDraining("this server is going away; connect again"))
+                session.close(ServerDraining("this server is draining; connect again"))
 
     async def _read_hello(self, stream: ByteStream) -> chat_pb2.Hello:
         try:
-            async with asyncio.timeout(HELLO_S):
+            async with asyncio.timeout(HELLO_TIMEOUT_S):
                 data = await stream.read()
         except TimeoutError:
-            raise HelloMissing(f"hello must come within {HELLO_S:.0f} s") from None
+            raise HelloMissing(f"no hello received within {HELLO_TIMEOUT_S:.0f} s") from None
         if data is None:
             raise HelloMissing("the stream was closed before hello")
         kind, frame = requests.decode_frame(data)
@@ -223,8 +228,8 @@ class Edge:
     ) -> None:
         user_id = session.claims.user_id
         self._admission.schedule_expiry(session)
-        # Who reads nothing of what is told keeps nobody out for longer.
-        session.call_later(HANDSHAKE_S, handshake.release)
+        # A device that does not read its changes must not occupy a handshake slot for longer.
+        session.call_later(HANDSHAKE_TIMEOUT_S, handshake.release)
         session.outbox.put_frame(
             frames.welcome_frame(
                 session.session_id,
@@ -234,27 +239,27 @@ class Edge:
                 expires_at=session.claims.expires_at,
             )
         )
-        # Attached before the index is read: what comes later is pushed, what came before is named.
+        # Attach before the change index is read: later changes are pushed, and the index lists earlier ones.
         await self._registrar.attach_new(session)
-        # Only now: a device that is signed out later than this is found by its home.
+        # Check after the attachment: if the device is signed out from now on, its home finds the session.
         await self._admission.check_signed_in(session)
         session.request_recheck()
-        dialogue = StreamHandler(
+        handler = StreamHandler(
             session,
             stream,
             self._history,
             self._presence,
             self._limits,
             self._clock,
-            self._admission.may_stay,
+            self._admission.revalidate,
             self._admission.reauthenticate,
             handshake.release,
             traceparent,
         )
-        await dialogue.run()
+        await handler.run()
 
     async def _recheck_loop(self) -> None:
         while not cancel_requested():
-            # At their own moments, so that servers that started together do not read together.
-            await asyncio.sleep(RECHECK_S * random.uniform(0.8, 1.2))  # noqa: S311
+            # Random intervals, so that servers that started together do not all read the index together.
+            await asyncio.sleep(RECHECK_INTERVAL_S * random.uniform(0.8, 1.2))  # noqa: S311
             self._sessions.recheck()

@@ -1,4 +1,4 @@
-"""The dialogue on one stream: what the device says, what it is told, and how it ends."""
+"""The handler of one stream: it reads the device's frames, serves its store reads, and writes the outbox."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chat_service.errors import HelloRepeated, RateLimited, StoreUnavailable
 from chat_service.history.history import FetchedRange, History, RangeRequest
 from chat_service.limits import Limits
 from chat_service.model.cursor import IndexReading
-from chat_service.stream.home_registrar import MayStay
+from chat_service.stream.home_registrar import Revalidate
 from chat_service.stream.outbox import FRAME_BYTES
 from chat_service.stream.presence_subscriptions import PresenceSubscriptions
 from chat_service.stream.session import StreamSession
@@ -26,80 +26,84 @@ from servicekit.rpc import ByteStream
 from servicekit.tasks import cancel_requested
 from servicekit.telemetry import span, trace_carrier
 
-PAGE: Final = 500
+CHANGES_PAGE: Final = 500
 RANGES_PER_READ: Final = 8
-DEFAULT_ENTRIES: Final = 100
-RETRY_S: Final = 1.0
-# After the end of a session, what waits has this long to reach the device.
+DEFAULT_RANGE_ENTRIES: Final = 100
+RETRY_DELAY_S: Final = 1.0
+# When a session is closed, its queued frames are written for at most this long.
 FLUSH_TIMEOUT_S: Final = 5.0
-# So many receipts count as another frame.
-RECEIPTS_OF_A_FRAME: Final = 20
+# In the frame rate limit, so many receipts count as one more frame.
+RECEIPTS_PER_FRAME: Final = 20
 
 log = structlog.get_logger("stream")
 
 Reauthenticate = Callable[[StreamSession, str], Awaitable[None]]
+"""Replaces the token of a session. Raises Failure, DeviceRevoked, StoreUnavailable."""
 
 
 class StreamHandler:
-    """Three tasks: one takes frames in, one reads stores for the device, one writes. Only the last may wait long."""
+    """Three tasks of one stream: one reads frames, one reads stores for the device, one writes frames.
+
+    `on_ready` is called once the device's first list of changes is in the outbox.
+    """
 
     def __init__(
         self,
         session: StreamSession,
         stream: ByteStream,
         history: History,
-        watching: PresenceSubscriptions,
+        presence: PresenceSubscriptions,
         limits: Limits,
         clock: Clock,
-        may_stay: MayStay,
+        revalidate: Revalidate,
         reauthenticate: Reauthenticate,
-        begun: Callable[[], None],
+        on_ready: Callable[[], None],
         traceparent: str,
     ) -> None:
         self._session = session
         self._stream = stream
         self._history = history
-        self._presence = watching
+        self._presence = presence
         self._limits = limits
         self._clock = clock
-        self._may_stay = may_stay
+        self._revalidate = revalidate
         self._reauthenticate = reauthenticate
-        self._on_ready = begun
+        self._on_ready = on_ready
         self._traceparent = traceparent
         self._frame_rate = TokenBucket(
             limits.sends_per_second * limits.frames_per_send, limits.sends_burst * limits.frames_per_send, clock
         )
         self._fetches: deque[chat_pb2.Fetch] = deque()
-        self._first = True
+        self._first_changes_due = True
 
     async def run(self) -> None:
-        """Until the session is closed. Raises why, unless it was superseded or ended well."""
+        """Serve the stream until the session is closed. Raises the outbox's failure, if it has one."""
         outbox = self._session.outbox
         async with asyncio.TaskGroup() as group:
-            writing = group.create_task(self._write_frames())
-            others = [group.create_task(self._read_frames()), group.create_task(self._serve_reads())]
+            writer = group.create_task(self._write_frames())
+            readers = [group.create_task(self._read_frames()), group.create_task(self._serve_reads())]
             await outbox.wait_closing()
-            await asyncio.wait([writing], timeout=FLUSH_TIMEOUT_S)
-            for task in [writing, *others]:
+            await asyncio.wait([writer], timeout=FLUSH_TIMEOUT_S)
+            for task in [writer, *readers]:
                 task.cancel()
         if outbox.failure is not None:
             raise outbox.failure
 
     async def _write_frames(self) -> None:
-        while (frame := await self._session.outbox.take()) is not None:
+        while (frame := await self._session.outbox.dequeue()) is not None:
             await self._stream.write(frame)
 
     async def _read_frames(self) -> None:
         while not self._session.outbox.closed:
             data = await self._stream.read()
             if data is None:
-                # No more frames from the device; it still listens.
+                # The device half-closed the stream; it still reads.
                 return
             await self._throttle(1)
             try:
                 kind, frame = requests.decode_frame(data)
                 if kind == "hello":
-                    raise HelloRepeated("hello is said once, as the first frame")
+                    raise HelloRepeated("hello must be sent once, as the first frame")
             except Failure as violation:
                 self._session.close(violation)
                 return
@@ -110,10 +114,10 @@ class StreamHandler:
                 self._refuse_frame(kind, frame, failure)
 
     async def _throttle(self, frames: float) -> None:
-        wait = self._frame_rate.take(frames)
-        while wait > 0:
-            await asyncio.sleep(wait)
-            wait = self._frame_rate.take(frames)
+        wait_s = self._frame_rate.take(frames)
+        while wait_s > 0:
+            await asyncio.sleep(wait_s)
+            wait_s = self._frame_rate.take(frames)
 
     async def _handle_frame(self, kind: str, frame: chat_pb2.ConnectRequest) -> None:
         now_ms = self._clock.now_ms()
@@ -121,19 +125,18 @@ class StreamHandler:
             with span("send_message"):
                 self._submit_send(frame.send_message, now_ms)
         elif kind == "receipts":
-            await self._throttle(len(frame.receipts.receipts) / RECEIPTS_OF_A_FRAME)
-            for each in frame.receipts.receipts:
-                self._session.receipts.add_receipt(each.conversation_id, each.delivered_seq, each.read_seq)
+            await self._throttle(len(frame.receipts.receipts) / RECEIPTS_PER_FRAME)
+            for receipt in frame.receipts.receipts:
+                self._session.receipts.add_receipt(receipt.conversation_id, receipt.delivered_seq, receipt.read_seq)
         elif kind == "fetch":
             if len(self._fetches) >= self._limits.fetches_waiting:
-                raise RateLimited("too many fetches wait on this stream")
+                raise RateLimited("too many fetches are pending on this stream")
             self._fetches.append(frame.fetch)
             self._session.wake()
         elif kind == "heartbeat":
             self._session.outbox.put_frame(frames.heartbeat_frame(now_ms))
         elif kind == "typing":
-            said = frame.typing
-            self._session.publish_typing(said.conversation_id, said.typing)
+            self._session.publish_typing(frame.typing.conversation_id, frame.typing.typing)
         elif kind == "reauthenticate":
             await self._reauthenticate(self._session, frame.reauthenticate.access_token)
         elif kind == "watch_presence":
@@ -141,7 +144,7 @@ class StreamHandler:
             self._session.outbox.put_frame(frames.presence_frame(online))
 
     def _submit_send(self, send: chat_pb2.SendMessageRequest, now_ms: int) -> None:
-        # Where no traces are made here, the device's own goes through.
+        # If this server records no trace, the traceparent of the device is passed on.
         traceparent = trace_carrier().get("traceparent", self._traceparent)
         self._session.submit_send(
             requests.decode_send(send, self._session.claims.user_id, self._limits, now_ms, traceparent)
@@ -155,15 +158,15 @@ class StreamHandler:
             self._session.outbox.put_frame(frames.error_frame(failure, final=False))
 
     async def _serve_reads(self) -> None:
-        """Whatever needs a store, one thing at a time, at the pace at which the device reads."""
+        """Serve rechecks and fetches one after another, at the pace at which the device reads its outbox."""
         while not cancel_requested():
             await self._session.wait_woken()
-            # What did not fit before would not now.
+            # A full outbox would drop the same changes again.
             await self._session.outbox.wait_writable()
             try:
                 if self._session.take_recheck_request():
-                    # The first time it was asked a moment ago.
-                    if not self._first and not await self._may_stay(self._session):
+                    # Before the first read the edge has just checked the device.
+                    if not self._first_changes_due and not await self._revalidate(self._session):
                         continue
                     self._presence.recheck_hidden(self._session)
                     await self._send_changes()
@@ -171,41 +174,42 @@ class StreamHandler:
                     await self._answer_fetch(self._fetches[0])
                     self._fetches.popleft()
             except StoreUnavailable as failure:
-                log.warning("cannot read for a device", session_id=self._session.session_id, error=failure.message)
-                self._session.call_later(RETRY_S, self._session.request_recheck)
+                log.warning("store read failed", session_id=self._session.session_id, error=failure.message)
+                self._session.call_later(RETRY_DELAY_S, self._session.request_recheck)
 
     async def _send_changes(self) -> None:
         reading = await self._history.list_changes(self._session.claims.user_id, self._session.cursor)
         self._session.cursor = reading.cursor or self._session.cursor
-        if self._first or reading.conversation_ids:
+        if self._first_changes_due or reading.conversation_ids:
             await self._send_changes_pages(reading)
-        if self._first:
-            self._first = False
+        if self._first_changes_due:
+            self._first_changes_due = False
             self._on_ready()
 
     async def _send_changes_pages(self, reading: IndexReading) -> None:
         ids = reading.conversation_ids
-        for start in range(0, max(len(ids), 1), PAGE):
+        for start in range(0, max(len(ids), 1), CHANGES_PAGE):
             await self._session.outbox.wait_writable()
-            last = start + PAGE >= len(ids)
-            self._session.outbox.put_frame(frames.changes_frame(reading, ids[start : start + PAGE], last=last))
+            last = start + CHANGES_PAGE >= len(ids)
+            self._session.outbox.put_frame(frames.changes_frame(reading, ids[start : start + CHANGES_PAGE], last=last))
 
     async def _answer_fetch(self, fetch: chat_pb2.Fetch) -> None:
-        spans = [
-            RangeRequest(each.conversation_id, each.after_seq, each.limit or DEFAULT_ENTRIES) for each in fetch.ranges
+        requested = [
+            RangeRequest(part.conversation_id, part.after_seq, part.limit or DEFAULT_RANGE_ENTRIES)
+            for part in fetch.ranges
         ]
         user_id = self._session.claims.user_id
-        for start in range(0, len(spans), RANGES_PER_READ):
-            some = spans[start : start + RANGES_PER_READ]
-            for asked, found in zip(some, await self._history.read_ranges(user_id, some), strict=True):
-                await self._send_range(user_id, asked, found)
+        for start in range(0, len(requested), RANGES_PER_READ):
+            batch = requested[start : start + RANGES_PER_READ]
+            for request, result in zip(batch, await self._history.read_ranges(user_id, batch), strict=True):
+                await self._send_range(user_id, request, result)
 
-    async def _send_range(self, user_id: str, span: RangeRequest, found: FetchedRange | Failure) -> None:
-        if isinstance(found, Failure):
-            await self._put_when_writable(frames.entries_frame((), [ranges.refused_range(span, found)]))
+    async def _send_range(self, user_id: str, request: RangeRequest, result: FetchedRange | Failure) -> None:
+        if isinstance(result, Failure):
+            await self._put_when_writable(frames.entries_frame((), [ranges.refused_range(request, result)]))
             return
-        for part in ranges.split_range(found, user_id, FRAME_BYTES):
-            await self._put_when_writable(part)
+        for frame in ranges.split_range(result, user_id, FRAME_BYTES):
+            await self._put_when_writable(frame)
 
     async def _put_when_writable(self, frame: bytes) -> None:
         await self._session.outbox.wait_writable()

@@ -1,7 +1,7 @@
-"""How many devices connect at once: a server that all devices of another come to serves those it has first.
+"""Limits of concurrent handshakes of a server, and of concurrent streams of a device.
 
-The others wait for their turn, which costs less than to send them away and have them come again; a crowd that is larger
-still is sent away.
+After a server died, all its devices connect to the others at once. A handshake beyond the limit waits, because that
+costs less than a rejected device that connects again. Beyond the bound of waiting handshakes a device is rejected.
 """
 
 from __future__ import annotations
@@ -17,75 +17,77 @@ from prometheus_client import Counter, Gauge
 
 from chat_service.errors import RateLimited, ServerBusy
 
-# Those who are sent away come again at moments of their own.
-HANDSHAKE_RETRY_S: Final = (0.2, 1.2)
-# So many wait for each that is under way; and so long, which is less than devices wait for `welcome`.
+# A rejected device retries after a random delay in this range, so that rejected devices do not return together.
+HANDSHAKE_RETRY_RANGE_S: Final = (0.2, 1.2)
+# Waiting handshakes per handshake in progress, and how long each may wait: less than devices wait for `welcome`.
 WAITING_PER_SLOT: Final = 10
-WAIT_S: Final = 3.0
+SLOT_TIMEOUT_S: Final = 3.0
+# Within this time the superseded streams of a device end.
+STREAM_RETRY_S: Final = 5.0
 
-_under_way = Gauge("parley_handshakes", "Devices that connect just now")
-_refused = Counter("parley_handshakes_refused", "Devices that were asked to come again because too many connected")
+_in_progress = Gauge("parley_handshakes", "Handshakes in progress")
+_refused = Counter("parley_handshakes_refused", "Handshakes rejected because too many were waiting")
 
 
 class Handshake:
-    """A device that connects; under way until it has been told what changed, or is gone."""
+    """A handshake in progress: from its slot until the device has received its changes or is gone."""
 
-    def __init__(self, places: asyncio.Semaphore) -> None:
-        self._slots = places
-        self._over = False
-        _under_way.inc()
+    def __init__(self, slots: asyncio.Semaphore) -> None:
+        self._slots = slots
+        self._released = False
+        _in_progress.inc()
 
     def release(self) -> None:
-        """It is over; again changes nothing."""
-        if not self._over:
-            self._over = True
+        """Release the slot; later calls have no effect."""
+        if not self._released:
+            self._released = True
             self._slots.release()
-            _under_way.dec()
+            _in_progress.dec()
 
 
 class HandshakeLimiter:
-    """At most `at_once` are under way, and WAITING times as many wait."""
+    """At most `max_concurrent` handshakes in progress, and WAITING_PER_SLOT times as many waiting."""
 
-    def __init__(self, at_once: int) -> None:
-        self._slots = asyncio.Semaphore(at_once)
-        self._room = at_once * WAITING_PER_SLOT
+    def __init__(self, max_concurrent: int) -> None:
+        self._slots = asyncio.Semaphore(max_concurrent)
+        self._queue_room = max_concurrent * WAITING_PER_SLOT
 
     async def acquire(self) -> Handshake:
-        """Let a device begin when it is its turn. Raises ServerBusy."""
-        if self._slots.locked() and self._room <= 0:
+        """Wait for a slot, and return the handshake that holds it.
+
+        Raises ServerBusy if too many are waiting, or after SLOT_TIMEOUT_S.
+        """
+        if self._slots.locked() and self._queue_room <= 0:
             raise _busy()
-        self._room -= 1
+        self._queue_room -= 1
         try:
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(SLOT_TIMEOUT_S):
                 await self._slots.acquire()
         except TimeoutError:
             raise _busy() from None
         finally:
-            self._room += 1
+            self._queue_room += 1
         return Handshake(self._slots)
 
 
 def _busy() -> ServerBusy:
     _refused.inc()
-    # Not for cryptography: the moments shall only differ.
-    return ServerBusy("too many devices connect at the moment", retry_after=random.uniform(*HANDSHAKE_RETRY_S))  # noqa: S311
-
-
-# The earlier ones, which the newest supersedes, end meanwhile.
-STREAM_RETRY_S: Final = 5.0
+    # Not for cryptography: the delays only have to differ.
+    retry_after = random.uniform(*HANDSHAKE_RETRY_RANGE_S)  # noqa: S311
+    return ServerBusy("too many devices are connecting; connect again later", retry_after=retry_after)
 
 
 class StreamLimiter:
-    """At most `most` of a device at once, those that have not said hello and those that are ending included."""
+    """At most `max_streams` concurrent streams per device, including those before hello and those that are ending."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_streams: int) -> None:
+        self._max_streams = max_streams
         self._open: collections.Counter[str] = collections.Counter()
 
     @contextmanager
     def count_stream(self, device_id: str) -> Iterator[None]:
-        """A stream of a device, from its first moment to its last. Raises RateLimited."""
-        if self._open[device_id] >= self._most:
+        """Count a stream of a device while the context is open. Raises RateLimited if the device has too many."""
+        if self._open[device_id] >= self._max_streams:
             raise RateLimited("this device has too many streams open", retry_after=STREAM_RETRY_S)
         self._open[device_id] += 1
         try:

@@ -1,33 +1,37 @@
-"""The outbox of one stream: bounded, and joined into as few frames as it can be."""
+"""The outbox of one stream, and the detection of a device that does not read it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from typing import Final
 
 import structlog
 
 from chat_service.errors import SlowConsumer
+from chat_service.stream.ports import CallLater
 from chat_service.wire import frames
 from servicekit.failure import Failure
 
+# A frame that has reached this size takes no further elements.
 FRAME_BYTES: Final = 128 * 1024
 WHOLE_FRAME: Final = 0
-# Above this, what the device asked for itself waits until it has read.
+# While the outbox is fuller than this share, responses to the device's own requests wait.
 WRITABLE_SHARE: Final = 0.5
+
+log = structlog.get_logger("stream.outbox")
 
 
 class Outbox:
-    """What is to be written to a stream, in order. Nobody waits to put something in.
+    """A bounded queue of the frames to write to one stream, in order. No call waits to put something in.
 
-    What can be found again is offered, and refused above `most_bytes`. What cannot is put in all the same, up to twice
-    as much: who asks and asks, and reads no answer, is cut off.
+    What the device can fetch later is offered, and refused while more than `max_bytes` are queued. What it cannot fetch
+    is put in regardless, up to twice that size: beyond it the stream is closed with SlowConsumer, because the device
+    sends requests and does not read the responses.
     """
 
-    def __init__(self, most_bytes: int) -> None:
-        self._max_bytes = most_bytes
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._items: deque[tuple[int, bytes]] = deque()
         self._bytes = 0
         self._wake = asyncio.Event()
@@ -35,26 +39,28 @@ class Outbox:
         self._writable.set()
         self._closing = asyncio.Event()
         self.failure: Failure | None = None
-        # How many frames were taken out.
-        self.frames_taken = 0
+        self.frames_dequeued = 0
 
     def offer(self, kind: int, element: bytes) -> bool:
-        """An element as with `put`; False if there is no room for it."""
+        """Append an element as `put` does; return False if the outbox is full."""
         if self.full:
             return False
         self._put(kind, element)
         return True
 
     def put_frame(self, frame: bytes) -> None:
-        """A frame that stands alone."""
+        """Append a complete frame."""
         self._put(WHOLE_FRAME, frame)
 
     def put(self, kind: int, element: bytes) -> None:
-        """An element of a frame of `kind` (frames.ENTRIES, RESULTS, WATERMARKS); neighbours share a frame."""
+        """Append an element of a frame of `kind` (frames.ENTRIES, RESULTS, WATERMARKS).
+
+        Adjacent elements of one kind are joined into one frame.
+        """
         self._put(kind, element)
 
     def close(self, failure: Failure | None) -> None:
-        """Nothing more comes; what waits is still written. The first call counts."""
+        """Stop accepting frames; queued frames are still written, then `failure`. Only the first call has an effect."""
         if not self.closed:
             if failure is not None:
                 self._items.append((WHOLE_FRAME, frames.error_frame(failure, final=True)))
@@ -64,30 +70,30 @@ class Outbox:
             self._writable.set()
 
     def cut_off(self) -> None:
-        """The device does not read: nothing more is written to it than why."""
+        """Discard the queued frames and close with SlowConsumer."""
         self._items.clear()
-        self.close(SlowConsumer("the device does not read what is sent to it; connect again and resume"))
+        self.close(SlowConsumer("the device does not read its stream; connect again and resume"))
 
     @property
     def full(self) -> bool:
-        """Whether there is no room for what is offered."""
+        """True if more than `max_bytes` are queued, so that offers are refused."""
         return self._bytes > self._max_bytes
 
     @property
     def closed(self) -> bool:
-        """Whether nothing more is taken in."""
+        """True if no more frames are accepted."""
         return self._closing.is_set()
 
     async def wait_closing(self) -> None:
-        """Wait until nothing more is taken in."""
+        """Wait until the outbox is closed; frames may still be queued."""
         await self._closing.wait()
 
     async def wait_writable(self) -> None:
-        """Wait until the device has read most of what waits for it."""
+        """Wait until less than WRITABLE_SHARE of the outbox is in use, or it is closed."""
         await self._writable.wait()
 
-    async def take(self) -> bytes | None:
-        """The next frame; None when the outbox is closed and empty. For one reader."""
+    async def dequeue(self) -> bytes | None:
+        """Wait for the next frame and return it, or None when the outbox is closed and empty. For one reader only."""
         while not self._items:
             if self.closed:
                 return None
@@ -102,7 +108,7 @@ class Outbox:
                 size += len(elements[-1])
             item = frames.join_elements(kind, elements)
         self._bytes -= size
-        self.frames_taken += 1
+        self.frames_dequeued += 1
         if self._bytes < self._max_bytes * WRITABLE_SHARE:
             self._writable.set()
         return item
@@ -119,33 +125,28 @@ class Outbox:
             self._writable.clear()
 
 
-log = structlog.get_logger("stream.backlog")
-
-Later = Callable[[float, Callable[[], None]], object]
-
-
 class SlowConsumerDetector:
-    """Watches an outbox that had no room: within `patience` seconds the device must have read something."""
+    """Closes an outbox that stays full while the device reads no frame for `patience_s` seconds."""
 
-    def __init__(self, outbox: Outbox, user_id: str, patience: float, later: Later) -> None:
+    def __init__(self, outbox: Outbox, user_id: str, patience_s: float, call_later: CallLater) -> None:
         self._outbox = outbox
         self._user_id = user_id
-        self._patience = patience
-        self._call_later = later
-        self._watched = False
+        self._patience_s = patience_s
+        self._call_later = call_later
+        self._check_scheduled = False
 
     def on_overflow(self) -> None:
-        """Something did not fit."""
-        if not self._watched:
-            self._watched = True
-            taken = self._outbox.frames_taken
-            self._call_later(self._patience, lambda: self._check_progress(taken))
+        """Schedule a check of the device's progress, unless one is scheduled."""
+        if not self._check_scheduled:
+            self._check_scheduled = True
+            frames_before = self._outbox.frames_dequeued
+            self._call_later(self._patience_s, lambda: self._check_progress(frames_before))
 
-    def _check_progress(self, taken: int) -> None:
-        self._watched = False
+    def _check_progress(self, frames_before: int) -> None:
+        self._check_scheduled = False
         if self._outbox.full:
-            if self._outbox.frames_taken == taken:
-                log.warning("device does not read", user_id=self._user_id)
+            if self._outbox.frames_dequeued == frames_before:
+                log.warning("slow consumer disconnected", user_id=self._user_id)
                 self._outbox.cut_off()
             else:
                 self.on_overflow()

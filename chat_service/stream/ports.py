@@ -1,4 +1,4 @@
-"""The homes and owners, as the sessions of an edge address them; the mesh implements both."""
+"""The ports of an edge: the homes and owners that the mesh implements, and the timers of a session."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from chat_service.model.entry import Draft
 from chat_service.model.requests import AppendOutcome, Attempt, Receipt
 from servicekit.failure import Failure
 
+CallLater = Callable[[float, Callable[[], None]], object]
+"""Schedules a call after some seconds; the end of the session cancels it."""
+
 
 class Homes(Protocol):
     """The homes of users."""
@@ -20,8 +23,8 @@ class Homes(Protocol):
     def address_of(self, user_id: str) -> str:
         """Return the public address of a user's home; empty while there is no ring."""
 
-    async def attach(self, home: str, attachment: AttachedSession, again: bool) -> bool:
-        """Attach a session to its home, a new one or `again`; return False if the home cannot be reached."""
+    async def attach(self, home: str, session: AttachedSession, reattach: bool) -> bool:
+        """Attach a session to its home, a new one or with `reattach`; return False if the home cannot be reached."""
 
     def detach(self, home: str, user_id: str, session_id: str) -> None:
         """Tell the home that a session ended."""
@@ -46,7 +49,7 @@ class Owners(Protocol):
         """Send a receipt to the owner; `reply` is called once, with None when the watermarks are stored."""
 
     def publish_typing(self, user_id: str, conversation_id: str, typing: bool) -> None:
-        """Tell the other members that a member types or stopped, if the owner can be reached now."""
+        """Tell the other members that a member is typing or has stopped, if the owner can be reached now."""
 
     def owner_of(self, conversation_id: str) -> str:
         """Return the id of the server that owns a conversation; empty while there is no ring."""

@@ -1,100 +1,105 @@
-"""The places of sends in a lane, and which of them may pass."""
+"""The send gate of a lane: the slots of its sends, and the refused sends that hold back those in later slots."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
 
-Key = tuple[str, bytes]
-"""A send: its conversation and its id."""
+SendKey = tuple[str, bytes]
+"""The identity of a send: its conversation id and its request id."""
 
 
 class RecentlyAnswered:
-    """The sends of a session that were decided of late; a device may have sent them again before it heard so."""
+    """The last `max_keys` sends of a session that were answered for good.
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._keys: dict[Key, None] = {}
+    A device may have repeated such a send before it received the answer.
+    """
 
-    def __contains__(self, key: Key) -> bool:
+    def __init__(self, max_keys: int) -> None:
+        self._max_keys = max_keys
+        self._keys: dict[SendKey, None] = {}
+
+    def __contains__(self, key: SendKey) -> bool:
         return key in self._keys
 
-    def add(self, key: Key) -> None:
-        """It is decided."""
+    def add(self, key: SendKey) -> None:
+        """Add a send as the newest, and drop the oldest one beyond `max_keys`."""
         self._keys.pop(key, None)
         self._keys[key] = None
-        if len(self._keys) > self._most:
+        if len(self._keys) > self._max_keys:
             del self._keys[next(iter(self._keys))]
 
 
 class SendGate:
-    """A send has the place at which it came first, until it is decided: however often it comes again meanwhile.
+    """The slots of a lane's sends, in the order of their first arrival, and the slots at which the lane is closed.
 
-    A gate is closed at the place of a send that was refused for now, whatever for, until that comes again: what has a
-    later place does not pass, and what has an earlier one does. While a gate is closed at most `most` places are kept;
-    what comes beyond that gets its place when it comes again.
+    A send keeps its slot until it is answered for good, however often the device repeats it. A send that is refused for
+    now, for any reason, closes the gate at its slot until the device repeats it: sends in later slots do not pass, and
+    sends in earlier slots do. While the gate is closed at most `max_slots` slots are kept. A send beyond them gets its
+    slot when the device repeats it.
     """
 
-    def __init__(self, most: int, decided: RecentlyAnswered) -> None:
-        self._max_slots = most
-        self._next = 0
-        self._slots: dict[Key, int] = {}
-        # In order.
+    def __init__(self, max_slots: int, recently_answered: RecentlyAnswered) -> None:
+        self._max_slots = max_slots
+        self._next_slot = 0
+        self._slots: dict[SendKey, int] = {}
+        # In ascending order.
         self._closed_slots: list[int] = []
-        # Whether some could not be kept since the first gate was closed.
-        self._overflowed = False
-        # The device waits for no place of theirs. Of the session: it outlives the lane.
-        self._recently_answered = decided
+        # True if a send got no slot since the gate was closed.
+        self._slots_lost = False
+        # A repeated send that was answered needs no slot: the device does not repeat it again. The set belongs to the
+        # session, so that it outlives the lane.
+        self._recently_answered = recently_answered
 
     @property
     def closed(self) -> bool:
-        """Whether any gate is closed."""
+        """True if the gate is closed at any slot."""
         return bool(self._closed_slots)
 
-    def slot_of(self, key: Key) -> int:
-        """The place of a send, a new one if it is new."""
-        place = self._slots.get(key)
-        if place is not None:
-            return place
-        place = self._next
-        self._next += 1
+    def slot_of(self, key: SendKey) -> int:
+        """Return the slot of a send, and assign the next one to a new send."""
+        slot = self._slots.get(key)
+        if slot is not None:
+            return slot
+        slot = self._next_slot
+        self._next_slot += 1
         if self._closed_slots and len(self._slots) >= self._max_slots:
-            # So that none that comes now is before those that could not be kept.
-            self._overflowed = True
-        if not self._overflowed and key not in self._recently_answered:
-            self._slots[key] = place
-        return place
+            # From now on no send is given a slot to keep: it would precede those that got none.
+            self._slots_lost = True
+        if not self._slots_lost and key not in self._recently_answered:
+            self._slots[key] = slot
+        return slot
 
-    def is_gated(self, place: int) -> bool:
-        """Whether a gate before it is closed."""
-        return bool(self._closed_slots) and self._closed_slots[0] < place
+    def is_gated(self, slot: int) -> bool:
+        """Return True if the gate is closed at an earlier slot."""
+        return bool(self._closed_slots) and self._closed_slots[0] < slot
 
-    def close_at(self, key: Key) -> bool:
-        """Let nothing later pass until this one is here again; False for one that is decided and does not come."""
-        place = self._slots.get(key)
-        if place is None:
+    def close_at(self, key: SendKey) -> bool:
+        """Hold back all later slots until the send is repeated; return False if the send has no slot."""
+        slot = self._slots.get(key)
+        if slot is None:
             return False
-        if not self._is_closed_at(place):
-            insort(self._closed_slots, place)
+        if not self._is_closed_at(slot):
+            insort(self._closed_slots, slot)
         return True
 
-    def open_at(self, key: Key) -> None:
-        """It is here again."""
-        place = self._slots.get(key)
-        if place is not None and self._is_closed_at(place):
-            del self._closed_slots[bisect_left(self._closed_slots, place)]
-            # When the last that was kept is here, those that were not come next, in order.
-            self._overflowed = self._overflowed and self.closed
+    def open_at(self, key: SendKey) -> None:
+        """Open the gate at the slot of a send that was repeated."""
+        slot = self._slots.get(key)
+        if slot is not None and self._is_closed_at(slot):
+            del self._closed_slots[bisect_left(self._closed_slots, slot)]
+            # Once the last send with a slot is repeated, the device repeats those without one, in order.
+            self._slots_lost = self._slots_lost and self.closed
 
-    def release(self, key: Key) -> None:
-        """It is decided."""
+    def release(self, key: SendKey) -> None:
+        """Release the slot of a send that was answered for good."""
         self.open_at(key)
         self._slots.pop(key, None)
         self._recently_answered.add(key)
 
     def clear(self) -> None:
-        """Nothing is on its way: who comes next comes first."""
+        """Release all slots, when the lane has no unanswered sends."""
         self._slots.clear()
 
-    def _is_closed_at(self, place: int) -> bool:
-        at = bisect_left(self._closed_slots, place)
-        return at < len(self._closed_slots) and self._closed_slots[at] == place
+    def _is_closed_at(self, slot: int) -> bool:
+        index = bisect_left(self._closed_slots, slot)
+        return index < len(self._closed_slots) and self._closed_slots[index] == slot

@@ -1,4 +1,4 @@
-"""A lane: the unanswered sends of one session to one conversation, which keep their order whoever owns it."""
+"""The send lane: the unanswered sends of one session to one conversation, in order across changes of the owner."""
 
 from __future__ import annotations
 
@@ -10,104 +10,110 @@ from functools import partial
 from chat_service.errors import EarlierSendRefused, OwnerUnavailable
 from chat_service.model.entry import Draft
 from chat_service.model.requests import RETRY_WINDOW_S, RETRYABLE, Appended, AppendOutcome
-from chat_service.stream.send_gate import Key, RecentlyAnswered, SendGate
+from chat_service.stream.ports import CallLater
+from chat_service.stream.send_gate import RecentlyAnswered, SendGate, SendKey
 from servicekit.clock import Clock
 from servicekit.failure import Failure
 
 LocateOwner = Callable[[], str]
 Forward = Callable[[Draft, int, str, Callable[[AppendOutcome], None]], None]
 Report = Callable[[Draft, AppendOutcome], None]
-CallLater = Callable[[float, Callable[[], None]], None]
 
 
 @dataclass(slots=True, eq=False)
 class UnansweredSend:
-    """One unanswered send at its place; `attempt` is the one it was last forwarded in, 0 if it was not.
+    """One unanswered send in its slot; `attempt` is the last one in which it was forwarded, 0 if it was not yet.
 
-    `barred`: one before it was refused for now, and what comes back of it goes back to the device as well.
+    `gated`: a send in an earlier slot was refused for now. If this one is refused for now as well, it is not retried
+    but reported to the device.
     """
 
     draft: Draft
     slot: int
-    since: float
+    enqueued_s: float
     attempt: int = 0
     gated: bool = False
 
 
 class SendLane:
-    """Forwards sends in order. While it holds any, its attempt tells which of them an owner may still take.
+    """Forwards sends to the owner in order, in attempts: after a refusal an owner refuses the rest of the attempt.
 
-    A send that is refused for now and that the edge cannot mend goes back to the device, and closes a gate: what
-    comes after it is refused as well, and closes a gate of its own, until it comes again.
+    Retryable refusals are retried here, for RETRY_WINDOW_S. Any other refusal for now is reported to the device, and
+    closes the gate: each later send is refused too, until the device repeats the sends in order.
     """
 
     def __init__(
         self,
-        locate: LocateOwner,
+        locate_owner: LocateOwner,
         forward: Forward,
-        told: Report,
-        later: CallLater,
+        report: Report,
+        call_later: CallLater,
         clock: Clock,
-        most: int,
+        max_sends: int,
         attempts: Iterator[int],
-        decided: RecentlyAnswered,
+        recently_answered: RecentlyAnswered,
     ) -> None:
-        self._locate = locate
+        self._locate_owner = locate_owner
         self._forward = forward
-        self._report = told
-        self._call_later = later
+        self._report = report
+        self._call_later = call_later
         self._clock = clock
-        self._max_sends = most
+        self._max_sends = max_sends
         self._sends: deque[UnansweredSend] = deque()
         self._in_flight = 0
-        # Those of a session never repeat, so a lane that was forgotten in between begins above what was refused.
+        # Attempt numbers are unique in the session: a lane that was evicted and created again starts above the attempts
+        # that owners refuse.
         self._attempts = attempts
         self._attempt = next(attempts)
-        # Where the sends go; the same server for all of an attempt.
+        # The server that all sends of the attempt go to.
         self._target = ""
         self._attempt_failed = False
         self._advancing = False
-        self._backoff = 0.0
+        self._backoff_s = 0.0
         self._backing_off = False
-        # Of as many sends as may be here, and as many again that were refused and come back.
-        self._gate = SendGate(2 * most, decided)
+        # Slots for the sends in the lane, and for as many refused ones that the device repeats.
+        self._gate = SendGate(2 * max_sends, recently_answered)
 
     @property
     def all_answered(self) -> bool:
-        """Whether no send is unanswered."""
+        """True if no send is unanswered."""
         return not self._sends
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is lost if the lane is forgotten."""
+        """True if the lane can be evicted: no send is unanswered and the gate is open."""
         return not self._sends and not self._gate.closed
 
     def enqueue(self, draft: Draft, refusal: Failure | None = None) -> None:
-        """Another send; `refusal` says why it cannot be taken now, for example its rate."""
+        """Add a send and forward it; with `refusal`, report that instead, for example because of a rate limit."""
         if self.idle:
             self._gate.clear()
         send = UnansweredSend(draft, self._gate.slot_of(_key(draft)), self._clock.monotonic())
         if self._gate.is_gated(send.slot):
             refusal = _earlier_send_refused()
         elif len(self._sends) >= self._max_sends:
-            refusal = OwnerUnavailable("too many sends to this conversation are unanswered")
+            refusal = OwnerUnavailable("too many unanswered sends to this conversation")
         if refusal is not None:
             self._report_result(send, refusal)
             return
         self._gate.open_at(_key(draft))
         if not self._sends:
-            self._target = self._locate()
+            self._target = self._locate_owner()
         self._sends.append(send)
         if not self._attempt_failed:
             self._advance()
 
-    def forget_refused(self, key: Key) -> None:
-        """A send was refused for good before it got here: unless it is here as well, nothing waits for it."""
-        if all(_key(each.draft) != key for each in self._sends):
+    def forget_refused(self, key: SendKey) -> None:
+        """Release the slot of a send that was refused for good before it entered the lane, unless the lane holds it."""
+        if all(_key(send.draft) != key for send in self._sends):
             self._gate.release(key)
 
     def _advance(self) -> None:
-        """Forward what is new. An owner here answers at once: what that leads to is done afterwards, not within."""
+        """Forward new sends and begin due attempts.
+
+        An owner in this process may reply before `forward` returns, and the reply calls this function again. Such a
+        call returns at once, and the loop of the outer call continues the work.
+        """
         if self._advancing:
             return
         self._advancing = True
@@ -128,49 +134,49 @@ class SendLane:
                 self._in_flight += 1
                 self._forward(send.draft, send.attempt, self._target, partial(self._on_result, send))
 
-    def _on_result(self, send: UnansweredSend, answer: AppendOutcome) -> None:
+    def _on_result(self, send: UnansweredSend, outcome: AppendOutcome) -> None:
         self._in_flight -= 1
-        if isinstance(answer, Appended) or answer.retry_after is None:
-            self._finish(send, answer)
+        if isinstance(outcome, Appended) or outcome.retry_after is None:
+            self._finish(send, outcome)
         else:
             self._attempt_failed = True
             if send.gated:
                 self._finish(send, _earlier_send_refused())
-            elif answer.reason in RETRYABLE:
-                self._backoff = max(self._backoff, answer.retry_after)
-            elif answer.reason != EarlierSendRefused.default_reason:
-                self._finish(send, answer)
+            elif outcome.reason in RETRYABLE:
+                self._backoff_s = max(self._backoff_s, outcome.retry_after)
+            elif outcome.reason != EarlierSendRefused.default_reason:
+                self._finish(send, outcome)
         if self._attempt_failed and not self._in_flight:
             self._advance()
 
-    def _finish(self, send: UnansweredSend, answer: AppendOutcome) -> None:
+    def _finish(self, send: UnansweredSend, outcome: AppendOutcome) -> None:
         self._sends.remove(send)
-        self._report_result(send, answer)
+        self._report_result(send, outcome)
 
-    def _report_result(self, send: UnansweredSend, answer: AppendOutcome) -> None:
-        self._report(send.draft, answer)
+    def _report_result(self, send: UnansweredSend, outcome: AppendOutcome) -> None:
+        self._report(send.draft, outcome)
         key = _key(send.draft)
-        if isinstance(answer, Appended) or answer.retry_after is None:
+        if isinstance(outcome, Appended) or outcome.retry_after is None:
             self._gate.release(key)
         elif self._gate.close_at(key):
             self._gate_after(send)
 
-    def _gate_after(self, send: UnansweredSend) -> None:
-        later = [each for each in self._sends if each.slot > send.slot and not each.gated]
-        for each in later:
-            each.gated = True
-        for each in later:
-            if each.attempt < self._attempt:
-                self._finish(each, _earlier_send_refused())
+    def _gate_after(self, refused: UnansweredSend) -> None:
+        later = [send for send in self._sends if send.slot > refused.slot and not send.gated]
+        for send in later:
+            send.gated = True
+        for send in later:
+            if send.attempt < self._attempt:
+                self._finish(send, _earlier_send_refused())
 
     def _begin_attempt(self) -> None:
-        """All that was under way is answered: what is left goes again, in order, as another attempt."""
+        """Begin the next attempt with the sends that are left, now that no send of the failed one is in flight."""
         self._attempt = next(self._attempts)
-        for send in [each for each in self._sends if each.gated]:
+        for send in [send for send in self._sends if send.gated]:
             self._finish(send, _earlier_send_refused())
-        if self._backoff and self._sends:
+        if self._backoff_s and self._sends:
             self._backing_off = True
-            self._call_later(self._backoff, self._resume)
+            self._call_later(self._backoff_s, self._resume)
         else:
             self._restart()
 
@@ -179,25 +185,27 @@ class SendLane:
         self._advance()
 
     def _restart(self) -> None:
-        self._backing_off, self._attempt_failed, self._backoff = False, False, 0.0
-        if self._sends and self._clock.monotonic() - self._sends[0].since > RETRY_WINDOW_S:
+        self._backing_off, self._attempt_failed, self._backoff_s = False, False, 0.0
+        if self._sends and self._clock.monotonic() - self._sends[0].enqueued_s > RETRY_WINDOW_S:
             self._give_up()
         else:
-            self._target = self._locate()
+            self._target = self._locate_owner()
 
     def _give_up(self) -> None:
         sends, self._sends = self._sends, deque()
         for send in sends:
-            behind = self._gate.is_gated(send.slot)
-            self._report_result(
-                send,
-                _earlier_send_refused() if behind else OwnerUnavailable("the conversation cannot be written to now"),
-            )
+            # The report of the first send closes the gate for those after it.
+            gated = self._gate.is_gated(send.slot)
+            self._report_result(send, _earlier_send_refused() if gated else _not_appended_in_time())
 
 
 def _earlier_send_refused() -> EarlierSendRefused:
     return EarlierSendRefused("an earlier send to this conversation was refused; send that one first")
 
 
-def _key(draft: Draft) -> Key:
+def _not_appended_in_time() -> OwnerUnavailable:
+    return OwnerUnavailable(f"the send was not appended within {RETRY_WINDOW_S:.0f} s; send it again")
+
+
+def _key(draft: Draft) -> SendKey:
     return draft.conversation_id, draft.request_id

@@ -1,4 +1,4 @@
-"""A session: one stream of one device, from `hello` to its end."""
+"""A session: the state of one stream of one device, from `hello` to its end."""
 
 from __future__ import annotations
 
@@ -31,43 +31,44 @@ from servicekit.failure import Failure
 from servicekit.rate_limiter import TokenBucket
 
 MAX_LANES: Final = 1000
-# Decisions that a session remembers: a device may send again what was decided, before it hears so.
-RECENTLY_ANSWERED: Final = 1024
-# Lanes that are kept though nothing is on its way in them.
+# Answered sends that a session remembers, because a device may repeat a send before it receives the answer.
+MAX_RECENTLY_ANSWERED: Final = 1024
+# From this many lanes on, idle lanes are evicted until half as many idle ones are left.
 MAX_IDLE_LANES: Final = 32
-# More than a lane's patience.
-MAX_SUPERSEDED_S: Final = 12.0
-# A device that has too much unanswered is told to wait so long.
-FULL_RETRY_S: Final = 0.5
+# A superseded session may wait this long for its answers: longer than RETRY_WINDOW_S of a lane.
+SUPERSEDED_TIMEOUT_S: Final = 12.0
+# A device with too many unanswered sends is asked to retry after this delay.
+UNANSWERED_RETRY_S: Final = 0.5
 
 
 class StreamSession:
-    """What the edge keeps of a stream: whose it is, what waits for it, and what of its sends is unanswered."""
+    """One stream of one device at its edge: its claims, its outbox, its send lanes and its timers."""
 
     def __init__(
-        self, claims: Claims, limits: Limits, clock: Clock, edge: str, owners: Owners, rate: TokenBucket
+        self, claims: Claims, limits: Limits, clock: Clock, edge: str, owners: Owners, send_rate: TokenBucket
     ) -> None:
         self.claims = claims
         self.outbox = Outbox(limits.outbox_bytes)
-        # Ids in the order of their making: of two sessions of a device the newer one stays.
+        # Session ids are ordered by time: of two sessions of a device the home keeps the newer one.
         self.attached_session = AttachedSession(uuid_utils.uuid7().hex, claims.user_id, claims.device_id, edge)
-        # The server that knows of this session as its home, or is being told; empty: none yet.
+        # The home that this session is attached to, or is being attached to; empty: none.
         self.home = ""
         self.cursor: Cursor | None = None
-        # Whose presence the device is told, as it knows it (None: it was not told yet); and the homes that tell.
+        # By watched user: the presence that the device knows; None: none reported yet.
         self.watched: dict[str, bool | None] = {}
+        # The homes at which the session has a presence subscription.
         self.watched_homes: set[str] = set()
         self._superseded = False
-        self._recheck_wanted = False
+        self._recheck_requested = False
         self._woken = asyncio.Event()
         self._limits = limits
         self._clock = clock
         self._owners = owners
         self._lanes: OrderedDict[str, SendLane] = OrderedDict()
         self._attempts = count(1)
-        self._recently_answered = RecentlyAnswered(RECENTLY_ANSWERED)
+        self._recently_answered = RecentlyAnswered(MAX_RECENTLY_ANSWERED)
         self._unanswered_bytes = 0
-        self._rate = rate
+        self._send_rate = send_rate
         self._timers: set[Timer] = set()
         self._expiry: Timer | None = None
         self._ended = False
@@ -78,25 +79,25 @@ class StreamSession:
 
     @property
     def session_id(self) -> str:
-        """The name of the session."""
+        """The id of the session: a UUIDv7 in hex."""
         return self.attached_session.session_id
 
     def submit_send(self, draft: Draft) -> None:
-        """A send of the device; its answer goes to the outbox."""
-        wait = self._rate.take()
-        refusal = RateLimited("this device sends faster than it may", retry_after=wait) if wait else None
+        """Add a send of the device to its lane. The answer, or the refusal by a limit, goes to the outbox."""
+        wait_s = self._send_rate.take()
+        refusal = RateLimited("device rate limit exceeded", retry_after=wait_s) if wait_s else None
         if self._unanswered_bytes > self._limits.unanswered_bytes:
-            refusal = RateLimited("too much of what this device sent is unanswered", retry_after=FULL_RETRY_S)
-        lane = self._lane(draft.conversation_id)
-        self._unanswered_bytes += _size(draft)
+            refusal = RateLimited("too many bytes of unanswered sends on this stream", retry_after=UNANSWERED_RETRY_S)
+        lane = self._get_or_create_lane(draft.conversation_id)
+        self._unanswered_bytes += _content_bytes(draft)
         lane.enqueue(draft, refusal)
 
     def publish_typing(self, conversation_id: str, typing: bool) -> None:
-        """The user types, or stopped."""
+        """Tell the owner that the user is typing or has stopped."""
         self._owners.publish_typing(self.claims.user_id, conversation_id, typing)
 
     def refuse_send(self, conversation_id: str, client_message_id: str, failure: Failure) -> None:
-        """Answer a send that never became a draft, this time."""
+        """Answer with `failure` a send that was refused before it became a draft."""
         lane = self._lanes.get(conversation_id)
         if lane is not None:
             with suppress(ValueError):
@@ -104,17 +105,18 @@ class StreamSession:
         self.outbox.put(frames.RESULTS, frames.encode_send_result(conversation_id, client_message_id, failure))
 
     def deliver(self, entries: list[tuple[bytes, bytes, str]], delivery: Delivery) -> None:
-        """What an owner published: entries as (for others, for the actor's devices, actor), and watermarks.
+        """Put a delivery into the outbox; `entries` are (for other users, for the actor's devices, actor id).
 
-        What finds no room is named to the device once it has read what waits.
+        If the outbox is full, entries and watermarks are dropped. The session is then rechecked, so that the device
+        learns of the changed conversations once it has read what is queued.
         """
         fits = True
-        for plain, own, actor in entries:
-            fits = self.outbox.offer(frames.ENTRIES, own if actor == self.claims.user_id else plain) and fits
-        for mark in delivery.watermarks:
-            fits = self.outbox.offer(frames.WATERMARKS, mark) and fits
+        for plain, own, actor_id in entries:
+            fits = self.outbox.offer(frames.ENTRIES, own if actor_id == self.claims.user_id else plain) and fits
+        for watermark in delivery.watermarks:
+            fits = self.outbox.offer(frames.WATERMARKS, watermark) and fits
         if delivery.typing:
-            # Nobody looks for that later.
+            # Typing is transient: a dropped one is not fetched later.
             self.outbox.offer(WHOLE_FRAME, frames.typing_frame(delivery.typing))
         if delivery.presence:
             self.update_presence(delivery.presence.user_id, delivery.presence.online)
@@ -123,53 +125,57 @@ class StreamSession:
             self._slow_consumer.on_overflow()
 
     def update_presence(self, user_id: str, online: bool) -> None:
-        """Whether a user that the device watches is online; it is told if it knows otherwise."""
-        before = self.watched.get(user_id, online)
-        if before != online:
+        """Record the presence of a watched user, and report it to the device if it knows another one."""
+        known = self.watched.get(user_id, online)
+        if known != online:
             self.watched[user_id] = online
-            if before is not None:
+            if known is not None:
                 self.outbox.offer(WHOLE_FRAME, frames.presence_frame({user_id: online}))
 
     def close(self, failure: Failure | None) -> None:
-        """End the stream once what waits is written; a superseded one is told the answers it waits for first."""
+        """End the stream once the outbox is written; the last frame is `failure`.
+
+        A superseded stream gets the failure at once and then the answers to its unanswered sends, within
+        SUPERSEDED_TIMEOUT_S.
+        """
         if failure is None or failure.reason != SessionSuperseded.default_reason:
             self.outbox.close(failure)
             return
         self.outbox.put_frame(frames.error_frame(failure, final=True))
         self._superseded = True
         self._close_if_answered()
-        self.call_later(MAX_SUPERSEDED_S, lambda: self.outbox.close(None))
+        self.call_later(SUPERSEDED_TIMEOUT_S, lambda: self.outbox.close(None))
 
     def _close_if_answered(self) -> None:
         if self._superseded and all(lane.all_answered for lane in self._lanes.values()):
             self.outbox.close(None)
 
     def request_recheck(self) -> None:
-        """The device may have missed something: have somebody look."""
-        self._recheck_wanted = True
+        """Request a read of the change index, because the device may have missed something."""
+        self._recheck_requested = True
         self._woken.set()
 
     def take_recheck_request(self) -> bool:
-        """Whether somebody must look for what was missed; asked once, it is done."""
-        wanted, self._recheck_wanted = self._recheck_wanted, False
-        return wanted
+        """Return True if a recheck was requested since the last call."""
+        requested, self._recheck_requested = self._recheck_requested, False
+        return requested
 
     def wake(self) -> None:
-        """There is something to read for the device."""
+        """Wake the task that reads stores for the device."""
         self._woken.set()
 
     async def wait_woken(self) -> None:
-        """Wait until there is something to read for the device."""
+        """Wait until `wake` is called; return at once if it was called since the last wait."""
         await self._woken.wait()
         self._woken.clear()
 
     def call_later(self, seconds: float, call: Callable[[], None]) -> None:
-        """Call in `seconds`, unless the session has ended by then."""
+        """Run `call` after `seconds`, unless the session has ended by then."""
         if not self._ended:
             self._call_later(seconds, call)
 
     def schedule_expiry(self, seconds: float, call: Callable[[], None]) -> None:
-        """Call in `seconds`, in the place of what was to be called by an earlier token."""
+        """Run `call` after `seconds`, and cancel the expiry of an earlier token."""
         if self._expiry is not None:
             self._expiry.cancel()
             self._timers.discard(self._expiry)
@@ -177,22 +183,22 @@ class StreamSession:
 
     def _call_later(self, seconds: float, call: Callable[[], None]) -> Timer:
         def fire() -> None:
-            self._timers.discard(handle)
+            self._timers.discard(timer)
             call()
 
-        handle = self._clock.call_later(seconds, fire)
-        self._timers.add(handle)
-        return handle
+        timer = self._clock.call_later(seconds, fire)
+        self._timers.add(timer)
+        return timer
 
     def end(self) -> None:
-        """Nothing happens in this session any more."""
+        """Cancel all timers and close the outbox."""
         self._ended = True
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
         self.outbox.close(None)
 
-    def _lane(self, conversation_id: str) -> SendLane:
+    def _get_or_create_lane(self, conversation_id: str) -> SendLane:
         lane = self._lanes.get(conversation_id)
         if lane is None:
             self._evict_idle_lanes()
@@ -212,24 +218,23 @@ class StreamSession:
     def _evict_idle_lanes(self) -> None:
         if len(self._lanes) < MAX_IDLE_LANES:
             return
-        at_rest = [each for each, lane in self._lanes.items() if lane.idle]
-        for conversation_id in at_rest[: max(0, len(at_rest) - MAX_IDLE_LANES // 2)]:
+        idle = [conversation_id for conversation_id, lane in self._lanes.items() if lane.idle]
+        for conversation_id in idle[: max(0, len(idle) - MAX_IDLE_LANES // 2)]:
             del self._lanes[conversation_id]
         if len(self._lanes) >= MAX_LANES:
-            # On a new stream it begins anew, with what is unanswered or refused, in order.
-            self.close(
-                RateLimited("sends to too many conversations are unanswered; connect again", retry_after=FULL_RETRY_S)
-            )
+            # On a new stream the device repeats its unanswered and refused sends in order.
+            too_many = "too many conversations have unanswered sends; connect again"
+            self.close(RateLimited(too_many, retry_after=UNANSWERED_RETRY_S))
 
     def _forward(self, draft: Draft, attempt: int, target: str, reply: Callable[[AppendOutcome], None]) -> None:
         self._owners.route_append(draft, Attempt(self.session_id, attempt), target, reply)
 
-    def _put_result(self, draft: Draft, answer: AppendOutcome) -> None:
+    def _put_result(self, draft: Draft, outcome: AppendOutcome) -> None:
         client_message_id = str(UUID(bytes=draft.request_id))
-        self._unanswered_bytes -= _size(draft)
-        self.outbox.put(frames.RESULTS, frames.encode_send_result(draft.conversation_id, client_message_id, answer))
+        self._unanswered_bytes -= _content_bytes(draft)
+        self.outbox.put(frames.RESULTS, frames.encode_send_result(draft.conversation_id, client_message_id, outcome))
         self._close_if_answered()
 
 
-def _size(draft: Draft) -> int:
+def _content_bytes(draft: Draft) -> int:
     return len(draft.change.content) if isinstance(draft.change, Message) else 0

@@ -1,4 +1,4 @@
-"""The sessions whose streams end at this server."""
+"""The registry of the sessions whose streams end at this server."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from chat_service.stream.session import StreamSession
 from chat_service.wire.entries import with_request_id
 from servicekit.failure import Failure
 
-_sessions = Gauge("parley_sessions", "Streams of devices at this edge")
+_sessions = Gauge("parley_sessions", "Open streams of devices at this edge")
 
 
 class SessionRegistry:
-    """By id; what homes say to them goes through here."""
+    """The sessions of this edge, by id. Homes reach sessions through it."""
 
     def __init__(self) -> None:
         self._sessions: dict[str, StreamSession] = {}
@@ -24,24 +24,24 @@ class SessionRegistry:
         self._empty.set()
 
     def add(self, session: StreamSession) -> None:
-        """A session begins."""
+        """Add a session that began."""
         self._sessions[session.session_id] = session
         self._empty.clear()
         _sessions.inc()
 
     def remove(self, session: StreamSession) -> None:
-        """A session ended."""
+        """Remove a session that ended."""
         del self._sessions[session.session_id]
         _sessions.dec()
         if not self._sessions:
             self._empty.set()
 
     def get(self, session_id: str) -> StreamSession | None:
-        """A session, if it has not ended."""
+        """Return a session, or None if it has ended."""
         return self._sessions.get(session_id)
 
     async def wait_empty(self) -> None:
-        """Wait until there is none."""
+        """Wait until no session is left."""
         await self._empty.wait()
 
     def __iter__(self) -> Iterator[StreamSession]:
@@ -51,23 +51,24 @@ class SessionRegistry:
         return len(self._sessions)
 
     def deliver(self, session_ids: Sequence[str], delivery: Delivery) -> None:
-        """Bring `delivery` to sessions; each entry is put together once for all of them."""
+        """Put `delivery` into the outboxes of sessions; each entry is encoded once for all of them."""
         entries = [_variants(entry) for entry in delivery.entries]
         for session_id in session_ids:
             if (session := self._sessions.get(session_id)) is not None:
                 session.deliver(entries, delivery)
 
     def close_session(self, session_id: str, failure: Failure) -> None:
-        """End a session."""
+        """End a session with `failure`."""
         if (session := self._sessions.get(session_id)) is not None:
             session.close(failure)
 
     def recheck(self, session_ids: Sequence[str] | None = None) -> None:
-        """Have sessions (all, if none are named) look again for what they may have missed."""
+        """Make sessions read again what they may have missed; None: all sessions."""
         for session_id in list(self._sessions) if session_ids is None else session_ids:
             if (session := self._sessions.get(session_id)) is not None:
                 session.request_recheck()
 
 
 def _variants(entry: DeliveredEntry) -> tuple[bytes, bytes, str]:
+    """Return the entry for other users, the entry for the devices of its actor, and the actor's id."""
     return entry.entry, with_request_id(entry.entry, entry.request_id), entry.actor_id

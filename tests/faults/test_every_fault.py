@@ -25,13 +25,13 @@ RATE: Final = 40.0
 SOON_S: Final = 30.0
 # What at least one of the chat servers that are left says of it, and counts.
 TOLD: Final = {
-    "chat server killed": "peer is dead",
-    "two chat servers killed": "peer is dead",
+    "chat server killed": "peer declared dead",
+    "two chat servers killed": "peer declared dead",
     # Nobody else leaves the ring without leaving.
     "chat server frozen": "left=['",
     "chat server restarted": "leaving",
     "all chat servers restarted in turn": "leaving",
-    "mesh links cut": "link ended",
+    "mesh links cut": "peer stream closed",
     "MongoDB primary killed": "MongoDB has no primary",
     "MongoDB primary stepped down": "MongoDB has no primary",
     "MongoDB primary frozen": "store does not answer, asking again",

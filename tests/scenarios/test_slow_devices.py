@@ -106,4 +106,4 @@ async def read_once_cut_off(stack: Stack, device: RawDevice) -> None:
 def cut_off(stack: Stack, device: RawDevice) -> bool:
     """Whether a server says so."""
     lines = [line for server in stack.chat_servers for line in server.log.read_text().splitlines()]
-    return any("device does not read" in line and device.user_id in line for line in lines)
+    return any("slow consumer disconnected" in line and device.user_id in line for line in lines)

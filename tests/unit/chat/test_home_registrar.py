@@ -13,7 +13,7 @@ from chat_service.model.delivery import AttachedSession
 from chat_service.model.entry import Draft
 from chat_service.model.requests import AppendOutcome, Attempt, Receipt
 from chat_service.owner.receipt_writer import OnReceiptKept
-from chat_service.stream.home_registrar import FIRST_TRIES, PAUSE_S, HomeRegistrar
+from chat_service.stream.home_registrar import MAX_INITIAL_TRIES, RETRY_INTERVAL_S, HomeRegistrar
 from chat_service.stream.session import StreamSession
 from servicekit.auth import Claims
 from servicekit.rate_limiter import RateLimit, RateLimiter
@@ -41,13 +41,13 @@ class SlowHomes:
     def address_of(self, user_id: str) -> str:
         return self.home
 
-    async def attach(self, home: str, attachment: AttachedSession, again: bool) -> bool:
-        self.known.add((home, attachment.session_id))
+    async def attach(self, home: str, session: AttachedSession, reattach: bool) -> bool:
+        self.known.add((home, session.session_id))
         self.asked += 1
         await self.answers.wait()
         return True
 
-    async def may_stay(self, session: StreamSession) -> bool:
+    async def revalidate(self, session: StreamSession) -> bool:
         self.asked_about.append(session)
         await self.tells.wait()
         return not session.outbox.closed
@@ -90,7 +90,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 async def attaching(homes: SlowHomes, clock: ManualClock) -> AsyncIterator[HomeRegistrar]:
-    attaching = HomeRegistrar(homes, homes.may_stay, clock)
+    attaching = HomeRegistrar(homes, homes.revalidate, clock)
     task = asyncio.create_task(attaching.run())
     yield attaching
     task.cancel()
@@ -168,7 +168,7 @@ async def test_two_workers_never_attach_one_session_at_once(
     for _ in range(5):
         attaching.mark_detached(session)
         await run_ready()
-        clock.advance(PAUSE_S)
+        clock.advance(RETRY_INTERVAL_S)
     await run_ready()
     assert homes.asked == 1
 
@@ -184,7 +184,7 @@ async def test_a_session_loosened_while_it_begins_is_attached_by_one_at_a_time(
     homes.home = "first"
     await run_ready()
     assert homes.asked == 0, "who began it rests before it tries again, and nobody else tries"
-    clock.advance(PAUSE_S)
+    clock.advance(RETRY_INTERVAL_S)
     await beginning
     assert homes.asked_about == [], "it was attached by who began it"
     assert homes.known == {("first", session.session_id)}
@@ -197,14 +197,14 @@ async def test_a_session_that_cannot_be_attached_soon_begins_and_is_attached_lat
     homes.answers.set()
     homes.home = ""
     beginning = asyncio.create_task(attaching.attach_new(session))
-    for _ in range(FIRST_TRIES):
+    for _ in range(MAX_INITIAL_TRIES):
         await run_ready()
         assert not beginning.done()
-        clock.advance(PAUSE_S)
+        clock.advance(RETRY_INTERVAL_S)
     await beginning
     assert session.home == ""
     homes.home = "first"
-    clock.advance(PAUSE_S)
+    clock.advance(RETRY_INTERVAL_S)
     await eventually(lambda: session.home)
     assert homes.known == {("first", session.session_id)}
     assert session.take_recheck_request()

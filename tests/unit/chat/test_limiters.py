@@ -8,7 +8,7 @@ import pytest
 
 from chat_service.errors import ServerBusy
 from chat_service.stream import limiters
-from chat_service.stream.limiters import WAIT_S, WAITING_PER_SLOT, Handshake, HandshakeLimiter
+from chat_service.stream.limiters import SLOT_TIMEOUT_S, WAITING_PER_SLOT, Handshake, HandshakeLimiter
 from parley_client.link import WELCOME_SECONDS
 from tests.eventually import run_ready
 
@@ -50,7 +50,7 @@ async def test_only_so_many_wait() -> None:
 
 
 async def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limiters, "WAIT_S", 0.01)
+    monkeypatch.setattr(limiters, "SLOT_TIMEOUT_S", 0.01)
     door = HandshakeLimiter(1)
     first = await door.acquire()
     with pytest.raises(ServerBusy):
@@ -70,4 +70,4 @@ async def test_who_goes_away_while_waiting_takes_no_place() -> None:
 
 
 def test_devices_wait_longer_for_their_welcome() -> None:
-    assert WAIT_S < WELCOME_SECONDS
+    assert SLOT_TIMEOUT_S < WELCOME_SECONDS

@@ -45,7 +45,7 @@ def test_what_is_offered_is_refused_when_there_is_no_room(outbox: Outbox) -> Non
 
 async def test_there_is_room_again_once_it_was_read(outbox: Outbox) -> None:
     fill(outbox)
-    assert await outbox.take()
+    assert await outbox.dequeue()
     assert fill(outbox) == 11
 
 
@@ -60,10 +60,10 @@ def test_what_cannot_be_found_again_has_twice_the_room_and_then_the_device_is_cu
 async def test_a_device_that_is_cut_off_is_told_why_and_no_more(outbox: Outbox) -> None:
     fill(outbox)
     outbox.cut_off()
-    frame = await outbox.take()
+    frame = await outbox.dequeue()
     assert frame is not None
     assert b"SLOW_CONSUMER" in frame
-    assert await outbox.take() is None
+    assert await outbox.dequeue() is None
 
 
 def test_a_device_that_reads_nothing_is_cut_off(outbox: Outbox) -> None:
@@ -81,7 +81,7 @@ async def test_a_device_that_reads_slowly_is_not_cut_off(outbox: Outbox) -> None
     for _ in range(10):
         fill(outbox)
         backlog.on_overflow()
-        await outbox.take()
+        await outbox.dequeue()
         fill(outbox)
         timers.fire()
         assert not outbox.closed
