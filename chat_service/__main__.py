@@ -68,7 +68,7 @@ async def main() -> None:
     settings = ChatSettings.load()
     telemetry.configure_logging(settings.log_format, settings.log_level)
     async with contextlib.AsyncExitStack() as stack:
-        stack.callback(telemetry.configure_tracing("chat", endpoint=settings.otlp_endpoint))
+        stack.callback(configure_tracing(settings))
         if settings.metrics_listen:
             stack.callback(telemetry.start_metrics(settings.metrics_listen))
         database = await _database(settings)
@@ -77,6 +77,11 @@ async def main() -> None:
         stack.push_async_callback(redis.aclose)
         etcd = await stack.enter_async_context(Etcd(settings.etcd_endpoints))
         await _serve(settings, database, redis, Membership(etcd, _me(settings)))
+
+
+def configure_tracing(settings: ChatSettings) -> Callable[[], None]:
+    """Turn tracing on as the settings say, and return the function that flushes and ends it."""
+    return telemetry.configure_tracing("chat", endpoint=settings.otlp_endpoint, sample_ratio=settings.trace_ratio)
 
 
 async def _serve(settings: ChatSettings, database: Database, redis: Redis, membership: Membership) -> None:
