@@ -143,5 +143,14 @@ class ChatServer:
 def _owner(
     stores: Stores, fan_out: FanOut, membership: Membership, limits: Limits, clock: Clock, terms: RetentionPolicy
 ) -> Owner:
-    rates = OwnerLimits(limits.entries_per_second, limits.entries_burst)
-    return Owner(stores.log, stores.conversations, stores.index, fan_out, membership, clock, rates, terms)
+    bounds = owner_limits(limits)
+    return Owner(stores.log, stores.conversations, stores.index, fan_out, membership, clock, bounds, terms)
+
+
+def owner_limits(limits: Limits) -> OwnerLimits:
+    """Return the limits that the owner enforces: those that `welcome` states to clients."""
+    return OwnerLimits(
+        entries_per_second=limits.entries_per_second,
+        entries_burst=limits.entries_burst,
+        group_members=limits.group_members,
+    )

@@ -13,9 +13,11 @@ import uuid_utils
 from chat_service.errors import (
     Blocked,
     ConversationNotFound,
+    GroupFull,
     MessageNotFound,
     RoleInsufficient,
 )
+from chat_service.limits import Limits
 from chat_service.model.entry import (
     Change,
     Draft,
@@ -33,10 +35,13 @@ from chat_service.model.ids import group_id
 from chat_service.model.requests import Appended, AppendOutcome, Creation
 from chat_service.model.stores import Conflict
 from chat_service.owner.commit import MAX_ENTRIES_PER_CONVERSATION
+from chat_service.server import owner_limits
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database
 from chat_service.storage.relations import MongoBlockStore
+from chat_service.wire.frames import welcome_frame
+from parley.chat.v1 import chat_pb2
 from tests.integration.chat.conftest import ALICE, BOB, CAROL, Owners, Running, direct, draft, made_at, place
 
 pytestmark = pytest.mark.integration
@@ -289,3 +294,13 @@ async def test_what_was_decided_by_an_entry_that_lost_is_decided_again(owners: O
     assert place(answers[0]) == 4
     assert isinstance(answers[1], ConversationNotFound)
     assert place(answers[2]) == 5
+
+
+async def test_a_group_holds_as_many_members_as_welcome_states(owners: Owners) -> None:
+    limits = Limits(group_members=3)
+    running = await owners.start(limits=owner_limits(limits))
+    frame = chat_pb2.ConnectResponse.FromString(welcome_frame("session", "home", limits, now_ms=0, expires_at=0))
+    conversation_id = await group(running)
+    place(await running.append(change(conversation_id, added(CAROL))))
+    assert frame.welcome.limits.group_members == 3
+    assert isinstance(await running.append(change(conversation_id, added("d" * 32))), GroupFull)
