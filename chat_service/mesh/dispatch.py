@@ -11,7 +11,7 @@ from chat_service.errors import NotYetServed
 from chat_service.home.home import Home
 from chat_service.mesh.peer_stream import PeerStream
 from chat_service.model.delivery import AttachedSession
-from chat_service.model.requests import AppendOutcome
+from chat_service.model.requests import AppendOutcome, DoneOutcome
 from chat_service.owner.owner import Owner
 from chat_service.stream.edge import Edge
 from chat_service.stream.session_registry import SessionRegistry
@@ -67,8 +67,9 @@ class FrameDispatcher:
     def _receive(self, _: str, frame: MeshFrame, stream: PeerStream) -> None:
         frame_id = frame.frame_id
 
-        def reply(failure: Failure | None) -> None:
-            stream.respond(frame_id, mesh.encode_refused(failure) if failure else MeshFrame(received=Received()))
+        def reply(outcome: DoneOutcome) -> None:
+            refused = mesh.encode_refused(outcome) if isinstance(outcome, Failure) else None
+            stream.respond(frame_id, refused or MeshFrame(received=Received()))
 
         self._owner.receive_receipt(mesh.decode_receipt(frame.receive), reply)
 
@@ -78,7 +79,7 @@ class FrameDispatcher:
     def _reload(self, _: str, frame: MeshFrame, stream: PeerStream) -> None:
         frame_id = frame.frame_id
 
-        def reply(outcome: AppendOutcome) -> None:
+        def reply(outcome: DoneOutcome) -> None:
             refused = mesh.encode_refused(outcome) if isinstance(outcome, Failure) else None
             stream.respond(frame_id, refused or MeshFrame(reloaded=Reloaded()))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from chat_service.mesh.peer_pool import PeerPool
 from chat_service.mesh.routing import peer_unreachable, server_at
@@ -15,21 +15,25 @@ from chat_service.model.requests import (
     RETRY_WINDOW_S,
     RETRYABLE,
     Appended,
-    AppendOutcome,
     Attempt,
     Creation,
+    Done,
+    DoneOutcome,
     OnAppended,
+    OnDone,
     Receipt,
+    Unchanged,
 )
 from chat_service.owner.owner import Owner
 from chat_service.owner.ports import RingView
-from chat_service.owner.receipt_writer import OnReceiptKept
 from chat_service.wire import mesh
 from parley.internal.v1.mesh_pb2 import MeshFrame
 from servicekit.failure import Failure
 from servicekit.status import from_proto
 
 RETRY_INTERVAL_S: Final = 0.1
+
+Result = TypeVar("Result")
 
 
 class OwnerRouter:
@@ -54,7 +58,7 @@ class OwnerRouter:
 
         self._request(target, mesh.encode_append(draft, attempt), on_response, draft.traceparent)
 
-    async def append_and_wait(self, draft: Draft) -> Appended:
+    async def append_and_wait(self, draft: Draft) -> Appended | Unchanged:
         """Append `draft`, and retry for RETRY_WINDOW_S while the owner changes or cannot be reached.
 
         Raises the owner's refusal.
@@ -71,7 +75,7 @@ class OwnerRouter:
         All appends after the return are authorized by the reloaded state. Raises the owner's refusal.
         """
 
-        def send(target: str, reply: OnAppended) -> None:
+        def send(target: str, reply: OnDone) -> None:
             if target == self._ring.me.server_id:
                 self._local.invalidate_conversation(conversation_id, reply)
             else:
@@ -92,19 +96,19 @@ class OwnerRouter:
         """Return the id of the server that owns a conversation; empty while there is no ring."""
         return server_at(self._ring, conversation_position(conversation_id))
 
-    def send_receipt(self, receipt: Receipt, reply: OnReceiptKept) -> None:
-        """Send a receipt to the owner; `reply` is called once, with None when the watermarks are stored."""
+    def send_receipt(self, receipt: Receipt, reply: OnDone) -> None:
+        """Send a receipt to the owner; `reply` is called once, when the watermarks are stored or refused."""
         target = self.owner_of(receipt.conversation_id)
         if target == self._ring.me.server_id:
             self._local.receive_receipt(receipt, reply)
         else:
-            self._request(target, mesh.encode_receipt(receipt), lambda response: reply(_refusal(response)))
+            self._request(target, mesh.encode_receipt(receipt), lambda response: reply(_read_result(response)))
 
     async def send_receipt_and_wait(self, receipt: Receipt) -> None:
         """Raise a member's watermarks, and retry as `append_and_wait` does. Raises the owner's refusal."""
 
-        def send(_: str, reply: OnAppended) -> None:
-            self.send_receipt(receipt, lambda failure: reply(failure or Appended(0, 0)))
+        def send(_: str, reply: OnDone) -> None:
+            self.send_receipt(receipt, reply)
 
         await self._retry_until_owned(receipt.conversation_id, send)
 
@@ -114,7 +118,7 @@ class OwnerRouter:
         Raises the owner's refusal.
         """
 
-        def send(target: str, reply: OnAppended) -> None:
+        def send(target: str, reply: OnDone) -> None:
             if target == self._ring.me.server_id:
                 self._local.create_conversation(creation, reply)
             else:
@@ -130,22 +134,24 @@ class OwnerRouter:
         else:
             on_response(None)
 
-    async def _retry_until_owned(self, conversation_id: str, send: Callable[[str, OnAppended], None]) -> Appended:
+    async def _retry_until_owned(
+        self, conversation_id: str, send: Callable[[str, Callable[[Result | Failure], None]], None]
+    ) -> Result:
         """Return the owner's result; `send` is called again, with the owner at that time, after a retryable refusal."""
         deadline = asyncio.get_running_loop().time() + RETRY_WINDOW_S
         while True:
-            outcome = await _wait_result(partial(send, self.owner_of(conversation_id)))
-            if isinstance(outcome, Appended):
+            outcome: Result | Failure = await _wait_result(partial(send, self.owner_of(conversation_id)))
+            if not isinstance(outcome, Failure):
                 return outcome
             if outcome.reason not in RETRYABLE or asyncio.get_running_loop().time() > deadline:
                 raise outcome
             await asyncio.sleep(outcome.retry_after or RETRY_INTERVAL_S)
 
 
-async def _wait_result(send: Callable[[OnAppended], None]) -> AppendOutcome:
-    pending: asyncio.Future[AppendOutcome] = asyncio.get_running_loop().create_future()
+async def _wait_result(send: Callable[[Callable[[Result | Failure], None]], None]) -> Result | Failure:
+    pending: asyncio.Future[Result | Failure] = asyncio.get_running_loop().create_future()
 
-    def reply(outcome: AppendOutcome) -> None:
+    def reply(outcome: Result | Failure) -> None:
         if not pending.done():
             pending.set_result(outcome)
 
@@ -153,12 +159,8 @@ async def _wait_result(send: Callable[[OnAppended], None]) -> AppendOutcome:
     return await pending
 
 
-def _read_result(response: MeshFrame | None) -> AppendOutcome:
-    """Return the outcome of a request that appends no entry of its own: the refusal, or success without a seq."""
-    return _refusal(response) or Appended(0, 0)
-
-
-def _refusal(response: MeshFrame | None) -> Failure | None:
+def _read_result(response: MeshFrame | None) -> DoneOutcome:
+    """Return the outcome that a response reports, or OwnerUnavailable if the stream closed before it."""
     if response is None:
         return peer_unreachable()
-    return from_proto(response.refused) if response.HasField("refused") else None
+    return from_proto(response.refused) if response.HasField("refused") else Done()

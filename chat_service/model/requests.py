@@ -23,8 +23,25 @@ class Appended:
     time_ms: int
 
 
-AppendOutcome = Appended | Failure
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """The result of a draft that changes nothing, such as setting a role that the member has; no entry is appended.
+
+    `time_ms` is the time of the log's head, in milliseconds since 1970.
+    """
+
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The result of a request that does not report an entry: a creation, a receipt, an invalidation."""
+
+
+AppendOutcome = Appended | Unchanged | Failure
 OnAppended = Callable[[AppendOutcome], None]
+DoneOutcome = Done | Failure
+OnDone = Callable[[DoneOutcome], None]
 
 
 @dataclass(frozen=True, slots=True)

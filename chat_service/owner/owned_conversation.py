@@ -23,7 +23,7 @@ from chat_service.model.entry import (
     Message,
     MessageMutation,
 )
-from chat_service.model.requests import Appended, AppendOutcome, OnAppended
+from chat_service.model.requests import Appended, AppendOutcome, Done, OnDone, Unchanged
 from chat_service.owner.pending import PendingSend
 from servicekit.failure import Failure
 from servicekit.rate_limiter import TokenBucket
@@ -68,7 +68,7 @@ class OwnedConversation:
         self.loaded = False
         # How often something beside the log was another.
         self.invalidation_epoch = 0
-        self._commit_waiters: list[OnAppended] = []
+        self._commit_waiters: list[OnDone] = []
         # Whether every waiting key must be looked up: somebody else has written, or may have.
         self.needs_dedup_lookup = False
         self.waiting: deque[PendingSend] = deque()
@@ -131,7 +131,7 @@ class OwnedConversation:
         self.loaded = False
         self.invalidation_epoch += 1
 
-    def wait_for_commit(self, reply: OnAppended) -> None:
+    def wait_for_commit(self, reply: OnDone) -> None:
         """`reply` is called when nothing is being committed, perhaps at once."""
         self._commit_waiters.append(reply)
         if self.state is not State.COMMITTING:
@@ -141,7 +141,7 @@ class OwnedConversation:
         """What was being committed stands, or never will."""
         replies, self._commit_waiters = self._commit_waiters, []
         for reply in replies:
-            reply(Appended(0, 0))
+            reply(Done())
 
     def apply_dedup_lookup(self, asked: list[bytes], found: dict[bytes, Entry]) -> None:
         """Answer what waits and was appended before; what was asked for and not found is new."""
@@ -179,7 +179,7 @@ class OwnedConversation:
                 self._deferred_replies.append((len(numbered), pending, Failure("this cannot be decided")))
                 continue
             if change is None:
-                self._deferred_replies.append((len(numbered), pending, Appended(0, head.time_ms)))
+                self._deferred_replies.append((len(numbered), pending, Unchanged(head.time_ms)))
                 continue
             entry = _make_entry(pending, change, head, now_ms)
             head = Head(entry.seq, entry.message_number, entry.time_ms)
@@ -257,7 +257,7 @@ class OwnedConversation:
         if same.fingerprint == pending.fingerprint:
             same.waiters += pending.waiters
         else:
-            pending.answer(pending.result_of_repeat(same.fingerprint, Appended(0, 0)))
+            pending.answer(pending.id_reused_error())
 
 
 def _remember(memory: OrderedDict[K, V], key: K, value: V) -> None:

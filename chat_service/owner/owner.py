@@ -23,7 +23,7 @@ from chat_service.errors import (
 from chat_service.model.authorization import GROUP_MEMBERS
 from chat_service.model.entry import Draft
 from chat_service.model.ids import conversation_position
-from chat_service.model.requests import Appended, AppendOutcome, Attempt, Creation, OnAppended, Receipt
+from chat_service.model.requests import AppendOutcome, Attempt, Creation, Done, OnAppended, OnDone, Receipt
 from chat_service.model.retention import KEEP_FOREVER, RetentionPolicy
 from chat_service.model.stores import ChangeIndex, ConversationLog, ConversationStore
 from chat_service.owner.commit import GroupCommit
@@ -31,7 +31,7 @@ from chat_service.owner.conversation_loader import ConversationLoader
 from chat_service.owner.owned_conversation import OwnedConversation, State
 from chat_service.owner.pending import FencedAttempts, PendingSend
 from chat_service.owner.ports import Publisher, RingView
-from chat_service.owner.receipt_writer import OnReceiptKept, ReceiptWriter
+from chat_service.owner.receipt_writer import ReceiptWriter
 from servicekit.clock import Clock
 from servicekit.failure import Failure
 from servicekit.rate_limiter import TokenBucket
@@ -78,7 +78,7 @@ class Owner:
         self._limits = limits
         self._owned: OrderedDict[str, OwnedConversation] = OrderedDict()
         # Receipts for conversations that are being loaded, and who is told if they cannot be.
-        self._awaiting_load: dict[str, list[tuple[Callable[[OwnedConversation], None], OnReceiptKept]]] = {}
+        self._awaiting_load: dict[str, list[tuple[Callable[[OwnedConversation], None], OnDone]]] = {}
         self._fenced_attempts = FencedAttempts()
         self._loading = ConversationLoader(store, conversations, index, publisher, clock)
         self._commit = GroupCommit(store, conversations, index, publisher, clock, self._on_batch_settled)
@@ -110,20 +110,21 @@ class Owner:
             return
         self._advance(owned)
 
-    def create_conversation(self, creation: Creation, reply: OnAppended) -> None:
-        """Make a conversation, unless it is there; `reply` is told the place of its first entry, or a refusal."""
-        drafts, answers = creation.drafts(), list[AppendOutcome]()
+    def create_conversation(self, creation: Creation, reply: OnDone) -> None:
+        """Create a conversation unless it exists; `reply` is called once, when its entries are durable or refused."""
+        drafts, outcomes = creation.drafts(), list[AppendOutcome]()
 
-        def collect(answer: AppendOutcome) -> None:
-            # What is there already, made by the other side of a 1-1 conversation, is as good.
-            answers.append(Appended(0, 0) if isinstance(answer, ConversationExists) else answer)
-            if len(answers) == len(drafts):
-                reply(next((each for each in answers if isinstance(each, Failure)), answers[0]))
+        def collect(outcome: AppendOutcome) -> None:
+            outcomes.append(outcome)
+            if len(outcomes) == len(drafts):
+                failures = [each for each in outcomes if isinstance(each, Failure)]
+                # The other user of a 1-1 conversation may have created it first.
+                reply(next((each for each in failures if not isinstance(each, ConversationExists)), Done()))
 
         for draft in drafts:
             self.append_draft(draft, None, collect)
 
-    def receive_receipt(self, receipt: Receipt, reply: OnReceiptKept) -> None:
+    def receive_receipt(self, receipt: Receipt, reply: OnDone) -> None:
         """Raise a member's watermarks; `reply` is called once, with None when they are kept."""
         conversation_id = receipt.conversation_id
         try:
@@ -161,7 +162,7 @@ class Owner:
             others = [each for each in members if each != user_id]
             self._publisher.publish_typing(others, owned.conversation_id, user_id, typing)
 
-    def invalidate_conversation(self, conversation_id: str, reply: OnAppended) -> None:
+    def invalidate_conversation(self, conversation_id: str, reply: OnDone) -> None:
         """Something beside the log is another, such as a block: what is decided from now on is decided by it.
 
         `reply` is called once nothing that was decided before is still to be appended.
@@ -170,7 +171,7 @@ class Owner:
             reply(self._draining_error() if self._draining else self._not_owner())
             return
         if (owned := self._owned.get(conversation_id)) is None:
-            reply(Appended(0, 0))
+            reply(Done())
             return
         owned.invalidate()
         owned.wait_for_commit(reply)

@@ -8,6 +8,7 @@ from typing import Final
 from chat_service.errors import MessageIdReused, RequestIdReused
 from chat_service.model.entry import Draft, Message
 from chat_service.model.requests import Appended, AppendOutcome, Attempt, OnAppended
+from servicekit.failure import Failure
 
 
 class PendingSend:
@@ -29,9 +30,11 @@ class PendingSend:
             reply(answer)
 
     def result_of_repeat(self, fingerprint: bytes, first: Appended) -> AppendOutcome:
-        """What a repeat is told: the first answer, if it says the same as the first."""
-        if fingerprint == self.fingerprint:
-            return first
+        """Return the result of the first send with this key, or the error if the content of that one differed."""
+        return first if fingerprint == self.fingerprint else self.id_reused_error()
+
+    def id_reused_error(self) -> Failure:
+        """Return the error for a send whose key was used before with other content."""
         if isinstance(self.draft.change, Message):
             return MessageIdReused("this client_message_id was used before, with other content")
         return RequestIdReused("this request_id was used before, with another request")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,7 +11,7 @@ import structlog
 
 from chat_service.errors import ConversationNotFound
 from chat_service.model.conversation import Watermark
-from chat_service.model.requests import Receipt
+from chat_service.model.requests import Done, DoneOutcome, OnDone, Receipt
 from chat_service.model.retention import RetentionPolicy, RetentionRule
 from chat_service.model.stores import ChangeIndex, ConversationLog, ConversationStore
 from chat_service.owner.owned_conversation import OwnedConversation
@@ -25,8 +25,6 @@ CONVERSATIONS_AT_ONCE: Final = 500
 
 log = structlog.get_logger("owner.receipts")
 
-OnReceiptKept = Callable[[Failure | None], None]
-
 
 @dataclass(slots=True)
 class PendingReceipts:
@@ -37,9 +35,9 @@ class PendingReceipts:
     # Of each device, where it counts.
     devices: dict[str, int] = field(default_factory=dict)
     authors: set[str] = field(default_factory=set)
-    replies: list[OnReceiptKept] = field(default_factory=list)
+    replies: list[OnDone] = field(default_factory=list)
 
-    def add(self, receipt: Receipt, reply: OnReceiptKept) -> None:
+    def add(self, receipt: Receipt, reply: OnDone) -> None:
         """Another receipt; it counts with those that wait."""
         delivered, read = self.receipts.get(receipt.user_id, (0, 0))
         self.receipts[receipt.user_id] = max(delivered, receipt.highest_seq), max(read, receipt.read_seq)
@@ -50,11 +48,11 @@ class PendingReceipts:
         highest = min(receipt.highest_seq, self.owned.head.seq)
         self.devices[receipt.device_id] = max(self.devices.get(receipt.device_id, 0), highest)
 
-    def answer(self, refusal: Failure | None) -> None:
+    def answer(self, outcome: DoneOutcome) -> None:
         """Tell all who want to know and do not know yet."""
         replies, self.replies = self.replies, []
         for reply in replies:
-            reply(refusal)
+            reply(outcome)
 
 
 class ReceiptWriter:
@@ -78,7 +76,7 @@ class ReceiptWriter:
         self._waiting: dict[str, PendingReceipts] = {}
         self._wake = asyncio.Event()
 
-    def enqueue_receipt(self, owned: OwnedConversation, receipt: Receipt, reply: OnReceiptKept) -> None:
+    def enqueue_receipt(self, owned: OwnedConversation, receipt: Receipt, reply: OnDone) -> None:
         """A member has got so far. The conversation must be loaded."""
         if owned.conversation is None or receipt.user_id not in owned.conversation.members:
             reply(ConversationNotFound("no such conversation"))
@@ -128,7 +126,7 @@ class ReceiptWriter:
             )
         for each in taken:
             await self._publish(each, raised[each.owned.conversation_id])
-            each.answer(None)
+            each.answer(Done())
 
     async def _raised_watermarks(self, waiting: PendingReceipts) -> dict[str, Watermark]:
         owned = waiting.owned

@@ -12,7 +12,7 @@ from chat_service.limits import Limits
 from chat_service.mesh.home_router import HomeRouter, StreamRouter
 from chat_service.mesh.owner_router import OwnerRouter
 from chat_service.model.entry import Change
-from chat_service.model.requests import Appended
+from chat_service.model.requests import Appended, Unchanged
 from chat_service.stream.admission import Admit
 from chat_service.stream.edge import Edge
 from chat_service.wire import requests
@@ -65,7 +65,7 @@ class DraftAppender:
         request_id: str,
         change: Change,
         not_asked: frozenset[str] = frozenset(),
-    ) -> Appended:
+    ) -> Appended | Unchanged:
         """Have `change` appended for the caller. Raises Invalid, RateLimited, and what the owner refuses."""
         caller = call.caller
         draft = requests.make_draft(conversation_id, caller.user_id, request_id, change, self._clock.now_ms())

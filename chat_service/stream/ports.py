@@ -7,8 +7,7 @@ from typing import Protocol
 
 from chat_service.model.delivery import AttachedSession
 from chat_service.model.entry import Draft
-from chat_service.model.requests import AppendOutcome, Attempt, Receipt
-from servicekit.failure import Failure
+from chat_service.model.requests import AppendOutcome, Attempt, OnDone, Receipt
 
 CallLater = Callable[[float, Callable[[], None]], object]
 """Schedules a call after some seconds; the end of the session cancels it."""
@@ -45,8 +44,8 @@ class Owners(Protocol):
     def route_append(self, draft: Draft, attempt: Attempt, target: str, reply: Callable[[AppendOutcome], None]) -> None:
         """Send `draft` to the server `target` to append it; `reply` is called once."""
 
-    def send_receipt(self, receipt: Receipt, reply: Callable[[Failure | None], None]) -> None:
-        """Send a receipt to the owner; `reply` is called once, with None when the watermarks are stored."""
+    def send_receipt(self, receipt: Receipt, reply: OnDone) -> None:
+        """Send a receipt to the owner; `reply` is called once, when the watermarks are stored or refused."""
 
     def publish_typing(self, user_id: str, conversation_id: str, typing: bool) -> None:
         """Tell the other members that a member is typing or has stopped, if the owner can be reached now."""

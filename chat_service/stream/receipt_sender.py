@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from chat_service.model.requests import Receipt
+from chat_service.model.requests import DoneOutcome, Receipt
 from chat_service.stream.ports import CallLater, Owners
 from servicekit.failure import Failure
 
@@ -53,9 +53,9 @@ class ReceiptSender:
             self._backing_off.discard(conversation_id)
             self._send(conversation_id)
 
-        def reply(failure: Failure | None) -> None:
+        def reply(outcome: DoneOutcome) -> None:
             self._in_flight.discard(conversation_id)
-            if failure is not None and failure.retry_after is not None:
+            if isinstance(outcome, Failure) and outcome.retry_after is not None:
                 self._merge(conversation_id, delivered, read)
                 self._backing_off.add(conversation_id)
                 self._call_later(RETRY_INTERVAL_S, retry)

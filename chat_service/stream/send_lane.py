@@ -9,7 +9,7 @@ from functools import partial
 
 from chat_service.errors import EarlierSendRefused, OwnerUnavailable
 from chat_service.model.entry import Draft
-from chat_service.model.requests import RETRY_WINDOW_S, RETRYABLE, Appended, AppendOutcome
+from chat_service.model.requests import RETRY_WINDOW_S, RETRYABLE, AppendOutcome
 from chat_service.stream.ports import CallLater
 from chat_service.stream.send_gate import RecentlyAnswered, SendGate, SendKey
 from servicekit.clock import Clock
@@ -136,7 +136,7 @@ class SendLane:
 
     def _on_result(self, send: UnansweredSend, outcome: AppendOutcome) -> None:
         self._in_flight -= 1
-        if isinstance(outcome, Appended) or outcome.retry_after is None:
+        if not isinstance(outcome, Failure) or outcome.retry_after is None:
             self._finish(send, outcome)
         else:
             self._attempt_failed = True
@@ -156,7 +156,7 @@ class SendLane:
     def _report_result(self, send: UnansweredSend, outcome: AppendOutcome) -> None:
         self._report(send.draft, outcome)
         key = _key(send.draft)
-        if isinstance(outcome, Appended) or outcome.retry_after is None:
+        if not isinstance(outcome, Failure) or outcome.retry_after is None:
             self._gate.release(key)
         elif self._gate.close_at(key):
             self._gate_after(send)

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from chat_service.limits import Limits
 from chat_service.model.conversation import Watermark
 from chat_service.model.cursor import IndexReading
-from chat_service.model.requests import Appended, AppendOutcome
+from chat_service.model.requests import Appended, AppendOutcome, Unchanged
 from chat_service.wire.entries import to_timestamp
 from chat_service.wire.tags import encode_bytes_field, encode_repeated
 from parley.chat.v1 import chat_pb2
@@ -52,16 +52,17 @@ def list_entries_response(entries: bytes) -> bytes:
 def encode_send_result(conversation_id: str, client_message_id: str, answer: AppendOutcome) -> bytes:
     """A SendResult."""
     told = chat_pb2.SendResult(conversation_id=conversation_id, client_message_id=client_message_id)
-    if isinstance(answer, Appended):
-        told.appended.CopyFrom(encode_appended(answer))
-    else:
+    if isinstance(answer, Failure):
         told.refused.CopyFrom(to_proto(answer))
+    else:
+        told.appended.CopyFrom(encode_appended(answer))
     return told.SerializeToString()
 
 
-def encode_appended(answer: Appended) -> chat_pb2.Appended:
-    """An Appended."""
-    return chat_pb2.Appended(seq=answer.seq, create_time=to_timestamp(answer.time_ms))
+def encode_appended(answer: Appended | Unchanged) -> chat_pb2.Appended:
+    """Return an Appended; its seq is 0 if no entry was appended."""
+    seq = answer.seq if isinstance(answer, Appended) else 0
+    return chat_pb2.Appended(seq=seq, create_time=to_timestamp(answer.time_ms))
 
 
 def encode_watermark(conversation_id: str, user_id: str, mark: Watermark) -> chat_pb2.Watermark:

@@ -8,7 +8,7 @@ from uuid import UUID
 from chat_service.model.delivery import AttachedSession, DeliveredEntry, Delivery, PresenceChange
 from chat_service.model.entry import Draft, Message
 from chat_service.model.ids import uuid7_time_ms
-from chat_service.model.requests import Appended, AppendOutcome, Attempt, Creation, Receipt
+from chat_service.model.requests import Appended, AppendOutcome, Attempt, Creation, DoneOutcome, Receipt, Unchanged
 from chat_service.wire import changes
 from chat_service.wire.entries import to_timestamp
 from parley.internal.v1.mesh_pb2 import (
@@ -78,16 +78,18 @@ def decode_append(frame: MeshFrame) -> tuple[Draft, Attempt | None]:
 
 def encode_append_result(answer: AppendOutcome) -> MeshFrame:
     """To an edge: what became of an append."""
-    if isinstance(answer, Appended):
-        return MeshFrame(append_result=AppendResult(seq=answer.seq, create_time=to_timestamp(answer.time_ms)))
-    return MeshFrame(append_result=AppendResult(refused=to_proto(answer)))
+    if isinstance(answer, Failure):
+        return MeshFrame(append_result=AppendResult(refused=to_proto(answer)))
+    seq = answer.seq if isinstance(answer, Appended) else 0
+    return MeshFrame(append_result=AppendResult(seq=seq, create_time=to_timestamp(answer.time_ms)))
 
 
 def decode_append_result(body: AppendResult) -> AppendOutcome:
     """What became of an append."""
     if body.HasField("refused"):
         return from_proto(body.refused)
-    return Appended(body.seq, body.create_time.ToMilliseconds())
+    time_ms = body.create_time.ToMilliseconds()
+    return Appended(body.seq, time_ms) if body.seq else Unchanged(time_ms)
 
 
 def encode_attach(attachment: AttachedSession, again: bool) -> MeshFrame:
@@ -249,6 +251,6 @@ def decode_create(body: Create) -> Creation:
     return Creation(body.conversation_id, body.user_id, body.request_id, tuple(body.member_ids), body.title)
 
 
-def encode_created(answer: AppendOutcome) -> MeshFrame:
+def encode_created(answer: DoneOutcome) -> MeshFrame:
     """To the one who asked: the conversation is there, or why not."""
     return encode_refused(answer) if isinstance(answer, Failure) else MeshFrame(created=Created())

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from chat_service.model.conversation import Watermark
 from chat_service.model.entry import Draft, Entry, Message
 from chat_service.model.ids import direct_id, uuid7_time_ms
-from chat_service.model.requests import Appended, AppendOutcome, Attempt, Creation, Receipt
+from chat_service.model.requests import Appended, AppendOutcome, Attempt, Creation, DoneOutcome, Receipt
 from chat_service.model.retention import KEEP_FOREVER, RetentionPolicy
 from chat_service.owner.owner import Owner, OwnerLimits
 from chat_service.storage.change_index import RedisChangeIndex
@@ -28,7 +28,6 @@ from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database, Document, connect
 from devstack.stack import Stack
 from servicekit.clock import Clock, SystemClock
-from servicekit.failure import Failure
 from servicekit.ring import Ring, RingMember
 
 ALICE, BOB, CAROL = (letter * 32 for letter in "abc")
@@ -98,8 +97,8 @@ class Running:
     heard: Heard
     ring: FixedRing
 
-    async def create(self, creation: Creation) -> AppendOutcome:
-        answer: asyncio.Future[AppendOutcome] = asyncio.get_running_loop().create_future()
+    async def create(self, creation: Creation) -> DoneOutcome:
+        answer: asyncio.Future[DoneOutcome] = asyncio.get_running_loop().create_future()
         self.owner.create_conversation(creation, answer.set_result)
         return await answer
 
@@ -108,15 +107,15 @@ class Running:
         self.owner.append_draft(draft, attempt, answer.set_result)
         return await answer
 
-    async def reload(self, conversation_id: str) -> AppendOutcome:
-        answer: asyncio.Future[AppendOutcome] = asyncio.get_running_loop().create_future()
+    async def reload(self, conversation_id: str) -> DoneOutcome:
+        answer: asyncio.Future[DoneOutcome] = asyncio.get_running_loop().create_future()
         self.owner.invalidate_conversation(conversation_id, answer.set_result)
         return await answer
 
     async def receive(
         self, user: str, conversation_id: str, delivered: int, read: int, device: str = ""
-    ) -> Failure | None:
-        answer: asyncio.Future[Failure | None] = asyncio.get_running_loop().create_future()
+    ) -> DoneOutcome:
+        answer: asyncio.Future[DoneOutcome] = asyncio.get_running_loop().create_future()
         self.owner.receive_receipt(Receipt(user, device or user, conversation_id, delivered, read), answer.set_result)
         return await answer
 

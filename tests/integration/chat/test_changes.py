@@ -32,7 +32,7 @@ from chat_service.model.entry import (
     Role,
 )
 from chat_service.model.ids import group_id
-from chat_service.model.requests import Appended, AppendOutcome, Creation
+from chat_service.model.requests import Appended, AppendOutcome, Creation, Done, Unchanged
 from chat_service.model.stores import Conflict
 from chat_service.owner.commit import MAX_ENTRIES_PER_CONVERSATION
 from chat_service.server import owner_limits
@@ -68,7 +68,7 @@ async def group(running: Running) -> str:
     request = uuid_utils.uuid7()
     identifier = group_id(ALICE, str(request))
     creation = Creation(identifier, ALICE, UUID(str(request)).bytes, (ALICE, BOB), "two of us")
-    assert isinstance(await running.create(creation), Appended)
+    assert await running.create(creation) == Done()
     return identifier
 
 
@@ -195,7 +195,7 @@ async def test_a_block_bars_what_comes_after_it(owners: Owners, database: Databa
     in_flight = [running.append(draft(conversation_id, ALICE)) for _ in range(10)]
     asked = [asyncio.ensure_future(each) for each in in_flight]
     await MongoBlockStore(database).block(BOB, ALICE)
-    assert isinstance(await running.reload(conversation_id), Appended)
+    assert await running.reload(conversation_id) == Done()
     head = (await MongoLog(database).read_tail(conversation_id, 1))[-1].head
     refused = [await running.append(draft(conversation_id, who)) for who in (ALICE, BOB)]
     assert all(isinstance(each, Blocked) for each in refused)
@@ -224,8 +224,8 @@ async def test_a_block_just_before_a_conversation_is_made_bars_too(owners: Owner
     running, creation = await owners.start(), direct()
     # After it was asked whether one bars the other, and before the owner makes it.
     await MongoBlockStore(database).block(BOB, ALICE)
-    assert isinstance(await running.reload(creation.conversation_id), Appended)
-    place(await running.create(creation))
+    assert await running.reload(creation.conversation_id) == Done()
+    assert await running.create(creation) == Done()
     for who in (ALICE, BOB):
         assert isinstance(await running.append(draft(creation.conversation_id, who)), Blocked)
 
@@ -276,9 +276,9 @@ async def test_a_refusal_waits_for_what_it_follows_from(
     # That it is there already nobody may be told before it is.
     assert not second.done()
     may_go_on.set()
-    assert isinstance(await second, Appended)
-    assert place(await first) == 1
-    assert len(await log_of(database, direct().conversation_id)) == 1
+    assert await second == Done()
+    assert await first == Done()
+    assert [each.seq for each in await log_of(database, direct().conversation_id)] == [1]
 
 
 async def test_what_was_decided_by_an_entry_that_lost_is_decided_again(owners: Owners) -> None:
@@ -304,3 +304,16 @@ async def test_a_group_holds_as_many_members_as_welcome_states(owners: Owners) -
     place(await running.append(change(conversation_id, added(CAROL))))
     assert frame.welcome.limits.group_members == 3
     assert isinstance(await running.append(change(conversation_id, added("d" * 32))), GroupFull)
+
+
+@pytest.mark.parametrize(
+    "nothing_new", [added(BOB), MembershipChanged(MembershipKind.ROLE_CHANGED, ((BOB, Role.MEMBER),))]
+)
+async def test_a_change_that_changes_nothing_appends_no_entry(
+    owners: Owners, database: Database, nothing_new: MembershipChanged
+) -> None:
+    running = await owners.start()
+    conversation_id = await group(running)
+    last = (await log_of(database, conversation_id))[-1]
+    assert await running.append(change(conversation_id, nothing_new)) == Unchanged(last.time_ms)
+    assert (await log_of(database, conversation_id))[-1] == last

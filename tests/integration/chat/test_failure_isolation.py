@@ -10,7 +10,7 @@ import pytest
 
 from chat_service.model.conversation import Conversation
 from chat_service.model.entry import Entry
-from chat_service.model.requests import AppendOutcome
+from chat_service.model.requests import AppendOutcome, Done, DoneOutcome
 from chat_service.model.stores import Conflict
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
@@ -27,7 +27,7 @@ GOOD, BAD = direct(ALICE, BOB), direct(ALICE, CAROL)
 async def running(owners: Owners) -> Running:
     running = await owners.start()
     for creation in (GOOD, BAD):
-        place(await running.create(creation))
+        assert await running.create(creation) == Done()
     return running
 
 
@@ -42,7 +42,7 @@ class Fault:
         raise ZeroDivisionError
 
 
-def failed(answer: AppendOutcome | Failure | None) -> None:
+def failed(answer: AppendOutcome | DoneOutcome) -> None:
     assert isinstance(answer, Failure), answer
     assert answer.reason == "INTERNAL"
 
@@ -121,7 +121,7 @@ async def test_receipts_that_cannot_be_kept_are_told_and_taken_again(
         failed(await running.receive(BOB, GOOD.conversation_id, 1, 1))
     assert fault.times == 1
     async with asyncio.timeout(20):
-        assert await running.receive(BOB, GOOD.conversation_id, 1, 1) is None
+        assert await running.receive(BOB, GOOD.conversation_id, 1, 1) == Done()
 
 
 async def test_a_draft_that_cannot_be_decided_is_refused_alone(

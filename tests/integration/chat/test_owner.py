@@ -19,7 +19,7 @@ from chat_service.errors import (
 )
 from chat_service.model.entry import Message
 from chat_service.model.ids import group_id
-from chat_service.model.requests import Appended, AppendOutcome, Attempt, Creation
+from chat_service.model.requests import AppendOutcome, Attempt, Creation, Done
 from chat_service.owner.owner import OwnerLimits
 from chat_service.storage.change_index import RedisChangeIndex
 from chat_service.storage.conversations import MongoConversationStore
@@ -47,7 +47,7 @@ pytestmark = pytest.mark.integration
 
 async def made(running: Running) -> str:
     creation = direct()
-    assert isinstance(await running.create(creation), Appended)
+    assert await running.create(creation) == Done()
     return creation.conversation_id
 
 
@@ -132,7 +132,7 @@ async def test_who_is_not_a_member_and_what_does_not_exist_look_the_same(owners:
 async def test_both_sides_make_one_direct_conversation(owners: Owners, database: Database) -> None:
     first, second = await owners.start(), await owners.start()
     answers = await asyncio.gather(first.create(direct(ALICE, BOB)), second.create(direct(BOB, ALICE)))
-    assert all(isinstance(answer, Appended) for answer in answers)
+    assert list(answers) == [Done(), Done()]
     page = await MongoLog(database).read_page(direct().conversation_id, 1, 10)
     assert len(page.entries) == 1
 
@@ -143,8 +143,8 @@ async def test_a_group_is_made_once_and_its_request_means_one_thing(owners: Owne
     identifier = group_id(ALICE, request.hex())
     group = Creation(identifier, ALICE, request, (ALICE, BOB, CAROL), "three of us")
     other = Creation(identifier, ALICE, request, (ALICE, BOB), "three of us")
-    assert isinstance(await first.create(group), Appended)
-    assert isinstance(await second.create(group), Appended)
+    assert await first.create(group) == Done()
+    assert await second.create(group) == Done()
     assert isinstance(await second.create(other), RequestIdReused)
     kept = await MongoConversationStore(database).load(identifier)
     assert kept is not None
@@ -250,13 +250,13 @@ async def test_watermarks_rise_and_are_told_to_whom_they_concern(owners: Owners,
     conversation_id = await made(running)
     for _ in range(3):
         await running.append(draft(conversation_id, ALICE))
-    assert await running.receive(BOB, conversation_id, 4, 3) is None
+    assert await running.receive(BOB, conversation_id, 4, 3) == Done()
     users, _, marks = running.heard.watermarks[-1]
     assert users == {ALICE, BOB}
     assert (marks[BOB].delivered_seq, marks[BOB].read_seq, marks[BOB].read_number) == (4, 3, 2)
     # Lower ones change nothing, higher ones count as the head.
-    assert await running.receive(BOB, conversation_id, 1, 1) is None
-    assert await running.receive(BOB, conversation_id, 1000, 1000) is None
+    assert await running.receive(BOB, conversation_id, 1, 1) == Done()
+    assert await running.receive(BOB, conversation_id, 1000, 1000) == Done()
     kept = await MongoConversationStore(database).load(conversation_id)
     assert kept is not None
     mark = kept.members[BOB].watermark
@@ -329,7 +329,7 @@ async def test_a_receipt_from_beyond_a_stale_head_is_kept_whole(owners: Owners, 
     await stale.append(draft(conversation_id))
     for _ in range(3):
         await other.append(draft(conversation_id))
-    assert await stale.receive(BOB, conversation_id, 5, 5) is None
+    assert await stale.receive(BOB, conversation_id, 5, 5) == Done()
     kept = await MongoConversationStore(database).load(conversation_id)
     assert kept is not None
     assert kept.members[BOB].watermark.read_seq == 5
@@ -345,7 +345,7 @@ async def test_a_receipt_for_what_cannot_be_loaded_now_comes_again_later(owners:
         mongod.parts["mongod"].resume()
     assert isinstance(refused, StoreUnavailable)
     assert refused.retry_after is not None
-    assert await second.receive(BOB, conversation_id, 1, 1) is None
+    assert await second.receive(BOB, conversation_id, 1, 1) == Done()
 
 
 async def test_a_late_refusal_of_an_earlier_attempt_opens_no_later_one(owners: Owners, mongod: Stack) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from chat_service.model.conversation import Watermark
+from chat_service.model.requests import Done
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database
@@ -22,7 +23,7 @@ CONVERSATION = direct().conversation_id
 @pytest.fixture
 async def running(owners: Owners) -> Running:
     running = await owners.start()
-    place(await running.create(direct()))
+    assert await running.create(direct()) == Done()
     return running
 
 
@@ -49,7 +50,7 @@ async def test_what_is_told_is_kept(running: Running, database: Database, monkey
     for _ in range(3):
         place(await running.append(draft(CONVERSATION, BOB)))
     may_go_on.set()
-    assert await receipt is None
+    assert await receipt == Done()
     _, _, told = running.heard.watermarks[-1]
     assert told[BOB].read_seq == 2
     await eventually(lambda: _reads(database, BOB, 5))

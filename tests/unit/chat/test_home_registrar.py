@@ -11,8 +11,7 @@ from chat_service.accounts.errors import DeviceRevoked
 from chat_service.limits import Limits
 from chat_service.model.delivery import AttachedSession
 from chat_service.model.entry import Draft
-from chat_service.model.requests import AppendOutcome, Attempt, Receipt
-from chat_service.owner.receipt_writer import OnReceiptKept
+from chat_service.model.requests import AppendOutcome, Attempt, OnDone, Receipt
 from chat_service.stream.home_registrar import MAX_INITIAL_TRIES, RETRY_INTERVAL_S, HomeRegistrar
 from chat_service.stream.session import StreamSession
 from servicekit.auth import Claims
@@ -74,7 +73,7 @@ class NoOwners:
     def owner_of(self, conversation_id: str) -> str:
         raise AssertionError
 
-    def send_receipt(self, receipt: Receipt, reply: OnReceiptKept) -> None:
+    def send_receipt(self, receipt: Receipt, reply: OnDone) -> None:
         raise AssertionError
 
 

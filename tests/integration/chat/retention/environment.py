@@ -18,7 +18,7 @@ from chat_service.model.entry import (
     Message,
     MessageEdited,
 )
-from chat_service.model.requests import Appended
+from chat_service.model.requests import Done
 from chat_service.model.retention import Retention, RetentionPolicy, RetentionRule
 from chat_service.retention.sweep import DAY_MS, RetentionSweep, SweepResult
 from chat_service.storage.devices import MongoDeviceStore
@@ -101,7 +101,7 @@ class RetentionEnvironment:
 
 async def made(running: Running) -> str:
     creation = direct()
-    assert isinstance(await running.create(creation), Appended)
+    assert await running.create(creation) == Done()
     return creation.conversation_id
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from chat_service.model.requests import Done
 from chat_service.retention.sweep import SweepResult
 from tests.integration.chat.conftest import (
     ALICE,
@@ -22,14 +23,14 @@ async def test_relay_only_keeps_until_the_last_device_has_it(owners: Owners, env
     conversation_id = await made(running)
     seqs = await say(running, conversation_id, "one", "two", "three")
     await environment.look(RELAY)
-    assert await running.receive(ALICE, conversation_id, seqs[2], 0, "a1") is None
-    assert await running.receive(BOB, conversation_id, seqs[2], seqs[2], "b1") is None
+    assert await running.receive(ALICE, conversation_id, seqs[2], 0, "a1") == Done()
+    assert await running.receive(BOB, conversation_id, seqs[2], seqs[2], "b1") == Done()
     environment.clock.advance(120)
     assert await environment.look(RELAY) == [SweepResult()]
     assert await environment.bodies(conversation_id) == ["three", "two", "one"]
     # One that is signed in only now was not meant.
     await environment.sign_in(BOB, "b2", since_ms=environment.clock.now_ms())
-    assert await running.receive(ALICE, conversation_id, seqs[1], 0, "a2") is None
+    assert await running.receive(ALICE, conversation_id, seqs[1], 0, "a2") == Done()
     environment.clock.advance(120)
     await environment.look(RELAY)
     assert await environment.bodies(conversation_id) == ["three"]
@@ -59,5 +60,5 @@ async def test_devices_are_counted_only_where_it_matters(owners: Owners, environ
     running = await owners.start()
     conversation_id = await made(running)
     [seq] = await say(running, conversation_id, "one")
-    assert await running.receive(BOB, conversation_id, seq, seq, "b1") is None
+    assert await running.receive(BOB, conversation_id, seq, seq, "b1") == Done()
     assert await environment.store.load_device_marks(conversation_id) == {}

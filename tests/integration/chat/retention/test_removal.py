@@ -20,7 +20,7 @@ from chat_service.model.entry import (
     Role,
 )
 from chat_service.model.ids import group_id
-from chat_service.model.requests import Appended, Creation
+from chat_service.model.requests import Appended, Creation, Done
 from chat_service.model.retention import FOREVER, Retention, RetentionPolicy, RetentionRule
 from chat_service.retention.job import RetentionJob
 from chat_service.retention.sweep import SweepResult
@@ -89,7 +89,7 @@ async def test_stubs_go_after_thirty_days_and_the_highest_never(
     assert (overview.head_seq, overview.unread_count) == (seqs[-1] + 1, 1)
     assert set(overview.visible.conversation.members) == {ALICE, BOB}
     # What is read below all that is left counts as all that was there.
-    assert await another.receive(BOB, conversation_id, 2, 2) is None
+    assert await another.receive(BOB, conversation_id, 2, 2) == Done()
     assert (await environment.history.summarize(BOB, conversation_id)).unread_count == 1
 
 
