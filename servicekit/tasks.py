@@ -1,4 +1,4 @@
-"""Doing the same for many, a few at a time."""
+"""Helpers for tasks: bounded concurrency, cancellation, and back-off."""
 
 from __future__ import annotations
 
@@ -39,3 +39,22 @@ def cancel_requested() -> bool:
     """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+class Backoff:
+    """An exponential back-off: pauses that start at `first_s` seconds and double up to `max_s`."""
+
+    def __init__(self, first_s: float, max_s: float) -> None:
+        self._first_s = first_s
+        self._max_s = max_s
+        self._next_s = first_s
+
+    def next(self) -> float:
+        """Return the pause before the next attempt, in seconds, and double the one after it."""
+        pause_s = self._next_s
+        self._next_s = min(pause_s * 2, self._max_s)
+        return pause_s
+
+    def reset(self) -> None:
+        """Start again at the first pause, after an attempt that succeeded."""
+        self._next_s = self._first_s

@@ -20,12 +20,12 @@ from servicekit.failure import Failure
 from servicekit.membership import Membership
 from servicekit.ring import RingMember
 from servicekit.rpc import ByteStream, Call
-from servicekit.tasks import cancel_requested
+from servicekit.tasks import Backoff, cancel_requested
 
 EXCHANGE: Final = "/parley.internal.v1.MeshService/Exchange"
 BATCH_FIELD: Final = 1
 FIRST_PAUSE_S: Final = 0.05
-LONGEST_PAUSE_S: Final = 1.0
+MAX_PAUSE_S: Final = 1.0
 PROBE_TIMEOUT_S: Final = 1.0
 OPTIONS: Final = [
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
@@ -110,21 +110,15 @@ class PeerPool:
             self._dialling[server_id] = self._group.create_task(self._connect_loop(server_id))
 
     async def _connect_loop(self, server_id: str) -> None:
-        pause = FIRST_PAUSE_S
-
-        def greeted() -> None:
-            # The reset is here, because nearly every stream ends with an error, even one that was open for hours.
-            nonlocal pause
-            pause = FIRST_PAUSE_S
-
+        backoff = Backoff(FIRST_PAUSE_S, MAX_PAUSE_S)
         while not cancel_requested() and (member := self._membership.ring.members.get(server_id)) is not None:
             try:
-                await self._dial(member, greeted)
+                # The first batch resets it, because nearly every stream ends with an error, even one open for hours.
+                await self._dial(member, backoff.reset)
             # The two directions of a stream are tasks of a group, so their errors arrive as an exception group.
             except* STREAM_ERRORS as errors:
                 log.info("peer stream failed", peer=server_id, error=_describe(errors.exceptions[0]))
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_S)
+            await asyncio.sleep(backoff.next())
 
     async def _dial(self, member: RingMember, greeted: Callable[[], None]) -> None:
         """Dial `member` and run the stream until it ends.
@@ -178,14 +172,13 @@ class PeerPool:
         The probe is repeated until the peer has left the ring or has a stream again: a process that is being killed may
         lose its connections before it stops accepting new ones.
         """
-        pause = FIRST_PAUSE_S
+        backoff = Backoff(FIRST_PAUSE_S, MAX_PAUSE_S)
         while server_id not in self._streams and (member := self._membership.ring.members.get(server_id)) is not None:
             if await _refuses_connections(member.internal_address):
                 log.warning("peer declared dead", peer=server_id)
                 await self._membership.expel_member(server_id, member.started_ms)
                 return
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_S)
+            await asyncio.sleep(backoff.next())
 
 
 async def _refuses_connections(address: str) -> bool:

@@ -10,10 +10,10 @@ import structlog
 from prometheus_client import Counter
 
 from chat_service.errors import StoreUnavailable
-from servicekit.tasks import cancel_requested
+from servicekit.tasks import Backoff, cancel_requested
 
 FIRST_PAUSE_S: Final = 0.05
-LONGEST_PAUSE_S: Final = 1.0
+MAX_PAUSE_S: Final = 1.0
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ log = structlog.get_logger("owner.patience")
 
 async def retry_while_unavailable(name: str, call: Callable[[], Awaitable[T]]) -> T:
     """The answer of `call`, repeated while the store is unavailable; for what is idempotent."""
-    pause = FIRST_PAUSE_S
+    backoff = Backoff(FIRST_PAUSE_S, MAX_PAUSE_S)
     while True:
         try:
             return await call()
@@ -32,5 +32,4 @@ async def retry_while_unavailable(name: str, call: Callable[[], Awaitable[T]]) -
             log.warning("store does not answer, asking again", call=name, error=failure.message)
         if cancel_requested():
             raise asyncio.CancelledError
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE_S)
+        await asyncio.sleep(backoff.next())

@@ -16,7 +16,7 @@ from tests.eventually import eventually
 from tests.unit.test_peer_pool import CREDENTIAL, DIALS, LISTENS, MESH, PoolUnderTest, deaf_port, running
 
 # Doubled ten times, the first is longer than any test waits.
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1000.0
+FIRST_PAUSE_S, MAX_PAUSE_S = 0.02, 1000.0
 
 
 class Breaking:
@@ -51,7 +51,7 @@ async def seconds_for(links_broken: int, breaking: Breaking) -> float:
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peer_pool, "FIRST_PAUSE_S", FIRST_PAUSE_S)
-    monkeypatch.setattr(peer_pool, "LONGEST_PAUSE_S", LONGEST_PAUSE_S)
+    monkeypatch.setattr(peer_pool, "MAX_PAUSE_S", MAX_PAUSE_S)
 
 
 async def test_what_was_a_link_is_dialled_again_soon_however_often_it_broke() -> None:
