@@ -58,7 +58,7 @@ ACCOUNT: Final = account_pb2.DESCRIPTOR.services_by_name["AccountService"]
 MESH: Final = mesh_pb2.DESCRIPTOR.services_by_name["MeshService"]
 SERVED: Final = [CHAT.full_name, CONVERSATION.full_name, ACCOUNT.full_name]
 MESH_MESSAGE_BYTES: Final = 64 * 1024 * 1024
-LAST_CALLS_S: Final = 2.0
+STOP_TIMEOUT_S: Final = 2.0
 
 log = structlog.get_logger("chat")
 
@@ -94,7 +94,7 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
         server = ChatServer(
             membership,
             credential,
-            Stores(database, redis, membership, searchable=settings.search),
+            Stores(database, redis, membership, search=settings.search),
             Admission(verifier.verify, accounts.admit, clock),
             settings.limits,
             clock,
@@ -104,10 +104,10 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
         store = MongoAccountStore(database)
         people = ProfileService(store)
         calls = RateLimiter(RateLimit(settings.calls_per_second, settings.calls_burst), clock, MAX_DEVICES)
-        blocks = _blocking(server, people)
+        blocks = _block_service(server, people)
         export = AccountExport(accounts, people, blocks, server.history, clock)
         servicer = account.AccountServicer(accounts, people, blocks, export)
-        contacts = _contacts(server, people, store, MongoContacts(database))
+        contacts = _user_checks(server, people, store, MongoContacts(database))
         public = Server(
             settings.listen,
             _public_handlers(
@@ -122,7 +122,7 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
             max_message_bytes=MESH_MESSAGE_BYTES,
         )
         try:
-            await _live(settings, server, accounts.deletion, public, internal)
+            await _run_until_signal(settings, server, accounts.deletion, public, internal)
         except* Superseded:
             name = membership.me.server_id
             raise ConfigurationError(f"A later process with the server id {name} has taken this one's place.") from None
@@ -164,7 +164,7 @@ async def _accounts(
     )
 
 
-async def _live(
+async def _run_until_signal(
     settings: ChatSettings, server: ChatServer, deletion: AccountDeletion, public: Server, internal: Server
 ) -> None:
     async with asyncio.TaskGroup() as group:
@@ -185,9 +185,9 @@ async def _live(
         await server.drain(settings.drain_seconds)
         member.cancel()
         await asyncio.wait([member])
-        await public.stop(LAST_CALLS_S)
+        await public.stop(STOP_TIMEOUT_S)
         roles.cancel()
-        await internal.stop(LAST_CALLS_S)
+        await internal.stop(STOP_TIMEOUT_S)
     log.info("left")
 
 
@@ -200,7 +200,7 @@ def _public_handlers(
     settings: ChatSettings,
     clock: Clock,
 ) -> list[grpc.GenericRpcHandler]:
-    authenticate, roles = verifier.authenticate, _roles(server, settings, clock)
+    authenticate, roles = verifier.authenticate, _dependencies(server, settings, clock)
     return [
         service_handler(
             CHAT,
@@ -227,7 +227,7 @@ def _public_handlers(
     ]
 
 
-def _roles(server: ChatServer, settings: ChatSettings, clock: Clock) -> Dependencies:
+def _dependencies(server: ChatServer, settings: ChatSettings, clock: Clock) -> Dependencies:
     return Dependencies(
         server.edge,
         server.homes,
@@ -242,14 +242,14 @@ def _roles(server: ChatServer, settings: ChatSettings, clock: Clock) -> Dependen
     )
 
 
-def _contacts(
+def _user_checks(
     server: ChatServer, people: ProfileService, store: MongoAccountStore, acquaintances: MongoContacts
 ) -> UserChecks:
     consent = GroupConsent(store.load_adding_rules, server.stores.blocks.filter_blocking, acquaintances.filter_contacts)
     return UserChecks(people.filter_existing, server.stores.blocks.is_blocked_either_way, consent.find_refusing)
 
 
-def _blocking(server: ChatServer, people: ProfileService) -> BlockService:
+def _block_service(server: ChatServer, people: ProfileService) -> BlockService:
     async def have_everybody_look(user_id: str, other_id: str) -> None:
         await server.owners.invalidate_and_wait(direct_id(user_id, other_id))
         # Whoever of the two watches the other is told nothing more.
@@ -260,7 +260,7 @@ def _blocking(server: ChatServer, people: ProfileService) -> BlockService:
 
 
 def _mesh_handler(server: ChatServer, credential: ServiceCredential) -> grpc.GenericRpcHandler:
-    return service_handler(MESH, MeshServicer(server.links), authenticate=credential.check)
+    return service_handler(MESH, MeshServicer(server.peers), authenticate=credential.check)
 
 
 def _signer(settings: ChatSettings, clock: Clock) -> TokenSigner:

@@ -13,7 +13,7 @@ from parley.presence.v1 import presence_pb2
 from servicekit.rpc import Authenticate, service_handler
 
 # Services of their own, whose calls the chat servers refuse with a reason until there is somebody to serve them.
-WHOLE_SERVICES: Final[tuple[ServiceDescriptor, ...]] = (
+UNSERVED_SERVICES: Final[tuple[ServiceDescriptor, ...]] = (
     presence_pb2.DESCRIPTOR.services_by_name["PresenceService"],
     media_pb2.DESCRIPTOR.services_by_name["MediaService"],
     notify_pb2.DESCRIPTOR.services_by_name["NotifyService"],
@@ -22,7 +22,7 @@ WHOLE_SERVICES: Final[tuple[ServiceDescriptor, ...]] = (
 
 def not_yet_served() -> set[str]:
     """All of it, as `Service.Method`."""
-    return {f"{service.name}.{method.name}" for service in WHOLE_SERVICES for method in service.methods}
+    return {f"{service.name}.{method.name}" for service in UNSERVED_SERVICES for method in service.methods}
 
 
 def handlers(authenticate: Authenticate) -> list[grpc.GenericRpcHandler]:
@@ -34,5 +34,5 @@ def handlers(authenticate: Authenticate) -> list[grpc.GenericRpcHandler]:
             authenticate=authenticate,
             not_yet_served={method.name for method in service.methods},
         )
-        for service in WHOLE_SERVICES
+        for service in UNSERVED_SERVICES
     ]

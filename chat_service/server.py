@@ -37,7 +37,7 @@ from servicekit.rate_limiter import RateLimit, RateLimiter
 from servicekit.ring import Ring
 from servicekit.tasks import cancel_requested
 
-LAST_COMMITS_S: Final = 5.0
+COMMIT_TIMEOUT_S: Final = 5.0
 # Devices whose rates are remembered.
 MAX_DEVICES: Final = 100_000
 
@@ -55,21 +55,21 @@ class ChatServer:
         admission: Admission,
         limits: Limits,
         clock: Clock,
-        terms: RetentionPolicy = KEEP_FOREVER,
+        retention: RetentionPolicy = KEEP_FOREVER,
     ) -> None:
         self.membership = membership
         self.stores = stores
         self.history = History(stores.log, stores.conversations, stores.memberships, stores.index)
         sights = VisibilityResolver(stores.log, stores.conversations, stores.memberships)
         self.search = MessageSearch(stores.words, stores.memberships, sights) if stores.words else None
-        self.links = PeerPool(membership, credential, self._take, self._link_broken)
+        self.peers = PeerPool(membership, credential, self._dispatch_frame, self._on_peer_closed)
         self.sessions = SessionRegistry()
         self.rates = RateLimiter(RateLimit(limits.sends_per_second, limits.sends_burst), clock, MAX_DEVICES)
-        self.home = Home(EdgeRouter(membership, self.links, self.sessions), clock)
-        fan_out = FanOut(membership, self.links, self.home)
-        self.owner = _owner(stores, fan_out, membership, limits, clock, terms)
-        self.owners = OwnerRouter(membership, self.links, self.owner)
-        self.homes = HomeRouter(membership, self.links, self.home)
+        self.home = Home(EdgeRouter(membership, self.peers, self.sessions), clock)
+        fan_out = FanOut(membership, self.peers, self.home)
+        self.owner = _owner(stores, fan_out, membership, limits, clock, retention)
+        self.owners = OwnerRouter(membership, self.peers, self.owner)
+        self.homes = HomeRouter(membership, self.peers, self.home)
         self.edge = Edge(
             self.sessions,
             self.owners,
@@ -82,20 +82,20 @@ class ChatServer:
             clock,
             membership.me.server_id,
         )
-        looks = RetentionSweep(stores.retention, stores.devices, terms, clock, self.owners.invalidate_and_wait)
-        self.retention = RetentionJob(stores.retention, looks, terms, clock, self._mine)
+        looks = RetentionSweep(stores.retention, stores.devices, retention, clock, self.owners.invalidate_and_wait)
+        self.retention = RetentionJob(stores.retention, looks, retention, clock, self._owns)
         self.personal = PersonalSettingsService(stores.memberships, self.history, stores.index, self.homes.recheck_user)
-        strangers = MisroutedDeliveries(self._moved, self.homes.recheck_user, clock)
-        self._dispatch = FrameDispatcher(self.edge, self.sessions, self.home, self.owner, strangers.record)
-        self.streams = StreamRouter(membership, self.links, self.homes, self.edge)
-        self._generation_moved = asyncio.Event()
+        strangers = MisroutedDeliveries(self._home_is_elsewhere, self.homes.recheck_user, clock)
+        self._dispatcher = FrameDispatcher(self.edge, self.sessions, self.home, self.owner, strangers.record)
+        self.streams = StreamRouter(membership, self.peers, self.homes, self.edge)
+        self._generation_changed = asyncio.Event()
 
     async def run(self) -> None:
         """All roles, until cancelled."""
-        self.membership.subscribe(self._ring_changed)
-        self.stores.index.life.on_generation(self._generation_moved.set)
+        self.membership.subscribe(self._on_ring_changed)
+        self.stores.index.life.on_generation(self._generation_changed.set)
         async with asyncio.TaskGroup() as group:
-            for role in (self.links, self.stores.index.life, self.owner, self.edge, self.retention):
+            for role in (self.peers, self.stores.index.life, self.owner, self.edge, self.retention):
                 group.create_task(role.run())
             group.create_task(self._follow_generation())
 
@@ -104,29 +104,29 @@ class ChatServer:
         signed_out = Failure("this device was signed out", code="UNAUTHENTICATED", reason=reason)
         await self.homes.close_device_sessions(user_id, device_id, signed_out)
 
-    async def drain(self, within: float) -> None:
+    async def drain(self, timeout_s: float) -> None:
         """Let devices move, and finish what was taken in; at most about `within` seconds."""
-        await self.edge.drain(within)
+        await self.edge.drain(timeout_s)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LAST_COMMITS_S):
+            async with asyncio.timeout(COMMIT_TIMEOUT_S):
                 await self.owner.drain()
 
-    def _mine(self, conversation_id: str) -> bool:
+    def _owns(self, conversation_id: str) -> bool:
         return self.owners.owner_of(conversation_id) == self.membership.me.server_id
 
-    def _take(self, peer: str, frame: MeshFrame, link: PeerStream) -> None:
-        self._dispatch.dispatch(peer, frame, link)
+    def _dispatch_frame(self, peer: str, frame: MeshFrame, link: PeerStream) -> None:
+        self._dispatcher.dispatch(peer, frame, link)
 
-    def _ring_changed(self, old: Ring, new: Ring) -> None:
+    def _on_ring_changed(self, old: Ring, new: Ring) -> None:
         log.info("ring", revision=new.revision, members=sorted(new.members))
-        self.home.on_ring_changed(self._moved)
+        self.home.on_ring_changed(self._home_is_elsewhere)
         self.owner.on_ring_changed()
         self.edge.on_ring_changed(old, new)
 
-    def _moved(self, user_id: str) -> bool:
+    def _home_is_elsewhere(self, user_id: str) -> bool:
         return self.homes.home_of(user_id) != self.membership.me.server_id
 
-    def _link_broken(self, peer: str) -> None:
+    def _on_peer_closed(self, peer: str) -> None:
         """What was on its way over the link may be lost, and what the peer knew of sessions here with it."""
         self.home.forget_edge(peer)
         self.home.recheck_all()
@@ -134,8 +134,8 @@ class ChatServer:
 
     async def _follow_generation(self) -> None:
         while not cancel_requested():
-            await self._generation_moved.wait()
-            self._generation_moved.clear()
+            await self._generation_changed.wait()
+            self._generation_changed.clear()
             await self.owner.on_generation_changed()
             self.edge.on_generation_changed()
 

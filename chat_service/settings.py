@@ -20,7 +20,7 @@ DAY_S: Final = 24 * 3600
 _AGE: Final = re.compile(r"([1-9][0-9]{0,4})(s?)")
 
 
-def _retention(value: object) -> object:
+def _parse_retention(value: object) -> object:
     """`forever`, a number of days, `relay_only`; or, to try it out, seconds: `5s`."""
     if not isinstance(value, str):
         return value
@@ -81,7 +81,7 @@ class ChatSettings(Settings):
     search: bool = True
     # How long content is kept where a conversation says nothing else: forever, a number of days, or relay_only; in
     # seconds (5s) only to try it out. And how many seconds pass between two looks for what is due.
-    retention: Annotated[Retention, NoDecode, PlainValidator(_retention)] = FOREVER
+    retention: Annotated[Retention, NoDecode, PlainValidator(_parse_retention)] = FOREVER
     retention_pause_seconds: float = Field(default=60.0, gt=0)
     # Devices that may be connecting to this server at once. Ten times as many wait for their turn, up to 3 s; others
     # are asked to come again.

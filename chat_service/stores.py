@@ -23,15 +23,15 @@ from servicekit.ring import RingMember
 class Stores:
     """Of the server that is a member by `membership`; `searchable` keeps words."""
 
-    def __init__(self, database: Database, redis: Redis, membership: Membership, *, searchable: bool) -> None:
-        self.log = MongoLog(database, words_of if searchable else None)
+    def __init__(self, database: Database, redis: Redis, membership: Membership, *, search: bool) -> None:
+        self.log = MongoLog(database, words_of if search else None)
         self.conversations = MongoConversationStore(database)
         self.memberships = MongoMembershipStore(database)
         self.blocks = MongoBlockStore(database)
         self.devices = MongoDeviceStore(database)
         self.retention = MongoRetentionStore(database)
-        self.words = MongoWordIndex(database) if searchable else None
-        self.index = RedisChangeIndex(redis, _index_life(database, redis, membership))
+        self.words = MongoWordIndex(database) if search else None
+        self.index = RedisChangeIndex(redis, _index_generation(database, redis, membership))
 
     async def prepare(self) -> None:
         """Make sure of collections and indexes, and learn the generation of the change index."""
@@ -42,13 +42,13 @@ class Stores:
         await self.index.life.start()
 
 
-def _index_life(database: Database, redis: Redis, membership: Membership) -> IndexGeneration:
+def _index_generation(database: Database, redis: Redis, membership: Membership) -> IndexGeneration:
     def lives() -> list[str]:
-        return [_life(member) for member in membership.ring.members.values()]
+        return [_process_name(member) for member in membership.ring.members.values()]
 
-    return IndexGeneration(redis, MongoGenerationStore(database), _life(membership.me), lives)
+    return IndexGeneration(redis, MongoGenerationStore(database), _process_name(membership.me), lives)
 
 
-def _life(member: RingMember) -> str:
+def _process_name(member: RingMember) -> str:
     """The name of a server's life, from its start to its end."""
     return f"{member.server_id}@{member.started_ms}"

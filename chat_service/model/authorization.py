@@ -32,7 +32,7 @@ from chat_service.model.entry import (
     Role,
 )
 
-GROUP_MEMBERS: Final = 100
+MAX_GROUP_MEMBERS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class AuthorizationContext:
     conversation: Conversation | None
     targets: Mapping[int, TargetMessage]
     blocked: bool = False
-    group_members: int = GROUP_MEMBERS
+    group_members: int = MAX_GROUP_MEMBERS
 
     def after_entry(self, entry: Entry) -> AuthorizationContext:
         """What it is once `entry` is appended."""

@@ -112,17 +112,17 @@ def apply_entry(conversation: Conversation | None, entry: Entry) -> Conversation
     if isinstance(change, Message) or (conversation and entry.seq <= conversation.applied_seq):
         return conversation
     if isinstance(change, MembershipChanged) and change.kind is MembershipKind.CREATED:
-        return _created(entry, change)
+        return _create_conversation(entry, change)
     if conversation is None:
         return None
     if isinstance(change, MembershipChanged):
-        conversation = _with_members(conversation, entry, change)
+        conversation = _apply_membership(conversation, entry, change)
     elif isinstance(change, ConversationUpdated):
-        conversation = _updated(conversation, change)
+        conversation = _apply_update(conversation, change)
     return replace(conversation, applied_seq=entry.seq)
 
 
-def _created(entry: Entry, change: MembershipChanged) -> Conversation:
+def _create_conversation(entry: Entry, change: MembershipChanged) -> Conversation:
     users = [user for user, _ in change.members]
     direct = len(users) == 2 and direct_id(*users) == entry.conversation_id
     return Conversation(
@@ -135,10 +135,10 @@ def _created(entry: Entry, change: MembershipChanged) -> Conversation:
     )
 
 
-def _with_members(conversation: Conversation, entry: Entry, change: MembershipChanged) -> Conversation:
+def _apply_membership(conversation: Conversation, entry: Entry, change: MembershipChanged) -> Conversation:
     members, past = dict(conversation.members), dict(conversation.past_memberships)
     for user, role in change.members:
-        if user in members and _ends(change.kind, user, entry.actor_id):
+        if user in members and _ends_membership(change.kind, user, entry.actor_id):
             ended = Interval(members.pop(user).joined_seq, entry.seq)
             past[user] = (*past.pop(user, ()), ended)[-MAX_PAST_MEMBERSHIPS:]
             if len(past) > MAX_PAST_MEMBERS:
@@ -153,12 +153,12 @@ def _with_members(conversation: Conversation, entry: Entry, change: MembershipCh
     return replace(conversation, members=members, past_memberships=past)
 
 
-def _ends(kind: MembershipKind, user: str, actor: str) -> bool:
+def _ends_membership(kind: MembershipKind, user: str, actor: str) -> bool:
     """Whether a change ends the membership of `user`; who leaves may name a new admin beside."""
     return kind is MembershipKind.REMOVED or (kind is MembershipKind.LEFT and user == actor)
 
 
-def _updated(conversation: Conversation, change: ConversationUpdated) -> Conversation:
+def _apply_update(conversation: Conversation, change: ConversationUpdated) -> Conversation:
     said = {
         name: value
         for name in ("title", "picture_media_id", "admins_only_send", "retention")

@@ -36,11 +36,11 @@ def _is_accent(mark: str) -> bool:
 
 _ACCENTS: Final = re.compile(f"[{''.join(filter(_is_accent, _ALL_MARKS))}]")
 # What is not seen and ends no word: soft hyphen, joiners, the Arabic stretch, variation selectors.
-_UNSEEN: Final = re.compile("[\u00ad\u0640\u200c\u200d\u2060\ufe00-\ufe0f\ufeff]")
+_INVISIBLE: Final = re.compile("[\u00ad\u0640\u200c\u200d\u2060\ufe00-\ufe0f\ufeff]")
 _ASCII: Final = re.compile(r"[a-z0-9]+")
 # The rule for most scripts, which is quick, and the one for those that need more.
 _PLAIN: Final = re.compile(r"[^\W_]+")
-_NEEDS_MORE: Final = re.compile(f"[{_UNSPACED}{_MARKS}]")
+_NEEDS_RUN: Final = re.compile(f"[{_UNSPACED}{_MARKS}]")
 _RUN: Final = re.compile(
     rf"(?P<unspaced>(?:(?=[^\W_])[{_UNSPACED}][{_MARKS}]*)+)|(?P<spaced>(?:(?![{_UNSPACED}])[^\W_][{_MARKS}]*)+)"
 )
@@ -98,7 +98,7 @@ def _runs(text: str) -> Iterator[tuple[str, bool]]:
         text, form = text.lower(), _ASCII
     else:
         text = _fold(text)
-        form = _RUN if _NEEDS_MORE.search(text) else _PLAIN
+        form = _RUN if _NEEDS_RUN.search(text) else _PLAIN
     for match in form.finditer(text):
         yield match[0], match.lastgroup != "unspaced"
 
@@ -108,7 +108,7 @@ def _pairs(characters: list[str]) -> list[str]:
 
 
 def _fold(text: str) -> str:
-    folded = unicodedata.normalize("NFKC", _UNSEEN.sub("", text)).casefold()
+    folded = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)).casefold()
     return unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFKD", folded)))
 
 

@@ -25,11 +25,11 @@ from servicekit.failure import Failure
 from servicekit.tasks import cancel_requested
 
 BATCHES_IN_FLIGHT: Final = 2
-BATCH_ENTRIES: Final = 1000
+MAX_BATCH_ENTRIES: Final = 1000
 MAX_ENTRIES_PER_CONVERSATION: Final = 200
 
-_entries = Counter("parley_entries_appended", "Entries appended to logs")
-_batches = Histogram(
+_entries_appended = Counter("parley_entries_appended", "Entries appended to logs")
+_batch_entries = Histogram(
     "parley_commit_entries", "Entries in one group commit", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 )
 _conflicts = Counter("parley_commit_conflicts", "Entries refused by the log because another owner wrote")
@@ -42,7 +42,7 @@ class ConversationBatch:
     """What one conversation has in a batch; `settled` of its entries are durable."""
 
     owned: OwnedConversation
-    numbered: list[tuple[PendingSend, Entry]]
+    sends: list[tuple[PendingSend, Entry]]
     durable: int = 0
     conflicted: bool = False
 
@@ -51,15 +51,15 @@ class ConversationBatch:
 class CommitBatch:
     """The shares of a group commit, by conversation."""
 
-    conversations: dict[str, ConversationBatch] = field(default_factory=dict)
+    by_conversation: dict[str, ConversationBatch] = field(default_factory=dict)
 
     def entries(self) -> list[Entry]:
         """What is to be written: all that is neither settled nor cut out."""
         return [
             entry
-            for share in self.conversations.values()
+            for share in self.by_conversation.values()
             if not share.conflicted
-            for _, entry in share.numbered[share.durable :]
+            for _, entry in share.sends[share.durable :]
         ]
 
 
@@ -100,11 +100,11 @@ class GroupCommit:
         while not cancel_requested():
             await self._wake.wait()
             batch = self._collect_batch()
-            if batch.conversations:
+            if batch.by_conversation:
                 await self._commit(batch)
 
     def _collect_batch(self) -> CommitBatch:
-        batch, room = CommitBatch(), BATCH_ENTRIES
+        batch, room = CommitBatch(), MAX_BATCH_ENTRIES
         now_ms = self._clock.now_ms()
         while self._queued and room > 0:
             owned = self._queued.popleft()
@@ -114,14 +114,14 @@ class GroupCommit:
                 self._on_settled(owned, frozenset())
                 continue
             owned.state = State.COMMITTING
-            batch.conversations[owned.conversation_id] = ConversationBatch(owned, numbered)
+            batch.by_conversation[owned.conversation_id] = ConversationBatch(owned, numbered)
             room -= len(numbered)
         if not self._queued:
             self._wake.clear()
         return batch
 
     async def _commit(self, batch: CommitBatch) -> None:
-        shares = list(batch.conversations.values())
+        shares = list(batch.by_conversation.values())
         with self._isolate_failures(shares):
             await self._append_and_apply(shares, batch)
             for share in shares:
@@ -151,22 +151,22 @@ class GroupCommit:
             for share in shares:
                 if share.owned.state is State.COMMITTING:
                     share.owned.fail_unknown_outcome(
-                        [pending for pending, _ in share.numbered], Failure("this send failed")
+                        [pending for pending, _ in share.sends], Failure("this send failed")
                     )
                     self._on_settled(share.owned, frozenset())
 
     async def _write(self, batch: CommitBatch) -> None:
         entries = batch.entries()
-        _batches.observe(len(entries))
+        _batch_entries.observe(len(entries))
         while entries:
             # An outcome that is not known is made known by writing the same entries again.
             conflict = await retry_while_unavailable("append", partial(self._log.append_batch, entries))
             written = entries if conflict is None else entries[: conflict.index]
             for entry in written:
-                batch.conversations[entry.conversation_id].durable += 1
+                batch.by_conversation[entry.conversation_id].durable += 1
             if conflict is None:
                 return
-            self._mark_conflicted(batch.conversations[entries[conflict.index].conversation_id])
+            self._mark_conflicted(batch.by_conversation[entries[conflict.index].conversation_id])
             entries = batch.entries()
 
     @staticmethod
@@ -176,7 +176,7 @@ class GroupCommit:
         log.info(
             "commit conflict",
             conversation_id=share.owned.conversation_id,
-            seq=share.numbered[share.durable][1].seq,
+            seq=share.sends[share.durable][1].seq,
         )
 
     def _collect_touches(
@@ -191,7 +191,7 @@ class GroupCommit:
 
     async def _apply_to_documents(self, shares: Sequence[ConversationBatch]) -> None:
         for share in shares:
-            entries = [entry for _, entry in share.numbered[: share.durable]]
+            entries = [entry for _, entry in share.sends[: share.durable]]
             if all(isinstance(entry.change, Message) for entry in entries):
                 continue
             if retouches := [entry for entry in entries if isinstance(entry.change, MessageMutation)]:
@@ -210,39 +210,39 @@ class GroupCommit:
                 await retry_while_unavailable("store", partial(self._conversations.save, conversation))
 
     def _answer_and_publish(self, share: ConversationBatch) -> None:
-        settled = share.numbered[: share.durable]
+        settled = share.sends[: share.durable]
         audiences = RecipientGroups(share.owned.member_ids())
         for pending, entry in settled:
             share.owned.apply(entry)
             audiences.add(entry, share.owned)
             share.owned.answer_appended(pending, entry)
         if settled:
-            _entries.inc(len(settled))
-            for users, entries in audiences.entries:
+            _entries_appended.inc(len(settled))
+            for users, entries in audiences.groups:
                 self._publisher.publish(users, entries, _traceparent_of(settled))
-        share.owned.requeue_unsettled([pending for pending, _ in share.numbered], share.durable)
-        self._on_settled(share.owned, _senders(settled))
+        share.owned.requeue_unsettled([pending for pending, _ in share.sends], share.durable)
+        self._on_settled(share.owned, _message_authors(settled))
 
 
 class RecipientGroups:
     """Entries in order, with those who are told: who is a member before or after an entry."""
 
     def __init__(self, users: list[str]) -> None:
-        self.entries: list[tuple[list[str], list[Entry]]] = []
-        self._users = users
-        self._same = False
+        self.groups: list[tuple[list[str], list[Entry]]] = []
+        self._members = users
+        self._extendable = False
 
     def add(self, entry: Entry, owned: OwnedConversation) -> None:
         """The next entry; `owned` took it already."""
         if not isinstance(entry.change, MembershipChanged):
-            if not self._same:
-                self.entries.append((self._users, []))
-            self._same = True
-            self.entries[-1][1].append(entry)
+            if not self._extendable:
+                self.groups.append((self._members, []))
+            self._extendable = True
+            self.groups[-1][1].append(entry)
             return
-        before, self._users = self._users, owned.member_ids()
-        self.entries.append((list(dict.fromkeys([*before, *self._users])), [entry]))
-        self._same = False
+        before, self._members = self._members, owned.member_ids()
+        self.groups.append((list(dict.fromkeys([*before, *self._members])), [entry]))
+        self._extendable = False
 
 
 def _traceparent_of(settled: Sequence[tuple[PendingSend, Entry]]) -> str:
@@ -250,17 +250,17 @@ def _traceparent_of(settled: Sequence[tuple[PendingSend, Entry]]) -> str:
     return next((pending.draft.traceparent for pending, _ in settled if pending.draft.traceparent), "")
 
 
-def _senders(settled: Sequence[tuple[PendingSend, Entry]]) -> frozenset[str]:
+def _message_authors(settled: Sequence[tuple[PendingSend, Entry]]) -> frozenset[str]:
     return frozenset(entry.actor_id for _, entry in settled if isinstance(entry.change, Message))
 
 
 def _changes_conversation(share: ConversationBatch) -> bool:
-    return any(not isinstance(entry.change, Message | MessageMutation) for _, entry in share.numbered)
+    return any(not isinstance(entry.change, Message | MessageMutation) for _, entry in share.sends)
 
 
 def _users_to_touch(share: ConversationBatch) -> list[str]:
     conversation, users = share.owned.conversation, dict.fromkeys(share.owned.member_ids())
-    for _, entry in share.numbered:
+    for _, entry in share.sends:
         conversation = apply_entry(conversation, entry)
         if conversation is not None and isinstance(entry.change, MembershipChanged):
             users |= dict.fromkeys(conversation.members)

@@ -10,7 +10,7 @@ from typing import TypeVar
 import structlog
 
 from chat_service.errors import ConversationBusy
-from chat_service.model.authorization import GROUP_MEMBERS, AuthorizationContext, TargetMessage, authorize
+from chat_service.model.authorization import MAX_GROUP_MEMBERS, AuthorizationContext, TargetMessage, authorize
 from chat_service.model.conversation import Conversation, Watermark, apply_entry
 from chat_service.model.entry import (
     EMPTY_LOG_HEAD,
@@ -33,10 +33,10 @@ V = TypeVar("V")
 
 MAX_REMEMBERED = 2000
 # An id made longer ago than this is looked up before it gets a seq; a newer one may meet the unique index.
-FRESH_MS = 60_000
-MAX_WAITING = 1000
+LOOKUP_AGE_MS = 60_000
+MAX_QUEUED = 1000
 # A touch younger than this covers an entry; readers subtract 60 s.
-TOUCH_COVERS_S = 30.0
+TOUCH_VALID_S = 30.0
 
 log = structlog.get_logger("owner.conversation")
 
@@ -53,7 +53,7 @@ class State(Enum):
 class OwnedConversation:
     """All that is needed to number the next entry, and nothing that the store does not know as well."""
 
-    def __init__(self, conversation_id: str, bucket: TokenBucket, group_members: int = GROUP_MEMBERS) -> None:
+    def __init__(self, conversation_id: str, bucket: TokenBucket, group_members: int = MAX_GROUP_MEMBERS) -> None:
         self.conversation_id = conversation_id
         self._bucket = bucket
         self._group_members = group_members
@@ -71,14 +71,14 @@ class OwnedConversation:
         self._commit_waiters: list[OnDone] = []
         # Whether every waiting key must be looked up: somebody else has written, or may have.
         self.needs_dedup_lookup = False
-        self.waiting: deque[PendingSend] = deque()
+        self.queued: deque[PendingSend] = deque()
         self.unanswered: dict[bytes, PendingSend] = {}
         self.touched_at = float("-inf")
         # What needs no entry, by how many entries that have a seq and are not durable yet it was decided.
         self._deferred_replies: list[tuple[int, PendingSend, AppendOutcome]] = []
         self._appended: OrderedDict[bytes, tuple[bytes, Appended]] = OrderedDict()
         # The latest entries by seq: (message number, actor).
-        self.recent: OrderedDict[int, tuple[int, str]] = OrderedDict()
+        self.recent_entries: OrderedDict[int, tuple[int, str]] = OrderedDict()
 
     def enqueue_pending(self, pending: PendingSend) -> None:
         """Take a send in: answer a repeat, join one that waits, or let it wait. Raises ConversationBusy."""
@@ -86,28 +86,26 @@ class OwnedConversation:
             pending.answer(pending.result_of_repeat(*first))
         elif (same := self.unanswered.get(pending.key)) is not None:
             self._join_duplicate(same, pending)
-        elif (wait := self._bucket.take()) > 0 or len(self.waiting) >= MAX_WAITING:
+        elif (wait := self._bucket.take()) > 0 or len(self.queued) >= MAX_QUEUED:
             raise ConversationBusy("this conversation takes in no more just now", retry_after=max(wait, 0.05))
         else:
-            self.waiting.append(pending)
+            self.queued.append(pending)
             self.unanswered[pending.key] = pending
 
     def needs_refresh(self, now_ms: int) -> bool:
         """Whether the store must be asked before what waits can be numbered."""
         return (
-            not self.loaded
-            or self.needs_dedup_lookup
-            or any(_needs_dedup_lookup(each, now_ms) for each in self.waiting)
+            not self.loaded or self.needs_dedup_lookup or any(_needs_dedup_lookup(each, now_ms) for each in self.queued)
         )
 
     def target_seqs(self) -> set[int]:
         """The seqs of the messages that what waits concerns."""
-        changes = (each.draft.change for each in self.waiting)
+        changes = (each.draft.change for each in self.queued)
         return {change.target_seq for change in changes if isinstance(change, MessageMutation)}
 
     def keys_to_look_up(self, now_ms: int) -> list[bytes]:
         """The keys to look up before what waits can be numbered."""
-        return [each.key for each in self.waiting if self.needs_dedup_lookup or _needs_dedup_lookup(each, now_ms)]
+        return [each.key for each in self.queued if self.needs_dedup_lookup or _needs_dedup_lookup(each, now_ms)]
 
     def adopt_loaded_state(self, conversation: Conversation | None, tail: Sequence[EntryHeader]) -> set[str]:
         """Take over what the store says; whose watermarks, by what they wrote, are higher than they are kept."""
@@ -115,15 +113,15 @@ class OwnedConversation:
         self.head = tail[-1].head if tail else EMPTY_LOG_HEAD
         members = conversation.members if conversation else {}
         for user, member in members.items():
-            self._raise(user, member.watermark)
+            self._raise_watermark(user, member.watermark)
         for trace in tail:
-            _remember(self.recent, trace.head.seq, (trace.head.message_number, trace.actor_id))
+            _remember(self.recent_entries, trace.head.seq, (trace.head.message_number, trace.actor_id))
             if trace.message and trace.actor_id in members:
-                self._raise(trace.actor_id, _read_up_to(trace.head))
+                self._raise_watermark(trace.actor_id, _read_up_to(trace.head))
         self.loaded = True
         return {user for user, member in members.items() if self.watermarks[user] != member.watermark}
 
-    def _raise(self, user: str, watermark: Watermark) -> None:
+    def _raise_watermark(self, user: str, watermark: Watermark) -> None:
         self.watermarks[user] = self.watermarks.get(user, Watermark()).max_with(watermark)
 
     def invalidate(self) -> None:
@@ -143,22 +141,22 @@ class OwnedConversation:
         for reply in replies:
             reply(Done())
 
-    def apply_dedup_lookup(self, asked: list[bytes], found: dict[bytes, Entry]) -> None:
+    def apply_dedup_lookup(self, keys: list[bytes], found: dict[bytes, Entry]) -> None:
         """Answer what waits and was appended before; what was asked for and not found is new."""
-        known, hits = set(asked), list[tuple[PendingSend, Entry]]()
-        waiting, self.waiting = self.waiting, deque()
+        known, hits = set(keys), list[tuple[PendingSend, Entry]]()
+        waiting, self.queued = self.queued, deque()
         for pending in waiting:
             if (entry := found.get(pending.key)) is not None:
                 hits.append((pending, entry))
                 continue
             pending.known_new = pending.known_new or pending.key in known
-            self.waiting.append(pending)
+            self.queued.append(pending)
         self.needs_dedup_lookup = False
         # Last, for who is answered may send again at once.
         for pending, entry in hits:
             self.answer_appended(pending, entry)
 
-    def assign_seqs(self, most: int, now_ms: int) -> list[tuple[PendingSend, Entry]]:
+    def assign_seqs(self, limit: int, now_ms: int) -> list[tuple[PendingSend, Entry]]:
         """Give the next seqs to at most `most` of what waits.
 
         Who may not send is told so: at once, or once the entries are durable that were given a seq before it.
@@ -167,8 +165,8 @@ class OwnedConversation:
         self._deferred_replies = []
         head = self.head
         situation = AuthorizationContext(self.conversation, self.targets, self.blocked, self._group_members)
-        while self.waiting and len(numbered) < most:
-            pending = self.waiting.popleft()
+        while self.queued and len(numbered) < limit:
+            pending = self.queued.popleft()
             try:
                 change = authorize(pending.draft, situation)
             except Failure as refusal:
@@ -204,15 +202,15 @@ class OwnedConversation:
         """An entry of ours is durable: it is the head now, and its actor has read it."""
         self.head = Head(entry.seq, entry.message_number, entry.time_ms)
         self.conversation = apply_entry(self.conversation, entry)
-        _remember(self.recent, entry.seq, (entry.message_number, entry.actor_id))
+        _remember(self.recent_entries, entry.seq, (entry.message_number, entry.actor_id))
         if isinstance(entry.change, MembershipChanged) and self.conversation:
             if entry.change.kind is MembershipKind.CREATED:
                 # A block that came before there was anything to bar.
                 self.invalidate()
             for user, member in self.conversation.members.items():
-                self._raise(user, member.watermark)
+                self._raise_watermark(user, member.watermark)
         elif isinstance(entry.change, Message):
-            self._raise(entry.actor_id, _read_up_to(self.head))
+            self._raise_watermark(entry.actor_id, _read_up_to(self.head))
 
     def answer_appended(self, pending: PendingSend, entry: Entry) -> None:
         """Tell a sender the place of its entry, and remember it for repeats."""
@@ -240,13 +238,13 @@ class OwnedConversation:
         pendings, self._deferred_replies = [pending for _, pending in sorted(again, key=lambda each: each[0])], []
         for pending in pendings:
             pending.known_new = False
-        self.waiting.extendleft(reversed(pendings))
+        self.queued.extendleft(reversed(pendings))
         self.loaded = False
         self.needs_dedup_lookup = True
 
     def needs_touch(self, now: float) -> bool:
         """Whether its last touch is too old, by the monotonic clock, to cover what happens now."""
-        return now - self.touched_at >= TOUCH_COVERS_S
+        return now - self.touched_at >= TOUCH_VALID_S
 
     def member_ids(self) -> list[str]:
         """The users who are members now."""
@@ -274,7 +272,7 @@ def _read_up_to(head: Head) -> Watermark:
 def _needs_dedup_lookup(pending: PendingSend, now_ms: int) -> bool:
     if pending.known_new:
         return False
-    return pending.draft.made_ms < now_ms - FRESH_MS or not isinstance(pending.draft.change, Message)
+    return pending.draft.made_ms < now_ms - LOOKUP_AGE_MS or not isinstance(pending.draft.change, Message)
 
 
 def _make_entry(pending: PendingSend, change: Change, head: Head, now_ms: int) -> Entry:

@@ -20,7 +20,7 @@ from chat_service.errors import (
     ServerDraining,
     StoreUnavailable,
 )
-from chat_service.model.authorization import GROUP_MEMBERS
+from chat_service.model.authorization import MAX_GROUP_MEMBERS
 from chat_service.model.entry import Draft
 from chat_service.model.ids import conversation_position
 from chat_service.model.requests import AppendOutcome, Attempt, Creation, Done, OnAppended, OnDone, Receipt
@@ -53,7 +53,7 @@ class OwnerLimits:
 
     entries_per_second: float = 50.0
     entries_burst: float = 100.0
-    group_members: int = GROUP_MEMBERS
+    group_members: int = MAX_GROUP_MEMBERS
     conversations: int = 100_000
 
 
@@ -80,11 +80,11 @@ class Owner:
         # Receipts for conversations that are being loaded, and who is told if they cannot be.
         self._awaiting_load: dict[str, list[tuple[Callable[[OwnedConversation], None], OnDone]]] = {}
         self._fenced_attempts = FencedAttempts()
-        self._loading = ConversationLoader(store, conversations, index, publisher, clock)
+        self._loader = ConversationLoader(store, conversations, index, publisher, clock)
         self._commit = GroupCommit(store, conversations, index, publisher, clock, self._on_batch_settled)
         self._receipts = ReceiptWriter(store, conversations, index, publisher, clock, terms)
         # Bounded by the conversations in memory, each of which is in it at most once.
-        self._to_refresh: asyncio.Queue[OwnedConversation] = asyncio.Queue()
+        self._refresh_queue: asyncio.Queue[OwnedConversation] = asyncio.Queue()
         self._idle = asyncio.Event()
         self._draining = False
 
@@ -220,8 +220,8 @@ class Owner:
             return
         if owned.needs_refresh(self._clock.now_ms()):
             owned.state = State.REFRESHING
-            self._to_refresh.put_nowait(owned)
-        elif owned.waiting:
+            self._refresh_queue.put_nowait(owned)
+        elif owned.queued:
             self._commit.enqueue_conversation(owned)
 
     def _on_batch_settled(self, owned: OwnedConversation, senders: frozenset[str]) -> None:
@@ -237,7 +237,7 @@ class Owner:
         if owned.loaded:
             for hand_over, _ in self._awaiting_load.pop(owned.conversation_id, []):
                 hand_over(owned)
-        if owned.waiting or owned.conversation_id in self._awaiting_load:
+        if owned.queued or owned.conversation_id in self._awaiting_load:
             self._advance(owned)
         elif owned.conversation is None or not self._owns(owned.conversation_id):
             self._forget(owned)
@@ -250,11 +250,11 @@ class Owner:
 
     async def _refresh_loop(self) -> None:
         while not cancel_requested():
-            await self._refresh(await self._to_refresh.get())
+            await self._refresh(await self._refresh_queue.get())
 
     async def _refresh(self, owned: OwnedConversation) -> None:
         try:
-            if wrote := await self._loading.refresh(owned):
+            if wrote := await self._loader.refresh(owned):
                 self._receipts.mark_read_by_authors(owned, wrote)
         except StoreUnavailable as failure:
             log.warning("conversation not loaded", conversation_id=owned.conversation_id)
@@ -272,7 +272,7 @@ class Owner:
             reply(failure)
 
     def _refuse_waiting(self, owned: OwnedConversation, failure: Failure) -> None:
-        pendings, owned.waiting = list(owned.waiting), deque()
+        pendings, owned.queued = list(owned.queued), deque()
         for pending in pendings:
             del owned.unanswered[pending.key]
             self._refuse(owned.conversation_id, pending.waiters, failure)
@@ -311,5 +311,5 @@ class Owner:
             self._forget(owned)
 
     def _forget(self, owned: OwnedConversation) -> None:
-        if owned.state is State.IDLE and not owned.waiting and owned.conversation_id not in self._awaiting_load:
+        if owned.state is State.IDLE and not owned.queued and owned.conversation_id not in self._awaiting_load:
             self._owned.pop(owned.conversation_id, None)

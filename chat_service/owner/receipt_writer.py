@@ -21,7 +21,7 @@ from servicekit.clock import Clock
 from servicekit.failure import Failure
 from servicekit.tasks import cancel_requested
 
-CONVERSATIONS_AT_ONCE: Final = 500
+MAX_BATCH_CONVERSATIONS: Final = 500
 
 log = structlog.get_logger("owner.receipts")
 
@@ -31,26 +31,26 @@ class PendingReceipts:
     """Receipts of one conversation that wait to be written, by user and device; who sent; and who wants to know."""
 
     owned: OwnedConversation
-    receipts: dict[str, tuple[int, int]] = field(default_factory=dict)
+    marks: dict[str, tuple[int, int]] = field(default_factory=dict)
     # Of each device, where it counts.
-    devices: dict[str, int] = field(default_factory=dict)
+    device_marks: dict[str, int] = field(default_factory=dict)
     authors: set[str] = field(default_factory=set)
-    replies: list[OnDone] = field(default_factory=list)
+    waiters: list[OnDone] = field(default_factory=list)
 
     def add(self, receipt: Receipt, reply: OnDone) -> None:
         """Another receipt; it counts with those that wait."""
-        delivered, read = self.receipts.get(receipt.user_id, (0, 0))
-        self.receipts[receipt.user_id] = max(delivered, receipt.highest_seq), max(read, receipt.read_seq)
-        self.replies.append(reply)
+        delivered, read = self.marks.get(receipt.user_id, (0, 0))
+        self.marks[receipt.user_id] = max(delivered, receipt.highest_seq), max(read, receipt.read_seq)
+        self.waiters.append(reply)
 
     def add_device(self, receipt: Receipt) -> None:
         """The same, where each device counts for itself."""
         highest = min(receipt.highest_seq, self.owned.head.seq)
-        self.devices[receipt.device_id] = max(self.devices.get(receipt.device_id, 0), highest)
+        self.device_marks[receipt.device_id] = max(self.device_marks.get(receipt.device_id, 0), highest)
 
     def answer(self, outcome: DoneOutcome) -> None:
         """Tell all who want to know and do not know yet."""
-        replies, self.replies = self.replies, []
+        replies, self.waiters = self.waiters, []
         for reply in replies:
             reply(outcome)
 
@@ -72,8 +72,8 @@ class ReceiptWriter:
         self._index = index
         self._publisher = publisher
         self._clock = clock
-        self._terms = terms
-        self._waiting: dict[str, PendingReceipts] = {}
+        self._retention = terms
+        self._pending: dict[str, PendingReceipts] = {}
         self._wake = asyncio.Event()
 
     def enqueue_receipt(self, owned: OwnedConversation, receipt: Receipt, reply: OnDone) -> None:
@@ -85,7 +85,7 @@ class ReceiptWriter:
         waiting.add(receipt, reply)
         if (
             receipt.device_id
-            and self._terms.effective_for(owned.conversation.retention).rule is RetentionRule.RELAY_ONLY
+            and self._retention.effective_for(owned.conversation.retention).rule is RetentionRule.RELAY_ONLY
         ):
             waiting.add_device(receipt)
 
@@ -94,7 +94,7 @@ class ReceiptWriter:
         self._pending_for(owned).authors.update(user_ids)
 
     def _pending_for(self, owned: OwnedConversation) -> PendingReceipts:
-        waiting = self._waiting.setdefault(owned.conversation_id, PendingReceipts(owned))
+        waiting = self._pending.setdefault(owned.conversation_id, PendingReceipts(owned))
         # It may have been forgotten and loaded anew since the first one came.
         waiting.owned = owned
         self._wake.set()
@@ -104,8 +104,8 @@ class ReceiptWriter:
         """Write what waits until cancelled."""
         while not cancel_requested():
             await self._wake.wait()
-            taken = [self._waiting.pop(each) for each in list(self._waiting)[:CONVERSATIONS_AT_ONCE]]
-            if not self._waiting:
+            taken = [self._pending.pop(each) for each in list(self._pending)[:MAX_BATCH_CONVERSATIONS]]
+            if not self._pending:
                 self._wake.clear()
             try:
                 await self._write(taken)
@@ -119,8 +119,8 @@ class ReceiptWriter:
         kept = {conversation_id: marks for conversation_id, marks in raised.items() if marks}
         if kept:
             await retry_while_unavailable("raise_watermarks", lambda: self._conversations.raise_watermarks(kept))
-        if devices := {each.owned.conversation_id: each.devices for each in taken if each.devices}:
-            due_ms = self._clock.now_ms() + round(self._terms.sweep_interval_s * 1000)
+        if devices := {each.owned.conversation_id: each.device_marks for each in taken if each.device_marks}:
+            due_ms = self._clock.now_ms() + round(self._retention.sweep_interval_s * 1000)
             await retry_while_unavailable(
                 "raise_device_marks", lambda: self._conversations.raise_device_marks(devices, due_ms)
             )
@@ -131,19 +131,19 @@ class ReceiptWriter:
     async def _raised_watermarks(self, waiting: PendingReceipts) -> dict[str, Watermark]:
         owned = waiting.owned
         raised = {user: owned.watermarks.get(user, Watermark()) for user in waiting.authors}
-        for user, (delivered, read) in waiting.receipts.items():
+        for user, (delivered, read) in waiting.marks.items():
             before = owned.watermarks.get(user, Watermark())
             delivered, read = min(delivered, owned.head.seq), min(read, owned.head.seq)
-            number = await self._message_number(owned, read) if read > before.read_seq else 0
+            number = await self._message_number_at(owned, read) if read > before.read_seq else 0
             after = before.max_with(Watermark(delivered, read, number))
             if after != before:
                 raised[user] = after
         return raised
 
-    async def _message_number(self, owned: OwnedConversation, seq: int) -> int:
+    async def _message_number_at(self, owned: OwnedConversation, seq: int) -> int:
         if seq == owned.head.seq:
             return owned.head.message_number
-        if (known := owned.recent.get(seq)) is not None:
+        if (known := owned.recent_entries.get(seq)) is not None:
             return known[0]
         return await retry_while_unavailable(
             "message_number", lambda: self._log.count_messages(owned.conversation_id, seq)
@@ -169,7 +169,7 @@ def _recipients(owned: OwnedConversation, user: str, before: Watermark, after: W
     """The user's own devices, and those who wrote what was received or read just now."""
     low = min(before.delivered_seq, before.read_seq) + 1
     span = range(low, max(after.delivered_seq, after.read_seq) + 1)
-    known = [owned.recent.get(seq) for seq in span] if len(span) <= len(owned.recent) else [None]
+    known = [owned.recent_entries.get(seq) for seq in span] if len(span) <= len(owned.recent_entries) else [None]
     if None in known and not owned.blocked:
         return set(owned.member_ids())
     authors = {each[1] for each in known if each is not None}

@@ -17,7 +17,7 @@ MAX_PAUSE_S: Final = 1.0
 
 T = TypeVar("T")
 
-_repeats = Counter("parley_store_repeats", "Calls repeated because the store did not answer", ["call"])
+_retries = Counter("parley_store_repeats", "Calls repeated because the store did not answer", ["call"])
 log = structlog.get_logger("owner.patience")
 
 
@@ -28,7 +28,7 @@ async def retry_while_unavailable(name: str, call: Callable[[], Awaitable[T]]) -
         try:
             return await call()
         except StoreUnavailable as failure:
-            _repeats.labels(name).inc()
+            _retries.labels(name).inc()
             log.warning("store does not answer, asking again", call=name, error=failure.message)
         if cancel_requested():
             raise asyncio.CancelledError
