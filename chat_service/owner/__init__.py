@@ -1,1 +1,1 @@
-"""The only writer of a conversation: membership, idempotency, seqs, group commit, fan-out and receipts."""
+"""The owner, the only writer of a conversation: membership, idempotency, seqs, group commit, fan-out, receipts."""

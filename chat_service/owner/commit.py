@@ -1,4 +1,4 @@
-"""Group commit: whatever waits goes into the log in one write; while it is under way the next one gathers."""
+"""Group commit: the queued sends of many conversations are appended in one write, while the next batch collects."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _entries_appended = Counter("parley_entries_appended", "Entries appended to logs
 _batch_entries = Histogram(
     "parley_commit_entries", "Entries in one group commit", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 )
-_conflicts = Counter("parley_commit_conflicts", "Entries refused by the log because another owner wrote")
+_conflicts = Counter("parley_commit_conflicts", "Appends that conflicted because another owner had appended")
 
 log = structlog.get_logger("owner.commit")
 
 
 @dataclass(slots=True)
 class ConversationBatch:
-    """What one conversation has in a batch; `settled` of its entries are durable."""
+    """The sends of one conversation in a batch, with their entries; the first `durable` of them are in the log."""
 
     owned: OwnedConversation
     sends: list[tuple[PendingSend, Entry]]
@@ -49,22 +49,25 @@ class ConversationBatch:
 
 @dataclass(slots=True)
 class CommitBatch:
-    """The shares of a group commit, by conversation."""
+    """The sends of one group commit, by conversation id."""
 
     by_conversation: dict[str, ConversationBatch] = field(default_factory=dict)
 
     def entries(self) -> list[Entry]:
-        """What is to be written: all that is neither settled nor cut out."""
+        """Return the entries to append: neither durable yet, nor of a conversation with a conflict."""
         return [
             entry
-            for share in self.by_conversation.values()
-            if not share.conflicted
-            for _, entry in share.sends[share.durable :]
+            for part in self.by_conversation.values()
+            if not part.conflicted
+            for _, entry in part.sends[part.durable :]
         ]
 
 
 class GroupCommit:
-    """Writes what waits. `done` is told of each conversation that is settled, and who sent messages."""
+    """Commits the queued sends of conversations, at most BATCHES_IN_FLIGHT batches at a time.
+
+    `on_settled` is called when a conversation has no commit in flight any more, with the authors of its new messages.
+    """
 
     def __init__(
         self,
@@ -85,13 +88,13 @@ class GroupCommit:
         self._wake = asyncio.Event()
 
     def enqueue_conversation(self, owned: OwnedConversation) -> None:
-        """Something waits in `owned`, and it can be numbered."""
+        """Queue a loaded conversation that has queued sends for the next batch."""
         owned.state = State.QUEUED
         self._queued.append(owned)
         self._wake.set()
 
     async def run(self) -> None:
-        """Commit until cancelled; batches in flight are never of the same conversation."""
+        """Commit until cancelled. No conversation is in two batches in flight."""
         async with asyncio.TaskGroup() as group:
             for _ in range(BATCHES_IN_FLIGHT):
                 group.create_task(self._commit_loop())
@@ -104,63 +107,66 @@ class GroupCommit:
                 await self._commit(batch)
 
     def _collect_batch(self) -> CommitBatch:
-        batch, room = CommitBatch(), MAX_BATCH_ENTRIES
+        batch, remaining = CommitBatch(), MAX_BATCH_ENTRIES
         now_ms = self._clock.now_ms()
-        while self._queued and room > 0:
+        while self._queued and remaining > 0:
             owned = self._queued.popleft()
-            # What was loaded may have become doubtful while it was queued.
-            numbered = owned.assign_seqs(min(room, MAX_ENTRIES_PER_CONVERSATION), now_ms) if owned.loaded else []
-            if not numbered:
+            # An invalidation may have arrived since the conversation was queued.
+            sends = owned.assign_seqs(min(remaining, MAX_ENTRIES_PER_CONVERSATION), now_ms) if owned.loaded else []
+            if not sends:
                 self._on_settled(owned, frozenset())
                 continue
             owned.state = State.COMMITTING
-            batch.by_conversation[owned.conversation_id] = ConversationBatch(owned, numbered)
-            room -= len(numbered)
+            batch.by_conversation[owned.conversation_id] = ConversationBatch(owned, sends)
+            remaining -= len(sends)
         if not self._queued:
             self._wake.clear()
         return batch
 
     async def _commit(self, batch: CommitBatch) -> None:
-        shares = list(batch.by_conversation.values())
-        with self._isolate_failures(shares):
-            await self._append_and_apply(shares, batch)
-            for share in shares:
-                with self._isolate_failures([share]):
-                    self._answer_and_publish(share)
+        parts = list(batch.by_conversation.values())
+        with self._isolate_failures(parts):
+            await self._append_and_apply(parts, batch)
+            for part in parts:
+                with self._isolate_failures([part]):
+                    self._answer_and_publish(part)
 
-    async def _append_and_apply(self, shares: list[ConversationBatch], batch: CommitBatch) -> None:
-        # Who becomes a member is told once there is something to read.
-        if touches := self._collect_touches([each for each in shares if not _changes_conversation(each)]):
+    async def _append_and_apply(self, parts: list[ConversationBatch], batch: CommitBatch) -> None:
+        # New members are touched only after the append, so that their reads find the conversation.
+        if touches := self._collect_touches([part for part in parts if not _changes_conversation(part)]):
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._index.touch(touches))
                 await self._write(batch)
         else:
             await self._write(batch)
-        await self._apply_to_documents(shares)
-        # Mongo may have taken long: what was touched before it must still cover what is told now.
-        if late := self._collect_touches(shares, _changes_conversation):
-            await self._index.touch(late)
+        await self._apply_to_documents(parts)
+        # The append may have taken so long that an earlier touch does not cover its entries any more.
+        if late_touches := self._collect_touches(parts, _changes_conversation):
+            await self._index.touch(late_touches)
 
     @contextmanager
-    def _isolate_failures(self, shares: Sequence[ConversationBatch]) -> Iterator[None]:
-        """Whatever goes wrong with these, the server lives: it is not known what is durable, and a retry finds out."""
+    def _isolate_failures(self, parts: Sequence[ConversationBatch]) -> Iterator[None]:
+        """Fail the sends of these conversations if the body raises, so that the server goes on.
+
+        Their outcome is unknown then; a retry of the sender looks them up.
+        """
         try:
             yield
         except Exception:
-            log.exception("commit failed", conversation_ids=[share.owned.conversation_id for share in shares])
-            for share in shares:
-                if share.owned.state is State.COMMITTING:
-                    share.owned.fail_unknown_outcome(
-                        [pending for pending, _ in share.sends], Failure("this send failed")
+            log.exception("commit failed", conversation_ids=[part.owned.conversation_id for part in parts])
+            for part in parts:
+                if part.owned.state is State.COMMITTING:
+                    part.owned.fail_unknown_outcome(
+                        [pending for pending, _ in part.sends], Failure("internal error; see the server's log")
                     )
-                    self._on_settled(share.owned, frozenset())
+                    self._on_settled(part.owned, frozenset())
 
     async def _write(self, batch: CommitBatch) -> None:
         entries = batch.entries()
         _batch_entries.observe(len(entries))
         while entries:
-            # An outcome that is not known is made known by writing the same entries again.
-            conflict = await retry_while_unavailable("append", partial(self._log.append_batch, entries))
+            # After StoreUnavailable the outcome is unknown; appending the same entries again reveals it.
+            conflict = await retry_while_unavailable("append_batch", partial(self._log.append_batch, entries))
             written = entries if conflict is None else entries[: conflict.index]
             for entry in written:
                 batch.by_conversation[entry.conversation_id].durable += 1
@@ -170,70 +176,70 @@ class GroupCommit:
             entries = batch.entries()
 
     @staticmethod
-    def _mark_conflicted(share: ConversationBatch) -> None:
+    def _mark_conflicted(part: ConversationBatch) -> None:
         _conflicts.inc()
-        share.conflicted = True
+        part.conflicted = True
         log.info(
             "commit conflict",
-            conversation_id=share.owned.conversation_id,
-            seq=share.sends[share.durable][1].seq,
+            conversation_id=part.owned.conversation_id,
+            seq=part.sends[part.durable][1].seq,
         )
 
     def _collect_touches(
-        self, shares: Sequence[ConversationBatch], always: Callable[[ConversationBatch], bool] = lambda _: False
+        self, parts: Sequence[ConversationBatch], always: Callable[[ConversationBatch], bool] = lambda _: False
     ) -> dict[str, list[str]]:
         now, touches = self._clock.monotonic(), dict[str, list[str]]()
-        for share in shares:
-            if share.owned.needs_touch(now) or always(share):
-                touches[share.owned.conversation_id] = _users_to_touch(share)
-                share.owned.touched_at = now
+        for part in parts:
+            if part.owned.needs_touch(now) or always(part):
+                touches[part.owned.conversation_id] = _users_to_touch(part)
+                part.owned.touched_at = now
         return touches
 
-    async def _apply_to_documents(self, shares: Sequence[ConversationBatch]) -> None:
-        for share in shares:
-            entries = [entry for _, entry in share.sends[: share.durable]]
+    async def _apply_to_documents(self, parts: Sequence[ConversationBatch]) -> None:
+        for part in parts:
+            entries = [entry for _, entry in part.sends[: part.durable]]
             if all(isinstance(entry.change, Message) for entry in entries):
                 continue
-            if retouches := [entry for entry in entries if isinstance(entry.change, MessageMutation)]:
-                await retry_while_unavailable("retouch", partial(self._log.apply_mutations, retouches))
-            conversation = share.owned.conversation
+            if mutations := [entry for entry in entries if isinstance(entry.change, MessageMutation)]:
+                await retry_while_unavailable("apply_mutations", partial(self._log.apply_mutations, mutations))
+            conversation = part.owned.conversation
             for entry in entries:
                 conversation = apply_entry(conversation, entry)
             if conversation is None:
                 continue
             if all(isinstance(entry.change, Message | MessageMutation) for entry in entries):
-                seq = conversation.applied_seq
-                await retry_while_unavailable(
-                    "applied", partial(self._conversations.raise_applied_seq, conversation.conversation_id, seq)
+                applied = partial(
+                    self._conversations.raise_applied_seq, conversation.conversation_id, conversation.applied_seq
                 )
+                await retry_while_unavailable("raise_applied_seq", applied)
             else:
-                await retry_while_unavailable("store", partial(self._conversations.save, conversation))
+                await retry_while_unavailable("save", partial(self._conversations.save, conversation))
 
-    def _answer_and_publish(self, share: ConversationBatch) -> None:
-        settled = share.sends[: share.durable]
-        audiences = RecipientGroups(share.owned.member_ids())
-        for pending, entry in settled:
-            share.owned.apply(entry)
-            audiences.add(entry, share.owned)
-            share.owned.answer_appended(pending, entry)
-        if settled:
-            _entries_appended.inc(len(settled))
-            for users, entries in audiences.groups:
-                self._publisher.publish(users, entries, _traceparent_of(settled))
-        share.owned.requeue_unsettled([pending for pending, _ in share.sends], share.durable)
-        self._on_settled(share.owned, _message_authors(settled))
+    def _answer_and_publish(self, part: ConversationBatch) -> None:
+        durable = part.sends[: part.durable]
+        recipients = RecipientGroups(part.owned.member_ids())
+        for pending, entry in durable:
+            part.owned.apply(entry)
+            recipients.add(entry, part.owned)
+            part.owned.answer_appended(pending, entry)
+        if durable:
+            _entries_appended.inc(len(durable))
+            for users, entries in recipients.groups:
+                self._publisher.publish(users, entries, _traceparent_of(durable))
+        part.owned.requeue_unsettled([pending for pending, _ in part.sends], part.durable)
+        self._on_settled(part.owned, _message_authors(durable))
 
 
 class RecipientGroups:
-    """Entries in order, with those who are told: who is a member before or after an entry."""
+    """Consecutive entries grouped by their recipients: the members before and after each entry."""
 
-    def __init__(self, users: list[str]) -> None:
+    def __init__(self, members: list[str]) -> None:
         self.groups: list[tuple[list[str], list[Entry]]] = []
-        self._members = users
+        self._members = members
         self._extendable = False
 
     def add(self, entry: Entry, owned: OwnedConversation) -> None:
-        """The next entry; `owned` took it already."""
+        """Add the next entry, which has been applied to `owned` already."""
         if not isinstance(entry.change, MembershipChanged):
             if not self._extendable:
                 self.groups.append((self._members, []))
@@ -245,22 +251,22 @@ class RecipientGroups:
         self._extendable = False
 
 
-def _traceparent_of(settled: Sequence[tuple[PendingSend, Entry]]) -> str:
-    """The trace of a fan-out: that of the first of its sends that has one."""
-    return next((pending.draft.traceparent for pending, _ in settled if pending.draft.traceparent), "")
+def _traceparent_of(sends: Sequence[tuple[PendingSend, Entry]]) -> str:
+    """Return the trace context of a fan-out: that of its first send that has one; empty if none has."""
+    return next((pending.draft.traceparent for pending, _ in sends if pending.draft.traceparent), "")
 
 
-def _message_authors(settled: Sequence[tuple[PendingSend, Entry]]) -> frozenset[str]:
-    return frozenset(entry.actor_id for _, entry in settled if isinstance(entry.change, Message))
+def _message_authors(sends: Sequence[tuple[PendingSend, Entry]]) -> frozenset[str]:
+    return frozenset(entry.actor_id for _, entry in sends if isinstance(entry.change, Message))
 
 
-def _changes_conversation(share: ConversationBatch) -> bool:
-    return any(not isinstance(entry.change, Message | MessageMutation) for _, entry in share.sends)
+def _changes_conversation(part: ConversationBatch) -> bool:
+    return any(not isinstance(entry.change, Message | MessageMutation) for _, entry in part.sends)
 
 
-def _users_to_touch(share: ConversationBatch) -> list[str]:
-    conversation, users = share.owned.conversation, dict.fromkeys(share.owned.member_ids())
-    for _, entry in share.sends:
+def _users_to_touch(part: ConversationBatch) -> list[str]:
+    conversation, users = part.owned.conversation, dict.fromkeys(part.owned.member_ids())
+    for _, entry in part.sends:
         conversation = apply_entry(conversation, entry)
         if conversation is not None and isinstance(entry.change, MembershipChanged):
             users |= dict.fromkeys(conversation.members)

@@ -1,4 +1,4 @@
-"""Bringing a conversation into the owner's memory, and what must be known of it before the next seq is given."""
+"""Loading a conversation into the memory of its owner, and the lookups needed before the next seq is given."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from chat_service.owner.owned_conversation import OwnedConversation
 from chat_service.owner.ports import Publisher
 from servicekit.clock import Clock
 
-# Of so many entries it is known at once who wrote them. An owner that dies may have told no store that their writers
-# have read them, and has rarely that many under way in one conversation.
+# The entries whose authors count as readers after a load. An owner that died may not have stored these watermarks, and
+# rarely has more entries in flight in one conversation.
 TAIL_ENTRIES: Final = 20
 
 
 class ConversationLoader:
-    """Asks the stores on behalf of one conversation at a time. Every method raises StoreUnavailable."""
+    """Loads conversations from the stores. Every method raises StoreUnavailable."""
 
     def __init__(
         self,
@@ -36,19 +36,19 @@ class ConversationLoader:
         self._clock = clock
 
     async def refresh(self, owned: OwnedConversation) -> set[str]:
-        """Load what is not loaded, and look up what waits where only the log can tell.
+        """Load the conversation if it is not loaded, and look up the targets and keys of its queued sends.
 
-        Those whose watermarks, by what they wrote, are higher than they are kept.
+        Return the members whose watermarks are higher than the stored ones, because they wrote entries of the tail.
         """
-        wrote = set[str]()
+        authors = set[str]()
         while not owned.loaded:
-            told = owned.invalidation_epoch
+            epoch = owned.invalidation_epoch
             conversation, tail = await self._load(owned.conversation_id)
             owned.blocked = conversation is not None and await self._store.is_blocked(conversation)
-            wrote |= owned.adopt_loaded_state(conversation, tail)
-            # What was read may be of before that which changed meanwhile.
-            owned.loaded = owned.invalidation_epoch == told
-        # Both of what waits now: what comes while the store is asked is asked for next time.
+            authors |= owned.adopt_loaded_state(conversation, tail)
+            # After an invalidation during the load, the state read may be older than the invalidation.
+            owned.loaded = owned.invalidation_epoch == epoch
+        # Both are of the sends queued now. A send queued during the lookups is looked up by the next refresh.
         seqs, keys = owned.target_seqs(), owned.keys_to_look_up(self._clock.now_ms())
         if seqs:
             owned.targets = await self._log.load_targets(owned.conversation_id, seqs)
@@ -57,30 +57,30 @@ class ConversationLoader:
             if found:
                 await self._republish(owned, found)
             owned.apply_dedup_lookup(keys, {entry.key: entry for entry in found})
-        return wrote
+        return authors
 
     async def _load(self, conversation_id: str) -> tuple[Conversation | None, Sequence[EntryHeader]]:
         conversation, tail = await asyncio.gather(
             self._store.load(conversation_id), self._log.read_tail(conversation_id, TAIL_ENTRIES)
         )
-        kept = conversation
+        stored = conversation
         applied = conversation.applied_seq if conversation else 0
         if tail and tail[-1].head.seq > applied:
             changes = await self._log.state_changes_after(conversation_id, applied)
-            if retouches := [entry for entry in changes if isinstance(entry.change, MessageMutation)]:
-                await self._log.apply_mutations(retouches)
+            if mutations := [entry for entry in changes if isinstance(entry.change, MessageMutation)]:
+                await self._log.apply_mutations(mutations)
             for entry in changes:
                 conversation = apply_entry(conversation, entry)
-        # What the log says and nobody wrote beside it: its writer died in between.
-        if conversation is not None and conversation != kept:
+        # An owner may have died after the append and before it stored the conversation.
+        if conversation is not None and conversation != stored:
             await self._store.save(conversation)
         return conversation, tail
 
     async def _republish(self, owned: OwnedConversation, found: Sequence[Entry]) -> None:
-        """Whoever appended these may have died before anybody learned of them: a retry is told to all once more."""
+        """Publish entries found by a retry again, because the owner that appended them may have died before it did."""
         await self._index.touch({owned.conversation_id: owned.member_ids()})
         for entry in sorted(found, key=lambda entry: entry.seq):
-            # Who came since must not see it.
+            # A member who joined later must not see the entry.
             users = [
                 user
                 for user in owned.member_ids()

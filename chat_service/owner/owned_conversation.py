@@ -1,4 +1,4 @@
-"""A conversation in the memory of its owner: where its log ends, and what waits to be appended."""
+"""A conversation in the memory of its owner: the head of its log, its members, and the sends to append."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 MAX_REMEMBERED = 2000
-# An id made longer ago than this is looked up before it gets a seq; a newer one may meet the unique index.
+# An id older than this is looked up before it gets a seq. For a newer one the unique index detects a duplicate.
 LOOKUP_AGE_MS = 60_000
 MAX_QUEUED = 1000
-# A touch younger than this covers an entry; readers subtract 60 s.
+# A touch younger than this covers an entry, because readers of the index subtract 60 s from their cursor.
 TOUCH_VALID_S = 30.0
 
 log = structlog.get_logger("owner.conversation")
 
 
 class State(Enum):
-    """What an owned conversation is doing."""
+    """The step in which an owned conversation is: at most one of the refresh and the commit at a time."""
 
     IDLE = auto()
     REFRESHING = auto()
@@ -51,7 +51,7 @@ class State(Enum):
 
 
 class OwnedConversation:
-    """All that is needed to number the next entry, and nothing that the store does not know as well."""
+    """The state needed to give the next entry its seq; all but the unanswered sends can be loaded from the stores."""
 
     def __init__(self, conversation_id: str, bucket: TokenBucket, group_members: int = MAX_GROUP_MEMBERS) -> None:
         self.conversation_id = conversation_id
@@ -59,65 +59,72 @@ class OwnedConversation:
         self._group_members = group_members
         self.conversation: Conversation | None = None
         self.watermarks: dict[str, Watermark] = {}
-        # Of a 1-1 conversation: whether one of the two has blocked the other.
+        # True if one user of a 1-1 conversation has blocked the other.
         self.blocked = False
-        # The messages that what waits concerns, by seq.
+        # By seq, the messages that the queued edits, deletions and reactions target.
         self.targets: Mapping[int, TargetMessage] = {}
         self.head: Head = EMPTY_LOG_HEAD
         self.state = State.IDLE
         self.loaded = False
-        # How often something beside the log was another.
+        # Raised by each invalidation; a load that began in an earlier epoch does not count.
         self.invalidation_epoch = 0
         self._commit_waiters: list[OnDone] = []
-        # Whether every waiting key must be looked up: somebody else has written, or may have.
+        # True if every queued key must be looked up, because another owner has appended entries, or may have.
         self.needs_dedup_lookup = False
         self.queued: deque[PendingSend] = deque()
         self.unanswered: dict[bytes, PendingSend] = {}
         self.touched_at = float("-inf")
-        # What needs no entry, by how many entries that have a seq and are not durable yet it was decided.
+        # Outcomes without an entry: (number of entries of the batch that must be durable first, send, outcome).
         self._deferred_replies: list[tuple[int, PendingSend, AppendOutcome]] = []
         self._appended: OrderedDict[bytes, tuple[bytes, Appended]] = OrderedDict()
-        # The latest entries by seq: (message number, actor).
+        # The MAX_REMEMBERED newest entries by seq: (message number, actor id).
         self.recent_entries: OrderedDict[int, tuple[int, str]] = OrderedDict()
 
     def enqueue_pending(self, pending: PendingSend) -> None:
-        """Take a send in: answer a repeat, join one that waits, or let it wait. Raises ConversationBusy."""
-        if (first := self._appended.get(pending.key)) is not None:
-            pending.answer(pending.result_of_repeat(*first))
-        elif (same := self.unanswered.get(pending.key)) is not None:
-            self._join_duplicate(same, pending)
-        elif (wait := self._bucket.take()) > 0 or len(self.queued) >= MAX_QUEUED:
-            raise ConversationBusy("this conversation takes in no more just now", retry_after=max(wait, 0.05))
+        """Queue a send. A repeat of an appended send is answered at once, one of an unanswered send together with it.
+
+        Raise ConversationBusy if the rate limit of the conversation is exceeded or MAX_QUEUED sends are queued.
+        """
+        if (appended := self._appended.get(pending.key)) is not None:
+            pending.answer(pending.result_of_repeat(*appended))
+        elif (first := self.unanswered.get(pending.key)) is not None:
+            self._join_duplicate(first, pending)
+        elif (wait_s := self._bucket.take()) > 0 or len(self.queued) >= MAX_QUEUED:
+            raise ConversationBusy("conversation rate limit exceeded", retry_after=max(wait_s, 0.05))
         else:
             self.queued.append(pending)
             self.unanswered[pending.key] = pending
 
     def needs_refresh(self, now_ms: int) -> bool:
-        """Whether the store must be asked before what waits can be numbered."""
+        """Return True if the queued sends cannot get seqs before a load or a lookup of their keys."""
         return (
-            not self.loaded or self.needs_dedup_lookup or any(_needs_dedup_lookup(each, now_ms) for each in self.queued)
+            not self.loaded
+            or self.needs_dedup_lookup
+            or any(_needs_dedup_lookup(pending, now_ms) for pending in self.queued)
         )
 
     def target_seqs(self) -> set[int]:
-        """The seqs of the messages that what waits concerns."""
-        changes = (each.draft.change for each in self.queued)
+        """Return the seqs of the messages that queued edits, deletions and reactions target."""
+        changes = (pending.draft.change for pending in self.queued)
         return {change.target_seq for change in changes if isinstance(change, MessageMutation)}
 
     def keys_to_look_up(self, now_ms: int) -> list[bytes]:
-        """The keys to look up before what waits can be numbered."""
-        return [each.key for each in self.queued if self.needs_dedup_lookup or _needs_dedup_lookup(each, now_ms)]
+        """Return the keys to look up in the log before the queued sends can get seqs."""
+        return [
+            pending.key for pending in self.queued if self.needs_dedup_lookup or _needs_dedup_lookup(pending, now_ms)
+        ]
 
     def adopt_loaded_state(self, conversation: Conversation | None, tail: Sequence[EntryHeader]) -> set[str]:
-        """Take over what the store says; whose watermarks, by what they wrote, are higher than they are kept."""
+        """Adopt the stored state, and return the members whose watermarks are higher than the stored ones."""
         self.conversation = conversation
         self.head = tail[-1].head if tail else EMPTY_LOG_HEAD
         members = conversation.members if conversation else {}
         for user, member in members.items():
             self._raise_watermark(user, member.watermark)
-        for trace in tail:
-            _remember(self.recent_entries, trace.head.seq, (trace.head.message_number, trace.actor_id))
-            if trace.message and trace.actor_id in members:
-                self._raise_watermark(trace.actor_id, _read_up_to(trace.head))
+        for header in tail:
+            _remember(self.recent_entries, header.head.seq, (header.head.message_number, header.actor_id))
+            if header.message and header.actor_id in members:
+                self._raise_watermark(header.actor_id, _read_up_to(header.head))
         self.loaded = True
         return {user for user, member in members.items() if self.watermarks[user] != member.watermark}
 
@@ -125,87 +132,88 @@ class OwnedConversation:
         self.watermarks[user] = self.watermarks.get(user, Watermark()).max_with(watermark)
 
     def invalidate(self) -> None:
-        """What stands beside the log is another: it is read again before anything else is numbered."""
+        """Require a load before the next seq is given, because state outside the log has changed."""
         self.loaded = False
         self.invalidation_epoch += 1
 
     def wait_for_commit(self, reply: OnDone) -> None:
-        """`reply` is called when nothing is being committed, perhaps at once."""
+        """Call `reply` with Done when no commit of this conversation is in flight, at once if none is now."""
         self._commit_waiters.append(reply)
         if self.state is not State.COMMITTING:
             self.answer_commit_waiters()
 
     def answer_commit_waiters(self) -> None:
-        """What was being committed stands, or never will."""
+        """Report to the commit waiters that the commit in flight has ended."""
         replies, self._commit_waiters = self._commit_waiters, []
         for reply in replies:
             reply(Done())
 
     def apply_dedup_lookup(self, keys: list[bytes], found: dict[bytes, Entry]) -> None:
-        """Answer what waits and was appended before; what was asked for and not found is new."""
-        known, hits = set(keys), list[tuple[PendingSend, Entry]]()
-        waiting, self.queued = self.queued, deque()
-        for pending in waiting:
+        """Answer the queued sends that `found` shows to be appended; the other sends with one of `keys` are new."""
+        looked_up, hits = set(keys), list[tuple[PendingSend, Entry]]()
+        queued, self.queued = self.queued, deque()
+        for pending in queued:
             if (entry := found.get(pending.key)) is not None:
                 hits.append((pending, entry))
                 continue
-            pending.known_new = pending.known_new or pending.key in known
+            pending.known_new = pending.known_new or pending.key in looked_up
             self.queued.append(pending)
         self.needs_dedup_lookup = False
-        # Last, for who is answered may send again at once.
+        # Last, because a sender that is answered may send again within the call.
         for pending, entry in hits:
             self.answer_appended(pending, entry)
 
     def assign_seqs(self, limit: int, now_ms: int) -> list[tuple[PendingSend, Entry]]:
-        """Give the next seqs to at most `most` of what waits.
+        """Give seqs to at most `limit` queued sends, and return them with their entries.
 
-        Who may not send is told so: at once, or once the entries are durable that were given a seq before it.
+        A send that is refused or changes nothing gets no seq. It is answered once the entries before it in the batch,
+        by which it was authorized, are durable; at once if there are none.
         """
-        numbered: list[tuple[PendingSend, Entry]] = []
+        assigned: list[tuple[PendingSend, Entry]] = []
         self._deferred_replies = []
         head = self.head
-        situation = AuthorizationContext(self.conversation, self.targets, self.blocked, self._group_members)
-        while self.queued and len(numbered) < limit:
+        context = AuthorizationContext(self.conversation, self.targets, self.blocked, self._group_members)
+        while self.queued and len(assigned) < limit:
             pending = self.queued.popleft()
             try:
-                change = authorize(pending.draft, situation)
+                change = authorize(pending.draft, context)
             except Failure as refusal:
-                self._deferred_replies.append((len(numbered), pending, refusal))
+                self._deferred_replies.append((len(assigned), pending, refusal))
                 continue
             except Exception:
-                log.exception("draft not decided", conversation_id=self.conversation_id)
-                self._deferred_replies.append((len(numbered), pending, Failure("this cannot be decided")))
+                log.exception("draft authorization failed", conversation_id=self.conversation_id)
+                self._deferred_replies.append((len(assigned), pending, Failure("internal error; see the server's log")))
                 continue
             if change is None:
-                self._deferred_replies.append((len(numbered), pending, Unchanged(head.time_ms)))
+                self._deferred_replies.append((len(assigned), pending, Unchanged(head.time_ms)))
                 continue
             entry = _make_entry(pending, change, head, now_ms)
             head = Head(entry.seq, entry.message_number, entry.time_ms)
-            situation = situation.after_entry(entry)
-            numbered.append((pending, entry))
-        # What is left waiting is decided by what is deleted by then.
-        self.targets = situation.targets
+            context = context.after_entry(entry)
+            assigned.append((pending, entry))
+        # The sends that stay queued are authorized after the deletions of this batch.
+        self.targets = context.targets
         self._send_deferred_replies(0)
-        return numbered
+        return assigned
 
     def _send_deferred_replies(self, durable: int) -> None:
-        """Answer what needed no entry, as far as it was decided by entries that are durable."""
+        """Report the deferred outcomes that depend on at most the first `durable` entries of the batch."""
         due, self._deferred_replies = (
-            [each for each in self._deferred_replies if each[0] <= durable],
-            [each for each in self._deferred_replies if each[0] > durable],
+            [reply for reply in self._deferred_replies if reply[0] <= durable],
+            [reply for reply in self._deferred_replies if reply[0] > durable],
         )
-        for _, pending, answer in due:
+        for _, pending, outcome in due:
             del self.unanswered[pending.key]
-            pending.answer(answer)
+            pending.answer(outcome)
 
     def apply(self, entry: Entry) -> None:
-        """An entry of ours is durable: it is the head now, and its actor has read it."""
+        """Make a durable entry the head, apply its change, and count a message as read by its author."""
         self.head = Head(entry.seq, entry.message_number, entry.time_ms)
         self.conversation = apply_entry(self.conversation, entry)
         _remember(self.recent_entries, entry.seq, (entry.message_number, entry.actor_id))
         if isinstance(entry.change, MembershipChanged) and self.conversation:
             if entry.change.kind is MembershipKind.CREATED:
-                # A block that came before there was anything to bar.
+                # A block from before the conversation existed is found only by a load.
                 self.invalidate()
             for user, member in self.conversation.members.items():
                 self._raise_watermark(user, member.watermark)
@@ -213,29 +221,33 @@ class OwnedConversation:
             self._raise_watermark(entry.actor_id, _read_up_to(self.head))
 
     def answer_appended(self, pending: PendingSend, entry: Entry) -> None:
-        """Tell a sender the place of its entry, and remember it for repeats."""
-        answer = Appended(entry.seq, entry.time_ms)
+        """Report the seq and time of an appended entry to its sender, and remember them for repeats."""
+        appended = Appended(entry.seq, entry.time_ms)
         del self.unanswered[pending.key]
-        _remember(self._appended, entry.key, (entry.fingerprint, answer))
-        pending.answer(pending.result_of_repeat(entry.fingerprint, answer))
+        _remember(self._appended, entry.key, (entry.fingerprint, appended))
+        pending.answer(pending.result_of_repeat(entry.fingerprint, appended))
 
     def fail_unknown_outcome(self, pendings: list[PendingSend], failure: Failure) -> None:
-        """Answer those of sends under way that are not answered; whether they are in the log is looked up."""
+        """Fail the unanswered sends of a batch whose outcome is unknown, and look up the keys of all later sends."""
         self.loaded = False
         self.needs_dedup_lookup = True
-        beside, self._deferred_replies = [pending for _, pending, _ in self._deferred_replies], []
-        for pending in [*pendings, *beside]:
+        deferred, self._deferred_replies = [pending for _, pending, _ in self._deferred_replies], []
+        for pending in [*pendings, *deferred]:
             if self.unanswered.pop(pending.key, None) is not None:
                 pending.answer(failure)
 
-    def requeue_unsettled(self, numbered: Sequence[PendingSend], durable: int) -> None:
-        """Of what was numbered so many are durable; the rest waits again, ahead of what came later, and in doubt."""
+    def requeue_unsettled(self, sends: Sequence[PendingSend], durable: int) -> None:
+        """Queue the sends of a batch after the first `durable` again, in their order and before all later sends.
+
+        Their keys and the conversation are read again first, because another owner has appended entries.
+        """
         self._send_deferred_replies(durable)
-        if durable == len(numbered):
+        if durable == len(sends):
             return
-        again = [((place, 1), pending) for place, pending in enumerate(numbered) if place >= durable]
-        again += [((place, 0), pending) for place, pending, _ in self._deferred_replies]
-        pendings, self._deferred_replies = [pending for _, pending in sorted(again, key=lambda each: each[0])], []
+        # A deferred send stood before the entry at its position.
+        unsettled = [((position, 1), pending) for position, pending in enumerate(sends) if position >= durable]
+        unsettled += [((position, 0), pending) for position, pending, _ in self._deferred_replies]
+        pendings, self._deferred_replies = [pending for _, pending in sorted(unsettled, key=lambda item: item[0])], []
         for pending in pendings:
             pending.known_new = False
         self.queued.extendleft(reversed(pendings))
@@ -243,17 +255,17 @@ class OwnedConversation:
         self.needs_dedup_lookup = True
 
     def needs_touch(self, now: float) -> bool:
-        """Whether its last touch is too old, by the monotonic clock, to cover what happens now."""
+        """Return True if the last touch is too old to cover an entry at the monotonic time `now`."""
         return now - self.touched_at >= TOUCH_VALID_S
 
     def member_ids(self) -> list[str]:
-        """The users who are members now."""
+        """Return the ids of the current members."""
         return list(self.conversation.members) if self.conversation else []
 
     @staticmethod
-    def _join_duplicate(same: PendingSend, pending: PendingSend) -> None:
-        if same.fingerprint == pending.fingerprint:
-            same.waiters += pending.waiters
+    def _join_duplicate(first: PendingSend, pending: PendingSend) -> None:
+        if first.fingerprint == pending.fingerprint:
+            first.waiters += pending.waiters
         else:
             pending.answer(pending.id_reused_error())
 
@@ -265,7 +277,7 @@ def _remember(memory: OrderedDict[K, V], key: K, value: V) -> None:
 
 
 def _read_up_to(head: Head) -> Watermark:
-    """Of who wrote a message: it was read, with all before it."""
+    """Return the watermark of the author of a message, who has read it and all entries before it."""
     return Watermark(head.seq, head.seq, head.message_number)
 
 
@@ -281,7 +293,7 @@ def _make_entry(pending: PendingSend, change: Change, head: Head, now_ms: int) -
         conversation_id=draft.conversation_id,
         seq=head.seq + 1,
         message_number=head.message_number + isinstance(change, Message),
-        # Never earlier than the entry before, whatever the clocks of two owners say.
+        # Times never go backwards within a log, even if the clocks of two owners differ.
         time_ms=max(now_ms, head.time_ms),
         actor_id=draft.actor_id,
         request_id=draft.request_id,

@@ -1,4 +1,4 @@
-"""The role of the owner: takes sends and receipts for the conversations that are its own, and no others."""
+"""The owner role: appends entries and stores receipts for the conversations that the ring assigns to this server."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ log = structlog.get_logger("owner")
 
 @dataclass(frozen=True, slots=True)
 class OwnerLimits:
-    """Bounds of one conversation and of this server."""
+    """The rate and size limits of one conversation, and the number of conversations kept in memory."""
 
     entries_per_second: float = 50.0
     entries_burst: float = 100.0
@@ -58,7 +58,10 @@ class OwnerLimits:
 
 
 class Owner:
-    """Everything that is written to a conversation passes here, on one server at a time."""
+    """The writer of all conversations whose position on the ring belongs to this server.
+
+    Methods with a `reply` do not block: they call it once, before they return or later from a task of `run`.
+    """
 
     def __init__(
         self,
@@ -69,7 +72,7 @@ class Owner:
         ring: RingView,
         clock: Clock,
         limits: OwnerLimits = OwnerLimits(),
-        terms: RetentionPolicy = KEEP_FOREVER,
+        retention: RetentionPolicy = KEEP_FOREVER,
     ) -> None:
         self._index = index
         self._publisher = publisher
@@ -77,19 +80,19 @@ class Owner:
         self._clock = clock
         self._limits = limits
         self._owned: OrderedDict[str, OwnedConversation] = OrderedDict()
-        # Receipts for conversations that are being loaded, and who is told if they cannot be.
+        # By conversation that is being loaded: what to do once it is, and the callback if loading fails.
         self._awaiting_load: dict[str, list[tuple[Callable[[OwnedConversation], None], OnDone]]] = {}
         self._fenced_attempts = FencedAttempts()
         self._loader = ConversationLoader(store, conversations, index, publisher, clock)
         self._commit = GroupCommit(store, conversations, index, publisher, clock, self._on_batch_settled)
-        self._receipts = ReceiptWriter(store, conversations, index, publisher, clock, terms)
-        # Bounded by the conversations in memory, each of which is in it at most once.
+        self._receipts = ReceiptWriter(store, conversations, index, publisher, clock, retention)
+        # Bounded by the conversations in memory: each is queued at most once.
         self._refresh_queue: asyncio.Queue[OwnedConversation] = asyncio.Queue()
         self._idle = asyncio.Event()
         self._draining = False
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Run the commits, the receipt writes and the refreshes until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._commit.run())
             group.create_task(self._receipts.run())
@@ -97,7 +100,10 @@ class Owner:
                 group.create_task(self._refresh_loop())
 
     def append_draft(self, draft: Draft, attempt: Attempt | None, reply: OnAppended) -> None:
-        """Have `draft` appended; `reply` is called once, when it is durable or refused."""
+        """Append `draft`; `reply` is called once, when its entry is durable, it changes nothing or is refused.
+
+        A draft with an `attempt` is refused with EarlierSendRefused if an earlier send of that attempt was.
+        """
         conversation_id = draft.conversation_id
         if attempt and self._fenced_attempts.is_fenced(attempt, conversation_id):
             reply(EarlierSendRefused("an earlier send to this conversation was refused"))
@@ -125,7 +131,7 @@ class Owner:
             self.append_draft(draft, None, collect)
 
     def receive_receipt(self, receipt: Receipt, reply: OnDone) -> None:
-        """Raise a member's watermarks; `reply` is called once, with None when they are kept."""
+        """Raise a member's watermarks; `reply` is called once, when they are stored or refused."""
         conversation_id = receipt.conversation_id
         try:
             owned = self._get_or_create(conversation_id)
@@ -133,39 +139,40 @@ class Owner:
             reply(failure)
             return
 
-        def hand_over(to: OwnedConversation) -> None:
-            self._receipts.enqueue_receipt(to, receipt, reply)
+        def enqueue(loaded: OwnedConversation) -> None:
+            self._receipts.enqueue_receipt(loaded, receipt, reply)
 
         if owned.loaded and receipt.highest_seq <= owned.head.seq:
-            hand_over(owned)
+            enqueue(owned)
             return
-        # A receipt from beyond the head: another owner may have written, of which this one has not heard.
+        # A receipt beyond the head means that another owner may have appended entries since the load.
         owned.loaded = False
-        self._awaiting_load.setdefault(conversation_id, []).append((hand_over, reply))
+        self._awaiting_load.setdefault(conversation_id, []).append((enqueue, reply))
         self._advance(owned)
 
     def publish_typing(self, user_id: str, conversation_id: str, typing: bool) -> None:
-        """Tell the other members that a member types, or stopped; what cannot be told now is not told."""
+        """Publish to the other members that a member types or stopped; drop it if that fails."""
         with suppress(Failure):
             owned = self._get_or_create(conversation_id)
             if owned.loaded:
                 self._publish_typing(owned, user_id, typing)
             else:
                 self._awaiting_load.setdefault(conversation_id, []).append(
-                    (lambda to: self._publish_typing(to, user_id, typing), lambda _: None)
+                    (lambda loaded: self._publish_typing(loaded, user_id, typing), lambda _: None)
                 )
                 self._advance(owned)
 
     def _publish_typing(self, owned: OwnedConversation, user_id: str, typing: bool) -> None:
         members = owned.member_ids()
         if user_id in members and not owned.blocked:
-            others = [each for each in members if each != user_id]
+            others = [member for member in members if member != user_id]
             self._publisher.publish_typing(others, owned.conversation_id, user_id, typing)
 
     def invalidate_conversation(self, conversation_id: str, reply: OnDone) -> None:
-        """Something beside the log is another, such as a block: what is decided from now on is decided by it.
+        """Reload the conversation before the next draft is authorized, because state outside its log has changed.
 
-        `reply` is called once nothing that was decided before is still to be appended.
+        A block is such a change. `reply` is called once, when every draft authorized by the old state is durable or
+        refused.
         """
         if self._draining or not self._owns(conversation_id):
             reply(self._draining_error() if self._draining else self._not_owner())
@@ -177,24 +184,24 @@ class Owner:
         owned.wait_for_commit(reply)
 
     def on_ring_changed(self) -> None:
-        """Let go of conversations that are another server's now."""
+        """Refuse the queued sends of conversations that another server owns now, and forget these conversations."""
         for owned in list(self._owned.values()):
             if not self._owns(owned.conversation_id):
-                self._refuse_waiting(owned, self._not_owner())
+                self._refuse_queued(owned, self._not_owner())
                 self._forget(owned)
         if self._draining:
             self._signal_idle()
 
     async def on_generation_changed(self) -> None:
-        """Touch again what was touched in the last minute: those touches may be lost."""
+        """Repeat the touches of the last RETOUCH_WINDOW_S seconds, which the new index generation may not contain."""
         since = self._clock.monotonic() - RETOUCH_WINDOW_S
         recent = [owned for owned in self._owned.values() if owned.touched_at >= since]
         for start in range(0, len(recent), RETOUCH_BATCH):
-            some = recent[start : start + RETOUCH_BATCH]
-            await self._index.touch({owned.conversation_id: owned.member_ids() for owned in some})
+            batch = recent[start : start + RETOUCH_BATCH]
+            await self._index.touch({owned.conversation_id: owned.member_ids() for owned in batch})
 
     async def drain(self) -> None:
-        """Take nothing new, and return when all that was taken is answered."""
+        """Refuse new requests with ServerDraining, and return once every accepted send is answered."""
         self._draining = True
         self._signal_idle()
         await self._idle.wait()
@@ -215,7 +222,7 @@ class Owner:
         return owned
 
     def _advance(self, owned: OwnedConversation) -> None:
-        """Take the next step of a conversation that does nothing."""
+        """If the conversation is idle, start a refresh or a commit of its queued sends, whichever it needs first."""
         if owned.state is not State.IDLE:
             return
         if owned.needs_refresh(self._clock.now_ms()):
@@ -224,19 +231,19 @@ class Owner:
         elif owned.queued:
             self._commit.enqueue_conversation(owned)
 
-    def _on_batch_settled(self, owned: OwnedConversation, senders: frozenset[str]) -> None:
+    def _on_batch_settled(self, owned: OwnedConversation, authors: frozenset[str]) -> None:
         owned.state = State.IDLE
         owned.answer_commit_waiters()
-        if senders:
-            self._receipts.mark_read_by_authors(owned, senders)
+        if authors:
+            self._receipts.mark_read_by_authors(owned, authors)
         self._continue(owned)
 
     def _continue(self, owned: OwnedConversation) -> None:
         if not self._owns(owned.conversation_id):
-            self._refuse_waiting(owned, self._not_owner())
+            self._refuse_queued(owned, self._not_owner())
         if owned.loaded:
-            for hand_over, _ in self._awaiting_load.pop(owned.conversation_id, []):
-                hand_over(owned)
+            for on_loaded, _ in self._awaiting_load.pop(owned.conversation_id, []):
+                on_loaded(owned)
         if owned.queued or owned.conversation_id in self._awaiting_load:
             self._advance(owned)
         elif owned.conversation is None or not self._owns(owned.conversation_id):
@@ -254,24 +261,24 @@ class Owner:
 
     async def _refresh(self, owned: OwnedConversation) -> None:
         try:
-            if wrote := await self._loader.refresh(owned):
-                self._receipts.mark_read_by_authors(owned, wrote)
+            if authors := await self._loader.refresh(owned):
+                self._receipts.mark_read_by_authors(owned, authors)
         except StoreUnavailable as failure:
-            log.warning("conversation not loaded", conversation_id=owned.conversation_id)
+            log.warning("conversation store unavailable", conversation_id=owned.conversation_id)
             self._refuse_all(owned, failure)
         except Exception:
-            # Whatever is wrong with one conversation, the others go on.
-            log.exception("conversation cannot be loaded", conversation_id=owned.conversation_id)
-            self._refuse_all(owned, Failure("this conversation cannot be loaded"))
+            # A fault in one conversation must not stop the owner of the others.
+            log.exception("conversation load failed", conversation_id=owned.conversation_id)
+            self._refuse_all(owned, Failure("internal error; see the server's log"))
         owned.state = State.IDLE
         self._continue(owned)
 
     def _refuse_all(self, owned: OwnedConversation, failure: Failure) -> None:
-        self._refuse_waiting(owned, failure)
+        self._refuse_queued(owned, failure)
         for _, reply in self._awaiting_load.pop(owned.conversation_id, []):
             reply(failure)
 
-    def _refuse_waiting(self, owned: OwnedConversation, failure: Failure) -> None:
+    def _refuse_queued(self, owned: OwnedConversation, failure: Failure) -> None:
         pendings, owned.queued = list(owned.queued), deque()
         for pending in pendings:
             del owned.unanswered[pending.key]
@@ -302,10 +309,10 @@ class Owner:
 
     @staticmethod
     def _draining_error() -> ServerDraining:
-        return ServerDraining("this server is going away")
+        return ServerDraining("this server is draining; try again on another server")
 
     def _evict_idle(self) -> None:
-        """Forget conversations that have rested longest; what is busy stays."""
+        """Forget the least recently used conversations above the limit, except those with work under way."""
         surplus = max(0, len(self._owned) - self._limits.conversations)
         for owned in list(islice(self._owned.values(), surplus)):
             self._forget(owned)

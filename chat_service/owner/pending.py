@@ -1,4 +1,4 @@
-"""A send on its way into the log, and those who wait for its answer."""
+"""Sends that wait to be appended, and the fences of attempts that were refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from servicekit.failure import Failure
 
 
 class PendingSend:
-    """A draft that waits, and all who want its answer: a repeat of it waits with it."""
+    """A draft to append, with the callbacks of its sender and of duplicates that arrived meanwhile."""
 
     __slots__ = ("draft", "fingerprint", "key", "known_new", "waiters")
 
@@ -21,13 +21,13 @@ class PendingSend:
         self.key = draft.key
         self.fingerprint = draft.change.fingerprint()
         self.waiters: list[tuple[Attempt | None, OnAppended]] = [(attempt, reply)]
-        # Whether the log is known not to hold it; if not, only the unique index can tell.
+        # True once a lookup has shown that no entry of the log has this key.
         self.known_new = False
 
-    def answer(self, answer: AppendOutcome) -> None:
-        """Tell all who wait."""
+    def answer(self, outcome: AppendOutcome) -> None:
+        """Report the outcome to every waiter."""
         for _, reply in self.waiters:
-            reply(answer)
+            reply(outcome)
 
     def result_of_repeat(self, fingerprint: bytes, first: Appended) -> AppendOutcome:
         """Return the result of the first send with this key, or the error if the content of that one differed."""
@@ -44,13 +44,13 @@ MAX_FENCED: Final = 10_000
 
 
 class FencedAttempts:
-    """Remembers those of KEPT lanes: the ones that were refused last."""
+    """The highest refused attempt of each lane; the MAX_FENCED lanes that were refused last are kept."""
 
     def __init__(self) -> None:
         self._numbers: OrderedDict[tuple[str, str], int] = OrderedDict()
 
     def fence(self, attempt: Attempt, conversation_id: str) -> None:
-        """From now on nothing of this attempt, or of an earlier one of its lane, is taken."""
+        """Refuse all later sends of this attempt, and of earlier attempts of its lane."""
         lane = attempt.session_id, conversation_id
         self._numbers[lane] = max(attempt.number, self._numbers.get(lane, 0))
         self._numbers.move_to_end(lane)
@@ -58,5 +58,5 @@ class FencedAttempts:
             self._numbers.popitem(last=False)
 
     def is_fenced(self, attempt: Attempt, conversation_id: str) -> bool:
-        """Whether something before it in its attempt was refused."""
+        """Return True if a send of this attempt, or of a later one of its lane, was refused."""
         return self._numbers.get((attempt.session_id, conversation_id), -1) >= attempt.number

@@ -1,4 +1,4 @@
-"""What the owner needs of the world: stores, an index of changes, a ring, and a way to members."""
+"""The interfaces through which the owner publishes to members and reads the ring."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from servicekit.ring import Ring, RingMember
 
 
 class Publisher(Protocol):
-    """The way to members' devices; never waits."""
+    """Publishes to the devices of members. No method waits."""
 
     def publish(self, users: Collection[str], entries: Sequence[Entry], traceparent: str) -> None:
-        """Bring entries of one conversation to the devices of `users`."""
+        """Send entries of one conversation to the devices of `users`."""
 
     def publish_typing(self, users: Collection[str], conversation_id: str, user_id: str, typing: bool) -> None:
-        """Tell the devices of `users` that somebody types, or stopped."""
+        """Send to the devices of `users` that `user_id` started typing, or stopped if `typing` is False."""
 
     def publish_watermarks(
         self, users: Collection[str], conversation_id: str, watermarks: Mapping[str, Watermark]
     ) -> None:
-        """Bring watermarks of members to the devices of `users`."""
+        """Send watermarks, by member, to the devices of `users`."""
 
 
 class RingView(Protocol):
-    """The ring as this server sees it now."""
+    """The current ring and this server's member record."""
 
     @property
     def ring(self) -> Ring:
-        """The ring in force."""
+        """The current ring."""
 
     @property
     def me(self) -> RingMember:
-        """This server."""
+        """The ring member that this server is."""

@@ -1,4 +1,4 @@
-"""Receipts: watermarks that only rise, written many at once, and told to the senders they concern."""
+"""Receipts: watermarks that only rise, stored in batches, and published to the authors of the messages read."""
 
 from __future__ import annotations
 
@@ -28,35 +28,35 @@ log = structlog.get_logger("owner.receipts")
 
 @dataclass(slots=True)
 class PendingReceipts:
-    """Receipts of one conversation that wait to be written, by user and device; who sent; and who wants to know."""
+    """The receipts of one conversation that wait to be stored, coalesced by user and by device."""
 
     owned: OwnedConversation
     marks: dict[str, tuple[int, int]] = field(default_factory=dict)
-    # Of each device, where it counts.
+    # By device id, the highest delivered seq; only with RELAY_ONLY retention.
     device_marks: dict[str, int] = field(default_factory=dict)
     authors: set[str] = field(default_factory=set)
     waiters: list[OnDone] = field(default_factory=list)
 
     def add(self, receipt: Receipt, reply: OnDone) -> None:
-        """Another receipt; it counts with those that wait."""
+        """Merge a receipt into the waiting ones; `reply` is called when they are stored or refused."""
         delivered, read = self.marks.get(receipt.user_id, (0, 0))
         self.marks[receipt.user_id] = max(delivered, receipt.highest_seq), max(read, receipt.read_seq)
         self.waiters.append(reply)
 
     def add_device(self, receipt: Receipt) -> None:
-        """The same, where each device counts for itself."""
+        """Raise the mark of the receipt's device, at most to the head."""
         highest = min(receipt.highest_seq, self.owned.head.seq)
         self.device_marks[receipt.device_id] = max(self.device_marks.get(receipt.device_id, 0), highest)
 
     def answer(self, outcome: DoneOutcome) -> None:
-        """Tell all who want to know and do not know yet."""
-        replies, self.waiters = self.waiters, []
-        for reply in replies:
+        """Report the outcome to every waiter, once."""
+        waiters, self.waiters = self.waiters, []
+        for reply in waiters:
             reply(outcome)
 
 
 class ReceiptWriter:
-    """Takes what waits, writes it in one go, and tells those concerned."""
+    """Stores the waiting receipts of all conversations in one write, and publishes the raised watermarks."""
 
     def __init__(
         self,
@@ -65,73 +65,72 @@ class ReceiptWriter:
         index: ChangeIndex,
         publisher: Publisher,
         clock: Clock,
-        terms: RetentionPolicy,
+        retention: RetentionPolicy,
     ) -> None:
         self._log = store
         self._conversations = conversations
         self._index = index
         self._publisher = publisher
         self._clock = clock
-        self._retention = terms
+        self._retention = retention
         self._pending: dict[str, PendingReceipts] = {}
         self._wake = asyncio.Event()
 
     def enqueue_receipt(self, owned: OwnedConversation, receipt: Receipt, reply: OnDone) -> None:
-        """A member has got so far. The conversation must be loaded."""
+        """Queue the receipt of a member. The conversation must be loaded."""
         if owned.conversation is None or receipt.user_id not in owned.conversation.members:
             reply(ConversationNotFound("no such conversation"))
             return
-        waiting = self._pending_for(owned)
-        waiting.add(receipt, reply)
+        pending = self._pending_for(owned)
+        pending.add(receipt, reply)
         if (
             receipt.device_id
             and self._retention.effective_for(owned.conversation.retention).rule is RetentionRule.RELAY_ONLY
         ):
-            waiting.add_device(receipt)
+            pending.add_device(receipt)
 
     def mark_read_by_authors(self, owned: OwnedConversation, user_ids: Iterable[str]) -> None:
-        """These users appended messages, and have read them thereby; that is kept, and the entry tells it."""
+        """Queue the storing of the watermarks that authors raised by appending; they are not published."""
         self._pending_for(owned).authors.update(user_ids)
 
     def _pending_for(self, owned: OwnedConversation) -> PendingReceipts:
-        waiting = self._pending.setdefault(owned.conversation_id, PendingReceipts(owned))
-        # It may have been forgotten and loaded anew since the first one came.
-        waiting.owned = owned
+        pending = self._pending.setdefault(owned.conversation_id, PendingReceipts(owned))
+        # The conversation may have been forgotten and loaded again since the first receipt was queued.
+        pending.owned = owned
         self._wake.set()
-        return waiting
+        return pending
 
     async def run(self) -> None:
-        """Write what waits until cancelled."""
+        """Store receipts until cancelled."""
         while not cancel_requested():
             await self._wake.wait()
-            taken = [self._pending.pop(each) for each in list(self._pending)[:MAX_BATCH_CONVERSATIONS]]
+            batch = [self._pending.pop(each) for each in list(self._pending)[:MAX_BATCH_CONVERSATIONS]]
             if not self._pending:
                 self._wake.clear()
             try:
-                await self._write(taken)
+                await self._write(batch)
             except Exception:
-                log.exception("receipts not kept", conversation_ids=[each.owned.conversation_id for each in taken])
-                for each in taken:
-                    each.answer(Failure("this receipt could not be kept"))
+                log.exception("receipt write failed", conversation_ids=[each.owned.conversation_id for each in batch])
+                for pending in batch:
+                    pending.answer(Failure("internal error; see the server's log"))
 
-    async def _write(self, taken: list[PendingReceipts]) -> None:
-        raised = {each.owned.conversation_id: await self._raised_watermarks(each) for each in taken}
-        kept = {conversation_id: marks for conversation_id, marks in raised.items() if marks}
-        if kept:
-            await retry_while_unavailable("raise_watermarks", lambda: self._conversations.raise_watermarks(kept))
-        if devices := {each.owned.conversation_id: each.device_marks for each in taken if each.device_marks}:
+    async def _write(self, batch: list[PendingReceipts]) -> None:
+        raised = {each.owned.conversation_id: await self._raised_watermarks(each) for each in batch}
+        if to_store := {conversation_id: marks for conversation_id, marks in raised.items() if marks}:
+            await retry_while_unavailable("raise_watermarks", lambda: self._conversations.raise_watermarks(to_store))
+        if devices := {each.owned.conversation_id: each.device_marks for each in batch if each.device_marks}:
             due_ms = self._clock.now_ms() + round(self._retention.sweep_interval_s * 1000)
             await retry_while_unavailable(
                 "raise_device_marks", lambda: self._conversations.raise_device_marks(devices, due_ms)
             )
-        for each in taken:
-            await self._publish(each, raised[each.owned.conversation_id])
-            each.answer(Done())
+        for pending in batch:
+            await self._publish(pending, raised[pending.owned.conversation_id])
+            pending.answer(Done())
 
-    async def _raised_watermarks(self, waiting: PendingReceipts) -> dict[str, Watermark]:
-        owned = waiting.owned
-        raised = {user: owned.watermarks.get(user, Watermark()) for user in waiting.authors}
-        for user, (delivered, read) in waiting.marks.items():
+    async def _raised_watermarks(self, pending: PendingReceipts) -> dict[str, Watermark]:
+        owned = pending.owned
+        raised = {user: owned.watermarks.get(user, Watermark()) for user in pending.authors}
+        for user, (delivered, read) in pending.marks.items():
             before = owned.watermarks.get(user, Watermark())
             delivered, read = min(delivered, owned.head.seq), min(read, owned.head.seq)
             number = await self._message_number_at(owned, read) if read > before.read_seq else 0
@@ -146,32 +145,36 @@ class ReceiptWriter:
         if (known := owned.recent_entries.get(seq)) is not None:
             return known[0]
         return await retry_while_unavailable(
-            "message_number", lambda: self._log.count_messages(owned.conversation_id, seq)
+            "count_messages", lambda: self._log.count_messages(owned.conversation_id, seq)
         )
 
-    async def _publish(self, waiting: PendingReceipts, raised: Mapping[str, Watermark]) -> None:
-        owned, told = waiting.owned, dict[str, set[str]]()
+    async def _publish(self, pending: PendingReceipts, raised: Mapping[str, Watermark]) -> None:
+        owned, recipients = pending.owned, dict[str, set[str]]()
         for user, after in raised.items():
             before = owned.watermarks.get(user, Watermark())
             if after != before:
-                told[user] = _recipients(owned, user, before, after)
+                recipients[user] = _recipients(owned, user, before, after)
                 owned.watermarks[user] = before.max_with(after)
-        if not told:
+        if not recipients:
             return
-        everyone = set().union(*told.values())
+        everyone = set().union(*recipients.values())
         if owned.needs_touch(self._clock.monotonic()):
             await self._index.touch({owned.conversation_id: sorted(everyone)})
-        # Not what they are by now: that may not be kept yet, and what was told never becomes less.
-        self._publisher.publish_watermarks(everyone, owned.conversation_id, {user: raised[user] for user in told})
+        # The stored watermarks, not the current ones: a watermark that is lost before it is stored would go backwards.
+        stored = {user: raised[user] for user in recipients}
+        self._publisher.publish_watermarks(everyone, owned.conversation_id, stored)
 
 
 def _recipients(owned: OwnedConversation, user: str, before: Watermark, after: Watermark) -> set[str]:
-    """The user's own devices, and those who wrote what was received or read just now."""
+    """Return the recipients of a raised watermark: its user, and the authors of the entries it newly covers.
+
+    All members if an author is not in memory; only the user after a block.
+    """
     low = min(before.delivered_seq, before.read_seq) + 1
     span = range(low, max(after.delivered_seq, after.read_seq) + 1)
     known = [owned.recent_entries.get(seq) for seq in span] if len(span) <= len(owned.recent_entries) else [None]
     if None in known and not owned.blocked:
         return set(owned.member_ids())
-    authors = {each[1] for each in known if each is not None}
-    # Who has left is told nothing more; and who is barred tells the other nothing.
+    authors = {entry[1] for entry in known if entry is not None}
+    # Former members receive nothing.
     return {user} if owned.blocked else {user, *authors.intersection(owned.member_ids())}

@@ -34,7 +34,7 @@ TOLD: Final = {
     "mesh links cut": "peer stream closed",
     "MongoDB primary killed": "MongoDB has no primary",
     "MongoDB primary stepped down": "MongoDB has no primary",
-    "MongoDB primary frozen": "store does not answer, asking again",
+    "MongoDB primary frozen": "store unavailable, retrying",
     "MongoDB rolled back": "MongoDB has no primary",
     "Valkey killed": "the change index cannot be reached",
     "Valkey frozen": "the change index cannot be reached",
