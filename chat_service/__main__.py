@@ -1,4 +1,4 @@
-"""`python -m chat_service`: a chat server on real stores; the only place that chooses implementations."""
+"""`python -m chat_service`: a chat server on MongoDB, Redis and etcd; the only module that chooses implementations."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ log = structlog.get_logger("chat")
 
 
 async def main() -> None:
-    """Start, serve until told to stop, and leave in order."""
+    """Run a chat server until SIGTERM or SIGINT, then drain and stop it."""
     settings = ChatSettings.load()
     telemetry.configure_logging(settings.log_format, settings.log_level)
     async with contextlib.AsyncExitStack() as stack:
@@ -80,7 +80,7 @@ async def main() -> None:
 
 
 def configure_tracing(settings: ChatSettings) -> Callable[[], None]:
-    """Turn tracing on as the settings say, and return the function that flushes and ends it."""
+    """Start tracing with the endpoint and ratio of the settings, and return the function that flushes and ends it."""
     return telemetry.configure_tracing("chat", endpoint=settings.otlp_endpoint, sample_ratio=settings.trace_ratio)
 
 
@@ -89,7 +89,7 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
     credential = ServiceCredential.from_file(settings.service_credential_file)
     verifier = _verifier(settings, clock)
     with contextlib.closing(PasswordHasherPool()) as passwords:
-        # Accounts and streams need each other: signing out ends a stream, and a stream asks who is signed in.
+        # Accounts and streams depend on each other: a sign-out closes a stream, and a stream checks the sign-in.
         accounts = await _accounts(settings, database, passwords, clock, lambda: server)
         server = ChatServer(
             membership,
@@ -102,16 +102,16 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
         )
         await server.stores.prepare()
         store = MongoAccountStore(database)
-        people = ProfileService(store)
+        profiles = ProfileService(store)
         calls = RateLimiter(RateLimit(settings.calls_per_second, settings.calls_burst), clock, MAX_DEVICES)
-        blocks = _block_service(server, people)
-        export = AccountExport(accounts, people, blocks, server.history, clock)
-        servicer = account.AccountServicer(accounts, people, blocks, export)
-        contacts = _user_checks(server, people, store, MongoContacts(database))
+        blocks = _block_service(server, profiles)
+        export = AccountExport(accounts, profiles, blocks, server.history, clock)
+        servicer = account.AccountServicer(accounts, profiles, blocks, export)
+        user_checks = _user_checks(server, profiles, store, MongoContacts(database))
         public = Server(
             settings.listen,
             _public_handlers(
-                server, rate_limited(accounts.admit, calls), servicer, contacts, verifier, settings, clock
+                server, rate_limited(accounts.admit, calls), servicer, user_checks, verifier, settings, clock
             ),
             SERVED,
         )
@@ -125,7 +125,9 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
             await _run_until_signal(settings, server, accounts.deletion, public, internal)
         except* Superseded:
             name = membership.me.server_id
-            raise ConfigurationError(f"A later process with the server id {name} has taken this one's place.") from None
+            raise ConfigurationError(
+                f"Another process that started later uses the server id {name}; give each server its own PARLEY_SERVER_ID."
+            ) from None
 
 
 def _verifier(settings: ChatSettings, clock: Clock) -> TokenVerifier:
@@ -145,19 +147,19 @@ async def _accounts(
     clock: Clock,
     server: Callable[[], ChatServer],
 ) -> Accounts:
-    """The accounts; `server` is asked for once calls are served."""
-    store, tries = MongoAccountStore(database), MongoAttemptCounter(database)
+    """Create the accounts and their indexes; `server` is called only while calls are served."""
+    store, attempts = MongoAccountStore(database), MongoAttemptCounter(database)
     await store.ensure_indexes()
-    await tries.ensure_indexes()
+    await attempts.ensure_indexes()
     return Accounts(
         store,
         MongoDeviceStore(database),
-        tries,
+        attempts,
         passwords,
         _signer(settings, clock),
         clock,
         home_of=lambda user_id: server().homes.address_of(user_id),
-        on_signed_out=lambda *who: server().sign_out(*who),
+        on_signed_out=lambda *session: server().sign_out(*session),
         leave_groups=lambda user_id: GroupLeaver(server().history, server().owners).leave_groups(user_id),
         purges=(MongoBlockStore(database).delete_all_of, MongoMembershipStore(database).delete_all_of),
         settings=settings.accounts,
@@ -168,50 +170,50 @@ async def _run_until_signal(
     settings: ChatSettings, server: ChatServer, deletion: AccountDeletion, public: Server, internal: Server
 ) -> None:
     async with asyncio.TaskGroup() as group:
-        roles = group.create_task(server.run())
+        serving = group.create_task(server.run())
         await internal.start()
         await public.start()
-        member = group.create_task(server.membership.run())
+        registration = group.create_task(server.membership.run())
         await server.membership.wait_registered()
-        for each in (public, internal):
-            each.set_serving(True)
-        log.info("serving", address=settings.listen, server_id=server.membership.me.server_id)
+        for listener in (public, internal):
+            listener.set_serving(True)
+        log.info("server started", address=settings.listen, server_id=server.membership.me.server_id)
         deletions = group.create_task(deletion.run())
         await wait_for_signal()
-        log.info("leaving")
-        for each in (public, internal):
-            each.set_serving(False)
+        log.info("server draining")
+        for listener in (public, internal):
+            listener.set_serving(False)
         deletions.cancel()
         await server.drain(settings.drain_seconds)
-        member.cancel()
-        await asyncio.wait([member])
+        registration.cancel()
+        await asyncio.wait([registration])
         await public.stop(STOP_TIMEOUT_S)
-        roles.cancel()
+        serving.cancel()
         await internal.stop(STOP_TIMEOUT_S)
-    log.info("left")
+    log.info("server stopped")
 
 
 def _public_handlers(
     server: ChatServer,
     admit: Admit,
     servicer: account.AccountServicer,
-    contacts: UserChecks,
+    user_checks: UserChecks,
     verifier: TokenVerifier,
     settings: ChatSettings,
     clock: Clock,
 ) -> list[grpc.GenericRpcHandler]:
-    authenticate, roles = verifier.authenticate, _dependencies(server, settings, clock)
+    authenticate, dependencies = verifier.authenticate, _dependencies(server, settings, clock)
     return [
         service_handler(
             CHAT,
-            chat.ChatServicer(roles),
+            chat.ChatServicer(dependencies),
             authenticate=authenticate,
             admit=admit,
             admission_exempt=chat.ADMITTED_ANYWAY,
         ),
         service_handler(
             CONVERSATION,
-            conversation.ConversationServicer(roles, contacts),
+            conversation.ConversationServicer(dependencies, user_checks),
             authenticate=authenticate,
             admit=admit,
         ),
@@ -243,20 +245,20 @@ def _dependencies(server: ChatServer, settings: ChatSettings, clock: Clock) -> D
 
 
 def _user_checks(
-    server: ChatServer, people: ProfileService, store: MongoAccountStore, acquaintances: MongoContacts
+    server: ChatServer, profiles: ProfileService, store: MongoAccountStore, contacts: MongoContacts
 ) -> UserChecks:
-    consent = GroupConsent(store.load_adding_rules, server.stores.blocks.filter_blocking, acquaintances.filter_contacts)
-    return UserChecks(people.filter_existing, server.stores.blocks.is_blocked_either_way, consent.find_refusing)
+    consent = GroupConsent(store.load_adding_rules, server.stores.blocks.filter_blocking, contacts.filter_contacts)
+    return UserChecks(profiles.filter_existing, server.stores.blocks.is_blocked_either_way, consent.find_refusing)
 
 
-def _block_service(server: ChatServer, people: ProfileService) -> BlockService:
-    async def have_everybody_look(user_id: str, other_id: str) -> None:
+def _block_service(server: ChatServer, profiles: ProfileService) -> BlockService:
+    async def on_block_changed(user_id: str, other_id: str) -> None:
         await server.owners.invalidate_and_wait(direct_id(user_id, other_id))
-        # Whoever of the two watches the other is told nothing more.
-        for each in (user_id, other_id):
-            server.homes.recheck_user(each)
+        # A block also ends the presence subscriptions between the two.
+        for user in (user_id, other_id):
+            server.homes.recheck_user(user)
 
-    return BlockService(server.stores.blocks, people.filter_existing, have_everybody_look)
+    return BlockService(server.stores.blocks, profiles.filter_existing, on_block_changed)
 
 
 def _mesh_handler(server: ChatServer, credential: ServiceCredential) -> grpc.GenericRpcHandler:
@@ -268,7 +270,7 @@ def _signer(settings: ChatSettings, clock: Clock) -> TokenSigner:
     if key is None and settings.sign_in_here:
         raise ConfigurationError("PARLEY_SIGNING_KEY_FILE is not set, and users sign in here.")
     return TokenSigner(
-        # Where another issuer signs, nothing is ever signed with this one.
+        # With another issuer this server signs nothing; the generated key is never used.
         read_file(key, bytes, "a signing key") if key else generate_signing_key(),
         issuer=settings.token_issuer,
         audience=settings.token_audience,

@@ -1,4 +1,4 @@
-"""How chat says no: one class a reason, all of them servicekit's Failure.
+"""The errors of chat: one subclass of servicekit's Failure per reason.
 
 Failure
 ├── ConversationNotFound, UserNotFound,
@@ -27,21 +27,21 @@ from servicekit.failure import Failure
 
 
 class ConversationNotFound(Failure):
-    """No such conversation, or the caller is not a member: the two look the same."""
+    """The conversation does not exist, or the caller is not a member; both have the same error."""
 
     default_code: ClassVar[str] = "NOT_FOUND"
     default_reason: ClassVar[str] = "CONVERSATION_NOT_FOUND"
 
 
 class UserNotFound(Failure):
-    """No such user."""
+    """The user does not exist."""
 
     default_code: ClassVar[str] = "NOT_FOUND"
     default_reason: ClassVar[str] = "USER_NOT_FOUND"
 
 
 class Invalid(Failure):
-    """The caller must change what it asks."""
+    """The request is invalid; the caller must change it."""
 
     default_code: ClassVar[str] = "INVALID_ARGUMENT"
     default_reason: ClassVar[str] = "FIELD_INVALID"
@@ -60,7 +60,7 @@ class FrameTooLarge(Invalid):
 
 
 class FrameEmpty(Invalid):
-    """A frame with nothing in it, or of a kind this server does not know."""
+    """The frame is empty, or of a kind that this server does not know."""
 
     default_reason: ClassVar[str] = "FRAME_EMPTY"
 
@@ -72,164 +72,164 @@ class HelloMissing(Invalid):
 
 
 class HelloRepeated(Invalid):
-    """A second `hello`."""
+    """The stream sent `hello` twice."""
 
     default_reason: ClassVar[str] = "HELLO_REPEATED"
 
 
 class MessageIdInvalid(Invalid):
-    """Not a UUIDv7."""
+    """The message id is not a UUIDv7."""
 
     default_reason: ClassVar[str] = "MESSAGE_ID_INVALID"
 
 
 class MessageIdExpired(Invalid):
-    """Made more than 30 days ago."""
+    """The message id was made more than 30 days ago."""
 
     default_reason: ClassVar[str] = "MESSAGE_ID_EXPIRED"
 
 
 class MessageIdFromFuture(Invalid):
-    """Made more than 10 minutes ahead."""
+    """The time of the message id is more than 10 minutes in the future."""
 
     default_reason: ClassVar[str] = "MESSAGE_ID_FROM_FUTURE"
 
 
 class PageTokenInvalid(Invalid):
-    """Not a page token of ours."""
+    """The page token was not issued by this service for this request."""
 
     default_reason: ClassVar[str] = "PAGE_TOKEN_INVALID"
 
 
 class PeerIsSelf(Invalid):
-    """A 1-1 conversation with oneself."""
+    """The peer of a 1-1 conversation is the caller."""
 
     default_reason: ClassVar[str] = "PEER_IS_SELF"
 
 
 class GroupTooLarge(Invalid):
-    """More members than the limit."""
+    """The group would be created with more members than the limit."""
 
     default_reason: ClassVar[str] = "GROUP_TOO_LARGE"
 
 
 class MessageNotFound(Failure):
-    """No such message, or not one the caller may see."""
+    """The message does not exist, or the caller may not see it."""
 
     default_code: ClassVar[str] = "NOT_FOUND"
     default_reason: ClassVar[str] = "MESSAGE_NOT_FOUND"
 
 
 class Forbidden(Failure):
-    """The caller may not do this."""
+    """The caller is not permitted to do this."""
 
     default_code: ClassVar[str] = "PERMISSION_DENIED"
     default_reason: ClassVar[str] = "ROLE_INSUFFICIENT"
 
 
 class RoleInsufficient(Forbidden):
-    """The caller's role does not allow this."""
+    """The caller's role does not permit this."""
 
 
 class Blocked(Forbidden):
-    """One of the two has blocked the other."""
+    """One of the two users has blocked the other."""
 
     default_reason: ClassVar[str] = "BLOCKED"
 
 
 class SearchDisabled(Forbidden):
-    """This deployment keeps no words of messages."""
+    """This deployment does not index messages for search."""
 
     default_reason: ClassVar[str] = "DISABLED"
 
 
 class Precondition(Failure):
-    """Not as things are; something else must happen first."""
+    """The state of the conversation or stream does not allow this."""
 
     default_code: ClassVar[str] = "FAILED_PRECONDITION"
     default_reason: ClassVar[str] = "NOT_A_GROUP"
 
 
 class NotAGroup(Precondition):
-    """This works for groups only."""
+    """The conversation is not a group."""
 
 
 class GroupFull(Precondition):
-    """The group has as many members as it may have."""
+    """The group would exceed the limit of members."""
 
     default_reason: ClassVar[str] = "GROUP_FULL"
 
 
 class LastAdmin(Precondition):
-    """The last admin of a group stays one."""
+    """The change would leave a group without an admin."""
 
     default_reason: ClassVar[str] = "LAST_ADMIN"
 
 
 class TooManyHidden(Precondition):
-    """So many messages were deleted from the own view already."""
+    """The caller has hidden the maximum number of messages in this conversation."""
 
     default_reason: ClassVar[str] = "TOO_MANY_HIDDEN"
 
 
 class StreamNotConnected(Precondition):
-    """The device has no stream."""
+    """The device has no open stream."""
 
     default_reason: ClassVar[str] = "STREAM_NOT_CONNECTED"
 
 
 class MessageIdReused(Failure):
-    """The id came before, with other content."""
+    """The message id was used before, with other content."""
 
     default_code: ClassVar[str] = "ALREADY_EXISTS"
     default_reason: ClassVar[str] = "MESSAGE_ID_REUSED"
 
 
 class RequestIdReused(MessageIdReused):
-    """The id came before, with another request."""
+    """The request id was used before, with another request."""
 
     default_reason: ClassVar[str] = "REQUEST_ID_REUSED"
 
 
 class ConversationExists(Failure):
-    """What was to be made is there; never told to a client, who gets what is there."""
+    """The conversation to create exists; clients get the existing one instead of this error."""
 
     default_code: ClassVar[str] = "ALREADY_EXISTS"
     default_reason: ClassVar[str] = "REQUEST_ID_REUSED"
 
 
 class Exhausted(Failure):
-    """Too much for now."""
+    """A rate or size limit is exceeded; the same request may succeed later."""
 
     default_code: ClassVar[str] = "RESOURCE_EXHAUSTED"
     default_reason: ClassVar[str] = "RATE_LIMITED"
 
 
 class RateLimited(Exhausted):
-    """The device sends faster than it may."""
+    """The device exceeds its rate limit."""
 
 
 class ConversationBusy(Exhausted):
-    """The conversation takes in more than it may."""
+    """The conversation exceeds its rate limit, or its queue is full."""
 
     default_reason: ClassVar[str] = "CONVERSATION_BUSY"
 
 
 class SlowConsumer(Exhausted):
-    """The device does not read what is sent to it."""
+    """The device does not read its stream fast enough."""
 
     default_reason: ClassVar[str] = "SLOW_CONSUMER"
 
 
 class Unavailable(Failure):
-    """Not now; the same again later."""
+    """The request cannot be served at present; the same request may succeed later."""
 
     default_code: ClassVar[str] = "UNAVAILABLE"
     default_reason: ClassVar[str] = "OWNER_UNAVAILABLE"
 
 
 class OwnerUnavailable(Unavailable):
-    """The owner of the conversation, or the home of the user, cannot be reached or is another server."""
+    """The owner of the conversation, or the home of the user, is unreachable or is another server."""
 
 
 class EarlierSendRefused(Unavailable):
@@ -239,32 +239,32 @@ class EarlierSendRefused(Unavailable):
 
 
 class StoreUnavailable(Unavailable):
-    """A store did not answer in time, or not with certainty: a write may or may not have happened."""
+    """A store did not answer in time, or left the outcome unknown: a write may or may not have happened."""
 
     default_reason: ClassVar[str] = "STORE_UNAVAILABLE"
 
 
 class ServerBusy(Unavailable):
-    """Too many devices connect to this server at the moment."""
+    """Too many devices are connecting to this server."""
 
     default_reason: ClassVar[str] = "SERVER_BUSY"
 
 
 class ServerDraining(Unavailable):
-    """The server is going away."""
+    """The server is draining and accepts no new requests."""
 
     default_reason: ClassVar[str] = "SERVER_DRAINING"
 
 
 class SessionSuperseded(Failure):
-    """A newer stream of the device took over."""
+    """A newer stream of the device has replaced this one."""
 
     default_code: ClassVar[str] = "ABORTED"
     default_reason: ClassVar[str] = "SESSION_SUPERSEDED"
 
 
 class NotYetServed(Failure):
-    """Part of the contract, not served by this version."""
+    """The method or frame is defined in the protos and not served by this version."""
 
     default_code: ClassVar[str] = "UNIMPLEMENTED"
     default_reason: ClassVar[str] = "NOT_YET_SERVED"

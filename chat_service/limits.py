@@ -1,4 +1,4 @@
-"""What chat takes, with the defaults of the contract; settings of a deployment, told to devices in `welcome`."""
+"""The limits of a chat server, with the defaults of the protos; `welcome` states them to devices."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one device, one frame, one conversation."""
+    """The limits of a frame, a device, a stream and a conversation."""
 
     text_bytes: int = 16 * 1024
     custom_payload_bytes: int = 64 * 1024
@@ -20,18 +20,19 @@ class Limits:
     fetch_ranges: int = 100
     range_entries: int = 500
     heartbeat_seconds: int = 4
-    # What may wait for a device that does not read, in bytes; more is left for it to fetch.
+    # Bytes that may wait in the outbox of a stream; entries beyond them are not sent, and the device fetches them.
     outbox_bytes: int = 1024 * 1024
-    # A device for which more than that waits, and that reads nothing for so long, is cut off.
+    # Seconds after which a stream with a full outbox whose device reads nothing is closed.
     outbox_patience_seconds: float = 30.0
-    # Frames of any kind; what comes faster is read later, which is felt by that device alone.
+    # Frames of any kind per allowed send; faster frames are read later, which delays only this device.
     frames_per_send: int = 5
-    # Devices that may be connecting to a server at once.
+    # Streams in handshake on a server at once.
     handshakes: int = 100
-    # Streams of a device that a server may have at once: the newest, and those it supersedes.
+    # Streams of one device on a server at once: the newest, and those that it supersedes.
     device_streams: int = 16
-    # Fetches of a stream that may wait.
+    # Fetches of a stream that may be queued.
     fetches_waiting: int = 32
-    # Sends of a stream to one conversation that may be unanswered; and their bytes to all, a burst of the largest.
+    # Unanswered sends of a stream to one conversation.
     lane_sends: int = 256
+    # Bytes of the unanswered sends of a stream to all conversations; enough for a burst of the largest.
     unanswered_bytes: int = 4 * 1024 * 1024

@@ -1,4 +1,4 @@
-"""What stands in the contract and is not served yet: one list, which only shrinks."""
+"""The services of the protos that are not served yet: a list that only shrinks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from parley.notify.v1 import notify_pb2
 from parley.presence.v1 import presence_pb2
 from servicekit.rpc import Authenticate, service_handler
 
-# Services of their own, whose calls the chat servers refuse with a reason until there is somebody to serve them.
+# The chat servers answer calls of these services with NOT_YET_SERVED until a server of their own exists.
 UNSERVED_SERVICES: Final[tuple[ServiceDescriptor, ...]] = (
     presence_pb2.DESCRIPTOR.services_by_name["PresenceService"],
     media_pb2.DESCRIPTOR.services_by_name["MediaService"],
@@ -21,12 +21,12 @@ UNSERVED_SERVICES: Final[tuple[ServiceDescriptor, ...]] = (
 
 
 def not_yet_served() -> set[str]:
-    """All of it, as `Service.Method`."""
+    """Return the methods that are not served, as `Service.Method`."""
     return {f"{service.name}.{method.name}" for service in UNSERVED_SERVICES for method in service.methods}
 
 
 def handlers(authenticate: Authenticate) -> list[grpc.GenericRpcHandler]:
-    """What answers for services that nobody serves yet."""
+    """Return the handlers that answer calls of the unserved services with NOT_YET_SERVED."""
     return [
         service_handler(
             service,

@@ -1,4 +1,4 @@
-"""A chat server put together: its roles, the ways between them, and their common life."""
+"""A chat server: its roles, the routers between them, and their common start and drain."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from servicekit.ring import Ring
 from servicekit.tasks import cancel_requested
 
 COMMIT_TIMEOUT_S: Final = 5.0
-# Devices whose rates are remembered.
+# Devices for which a rate limit is kept in memory.
 MAX_DEVICES: Final = 100_000
 
 log = structlog.get_logger("server")
 
 
 class ChatServer:
-    """Edge, home and owner in one process; each speaks to the others as if they were elsewhere."""
+    """The roles edge, home and owner in one process, which reach each other and other servers through routers."""
 
     def __init__(
         self,
@@ -60,8 +60,8 @@ class ChatServer:
         self.membership = membership
         self.stores = stores
         self.history = History(stores.log, stores.conversations, stores.memberships, stores.index)
-        sights = VisibilityResolver(stores.log, stores.conversations, stores.memberships)
-        self.search = MessageSearch(stores.words, stores.memberships, sights) if stores.words else None
+        visibility = VisibilityResolver(stores.log, stores.conversations, stores.memberships)
+        self.search = MessageSearch(stores.words, stores.memberships, visibility) if stores.words else None
         self.peers = PeerPool(membership, credential, self._dispatch_frame, self._on_peer_closed)
         self.sessions = SessionRegistry()
         self.rates = RateLimiter(RateLimit(limits.sends_per_second, limits.sends_burst), clock, MAX_DEVICES)
@@ -82,16 +82,16 @@ class ChatServer:
             clock,
             membership.me.server_id,
         )
-        looks = RetentionSweep(stores.retention, stores.devices, retention, clock, self.owners.invalidate_and_wait)
-        self.retention = RetentionJob(stores.retention, looks, retention, clock, self._owns)
+        sweep = RetentionSweep(stores.retention, stores.devices, retention, clock, self.owners.invalidate_and_wait)
+        self.retention = RetentionJob(stores.retention, sweep, retention, clock, self._owns)
         self.personal = PersonalSettingsService(stores.memberships, self.history, stores.index, self.homes.recheck_user)
-        strangers = MisroutedDeliveries(self._home_is_elsewhere, self.homes.recheck_user, clock)
-        self._dispatcher = FrameDispatcher(self.edge, self.sessions, self.home, self.owner, strangers.record)
+        misrouted = MisroutedDeliveries(self._home_is_elsewhere, self.homes.recheck_user, clock)
+        self._dispatcher = FrameDispatcher(self.edge, self.sessions, self.home, self.owner, misrouted.record)
         self.streams = StreamRouter(membership, self.peers, self.homes, self.edge)
         self._generation_changed = asyncio.Event()
 
     async def run(self) -> None:
-        """All roles, until cancelled."""
+        """Run all roles until cancelled."""
         self.membership.subscribe(self._on_ring_changed)
         self.stores.index.life.on_generation(self._generation_changed.set)
         async with asyncio.TaskGroup() as group:
@@ -100,12 +100,15 @@ class ChatServer:
             group.create_task(self._follow_generation())
 
     async def sign_out(self, user_id: str, device_id: str, reason: str) -> None:
-        """End the stream of a device that was signed out, wherever it is. Raises OwnerUnavailable."""
+        """Close the stream of a signed-out device, on whichever server it is. Raise OwnerUnavailable."""
         signed_out = Failure("this device was signed out", code="UNAUTHENTICATED", reason=reason)
         await self.homes.close_device_sessions(user_id, device_id, signed_out)
 
     async def drain(self, timeout_s: float) -> None:
-        """Let devices move, and finish what was taken in; at most about `within` seconds."""
+        """Let the devices move to other servers within `timeout_s` seconds, then finish the accepted sends.
+
+        The accepted sends have COMMIT_TIMEOUT_S seconds more.
+        """
         await self.edge.drain(timeout_s)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
@@ -118,7 +121,7 @@ class ChatServer:
         self._dispatcher.dispatch(peer, frame, link)
 
     def _on_ring_changed(self, old: Ring, new: Ring) -> None:
-        log.info("ring", revision=new.revision, members=sorted(new.members))
+        log.info("ring changed", revision=new.revision, members=sorted(new.members))
         self.home.on_ring_changed(self._home_is_elsewhere)
         self.owner.on_ring_changed()
         self.edge.on_ring_changed(old, new)
@@ -127,7 +130,7 @@ class ChatServer:
         return self.homes.home_of(user_id) != self.membership.me.server_id
 
     def _on_peer_closed(self, peer: str) -> None:
-        """What was on its way over the link may be lost, and what the peer knew of sessions here with it."""
+        """Recheck the sessions and homes that depend on a peer, because frames on its closed stream may be lost."""
         self.home.forget_edge(peer)
         self.home.recheck_all()
         self.edge.on_home_lost(peer)
@@ -141,10 +144,10 @@ class ChatServer:
 
 
 def _owner(
-    stores: Stores, fan_out: FanOut, membership: Membership, limits: Limits, clock: Clock, terms: RetentionPolicy
+    stores: Stores, fan_out: FanOut, membership: Membership, limits: Limits, clock: Clock, retention: RetentionPolicy
 ) -> Owner:
     bounds = owner_limits(limits)
-    return Owner(stores.log, stores.conversations, stores.index, fan_out, membership, clock, bounds, terms)
+    return Owner(stores.log, stores.conversations, stores.index, fan_out, membership, clock, bounds, retention)
 
 
 def owner_limits(limits: Limits) -> OwnerLimits:

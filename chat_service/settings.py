@@ -1,4 +1,4 @@
-"""The settings of a chat server, from the environment."""
+"""The settings of a chat server, read from the environment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _AGE: Final = re.compile(r"([1-9][0-9]{0,4})(s?)")
 
 
 def _parse_retention(value: object) -> object:
-    """`forever`, a number of days, `relay_only`; or, to try it out, seconds: `5s`."""
+    """Return the retention of `forever`, `relay_only`, a number of days, or seconds such as `5s` for trials.
+
+    Raise ValueError for other text. Values that are not text are returned unchanged.
+    """
     if not isinstance(value, str):
         return value
     if value in ("forever", "relay_only"):
@@ -32,67 +35,70 @@ def _parse_retention(value: object) -> object:
 
 
 class ChatSettings(Settings):
-    """Each field is read from `PARLEY_` and its name in capitals."""
+    """The settings; each is read from the environment variable `PARLEY_` and its name in capitals."""
 
     listen: Address = "127.0.0.1:5101"
     internal_listen: Address = "127.0.0.1:6101"
     metrics_listen: Address | None = None
-    # How others reach this server; the listening addresses where unset.
+    # The addresses at which other servers and Envoy reach this server; default: the listening addresses.
     advertise: Address | None = None
     internal_advertise: Address | None = None
-    # Its name on the ring; the advertised address where unset.
+    # The name of this server on the ring; default: the advertised address.
     server_id: str | None = None
     mongo_uri: SecretStr
     mongo_database: str = "parley"
     redis_url: SecretStr
     etcd_endpoints: Addresses
-    # The key that signs tokens; needed where users sign in here.
+    # The key that signs tokens; required if `sign_in_here`.
     signing_key_file: Path | None = None
     jwks_file: Path
     token_issuer: str = "parley"  # noqa: S105  a name
     token_audience: str = "parley"  # noqa: S105  a name
-    # Seconds an access token lives.
+    # Seconds until an access token expires.
     token_lifetime: float = Field(default=600.0, gt=0)
     service_credential_file: Path
-    # Sign-ins and registrations a second that one address may try, and at once.
+    # Attempts to sign in or register per second and address, and their burst.
     sign_in_rate: float = Field(default=1.0, gt=0)
     sign_in_burst: int = Field(default=60, gt=0)
-    # Devices an account may have.
+    # Devices per account.
     max_devices: int = Field(default=10, gt=0)
-    # False where another issuer signs users in: Register and Login are refused, and whoever its tokens are of is a
-    # user. JWKS, issuer and audience are then that issuer's.
+    # False if another issuer signs users in: Register and Login are refused, every subject of that issuer's tokens is a
+    # user, and JWKS, issuer and audience are that issuer's.
     sign_in_here: bool = True
-    # Seconds after which the last traces of a deleted account go; longer than any call takes.
+    # Seconds until the last data of a deleted account is removed; longer than any call takes.
     deletion_margin_seconds: float = Field(default=60.0, gt=0)
     log_format: LogFormat = "json"
     log_level: str = "info"
+    # The OTLP endpoint for traces, http://host:4318; tracing is off if unset.
     otlp_endpoint: str | None = None
+    # The share of traces begun here that is exported, 0 to 1; 0 turns tracing off.
     trace_ratio: float = Field(default=0.01, ge=0, le=1)
-    # Seconds between the wish to stop and the end.
+    # Seconds for which a stopping server lets its devices move to other servers.
     drain_seconds: float = Field(default=10.0, ge=0)
     sends_per_second: int = Field(default=20, gt=0)
     sends_burst: int = Field(default=60, gt=0)
-    # Calls of a device that are no streams, of any kind.
+    # Unary calls of a device, of all methods together.
     calls_per_second: int = Field(default=50, gt=0)
     calls_burst: int = Field(default=200, gt=0)
     entries_per_second: int = Field(default=50, gt=0)
     entries_burst: int = Field(default=100, gt=0)
-    # False: words of messages are not kept, which makes writing cheaper, and SearchMessages is refused.
+    # False: the words of messages are not indexed, which makes sends cheaper, and SearchMessages is refused.
     search: bool = True
-    # How long content is kept where a conversation says nothing else: forever, a number of days, or relay_only; in
-    # seconds (5s) only to try it out. And how many seconds pass between two looks for what is due.
+    # The retention of conversations without a rule of their own: forever, a number of days, or relay_only; seconds (5s)
+    # are for trials.
     retention: Annotated[Retention, NoDecode, PlainValidator(_parse_retention)] = FOREVER
+    # Seconds between two sweeps for expired content.
     retention_pause_seconds: float = Field(default=60.0, gt=0)
-    # Devices that may be connecting to this server at once. Ten times as many wait for their turn, up to 3 s; others
-    # are asked to come again.
+    # Streams in handshake at once. Ten times as many wait for up to 3 s; others are refused with SERVER_BUSY.
     handshakes: int = Field(default=100, gt=0)
-    # What may wait for a device, in bytes, and how many seconds one that reads nothing is waited for.
+    # Bytes that may wait in the outbox of a stream.
     outbox_bytes: int = Field(default=1024 * 1024, gt=0)
+    # Seconds after which a stream with a full outbox whose device reads nothing is closed.
     outbox_patience_seconds: float = Field(default=30.0, gt=0)
 
     @property
     def limits(self) -> Limits:
-        """What this server takes."""
+        """Return the limits of this server."""
         return Limits(
             sends_per_second=self.sends_per_second,
             sends_burst=self.sends_burst,
@@ -105,12 +111,12 @@ class ChatSettings(Settings):
 
     @property
     def retention_policy(self) -> RetentionPolicy:
-        """What this deployment says about retention."""
+        """Return the retention policy of this deployment."""
         return RetentionPolicy(self.retention, self.retention_pause_seconds)
 
     @property
     def accounts(self) -> AccountSettings:
-        """The bounds of accounts."""
+        """Return the settings of accounts."""
         return AccountSettings(
             max_devices=self.max_devices,
             attempts_per_address=RateLimit(self.sign_in_rate, self.sign_in_burst),

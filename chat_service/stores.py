@@ -1,4 +1,4 @@
-"""The stores of a chat server, put together: what is in MongoDB, and the index of changes in Redis."""
+"""The stores of a chat server: those in MongoDB, and the change index in Redis."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from servicekit.ring import RingMember
 
 
 class Stores:
-    """Of the server that is a member by `membership`; `searchable` keeps words."""
+    """The stores, opened for the server of `membership`; with `search`, words of messages are indexed."""
 
     def __init__(self, database: Database, redis: Redis, membership: Membership, *, search: bool) -> None:
         self.log = MongoLog(database, words_of if search else None)
@@ -34,7 +34,10 @@ class Stores:
         self.index = RedisChangeIndex(redis, _index_generation(database, redis, membership))
 
     async def prepare(self) -> None:
-        """Make sure of collections and indexes, and learn the generation of the change index."""
+        """Create the collections and indexes that are missing, and load the generation of the change index.
+
+        Raise StoreUnavailable.
+        """
         await self.log.ensure_indexes()
         await self.retention.ensure_indexes()
         if self.words is not None:
@@ -43,12 +46,12 @@ class Stores:
 
 
 def _index_generation(database: Database, redis: Redis, membership: Membership) -> IndexGeneration:
-    def lives() -> list[str]:
+    def running_processes() -> list[str]:
         return [_process_name(member) for member in membership.ring.members.values()]
 
-    return IndexGeneration(redis, MongoGenerationStore(database), _process_name(membership.me), lives)
+    return IndexGeneration(redis, MongoGenerationStore(database), _process_name(membership.me), running_processes)
 
 
 def _process_name(member: RingMember) -> str:
-    """The name of a server's life, from its start to its end."""
+    """Return the name of a server process: the server id and the time of its start."""
     return f"{member.server_id}@{member.started_ms}"

@@ -1,1 +1,1 @@
-"""What chat talks about: entries, conversations and their fate. It knows no transport and no store."""
+"""The domain model of chat: conversations, their entries and members. It imports no transport and no store."""

@@ -1,4 +1,4 @@
-"""What a member may do to a conversation: a draft becomes the change that is appended, or is refused."""
+"""Authorization: the rules by which a draft becomes the change to append, or is refused."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MAX_GROUP_MEMBERS: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class TargetMessage:
-    """A message that a draft concerns: whose it is, and whether it was deleted for all."""
+    """A message that an edit, deletion or reaction targets; `deleted` means deleted for all members."""
 
     author_id: str
     deleted: bool = False
@@ -45,9 +45,10 @@ class TargetMessage:
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationContext:
-    """What decides: the conversation, the messages that drafts concern by seq, and whether one bars the other.
+    """The state by which drafts are authorized.
 
-    A seq that is not in `targets` is no message.
+    `targets` has the messages that drafts target, by seq; a seq that is absent is no message. `blocked` is True if one
+    user of a 1-1 conversation has blocked the other.
     """
 
     conversation: Conversation | None
@@ -56,43 +57,46 @@ class AuthorizationContext:
     group_members: int = MAX_GROUP_MEMBERS
 
     def after_entry(self, entry: Entry) -> AuthorizationContext:
-        """What it is once `entry` is appended."""
+        """Return the context for the drafts after `entry`."""
         if isinstance(entry.change, Message):
             return self
         if isinstance(entry.change, MessageDeleted):
-            gone = replace(self.targets[entry.change.target_seq], deleted=True)
-            return replace(self, targets={**self.targets, entry.change.target_seq: gone})
+            deleted = replace(self.targets[entry.change.target_seq], deleted=True)
+            return replace(self, targets={**self.targets, entry.change.target_seq: deleted})
         return replace(self, conversation=apply_entry(self.conversation, entry))
 
 
-def authorize(draft: Draft, situation: AuthorizationContext) -> Change | None:
-    """What is appended for `draft`; None if it changes nothing. Raises Failure if it may not be."""
-    change, conversation = draft.change, situation.conversation
+def authorize(draft: Draft, context: AuthorizationContext) -> Change | None:
+    """Return the change to append for `draft`, or None if it changes nothing.
+
+    Raise Failure if the actor may not make the change, or the conversation or target does not exist for the actor.
+    """
+    change, conversation = draft.change, context.conversation
     if isinstance(change, MembershipChanged) and change.kind is MembershipKind.CREATED:
         if conversation is not None:
-            raise ConversationExists("this conversation is there already")
+            raise ConversationExists("this conversation exists already")
         return change
     if conversation is None or draft.actor_id not in conversation.members:
         raise ConversationNotFound("no such conversation")
     if isinstance(change, Message):
-        _check_may_send(draft.actor_id, conversation, situation.blocked)
+        _check_may_send(draft.actor_id, conversation, context.blocked)
         return change
     if isinstance(change, MembershipChanged):
-        return _authorize_membership(draft, change, conversation, situation.group_members)
+        return _authorize_membership(draft, change, conversation, context.group_members)
     if isinstance(change, ConversationUpdated):
-        return _authorize_update(draft.actor_id, change, conversation, situation.blocked)
-    return _authorize_mutation(draft.actor_id, change, conversation, situation)
+        return _authorize_update(draft.actor_id, change, conversation, context.blocked)
+    return _authorize_mutation(draft.actor_id, change, conversation, context)
 
 
-def _check_may_send(actor: str, conversation: Conversation, barred: bool) -> None:
+def _check_may_send(actor: str, conversation: Conversation, blocked: bool) -> None:
     if conversation.admins_only_send:
         _check_admin(actor, conversation)
-    _check_not_blocked(conversation, barred)
+    _check_not_blocked(conversation, blocked)
 
 
-def _check_not_blocked(conversation: Conversation, barred: bool) -> None:
-    if barred and conversation.kind is ConversationKind.DIRECT:
-        raise Blocked("one of the two has blocked the other")
+def _check_not_blocked(conversation: Conversation, blocked: bool) -> None:
+    if blocked and conversation.kind is ConversationKind.DIRECT:
+        raise Blocked("one of the two users has blocked the other")
 
 
 def _check_admin(actor: str, conversation: Conversation) -> None:
@@ -101,27 +105,27 @@ def _check_admin(actor: str, conversation: Conversation) -> None:
 
 
 def _authorize_mutation(
-    actor: str, change: MessageMutation, conversation: Conversation, situation: AuthorizationContext
+    actor: str, change: MessageMutation, conversation: Conversation, context: AuthorizationContext
 ) -> Change:
-    seq, target = change.target_seq, situation.targets.get(change.target_seq)
+    seq, target = change.target_seq, context.targets.get(change.target_seq)
     if target is None or target.deleted or seq < conversation.first_seq or not conversation.can_see(actor, seq):
         raise MessageNotFound("no such message")
-    own = target.author_id == actor
-    if isinstance(change, MessageEdited) and not own:
+    is_author = target.author_id == actor
+    if isinstance(change, MessageEdited) and not is_author:
         raise RoleInsufficient("only its author may edit a message")
-    if isinstance(change, MessageDeleted) and not own:
+    if isinstance(change, MessageDeleted) and not is_author:
         if conversation.kind is ConversationKind.DIRECT:
             raise RoleInsufficient("only its author may delete a message")
         _check_admin(actor, conversation)
-    # To take back what one said is always allowed.
+    # A user may delete messages also after a block.
     if not isinstance(change, MessageDeleted):
-        _check_not_blocked(conversation, situation.blocked)
+        _check_not_blocked(conversation, context.blocked)
     return change
 
 
-def _authorize_update(actor: str, change: ConversationUpdated, conversation: Conversation, barred: bool) -> Change:
+def _authorize_update(actor: str, change: ConversationUpdated, conversation: Conversation, blocked: bool) -> Change:
     if conversation.kind is ConversationKind.DIRECT:
-        _check_not_blocked(conversation, barred)
+        _check_not_blocked(conversation, blocked)
         if change != ConversationUpdated(retention=change.retention):
             raise NotAGroup("a 1-1 conversation has no title, picture or roles")
         return change
@@ -130,38 +134,38 @@ def _authorize_update(actor: str, change: ConversationUpdated, conversation: Con
 
 
 def _authorize_membership(
-    draft: Draft, change: MembershipChanged, conversation: Conversation, most: int
+    draft: Draft, change: MembershipChanged, conversation: Conversation, max_members: int
 ) -> Change | None:
     actor = draft.actor_id
     if conversation.kind is ConversationKind.DIRECT:
-        raise NotAGroup("nobody comes to a 1-1 conversation or leaves it")
+        raise NotAGroup("the members of a 1-1 conversation cannot change")
     if change.kind is MembershipKind.LEFT:
         return _member_left(actor, conversation)
     _check_admin(actor, conversation)
     if change.kind is MembershipKind.ADDED:
-        return _members_added(change, conversation, draft.consent_exempt, most)
+        return _members_added(change, conversation, draft.consent_exempt, max_members)
     [(user, role)] = change.members
     if user not in conversation.members:
         raise UserNotFound("this user is not a member", metadata={"user_id": user})
     if change.kind is MembershipKind.REMOVED:
-        # Who is removed by oneself leaves.
+        # Removing oneself is leaving, which also keeps an admin in the group.
         return _member_left(actor, conversation) if user == actor else change
     return _role_changed(user, role, conversation)
 
 
 def _members_added(
-    change: MembershipChanged, conversation: Conversation, not_asked: frozenset[str], most: int
+    change: MembershipChanged, conversation: Conversation, consent_exempt: frozenset[str], max_members: int
 ) -> Change | None:
-    # Who left while the others were asked would be back without a word.
-    there = conversation.members.keys() | not_asked
-    new = tuple((user, role) for user, role in change.members if user not in there)
-    if len(conversation.members) + len(new) > most:
-        raise GroupFull(f"a group may have {most} members")
+    # An exempt user who has left since would be added again without having consented.
+    skipped = conversation.members.keys() | consent_exempt
+    new = tuple((user, role) for user, role in change.members if user not in skipped)
+    if len(conversation.members) + len(new) > max_members:
+        raise GroupFull(f"a group may have at most {max_members} members")
     return MembershipChanged(MembershipKind.ADDED, new) if new else None
 
 
 def _member_left(actor: str, conversation: Conversation) -> Change:
-    """With the last admin's leave the longest-standing member becomes one, in the same entry."""
+    """Return the change by which `actor` leaves; if no admin is left, the longest-standing member becomes one."""
     others = [(member.joined_seq, user) for user, member in conversation.members.items() if user != actor]
     members: tuple[tuple[str, Role], ...] = ((actor, Role.MEMBER),)
     if others and list(conversation.admins()) == [actor]:
@@ -173,5 +177,5 @@ def _role_changed(user: str, role: Role, conversation: Conversation) -> Change |
     if conversation.members[user].role is role:
         return None
     if list(conversation.admins()) == [user]:
-        raise LastAdmin("a group needs an admin; make somebody else one first")
+        raise LastAdmin("a group needs an admin; make another member an admin first")
     return MembershipChanged(MembershipKind.ROLE_CHANGED, ((user, role),))

@@ -1,4 +1,4 @@
-"""A conversation as it is kept beside its log: kind, title, members and how far each has got."""
+"""The state of a conversation that is derived from its log: kind, title, settings and members."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from chat_service.model.entry import (
 from chat_service.model.ids import direct_id
 from chat_service.model.retention import Retention
 
-# Ended memberships of one user that are remembered; what was seen in older ones is not shown any more.
+# Former memberships of one user that are kept, the newest; entries seen only in older ones are not shown any more.
 MAX_PAST_MEMBERSHIPS: Final = 20
-# Users whose ended memberships are remembered: those that ended last.
+# Users whose former memberships are kept: those that ended last.
 MAX_PAST_MEMBERS: Final = 1000
 DEFAULT_RETENTION: Final = Retention()
 
 
 class ConversationKind(IntEnum):
-    """1-1 or group; numbers as in the contract."""
+    """The kind of a conversation; the values are those of the protos."""
 
     DIRECT = 1
     GROUP = 2
@@ -35,14 +35,14 @@ class ConversationKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """How far a member has got. `read_number` is the message number at `read_seq`."""
+    """The last entries delivered to and read by a member. `read_number` is the message number at `read_seq`."""
 
     delivered_seq: int = 0
     read_seq: int = 0
     read_number: int = 0
 
     def max_with(self, other: Watermark) -> Watermark:
-        """The higher of both, field by field; never goes backwards."""
+        """Return the maximum of both, field by field; what is read counts as delivered."""
         return Watermark(
             max(self.delivered_seq, other.delivered_seq, other.read_seq),
             max(self.read_seq, other.read_seq),
@@ -52,7 +52,7 @@ class Watermark:
 
 @dataclass(frozen=True, slots=True)
 class ConversationMember:
-    """A user's part in a conversation; `joined_seq` is the first entry the member may see."""
+    """The membership of a user; `joined_seq` is the first entry that the member may see."""
 
     role: Role
     joined_seq: int
@@ -61,7 +61,7 @@ class ConversationMember:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Entries that a user may see: from `first` to `last`."""
+    """The seqs from `first` to `last`, both included."""
 
     first: int
     last: int
@@ -72,9 +72,10 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What the log amounts to, true for all entries up to `applied_seq` that concern it.
+    """The result of applying the entries of a log up to `applied_seq`.
 
-    `past` has the ended memberships of users, in order, also of those who are members again; who left last stands last.
+    `past_memberships` has the ended memberships of each user, oldest first, also of users who are members again. Its
+    users are in the order in which their last memberships ended.
     """
 
     conversation_id: str
@@ -87,27 +88,30 @@ class Conversation:
     picture_media_id: str = ""
     admins_only_send: bool = False
     retention: Retention = DEFAULT_RETENTION
-    # The lowest seq whose content is kept, and how many messages are below it.
+    # The lowest seq whose content retention keeps, and the number of messages below it.
     first_seq: int = 1
     first_number: int = 0
 
     def visible_intervals(self, user_id: str) -> tuple[Interval, ...]:
-        """What `user_id` may see of the log, in order; empty for who never was a member."""
-        past = self.past_memberships.get(user_id, ())
+        """Return the intervals of the log that `user_id` may see, in order; empty for a user who never was a member."""
+        ended = self.past_memberships.get(user_id, ())
         member = self.members.get(user_id)
-        return past if member is None else (*past, Interval(member.joined_seq, LAST_SEQ))
+        return ended if member is None else (*ended, Interval(member.joined_seq, LAST_SEQ))
 
     def can_see(self, user_id: str, seq: int) -> bool:
-        """Whether `user_id` may see the entry `seq`."""
-        return any(seq in each for each in self.visible_intervals(user_id))
+        """Return True if `user_id` may see the entry `seq`."""
+        return any(seq in interval for interval in self.visible_intervals(user_id))
 
     def admins(self) -> Iterator[str]:
-        """The members who are admins."""
+        """Yield the ids of the members who are admins."""
         return (user for user, member in self.members.items() if member.role is Role.ADMIN)
 
 
 def apply_entry(conversation: Conversation | None, entry: Entry) -> Conversation | None:
-    """What a conversation is after `entry`; applying one again changes nothing."""
+    """Return the conversation after `entry`; an entry that is applied already changes nothing.
+
+    Return None if the conversation does not exist and `entry` does not create it.
+    """
     change = entry.change
     if isinstance(change, Message) or (conversation and entry.seq <= conversation.applied_seq):
         return conversation
@@ -146,7 +150,7 @@ def _apply_membership(conversation: Conversation, entry: Entry, change: Membersh
         elif user in members:
             members[user] = replace(members[user], role=role)
         elif change.kind is MembershipKind.ADDED:
-            # Who comes has nothing to read of what was before.
+            # The earlier entries count as delivered and read.
             members[user] = ConversationMember(
                 role, entry.seq, Watermark(entry.seq - 1, entry.seq - 1, entry.message_number)
             )
@@ -154,22 +158,26 @@ def _apply_membership(conversation: Conversation, entry: Entry, change: Membersh
 
 
 def _ends_membership(kind: MembershipKind, user: str, actor: str) -> bool:
-    """Whether a change ends the membership of `user`; who leaves may name a new admin beside."""
+    """Return True if a change ends the membership of `user`; a LEFT change may also name a new admin, who stays."""
     return kind is MembershipKind.REMOVED or (kind is MembershipKind.LEFT and user == actor)
 
 
 def _apply_update(conversation: Conversation, change: ConversationUpdated) -> Conversation:
-    said = {
+    changed_fields = {
         name: value
         for name in ("title", "picture_media_id", "admins_only_send", "retention")
         if (value := getattr(change, name)) is not None
     }
-    return replace(conversation, **said)
+    return replace(conversation, **changed_fields)
 
 
 @dataclass(frozen=True, slots=True)
 class PersonalSettings:
-    """`mute_until_ms` in milliseconds since 1970, 0: not muted; `hidden`: messages deleted only from the own view."""
+    """A user's own settings for one conversation.
+
+    `mute_until_ms` is in milliseconds since 1970, 0 if not muted. `hidden` has the seqs of the messages that the user
+    has deleted from the own view only.
+    """
 
     mute_until_ms: int = 0
     pinned: bool = False
@@ -178,5 +186,5 @@ class PersonalSettings:
 
 
 DEFAULT_SETTINGS: Final = PersonalSettings()
-# Messages a user may delete from the own view of one conversation.
+# Messages that a user may hide in one conversation.
 MAX_HIDDEN: Final = 1000

@@ -1,4 +1,4 @@
-"""A place in a user's index of changes, and what a reading of the index says."""
+"""Cursors of the change index, and the results of reading it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from enum import IntEnum
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """`time_ms` is by the index's own clock, and means something in this generation only."""
+    """A position in a user's change index: `time_ms` by the clock of the index, valid in one generation only."""
 
     generation: int
     time_ms: int
 
 
 class Resync(IntEnum):
-    """Why all conversations are named; numbers as in the contract."""
+    """The reason why a client must resync all conversations; the values are those of the protos."""
 
     NONE = 0
     NO_CURSOR = 1
@@ -26,7 +26,7 @@ class Resync(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class IndexReading:
-    """The conversations that changed, unless a resync is needed; and the cursor to go on from."""
+    """The conversations that changed since a cursor, empty if a resync is needed, and the cursor of the next read."""
 
     resync: Resync
     conversation_ids: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What is on its way to devices; bytes already in the form of the wire."""
+"""Deliveries to devices, with payloads that are serialized already, and the sessions that receive them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class DeliveredEntry:
-    """A serialised entry without its request id, which only the devices of its actor are told (16 bytes)."""
+    """A serialized entry without its request id (16 bytes), which only the devices of its actor receive."""
 
     entry: bytes
     actor_id: str
@@ -16,7 +16,7 @@ class DeliveredEntry:
 
 @dataclass(frozen=True, slots=True)
 class PresenceChange:
-    """A user came online, or went."""
+    """A user who came online or went offline."""
 
     user_id: str
     online: bool
@@ -24,7 +24,10 @@ class PresenceChange:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Entries of one conversation, in order of seq; serialised watermarks, typing, presence; and what caused it all."""
+    """Events for the devices of users: entries of one conversation in order of seq, watermarks, typing and presence.
+
+    `traceparent` is the W3C trace context of the cause, empty if there is none.
+    """
 
     entries: tuple[DeliveredEntry, ...] = ()
     watermarks: tuple[bytes, ...] = ()
@@ -35,7 +38,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class AttachedSession:
-    """A device's session, and the server that is its edge."""
+    """A session of a device, and the server id of its edge."""
 
     session_id: str
     user_id: str

@@ -1,4 +1,4 @@
-"""An entry of a log, and what it can say."""
+"""The entries of a log, the changes that they record, and drafts of entries."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from chat_service.model.retention import Retention
 
 
 class Role(IntEnum):
-    """What a member may do; numbers as in the contract."""
+    """The role of a member; the values are those of the protos."""
 
     MEMBER = 1
     ADMIN = 2
 
 
 class MembershipKind(IntEnum):
-    """What happened to members; numbers as in the contract."""
+    """The kind of a membership change; the values are those of the protos."""
 
     CREATED = 1
     ADDED = 2
@@ -30,7 +30,7 @@ class MembershipKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reaction:
-    """What somebody reacted with, and the seq of the entry that said so."""
+    """The reaction of one user to a message, and the seq of the entry that set it."""
 
     emoji: str
     seq: int
@@ -38,10 +38,10 @@ class Reaction:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Somebody said something: `content` is a serialised parley.chat.v1.Content, passed through untouched.
+    """A message; `content` is a serialized parley.chat.v1.Content, passed through unchanged.
 
-    It stands in its log in its present state: empty once deleted or no longer kept, with the seqs of its last edit and
-    its deletion (0: none) and the reactions it has, by user.
+    The log stores it in its present state: `content` is empty once it is deleted or expired, `edit_seq` and
+    `delete_seq` are the entries of its last edit and its deletion (0: none), and `reactions` are by user.
     """
 
     content: bytes
@@ -50,63 +50,63 @@ class Message:
     reactions: Mapping[str, Reaction] | None = None
 
     def fingerprint(self) -> bytes:
-        """16 bytes that differ when the content differs."""
+        """Return 16 bytes that differ if the content differs."""
         return fingerprint(self.content)
 
 
 @dataclass(frozen=True, slots=True)
 class MessageEdited:
-    """The message `target_seq` says something else; `content` is empty once a later edit or a deletion replaced it."""
+    """New content of the message `target_seq`; empty once a later edit or a deletion has replaced it."""
 
     target_seq: int
     content: bytes
 
     def fingerprint(self) -> bytes:
-        """16 bytes that differ when target or content differ."""
+        """Return 16 bytes that differ if the target or the content differs."""
         return fingerprint(b"edit %d " % self.target_seq + self.content)
 
 
 @dataclass(frozen=True, slots=True)
 class MessageDeleted:
-    """The message `target_seq` is taken away from all."""
+    """The deletion of the message `target_seq` for all members."""
 
     target_seq: int
 
     def fingerprint(self) -> bytes:
-        """16 bytes that differ when the target differs."""
+        """Return 16 bytes that differ if the target differs."""
         return fingerprint(b"delete %d" % self.target_seq)
 
 
 @dataclass(frozen=True, slots=True)
 class ReactionChanged:
-    """The actor's reaction to the message `target_seq` is `emoji` now; empty: none."""
+    """The actor's new reaction to the message `target_seq`; an empty `emoji` removes it."""
 
     target_seq: int
     emoji: str
 
     def fingerprint(self) -> bytes:
-        """16 bytes that differ when target or emoji differ."""
+        """Return 16 bytes that differ if the target or the emoji differs."""
         return fingerprint(f"react {self.target_seq} {self.emoji}".encode())
 
 
 @dataclass(frozen=True, slots=True)
 class MembershipChanged:
-    """Members came, left or changed their role; `members` are (user, role afterwards).
+    """A change of members or roles; `members` are pairs of a user and the role after the change.
 
-    When the last admin leaves, `members` also names the one who is admin instead.
+    When the last admin leaves, `members` also has the member who becomes admin.
     """
 
     kind: MembershipKind
     members: tuple[tuple[str, Role], ...]
 
     def fingerprint(self) -> bytes:
-        """16 bytes that differ when kind or members differ."""
+        """Return 16 bytes that differ if the kind or the members differ."""
         return fingerprint(f"{self.kind:d} {sorted(self.members)}".encode())
 
 
 @dataclass(frozen=True, slots=True)
 class ConversationUpdated:
-    """What is now true of a conversation; None: unchanged."""
+    """New values of a conversation's settings; None leaves a setting unchanged."""
 
     title: str | None = None
     picture_media_id: str | None = None
@@ -114,23 +114,24 @@ class ConversationUpdated:
     retention: Retention | None = None
 
     def fingerprint(self) -> bytes:
-        """16 bytes that differ when anything differs."""
-        said = (self.title, self.picture_media_id, self.admins_only_send, self.retention)
-        return fingerprint(repr(said).encode())
+        """Return 16 bytes that differ if any field differs."""
+        fields = (self.title, self.picture_media_id, self.admins_only_send, self.retention)
+        return fingerprint(repr(fields).encode())
 
 
 MessageMutation = MessageEdited | MessageDeleted | ReactionChanged
-"""What changes an earlier message."""
+"""A change of an earlier message."""
 Change = Message | MessageMutation | MembershipChanged | ConversationUpdated
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What somebody wants to have appended; it has no place in the log yet.
+    """A change that a user requests; it has no seq yet.
 
-    `request_id` is the 16 bytes of the `client_message_id` or of the `request_id` of a call; `traceparent` is the
-    W3C trace context of what caused it, empty if there is none. `not_asked` are those of users to be added who were
-    members when the others were asked for their consent.
+    `request_id` is the 16 bytes of the `client_message_id` or of the `request_id` of a call. `made_ms` is the time
+    of the request id in milliseconds since 1970, 0 if unknown. `traceparent` is the W3C trace context of the request,
+    empty if there is none. `consent_exempt` has the users to add who were members already when the consent of the
+    others was checked.
     """
 
     conversation_id: str
@@ -143,13 +144,13 @@ class Draft:
 
     @property
     def key(self) -> bytes:
-        """What is appended once: the actor's 16 bytes and the request's."""
+        """Return the idempotency key: the 16 bytes of the actor's id and those of the request id."""
         return bytes.fromhex(self.actor_id) + self.request_id
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One durable change of a conversation, at its place. Times in milliseconds since 1970."""
+    """A change at its seq in the log of a conversation; `time_ms` is in milliseconds since 1970."""
 
     conversation_id: str
     seq: int
@@ -162,13 +163,13 @@ class Entry:
 
     @property
     def key(self) -> bytes:
-        """What is appended once: the actor's 16 bytes and the request's."""
+        """Return the idempotency key: the 16 bytes of the actor's id and those of the request id."""
         return bytes.fromhex(self.actor_id) + self.request_id
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where a log ends: seq, number of messages and time of its newest entry."""
+    """The end of a log: seq, message number and time (milliseconds since 1970) of its newest entry."""
 
     seq: int
     message_number: int
@@ -180,12 +181,12 @@ EMPTY_LOG_HEAD: Final = Head(0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class EntryHeader:
-    """An entry without what it says: its place, who wrote it, and whether it is a message."""
+    """An entry without its change: seq, message number, time, actor, and whether it is a message."""
 
     head: Head
     actor_id: str
     message: bool
 
 
-# No log gets here.
+# The upper bound of seqs; no log reaches it.
 LAST_SEQ: Final = 2**63 - 1

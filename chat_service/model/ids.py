@@ -1,4 +1,4 @@
-"""Ids that are computed rather than drawn, so that two servers arrive at the same one."""
+"""Ids and ring positions that are computed, so that every server computes the same ones."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from servicekit.ring import position
 
 
 def user_position(user_id: str) -> int:
-    """Where a user stands on the ring: there is the user's home."""
+    """Return the ring position of a user; the server that owns it is the user's home."""
     return position(user_id.encode())
 
 
 def conversation_position(conversation_id: str) -> int:
-    """Where a conversation stands on the ring: the first half of its id, which is a hash already."""
+    """Return the ring position of a conversation: the first half of its id, which is a hash already."""
     return int(conversation_id[:16], 16)
 
 
 def direct_id(one: str, other: str) -> str:
-    """The conversation of two users, the same from either side.
+    """Return the id of the 1-1 conversation of two users, in either order.
 
-    Half of it is the position of the one with the lower id, so that their home owns the conversation and a message
-    crosses between servers once at most; the other half is a hash of both.
+    The first half is the ring position of the user with the lower id, so that this user's home owns the conversation
+    and a message crosses between servers at most once. The second half is a hash of both ids.
     """
     low, high = sorted((one, other))
     return f"{user_position(low):016x}{_hash_id('direct', low, high)[:16]}"
 
 
 def group_id(creator: str, request_id: str) -> str:
-    """The group a request makes; the same request makes the same group."""
+    """Return the id of the group that a request creates; a repeated request creates the same group."""
     return _hash_id("group", creator, UUID(request_id).hex)
 
 
 def fingerprint(content: bytes) -> bytes:
-    """16 bytes that tell whether a repeated id came with the same content."""
+    """Return a 16-byte hash, by which a repeated id with other content is detected."""
     return xxh3_128_digest(content)
 
 
 def uuid7_time_ms(value: UUID) -> int | None:
-    """When a UUIDv7 was made, in milliseconds since 1970; None for other UUIDs."""
+    """Return the time of a UUIDv7 in milliseconds since 1970, or None for other UUIDs."""
     return value.int >> 80 if value.version == 7 else None
 
 

@@ -1,4 +1,4 @@
-"""What a sender is told: where the entry went, or why not."""
+"""The requests to the owner of a conversation, and their outcomes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Final
 from chat_service.model.entry import ConversationUpdated, Draft, MembershipChanged, MembershipKind, Role
 from servicekit.failure import Failure
 
-# An owner may change, or a store pause, for this long before the device is told.
+# A request is retried for this long while the owner changes or a store is unavailable; then the client gets the error.
 RETRY_WINDOW_S: Final = 10.0
-# Refusals that another try mends, perhaps with another owner.
+# Reasons of errors after which the same request may succeed, perhaps at another owner.
 RETRYABLE: Final = frozenset({"OWNER_UNAVAILABLE", "STORE_UNAVAILABLE", "SERVER_DRAINING"})
 
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """Durable at this seq; time in milliseconds since 1970."""
+    """The result of a draft whose entry is durable at `seq`; `time_ms` is in milliseconds since 1970."""
 
     seq: int
     time_ms: int
@@ -46,9 +46,9 @@ OnDone = Callable[[DoneOutcome], None]
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """All up to `delivered_seq` is on the device, and all up to `read_seq` was read; 0: unchanged.
+    """A receipt: the entries up to `delivered_seq` are on the device, those up to `read_seq` were read (0: unchanged).
 
-    `device_id` is empty when a server of an earlier version passed it on.
+    `device_id` is empty if a server of an earlier version forwarded the receipt.
     """
 
     user_id: str
@@ -59,13 +59,13 @@ class Receipt:
 
     @property
     def highest_seq(self) -> int:
-        """What is read has come."""
+        """Return the higher of both seqs, because what is read has been delivered."""
         return max(self.delivered_seq, self.read_seq)
 
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """Who makes which conversation with whom; a 1-1 conversation has no title, a group always has one."""
+    """The creation of a conversation; `title` is empty for a 1-1 conversation and set for a group."""
 
     conversation_id: str
     creator_id: str
@@ -74,14 +74,14 @@ class Creation:
     title: str
 
     def drafts(self) -> list[Draft]:
-        """Its first entries: the members, and the title of a group."""
+        """Return the drafts of the first entries: the members and, for a group, the title."""
         roles = tuple((user, self._role(user)) for user in sorted(self.member_ids))
         created = self._draft(self.request_id, MembershipChanged(MembershipKind.CREATED, roles))
         if not self.title:
             return [created]
-        # One request, two entries: the second key is the id with a first bit that no UUIDv7 of our time has.
-        titled = bytes([self.request_id[0] ^ 0x80]) + self.request_id[1:]
-        return [created, self._draft(titled, ConversationUpdated(self.title))]
+        # The second draft needs a key of its own: the request id with a first bit that no UUIDv7 of this era has.
+        title_request_id = bytes([self.request_id[0] ^ 0x80]) + self.request_id[1:]
+        return [created, self._draft(title_request_id, ConversationUpdated(self.title))]
 
     def _role(self, user: str) -> Role:
         return Role.ADMIN if self.title and user == self.creator_id else Role.MEMBER
@@ -92,8 +92,10 @@ class Creation:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """Whose order is to be kept: the sends of one session to one conversation, which an edge sends again together."""
+    """One attempt of an edge to forward the unanswered sends of a session to a conversation, in order.
+
+    After a refusal the edge begins the next attempt; `number` rises with each.
+    """
 
     session_id: str
-    # Rises each time.
     number: int

@@ -1,4 +1,4 @@
-"""How long the content of a conversation is kept."""
+"""Retention: how long the content of a conversation is kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 
 class RetentionRule(IntEnum):
-    """The kinds of retention; DEFAULT: what the deployment says."""
+    """The kinds of retention; DEFAULT is the default of the deployment."""
 
     DEFAULT = 0
     FOREVER = 1
@@ -18,7 +18,7 @@ class RetentionRule(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """A rule; `max_age_s` is in seconds and means something with MAX_AGE only."""
+    """A retention rule; `max_age_s`, in seconds, counts with MAX_AGE only."""
 
     rule: RetentionRule = RetentionRule.DEFAULT
     max_age_s: int = 0
@@ -29,13 +29,13 @@ FOREVER: Final = Retention(RetentionRule.FOREVER)
 
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
-    """What a deployment says about retention: its default, and the seconds between two looks for what is due."""
+    """The retention of a deployment: the default rule, and the seconds between two sweeps."""
 
     default: Retention = FOREVER
     sweep_interval_s: float = 60.0
 
     def effective_for(self, own: Retention) -> Retention:
-        """What is in force for a conversation that has set `own`; never DEFAULT."""
+        """Return the rule in force for a conversation whose own rule is `own`; never DEFAULT."""
         return self.default if own.rule is RetentionRule.DEFAULT else own
 
 

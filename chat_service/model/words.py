@@ -1,4 +1,4 @@
-"""The words of a text, as searches compare them: without case, accents, and the marks between words."""
+"""Tokenization for search: the words of a text, without case, accents and punctuation."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-# Distinct words of one text that count, the first ones; and characters of a word, the rest is not looked at.
+# Only the first MAX_WORDS distinct words of a text are indexed, and of each word the first MAX_WORD_CHARS characters.
 MAX_WORDS: Final = 256
 MAX_WORD_CHARS: Final = 32
-# A shorter beginning of a word is found in too many texts.
+# A shorter prefix occurs in too many texts.
 MIN_PREFIX_CHARS: Final = 3
 
-# Han, Hiragana, Katakana, Hangul, Thai, Lao, Myanmar, Khmer: no spaces stand between words, or not all that count.
+# Han, Hiragana, Katakana, Hangul, Thai, Lao, Myanmar, Khmer: spaces do not separate the words, or not all of them.
 _UNSPACED: Final = (
     "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u3130-\u318f"
     "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U000323af"
 )
-# All signs that belong to the letter before them: what is no accent stays, vowels of Indic scripts for example.
+# All combining marks. Those that are no accents are kept, such as the vowel signs of Indic scripts.
 _ALL_MARKS: Final = [chr(code) for code in range(0x300, 0x10000) if unicodedata.category(chr(code))[0] == "M"]
 _MARKS: Final = "".join(_ALL_MARKS)
-# Classes of marks that are accents: through a letter, points of Hebrew and Arabic, above or below a letter.
+# Combining classes of accents: overlays, points of Hebrew and Arabic, marks above or below a letter.
 _OVERLAY: Final = 1
 _POINTS: Final = range(10, 37)
 _ATTACHED: Final = 200
@@ -35,10 +35,10 @@ def _is_accent(mark: str) -> bool:
 
 
 _ACCENTS: Final = re.compile(f"[{''.join(filter(_is_accent, _ALL_MARKS))}]")
-# What is not seen and ends no word: soft hyphen, joiners, the Arabic stretch, variation selectors.
+# Invisible characters that end no word: soft hyphen, joiners, the Arabic tatweel, variation selectors.
 _INVISIBLE: Final = re.compile("[\u00ad\u0640\u200c\u200d\u2060\ufe00-\ufe0f\ufeff]")
 _ASCII: Final = re.compile(r"[a-z0-9]+")
-# The rule for most scripts, which is quick, and the one for those that need more.
+# The fast pattern for most scripts, and the one for texts with unspaced scripts or combining marks.
 _PLAIN: Final = re.compile(r"[^\W_]+")
 _NEEDS_RUN: Final = re.compile(f"[{_UNSPACED}{_MARKS}]")
 _RUN: Final = re.compile(
@@ -49,23 +49,23 @@ _CHARACTER: Final = re.compile(rf"(?=[^\W_])[{_UNSPACED}][{_MARKS}]*")
 
 @dataclass(frozen=True, slots=True)
 class MessageQuery:
-    """What a message must have to be found: all of `words`, and for each of `prefixes` a word that begins so."""
+    """A search query: a message matches if it has all `words` and, for each of `prefixes`, a word with that prefix."""
 
     words: tuple[str, ...]
     prefixes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, text: str) -> MessageQuery:
-        """What a person typed: the last word may be unfinished, unless something follows it."""
+        """Return the query for a typed text; its last word is a prefix unless punctuation or a space follows it."""
         runs = list(_runs(text))
         words, prefixes = dict[str, None](), dict[str, None]()
-        for at, (run, spaced) in enumerate(runs):
-            unfinished = at == len(runs) - 1 and _open_ended(text)
+        for index, (run, spaced) in enumerate(runs):
+            unfinished = index == len(runs) - 1 and _open_ended(text)
             if spaced:
-                begins = unfinished and len(run) >= MIN_PREFIX_CHARS
-                (prefixes if begins else words)[run[:MAX_WORD_CHARS]] = None
+                is_prefix = unfinished and len(run) >= MIN_PREFIX_CHARS
+                (prefixes if is_prefix else words)[run[:MAX_WORD_CHARS]] = None
             elif len(characters := _CHARACTER.findall(run)) == 1:
-                # Any of a run begins one of its pairs, or is its last.
+                # Every character of an unspaced run is the first of an indexed pair, or the indexed last character.
                 prefixes[run] = None
             else:
                 words |= dict.fromkeys(_pairs(characters))
@@ -76,9 +76,9 @@ class MessageQuery:
 
 
 def extract_words(text: str) -> list[str]:
-    """The distinct words of a text, in order, at most MOST_WORDS.
+    """Return the distinct words of a text, in order, at most MAX_WORDS.
 
-    Where words are not told apart by spaces these are pairs of neighbours, and the last character by itself.
+    For scripts without spaces between words these are the pairs of adjacent characters, and the last character.
     """
     found = dict[str, None]()
     for run, spaced in _runs(text):
@@ -93,13 +93,13 @@ def extract_words(text: str) -> list[str]:
 
 
 def _runs(text: str) -> Iterator[tuple[str, bool]]:
-    """What stands between breaks, and whether it is one word; else it is a run of a script without spaces."""
+    """Yield each run of letters and digits, and True if it is one word, False if its script has no spaces."""
     if text.isascii():
-        text, form = text.lower(), _ASCII
+        text, pattern = text.lower(), _ASCII
     else:
         text = _fold(text)
-        form = _RUN if _NEEDS_RUN.search(text) else _PLAIN
-    for match in form.finditer(text):
+        pattern = _RUN if _NEEDS_RUN.search(text) else _PLAIN
+    for match in pattern.finditer(text):
         yield match[0], match.lastgroup != "unspaced"
 
 
@@ -113,6 +113,6 @@ def _fold(text: str) -> str:
 
 
 def _open_ended(text: str) -> bool:
-    """Whether a text ends within a word."""
+    """Return True if a text ends with a letter, a digit or a combining mark."""
     last = _fold(text)[-1:]
     return last.isalnum() or unicodedata.category(last or " ")[0] == "M"

@@ -69,7 +69,7 @@ class ConversationServicer:
         await self._users.check_exist([peer])
         conversation_id = direct_id(me, peer)
         if await self._users.is_blocked(me, peer):
-            raise Blocked("one of the two has blocked the other")
+            raise Blocked("one of the two users has blocked the other")
         # Whoever asks first makes it; the id of the conversation serves as that of the request.
         creation = Creation(conversation_id, me, bytes.fromhex(conversation_id), (me, peer), "")
         await self._owners.create_and_wait(creation)
@@ -85,7 +85,7 @@ class ConversationServicer:
         check_id_time(request_id, self._clock.now_ms())
         members = {me, *request.member_ids}
         if len(members) > self._limits.group_members:
-            raise GroupTooLarge(f"a group may have {self._limits.group_members} members")
+            raise GroupTooLarge(f"a group may have at most {self._limits.group_members} members")
         await self._users.check_may_be_added(me, request.member_ids)
         conversation_id = group_id(me, request.request_id)
         creation = Creation(conversation_id, me, request_id.bytes, tuple(members), request.title)

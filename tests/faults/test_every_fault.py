@@ -29,8 +29,8 @@ TOLD: Final = {
     "two chat servers killed": "peer declared dead",
     # Nobody else leaves the ring without leaving.
     "chat server frozen": "left=['",
-    "chat server restarted": "leaving",
-    "all chat servers restarted in turn": "leaving",
+    "chat server restarted": "server draining",
+    "all chat servers restarted in turn": "server draining",
     "mesh links cut": "peer stream closed",
     "MongoDB primary killed": "MongoDB has no primary",
     "MongoDB primary stepped down": "MongoDB has no primary",
