@@ -60,35 +60,44 @@ class ChatServer:
         self.membership = membership
         self.stores = stores
         self.history = History(stores.log, stores.conversations, stores.memberships, stores.index)
-        visibility = VisibilityResolver(stores.log, stores.conversations, stores.memberships)
-        self.search = MessageSearch(stores.words, stores.memberships, visibility) if stores.words else None
+        self.search = _make_search(stores)
         self.peers = PeerPool(membership, credential, self._dispatch_frame, self._on_peer_closed)
         self.sessions = SessionRegistry()
         self.rates = RateLimiter(RateLimit(limits.sends_per_second, limits.sends_burst), clock, MAX_DEVICES)
         self.home = Home(EdgeRouter(membership, self.peers, self.sessions), clock)
         fan_out = FanOut(membership, self.peers, self.home)
-        self.owner = _owner(stores, fan_out, membership, limits, clock, retention)
+        self.owner = _make_owner(stores, fan_out, membership, limits, clock, retention)
         self.owners = OwnerRouter(membership, self.peers, self.owner)
         self.homes = HomeRouter(membership, self.peers, self.home)
-        self.edge = Edge(
+        self.edge = self._make_edge(admission, limits, clock)
+        self.streams = StreamRouter(membership, self.peers, self.homes, self.edge)
+        self.personal = PersonalSettingsService(stores.memberships, self.history, stores.index, self.homes.recheck_user)
+        self.retention = self._make_retention_job(retention, clock)
+        self._dispatcher = self._make_dispatcher(clock)
+        self._generation_changed = asyncio.Event()
+
+    def _make_edge(self, admission: Admission, limits: Limits, clock: Clock) -> Edge:
+        return Edge(
             self.sessions,
             self.owners,
             self.homes,
             self.history,
             admission,
-            stores.blocks.blocked_either_way,
+            self.stores.blocks.blocked_either_way,
             self.rates,
             limits,
             clock,
-            membership.me.server_id,
+            self.membership.me.server_id,
         )
-        sweep = RetentionSweep(stores.retention, stores.devices, retention, clock, self.owners.invalidate_and_wait)
-        self.retention = RetentionJob(stores.retention, sweep, retention, clock, self._owns)
-        self.personal = PersonalSettingsService(stores.memberships, self.history, stores.index, self.homes.recheck_user)
+
+    def _make_retention_job(self, policy: RetentionPolicy, clock: Clock) -> RetentionJob:
+        store, devices = self.stores.retention, self.stores.devices
+        sweep = RetentionSweep(store, devices, policy, clock, self.owners.invalidate_and_wait)
+        return RetentionJob(store, sweep, policy, clock, self._owns)
+
+    def _make_dispatcher(self, clock: Clock) -> FrameDispatcher:
         misrouted = MisroutedDeliveries(self._home_is_elsewhere, self.homes.recheck_user, clock)
-        self._dispatcher = FrameDispatcher(self.edge, self.sessions, self.home, self.owner, misrouted.record)
-        self.streams = StreamRouter(membership, self.peers, self.homes, self.edge)
-        self._generation_changed = asyncio.Event()
+        return FrameDispatcher(self.edge, self.sessions, self.home, self.owner, misrouted.record)
 
     async def run(self) -> None:
         """Run all roles until cancelled."""
@@ -143,7 +152,14 @@ class ChatServer:
             self.edge.on_generation_changed()
 
 
-def _owner(
+def _make_search(stores: Stores) -> MessageSearch | None:
+    if stores.words is None:
+        return None
+    visibility = VisibilityResolver(stores.log, stores.conversations, stores.memberships)
+    return MessageSearch(stores.words, stores.memberships, visibility)
+
+
+def _make_owner(
     stores: Stores, fan_out: FanOut, membership: Membership, limits: Limits, clock: Clock, retention: RetentionPolicy
 ) -> Owner:
     bounds = owner_limits(limits)
