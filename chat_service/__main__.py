@@ -126,7 +126,7 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
         except* Superseded:
             name = membership.me.server_id
             raise ConfigurationError(
-                f"Another process that started later uses the server id {name}; give each server its own PARLEY_SERVER_ID."
+                f"A process that started later uses the server id {name}; set another PARLEY_SERVER_ID."
             ) from None
 
 

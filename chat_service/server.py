@@ -126,8 +126,8 @@ class ChatServer:
     def _owns(self, conversation_id: str) -> bool:
         return self.owners.owner_of(conversation_id) == self.membership.me.server_id
 
-    def _dispatch_frame(self, peer: str, frame: MeshFrame, link: PeerStream) -> None:
-        self._dispatcher.dispatch(peer, frame, link)
+    def _dispatch_frame(self, peer: str, frame: MeshFrame, stream: PeerStream) -> None:
+        self._dispatcher.dispatch(peer, frame, stream)
 
     def _on_ring_changed(self, old: Ring, new: Ring) -> None:
         log.info("ring changed", revision=new.revision, members=sorted(new.members))

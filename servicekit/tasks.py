@@ -13,7 +13,7 @@ Answer = TypeVar("Answer")
 async def gather_limited(
     ask: Callable[[Asked], Awaitable[Answer]], asked: Collection[Asked], *, limit: int
 ) -> list[Answer]:
-    """The answers in order, `most` of them under way at a time.
+    """The answers in order, at most `limit` of them in flight at a time.
 
     Raises what the first that failed raised, itself and not in a group, once the others have been cancelled.
     """
@@ -32,7 +32,7 @@ async def gather_limited(
 
 
 def cancel_requested() -> bool:
-    """Whether the current task was cancelled.
+    """Return True if the current task was cancelled.
 
     Before Python 3.12 `asyncio.wait_for`, and so any library that uses it, swallows a cancellation that arrives
     at the moment of its result; a loop that goes round once more must ask.

@@ -123,9 +123,9 @@ class Owner:
         def collect(outcome: AppendOutcome) -> None:
             outcomes.append(outcome)
             if len(outcomes) == len(drafts):
-                failures = [each for each in outcomes if isinstance(each, Failure)]
+                failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
                 # The other user of a 1-1 conversation may have created it first.
-                reply(next((each for each in failures if not isinstance(each, ConversationExists)), Done()))
+                reply(next((failure for failure in failures if not isinstance(failure, ConversationExists)), Done()))
 
         for draft in drafts:
             self.append_draft(draft, None, collect)

@@ -104,21 +104,25 @@ class ReceiptWriter:
         """Store receipts until cancelled."""
         while not cancel_requested():
             await self._wake.wait()
-            batch = [self._pending.pop(each) for each in list(self._pending)[:MAX_BATCH_CONVERSATIONS]]
+            batch = [self._pending.pop(key) for key in list(self._pending)[:MAX_BATCH_CONVERSATIONS]]
             if not self._pending:
                 self._wake.clear()
             try:
                 await self._write(batch)
             except Exception:
-                log.exception("receipt write failed", conversation_ids=[each.owned.conversation_id for each in batch])
+                log.exception(
+                    "receipt write failed", conversation_ids=[pending.owned.conversation_id for pending in batch]
+                )
                 for pending in batch:
                     pending.answer(Failure("internal error; see the server's log"))
 
     async def _write(self, batch: list[PendingReceipts]) -> None:
-        raised = {each.owned.conversation_id: await self._raised_watermarks(each) for each in batch}
+        raised = {pending.owned.conversation_id: await self._raised_watermarks(pending) for pending in batch}
         if to_store := {conversation_id: marks for conversation_id, marks in raised.items() if marks}:
             await retry_while_unavailable("raise_watermarks", lambda: self._conversations.raise_watermarks(to_store))
-        if devices := {each.owned.conversation_id: each.device_marks for each in batch if each.device_marks}:
+        if devices := {
+            pending.owned.conversation_id: pending.device_marks for pending in batch if pending.device_marks
+        }:
             due_ms = self._clock.now_ms() + round(self._retention.sweep_interval_s * 1000)
             await retry_while_unavailable(
                 "raise_device_marks", lambda: self._conversations.raise_device_marks(devices, due_ms)
