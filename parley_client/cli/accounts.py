@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from parley_client.cli import options, signed_in
+from parley_client.cli import options, session_files
+from parley_client.cli.command import client, perform, say, say_json
 from parley_client.cli.options import DOOR, As, Door, Encrypted, Json, Roots
 from parley_client.cli.passwords import NewPassword, Password
-from parley_client.cli.run import client, perform, say, say_json
 from parley_client.client import Client
 
 app = typer.Typer()
@@ -30,7 +30,7 @@ def register(
     """Make an account and sign in."""
 
     async def run() -> None:
-        store = signed_in.store_of(name)
+        store = session_files.store_of(name)
         async with client(door, options.tls(tls, ca), store=store) as me:
             await me.accounts.register(name, password, display_name=display_name, device_name=_here())
             welcome = f"Welcome, {display_name or name}. Talk to somebody with `parley chat NAME`."
@@ -51,7 +51,7 @@ def login(
     """Sign this machine in to an account."""
 
     async def run() -> None:
-        store = signed_in.store_of(name)
+        store = session_files.store_of(name)
         before = store.load()
         async with client(door, options.tls(tls, ca), store=store) as me:
             device_id = before.device_id if before else ""

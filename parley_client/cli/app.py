@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from parley_client.cli import accounts, blocks, chat, demo, devices, edits, groups, keeping, messages, privacy, search
+from parley_client.cli import (
+    account_management,
+    accounts,
+    blocks,
+    chat,
+    demo,
+    devices,
+    edits,
+    groups,
+    messages,
+    privacy,
+    search,
+)
 
 app = typer.Typer(
     name="parley",
@@ -16,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (accounts, chat, messages, edits, search, blocks, privacy, keeping, demo):
+for room in (accounts, chat, messages, edits, search, blocks, privacy, account_management, demo):
     app.registered_commands += room.app.registered_commands
 app.add_typer(groups.app, name="groups")
 app.add_typer(devices.app, name="devices")

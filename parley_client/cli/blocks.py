@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from parley_client.cli import options
-from parley_client.cli.lines import clean
+from parley_client.cli.command import client, perform, say, say_json
+from parley_client.cli.directory import People
+from parley_client.cli.formatting import clean
 from parley_client.cli.options import DOOR, As, Door, Encrypted, Json, Roots
-from parley_client.cli.people import People
-from parley_client.cli.run import client, perform, say, say_json
 
 app = typer.Typer()
 Who = Annotated[str, typer.Argument(metavar="NAME", help="Whom.")]

@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from parley_client.cli import options
-from parley_client.cli.chat_room import ChatRoom
+from parley_client.cli.command import client, perform
+from parley_client.cli.directory import People, conversation_with
+from parley_client.cli.errors import Sorry
+from parley_client.cli.line_chat import ChatRoom
 from parley_client.cli.messages import show_conversations
 from parley_client.cli.options import DOOR, As, Door, Encrypted, Group, Roots
-from parley_client.cli.people import People, conversation_with
-from parley_client.cli.run import client, perform
-from parley_client.cli.words import Sorry
 from parley_client.client import Client
 
 app = typer.Typer()

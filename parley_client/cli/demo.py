@@ -9,8 +9,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from parley_client.channel import Tls
 from parley_client.cli import options
+from parley_client.cli.command import err, out, perform, say, say_json
 from parley_client.cli.options import DOOR, Door, Encrypted, Json, Roots
-from parley_client.cli.run import err, out, perform, say, say_json
 from parley_client.demo import Report, run_demo
 
 app = typer.Typer()

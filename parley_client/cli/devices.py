@@ -9,10 +9,10 @@ import typer
 
 from parley.chat.v1.account_pb2 import Device
 from parley_client.cli import options
-from parley_client.cli.lines import clean
+from parley_client.cli.command import client, perform, say, say_json
+from parley_client.cli.errors import Sorry
+from parley_client.cli.formatting import clean
 from parley_client.cli.options import DOOR, As, Door, Encrypted, Json, Roots
-from parley_client.cli.run import client, perform, say, say_json
-from parley_client.cli.words import Sorry
 
 app = typer.Typer(no_args_is_help=True, help="See where the account is signed in, and sign devices out.")
 

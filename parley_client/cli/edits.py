@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from parley_client.cli import options
+from parley_client.cli.command import appended, client, perform, say, say_json
+from parley_client.cli.directory import People, begun_with
+from parley_client.cli.errors import Sorry
 from parley_client.cli.options import DOOR, LAST_SEQ, As, Door, Encrypted, Group, Json, Roots
-from parley_client.cli.people import People, begun_with
-from parley_client.cli.run import appended, client, perform, say, say_json
-from parley_client.cli.words import Sorry
 from parley_client.history import Sent
 
 app = typer.Typer()

@@ -13,10 +13,10 @@ from parley.chat.v1 import entry_pb2
 from parley.chat.v1.conversation_pb2 import Conversation
 from parley_client.channel import Tls
 from parley_client.cli import options
-from parley_client.cli.lines import clean
+from parley_client.cli.command import client, perform, say, say_json
+from parley_client.cli.directory import People, conversation_with, groups, left, naming
+from parley_client.cli.formatting import clean
 from parley_client.cli.options import DOOR, As, Door, Encrypted, Json, Roots
-from parley_client.cli.people import People, conversation_with, groups, left, naming
-from parley_client.cli.run import client, perform, say, say_json
 from parley_client.client import Client
 
 

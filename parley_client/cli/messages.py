@@ -9,11 +9,11 @@ import typer
 from rich.text import Text
 
 from parley_client.cli import options
-from parley_client.cli.lines import clean, line
+from parley_client.cli.command import appended, client, out, perform, say, say_json
+from parley_client.cli.directory import People, begun_with, conversation_with, left
+from parley_client.cli.errors import Sorry
+from parley_client.cli.formatting import clean, line
 from parley_client.cli.options import DOOR, LAST_SEQ, As, Door, Encrypted, Group, Json, Roots
-from parley_client.cli.people import People, begun_with, conversation_with, left
-from parley_client.cli.run import appended, client, out, perform, say, say_json
-from parley_client.cli.words import Sorry
 from parley_client.client import Client
 
 app = typer.Typer()

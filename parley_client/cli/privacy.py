@@ -9,8 +9,8 @@ import typer
 
 from parley.chat.v1 import account_pb2
 from parley_client.cli import options
+from parley_client.cli.command import client, perform, say, say_json
 from parley_client.cli.options import DOOR, As, Door, Encrypted, Json, Roots
-from parley_client.cli.run import client, perform, say, say_json
 
 app = typer.Typer()
 

@@ -8,10 +8,10 @@ import typer
 
 from parley.chat.v1.conversation_pb2 import Conversation
 from parley_client.cli import options
-from parley_client.cli.lines import clean, line
+from parley_client.cli.command import client, out, perform, say, say_json
+from parley_client.cli.directory import People, begun_with
+from parley_client.cli.formatting import clean, line
 from parley_client.cli.options import DOOR, As, Door, Encrypted, Group, Json, Roots
-from parley_client.cli.people import People, begun_with
-from parley_client.cli.run import client, out, perform, say, say_json
 from parley_client.client import Client
 
 app = typer.Typer()

@@ -1,6 +1,6 @@
 """A play that checks, from outside, every promise of a running system."""
 
 from parley_client.demo.report import Report, Verdict
-from parley_client.demo.script import run_demo
+from parley_client.demo.scenario import run_demo
 
 __all__ = ["Report", "Verdict", "run_demo"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from contextlib import suppress
 
-from parley_client.demo.cast import Player, Silence
+from parley_client.demo.findings import Findings
+from parley_client.demo.participants import Player, Silence
 from parley_client.demo.record import seen
-from parley_client.demo.verdict import Findings
 from parley_client.errors import NotFound, ParleyError, SignedOut, Unauthenticated
 
 

@@ -11,18 +11,18 @@ from textual.containers import Horizontal
 from textual.timer import Timer
 from textual.widgets import OptionList, Static
 
-from parley_client.cli.words import explain
+from parley_client.cli.errors import explain
 from parley_client.errors import ParleyError
-from parley_client.messenger.chat import Chat
-from parley_client.messenger.chat_list import ChatList
-from parley_client.messenger.deeds import Deeds
+from parley_client.messenger.actions import Deeds
+from parley_client.messenger.conversation_list import ChatList
+from parley_client.messenger.conversation_pane import Talk
+from parley_client.messenger.conversation_state import Chat
 from parley_client.messenger.dialogs import Page
 from parley_client.messenger.keys import help_text
-from parley_client.messenger.menus import Menus
 from parley_client.messenger.message_list import MessageList
 from parley_client.messenger.model import Messenger
+from parley_client.messenger.prompts import Menus
 from parley_client.messenger.status import status
-from parley_client.messenger.talk import Talk
 from parley_client.session import DamagedFile
 
 # A terminal of fewer columns shows the list or the conversation, not both.

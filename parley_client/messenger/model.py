@@ -8,14 +8,14 @@ from typing import Any
 
 from parley.chat.v1 import conversation_pb2
 from parley_client.backoff import Backoff
-from parley_client.cli.people import People
-from parley_client.cli.words import Sorry, explain
+from parley_client.cli.directory import People
+from parley_client.cli.errors import Sorry, explain
 from parley_client.client import Client
 from parley_client.device import Device
 from parley_client.errors import NotFound, ParleyError, TimedOut, TryLater
 from parley_client.events import ConnectionChanged, ConnectionState, EntryReceived, Event, FrameRefused
-from parley_client.messenger.chat import Chat
-from parley_client.messenger.signs import tidy
+from parley_client.messenger.conversation_state import Chat
+from parley_client.messenger.terminal_text import tidy
 from parley_client.view import ConversationView
 
 PAGE = 50

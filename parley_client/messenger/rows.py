@@ -8,11 +8,11 @@ from datetime import datetime
 
 from parley.chat.v1 import entry_pb2
 from parley.chat.v1.entry_pb2 import Content, Entry
-from parley_client.cli.lines import colour, tally, words
+from parley_client.cli.formatting import colour, tally, words
 from parley_client.message import Message
-from parley_client.messenger.chat import Chat, Outgoing
+from parley_client.messenger.conversation_state import Chat, Outgoing
 from parley_client.messenger.model import Messenger
-from parley_client.messenger.signs import flat, tidy
+from parley_client.messenger.terminal_text import flat, tidy
 from parley_client.view import Notice, Tick
 
 TICKS = {Tick.SENT: "✓", Tick.DELIVERED: "✓✓", Tick.READ: "✓✓"}

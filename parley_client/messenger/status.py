@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from parley_client.events import ConnectionState
-from parley_client.messenger.chat import Chat
+from parley_client.messenger.conversation_state import Chat
 from parley_client.messenger.model import Messenger
 from parley_client.view import Tick
 

@@ -8,7 +8,7 @@ import pytest
 
 from devstack.stack import Stack
 from parley.chat.v1 import chat_pb2
-from parley_client.demo import cast as demo_cast
+from parley_client.demo import participants as demo_cast
 from parley_client.demo import run_demo
 from parley_client.errors import DoorUnreachable
 from tests.proxy.mischief import Caller, Filter

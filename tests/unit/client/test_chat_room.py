@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from parley.chat.v1.conversation_pb2 import Conversation
-from parley_client.cli import piped
-from parley_client.cli.chat_room import ChatRoom
+from parley_client.cli import stdin_lines
+from parley_client.cli.line_chat import ChatRoom
 from parley_client.dialogue import Sending
 from parley_client.history import Sent
 
@@ -32,7 +32,7 @@ async def one_line(_: int) -> AsyncIterator[str]:
 
 @pytest.mark.timeout(20)
 async def test_it_ends_where_the_last_answer_came_with_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(piped, "lines", one_line)
+    monkeypatch.setattr(stdin_lines, "lines", one_line)
     monkeypatch.setattr("sys.stdin", SimpleNamespace(fileno=lambda: 0))
     room = ChatRoom(None, None, Conversation(conversation_id="c"))  # type: ignore[arg-type]
     # An answer that was not told of yet was awaited again and again, without giving way to who tells.

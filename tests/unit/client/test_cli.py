@@ -9,7 +9,7 @@ import pytest
 
 from parley.chat.v1 import account_pb2
 from parley_client import InvalidRequest, Violation
-from parley_client.cli.words import explain
+from parley_client.cli.errors import explain
 from servicekit.failure import Failure
 from servicekit.validation import check
 from tests.terminal import Terminal

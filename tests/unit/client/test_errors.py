@@ -3,7 +3,7 @@
 import grpc
 import pytest
 
-from parley_client.cli.words import explain
+from parley_client.cli.errors import explain
 from parley_client.errors import (
     DoorUnreachable,
     InvalidRequest,

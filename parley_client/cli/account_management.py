@@ -13,10 +13,10 @@ from typing import Annotated, BinaryIO
 import typer
 
 from parley_client.cli import options
+from parley_client.cli.command import client, perform, say, say_json
+from parley_client.cli.errors import Sorry
 from parley_client.cli.options import DOOR, As, Door, Encrypted, Json, Roots
 from parley_client.cli.passwords import AnotherPassword, Password
-from parley_client.cli.run import client, perform, say, say_json
-from parley_client.cli.words import Sorry
 from parley_client.client import Client
 from parley_client.errors import Unauthenticated
 

@@ -8,11 +8,11 @@ import sys
 from rich.text import Text
 
 from parley.chat.v1.conversation_pb2 import Conversation
-from parley_client.cli import piped
-from parley_client.cli.lines import clean, line
-from parley_client.cli.people import People
-from parley_client.cli.run import err, out
-from parley_client.cli.words import Sorry, explain
+from parley_client.cli import stdin_lines
+from parley_client.cli.command import err, out
+from parley_client.cli.directory import People
+from parley_client.cli.errors import Sorry, explain
+from parley_client.cli.formatting import clean, line
 from parley_client.client import Client
 from parley_client.device import Device
 from parley_client.dialogue import Sending
@@ -91,7 +91,7 @@ class ChatRoom:
         device.mark_read(self._id, event.seq)
 
     async def _send_lines(self, device: Device) -> None:
-        async for said in piped.lines(sys.stdin.fileno()):
+        async for said in stdin_lines.lines(sys.stdin.fileno()):
             if said.strip():
                 self._send(device, said.rstrip("\n"))
         while self._waiting:

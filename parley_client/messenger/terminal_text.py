@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from parley_client.cli.lines import clean
+from parley_client.cli.formatting import clean
 
 # First strong isolate and its end: a terminal that turns right-to-left text turns that alone, and not the columns.
 _ISOLATE, _END = "\u2068", "\u2069"

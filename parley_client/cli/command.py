@@ -13,8 +13,8 @@ from google.protobuf.message import Message
 from rich.console import Console
 
 from parley_client.channel import Tls
-from parley_client.cli import signed_in
-from parley_client.cli.words import Sorry, explain
+from parley_client.cli import session_files
+from parley_client.cli.errors import Sorry, explain
 from parley_client.client import Client
 from parley_client.errors import ParleyError
 from parley_client.history import Sent
@@ -30,7 +30,7 @@ err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 def client(door: str, tls: Tls | None, name: str = "", *, store: SessionStore | None = None) -> Client:
     """A client for the account that is meant."""
-    return Client(door, tls=tls, store=store or signed_in.chosen(name), patience=PATIENCE)
+    return Client(door, tls=tls, store=store or session_files.chosen(name), patience=PATIENCE)
 
 
 def perform(main: Coroutine[Any, Any, None], door: str) -> None:

@@ -11,15 +11,15 @@ from textual.app import App
 from textual.screen import ModalScreen
 
 from parley.chat.v1 import entry_pb2
-from parley_client.cli.words import Sorry, explain
+from parley_client.cli.errors import Sorry, explain
 from parley_client.errors import ParleyError
 from parley_client.message import Message
-from parley_client.messenger.chat import Chat
-from parley_client.messenger.deeds import Deeds
+from parley_client.messenger.actions import Deeds
+from parley_client.messenger.conversation_state import Chat
 from parley_client.messenger.dialogs import Choice, Form, Page, Search
 from parley_client.messenger.model import Messenger
 from parley_client.messenger.rows import brief, said_of
-from parley_client.messenger.signs import tidy
+from parley_client.messenger.terminal_text import tidy
 
 REACTIONS = ("👍", "❤", "😂", "😮", "😢", "🎉", "🙏", "👎")
 Answer = TypeVar("Answer")

@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 from parley_client.channel import Tls
-from parley_client.demo.cast import Cast, Player, Silence
-from parley_client.demo.changes import second_thoughts
+from parley_client.demo.findings import Findings, judge_all
 from parley_client.demo.isolation import former_members, revocation, strangers
+from parley_client.demo.message_changes import second_thoughts
+from parley_client.demo.participants import Cast, Player, Silence
 from parley_client.demo.record import Notebook
 from parley_client.demo.report import Report
-from parley_client.demo.verdict import Findings, judge_all
 from parley_client.errors import AlreadyExists, NotServed, ParleyError
 
 # Accounts made in search of two that live on different servers; with two servers, 1 in 2,000 runs fails.

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from parley.chat.v1 import conversation_pb2
 from parley.chat.v1.conversation_pb2 import Conversation
-from parley_client.cli.words import Sorry
+from parley_client.cli.errors import Sorry
 from parley_client.client import Client
 from parley_client.errors import NotAllowed, NotFound, ParleyError
 

@@ -10,12 +10,12 @@ from textual.containers import Vertical
 from textual.widgets import Static, TextArea
 
 from parley_client.message import Message
-from parley_client.messenger.chat import Chat, Draft
+from parley_client.messenger.actions import Deeds
 from parley_client.messenger.composer import Composer
-from parley_client.messenger.deeds import Deeds
-from parley_client.messenger.menus import Menus
+from parley_client.messenger.conversation_state import Chat, Draft
 from parley_client.messenger.message_list import MessageList
 from parley_client.messenger.model import Messenger
+from parley_client.messenger.prompts import Menus
 from parley_client.messenger.rows import brief, message_of, outgoing_of, rows
 
 

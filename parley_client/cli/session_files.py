@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from parley_client.cli.words import Sorry
+from parley_client.cli.errors import Sorry
 from parley_client.session import FileStore
 
 

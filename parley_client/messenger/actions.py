@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from parley.chat.v1 import entry_pb2
 from parley.chat.v1.entry_pb2 import Content, Entry
 from parley_client import contents
-from parley_client.cli.people import naming
-from parley_client.cli.words import Sorry, explain
+from parley_client.cli.directory import naming
+from parley_client.cli.errors import Sorry, explain
 from parley_client.errors import ParleyError
 from parley_client.message import Message
-from parley_client.messenger.chat import Chat, Outgoing
+from parley_client.messenger.conversation_state import Chat, Outgoing
 from parley_client.messenger.model import Messenger
 
 # Muted until somebody says otherwise, as far as calendars go.

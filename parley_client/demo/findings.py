@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from parley_client.demo import checks
-from parley_client.demo.cast import Cast, Player, Silence
+from parley_client.demo.participants import Cast, Player, Silence
 from parley_client.demo.record import Acknowledged, Notebook, Seen, Shown, seen
 from parley_client.demo.report import Report
 from parley_client.errors import ParleyError

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from parley.chat.v1 import entry_pb2
 from parley.chat.v1.entry_pb2 import Content, Entry
-from parley_client.cli.people import People
+from parley_client.cli.directory import People
 
 # Those that can be read on a light background and on a dark one.
 _COLOURS = ("cyan", "magenta", "green", "blue", "red", "bright_magenta")

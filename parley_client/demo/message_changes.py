@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from parley_client.demo.cast import Player
-from parley_client.demo.verdict import Findings
+from parley_client.demo.findings import Findings
+from parley_client.demo.participants import Player
 
 
 async def second_thoughts(found: Findings, patience: float) -> None:
