@@ -34,7 +34,7 @@ app.add_typer(groups.app, name="groups")
 app.add_typer(devices.app, name="devices")
 
 
-def _tell_version(asked: bool) -> None:
+def _print_version(asked: bool) -> None:
     if asked:
         typer.echo(f"parley {version('parley')}")
         raise typer.Exit
@@ -43,7 +43,7 @@ def _tell_version(asked: bool) -> None:
 @app.callback()
 def parley(
     _: Annotated[
-        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Talk over Parley from a terminal. Begin with `parley register NAME`, then `parley chat NAME`."""

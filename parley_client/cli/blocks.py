@@ -7,64 +7,64 @@ from typing import Annotated
 import typer
 
 from parley_client.cli import options
-from parley_client.cli.command import client, perform, say, say_json
-from parley_client.cli.directory import People
-from parley_client.cli.formatting import clean
-from parley_client.cli.options import DOOR, As, Door, Encrypted, Json, Roots
+from parley_client.cli.command import open_client, run_command, print_line, print_json
+from parley_client.cli.directory import UserDirectory
+from parley_client.cli.formatting import printable
+from parley_client.cli.options import DOOR, AsOption, DoorOption, TlsOption, JsonOption, CaOption
 
 app = typer.Typer()
-Who = Annotated[str, typer.Argument(metavar="NAME", help="Whom.")]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Whom.")]
 
 
 @app.command()
 def block(
-    who: Who, name: As = "", door: Door = DOOR, as_json: Json = False, tls: Encrypted = False, ca: Roots = None
+    who: NameArgument, name: AsOption = "", door: DoorOption = DOOR, as_json: JsonOption = False, tls: TlsOption = False, ca: CaOption = None
 ) -> None:
     """Bar somebody from writing to you, from adding you to groups, and from seeing whether you are online."""
 
     async def run() -> None:
-        async with client(door, options.tls(tls, ca), name) as me:
-            user_id = await People(me).user_id(who)
+        async with open_client(door, options.tls_config(tls, ca), name) as me:
+            user_id = await UserDirectory(me).find_user_id(who)
             await me.accounts.block(user_id)
-        _tell(as_json, who, user_id, True)
+        _print_block(as_json, who, user_id, True)
 
-    perform(run(), door)
+    run_command(run(), door)
 
 
 @app.command()
 def unblock(
-    who: Who, name: As = "", door: Door = DOOR, as_json: Json = False, tls: Encrypted = False, ca: Roots = None
+    who: NameArgument, name: AsOption = "", door: DoorOption = DOOR, as_json: JsonOption = False, tls: TlsOption = False, ca: CaOption = None
 ) -> None:
     """Take a block back."""
 
     async def run() -> None:
-        async with client(door, options.tls(tls, ca), name) as me:
-            user_id = await People(me).user_id(who)
+        async with open_client(door, options.tls_config(tls, ca), name) as me:
+            user_id = await UserDirectory(me).find_user_id(who)
             await me.accounts.unblock(user_id)
-        _tell(as_json, who, user_id, False)
+        _print_block(as_json, who, user_id, False)
 
-    perform(run(), door)
+    run_command(run(), door)
 
 
 @app.command()
-def blocked(name: As = "", door: Door = DOOR, as_json: Json = False, tls: Encrypted = False, ca: Roots = None) -> None:
+def blocked(name: AsOption = "", door: DoorOption = DOOR, as_json: JsonOption = False, tls: TlsOption = False, ca: CaOption = None) -> None:
     """Show whom you have blocked."""
 
     async def run() -> None:
-        async with client(door, options.tls(tls, ca), name) as me:
-            people, count = People(me), 0
+        async with open_client(door, options.tls_config(tls, ca), name) as me:
+            people, count = UserDirectory(me), 0
             async for user_id in me.accounts.blocked():
                 count += 1
-                who = await people.name(user_id)
-                say_json({"user_id": user_id, "display_name": who}) if as_json else say(clean(who))
+                who = await people.display_name(user_id)
+                print_json({"user_id": user_id, "display_name": who}) if as_json else print_line(printable(who))
         if not count and not as_json:
-            say("You have blocked nobody.", style="dim")
+            print_line("You have blocked nobody.", style="dim")
 
-    perform(run(), door)
+    run_command(run(), door)
 
 
-def _tell(as_json: bool, who: str, user_id: str, now: bool) -> None:
+def _print_block(as_json: bool, who: str, user_id: str, now: bool) -> None:
     if as_json:
-        say_json({"user_id": user_id, "blocked": now})
+        print_json({"user_id": user_id, "blocked": now})
     else:
-        say(f"{who} is {'blocked' if now else 'blocked no more'}.", style="green")
+        print_line(f"{who} is {'blocked' if now else 'blocked no more'}.", style="green")

@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from parley_client.cli import options
-from parley_client.cli.command import client, perform
-from parley_client.cli.directory import People, conversation_with
-from parley_client.cli.errors import Sorry
-from parley_client.cli.line_chat import ChatRoom
+from parley_client.cli.command import open_client, run_command
+from parley_client.cli.directory import UserDirectory, open_conversation
+from parley_client.cli.errors import CommandError
+from parley_client.cli.line_chat import LineChat
 from parley_client.cli.messages import show_conversations
-from parley_client.cli.options import DOOR, As, Door, Encrypted, Group, Roots
+from parley_client.cli.options import DOOR, AsOption, DoorOption, TlsOption, GroupOption, CaOption
 from parley_client.client import Client
 
 app = typer.Typer()
@@ -24,11 +24,11 @@ app = typer.Typer()
 @app.command()
 def chat(
     peer: Annotated[str, typer.Argument(metavar="[NAME]", help="With whom.", show_default=False)] = "",
-    group: Group = "",
-    name: As = "",
-    door: Door = DOOR,
-    tls: Encrypted = False,
-    ca: Roots = None,
+    group: GroupOption = "",
+    name: AsOption = "",
+    door: DoorOption = DOOR,
+    tls: TlsOption = False,
+    ca: CaOption = None,
 ) -> None:
     """Talk: the messenger, beginning with NAME or a group if it is given. F1 shows its keys.
 
@@ -36,26 +36,26 @@ def chat(
     """
 
     async def run() -> None:
-        async with client(door, options.tls(tls, ca), name) as me:
-            people = People(me)
-            if _on_a_terminal():
-                wanted = await conversation_with(me, people, peer, group) if peer or group else None
-                await _messenger(me, door, wanted.conversation_id if wanted else "")
+        async with open_client(door, options.tls_config(tls, ca), name) as me:
+            people = UserDirectory(me)
+            if _is_interactive():
+                wanted = await open_conversation(me, people, peer, group) if peer or group else None
+                await _run_messenger(me, door, wanted.conversation_id if wanted else "")
             elif peer or group:
-                await ChatRoom(me, people, await conversation_with(me, people, peer, group)).run()
+                await LineChat(me, people, await open_conversation(me, people, peer, group)).run()
             else:
                 await show_conversations(me, people)
 
-    perform(run(), door)
+    run_command(run(), door)
 
 
-def _on_a_terminal() -> bool:
+def _is_interactive() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
-async def _messenger(me: Client, door: str, first: str) -> None:
+async def _run_messenger(me: Client, door: str, conversation_id: str) -> None:
     if importlib.util.find_spec("textual") is None:
-        raise Sorry(
+        raise CommandError(
             "The messenger needs textual. Run `pip install '.[terminal]'` in the folder of Parley's repository, "
             "or pipe lines into this command."
         )
@@ -63,5 +63,5 @@ async def _messenger(me: Client, door: str, first: str) -> None:
     from parley_client.messenger.app import MessengerApp
     from parley_client.messenger.model import Messenger
 
-    if error := await MessengerApp(Messenger(me, door), first).run_async():
+    if error := await MessengerApp(Messenger(me, door), conversation_id).run_async():
         raise error

@@ -7,98 +7,98 @@ from typing import Annotated
 import typer
 
 from parley_client.cli import options
-from parley_client.cli.command import appended, client, perform, say, say_json
-from parley_client.cli.directory import People, begun_with
-from parley_client.cli.errors import Sorry
-from parley_client.cli.options import DOOR, LAST_SEQ, As, Door, Encrypted, Group, Json, Roots
+from parley_client.cli.command import appended_fields, open_client, run_command, print_line, print_json
+from parley_client.cli.directory import UserDirectory, find_conversation
+from parley_client.cli.errors import CommandError
+from parley_client.cli.options import DOOR, MAX_SEQ, AsOption, DoorOption, TlsOption, GroupOption, JsonOption, CaOption
 from parley_client.history import Sent
 
 app = typer.Typer()
-Words = Annotated[list[str], typer.Argument(metavar="[NAME] SEQ TEXT…", help="With whom, which message, and what.")]
-Which = Annotated[list[str], typer.Argument(metavar="[NAME] SEQ", help="With whom, and which message.")]
-Mark = Annotated[list[str], typer.Argument(metavar="[NAME] SEQ [EMOJI]", help="With whom, which message, and what.")]
-ForMe = Annotated[bool, typer.Option("--for-me", help="Only from your own view.")]
+EditArguments = Annotated[list[str], typer.Argument(metavar="[NAME] SEQ TEXT…", help="With whom, which message, and what.")]
+MessageArguments = Annotated[list[str], typer.Argument(metavar="[NAME] SEQ", help="With whom, and which message.")]
+ReactionArguments = Annotated[list[str], typer.Argument(metavar="[NAME] SEQ [EMOJI]", help="With whom, which message, and what.")]
+ForMeOption = Annotated[bool, typer.Option("--for-me", help="Only from your own view.")]
 
 
 @app.command()
 def edit(
-    words: Words,
-    group: Group = "",
-    name: As = "",
-    door: Door = DOOR,
-    as_json: Json = False,
-    tls: Encrypted = False,
-    ca: Roots = None,
+    words: EditArguments,
+    group: GroupOption = "",
+    name: AsOption = "",
+    door: DoorOption = DOOR,
+    as_json: JsonOption = False,
+    tls: TlsOption = False,
+    ca: CaOption = None,
 ) -> None:
     """Let a message of yours say something else: `parley edit bob 12 what I meant`. SEQ is in `history --seqs`."""
 
     async def run() -> None:
-        peer, seq, said = _message(words, group)
+        peer, seq, said = _parse_message_arguments(words, group)
         if not said:
-            raise Sorry("Say what it shall say: `parley edit NAME SEQ TEXT`.")
-        async with client(door, options.tls(tls, ca), name) as me:
-            conversation = await begun_with(me, People(me), peer, group)
+            raise CommandError("Say what it shall say: `parley edit NAME SEQ TEXT`.")
+        async with open_client(door, options.tls_config(tls, ca), name) as me:
+            conversation = await find_conversation(me, UserDirectory(me), peer, group)
             sent = await me.messages.edit(conversation.conversation_id, seq, " ".join(said))
-        _tell(as_json, conversation.conversation_id, sent, "✓ edited")
+        _print_result(as_json, conversation.conversation_id, sent, "✓ edited")
 
-    perform(run(), door)
+    run_command(run(), door)
 
 
 @app.command()
 def delete(
-    which: Which,
-    group: Group = "",
-    for_me: ForMe = False,
-    name: As = "",
-    door: Door = DOOR,
-    as_json: Json = False,
-    tls: Encrypted = False,
-    ca: Roots = None,
+    which: MessageArguments,
+    group: GroupOption = "",
+    for_me: ForMeOption = False,
+    name: AsOption = "",
+    door: DoorOption = DOOR,
+    as_json: JsonOption = False,
+    tls: TlsOption = False,
+    ca: CaOption = None,
 ) -> None:
     """Take a message away from everybody (yours; an admin's any): `parley delete bob 12`."""
 
     async def run() -> None:
-        peer, seq, _ = _message(which, group)
-        async with client(door, options.tls(tls, ca), name) as me:
-            conversation = await begun_with(me, People(me), peer, group)
+        peer, seq, _ = _parse_message_arguments(which, group)
+        async with open_client(door, options.tls_config(tls, ca), name) as me:
+            conversation = await find_conversation(me, UserDirectory(me), peer, group)
             sent = await me.messages.delete(conversation.conversation_id, seq, for_all=not for_me)
-        _tell(as_json, conversation.conversation_id, sent, "✓ deleted")
+        _print_result(as_json, conversation.conversation_id, sent, "✓ deleted")
 
-    perform(run(), door)
+    run_command(run(), door)
 
 
 @app.command()
 def react(
-    mark: Mark,
-    group: Group = "",
-    name: As = "",
-    door: Door = DOOR,
-    as_json: Json = False,
-    tls: Encrypted = False,
-    ca: Roots = None,
+    mark: ReactionArguments,
+    group: GroupOption = "",
+    name: AsOption = "",
+    door: DoorOption = DOOR,
+    as_json: JsonOption = False,
+    tls: TlsOption = False,
+    ca: CaOption = None,
 ) -> None:
     """React to a message: `parley react bob 12 👍`. Without EMOJI your reaction is taken back."""
 
     async def run() -> None:
-        peer, seq, said = _message(mark, group)
-        async with client(door, options.tls(tls, ca), name) as me:
-            conversation = await begun_with(me, People(me), peer, group)
+        peer, seq, said = _parse_message_arguments(mark, group)
+        async with open_client(door, options.tls_config(tls, ca), name) as me:
+            conversation = await find_conversation(me, UserDirectory(me), peer, group)
             sent = await me.messages.set_reaction(conversation.conversation_id, seq, "".join(said[:1]))
-        _tell(as_json, conversation.conversation_id, sent, "✓ reacted" if said else "✓ taken back")
+        _print_result(as_json, conversation.conversation_id, sent, "✓ reacted" if said else "✓ taken back")
 
-    perform(run(), door)
+    run_command(run(), door)
 
 
-def _message(words: list[str], group: str) -> tuple[str, int, list[str]]:
+def _parse_message_arguments(words: list[str], group: str) -> tuple[str, int, list[str]]:
     """With whom, which message, and the rest."""
     peer, rest = ("", words) if group else (words[0], words[1:])
-    if not rest or not rest[0].isdecimal() or int(rest[0]) > LAST_SEQ:
-        raise Sorry("Say which message by its SEQ, a number; `parley history NAME --seqs` shows them.")
+    if not rest or not rest[0].isdecimal() or int(rest[0]) > MAX_SEQ:
+        raise CommandError("Say which message by its SEQ, a number; `parley history NAME --seqs` shows them.")
     return peer, int(rest[0]), rest[1:]
 
 
-def _tell(as_json: bool, conversation_id: str, sent: Sent | None, words: str) -> None:
+def _print_result(as_json: bool, conversation_id: str, sent: Sent | None, words: str) -> None:
     if as_json:
-        say_json({"conversation_id": conversation_id, **appended(sent)})
+        print_json({"conversation_id": conversation_id, **appended_fields(sent)})
     else:
-        say(words, style="green")
+        print_line(words, style="green")

@@ -15,7 +15,7 @@ from parley_client.errors import (
     Violation,
 )
 
-_BY_REASON = {
+_MESSAGES_BY_REASON = {
     "CREDENTIALS_INVALID": "The name or the password is wrong. New here? `parley register NAME`",
     "LOGIN_NAME_TAKEN": "That name is taken. Choose another one, or sign in with `parley login NAME`.",
     "USER_NOT_FOUND": "There is no such user.",
@@ -34,7 +34,7 @@ _BY_REASON = {
     "PASSWORD_TOO_WEAK": "That password is too easy to guess. Choose another one.",
 }
 # The contract's patterns, as its violations name them.
-_PATTERNS = {
+_MESSAGES_BY_PATTERN = {
     "`^[A-Za-z0-9][A-Za-z0-9._-]{2,63}$`": (
         "A login name has 3 to 64 letters (a to z), digits, dots, underscores and hyphens, "
         "and begins with a letter or a digit."
@@ -42,16 +42,16 @@ _PATTERNS = {
 }
 
 
-class Sorry(Exception):
+class CommandError(Exception):
     """The command cannot go on; the text is for the person at the terminal."""
 
 
-def explain(error: ParleyError, door: str) -> str:
+def explain_error(error: ParleyError, door: str) -> str:
     """A sentence about `error`, and what to do next."""
     if isinstance(error, DoorUnreachable):
-        return _unreachable(error, door)
-    if error.reason in _BY_REASON:
-        return _BY_REASON[error.reason]
+        return _explain_unreachable(error, door)
+    if error.reason in _MESSAGES_BY_REASON:
+        return _MESSAGES_BY_REASON[error.reason]
     if isinstance(error, Superseded):
         return "This sign-in was opened elsewhere, and only its newest connection stays."
     if isinstance(error, SignedOut | Unauthenticated):
@@ -59,7 +59,7 @@ def explain(error: ParleyError, door: str) -> str:
     if isinstance(error, NotServed):
         return "This version of Parley cannot do that yet."
     if isinstance(error, InvalidRequest) and error.violations:
-        return " ".join(map(_rule, error.violations))
+        return " ".join(map(_explain_violation, error.violations))
     if isinstance(error, TimedOut):
         return f"Parley at {door} did not answer in time. Try again."
     if isinstance(error, TryLater):
@@ -67,7 +67,7 @@ def explain(error: ParleyError, door: str) -> str:
     return f"{error.message[:1].upper()}{error.message[1:]}."
 
 
-def _unreachable(error: DoorUnreachable, door: str) -> str:
+def _explain_unreachable(error: DoorUnreachable, door: str) -> str:
     """What keeps a connection from coming about; gRPC tells it in words alone."""
     if "resolving" in error.message:
         return f"There is no such host: {door.rpartition(':')[0]}, or the network is away."
@@ -82,8 +82,8 @@ def _unreachable(error: DoorUnreachable, door: str) -> str:
     )
 
 
-def _rule(broken: Violation) -> str:
-    for pattern, words in _PATTERNS.items():
+def _explain_violation(broken: Violation) -> str:
+    for pattern, words in _MESSAGES_BY_PATTERN.items():
         if pattern in broken.description:
             return words
     field = broken.field.rpartition(".")[2].partition("[")[0].replace("_", " ")

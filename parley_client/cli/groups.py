@@ -13,10 +13,10 @@ from parley.chat.v1 import entry_pb2
 from parley.chat.v1.conversation_pb2 import Conversation
 from parley_client.channel import Tls
 from parley_client.cli import options
-from parley_client.cli.command import client, perform, say, say_json
-from parley_client.cli.directory import People, conversation_with, groups, left, naming
-from parley_client.cli.formatting import clean
-from parley_client.cli.options import DOOR, As, Door, Encrypted, Json, Roots
+from parley_client.cli.command import open_client, run_command, print_line, print_json
+from parley_client.cli.directory import UserDirectory, open_conversation, fetch_groups, is_former_member, naming_refused_user
+from parley_client.cli.formatting import printable
+from parley_client.cli.options import DOOR, AsOption, DoorOption, TlsOption, JsonOption, CaOption
 from parley_client.client import Client
 
 
@@ -27,11 +27,11 @@ class GroupRole(StrEnum):
     MEMBER = "member"
 
 
-Change = Callable[[Client, People, Conversation], Awaitable[str]]
+GroupChange = Callable[[Client, UserDirectory, Conversation], Awaitable[str]]
 """Changes a group, and gives a sentence about it."""
 
-Which = Annotated[str, typer.Argument(metavar="GROUP", help="Its title or id.")]
-Who = Annotated[str, typer.Argument(metavar="NAME", help="Whom.")]
+GroupArgument = Annotated[str, typer.Argument(metavar="GROUP", help="Its title or id.")]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Whom.")]
 app = typer.Typer(no_args_is_help=True, help="Make groups, see which you are in, and change them.")
 
 
@@ -39,161 +39,161 @@ app = typer.Typer(no_args_is_help=True, help="Make groups, see which you are in,
 def create(
     title: Annotated[str, typer.Argument(help="1 to 128 characters.")],
     members: Annotated[list[str], typer.Argument(metavar="NAME…", help="The others, 1 to 99.")],
-    name: As = "",
-    door: Door = DOOR,
-    as_json: Json = False,
-    tls: Encrypted = False,
-    ca: Roots = None,
+    name: AsOption = "",
+    door: DoorOption = DOOR,
+    as_json: JsonOption = False,
+    tls: TlsOption = False,
+    ca: CaOption = None,
 ) -> None:
     """Make a group: `parley groups create TITLE bob carol`."""
 
     async def run() -> None:
-        async with client(door, options.tls(tls, ca), name) as me:
-            others = await People(me).user_ids(members)
-            with naming(others):
+        async with open_client(door, options.tls_config(tls, ca), name) as me:
+            others = await UserDirectory(me).find_user_ids(members)
+            with naming_refused_user(others):
                 group = await me.conversations.create_group(title, list(others))
         if as_json:
-            say_json(group)
+            print_json(group)
         else:
-            talk = f"parley chat --group {shlex.quote(clean(title))}"
-            say(f"“{clean(title)}” has {len(group.members)} members. Talk with `{talk}`.", style="green")
+            talk = f"parley chat --group {shlex.quote(printable(title))}"
+            print_line(f"“{printable(title)}” has {len(group.members)} members. Talk with `{talk}`.", style="green")
 
-    perform(run(), door)
+    run_command(run(), door)
 
 
 @app.command("list")
 def list_groups(
-    name: As = "", door: Door = DOOR, as_json: Json = False, tls: Encrypted = False, ca: Roots = None
+    name: AsOption = "", door: DoorOption = DOOR, as_json: JsonOption = False, tls: TlsOption = False, ca: CaOption = None
 ) -> None:
     """Show the groups you are in, or were: title, members and id."""
 
     async def run() -> None:
-        async with client(door, options.tls(tls, ca), name) as me:
-            people, mine = People(me), await groups(me)
+        async with open_client(door, options.tls_config(tls, ca), name) as me:
+            people, mine = UserDirectory(me), await fetch_groups(me)
             for group in mine:
                 if as_json:
-                    say_json(group)
+                    print_json(group)
                     continue
-                names = ", ".join([await people.name(member.user_id) for member in group.members])
-                names = "left" if left(me, group) else names
+                names = ", ".join([await people.display_name(member.user_id) for member in group.members])
+                names = "left" if is_former_member(me, group) else names
                 unread = f", {group.unread_count} unread" if group.unread_count else ""
-                say(" ".join(clean(f"{group.title}  ({names}{unread})  {group.conversation_id}").split("\n")))
+                print_line(" ".join(printable(f"{group.title}  ({names}{unread})  {group.conversation_id}").split("\n")))
         if not mine and not as_json:
-            say("You are in no group. Make one with `parley groups create TITLE NAME…`", style="dim")
+            print_line("You are in no group. Make one with `parley groups create TITLE NAME…`", style="dim")
 
-    perform(run(), door)
+    run_command(run(), door)
 
 
 @app.command()
 def add(
-    group: Which,
+    group: GroupArgument,
     members: Annotated[list[str], typer.Argument(metavar="NAME…", help="Whom.")],
-    name: As = "",
-    door: Door = DOOR,
-    as_json: Json = False,
-    tls: Encrypted = False,
-    ca: Roots = None,
+    name: AsOption = "",
+    door: DoorOption = DOOR,
+    as_json: JsonOption = False,
+    tls: TlsOption = False,
+    ca: CaOption = None,
 ) -> None:
     """Add people to a group (admins)."""
 
-    async def change(me: Client, people: People, found: Conversation) -> str:
-        others = await people.user_ids(members)
-        with naming(others):
+    async def change(me: Client, people: UserDirectory, found: Conversation) -> str:
+        others = await people.find_user_ids(members)
+        with naming_refused_user(others):
             await me.conversations.add_members(found.conversation_id, list(others))
-        return f"{', '.join(members)} can read and write in “{clean(found.title)}” from now on."
+        return f"{', '.join(members)} can read and write in “{printable(found.title)}” from now on."
 
-    _change(change, group, name, door, as_json, options.tls(tls, ca))
+    _change_group(change, group, name, door, as_json, options.tls_config(tls, ca))
 
 
 @app.command()
 def remove(
-    group: Which,
-    member: Who,
-    name: As = "",
-    door: Door = DOOR,
-    as_json: Json = False,
-    tls: Encrypted = False,
-    ca: Roots = None,
+    group: GroupArgument,
+    member: NameArgument,
+    name: AsOption = "",
+    door: DoorOption = DOOR,
+    as_json: JsonOption = False,
+    tls: TlsOption = False,
+    ca: CaOption = None,
 ) -> None:
     """Remove somebody from a group (admins)."""
 
-    async def change(me: Client, people: People, found: Conversation) -> str:
-        user_id = await people.user_id(member)
-        with naming({user_id: member}):
+    async def change(me: Client, people: UserDirectory, found: Conversation) -> str:
+        user_id = await people.find_user_id(member)
+        with naming_refused_user({user_id: member}):
             await me.conversations.remove_member(found.conversation_id, user_id)
-        return f"{member} is not in “{clean(found.title)}” any more."
+        return f"{member} is not in “{printable(found.title)}” any more."
 
-    _change(change, group, name, door, as_json, options.tls(tls, ca))
+    _change_group(change, group, name, door, as_json, options.tls_config(tls, ca))
 
 
 @app.command()
 def leave(
-    group: Which, name: As = "", door: Door = DOOR, as_json: Json = False, tls: Encrypted = False, ca: Roots = None
+    group: GroupArgument, name: AsOption = "", door: DoorOption = DOOR, as_json: JsonOption = False, tls: TlsOption = False, ca: CaOption = None
 ) -> None:
     """Leave a group. If you are its last admin, whoever has been there longest becomes one."""
 
-    async def change(me: Client, _: People, found: Conversation) -> str:
+    async def change(me: Client, _: UserDirectory, found: Conversation) -> str:
         await me.conversations.leave(found.conversation_id)
-        return f"You have left “{clean(found.title)}”."
+        return f"You have left “{printable(found.title)}”."
 
-    _change(change, group, name, door, as_json, options.tls(tls, ca))
+    _change_group(change, group, name, door, as_json, options.tls_config(tls, ca))
 
 
 @app.command()
 def rename(
-    group: Which,
+    group: GroupArgument,
     title: Annotated[str, typer.Argument(help="1 to 128 characters.")],
-    name: As = "",
-    door: Door = DOOR,
-    as_json: Json = False,
-    tls: Encrypted = False,
-    ca: Roots = None,
+    name: AsOption = "",
+    door: DoorOption = DOOR,
+    as_json: JsonOption = False,
+    tls: TlsOption = False,
+    ca: CaOption = None,
 ) -> None:
     """Give a group another title (admins)."""
 
-    async def change(me: Client, _: People, found: Conversation) -> str:
+    async def change(me: Client, _: UserDirectory, found: Conversation) -> str:
         await me.conversations.rename(found.conversation_id, title)
-        return f"“{clean(found.title)}” is called “{clean(title)}” now."
+        return f"“{printable(found.title)}” is called “{printable(title)}” now."
 
-    _change(change, group, name, door, as_json, options.tls(tls, ca))
+    _change_group(change, group, name, door, as_json, options.tls_config(tls, ca))
 
 
 @app.command()
 def role(
-    group: Which,
-    member: Who,
+    group: GroupArgument,
+    member: NameArgument,
     role: Annotated[GroupRole, typer.Argument(help="What they may do from now on.")],
-    name: As = "",
-    door: Door = DOOR,
-    as_json: Json = False,
-    tls: Encrypted = False,
-    ca: Roots = None,
+    name: AsOption = "",
+    door: DoorOption = DOOR,
+    as_json: JsonOption = False,
+    tls: TlsOption = False,
+    ca: CaOption = None,
 ) -> None:
     """Make somebody an admin of a group, or a plain member again (admins)."""
 
-    async def change(me: Client, people: People, found: Conversation) -> str:
+    async def change(me: Client, people: UserDirectory, found: Conversation) -> str:
         wanted = entry_pb2.ROLE_ADMIN if role is GroupRole.ADMIN else entry_pb2.ROLE_MEMBER
-        user_id = await people.user_id(member)
-        with naming({user_id: member}):
+        user_id = await people.find_user_id(member)
+        with naming_refused_user({user_id: member}):
             await me.conversations.set_role(found.conversation_id, user_id, wanted)
         return (
-            f"{member} is {'an admin' if role is GroupRole.ADMIN else 'a plain member'} of “{clean(found.title)}” now."
+            f"{member} is {'an admin' if role is GroupRole.ADMIN else 'a plain member'} of “{printable(found.title)}” now."
         )
 
-    _change(change, group, name, door, as_json, options.tls(tls, ca))
+    _change_group(change, group, name, door, as_json, options.tls_config(tls, ca))
 
 
-def _change(change: Change, group: str, name: str, door: str, as_json: bool, tls: Tls | None) -> None:
+def _change_group(change: GroupChange, group: str, name: str, door: str, as_json: bool, tls: Tls | None) -> None:
     """Change a group; with --json its id is printed."""
 
     async def run() -> None:
-        async with client(door, tls, name) as me:
-            people = People(me)
-            conversation = await conversation_with(me, people, "", group)
+        async with open_client(door, tls, name) as me:
+            people = UserDirectory(me)
+            conversation = await open_conversation(me, people, "", group)
             sentence = await change(me, people, conversation)
         if as_json:
-            say_json({"conversation_id": conversation.conversation_id})
+            print_json({"conversation_id": conversation.conversation_id})
         else:
-            say(sentence, style="green")
+            print_line(sentence, style="green")
 
-    perform(run(), door)
+    run_command(run(), door)

@@ -10,9 +10,9 @@ from rich.text import Text
 from parley.chat.v1.conversation_pb2 import Conversation
 from parley_client.cli import stdin_lines
 from parley_client.cli.command import err, out
-from parley_client.cli.directory import People
-from parley_client.cli.errors import Sorry, explain
-from parley_client.cli.formatting import clean, line
+from parley_client.cli.directory import UserDirectory
+from parley_client.cli.errors import CommandError, explain_error
+from parley_client.cli.formatting import printable, format_entry
 from parley_client.client import Client
 from parley_client.device import Device
 from parley_client.dialogue import Sending
@@ -26,25 +26,25 @@ from parley_client.events import (
     Event,
 )
 
-BACKLOG = 20
+BACKLOG_SIZE = 20
 # Of a line that was not sent.
-SHOWN = 100
+MAX_QUOTED_CHARS = 100
 
 
-class ChatRoom:
+class LineChat:
     """One conversation, until the lines end or the connection is ended for good.
 
     A line that cannot be sent is told on stderr, and in the end by Sorry.
     """
 
-    def __init__(self, client: Client, people: People, conversation: Conversation) -> None:
+    def __init__(self, client: Client, people: UserDirectory, conversation: Conversation) -> None:
         self._client = client
-        self._people = people
+        self._directory = people
         self._id = conversation.conversation_id
-        self._shown = 0
-        self._begun = False
-        self._waiting: list[Sending] = []
-        self._unsent = 0
+        self._last_shown_seq = 0
+        self._backlog_shown = False
+        self._pending: list[Sending] = []
+        self._failed_count = 0
 
     async def run(self) -> None:
         """Until the lines end. Raises ParleyError when the connection is ended for good."""
@@ -63,64 +63,64 @@ class ChatRoom:
 
     async def _listen(self, device: Device) -> None:
         async for event in device:
-            await self._take(device, event)
+            await self._handle_event(device, event)
 
-    async def _take(self, device: Device, event: Event) -> None:
+    async def _handle_event(self, device: Device, event: Event) -> None:
         if isinstance(event, ConnectionChanged):
             if event.state is ConnectionState.ENDED and event.error:
                 raise event.error
-        elif isinstance(event, CaughtUp) and not self._begun:
-            self._begun = True
+        elif isinstance(event, CaughtUp) and not self._backlog_shown:
+            self._backlog_shown = True
             await self._show_backlog(device)
         elif isinstance(event, EntryReceived) and event.conversation_id == self._id:
-            if self._begun and event.seq > self._shown:
-                await self._show(device, event)
+            if self._backlog_shown and event.seq > self._last_shown_seq:
+                await self._show_entry(device, event)
         elif isinstance(event, ConversationGone) and event.conversation_id == self._id:
             raise event.error
 
     async def _show_backlog(self, device: Device) -> None:
-        newest = [each async for each in self._client.messages.before(self._id, limit=BACKLOG)]
+        newest = [each async for each in self._client.messages.before(self._id, limit=BACKLOG_SIZE)]
         for entry in reversed(newest):
-            self._print(await line(entry, self._people))
-            self._shown = entry.seq
-        device.mark_read(self._id, self._shown)
+            self._print(await format_entry(entry, self._directory))
+            self._last_shown_seq = entry.seq
+        device.mark_read(self._id, self._last_shown_seq)
 
-    async def _show(self, device: Device, event: EntryReceived) -> None:
-        self._shown = event.seq
-        self._print(await line(event.entry, self._people))
+    async def _show_entry(self, device: Device, event: EntryReceived) -> None:
+        self._last_shown_seq = event.seq
+        self._print(await format_entry(event.entry, self._directory))
         device.mark_read(self._id, event.seq)
 
     async def _send_lines(self, device: Device) -> None:
-        async for said in stdin_lines.lines(sys.stdin.fileno()):
+        async for said in stdin_lines.read_lines(sys.stdin.fileno()):
             if said.strip():
                 self._send(device, said.rstrip("\n"))
-        while self._waiting:
+        while self._pending:
             # `wait` gives way even where all are answered, and so lets `_answered` be told.
-            await asyncio.wait([each.answer for each in self._waiting])
-        if self._unsent:
-            raise Sorry("One line was not sent." if self._unsent == 1 else f"{self._unsent} lines were not sent.")
+            await asyncio.wait([each.answer for each in self._pending])
+        if self._failed_count:
+            raise CommandError("One line was not sent." if self._failed_count == 1 else f"{self._failed_count} lines were not sent.")
 
     def _send(self, device: Device, said: str) -> None:
         try:
             sending = device.send(self._id, said)
         except SendQueueFull:
-            self._not_sent(said, "Too much waits to be sent already; wait until the connection is back.")
+            self._report_unsent(said, "Too much waits to be sent already; wait until the connection is back.")
             return
         except ParleyError as error:
-            self._not_sent(said, explain(error, ""))
+            self._report_unsent(said, explain_error(error, ""))
             return
-        self._waiting.append(sending)
-        sending.answer.add_done_callback(lambda _: self._answered(sending, said))
+        self._pending.append(sending)
+        sending.answer.add_done_callback(lambda _: self._on_answer(sending, said))
 
-    def _answered(self, sending: Sending, said: str) -> None:
-        self._waiting.remove(sending)
+    def _on_answer(self, sending: Sending, said: str) -> None:
+        self._pending.remove(sending)
         error = None if sending.answer.cancelled() else sending.answer.exception()
         if isinstance(error, ParleyError):
-            self._not_sent(said, explain(error, ""))
+            self._report_unsent(said, explain_error(error, ""))
 
-    def _not_sent(self, said: str, why: str) -> None:
-        self._unsent += 1
-        what = clean(said) if len(said) <= SHOWN else f"{clean(said[:SHOWN])}…"
+    def _report_unsent(self, said: str, why: str) -> None:
+        self._failed_count += 1
+        what = printable(said) if len(said) <= MAX_QUOTED_CHARS else f"{printable(said[:MAX_QUOTED_CHARS])}…"
         err.print(f"Not sent: “{what}”. {why}", style="red", soft_wrap=True)
 
     @staticmethod

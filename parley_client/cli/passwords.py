@@ -8,22 +8,22 @@ from typing import Annotated
 import typer
 
 
-def _asked(given: str) -> str:
-    return given or _from_person_or_pipe(again=False)
+def _read_password(given: str) -> str:
+    return given or _prompt_or_read_pipe(confirm=False)
 
 
-def _asked_twice(given: str) -> str:
-    return given or _from_person_or_pipe(again=True)
+def _read_chosen_password(given: str) -> str:
+    return given or _prompt_or_read_pipe(confirm=True)
 
 
-def _new_asked_twice(given: str) -> str:
-    return given or _from_person_or_pipe(again=True, words="New password", variable="PARLEY_NEW_PASSWORD")
+def _read_new_password(given: str) -> str:
+    return given or _prompt_or_read_pipe(confirm=True, prompt="New password", variable="PARLEY_NEW_PASSWORD")
 
 
-def _from_person_or_pipe(*, again: bool, words: str = "Password", variable: str = "PARLEY_PASSWORD") -> str:
+def _prompt_or_read_pipe(*, confirm: bool, prompt: str = "Password", variable: str = "PARLEY_PASSWORD") -> str:
     # What asks on a terminal would look for one behind the pipe too, or warn that it found none.
     if sys.stdin.isatty():
-        asked: str = typer.prompt(words, hide_input=True, confirmation_prompt=again)
+        asked: str = typer.prompt(prompt, hide_input=True, confirmation_prompt=confirm)
         return asked
     try:
         piped = sys.stdin.readline().rstrip("\r\n")
@@ -34,30 +34,30 @@ def _from_person_or_pipe(*, again: bool, words: str = "Password", variable: str 
     return piped
 
 
-Password = Annotated[
+PasswordOption = Annotated[
     str,
     typer.Option(
         envvar="PARLEY_PASSWORD",
-        callback=_asked,
+        callback=_read_password,
         help="Asked for if it is not given; from a pipe the first line is taken.",
         show_default=False,
     ),
 ]
-NewPassword = Annotated[
+ChosenPasswordOption = Annotated[
     str,
     typer.Option(
         envvar="PARLEY_PASSWORD",
-        callback=_asked_twice,
+        callback=_read_chosen_password,
         help="8 to 256 bytes. Asked for if it is not given; from a pipe the first line is taken.",
         show_default=False,
     ),
 ]
-AnotherPassword = Annotated[
+NewPasswordOption = Annotated[
     str,
     typer.Option(
         "--new",
         envvar="PARLEY_NEW_PASSWORD",
-        callback=_new_asked_twice,
+        callback=_read_new_password,
         help="8 to 256 bytes. Asked for if it is not given; from a pipe the second line is taken.",
         show_default=False,
     ),

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from parley.chat.v1 import entry_pb2
 from parley.chat.v1.entry_pb2 import Content, Entry
 from parley_client import contents
-from parley_client.cli.directory import naming
-from parley_client.cli.errors import Sorry, explain
+from parley_client.cli.directory import naming_refused_user
+from parley_client.cli.errors import CommandError, explain_error
 from parley_client.errors import ParleyError
 from parley_client.message import Message
 from parley_client.messenger.conversation_state import Chat, Outgoing
@@ -28,7 +28,7 @@ class Deeds:
 
     def send(self, chat: Chat, text: str, reply_to_seq: int = 0) -> None:
         """Send words; members called by "@Name" are mentioned."""
-        called = {f"@{self._model.people.known(user)}": user for user in chat.view.others}
+        called = {f"@{self._model.people.cached_name(user)}": user for user in chat.view.others}
         self.send_content(chat, contents.as_content(contents.text(text, called), reply_to_seq))
 
     def send_content(self, chat: Chat, content: Content) -> None:
@@ -36,9 +36,9 @@ class Deeds:
         try:
             sending = self._model.device.send(chat.id, content)
         except ParleyError as error:
-            self._model.tell(f"Not sent: {explain(error, self._model.door)}")
+            self._model.tell(f"Not sent: {explain_error(error, self._model.door)}")
             return
-        except Sorry as sorry:
+        except CommandError as sorry:
             self._model.tell(f"Not sent: {sorry}")
             return
         outgoing = Outgoing(sending, content)
@@ -102,21 +102,21 @@ class Deeds:
 
     async def begin_direct(self, login_name: str) -> Chat:
         """The conversation with a user. Raises ParleyError and Sorry."""
-        user_id = await self._model.people.user_id(login_name.strip().removeprefix("@"))
+        user_id = await self._model.people.find_user_id(login_name.strip().removeprefix("@"))
         return self._model.told(await self._calls.conversations.get_or_create_direct(user_id))
 
     async def begin_group(self, title: str, login_names: Sequence[str]) -> Chat:
         """A new group. Raises ParleyError and Sorry."""
-        others = await self._model.people.user_ids(login_names)
-        with naming(others):
+        others = await self._model.people.find_user_ids(login_names)
+        with naming_refused_user(others):
             return self._model.told(await self._calls.conversations.create_group(title.strip(), list(others)))
 
     def add(self, chat: Chat, login_names: Sequence[str]) -> None:
         """Add people to a group."""
 
         async def run() -> None:
-            others = await self._model.people.user_ids(login_names)
-            with naming(others):
+            others = await self._model.people.find_user_ids(login_names)
+            with naming_refused_user(others):
                 self._model.told(await self._calls.conversations.add_members(chat.id, list(others)))
 
         self._model.begin(run())
@@ -186,5 +186,5 @@ class Deeds:
         answer = outgoing.sending.answer
         error = None if answer.cancelled() else answer.exception()
         if isinstance(error, ParleyError):
-            outgoing.trouble = explain(error, self._model.door)
+            outgoing.trouble = explain_error(error, self._model.door)
             self._model.changed(chat.id)

@@ -11,7 +11,7 @@ from textual.containers import Horizontal
 from textual.timer import Timer
 from textual.widgets import OptionList, Static
 
-from parley_client.cli.errors import explain
+from parley_client.cli.errors import explain_error
 from parley_client.errors import ParleyError
 from parley_client.messenger.actions import Deeds
 from parley_client.messenger.conversation_list import ChatList
@@ -174,7 +174,7 @@ class MessengerApp(App[Exception | None]):
         try:
             await self._model.load_back_to(chat, seq)
         except ParleyError as error:
-            self._model.tell(explain(error, self._model.door))
+            self._model.tell(explain_error(error, self._model.door))
             return
         self._talk.draw(chat)
         self._talk.choose(seq)

@@ -8,8 +8,8 @@ from typing import Any
 
 from parley.chat.v1 import conversation_pb2
 from parley_client.backoff import Backoff
-from parley_client.cli.directory import People
-from parley_client.cli.errors import Sorry, explain
+from parley_client.cli.directory import UserDirectory
+from parley_client.cli.errors import CommandError, explain_error
 from parley_client.client import Client
 from parley_client.device import Device
 from parley_client.errors import NotFound, ParleyError, TimedOut, TryLater
@@ -32,7 +32,7 @@ class Messenger:
     def __init__(self, client: Client, door: str) -> None:
         self.client = client
         self.door = door
-        self.people = People(client)
+        self.people = UserDirectory(client)
         self.me = client.session.user_id if client.session else ""
         self.chats: dict[str, Chat] = {}
         self.listed = False
@@ -78,7 +78,7 @@ class Messenger:
     def device(self) -> Device:
         """The device. Raises Sorry while there is none."""
         if self._device is None:
-            raise Sorry("Still connecting; try again in a moment.")
+            raise CommandError("Still connecting; try again in a moment.")
         return self._device
 
     @property
@@ -103,7 +103,7 @@ class Messenger:
         if user_id and user_id not in self._asked:
             self._asked.add(user_id)
             self.begin(self._ask_name(user_id))
-        return tidy(self.people.known(user_id))
+        return tidy(self.people.cached_name(user_id))
 
     def title(self, chat: Chat) -> str:
         """What to call a conversation."""
@@ -151,8 +151,8 @@ class Messenger:
         try:
             await deed
         except ParleyError as error:
-            self.tell(explain(error, self.door))
-        except Sorry as sorry:
+            self.tell(explain_error(error, self.door))
+        except CommandError as sorry:
             self.tell(str(sorry))
 
     async def _list(self) -> None:
@@ -189,7 +189,7 @@ class Messenger:
 
     async def _ask_name(self, user_id: str) -> None:
         try:
-            await self.people.name(user_id)
+            await self.people.display_name(user_id)
         except ParleyError:
             self._asked.discard(user_id)
             return
@@ -204,7 +204,7 @@ class Messenger:
         if isinstance(event, ConnectionChanged):
             self._connection(event)
         elif isinstance(event, FrameRefused):
-            self.tell(explain(event.error, self.door))
+            self.tell(explain_error(event.error, self.door))
         elif conversation_id := getattr(event, "conversation_id", ""):
             self._take_in(self._chat(conversation_id), event)
             self.changed(conversation_id)

@@ -11,7 +11,7 @@ from textual.app import App
 from textual.screen import ModalScreen
 
 from parley.chat.v1 import entry_pb2
-from parley_client.cli.errors import Sorry, explain
+from parley_client.cli.errors import CommandError, explain_error
 from parley_client.errors import ParleyError
 from parley_client.message import Message
 from parley_client.messenger.actions import Deeds
@@ -92,7 +92,7 @@ class Menus:
         try:
             told = await self._deeds.readers(chat, message)
         except ParleyError as error:
-            self._model.tell(explain(error, self._model.door))
+            self._model.tell(explain_error(error, self._model.door))
             return
         lines = "\n".join(f"{how:<8} {name}" for name, how in told)
         await self._ask(Page("Who read it", Text(lines)))
@@ -178,7 +178,7 @@ class Menus:
         try:
             found = await self._deeds.find(words)
         except ParleyError as error:
-            return explain(error, self._model.door)
+            return explain_error(error, self._model.door)
         listed = []
         for entry in found:
             if (chat := self._model.chats.get(entry.conversation_id)) is not None:
@@ -195,8 +195,8 @@ class Menus:
         try:
             return await begun
         except ParleyError as error:
-            self._model.tell(explain(error, self._model.door))
-        except Sorry as sorry:
+            self._model.tell(explain_error(error, self._model.door))
+        except CommandError as sorry:
             self._model.tell(str(sorry))
         return None
 

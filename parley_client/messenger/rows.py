@@ -8,7 +8,7 @@ from datetime import datetime
 
 from parley.chat.v1 import entry_pb2
 from parley.chat.v1.entry_pb2 import Content, Entry
-from parley_client.cli.formatting import colour, tally, words
+from parley_client.cli.formatting import user_colour, summarize_reactions, describe_content
 from parley_client.message import Message
 from parley_client.messenger.conversation_state import Chat, Outgoing
 from parley_client.messenger.model import Messenger
@@ -79,7 +79,7 @@ def brief(model: Messenger, message: Message, width: int = QUOTED) -> str:
 
 def said_of(content: Content) -> str:
     """What a content says, in words."""
-    return words(content)
+    return describe_content(content)
 
 
 def _message(model: Messenger, chat: Chat, message: Message, begins: bool) -> Row:
@@ -94,7 +94,7 @@ def _message(model: Messenger, chat: Chat, message: Message, begins: bool) -> Ro
         TICKS[tick] if tick else "",
         tick is Tick.READ,
         model.name(message.actor_id) if begins else "",
-        colour(message.actor_id),
+        user_colour(message.actor_id),
         _quote(model, chat, message.content),
         _reactions(message),
         "edited" if message.edited else "",
@@ -109,7 +109,7 @@ def _outgoing(model: Messenger, chat: Chat, outgoing: Outgoing, begins: bool) ->
         _text(outgoing.content),
         tick="✗" if outgoing.trouble else "…",
         title="You" if begins else "",
-        colour=colour(model.me),
+        colour=user_colour(model.me),
         quote=_quote(model, chat, outgoing.content),
         mark=mark,
         faint=not outgoing.trouble,
@@ -129,7 +129,7 @@ def _quote(model: Messenger, chat: Chat, content: Content | None) -> str:
 
 
 def _reactions(message: Message) -> str:
-    return tally(flat(emoji) for emoji in message.reactions.values())
+    return summarize_reactions(flat(emoji) for emoji in message.reactions.values())
 
 
 def _clock(time: datetime) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from parley_client.cli.formatting import clean
+from parley_client.cli.formatting import printable
 
 # First strong isolate and its end: a terminal that turns right-to-left text turns that alone, and not the columns.
 _ISOLATE, _END = "\u2068", "\u2069"
@@ -21,7 +21,7 @@ def flat(text: str) -> str:
     """Words with their line ends, and nothing that terminals draw in different widths."""
     for selector in _SELECTORS:
         text = text.replace(selector, "")
-    return clean(unicodedata.normalize("NFC", text)).replace("\t", "    ")
+    return printable(unicodedata.normalize("NFC", text)).replace("\t", "    ")
 
 
 def isolated(text: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from parley.chat.v1.conversation_pb2 import Conversation
 from parley_client.cli import stdin_lines
-from parley_client.cli.line_chat import ChatRoom
+from parley_client.cli.line_chat import LineChat
 from parley_client.dialogue import Sending
 from parley_client.history import Sent
 
@@ -34,6 +34,6 @@ async def one_line(_: int) -> AsyncIterator[str]:
 async def test_it_ends_where_the_last_answer_came_with_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stdin_lines, "lines", one_line)
     monkeypatch.setattr("sys.stdin", SimpleNamespace(fileno=lambda: 0))
-    room = ChatRoom(None, None, Conversation(conversation_id="c"))  # type: ignore[arg-type]
+    room = LineChat(None, None, Conversation(conversation_id="c"))  # type: ignore[arg-type]
     # An answer that was not told of yet was awaited again and again, without giving way to who tells.
     await asyncio.wait_for(room._send_lines(Answering()), 10)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import pytest
 
 from parley.chat.v1 import account_pb2
 from parley_client import InvalidRequest, Violation
-from parley_client.cli.errors import explain
+from parley_client.cli.errors import explain_error
 from servicekit.failure import Failure
 from servicekit.validation import check
 from tests.terminal import Terminal
@@ -49,7 +49,7 @@ def test_broken_rules_are_said_in_words() -> None:
     with pytest.raises(Failure) as refused:
         check(account_pb2.RegisterRequest(login_name="a b", password="short"))
     broken = tuple(Violation(each.field, each.description) for each in refused.value.violations)
-    assert explain(InvalidRequest("", violations=broken), "") == (
+    assert explain_error(InvalidRequest("", violations=broken), "") == (
         "A login name has 3 to 64 letters (a to z), digits, dots, underscores and hyphens, "
         "and begins with a letter or a digit. The password must be at least 8 bytes."
     )

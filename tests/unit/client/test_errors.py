@@ -3,7 +3,7 @@
 import grpc
 import pytest
 
-from parley_client.cli.errors import explain
+from parley_client.cli.errors import explain_error
 from parley_client.errors import (
     DoorUnreachable,
     InvalidRequest,
@@ -44,13 +44,13 @@ def test_the_delay_and_the_violations_are_told() -> None:
     assert isinstance(error, InvalidRequest)
     assert error.retry_after == 1.5
     assert error.violations == (Violation("title", "is too long"),)
-    assert explain(error, "door") == "The title is too long."
+    assert explain_error(error, "door") == "The title is too long."
 
 
 def test_a_closed_port_is_an_unreachable_door() -> None:
     error = from_call(grpc.StatusCode.UNAVAILABLE, "failed to connect to all addresses", ())
     assert isinstance(error, DoorUnreachable)
-    assert "make run" in explain(error, "127.0.0.1:8080")
+    assert "make run" in explain_error(error, "127.0.0.1:8080")
 
 
 def test_a_status_of_the_door_itself_has_no_reason() -> None:
