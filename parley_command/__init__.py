@@ -1,4 +1,4 @@
-"""Where the command `parley` begins: what must be true before anything of it is loaded."""
+"""The entry point of the `parley` command, which sets the environment before gRPC is loaded."""
 
 import os
 import sys
@@ -7,9 +7,9 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """The entry point. Whoever is tired of waiting for it to begin may leave quietly too."""
-    # What gRPC's core would write into a conversation is not for a person. It looks at this when it is loaded, which
-    # any import of `parley_client` does; that is why this room is not in there.
+    """Run the command. Ctrl-C exits with 130, without a traceback, even while modules are being loaded."""
+    # gRPC's core would write its log lines between the lines of a chat. It reads this variable when it is loaded, and
+    # any import of `parley_client` loads it; that is why this package is separate.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         from parley_client.cli.app import app

@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 
 from parley_client import Client, Device
 from parley_client.messenger.app import MessengerApp
-from parley_client.messenger.model import Messenger
+from parley_client.messenger.model import MessengerModel
 
 SIZE = (96, 22)
 SECONDS = 20.0
@@ -77,7 +77,7 @@ async def picture(door: str) -> str:
     async with Friends(door) as friends:
         group = await friends.talk()
         others = [await friends.attend(n) for n in (1, 2, 3)]
-        app = MessengerApp(Messenger(friends.clients[0], door), group)
+        app = MessengerApp(MessengerModel(friends.clients[0], door), group)
         async with app.run_test(size=SIZE) as pilot:
             await _until(pilot, lambda: "dinner is on Omar" in _shown(app))
             await pilot.press(*_keys("See you there, all of you!"), "enter")

@@ -1,1 +1,1 @@
-"""The command `parley`: accounts, messages, groups, a live chat and the demo, from a terminal."""
+"""The `parley` command: accounts, messages, groups, a live chat and the demo in a terminal."""

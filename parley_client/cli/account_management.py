@@ -1,4 +1,4 @@
-"""`password`, `export` and `delete-account`: what concerns an account as a whole."""
+"""The commands `password`, `export` and `delete-account`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Annotated, BinaryIO
 import typer
 
 from parley_client.cli import options
-from parley_client.cli.command import open_client, run_command, print_line, print_json
+from parley_client.cli.command import open_client, print_json, print_line, run_command
 from parley_client.cli.errors import CommandError
-from parley_client.cli.options import DOOR, AsOption, DoorOption, TlsOption, JsonOption, CaOption
+from parley_client.cli.options import DOOR, AsOption, CaOption, DoorOption, JsonOption, TlsOption
 from parley_client.cli.passwords import NewPasswordOption, PasswordOption
 from parley_client.client import Client
 from parley_client.errors import Unauthenticated
@@ -33,43 +33,43 @@ def password(
     tls: TlsOption = False,
     ca: CaOption = None,
 ) -> None:
-    """Set another password; all other devices are signed out. From a pipe: the old one, then the new, a line each."""
+    """Change the password and sign out all other devices. A pipe holds the old password, then the new, a line each."""
 
     async def run() -> None:
-        async with open_client(door, options.tls_config(tls, ca), name) as me:
+        async with open_client(door, options.tls_config(tls, ca), name) as client:
             with _explain_wrong_password("The old password is wrong."):
-                await me.accounts.change_password(old, new)
-            who = me.session.login_name if me.session else name
+                await client.accounts.change_password(old, new)
+            login_name = client.session.login_name if client.session else name
         if as_json:
-            print_json({"login_name": who})
+            print_json({"login_name": login_name})
         else:
-            print_line(f"{who} has another password, and every other device is signed out.", style="green")
+            print_line(f"The password of {login_name} is changed, and every other device is signed out.", style="green")
 
     run_command(run(), door)
 
 
 @app.command()
 def export(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write the archive, a ZIP; “-”: to stdout.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The ZIP file to write; “-” is stdout.")],
     name: AsOption = "",
     door: DoorOption = DOOR,
     as_json: JsonOption = False,
     tls: TlsOption = False,
     ca: CaOption = None,
 ) -> None:
-    """Save everything Parley keeps about you: a ZIP of JSON files. With --json: the file and its size in bytes."""
+    """Save everything Parley stores about you as a ZIP of JSON files. --json prints the file and its size in bytes."""
 
     async def run() -> None:
-        async with open_client(door, options.tls_config(tls, ca), name) as me:
+        async with open_client(door, options.tls_config(tls, ca), name) as client:
             if str(file) == "-":
-                async for part in me.accounts.export():
-                    sys.stdout.buffer.write(part)
+                async for chunk in client.accounts.export():
+                    sys.stdout.buffer.write(chunk)
                 return
-            size = await _save_archive(me, file)
+            size = await _save_archive(client, file)
         if as_json:
             print_json({"file": str(file), "bytes": size})
         else:
-            print_line(f"{file} has {size:,} bytes.", style="green")
+            print_line(f"Saved {size:,} bytes to {file}.", style="green")
 
     run_command(run(), door)
 
@@ -78,29 +78,29 @@ def export(
 def delete_account(
     name: AsOption = "",
     password: PasswordOption = "",
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether this is meant.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking for confirmation.")] = False,
     door: DoorOption = DOOR,
     as_json: JsonOption = False,
     tls: TlsOption = False,
     ca: CaOption = None,
 ) -> None:
-    """End the account, for good. What you said stays with those who have it."""
+    """Delete the account permanently. Messages you sent stay with their recipients."""
 
     async def run() -> None:
-        async with open_client(door, options.tls_config(tls, ca), name) as me:
-            who = me.session.login_name if me.session else name
-            if not yes and not _confirm_deletion(who):
+        async with open_client(door, options.tls_config(tls, ca), name) as client:
+            login_name = client.session.login_name if client.session else name
+            if not yes and not _confirm_deletion(login_name):
                 raise CommandError("Nothing was deleted.")
             with _explain_wrong_password("The password is wrong. Nothing was deleted."):
-                await me.accounts.delete_account(password)
-        print_json({"login_name": who}) if as_json else print_line(f"The account {who} is no more.")
+                await client.accounts.delete_account(password)
+        print_json({"login_name": login_name}) if as_json else print_line(f"The account {login_name} is deleted.")
 
     run_command(run(), door)
 
 
 @contextmanager
 def _explain_wrong_password(message: str) -> Iterator[None]:
-    """Somebody who is signed in shows the password once more. Raises Sorry."""
+    """Raise CommandError with `message` if the block raises Unauthenticated for a wrong password."""
     try:
         yield
     except Unauthenticated as error:
@@ -111,29 +111,32 @@ def _explain_wrong_password(message: str) -> Iterator[None]:
 
 def _confirm_deletion(login_name: str) -> bool:
     if not sys.stdin.isatty():
-        raise CommandError("Say that this is meant with --yes.")
-    answer: str = typer.prompt(f"Type {login_name} to end this account for good")
+        raise CommandError("Confirm the deletion with --yes.")
+    answer: str = typer.prompt(f"Type {login_name} to delete this account permanently")
     return answer.strip() == login_name
 
 
-async def _save_archive(me: Client, file: Path) -> int:
+async def _save_archive(client: Client, file: Path) -> int:
     with _write_atomically(file) as archive:
-        async for part in me.accounts.export():
-            archive.write(part)
+        async for chunk in client.accounts.export():
+            archive.write(chunk)
         return archive.tell()
 
 
 @contextmanager
 def _write_atomically(file: Path) -> Iterator[BinaryIO]:
-    """A file that appears once it is whole, readable by its owner alone. Raises Sorry."""
+    """Yield a temporary file that replaces `file` on success; only its owner can read it.
+
+    Raise CommandError if `file` is a folder or its folder does not exist.
+    """
     if file.is_dir():
         raise CommandError(f"{file} is a folder. Name a file in it.")
     if not file.parent.is_dir():
         raise CommandError(f"There is no folder {file.parent}.")
-    descriptor, draft = tempfile.mkstemp(prefix=f"{file.name}.", dir=file.parent)
+    descriptor, temporary = tempfile.mkstemp(prefix=f"{file.name}.", dir=file.parent)
     try:
-        with os.fdopen(descriptor, "wb") as written:
-            yield written
-        Path(draft).replace(file)
+        with os.fdopen(descriptor, "wb") as archive:
+            yield archive
+        Path(temporary).replace(file)
     finally:
-        Path(draft).unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""`register`, `login`, `logout` and `whoami`."""
+"""The commands `register`, `login`, `logout` and `whoami`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from parley_client.cli import options, session_files
-from parley_client.cli.command import open_client, run_command, print_line, print_json
-from parley_client.cli.options import DOOR, AsOption, DoorOption, TlsOption, JsonOption, CaOption
+from parley_client.cli.command import open_client, print_json, print_line, run_command
+from parley_client.cli.options import DOOR, AsOption, CaOption, DoorOption, JsonOption, TlsOption
 from parley_client.cli.passwords import ChosenPasswordOption, PasswordOption
 from parley_client.client import Client
 
@@ -21,20 +21,20 @@ LoginNameArgument = Annotated[str, typer.Argument(help="The login name.")]
 def register(
     name: LoginNameArgument,
     password: ChosenPasswordOption = "",
-    display_name: Annotated[str, typer.Option("--display-name", help="The name to show to others.")] = "",
+    display_name: Annotated[str, typer.Option("--display-name", help="The name that others see.")] = "",
     door: DoorOption = DOOR,
     as_json: JsonOption = False,
     tls: TlsOption = False,
     ca: CaOption = None,
 ) -> None:
-    """Make an account and sign in."""
+    """Create an account and sign in."""
 
     async def run() -> None:
         store = session_files.session_file(name)
-        async with open_client(door, options.tls_config(tls, ca), store=store) as me:
-            await me.accounts.register(name, password, display_name=display_name, device_name=_device_name())
-            welcome = f"Welcome, {display_name or name}. Talk to somebody with `parley chat NAME`."
-            _print_session(as_json, me, welcome)
+        async with open_client(door, options.tls_config(tls, ca), store=store) as client:
+            await client.accounts.register(name, password, display_name=display_name, device_name=_device_name())
+            welcome = f"Welcome, {display_name or name}. Start a conversation with `parley chat NAME`."
+            _print_session(as_json, client, welcome)
 
     run_command(run(), door)
 
@@ -48,51 +48,65 @@ def login(
     tls: TlsOption = False,
     ca: CaOption = None,
 ) -> None:
-    """Sign this machine in to an account."""
+    """Sign in to an account on this machine."""
 
     async def run() -> None:
         store = session_files.session_file(name)
-        before = store.load()
-        async with open_client(door, options.tls_config(tls, ca), store=store) as me:
-            device_id = before.device_id if before else ""
-            await me.accounts.login(name, password, device_name=_device_name(), device_id=device_id)
-            _print_session(as_json, me, f"Signed in as {name}.")
+        previous = store.load()
+        async with open_client(door, options.tls_config(tls, ca), store=store) as client:
+            device_id = previous.device_id if previous else ""
+            await client.accounts.login(name, password, device_name=_device_name(), device_id=device_id)
+            _print_session(as_json, client, f"Signed in as {name}.")
 
     run_command(run(), door)
 
 
 @app.command()
-def logout(name: AsOption = "", door: DoorOption = DOOR, as_json: JsonOption = False, tls: TlsOption = False, ca: CaOption = None) -> None:
-    """Sign this machine out."""
+def logout(
+    name: AsOption = "",
+    door: DoorOption = DOOR,
+    as_json: JsonOption = False,
+    tls: TlsOption = False,
+    ca: CaOption = None,
+) -> None:
+    """Sign out on this machine."""
 
     async def run() -> None:
-        async with open_client(door, options.tls_config(tls, ca), name) as me:
-            who = me.session.login_name if me.session else name
-            await me.accounts.logout()
-        print_json({"login_name": who}) if as_json else print_line(f"{who} is signed out.")
+        async with open_client(door, options.tls_config(tls, ca), name) as client:
+            login_name = client.session.login_name if client.session else name
+            await client.accounts.logout()
+        print_json({"login_name": login_name}) if as_json else print_line(f"{login_name} is signed out.")
 
     run_command(run(), door)
 
 
 @app.command()
-def whoami(name: AsOption = "", door: DoorOption = DOOR, as_json: JsonOption = False, tls: TlsOption = False, ca: CaOption = None) -> None:
-    """Tell who is signed in, and where the account lives."""
+def whoami(
+    name: AsOption = "",
+    door: DoorOption = DOOR,
+    as_json: JsonOption = False,
+    tls: TlsOption = False,
+    ca: CaOption = None,
+) -> None:
+    """Show the signed-in account and its home server."""
 
     async def run() -> None:
-        async with open_client(door, options.tls_config(tls, ca), name) as me:
-            profile, home = await me.accounts.profile(), await me.locate()
-            device = me.session.device_id if me.session else ""
+        async with open_client(door, options.tls_config(tls, ca), name) as client:
+            profile, home = await client.accounts.profile(), await client.locate()
+            device = client.session.device_id if client.session else ""
         if as_json:
-            print_json({"login_name": profile.login_name, "user_id": profile.user_id, "device_id": device, "home": home})
+            print_json(
+                {"login_name": profile.login_name, "user_id": profile.user_id, "device_id": device, "home": home}
+            )
             return
         print_line(f"{profile.display_name} ({profile.login_name}), user {profile.user_id}")
-        print_line(f"device {device}, home {home or 'not known now'}")
+        print_line(f"device {device}, home {home or 'unknown'}")
 
     run_command(run(), door)
 
 
-def _print_session(as_json: bool, me: Client, sentence: str) -> None:
-    session = me.session
+def _print_session(as_json: bool, client: Client, sentence: str) -> None:
+    session = client.session
     if as_json and session:
         ids = {"user_id": session.user_id, "device_id": session.device_id}
         print_json({"login_name": session.login_name, **ids})

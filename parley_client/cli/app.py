@@ -1,4 +1,4 @@
-"""The command as a whole."""
+"""The typer application that joins all commands."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (accounts, chat, messages, edits, search, blocks, privacy, account_management, demo):
-    app.registered_commands += room.app.registered_commands
+for module in (accounts, chat, messages, edits, search, blocks, privacy, account_management, demo):
+    app.registered_commands += module.app.registered_commands
 app.add_typer(groups.app, name="groups")
 app.add_typer(devices.app, name="devices")
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"parley {version('parley')}")
         raise typer.Exit
 
@@ -46,4 +46,4 @@ def parley(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Talk over Parley from a terminal. Begin with `parley register NAME`, then `parley chat NAME`."""
+    """Send and read Parley messages in a terminal. Start with `parley register NAME`, then `parley chat NAME`."""

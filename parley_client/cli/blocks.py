@@ -1,4 +1,4 @@
-"""`block`, `unblock` and `blocked`."""
+"""The commands `block`, `unblock` and `blocked`."""
 
 from __future__ import annotations
 
@@ -7,64 +7,83 @@ from typing import Annotated
 import typer
 
 from parley_client.cli import options
-from parley_client.cli.command import open_client, run_command, print_line, print_json
+from parley_client.cli.command import open_client, print_json, print_line, run_command
 from parley_client.cli.directory import UserDirectory
 from parley_client.cli.formatting import printable
-from parley_client.cli.options import DOOR, AsOption, DoorOption, TlsOption, JsonOption, CaOption
+from parley_client.cli.options import DOOR, AsOption, CaOption, DoorOption, JsonOption, TlsOption
 
 app = typer.Typer()
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Whom.")]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A login name.")]
 
 
 @app.command()
 def block(
-    who: NameArgument, name: AsOption = "", door: DoorOption = DOOR, as_json: JsonOption = False, tls: TlsOption = False, ca: CaOption = None
+    login_name: NameArgument,
+    name: AsOption = "",
+    door: DoorOption = DOOR,
+    as_json: JsonOption = False,
+    tls: TlsOption = False,
+    ca: CaOption = None,
 ) -> None:
-    """Bar somebody from writing to you, from adding you to groups, and from seeing whether you are online."""
+    """Block a user: they cannot write to you, add you to groups or see whether you are online."""
 
     async def run() -> None:
-        async with open_client(door, options.tls_config(tls, ca), name) as me:
-            user_id = await UserDirectory(me).find_user_id(who)
-            await me.accounts.block(user_id)
-        _print_block(as_json, who, user_id, True)
+        async with open_client(door, options.tls_config(tls, ca), name) as client:
+            user_id = await UserDirectory(client).find_user_id(login_name)
+            await client.accounts.block(user_id)
+        _print_block(as_json, login_name, user_id, True)
 
     run_command(run(), door)
 
 
 @app.command()
 def unblock(
-    who: NameArgument, name: AsOption = "", door: DoorOption = DOOR, as_json: JsonOption = False, tls: TlsOption = False, ca: CaOption = None
+    login_name: NameArgument,
+    name: AsOption = "",
+    door: DoorOption = DOOR,
+    as_json: JsonOption = False,
+    tls: TlsOption = False,
+    ca: CaOption = None,
 ) -> None:
-    """Take a block back."""
+    """Unblock a user."""
 
     async def run() -> None:
-        async with open_client(door, options.tls_config(tls, ca), name) as me:
-            user_id = await UserDirectory(me).find_user_id(who)
-            await me.accounts.unblock(user_id)
-        _print_block(as_json, who, user_id, False)
+        async with open_client(door, options.tls_config(tls, ca), name) as client:
+            user_id = await UserDirectory(client).find_user_id(login_name)
+            await client.accounts.unblock(user_id)
+        _print_block(as_json, login_name, user_id, False)
 
     run_command(run(), door)
 
 
 @app.command()
-def blocked(name: AsOption = "", door: DoorOption = DOOR, as_json: JsonOption = False, tls: TlsOption = False, ca: CaOption = None) -> None:
-    """Show whom you have blocked."""
+def blocked(
+    name: AsOption = "",
+    door: DoorOption = DOOR,
+    as_json: JsonOption = False,
+    tls: TlsOption = False,
+    ca: CaOption = None,
+) -> None:
+    """List the users you have blocked."""
 
     async def run() -> None:
-        async with open_client(door, options.tls_config(tls, ca), name) as me:
-            people, count = UserDirectory(me), 0
-            async for user_id in me.accounts.blocked():
+        async with open_client(door, options.tls_config(tls, ca), name) as client:
+            directory, count = UserDirectory(client), 0
+            async for user_id in client.accounts.blocked():
                 count += 1
-                who = await people.display_name(user_id)
-                print_json({"user_id": user_id, "display_name": who}) if as_json else print_line(printable(who))
+                display_name = await directory.display_name(user_id)
+                if as_json:
+                    print_json({"user_id": user_id, "display_name": display_name})
+                else:
+                    print_line(printable(display_name))
         if not count and not as_json:
-            print_line("You have blocked nobody.", style="dim")
+            print_line("You have not blocked anybody.", style="dim")
 
     run_command(run(), door)
 
 
-def _print_block(as_json: bool, who: str, user_id: str, now: bool) -> None:
+def _print_block(as_json: bool, login_name: str, user_id: str, is_blocked: bool) -> None:
     if as_json:
-        print_json({"user_id": user_id, "blocked": now})
+        print_json({"user_id": user_id, "blocked": is_blocked})
     else:
-        print_line(f"{who} is {'blocked' if now else 'blocked no more'}.", style="green")
+        print_line(f"{login_name} is {'blocked' if is_blocked else 'no longer blocked'}.", style="green")

@@ -1,4 +1,4 @@
-"""`chat`: the messenger on a terminal, and one conversation by lines where there is none."""
+"""The command `chat`: the messenger on a terminal, or one conversation over stdin and stdout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from parley_client.cli.directory import UserDirectory, open_conversation
 from parley_client.cli.errors import CommandError
 from parley_client.cli.line_chat import LineChat
 from parley_client.cli.messages import show_conversations
-from parley_client.cli.options import DOOR, AsOption, DoorOption, TlsOption, GroupOption, CaOption
+from parley_client.cli.options import DOOR, AsOption, CaOption, DoorOption, GroupOption, TlsOption
 from parley_client.client import Client
 
 app = typer.Typer()
@@ -23,28 +23,30 @@ app = typer.Typer()
 
 @app.command()
 def chat(
-    peer: Annotated[str, typer.Argument(metavar="[NAME]", help="With whom.", show_default=False)] = "",
+    peer: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="The other user's login name.", show_default=False)
+    ] = "",
     group: GroupOption = "",
     name: AsOption = "",
     door: DoorOption = DOOR,
     tls: TlsOption = False,
     ca: CaOption = None,
 ) -> None:
-    """Talk: the messenger, beginning with NAME or a group if it is given. F1 shows its keys.
+    """Open the messenger, at the conversation with NAME or a group if given. F1 shows its keys.
 
-    Lines from a pipe are sent too: `echo hello | parley chat bob`.
+    Piped lines are sent as messages: `echo hello | parley chat bob`.
     """
 
     async def run() -> None:
-        async with open_client(door, options.tls_config(tls, ca), name) as me:
-            people = UserDirectory(me)
+        async with open_client(door, options.tls_config(tls, ca), name) as client:
+            directory = UserDirectory(client)
             if _is_interactive():
-                wanted = await open_conversation(me, people, peer, group) if peer or group else None
-                await _run_messenger(me, door, wanted.conversation_id if wanted else "")
+                conversation = await open_conversation(client, directory, peer, group) if peer or group else None
+                await _run_messenger(client, door, conversation.conversation_id if conversation else "")
             elif peer or group:
-                await LineChat(me, people, await open_conversation(me, people, peer, group)).run()
+                await LineChat(client, directory, await open_conversation(client, directory, peer, group)).run()
             else:
-                await show_conversations(me, people)
+                await show_conversations(client, directory)
 
     run_command(run(), door)
 
@@ -53,15 +55,15 @@ def _is_interactive() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
-async def _run_messenger(me: Client, door: str, conversation_id: str) -> None:
+async def _run_messenger(client: Client, door: str, conversation_id: str) -> None:
     if importlib.util.find_spec("textual") is None:
         raise CommandError(
             "The messenger needs textual. Run `pip install '.[terminal]'` in the folder of Parley's repository, "
-            "or pipe lines into this command."
+            "or pipe lines into `parley chat NAME`."
         )
-    # Nothing else needs it, and it takes its time to load.
+    # Imported here because textual is optional and slow to load.
     from parley_client.messenger.app import MessengerApp
-    from parley_client.messenger.model import Messenger
+    from parley_client.messenger.model import MessengerModel
 
-    if error := await MessengerApp(Messenger(me, door), conversation_id).run_async():
+    if error := await MessengerApp(MessengerModel(client, door), conversation_id).run_async():
         raise error

@@ -1,4 +1,4 @@
-"""How a command runs: its client, its output, and its end when something goes wrong."""
+"""The frame of every command: its client, its output and its exit code."""
 
 from __future__ import annotations
 
@@ -20,55 +20,55 @@ from parley_client.errors import ParleyError
 from parley_client.history import Sent
 from parley_client.session import DamagedFile, SessionStore
 
-# A person waits; whatever takes longer is told.
-CALL_TIMEOUT_S = 3.0
+# Calls are retried for this long before the command reports an error: a person is waiting.
+RETRY_TIMEOUT_S = 3.0
 
-# What users wrote is shown as they wrote it: “:cat:” is no picture and “[bold]” no markup.
+# Text of users is printed verbatim: “:cat:” does not become an emoji, nor “[bold]” markup.
 out = Console(highlight=False, markup=False, emoji=False)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def open_client(door: str, tls: Tls | None, name: str = "", *, store: SessionStore | None = None) -> Client:
-    """A client for the account that is meant."""
-    return Client(door, tls=tls, store=store or session_files.select_session(name), patience=CALL_TIMEOUT_S)
+    """Return a client for `store`, or for the signed-in account `name`. Raise CommandError if none is selected."""
+    return Client(door, tls=tls, store=store or session_files.select_session(name), patience=RETRY_TIMEOUT_S)
 
 
 def run_command(main: Coroutine[Any, Any, None], door: str) -> None:
-    """Run a command to its end. A refusal becomes a sentence and exit code 1, Ctrl-C a quiet 130."""
+    """Run a command. Print an error as a sentence and exit with 1; exit with 130 on Ctrl-C, without output."""
     try:
         asyncio.run(main)
     except ParleyError as error:
         fail(explain_error(error, door))
-    except CommandError as sorry:
-        fail(str(sorry))
+    except CommandError as error:
+        fail(str(error))
     except OSError as error:
         fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
-    except DamagedFile as damaged:
-        fail(f"{damaged}.")
+    except DamagedFile as error:
+        fail(f"{error}.")
     except UnicodeError:
-        fail("Parley takes text in UTF-8 only, and this is not.")
+        fail("The text is not UTF-8. Parley accepts UTF-8 only.")
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
 
 def fail(sentence: str) -> NoReturn:
-    """Say what is wrong, and end."""
+    """Print an error for a person to stderr and exit with 1."""
     err.print(sentence, style="red", soft_wrap=True)
     raise typer.Exit(1)
 
 
 def print_line(text: str, *, style: str = "") -> None:
-    """A line for a person."""
+    """Print a line for a person."""
     out.print(text, style=style, soft_wrap=True)
 
 
 def print_json(value: object) -> None:
-    """A value for a program: one line of JSON; messages by their proto names."""
+    """Print a value for a program as one line of JSON; proto messages keep their field names."""
     typer.echo(json.dumps(_to_json_value(value), ensure_ascii=False))
 
 
 def appended_fields(sent: Sent | None) -> dict[str, str | None]:
-    """Where something went, for a program: as Appended has it in the protos; None where nothing had to be appended."""
+    """Return the JSON fields of an appended entry, as in the proto Appended; None if nothing was appended."""
     return {"seq": str(sent.seq) if sent else None, "create_time": sent.time.isoformat() if sent else None}
 
 

@@ -1,4 +1,4 @@
-"""`demo`: the play, with a tick for every promise it saw kept."""
+"""The command `demo`: it runs the demo scenario and prints a verdict for each promise."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from parley_client.channel import Tls
 from parley_client.cli import options
-from parley_client.cli.command import err, out, run_command, print_line, print_json
-from parley_client.cli.options import DOOR, DoorOption, TlsOption, JsonOption, CaOption
+from parley_client.cli.command import err, out, print_json, print_line, run_command
+from parley_client.cli.options import DOOR, CaOption, DoorOption, JsonOption, TlsOption
 from parley_client.demo import Report, run_demo
 
 app = typer.Typer()
@@ -19,18 +19,19 @@ app = typer.Typer()
 @app.command()
 def demo(
     door: DoorOption = DOOR,
-    sends: Annotated[int, typer.Option(min=0, help="How many sends to time on the idle system.")] = 200,
-    patience: Annotated[float, typer.Option(min=1.0, help="How long anything may take, in seconds.")] = 10.0,
+    sends: Annotated[int, typer.Option(min=0, help="Number of sends to time on the idle system.")] = 200,
+    patience: Annotated[float, typer.Option(min=1.0, help="Timeout of every step, in seconds.")] = 10.0,
     repair: Annotated[
-        bool, typer.Option(help="Without it devices leave gaps as they are, which shows what is lost on the way.")
+        bool, typer.Option(help="Fetch missing entries. --no-repair leaves gaps open and so shows lost frames.")
     ] = True,
     as_json: JsonOption = False,
     tls: TlsOption = False,
     ca: CaOption = None,
 ) -> None:
-    """Play a conversation of several people and devices, and check every promise on the way.
+    """Run a conversation of several users and devices, and check every promise.
 
-    Makes a few accounts with fresh names. Ends with 0 if every promise was kept, else with 1 and their names.
+    Creates a few accounts with new names. Exits with 0 if every promise was kept; otherwise with 1, and names the
+    broken ones.
     """
     run_command(_run_scenario(door, sends, patience, repair, as_json, options.tls_config(tls, ca)), door)
 
@@ -38,12 +39,12 @@ def demo(
 async def _run_scenario(door: str, sends: int, patience: float, repair: bool, as_json: bool, tls: Tls | None) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     with Progress(*columns, console=err, transient=True) as progress:
-        bar = progress.add_task("making accounts", total=None)
+        bar = progress.add_task("creating accounts", total=None)
 
-        def tell(scene: str, done: int, total: int) -> None:
+        def show_progress(scene: str, done: int, total: int) -> None:
             progress.update(bar, description=scene, completed=done, total=total)
 
-        report = await run_demo(door, repair=repair, patience=patience, sends=sends, tls=tls, tell=tell)
+        report = await run_demo(door, repair=repair, patience=patience, sends=sends, tls=tls, on_progress=show_progress)
     _print_report_json(report) if as_json else _print_report(report)
     if not report.ok:
         raise typer.Exit(1)
@@ -55,12 +56,12 @@ def _print_report(report: Report) -> None:
         print_line(f"{tick} {verdict.promise:<9}{verdict.claim}", style=style)
         if verdict.detail:
             print_line(f"            {verdict.detail}", style="red")
-    for each in report.skipped:
-        print_line(f"– {each}: not checked, this version does not serve it yet", style="yellow")
+    for check in report.skipped:
+        print_line(f"– {check}: not checked, because this version does not serve it yet", style="yellow")
     if report.latencies:
-        median, late = report.latency(0.5) * 1000, report.latency(0.99) * 1000
-        how = f"{len(report.latencies)} sends through the door to another device"
-        print_line(f"{how}: median {median:.1f} ms, p99 {late:.1f} ms")
+        median, p99 = report.latency(0.5) * 1000, report.latency(0.99) * 1000
+        sends = f"{len(report.latencies)} sends through the door to another device"
+        print_line(f"{sends}: median {median:.1f} ms, p99 {p99:.1f} ms")
     if report.ok:
         out.print("Every promise was kept.", style="bold green")
     else:
@@ -74,8 +75,13 @@ def _print_report_json(report: Report) -> None:
             "broken": report.broken,
             "skipped": report.skipped,
             "verdicts": [
-                {"promise": each.promise, "claim": each.claim, "kept": each.kept, "detail": each.detail}
-                for each in report.verdicts
+                {
+                    "promise": verdict.promise,
+                    "claim": verdict.claim,
+                    "kept": verdict.kept,
+                    "detail": verdict.detail,
+                }
+                for verdict in report.verdicts
             ],
             "sends": len(report.latencies),
             "median_ms": round(report.latency(0.5) * 1000, 3) if report.latencies else None,

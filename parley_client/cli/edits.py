@@ -1,4 +1,4 @@
-"""`edit`, `delete` and `react`: what changes a message that was sent."""
+"""The commands `edit`, `delete` and `react`, which change a sent message."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from typing import Annotated
 import typer
 
 from parley_client.cli import options
-from parley_client.cli.command import appended_fields, open_client, run_command, print_line, print_json
+from parley_client.cli.command import appended_fields, open_client, print_json, print_line, run_command
 from parley_client.cli.directory import UserDirectory, find_conversation
 from parley_client.cli.errors import CommandError
-from parley_client.cli.options import DOOR, MAX_SEQ, AsOption, DoorOption, TlsOption, GroupOption, JsonOption, CaOption
+from parley_client.cli.options import DOOR, MAX_SEQ, AsOption, CaOption, DoorOption, GroupOption, JsonOption, TlsOption
 from parley_client.history import Sent
 
 app = typer.Typer()
-EditArguments = Annotated[list[str], typer.Argument(metavar="[NAME] SEQ TEXT…", help="With whom, which message, and what.")]
-MessageArguments = Annotated[list[str], typer.Argument(metavar="[NAME] SEQ", help="With whom, and which message.")]
-ReactionArguments = Annotated[list[str], typer.Argument(metavar="[NAME] SEQ [EMOJI]", help="With whom, which message, and what.")]
-ForMeOption = Annotated[bool, typer.Option("--for-me", help="Only from your own view.")]
+EditArguments = Annotated[list[str], typer.Argument(metavar="[NAME] SEQ TEXT…", help="Login name, SEQ and new text.")]
+MessageArguments = Annotated[list[str], typer.Argument(metavar="[NAME] SEQ", help="Login name and SEQ.")]
+ReactionArguments = Annotated[
+    list[str], typer.Argument(metavar="[NAME] SEQ [EMOJI]", help="Login name, SEQ and emoji.")
+]
+ForMeOption = Annotated[bool, typer.Option("--for-me", help="Delete it from your own view only.")]
 
 
 @app.command()
@@ -30,15 +32,15 @@ def edit(
     tls: TlsOption = False,
     ca: CaOption = None,
 ) -> None:
-    """Let a message of yours say something else: `parley edit bob 12 what I meant`. SEQ is in `history --seqs`."""
+    """Replace the text of your message: `parley edit bob 12 what I meant`. `history --seqs` shows each SEQ."""
 
     async def run() -> None:
-        peer, seq, said = _parse_message_arguments(words, group)
-        if not said:
-            raise CommandError("Say what it shall say: `parley edit NAME SEQ TEXT`.")
-        async with open_client(door, options.tls_config(tls, ca), name) as me:
-            conversation = await find_conversation(me, UserDirectory(me), peer, group)
-            sent = await me.messages.edit(conversation.conversation_id, seq, " ".join(said))
+        peer, seq, text = _parse_message_arguments(words, group)
+        if not text:
+            raise CommandError("The new text is missing: `parley edit NAME SEQ TEXT`.")
+        async with open_client(door, options.tls_config(tls, ca), name) as client:
+            conversation = await find_conversation(client, UserDirectory(client), peer, group)
+            sent = await client.messages.edit(conversation.conversation_id, seq, " ".join(text))
         _print_result(as_json, conversation.conversation_id, sent, "✓ edited")
 
     run_command(run(), door)
@@ -55,13 +57,13 @@ def delete(
     tls: TlsOption = False,
     ca: CaOption = None,
 ) -> None:
-    """Take a message away from everybody (yours; an admin's any): `parley delete bob 12`."""
+    """Delete a message for everybody: `parley delete bob 12`. Group admins may delete any message, others their own."""
 
     async def run() -> None:
         peer, seq, _ = _parse_message_arguments(which, group)
-        async with open_client(door, options.tls_config(tls, ca), name) as me:
-            conversation = await find_conversation(me, UserDirectory(me), peer, group)
-            sent = await me.messages.delete(conversation.conversation_id, seq, for_all=not for_me)
+        async with open_client(door, options.tls_config(tls, ca), name) as client:
+            conversation = await find_conversation(client, UserDirectory(client), peer, group)
+            sent = await client.messages.delete(conversation.conversation_id, seq, for_all=not for_me)
         _print_result(as_json, conversation.conversation_id, sent, "✓ deleted")
 
     run_command(run(), door)
@@ -77,28 +79,28 @@ def react(
     tls: TlsOption = False,
     ca: CaOption = None,
 ) -> None:
-    """React to a message: `parley react bob 12 👍`. Without EMOJI your reaction is taken back."""
+    """React to a message: `parley react bob 12 👍`. Without EMOJI, your reaction is removed."""
 
     async def run() -> None:
-        peer, seq, said = _parse_message_arguments(mark, group)
-        async with open_client(door, options.tls_config(tls, ca), name) as me:
-            conversation = await find_conversation(me, UserDirectory(me), peer, group)
-            sent = await me.messages.set_reaction(conversation.conversation_id, seq, "".join(said[:1]))
-        _print_result(as_json, conversation.conversation_id, sent, "✓ reacted" if said else "✓ taken back")
+        peer, seq, text = _parse_message_arguments(mark, group)
+        async with open_client(door, options.tls_config(tls, ca), name) as client:
+            conversation = await find_conversation(client, UserDirectory(client), peer, group)
+            sent = await client.messages.set_reaction(conversation.conversation_id, seq, "".join(text[:1]))
+        _print_result(as_json, conversation.conversation_id, sent, "✓ reacted" if text else "✓ reaction removed")
 
     run_command(run(), door)
 
 
 def _parse_message_arguments(words: list[str], group: str) -> tuple[str, int, list[str]]:
-    """With whom, which message, and the rest."""
+    """Return the login name (empty with --group), the seq and the remaining arguments."""
     peer, rest = ("", words) if group else (words[0], words[1:])
     if not rest or not rest[0].isdecimal() or int(rest[0]) > MAX_SEQ:
-        raise CommandError("Say which message by its SEQ, a number; `parley history NAME --seqs` shows them.")
+        raise CommandError("SEQ must be the number of a message; `parley history NAME --seqs` shows the numbers.")
     return peer, int(rest[0]), rest[1:]
 
 
-def _print_result(as_json: bool, conversation_id: str, sent: Sent | None, words: str) -> None:
+def _print_result(as_json: bool, conversation_id: str, sent: Sent | None, text: str) -> None:
     if as_json:
         print_json({"conversation_id": conversation_id, **appended_fields(sent)})
     else:
-        print_line(words, style="green")
+        print_line(text, style="green")

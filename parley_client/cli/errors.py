@@ -1,4 +1,4 @@
-"""What the command says: to whom nothing answers, what went wrong, and what to do next."""
+"""Error messages for a person: the cause of an error, and the next step."""
 
 from __future__ import annotations
 
@@ -22,40 +22,40 @@ _MESSAGES_BY_REASON = {
     "CONVERSATION_NOT_FOUND": "There is no such conversation, or you are not a member of it.",
     "PEER_IS_SELF": "That is you. Name somebody else.",
     "BLOCKED": "One of you has blocked the other.",
-    "TOO_MANY_DEVICES": "The account is signed in on as many devices as it may be. Sign one of them out.",
-    "DISABLED": "This deployment has switched that off.",
+    "TOO_MANY_DEVICES": "The account has reached its device limit. Sign out one of its devices first.",
+    "DISABLED": "This deployment has disabled that.",
     "GROUP_TOO_LARGE": "The group would have too many members.",
-    "GROUP_FULL": "The group has as many members as it may have. Remove somebody first.",
-    "LAST_ADMIN": "A group needs an admin. Make somebody else one first.",
+    "GROUP_FULL": "The group has reached its member limit. Remove a member first.",
+    "LAST_ADMIN": "A group needs an admin. Make another member admin first.",
     "NOT_A_GROUP": "That works for groups only.",
     "MESSAGE_NOT_FOUND": "There is no such message, or it was deleted.",
     "DEVICE_NOT_FOUND": "There is no such device. See `parley devices list`.",
-    "TOO_MANY_HIDDEN": "You have deleted as many messages of this conversation for yourself as may be.",
+    "TOO_MANY_HIDDEN": "You have reached the limit of messages deleted for yourself in this conversation.",
     "PASSWORD_TOO_WEAK": "That password is too easy to guess. Choose another one.",
 }
-# The contract's patterns, as its violations name them.
+# Patterns of the protos, quoted in the descriptions of violations.
 _MESSAGES_BY_PATTERN = {
     "`^[A-Za-z0-9][A-Za-z0-9._-]{2,63}$`": (
         "A login name has 3 to 64 letters (a to z), digits, dots, underscores and hyphens, "
-        "and begins with a letter or a digit."
+        "and starts with a letter or a digit."
     ),
 }
 
 
 class CommandError(Exception):
-    """The command cannot go on; the text is for the person at the terminal."""
+    """An error that ends the command; its text is shown to the person at the terminal."""
 
 
 def explain_error(error: ParleyError, door: str) -> str:
-    """A sentence about `error`, and what to do next."""
+    """Return a sentence that explains `error` and the next step; `door` is the address that was called."""
     if isinstance(error, DoorUnreachable):
         return _explain_unreachable(error, door)
     if error.reason in _MESSAGES_BY_REASON:
         return _MESSAGES_BY_REASON[error.reason]
     if isinstance(error, Superseded):
-        return "This sign-in was opened elsewhere, and only its newest connection stays."
+        return "This session was opened elsewhere. A device keeps only its newest connection."
     if isinstance(error, SignedOut | Unauthenticated):
-        return "You are not signed in here any more. Sign in with `parley login NAME`."
+        return "You are not signed in here any more. Sign in again with `parley login NAME`."
     if isinstance(error, NotServed):
         return "This version of Parley cannot do that yet."
     if isinstance(error, InvalidRequest) and error.violations:
@@ -63,28 +63,28 @@ def explain_error(error: ParleyError, door: str) -> str:
     if isinstance(error, TimedOut):
         return f"Parley at {door} did not answer in time. Try again."
     if isinstance(error, TryLater):
-        return f"Parley at {door} cannot take that now ({error.message}). Try again in a moment."
+        return f"Parley at {door} cannot process that now ({error.message}). Try again in a moment."
     return f"{error.message[:1].upper()}{error.message[1:]}."
 
 
 def _explain_unreachable(error: DoorUnreachable, door: str) -> str:
-    """What keeps a connection from coming about; gRPC tells it in words alone."""
+    """Explain a failed connection; gRPC reports the cause only in the text of the error."""
     if "resolving" in error.message:
-        return f"There is no such host: {door.rpartition(':')[0]}, or the network is away."
+        return f"There is no such host: {door.rpartition(':')[0]}. Check its name and the network."
     if "handshake" in error.message:
         return (
-            f"Somebody answers at {door}, but no TLS connection comes about: that door takes calls without TLS, "
-            "or its certificate is not trusted here (--ca FILE names others to trust)."
+            f"The TLS handshake with {door} failed: it does not serve TLS, or its certificate is not trusted here. "
+            "Name the certificates to trust with --ca FILE."
         )
     return (
-        f"Nobody answers at {door}. Start Parley with `make run`, "
-        "or name another door with --door HOST:PORT or PARLEY_DOOR."
+        f"Nothing answers at {door}. Start Parley with `make run`, "
+        "or name another address with --door HOST:PORT or PARLEY_DOOR."
     )
 
 
-def _explain_violation(broken: Violation) -> str:
-    for pattern, words in _MESSAGES_BY_PATTERN.items():
-        if pattern in broken.description:
-            return words
-    field = broken.field.rpartition(".")[2].partition("[")[0].replace("_", " ")
-    return f"The {field} {broken.description}." if field else f"{broken.description}."
+def _explain_violation(violation: Violation) -> str:
+    for pattern, message in _MESSAGES_BY_PATTERN.items():
+        if pattern in violation.description:
+            return message
+    field = violation.field.rpartition(".")[2].partition("[")[0].replace("_", " ")
+    return f"The {field} {violation.description}." if field else f"{violation.description}."

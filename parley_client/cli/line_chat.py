@@ -1,4 +1,4 @@
-"""A chat by lines: what comes in is printed, what is piped in is sent."""
+"""A chat over stdin and stdout: piped lines are sent, and received entries are printed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from parley_client.cli import stdin_lines
 from parley_client.cli.command import err, out
 from parley_client.cli.directory import UserDirectory
 from parley_client.cli.errors import CommandError, explain_error
-from parley_client.cli.formatting import printable, format_entry
+from parley_client.cli.formatting import format_entry, printable
 from parley_client.client import Client
 from parley_client.device import Device
 from parley_client.dialogue import Sending
@@ -27,19 +27,19 @@ from parley_client.events import (
 )
 
 BACKLOG_SIZE = 20
-# Of a line that was not sent.
+# A report about an unsent line quotes this many characters of it.
 MAX_QUOTED_CHARS = 100
 
 
 class LineChat:
-    """One conversation, until the lines end or the connection is ended for good.
+    """A chat in one conversation, which ends with the piped lines or when the connection ends for good.
 
-    A line that cannot be sent is told on stderr, and in the end by Sorry.
+    Every line that cannot be sent is reported on stderr, and `run` then raises CommandError.
     """
 
-    def __init__(self, client: Client, people: UserDirectory, conversation: Conversation) -> None:
+    def __init__(self, client: Client, directory: UserDirectory, conversation: Conversation) -> None:
         self._client = client
-        self._directory = people
+        self._directory = directory
         self._id = conversation.conversation_id
         self._last_shown_seq = 0
         self._backlog_shown = False
@@ -47,21 +47,21 @@ class LineChat:
         self._failed_count = 0
 
     async def run(self) -> None:
-        """Until the lines end. Raises ParleyError when the connection is ended for good."""
+        """Send and print until the lines end. Raise ParleyError if the connection ends for good."""
         async with self._client.connect(history_from_start=False) as device:
-            listening = asyncio.create_task(self._listen(device))
-            talking = asyncio.create_task(self._send_lines(device))
+            receiving = asyncio.create_task(self._receive(device))
+            sending_lines = asyncio.create_task(self._send_lines(device))
             try:
-                await asyncio.wait([listening, talking], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([receiving, sending_lines], return_when=asyncio.FIRST_COMPLETED)
             finally:
-                listening.cancel()
-                talking.cancel()
-                results = await asyncio.gather(listening, talking, return_exceptions=True)
+                receiving.cancel()
+                sending_lines.cancel()
+                results = await asyncio.gather(receiving, sending_lines, return_exceptions=True)
         for result in results:
             if isinstance(result, Exception):
                 raise result
 
-    async def _listen(self, device: Device) -> None:
+    async def _receive(self, device: Device) -> None:
         async for event in device:
             await self._handle_event(device, event)
 
@@ -79,7 +79,7 @@ class LineChat:
             raise event.error
 
     async def _show_backlog(self, device: Device) -> None:
-        newest = [each async for each in self._client.messages.before(self._id, limit=BACKLOG_SIZE)]
+        newest = [entry async for entry in self._client.messages.before(self._id, limit=BACKLOG_SIZE)]
         for entry in reversed(newest):
             self._print(await format_entry(entry, self._directory))
             self._last_shown_seq = entry.seq
@@ -91,37 +91,38 @@ class LineChat:
         device.mark_read(self._id, event.seq)
 
     async def _send_lines(self, device: Device) -> None:
-        async for said in stdin_lines.read_lines(sys.stdin.fileno()):
-            if said.strip():
-                self._send(device, said.rstrip("\n"))
+        async for line in stdin_lines.read_lines(sys.stdin.fileno()):
+            if line.strip():
+                self._send(device, line.rstrip("\n"))
         while self._pending:
-            # `wait` gives way even where all are answered, and so lets `_answered` be told.
-            await asyncio.wait([each.answer for each in self._pending])
+            # Even if all answers are complete, `wait` yields to the event loop, which then calls `_on_answer`.
+            await asyncio.wait([sending.answer for sending in self._pending])
         if self._failed_count:
-            raise CommandError("One line was not sent." if self._failed_count == 1 else f"{self._failed_count} lines were not sent.")
+            failed = self._failed_count
+            raise CommandError("One line was not sent." if failed == 1 else f"{failed} lines were not sent.")
 
-    def _send(self, device: Device, said: str) -> None:
+    def _send(self, device: Device, line: str) -> None:
         try:
-            sending = device.send(self._id, said)
+            sending = device.send(self._id, line)
         except SendQueueFull:
-            self._report_unsent(said, "Too much waits to be sent already; wait until the connection is back.")
+            self._report_unsent(line, "The send queue is full. Try again when the connection is back.")
             return
         except ParleyError as error:
-            self._report_unsent(said, explain_error(error, ""))
+            self._report_unsent(line, explain_error(error, ""))
             return
         self._pending.append(sending)
-        sending.answer.add_done_callback(lambda _: self._on_answer(sending, said))
+        sending.answer.add_done_callback(lambda _: self._on_answer(sending, line))
 
-    def _on_answer(self, sending: Sending, said: str) -> None:
+    def _on_answer(self, sending: Sending, line: str) -> None:
         self._pending.remove(sending)
         error = None if sending.answer.cancelled() else sending.answer.exception()
         if isinstance(error, ParleyError):
-            self._report_unsent(said, explain_error(error, ""))
+            self._report_unsent(line, explain_error(error, ""))
 
-    def _report_unsent(self, said: str, why: str) -> None:
+    def _report_unsent(self, line: str, reason: str) -> None:
         self._failed_count += 1
-        what = printable(said) if len(said) <= MAX_QUOTED_CHARS else f"{printable(said[:MAX_QUOTED_CHARS])}…"
-        err.print(f"Not sent: “{what}”. {why}", style="red", soft_wrap=True)
+        quoted = printable(line) if len(line) <= MAX_QUOTED_CHARS else f"{printable(line[:MAX_QUOTED_CHARS])}…"
+        err.print(f"Not sent: “{quoted}”. {reason}", style="red", soft_wrap=True)
 
     @staticmethod
     def _print(text: Text) -> None:

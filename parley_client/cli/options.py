@@ -1,4 +1,4 @@
-"""The options that commands share."""
+"""The options that several commands share."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import typer
 from parley_client.channel import Tls
 from parley_client.client import DEFAULT_DOOR
 
-# The contract's numbers have 64 bits.
+# Sequence numbers are signed 64-bit integers in the protos.
 MAX_SEQ = 2**63 - 1
 
 _HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):([0-9]{1,5})")
 
 
 def _validate_door(door: str) -> str:
-    found = _HOST_AND_PORT.fullmatch(door)
-    if found is None or not 0 < int(found[1]) < 2**16:
-        raise typer.BadParameter(f"“{door}” is not HOST:PORT, as {DEFAULT_DOOR} is.")
+    match = _HOST_AND_PORT.fullmatch(door)
+    if match is None or not 0 < int(match[1]) < 2**16:
+        raise typer.BadParameter(f"“{door}” is not HOST:PORT, for example {DEFAULT_DOOR}.")
     return door
 
 
@@ -30,7 +30,7 @@ def _validate_certificates(file: Path | None) -> Path | None:
         if file is not None:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
     except ssl.SSLError:
-        raise typer.BadParameter(f"{file} holds no certificates in PEM.") from None
+        raise typer.BadParameter(f"{file} contains no PEM certificates.") from None
     return file
 
 
@@ -41,14 +41,14 @@ DoorOption = Annotated[
         envvar="PARLEY_DOOR",
         metavar="HOST:PORT",
         callback=_validate_door,
-        help="Where Parley takes calls.",
+        help="The address of Parley.",
         show_default=True,
     ),
 ]
 AsOption = Annotated[
-    str, typer.Option("--as", envvar="PARLEY_AS", metavar="NAME", help="Who you are, when several are signed in.")
+    str, typer.Option("--as", envvar="PARLEY_AS", metavar="NAME", help="The account to use, if several are signed in.")
 ]
-TlsOption = Annotated[bool, typer.Option("--tls", envvar="PARLEY_TLS", help="Speak to the door over TLS.")]
+TlsOption = Annotated[bool, typer.Option("--tls", envvar="PARLEY_TLS", help="Connect over TLS.")]
 CaOption = Annotated[
     Path | None,
     typer.Option(
@@ -66,14 +66,14 @@ JsonOption = Annotated[
     bool,
     typer.Option(
         "--json",
-        help="For programs: one JSON document a line, with the field names of protos/ (64-bit numbers as strings).",
+        help="Print one JSON document a line, with the field names of protos/ (64-bit numbers as strings).",
     ),
 ]
-GroupOption = Annotated[str, typer.Option("--group", metavar="TITLE", help="A group of yours, by its TITLE or id.")]
+GroupOption = Annotated[str, typer.Option("--group", metavar="TITLE", help="One of your groups, by its TITLE or id.")]
 
 DOOR = DEFAULT_DOOR
 
 
 def tls_config(enabled: bool, ca_file: Path | None) -> Tls | None:
-    """What --tls and --ca mean together."""
+    """Return the TLS configuration of --tls and --ca; None without either: the connection is not encrypted."""
     return Tls(ca_file.read_bytes() if ca_file else None) if enabled or ca_file else None

@@ -1,4 +1,4 @@
-"""Passwords: from the environment, asked for on a terminal, or the first line of a pipe."""
+"""Password options, read from the environment, a terminal prompt or a line of a pipe."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import Annotated
 import typer
 
 
-def _read_password(given: str) -> str:
-    return given or _prompt_or_read_pipe(confirm=False)
+def _read_password(value: str) -> str:
+    return value or _prompt_or_read_pipe(confirm=False)
 
 
-def _read_chosen_password(given: str) -> str:
-    return given or _prompt_or_read_pipe(confirm=True)
+def _read_chosen_password(value: str) -> str:
+    return value or _prompt_or_read_pipe(confirm=True)
 
 
-def _read_new_password(given: str) -> str:
-    return given or _prompt_or_read_pipe(confirm=True, prompt="New password", variable="PARLEY_NEW_PASSWORD")
+def _read_new_password(value: str) -> str:
+    return value or _prompt_or_read_pipe(confirm=True, prompt="New password", variable="PARLEY_NEW_PASSWORD")
 
 
 def _prompt_or_read_pipe(*, confirm: bool, prompt: str = "Password", variable: str = "PARLEY_PASSWORD") -> str:
-    # What asks on a terminal would look for one behind the pipe too, or warn that it found none.
+    # typer.prompt would open the controlling terminal even if stdin is a pipe, or warn that there is none.
     if sys.stdin.isatty():
-        asked: str = typer.prompt(prompt, hide_input=True, confirmation_prompt=confirm)
-        return asked
+        password: str = typer.prompt(prompt, hide_input=True, confirmation_prompt=confirm)
+        return password
     try:
-        piped = sys.stdin.readline().rstrip("\r\n")
+        line = sys.stdin.readline().rstrip("\r\n")
     except UnicodeDecodeError:
-        raise typer.BadParameter("what the pipe holds is not UTF-8.") from None
-    if not piped:
-        raise typer.BadParameter(f"pipe it in as a line, set {variable}, or run this on a terminal to be asked.")
-    return piped
+        raise typer.BadParameter("the piped line is not UTF-8.") from None
+    if not line:
+        raise typer.BadParameter(f"pipe it in as a line, set {variable}, or run the command on a terminal.")
+    return line
 
 
 PasswordOption = Annotated[
@@ -39,7 +39,7 @@ PasswordOption = Annotated[
     typer.Option(
         envvar="PARLEY_PASSWORD",
         callback=_read_password,
-        help="Asked for if it is not given; from a pipe the first line is taken.",
+        help="Default: prompted for on a terminal, or the first line of a pipe.",
         show_default=False,
     ),
 ]
@@ -48,7 +48,7 @@ ChosenPasswordOption = Annotated[
     typer.Option(
         envvar="PARLEY_PASSWORD",
         callback=_read_chosen_password,
-        help="8 to 256 bytes. Asked for if it is not given; from a pipe the first line is taken.",
+        help="8 to 256 bytes. Default: prompted for on a terminal, or the first line of a pipe.",
         show_default=False,
     ),
 ]
@@ -58,7 +58,7 @@ NewPasswordOption = Annotated[
         "--new",
         envvar="PARLEY_NEW_PASSWORD",
         callback=_read_new_password,
-        help="8 to 256 bytes. Asked for if it is not given; from a pipe the second line is taken.",
+        help="8 to 256 bytes. Default: prompted for on a terminal, or the second line of a pipe.",
         show_default=False,
     ),
 ]

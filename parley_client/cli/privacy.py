@@ -1,4 +1,4 @@
-"""`privacy`: what one lets others do."""
+"""The command `privacy`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import typer
 
 from parley.chat.v1 import account_pb2
 from parley_client.cli import options
-from parley_client.cli.command import open_client, run_command, print_line, print_json
-from parley_client.cli.options import DOOR, AsOption, DoorOption, TlsOption, JsonOption, CaOption
+from parley_client.cli.command import open_client, print_json, print_line, run_command
+from parley_client.cli.options import DOOR, AsOption, CaOption, DoorOption, JsonOption, TlsOption
 
 app = typer.Typer()
 
 
 class WhoMayAdd(StrEnum):
-    """Who may add somebody to groups."""
+    """The users who may add the account to groups, as the command line names them."""
 
     EVERYONE = "everyone"
     CONTACTS = "contacts"
@@ -34,10 +34,15 @@ _LABELS = {value: str(adders) for adders, value in _PROTO_VALUES.items() if adde
 
 @app.command()
 def privacy(
-    who_may_add: Annotated[WhoMayAdd | None, typer.Option(help="Who may add you to groups.", show_default=False)] = None,
+    who_may_add: Annotated[
+        WhoMayAdd | None, typer.Option(help="The users who may add you to groups.", show_default=False)
+    ] = None,
     found: Annotated[
         bool | None,
-        typer.Option("--found/--not-found", help="Whether searches find you by the beginning of a name."),
+        typer.Option(
+            "--found/--not-found",
+            help="Let searches find you by the start of your name, or by your whole login name only.",
+        ),
     ] = None,
     name: AsOption = "",
     door: DoorOption = DOOR,
@@ -45,19 +50,21 @@ def privacy(
     tls: TlsOption = False,
     ca: CaOption = None,
 ) -> None:
-    """Show what you let others do, or change it."""
+    """Show your privacy settings, or change them."""
 
     async def run() -> None:
-        async with open_client(door, options.tls_config(tls, ca), name) as me:
+        async with open_client(door, options.tls_config(tls, ca), name) as client:
             if who_may_add is None and found is None:
-                now = await me.accounts.privacy()
+                settings = await client.accounts.privacy()
             else:
-                now = await me.accounts.update_privacy(who_may_add=_PROTO_VALUES[who_may_add], found_by_search=found)
+                settings = await client.accounts.update_privacy(
+                    who_may_add=_PROTO_VALUES[who_may_add], found_by_search=found
+                )
         if as_json:
-            print_json(now)
+            print_json(settings)
             return
-        print_line(f"May add you to groups: {_LABELS.get(now.who_may_add, 'everyone')}.")
-        by = "the beginning of a name" if now.found_by_search else "your whole login name only"
-        print_line(f"Searches find you by {by}.")
+        print_line(f"Users who may add you to groups: {_LABELS.get(settings.who_may_add, 'everyone')}.")
+        key = "the start of your name" if settings.found_by_search else "your whole login name only"
+        print_line(f"Searches find you by {key}.")
 
     run_command(run(), door)

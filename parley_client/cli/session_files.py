@@ -1,4 +1,4 @@
-"""The accounts signed in on this machine: one session file each, under the user's configuration folder."""
+"""The session files of the accounts signed in on this machine, one per account."""
 
 from __future__ import annotations
 
@@ -10,32 +10,35 @@ from parley_client.session import FileStore
 
 
 def config_folder() -> Path:
-    """Where sessions are kept: $XDG_CONFIG_HOME/parley, usually ~/.config/parley."""
+    """Return the folder of the session files: $XDG_CONFIG_HOME/parley, by default ~/.config/parley."""
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "parley"
 
 
 def session_file(name: str) -> FileStore:
-    """Where the session of an account is kept, signed in or not."""
-    if not name or any(sign in name for sign in "/\\\0") or name.startswith("."):
+    """Return the session file of an account, existing or not. Raise CommandError for an impossible name."""
+    if not name or any(char in name for char in "/\\\0") or name.startswith("."):
         raise CommandError(f"“{name}” cannot be the name of an account.")
     return FileStore(config_folder() / f"{name.lower()}.json")
 
 
 def signed_in_names() -> list[str]:
-    """Who is signed in here."""
+    """Return the login names that are signed in on this machine, sorted."""
     files = config_folder().glob("*.json")
     return sorted(file.stem for file in files if not file.name.endswith(".state.json"))
 
 
 def select_session(name: str) -> FileStore:
-    """The session of `name`, or of the only account that is signed in. Raises Sorry."""
-    here = signed_in_names()
+    """Return the session file of `name` or, if it is empty, of the only account signed in.
+
+    Raise CommandError if `name` is not signed in, or if not exactly one account is.
+    """
+    signed_in = signed_in_names()
     if name:
-        if name.lower() not in here:
+        if name.lower() not in signed_in:
             raise CommandError(f"{name} is not signed in here. Sign in with `parley login {name}`.")
         return session_file(name)
-    if not here:
-        raise CommandError("Nobody is signed in here. Begin with `parley register NAME` or `parley login NAME`.")
-    if len(here) > 1:
-        raise CommandError(f"{', '.join(here)} are signed in here. Say who you are with --as NAME.")
-    return session_file(here[0])
+    if not signed_in:
+        raise CommandError("Nobody is signed in here. Start with `parley register NAME` or `parley login NAME`.")
+    if len(signed_in) > 1:
+        raise CommandError(f"{', '.join(signed_in)} are signed in here. Choose one with --as NAME.")
+    return session_file(signed_in[0])

@@ -34,7 +34,7 @@ class Report:
         """The names of the promises that were not kept, each once."""
         return list(dict.fromkeys(verdict.promise for verdict in self.verdicts if not verdict.kept))
 
-    def judge(self, promise: str, claim: str, troubles: list[str]) -> None:
+    def add_verdict(self, promise: str, claim: str, troubles: list[str]) -> None:
         """Add a verdict: kept if there are no `troubles`, of which the first few are told."""
         more = f" (and {len(troubles) - 3} more)" if len(troubles) > 3 else ""
         self.verdicts.append(Verdict(promise, claim, not troubles, "; ".join(troubles[:3]) + more))

@@ -1,1 +1,1 @@
-"""The messenger for a terminal: one model between the SDK and the widgets, which know nothing of the network."""
+"""The terminal messenger: a model on top of the SDK, and widgets that use the model and no network."""

@@ -1,4 +1,4 @@
-"""What a person does in the messenger: each begins at once, and its trouble becomes a notice."""
+"""The actions of the messenger's user: each starts a call and shows its error as a notice."""
 
 from __future__ import annotations
 
@@ -12,179 +12,190 @@ from parley_client.cli.directory import naming_refused_user
 from parley_client.cli.errors import CommandError, explain_error
 from parley_client.errors import ParleyError
 from parley_client.message import Message
-from parley_client.messenger.conversation_state import Chat, Outgoing
-from parley_client.messenger.model import Messenger
+from parley_client.messenger.conversation_state import ConversationState, OutgoingMessage
+from parley_client.messenger.model import MessengerModel
 
-# Muted until somebody says otherwise, as far as calendars go.
-ALWAYS = timedelta(days=365 * 10)
+# A mute without an end: the server needs a time, so this one is far enough.
+MUTE_DURATION = timedelta(days=365 * 10)
 
 
-class Deeds:
-    """The deeds of one person, on `model`."""
+class Actions:
+    """The actions of the signed-in user on the conversations of `model`."""
 
-    def __init__(self, model: Messenger) -> None:
+    def __init__(self, model: MessengerModel) -> None:
         self._model = model
-        self._calls = model.client
+        self._client = model.client
 
-    def send(self, chat: Chat, text: str, reply_to_seq: int = 0) -> None:
-        """Send words; members called by "@Name" are mentioned."""
-        called = {f"@{self._model.people.cached_name(user)}": user for user in chat.view.others}
-        self.send_content(chat, contents.as_content(contents.text(text, called), reply_to_seq))
+    def send(self, conversation: ConversationState, text: str, reply_to_seq: int = 0) -> None:
+        """Send a text; "@Name" of a member becomes a mention."""
+        mentions = {f"@{self._model.directory.cached_name(user)}": user for user in conversation.view.others}
+        self.send_content(conversation, contents.as_content(contents.text(text, mentions), reply_to_seq))
 
-    def send_content(self, chat: Chat, content: Content) -> None:
-        """Send anything. It is shown as being sent until it stands in the log."""
+    def send_content(self, conversation: ConversationState, content: Content) -> None:
+        """Send a content. It is shown as being sent until it is in the log."""
         try:
-            sending = self._model.device.send(chat.id, content)
+            sending = self._model.device.send(conversation.id, content)
         except ParleyError as error:
-            self._model.tell(f"Not sent: {explain_error(error, self._model.door)}")
+            self._model.notify(f"Not sent: {explain_error(error, self._model.door)}")
             return
-        except CommandError as sorry:
-            self._model.tell(f"Not sent: {sorry}")
+        except CommandError as error:
+            self._model.notify(f"Not sent: {error}")
             return
-        outgoing = Outgoing(sending, content)
-        chat.outgoing.append(outgoing)
-        sending.answer.add_done_callback(lambda _: self._answered(chat, outgoing))
-        self._model.changed(chat.id)
+        outgoing = OutgoingMessage(sending, content)
+        conversation.outgoing.append(outgoing)
+        sending.answer.add_done_callback(lambda _: self._on_answer(conversation, outgoing))
+        self._model.on_change(conversation.id)
 
-    def send_again(self, chat: Chat, outgoing: Outgoing) -> None:
-        """Try again what was refused."""
-        self.drop(chat, outgoing)
-        self.send_content(chat, outgoing.content)
+    def resend(self, conversation: ConversationState, outgoing: OutgoingMessage) -> None:
+        """Send a refused message again, as a new message."""
+        self.discard(conversation, outgoing)
+        self.send_content(conversation, outgoing.content)
 
-    def drop(self, chat: Chat, outgoing: Outgoing) -> None:
-        """Forget what was refused."""
-        chat.outgoing.remove(outgoing)
-        self._model.changed(chat.id)
+    def discard(self, conversation: ConversationState, outgoing: OutgoingMessage) -> None:
+        """Remove a refused message."""
+        conversation.outgoing.remove(outgoing)
+        self._model.on_change(conversation.id)
 
-    def typed(self, chat: Chat, typing: bool) -> None:
-        """A key was hit in the composer, or the composer is empty now."""
+    def set_typing(self, conversation: ConversationState, typing: bool) -> None:
+        """Report whether the user is typing."""
         if self._model.connected:
-            self._model.device.typing(chat.id, typing)
+            self._model.device.typing(conversation.id, typing)
 
-    def edit(self, chat: Chat, message: Message, text: str) -> None:
-        """Let an own message say something else; what it answers stays."""
+    def edit(self, conversation: ConversationState, message: Message, text: str) -> None:
+        """Replace the text of the user's message; its reply stays."""
         content = contents.as_content(text, message.reply_to_seq)
-        self._later(lambda: self._calls.messages.edit(chat.id, message.seq, content))
+        self._start_call(lambda: self._client.messages.edit(conversation.id, message.seq, content))
 
-    def delete(self, chat: Chat, message: Message, *, for_all: bool) -> None:
-        """Take a message away."""
+    def delete(self, conversation: ConversationState, message: Message, *, for_all: bool) -> None:
+        """Delete a message for everybody or for the user alone."""
 
         async def run() -> None:
-            await self._calls.messages.delete(chat.id, message.seq, for_all=for_all)
+            await self._client.messages.delete(conversation.id, message.seq, for_all=for_all)
             if not for_all:
-                chat.view.hide(message.seq)
-                self._model.changed(chat.id)
+                conversation.view.hide(message.seq)
+                self._model.on_change(conversation.id)
 
-        self._model.begin(run())
+        self._model.start(run())
 
-    def react(self, chat: Chat, message: Message, emoji: str) -> None:
-        """Set the own reaction; the same again takes it back."""
-        wanted = "" if message.reactions.get(self._model.me) == emoji else emoji
-        self._later(lambda: self._calls.messages.set_reaction(chat.id, message.seq, wanted))
+    def react(self, conversation: ConversationState, message: Message, emoji: str) -> None:
+        """Set the user's reaction, or remove it if it is already `emoji`."""
+        reaction = "" if message.reactions.get(self._model.own_id) == emoji else emoji
+        self._start_call(lambda: self._client.messages.set_reaction(conversation.id, message.seq, reaction))
 
-    def forward(self, message: Message, target: Chat) -> None:
-        """Pass what a message says on to another conversation."""
+    def forward(self, message: Message, target: ConversationState) -> None:
+        """Forward a message to another conversation."""
         if message.content is not None:
             self.send_content(target, contents.forwarded(message.content))
-            self._model.tell(f"Passed on to {self._model.title(target)}.")
+            self._model.notify(f"Forwarded to {self._model.title(target)}.")
 
-    async def find(self, query: str) -> list[Entry]:
-        """Messages with all these words, newest first. Raises ParleyError."""
-        return [each async for each in self._calls.messages.search(query, limit=50)]
+    async def search(self, query: str) -> list[Entry]:
+        """Return up to 50 messages that contain all words, newest first. Raise ParleyError if the call fails."""
+        return [each async for each in self._client.messages.search(query, limit=50)]
 
-    async def readers(self, chat: Chat, message: Message) -> list[tuple[str, str]]:
-        """The other members, and how far each has got with a message. Raises ParleyError."""
-        told = []
-        for mark in await self._calls.messages.readers(chat.id, message.seq):
-            delivered = "has it" if mark.delivered_seq >= message.seq else "not yet"
-            told.append((self._model.name(mark.user_id), "read it" if mark.read_seq >= message.seq else delivered))
-        return told
+    async def fetch_readers(self, conversation: ConversationState, message: Message) -> list[tuple[str, str]]:
+        """Return the other members' names, each with the delivery state. Raise ParleyError if the call fails."""
+        readers = []
+        for mark in await self._client.messages.readers(conversation.id, message.seq):
+            delivered = "received" if mark.delivered_seq >= message.seq else "not yet"
+            readers.append(
+                (self._model.display_name(mark.user_id), "read" if mark.read_seq >= message.seq else delivered)
+            )
+        return readers
 
-    async def begin_direct(self, login_name: str) -> Chat:
-        """The conversation with a user. Raises ParleyError and Sorry."""
-        user_id = await self._model.people.find_user_id(login_name.strip().removeprefix("@"))
-        return self._model.told(await self._calls.conversations.get_or_create_direct(user_id))
+    async def open_direct(self, login_name: str) -> ConversationState:
+        """Open the 1-1 conversation with a user. Raise ParleyError or CommandError if that fails."""
+        user_id = await self._model.directory.find_user_id(login_name.strip().removeprefix("@"))
+        return self._model.update_conversation(await self._client.conversations.get_or_create_direct(user_id))
 
-    async def begin_group(self, title: str, login_names: Sequence[str]) -> Chat:
-        """A new group. Raises ParleyError and Sorry."""
-        others = await self._model.people.find_user_ids(login_names)
-        with naming_refused_user(others):
-            return self._model.told(await self._calls.conversations.create_group(title.strip(), list(others)))
+    async def create_group(self, title: str, login_names: Sequence[str]) -> ConversationState:
+        """Create a group. Raise ParleyError or CommandError if that fails."""
+        names_by_id = await self._model.directory.find_user_ids(login_names)
+        with naming_refused_user(names_by_id):
+            return self._model.update_conversation(
+                await self._client.conversations.create_group(title.strip(), list(names_by_id))
+            )
 
-    def add(self, chat: Chat, login_names: Sequence[str]) -> None:
-        """Add people to a group."""
+    def add_members(self, conversation: ConversationState, login_names: Sequence[str]) -> None:
+        """Add users to a group."""
 
         async def run() -> None:
-            others = await self._model.people.find_user_ids(login_names)
-            with naming_refused_user(others):
-                self._model.told(await self._calls.conversations.add_members(chat.id, list(others)))
+            names_by_id = await self._model.directory.find_user_ids(login_names)
+            with naming_refused_user(names_by_id):
+                self._model.update_conversation(
+                    await self._client.conversations.add_members(conversation.id, list(names_by_id))
+                )
 
-        self._model.begin(run())
+        self._model.start(run())
 
-    def remove(self, chat: Chat, user_id: str) -> None:
-        """Remove somebody from a group."""
-        self._later(lambda: self._calls.conversations.remove_member(chat.id, user_id))
+    def remove_member(self, conversation: ConversationState, user_id: str) -> None:
+        """Remove a member from a group."""
+        self._start_call(lambda: self._client.conversations.remove_member(conversation.id, user_id))
 
-    def leave(self, chat: Chat) -> None:
+    def leave(self, conversation: ConversationState) -> None:
         """Leave a group."""
-        self._later(lambda: self._calls.conversations.leave(chat.id))
+        self._start_call(lambda: self._client.conversations.leave(conversation.id))
 
-    def rename(self, chat: Chat, title: str) -> None:
-        """Give a group another title."""
-        self._later(lambda: self._calls.conversations.rename(chat.id, title.strip()))
+    def rename(self, conversation: ConversationState, title: str) -> None:
+        """Change the title of a group."""
+        self._start_call(lambda: self._client.conversations.rename(conversation.id, title.strip()))
 
-    def set_admin(self, chat: Chat, user_id: str, admin: bool) -> None:
-        """Say what a member may do."""
+    def set_admin(self, conversation: ConversationState, user_id: str, admin: bool) -> None:
+        """Make a member an admin or a plain member."""
         role = entry_pb2.ROLE_ADMIN if admin else entry_pb2.ROLE_MEMBER
-        self._later(lambda: self._calls.conversations.set_role(chat.id, user_id, role))
+        self._start_call(lambda: self._client.conversations.set_role(conversation.id, user_id, role))
 
-    def set_admins_only(self, chat: Chat, admins_only: bool) -> None:
-        """Say whether only admins may send."""
-        self._later(lambda: self._calls.conversations.update(chat.id, admins_only_send=admins_only))
+    def set_admins_only_send(self, conversation: ConversationState, admins_only: bool) -> None:
+        """Allow sending for admins only, or for all members."""
+        self._start_call(lambda: self._client.conversations.update(conversation.id, admins_only_send=admins_only))
 
-    def pin(self, chat: Chat) -> None:
-        """Pin, or unpin."""
-        self._personal(chat, lambda: self._calls.conversations.pin(chat.id, not chat.view.settings.pinned))
+    def toggle_pin(self, conversation: ConversationState) -> None:
+        """Pin or unpin a conversation."""
+        self._update_settings(
+            conversation, lambda: self._client.conversations.pin(conversation.id, not conversation.view.settings.pinned)
+        )
 
-    def archive(self, chat: Chat) -> None:
-        """Archive, or bring back."""
-        self._personal(chat, lambda: self._calls.conversations.archive(chat.id, not chat.view.settings.archived))
+    def toggle_archive(self, conversation: ConversationState) -> None:
+        """Archive or unarchive a conversation."""
+        self._update_settings(
+            conversation,
+            lambda: self._client.conversations.archive(conversation.id, not conversation.view.settings.archived),
+        )
 
-    def mute(self, chat: Chat) -> None:
-        """Silence pushes, or not any more."""
-        until = None if chat.view.settings.mute_until else datetime.now(UTC) + ALWAYS
-        self._personal(chat, lambda: self._calls.conversations.mute(chat.id, until))
+    def toggle_mute(self, conversation: ConversationState) -> None:
+        """Mute or unmute the push notifications of a conversation."""
+        until = None if conversation.view.settings.mute_until else datetime.now(UTC) + MUTE_DURATION
+        self._update_settings(conversation, lambda: self._client.conversations.mute(conversation.id, until))
 
-    def block(self, chat: Chat) -> None:
-        """Bar the other one of a 1-1 conversation."""
-        who = self._model.name(chat.peer_id)
-
-        async def run() -> None:
-            await self._calls.accounts.block(chat.peer_id)
-            self._model.tell(f"{who} is blocked. `parley unblock` takes it back.")
-
-        self._model.begin(run())
-
-    def _later(self, call: Callable[[], Awaitable[object]]) -> None:
-        """Ask for something whose outcome comes as an entry."""
+    def block(self, conversation: ConversationState) -> None:
+        """Block the other member of a 1-1 conversation."""
+        name = self._model.display_name(conversation.peer_id)
 
         async def run() -> None:
-            await call()
+            await self._client.accounts.block(conversation.peer_id)
+            self._model.notify(f"{name} is blocked. Unblock with `parley unblock`.")
 
-        self._model.begin(run())
+        self._model.start(run())
 
-    def _personal(self, chat: Chat, call: Callable[[], Awaitable[object]]) -> None:
-        """Ask for something that concerns the user alone, and look what is true then."""
+    def _start_call(self, call: Callable[[], Awaitable[object]]) -> None:
+        """Start a call whose outcome arrives as a log entry."""
 
         async def run() -> None:
             await call()
-            self._model.refresh(chat.id)
 
-        self._model.begin(run())
+        self._model.start(run())
 
-    def _answered(self, chat: Chat, outgoing: Outgoing) -> None:
+    def _update_settings(self, conversation: ConversationState, call: Callable[[], Awaitable[object]]) -> None:
+        """Start a call that changes the user's settings of a conversation, then refresh the conversation."""
+
+        async def run() -> None:
+            await call()
+            self._model.refresh(conversation.id)
+
+        self._model.start(run())
+
+    def _on_answer(self, conversation: ConversationState, outgoing: OutgoingMessage) -> None:
         answer = outgoing.sending.answer
         error = None if answer.cancelled() else answer.exception()
         if isinstance(error, ParleyError):
-            outgoing.trouble = explain_error(error, self._model.door)
-            self._model.changed(chat.id)
+            outgoing.error = explain_error(error, self._model.door)
+            self._model.on_change(conversation.id)

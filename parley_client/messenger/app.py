@@ -1,4 +1,4 @@
-"""The messenger as an application: the screen, its keys, and what is shown when the model changes."""
+"""The textual application of the messenger: its layout, its keys and its redraws."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from textual.widgets import OptionList, Static
 
 from parley_client.cli.errors import explain_error
 from parley_client.errors import ParleyError
-from parley_client.messenger.actions import Deeds
-from parley_client.messenger.conversation_list import ChatList
-from parley_client.messenger.conversation_pane import Talk
-from parley_client.messenger.conversation_state import Chat
-from parley_client.messenger.dialogs import Page
+from parley_client.messenger.actions import Actions
+from parley_client.messenger.conversation_list import ConversationList
+from parley_client.messenger.conversation_pane import ConversationPane
+from parley_client.messenger.conversation_state import ConversationState
+from parley_client.messenger.dialogs import TextDialog
 from parley_client.messenger.keys import help_text
 from parley_client.messenger.message_list import MessageList
-from parley_client.messenger.model import Messenger
-from parley_client.messenger.prompts import Menus
-from parley_client.messenger.status import status
+from parley_client.messenger.model import MessengerModel
+from parley_client.messenger.prompts import Prompts
+from parley_client.messenger.status import status_line
 from parley_client.session import DamagedFile
 
-# A terminal of fewer columns shows the list or the conversation, not both.
-NARROW = 60
-# In seconds: what changes within the first is drawn at once; a notice stays for the second.
-GATHER = 0.03
-NOTICE = 8.0
+# A terminal with fewer columns shows either the list or the conversation.
+NARROW_COLUMNS = 60
+# Changes within this delay are drawn together.
+REDRAW_DELAY_S = 0.03
+# A notice disappears after this time.
+NOTICE_DURATION_S = 8.0
 
 
 class MessengerApp(App[Exception | None]):
-    """Shows `model`, beginning with the conversation `first` if it is given. Its result is what ended it."""
+    """The messenger, which opens the conversation `first` if given; its result is the error that ended it."""
 
     CSS_PATH = "messenger.tcss"
     ENABLE_COMMAND_PALETTE = False
@@ -47,181 +48,183 @@ class MessengerApp(App[Exception | None]):
         Binding("ctrl+r", "archived", show=False, priority=True),
         Binding("ctrl+up", "neighbour(-1)", show=False, priority=True),
         Binding("ctrl+down", "neighbour(1)", show=False, priority=True),
-        Binding("escape", "out", show=False),
+        Binding("escape", "go_back", show=False),
         Binding("ctrl+q", "leave", show=False, priority=True),
     ]
 
-    def __init__(self, model: Messenger, first: str = "") -> None:
+    def __init__(self, model: MessengerModel, first: str = "") -> None:
         super().__init__()
         self.theme = "ansi-dark"
         self._model = model
-        self._first = first
-        self._menus = Menus(self, model, deeds := Deeds(model))
-        self._chats = ChatList(model)
-        self._talk = Talk(model, deeds, self._menus)
+        self._initial_id = first
+        self._prompts = Prompts(self, model, actions := Actions(model))
+        self._list = ConversationList(model)
+        self._pane = ConversationPane(model, actions, self._prompts)
         self._status = Static(id="status")
         self._changed: set[str] = set()
-        self._drawing: Timer | None = None
-        self._forgetting: Timer | None = None
-        self._told = ""
-        self._warned = False
+        self._redraw_timer: Timer | None = None
+        self._notice_timer: Timer | None = None
+        self._shown_notice = ""
+        self._unsent_warning_shown = False
 
     def compose(self) -> ComposeResult:
-        """The list, the conversation, and one line for everything that may be wrong."""
+        """Lay out the list, the conversation and the status line."""
         with Horizontal(id="main"):
-            yield self._chats
-            yield self._talk
+            yield self._list
+            yield self._pane
         yield self._status
 
     def on_mount(self) -> None:
-        """Begin to listen."""
-        self._model.changed = self._note
-        self._chats.focus()
-        self.run_worker(self._listen())
-        self._note("")
+        """Start the model and draw it."""
+        self._model.on_change = self._on_model_change
+        self._list.focus()
+        self.run_worker(self._run_model())
+        self._on_model_change("")
 
-    async def _listen(self) -> None:
+    async def _run_model(self) -> None:
         try:
             await self._model.run()
         except (ParleyError, DamagedFile, OSError) as error:
             self.exit(error)
 
-    def _note(self, conversation_id: str) -> None:
+    def _on_model_change(self, conversation_id: str) -> None:
         self._changed.add(conversation_id)
-        if self._drawing is None and self.is_running:
-            self._drawing = self.set_timer(GATHER, self._draw)
+        if self._redraw_timer is None and self.is_running:
+            self._redraw_timer = self.set_timer(REDRAW_DELAY_S, self._redraw)
 
-    def _draw(self) -> None:
-        changed, self._changed, self._drawing = self._changed, set(), None
-        self._chats.show()
-        chat = self._model.opened
-        if chat is None and self._first in self._model.chats:
-            self._open(self._model.chats[self._first])
-        elif chat is not None and chat.id in changed:
-            self._talk.draw(chat)
-        if self._model.notice != self._told:
-            self._told = self._model.notice
-            self._forget_later()
-        self._status.update(status(self._model))
+    def _redraw(self) -> None:
+        changed, self._changed, self._redraw_timer = self._changed, set(), None
+        self._list.refresh_list()
+        conversation = self._model.open_conversation
+        if conversation is None and self._initial_id in self._model.conversations:
+            self._open_conversation(self._model.conversations[self._initial_id])
+        elif conversation is not None and conversation.id in changed:
+            self._pane.redraw(conversation)
+        if self._model.notice != self._shown_notice:
+            self._shown_notice = self._model.notice
+            self._start_notice_timer()
+        self._status.update(status_line(self._model))
 
-    def _forget_later(self) -> None:
-        if self._forgetting is not None:
-            self._forgetting.stop()
-        self._forgetting = self.set_timer(NOTICE, self._forget)
+    def _start_notice_timer(self) -> None:
+        if self._notice_timer is not None:
+            self._notice_timer.stop()
+        self._notice_timer = self.set_timer(NOTICE_DURATION_S, self._clear_notice)
 
-    def _forget(self) -> None:
-        self._model.tell("")
+    def _clear_notice(self) -> None:
+        self._model.notify("")
 
-    def _open(self, chat: Chat) -> None:
-        self._first = ""
-        self._talk.open(chat)
-        self._talk.screen.set_class(False, "listing")
-        self._chats.show()
-        self._chats.choose(chat.id)
+    def _open_conversation(self, conversation: ConversationState) -> None:
+        self._initial_id = ""
+        self._pane.open(conversation)
+        self._pane.screen.set_class(False, "listing")
+        self._list.refresh_list()
+        self._list.highlight(conversation.id)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """A conversation was chosen."""
-        if event.option_list is self._chats and event.option_id:
-            self._open(self._model.chats[event.option_id])
+        """Open the selected conversation."""
+        if event.option_list is self._list and event.option_id:
+            self._open_conversation(self._model.conversations[event.option_id])
 
     def action_neighbour(self, step: int) -> None:
-        """The conversation above or below."""
-        self._talk.after_keys(lambda: self._go(step))
+        """Open the conversation `step` lines below the open one."""
+        self._pane.call_after_keys(lambda: self._open_neighbour(step))
 
-    def _go(self, step: int) -> None:
-        found = self._chats.neighbour(self._model.opened.id if self._model.opened else "", step)
-        if found and not self._menus.asking:
-            self._open(self._model.chats[found])
+    def _open_neighbour(self, step: int) -> None:
+        neighbour_id = self._list.neighbour(
+            self._model.open_conversation.id if self._model.open_conversation else "", step
+        )
+        if neighbour_id and not self._prompts.dialog_open:
+            self._open_conversation(self._model.conversations[neighbour_id])
 
     def action_archived(self) -> None:
-        """The archived conversations, or the others again."""
-        self._chats.archived = not self._chats.archived
-        self._chats.show()
-        self._chats.focus()
-        self._model.tell("Archived conversations. Ctrl+R: the others again." if self._chats.archived else "")
+        """Switch the list between archived and other conversations."""
+        self._list.show_archived = not self._list.show_archived
+        self._list.refresh_list()
+        self._list.focus()
+        self._model.notify("Archived conversations. Ctrl+R: back to the others." if self._list.show_archived else "")
 
     def action_direct(self) -> None:
-        """Talk to somebody."""
-        self._menus.begin(self._direct())
+        """Open the dialog for a new 1-1 conversation."""
+        self._prompts.start(self._open_direct())
 
     def action_group(self) -> None:
-        """Make a group."""
-        self._menus.begin(self._group())
+        """Open the dialog for a new group."""
+        self._prompts.start(self._create_group())
 
     def action_search(self) -> None:
-        """Search."""
-        self._menus.begin(self._search())
+        """Open the search dialog."""
+        self._prompts.start(self._search())
 
     def action_conversation(self) -> None:
-        """What can be done with the open conversation."""
-        if self._model.opened:
-            self._menus.begin(self._menus.conversation(self._model.opened))
+        """Open the menu of the open conversation."""
+        if self._model.open_conversation:
+            self._prompts.start(self._prompts.show_conversation_menu(self._model.open_conversation))
 
-    async def _direct(self) -> None:
-        if chat := await self._menus.direct():
-            self._open(chat)
+    async def _open_direct(self) -> None:
+        if conversation := await self._prompts.open_direct():
+            self._open_conversation(conversation)
 
-    async def _group(self) -> None:
-        if chat := await self._menus.group():
-            self._open(chat)
+    async def _create_group(self) -> None:
+        if conversation := await self._prompts.create_group():
+            self._open_conversation(conversation)
 
     async def _search(self) -> None:
-        found = await self._menus.search()
+        found = await self._prompts.search_messages()
         if found is None:
             return
-        chat, seq = found
-        self._open(chat)
+        conversation, seq = found
+        self._open_conversation(conversation)
         try:
-            await self._model.load_back_to(chat, seq)
+            await self._model.load_back_to(conversation, seq)
         except ParleyError as error:
-            self._model.tell(explain_error(error, self._model.door))
+            self._model.notify(explain_error(error, self._model.door))
             return
-        self._talk.draw(chat)
-        self._talk.choose(seq)
+        self._pane.redraw(conversation)
+        self._pane.highlight_message(seq)
 
     def action_help(self) -> None:
-        """All keys."""
-        if not self._menus.asking:
-            self.push_screen(Page("Keys", help_text()))
+        """Show the keys."""
+        if not self._prompts.dialog_open:
+            self.push_screen(TextDialog("Keys", help_text()))
 
-    def action_out(self) -> None:
-        """From answering or editing, from the messages to writing; in a narrow terminal to the list."""
-        if self._talk.give_up_intent():
+    def action_go_back(self) -> None:
+        """Cancel a reply or edit; otherwise focus the composer, or the list if the composer has focus."""
+        if self._pane.cancel_reply_or_edit():
             return
-        if self._model.opened and isinstance(self.focused, MessageList | ChatList):
+        if self._model.open_conversation and isinstance(self.focused, MessageList | ConversationList):
             self.screen.set_class(False, "listing")
-            self._talk.write()
+            self._pane.focus_composer()
         else:
             self.screen.set_class(True, "listing")
-            self._chats.focus()
+            self._list.focus()
 
     def action_leave(self) -> None:
-        """Leave; what is not sent yet would be lost, which is said once."""
-        self._talk.after_keys(self._leave)
+        """Quit; warn once if messages have not been sent yet, because they would be lost."""
+        self._pane.call_after_keys(self._leave)
 
     def _leave(self) -> None:
-        if self._model.unsent and not self._warned:
-            self._warned = True
-            self._model.tell(f"{self._model.unsent} not sent yet. Ctrl+Q again: leave all the same.")
+        if self._model.unsent_count and not self._unsent_warning_shown:
+            self._unsent_warning_shown = True
+            self._model.notify(f"{self._model.unsent_count} not sent yet. Ctrl+Q again: quit anyway.")
         else:
             self.exit(None)
 
     def action_help_quit(self) -> None:
-        """Ctrl+C is for copying here."""
-        self._model.tell("Ctrl+Q leaves.")
+        """Name the key that quits: Ctrl+C copies."""
+        self._model.notify("Ctrl+Q: quit")
 
     def on_resize(self, event: events.Resize) -> None:
-        """A narrow terminal shows one thing at a time."""
-        base = self._talk.screen
-        base.set_class(event.size.width < NARROW, "narrow")
-        base.set_class(self._model.opened is None, "listing")
+        """Show either the list or the conversation if the terminal is narrow."""
+        base = self._pane.screen
+        base.set_class(event.size.width < NARROW_COLUMNS, "narrow")
+        base.set_class(self._model.open_conversation is None, "listing")
 
     def on_app_blur(self) -> None:
-        """Nobody looks: nothing is read."""
-        self._talk.in_front = False
+        """Stop marking messages as read while the terminal is not focused."""
+        self._pane.terminal_focused = False
 
     def on_app_focus(self) -> None:
-        """Somebody looks again."""
-        self._talk.in_front = True
-        if self._model.opened:
-            self._note(self._model.opened.id)
+        """Mark messages as read again."""
+        self._pane.terminal_focused = True
+        if self._model.open_conversation:
+            self._on_model_change(self._model.open_conversation.id)

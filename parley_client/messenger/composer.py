@@ -1,4 +1,4 @@
-"""Where one writes: Enter sends, Ctrl+J begins another line."""
+"""The text area for new messages: Enter sends, Ctrl+J starts a new line."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from textual.widgets import TextArea
 
 
 class Composer(TextArea):
-    """As high as what is written, up to five lines. `send` is given what the person wants to be sent.
+    """A text area that grows up to five lines and calls `send` with its text on Enter.
 
-    Keys may come in a burst, from a slow link or a program, and each is done in its turn: what a key does is done by
-    the time the next one is looked at. A binding that has priority, or that is left to the application, would be done
-    before letters that came earlier, or behind letters that came later; a message would too.
+    Keys may arrive in a burst, from a slow link or a program. The composer runs the action of each key before it
+    handles the next key, so that the order is kept. Priority bindings, bindings of the application and posted messages
+    would run before earlier letters or after later ones.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -24,39 +24,39 @@ class Composer(TextArea):
         Binding("ctrl+j,alt+enter,shift+enter", "new_line", show=False),
     ]
 
-    class Above(Message):
-        """The person wants to go up to the messages."""
+    class LeftAbove(Message):
+        """Posted when the cursor moves up from an empty composer."""
 
     def __init__(self, send: Callable[[str], None]) -> None:
         super().__init__(
             id="composer", soft_wrap=True, tab_behavior="focus", theme="css", compact=True, highlight_cursor_line=False
         )
-        self._send = send
+        self._on_send = send
 
     def fill(self, text: str) -> None:
-        """Put something in to go on with."""
+        """Replace the text and move the cursor to its end."""
         if text != self.text:
             self.text = text
         self.move_cursor(self.document.end)
 
     def action_send(self) -> None:
-        """Have what is written sent."""
+        """Pass the text to `send` unless it is blank."""
         if text := self.text.strip():
-            self._send(text)
+            self._on_send(text)
 
     def action_new_line(self) -> None:
-        """Begin another line."""
+        """Insert a line break."""
         self.insert("\n")
 
     def action_cursor_up(self, select: bool = False) -> None:
-        """Up from an empty composer goes to the messages."""
+        """Move the cursor up, or post LeftAbove if the composer is empty."""
         if self.text:
             super().action_cursor_up(select)
         else:
-            self.post_message(self.Above())
+            self.post_message(self.LeftAbove())
 
     async def on_key(self, event: events.Key) -> None:
-        """Do what the key is bound to here and now."""
+        """Run the action bound to the key before the next key is handled."""
         for binding in self._bindings.key_to_bindings.get(event.key, ()):
             if await self.app.run_action(binding.action, self):
                 event.prevent_default().stop()

@@ -1,4 +1,4 @@
-"""The list of conversations: unread counts, and names in one column."""
+"""The widget that lists conversations with their unread counts."""
 
 from __future__ import annotations
 
@@ -8,69 +8,79 @@ from rich.text import Text
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from parley_client.messenger.model import Messenger
+from parley_client.messenger.model import MessengerModel
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _ListItem:
     id: str
-    open: bool
+    is_open: bool
     pinned: bool
-    faint: bool
-    """Muted, or left."""
+    dimmed: bool
+    """True if the conversation is muted or the user left it."""
     unread: int
     title: str
 
-    def draw(self) -> Text:
-        """Mark, unread count, name; the name, of whatever script, comes last."""
-        mark = "›" if self.open else "*" if self.pinned else " "
+    def render(self) -> Text:
+        """Return mark, unread count and title; the title is last, because its width depends on its script."""
+        mark = "›" if self.is_open else "*" if self.pinned else " "
         count = "99+" if self.unread > 99 else str(self.unread or "")
-        line = Text(no_wrap=True, overflow="ellipsis", style="dim" if self.faint else "")
+        line = Text(no_wrap=True, overflow="ellipsis", style="dim" if self.dimmed else "")
         line.append(mark, style="bold")
         line.append(f"{count:>3} ", style="bold green")
         return line.append(self.title, style="bold" if self.unread else "")
 
 
-class ChatList(OptionList):
-    """Shows the conversations of the model, the archived ones on demand."""
+class ConversationList(OptionList):
+    """The model's conversations, either the archived ones or the others."""
 
-    def __init__(self, model: Messenger) -> None:
-        super().__init__(id="chats", markup=False)
+    def __init__(self, model: MessengerModel) -> None:
+        super().__init__(id="conversations", markup=False)
         self._model = model
-        self._shown: list[_Line] = []
-        self.archived = False
+        self._items: list[_ListItem] = []
+        self.show_archived = False
 
-    def show(self) -> None:
-        """Show what the model has now; what was chosen stays chosen."""
-        lines = [self._line(chat.id) for chat in self._model.listing(archived=self.archived)]
-        if lines == self._shown:
+    def refresh_list(self) -> None:
+        """Show the current state of the model and keep the highlighted conversation."""
+        lines = [
+            self._item(conversation.id)
+            for conversation in self._model.sorted_conversations(archived=self.show_archived)
+        ]
+        if lines == self._items:
             return
         chosen = self.highlighted_option.id if self.highlighted_option else None
-        if [line.id for line in lines] == [line.id for line in self._shown]:
-            for place, line in enumerate(lines):
-                if line != self._shown[place]:
-                    self.replace_option_prompt_at_index(place, line.draw())
+        if [line.id for line in lines] == [line.id for line in self._items]:
+            for index, line in enumerate(lines):
+                if line != self._items[index]:
+                    self.replace_option_prompt_at_index(index, line.render())
         else:
             self.clear_options()
-            self.add_options(Option(line.draw(), id=line.id) for line in lines)
-        self._shown = lines
+            self.add_options(Option(line.render(), id=line.id) for line in lines)
+        self._items = lines
         self.highlighted = next((n for n, line in enumerate(lines) if line.id == chosen), 0 if lines else None)
 
-    def choose(self, conversation_id: str) -> None:
-        """Choose this one."""
-        for place, line in enumerate(self._shown):
+    def highlight(self, conversation_id: str) -> None:
+        """Highlight a conversation."""
+        for index, line in enumerate(self._items):
             if line.id == conversation_id:
-                self.highlighted = place
+                self.highlighted = index
 
     def neighbour(self, conversation_id: str, step: int) -> str:
-        """The one that stands `step` below; empty: there is none."""
-        ids = [line.id for line in self._shown]
+        """Return the id of the conversation `step` lines below; empty: the list is empty."""
+        ids = [line.id for line in self._items]
         if not ids:
             return ""
         return ids[(ids.index(conversation_id) + step) % len(ids)] if conversation_id in ids else ids[0]
 
-    def _line(self, conversation_id: str) -> _Line:
-        chat = self._model.chats[conversation_id]
-        settings, is_open = chat.view.settings, self._model.opened is chat
-        faint = bool(settings.mute_until) or chat.view.former
-        return _Line(chat.id, is_open, settings.pinned, faint, chat.view.unread_count, self._model.title(chat))
+    def _item(self, conversation_id: str) -> _ListItem:
+        conversation = self._model.conversations[conversation_id]
+        settings, is_open = conversation.view.settings, self._model.open_conversation is conversation
+        faint = bool(settings.mute_until) or conversation.view.former
+        return _ListItem(
+            conversation.id,
+            is_open,
+            settings.pinned,
+            faint,
+            conversation.view.unread_count,
+            self._model.title(conversation),
+        )

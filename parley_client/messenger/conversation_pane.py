@@ -1,4 +1,4 @@
-"""The open conversation: its title, its messages, and where one writes."""
+"""The pane of the open conversation: its title, messages and composer."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from textual.containers import Vertical
 from textual.widgets import Static, TextArea
 
 from parley_client.message import Message
-from parley_client.messenger.actions import Deeds
+from parley_client.messenger.actions import Actions
 from parley_client.messenger.composer import Composer
-from parley_client.messenger.conversation_state import Chat, Draft
+from parley_client.messenger.conversation_state import ComposerDraft, ConversationState
 from parley_client.messenger.message_list import MessageList
-from parley_client.messenger.model import Messenger
-from parley_client.messenger.prompts import Menus
-from parley_client.messenger.rows import brief, message_of, outgoing_of, rows
+from parley_client.messenger.model import MessengerModel
+from parley_client.messenger.prompts import Prompts
+from parley_client.messenger.rows import conversation_rows, find_message, find_outgoing, summarize_message
 
 
-class Talk(Vertical):
-    """Shows the conversation that the model has open. `in_front`: somebody looks at the terminal."""
+class ConversationPane(Vertical):
+    """The open conversation of the model. Messages are marked as read only while `terminal_focused`."""
 
-    def __init__(self, model: Messenger, deeds: Deeds, menus: Menus) -> None:
-        super().__init__(id="talk")
+    def __init__(self, model: MessengerModel, actions: Actions, prompts: Prompts) -> None:
+        super().__init__(id="conversation")
         self._model = model
-        self._deeds = deeds
-        self._menus = menus
-        self.in_front = True
+        self._actions = actions
+        self._prompts = prompts
+        self.terminal_focused = True
         self._title = Static(id="title")
         self._messages = MessageList()
         self._intent = Static(id="intent")
         self._composer = Composer(self._send)
 
     def compose(self) -> ComposeResult:
-        """From top to bottom."""
+        """Lay out title, messages, reply or edit line, and composer."""
         self._composer.disabled = True
         yield self._title
         yield self._messages
@@ -42,134 +42,134 @@ class Talk(Vertical):
         yield self._composer
 
     @property
-    def writing(self) -> str:
-        """What stands in the composer."""
+    def draft_text(self) -> str:
+        """The text of the composer."""
         return self._composer.text
 
-    def open(self, chat: Chat) -> None:
-        """Show another conversation; what was being written in the one before waits there."""
-        if self._model.opened:
-            self._model.opened.draft.text = self.writing
-        self._model.open(chat)
-        self.draw(chat, end=True)
-        self._composer.fill(chat.draft.text)
-        self.write()
+    def open(self, conversation: ConversationState) -> None:
+        """Show another conversation and keep the draft of the previous one."""
+        if self._model.open_conversation:
+            self._model.open_conversation.draft.text = self.draft_text
+        self._model.open(conversation)
+        self.redraw(conversation, end=True)
+        self._composer.fill(conversation.draft.text)
+        self.focus_composer()
 
-    def draw(self, chat: Chat, *, end: bool = False) -> None:
-        """Show what is true now; `end`: go to the newest message."""
-        self._messages.show(rows(self._model, chat), end=end)
-        title = Text(self._model.title(chat))
-        if chat.group and not chat.view.former:
-            title.append(f"  {len(chat.view.members)} members", style="dim not bold")
+    def redraw(self, conversation: ConversationState, *, end: bool = False) -> None:
+        """Show the current state of a conversation; with `end`, scroll to the newest message."""
+        self._messages.show_rows(conversation_rows(self._model, conversation), end=end)
+        title = Text(self._model.title(conversation))
+        if conversation.is_group and not conversation.view.former:
+            title.append(f"  {len(conversation.view.members)} members", style="dim not bold")
         self._title.update(title)
-        self._composer.disabled = bool(chat.silent)
-        self._composer.placeholder = chat.silent or "Write, Enter sends. F1: all keys"
-        self._draw_intent(chat)
-        self.see()
+        self._composer.disabled = bool(conversation.read_only_reason)
+        self._composer.placeholder = conversation.read_only_reason or "Write, Enter sends. F1: all keys"
+        self._redraw_intent(conversation)
+        self.mark_read_if_visible()
 
-    def see(self) -> None:
-        """The newest message is read, if somebody looks at it."""
-        if self.in_front and self._model.opened and self._messages.at_end:
-            self._model.see(self._model.opened)
+    def mark_read_if_visible(self) -> None:
+        """Mark the conversation as read if its newest message is visible and the terminal has focus."""
+        if self.terminal_focused and self._model.open_conversation and self._messages.at_end:
+            self._model.mark_read(self._model.open_conversation)
 
-    def write(self) -> None:
-        """To the composer, or where nothing can be written to the messages."""
+    def focus_composer(self) -> None:
+        """Focus the composer, or the messages if the user cannot write."""
         self._messages.highlighted = None
         self.screen.set_focus(self._messages if self._composer.disabled else self._composer)
 
-    def choose(self, seq: int) -> None:
-        """To a message."""
-        if self._messages.choose(f"message {seq}"):
+    def highlight_message(self, seq: int) -> None:
+        """Highlight a message and focus the list."""
+        if self._messages.highlight_row(f"message {seq}"):
             self.screen.set_focus(self._messages)
 
-    def give_up_intent(self) -> bool:
-        """Neither answer nor edit; False if neither was meant."""
-        chat = self._model.opened
-        if chat is None or not (chat.draft.reply_to_seq or chat.draft.edit_seq):
+    def cancel_reply_or_edit(self) -> bool:
+        """Cancel the reply or edit; return False if there was none."""
+        conversation = self._model.open_conversation
+        if conversation is None or not (conversation.draft.reply_to_seq or conversation.draft.edit_seq):
             return False
-        self._draft(chat, Draft("" if chat.draft.edit_seq else self.writing))
+        self._set_draft(conversation, ComposerDraft("" if conversation.draft.edit_seq else self.draft_text))
         return True
 
-    def after_keys(self, deed: Callable[[], None]) -> None:
-        """Do something once the composer has taken the keys that came before."""
-        self._composer.call_later(deed)
+    def call_after_keys(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once the composer has handled all earlier keys."""
+        self._composer.call_later(callback)
 
     def _send(self, text: str) -> None:
-        """Send, answer or edit."""
-        chat = self._model.opened
-        if chat is None:
+        """Send the text as a message or reply, or as the new text of the edited message."""
+        conversation = self._model.open_conversation
+        if conversation is None:
             return
-        draft, chat.draft = chat.draft, Draft()
-        edited = chat.view.message(draft.edit_seq)
-        if edited is not None:
-            self._deeds.edit(chat, edited, text)
+        draft, conversation.draft = conversation.draft, ComposerDraft()
+        edited_message = conversation.view.message(draft.edit_seq)
+        if edited_message is not None:
+            self._actions.edit(conversation, edited_message, text)
         else:
-            self._deeds.send(chat, text, draft.reply_to_seq)
+            self._actions.send(conversation, text, draft.reply_to_seq)
         self._composer.fill("")
-        self.draw(chat, end=edited is None)
+        self.redraw(conversation, end=edited_message is None)
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
-        """The others are told that one types."""
-        chat = self._model.opened
-        if chat is not None and event.text_area.has_focus and not chat.draft.edit_seq:
-            self._deeds.typed(chat, bool(event.text_area.text))
+        """Report that the user is typing, except while editing."""
+        conversation = self._model.open_conversation
+        if conversation is not None and event.text_area.has_focus and not conversation.draft.edit_seq:
+            self._actions.set_typing(conversation, bool(event.text_area.text))
 
-    def on_composer_above(self) -> None:
-        """Choose a message."""
+    def on_composer_left_above(self) -> None:
+        """Focus the messages and highlight the newest."""
         self._messages.focus()
-        self._messages.choose_last()
+        self._messages.highlight_last()
 
-    def on_message_list_left(self) -> None:
-        """Back to writing."""
-        self.write()
+    def on_message_list_left_below(self) -> None:
+        """Go back to the composer."""
+        self.focus_composer()
 
-    def on_message_list_at_end(self) -> None:
-        """The newest message is in sight."""
-        self.see()
+    def on_message_list_end_reached(self) -> None:
+        """Mark the visible newest message as read."""
+        self.mark_read_if_visible()
 
-    def on_message_list_at_top(self) -> None:
-        """Fetch what was said before."""
-        if self._model.opened:
-            self._model.load(self._model.opened)
+    def on_message_list_top_reached(self) -> None:
+        """Load older messages."""
+        if self._model.open_conversation:
+            self._model.load_older(self._model.open_conversation)
 
-    def on_message_list_deed(self, event: MessageList.Deed) -> None:
-        """Do something with a message."""
-        chat = self._model.opened
-        if chat is None:
+    def on_message_list_action_requested(self, event: MessageList.ActionRequested) -> None:
+        """Run an action on a message, or resend or discard a refused one."""
+        conversation = self._model.open_conversation
+        if conversation is None:
             return
-        message, outgoing = message_of(chat, event.key), outgoing_of(chat, event.key)
+        message, outgoing = find_message(conversation, event.key), find_outgoing(conversation, event.key)
         if message is not None:
-            self._menus.begin(self._do(chat, event.deed, message))
-        elif outgoing is not None and outgoing.trouble and event.deed in ("menu", "delete"):
-            (self._deeds.send_again if event.deed == "menu" else self._deeds.drop)(chat, outgoing)
+            self._prompts.start(self._perform(conversation, event.action, message))
+        elif outgoing is not None and outgoing.error and event.action in ("menu", "delete"):
+            (self._actions.resend if event.action == "menu" else self._actions.discard)(conversation, outgoing)
 
-    async def _do(self, chat: Chat, deed: str, message: Message) -> None:
-        if deed == "menu":
-            deed = await self._menus.message(chat, message)
-        if deed == "reply" and not chat.silent and message.content is not None:
-            self._draft(chat, Draft(self.writing, reply_to_seq=message.seq))
-        elif deed == "edit" and message.actor_id == self._model.me and message.text:
-            self._draft(chat, Draft(message.text, edit_seq=message.seq))
-        elif deed == "edit":
-            self._model.tell("Only your own words can be edited.")
-        elif deed == "delete" and not message.deleted:
-            await self._menus.delete(chat, message)
-        elif deed == "react" and message.content is not None:
-            await self._menus.react(chat, message)
-        elif deed == "forward" and message.content is not None:
-            await self._menus.forward(message)
-        elif deed == "readers":
-            await self._menus.readers(chat, message)
+    async def _perform(self, conversation: ConversationState, action: str, message: Message) -> None:
+        if action == "menu":
+            action = await self._prompts.choose_message_action(conversation, message)
+        if action == "reply" and not conversation.read_only_reason and message.content is not None:
+            self._set_draft(conversation, ComposerDraft(self.draft_text, reply_to_seq=message.seq))
+        elif action == "edit" and message.actor_id == self._model.own_id and message.text:
+            self._set_draft(conversation, ComposerDraft(message.text, edit_seq=message.seq))
+        elif action == "edit":
+            self._model.notify("You can edit only your own messages that contain text.")
+        elif action == "delete" and not message.deleted:
+            await self._prompts.delete_message(conversation, message)
+        elif action == "react" and message.content is not None:
+            await self._prompts.react_to_message(conversation, message)
+        elif action == "forward" and message.content is not None:
+            await self._prompts.forward_message(message)
+        elif action == "readers":
+            await self._prompts.show_readers(conversation, message)
 
-    def _draft(self, chat: Chat, draft: Draft) -> None:
-        chat.draft = draft
+    def _set_draft(self, conversation: ConversationState, draft: ComposerDraft) -> None:
+        conversation.draft = draft
         self._composer.fill(draft.text)
-        self._draw_intent(chat)
-        self.write()
+        self._redraw_intent(conversation)
+        self.focus_composer()
 
-    def _draw_intent(self, chat: Chat) -> None:
-        answered = chat.view.message(chat.draft.reply_to_seq or chat.draft.edit_seq)
-        self._intent.display = answered is not None
-        if answered is not None:
-            how = "Answering" if chat.draft.reply_to_seq else "Editing"
-            self._intent.update(Text(f"{how} (Esc: not) {brief(self._model, answered)}"))
+    def _redraw_intent(self, conversation: ConversationState) -> None:
+        target = conversation.view.message(conversation.draft.reply_to_seq or conversation.draft.edit_seq)
+        self._intent.display = target is not None
+        if target is not None:
+            intent = "Replying to" if conversation.draft.reply_to_seq else "Editing"
+            self._intent.update(Text(f"{intent} (Esc: cancel) {summarize_message(self._model, target)}"))

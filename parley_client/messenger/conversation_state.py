@@ -1,4 +1,4 @@
-"""A conversation of the messenger: what is seen of it, what is being sent, and what is being written."""
+"""The messenger's state of one conversation: its view, its outgoing messages and its draft."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _NEVER = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(eq=False, slots=True)
-class Outgoing:
-    """A message on its way. `trouble` says why it will not arrive; empty: it still may."""
+class OutgoingMessage:
+    """A message that is not in the log yet. `error` explains why it was refused; empty: it is still being sent."""
 
     sending: Sending
     content: Content
-    trouble: str = ""
+    error: str = ""
 
 
 @dataclass(slots=True)
-class Draft:
-    """What stands in the composer, and the message it answers or replaces (0: none)."""
+class ComposerDraft:
+    """The text of the composer, and the seq of the message it replies to or edits (0: none)."""
 
     text: str = ""
     reply_to_seq: int = 0
@@ -32,57 +32,62 @@ class Draft:
 
 
 @dataclass(eq=False, slots=True)
-class Chat:
-    """One conversation. `known`: the server has told what it is; `loaded`: its newest messages are here."""
+class ConversationState:
+    """The state of one conversation.
+
+    `known`: the server has described it. `loaded`: its newest messages are in the view.
+    """
 
     view: ConversationView
     known: bool = False
-    group: bool = False
+    is_group: bool = False
     newest_time: datetime = _NEVER
     loaded: bool = False
     complete: bool = False
-    """Whether the history is here down to its first message."""
+    """True once the view holds the history from its first message."""
     loading: bool = False
-    outgoing: list[Outgoing] = field(default_factory=list)
-    draft: Draft = field(default_factory=Draft)
+    outgoing: list[OutgoingMessage] = field(default_factory=list)
+    draft: ComposerDraft = field(default_factory=ComposerDraft)
 
     @property
     def id(self) -> str:
-        """32 lower-case hex digits."""
+        """The conversation id, 32 lower-case hex digits."""
         return self.view.conversation_id
 
     @property
     def peer_id(self) -> str:
-        """The other one of a 1-1 conversation."""
+        """The user id of the other member of a 1-1 conversation."""
         return next(iter(self.view.others), self.view.me)
 
     @property
-    def admin(self) -> bool:
-        """Whether the user may change the group."""
-        return self.group and self.view.members.get(self.view.me) == entry_pb2.ROLE_ADMIN
+    def is_admin(self) -> bool:
+        """True if this is a group and the user is one of its admins."""
+        return self.is_group and self.view.members.get(self.view.me) == entry_pb2.ROLE_ADMIN
 
     @property
-    def silent(self) -> str:
-        """Why nothing can be sent; empty: it can."""
+    def read_only_reason(self) -> str:
+        """The reason why the user cannot send; empty: the user can."""
         if self.view.former:
-            return "You are not a member any more; what you saw stays here."
-        if self.group and self.view.admins_only_send and not self.admin:
-            return "Only admins write here."
+            return "You are not a member any more. You can still read earlier messages."
+        if self.is_group and self.view.admins_only_send and not self.is_admin:
+            return "Only admins can write here."
         return ""
 
-    def told(self, conversation: conversation_pb2.Conversation) -> None:
-        """The server told what it is now."""
+    def update(self, conversation: conversation_pb2.Conversation) -> None:
+        """Apply the server's current description of the conversation."""
         self.known, self.view.head_seq = True, max(self.view.head_seq, conversation.head_seq)
-        self.group = conversation.kind == conversation_pb2.CONVERSATION_KIND_GROUP
+        self.is_group = conversation.kind == conversation_pb2.CONVERSATION_KIND_GROUP
         self.view.told(conversation)
-        made = conversation.head.create_time if conversation.HasField("head") else conversation.create_time
-        self.happened(made.ToDatetime(tzinfo=UTC))
+        newest = conversation.head.create_time if conversation.HasField("head") else conversation.create_time
+        self.advance_time(newest.ToDatetime(tzinfo=UTC))
 
-    def happened(self, time: datetime) -> None:
-        """Something happened in it; the newest comes first in the list."""
+    def advance_time(self, time: datetime) -> None:
+        """Raise `newest_time`, which orders the list, to `time` if it is later."""
         self.newest_time = max(self.newest_time, time)
 
-    def arrived(self, client_message_id: str) -> None:
-        """A message of this device stands in the log, and is on its way no more."""
+    def remove_outgoing(self, client_message_id: str) -> None:
+        """Remove an outgoing message that is in the log now."""
         if client_message_id:
-            self.outgoing = [each for each in self.outgoing if each.sending.client_message_id != client_message_id]
+            self.outgoing = [
+                message for message in self.outgoing if message.sending.client_message_id != client_message_id
+            ]

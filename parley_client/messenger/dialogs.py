@@ -1,4 +1,4 @@
-"""Small screens over the messenger: a choice, a form, the keys, and what was found."""
+"""The modal dialogs of the messenger: a choice, a form, a text and a search."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from textual.widgets.option_list import Option
 
 
 class Dialog(ModalScreen[str | None]):
-    """A box in the middle; Esc gives None."""
+    """A centred modal dialog; Esc closes it with the result None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", show=False)]
 
 
-class Choice(Dialog):
-    """One of several: gives its key. `choices` are (key, words)."""
+class ChoiceDialog(Dialog):
+    """A list of choices, given as (key, label); the result is the selected key."""
 
     def __init__(self, title: str, choices: Sequence[tuple[str, str]]) -> None:
         super().__init__()
@@ -29,19 +29,19 @@ class Choice(Dialog):
         self._choices = choices
 
     def compose(self) -> ComposeResult:
-        """A title and a list."""
+        """Lay out the title, the choices and the key hint."""
         with Vertical(classes="box"):
             yield Label(Text(self._heading, no_wrap=True, overflow="ellipsis"), classes="title")
-            yield OptionList(*[Option(Text(words), id=key) for key, words in self._choices], markup=False)
+            yield OptionList(*[Option(Text(query), id=key) for key, query in self._choices], markup=False)
             yield Label("Enter: choose   Esc: back", classes="hint")
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Chosen."""
+        """Close with the key of the selected choice."""
         self.dismiss(event.option_id)
 
 
-class Form(ModalScreen[tuple[str, ...] | None]):
-    """Fields to fill in: gives what was written, or None. Enter goes to the next field, and from the last one on."""
+class FormDialog(ModalScreen[tuple[str, ...] | None]):
+    """A form of text fields; the result is their values, or None. Enter goes to the next empty field or submits."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", show=False)]
 
@@ -52,16 +52,16 @@ class Form(ModalScreen[tuple[str, ...] | None]):
         self._values = [*values, *[""] * (len(fields) - len(values))]
 
     def compose(self) -> ComposeResult:
-        """A title and a line for each field."""
+        """Lay out the title, the fields and the key hint."""
         with Vertical(classes="box"):
             yield Label(Text(self._heading, no_wrap=True, overflow="ellipsis"), classes="title")
             for field, value in zip(self._fields, self._values, strict=True):
                 yield Label(field)
                 yield Input(value, compact=True)
-            yield Label("Enter: go on   Esc: back", classes="hint")
+            yield Label("Enter: next   Esc: back", classes="hint")
 
     def on_input_submitted(self) -> None:
-        """To the next empty field, or done."""
+        """Focus the next empty field, or close with the values."""
         inputs = list(self.query(Input))
         empty = next((each for each in inputs if not each.value.strip()), None)
         if empty is not None:
@@ -70,8 +70,8 @@ class Form(ModalScreen[tuple[str, ...] | None]):
             self.dismiss(tuple(each.value.strip() for each in inputs))
 
 
-class Page(Dialog):
-    """Something to read; any of Esc, Enter, q and F1 closes it."""
+class TextDialog(Dialog):
+    """A text to read; Esc, Enter, q and F1 close it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,q,f1", "dismiss(None)", show=False)]
 
@@ -81,49 +81,54 @@ class Page(Dialog):
         self._text = text
 
     def compose(self) -> ComposeResult:
-        """A title and the text."""
+        """Lay out the title, the text and the key hint."""
         with VerticalScroll(classes="box"):
             yield Label(self._heading, classes="title", markup=False)
             yield Static(self._text)
             yield Label("Esc: back", classes="hint")
 
 
-class Search(Dialog):
-    """Words in, messages out: gives the key of the one that was chosen. `find` gives (key, words), or a sentence."""
+class SearchDialog(Dialog):
+    """A message search; the result is the key of the selected message.
+
+    `find` returns (key, label) for each message found, or a sentence that explains an error.
+    """
 
     def __init__(self, find: Callable[[str], Awaitable[list[tuple[str, str]] | str]]) -> None:
         super().__init__()
         self._find = find
 
     def compose(self) -> ComposeResult:
-        """A line to write in, and what was found."""
+        """Lay out the query field, the result count and the results."""
         with Vertical(classes="box wide"):
             yield Label("Search in all conversations", classes="title")
-            yield Input(placeholder="words that all occur in the message", compact=True)
-            yield Label("", id="told", markup=False)
+            yield Input(placeholder="words that must all occur in the message", compact=True)
+            yield Label("", id="result-count", markup=False)
             yield OptionList(markup=False)
             yield Label("Enter: search, then go to the message   Esc: back", classes="hint")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Search, beside the rest."""
+        """Start the search in a worker; a running search is cancelled."""
         if event.value.strip():
-            self.query_one("#told", Label).update("Searching…")
+            self.query_one("#result-count", Label).update("Searching…")
             self.run_worker(self._search(event.value.strip()), exclusive=True)
 
-    async def _search(self, words: str) -> None:
-        found = await self._find(words)
-        listed, told = self.query_one(OptionList), self.query_one("#told", Label)
-        listed.clear_options()
-        if isinstance(found, str):
-            told.update(found)
+    async def _search(self, query: str) -> None:
+        matches = await self._find(query)
+        results, result_count = self.query_one(OptionList), self.query_one("#result-count", Label)
+        results.clear_options()
+        if isinstance(matches, str):
+            result_count.update(matches)
             return
-        told.update(f"{len(found)} found" if found else "Nothing was found. All the words must occur in one message.")
-        for key, said in found:
-            listed.add_option(Option(Text(said, no_wrap=True, overflow="ellipsis"), id=key))
-        if found:
-            listed.highlighted = 0
-            listed.focus()
+        result_count.update(
+            f"{len(matches)} found" if matches else "Nothing was found. A message must contain all the words."
+        )
+        for key, label in matches:
+            results.add_option(Option(Text(label, no_wrap=True, overflow="ellipsis"), id=key))
+        if matches:
+            results.highlighted = 0
+            results.focus()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Go there."""
+        """Close with the key of the selected message."""
         self.dismiss(event.option_id)

@@ -1,4 +1,4 @@
-"""The keys of the messenger, as the help shows them."""
+"""The help text of the messenger's keys."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ KEYS = [
     (
         "Anywhere",
         [
-            ("F1", "this help (also ? outside the composer)"),
-            ("Tab, Shift+Tab", "conversations, messages, composer"),
-            ("Ctrl+↑, Ctrl+↓", "the conversation above, below"),
-            ("Ctrl+N", "talk to somebody"),
-            ("Ctrl+G", "make a group"),
-            ("Ctrl+F", "search"),
-            ("Ctrl+O", "this conversation: members, pin, mute, archive …"),
-            ("Ctrl+R", "show archived conversations, or the others again"),
-            ("Ctrl+Q", "leave"),
+            ("F1", "show this help (also ? outside the composer)"),
+            ("Tab, Shift+Tab", "go to conversations, messages, composer"),
+            ("Ctrl+↑, Ctrl+↓", "open the conversation above, below"),
+            ("Ctrl+N", "start a conversation"),
+            ("Ctrl+G", "create a group"),
+            ("Ctrl+F", "search messages"),
+            ("Ctrl+O", "open the conversation's menu: members, pin, mute, archive …"),
+            ("Ctrl+R", "switch between archived and other conversations"),
+            ("Ctrl+Q", "quit"),
         ],
     ),
     (
         "While writing",
         [
             ("Enter", "send"),
-            ("Ctrl+J", "another line"),
-            ("↑ in an empty line", "choose a message"),
-            ("Esc", "neither answer nor edit"),
+            ("Ctrl+J", "start a new line"),
+            ("↑ if nothing is written", "select a message"),
+            ("Esc", "cancel the reply or edit"),
         ],
     ),
     (
         "On a message",
         [
-            ("Enter", "all that can be done with it"),
+            ("Enter", "open the message's menu"),
             ("r  e  d", "reply, edit, delete"),
             ("x or +", "react"),
-            ("f  i", "pass it on, see who read it"),
-            ("Esc, ↓ below the last", "back to writing"),
+            ("f  i", "forward, show who read it"),
+            ("Esc, ↓ below the last", "go back to the composer"),
         ],
     ),
 ]
@@ -43,10 +43,10 @@ TICKS = "… being sent   ✓ sent   ✓✓ delivered   green ✓✓ read by all
 
 
 def help_text() -> Text:
-    """All keys, by where they work."""
+    """Return all keys and ticks, grouped by where they apply."""
     text = Text()
-    for place, keys in KEYS:
-        text.append(f"{place}\n", style="bold")
-        for key, words in keys:
-            text.append(f"  {key:<22}", style="cyan").append(f"{words}\n")
+    for section, keys in KEYS:
+        text.append(f"{section}\n", style="bold")
+        for key, description in keys:
+            text.append(f"  {key:<22}", style="cyan").append(f"{description}\n")
     return text.append("Ticks\n", style="bold").append(f"  {TICKS}\n")

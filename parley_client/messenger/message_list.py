@@ -1,4 +1,4 @@
-"""The lines of the open conversation, of which one can be chosen."""
+"""The widget that shows the messages of the open conversation and highlights one of them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from textual.widgets.option_list import Option
 
 from parley_client.messenger.rows import Row
 
-# Two cells for a tick, five for the time, and one between them and the words: what others wrote comes last in a line.
-TIME, TICK = 5, 2
+# Widths in cells. The text comes last in a line, because its width depends on its script.
+TIME_WIDTH, TICK_WIDTH = 5, 2
 
 
 class MessageList(OptionList):
-    """Shows rows; keeps its place when they change, and its end in sight while nobody looks further up."""
+    """A list of rows that keeps its scroll position on changes, and follows the newest row while it is visible."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down", "down", show=False),
-        Binding("pageup", "up_a_page", show=False),
+        Binding("pageup", "page_up_or_load", show=False),
         *(
-            Binding(key, f"deed('{deed}')", show=False)
-            for key, deed in [
+            Binding(key, f"request('{action}')", show=False)
+            for key, action in [
                 ("enter", "menu"),
                 ("r", "reply"),
                 ("e", "edit"),
@@ -38,38 +38,38 @@ class MessageList(OptionList):
         ),
     ]
 
-    class Deed(Message):
-        """The person wants to do something with the chosen row."""
+    class ActionRequested(Message):
+        """Posted when a key requests an action on the highlighted row."""
 
-        def __init__(self, deed: str, key: str) -> None:
+        def __init__(self, action: str, key: str) -> None:
             super().__init__()
-            self.deed = deed
+            self.action = action
             self.key = key
 
-    class Left(Message):
-        """The person went below the last row."""
+    class LeftBelow(Message):
+        """Posted when the cursor moves below the last row."""
 
-    class AtEnd(Message):
-        """The newest row came into sight."""
+    class EndReached(Message):
+        """Posted when scrolling makes the newest row visible."""
 
-    class AtTop(Message):
-        """The first row is in sight: more may be fetched."""
+    class TopReached(Message):
+        """Posted near the first row, so that older messages can be loaded."""
 
     def __init__(self) -> None:
         super().__init__(id="messages", markup=False)
-        self._shown: list[Row] = []
+        self._rows: list[Row] = []
 
     @property
     def at_end(self) -> bool:
-        """Whether the newest row is in sight."""
+        """True if the newest row is visible."""
         return self.scroll_offset.y >= self.max_scroll_y - 1
 
-    def show(self, rows: list[Row], *, end: bool = False) -> None:
-        """Show these rows; `end`: go to the last one."""
-        stay = end or (self.at_end and self.highlighted is None)
+    def show_rows(self, rows: list[Row], *, end: bool = False) -> None:
+        """Show these rows; with `end`, scroll to the last one."""
+        follow = end or (self.at_end and self.highlighted is None)
         if end:
             self.highlighted = None
-        old, self._shown = self._shown, rows
+        old, self._rows = self._rows, rows
         same = 0
         while same < min(len(old), len(rows)) and old[same].key == rows[same].key:
             if old[same] != rows[same]:
@@ -79,103 +79,103 @@ class MessageList(OptionList):
             self._rebuild(rows)
         else:
             self.add_options(_option(row) for row in rows[same:])
-        if stay:
-            self.call_after_refresh(self._follow)
+        if follow:
+            self.call_after_refresh(self._scroll_to_end)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Scrolled."""
+        """Post EndReached when the newest row becomes visible."""
         super().watch_scroll_y(old_value, new_value)
         if self.at_end:
-            self.post_message(self.AtEnd())
+            self.post_message(self.EndReached())
 
-    def choose(self, key: str) -> bool:
-        """Choose the row of this key; whether it is here."""
-        for place, row in enumerate(self._shown):
+    def highlight_row(self, key: str) -> bool:
+        """Highlight the row with this key; return False if there is none."""
+        for index, row in enumerate(self._rows):
             if row.key == key:
-                self.highlighted = place
+                self.highlighted = index
                 return True
         return False
 
-    def choose_last(self) -> None:
-        """Choose the newest row that can be."""
-        self.highlighted = next((n for n in reversed(range(len(self._shown))) if self._shown[n].said), None)
+    def highlight_last(self) -> None:
+        """Highlight the newest selectable row."""
+        self.highlighted = next((n for n in reversed(range(len(self._rows))) if self._rows[n].selectable), None)
 
     def action_down(self) -> None:
-        """To the next row, or out below the last."""
-        if self.highlighted is None or not any(row.said for row in self._shown[self.highlighted + 1 :]):
+        """Move to the next row; below the last, post LeftBelow."""
+        if self.highlighted is None or not any(row.selectable for row in self._rows[self.highlighted + 1 :]):
             self.highlighted = None
-            self.post_message(self.Left())
+            self.post_message(self.LeftBelow())
         else:
             self.action_cursor_down()
 
     def action_cursor_up(self) -> None:
-        """To the row before; at the first one more may be fetched."""
-        first = next((n for n, row in enumerate(self._shown) if row.said), None)
+        """Move to the previous row; at the first, post TopReached."""
+        first = next((n for n, row in enumerate(self._rows) if row.selectable), None)
         if self.highlighted is not None and self.highlighted == first:
             self.scroll_home(animate=False)
-            self.post_message(self.AtTop())
+            self.post_message(self.TopReached())
         else:
             super().action_cursor_up()
 
     def action_first(self) -> None:
-        """To the first row, with what stands above it."""
+        """Move to the first selectable row and scroll to the very top."""
         super().action_first()
         self.call_after_refresh(self.scroll_home, animate=False, immediate=True)
 
-    def action_up_a_page(self) -> None:
-        """A page up; near the first row more may be fetched."""
+    def action_page_up_or_load(self) -> None:
+        """Move up a page; near the first row, post TopReached."""
         self.action_page_up()  # type: ignore[no-untyped-call]
         if self.highlighted is None or self.highlighted < 5:
-            self.post_message(self.AtTop())
+            self.post_message(self.TopReached())
 
-    def action_deed(self, deed: str) -> None:
-        """Tell what is wanted with the chosen row."""
+    def action_request(self, action: str) -> None:
+        """Post ActionRequested for the highlighted row."""
         if self.highlighted is not None:
-            self.post_message(self.Deed(deed, self._shown[self.highlighted].key))
+            self.post_message(self.ActionRequested(action, self._rows[self.highlighted].key))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """A click chooses, and no more."""
+        """Stop the event: a click only highlights."""
         event.stop()
 
-    def _follow(self) -> None:
-        """To the newest row, unless another was chosen meanwhile."""
+    def _scroll_to_end(self) -> None:
+        """Scroll to the newest row, unless a row has been highlighted in the meantime."""
         if self.highlighted is None:
             self.scroll_end(animate=False, immediate=True)
 
     def _rebuild(self, rows: list[Row]) -> None:
-        chosen = self.highlighted_option.id if self.highlighted_option else ""
+        highlighted_key = self.highlighted_option.id if self.highlighted_option else ""
         below = self.max_scroll_y - self.scroll_offset.y
         self.clear_options()
         self.add_options(_option(row) for row in rows)
-        if chosen:
-            self.choose(chosen)
+        if highlighted_key:
+            self.highlight_row(highlighted_key)
         else:
-            # What was in sight stays there when older rows come above it.
+            # Visible rows stay visible when older rows are inserted above them.
             self.call_after_refresh(lambda: self.scroll_to(y=self.max_scroll_y - below, animate=False, immediate=True))
 
 
 def _option(row: Row) -> Option:
-    return Option(render(row), id=row.key, disabled=not row.said)
+    return Option(render(row), id=row.key, disabled=not row.selectable)
 
 
 def render(row: Row) -> RenderableType:
-    """A row as it is drawn: time, tick, words, in columns that words of any script cannot move."""
-    if not row.said:
-        return Text(f"{row.time:<{TIME}} {row.text}", style="dim")
+    """Return a row as columns of fixed width for time and tick, and the text, whatever its script."""
+    if not row.selectable:
+        return Text(f"{row.time:<{TIME_WIDTH}} {row.text}", style="dim")
     grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_column(width=TIME, style="dim", no_wrap=True)
-    grid.add_column(width=TICK, no_wrap=True)
+    grid.add_column(width=TIME_WIDTH, style="dim", no_wrap=True)
+    grid.add_column(width=TICK_WIDTH, no_wrap=True)
     grid.add_column(ratio=1, overflow="fold")
-    if row.title:
-        grid.add_row("", "", Text(row.title, style=f"bold {row.colour}", no_wrap=True, overflow="ellipsis"))
+    if row.sender:
+        grid.add_row("", "", Text(row.sender, style=f"bold {row.colour}", no_wrap=True, overflow="ellipsis"))
     if row.quote:
         grid.add_row("", "", Text(f"↳ {row.quote}", style="dim", no_wrap=True, overflow="ellipsis"))
-    words = Text(row.text, style="dim" if row.faint else "")
-    if row.mark:
-        words.append(f" ({row.mark})", style="dim")
-    grid.add_row(row.time, Text(row.tick, style="bold green" if row.read else "dim"), words)
-    if row.after:
-        grid.add_row("", "", row.after)
-    if row.trouble:
-        grid.add_row("", "", Text(row.trouble, style="red"))
+    text = Text(row.text, style="dim" if row.dimmed else "")
+    if row.label:
+        text.append(f" ({row.label})", style="dim")
+    grid.add_row(row.time, Text(row.tick, style="bold green" if row.read else "dim"), text)
+    if row.reactions:
+        grid.add_row("", "", row.reactions)
+    if row.error:
+        grid.add_row("", "", Text(row.error, style="red"))
     return grid

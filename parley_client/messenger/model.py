@@ -1,4 +1,4 @@
-"""The model of the messenger: the conversations and the connection, kept by the events of one device."""
+"""The model of the messenger: conversations and connection state, updated by the events of one device."""
 
 from __future__ import annotations
 
@@ -14,217 +14,227 @@ from parley_client.client import Client
 from parley_client.device import Device
 from parley_client.errors import NotFound, ParleyError, TimedOut, TryLater
 from parley_client.events import ConnectionChanged, ConnectionState, EntryReceived, Event, FrameRefused
-from parley_client.messenger.conversation_state import Chat
-from parley_client.messenger.terminal_text import tidy
+from parley_client.messenger.conversation_state import ConversationState
+from parley_client.messenger.terminal_text import one_line
 from parley_client.view import ConversationView
 
-PAGE = 50
-# How far back a jump to an old message loads.
-FURTHEST = 2000
+PAGE_SIZE = 50
+# A jump to an old message loads at most this many messages.
+MAX_JUMP_MESSAGES = 2000
 
 
-class Messenger:
-    """Everything the widgets show. `changed` is called with the id of what changed; "": the list or the connection.
+class MessengerModel:
+    """The state that the widgets show.
 
-    Nothing here waits for the network but `run`; what a person does is done beside it, and trouble becomes `notice`.
+    `on_change` is called with the id of a changed conversation, or "" if the list or the connection changed. The
+    synchronous methods never wait for the network: `start` runs calls as tasks and shows their errors as `notice`.
     """
 
     def __init__(self, client: Client, door: str) -> None:
         self.client = client
         self.door = door
-        self.people = UserDirectory(client)
-        self.me = client.session.user_id if client.session else ""
-        self.chats: dict[str, Chat] = {}
-        self.listed = False
-        self.opened: Chat | None = None
+        self.directory = UserDirectory(client)
+        self.own_id = client.session.user_id if client.session else ""
+        self.conversations: dict[str, ConversationState] = {}
+        self.list_loaded = False
+        self.open_conversation: ConversationState | None = None
         self.connection = ConnectionState.CONNECTING
         self.notice = ""
-        self.changed: Callable[[str], None] = lambda _: None
+        self.on_change: Callable[[str], None] = lambda _: None
         self._device: Device | None = None
         self._tasks: asyncio.TaskGroup | None = None
-        self._ended: ParleyError | None = None
-        self._asked: set[str] = set()
-        self._getting: set[str] = set()
+        self._final_error: ParleyError | None = None
+        self._requested_names: set[str] = set()
+        self._refreshing: set[str] = set()
 
     async def run(self) -> None:
-        """Until it is cancelled. Raises ParleyError when the connection has ended for good."""
+        """Handle events until cancelled. Raise ParleyError if the connection ends for good."""
         try:
             async with self.client.connect(history_from_start=False) as device, asyncio.TaskGroup() as tasks:
                 self._device, self._tasks = device, tasks
-                self.begin(self._list())
+                self.start(self._load_list())
                 async for event in device:
-                    self._take(event)
+                    self._handle_event(event)
         except* ParleyError:
-            pass  # what ended it is told below, bare
+            pass  # raised below, without the exception group
         finally:
             self._device = self._tasks = None
-        if self._ended:
-            raise self._ended
+        if self._final_error:
+            raise self._final_error
 
-    def begin(self, deed: Coroutine[Any, Any, None]) -> None:
-        """Do something beside the rest. What is refused is told to the person."""
+    def start(self, action: Coroutine[Any, Any, None]) -> None:
+        """Run an action as a task; show its error as a notice."""
         if self._tasks is None:
-            deed.close()
-            self.tell("Still connecting; try again in a moment.")
+            action.close()
+            self.notify("Still connecting. Try again in a moment.")
         else:
-            self._tasks.create_task(self._done(deed))
+            self._tasks.create_task(self._run_action(action))
 
-    def tell(self, notice: str) -> None:
-        """Show a sentence for a while."""
+    def notify(self, notice: str) -> None:
+        """Show a sentence in the status line for a while."""
         self.notice = notice
-        self.changed("")
+        self.on_change("")
 
     @property
     def device(self) -> Device:
-        """The device. Raises Sorry while there is none."""
+        """The connected device. Raise CommandError before the first connection."""
         if self._device is None:
-            raise CommandError("Still connecting; try again in a moment.")
+            raise CommandError("Still connecting. Try again in a moment.")
         return self._device
 
     @property
     def connected(self) -> bool:
-        """Whether a stream is open."""
+        """True while the stream is open."""
         return self.connection is ConnectionState.CONNECTED
 
     @property
-    def unsent(self) -> int:
-        """How many messages are on their way."""
-        return sum(not each.trouble for chat in self.chats.values() for each in chat.outgoing)
+    def unsent_count(self) -> int:
+        """The number of messages being sent, refused ones excluded."""
+        return sum(not each.error for conversation in self.conversations.values() for each in conversation.outgoing)
 
-    def listing(self, *, archived: bool = False) -> list[Chat]:
-        """The conversations to show: pinned ones first, then the newest; the archived ones stand apart."""
-        shown = [each for each in self.chats.values() if each.known and each.view.settings.archived == archived]
+    def sorted_conversations(self, *, archived: bool = False) -> list[ConversationState]:
+        """Return the archived conversations or the others: pinned ones first, then by newest entry."""
+        shown = [each for each in self.conversations.values() if each.known and each.view.settings.archived == archived]
         return sorted(shown, key=lambda each: (each.view.settings.pinned, each.newest_time), reverse=True)
 
-    def name(self, user_id: str) -> str:
-        """What to call a user now; a name that is not known yet is asked for."""
-        if user_id == self.me:
+    def display_name(self, user_id: str) -> str:
+        """Return the display name of a user; fetch it if it is unknown, and return the start of the id until then."""
+        if user_id == self.own_id:
             return "You"
-        if user_id and user_id not in self._asked:
-            self._asked.add(user_id)
-            self.begin(self._ask_name(user_id))
-        return tidy(self.people.cached_name(user_id))
+        if user_id and user_id not in self._requested_names:
+            self._requested_names.add(user_id)
+            self.start(self._fetch_name(user_id))
+        return one_line(self.directory.cached_name(user_id))
 
-    def title(self, chat: Chat) -> str:
-        """What to call a conversation."""
-        return tidy(chat.view.title) if chat.group else self.name(chat.peer_id)
+    def title(self, conversation: ConversationState) -> str:
+        """Return the title of a group, or the name of the other member of a 1-1 conversation."""
+        return one_line(conversation.view.title) if conversation.is_group else self.display_name(conversation.peer_id)
 
-    def open(self, chat: Chat | None) -> None:
-        """Show a conversation; its newest messages and watermarks are fetched."""
-        self.opened = chat
-        if chat is not None:
-            self.device.look(chat.id)
-            self.load(chat)
-            self.changed(chat.id)
+    def open(self, conversation: ConversationState | None) -> None:
+        """Make a conversation the open one, and fetch its newest messages and watermarks."""
+        self.open_conversation = conversation
+        if conversation is not None:
+            self.device.look(conversation.id)
+            self.load_older(conversation)
+            self.on_change(conversation.id)
 
-    def load(self, chat: Chat) -> None:
-        """Fetch the newest messages, or the page before those that are here."""
-        if not chat.loading and not chat.complete:
-            chat.loading = True
-            self.begin(self._load(chat, PAGE))
+    def load_older(self, conversation: ConversationState) -> None:
+        """Fetch the page before the loaded messages, or the newest page if none is loaded."""
+        if not conversation.loading and not conversation.complete:
+            conversation.loading = True
+            self.start(self._load_page(conversation, PAGE_SIZE))
 
-    async def load_back_to(self, chat: Chat, seq: int) -> bool:
-        """Fetch until the message `seq` is here; whether it is. Raises ParleyError."""
-        while chat.view.message(seq) is None and not chat.complete and len(chat.view.messages) < FURTHEST:
-            await self._load(chat, 4 * PAGE)
-        return chat.view.message(seq) is not None
+    async def load_back_to(self, conversation: ConversationState, seq: int) -> bool:
+        """Fetch pages until the message `seq` is loaded; return False if it is too old or gone.
 
-    def see(self, chat: Chat) -> None:
-        """The person has the newest messages before the eyes."""
-        if chat.view.head_seq > chat.view.read_seq and chat.loaded and self._device:
-            self._device.mark_read(chat.id, chat.view.head_seq)
+        Raise ParleyError if a call fails.
+        """
+        while (
+            conversation.view.message(seq) is None
+            and not conversation.complete
+            and len(conversation.view.messages) < MAX_JUMP_MESSAGES
+        ):
+            await self._load_page(conversation, 4 * PAGE_SIZE)
+        return conversation.view.message(seq) is not None
+
+    def mark_read(self, conversation: ConversationState) -> None:
+        """Mark a loaded conversation as read up to its newest entry."""
+        if conversation.view.head_seq > conversation.view.read_seq and conversation.loaded and self._device:
+            self._device.mark_read(conversation.id, conversation.view.head_seq)
 
     def refresh(self, conversation_id: str) -> None:
-        """Ask what a conversation is now."""
-        if conversation_id not in self._getting:
-            self._getting.add(conversation_id)
-            self.begin(self._get(conversation_id))
+        """Fetch the current description of a conversation."""
+        if conversation_id not in self._refreshing:
+            self._refreshing.add(conversation_id)
+            self.start(self._fetch_conversation(conversation_id))
 
-    def told(self, conversation: conversation_pb2.Conversation) -> Chat:
-        """The server told what a conversation is."""
-        chat = self._chat(conversation.conversation_id)
-        chat.told(conversation)
-        self.changed(chat.id)
-        return chat
+    def update_conversation(self, update: conversation_pb2.Conversation) -> ConversationState:
+        """Apply a description from the server; return the conversation's state."""
+        conversation = self._conversation(update.conversation_id)
+        conversation.update(update)
+        self.on_change(conversation.id)
+        return conversation
 
-    async def _done(self, deed: Coroutine[Any, Any, None]) -> None:
+    async def _run_action(self, action: Coroutine[Any, Any, None]) -> None:
         try:
-            await deed
+            await action
         except ParleyError as error:
-            self.tell(explain_error(error, self.door))
-        except CommandError as sorry:
-            self.tell(str(sorry))
+            self.notify(explain_error(error, self.door))
+        except CommandError as error:
+            self.notify(str(error))
 
-    async def _list(self) -> None:
+    async def _load_list(self) -> None:
         backoff = Backoff()
-        while not self.listed:
+        while not self.list_loaded:
             try:
                 async for each in self.client.conversations.list():
-                    self.told(each)
-                self.listed = True
+                    self.update_conversation(each)
+                self.list_loaded = True
             except (TryLater, TimedOut) as error:
                 await asyncio.sleep(backoff.next(error.retry_after))
-        for chat in self.chats.values():
-            if not chat.known:
-                self.refresh(chat.id)
-        self.changed("")
+        for conversation in self.conversations.values():
+            if not conversation.known:
+                self.refresh(conversation.id)
+        self.on_change("")
 
-    async def _get(self, conversation_id: str) -> None:
+    async def _fetch_conversation(self, conversation_id: str) -> None:
         try:
-            self.told(await self.client.conversations.get(conversation_id))
+            self.update_conversation(await self.client.conversations.get(conversation_id))
         except NotFound:
-            self._chat(conversation_id).view.former = True
+            self._conversation(conversation_id).view.former = True
         finally:
-            self._getting.discard(conversation_id)
+            self._refreshing.discard(conversation_id)
 
-    async def _load(self, chat: Chat, limit: int) -> None:
-        lowest = next((each.seq for each in chat.view.messages), 0) if chat.loaded else 0
+    async def _load_page(self, conversation: ConversationState, limit: int) -> None:
+        lowest = next((each.seq for each in conversation.view.messages), 0) if conversation.loaded else 0
         try:
-            page = [each async for each in self.client.messages.before(chat.id, lowest, limit)]
+            page = [each async for each in self.client.messages.before(conversation.id, lowest, limit)]
         finally:
-            chat.loading = False
-        chat.view.read(page)
-        chat.loaded, chat.complete = True, len(page) < limit
-        self.changed(chat.id)
+            conversation.loading = False
+        conversation.view.read(page)
+        conversation.loaded, conversation.complete = True, len(page) < limit
+        self.on_change(conversation.id)
 
-    async def _ask_name(self, user_id: str) -> None:
+    async def _fetch_name(self, user_id: str) -> None:
         try:
-            await self.people.display_name(user_id)
+            await self.directory.display_name(user_id)
         except ParleyError:
-            self._asked.discard(user_id)
+            self._requested_names.discard(user_id)
             return
-        self.changed("")
-        if self.opened:
-            self.changed(self.opened.id)
+        self.on_change("")
+        if self.open_conversation:
+            self.on_change(self.open_conversation.id)
 
-    def _chat(self, conversation_id: str) -> Chat:
-        return self.chats.setdefault(conversation_id, Chat(ConversationView(conversation_id, self.me)))
+    def _conversation(self, conversation_id: str) -> ConversationState:
+        return self.conversations.setdefault(
+            conversation_id, ConversationState(ConversationView(conversation_id, self.own_id))
+        )
 
-    def _take(self, event: Event) -> None:
+    def _handle_event(self, event: Event) -> None:
         if isinstance(event, ConnectionChanged):
-            self._connection(event)
+            self._handle_connection_change(event)
         elif isinstance(event, FrameRefused):
-            self.tell(explain_error(event.error, self.door))
+            self.notify(explain_error(event.error, self.door))
         elif conversation_id := getattr(event, "conversation_id", ""):
-            self._take_in(self._chat(conversation_id), event)
-            self.changed(conversation_id)
+            self._apply_event(self._conversation(conversation_id), event)
+            self.on_change(conversation_id)
 
-    def _take_in(self, chat: Chat, event: Event) -> None:
-        was_former = chat.view.former
-        chat.view.take(event)
+    def _apply_event(self, conversation: ConversationState, event: Event) -> None:
+        was_former = conversation.view.former
+        conversation.view.take(event)
         if isinstance(event, EntryReceived):
-            chat.arrived(event.entry.client_message_id)
-            chat.happened(event.time)
-        # Who comes back has missed who else came and went.
-        if (self.listed and not chat.known) or (was_former and not chat.view.former):
-            self.refresh(chat.id)
+            conversation.remove_outgoing(event.entry.client_message_id)
+            conversation.advance_time(event.time)
+        # A member who was added again has missed the membership changes in between.
+        if (self.list_loaded and not conversation.known) or (was_former and not conversation.view.former):
+            self.refresh(conversation.id)
 
-    def _connection(self, event: ConnectionChanged) -> None:
+    def _handle_connection_change(self, event: ConnectionChanged) -> None:
         self.connection = event.state
         if event.state is ConnectionState.ENDED:
-            self._ended = event.error
+            self._final_error = event.error
             if event.error:
                 raise event.error
-        if event.state is ConnectionState.CONNECTED and self.opened and not self.opened.loaded:
-            self.load(self.opened)
-        self.changed("")
+        if event.state is ConnectionState.CONNECTED and self.open_conversation and not self.open_conversation.loaded:
+            self.load_older(self.open_conversation)
+        self.on_change("")

@@ -1,4 +1,4 @@
-"""What is asked before a deed is done: choices and forms, one after the other."""
+"""The dialogs that gather the input of an action and then run it."""
 
 from __future__ import annotations
 
@@ -12,193 +12,212 @@ from textual.screen import ModalScreen
 
 from parley.chat.v1 import entry_pb2
 from parley_client.cli.errors import CommandError, explain_error
+from parley_client.cli.formatting import describe_content
 from parley_client.errors import ParleyError
 from parley_client.message import Message
-from parley_client.messenger.actions import Deeds
-from parley_client.messenger.conversation_state import Chat
-from parley_client.messenger.dialogs import Choice, Form, Page, Search
-from parley_client.messenger.model import Messenger
-from parley_client.messenger.rows import brief, said_of
-from parley_client.messenger.terminal_text import tidy
+from parley_client.messenger.actions import Actions
+from parley_client.messenger.conversation_state import ConversationState
+from parley_client.messenger.dialogs import ChoiceDialog, FormDialog, SearchDialog, TextDialog
+from parley_client.messenger.model import MessengerModel
+from parley_client.messenger.rows import summarize_message
+from parley_client.messenger.terminal_text import one_line
 
 REACTIONS = ("👍", "❤", "😂", "😮", "😢", "🎉", "🙏", "👎")
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-class Menus:
-    """Asks on `app`, and does on `deeds`. The methods wait for the person, and so run beside the rest."""
+class Prompts:
+    """The dialogs of the messenger, shown on `app`; confirmed input is passed to `actions`.
 
-    def __init__(self, app: App[Exception | None], model: Messenger, deeds: Deeds) -> None:
+    The coroutines wait for the person and must run in a worker: see `start`.
+    """
+
+    def __init__(self, app: App[Exception | None], model: MessengerModel, actions: Actions) -> None:
         self._app = app
         self._model = model
-        self._deeds = deeds
+        self._actions = actions
 
     @property
-    def asking(self) -> bool:
-        """Whether the person is being asked something."""
+    def dialog_open(self) -> bool:
+        """True while a dialog is open."""
         return len(self._app.screen_stack) > 1
 
-    def begin(self, asking: Coroutine[Any, Any, None]) -> None:
-        """Ask, unless something is being asked already."""
-        if self.asking:
-            asking.close()
+    def start(self, dialog: Coroutine[Any, Any, None]) -> None:
+        """Run a dialog in a worker, unless one is already open."""
+        if self.dialog_open:
+            dialog.close()
         else:
-            self._app.run_worker(asking)
+            self._app.run_worker(dialog)
 
-    async def message(self, chat: Chat, message: Message) -> str:
-        """What to do with a message: the name of the deed, or nothing."""
-        mine, kept = message.actor_id == self._model.me, message.content is not None
+    async def choose_message_action(self, conversation: ConversationState, message: Message) -> str:
+        """Show the menu of a message; return the selected action, or "" if the menu was cancelled."""
+        is_own, has_content = message.actor_id == self._model.own_id, message.content is not None
         choices = [
-            ("reply", "Reply", not chat.silent and kept),
-            ("react", "React", not chat.view.former and kept),
-            ("edit", "Edit", mine and bool(message.text) and not chat.view.former),
-            ("forward", "Pass on", kept),
-            ("readers", "Who read it", mine and not chat.view.former),
-            ("delete", "Delete", not message.deleted and not chat.view.former),
+            ("reply", "Reply", not conversation.read_only_reason and has_content),
+            ("react", "React", not conversation.view.former and has_content),
+            ("edit", "Edit", is_own and bool(message.text) and not conversation.view.former),
+            ("forward", "Forward", has_content),
+            ("readers", "Who read it", is_own and not conversation.view.former),
+            ("delete", "Delete", not message.deleted and not conversation.view.former),
         ]
-        possible = [(key, words) for key, words, can in choices if can]
-        return await self._ask(Choice(brief(self._model, message), possible)) or ""
+        allowed_choices = [(key, label) for key, label, allowed in choices if allowed]
+        return await self._show(ChoiceDialog(summarize_message(self._model, message), allowed_choices)) or ""
 
-    async def delete(self, chat: Chat, message: Message) -> None:
-        """From all or from the own view."""
+    async def delete_message(self, conversation: ConversationState, message: Message) -> None:
+        """Ask for whom a message is to be deleted, and delete it."""
         choices = [("me", "Only for me")]
-        if message.actor_id == self._model.me or chat.admin:
+        if message.actor_id == self._model.own_id or conversation.is_admin:
             choices.insert(0, ("all", "For everybody"))
-        how = await self._ask(Choice(f"Delete “{brief(self._model, message, 30)}”?", choices))
-        if how:
-            self._deeds.delete(chat, message, for_all=how == "all")
+        scope = await self._show(ChoiceDialog(f"Delete “{summarize_message(self._model, message, 30)}”?", choices))
+        if scope:
+            self._actions.delete(conversation, message, for_all=scope == "all")
 
-    async def react(self, chat: Chat, message: Message) -> None:
-        """With one of a few, or with none."""
+    async def react_to_message(self, conversation: ConversationState, message: Message) -> None:
+        """Ask for a reaction and set it; the user's current reaction is offered for removal."""
         choices = [(emoji, emoji) for emoji in REACTIONS]
-        if own := message.reactions.get(self._model.me):
-            choices = [(own, f"Take {own} back"), *[each for each in choices if each[0] != own]]
+        if own := message.reactions.get(self._model.own_id):
+            choices = [(own, f"Remove {own}"), *[each for each in choices if each[0] != own]]
         keys = {str(n): emoji for n, (emoji, _) in enumerate(choices)}
         listed = [(f"n{n}", words) for n, (_, words) in enumerate(choices)]
-        chosen = await self._ask(Choice("React with", listed))
+        chosen = await self._show(ChoiceDialog("React with", listed))
         if chosen:
-            self._deeds.react(chat, message, keys[chosen[1:]])
+            self._actions.react(conversation, message, keys[chosen[1:]])
 
-    async def forward(self, message: Message) -> None:
-        """To one of the conversations."""
-        targets = [chat for chat in self._model.listing() if not chat.silent]
-        choices = [(f"c{chat.id}", self._model.title(chat)) for chat in targets]
-        chosen = await self._ask(Choice("Pass on to", choices))
+    async def forward_message(self, message: Message) -> None:
+        """Ask for a conversation and forward a message to it."""
+        targets = [
+            conversation for conversation in self._model.sorted_conversations() if not conversation.read_only_reason
+        ]
+        choices = [(f"c{conversation.id}", self._model.title(conversation)) for conversation in targets]
+        chosen = await self._show(ChoiceDialog("Forward to", choices))
         if chosen:
-            self._deeds.forward(message, self._model.chats[chosen[1:]])
+            self._actions.forward(message, self._model.conversations[chosen[1:]])
 
-    async def readers(self, chat: Chat, message: Message) -> None:
-        """Who has it and who read it."""
+    async def show_readers(self, conversation: ConversationState, message: Message) -> None:
+        """Show the delivery state of a message for each other member."""
         try:
-            told = await self._deeds.readers(chat, message)
+            readers = await self._actions.fetch_readers(conversation, message)
         except ParleyError as error:
-            self._model.tell(explain_error(error, self._model.door))
+            self._model.notify(explain_error(error, self._model.door))
             return
-        lines = "\n".join(f"{how:<8} {name}" for name, how in told)
-        await self._ask(Page("Who read it", Text(lines)))
+        lines = "\n".join(f"{state:<8} {name}" for name, state in readers)
+        await self._show(TextDialog("Who read it", Text(lines)))
 
-    async def direct(self) -> Chat | None:
-        """Somebody to talk to."""
-        answer = await self._ask(Form("Talk to somebody", ["Login name"]))
+    async def open_direct(self) -> ConversationState | None:
+        """Ask for a login name; return the 1-1 conversation, or None if cancelled or refused."""
+        answer = await self._show(FormDialog("Start a conversation", ["Login name"]))
         if answer is None:
             return None
-        return await self._or_told(self._deeds.begin_direct(answer[0]))
+        return await self._notify_on_error(self._actions.open_direct(answer[0]))
 
-    async def group(self) -> Chat | None:
-        """A new group."""
-        answer = await self._ask(Form("Make a group", ["Title", "Login names, with spaces between"]))
+    async def create_group(self) -> ConversationState | None:
+        """Ask for a title and members; return the new group, or None if cancelled or refused."""
+        answer = await self._show(FormDialog("Create a group", ["Title", "Login names, separated by spaces"]))
         if answer is None:
             return None
-        return await self._or_told(self._deeds.begin_group(answer[0], answer[1].replace(",", " ").split()))
+        return await self._notify_on_error(self._actions.create_group(answer[0], answer[1].replace(",", " ").split()))
 
-    async def search(self) -> tuple[Chat, int] | None:
-        """A message to go to: its conversation and seq."""
-        chosen = await self._ask(Search(self._find))
+    async def search_messages(self) -> tuple[ConversationState, int] | None:
+        """Show the search dialog; return the conversation and seq of the selected message, or None."""
+        chosen = await self._show(SearchDialog(self._search))
         if not chosen:
             return None
         _, conversation_id, seq = chosen.split("-")
-        return self._model.chats[conversation_id], int(seq)
+        return self._model.conversations[conversation_id], int(seq)
 
-    async def conversation(self, chat: Chat) -> None:
-        """What can be done with a conversation."""
-        settings, group, there = chat.view.settings, chat.group, not chat.view.former
-        choices = [
-            ("members", "Members", group and there),
-            ("add", "Add people", chat.admin),
-            ("rename", "Rename", chat.admin),
-            ("admins", "Let everybody write" if chat.view.admins_only_send else "Let only admins write", chat.admin),
-            ("pin", "Unpin" if settings.pinned else "Pin to the top", there),
-            ("mute", "Unmute" if settings.mute_until else "Mute", there),
-            ("archive", "Bring back from the archive" if settings.archived else "Archive", there),
-            ("block", "Block", not group),
-            ("leave", "Leave the group", group and there),
-        ]
-        possible = [(key, words) for key, words, can in choices if can]
-        deed = await self._ask(Choice(self._model.title(chat), possible)) if possible else None
-        if deed == "members":
-            await self._members(chat)
-        elif deed == "add":
-            answer = await self._ask(Form("Add people", ["Login names, with spaces between"]))
+    async def show_conversation_menu(self, conversation: ConversationState) -> None:
+        """Show the menu of a conversation and run the selected action."""
+        choices = _conversation_choices(conversation)
+        action = await self._show(ChoiceDialog(self._model.title(conversation), choices)) if choices else None
+        if action == "members":
+            await self._show_members(conversation)
+        elif action == "add":
+            answer = await self._show(FormDialog("Add people", ["Login names, separated by spaces"]))
             if answer:
-                self._deeds.add(chat, answer[0].replace(",", " ").split())
-        elif deed == "rename":
-            answer = await self._ask(Form("Rename", ["Title"], [chat.view.title]))
+                self._actions.add_members(conversation, answer[0].replace(",", " ").split())
+        elif action == "rename":
+            answer = await self._show(FormDialog("Rename", ["Title"], [conversation.view.title]))
             if answer:
-                self._deeds.rename(chat, answer[0])
-        elif deed == "admins":
-            self._deeds.set_admins_only(chat, not chat.view.admins_only_send)
-        elif deed == "leave":
-            if await self._sure(f"Leave {self._model.title(chat)}?", "Leave"):
-                self._deeds.leave(chat)
-        elif deed == "block":
-            if await self._sure(f"Block {self._model.title(chat)}?", "Block"):
-                self._deeds.block(chat)
-        elif deed:
-            getattr(self._deeds, deed)(chat)
+                self._actions.rename(conversation, answer[0])
+        elif action == "admins":
+            self._actions.set_admins_only_send(conversation, not conversation.view.admins_only_send)
+        elif action == "leave":
+            if await self._confirm(f"Leave {self._model.title(conversation)}?", "Leave"):
+                self._actions.leave(conversation)
+        elif action == "block":
+            if await self._confirm(f"Block {self._model.title(conversation)}?", "Block"):
+                self._actions.block(conversation)
+        elif action == "pin":
+            self._actions.toggle_pin(conversation)
+        elif action == "mute":
+            self._actions.toggle_mute(conversation)
+        elif action == "archive":
+            self._actions.toggle_archive(conversation)
 
-    async def _members(self, chat: Chat) -> None:
-        def words(user: str) -> str:
-            role = chat.view.members[user]
-            return self._model.name(user) + ("  (admin)" if role == entry_pb2.ROLE_ADMIN else "")
+    async def _show_members(self, conversation: ConversationState) -> None:
+        def label(user: str) -> str:
+            role = conversation.view.members[user]
+            return self._model.display_name(user) + ("  (admin)" if role == entry_pb2.ROLE_ADMIN else "")
 
-        # Oneself first, the others by name: ids, in whose order they come, mean nothing to anybody.
-        members = sorted(chat.view.members, key=lambda each: (each != self._model.me, self._model.name(each)))
-        user = await self._ask(Choice("Members", [(f"u{each}", words(each)) for each in members]))
-        if not user or not chat.admin or user[1:] == self._model.me:
+        # The user comes first, then the others by name; the view orders them by id.
+        members = sorted(
+            conversation.view.members, key=lambda user: (user != self._model.own_id, self._model.display_name(user))
+        )
+        user = await self._show(ChoiceDialog("Members", [(f"u{member}", label(member)) for member in members]))
+        if not user or not conversation.is_admin or user[1:] == self._model.own_id:
             return
-        user, is_admin = user[1:], chat.view.members.get(user[1:]) == entry_pb2.ROLE_ADMIN
+        user, is_admin = user[1:], conversation.view.members.get(user[1:]) == entry_pb2.ROLE_ADMIN
         role = ("role", "Make a plain member" if is_admin else "Make an admin")
-        deed = await self._ask(Choice(self._model.name(user), [role, ("remove", "Remove from the group")]))
-        if deed == "role":
-            self._deeds.set_admin(chat, user, not is_admin)
-        elif deed == "remove":
-            self._deeds.remove(chat, user)
+        action = await self._show(
+            ChoiceDialog(self._model.display_name(user), [role, ("remove", "Remove from the group")])
+        )
+        if action == "role":
+            self._actions.set_admin(conversation, user, not is_admin)
+        elif action == "remove":
+            self._actions.remove_member(conversation, user)
 
-    async def _find(self, words: str) -> list[tuple[str, str]] | str:
+    async def _search(self, query: str) -> list[tuple[str, str]] | str:
         try:
-            found = await self._deeds.find(words)
+            matches = await self._actions.search(query)
         except ParleyError as error:
             return explain_error(error, self._model.door)
-        listed = []
-        for entry in found:
-            if (chat := self._model.chats.get(entry.conversation_id)) is not None:
-                day = entry.create_time.ToDatetime(tzinfo=UTC).astimezone()
-                said = tidy(said_of(entry.message_appended.content))
-                who = f"{self._model.title(chat)} · {self._model.name(entry.actor_id)}"
-                listed.append((f"m-{chat.id}-{entry.seq}", f"{day:%d %b %H:%M}  {who}: {said}"))
-        return listed
+        results = []
+        for entry in matches:
+            if (conversation := self._model.conversations.get(entry.conversation_id)) is not None:
+                time = entry.create_time.ToDatetime(tzinfo=UTC).astimezone()
+                text = one_line(describe_content(entry.message_appended.content))
+                source = f"{self._model.title(conversation)} · {self._model.display_name(entry.actor_id)}"
+                results.append((f"m-{conversation.id}-{entry.seq}", f"{time:%d %b %H:%M}  {source}: {text}"))
+        return results
 
-    async def _sure(self, question: str, yes: str) -> bool:
-        return await self._ask(Choice(question, [("yes", yes), ("no", "No")])) == "yes"
+    async def _confirm(self, question: str, yes: str) -> bool:
+        return await self._show(ChoiceDialog(question, [("yes", yes), ("no", "No")])) == "yes"
 
-    async def _or_told(self, begun: Coroutine[Any, Any, Chat]) -> Chat | None:
+    async def _notify_on_error(self, call: Coroutine[Any, Any, ConversationState]) -> ConversationState | None:
         try:
-            return await begun
+            return await call
         except ParleyError as error:
-            self._model.tell(explain_error(error, self._model.door))
-        except CommandError as sorry:
-            self._model.tell(str(sorry))
+            self._model.notify(explain_error(error, self._model.door))
+        except CommandError as error:
+            self._model.notify(str(error))
         return None
 
-    async def _ask(self, screen: ModalScreen[Answer]) -> Answer:
+    async def _show(self, screen: ModalScreen[Result]) -> Result:
         return await self._app.push_screen_wait(screen)
+
+
+def _conversation_choices(conversation: ConversationState) -> list[tuple[str, str]]:
+    settings, is_group, is_member = conversation.view.settings, conversation.is_group, not conversation.view.former
+    senders = "Let all members write" if conversation.view.admins_only_send else "Let only admins write"
+    choices = [
+        ("members", "Members", is_group and is_member),
+        ("add", "Add people", conversation.is_admin),
+        ("rename", "Rename", conversation.is_admin),
+        ("admins", senders, conversation.is_admin),
+        ("pin", "Unpin" if settings.pinned else "Pin to the top", is_member),
+        ("mute", "Unmute" if settings.mute_until else "Mute", is_member),
+        ("archive", "Unarchive" if settings.archived else "Archive", is_member),
+        ("block", "Block", not is_group),
+        ("leave", "Leave the group", is_group and is_member),
+    ]
+    return [(key, label) for key, label, allowed in choices if allowed]

@@ -1,4 +1,4 @@
-"""The lines of a conversation as plain data: what changes on the screen is what differs between two lists of rows."""
+"""The rows of a conversation as plain data; comparing two lists of rows yields the lines to redraw."""
 
 from __future__ import annotations
 
@@ -8,148 +8,153 @@ from datetime import datetime
 
 from parley.chat.v1 import entry_pb2
 from parley.chat.v1.entry_pb2 import Content, Entry
-from parley_client.cli.formatting import user_colour, summarize_reactions, describe_content
+from parley_client.cli.formatting import describe_content, summarize_reactions, user_colour
 from parley_client.message import Message
-from parley_client.messenger.conversation_state import Chat, Outgoing
-from parley_client.messenger.model import Messenger
-from parley_client.messenger.terminal_text import flat, tidy
+from parley_client.messenger.conversation_state import ConversationState, OutgoingMessage
+from parley_client.messenger.model import MessengerModel
+from parley_client.messenger.terminal_text import normalized, one_line
 from parley_client.view import Notice, Tick
 
 TICKS = {Tick.SENT: "✓", Tick.DELIVERED: "✓✓", Tick.READ: "✓✓"}
-QUOTED = 60
+SUMMARY_WIDTH = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a conversation. `key` stays; `title` is the sender's name where another begins to speak."""
+    """One row of a conversation. `key` is stable; `sender` is set on the first of several messages of one sender."""
 
     key: str
     text: str
     time: str = ""
     tick: str = ""
     read: bool = False
-    title: str = ""
+    sender: str = ""
     colour: str = ""
     quote: str = ""
-    after: str = ""
-    """Reactions."""
-    mark: str = ""
-    """What happened to the text, such as "edited"."""
-    faint: bool = False
-    trouble: str = ""
-    said: bool = True
-    """Whether somebody said it; False: it tells what happened, and cannot be chosen."""
+    reactions: str = ""
+    """The counted reactions."""
+    label: str = ""
+    """A remark after the text, such as "edited"."""
+    dimmed: bool = False
+    error: str = ""
+    selectable: bool = True
+    """True for messages; False for days and notices, which cannot be highlighted."""
 
 
-def rows(model: Messenger, chat: Chat) -> list[Row]:
-    """All rows, the newest last."""
+def conversation_rows(model: MessengerModel, conversation: ConversationState) -> list[Row]:
+    """Return all rows of a conversation, oldest first."""
     shown: list[Row] = []
-    speaker, day = "", ""
-    for line in chat.view.lines:
-        time = line.time.astimezone()
+    sender, day = "", ""
+    for item in conversation.view.lines:
+        time = item.time.astimezone()
         if (today := f"{time:%A, %-d %B %Y}") != day:
-            day, speaker = today, ""
-            shown.append(Row(f"day {time:%Y%m%d}", day, said=False))
-        if isinstance(line, Notice):
-            speaker = ""
-            shown.append(Row(f"notice {line.seq}", _deed(model, line.entry), _clock(time), said=False))
+            day, sender = today, ""
+            shown.append(Row(f"day {time:%Y%m%d}", day, selectable=False))
+        if isinstance(item, Notice):
+            sender = ""
+            shown.append(
+                Row(f"notice {item.seq}", _describe_notice(model, item.entry), _format_time(time), selectable=False)
+            )
         else:
-            shown.append(_message(model, chat, line, line.actor_id != speaker))
-            speaker = line.actor_id
-    shown += [_outgoing(model, chat, each, speaker != model.me and not n) for n, each in enumerate(chat.outgoing)]
+            shown.append(_message_row(model, conversation, item, item.actor_id != sender))
+            sender = item.actor_id
+    shown += [
+        _outgoing_row(model, conversation, message, sender != model.own_id and not n)
+        for n, message in enumerate(conversation.outgoing)
+    ]
     return shown
 
 
-def message_of(chat: Chat, key: str) -> Message | None:
-    """The message a row shows."""
+def find_message(conversation: ConversationState, key: str) -> Message | None:
+    """Return the message with this row key, or None."""
     kind, _, seq = key.partition(" ")
-    return chat.view.message(int(seq)) if kind == "message" else None
+    return conversation.view.message(int(seq)) if kind == "message" else None
 
 
-def outgoing_of(chat: Chat, key: str) -> Outgoing | None:
-    """The message on its way that a row shows."""
-    return next((each for each in chat.outgoing if key == f"outgoing {each.sending.client_message_id}"), None)
+def find_outgoing(conversation: ConversationState, key: str) -> OutgoingMessage | None:
+    """Return the outgoing message with this row key, or None."""
+    return next(
+        (message for message in conversation.outgoing if key == f"outgoing {message.sending.client_message_id}"), None
+    )
 
 
-def brief(model: Messenger, message: Message, width: int = QUOTED) -> str:
-    """Who said what, in a few words."""
-    said = tidy(said_of(message.content)) if message.content else "(deleted)"
-    return f"{model.name(message.actor_id)}: {said[: width - 1] + '…' if len(said) > width else said}"
+def summarize_message(model: MessengerModel, message: Message, width: int = SUMMARY_WIDTH) -> str:
+    """Return the sender and the text of a message, cut to `width` characters."""
+    text = one_line(describe_content(message.content)) if message.content else "(deleted)"
+    return f"{model.display_name(message.actor_id)}: {text[: width - 1] + '…' if len(text) > width else text}"
 
 
-def said_of(content: Content) -> str:
-    """What a content says, in words."""
-    return describe_content(content)
-
-
-def _message(model: Messenger, chat: Chat, message: Message, begins: bool) -> Row:
-    mine = message.actor_id == model.me
-    tick = chat.view.tick(message) if mine else None
-    gone = "message deleted" if message.deleted else "no longer kept"
-    text = _text(message.content) if message.content is not None else gone
+def _message_row(model: MessengerModel, conversation: ConversationState, message: Message, shows_sender: bool) -> Row:
+    is_own = message.actor_id == model.own_id
+    tick = conversation.view.tick(message) if is_own else None
+    placeholder = "message deleted" if message.deleted else "message expired"
+    text = _content_text(message.content) if message.content is not None else placeholder
     return Row(
         f"message {message.seq}",
         text,
-        _clock(message.time.astimezone()),
+        _format_time(message.time.astimezone()),
         TICKS[tick] if tick else "",
         tick is Tick.READ,
-        model.name(message.actor_id) if begins else "",
+        model.display_name(message.actor_id) if shows_sender else "",
         user_colour(message.actor_id),
-        _quote(model, chat, message.content),
-        _reactions(message),
+        _quoted_text(model, conversation, message.content),
+        _reactions_text(message),
         "edited" if message.edited else "",
-        faint=message.content is None,
+        dimmed=message.content is None,
     )
 
 
-def _outgoing(model: Messenger, chat: Chat, outgoing: Outgoing, begins: bool) -> Row:
-    mark = "" if outgoing.trouble else "sending"
+def _outgoing_row(
+    model: MessengerModel, conversation: ConversationState, outgoing: OutgoingMessage, shows_sender: bool
+) -> Row:
     return Row(
         f"outgoing {outgoing.sending.client_message_id}",
-        _text(outgoing.content),
-        tick="✗" if outgoing.trouble else "…",
-        title="You" if begins else "",
-        colour=user_colour(model.me),
-        quote=_quote(model, chat, outgoing.content),
-        mark=mark,
-        faint=not outgoing.trouble,
-        trouble=f"Not sent. {outgoing.trouble} Enter: send again; d: forget it." if outgoing.trouble else "",
+        _content_text(outgoing.content),
+        tick="✗" if outgoing.error else "…",
+        sender="You" if shows_sender else "",
+        colour=user_colour(model.own_id),
+        quote=_quoted_text(model, conversation, outgoing.content),
+        label="" if outgoing.error else "sending",
+        dimmed=not outgoing.error,
+        error=f"Not sent. {outgoing.error} Enter: send again; d: discard." if outgoing.error else "",
     )
 
 
-def _text(content: Content) -> str:
-    return ("→ " if content.forwarded else "") + flat(said_of(content))
+def _content_text(content: Content) -> str:
+    return ("→ " if content.forwarded else "") + normalized(describe_content(content))
 
 
-def _quote(model: Messenger, chat: Chat, content: Content | None) -> str:
+def _quoted_text(model: MessengerModel, conversation: ConversationState, content: Content | None) -> str:
     if content is None or not content.reply_to_seq:
         return ""
-    answered = chat.view.message(content.reply_to_seq)
-    return brief(model, answered) if answered else "an earlier message"
+    quoted = conversation.view.message(content.reply_to_seq)
+    return summarize_message(model, quoted) if quoted else "an earlier message"
 
 
-def _reactions(message: Message) -> str:
-    return summarize_reactions(flat(emoji) for emoji in message.reactions.values())
+def _reactions_text(message: Message) -> str:
+    return summarize_reactions(normalized(emoji) for emoji in message.reactions.values())
 
 
-def _clock(time: datetime) -> str:
+def _format_time(time: datetime) -> str:
     return f"{time:%H:%M}"
 
 
-def _deed(model: Messenger, entry: Entry) -> str:
-    who = model.name(entry.actor_id)
+def _describe_notice(model: MessengerModel, entry: Entry) -> str:
+    who = model.display_name(entry.actor_id)
     if entry.HasField("membership_changed"):
-        return f"{who} {' and '.join(_members(model, entry.membership_changed, entry.actor_id))}"
-    return f"{who} {' and '.join(_updates(entry.conversation_updated)) or 'changed the settings'}"
+        return f"{who} {' and '.join(_describe_membership_change(model, entry.membership_changed, entry.actor_id))}"
+    return f"{who} {' and '.join(_describe_updates(entry.conversation_updated)) or 'changed the settings'}"
 
 
-def _members(model: Messenger, changed: entry_pb2.MembershipChanged, actor: str) -> Iterator[str]:
+def _describe_membership_change(
+    model: MessengerModel, changed: entry_pb2.MembershipChanged, actor: str
+) -> Iterator[str]:
     kinds = entry_pb2.MembershipChanged
     others = [member.user_id for member in changed.members if member.user_id != actor]
-    names = ", ".join("you" if user == model.me else model.name(user) for user in others)
+    names = ", ".join("you" if user == model.own_id else model.display_name(user) for user in others)
     promoted = all(member.role == entry_pb2.ROLE_ADMIN for member in changed.members)
     if changed.kind == kinds.KIND_CREATED:
-        yield "began this conversation"
+        yield "started this conversation"
     elif changed.kind == kinds.KIND_ADDED:
         yield f"added {names}"
     elif changed.kind == kinds.KIND_REMOVED:
@@ -162,12 +167,12 @@ def _members(model: Messenger, changed: entry_pb2.MembershipChanged, actor: str)
         yield f"made {names or 'themselves'} {'admin' if promoted else 'a plain member'}"
 
 
-def _updates(updated: entry_pb2.ConversationUpdated) -> Iterator[str]:
+def _describe_updates(updated: entry_pb2.ConversationUpdated) -> Iterator[str]:
     if updated.HasField("title"):
-        yield f"called the group {tidy(updated.title)}"
+        yield f"renamed the group to {one_line(updated.title)}"
     if updated.HasField("picture_media_id"):
         yield "changed the picture"
     if updated.HasField("admins_only_send"):
-        yield "let only admins write" if updated.admins_only_send else "let everybody write"
+        yield "let only admins write" if updated.admins_only_send else "let all members write"
     if updated.HasField("retention"):
-        yield "changed how long messages are kept"
+        yield "changed the retention of messages"

@@ -1,47 +1,52 @@
-"""The one line that tells how things stand: the connection, notices, who types, how far the last message has got."""
+"""The status line: the connection, the notice, typing users and the delivery state of the last message."""
 
 from __future__ import annotations
 
 from rich.text import Text
 
 from parley_client.events import ConnectionState
-from parley_client.messenger.conversation_state import Chat
-from parley_client.messenger.model import Messenger
+from parley_client.messenger.conversation_state import ConversationState
+from parley_client.messenger.model import MessengerModel
 from parley_client.view import Tick
 
-_TOLD = {Tick.SENT: "✓ sent", Tick.DELIVERED: "✓✓ delivered", Tick.READ: "✓✓ read"}
+_TICK_LABELS = {Tick.SENT: "✓ sent", Tick.DELIVERED: "✓✓ delivered", Tick.READ: "✓✓ read"}
 
 
-def status(model: Messenger) -> Text:
-    """What matters most comes first, for a narrow terminal shows the beginning."""
-    parts = [_connection(model), Text(model.notice, style="bold"), _typing(model), Text(_last(model), style="dim")]
-    hint = Text("F1: help  Ctrl+Q: leave", style="dim")
+def status_line(model: MessengerModel) -> Text:
+    """Return the status line, most important part first, because a narrow terminal cuts its end."""
+    parts = [
+        _connection_text(model),
+        Text(model.notice, style="bold"),
+        _typing_text(model),
+        Text(_delivery_text(model), style="dim"),
+    ]
+    hint = Text("F1: help  Ctrl+Q: quit", style="dim")
     return Text("  ").join([*[part for part in parts if part.plain], hint])
 
 
-def _connection(model: Messenger) -> Text:
+def _connection_text(model: MessengerModel) -> Text:
     if model.connected:
-        return Text("" if model.listed else "loading…", style="dim")
-    waiting = f", {model.unsent} to be sent" if model.unsent else ""
-    word = "connecting" if model.connection is ConnectionState.CONNECTING else "reconnecting"
-    return Text(f"{word}…{waiting}", style="bold magenta")
+        return Text("" if model.list_loaded else "loading…", style="dim")
+    unsent = f", {model.unsent_count} to be sent" if model.unsent_count else ""
+    state = "connecting" if model.connection is ConnectionState.CONNECTING else "reconnecting"
+    return Text(f"{state}…{unsent}", style="bold magenta")
 
 
-def _typing(model: Messenger) -> Text:
-    typists = sorted(model.opened.view.typing - {model.me}) if model.opened else []
-    names = [model.name(user) for user in typists[:3]]
+def _typing_text(model: MessengerModel) -> Text:
+    typists = sorted(model.open_conversation.view.typing - {model.own_id}) if model.open_conversation else []
+    names = [model.display_name(user) for user in typists[:3]]
     return Text(f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} typing…" if names else "", style="green")
 
 
-def _last(model: Messenger) -> str:
-    chat = model.opened
-    if chat is None or any(not each.trouble for each in chat.outgoing):
-        return "… sending" if chat is not None else ""
-    return _tick(model, chat)
+def _delivery_text(model: MessengerModel) -> str:
+    conversation = model.open_conversation
+    if conversation is None or any(not each.error for each in conversation.outgoing):
+        return "… sending" if conversation is not None else ""
+    return _last_message_tick(model, conversation)
 
 
-def _tick(model: Messenger, chat: Chat) -> str:
-    messages = chat.view.messages
-    if not messages or messages[-1].actor_id != model.me:
+def _last_message_tick(model: MessengerModel, conversation: ConversationState) -> str:
+    messages = conversation.view.messages
+    if not messages or messages[-1].actor_id != model.own_id:
         return ""
-    return _TOLD[chat.view.tick(messages[-1])]
+    return _TICK_LABELS[conversation.view.tick(messages[-1])]

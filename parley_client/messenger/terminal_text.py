@@ -1,4 +1,4 @@
-"""What users wrote, made safe for columns of a terminal: nothing steers it, nothing turns or widens a line."""
+"""Text of users made safe for terminal columns: no control characters, no bidirectional spill, stable widths."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import unicodedata
 
 from parley_client.cli.formatting import printable
 
-# First strong isolate and its end: a terminal that turns right-to-left text turns that alone, and not the columns.
+# First strong isolate and pop directional isolate: they confine right-to-left reordering to the text between them.
 _ISOLATE, _END = "\u2068", "\u2069"
-# Whether a sign is drawn as an emoji is told by a selector that terminals disagree about.
+# Variation selectors for text and emoji presentation, whose width differs between terminals.
 _SELECTORS = ("\ufe0e", "\ufe0f")
 
 
-def tidy(text: str) -> str:
-    """A name or title, in one line."""
-    return isolated(" ".join(flat(text).split()))
+def one_line(text: str) -> str:
+    """Return a name or title as one isolated line."""
+    return isolate_rtl(" ".join(normalized(text).split()))
 
 
-def flat(text: str) -> str:
-    """Words with their line ends, and nothing that terminals draw in different widths."""
+def normalized(text: str) -> str:
+    """Return `text` with its line breaks, without characters that terminals draw in different widths."""
     for selector in _SELECTORS:
         text = text.replace(selector, "")
     return printable(unicodedata.normalize("NFC", text)).replace("\t", "    ")
 
 
-def isolated(text: str) -> str:
-    """The same; with a bracket around it that keeps right-to-left text from turning what stands beside it."""
-    turns = any(unicodedata.bidirectional(sign) in ("R", "AL") for sign in text)
-    return f"{_ISOLATE}{text}{_END}" if turns else text
+def isolate_rtl(text: str) -> str:
+    """Return `text`, wrapped in isolates if it contains right-to-left characters."""
+    has_rtl = any(unicodedata.bidirectional(char) in ("R", "AL") for char in text)
+    return f"{_ISOLATE}{text}{_END}" if has_rtl else text

@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 
 from parley_client import Client
 from parley_client.messenger.app import MessengerApp
-from parley_client.messenger.model import Messenger
+from parley_client.messenger.model import MessengerModel
 from tests.eventually import eventually
 
 
@@ -72,6 +72,6 @@ class Screen:
 @asynccontextmanager
 async def messenger(client: Client, first: str = "", size: tuple[int, int] = (80, 24)) -> AsyncIterator[Screen]:
     """The messenger of whoever is signed in."""
-    app = MessengerApp(Messenger(client, "the door"), first)
+    app = MessengerApp(MessengerModel(client, "the door"), first)
     async with app.run_test(size=size) as pilot:
         yield Screen(app, pilot)

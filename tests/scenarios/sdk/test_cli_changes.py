@@ -47,7 +47,7 @@ async def test_a_message_is_answered_edited_reacted_to_and_deleted(terminal: Ter
     raw = [json.loads(each) for each in (await terminal.ok("history", bob, "--json")).splitlines()]
     assert raw[0]["message_appended"]["reactions"][0]["emoji"] == "👍"
     assert raw[1]["message_appended"]["content"]["reply_to_seq"] == seq
-    assert "taken back" in await terminal.ok("react", bob, seq)
+    assert "reaction removed" in await terminal.ok("react", bob, seq)
     assert (await told(terminal, "delete", bob, seq, "--for-me"))["seq"] is None
     assert seq not in [each[:5].strip() for each in (await terminal.ok("history", bob, "--seqs")).splitlines()]
     assert await terminal.refused("edit", alice, seq, "x", "--as", bob) == "Only its author may edit a message.\n"
@@ -76,7 +76,7 @@ async def test_a_refusal_to_be_added_names_the_user_and_does_not_tell_a_block_fr
     await terminal.ok("privacy", "--who-may-add", "nobody", "--as", carol)
     for command in (("create", "Sunday", bob, carol), ("add", "Friday", carol)):
         assert await terminal.refused("groups", *command) == (
-            f"{carol} cannot be added by you: {carol} does not allow it, or one of you has blocked the other.\n"
+            f"You cannot add {carol}: {carol} does not allow it, or one of you has blocked the other.\n"
         )
     assert f"{carol} is not a member" in await terminal.refused("groups", "role", "Friday", carol, "admin")
 
@@ -160,7 +160,7 @@ async def test_privacy_is_changed_and_an_account_deleted(terminal: Terminal, ali
     assert told_of == {"who_may_add": "WHO_MAY_ADD_CONTACTS", "found_by_search": True}
     assert "contacts" in await terminal.ok("privacy")
     assert "--yes" in await terminal.refused("delete-account")
-    assert "is no more" in await terminal.ok("delete-account", "--yes")
+    assert "is deleted" in await terminal.ok("delete-account", "--yes")
     assert "not signed in" in await terminal.refused("whoami")
 
 

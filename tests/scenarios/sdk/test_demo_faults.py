@@ -8,7 +8,7 @@ import pytest
 
 from devstack.stack import Stack
 from parley.chat.v1 import chat_pb2
-from parley_client.demo import participants as demo_cast
+from parley_client.demo import participants as demo_participants
 from parley_client.demo import run_demo
 from parley_client.errors import DoorUnreachable
 from tests.proxy.mischief import Caller, Filter
@@ -52,7 +52,7 @@ async def test_a_wrong_seq_in_an_answer_breaks_durability(proxy: Proxy) -> None:
 
 
 async def test_a_system_that_goes_away_is_not_judged(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo_cast, "ANSWER_SECONDS", 2.0)
+    monkeypatch.setattr(demo_participants, "SEND_TIMEOUT_S", 2.0)
     going: list[asyncio.Task[None]] = []
     async with Proxy(stack.door) as proxy:
 
@@ -61,5 +61,5 @@ async def test_a_system_that_goes_away_is_not_judged(stack: Stack, monkeypatch: 
                 going.append(asyncio.create_task(proxy.stop()))
 
         with pytest.raises(DoorUnreachable):
-            await run_demo(proxy.address, patience=1.0, sends=5, tell=tell)
+            await run_demo(proxy.address, patience=1.0, sends=5, on_progress=tell)
         await asyncio.gather(*going)

@@ -35,7 +35,7 @@ async def test_alice_and_bob_make_an_appointment(people: tuple[Client, Client]) 
     alice, bob = people
     async with messenger(alice) as hers, messenger(bob) as his:
         await hers.press("ctrl+n")
-        await hers.shows("Talk to somebody")
+        await hers.shows("Start a conversation")
         await hers.say(login_name(bob))
         await hers.shows("Write, Enter sends")
         await hers.say("are you free on friday?")
@@ -63,7 +63,7 @@ async def test_a_group_is_made_and_somebody_removed(people: tuple[Client, Client
     alice, bob = people
     async with messenger(alice) as hers, messenger(bob) as his:
         await hers.press("ctrl+g")
-        await hers.shows("Make a group")
+        await hers.shows("Create a group")
         await hers.say("Friday")
         await hers.say(login_name(bob))
         await hers.shows("Friday  2 members")
@@ -72,7 +72,7 @@ async def test_a_group_is_made_and_somebody_removed(people: tuple[Client, Client
         await his.shows("Write, Enter sends")
         await hers.press("ctrl+o", "down", "down", "enter", "end")
         await hers.say(" night")
-        await his.shows("Alice called the group Friday night")
+        await his.shows("Alice renamed the group to Friday night")
         await hers.press("ctrl+o", "enter", "down", "enter", "down", "enter")
         await hers.shows("You removed Bob")
         await his.shows("Alice removed you", "You are not a member any more")

@@ -93,11 +93,11 @@ async def test_a_message_is_answered_edited_reacted_to_and_deleted(pair: Pair) -
     async with messenger(pair.alice, pair.chat) as screen:
         await screen.shows("shall we meet?")
         await choose_newest(screen, "r")
-        await screen.shows("Answering (Esc: not) bob: shall we meet?")
+        await screen.shows("Replying to (Esc: cancel) bob: shall we meet?")
         await screen.say("at nine")
         await screen.shows("↳ bob: shall we meet?", "at nine")
         await choose_newest(screen, "e")
-        await screen.shows("Editing (Esc: not) You: at nine")
+        await screen.shows("Editing (Esc: cancel) You: at nine")
         await screen.say("or ten")
         await screen.shows("at nineor ten (edited)", "↳ bob: shall we meet?")
         await choose_newest(screen, "up", "x")
@@ -125,11 +125,11 @@ async def test_the_menu_of_a_message_forwards_it_and_lists_its_readers(pair: Pai
         await choose_newest(screen, "i")
         await screen.shows("Who read it", "not yet  bob")
         await screen.press("escape", "enter")
-        await screen.shows("Pass on")
+        await screen.shows("Forward")
         await screen.press("down", "down", "down", "enter")
-        await screen.shows("Pass on to")
+        await screen.shows("Forward to")
         await screen.press("down", "enter")
-        await screen.shows("Passed on to bob.")
+        await screen.shows("Forwarded to bob.")
     [entry] = [each async for each in pair.bob.messages.before(pair.chat)]
     assert entry.message_appended.content.forwarded
 
@@ -139,7 +139,7 @@ async def test_a_group_is_made_changed_and_left(people: People, pair: Pair) -> N
     async with messenger(pair.alice) as screen:
         await screen.shows("bob")
         await screen.press("ctrl+g")
-        await screen.shows("Make a group")
+        await screen.shows("Create a group")
         await screen.say("Friday")
         nobody = people.login_name("nobody")
         await screen.say(f"{people.login_name('bob')} {nobody}")
@@ -154,7 +154,7 @@ async def test_a_group_is_made_changed_and_left(people: People, pair: Pair) -> N
         await screen.shows("You added carol", "3 members")
         await screen.press("ctrl+o", "down", "down", "enter", "end")
         await screen.say(" night")
-        await screen.shows("You called the group Friday night")
+        await screen.shows("You renamed the group to Friday night")
         await screen.press("ctrl+o", "enter")
         await screen.shows("You  (admin)", "carol")
         await screen.press("down", "enter", "enter")
@@ -185,7 +185,7 @@ async def test_search_goes_to_an_old_message(people: People, pair: Pair) -> None
         await screen.press("enter")
         await screen.shows("the blue door", "and on 3")
         await screen.press("r")
-        await screen.shows("Answering (Esc: not) bob: the blue door")
+        await screen.shows("Replying to (Esc: cancel) bob: the blue door")
 
 
 async def test_pinned_conversations_come_first_and_archived_ones_are_hidden(people: People, pair: Pair) -> None:

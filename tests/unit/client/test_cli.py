@@ -38,7 +38,7 @@ async def test_certificates_that_are_none_are_refused_at_once(terminal: Terminal
     file.write_text("no certificate")
     code, _, err = await terminal.run("whoami", "--ca", str(file))
     assert code == 2
-    assert "holds no certificates in PEM" in err
+    assert "contains no PEM certificates" in err
 
 
 async def test_a_host_that_is_none_is_named(terminal: Terminal) -> None:
@@ -51,5 +51,5 @@ def test_broken_rules_are_said_in_words() -> None:
     broken = tuple(Violation(each.field, each.description) for each in refused.value.violations)
     assert explain_error(InvalidRequest("", violations=broken), "") == (
         "A login name has 3 to 64 letters (a to z), digits, dots, underscores and hyphens, "
-        "and begins with a letter or a digit. The password must be at least 8 bytes."
+        "and starts with a letter or a digit. The password must be at least 8 bytes."
     )
