@@ -44,7 +44,9 @@ async def _run_scenario(door: str, sends: int, patience: float, repair: bool, as
         def show_progress(scene: str, done: int, total: int) -> None:
             progress.update(bar, description=scene, completed=done, total=total)
 
-        report = await run_demo(door, repair=repair, patience=patience, sends=sends, tls=tls, on_progress=show_progress)
+        report = await run_demo(
+            door, repair=repair, timeout_s=patience, sends=sends, tls=tls, on_progress=show_progress
+        )
     _print_report_json(report) if as_json else _print_report(report)
     if not report.ok:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""A play that checks, from outside, every promise of a running system."""
+"""A scenario of several users and devices that checks every promise of a running system from outside."""
 
 from parley_client.demo.report import Report, Verdict
 from parley_client.demo.scenario import run_demo

@@ -1,4 +1,4 @@
-"""What the play found out, and the verdicts drawn from it at the end."""
+"""The findings of the scenario, and the verdicts derived from them at the end."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from parley_client.demo.report import Report
 from parley_client.errors import ParleyError
 
 CLAIMS = {
-    "P1": "durable: what was acknowledged is in the log, where the answer said",
-    "P2": "ordered: every device was given the same 1, 2, 3 …, and senders keep their order",
-    "P3": "exactly once: a message is there once, and a retry gets the first answer",
+    "P1": "durable: every acknowledged message is in the log at its acknowledged seq",
+    "P2": "ordered: every device received the same 1, 2, 3 …, in each sender's order",
+    "P3": "exactly once: every message is stored once, and a retry gets the first answer",
     "P4": "delivered: every acknowledged message reached every device of every member",
-    "P5": "resume: a device that was away was given what it missed, and only that",
-    "P8": "isolation: strangers, former members and revoked devices are kept out",
-    "changes": "edits, deletions and reactions are the same on every device, wherever it was",
-    "receipts": "delivered and read watermarks and unread counts are right",
-    "members": "the conversations have the members they were made with",
-    "history": "history by call is what the devices put together",
-    "mesh": "messages and answers crossed between servers",
+    "P5": "resume: a device that reconnected received exactly what it missed",
+    "P8": "isolation: strangers, former members and revoked devices have no access",
+    "changes": "edits, deletions and reactions are the same on every device",
+    "receipts": "delivered and read watermarks and unread counts are correct",
+    "members": "conversations have the members they were created with",
+    "history": "the history call returns the messages of the log",
+    "mesh": "messages were delivered between servers",
 }
-# What is claimed instead when a part could not be checked.
-PARTIAL_CLAIMS = {"P8": "isolation: strangers are kept out"}
+# The claims that remain if a part of a promise could not be checked.
+PARTIAL_CLAIMS = {"P8": "isolation: strangers have no access"}
 
 
 class Findings:
-    """The players and their roles, the conversations, and the troubles noted during the play."""
+    """The participants by role, the conversations, and the failures recorded during the scenario."""
 
     alice: Participant
     bob: Participant
@@ -47,170 +47,178 @@ class Findings:
         self.carol_last_seq: int | None = None
         self.heads_while_away: dict[str, int] = {}
         self.expected_messages: dict[int, ShownMessage] = {}
-        """What second thoughts made of messages of the group, by seq."""
+        """The state of the changed messages of the group, by seq."""
         self.record_before_absence: DeviceRecord | None = None
         self._failures: dict[str, list[str]] = defaultdict(list)
 
-    def add_failure(self, promise: str, what: str) -> None:
-        """Note something that should not be."""
-        self._failures[promise].append(what)
+    def add_failure(self, promise: str, failure: str) -> None:
+        """Record a failure under a promise."""
+        self._failures[promise].append(failure)
 
     def failures(self, promise: str) -> list[str]:
-        """What was noted under a promise."""
+        """Return the failures recorded under a promise."""
         return self._failures[promise]
 
-    def assign_roles(self, people: list[Participant]) -> None:
-        """Alice is the first; bob the first who lives elsewhere, if anybody does; carol and eve whoever is left."""
-        self.alice, *others = people
-        others.sort(key=lambda player: player.session.home == self.alice.session.home)
+    def assign_roles(self, participants: list[Participant]) -> None:
+        """Assign alice to the first, bob to the first with another home if there is one, carol and eve to the next."""
+        self.alice, *others = participants
+        others.sort(key=lambda participant: participant.session.home == self.alice.session.home)
         self.bob, self.carol, self.eve = others[:3]
         for name in ("alice", "bob", "carol", "eve"):
             getattr(self, name).rename(f"{name}'s phone")
 
     @property
     def devices(self) -> list[Participant]:
-        """The devices that take part."""
+        """The devices of the conversations' members."""
         return [self.alice, self.laptop, self.bob, self.tablet, self.carol]
 
     def device_conversations(self) -> Iterator[tuple[Participant, str]]:
-        """Every device with every conversation it should have."""
-        for player in self.devices:
-            if player is not self.carol:
-                yield player, self.direct
-            yield player, self.group
+        """Yield every device with each conversation it should have."""
+        for participant in self.devices:
+            if participant is not self.carol:
+                yield participant, self.direct
+            yield participant, self.group
 
     def acknowledged(self, conversation: str) -> list[AcknowledgedMessage]:
-        """All messages of a conversation that the server said it has."""
-        sent = [each for player in self.devices for each in player.sent]
+        """Return all acknowledged messages of a conversation."""
+        sent = [each for participant in self.devices for each in participant.sent]
         return [each for each in sent if each.conversation_id == conversation]
 
-    def full_record(self, player: Participant) -> DeviceRecord:
-        """All a device was given, before and after it was away."""
-        if player is not self.tablet or self.record_before_absence is None:
-            return player.record
-        whole = DeviceRecord(player.name)
-        for part in (self.record_before_absence, player.record):
+    def full_record(self, participant: Participant) -> DeviceRecord:
+        """Return all entries that a device received, before and after its absence."""
+        if participant is not self.tablet or self.record_before_absence is None:
+            return participant.record
+        whole = DeviceRecord(participant.name)
+        for part in (self.record_before_absence, participant.record):
             for conversation, entries in part.entries.items():
                 whole.entries[conversation] += entries
         return whole
 
-    def visible_until(self, player: Participant, conversation: str) -> int | None:
-        """Up to where a device should have a conversation; None: all of it."""
-        return self.carol_last_seq if player is self.carol and conversation == self.group else None
+    def visible_until(self, participant: Participant, conversation: str) -> int | None:
+        """Return the last seq that a device should have of a conversation; None: all of it."""
+        return self.carol_last_seq if participant is self.carol and conversation == self.group else None
 
-    def received_all(self, player: Participant, conversation: str) -> bool:
-        """Whether a device has been given all that was acknowledged and is its to have."""
-        sent, until = self.acknowledged(conversation), self.visible_until(player, conversation)
-        return not checks.check_delivered(sent, self.full_record(player), conversation, until)
+    def received_all(self, participant: Participant, conversation: str) -> bool:
+        """Return True if a device received every acknowledged message that its user may see."""
+        sent, until = self.acknowledged(conversation), self.visible_until(participant, conversation)
+        return not checks.check_delivered(sent, self.full_record(participant), conversation, until)
 
-    def message_differences(self, player: Participant) -> list[str]:
-        """Where a device shows something else than second thoughts made of a message."""
-        view = player.view(self.group)
-        troubles = []
-        for seq, wanted in self.expected_messages.items():
+    def message_differences(self, participant: Participant) -> list[str]:
+        """Return the changed messages that a device does not show in their expected state."""
+        view = participant.view(self.group)
+        failures = []
+        for seq, expected in self.expected_messages.items():
             message = view.message(seq)
             shown = (message.text, message.deleted, tuple(message.reactions.items())) if message else None
-            if shown != wanted:
-                troubles.append(f"{player.name} shows {shown} at seq {seq}, and not {wanted}")
-        return troubles
+            if shown != expected:
+                failures.append(f"{participant.name} shows {shown} at seq {seq} instead of {expected}")
+        return failures
 
-    def expected_unread(self, player: Participant, conversation: str) -> int:
-        """How many messages a user who marked nothing as read has not read: those after the own last one."""
+    def expected_unread(self, participant: Participant, conversation: str) -> int:
+        """Return the unread count of a user who has marked nothing as read: the messages after the user's last."""
         sent = self.acknowledged(conversation)
-        own = max((each.seq for each in sent if each.actor_id == player.user_id), default=0)
-        return sum(1 for each in sent if each.seq > own)
+        last_own_seq = max((each.seq for each in sent if each.actor_id == participant.user_id), default=0)
+        return sum(1 for each in sent if each.seq > last_own_seq)
 
-    async def check_unread(self, player: Participant, conversation: str, count: int, patience: float) -> None:
-        """The server says so many messages are unread, within `patience` seconds."""
-        ends = asyncio.get_running_loop().time() + patience
+    async def check_unread(self, participant: Participant, conversation: str, count: int, timeout_s: float) -> None:
+        """Record a failure unless the server reports `count` unread messages within `timeout_s`."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
         while True:
-            told = (await player.client.conversations.get(conversation)).unread_count
-            if told == count:
+            reported = (await participant.client.conversations.get(conversation)).unread_count
+            if reported == count:
                 return
-            if asyncio.get_running_loop().time() > ends:
-                self.add_failure("receipts", f"{player.name} has {count} unread messages, the server says {told}")
+            if asyncio.get_running_loop().time() > deadline:
+                self.add_failure(
+                    "receipts", f"{participant.name} has {count} unread messages, the server says {reported}"
+                )
                 return
             await asyncio.sleep(0.05)
 
 
-async def add_verdicts(found: Findings, cast: ParticipantPool, patience: float) -> None:
-    """Read the logs back on a device that has nothing, and judge every promise."""
+async def add_verdicts(findings: Findings, pool: ParticipantPool, timeout_s: float) -> None:
+    """Read the logs on a new device, check every promise and add the verdicts to the report."""
     logs: dict[str, list[RecordedEntry]] = {}
-    if found.group:
+    if findings.group:
         try:
-            logs = await _read_logs(found, cast, patience)
-            await _compare_history(found, logs)
+            logs = await _read_logs(findings, pool, timeout_s)
+            await _compare_history(findings, logs)
         except (ParleyError, ObservationTimeout) as error:
-            found.add_failure("P5", f"a new device could not read the logs: {error}")
-        _check_promises(found, logs)
-    _check_mesh(found)
+            findings.add_failure("P5", f"a new device could not read the logs: {error}")
+        _check_promises(findings, logs)
+    _check_mesh(findings)
     for promise, claim in CLAIMS.items():
-        if any(each.startswith(f"{promise}:") for each in found.report.skipped):
+        if any(each.startswith(f"{promise}:") for each in findings.report.skipped):
             claim = PARTIAL_CLAIMS.get(promise, claim)
-        found.report.add_verdict(promise, claim, found.failures(promise))
+        findings.report.add_verdict(promise, claim, findings.failures(promise))
 
 
-async def _read_logs(found: Findings, cast: ParticipantPool, patience: float) -> dict[str, list[RecordedEntry]]:
-    """The whole logs, as they are given to a device that has nothing and was not there."""
-    witness = await cast.add_device(found.bob, "bob's new phone")
-    await witness.connect(patience)
-    for conversation in (found.direct, found.group):
-        head = (await witness.client.conversations.get(conversation)).head_seq
-        await witness.wait_until(
-            partial(_has_length, witness.record, conversation, head),
-            "a new device was not given the whole of a conversation",
-            patience,
+async def _read_logs(findings: Findings, pool: ParticipantPool, timeout_s: float) -> dict[str, list[RecordedEntry]]:
+    """Return the logs by conversation, as a new device of bob receives them."""
+    new_device = await pool.add_device(findings.bob, "bob's new phone")
+    await new_device.connect(timeout_s)
+    for conversation in (findings.direct, findings.group):
+        head = (await new_device.client.conversations.get(conversation)).head_seq
+        await new_device.wait_until(
+            partial(_has_length, new_device.record, conversation, head),
+            "a new device did not receive a whole conversation",
+            timeout_s,
         )
-        for trouble in checks.check_gapless(witness.record, conversation):
-            found.add_failure("P5", trouble)
-    _add_failures(found, "changes", found.message_differences(witness))
-    return dict(witness.record.entries)
+        for failure in checks.check_gapless(new_device.record, conversation):
+            findings.add_failure("P5", failure)
+    _add_failures(findings, "changes", findings.message_differences(new_device))
+    return dict(new_device.record.entries)
 
 
 def _has_length(notebook: DeviceRecord, conversation: str, length: int) -> bool:
     return len(notebook.seqs(conversation)) >= length
 
 
-async def _compare_history(found: Findings, logs: dict[str, list[RecordedEntry]]) -> None:
+async def _compare_history(findings: Findings, logs: dict[str, list[RecordedEntry]]) -> None:
     for conversation, log in logs.items():
-        messages = found.bob.client.messages.before(conversation, limit=len(log) + 1)
+        messages = findings.bob.client.messages.before(conversation, limit=len(log) + 1)
         history = [record_entry(entry) async for entry in messages][::-1]
-        wanted = [entry for entry in log if entry.is_message]
-        if [entry.seq for entry in history] != [entry.seq for entry in wanted] or not all(
-            one.is_same_entry(other) for one, other in zip(history, wanted, strict=True)
+        expected = [entry for entry in log if entry.is_message]
+        if [entry.seq for entry in history] != [entry.seq for entry in expected] or not all(
+            one.is_same_entry(other) for one, other in zip(history, expected, strict=True)
         ):
-            found.add_failure("history", f"{len(history)} messages by call, {len(wanted)} in the log")
+            findings.add_failure(
+                "history", f"the {len(history)} messages of the history call differ from the {len(expected)} in the log"
+            )
 
 
-def _check_promises(found: Findings, logs: dict[str, list[RecordedEntry]]) -> None:
-    everything = found.acknowledged(found.direct) + found.acknowledged(found.group)
-    _add_failures(found, "P1", checks.check_durable(everything, logs))
-    _add_failures(found, "P2", checks.check_sender_order(everything))
-    _add_failures(found, "P3", checks.check_exactly_once(everything, logs))
-    for player, conversation in found.device_conversations():
-        notes = found.full_record(player)
-        _add_failures(found, "P2", checks.check_gapless(notes, conversation))
-        _add_failures(found, "P2", checks.check_matches_log(notes, conversation, logs.get(conversation, ())))
-        until = found.visible_until(player, conversation)
-        _add_failures(found, "P4", checks.check_delivered(everything, notes, conversation, until))
-    if found.record_before_absence:
-        for conversation, head in found.heads_while_away.items():
-            after = found.tablet.record
-            _add_failures(found, "P5", checks.check_resumed(found.record_before_absence, after, conversation, head))
+def _check_promises(findings: Findings, logs: dict[str, list[RecordedEntry]]) -> None:
+    everything = findings.acknowledged(findings.direct) + findings.acknowledged(findings.group)
+    _add_failures(findings, "P1", checks.check_durable(everything, logs))
+    _add_failures(findings, "P2", checks.check_sender_order(everything))
+    _add_failures(findings, "P3", checks.check_exactly_once(everything, logs))
+    for participant, conversation in findings.device_conversations():
+        record = findings.full_record(participant)
+        _add_failures(findings, "P2", checks.check_gapless(record, conversation))
+        _add_failures(findings, "P2", checks.check_matches_log(record, conversation, logs.get(conversation, ())))
+        until = findings.visible_until(participant, conversation)
+        _add_failures(findings, "P4", checks.check_delivered(everything, record, conversation, until))
+    if findings.record_before_absence:
+        for conversation, head in findings.heads_while_away.items():
+            after = findings.tablet.record
+            _add_failures(
+                findings, "P5", checks.check_resumed(findings.record_before_absence, after, conversation, head)
+            )
 
 
-def _check_mesh(found: Findings) -> None:
-    alice, bob = found.alice, found.bob
+def _check_mesh(findings: Findings) -> None:
+    alice, bob = findings.alice, findings.bob
     if alice.session.home == bob.session.home:
         home = alice.session.home or "an unknown one"
-        found.add_failure("mesh", f"only one server was seen ({home}): the demo needs two chat servers")
+        findings.add_failure("mesh", f"only one server was seen ({home}): the demo needs two chat servers")
         return
-    for one, other in ((alice, bob), (bob, alice), (alice, found.tablet), (found.tablet, alice)):
-        live = {each.content for page in found.full_record(other).entries.values() for each in page if each.live}
+    for one, other in ((alice, bob), (bob, alice), (alice, findings.tablet), (findings.tablet, alice)):
+        live = {
+            each.content for entries in findings.full_record(other).entries.values() for each in entries if each.live
+        }
         if not live & {each.text for each in one.sent}:
-            found.add_failure("mesh", f"nothing {one.name} sent reached {other.name}, who lives elsewhere")
+            findings.add_failure("mesh", f"nothing that {one.name} sent reached {other.name} live, across servers")
 
 
-def _add_failures(found: Findings, promise: str, troubles: list[str]) -> None:
-    for each in troubles:
-        found.add_failure(promise, each)
+def _add_failures(findings: Findings, promise: str, failures: list[str]) -> None:
+    for each in failures:
+        findings.add_failure(promise, each)

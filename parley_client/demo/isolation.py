@@ -1,4 +1,4 @@
-"""The scenes of who may not: strangers, former members, revoked devices."""
+"""The scenes that check isolation: strangers, former members and revoked devices have no access."""
 
 from __future__ import annotations
 
@@ -11,68 +11,70 @@ from parley_client.demo.record import record_entry
 from parley_client.errors import NotFound, ParleyError, SignedOut, Unauthenticated
 
 
-async def check_strangers(found: Findings, patience: float) -> None:
-    """Eve is kept out of everything."""
-    eve, calls = found.eve, found.eve.client
-    await eve.connect(patience)
-    await _expect_not_found(found, "eve saw the group", calls.conversations.get(found.group))
-    await _expect_not_found(found, "eve saw alice's and bob's chat", calls.conversations.get(found.direct))
-    await _expect_not_found(found, "eve could send", eve.send(found.direct, "let me in"))
-    await _expect_not_found(found, "eve could read history", _history_texts(eve, found.direct, strict=True))
-    eve.fetch(found.direct)
+async def check_strangers(findings: Findings, timeout_s: float) -> None:
+    """Check that eve, who is not a member, can neither read nor write."""
+    eve, client = findings.eve, findings.eve.client
+    await eve.connect(timeout_s)
+    await _expect_not_found(findings, "eve saw the group", client.conversations.get(findings.group))
+    await _expect_not_found(findings, "eve saw alice's and bob's chat", client.conversations.get(findings.direct))
+    await _expect_not_found(findings, "eve could send", eve.send(findings.direct, "let me in"))
+    await _expect_not_found(findings, "eve could read history", _history_texts(eve, findings.direct, strict=True))
+    eve.fetch(findings.direct)
     await eve.wait_until(
-        lambda: found.direct in eve.lost_conversations,
-        "eve's stream did not answer a fetch of what is not hers",
-        patience,
+        lambda: findings.direct in eve.lost_conversations,
+        "eve's stream did not refuse a fetch of alice's and bob's conversation",
+        timeout_s,
     )
-    if eve.record.entries.get(found.direct):
-        found.add_failure("P8", "eve could read the log")
+    if eve.record.entries.get(findings.direct):
+        findings.add_failure("P8", "eve could read the log")
 
 
-async def check_former_members(found: Findings, patience: float) -> None:
-    """Carol is kept out of all that comes after she was removed."""
-    await found.alice.client.conversations.remove_member(found.group, found.carol.user_id)
-    secret = [await found.alice.send(found.group, f"behind carol's back {n}") for n in range(3)]
-    found.carol_last_seq = secret[0].seq - 1
-    await found.bob.wait_received(secret[-1].text, patience)
-    await _expect_not_found(found, "carol could still send", found.carol.send(found.group, "am I still here?"))
-    texts = {each.text for each in secret}
-    for text in texts & found.carol.arrival_times.keys():
-        found.add_failure("P8", f"carol was given “{text}” after she was removed")
-    for text in texts & set(await _history_texts(found.carol, found.group)):
-        found.add_failure("P8", f"carol could read “{text}” after she was removed")
+async def check_former_members(findings: Findings, timeout_s: float) -> None:
+    """Check that carol, once removed from the group, can neither write nor read later messages."""
+    await findings.alice.client.conversations.remove_member(findings.group, findings.carol.user_id)
+    later_messages = [await findings.alice.send(findings.group, f"behind carol's back {n}") for n in range(3)]
+    findings.carol_last_seq = later_messages[0].seq - 1
+    await findings.bob.wait_received(later_messages[-1].text, timeout_s)
+    await _expect_not_found(findings, "carol could still send", findings.carol.send(findings.group, "am I still here?"))
+    texts = {entry.text for entry in later_messages}
+    for text in texts & findings.carol.arrival_times.keys():
+        findings.add_failure("P8", f"carol received “{text}” after she was removed")
+    for text in texts & set(await _history_texts(findings.carol, findings.group)):
+        findings.add_failure("P8", f"carol could read “{text}” after she was removed")
 
 
-async def check_revocation(found: Findings, patience: float) -> None:
-    """Alice signs her laptop out from her phone."""
-    laptop = found.laptop
-    # It gets nothing any more afterwards. What is missing by then is judged as such, and is no matter of isolation.
+async def check_revocation(findings: Findings, timeout_s: float) -> None:
+    """Check that alice's laptop, once signed out from her phone, is disconnected and cannot read."""
+    laptop = findings.laptop
+    # The laptop receives nothing after its revocation. Messages missing by then fail P4, not isolation.
     with suppress(ObservationTimeout):
         await laptop.wait_until(
-            lambda: found.received_all(laptop, found.group), "not everything reached the laptop", patience
+            lambda: findings.received_all(laptop, findings.group), "not every message reached the laptop", timeout_s
         )
-    await found.alice.client.accounts.revoke(laptop.session.device_id)
-    await laptop.wait_until(lambda: laptop.end_error, "the revoked laptop was not cut off", patience)
+    await findings.alice.client.accounts.revoke(laptop.session.device_id)
+    await laptop.wait_until(lambda: laptop.end_error, "the revoked laptop was not disconnected", timeout_s)
     if not isinstance(laptop.end_error, SignedOut):
-        found.add_failure("P8", f"the revoked laptop was told {laptop.end_error}")
+        findings.add_failure("P8", f"the revoked laptop's stream ended with {laptop.end_error}")
     try:
-        await laptop.client.conversations.get(found.direct)
+        await laptop.client.conversations.get(findings.direct)
     except Unauthenticated:
         return
-    found.add_failure("P8", "the revoked laptop could still read")
+    findings.add_failure("P8", "the revoked laptop could still read")
 
 
-async def _expect_not_found(found: Findings, trouble: str, call: Awaitable[object]) -> None:
+async def _expect_not_found(findings: Findings, failure: str, call: Awaitable[object]) -> None:
     try:
         await call
     except NotFound:
         return
-    found.add_failure("P8", trouble)
+    findings.add_failure("P8", failure)
 
 
-async def _history_texts(player: Participant, conversation: str, *, strict: bool = False) -> list[str]:
+async def _history_texts(participant: Participant, conversation: str, *, strict: bool = False) -> list[str]:
     try:
-        return [record_entry(each).content async for each in player.client.messages.before(conversation, limit=200)]
+        return [
+            record_entry(entry).content async for entry in participant.client.messages.before(conversation, limit=200)
+        ]
     except ParleyError:
         if strict:
             raise

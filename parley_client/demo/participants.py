@@ -1,4 +1,4 @@
-"""The players of the demo: accounts with fresh names, and devices that write down all they see."""
+"""The participants of the demo: new accounts, and devices that record every entry they receive."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from parley_client.events import ConnectionChanged, ConnectionState, Conversatio
 from parley_client.session import Session
 from parley_client.view import ConversationView
 
-# How long a send may take, whatever happens to the servers.
+# A send may take this long, even if a server fails meanwhile.
 SEND_TIMEOUT_S = 20.0
 
 
 class ObservationTimeout(Exception):
-    """Something that should have happened did not, in time."""
+    """An expected event was not observed in time."""
 
 
 @dataclass(eq=False)
 class Participant:
-    """One device of one account. Between `join` and `leave` it is connected and takes notes."""
+    """One device of one account. Between `connect` and `disconnect` it records the entries it receives."""
 
     name: str
     client: Client
@@ -52,25 +52,25 @@ class Participant:
 
     @property
     def session(self) -> Session:
-        """Who the player is."""
+        """The session of the participant, who is signed in."""
         session = self.client.session
-        assert session is not None, "players are signed in"  # noqa: S101
+        assert session is not None, "participants are signed in"  # noqa: S101
         return session
 
     @property
     def user_id(self) -> str:
-        """The account's user."""
+        """The user id of the account."""
         return self.session.user_id
 
-    async def connect(self, seconds: float = 10.0) -> None:
-        """Connect, and begin to take notes."""
+    async def connect(self, timeout_s: float = 10.0) -> None:
+        """Connect and start recording. Raise TimeoutError after `timeout_s`."""
         device = self.client.connect(repair=self.repair, home_hint=self.home_hint)
         self.device = await self._stack.enter_async_context(device)
         self._recording = asyncio.create_task(self._record_events(device))
-        await device.wait_connected(seconds)
+        await device.wait_connected(timeout_s)
 
     async def disconnect(self) -> None:
-        """Go away; the place in every conversation is kept for the next `join`."""
+        """Disconnect; the cursor of every conversation is kept for the next `connect`."""
         if self._recording:
             self._recording.cancel()
             await asyncio.gather(self._recording, return_exceptions=True)
@@ -78,64 +78,64 @@ class Participant:
         self.device = None
 
     def rename(self, name: str) -> None:
-        """Take a role."""
+        """Change the name in the records."""
         self.name = self.record.device_name = name
 
     async def send(self, conversation_id: str, text: str) -> AcknowledgedMessage:
-        """Send, and wait for the answer. Raises ParleyError."""
+        """Send a text and return it with its seq. Raise ParleyError if it is refused."""
         return await self.send_with_id(conversation_id, text, self.client.new_id())
 
     async def send_with_id(
-        self, conversation_id: str, text: str, client_message_id: str, *, count: bool = True
+        self, conversation_id: str, text: str, client_message_id: str, *, recorded: bool = True
     ) -> AcknowledgedMessage:
-        """Send with an id of the caller's choice. `count` False: it is a repeat, and is not noted."""
-        number, self._send_count = self._send_count, self._send_count + 1
+        """Send with the caller's client_message_id. `recorded` False: the message is left out of the checks."""
+        index, self._send_count = self._send_count, self._send_count + 1
         sent = await self._connected_device().send(
             conversation_id, text, client_message_id=client_message_id, seconds=SEND_TIMEOUT_S
         )
-        answer = AcknowledgedMessage(conversation_id, self.name, number, self.user_id, text, sent.seq)
-        if count:
+        answer = AcknowledgedMessage(conversation_id, self.name, index, self.user_id, text, sent.seq)
+        if recorded:
             self.sent.append(answer)
         return answer
 
     async def send_unrecorded(self, conversation_id: str, text: str) -> AcknowledgedMessage:
-        """Send what will change, so that nobody looks for these words in the end."""
-        return await self.send_with_id(conversation_id, text, self.client.new_id(), count=False)
+        """Send a message that will be changed, so that the checks do not expect its first text."""
+        return await self.send_with_id(conversation_id, text, self.client.new_id(), recorded=False)
 
     def view(self, conversation_id: str) -> ConversationView:
-        """A conversation as this device shows it, whatever it was away for."""
+        """Return the conversation as this device shows it, across reconnects."""
         return self._views.setdefault(conversation_id, ConversationView(conversation_id, self.user_id))
 
     def fetch(self, conversation_id: str) -> None:
-        """Ask for a conversation, whoever's it is."""
+        """Fetch a conversation over the stream, whether or not the user is a member."""
         self._connected_device().look(conversation_id)
 
     def mark_read(self, conversation_id: str, seq: int) -> None:
-        """The user has read up to here."""
+        """Mark the conversation as read up to `seq`."""
         self._connected_device().mark_read(conversation_id, seq)
 
-    async def wait_received(self, text: str, seconds: float) -> float:
-        """When a message came, by time.perf_counter(). Raises Silence."""
-        await self.wait_until(lambda: text in self.arrival_times, f"“{text}” did not reach {self.name}", seconds)
+    async def wait_received(self, text: str, timeout_s: float) -> float:
+        """Wait for a message; return its time by time.perf_counter(). Raise ObservationTimeout after `timeout_s`."""
+        await self.wait_until(lambda: text in self.arrival_times, f"“{text}” did not reach {self.name}", timeout_s)
         return self.arrival_times[text]
 
-    async def wait_until(self, condition: Callable[[], object], failure: str, seconds: float) -> None:
-        """Wait until `holds()`, looking whenever something happens. Raises Silence."""
+    async def wait_until(self, condition: Callable[[], object], failure: str, timeout_s: float) -> None:
+        """Wait until `condition()` is true after an event. Raise ObservationTimeout after `timeout_s`."""
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(timeout_s):
                 while not condition():
                     self._event_received.clear()
                     await self._event_received.wait()
         except TimeoutError:
-            raise ObservationTimeout(f"{failure} within {seconds:g} s") from None
+            raise ObservationTimeout(f"{failure} within {timeout_s:g} s") from None
 
     def has_read_watermark(self, conversation_id: str, user_id: str, seq: int) -> bool:
-        """Whether this device knows that a member has received and read everything up to `seq`."""
+        """Return True if this device has learned that a member received and read everything up to `seq`."""
         return min(self._connected_device().watermark(conversation_id, user_id)) >= seq
 
     def _connected_device(self) -> Device:
         if self.device is None:
-            raise ObservationTimeout(f"{self.name} is away")
+            raise ObservationTimeout(f"{self.name} is disconnected")
         return self.device
 
     async def _record_events(self, device: Device) -> None:
@@ -153,7 +153,7 @@ class Participant:
 
 
 class ParticipantPool:
-    """Makes players, and sends them home at the end."""
+    """Creates participants, and disconnects them on exit."""
 
     def __init__(self, door: str, tls: Tls | None, *, repair: bool) -> None:
         self._door = door
@@ -170,39 +170,39 @@ class ParticipantPool:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for player in self._participants:
-            await player.disconnect()
+        for participant in self._participants:
+            await participant.disconnect()
         await self._stack.aclose()
 
     async def register(self, name: str) -> Participant:
-        """A new account and its first device."""
-        player = await self._create(f"{name}'s phone")
-        await player.client.accounts.register(
+        """Create an account and return its first device."""
+        participant = await self._create(f"{name}'s phone")
+        await participant.client.accounts.register(
             f"demo-{name}-{self._suffix}",
             self._password,
             display_name=name.capitalize(),
-            device_name=player.name,
+            device_name=participant.name,
         )
-        return player
+        return participant
 
-    async def add_device(self, player: Participant, name: str) -> Participant:
-        """Another device of the same account."""
+    async def add_device(self, participant: Participant, name: str) -> Participant:
+        """Sign in on another device of the same account and return it."""
         other = await self._create(name)
-        await other.client.accounts.login(player.session.login_name, self._password, device_name=name)
+        await other.client.accounts.login(participant.session.login_name, self._password, device_name=name)
         return other
 
     async def check_reachable(self) -> None:
-        """Raises DoorUnreachable when nobody is at the door any more."""
+        """Raise DoorUnreachable if the system does not answer any more."""
         try:
             await self._participants[0].client.accounts.profile()
         except DoorUnreachable:
             raise
         except ParleyError:
-            # Whatever it is, somebody said so.
+            # Any other error is an answer.
             pass
 
     async def _create(self, name: str) -> Participant:
         client = await self._stack.enter_async_context(Client(self._door, tls=self._tls))
-        player = Participant(name, client, self._repair)
-        self._participants.append(player)
-        return player
+        participant = Participant(name, client, self._repair)
+        self._participants.append(participant)
+        return participant

@@ -1,4 +1,4 @@
-"""What the players of the demo sent and saw, as plain data to be judged afterwards."""
+"""The messages sent and the entries received in the demo, as plain data for the checks."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from parley.chat.v1 import entry_pb2
 
 ShownMessage = tuple[str, bool, tuple[tuple[str, str], ...]]
-"""The words of a message, whether it was deleted, and its reactions by user."""
+"""A message as a device shows it: its text, whether it is deleted, and its reactions as (user id, emoji)."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedEntry:
-    """An entry as a device saw it; `what` is its kind and content, the same for every member.
+    """An entry as a device received it. `content` is the text of a message, or the kind of another entry.
 
-    `changed`: it is a message that had been edited or deleted when it was seen. `message`: it is one at all.
+    `changed`: the message had been edited or deleted by then. `is_message`: the entry is a message.
     """
 
     seq: int
@@ -26,7 +26,7 @@ class RecordedEntry:
     changed: bool = False
 
     def is_same_entry(self, other: RecordedEntry) -> bool:
-        """Whether both are the same entry, however and whenever they came."""
+        """Return True if both are the same entry; contents are compared only if neither had been changed."""
         if self.changed or other.changed:
             return (self.seq, self.actor_id) == (other.seq, other.actor_id)
         return (self.seq, self.actor_id, self.content) == (other.seq, other.actor_id, other.content)
@@ -34,7 +34,7 @@ class RecordedEntry:
 
 @dataclass(frozen=True, slots=True)
 class AcknowledgedMessage:
-    """A message the server said it has; `sender` names the device, `number` counts its sends."""
+    """A message that the server acknowledged; `sender` is the device's name, `send_index` counts its sends."""
 
     conversation_id: str
     sender: str
@@ -46,22 +46,22 @@ class AcknowledgedMessage:
 
 @dataclass(slots=True)
 class DeviceRecord:
-    """Everything one device was given, per conversation, in the order it came, repeats included."""
+    """All entries that one device received, by conversation, in order of arrival, with repeats."""
 
     device_name: str
     entries: dict[str, list[RecordedEntry]] = field(default_factory=lambda: defaultdict(list))
 
     def append(self, entry: entry_pb2.Entry, live: bool) -> None:
-        """Write an entry down."""
+        """Append a received entry."""
         self.entries[entry.conversation_id].append(record_entry(entry, live))
 
     def seqs(self, conversation_id: str) -> list[int]:
-        """The seqs in the order they came."""
+        """Return the seqs in order of arrival."""
         return [each.seq for each in self.entries.get(conversation_id, [])]
 
 
 def record_entry(entry: entry_pb2.Entry, live: bool = False) -> RecordedEntry:
-    """An entry as plain data."""
+    """Return an entry as plain data."""
     kind = entry.WhichOneof("kind") or ""
     message = entry.message_appended
     what = message.content.text.body if message.content.HasField("text") else kind

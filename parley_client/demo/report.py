@@ -1,4 +1,4 @@
-"""What the demo found: a verdict for each promise, and how fast it was."""
+"""The result of the demo: a verdict for each promise, and the latencies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a promise was kept. `promise` is "P1" to "P8" or a word; `detail` says what broke it."""
+    """The result for one promise. `promise` is "P1" to "P8" or a word; `detail` describes the failures."""
 
     promise: str
     claim: str
@@ -22,25 +22,25 @@ class Report:
     verdicts: list[Verdict] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
-    """What could not be checked, because this version does not serve it yet."""
+    """The checks left out because this version does not serve the calls they need."""
 
     @property
     def ok(self) -> bool:
-        """Whether every promise was kept."""
+        """True if every promise was kept."""
         return all(verdict.kept for verdict in self.verdicts)
 
     @property
     def broken(self) -> list[str]:
-        """The names of the promises that were not kept, each once."""
+        """The names of the broken promises, each once."""
         return list(dict.fromkeys(verdict.promise for verdict in self.verdicts if not verdict.kept))
 
-    def add_verdict(self, promise: str, claim: str, troubles: list[str]) -> None:
-        """Add a verdict: kept if there are no `troubles`, of which the first few are told."""
-        more = f" (and {len(troubles) - 3} more)" if len(troubles) > 3 else ""
-        self.verdicts.append(Verdict(promise, claim, not troubles, "; ".join(troubles[:3]) + more))
+    def add_verdict(self, promise: str, claim: str, failures: list[str]) -> None:
+        """Add a verdict: kept if there are no `failures`, of which the detail names the first three."""
+        more = f" (and {len(failures) - 3} more)" if len(failures) > 3 else ""
+        self.verdicts.append(Verdict(promise, claim, not failures, "; ".join(failures[:3]) + more))
 
     def latency(self, share: float) -> float:
-        """The latency that `share` of the sends stayed within, in seconds; nan if there were none."""
+        """Return the quantile `share` of the latencies in seconds; nan if there are none."""
         if not self.latencies:
             return float("nan")
         ordered = sorted(self.latencies)

@@ -35,7 +35,7 @@ def losing_every(nth: int) -> Filter:
 
 async def test_many_lost_frames_are_repaired(proxy: Proxy) -> None:
     proxy.rule = losing_every(7)
-    report = await run_demo(proxy.address, patience=4.0, sends=5)
+    report = await run_demo(proxy.address, timeout_s=4.0, sends=5)
     # Of the few words of bob's all may have come by repair, so none crossed between servers by itself.
     assert set(report.broken) <= {"mesh"}, [each for each in report.verdicts if not each.kept]
 
@@ -48,7 +48,7 @@ async def test_a_wrong_seq_in_an_answer_breaks_durability(proxy: Proxy) -> None:
         return frame
 
     proxy.rule = Filter(with_another_seq)
-    assert "P1" in (await run_demo(proxy.address, patience=0.5, sends=5)).broken
+    assert "P1" in (await run_demo(proxy.address, timeout_s=0.5, sends=5)).broken
 
 
 async def test_a_system_that_goes_away_is_not_judged(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,5 +61,5 @@ async def test_a_system_that_goes_away_is_not_judged(stack: Stack, monkeypatch: 
                 going.append(asyncio.create_task(proxy.stop()))
 
         with pytest.raises(DoorUnreachable):
-            await run_demo(proxy.address, patience=1.0, sends=5, on_progress=tell)
+            await run_demo(proxy.address, timeout_s=1.0, sends=5, on_progress=tell)
         await asyncio.gather(*going)

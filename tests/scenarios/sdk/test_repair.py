@@ -135,7 +135,7 @@ async def test_the_demo_passes_with_repair(kind: Kind, proxy: Proxy) -> None:
 @pytest.mark.parametrize("kind", [Kind.DROP, Kind.SWAP], ids=lambda kind: kind.value)
 async def test_without_repair_the_demo_names_what_was_broken(kind: Kind, proxy: Proxy) -> None:
     proxy.rule = mischief = Mischief(kind, nth=5, contents=messages)
-    report = await run_demo(proxy.address, repair=False, sends=5, patience=4.0)
+    report = await run_demo(proxy.address, repair=False, sends=5, timeout_s=4.0)
     assert mischief.done
     assert not report.ok
     assert set(report.broken) == {"P2", "P4"}, details(report)
