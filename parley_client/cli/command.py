@@ -76,5 +76,5 @@ def _to_json_value(value: object) -> object:
     if isinstance(value, Message):
         return MessageToDict(value, preserving_proto_field_name=True)
     if isinstance(value, list):
-        return [_to_json_value(each) for each in value]
+        return [_to_json_value(item) for item in value]
     return value

@@ -85,7 +85,9 @@ def is_former_member(client: Client, conversation: Conversation) -> bool:
 async def fetch_groups(client: Client) -> list[Conversation]:
     """Return the user's groups, including those the user left, sorted by title."""
     conversations = [conversation async for conversation in client.conversations.list()]
-    groups = [each for each in conversations if each.kind == conversation_pb2.CONVERSATION_KIND_GROUP]
+    groups = [
+        conversation for conversation in conversations if conversation.kind == conversation_pb2.CONVERSATION_KIND_GROUP
+    ]
     return sorted(groups, key=lambda group: group.title.casefold())
 
 
@@ -121,13 +123,14 @@ async def open_conversation(client: Client, directory: UserDirectory, peer: str,
             except CommandError:
                 raise refusal from None
     matches = [
-        each
-        for each in await fetch_groups(client)
-        if group in (each.conversation_id, each.title) or each.title.casefold() == group.casefold()
+        conversation
+        for conversation in await fetch_groups(client)
+        if group in (conversation.conversation_id, conversation.title)
+        or conversation.title.casefold() == group.casefold()
     ]
     if not matches:
         raise CommandError(f"You are in no group “{group}”. See `parley groups list`.")
     if len(matches) > 1:
-        ids = ", ".join(each.conversation_id for each in matches)
+        ids = ", ".join(conversation.conversation_id for conversation in matches)
         raise CommandError(f"You are in {len(matches)} groups “{group}”. Name one by its id: {ids}.")
     return matches[0]

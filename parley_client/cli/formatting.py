@@ -61,7 +61,7 @@ async def format_entry(entry: Entry, directory: UserDirectory) -> Text:
         text.append("  " + body.replace("\n", f"\n{_MARGIN}"), style="default")
         if entry.message_appended.edit_seq and not entry.message_appended.delete_seq:
             text.append(" (edited)", style="dim")
-        if reactions := summarize_reactions(printable(each.emoji) for each in entry.message_appended.reactions):
+        if reactions := summarize_reactions(printable(reaction.emoji) for reaction in entry.message_appended.reactions):
             text.append(f"  {reactions}", style="dim")
         return text
     return text.append(f"— {name} {printable(await _describe_event(entry, directory))}", style="dim")

@@ -52,6 +52,6 @@ def search(
 
 async def _titles(client: Client, directory: UserDirectory) -> dict[str, str]:
     return {
-        each.conversation_id: printable(await directory.conversation_title(each))
-        async for each in client.conversations.list()
+        conversation.conversation_id: printable(await directory.conversation_title(conversation))
+        async for conversation in client.conversations.list()
     }

@@ -81,8 +81,8 @@ class Findings:
 
     def acknowledged(self, conversation: str) -> list[AcknowledgedMessage]:
         """Return all acknowledged messages of a conversation."""
-        sent = [each for participant in self.devices for each in participant.sent]
-        return [each for each in sent if each.conversation_id == conversation]
+        sent = [message for participant in self.devices for message in participant.sent]
+        return [message for message in sent if message.conversation_id == conversation]
 
     def full_record(self, participant: Participant) -> DeviceRecord:
         """Return all entries that a device received, before and after its absence."""
@@ -117,8 +117,8 @@ class Findings:
     def expected_unread(self, participant: Participant, conversation: str) -> int:
         """Return the unread count of a user who has marked nothing as read: the messages after the user's last."""
         sent = self.acknowledged(conversation)
-        last_own_seq = max((each.seq for each in sent if each.actor_id == participant.user_id), default=0)
-        return sum(1 for each in sent if each.seq > last_own_seq)
+        last_own_seq = max((message.seq for message in sent if message.actor_id == participant.user_id), default=0)
+        return sum(1 for message in sent if message.seq > last_own_seq)
 
     async def check_unread(self, participant: Participant, conversation: str, count: int, timeout_s: float) -> None:
         """Record a failure unless the server reports `count` unread messages within `timeout_s`."""
@@ -147,7 +147,7 @@ async def add_verdicts(findings: Findings, pool: ParticipantPool, timeout_s: flo
         _check_promises(findings, logs)
     _check_mesh(findings)
     for promise, claim in CLAIMS.items():
-        if any(each.startswith(f"{promise}:") for each in findings.report.skipped):
+        if any(check.startswith(f"{promise}:") for check in findings.report.skipped):
             claim = PARTIAL_CLAIMS.get(promise, claim)
         findings.report.add_verdict(promise, claim, findings.failures(promise))
 
@@ -213,12 +213,12 @@ def _check_mesh(findings: Findings) -> None:
         return
     for one, other in ((alice, bob), (bob, alice), (alice, findings.tablet), (findings.tablet, alice)):
         live = {
-            each.content for entries in findings.full_record(other).entries.values() for each in entries if each.live
+            entry.content for entries in findings.full_record(other).entries.values() for entry in entries if entry.live
         }
-        if not live & {each.text for each in one.sent}:
+        if not live & {message.text for message in one.sent}:
             findings.add_failure("mesh", f"nothing that {one.name} sent reached {other.name} live, across servers")
 
 
 def _add_failures(findings: Findings, promise: str, failures: list[str]) -> None:
-    for each in failures:
-        findings.add_failure(promise, each)
+    for failure in failures:
+        findings.add_failure(promise, failure)

@@ -57,13 +57,13 @@ class DeviceRecord:
 
     def seqs(self, conversation_id: str) -> list[int]:
         """Return the seqs in order of arrival."""
-        return [each.seq for each in self.entries.get(conversation_id, [])]
+        return [entry.seq for entry in self.entries.get(conversation_id, [])]
 
 
 def record_entry(entry: entry_pb2.Entry, live: bool = False) -> RecordedEntry:
     """Return an entry as plain data."""
     kind = entry.WhichOneof("kind") or ""
     message = entry.message_appended
-    what = message.content.text.body if message.content.HasField("text") else kind
+    content = message.content.text.body if message.content.HasField("text") else kind
     changed = bool(message.edit_seq or message.delete_seq)
-    return RecordedEntry(entry.seq, entry.actor_id, what, live, kind == "message_appended", changed)
+    return RecordedEntry(entry.seq, entry.actor_id, content, live, kind == "message_appended", changed)

@@ -167,7 +167,9 @@ class Scenario:
         )
         await self._send_concurrently("while the tablet was away", absent=findings.tablet)
         for conversation in (findings.direct, findings.group):
-            findings.heads_while_away[conversation] = max(each.seq for each in findings.acknowledged(conversation))
+            findings.heads_while_away[conversation] = max(
+                message.seq for message in findings.acknowledged(conversation)
+            )
         await findings.tablet.connect(self._timeout_s)
         await self._await_delivery()
 

@@ -169,10 +169,10 @@ class MessengerApp(App[Exception | None]):
             self._open_conversation(conversation)
 
     async def _search(self) -> None:
-        found = await self._prompts.search_messages()
-        if found is None:
+        selected = await self._prompts.search_messages()
+        if selected is None:
             return
-        conversation, seq = found
+        conversation, seq = selected
         self._open_conversation(conversation)
         try:
             await self._model.load_back_to(conversation, seq)

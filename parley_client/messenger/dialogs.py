@@ -63,11 +63,11 @@ class FormDialog(ModalScreen[tuple[str, ...] | None]):
     def on_input_submitted(self) -> None:
         """Focus the next empty field, or close with the values."""
         inputs = list(self.query(Input))
-        empty = next((each for each in inputs if not each.value.strip()), None)
+        empty = next((field for field in inputs if not field.value.strip()), None)
         if empty is not None:
             empty.focus()
         else:
-            self.dismiss(tuple(each.value.strip() for each in inputs))
+            self.dismiss(tuple(field.value.strip() for field in inputs))
 
 
 class TextDialog(Dialog):

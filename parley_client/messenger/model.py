@@ -90,12 +90,20 @@ class MessengerModel:
     @property
     def unsent_count(self) -> int:
         """The number of messages being sent, refused ones excluded."""
-        return sum(not each.error for conversation in self.conversations.values() for each in conversation.outgoing)
+        return sum(
+            not message.error for conversation in self.conversations.values() for message in conversation.outgoing
+        )
 
     def sorted_conversations(self, *, archived: bool = False) -> list[ConversationState]:
         """Return the archived conversations or the others: pinned ones first, then by newest entry."""
-        shown = [each for each in self.conversations.values() if each.known and each.view.settings.archived == archived]
-        return sorted(shown, key=lambda each: (each.view.settings.pinned, each.newest_time), reverse=True)
+        shown = [
+            conversation
+            for conversation in self.conversations.values()
+            if conversation.known and conversation.view.settings.archived == archived
+        ]
+        return sorted(
+            shown, key=lambda conversation: (conversation.view.settings.pinned, conversation.newest_time), reverse=True
+        )
 
     def display_name(self, user_id: str) -> str:
         """Return the display name of a user; fetch it if it is unknown, and return the start of the id until then."""
@@ -167,8 +175,8 @@ class MessengerModel:
         backoff = Backoff()
         while not self.list_loaded:
             try:
-                async for each in self.client.conversations.list():
-                    self.update_conversation(each)
+                async for description in self.client.conversations.list():
+                    self.update_conversation(description)
                 self.list_loaded = True
             except (TryLater, TimedOut) as error:
                 await asyncio.sleep(backoff.next(error.retry_after))
@@ -186,9 +194,9 @@ class MessengerModel:
             self._refreshing.discard(conversation_id)
 
     async def _load_page(self, conversation: ConversationState, limit: int) -> None:
-        lowest = next((each.seq for each in conversation.view.messages), 0) if conversation.loaded else 0
+        lowest = next((message.seq for message in conversation.view.messages), 0) if conversation.loaded else 0
         try:
-            page = [each async for each in self.client.messages.before(conversation.id, lowest, limit)]
+            page = [entry async for entry in self.client.messages.before(conversation.id, lowest, limit)]
         finally:
             conversation.loading = False
         conversation.view.read(page)

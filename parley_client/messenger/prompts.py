@@ -76,10 +76,10 @@ class Prompts:
         """Ask for a reaction and set it; the user's current reaction is offered for removal."""
         choices = [(emoji, emoji) for emoji in REACTIONS]
         if own := message.reactions.get(self._model.own_id):
-            choices = [(own, f"Remove {own}"), *[each for each in choices if each[0] != own]]
+            choices = [(own, f"Remove {own}"), *[choice for choice in choices if choice[0] != own]]
         keys = {str(n): emoji for n, (emoji, _) in enumerate(choices)}
-        listed = [(f"n{n}", words) for n, (_, words) in enumerate(choices)]
-        chosen = await self._show(ChoiceDialog("React with", listed))
+        numbered = [(f"n{n}", label) for n, (_, label) in enumerate(choices)]
+        chosen = await self._show(ChoiceDialog("React with", numbered))
         if chosen:
             self._actions.react(conversation, message, keys[chosen[1:]])
 

@@ -140,10 +140,10 @@ def _format_time(time: datetime) -> str:
 
 
 def _describe_notice(model: MessengerModel, entry: Entry) -> str:
-    who = model.display_name(entry.actor_id)
+    actor = model.display_name(entry.actor_id)
     if entry.HasField("membership_changed"):
-        return f"{who} {' and '.join(_describe_membership_change(model, entry.membership_changed, entry.actor_id))}"
-    return f"{who} {' and '.join(_describe_updates(entry.conversation_updated)) or 'changed the settings'}"
+        return f"{actor} {' and '.join(_describe_membership_change(model, entry.membership_changed, entry.actor_id))}"
+    return f"{actor} {' and '.join(_describe_updates(entry.conversation_updated)) or 'changed the settings'}"
 
 
 def _describe_membership_change(

@@ -40,7 +40,7 @@ def _typing_text(model: MessengerModel) -> Text:
 
 def _delivery_text(model: MessengerModel) -> str:
     conversation = model.open_conversation
-    if conversation is None or any(not each.error for each in conversation.outgoing):
+    if conversation is None or any(not message.error for message in conversation.outgoing):
         return "… sending" if conversation is not None else ""
     return _last_message_tick(model, conversation)
 
