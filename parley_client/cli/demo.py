@@ -30,8 +30,7 @@ def demo(
 ) -> None:
     """Run a conversation of several users and devices, and check every promise.
 
-    Creates a few accounts with new names. Exits with 0 if every promise was kept; otherwise with 1, and names the
-    broken ones.
+    Creates a few accounts with new names. Exits with 1, and names the broken promises, unless all were kept.
     """
     run_command(_run_scenario(door, sends, patience, repair, as_json, options.tls_config(tls, ca)), door)
 

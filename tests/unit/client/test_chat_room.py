@@ -32,7 +32,7 @@ async def one_line(_: int) -> AsyncIterator[str]:
 
 @pytest.mark.timeout(20)
 async def test_it_ends_where_the_last_answer_came_with_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stdin_lines, "lines", one_line)
+    monkeypatch.setattr(stdin_lines, "read_lines", one_line)
     monkeypatch.setattr("sys.stdin", SimpleNamespace(fileno=lambda: 0))
     room = LineChat(None, None, Conversation(conversation_id="c"))  # type: ignore[arg-type]
     # An answer that was not told of yet was awaited again and again, without giving way to who tells.
