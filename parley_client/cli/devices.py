@@ -73,6 +73,6 @@ def _device_label(device: Device) -> str:
 
 
 def _format_device(device: Device) -> str:
-    last_seen = device.last_seen_time.ToDatetime(tzinfo=UTC).astimezone()
+    seen_time = device.last_seen_time.ToDatetime(tzinfo=UTC).astimezone()
     suffix = "  (this machine)" if device.current else ""
-    return f"{device.device_id}  {last_seen:%Y-%m-%d %H:%M}  {printable(device.name)}{suffix}"
+    return f"{device.device_id}  {seen_time:%Y-%m-%d %H:%M}  {printable(device.name)}{suffix}"

@@ -49,7 +49,7 @@ class LineChat:
     async def run(self) -> None:
         """Send and print until the lines end. Raise ParleyError if the connection ends for good."""
         async with self._client.connect(history_from_start=False) as device:
-            receiving = asyncio.create_task(self._receive(device))
+            receiving = asyncio.create_task(self._receive_events(device))
             sending_lines = asyncio.create_task(self._send_lines(device))
             try:
                 await asyncio.wait([receiving, sending_lines], return_when=asyncio.FIRST_COMPLETED)
@@ -61,7 +61,7 @@ class LineChat:
             if isinstance(result, Exception):
                 raise result
 
-    async def _receive(self, device: Device) -> None:
+    async def _receive_events(self, device: Device) -> None:
         async for event in device:
             await self._handle_event(device, event)
 

@@ -176,7 +176,7 @@ class ParticipantPool:
 
     async def register(self, name: str) -> Participant:
         """Create an account and return its first device."""
-        participant = await self._create(f"{name}'s phone")
+        participant = await self._new_participant(f"{name}'s phone")
         await participant.client.accounts.register(
             f"demo-{name}-{self._suffix}",
             self._password,
@@ -187,7 +187,7 @@ class ParticipantPool:
 
     async def add_device(self, participant: Participant, name: str) -> Participant:
         """Sign in on another device of the same account and return it."""
-        other = await self._create(name)
+        other = await self._new_participant(name)
         await other.client.accounts.login(participant.session.login_name, self._password, device_name=name)
         return other
 
@@ -201,7 +201,7 @@ class ParticipantPool:
             # Any other error is an answer.
             pass
 
-    async def _create(self, name: str) -> Participant:
+    async def _new_participant(self, name: str) -> Participant:
         client = await self._stack.enter_async_context(Client(self._door, tls=self._tls))
         participant = Participant(name, client, self._repair)
         self._participants.append(participant)

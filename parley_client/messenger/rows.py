@@ -87,8 +87,8 @@ def summarize_message(model: MessengerModel, message: Message, width: int = SUMM
 def _message_row(model: MessengerModel, conversation: ConversationState, message: Message, shows_sender: bool) -> Row:
     is_own = message.actor_id == model.own_id
     tick = conversation.view.tick(message) if is_own else None
-    placeholder = "message deleted" if message.deleted else "message expired"
-    text = _content_text(message.content) if message.content is not None else placeholder
+    missing_text = "message deleted" if message.deleted else "message expired"
+    text = _content_text(message.content) if message.content is not None else missing_text
     return Row(
         f"message {message.seq}",
         text,
