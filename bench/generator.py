@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from bench.load.device import Identity
-from devstack.trouble import Trouble
+from devstack.errors import Trouble
 
 GOODBYE_S: Final = 5.0
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.figures import Figure, as_json, from_json
 from bench.sizes import Sizes
-from devstack.trouble import Trouble
+from devstack.errors import Trouble
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = Path(__file__).resolve().parent / "results"

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from devstack.guide import DEFAULT_DOOR
+from devstack.display import screen
+from devstack.errors import Trouble
 from devstack.launcher import launch
 from devstack.ports import MOST_CHAT_SERVERS, Ports
-from devstack.screen import screen
-from devstack.trouble import Trouble
+from devstack.startup_summary import DEFAULT_DOOR
 
 
 class LogLevel(StrEnum):

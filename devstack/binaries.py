@@ -6,7 +6,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from devstack.trouble import Trouble
+from devstack.errors import Trouble
 
 _PATHS = {
     "envoy": "envoy/_bin/envoy",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -10,13 +12,12 @@ from pathlib import Path
 from threading import Event
 from types import FrameType
 
-from devstack.guide import guide
-from devstack.lock import folder_lock
+from devstack.display import Screen
+from devstack.errors import PortTaken, Stopped, Trouble
 from devstack.ports import Ports
-from devstack.screen import Screen
 from devstack.stack import Stack
-from devstack.supervision import Supervision
-from devstack.trouble import PortTaken, Stopped, Trouble
+from devstack.startup_summary import guide
+from devstack.supervisor import Supervision
 
 _LOOK_EVERY = 0.2
 _START_TIMEOUT = 60.0
@@ -84,3 +85,22 @@ def _keep_last_logs(folder: Path) -> None:
     """The logs of the run before stay, as `.log.1`; older ones go."""
     for log in folder.glob("*.log"):
         log.replace(log.with_suffix(".log.1"))
+
+
+@contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Holds `folder` for this process. Raises Trouble when another has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise Trouble(
+                f"A stack already runs on {folder} (process {file.read().strip()}). Stop that one first, or start "
+                'another beside it: make run ARGS="--folder .parley2 --port 9080 --base-port 5300"'
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from devstack.door import Door
+from devstack.envoy_config import Door
 from devstack.issuer import Issuer, own_issuer
-from devstack.part import Recipe
+from devstack.managed_process import Recipe
 from devstack.ports import LOOPBACK, Ports
-from devstack.recipes.chat import ChatServer, chat_environment, chat_server
-from devstack.recipes.envoy import envoy
-from devstack.recipes.etcd import etcd
-from devstack.recipes.mongod import mongo_uri, mongod
-from devstack.recipes.valkey import redis_url, valkey
 from devstack.secret_files import SecretFiles, secret_files
+from devstack.servers.chat import ChatServer, chat_environment, chat_server
+from devstack.servers.envoy import envoy
+from devstack.servers.etcd import etcd
+from devstack.servers.mongod import mongo_uri, mongod
+from devstack.servers.valkey import redis_url, valkey
 
 
 @dataclass(frozen=True, slots=True)

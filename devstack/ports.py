@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from devstack.trouble import Trouble
+from devstack.errors import Trouble
 
 LOOPBACK = "127.0.0.1"
 MOST_CHAT_SERVERS = 20

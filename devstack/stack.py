@@ -8,12 +8,12 @@ from pathlib import Path
 from threading import Event
 from types import TracebackType
 
+from devstack.errors import PortTaken, Stopped, Trouble
 from devstack.issuer import Issuer
 from devstack.layout import Layout, StoreAddresses
-from devstack.part import Part
+from devstack.managed_process import Part
 from devstack.ports import LOOPBACK, PortBlock, Ports, is_free
-from devstack.recipes.chat import ChatServer
-from devstack.trouble import PortTaken, Stopped, Trouble
+from devstack.servers.chat import ChatServer
 from devstack.watcher import Silent, Watcher
 
 STORES = ("mongod", "valkey", "etcd")

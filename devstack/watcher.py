@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from devstack.part import Part
+from devstack.managed_process import Part
 
 
 class Watcher(Protocol):

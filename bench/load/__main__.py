@@ -17,9 +17,9 @@ from typing import Any, Final
 
 import uvloop
 
+from bench.load.counters import Tally
 from bench.load.device import Device, Identity
-from bench.load.patterns import paced, windowed
-from bench.load.tally import Tally
+from bench.load.send_patterns import paced, windowed
 
 AT_ONCE: Final = 50
 PATIENCE_S: Final = 30.0

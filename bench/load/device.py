@@ -10,8 +10,8 @@ from typing import Final
 
 import uuid_utils
 
-from bench.load.tally import Tally
-from bench.load.wire import Wire, greeting
+from bench.load.counters import Tally
+from bench.load.http2_stream import Wire, greeting
 from parley.chat.v1 import chat_pb2, entry_pb2
 
 CONNECT: Final = "/parley.chat.v1.ChatService/Connect"

@@ -15,12 +15,12 @@ from pymongo.errors import PyMongoError
 from redis.asyncio import Redis
 
 from devstack.layout import StoreAddresses
-from devstack.part import Part
+from devstack.managed_process import Part
 from devstack.ports import LOOPBACK, PortBlock, Ports
-from devstack.recipes.chat import ChatServer
-from devstack.recipes.etcd import etcd
-from devstack.recipes.mongod import mongo_uri, mongod
-from devstack.recipes.valkey import valkey
+from devstack.servers.chat import ChatServer
+from devstack.servers.etcd import etcd
+from devstack.servers.mongod import mongo_uri, mongod
+from devstack.servers.valkey import valkey
 from devstack.stack import Stack
 from tests.eventually import eventually
 from tests.proxy.wire import Relay

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from devstack.errors import PartFailed
 from devstack.stack import Stack
-from devstack.trouble import PartFailed
 from tests.loop import Loop
 from tests.raw.device import RawDevice
 from tests.raw.world import World

@@ -11,7 +11,7 @@ from typing import Literal
 
 import pytest
 
-from devstack.part import Part
+from devstack.managed_process import Part
 from tests.eventually import eventually
 from tests.raw.device import RawDevice, new_id
 from tests.raw.follower import Follower

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from devstack.door import Door, endpoints, rendered
+from devstack.envoy_config import Door, endpoints, rendered
 from devstack.issuer import own_issuer
 from devstack.ports import Ports
 

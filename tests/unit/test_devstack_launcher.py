@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from devstack.__main__ import app
+from devstack.display import PlainScreen
+from devstack.errors import PortTaken, Trouble
 from devstack.launcher import launch
 from devstack.ports import LOOPBACK, PortBlock, Ports
-from devstack.screen import PlainScreen
-from devstack.trouble import PortTaken, Trouble
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from devstack.guide import guide
-from devstack.lock import folder_lock
+from devstack.errors import Trouble
+from devstack.launcher import folder_lock
 from devstack.ports import Ports
 from devstack.secret_files import secret_files
 from devstack.stack import Stack
-from devstack.trouble import Trouble
+from devstack.startup_summary import guide
 from servicekit.auth import ServiceCredential, TokenSigner, TokenVerifier
 
 PORTS = Ports(door=8080, base=5100)

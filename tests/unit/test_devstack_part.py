@@ -12,8 +12,8 @@ from threading import Event, Thread
 
 import pytest
 
-from devstack.part import Part, Recipe, freeze, last_lines
-from devstack.trouble import PartFailed, Stopped, Trouble
+from devstack.errors import PartFailed, Stopped, Trouble
+from devstack.managed_process import Part, Recipe, freeze, last_lines
 from tests.eventually import eventually
 
 
@@ -146,7 +146,7 @@ def test_a_part_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
 LAUNCHER = """
 import sys, time
 from pathlib import Path
-from devstack.part import Part, Recipe
+from devstack.managed_process import Part, Recipe
 
 log = Path(sys.argv[1])
 part = Part(Recipe("sample", (sys.executable, "-c", "import time; time.sleep(60)"), log, lambda: None, "127.0.0.1:1"))

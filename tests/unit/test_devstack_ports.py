@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
+from devstack.errors import Trouble
 from devstack.ports import LOOPBACK, MOST_CHAT_SERVERS, PortBlock, Ports, is_free
-from devstack.trouble import Trouble
 
 
 def all_ports(ports: Ports) -> list[int]:

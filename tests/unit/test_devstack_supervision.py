@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from devstack.part import Part, Recipe
-from devstack.supervision import LONGEST_PAUSE, MOST_QUICK_DEATHS, QUICK, Supervision
-from devstack.trouble import PartFailed
+from devstack.errors import PartFailed
+from devstack.managed_process import Part, Recipe
+from devstack.supervisor import LONGEST_PAUSE, MOST_QUICK_DEATHS, QUICK, Supervision
 
 
 class Story:

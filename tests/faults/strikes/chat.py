@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from random import Random
 from typing import Final
 
-from devstack.part import Part
+from devstack.managed_process import Part
 from tests.eventually import eventually
 from tests.faults.cluster import Cluster
 

@@ -12,7 +12,7 @@ import pytest
 
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database
-from devstack.part import Part
+from devstack.managed_process import Part
 from devstack.stack import Stack
 from tests.integration.chat.conftest import Owners, direct, draft, place
 

@@ -11,8 +11,8 @@ import redis
 from pymongo import MongoClient
 from pymongo.write_concern import WriteConcern
 
+from devstack.errors import PartFailed
 from devstack.stack import Stack
-from devstack.trouble import PartFailed
 
 pytestmark = pytest.mark.integration
 

@@ -9,7 +9,7 @@ import pytest
 from bench.figures import Figure
 from bench.results import Result, commit_here, earlier, keep, put_under_version_control
 from bench.sizes import QUICK, TINY
-from devstack.trouble import Trouble
+from devstack.errors import Trouble
 
 RESULT = Result("aaaaaaa", 1.0, {"CPU": "one"}, QUICK, 0.0, 20.0, [Figure("chat", "messages", "/s", (1.0, 2.0), True)])
 

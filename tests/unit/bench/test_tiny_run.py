@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.scenes import SCENES
+from bench.workloads import SCENES
 
 pytestmark = pytest.mark.integration
 

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from bench.load.wire import DATA, Frames, Messages, Wire, greeting, packed
+from bench.load.http2_stream import DATA, Frames, Messages, Wire, greeting, packed
 from tests.eventually import eventually
 
 METHOD = "/bench.Echo/Talk"

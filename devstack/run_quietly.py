@@ -1,6 +1,6 @@
 """Runs a module as `python -m` does, but whoever interrupts it is shown no traceback: standard library only.
 
-python -m devstack.quiet MODULE ARGUMENTS
+python -m devstack.run_quietly MODULE ARGUMENTS
 """
 
 from __future__ import annotations

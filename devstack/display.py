@@ -12,7 +12,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from devstack.part import Part
+from devstack.managed_process import Part
 from devstack.watcher import Watcher
 
 

@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 from devstack.binaries import binary
-from devstack.part import Probe, Recipe
+from devstack.managed_process import Probe, Recipe
 from devstack.ports import LOOPBACK
 
 

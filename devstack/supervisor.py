@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from devstack.part import Part, describe_end, last_lines
-from devstack.trouble import PartFailed
+from devstack.errors import PartFailed
+from devstack.managed_process import Part, describe_end, last_lines
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 8.0

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from bench.environment import Grounds
 from bench.figures import Figure, Line, gathered
 from bench.generator import Count, LoadGenerator
-from bench.grounds import Grounds
 from bench.sizes import Sizes
 from bench.table import number
 from bench.usage import Usage, usage
-from devstack.trouble import Trouble
+from devstack.errors import Trouble
 
 Lines = Callable[[Count, Usage], Sequence[Line]]
 

@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Final
 
 from bench import calls
-from bench.people import People
+from bench.users import People
+from devstack.errors import Trouble
 from devstack.stack import Stack
-from devstack.trouble import Trouble
 from devstack.watcher import Watcher
 
 CHAT_SERVERS: Final = 2
@@ -40,7 +40,7 @@ class Grounds:
         if profile is not None:
             first = self.stack.chat_servers[0]
             python = first.recipe.command[0]
-            first.recipe = replace(first.recipe, command=(python, "-m", "bench.profiled", str(profile)))
+            first.recipe = replace(first.recipe, command=(python, "-m", "bench.profiled_server", str(profile)))
 
     def start(self, watcher: Watcher) -> None:
         """Start it, and wait until its servers agree about the ring. Raises Trouble."""

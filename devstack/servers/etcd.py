@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from devstack.binaries import binary
-from devstack.part import Probe, Recipe
+from devstack.local_http import page
+from devstack.managed_process import Probe, Recipe
 from devstack.ports import LOOPBACK
-from devstack.web import page
 
 ALONE = "devstack"
 

@@ -10,7 +10,7 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 from devstack.binaries import binary
-from devstack.part import Probe, Recipe
+from devstack.managed_process import Probe, Recipe
 from devstack.ports import LOOPBACK
 
 _SET = "rs0"

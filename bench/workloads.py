@@ -10,7 +10,7 @@ from typing import Final
 from bench import calls
 from bench.figures import Figure, Line, gathered, per_piece, percentile
 from bench.generator import Count, LoadGenerator
-from bench.measuring import Measuring
+from bench.measurement import Measuring
 from bench.usage import Usage, resident_bytes
 
 IDLE_FIRST: Final = 50

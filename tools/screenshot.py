@@ -1,7 +1,7 @@
 """Takes a picture of a terminal, with its colours, as an SVG.
 
-`python -m tools.picture docs/demo.svg .venv/bin/parley demo` shows what a command prints;
-`python -m tools.picture docs/messenger.svg messenger` the messenger, on the system that `make run` started.
+`python -m tools.screenshot docs/demo.svg .venv/bin/parley demo` shows what a command prints;
+`python -m tools.screenshot docs/messenger.svg messenger` the messenger, on the system that `make run` started.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from tools.scene import picture
+from tools.demo_conversation import picture
 
 WIDTH = 96
 DOOR = "127.0.0.1:8080"

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 
-from devstack import leash
+from devstack import pdeathsig
+from devstack.errors import PartFailed, Stopped, Trouble
 from devstack.ports import LOOPBACK
-from devstack.trouble import PartFailed, Stopped, Trouble
 
 Probe = Callable[[], str | None]
 """One look at a part: None when it is healthy, else what is still missing."""
@@ -100,7 +100,7 @@ class Part:
     def _spawn(self) -> subprocess.Popen[bytes]:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         ready, leashed = os.pipe()
-        leash_command = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), str(leashed)]
+        leash_command = [sys.executable, "-I", "-S", pdeathsig.__file__, str(os.getpid()), str(leashed)]
         with self.log.open("ab") as log, os.fdopen(ready, "rb") as taken_over:
             # A session of its own: Ctrl-C in the terminal is for the launcher, which stops all in order.
             child = subprocess.Popen(

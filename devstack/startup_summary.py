@@ -6,8 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from devstack.part import Part
-from devstack.recipes.chat import ChatServer
+from devstack.managed_process import Part
+from devstack.servers.chat import ChatServer
 from devstack.stack import Stack
 
 _WHAT = {

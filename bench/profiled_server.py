@@ -1,4 +1,4 @@
-"""`python -m bench.profiled FILE`: a chat server that writes there, when it ends, where its time went."""
+"""`python -m bench.profiled_server FILE`: a chat server that writes there, when it ends, where its time went."""
 
 from __future__ import annotations
 

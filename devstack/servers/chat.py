@@ -11,7 +11,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from devstack.issuer import Issuer
-from devstack.part import Part, Probe, Recipe
+from devstack.managed_process import Part, Probe, Recipe
 from devstack.ports import LOOPBACK, Ports
 from devstack.secret_files import SecretFiles
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from string import Template
 
 from devstack.issuer import Issuer
+from devstack.local_http import page
 from devstack.ports import LOOPBACK, Ports
-from devstack.web import page
 
 _TEMPLATE = Path(__file__).resolve().parent.parent / "envoy" / "envoy.yaml"
 _TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"

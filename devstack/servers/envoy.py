@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from devstack.binaries import binary
-from devstack.door import Door
-from devstack.part import Recipe
+from devstack.envoy_config import Door
+from devstack.managed_process import Recipe
 from devstack.ports import LOOPBACK, Ports
 
 
