@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Final
 
 from bench import calls
-from bench.users import People
-from devstack.errors import Trouble
+from bench.users import BenchUsers
+from devstack.errors import SetupError
 from devstack.stack import Stack
 from devstack.watcher import Watcher
 
@@ -24,11 +24,11 @@ LIMITS: Final = {
     "PARLEY_ENTRIES_PER_SECOND": "1000000",
     "PARLEY_ENTRIES_BURST": "1000000",
 }
-SETTLED_S: Final = 20.0
-SAMPLES: Final = 8
+RING_TIMEOUT_S: Final = 20.0
+SAMPLE_USERS: Final = 8
 
 
-class Grounds:
+class BenchEnvironment:
     """A running system; a context manager. With `profile`, the first chat server writes its profile there."""
 
     def __init__(self, folder: Path, profile: Path | None = None) -> None:
@@ -39,15 +39,15 @@ class Grounds:
         self._addresses = {names[each.name]: each.address for each in self.stack.chat_servers}
         if profile is not None:
             first = self.stack.chat_servers[0]
-            python = first.recipe.command[0]
-            first.recipe = replace(first.recipe, command=(python, "-m", "bench.profiled_server", str(profile)))
+            python = first.spec.command[0]
+            first.spec = replace(first.spec, command=(python, "-m", "bench.profiled_server", str(profile)))
 
     def start(self, watcher: Watcher) -> None:
         """Start it, and wait until its servers agree about the ring. Raises Trouble."""
         self.stack.start(watcher=watcher)
-        self._wait_settled()
+        self._wait_ring_agreed()
 
-    def __enter__(self) -> Grounds:
+    def __enter__(self) -> BenchEnvironment:
         return self
 
     def __exit__(
@@ -61,20 +61,20 @@ class Grounds:
         return self.stack.door
 
     @cached_property
-    def people(self) -> People:
+    def users(self) -> BenchUsers:
         """Who makes users."""
-        return People(self.stack.mongo_uri, self.stack.signing_key_file, self._addresses)
+        return BenchUsers(self.stack.mongo_uri, self.stack.signing_key_file, self._addresses)
 
     def pids(self) -> dict[str, list[int]]:
         """Process ids by what they run. Raises Trouble when one has ended."""
-        alone = {name: [self.stack.parts[name].pid] for name in ("mongod", "valkey", "envoy", "etcd")}
+        alone = {name: [self.stack.processes[name].pid] for name in ("mongod", "valkey", "envoy", "etcd")}
         return {"chat": [server.pid for server in self.stack.chat_servers], **alone, "bench": [os.getpid()]}
 
-    def _wait_settled(self) -> None:
-        some = self.people.crowd(SAMPLES)
+    def _wait_ring_agreed(self) -> None:
+        some = self.users.create_users(SAMPLE_USERS)
         wanted = [each.home for each in some]
-        deadline = time.monotonic() + SETTLED_S
-        while not all(calls.homes(server, some) == wanted for server in self._addresses.values()):
+        deadline = time.monotonic() + RING_TIMEOUT_S
+        while not all(calls.locate_homes(server, some) == wanted for server in self._addresses.values()):
             if time.monotonic() > deadline:
-                raise Trouble(f"The chat servers do not agree about their ring after {SETTLED_S:.0f} s.")
+                raise SetupError(f"The chat servers do not agree about their ring after {RING_TIMEOUT_S:.0f} s.")
             time.sleep(0.1)

@@ -31,7 +31,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Sample:
     """A figure of one repeat, still alone."""
 
     name: str
@@ -40,7 +40,7 @@ class Line:
     more_is_better: bool | None = False
 
 
-def gathered(scene: str, repeats: Sequence[Sequence[Line]]) -> list[Figure]:
+def combine_repeats(scene: str, repeats: Sequence[Sequence[Sample]]) -> list[Figure]:
     """The figures of a scene, from the same lines of every repeat."""
     return [
         Figure(scene, first.name, first.unit, tuple(line.value for line in (first, *rest)), first.more_is_better)
@@ -48,19 +48,19 @@ def gathered(scene: str, repeats: Sequence[Sequence[Line]]) -> list[Figure]:
     ]
 
 
-def per_piece(cpu_seconds: float, pieces: int) -> float:
+def cpu_us_per(cpu_seconds: float, count: int) -> float:
     """Microseconds of CPU for one of `pieces`; not a number when there were none."""
-    return cpu_seconds * 1e6 / pieces if pieces else math.nan
+    return cpu_seconds * 1e6 / count if count else math.nan
 
 
-def percentile(values: Sequence[float], share: float) -> float:
+def percentile(values: Sequence[float], quantile: float) -> float:
     """The smallest of `values` that so large a share of them (0 to 1) does not exceed. NaN when there are none."""
     if not values:
         return math.nan
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+    return sorted(values)[max(0, math.ceil(quantile * len(values)) - 1)]
 
 
-def as_json(figure: Figure) -> dict[str, Any]:
+def figure_to_json(figure: Figure) -> dict[str, Any]:
     """A figure as it is kept."""
     return {
         "scene": figure.scene,
@@ -71,7 +71,7 @@ def as_json(figure: Figure) -> dict[str, Any]:
     }
 
 
-def from_json(kept: Mapping[str, Any]) -> Figure:
+def figure_from_json(fields: Mapping[str, Any]) -> Figure:
     """A figure that was kept."""
-    values = tuple(float(each) for each in kept["values"])
-    return Figure(kept["scene"], kept["name"], kept["unit"], values, kept["more_is_better"])
+    values = tuple(float(each) for each in fields["values"])
+    return Figure(fields["scene"], fields["name"], fields["unit"], values, fields["more_is_better"])

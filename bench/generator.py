@@ -11,13 +11,13 @@ from types import TracebackType
 from typing import Any, Final
 
 from bench.load.device import Identity
-from devstack.errors import Trouble
+from devstack.errors import SetupError
 
-GOODBYE_S: Final = 5.0
+EXIT_TIMEOUT_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class LoadCounts:
     """What the devices did since another moment, or since the beginning; `latencies` in microseconds."""
 
     at: float
@@ -28,9 +28,9 @@ class Count:
     refusals: dict[str, int]
     latencies: list[int]
 
-    def since(self, before: Count) -> Count:
+    def since(self, before: LoadCounts) -> LoadCounts:
         """What they did between two moments; `at` is the time between them, in seconds."""
-        return Count(
+        return LoadCounts(
             self.at - before.at,
             self.sent - before.sent,
             self.answered - before.answered,
@@ -61,23 +61,23 @@ class LoadGenerator:
 
     def connect(self, devices: Sequence[Identity]) -> None:
         """Connect these too, one connection each."""
-        self._ask(
+        self._request(
             do="connect", devices=[(each.user_id, each.token, each.home, each.conversation_id) for each in devices]
         )
 
     def send_windowed(self, senders: Sequence[int], window: int, receipts: Sequence[int]) -> None:
         """From now on each of these devices has `window` sends without an answer; `receipts` tell what they have."""
-        self._ask(do="send", senders=list(senders), window=window, receipts=list(receipts))
+        self._request(do="send", senders=list(senders), window=window, receipts=list(receipts))
 
     def send_paced(self, senders: Sequence[int], per_second: float, receipts: Sequence[int]) -> None:
         """From now on these devices take turns, so many sends a second in all."""
-        self._ask(do="send", senders=list(senders), per_second=per_second, receipts=list(receipts))
+        self._request(do="send", senders=list(senders), per_second=per_second, receipts=list(receipts))
 
-    def count(self) -> Count:
+    def read_counts(self) -> LoadCounts:
         """Where it stands; latencies are those since the last time."""
-        return Count(**self._ask(do="count"))
+        return LoadCounts(**self._request(do="count"))
 
-    def _ask(self, **what: Any) -> dict[str, Any]:
+    def _request(self, **what: Any) -> dict[str, Any]:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
@@ -89,10 +89,10 @@ class LoadGenerator:
             pass
         line = stdout.readline()
         if not line:
-            raise Trouble("The load generator ended without a word; its error stands above.")
+            raise SetupError("The load generator ended without a word; its error stands above.")
         told: dict[str, Any] = json.loads(line)
         if "trouble" in told:
-            raise Trouble(f"The load came to an end: {told['trouble']}.")
+            raise SetupError(f"The load came to an end: {told['trouble']}.")
         return told
 
     def __enter__(self) -> LoadGenerator:
@@ -105,7 +105,7 @@ class LoadGenerator:
             if pipe is not None and not pipe.closed:
                 pipe.close()
         try:
-            self._process.wait(GOODBYE_S)
+            self._process.wait(EXIT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

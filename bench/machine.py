@@ -10,7 +10,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from devstack.binaries import binary
+from devstack.binaries import server_binary
 
 _VERSION_FLAGS = {"mongod": "--version", "valkey": "--version", "envoy": "--version"}
 _GIB = 1 << 30
@@ -18,7 +18,7 @@ _STEPS = 200_000
 _TRIES = 5
 
 
-def machine() -> dict[str, str]:
+def describe_machine() -> dict[str, str]:
     """Names and what they are, in words. Raises Trouble when a server is not installed."""
     return {
         "CPU": _cpu(),
@@ -27,30 +27,30 @@ def machine() -> dict[str, str]:
         "Linux": platform.release(),
         "Python": platform.python_version(),
         **{name: version(name) for name in ("grpcio", "protobuf", "pymongo", "uvloop")},
-        **{name: server_version(_said(name, flag)) for name, flag in _VERSION_FLAGS.items()},
+        **{name: parse_version(_version_output(name, flag)) for name, flag in _VERSION_FLAGS.items()},
     }
 
 
-def pace() -> float:
+def measure_pace_ms() -> float:
     """Milliseconds of CPU that the same little work takes now: a machine that is shared is not always as fast."""
-    return min(_work() for _ in range(_TRIES)) * 1000
+    return min(_run_reference_loop() for _ in range(_TRIES)) * 1000
 
 
-def _work() -> float:
+def _run_reference_loop() -> float:
     begin, kept = time.process_time(), dict[int, str]()
     for step in range(_STEPS):
         kept[step & 0xFF] = str(step)
     return time.process_time() - begin
 
 
-def server_version(said: str) -> str:
+def parse_version(output: str) -> str:
     """The first version in what a server says of itself."""
-    found = re.search(r"\d+\.\d+\.\d+", said)
+    found = re.search(r"\d+\.\d+\.\d+", output)
     return found[0] if found else "unknown"
 
 
-def _said(name: str, flag: str) -> str:
-    return subprocess.run([str(binary(name)), flag], capture_output=True, text=True, check=False).stdout
+def _version_output(name: str, flag: str) -> str:
+    return subprocess.run([str(server_binary(name)), flag], capture_output=True, text=True, check=False).stdout
 
 
 def _cpu() -> str:

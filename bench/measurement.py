@@ -5,53 +5,53 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from bench.environment import Grounds
-from bench.figures import Figure, Line, gathered
-from bench.generator import Count, LoadGenerator
+from bench.environment import BenchEnvironment
+from bench.figures import Figure, Sample, combine_repeats
+from bench.generator import LoadCounts, LoadGenerator
 from bench.sizes import Sizes
-from bench.table import number
-from bench.usage import Usage, usage
-from devstack.errors import Trouble
+from bench.table import format_number
+from bench.usage import Usage, read_usage
+from devstack.errors import SetupError
 
-Lines = Callable[[Count, Usage], Sequence[Line]]
+MakeSamples = Callable[[LoadCounts, Usage], Sequence[Sample]]
 
 
-class Measuring:
+class Measurement:
     """Measures scenes on `grounds`. `say` takes lines for the person.
 
     `cores_of_others` is the most that programs without a part in it used in any span.
     """
 
-    def __init__(self, grounds: Grounds, sizes: Sizes, say: Callable[[str], None]) -> None:
-        self.grounds = grounds
+    def __init__(self, environment: BenchEnvironment, sizes: Sizes, print_text: Callable[[str], None]) -> None:
+        self.environment = environment
         self.sizes = sizes
-        self.say = say
+        self.print_text = print_text
         self.cores_of_others = 0.0
 
-    def spans(self, scene: str, load: LoadGenerator, lines: Lines) -> list[Figure]:
+    def measure(self, scene: str, load: LoadGenerator, make_samples: MakeSamples) -> list[Figure]:
         """The figures of a load that runs already. Raises Trouble when sends are refused or nothing happens."""
-        self.say(f"{scene}: warming up for {self.sizes.warm_up:g} s")
+        self.print_text(f"{scene}: warming up for {self.sizes.warm_up:g} s")
         time.sleep(self.sizes.warm_up)
         repeats = []
         for number_ in range(1, self.sizes.repeats + 1):
-            count, used = self._span(load)
+            count, used = self._measure_span(load)
             self.cores_of_others = max(self.cores_of_others, used.cores_of_others)
-            repeats.append(lines(count, used))
-            self.say_repeat(scene, number_, repeats[-1])
-        return gathered(scene, repeats)
+            repeats.append(make_samples(count, used))
+            self.print_repeat(scene, number_, repeats[-1])
+        return combine_repeats(scene, repeats)
 
-    def say_repeat(self, scene: str, repeat: int, lines: Sequence[Line]) -> None:
+    def print_repeat(self, scene: str, repeat: int, samples: Sequence[Sample]) -> None:
         """How a repeat went."""
-        told = ", ".join(f"{line.name} {number(line.value)} {line.unit}" for line in lines[:2])
-        self.say(f"{scene}: {repeat} of {self.sizes.repeats}: {told}")
+        told = ", ".join(f"{line.name} {format_number(line.value)} {line.unit}" for line in samples[:2])
+        self.print_text(f"{scene}: {repeat} of {self.sizes.repeats}: {told}")
 
-    def _span(self, load: LoadGenerator) -> tuple[Count, Usage]:
-        pids = {**self.grounds.pids(), "load": [load.pid]}
-        count, used = load.count(), usage(pids)
+    def _measure_span(self, load: LoadGenerator) -> tuple[LoadCounts, Usage]:
+        pids = {**self.environment.pids(), "load": [load.pid]}
+        count, used = load.read_counts(), read_usage(pids)
         time.sleep(self.sizes.span)
-        count, used = load.count().since(count), usage(pids).since(used)
+        count, used = load.read_counts().since(count), read_usage(pids).since(used)
         if count.refusals:
-            raise Trouble(f"Sends were refused, so that there is nothing to measure: {count.refusals}")
+            raise SetupError(f"Sends were refused, so that there is nothing to measure: {count.refusals}")
         if not count.answered or not count.delivered:
-            raise Trouble(f"Nothing was delivered in {self.sizes.span:g} s.")
+            raise SetupError(f"Nothing was delivered in {self.sizes.span:g} s.")
         return count, used

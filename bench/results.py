@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.figures import Figure, as_json, from_json
+from bench.figures import Figure, figure_to_json, figure_from_json
 from bench.sizes import Sizes
-from devstack.errors import Trouble
+from devstack.errors import SetupError
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = Path(__file__).resolve().parent / "results"
@@ -34,7 +34,7 @@ class Result:
     figures: Sequence[Figure]
 
 
-def commit_here(root: Path = ROOT) -> str:
+def current_commit(root: Path = ROOT) -> str:
     """What is measured; `unknown` outside a repository."""
     try:
         short = _git(root, "rev-parse", "--short=7", "HEAD")
@@ -44,24 +44,24 @@ def commit_here(root: Path = ROOT) -> str:
     return f"{short}-changed" if changed else short
 
 
-def keep(result: Result, folder: Path = FOLDER) -> Path:
+def write_result(result: Result, folder: Path = FOLDER) -> Path:
     """Write a result, over an earlier one of the same commit; its file."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{result.commit}.json"
-    figures = [as_json(each) for each in result.figures]
+    figures = [figure_to_json(each) for each in result.figures]
     path.write_text(json.dumps({**asdict(result), "figures": figures}, indent=1) + "\n")
     return path
 
 
-def put_under_version_control(path: Path) -> None:
+def stage_result(path: Path) -> None:
     """Have the next commit carry a result. Raises Trouble."""
     try:
         _git(path.parent, "add", "--force", "--", path.name)
     except (OSError, subprocess.CalledProcessError) as error:
-        raise Trouble(f"git does not take {path}: {error}") from None
+        raise SetupError(f"git does not take {path}: {error}") from None
 
 
-def earlier(commit: str, sizes: Sizes, folder: Path = FOLDER) -> Result | None:
+def latest_comparable(commit: str, sizes: Sizes, folder: Path = FOLDER) -> Result | None:
     """The newest result of another commit, of as much as is measured now."""
     found = [_read(path) for path in folder.glob("*.json")]
     others = [each for each in found if each.commit != commit and each.sizes == sizes]
@@ -71,10 +71,10 @@ def earlier(commit: str, sizes: Sizes, folder: Path = FOLDER) -> Result | None:
 def _read(path: Path) -> Result:
     try:
         kept: dict[str, Any] = json.loads(path.read_text())
-        figures = [from_json(each) for each in kept["figures"]]
+        figures = [figure_from_json(each) for each in kept["figures"]]
         return Result(**{**kept, "sizes": Sizes(**kept["sizes"]), "figures": figures})
     except (ValueError, KeyError, TypeError) as error:
-        raise Trouble(f"{path} is not a result that this version wrote ({error}); remove it.") from None
+        raise SetupError(f"{path} is not a result that this version wrote ({error}); remove it.") from None
 
 
 def _git(folder: Path, *arguments: str) -> str:

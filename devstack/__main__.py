@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from devstack.display import screen
-from devstack.errors import Trouble
+from devstack.display import create_display
+from devstack.errors import SetupError
 from devstack.launcher import launch
-from devstack.ports import MOST_CHAT_SERVERS, Ports
+from devstack.ports import MAX_CHAT_SERVERS, Ports
 from devstack.startup_summary import DEFAULT_DOOR
 
 
@@ -36,7 +36,7 @@ def parley_on_one_machine() -> None:
 @app.command()
 def run(
     chat_servers: Annotated[
-        int, typer.Option(min=0, max=MOST_CHAT_SERVERS, help="How many chat servers stand in the ring.")
+        int, typer.Option(min=0, max=MAX_CHAT_SERVERS, help="How many chat servers stand in the ring.")
     ] = 2,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where Envoy, the door, takes calls.")] = DEFAULT_DOOR,
     base_port: Annotated[
@@ -50,8 +50,8 @@ def run(
     # The few who talk here are soon asked to move, and whoever presses Ctrl-C waits for it.
     environment = {"PARLEY_LOG_LEVEL": log_level, "PARLEY_DRAIN_SECONDS": "2"}
     try:
-        launch(folder, Ports(door=port, base=base_port), chat_servers, environment, screen())
-    except Trouble as trouble:
+        launch(folder, Ports(door=port, base=base_port), chat_servers, environment, create_display())
+    except SetupError as trouble:
         sys.exit(str(trouble))
 
 

@@ -6,7 +6,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from devstack.errors import Trouble
+from devstack.errors import SetupError
 
 _PATHS = {
     "envoy": "envoy/_bin/envoy",
@@ -16,7 +16,7 @@ _PATHS = {
 }
 
 
-def binary(name: str) -> Path:
+def server_binary(name: str) -> Path:
     """The executable of a server: mongod, etcd, valkey or envoy.
 
     Raises:
@@ -24,5 +24,5 @@ def binary(name: str) -> Path:
     """
     path = Path(sysconfig.get_path("purelib"), _PATHS[name])
     if not path.exists():
-        raise Trouble(f"{name} is not installed in {sys.prefix}: `make run` and `make test` install it.")
+        raise SetupError(f"{name} is not installed in {sys.prefix}: `make run` and `make test` install it.")
     return path

@@ -12,12 +12,12 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from devstack.managed_process import Part
+from devstack.managed_process import ManagedProcess
 from devstack.watcher import Watcher
 
 
 @contextmanager
-def _if_somebody_reads() -> Iterator[None]:
+def _ignoring_closed_output() -> Iterator[None]:
     """Output meanwhile. Once nobody reads it, because the terminal or the pipe was closed, it goes nowhere.
 
     A stack must be stopped in order also when there is nobody left to tell.
@@ -30,35 +30,35 @@ def _if_somebody_reads() -> Iterator[None]:
         os.close(nowhere)
 
 
-class Screen(Watcher, Protocol):
+class Display(Watcher, Protocol):
     """A watcher that can also say things; a context manager for the time of the start."""
 
-    def say(self, text: str) -> None:
+    def print_text(self, text: str) -> None:
         """One or more lines."""
 
-    def __enter__(self) -> Screen: ...
+    def __enter__(self) -> Display: ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
 
-class PlainScreen:
+class PlainDisplay:
     """A line for each event, complete at once, for logs and pipes."""
 
-    def say(self, text: str) -> None:
+    def print_text(self, text: str) -> None:
         """One or more lines."""
-        with _if_somebody_reads():
+        with _ignoring_closed_output():
             print(text, flush=True)
 
-    def starting(self, part: Part) -> None:
+    def process_started(self, part: ManagedProcess) -> None:
         """A start is not worth a line: its end is."""
 
-    def healthy(self, part: Part, seconds: float) -> None:
+    def process_healthy(self, part: ManagedProcess, seconds: float) -> None:
         """A line."""
-        self.say(f"{part.name} is healthy after {seconds:.1f} s (process {part.pid}, {part.address})")
+        self.print_text(f"{part.name} is healthy after {seconds:.1f} s (process {part.pid}, {part.address})")
 
-    def __enter__(self) -> PlainScreen:
+    def __enter__(self) -> PlainDisplay:
         return self
 
     def __exit__(
@@ -67,7 +67,7 @@ class PlainScreen:
         """Nothing to close."""
 
 
-class RichScreen:
+class RichDisplay:
     """A row for each part, which turns until the part is healthy."""
 
     def __init__(self, console: Console) -> None:
@@ -80,31 +80,31 @@ class RichScreen:
         )
         self._rows: dict[str, TaskID] = {}
 
-    def say(self, text: str) -> None:
+    def print_text(self, text: str) -> None:
         """One or more lines, above the rows while they are shown."""
-        with _if_somebody_reads():
+        with _ignoring_closed_output():
             self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def starting(self, part: Part) -> None:
+    def process_started(self, part: ManagedProcess) -> None:
         """A new row."""
         self._rows[part.name] = self._progress.add_task(part.name, total=1, address=part.address)
 
-    def healthy(self, part: Part, seconds: float) -> None:  # noqa: ARG002
+    def process_healthy(self, part: ManagedProcess, seconds: float) -> None:  # noqa: ARG002
         """Its row is done, and shows the time itself."""
         self._progress.update(self._rows[part.name], completed=1)
 
-    def __enter__(self) -> RichScreen:
+    def __enter__(self) -> RichDisplay:
         self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with _if_somebody_reads():
+        with _ignoring_closed_output():
             self._progress.stop()
 
 
-def screen() -> Screen:
+def create_display() -> Display:
     """The one that suits where our output goes."""
     console = Console()
-    return RichScreen(console) if console.is_terminal else PlainScreen()
+    return RichDisplay(console) if console.is_terminal else PlainDisplay()

@@ -24,6 +24,6 @@ class Issuer:
         }
 
 
-def own_issuer(jwks: Path) -> Issuer:
+def local_issuer(jwks: Path) -> Issuer:
     """That of a stack which signs its users in itself."""
     return Issuer("parley", "parley", jwks)

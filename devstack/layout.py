@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from devstack.envoy_config import Door
-from devstack.issuer import Issuer, own_issuer
-from devstack.managed_process import Recipe
+from devstack.envoy_config import EnvoyConfig
+from devstack.issuer import Issuer, local_issuer
+from devstack.managed_process import ProcessSpec
 from devstack.ports import LOOPBACK, Ports
-from devstack.secret_files import SecretFiles, secret_files
-from devstack.servers.chat import ChatServer, chat_environment, chat_server
-from devstack.servers.envoy import envoy
-from devstack.servers.etcd import etcd
-from devstack.servers.mongod import mongo_uri, mongod
-from devstack.servers.valkey import redis_url, valkey
+from devstack.secret_files import SecretFiles, ensure_secret_files
+from devstack.servers.chat import ChatServer, common_environment, chat_server
+from devstack.servers.envoy import envoy_spec
+from devstack.servers.etcd import etcd_spec
+from devstack.servers.mongod import mongo_uri, mongod_spec
+from devstack.servers.valkey import redis_url, valkey_spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,41 +47,41 @@ class Layout:
     @cached_property
     def secrets(self) -> SecretFiles:
         """The secrets, kept from one start to the next."""
-        return secret_files(self.folder / "secrets")
+        return ensure_secret_files(self.folder / "secrets")
 
     @property
     def issuer(self) -> Issuer:
         """Whose tokens are good here."""
-        return self._issuer or own_issuer(self.secrets.jwks)
+        return self._issuer or local_issuer(self.secrets.jwks)
 
     @cached_property
-    def door(self) -> Door:
+    def envoy(self) -> EnvoyConfig:
         """Envoy's files."""
-        return Door(self.folder / "envoy", self.ports, self.issuer, self.log("envoy-failed-calls"))
+        return EnvoyConfig(self.folder / "envoy", self.ports, self.issuer, self.log_path("envoy-failed-calls"))
 
-    def log(self, name: str) -> Path:
+    def log_path(self, name: str) -> Path:
         """The log of a part."""
         folder = self.folder / "logs"
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{name}.log"
 
-    def recipe(self, name: str) -> Recipe:
+    def process_spec(self, name: str) -> ProcessSpec:
         """That of mongod, valkey, etcd or envoy. Raises ValueError for another name."""
-        data, log, ports = self.folder / "data" / name, self.log(name), self.ports
+        data, log, ports = self.folder / "data" / name, self.log_path(name), self.ports
         match name:
             case "mongod":
-                return mongod(data, log, ports.mongod)
+                return mongod_spec(data, log, ports.mongod)
             case "valkey":
-                return valkey(data, log, ports.valkey)
+                return valkey_spec(data, log, ports.valkey)
             case "etcd":
-                return etcd(data, log, ports.etcd, ports.etcd_peer)
+                return etcd_spec(data, log, ports.etcd, ports.etcd_peer)
             case "envoy":
-                return envoy(self.door, log, ports)
+                return envoy_spec(self.envoy, log, ports)
         raise ValueError(f"no part is called {name}")
 
     def chat_server(self, number: int, environment: Mapping[str, str]) -> ChatServer:
         """Chat server `number`, from 1; `environment` comes after what all are told."""
-        told = chat_environment(
+        told = common_environment(
             self.secrets,
             self.issuer,
             sign_in_here=self._issuer is None,
@@ -89,4 +89,4 @@ class Layout:
             redis_url=self.stores.redis_url,
             etcd_endpoint=self.stores.etcd_endpoint,
         )
-        return chat_server(number, self.ports, self.log(f"chat-{number}"), {**told, **environment})
+        return chat_server(number, self.ports, self.log_path(f"chat-{number}"), {**told, **environment})

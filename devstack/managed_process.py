@@ -15,14 +15,14 @@ from pathlib import Path
 from threading import Event
 
 from devstack import pdeathsig
-from devstack.errors import PartFailed, Stopped, Trouble
+from devstack.errors import ProcessFailed, StopRequested, SetupError
 from devstack.ports import LOOPBACK
 
 Probe = Callable[[], str | None]
 """One look at a part: None when it is healthy, else what is still missing."""
 
-_LOOK_EVERY = 0.03
-_LOG_LINES = 12
+_POLL_INTERVAL_S = 0.03
+_LOG_TAIL_LINES = 12
 
 # The kernel takes the death of the *thread* that started a child for the death of its parent, so one thread
 # that lives as long as we do starts them all, and `start` may be called from any.
@@ -30,7 +30,7 @@ _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="devstack-starte
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class ProcessSpec:
     """How a part is started and looked at.
 
     It listens on `ports`, the one of `address` among them. `grace` is how long, in seconds, it may take to end.
@@ -46,15 +46,15 @@ class Recipe:
     grace: float = 10.0
 
 
-class Part:
+class ManagedProcess:
     """A part by its recipe; it may be started again after it ended. Its calls block.
 
     In a test on asyncio call `kill`, `freeze`, `resume` and `start` directly (they return at once or within
     milliseconds), and `wait_healthy` and `terminate` through `asyncio.to_thread`.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
+    def __init__(self, spec: ProcessSpec) -> None:
+        self.spec = spec
         self._child: subprocess.Popen[bytes] | None = None
 
     def __repr__(self) -> str:
@@ -63,17 +63,17 @@ class Part:
     @property
     def name(self) -> str:
         """What the stack calls it, such as `chat-1`."""
-        return self.recipe.name
+        return self.spec.name
 
     @property
     def address(self) -> str:
         """Where it serves, as `ip:port`."""
-        return self.recipe.address
+        return self.spec.address
 
     @property
     def log(self) -> Path:
         """The file that takes what it prints."""
-        return self.recipe.log
+        return self.spec.log
 
     @property
     def running(self) -> bool:
@@ -84,7 +84,7 @@ class Part:
     def pid(self) -> int:
         """Its process id. Raises Trouble when it does not run."""
         if self._child is None or self._child.poll() is not None:
-            raise Trouble(f"{self.name} does not run.")
+            raise SetupError(f"{self.name} does not run.")
         return self._child.pid
 
     @property
@@ -104,11 +104,11 @@ class Part:
         with self.log.open("ab") as log, os.fdopen(ready, "rb") as taken_over:
             # A session of its own: Ctrl-C in the terminal is for the launcher, which stops all in order.
             child = subprocess.Popen(
-                [*leash_command, *self.recipe.command],
+                [*leash_command, *self.spec.command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=_environment(self.recipe.environment),
+                env=_child_environment(self.spec.environment),
                 start_new_session=True,
                 pass_fds=(leashed,),
             )
@@ -125,20 +125,20 @@ class Part:
             Stopped: `stop` was set meanwhile.
         """
         deadline = time.monotonic() + timeout
-        while (missing := self._missing()) is not None:
+        while (missing := self._check_health()) is not None:
             if stop is not None and stop.is_set():
-                raise Stopped
+                raise StopRequested
             if time.monotonic() >= deadline:
-                raise self._failed(f"is not healthy after {timeout:g} s: {missing}")
-            time.sleep(_LOOK_EVERY)
+                raise self._failure(f"is not healthy after {timeout:g} s: {missing}")
+            time.sleep(_POLL_INTERVAL_S)
 
-    def _missing(self) -> str | None:
+    def _check_health(self) -> str | None:
         if not self.running:
-            raise self._failed(f"ended with {describe_end(self.returncode)}")
-        return self.recipe.probe()
+            raise self._failure(f"ended with {describe_exit(self.returncode)}")
+        return self.spec.probe()
 
-    def _failed(self, what: str) -> PartFailed:
-        return PartFailed(self.name, what, last_lines(self.log))
+    def _failure(self, reason: str) -> ProcessFailed:
+        return ProcessFailed(self.name, reason, last_lines(self.log))
 
     def kill(self) -> None:
         """SIGKILL, as a crash; returns when it is gone."""
@@ -148,22 +148,22 @@ class Part:
 
     def terminate(self, grace: float | None = None) -> int | None:
         """SIGTERM; after `grace` seconds (default: the recipe's) SIGKILL. Returns how it ended."""
-        self.ask_to_end()
-        self.wait_ended(grace)
+        self.request_stop()
+        self.wait_exited(grace)
         return self.returncode
 
-    def ask_to_end(self) -> None:
+    def request_stop(self) -> None:
         """SIGTERM, without waiting."""
         self._signal(signal.SIGCONT)  # a frozen part would not hear
         self._signal(signal.SIGTERM)
 
-    def wait_ended(self, grace: float | None = None, hurry: Event | None = None) -> None:
+    def wait_exited(self, grace: float | None = None, kill_now: Event | None = None) -> None:
         """Blocks until it has ended; kills it after `grace` seconds, and as soon as `hurry` is set."""
-        deadline = time.monotonic() + (self.recipe.grace if grace is None else grace)
+        deadline = time.monotonic() + (self.spec.grace if grace is None else grace)
         while self.running:
-            if time.monotonic() >= deadline or (hurry is not None and hurry.is_set()):
+            if time.monotonic() >= deadline or (kill_now is not None and kill_now.is_set()):
                 self.kill()
-            time.sleep(_LOOK_EVERY)
+            time.sleep(_POLL_INTERVAL_S)
 
     def freeze(self) -> None:
         """SIGSTOP: it keeps its connections and does nothing."""
@@ -188,21 +188,21 @@ def freeze(child: subprocess.Popen[bytes]) -> None:
             os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
 
-def _environment(own: Mapping[str, str]) -> dict[str, str]:
+def _child_environment(overrides: Mapping[str, str]) -> dict[str, str]:
     """Ours without Parley's own settings, which the stack alone decides, and the recipe's."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PARLEY_")}
     # No proxy between neighbours on one machine.
-    return {**inherited, "no_proxy": LOOPBACK, "NO_PROXY": LOOPBACK, **own}
+    return {**inherited, "no_proxy": LOOPBACK, "NO_PROXY": LOOPBACK, **overrides}
 
 
-def describe_end(returncode: int | None) -> str:
+def describe_exit(returncode: int | None) -> str:
     """An exit code or signal in words."""
     if returncode is not None and returncode < 0:
         return signal.Signals(-returncode).name
     return f"exit code {returncode}"
 
 
-def last_lines(log: Path, count: int = _LOG_LINES) -> list[str]:
+def last_lines(log: Path, count: int = _LOG_TAIL_LINES) -> list[str]:
     """The last lines of a log, each cut to a screen's width; none when there is no log."""
     if not log.exists():
         return []

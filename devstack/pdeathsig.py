@@ -16,7 +16,7 @@ import sys
 _PR_SET_PDEATHSIG = 1
 
 
-def _leash(launcher: int, ready: int, command: list[str]) -> None:
+def _exec_with_pdeathsig(launcher: int, ready: int, command: list[str]) -> None:
     os.set_inheritable(ready, False)
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
         sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
@@ -29,4 +29,4 @@ def _leash(launcher: int, ready: int, command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    _leash(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
+    _exec_with_pdeathsig(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from devstack.errors import Trouble
+from devstack.errors import SetupError
 
 LOOPBACK = "127.0.0.1"
-MOST_CHAT_SERVERS = 20
+MAX_CHAT_SERVERS = 20
 
 # Under the range the kernel takes for outgoing connections (32768 and up, unless set otherwise): there a port
 # that is free now may be the near end of somebody's connection when a killed part wants it back.
-_BLOCKS_FROM, _BLOCKS_TO, _BLOCK = 10_000, 32_000, 100
+_BLOCKS_FROM, _BLOCKS_TO, _BLOCK_SIZE = 10_000, 32_000, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +34,19 @@ class Ports:
 
     def chat(self, number: int) -> int:
         """The public port of chat server `number`, from 1."""
-        return self.base + self._checked(number)
+        return self.base + self._check_number(number)
 
     def mesh(self, number: int) -> int:
         """The port it is called on by other servers."""
-        return self.base + MOST_CHAT_SERVERS + self._checked(number)
+        return self.base + MAX_CHAT_SERVERS + self._check_number(number)
 
     def metrics(self, number: int) -> int:
         """The port Prometheus reads."""
-        return self.base + 2 * MOST_CHAT_SERVERS + self._checked(number)
+        return self.base + 2 * MAX_CHAT_SERVERS + self._check_number(number)
 
-    def _checked(self, number: int) -> int:
-        if not 1 <= number <= MOST_CHAT_SERVERS:
-            raise Trouble(f"There is room for {MOST_CHAT_SERVERS} chat servers on one machine, not for {number}.")
+    def _check_number(self, number: int) -> int:
+        if not 1 <= number <= MAX_CHAT_SERVERS:
+            raise SetupError(f"There is room for {MAX_CHAT_SERVERS} chat servers on one machine, not for {number}.")
         return number
 
     @property
@@ -93,18 +93,18 @@ class PortBlock:
     """
 
     def __init__(self) -> None:
-        blocks = list(range(_BLOCKS_FROM, _BLOCKS_TO, _BLOCK))
+        blocks = list(range(_BLOCKS_FROM, _BLOCKS_TO, _BLOCK_SIZE))
         random.shuffle(blocks)
         for base in blocks:
             lock = _try_lock(_lock_folder() / str(base))
             if lock is None:
                 continue
-            if all(is_free(port) for port in range(base, base + _BLOCK)):
+            if all(is_free(port) for port in range(base, base + _BLOCK_SIZE)):
                 self._lock = lock
                 self.ports = Ports(door=base, base=base)
                 return
             lock.close()
-        raise Trouble(f"No {_BLOCK} free ports in a row between {_BLOCKS_FROM} and {_BLOCKS_TO}.")
+        raise SetupError(f"No {_BLOCK_SIZE} free ports in a row between {_BLOCKS_FROM} and {_BLOCKS_TO}.")
 
     def release(self) -> None:
         """Lets others take the block."""

@@ -20,19 +20,19 @@ class SecretFiles:
     credential: Path
 
 
-def secret_files(folder: Path) -> SecretFiles:
+def ensure_secret_files(folder: Path) -> SecretFiles:
     """Those in `folder`, made where missing. The JWKS always follows the signing key."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     files = SecretFiles(folder / "signing-key.pem", folder / "jwks.json", folder / "service-credential")
     if not files.signing_key.exists():
-        _write(files.signing_key, generate_signing_key())
+        _write_atomically(files.signing_key, generate_signing_key())
     if not files.credential.exists():
-        _write(files.credential, f"{secrets.token_urlsafe(32)}\n".encode())
-    _write(files.jwks, json.dumps(jwks_of(files.signing_key.read_bytes()), indent=2).encode())
+        _write_atomically(files.credential, f"{secrets.token_urlsafe(32)}\n".encode())
+    _write_atomically(files.jwks, json.dumps(jwks_of(files.signing_key.read_bytes()), indent=2).encode())
     return files
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write_atomically(path: Path, content: bytes) -> None:
     """Whole or not at all, and never readable by others, not even for a moment."""
     draft = path.with_suffix(".new")
     draft.unlink(missing_ok=True)

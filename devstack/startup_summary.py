@@ -6,11 +6,11 @@ import os
 import sys
 from pathlib import Path
 
-from devstack.managed_process import Part
+from devstack.managed_process import ManagedProcess
 from devstack.servers.chat import ChatServer
 from devstack.stack import Stack
 
-_WHAT = {
+_DESCRIPTIONS = {
     "mongod": "MongoDB: the truth",
     "valkey": "Valkey: the index of changes",
     "etcd": "etcd: who is in the ring",
@@ -18,31 +18,31 @@ _WHAT = {
 }
 
 
-def guide(stack: Stack) -> str:
+def startup_summary(stack: Stack) -> str:
     """Lines for the person."""
-    rows = [f"  {part.name:<8} {part.address:<16} {_what(part)}" for part in stack.parts.values()]
+    rows = [f"  {part.name:<8} {part.address:<16} {_describe(part)}" for part in stack.processes.values()]
     return "\n".join(
         (
             f"Parley is up. Its door is {stack.door}.",
             *rows,
             "Try, in another terminal:",
-            *(f"  {line}" for line in _things_to_try(stack)),
-            f"Logs are in {_short(stack.layout.folder / 'logs')}, data and secrets in {_short(stack.layout.folder)}. "
+            *(f"  {line}" for line in _commands_to_try(stack)),
+            f"Logs are in {_shortest_path(stack.layout.folder / 'logs')}, data and secrets in {_shortest_path(stack.layout.folder)}. "
             "Ctrl-C stops everything.",
         )
     )
 
 
-def _what(part: Part) -> str:
-    if isinstance(part, ChatServer):
-        return f"a chat server; metrics at http://{part.metrics_address}/metrics"
-    return _WHAT[part.name]
+def _describe(process: ManagedProcess) -> str:
+    if isinstance(process, ChatServer):
+        return f"a chat server; metrics at http://{process.metrics_address}/metrics"
+    return _DESCRIPTIONS[process.name]
 
 
-def _things_to_try(stack: Stack) -> list[str]:
+def _commands_to_try(stack: Stack) -> list[str]:
     if not stack.chat_servers:
         return [f"curl -i http://{stack.door}/   (there are no chat servers: 401 is the door asking for a token)"]
-    bin_folder = _short(Path(sys.prefix, "bin"))
+    bin_folder = _shortest_path(Path(sys.prefix, "bin"))
     door = "" if stack.layout.ports.door == DEFAULT_DOOR else f" --door {stack.door}"
     return [
         f"{bin_folder}/parley demo{door}",
@@ -57,6 +57,6 @@ DEFAULT_DOOR = 8080
 """Where the `parley` command looks when it is not told."""
 
 
-def _short(path: Path) -> str:
+def _shortest_path(path: Path) -> str:
     """Relative to where the person is, when that is shorter."""
     return min(str(path), os.path.relpath(path), key=len)

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from devstack.managed_process import Part
+from devstack.managed_process import ManagedProcess
 
 
 class Watcher(Protocol):
     """Told of each part as it comes up."""
 
-    def starting(self, part: Part) -> None:
+    def process_started(self, part: ManagedProcess) -> None:
         """It was started."""
 
-    def healthy(self, part: Part, seconds: float) -> None:
+    def process_healthy(self, part: ManagedProcess, seconds: float) -> None:
         """It became healthy, so long after its start."""
 
 
-class Silent:
+class NullWatcher:
     """Tells nobody."""
 
-    def starting(self, part: Part) -> None:
+    def process_started(self, part: ManagedProcess) -> None:
         """Nothing."""
 
-    def healthy(self, part: Part, seconds: float) -> None:
+    def process_healthy(self, part: ManagedProcess, seconds: float) -> None:
         """Nothing."""

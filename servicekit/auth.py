@@ -29,10 +29,10 @@ __all__ = [
 ]
 
 CREDENTIAL_HEADER = "x-service-credential"
-SHORTEST_CREDENTIAL = 16
+MIN_CREDENTIAL_LENGTH = 16
 
-_NOT_BEFORE_SKEW = 60.0
-_REMEMBERED_TOKENS = 4096
+_NOT_BEFORE_SKEW_S = 60.0
+_TOKEN_CACHE_SIZE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class TokenSigner:
     ) -> None:
         self._key = signing_key(private_key_pem)
         self._headers = {"kid": jwk_of(self._key)["kid"]}
-        self._fixed = {"iss": issuer, "aud": audience}
+        self._static_claims = {"iss": issuer, "aud": audience}
         self._lifetime = lifetime
         self._clock = clock or SystemClock()
 
@@ -79,7 +79,7 @@ class TokenSigner:
         # A NumericDate of whole seconds: some readers of the token take no other.
         expires_at = int(now + self._lifetime)
         claims = {
-            **self._fixed,
+            **self._static_claims,
             "sub": user_id,
             "did": device_id,
             "iat": int(now),
@@ -99,51 +99,51 @@ class TokenVerifier:
         *,
         issuer: str,
         audience: str,
-        ids_of: ReadIds = native_ids,
+        read_ids: ReadIds = native_ids,
         clock: Clock | None = None,
     ) -> None:
         self._keys = public_keys(jwks)
-        self._ids_of = ids_of
+        self._read_ids = read_ids
         self._issuer = issuer
         self._audience = audience
         self._clock = clock or SystemClock()
         # A unary caller shows the same token with every call, and a signature costs as much as a call.
-        self._payload = lru_cache(maxsize=_REMEMBERED_TOKENS)(self._verified_payload)
+        self._cached_claims = lru_cache(maxsize=_TOKEN_CACHE_SIZE)(self._verify_signed_claims)
 
     @classmethod
     def from_file(cls, path: Path, **arguments: Any) -> TokenVerifier:
         """A verifier of the keys in a JWKS file. Raises ConfigurationError."""
-        return cls(read_file(path, _json_object, "a JWKS"), **arguments)
+        return cls(read_file(path, _parse_json_object, "a JWKS"), **arguments)
 
     def verify(self, token: str) -> Claims:
         """What `token` says. Raises Failure TOKEN_INVALID, TOKEN_EXPIRED or TOKEN_WRONG_AUDIENCE."""
-        expires_at, not_before, claims = self._payload(token)
+        expires_at, not_before, claims = self._cached_claims(token)
         now = self._clock.now_ms() / 1000
         if now >= expires_at:
-            _refuse("TOKEN_EXPIRED", "the access token has expired; refresh it")
-        if now < not_before - _NOT_BEFORE_SKEW:
-            _refuse("TOKEN_INVALID", "the access token is not good yet")
+            _raise_unauthenticated("TOKEN_EXPIRED", "the access token has expired; refresh it")
+        if now < not_before - _NOT_BEFORE_SKEW_S:
+            _raise_unauthenticated("TOKEN_INVALID", "the access token is not good yet")
         return claims
 
     def authenticate(self, metadata: Mapping[str, str]) -> Claims:
         """Who made a call with this metadata. Raises as `verify`, and TOKEN_MISSING."""
         scheme, _, token = metadata.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
-            _refuse("TOKEN_MISSING", "the call carries no bearer token")
+            _raise_unauthenticated("TOKEN_MISSING", "the call carries no bearer token")
         return self.verify(token.strip())
 
-    def _verified_payload(self, token: str) -> tuple[float, float, Claims]:
-        payload = self._decoded(token)
-        user_id, device_id = self._ids_of(payload)
+    def _verify_signed_claims(self, token: str) -> tuple[float, float, Claims]:
+        payload = self._decode_verified(token)
+        user_id, device_id = self._read_ids(payload)
         try:
             expires_at, not_before = float(payload["exp"]), float(payload.get("nbf", 0))
         except (TypeError, ValueError):
-            _refuse("TOKEN_INVALID", "the times of the access token are no numbers")
+            _raise_unauthenticated("TOKEN_INVALID", "the times of the access token are no numbers")
         names = (payload.get(claim) for claim in ("name", "preferred_username", "sign_in"))
         told = [name if isinstance(name, str) else "" for name in names]
         return expires_at, not_before, Claims(user_id, device_id, expires_at, *told)
 
-    def _decoded(self, token: str) -> dict[str, Any]:
+    def _decode_verified(self, token: str) -> dict[str, Any]:
         try:
             key = self._keys[str(jwt.get_unverified_header(token).get("kid", ""))]
             return jwt.decode(
@@ -161,9 +161,9 @@ class TokenVerifier:
                 },
             )
         except jwt.InvalidAudienceError:
-            _refuse("TOKEN_WRONG_AUDIENCE", "the access token is for another audience")
+            _raise_unauthenticated("TOKEN_WRONG_AUDIENCE", "the access token is for another audience")
         except (jwt.InvalidTokenError, KeyError):
-            _refuse("TOKEN_INVALID", "the access token is not one of ours")
+            _raise_unauthenticated("TOKEN_INVALID", "the access token is not one of ours")
 
 
 class ServiceCredential:
@@ -173,9 +173,9 @@ class ServiceCredential:
         if not secrets:
             raise ConfigurationError("A service credential has at least one line.")
         for secret in secrets:
-            if len(secret) < SHORTEST_CREDENTIAL or not (secret.isascii() and secret.isprintable()):
+            if len(secret) < MIN_CREDENTIAL_LENGTH or not (secret.isascii() and secret.isprintable()):
                 raise ConfigurationError(
-                    f"A service credential is {SHORTEST_CREDENTIAL} or more printable ASCII characters."
+                    f"A service credential is {MIN_CREDENTIAL_LENGTH} or more printable ASCII characters."
                 )
         self._secrets = tuple(secret.encode() for secret in secrets)
         self._metadata = ((CREDENTIAL_HEADER, secrets[0]),)
@@ -194,19 +194,19 @@ class ServiceCredential:
         """Raises Failure UNAUTHENTICATED unless the metadata carries one of the secrets."""
         shown = metadata.get(CREDENTIAL_HEADER)
         if shown is None:
-            _refuse("TOKEN_MISSING", "the call carries no service credential")
+            _raise_unauthenticated("TOKEN_MISSING", "the call carries no service credential")
         # Every secret is compared, so that time tells nothing.
         matches = [compare_digest(shown.encode(), secret) for secret in self._secrets]
         if not any(matches):
-            _refuse("TOKEN_INVALID", "the service credential is not ours")
+            _raise_unauthenticated("TOKEN_INVALID", "the service credential is not ours")
 
 
-def _json_object(data: bytes) -> dict[str, Any]:
+def _parse_json_object(data: bytes) -> dict[str, Any]:
     loaded = json.loads(data)
     if not isinstance(loaded, dict):
         raise ValueError("not a JSON object")
     return loaded
 
 
-def _refuse(reason: str, message: str) -> NoReturn:
+def _raise_unauthenticated(reason: str, message: str) -> NoReturn:
     raise Failure(message, code="UNAUTHENTICATED", reason=reason)

@@ -53,7 +53,7 @@ class MethodMetrics:
 class CallRecorder:
     """One call, watched. It ended OK unless it `failed` or `broke`, or was cancelled, which is no error."""
 
-    __slots__ = ("_began", "_code", "_method", "_peer", "_span", "claims")
+    __slots__ = ("_started_at", "_code", "_method", "_peer", "_span", "claims")
 
     def __init__(self, method: MethodMetrics, metadata: dict[str, str], peer: str) -> None:
         self.claims: Claims | None = None
@@ -66,7 +66,7 @@ class CallRecorder:
         )
 
     def __enter__(self) -> CallRecorder:
-        self._began = perf_counter()
+        self._started_at = perf_counter()
         self._method.started.inc()
         if self._span is not None:
             self._span.__enter__()
@@ -77,7 +77,7 @@ class CallRecorder:
     ) -> None:
         if self._code == "OK" and kind is not None:
             self._code = "CANCELLED" if issubclass(kind, asyncio.CancelledError) else "UNKNOWN"
-        self._method.seconds.observe(perf_counter() - self._began)
+        self._method.seconds.observe(perf_counter() - self._started_at)
         self._method.count_finished(self._code)
         if self._span is not None:
             self._span.__exit__(None, None, None)
@@ -99,5 +99,5 @@ class CallRecorder:
             "code": self._code,
             "peer": self._peer,
             "user": self.claims.user_id if self.claims else None,
-            "seconds": round(perf_counter() - self._began, 6),
+            "seconds": round(perf_counter() - self._started_at, 6),
         }

@@ -26,7 +26,7 @@ def split_address(address: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def _address(value: str) -> str:
+def _validate_address(value: str) -> str:
     split_address(value)
     return value
 
@@ -35,16 +35,16 @@ def _split_at_commas(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-def _some_addresses(value: tuple[str, ...]) -> tuple[str, ...]:
+def _validate_addresses(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value:
         raise ValueError("must name at least one host:port")
-    return tuple(_address(each) for each in value)
+    return tuple(_validate_address(each) for each in value)
 
 
-Address = Annotated[str, AfterValidator(_address)]
+Address = Annotated[str, AfterValidator(_validate_address)]
 """`host:port`."""
 
-Addresses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas), AfterValidator(_some_addresses)]
+Addresses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas), AfterValidator(_validate_addresses)]
 """One or more `host:port`, separated by commas."""
 
 
@@ -64,24 +64,24 @@ class Settings(BaseSettings):
         try:
             return cls(**given)
         except ValidationError as error:
-            raise ConfigurationError(_sentences(error)) from None
+            raise ConfigurationError(_format_errors(error)) from None
 
 
-def read_file(path: Path, parse: Callable[[bytes], T], what: str) -> T:
+def read_file(path: Path, parse: Callable[[bytes], T], description: str) -> T:
     """The contents of a file; `what` says in words what it should be. Raises ConfigurationError."""
     try:
         return parse(path.read_bytes())
     except OSError as error:
-        raise ConfigurationError(f"Cannot read {what} from {path}: {error.strerror}.") from None
+        raise ConfigurationError(f"Cannot read {description} from {path}: {error.strerror}.") from None
     except ValueError as error:
-        raise ConfigurationError(f"{path} is not {what}: {error}.") from None
+        raise ConfigurationError(f"{path} is not {description}: {error}.") from None
 
 
-def _sentences(error: ValidationError) -> str:
-    return "\n".join(_sentence(each["loc"], each["type"], each["msg"]) for each in error.errors())
+def _format_errors(error: ValidationError) -> str:
+    return "\n".join(_format_error(each["loc"], each["type"], each["msg"]) for each in error.errors())
 
 
-def _sentence(path: tuple[int | str, ...], kind: str, message: str) -> str:
+def _format_error(path: tuple[int | str, ...], kind: str, message: str) -> str:
     name = ENV_PREFIX + "_".join(str(part) for part in path[:1]).upper() if path else "The settings"
     if kind == "missing":
         return f"{name} is not set."

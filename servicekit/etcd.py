@@ -24,7 +24,7 @@ __all__ = ["Etcd", "EtcdUnreachable", "LeaseLost", "PrefixWatch", "Snapshot", "T
 
 T = TypeVar("T")
 
-TIMEOUT = 1.0
+TIMEOUT_S = 1.0
 
 _log = structlog.get_logger("etcd")
 _REACHABLE = Gauge("parley_etcd_reachable", "Whether etcd answered the last question: 1 or 0.")
@@ -51,7 +51,7 @@ class Etcd:
     Raises ConfigurationError for anything else.
     """
 
-    def __init__(self, endpoints: Sequence[str], *, tls: Tls | None = None, timeout: float = TIMEOUT) -> None:
+    def __init__(self, endpoints: Sequence[str], *, tls: Tls | None = None, timeout: float = TIMEOUT_S) -> None:
         self._client: Any = _Client(endpoints, tls)
         self._timeout = timeout
         self._reachable: bool | None = None
@@ -65,13 +65,13 @@ class Etcd:
 
     async def grant(self, ttl: int) -> int:
         """A new lease of `ttl` seconds; its id. Raises EtcdUnreachable."""
-        return int((await self._await_answer(self._client.lease.grant(ttl))).ID)
+        return int((await self._await_response(self._client.lease.grant(ttl))).ID)
 
     async def keep_alive(self, lease: int) -> None:
         """Renew a lease once. Raises LeaseLost when there is none, EtcdUnreachable when nobody says so."""
         stream = self._client.lease.keep_alive(lease)
         try:
-            response = await self._await_answer(stream.read())
+            response = await self._await_response(stream.read())
         finally:
             stream.cancel()
         if response is grpc.aio.EOF:
@@ -82,13 +82,13 @@ class Etcd:
     async def revoke(self, lease: int) -> None:
         """End a lease and what stands under it; one that has ended already is fine. Raises EtcdUnreachable."""
         try:
-            await self._await_answer(self._client.lease.revoke(lease))
+            await self._await_response(self._client.lease.revoke(lease))
         except LeaseLost:
             return
 
     async def get(self, key: str) -> bytes | None:
         """The value of `key`. Raises EtcdUnreachable."""
-        found = (await self._await_answer(self._client.kv.get(key))).kvs
+        found = (await self._await_response(self._client.kv.get(key))).kvs
         return bytes(found[0].value) if found else None
 
     async def put_if_unchanged(self, key: str, old: bytes | None, new: bytes, lease: int) -> bool:
@@ -100,26 +100,26 @@ class Etcd:
             KVService.txn_compare_create_revision(key, 0) if old is None else KVService.txn_compare_value(key, old)
         )
         put = KVService.txn_op_put(key, new, lease=lease)
-        return bool((await self._await_answer(self._client.kv.txn([unchanged], [put]))).succeeded)
+        return bool((await self._await_response(self._client.kv.txn([unchanged], [put]))).succeeded)
 
     async def list_prefix(self, prefix: str) -> Snapshot:
         """What stands under `prefix` now, its keys without it. Raises EtcdUnreachable."""
-        answer = await self._await_answer(self._client.kv.get(prefix, prefix_range_end(prefix)))
+        answer = await self._await_response(self._client.kv.get(prefix, prefix_range_end(prefix)))
         values = {kv.key.decode().removeprefix(prefix): bytes(kv.value) for kv in answer.kvs}
         return Snapshot(answer.header.revision, values)
 
     async def revision(self) -> int:
         """The revision of the whole store. Raises EtcdUnreachable."""
-        return int((await self._await_answer(self._client.kv.get("/", count_only=True))).header.revision)
+        return int((await self._await_response(self._client.kv.get("/", count_only=True))).header.revision)
 
     def watch_prefix(self, prefix: str) -> PrefixWatch:
         """What stands under `prefix`, now and after every change, for as long as it is iterated."""
         return PrefixWatch(self, lambda *what, **how: self._client.watch.watch(*what, **how), prefix)
 
-    async def _await_answer(self, question: Awaitable[T]) -> T:
+    async def _await_response(self, request: Awaitable[T]) -> T:
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await question
+                answer = await request
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 raise LeaseLost from None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 RETRYABLE = frozenset({"RESOURCE_EXHAUSTED", "UNAVAILABLE"})
-RETRY_AFTER = 1.0
+DEFAULT_RETRY_AFTER_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,6 @@ class Failure(Exception):
         self.reason = reason or self.default_reason
         self.message = message or self.reason
         self.metadata = dict(metadata or {})
-        self.retry_after = RETRY_AFTER if retry_after is None and self.code in RETRYABLE else retry_after
+        self.retry_after = DEFAULT_RETRY_AFTER_S if retry_after is None and self.code in RETRYABLE else retry_after
         self.violations = violations
         super().__init__(f"{self.code} {self.reason}: {self.message}")

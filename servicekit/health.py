@@ -21,7 +21,7 @@ class Health(health_pb2_grpc.HealthServicer):
     """
 
     def __init__(self, service_names: Iterable[str]) -> None:
-        self._names = frozenset(service_names) | {""}
+        self._service_names = frozenset(service_names) | {""}
         self._serving = False
         self._closed = False
         self._changed = asyncio.Event()
@@ -29,7 +29,7 @@ class Health(health_pb2_grpc.HealthServicer):
     def set_serving(self, serving: bool) -> None:
         """Say from now on whether calls are wanted."""
         self._serving = serving
-        self._wake()
+        self._notify_watchers()
 
     def close(self) -> None:
         """NOT_SERVING, and whoever watches is told and let go, so that nobody holds up the end."""
@@ -38,15 +38,15 @@ class Health(health_pb2_grpc.HealthServicer):
 
     async def Check(self, request: HealthCheckRequest, context: Context) -> HealthCheckResponse:  # noqa: N802
         """How one service, or all of them (""), is now."""
-        if request.service not in self._names:
+        if request.service not in self._service_names:
             await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such service here")
-        return self._answer(request.service)
+        return self._response_for(request.service)
 
     async def Watch(self, request: HealthCheckRequest, context: Context) -> None:  # noqa: N802
         """How a service is, and every change of it."""
         told = None
         while True:
-            changed, answer = self._changed, self._answer(request.service)
+            changed, answer = self._changed, self._response_for(request.service)
             if answer != told:
                 # Much may happen while this is written, so look again before anything else.
                 await context.write(answer)
@@ -56,13 +56,13 @@ class Health(health_pb2_grpc.HealthServicer):
             else:
                 await changed.wait()
 
-    def _answer(self, service: str) -> HealthCheckResponse:
-        if service not in self._names:
+    def _response_for(self, service: str) -> HealthCheckResponse:
+        if service not in self._service_names:
             return HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN)
         serving = HealthCheckResponse.SERVING if self._serving else HealthCheckResponse.NOT_SERVING
         return HealthCheckResponse(status=serving)
 
-    def _wake(self) -> None:
+    def _notify_watchers(self) -> None:
         # Each watcher waits for the event of the answer it gave, so that none misses a change.
         self._changed.set()
         self._changed = asyncio.Event()

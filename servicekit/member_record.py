@@ -10,7 +10,7 @@ import structlog
 
 from servicekit.ring import RingMember
 
-_TEXTS = ("server_id", "address", "internal_address")
+_STRING_FIELDS = ("server_id", "address", "internal_address")
 
 _log = structlog.get_logger("ring")
 
@@ -40,7 +40,7 @@ class MemberRecord:
         """What `to_bytes` made; fields of later versions are ignored. Raises ValueError for anything else."""
         try:
             fields = json.loads(data)
-            server_id, address, internal = (fields[name] for name in _TEXTS)
+            server_id, address, internal = (fields[name] for name in _STRING_FIELDS)
             if not all(isinstance(text, str) for text in (server_id, address, internal)):
                 raise ValueError("a name or an address is no text")
             member = RingMember(server_id, address, internal, int(fields["started_ms"]))

@@ -11,8 +11,8 @@ import grpc
 import structlog
 from etcd3aio import EtcdError, prefix_range_end
 
-SILENCE = 10.0
-RETRY = 0.5
+SILENCE_TIMEOUT_S = 10.0
+RETRY_INTERVAL_S = 0.5
 
 _DELETE = 1
 
@@ -53,8 +53,8 @@ class PrefixWatch:
     store is asked whether it went on).
     """
 
-    def __init__(self, source: EtcdReader, watch: Callable[..., AsyncGenerator[Any, None]], prefix: str) -> None:
-        self._source = source
+    def __init__(self, reader: EtcdReader, watch: Callable[..., AsyncGenerator[Any, None]], prefix: str) -> None:
+        self._reader = reader
         self._watch = watch
         self._prefix = prefix
 
@@ -62,18 +62,18 @@ class PrefixWatch:
         while True:
             snapshot = await self._list_until_reachable()
             yield snapshot
-            async with aclosing(self._changes(snapshot)) as changes:
+            async with aclosing(self._watch_from(snapshot)) as changes:
                 async for changed in changes:
                     yield changed
 
     async def _list_until_reachable(self) -> Snapshot:
         while True:
             try:
-                return await self._source.list_prefix(self._prefix)
+                return await self._reader.list_prefix(self._prefix)
             except EtcdUnreachable:
-                await asyncio.sleep(RETRY)
+                await asyncio.sleep(RETRY_INTERVAL_S)
 
-    async def _changes(self, snapshot: Snapshot) -> AsyncGenerator[Snapshot, None]:
+    async def _watch_from(self, snapshot: Snapshot) -> AsyncGenerator[Snapshot, None]:
         """What happens after `snapshot`, until something may have been missed."""
         range_end = prefix_range_end(self._prefix)
         watch = self._watch(self._prefix, range_end, start_revision=snapshot.revision + 1)
@@ -81,22 +81,22 @@ class PrefixWatch:
             try:
                 await _await_created(responses, snapshot.revision)
                 while True:
-                    response = await responses.next(SILENCE)
+                    response = await responses.next(SILENCE_TIMEOUT_S)
                     if response is None:
-                        await self._check_nothing_missed(snapshot)
+                        await self._check_revision(snapshot)
                     elif response.created or response.canceled or response.compact_revision:
                         raise _EventsMissed
                     elif response.events:
-                        snapshot = self._after(snapshot, response.events)
+                        snapshot = self._apply_events(snapshot, response.events)
                         yield snapshot
             except (_EventsMissed, EtcdUnreachable):
                 return
 
-    async def _check_nothing_missed(self, snapshot: Snapshot) -> None:
-        if await self._source.revision() != snapshot.revision:
+    async def _check_revision(self, snapshot: Snapshot) -> None:
+        if await self._reader.revision() != snapshot.revision:
             raise _EventsMissed
 
-    def _after(self, snapshot: Snapshot, events: Iterable[Any]) -> Snapshot:
+    def _apply_events(self, snapshot: Snapshot, events: Iterable[Any]) -> Snapshot:
         revision, values = snapshot.revision, dict(snapshot.values)
         for event in events:
             key = event.kv.key.decode().removeprefix(self._prefix)
@@ -119,7 +119,7 @@ class _WatchResponses:
     async def next(self, timeout: float) -> Any:
         """The next response; None after `timeout` seconds without one. Raises _Missed at the end."""
         if self._next is None:
-            self._next = asyncio.create_task(self._one())
+            self._next = asyncio.create_task(self._read_next())
         await asyncio.wait({self._next}, timeout=timeout)
         if not self._next.done():
             return None
@@ -135,17 +135,17 @@ class _WatchResponses:
             await asyncio.gather(self._next, return_exceptions=True)
         await self._watch.aclose()
 
-    async def _one(self) -> Any:
+    async def _read_next(self) -> Any:
         try:
             return await anext(self._watch, None)
         except (grpc.aio.AioRpcError, EtcdError) as error:
             _log.warning("the watch ended", why=str(error))
-            await asyncio.sleep(RETRY)
+            await asyncio.sleep(RETRY_INTERVAL_S)
             return None
 
 
 async def _await_created(responses: _WatchResponses, revision: int) -> None:
     """Until the watch stands. Raises _Missed when it does not, or stands on a store that has lost its data."""
-    response = await responses.next(SILENCE)
+    response = await responses.next(SILENCE_TIMEOUT_S)
     if response is None or not response.created or response.canceled or response.header.revision < revision:
         raise _EventsMissed

@@ -12,11 +12,11 @@ from servicekit.etcd import Etcd, EtcdUnreachable, LeaseLost
 from servicekit.member_record import MemberRecord
 from servicekit.ring import RingMember
 
-RENEWAL = 1.0
-RETRY = 0.2
+RENEWAL_INTERVAL_S = 1.0
+RETRY_INTERVAL_S = 0.2
 
 _log = structlog.get_logger("ring")
-_LOSSES = Counter("parley_lease_losses", "Leases that etcd had ended when they were to be renewed.")
+_LEASE_LOSSES = Counter("parley_lease_losses", "Leases that etcd had ended when they were to be renewed.")
 
 
 class Superseded(Exception):
@@ -27,13 +27,19 @@ class Registration:
     """Keeps the record of `me` at `prefix` + server id. `seen` tells the record that the follower sees there."""
 
     def __init__(
-        self, etcd: Etcd, me: RingMember, *, prefix: str, ttl: int, seen: Callable[[], MemberRecord | None]
+        self,
+        etcd: Etcd,
+        member: RingMember,
+        *,
+        prefix: str,
+        ttl: int,
+        watched_record: Callable[[], MemberRecord | None],
     ) -> None:
         self._etcd = etcd
-        self._me = me
-        self._key = prefix + me.server_id
+        self._member = member
+        self._key = prefix + member.server_id
         self._ttl = ttl
-        self._watched_record = seen
+        self._watched_record = watched_record
         self._lease: int | None = None
         self._is_written = False
         self._was_written = False
@@ -54,22 +60,22 @@ class Registration:
                 self._lease = await self._etcd.grant(self._ttl)
             else:
                 await self._etcd.keep_alive(self._lease)
-            if not self._is_written or self._was_removed(self._lease):
+            if not self._is_written or self._is_overwritten(self._lease):
                 self._is_written = await self._put(self._lease)
         except LeaseLost:
-            _LOSSES.inc()
-            _log.warning("our lease was lost; it is granted anew", server_id=self._me.server_id)
+            _LEASE_LOSSES.inc()
+            _log.warning("our lease was lost; it is granted anew", server_id=self._member.server_id)
             self._lease, self._is_written = None, False
             return 0.0
         except EtcdUnreachable:
-            return RETRY
-        return RENEWAL
+            return RETRY_INTERVAL_S
+        return RENEWAL_INTERVAL_S
 
     async def _put(self, lease: int) -> bool:
         """Write the record, over nothing, over an earlier life's, or over our own; whether it stands now."""
         old = await self._etcd.get(self._key)
-        record = MemberRecord(self._me, lease).to_bytes()
-        if old is not None and _started_ms_of(old) > self._me.started_ms:
+        record = MemberRecord(self._member, lease).to_bytes()
+        if old is not None and _started_ms_of(old) > self._member.started_ms:
             self._on_later_process()
             return False
         self._is_written = old == record or await self._etcd.put_if_unchanged(self._key, old, record, lease)
@@ -78,13 +84,13 @@ class Registration:
 
     def _on_later_process(self) -> None:
         if self._was_written:
-            raise Superseded(f"another process has taken the place of {self._me.server_id}")
+            raise Superseded(f"another process has taken the place of {self._member.server_id}")
         # It may be a dying process whose clock runs ahead; its record goes when its lease does.
-        _log.warning("a process with our server id holds our place; waiting", server_id=self._me.server_id)
+        _log.warning("a process with our server id holds our place; waiting", server_id=self._member.server_id)
 
-    def _was_removed(self, lease: int) -> bool:
+    def _is_overwritten(self, lease: int) -> bool:
         """Whether somebody removed or replaced the record though its lease lives. Asked a renewal after writing it."""
-        return self._watched_record() != MemberRecord(self._me, lease)
+        return self._watched_record() != MemberRecord(self._member, lease)
 
     async def _revoke_lease(self) -> None:
         if self._lease is None:
@@ -92,7 +98,7 @@ class Registration:
         try:
             await self._etcd.revoke(self._lease)
         except EtcdUnreachable:
-            _log.info("our lease could not be revoked; it will expire", server_id=self._me.server_id)
+            _log.info("our lease could not be revoked; it will expire", server_id=self._member.server_id)
 
 
 def _started_ms_of(record: bytes) -> int:

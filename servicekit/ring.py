@@ -55,7 +55,7 @@ class Ring:
     def with_members(self, members: Iterable[RingMember], revision: int) -> Ring:
         """This ring with other members; only the virtual nodes of those who came or left are touched."""
         new = {member.server_id: member for member in members}
-        came = [point for name in new.keys() - self.members.keys() for point in self._virtual_nodes_of(name)]
+        came = [point for name in new.keys() - self.members.keys() for point in self._points_of(name)]
         left = self.members.keys() - new.keys()
         stayed = [point for point in self._points if point[1] not in left] if left else self._points
         # Two sorted runs: timsort merges them in linear time.
@@ -73,5 +73,5 @@ class Ring:
         at = bisect_right(self._hashes, position) % len(self._points)
         return self.members[self._points[at][1]]
 
-    def _virtual_nodes_of(self, server_id: str) -> list[Point]:
+    def _points_of(self, server_id: str) -> list[Point]:
         return [(xxh3_64_intdigest(f"{server_id}#{i}".encode()), server_id) for i in range(self.virtual_nodes)]

@@ -17,7 +17,7 @@ from servicekit.ring import VIRTUAL_NODES, Ring
 Subscriber = Callable[[Ring, Ring], None]
 
 PREFIX = "/parley/chat/"
-TTL = 3
+LEASE_TTL_S = 3
 
 _log = structlog.get_logger("ring")
 _MEMBERS = Gauge("parley_ring_members", "Members of the ring in force.")
@@ -35,17 +35,17 @@ class RingWatcher:
         etcd: Etcd,
         *,
         prefix: str = PREFIX,
-        hold: float = TTL,
+        hold: float = LEASE_TTL_S,
         virtual_nodes: int = VIRTUAL_NODES,
         clock: Clock | None = None,
     ) -> None:
-        self._following = etcd.watch_prefix(prefix)
+        self._watch = etcd.watch_prefix(prefix)
         self._ring = Ring.from_members((), 0, virtual_nodes)
         self._records: Mapping[str, MemberRecord] = {}
         self._damping: Damping[Snapshot] = Damping(hold, clock or SystemClock())
         self._subscribers: dict[object, Subscriber] = {}
         self._changed = asyncio.Event()
-        self._held = asyncio.Event()
+        self._snapshot_held = asyncio.Event()
 
     @property
     def ring(self) -> Ring:
@@ -70,36 +70,36 @@ class RingWatcher:
     async def run(self) -> None:
         """Follow until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow())
-            group.create_task(self._release_held_view())
+            group.create_task(self._watch_members())
+            group.create_task(self._activate_held_snapshot())
 
-    async def wait_until(self, holds: Callable[[Ring], bool]) -> None:
+    async def wait_until(self, predicate: Callable[[Ring], bool]) -> None:
         """Until the ring in force is one of which `holds` is true."""
-        while not holds(self._ring):
+        while not predicate(self._ring):
             await self._changed.wait()
 
-    async def _follow(self) -> None:
-        async for snapshot in self._following:
+    async def _watch_members(self) -> None:
+        async for snapshot in self._watch:
             self._records = parse_records(snapshot.values)
             if self._damping.admit(snapshot, self._records.keys(), self._ring.members.keys()):
-                self._put_in_force(snapshot)
-            elif not self._held.is_set():
+                self._activate(snapshot)
+            elif not self._snapshot_held.is_set():
                 _log.warning("a view that loses many members is held back", members=sorted(self._records))
-                self._held.set()
+                self._snapshot_held.set()
 
-    async def _release_held_view(self) -> None:
+    async def _activate_held_snapshot(self) -> None:
         """Put a view that was held back into force once it has stood for long enough."""
         while True:
-            await self._held.wait()
-            remaining = self._damping.remaining
+            await self._snapshot_held.wait()
+            remaining = self._damping.remaining_s
             if remaining:
                 await asyncio.sleep(remaining)
-            elif (snapshot := self._damping.due()) is not None:
-                self._put_in_force(snapshot)
+            elif (snapshot := self._damping.take_due()) is not None:
+                self._activate(snapshot)
             else:
-                self._held.clear()
+                self._snapshot_held.clear()
 
-    def _put_in_force(self, snapshot: Snapshot) -> None:
+    def _activate(self, snapshot: Snapshot) -> None:
         old = self._ring
         members = [record.member for record in parse_records(snapshot.values).values()]
         self._ring = old.with_members(members, snapshot.revision)

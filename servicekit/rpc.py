@@ -28,15 +28,15 @@ from servicekit.failure import Failure
 from servicekit.status import to_grpc
 
 # Parsing and checking take time in proportion, and everybody waits meanwhile.
-REQUEST_BYTES: Final = 256 * 1024
+MAX_REQUEST_BYTES: Final = 256 * 1024
 
 Metadata: TypeAlias = Mapping[str, str]
 Authenticate: TypeAlias = Callable[[Metadata], Claims | None]
 Admit: TypeAlias = Callable[[Claims], Awaitable[None]]
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
-Answer: TypeAlias = Message | bytes
+Response: TypeAlias = Message | bytes
 Behaviour: TypeAlias = Callable[[Any, "Call", Context], Awaitable[bytes | None]]
-Read: TypeAlias = Callable[[bytes], Message]
+ParseRequest: TypeAlias = Callable[[bytes], Message]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class _ContextStream:
         return frame if isinstance(frame, bytes) else None
 
 
-class _DownStream:
+class _WriteOnlyStream:
     """The one direction of a server stream, as the stream of a client that half-closed."""
 
     __slots__ = ("write",)
@@ -103,7 +103,7 @@ def service_handler(
     open_methods: Collection[str] = (),
     admission_exempt: Collection[str] = (),
     not_yet_served: Collection[str] = (),
-    request_bytes: int = REQUEST_BYTES,
+    request_bytes: int = MAX_REQUEST_BYTES,
 ) -> grpc.GenericRpcHandler:
     """One handler for the whole service of `descriptor`.
 
@@ -117,10 +117,12 @@ def service_handler(
     _check_complete(descriptor, names, servicer, set(not_yet_served), set(open_methods))
     handlers = {}
     for method in descriptor.methods:
-        behaviour = _refusal if method.name in not_yet_served else _behaviour(method, servicer, request_bytes)
+        behaviour = (
+            _raise_not_yet_served if method.name in not_yet_served else _behaviour(method, servicer, request_bytes)
+        )
         knows = _no_caller if method.name in open_methods else authenticate
         asks = None if method.client_streaming or method.name in admission_exempt else admit
-        handlers[method.name] = _method_handler(method, _guarded(method, behaviour, knows, asks))
+        handlers[method.name] = _method_handler(method, _wrap_method(method, behaviour, knows, asks))
     return grpc.method_handlers_generic_handler(descriptor.full_name, handlers)
 
 
@@ -145,17 +147,17 @@ def _behaviour(method: MethodDescriptor, servicer: object, request_bytes: int) -
     read = partial(_parse_and_check, GetMessageClass(method.input_type), request_bytes)
     if not method.server_streaming:
         return _unary(read, serve)
-    return _server_written(read, serve) if iscoroutinefunction(serve) else _server_streaming(read, serve)
+    return _server_streaming_by_write(read, serve) if iscoroutinefunction(serve) else _server_streaming(read, serve)
 
 
-def _unary(read: Read, serve: Callable[[Any, Call], Awaitable[Answer]]) -> Behaviour:
+def _unary(read: ParseRequest, serve: Callable[[Any, Call], Awaitable[Response]]) -> Behaviour:
     async def behave(data: bytes, call: Call, _: Context) -> bytes:
         return _serialize(await serve(read(data), call))
 
     return behave
 
 
-def _server_streaming(read: Read, serve: Callable[[Any, Call], AsyncIterator[Answer]]) -> Behaviour:
+def _server_streaming(read: ParseRequest, serve: Callable[[Any, Call], AsyncIterator[Response]]) -> Behaviour:
     async def behave(data: bytes, call: Call, context: Context) -> None:
         answers = serve(read(data), call)
         try:
@@ -169,14 +171,16 @@ def _server_streaming(read: Read, serve: Callable[[Any, Call], AsyncIterator[Ans
     return behave
 
 
-def _server_written(read: Read, serve: Callable[[Any, ByteStream, Call], Awaitable[None]]) -> Behaviour:
+def _server_streaming_by_write(
+    read: ParseRequest, serve: Callable[[Any, ByteStream, Call], Awaitable[None]]
+) -> Behaviour:
     async def behave(data: bytes, call: Call, context: Context) -> None:
-        await serve(read(data), _DownStream(context), call)
+        await serve(read(data), _WriteOnlyStream(context), call)
 
     return behave
 
 
-def _streaming(serve: Callable[[ByteStream, Call], Awaitable[Answer | None]]) -> Behaviour:
+def _streaming(serve: Callable[[ByteStream, Call], Awaitable[Response | None]]) -> Behaviour:
     async def behave(_: object, call: Call, context: Context) -> bytes | None:
         answer = await serve(_ContextStream(context), call)
         return None if answer is None else _serialize(answer)
@@ -184,11 +188,11 @@ def _streaming(serve: Callable[[ByteStream, Call], Awaitable[Answer | None]]) ->
     return behave
 
 
-async def _refusal(_: object, __: Call, ___: Context) -> None:
+async def _raise_not_yet_served(_: object, __: Call, ___: Context) -> None:
     raise Failure("this version does not serve this yet", code="UNIMPLEMENTED", reason="NOT_YET_SERVED")
 
 
-def _guarded(
+def _wrap_method(
     method: MethodDescriptor, behaviour: Behaviour, authenticate: Authenticate, admit: Admit | None
 ) -> Callable[..., Any]:
     """`behaviour` behind the door: before it who calls is known, after it what it raises becomes a status."""
@@ -210,25 +214,25 @@ def _guarded(
     return handle
 
 
-def _failure_for_client(error: Exception, sighting: CallRecorder) -> Failure:
+def _failure_for_client(error: Exception, recorder: CallRecorder) -> Failure:
     """What the client is told of `error`. Raises CancelledError when the client is not there to be told."""
-    causes = _causes(error)
+    causes = _flatten_group(error)
     if any(not isinstance(cause, Failure | grpc.aio.BaseError) for cause in causes):
-        sighting.record_internal_error(error)
+        recorder.record_internal_error(error)
         return Failure("a fault of ours; the log has the trace")
     failure = next((cause for cause in causes if isinstance(cause, Failure)), None)
     if failure is None:
         # gRPC could not write: the client went away, and nobody is to blame.
         raise asyncio.CancelledError from error
-    sighting.record_failure(failure)
+    recorder.record_failure(failure)
     return failure
 
 
-def _causes(error: Exception) -> list[Exception]:
+def _flatten_group(error: Exception) -> list[Exception]:
     """What went wrong: `error`, or what the tasks of a TaskGroup met."""
     if not isinstance(error, ExceptionGroup):
         return [error]
-    return [cause for each in error.exceptions for cause in _causes(each)]
+    return [cause for each in error.exceptions for cause in _flatten_group(each)]
 
 
 def _method_handler(method: MethodDescriptor, handle: Callable[..., Any]) -> grpc.RpcMethodHandler[Any, Any]:
@@ -245,10 +249,10 @@ def _no_caller(_: Metadata) -> None:
     return None
 
 
-def _parse_and_check(request_type: type[Message], most: int, data: bytes) -> Message:
-    if len(data) > most:
+def _parse_and_check(request_type: type[Message], max_bytes: int, data: bytes) -> Message:
+    if len(data) > max_bytes:
         raise Failure(
-            f"a request may have {most} bytes, this one has {len(data)}",
+            f"a request may have {max_bytes} bytes, this one has {len(data)}",
             code="INVALID_ARGUMENT",
             reason="FRAME_TOO_LARGE",
         )
@@ -257,5 +261,5 @@ def _parse_and_check(request_type: type[Message], most: int, data: bytes) -> Mes
     return request
 
 
-def _serialize(answer: Answer) -> bytes:
+def _serialize(answer: Response) -> bytes:
     return answer if isinstance(answer, bytes) else answer.SerializeToString()

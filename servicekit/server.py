@@ -22,10 +22,10 @@ from servicekit.config import ConfigurationError
 Option = tuple[str, int | str]
 
 MAX_MESSAGE_BYTES = 1 << 20
-ENDING_S: Final = 3.0
+EXIT_DEADLINE_S: Final = 3.0
 # What a shell has for SIGINT.
-INTERRUPTED: Final = 130
-STREAM_WINDOW = 64 << 10
+SIGINT_EXIT_CODE: Final = 130
+STREAM_WINDOW_BYTES = 64 << 10
 OPTIONS: tuple[Option, ...] = (
     # A second process on the port must fail, not share it.
     ("grpc.so_reuseport", 0),
@@ -34,7 +34,7 @@ OPTIONS: tuple[Option, ...] = (
     ("grpc.server.max_pending_requests", 8_192),
     ("grpc.server.max_pending_requests_hard_limit", 16_384),
     # A window that does not grow: what one device may have in flight towards us.
-    ("grpc.http2.lookahead_bytes", STREAM_WINDOW),
+    ("grpc.http2.lookahead_bytes", STREAM_WINDOW_BYTES),
     ("grpc.http2.bdp_probe", 0),
     # A peer whose machine vanished is noticed within 30 s; clients may ask as often as every 5 s, and one that is
     # a little early by our clock is no offender: three times, and gRPC would cut it off.
@@ -117,9 +117,9 @@ def run(main: Coroutine[Any, Any, None]) -> None:
         # All has ended in time, and the process is the caller's again.
         uvloop.run(_run_with_deadline(main)).cancel()
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        sys.exit(SIGINT_EXIT_CODE)
     except Exception as error:
-        if sentences := _configuration_mistakes(error):
+        if sentences := _configuration_errors(error):
             sys.exit(sentences)
         raise
 
@@ -135,7 +135,7 @@ async def _run_with_deadline(main: Coroutine[Any, Any, None]) -> threading.Timer
 
 
 def _exit_later(error: BaseException | None) -> threading.Timer:
-    timer = threading.Timer(ENDING_S, _exit_now, [error])
+    timer = threading.Timer(EXIT_DEADLINE_S, _exit_now, [error])
     timer.daemon = True
     timer.start()
     return timer
@@ -144,24 +144,24 @@ def _exit_later(error: BaseException | None) -> threading.Timer:
 def _exit_now(error: BaseException | None) -> None:
     code = 0
     if isinstance(error, Exception):
-        sentences = _configuration_mistakes(error)
+        sentences = _configuration_errors(error)
         sys.stderr.writelines([sentences, "\n"] if sentences else traceback.format_exception(error))
         code = 1
     elif error is not None:
-        code = INTERRUPTED
+        code = SIGINT_EXIT_CODE
     sys.stderr.flush()
     os._exit(code)
 
 
-def _configuration_mistakes(error: BaseException) -> str:
+def _configuration_errors(error: BaseException) -> str:
     """What is wrong with the configuration, in sentences; empty when something else went wrong."""
-    leaves = _flatten(error)
+    leaves = _flatten_group(error)
     if all(isinstance(leaf, ConfigurationError) for leaf in leaves):
         return "\n".join(map(str, leaves))
     return ""
 
 
-def _flatten(error: BaseException) -> list[BaseException]:
+def _flatten_group(error: BaseException) -> list[BaseException]:
     if not isinstance(error, BaseExceptionGroup):
         return [error]
-    return [leaf for each in error.exceptions for leaf in _flatten(each)]
+    return [leaf for each in error.exceptions for leaf in _flatten_group(each)]

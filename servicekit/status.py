@@ -37,7 +37,7 @@ def to_proto(failure: Failure) -> Status:
     return Status(
         code=_CODES[failure.code].value[0],
         message=failure.message,
-        details=[_packed(detail) for detail in details],
+        details=[_pack_any(detail) for detail in details],
     )
 
 
@@ -63,7 +63,7 @@ def to_grpc(failure: Failure) -> grpc.Status:
     return rpc_status.to_status(to_proto(failure))
 
 
-def _packed(message: Message) -> Any:
+def _pack_any(message: Message) -> Any:
     packed = Any()
     packed.Pack(message)
     return packed

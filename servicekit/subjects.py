@@ -12,7 +12,7 @@ from servicekit.failure import Failure
 ReadIds = Callable[[Mapping[str, Any]], tuple[str, str]]
 """The ids of user and device, 32 hex digits each, in the claims of a token. Raises Failure TOKEN_INVALID."""
 
-LONGEST: Final = 255
+MAX_CLAIM_LENGTH: Final = 255
 _ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
@@ -20,7 +20,7 @@ def native_ids(claims: Mapping[str, Any]) -> tuple[str, str]:
     """Those of a token of ours: `sub` and `did` as they are."""
     user_id, device_id = claims["sub"], claims.get("did")
     if not all(isinstance(each, str) and _ID.fullmatch(each) for each in (user_id, device_id)):
-        _refuse("sub and did of an access token are 32 hex digits each")
+        _raise_token_invalid("sub and did of an access token are 32 hex digits each")
     return user_id, str(device_id)
 
 
@@ -33,23 +33,23 @@ def external_ids(issuer: str) -> ReadIds:
     namespace = uuid.uuid5(uuid.NAMESPACE_URL, issuer)
 
     def ids(claims: Mapping[str, Any]) -> tuple[str, str]:
-        subject, device = _text(claims, "sub"), _text(claims, "did", "sid")
-        return _id(namespace, subject, subject), _id(namespace, device, f"{subject}\n{device}")
+        subject, device = _read_claim(claims, "sub"), _read_claim(claims, "did", "sid")
+        return _hex_id(namespace, subject, subject), _hex_id(namespace, device, f"{subject}\n{device}")
 
     return ids
 
 
-def _id(namespace: uuid.UUID, text: str, unique: str) -> str:
+def _hex_id(namespace: uuid.UUID, text: str, unique: str) -> str:
     return text if _ID.fullmatch(text) else uuid.uuid5(namespace, unique).hex
 
 
-def _text(claims: Mapping[str, Any], *names: str) -> str:
+def _read_claim(claims: Mapping[str, Any], *names: str) -> str:
     """The first of these claims that the token has."""
     text = next((claims[name] for name in names if name in claims), None)
-    if not isinstance(text, str) or not 0 < len(text) <= LONGEST:
-        _refuse(f"an access token has {' or '.join(names)}, of 1 to {LONGEST} characters")
+    if not isinstance(text, str) or not 0 < len(text) <= MAX_CLAIM_LENGTH:
+        _raise_token_invalid(f"an access token has {' or '.join(names)}, of 1 to {MAX_CLAIM_LENGTH} characters")
     return text
 
 
-def _refuse(message: str) -> NoReturn:
+def _raise_token_invalid(message: str) -> NoReturn:
     raise Failure(message, code="UNAUTHENTICATED", reason="TOKEN_INVALID")

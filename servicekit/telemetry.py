@@ -17,7 +17,7 @@ from servicekit.config import ConfigurationError, split_address
 
 LogFormat = Literal["json", "console"]
 
-_SHARED: list[Any] = [
+_COMMON_PROCESSORS: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
@@ -41,7 +41,7 @@ def configure_logging(format: LogFormat = "json", level: str = "info") -> None: 
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *_SHARED,
+            *_COMMON_PROCESSORS,
             _count_log_event,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
@@ -50,7 +50,9 @@ def configure_logging(format: LogFormat = "json", level: str = "info") -> None: 
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=_rendering(format)))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_COMMON_PROCESSORS, processors=_renderers(format))
+    )
     logging.basicConfig(handlers=[handler], level=severity, force=True)
 
 
@@ -96,7 +98,7 @@ def configure_tracing(
         resource=Resource.create({"service.name": service_name}),
         sampler=ParentBasedTraceIdRatio(min(sample_ratio, 1.0)),
     )
-    provider.add_span_processor(BatchSpanProcessor(_exporter(endpoint)))
+    provider.add_span_processor(BatchSpanProcessor(_create_exporter(endpoint)))
     _Tracing.tracer = provider.get_tracer("servicekit")
 
     def close() -> None:
@@ -125,14 +127,14 @@ def trace_carrier() -> dict[str, str]:
     return carrier
 
 
-def _rendering(format: LogFormat) -> list[Any]:  # noqa: A002
+def _renderers(format: LogFormat) -> list[Any]:  # noqa: A002
     strip = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     if format == "console":
         return [strip, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     return [strip, structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(default=str)]
 
 
-def _exporter(endpoint: str) -> Any:
+def _create_exporter(endpoint: str) -> Any:
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     except ImportError:

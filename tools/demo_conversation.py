@@ -13,12 +13,12 @@ from parley_client.messenger.app import MessengerApp
 from parley_client.messenger.model import Messenger
 
 SIZE = (96, 22)
-SECONDS = 20.0
+TIMEOUT_S = 20.0
 # Who is who; login names get an ending of their own.
-PEOPLE = ("Ada Moreno", "Jonas Lind", "Mei 林美", "Omar عمر", "Nia Okafor")
+DISPLAY_NAMES = ("Ada Moreno", "Jonas Lind", "Mei 林美", "Omar عمر", "Nia Okafor")
 
 
-class Friends:
+class DemoUsers:
     """The people of the picture, signed in at `door`."""
 
     def __init__(self, door: str) -> None:
@@ -26,8 +26,8 @@ class Friends:
         self._stack = AsyncExitStack()
         self.clients: list[Client] = []
 
-    async def __aenter__(self) -> Friends:
-        for name in PEOPLE:
+    async def __aenter__(self) -> DemoUsers:
+        for name in DISPLAY_NAMES:
             client = await self._stack.enter_async_context(Client(self._door))
             login_name = f"{name.split()[0].lower()}-{client.new_id()[-8:]}"
             await client.accounts.register(login_name, "correct horse", display_name=name)
@@ -37,25 +37,25 @@ class Friends:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    def id_of(self, who: int) -> str:
+    def user_id(self, who: int) -> str:
         """The user's id."""
         session = self.clients[who].session
         assert session is not None
         return session.user_id
 
-    async def attend(self, who: int) -> Device:
+    async def connect(self, who: int) -> Device:
         """Somebody who is there, and receives what is said."""
         device = await self._stack.enter_async_context(self.clients[who].connect(listen=False))
         await device.wait_connected()
         return device
 
-    async def talk(self) -> str:
+    async def send_messages(self) -> str:
         """What was said before the picture is taken; the id of the group."""
         ada, jonas, mei, omar, nia = self.clients
-        members = [self.id_of(n) for n in (1, 2, 3)]
+        members = [self.user_id(n) for n in (1, 2, 3)]
         group = (await ada.conversations.create_group("Friday climbing", members)).conversation_id
         for other, words in ((mei, "The photos are in the album!"), (omar, "See you there"), (nia, "Lunch?")):
-            chat = (await other.conversations.get_or_create_direct(self.id_of(0))).conversation_id
+            chat = (await other.conversations.get_or_create_direct(self.user_id(0))).conversation_id
             await other.messages.send(chat, words)
             if other is mei:
                 await ada.conversations.pin(chat)
@@ -72,34 +72,34 @@ class Friends:
         return group
 
 
-async def picture(door: str) -> str:
+async def messenger_svg(door: str) -> str:
     """The messenger of the first of them, as an SVG."""
-    async with Friends(door) as friends:
-        group = await friends.talk()
-        others = [await friends.attend(n) for n in (1, 2, 3)]
+    async with DemoUsers(door) as friends:
+        group = await friends.send_messages()
+        others = [await friends.connect(n) for n in (1, 2, 3)]
         app = MessengerApp(Messenger(friends.clients[0], door), group)
         async with app.run_test(size=SIZE) as pilot:
-            await _until(pilot, lambda: "dinner is on Omar" in _shown(app))
-            await pilot.press(*_keys("See you there, all of you!"), "enter")
-            await _until(pilot, lambda: "See you there, all" in _shown(app))
+            await _wait_until(pilot, lambda: "dinner is on Omar" in _screen_text(app))
+            await pilot.press(*_key_names("See you there, all of you!"), "enter")
+            await _wait_until(pilot, lambda: "See you there, all" in _screen_text(app))
             head = (await friends.clients[0].conversations.get(group)).head_seq
             for device in others:
                 device.mark_read(group, head)
             others[1].typing(group)
-            await _until(pilot, lambda: "typing…" in _shown(app) and "✓✓ read" in _shown(app))
+            await _wait_until(pilot, lambda: "typing…" in _screen_text(app) and "✓✓ read" in _screen_text(app))
             return app.export_screenshot(title="parley chat")
 
 
-def _keys(text: str) -> list[str]:
+def _key_names(text: str) -> list[str]:
     names = {" ": "space", ",": "comma", "!": "exclamation_mark"}
     return [names.get(sign, sign) for sign in text]
 
 
-def _shown(app: MessengerApp) -> str:
+def _screen_text(app: MessengerApp) -> str:
     return app.export_screenshot(simplify=True).replace("&#160;", " ")
 
 
-async def _until(pilot: Pilot[Exception | None], holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SECONDS):
-        while not holds():
+async def _wait_until(pilot: Pilot[Exception | None], predicate: Callable[[], bool]) -> None:
+    async with asyncio.timeout(TIMEOUT_S):
+        while not predicate():
             await pilot.pause(0.05)

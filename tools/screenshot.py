@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from tools.demo_conversation import picture
+from tools.demo_conversation import messenger_svg
 
 WIDTH = 96
 DOOR = "127.0.0.1:8080"
@@ -22,7 +22,7 @@ DOOR = "127.0.0.1:8080"
 def main(target: str, *command: str) -> int:
     """Writes the picture and gives the exit code of the command."""
     if command[0] == "messenger":
-        Path(target).write_text(asyncio.run(picture(os.environ.get("PARLEY_DOOR", DOOR))))
+        Path(target).write_text(asyncio.run(messenger_svg(os.environ.get("PARLEY_DOOR", DOOR))))
         return 0
     environment = os.environ | {"FORCE_COLOR": "1", "COLUMNS": str(WIDTH), "TERM": "xterm-256color"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -108,9 +108,9 @@ def _reserved(ranges: list[tuple[int, int]], names: Iterable[str]) -> Iterator[s
     yield from _statement("reserved", ", ".join(f'"{name}"' for name in names))
 
 
-def _statement(keyword: str, what: str) -> Iterator[str]:
-    if what:
-        yield f"{keyword} {what};"
+def _statement(keyword: str, value: str) -> Iterator[str]:
+    if value:
+        yield f"{keyword} {value};"
 
 
 def _ranges(ranges: Iterable[tuple[int, int]]) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 
-class Tally:
+class LoadCounters:
     """Counts since the beginning, and the latencies (in microseconds) since they were last asked for."""
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class Tally:
         self.refusals: Counter[str] = Counter()
         self.latencies: list[int] = []
 
-    def report(self) -> dict[str, Any]:
+    def take_snapshot(self) -> dict[str, Any]:
         """All of it, with the moment (monotonic seconds, the same clock in all processes)."""
         latencies, self.latencies = self.latencies, []
         return {

@@ -18,9 +18,9 @@ Frame = tuple[int, int, int, bytes]
 HEADER_BYTES: Final = 9
 PREFIX_BYTES: Final = 5
 STREAM: Final = 1
-MOST_FRAME_BYTES: Final = 16_384
-FIRST_WINDOW: Final = 65_535
-LARGEST_WINDOW: Final = 2**31 - 1
+MAX_FRAME_BYTES: Final = 16_384
+DEFAULT_WINDOW: Final = 65_535
+MAX_WINDOW: Final = 2**31 - 1
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0x0, 0x1, 0x3, 0x4, 0x6, 0x7, 0x8
 END_STREAM, ACK, END_HEADERS, PADDED = 0x1, 0x1, 0x4, 0x8
@@ -30,14 +30,14 @@ _WORD = Struct(">I")
 _SETTING = Struct(">HI")
 
 
-def packed(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+def encode_frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     """A frame as it goes over the wire."""
     return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + _WORD.pack(stream) + payload
 
 
-def greeting(path: str, authority: str, metadata: dict[str, str]) -> bytes:
+def connection_preface(path: str, authority: str, metadata: dict[str, str]) -> bytes:
     """What a client begins with: it takes whatever comes, and opens one stream."""
-    settings = _SETTING.pack(INITIAL_WINDOW_SIZE, LARGEST_WINDOW)
+    settings = _SETTING.pack(INITIAL_WINDOW_SIZE, MAX_WINDOW)
     headers = {
         ":method": "POST",
         ":scheme": "http",
@@ -49,18 +49,18 @@ def greeting(path: str, authority: str, metadata: dict[str, str]) -> bytes:
     }
     return (
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-        + packed(SETTINGS, 0, 0, settings)
-        + packed(WINDOW_UPDATE, 0, 0, _WORD.pack(LARGEST_WINDOW - FIRST_WINDOW))
-        + packed(HEADERS, END_HEADERS, STREAM, b"".join(_literal(*each) for each in headers.items()))
+        + encode_frame(SETTINGS, 0, 0, settings)
+        + encode_frame(WINDOW_UPDATE, 0, 0, _WORD.pack(MAX_WINDOW - DEFAULT_WINDOW))
+        + encode_frame(HEADERS, END_HEADERS, STREAM, b"".join(_encode_header(*each) for each in headers.items()))
     )
 
 
-def _literal(name: str, value: str) -> bytes:
+def _encode_header(name: str, value: str) -> bytes:
     """A header in HPACK, in full and remembered by nobody."""
-    return b"\0" + b"".join(_length(len(text)) + text.encode() for text in (name, value))
+    return b"\0" + b"".join(_encode_length(len(text)) + text.encode() for text in (name, value))
 
 
-def _length(number: int) -> bytes:
+def _encode_length(number: int) -> bytes:
     if number < 0x7F:
         return bytes((number,))
     number -= 0x7F
@@ -71,15 +71,15 @@ def _length(number: int) -> bytes:
     return bytes((*octets, number))
 
 
-class Frames:
+class FrameParser:
     """Cuts what arrives into HTTP/2 frames."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._buffer = b""
 
-    def cut(self, data: bytes) -> list[Frame]:
+    def feed(self, data: bytes) -> list[Frame]:
         """The frames that are complete now."""
-        data, start, frames = self._rest + data, 0, list[Frame]()
+        data, start, frames = self._buffer + data, 0, list[Frame]()
         while len(data) - start >= HEADER_BYTES:
             begin = start + HEADER_BYTES
             end = begin + int.from_bytes(data[start : start + 3], "big")
@@ -88,19 +88,19 @@ class Frames:
             stream = _WORD.unpack_from(data, start + 5)[0]
             frames.append((data[start + 3], data[start + 4], stream, data[begin:end]))
             start = end
-        self._rest = data[start:]
+        self._buffer = data[start:]
         return frames
 
 
-class Messages:
+class MessageParser:
     """Cuts the bytes of a stream into gRPC messages, which may be cut anywhere themselves."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._buffer = b""
 
-    def cut(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes) -> list[bytes]:
         """The messages that are complete now."""
-        data, start, messages = self._rest + data, 0, list[bytes]()
+        data, start, messages = self._buffer + data, 0, list[bytes]()
         while len(data) - start >= PREFIX_BYTES:
             begin = start + PREFIX_BYTES
             end = begin + _WORD.unpack_from(data, start + 1)[0]
@@ -108,53 +108,53 @@ class Messages:
                 break
             messages.append(data[begin:end])
             start = end
-        self._rest = data[start:]
+        self._buffer = data[start:]
         return messages
 
 
-class Wire(asyncio.Protocol):
+class Http2Stream(asyncio.Protocol):
     """One connection with one stream. `heard` gets every message, `over` is called with why once it has ended."""
 
-    def __init__(self, opening: bytes, heard: Callable[[bytes], None], over: Callable[[str], None]) -> None:
-        self._opening = opening
-        self._heard = heard
-        self._over = over
-        self._frames = Frames()
-        self._messages = Messages()
+    def __init__(self, preface: bytes, on_message: Callable[[bytes], None], on_end: Callable[[str], None]) -> None:
+        self._preface = preface
+        self._on_message = on_message
+        self._on_end = on_end
+        self._frames = FrameParser()
+        self._messages = MessageParser()
         self._transport: asyncio.Transport | None = None
-        self._windows = [FIRST_WINDOW, FIRST_WINDOW]
-        self._initial_window = FIRST_WINDOW
-        self._waiting: deque[bytes] = deque()
+        self._windows = [DEFAULT_WINDOW, DEFAULT_WINDOW]
+        self._initial_window = DEFAULT_WINDOW
+        self._pending: deque[bytes] = deque()
         self._ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say who calls, and what."""
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.write(self._opening)
+        self._transport.write(self._preface)
 
     def data_received(self, data: bytes) -> None:
         """Messages to `heard`; the rest of HTTP/2 is answered here."""
-        for kind, flags, stream, payload in self._frames.cut(data):
+        for kind, flags, stream, payload in self._frames.feed(data):
             if kind == DATA:
-                self._take(flags, payload)
+                self._receive_data(flags, payload)
             elif kind == WINDOW_UPDATE:
                 self._windows[stream] += _WORD.unpack(payload)[0]
-                self._write_waiting()
+                self._write_pending()
             elif kind == SETTINGS and not flags & ACK:
-                self._settle(payload)
+                self._apply_settings(payload)
             elif kind == PING and not flags & ACK:
-                self._write(packed(PING, ACK, 0, payload))
+                self._write(encode_frame(PING, ACK, 0, payload))
             elif kind in (RST_STREAM, GOAWAY) or (kind == HEADERS and flags & END_STREAM):
-                self._end("the server ended the stream")
+                self._finish("the server ended the stream")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end, with a reason or without."""
-        self._end(f"the connection broke: {exc or 'closed by the server'}")
+        self._finish(f"the connection broke: {exc or 'closed by the server'}")
 
     def send(self, message: bytes) -> None:
         """Send a message of a few KiB at most, as soon as the server has room for it."""
-        self._waiting.append(b"\0" + _WORD.pack(len(message)) + message)
-        self._write_waiting()
+        self._pending.append(b"\0" + _WORD.pack(len(message)) + message)
+        self._write_pending()
 
     def close(self) -> None:
         """Go away without a word, and hear no more."""
@@ -162,34 +162,34 @@ class Wire(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _take(self, flags: int, payload: bytes) -> None:
+    def _receive_data(self, flags: int, payload: bytes) -> None:
         if flags & PADDED:
             payload = payload[1 : len(payload) - payload[0]]
-        for message in self._messages.cut(payload):
-            self._heard(message)
+        for message in self._messages.feed(payload):
+            self._on_message(message)
         if flags & END_STREAM:
-            self._end("the server ended the stream")
+            self._finish("the server ended the stream")
 
-    def _settle(self, payload: bytes) -> None:
+    def _apply_settings(self, payload: bytes) -> None:
         for name, value in _SETTING.iter_unpack(payload):
             if name == INITIAL_WINDOW_SIZE:
                 self._windows[STREAM] += value - self._initial_window
                 self._initial_window = value
-        self._write(packed(SETTINGS, ACK, 0))
-        self._write_waiting()
+        self._write(encode_frame(SETTINGS, ACK, 0))
+        self._write_pending()
 
-    def _write_waiting(self) -> None:
-        while self._waiting and len(self._waiting[0]) <= min(self._windows):
-            payload = self._waiting.popleft()
-            assert len(payload) <= MOST_FRAME_BYTES, "a message of the load is small"
+    def _write_pending(self) -> None:
+        while self._pending and len(self._pending[0]) <= min(self._windows):
+            payload = self._pending.popleft()
+            assert len(payload) <= MAX_FRAME_BYTES, "a message of the load is small"
             self._windows = [window - len(payload) for window in self._windows]
-            self._write(packed(DATA, 0, STREAM, payload))
+            self._write(encode_frame(DATA, 0, STREAM, payload))
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
-    def _end(self, why: str) -> None:
+    def _finish(self, reason: str) -> None:
         if not self._ended:
             self._ended = True
-            self._over(why)
+            self._on_end(reason)

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from bench.load.device import Device
 
 
-def windowed(senders: Sequence[Device], window: int) -> None:
+def send_windowed(senders: Sequence[Device], window: int) -> None:
     """Each has `window` sends without an answer, always."""
     for device in senders:
-        device.on_answer = device.send
+        device.on_result = device.send
         for _ in range(window):
             device.send()
 
 
-async def paced(senders: Sequence[Device], per_second: float) -> None:
+async def send_paced(senders: Sequence[Device], per_second: float) -> None:
     """They take turns, so many messages a second in all, until cancelled. What comes too late is not left out."""
     loop = asyncio.get_running_loop()
     begin, sent = loop.time(), 0

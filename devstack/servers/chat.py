@@ -11,27 +11,27 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from devstack.issuer import Issuer
-from devstack.managed_process import Part, Probe, Recipe
+from devstack.managed_process import ManagedProcess, Probe, ProcessSpec
 from devstack.ports import LOOPBACK, Ports
 from devstack.secret_files import SecretFiles
 
 
-class ChatServer(Part):
+class ChatServer(ManagedProcess):
     """One chat server, and the addresses it has beside its public one."""
 
-    def __init__(self, recipe: Recipe, number: int) -> None:
+    def __init__(self, recipe: ProcessSpec, number: int) -> None:
         super().__init__(recipe)
         self.number = number
 
     @property
     def internal_address(self) -> str:
         """Where other servers call it, as `ip:port`."""
-        return self.recipe.environment["PARLEY_INTERNAL_LISTEN"]
+        return self.spec.environment["PARLEY_INTERNAL_LISTEN"]
 
     @property
     def metrics_address(self) -> str:
         """Where Prometheus reads, as `ip:port`."""
-        return self.recipe.environment["PARLEY_METRICS_LISTEN"]
+        return self.spec.environment["PARLEY_METRICS_LISTEN"]
 
 
 def chat_server(number: int, ports: Ports, log: Path, environment: Mapping[str, str]) -> ChatServer:
@@ -45,8 +45,8 @@ def chat_server(number: int, ports: Ports, log: Path, environment: Mapping[str, 
     command = (sys.executable, "-m", "chat_service")
     name = f"chat-{number}"
     # It drains: its streams are asked to move, spread out in time, before it ends.
-    recipe = Recipe(
-        *(name, command, log, serving(address), address),
+    recipe = ProcessSpec(
+        *(name, command, log, grpc_health_probe(address), address),
         (ports.chat(number), ports.mesh(number), ports.metrics(number)),
         {**own, **environment},
         grace=15.0,
@@ -54,7 +54,7 @@ def chat_server(number: int, ports: Ports, log: Path, environment: Mapping[str, 
     return ChatServer(recipe, number)
 
 
-def chat_environment(
+def common_environment(
     secrets: SecretFiles, issuer: Issuer, *, sign_in_here: bool, mongo_uri: str, redis_url: str, etcd_endpoint: str
 ) -> dict[str, str]:
     """What all chat servers of a stack are told; those that sign nobody in have no key to sign with."""
@@ -74,7 +74,7 @@ def chat_environment(
     }
 
 
-def serving(address: str) -> Probe:
+def grpc_health_probe(address: str) -> Probe:
     """Whether a gRPC server says of itself that it serves."""
     options = (
         ("grpc.enable_http_proxy", 0),

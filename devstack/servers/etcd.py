@@ -6,17 +6,23 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from devstack.binaries import binary
-from devstack.local_http import page
-from devstack.managed_process import Probe, Recipe
+from devstack.binaries import server_binary
+from devstack.local_http import fetch
+from devstack.managed_process import Probe, ProcessSpec
 from devstack.ports import LOOPBACK
 
-ALONE = "devstack"
+DEFAULT_NAME = "devstack"
 
 
-def etcd(
-    folder: Path, log: Path, port: int, peer_port: int, *, name: str = ALONE, peers: Mapping[str, int] | None = None
-) -> Recipe:
+def etcd_spec(
+    folder: Path,
+    log: Path,
+    port: int,
+    peer_port: int,
+    *,
+    name: str = DEFAULT_NAME,
+    peers: Mapping[str, int] | None = None,
+) -> ProcessSpec:
     """Data in `folder`. It does not wait for the disk: leases and members are worthless after a power cut.
 
     `peers` has the peer port of each member of the cluster by name; without them it is alone.
@@ -24,15 +30,20 @@ def etcd(
     folder.mkdir(parents=True, exist_ok=True)
     # etcd wants it closed to others, and says so in its log otherwise.
     folder.chmod(0o700)
-    client, peer = f"http://{LOOPBACK}:{port}", _peer(peer_port)
+    client, peer = f"http://{LOOPBACK}:{port}", _peer_url(peer_port)
     cluster = peers or {name: peer_port}
     command = (
-        *(str(binary("etcd")), "--name", name, "--data-dir", str(folder), "--unsafe-no-fsync"),
+        *(str(server_binary("etcd")), "--name", name, "--data-dir", str(folder), "--unsafe-no-fsync"),
         *("--listen-client-urls", client, "--advertise-client-urls", client),
         *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
-        *("--initial-cluster", ",".join(f"{each}={_peer(at)}" for each, at in cluster.items()), "--log-level", "warn"),
+        *(
+            "--initial-cluster",
+            ",".join(f"{each}={_peer_url(at)}" for each, at in cluster.items()),
+            "--log-level",
+            "warn",
+        ),
     )
-    return Recipe(
+    return ProcessSpec(
         "etcd" if peers is None else name,
         command,
         log,
@@ -42,14 +53,14 @@ def etcd(
     )
 
 
-def _peer(port: int) -> str:
+def _peer_url(port: int) -> str:
     return f"http://{LOOPBACK}:{port}"
 
 
 def _probe(url: str) -> Probe:
     def look() -> str | None:
         try:
-            health = json.loads(page(url))
+            health = json.loads(fetch(url))
         except OSError as error:
             return str(error)
         return None if health.get("health") == "true" else f"it says {health}"

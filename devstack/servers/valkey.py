@@ -5,21 +5,21 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from devstack.binaries import binary
-from devstack.managed_process import Probe, Recipe
+from devstack.binaries import server_binary
+from devstack.managed_process import Probe, ProcessSpec
 from devstack.ports import LOOPBACK
 
 
-def valkey(folder: Path, log: Path, port: int, *, name: str = "valkey") -> Recipe:
+def valkey_spec(folder: Path, log: Path, port: int, *, name: str = "valkey") -> ProcessSpec:
     """Data in `folder`, appended to a file and synced each second, as it would run in earnest."""
     folder.mkdir(parents=True, exist_ok=True)
     command = (
-        *(str(binary("valkey")), "--bind", LOOPBACK, "--port", str(port), "--dir", str(folder)),
+        *(str(server_binary("valkey")), "--bind", LOOPBACK, "--port", str(port), "--dir", str(folder)),
         *("--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no"),
         # Nothing may be thrown away to make room: an index that forgets in silence breaks promises.
         *("--maxmemory-policy", "noeviction"),
     )
-    return Recipe(name, command, log, _probe(port), f"{LOOPBACK}:{port}", (port,))
+    return ProcessSpec(name, command, log, _probe(port), f"{LOOPBACK}:{port}", (port,))
 
 
 def redis_url(port: int) -> str:

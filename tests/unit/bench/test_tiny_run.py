@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.workloads import SCENES
+from bench.workloads import WORKLOADS
 
 pytestmark = pytest.mark.integration
 
@@ -21,7 +21,7 @@ def test_a_tiny_run_measures_every_scene_and_compares(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     (kept,) = tmp_path.glob("*.json")
     figures = json.loads(kept.read_text())["figures"]
-    assert len({figure["scene"] for figure in figures}) == len(SCENES)
+    assert len({figure["scene"] for figure in figures}) == len(WORKLOADS)
     assert {len(figure["values"]) for figure in figures} == {2}
     rate = next(each for each in figures if each["name"] == "messages")
     assert min(rate["values"]) > 0
