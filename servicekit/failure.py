@@ -1,4 +1,4 @@
-"""How a service says no: a code, a reason, and what helps to mend it. It knows no transport."""
+"""Failures of calls, independent of the transport: a code, a reason, and details that help the caller."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ DEFAULT_RETRY_AFTER_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A field that breaks a rule, as a path such as `content.text.body`, and the rule in words."""
+    """A field that violates a rule: its path, such as `content.text.body`, and the rule in words."""
 
     field: str
     description: str
 
 
 class Failure(Exception):
-    """What a caller is told. `code` is the name of a gRPC code, `reason` one of the contract's reasons.
+    """An error that is reported to the caller. `code` names a gRPC code, `reason` is one of the contract's reasons.
 
-    `retry_after` is in seconds; retryable codes without one get RETRY_AFTER.
+    `retry_after` is in seconds; a retryable code without one gets DEFAULT_RETRY_AFTER_S.
     """
 
     default_code: ClassVar[str] = "INTERNAL"

@@ -1,4 +1,7 @@
-"""The ring as etcd shows it: followed, damped, and told to whoever subscribes. Members and onlookers see it alike."""
+"""The active ring: a watch of the member records in etcd, damped, with callbacks for every change.
+
+Members and observers that are not in the ring compute the same ring.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,14 @@ PREFIX = "/parley/chat/"
 LEASE_TTL_S = 3
 
 _log = structlog.get_logger("ring")
-_MEMBERS = Gauge("parley_ring_members", "Members of the ring in force.")
-_REVISION = Gauge("parley_ring_revision", "The revision of etcd's store the ring in force was computed from.")
+_MEMBERS = Gauge("parley_ring_members", "Members of the active ring.")
+_REVISION = Gauge("parley_ring_revision", "The etcd store revision that the active ring was computed from.")
 
 
 class RingWatcher:
-    """Follows the members under `prefix`. While etcd cannot be reached the last ring stays in force.
+    """A watch of the members under `prefix`. While etcd is unreachable the last ring stays active.
 
-    `hold` is for how many seconds a view with a drastic loss must stand before it comes into force.
+    A snapshot with a drastic loss of members becomes active after `hold` seconds.
     """
 
     def __init__(
@@ -49,16 +52,16 @@ class RingWatcher:
 
     @property
     def ring(self) -> Ring:
-        """The ring in force."""
+        """The active ring."""
         return self._ring
 
     @property
     def records(self) -> Mapping[str, MemberRecord]:
-        """What stood in etcd when we last saw it, by server id, though it may not be in force yet."""
+        """The records of the latest snapshot by server id; a held snapshot counts though it is not active."""
         return self._records
 
     def subscribe(self, callback: Subscriber) -> Callable[[], None]:
-        """Call `callback(old, new)` at every change of the members in force; returns what ends it."""
+        """Call `callback(old, new)` at every change of the active members. Return a function that unsubscribes."""
         token = object()
         self._subscribers[token] = callback
 
@@ -68,13 +71,13 @@ class RingWatcher:
         return unsubscribe
 
     async def run(self) -> None:
-        """Follow until cancelled."""
+        """Watch the members until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch_members())
             group.create_task(self._activate_held_snapshot())
 
     async def wait_until(self, predicate: Callable[[Ring], bool]) -> None:
-        """Until the ring in force is one of which `holds` is true."""
+        """Wait until `predicate` is true of the active ring."""
         while not predicate(self._ring):
             await self._changed.wait()
 
@@ -84,11 +87,11 @@ class RingWatcher:
             if self._damping.admit(snapshot, self._records.keys(), self._ring.members.keys()):
                 self._activate(snapshot)
             elif not self._snapshot_held.is_set():
-                _log.warning("a view that loses many members is held back", members=sorted(self._records))
+                _log.warning("ring change held back", members=sorted(self._records))
                 self._snapshot_held.set()
 
     async def _activate_held_snapshot(self) -> None:
-        """Put a view that was held back into force once it has stood for long enough."""
+        """Activate the held snapshot once its hold time has passed."""
         while True:
             await self._snapshot_held.wait()
             remaining = self._damping.remaining_s
@@ -105,14 +108,14 @@ class RingWatcher:
         self._ring = old.with_members(members, snapshot.revision)
         _MEMBERS.set(len(self._ring.members))
         _REVISION.set(snapshot.revision)
-        # Whoever waits waits for the event of the ring it saw.
+        # A new event per ring: a waiter waits for the event that it read together with the ring it checked.
         self._changed.set()
         self._changed = asyncio.Event()
         if self._ring.members != old.members:
             self._notify_subscribers(old, self._ring)
 
     def _notify_subscribers(self, old: Ring, new: Ring) -> None:
-        came, left = new.members.keys() - old.members.keys(), old.members.keys() - new.members.keys()
-        _log.info("the ring changed", revision=new.revision, came=sorted(came), left=sorted(left))
+        joined, left = new.members.keys() - old.members.keys(), old.members.keys() - new.members.keys()
+        _log.info("ring changed", revision=new.revision, joined=sorted(joined), left=sorted(left))
         for subscriber in list(self._subscribers.values()):
             subscriber(old, new)
