@@ -1,4 +1,4 @@
-"""Where the scenes play: a system of their own behind Envoy, two chat servers with limits out of the way."""
+"""The system under test: a stack of its own, with two chat servers without effective rate limits behind Envoy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from devstack.stack import Stack
 from devstack.watcher import Watcher
 
 CHAT_SERVERS: Final = 2
-# A device of a scene sends as much as it can.
+# Devices send as fast as they can, so the rate limits must not apply.
 LIMITS: Final = {
     "PARLEY_SENDS_PER_SECOND": "1000000",
     "PARLEY_SENDS_BURST": "1000000",
@@ -29,21 +29,21 @@ SAMPLE_USERS: Final = 8
 
 
 class BenchEnvironment:
-    """A running system; a context manager. With `profile`, the first chat server writes its profile there."""
+    """A running system; a context manager. The first chat server writes its profile to the file `profile`, if any."""
 
     def __init__(self, folder: Path, profile: Path | None = None) -> None:
         names = {f"chat-{number}": f"bench-{number}" for number in range(1, CHAT_SERVERS + 1)}
-        # Names of their own on the ring, which does not change with the ports then.
-        named = {server: {"PARLEY_SERVER_ID": name} for server, name in names.items()}
-        self.stack = Stack(folder, CHAT_SERVERS, environment=LIMITS, environment_of=named)
-        self._addresses = {names[each.name]: each.address for each in self.stack.chat_servers}
+        # Fixed server ids, so that the ring is the same in every run though the ports differ.
+        server_ids = {server: {"PARLEY_SERVER_ID": name} for server, name in names.items()}
+        self.stack = Stack(folder, CHAT_SERVERS, environment=LIMITS, environment_of=server_ids)
+        self._addresses = {names[server.name]: server.address for server in self.stack.chat_servers}
         if profile is not None:
             first = self.stack.chat_servers[0]
             python = first.spec.command[0]
             first.spec = replace(first.spec, command=(python, "-m", "bench.profiled_server", str(profile)))
 
     def start(self, watcher: Watcher) -> None:
-        """Start it, and wait until its servers agree about the ring. Raises Trouble."""
+        """Start the stack, and wait until its servers agree on the ring. Raise SetupError if either fails."""
         self.stack.start(watcher=watcher)
         self._wait_ring_agreed()
 
@@ -57,24 +57,24 @@ class BenchEnvironment:
 
     @property
     def door(self) -> str:
-        """Where Envoy takes calls."""
+        """The address of Envoy for clients."""
         return self.stack.door
 
     @cached_property
     def users(self) -> BenchUsers:
-        """Who makes users."""
+        """The factory of users."""
         return BenchUsers(self.stack.mongo_uri, self.stack.signing_key_file, self._addresses)
 
     def pids(self) -> dict[str, list[int]]:
-        """Process ids by what they run. Raises Trouble when one has ended."""
-        alone = {name: [self.stack.processes[name].pid] for name in ("mongod", "valkey", "envoy", "etcd")}
-        return {"chat": [server.pid for server in self.stack.chat_servers], **alone, "bench": [os.getpid()]}
+        """Return the process ids by kind of process. Raise SetupError if a process has ended."""
+        single = {name: [self.stack.processes[name].pid] for name in ("mongod", "valkey", "envoy", "etcd")}
+        return {"chat": [server.pid for server in self.stack.chat_servers], **single, "bench": [os.getpid()]}
 
     def _wait_ring_agreed(self) -> None:
-        some = self.users.create_users(SAMPLE_USERS)
-        wanted = [each.home for each in some]
+        users = self.users.create_users(SAMPLE_USERS)
+        expected = [user.home for user in users]
         deadline = time.monotonic() + RING_TIMEOUT_S
-        while not all(calls.locate_homes(server, some) == wanted for server in self._addresses.values()):
+        while not all(calls.locate_homes(server, users) == expected for server in self._addresses.values()):
             if time.monotonic() > deadline:
-                raise SetupError(f"The chat servers do not agree about their ring after {RING_TIMEOUT_S:.0f} s.")
+                raise SetupError(f"The chat servers do not agree on the ring after {RING_TIMEOUT_S:.0f} s.")
             time.sleep(0.1)

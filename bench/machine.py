@@ -1,4 +1,4 @@
-"""What the figures were taken on: the machine, and the versions of what ran."""
+"""The machine of a result: its hardware, the versions of the servers and libraries, and its speed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TRIES = 5
 
 
 def describe_machine() -> dict[str, str]:
-    """Names and what they are, in words. Raises Trouble when a server is not installed."""
+    """Return the hardware and versions by name. Raise SetupError if a server is not installed."""
     return {
         "CPU": _cpu(),
         "cores": str(os.cpu_count()),
@@ -32,19 +32,19 @@ def describe_machine() -> dict[str, str]:
 
 
 def measure_pace_ms() -> float:
-    """Milliseconds of CPU that the same little work takes now: a machine that is shared is not always as fast."""
+    """Return the milliseconds of CPU that a fixed loop takes now; the speed of a shared machine varies."""
     return min(_run_reference_loop() for _ in range(_TRIES)) * 1000
 
 
 def _run_reference_loop() -> float:
-    begin, kept = time.process_time(), dict[int, str]()
+    started_at, texts = time.process_time(), dict[int, str]()
     for step in range(_STEPS):
-        kept[step & 0xFF] = str(step)
-    return time.process_time() - begin
+        texts[step & 0xFF] = str(step)
+    return time.process_time() - started_at
 
 
 def parse_version(output: str) -> str:
-    """The first version in what a server says of itself."""
+    """Return the first version number in `output`; `unknown` if there is none."""
     found = re.search(r"\d+\.\d+\.\d+", output)
     return found[0] if found else "unknown"
 

@@ -1,4 +1,4 @@
-"""The spans of a scene: the load runs on, and what everybody used is read at the beginning and the end of each."""
+"""The measurement of a workload: counters and CPU usage are read at the start and the end of each repeat."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ MakeSamples = Callable[[LoadCounts, Usage], Sequence[Sample]]
 
 
 class Measurement:
-    """Measures scenes on `grounds`. `say` takes lines for the person.
+    """A measurement of workloads on `environment`. Progress messages go to `print_text`.
 
-    `cores_of_others` is the most that programs without a part in it used in any span.
+    `cores_of_others` is the maximum over all repeats of the cores that programs outside the benchmark used.
     """
 
     def __init__(self, environment: BenchEnvironment, sizes: Sizes, print_text: Callable[[str], None]) -> None:
@@ -28,22 +28,22 @@ class Measurement:
         self.print_text = print_text
         self.cores_of_others = 0.0
 
-    def measure(self, scene: str, load: LoadGenerator, make_samples: MakeSamples) -> list[Figure]:
-        """The figures of a load that runs already. Raises Trouble when sends are refused or nothing happens."""
-        self.print_text(f"{scene}: warming up for {self.sizes.warm_up:g} s")
+    def measure(self, workload: str, load: LoadGenerator, make_samples: MakeSamples) -> list[Figure]:
+        """Return the figures of a running load. Raise SetupError if sends are refused or nothing is delivered."""
+        self.print_text(f"{workload}: warming up for {self.sizes.warm_up:g} s")
         time.sleep(self.sizes.warm_up)
         repeats = []
-        for number_ in range(1, self.sizes.repeats + 1):
+        for repeat in range(1, self.sizes.repeats + 1):
             count, used = self._measure_span(load)
             self.cores_of_others = max(self.cores_of_others, used.cores_of_others)
             repeats.append(make_samples(count, used))
-            self.print_repeat(scene, number_, repeats[-1])
-        return combine_repeats(scene, repeats)
+            self.print_repeat(workload, repeat, repeats[-1])
+        return combine_repeats(workload, repeats)
 
-    def print_repeat(self, scene: str, repeat: int, samples: Sequence[Sample]) -> None:
-        """How a repeat went."""
-        told = ", ".join(f"{line.name} {format_number(line.value)} {line.unit}" for line in samples[:2])
-        self.print_text(f"{scene}: {repeat} of {self.sizes.repeats}: {told}")
+    def print_repeat(self, workload: str, repeat: int, samples: Sequence[Sample]) -> None:
+        """Print the first two samples of a repeat."""
+        text = ", ".join(f"{sample.name} {format_number(sample.value)} {sample.unit}" for sample in samples[:2])
+        self.print_text(f"{workload}: {repeat} of {self.sizes.repeats}: {text}")
 
     def _measure_span(self, load: LoadGenerator) -> tuple[LoadCounts, Usage]:
         pids = {**self.environment.pids(), "load": [load.pid]}
@@ -51,7 +51,7 @@ class Measurement:
         time.sleep(self.sizes.span)
         count, used = load.read_counts().since(count), read_usage(pids).since(used)
         if count.refusals:
-            raise SetupError(f"Sends were refused, so that there is nothing to measure: {count.refusals}")
+            raise SetupError(f"Sends were refused, so there is nothing to measure: {count.refusals}")
         if not count.answered or not count.delivered:
             raise SetupError(f"Nothing was delivered in {self.sizes.span:g} s.")
         return count, used

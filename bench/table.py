@@ -1,4 +1,4 @@
-"""Figures as a table for people, beside those of an earlier commit."""
+"""The table of a result's figures, compared with the result of an earlier commit."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ from itertools import groupby
 from bench.figures import Figure
 from bench.results import Result
 
-# Changes within the spread of the repeats are noise.
 _HEADINGS = ("", "this run", "lowest … highest", "earlier", "change")
 
 
 def format_table(result: Result, before: Result | None) -> list[str]:
-    """The lines of the table."""
-    known = {(each.scene, each.name): each for each in (before.figures if before else ())}
-    rows = [(each.scene, _figure_cells(each, known.get((each.scene, each.name)))) for each in result.figures]
+    """Return the lines of the table; `before` is the result to compare with, if any."""
+    earlier = {(figure.workload, figure.name): figure for figure in (before.figures if before else ())}
+    rows = [(f.workload, _figure_cells(f, earlier.get((f.workload, f.name)))) for f in result.figures]
     widths = [max(map(len, column)) for column in zip(_HEADINGS, *(row for _, row in rows), strict=True)]
     lines = [_join_cells(_HEADINGS, widths)]
-    for scene, of_scene in groupby(rows, key=lambda each: each[0]):
-        lines += ["", scene, *(_join_cells(row, widths) for _, row in of_scene)]
+    for workload, group in groupby(rows, key=lambda row: row[0]):
+        lines += ["", workload, *(_join_cells(row, widths) for _, row in group)]
     return lines
 
 
 def format_notes(result: Result, before: Result | None) -> list[str]:
-    """What a reader must know about the table."""
-    lines = [f"commit {result.commit}; {', '.join(f'{name} {what}' for name, what in result.machine.items())}"]
+    """Return the notes below the table: the commit, the machine, the comparison, and interference by other programs."""
+    lines = [f"commit {result.commit}; {', '.join(f'{name} {value}' for name, value in result.machine.items())}"]
     if before is not None:
         lines.append(_describe_comparison(result, before))
     if result.cores_of_others > MIN_REPORTED_CORES:
-        lines.append(f"Other programs used up to {result.cores_of_others:.1f} cores meanwhile: take all as rough.")
+        lines.append(
+            f"Other programs used up to {result.cores_of_others:.1f} cores during the run: the figures are approximate."
+        )
     return lines
 
 
@@ -38,13 +39,13 @@ def _describe_comparison(result: Result, before: Result) -> str:
     same = "this machine" if before.machine.get("CPU") == result.machine.get("CPU") else "ANOTHER KIND OF MACHINE"
     slower = result.pace / before.pace - 1
     return (
-        f"earlier: commit {before.commit}, on {same}; then the same little work took {abs(slower):.0%} "
-        f"{'less' if slower > 0 else 'more'} CPU; `~` marks changes within the spread of the repeats"
+        f"earlier: commit {before.commit}, on {same}; the reference loop took {abs(slower):.0%} "
+        f"{'less' if slower > 0 else 'more'} CPU then; `~` marks changes within the spread of the repeats"
     )
 
 
 MIN_REPORTED_CORES = 0.2
-"""What others may use before it is worth a sentence; Linux itself takes some of it."""
+"""The cores that other programs may use before a note reports it; the kernel's own threads use some of them."""
 
 
 def _figure_cells(figure: Figure, before: Figure | None) -> tuple[str, ...]:
@@ -55,6 +56,7 @@ def _figure_cells(figure: Figure, before: Figure | None) -> tuple[str, ...]:
 
 
 def _change(figure: Figure, before: Figure) -> str:
+    """Return the change of the mean in percent, with a judgement unless it is noise within the spread."""
     if figure.more_is_better is None or not before.mean or math.isnan(figure.mean / before.mean):
         return ""
     change = figure.mean / before.mean - 1
@@ -64,7 +66,7 @@ def _change(figure: Figure, before: Figure) -> str:
 
 
 def format_number(value: float) -> str:
-    """Three figures or more, with commas between thousands."""
+    """Return `value` with at least three significant digits and thousands separators; `none` for NaN."""
     if math.isnan(value):
         return "none"
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2

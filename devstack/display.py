@@ -1,4 +1,4 @@
-"""What the person sees: a moving display on a terminal, plain lines elsewhere."""
+"""The output of `make run`: progress rows on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from devstack.watcher import Watcher
 
 @contextmanager
 def _ignoring_closed_output() -> Iterator[None]:
-    """Output meanwhile. Once nobody reads it, because the terminal or the pipe was closed, it goes nowhere.
+    """Redirect stdout to /dev/null if output within the block fails, because the terminal or the pipe was closed.
 
-    A stack must be stopped in order also when there is nobody left to tell.
+    Output must not fail then, because the stack still has to be stopped in order.
     """
     try:
         yield
     except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 class Display(Watcher, Protocol):
-    """A watcher that can also say things; a context manager for the time of the start."""
+    """A watcher that can also print text; as a context manager it shows the progress of the start."""
 
     def print_text(self, text: str) -> None:
-        """One or more lines."""
+        """Print one or more lines."""
 
     def __enter__(self) -> Display: ...
 
@@ -44,19 +44,19 @@ class Display(Watcher, Protocol):
 
 
 class PlainDisplay:
-    """A line for each event, complete at once, for logs and pipes."""
+    """A display that prints a complete line for each event, for logs and pipes."""
 
     def print_text(self, text: str) -> None:
-        """One or more lines."""
+        """Print one or more lines."""
         with _ignoring_closed_output():
             print(text, flush=True)
 
-    def process_started(self, part: ManagedProcess) -> None:
-        """A start is not worth a line: its end is."""
+    def process_started(self, process: ManagedProcess) -> None:
+        """Do nothing: a line is printed once the process is healthy."""
 
-    def process_healthy(self, part: ManagedProcess, seconds: float) -> None:
-        """A line."""
-        self.print_text(f"{part.name} is healthy after {seconds:.1f} s (process {part.pid}, {part.address})")
+    def process_healthy(self, process: ManagedProcess, seconds: float) -> None:
+        """Print a line with the time to become healthy, the process id and the address."""
+        self.print_text(f"{process.name} is healthy after {seconds:.1f} s (process {process.pid}, {process.address})")
 
     def __enter__(self) -> PlainDisplay:
         return self
@@ -64,11 +64,11 @@ class PlainDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing to close."""
+        """Do nothing."""
 
 
 class RichDisplay:
-    """A row for each part, which turns until the part is healthy."""
+    """A display with a row and a spinner for each process, until the process is healthy."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -81,17 +81,17 @@ class RichDisplay:
         self._rows: dict[str, TaskID] = {}
 
     def print_text(self, text: str) -> None:
-        """One or more lines, above the rows while they are shown."""
+        """Print one or more lines, above the rows while they are shown."""
         with _ignoring_closed_output():
             self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def process_started(self, part: ManagedProcess) -> None:
-        """A new row."""
-        self._rows[part.name] = self._progress.add_task(part.name, total=1, address=part.address)
+    def process_started(self, process: ManagedProcess) -> None:
+        """Add a row."""
+        self._rows[process.name] = self._progress.add_task(process.name, total=1, address=process.address)
 
-    def process_healthy(self, part: ManagedProcess, seconds: float) -> None:  # noqa: ARG002
-        """Its row is done, and shows the time itself."""
-        self._progress.update(self._rows[part.name], completed=1)
+    def process_healthy(self, process: ManagedProcess, seconds: float) -> None:  # noqa: ARG002
+        """Complete the row, which shows the elapsed time itself."""
+        self._progress.update(self._rows[process.name], completed=1)
 
     def __enter__(self) -> RichDisplay:
         self._progress.start()
@@ -105,6 +105,6 @@ class RichDisplay:
 
 
 def create_display() -> Display:
-    """The one that suits where our output goes."""
+    """Return a RichDisplay if stdout is a terminal, else a PlainDisplay."""
     console = Console()
     return RichDisplay(console) if console.is_terminal else PlainDisplay()

@@ -1,4 +1,4 @@
-"""What Envoy reads: its configuration from the template, and the list of chat servers it follows."""
+"""The configuration of Envoy: its file, rendered from a template, and the endpoints of the chat cluster (EDS)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ASSIGNMENT_TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssi
 
 
 class EnvoyConfig:
-    """The files of one Envoy in `folder`, and what it says about the chat servers behind it."""
+    """The configuration files of one Envoy in `folder`, and queries of its administration interface."""
 
     def __init__(self, folder: Path, ports: Ports, issuer: Issuer, access_log: Path) -> None:
         self.configuration = folder / "envoy.yaml"
@@ -36,14 +36,14 @@ class EnvoyConfig:
         self.configuration.write_text(render_template(values))
 
     def set_endpoints(self, addresses: Sequence[str]) -> None:
-        """Makes these (`ip:port`) the chat servers; a running Envoy takes the new list at once."""
-        # Envoy watches for renames, and must never read half a file.
+        """Set the endpoints of the chat cluster (`ip:port`); a running Envoy reloads them immediately."""
+        # Envoy watches for renames, so it never reads a file that is half written.
         draft = self._endpoints.with_suffix(".new")
         draft.write_text(endpoint_assignment(addresses))
         draft.replace(self._endpoints)
 
     def probe(self) -> str | None:
-        """None when Envoy takes calls, else why not."""
+        """Return None if Envoy accepts calls, else the error."""
         try:
             fetch(f"{self._admin}/ready")
         except OSError as error:
@@ -51,24 +51,25 @@ class EnvoyConfig:
         return None
 
     def healthy_endpoints(self) -> set[str]:
-        """The chat servers that Envoy sends calls to now; none while it cannot be asked."""
+        """Return the endpoints that Envoy routes calls to now; none while its administration port is unreachable."""
         try:
             clusters = json.loads(fetch(f"{self._admin}/clusters?format=json"))["cluster_statuses"]
         except OSError:
             return set()
-        hosts = [host for each in clusters if each["name"] == "chat" for host in each.get("host_statuses", [])]
+        chat = (cluster for cluster in clusters if cluster["name"] == "chat")
+        hosts = [host for cluster in chat for host in cluster.get("host_statuses", [])]
         return {_host_and_port(host) for host in hosts if _is_healthy(host["health_status"])}
 
 
 def render_template(values: Mapping[str, object]) -> str:
-    """The template with its values. Raises KeyError when one is missing."""
+    """Return the configuration template with `values` substituted. Raise KeyError if one is missing."""
     lines = _TEMPLATE.read_text().splitlines(keepends=True)
-    # Comments go: what is left is short, and the ones that speak of `${...}` are no placeholders.
+    # Comments are removed, because a `${...}` in a comment is no placeholder.
     return Template("".join(line for line in lines if not line.lstrip().startswith("#"))).substitute(values)
 
 
 def endpoint_assignment(addresses: Sequence[str]) -> str:
-    """An EDS file; JSON, which is YAML as well."""
+    """Return an EDS file with these endpoints, as JSON, which is also YAML."""
     members = [{"endpoint": {"address": {"socket_address": _socket_address(address)}}} for address in addresses]
     assignment = {"@type": _ASSIGNMENT_TYPE, "cluster_name": "chat", "endpoints": [{"lb_endpoints": members}]}
     return json.dumps({"resources": [assignment]}, indent=1)

@@ -1,14 +1,14 @@
-"""What can go wrong on a machine that its owner can mend: said in a sentence, never as a trace."""
+"""The errors of a stack that its user can fix; they are printed as a sentence, never as a traceback."""
 
 from __future__ import annotations
 
 
 class SetupError(Exception):
-    """A sentence for the person at the terminal: what is wrong, and what to do about it."""
+    """An error whose message tells the user what is wrong and what to do."""
 
 
 class ProcessFailed(SetupError):
-    """A part ended or did not become healthy in time; carries the last lines of its log."""
+    """A process ended or did not become healthy in time; the message has the last lines of its log."""
 
     def __init__(self, name: str, reason: str, log_lines: list[str]) -> None:
         self.name = name
@@ -19,11 +19,11 @@ class ProcessFailed(SetupError):
 
 
 class PortTaken(SetupError):
-    """Another program listens where a part should."""
+    """Another program listens on a port of the stack."""
 
     def __init__(self, port: int, name: str) -> None:
         super().__init__(f"Port {port}, which {name} needs, is taken by another program.")
 
 
 class StopRequested(Exception):
-    """The person asked to stop while something was still being waited for."""
+    """The user requested a stop while the stack was starting."""

@@ -1,4 +1,4 @@
-"""`make run`: a whole stack from start to stop, under the eyes and the signals of a person."""
+"""`make run`: a stack from start to stop, supervised, and stopped by signals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from threading import Event
 from types import FrameType
 
 from devstack.display import Display
-from devstack.errors import PortTaken, StopRequested, SetupError
+from devstack.errors import PortTaken, SetupError, StopRequested
 from devstack.ports import Ports
 from devstack.stack import Stack
 from devstack.startup_summary import startup_summary
@@ -24,7 +24,7 @@ _START_TIMEOUT_S = 60.0
 
 
 class StopSignals:
-    """What the person asked for by signals: `stop`, and `hurry` when they asked again."""
+    """Handlers of stop signals: the first signal sets `stop_requested`, the second one `kill_requested`."""
 
     def __init__(self) -> None:
         self.stop_requested = Event()
@@ -35,19 +35,19 @@ class StopSignals:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """SIGINT, SIGTERM and SIGHUP (the terminal closed) are wishes meanwhile, and interrupt nothing."""
+        """Handle SIGINT, SIGTERM and SIGHUP (the terminal closed) within the block; none interrupts it."""
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {number: signal.signal(number, self._handle_signal) for number in numbers}
+        previous = {number: signal.signal(number, self._handle_signal) for number in numbers}
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)
 
 
 def launch(folder: Path, ports: Ports, chat_servers: int, environment: dict[str, str], display: Display) -> None:
-    """Runs a stack until it is asked to stop. Raises Trouble when it cannot, with nothing left running."""
-    signals, new = StopSignals(), not folder.exists()
+    """Run a stack until a stop signal. Raise SetupError if it cannot run; then no process is left running."""
+    signals, is_new = StopSignals(), not folder.exists()
     with signals.installed(), lock_folder(folder):
         _rotate_logs(folder / "logs")
         stack = Stack(folder, chat_servers, ports=ports, environment=environment)
@@ -57,14 +57,14 @@ def launch(folder: Path, ports: Ports, chat_servers: int, environment: dict[str,
         except StopRequested:
             pass
         except PortTaken as taken:
-            # Nothing was started: no secrets stay behind that nobody needs.
-            if new:
+            # Nothing was started, so the new folder and its secrets are of no use.
+            if is_new:
                 shutil.rmtree(folder)
             raise SetupError(f'{taken} Choose others: make run ARGS="--port 9080 --base-port 5300"') from None
         finally:
-            # A start that was refused has nothing to stop.
-            if any(part.running for part in stack.processes.values()):
-                display.print_text("Stopping; once more to kill what is slow.")
+            # A start that failed on a taken port has nothing to stop.
+            if any(process.running for process in stack.processes.values()):
+                display.print_text("Stopping; press Ctrl-C again to kill slow processes.")
             stack.stop(signals.kill_requested)
         display.print_text("Everything is stopped.")
 
@@ -76,20 +76,23 @@ def _start(stack: Stack, signals: StopSignals, display: Display) -> None:
 
 
 def _supervise(stack: Stack, signals: StopSignals, display: Display) -> None:
-    supervision = Supervisor(display.print_text)
+    supervisor = Supervisor(display.print_text)
     while not signals.stop_requested.wait(_CHECK_INTERVAL_S):
-        supervision.check(stack.processes.values())
+        supervisor.check(stack.processes.values())
 
 
 def _rotate_logs(folder: Path) -> None:
-    """The logs of the run before stay, as `.log.1`; older ones go."""
+    """Rename the logs of the previous run to `.log.1`, which replaces older ones."""
     for log in folder.glob("*.log"):
         log.replace(log.with_suffix(".log.1"))
 
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Holds `folder` for this process. Raises Trouble when another has it."""
+    """Lock `folder` for this process within the block. Raise SetupError if another process has the lock.
+
+    The kernel releases the lock when the process ends for any reason.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a+") as file:
         try:
@@ -98,7 +101,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
             file.seek(0)
             raise SetupError(
                 f"A stack already runs on {folder} (process {file.read().strip()}). Stop that one first, or start "
-                'another beside it: make run ARGS="--folder .parley2 --port 9080 --base-port 5300"'
+                'another one: make run ARGS="--folder .parley2 --port 9080 --base-port 5300"'
             ) from None
         file.truncate(0)
         file.write(f"{os.getpid()}\n")

@@ -1,4 +1,4 @@
-"""One look at a page on this machine, past any proxy the person may have set."""
+"""HTTP requests to servers on this machine, without the proxy of the environment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def fetch(url: str, timeout: float = 2.0) -> bytes:
-    """The body. Raises OSError when it cannot be had, with an answer other than 2xx too."""
-    with _direct.open(url, timeout=timeout) as answer:
-        body: bytes = answer.read()
+    """Return the body of a GET request. Raise OSError if it fails or its status is not 2xx; `timeout` is in seconds."""
+    with _direct.open(url, timeout=timeout) as response:
+        body: bytes = response.read()
     return body

@@ -1,7 +1,7 @@
-"""Whether this machine can run the stack, asked before anything is installed: standard library only.
+"""The check that this machine can run the stack, before anything is installed: standard library only.
 
-`python3 -m devstack.machine` installs missing system packages with apt when it runs as root; else it says which one
-line does it. It must parse on older Pythons too, to be able to say that they are too old.
+`python3 -m devstack.machine` installs missing system packages with apt if it runs as root; otherwise it prints the
+command that does. It must parse on older Pythons, so that it can report them as too old.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import sys
 MIN_PYTHON = (3, 11)
 MIN_GLIBC = (2, 34)
 
-# What mongod is linked with, and the Debian package that has it.
+# The libraries that mongod is linked with, and their Debian packages.
 REQUIRED_LIBRARIES = {"libcurl.so.4": "libcurl4", "libssl.so.3": "libssl3"}
 
 
 def unsupported_reason() -> str | None:
-    """What cannot be mended by installing a package, in a sentence; None when nothing stands in the way."""
+    """Return why this machine cannot run the stack whatever is installed, in a sentence; None if it can."""
     if sys.version_info < MIN_PYTHON:
         return (
             f"Parley needs Python 3.11 or newer, and this is {platform.python_version()}. "
@@ -42,7 +42,7 @@ def unsupported_reason() -> str | None:
 
 
 def missing_packages() -> list[str]:
-    """Debian packages this machine lacks."""
+    """Return the Debian packages that are missing on this machine."""
     missing = [package for library, package in REQUIRED_LIBRARIES.items() if not _can_load(library)]
     if importlib.util.find_spec("ensurepip") is None:
         missing.append("python{}.{}-venv".format(*sys.version_info[:2]))
@@ -58,12 +58,12 @@ def _can_load(library: str) -> bool:
 
 
 def apt_command(packages: list[str]) -> str:
-    """What the person may run."""
+    """Return the command that installs `packages`."""
     return "sudo apt-get update && sudo apt-get install -y {}".format(" ".join(packages))
 
 
 def install_missing_packages() -> None:
-    """Installs what is missing, or exits 1 with a sentence."""
+    """Install the missing packages as root; otherwise exit 1 with a sentence that tells what to do."""
     reason = unsupported_reason()
     if reason is not None:
         sys.exit(reason)
@@ -85,7 +85,7 @@ def _install(packages: list[str]) -> None:
         ["apt-get", "install", "-qy", "--no-install-recommends", *packages],
     ):
         if subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False).returncode != 0:
-            sys.exit("`{}` failed; its reason stands above.".format(" ".join(command)))
+            sys.exit("`{}` failed; see its output above.".format(" ".join(command)))
 
 
 if __name__ == "__main__":

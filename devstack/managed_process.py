@@ -1,4 +1,4 @@
-"""One running part of the stack: a real server, its log, and what can be done to it."""
+"""A managed process: a real server of the stack with its log and health probe, which can be stopped and frozen."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from pathlib import Path
 from threading import Event
 
 from devstack import pdeathsig
-from devstack.errors import ProcessFailed, StopRequested, SetupError
+from devstack.errors import ProcessFailed, SetupError, StopRequested
 from devstack.ports import LOOPBACK
 
 Probe = Callable[[], str | None]
-"""One look at a part: None when it is healthy, else what is still missing."""
+"""A health check of a process: it returns None if the process is healthy, else the reason why not."""
 
 _POLL_INTERVAL_S = 0.03
 _LOG_TAIL_LINES = 12
 
-# The kernel takes the death of the *thread* that started a child for the death of its parent, so one thread
-# that lives as long as we do starts them all, and `start` may be called from any.
+# The kernel sends the parent-death signal when the *thread* that started the child ends. One thread that lives as
+# long as the launcher therefore starts all children, so that `start` may be called from any thread.
 _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="devstack-starter")
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """How a part is started and looked at.
+    """The command, log and health probe of a process.
 
-    It listens on `ports`, the one of `address` among them. `grace` is how long, in seconds, it may take to end.
+    `ports` are all ports it listens on, including that of `address`. `grace` is the time in seconds from SIGTERM to
+    SIGKILL.
     """
 
     name: str
@@ -47,10 +48,10 @@ class ProcessSpec:
 
 
 class ManagedProcess:
-    """A part by its recipe; it may be started again after it ended. Its calls block.
+    """A process that runs by its spec; it can be started again after it ended. Its calls block.
 
-    In a test on asyncio call `kill`, `freeze`, `resume` and `start` directly (they return at once or within
-    milliseconds), and `wait_healthy` and `terminate` through `asyncio.to_thread`.
+    In an asyncio test call `kill`, `freeze`, `resume` and `start` directly (they return within milliseconds), but
+    `wait_healthy` and `terminate` through `asyncio.to_thread`.
     """
 
     def __init__(self, spec: ProcessSpec) -> None:
@@ -62,74 +63,74 @@ class ManagedProcess:
 
     @property
     def name(self) -> str:
-        """What the stack calls it, such as `chat-1`."""
+        """The name in the stack, such as `chat-1`."""
         return self.spec.name
 
     @property
     def address(self) -> str:
-        """Where it serves, as `ip:port`."""
+        """The address that it serves at, as `ip:port`."""
         return self.spec.address
 
     @property
     def log(self) -> Path:
-        """The file that takes what it prints."""
+        """The file of its stdout and stderr."""
         return self.spec.log
 
     @property
     def running(self) -> bool:
-        """Whether it runs; a frozen part runs."""
+        """True while the process exists, also while it is frozen."""
         return self._child is not None and self._child.poll() is None
 
     @property
     def pid(self) -> int:
-        """Its process id. Raises Trouble when it does not run."""
+        """The process id. Raises SetupError if the process does not run."""
         if self._child is None or self._child.poll() is not None:
             raise SetupError(f"{self.name} does not run.")
         return self._child.pid
 
     @property
     def returncode(self) -> int | None:
-        """How it ended: its exit code, or minus the signal; None while it runs or before it ran."""
+        """The exit code, or minus the signal that killed it; None while it runs and before its first start."""
         return None if self._child is None else self._child.poll()
 
     def start(self) -> None:
-        """Starts it, without waiting until it is healthy. Does nothing when it runs."""
+        """Start the process without waiting until it is healthy. Do nothing if it runs."""
         if not self.running:
             self._child = _starter.submit(self._spawn).result()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        ready, leashed = os.pipe()
-        leash_command = [sys.executable, "-I", "-S", pdeathsig.__file__, str(os.getpid()), str(leashed)]
-        with self.log.open("ab") as log, os.fdopen(ready, "rb") as taken_over:
-            # A session of its own: Ctrl-C in the terminal is for the launcher, which stops all in order.
+        read_end, write_end = os.pipe()
+        wrapper = [sys.executable, "-I", "-S", pdeathsig.__file__, str(os.getpid()), str(write_end)]
+        with self.log.open("ab") as log, os.fdopen(read_end, "rb") as executed:
+            # A new session, so that Ctrl-C in the terminal reaches only the launcher, which stops all in order.
             child = subprocess.Popen(
-                [*leash_command, *self.spec.command],
+                [*wrapper, *self.spec.command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=_child_environment(self.spec.environment),
                 start_new_session=True,
-                pass_fds=(leashed,),
+                pass_fds=(write_end,),
             )
-            os.close(leashed)
-            # Until it is on its leash nobody may freeze it: frozen, it would outlive us.
-            taken_over.read()
+            os.close(write_end)
+            # Wait for the exec: a child that is frozen before PR_SET_PDEATHSIG would outlive the launcher.
+            executed.read()
         return child
 
     def wait_healthy(self, timeout: float = 30.0, stop: Event | None = None) -> None:
-        """Blocks until it is healthy.
+        """Block until the process is healthy.
 
         Raises:
-            PartFailed: it ended, or is not healthy after `timeout` seconds.
-            Stopped: `stop` was set meanwhile.
+            ProcessFailed: it ended, or is not healthy after `timeout` seconds.
+            StopRequested: `stop` was set.
         """
         deadline = time.monotonic() + timeout
-        while (missing := self._check_health()) is not None:
+        while (reason := self._check_health()) is not None:
             if stop is not None and stop.is_set():
                 raise StopRequested
             if time.monotonic() >= deadline:
-                raise self._failure(f"is not healthy after {timeout:g} s: {missing}")
+                raise self._failure(f"is not healthy after {timeout:g} s: {reason}")
             time.sleep(_POLL_INTERVAL_S)
 
     def _check_health(self) -> str | None:
@@ -141,24 +142,24 @@ class ManagedProcess:
         return ProcessFailed(self.name, reason, last_lines(self.log))
 
     def kill(self) -> None:
-        """SIGKILL, as a crash; returns when it is gone."""
+        """Send SIGKILL, which is like a crash, and block until the process has ended."""
         self._signal(signal.SIGKILL)
         if self._child is not None:
             self._child.wait()
 
     def terminate(self, grace: float | None = None) -> int | None:
-        """SIGTERM; after `grace` seconds (default: the recipe's) SIGKILL. Returns how it ended."""
+        """Send SIGTERM, then SIGKILL after `grace` seconds (default: the spec's). Return the return code."""
         self.request_stop()
         self.wait_exited(grace)
         return self.returncode
 
     def request_stop(self) -> None:
-        """SIGTERM, without waiting."""
-        self._signal(signal.SIGCONT)  # a frozen part would not hear
+        """Send SIGTERM without waiting for the end."""
+        self._signal(signal.SIGCONT)  # a frozen process would not handle SIGTERM
         self._signal(signal.SIGTERM)
 
     def wait_exited(self, grace: float | None = None, kill_now: Event | None = None) -> None:
-        """Blocks until it has ended; kills it after `grace` seconds, and as soon as `hurry` is set."""
+        """Block until the process has ended; kill it after `grace` seconds, or once `kill_now` is set."""
         deadline = time.monotonic() + (self.spec.grace if grace is None else grace)
         while self.running:
             if time.monotonic() >= deadline or (kill_now is not None and kill_now.is_set()):
@@ -166,12 +167,12 @@ class ManagedProcess:
             time.sleep(_POLL_INTERVAL_S)
 
     def freeze(self) -> None:
-        """SIGSTOP: it keeps its connections and does nothing."""
+        """Send SIGSTOP: the process keeps its connections and does nothing."""
         if self._child is not None:
             freeze(self._child)
 
     def resume(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT."""
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -180,30 +181,33 @@ class ManagedProcess:
 
 
 def freeze(child: subprocess.Popen[bytes]) -> None:
-    """SIGSTOP; returns when all its threads have stopped, for until then it may still answer, or when it has ended."""
+    """Send SIGSTOP and block until all threads of the child have stopped, or until it has ended.
+
+    Until then the child could still answer a request.
+    """
     child.send_signal(signal.SIGSTOP)
     if child.returncode is None:
-        # Who watches over it, in another thread, may learn of its end before us.
+        # Another thread that supervises the child may reap it first.
         with suppress(ChildProcessError):
             os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
 
 def _child_environment(overrides: Mapping[str, str]) -> dict[str, str]:
-    """Ours without Parley's own settings, which the stack alone decides, and the recipe's."""
+    """Return our environment without its PARLEY_ settings, which the stack alone sets, and with `overrides`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PARLEY_")}
-    # No proxy between neighbours on one machine.
+    # The processes of one machine must not use a proxy to reach each other.
     return {**inherited, "no_proxy": LOOPBACK, "NO_PROXY": LOOPBACK, **overrides}
 
 
 def describe_exit(returncode: int | None) -> str:
-    """An exit code or signal in words."""
+    """Return a return code in words: the name of the signal, or `exit code n`."""
     if returncode is not None and returncode < 0:
         return signal.Signals(-returncode).name
     return f"exit code {returncode}"
 
 
 def last_lines(log: Path, count: int = _LOG_TAIL_LINES) -> list[str]:
-    """The last lines of a log, each cut to a screen's width; none when there is no log."""
+    """Return the last `count` lines of a log, each cut to 300 characters; none if there is no log."""
     if not log.exists():
         return []
     with log.open("rb") as file:

@@ -1,11 +1,11 @@
-"""Started in front of every part: ties its life to the launcher's, then becomes the part.
+"""A wrapper that sets PR_SET_PDEATHSIG and then executes a command, so that the command dies with the launcher.
 
-Run as a file, alone and without site packages, so that it costs little:
-`python -I -S leash.py <launcher pid> <ready fd> <command …>`. The descriptor closes when the part takes over, so that
-the launcher knows that the leash is on.
-A child that asks for it is killed by the kernel when its parent dies, whatever killed the parent, and even
-when the child itself is frozen. The wish outlives `exec`, so no part needs to know of it. Doing it here rather
-than between fork and exec keeps the launcher free of code that runs in a forked, threaded process.
+It runs as a file, isolated and without site packages, which keeps it fast:
+`python -I -S pdeathsig.py <launcher pid> <ready fd> <command …>`. The descriptor closes on `exec`, which tells the
+launcher that the signal is set.
+The kernel sends SIGKILL to the child when its parent dies for any reason, even if the child is frozen. The setting
+survives `exec`, so the command needs no support for it. A wrapper avoids code between fork and exec in the launcher,
+which has threads.
 """
 
 import ctypes
@@ -20,8 +20,8 @@ def _exec_with_pdeathsig(launcher: int, ready: int, command: list[str]) -> None:
     os.set_inheritable(ready, False)
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
         sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
-    if os.getppid() != launcher:  # it died before the wish was made
-        sys.exit("the launcher is gone")
+    if os.getppid() != launcher:  # the launcher died before the signal was set
+        sys.exit("the launcher has exited")
     try:
         os.execv(command[0], command)
     except OSError as error:

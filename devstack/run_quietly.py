@@ -1,4 +1,4 @@
-"""Runs a module as `python -m` does, but whoever interrupts it is shown no traceback: standard library only.
+"""Run a module as `python -m` does, but print no traceback on Ctrl-C: standard library only.
 
 python -m devstack.run_quietly MODULE ARGUMENTS
 """

@@ -1,4 +1,4 @@
-"""A stack of real servers as one object: for `make run`, and for tests that need one of their own."""
+"""A stack of real servers as one object, for `make run` and for tests that need their own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Event
 from types import TracebackType
 
-from devstack.errors import PortTaken, StopRequested, SetupError
+from devstack.errors import PortTaken, SetupError, StopRequested
 from devstack.issuer import Issuer
 from devstack.layout import Layout, StoreAddresses
 from devstack.managed_process import ManagedProcess
@@ -22,12 +22,12 @@ SERVERS = (*STORES, *PROXIES)
 
 
 class Stack:
-    """The parts of a system, kept in `folder`; a context manager that starts and stops them. Its calls block.
+    """The processes of a system with its data in `folder`; a context manager that starts and stops them.
 
-    `environment` is added to that of every chat server, `environment_of["chat-2"]` to that of one. Without `ports`
-    it takes a free block, so any number of stacks may stand side by side. With an `issuer` that one signs users in.
-    `only` names the parts wanted, when not all are: `Stack(folder, only=["mongod"])` has no chat servers. With `stores`
-    elsewhere it has none of its own. Nothing is started again by itself here.
+    `environment` is added to the settings of every chat server, `environment_of["chat-2"]` to those of one. Without
+    `ports` the stack reserves a free block, so any number of stacks may run at the same time. An external `issuer`
+    signs users in; by default the stack does. `only` selects processes by name: `Stack(folder, only=["mongod"])` has no
+    chat servers. With external `stores` it has none of its own. Calls block, and processes that end are not restarted.
     """
 
     def __init__(
@@ -59,19 +59,19 @@ class Stack:
         return self._block.ports
 
     def _create_chat_server(self, number: int, environment: Mapping[str, str]) -> ChatServer:
-        own = self._environment_of.get(f"chat-{number}", {})
-        server = self.layout.chat_server(number, {**self._environment, **own, **environment})
+        individual = self._environment_of.get(f"chat-{number}", {})
+        server = self.layout.chat_server(number, {**self._environment, **individual, **environment})
         self.chat_servers.append(server)
         return server
 
     @property
     def processes(self) -> dict[str, ManagedProcess]:
-        """All by name: mongod, valkey, etcd, envoy, chat-1, chat-2 and so on."""
+        """All processes by name: mongod, valkey, etcd, envoy, chat-1, chat-2 and so on."""
         return {**self._servers, **{server.name: server for server in self.chat_servers}}
 
     @property
     def door(self) -> str:
-        """Where Envoy takes calls, as `ip:port`."""
+        """The address of Envoy for clients, as `ip:port`."""
         return f"{LOOPBACK}:{self.layout.ports.door}"
 
     @property
@@ -95,7 +95,7 @@ class Stack:
         return self.layout.secrets.signing_key
 
     def start(self, timeout: float = 60.0, stop: Event | None = None, watcher: Watcher | None = None) -> None:
-        """As `bring_up`, with everything stopped again when that fails."""
+        """Start all as `start_processes` does, and stop all again if that fails."""
         try:
             self.start_processes(timeout, stop, watcher)
         except BaseException:
@@ -103,27 +103,27 @@ class Stack:
             raise
 
     def start_processes(self, timeout: float, stop: Event | None = None, watcher: Watcher | None = None) -> None:
-        """Starts all and blocks until all is healthy; each group of parts may take `timeout` seconds.
+        """Start all and block until all are healthy; each group of processes may take `timeout` seconds.
 
         Raises:
-            PartFailed: a part ended or is not healthy in time.
-            PortTaken: nothing was started.
-            Stopped: `stop` was set meanwhile.
+            ProcessFailed: a process ended or is not healthy in time.
+            PortTaken: another program listens on a port; nothing was started.
+            StopRequested: `stop` was set.
         """
         self._check_ports()
-        # Chat servers before the door, which then finds them healthy at its first look.
+        # Chat servers start before Envoy, so that its first health checks succeed.
         for group in (self._store_processes(), self.chat_servers, self._proxy_processes()):
             _start_group(group, timeout, stop, watcher or NullWatcher())
         self.wait_envoy_healthy(timeout, stop)
 
     def _check_ports(self) -> None:
-        for part in self.processes.values():
-            for port in part.spec.ports:
-                if not part.running and not is_free(port):
-                    raise PortTaken(port, part.name)
+        for process in self.processes.values():
+            for port in process.spec.ports:
+                if not process.running and not is_free(port):
+                    raise PortTaken(port, process.name)
 
     def _store_processes(self) -> list[ManagedProcess]:
-        return [part for name, part in self._servers.items() if name in STORES]
+        return [process for name, process in self._servers.items() if name in STORES]
 
     def _proxy_processes(self) -> list[ManagedProcess]:
         if "envoy" not in self._servers:
@@ -132,32 +132,32 @@ class Stack:
         return [self._servers["envoy"]]
 
     def stop(self, kill_now: Event | None = None) -> None:
-        """Stops what runs, in order; each part may take its grace, or none once `hurry` is set."""
-        # The chat servers first, while the door is open: they tell their streams that they go, and write what they
-        # hold to the stores, which go last.
+        """Stop the running processes in order; each one has its grace until `kill_now` is set."""
+        # Chat servers stop first, while Envoy still serves their streams: they drain, and write to the stores, which
+        # stop last.
         for group in (
             self.chat_servers,
             [p for n, p in self._servers.items() if n not in STORES],
             self._store_processes(),
         ):
-            for part in group:
-                part.request_stop()
-            for part in group:
-                part.wait_exited(kill_now=kill_now)
+            for process in group:
+                process.request_stop()
+            for process in group:
+                process.wait_exited(kill_now=kill_now)
 
     def set_endpoints(self, addresses: Sequence[str]) -> None:
-        """Makes other servers (`ip:port`) the chat servers that the door leads to: a test's own, for example."""
+        """Set the chat servers (`ip:port`) that Envoy routes to; a test may pass its own."""
         self.layout.envoy.set_endpoints(addresses)
 
     def _set_all_endpoints(self) -> None:
         self.set_endpoints([server.address for server in self.chat_servers])
 
     def wait_envoy_healthy(self, timeout: float = 30.0, stop: Event | None = None) -> None:
-        """Blocks until Envoy finds every running chat server healthy, and sends nobody to the others.
+        """Block until Envoy routes calls to every running chat server and to no other one.
 
         Raises:
-            Trouble: it does not within `timeout` seconds.
-            Stopped: `stop` was set meanwhile.
+            SetupError: it does not within `timeout` seconds.
+            StopRequested: `stop` was set.
         """
         if "envoy" in self._servers and self.chat_servers:
             self.wait_healthy_endpoints(
@@ -167,7 +167,7 @@ class Stack:
     def wait_healthy_endpoints(
         self, addresses: Collection[str], timeout: float = 30.0, stop: Event | None = None
     ) -> None:
-        """Blocks until exactly these (`ip:port`) are healthy in Envoy's eyes. Raises as `wait_door` does."""
+        """Block until exactly these endpoints (`ip:port`) are healthy in Envoy. Raise as `wait_envoy_healthy` does."""
         deadline = time.monotonic() + timeout
         while (healthy := self.layout.envoy.healthy_endpoints()) != set(addresses):
             if stop is not None and stop.is_set():
@@ -177,7 +177,7 @@ class Stack:
             time.sleep(0.05)
 
     def add_chat_server(self, environment: Mapping[str, str] | None = None, timeout: float = 30.0) -> ChatServer:
-        """One more, started and led to; blocks until the door finds it healthy. Raises PartFailed or Trouble."""
+        """Start another chat server and block until Envoy routes to it. Raise ProcessFailed or SetupError."""
         number = max((server.number for server in self.chat_servers), default=0) + 1
         server = self._create_chat_server(number, environment or {})
         _start_group([server], timeout, None, NullWatcher())
@@ -186,8 +186,8 @@ class Stack:
         return server
 
     def remove_chat_server(self, name: str) -> None:
-        """One less, for good: it ends as on SIGTERM, and then the door forgets it."""
-        server = next(each for each in self.chat_servers if each.name == name)
+        """Stop a chat server by SIGTERM, and remove it from the stack and from Envoy's endpoints."""
+        server = next(server for server in self.chat_servers if server.name == name)
         server.terminate()
         self.chat_servers.remove(server)
         self._set_all_endpoints()
@@ -205,10 +205,10 @@ class Stack:
 
 
 def _start_group(processes: Sequence[ManagedProcess], timeout: float, stop: Event | None, watcher: Watcher) -> None:
-    begun = time.monotonic()
-    for part in processes:
-        part.start()
-        watcher.process_started(part)
-    for part in processes:
-        part.wait_healthy(max(0.0, begun + timeout - time.monotonic()), stop)
-        watcher.process_healthy(part, time.monotonic() - begun)
+    started_at = time.monotonic()
+    for process in processes:
+        process.start()
+        watcher.process_started(process)
+    for process in processes:
+        process.wait_healthy(max(0.0, started_at + timeout - time.monotonic()), stop)
+        watcher.process_healthy(process, time.monotonic() - started_at)

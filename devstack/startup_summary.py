@@ -1,4 +1,4 @@
-"""What `make run` says when all is up: what runs where, and what to try next."""
+"""The text that `make run` prints once the stack is healthy: the addresses, and commands to try."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from devstack.servers.chat import ChatServer
 from devstack.stack import Stack
 
 _DESCRIPTIONS = {
-    "mongod": "MongoDB: the truth",
-    "valkey": "Valkey: the index of changes",
-    "etcd": "etcd: who is in the ring",
+    "mongod": "MongoDB: the conversation logs and accounts",
+    "valkey": "Valkey: the change index",
+    "etcd": "etcd: the members of the ring",
     "envoy": "Envoy: the door, gRPC and grpc-web",
 }
 
 
 def startup_summary(stack: Stack) -> str:
-    """Lines for the person."""
-    rows = [f"  {part.name:<8} {part.address:<16} {_describe(part)}" for part in stack.processes.values()]
+    """Return the summary of a running stack, several lines."""
+    rows = [f"  {process.name:<8} {process.address:<16} {_describe(process)}" for process in stack.processes.values()]
     return "\n".join(
         (
             f"Parley is up. Its door is {stack.door}.",
             *rows,
             "Try, in another terminal:",
             *(f"  {line}" for line in _commands_to_try(stack)),
-            f"Logs are in {_shortest_path(stack.layout.folder / 'logs')}, data and secrets in {_shortest_path(stack.layout.folder)}. "
-            "Ctrl-C stops everything.",
+            f"Logs are in {_shortest_path(stack.layout.folder / 'logs')}, "
+            f"data and secrets in {_shortest_path(stack.layout.folder)}. Ctrl-C stops everything.",
         )
     )
 
@@ -41,7 +41,7 @@ def _describe(process: ManagedProcess) -> str:
 
 def _commands_to_try(stack: Stack) -> list[str]:
     if not stack.chat_servers:
-        return [f"curl -i http://{stack.door}/   (there are no chat servers: 401 is the door asking for a token)"]
+        return [f"curl -i http://{stack.door}/   (there are no chat servers: Envoy answers 401 without a token)"]
     bin_folder = _shortest_path(Path(sys.prefix, "bin"))
     door = "" if stack.layout.ports.door == DEFAULT_DOOR else f" --door {stack.door}"
     return [
@@ -54,9 +54,9 @@ def _commands_to_try(stack: Stack) -> list[str]:
 
 
 DEFAULT_DOOR = 8080
-"""Where the `parley` command looks when it is not told."""
+"""The port that the `parley` command connects to by default."""
 
 
 def _shortest_path(path: Path) -> str:
-    """Relative to where the person is, when that is shorter."""
+    """Return `path` relative to the current folder if that is shorter."""
     return min(str(path), os.path.relpath(path), key=len)

@@ -1,4 +1,4 @@
-"""Keeping a stack up: a part that died is started again, later each time, until it is plain that it will not live."""
+"""The supervisor of a running stack, which restarts processes that end, with exponential backoff."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_RAPID_EXITS = 5
 
 @dataclass(slots=True)
 class _ProcessState:
-    """What is remembered of a part between looks. Times are the clock's seconds."""
+    """The state of a supervised process. Times are seconds of the supervisor's clock."""
 
     started_at: float
     rapid_exits: int = 0
@@ -26,44 +26,45 @@ class _ProcessState:
 
 
 class Supervisor:
-    """Looks after parts that were started; `look` is called a few times a second and never blocks for long.
+    """A supervisor of started processes; `check` is called several times a second and never blocks for long.
 
-    A life under QUICK seconds is a quick death. After MOST_QUICK_DEATHS of them in a row it gives up. Pauses between
-    a death and the next start double from FIRST_PAUSE to LONGEST_PAUSE. `say` takes lines for the person.
+    An exit within RAPID_EXIT_S seconds of the start is a rapid exit; after MAX_RAPID_EXITS of them in a row the
+    supervisor gives up. The backoff before a restart doubles from INITIAL_BACKOFF_S to MAX_BACKOFF_S. Messages for the
+    user go to `print_text`.
     """
 
-    def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
-        self._print_text = say
+    def __init__(self, print_text: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._print_text = print_text
         self._clock = clock
         self._states: dict[str, _ProcessState] = {}
 
-    def check(self, parts: Collection[ManagedProcess]) -> None:
-        """One look at each part. Raises PartFailed when one has died too often."""
-        for part in parts:
-            life = self._states.setdefault(part.name, _ProcessState(started_at=self._clock()))
-            if life.restart_at is not None:
-                self._restart_when_due(part, life)
-            elif not part.running:
-                self._schedule_restart(part, life)
-            elif life.awaiting_health:
-                self._report_recovery(part, life)
+    def check(self, processes: Collection[ManagedProcess]) -> None:
+        """Check each process once. Raise ProcessFailed after too many rapid exits of one."""
+        for process in processes:
+            state = self._states.setdefault(process.name, _ProcessState(started_at=self._clock()))
+            if state.restart_at is not None:
+                self._restart_when_due(process, state)
+            elif not process.running:
+                self._schedule_restart(process, state)
+            elif state.awaiting_health:
+                self._report_recovery(process, state)
 
-    def _schedule_restart(self, part: ManagedProcess, life: _ProcessState) -> None:
-        life.rapid_exits = life.rapid_exits + 1 if self._clock() - life.started_at < RAPID_EXIT_S else 1
-        end = describe_exit(part.returncode)
-        if life.rapid_exits >= MAX_RAPID_EXITS:
-            what = f"died {life.rapid_exits} times in a row soon after its start, lastly with {end}"
-            raise ProcessFailed(part.name, what, last_lines(part.log))
-        pause = min(MAX_BACKOFF_S, INITIAL_BACKOFF_S * 2 ** (life.rapid_exits - 1))
-        life.restart_at = self._clock() + pause
-        self._print_text(f"{part.name} died with {end}; starting it again in {pause:g} s. Its log: {part.log}")
+    def _schedule_restart(self, process: ManagedProcess, state: _ProcessState) -> None:
+        state.rapid_exits = state.rapid_exits + 1 if self._clock() - state.started_at < RAPID_EXIT_S else 1
+        end = describe_exit(process.returncode)
+        if state.rapid_exits >= MAX_RAPID_EXITS:
+            reason = f"died {state.rapid_exits} times in a row soon after its start, lastly with {end}"
+            raise ProcessFailed(process.name, reason, last_lines(process.log))
+        backoff = min(MAX_BACKOFF_S, INITIAL_BACKOFF_S * 2 ** (state.rapid_exits - 1))
+        state.restart_at = self._clock() + backoff
+        self._print_text(f"{process.name} died with {end}; starting it again in {backoff:g} s. Its log: {process.log}")
 
-    def _restart_when_due(self, part: ManagedProcess, life: _ProcessState) -> None:
-        if life.restart_at is not None and self._clock() >= life.restart_at:
-            part.start()
-            life.started_at, life.restart_at, life.awaiting_health = self._clock(), None, True
+    def _restart_when_due(self, process: ManagedProcess, state: _ProcessState) -> None:
+        if state.restart_at is not None and self._clock() >= state.restart_at:
+            process.start()
+            state.started_at, state.restart_at, state.awaiting_health = self._clock(), None, True
 
-    def _report_recovery(self, part: ManagedProcess, life: _ProcessState) -> None:
-        if part.spec.probe() is None:
-            life.awaiting_health = False
-            self._print_text(f"{part.name} is healthy again.")
+    def _report_recovery(self, process: ManagedProcess, state: _ProcessState) -> None:
+        if process.spec.probe() is None:
+            state.awaiting_health = False
+            self._print_text(f"{process.name} is healthy again.")

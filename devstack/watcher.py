@@ -1,4 +1,4 @@
-"""Who hears how a start goes."""
+"""Watchers of the start of a stack."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from devstack.managed_process import ManagedProcess
 
 
 class Watcher(Protocol):
-    """Told of each part as it comes up."""
+    """An observer that is called for each process that starts."""
 
-    def process_started(self, part: ManagedProcess) -> None:
-        """It was started."""
+    def process_started(self, process: ManagedProcess) -> None:
+        """Handle that the process was started."""
 
-    def process_healthy(self, part: ManagedProcess, seconds: float) -> None:
-        """It became healthy, so long after its start."""
+    def process_healthy(self, process: ManagedProcess, seconds: float) -> None:
+        """Handle that the process became healthy, `seconds` after its start."""
 
 
 class NullWatcher:
-    """Tells nobody."""
+    """A watcher that does nothing."""
 
-    def process_started(self, part: ManagedProcess) -> None:
+    def process_started(self, process: ManagedProcess) -> None:
         """Nothing."""
 
-    def process_healthy(self, part: ManagedProcess, seconds: float) -> None:
+    def process_healthy(self, process: ManagedProcess, seconds: float) -> None:
         """Nothing."""

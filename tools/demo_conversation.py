@@ -1,4 +1,4 @@
-"""Friends who plan an evening on a running system, and the messenger of one of them: what the picture shows."""
+"""A demo conversation on a running system, and a screenshot of the messenger of one of its users."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from parley_client.messenger.model import Messenger
 
 SIZE = (96, 22)
 TIMEOUT_S = 20.0
-# Who is who; login names get an ending of their own.
+# Display names; the login names get a random suffix.
 DISPLAY_NAMES = ("Ada Moreno", "Jonas Lind", "Mei 林美", "Omar عمر", "Nia Okafor")
 
 
 class DemoUsers:
-    """The people of the picture, signed in at `door`."""
+    """The users of the demo, registered and signed in at `door`."""
 
     def __init__(self, door: str) -> None:
         self._door = door
@@ -37,20 +37,20 @@ class DemoUsers:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    def user_id(self, who: int) -> str:
-        """The user's id."""
-        session = self.clients[who].session
+    def user_id(self, index: int) -> str:
+        """Return the id of the user at `index` of DISPLAY_NAMES."""
+        session = self.clients[index].session
         assert session is not None
         return session.user_id
 
-    async def connect(self, who: int) -> Device:
-        """Somebody who is there, and receives what is said."""
-        device = await self._stack.enter_async_context(self.clients[who].connect(listen=False))
+    async def connect(self, index: int) -> Device:
+        """Connect a device of the user at `index`, which receives messages."""
+        device = await self._stack.enter_async_context(self.clients[index].connect(listen=False))
         await device.wait_connected()
         return device
 
     async def send_messages(self) -> str:
-        """What was said before the picture is taken; the id of the group."""
+        """Create the conversations and send their messages. Return the id of the group."""
         ada, jonas, mei, omar, nia = self.clients
         members = [self.user_id(n) for n in (1, 2, 3)]
         group = (await ada.conversations.create_group("Friday climbing", members)).conversation_id
@@ -59,30 +59,32 @@ class DemoUsers:
             await other.messages.send(chat, words)
             if other is mei:
                 await ada.conversations.pin(chat)
-        asked = await jonas.messages.send(group, "Who is in for Friday? The hall opens at six.")
+        question = await jonas.messages.send(group, "Who is in for Friday? The hall opens at six.")
         await mei.messages.send(group, "Me! I can bring the second rope.")
         await omar.messages.send(group, "In. I come straight from work, so count me in for half past.")
-        await mei.messages.set_reaction(group, asked.seq, "👍")
-        await omar.messages.set_reaction(group, asked.seq, "👍")
-        await ada.messages.send(group, "Six it is, I book the wall. ¿Alguien lleva magnesio?", reply_to_seq=asked.seq)
-        late = await jonas.messages.send(group, "Chalk is on me")
-        await jonas.messages.edit(group, late.seq, "Chalk is on me, and dinner is on Omar 🍜")
-        await ada.messages.set_reaction(group, late.seq, "😂")
-        await omar.messages.set_reaction(group, late.seq, "😂")
+        await mei.messages.set_reaction(group, question.seq, "👍")
+        await omar.messages.set_reaction(group, question.seq, "👍")
+        await ada.messages.send(
+            group, "Six it is, I book the wall. ¿Alguien lleva magnesio?", reply_to_seq=question.seq
+        )
+        last = await jonas.messages.send(group, "Chalk is on me")
+        await jonas.messages.edit(group, last.seq, "Chalk is on me, and dinner is on Omar 🍜")
+        await ada.messages.set_reaction(group, last.seq, "😂")
+        await omar.messages.set_reaction(group, last.seq, "😂")
         return group
 
 
 async def messenger_svg(door: str) -> str:
-    """The messenger of the first of them, as an SVG."""
-    async with DemoUsers(door) as friends:
-        group = await friends.send_messages()
-        others = [await friends.connect(n) for n in (1, 2, 3)]
-        app = MessengerApp(Messenger(friends.clients[0], door), group)
+    """Return a screenshot of the messenger of the first user, as SVG."""
+    async with DemoUsers(door) as users:
+        group = await users.send_messages()
+        others = [await users.connect(n) for n in (1, 2, 3)]
+        app = MessengerApp(Messenger(users.clients[0], door), group)
         async with app.run_test(size=SIZE) as pilot:
             await _wait_until(pilot, lambda: "dinner is on Omar" in _screen_text(app))
             await pilot.press(*_key_names("See you there, all of you!"), "enter")
             await _wait_until(pilot, lambda: "See you there, all" in _screen_text(app))
-            head = (await friends.clients[0].conversations.get(group)).head_seq
+            head = (await users.clients[0].conversations.get(group)).head_seq
             for device in others:
                 device.mark_read(group, head)
             others[1].typing(group)

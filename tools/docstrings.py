@@ -1,4 +1,4 @@
-"""Check that docstrings state instead of ask: none of them opens with a question word."""
+"""The check that no docstring opens with a question word."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def main() -> None:
     """Check the Python files of the repository. Exits with 1 and the list of offending docstrings if there are any."""
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.py"], capture_output=True, check=True)
     found = [
-        each for name in listed.stdout.decode().split() if Path(name).exists() for each in find_questions(Path(name))
+        line for name in listed.stdout.decode().split() if Path(name).exists() for line in find_questions(Path(name))
     ]
     if found:
         print("\n".join(found))

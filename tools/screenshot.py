@@ -1,7 +1,7 @@
-"""Takes a picture of a terminal, with its colours, as an SVG.
+"""Screenshots of terminals as SVG, with colours.
 
-`python -m tools.screenshot docs/demo.svg .venv/bin/parley demo` shows what a command prints;
-`python -m tools.screenshot docs/messenger.svg messenger` the messenger, on the system that `make run` started.
+`python -m tools.screenshot docs/demo.svg .venv/bin/parley demo` captures the output of a command;
+`python -m tools.screenshot docs/messenger.svg messenger` captures the messenger, on the system of `make run`.
 """
 
 import asyncio
@@ -20,18 +20,19 @@ DOOR = "127.0.0.1:8080"
 
 
 def main(target: str, *command: str) -> int:
-    """Writes the picture and gives the exit code of the command."""
+    """Write the screenshot and return the exit code of the command."""
     if command[0] == "messenger":
         Path(target).write_text(asyncio.run(messenger_svg(os.environ.get("PARLEY_DOOR", DOOR))))
         return 0
     environment = os.environ | {"FORCE_COLOR": "1", "COLUMNS": str(WIDTH), "TERM": "xterm-256color"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    completed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     console = Console(record=True, width=WIDTH, force_terminal=True)
-    shown = " ".join([Path(command[0]).name, *command[1:]])
-    console.print(Text.assemble(("$ ", "bold green"), shown))
-    console.print(Text.from_ansi(done.stdout.rsplit("\r", 1)[-1] if "\r" in done.stdout else done.stdout))
-    Path(target).write_text(console.export_svg(title=shown))
-    return done.returncode
+    command_line = " ".join([Path(command[0]).name, *command[1:]])
+    output = completed.stdout
+    console.print(Text.assemble(("$ ", "bold green"), command_line))
+    console.print(Text.from_ansi(output.rsplit("\r", 1)[-1] if "\r" in output else output))
+    Path(target).write_text(console.export_svg(title=command_line))
+    return completed.returncode
 
 
 if __name__ == "__main__":

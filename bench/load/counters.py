@@ -1,4 +1,4 @@
-"""What the devices of a load generator have done so far."""
+"""The counters of a load generator."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class LoadCounters:
-    """Counts since the beginning, and the latencies (in microseconds) since they were last asked for."""
+    """The counters of all devices since the start, and the latencies (microseconds) since the last snapshot."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -19,7 +19,7 @@ class LoadCounters:
         self.latencies: list[int] = []
 
     def take_snapshot(self) -> dict[str, Any]:
-        """All of it, with the moment (monotonic seconds, the same clock in all processes)."""
+        """Return all counters and the monotonic time, which all processes share, and reset the latencies."""
         latencies, self.latencies = self.latencies, []
         return {
             "at": time.monotonic(),

@@ -1,7 +1,6 @@
-"""Just enough HTTP/2 for one gRPC stream on a connection: a tenth of what gRPC's own client costs this machine.
+"""A minimal HTTP/2 client for one gRPC stream per connection, at a tenth of the CPU cost of gRPC's own client.
 
-The headers that come back are not read: a stream that ends says only that it ended, and the door's log of failed
-calls says why.
+It does not parse response headers, so the end of a stream carries no status; Envoy's log of failed calls has it.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from struct import Struct
 from typing import Final, cast
 
 Frame = tuple[int, int, int, bytes]
-"""The type, the flags and the stream id of an HTTP/2 frame, and what it carries."""
+"""The type, flags, stream id and payload of an HTTP/2 frame."""
 
 HEADER_BYTES: Final = 9
 PREFIX_BYTES: Final = 5
@@ -31,12 +30,12 @@ _SETTING = Struct(">HI")
 
 
 def encode_frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """A frame as it goes over the wire."""
+    """Return an encoded HTTP/2 frame."""
     return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + _WORD.pack(stream) + payload
 
 
 def connection_preface(path: str, authority: str, metadata: dict[str, str]) -> bytes:
-    """What a client begins with: it takes whatever comes, and opens one stream."""
+    """Return the first bytes of a client: the preface, settings with the largest windows, and the stream's headers."""
     settings = _SETTING.pack(INITIAL_WINDOW_SIZE, MAX_WINDOW)
     headers = {
         ":method": "POST",
@@ -51,16 +50,17 @@ def connection_preface(path: str, authority: str, metadata: dict[str, str]) -> b
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
         + encode_frame(SETTINGS, 0, 0, settings)
         + encode_frame(WINDOW_UPDATE, 0, 0, _WORD.pack(MAX_WINDOW - DEFAULT_WINDOW))
-        + encode_frame(HEADERS, END_HEADERS, STREAM, b"".join(_encode_header(*each) for each in headers.items()))
+        + encode_frame(HEADERS, END_HEADERS, STREAM, b"".join(_encode_header(*header) for header in headers.items()))
     )
 
 
 def _encode_header(name: str, value: str) -> bytes:
-    """A header in HPACK, in full and remembered by nobody."""
+    """Return a header in HPACK: a literal without indexing."""
     return b"\0" + b"".join(_encode_length(len(text)) + text.encode() for text in (name, value))
 
 
 def _encode_length(number: int) -> bytes:
+    """Return an HPACK integer with a 7-bit prefix."""
     if number < 0x7F:
         return bytes((number,))
     number -= 0x7F
@@ -72,13 +72,13 @@ def _encode_length(number: int) -> bytes:
 
 
 class FrameParser:
-    """Cuts what arrives into HTTP/2 frames."""
+    """A parser that splits received bytes into HTTP/2 frames."""
 
     def __init__(self) -> None:
         self._buffer = b""
 
     def feed(self, data: bytes) -> list[Frame]:
-        """The frames that are complete now."""
+        """Add received bytes and return the frames that are complete."""
         data, start, frames = self._buffer + data, 0, list[Frame]()
         while len(data) - start >= HEADER_BYTES:
             begin = start + HEADER_BYTES
@@ -93,13 +93,13 @@ class FrameParser:
 
 
 class MessageParser:
-    """Cuts the bytes of a stream into gRPC messages, which may be cut anywhere themselves."""
+    """A parser that splits the data of a stream into gRPC messages, which may span several frames."""
 
     def __init__(self) -> None:
         self._buffer = b""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The messages that are complete now."""
+        """Add data of the stream and return the messages that are complete."""
         data, start, messages = self._buffer + data, 0, list[bytes]()
         while len(data) - start >= PREFIX_BYTES:
             begin = start + PREFIX_BYTES
@@ -113,7 +113,7 @@ class MessageParser:
 
 
 class Http2Stream(asyncio.Protocol):
-    """One connection with one stream. `heard` gets every message, `over` is called with why once it has ended."""
+    """A connection with one stream. `on_message` is called for every message, `on_end` once with the reason."""
 
     def __init__(self, preface: bytes, on_message: Callable[[bytes], None], on_end: Callable[[str], None]) -> None:
         self._preface = preface
@@ -128,12 +128,12 @@ class Http2Stream(asyncio.Protocol):
         self._ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say who calls, and what."""
+        """Send the preface and the headers."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.write(self._preface)
 
     def data_received(self, data: bytes) -> None:
-        """Messages to `heard`; the rest of HTTP/2 is answered here."""
+        """Pass messages to `on_message`, and handle the other frames of HTTP/2."""
         for kind, flags, stream, payload in self._frames.feed(data):
             if kind == DATA:
                 self._receive_data(flags, payload)
@@ -148,16 +148,16 @@ class Http2Stream(asyncio.Protocol):
                 self._finish("the server ended the stream")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The end, with a reason or without."""
+        """Report the end of the stream."""
         self._finish(f"the connection broke: {exc or 'closed by the server'}")
 
     def send(self, message: bytes) -> None:
-        """Send a message of a few KiB at most, as soon as the server has room for it."""
+        """Send a message of at most MAX_FRAME_BYTES with its prefix, once the server's flow control allows it."""
         self._pending.append(b"\0" + _WORD.pack(len(message)) + message)
         self._write_pending()
 
     def close(self) -> None:
-        """Go away without a word, and hear no more."""
+        """Abort the connection; `on_end` is not called."""
         self._ended = True
         if self._transport is not None:
             self._transport.abort()
@@ -181,7 +181,7 @@ class Http2Stream(asyncio.Protocol):
     def _write_pending(self) -> None:
         while self._pending and len(self._pending[0]) <= min(self._windows):
             payload = self._pending.popleft()
-            assert len(payload) <= MAX_FRAME_BYTES, "a message of the load is small"
+            assert len(payload) <= MAX_FRAME_BYTES, "messages of the load fit into one frame"
             self._windows = [window - len(payload) for window in self._windows]
             self._write(encode_frame(DATA, 0, STREAM, payload))
 

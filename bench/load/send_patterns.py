@@ -1,4 +1,4 @@
-"""How devices send: each as fast as its answers come, or all together at a steady rate."""
+"""The send patterns of devices: a window of unanswered sends per device, or a constant total rate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.load.device import Device
 
 
 def send_windowed(senders: Sequence[Device], window: int) -> None:
-    """Each has `window` sends without an answer, always."""
+    """Keep `window` unanswered sends in flight from each device."""
     for device in senders:
         device.on_result = device.send
         for _ in range(window):
@@ -17,12 +17,12 @@ def send_windowed(senders: Sequence[Device], window: int) -> None:
 
 
 async def send_paced(senders: Sequence[Device], per_second: float) -> None:
-    """They take turns, so many messages a second in all, until cancelled. What comes too late is not left out."""
+    """Send `per_second` messages in total, from the devices in turn, until cancelled. Late messages are caught up."""
     loop = asyncio.get_running_loop()
-    begin, sent = loop.time(), 0
+    started_at, sent = loop.time(), 0
     while True:
-        due = int((loop.time() - begin) * per_second)
+        due = int((loop.time() - started_at) * per_second)
         while sent < due:
             senders[sent % len(senders)].send()
             sent += 1
-        await asyncio.sleep(begin + (sent + 1) / per_second - loop.time())
+        await asyncio.sleep(started_at + (sent + 1) / per_second - loop.time())

@@ -1,1 +1,1 @@
-"""How each real server is started and how one sees that it is well: one module a server."""
+"""The process specs and health probes of the real servers, one module per server."""

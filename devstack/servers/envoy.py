@@ -1,4 +1,4 @@
-"""Envoy, the door."""
+"""Envoy, the proxy in front of the chat servers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from devstack.ports import LOOPBACK, Ports
 
 
 def envoy_spec(config: EnvoyConfig, log: Path, ports: Ports) -> ProcessSpec:
-    """Follows the files of `door`."""
+    """Return the spec of an Envoy that runs with `config`."""
     command = (
         *(str(server_binary("envoy")), "-c", str(config.configuration), "--log-level", "warning"),
-        # Two workers are plenty for one machine, which has others to feed.
+        # Two worker threads are enough on a machine that runs all other servers too.
         *("--concurrency", "2"),
-        # Hot restart shares memory with an older Envoy by a number: two stacks would meet there.
+        # Hot restart uses shared memory by a fixed id, which two stacks on one machine would share.
         "--disable-hot-restart",
     )
     return ProcessSpec("envoy", command, log, config.probe, f"{LOOPBACK}:{ports.door}", (ports.door, ports.envoy_admin))

@@ -1,4 +1,4 @@
-"""etcd, alone in its cluster or one of several."""
+"""etcd, as a single node or a member of a cluster."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ def etcd_spec(
     name: str = DEFAULT_NAME,
     peers: Mapping[str, int] | None = None,
 ) -> ProcessSpec:
-    """Data in `folder`. It does not wait for the disk: leases and members are worthless after a power cut.
+    """Return the spec of an etcd with its data in `folder`.
 
-    `peers` has the peer port of each member of the cluster by name; without them it is alone.
+    It does not sync to the disk, because leases and members are worthless after a power cut. `peers` has the peer port
+    of each member of the cluster by name; without them it is a single node.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # etcd wants it closed to others, and says so in its log otherwise.
+    # etcd logs a warning if other users can read the folder.
     folder.chmod(0o700)
     client, peer = f"http://{LOOPBACK}:{port}", _peer_url(peer_port)
     cluster = peers or {name: peer_port}
@@ -38,7 +39,7 @@ def etcd_spec(
         *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
         *(
             "--initial-cluster",
-            ",".join(f"{each}={_peer_url(at)}" for each, at in cluster.items()),
+            ",".join(f"{member}={_peer_url(peer_port)}" for member, peer_port in cluster.items()),
             "--log-level",
             "warn",
         ),
@@ -58,11 +59,11 @@ def _peer_url(port: int) -> str:
 
 
 def _probe(url: str) -> Probe:
-    def look() -> str | None:
+    def probe() -> str | None:
         try:
             health = json.loads(fetch(url))
         except OSError as error:
             return str(error)
-        return None if health.get("health") == "true" else f"it says {health}"
+        return None if health.get("health") == "true" else f"its health is {health}"
 
-    return look
+    return probe

@@ -95,5 +95,5 @@ def test_two_stacks_do_not_share_a_folder(tmp_path: Path) -> None:
 
 
 def test_only_known_parts_can_be_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no part is called postgres"):
+    with pytest.raises(ValueError, match="unknown process: postgres"):
         Stack(tmp_path, only=["postgres"])

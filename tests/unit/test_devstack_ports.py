@@ -27,7 +27,7 @@ def test_no_two_parts_share_a_port_and_all_lie_within_the_hundred() -> None:
 
 @pytest.mark.parametrize("number", [0, MAX_CHAT_SERVERS + 1])
 def test_there_is_room_for_so_many_chat_servers(number: int) -> None:
-    with pytest.raises(SetupError, match="room for 20 chat servers"):
+    with pytest.raises(SetupError, match="can run 20 chat servers"):
         Ports(door=1, base=5100).chat(number)
 
 

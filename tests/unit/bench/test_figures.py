@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from bench.figures import Figure, Sample, figure_to_json, figure_from_json, combine_repeats, cpu_us_per, percentile
+from bench.figures import Figure, Sample, combine_repeats, cpu_us_per, figure_from_json, figure_to_json, percentile
 
 
 def test_cpu_per_message_is_in_microseconds() -> None:

@@ -3,7 +3,7 @@
 import cProfile
 from pathlib import Path
 
-from bench.profile import hottest_functions, format_profile
+from bench.profile import format_profile, hottest_functions
 
 
 def busy(steps: int) -> int:

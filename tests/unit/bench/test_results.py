@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.figures import Figure
-from bench.results import Result, current_commit, latest_comparable, write_result, stage_result
+from bench.results import Result, current_commit, latest_comparable, stage_result, write_result
 from bench.sizes import QUICK, TINY
 from devstack.errors import SetupError
 
@@ -81,5 +81,5 @@ def test_a_result_is_put_under_version_control_on_purpose_only(repository: Path)
 
 
 def test_without_a_repository_nothing_can_be_put_there(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match="git does not take"):
+    with pytest.raises(SetupError, match="git cannot add"):
         stage_result(write_result(RESULT, tmp_path))

@@ -29,7 +29,7 @@ def change(now: Figure, before: Figure) -> str:
 
 
 def test_the_table_as_it_is_printed() -> None:
-    now = result(messages(3100.0, 3300.0), cpu(95.0, 95.0), replace(cpu(3.0, 3.5), scene="group"))
+    now = result(messages(3100.0, 3300.0), cpu(95.0, 95.0), replace(cpu(3.0, 3.5), workload="group"))
     before = result(messages(2500.0, 2600.0), cpu(100.0, 100.0))
     assert format_table(now, before) == [
         "                   this run  lowest … highest  earlier         change",
@@ -81,7 +81,7 @@ def test_a_busy_machine_and_another_one_are_told_of() -> None:
     before = replace(result(commit="def5678"), machine={"CPU": "a slow one"}, pace=25.0)
     told = "\n".join(format_notes(now, before))
     assert "commit abc1234; CPU a fast one, cores 2" in told
-    assert "earlier: commit def5678, on ANOTHER KIND OF MACHINE; then the same little work took 20% more CPU" in told
+    assert "earlier: commit def5678, on ANOTHER KIND OF MACHINE; the reference loop took 20% more CPU then" in told
     assert "Other programs used up to 1.4 cores" in told
 
 

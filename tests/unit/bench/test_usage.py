@@ -9,10 +9,10 @@ import pytest
 from bench.usage import (
     TICKS_PER_SECOND,
     Usage,
-    process_cpu_seconds,
     parse_busy_seconds,
-    resident_bytes,
     parse_cpu_ticks,
+    process_cpu_seconds,
+    resident_bytes,
 )
 
 

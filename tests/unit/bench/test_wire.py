@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from bench.load.http2_stream import DATA, FrameParser, MessageParser, Http2Stream, connection_preface, encode_frame
+from bench.load.http2_stream import DATA, FrameParser, Http2Stream, MessageParser, connection_preface, encode_frame
 from tests.eventually import eventually
 
 METHOD = "/bench.Echo/Talk"
