@@ -1,4 +1,4 @@
-"""The install hook: makes the stubs before any wheel, and puts them into the ones that are not editable."""
+"""The build hook of hatchling: it generates the stubs before each wheel and adds them to standard wheels."""
 
 import subprocess
 import sys
@@ -9,10 +9,10 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class StubsHook(BuildHookInterface[Any]):
-    """Runs `tools.stubs`; an editable install finds its output through `dev-mode-dirs` instead of a copy."""
+    """The hook that runs `tools.stubs`. An editable install finds the stubs through `dev-mode-dirs` instead."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Makes the stubs and, for a standard wheel, maps them to its top level."""
+        """Generate the stubs and, for a standard wheel, map them to its top level."""
         subprocess.run([sys.executable, "-m", "tools.stubs"], cwd=self.root, check=True)
         if version == "standard":
             stubs = Path(self.root, "build", "stubs")

@@ -1,1 +1,1 @@
-"""Measurements of a whole system on this machine: what a message, a delivery and an idle device cost."""
+"""Benchmarks of a whole system on this machine: the cost of a message, a delivery and an idle device."""

@@ -1,4 +1,4 @@
-"""The command behind `make bench-quick`."""
+"""The command line of `make bench-quick`."""
 
 from __future__ import annotations
 
@@ -14,104 +14,107 @@ from typing import Annotated, Final
 import typer
 
 from bench import results
+from bench.environment import BenchEnvironment
 from bench.figures import Figure
-from bench.grounds import Grounds
-from bench.machine import machine, pace
-from bench.measuring import Measuring
-from bench.profile import hottest, profile_table
-from bench.scenes import SCENES
+from bench.machine import describe_machine, measure_pace_ms
+from bench.measurement import Measurement
+from bench.profile import format_profile, hottest_functions
 from bench.sizes import QUICK, TINY, Sizes
-from bench.table import notes, table
-from devstack.screen import Screen, screen
-from devstack.trouble import Trouble
+from bench.table import format_notes, format_table
+from bench.workloads import WORKLOADS
+from devstack.display import Display, create_display
+from devstack.errors import SetupError
 
-# Files that a process has open beside the connections of devices.
+# The files that a process has open in addition to the connections of devices.
 OTHER_FILES: Final = 500
-HOTTEST: Final = 10
+PROFILE_ROWS: Final = 10
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
 def bench(
-    scene: Annotated[
-        list[str] | None, typer.Option(help=f"Only this one; several may be named: {', '.join(SCENES)}.")
+    workload: Annotated[
+        list[str] | None, typer.Option(help=f"Run only this one; may be repeated: {', '.join(WORKLOADS)}.")
     ] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Have the next commit carry the result (git add).")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Add the result to the git index.")] = False,
     profile: Annotated[
-        bool, typer.Option("--profile", help="Profile a chat server in the durable scene; nothing is written.")
+        bool, typer.Option("--profile", help="Profile a chat server in the durable workload; nothing is written.")
     ] = False,
     tiny: Annotated[
-        bool, typer.Option("--tiny", help="A second a scene, to see that all works; nothing is written.")
+        bool, typer.Option("--tiny", help="Run each workload for a second as a smoke test; nothing is written.")
     ] = False,
-    folder: Annotated[Path | None, typer.Option(help="Write the result there, a tiny one too.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Write the result to this folder, also with --tiny.")] = None,
 ) -> None:
-    """Measure a system of its own on this machine, and compare with an earlier commit; under three minutes."""
+    """Measure a new system on this machine, and compare with an earlier commit; takes under three minutes."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    chosen = ["durable"] if profile else scene or list(SCENES)
-    if unknown := set(chosen) - SCENES.keys():
-        sys.exit(f"There is no scene called {min(unknown)}; there are {', '.join(SCENES)}.")
-    told = screen()
+    chosen = ["durable"] if profile else workload or list(WORKLOADS)
+    if unknown := set(chosen) - WORKLOADS.keys():
+        sys.exit(f"Unknown workload {min(unknown)}; choose from {', '.join(WORKLOADS)}.")
+    display = create_display()
     try:
         if profile:
-            _profile(TINY if tiny else QUICK, told)
+            _profile(TINY if tiny else QUICK, display)
             return
-        whole = not tiny and len(chosen) == len(SCENES)
-        _measure(chosen, TINY if tiny else QUICK, folder or (results.FOLDER if whole else None), keep, told)
-    except Trouble as trouble:
-        sys.exit(str(trouble))
+        complete = not tiny and len(chosen) == len(WORKLOADS)
+        _measure(chosen, TINY if tiny else QUICK, folder or (results.FOLDER if complete else None), keep, display)
+    except SetupError as error:
+        sys.exit(str(error))
     except KeyboardInterrupt:
-        told.say("Stopped; nothing was written.")
+        display.print_text("Stopped; nothing was written.")
         sys.exit(130)
 
 
-def _measure(chosen: list[str], sizes: Sizes, folder: Path | None, keep: bool, told: Screen) -> None:
-    commit, here, pace_before = results.commit_here(), machine(), pace()
-    before = results.earlier(commit, sizes, folder or results.FOLDER)
-    figures, others = _play(chosen, sizes, told)
-    result = results.Result(commit, time.time(), here, sizes, others, (pace_before + pace()) / 2, figures)
-    told.say("\n".join(("", *table(result, before), "", *notes(result, before))))
+def _measure(chosen: list[str], sizes: Sizes, folder: Path | None, keep: bool, display: Display) -> None:
+    commit, machine, pace_before = results.current_commit(), describe_machine(), measure_pace_ms()
+    baseline = results.latest_comparable(commit, sizes, folder or results.FOLDER)
+    figures, other_cores = _run_workloads(chosen, sizes, display)
+    pace = (pace_before + measure_pace_ms()) / 2
+    result = results.Result(commit, time.time(), machine, sizes, other_cores, pace, figures)
+    display.print_text("\n".join(("", *format_table(result, baseline), "", *format_notes(result, baseline))))
     if folder is None:
         return
-    path = results.keep(result, folder)
-    told.say(f"Written to {path}.")
+    path = results.write_result(result, folder)
+    display.print_text(f"Written to {path}.")
     if keep:
-        results.put_under_version_control(path)
+        results.stage_result(path)
 
 
-def _profile(sizes: Sizes, told: Screen) -> None:
-    with tempfile.TemporaryDirectory(prefix="parley-profile-") as kept:
-        file = Path(kept, "chat-1")
-        _play(["durable"], sizes, told, file)
-        told.say("\n".join(("", *profile_table(hottest(file, HOTTEST)))))
+def _profile(sizes: Sizes, display: Display) -> None:
+    with tempfile.TemporaryDirectory(prefix="parley-profile-") as folder:
+        file = Path(folder, "chat-1")
+        _run_workloads(["durable"], sizes, display, file)
+        display.print_text("\n".join(("", *format_profile(hottest_functions(file, PROFILE_ROWS)))))
 
 
-def _play(chosen: list[str], sizes: Sizes, told: Screen, profile: Path | None = None) -> tuple[list[Figure], float]:
-    """The figures of scenes, and the cores that others used. Logs stay when something went wrong."""
-    _open_enough(sizes.idle * sizes.repeats + OTHER_FILES)
+def _run_workloads(
+    chosen: list[str], sizes: Sizes, display: Display, profile: Path | None = None
+) -> tuple[list[Figure], float]:
+    """Return the figures of the workloads, and the cores that other programs used. Keep the logs if it fails."""
+    _raise_file_limit(sizes.idle * sizes.repeats + OTHER_FILES)
     folder = Path(tempfile.mkdtemp(prefix="parley-bench-"))
     try:
-        with Grounds(folder, profile) as grounds:
-            with told:
-                grounds.start(told)
-            measuring = Measuring(grounds, sizes, told.say)
-            figures = [figure for name in SCENES if name in chosen for figure in SCENES[name](measuring)]
-            told.say("Stopping.")
-    except Trouble as trouble:
-        raise Trouble(f"{trouble}\nThe logs are in {folder / 'logs'}.") from None
+        with BenchEnvironment(folder, profile) as environment:
+            with display:
+                environment.start(display)
+            measurement = Measurement(environment, sizes, display.print_text)
+            figures = [figure for name in WORKLOADS if name in chosen for figure in WORKLOADS[name](measurement)]
+            display.print_text("Stopping.")
+    except SetupError as error:
+        raise SetupError(f"{error}\nThe logs are in {folder / 'logs'}.") from None
     except BaseException:
         shutil.rmtree(folder)
         raise
     shutil.rmtree(folder)
-    return figures, measuring.cores_of_others
+    return figures, measurement.cores_of_others
 
 
-def _open_enough(files: int) -> None:
-    """Let our children have so many files open. Raises Trouble."""
+def _raise_file_limit(files: int) -> None:
+    """Raise the limit of open files for this process and its children. Raise SetupError if the hard limit is lower."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < files:
-        raise Trouble(f"A process may have {hard} open files here, and {files} are needed: ulimit -n {files}")
+        raise SetupError(f"A process may have {hard} open files here, and {files} are needed: ulimit -n {files}")
     if soft != resource.RLIM_INFINITY and soft < files:
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
 

@@ -1,4 +1,4 @@
-"""The few unary calls that scenes need, by stubs."""
+"""The unary calls that prepare a workload."""
 
 from __future__ import annotations
 
@@ -9,68 +9,73 @@ from typing import Final, TypeVar
 import grpc
 import uuid_utils
 
-from bench.load.device import Identity
-from devstack.trouble import Trouble
+from bench.load.device import DeviceIdentity
+from devstack.errors import SetupError
 from parley.chat.v1 import chat_pb2, chat_pb2_grpc, conversation_pb2, conversation_pb2_grpc
 
-CALL_S: Final = 20.0
-LOCATE_S: Final = 2.0
-OPTIONS: Final = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
+CALL_TIMEOUT_S: Final = 20.0
+LOCATE_TIMEOUT_S: Final = 2.0
+CHANNEL_OPTIONS: Final = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-def direct(door: str, couples: Sequence[tuple[Identity, Identity]]) -> list[str]:
-    """The ids of the conversations of couples. Raises Trouble."""
+def create_direct_conversations(door: str, pairs: Sequence[tuple[DeviceIdentity, DeviceIdentity]]) -> list[str]:
+    """Create a direct conversation for each pair and return their ids. Raise SetupError if a call fails."""
 
     async def ask(channel: grpc.aio.Channel) -> list[str]:
         stub = conversation_pb2_grpc.ConversationServiceStub(channel)
-        answers = [
+        responses = [
             await stub.GetOrCreateDirect(
-                conversation_pb2.GetOrCreateDirectRequest(peer_id=other.user_id), metadata=_shown(one), timeout=CALL_S
+                conversation_pb2.GetOrCreateDirectRequest(peer_id=other.user_id),
+                metadata=_bearer_metadata(one),
+                timeout=CALL_TIMEOUT_S,
             )
-            for one, other in couples
+            for one, other in pairs
         ]
-        return [each.conversation.conversation_id for each in answers]
+        return [response.conversation.conversation_id for response in responses]
 
-    return _asked(door, ask)
+    return _run_with_channel(door, ask)
 
 
-def group(door: str, founder: Identity, others: Sequence[Identity]) -> str:
-    """The id of a new group. Raises Trouble."""
+def create_group(door: str, founder: DeviceIdentity, others: Sequence[DeviceIdentity]) -> str:
+    """Create a group and return its id. Raise SetupError if the call fails."""
 
     async def ask(channel: grpc.aio.Channel) -> str:
         request = conversation_pb2.CreateGroupRequest(
-            request_id=str(uuid_utils.uuid7()), title="bench", member_ids=[each.user_id for each in others]
+            request_id=str(uuid_utils.uuid7()), title="bench", member_ids=[other.user_id for other in others]
         )
         stub = conversation_pb2_grpc.ConversationServiceStub(channel)
-        answer = await stub.CreateGroup(request, metadata=_shown(founder), timeout=CALL_S)
-        return answer.conversation.conversation_id
+        response = await stub.CreateGroup(request, metadata=_bearer_metadata(founder), timeout=CALL_TIMEOUT_S)
+        return response.conversation.conversation_id
 
-    return _asked(door, ask)
+    return _run_with_channel(door, ask)
 
 
-def homes(server: str, users: Sequence[Identity]) -> list[str]:
-    """The homes of users as one server sees them. Raises Trouble."""
+def locate_homes(server: str, users: Sequence[DeviceIdentity]) -> list[str]:
+    """Return the homes of users by the ring of one server. Raise SetupError if a call fails."""
 
     async def ask(channel: grpc.aio.Channel) -> list[str]:
         stub = chat_pb2_grpc.ChatServiceStub(channel)
         request = chat_pb2.LocateRequest()
-        return [(await stub.Locate(request, metadata=_shown(each), timeout=LOCATE_S)).home for each in users]
+        return [
+            (await stub.Locate(request, metadata=_bearer_metadata(user), timeout=LOCATE_TIMEOUT_S)).home
+            for user in users
+        ]
 
-    return _asked(server, ask)
+    return _run_with_channel(server, ask)
 
 
-def _asked(address: str, ask: Callable[[grpc.aio.Channel], Awaitable[Answer]]) -> Answer:
-    async def with_channel() -> Answer:
-        async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
+def _run_with_channel(address: str, ask: Callable[[grpc.aio.Channel], Awaitable[Result]]) -> Result:
+    async def with_channel() -> Result:
+        async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
             return await ask(channel)
 
     try:
         return asyncio.run(with_channel())
     except grpc.aio.AioRpcError as error:
-        raise Trouble(f"A call of the bench was refused: {error.code().name}: {error.details()}.") from None
+        raise SetupError(f"A call of the benchmark failed: {error.code().name}: {error.details()}.") from None
 
 
-def _shown(who: Identity) -> tuple[tuple[str, str], ...]:
-    return (("authorization", f"Bearer {who.token}"),)
+def _bearer_metadata(user: DeviceIdentity) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {user.token}"),)

@@ -1,4 +1,4 @@
-"""What a scene yields: figures, each with one value a repeat, and the arithmetic behind them."""
+"""The figures of a workload, each with one value per repeat, and their arithmetic."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of the table. `more_is_better` None: the line is there for information."""
+    """A line of the table: the values of all repeats. `more_is_better` is None for a line without a judgement."""
 
-    scene: str
+    workload: str
     name: str
     unit: str
     values: tuple[float, ...]
@@ -21,18 +21,18 @@ class Figure:
 
     @property
     def mean(self) -> float:
-        """Of all repeats."""
+        """The mean of all repeats."""
         return fmean(self.values)
 
     @property
     def spread(self) -> float:
-        """Between the lowest and the highest repeat, as a share of the mean; 0 when that is 0."""
+        """The difference of the highest and the lowest repeat as a fraction of the mean; 0 if the mean is 0."""
         return (max(self.values) - min(self.values)) / self.mean if self.mean else 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A figure of one repeat, still alone."""
+class Sample:
+    """The value of a figure in one repeat."""
 
     name: str
     unit: str
@@ -40,30 +40,30 @@ class Line:
     more_is_better: bool | None = False
 
 
-def gathered(scene: str, repeats: Sequence[Sequence[Line]]) -> list[Figure]:
-    """The figures of a scene, from the same lines of every repeat."""
+def combine_repeats(workload: str, repeats: Sequence[Sequence[Sample]]) -> list[Figure]:
+    """Return the figures of a workload from the samples of its repeats, which all have the same order."""
     return [
-        Figure(scene, first.name, first.unit, tuple(line.value for line in (first, *rest)), first.more_is_better)
+        Figure(workload, first.name, first.unit, tuple(s.value for s in (first, *rest)), first.more_is_better)
         for first, *rest in zip(*repeats, strict=True)
     ]
 
 
-def per_piece(cpu_seconds: float, pieces: int) -> float:
-    """Microseconds of CPU for one of `pieces`; not a number when there were none."""
-    return cpu_seconds * 1e6 / pieces if pieces else math.nan
+def cpu_us_per(cpu_seconds: float, count: int) -> float:
+    """Return the microseconds of CPU per item; NaN if `count` is 0."""
+    return cpu_seconds * 1e6 / count if count else math.nan
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest of `values` that so large a share of them (0 to 1) does not exceed. NaN when there are none."""
+def percentile(values: Sequence[float], quantile: float) -> float:
+    """Return the nearest-rank `quantile` (0 to 1) of `values`; NaN if there are none."""
     if not values:
         return math.nan
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+    return sorted(values)[max(0, math.ceil(quantile * len(values)) - 1)]
 
 
-def as_json(figure: Figure) -> dict[str, Any]:
-    """A figure as it is kept."""
+def figure_to_json(figure: Figure) -> dict[str, Any]:
+    """Return a figure as JSON."""
     return {
-        "scene": figure.scene,
+        "scene": figure.workload,
         "name": figure.name,
         "unit": figure.unit,
         "values": list(figure.values),
@@ -71,7 +71,7 @@ def as_json(figure: Figure) -> dict[str, Any]:
     }
 
 
-def from_json(kept: Mapping[str, Any]) -> Figure:
-    """A figure that was kept."""
-    values = tuple(float(each) for each in kept["values"])
-    return Figure(kept["scene"], kept["name"], kept["unit"], values, kept["more_is_better"])
+def figure_from_json(fields: Mapping[str, Any]) -> Figure:
+    """Return the figure of `figure_to_json`. Raise KeyError, TypeError or ValueError if it is not one."""
+    values = tuple(float(value) for value in fields["values"])
+    return Figure(fields["scene"], fields["name"], fields["unit"], values, fields["more_is_better"])

@@ -1,4 +1,4 @@
-"""The load generator as a process: what it is told, and what it answers."""
+"""The client of the load generator process: its requests and replies."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final
 
-from bench.load.device import Identity
-from devstack.trouble import Trouble
+from bench.load.device import DeviceIdentity
+from devstack.errors import SetupError
 
-GOODBYE_S: Final = 5.0
+EXIT_TIMEOUT_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
-    """What the devices did since another moment, or since the beginning; `latencies` in microseconds."""
+class LoadCounts:
+    """The counters of all devices since the start, or the difference of two readings.
+
+    `at` is a time in monotonic seconds, or a duration in a difference. `latencies` are in microseconds, from the
+    previous reading on.
+    """
 
     at: float
     sent: int
@@ -28,24 +32,29 @@ class Count:
     refusals: dict[str, int]
     latencies: list[int]
 
-    def since(self, before: Count) -> Count:
-        """What they did between two moments; `at` is the time between them, in seconds."""
-        return Count(
+    def since(self, before: LoadCounts) -> LoadCounts:
+        """Return the difference to an earlier reading; `at` is the time between them, in seconds."""
+        return LoadCounts(
             self.at - before.at,
             self.sent - before.sent,
             self.answered - before.answered,
             self.delivered - before.delivered,
             self.receipts - before.receipts,
-            {why: n - before.refusals.get(why, 0) for why, n in self.refusals.items() if n != before.refusals.get(why)},
+            {
+                reason: count - before.refusals.get(reason, 0)
+                for reason, count in self.refusals.items()
+                if count != before.refusals.get(reason)
+            },
             self.latencies,
         )
 
 
 class LoadGenerator:
-    """`python -m bench.load`; a context manager. Every call raises Trouble when the load came to an end."""
+    """A process of `python -m bench.load`; a context manager. Calls raise SetupError if the load has failed."""
 
     def __init__(self, door: str) -> None:
-        # A session of its own: Ctrl-C is for us, and the end of its input is the end of it, however we end.
+        # A new session, so that Ctrl-C reaches only this process. The generator exits at the end of its stdin, however
+        # this process ends.
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.load", door],
             stdin=subprocess.PIPE,
@@ -56,44 +65,43 @@ class LoadGenerator:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         return self._process.pid
 
-    def connect(self, devices: Sequence[Identity]) -> None:
-        """Connect these too, one connection each."""
-        self._ask(
-            do="connect", devices=[(each.user_id, each.token, each.home, each.conversation_id) for each in devices]
-        )
+    def connect(self, devices: Sequence[DeviceIdentity]) -> None:
+        """Connect more devices, each with its own connection."""
+        fields = [(device.user_id, device.token, device.home, device.conversation_id) for device in devices]
+        self._request(do="connect", devices=fields)
 
     def send_windowed(self, senders: Sequence[int], window: int, receipts: Sequence[int]) -> None:
-        """From now on each of these devices has `window` sends without an answer; `receipts` tell what they have."""
-        self._ask(do="send", senders=list(senders), window=window, receipts=list(receipts))
+        """Keep `window` unanswered sends in flight from each of `senders`; devices in `receipts` send receipts."""
+        self._request(do="send", senders=list(senders), window=window, receipts=list(receipts))
 
     def send_paced(self, senders: Sequence[int], per_second: float, receipts: Sequence[int]) -> None:
-        """From now on these devices take turns, so many sends a second in all."""
-        self._ask(do="send", senders=list(senders), per_second=per_second, receipts=list(receipts))
+        """Send `per_second` messages in total, from the senders in turn; devices in `receipts` send receipts."""
+        self._request(do="send", senders=list(senders), per_second=per_second, receipts=list(receipts))
 
-    def count(self) -> Count:
-        """Where it stands; latencies are those since the last time."""
-        return Count(**self._ask(do="count"))
+    def read_counts(self) -> LoadCounts:
+        """Return the counters now; latencies are those since the previous reading."""
+        return LoadCounts(**self._request(do="count"))
 
-    def _ask(self, **what: Any) -> dict[str, Any]:
+    def _request(self, **request: Any) -> dict[str, Any]:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
         try:
-            stdin.write(json.dumps(what) + "\n")
+            stdin.write(json.dumps(request) + "\n")
             stdin.flush()
         except BrokenPipeError:
-            # Its last words are still there to be read.
+            # The process has exited, but its last reply can still be read.
             pass
         line = stdout.readline()
         if not line:
-            raise Trouble("The load generator ended without a word; its error stands above.")
-        told: dict[str, Any] = json.loads(line)
-        if "trouble" in told:
-            raise Trouble(f"The load came to an end: {told['trouble']}.")
-        return told
+            raise SetupError("The load generator exited without a reply; see its error above.")
+        reply: dict[str, Any] = json.loads(line)
+        if "error" in reply:
+            raise SetupError(f"The load generator failed: {reply['error']}.")
+        return reply
 
     def __enter__(self) -> LoadGenerator:
         return self
@@ -105,7 +113,7 @@ class LoadGenerator:
             if pipe is not None and not pipe.closed:
                 pipe.close()
         try:
-            self._process.wait(GOODBYE_S)
+            self._process.wait(EXIT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

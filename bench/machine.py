@@ -1,4 +1,4 @@
-"""What the figures were taken on: the machine, and the versions of what ran."""
+"""The machine of a result: its hardware, the versions of the servers and libraries, and its speed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from devstack.binaries import binary
+from devstack.binaries import server_binary
 
 _VERSION_FLAGS = {"mongod": "--version", "valkey": "--version", "envoy": "--version"}
 _GIB = 1 << 30
@@ -18,8 +18,8 @@ _STEPS = 200_000
 _TRIES = 5
 
 
-def machine() -> dict[str, str]:
-    """Names and what they are, in words. Raises Trouble when a server is not installed."""
+def describe_machine() -> dict[str, str]:
+    """Return the hardware and versions by name. Raise SetupError if a server is not installed."""
     return {
         "CPU": _cpu(),
         "cores": str(os.cpu_count()),
@@ -27,30 +27,30 @@ def machine() -> dict[str, str]:
         "Linux": platform.release(),
         "Python": platform.python_version(),
         **{name: version(name) for name in ("grpcio", "protobuf", "pymongo", "uvloop")},
-        **{name: server_version(_said(name, flag)) for name, flag in _VERSION_FLAGS.items()},
+        **{name: parse_version(_version_output(name, flag)) for name, flag in _VERSION_FLAGS.items()},
     }
 
 
-def pace() -> float:
-    """Milliseconds of CPU that the same little work takes now: a machine that is shared is not always as fast."""
-    return min(_work() for _ in range(_TRIES)) * 1000
+def measure_pace_ms() -> float:
+    """Return the milliseconds of CPU that a fixed loop takes now; the speed of a shared machine varies."""
+    return min(_run_reference_loop() for _ in range(_TRIES)) * 1000
 
 
-def _work() -> float:
-    begin, kept = time.process_time(), dict[int, str]()
+def _run_reference_loop() -> float:
+    started_at, texts = time.process_time(), dict[int, str]()
     for step in range(_STEPS):
-        kept[step & 0xFF] = str(step)
-    return time.process_time() - begin
+        texts[step & 0xFF] = str(step)
+    return time.process_time() - started_at
 
 
-def server_version(said: str) -> str:
-    """The first version in what a server says of itself."""
-    found = re.search(r"\d+\.\d+\.\d+", said)
+def parse_version(output: str) -> str:
+    """Return the first version number in `output`; `unknown` if there is none."""
+    found = re.search(r"\d+\.\d+\.\d+", output)
     return found[0] if found else "unknown"
 
 
-def _said(name: str, flag: str) -> str:
-    return subprocess.run([str(binary(name)), flag], capture_output=True, text=True, check=False).stdout
+def _version_output(name: str, flag: str) -> str:
+    return subprocess.run([str(server_binary(name)), flag], capture_output=True, text=True, check=False).stdout
 
 
 def _cpu() -> str:

@@ -1,4 +1,4 @@
-"""Results of earlier runs, one file each, by commit."""
+"""The results of runs, one JSON file per commit."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.figures import Figure, as_json, from_json
+from bench.figures import Figure, figure_from_json, figure_to_json
 from bench.sizes import Sizes
-from devstack.trouble import Trouble
+from devstack.errors import SetupError
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = Path(__file__).resolve().parent / "results"
@@ -19,10 +19,11 @@ FOLDER = Path(__file__).resolve().parent / "results"
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One run. `commit` is short, and ends in `-changed` when the code was not as committed.
+    """The result of one run.
 
-    `taken` is in seconds since 1970; `machine` says in words what it ran on; `cores_of_others` is the most of any
-    scene. `pace` is what the same little work took, in milliseconds, on average before and after.
+    `commit` is abbreviated, and ends in `-changed` if the work tree had changes. `taken` is the time of the run in
+    seconds since 1970. `machine` describes the hardware and versions. `cores_of_others` is the maximum of all
+    workloads. `pace` is the CPU time of the reference loop in milliseconds, the mean of before and after the run.
     """
 
     commit: str
@@ -34,8 +35,8 @@ class Result:
     figures: Sequence[Figure]
 
 
-def commit_here(root: Path = ROOT) -> str:
-    """What is measured; `unknown` outside a repository."""
+def current_commit(root: Path = ROOT) -> str:
+    """Return the abbreviated current commit, with `-changed` for local changes; `unknown` outside a repository."""
     try:
         short = _git(root, "rev-parse", "--short=7", "HEAD")
         changed = _git(root, "status", "--porcelain", "--", ":!bench/results")
@@ -44,39 +45,39 @@ def commit_here(root: Path = ROOT) -> str:
     return f"{short}-changed" if changed else short
 
 
-def keep(result: Result, folder: Path = FOLDER) -> Path:
-    """Write a result, over an earlier one of the same commit; its file."""
+def write_result(result: Result, folder: Path = FOLDER) -> Path:
+    """Write a result, replacing one of the same commit. Return the path of its file."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{result.commit}.json"
-    figures = [as_json(each) for each in result.figures]
+    figures = [figure_to_json(figure) for figure in result.figures]
     path.write_text(json.dumps({**asdict(result), "figures": figures}, indent=1) + "\n")
     return path
 
 
-def put_under_version_control(path: Path) -> None:
-    """Have the next commit carry a result. Raises Trouble."""
+def stage_result(path: Path) -> None:
+    """Add a result to the git index. Raise SetupError if git fails."""
     try:
         _git(path.parent, "add", "--force", "--", path.name)
     except (OSError, subprocess.CalledProcessError) as error:
-        raise Trouble(f"git does not take {path}: {error}") from None
+        raise SetupError(f"git cannot add {path}: {error}") from None
 
 
-def earlier(commit: str, sizes: Sizes, folder: Path = FOLDER) -> Result | None:
-    """The newest result of another commit, of as much as is measured now."""
-    found = [_read(path) for path in folder.glob("*.json")]
-    others = [each for each in found if each.commit != commit and each.sizes == sizes]
-    return max(others, key=lambda each: each.taken, default=None)
+def latest_comparable(commit: str, sizes: Sizes, folder: Path = FOLDER) -> Result | None:
+    """Return the newest result of another commit with the same sizes; None if there is none."""
+    results = [_read(path) for path in folder.glob("*.json")]
+    comparable = [result for result in results if result.commit != commit and result.sizes == sizes]
+    return max(comparable, key=lambda result: result.taken, default=None)
 
 
 def _read(path: Path) -> Result:
     try:
-        kept: dict[str, Any] = json.loads(path.read_text())
-        figures = [from_json(each) for each in kept["figures"]]
-        return Result(**{**kept, "sizes": Sizes(**kept["sizes"]), "figures": figures})
+        fields: dict[str, Any] = json.loads(path.read_text())
+        figures = [figure_from_json(figure) for figure in fields["figures"]]
+        return Result(**{**fields, "sizes": Sizes(**fields["sizes"]), "figures": figures})
     except (ValueError, KeyError, TypeError) as error:
-        raise Trouble(f"{path} is not a result that this version wrote ({error}); remove it.") from None
+        raise SetupError(f"{path} is not a result of this version ({error}); remove it.") from None
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    completed = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    return completed.stdout.strip()

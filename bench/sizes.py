@@ -1,4 +1,4 @@
-"""How much is measured: enough for figures in under three minutes, or as little as shows that all of it works."""
+"""The sizes of a run: a quick one of under three minutes, and a tiny one as a smoke test."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Each scene is warmed up for `warm_up` seconds, then measured `repeats` times for `span` seconds.
+    """The sizes of all workloads.
 
-    `idle` devices are added for each repeat of the idle scene; rates are messages a second.
+    Each workload warms up for `warm_up` seconds and is then measured `repeats` times for `span` seconds. `pairs` send
+    1-1 messages with `window` unanswered sends each. `group` is the number of members of the group. `idle` devices are
+    added for each repeat of the idle workload. Rates are in messages per second.
     """
 
     warm_up: float = 3.0

@@ -135,7 +135,7 @@ def _verifier(settings: ChatSettings, clock: Clock) -> TokenVerifier:
         settings.jwks_file,
         issuer=settings.token_issuer,
         audience=settings.token_audience,
-        ids_of=native_ids if settings.sign_in_here else external_ids(settings.token_issuer),
+        read_ids=native_ids if settings.sign_in_here else external_ids(settings.token_issuer),
         clock=clock,
     )
 

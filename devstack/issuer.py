@@ -1,4 +1,4 @@
-"""Whose tokens a stack takes: its own, or those of another issuer that signs its users in."""
+"""The issuer of the access tokens that a stack accepts: the stack itself, or an external one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """What tokens say of themselves, and where the public keys are that they are signed with (a JWKS file)."""
+    """An issuer: the `iss` and `aud` of its tokens, and the JWKS file with its public keys."""
 
     name: str
     audience: str
@@ -16,7 +16,7 @@ class Issuer:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What chat servers are told of it."""
+        """The settings of chat servers that accept this issuer."""
         return {
             "PARLEY_JWKS_FILE": str(self.jwks),
             "PARLEY_TOKEN_ISSUER": self.name,
@@ -24,6 +24,6 @@ class Issuer:
         }
 
 
-def own_issuer(jwks: Path) -> Issuer:
-    """That of a stack which signs its users in itself."""
+def local_issuer(jwks: Path) -> Issuer:
+    """Return the issuer of a stack that signs its users in itself."""
     return Issuer("parley", "parley", jwks)

@@ -1,7 +1,9 @@
-"""`make run`: a whole stack from start to stop, under the eyes and the signals of a person."""
+"""`make run`: a stack from start to stop, supervised, and stopped by signals."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -10,77 +12,98 @@ from pathlib import Path
 from threading import Event
 from types import FrameType
 
-from devstack.guide import guide
-from devstack.lock import folder_lock
+from devstack.display import Display
+from devstack.errors import PortTaken, SetupError, StopRequested
 from devstack.ports import Ports
-from devstack.screen import Screen
 from devstack.stack import Stack
-from devstack.supervision import Supervision
-from devstack.trouble import PortTaken, Stopped, Trouble
+from devstack.startup_summary import startup_summary
+from devstack.supervisor import Supervisor
 
-_LOOK_EVERY = 0.2
-_START_TIMEOUT = 60.0
+_CHECK_INTERVAL_S = 0.2
+_START_TIMEOUT_S = 60.0
 
 
-class Wishes:
-    """What the person asked for by signals: `stop`, and `hurry` when they asked again."""
+class StopSignals:
+    """Handlers of stop signals: the first signal sets `stop_requested`, the second one `kill_requested`."""
 
     def __init__(self) -> None:
-        self.stop = Event()
-        self.hurry = Event()
+        self.stop_requested = Event()
+        self.kill_requested = Event()
 
-    def _hear(self, _number: int, _frame: FrameType | None) -> None:
-        (self.hurry if self.stop.is_set() else self.stop).set()
+    def _handle_signal(self, _number: int, _frame: FrameType | None) -> None:
+        (self.kill_requested if self.stop_requested.is_set() else self.stop_requested).set()
 
     @contextmanager
-    def heard(self) -> Iterator[None]:
-        """SIGINT, SIGTERM and SIGHUP (the terminal closed) are wishes meanwhile, and interrupt nothing."""
+    def installed(self) -> Iterator[None]:
+        """Handle SIGINT, SIGTERM and SIGHUP (the terminal closed) within the block; none interrupts it."""
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {number: signal.signal(number, self._hear) for number in numbers}
+        previous = {number: signal.signal(number, self._handle_signal) for number in numbers}
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)
 
 
-def launch(folder: Path, ports: Ports, chat_servers: int, environment: dict[str, str], screen: Screen) -> None:
-    """Runs a stack until it is asked to stop. Raises Trouble when it cannot, with nothing left running."""
-    wishes, new = Wishes(), not folder.exists()
-    with wishes.heard(), folder_lock(folder):
-        _keep_last_logs(folder / "logs")
+def launch(folder: Path, ports: Ports, chat_servers: int, environment: dict[str, str], display: Display) -> None:
+    """Run a stack until a stop signal. Raise SetupError if it cannot run; then no process is left running."""
+    signals, is_new = StopSignals(), not folder.exists()
+    with signals.installed(), lock_folder(folder):
+        _rotate_logs(folder / "logs")
         stack = Stack(folder, chat_servers, ports=ports, environment=environment)
         try:
-            _start(stack, wishes, screen)
-            _look_after(stack, wishes, screen)
-        except Stopped:
+            _start(stack, signals, display)
+            _supervise(stack, signals, display)
+        except StopRequested:
             pass
         except PortTaken as taken:
-            # Nothing was started: no secrets stay behind that nobody needs.
-            if new:
+            # Nothing was started, so the new folder and its secrets are of no use.
+            if is_new:
                 shutil.rmtree(folder)
-            raise Trouble(f'{taken} Choose others: make run ARGS="--port 9080 --base-port 5300"') from None
+            raise SetupError(f'{taken} Choose others: make run ARGS="--port 9080 --base-port 5300"') from None
         finally:
-            # A start that was refused has nothing to stop.
-            if any(part.running for part in stack.parts.values()):
-                screen.say("Stopping; once more to kill what is slow.")
-            stack.stop(wishes.hurry)
-        screen.say("Everything is stopped.")
+            # A start that failed on a taken port has nothing to stop.
+            if any(process.running for process in stack.processes.values()):
+                display.print_text("Stopping; press Ctrl-C again to kill slow processes.")
+            stack.stop(signals.kill_requested)
+        display.print_text("Everything is stopped.")
 
 
-def _start(stack: Stack, wishes: Wishes, screen: Screen) -> None:
-    with screen:
-        stack.bring_up(_START_TIMEOUT, wishes.stop, screen)
-    screen.say(guide(stack))
+def _start(stack: Stack, signals: StopSignals, display: Display) -> None:
+    with display:
+        stack.start_processes(_START_TIMEOUT_S, signals.stop_requested, display)
+    display.print_text(startup_summary(stack))
 
 
-def _look_after(stack: Stack, wishes: Wishes, screen: Screen) -> None:
-    supervision = Supervision(screen.say)
-    while not wishes.stop.wait(_LOOK_EVERY):
-        supervision.look(stack.parts.values())
+def _supervise(stack: Stack, signals: StopSignals, display: Display) -> None:
+    supervisor = Supervisor(display.print_text)
+    while not signals.stop_requested.wait(_CHECK_INTERVAL_S):
+        supervisor.check(stack.processes.values())
 
 
-def _keep_last_logs(folder: Path) -> None:
-    """The logs of the run before stay, as `.log.1`; older ones go."""
+def _rotate_logs(folder: Path) -> None:
+    """Rename the logs of the previous run to `.log.1`, which replaces older ones."""
     for log in folder.glob("*.log"):
         log.replace(log.with_suffix(".log.1"))
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Lock `folder` for this process within the block. Raise SetupError if another process has the lock.
+
+    The kernel releases the lock when the process ends for any reason.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise SetupError(
+                f"A stack already runs on {folder} (process {file.read().strip()}). Stop that one first, or start "
+                'another one: make run ARGS="--folder .parley2 --port 9080 --base-port 5300"'
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield

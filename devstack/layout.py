@@ -1,4 +1,4 @@
-"""Where everything of one stack is: its folder, its ports, and the recipes that follow from them."""
+"""The layout of a stack: its folder, its ports, and the process specs derived from them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from devstack.door import Door
-from devstack.issuer import Issuer, own_issuer
-from devstack.part import Recipe
+from devstack.envoy_config import EnvoyConfig
+from devstack.issuer import Issuer, local_issuer
+from devstack.managed_process import ProcessSpec
 from devstack.ports import LOOPBACK, Ports
-from devstack.recipes.chat import ChatServer, chat_environment, chat_server
-from devstack.recipes.envoy import envoy
-from devstack.recipes.etcd import etcd
-from devstack.recipes.mongod import mongo_uri, mongod
-from devstack.recipes.valkey import redis_url, valkey
-from devstack.secret_files import SecretFiles, secret_files
+from devstack.secret_files import SecretFiles, ensure_secret_files
+from devstack.servers.chat import ChatServer, chat_server, common_environment
+from devstack.servers.envoy import envoy_spec
+from devstack.servers.etcd import etcd_spec
+from devstack.servers.mongod import mongo_uri, mongod_spec
+from devstack.servers.valkey import redis_url, valkey_spec
 
 
 @dataclass(frozen=True, slots=True)
 class StoreAddresses:
-    """Where the stores are: a connection string, a URL, and `ip:port` (several, with commas between)."""
+    """The addresses of the stores: a connection string, a URL, and `ip:port` (several are comma-separated)."""
 
     mongo_uri: str
     redis_url: str
@@ -29,9 +29,10 @@ class StoreAddresses:
 
 
 class Layout:
-    """`folder` holds data/, logs/, secrets/ and envoy/, each made when first needed.
+    """The layout of a stack in `folder`, with data/, logs/, secrets/ and envoy/, each created when first needed.
 
-    `issuer` signs the users in; without one, the stack does so itself. `stores` are elsewhere; without, they are here.
+    `issuer` is an external issuer; without one the stack signs users in itself. `stores` are the addresses of external
+    stores; without them the stack has its own.
     """
 
     def __init__(
@@ -46,42 +47,42 @@ class Layout:
 
     @cached_property
     def secrets(self) -> SecretFiles:
-        """The secrets, kept from one start to the next."""
-        return secret_files(self.folder / "secrets")
+        """The secrets, which are kept across restarts."""
+        return ensure_secret_files(self.folder / "secrets")
 
     @property
     def issuer(self) -> Issuer:
-        """Whose tokens are good here."""
-        return self._issuer or own_issuer(self.secrets.jwks)
+        """The issuer of the tokens that the stack accepts."""
+        return self._issuer or local_issuer(self.secrets.jwks)
 
     @cached_property
-    def door(self) -> Door:
-        """Envoy's files."""
-        return Door(self.folder / "envoy", self.ports, self.issuer, self.log("envoy-failed-calls"))
+    def envoy(self) -> EnvoyConfig:
+        """The configuration of Envoy."""
+        return EnvoyConfig(self.folder / "envoy", self.ports, self.issuer, self.log_path("envoy-failed-calls"))
 
-    def log(self, name: str) -> Path:
-        """The log of a part."""
+    def log_path(self, name: str) -> Path:
+        """Return the path of the log of a process; its folder is created."""
         folder = self.folder / "logs"
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{name}.log"
 
-    def recipe(self, name: str) -> Recipe:
-        """That of mongod, valkey, etcd or envoy. Raises ValueError for another name."""
-        data, log, ports = self.folder / "data" / name, self.log(name), self.ports
+    def process_spec(self, name: str) -> ProcessSpec:
+        """Return the spec of mongod, valkey, etcd or envoy. Raise ValueError for another name."""
+        data, log, ports = self.folder / "data" / name, self.log_path(name), self.ports
         match name:
             case "mongod":
-                return mongod(data, log, ports.mongod)
+                return mongod_spec(data, log, ports.mongod)
             case "valkey":
-                return valkey(data, log, ports.valkey)
+                return valkey_spec(data, log, ports.valkey)
             case "etcd":
-                return etcd(data, log, ports.etcd, ports.etcd_peer)
+                return etcd_spec(data, log, ports.etcd, ports.etcd_peer)
             case "envoy":
-                return envoy(self.door, log, ports)
-        raise ValueError(f"no part is called {name}")
+                return envoy_spec(self.envoy, log, ports)
+        raise ValueError(f"unknown process: {name}")
 
     def chat_server(self, number: int, environment: Mapping[str, str]) -> ChatServer:
-        """Chat server `number`, from 1; `environment` comes after what all are told."""
-        told = chat_environment(
+        """Return chat server `number`, from 1; `environment` overrides the settings that all have in common."""
+        common = common_environment(
             self.secrets,
             self.issuer,
             sign_in_here=self._issuer is None,
@@ -89,4 +90,4 @@ class Layout:
             redis_url=self.stores.redis_url,
             etcd_endpoint=self.stores.etcd_endpoint,
         )
-        return chat_server(number, self.ports, self.log(f"chat-{number}"), {**told, **environment})
+        return chat_server(number, self.ports, self.log_path(f"chat-{number}"), {**common, **environment})

@@ -1,7 +1,7 @@
-"""Whether this machine can run the stack, asked before anything is installed: standard library only.
+"""The check that this machine can run the stack, before anything is installed: standard library only.
 
-`python3 -m devstack.machine` installs missing system packages with apt when it runs as root; else it says which one
-line does it. It must parse on older Pythons too, to be able to say that they are too old.
+`python3 -m devstack.machine` installs missing system packages with apt if it runs as root; otherwise it prints the
+command that does. It must parse on older Pythons, so that it can report them as too old.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import shutil
 import subprocess
 import sys
 
-OLDEST_PYTHON = (3, 11)
-OLDEST_GLIBC = (2, 34)
+MIN_PYTHON = (3, 11)
+MIN_GLIBC = (2, 34)
 
-# What mongod is linked with, and the Debian package that has it.
-LIBRARIES = {"libcurl.so.4": "libcurl4", "libssl.so.3": "libssl3"}
+# The libraries that mongod is linked with, and their Debian packages.
+REQUIRED_LIBRARIES = {"libcurl.so.4": "libcurl4", "libssl.so.3": "libssl3"}
 
 
-def obstacle() -> str | None:
-    """What cannot be mended by installing a package, in a sentence; None when nothing stands in the way."""
-    if sys.version_info < OLDEST_PYTHON:
+def unsupported_reason() -> str | None:
+    """Return why this machine cannot run the stack whatever is installed, in a sentence; None if it can."""
+    if sys.version_info < MIN_PYTHON:
         return (
             f"Parley needs Python 3.11 or newer, and this is {platform.python_version()}. "
             "Name another: make PYTHON=python3.12 run"
@@ -34,7 +34,7 @@ def obstacle() -> str | None:
             f"{platform.system()} on {platform.machine()}. Use a Linux machine, virtual machine or container."
         )
     name, version = platform.libc_ver()
-    if name != "glibc" or tuple(int(part) for part in version.split(".")[:2]) < OLDEST_GLIBC:
+    if name != "glibc" or tuple(int(part) for part in version.split(".")[:2]) < MIN_GLIBC:
         return "The servers of `make run` need glibc 2.34 or newer (Debian 12, Ubuntu 22.04); this is {} {}.".format(
             name or "another C library", version
         )
@@ -42,14 +42,14 @@ def obstacle() -> str | None:
 
 
 def missing_packages() -> list[str]:
-    """Debian packages this machine lacks."""
-    missing = [package for library, package in LIBRARIES.items() if not _loads(library)]
+    """Return the Debian packages that are missing on this machine."""
+    missing = [package for library, package in REQUIRED_LIBRARIES.items() if not _can_load(library)]
     if importlib.util.find_spec("ensurepip") is None:
         missing.append("python{}.{}-venv".format(*sys.version_info[:2]))
     return missing
 
 
-def _loads(library: str) -> bool:
+def _can_load(library: str) -> bool:
     try:
         ctypes.CDLL(library)
     except OSError:
@@ -57,14 +57,14 @@ def _loads(library: str) -> bool:
     return True
 
 
-def apt_line(packages: list[str]) -> str:
-    """What the person may run."""
+def apt_command(packages: list[str]) -> str:
+    """Return the command that installs `packages`."""
     return "sudo apt-get update && sudo apt-get install -y {}".format(" ".join(packages))
 
 
-def prepare() -> None:
-    """Installs what is missing, or exits 1 with a sentence."""
-    reason = obstacle()
+def install_missing_packages() -> None:
+    """Install the missing packages as root; otherwise exit 1 with a sentence that tells what to do."""
+    reason = unsupported_reason()
     if reason is not None:
         sys.exit(reason)
     packages = missing_packages()
@@ -73,7 +73,7 @@ def prepare() -> None:
     if shutil.which("apt-get") is None:
         sys.exit("Missing on this machine, by their Debian names: {}. Install them first.".format(", ".join(packages)))
     if os.geteuid() != 0:
-        sys.exit(f"Some system packages are missing. This line installs them:\n\n    {apt_line(packages)}\n")
+        sys.exit(f"Some system packages are missing. This line installs them:\n\n    {apt_command(packages)}\n")
     _install(packages)
 
 
@@ -85,8 +85,8 @@ def _install(packages: list[str]) -> None:
         ["apt-get", "install", "-qy", "--no-install-recommends", *packages],
     ):
         if subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False).returncode != 0:
-            sys.exit("`{}` failed; its reason stands above.".format(" ".join(command)))
+            sys.exit("`{}` failed; see its output above.".format(" ".join(command)))
 
 
 if __name__ == "__main__":
-    prepare()
+    install_missing_packages()

@@ -1,4 +1,4 @@
-"""Which port each part listens on: fixed ones for a person, a free block for each stack of a test."""
+"""The ports of a stack: fixed ones for `make run`, a free block for each stack of a test."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from devstack.trouble import Trouble
+from devstack.errors import SetupError
 
 LOOPBACK = "127.0.0.1"
-MOST_CHAT_SERVERS = 20
+MAX_CHAT_SERVERS = 20
 
-# Under the range the kernel takes for outgoing connections (32768 and up, unless set otherwise): there a port
-# that is free now may be the near end of somebody's connection when a killed part wants it back.
-_BLOCKS_FROM, _BLOCKS_TO, _BLOCK = 10_000, 32_000, 100
+# The blocks are below the kernel's range of ephemeral ports (32768 and up by default). A port in that range may be
+# taken by an outgoing connection when a killed process wants to listen on it again.
+_FIRST_PORT, _PORTS_END, _BLOCK_SIZE = 10_000, 32_000, 100
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The ports of one stack: the door, and 100 at `base` for what is behind it.
+    """The ports of one stack: the door, and 100 from `base` on for the servers behind it.
 
     base + 1 to + 20 are the chat servers' public ports, + 21 to + 40 their mesh ports, + 41 to + 60 their
     metrics, and the stores follow from + 71.
@@ -34,49 +34,49 @@ class Ports:
 
     def chat(self, number: int) -> int:
         """The public port of chat server `number`, from 1."""
-        return self.base + self._checked(number)
+        return self.base + self._check_number(number)
 
     def mesh(self, number: int) -> int:
-        """The port it is called on by other servers."""
-        return self.base + MOST_CHAT_SERVERS + self._checked(number)
+        """The mesh port of chat server `number`, which other servers connect to."""
+        return self.base + MAX_CHAT_SERVERS + self._check_number(number)
 
     def metrics(self, number: int) -> int:
-        """The port Prometheus reads."""
-        return self.base + 2 * MOST_CHAT_SERVERS + self._checked(number)
+        """The metrics port of chat server `number`, which Prometheus scrapes."""
+        return self.base + 2 * MAX_CHAT_SERVERS + self._check_number(number)
 
-    def _checked(self, number: int) -> int:
-        if not 1 <= number <= MOST_CHAT_SERVERS:
-            raise Trouble(f"There is room for {MOST_CHAT_SERVERS} chat servers on one machine, not for {number}.")
+    def _check_number(self, number: int) -> int:
+        if not 1 <= number <= MAX_CHAT_SERVERS:
+            raise SetupError(f"One machine can run {MAX_CHAT_SERVERS} chat servers, not {number}.")
         return number
 
     @property
     def mongod(self) -> int:
-        """MongoDB."""
+        """The port of MongoDB."""
         return self.base + 71
 
     @property
     def valkey(self) -> int:
-        """Valkey."""
+        """The port of Valkey."""
         return self.base + 72
 
     @property
     def etcd(self) -> int:
-        """etcd, for clients."""
+        """The client port of etcd."""
         return self.base + 73
 
     @property
     def etcd_peer(self) -> int:
-        """etcd, for peers it does not have."""
+        """The peer port of etcd; a single node listens on it as well."""
         return self.base + 74
 
     @property
     def envoy_admin(self) -> int:
-        """Envoy's administration page."""
+        """The port of Envoy's administration interface."""
         return self.base + 75
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on this loopback port now."""
+    """Return True if a server could listen on this loopback port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -87,27 +87,27 @@ def is_free(port: int) -> bool:
 
 
 class PortBlock:
-    """A hundred free ports that no other stack of this user takes while this object lives.
+    """A block of 100 free ports, reserved against other stacks of this user while the object lives.
 
-    Held by a lock on a file, which the kernel lets go of when we die, however we die.
+    The reservation is a file lock, which the kernel releases when the process ends for any reason.
     """
 
     def __init__(self) -> None:
-        blocks = list(range(_BLOCKS_FROM, _BLOCKS_TO, _BLOCK))
+        blocks = list(range(_FIRST_PORT, _PORTS_END, _BLOCK_SIZE))
         random.shuffle(blocks)
         for base in blocks:
             lock = _try_lock(_lock_folder() / str(base))
             if lock is None:
                 continue
-            if all(is_free(port) for port in range(base, base + _BLOCK)):
+            if all(is_free(port) for port in range(base, base + _BLOCK_SIZE)):
                 self._lock = lock
                 self.ports = Ports(door=base, base=base)
                 return
             lock.close()
-        raise Trouble(f"No {_BLOCK} free ports in a row between {_BLOCKS_FROM} and {_BLOCKS_TO}.")
+        raise SetupError(f"There are no {_BLOCK_SIZE} consecutive free ports between {_FIRST_PORT} and {_PORTS_END}.")
 
     def release(self) -> None:
-        """Lets others take the block."""
+        """Release the block for other stacks."""
         self._lock.close()
 
 

@@ -1,4 +1,4 @@
-"""A stack of real servers as one object: for `make run`, and for tests that need one of their own."""
+"""A stack of real servers as one object, for `make run` and for tests that need their own."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from pathlib import Path
 from threading import Event
 from types import TracebackType
 
+from devstack.errors import PortTaken, SetupError, StopRequested
 from devstack.issuer import Issuer
 from devstack.layout import Layout, StoreAddresses
-from devstack.part import Part
+from devstack.managed_process import ManagedProcess
 from devstack.ports import LOOPBACK, PortBlock, Ports, is_free
-from devstack.recipes.chat import ChatServer
-from devstack.trouble import PortTaken, Stopped, Trouble
-from devstack.watcher import Silent, Watcher
+from devstack.servers.chat import ChatServer
+from devstack.watcher import NullWatcher, Watcher
 
 STORES = ("mongod", "valkey", "etcd")
-DOORS = ("envoy",)
-PARTS = (*STORES, *DOORS)
+PROXIES = ("envoy",)
+SERVERS = (*STORES, *PROXIES)
 
 
 class Stack:
-    """The parts of a system, kept in `folder`; a context manager that starts and stops them. Its calls block.
+    """The processes of a system with its data in `folder`; a context manager that starts and stops them.
 
-    `environment` is added to that of every chat server, `environment_of["chat-2"]` to that of one. Without `ports`
-    it takes a free block, so any number of stacks may stand side by side. With an `issuer` that one signs users in.
-    `only` names the parts wanted, when not all are: `Stack(folder, only=["mongod"])` has no chat servers. With `stores`
-    elsewhere it has none of its own. Nothing is started again by itself here.
+    `environment` is added to the settings of every chat server, `environment_of["chat-2"]` to those of one. Without
+    `ports` the stack reserves a free block, so any number of stacks may run at the same time. An external `issuer`
+    signs users in; by default the stack does. `only` selects processes by name: `Stack(folder, only=["mongod"])` has no
+    chat servers. With external `stores` it has none of its own. Calls block, and processes that end are not restarted.
     """
 
     def __init__(
@@ -43,33 +43,35 @@ class Stack:
         environment_of: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self._block = PortBlock() if ports is None else None
-        self.layout = Layout(folder, ports or self._taken_ports(), issuer, stores)
+        self.layout = Layout(folder, ports or self._block_ports(), issuer, stores)
         self._environment = dict(environment or {})
         self._environment_of = dict(environment_of or {})
-        names = PARTS if stores is None else DOORS
-        self._parts = {name: Part(self.layout.recipe(name)) for name in (names if only is None else only)}
+        names = SERVERS if stores is None else PROXIES
+        self._servers = {
+            name: ManagedProcess(self.layout.process_spec(name)) for name in (names if only is None else only)
+        }
         self.chat_servers: list[ChatServer] = []
         for number in range(1, chat_servers + 1 if only is None else 1):
-            self._new_chat_server(number, {})
+            self._create_chat_server(number, {})
 
-    def _taken_ports(self) -> Ports:
+    def _block_ports(self) -> Ports:
         assert self._block is not None
         return self._block.ports
 
-    def _new_chat_server(self, number: int, environment: Mapping[str, str]) -> ChatServer:
-        own = self._environment_of.get(f"chat-{number}", {})
-        server = self.layout.chat_server(number, {**self._environment, **own, **environment})
+    def _create_chat_server(self, number: int, environment: Mapping[str, str]) -> ChatServer:
+        individual = self._environment_of.get(f"chat-{number}", {})
+        server = self.layout.chat_server(number, {**self._environment, **individual, **environment})
         self.chat_servers.append(server)
         return server
 
     @property
-    def parts(self) -> dict[str, Part]:
-        """All by name: mongod, valkey, etcd, envoy, chat-1, chat-2 and so on."""
-        return {**self._parts, **{server.name: server for server in self.chat_servers}}
+    def processes(self) -> dict[str, ManagedProcess]:
+        """All processes by name: mongod, valkey, etcd, envoy, chat-1, chat-2 and so on."""
+        return {**self._servers, **{server.name: server for server in self.chat_servers}}
 
     @property
     def door(self) -> str:
-        """Where Envoy takes calls, as `ip:port`."""
+        """The address of Envoy for clients, as `ip:port`."""
         return f"{LOOPBACK}:{self.layout.ports.door}"
 
     @property
@@ -93,94 +95,102 @@ class Stack:
         return self.layout.secrets.signing_key
 
     def start(self, timeout: float = 60.0, stop: Event | None = None, watcher: Watcher | None = None) -> None:
-        """As `bring_up`, with everything stopped again when that fails."""
+        """Start all as `start_processes` does, and stop all again if that fails."""
         try:
-            self.bring_up(timeout, stop, watcher)
+            self.start_processes(timeout, stop, watcher)
         except BaseException:
             self.stop()
             raise
 
-    def bring_up(self, timeout: float, stop: Event | None = None, watcher: Watcher | None = None) -> None:
-        """Starts all and blocks until all is healthy; each group of parts may take `timeout` seconds.
+    def start_processes(self, timeout: float, stop: Event | None = None, watcher: Watcher | None = None) -> None:
+        """Start all and block until all are healthy; each group of processes may take `timeout` seconds.
 
         Raises:
-            PartFailed: a part ended or is not healthy in time.
-            PortTaken: nothing was started.
-            Stopped: `stop` was set meanwhile.
+            ProcessFailed: a process ended or is not healthy in time.
+            PortTaken: another program listens on a port; nothing was started.
+            StopRequested: `stop` was set.
         """
         self._check_ports()
-        # Chat servers before the door, which then finds them healthy at its first look.
-        for group in (self._stores(), self.chat_servers, self._doors()):
-            _start_together(group, timeout, stop, watcher or Silent())
-        self.wait_door(timeout, stop)
+        # Chat servers start before Envoy, so that its first health checks succeed.
+        for group in (self._store_processes(), self.chat_servers, self._proxy_processes()):
+            _start_group(group, timeout, stop, watcher or NullWatcher())
+        self.wait_envoy_healthy(timeout, stop)
 
     def _check_ports(self) -> None:
-        for part in self.parts.values():
-            for port in part.recipe.ports:
-                if not part.running and not is_free(port):
-                    raise PortTaken(port, part.name)
+        for process in self.processes.values():
+            for port in process.spec.ports:
+                if not process.running and not is_free(port):
+                    raise PortTaken(port, process.name)
 
-    def _stores(self) -> list[Part]:
-        return [part for name, part in self._parts.items() if name in STORES]
+    def _store_processes(self) -> list[ManagedProcess]:
+        return [process for name, process in self._servers.items() if name in STORES]
 
-    def _doors(self) -> list[Part]:
-        if "envoy" not in self._parts:
+    def _proxy_processes(self) -> list[ManagedProcess]:
+        if "envoy" not in self._servers:
             return []
-        self._lead_to_all()
-        return [self._parts["envoy"]]
+        self._set_all_endpoints()
+        return [self._servers["envoy"]]
 
-    def stop(self, hurry: Event | None = None) -> None:
-        """Stops what runs, in order; each part may take its grace, or none once `hurry` is set."""
-        # The chat servers first, while the door is open: they tell their streams that they go, and write what they
-        # hold to the stores, which go last.
-        for group in (self.chat_servers, [p for n, p in self._parts.items() if n not in STORES], self._stores()):
-            for part in group:
-                part.ask_to_end()
-            for part in group:
-                part.wait_ended(hurry=hurry)
+    def stop(self, kill_now: Event | None = None) -> None:
+        """Stop the running processes in order; each one has its grace until `kill_now` is set."""
+        # Chat servers stop first, while Envoy still serves their streams: they drain, and write to the stores, which
+        # stop last.
+        for group in (
+            self.chat_servers,
+            [p for n, p in self._servers.items() if n not in STORES],
+            self._store_processes(),
+        ):
+            for process in group:
+                process.request_stop()
+            for process in group:
+                process.wait_exited(kill_now=kill_now)
 
-    def lead_to(self, addresses: Sequence[str]) -> None:
-        """Makes other servers (`ip:port`) the chat servers that the door leads to: a test's own, for example."""
-        self.layout.door.lead_to(addresses)
+    def set_endpoints(self, addresses: Sequence[str]) -> None:
+        """Set the chat servers (`ip:port`) that Envoy routes to; a test may pass its own."""
+        self.layout.envoy.set_endpoints(addresses)
 
-    def _lead_to_all(self) -> None:
-        self.lead_to([server.address for server in self.chat_servers])
+    def _set_all_endpoints(self) -> None:
+        self.set_endpoints([server.address for server in self.chat_servers])
 
-    def wait_door(self, timeout: float = 30.0, stop: Event | None = None) -> None:
-        """Blocks until Envoy finds every running chat server healthy, and sends nobody to the others.
+    def wait_envoy_healthy(self, timeout: float = 30.0, stop: Event | None = None) -> None:
+        """Block until Envoy routes calls to every running chat server and to no other one.
 
         Raises:
-            Trouble: it does not within `timeout` seconds.
-            Stopped: `stop` was set meanwhile.
+            SetupError: it does not within `timeout` seconds.
+            StopRequested: `stop` was set.
         """
-        if "envoy" in self._parts and self.chat_servers:
-            self.wait_door_leads_to([server.address for server in self.chat_servers if server.running], timeout, stop)
+        if "envoy" in self._servers and self.chat_servers:
+            self.wait_healthy_endpoints(
+                [server.address for server in self.chat_servers if server.running], timeout, stop
+            )
 
-    def wait_door_leads_to(self, addresses: Collection[str], timeout: float = 30.0, stop: Event | None = None) -> None:
-        """Blocks until exactly these (`ip:port`) are healthy in Envoy's eyes. Raises as `wait_door` does."""
+    def wait_healthy_endpoints(
+        self, addresses: Collection[str], timeout: float = 30.0, stop: Event | None = None
+    ) -> None:
+        """Block until exactly these endpoints (`ip:port`) are healthy in Envoy. Raise as `wait_envoy_healthy` does."""
         deadline = time.monotonic() + timeout
-        while (healthy := self.layout.door.healthy()) != set(addresses):
+        while (healthy := self.layout.envoy.healthy_endpoints()) != set(addresses):
             if stop is not None and stop.is_set():
-                raise Stopped
+                raise StopRequested
             if time.monotonic() > deadline:
-                raise Trouble(f"Envoy finds {sorted(healthy)} healthy after {timeout:g} s, not {sorted(addresses)}.")
+                raise SetupError(f"Envoy finds {sorted(healthy)} healthy after {timeout:g} s, not {sorted(addresses)}.")
             time.sleep(0.05)
 
     def add_chat_server(self, environment: Mapping[str, str] | None = None, timeout: float = 30.0) -> ChatServer:
-        """One more, started and led to; blocks until the door finds it healthy. Raises PartFailed or Trouble."""
+        """Start another chat server and block until Envoy routes to it. Raise ProcessFailed or SetupError."""
         number = max((server.number for server in self.chat_servers), default=0) + 1
-        server = self._new_chat_server(number, environment or {})
-        _start_together([server], timeout, None, Silent())
-        self._lead_to_all()
-        self.wait_door(timeout)
+        server = self._create_chat_server(number, environment or {})
+        _start_group([server], timeout, None, NullWatcher())
+        self._set_all_endpoints()
+        self.wait_envoy_healthy(timeout)
         return server
 
     def remove_chat_server(self, name: str) -> None:
-        """One less, for good: it ends as on SIGTERM, and then the door forgets it."""
-        server = next(each for each in self.chat_servers if each.name == name)
+        """Stop a chat server by SIGTERM, and remove it from the stack and from Envoy's endpoints."""
+        server = next(server for server in self.chat_servers if server.name == name)
         server.terminate()
         self.chat_servers.remove(server)
-        self._lead_to_all()
+        self._set_all_endpoints()
 
     def __enter__(self) -> Stack:
         self.start()
@@ -194,11 +204,11 @@ class Stack:
             self._block.release()
 
 
-def _start_together(parts: Sequence[Part], timeout: float, stop: Event | None, watcher: Watcher) -> None:
-    begun = time.monotonic()
-    for part in parts:
-        part.start()
-        watcher.starting(part)
-    for part in parts:
-        part.wait_healthy(max(0.0, begun + timeout - time.monotonic()), stop)
-        watcher.healthy(part, time.monotonic() - begun)
+def _start_group(processes: Sequence[ManagedProcess], timeout: float, stop: Event | None, watcher: Watcher) -> None:
+    started_at = time.monotonic()
+    for process in processes:
+        process.start()
+        watcher.process_started(process)
+    for process in processes:
+        process.wait_healthy(max(0.0, started_at + timeout - time.monotonic()), stop)
+        watcher.process_healthy(process, time.monotonic() - started_at)

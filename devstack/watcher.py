@@ -1,27 +1,27 @@
-"""Who hears how a start goes."""
+"""Watchers of the start of a stack."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from devstack.part import Part
+from devstack.managed_process import ManagedProcess
 
 
 class Watcher(Protocol):
-    """Told of each part as it comes up."""
+    """An observer that is called for each process that starts."""
 
-    def starting(self, part: Part) -> None:
-        """It was started."""
+    def process_started(self, process: ManagedProcess) -> None:
+        """Handle that the process was started."""
 
-    def healthy(self, part: Part, seconds: float) -> None:
-        """It became healthy, so long after its start."""
+    def process_healthy(self, process: ManagedProcess, seconds: float) -> None:
+        """Handle that the process became healthy, `seconds` after its start."""
 
 
-class Silent:
-    """Tells nobody."""
+class NullWatcher:
+    """A watcher that does nothing."""
 
-    def starting(self, part: Part) -> None:
+    def process_started(self, process: ManagedProcess) -> None:
         """Nothing."""
 
-    def healthy(self, part: Part, seconds: float) -> None:
+    def process_healthy(self, process: ManagedProcess, seconds: float) -> None:
         """Nothing."""

@@ -1,1 +1,1 @@
-"""What every Parley service is built from; it knows no messenger words."""
+"""The building blocks of every Parley service, independent of the messenger."""

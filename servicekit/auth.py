@@ -1,4 +1,4 @@
-"""Who calls: access tokens (ES256 JWTs) of users' devices, and the credential services show each other."""
+"""Authentication: access tokens (ES256 JWTs) of users' devices, and the shared credential of the services."""
 
 from __future__ import annotations
 
@@ -29,17 +29,18 @@ __all__ = [
 ]
 
 CREDENTIAL_HEADER = "x-service-credential"
-SHORTEST_CREDENTIAL = 16
+MIN_CREDENTIAL_LENGTH = 16
 
-_NOT_BEFORE_SKEW = 60.0
-_REMEMBERED_TOKENS = 4096
+_NOT_BEFORE_SKEW_S = 60.0
+_TOKEN_CACHE_SIZE = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a good token says: whose it is, of which device, and until when (Unix seconds); names, if it tells any.
+    """The verified claims of an access token.
 
-    `sign_in` is the sign-in that it came from; empty where another issuer signs.
+    `expires_at` is in Unix seconds. `name` and `preferred_username` are empty if the token does not carry them.
+    `sign_in` is the id of the sign-in that issued the token; it is empty for an external issuer.
     """
 
     user_id: str
@@ -51,7 +52,7 @@ class Claims:
 
 
 class TokenSigner:
-    """Makes access tokens that last `lifetime` seconds. Raises ConfigurationError for an unusable key."""
+    """A signer of access tokens that are valid for `lifetime` seconds. Raises ConfigurationError for a bad key."""
 
     def __init__(
         self,
@@ -64,22 +65,22 @@ class TokenSigner:
     ) -> None:
         self._key = signing_key(private_key_pem)
         self._headers = {"kid": jwk_of(self._key)["kid"]}
-        self._fixed = {"iss": issuer, "aud": audience}
+        self._static_claims = {"iss": issuer, "aud": audience}
         self._lifetime = lifetime
         self._clock = clock or SystemClock()
 
     @classmethod
     def from_file(cls, path: Path, **arguments: Any) -> TokenSigner:
-        """A signer whose key is in a PEM file. Raises ConfigurationError."""
+        """Return a signer with the key of a PEM file. Raise ConfigurationError if the key cannot be used."""
         return cls(read_file(path, bytes, "a signing key"), **arguments)
 
     def sign(self, user_id: str, device_id: str, sign_in: str = "") -> tuple[str, float]:
-        """A new token and the moment it expires (Unix seconds); `sign_in` tells it from those of earlier sign-ins."""
+        """Return a new token and its expiry (Unix seconds). `sign_in` identifies the sign-in that it belongs to."""
         now = self._clock.now_ms() / 1000
-        # A NumericDate of whole seconds: some readers of the token take no other.
+        # NumericDate allows fractions, but some JWT libraries accept whole seconds only.
         expires_at = int(now + self._lifetime)
         claims = {
-            **self._fixed,
+            **self._static_claims,
             "sub": user_id,
             "did": device_id,
             "iat": int(now),
@@ -91,7 +92,7 @@ class TokenSigner:
 
 
 class TokenVerifier:
-    """Checks access tokens against a JWKS. Raises ConfigurationError for keys it cannot use."""
+    """A verifier of access tokens against a JWKS. Raises ConfigurationError for unusable keys."""
 
     def __init__(
         self,
@@ -99,51 +100,51 @@ class TokenVerifier:
         *,
         issuer: str,
         audience: str,
-        ids_of: ReadIds = native_ids,
+        read_ids: ReadIds = native_ids,
         clock: Clock | None = None,
     ) -> None:
         self._keys = public_keys(jwks)
-        self._ids_of = ids_of
+        self._read_ids = read_ids
         self._issuer = issuer
         self._audience = audience
         self._clock = clock or SystemClock()
-        # A unary caller shows the same token with every call, and a signature costs as much as a call.
-        self._payload = lru_cache(maxsize=_REMEMBERED_TOKENS)(self._verified_payload)
+        # A client sends the same token with every unary call, and a signature check costs as much as a call.
+        self._cached_claims = lru_cache(maxsize=_TOKEN_CACHE_SIZE)(self._verify_signed_claims)
 
     @classmethod
     def from_file(cls, path: Path, **arguments: Any) -> TokenVerifier:
-        """A verifier of the keys in a JWKS file. Raises ConfigurationError."""
-        return cls(read_file(path, _json_object, "a JWKS"), **arguments)
+        """Return a verifier with the keys of a JWKS file. Raise ConfigurationError if they cannot be used."""
+        return cls(read_file(path, _parse_json_object, "a JWKS"), **arguments)
 
     def verify(self, token: str) -> Claims:
-        """What `token` says. Raises Failure TOKEN_INVALID, TOKEN_EXPIRED or TOKEN_WRONG_AUDIENCE."""
-        expires_at, not_before, claims = self._payload(token)
+        """Return the claims of `token`. Raise Failure TOKEN_INVALID, TOKEN_EXPIRED or TOKEN_WRONG_AUDIENCE."""
+        expires_at, not_before, claims = self._cached_claims(token)
         now = self._clock.now_ms() / 1000
         if now >= expires_at:
-            _refuse("TOKEN_EXPIRED", "the access token has expired; refresh it")
-        if now < not_before - _NOT_BEFORE_SKEW:
-            _refuse("TOKEN_INVALID", "the access token is not good yet")
+            _raise_unauthenticated("TOKEN_EXPIRED", "the access token has expired; refresh it")
+        if now < not_before - _NOT_BEFORE_SKEW_S:
+            _raise_unauthenticated("TOKEN_INVALID", "the access token is not valid yet")
         return claims
 
     def authenticate(self, metadata: Mapping[str, str]) -> Claims:
-        """Who made a call with this metadata. Raises as `verify`, and TOKEN_MISSING."""
+        """Return the claims of the bearer token in `metadata`. Raise as `verify` does, and TOKEN_MISSING."""
         scheme, _, token = metadata.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
-            _refuse("TOKEN_MISSING", "the call carries no bearer token")
+            _raise_unauthenticated("TOKEN_MISSING", "the call carries no bearer token")
         return self.verify(token.strip())
 
-    def _verified_payload(self, token: str) -> tuple[float, float, Claims]:
-        payload = self._decoded(token)
-        user_id, device_id = self._ids_of(payload)
+    def _verify_signed_claims(self, token: str) -> tuple[float, float, Claims]:
+        payload = self._decode_verified(token)
+        user_id, device_id = self._read_ids(payload)
         try:
             expires_at, not_before = float(payload["exp"]), float(payload.get("nbf", 0))
         except (TypeError, ValueError):
-            _refuse("TOKEN_INVALID", "the times of the access token are no numbers")
-        names = (payload.get(claim) for claim in ("name", "preferred_username", "sign_in"))
-        told = [name if isinstance(name, str) else "" for name in names]
-        return expires_at, not_before, Claims(user_id, device_id, expires_at, *told)
+            _raise_unauthenticated("TOKEN_INVALID", "exp and nbf of an access token must be numbers")
+        optional = (payload.get(claim) for claim in ("name", "preferred_username", "sign_in"))
+        texts = [value if isinstance(value, str) else "" for value in optional]
+        return expires_at, not_before, Claims(user_id, device_id, expires_at, *texts)
 
-    def _decoded(self, token: str) -> dict[str, Any]:
+    def _decode_verified(self, token: str) -> dict[str, Any]:
         try:
             key = self._keys[str(jwt.get_unverified_header(token).get("kid", ""))]
             return jwt.decode(
@@ -152,7 +153,7 @@ class TokenVerifier:
                 algorithms=[key.algorithm_name],
                 issuer=self._issuer,
                 audience=self._audience,
-                # Times are told by our clock, and anew for a token already known.
+                # `verify` checks the times on every call, by the injected clock; this result is cached.
                 options={
                     "verify_exp": False,
                     "verify_nbf": False,
@@ -161,52 +162,52 @@ class TokenVerifier:
                 },
             )
         except jwt.InvalidAudienceError:
-            _refuse("TOKEN_WRONG_AUDIENCE", "the access token is for another audience")
+            _raise_unauthenticated("TOKEN_WRONG_AUDIENCE", "the access token is for another audience")
         except (jwt.InvalidTokenError, KeyError):
-            _refuse("TOKEN_INVALID", "the access token is not one of ours")
+            _raise_unauthenticated("TOKEN_INVALID", "the access token is not valid")
 
 
 class ServiceCredential:
-    """The secret services show each other: the first is sent and any is accepted, so that it can rotate."""
+    """The shared secrets of the services: the first is sent and any is accepted, so that secrets can be rotated."""
 
     def __init__(self, *secrets: str) -> None:
         if not secrets:
-            raise ConfigurationError("A service credential has at least one line.")
+            raise ConfigurationError("A service credential must have at least one line.")
         for secret in secrets:
-            if len(secret) < SHORTEST_CREDENTIAL or not (secret.isascii() and secret.isprintable()):
+            if len(secret) < MIN_CREDENTIAL_LENGTH or not (secret.isascii() and secret.isprintable()):
                 raise ConfigurationError(
-                    f"A service credential is {SHORTEST_CREDENTIAL} or more printable ASCII characters."
+                    f"A service credential must have {MIN_CREDENTIAL_LENGTH} or more printable ASCII characters."
                 )
         self._secrets = tuple(secret.encode() for secret in secrets)
         self._metadata = ((CREDENTIAL_HEADER, secrets[0]),)
 
     @classmethod
     def from_file(cls, path: Path) -> ServiceCredential:
-        """The credential in a file of one or more lines. Raises ConfigurationError."""
+        """Return the credential of a file, one secret a line. Raise ConfigurationError if it cannot be used."""
         text = read_file(path, bytes.decode, "a service credential")
         return cls(*(line.strip() for line in text.splitlines() if line.strip()))
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """What a client inside the system sends with its calls."""
+        """Return the metadata that an internal client sends with its calls."""
         return self._metadata
 
     def check(self, metadata: Mapping[str, str]) -> None:
-        """Raises Failure UNAUTHENTICATED unless the metadata carries one of the secrets."""
-        shown = metadata.get(CREDENTIAL_HEADER)
-        if shown is None:
-            _refuse("TOKEN_MISSING", "the call carries no service credential")
-        # Every secret is compared, so that time tells nothing.
-        matches = [compare_digest(shown.encode(), secret) for secret in self._secrets]
+        """Raise Failure UNAUTHENTICATED unless the metadata carries one of the secrets."""
+        credential = metadata.get(CREDENTIAL_HEADER)
+        if credential is None:
+            _raise_unauthenticated("TOKEN_MISSING", "the call carries no service credential")
+        # Compare with every secret, so that the duration does not reveal which one matched.
+        matches = [compare_digest(credential.encode(), secret) for secret in self._secrets]
         if not any(matches):
-            _refuse("TOKEN_INVALID", "the service credential is not ours")
+            _raise_unauthenticated("TOKEN_INVALID", "the service credential is not valid")
 
 
-def _json_object(data: bytes) -> dict[str, Any]:
+def _parse_json_object(data: bytes) -> dict[str, Any]:
     loaded = json.loads(data)
     if not isinstance(loaded, dict):
         raise ValueError("not a JSON object")
     return loaded
 
 
-def _refuse(reason: str, message: str) -> NoReturn:
+def _raise_unauthenticated(reason: str, message: str) -> NoReturn:
     raise Failure(message, code="UNAUTHENTICATED", reason=reason)

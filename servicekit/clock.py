@@ -1,4 +1,4 @@
-"""Time as an argument, and the clock of the machine."""
+"""Clocks as arguments: the protocol, and the clock of the machine."""
 
 import asyncio
 import time
@@ -7,37 +7,37 @@ from typing import Protocol
 
 
 class Timer(Protocol):
-    """A callback that is due at a later time."""
+    """A scheduled callback."""
 
     def cancel(self) -> None:
-        """Drop the callback, unless it ran already."""
+        """Cancel the callback; do nothing if it has run."""
 
 
 class Clock(Protocol):
-    """Tells the time of day and the time that only moves forward, and schedules by the latter."""
+    """A source of wall-clock time and monotonic time, and a scheduler on the monotonic time."""
 
     def now_ms(self) -> int:
-        """Milliseconds since 1970; may jump."""
+        """Return the wall-clock time in milliseconds since 1970; it may jump."""
 
     def monotonic(self) -> float:
-        """Seconds since some moment; never goes backwards."""
+        """Return seconds since an arbitrary start; they never decrease."""
 
     async def sleep(self, seconds: float) -> None:
         """Return after `seconds`."""
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
-        """Call `callback` after `seconds`, unless the timer is cancelled first. Needs a running event loop."""
+        """Call `callback` after `seconds` unless the timer is cancelled first. Requires a running event loop."""
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The clock of the machine."""
 
     def now_ms(self) -> int:
-        """Milliseconds since 1970."""
+        """Return the wall-clock time in milliseconds since 1970."""
         return time.time_ns() // 1_000_000
 
     def monotonic(self) -> float:
-        """Seconds since the machine started."""
+        """Return seconds since the machine started."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
@@ -45,5 +45,5 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
-        """Call `callback` after `seconds`, unless the timer is cancelled first."""
+        """Call `callback` after `seconds` unless the timer is cancelled first."""
         return asyncio.get_running_loop().call_later(seconds, callback)

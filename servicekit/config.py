@@ -1,4 +1,4 @@
-"""Settings from the environment into one frozen object per service, and mistakes told in sentences."""
+"""Configuration: settings from the environment as one frozen object per service, and errors for the operator."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ T = TypeVar("T")
 
 
 class ConfigurationError(Exception):
-    """What the person who starts the service can mend, in sentences for a terminal."""
+    """A configuration that the operator must correct; the message is one or more sentences for a terminal."""
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """`host:port` (or `[v6]:port`) as its two halves. Raises ValueError."""
+    """Return host and port of `host:port` or `[v6]:port`. Raise ValueError if `address` has another form."""
     host, colon, port = address.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ValueError("must be host:port, such as 127.0.0.1:5101")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def _address(value: str) -> str:
+def _validate_address(value: str) -> str:
     split_address(value)
     return value
 
@@ -35,23 +35,23 @@ def _split_at_commas(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-def _some_addresses(value: tuple[str, ...]) -> tuple[str, ...]:
+def _validate_addresses(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value:
         raise ValueError("must name at least one host:port")
-    return tuple(_address(each) for each in value)
+    return tuple(_validate_address(address) for address in value)
 
 
-Address = Annotated[str, AfterValidator(_address)]
-"""`host:port`."""
+Address = Annotated[str, AfterValidator(_validate_address)]
+"""An address of the form `host:port`."""
 
-Addresses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas), AfterValidator(_some_addresses)]
-"""One or more `host:port`, separated by commas."""
+Addresses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas), AfterValidator(_validate_addresses)]
+"""One or more addresses of the form `host:port`, separated by commas."""
 
 
 class Settings(BaseSettings):
-    """The base of a service's settings: every field `some_name` is read from `PARLEY_SOME_NAME`.
+    """The base class of a service's settings: a field `some_name` is read from `PARLEY_SOME_NAME`.
 
-    Secrets are `SecretStr`, so that they never show in a log.
+    Secrets must be `SecretStr`, so that logs never contain them.
     """
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
@@ -59,29 +59,32 @@ class Settings(BaseSettings):
     )
 
     @classmethod
-    def load(cls, **given: Any) -> Self:
-        """The settings as the environment has them, `given` first. Raises ConfigurationError."""
+    def load(cls, **overrides: Any) -> Self:
+        """Return the settings of the environment; `overrides` take precedence. Raise ConfigurationError."""
         try:
-            return cls(**given)
+            return cls(**overrides)
         except ValidationError as error:
-            raise ConfigurationError(_sentences(error)) from None
+            raise ConfigurationError(_format_errors(error)) from None
 
 
-def read_file(path: Path, parse: Callable[[bytes], T], what: str) -> T:
-    """The contents of a file; `what` says in words what it should be. Raises ConfigurationError."""
+def read_file(path: Path, parse: Callable[[bytes], T], description: str) -> T:
+    """Return the parsed contents of a file. Raise ConfigurationError if it cannot be read or parsed.
+
+    `description` names the expected contents in the error message, for example "a JWKS".
+    """
     try:
         return parse(path.read_bytes())
     except OSError as error:
-        raise ConfigurationError(f"Cannot read {what} from {path}: {error.strerror}.") from None
+        raise ConfigurationError(f"Cannot read {description} from {path}: {error.strerror}.") from None
     except ValueError as error:
-        raise ConfigurationError(f"{path} is not {what}: {error}.") from None
+        raise ConfigurationError(f"{path} is not {description}: {error}.") from None
 
 
-def _sentences(error: ValidationError) -> str:
-    return "\n".join(_sentence(each["loc"], each["type"], each["msg"]) for each in error.errors())
+def _format_errors(error: ValidationError) -> str:
+    return "\n".join(_format_error(item["loc"], item["type"], item["msg"]) for item in error.errors())
 
 
-def _sentence(path: tuple[int | str, ...], kind: str, message: str) -> str:
+def _format_error(path: tuple[int | str, ...], kind: str, message: str) -> str:
     name = ENV_PREFIX + "_".join(str(part) for part in path[:1]).upper() if path else "The settings"
     if kind == "missing":
         return f"{name} is not set."

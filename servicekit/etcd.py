@@ -1,6 +1,6 @@
-"""etcd as we mean it: leases, values that live as long as their lease, and a prefix that is followed.
+"""The etcd client: leases, keys attached to leases, and watches of a prefix.
 
-All of etcd3aio is behind this file and `following`. Nothing here waits longer than its timeout for an answer.
+Only this module and `prefix_watch` use etcd3aio. Every request but a watch is bounded by the client's timeout.
 """
 
 from __future__ import annotations
@@ -24,19 +24,23 @@ __all__ = ["Etcd", "EtcdUnreachable", "LeaseLost", "PrefixWatch", "Snapshot", "T
 
 T = TypeVar("T")
 
-TIMEOUT = 1.0
+TIMEOUT_S = 1.0
 
 _log = structlog.get_logger("etcd")
-_REACHABLE = Gauge("parley_etcd_reachable", "Whether etcd answered the last question: 1 or 0.")
+_REACHABLE = Gauge("parley_etcd_reachable", "1 if etcd answered the last request, else 0.")
 
 
 class LeaseLost(Exception):
-    """The lease has expired or was revoked, and what stood under it is gone."""
+    """The lease has expired or was revoked; etcd has deleted the keys attached to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """How etcd is known, and how it knows us: PEM texts. `server_name` is the name in its certificate."""
+    """The TLS settings of an etcd connection, as PEM texts.
+
+    `ca` verifies etcd; `certificate` and `key` authenticate this client. `server_name` is the name in etcd's
+    certificate.
+    """
 
     ca: bytes
     certificate: bytes | None = None
@@ -45,13 +49,13 @@ class Tls:
 
 
 class Etcd:
-    """A connection to one etcd cluster, made when entered; `timeout` bounds every answer, in seconds.
+    """A client of one etcd cluster; it connects when entered. `timeout` bounds every response, in seconds.
 
-    `endpoints` are several IPv4 addresses with ports, or one name with a port, which may resolve to several.
-    Raises ConfigurationError for anything else.
+    `endpoints` are either several IPv4 addresses with ports, or one host name with a port that may resolve to several
+    addresses. Raises ConfigurationError for anything else.
     """
 
-    def __init__(self, endpoints: Sequence[str], *, tls: Tls | None = None, timeout: float = TIMEOUT) -> None:
+    def __init__(self, endpoints: Sequence[str], *, tls: Tls | None = None, timeout: float = TIMEOUT_S) -> None:
         self._client: Any = _Client(endpoints, tls)
         self._timeout = timeout
         self._reachable: bool | None = None
@@ -64,35 +68,35 @@ class Etcd:
         await self._client.close()
 
     async def grant(self, ttl: int) -> int:
-        """A new lease of `ttl` seconds; its id. Raises EtcdUnreachable."""
-        return int((await self._await_answer(self._client.lease.grant(ttl))).ID)
+        """Grant a lease of `ttl` seconds and return its id. Raise EtcdUnreachable."""
+        return int((await self._await_response(self._client.lease.grant(ttl))).ID)
 
     async def keep_alive(self, lease: int) -> None:
-        """Renew a lease once. Raises LeaseLost when there is none, EtcdUnreachable when nobody says so."""
+        """Renew a lease once. Raise LeaseLost if it has expired, EtcdUnreachable if etcd does not answer."""
         stream = self._client.lease.keep_alive(lease)
         try:
-            response = await self._await_answer(stream.read())
+            response = await self._await_response(stream.read())
         finally:
             stream.cancel()
         if response is grpc.aio.EOF:
-            raise EtcdUnreachable("etcd ended the renewal without an answer")
+            raise EtcdUnreachable("etcd ended the renewal without a response")
         if response.TTL <= 0:
             raise LeaseLost
 
     async def revoke(self, lease: int) -> None:
-        """End a lease and what stands under it; one that has ended already is fine. Raises EtcdUnreachable."""
+        """Revoke a lease, which deletes its keys; do nothing if it has expired. Raise EtcdUnreachable."""
         try:
-            await self._await_answer(self._client.lease.revoke(lease))
+            await self._await_response(self._client.lease.revoke(lease))
         except LeaseLost:
             return
 
     async def get(self, key: str) -> bytes | None:
-        """The value of `key`. Raises EtcdUnreachable."""
-        found = (await self._await_answer(self._client.kv.get(key))).kvs
+        """Return the value of `key`, None if there is none. Raise EtcdUnreachable."""
+        found = (await self._await_response(self._client.kv.get(key))).kvs
         return bytes(found[0].value) if found else None
 
     async def put_if_unchanged(self, key: str, old: bytes | None, new: bytes, lease: int) -> bool:
-        """Put `new` under `lease` if `key` still has the value `old` (None: no value); whether it did.
+        """Put `new` with `lease` if `key` still has the value `old` (None: no value). Return True if it was put.
 
         Raises LeaseLost, EtcdUnreachable.
         """
@@ -100,52 +104,52 @@ class Etcd:
             KVService.txn_compare_create_revision(key, 0) if old is None else KVService.txn_compare_value(key, old)
         )
         put = KVService.txn_op_put(key, new, lease=lease)
-        return bool((await self._await_answer(self._client.kv.txn([unchanged], [put]))).succeeded)
+        return bool((await self._await_response(self._client.kv.txn([unchanged], [put]))).succeeded)
 
     async def list_prefix(self, prefix: str) -> Snapshot:
-        """What stands under `prefix` now, its keys without it. Raises EtcdUnreachable."""
-        answer = await self._await_answer(self._client.kv.get(prefix, prefix_range_end(prefix)))
-        values = {kv.key.decode().removeprefix(prefix): bytes(kv.value) for kv in answer.kvs}
-        return Snapshot(answer.header.revision, values)
+        """Return the keys and values under `prefix` now; the keys come without it. Raise EtcdUnreachable."""
+        response = await self._await_response(self._client.kv.get(prefix, prefix_range_end(prefix)))
+        values = {kv.key.decode().removeprefix(prefix): bytes(kv.value) for kv in response.kvs}
+        return Snapshot(response.header.revision, values)
 
     async def revision(self) -> int:
-        """The revision of the whole store. Raises EtcdUnreachable."""
-        return int((await self._await_answer(self._client.kv.get("/", count_only=True))).header.revision)
+        """Return the revision of the store. Raise EtcdUnreachable."""
+        return int((await self._await_response(self._client.kv.get("/", count_only=True))).header.revision)
 
     def watch_prefix(self, prefix: str) -> PrefixWatch:
-        """What stands under `prefix`, now and after every change, for as long as it is iterated."""
-        return PrefixWatch(self, lambda *what, **how: self._client.watch.watch(*what, **how), prefix)
+        """Return a watch that yields a snapshot of `prefix` now and after every change."""
+        return PrefixWatch(self, lambda *args, **kwargs: self._client.watch.watch(*args, **kwargs), prefix)
 
-    async def _await_answer(self, question: Awaitable[T]) -> T:
+    async def _await_response(self, request: Awaitable[T]) -> T:
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await question
+                response = await request
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 raise LeaseLost from None
             raise self._unreachable(f"{error.code().name}: {error.details()}") from error
         except (EtcdError, TimeoutError) as error:
-            raise self._unreachable(str(error) or f"no answer within {self._timeout} s") from error
+            raise self._unreachable(str(error) or f"no response within {self._timeout} s") from error
         self._record_reachability(True)
-        return answer
+        return response
 
-    def _unreachable(self, why: str) -> EtcdUnreachable:
-        self._record_reachability(False, why)
-        return EtcdUnreachable(why)
+    def _unreachable(self, error: str) -> EtcdUnreachable:
+        self._record_reachability(False, error)
+        return EtcdUnreachable(error)
 
-    def _record_reachability(self, reachable: bool, why: str = "") -> None:
+    def _record_reachability(self, reachable: bool, error: str = "") -> None:
         if reachable is self._reachable:
             return
         if not reachable:
-            _log.warning("etcd does not answer; the last ring stays in force", why=why)
+            _log.warning("etcd unreachable; last ring stays active", error=error)
         elif self._reachable is False:
-            _log.info("etcd answers again")
+            _log.info("etcd reachable again")
         self._reachable = reachable
         _REACHABLE.set(reachable)
 
 
 class _Connections(ConnectionManager):
-    """The library's, which can resolve no names and would wait two minutes to connect again."""
+    """The library's connection manager, with name resolution and a reconnect backoff of 1 s instead of two minutes."""
 
     def __init__(self, endpoints: Sequence[str]) -> None:
         target = _target(endpoints)

@@ -1,4 +1,4 @@
-"""How a service says no: a code, a reason, and what helps to mend it. It knows no transport."""
+"""Failures of calls, independent of the transport: a code, a reason, and details that help the caller."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 RETRYABLE = frozenset({"RESOURCE_EXHAUSTED", "UNAVAILABLE"})
-RETRY_AFTER = 1.0
+DEFAULT_RETRY_AFTER_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A field that breaks a rule, as a path such as `content.text.body`, and the rule in words."""
+    """A field that violates a rule: its path, such as `content.text.body`, and the rule in words."""
 
     field: str
     description: str
 
 
 class Failure(Exception):
-    """What a caller is told. `code` is the name of a gRPC code, `reason` one of the contract's reasons.
+    """An error that is reported to the caller. `code` names a gRPC code, `reason` is one of the contract's reasons.
 
-    `retry_after` is in seconds; retryable codes without one get RETRY_AFTER.
+    `retry_after` is in seconds; a retryable code without one gets DEFAULT_RETRY_AFTER_S.
     """
 
     default_code: ClassVar[str] = "INTERNAL"
@@ -41,6 +41,6 @@ class Failure(Exception):
         self.reason = reason or self.default_reason
         self.message = message or self.reason
         self.metadata = dict(metadata or {})
-        self.retry_after = RETRY_AFTER if retry_after is None and self.code in RETRYABLE else retry_after
+        self.retry_after = DEFAULT_RETRY_AFTER_S if retry_after is None and self.code in RETRYABLE else retry_after
         self.violations = violations
         super().__init__(f"{self.code} {self.reason}: {self.message}")

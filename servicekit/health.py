@@ -1,4 +1,4 @@
-"""Whether this server wants calls, told over grpc.health.v1: all services of one server say the same."""
+"""The health service (grpc.health.v1): all services of one server share one status."""
 
 from __future__ import annotations
 
@@ -15,54 +15,54 @@ SERVICE_NAME = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 
 class Health(health_pb2_grpc.HealthServicer):
-    """Answers health checks; NOT_SERVING until told otherwise.
+    """The health servicer; the status is NOT_SERVING until `set_serving(True)`.
 
-    gRPC's own can only be told in a coroutine, and its slow watchers hold up whoever tells it.
+    gRPC's own servicer changes the status in a coroutine only, and a slow watcher delays that coroutine.
     """
 
     def __init__(self, service_names: Iterable[str]) -> None:
-        self._names = frozenset(service_names) | {""}
+        self._service_names = frozenset(service_names) | {""}
         self._serving = False
         self._closed = False
         self._changed = asyncio.Event()
 
     def set_serving(self, serving: bool) -> None:
-        """Say from now on whether calls are wanted."""
+        """Set the status to SERVING or NOT_SERVING and notify the watchers."""
         self._serving = serving
-        self._wake()
+        self._notify_watchers()
 
     def close(self) -> None:
-        """NOT_SERVING, and whoever watches is told and let go, so that nobody holds up the end."""
+        """Set NOT_SERVING, send it to the watchers and end their streams, so that none delays the shutdown."""
         self._closed = True
         self.set_serving(False)
 
     async def Check(self, request: HealthCheckRequest, context: Context) -> HealthCheckResponse:  # noqa: N802
-        """How one service, or all of them (""), is now."""
-        if request.service not in self._names:
+        """Return the status of one service, or of the server ("")."""
+        if request.service not in self._service_names:
             await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such service here")
-        return self._answer(request.service)
+        return self._response_for(request.service)
 
     async def Watch(self, request: HealthCheckRequest, context: Context) -> None:  # noqa: N802
-        """How a service is, and every change of it."""
-        told = None
+        """Send the status of a service now and after every change."""
+        sent = None
         while True:
-            changed, answer = self._changed, self._answer(request.service)
-            if answer != told:
-                # Much may happen while this is written, so look again before anything else.
-                await context.write(answer)
-                told = answer
+            changed, response = self._changed, self._response_for(request.service)
+            if response != sent:
+                # The status may change during the write, so compare again before waiting or returning.
+                await context.write(response)
+                sent = response
             elif self._closed:
                 return
             else:
                 await changed.wait()
 
-    def _answer(self, service: str) -> HealthCheckResponse:
-        if service not in self._names:
+    def _response_for(self, service: str) -> HealthCheckResponse:
+        if service not in self._service_names:
             return HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN)
         serving = HealthCheckResponse.SERVING if self._serving else HealthCheckResponse.NOT_SERVING
         return HealthCheckResponse(status=serving)
 
-    def _wake(self) -> None:
-        # Each watcher waits for the event of the answer it gave, so that none misses a change.
+    def _notify_watchers(self) -> None:
+        # Each watcher waits for the event that it read together with the status it sent, so none misses a change.
         self._changed.set()
         self._changed = asyncio.Event()

@@ -1,4 +1,4 @@
-"""What a member writes of itself into etcd: JSON under its lease, readable by whoever looks with etcdctl."""
+"""The record of a member in etcd: JSON attached to the member's lease, readable with etcdctl."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import structlog
 
 from servicekit.ring import RingMember
 
-_TEXTS = ("server_id", "address", "internal_address")
+_STRING_FIELDS = ("server_id", "address", "internal_address")
 
 _log = structlog.get_logger("ring")
 
 
 @dataclass(frozen=True, slots=True)
 class MemberRecord:
-    """A member, and the lease its record stands under."""
+    """A member, and the id of the lease that its record is attached to."""
 
     member: RingMember
     lease: int
 
     def to_bytes(self) -> bytes:
-        """As it stands in etcd; the lease in hexadecimal, as etcdctl takes it."""
+        """Return the record as JSON; the lease id is hexadecimal, the form that etcdctl expects."""
         member = self.member
         return json.dumps(
             {
@@ -37,12 +37,12 @@ class MemberRecord:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> MemberRecord:
-        """What `to_bytes` made; fields of later versions are ignored. Raises ValueError for anything else."""
+        """Parse the JSON of `to_bytes`; unknown fields are ignored. Raise ValueError if it is not a record."""
         try:
             fields = json.loads(data)
-            server_id, address, internal = (fields[name] for name in _TEXTS)
+            server_id, address, internal = (fields[name] for name in _STRING_FIELDS)
             if not all(isinstance(text, str) for text in (server_id, address, internal)):
-                raise ValueError("a name or an address is no text")
+                raise ValueError("server_id, address and internal_address must be strings")
             member = RingMember(server_id, address, internal, int(fields["started_ms"]))
             return cls(member, int(fields["lease"], 16))
         except (KeyError, TypeError) as error:
@@ -50,13 +50,13 @@ class MemberRecord:
 
 
 def parse_records(values: Mapping[str, bytes]) -> dict[str, MemberRecord]:
-    """The records under a prefix by server id. What is none is left out, and the log says so."""
+    """Return the records of a snapshot by server id. A value that is not a record is logged and left out."""
     records = {}
     for key, value in values.items():
         try:
             record = MemberRecord.from_bytes(value)
         except ValueError as error:
-            _log.warning("a record of the ring cannot be read", key=key, why=str(error))
+            _log.warning("member record unreadable", key=key, error=str(error))
             continue
         records[record.member.server_id] = record
     return records

@@ -1,4 +1,4 @@
-"""Token buckets: how much may happen at once, and how much in the long run, for one key or for many."""
+"""Rate limits as token buckets, for one key or for many."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from servicekit.clock import Clock
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """`burst` tokens at once, and `rate` a second in the long run."""
+    """A rate limit: `rate` tokens a second on average, and up to `burst` tokens at once."""
 
     rate: float
     burst: float
 
 
 class TokenBucket:
-    """Holds up to `burst` tokens, full at first, and gains `rate` tokens a second."""
+    """A bucket of up to `burst` tokens that is full at first and gains `rate` tokens a second."""
 
     __slots__ = ("_burst", "_clock", "_filled_at", "_rate", "_tokens")
 
     def __init__(self, rate: float, burst: float, clock: Clock) -> None:
         if rate <= 0 or burst <= 0:
-            raise ValueError("a token bucket needs a rate and a burst above zero")
+            raise ValueError("rate and burst of a token bucket must be above zero")
         self._rate = rate
         self._burst = float(burst)
         self._tokens = float(burst)
@@ -31,12 +31,12 @@ class TokenBucket:
         self._filled_at = clock.monotonic()
 
     def take(self, n: float = 1) -> float:
-        """Take `n` tokens and return 0.0, or take none and return the seconds until there are `n`.
+        """Take `n` tokens and return 0.0, or take none and return the seconds until `n` are available.
 
-        Raises ValueError when `n` is more than the bucket can ever hold.
+        Raises ValueError if `n` exceeds the burst.
         """
         if n > self._burst:
-            raise ValueError(f"{n} tokens never fit into a bucket of {self._burst}")
+            raise ValueError(f"{n} tokens exceed the burst of {self._burst}")
         now = self._clock.monotonic()
         self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._rate)
         self._filled_at = now
@@ -47,7 +47,7 @@ class TokenBucket:
 
 
 class RateLimiter:
-    """One token bucket per key, for at most `max_keys` keys: the least recently used starts over."""
+    """A token bucket per key, for at most `max_keys` keys; beyond that the least recently used bucket is dropped."""
 
     def __init__(self, limit: RateLimit, clock: Clock, max_keys: int) -> None:
         self._limit = limit
@@ -56,7 +56,7 @@ class RateLimiter:
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def bucket_of(self, key: str) -> TokenBucket:
-        """Return the bucket of `key`, a full one for a new key."""
+        """Return the bucket of `key`; a new key gets a full one."""
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = TokenBucket(self._limit.rate, self._limit.burst, self._clock)
@@ -67,5 +67,5 @@ class RateLimiter:
         return bucket
 
     def take(self, key: str) -> float:
-        """Take a token of `key` and return 0.0, or take none and return the seconds until there is one."""
+        """Take a token of `key` and return 0.0, or take none and return the seconds until one is available."""
         return self.bucket_of(key).take()

@@ -1,4 +1,4 @@
-"""The consistent-hash ring: which member owns a key, computed from the members alone."""
+"""The consistent-hash ring, which maps a key to its owner; it is computed from the members alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class RingEmpty(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RingMember:
-    """One server of the ring. `address` is its public name, `internal_address` its mesh port (host:port)."""
+    """A server of the ring: its id, public address, mesh address (both `host:port`) and start time (Unix ms)."""
 
     server_id: str
     address: str
@@ -29,12 +29,12 @@ class RingMember:
 
 
 def position(key: bytes) -> int:
-    """Where `key` stands on every ring, 0 to 2**64 - 1."""
+    """Return the hash of `key`, its position on the ring: 0 to 2**64 - 1."""
     return xxh3_64_intdigest(key)
 
 
 class Ring:
-    """An immutable view of the ring; `revision` is the etcd store revision it was computed from."""
+    """An immutable ring; `revision` is the etcd store revision of the members it was computed from."""
 
     __slots__ = ("_hashes", "_points", "members", "revision", "virtual_nodes")
 
@@ -49,29 +49,29 @@ class Ring:
 
     @classmethod
     def from_members(cls, members: Iterable[RingMember], revision: int, virtual_nodes: int = VIRTUAL_NODES) -> Ring:
-        """A ring of `members`, computed afresh."""
+        """Return a ring of `members`."""
         return cls({}, [], 0, virtual_nodes).with_members(members, revision)
 
     def with_members(self, members: Iterable[RingMember], revision: int) -> Ring:
-        """This ring with other members; only the virtual nodes of those who came or left are touched."""
+        """Return a ring of `members` that reuses the virtual nodes of the members it shares with this ring."""
         new = {member.server_id: member for member in members}
-        came = [point for name in new.keys() - self.members.keys() for point in self._virtual_nodes_of(name)]
-        left = self.members.keys() - new.keys()
-        stayed = [point for point in self._points if point[1] not in left] if left else self._points
-        # Two sorted runs: timsort merges them in linear time.
-        points = sorted(stayed + sorted(came)) if came else stayed
+        added = [point for name in new.keys() - self.members.keys() for point in self._points_of(name)]
+        removed = self.members.keys() - new.keys()
+        kept = [point for point in self._points if point[1] not in removed] if removed else self._points
+        # Timsort merges two sorted runs in linear time.
+        points = sorted(kept + sorted(added)) if added else kept
         return Ring(new, points, revision, self.virtual_nodes)
 
     def owner(self, key: bytes) -> RingMember:
-        """The member that owns `key`. Raises RingEmpty."""
+        """Return the owner of `key`. Raise RingEmpty if the ring has no member."""
         return self.owner_at(position(key))
 
     def owner_at(self, position: int) -> RingMember:
-        """The member that owns a position, 0 to 2**64 - 1. Raises RingEmpty."""
+        """Return the owner of a position, 0 to 2**64 - 1. Raise RingEmpty if the ring has no member."""
         if not self._points:
             raise RingEmpty
-        at = bisect_right(self._hashes, position) % len(self._points)
-        return self.members[self._points[at][1]]
+        index = bisect_right(self._hashes, position) % len(self._points)
+        return self.members[self._points[index][1]]
 
-    def _virtual_nodes_of(self, server_id: str) -> list[Point]:
+    def _points_of(self, server_id: str) -> list[Point]:
         return [(xxh3_64_intdigest(f"{server_id}#{i}".encode()), server_id) for i in range(self.virtual_nodes)]

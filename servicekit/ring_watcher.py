@@ -1,4 +1,7 @@
-"""The ring as etcd shows it: followed, damped, and told to whoever subscribes. Members and onlookers see it alike."""
+"""The active ring: a watch of the member records in etcd, damped, with callbacks for every change.
+
+Members and observers that are not in the ring compute the same ring.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +20,17 @@ from servicekit.ring import VIRTUAL_NODES, Ring
 Subscriber = Callable[[Ring, Ring], None]
 
 PREFIX = "/parley/chat/"
-TTL = 3
+LEASE_TTL_S = 3
 
 _log = structlog.get_logger("ring")
-_MEMBERS = Gauge("parley_ring_members", "Members of the ring in force.")
-_REVISION = Gauge("parley_ring_revision", "The revision of etcd's store the ring in force was computed from.")
+_MEMBERS = Gauge("parley_ring_members", "Members of the active ring.")
+_REVISION = Gauge("parley_ring_revision", "The etcd store revision that the active ring was computed from.")
 
 
 class RingWatcher:
-    """Follows the members under `prefix`. While etcd cannot be reached the last ring stays in force.
+    """A watch of the members under `prefix`. While etcd is unreachable the last ring stays active.
 
-    `hold` is for how many seconds a view with a drastic loss must stand before it comes into force.
+    A snapshot with a drastic loss of members becomes active after `hold` seconds.
     """
 
     def __init__(
@@ -35,30 +38,30 @@ class RingWatcher:
         etcd: Etcd,
         *,
         prefix: str = PREFIX,
-        hold: float = TTL,
+        hold: float = LEASE_TTL_S,
         virtual_nodes: int = VIRTUAL_NODES,
         clock: Clock | None = None,
     ) -> None:
-        self._following = etcd.watch_prefix(prefix)
+        self._watch = etcd.watch_prefix(prefix)
         self._ring = Ring.from_members((), 0, virtual_nodes)
         self._records: Mapping[str, MemberRecord] = {}
         self._damping: Damping[Snapshot] = Damping(hold, clock or SystemClock())
         self._subscribers: dict[object, Subscriber] = {}
         self._changed = asyncio.Event()
-        self._held = asyncio.Event()
+        self._snapshot_held = asyncio.Event()
 
     @property
     def ring(self) -> Ring:
-        """The ring in force."""
+        """The active ring."""
         return self._ring
 
     @property
     def records(self) -> Mapping[str, MemberRecord]:
-        """What stood in etcd when we last saw it, by server id, though it may not be in force yet."""
+        """The records of the latest snapshot by server id; a held snapshot counts though it is not active."""
         return self._records
 
     def subscribe(self, callback: Subscriber) -> Callable[[], None]:
-        """Call `callback(old, new)` at every change of the members in force; returns what ends it."""
+        """Call `callback(old, new)` at every change of the active members. Return a function that unsubscribes."""
         token = object()
         self._subscribers[token] = callback
 
@@ -68,51 +71,51 @@ class RingWatcher:
         return unsubscribe
 
     async def run(self) -> None:
-        """Follow until cancelled."""
+        """Watch the members until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow())
-            group.create_task(self._release_held_view())
+            group.create_task(self._watch_members())
+            group.create_task(self._activate_held_snapshot())
 
-    async def wait_until(self, holds: Callable[[Ring], bool]) -> None:
-        """Until the ring in force is one of which `holds` is true."""
-        while not holds(self._ring):
+    async def wait_until(self, predicate: Callable[[Ring], bool]) -> None:
+        """Wait until `predicate` is true of the active ring."""
+        while not predicate(self._ring):
             await self._changed.wait()
 
-    async def _follow(self) -> None:
-        async for snapshot in self._following:
+    async def _watch_members(self) -> None:
+        async for snapshot in self._watch:
             self._records = parse_records(snapshot.values)
             if self._damping.admit(snapshot, self._records.keys(), self._ring.members.keys()):
-                self._put_in_force(snapshot)
-            elif not self._held.is_set():
-                _log.warning("a view that loses many members is held back", members=sorted(self._records))
-                self._held.set()
+                self._activate(snapshot)
+            elif not self._snapshot_held.is_set():
+                _log.warning("ring change held back", members=sorted(self._records))
+                self._snapshot_held.set()
 
-    async def _release_held_view(self) -> None:
-        """Put a view that was held back into force once it has stood for long enough."""
+    async def _activate_held_snapshot(self) -> None:
+        """Activate the held snapshot once its hold time has passed."""
         while True:
-            await self._held.wait()
-            remaining = self._damping.remaining
+            await self._snapshot_held.wait()
+            remaining = self._damping.remaining_s
             if remaining:
                 await asyncio.sleep(remaining)
-            elif (snapshot := self._damping.due()) is not None:
-                self._put_in_force(snapshot)
+            elif (snapshot := self._damping.take_due()) is not None:
+                self._activate(snapshot)
             else:
-                self._held.clear()
+                self._snapshot_held.clear()
 
-    def _put_in_force(self, snapshot: Snapshot) -> None:
+    def _activate(self, snapshot: Snapshot) -> None:
         old = self._ring
         members = [record.member for record in parse_records(snapshot.values).values()]
         self._ring = old.with_members(members, snapshot.revision)
         _MEMBERS.set(len(self._ring.members))
         _REVISION.set(snapshot.revision)
-        # Whoever waits waits for the event of the ring it saw.
+        # A new event per ring: a waiter waits for the event that it read together with the ring it checked.
         self._changed.set()
         self._changed = asyncio.Event()
         if self._ring.members != old.members:
             self._notify_subscribers(old, self._ring)
 
     def _notify_subscribers(self, old: Ring, new: Ring) -> None:
-        came, left = new.members.keys() - old.members.keys(), old.members.keys() - new.members.keys()
-        _log.info("the ring changed", revision=new.revision, came=sorted(came), left=sorted(left))
+        joined, left = new.members.keys() - old.members.keys(), old.members.keys() - new.members.keys()
+        _log.info("ring changed", revision=new.revision, joined=sorted(joined), left=sorted(left))
         for subscriber in list(self._subscribers.values()):
             subscriber(old, new)

@@ -1,10 +1,10 @@
-"""A service made callable: bytes in, an answer or a status out, with authentication, checks and metrics.
+"""The adapter from gRPC to servicers: authentication, parsing, validation, error statuses and metrics.
 
-A servicer has one method for each of its service's: `await Method(request, call)` for unary calls, an async
-iterator `Method(request, call)` or `await Method(request, stream, call)` for server streams, `await Method(stream,
-call)` for bidirectional and client streams, which get their frames as raw bytes. What it returns or yields are
-messages, or bytes already serialised. It says no by raising a Failure, also in a TaskGroup; it is cancelled when the
-client goes away.
+A servicer has one method for each method of its service: `await Method(request, call)` for a unary call; an async
+iterator `Method(request, call)` or `await Method(request, stream, call)` for a server stream; `await Method(stream,
+call)` for a bidirectional or client stream, whose frames it receives as raw bytes. It returns or yields messages, or
+bytes that are already serialized. To report an error it raises a Failure, also within a TaskGroup. It is cancelled
+when the client disconnects.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from servicekit.call_metrics import CallRecorder, MethodMetrics
 from servicekit.failure import Failure
 from servicekit.status import to_grpc
 
-# Parsing and checking take time in proportion, and everybody waits meanwhile.
-REQUEST_BYTES: Final = 256 * 1024
+# The time to parse and check a request grows with its size and blocks the event loop.
+MAX_REQUEST_BYTES: Final = 256 * 1024
 
 Metadata: TypeAlias = Mapping[str, str]
 Authenticate: TypeAlias = Callable[[Metadata], Claims | None]
 Admit: TypeAlias = Callable[[Claims], Awaitable[None]]
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
-Answer: TypeAlias = Message | bytes
+Response: TypeAlias = Message | bytes
 Behaviour: TypeAlias = Callable[[Any, "Call", Context], Awaitable[bytes | None]]
-Read: TypeAlias = Callable[[bytes], Message]
+ParseRequest: TypeAlias = Callable[[bytes], Message]
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is known of a call beside its request: who makes it, its text metadata, and from where."""
+    """The context of a call: the caller's claims (None: unauthenticated), its text metadata, and the peer address."""
 
     claims: Claims | None
     metadata: Metadata
@@ -49,27 +49,27 @@ class Call:
 
     @property
     def caller(self) -> Claims:
-        """Who makes the call. Raises Failure TOKEN_MISSING when it is made by nobody known."""
+        """The claims of the caller. Raises Failure TOKEN_MISSING if the call is unauthenticated."""
         if self.claims is None:
             raise Failure("the call carries no token", code="UNAUTHENTICATED", reason="TOKEN_MISSING")
         return self.claims
 
 
 class ByteStream(Protocol):
-    """The two directions of a stream, raw bytes. At any time one task may read and one may write."""
+    """A bidirectional stream of raw bytes. One task may read while another one writes."""
 
     async def read(self) -> bytes | None:
-        """The next frame; None when the client half-closed."""
+        """Return the next frame; None once the client has half-closed."""
 
     async def write(self, frame: bytes) -> None:
-        """Send a frame; returns when the transport has taken it, which is the backpressure.
+        """Send a frame; return once the transport has accepted it, which is the backpressure.
 
-        Raises `grpc.aio.BaseError` when the client is gone; the servicer's task is cancelled then as well.
+        Raises `grpc.aio.BaseError` if the client has disconnected; the servicer's task is then cancelled as well.
         """
 
 
 class _ContextStream:
-    """A stream straight over gRPC's own context: nothing between the two but the end of the stream."""
+    """A ByteStream over a gRPC context; it only maps the end of the stream to None."""
 
     __slots__ = ("_read", "write")
 
@@ -82,8 +82,8 @@ class _ContextStream:
         return frame if isinstance(frame, bytes) else None
 
 
-class _DownStream:
-    """The one direction of a server stream, as the stream of a client that half-closed."""
+class _WriteOnlyStream:
+    """A ByteStream of a server-streaming call; it reads as if the client had half-closed."""
 
     __slots__ = ("write",)
 
@@ -103,24 +103,27 @@ def service_handler(
     open_methods: Collection[str] = (),
     admission_exempt: Collection[str] = (),
     not_yet_served: Collection[str] = (),
-    request_bytes: int = REQUEST_BYTES,
+    request_bytes: int = MAX_REQUEST_BYTES,
 ) -> grpc.GenericRpcHandler:
-    """One handler for the whole service of `descriptor`.
+    """Return the handler of the service of `descriptor`.
 
-    `authenticate` tells from the metadata who calls, or raises; it is not asked for `open_methods`. Then `admit`
-    raises if the caller may not act any more; it is not asked for those `admitted_anyway`, nor for bidirectional
-    and client streams, whose servicers ask at the moment that is right for them. Every
-    method is either the servicer's or in `not_yet_served`. Raises TypeError when one is neither or both.
-    The request of a unary call or a server stream that is larger than `request_bytes` is refused unread.
+    `authenticate` returns the caller's claims from the metadata, or raises; it is skipped for `open_methods`. Then
+    `admit` raises if the caller has lost access; it is skipped for `admission_exempt`, and for bidirectional and client
+    streams, whose servicers call it themselves. A request of a unary or server-streaming call of more than
+    `request_bytes` is rejected without being parsed.
+
+    Raises TypeError unless every method is either implemented by the servicer or listed in `not_yet_served`.
     """
     names = {method.name for method in descriptor.methods}
     _check_complete(descriptor, names, servicer, set(not_yet_served), set(open_methods))
     handlers = {}
     for method in descriptor.methods:
-        behaviour = _refusal if method.name in not_yet_served else _behaviour(method, servicer, request_bytes)
-        knows = _no_caller if method.name in open_methods else authenticate
-        asks = None if method.client_streaming or method.name in admission_exempt else admit
-        handlers[method.name] = _method_handler(method, _guarded(method, behaviour, knows, asks))
+        behaviour = (
+            _raise_not_yet_served if method.name in not_yet_served else _behaviour(method, servicer, request_bytes)
+        )
+        authenticator = _no_caller if method.name in open_methods else authenticate
+        admission = None if method.client_streaming or method.name in admission_exempt else admit
+        handlers[method.name] = _method_handler(method, _wrap_method(method, behaviour, authenticator, admission))
     return grpc.method_handlers_generic_handler(descriptor.full_name, handlers)
 
 
@@ -128,14 +131,14 @@ def _check_complete(
     descriptor: ServiceDescriptor, names: set[str], servicer: object, unserved: set[str], opened: set[str]
 ) -> None:
     served = {name for name in names if hasattr(servicer, name)}
-    complaints = {
+    errors = {
         "neither served nor declared not_yet_served": names - served - unserved,
         "both served and declared not_yet_served": served & unserved,
         "not in the service": (unserved | opened) - names,
     }
-    for complaint, which in complaints.items():
-        if which:
-            raise TypeError(f"{descriptor.full_name}: {complaint}: {', '.join(sorted(which))}")
+    for error, methods in errors.items():
+        if methods:
+            raise TypeError(f"{descriptor.full_name}: {error}: {', '.join(sorted(methods))}")
 
 
 def _behaviour(method: MethodDescriptor, servicer: object, request_bytes: int) -> Behaviour:
@@ -145,90 +148,92 @@ def _behaviour(method: MethodDescriptor, servicer: object, request_bytes: int) -
     read = partial(_parse_and_check, GetMessageClass(method.input_type), request_bytes)
     if not method.server_streaming:
         return _unary(read, serve)
-    return _server_written(read, serve) if iscoroutinefunction(serve) else _server_streaming(read, serve)
+    return _server_streaming_by_write(read, serve) if iscoroutinefunction(serve) else _server_streaming(read, serve)
 
 
-def _unary(read: Read, serve: Callable[[Any, Call], Awaitable[Answer]]) -> Behaviour:
+def _unary(read: ParseRequest, serve: Callable[[Any, Call], Awaitable[Response]]) -> Behaviour:
     async def behave(data: bytes, call: Call, _: Context) -> bytes:
         return _serialize(await serve(read(data), call))
 
     return behave
 
 
-def _server_streaming(read: Read, serve: Callable[[Any, Call], AsyncIterator[Answer]]) -> Behaviour:
+def _server_streaming(read: ParseRequest, serve: Callable[[Any, Call], AsyncIterator[Response]]) -> Behaviour:
     async def behave(data: bytes, call: Call, context: Context) -> None:
-        answers = serve(read(data), call)
+        responses = serve(read(data), call)
         try:
-            async for answer in answers:
-                await context.write(_serialize(answer))
+            async for response in responses:
+                await context.write(_serialize(response))
         finally:
-            # The servicer lets go of what it holds now, not when the collector comes by.
-            if isinstance(answers, AsyncGenerator):
-                await answers.aclose()
+            # Release the servicer's resources now and not at the next garbage collection.
+            if isinstance(responses, AsyncGenerator):
+                await responses.aclose()
 
     return behave
 
 
-def _server_written(read: Read, serve: Callable[[Any, ByteStream, Call], Awaitable[None]]) -> Behaviour:
+def _server_streaming_by_write(
+    read: ParseRequest, serve: Callable[[Any, ByteStream, Call], Awaitable[None]]
+) -> Behaviour:
     async def behave(data: bytes, call: Call, context: Context) -> None:
-        await serve(read(data), _DownStream(context), call)
+        await serve(read(data), _WriteOnlyStream(context), call)
 
     return behave
 
 
-def _streaming(serve: Callable[[ByteStream, Call], Awaitable[Answer | None]]) -> Behaviour:
+def _streaming(serve: Callable[[ByteStream, Call], Awaitable[Response | None]]) -> Behaviour:
     async def behave(_: object, call: Call, context: Context) -> bytes | None:
-        answer = await serve(_ContextStream(context), call)
-        return None if answer is None else _serialize(answer)
+        response = await serve(_ContextStream(context), call)
+        return None if response is None else _serialize(response)
 
     return behave
 
 
-async def _refusal(_: object, __: Call, ___: Context) -> None:
-    raise Failure("this version does not serve this yet", code="UNIMPLEMENTED", reason="NOT_YET_SERVED")
+async def _raise_not_yet_served(_: object, __: Call, ___: Context) -> None:
+    raise Failure("this version does not serve this method yet", code="UNIMPLEMENTED", reason="NOT_YET_SERVED")
 
 
-def _guarded(
+def _wrap_method(
     method: MethodDescriptor, behaviour: Behaviour, authenticate: Authenticate, admit: Admit | None
 ) -> Callable[..., Any]:
-    """`behaviour` behind the door: before it who calls is known, after it what it raises becomes a status."""
-    observed = MethodMetrics(method.containing_service.full_name, method.name, long_lived=method.client_streaming)
+    """Return `behaviour` with authentication and admission before it, and its exceptions as statuses after it."""
+    metrics = MethodMetrics(method.containing_service.full_name, method.name, long_lived=method.client_streaming)
 
     async def handle(request: Any, context: Context) -> bytes | None:
         metadata = {k: v for k, v in context.invocation_metadata() or () if isinstance(v, str)}
         peer = context.peer()
-        with observed.record_call(metadata, peer) as sighting:
+        with metrics.record_call(metadata, peer) as recorder:
             try:
-                claims = sighting.claims = authenticate(metadata)
+                claims = recorder.claims = authenticate(metadata)
                 if claims is not None and admit is not None:
                     await admit(claims)
                 return await behaviour(request, Call(claims, metadata, peer), context)
-            except Exception as error:  # noqa: BLE001  what a servicer lets slip becomes a status too
-                failure = _failure_for_client(error, sighting)
+            except Exception as error:  # noqa: BLE001  an unexpected exception becomes a status too
+                failure = _failure_for_client(error, recorder)
             return await context.abort_with_status(to_grpc(failure))
 
     return handle
 
 
-def _failure_for_client(error: Exception, sighting: CallRecorder) -> Failure:
-    """What the client is told of `error`. Raises CancelledError when the client is not there to be told."""
-    causes = _causes(error)
+def _failure_for_client(error: Exception, recorder: CallRecorder) -> Failure:
+    """Return the failure to report for `error`. Raise CancelledError if the client has disconnected."""
+    causes = _flatten_group(error)
     if any(not isinstance(cause, Failure | grpc.aio.BaseError) for cause in causes):
-        sighting.record_internal_error(error)
-        return Failure("a fault of ours; the log has the trace")
+        recorder.record_internal_error(error)
+        return Failure("internal error; see the server's log")
     failure = next((cause for cause in causes if isinstance(cause, Failure)), None)
     if failure is None:
-        # gRPC could not write: the client went away, and nobody is to blame.
+        # gRPC could not write because the client disconnected, which is no error.
         raise asyncio.CancelledError from error
-    sighting.record_failure(failure)
+    recorder.record_failure(failure)
     return failure
 
 
-def _causes(error: Exception) -> list[Exception]:
-    """What went wrong: `error`, or what the tasks of a TaskGroup met."""
+def _flatten_group(error: Exception) -> list[Exception]:
+    """Return `error`, or the exceptions of a TaskGroup's tasks."""
     if not isinstance(error, ExceptionGroup):
         return [error]
-    return [cause for each in error.exceptions for cause in _causes(each)]
+    return [cause for nested in error.exceptions for cause in _flatten_group(nested)]
 
 
 def _method_handler(method: MethodDescriptor, handle: Callable[..., Any]) -> grpc.RpcMethodHandler[Any, Any]:
@@ -245,10 +250,10 @@ def _no_caller(_: Metadata) -> None:
     return None
 
 
-def _parse_and_check(request_type: type[Message], most: int, data: bytes) -> Message:
-    if len(data) > most:
+def _parse_and_check(request_type: type[Message], max_bytes: int, data: bytes) -> Message:
+    if len(data) > max_bytes:
         raise Failure(
-            f"a request may have {most} bytes, this one has {len(data)}",
+            f"a request may have at most {max_bytes} bytes; this one has {len(data)}",
             code="INVALID_ARGUMENT",
             reason="FRAME_TOO_LARGE",
         )
@@ -257,5 +262,5 @@ def _parse_and_check(request_type: type[Message], most: int, data: bytes) -> Mes
     return request
 
 
-def _serialize(answer: Answer) -> bytes:
-    return answer if isinstance(answer, bytes) else answer.SerializeToString()
+def _serialize(response: Response) -> bytes:
+    return response if isinstance(response, bytes) else response.SerializeToString()

@@ -1,4 +1,4 @@
-"""The life of a service: one gRPC server on one port, what stops it, and how it is run from a terminal."""
+"""The process of a service: one gRPC server on one port, its stop signals, and its exit code."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from servicekit.config import ConfigurationError
 Option = tuple[str, int | str]
 
 MAX_MESSAGE_BYTES = 1 << 20
-ENDING_S: Final = 3.0
-# What a shell has for SIGINT.
-INTERRUPTED: Final = 130
-STREAM_WINDOW = 64 << 10
+EXIT_DEADLINE_S: Final = 3.0
+# The exit code that shells use for SIGINT.
+SIGINT_EXIT_CODE: Final = 130
+STREAM_WINDOW_BYTES = 64 << 10
 OPTIONS: tuple[Option, ...] = (
-    # A second process on the port must fail, not share it.
+    # A second process on the port must fail instead of sharing it.
     ("grpc.so_reuseport", 0),
-    # Every device is a stream, and many share the connection of the door.
+    # Every device has a stream, and Envoy multiplexes many of them over one connection.
     ("grpc.max_concurrent_streams", 100_000),
     ("grpc.server.max_pending_requests", 8_192),
     ("grpc.server.max_pending_requests_hard_limit", 16_384),
-    # A window that does not grow: what one device may have in flight towards us.
-    ("grpc.http2.lookahead_bytes", STREAM_WINDOW),
+    # A fixed window bounds the bytes in flight from one device.
+    ("grpc.http2.lookahead_bytes", STREAM_WINDOW_BYTES),
     ("grpc.http2.bdp_probe", 0),
-    # A peer whose machine vanished is noticed within 30 s; clients may ask as often as every 5 s, and one that is
-    # a little early by our clock is no offender: three times, and gRPC would cut it off.
+    # A peer whose machine vanished is detected within 30 s. Clients may ping every 5 s; the minimum is half of that,
+    # because gRPC closes a connection after three pings that are early by the server's clock.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -47,9 +47,9 @@ OPTIONS: tuple[Option, ...] = (
 
 
 class Server:
-    """One grpc.aio server at one address (host:port; port 0 takes a free one), with health and reflection.
+    """A grpc.aio server at one address (`host:port`; port 0: any free port), with health and reflection.
 
-    It says NOT_SERVING until `set_serving`.
+    Its health status is NOT_SERVING until `set_serving(True)`.
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class Server:
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> int:
-        """Listen, and return the port. Raises ConfigurationError when the address cannot be had."""
-        # A grpc.aio server belongs to the loop it is made in, so it is made here.
+        """Listen, and return the port. Raise ConfigurationError if the address is taken or not of this machine."""
+        # A grpc.aio server belongs to the event loop that creates it, so it is not created in `__init__`.
         self._server = server = grpc.aio.server(options=self._options)
         server.add_generic_rpc_handlers(tuple(self._handlers))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
@@ -85,47 +85,47 @@ class Server:
         return port
 
     def set_serving(self, serving: bool) -> None:
-        """Tell health checks whether calls are wanted, for the server and each of its services."""
+        """Set the health status of the server and each of its services."""
         self._health.set_serving(serving)
 
     async def stop(self, grace: float) -> None:
-        """NOT_SERVING, no new calls, and at most `grace` seconds for those that run; then they are cancelled."""
+        """Set NOT_SERVING, reject new calls, and cancel the running ones after `grace` seconds."""
         self._health.close()
         if self._server is not None:
             await self._server.stop(grace)
 
 
 async def wait_for_signal() -> None:
-    """Until SIGTERM or SIGINT. A second SIGINT is Python's own again."""
+    """Wait for SIGTERM or SIGINT. A second SIGINT raises KeyboardInterrupt."""
     loop = asyncio.get_running_loop()
-    stopped = asyncio.Event()
+    received = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+        loop.add_signal_handler(number, received.set)
     try:
-        await stopped.wait()
+        await received.wait()
     finally:
         loop.remove_signal_handler(signal.SIGINT)
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run a service to its end on uvloop; exits 1 with a sentence when its configuration is wrong.
+    """Run a service to its end on uvloop; exit 1 with the messages of its configuration errors, if any.
 
-    However `main` ended, the process is gone ENDING_S after it let go of what it used, whatever tasks hang: what takes
-    no more calls must not keep those it has, nor its place.
+    The process exits at most EXIT_DEADLINE_S after `main` returned or raised, even if other tasks hang: a server that
+    accepts no calls must not keep its connections or its membership.
     """
     try:
-        # All has ended in time, and the process is the caller's again.
+        # All tasks ended before the deadline, so the process stays with the caller.
         uvloop.run(_run_with_deadline(main)).cancel()
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        sys.exit(SIGINT_EXIT_CODE)
     except Exception as error:
-        if sentences := _configuration_mistakes(error):
-            sys.exit(sentences)
+        if message := _configuration_errors(error):
+            sys.exit(message)
         raise
 
 
 async def _run_with_deadline(main: Coroutine[Any, Any, None]) -> threading.Timer:
-    """Have `main` run. What it returns, and leaves behind where `main` failed, ends the process soon."""
+    """Run `main`, then start the timer that exits the process. Return the timer."""
     try:
         await main
     except BaseException as error:
@@ -135,7 +135,7 @@ async def _run_with_deadline(main: Coroutine[Any, Any, None]) -> threading.Timer
 
 
 def _exit_later(error: BaseException | None) -> threading.Timer:
-    timer = threading.Timer(ENDING_S, _exit_now, [error])
+    timer = threading.Timer(EXIT_DEADLINE_S, _exit_now, [error])
     timer.daemon = True
     timer.start()
     return timer
@@ -144,24 +144,24 @@ def _exit_later(error: BaseException | None) -> threading.Timer:
 def _exit_now(error: BaseException | None) -> None:
     code = 0
     if isinstance(error, Exception):
-        sentences = _configuration_mistakes(error)
-        sys.stderr.writelines([sentences, "\n"] if sentences else traceback.format_exception(error))
+        message = _configuration_errors(error)
+        sys.stderr.writelines([message, "\n"] if message else traceback.format_exception(error))
         code = 1
     elif error is not None:
-        code = INTERRUPTED
+        code = SIGINT_EXIT_CODE
     sys.stderr.flush()
     os._exit(code)
 
 
-def _configuration_mistakes(error: BaseException) -> str:
-    """What is wrong with the configuration, in sentences; empty when something else went wrong."""
-    leaves = _flatten(error)
+def _configuration_errors(error: BaseException) -> str:
+    """Return the messages of configuration errors, one a line; empty if there was any other error."""
+    leaves = _flatten_group(error)
     if all(isinstance(leaf, ConfigurationError) for leaf in leaves):
         return "\n".join(map(str, leaves))
     return ""
 
 
-def _flatten(error: BaseException) -> list[BaseException]:
+def _flatten_group(error: BaseException) -> list[BaseException]:
     if not isinstance(error, BaseExceptionGroup):
         return [error]
-    return [leaf for each in error.exceptions for leaf in _flatten(each)]
+    return [leaf for nested in error.exceptions for leaf in _flatten_group(nested)]

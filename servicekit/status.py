@@ -1,4 +1,4 @@
-"""A failure as a google.rpc.Status on the wire, and back."""
+"""The conversion between failures and google.rpc.Status."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
 def to_proto(failure: Failure) -> Status:
-    """The status of `failure`: one ErrorInfo, with RetryInfo and BadRequest where they say something."""
+    """Return the status of `failure`: an ErrorInfo, and RetryInfo or BadRequest if the failure has such details."""
     details: list[Message] = [ErrorInfo(reason=failure.reason, domain=DOMAIN, metadata=failure.metadata)]
     if failure.retry_after is not None:
         delay = Duration()
@@ -37,33 +37,33 @@ def to_proto(failure: Failure) -> Status:
     return Status(
         code=_CODES[failure.code].value[0],
         message=failure.message,
-        details=[_packed(detail) for detail in details],
+        details=[_pack_any(detail) for detail in details],
     )
 
 
 def from_proto(status: Status) -> Failure:
-    """The failure a status tells of; one without ErrorInfo has the reason INTERNAL."""
+    """Return the failure of `status`; without an ErrorInfo its reason is INTERNAL."""
     info, retry, bad = ErrorInfo(reason="INTERNAL"), RetryInfo(), BadRequest()
     for detail in status.details:
-        for known in (info, retry, bad):
-            if detail.Is(known.DESCRIPTOR):
-                detail.Unpack(known)
+        for message in (info, retry, bad):
+            if detail.Is(message.DESCRIPTOR):
+                detail.Unpack(message)
     return Failure(
         status.message,
         code=_NAMES.get(status.code, "UNKNOWN"),
         reason=info.reason,
         metadata=info.metadata,
         retry_after=retry.retry_delay.ToMilliseconds() / 1000 if retry.HasField("retry_delay") else None,
-        violations=tuple(Violation(each.field, each.description) for each in bad.field_violations),
+        violations=tuple(Violation(violation.field, violation.description) for violation in bad.field_violations),
     )
 
 
 def to_grpc(failure: Failure) -> grpc.Status:
-    """What a servicer's `abort_with_status` takes."""
+    """Return `failure` as the argument of a servicer's `abort_with_status`."""
     return rpc_status.to_status(to_proto(failure))
 
 
-def _packed(message: Message) -> Any:
+def _pack_any(message: Message) -> Any:
     packed = Any()
     packed.Pack(message)
     return packed

@@ -1,4 +1,4 @@
-"""Helpers for tasks: bounded concurrency, cancellation, and back-off."""
+"""Helpers for asyncio tasks: bounded concurrency, cancellation and back-off."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from typing import TypeVar
 
-Asked = TypeVar("Asked")
-Answer = TypeVar("Answer")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 async def gather_limited(
-    ask: Callable[[Asked], Awaitable[Answer]], asked: Collection[Asked], *, limit: int
-) -> list[Answer]:
-    """The answers in order, at most `limit` of them in flight at a time.
+    function: Callable[[Item], Awaitable[Result]], items: Collection[Item], *, limit: int
+) -> list[Result]:
+    """Return `function(item)` for each item, in order, with at most `limit` calls running at a time.
 
-    Raises what the first that failed raised, itself and not in a group, once the others have been cancelled.
+    Raises the exception of the first call that failed, not in a group, once the others have been cancelled.
     """
-    room = asyncio.Semaphore(limit)
+    semaphore = asyncio.Semaphore(limit)
 
-    async def one(each: Asked) -> Answer:
-        async with room:
-            return await ask(each)
+    async def call(item: Item) -> Result:
+        async with semaphore:
+            return await function(item)
 
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(each)) for each in asked]
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None
+            tasks = [group.create_task(call(item)) for item in items]
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
     return [task.result() for task in tasks]
 
 
 def cancel_requested() -> bool:
-    """Return True if the current task was cancelled.
+    """Return True if the cancellation of the current task was requested.
 
     Before Python 3.12 `asyncio.wait_for`, and so any library that uses it, swallows a cancellation that arrives
-    at the moment of its result; a loop that goes round once more must ask.
+    together with its result. A loop around such a call must check this in every iteration.
     """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -1,4 +1,4 @@
-"""What a service tells its operators: structured logs on stderr, metrics over HTTP, traces over OTLP."""
+"""Telemetry: structured logs on stderr, Prometheus metrics over HTTP, traces over OTLP."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from servicekit.config import ConfigurationError, split_address
 
 LogFormat = Literal["json", "console"]
 
-_SHARED: list[Any] = [
+_COMMON_PROCESSORS: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
-_LOG_EVENTS = Counter("parley_troubles", "Warnings and errors in the log of this process.", ["logger", "event"])
+_LOG_EVENTS = Counter("parley_log_events", "Log lines of level warning or above.", ["logger", "event"])
 _NO_SPAN: AbstractContextManager[Any] = nullcontext()
 
 
 class _Tracing:
-    """Whether traces are made at all; while they are not, a span costs nothing."""
+    """The tracer of the process; None while tracing is off, and then a span costs nothing."""
 
     tracer: trace.Tracer | None = None
 
 
 def configure_logging(format: LogFormat = "json", level: str = "info") -> None:  # noqa: A002  the setting's name
-    """Send our logs and those of libraries to stderr. Raises ConfigurationError for an unknown level."""
+    """Write the logs of Parley and of libraries to stderr. Raise ConfigurationError for an unknown level."""
     severity = logging.getLevelNamesMapping().get(level.upper())
     if severity is None:
         raise ConfigurationError(f"PARLEY_LOG_LEVEL is wrong: there is no level {level!r}.")
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *_SHARED,
+            *_COMMON_PROCESSORS,
             _count_log_event,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
@@ -50,19 +50,21 @@ def configure_logging(format: LogFormat = "json", level: str = "info") -> None: 
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=_rendering(format)))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_COMMON_PROCESSORS, processors=_renderers(format))
+    )
     logging.basicConfig(handlers=[handler], level=severity, force=True)
 
 
 def _count_log_event(_: object, __: str, event: EventDict) -> EventDict:
-    """Whatever our own code warns of is a metric too; its texts are fixed, what they are about stands beside them."""
+    """Count a warning or error by its text. Texts are constants and variables are fields, so the labels are few."""
     if event["level"] not in ("debug", "info"):
         _LOG_EVENTS.labels(event.get("logger", ""), event["event"]).inc()
     return event
 
 
 def start_metrics(address: str) -> Callable[[], None]:
-    """Serve Prometheus metrics at `address`; returns what ends it. Raises ConfigurationError when taken."""
+    """Serve Prometheus metrics at `address`; return a function that stops it. Raise ConfigurationError if taken."""
     host, port = split_address(address)
     try:
         server, thread = start_http_server(port, host)
@@ -80,10 +82,10 @@ def start_metrics(address: str) -> Callable[[], None]:
 def configure_tracing(
     service_name: str, *, endpoint: str | None = None, sample_ratio: float = 1.0
 ) -> Callable[[], None]:
-    """Send traces to an OTLP endpoint (http://host:4318); off without one. Returns what flushes and ends it.
+    """Send traces to an OTLP endpoint (http://host:4318); None turns tracing off. Return a function that flushes it.
 
-    `sample_ratio` (0 to 1) is the share of traces begun here that are kept; those begun elsewhere follow
-    their beginning. Raises ConfigurationError when the exporter is not installed.
+    `sample_ratio` (0 to 1) is the share of the traces started here that are sampled; a trace started elsewhere keeps
+    its sampling decision. Raises ConfigurationError if the exporter is not installed.
     """
     if not endpoint or sample_ratio <= 0:
         return lambda: None
@@ -96,7 +98,7 @@ def configure_tracing(
         resource=Resource.create({"service.name": service_name}),
         sampler=ParentBasedTraceIdRatio(min(sample_ratio, 1.0)),
     )
-    provider.add_span_processor(BatchSpanProcessor(_exporter(endpoint)))
+    provider.add_span_processor(BatchSpanProcessor(_create_exporter(endpoint)))
     _Tracing.tracer = provider.get_tracer("servicekit")
 
     def close() -> None:
@@ -109,7 +111,7 @@ def configure_tracing(
 def span(
     name: str, carrier: Mapping[str, str] | None = None, *, kind: trace.SpanKind = trace.SpanKind.INTERNAL
 ) -> AbstractContextManager[Any]:
-    """A span around a `with` block: a child of what `carrier` names, else of the current span."""
+    """Return a span for a `with` block: a child of the span that `carrier` identifies, else of the current span."""
     tracer = _Tracing.tracer
     if tracer is None:
         return _NO_SPAN
@@ -118,21 +120,21 @@ def span(
 
 
 def trace_carrier() -> dict[str, str]:
-    """The current span as `traceparent` metadata, for whoever goes on with it; empty when tracing is off."""
+    """Return the current span as `traceparent` metadata for a downstream call; empty if tracing is off."""
     carrier: dict[str, str] = {}
     if _Tracing.tracer is not None:
         propagate.inject(carrier)
     return carrier
 
 
-def _rendering(format: LogFormat) -> list[Any]:  # noqa: A002
+def _renderers(format: LogFormat) -> list[Any]:  # noqa: A002
     strip = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     if format == "console":
         return [strip, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     return [strip, structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(default=str)]
 
 
-def _exporter(endpoint: str) -> Any:
+def _create_exporter(endpoint: str) -> Any:
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     except ImportError:

@@ -1,4 +1,4 @@
-"""Bytes into messages that keep the rules written in their protos, or a failure that says what is wrong."""
+"""Parsing of requests, and validation by the rules that are written in their protos."""
 
 from __future__ import annotations
 
@@ -12,57 +12,59 @@ from protovalidate import Violation as BrokenRule
 
 from servicekit.failure import Failure, Violation
 
-M = TypeVar("M", bound=Message)
+MessageT = TypeVar("MessageT", bound=Message)
 
-PARTS: Final = 128
-TOLD: Final = 20
+MAX_PARTS_FULLY_CHECKED: Final = 128
+MAX_VIOLATIONS: Final = 20
 
-# It compiles the rules of each message type once, so there is one for all.
+# A validator compiles the rules of each message type once, so all calls share it.
 _validator = Validator()
 
 
-def parse(message_type: type[M], data: bytes) -> M:
-    """The message in `data`, its rules unchecked. Raises Failure FRAME_UNPARSABLE."""
+def parse(message_type: type[MessageT], data: bytes) -> MessageT:
+    """Parse `data` without checking the rules. Raise Failure FRAME_UNPARSABLE if it is not a `message_type`."""
     try:
         return message_type.FromString(data)
     except DecodeError:
         raise Failure(
-            f"these bytes are no {message_type.DESCRIPTOR.full_name}",
+            f"the bytes are not a {message_type.DESCRIPTOR.full_name}",
             code="INVALID_ARGUMENT",
             reason="FRAME_UNPARSABLE",
         ) from None
 
 
 def check(message: Message) -> None:
-    """Raises Failure FIELD_INVALID unless `message` keeps its rules.
+    """Raise Failure FIELD_INVALID if `message` violates a rule.
 
-    It names every violation, up to TOLD; of a message of more than PARTS parts the first one only, for each costs
-    time, and there may be as many as the message has bytes.
+    The failure lists up to MAX_VIOLATIONS violations. For a message of more than MAX_PARTS_FULLY_CHECKED parts it lists
+    only the first: each violation costs time, and a message may have as many as it has bytes.
     """
     broken = _validator.collect_violations(message, fail_fast=True)
-    if broken and _few(_parts(message)):
+    if broken and _has_few_parts(_iterate_parts(message)):
         broken = _validator.collect_violations(message)
     if broken:
         raise _field_invalid(message, broken)
 
 
-def _few(parts: Iterator[None]) -> bool:
-    return sum(1 for _ in islice(parts, PARTS + 1)) <= PARTS
+def _has_few_parts(parts: Iterator[None]) -> bool:
+    return sum(1 for _ in islice(parts, MAX_PARTS_FULLY_CHECKED + 1)) <= MAX_PARTS_FULLY_CHECKED
 
 
-def _parts(message: Message) -> Iterator[None]:
-    """One for each message, element and value in `message`: what rules can be broken in."""
+def _iterate_parts(message: Message) -> Iterator[None]:
+    """Yield once for each message, element and value in `message` that can violate a rule."""
     yield None
     for field, value in message.ListFields():
-        for each in value if field.is_repeated else (value,):
-            if isinstance(each, Message):
-                yield from _parts(each)
+        for part in value if field.is_repeated else (value,):
+            if isinstance(part, Message):
+                yield from _iterate_parts(part)
             else:
                 yield None
 
 
 def _field_invalid(message: Message, broken: list[BrokenRule]) -> Failure:
-    violations = tuple(Violation(_path(each), each.proto.message or each.proto.rule_id) for each in broken[:TOLD])
+    violations = tuple(
+        Violation(_field_path(rule), rule.proto.message or rule.proto.rule_id) for rule in broken[:MAX_VIOLATIONS]
+    )
     first = violations[0]
     return Failure(
         f"{message.DESCRIPTOR.name}.{first.field}: {first.description}",
@@ -72,7 +74,7 @@ def _field_invalid(message: Message, broken: list[BrokenRule]) -> Failure:
     )
 
 
-def _path(rule: BrokenRule) -> str:
+def _field_path(rule: BrokenRule) -> str:
     if rule.proto.field is None:
         return ""
     return ".".join(

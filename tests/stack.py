@@ -17,7 +17,7 @@ from tests.scans import no_scans
 
 @pytest.fixture(scope="session")
 def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A mongod alone: `.mongo_uri`, and `.parts["mongod"]` to kill or freeze."""
+    """A mongod alone: `.mongo_uri`, and `.processes["mongod"]` to kill or freeze."""
     with Stack(tmp_path_factory.mktemp("mongod"), only=["mongod"]) as stack:
         yield stack
 

@@ -1,1 +1,1 @@
-"""Build-time tools: they make importable stubs of `protos/`, and see that the contract only grows."""
+"""Development tools: stub generation from `protos/`, checks of the contract and of docstrings, and screenshots."""

@@ -1,7 +1,7 @@
-"""Checks that the contract only grew since its baseline, the compiled protos that clients may rely on.
+"""The check for breaking changes of the contract since its baseline, the compiled protos that clients rely on.
 
-`python -m tools.breaking` exits like `buf breaking` and prints each break. `python -m tools.breaking --record` makes
-the present contract the baseline and prints the breaks that this accepts.
+`python -m tools.breaking` prints each breaking change and exits like `buf breaking`. `python -m tools.breaking
+--record` writes the current contract as the new baseline, and prints the breaking changes that this accepts.
 """
 
 import subprocess
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tools import stubs
 
-# Relative to the root of the repository. The imports are inside, so that buf can link the file on its own.
+# Relative to the root of the repository. It includes the imports, so that buf can link the file on its own.
 BASELINE = "protos/baseline.binpb"
 
 
@@ -24,8 +24,8 @@ def main(*arguments: str) -> int:
 
 
 def check(root: Path = stubs.ROOT) -> int:
-    """Return buf's exit code for the contract in `root`: 0 if nothing of the baseline was removed or changed."""
-    # The imports come with packages, whose authors answer for them.
+    """Return buf's exit code for the contract in `root`: 0 if there is no breaking change since the baseline."""
+    # The imports belong to other packages, which we do not version.
     return _buf(root, "breaking", "protos", "--against", BASELINE, "--exclude-imports")
 
 
@@ -33,7 +33,7 @@ def record(root: Path = stubs.ROOT) -> int:
     """Write the contract in `root` as the baseline and return buf's exit code."""
     if Path(root, BASELINE).exists():
         check(root)
-    # Comments and positions are no part of the contract, and would change the file with every sentence.
+    # Comments and positions are not part of the contract; with them every edit would change the file.
     return _buf(root, "build", "protos", "--exclude-source-info", "--output", BASELINE)
 
 

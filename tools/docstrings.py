@@ -1,4 +1,4 @@
-"""Check that docstrings state instead of ask: none of them opens with a question word."""
+"""The check that no docstring opens with a question word."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ QUESTION_WORDS: Final = frozenset(
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def questions(path: Path) -> Iterator[str]:
+def find_questions(path: Path) -> Iterator[str]:
     """Yield `path:line: first line` for every docstring of a file that opens with a question word."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, Documented) and (text := ast.get_docstring(node)) and _asks(text):
+        if isinstance(node, Documented) and (text := ast.get_docstring(node)) and _opens_with_question_word(text):
             yield f"{path}:{node.body[0].lineno}: {text.splitlines()[0]}"
 
 
 def main() -> None:
     """Check the Python files of the repository. Exits with 1 and the list of offending docstrings if there are any."""
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.py"], capture_output=True, check=True)
-    found = [each for name in listed.stdout.decode().split() if Path(name).exists() for each in questions(Path(name))]
+    found = [
+        line for name in listed.stdout.decode().split() if Path(name).exists() for line in find_questions(Path(name))
+    ]
     if found:
         print("\n".join(found))
         sys.exit("These docstrings open with a question word. Say what the code does: “Return the …”, “Raise … if …”.")
 
 
-def _asks(text: str) -> bool:
+def _opens_with_question_word(text: str) -> bool:
     first = text.split(maxsplit=1)[0].strip("`*_,:;.").split("'")[0].lower()
     return first in QUESTION_WORDS
 

@@ -1,7 +1,7 @@
-"""Makes the stubs of `protos/` in `build/stubs/`: at every install, and by `python -m tools.stubs`.
+"""The generator of the stubs of `protos/` in `build/stubs/`, run at every install and by `python -m tools.stubs`.
 
-What the contract imports and the repository does not hold is written to `build/include/`: protovalidate's
-rules from its wheel, Google's error model from googleapis-common-protos. buf reads that folder too.
+Imported protos that are not in the repository are written to `build/include/`: protovalidate's rules from its wheel,
+Google's error model from googleapis-common-protos. buf reads that folder too.
 """
 
 import os
@@ -25,7 +25,7 @@ GOOGLE_RPC = ("google/rpc/status.proto", "google/rpc/error_details.proto")
 
 
 def main() -> None:
-    """Writes the imports, then replaces the stubs as a whole, so that no half-made set is ever importable."""
+    """Write the imports, then replace the stubs as a whole, so that an incomplete set is never importable."""
     write_include()
     STUBS.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=STUBS.parent, prefix=".stubs-") as scratch:
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def write_include() -> None:
-    """Writes the protos that ours import, and that come with installed packages, to `build/include/`."""
+    """Write the imported protos of installed packages to `build/include/`."""
     _write(INCLUDE / validate_proto.PATH, validate_proto.proto_text())
     for path in GOOGLE_RPC:
         folder, _, name = path.rpartition("/")
@@ -52,13 +52,16 @@ def _protoc(out: Path, protos: Iterable[Path]) -> None:
     command += [f"-I{folder}" for folder in (PROTOS, INCLUDE, well_known_types)]
     command += [f"--plugin={name}={find_tool(name)}" for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")]
     command += [f"--{kind}_out={out}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
-    # Everything here is grpc.aio: the stubs say so, and nothing has to be cast.
+    # All code uses grpc.aio; with async-only stubs it needs no casts.
     command += ["--mypy_opt=quiet", "--mypy_grpc_opt=quiet,only_async"]
     subprocess.run([*command, *map(str, protos)], check=True)
 
 
 def find_tool(name: str) -> str:
-    """The path of an installed program: beside the interpreter, or on PATH as in an isolated build."""
+    """Return the path of a program in the interpreter's folder or, as in an isolated build, on PATH.
+
+    Raises FileNotFoundError if it is not installed.
+    """
     search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     found = shutil.which(name, path=search)
     if found is None:

@@ -1,8 +1,8 @@
-"""Writes `buf/validate/validate.proto` from the descriptor inside the installed protovalidate wheel.
+"""The source of `buf/validate/validate.proto`, generated from the descriptor in the installed protovalidate wheel.
 
-The wheel carries the rules as a descriptor only, while protoc and buf import text. Written from the wheel,
-the text always agrees with the library that enforces it. Field options (the rules' own CEL) are left out:
-the library has them.
+The wheel contains the rules only as a descriptor, but protoc and buf import source. Source generated from the wheel
+always agrees with the library that enforces the rules. Field options (the CEL of the rules) are left out, because only
+the library needs them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ _MAX_FIELD_NUMBER = (1 << 29) - 1
 
 
 def proto_text() -> str:
-    """The text of `validate.proto`, equal in names, numbers and types to the wheel's descriptor."""
+    """Return the source of `validate.proto`, with the names, numbers and types of the wheel's descriptor."""
     file = FileDescriptorProto.FromString(validate_pb.desc().proto.to_binary())
     return "\n".join(_file(file)) + "\n"
 
@@ -66,7 +66,7 @@ def _message(message: DescriptorProto) -> Iterator[str]:
     yield from _indent(_field(f) for f in message.field if not f.HasField("oneof_index"))
     for index, oneof in enumerate(message.oneof_decl):
         yield from _indent(_oneof(oneof.name, [f for f in message.field if _in_oneof(f, index)]))
-    # Message ranges end exclusively, enum ranges inclusively.
+    # The end of a range is exclusive in messages, but inclusive in enums.
     extensible = [(r.start, r.end - 1) for r in message.extension_range]
     reserved = [(r.start, r.end - 1) for r in message.reserved_range]
     yield from _indent(_statement("extensions", _ranges(extensible)))
@@ -108,9 +108,9 @@ def _reserved(ranges: list[tuple[int, int]], names: Iterable[str]) -> Iterator[s
     yield from _statement("reserved", ", ".join(f'"{name}"' for name in names))
 
 
-def _statement(keyword: str, what: str) -> Iterator[str]:
-    if what:
-        yield f"{keyword} {what};"
+def _statement(keyword: str, value: str) -> Iterator[str]:
+    if value:
+        yield f"{keyword} {value};"
 
 
 def _ranges(ranges: Iterable[tuple[int, int]]) -> str:

@@ -1,10 +1,11 @@
-"""`python -m bench.load DOOR`: does what it is told on its standard input, a line of JSON each, until that ends.
+"""`python -m bench.load DOOR`: a load generator that reads requests from stdin, one line of JSON each, until its end.
 
     {"do": "connect", "devices": [[user, token, home, conversation], …]}
     {"do": "send", "senders": [numbers], "window": 4 or "per_second": 200, "receipts": [numbers]}
     {"do": "count"}
 
-Each is answered by a line; the last one by a Tally. `{"trouble": "…"}` is the last line when something went wrong.
+It replies to each request with a line of JSON, the snapshot of LoadCounters. After a failure the last line is
+`{"error": "…"}`.
 """
 
 from __future__ import annotations
@@ -17,92 +18,92 @@ from typing import Any, Final
 
 import uvloop
 
-from bench.load.device import Device, Identity
-from bench.load.patterns import paced, windowed
-from bench.load.tally import Tally
+from bench.load.counters import LoadCounters
+from bench.load.device import Device, DeviceIdentity
+from bench.load.send_patterns import send_paced, send_windowed
 
-AT_ONCE: Final = 50
-PATIENCE_S: Final = 30.0
+MAX_CONCURRENT_CONNECTS: Final = 50
+CONNECT_TIMEOUT_S: Final = 30.0
 
 
 class StreamEnded(Exception):
-    """The stream of a device ended, which no scene expects."""
+    """The stream of a device ended unexpectedly."""
 
 
-class Generator:
-    """The devices of one scene, by number in the order they connected."""
+class LoadProcess:
+    """The devices of one workload, numbered in the order they were connected."""
 
     def __init__(self, door: str) -> None:
         self._door = door
         self._devices: list[Device] = []
-        self._tally = Tally()
-        # Futures that are only ever done when something went wrong.
-        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._endless: list[asyncio.Future[None]] = [self._ended]
+        self._counters = LoadCounters()
+        # Futures that complete only on a failure.
+        self._stream_failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._watched: list[asyncio.Future[None]] = [self._stream_failure]
 
-    async def obey(self) -> None:
-        """Do what standard input says until it ends. Raises StreamEnded, OSError, TimeoutError."""
+    async def run(self) -> None:
+        """Execute the requests on stdin until its end. Raise StreamEnded, OSError or TimeoutError."""
         lines = asyncio.StreamReader(limit=1 << 26)
         loop = asyncio.get_running_loop()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-        while line := await self._unless_ended(lines.readline()):
-            _say(await self._unless_ended(self._do(**json.loads(line))))
+        while line := await self._await_unless_failed(lines.readline()):
+            _write_reply(await self._await_unless_failed(self._execute(**json.loads(line))))
 
-    async def _unless_ended(self, doing: Coroutine[Any, Any, Any]) -> Any:
-        task = asyncio.create_task(doing)
-        await asyncio.wait([task, *self._endless], return_when=asyncio.FIRST_COMPLETED)
-        for each in self._endless:
-            if each.done():
+    async def _await_unless_failed(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        task = asyncio.create_task(coroutine)
+        await asyncio.wait([task, *self._watched], return_when=asyncio.FIRST_COMPLETED)
+        for future in self._watched:
+            if future.done():
                 task.cancel()
-                each.result()
+                future.result()
         return await task
 
-    async def _do(self, do: str, **what: Any) -> dict[str, Any]:
+    async def _execute(self, do: str, **arguments: Any) -> dict[str, Any]:
         match do:
             case "connect":
-                await self._connect([Identity(*each) for each in what["devices"]])
+                await self._connect([DeviceIdentity(*fields) for fields in arguments["devices"]])
             case "send":
-                self._send(**what)
-        return self._tally.report()
+                self._send(**arguments)
+        return self._counters.take_snapshot()
 
-    async def _connect(self, identities: list[Identity]) -> None:
-        new = [Device(each, self._tally, self._over) for each in identities]
-        turns = asyncio.Semaphore(AT_ONCE)
+    async def _connect(self, identities: list[DeviceIdentity]) -> None:
+        new = [Device(identity, self._counters, self._on_stream_end) for identity in identities]
+        semaphore = asyncio.Semaphore(MAX_CONCURRENT_CONNECTS)
 
-        async def one(device: Device) -> None:
-            async with turns:
+        async def connect(device: Device) -> None:
+            async with semaphore:
                 await device.connect(self._door)
 
-        async with asyncio.timeout(PATIENCE_S):
-            await asyncio.gather(*map(one, new))
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            await asyncio.gather(*map(connect, new))
         self._devices += new
 
     def _send(self, senders: list[int], receipts: list[int], window: int = 0, per_second: float = 0.0) -> None:
         for number in receipts:
-            self._devices[number].receipts = True
+            self._devices[number].sends_receipts = True
         chosen = [self._devices[number] for number in senders]
         if window:
-            windowed(chosen, window)
+            send_windowed(chosen, window)
         else:
-            self._endless.append(asyncio.create_task(paced(chosen, per_second)))
+            self._watched.append(asyncio.create_task(send_paced(chosen, per_second)))
 
-    def _over(self, why: str) -> None:
-        if not self._ended.done():
-            self._ended.set_exception(StreamEnded(why))
+    def _on_stream_end(self, reason: str) -> None:
+        if not self._stream_failure.done():
+            self._stream_failure.set_exception(StreamEnded(reason))
 
 
-def _say(told: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(told) + "\n")
+def _write_reply(reply: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(reply) + "\n")
     sys.stdout.flush()
 
 
 async def _main(door: str) -> None:
     try:
-        await Generator(door).obey()
+        await LoadProcess(door).run()
     except TimeoutError:
-        _say({"trouble": f"devices were not ready within {PATIENCE_S:.0f} s"})
+        _write_reply({"error": f"devices were not ready within {CONNECT_TIMEOUT_S:.0f} s"})
     except (StreamEnded, OSError) as error:
-        _say({"trouble": str(error)})
+        _write_reply({"error": str(error)})
 
 
 if __name__ == "__main__":

@@ -15,12 +15,12 @@ from pymongo.errors import PyMongoError
 from redis.asyncio import Redis
 
 from devstack.layout import StoreAddresses
-from devstack.part import Part
+from devstack.managed_process import ManagedProcess
 from devstack.ports import LOOPBACK, PortBlock, Ports
-from devstack.recipes.chat import ChatServer
-from devstack.recipes.etcd import etcd
-from devstack.recipes.mongod import mongo_uri, mongod
-from devstack.recipes.valkey import valkey
+from devstack.servers.chat import ChatServer
+from devstack.servers.etcd import etcd_spec
+from devstack.servers.mongod import mongo_uri, mongod_spec
+from devstack.servers.valkey import valkey_spec
 from devstack.stack import Stack
 from tests.eventually import eventually
 from tests.proxy.wire import Relay
@@ -84,7 +84,7 @@ class Cluster:
             self.mesh[f"chat-{number}"] = relay
             environment_of[f"chat-{number}"] = {"PARLEY_INTERNAL_ADVERTISE": relay.address}
         stores = StoreAddresses(
-            mongo_uri(*(each.recipe.ports[0] for each in self.mongods)),
+            mongo_uri(*(each.spec.ports[0] for each in self.mongods)),
             f"redis://{self.redis.address}/0",
             ",".join(each.address for each in self.etcds),
         )
@@ -95,7 +95,7 @@ class Cluster:
             self.mesh[server.name].lead_to(server.internal_address)
             if self._sabotage:
                 command = (sys.executable, "-m", "tests.faults.saboteur", self._sabotage)
-                server.recipe = replace(server.recipe, command=command)
+                server.spec = replace(server.spec, command=command)
         self._open.push_async_callback(asyncio.to_thread, self.stack.__exit__, None, None, None)
         await asyncio.to_thread(self.stack.start)
         self.phones = await self._open.enter_async_context(Relay(self.stack.door))
@@ -106,33 +106,33 @@ class Cluster:
         return self.stack.chat_servers
 
     @property
-    def envoy(self) -> Part:
+    def envoy(self) -> ManagedProcess:
         """The door."""
-        return self.stack.parts["envoy"]
+        return self.stack.processes["envoy"]
 
     @property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[ManagedProcess]:
         """Everything that runs."""
         return [*self._stores, *self.chat_servers, self.envoy]
 
     @property
-    def _stores(self) -> list[Part]:
+    def _stores(self) -> list[ManagedProcess]:
         return [*self.mongods, *self.etcds, *self.valkeys]
 
-    def _mongod(self, number: int, ports: Ports) -> Part:
+    def _mongod(self, number: int, ports: Ports) -> ManagedProcess:
         name, members = f"mongod-{number + 1}", [ports.base + each for each in range(self._members)]
-        return Part(mongod(self.data(name), self._log(name), members[number], name=name, ports=members))
+        return ManagedProcess(mongod_spec(self.data(name), self._log(name), members[number], name=name, ports=members))
 
-    def _etcd(self, number: int, ports: Ports) -> Part:
+    def _etcd(self, number: int, ports: Ports) -> ManagedProcess:
         peers = {f"etcd-{each + 1}": ports.base + 20 + each for each in range(self._members)}
         name = f"etcd-{number + 1}"
-        return Part(
-            etcd(self.data(name), self._log(name), ports.base + 10 + number, peers[name], name=name, peers=peers)
+        return ManagedProcess(
+            etcd_spec(self.data(name), self._log(name), ports.base + 10 + number, peers[name], name=name, peers=peers)
         )
 
-    def _valkey(self, number: int, ports: Ports) -> Part:
+    def _valkey(self, number: int, ports: Ports) -> ManagedProcess:
         name = f"valkey-{number + 1}"
-        return Part(valkey(self.data(name), self._log(name), ports.base + 30 + number, name=name))
+        return ManagedProcess(valkey_spec(self.data(name), self._log(name), ports.base + 30 + number, name=name))
 
     def data(self, name: str) -> Path:
         """Where a store keeps its data."""
@@ -145,9 +145,9 @@ class Cluster:
 
     # Where things are.
 
-    async def primary(self) -> Part:
+    async def primary(self) -> ManagedProcess:
         """The mongod that is primary now."""
-        found: list[Part] = []
+        found: list[ManagedProcess] = []
 
         async def known() -> bool:
             found.extend([each for each in self.mongods if each.running and await self._is_primary(each)])
@@ -156,12 +156,12 @@ class Cluster:
         await eventually(known, HEALTHY_S)
         return found[-1]
 
-    async def secondaries(self) -> list[Part]:
+    async def secondaries(self) -> list[ManagedProcess]:
         """The others."""
         primary = await self.primary()
         return [each for each in self.mongods if each is not primary]
 
-    async def _is_primary(self, part: Part) -> bool:
+    async def _is_primary(self, part: ManagedProcess) -> bool:
         async with mongo(part) as client:
             try:
                 return bool((await client.admin.command("hello"))["isWritablePrimary"])
@@ -169,12 +169,12 @@ class Cluster:
                 return False
 
     @property
-    def master(self) -> Part:
+    def master(self) -> ManagedProcess:
         """The Valkey at the end of the cable."""
         return self.valkeys[0]
 
     @property
-    def replica(self) -> Part:
+    def replica(self) -> ManagedProcess:
         """The other one."""
         return self.valkeys[1]
 
@@ -194,7 +194,7 @@ class Cluster:
             await follower.execute_command("REPLICAOF", *self.master.address.split(":"))  # type: ignore[no-untyped-call]
 
 
-def start(parts: Sequence[Part]) -> None:
+def start(parts: Sequence[ManagedProcess]) -> None:
     """Start parts and wait until all are well. Blocks."""
     for part in parts:
         part.resume()
@@ -203,16 +203,16 @@ def start(parts: Sequence[Part]) -> None:
         part.wait_healthy(HEALTHY_S)
 
 
-def stop(parts: Sequence[Part]) -> None:
+def stop(parts: Sequence[ManagedProcess]) -> None:
     """End parts. Blocks."""
     for part in parts:
-        part.ask_to_end()
+        part.request_stop()
     for part in parts:
-        part.wait_ended(grace=5.0)
+        part.wait_exited(grace=5.0)
 
 
 @asynccontextmanager
-async def mongo(part: Part) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
+async def mongo(part: ManagedProcess) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
     """One member of the set, spoken to directly."""
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
         f"mongodb://{part.address}/?directConnection=true", serverSelectionTimeoutMS=1000, socketTimeoutMS=5000
@@ -224,7 +224,7 @@ async def mongo(part: Part) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
 
 
 @asynccontextmanager
-async def valkey_at(part: Part) -> AsyncIterator[Redis]:
+async def valkey_at(part: ManagedProcess) -> AsyncIterator[Redis]:
     """One Valkey, spoken to directly."""
     host, _, port = part.address.partition(":")
     client = Redis(host=host or LOOPBACK, port=int(port), socket_timeout=5, socket_connect_timeout=5)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from devstack.part import last_lines
+from devstack.managed_process import last_lines
 from tests.eventually import eventually
 from tests.faults.cluster import Cluster, start
 from tests.faults.journal import Journal, Struck

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from devstack.errors import ProcessFailed
 from devstack.stack import Stack
-from devstack.trouble import PartFailed
 from tests.loop import Loop
 from tests.raw.device import RawDevice
 from tests.raw.world import World
@@ -54,16 +54,16 @@ async def fragile_world(fragile_stack: Stack) -> AsyncIterator[World]:
 
 def mend(stack: Stack) -> None:
     """Start what was stopped, and wake what was frozen."""
-    for part in stack.parts.values():
+    for part in stack.processes.values():
         part.resume()
         try:
             part.start()
             part.wait_healthy()
-        except PartFailed:
+        except ProcessFailed:
             # It was on its way out.
             part.start()
             part.wait_healthy()
-    stack.wait_door()
+    stack.wait_envoy_healthy()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Literal
 
 import pytest
 
-from devstack.part import Part
+from devstack.managed_process import ManagedProcess
 from tests.eventually import eventually
 from tests.raw.device import RawDevice, new_id
 from tests.raw.follower import Follower
@@ -39,7 +39,7 @@ class Play:
     home: str
     owner: str
 
-    def server(self, role: Literal["edge", "home", "owner"]) -> Part:
+    def server(self, role: Literal["edge", "home", "owner"]) -> ManagedProcess:
         address = getattr(self, role)
         return next(each for each in self.world.stack.chat_servers if each.address == address)
 
@@ -127,7 +127,7 @@ async def test_a_conversation_goes_on_when_a_server_is_killed(
         assert (alice.streams > 1) == (bob.streams > 1) == (role == "edge")
 
 
-async def goes_on(play: Play, server: Part, alice: Follower) -> None:
+async def goes_on(play: Play, server: ManagedProcess, alice: Follower) -> None:
     """Alice says sixty things, in the middle of which the server is killed; all of it arrives, and soon."""
     bodies, killed = [f"{number}" for number in range(60)], 0.0
     for number, body in enumerate(bodies):
@@ -158,7 +158,7 @@ async def test_a_server_that_is_asked_to_leave_lets_its_devices_move(play: Play)
     await alice.attend(at=play.edge)
     await bob.attend(at=play.home)
     edge = play.server("edge")
-    edge.ask_to_end()
+    edge.request_stop()
     drain = await alice.stream.next("drain")
     assert 0 <= drain.delay.ToMilliseconds() <= 1000 * DRAIN_S
     assert await alice.sent(conversation, "still from the old place") == 2
@@ -167,7 +167,7 @@ async def test_a_server_that_is_asked_to_leave_lets_its_devices_move(play: Play)
     assert await alice.sent(conversation, "from the new place") == 3
     await bob.has(conversation, "still from the old place", "from the new place")
     assert (await first.ended()).code in {"OK", "UNAVAILABLE"}
-    await asyncio.to_thread(edge.wait_ended)
+    await asyncio.to_thread(edge.wait_exited)
     assert edge.returncode == 0
     assert "Traceback" not in edge.log.read_text()
 
@@ -175,11 +175,11 @@ async def test_a_server_that_is_asked_to_leave_lets_its_devices_move(play: Play)
 async def test_who_does_not_move_is_shown_out_with_a_reason(play: Play) -> None:
     await play.alice.attend(at=play.edge)
     edge = play.server("edge")
-    edge.ask_to_end()
+    edge.request_stop()
     await play.alice.stream.next("drain")
     assert (await play.alice.stream.final_error()).said == ("UNAVAILABLE", "SERVER_DRAINING")
     assert (await play.alice.stream.ended()).said == ("UNAVAILABLE", "SERVER_DRAINING")
-    await asyncio.to_thread(edge.wait_ended)
+    await asyncio.to_thread(edge.wait_exited)
     assert edge.returncode == 0
 
 
@@ -191,7 +191,7 @@ async def test_sends_during_a_drain_are_answered_or_may_be_sent_again(
     await alice.attend(at=play.edge)
     await bob.attend(at=play.home)
     leaving = play.server(role)
-    leaving.ask_to_end()
+    leaving.request_stop()
     keys: list[str] = []
     with suppress(StreamOver):
         while leaving.running:
@@ -200,7 +200,7 @@ async def test_sends_during_a_drain_are_answered_or_may_be_sent_again(
             # Below the rate at which sends are refused.
             await asyncio.sleep(0.055)
     assert keys
-    await asyncio.to_thread(leaving.wait_ended)
+    await asyncio.to_thread(leaving.wait_exited)
     assert leaving.returncode == 0
     await play.world.settled()
     await check_answers(alice, keys)

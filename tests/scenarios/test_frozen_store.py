@@ -23,7 +23,7 @@ SENDS = 20
 @asynccontextmanager
 async def frozen(world: World) -> AsyncIterator[None]:
     """MongoDB keeps its connections and does nothing."""
-    mongod = world.stack.parts["mongod"]
+    mongod = world.stack.processes["mongod"]
     mongod.freeze()
     try:
         # The signal reaches one thread after the other.

@@ -114,7 +114,7 @@ async def test_flushed_just_before_a_message_that_an_earlier_touch_would_cover(p
 
 
 async def test_stopped_during_sends_and_back(play: Play) -> None:
-    valkey = play.world.stack.parts["valkey"]
+    valkey = play.world.stack.processes["valkey"]
     await asyncio.to_thread(valkey.terminate)
     await play.say("without an index", "and delivered live")
     await play.carol.open(play.carol.cursor)
@@ -131,7 +131,7 @@ async def test_stopped_during_sends_and_back(play: Play) -> None:
 
 
 async def test_killed_and_back_with_nothing(play: Play) -> None:
-    valkey = play.world.stack.parts["valkey"]
+    valkey = play.world.stack.processes["valkey"]
     valkey.kill()
     await play.say("while it is dead")
     valkey.start()
@@ -142,7 +142,7 @@ async def test_killed_and_back_with_nothing(play: Play) -> None:
 
 
 async def test_killed_and_back_before_anybody_looks(play: Play) -> None:
-    valkey = play.world.stack.parts["valkey"]
+    valkey = play.world.stack.processes["valkey"]
     for number in range(3):
         play.alice.send(play.group, f"{number} before")
         valkey.kill()
@@ -155,7 +155,7 @@ async def test_killed_and_back_before_anybody_looks(play: Play) -> None:
 
 
 async def test_frozen_and_thawed(play: Play) -> None:
-    valkey = play.world.stack.parts["valkey"]
+    valkey = play.world.stack.processes["valkey"]
     valkey.freeze()
     try:
         await play.say("while it hangs", "and hangs")
@@ -167,7 +167,7 @@ async def test_frozen_and_thawed(play: Play) -> None:
 
 async def test_a_cursor_from_during_the_outage_is_no_trap(play: Play) -> None:
     """Devices that resume while the index is away keep their old cursor, or none, and lose nothing by it."""
-    valkey, dave = play.world.stack.parts["valkey"], await play.world.another(play.carol)
+    valkey, dave = play.world.stack.processes["valkey"], await play.world.another(play.carol)
     await asyncio.to_thread(valkey.terminate)
     await play.say("in the outage")
     await dave.attend()

@@ -44,18 +44,18 @@ def admits(damping: Damping[str], view: str) -> bool:
 @pytest.mark.parametrize("view", ["abcdef", "abcdefg", "abcde", "abcd", "abcdxy"])
 def test_an_ordinary_view_comes_into_force_at_once(damping: Damping[str], view: str) -> None:
     assert admits(damping, view)
-    assert damping.remaining is None
-    assert damping.due() is None
+    assert damping.remaining_s is None
+    assert damping.take_due() is None
 
 
 def test_a_drastic_view_comes_into_force_once_when_it_has_stood(damping: Damping[str], clock: ManualClock) -> None:
     assert not admits(damping, "abc")
     clock.advance(2.9)
-    assert damping.due() is None
+    assert damping.take_due() is None
     clock.advance(0.1)
-    assert damping.remaining == 0.0
-    assert damping.due() == "abc"
-    assert damping.due() is None
+    assert damping.remaining_s == 0.0
+    assert damping.take_due() == "abc"
+    assert damping.take_due() is None
 
 
 def test_losses_one_by_one_count_together_for_a_while(damping: Damping[str], clock: ManualClock) -> None:
@@ -74,7 +74,7 @@ def test_when_all_are_back_it_is_forgotten(damping: Damping[str], clock: ManualC
     assert not admits(damping, "abcde"), "one who is not back yet must not fall out for it"
     assert admits(damping, "abcdef")
     clock.advance(10)
-    assert damping.due() is None
+    assert damping.take_due() is None
 
 
 def test_a_further_loss_starts_the_time_anew_and_a_return_does_not(damping: Damping[str], clock: ManualClock) -> None:
@@ -82,7 +82,7 @@ def test_a_further_loss_starts_the_time_anew_and_a_return_does_not(damping: Damp
     clock.advance(2)
     assert not admits(damping, "ab")
     clock.advance(2)
-    assert damping.due() is None
+    assert damping.take_due() is None
     assert not admits(damping, "abc")
     clock.advance(1)
-    assert damping.due() == "abc"
+    assert damping.take_due() == "abc"

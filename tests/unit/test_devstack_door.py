@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from devstack.door import Door, endpoints, rendered
-from devstack.issuer import own_issuer
+from devstack.envoy_config import EnvoyConfig, endpoint_assignment, render_template
+from devstack.issuer import local_issuer
 from devstack.ports import Ports
 
 VALUES = {
@@ -27,7 +27,7 @@ VALUES = {
 
 @pytest.fixture(scope="module")
 def configuration() -> Any:
-    return yaml.safe_load(rendered(VALUES))
+    return yaml.safe_load(render_template(VALUES))
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def connections(configuration: Any) -> Any:
 def test_every_value_is_needed() -> None:
     for name in VALUES:
         with pytest.raises(KeyError, match=name):
-            rendered({other: value for other, value in VALUES.items() if other != name})
+            render_template({other: value for other, value in VALUES.items() if other != name})
 
 
 def test_values_are_in_their_places(configuration: Any) -> None:
@@ -87,16 +87,16 @@ def test_a_connection_has_room_for_all_its_streams(configuration: Any, connectio
 
 
 def test_the_list_of_chat_servers() -> None:
-    assignment = json.loads(endpoints(["127.0.0.1:5101", "127.0.0.1:5102"]))["resources"][0]
+    assignment = json.loads(endpoint_assignment(["127.0.0.1:5101", "127.0.0.1:5102"]))["resources"][0]
     sockets = [each["endpoint"]["address"]["socket_address"] for each in assignment["endpoints"][0]["lb_endpoints"]]
     assert assignment["cluster_name"] == "chat"
     assert sockets == [{"address": "127.0.0.1", "port_value": port} for port in (5101, 5102)]
 
 
 def test_the_list_is_replaced_in_one_piece(tmp_path: Path) -> None:
-    door = Door(tmp_path, Ports(1, 1), own_issuer(tmp_path / "jwks.json"), tmp_path / "log")
-    door.lead_to(["127.0.0.1:5101"])
+    door = EnvoyConfig(tmp_path, Ports(1, 1), local_issuer(tmp_path / "jwks.json"), tmp_path / "log")
+    door.set_endpoints(["127.0.0.1:5101"])
     first = (tmp_path / "endpoints" / "chat.yaml").stat().st_ino
-    door.lead_to([])
+    door.set_endpoints([])
     assert (tmp_path / "endpoints" / "chat.yaml").stat().st_ino != first
     assert [path.name for path in (tmp_path / "endpoints").iterdir()] == ["chat.yaml"]

@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from devstack.__main__ import app
+from devstack.display import PlainDisplay
+from devstack.errors import PortTaken, SetupError
 from devstack.launcher import launch
 from devstack.ports import LOOPBACK, PortBlock, Ports
-from devstack.screen import PlainScreen
-from devstack.trouble import PortTaken, Trouble
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def ports() -> Iterator[Ports]:
 def test_a_refused_start_stops_nothing_and_says_only_why(
     tmp_path: Path, ports: Ports, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with socket.create_server((LOOPBACK, ports.etcd)), pytest.raises(Trouble) as caught:
-        launch(tmp_path, ports, 0, {}, PlainScreen())
+    with socket.create_server((LOOPBACK, ports.etcd)), pytest.raises(SetupError) as caught:
+        launch(tmp_path, ports, 0, {}, PlainDisplay())
     assert str(caught.value).startswith(str(PortTaken(ports.etcd, "etcd")))
     assert capsys.readouterr().out == ""
 
@@ -36,8 +36,8 @@ def test_a_refused_start_leaves_no_folder_that_was_not_there(tmp_path: Path, por
     old, new = tmp_path / "old", tmp_path / "new"
     old.mkdir()
     for folder in (old, new):
-        with socket.create_server((LOOPBACK, ports.etcd)), pytest.raises(Trouble):
-            launch(folder, ports, 0, {}, PlainScreen())
+        with socket.create_server((LOOPBACK, ports.etcd)), pytest.raises(SetupError):
+            launch(folder, ports, 0, {}, PlainDisplay())
     assert old.exists()
     assert not new.exists()
 

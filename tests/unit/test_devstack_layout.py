@@ -8,29 +8,29 @@ from pathlib import Path
 
 import pytest
 
-from devstack.guide import guide
-from devstack.lock import folder_lock
+from devstack.errors import SetupError
+from devstack.launcher import lock_folder
 from devstack.ports import Ports
-from devstack.secret_files import secret_files
+from devstack.secret_files import ensure_secret_files
 from devstack.stack import Stack
-from devstack.trouble import Trouble
+from devstack.startup_summary import startup_summary
 from servicekit.auth import ServiceCredential, TokenSigner, TokenVerifier
 
 PORTS = Ports(door=8080, base=5100)
 
 
 def test_secrets_are_for_their_owner_alone_and_stay(tmp_path: Path) -> None:
-    first = secret_files(tmp_path / "secrets")
+    first = ensure_secret_files(tmp_path / "secrets")
     for path in (first.signing_key, first.jwks, first.credential):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
     key, credential = first.signing_key.read_bytes(), first.credential.read_bytes()
-    assert secret_files(tmp_path / "secrets") == first
+    assert ensure_secret_files(tmp_path / "secrets") == first
     assert (first.signing_key.read_bytes(), first.credential.read_bytes()) == (key, credential)
 
 
 def test_the_jwks_belongs_to_the_key(tmp_path: Path) -> None:
-    files = secret_files(tmp_path)
+    files = ensure_secret_files(tmp_path)
     signer = TokenSigner(files.signing_key.read_bytes(), issuer="parley", audience="parley")
     verifier = TokenVerifier(json.loads(files.jwks.read_text()), issuer="parley", audience="parley")
     token, _ = signer.sign("a" * 32, "b" * 32)
@@ -48,18 +48,18 @@ def test_a_chat_server_is_told_everything(tmp_path: Path) -> None:
         "127.0.0.1:5121",
         "127.0.0.1:5141",
     )
-    told = first.recipe.environment
+    told = first.spec.environment
     assert told["PARLEY_MONGO_URI"] == "mongodb://127.0.0.1:5171/?replicaSet=rs0"
     assert told["PARLEY_REDIS_URL"] == "redis://127.0.0.1:5172/0"
     assert told["PARLEY_ETCD_ENDPOINTS"] == "127.0.0.1:5173"
     assert told["PARLEY_LOG_LEVEL"] == "debug"
     assert told["PARLEY_SIGNING_KEY_FILE"] == str(stack.signing_key_file)
     assert "OWN" not in told
-    assert second.recipe.environment["OWN"] == "2"
+    assert second.spec.environment["OWN"] == "2"
 
 
 def test_the_guide_names_every_part_and_what_to_try(tmp_path: Path) -> None:
-    text = guide(Stack(tmp_path, 2, ports=PORTS))
+    text = startup_summary(Stack(tmp_path, 2, ports=PORTS))
     for name in ("mongod", "valkey", "etcd", "envoy", "chat-1", "chat-2"):
         assert f"  {name} " in text
     assert "http://127.0.0.1:5141/metrics\n" in text
@@ -68,32 +68,32 @@ def test_the_guide_names_every_part_and_what_to_try(tmp_path: Path) -> None:
 
 
 def test_what_the_guide_says_to_try_can_be_pasted_as_it_is(tmp_path: Path) -> None:
-    tried = guide(Stack(tmp_path, 2, ports=PORTS)).partition("Try, in another terminal:\n")[2]
+    tried = startup_summary(Stack(tmp_path, 2, ports=PORTS)).partition("Try, in another terminal:\n")[2]
     words = [line.split()[1:] for line in tried.splitlines() if "/parley " in line]
     assert words == [["demo"], ["register", "alice"], ["register", "bob"], ["chat", "bob", "--as", "alice"]]
 
 
 def test_the_guide_names_the_door_where_it_is_another(tmp_path: Path) -> None:
-    assert "parley demo --door 127.0.0.1:9080\n" in guide(Stack(tmp_path, 1, ports=Ports(9080, 5100)))
+    assert "parley demo --door 127.0.0.1:9080\n" in startup_summary(Stack(tmp_path, 1, ports=Ports(9080, 5100)))
 
 
 def test_the_guide_of_a_stack_without_chat_servers_does_not_speak_of_them(tmp_path: Path) -> None:
-    text = guide(Stack(tmp_path, 0, ports=PORTS))
+    text = startup_summary(Stack(tmp_path, 0, ports=PORTS))
     assert "parley demo" not in text
     assert "there are no chat servers" in text
 
 
 def test_two_stacks_do_not_share_a_folder(tmp_path: Path) -> None:
     with (
-        folder_lock(tmp_path),
-        pytest.raises(Trouble, match=r"already runs on .* \(process \d+\)"),
-        folder_lock(tmp_path),
+        lock_folder(tmp_path),
+        pytest.raises(SetupError, match=r"already runs on .* \(process \d+\)"),
+        lock_folder(tmp_path),
     ):
         pass
-    with folder_lock(tmp_path):
+    with lock_folder(tmp_path):
         pass
 
 
 def test_only_known_parts_can_be_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no part is called postgres"):
+    with pytest.raises(ValueError, match="unknown process: postgres"):
         Stack(tmp_path, only=["postgres"])

@@ -12,12 +12,12 @@ from threading import Event, Thread
 
 import pytest
 
-from devstack.part import Part, Recipe, freeze, last_lines
-from devstack.trouble import PartFailed, Stopped, Trouble
+from devstack.errors import ProcessFailed, SetupError, StopRequested
+from devstack.managed_process import ManagedProcess, ProcessSpec, freeze, last_lines
 from tests.eventually import eventually
 
 
-def part(folder: Path, *command: str, grace: float = 10.0, healthy_when: str = "") -> Part:
+def part(folder: Path, *command: str, grace: float = 10.0, healthy_when: str = "") -> ManagedProcess:
     """One whose health is that its log contains `healthy_when`."""
     log = folder / "part.log"
 
@@ -25,7 +25,7 @@ def part(folder: Path, *command: str, grace: float = 10.0, healthy_when: str = "
         return None if healthy_when in log.read_text() else "it has not said so"
 
     environment = {"OWN": "yes", "PYTHONUNBUFFERED": "1"}
-    return Part(Recipe("sample", command, log, probe, "127.0.0.1:1", (), environment, grace))
+    return ManagedProcess(ProcessSpec("sample", command, log, probe, "127.0.0.1:1", (), environment, grace))
 
 
 def python(text: str) -> tuple[str, ...]:
@@ -41,14 +41,14 @@ def test_it_becomes_healthy_and_ends_when_asked(tmp_path: Path) -> None:
     sample.start()
     assert sample.pid == pid, "a part that runs is not started twice"
     assert sample.terminate() == -signal.SIGTERM
-    with pytest.raises(Trouble, match="sample does not run"):
+    with pytest.raises(SetupError, match="sample does not run"):
         _ = sample.pid
 
 
 def test_one_that_ends_shows_the_end_of_its_log(tmp_path: Path) -> None:
     sample = part(tmp_path, *python("import sys; print('reading x'); sys.exit('x is missing')"), healthy_when="up")
     sample.start()
-    with pytest.raises(PartFailed) as failure:
+    with pytest.raises(ProcessFailed) as failure:
         sample.wait_healthy()
     assert str(failure.value) == (
         "sample ended with exit code 1. The last lines of its log:\n    reading x\n    x is missing"
@@ -58,14 +58,14 @@ def test_one_that_ends_shows_the_end_of_its_log(tmp_path: Path) -> None:
 def test_one_that_cannot_be_executed_says_so(tmp_path: Path) -> None:
     sample = part(tmp_path, str(tmp_path / "nothing"), healthy_when="up")
     sample.start()
-    with pytest.raises(PartFailed, match="nothing: No such file or directory"):
+    with pytest.raises(ProcessFailed, match="nothing: No such file or directory"):
         sample.wait_healthy()
 
 
 def test_one_that_is_late_says_what_is_missing(tmp_path: Path) -> None:
     sample = part(tmp_path, *python("import time; time.sleep(60)"), healthy_when="up")
     sample.start()
-    with pytest.raises(PartFailed, match="is not healthy after 0 s: it has not said so"):
+    with pytest.raises(ProcessFailed, match="is not healthy after 0 s: it has not said so"):
         sample.wait_healthy(timeout=0)
     sample.kill()
 
@@ -75,7 +75,7 @@ def test_a_wish_to_stop_ends_the_waiting(tmp_path: Path) -> None:
     stop = Event()
     stop.set()
     sample.start()
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequested):
         sample.wait_healthy(stop=stop)
     sample.kill()
     assert sample.returncode == -signal.SIGKILL
@@ -97,8 +97,8 @@ def test_a_hurry_kills_at_once(tmp_path: Path) -> None:
     hurry.set()
     sample.start()
     sample.wait_healthy()
-    sample.ask_to_end()
-    sample.wait_ended(hurry=hurry)
+    sample.request_stop()
+    sample.wait_exited(kill_now=hurry)
     assert sample.returncode == -signal.SIGKILL
 
 
@@ -146,10 +146,11 @@ def test_a_part_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
 LAUNCHER = """
 import sys, time
 from pathlib import Path
-from devstack.part import Part, Recipe
+from devstack.managed_process import ManagedProcess, ProcessSpec
 
 log = Path(sys.argv[1])
-part = Part(Recipe("sample", (sys.executable, "-c", "import time; time.sleep(60)"), log, lambda: None, "127.0.0.1:1"))
+spec = ProcessSpec("sample", (sys.executable, "-c", "import time; time.sleep(60)"), log, lambda: None, "127.0.0.1:1")
+part = ManagedProcess(spec)
 part.start()
 part.freeze()
 print(part.pid, flush=True)

@@ -6,14 +6,14 @@ import socket
 
 import pytest
 
-from devstack.ports import LOOPBACK, MOST_CHAT_SERVERS, PortBlock, Ports, is_free
-from devstack.trouble import Trouble
+from devstack.errors import SetupError
+from devstack.ports import LOOPBACK, MAX_CHAT_SERVERS, PortBlock, Ports, is_free
 
 
 def all_ports(ports: Ports) -> list[int]:
     chat = [
         port
-        for number in range(1, MOST_CHAT_SERVERS + 1)
+        for number in range(1, MAX_CHAT_SERVERS + 1)
         for port in (ports.chat(number), ports.mesh(number), ports.metrics(number))
     ]
     return [ports.door, *chat, ports.mongod, ports.valkey, ports.etcd, ports.etcd_peer, ports.envoy_admin]
@@ -25,9 +25,9 @@ def test_no_two_parts_share_a_port_and_all_lie_within_the_hundred() -> None:
     assert all(5100 <= port < 5200 for port in ports)
 
 
-@pytest.mark.parametrize("number", [0, MOST_CHAT_SERVERS + 1])
+@pytest.mark.parametrize("number", [0, MAX_CHAT_SERVERS + 1])
 def test_there_is_room_for_so_many_chat_servers(number: int) -> None:
-    with pytest.raises(Trouble, match="room for 20 chat servers"):
+    with pytest.raises(SetupError, match="can run 20 chat servers"):
         Ports(door=1, base=5100).chat(number)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 def quietly(folder: Path, source: str, *arguments: str) -> tuple[int, str, str]:
     (folder / "played.py").write_text(source)
-    command = [sys.executable, "-m", "devstack.quiet", "played", *arguments]
+    command = [sys.executable, "-m", "devstack.run_quietly", "played", *arguments]
     path = f"{Path(__file__).parents[2]}:{folder}"
     ended = subprocess.run(command, env={"PYTHONPATH": path}, capture_output=True, text=True, check=False)
     return ended.returncode, ended.stdout, ended.stderr

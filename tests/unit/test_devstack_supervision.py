@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from devstack.part import Part, Recipe
-from devstack.supervision import LONGEST_PAUSE, MOST_QUICK_DEATHS, QUICK, Supervision
-from devstack.trouble import PartFailed
+from devstack.errors import ProcessFailed
+from devstack.managed_process import ManagedProcess, ProcessSpec
+from devstack.supervisor import MAX_BACKOFF_S, MAX_RAPID_EXITS, RAPID_EXIT_S, Supervisor
 
 
 class Story:
@@ -20,15 +20,17 @@ class Story:
         self.said: list[str] = []
         self.healthy = True
         command = (sys.executable, "-c", "import time; time.sleep(60)")
-        recipe = Recipe("sample", command, folder / "log", lambda: None if self.healthy else "not yet", "127.0.0.1:1")
-        self.part = Part(recipe)
+        recipe = ProcessSpec(
+            "sample", command, folder / "log", lambda: None if self.healthy else "not yet", "127.0.0.1:1"
+        )
+        self.part = ManagedProcess(recipe)
         self.part.start()
-        self.supervision = Supervision(self.said.append, lambda: self.now)
+        self.supervision = Supervisor(self.said.append, lambda: self.now)
         self.look()
 
     def look(self, after: float = 0.0) -> None:
         self.now += after
-        self.supervision.look([self.part])
+        self.supervision.check([self.part])
 
     def dies(self) -> None:
         self.part.kill()
@@ -67,17 +69,17 @@ def test_a_dead_part_is_started_again_after_a_pause(story: Story) -> None:
 
 
 def test_pauses_grow_and_quick_deaths_end_it(story: Story) -> None:
-    for death in range(1, MOST_QUICK_DEATHS):
+    for death in range(1, MAX_RAPID_EXITS):
         story.dies()
-        assert f"again in {min(LONGEST_PAUSE, 0.5 * 2 ** (death - 1)):g} s" in story.said[-1]
-        story.look(after=LONGEST_PAUSE)
-    with pytest.raises(PartFailed, match="sample died 5 times in a row soon after its start, lastly with SIGKILL"):
+        assert f"again in {min(MAX_BACKOFF_S, 0.5 * 2 ** (death - 1)):g} s" in story.said[-1]
+        story.look(after=MAX_BACKOFF_S)
+    with pytest.raises(ProcessFailed, match="sample died 5 times in a row soon after its start, lastly with SIGKILL"):
         story.dies()
 
 
 def test_a_long_life_wipes_the_slate_clean(story: Story) -> None:
-    for _ in range(3 * MOST_QUICK_DEATHS):
-        story.look(after=QUICK)
+    for _ in range(3 * MAX_RAPID_EXITS):
+        story.look(after=RAPID_EXIT_S)
         story.dies()
         assert "again in 0.5 s" in story.said[-1]
-        story.look(after=LONGEST_PAUSE)
+        story.look(after=MAX_BACKOFF_S)

@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from parley.media.v1 import media_pb2
-from servicekit.rpc import REQUEST_BYTES, ByteStream, Call, service_handler
+from servicekit.rpc import MAX_REQUEST_BYTES, ByteStream, Call, service_handler
 from servicekit.server import Server
 from tests.raw.refusal import Refusal, of_error
 
@@ -90,17 +90,17 @@ async def refused(channel: grpc.aio.Channel, method: str, request: bytes) -> Ref
 
 @pytest.mark.parametrize("method", ["GetMedia", "Download"])
 async def test_a_request_has_its_bound(channel: grpc.aio.Channel, method: str) -> None:
-    assert REQUEST_BYTES == 256 * 1024
-    assert await answered(channel, method, padded(REQUEST_BYTES)) == b"a" * 32
-    failure = await refused(channel, method, padded(REQUEST_BYTES + 1))
+    assert MAX_REQUEST_BYTES == 256 * 1024
+    assert await answered(channel, method, padded(MAX_REQUEST_BYTES)) == b"a" * 32
+    failure = await refused(channel, method, padded(MAX_REQUEST_BYTES + 1))
     assert (failure.code, failure.reason) == ("INVALID_ARGUMENT", "FRAME_TOO_LARGE")
     assert "262144" in failure.message
 
 
 @pytest.mark.parametrize("method", ["GetMedia", "Download"])
 async def test_it_is_refused_unread(channel: grpc.aio.Channel, method: str) -> None:
-    assert (await refused(channel, method, b"\xff" * REQUEST_BYTES)).reason == "FRAME_UNPARSABLE"
-    assert (await refused(channel, method, b"\xff" * (REQUEST_BYTES + 1))).reason == "FRAME_TOO_LARGE"
+    assert (await refused(channel, method, b"\xff" * MAX_REQUEST_BYTES)).reason == "FRAME_UNPARSABLE"
+    assert (await refused(channel, method, b"\xff" * (MAX_REQUEST_BYTES + 1))).reason == "FRAME_TOO_LARGE"
 
 
 async def test_a_service_may_have_a_bound_of_its_own(narrow: grpc.aio.Channel) -> None:
@@ -111,6 +111,6 @@ async def test_a_service_may_have_a_bound_of_its_own(narrow: grpc.aio.Channel) -
 async def test_the_frames_of_a_client_stream_are_its_servicers_concern(channel: grpc.aio.Channel) -> None:
     upload: Any = channel.stream_unary(f"/{SERVICE.full_name}/Upload")
     call = upload()
-    await call.write(bytes(REQUEST_BYTES + 1))
+    await call.write(bytes(MAX_REQUEST_BYTES + 1))
     await call.done_writing()
-    assert await call == str([REQUEST_BYTES + 1]).encode()
+    assert await call == str([MAX_REQUEST_BYTES + 1]).encode()

@@ -67,7 +67,7 @@ def test_two_subjects_are_two_users(one: str, other: str) -> None:
 def test_names_are_told_if_they_are_names() -> None:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     jwk = {**jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "r"}
-    verifier = TokenVerifier({"keys": [jwk]}, issuer=ISSUER, audience="chat", ids_of=of_issuer, clock=ManualClock())
+    verifier = TokenVerifier({"keys": [jwk]}, issuer=ISSUER, audience="chat", read_ids=of_issuer, clock=ManualClock())
     claims = {"iss": ISSUER, "aud": ["chat", "mail"], "sub": "7", "did": "d", "exp": 1_900_000_000}
     for told, expected in (
         ({"name": "Alice", "preferred_username": "alice"}, ("Alice", "alice")),

@@ -47,7 +47,7 @@ def test_what_is_warned_of_is_counted() -> None:
 
     def counted(event: str) -> float:
         where = {"logger": "ours", "event": event}
-        return REGISTRY.get_sample_value("parley_troubles_total", where) or 0.0
+        return REGISTRY.get_sample_value("parley_log_events_total", where) or 0.0
 
     before = counted("it went wrong")
     structlog.get_logger("ours").warning("it went wrong", conversation_id="a" * 32)

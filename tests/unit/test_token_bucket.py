@@ -33,7 +33,7 @@ def test_it_never_holds_more_than_its_burst() -> None:
 
 
 def test_what_never_fits_is_a_mistake_of_the_caller() -> None:
-    with pytest.raises(ValueError, match="never fit"):
+    with pytest.raises(ValueError, match="exceed the burst"):
         TokenBucket(rate=1, burst=2, clock=ManualClock()).take(3)
 
 

@@ -11,7 +11,7 @@ from protovalidate import Validator
 from parley.chat.v1 import chat_pb2, conversation_pb2
 from servicekit import validation
 from servicekit.failure import Failure
-from servicekit.validation import PARTS, TOLD
+from servicekit.validation import MAX_PARTS_FULLY_CHECKED, MAX_VIOLATIONS
 
 BAD = chat_pb2.EntryRange(conversation_id="nobody's", after_seq=-1, limit=-1)
 
@@ -53,7 +53,7 @@ def fetch(count: int, each: chat_pb2.EntryRange = BAD) -> chat_pb2.ConnectReques
     [
         fetch(60_000, chat_pb2.EntryRange()),
         fetch(4_000, chat_pb2.EntryRange()),
-        fetch(PARTS),
+        fetch(MAX_PARTS_FULLY_CHECKED),
         chat_pb2.UpdateReceiptsRequest(receipts=[chat_pb2.Receipt()] * 60_000),
         conversation_pb2.AddMembersRequest(member_ids=[""] * 60_000),
     ],
@@ -68,7 +68,7 @@ def test_of_a_message_of_many_parts_only_the_first_violation_is_looked_for(
 
 def test_of_a_message_of_few_parts_all_are_found_and_twenty_told(counting: Counting) -> None:
     violations = failure(fetch(30)).violations
-    assert len(violations) == TOLD == 20
+    assert len(violations) == MAX_VIOLATIONS == 20
     assert {each.field for each in violations} >= {"fetch.ranges[0].conversation_id", "fetch.ranges[0].after_seq"}
     assert counting.found == 1 + 30 * 3
 

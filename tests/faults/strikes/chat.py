@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from random import Random
 from typing import Final
 
-from devstack.part import Part
+from devstack.managed_process import ManagedProcess
 from tests.eventually import eventually
 from tests.faults.cluster import Cluster
 
@@ -40,7 +40,7 @@ async def all_killed(cluster: Cluster, _: Random) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _killed(cluster: Cluster, servers: Sequence[Part]) -> AsyncIterator[None]:
+async def _killed(cluster: Cluster, servers: Sequence[ManagedProcess]) -> AsyncIterator[None]:
     for server in servers:
         server.kill()
         # The cable would take connections on its behalf.
@@ -51,7 +51,7 @@ async def _killed(cluster: Cluster, servers: Sequence[Part]) -> AsyncIterator[No
         await _started(cluster, servers)
 
 
-async def _started(cluster: Cluster, servers: Sequence[Part]) -> None:
+async def _started(cluster: Cluster, servers: Sequence[ManagedProcess]) -> None:
     for server in servers:
         await cluster.mesh[server.name].accept()
         server.start()
@@ -87,12 +87,12 @@ async def all_restarted(cluster: Cluster, _: Random) -> AsyncIterator[None]:
     for server in cluster.chat_servers:
         await _ended(cluster, server)
         await _started(cluster, [server])
-        await asyncio.to_thread(cluster.stack.wait_door)
+        await asyncio.to_thread(cluster.stack.wait_envoy_healthy)
     yield
 
 
-async def _ended(cluster: Cluster, server: Part) -> None:
-    server.ask_to_end()
+async def _ended(cluster: Cluster, server: ManagedProcess) -> None:
+    server.request_stop()
     with suppress(AssertionError):
         await eventually(lambda: not server.running, LEAVES_S)
     if server.running:

@@ -18,7 +18,7 @@ async def killed(cluster: Cluster, _: Random) -> AsyncIterator[None]:
         yield
     finally:
         await asyncio.to_thread(start, [cluster.envoy])
-        await asyncio.to_thread(cluster.stack.wait_door)
+        await asyncio.to_thread(cluster.stack.wait_envoy_healthy)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ import pytest
 
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database
-from devstack.part import Part
+from devstack.managed_process import ManagedProcess
 from devstack.stack import Stack
 from tests.integration.chat.conftest import Owners, direct, draft, place
 
@@ -26,8 +26,10 @@ TIMES = 2
 def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A mongod that can be told to fail; it stands in for the one all tests share."""
     stack = Stack(tmp_path_factory.mktemp("election"), only=["mongod"])
-    recipe = stack.parts["mongod"].recipe
-    stack._parts["mongod"] = Part(replace(recipe, command=(*recipe.command, "--setParameter", "enableTestCommands=1")))
+    recipe = stack.processes["mongod"].spec
+    stack._servers["mongod"] = ManagedProcess(
+        replace(recipe, command=(*recipe.command, "--setParameter", "enableTestCommands=1"))
+    )
     with stack:
         yield stack
 

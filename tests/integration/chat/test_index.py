@@ -166,7 +166,7 @@ async def test_an_outage_is_owed_before_anything_goes_unnoted_and_moves_the_gene
     index, other = pair.one, pair.other
     await index.touch({ONE: [ALICE]})
     cursor = await cursor_of(index, ALICE)
-    valkey = mortal.parts["valkey"]
+    valkey = mortal.processes["valkey"]
     getattr(valkey, stop)()
     await index.touch({TWO: [ALICE]})
     assert (await index.read_changes(ALICE, cursor)).resync is Resync.INDEX_UNAVAILABLE

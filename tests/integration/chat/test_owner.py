@@ -183,7 +183,7 @@ async def test_many_senders_share_a_write(owners: Owners, inserts: tuple[Inserts
 async def test_nothing_is_acknowledged_while_mongod_is_frozen(owners: Owners, mongod: Stack) -> None:
     running = await owners.start()
     conversation_id = await made(running)
-    part = mongod.parts["mongod"]
+    part = mongod.processes["mongod"]
     part.freeze()
     try:
         sends = [asyncio.create_task(running.append(draft(conversation_id, text=str(n)))) for n in range(20)]
@@ -338,11 +338,11 @@ async def test_a_receipt_from_beyond_a_stale_head_is_kept_whole(owners: Owners, 
 async def test_a_receipt_for_what_cannot_be_loaded_now_comes_again_later(owners: Owners, mongod: Stack) -> None:
     first, second = await owners.start(), await owners.start()
     conversation_id = await made(first)
-    mongod.parts["mongod"].freeze()
+    mongod.processes["mongod"].freeze()
     try:
         refused = await second.receive(BOB, conversation_id, 1, 1)
     finally:
-        mongod.parts["mongod"].resume()
+        mongod.processes["mongod"].resume()
     assert isinstance(refused, StoreUnavailable)
     assert refused.retry_after is not None
     assert await second.receive(BOB, conversation_id, 1, 1) == Done()
@@ -351,12 +351,12 @@ async def test_a_receipt_for_what_cannot_be_loaded_now_comes_again_later(owners:
 async def test_a_late_refusal_of_an_earlier_attempt_opens_no_later_one(owners: Owners, mongod: Stack) -> None:
     first, second = await owners.start(), await owners.start(limits=OwnerLimits(0.001, 1))
     conversation_id = await made(first)
-    mongod.parts["mongod"].freeze()
+    mongod.processes["mongod"].freeze()
     try:
         waits: asyncio.Future[AppendOutcome] = asyncio.get_running_loop().create_future()
         second.owner.append_draft(draft(conversation_id), Attempt("session", 1), waits.set_result)
         assert isinstance(await second.append(draft(conversation_id), Attempt("session", 2)), ConversationBusy)
         assert isinstance(await waits, StoreUnavailable)
     finally:
-        mongod.parts["mongod"].resume()
+        mongod.processes["mongod"].resume()
     assert isinstance(await second.append(draft(conversation_id), Attempt("session", 2)), EarlierSendRefused)

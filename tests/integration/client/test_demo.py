@@ -32,7 +32,7 @@ async def test_a_device_whose_server_ends_loses_no_send_and_no_entry(stack: Stac
                     break
             sendings = [sender.send(chat, str(n)) for n in range(20)]
             await sendings[0]
-            victim = next(part for part in stack.parts.values() if str(part.address) == sender.home)
+            victim = next(part for part in stack.processes.values() if str(part.address) == sender.home)
             await asyncio.to_thread(getattr(victim, end))
             try:
                 sendings += [sender.send(chat, str(n)) for n in range(20, 40)]

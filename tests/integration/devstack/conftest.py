@@ -69,12 +69,12 @@ class DoorWithStandIns:
         """All stand-ins healthy and led to."""
         for server in self.servers:
             await server.serve(True)
-        self.stack.lead_to(self.addresses)
+        self.stack.set_endpoints(self.addresses)
         await self.sees(self.addresses)
 
     async def sees(self, addresses: list[str]) -> None:
         """Until exactly these are healthy in Envoy's eyes."""
-        await asyncio.to_thread(self.stack.wait_door_leads_to, addresses)
+        await asyncio.to_thread(self.stack.wait_healthy_endpoints, addresses)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

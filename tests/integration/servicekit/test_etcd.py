@@ -164,7 +164,7 @@ async def test_a_store_that_lost_its_data_is_seen_as_it_is(
 
 
 async def test_silence_is_looked_into(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefix_watch, "SILENCE", 0.2)
+    monkeypatch.setattr(prefix_watch, "SILENCE_TIMEOUT_S", 0.2)
     asked = 0
     revision = etcd.revision
 

@@ -12,7 +12,7 @@ from servicekit.etcd import Etcd
 from servicekit.member_record import MemberRecord
 from servicekit.membership import Membership, Superseded
 from servicekit.ring import Ring, RingMember
-from servicekit.ring_watcher import TTL
+from servicekit.ring_watcher import LEASE_TTL_S
 from tests.eventually import eventually
 from tests.integration.servicekit.conftest import EtcdServer
 
@@ -62,13 +62,13 @@ class Servers:
         self.endpoint, self.group, self.stack = endpoint, group, stack
         self.all: list[Server] = []
 
-    async def begin(self, number: int, started_ms: int = STARTED, ttl: int = TTL) -> Server:
+    async def begin(self, number: int, started_ms: int = STARTED, ttl: int = LEASE_TTL_S) -> Server:
         etcd = await self.stack.enter_async_context(Etcd([self.endpoint]))
         server = Server(etcd, member(number, started_ms), self.group, ttl)
         self.all.append(server)
         return server
 
-    async def three(self, ttl: int = TTL) -> list[Server]:
+    async def three(self, ttl: int = LEASE_TTL_S) -> list[Server]:
         three = [await self.begin(number, ttl=ttl) for number in (1, 2, 3)]
         await self.agree(three, 1, 2, 3)
         return three
@@ -191,7 +191,7 @@ async def test_the_ring_stays_while_etcd_is_away_and_goes_on_after(servers: Serv
     etcd_server.stop()
     await eventually(lambda: REGISTRY.get_sample_value("parley_etcd_reachable") == 0)
     # The passing of time is what is tried here: longer than any lease, and still nobody falls out.
-    await asyncio.sleep(TTL + 1)
+    await asyncio.sleep(LEASE_TTL_S + 1)
     await servers.agree(three, 1, 2, 3)
     await etcd_server.start()
     await (await servers.begin(4)).membership.wait_registered()
@@ -220,7 +220,7 @@ async def test_an_etcd_frozen_for_longer_than_its_leases_costs_one_member_at_mos
     etcd_server.freeze()
     await eventually(lambda: REGISTRY.get_sample_value("parley_etcd_reachable") == 0)
     # When it wakes up, every lease has expired before anybody could renew.
-    await asyncio.sleep(TTL + 1)
+    await asyncio.sleep(LEASE_TTL_S + 1)
     await servers.agree(three, 1, 2, 3)
     etcd_server.thaw()
     await eventually(lambda: REGISTRY.get_sample_value("parley_etcd_reachable") == 1)
@@ -237,7 +237,7 @@ async def test_a_view_that_loses_two_of_three_at_once_must_stand_first(servers: 
     began = asyncio.get_running_loop().time()
     await etcd._client.kv.txn([], [KVService.txn_op_delete(f"/parley/chat/chat-{number}") for number in (2, 3)])
     await servers.agree([one], 1)
-    assert asyncio.get_running_loop().time() - began >= TTL
+    assert asyncio.get_running_loop().time() - began >= LEASE_TTL_S
     assert [set(new.members) for _, new in one.rings[-1:]] == [{"chat-1"}]
 
 

@@ -4,15 +4,15 @@ import math
 
 import pytest
 
-from bench.figures import Figure, Line, as_json, from_json, gathered, per_piece, percentile
+from bench.figures import Figure, Sample, combine_repeats, cpu_us_per, figure_from_json, figure_to_json, percentile
 
 
 def test_cpu_per_message_is_in_microseconds() -> None:
-    assert per_piece(1.5, 10_000) == pytest.approx(150.0)
+    assert cpu_us_per(1.5, 10_000) == pytest.approx(150.0)
 
 
 def test_nothing_sent_costs_nothing_that_could_be_told() -> None:
-    assert math.isnan(per_piece(1.0, 0))
+    assert math.isnan(cpu_us_per(1.0, 0))
 
 
 @pytest.mark.parametrize(("share", "value"), [(0.0, 1), (0.5, 50), (0.505, 51), (0.99, 99), (0.991, 100), (1.0, 100)])
@@ -29,9 +29,9 @@ def test_there_is_no_percentile_of_nothing() -> None:
 
 
 def test_repeats_are_gathered_line_by_line() -> None:
-    first = [Line("messages", "/s", 100.0, more_is_better=True), Line("CPU", "µs", 10.0)]
-    second = [Line("messages", "/s", 120.0, more_is_better=True), Line("CPU", "µs", 14.0)]
-    assert gathered("chat", [first, second]) == [
+    first = [Sample("messages", "/s", 100.0, more_is_better=True), Sample("CPU", "µs", 10.0)]
+    second = [Sample("messages", "/s", 120.0, more_is_better=True), Sample("CPU", "µs", 14.0)]
+    assert combine_repeats("chat", [first, second]) == [
         Figure("chat", "messages", "/s", (100.0, 120.0), more_is_better=True),
         Figure("chat", "CPU", "µs", (10.0, 14.0), more_is_better=False),
     ]
@@ -39,7 +39,7 @@ def test_repeats_are_gathered_line_by_line() -> None:
 
 def test_repeats_of_other_lengths_are_a_mistake() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        gathered("chat", [[Line("a", "", 1.0), Line("b", "", 1.0)], [Line("a", "", 1.0)]])
+        combine_repeats("chat", [[Sample("a", "", 1.0), Sample("b", "", 1.0)], [Sample("a", "", 1.0)]])
 
 
 def test_spread_is_a_share_of_the_mean() -> None:
@@ -49,4 +49,4 @@ def test_spread_is_a_share_of_the_mean() -> None:
 
 def test_a_figure_comes_back_as_it_was_kept() -> None:
     figure = Figure("chat", "messages", "/s", (1.0, 2.0), more_is_better=None)
-    assert from_json(as_json(figure)) == figure
+    assert figure_from_json(figure_to_json(figure)) == figure

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.machine import machine, pace, server_version
+from bench.machine import describe_machine, measure_pace_ms, parse_version
 
 
 @pytest.mark.parametrize(
@@ -15,11 +15,11 @@ from bench.machine import machine, pace, server_version
     ],
 )
 def test_versions_are_found_in_what_servers_say(said: str, version: str) -> None:
-    assert server_version(said) == version
+    assert parse_version(said) == version
 
 
 def test_this_machine_is_described_in_full() -> None:
-    here = machine()
+    here = describe_machine()
     assert all(here.values())
     assert "unknown" not in here.values()
 
@@ -27,5 +27,5 @@ def test_this_machine_is_described_in_full() -> None:
 def test_the_pace_is_the_least_cpu_time_of_several_tries_in_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu_seconds = iter([1.0, 1.5, 2.0, 2.02, 3.0, 3.4, 4.0, 4.3, 5.0, 5.1])
     monkeypatch.setattr("time.process_time", lambda: next(cpu_seconds))
-    assert pace() == pytest.approx(20)
+    assert measure_pace_ms() == pytest.approx(20)
     assert next(cpu_seconds, None) is None, "five tries"

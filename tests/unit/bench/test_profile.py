@@ -3,7 +3,7 @@
 import cProfile
 from pathlib import Path
 
-from bench.profile import hottest, profile_table
+from bench.profile import format_profile, hottest_functions
 
 
 def busy(steps: int) -> int:
@@ -15,9 +15,9 @@ def test_the_hottest_functions_come_first(tmp_path: Path) -> None:
     for _ in range(3):
         profile.runcall(busy, 20_000)
     profile.dump_stats(tmp_path / "profile")
-    rows = hottest(tmp_path / "profile", 2)
+    rows = hottest_functions(tmp_path / "profile", 2)
     assert len(rows) == 2
     # The sum itself is a built-in, and takes about as long as what it sums.
     assert any("bench/test_profile.py" in row[0] for row in rows)
     assert rows[0][2] >= rows[1][2]
-    assert [line.split()[-1] for line in profile_table(rows)[1:]] == [row[0].split()[-1] for row in rows]
+    assert [line.split()[-1] for line in format_profile(rows)[1:]] == [row[0].split()[-1] for row in rows]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from bench.figures import Figure
-from bench.results import Result, commit_here, earlier, keep, put_under_version_control
+from bench.results import Result, current_commit, latest_comparable, stage_result, write_result
 from bench.sizes import QUICK, TINY
-from devstack.trouble import Trouble
+from devstack.errors import SetupError
 
 RESULT = Result("aaaaaaa", 1.0, {"CPU": "one"}, QUICK, 0.0, 20.0, [Figure("chat", "messages", "/s", (1.0, 2.0), True)])
 
@@ -30,56 +30,56 @@ def repository(tmp_path: Path) -> Path:
 
 
 def test_a_result_comes_back_as_it_was_kept(tmp_path: Path) -> None:
-    assert keep(RESULT, tmp_path).name == "aaaaaaa.json"
-    assert earlier("bbbbbbb", QUICK, tmp_path) == RESULT
+    assert write_result(RESULT, tmp_path).name == "aaaaaaa.json"
+    assert latest_comparable("bbbbbbb", QUICK, tmp_path) == RESULT
 
 
 def test_the_newest_of_another_commit_is_compared_with(tmp_path: Path) -> None:
     for commit, taken in (("aaaaaaa", 2.0), ("bbbbbbb", 3.0), ("ccccccc", 1.0)):
-        keep(replace(RESULT, commit=commit, taken=taken), tmp_path)
-    found = earlier("bbbbbbb", QUICK, tmp_path)
+        write_result(replace(RESULT, commit=commit, taken=taken), tmp_path)
+    found = latest_comparable("bbbbbbb", QUICK, tmp_path)
     assert found is not None
     assert found.commit == "aaaaaaa"
 
 
 def test_a_change_is_compared_with_the_commit_under_it(tmp_path: Path) -> None:
-    keep(RESULT, tmp_path)
-    assert earlier("aaaaaaa-changed", QUICK, tmp_path) == RESULT
+    write_result(RESULT, tmp_path)
+    assert latest_comparable("aaaaaaa-changed", QUICK, tmp_path) == RESULT
 
 
 def test_what_measured_less_is_not_compared_with(tmp_path: Path) -> None:
-    keep(replace(RESULT, sizes=TINY), tmp_path)
-    assert earlier("bbbbbbb", QUICK, tmp_path) is None
+    write_result(replace(RESULT, sizes=TINY), tmp_path)
+    assert latest_comparable("bbbbbbb", QUICK, tmp_path) is None
 
 
 def test_there_may_be_none_yet(tmp_path: Path) -> None:
-    assert earlier("bbbbbbb", QUICK, tmp_path / "missing") is None
+    assert latest_comparable("bbbbbbb", QUICK, tmp_path / "missing") is None
 
 
 def test_a_file_that_is_no_result_is_named(tmp_path: Path) -> None:
     (tmp_path / "odd.json").write_text('{"commit": 1}')
-    with pytest.raises(Trouble, match=r"odd\.json is not a result"):
-        earlier("bbbbbbb", QUICK, tmp_path)
+    with pytest.raises(SetupError, match=r"odd\.json is not a result"):
+        latest_comparable("bbbbbbb", QUICK, tmp_path)
 
 
 def test_the_commit_says_whether_the_code_was_changed(repository: Path) -> None:
-    clean = commit_here(repository)
+    clean = current_commit(repository)
     assert git(repository, "rev-parse", "HEAD").startswith(clean)
     (repository / "code").write_text("2")
-    assert commit_here(repository) == f"{clean}-changed"
+    assert current_commit(repository) == f"{clean}-changed"
 
 
 def test_outside_a_repository_the_commit_is_unknown(tmp_path: Path) -> None:
-    assert commit_here(tmp_path) == "unknown"
+    assert current_commit(tmp_path) == "unknown"
 
 
 def test_a_result_is_put_under_version_control_on_purpose_only(repository: Path) -> None:
-    path = keep(RESULT, repository)
+    path = write_result(RESULT, repository)
     assert git(repository, "status", "--porcelain") == ""
-    put_under_version_control(path)
+    stage_result(path)
     assert git(repository, "status", "--porcelain") == "A  aaaaaaa.json\n"
 
 
 def test_without_a_repository_nothing_can_be_put_there(tmp_path: Path) -> None:
-    with pytest.raises(Trouble, match="git does not take"):
-        put_under_version_control(keep(RESULT, tmp_path))
+    with pytest.raises(SetupError, match="git cannot add"):
+        stage_result(write_result(RESULT, tmp_path))

@@ -7,7 +7,7 @@ import pytest
 from bench.figures import Figure
 from bench.results import Result
 from bench.sizes import QUICK
-from bench.table import notes, number, table
+from bench.table import format_notes, format_number, format_table
 
 MACHINE = {"CPU": "a fast one", "cores": "2"}
 
@@ -25,13 +25,13 @@ def cpu(*values: float) -> Figure:
 
 
 def change(now: Figure, before: Figure) -> str:
-    return table(result(now), result(before))[-1].rpartition("  ")[2]
+    return format_table(result(now), result(before))[-1].rpartition("  ")[2]
 
 
 def test_the_table_as_it_is_printed() -> None:
-    now = result(messages(3100.0, 3300.0), cpu(95.0, 95.0), replace(cpu(3.0, 3.5), scene="group"))
+    now = result(messages(3100.0, 3300.0), cpu(95.0, 95.0), replace(cpu(3.0, 3.5), workload="group"))
     before = result(messages(2500.0, 2600.0), cpu(100.0, 100.0))
-    assert table(now, before) == [
+    assert format_table(now, before) == [
         "                   this run  lowest … highest  earlier         change",
         "",
         "chat",
@@ -60,12 +60,12 @@ def test_a_change_is_good_bad_or_noise(now: Figure, before: Figure, told: str) -
 
 @pytest.mark.parametrize("before", [messages(0.0), replace(messages(5.0), name="another")])
 def test_what_cannot_be_compared_is_not(before: Figure) -> None:
-    assert "%" not in table(result(messages(1.0)), result(before))[-1]
+    assert "%" not in format_table(result(messages(1.0)), result(before))[-1]
 
 
 def test_lines_for_information_have_no_better_and_worse() -> None:
     information = replace(cpu(100.0), more_is_better=None)
-    assert "%" not in table(result(information), result(information))[-1]
+    assert "%" not in format_table(result(information), result(information))[-1]
 
 
 @pytest.mark.parametrize(
@@ -73,17 +73,17 @@ def test_lines_for_information_have_no_better_and_worse() -> None:
     [(0.0, "0.00"), (2.345, "2.35"), (12.34, "12.3"), (1234.5, "1,234"), (float("nan"), "none")],
 )
 def test_numbers_have_three_figures(value: float, text: str) -> None:
-    assert number(value) == text
+    assert format_number(value) == text
 
 
 def test_a_busy_machine_and_another_one_are_told_of() -> None:
     now = replace(result(messages(1.0)), cores_of_others=1.4)
     before = replace(result(commit="def5678"), machine={"CPU": "a slow one"}, pace=25.0)
-    told = "\n".join(notes(now, before))
+    told = "\n".join(format_notes(now, before))
     assert "commit abc1234; CPU a fast one, cores 2" in told
-    assert "earlier: commit def5678, on ANOTHER KIND OF MACHINE; then the same little work took 20% more CPU" in told
+    assert "earlier: commit def5678, on ANOTHER KIND OF MACHINE; the reference loop took 20% more CPU then" in told
     assert "Other programs used up to 1.4 cores" in told
 
 
 def test_a_quiet_machine_needs_no_word() -> None:
-    assert len(notes(result(messages(1.0)), None)) == 1
+    assert len(format_notes(result(messages(1.0)), None)) == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.scenes import SCENES
+from bench.workloads import WORKLOADS
 
 pytestmark = pytest.mark.integration
 
@@ -21,7 +21,7 @@ def test_a_tiny_run_measures_every_scene_and_compares(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     (kept,) = tmp_path.glob("*.json")
     figures = json.loads(kept.read_text())["figures"]
-    assert len({figure["scene"] for figure in figures}) == len(SCENES)
+    assert len({figure["scene"] for figure in figures}) == len(WORKLOADS)
     assert {len(figure["values"]) for figure in figures} == {2}
     rate = next(each for each in figures if each["name"] == "messages")
     assert min(rate["values"]) > 0
@@ -30,13 +30,13 @@ def test_a_tiny_run_measures_every_scene_and_compares(tmp_path: Path) -> None:
 
 
 def test_a_scene_that_does_not_exist_is_told_of_in_a_sentence() -> None:
-    done = subprocess.run([*BENCH, "--scene", "opera"], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([*BENCH, "--workload", "opera"], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
-    assert done.stderr == "There is no scene called opera; there are idle, durable, group, latency.\n"
+    assert done.stderr == "Unknown workload opera; choose from idle, durable, group, latency.\n"
 
 
 def test_ctrl_c_stops_everything_and_leaves_nothing(tmp_path: Path) -> None:
-    command = [*BENCH, "--scene", "durable", "--folder", str(tmp_path)]
+    command = [*BENCH, "--workload", "durable", "--folder", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1) as bench:
         assert bench.stdout is not None
         for line in bench.stdout:

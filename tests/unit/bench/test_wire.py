@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from bench.load.wire import DATA, Frames, Messages, Wire, greeting, packed
+from bench.load.http2_stream import DATA, FrameParser, Http2Stream, MessageParser, connection_preface, encode_frame
 from tests.eventually import eventually
 
 METHOD = "/bench.Echo/Talk"
@@ -51,9 +51,9 @@ class Caller:
         self.heard: list[bytes] = []
         self.ends: list[str] = []
         self._address = address
-        self.wire = Wire(greeting(path, address, metadata), self.heard.append, self.ends.append)
+        self.wire = Http2Stream(connection_preface(path, address, metadata), self.heard.append, self.ends.append)
 
-    async def connect(self) -> Wire:
+    async def connect(self) -> Http2Stream:
         host, _, port = self._address.rpartition(":")
         await asyncio.get_running_loop().create_connection(lambda: self.wire, host, int(port))
         return self.wire
@@ -115,9 +115,9 @@ async def test_a_broken_connection_is_told_of(server: Server) -> None:
     relay.close()
 
 
-@pytest.mark.parametrize("cut", [Frames().cut, Messages().cut], ids=["frames", "messages"])
+@pytest.mark.parametrize("cut", [FrameParser().feed, MessageParser().feed], ids=["frames", "messages"])
 def test_what_arrives_byte_by_byte_is_put_together(cut: Callable[[bytes], list[Any]]) -> None:
     message = b"\0\0\0\0\x05hello"
-    data = packed(DATA, 0, 1, message) if cut.__self__.__class__ is Frames else message  # type: ignore[attr-defined]
+    data = encode_frame(DATA, 0, 1, message) if cut.__self__.__class__ is FrameParser else message  # type: ignore[attr-defined]
     found = [each for number in range(2 * len(data)) for each in cut((data * 2)[number : number + 1])]
     assert found == [(DATA, 0, 1, message) if data != message else b"hello"] * 2

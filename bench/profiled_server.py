@@ -1,4 +1,4 @@
-"""`python -m bench.profiled FILE`: a chat server that writes there, when it ends, where its time went."""
+"""`python -m bench.profiled_server FILE`: a chat server that writes its CPU profile to FILE when it exits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from servicekit.server import run
 
 
 def serve(file: Path) -> None:
-    """A chat server until SIGTERM."""
+    """Run a chat server until SIGTERM, then write its profile to `file`."""
     profile = cProfile.Profile()
     try:
         profile.runcall(run, main())

@@ -1,4 +1,4 @@
-"""Our own chat server, several times."""
+"""The chat servers of a stack."""
 
 from __future__ import annotations
 
@@ -11,53 +11,53 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from devstack.issuer import Issuer
-from devstack.part import Part, Probe, Recipe
+from devstack.managed_process import ManagedProcess, Probe, ProcessSpec
 from devstack.ports import LOOPBACK, Ports
 from devstack.secret_files import SecretFiles
 
 
-class ChatServer(Part):
-    """One chat server, and the addresses it has beside its public one."""
+class ChatServer(ManagedProcess):
+    """The process of a chat server, with its internal and metrics addresses."""
 
-    def __init__(self, recipe: Recipe, number: int) -> None:
-        super().__init__(recipe)
+    def __init__(self, spec: ProcessSpec, number: int) -> None:
+        super().__init__(spec)
         self.number = number
 
     @property
     def internal_address(self) -> str:
-        """Where other servers call it, as `ip:port`."""
-        return self.recipe.environment["PARLEY_INTERNAL_LISTEN"]
+        """The mesh address, as `ip:port`."""
+        return self.spec.environment["PARLEY_INTERNAL_LISTEN"]
 
     @property
     def metrics_address(self) -> str:
-        """Where Prometheus reads, as `ip:port`."""
-        return self.recipe.environment["PARLEY_METRICS_LISTEN"]
+        """The address that Prometheus scrapes, as `ip:port`."""
+        return self.spec.environment["PARLEY_METRICS_LISTEN"]
 
 
 def chat_server(number: int, ports: Ports, log: Path, environment: Mapping[str, str]) -> ChatServer:
-    """The chat server `number`, from 1. `environment` is what all have in common, and what this one has apart."""
+    """Return chat server `number`, from 1. `environment` has the common settings, and this server's overrides."""
     address = f"{LOOPBACK}:{ports.chat(number)}"
-    own = {
+    addresses = {
         "PARLEY_LISTEN": address,
         "PARLEY_INTERNAL_LISTEN": f"{LOOPBACK}:{ports.mesh(number)}",
         "PARLEY_METRICS_LISTEN": f"{LOOPBACK}:{ports.metrics(number)}",
     }
     command = (sys.executable, "-m", "chat_service")
     name = f"chat-{number}"
-    # It drains: its streams are asked to move, spread out in time, before it ends.
-    recipe = Recipe(
-        *(name, command, log, serving(address), address),
+    # On SIGTERM it drains: it asks its streams to move, spread over time, before it ends.
+    spec = ProcessSpec(
+        *(name, command, log, grpc_health_probe(address), address),
         (ports.chat(number), ports.mesh(number), ports.metrics(number)),
-        {**own, **environment},
+        {**addresses, **environment},
         grace=15.0,
     )
-    return ChatServer(recipe, number)
+    return ChatServer(spec, number)
 
 
-def chat_environment(
+def common_environment(
     secrets: SecretFiles, issuer: Issuer, *, sign_in_here: bool, mongo_uri: str, redis_url: str, etcd_endpoint: str
 ) -> dict[str, str]:
-    """What all chat servers of a stack are told; those that sign nobody in have no key to sign with."""
+    """Return the settings that all chat servers of a stack share; the signing key only if they sign users in."""
     signing = (
         {"PARLEY_SIGNING_KEY_FILE": str(secrets.signing_key)} if sign_in_here else {"PARLEY_SIGN_IN_HERE": "false"}
     )
@@ -74,15 +74,15 @@ def chat_environment(
     }
 
 
-def serving(address: str) -> Probe:
-    """Whether a gRPC server says of itself that it serves."""
+def grpc_health_probe(address: str) -> Probe:
+    """Return a probe of the health service of a gRPC server."""
     options = (
         ("grpc.enable_http_proxy", 0),
-        # A connection of its own for each look: a shared one would wait a second and more between its attempts.
+        # A new connection for each probe: a shared one would back off for a second or more between its attempts.
         ("grpc.use_local_subchannel_pool", 1),
     )
 
-    def look() -> str | None:
+    def probe() -> str | None:
         with grpc.insecure_channel(address, options) as channel:
             check = channel.unary_unary(
                 "/grpc.health.v1.Health/Check",
@@ -90,10 +90,10 @@ def serving(address: str) -> Probe:
                 response_deserializer=health_pb2.HealthCheckResponse.FromString,
             )
             try:
-                answer = check(health_pb2.HealthCheckRequest(), timeout=2)
+                response = check(health_pb2.HealthCheckRequest(), timeout=2)
             except grpc.RpcError as error:
                 return str(cast("grpc.Call", error).details())
-        status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
-        return None if status == "SERVING" else f"it says {status}"
+        status = health_pb2.HealthCheckResponse.ServingStatus.Name(response.status)
+        return None if status == "SERVING" else f"its health status is {status}"
 
-    return look
+    return probe

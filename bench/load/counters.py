@@ -1,4 +1,4 @@
-"""What the devices of a load generator have done so far."""
+"""The counters of a load generator."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections import Counter
 from typing import Any
 
 
-class Tally:
-    """Counts since the beginning, and the latencies (in microseconds) since they were last asked for."""
+class LoadCounters:
+    """The counters of all devices since the start, and the latencies (microseconds) since the last snapshot."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -18,8 +18,8 @@ class Tally:
         self.refusals: Counter[str] = Counter()
         self.latencies: list[int] = []
 
-    def report(self) -> dict[str, Any]:
-        """All of it, with the moment (monotonic seconds, the same clock in all processes)."""
+    def take_snapshot(self) -> dict[str, Any]:
+        """Return all counters and the monotonic time, which all processes share, and reset the latencies."""
         latencies, self.latencies = self.latencies, []
         return {
             "at": time.monotonic(),

@@ -1,0 +1,101 @@
+"""The users of a workload: inserted directly into the store, with tokens signed by the stack's own key.
+
+The homes of users are the same in every run: ids come from a random generator with a fixed seed, and are chosen so that
+each server has an equal share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Final
+
+from bench.load.device import DeviceIdentity
+from chat_service.accounts.account import Account, Profile
+from chat_service.accounts.devices import AccountDevices, Device, Platform
+from chat_service.accounts.refresh_tokens import RefreshChain
+from chat_service.storage.accounts import MongoAccountStore
+from chat_service.storage.devices import MongoDeviceStore
+from chat_service.storage.mongo import Database, connect
+from servicekit.auth import TokenSigner
+from servicekit.ring import Ring, RingMember
+
+TOKEN_LIFETIME_S: Final = 3600.0
+MAX_CONCURRENT_WRITES: Final = 50
+LOW, HIGH, ANY = "01234567", "89abcdef", "0123456789abcdef"
+
+
+class BenchUsers:
+    """A factory of users. `servers` has the addresses of the chat servers by server id."""
+
+    def __init__(self, mongo_uri: str, signing_key: Path, servers: Mapping[str, str]) -> None:
+        self._mongo_uri = mongo_uri
+        self._signer = TokenSigner.from_file(signing_key, issuer="parley", audience="parley", lifetime=TOKEN_LIFETIME_S)
+        self._servers = servers
+        self._ring = Ring.from_members([RingMember(name, address, "", 0) for name, address in servers.items()], 1)
+        # A fixed seed, so that the ids are the same in every run; they need not be secure.
+        self._random = random.Random(1)
+
+    def home_of(self, user_id: str) -> str:
+        """Return the address of the home of a user."""
+        return self._ring.owner(user_id.encode()).address
+
+    def create_users(self, count: int) -> list[DeviceIdentity]:
+        """Create users without a conversation; each server is the home of an equal share."""
+        homes = cycle(self._servers.values())
+        return self._save([self._generate_user(next(homes)) for _ in range(count)])
+
+    def create_pairs(self, count: int) -> list[tuple[DeviceIdentity, DeviceIdentity]]:
+        """Create pairs, equally many for each combination of homes; the first user's home owns the conversation."""
+        servers = list(self._servers.values())
+        homes = [(servers[i % len(servers)], servers[i // len(servers) % len(servers)]) for i in range(count)]
+        # The home of the user with the lower id owns a direct conversation.
+        users = [
+            self._generate_user(home, first_digits)
+            for pair in homes
+            for home, first_digits in zip(pair, (LOW, HIGH), strict=True)
+        ]
+        self._save(users)
+        return list(zip(users[::2], users[1::2], strict=True))
+
+    def _generate_user(self, home: str, first_digits: str = ANY) -> DeviceIdentity:
+        user_id = self._random_id()
+        while user_id[0] not in first_digits or self.home_of(user_id) != home:
+            user_id = self._random_id()
+        token, _ = self._signer.sign(user_id, user_id)
+        return DeviceIdentity(user_id, token, home, "")
+
+    def _random_id(self) -> str:
+        return f"{self._random.getrandbits(128):032x}"
+
+    def _save(self, users: list[DeviceIdentity]) -> list[DeviceIdentity]:
+        asyncio.run(_insert_users(self._mongo_uri, [user.user_id for user in users]))
+        return users
+
+
+async def _insert_users(mongo_uri: str, user_ids: Sequence[str]) -> None:
+    database = await connect(mongo_uri, "parley")
+    semaphore = asyncio.Semaphore(MAX_CONCURRENT_WRITES)
+
+    async def insert(user_id: str) -> None:
+        async with semaphore:
+            await _insert_user(database, user_id)
+
+    try:
+        await asyncio.gather(*map(insert, user_ids))
+    finally:
+        await database.client.close()
+
+
+async def _insert_user(database: Database, user_id: str) -> None:
+    """Insert an account with one device, whose id is the user id."""
+    now_ms = time.time_ns() // 1_000_000
+    profile = Profile(user_id, f"bench-{user_id}", "somebody")
+    await MongoAccountStore(database).insert(Account(profile, password_hash="", created_ms=now_ms))
+    chain, _ = RefreshChain.start(user_id, user_id)
+    device = Device(user_id, "bench", Platform.UNSPECIFIED, now_ms, now_ms, chain)
+    await MongoDeviceStore(database).save_if_unchanged(AccountDevices(user_id, 0, {}).with_signed_in(device, limit=1))

@@ -1,0 +1,89 @@
+"""The configuration of Envoy: its file, rendered from a template, and the endpoints of the chat cluster (EDS)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from string import Template
+
+from devstack.issuer import Issuer
+from devstack.local_http import fetch
+from devstack.ports import LOOPBACK, Ports
+
+_TEMPLATE = Path(__file__).resolve().parent.parent / "envoy" / "envoy.yaml"
+_ASSIGNMENT_TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+
+
+class EnvoyConfig:
+    """The configuration files of one Envoy in `folder`, and queries of its administration interface."""
+
+    def __init__(self, folder: Path, ports: Ports, issuer: Issuer, access_log: Path) -> None:
+        self.configuration = folder / "envoy.yaml"
+        self._endpoints = folder / "endpoints" / "chat.yaml"
+        self._admin = f"http://{LOOPBACK}:{ports.envoy_admin}"
+        self._endpoints.parent.mkdir(parents=True, exist_ok=True)
+        values = {
+            "DOOR_ADDRESS": LOOPBACK,
+            "DOOR_PORT": ports.door,
+            "ADMIN_PORT": ports.envoy_admin,
+            "ISSUER": issuer.name,
+            "AUDIENCE": issuer.audience,
+            "JWKS_FILE": issuer.jwks,
+            "ENDPOINTS_FOLDER": self._endpoints.parent,
+            "ACCESS_LOG": access_log,
+        }
+        self.configuration.write_text(render_template(values))
+
+    def set_endpoints(self, addresses: Sequence[str]) -> None:
+        """Set the endpoints of the chat cluster (`ip:port`); a running Envoy reloads them immediately."""
+        # Envoy watches for renames, so it never reads a file that is half written.
+        draft = self._endpoints.with_suffix(".new")
+        draft.write_text(endpoint_assignment(addresses))
+        draft.replace(self._endpoints)
+
+    def probe(self) -> str | None:
+        """Return None if Envoy accepts calls, else the error."""
+        try:
+            fetch(f"{self._admin}/ready")
+        except OSError as error:
+            return str(error)
+        return None
+
+    def healthy_endpoints(self) -> set[str]:
+        """Return the endpoints that Envoy routes calls to now; none while its administration port is unreachable."""
+        try:
+            clusters = json.loads(fetch(f"{self._admin}/clusters?format=json"))["cluster_statuses"]
+        except OSError:
+            return set()
+        chat = (cluster for cluster in clusters if cluster["name"] == "chat")
+        hosts = [host for cluster in chat for host in cluster.get("host_statuses", [])]
+        return {_host_and_port(host) for host in hosts if _is_healthy(host["health_status"])}
+
+
+def render_template(values: Mapping[str, object]) -> str:
+    """Return the configuration template with `values` substituted. Raise KeyError if one is missing."""
+    lines = _TEMPLATE.read_text().splitlines(keepends=True)
+    # Comments are removed, because a `${...}` in a comment is no placeholder.
+    return Template("".join(line for line in lines if not line.lstrip().startswith("#"))).substitute(values)
+
+
+def endpoint_assignment(addresses: Sequence[str]) -> str:
+    """Return an EDS file with these endpoints, as JSON, which is also YAML."""
+    members = [{"endpoint": {"address": {"socket_address": _socket_address(address)}}} for address in addresses]
+    assignment = {"@type": _ASSIGNMENT_TYPE, "cluster_name": "chat", "endpoints": [{"lb_endpoints": members}]}
+    return json.dumps({"resources": [assignment]}, indent=1)
+
+
+def _socket_address(address: str) -> dict[str, object]:
+    host, _, port = address.rpartition(":")
+    return {"address": host, "port_value": int(port)}
+
+
+def _host_and_port(host: Mapping[str, Mapping[str, Mapping[str, object]]]) -> str:
+    socket = host["address"]["socket_address"]
+    return f"{socket['address']}:{socket['port_value']}"
+
+
+def _is_healthy(health: Mapping[str, object]) -> bool:
+    return not any(value is True for name, value in health.items() if name.startswith(("failed", "pending")))

@@ -1,0 +1,1 @@
+"""The process specs and health probes of the real servers, one module per server."""
