@@ -102,9 +102,9 @@ class ChatServer:
     async def run(self) -> None:
         """Run all roles until cancelled."""
         self.membership.subscribe(self._on_ring_changed)
-        self.stores.index.life.on_generation(self._generation_changed.set)
+        self.stores.index.generation.subscribe(self._generation_changed.set)
         async with asyncio.TaskGroup() as group:
-            for role in (self.peers, self.stores.index.life, self.owner, self.edge, self.retention):
+            for role in (self.peers, self.stores.index.generation, self.owner, self.edge, self.retention):
                 group.create_task(role.run())
             group.create_task(self._follow_generation())
 

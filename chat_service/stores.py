@@ -42,7 +42,7 @@ class Stores:
         await self.retention.ensure_indexes()
         if self.words is not None:
             await self.words.ensure_indexes()
-        await self.index.life.start()
+        await self.index.generation.start()
 
 
 def _index_generation(database: Database, redis: Redis, membership: Membership) -> IndexGeneration:

@@ -89,38 +89,38 @@ class History:
         return replace(reading, conversation_ids=tuple(await self._memberships.list_conversations(user_id)))
 
     async def list_changes_page(
-        self, user_id: str, cursor: Cursor | None, place: ChangesPosition | None, limit: int
+        self, user_id: str, cursor: Cursor | None, position: ChangesPosition | None, limit: int
     ) -> ChangesPage:
         """The same in pages, at most `limit` on one; `place` is where the page before ended, None for the first."""
-        if place is not None and place.resync is not Resync.NONE:
+        if position is not None and position.resync is not Resync.NONE:
             # All conversations, also if by now it would not need all.
-            ids: Sequence[str] = await self._memberships.list_conversations(user_id, place.after, limit + 1)
-            resync: Resync = place.resync
-            here = place.cursor
+            ids: Sequence[str] = await self._memberships.list_conversations(user_id, position.after, limit + 1)
+            resync: Resync = position.resync
+            here = position.cursor
         else:
             reading = await self.list_changes(user_id, cursor)
-            after = place.after if place else ""
+            after = position.after if position else ""
             ids = sorted(each for each in reading.conversation_ids if each > after)
             # Where the first page was read: what changed since is named from there on.
-            resync, here = (reading.resync, reading.cursor) if place is None else (place.resync, place.cursor)
+            resync, here = (reading.resync, reading.cursor) if position is None else (position.resync, position.cursor)
         more = ChangesPosition(resync, here, ids[limit - 1]) if len(ids) > limit else None
         return ChangesPage(IndexReading(resync, tuple(ids[:limit]), None if more else here), more)
 
-    async def read_ranges(self, user_id: str, spans: Sequence[RangeRequest]) -> list[FetchedRange | Failure]:
+    async def read_ranges(self, user_id: str, requests: Sequence[RangeRequest]) -> list[FetchedRange | Failure]:
         """What each span amounts to; the conversations are read in one go."""
-        sights = await self._visibility.resolve_many(user_id, {span.conversation_id for span in spans})
+        sights = await self._visibility.resolve_many(user_id, {span.conversation_id for span in requests})
 
         async def read(span: RangeRequest) -> FetchedRange | Failure:
             sight = sights[span.conversation_id]
             return sight if isinstance(sight, Failure) else await self._read_range(sight, span)
 
-        found = await gather_limited(read, spans, limit=MAX_CONCURRENT_READS)
+        found = await gather_limited(read, requests, limit=MAX_CONCURRENT_READS)
         ended = await self._visibility.membership_changed(
             each.visible for each in found if isinstance(each, FetchedRange) and each.entries
         )
-        again = [number for number, span in enumerate(spans) if span.conversation_id in ended]
+        again = [number for number, span in enumerate(requests) if span.conversation_id in ended]
         if again:
-            anew = await self.read_ranges(user_id, [spans[number] for number in again])
+            anew = await self.read_ranges(user_id, [requests[number] for number in again])
             for number, range_ in zip(again, anew, strict=True):
                 found[number] = range_
         return found

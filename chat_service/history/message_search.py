@@ -29,7 +29,7 @@ class Rank:
     conversation_id: str
 
 
-HIGHEST: Final = Rank(2**63 - 1, "")
+HIGHEST_RANK: Final = Rank(2**63 - 1, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +66,10 @@ class WordIndex(Protocol):
 class MessageSearch:
     """Searches for one caller at a time, inside the intervals of membership."""
 
-    def __init__(self, index: WordIndex, memberships: MembershipStore, sights: VisibilityResolver) -> None:
+    def __init__(self, index: WordIndex, memberships: MembershipStore, visibility: VisibilityResolver) -> None:
         self._index = index
         self._memberships = memberships
-        self._visibility = sights
+        self._visibility = visibility
 
     async def search(
         self, user_id: str, conversation_id: str, query: MessageQuery, below: Rank, limit: int

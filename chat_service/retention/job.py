@@ -15,9 +15,9 @@ from servicekit.clock import Clock
 from servicekit.failure import Failure
 from servicekit.tasks import cancel_requested
 
-CONVERSATIONS: Final = 100
+SWEEP_BATCH: Final = 100
 # Between two looks: at most so many a second, whatever has piled up.
-PACE_S: Final = 0.02
+SWEEP_PAUSE_S: Final = 0.02
 
 _conversations = Counter("parley_retention_conversations", "Conversations looked at for what may go")
 _removed = Counter("parley_retention_entries", "Entries whose content went, and entries that went as a whole", ["what"])
@@ -31,16 +31,16 @@ class RetentionJob:
     def __init__(
         self,
         store: RetentionStore,
-        looks: RetentionSweep,
-        terms: RetentionPolicy,
+        sweep: RetentionSweep,
+        policy: RetentionPolicy,
         clock: Clock,
-        mine: Callable[[str], bool],
+        owns: Callable[[str], bool],
     ) -> None:
         self._store = store
-        self._sweep = looks
-        self._terms = terms
+        self._sweep = sweep
+        self._policy = policy
         self._clock = clock
-        self._mine = mine
+        self._owns = owns
 
     async def run(self) -> None:
         """Look until cancelled, and rest while nothing is due."""
@@ -53,11 +53,11 @@ class RetentionJob:
             except Exception:
                 log.exception("cannot look for what may go")
             if not looked:
-                await self._clock.sleep(self._terms.sweep_interval_s)
+                await self._clock.sleep(self._policy.sweep_interval_s)
 
     async def sweep_due(self) -> int:
         """Look at a portion of what is due; how many were looked at. Raises StoreUnavailable."""
-        due = await self._store.list_due(self._clock.now_ms(), self._terms.default, self._mine, CONVERSATIONS)
+        due = await self._store.list_due(self._clock.now_ms(), self._policy.default, self._owns, SWEEP_BATCH)
         looked = 0
         for each in due:
             try:
@@ -72,7 +72,7 @@ class RetentionJob:
             if removed is not None:
                 looked += 1
                 _record(each.conversation_id, removed)
-            await self._clock.sleep(PACE_S)
+            await self._clock.sleep(SWEEP_PAUSE_S)
         return looked
 
 

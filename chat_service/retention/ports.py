@@ -51,11 +51,11 @@ class RetentionStore(Protocol):
     """Logs and conversations, as far as retention concerns them. Every method raises StoreUnavailable."""
 
     async def list_due(
-        self, now_ms: int, default: Retention, mine: Callable[[str], bool], limit: int
+        self, now_ms: int, default: Retention, owns: Callable[[str], bool], limit: int
     ) -> Sequence[DueConversation]:
         """At most `limit` of my conversations whose time has come, or was set under another default."""
 
-    async def acquire(self, due: DueConversation, until_ms: int) -> ClaimedConversation | None:
+    async def claim(self, due: DueConversation, until_ms: int) -> ClaimedConversation | None:
         """Begin a look; None when something has changed the time since, for example another server."""
 
     async def release(self, held: ClaimedConversation, due_ms: int | None, default: Retention | None) -> None:
@@ -79,7 +79,7 @@ class RetentionStore(Protocol):
     async def load_device_marks(self, conversation_id: str) -> Mapping[str, int]:
         """How far each device has got, by device; one that never said anything is missing."""
 
-    async def forget_devices(self, conversation_id: str, devices: Collection[str]) -> None:
+    async def remove_device_marks(self, conversation_id: str, devices: Collection[str]) -> None:
         """Forget how far devices have got."""
 
 

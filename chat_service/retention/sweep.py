@@ -25,15 +25,15 @@ from servicekit.clock import Clock
 
 DAY_MS: Final = 24 * 3600 * 1000
 # Content that devices lack is kept so long.
-LONGEST_MS: Final = 30 * DAY_MS
+MAX_RELAY_MS: Final = 30 * DAY_MS
 # A retry may come 30 days after its id was made, which may be some minutes ahead of the entry.
-STUB_MS: Final = 31 * DAY_MS
+STUB_KEPT_MS: Final = 31 * DAY_MS
 # Devices may be signed out without a word to the conversations that wait for them.
-SIGNED_OUT_MS: Final = DAY_MS // 4
+SIGN_OUT_CHECK_MS: Final = DAY_MS // 4
 # Longer than a look takes; after a crash another one begins then.
-HELD_MS: Final = 10 * 60 * 1000
-PORTION: Final = 500
-PORTIONS: Final = 20
+CLAIM_MS: Final = 10 * 60 * 1000
+BATCH_ENTRIES: Final = 500
+MAX_BATCHES: Final = 20
 
 
 @dataclass(slots=True)
@@ -52,23 +52,23 @@ class RetentionSweep:
         self,
         store: RetentionStore,
         devices: SignedInDevices,
-        terms: RetentionPolicy,
+        policy: RetentionPolicy,
         clock: Clock,
-        reload: Callable[[str], Awaitable[None]],
+        invalidate: Callable[[str], Awaitable[None]],
     ) -> None:
         self._store = store
         self._devices = devices
-        self._terms = terms
+        self._policy = policy
         self._clock = clock
-        self._reload = reload
+        self._invalidate = invalidate
 
     async def sweep(self, due: DueConversation) -> SweepResult | None:
         """Remove what may go, and set when to look again; None if somebody else looks. Raises Failure."""
-        held = await self._store.acquire(due, self._clock.now_ms() + HELD_MS)
+        held = await self._store.claim(due, self._clock.now_ms() + CLAIM_MS)
         if held is None:
             return None
         removed, finished = SweepResult(first_seq=held.conversation.first_seq), False
-        for _ in range(PORTIONS):
+        for _ in range(MAX_BATCHES):
             if held.removed_seq < held.conversation.first_seq - 1:
                 held = await self._remove_content(held, removed)
             elif (last := await self._last_expired(held.conversation)) is not None:
@@ -83,19 +83,19 @@ class RetentionSweep:
 
     async def _remove_content(self, held: ClaimedConversation, removed: SweepResult) -> ClaimedConversation:
         conversation_id, first = held.conversation.conversation_id, held.removed_seq + 1
-        last = min(held.removed_seq + PORTION, held.conversation.first_seq - 1)
+        last = min(held.removed_seq + BATCH_ENTRIES, held.conversation.first_seq - 1)
         # Before content goes: what is decided from now on concerns only what stays.
-        await self._reload(conversation_id)
+        await self._invalidate(conversation_id)
         await self._store.remove_content(conversation_id, first, last)
         removed.contents += last - first + 1
         return replace(held, removed_seq=last)
 
     async def _last_expired(self, conversation: Conversation) -> EntryPosition | None:
         """The last of the next entries that may go; None if not even the first may."""
-        rule = self._terms.effective_for(conversation.retention)
+        rule = self._policy.effective_for(conversation.retention)
         if rule.rule is RetentionRule.FOREVER:
             return None
-        places = await self._store.list_positions(conversation.conversation_id, conversation.first_seq, PORTION)
+        places = await self._store.list_positions(conversation.conversation_id, conversation.first_seq, BATCH_ENTRIES)
         unapplied = await self._store.first_unapplied_seq(conversation.conversation_id, conversation.applied_seq)
         places = [each for each in places if unapplied is None or each.seq < unapplied]
         count = self._count_aged(places, rule)
@@ -111,26 +111,26 @@ class RetentionSweep:
         devices = await self._devices.load_signed_in(conversation.members)
         marks = await self._store.load_device_marks(conversation.conversation_id)
         if signed_out := marks.keys() - {device for each in devices.values() for device in each}:
-            await self._store.forget_devices(conversation.conversation_id, signed_out)
-        return delivered_to_all(places, conversation.members, devices, marks)
+            await self._store.remove_device_marks(conversation.conversation_id, signed_out)
+        return count_delivered_to_all(places, conversation.members, devices, marks)
 
     async def _finish(self, held: ClaimedConversation, removed: SweepResult, finished: bool) -> None:
         conversation, now_ms = held.conversation, self._clock.now_ms()
         kept_from = min(conversation.first_seq, held.removed_seq + 1)
         stubs = await self._store.remove_stubs(
-            conversation.conversation_id, kept_from, now_ms - STUB_MS, PORTION * PORTIONS
+            conversation.conversation_id, kept_from, now_ms - STUB_KEPT_MS, BATCH_ENTRIES * MAX_BATCHES
         )
         removed.stubs = stubs.removed
-        times = [] if stubs.next_ms is None else [stubs.next_ms + STUB_MS]
+        times = [] if stubs.next_ms is None else [stubs.next_ms + STUB_KEPT_MS]
         if (next_ms := await self._next_due_ms(conversation)) is not None:
             times.append(next_ms)
         own = conversation.retention.rule is not RetentionRule.DEFAULT
-        default = None if own else self._terms.default
+        default = None if own else self._policy.default
         await self._store.release(held, min(times, default=None) if finished else now_ms, default)
 
     async def _next_due_ms(self, conversation: Conversation) -> int | None:
         """When something may go next, if nothing is heard of devices."""
-        rule = self._terms.effective_for(conversation.retention)
+        rule = self._policy.effective_for(conversation.retention)
         if rule.rule is RetentionRule.FOREVER:
             return None
         kept = await self._store.list_positions(conversation.conversation_id, conversation.first_seq, 1)
@@ -138,16 +138,16 @@ class RetentionSweep:
         if not kept:
             return now_ms + _age_ms(rule)
         # What is over already could not go: it waits for what it did to be applied.
-        next_ms = max(kept[0].time_ms + _age_ms(rule), now_ms + round(self._terms.sweep_interval_s * 1000))
-        return min(next_ms, now_ms + SIGNED_OUT_MS) if rule.rule is RetentionRule.RELAY_ONLY else next_ms
+        next_ms = max(kept[0].time_ms + _age_ms(rule), now_ms + round(self._policy.sweep_interval_s * 1000))
+        return min(next_ms, now_ms + SIGN_OUT_CHECK_MS) if rule.rule is RetentionRule.RELAY_ONLY else next_ms
 
 
 def _age_ms(rule: Retention) -> int:
-    return LONGEST_MS if rule.rule is RetentionRule.RELAY_ONLY else rule.max_age_s * 1000
+    return MAX_RELAY_MS if rule.rule is RetentionRule.RELAY_ONLY else rule.max_age_s * 1000
 
 
-def delivered_to_all(
-    places: Sequence[EntryPosition],
+def count_delivered_to_all(
+    positions: Sequence[EntryPosition],
     members: Mapping[str, ConversationMember],
     devices: Mapping[str, Mapping[str, int]],
     marks: Mapping[str, int],
@@ -157,8 +157,8 @@ def delivered_to_all(
     A device lacks what is above its mark, unless it was signed in only later or its user joined only later. Who is no
     member any more, and what is signed out, lacks nothing. `devices` tells since when a user's are signed in.
     """
-    seqs, times = [each.seq for each in places], [each.time_ms for each in places]
-    had = len(places)
+    seqs, times = [each.seq for each in positions], [each.time_ms for each in positions]
+    had = len(positions)
     for user, member in members.items():
         for device, since_ms in devices.get(user, {}).items():
             new_to_it = bisect_right(seqs, max(marks.get(device, 0), member.joined_seq - 1))

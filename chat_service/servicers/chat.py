@@ -8,7 +8,7 @@ from typing import Final
 
 from chat_service.errors import Invalid, PageTokenInvalid, SearchDisabled
 from chat_service.history.history import ChangesPosition, RangeRequest
-from chat_service.history.message_search import HIGHEST, Rank
+from chat_service.history.message_search import HIGHEST_RANK, Rank
 from chat_service.model.cursor import Cursor, Resync
 from chat_service.model.entry import Message, MessageDeleted, MessageEdited, ReactionChanged
 from chat_service.model.requests import Receipt
@@ -218,7 +218,7 @@ def _read_direction(request: chat_pb2.ListMessagesRequest) -> tuple[str, int]:
 def _decode_rank(place: str) -> Rank:
     """Below which rank a page goes on."""
     order, _, conversation_id = place.partition(":")
-    return Rank(int(order), conversation_id) if place else HIGHEST
+    return Rank(int(order), conversation_id) if place else HIGHEST_RANK
 
 
 def _encode_position(place: ChangesPosition) -> str:

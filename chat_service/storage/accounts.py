@@ -41,7 +41,7 @@ class MongoAccountStore:
 
     async def ensure_indexes(self) -> None:
         """Makes the indexes: of searches, a prefix and in it login names; of what is on its way out."""
-        with store_errors(deadline=60.0):
+        with store_errors(timeout_s=60.0):
             await self._users.create_index([("leaving", ASCENDING)], sparse=True)
             await self._names.create_index([("released", ASCENDING)], expireAfterSeconds=NAME_KEPT_S)
             await self._users.create_index(

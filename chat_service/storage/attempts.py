@@ -31,7 +31,7 @@ class MongoAttemptCounter:
 
     async def ensure_indexes(self) -> None:
         """Make the index by which full buckets are dropped."""
-        with store_errors(deadline=60.0):
+        with store_errors(timeout_s=60.0):
             await self._tries.create_index([("full", ASCENDING)], expireAfterSeconds=KEPT_S)
 
     async def take(self, key: str, allowance: RateLimit, now_ms: int) -> float:

@@ -11,10 +11,10 @@ from typing import Final, Generic, TypeVar
 
 from chat_service.errors import StoreUnavailable
 
-AT_ONCE: Final = 2
-MOST_KEYS: Final = 200
+MAX_CONCURRENT_LOADS: Final = 2
+MAX_KEYS: Final = 200
 # Seconds; a store that does not answer is given up by each ask after half of it.
-PATIENCE: Final = 10.0
+LOAD_TIMEOUT_S: Final = 10.0
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -39,16 +39,16 @@ class BatchLoader(Generic[Key, Value]):
 
     def __init__(
         self,
-        ask: Callable[[Collection[Key]], Awaitable[Mapping[Key, Value]]],
+        load: Callable[[Collection[Key]], Awaitable[Mapping[Key, Value]]],
         *,
-        at_once: int = AT_ONCE,
-        most: int = MOST_KEYS,
-        patience: float = PATIENCE,
+        max_concurrent: int = MAX_CONCURRENT_LOADS,
+        max_keys: int = MAX_KEYS,
+        timeout_s: float = LOAD_TIMEOUT_S,
     ) -> None:
-        self._ask = ask
-        self._most = most
-        self._patience = patience
-        self._room = at_once
+        self._ask = load
+        self._most = max_keys
+        self._patience = timeout_s
+        self._room = max_concurrent
         # Those that run, and have not taken what waits yet.
         self._starting = 0
         self._waiting: deque[_PendingBatch[Key, Value]] = deque()

@@ -18,12 +18,12 @@ from chat_service.errors import StoreUnavailable
 from chat_service.model.cursor import Cursor, IndexReading, Resync
 from chat_service.storage import scripts
 from chat_service.storage.batch_loader import BatchLoader
-from chat_service.storage.index_generation import GRACE_S, PAUSE_S, UNREACHABLE, IndexGeneration
+from chat_service.storage.index_generation import RETRY_PAUSE_S, SENTINEL_GRACE_S, UNREACHABLE, IndexGeneration
 
 MARGIN_MS: Final = 60_000
 # Longer than the grace of who writes the sentinels.
-PATIENCE_S: Final = 2 * GRACE_S
-TRIES: Final = int(PATIENCE_S / PAUSE_S)
+PATIENCE_S: Final = 2 * SENTINEL_GRACE_S
+TRIES: Final = int(PATIENCE_S / RETRY_PAUSE_S)
 
 _touches = Counter("parley_index_touches", "Touches written to the change index")
 
@@ -33,7 +33,7 @@ class RedisChangeIndex:
 
     def __init__(self, redis: Redis, life: IndexGeneration) -> None:
         self._redis = redis
-        self.life = life
+        self.generation = life
         self._readings = BatchLoader(self._read)
 
     async def touch(self, touches: Mapping[str, Collection[str]]) -> None:
@@ -41,38 +41,38 @@ class RedisChangeIndex:
         parts = scripts.touch_arguments(touches)
         for _ in range(TRIES):
             # During an outage nothing is noted: that is owed, and made good when it ends.
-            if not self.life.reachable or not parts:
+            if not self.generation.reachable or not parts:
                 return
-            number = self.life.generation
+            number = self.generation.number
             try:
                 answers = await scripts.run_scripts(self._redis, [scripts.TOUCH.call(each, number) for each in parts])
             except UNREACHABLE as error:
-                await self.life.begin_outage(error)
+                await self.generation.begin_outage(error)
                 return
             refused = [(each, answer) for each, answer in zip(parts, answers, strict=True) if answer != scripts.DONE]
             if not refused:
                 _touches.inc(sum(len(users) for users in touches.values()))
                 return
             parts = [each for each, _ in refused]
-            await self.life.reconcile(refused[0][0], number, refused[0][1])
-        await self.life.begin_outage(RedisError("the sentinels do not settle"))
+            await self.generation.reconcile(refused[0][0], number, refused[0][1])
+        await self.generation.begin_outage(RedisError("the sentinels do not settle"))
 
     async def read_changes(self, user_id: str, cursor: Cursor | None) -> IndexReading:
         """What changed for the user since `cursor`, less the margin, and the cursor to go on from."""
         what = user_id, cursor.time_ms - MARGIN_MS if cursor else 0
         now = asyncio.get_running_loop().time
         until = now() + PATIENCE_S
-        while self.life.complete and now() < until:
+        while self.generation.complete and now() < until:
             try:
                 number, answer = (await self._readings.get([what]))[what]
             except StoreUnavailable:
                 # Nothing is left unnoted by that, so nothing is owed.
-                await self.life.probe()
-                await asyncio.sleep(PAUSE_S)
+                await self.generation.probe()
+                await asyncio.sleep(RETRY_PAUSE_S)
                 continue
             if isinstance(answer, list):
                 return _reading(answer, cursor, number)
-            await self.life.reconcile(scripts.read_arguments(*what), number, answer)
+            await self.generation.reconcile(scripts.read_arguments(*what), number, answer)
         return IndexReading(Resync.INDEX_UNAVAILABLE, (), None)
 
     async def _read(self, what: Collection[tuple[str, int]]) -> dict[tuple[str, int], tuple[int, Any]]:
@@ -80,7 +80,7 @@ class RedisChangeIndex:
 
         Raises StoreUnavailable.
         """
-        number = self.life.generation
+        number = self.generation.number
         calls = [scripts.READ.call(scripts.read_arguments(user, since), number) for user, since in what]
         try:
             answers = await scripts.run_scripts(self._redis, calls)

@@ -19,7 +19,7 @@ from chat_service.model.conversation import Conversation, ConversationKind, Conv
 from chat_service.model.entry import Role
 from chat_service.storage.batch_loader import BatchLoader
 from chat_service.storage.device_marks import MongoDeviceMarks
-from chat_service.storage.documents import retention_fields, retention_of
+from chat_service.storage.documents import decode_retention, encode_retention
 from chat_service.storage.memberships import MongoMembershipStore
 from chat_service.storage.mongo import Database, Document, store_errors
 from chat_service.storage.relations import MongoBlockStore
@@ -49,7 +49,7 @@ class MongoConversationStore:
     async def _load_all(self, conversation_ids: Collection[str]) -> dict[str, Conversation]:
         condition = {"_id": {"$in": [_bytes(each) for each in conversation_ids]}}
         with store_errors():
-            found = [conversation_of(each) async for each in self._conversations.find(condition)]
+            found = [decode_conversation(each) async for each in self._conversations.find(condition)]
         return {each.conversation_id: each for each in found}
 
     async def is_blocked(self, conversation: Conversation) -> bool:
@@ -108,7 +108,7 @@ def _fields(conversation: Conversation) -> Document:
         "title": conversation.title,
         "picture": conversation.picture_media_id,
         "admins_only": conversation.admins_only_send,
-        "retention": retention_fields(conversation.retention),
+        "retention": encode_retention(conversation.retention),
         "created": conversation.create_ms,
         "applied": conversation.applied_seq,
         "members": {
@@ -136,7 +136,7 @@ def _marks(marks: Mapping[str, Watermark]) -> Document:
     return fields
 
 
-def conversation_of(document: Document) -> Conversation:
+def decode_conversation(document: Document) -> Conversation:
     """The conversation of a document."""
     marks = document.get("marks", {})
     return Conversation(
@@ -155,7 +155,7 @@ def conversation_of(document: Document) -> Conversation:
         },
         picture_media_id=document["picture"],
         admins_only_send=document["admins_only"],
-        retention=retention_of(document["retention"]),
+        retention=decode_retention(document["retention"]),
         first_seq=document.get("first", 1),
         first_number=document.get("first_number", 0),
     )

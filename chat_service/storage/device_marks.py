@@ -12,7 +12,7 @@ from typing import Final
 from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 
-from chat_service.storage.documents import binary
+from chat_service.storage.documents import encode_id
 from chat_service.storage.mongo import Database, Document, store_errors
 
 DEVICE_MARKS: Final = "device_marks"
@@ -28,7 +28,7 @@ class MongoDeviceMarks:
         """Raise what devices have, by conversation and device; lower ones change nothing."""
         updates = [
             UpdateOne(
-                {"_id": binary(conversation_id)},
+                {"_id": encode_id(conversation_id)},
                 {"$max": {f"d.{device}": seq for device, seq in devices.items()}},
                 upsert=True,
             )
@@ -40,12 +40,12 @@ class MongoDeviceMarks:
     async def load(self, conversation_id: str) -> dict[str, int]:
         """The delivered seqs of a conversation, by device; a device that never said anything is missing."""
         with store_errors():
-            found = await self._marks.find_one({"_id": binary(conversation_id)})
+            found = await self._marks.find_one({"_id": encode_id(conversation_id)})
         return dict(found["d"]) if found else {}
 
     async def remove_devices(self, conversation_id: str, devices: Collection[str]) -> None:
         """Forget devices."""
         with store_errors():
             await self._marks.update_one(
-                {"_id": binary(conversation_id)}, {"$unset": {f"d.{each}": "" for each in devices}}
+                {"_id": encode_id(conversation_id)}, {"$unset": {f"d.{each}": "" for each in devices}}
             )

@@ -36,7 +36,7 @@ from chat_service.model.entry import (
 from chat_service.model.retention import Retention, RetentionRule
 from chat_service.storage.mongo import Document
 
-WordsOf = Callable[[bytes], list[str]]
+ExtractWords = Callable[[bytes], list[str]]
 
 MESSAGE: Final = 10
 EDITED: Final = 11
@@ -63,24 +63,24 @@ def rank_of(entry: Entry) -> int:
     return entry.time_ms << RANK_BITS | entry.seq & ((1 << RANK_BITS) - 1)
 
 
-def document_of(entry: Entry, words_of: WordsOf | None = None) -> Document:
+def encode_entry(entry: Entry, extract_words: ExtractWords | None = None) -> Document:
     """An entry as it is first written; `words_of` tells the words of a content, where messages are to be found."""
     document: Document = {
         "_id": entry_id(entry.conversation_id, entry.seq),
-        "c": binary(entry.conversation_id),
+        "c": encode_id(entry.conversation_id),
         "k": Binary(entry.key),
         "h": Binary(entry.fingerprint),
         "n": entry.message_number,
         "t": entry.time_ms,
         **_change_fields(entry.change),
     }
-    if words_of is not None and isinstance(entry.change, Message):
+    if extract_words is not None and isinstance(entry.change, Message):
         # Also of one without words: an edit may bring some.
-        document |= {"o": rank_of(entry), **word_fields(words_of(entry.change.content))}
+        document |= {"o": rank_of(entry), **encode_words(extract_words(entry.change.content))}
     return document
 
 
-def word_fields(words: list[str]) -> Document:
+def encode_words(words: list[str]) -> Document:
     """The words of a message as they are kept; those without any stay out of the index."""
     return {"w": words} if words else {}
 
@@ -95,7 +95,7 @@ def _change_fields(change: Change) -> Document:
     if isinstance(change, ReactionChanged):
         return {"y": REACTION, "x": 1, "g": change.target_seq, "emoji": change.emoji}
     if isinstance(change, MembershipChanged):
-        members = [[binary(user), int(role)] for user, role in change.members]
+        members = [[encode_id(user), int(role)] for user, role in change.members]
         return {"y": MEMBERSHIP, "x": 2, "m": int(change.kind), "u": members}
     return {"y": UPDATED, "x": 2, **_update_fields(change)}
 
@@ -105,22 +105,22 @@ def _update_fields(change: ConversationUpdated) -> Document:
         "title": change.title,
         "picture": change.picture_media_id,
         "admins_only": change.admins_only_send,
-        "retention": retention_fields(change.retention) if change.retention else None,
+        "retention": encode_retention(change.retention) if change.retention else None,
     }
     return {name: value for name, value in said.items() if value is not None}
 
 
-def retention_fields(retention: Retention) -> Document:
+def encode_retention(retention: Retention) -> Document:
     """A retention as it is kept."""
     return {"rule": int(retention.rule), "max_age_s": retention.max_age_s}
 
 
-def retention_of(fields: Document | None) -> Retention:
+def decode_retention(fields: Document | None) -> Retention:
     """A retention that was kept; the default if none was."""
     return Retention(RetentionRule(fields["rule"]), fields["max_age_s"]) if fields else Retention()
 
 
-def entry_of(document: Document) -> Entry:
+def decode_entry(document: Document) -> Entry:
     """The entry of a document."""
     key = bytes(document["k"])
     return Entry(
@@ -156,7 +156,7 @@ def _updated(document: Document) -> ConversationUpdated:
         document.get("title"),
         document.get("picture"),
         document.get("admins_only"),
-        retention_of(retention) if retention else None,
+        decode_retention(retention) if retention else None,
     )
 
 
@@ -170,7 +170,7 @@ _CHANGES: Final[dict[int, Any]] = {
 }
 
 
-def binary(identifier: str) -> Binary:
+def encode_id(identifier: str) -> Binary:
     """An id as it is kept."""
     return Binary(bytes.fromhex(identifier))
 

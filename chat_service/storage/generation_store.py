@@ -93,7 +93,7 @@ class MongoGenerationStore:
 
     async def watch(self) -> AsyncIterator[GenerationRecord]:
         """The generation now, and every later one; ends with StoreUnavailable when MongoDB goes away."""
-        with store_errors(deadline=None):
+        with store_errors(timeout_s=None):
             pipeline = [{"$match": {"documentKey._id": RECORD}}]
             async with await self._meta.watch(pipeline, full_document="updateLookup") as stream:
                 yield await self.load()

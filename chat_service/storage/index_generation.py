@@ -24,12 +24,12 @@ from chat_service.storage.generation_store import GenerationRecord, MongoGenerat
 from servicekit.tasks import cancel_requested
 
 BUCKETS: Final = [f"{number:02x}" for number in range(256)]
-PROBE_S: Final = 1.0
+PROBE_INTERVAL_S: Final = 1.0
 PROBE_KEY: Final = "parley:probe"
 # Who moved the generation on needs a moment to write the sentinels, also one that is busy with a crowd that comes back:
 # were it moved on again meanwhile, the crowd would have to begin anew.
-GRACE_S: Final = 2.0
-PAUSE_S: Final = 0.05
+SENTINEL_GRACE_S: Final = 2.0
+RETRY_PAUSE_S: Final = 0.05
 UNREACHABLE: Final = (RedisError, OSError, TimeoutError)
 
 _outages = Counter("parley_index_outages", "Outages of the change index")
@@ -59,7 +59,7 @@ class IndexGeneration:
         self.reachable = True
 
     @property
-    def generation(self) -> int:
+    def number(self) -> int:
         """The generation in force, as far as this server knows."""
         return self._current.number
 
@@ -68,7 +68,7 @@ class IndexGeneration:
         """Whether everything that changed is in the index, as far as this server knows."""
         return self.reachable and not self._current.dirty_servers
 
-    def on_generation(self, listener: Callable[[], None]) -> None:
+    def subscribe(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever the generation has moved on."""
         self._listeners.append(listener)
 
@@ -98,10 +98,10 @@ class IndexGeneration:
 
     async def reconcile(self, part: scripts.BucketArguments, asked: int, found: bytes) -> None:
         """The sentinel of a bucket is not of the generation asked with: catch up, wait, or move the generation on."""
-        newer = scripts.generation_of(found) > asked
-        if not newer and asyncio.get_running_loop().time() - self._adopted_at < GRACE_S:
+        newer = scripts.parse_generation(found) > asked
+        if not newer and asyncio.get_running_loop().time() - self._adopted_at < SENTINEL_GRACE_S:
             # Outside the lock: of a crowd that waits, the last must not come with what was found seconds ago.
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(RETRY_PAUSE_S)
             return
         async with self._lock:
             if self._current.number != asked:
@@ -118,7 +118,7 @@ class IndexGeneration:
     async def _read_sentinel(self, part: scripts.BucketArguments) -> int | None:
         """Of which generation a bucket is whole, as it says now; 0 if it says none, None if it cannot be asked."""
         try:
-            return scripts.generation_of(await self._redis.get(part.keys[0]))
+            return scripts.parse_generation(await self._redis.get(part.keys[0]))
         except UNREACHABLE:
             return None
 
@@ -160,7 +160,7 @@ class IndexGeneration:
 
     async def _probe_loop(self) -> None:
         while not cancel_requested():
-            await asyncio.sleep(PROBE_S)
+            await asyncio.sleep(PROBE_INTERVAL_S)
             await self.probe()
             await self._clear_dead_servers()
 
@@ -226,4 +226,4 @@ class IndexGeneration:
                     self._adopt(generation)
             except StoreUnavailable as failure:
                 log.warning("cannot follow the generation", error=failure.message)
-            await asyncio.sleep(PROBE_S)
+            await asyncio.sleep(PROBE_INTERVAL_S)

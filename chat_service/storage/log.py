@@ -30,14 +30,14 @@ from chat_service.storage.batch_loader import BatchLoader
 from chat_service.storage.documents import (
     EDITED,
     MESSAGE,
-    WordsOf,
-    binary,
+    ExtractWords,
     coalesce_ranges,
-    document_of,
+    decode_entry,
+    encode_entry,
+    encode_id,
+    encode_words,
     entry_id,
-    entry_of,
     seq_of,
-    word_fields,
 )
 from chat_service.storage.mongo import Database, Document, ensure_clustered, store_errors
 from servicekit.tasks import gather_limited
@@ -50,9 +50,9 @@ STATE_CHANGES_INDEX: Final = [("c", 1), ("x", 1), ("_id", 1)]
 EDITS_INDEX: Final = [("c", 1), ("g", 1)]
 PAGE_BYTES: Final = 1024 * 1024
 # Pages that are read from the store at once, for all who want any.
-READS_AT_ONCE: Final = 16
+MAX_CONCURRENT_READS: Final = 16
 # Stretches of one log that are looked through at once.
-STRETCHES_AT_ONCE: Final = 8
+MAX_CONCURRENT_RANGES: Final = 8
 # Conversation, first seq, limit, last seq.
 RangeKey = tuple[str, int, int, int]
 
@@ -63,16 +63,16 @@ class MongoLog:
     `words_of` tells the words of a content, which searches look for; without it none are kept.
     """
 
-    def __init__(self, database: Database, words_of: WordsOf | None = None) -> None:
+    def __init__(self, database: Database, extract_words: ExtractWords | None = None) -> None:
         self._entries: AsyncCollection[Document] = database[ENTRIES]
         self._database = database
-        self._words_of = words_of
-        self._pages = BatchLoader(self._read_one, at_once=READS_AT_ONCE, most=1)
+        self._extract_words = extract_words
+        self._pages = BatchLoader(self._read_one, max_concurrent=MAX_CONCURRENT_READS, max_keys=1)
         self._turns = BatchLoader(self._read_turns)
 
     async def ensure_indexes(self) -> None:
         """Make the collection and its indexes where they are not there yet."""
-        with store_errors(deadline=60.0):
+        with store_errors(timeout_s=60.0):
             await ensure_clustered(self._database, ENTRIES)
             await self._entries.create_index([("c", 1), ("k", 1)], unique=True)
             await self._entries.create_index(STATE_CHANGES_INDEX, partialFilterExpression={"x": {"$exists": True}})
@@ -80,7 +80,7 @@ class MongoLog:
 
     async def append_batch(self, entries: Sequence[Entry]) -> Conflict | None:
         """Append in order; None when all are durable. An entry that is there already counts as appended."""
-        documents, start = [document_of(entry, self._words_of) for entry in entries], 0
+        documents, start = [encode_entry(entry, self._extract_words) for entry in entries], 0
         while start < len(documents):
             try:
                 with store_errors():
@@ -131,7 +131,7 @@ class MongoLog:
             async for document in self._range(conversation_id, first, last, 1).limit(limit + 1):
                 if len(entries) == limit or size > PAGE_BYTES:
                     return LogPage(entries, reaches_head=False)
-                entries.append(entry_of(document))
+                entries.append(decode_entry(document))
                 size += len(document.get("b", b""))
         return LogPage(entries, reaches_head=True)
 
@@ -148,7 +148,7 @@ class MongoLog:
         direction = -1 if newest_first else 1
         with store_errors():
             found = self._range(conversation_id, within.first, within.last, direction, condition)
-            return [entry_of(document) async for document in found.limit(limit)]
+            return [decode_entry(document) async for document in found.limit(limit)]
 
     async def state_changes_after(self, conversation_id: str, after_seq: int) -> list[Entry]:
         """The entries after `after_seq` that change messages or the conversation, in order."""
@@ -164,9 +164,9 @@ class MongoLog:
         return {conversation_id: entries for (conversation_id, _), entries in found.items()}
 
     async def _read_turns(self, places: Collection[tuple[str, int]]) -> dict[tuple[str, int], list[Entry]]:
-        spans = [{"c": binary(each), "x": 2, "_id": {"$gt": entry_id(each, seq)}} for each, seq in places]
+        spans = [{"c": encode_id(each), "x": 2, "_id": {"$gt": entry_id(each, seq)}} for each, seq in places]
         with store_errors():
-            turns = [entry_of(each) async for each in self._entries.find({"$or": spans})]
+            turns = [decode_entry(each) async for each in self._entries.find({"$or": spans})]
         logs: dict[str, list[Entry]] = {}
         for entry in sorted(turns, key=lambda entry: entry.seq):
             logs.setdefault(entry.conversation_id, []).append(entry)
@@ -174,9 +174,9 @@ class MongoLog:
         return {place: entries for place, entries in found.items() if entries}
 
     async def _applying(self, conversation_id: str, to_what: object, span: Document) -> list[Entry]:
-        condition = {"c": binary(conversation_id), "x": to_what, "_id": span}
+        condition = {"c": encode_id(conversation_id), "x": to_what, "_id": span}
         with store_errors():
-            found = [entry_of(document) async for document in self._entries.find(condition)]
+            found = [decode_entry(document) async for document in self._entries.find(condition)]
         return sorted(found, key=lambda entry: entry.seq)
 
     async def load_targets(self, conversation_id: str, seqs: Collection[int]) -> dict[int, TargetMessage]:
@@ -189,13 +189,13 @@ class MongoLog:
             return found
 
         with store_errors():
-            spans = await gather_limited(read, coalesce_ranges(wanted), limit=STRETCHES_AT_ONCE)
+            spans = await gather_limited(read, coalesce_ranges(wanted), limit=MAX_CONCURRENT_RANGES)
         by_seq = {seq_of(each): each for span in spans for each in span}
         return {seq: TargetMessage(by_seq[seq]["k"][:16].hex(), "d" in by_seq[seq]) for seq in wanted & by_seq.keys()}
 
     async def apply_mutations(self, entries: Sequence[Entry]) -> None:
         """Let the messages that edits, deletions and reactions concern show them; again changes nothing."""
-        updates = [update for entry in entries for update in _mutation_updates(entry, self._words_of)]
+        updates = [update for entry in entries for update in _mutation_updates(entry, self._extract_words)]
         if not updates:
             return
         with store_errors():
@@ -203,9 +203,9 @@ class MongoLog:
 
     async def find_by_keys(self, conversation_id: str, keys: Collection[bytes]) -> list[Entry]:
         """The entries that have one of these keys."""
-        condition = {"c": binary(conversation_id), "k": {"$in": [Binary(key) for key in keys]}}
+        condition = {"c": encode_id(conversation_id), "k": {"$in": [Binary(key) for key in keys]}}
         with store_errors():
-            return [entry_of(document) async for document in self._entries.find(condition)]
+            return [decode_entry(document) async for document in self._entries.find(condition)]
 
     def _range(
         self,
@@ -259,7 +259,7 @@ def _is_same_write(document: Document, found: Document | None) -> bool:
     )
 
 
-def _mutation_updates(entry: Entry, words_of: WordsOf | None) -> list[UpdateOne | UpdateMany]:
+def _mutation_updates(entry: Entry, words_of: ExtractWords | None) -> list[UpdateOne | UpdateMany]:
     """What an entry does to its message. A later entry's doing is never undone, however often this is written."""
     change, seq = entry.change, entry.seq
     if isinstance(change, MessageEdited):
@@ -284,10 +284,10 @@ def _target(entry: Entry, seq: int) -> Document:
     return {"_id": entry_id(entry.conversation_id, seq), "d": {"$exists": False}}
 
 
-def _edit(entry: Entry, change: MessageEdited, words_of: WordsOf | None) -> list[UpdateOne | UpdateMany]:
+def _edit(entry: Entry, change: MessageEdited, words_of: ExtractWords | None) -> list[UpdateOne | UpdateMany]:
     # Content that is not kept any more does not come back.
     older = {"b": {"$exists": True}, "e": {"$not": {"$gte": entry.seq}}}
-    words = word_fields(words_of(change.content)) if words_of is not None else {}
+    words = encode_words(words_of(change.content)) if words_of is not None else {}
     said: Document = {"$set": {"b": Binary(change.content), "e": entry.seq, **words}}
     if not words:
         said["$unset"] = {"w": ""}
@@ -297,5 +297,5 @@ def _edit(entry: Entry, change: MessageEdited, words_of: WordsOf | None) -> list
 def _remove_earlier_edits(entry: Entry, target_seq: int) -> list[UpdateOne | UpdateMany]:
     """What earlier edits said is nowhere to be read any more."""
     before = {"$lt": entry_id(entry.conversation_id, entry.seq)}
-    edits = {"c": binary(entry.conversation_id), "g": target_seq, "y": EDITED, "_id": before}
+    edits = {"c": encode_id(entry.conversation_id), "g": target_seq, "y": EDITED, "_id": before}
     return [UpdateMany(edits, {"$unset": {"b": ""}})]

@@ -36,20 +36,20 @@ Document = dict[str, Any]
 Database = AsyncDatabase[Document]
 
 # Seconds an operation may take, the driver's retries included: long enough for an election.
-DEADLINE = 5.0
+OPERATION_TIMEOUT_S = 5.0
 # Seconds after which a server that cannot be found is given up on.
-SELECTION = 5.0
+SELECTION_TIMEOUT_S = 5.0
 
 NAMESPACE_EXISTS = 48
 DUPLICATE_KEY = 11000
 # What a server says around elections, restarts and long outages: ask again, perhaps another one.
-NOT_NOW = frozenset(
+UNAVAILABLE_CODES = frozenset(
     {6, 7, 63, 89, 91, 133, 134, 150, 189, 211, 234, 246, 262, 280, 286, 9001, 10107, 11600, 11602, 13435, 13436}
 )
 TRANSIENT_LABELS = ("RetryableWriteError", "TransientTransactionError", "SystemOverloadedError")
 
 
-async def connect(uri: str, database: str, *, timeout: float = SELECTION) -> Database:
+async def connect(uri: str, database: str, *, timeout_s: float = SELECTION_TIMEOUT_S) -> Database:
     """The database, once it has answered; writes on a majority and journaled, reads of what a majority has.
 
     `await database.client.close()` ends it. Raises ConfigurationError for a URI that makes no sense and
@@ -60,14 +60,14 @@ async def connect(uri: str, database: str, *, timeout: float = SELECTION) -> Dat
             uri,
             appname="parley-chat",
             tz_aware=True,
-            serverSelectionTimeoutMS=round(SELECTION * 1000),
-            connectTimeoutMS=round(SELECTION * 1000),
+            serverSelectionTimeoutMS=round(SELECTION_TIMEOUT_S * 1000),
+            connectTimeoutMS=round(SELECTION_TIMEOUT_S * 1000),
             event_listeners=[PrimaryWatch()],
         )
     except (UriError, ValueError) as error:
         raise ConfigurationError(f"The MongoDB URI cannot be used: {error}.") from error
     try:
-        with store_errors(timeout):
+        with store_errors(timeout_s):
             await client.admin.command("ping")
     except BaseException:
         await client.close()
@@ -91,13 +91,13 @@ async def ensure_clustered(database: Database, name: str) -> None:
 
 
 @contextmanager
-def store_errors(deadline: float | None = DEADLINE) -> Iterator[None]:
+def store_errors(timeout_s: float | None = OPERATION_TIMEOUT_S) -> Iterator[None]:
     """Bounds what is inside to `deadline` seconds (None: no bound), and calls silence StoreUnavailable.
 
     Answers that mean something (a duplicate key, a refused document, missing rights) pass as they are.
     """
     try:
-        with pymongo.timeout(deadline):
+        with pymongo.timeout(timeout_s):
             yield
     except PyMongoError as error:
         if is_unavailable(error):
@@ -112,7 +112,7 @@ def is_unavailable(error: PyMongoError) -> bool:
         refused = (error.details or {}).get("writeErrors") or [{"code": error.code}]
         return bool(refused[0]["code"] != DUPLICATE_KEY)
     return (
-        (isinstance(error, OperationFailure) and error.code in NOT_NOW)
+        (isinstance(error, OperationFailure) and error.code in UNAVAILABLE_CODES)
         or isinstance(error, ConnectionFailure | WriteConcernError)
         or error.timeout
         or any(error.has_error_label(label) for label in TRANSIENT_LABELS)

@@ -11,11 +11,11 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as ConnectionLost
 
-TIMEOUT_S: Final = 1.0
+RESPONSE_TIMEOUT_S: Final = 1.0
 # A server that is busy may find an answer too late that came in time.
-TRIES_AGAIN: Final = 1
-MOST: Final = 32
-WAIT_S: Final = 10.0
+RETRIES: Final = 1
+MAX_CONNECTIONS: Final = 32
+CONNECTION_WAIT_S: Final = 10.0
 
 
 class _UvloopSafe(AbstractConnection):
@@ -44,11 +44,11 @@ def connect_redis(url: str) -> Redis:
     """
     pool: Any = BlockingConnectionPool.from_url(
         url,
-        max_connections=MOST,
-        timeout=WAIT_S,
-        socket_timeout=TIMEOUT_S,
-        socket_connect_timeout=TIMEOUT_S,
-        retry=Retry(NoBackoff(), TRIES_AGAIN),
+        max_connections=MAX_CONNECTIONS,
+        timeout=CONNECTION_WAIT_S,
+        socket_timeout=RESPONSE_TIMEOUT_S,
+        socket_connect_timeout=RESPONSE_TIMEOUT_S,
+        retry=Retry(NoBackoff(), RETRIES),
     )
     steady: dict[type, type] = {Connection: UvloopSafeConnection, SSLConnection: UvloopSafeTlsConnection}
     pool.connection_class = steady.get(pool.connection_class, pool.connection_class)

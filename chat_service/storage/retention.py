@@ -18,9 +18,9 @@ from pymongo.asynchronous.collection import AsyncCollection
 from chat_service.model.entry import LAST_SEQ
 from chat_service.model.retention import Retention
 from chat_service.retention.ports import ClaimedConversation, DueConversation, EntryPosition, RemovedStubs
-from chat_service.storage.conversations import CONVERSATIONS, conversation_of
+from chat_service.storage.conversations import CONVERSATIONS, decode_conversation
 from chat_service.storage.device_marks import MongoDeviceMarks
-from chat_service.storage.documents import EDITED, MESSAGE, binary, entry_id, seq_of
+from chat_service.storage.documents import EDITED, MESSAGE, encode_id, entry_id, seq_of
 from chat_service.storage.log import BY_ID, EDITS_INDEX, ENTRIES, STATE_CHANGES_INDEX
 from chat_service.storage.mongo import Database, Document, store_errors
 
@@ -37,19 +37,19 @@ class MongoRetentionStore:
 
     async def ensure_indexes(self) -> None:
         """Make the indexes by which what is due is found, where they are not there yet."""
-        with store_errors(deadline=60.0):
+        with store_errors(timeout_s=60.0):
             for field in ("due", "under"):
                 await self._conversations.create_index(
                     [(field, 1), ("_id", 1)], partialFilterExpression={field: {"$exists": True}}
                 )
 
     async def list_due(
-        self, now_ms: int, default: Retention, mine: Callable[[str], bool], limit: int
+        self, now_ms: int, default: Retention, owns: Callable[[str], bool], limit: int
     ) -> list[DueConversation]:
         """At most `limit` of my conversations whose time has come, or was set under another default."""
-        found = await self._mine("due", {"$lte": now_ms}, mine, limit)
+        found = await self._mine("due", {"$lte": now_ms}, owns, limit)
         others = {"$gt": "", "$ne": _text(default)}
-        return found or await self._mine("under", others, mine, limit)
+        return found or await self._mine("under", others, owns, limit)
 
     async def _mine(
         self, field: str, condition: Document, mine: Callable[[str], bool], limit: int
@@ -64,14 +64,14 @@ class MongoRetentionStore:
                     break
         return found
 
-    async def acquire(self, due: DueConversation, until_ms: int) -> ClaimedConversation | None:
+    async def claim(self, due: DueConversation, until_ms: int) -> ClaimedConversation | None:
         """Begin a look; None when something has changed the time since, for example another server."""
-        condition = {"_id": binary(due.conversation_id), "due": due.due_ms}
+        condition = {"_id": encode_id(due.conversation_id), "due": due.due_ms}
         with store_errors():
             found = await self._conversations.find_one_and_update(
                 condition, {"$set": {"due": until_ms}}, return_document=ReturnDocument.AFTER
             )
-        return ClaimedConversation(conversation_of(found), until_ms, found.get("gone", 0)) if found else None
+        return ClaimedConversation(decode_conversation(found), until_ms, found.get("gone", 0)) if found else None
 
     async def release(self, held: ClaimedConversation, due_ms: int | None, default: Retention | None) -> None:
         """End a look: when to look again (None: not), and the default it depends on. What came between wins."""
@@ -80,7 +80,7 @@ class MongoRetentionStore:
             "$set": {name: value for name, value in said.items() if value is not None},
             "$unset": {name: "" for name, value in said.items() if value is None},
         }
-        condition = {"_id": binary(held.conversation.conversation_id), "due": held.until_ms}
+        condition = {"_id": encode_id(held.conversation.conversation_id), "due": held.until_ms}
         with store_errors():
             await self._conversations.update_one(condition, {name: each for name, each in update.items() if each})
 
@@ -93,7 +93,7 @@ class MongoRetentionStore:
     async def first_unapplied_seq(self, conversation_id: str, applied_seq: int) -> int | None:
         """The first entry after `applied_seq` whose doing may be nowhere but in the log."""
         later = {"$gt": entry_id(conversation_id, applied_seq)}
-        condition = {"c": binary(conversation_id), "x": {"$in": [1, 2]}, "_id": later}
+        condition = {"c": encode_id(conversation_id), "x": {"$in": [1, 2]}, "_id": later}
         with store_errors():
             found = self._entries.find(condition, {"_id": 1}).sort("_id", 1).hint(STATE_CHANGES_INDEX).limit(1)
             seqs = [seq_of(each) async for each in found]
@@ -103,18 +103,23 @@ class MongoRetentionStore:
         """From now on nothing up to `last` is kept; again changes nothing."""
         raised = {"first": last.seq + 1, "first_number": last.message_number}
         with store_errors():
-            await self._conversations.update_one({"_id": binary(conversation_id)}, {"$max": raised})
+            await self._conversations.update_one({"_id": encode_id(conversation_id)}, {"$max": raised})
 
     async def remove_content(self, conversation_id: str, first: int, last: int) -> None:
         """Remove what the entries from `first` to `last` say, and what edits say about them; again changes nothing."""
         span = _span(conversation_id, first, last)
         said = {"_id": span, "y": {"$in": [MESSAGE, EDITED]}}
         # Edits of messages that go, which stand among what stays.
-        edits = {"c": binary(conversation_id), "g": {"$gte": first, "$lte": last}, "y": EDITED, "b": {"$exists": True}}
+        edits = {
+            "c": encode_id(conversation_id),
+            "g": {"$gte": first, "$lte": last},
+            "y": EDITED,
+            "b": {"$exists": True},
+        }
         with store_errors():
             await self._entries.update_many(said, {"$unset": {"b": "", "w": "", "o": "", "r": ""}}, hint=BY_ID)
             await self._entries.update_many(edits, {"$unset": {"b": ""}}, hint=EDITS_INDEX)
-            await self._conversations.update_one({"_id": binary(conversation_id)}, {"$max": {"gone": last}})
+            await self._conversations.update_one({"_id": encode_id(conversation_id)}, {"$max": {"gone": last}})
 
     async def remove_stubs(self, conversation_id: str, below_seq: int, before_ms: int, limit: int) -> RemovedStubs:
         """Remove at most `limit` of the lowest entries of before a time, and never the highest."""
@@ -132,7 +137,7 @@ class MongoRetentionStore:
         """How far each device has got, by device; one that never said anything is missing."""
         return await self._marks.load(conversation_id)
 
-    async def forget_devices(self, conversation_id: str, devices: Collection[str]) -> None:
+    async def remove_device_marks(self, conversation_id: str, devices: Collection[str]) -> None:
         """Forget how far devices have got."""
         await self._marks.remove_devices(conversation_id, devices)
 

@@ -77,7 +77,7 @@ return 1
 _A_GENERATION: Final = re.compile("[1-9][0-9]{0,14}")
 
 
-def generation_of(sentinel: bytes | str | None) -> int:
+def parse_generation(sentinel: bytes | str | None) -> int:
     """The generation a sentinel tells; 0 if there is none, or what it says is none."""
     said = sentinel.decode(errors="replace") if isinstance(sentinel, bytes) else sentinel or ""
     return int(said) if _A_GENERATION.fullmatch(said) else 0

@@ -18,11 +18,11 @@ from chat_service.model.conversation import Interval
 from chat_service.model.entry import LAST_SEQ
 from chat_service.model.words import MessageQuery
 from chat_service.storage.conversations import CONVERSATIONS
-from chat_service.storage.documents import binary, entry_id, entry_of
+from chat_service.storage.documents import decode_entry, encode_id, entry_id
 from chat_service.storage.log import ENTRIES
 from chat_service.storage.mongo import Database, Document, store_errors
 
-INDEX: Final = "words"
+WORD_INDEX: Final = "words"
 
 
 class MongoWordIndex:
@@ -34,16 +34,16 @@ class MongoWordIndex:
 
     async def ensure_indexes(self) -> None:
         """Make the index of words where it is not there yet."""
-        with store_errors(deadline=60.0):
+        with store_errors(timeout_s=60.0):
             await self._entries.create_index(
-                [("c", 1), ("w", 1), ("o", 1)], name=INDEX, partialFilterExpression={"w": {"$exists": True}}
+                [("c", 1), ("w", 1), ("o", 1)], name=WORD_INDEX, partialFilterExpression={"w": {"$exists": True}}
             )
 
     async def visible_intervals(
         self, user_id: str, conversation_ids: Collection[str]
     ) -> dict[str, tuple[Interval, ...]]:
         """What the user may see of conversations, by id; those of which it is nothing are missing."""
-        condition = {"_id": {"$in": [binary(each) for each in conversation_ids]}}
+        condition = {"_id": {"$in": [encode_id(each) for each in conversation_ids]}}
         wanted = {f"members.{user_id}.joined": 1, f"past.{user_id}": 1}
         with store_errors():
             found = {
@@ -68,22 +68,24 @@ class MongoWordIndex:
 
     @staticmethod
     async def _found(cursor: AsyncCursor[Document]) -> list[SearchHit]:
-        return [SearchHit(Rank(each["o"], each["c"].hex()), entry_of(each)) async for each in cursor.hint(INDEX)]
+        return [
+            SearchHit(Rank(each["o"], each["c"].hex()), decode_entry(each)) async for each in cursor.hint(WORD_INDEX)
+        ]
 
 
 def _condition(scopes: Sequence[SearchScope], query: MessageQuery, below: Rank) -> Document:
     """What messages must have: words by the index, a place below a rank, and be seen by the one who asks."""
     condition: Document = {
-        "c": {"$in": [binary(each.conversation_id) for each in scopes]},
+        "c": {"$in": [encode_id(each.conversation_id) for each in scopes]},
         "o": {"$lte": below.order},
         **_words(query),
     }
-    unseen: list[Document] = [{"o": below.order, "c": {"$gte": binary(below.conversation_id)}}]
+    unseen: list[Document] = [{"o": below.order, "c": {"$gte": encode_id(below.conversation_id)}}]
     for scope in scopes:
         for gap in _outside(scope):
             # What was said there, and what was made there of messages that are seen.
             unseen.append({"_id": _span(scope.conversation_id, gap)})
-            unseen.append({"c": binary(scope.conversation_id), "e": {"$gte": gap.first, "$lte": gap.last}})
+            unseen.append({"c": encode_id(scope.conversation_id), "e": {"$gte": gap.first, "$lte": gap.last}})
     if hidden := [entry_id(scope.conversation_id, seq) for scope in scopes for seq in scope.hidden]:
         unseen.append({"_id": {"$in": hidden}})
     return {**condition, "$nor": unseen}

@@ -11,7 +11,7 @@ from chat_service.model.entry import Entry, Message, MessageEdited, Role
 from chat_service.model.retention import FOREVER, Retention, RetentionRule
 from chat_service.retention.ports import DueConversation, EntryPosition, RemovedStubs
 from chat_service.storage.conversations import MongoConversationStore
-from chat_service.storage.documents import binary
+from chat_service.storage.documents import encode_id
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database, connect
 from chat_service.storage.retention import MongoRetentionStore
@@ -66,7 +66,7 @@ async def due(store: MongoRetentionStore, now_ms: int, default: Retention = FORE
 async def test_what_is_due_comes_oldest_first_and_only_mine(database: Database, store: MongoRetentionStore) -> None:
     for conversation_id, due_ms in ((HERE, 300), (BEFORE, 100), (BEHIND, 900)):
         await keep(database, conversation_id)
-        held = await store.acquire(DueConversation(conversation_id, 0), 5000)
+        held = await store.claim(DueConversation(conversation_id, 0), 5000)
         assert held is not None
         await store.release(held, due_ms, FOREVER)
     assert await due(store, 500) == [BEFORE, HERE]
@@ -91,15 +91,15 @@ async def test_a_hold_ends_as_it_was_meant_unless_something_came_between(
     database: Database, store: MongoRetentionStore
 ) -> None:
     await keep(database, HERE)
-    held = await store.acquire(DueConversation(HERE, 0), 5000)
+    held = await store.claim(DueConversation(HERE, 0), 5000)
     assert held is not None
     assert (held.removed_seq, held.conversation.first_seq) == (0, 1)
-    assert await store.acquire(DueConversation(HERE, 0), 6000) is None
+    assert await store.claim(DueConversation(HERE, 0), 6000) is None
     assert await due(store, 4999) == []
     await MongoConversationStore(database).raise_device_marks({HERE: {"phone": 3}}, 4000)
     await store.release(held, None, None)
     assert await due(store, 4000) == [HERE]
-    again = await store.acquire(DueConversation(HERE, 4000), 7000)
+    again = await store.claim(DueConversation(HERE, 4000), 7000)
     assert again is not None
     await keep(database, HERE, seq=2)
     await store.release(again, None, None)
@@ -126,7 +126,7 @@ async def test_content_is_removed_in_its_range_and_its_log_alone(
     assert {seq for (conversation_id, seq), each in kept.items() if conversation_id == HERE and "w" not in each} == gone
     whole = {place for place, each in kept.items() if place[0] != HERE and "b" in each}
     assert whole == {(conversation_id, seq) for conversation_id in (BEFORE, BEHIND) for seq in range(1, 8)}
-    assert (await database["conversations"].find_one({"_id": binary(HERE)}) or {})["gone"] == 4
+    assert (await database["conversations"].find_one({"_id": encode_id(HERE)}) or {})["gone"] == 4
     # What was removed shows nothing, and its place, time and key are there.
     assert [each.key for each in (await log.read_page(HERE, 2, 1)).entries] == [entry(2).key]
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from chat_service.history.message_search import HIGHEST, Rank, SearchHit, SearchScope
+from chat_service.history.message_search import HIGHEST_RANK, Rank, SearchHit, SearchScope
 from chat_service.model.conversation import Conversation, ConversationKind, ConversationMember, Interval
 from chat_service.model.entry import LAST_SEQ, Change, Entry, Message, MessageDeleted, MessageEdited, Role
 from chat_service.model.words import MessageQuery
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database, connect
-from chat_service.storage.word_index import INDEX, MongoWordIndex, _condition
+from chat_service.storage.word_index import WORD_INDEX, MongoWordIndex, _condition
 from chat_service.wire.entries import words_of
 from devstack.stack import Stack
 from parley.chat.v1 import entry_pb2
@@ -63,7 +63,9 @@ def entry(conversation_id: str, seq: int, change: Change, time_ms: int = 0) -> E
     return Entry(conversation_id, seq, seq, time_ms, ALICE, seq.to_bytes(16, "big"), change, change.fingerprint())
 
 
-async def found(search: MongoWordIndex, query: str, scopes: Any = ALL, below: Rank = HIGHEST, limit: int = 10) -> Any:
+async def found(
+    search: MongoWordIndex, query: str, scopes: Any = ALL, below: Rank = HIGHEST_RANK, limit: int = 10
+) -> Any:
     return places(await search.find_hits(scopes, MessageQuery.of(query), below, limit))
 
 
@@ -97,7 +99,7 @@ async def test_any_part_of_a_text_without_spaces_is_found(log: MongoLog, search:
 async def test_pages_miss_nothing_where_many_have_one_time(log: MongoLog, search: MongoWordIndex) -> None:
     now = 1_700_000_000_000
     await log.append_batch([said(each, seq, "tie", now + seq // 3) for each in CONVERSATIONS for seq in range(1, 11)])
-    below, pages = HIGHEST, list[SearchHit]()
+    below, pages = HIGHEST_RANK, list[SearchHit]()
     while page := await search.find_hits(ALL, MessageQuery.of("tie"), below, 4):
         pages += page
         below = page[-1].rank
@@ -160,9 +162,9 @@ async def test_a_page_over_many_conversations_reads_hardly_more_than_it_shows(
     ids = [f"{number:032x}" for number in range(1, 101)]
     await log.append_batch([said(each, seq, "common words") for each in ids for seq in range(1, 11)])
     condition = _condition(
-        [SearchScope(each, (Interval(1, LAST_SEQ),)) for each in ids], MessageQuery.of("common words "), HIGHEST
+        [SearchScope(each, (Interval(1, LAST_SEQ),)) for each in ids], MessageQuery.of("common words "), HIGHEST_RANK
     )
-    plan = await database["entries"].find(condition).sort("o", -1).hint(INDEX).limit(20).explain()
+    plan = await database["entries"].find(condition).sort("o", -1).hint(WORD_INDEX).limit(20).explain()
     assert plan["executionStats"]["nReturned"] == 20
     assert plan["executionStats"]["totalDocsExamined"] <= 40
     assert plan["executionStats"]["totalKeysExamined"] <= 300

@@ -29,7 +29,7 @@ from chat_service.owner import owned_conversation as conversation_memory
 from chat_service.owner.owner import Owner
 from chat_service.storage import log as log_storage
 from chat_service.storage.change_index import RedisChangeIndex
-from chat_service.storage.documents import document_of
+from chat_service.storage.documents import encode_entry
 from chat_service.storage.generation_store import GenerationRecord, MongoGenerationStore
 from chat_service.storage.log import MongoLog
 from chat_service.stream.session import StreamSession
@@ -73,7 +73,7 @@ def fences_nothing() -> None:
         return known[:-1] if len(known) > FIRST_ENTRIES else known
 
     async def append(self: MongoLog, entries: Sequence[Entry]) -> Conflict | None:
-        documents = [document_of(entry) for entry in entries]
+        documents = [encode_entry(entry) for entry in entries]
         writes = [ReplaceOne({"_id": each["_id"]}, each, upsert=True) for each in documents]
         with suppress(BulkWriteError):
             # That one of them stands somewhere else already is overlooked as well.
@@ -108,10 +108,10 @@ def forgets_who_sent_what() -> None:
         _owner_append(self, draft, attempt, late)
 
     def document(entry: Entry, *how: Any) -> dict[str, Any]:
-        made = document_of(entry, *how)
+        made = encode_entry(entry, *how)
         return {**made, "k": made["k"][:16] + token_bytes(len(made["k"]) - 16)}
 
-    _put(log_storage, "document_of", document)
+    _put(log_storage, "encode_entry", document)
     _put(conversation_memory, "MAX_REMEMBERED", 0)
     _put(Owner, "append_draft", append)
 

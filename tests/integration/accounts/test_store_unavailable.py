@@ -38,7 +38,7 @@ async def test_silence_is_unavailable_when_the_time_is_up(mute: mongo.Database) 
 
 async def test_nobody_there_is_unavailable() -> None:
     with pytest.raises(StoreUnavailable):
-        await mongo.connect("mongodb://127.0.0.1:1", "parley", timeout=0.2)
+        await mongo.connect("mongodb://127.0.0.1:1", "parley", timeout_s=0.2)
 
 
 async def test_a_uri_that_makes_no_sense_is_a_mistake_of_configuration() -> None:

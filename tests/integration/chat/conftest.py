@@ -164,8 +164,8 @@ async def redis(valkey: Stack) -> AsyncIterator[Redis]:
 @pytest.fixture
 async def index(database: Database, redis: Redis) -> AsyncIterator[RedisChangeIndex]:
     index = RedisChangeIndex(redis, IndexGeneration(redis, MongoGenerationStore(database), "me", lambda: ["me"]))
-    await index.life.start()
-    task = asyncio.create_task(index.life.run())
+    await index.generation.start()
+    task = asyncio.create_task(index.generation.run())
     yield index
     task.cancel()
     await asyncio.wait([task])

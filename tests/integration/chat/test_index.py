@@ -76,7 +76,7 @@ async def test_a_cursor_that_means_nothing_asks_for_everything(index: RedisChang
     reading = await index.read_changes(ALICE, move(await cursor_of(index, ALICE)))
     assert reading.resync is resync
     assert reading.cursor is not None
-    assert reading.cursor.generation == index.life.generation
+    assert reading.cursor.generation == index.generation.number
 
 
 async def test_a_flush_is_noticed_by_the_next_touch(index: RedisChangeIndex, redis: Redis) -> None:
@@ -84,7 +84,7 @@ async def test_a_flush_is_noticed_by_the_next_touch(index: RedisChangeIndex, red
     cursor = await cursor_of(index, ALICE)
     await redis.flushall()
     await index.touch({TWO: [ALICE]})
-    assert index.life.generation > cursor.generation
+    assert index.generation.number > cursor.generation
     assert (await index.read_changes(ALICE, cursor)).resync is Resync.OTHER_GENERATION
 
 
@@ -97,21 +97,21 @@ async def test_a_flush_is_noticed_by_the_next_reading(index: RedisChangeIndex, r
 async def test_a_crowd_that_finds_a_loss_moves_the_generation_on_once(index: RedisChangeIndex, redis: Redis) -> None:
     cursor = await cursor_of(index, ALICE)
     # The generation has been in force for long: so the grace is what protects the next one from the crowd, no more.
-    index.life._adopted_at = float("-inf")
+    index.generation._adopted_at = float("-inf")
     await redis.flushall()
     readings = await asyncio.gather(*(index.read_changes(user, cursor) for user in [ALICE, BOB, CAROL] * 200))
     assert {each.resync for each in readings} == {Resync.OTHER_GENERATION}
-    assert index.life.generation == cursor.generation + 1
+    assert index.generation.number == cursor.generation + 1
 
 
 async def test_a_flush_is_noticed_when_nothing_happens(index: RedisChangeIndex, redis: Redis) -> None:
-    before = index.life.generation
+    before = index.generation.number
     moved = asyncio.Event()
-    index.life.on_generation(moved.set)
+    index.generation.subscribe(moved.set)
     await redis.flushall()
     async with asyncio.timeout(NOTICED_S):
         await moved.wait()
-    assert index.life.generation > before
+    assert index.generation.number > before
 
 
 @pytest.fixture
@@ -148,8 +148,8 @@ async def pair(database: Database, mortal: Stack) -> AsyncIterator[Pair]:
     ]
     tasks = []
     for index in indexes:
-        await index.life.start()
-        tasks.append(asyncio.create_task(index.life.run()))
+        await index.generation.start()
+        tasks.append(asyncio.create_task(index.generation.run()))
     yield Pair(indexes[0], indexes[1], alive, tasks)
     for task in tasks:
         task.cancel()
@@ -208,12 +208,12 @@ async def test_a_reading_that_failed_leaves_nothing_unnoted(pair: Pair, monkeypa
             failing.undo()
             raise RedisConnectionError("answered too late")
 
-        failing.setattr(pair.one.life._redis, "pipeline", once)
+        failing.setattr(pair.one.generation._redis, "pipeline", once)
         reading = await pair.one.read_changes(ALICE, cursor)
     assert failed == 1
     assert (reading.resync, reading.conversation_ids) == (Resync.NONE, (ONE,))
-    assert pair.one.life.complete
-    assert pair.one.life.generation == cursor.generation
+    assert pair.one.generation.complete
+    assert pair.one.generation.number == cursor.generation
 
 
 async def cut_off(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,8 +222,8 @@ async def cut_off(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     async def unreachable(*_: object, **__: object) -> None:
         raise RedisConnectionError("cut off")
 
-    monkeypatch.setattr(pair.one.life._redis, "execute_command", unreachable)
-    monkeypatch.setattr(pair.one.life._redis, "pipeline", unreachable_pipeline)
+    monkeypatch.setattr(pair.one.generation._redis, "execute_command", unreachable)
+    monkeypatch.setattr(pair.one.generation._redis, "pipeline", unreachable_pipeline)
 
 
 def unreachable_pipeline(*_: object, **__: object) -> NoReturn:
@@ -234,11 +234,11 @@ async def test_nobody_hands_out_cursors_while_one_server_owes(pair: Pair, monkey
     cursor = await cursor_of(pair.other, ALICE)
     await cut_off(pair, monkeypatch)
     await pair.one.touch({ONE: [ALICE]})
-    await eventually(lambda: not pair.other.life.complete)
+    await eventually(lambda: not pair.other.generation.complete)
     reading = await pair.other.read_changes(ALICE, cursor)
     assert (reading.resync, reading.cursor) == (Resync.INDEX_UNAVAILABLE, None)
     monkeypatch.undo()
-    await eventually(lambda: pair.other.life.complete)
+    await eventually(lambda: pair.other.generation.complete)
     # Before the outage was known everywhere, a device may have got this one.
     assert (await pair.other.read_changes(ALICE, cursor)).resync is Resync.OTHER_GENERATION
 
@@ -248,7 +248,7 @@ async def test_a_server_that_dies_owing_is_settled_for(pair: Pair, monkeypatch: 
     await cut_off(pair, monkeypatch)
     await pair.one.touch({ONE: [ALICE]})
     await pair.die()
-    await eventually(lambda: pair.other.life.generation > cursor.generation)
+    await eventually(lambda: pair.other.generation.number > cursor.generation)
     reading = await pair.other.read_changes(ALICE, cursor)
     assert reading.resync is Resync.OTHER_GENERATION
     assert reading.cursor is not None
@@ -258,13 +258,13 @@ async def test_who_is_settled_for_by_mistake_owes_again(pair: Pair, monkeypatch:
     await cut_off(pair, monkeypatch)
     await pair.one.touch({ONE: [ALICE]})
     pair.alive.discard("one")
-    before = pair.other.life.generation
-    await eventually(lambda: pair.other.life.generation > before)
+    before = pair.other.generation.number
+    await eventually(lambda: pair.other.generation.number > before)
     pair.alive.add("one")
-    await eventually(lambda: not pair.other.life.complete)
-    cursor = Cursor(pair.other.life.generation, 2**40)
+    await eventually(lambda: not pair.other.generation.complete)
+    cursor = Cursor(pair.other.generation.number, 2**40)
     monkeypatch.undo()
-    await eventually(lambda: pair.other.life.complete)
+    await eventually(lambda: pair.other.generation.complete)
     assert (await pair.other.read_changes(ALICE, cursor)).resync is Resync.OTHER_GENERATION
 
 
@@ -273,27 +273,27 @@ async def test_a_redis_that_takes_no_writes_is_one_outage(pair: Pair, mortal: St
     client = Redis.from_url(mortal.redis_url)
     await client.config_set("maxmemory", 1)
     await pair.one.touch({ONE: [ALICE]})
-    assert not pair.one.life.complete
+    assert not pair.one.generation.complete
     # Several probes later it is still the same one.
     for _ in range(3):
-        await pair.one.life.probe()
-    assert not pair.one.life.complete
-    assert pair.one.life.generation == before.generation
+        await pair.one.generation.probe()
+    assert not pair.one.generation.complete
+    assert pair.one.generation.number == before.generation
     await client.config_set("maxmemory", 0)
     await client.aclose()
-    await eventually(lambda: pair.one.life.complete and pair.other.life.complete)
+    await eventually(lambda: pair.one.generation.complete and pair.other.generation.complete)
     assert (await pair.one.read_changes(ALICE, before)).resync is Resync.OTHER_GENERATION
 
 
 async def test_servers_learn_of_a_generation_by_watching(pair: Pair, mortal: Stack) -> None:
     index, other = pair.one, pair.other
-    await eventually(lambda: index.life.generation == other.life.generation)
+    await eventually(lambda: index.generation.number == other.generation.number)
     moved = asyncio.Event()
-    other.life.on_generation(moved.set)
+    other.generation.subscribe(moved.set)
     client = Redis.from_url(mortal.redis_url)
     await client.flushall()
     await index.touch({ONE: [ALICE]})
     async with asyncio.timeout(NOTICED_S):
         await moved.wait()
     await client.aclose()
-    await eventually(lambda: index.life.generation == other.life.generation)
+    await eventually(lambda: index.generation.number == other.generation.number)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(autouse=True)
 def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_generation, "GRACE_S", 0.0)
+    monkeypatch.setattr(index_generation, "SENTINEL_GRACE_S", 0.0)
 
 
 @pytest.mark.parametrize("nonsense", ["", "x", "1x", "-1", "1.5", "nan", "0x10", "007", "9" * 5000, b"\xff"])
@@ -28,13 +28,13 @@ async def test_a_sentinel_that_tells_no_generation_is_a_loss(
     await redis.set(sentinel, nonsense)
     await index.touch({ONE: [ALICE]})
     reading = await index.read_changes(ALICE, cursor)
-    assert (reading.resync, index.life.generation) == (Resync.OTHER_GENERATION, cursor.generation + 1)
-    assert await redis.get(sentinel) == str(index.life.generation).encode()
+    assert (reading.resync, index.generation.number) == (Resync.OTHER_GENERATION, cursor.generation + 1)
+    assert await redis.get(sentinel) == str(index.generation.number).encode()
 
 
 async def test_a_probe_that_meets_nonsense_ends_no_server(index: RedisChangeIndex, redis: Redis) -> None:
-    before = index.life.generation
+    before = index.generation.number
     await redis.set(scripts.sentinel_arguments("00").keys[0], "nonsense")
-    await index.life.probe()
-    assert index.life.complete
-    assert index.life.generation == before + 1
+    await index.generation.probe()
+    assert index.generation.complete
+    assert index.generation.number == before + 1

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as ConnectionLost
 
-from chat_service.storage.redis import MOST, UvloopSafeConnection, UvloopSafeTlsConnection, connect_redis
+from chat_service.storage.redis import MAX_CONNECTIONS, UvloopSafeConnection, UvloopSafeTlsConnection, connect_redis
 from devstack.stack import Stack
 
 pytestmark = pytest.mark.integration
@@ -38,7 +38,7 @@ async def test_a_transport_that_is_closed_already_is_a_lost_connection(valkey: S
 
 async def test_a_crowd_waits_for_connections(valkey: Stack) -> None:
     client = connect_redis(valkey.redis_url)
-    assert all(await asyncio.gather(*(client.ping() for _ in range(10 * MOST))))
+    assert all(await asyncio.gather(*(client.ping() for _ in range(10 * MAX_CONNECTIONS))))
     await client.aclose()
 
 

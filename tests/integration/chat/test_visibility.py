@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from chat_service.history.history import FetchedRange, History, RangeRequest
-from chat_service.history.message_search import HIGHEST, MessageSearch
+from chat_service.history.message_search import HIGHEST_RANK, MessageSearch
 from chat_service.history.visibility import VisibilityResolver
 from chat_service.model.entry import Change, Entry, Message
 from chat_service.model.stores import LogPage
@@ -71,8 +71,8 @@ async def test_who_was_removed_sees_nothing_of_what_follows(
     search = MessageSearch(
         MongoWordIndex(database), memberships, VisibilityResolver(log, MongoConversationStore(database), memberships)
     )
-    assert not await search.search(BOB, "", MessageQuery.of("secret"), HIGHEST, 10)
-    assert await search.search(ALICE, "", MessageQuery.of("secret"), HIGHEST, 10)
+    assert not await search.search(BOB, "", MessageQuery.of("secret"), HIGHEST_RANK, 10)
+    assert await search.search(ALICE, "", MessageQuery.of("secret"), HIGHEST_RANK, 10)
 
 
 async def test_who_came_again_sees_what_follows(owners: Owners, log: MongoLog, history: History) -> None:

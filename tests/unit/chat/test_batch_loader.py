@@ -57,7 +57,7 @@ async def test_one_alone_is_asked_for_at_once_and_what_is_not_there_is_missing()
 
 async def test_what_gathers_meanwhile_is_asked_for_once_and_in_one_go() -> None:
     store = Store()
-    together = BatchLoader(store.ask, at_once=1)
+    together = BatchLoader(store.ask, max_concurrent=1)
     first, *others = [await wanted(together, *keys) for keys in ("a", "ab", "b", "bc")]
     assert store.asked == [{"a"}]
     store.let(2)
@@ -68,7 +68,7 @@ async def test_what_gathers_meanwhile_is_asked_for_once_and_in_one_go() -> None:
 
 async def test_nobody_is_given_what_was_read_before_they_wanted_it() -> None:
     store = Store()
-    together = BatchLoader(store.ask, at_once=1)
+    together = BatchLoader(store.ask, max_concurrent=1)
     before = await wanted(together, "a")
     store.values["a"] = 100
     after = await wanted(together, "a")
@@ -79,7 +79,7 @@ async def test_nobody_is_given_what_was_read_before_they_wanted_it() -> None:
 
 async def test_an_ask_has_a_largest_size_and_only_so_many_are_under_way() -> None:
     store = Store()
-    together = BatchLoader(store.ask, at_once=2, most=1)
+    together = BatchLoader(store.ask, max_concurrent=2, max_keys=1)
     tasks = [await wanted(together, *"abc"), await wanted(together, "c")]
     assert store.asked == [{"a"}, {"b"}]
     store.let(3)
@@ -89,7 +89,7 @@ async def test_an_ask_has_a_largest_size_and_only_so_many_are_under_way() -> Non
 
 async def test_all_who_wanted_it_learn_that_it_failed_and_the_next_are_served() -> None:
     store = Store()
-    together = BatchLoader(store.ask, at_once=1)
+    together = BatchLoader(store.ask, max_concurrent=1)
     store.fails = True
     tasks = [await wanted(together, "a"), await wanted(together, "b"), await wanted(together, "b")]
     store.let(2)
@@ -103,7 +103,7 @@ async def test_all_who_wanted_it_learn_that_it_failed_and_the_next_are_served() 
 
 async def test_what_cannot_be_had_fails_those_alone_who_want_it() -> None:
     store = Store()
-    together = BatchLoader(store.ask, at_once=1)
+    together = BatchLoader(store.ask, max_concurrent=1)
     store.malformed.add("b")
     tasks = [await wanted(together, *keys) for keys in ("x", "a", "bc", "c", "cy", "a")]
     store.let(100)
@@ -137,7 +137,7 @@ async def test_a_store_that_is_silent_is_not_asked_key_by_key() -> None:
 
 async def test_nobody_waits_for_ever() -> None:
     store = Store()
-    together = BatchLoader(store.ask, at_once=1, patience=0.01)
+    together = BatchLoader(store.ask, max_concurrent=1, timeout_s=0.01)
     with pytest.raises(StoreUnavailable):
         await together.get("a")
     # What follows shall succeed, however slow this machine is.
@@ -148,7 +148,7 @@ async def test_nobody_waits_for_ever() -> None:
 
 async def test_who_goes_away_takes_nothing_from_others() -> None:
     store = Store()
-    together = BatchLoader(store.ask, at_once=1)
+    together = BatchLoader(store.ask, max_concurrent=1)
     gone, stays = await wanted(together, "a"), await wanted(together, "a")
     gone.cancel()
     store.let(2)

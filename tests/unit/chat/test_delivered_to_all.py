@@ -7,7 +7,7 @@ import pytest
 from chat_service.model.conversation import ConversationMember
 from chat_service.model.entry import Role
 from chat_service.retention.ports import EntryPosition
-from chat_service.retention.sweep import delivered_to_all
+from chat_service.retention.sweep import count_delivered_to_all
 
 # Entries 3 to 7, one a second.
 PLACES = [EntryPosition(seq, seq, seq * 1000) for seq in range(3, 8)]
@@ -32,10 +32,10 @@ MEMBERS = {"alice": ConversationMember(Role.MEMBER, 1), "bob": ConversationMembe
     ],
 )
 def test_what_every_device_has(devices: dict[str, dict[str, int]], marks: dict[str, int], had: int) -> None:
-    assert delivered_to_all(PLACES, MEMBERS, devices, marks) == had
+    assert count_delivered_to_all(PLACES, MEMBERS, devices, marks) == had
 
 
 def test_who_joined_later_lacks_nothing_of_before() -> None:
     members = {"alice": ConversationMember(Role.MEMBER, 6)}
-    assert delivered_to_all(PLACES, members, {"alice": {"phone": 0}}, {}) == 3
-    assert delivered_to_all(PLACES, members, {"alice": {"phone": 0}}, {"phone": 6}) == 4
+    assert count_delivered_to_all(PLACES, members, {"alice": {"phone": 0}}, {}) == 3
+    assert count_delivered_to_all(PLACES, members, {"alice": {"phone": 0}}, {"phone": 6}) == 4

@@ -11,7 +11,7 @@ from pymongo.errors import AutoReconnect
 
 from chat_service.errors import StoreUnavailable
 from chat_service.storage.documents import MAX_GAP
-from chat_service.storage.log import STRETCHES_AT_ONCE, MongoLog
+from chat_service.storage.log import MAX_CONCURRENT_RANGES, MongoLog
 from tests.eventually import run_ready
 
 
@@ -49,4 +49,4 @@ async def test_a_stretch_that_cannot_be_read_leaves_no_find_behind() -> None:
     with pytest.raises(StoreUnavailable):
         await MongoLog(database).load_targets("c" * 32, far_apart)
     # One takes the place of the one that failed before it is known.
-    assert entries.begun == entries.ended <= STRETCHES_AT_ONCE + 1
+    assert entries.begun == entries.ended <= MAX_CONCURRENT_RANGES + 1

@@ -10,7 +10,7 @@ import pytest
 
 from chat_service.errors import StoreUnavailable
 from chat_service.model.retention import RetentionPolicy
-from chat_service.retention.job import PACE_S, RetentionJob
+from chat_service.retention.job import SWEEP_PAUSE_S, RetentionJob
 from chat_service.retention.ports import DueConversation
 from chat_service.retention.sweep import SweepResult
 from tests.clock import ManualClock
@@ -72,10 +72,10 @@ async def test_it_rests_while_nothing_is_due_and_keeps_its_pace_otherwise(
     clock.advance(0.1)
     await run_ready()
     assert (conversations.asked, conversations.looked) == (2, ["one"])
-    clock.advance(PACE_S)
+    clock.advance(SWEEP_PAUSE_S)
     await run_ready()
     assert conversations.looked == ["one", "two"]
-    clock.advance(PACE_S)
+    clock.advance(SWEEP_PAUSE_S)
     await run_ready()
     assert conversations.asked == 3, "there may be more"
 
@@ -88,7 +88,7 @@ async def test_a_failure_of_one_look_or_of_the_store_ends_nothing(
     tasks.append(asyncio.create_task(job(conversations, clock).run()))
     await run_ready()
     assert conversations.looked == ["bad", "good"]
-    clock.advance(PACE_S)
+    clock.advance(SWEEP_PAUSE_S)
     await run_ready()
     assert conversations.asked == 2
     clock.advance(TERMS.sweep_interval_s)

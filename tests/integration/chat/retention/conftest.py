@@ -18,7 +18,7 @@ from tests.integration.chat.retention.environment import RetentionEnvironment
 async def environment(
     database: Database, index: RedisChangeIndex, monkeypatch: pytest.MonkeyPatch
 ) -> RetentionEnvironment:
-    monkeypatch.setattr(sweep, "PORTION", 3)
+    monkeypatch.setattr(sweep, "BATCH_ENTRIES", 3)
     memberships = MongoMembershipStore(database)
     environment = RetentionEnvironment(
         database, History(MongoLog(database), MongoConversationStore(database), memberships, index)

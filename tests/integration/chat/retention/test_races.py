@@ -163,7 +163,7 @@ async def test_whoever_comes_after_a_crash_goes_on_where_it_stopped(
     # What is below `first_seq` is shown to nobody, whether it is removed yet or not.
     assert await environment.bodies(conversation_id) == ["f", "e", "d", "c"]
     assert await environment.look(A_DAY) == []
-    environment.clock.advance(sweep.HELD_MS / 1000 + 1)
+    environment.clock.advance(sweep.CLAIM_MS / 1000 + 1)
     # Also when everything is to be kept by now.
     running_on = await environment.look(RetentionPolicy(FOREVER))
     assert [each.first_seq for each in running_on] == [4]
@@ -174,7 +174,7 @@ async def test_of_two_who_look_one_does(owners: Owners, environment: RetentionEn
     running = await owners.start()
     conversation_id = await made(running)
     [due] = await environment.store.list_due(environment.clock.now_ms(), A_DAY.default, mine, 10)
-    held = await environment.store.acquire(due, environment.clock.now_ms() + 1000)
+    held = await environment.store.claim(due, environment.clock.now_ms() + 1000)
     assert held is not None
     assert await environment.looks(A_DAY).sweep(due) is None
     # Whoever changes something meanwhile has it looked at again.
