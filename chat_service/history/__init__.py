@@ -1,1 +1,1 @@
-"""Reading what was written: ranges of logs, messages as shown, conversations with heads and unread counts."""
+"""Reading conversations for one user: ranges of logs, messages, summaries, searches and personal settings."""

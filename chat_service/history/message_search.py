@@ -1,4 +1,4 @@
-"""Finding messages by their words, in one conversation of a caller or in all of them, newest first."""
+"""The search for messages by words, in one conversation of a user or in all of them, newest first."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from chat_service.model.entry import Entry
 from chat_service.model.stores import MembershipStore
 from chat_service.model.words import MessageQuery
 
-# Conversations that are asked for at once.
+# Conversations of one query of the word index.
 SCOPE_BATCH: Final = 100
-# Longer than a person waits.
 SEARCH_TIMEOUT_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Rank:
-    """Where a message stands among all: later ones are higher; `order` tells two of one conversation apart."""
+    """The position of a message in the order of all messages; later messages rank higher.
+
+    `order` grows with the time of the message and is unique within its conversation.
+    """
 
     order: int
     conversation_id: str
@@ -34,7 +36,7 @@ HIGHEST_RANK: Final = Rank(2**63 - 1, "")
 
 @dataclass(frozen=True, slots=True)
 class SearchHit:
-    """A message, and where it stands."""
+    """A message that matches a query, and its rank."""
 
     rank: Rank
     entry: Entry
@@ -42,7 +44,7 @@ class SearchHit:
 
 @dataclass(frozen=True, slots=True)
 class SearchScope:
-    """What of a conversation is looked through: what the caller may see, and did not hide."""
+    """The part of a conversation to search: the intervals that the user may see, except the `hidden` seqs."""
 
     conversation_id: str
     intervals: tuple[Interval, ...]
@@ -50,21 +52,21 @@ class SearchScope:
 
 
 class WordIndex(Protocol):
-    """Where words lead to messages. Every method raises StoreUnavailable."""
+    """An index of messages by their words. Every method raises StoreUnavailable."""
 
     async def visible_intervals(
         self, user_id: str, conversation_ids: Collection[str]
     ) -> Mapping[str, tuple[Interval, ...]]:
-        """What the user may see of conversations, by id; those of which it is nothing are missing."""
+        """Return the intervals that the user may see, by conversation; conversations without any are absent."""
 
     async def find_hits(
         self, scopes: Sequence[SearchScope], query: MessageQuery, below: Rank, limit: int
     ) -> Sequence[SearchHit]:
-        """The highest messages below a rank, highest first, at most `limit`."""
+        """Return the messages with the highest ranks less than `below`, highest first, at most `limit`."""
 
 
 class MessageSearch:
-    """Searches for one caller at a time, inside the intervals of membership."""
+    """Searches messages for one user a call. Finds no message outside the user's intervals of membership."""
 
     def __init__(self, index: WordIndex, memberships: MembershipStore, visibility: VisibilityResolver) -> None:
         self._index = index
@@ -74,43 +76,43 @@ class MessageSearch:
     async def search(
         self, user_id: str, conversation_id: str, query: MessageQuery, below: Rank, limit: int
     ) -> list[SearchHit]:
-        """At most `limit` messages below a rank, highest first; in all conversations if `conversation_id` is empty.
+        """Return at most `limit` hits with ranks less than `below`, highest first.
 
-        Of each portion of conversations no more than `limit` are in memory. Raises ConversationNotFound, and
-        StoreUnavailable after LONGEST_S.
+        Searches all conversations of the user if `conversation_id` is empty, in batches of SCOPE_BATCH with at most
+        `limit` hits each. Raises ConversationNotFound, and StoreUnavailable after SEARCH_TIMEOUT_S.
         """
-        found = list[SearchHit]()
+        hits = list[SearchHit]()
         try:
             async with asyncio.timeout(SEARCH_TIMEOUT_S):
                 async for scopes in self._scopes(user_id, conversation_id):
-                    more = await self._index.find_hits(scopes, query, below, limit)
-                    found = nlargest(limit, [*found, *more], key=lambda each: each.rank)
+                    batch = await self._index.find_hits(scopes, query, below, limit)
+                    hits = nlargest(limit, [*hits, *batch], key=lambda each: each.rank)
         except TimeoutError:
-            raise StoreUnavailable("this search takes too long; more words, or one conversation, take less") from None
-        return await self._drop_invisible(user_id, found)
+            raise StoreUnavailable("the search took too long; search for more words or in one conversation") from None
+        return await self._drop_invisible(user_id, hits)
 
-    async def _drop_invisible(self, user_id: str, found: list[SearchHit]) -> list[SearchHit]:
-        """Without what was found where the user is no member any more."""
-        sights = await self._visibility.resolve_many(user_id, {each.entry.conversation_id for each in found})
-        return [each for each in found if _can_see(sights[each.entry.conversation_id], each.entry.seq)]
+    async def _drop_invisible(self, user_id: str, hits: list[SearchHit]) -> list[SearchHit]:
+        """Return the hits that the user may still see; a membership may have ended during the search."""
+        visible = await self._visibility.resolve_many(user_id, {each.entry.conversation_id for each in hits})
+        return [each for each in hits if _can_see(visible[each.entry.conversation_id], each.entry.seq)]
 
     async def _scopes(self, user_id: str, conversation_id: str) -> AsyncIterator[list[SearchScope]]:
         if conversation_id:
-            sight = await self._visibility.resolve(user_id, conversation_id)
-            yield [SearchScope(conversation_id, sight.intervals, sight.settings.hidden)]
+            visible = await self._visibility.resolve(user_id, conversation_id)
+            yield [SearchScope(conversation_id, visible.intervals, visible.settings.hidden)]
             return
         after = ""
         while ids := await self._memberships.list_conversations(user_id, after, SCOPE_BATCH):
-            visible, personal = await asyncio.gather(
+            intervals, settings = await asyncio.gather(
                 self._index.visible_intervals(user_id, ids), self._memberships.load_settings(user_id, ids)
             )
-            if visible:
+            if intervals:
                 yield [
-                    SearchScope(each, intervals, personal[each].hidden if each in personal else ())
-                    for each, intervals in visible.items()
+                    SearchScope(each, visible_intervals, settings[each].hidden if each in settings else ())
+                    for each, visible_intervals in intervals.items()
                 ]
             after = ids[-1]
 
 
-def _can_see(sight: VisibleConversation | ConversationNotFound, seq: int) -> bool:
-    return isinstance(sight, VisibleConversation) and sight.can_see(seq)
+def _can_see(visible: VisibleConversation | ConversationNotFound, seq: int) -> bool:
+    return isinstance(visible, VisibleConversation) and visible.can_see(seq)

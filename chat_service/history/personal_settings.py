@@ -1,4 +1,4 @@
-"""The settings of one user for a conversation: stored first, then announced to the user's other devices."""
+"""The settings of one user for a conversation, stored and then announced to the user's other devices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chat_service.model.stores import ChangeIndex, MembershipStore
 
 
 class PersonalSettingsService:
-    """Mutes, pins and archives conversations and hides messages, all idempotent.
+    """Mutes, pins and archives conversations and hides messages; every method is idempotent.
 
     `recheck_user` makes the user's sessions read the change index again. Every method raises ConversationNotFound and
     StoreUnavailable.
@@ -43,11 +43,11 @@ class PersonalSettingsService:
         await self._update(user_id, conversation_id, archived=archived)
 
     async def hide_message(self, user_id: str, conversation_id: str, seq: int) -> None:
-        """Delete a message from the user's own view. Raises MessageNotFound, TooManyHidden."""
+        """Delete a message from the user's own view. Also raises MessageNotFound and TooManyHidden."""
         await self._history.get_message(user_id, conversation_id, seq)
         first_seq = (await self._history.load_visible(user_id, conversation_id)).conversation.first_seq
         if not await self._memberships.hide_message(user_id, conversation_id, seq, first_seq):
-            raise TooManyHidden(f"at most {MAX_HIDDEN} messages of a conversation can be deleted from the own view")
+            raise TooManyHidden(f"at most {MAX_HIDDEN} messages of a conversation can be hidden")
         await self._announce(user_id, conversation_id)
 
     async def _update(self, user_id: str, conversation_id: str, **settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""A conversation as one user may see it: its intervals of membership, and nothing of what was outside them."""
+"""The part of a conversation that one user may see: the entries of the user's intervals of membership."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from servicekit.failure import Failure
 
 @dataclass(frozen=True, slots=True)
 class VisibleConversation:
-    """What `user_id` sees; of a conversation that was left: what it was then, without its members."""
+    """A conversation as `user_id` may see it.
+
+    If the user has left it, `conversation` is its state at that time, without members.
+    """
 
     user_id: str
     conversation: Conversation
@@ -30,18 +33,18 @@ class VisibleConversation:
 
     @property
     def member(self) -> ConversationMember | None:
-        """The user's part in it; None once it was left."""
+        """The user as a member; None if the user has left."""
         return self.conversation.members.get(self.user_id)
 
-    def intersect(self, asked: Interval) -> list[Interval]:
-        """The parts of `asked` that the user may see, in order."""
-        shared = [Interval(max(each.first, asked.first), min(each.last, asked.last)) for each in self.intervals]
+    def intersect(self, requested: Interval) -> list[Interval]:
+        """Return the parts of `requested` that the user may see, in order."""
+        shared = [Interval(max(each.first, requested.first), min(each.last, requested.last)) for each in self.intervals]
         return [each for each in shared if each.first <= each.last]
 
     def redact(self, entry: Entry) -> Entry:
-        """`entry` as the user may see it: what others made of a message while the user was no member is not shown.
+        """Return `entry` without edits and reactions made while the user was not a member.
 
-        That it was deleted is: who takes something back takes it back from all.
+        After such an edit the content is empty: the earlier one is not stored. A deletion is shown to every reader.
         """
         message = entry.change
         if not isinstance(message, Message) or not (message.edit_seq or message.reactions):
@@ -52,19 +55,19 @@ class VisibleConversation:
         return replace(entry, change=replace(message, content=content, reactions=reactions))
 
     def can_see(self, seq: int) -> bool:
-        """Whether the user may see the entry `seq`."""
+        """Return True if the user may see the entry `seq`."""
         return any(seq in each for each in self.intervals)
 
     def count_unread(self, messages: int) -> int:
-        """How many of the first `messages` messages the user has not read; 0 once it was left."""
+        """Return how many of the first `messages` messages are unread; 0 if the user has left."""
         if self.member is None:
             return 0
-        # What is no longer kept cannot be read any more.
+        # Messages that retention has removed do not count.
         return max(0, messages - max(self.member.watermark.read_number, self.conversation.first_number))
 
 
 class VisibilityResolver:
-    """Finds out what users may see."""
+    """Resolves conversations to what a user may see, from the stored state and the end of the log."""
 
     def __init__(self, log: ConversationLog, conversations: ConversationStore, memberships: MembershipStore) -> None:
         self._log = log
@@ -72,65 +75,69 @@ class VisibilityResolver:
         self._memberships = memberships
 
     async def resolve(self, user_id: str, conversation_id: str) -> VisibleConversation:
-        """One conversation. Raises ConversationNotFound."""
-        sight = (await self.resolve_many(user_id, [conversation_id]))[conversation_id]
-        if isinstance(sight, Failure):
-            raise sight
-        return sight
+        """Return one conversation as the user may see it. Raises ConversationNotFound."""
+        visible = (await self.resolve_many(user_id, [conversation_id]))[conversation_id]
+        if isinstance(visible, Failure):
+            raise visible
+        return visible
 
     async def resolve_many(
         self, user_id: str, conversation_ids: Collection[str]
     ) -> dict[str, VisibleConversation | ConversationNotFound]:
-        """Several at once, by id."""
-        kept = await self._apply_log_tail(await self._conversations.load_many(conversation_ids))
-        personal = await self._memberships.load_settings(user_id, conversation_ids)
-        return {each: await self._resolve_one(user_id, each, kept, personal) for each in conversation_ids}
+        """Return the conversations by id, with a failure for each one that the user may not see."""
+        stored = await self._apply_log_tail(await self._conversations.load_many(conversation_ids))
+        settings = await self._memberships.load_settings(user_id, conversation_ids)
+        return {each: await self._resolve_one(user_id, each, stored, settings) for each in conversation_ids}
 
-    async def membership_changed(self, sights: Iterable[VisibleConversation]) -> set[str]:
-        """Those conversations, by id, of which the user is no member any more since they were looked at.
+    async def membership_changed(self, resolved: Iterable[VisibleConversation]) -> set[str]:
+        """Return the ids of the conversations whose visible intervals have changed since they were resolved.
 
-        Asked after entries were read: whatever was appended after the user had left was not for these eyes.
+        Call it after reading entries: the read may have returned entries appended after the user had left.
         """
-        open_ended = {each.conversation.conversation_id: each for each in sights if each.member is not None}
-        now = await self._apply_log_tail({name: each.conversation for name, each in open_ended.items()})
-        return {
-            name for name, each in open_ended.items() if now[name].visible_intervals(each.user_id) != each.intervals
-        }
+        joined = {each.conversation.conversation_id: each for each in resolved if each.member is not None}
+        now = await self._apply_log_tail({name: each.conversation for name, each in joined.items()})
+        return {name for name, each in joined.items() if now[name].visible_intervals(each.user_id) != each.intervals}
 
-    async def _apply_log_tail(self, kept: Mapping[str, Conversation]) -> dict[str, Conversation]:
-        """What was kept, with what the log says since: an owner that dies may not have kept it yet."""
-        newer = await self._log.conversation_events_after({name: each.applied_seq for name, each in kept.items()})
-        return {name: _apply_events(each, newer.get(name, ())) for name, each in kept.items()}
+    async def _apply_log_tail(self, stored: Mapping[str, Conversation]) -> dict[str, Conversation]:
+        """Apply the entries since `applied_seq`: an owner that crashed may have appended them without saving."""
+        events = await self._log.conversation_events_after({name: each.applied_seq for name, each in stored.items()})
+        return {name: _apply_events(each, events.get(name, ())) for name, each in stored.items()}
 
     async def _resolve_one(
         self,
         user_id: str,
         conversation_id: str,
-        kept: Mapping[str, Conversation],
-        personal: Mapping[str, PersonalSettings],
+        stored: Mapping[str, Conversation],
+        settings: Mapping[str, PersonalSettings],
     ) -> VisibleConversation | ConversationNotFound:
-        # While it is being made only its log knows of it.
-        conversation = kept.get(conversation_id) or await self._replay_log(conversation_id)
+        # A conversation that is being created exists in its log only.
+        conversation = stored.get(conversation_id) or await self._replay_log(conversation_id)
         intervals = conversation.visible_intervals(user_id) if conversation else ()
         if conversation is None or not intervals:
             return ConversationNotFound("no such conversation")
         if user_id not in conversation.members:
-            # Of its beginning too much may be removed to tell what it was.
-            then = await self._replay_log(conversation_id, intervals[-1].last)
-            then = then or replace(conversation, title="", picture_media_id="")
-            first_seq, first_number = conversation.first_seq, conversation.first_number
-            conversation = replace(then, members={}, first_seq=first_seq, first_number=first_number)
-        return VisibleConversation(user_id, conversation, intervals, personal.get(conversation_id, DEFAULT_SETTINGS))
+            conversation = await self._replay_for_former_member(conversation, intervals[-1].last)
+        return VisibleConversation(user_id, conversation, intervals, settings.get(conversation_id, DEFAULT_SETTINGS))
+
+    async def _replay_for_former_member(self, conversation: Conversation, last: int) -> Conversation:
+        """Return the conversation as of the entry `last`, without members.
+
+        Title and picture are empty if retention has removed the entries that created the conversation.
+        """
+        then = await self._replay_log(conversation.conversation_id, last)
+        then = then or replace(conversation, title="", picture_media_id="")
+        first_seq, first_number = conversation.first_seq, conversation.first_number
+        return replace(then, members={}, first_seq=first_seq, first_number=first_number)
 
     async def _replay_log(self, conversation_id: str, last: int = LAST_SEQ) -> Conversation | None:
-        """The conversation as its log up to `last` tells it; None if there is none."""
+        """Return the conversation computed from its log up to `last`; None if its creation is not in the log."""
         conversation: Conversation | None = None
         for entry in await self._log.conversation_events(conversation_id, last):
             conversation = apply_entry(conversation, entry)
         return conversation
 
 
-def _apply_events(conversation: Conversation, turns: Iterable[Entry]) -> Conversation:
-    for entry in turns:
+def _apply_events(conversation: Conversation, events: Iterable[Entry]) -> Conversation:
+    for entry in events:
         conversation = apply_entry(conversation, entry) or conversation
     return conversation

@@ -1,1 +1,1 @@
-"""What becomes of content whose time is over: it goes, and what it did to members, titles and seqs stays."""
+"""Retention: removal of content that has expired. Members, titles and seqs stay as the removed entries left them."""

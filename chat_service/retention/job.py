@@ -1,4 +1,4 @@
-"""The job that looks after retention on every server, at its own conversations, as they fall due."""
+"""The background job of every server that sweeps the conversations it owns as they become due."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from servicekit.failure import Failure
 from servicekit.tasks import cancel_requested
 
 SWEEP_BATCH: Final = 100
-# Between two looks: at most so many a second, whatever has piled up.
+# Pause after each sweep: bounds the sweeps a second while many conversations are due.
 SWEEP_PAUSE_S: Final = 0.02
 
-_conversations = Counter("parley_retention_conversations", "Conversations looked at for what may go")
-_removed = Counter("parley_retention_entries", "Entries whose content went, and entries that went as a whole", ["what"])
+_conversations = Counter("parley_retention_conversations", "Conversations swept for expired content")
+_removed = Counter(
+    "parley_retention_entries", "Entries that retention removed, their content or the whole stub", ["what"]
+)
 
 log = structlog.get_logger("retention")
 
 
 class RetentionJob:
-    """`mine` tells whether a conversation is this server's to look after."""
+    """Sweeps due conversations, one at a time. `owns` returns True for the conversations of this server."""
 
     def __init__(
         self,
@@ -43,48 +45,48 @@ class RetentionJob:
         self._owns = owns
 
     async def run(self) -> None:
-        """Look until cancelled, and rest while nothing is due."""
+        """Sweep until cancelled; while nothing is due, pause for the policy's interval."""
         while not cancel_requested():
-            looked = 0
+            swept = 0
             try:
-                looked = await self.sweep_due()
+                swept = await self.sweep_due()
             except Failure as failure:
-                log.warning("cannot look for what may go", error=failure.message)
+                log.warning("listing of due conversations failed", error=failure.message)
             except Exception:
-                log.exception("cannot look for what may go")
-            if not looked:
+                log.exception("listing of due conversations failed")
+            if not swept:
                 await self._clock.sleep(self._policy.sweep_interval_s)
 
     async def sweep_due(self) -> int:
-        """Look at a portion of what is due; how many were looked at. Raises StoreUnavailable."""
+        """Sweep at most SWEEP_BATCH due conversations and return how many were swept. Raises StoreUnavailable."""
         due = await self._store.list_due(self._clock.now_ms(), self._policy.default, self._owns, SWEEP_BATCH)
-        looked = 0
+        swept = 0
         for each in due:
             try:
-                removed = await self._sweep.sweep(each)
+                result = await self._sweep.sweep(each)
             except Failure as failure:
-                # It is held until later, and then taken up where it was left.
-                log.warning("a look failed", conversation_id=each.conversation_id, error=failure.message)
+                # The claim stands until it expires; the next sweep then continues where this one stopped.
+                log.warning("retention sweep failed", conversation_id=each.conversation_id, error=failure.message)
                 continue
             except Exception:
-                log.exception("a look failed", conversation_id=each.conversation_id)
+                log.exception("retention sweep failed", conversation_id=each.conversation_id)
                 continue
-            if removed is not None:
-                looked += 1
-                _record(each.conversation_id, removed)
+            if result is not None:
+                swept += 1
+                _record(each.conversation_id, result)
             await self._clock.sleep(SWEEP_PAUSE_S)
-        return looked
+        return swept
 
 
-def _record(conversation_id: str, removed: SweepResult) -> None:
+def _record(conversation_id: str, result: SweepResult) -> None:
     _conversations.inc()
-    _removed.labels("content").inc(removed.contents)
-    _removed.labels("whole").inc(removed.stubs)
-    if removed.contents or removed.stubs:
+    _removed.labels("content").inc(result.contents)
+    _removed.labels("whole").inc(result.stubs)
+    if result.contents or result.stubs:
         log.info(
             "content removed",
             conversation_id=conversation_id,
-            first_seq=removed.first_seq,
-            contents=removed.contents,
-            entries=removed.stubs,
+            first_seq=result.first_seq,
+            contents=result.contents,
+            entries=result.stubs,
         )

@@ -1,4 +1,4 @@
-"""What retention needs of the stores."""
+"""The stores that retention reads and writes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chat_service.model.retention import Retention
 
 @dataclass(frozen=True, slots=True)
 class DueConversation:
-    """A conversation to look at, and the time that was set for it, in milliseconds since 1970; None: none was."""
+    """A conversation to sweep, and its due time in milliseconds since 1970; None if it has no due time."""
 
     conversation_id: str
     due_ms: int | None
@@ -20,9 +20,10 @@ class DueConversation:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedConversation:
-    """A conversation as it was when a look at it began; nobody else looks until `until_ms`.
+    """A conversation as stored when this server claimed it for a sweep.
 
-    All content up to `gone_seq` is removed.
+    No other server can claim it before `until_ms`, in milliseconds since 1970. The content of all entries up to
+    `removed_seq` is removed.
     """
 
     conversation: Conversation
@@ -32,7 +33,7 @@ class ClaimedConversation:
 
 @dataclass(frozen=True, slots=True)
 class EntryPosition:
-    """Where an entry stands, how many messages there are up to it, and its time in milliseconds since 1970."""
+    """The seq of an entry, the number of messages up to it, and its time in milliseconds since 1970."""
 
     seq: int
     message_number: int
@@ -41,50 +42,65 @@ class EntryPosition:
 
 @dataclass(frozen=True, slots=True)
 class RemovedStubs:
-    """How many entries without content were removed, and the time of the next that can be; None: there is none."""
+    """The number of stubs that were removed, and the time of the lowest that is left; None if none is left.
+
+    A stub is an entry whose content is removed.
+    """
 
     removed: int
     next_ms: int | None
 
 
 class RetentionStore(Protocol):
-    """Logs and conversations, as far as retention concerns them. Every method raises StoreUnavailable."""
+    """Logs, conversations and device marks, as retention needs them. Every method raises StoreUnavailable."""
 
     async def list_due(
         self, now_ms: int, default: Retention, owns: Callable[[str], bool], limit: int
     ) -> Sequence[DueConversation]:
-        """At most `limit` of my conversations whose time has come, or was set under another default."""
+        """Return at most `limit` due conversations among those for which `owns` returns True.
+
+        A conversation is due at its due time, or at once if that time was computed under another default.
+        """
 
     async def claim(self, due: DueConversation, until_ms: int) -> ClaimedConversation | None:
-        """Begin a look; None when something has changed the time since, for example another server."""
+        """Claim a conversation for a sweep until `until_ms`.
 
-    async def release(self, held: ClaimedConversation, due_ms: int | None, default: Retention | None) -> None:
-        """End a look: when to look again (None: not), and the default it depends on. What came between wins."""
+        Return None if the due time has changed since it was listed, for example because another server claimed it.
+        """
+
+    async def release(self, claimed: ClaimedConversation, due_ms: int | None, default: Retention | None) -> None:
+        """Set the next due time (None: never) and the default under which it was computed (None: none applies).
+
+        Changes nothing if the due time has changed since the claim.
+        """
 
     async def list_positions(self, conversation_id: str, first: int, limit: int) -> Sequence[EntryPosition]:
-        """The entries from seq `first` on, at most `limit`."""
+        """Return the positions of at most `limit` entries from seq `first` on, in order."""
 
     async def first_unapplied_seq(self, conversation_id: str, applied_seq: int) -> int | None:
-        """The first entry after `applied_seq` whose doing may be nowhere but in the log."""
+        """Return the first seq after `applied_seq` of an entry whose effect may be in the log only; None if none."""
 
     async def raise_first_seq(self, conversation_id: str, last: EntryPosition) -> None:
-        """From now on nothing up to `last` is kept; again changes nothing."""
+        """Mark the entries up to `last` as expired; idempotent."""
 
     async def remove_content(self, conversation_id: str, first: int, last: int) -> None:
-        """Remove what the entries from `first` to `last` say, and what edits say about them; again changes nothing."""
+        """Remove the content of the entries from `first` to `last`, and of later edits of them; idempotent."""
 
     async def remove_stubs(self, conversation_id: str, below_seq: int, before_ms: int, limit: int) -> RemovedStubs:
-        """Remove at most `limit` of the lowest entries of before a time, and never the highest."""
+        """Remove at most `limit` stubs with seqs less than `below_seq` and times up to `before_ms`, lowest first.
+
+        The highest entry of a log is never removed.
+        """
 
     async def load_device_marks(self, conversation_id: str) -> Mapping[str, int]:
-        """How far each device has got, by device; one that never said anything is missing."""
+        """Return the delivered seqs of devices; devices that never acknowledged a delivery are absent."""
 
     async def remove_device_marks(self, conversation_id: str, devices: Collection[str]) -> None:
-        """Forget how far devices have got."""
+        """Remove the delivered seqs of these devices."""
 
 
 class SignedInDevices(Protocol):
     """The devices of users. Every method raises StoreUnavailable."""
 
     async def load_signed_in(self, user_ids: Collection[str]) -> Mapping[str, Mapping[str, int]]:
-        """Since when which devices are signed in, in milliseconds since 1970, by user and device."""
+        """Return the sign-in times of signed-in devices, in milliseconds since 1970, by user and device."""

@@ -1,7 +1,8 @@
-"""A look at one conversation: what may go is removed, in bounded portions, each of which can be done again.
+"""The sweep of one conversation: it removes what has expired, in bounded batches that can be repeated.
 
-A prefix goes, in this order: `first_seq` rises, its owner learns of it, content is removed; after 30 days the rest of
-those entries, which until then answer retries. Whoever begins again after a crash finds how far the last one got.
+A sweep removes a prefix of the log, in this order: it raises `first_seq`, tells the owner, and removes content. The
+entry stays as a stub, because it answers retries, and is removed after 31 days. A sweep that starts after a crash reads
+from the store how far the last one got.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from chat_service.retention.ports import (
 from servicekit.clock import Clock
 
 DAY_MS: Final = 24 * 3600 * 1000
-# Content that devices lack is kept so long.
+# Relay-only content that a device has not received is removed at this age.
 MAX_RELAY_MS: Final = 30 * DAY_MS
-# A retry may come 30 days after its id was made, which may be some minutes ahead of the entry.
+# A retry is accepted for 30 days after its id was made, and that time may be some minutes ahead of the entry's.
 STUB_KEPT_MS: Final = 31 * DAY_MS
-# Devices may be signed out without a word to the conversations that wait for them.
+# A sign-out does not change the due times of conversations that wait for the device, so check at this interval.
 SIGN_OUT_CHECK_MS: Final = DAY_MS // 4
-# Longer than a look takes; after a crash another one begins then.
+# Longer than a sweep takes. After a crash the conversation can be claimed again once the claim has expired.
 CLAIM_MS: Final = 10 * 60 * 1000
 BATCH_ENTRIES: Final = 500
 MAX_BATCHES: Final = 20
@@ -38,7 +39,7 @@ MAX_BATCHES: Final = 20
 
 @dataclass(slots=True)
 class SweepResult:
-    """What a look removed: the content of so many entries, and so many entries as a whole."""
+    """The number of contents and of stubs that a sweep removed, and the first seq whose content is kept."""
 
     contents: int = 0
     stubs: int = 0
@@ -46,7 +47,7 @@ class SweepResult:
 
 
 class RetentionSweep:
-    """Looks at conversations. `reload` has the owner of one learn what stands beside its log now."""
+    """Sweeps conversations. `invalidate` makes the owner of a conversation reload its state from the stores."""
 
     def __init__(
         self,
@@ -63,86 +64,89 @@ class RetentionSweep:
         self._invalidate = invalidate
 
     async def sweep(self, due: DueConversation) -> SweepResult | None:
-        """Remove what may go, and set when to look again; None if somebody else looks. Raises Failure."""
-        held = await self._store.claim(due, self._clock.now_ms() + CLAIM_MS)
-        if held is None:
+        """Remove what has expired and set the next due time; return None if the claim failed. Raises Failure."""
+        claimed = await self._store.claim(due, self._clock.now_ms() + CLAIM_MS)
+        if claimed is None:
             return None
-        removed, finished = SweepResult(first_seq=held.conversation.first_seq), False
+        result, finished = SweepResult(), False
         for _ in range(MAX_BATCHES):
-            if held.removed_seq < held.conversation.first_seq - 1:
-                held = await self._remove_content(held, removed)
-            elif (last := await self._last_expired(held.conversation)) is not None:
+            if claimed.removed_seq < claimed.conversation.first_seq - 1:
+                claimed = await self._remove_content(claimed, result)
+            elif (last := await self._last_expired(claimed.conversation)) is not None:
                 await self._store.raise_first_seq(due.conversation_id, last)
-                held = replace(held, conversation=replace(held.conversation, first_seq=last.seq + 1))
+                claimed = replace(claimed, conversation=replace(claimed.conversation, first_seq=last.seq + 1))
             else:
                 finished = True
                 break
-        removed.first_seq = held.conversation.first_seq
-        await self._finish(held, removed, finished)
-        return removed
+        result.first_seq = claimed.conversation.first_seq
+        await self._finish(claimed, result, finished)
+        return result
 
-    async def _remove_content(self, held: ClaimedConversation, removed: SweepResult) -> ClaimedConversation:
-        conversation_id, first = held.conversation.conversation_id, held.removed_seq + 1
-        last = min(held.removed_seq + BATCH_ENTRIES, held.conversation.first_seq - 1)
-        # Before content goes: what is decided from now on concerns only what stays.
+    async def _remove_content(self, claimed: ClaimedConversation, result: SweepResult) -> ClaimedConversation:
+        conversation_id, first = claimed.conversation.conversation_id, claimed.removed_seq + 1
+        last = min(claimed.removed_seq + BATCH_ENTRIES, claimed.conversation.first_seq - 1)
+        # Invalidate before content is removed: from then on the owner refuses changes of messages that will be gone.
         await self._invalidate(conversation_id)
         await self._store.remove_content(conversation_id, first, last)
-        removed.contents += last - first + 1
-        return replace(held, removed_seq=last)
+        result.contents += last - first + 1
+        return replace(claimed, removed_seq=last)
 
     async def _last_expired(self, conversation: Conversation) -> EntryPosition | None:
-        """The last of the next entries that may go; None if not even the first may."""
+        """Return the last expired entry of the next batch; None if the first one has not expired."""
         rule = self._policy.effective_for(conversation.retention)
         if rule.rule is RetentionRule.FOREVER:
             return None
-        places = await self._store.list_positions(conversation.conversation_id, conversation.first_seq, BATCH_ENTRIES)
+        positions = await self._store.list_positions(
+            conversation.conversation_id, conversation.first_seq, BATCH_ENTRIES
+        )
         unapplied = await self._store.first_unapplied_seq(conversation.conversation_id, conversation.applied_seq)
-        places = [each for each in places if unapplied is None or each.seq < unapplied]
-        count = self._count_aged(places, rule)
-        if rule.rule is RetentionRule.RELAY_ONLY and count < len(places):
-            count = max(count, await self._count_delivered(conversation, places))
-        return places[count - 1] if count else None
+        positions = [each for each in positions if unapplied is None or each.seq < unapplied]
+        count = self._count_aged(positions, rule)
+        if rule.rule is RetentionRule.RELAY_ONLY and count < len(positions):
+            count = max(count, await self._count_delivered(conversation, positions))
+        return positions[count - 1] if count else None
 
-    def _count_aged(self, places: Sequence[EntryPosition], rule: Retention) -> int:
-        born_ms = self._clock.now_ms() - _age_ms(rule)
-        return sum(1 for _ in takewhile(lambda each: each.time_ms <= born_ms, places))
+    def _count_aged(self, positions: Sequence[EntryPosition], rule: Retention) -> int:
+        expired_ms = self._clock.now_ms() - _max_age_ms(rule)
+        return sum(1 for _ in takewhile(lambda each: each.time_ms <= expired_ms, positions))
 
-    async def _count_delivered(self, conversation: Conversation, places: Sequence[EntryPosition]) -> int:
+    async def _count_delivered(self, conversation: Conversation, positions: Sequence[EntryPosition]) -> int:
         devices = await self._devices.load_signed_in(conversation.members)
         marks = await self._store.load_device_marks(conversation.conversation_id)
         if signed_out := marks.keys() - {device for each in devices.values() for device in each}:
             await self._store.remove_device_marks(conversation.conversation_id, signed_out)
-        return count_delivered_to_all(places, conversation.members, devices, marks)
+        return count_delivered_to_all(positions, conversation.members, devices, marks)
 
-    async def _finish(self, held: ClaimedConversation, removed: SweepResult, finished: bool) -> None:
-        conversation, now_ms = held.conversation, self._clock.now_ms()
-        kept_from = min(conversation.first_seq, held.removed_seq + 1)
+    async def _finish(self, claimed: ClaimedConversation, result: SweepResult, finished: bool) -> None:
+        """Remove stubs and release the claim; an unfinished conversation is due again at once."""
+        conversation, now_ms = claimed.conversation, self._clock.now_ms()
+        below_seq = min(conversation.first_seq, claimed.removed_seq + 1)
         stubs = await self._store.remove_stubs(
-            conversation.conversation_id, kept_from, now_ms - STUB_KEPT_MS, BATCH_ENTRIES * MAX_BATCHES
+            conversation.conversation_id, below_seq, now_ms - STUB_KEPT_MS, BATCH_ENTRIES * MAX_BATCHES
         )
-        removed.stubs = stubs.removed
-        times = [] if stubs.next_ms is None else [stubs.next_ms + STUB_KEPT_MS]
-        if (next_ms := await self._next_due_ms(conversation)) is not None:
-            times.append(next_ms)
-        own = conversation.retention.rule is not RetentionRule.DEFAULT
-        default = None if own else self._policy.default
-        await self._store.release(held, min(times, default=None) if finished else now_ms, default)
+        result.stubs = stubs.removed
+        due_times = [] if stubs.next_ms is None else [stubs.next_ms + STUB_KEPT_MS]
+        if (next_ms := await self._next_expiry_ms(conversation)) is not None:
+            due_times.append(next_ms)
+        own_rule = conversation.retention.rule is not RetentionRule.DEFAULT
+        default = None if own_rule else self._policy.default
+        await self._store.release(claimed, min(due_times, default=None) if finished else now_ms, default)
 
-    async def _next_due_ms(self, conversation: Conversation) -> int | None:
-        """When something may go next, if nothing is heard of devices."""
+    async def _next_expiry_ms(self, conversation: Conversation) -> int | None:
+        """Return the time at which content may expire next if no device acknowledges more; None for never."""
         rule = self._policy.effective_for(conversation.retention)
         if rule.rule is RetentionRule.FOREVER:
             return None
-        kept = await self._store.list_positions(conversation.conversation_id, conversation.first_seq, 1)
+        lowest = await self._store.list_positions(conversation.conversation_id, conversation.first_seq, 1)
         now_ms = self._clock.now_ms()
-        if not kept:
-            return now_ms + _age_ms(rule)
-        # What is over already could not go: it waits for what it did to be applied.
-        next_ms = max(kept[0].time_ms + _age_ms(rule), now_ms + round(self._policy.sweep_interval_s * 1000))
+        if not lowest:
+            return now_ms + _max_age_ms(rule)
+        # An aged entry that is still kept waits until it or an earlier one is applied: try again after the interval.
+        next_ms = max(lowest[0].time_ms + _max_age_ms(rule), now_ms + round(self._policy.sweep_interval_s * 1000))
         return min(next_ms, now_ms + SIGN_OUT_CHECK_MS) if rule.rule is RetentionRule.RELAY_ONLY else next_ms
 
 
-def _age_ms(rule: Retention) -> int:
+def _max_age_ms(rule: Retention) -> int:
     return MAX_RELAY_MS if rule.rule is RetentionRule.RELAY_ONLY else rule.max_age_s * 1000
 
 
@@ -152,15 +156,16 @@ def count_delivered_to_all(
     devices: Mapping[str, Mapping[str, int]],
     marks: Mapping[str, int],
 ) -> int:
-    """How many of the first `places` no device of a member lacks.
+    """Return how many of the first `positions` no device of a member waits for.
 
-    A device lacks what is above its mark, unless it was signed in only later or its user joined only later. Who is no
-    member any more, and what is signed out, lacks nothing. `devices` tells since when a user's are signed in.
+    A device waits for the entries above its mark, except those from before its sign-in and those from before its user
+    joined. Former members and signed-out devices wait for nothing. `devices` holds the sign-in times of the signed-in
+    devices, in milliseconds since 1970, by user and device.
     """
     seqs, times = [each.seq for each in positions], [each.time_ms for each in positions]
-    had = len(positions)
+    delivered = len(positions)
     for user, member in members.items():
-        for device, since_ms in devices.get(user, {}).items():
-            new_to_it = bisect_right(seqs, max(marks.get(device, 0), member.joined_seq - 1))
-            had = min(had, max(new_to_it, bisect_left(times, since_ms)))
-    return had
+        for device, signed_in_ms in devices.get(user, {}).items():
+            up_to_mark = bisect_right(seqs, max(marks.get(device, 0), member.joined_seq - 1))
+            delivered = min(delivered, max(up_to_mark, bisect_left(times, signed_in_ms)))
+    return delivered

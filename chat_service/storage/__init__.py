@@ -1,1 +1,1 @@
-"""What the chat service keeps, and where: MongoDB for the truth, Redis for the index of changes."""
+"""The stores of the chat service: MongoDB holds all durable state, Redis the index of changed conversations."""

@@ -1,8 +1,9 @@
 """Accounts and login names in MongoDB.
 
-`users` has one document an account, `_id` its 16-byte id. `login_names` has one a name, `_id` the name itself, so
-that a name cannot be given twice. A document is found by searches once it has `prefixes`; with `leaving` it is on its
-way out, and with `gone` nothing else is left of it.
+`users` holds one document per account; `_id` is its 16-byte id. `login_names` holds one document per name; `_id` is the
+name, so no two accounts can claim it. Searches find an account once its document has `prefixes`. `leaving` is the time
+at which the deletion of the account began, and `gone` the time at which all other fields were removed; both in
+milliseconds since 1970.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from chat_service.accounts.user_search import SearchKeys, UserQuery
 from chat_service.storage.mongo import Database, Document, store_errors
 
 SEARCH_INDEX = "by_prefix"
-# Seconds after which the name of a deleted account is free: nobody shall be taken for who was there before.
-NAME_KEPT_S = 30 * 24 * 3600
+# The login name of a deleted account can be claimed after this time, so that its contacts are not misled at once.
+NAME_QUARANTINE_S = 30 * 24 * 3600
 PROFILE_FIELDS = ("login_name", "display_name", "picture", "about")
-# Of those on their way out and beyond nobody knows but their own deletion.
-STAYS: Document = {"leaving": {"$exists": False}, "gone": {"$exists": False}}
-# What searches find by is made from these.
-SEARCHED = {"display_name", "hidden"}
-# What is true of an account that does not say.
-UNLESS_KEPT: Document = {"adding": int(WhoMayAdd.EVERYONE), "hidden": False}
+# The condition for accounts that are neither deleted nor being deleted.
+NOT_DELETED: Document = {"leaving": {"$exists": False}, "gone": {"$exists": False}}
+# The search keys are computed from these fields.
+SEARCHED_FIELDS = {"display_name", "hidden"}
+# Values of fields that a document lacks.
+FIELD_DEFAULTS: Document = {"adding": int(WhoMayAdd.EVERYONE), "hidden": False}
 
 
 class MongoAccountStore:
@@ -40,128 +41,132 @@ class MongoAccountStore:
         self._names = database["login_names"]
 
     async def ensure_indexes(self) -> None:
-        """Makes the indexes: of searches, a prefix and in it login names; of what is on its way out."""
+        """Create the indexes for searches, for accounts that are being deleted and for the expiry of released names."""
         with store_errors(timeout_s=60.0):
             await self._users.create_index([("leaving", ASCENDING)], sparse=True)
-            await self._names.create_index([("released", ASCENDING)], expireAfterSeconds=NAME_KEPT_S)
+            await self._names.create_index([("released", ASCENDING)], expireAfterSeconds=NAME_QUARANTINE_S)
             await self._users.create_index(
                 [("prefixes", ASCENDING), ("login_name", ASCENDING)], name=SEARCH_INDEX, sparse=True
             )
 
     async def insert(self, account: Account) -> None:
-        """Keep an account that is not listed; one that is there stays as it is."""
+        """See AccountStore."""
         with suppress(DuplicateKeyError), store_errors():
-            await self._users.insert_one(_document(account))
+            await self._users.insert_one(_encode_account(account))
 
     async def claim_login_name(self, login_name: str, user_id: str) -> bool:
-        """Give the name to the account; False when it is another's."""
+        """Insert the name as an `_id`, which is unique."""
         try:
             with store_errors():
                 await self._names.insert_one({"_id": login_name, "user": bytes.fromhex(user_id)})
         except DuplicateKeyError:
-            # It may be our own, when an answer was lost on the way.
+            # This account may have claimed it before, in a call whose reply was lost.
             return await self.find_user_id(login_name) == user_id
         return True
 
     async def delete_unclaimed(self, user_id: str) -> None:
-        """Forget an account that got no name."""
+        """See AccountStore."""
         with store_errors():
             await self._users.delete_one({"_id": bytes.fromhex(user_id)})
 
     async def list_for_search(self, user_id: str, keys: SearchKeys) -> None:
-        """Let searches find the account, which makes it listed; a listed account stays as it is."""
-        unlisted = {"_id": bytes.fromhex(user_id), "prefixes": {"$exists": False}, **STAYS}
+        """Set the search keys unless they are set; searches find the account from then on."""
+        unlisted = {"_id": bytes.fromhex(user_id), "prefixes": {"$exists": False}, **NOT_DELETED}
         with store_errors():
-            await self._users.update_one(unlisted, {"$set": _search_fields(keys)})
+            await self._users.update_one(unlisted, {"$set": _encode_keys(keys)})
 
     async def find_user_id(self, login_name: str) -> str | None:
-        """The user whose login name it is."""
+        """See AccountStore."""
         with store_errors():
-            found = await self._names.find_one({"_id": login_name})
-        return None if found is None else found["user"].hex()
+            document = await self._names.find_one({"_id": login_name})
+        return None if document is None else document["user"].hex()
 
     async def load(self, user_id: str) -> Account | None:
-        """The account of a user."""
+        """See AccountStore."""
         with store_errors():
-            found = await self._users.find_one({"_id": bytes.fromhex(user_id)}, {"words": 0})
-        return None if found is None else _account(found)
+            document = await self._users.find_one({"_id": bytes.fromhex(user_id)}, {"words": 0})
+        return None if document is None else _decode_account(document)
 
     async def set_password_hash(self, user_id: str, old: str, new: str) -> bool:
-        """Replace a password hash, unless it is not `old` any more."""
+        """Replace the hash in one conditional write."""
         unchanged = {"_id": bytes.fromhex(user_id), "password_hash": old}
         with store_errors():
             result = await self._users.update_one(unchanged, {"$set": {"password_hash": new}})
         return result.matched_count == 1
 
     async def update(self, before: Account, after: Account, keys: SearchKeys | None) -> bool:
-        """Make of an account's profile and privacy those of `after`, unless they are not as `before` any more."""
-        was, becomes = _changeable(before), _changeable(after)
-        changed = {name: value for name, value in becomes.items() if value != was[name]}
-        same = changed.keys() | SEARCHED if changed.keys() & SEARCHED else changed.keys()
-        condition = {"_id": bytes.fromhex(before.user_id), **STAYS, **{name: _still(name, was[name]) for name in same}}
+        """Write the changed fields if they, and the fields that new search keys depend on, still are as in `before`."""
+        old, new = _mutable_fields(before), _mutable_fields(after)
+        changed = {name: value for name, value in new.items() if value != old[name]}
+        compared = changed.keys() | SEARCHED_FIELDS if changed.keys() & SEARCHED_FIELDS else changed.keys()
+        condition = {
+            "_id": bytes.fromhex(before.user_id),
+            **NOT_DELETED,
+            **{name: _equals(name, old[name]) for name in compared},
+        }
         with store_errors():
             result = await self._users.update_one(
-                condition, {"$set": changed | ({} if keys is None else _search_fields(keys))}
+                condition, {"$set": changed | ({} if keys is None else _encode_keys(keys))}
             )
         return result.matched_count == 1
 
     async def load_adding_rules(self, user_ids: Collection[str]) -> dict[str, WhoMayAdd]:
-        """Who may add these users to groups; those whom everyone may add are not named."""
+        """Return the rules of these users; users without a stored rule are absent, and everyone may add them."""
         condition = {"_id": {"$in": [bytes.fromhex(user_id) for user_id in user_ids]}, "adding": {"$exists": True}}
         with store_errors():
-            found = await self._users.find(condition, {"adding": 1}).to_list()
-        return {each["_id"].hex(): WhoMayAdd(each["adding"]) for each in found}
+            documents = await self._users.find(condition, {"adding": 1}).to_list()
+        return {each["_id"].hex(): WhoMayAdd(each["adding"]) for each in documents}
 
     async def mark_deleting(self, user_id: str, now_ms: int) -> None:
-        """Let an account be on its way out; again changes nothing."""
-        condition = {"_id": bytes.fromhex(user_id), **STAYS}
+        """Set `leaving` unless it is set, and remove the search keys."""
+        condition = {"_id": bytes.fromhex(user_id), **NOT_DELETED}
         with store_errors():
             await self._users.update_one(
                 condition, {"$set": {"leaving": now_ms}, "$unset": {"prefixes": "", "words": ""}}
             )
 
     async def list_deleting(self, limit: int) -> list[tuple[str, int]]:
-        """At most `limit` accounts on their way out, those first that have been for longest."""
+        """Return at most `limit` of these accounts, in order of the start of their deletion."""
         with store_errors():
             cursor = self._users.find({"leaving": {"$exists": True}}, {"leaving": 1})
-            found = await cursor.sort("leaving", ASCENDING).limit(limit).to_list()
-        return [(each["_id"].hex(), each["leaving"]) for each in found]
+            documents = await cursor.sort("leaving", ASCENDING).limit(limit).to_list()
+        return [(each["_id"].hex(), each["leaving"]) for each in documents]
 
     async def release_name(self, user_id: str) -> None:
-        """Let the login name of an account be free in NAME_KEPT_S seconds."""
+        """Make the login name claimable again in NAME_QUARANTINE_S seconds."""
         with store_errors():
-            found = await self._users.find_one({"_id": bytes.fromhex(user_id)}, {"login_name": 1})
-            if found is not None and "login_name" in found:
-                # Only its own: it may have come too late for the name it wanted.
-                own = {"_id": found["login_name"], "user": bytes.fromhex(user_id)}
+            document = await self._users.find_one({"_id": bytes.fromhex(user_id)}, {"login_name": 1})
+            if document is not None and "login_name" in document:
+                # Another account may own the name, if this one lost the race to claim it.
+                own = {"_id": document["login_name"], "user": bytes.fromhex(user_id)}
                 await self._names.update_one(own, [{"$set": {"released": {"$ifNull": ["$released", "$$NOW"]}}}])
 
     async def purge(self, user_id: str, now_ms: int) -> None:
-        """Keep of an account on its way out only that there was one."""
+        """Replace the document of an account that is being deleted by `gone`."""
         with store_errors():
             leaving = {"_id": bytes.fromhex(user_id), "leaving": {"$exists": True}}
             await self._users.replace_one(leaving, {"gone": now_ms})
 
     async def load_profiles(self, user_ids: Collection[str]) -> dict[str, Profile]:
-        """The profiles of those of `user_ids` that are users."""
-        condition = {"_id": {"$in": [bytes.fromhex(user_id) for user_id in user_ids]}, **STAYS}
+        """See AccountStore."""
+        condition = {"_id": {"$in": [bytes.fromhex(user_id) for user_id in user_ids]}, **NOT_DELETED}
         with store_errors():
-            found = await self._users.find(condition, PROFILE_FIELDS).to_list()
-        return {each["_id"].hex(): _profile(each) for each in found}
+            documents = await self._users.find(condition, PROFILE_FIELDS).to_list()
+        return {each["_id"].hex(): _decode_profile(each) for each in documents}
 
     async def search_profiles(self, query: UserQuery, after: str, limit: int) -> list[Profile]:
-        """At most `limit` listed users, by login name, beginning after the login name `after`."""
+        """Read one range of the search index per prefix of the query."""
         with store_errors():
             cursor = self._users.find(_criteria(query, after), PROFILE_FIELDS)
-            found = await cursor.sort("login_name", ASCENDING).limit(limit).hint(SEARCH_INDEX).to_list()
-        return [_profile(each) for each in found]
+            documents = await cursor.sort("login_name", ASCENDING).limit(limit).hint(SEARCH_INDEX).to_list()
+        return [_decode_profile(each) for each in documents]
 
     async def filter_existing(self, user_ids: Collection[str]) -> set[str]:
-        """Those of `user_ids` that are users."""
+        """See AccountStore."""
         keys = [bytes.fromhex(user_id) for user_id in user_ids]
         with store_errors():
-            found = await self._users.find({"_id": {"$in": keys}, **STAYS}, {"_id": 1}).to_list()
-        return {each["_id"].hex() for each in found}
+            documents = await self._users.find({"_id": {"$in": keys}, **NOT_DELETED}, {"_id": 1}).to_list()
+        return {each["_id"].hex() for each in documents}
 
 
 def _criteria(query: UserQuery, after: str) -> Document:
@@ -173,7 +178,7 @@ def _criteria(query: UserQuery, after: str) -> Document:
     return criteria
 
 
-def _document(account: Account) -> Document:
+def _encode_account(account: Account) -> Document:
     return {
         "_id": bytes.fromhex(account.user_id),
         "login_name": account.profile.login_name,
@@ -185,25 +190,25 @@ def _document(account: Account) -> Document:
     }
 
 
-def _account(found: Document) -> Account:
-    if "gone" in found:
-        return Account(Profile(found["_id"].hex(), "", "", deleted=True), "", 0, deleting=True)
-    kept = UNLESS_KEPT | found
+def _decode_account(document: Document) -> Account:
+    if "gone" in document:
+        return Account(Profile(document["_id"].hex(), "", "", deleted=True), "", 0, deleting=True)
+    fields = FIELD_DEFAULTS | document
     return Account(
-        _profile(found),
-        found["password_hash"],
-        found["created_ms"],
-        "prefixes" in found,
-        Privacy(WhoMayAdd(kept["adding"]), not kept["hidden"]),
-        "leaving" in found,
+        _decode_profile(document),
+        document["password_hash"],
+        document["created_ms"],
+        "prefixes" in document,
+        Privacy(WhoMayAdd(fields["adding"]), not fields["hidden"]),
+        "leaving" in document,
     )
 
 
-def _profile(found: Document) -> Profile:
-    return Profile(found["_id"].hex(), *(found[field] for field in PROFILE_FIELDS))
+def _decode_profile(document: Document) -> Profile:
+    return Profile(document["_id"].hex(), *(document[field] for field in PROFILE_FIELDS))
 
 
-def _changeable(account: Account) -> Document:
+def _mutable_fields(account: Account) -> Document:
     profile, privacy = account.profile, account.privacy
     return {
         "display_name": profile.display_name,
@@ -214,10 +219,10 @@ def _changeable(account: Account) -> Document:
     }
 
 
-def _still(name: str, value: Any) -> Any:
-    """A condition for a field that is as it was, or is not kept yet and has its default."""
-    return {"$in": [value, None]} if value == UNLESS_KEPT.get(name) else value
+def _equals(name: str, value: Any) -> Any:
+    """Return a condition that is true if the field has this value, or is not stored and has it by default."""
+    return {"$in": [value, None]} if value == FIELD_DEFAULTS.get(name) else value
 
 
-def _search_fields(keys: SearchKeys) -> dict[str, Any]:
+def _encode_keys(keys: SearchKeys) -> dict[str, Any]:
     return {"words": list(keys.words), "prefixes": list(keys.prefixes)}

@@ -1,7 +1,7 @@
-"""How often something was tried lately: one token bucket a key, in MongoDB, so that all servers count together.
+"""Token buckets in MongoDB, one per key, shared by all servers.
 
-A bucket is one time: when it will be full again. `_id` is a hash of the key, for people type passwords where names
-belong. What is full again is dropped by the database.
+A bucket is stored as one time, `full`, at which it will be full again. `_id` is a hash of the key, because people type
+passwords into name fields. A TTL index deletes full buckets.
 """
 
 from __future__ import annotations
@@ -19,46 +19,46 @@ from servicekit.rate_limiter import RateLimit
 
 ATTEMPTS: Final = "sign_in_tries"
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-# Seconds a full bucket stays: clocks of servers differ.
-KEPT_S: Final = 3600
+# Full buckets are kept this long, because the clocks of servers differ.
+FULL_BUCKET_TTL_S: Final = 3600
 
 
 class MongoAttemptCounter:
-    """Implements Tries; every method raises StoreUnavailable."""
+    """Implements AttemptCounter; every method raises StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
-        self._tries = database[ATTEMPTS]
+        self._buckets = database[ATTEMPTS]
 
     async def ensure_indexes(self) -> None:
-        """Make the index by which full buckets are dropped."""
+        """Create the TTL index that deletes full buckets."""
         with store_errors(timeout_s=60.0):
-            await self._tries.create_index([("full", ASCENDING)], expireAfterSeconds=KEPT_S)
+            await self._buckets.create_index([("full", ASCENDING)], expireAfterSeconds=FULL_BUCKET_TTL_S)
 
-    async def take(self, key: str, allowance: RateLimit, now_ms: int) -> float:
-        """Count a try and give 0, or count none and give the seconds until there is one to be had."""
-        step = _step_ms(allowance)
-        latest = now_ms + round(step * (allowance.burst - 1))
-        begins = {"$max": ["$full", _time(now_ms)]}
-        taken = {"$cond": [{"$lte": [begins, _time(latest)]}, {"$add": [begins, step]}, begins]}
-        # Should a clock have been far ahead, the bucket is at worst empty now.
-        before = await self._changed(key, {"$min": [taken, _time(latest + step)]}, upsert=True)
-        full = now_ms if before is None else (before["full"] - EPOCH) // timedelta(milliseconds=1)
-        return max(0, min(full - latest, step)) / 1000
+    async def take(self, key: str, limit: RateLimit, now_ms: int) -> float:
+        """Take a token in one pipeline update that moves `full` forward. See AttemptCounter."""
+        token_ms = _token_ms(limit)
+        latest_ms = now_ms + round(token_ms * (limit.burst - 1))
+        current = {"$max": ["$full", _time(now_ms)]}
+        after = {"$cond": [{"$lte": [current, _time(latest_ms)]}, {"$add": [current, token_ms]}, current]}
+        # A server whose clock was far ahead may have written `full`: take the bucket for empty, not for worse.
+        before = await self._set_full(key, {"$min": [after, _time(latest_ms + token_ms)]}, upsert=True)
+        full_ms = now_ms if before is None else (before["full"] - EPOCH) // timedelta(milliseconds=1)
+        return max(0, min(full_ms - latest_ms, token_ms)) / 1000
 
-    async def refund(self, key: str, allowance: RateLimit) -> None:
-        """Count one try less."""
-        await self._changed(key, {"$subtract": ["$full", _step_ms(allowance)]}, upsert=False)
+    async def refund(self, key: str, limit: RateLimit) -> None:
+        """Put one token back."""
+        await self._set_full(key, {"$subtract": ["$full", _token_ms(limit)]}, upsert=False)
 
-    async def _changed(self, key: str, full: Document, *, upsert: bool) -> Document | None:
-        """The bucket as it was before; None when there was none."""
+    async def _set_full(self, key: str, full: Document, *, upsert: bool) -> Document | None:
+        """Set `full` to an expression, and return the bucket as it was before; None if there was none."""
         change = [{"$set": {"full": full}}]
         with store_errors():
             try:
-                found: Any = await self._tries.find_one_and_update({"_id": _id(key)}, change, upsert=upsert)
+                before: Any = await self._buckets.find_one_and_update({"_id": _id(key)}, change, upsert=upsert)
             except DuplicateKeyError:
-                # Of two first tries at once, the one that comes second finds the bucket there.
-                found = await self._tries.find_one_and_update({"_id": _id(key)}, change)
-        return found  # type: ignore[no-any-return]
+                # A concurrent call has inserted the bucket.
+                before = await self._buckets.find_one_and_update({"_id": _id(key)}, change)
+        return before  # type: ignore[no-any-return]
 
 
 def _id(key: str) -> Binary:
@@ -69,6 +69,6 @@ def _time(ms: int) -> datetime:
     return EPOCH + timedelta(milliseconds=ms)
 
 
-def _step_ms(allowance: RateLimit) -> int:
-    """How long it takes until there is one try more."""
-    return round(1000 / allowance.rate)
+def _token_ms(limit: RateLimit) -> int:
+    """Return the milliseconds in which a bucket gains one token."""
+    return round(1000 / limit.rate)

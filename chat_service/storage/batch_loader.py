@@ -1,4 +1,4 @@
-"""Reading for many at once: while one ask is under way, what others want meanwhile gathers for the next."""
+"""A loader that joins concurrent reads into batches, so that many readers cost a store little more than one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chat_service.errors import StoreUnavailable
 
 MAX_CONCURRENT_LOADS: Final = 2
 MAX_KEYS: Final = 200
-# Seconds; a store that does not answer is given up by each ask after half of it.
+# Twice the time limit of an operation of MongoDB: a reader may wait for a load that fails before its own begins.
 LOAD_TIMEOUT_S: Final = 10.0
 
 Key = TypeVar("Key")
@@ -22,19 +22,20 @@ Value = TypeVar("Value")
 
 @dataclass(slots=True, eq=False)
 class _PendingBatch(Generic[Key, Value]):
-    """What is wanted by some, and the answer they all get; `failed` tells why what is missing from it cannot be had."""
+    """The keys of one load, the future of its result, and the errors of single keys."""
 
-    answer: asyncio.Future[Mapping[Key, Value]]
+    result: asyncio.Future[Mapping[Key, Value]]
     keys: set[Key] = field(default_factory=set)
-    failed: dict[Key, Exception] = field(default_factory=dict)
+    errors: dict[Key, Exception] = field(default_factory=dict)
 
 
 class BatchLoader(Generic[Key, Value]):
-    """Asks by `ask` for at most `most` keys in one go, `at_once` times at once; at rest an ask begins without delay.
+    """Calls `load` with batches of at most `max_keys` keys, `max_concurrent` batches at a time.
 
-    What is wanted twice before it is asked for is asked for once, so a crowd costs a store little more than one of it.
-    Nobody is given what was read before they wanted it. What `ask` raises is told to those alone whose keys make
-    it do so; StoreUnavailable, which says nothing of a key, to all who wait for that ask.
+    A batch starts at once if fewer loads run. Otherwise keys gather in the next batch, where each key is loaded once
+    for all its readers. A reader never gets a value that was read before its
+    request. StoreUnavailable fails all readers of a batch. Any other error fails only the readers of the keys that
+    cause it: the batch is split to find them.
     """
 
     def __init__(
@@ -45,83 +46,87 @@ class BatchLoader(Generic[Key, Value]):
         max_keys: int = MAX_KEYS,
         timeout_s: float = LOAD_TIMEOUT_S,
     ) -> None:
-        self._ask = load
-        self._most = max_keys
-        self._patience = timeout_s
-        self._room = max_concurrent
-        # Those that run, and have not taken what waits yet.
+        self._load = load
+        self._max_keys = max_keys
+        self._timeout_s = timeout_s
+        self._free_slots = max_concurrent
+        # Tasks that run and have not popped a batch yet.
         self._starting = 0
         self._waiting: deque[_PendingBatch[Key, Value]] = deque()
-        self._places: dict[Key, _PendingBatch[Key, Value]] = {}
+        self._batch_of: dict[Key, _PendingBatch[Key, Value]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def get(self, keys: Collection[Key]) -> dict[Key, Value]:
-        """What there is of `keys`. Raises what `ask` raises, and StoreUnavailable after `patience` seconds."""
-        joined = {key: self._join(key) for key in keys}
-        self._begin()
-        found: dict[Key, Value] = {}
+        """Return the values by key; keys without a value are absent.
+
+        Raises what `load` raises, and StoreUnavailable after `timeout_s` seconds.
+        """
+        batches = {key: self._join_batch(key) for key in keys}
+        self._start_loads()
+        values: dict[Key, Value] = {}
         try:
-            async with asyncio.timeout(self._patience):
-                for key, ask in joined.items():
-                    # Others wait for it as well.
-                    answer = await asyncio.shield(ask.answer)
-                    if key in ask.failed:
-                        raise ask.failed[key]
-                    if key in answer:
-                        found[key] = answer[key]
+            async with asyncio.timeout(self._timeout_s):
+                for key, batch in batches.items():
+                    # Shielded: other readers wait for the same future.
+                    result = await asyncio.shield(batch.result)
+                    if key in batch.errors:
+                        raise batch.errors[key]
+                    if key in result:
+                        values[key] = result[key]
         except TimeoutError:
             raise StoreUnavailable("the store does not answer") from None
-        return found
+        return values
 
-    def _join(self, key: Key) -> _PendingBatch[Key, Value]:
-        ask = self._places.get(key)
-        if ask is None:
-            if not self._waiting or len(self._waiting[-1].keys) >= self._most:
+    def _join_batch(self, key: Key) -> _PendingBatch[Key, Value]:
+        batch = self._batch_of.get(key)
+        if batch is None:
+            if not self._waiting or len(self._waiting[-1].keys) >= self._max_keys:
                 self._waiting.append(_PendingBatch(asyncio.get_running_loop().create_future()))
-            ask = self._places[key] = self._waiting[-1]
-            ask.keys.add(key)
-        return ask
+            batch = self._batch_of[key] = self._waiting[-1]
+            batch.keys.add(key)
+        return batch
 
-    def _begin(self) -> None:
-        while self._room and len(self._waiting) > self._starting:
-            self._room -= 1
+    def _start_loads(self) -> None:
+        while self._free_slots and len(self._waiting) > self._starting:
+            self._free_slots -= 1
             self._starting += 1
-            # Nobody's time limits, nobody's trace: it is for all who wait.
-            task = asyncio.create_task(self._run(), context=Context())
+            # An empty context: the deadline and the trace of one reader must not apply to the others.
+            task = asyncio.create_task(self._run_load(), context=Context())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def _take(self) -> _PendingBatch[Key, Value]:
+    def _pop_batch(self) -> _PendingBatch[Key, Value]:
         self._starting -= 1
-        ask = self._waiting.popleft()
-        for key in ask.keys:
-            del self._places[key]
-        return ask
+        batch = self._waiting.popleft()
+        for key in batch.keys:
+            del self._batch_of[key]
+        return batch
 
-    async def _run(self) -> None:
-        # Only now: who was ready together with the first wants it together with them.
-        ask = self._take()
+    async def _run_load(self) -> None:
+        # Pop the batch only now, so that readers that were ready together with the first one join it.
+        batch = self._pop_batch()
         try:
-            ask.answer.set_result(await self._answer(ask, list(ask.keys)))
+            batch.result.set_result(await self._load_or_split(batch, list(batch.keys)))
         except StoreUnavailable as error:
-            ask.answer.set_exception(error)
-            # Those who wanted it may be gone.
-            ask.answer.exception()
+            batch.result.set_exception(error)
+            # Mark the error as retrieved: all readers may have timed out or been cancelled.
+            batch.result.exception()
         finally:
-            ask.answer.cancel()
-            self._room += 1
-            self._begin()
+            batch.result.cancel()
+            self._free_slots += 1
+            self._start_loads()
 
-    async def _answer(self, ask: _PendingBatch[Key, Value], keys: Sequence[Key]) -> Mapping[Key, Value]:
-        """What there is of `keys`, asked for in halves when it cannot be had as a whole."""
+    async def _load_or_split(self, batch: _PendingBatch[Key, Value], keys: Sequence[Key]) -> Mapping[Key, Value]:
+        """Load the keys, or each half of them if that fails; record the error of a single key."""
         try:
-            return await self._ask(keys)
+            return await self._load(keys)
         except StoreUnavailable:
-            # Silence: to ask again and again would only make all wait for it.
+            # Not an error of a key: loads of the halves would make all readers wait for them in vain.
             raise
-        except Exception as error:  # noqa: BLE001  those who wanted it are told
+        except Exception as error:  # noqa: BLE001  `get` raises it to the readers of the key
             if len(keys) == 1:
-                ask.failed[keys[0]] = error
+                batch.errors[keys[0]] = error
                 return {}
         middle = len(keys) // 2
-        return {**await self._answer(ask, keys[:middle]), **await self._answer(ask, keys[middle:])}
+        first_half = await self._load_or_split(batch, keys[:middle])
+        return {**first_half, **await self._load_or_split(batch, keys[middle:])}

@@ -1,7 +1,7 @@
-"""The change index in Redis: per user an ordered set of conversations, scored by Redis's own clock.
+"""The change index in Redis: per user a sorted set of changed conversations, scored by the clock of Redis.
 
-It is a hint that may be lost as a whole, and never in part unnoticed: every script compares the generation with a
-sentinel beside the keys it touches. What becomes of a loss or an outage is decided by the index's life.
+The index may lose data, but no loss goes unnoticed: every script compares the caller's generation with the sentinel of
+the bucket whose keys it uses. IndexGeneration handles losses and outages.
 """
 
 from __future__ import annotations
@@ -20,82 +20,84 @@ from chat_service.storage import scripts
 from chat_service.storage.batch_loader import BatchLoader
 from chat_service.storage.index_generation import RETRY_PAUSE_S, SENTINEL_GRACE_S, UNREACHABLE, IndexGeneration
 
+# Reads start this long before the cursor: owners touch a conversation at most once in 30 s, so a change may be that
+# much younger than its touch, and be missed by a device whose cursor lies between.
 MARGIN_MS: Final = 60_000
-# Longer than the grace of who writes the sentinels.
-PATIENCE_S: Final = 2 * SENTINEL_GRACE_S
-TRIES: Final = int(PATIENCE_S / RETRY_PAUSE_S)
+# Longer than the time that the server that advanced the generation may take to write the sentinels.
+SETTLE_TIMEOUT_S: Final = 2 * SENTINEL_GRACE_S
+MAX_TOUCH_ATTEMPTS: Final = int(SETTLE_TIMEOUT_S / RETRY_PAUSE_S)
 
 _touches = Counter("parley_index_touches", "Touches written to the change index")
 
 
 class RedisChangeIndex:
-    """Implements the owner's Index and the history's. `touch` and `read` never raise for a Redis that fails."""
+    """Implements ChangeIndex; `touch` and `read_changes` do not raise if Redis fails."""
 
-    def __init__(self, redis: Redis, life: IndexGeneration) -> None:
+    def __init__(self, redis: Redis, generation: IndexGeneration) -> None:
         self._redis = redis
-        self.generation = life
-        self._readings = BatchLoader(self._read)
+        self.generation = generation
+        self._reads = BatchLoader(self._read)
 
     async def touch(self, touches: Mapping[str, Collection[str]]) -> None:
-        """Note for each conversation that it changed for these users."""
-        parts = scripts.touch_arguments(touches)
-        for _ in range(TRIES):
-            # During an outage nothing is noted: that is owed, and made good when it ends.
-            if not self.generation.reachable or not parts:
+        """Write one script call per bucket, and repeat those whose sentinel has another generation."""
+        buckets = scripts.touch_arguments(touches)
+        for _ in range(MAX_TOUCH_ATTEMPTS):
+            # During an outage nothing is written: this server is marked dirty, so the generation advances at its end.
+            if not self.generation.reachable or not buckets:
                 return
             number = self.generation.number
             try:
-                answers = await scripts.run_scripts(self._redis, [scripts.TOUCH.call(each, number) for each in parts])
+                replies = await scripts.run_scripts(self._redis, [scripts.TOUCH.call(each, number) for each in buckets])
             except UNREACHABLE as error:
                 await self.generation.begin_outage(error)
                 return
-            refused = [(each, answer) for each, answer in zip(parts, answers, strict=True) if answer != scripts.DONE]
+            refused = [(each, reply) for each, reply in zip(buckets, replies, strict=True) if reply != scripts.DONE]
             if not refused:
                 _touches.inc(sum(len(users) for users in touches.values()))
                 return
-            parts = [each for each, _ in refused]
+            buckets = [each for each, _ in refused]
             await self.generation.reconcile(refused[0][0], number, refused[0][1])
-        await self.generation.begin_outage(RedisError("the sentinels do not settle"))
+        await self.generation.begin_outage(RedisError("sentinels of another generation persist"))
 
     async def read_changes(self, user_id: str, cursor: Cursor | None) -> IndexReading:
-        """What changed for the user since `cursor`, less the margin, and the cursor to go on from."""
-        what = user_id, cursor.time_ms - MARGIN_MS if cursor else 0
+        """Read from MARGIN_MS before the cursor on. Return INDEX_UNAVAILABLE if the index is not complete."""
+        key = user_id, cursor.time_ms - MARGIN_MS if cursor else 0
         now = asyncio.get_running_loop().time
-        until = now() + PATIENCE_S
-        while self.generation.complete and now() < until:
+        deadline = now() + SETTLE_TIMEOUT_S
+        while self.generation.complete and now() < deadline:
             try:
-                number, answer = (await self._readings.get([what]))[what]
+                number, reply = (await self._reads.get([key]))[key]
             except StoreUnavailable:
-                # Nothing is left unnoted by that, so nothing is owed.
+                # A failed read loses no change, so it begins an outage only if a probe fails too.
                 await self.generation.probe()
                 await asyncio.sleep(RETRY_PAUSE_S)
                 continue
-            if isinstance(answer, list):
-                return _reading(answer, cursor, number)
-            await self.generation.reconcile(scripts.read_arguments(*what), number, answer)
+            if isinstance(reply, list):
+                return _decode_reading(reply, cursor, number)
+            await self.generation.reconcile(scripts.read_arguments(*key), number, reply)
         return IndexReading(Resync.INDEX_UNAVAILABLE, (), None)
 
-    async def _read(self, what: Collection[tuple[str, int]]) -> dict[tuple[str, int], tuple[int, Any]]:
-        """What each user has since when, or the sentinel where it is another, with the generation asked for.
+    async def _read(self, keys: Collection[tuple[str, int]]) -> dict[tuple[str, int], tuple[int, Any]]:
+        """Return the generation that the call expected, and the reply of READ, by user and time.
 
         Raises StoreUnavailable.
         """
         number = self.generation.number
-        calls = [scripts.READ.call(scripts.read_arguments(user, since), number) for user, since in what]
+        calls = [scripts.READ.call(scripts.read_arguments(user, since_ms), number) for user, since_ms in keys]
         try:
-            answers = await scripts.run_scripts(self._redis, calls)
+            replies = await scripts.run_scripts(self._redis, calls)
         except UNREACHABLE as error:
             raise StoreUnavailable("the change index does not answer") from error
-        return {each: (number, answer) for each, answer in zip(what, answers, strict=True)}
+        return {key: (number, reply) for key, reply in zip(keys, replies, strict=True)}
 
 
-def _reading(answer: list[Any], cursor: Cursor | None, generation: int) -> IndexReading:
-    now, conversations = int(answer[0]), answer[1]
-    here = Cursor(generation, now)
+def _decode_reading(reply: list[Any], cursor: Cursor | None, generation: int) -> IndexReading:
+    now_ms, conversations = int(reply[0]), reply[1]
+    next_cursor = Cursor(generation, now_ms)
     if cursor is None:
-        return IndexReading(Resync.NO_CURSOR, (), here)
+        return IndexReading(Resync.NO_CURSOR, (), next_cursor)
     if cursor.generation != generation:
-        return IndexReading(Resync.OTHER_GENERATION, (), here)
-    if cursor.time_ms > now:
-        return IndexReading(Resync.CURSOR_FROM_FUTURE, (), here)
-    return IndexReading(Resync.NONE, tuple(each.hex() for each in conversations), here)
+        return IndexReading(Resync.OTHER_GENERATION, (), next_cursor)
+    if cursor.time_ms > now_ms:
+        return IndexReading(Resync.CURSOR_FROM_FUTURE, (), next_cursor)
+    return IndexReading(Resync.NONE, tuple(each.hex() for each in conversations), next_cursor)

@@ -1,7 +1,8 @@
-"""How far each device has got, of conversations whose content goes once all devices have it.
+"""The delivered seqs of devices, for conversations whose content is removed once all devices have received it.
 
-One document a conversation, `_id` its 16 bytes; `d` has the delivered seq of each device. A device that was signed
-out is struck out by the next look for what may go, so there are never many more than members have devices.
+`device_marks` holds one document per conversation; `_id` is its 16 bytes, and `d` holds the delivered seq of each
+device. A retention sweep removes the marks of signed-out devices, so a document holds few more than the members have
+devices.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ DEVICE_MARKS: Final = "device_marks"
 
 
 class MongoDeviceMarks:
-    """Every method raises StoreUnavailable. Its one index is the collection's own."""
+    """The collection of device marks; it needs no index besides `_id`. Every method raises StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._marks: AsyncCollection[Document] = database[DEVICE_MARKS]
 
     async def raise_marks(self, marks: Mapping[str, Mapping[str, int]]) -> None:
-        """Raise what devices have, by conversation and device; lower ones change nothing."""
+        """Raise the delivered seqs, by conversation and device; lower ones change nothing."""
         updates = [
             UpdateOne(
                 {"_id": encode_id(conversation_id)},
@@ -38,13 +39,13 @@ class MongoDeviceMarks:
             await self._marks.bulk_write(updates, ordered=False)
 
     async def load(self, conversation_id: str) -> dict[str, int]:
-        """The delivered seqs of a conversation, by device; a device that never said anything is missing."""
+        """Return the delivered seqs by device; devices that never acknowledged a delivery are absent."""
         with store_errors():
-            found = await self._marks.find_one({"_id": encode_id(conversation_id)})
-        return dict(found["d"]) if found else {}
+            document = await self._marks.find_one({"_id": encode_id(conversation_id)})
+        return dict(document["d"]) if document else {}
 
     async def remove_devices(self, conversation_id: str, devices: Collection[str]) -> None:
-        """Forget devices."""
+        """Remove the marks of these devices."""
         with store_errors():
             await self._marks.update_one(
                 {"_id": encode_id(conversation_id)}, {"$unset": {f"d.{each}": "" for each in devices}}

@@ -1,15 +1,15 @@
-"""Entries of a log as documents of MongoDB, and back.
+"""The encoding of log entries as documents of MongoDB.
 
-`_id` is the 16 bytes of the conversation and the big-endian seq, so a log is one sequential range and two
-writers cannot fork it. `c` conversation, `k` key of the append (unique with `c`), `h` fingerprint of what was
-asked, `n` number of messages so far, `t` milliseconds since 1970, `y` kind (the number of its field in the
-contract's Entry), then the change itself; `x` marks entries that an owner that loads the conversation applies to
-what is beside the log: 1 where they concern an earlier message, 2 where they concern the conversation; `g` is the
-seq of the message that an entry changes.
+`_id` is the 16 bytes of the conversation and the big-endian seq, so a log is one sequential range, and two writers
+cannot fork it. `c` is the conversation, `k` the idempotency key (unique with `c`), `h` the fingerprint of the request,
+`n` the number of messages up to the entry, `t` its time in milliseconds since 1970, and `y` its kind (the number of its
+field in the contract's Entry). The fields of the change follow. `x` marks entries that an owner applies when it loads
+the conversation: 1 if they change an earlier message, 2 if they change the conversation. `g` is the seq of the message
+that an entry changes.
 
-A message shows its present state: `b` content (absent: deleted, or no longer kept), `w` its words, `o` where it stands
-among all that searches find, `e` seq of its last edit, `d` seq of its deletion, `r` reactions: by user, what and by
-which entry.
+A message holds its present state: `b` is its content (absent if deleted or removed by retention), `w` its words, `o`
+its rank for searches, `e` the seq of its last edit, `d` the seq of its deletion, and `r` its reactions by user, each
+with emoji `e` and seq `s`.
 """
 
 from __future__ import annotations
@@ -44,27 +44,32 @@ DELETED: Final = 12
 REACTION: Final = 13
 MEMBERSHIP: Final = 14
 UPDATED: Final = 15
-# Messages of one millisecond are told apart by so many bits of their seq.
+# The lowest bits of a rank are those of the seq: they order messages of the same millisecond.
 RANK_BITS: Final = 21
 
 
 def entry_id(conversation_id: str, seq: int) -> Binary:
-    """The `_id` of an entry: 24 bytes that sort by conversation, then by seq."""
+    """Return the `_id` of an entry: 24 bytes that sort by conversation, then by seq."""
     return Binary(bytes.fromhex(conversation_id) + seq.to_bytes(8, "big"))
 
 
+def id_range(conversation_id: str, first: int, last: int) -> Document:
+    """Return a condition on `_id` for the entries from seq `first` to `last`."""
+    return {"$gte": entry_id(conversation_id, first), "$lte": entry_id(conversation_id, last)}
+
+
 def seq_of(document: Document) -> int:
-    """The seq of an entry's document."""
+    """Return the seq of an entry's document."""
     return int.from_bytes(document["_id"][16:], "big")
 
 
 def rank_of(entry: Entry) -> int:
-    """Where a message stands among those of all conversations: later ones have more, two of one conversation differ."""
+    """Return the rank of a message: it grows with the time and is unique within the conversation."""
     return entry.time_ms << RANK_BITS | entry.seq & ((1 << RANK_BITS) - 1)
 
 
 def encode_entry(entry: Entry, extract_words: ExtractWords | None = None) -> Document:
-    """An entry as it is first written; `words_of` tells the words of a content, where messages are to be found."""
+    """Return the document of a new entry. With `extract_words`, a message also gets its rank and its words."""
     document: Document = {
         "_id": entry_id(entry.conversation_id, entry.seq),
         "c": encode_id(entry.conversation_id),
@@ -72,20 +77,20 @@ def encode_entry(entry: Entry, extract_words: ExtractWords | None = None) -> Doc
         "h": Binary(entry.fingerprint),
         "n": entry.message_number,
         "t": entry.time_ms,
-        **_change_fields(entry.change),
+        **_encode_change(entry.change),
     }
     if extract_words is not None and isinstance(entry.change, Message):
-        # Also of one without words: an edit may bring some.
+        # Set the rank of a message without words too: an edit may add words.
         document |= {"o": rank_of(entry), **encode_words(extract_words(entry.change.content))}
     return document
 
 
 def encode_words(words: list[str]) -> Document:
-    """The words of a message as they are kept; those without any stay out of the index."""
+    """Return the field of a message's words; no field if there are none, which keeps the message out of the index."""
     return {"w": words} if words else {}
 
 
-def _change_fields(change: Change) -> Document:
+def _encode_change(change: Change) -> Document:
     if isinstance(change, Message):
         return {"y": MESSAGE, "b": Binary(change.content)}
     if isinstance(change, MessageEdited):
@@ -97,31 +102,31 @@ def _change_fields(change: Change) -> Document:
     if isinstance(change, MembershipChanged):
         members = [[encode_id(user), int(role)] for user, role in change.members]
         return {"y": MEMBERSHIP, "x": 2, "m": int(change.kind), "u": members}
-    return {"y": UPDATED, "x": 2, **_update_fields(change)}
+    return {"y": UPDATED, "x": 2, **_encode_update(change)}
 
 
-def _update_fields(change: ConversationUpdated) -> Document:
-    said: Document = {
+def _encode_update(change: ConversationUpdated) -> Document:
+    fields: Document = {
         "title": change.title,
         "picture": change.picture_media_id,
         "admins_only": change.admins_only_send,
         "retention": encode_retention(change.retention) if change.retention else None,
     }
-    return {name: value for name, value in said.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def encode_retention(retention: Retention) -> Document:
-    """A retention as it is kept."""
+    """Return the fields of a retention."""
     return {"rule": int(retention.rule), "max_age_s": retention.max_age_s}
 
 
 def decode_retention(fields: Document | None) -> Retention:
-    """A retention that was kept; the default if none was."""
+    """Return the retention of these fields; the default for None."""
     return Retention(RetentionRule(fields["rule"]), fields["max_age_s"]) if fields else Retention()
 
 
 def decode_entry(document: Document) -> Entry:
-    """The entry of a document."""
+    """Return the entry that a document holds."""
     key = bytes(document["k"])
     return Entry(
         conversation_id=document["c"].hex(),
@@ -130,27 +135,27 @@ def decode_entry(document: Document) -> Entry:
         time_ms=document["t"],
         actor_id=key[:16].hex(),
         request_id=key[16:],
-        change=_CHANGES[document["y"]](document),
+        change=_DECODERS[document["y"]](document),
         fingerprint=bytes(document["h"]),
     )
 
 
-def _message(document: Document) -> Message:
+def _decode_message(document: Document) -> Message:
     content, deleted = bytes(document.get("b", b"")), document.get("d", 0)
     if "e" not in document and "r" not in document and not deleted:
         return Message(content)
-    # One that was late to the deletion shows no more than the others.
-    said = {} if deleted else document.get("r", {})
-    reactions = {user: Reaction(each["e"], each["s"]) for user, each in said.items() if each["e"]}
+    # A reaction may have been written after the deletion; it is not shown.
+    stored = {} if deleted else document.get("r", {})
+    reactions = {user: Reaction(each["e"], each["s"]) for user, each in stored.items() if each["e"]}
     return Message(content, document.get("e", 0), deleted, reactions)
 
 
-def _membership(document: Document) -> MembershipChanged:
+def _decode_membership(document: Document) -> MembershipChanged:
     members = tuple((user.hex(), Role(role)) for user, role in document["u"])
     return MembershipChanged(MembershipKind(document["m"]), members)
 
 
-def _updated(document: Document) -> ConversationUpdated:
+def _decode_update(document: Document) -> ConversationUpdated:
     retention = document.get("retention")
     return ConversationUpdated(
         document.get("title"),
@@ -160,31 +165,31 @@ def _updated(document: Document) -> ConversationUpdated:
     )
 
 
-_CHANGES: Final[dict[int, Any]] = {
-    MESSAGE: _message,
+_DECODERS: Final[dict[int, Any]] = {
+    MESSAGE: _decode_message,
     EDITED: lambda document: MessageEdited(document["g"], bytes(document.get("b", b""))),
     DELETED: lambda document: MessageDeleted(document["g"]),
     REACTION: lambda document: ReactionChanged(document["g"], document["emoji"]),
-    MEMBERSHIP: _membership,
-    UPDATED: _updated,
+    MEMBERSHIP: _decode_membership,
+    UPDATED: _decode_update,
 }
 
 
 def encode_id(identifier: str) -> Binary:
-    """An id as it is kept."""
+    """Return the bytes of a hexadecimal id."""
     return Binary(bytes.fromhex(identifier))
 
 
-# Of two places so near to each other, what is between is read as well rather than each alone.
+# Seqs at most this far apart are read as one range, with the entries between them.
 MAX_GAP: Final = 32
 
 
 def coalesce_ranges(seqs: Collection[int]) -> list[Interval]:
-    """Ranges that cover these seqs, in order."""
-    found: list[Interval] = []
+    """Return ranges that cover these seqs, in order; seqs at most MAX_GAP apart share a range."""
+    ranges: list[Interval] = []
     for seq in sorted(seqs):
-        if found and seq - found[-1].last <= MAX_GAP:
-            found[-1] = Interval(found[-1].first, seq)
+        if ranges and seq - ranges[-1].last <= MAX_GAP:
+            ranges[-1] = Interval(ranges[-1].first, seq)
         else:
-            found.append(Interval(seq, seq))
-    return found
+            ranges.append(Interval(seq, seq))
+    return ranges

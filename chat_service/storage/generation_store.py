@@ -1,7 +1,7 @@
-"""The generation of the change index, kept in MongoDB: it moves on whenever the index may have lost something.
+"""The generation of the change index in MongoDB: a number that advances whenever the index may have lost touches.
 
-A server that cannot reach the index goes on without noting what changes, once it is written here that it owes. Until
-the last debt is settled nobody hands out cursors, and settling it moves the generation on: the debts of the dead too.
+A server that cannot reach the index marks itself dirty here before it continues without touches. While any server is
+dirty no server issues cursors. The write that clears the last dirty server advances the generation.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ RECORD: Final = "change_index"
 
 @dataclass(frozen=True, slots=True)
 class GenerationRecord:
-    """A life of the index: its number, the run id of the Redis it lives in ("" if that is not known), who owes."""
+    """The current generation, the run id of its Redis ("" if unknown), and the servers that are dirty."""
 
     number: int
     run_id: str
     dirty_servers: frozenset[str] = frozenset()
 
-    def after_clearing(self, debtors: Collection[str], run_id: str) -> GenerationRecord:
-        """What it is once these owe no more: the next one, unless others still do."""
-        owing = self.dirty_servers - frozenset(debtors)
-        return replace(self, number=self.number + (not owing), run_id=run_id or self.run_id, dirty_servers=owing)
+    def after_clearing(self, servers: Collection[str], run_id: str) -> GenerationRecord:
+        """Return the record without these dirty servers, advanced if no server is dirty any more."""
+        dirty = self.dirty_servers - frozenset(servers)
+        return replace(self, number=self.number + (not dirty), run_id=run_id or self.run_id, dirty_servers=dirty)
 
 
 class MongoGenerationStore:
-    """The one record all servers agree on; every method raises StoreUnavailable."""
+    """The record that all servers share, one document of `meta`; every method raises StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._meta: AsyncCollection[Document] = database[META]
 
     async def load(self) -> GenerationRecord:
-        """The generation now, as a majority knows it; the first one is 1."""
+        """Return the majority-committed record; insert generation 1 if there is none."""
         with store_errors():
             try:
                 document = await self._meta.find_one_and_update(
@@ -52,58 +52,58 @@ class MongoGenerationStore:
                     return_document=ReturnDocument.AFTER,
                 )
             except DuplicateKeyError:
-                # Two servers made it at once.
+                # A concurrent call has inserted it.
                 document = await self._meta.find_one({"_id": RECORD})
-        return _generation(document or {})
+        return _decode(document or {})
 
-    async def advance(self, seen: GenerationRecord, run_id: str) -> tuple[GenerationRecord, bool]:
-        """The generation after `seen`, and whether it was this call that moved it on."""
+    async def advance(self, expected: GenerationRecord, run_id: str) -> tuple[GenerationRecord, bool]:
+        """Advance the generation if it is `expected`; return the record and True if this call advanced it."""
         with store_errors():
             document = await self._meta.find_one_and_update(
-                {"_id": RECORD, "generation": seen.number},
+                {"_id": RECORD, "generation": expected.number},
                 {"$inc": {"generation": 1}, "$set": {"run_id": run_id}},
                 return_document=ReturnDocument.AFTER,
             )
-        return (_generation(document), True) if document else (await self.load(), False)
+        return (_decode(document), True) if document else (await self.load(), False)
 
-    async def mark_dirty(self, debtor: str) -> GenerationRecord:
-        """Write down that `debtor` may leave changes unnoted from now on."""
+    async def mark_dirty(self, server: str) -> GenerationRecord:
+        """Add a dirty server; return the record. Call it before the server omits a touch."""
         with store_errors():
             document = await self._meta.find_one_and_update(
-                {"_id": RECORD}, {"$addToSet": {"owing": debtor}}, return_document=ReturnDocument.AFTER
+                {"_id": RECORD}, {"$addToSet": {"owing": server}}, return_document=ReturnDocument.AFTER
             )
-        return _generation(document or {})
+        return _decode(document or {})
 
-    async def clear_dirty(self, debtors: Collection[str], run_id: str) -> tuple[GenerationRecord, bool]:
-        """Strike out debts, and move the generation on if nobody owes any more; whether this call moved it.
+    async def clear_dirty(self, servers: Collection[str], run_id: str) -> tuple[GenerationRecord, bool]:
+        """Remove dirty servers, and advance the generation if none is left.
 
-        An empty `run_id` leaves the one that is known.
+        Return the record and True if this call advanced it. An empty `run_id` keeps the stored one.
         """
-        owing = {"$setDifference": [{"$ifNull": ["$owing", []]}, list(debtors)]}
-        moved = {"$cond": [{"$eq": ["$owing", []]}, {"$add": ["$generation", 1]}, "$generation"]}
+        dirty = {"$setDifference": [{"$ifNull": ["$owing", []]}, list(servers)]}
+        generation = {"$cond": [{"$eq": ["$owing", []]}, {"$add": ["$generation", 1]}, "$generation"]}
         changes: list[Document] = [
-            {"$set": {"owing": owing}},
-            {"$set": {"generation": moved, "run_id": run_id or "$run_id"}},
+            {"$set": {"owing": dirty}},
+            {"$set": {"generation": generation, "run_id": run_id or "$run_id"}},
         ]
         with store_errors():
             document = await self._meta.find_one_and_update({"_id": RECORD}, changes)
-        before = _generation(document or {})
-        after = before.after_clearing(debtors, run_id)
+        before = _decode(document or {})
+        after = before.after_clearing(servers, run_id)
         return after, after.number > before.number
 
     async def watch(self) -> AsyncIterator[GenerationRecord]:
-        """The generation now, and every later one; ends with StoreUnavailable when MongoDB goes away."""
+        """Yield the current record, then each later one. Raises StoreUnavailable when MongoDB cannot be reached."""
         with store_errors(timeout_s=None):
             pipeline = [{"$match": {"documentKey._id": RECORD}}]
             async with await self._meta.watch(pipeline, full_document="updateLookup") as stream:
                 yield await self.load()
                 while not cancel_requested():
-                    # Waits for a while, and then says that nothing happened.
+                    # Returns None after a while without an event, so that a cancellation is noticed.
                     event = await stream.try_next()
                     if event and event.get("fullDocument"):
-                        yield _generation(event["fullDocument"])
+                        yield _decode(event["fullDocument"])
 
 
-def _generation(document: Document) -> GenerationRecord:
-    owing = frozenset(document.get("owing", ()))
-    return GenerationRecord(int(document.get("generation", 1)), str(document.get("run_id", "")), owing)
+def _decode(document: Document) -> GenerationRecord:
+    dirty = frozenset(document.get("owing", ()))
+    return GenerationRecord(int(document.get("generation", 1)), str(document.get("run_id", "")), dirty)

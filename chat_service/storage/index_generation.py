@@ -1,9 +1,11 @@
-"""The life of the change index: its outages and losses, and the generation that moves on with each.
+"""The state of the change index on one server: reachable or not, its generation, and who is dirty.
 
-Keys share a hash tag per bucket of users, and each bucket holds a sentinel with the generation: a flush, a lost
-failover or another Redis shows at once, and the generation in MongoDB moves on. Only who moved it on writes the
-sentinels; so a sentinel never outlives what it vouches for. Who cannot reach the index writes down that it owes before
-it leaves anything unnoted; the generation moves on when the last debt is settled, and who died owing is settled for.
+Redis holds one sentinel per bucket of users, the number of the generation. A flush, a failover with loss or another
+Redis leaves a bucket without the current sentinel; the first server that notices advances the generation in MongoDB.
+Only the server that advanced it writes the sentinels, so no sentinel stays valid for a bucket that has lost touches.
+
+A server that cannot reach Redis marks itself dirty before it omits a touch. Clearing the last dirty server advances the
+generation. A dirty server that has left the ring is cleared by the others.
 """
 
 from __future__ import annotations
@@ -26,136 +28,149 @@ from servicekit.tasks import cancel_requested
 BUCKETS: Final = [f"{number:02x}" for number in range(256)]
 PROBE_INTERVAL_S: Final = 1.0
 PROBE_KEY: Final = "parley:probe"
-# Who moved the generation on needs a moment to write the sentinels, also one that is busy with a crowd that comes back:
-# were it moved on again meanwhile, the crowd would have to begin anew.
+# The server that advanced the generation needs time to write the sentinels, more so while many devices resume. If
+# another server advanced it again meanwhile, all those devices would have to resync once more.
 SENTINEL_GRACE_S: Final = 2.0
 RETRY_PAUSE_S: Final = 0.05
 UNREACHABLE: Final = (RedisError, OSError, TimeoutError)
 
 _outages = Counter("parley_index_outages", "Outages of the change index")
-_up = Gauge("parley_index_up", "Whether the change index can be reached")
-_dirty_servers = Gauge("parley_index_owing", "Chat servers that leave changes unnoted; nobody gets a cursor meanwhile")
-_generation = Gauge("parley_index_generation", "The generation of the change index")
+_up = Gauge("parley_index_up", "1 while the change index can be reached, else 0")
+_dirty_servers = Gauge(
+    "parley_index_dirty_servers", "Chat servers that omit touches; no cursor is issued while any does"
+)
+_generation = Gauge("parley_index_generation", "The current generation of the change index")
 
 log = structlog.get_logger("storage.index")
 
 
 class IndexGeneration:
-    """What one server, `me`, knows of the index. `alive` tells who may still owe: names as `me` is one."""
+    """The generation and reachability of the index as this server knows them.
+
+    `server` names this process, from its start to its end; `list_ring_servers` returns the names of those in the ring.
+    """
 
     def __init__(
-        self, redis: Redis, record: MongoGenerationStore, me: str, alive: Callable[[], Collection[str]]
+        self,
+        redis: Redis,
+        store: MongoGenerationStore,
+        server: str,
+        list_ring_servers: Callable[[], Collection[str]],
     ) -> None:
         self._redis = redis
-        self._record = record
-        self._me = me
-        self._alive = alive
+        self._store = store
+        self._server = server
+        self._list_ring_servers = list_ring_servers
         self._current = GenerationRecord(0, "")
         self._adopted_at = float("-inf")
-        self._seen_dead: frozenset[str] = frozenset()
+        self._absent_servers: frozenset[str] = frozenset()
         self._lock = asyncio.Lock()
         self._listeners: list[Callable[[], None]] = []
-        self._probing: asyncio.Task[None] | None = None
+        self._probe_task: asyncio.Task[None] | None = None
         self.reachable = True
 
     @property
     def number(self) -> int:
-        """The generation in force, as far as this server knows."""
+        """The number of the current generation."""
         return self._current.number
 
     @property
     def complete(self) -> bool:
-        """Whether everything that changed is in the index, as far as this server knows."""
+        """True while the index can be reached and no server is dirty, so that cursors may be issued."""
         return self.reachable and not self._current.dirty_servers
 
     def subscribe(self, listener: Callable[[], None]) -> None:
-        """Call `listener` whenever the generation has moved on."""
+        """Call `listener` whenever the generation has advanced."""
         self._listeners.append(listener)
 
     async def start(self) -> None:
-        """Learn the generation, and see whether the index is of it."""
-        self._adopt(await self._record.load())
+        """Load the generation and compare the index with it."""
+        self._adopt(await self._store.load())
         await self._probe()
 
     async def run(self) -> None:
-        """Look after the index until cancelled: its outages, losses, debts, and what others do about them."""
+        """Probe the index and watch the generation in MongoDB until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._probe_loop())
             group.create_task(self._watch_loop())
 
     async def begin_outage(self, error: Exception) -> None:
-        """Write down that this server owes; only then is it safe to acknowledge what is not noted."""
+        """Mark this server dirty; once this returns, sends may be acknowledged without a touch."""
         async with self._lock:
-            # Somebody may have taken this server for dead, and settled for it.
-            if self.reachable or self._me not in self._current.dirty_servers:
+            # Another server may have taken this one for dead and cleared it.
+            if self.reachable or self._server not in self._current.dirty_servers:
                 await self._enter_outage(error)
 
     async def probe(self) -> None:
-        """Find out whether the index can be reached, once for all who ask meanwhile; if not, an outage begins."""
-        if self._probing is None or self._probing.done():
-            self._probing = asyncio.create_task(self._probe())
-        await asyncio.shield(self._probing)
+        """Probe the index, and begin an outage if it cannot be reached. Concurrent calls share one probe."""
+        if self._probe_task is None or self._probe_task.done():
+            self._probe_task = asyncio.create_task(self._probe())
+        await asyncio.shield(self._probe_task)
 
-    async def reconcile(self, part: scripts.BucketArguments, asked: int, found: bytes) -> None:
-        """The sentinel of a bucket is not of the generation asked with: catch up, wait, or move the generation on."""
-        newer = scripts.parse_generation(found) > asked
+    async def reconcile(self, bucket: scripts.BucketArguments, expected: int, sentinel: bytes) -> None:
+        """Resolve a sentinel that is not of the `expected` generation.
+
+        An older one may still be about to be written: within SENTINEL_GRACE_S, only wait RETRY_PAUSE_S. Otherwise load
+        the generation. If that is not newer and the sentinel still differs, the bucket has lost data: advance it.
+        """
+        newer = scripts.parse_generation(sentinel) > expected
         if not newer and asyncio.get_running_loop().time() - self._adopted_at < SENTINEL_GRACE_S:
-            # Outside the lock: of a crowd that waits, the last must not come with what was found seconds ago.
+            # Outside the lock: if many callers queued for it, the last would act on a sentinel read seconds ago.
             await asyncio.sleep(RETRY_PAUSE_S)
             return
         async with self._lock:
-            if self._current.number != asked:
+            if self._current.number != expected:
                 return
-            now = await retry_while_unavailable("load_generation", self._record.load)
-            if now.number > asked:
-                self._adopt(now)
-            elif (vouched := await self._read_sentinel(part)) not in (asked, None) and (run_id := await self._run_id()):
-                log.warning("the change index has lost something", sentinel=vouched, generation=asked)
+            record = await retry_while_unavailable("load_generation", self._store.load)
+            if record.number > expected:
+                self._adopt(record)
+            elif (current := await self._read_sentinel(bucket)) not in (expected, None) and (
+                run_id := await self._check_writable()
+            ):
+                log.warning("change index lost data", sentinel=current, generation=expected)
                 await self._on_advanced(
-                    *await retry_while_unavailable("move_generation", lambda: self._record.advance(now, run_id))
+                    *await retry_while_unavailable("advance_generation", lambda: self._store.advance(record, run_id))
                 )
 
-    async def _read_sentinel(self, part: scripts.BucketArguments) -> int | None:
-        """Of which generation a bucket is whole, as it says now; 0 if it says none, None if it cannot be asked."""
+    async def _read_sentinel(self, bucket: scripts.BucketArguments) -> int | None:
+        """Return the generation of a bucket's sentinel: 0 if it has none, None if Redis cannot be reached."""
         try:
-            return scripts.parse_generation(await self._redis.get(part.keys[0]))
+            return scripts.parse_generation(await self._redis.get(bucket.keys[0]))
         except UNREACHABLE:
             return None
 
-    async def _on_advanced(self, generation: GenerationRecord, ours: bool) -> None:
-        """The generation is another; if this server moved it on, it writes the sentinels."""
-        self._adopt(generation)
-        if not ours:
+    async def _on_advanced(self, record: GenerationRecord, by_this_server: bool) -> None:
+        """Adopt the record; if this server advanced the generation, write the sentinels."""
+        self._adopt(record)
+        if not by_this_server:
             return
         try:
-            vouchers = [
-                scripts.WRITE_SENTINEL.call(scripts.sentinel_arguments(each), generation.number) for each in BUCKETS
-            ]
+            calls = [scripts.WRITE_SENTINEL.call(scripts.sentinel_arguments(each), record.number) for each in BUCKETS]
             await self._redis.script_load(scripts.WRITE_SENTINEL.text)
-            await scripts.run_scripts(self._redis, vouchers)
+            await scripts.run_scripts(self._redis, calls)
         except UNREACHABLE as error:
             await self._enter_outage(error)
 
     async def _enter_outage(self, error: Exception) -> None:
-        self._adopt(await retry_while_unavailable("owe", lambda: self._record.mark_dirty(self._me)))
+        self._adopt(await retry_while_unavailable("mark_dirty", lambda: self._store.mark_dirty(self._server)))
         if not self.reachable:
             return
         self.reachable = False
         _up.set(0)
         _outages.inc()
-        log.warning("the change index cannot be reached", error=str(error) or type(error).__name__)
+        log.warning("change index outage began", error=str(error) or type(error).__name__)
 
-    def _adopt(self, generation: GenerationRecord) -> None:
-        if generation.number < self._current.number:
+    def _adopt(self, record: GenerationRecord) -> None:
+        if record.number < self._current.number:
             return
-        before, self._current = self._current, generation
-        _dirty_servers.set(len(generation.dirty_servers))
-        if generation.number == before.number:
+        previous, self._current = self._current, record
+        _dirty_servers.set(len(record.dirty_servers))
+        if record.number == previous.number:
             return
         self._adopted_at = asyncio.get_running_loop().time()
-        _generation.set(generation.number)
-        log.info("generation", number=generation.number)
-        for listener in self._listeners if before.number else []:
+        _generation.set(record.number)
+        log.info("generation changed", number=record.number)
+        for listener in self._listeners if previous.number else []:
             listener()
 
     async def _probe_loop(self) -> None:
@@ -165,56 +180,54 @@ class IndexGeneration:
             await self._clear_dead_servers()
 
     async def _probe(self) -> None:
-        """Notice an outage, its end, another Redis, and a flush that no touch has met."""
-        run_id = await self._run_id()
+        """Detect an outage, its end, another Redis, and a flush that no touch has met."""
+        run_id = await self._check_writable()
         if not run_id:
-            await self.begin_outage(RedisError("no answer to a probe"))
+            await self.begin_outage(RedisError("the probe failed"))
             return
-        if not self.reachable or run_id != self._current.run_id or self._me in self._current.dirty_servers:
+        if not self.reachable or run_id != self._current.run_id or self._server in self._current.dirty_servers:
             await self._recover(run_id)
         _up.set(1)
-        part, number = scripts.read_arguments("00" * 16, 0), self._current.number
+        bucket, number = scripts.read_arguments("00" * 16, 0), self._current.number
         try:
-            answers = await scripts.run_scripts(self._redis, [scripts.READ.call(part, number)])
+            replies = await scripts.run_scripts(self._redis, [scripts.READ.call(bucket, number)])
         except UNREACHABLE as error:
             await self.begin_outage(error)
             return
-        if not isinstance(answers[0], list):
-            await self.reconcile(part, number, answers[0])
+        if not isinstance(replies[0], list):
+            await self.reconcile(bucket, number, replies[0])
 
     async def _recover(self, run_id: str) -> None:
-        """The index is back, or is another one: what was noted meanwhile, or in the old one, may be missing."""
+        """End an outage or adopt another Redis. Touches may be lost, so clear this server to advance the generation."""
         async with self._lock:
-            self._adopt(await retry_while_unavailable("load_generation", self._record.load))
-            if self.reachable and run_id == self._current.run_id and self._me not in self._current.dirty_servers:
+            self._adopt(await retry_while_unavailable("load_generation", self._store.load))
+            if self.reachable and run_id == self._current.run_id and self._server not in self._current.dirty_servers:
                 return
-            log.info("the change index begins anew", run_id=run_id)
+            log.info("change index recovered", run_id=run_id)
             self.reachable = True
-            await self._clear_dirty([self._me], run_id)
+            await self._clear_dirty([self._server], run_id)
 
     async def _clear_dead_servers(self) -> None:
-        """Settle for servers that are in no ring any more; seen twice, for this one's ring may be as new as it is."""
+        """Clear dirty servers that two probes in a row missed in the ring: the ring here may lag behind once."""
         if not self.reachable:
             return
-        alive = frozenset(self._alive())
-        before, self._seen_dead = (
-            self._seen_dead,
-            self._current.dirty_servers - alive - {self._me} if alive else frozenset(),
-        )
-        if dead := before & self._seen_dead:
-            log.warning("who left the ring owed", servers=sorted(dead))
+        in_ring = frozenset(self._list_ring_servers())
+        absent = self._current.dirty_servers - in_ring - {self._server} if in_ring else frozenset()
+        dead, self._absent_servers = self._absent_servers & absent, absent
+        if dead:
+            log.warning("dirty servers left the ring", servers=sorted(dead))
             async with self._lock:
                 await self._clear_dirty(dead, "")
 
-    async def _clear_dirty(self, debtors: Collection[str], run_id: str) -> None:
+    async def _clear_dirty(self, servers: Collection[str], run_id: str) -> None:
         await self._on_advanced(
-            *await retry_while_unavailable("settle", lambda: self._record.clear_dirty(debtors, run_id))
+            *await retry_while_unavailable("clear_dirty", lambda: self._store.clear_dirty(servers, run_id))
         )
 
-    async def _run_id(self) -> str:
-        """The run id of a Redis that takes writes; empty if there is none."""
+    async def _check_writable(self) -> str:
+        """Return the run id of Redis if it accepts a write, else ""."""
         try:
-            await self._redis.set(PROBE_KEY, self._me)
+            await self._redis.set(PROBE_KEY, self._server)
             return str((await self._redis.info("server"))["run_id"])
         except UNREACHABLE:
             return ""
@@ -222,8 +235,8 @@ class IndexGeneration:
     async def _watch_loop(self) -> None:
         while not cancel_requested():
             try:
-                async for generation in self._record.watch():
-                    self._adopt(generation)
+                async for record in self._store.watch():
+                    self._adopt(record)
             except StoreUnavailable as failure:
-                log.warning("cannot follow the generation", error=failure.message)
+                log.warning("generation watch failed", error=failure.message)
             await asyncio.sleep(PROBE_INTERVAL_S)

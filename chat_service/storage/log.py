@@ -1,4 +1,4 @@
-"""The logs of all conversations in MongoDB: one clustered collection, one document an entry."""
+"""The logs of all conversations in MongoDB: one clustered collection with one document per entry."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ from chat_service.storage.documents import (
     encode_id,
     encode_words,
     entry_id,
+    id_range,
     seq_of,
 )
 from chat_service.storage.mongo import Database, Document, ensure_clustered, store_errors
@@ -45,33 +46,31 @@ from servicekit.tasks import gather_limited
 ENTRIES: Final = "entries"
 BY_ID: Final = {"_id": 1}
 DUPLICATE_KEY: Final = 11000
-# What an owner that loads a conversation applies; the edits of a message.
+# The entries that an owner applies when it loads a conversation, and the edits of a message.
 STATE_CHANGES_INDEX: Final = [("c", 1), ("x", 1), ("_id", 1)]
 EDITS_INDEX: Final = [("c", 1), ("g", 1)]
 PAGE_BYTES: Final = 1024 * 1024
-# Pages that are read from the store at once, for all who want any.
 MAX_CONCURRENT_READS: Final = 16
-# Stretches of one log that are looked through at once.
 MAX_CONCURRENT_RANGES: Final = 8
 # Conversation, first seq, limit, last seq.
 RangeKey = tuple[str, int, int, int]
 
 
 class MongoLog:
-    """Implements the owner's Log and the history's; every method raises StoreUnavailable.
+    """Implements ConversationLog; every method raises StoreUnavailable.
 
-    `words_of` tells the words of a content, which searches look for; without it none are kept.
+    `extract_words` returns the words of a content for the word index; without it no words are stored.
     """
 
     def __init__(self, database: Database, extract_words: ExtractWords | None = None) -> None:
         self._entries: AsyncCollection[Document] = database[ENTRIES]
         self._database = database
         self._extract_words = extract_words
-        self._pages = BatchLoader(self._read_one, max_concurrent=MAX_CONCURRENT_READS, max_keys=1)
-        self._turns = BatchLoader(self._read_turns)
+        self._pages = BatchLoader(self._load_pages, max_concurrent=MAX_CONCURRENT_READS, max_keys=1)
+        self._events = BatchLoader(self._load_events)
 
     async def ensure_indexes(self) -> None:
-        """Make the collection and its indexes where they are not there yet."""
+        """Create the collection and its indexes unless they exist."""
         with store_errors(timeout_s=60.0):
             await ensure_clustered(self._database, ENTRIES)
             await self._entries.create_index([("c", 1), ("k", 1)], unique=True)
@@ -79,7 +78,7 @@ class MongoLog:
             await self._entries.create_index(EDITS_INDEX, partialFilterExpression={"y": EDITED})
 
     async def append_batch(self, entries: Sequence[Entry]) -> Conflict | None:
-        """Append in order; None when all are durable. An entry that is there already counts as appended."""
+        """Insert in order; on a duplicate key, continue after the entries that this writer has inserted before."""
         documents, start = [encode_entry(entry, self._extract_words) for entry in entries], 0
         while start < len(documents):
             try:
@@ -87,29 +86,29 @@ class MongoLog:
                     await self._entries.insert_many(documents[start:], ordered=True)
                 return None
             except BulkWriteError as error:
-                at = start + _index_of_duplicate(error)
-                there = await self._already_there(documents[at:])
-                if not there:
-                    return Conflict(at)
-                start = at + there
+                index = start + _index_of_duplicate(error)
+                written = await self._count_written(documents[index:])
+                if not written:
+                    return Conflict(index)
+                start = index + written
         return None
 
     async def read_head(self, conversation_id: str) -> Head:
-        """Where the log ends, as a majority knows it."""
+        """Return the head by one read of the last `_id`."""
         with store_errors():
             async for document in self._range(conversation_id, 0, LAST_SEQ, -1).limit(1):
                 return Head(seq_of(document), document["n"], document["t"])
         return EMPTY_LOG_HEAD
 
     async def read_tail(self, conversation_id: str, length: int) -> list[EntryHeader]:
-        """The last entries of the log, as a majority knows it, oldest first; at most `length`."""
+        """Return the headers by one read of the last `_id`s."""
         with store_errors():
             newest = self._range(conversation_id, 0, LAST_SEQ, -1, fields={"n": 1, "t": 1, "k": 1, "y": 1})
-            found = await newest.limit(length).to_list()
-        return [_read_header(document) for document in reversed(found)]
+            documents = await newest.limit(length).to_list()
+        return [_decode_header(document) for document in reversed(documents)]
 
     async def count_messages(self, conversation_id: str, seq: int) -> int:
-        """How many messages there are up to `seq`; where the entries there are removed, up to the first that is not."""
+        """Return the count from the entry at or before `seq`, or from the next one if those are removed."""
         with store_errors():
             async for document in self._range(conversation_id, 0, seq, -1).limit(1):
                 return int(document["n"])
@@ -118,14 +117,14 @@ class MongoLog:
         return 0
 
     async def read_page(self, conversation_id: str, first: int, limit: int, last: int = LAST_SEQ) -> LogPage:
-        """The entries from seq `first` to `last`, in order, at most `limit` and about PAGE_BYTES of content."""
-        span = conversation_id, first, limit, last
-        return (await self._pages.get([span]))[span]
+        """Return a page of at most about PAGE_BYTES of content; concurrent reads of the same page share one query."""
+        key = conversation_id, first, limit, last
+        return (await self._pages.get([key]))[key]
 
-    async def _read_one(self, spans: Collection[RangeKey]) -> dict[RangeKey, LogPage]:
-        return {span: await self._read(*span) for span in spans}
+    async def _load_pages(self, keys: Collection[RangeKey]) -> dict[RangeKey, LogPage]:
+        return {key: await self._load_page(*key) for key in keys}
 
-    async def _read(self, conversation_id: str, first: int, limit: int, last: int) -> LogPage:
+    async def _load_page(self, conversation_id: str, first: int, limit: int, last: int) -> LogPage:
         entries, size = list[Entry](), 0
         with store_errors():
             async for document in self._range(conversation_id, first, last, 1).limit(limit + 1):
@@ -138,63 +137,62 @@ class MongoLog:
     async def read_messages(
         self, conversation_id: str, within: Interval, limit: int, *, newest_first: bool, without: Collection[int] = ()
     ) -> list[Entry]:
-        """The messages of an interval, at most `limit`, those of the seqs `without` left out.
-
-        Those that are no longer kept are none; those that were deleted are there.
-        """
+        """Return deleted messages too, but no messages whose content retention has removed."""
         condition: Document = {"y": MESSAGE, "$or": [{"b": {"$exists": True}}, {"d": {"$exists": True}}]}
         if without:
             condition["$nor"] = [{"_id": entry_id(conversation_id, seq)} for seq in without]
         direction = -1 if newest_first else 1
         with store_errors():
-            found = self._range(conversation_id, within.first, within.last, direction, condition)
-            return [decode_entry(document) async for document in found.limit(limit)]
+            cursor = self._range(conversation_id, within.first, within.last, direction, condition)
+            return [decode_entry(document) async for document in cursor.limit(limit)]
 
     async def state_changes_after(self, conversation_id: str, after_seq: int) -> list[Entry]:
-        """The entries after `after_seq` that change messages or the conversation, in order."""
-        return await self._applying(conversation_id, {"$in": [1, 2]}, {"$gt": entry_id(conversation_id, after_seq)})
+        """Read the entries with `x` 1 or 2."""
+        return await self._find_state_changes(
+            conversation_id, {"$in": [1, 2]}, {"$gt": entry_id(conversation_id, after_seq)}
+        )
 
     async def conversation_events(self, conversation_id: str, last: int = LAST_SEQ) -> list[Entry]:
-        """The entries up to seq `last` that change members, title or settings of the conversation, in order."""
-        return await self._applying(conversation_id, 2, {"$lte": entry_id(conversation_id, last)})
+        """Read the entries with `x` 2."""
+        return await self._find_state_changes(conversation_id, 2, {"$lte": entry_id(conversation_id, last)})
 
     async def conversation_events_after(self, seqs: Mapping[str, int]) -> dict[str, list[Entry]]:
-        """The same of several conversations, after a seq of each; those without any are missing."""
-        found = await self._turns.get(seqs.items())
-        return {conversation_id: entries for (conversation_id, _), entries in found.items()}
+        """Read through a batch loader: one query for all conversations of all concurrent readers."""
+        events = await self._events.get(seqs.items())
+        return {conversation_id: entries for (conversation_id, _), entries in events.items()}
 
-    async def _read_turns(self, places: Collection[tuple[str, int]]) -> dict[tuple[str, int], list[Entry]]:
-        spans = [{"c": encode_id(each), "x": 2, "_id": {"$gt": entry_id(each, seq)}} for each, seq in places]
+    async def _load_events(self, positions: Collection[tuple[str, int]]) -> dict[tuple[str, int], list[Entry]]:
+        conditions = [{"c": encode_id(each), "x": 2, "_id": {"$gt": entry_id(each, seq)}} for each, seq in positions]
         with store_errors():
-            turns = [decode_entry(each) async for each in self._entries.find({"$or": spans})]
+            entries = [decode_entry(each) async for each in self._entries.find({"$or": conditions})]
         logs: dict[str, list[Entry]] = {}
-        for entry in sorted(turns, key=lambda entry: entry.seq):
+        for entry in sorted(entries, key=lambda entry: entry.seq):
             logs.setdefault(entry.conversation_id, []).append(entry)
-        found = {place: [entry for entry in logs.get(place[0], ()) if entry.seq > place[1]] for place in places}
-        return {place: entries for place, entries in found.items() if entries}
+        events = {(name, seq): [entry for entry in logs.get(name, ()) if entry.seq > seq] for name, seq in positions}
+        return {position: entries for position, entries in events.items() if entries}
 
-    async def _applying(self, conversation_id: str, to_what: object, span: Document) -> list[Entry]:
-        condition = {"c": encode_id(conversation_id), "x": to_what, "_id": span}
+    async def _find_state_changes(self, conversation_id: str, marker: object, ids: Document) -> list[Entry]:
+        condition = {"c": encode_id(conversation_id), "x": marker, "_id": ids}
         with store_errors():
-            found = [decode_entry(document) async for document in self._entries.find(condition)]
-        return sorted(found, key=lambda entry: entry.seq)
+            entries = [decode_entry(document) async for document in self._entries.find(condition)]
+        return sorted(entries, key=lambda entry: entry.seq)
 
     async def load_targets(self, conversation_id: str, seqs: Collection[int]) -> dict[int, TargetMessage]:
-        """Those of `seqs` that are messages."""
+        """Read ranges that cover the seqs: MongoDB scans a clustered collection for single ids."""
         fields, wanted = {"k": 1, "d": 1}, frozenset(seqs)
 
-        async def read(stretch: Interval) -> list[Document]:
-            span = self._range(conversation_id, stretch.first, stretch.last, 1, {"y": MESSAGE}, fields)
-            found: list[Document] = await span.to_list()
-            return found
+        async def read(interval: Interval) -> list[Document]:
+            cursor = self._range(conversation_id, interval.first, interval.last, 1, {"y": MESSAGE}, fields)
+            documents: list[Document] = await cursor.to_list()
+            return documents
 
         with store_errors():
-            spans = await gather_limited(read, coalesce_ranges(wanted), limit=MAX_CONCURRENT_RANGES)
-        by_seq = {seq_of(each): each for span in spans for each in span}
+            ranges = await gather_limited(read, coalesce_ranges(wanted), limit=MAX_CONCURRENT_RANGES)
+        by_seq = {seq_of(each): each for documents in ranges for each in documents}
         return {seq: TargetMessage(by_seq[seq]["k"][:16].hex(), "d" in by_seq[seq]) for seq in wanted & by_seq.keys()}
 
     async def apply_mutations(self, entries: Sequence[Entry]) -> None:
-        """Let the messages that edits, deletions and reactions concern show them; again changes nothing."""
+        """Update the message documents in order; each update is conditional on the seq of the last one."""
         updates = [update for entry in entries for update in _mutation_updates(entry, self._extract_words)]
         if not updates:
             return
@@ -202,7 +200,7 @@ class MongoLog:
             await self._entries.bulk_write(updates, ordered=True)
 
     async def find_by_keys(self, conversation_id: str, keys: Collection[bytes]) -> list[Entry]:
-        """The entries that have one of these keys."""
+        """Read from the unique index on `c` and `k`."""
         condition = {"c": encode_id(conversation_id), "k": {"$in": [Binary(key) for key in keys]}}
         with store_errors():
             return [decode_entry(document) async for document in self._entries.find(condition)]
@@ -213,89 +211,92 @@ class MongoLog:
         first: int,
         last: int,
         direction: int,
-        also: Document | None = None,
+        condition: Document | None = None,
         fields: Document | None = None,
     ) -> Any:
-        span = {"$gte": entry_id(conversation_id, first), "$lte": entry_id(conversation_id, last)}
-        return self._entries.find({"_id": span, **(also or {})}, fields).sort("_id", direction).hint(BY_ID)
+        ids = id_range(conversation_id, first, last)
+        return self._entries.find({"_id": ids, **(condition or {})}, fields).sort("_id", direction).hint(BY_ID)
 
-    async def _already_there(self, documents: Sequence[Document]) -> int:
-        """How many of the first documents are there as they are; then it is made sure that a majority has them."""
+    async def _count_written(self, documents: Sequence[Document]) -> int:
+        """Return how many of the first documents this writer has inserted before, once a majority has them."""
         sends = [{"c": document["c"], "k": document["k"]} for document in documents]
         with store_errors():
             primary = self._entries.with_options(read_concern=ReadConcern("local"))
-            found = {each["_id"]: each async for each in primary.find({"$or": sends}, {"k": 1, "h": 1, "t": 1})}
-            same = list(takewhile(lambda each: _is_same_write(each, found.get(bytes(each["_id"]))), documents))
-            if same:
-                # A write that changes nothing waits for the majority to have all that came before it.
-                last = {name: same[-1][name] for name in ("_id", "k", "h", "t")}
-                answer = await self._entries.update_one(last, {"$set": {"h": last["h"]}})
-                if not answer.matched_count:
-                    raise StoreUnavailable("what was there a moment ago was rolled back")
-        return len(same)
+            stored = {each["_id"]: each async for each in primary.find({"$or": sends}, {"k": 1, "h": 1, "t": 1})}
+            written = list(takewhile(lambda each: _is_same_write(each, stored.get(bytes(each["_id"]))), documents))
+            if written:
+                # A majority write that changes nothing waits until a majority has all writes before it.
+                last = {name: written[-1][name] for name in ("_id", "k", "h", "t")}
+                result = await self._entries.update_one(last, {"$set": {"h": last["h"]}})
+                if not result.matched_count:
+                    raise StoreUnavailable("an entry was rolled back")
+        return len(written)
 
 
-def _read_header(document: Document) -> EntryHeader:
+def _decode_header(document: Document) -> EntryHeader:
     head = Head(seq_of(document), document["n"], document["t"])
     return EntryHeader(head, document["k"][:16].hex(), document["y"] == MESSAGE)
 
 
 def _index_of_duplicate(error: BulkWriteError) -> int:
-    """Which document was refused as a duplicate. Raises StoreUnavailable when that is not what happened."""
+    """Return the index of the document refused as a duplicate. Raises StoreUnavailable if the error is another."""
     details: Any = error.details
-    refusals = details.get("writeErrors") or []
-    if not refusals or refusals[0]["code"] != DUPLICATE_KEY:
-        raise StoreUnavailable("the database could not make sure of a write") from error
-    return int(refusals[0]["index"])
+    write_errors = details.get("writeErrors") or []
+    if not write_errors or write_errors[0]["code"] != DUPLICATE_KEY:
+        raise StoreUnavailable("the outcome of a write is unknown") from error
+    return int(write_errors[0]["index"])
 
 
-def _is_same_write(document: Document, found: Document | None) -> bool:
-    """Whether this very writer wrote it: another owner may have given the same send the same seq, at another time."""
-    # The driver gives plain bytes back for a Binary, and the two are never equal.
-    return found is not None and (found["t"], found["k"], found["h"]) == (
+def _is_same_write(document: Document, stored: Document | None) -> bool:
+    """Return True if this writer wrote `stored`; another owner may have given the send the same seq at another time."""
+    # The driver returns bytes for a Binary, and the two never compare equal.
+    return stored is not None and (stored["t"], stored["k"], stored["h"]) == (
         document["t"],
         bytes(document["k"]),
         bytes(document["h"]),
     )
 
 
-def _mutation_updates(entry: Entry, words_of: ExtractWords | None) -> list[UpdateOne | UpdateMany]:
-    """What an entry does to its message. A later entry's doing is never undone, however often this is written."""
+def _mutation_updates(entry: Entry, extract_words: ExtractWords | None) -> list[UpdateOne | UpdateMany]:
+    """Return the updates of an entry's target. They are idempotent and never undo those of a later entry."""
     change, seq = entry.change, entry.seq
     if isinstance(change, MessageEdited):
-        # One without content was replaced itself before it came to this.
+        # An edit without content has been replaced by a later one.
         return (
-            [*_edit(entry, change, words_of), *_remove_earlier_edits(entry, change.target_seq)]
+            [*_edit(entry, change, extract_words), *_remove_earlier_edits(entry, change.target_seq)]
             if change.content
             else []
         )
     if isinstance(change, MessageDeleted):
-        gone = {"$set": {"d": seq}, "$unset": {"b": "", "w": "", "r": ""}}
-        return [UpdateOne(_target(entry, change.target_seq), gone), *_remove_earlier_edits(entry, change.target_seq)]
+        deletion = {"$set": {"d": seq}, "$unset": {"b": "", "w": "", "r": ""}}
+        return [
+            UpdateOne(_undeleted_target(entry, change.target_seq), deletion),
+            *_remove_earlier_edits(entry, change.target_seq),
+        ]
     if isinstance(change, ReactionChanged):
-        place = f"r.{entry.actor_id}"
-        older = {"b": {"$exists": True}, f"{place}.s": {"$not": {"$gte": seq}}}
-        said = {"$set": {place: {"e": change.emoji, "s": seq}}}
-        return [UpdateOne({**_target(entry, change.target_seq), **older}, said)]
+        field = f"r.{entry.actor_id}"
+        older = {"b": {"$exists": True}, f"{field}.s": {"$not": {"$gte": seq}}}
+        reaction = {"$set": {field: {"e": change.emoji, "s": seq}}}
+        return [UpdateOne({**_undeleted_target(entry, change.target_seq), **older}, reaction)]
     return []
 
 
-def _target(entry: Entry, seq: int) -> Document:
+def _undeleted_target(entry: Entry, seq: int) -> Document:
     return {"_id": entry_id(entry.conversation_id, seq), "d": {"$exists": False}}
 
 
-def _edit(entry: Entry, change: MessageEdited, words_of: ExtractWords | None) -> list[UpdateOne | UpdateMany]:
-    # Content that is not kept any more does not come back.
+def _edit(entry: Entry, change: MessageEdited, extract_words: ExtractWords | None) -> list[UpdateOne | UpdateMany]:
+    # An edit does not restore content that retention has removed.
     older = {"b": {"$exists": True}, "e": {"$not": {"$gte": entry.seq}}}
-    words = encode_words(words_of(change.content)) if words_of is not None else {}
-    said: Document = {"$set": {"b": Binary(change.content), "e": entry.seq, **words}}
+    words = encode_words(extract_words(change.content)) if extract_words is not None else {}
+    update: Document = {"$set": {"b": Binary(change.content), "e": entry.seq, **words}}
     if not words:
-        said["$unset"] = {"w": ""}
-    return [UpdateOne({**_target(entry, change.target_seq), **older}, said)]
+        update["$unset"] = {"w": ""}
+    return [UpdateOne({**_undeleted_target(entry, change.target_seq), **older}, update)]
 
 
 def _remove_earlier_edits(entry: Entry, target_seq: int) -> list[UpdateOne | UpdateMany]:
-    """What earlier edits said is nowhere to be read any more."""
-    before = {"$lt": entry_id(entry.conversation_id, entry.seq)}
-    edits = {"c": encode_id(entry.conversation_id), "g": target_seq, "y": EDITED, "_id": before}
+    """Remove the content of earlier edits of the message, so that it cannot be read from the log."""
+    earlier = {"$lt": entry_id(entry.conversation_id, entry.seq)}
+    edits = {"c": encode_id(entry.conversation_id), "g": target_seq, "y": EDITED, "_id": earlier}
     return [UpdateMany(edits, {"$unset": {"b": ""}})]

@@ -1,8 +1,8 @@
-"""Which conversations a user has, and what the user has set for each; also those the user has left.
+"""The conversations of each user in MongoDB, left ones included, and the user's own settings for each.
 
-`_id` = 16 bytes of the user + 16 of the conversation, so that the conversations of a user are one range of its index.
-Not clustered: MongoDB reads a whole clustered collection to find a few ids of it. `mute`, `pinned`, `archived` and
-`hidden` are the user's own.
+`_id` is the 16 bytes of the user and the 16 of the conversation, so that the conversations of a user are one range of
+the index. The collection is not clustered, because MongoDB reads a whole clustered collection to find a few ids. The
+settings are `mute_until_ms`, `pinned`, `archived` and `hidden`.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ FIRST, LAST = "00" * 16, "ff" * 16
 
 
 class MongoMembershipStore:
-    """Every method raises StoreUnavailable."""
+    """Implements MembershipStore; every method raises StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._memberships: AsyncCollection[Document] = database[MEMBERSHIPS]
-        self._reads = BatchLoader(self._personal_of)
+        self._reads = BatchLoader(self._load_settings)
 
     async def add_members(self, conversation: Conversation) -> None:
-        """Let the members find the conversation; again changes nothing."""
+        """Add the conversation to those of its members; idempotent."""
         updates = [
             UpdateOne(
                 {"_id": _id(user, conversation.conversation_id)},
@@ -44,44 +44,46 @@ class MongoMembershipStore:
                 await self._memberships.bulk_write(updates, ordered=False)
 
     async def list_conversations(self, user_id: str, after: str = "", limit: int = 0) -> list[str]:
-        """The ids of a user's conversations above `after`, in order, at most `limit` (0: all)."""
-        span = {"$gt": _id(user_id, after or FIRST), "$lte": _id(user_id, LAST)}
+        """Read one range of `_id`. See MembershipStore."""
+        ids = {"$gt": _id(user_id, after or FIRST), "$lte": _id(user_id, LAST)}
         with store_errors():
-            found = self._memberships.find({"_id": span}, {"_id": 1}).sort("_id", 1).hint({"_id": 1}).limit(limit)
-            return [each["_id"][16:].hex() async for each in found]
+            cursor = self._memberships.find({"_id": ids}, {"_id": 1}).sort("_id", 1).hint({"_id": 1}).limit(limit)
+            return [each["_id"][16:].hex() async for each in cursor]
 
     async def load_settings(self, user_id: str, conversation_ids: Collection[str]) -> dict[str, PersonalSettings]:
-        """What the user has set, by conversation; those without a membership are missing."""
-        found = await self._reads.get([_id(user_id, each) for each in conversation_ids])
-        return {each[16:].hex(): personal for each, personal in found.items()}
+        """Read through a batch loader."""
+        by_id = await self._reads.get([_id(user_id, each) for each in conversation_ids])
+        return {each[16:].hex(): settings for each, settings in by_id.items()}
 
-    async def _personal_of(self, ids: Collection[Binary]) -> dict[Binary, PersonalSettings]:
+    async def _load_settings(self, ids: Collection[Binary]) -> dict[Binary, PersonalSettings]:
         with store_errors():
-            found = self._memberships.find({"_id": {"$in": list(ids)}})
-            return {Binary(each["_id"]): _personal(each) async for each in found}
+            cursor = self._memberships.find({"_id": {"$in": list(ids)}})
+            return {Binary(each["_id"]): _decode_settings(each) async for each in cursor}
 
     async def update_settings(self, user_id: str, conversation_id: str, **settings: Any) -> None:
-        """Set `mute_until_ms`, `pinned` or `archived`, as in Personal."""
+        """Set the fields; the settings have the names of the fields."""
         with store_errors():
             await self._memberships.update_one({"_id": _id(user_id, conversation_id)}, {"$set": settings})
 
     async def hide_message(self, user_id: str, conversation_id: str, seq: int, first_seq: int) -> bool:
-        """Take a message out of the user's view; False when there are MOST_HIDDEN already at or above `first_seq`."""
-        place = {"_id": _id(user_id, conversation_id)}
-        room = {"$or": [{"hidden": seq}, {f"hidden.{MAX_HIDDEN - 1}": {"$exists": False}}]}
+        """Add `seq` to `hidden` if fewer than MAX_HIDDEN are left after the seqs below `first_seq` are dropped."""
+        membership = {"_id": _id(user_id, conversation_id)}
+        hidden_or_not_full = {"$or": [{"hidden": seq}, {f"hidden.{MAX_HIDDEN - 1}": {"$exists": False}}]}
         with store_errors():
             if first_seq > 1:
-                await self._memberships.update_one(place, {"$pull": {"hidden": {"$lt": first_seq}}})
-            answer = await self._memberships.update_one({**place, **room}, {"$addToSet": {"hidden": seq}})
-        return answer.matched_count == 1
+                await self._memberships.update_one(membership, {"$pull": {"hidden": {"$lt": first_seq}}})
+            result = await self._memberships.update_one(
+                {**membership, **hidden_or_not_full}, {"$addToSet": {"hidden": seq}}
+            )
+        return result.matched_count == 1
 
     async def delete_all_of(self, user_id: str) -> None:
-        """Drop all of a user's, for one that is no user any more."""
+        """Delete all memberships of a user, when the account is deleted."""
         with store_errors():
             await self._memberships.delete_many({"_id": {"$gte": _id(user_id, FIRST), "$lte": _id(user_id, LAST)}})
 
 
-def _personal(document: Document) -> PersonalSettings:
+def _decode_settings(document: Document) -> PersonalSettings:
     return PersonalSettings(
         document.get("mute_until_ms", 0),
         document.get("pinned", False),

@@ -1,4 +1,4 @@
-"""The way to MongoDB: how it is connected, how long it may take, and what its silence is called."""
+"""The connection to MongoDB: its concerns and time limits, and the mapping of its errors to StoreUnavailable."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from servicekit.config import ConfigurationError
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
 
-# Seconds an operation may take, the driver's retries included: long enough for an election.
+# The time limit of an operation with the driver's retries; long enough for an election.
 OPERATION_TIMEOUT_S = 5.0
-# Seconds after which a server that cannot be found is given up on.
+# The time limit of server selection and of connecting.
 SELECTION_TIMEOUT_S = 5.0
 
 NAMESPACE_EXISTS = 48
 DUPLICATE_KEY = 11000
-# What a server says around elections, restarts and long outages: ask again, perhaps another one.
+# Error codes of servers around elections, restarts and long outages; the operation can be retried.
 UNAVAILABLE_CODES = frozenset(
     {6, 7, 63, 89, 91, 133, 134, 150, 189, 211, 234, 246, 262, 280, 286, 9001, 10107, 11600, 11602, 13435, 13436}
 )
@@ -50,10 +50,10 @@ TRANSIENT_LABELS = ("RetryableWriteError", "TransientTransactionError", "SystemO
 
 
 async def connect(uri: str, database: str, *, timeout_s: float = SELECTION_TIMEOUT_S) -> Database:
-    """The database, once it has answered; writes on a majority and journaled, reads of what a majority has.
+    """Connect and return the database, with majority writes that are journaled and majority reads.
 
-    `await database.client.close()` ends it. Raises ConfigurationError for a URI that makes no sense and
-    StoreUnavailable when nothing answers within `timeout` seconds.
+    Close it with `await database.client.close()`. Raises ConfigurationError if the URI is invalid, and StoreUnavailable
+    if no server answers a ping within `timeout_s` seconds.
     """
     try:
         client: AsyncMongoClient[Document] = AsyncMongoClient(
@@ -65,7 +65,7 @@ async def connect(uri: str, database: str, *, timeout_s: float = SELECTION_TIMEO
             event_listeners=[PrimaryWatch()],
         )
     except (UriError, ValueError) as error:
-        raise ConfigurationError(f"The MongoDB URI cannot be used: {error}.") from error
+        raise ConfigurationError(f"The MongoDB URI is invalid: {error}.") from error
     try:
         with store_errors(timeout_s):
             await client.admin.command("ping")
@@ -80,7 +80,7 @@ async def connect(uri: str, database: str, *, timeout_s: float = SELECTION_TIMEO
 
 
 async def ensure_clustered(database: Database, name: str) -> None:
-    """Make a collection that is clustered by `_id`, unless it is there; several servers may do so at once."""
+    """Create a collection clustered by `_id` unless it exists; several servers may call this concurrently."""
     try:
         await database.create_collection(name, clusteredIndex={"key": {"_id": 1}, "unique": True})
     except CollectionInvalid:
@@ -92,9 +92,9 @@ async def ensure_clustered(database: Database, name: str) -> None:
 
 @contextmanager
 def store_errors(timeout_s: float | None = OPERATION_TIMEOUT_S) -> Iterator[None]:
-    """Bounds what is inside to `deadline` seconds (None: no bound), and calls silence StoreUnavailable.
+    """Limit the block to `timeout_s` seconds (None: no limit), and raise StoreUnavailable if the outcome is unknown.
 
-    Answers that mean something (a duplicate key, a refused document, missing rights) pass as they are.
+    Other errors (a duplicate key, a refused document, missing rights) are raised unchanged.
     """
     try:
         with pymongo.timeout(timeout_s):
@@ -106,11 +106,11 @@ def store_errors(timeout_s: float | None = OPERATION_TIMEOUT_S) -> Iterator[None
 
 
 def is_unavailable(error: PyMongoError) -> bool:
-    """Whether `error` says that the store could not be reached or could not be sure, rather than no."""
+    """Return True if the store could not be reached or could not confirm the outcome; False if it refused."""
     if isinstance(error, BulkWriteError):
-        # Without one that was refused: written, but not known to be on a majority.
-        refused = (error.details or {}).get("writeErrors") or [{"code": error.code}]
-        return bool(refused[0]["code"] != DUPLICATE_KEY)
+        # Without write errors, the write concern failed: written, but perhaps not on a majority.
+        write_errors = (error.details or {}).get("writeErrors") or [{"code": error.code}]
+        return bool(write_errors[0]["code"] != DUPLICATE_KEY)
     return (
         (isinstance(error, OperationFailure) and error.code in UNAVAILABLE_CODES)
         or isinstance(error, ConnectionFailure | WriteConcernError)
@@ -119,31 +119,31 @@ def is_unavailable(error: PyMongoError) -> bool:
     )
 
 
-_writable = Gauge("parley_store_writable", "1 while MongoDB has a primary that this server knows of, else 0")
+_writable = Gauge("parley_store_writable", "1 while this server knows a primary of MongoDB, else 0")
 
 log = structlog.get_logger("storage")
 
 
 class PrimaryWatch(TopologyListener):
-    """A line and a gauge whenever the last primary is lost, and when there is one again."""
+    """Logs and measures the loss of the primary and its return."""
 
     def __init__(self) -> None:
         self._lost = False
 
     def opened(self, event: TopologyOpenedEvent) -> None:
-        """Nothing is known yet."""
+        """Do nothing: no server is known yet."""
 
     def description_changed(self, event: TopologyDescriptionChangedEvent) -> None:
-        """What the driver has learned of the servers."""
+        """Set the gauge, and log a primary that was lost or found again."""
         writable = event.new_description.has_writable_server()
-        had = event.previous_description.has_writable_server()
+        was_writable = event.previous_description.has_writable_server()
         _writable.set(writable)
-        if had and not writable:
+        if was_writable and not writable:
             self._lost = True
-            log.warning("MongoDB has no primary")
+            log.warning("MongoDB primary lost")
         elif writable and self._lost:
             self._lost = False
-            log.info("MongoDB has a primary again")
+            log.info("MongoDB primary found again")
 
     def closed(self, event: TopologyClosedEvent) -> None:
-        """The client is closed."""
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""The connection to Redis."""
+"""The connection pool of Redis."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as ConnectionLost
 
 RESPONSE_TIMEOUT_S: Final = 1.0
-# A server that is busy may find an answer too late that came in time.
+# If this process is busy, it may read a reply that came in time only after the time limit.
 RETRIES: Final = 1
 MAX_CONNECTIONS: Final = 32
 CONNECTION_WAIT_S: Final = 10.0
 
 
 class _UvloopSafe(AbstractConnection):
-    """uvloop tells of a connection that broke by RuntimeError, of which the library knows nothing."""
+    """Translates the RuntimeError that uvloop raises for a closed connection; redis-py does not handle it."""
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
         try:
@@ -30,17 +30,17 @@ class _UvloopSafe(AbstractConnection):
 
 
 class UvloopSafeConnection(_UvloopSafe, Connection):
-    """In the clear."""
+    """A plain TCP connection that is safe under uvloop."""
 
 
 class UvloopSafeTlsConnection(_UvloopSafe, SSLConnection):
-    """Encrypted."""
+    """A TLS connection that is safe under uvloop."""
 
 
 def connect_redis(url: str) -> Redis:
-    """A client that waits TIMEOUT_S for an answer, twice; `url` is as Redis's own clients take it.
+    """Return a client that waits RESPONSE_TIMEOUT_S for a reply and retries once; `url` is a standard Redis URL.
 
-    Who wants one connection more than there may be waits for another one to be done.
+    It opens at most MAX_CONNECTIONS; further calls wait up to CONNECTION_WAIT_S for a free one.
     """
     pool: Any = BlockingConnectionPool.from_url(
         url,
@@ -50,6 +50,6 @@ def connect_redis(url: str) -> Redis:
         socket_connect_timeout=RESPONSE_TIMEOUT_S,
         retry=Retry(NoBackoff(), RETRIES),
     )
-    steady: dict[type, type] = {Connection: UvloopSafeConnection, SSLConnection: UvloopSafeTlsConnection}
-    pool.connection_class = steady.get(pool.connection_class, pool.connection_class)
+    uvloop_safe: dict[type, type] = {Connection: UvloopSafeConnection, SSLConnection: UvloopSafeTlsConnection}
+    pool.connection_class = uvloop_safe.get(pool.connection_class, pool.connection_class)
     return Redis.from_pool(pool)

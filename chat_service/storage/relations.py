@@ -1,4 +1,7 @@
-"""Who has blocked whom: `_id` = 16 bytes of who blocks + 16 of who is blocked."""
+"""Relations between users in MongoDB: blocks, and the contacts that 1-1 conversations imply.
+
+`blocks` holds one document per block; `_id` is the 16 bytes of the blocking user and the 16 of the blocked one.
+"""
 
 from __future__ import annotations
 
@@ -17,47 +20,47 @@ FIRST, LAST = "00" * 16, "ff" * 16
 
 
 class MongoBlockStore:
-    """Every method raises StoreUnavailable."""
+    """Implements BlockStore; every method raises StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._blocks: AsyncCollection[Document] = database[BLOCKS]
 
     async def block(self, user_id: str, other_id: str) -> None:
-        """`user_id` blocks `other_id`; again changes nothing."""
+        """Block `other_id` for `user_id`; idempotent."""
         with store_errors():
             await self._blocks.update_one({"_id": _id(user_id, other_id)}, {"$setOnInsert": {"v": 1}}, upsert=True)
 
     async def unblock(self, user_id: str, other_id: str) -> None:
-        """`user_id` does not block `other_id` any more."""
+        """Unblock `other_id` for `user_id`; idempotent."""
         with store_errors():
             await self._blocks.delete_one({"_id": _id(user_id, other_id)})
 
     async def delete_all_of(self, user_id: str) -> None:
-        """`user_id` blocks nobody any more; who blocks `user_id` does so still."""
+        """Delete the blocks that `user_id` has set; blocks against `user_id` stay."""
         with store_errors():
             await self._blocks.delete_many({"_id": {"$gte": _id(user_id, FIRST), "$lte": _id(user_id, LAST)}})
 
     async def list_blocked(self, user_id: str, after: str = "", limit: int = 0) -> list[str]:
-        """Whom `user_id` blocks, with ids above `after`, in order, at most `limit` (0: all)."""
-        span = {"$gt": _id(user_id, after or FIRST), "$lte": _id(user_id, LAST)}
+        """Return the users blocked by `user_id` with ids above `after`, in order, at most `limit` (0: all)."""
+        ids = {"$gt": _id(user_id, after or FIRST), "$lte": _id(user_id, LAST)}
         with store_errors():
-            found = self._blocks.find({"_id": span}).sort("_id", 1).hint({"_id": 1}).limit(limit)
-            return [each["_id"][16:].hex() async for each in found]
+            cursor = self._blocks.find({"_id": ids}).sort("_id", 1).hint({"_id": 1}).limit(limit)
+            return [each["_id"][16:].hex() async for each in cursor]
 
     async def filter_blocking(self, user_ids: list[str], other_id: str) -> set[str]:
-        """Those of `user_ids` who block `other_id`."""
+        """Return those of `user_ids` that have blocked `other_id`."""
         with store_errors():
-            found = self._blocks.find({"_id": {"$in": [_id(user, other_id) for user in user_ids]}})
-            return {each["_id"][:16].hex() async for each in found}
+            cursor = self._blocks.find({"_id": {"$in": [_id(user, other_id) for user in user_ids]}})
+            return {each["_id"][:16].hex() async for each in cursor}
 
     async def blocked_either_way(self, user_id: str, others: Collection[str]) -> set[str]:
-        """Those of `others` who block `user_id` or are blocked by it."""
+        """Return those of `others` that have blocked `user_id` or are blocked by `user_id`."""
         pairs = {pair: other for other in others for pair in (_id(user_id, other), _id(other, user_id))}
         with store_errors():
             return {pairs[Binary(each["_id"])] async for each in self._blocks.find({"_id": {"$in": list(pairs)}})}
 
     async def is_blocked_either_way(self, one: str, other: str) -> bool:
-        """Whether one of the two blocks the other."""
+        """Return True if one of the two users has blocked the other."""
         with store_errors():
             pair = {"_id": {"$in": [_id(one, other), _id(other, one)]}}
             return await self._blocks.find_one(pair) is not None
@@ -71,18 +74,18 @@ BY_KEY = {"c": 1, "k": 1}
 
 
 class MongoContacts:
-    """Reads the logs; every method raises StoreUnavailable."""
+    """The users that a user writes to, read from the logs; every method raises StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._entries = database[ENTRIES]
 
     async def filter_contacts(self, user_ids: list[str], other_id: str) -> set[str]:
-        """Those of `user_ids` who have appended anything to their 1-1 conversation with `other_id`, its making too."""
-        return {user_id for user_id in user_ids if await self._writes_to(user_id, other_id)}
+        """Return those of `user_ids` that have created or written to their 1-1 conversation with `other_id`."""
+        return {user_id for user_id in user_ids if await self._has_written_to(user_id, other_id)}
 
-    async def _writes_to(self, user_id: str, other_id: str) -> bool:
+    async def _has_written_to(self, user_id: str, other_id: str) -> bool:
         actor = bytes.fromhex(user_id)
-        # A key begins with its actor.
+        # An idempotency key begins with the id of its actor.
         keys = {"$gte": Binary(actor + bytes(16)), "$lte": Binary(actor + b"\xff" * 16)}
         pair = {"c": Binary(bytes.fromhex(direct_id(user_id, other_id))), "k": keys}
         with store_errors():

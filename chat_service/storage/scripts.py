@@ -1,7 +1,8 @@
-"""The scripts of the change index: small, one bucket each, and timed by Redis's own clock.
+"""The Lua scripts of the change index. Each call works on the keys of one bucket and takes the time from Redis.
 
-A bucket is the first byte of the user id. Its keys are `parley:{bucket}:generation`, the sentinel, and
-`parley:{bucket}:<user id>`, the ordered sets. A script answers the sentinel when it is not the caller's generation.
+The bucket of a user is the first byte of the user id. Its keys are `parley:{bucket}:generation`, the sentinel, and
+`parley:{bucket}:<user id>`, the sorted set of a user. TOUCH and READ return the sentinel if it is not the caller's
+generation.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 @dataclass(frozen=True, slots=True)
 class BucketArguments:
-    """Keys and arguments of one bucket; the generation comes before the arguments."""
+    """The keys of one bucket, the sentinel first, and the script arguments that follow the generation."""
 
     keys: tuple[str, ...]
     arguments: tuple[bytes | int, ...] = ()
@@ -35,19 +36,19 @@ class BucketArguments:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script, by text and by hash."""
+    """A script with its SHA-1, by which Redis finds it."""
 
     text: str
     sha: str
 
     @classmethod
     def from_text(cls, text: str) -> Script:
-        """The script with its hash."""
+        """Return the script with its hash."""
         return cls(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
-    def call(self, part: BucketArguments, generation: int) -> ScriptCall:
-        """A call of this script on a bucket."""
-        return ScriptCall(self, part.keys, (generation, *part.arguments))
+    def call(self, bucket: BucketArguments, generation: int) -> ScriptCall:
+        """Return a call of this script on a bucket."""
+        return ScriptCall(self, bucket.keys, (generation, *bucket.arguments))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,40 +60,40 @@ class ScriptCall:
     arguments: tuple[bytes | int, ...]
 
 
-# A touch only moves the score forward, so any server may write it, in any order, any number of times.
+# A touch only raises scores, so any server may write it, in any order, any number of times.
 TOUCH: Final = Script.from_text(
     _GUARD + "for i = 2, #KEYS do redis.call('ZADD', KEYS[i], 'GT', now, ARGV[i]) end return 1"
 )
 READ: Final = Script.from_text(_GUARD + "return {now, redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[2], '+inf')}")
-# What a generation is here is so for `generation_of` too; what is none never keeps one from being written.
+# The pattern is that of `parse_generation`. A value that is not a generation counts as 0 and is overwritten.
 WRITE_SENTINEL: Final = Script.from_text(
     """
-local found = redis.call('GET', KEYS[1]) or ''
-local generation = #found <= 15 and string.match(found, '^[1-9]%d*$') or 0
+local sentinel = redis.call('GET', KEYS[1]) or ''
+local generation = #sentinel <= 15 and string.match(sentinel, '^[1-9]%d*$') or 0
 if tonumber(generation) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1]) end
 return 1
 """
 )
-# Fewer digits than a number of Lua can tell apart.
-_A_GENERATION: Final = re.compile("[1-9][0-9]{0,14}")
+# At most 15 digits: a Lua number holds every such integer exactly.
+_GENERATION_PATTERN: Final = re.compile("[1-9][0-9]{0,14}")
 
 
 def parse_generation(sentinel: bytes | str | None) -> int:
-    """The generation a sentinel tells; 0 if there is none, or what it says is none."""
-    said = sentinel.decode(errors="replace") if isinstance(sentinel, bytes) else sentinel or ""
-    return int(said) if _A_GENERATION.fullmatch(said) else 0
+    """Return the generation in a sentinel; 0 if the sentinel is missing or not a generation."""
+    text = sentinel.decode(errors="replace") if isinstance(sentinel, bytes) else sentinel or ""
+    return int(text) if _GENERATION_PATTERN.fullmatch(text) else 0
 
 
 async def run_scripts(redis: Redis, calls: Sequence[ScriptCall]) -> list[Any]:
-    """The answers to calls of one script, in one round trip. Raises what the client raises when Redis fails."""
+    """Return the replies to calls of one script, in one round trip. Raises what the client raises if Redis fails."""
     try:
-        return await _pipelined(redis, calls)
+        return await _run_pipeline(redis, calls)
     except NoScriptError:
         await redis.script_load(calls[0].script.text)
-        return await _pipelined(redis, calls)
+        return await _run_pipeline(redis, calls)
 
 
-async def _pipelined(redis: Redis, calls: Sequence[ScriptCall]) -> list[Any]:
+async def _run_pipeline(redis: Redis, calls: Sequence[ScriptCall]) -> list[Any]:
     async with redis.pipeline(transaction=False) as pipeline:
         for call in calls:
             pipeline.evalsha(call.script.sha, len(call.keys), *call.keys, *call.arguments)
@@ -100,7 +101,7 @@ async def _pipelined(redis: Redis, calls: Sequence[ScriptCall]) -> list[Any]:
 
 
 def touch_arguments(conversations: Mapping[str, Collection[str]]) -> list[BucketArguments]:
-    """Users by conversation, as one part a bucket."""
+    """Return the arguments of TOUCH for these users by conversation, one element per bucket."""
     buckets: dict[str, list[tuple[str, bytes]]] = {}
     for conversation_id, users in conversations.items():
         member = bytes.fromhex(conversation_id)
@@ -116,12 +117,12 @@ def touch_arguments(conversations: Mapping[str, Collection[str]]) -> list[Bucket
 
 
 def read_arguments(user_id: str, since_ms: int) -> BucketArguments:
-    """What changed for a user after `since_ms`."""
+    """Return the arguments of READ for the changes of a user after `since_ms`."""
     return BucketArguments((_sentinel_key(user_id[:2]), _user_key(user_id)), (since_ms,))
 
 
 def sentinel_arguments(bucket: str) -> BucketArguments:
-    """The sentinel of a bucket."""
+    """Return the arguments of WRITE_SENTINEL."""
     return BucketArguments((_sentinel_key(bucket),))
 
 

@@ -1,8 +1,8 @@
-"""Searching in MongoDB: an index of the words of messages that begins with the conversation.
+"""The word index in MongoDB, in the collection of the logs.
 
-`{c, w, o}`: the messages of a conversation that have a word come in their order, so a page of many conversations
-is a merge of many short scans, and ends when it is full. A query leads to the index by one of its words; the others
-are compared with the words of what is found.
+The index is `{c, w, o}`: within a conversation and a word, messages stand in the order of their rank. A page over many
+conversations is a merge of many short scans that ends when the page is full. A query uses one of its words for the
+index and compares the others with the words of the matches.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from chat_service.model.conversation import Interval
 from chat_service.model.entry import LAST_SEQ
 from chat_service.model.words import MessageQuery
 from chat_service.storage.conversations import CONVERSATIONS
-from chat_service.storage.documents import decode_entry, encode_id, entry_id
+from chat_service.storage.documents import decode_entry, encode_id, entry_id, id_range
 from chat_service.storage.log import ENTRIES
 from chat_service.storage.mongo import Database, Document, store_errors
 
@@ -26,14 +26,14 @@ WORD_INDEX: Final = "words"
 
 
 class MongoWordIndex:
-    """Implements the history's WordIndex; every method raises StoreUnavailable."""
+    """Implements WordIndex; every method raises StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._entries: AsyncCollection[Document] = database[ENTRIES]
         self._conversations: AsyncCollection[Document] = database[CONVERSATIONS]
 
     async def ensure_indexes(self) -> None:
-        """Make the index of words where it is not there yet."""
+        """Create the index unless it exists."""
         with store_errors(timeout_s=60.0):
             await self._entries.create_index(
                 [("c", 1), ("w", 1), ("o", 1)], name=WORD_INDEX, partialFilterExpression={"w": {"$exists": True}}
@@ -42,68 +42,68 @@ class MongoWordIndex:
     async def visible_intervals(
         self, user_id: str, conversation_ids: Collection[str]
     ) -> dict[str, tuple[Interval, ...]]:
-        """What the user may see of conversations, by id; those of which it is nothing are missing."""
+        """Read only the fields of this user from the documents of conversations."""
         condition = {"_id": {"$in": [encode_id(each) for each in conversation_ids]}}
-        wanted = {f"members.{user_id}.joined": 1, f"past.{user_id}": 1}
+        fields = {f"members.{user_id}.joined": 1, f"past.{user_id}": 1}
         with store_errors():
-            found = {
-                each["_id"].hex(): _intervals(each, user_id)
-                async for each in self._conversations.find(condition, wanted)
+            by_id = {
+                each["_id"].hex(): _decode_intervals(each, user_id)
+                async for each in self._conversations.find(condition, fields)
             }
-        return {conversation_id: intervals for conversation_id, intervals in found.items() if intervals}
+        return {conversation_id: intervals for conversation_id, intervals in by_id.items() if intervals}
 
     async def find_hits(
         self, scopes: Sequence[SearchScope], query: MessageQuery, below: Rank, limit: int
     ) -> list[SearchHit]:
-        """The highest messages below a rank, highest first, at most `limit`."""
+        """Read a page in the order of `o`, and order messages of equal `o` by conversation."""
         condition = _condition(scopes, query, below)
         with store_errors():
-            found = await self._found(self._entries.find(condition).sort("o", -1).limit(limit))
-            if len(found) == limit:
-                # The index cannot order those that have the last place in several conversations: all of them compete.
-                last = found[-1].rank.order
-                ties = await self._found(self._entries.find({**condition, "o": last}))
-                found = [each for each in found if each.rank.order > last] + ties
-        return sorted(found, key=lambda each: each.rank, reverse=True)[:limit]
+            hits = await self._read_hits(self._entries.find(condition).sort("o", -1).limit(limit))
+            if len(hits) == limit:
+                # The index does not order messages of several conversations with the same `o`: read all of the lowest.
+                lowest = hits[-1].rank.order
+                ties = await self._read_hits(self._entries.find({**condition, "o": lowest}))
+                hits = [each for each in hits if each.rank.order > lowest] + ties
+        return sorted(hits, key=lambda each: each.rank, reverse=True)[:limit]
 
     @staticmethod
-    async def _found(cursor: AsyncCursor[Document]) -> list[SearchHit]:
+    async def _read_hits(cursor: AsyncCursor[Document]) -> list[SearchHit]:
         return [
             SearchHit(Rank(each["o"], each["c"].hex()), decode_entry(each)) async for each in cursor.hint(WORD_INDEX)
         ]
 
 
 def _condition(scopes: Sequence[SearchScope], query: MessageQuery, below: Rank) -> Document:
-    """What messages must have: words by the index, a place below a rank, and be seen by the one who asks."""
+    """Return the condition on messages: the words of the query, a rank less than `below`, and visible to the user."""
     condition: Document = {
         "c": {"$in": [encode_id(each.conversation_id) for each in scopes]},
         "o": {"$lte": below.order},
-        **_words(query),
+        **_word_condition(query),
     }
-    unseen: list[Document] = [{"o": below.order, "c": {"$gte": encode_id(below.conversation_id)}}]
+    excluded: list[Document] = [{"o": below.order, "c": {"$gte": encode_id(below.conversation_id)}}]
     for scope in scopes:
-        for gap in _outside(scope):
-            # What was said there, and what was made there of messages that are seen.
-            unseen.append({"_id": _span(scope.conversation_id, gap)})
-            unseen.append({"c": encode_id(scope.conversation_id), "e": {"$gte": gap.first, "$lte": gap.last}})
+        for gap in _invisible_intervals(scope):
+            # Exclude messages in the gap, and visible messages whose last edit is in the gap.
+            excluded.append({"_id": id_range(scope.conversation_id, gap.first, gap.last)})
+            excluded.append({"c": encode_id(scope.conversation_id), "e": {"$gte": gap.first, "$lte": gap.last}})
     if hidden := [entry_id(scope.conversation_id, seq) for scope in scopes for seq in scope.hidden]:
-        unseen.append({"_id": {"$in": hidden}})
-    return {**condition, "$nor": unseen}
+        excluded.append({"_id": {"$in": hidden}})
+    return {**condition, "$nor": excluded}
 
 
-def _words(query: MessageQuery) -> Document:
-    """One word for the index, and what else must be there. The longest is the rarest, as a rule."""
-    also: list[Document] = [{"w": {"$regex": f"^{each}"}} for each in query.prefixes]
+def _word_condition(query: MessageQuery) -> Document:
+    """Return the condition on words. The longest word, usually the rarest, selects the range of the index."""
+    prefixes: list[Document] = [{"w": {"$regex": f"^{each}"}} for each in query.prefixes]
     if not query.words:
-        return {"$and": also}
-    first = max(query.words, key=len)
-    # So said that it is no other way into the index, among which MongoDB would have to choose.
-    rest: Document = {"$expr": {"$setIsSubset": [{"$literal": list(query.words)}, "$w"]}}
-    return {"w": first, "$and": [rest, *also]} if also or len(query.words) > 1 else {"w": first}
+        return {"$and": prefixes}
+    longest = max(query.words, key=len)
+    # An expression, which cannot use the index: with several candidate ranges MongoDB would have to choose one.
+    others: Document = {"$expr": {"$setIsSubset": [{"$literal": list(query.words)}, "$w"]}}
+    return {"w": longest, "$and": [others, *prefixes]} if prefixes or len(query.words) > 1 else {"w": longest}
 
 
-def _outside(scope: SearchScope) -> Iterable[Interval]:
-    """The parts of a log that are not seen."""
+def _invisible_intervals(scope: SearchScope) -> Iterable[Interval]:
+    """Return the intervals of a log between and around the visible ones."""
     after = 0
     for interval in scope.intervals:
         if interval.first > after + 1:
@@ -113,12 +113,8 @@ def _outside(scope: SearchScope) -> Iterable[Interval]:
         yield Interval(after + 1, LAST_SEQ)
 
 
-def _span(conversation_id: str, interval: Interval) -> Document:
-    return {"$gte": entry_id(conversation_id, interval.first), "$lte": entry_id(conversation_id, interval.last)}
-
-
-def _intervals(document: Document, user_id: str) -> tuple[Interval, ...]:
+def _decode_intervals(document: Document, user_id: str) -> tuple[Interval, ...]:
     past: list[Any] = document.get("past", {}).get(user_id, [])
     member = document.get("members", {}).get(user_id)
-    now = [(member["joined"], LAST_SEQ)] if member else []
-    return tuple(Interval(first, last) for first, last in [*past, *now])
+    current = [(member["joined"], LAST_SEQ)] if member else []
+    return tuple(Interval(first, last) for first, last in [*past, *current])

@@ -141,7 +141,7 @@ async def test_nobody_waits_for_ever() -> None:
     with pytest.raises(StoreUnavailable):
         await together.get("a")
     # What follows shall succeed, however slow this machine is.
-    together._patience = 10.0
+    together._timeout_s = 10.0
     store.let(2)
     assert await together.get("b") == {"b": 2}
 
