@@ -29,7 +29,7 @@ def test_the_trace_ratio_decides_which_traces_are_exported(
     ratio: float, sampled: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exporter = InMemorySpanExporter()
-    monkeypatch.setattr(telemetry, "_exporter", lambda _: exporter)
+    monkeypatch.setattr(telemetry, "_create_exporter", lambda _: exporter)
     close = configure_tracing(ChatSettings(**SETTINGS, trace_ratio=ratio))
     with telemetry.span("request"):
         pass
