@@ -14,8 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from chat_service.accounts.account import Account, Profile, normalize_display_name
-from chat_service.accounts.deletion import MARGIN_S, AccountDeletion, LeaveGroups, PurgeUser
-from chat_service.accounts.devices import REMEMBERED, Device, DeviceDescription
+from chat_service.accounts.deletion import PURGE_DELAY_S, AccountDeletion, LeaveGroups, PurgeUser
+from chat_service.accounts.devices import MAX_REMEMBERED_DEVICES, Device, DeviceDescription
 from chat_service.accounts.errors import CredentialsInvalid, DeviceRevoked, LoginNameTaken, SignInDisabled
 from chat_service.accounts.jit_provisioning import JitProvisioner
 from chat_service.accounts.password_authentication import PasswordAuthenticator
@@ -28,7 +28,7 @@ from servicekit.clock import Clock
 from servicekit.rate_limiter import RateLimit, RateLimiter
 
 # Where another issuer signs in, its tokens bring back whom nobody remembers as signed out.
-REMEMBERED_ELSEWHERE = 100
+MAX_REMEMBERED_EXTERNAL_DEVICES = 100
 # Addresses whose attempts are counted.
 MAX_ADDRESSES = 10_000
 
@@ -46,7 +46,7 @@ class AccountSettings:
     attempts_per_name: RateLimit = field(default=RateLimit(rate=0.1, burst=10))
     sign_in_here: bool = True
     # Seconds after which the last traces of a deleted account go.
-    deletion_margin: float = MARGIN_S
+    purge_delay_s: float = PURGE_DELAY_S
 
 
 class Accounts:
@@ -56,7 +56,7 @@ class Accounts:
         self,
         store: AccountStore,
         devices: DeviceStore,
-        tries: AttemptCounter,
+        attempts: AttemptCounter,
         passwords: PasswordHasherPool,
         signer: Signer,
         clock: Clock,
@@ -71,7 +71,9 @@ class Accounts:
         self._sign_in_here = settings.sign_in_here
         self._store = store
         self._clock = clock
-        self._credentials = PasswordAuthenticator(store, devices, passwords, tries, clock, settings.attempts_per_name)
+        self._authenticator = PasswordAuthenticator(
+            store, devices, passwords, attempts, clock, settings.attempts_per_name
+        )
         self._sessions = SignInSessions(
             devices,
             signer,
@@ -79,29 +81,29 @@ class Accounts:
             home_of=home_of,
             on_signed_out=on_signed_out,
             max_devices=settings.max_devices,
-            remembered=REMEMBERED if settings.sign_in_here else REMEMBERED_ELSEWHERE,
+            max_remembered=MAX_REMEMBERED_DEVICES if settings.sign_in_here else MAX_REMEMBERED_EXTERNAL_DEVICES,
         )
         self._provisioner = JitProvisioner(store, self._sessions, clock)
         self.deletion = AccountDeletion(
-            store, devices, self._sessions, clock, leave_groups, purges, margin=settings.deletion_margin
+            store, devices, self._sessions, clock, leave_groups, purges, purge_delay_s=settings.purge_delay_s
         )
         self._attempts_by_address = RateLimiter(settings.attempts_per_address, clock, MAX_ADDRESSES)
 
     async def register(
-        self, login_name: str, password: str, display_name: str, device: DeviceDescription, peer: str
+        self, login_name: str, password: str, display_name: str, device: DeviceDescription, address: str
     ) -> SignInSession:
         """Makes an account and signs its first device in.
 
         Raises LoginNameTaken, PasswordTooWeak, RateLimited, SignInDisabled.
         """
         self._check_sign_in_here()
-        self._count_attempt(peer)
+        self._count_attempt(address)
         login_name = login_name.lower()
         if await self._store.find_user_id(login_name) is not None:
             raise LoginNameTaken("the login name belongs to another account")
         profile = Profile(uuid.uuid4().hex, login_name, normalize_display_name(display_name) or login_name)
         account = Account(
-            profile, await self._credentials.hash_new_password(login_name, password), self._clock.now_ms()
+            profile, await self._authenticator.hash_new_password(login_name, password), self._clock.now_ms()
         )
         await self._store.insert(account)
         if not await self._store.claim_login_name(login_name, account.user_id):
@@ -110,21 +112,21 @@ class Accounts:
         await self._store.list_for_search(account.user_id, account.search_keys)
         return await self._sessions.sign_in(account.user_id, replace(device, device_id=""))
 
-    async def login(self, login_name: str, password: str, device: DeviceDescription, peer: str) -> SignInSession:
+    async def login(self, login_name: str, password: str, device: DeviceDescription, address: str) -> SignInSession:
         """Signs a device in.
 
         Raises CredentialsInvalid, as late for a name that does not exist, DeviceNotFound, TooManyDevices,
         RateLimited, SignInDisabled.
         """
         self._check_sign_in_here()
-        self._count_attempt(peer)
-        account = await self._credentials.authenticate(login_name.lower(), password, device.device_id)
+        self._count_attempt(address)
+        account = await self._authenticator.authenticate(login_name.lower(), password, device.device_id)
         if not account.listed:
             # A Register was cut short.
             await self._store.list_for_search(account.user_id, account.search_keys)
-        await self._credentials.rehash_if_outdated(account, password)
+        await self._authenticator.rehash_if_outdated(account, password)
         session = await self._sessions.sign_in(account.user_id, device)
-        if not await self._credentials.still_valid(account, password):
+        if not await self._authenticator.still_valid(account, password):
             # Whoever changed it just now signed out the devices there were then, and wanted this one out as well.
             await self._sessions.sign_out(account.user_id, session.device_id)
             raise CredentialsInvalid("login name or password is wrong")
@@ -149,7 +151,7 @@ class Accounts:
         Raises CredentialsInvalid, PasswordTooWeak, RateLimited, SignInDisabled.
         """
         self._check_sign_in_here()
-        await self._credentials.change_password(caller.user_id, caller.device_id, old, new)
+        await self._authenticator.change_password(caller.user_id, caller.device_id, old, new)
         await self._sessions.sign_out_others(caller.user_id, caller.device_id)
 
     async def delete_account(self, caller: Claims, password: str) -> None:
@@ -161,7 +163,7 @@ class Accounts:
         if account is None or not account.deleting:
             await self.admit(caller)
             if self._sign_in_here:
-                await self._credentials.reauthenticate(caller.user_id, password, caller.device_id)
+                await self._authenticator.reauthenticate(caller.user_id, password, caller.device_id)
         await self.deletion.begin(caller.user_id)
 
     async def list_devices(self, user_id: str) -> tuple[Device, ...]:
@@ -180,8 +182,8 @@ class Accounts:
         elif not known:
             raise DeviceRevoked("the device was signed out")
 
-    def _count_attempt(self, peer: str) -> None:
-        if (wait := self._attempts_by_address.take(peer)) > 0:
+    def _count_attempt(self, address: str) -> None:
+        if (wait := self._attempts_by_address.take(address)) > 0:
             raise RateLimited("too many attempts to sign in", retry_after=wait)
 
     def _check_sign_in_here(self) -> None:

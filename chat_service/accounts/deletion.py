@@ -20,9 +20,9 @@ from servicekit.clock import Clock
 from servicekit.failure import Failure
 from servicekit.tasks import cancel_requested
 
-MARGIN_S: Final = 60.0
+PURGE_DELAY_S: Final = 60.0
 # How many accounts one look takes on.
-SWEEP_ACCOUNTS: Final = 100
+MAX_SWEEP_ACCOUNTS: Final = 100
 
 log = structlog.get_logger("accounts.deletion")
 
@@ -42,27 +42,27 @@ class AccountDeletion:
         sessions: SignInSessions,
         clock: Clock,
         leave_groups: LeaveGroups,
-        forgets: Sequence[PurgeUser],
-        margin: float = MARGIN_S,
+        purges: Sequence[PurgeUser],
+        purge_delay_s: float = PURGE_DELAY_S,
     ) -> None:
         self._store = store
         self._devices = devices
         self._sessions = sessions
         self._clock = clock
         self._leave_groups = leave_groups
-        self._purges = forgets
-        self._margin = margin
+        self._purges = purges
+        self._purge_delay_s = purge_delay_s
 
     async def begin(self, user_id: str) -> None:
         """Ends an account, but for its last traces; may be repeated. Raises Failure: the account ends all the same."""
         await self._store.mark_deleting(user_id, self._clock.now_ms())
-        await self._delete_step_by_step(user_id)
+        await self._delete_user_data(user_id)
 
     async def run(self) -> None:
         """Go on, until cancelled, with what was begun here or elsewhere."""
         while not cancel_requested():
             # At their own moments, so that servers that started together do not all do the same.
-            await self._clock.sleep(self._margin * random.uniform(0.5, 1.0))  # noqa: S311
+            await self._clock.sleep(self._purge_delay_s * random.uniform(0.5, 1.0))  # noqa: S311
             try:
                 await self.resume_deletions()
             except Failure as failure:
@@ -70,16 +70,16 @@ class AccountDeletion:
 
     async def resume_deletions(self) -> None:
         """Go on with all accounts that are ending."""
-        for user_id, since_ms in await self._store.list_deleting(SWEEP_ACCOUNTS):
+        for user_id, since_ms in await self._store.list_deleting(MAX_SWEEP_ACCOUNTS):
             try:
-                await self._delete_step_by_step(user_id)
-                if self._clock.now_ms() - since_ms >= self._margin * 1000:
+                await self._delete_user_data(user_id)
+                if self._clock.now_ms() - since_ms >= self._purge_delay_s * 1000:
                     await self._purge(user_id)
             except Failure as failure:
                 # The others need not wait for what this one waits for.
                 log.warning("cannot go on with a deletion now", user_id=user_id, error=failure.message)
 
-    async def _delete_step_by_step(self, user_id: str) -> None:
+    async def _delete_user_data(self, user_id: str) -> None:
         await self._sessions.sign_out_others(user_id, "")
         await self._leave_groups(user_id)
         for forget in self._purges:

@@ -10,9 +10,9 @@ from chat_service.accounts.errors import DeviceNotFound, TooManyDevices
 from chat_service.accounts.refresh_tokens import RefreshChain
 
 # Signed-out devices an account remembers, so that they come back as the same device.
-REMEMBERED = 10
+MAX_REMEMBERED_DEVICES = 10
 # A device that got no token for so long makes room for a new one, lest lost ones keep their user out for ever.
-IDLE_MS = 30 * 24 * 3600 * 1000
+IDLE_TIMEOUT_MS = 30 * 24 * 3600 * 1000
 
 
 class Platform(IntEnum):
@@ -73,7 +73,7 @@ class AccountDevices:
         if len(others) < limit:
             return self._with(device)
         idle = min(others, key=lambda each: each.seen_ms)
-        if device.seen_ms - idle.seen_ms < IDLE_MS:
+        if device.seen_ms - idle.seen_ms < IDLE_TIMEOUT_MS:
             raise TooManyDevices(f"the account has {limit} devices signed in already; sign one out")
         return self.with_signed_out(idle.device_id).with_signed_in(device, limit)
 
@@ -81,14 +81,14 @@ class AccountDevices:
         """With a device's chain moved on."""
         return self._with(replace(self.get(device_id), chain=chain, seen_ms=now_ms))
 
-    def with_signed_out(self, device_id: str, remembered: int = REMEMBERED) -> AccountDevices:
+    def with_signed_out(self, device_id: str, max_remembered: int = MAX_REMEMBERED_DEVICES) -> AccountDevices:
         """With a device signed out, and only the latest `remembered` such; itself when it is not signed in."""
         device = self.by_id.get(device_id)
         if device is None or device.chain is None:
             return self
         after = self._with(replace(device, chain=None)).by_id.values()
         gone = sorted((each for each in after if each.chain is None), key=lambda each: each.seen_ms)
-        forgotten = gone[:-remembered]
+        forgotten = gone[:-max_remembered]
         return replace(self, by_id={each.device_id: each for each in after if each not in forgotten})
 
     def with_external_device(self, device: Device, limit: int) -> AccountDevices:

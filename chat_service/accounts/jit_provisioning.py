@@ -18,8 +18,8 @@ from servicekit.clock import Clock
 
 # As in the rule of RegisterRequest: an address of mail, say, is nothing that strangers shall find by search.
 LOGIN_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{2,63}", re.ASCII)
-AN_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
-DISPLAY_NAME: Final = 128
+USER_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+MAX_DISPLAY_NAME_CHARS: Final = 128
 
 
 class JitProvisioner:
@@ -52,7 +52,7 @@ class JitProvisioner:
 
     async def _create_account(self, claims: Claims) -> Account:
         login_name = await self._claim_login_name(claims)
-        display_name = normalize_display_name(claims.name)[:DISPLAY_NAME] or login_name
+        display_name = normalize_display_name(claims.name)[:MAX_DISPLAY_NAME_CHARS] or login_name
         account = Account(Profile(claims.user_id, login_name, display_name), "", self._clock.now_ms())
         await self._store.insert(account)
         return account
@@ -60,7 +60,7 @@ class JitProvisioner:
     async def _claim_login_name(self, claims: Claims) -> str:
         """The name of a newcomer, whose id is its own for ever: so the name may come first, and be claimed again."""
         preferred = claims.preferred_username.strip().lower()
-        usable = LOGIN_NAME.fullmatch(preferred) and not AN_ID.fullmatch(preferred)
+        usable = LOGIN_NAME.fullmatch(preferred) and not USER_ID.fullmatch(preferred)
         if usable and await self._store.claim_login_name(preferred, claims.user_id):
             return preferred
         await self._store.claim_login_name(claims.user_id, claims.user_id)

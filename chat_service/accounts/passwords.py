@@ -20,9 +20,9 @@ from chat_service.errors import RateLimited
 
 T = TypeVar("T")
 
-AT_ONCE = max(1, (os.cpu_count() or 1) // 2)
-WAITING = 64
-RETRY_AFTER = 5.0
+MAX_CONCURRENT_HASHES = max(1, (os.cpu_count() or 1) // 2)
+MAX_WAITING_HASHES = 64
+RETRY_AFTER_S = 5.0
 
 
 class PasswordHasherPool:
@@ -31,10 +31,16 @@ class PasswordHasherPool:
     Both raise RateLimited when more want to.
     """
 
-    def __init__(self, *, at_once: int = AT_ONCE, waiting: int = WAITING, hasher: PasswordHasher | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        max_concurrent: int = MAX_CONCURRENT_HASHES,
+        max_waiting: int = MAX_WAITING_HASHES,
+        hasher: PasswordHasher | None = None,
+    ) -> None:
         self._hasher = hasher or PasswordHasher()
-        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="password")
-        self._free_slots = at_once + waiting
+        self._threads = ThreadPoolExecutor(max_concurrent, thread_name_prefix="password")
+        self._free_slots = max_concurrent + max_waiting
         # What the password of a name that does not exist is compared with, so that it takes as long.
         self._decoy_hash = self._hasher.hash(secrets.token_hex(16))
 
@@ -63,7 +69,7 @@ class PasswordHasherPool:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         if self._free_slots == 0:
-            raise RateLimited("too many are signing in at the moment", retry_after=RETRY_AFTER)
+            raise RateLimited("too many are signing in at the moment", retry_after=RETRY_AFTER_S)
         self._free_slots -= 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)

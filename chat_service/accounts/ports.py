@@ -119,8 +119,8 @@ class BlockStore(Protocol):
 class AttemptCounter(Protocol):
     """Counts tries by key, for all servers together. Every method raises StoreUnavailable."""
 
-    async def take(self, key: str, allowance: RateLimit, now_ms: int) -> float:
+    async def take(self, key: str, limit: RateLimit, now_ms: int) -> float:
         """Count a try and give 0, or count none and give the seconds until there is one to be had."""
 
-    async def refund(self, key: str, allowance: RateLimit) -> None:
+    async def refund(self, key: str, limit: RateLimit) -> None:
         """Count one try less."""

@@ -48,16 +48,18 @@ class GroupConsent:
     written in it: that others have begun one makes them no contacts.
     """
 
-    def __init__(self, rules_of: LoadAddingRules, blocking: FilterUsers, writing_to: FilterUsers) -> None:
-        self._rules_of = rules_of
-        self._blocking = blocking
-        self._writing_to = writing_to
+    def __init__(
+        self, load_adding_rules: LoadAddingRules, filter_blocking: FilterUsers, filter_contacts: FilterUsers
+    ) -> None:
+        self._rules_of = load_adding_rules
+        self._blocking = filter_blocking
+        self._writing_to = filter_contacts
 
-    async def find_refusing(self, by: str, user_ids: Collection[str]) -> set[str]:
+    async def find_refusing(self, adder_id: str, user_ids: Collection[str]) -> set[str]:
         """Those of `user_ids` whom `by` may not add to a group. Raises StoreUnavailable."""
-        others = [user_id for user_id in user_ids if user_id != by]
+        others = [user_id for user_id in user_ids if user_id != adder_id]
         rules = await self._rules_of(others)
         choosy = [user_id for user_id in others if rules.get(user_id) is WhoMayAdd.CONTACTS]
-        strangers = set(choosy) - await self._writing_to(choosy, by)
+        strangers = set(choosy) - await self._writing_to(choosy, adder_id)
         nobody = {user_id for user_id in others if rules.get(user_id) is WhoMayAdd.NOBODY}
-        return nobody | strangers | await self._blocking(others, by)
+        return nobody | strangers | await self._blocking(others, adder_id)

@@ -76,7 +76,7 @@ class RefreshChain:
 
     family: bytes
     newest: bytes
-    before: bytes = b""
+    previous: bytes = b""
     nonce: bytes = b""
     rotated_ms: int = 0
 
@@ -96,7 +96,7 @@ class RefreshChain:
         shown = _hashed(token.secret)
         if compare_digest(shown, self.newest):
             return self._rotated(token, now_ms)
-        if not compare_digest(shown, self.before):
+        if not compare_digest(shown, self.previous):
             raise RefreshTokenReused("the refresh token was used up")
         if now_ms - self.rotated_ms < GRACE_MS:
             return self, token.successor(self.nonce)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from chat_service.accounts.devices import REMEMBERED, AccountDevices, Device, DeviceDescription, Platform
+from chat_service.accounts.devices import MAX_REMEMBERED_DEVICES, AccountDevices, Device, DeviceDescription, Platform
 from chat_service.accounts.errors import RefreshTokenInvalid
 from chat_service.accounts.ports import DeviceStore, HomeOf, OnSignedOut, Signer
 from chat_service.accounts.refresh_tokens import RefreshChain, RefreshToken, RefreshTokenReused
@@ -45,7 +45,7 @@ class SignInSessions:
         home_of: HomeOf,
         on_signed_out: OnSignedOut,
         max_devices: int,
-        remembered: int = REMEMBERED,
+        max_remembered: int = MAX_REMEMBERED_DEVICES,
     ) -> None:
         self._store = store
         self._signer = signer
@@ -53,7 +53,7 @@ class SignInSessions:
         self._home_of = home_of
         self._on_signed_out = on_signed_out
         self._max_devices = max_devices
-        self._remembered = remembered
+        self._max_remembered = max_remembered
 
     async def sign_in(self, user_id: str, description: DeviceDescription) -> SignInSession:
         """A session for a new device, or for the one `description` names. Raises DeviceNotFound, TooManyDevices."""
@@ -86,7 +86,7 @@ class SignInSessions:
     async def sign_out(self, user_id: str, device_id: str) -> None:
         """Signs a device out and ends its streams; signing out again ends them again."""
         await self._update_devices(
-            user_id, lambda devices: (devices.with_signed_out(device_id, self._remembered), None)
+            user_id, lambda devices: (devices.with_signed_out(device_id, self._max_remembered), None)
         )
         await self._on_signed_out(user_id, device_id, SIGNED_OUT)
 
@@ -124,7 +124,7 @@ class SignInSessions:
     def _sign_out_all_but(self, devices: AccountDevices, device_id: str) -> AccountDevices:
         for each in devices.active:
             if each.device_id != device_id:
-                devices = devices.with_signed_out(each.device_id, self._remembered)
+                devices = devices.with_signed_out(each.device_id, self._max_remembered)
         return devices
 
     def _rotate(self, devices: AccountDevices, shown: RefreshToken) -> tuple[AccountDevices, RefreshToken | None]:
@@ -136,7 +136,7 @@ class SignInSessions:
         try:
             chain, token = device.chain.rotate(shown, now_ms)
         except RefreshTokenReused:
-            return devices.with_signed_out(shown.device_id, self._remembered), None
+            return devices.with_signed_out(shown.device_id, self._max_remembered), None
         return devices if chain is device.chain else devices.with_chain(shown.device_id, chain, now_ms), token
 
     async def _update_devices(self, user_id: str, change: Callable[[AccountDevices], tuple[AccountDevices, T]]) -> T:

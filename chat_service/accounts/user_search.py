@@ -18,9 +18,9 @@ from chat_service.errors import PageTokenInvalid
 PREFIX_LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24)
 MAX_QUERY_CHARS = 64
 # Beginnings of words kept of one account: a name of single letters may not fill the index.
-MOST_WORDS = 16
+MAX_WORDS = 16
 # What stands before the only key of a name that is found as a whole alone; nothing that is asked begins so.
-WHOLE_NAME_PREFIX = "\n"
+EXACT_MATCH_PREFIX = "\n"
 
 # Letters that carry what looks like an accent but do not come apart from it.
 _PLAIN = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "æ": "ae", "œ": "oe"})
@@ -54,7 +54,7 @@ class UserQuery:
     @property
     def prefixes(self) -> tuple[str, str]:
         """What those found have one of: the stored prefix, or the whole login name."""
-        return self.prefix, WHOLE_NAME_PREFIX + self.text
+        return self.prefix, EXACT_MATCH_PREFIX + self.text
 
     def token_after(self, login_name: str) -> str:
         """The page token that goes on after `login_name`."""
@@ -80,14 +80,14 @@ class UserQuery:
 def search_keys(login_name: str, display_name: str) -> SearchKeys:
     """What is stored so that the login name, and every word of the display name, is found by its beginning."""
     words = dict.fromkeys((fold(login_name), *_suffixes_by_word(fold(display_name))))
-    kept = tuple(word[:MAX_QUERY_CHARS] for word in words if word)[:MOST_WORDS]
+    kept = tuple(word[:MAX_QUERY_CHARS] for word in words if word)[:MAX_WORDS]
     prefixes = {word[:length] for word in kept for length in PREFIX_LENGTHS if length <= len(word)}
     return SearchKeys(kept, tuple(sorted(prefixes)))
 
 
 def hidden_keys(login_name: str) -> SearchKeys:
     """What is stored so that the login name is found as a whole, and nothing else finds."""
-    return SearchKeys((fold(login_name),), (WHOLE_NAME_PREFIX + fold(login_name),))
+    return SearchKeys((fold(login_name),), (EXACT_MATCH_PREFIX + fold(login_name),))
 
 
 def fold(text: str) -> str:

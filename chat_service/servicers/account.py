@@ -13,13 +13,13 @@ from chat_service.accounts.devices import Device
 from chat_service.accounts.profiles import ProfileService
 from chat_service.servicers.account_export import AccountExport
 from chat_service.wire.account import (
-    change_from_proto,
     device_from_proto,
     device_to_proto,
     first_device_from_proto,
     page_to_proto,
     privacy_change_from_proto,
     privacy_to_proto,
+    profile_change_from_proto,
     profile_to_proto,
     session_to_proto,
 )
@@ -29,7 +29,7 @@ from servicekit.rpc import Call
 
 OPEN_METHODS: Final = frozenset({"Register", "Login", "RefreshToken"})
 # What signs a device out may be asked for again by it: to end its streams, or the account, in case it was cut short.
-ADMITTED_ANYWAY: Final = frozenset({"Logout", "DeleteAccount"})
+ADMISSION_EXEMPT: Final = frozenset({"Logout", "DeleteAccount"})
 DEVICES_PAGE: Final = 50
 # The kind of page tokens, and the places they lead to.
 DEVICE: Final = "device"
@@ -114,7 +114,7 @@ class AccountServicer:
         self, request: account_pb2.UpdateProfileRequest, call: Call
     ) -> account_pb2.UpdateProfileResponse:
         """Changes the caller's profile."""
-        change = change_from_proto(request)
+        change = profile_change_from_proto(request)
         profile = await self._profiles.update_profile(call.caller.user_id, change)
         return account_pb2.UpdateProfileResponse(profile=profile_to_proto(profile))
 

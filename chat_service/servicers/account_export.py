@@ -21,7 +21,7 @@ from servicekit.clock import Clock
 # Archives a server makes at a time: each is work for nobody's chat.
 MAX_CONCURRENT_EXPORTS: Final = 4
 RETRY_AFTER_S: Final = 30.0
-STALLED_S: Final = 30.0
+STALL_TIMEOUT_S: Final = 30.0
 CONVERSATIONS: Final = 50
 ENTRIES: Final = 200
 BLOCKED: Final = 500
@@ -34,11 +34,11 @@ class AccountExport:
     """
 
     def __init__(
-        self, accounts: Accounts, people: ProfileService, blocking: BlockService, history: History, clock: Clock
+        self, accounts: Accounts, profiles: ProfileService, blocks: BlockService, history: History, clock: Clock
     ) -> None:
         self._accounts = accounts
-        self._people = people
-        self._blocking = blocking
+        self._people = profiles
+        self._blocking = blocks
         self._history = history
         self._clock = clock
         # For whom, and when the last part of it was taken.
@@ -51,7 +51,7 @@ class AccountExport:
             raise RateLimited("an archive is being made for you already", retry_after=RETRY_AFTER_S)
         now = self._clock.monotonic()
         # Who does not read keeps nobody waiting.
-        if sum(now - moved < STALLED_S for moved in self._under_way.values()) >= MAX_CONCURRENT_EXPORTS:
+        if sum(now - moved < STALL_TIMEOUT_S for moved in self._under_way.values()) >= MAX_CONCURRENT_EXPORTS:
             raise RateLimited("too many archives are being made at the moment", retry_after=RETRY_AFTER_S)
         self._under_way[user_id] = now
         try:
@@ -78,23 +78,23 @@ class AccountExport:
         yield export.README.format(time=f"{now:%Y-%m-%d %H:%M} UTC").encode()
 
     async def _profile(self, user_id: str) -> AsyncIterator[bytes]:
-        yield export.profile(await self._people.get_profile(user_id), await self._people.get_privacy(user_id))
+        yield export.encode_profile(await self._people.get_profile(user_id), await self._people.get_privacy(user_id))
 
     async def _devices(self, caller: Claims) -> AsyncIterator[bytes]:
-        yield export.devices(await self._accounts.list_devices(caller.user_id), caller.device_id)
+        yield export.encode_devices(await self._accounts.list_devices(caller.user_id), caller.device_id)
 
     async def _blocked(self, user_id: str) -> AsyncIterator[bytes]:
         after, first = "", True
         while first or after:
             found = await self._blocking.list_blocked(user_id, after, BLOCKED)
-            yield export.ids(found, first=first)
+            yield export.encode_id_page(found, first=first)
             after, first = found[-1] if len(found) == BLOCKED else "", False
         yield b"]\n"
 
     async def _conversations(self, user_id: str) -> AsyncIterator[bytes]:
         async for overview in self._overviews(user_id):
             names = await self._people.load_profiles(overview.visible.conversation.members)
-            yield export.conversation(overview, names, user_id)
+            yield export.encode_conversation(overview, names, user_id)
 
     async def _entries(self, user_id: str, conversation_id: str) -> AsyncIterator[bytes]:
         after, complete = 0, False
@@ -105,7 +105,7 @@ class AccountExport:
                 return
             hidden = set(found.visible.settings.hidden)
             seen = [entry for entry in found.entries if entry.seq not in hidden and _edits(entry) not in hidden]
-            yield await asyncio.to_thread(export.entries, seen, user_id)
+            yield await asyncio.to_thread(export.encode_entries, seen, user_id)
             after, complete = found.entries[-1].seq, found.complete
 
     async def _overviews(self, user_id: str) -> AsyncIterator[ConversationSummary]:

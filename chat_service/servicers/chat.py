@@ -22,7 +22,7 @@ from servicekit.failure import Failure, Violation
 from servicekit.rpc import ByteStream, Call
 
 # It needs no store, so it is answered also while none can be reached.
-ADMITTED_ANYWAY: Final = frozenset({"Locate"})
+ADMISSION_EXEMPT: Final = frozenset({"Locate"})
 MESSAGES_PAGE: Final = 50
 READERS_PAGE: Final = 100
 BEFORE: Final = "before"

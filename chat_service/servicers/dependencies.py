@@ -64,12 +64,12 @@ class DraftAppender:
         conversation_id: str,
         request_id: str,
         change: Change,
-        not_asked: frozenset[str] = frozenset(),
+        consent_exempt: frozenset[str] = frozenset(),
     ) -> Appended | Unchanged:
         """Have `change` appended for the caller. Raises Invalid, RateLimited, and what the owner refuses."""
         caller = call.caller
         draft = requests.make_draft(conversation_id, caller.user_id, request_id, change, self._clock.now_ms())
-        draft = replace(draft, consent_exempt=not_asked)
+        draft = replace(draft, consent_exempt=consent_exempt)
         if (wait := self._rates.bucket_of(caller.device_id).take()) > 0:
             raise RateLimited("this device sends faster than it may", retry_after=wait)
         return await self._owners.append_and_wait(draft)

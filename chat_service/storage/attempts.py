@@ -34,10 +34,10 @@ class MongoAttemptCounter:
         with store_errors(deadline=60.0):
             await self._tries.create_index([("full", ASCENDING)], expireAfterSeconds=KEPT_S)
 
-    async def take(self, key: str, allowance: RateLimit, now_ms: int) -> float:
+    async def take(self, key: str, limit: RateLimit, now_ms: int) -> float:
         """Count a try and give 0, or count none and give the seconds until there is one to be had."""
-        step = _step_ms(allowance)
-        latest = now_ms + round(step * (allowance.burst - 1))
+        step = _step_ms(limit)
+        latest = now_ms + round(step * (limit.burst - 1))
         begins = {"$max": ["$full", _time(now_ms)]}
         taken = {"$cond": [{"$lte": [begins, _time(latest)]}, {"$add": [begins, step]}, begins]}
         # Should a clock have been far ahead, the bucket is at worst empty now.
@@ -45,9 +45,9 @@ class MongoAttemptCounter:
         full = now_ms if before is None else (before["full"] - EPOCH) // timedelta(milliseconds=1)
         return max(0, min(full - latest, step)) / 1000
 
-    async def refund(self, key: str, allowance: RateLimit) -> None:
+    async def refund(self, key: str, limit: RateLimit) -> None:
         """Count one try less."""
-        await self._changed(key, {"$subtract": ["$full", _step_ms(allowance)]}, upsert=False)
+        await self._changed(key, {"$subtract": ["$full", _step_ms(limit)]}, upsert=False)
 
     async def _changed(self, key: str, full: Document, *, upsert: bool) -> Document | None:
         """The bucket as it was before; None when there was none."""

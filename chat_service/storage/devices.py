@@ -99,10 +99,14 @@ def _chain_fields(chain: RefreshChain) -> Document:
     return {
         "family": chain.family,
         "newest": chain.newest,
-        "before": chain.before,
+        "before": chain.previous,
         "nonce": chain.nonce,
         "rotated_ms": chain.rotated_ms,
     }
+
+
+def _chain(found: Document) -> RefreshChain:
+    return RefreshChain(found["family"], found["newest"], found["before"], found["nonce"], found["rotated_ms"])
 
 
 def _device(device_id: str, found: Document) -> Device:
@@ -112,5 +116,5 @@ def _device(device_id: str, found: Document) -> Device:
         Platform(found["platform"]),
         found["created_ms"],
         found["seen_ms"],
-        RefreshChain(**found["chain"]) if "chain" in found else None,
+        _chain(found["chain"]) if "chain" in found else None,
     )

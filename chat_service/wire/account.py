@@ -62,7 +62,7 @@ def profile_to_proto(profile: Profile) -> account_pb2.Profile:
     )
 
 
-def change_from_proto(request: account_pb2.UpdateProfileRequest) -> ProfileChange:
+def profile_change_from_proto(request: account_pb2.UpdateProfileRequest) -> ProfileChange:
     """What shall become of a profile."""
     return ProfileChange(
         display_name=request.display_name if request.HasField("display_name") else None,

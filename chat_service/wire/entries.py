@@ -50,7 +50,7 @@ def to_timestamp(time_ms: int) -> Timestamp:
     return Timestamp(seconds=time_ms // 1000, nanos=time_ms % 1000 * 1_000_000)
 
 
-def words_of(content: bytes) -> list[str]:
+def extract_words(content: bytes) -> list[str]:
     """The distinct words of a serialised Content: those of a text, a caption, the name of a place or of somebody."""
     return words.extract_words(_text(entry_pb2.Content.FromString(content)))
 

@@ -35,23 +35,23 @@ files are not in here; their ids are.
 """
 
 
-def profile(found: Profile, privacy: Privacy) -> bytes:
+def encode_profile(found: Profile, privacy: Privacy) -> bytes:
     """The account itself."""
     return _document({"profile": _plain(profile_to_proto(found)), "privacy": _plain(privacy_to_proto(privacy))})
 
 
-def devices(found: Iterable[Device], calling_device_id: str) -> bytes:
+def encode_devices(found: Iterable[Device], calling_device_id: str) -> bytes:
     """The devices of the account."""
     return _document([_plain(device_to_proto(each, calling_device_id)) for each in found])
 
 
-def ids(found: Iterable[str], *, first: bool) -> bytes:
+def encode_id_page(found: Iterable[str], *, first: bool) -> bytes:
     """The next ids of a list that `first` begins and "]" ends."""
     text = ",\n".join(json.dumps(each) for each in found)
     return (("[\n" if first else ",\n") + text if text else "[" if first else "").encode()
 
 
-def conversation(overview: ConversationSummary, names: Mapping[str, Profile], viewer: str) -> bytes:
+def encode_conversation(overview: ConversationSummary, names: Mapping[str, Profile], viewer: str) -> bytes:
     """A line about a conversation, with the names of its members."""
     proto = conversations.encode_conversation(overview, viewer)
     proto.ClearField("head")
@@ -59,7 +59,7 @@ def conversation(overview: ConversationSummary, names: Mapping[str, Profile], vi
     return _line({"conversation": _plain(proto), "names": told})
 
 
-def entries(found: Iterable[Entry], viewer: str) -> bytes:
+def encode_entries(found: Iterable[Entry], viewer: str) -> bytes:
     """A line for each entry."""
     return b"".join(_line(_plain(entry_pb2.Entry.FromString(encode_for_viewer(each, viewer)))) for each in found)
 

@@ -13,7 +13,7 @@ from chat_service.model.conversation import Watermark
 from chat_service.model.cursor import IndexReading
 from chat_service.model.requests import Appended, AppendOutcome, Unchanged
 from chat_service.wire.entries import to_timestamp
-from chat_service.wire.tags import encode_bytes_field, encode_repeated
+from chat_service.wire.tags import encode_bytes_field, encode_repeated_field
 from parley.chat.v1 import chat_pb2
 from servicekit.failure import Failure
 from servicekit.status import to_proto
@@ -31,7 +31,7 @@ RANGES: Final[int] = chat_pb2.Entries.DESCRIPTOR.fields_by_name["ranges"].number
 
 def join_elements(kind: int, elements: Sequence[bytes]) -> bytes:
     """A frame of kind ENTRIES, RESULTS or WATERMARKS that carries all `elements`."""
-    return encode_bytes_field(kind, encode_repeated(ELEMENT, elements))
+    return encode_bytes_field(kind, encode_repeated_field(ELEMENT, elements))
 
 
 def entries_frame(entries: Iterable[bytes], ranges: Iterable[chat_pb2.RangeResult]) -> bytes:
@@ -41,7 +41,9 @@ def entries_frame(entries: Iterable[bytes], ranges: Iterable[chat_pb2.RangeResul
 
 def encode_entries(entries: Iterable[bytes], ranges: Iterable[chat_pb2.RangeResult]) -> bytes:
     """An Entries; several, one after the other, are one with the elements of all."""
-    return encode_repeated(ELEMENT, entries) + encode_repeated(RANGES, [each.SerializeToString() for each in ranges])
+    return encode_repeated_field(ELEMENT, entries) + encode_repeated_field(
+        RANGES, [each.SerializeToString() for each in ranges]
+    )
 
 
 def list_entries_response(entries: bytes) -> bytes:

@@ -12,13 +12,13 @@ from servicekit.failure import Failure
 from servicekit.status import to_proto
 
 
-def split_range(found: FetchedRange, viewer: str, most_bytes: int) -> Iterator[bytes]:
+def split_range(found: FetchedRange, viewer: str, max_frame_bytes: int) -> Iterator[bytes]:
     """The frames that carry a range; the last tells what it amounts to."""
     waiting, size = list[bytes](), 0
     for entry in found.entries:
         waiting.append(encode_for_viewer(entry, viewer))
         size += len(waiting[-1])
-        if size > most_bytes:
+        if size > max_frame_bytes:
             yield frames.entries_frame(waiting, ())
             waiting, size = [], 0
     yield frames.entries_frame(waiting, [_result(found)])

@@ -20,8 +20,8 @@ from chat_service.model.ids import uuid7_time_ms
 from parley.chat.v1 import chat_pb2, entry_pb2
 from servicekit import validation
 
-KEPT_MS: Final = 30 * 24 * 3600 * 1000
-AHEAD_MS: Final = 10 * 60 * 1000
+MAX_ID_AGE_MS: Final = 30 * 24 * 3600 * 1000
+MAX_ID_SKEW_MS: Final = 10 * 60 * 1000
 
 
 def decode_frame(data: bytes) -> tuple[str, chat_pb2.ConnectRequest]:
@@ -75,9 +75,9 @@ def check_id_time(request_id: UUID, now_ms: int) -> int:
     made_ms = uuid7_time_ms(request_id)
     if made_ms is None:
         raise MessageIdInvalid("the id must be a UUIDv7")
-    if made_ms < now_ms - KEPT_MS:
+    if made_ms < now_ms - MAX_ID_AGE_MS:
         raise MessageIdExpired("this id was made more than 30 days ago; send under a new one")
-    if made_ms > now_ms + AHEAD_MS:
+    if made_ms > now_ms + MAX_ID_SKEW_MS:
         raise MessageIdFromFuture("this id was made more than 10 minutes from now; welcome.server_time tells the time")
     return made_ms
 

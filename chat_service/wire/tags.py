@@ -7,7 +7,7 @@ from functools import lru_cache
 
 
 @lru_cache(maxsize=4096)
-def varint(value: int) -> bytes:
+def encode_varint(value: int) -> bytes:
     """`value` in base 128, lowest group first; `value` >= 0."""
     groups = bytearray()
     while value > 0x7F:
@@ -19,9 +19,9 @@ def varint(value: int) -> bytes:
 
 def encode_bytes_field(field_number: int, value: bytes) -> bytes:
     """A field of type bytes, string or message."""
-    return varint(field_number << 3 | 2) + varint(len(value)) + value
+    return encode_varint(field_number << 3 | 2) + encode_varint(len(value)) + value
 
 
-def encode_repeated(field_number: int, values: Iterable[bytes]) -> bytes:
+def encode_repeated_field(field_number: int, values: Iterable[bytes]) -> bytes:
     """A repeated field of type bytes, string or message."""
     return b"".join([encode_bytes_field(field_number, value) for value in values])
