@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
+from dataclasses import replace
 from typing import Any, Final
 
 from chat_service.accounts.account import Account, Profile, ProfileChange, normalize_display_name
@@ -17,14 +17,6 @@ from servicekit.failure import Violation
 DEFAULT_PAGE: Final = 20
 # How often a change is tried again because another one came meanwhile.
 MAX_UPDATE_ATTEMPTS: Final = 16
-
-
-@dataclass(frozen=True, slots=True)
-class ProfilePage:
-    """Some users, and the token for more; empty: there are no more."""
-
-    profiles: tuple[Profile, ...]
-    next_page_token: str = ""
 
 
 class ProfileService:
@@ -64,16 +56,10 @@ class ProfileService:
         )
         return changed.privacy
 
-    async def search_profiles(self, text: str, page_size: int, page_token: str) -> ProfilePage:
-        """Users by the beginning of a name, in order of login name; `page_size` 0 is 20. Raises PageTokenInvalid."""
+    async def search_profiles(self, text: str, after: str, limit: int) -> list[Profile]:
+        """Return at most `limit` users with a name that begins with `text`, by login name, above `after`."""
         query = UserQuery.of(text)
-        after = query.read_token(page_token)
-        if not query.text:
-            return ProfilePage(())
-        size = page_size or DEFAULT_PAGE
-        found = await self._store.search_profiles(query, after, size + 1)
-        page = tuple(found[:size])
-        return ProfilePage(page, query.token_after(page[-1].login_name) if len(found) > size else "")
+        return await self._store.search_profiles(query, after, limit) if query.text else []
 
     async def filter_existing(self, user_ids: Collection[str]) -> set[str]:
         """Those of `user_ids` (32 hex digits each) that are users."""

@@ -8,12 +8,8 @@ is compared with the words of those found.
 from __future__ import annotations
 
 import unicodedata
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import sha256
-
-from chat_service.errors import PageTokenInvalid
 
 PREFIX_LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24)
 MAX_QUERY_CHARS = 64
@@ -24,7 +20,6 @@ EXACT_MATCH_PREFIX = "\n"
 
 # Letters that carry what looks like an accent but do not come apart from it.
 _PLAIN = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "æ": "ae", "œ": "oe"})
-_CHECK = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +50,6 @@ class UserQuery:
     def prefixes(self) -> tuple[str, str]:
         """What those found have one of: the stored prefix, or the whole login name."""
         return self.prefix, EXACT_MATCH_PREFIX + self.text
-
-    def token_after(self, login_name: str) -> str:
-        """The page token that goes on after `login_name`."""
-        return urlsafe_b64encode(self._check() + login_name.encode()).decode().rstrip("=")
-
-    def read_token(self, token: str) -> str:
-        """The login name to go on after; empty for no token. Raises PageTokenInvalid, also for another query's."""
-        if not token:
-            return ""
-        try:
-            raw = urlsafe_b64decode(token + "=" * (-len(token) % 4))
-            login_name = raw[_CHECK:].decode()
-        except ValueError:
-            raise PageTokenInvalid("not a page token of ours") from None
-        if raw[:_CHECK] != self._check() or self.token_after(login_name) != token or not login_name:
-            raise PageTokenInvalid("the page token is not one of this search")
-        return login_name
-
-    def _check(self) -> bytes:
-        return sha256(self.text.encode()).digest()[:_CHECK]
 
 
 def search_keys(login_name: str, display_name: str) -> SearchKeys:

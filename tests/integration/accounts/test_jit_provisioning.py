@@ -26,7 +26,7 @@ def accounts(environment: AccountsEnvironment) -> Accounts:
 
 
 async def names_found(environment: AccountsEnvironment, text: str) -> list[str]:
-    return [each.login_name for each in (await environment.people().search_profiles(text, 0, "")).profiles]
+    return [each.login_name for each in await environment.people().search_profiles(text, "", 20)]
 
 
 async def test_a_user_is_known_with_the_first_call(environment: AccountsEnvironment, accounts: Accounts) -> None:

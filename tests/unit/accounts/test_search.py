@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat_service.accounts.user_search import MAX_QUERY_CHARS, MAX_WORDS, PREFIX_LENGTHS, UserQuery, fold, search_keys
-from chat_service.errors import PageTokenInvalid
 
 LOGIN = "someone.else"
 
@@ -65,17 +64,3 @@ def test_what_is_stored_is_bounded(name: str) -> None:
     assert all(len(word) <= MAX_QUERY_CHARS for word in keys.words)
     assert len(keys.prefixes) <= MAX_WORDS * len(PREFIX_LENGTHS)
     assert "\0" not in "".join(keys.words)
-
-
-def test_a_page_token_goes_on_where_its_query_was() -> None:
-    query = UserQuery.of("ali")
-    assert query.read_token(query.token_after("alice")) == "alice"
-    assert query.read_token("") == ""
-
-
-@pytest.mark.parametrize(
-    "token", ["x", "AAAA", "not base64!", "é", "A" * 256, "=", UserQuery.of("bob").token_after("bob")]
-)
-def test_another_page_token_is_refused(token: str) -> None:
-    with pytest.raises(PageTokenInvalid):
-        UserQuery.of("ali").read_token(token)
