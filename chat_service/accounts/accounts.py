@@ -3,7 +3,7 @@
 An account is two documents, the account and the claim of its login name, and a crash may come between their writes.
 The account is inserted first, under a random id, and then claims its login name; the first claim wins. A crash before
 the claim leaves an account that nothing refers to, and the name stays free. In the other order a crash would leave a
-name that no account has and nobody can claim. The account is listed for search last; Login repeats an interrupted
+name that no account has and none can claim. The account is listed for search last; Login repeats an interrupted
 listing.
 """
 

@@ -73,7 +73,7 @@ class SignInSessions:
             if device_id in devices.by_id:
                 return devices, None
             now_ms = self._clock.now_ms()
-            # The refresh token is given to nobody: the other issuer refreshes.
+            # The refresh token is discarded: the other issuer refreshes.
             chain, _ = RefreshChain.start(user_id, device_id)
             device = Device(device_id, "", Platform.UNSPECIFIED, now_ms, now_ms, chain)
             return devices.with_external_device(device, self._max_devices), None

@@ -43,7 +43,7 @@ def entries_frame(entries: Iterable[bytes], ranges: Iterable[chat_pb2.RangeResul
 def encode_entries(entries: Iterable[bytes], ranges: Iterable[chat_pb2.RangeResult]) -> bytes:
     """Return a serialised Entries. Concatenated, several are one Entries with the elements of all."""
     return encode_repeated_field(ELEMENT, entries) + encode_repeated_field(
-        RANGES, [each.SerializeToString() for each in ranges]
+        RANGES, [result.SerializeToString() for result in ranges]
     )
 
 

@@ -69,9 +69,7 @@ async def test_a_crash_before_the_claim_blocks_nothing(environment: AccountsEnvi
     await MongoAccountStore(environment.database).insert(Account(Profile("a" * 32, "alice", "alice"), "hash", 0))
     session = await register(accounts)
     assert session.user_id != "a" * 32
-    assert [each.user_id for each in await environment.people().search_profiles("ali", "", 20)] == [
-        session.user_id
-    ]
+    assert [each.user_id for each in await environment.people().search_profiles("ali", "", 20)] == [session.user_id]
 
 
 async def test_a_crash_after_the_claim_is_made_up_for_by_login(
