@@ -209,7 +209,7 @@ def _public_handlers(
             chat.ChatServicer(dependencies),
             authenticate=authenticate,
             admit=admit,
-            admission_exempt=chat.ADMITTED_ANYWAY,
+            admission_exempt=chat.ADMISSION_EXEMPT,
         ),
         service_handler(
             CONVERSATION,
@@ -223,7 +223,7 @@ def _public_handlers(
             authenticate=authenticate,
             admit=admit,
             open_methods=account.OPEN_METHODS,
-            admission_exempt=account.ADMITTED_ANYWAY,
+            admission_exempt=account.ADMISSION_EXEMPT,
         ),
         *not_served.handlers(authenticate),
     ]

@@ -121,5 +121,5 @@ class ChatSettings(Settings):
             max_devices=self.max_devices,
             attempts_per_address=RateLimit(self.sign_in_rate, self.sign_in_burst),
             sign_in_here=self.sign_in_here,
-            deletion_margin=self.deletion_margin_seconds,
+            purge_delay_s=self.deletion_margin_seconds,
         )

@@ -15,7 +15,7 @@ from chat_service.storage.mongo import Database
 from chat_service.storage.relations import MongoBlockStore
 from chat_service.storage.retention import MongoRetentionStore
 from chat_service.storage.word_index import MongoWordIndex
-from chat_service.wire.entries import words_of
+from chat_service.wire.entries import extract_words
 from servicekit.membership import Membership
 from servicekit.ring import RingMember
 
@@ -24,7 +24,7 @@ class Stores:
     """The stores, opened for the server of `membership`; with `search`, words of messages are indexed."""
 
     def __init__(self, database: Database, redis: Redis, membership: Membership, *, search: bool) -> None:
-        self.log = MongoLog(database, words_of if search else None)
+        self.log = MongoLog(database, extract_words if search else None)
         self.conversations = MongoConversationStore(database)
         self.memberships = MongoMembershipStore(database)
         self.blocks = MongoBlockStore(database)

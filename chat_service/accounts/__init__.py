@@ -1,1 +1,1 @@
-"""Who there is: accounts, their profiles, their devices, and how a device signs in and stays signed in."""
+"""Accounts: profiles, sign-in and sessions of devices, blocks, privacy, and the deletion of accounts."""

@@ -1,4 +1,4 @@
-"""An account and what others see of it."""
+"""Accounts and their profiles."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from chat_service.accounts.user_search import SearchKeys, hidden_keys, search_ke
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What others may see of a user. `picture_media_id` is empty when there is no picture.
+    """The public data of a user.
 
-    Of one who is `deleted` nothing but the id.
+    `picture_media_id` is empty without a picture. The profile of a `deleted` user has only the id.
     """
 
     user_id: str
@@ -26,10 +26,11 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account: its profile, and what only we know of it.
+    """An account: a profile and its private data. `created_ms` is in milliseconds since 1970.
 
-    `listed` is set once the login name is its own: from then on it is found by searches. `leaving` is set once it is
-    to be deleted: then it is gone for everybody.
+    `listed` is set once the account has claimed its login name: from then on searches find it. `deleting` is set once
+    the deletion has begun: from then on no user sees the account. `password_hash` is empty for users of another
+    issuer.
     """
 
     profile: Profile
@@ -41,20 +42,20 @@ class Account:
 
     @property
     def search_keys(self) -> SearchKeys:
-        """By what searches find the account, once it is listed."""
+        """Return the keys by which searches find the account once it is listed."""
         if not self.privacy.found_by_search:
             return hidden_keys(self.profile.login_name)
         return search_keys(self.profile.login_name, self.profile.display_name)
 
     @property
     def user_id(self) -> str:
-        """Whose account it is."""
+        """Return the id of the user."""
         return self.profile.user_id
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileChange:
-    """What shall become of a profile; None leaves it."""
+    """A change of a profile; None leaves a field unchanged."""
 
     display_name: str | None = None
     picture_media_id: str | None = None
@@ -62,6 +63,6 @@ class ProfileChange:
 
 
 def normalize_display_name(name: str) -> str:
-    """A display name on one line: control characters dropped, runs of white space made one space."""
+    """Return a display name on one line: without control characters, with runs of white space made one space."""
     spaced = " ".join(name.split())
     return "".join(char for char in spaced if unicodedata.category(char) != "Cc")

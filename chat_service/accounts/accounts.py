@@ -1,9 +1,10 @@
-"""Accounts: who registers, who signs in with which devices, and who is let in.
+"""Accounts: registration, sign-in and admission of devices.
 
-An account is two documents, and a crash may come between. The account is made first, under a random id that nobody
-knows, and then claims its login name, which decides: whoever claims it has it. A crash before the claim leaves a
-document that nothing leads to, and blocks no name; had the name come first, it would be taken by nobody for ever.
-Listing for search comes last and is made up for at the next Login.
+An account is two documents, the account and the claim of its login name, and a crash may come between their writes.
+The account is inserted first, under a random id, and then claims its login name; the first claim wins. A crash before
+the claim leaves an account that nothing refers to, and the name stays free. In the other order a crash would leave a
+name that no account has and none can claim. The account is listed for search last; Login repeats an interrupted
+listing.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from chat_service.accounts.account import Account, Profile, normalize_display_name
-from chat_service.accounts.deletion import MARGIN_S, AccountDeletion, LeaveGroups, PurgeUser
-from chat_service.accounts.devices import REMEMBERED, Device, DeviceDescription
+from chat_service.accounts.deletion import PURGE_DELAY_S, AccountDeletion, LeaveGroups, PurgeUser
+from chat_service.accounts.devices import MAX_REMEMBERED_DEVICES, Device, DeviceDescription
 from chat_service.accounts.errors import CredentialsInvalid, DeviceRevoked, LoginNameTaken, SignInDisabled
 from chat_service.accounts.jit_provisioning import JitProvisioner
 from chat_service.accounts.password_authentication import PasswordAuthenticator
@@ -27,36 +28,38 @@ from servicekit.auth import Claims
 from servicekit.clock import Clock
 from servicekit.rate_limiter import RateLimit, RateLimiter
 
-# Where another issuer signs in, its tokens bring back whom nobody remembers as signed out.
-REMEMBERED_ELSEWHERE = 100
-# Addresses whose attempts are counted.
-MAX_ADDRESSES = 10_000
+# With another issuer, a device that was signed out and then forgotten is provisioned again by its next token, so more
+# signed-out devices are remembered.
+MAX_REMEMBERED_EXTERNAL_DEVICES = 100
+# Addresses whose sign-in attempts one server counts at a time.
+MAX_COUNTED_ADDRESSES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class AccountSettings:
-    """The bounds of accounts. Tries by peer are counted by each server for itself, those by name by all together.
+    """The limits of accounts.
 
-    `sign_in_here` is False where another issuer signs users in: Register and Login are refused, and a user or a
-    device we do not know is made known at first sight.
+    Sign-in attempts by address are counted per server, attempts by login name across all servers. `sign_in_here` is
+    False if another issuer signs users in: Register and Login are refused, and an unknown user or device is
+    provisioned by its first call.
     """
 
     max_devices: int = 10
     attempts_per_address: RateLimit = field(default=RateLimit(rate=1.0, burst=60))
     attempts_per_name: RateLimit = field(default=RateLimit(rate=0.1, burst=10))
     sign_in_here: bool = True
-    # Seconds after which the last traces of a deleted account go.
-    deletion_margin: float = MARGIN_S
+    # Seconds from the begin of a deletion to the removal of the account itself.
+    purge_delay_s: float = PURGE_DELAY_S
 
 
 class Accounts:
-    """All accounts of the deployment. Every method may raise StoreUnavailable."""
+    """The accounts of the deployment. Every method may raise StoreUnavailable."""
 
     def __init__(
         self,
         store: AccountStore,
         devices: DeviceStore,
-        tries: AttemptCounter,
+        attempts: AttemptCounter,
         passwords: PasswordHasherPool,
         signer: Signer,
         clock: Clock,
@@ -71,7 +74,9 @@ class Accounts:
         self._sign_in_here = settings.sign_in_here
         self._store = store
         self._clock = clock
-        self._credentials = PasswordAuthenticator(store, devices, passwords, tries, clock, settings.attempts_per_name)
+        self._authenticator = PasswordAuthenticator(
+            store, devices, passwords, attempts, clock, settings.attempts_per_name
+        )
         self._sessions = SignInSessions(
             devices,
             signer,
@@ -79,29 +84,29 @@ class Accounts:
             home_of=home_of,
             on_signed_out=on_signed_out,
             max_devices=settings.max_devices,
-            remembered=REMEMBERED if settings.sign_in_here else REMEMBERED_ELSEWHERE,
+            max_remembered=MAX_REMEMBERED_DEVICES if settings.sign_in_here else MAX_REMEMBERED_EXTERNAL_DEVICES,
         )
         self._provisioner = JitProvisioner(store, self._sessions, clock)
         self.deletion = AccountDeletion(
-            store, devices, self._sessions, clock, leave_groups, purges, margin=settings.deletion_margin
+            store, devices, self._sessions, clock, leave_groups, purges, purge_delay_s=settings.purge_delay_s
         )
-        self._attempts_by_address = RateLimiter(settings.attempts_per_address, clock, MAX_ADDRESSES)
+        self._attempts_by_address = RateLimiter(settings.attempts_per_address, clock, MAX_COUNTED_ADDRESSES)
 
     async def register(
-        self, login_name: str, password: str, display_name: str, device: DeviceDescription, peer: str
+        self, login_name: str, password: str, display_name: str, device: DeviceDescription, address: str
     ) -> SignInSession:
-        """Makes an account and signs its first device in.
+        """Create an account and sign its first device in. `address` is the client's.
 
-        Raises LoginNameTaken, PasswordTooWeak, RateLimited, SignInDisabled.
+        Raise LoginNameTaken, PasswordTooWeak, RateLimited, SignInDisabled.
         """
         self._check_sign_in_here()
-        self._count_attempt(peer)
+        self._count_attempt(address)
         login_name = login_name.lower()
         if await self._store.find_user_id(login_name) is not None:
             raise LoginNameTaken("the login name belongs to another account")
         profile = Profile(uuid.uuid4().hex, login_name, normalize_display_name(display_name) or login_name)
         account = Account(
-            profile, await self._credentials.hash_new_password(login_name, password), self._clock.now_ms()
+            profile, await self._authenticator.hash_new_password(login_name, password), self._clock.now_ms()
         )
         await self._store.insert(account)
         if not await self._store.claim_login_name(login_name, account.user_id):
@@ -110,80 +115,81 @@ class Accounts:
         await self._store.list_for_search(account.user_id, account.search_keys)
         return await self._sessions.sign_in(account.user_id, replace(device, device_id=""))
 
-    async def login(self, login_name: str, password: str, device: DeviceDescription, peer: str) -> SignInSession:
-        """Signs a device in.
+    async def login(self, login_name: str, password: str, device: DeviceDescription, address: str) -> SignInSession:
+        """Sign a device in. `address` is the client's.
 
-        Raises CredentialsInvalid, as late for a name that does not exist, DeviceNotFound, TooManyDevices,
+        Raise CredentialsInvalid, after the same time for an unknown login name, DeviceNotFound, TooManyDevices,
         RateLimited, SignInDisabled.
         """
         self._check_sign_in_here()
-        self._count_attempt(peer)
-        account = await self._credentials.authenticate(login_name.lower(), password, device.device_id)
+        self._count_attempt(address)
+        account = await self._authenticator.authenticate(login_name.lower(), password, device.device_id)
         if not account.listed:
-            # A Register was cut short.
+            # An interrupted Register claimed the name and did not list the account.
             await self._store.list_for_search(account.user_id, account.search_keys)
-        await self._credentials.rehash_if_outdated(account, password)
+        await self._authenticator.rehash_if_outdated(account, password)
         session = await self._sessions.sign_in(account.user_id, device)
-        if not await self._credentials.still_valid(account, password):
-            # Whoever changed it just now signed out the devices there were then, and wanted this one out as well.
+        if not await self._authenticator.still_valid(account, password):
+            # A change of the password signs out the devices signed in at that moment; this one signed in just after.
             await self._sessions.sign_out(account.user_id, session.device_id)
             raise CredentialsInvalid("login name or password is wrong")
         return session
 
     async def refresh(self, refresh_token: str) -> SignInSession:
-        """New tokens for a refresh token. Raises RefreshTokenInvalid, SignInDisabled."""
+        """Return a session with new tokens. Raise RefreshTokenInvalid, SignInDisabled."""
         self._check_sign_in_here()
         return await self._sessions.refresh(refresh_token)
 
     async def logout(self, caller: Claims) -> None:
-        """Signs the calling device out and ends its streams; may be repeated."""
+        """Sign the calling device out and end its streams. Idempotent."""
         if not self._sign_in_here:
-            # So that it is remembered as signed out.
+            # Only a device that is known can be remembered as signed out.
             with suppress(DeviceRevoked):
                 await self._provisioner.provision(caller)
         await self._sessions.sign_out(caller.user_id, caller.device_id)
 
     async def change_password(self, caller: Claims, old: str, new: str) -> None:
-        """Sets another password, then signs all devices out but the calling one; may be repeated.
+        """Change the password, then sign out all devices but the calling one. Idempotent.
 
-        Raises CredentialsInvalid, PasswordTooWeak, RateLimited, SignInDisabled.
+        Raise CredentialsInvalid, PasswordTooWeak, RateLimited, SignInDisabled.
         """
         self._check_sign_in_here()
-        await self._credentials.change_password(caller.user_id, caller.device_id, old, new)
+        await self._authenticator.change_password(caller.user_id, caller.device_id, old, new)
         await self._sessions.sign_out_others(caller.user_id, caller.device_id)
 
     async def delete_account(self, caller: Claims, password: str) -> None:
-        """Ends the caller's account; may be repeated with the same token.
+        """Delete the caller's account. May be repeated with the same token.
 
-        Raises CredentialsInvalid, RateLimited, DeviceRevoked, and what keeps it from ending now: it ends later then.
+        Raise CredentialsInvalid, RateLimited, DeviceRevoked. Raise another Failure if a step of the deletion failed:
+        it is repeated later.
         """
         account = await self._store.load(caller.user_id)
         if account is None or not account.deleting:
             await self.admit(caller)
             if self._sign_in_here:
-                await self._credentials.reauthenticate(caller.user_id, password, caller.device_id)
+                await self._authenticator.reauthenticate(caller.user_id, password, caller.device_id)
         await self.deletion.begin(caller.user_id)
 
     async def list_devices(self, user_id: str) -> tuple[Device, ...]:
-        """The devices of an account that are signed in, oldest first."""
+        """Return the signed-in devices of an account, oldest first."""
         return await self._sessions.list_active(user_id)
 
     async def revoke_device(self, user_id: str, device_id: str) -> None:
-        """Signs a device of an account out and ends its streams; may be repeated. Raises DeviceNotFound."""
+        """Sign a device of an account out and end its streams. Idempotent. Raise DeviceNotFound."""
         await self._sessions.revoke_device(user_id, device_id)
 
     async def admit(self, claims: Claims) -> None:
-        """Lets a device in, at first sight too where another issuer signs in. Raises DeviceRevoked."""
-        known = await self._sessions.is_signed_in(claims.user_id, claims.device_id, claims.sign_in)
-        if known is None and not self._sign_in_here:
+        """Admit a device; with another issuer, provision an unknown one. Raise DeviceRevoked if it is signed out."""
+        signed_in = await self._sessions.is_signed_in(claims.user_id, claims.device_id, claims.sign_in)
+        if signed_in is None and not self._sign_in_here:
             await self._provisioner.provision(claims)
-        elif not known:
+        elif not signed_in:
             raise DeviceRevoked("the device was signed out")
 
-    def _count_attempt(self, peer: str) -> None:
-        if (wait := self._attempts_by_address.take(peer)) > 0:
-            raise RateLimited("too many attempts to sign in", retry_after=wait)
+    def _count_attempt(self, address: str) -> None:
+        if (wait := self._attempts_by_address.take(address)) > 0:
+            raise RateLimited("sign-in attempt rate limit exceeded for this address", retry_after=wait)
 
     def _check_sign_in_here(self) -> None:
         if not self._sign_in_here:
-            raise SignInDisabled("users of this deployment sign in elsewhere")
+            raise SignInDisabled("users of this deployment sign in with another issuer")

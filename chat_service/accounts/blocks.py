@@ -1,4 +1,4 @@
-"""Blocks: whom a user does not want to hear from."""
+"""Blocks: a user who blocks another receives no messages from that user."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from servicekit.failure import Violation
 UsersExist = Callable[[Collection[str]], Awaitable[set[str]]]
 
 OnBlockChanged = Callable[[str, str], Awaitable[None]]
-"""Has whoever decides about messages between two users look again: `await on_block_changed(user_id, other_id)`.
+"""Makes the servers that authorise messages between two users reload their blocks: `(user_id, other_id)`.
 
-What it raises the caller gets, who asks again: until then the block is kept, and need not bind everywhere.
+Its failures are raised to the caller, who repeats the call: until then the block is stored but may not be enforced.
 """
 
 
@@ -26,21 +26,21 @@ class BlockService:
         self._on_block_changed = on_block_changed
 
     async def block(self, user_id: str, other_id: str) -> None:
-        """Blocks a user; binds once this returns, and may be repeated. Raises UserNotFound, Invalid for oneself."""
+        """Block a user; enforced once this returns. Idempotent. Raise UserNotFound, Invalid for the own id."""
         if user_id == other_id:
             violation = Violation("user_id", "must be another user")
-            raise Invalid("nobody blocks oneself", violations=(violation,))
+            raise Invalid("a user cannot block their own id", violations=(violation,))
         if not await self._users_exist([other_id]):
-            raise UserNotFound("no such user", metadata={"user_id": other_id})
+            raise UserNotFound("user not found", metadata={"user_id": other_id})
         await self._store.block(user_id, other_id)
         await self._on_block_changed(user_id, other_id)
 
     async def unblock(self, user_id: str, other_id: str) -> None:
-        """Takes a block back, if there is one; may be repeated."""
+        """Remove a block if it exists. Idempotent."""
         await self._store.unblock(user_id, other_id)
         if user_id != other_id:
             await self._on_block_changed(user_id, other_id)
 
     async def list_blocked(self, user_id: str, after: str, limit: int) -> list[str]:
-        """Whom a user blocks: the ids above `after`, in order, at most `limit`."""
+        """Return the ids of at most `limit` users that a user blocks, in order, above `after`."""
         return await self._store.list_blocked(user_id, after, limit)

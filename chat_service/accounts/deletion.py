@@ -1,9 +1,9 @@
-"""The end of an account: decided by one mark, then carried out step by step, by whichever server is there.
+"""The deletion of accounts: one durable mark, then idempotent steps that any server can resume.
 
-From the mark on the user is gone for everybody. What follows may be cut short anywhere and be done again: all devices
-are signed out, the user leaves all groups, and what is kept of the user alone is forgotten. The last steps wait for
-MARGIN_S after the mark and are taken by a server that looks for such accounts now and then: by then nothing that was
-under way when the mark was set, such as being added to a group, can come any more, and what came is undone first.
+Once the account is marked, no user sees it. The steps may be interrupted anywhere and are repeated: all devices are
+signed out, the user leaves all groups, and data kept for this user alone is purged. The account itself is purged
+PURGE_DELAY_S after the mark, by a server whose sweep finds it. By then every operation that was in flight when the
+mark was set, such as adding the user to a group, has ended; the sweep repeats the steps first, which undoes it.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from servicekit.clock import Clock
 from servicekit.failure import Failure
 from servicekit.tasks import cancel_requested
 
-MARGIN_S: Final = 60.0
-# How many accounts one look takes on.
-SWEEP_ACCOUNTS: Final = 100
+PURGE_DELAY_S: Final = 60.0
+# Accounts that one sweep handles.
+MAX_SWEEP_ACCOUNTS: Final = 100
 
 log = structlog.get_logger("accounts.deletion")
 
 LeaveGroups = Callable[[str], Awaitable[None]]
-"""Has a user leave all groups, those that were left already too. Raises Failure: then again later."""
+"""Makes a user leave all groups. Idempotent. Raises Failure: it is repeated later."""
 PurgeUser = Callable[[str], Awaitable[None]]
-"""Drops what is kept of a user; again changes nothing. Raises Failure: then again later."""
+"""Removes data kept for a user. Idempotent. Raises Failure: it is repeated later."""
 
 
 class AccountDeletion:
-    """Ends accounts. `forgets` are what others keep of users, in the order in which it goes."""
+    """Deletes accounts. `purges` remove the data that other components keep of a user, in order."""
 
     def __init__(
         self,
@@ -42,51 +42,54 @@ class AccountDeletion:
         sessions: SignInSessions,
         clock: Clock,
         leave_groups: LeaveGroups,
-        forgets: Sequence[PurgeUser],
-        margin: float = MARGIN_S,
+        purges: Sequence[PurgeUser],
+        purge_delay_s: float = PURGE_DELAY_S,
     ) -> None:
         self._store = store
         self._devices = devices
         self._sessions = sessions
         self._clock = clock
         self._leave_groups = leave_groups
-        self._purges = forgets
-        self._margin = margin
+        self._purges = purges
+        self._purge_delay_s = purge_delay_s
 
     async def begin(self, user_id: str) -> None:
-        """Ends an account, but for its last traces; may be repeated. Raises Failure: the account ends all the same."""
+        """Mark an account and run the steps of its deletion. Idempotent.
+
+        Raise Failure if the mark was not written, or if a step failed: a sweep of any server then repeats the steps.
+        """
         await self._store.mark_deleting(user_id, self._clock.now_ms())
-        await self._delete_step_by_step(user_id)
+        await self._delete_user_data(user_id)
 
     async def run(self) -> None:
-        """Go on, until cancelled, with what was begun here or elsewhere."""
+        """Resume deletions of all servers, at intervals, until cancelled."""
         while not cancel_requested():
-            # At their own moments, so that servers that started together do not all do the same.
-            await self._clock.sleep(self._margin * random.uniform(0.5, 1.0))  # noqa: S311
+            # Jitter: servers that started together do not sweep together.
+            await self._clock.sleep(self._purge_delay_s * random.uniform(0.5, 1.0))  # noqa: S311
             try:
                 await self.resume_deletions()
             except Failure as failure:
-                log.warning("cannot look for deletions now", error=failure.message)
+                log.warning("deletion sweep failed", error=failure.message)
 
     async def resume_deletions(self) -> None:
-        """Go on with all accounts that are ending."""
-        for user_id, since_ms in await self._store.list_deleting(SWEEP_ACCOUNTS):
+        """Run the steps of at most MAX_SWEEP_ACCOUNTS deletions, and purge the accounts that are due."""
+        for user_id, marked_ms in await self._store.list_deleting(MAX_SWEEP_ACCOUNTS):
             try:
-                await self._delete_step_by_step(user_id)
-                if self._clock.now_ms() - since_ms >= self._margin * 1000:
+                await self._delete_user_data(user_id)
+                if self._clock.now_ms() - marked_ms >= self._purge_delay_s * 1000:
                     await self._purge(user_id)
             except Failure as failure:
-                # The others need not wait for what this one waits for.
-                log.warning("cannot go on with a deletion now", user_id=user_id, error=failure.message)
+                # One failed deletion does not hold up the others.
+                log.warning("account deletion failed", user_id=user_id, error=failure.message)
 
-    async def _delete_step_by_step(self, user_id: str) -> None:
+    async def _delete_user_data(self, user_id: str) -> None:
         await self._sessions.sign_out_others(user_id, "")
         await self._leave_groups(user_id)
-        for forget in self._purges:
-            await forget(user_id)
+        for purge in self._purges:
+            await purge(user_id)
 
     async def _purge(self, user_id: str) -> None:
         await self._store.release_name(user_id)
         await self._devices.delete(user_id)
         await self._store.purge(user_id, self._clock.now_ms())
-        log.info("an account is gone", user_id=user_id)
+        log.info("account purged", user_id=user_id)

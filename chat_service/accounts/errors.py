@@ -1,4 +1,4 @@
-"""How accounts say no: one class a reason.
+"""The failures of accounts: one class for each reason.
 
 Failure
 ├── CredentialsInvalid, RefreshTokenInvalid, DeviceRevoked   UNAUTHENTICATED
@@ -17,13 +17,13 @@ from servicekit.failure import Failure
 
 
 class Unauthenticated(Failure):
-    """The caller has not shown who it is."""
+    """The caller is not authenticated."""
 
     default_code: ClassVar[str] = "UNAUTHENTICATED"
 
 
 class CredentialsInvalid(Unauthenticated):
-    """Login name or password is wrong; which of them is not told."""
+    """Login name or password is wrong. The failure does not tell which."""
 
     default_reason: ClassVar[str] = "CREDENTIALS_INVALID"
 
@@ -55,21 +55,21 @@ class LoginNameTaken(Failure):
 
 
 class DeviceNotFound(Failure):
-    """No such device of the account."""
+    """The account has no such device."""
 
     default_code: ClassVar[str] = "NOT_FOUND"
     default_reason: ClassVar[str] = "DEVICE_NOT_FOUND"
 
 
 class TooManyDevices(Failure):
-    """The account has as many devices signed in as it may have."""
+    """The account has the maximum number of signed-in devices."""
 
     default_code: ClassVar[str] = "RESOURCE_EXHAUSTED"
     default_reason: ClassVar[str] = "TOO_MANY_DEVICES"
 
 
 class SignInDisabled(Failure):
-    """This deployment signs its users in elsewhere."""
+    """The users of this deployment sign in with another issuer."""
 
     default_code: ClassVar[str] = "PERMISSION_DENIED"
     default_reason: ClassVar[str] = "DISABLED"

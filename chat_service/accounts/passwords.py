@@ -1,6 +1,6 @@
-"""Passwords: argon2id, off the event loop, so many at once and no more.
+"""Password hashes: argon2id in a bounded thread pool.
 
-A hash takes about 200 ms of CPU and 64 MiB, on purpose; without a bound a few sign-ins would hold up all messages.
+By design a hash takes about 200 ms of CPU and 64 MiB. Without a bound a few sign-ins would delay all messages.
 """
 
 from __future__ import annotations
@@ -20,50 +20,56 @@ from chat_service.errors import RateLimited
 
 T = TypeVar("T")
 
-AT_ONCE = max(1, (os.cpu_count() or 1) // 2)
-WAITING = 64
-RETRY_AFTER = 5.0
+MAX_CONCURRENT_HASHES = max(1, (os.cpu_count() or 1) // 2)
+MAX_WAITING_HASHES = 64
+RETRY_AFTER_S = 5.0
 
 
 class PasswordHasherPool:
-    """Hashes and compares passwords, `at_once` in threads while up to `waiting` more wait for one.
+    """A thread pool that hashes and verifies passwords: `max_concurrent` run while up to `max_waiting` wait.
 
-    Both raise RateLimited when more want to.
+    `hash` and `verify` raise RateLimited beyond that.
     """
 
-    def __init__(self, *, at_once: int = AT_ONCE, waiting: int = WAITING, hasher: PasswordHasher | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        max_concurrent: int = MAX_CONCURRENT_HASHES,
+        max_waiting: int = MAX_WAITING_HASHES,
+        hasher: PasswordHasher | None = None,
+    ) -> None:
         self._hasher = hasher or PasswordHasher()
-        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="password")
-        self._free_slots = at_once + waiting
-        # What the password of a name that does not exist is compared with, so that it takes as long.
+        self._threads = ThreadPoolExecutor(max_concurrent, thread_name_prefix="password")
+        self._free_slots = max_concurrent + max_waiting
+        # The password of an unknown login name is compared with this hash, so that the refusal takes the same time.
         self._decoy_hash = self._hasher.hash(secrets.token_hex(16))
 
     async def hash(self, password: str) -> str:
-        """The hash to store, with its salt and parameters in it."""
-        return await self._in_thread(lambda: self._hasher.hash(_composed(password)))
+        """Return the hash to store, which contains its salt and parameters."""
+        return await self._in_thread(lambda: self._hasher.hash(_normalize(password)))
 
     async def verify(self, password: str, stored: str | None) -> bool:
-        """Whether the password is the one of `stored`; False for None, after as long a time."""
+        """Return whether the password matches `stored`; False for None, after the same time."""
         return await self._in_thread(lambda: self._matches(password, stored))
 
     def is_outdated(self, stored: str) -> bool:
-        """Whether a hash was made with other parameters than those of today."""
+        """Return whether a hash was made with other parameters than the current ones."""
         return self._hasher.check_needs_rehash(stored)
 
     def close(self) -> None:
-        """Lets the threads end; hashes that still wait are dropped."""
+        """Stop the threads and drop the hashes that wait. Do not wait for those that run."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _matches(self, password: str, stored: str | None) -> bool:
         try:
-            self._hasher.verify(self._decoy_hash if stored is None else stored, _composed(password))
+            self._hasher.verify(self._decoy_hash if stored is None else stored, _normalize(password))
         except VerifyMismatchError:
             return False
         return stored is not None
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         if self._free_slots == 0:
-            raise RateLimited("too many are signing in at the moment", retry_after=RETRY_AFTER)
+            raise RateLimited("too many passwords are being checked", retry_after=RETRY_AFTER_S)
         self._free_slots -= 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -71,6 +77,6 @@ class PasswordHasherPool:
             self._free_slots += 1
 
 
-def _composed(password: str) -> str:
-    """One form for what keyboards write in several."""
+def _normalize(password: str) -> str:
+    """Return the password in NFC: keyboards compose the same characters differently."""
     return unicodedata.normalize("NFC", password)

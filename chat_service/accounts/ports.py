@@ -1,4 +1,4 @@
-"""What accounts need from outside: stores, a signer, and word to the streams."""
+"""The ports of accounts: stores, the signer of tokens, and the end of streams."""
 
 from __future__ import annotations
 
@@ -12,115 +12,115 @@ from chat_service.accounts.user_search import SearchKeys, UserQuery
 from servicekit.rate_limiter import RateLimit
 
 HomeOf = Callable[[str], str]
-"""The public address of a user's home; empty when it is not known now."""
+"""Returns the public address of a user's home; empty if it is unknown."""
 
 OnSignedOut = Callable[[str, str, str], Awaitable[None]]
-"""Ends the streams of a device: `await on_signed_out(user_id, device_id, reason)`, reason one of the contract's.
+"""Ends the streams of a device: `(user_id, device_id, reason)`, with an error reason of the protos. Idempotent.
 
-It may be called again for the same device. What it raises, the caller of Logout gets, who may try again.
+Its failures are raised to the caller of Logout, who may repeat the call.
 """
 
 
 class Signer(Protocol):
-    """Makes access tokens."""
+    """Signs access tokens."""
 
     def sign(self, user_id: str, device_id: str, sign_in: str = "") -> tuple[str, float]:
-        """A token and when it ends, in seconds since 1970."""
+        """Return a token and its expiry in seconds since 1970."""
 
 
 class AccountStore(Protocol):
-    """Keeps accounts and login names. Every method raises StoreUnavailable."""
+    """Stores accounts and login names. Every method may raise StoreUnavailable."""
 
     async def insert(self, account: Account) -> None:
-        """Keep an account that is not listed; one that is there stays as it is."""
+        """Insert an account that is not listed. An existing account stays unchanged."""
 
     async def claim_login_name(self, login_name: str, user_id: str) -> bool:
-        """Give the name to the account; False when it is another's. Claiming one's own again is True."""
+        """Claim a login name for an account. Return False if another account has it. Idempotent."""
 
     async def delete_unclaimed(self, user_id: str) -> None:
-        """Forget an account that got no name."""
+        """Delete an account without a login name."""
 
     async def list_for_search(self, user_id: str, keys: SearchKeys) -> None:
-        """Let searches find the account, which makes it listed."""
+        """List an account: from now on searches find it by `keys`."""
 
     async def find_user_id(self, login_name: str) -> str | None:
-        """The user whose login name it is."""
+        """Return the user with this login name; None if there is none."""
 
     async def load(self, user_id: str) -> Account | None:
-        """The account of a user; of one that was buried nothing but the id, leaving."""
+        """Return the account of a user; None if it never existed. A purged account has its id only, and is deleting."""
 
     async def set_password_hash(self, user_id: str, old: str, new: str) -> bool:
-        """Replace a password hash, unless it is not `old` any more: then False."""
+        """Replace the password hash `old`. Return False if the stored hash is another."""
 
     async def update(self, before: Account, after: Account, keys: SearchKeys | None) -> bool:
-        """Make of an account's profile and privacy those of `after`, where they differ from `before`.
+        """Write the fields of profile and privacy in which `after` differs from `before`, and `keys` if not None.
 
-        False, and nothing changes, when they are not as `before` there any more, or in what search keys are made
-        from when one of those changes.
+        Change nothing and return False if one of these fields is not as in `before`, or, when a field that search
+        keys are made from changes, if another such field is not.
         """
 
     async def load_adding_rules(self, user_ids: Collection[str]) -> Mapping[str, WhoMayAdd]:
-        """Who may add these users to groups; those whom everyone may add need not be named."""
+        """Return by user who may add them to groups. Users whom everyone may add may be left out."""
 
     async def mark_deleting(self, user_id: str, now_ms: int) -> None:
-        """Let an account be on its way out: no user any more, and found by nobody; again changes nothing."""
+        """Mark an account as deleting: it is no user any more and searches do not find it. Idempotent."""
 
     async def list_deleting(self, limit: int) -> list[tuple[str, int]]:
-        """At most `limit` accounts on their way out, and since when, in milliseconds since 1970."""
+        """Return at most `limit` deleting accounts and the time of their mark, in milliseconds since 1970."""
 
     async def release_name(self, user_id: str) -> None:
-        """Let the login name of an account be free again, once nobody takes the one for the other."""
+        """Release the login name of a deleting account, so that another account may claim it."""
 
     async def purge(self, user_id: str, now_ms: int) -> None:
-        """Keep of an account on its way out only that there was one."""
+        """Remove all data of a deleting account but its id."""
 
     async def search_profiles(self, query: UserQuery, after: str, limit: int) -> list[Profile]:
-        """At most `limit` listed users, by login name, beginning after the login name `after`.
+        """Return at most `limit` listed users that match, by login name, above the login name `after`.
 
-        Of those with hidden keys only the one whose login name is the whole query.
+        A user with hidden keys matches only if the query is the whole login name.
         """
 
     async def load_profiles(self, user_ids: Collection[str]) -> dict[str, Profile]:
-        """The profiles of those of `user_ids` that are users."""
+        """Return the profiles of those `user_ids` that are users."""
 
     async def filter_existing(self, user_ids: Collection[str]) -> set[str]:
-        """Those of `user_ids` that are users."""
+        """Return those `user_ids` that are users."""
 
 
 class DeviceStore(Protocol):
-    """Keeps the devices of accounts. Every method raises StoreUnavailable."""
+    """Stores the devices of accounts. Every method may raise StoreUnavailable."""
 
     async def load(self, user_id: str) -> AccountDevices:
-        """All devices of an account."""
+        """Return the devices of an account."""
 
     async def save_if_unchanged(self, devices: AccountDevices) -> bool:
-        """Keep them as the revision after `devices.revision`; False when somebody else changed them since."""
+        """Write the devices as the revision after `devices.revision`. Return False if that is not the stored one."""
 
     async def delete(self, user_id: str) -> None:
-        """Forget all devices of an account."""
+        """Delete the devices of an account."""
 
     async def is_signed_in(self, user_id: str, device_id: str, sign_in: str = "") -> bool | None:
-        """Whether a device is signed in, by this sign-in if one is named; None when the account has no such device."""
+        """Return whether a device is signed in, by `sign_in` unless empty; None if the account has no such device."""
 
 
 class BlockStore(Protocol):
-    """Keeps who blocks whom. Every method raises StoreUnavailable."""
+    """Stores blocks. Every method may raise StoreUnavailable."""
 
     async def block(self, user_id: str, other_id: str) -> None:
-        """`user_id` blocks `other_id`; again changes nothing."""
+        """Store that `user_id` blocks `other_id`. Idempotent."""
 
     async def unblock(self, user_id: str, other_id: str) -> None:
-        """`user_id` does not block `other_id` any more."""
+        """Delete the block of `other_id` by `user_id`. Idempotent."""
 
     async def list_blocked(self, user_id: str, after: str = "", limit: int = 0) -> list[str]:
-        """Whom `user_id` blocks, with ids above `after`, in order, at most `limit` (0: all)."""
+        """Return the ids of at most `limit` users (0: all) that `user_id` blocks, in order, above `after`."""
 
 
 class AttemptCounter(Protocol):
-    """Counts tries by key, for all servers together. Every method raises StoreUnavailable."""
+    """Counts attempts by key, across all servers. Every method may raise StoreUnavailable."""
 
-    async def take(self, key: str, allowance: RateLimit, now_ms: int) -> float:
-        """Count a try and give 0, or count none and give the seconds until there is one to be had."""
+    async def take(self, key: str, limit: RateLimit, now_ms: int) -> float:
+        """Count an attempt and return 0, or count none and return the seconds until the next is allowed."""
 
-    async def refund(self, key: str, allowance: RateLimit) -> None:
-        """Count one try less."""
+    async def refund(self, key: str, limit: RateLimit) -> None:
+        """Uncount one attempt."""

@@ -1,4 +1,4 @@
-"""What a user lets others do, and who therefore refuses to be added to a group."""
+"""Privacy settings, and the consent of users to be added to groups."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from enum import IntEnum
 from typing import Final
 
 FilterUsers = Callable[[list[str], str], Awaitable[set[str]]]
-"""Which of some users have something to do with another: `await among(user_ids, other_id)`."""
+"""Returns the subset of users that have a relation to another user: `(user_ids, other_id)`."""
 
 LoadAddingRules = Callable[[Collection[str]], Awaitable[Mapping[str, "WhoMayAdd"]]]
+"""Returns by user who may add them to groups; users whom everyone may add may be left out."""
 
 
 class WhoMayAdd(IntEnum):
-    """Who may add a user to groups; the numbers are the contract's and are stored."""
+    """A rule about adding a user to groups. The numbers are those of the protos and are stored."""
 
     EVERYONE = 1
     CONTACTS = 2
@@ -23,41 +24,43 @@ class WhoMayAdd(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Privacy:
-    """What a user lets others do. The whole login name finds also who is not `found_by_search`."""
+    """The privacy settings of a user. The whole login name finds also a user who is not `found_by_search`."""
 
     who_may_add: WhoMayAdd = WhoMayAdd.EVERYONE
     found_by_search: bool = True
 
 
 PUBLIC: Final = Privacy()
-"""What is true of an account that says nothing else."""
+"""The privacy settings of a new account."""
 
 
 @dataclass(frozen=True, slots=True)
 class PrivacyChange:
-    """What shall become of a privacy; None leaves it."""
+    """A change of privacy settings; None leaves a field unchanged."""
 
     who_may_add: WhoMayAdd | None = None
     found_by_search: bool | None = None
 
 
 class GroupConsent:
-    """Who lets whom add them to groups.
+    """The consent of users to be added to groups by another.
 
-    `blocking` tells which users block another, `writing_to` which have begun their 1-1 conversation with another or
-    written in it: that others have begun one makes them no contacts.
+    `filter_blocking` returns the users that block another. `filter_contacts` returns the users that have begun their
+    1-1 conversation with another or written in it: a conversation that the other began makes the other no contact.
     """
 
-    def __init__(self, rules_of: LoadAddingRules, blocking: FilterUsers, writing_to: FilterUsers) -> None:
-        self._rules_of = rules_of
-        self._blocking = blocking
-        self._writing_to = writing_to
+    def __init__(
+        self, load_adding_rules: LoadAddingRules, filter_blocking: FilterUsers, filter_contacts: FilterUsers
+    ) -> None:
+        self._load_adding_rules = load_adding_rules
+        self._filter_blocking = filter_blocking
+        self._filter_contacts = filter_contacts
 
-    async def find_refusing(self, by: str, user_ids: Collection[str]) -> set[str]:
-        """Those of `user_ids` whom `by` may not add to a group. Raises StoreUnavailable."""
-        others = [user_id for user_id in user_ids if user_id != by]
-        rules = await self._rules_of(others)
-        choosy = [user_id for user_id in others if rules.get(user_id) is WhoMayAdd.CONTACTS]
-        strangers = set(choosy) - await self._writing_to(choosy, by)
-        nobody = {user_id for user_id in others if rules.get(user_id) is WhoMayAdd.NOBODY}
-        return nobody | strangers | await self._blocking(others, by)
+    async def find_refusing(self, adder_id: str, user_ids: Collection[str]) -> set[str]:
+        """Return those `user_ids` whom `adder_id` may not add to a group. Raise StoreUnavailable."""
+        others = [user_id for user_id in user_ids if user_id != adder_id]
+        rules = await self._load_adding_rules(others)
+        contacts_only = [user_id for user_id in others if rules.get(user_id) is WhoMayAdd.CONTACTS]
+        strangers = set(contacts_only) - await self._filter_contacts(contacts_only, adder_id)
+        refuse_all = {user_id for user_id in others if rules.get(user_id) is WhoMayAdd.NOBODY}
+        return refuse_all | strangers | await self._filter_blocking(others, adder_id)

@@ -1,10 +1,10 @@
-"""People: what users find out about each other, and how they are found."""
+"""Profiles and privacy settings: reads, changes and searches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
+from dataclasses import replace
 from typing import Any, Final
 
 from chat_service.accounts.account import Account, Profile, ProfileChange, normalize_display_name
@@ -14,17 +14,8 @@ from chat_service.accounts.user_search import UserQuery
 from chat_service.errors import Invalid, StoreUnavailable, UserNotFound
 from servicekit.failure import Violation
 
-DEFAULT_PAGE: Final = 20
-# How often a change is tried again because another one came meanwhile.
+# Attempts at a change that conflicts with concurrent ones.
 MAX_UPDATE_ATTEMPTS: Final = 16
-
-
-@dataclass(frozen=True, slots=True)
-class ProfilePage:
-    """Some users, and the token for more; empty: there are no more."""
-
-    profiles: tuple[Profile, ...]
-    next_page_token: str = ""
 
 
 class ProfileService:
@@ -34,79 +25,73 @@ class ProfileService:
         self._store = store
 
     async def get_profile(self, user_id: str) -> Profile:
-        """What others see of a user, also of one who was deleted. Raises UserNotFound."""
+        """Return the profile of a user, or of a deleted one. Raise UserNotFound."""
         account = await self._load_account(user_id)
         return Profile(user_id, "", "", deleted=True) if account.deleting else account.profile
 
     async def load_profiles(self, user_ids: Collection[str]) -> dict[str, Profile]:
-        """The profiles of those of `user_ids` that are users."""
+        """Return the profiles of those `user_ids` that are users."""
         return await self._store.load_profiles(user_ids)
 
     async def update_profile(self, user_id: str, change: ProfileChange) -> Profile:
-        """Changes the caller's profile. Raises UserNotFound, Invalid for a name of nothing visible."""
-        said = _changed_fields(change)
-        if "display_name" in said:
-            said["display_name"] = _checked_display_name(said["display_name"])
+        """Change a profile and return it. Raise UserNotFound, Invalid for a display name without visible characters."""
+        fields = _changed_fields(change)
+        if "display_name" in fields:
+            fields["display_name"] = _check_display_name(fields["display_name"])
         changed = await self._update_account(
-            user_id, lambda account: replace(account, profile=replace(account.profile, **said))
+            user_id, lambda account: replace(account, profile=replace(account.profile, **fields))
         )
         return changed.profile
 
     async def get_privacy(self, user_id: str) -> Privacy:
-        """What a user lets others do. Raises UserNotFound."""
+        """Return the privacy settings of a user. Raise UserNotFound."""
         return (await self._load_account(user_id)).privacy
 
     async def update_privacy(self, user_id: str, change: PrivacyChange) -> Privacy:
-        """Changes what the caller lets others do. Raises UserNotFound."""
-        said = _changed_fields(change)
+        """Change privacy settings and return them. Raise UserNotFound."""
+        fields = _changed_fields(change)
         changed = await self._update_account(
-            user_id, lambda account: replace(account, privacy=replace(account.privacy, **said))
+            user_id, lambda account: replace(account, privacy=replace(account.privacy, **fields))
         )
         return changed.privacy
 
-    async def search_profiles(self, text: str, page_size: int, page_token: str) -> ProfilePage:
-        """Users by the beginning of a name, in order of login name; `page_size` 0 is 20. Raises PageTokenInvalid."""
+    async def search_profiles(self, text: str, after: str, limit: int) -> list[Profile]:
+        """Return at most `limit` users with a name that begins with `text`, by login name, above `after`."""
         query = UserQuery.of(text)
-        after = query.read_token(page_token)
-        if not query.text:
-            return ProfilePage(())
-        size = page_size or DEFAULT_PAGE
-        found = await self._store.search_profiles(query, after, size + 1)
-        page = tuple(found[:size])
-        return ProfilePage(page, query.token_after(page[-1].login_name) if len(found) > size else "")
+        return await self._store.search_profiles(query, after, limit) if query.text else []
 
     async def filter_existing(self, user_ids: Collection[str]) -> set[str]:
-        """Those of `user_ids` (32 hex digits each) that are users."""
+        """Return those `user_ids` (32 hex digits each) that are users."""
         return await self._store.filter_existing(user_ids)
 
     async def _load_account(self, user_id: str) -> Account:
         account = await self._store.load(user_id)
         if account is None:
-            raise UserNotFound("no such user")
+            raise UserNotFound("user not found")
         return account
 
     async def _update_account(self, user_id: str, change: Callable[[Account], Account]) -> Account:
-        """The account as `change` made it; it runs again when something else changed it meanwhile."""
+        """Apply `change` to an account and return it. Repeat after a conflict; raise StoreUnavailable after several."""
         for _ in range(MAX_UPDATE_ATTEMPTS):
             before = await self._load_account(user_id)
             if before.deleting:
-                raise UserNotFound("no such user")
+                raise UserNotFound("user not found")
             after = change(before)
             keys = None if after.search_keys == before.search_keys else after.search_keys
             if after == before or await self._store.update(before, after, keys):
                 return after
-        raise StoreUnavailable("the account changes faster than it can be written")
+        raise StoreUnavailable("concurrent changes of the account conflict; try again")
 
 
 def _changed_fields(change: ProfileChange | PrivacyChange) -> dict[str, Any]:
-    """What a change says, by field."""
-    fields = ((each.name, getattr(change, each.name)) for each in dataclass_fields(change))
+    """Return the fields that a change sets, by name."""
+    fields = ((field.name, getattr(change, field.name)) for field in dataclass_fields(change))
     return {name: value for name, value in fields if value is not None}
 
 
-def _checked_display_name(display_name: str) -> str:
-    tidied = normalize_display_name(display_name)
-    if not tidied:
-        violation = Violation("display_name", "has nothing visible")
-        raise Invalid("the display name has nothing visible", violations=(violation,))
-    return tidied
+def _check_display_name(display_name: str) -> str:
+    normalized = normalize_display_name(display_name)
+    if not normalized:
+        violation = Violation("display_name", "must have a visible character")
+        raise Invalid("the display name has no visible character", violations=(violation,))
+    return normalized

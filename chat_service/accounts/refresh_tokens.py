@@ -1,13 +1,13 @@
-"""Refresh tokens: each is good until the one that replaced it was used, and an older one tells of a thief.
+"""Refresh token rotation: a token is valid until its successor is used; the reuse of an older one reveals a theft.
 
-A sign-in starts a chain. Every token of a chain carries its family, a secret of that sign-in, so a token that is
-neither the newest nor the one before is known to have been ours once, with nothing kept of it; a forged one, which
-knows users and devices but no family, ends nothing. Only hashes are stored.
+A sign-in starts a chain. Every token of a chain carries its family, a secret of that sign-in. A token of the family
+that is neither the newest nor the previous one was issued once and replaced, although it is not stored. A forged
+token, which has the ids of a user and a device but no family, signs nothing out. Only hashes are stored.
 
-The successor of a token is computed from the token itself and a stored random nonce. For GRACE_MS after a rotation
-the same token therefore gets the same successor: of two refreshes at once, or of an answer lost and asked for again,
-both hold the token that is good. Afterwards it gets a new one, and the one that was never used is dead; without this
-bound a thief who follows would get every token the device gets, unseen for ever.
+The successor of a token is computed from the token and a stored random nonce. For GRACE_MS after a rotation the same
+token therefore gets the same successor: two concurrent refreshes, or a repeat after a lost response, both return the
+valid token. After GRACE_MS it gets a new successor, and the unused one becomes invalid. Without this bound a thief
+with a copy of one token could obtain every later token of the device undetected.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _LENGTH = 2 * _ID + _FAMILY + _SECRET
 
 
 class RefreshTokenReused(RefreshTokenInvalid):
-    """The token was ours and was replaced more than once since: somebody holds a copy."""
+    """The token was replaced more than once since it was issued: a copy of it exists."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
-    """What a device holds: whose it is, the family of its sign-in (16 bytes) and its own secret (32 bytes)."""
+    """A refresh token: user, device, the family of the sign-in (16 bytes) and the secret of the token (32 bytes)."""
 
     user_id: str
     device_id: str
@@ -43,13 +43,13 @@ class RefreshToken:
 
     @classmethod
     def parse(cls, text: str) -> RefreshToken:
-        """The token in `text`. Raises RefreshTokenInvalid."""
+        """Return the token in `text`. Raise RefreshTokenInvalid."""
         try:
             raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
         except ValueError:
             raw = b""
         if len(raw) != _LENGTH:
-            raise RefreshTokenInvalid("not a refresh token of ours")
+            raise RefreshTokenInvalid("the refresh token is malformed")
         family, secret = raw[2 * _ID : -_SECRET], raw[-_SECRET:]
         return cls(raw[:_ID].hex(), raw[_ID : 2 * _ID].hex(), family, secret)
 
@@ -62,57 +62,60 @@ class RefreshToken:
 
     @property
     def sign_in(self) -> str:
-        """As Chain has it."""
-        return sign_in_id(_hashed(self.family))
+        """Return the id of the sign-in, as `sign_in_id` computes it from the stored chain."""
+        return sign_in_id(_hash(self.family))
 
     def successor(self, nonce: bytes) -> RefreshToken:
-        """The token that replaces this one."""
+        """Return the token that replaces this one."""
         return replace(self, secret=digest(nonce, self.secret, "sha256"))
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshChain:
-    """What is stored of a sign-in's tokens: hashes of the family, the newest and the one before (empty: none)."""
+    """The stored state of a sign-in's tokens: hashes of the family, the newest token and the previous one.
+
+    `previous` is empty before the first rotation. `rotated_ms` is the time of the last, in milliseconds since 1970.
+    """
 
     family: bytes
     newest: bytes
-    before: bytes = b""
+    previous: bytes = b""
     nonce: bytes = b""
     rotated_ms: int = 0
 
     @classmethod
     def start(cls, user_id: str, device_id: str) -> tuple[RefreshChain, RefreshToken]:
-        """A chain and its first token."""
+        """Return a new chain and its first token."""
         family, secret = secrets.token_bytes(_FAMILY), secrets.token_bytes(_SECRET)
-        return cls(_hashed(family), _hashed(secret)), RefreshToken(user_id, device_id, family, secret)
+        return cls(_hash(family), _hash(secret)), RefreshToken(user_id, device_id, family, secret)
 
     def rotate(self, token: RefreshToken, now_ms: int) -> tuple[RefreshChain, RefreshToken]:
-        """The chain after `token` was shown (itself when that changed nothing), and the token to answer with.
+        """Return the chain after a refresh with `token`, and the token to return; the same chain if it is unchanged.
 
-        Raises RefreshTokenReused for a token older than the one before, RefreshTokenInvalid for one of another chain.
+        Raise RefreshTokenReused for a token older than the previous one, RefreshTokenInvalid for another chain's.
         """
-        if not compare_digest(_hashed(token.family), self.family):
-            raise RefreshTokenInvalid("the refresh token is of another sign-in")
-        shown = _hashed(token.secret)
-        if compare_digest(shown, self.newest):
-            return self._rotated(token, now_ms)
-        if not compare_digest(shown, self.before):
-            raise RefreshTokenReused("the refresh token was used up")
+        if not compare_digest(_hash(token.family), self.family):
+            raise RefreshTokenInvalid("the refresh token belongs to another sign-in")
+        presented = _hash(token.secret)
+        if compare_digest(presented, self.newest):
+            return self._advance(token, now_ms)
+        if not compare_digest(presented, self.previous):
+            raise RefreshTokenReused("the refresh token was replaced")
         if now_ms - self.rotated_ms < GRACE_MS:
             return self, token.successor(self.nonce)
-        return self._rotated(token, now_ms)
+        return self._advance(token, now_ms)
 
-    def _rotated(self, token: RefreshToken, now_ms: int) -> tuple[RefreshChain, RefreshToken]:
+    def _advance(self, token: RefreshToken, now_ms: int) -> tuple[RefreshChain, RefreshToken]:
         nonce = secrets.token_bytes(_SECRET)
         successor = token.successor(nonce)
-        return RefreshChain(self.family, _hashed(successor.secret), _hashed(token.secret), nonce, now_ms), successor
+        return RefreshChain(self.family, _hash(successor.secret), _hash(token.secret), nonce, now_ms), successor
 
 
-def _hashed(secret: bytes) -> bytes:
-    # The secrets are long and random: a fast hash keeps them.
+def _hash(secret: bytes) -> bytes:
+    # A fast hash suffices: the secrets are long and random.
     return sha256(secret).digest()
 
 
 def sign_in_id(family: bytes) -> str:
-    """The name of a sign-in, by what is stored of its family; of no use to who wants to guess the family."""
+    """Return the id of a sign-in from the stored hash of its family, which it does not reveal."""
     return family[:16].hex()

@@ -1,4 +1,4 @@
-"""Sessions: how a device signs in, keeps its tokens fresh, and signs out."""
+"""Sign-in sessions: devices sign in, refresh their tokens and sign out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from chat_service.accounts.devices import REMEMBERED, AccountDevices, Device, DeviceDescription, Platform
+from chat_service.accounts.devices import MAX_REMEMBERED_DEVICES, AccountDevices, Device, DeviceDescription, Platform
 from chat_service.accounts.errors import RefreshTokenInvalid
 from chat_service.accounts.ports import DeviceStore, HomeOf, OnSignedOut, Signer
 from chat_service.accounts.refresh_tokens import RefreshChain, RefreshToken, RefreshTokenReused
@@ -17,13 +17,16 @@ from servicekit.clock import Clock
 T = TypeVar("T")
 
 SIGNED_OUT = "DEVICE_REVOKED"
-# How often a change is tried again because another device of the account changed something meanwhile.
+# Attempts at a change that conflicts with those of other devices of the account.
 MAX_UPDATE_ATTEMPTS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class SignInSession:
-    """What a signed-in device holds. `access_token_expires_at` is in seconds since 1970; `home` may be empty."""
+    """The session of a signed-in device.
+
+    `access_token_expires_at` is in seconds since 1970. `home` is empty if the address of the home is unknown.
+    """
 
     user_id: str
     device_id: str
@@ -34,7 +37,7 @@ class SignInSession:
 
 
 class SignInSessions:
-    """Signs the devices of accounts in and out; at most `max_devices` of an account are signed in."""
+    """Signs devices in and out, at most `max_devices` of an account; remembers `max_remembered` signed-out ones."""
 
     def __init__(
         self,
@@ -45,7 +48,7 @@ class SignInSessions:
         home_of: HomeOf,
         on_signed_out: OnSignedOut,
         max_devices: int,
-        remembered: int = REMEMBERED,
+        max_remembered: int = MAX_REMEMBERED_DEVICES,
     ) -> None:
         self._store = store
         self._signer = signer
@@ -53,100 +56,109 @@ class SignInSessions:
         self._home_of = home_of
         self._on_signed_out = on_signed_out
         self._max_devices = max_devices
-        self._remembered = remembered
+        self._max_remembered = max_remembered
 
     async def sign_in(self, user_id: str, description: DeviceDescription) -> SignInSession:
-        """A session for a new device, or for the one `description` names. Raises DeviceNotFound, TooManyDevices."""
+        """Return a session for a new device, or for the one `description` names.
+
+        Raise DeviceNotFound, TooManyDevices.
+        """
         token = await self._update_devices(user_id, lambda devices: self._with_new_sign_in(devices, description))
         return self._session(token)
 
     async def add_external_device(self, user_id: str, device_id: str) -> None:
-        """Remembers a device that another issuer signed in; of more than may be, the one met first is forgotten."""
+        """Add a device that another issuer signed in; beyond `max_devices` the oldest is removed. Idempotent."""
 
-        def met(devices: AccountDevices) -> tuple[AccountDevices, None]:
+        def add_device(devices: AccountDevices) -> tuple[AccountDevices, None]:
             if device_id in devices.by_id:
                 return devices, None
             now_ms = self._clock.now_ms()
-            # Nobody is told its token.
+            # The refresh token is discarded: the other issuer refreshes.
             chain, _ = RefreshChain.start(user_id, device_id)
             device = Device(device_id, "", Platform.UNSPECIFIED, now_ms, now_ms, chain)
             return devices.with_external_device(device, self._max_devices), None
 
-        await self._update_devices(user_id, met)
+        await self._update_devices(user_id, add_device)
 
     async def refresh(self, text: str) -> SignInSession:
-        """The session with new tokens. Raises RefreshTokenInvalid, once the device is signed out for a reused one."""
-        shown = RefreshToken.parse(text)
-        token = await self._update_devices(shown.user_id, lambda devices: self._rotate(devices, shown))
+        """Return the session with new tokens.
+
+        Raise RefreshTokenInvalid. The reuse of a replaced token signs its device out first.
+        """
+        presented = RefreshToken.parse(text)
+        token = await self._update_devices(presented.user_id, lambda devices: self._rotate(devices, presented))
         if token is None:
-            await self._on_signed_out(shown.user_id, shown.device_id, SIGNED_OUT)
-            raise RefreshTokenInvalid("the refresh token was used up; the device is signed out")
+            await self._on_signed_out(presented.user_id, presented.device_id, SIGNED_OUT)
+            raise RefreshTokenInvalid("the refresh token was replaced before; the device is signed out")
         return self._session(token)
 
     async def sign_out(self, user_id: str, device_id: str) -> None:
-        """Signs a device out and ends its streams; signing out again ends them again."""
+        """Sign a device out and end its streams. A repeat ends the streams again."""
         await self._update_devices(
-            user_id, lambda devices: (devices.with_signed_out(device_id, self._remembered), None)
+            user_id, lambda devices: (devices.with_signed_out(device_id, self._max_remembered), None)
         )
         await self._on_signed_out(user_id, device_id, SIGNED_OUT)
 
     async def revoke_device(self, user_id: str, device_id: str) -> None:
-        """Signs a device out as `sign_out` does. Raises DeviceNotFound when the account has none such."""
+        """Sign a device out like `sign_out`. Raise DeviceNotFound if the account has no such device."""
         (await self._store.load(user_id)).get(device_id)
         await self.sign_out(user_id, device_id)
 
     async def sign_out_others(self, user_id: str, device_id: str) -> None:
-        """Signs all devices out but one; again ends the streams again, also of those signed out before."""
+        """Sign all devices out but one and end their streams, also those of devices signed out before."""
         known = await self._update_devices(
             user_id, lambda devices: (self._sign_out_all_but(devices, device_id), devices.by_id.keys())
         )
-        for each in known - {device_id}:
-            await self._on_signed_out(user_id, each, SIGNED_OUT)
+        for other_id in known - {device_id}:
+            await self._on_signed_out(user_id, other_id, SIGNED_OUT)
 
     async def list_active(self, user_id: str) -> tuple[Device, ...]:
-        """The devices that are signed in, oldest first."""
+        """Return the signed-in devices, oldest first."""
         return (await self._store.load(user_id)).active
 
     async def is_signed_in(self, user_id: str, device_id: str, sign_in: str = "") -> bool | None:
-        """Whether a device is signed in, by this sign-in if one is named; None when the account has no such device."""
+        """Return whether a device is signed in, by `sign_in` unless empty; None if the account has no such device."""
         return await self._store.is_signed_in(user_id, device_id, sign_in)
 
     def _with_new_sign_in(
-        self, devices: AccountDevices, told: DeviceDescription
+        self, devices: AccountDevices, description: DeviceDescription
     ) -> tuple[AccountDevices, RefreshToken]:
         now_ms = self._clock.now_ms()
-        created_ms = devices.get(told.device_id).created_ms if told.device_id else now_ms
-        device_id = told.device_id or uuid.uuid4().hex
+        created_ms = devices.get(description.device_id).created_ms if description.device_id else now_ms
+        device_id = description.device_id or uuid.uuid4().hex
         chain, token = RefreshChain.start(devices.user_id, device_id)
-        device = Device(device_id, told.name, told.platform, created_ms, now_ms, chain)
+        device = Device(device_id, description.name, description.platform, created_ms, now_ms, chain)
         return devices.with_signed_in(device, self._max_devices), token
 
     def _sign_out_all_but(self, devices: AccountDevices, device_id: str) -> AccountDevices:
-        for each in devices.active:
-            if each.device_id != device_id:
-                devices = devices.with_signed_out(each.device_id, self._remembered)
+        for other in devices.active:
+            if other.device_id != device_id:
+                devices = devices.with_signed_out(other.device_id, self._max_remembered)
         return devices
 
-    def _rotate(self, devices: AccountDevices, shown: RefreshToken) -> tuple[AccountDevices, RefreshToken | None]:
-        """The devices after `shown` was shown, and what to answer with; None for a reused token."""
-        device = devices.by_id.get(shown.device_id)
+    def _rotate(self, devices: AccountDevices, presented: RefreshToken) -> tuple[AccountDevices, RefreshToken | None]:
+        """Return the devices after a refresh, and the token to return; None if the presented token was reused."""
+        device = devices.by_id.get(presented.device_id)
         if device is None or device.chain is None:
             raise RefreshTokenInvalid("the device is not signed in")
         now_ms = self._clock.now_ms()
         try:
-            chain, token = device.chain.rotate(shown, now_ms)
+            chain, token = device.chain.rotate(presented, now_ms)
         except RefreshTokenReused:
-            return devices.with_signed_out(shown.device_id, self._remembered), None
-        return devices if chain is device.chain else devices.with_chain(shown.device_id, chain, now_ms), token
+            return devices.with_signed_out(presented.device_id, self._max_remembered), None
+        return devices if chain is device.chain else devices.with_chain(presented.device_id, chain, now_ms), token
 
     async def _update_devices(self, user_id: str, change: Callable[[AccountDevices], tuple[AccountDevices, T]]) -> T:
-        """What `change` made besides the devices, once these are kept; it runs again when they were not the latest."""
+        """Apply `change` to the devices, write them, and return its second result.
+
+        Repeat after a conflict. Raise StoreUnavailable after MAX_UPDATE_ATTEMPTS.
+        """
         for _ in range(MAX_UPDATE_ATTEMPTS):
             devices = await self._store.load(user_id)
-            changed, made = change(devices)
+            changed, result = change(devices)
             if changed is devices or await self._store.save_if_unchanged(changed):
-                return made
-        raise StoreUnavailable("the devices of the account change faster than they can be written")
+                return result
+        raise StoreUnavailable("concurrent changes of the account's devices conflict; try again")
 
     def _session(self, token: RefreshToken) -> SignInSession:
         access_token, expires_at = self._signer.sign(token.user_id, token.device_id, token.sign_in)

@@ -1,35 +1,30 @@
-"""How users are found by the beginning of a name: what is stored of a name, and what is asked.
+"""Search keys of users, and queries for users by a prefix of a name.
 
-A prefix of any length must come in the order of login names, a page at a time, from one index. So the prefixes of a
-few LENGTHS are stored, each of which is an equality in the index; what a query has beyond the longest of them
-is compared with the words of those found.
+One index must return the matches of a prefix of any length in the order of login names, a page at a time. So the
+prefixes of a few PREFIX_LENGTHS are stored, and a query is an equality of the longest of them in the index. The rest of
+the query is compared with the words of the matches.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import sha256
-
-from chat_service.errors import PageTokenInvalid
 
 PREFIX_LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24)
 MAX_QUERY_CHARS = 64
-# Beginnings of words kept of one account: a name of single letters may not fill the index.
-MOST_WORDS = 16
-# What stands before the only key of a name that is found as a whole alone; nothing that is asked begins so.
-WHOLE_NAME_PREFIX = "\n"
+# Words indexed for one account: a bound on the keys of a name made of single letters.
+MAX_WORDS = 16
+# The first character of the only key of a hidden account. No folded query begins with it.
+EXACT_MATCH_PREFIX = "\n"
 
-# Letters that carry what looks like an accent but do not come apart from it.
-_PLAIN = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "æ": "ae", "œ": "oe"})
-_CHECK = 6
+# Letters with a stroke or ligature, which Unicode does not decompose.
+_FOLDED_LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "æ": "ae", "œ": "oe"})
 
 
 @dataclass(frozen=True, slots=True)
 class SearchKeys:
-    """What is stored of an account's names: `words` in full, and their `prefixes` of the stored lengths."""
+    """The search keys of an account: the `words` of its names, and their `prefixes` of PREFIX_LENGTHS."""
 
     words: tuple[str, ...]
     prefixes: tuple[str, ...]
@@ -37,75 +32,55 @@ class SearchKeys:
 
 @dataclass(frozen=True, slots=True)
 class UserQuery:
-    """The beginning of a name, made comparable; empty when nothing is left of it, and then nobody is found."""
+    """The folded prefix of a name. An empty query matches no user."""
 
     text: str
 
     @classmethod
     def of(cls, text: str) -> UserQuery:
-        """What a person typed."""
+        """Return the query in a text, cut to MAX_QUERY_CHARS."""
         return cls(fold(text)[:MAX_QUERY_CHARS])
 
     @property
     def prefix(self) -> str:
-        """The longest stored prefix that all matches have."""
+        """Return the longest stored prefix that all matches have."""
         return self.text[: max(length for length in PREFIX_LENGTHS if length <= len(self.text))]
 
     @property
     def prefixes(self) -> tuple[str, str]:
-        """What those found have one of: the stored prefix, or the whole login name."""
-        return self.prefix, WHOLE_NAME_PREFIX + self.text
-
-    def token_after(self, login_name: str) -> str:
-        """The page token that goes on after `login_name`."""
-        return urlsafe_b64encode(self._check() + login_name.encode()).decode().rstrip("=")
-
-    def read_token(self, token: str) -> str:
-        """The login name to go on after; empty for no token. Raises PageTokenInvalid, also for another query's."""
-        if not token:
-            return ""
-        try:
-            raw = urlsafe_b64decode(token + "=" * (-len(token) % 4))
-            login_name = raw[_CHECK:].decode()
-        except ValueError:
-            raise PageTokenInvalid("not a page token of ours") from None
-        if raw[:_CHECK] != self._check() or self.token_after(login_name) != token or not login_name:
-            raise PageTokenInvalid("the page token is not one of this search")
-        return login_name
-
-    def _check(self) -> bytes:
-        return sha256(self.text.encode()).digest()[:_CHECK]
+        """Return the keys of which every match has one: the stored prefix, or the whole login name."""
+        return self.prefix, EXACT_MATCH_PREFIX + self.text
 
 
 def search_keys(login_name: str, display_name: str) -> SearchKeys:
-    """What is stored so that the login name, and every word of the display name, is found by its beginning."""
-    words = dict.fromkeys((fold(login_name), *_suffixes_by_word(fold(display_name))))
-    kept = tuple(word[:MAX_QUERY_CHARS] for word in words if word)[:MOST_WORDS]
-    prefixes = {word[:length] for word in kept for length in PREFIX_LENGTHS if length <= len(word)}
-    return SearchKeys(kept, tuple(sorted(prefixes)))
+    """Return the keys that match prefixes of the login name and of every word of the display name."""
+    texts = dict.fromkeys((fold(login_name), *_suffixes_by_word(fold(display_name))))
+    words = tuple(word[:MAX_QUERY_CHARS] for word in texts if word)[:MAX_WORDS]
+    prefixes = {word[:length] for word in words for length in PREFIX_LENGTHS if length <= len(word)}
+    return SearchKeys(words, tuple(sorted(prefixes)))
 
 
 def hidden_keys(login_name: str) -> SearchKeys:
-    """What is stored so that the login name is found as a whole, and nothing else finds."""
-    return SearchKeys((fold(login_name),), (WHOLE_NAME_PREFIX + fold(login_name),))
+    """Return the key of a hidden account, which matches only its whole login name."""
+    return SearchKeys((fold(login_name),), (EXACT_MATCH_PREFIX + fold(login_name),))
 
 
 def fold(text: str) -> str:
-    """`text` without what is ignored: case, accents, control characters, white space around and beyond one."""
+    """Return `text` without case, accents and control characters, with runs of white space made one space."""
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     kept = "".join(
         char for char in decomposed if char.isspace() or unicodedata.category(char) not in {"Mn", "Cc", "Cf", "Cs"}
     )
-    return " ".join(kept.translate(_PLAIN).split())
+    return " ".join(kept.translate(_FOLDED_LETTERS).split())
 
 
 def _suffixes_by_word(text: str) -> Iterator[str]:
-    """`text` from the beginning of each of its words to its end, so that "mary sm" finds Alice Mary Smith."""
-    before = " "
+    """Yield the rest of `text` from the beginning of each word, so that "mary sm" finds Alice Mary Smith."""
+    previous = " "
     for index, char in enumerate(text):
-        if _is_letter(char) and (not _is_letter(before) or _is_cjk(char)):
+        if _is_letter(char) and (not _is_letter(previous) or _is_cjk(char)):
             yield text[index:]
-        before = char
+        previous = char
 
 
 def _is_letter(char: str) -> bool:
@@ -113,5 +88,5 @@ def _is_letter(char: str) -> bool:
 
 
 def _is_cjk(char: str) -> bool:
-    """Whether the script has no spaces: each character may then begin a word."""
+    """Return whether a character is of a script without spaces, in which each may begin a word."""
     return "\u3040" <= char <= "\u30ff" or "\u3400" <= char <= "\u9fff" or "\U00020000" <= char <= "\U0003ffff"

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 from prometheus_client import Counter
 
-from chat_service.wire.tags import encode_repeated
+from chat_service.wire.tags import encode_repeated_field
 from parley.internal.v1.mesh_pb2 import MeshBatch, MeshFrame, MeshHello, Missed
 
 QUEUE_BYTES: Final = 32 * 1024 * 1024
@@ -128,7 +128,7 @@ class PeerStream:
             size += len(frames[-1])
         self._queued_bytes -= size
         _frames.labels("sent").inc(len(frames))
-        return head.SerializeToString() + encode_repeated(FRAMES_FIELD, frames)
+        return head.SerializeToString() + encode_repeated_field(FRAMES_FIELD, frames)
 
     async def _read(self, read: Read, handle_frame: Callable[[MeshFrame, PeerStream], None]) -> None:
         while (batch := await read()) is not None:

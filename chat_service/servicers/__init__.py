@@ -1,1 +1,1 @@
-"""The calls of chat: what each takes from a request, asks of the domain, and answers."""
+"""The unary calls and streams of the chat services: decode the request, call the domain, encode the response."""

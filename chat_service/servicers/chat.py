@@ -3,42 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from typing import Final
 
-from chat_service.errors import Invalid, PageTokenInvalid, SearchDisabled
-from chat_service.history.history import ChangesPosition, RangeRequest
-from chat_service.history.message_search import HIGHEST_RANK, Rank
-from chat_service.model.cursor import Cursor, Resync
+from chat_service.errors import Invalid, SearchDisabled
+from chat_service.history.history import RangeRequest
+from chat_service.history.message_search import HIGHEST_RANK
 from chat_service.model.entry import Message, MessageDeleted, MessageEdited, ReactionChanged
 from chat_service.model.requests import Receipt
 from chat_service.model.words import MessageQuery
 from chat_service.servicers.dependencies import Dependencies, DraftAppender
-from chat_service.wire import frames, ranges, requests
-from chat_service.wire.conversations import ID_PATTERN, SEQ_PATTERN, decode_page_token, encode_page_token
-from chat_service.wire.entries import encode_for_viewer
-from parley.chat.v1 import chat_pb2, entry_pb2
+from chat_service.wire import frames, page_tokens, ranges, requests
+from chat_service.wire.entries import entry_to_proto
+from chat_service.wire.page_tokens import decode_page_token, encode_page_token, next_page_token
+from parley.chat.v1 import chat_pb2
 from servicekit.failure import Failure, Violation
 from servicekit.rpc import ByteStream, Call
 
-# It needs no store, so it is answered also while none can be reached.
-ADMITTED_ANYWAY: Final = frozenset({"Locate"})
-MESSAGES_PAGE: Final = 50
-READERS_PAGE: Final = 100
-BEFORE: Final = "before"
-AFTER: Final = "after"
-READERS: Final = "readers"
-FOUND: Final = "found"
-FOUND_PAGE: Final = 20
-# The place of a message among all, and its conversation.
-RANK_PATTERN: Final = re.compile(r"[0-9]{1,18}:[0-9a-f]{32}|[1-8][0-9]{18}:[0-9a-f]{32}")
-CHANGES: Final = "changes"
-CHANGES_PAGE: Final = 500
-DEFAULT_ENTRIES: Final = 100
-# What does not fit into an answer any more is left out of it.
-ANSWER_BYTES: Final = 1024 * 1024
-# resync, generation and time of the first page's cursor ("-" for none), the last id.
-POSITION_PATTERN: Final = re.compile(r"[0-4]:(-|[0-9]{1,18}):(-|[0-9]{1,18}):[0-9a-f]{32}")
+# Locate needs no store, so it is served without admission: also while no store can be reached.
+ADMISSION_EXEMPT: Final = frozenset({"Locate"})
+DEFAULT_CHANGES_PAGE: Final = 500
+DEFAULT_MESSAGES_PAGE: Final = 50
+DEFAULT_SEARCH_PAGE: Final = 20
+DEFAULT_READERS_PAGE: Final = 100
+DEFAULT_RANGE_ENTRIES: Final = 100
+# ListEntries returns no further range once its response has more bytes than this.
+MAX_RESPONSE_BYTES: Final = 1024 * 1024
 
 
 class ChatServicer:
@@ -56,121 +45,54 @@ class ChatServicer:
         self._append = DraftAppender(dependencies).append
 
     async def Connect(self, stream: ByteStream, call: Call) -> None:
-        """The stream of a device."""
+        """Serve the stream of a device until it ends."""
         await self._edge.connect(stream, call)
 
     async def Subscribe(self, request: chat_pb2.SubscribeRequest, stream: ByteStream, call: Call) -> None:
-        """The stream of a browser: the frames down are the same, and there are none up."""
+        """Serve the stream of a browser: the frames of Connect from the server, none from the device."""
         await self._edge.subscribe(request.hello, stream, call)
 
-    async def Locate(self, _: chat_pb2.LocateRequest, call: Call) -> chat_pb2.LocateResponse:
-        """The name of the caller's home."""
-        return chat_pb2.LocateResponse(home=self._homes.address_of(call.caller.user_id))
-
-    async def Heartbeat(self, request: chat_pb2.HeartbeatRequest, call: Call) -> bytes:
-        """The device is there."""
-        return await self._streams.forward_frame(call.caller, _frame(chat_pb2.ConnectRequest(heartbeat=request)))
-
-    async def WatchPresence(self, request: chat_pb2.WatchPresenceRequest, call: Call) -> bytes:
-        """Whose presence the device's stream is told from now on."""
-        return await self._streams.forward_frame(call.caller, _frame(chat_pb2.ConnectRequest(watch_presence=request)))
-
-    async def Reauthenticate(self, request: chat_pb2.ReauthenticateRequest, call: Call) -> bytes:
-        """A newer token for the device's stream; the caller was admitted just now."""
-        return await self._streams.forward_frame(call.caller, _frame(chat_pb2.ConnectRequest(reauthenticate=request)))
-
     async def SendMessage(self, request: chat_pb2.SendMessageRequest, call: Call) -> chat_pb2.SendMessageResponse:
-        """Appends a message."""
+        """Append a message."""
         change = Message(requests.encode_content(request.content, self._limits))
         appended = await self._append(call, request.conversation_id, request.client_message_id, change)
         return chat_pb2.SendMessageResponse(appended=frames.encode_appended(appended))
 
-    async def EditMessage(self, request: chat_pb2.EditMessageRequest, call: Call) -> chat_pb2.EditMessageResponse:
-        """Replaces what a message of the caller says."""
-        change = MessageEdited(request.target_seq, requests.encode_content(request.content, self._limits))
-        appended = await self._append(call, request.conversation_id, request.request_id, change)
-        return chat_pb2.EditMessageResponse(appended=frames.encode_appended(appended))
-
-    async def DeleteMessage(self, request: chat_pb2.DeleteMessageRequest, call: Call) -> chat_pb2.DeleteMessageResponse:
-        """Takes a message away, from all or from the caller's view."""
-        if not request.for_all:
-            await self._personal.hide_message(call.caller.user_id, request.conversation_id, request.target_seq)
-            return chat_pb2.DeleteMessageResponse()
-        change = MessageDeleted(request.target_seq)
-        appended = await self._append(call, request.conversation_id, request.request_id, change)
-        return chat_pb2.DeleteMessageResponse(appended=frames.encode_appended(appended))
-
-    async def SetReaction(self, request: chat_pb2.SetReactionRequest, call: Call) -> chat_pb2.SetReactionResponse:
-        """Sets or removes the caller's reaction."""
-        change = ReactionChanged(request.target_seq, request.emoji)
-        appended = await self._append(call, request.conversation_id, request.request_id, change)
-        return chat_pb2.SetReactionResponse(appended=frames.encode_appended(appended))
-
-    async def ListMessages(self, request: chat_pb2.ListMessagesRequest, call: Call) -> chat_pb2.ListMessagesResponse:
-        """Messages as they are shown, in either direction."""
-        user_id, size = call.caller.user_id, request.page_size or MESSAGES_PAGE
-        direction, place = _read_direction(request)
-        found = await self._history.list_messages(
-            user_id,
-            request.conversation_id,
-            before_seq=place if direction == BEFORE else 0,
-            after_seq=place if direction == AFTER else 0,
-            limit=size + 1,
-        )
-        shown_ones = [entry_pb2.Entry.FromString(encode_for_viewer(entry, user_id)) for entry in found[:size]]
-        more = encode_page_token(direction, str(found[size - 1].seq)) if len(found) > size else ""
-        return chat_pb2.ListMessagesResponse(messages=shown_ones, next_page_token=more)
-
-    async def SearchMessages(
-        self, request: chat_pb2.SearchMessagesRequest, call: Call
-    ) -> chat_pb2.SearchMessagesResponse:
-        """Messages by their words, newest first."""
-        if self._search is None:
-            raise SearchDisabled("this deployment keeps no words of messages, so nothing can be found")
-        user_id, size, query = call.caller.user_id, request.page_size or FOUND_PAGE, MessageQuery.of(request.query)
-        below = _decode_rank(decode_page_token(FOUND, request.page_token, RANK_PATTERN))
-        if not query:
-            raise Invalid("there is no word in this query", violations=(Violation("query", "must have a word"),))
-        found = await self._search.search(user_id, request.conversation_id, query, below, size + 1)
-        last = found[size - 1].rank if len(found) > size else None
-        return chat_pb2.SearchMessagesResponse(
-            messages=[entry_pb2.Entry.FromString(encode_for_viewer(each.entry, user_id)) for each in found[:size]],
-            next_page_token=encode_page_token(FOUND, f"{last.order}:{last.conversation_id}") if last else "",
-        )
-
-    async def ListReaders(self, request: chat_pb2.ListReadersRequest, call: Call) -> chat_pb2.ListReadersResponse:
-        """Who has a message and who read it."""
-        user_id, size = call.caller.user_id, request.page_size or READERS_PAGE
-        after = decode_page_token(READERS, request.page_token, ID_PATTERN)
-        message = await self._history.get_message(user_id, request.conversation_id, request.seq)
-        sight = await self._history.load_visible(user_id, request.conversation_id)
-        # Who came later has neither received nor read it.
-        there = (each for each in sight.conversation.members if sight.conversation.can_see(each, request.seq))
-        members = sorted(each for each in there if each > after and each != message.actor_id)
-        marks = [
-            frames.encode_watermark(request.conversation_id, each, sight.conversation.members[each].watermark)
-            for each in members[:size]
+    async def UpdateReceipts(
+        self, request: chat_pb2.UpdateReceiptsRequest, call: Call
+    ) -> chat_pb2.UpdateReceiptsResponse:
+        """Raise the caller's watermarks. All receipts are sent; the first failure is raised afterwards."""
+        caller = call.caller
+        receipts = [
+            Receipt(caller.user_id, caller.device_id, receipt.conversation_id, receipt.delivered_seq, receipt.read_seq)
+            for receipt in request.receipts
         ]
-        more = encode_page_token(READERS, members[size - 1]) if len(members) > size else ""
-        return chat_pb2.ListReadersResponse(watermarks=marks, next_page_token=more)
+        outcomes = await asyncio.gather(*map(self._owners.send_receipt_and_wait, receipts), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return chat_pb2.UpdateReceiptsResponse()
 
     async def ListChanges(self, request: chat_pb2.ListChangesRequest, call: Call) -> chat_pb2.ListChangesResponse:
-        """The conversations that changed since a cursor."""
-        cursor = Cursor(request.cursor.generation, request.cursor.time_ms) if request.HasField("cursor") else None
-        place = _decode_position(request.page_token)
+        """Return the conversations that changed since a cursor."""
+        token = decode_page_token(request, page_tokens.CHANGES)
         page = await self._history.list_changes_page(
-            call.caller.user_id, cursor, place, request.page_size or CHANGES_PAGE
+            call.caller.user_id,
+            requests.decode_cursor(request),
+            page_tokens.decode_changes_position(token) if token else None,
+            request.page_size or DEFAULT_CHANGES_PAGE,
         )
+        end = page.next_position
         return chat_pb2.ListChangesResponse(
-            changes=frames.encode_changes(page.reading, page.reading.conversation_ids, last=page.next_position is None),
-            next_page_token=_encode_position(page.next_position) if page.next_position else "",
+            changes=frames.encode_changes(page.reading, page.reading.conversation_ids, last=end is None),
+            next_page_token=encode_page_token(request, page_tokens.encode_changes_position(end)) if end else "",
         )
 
     async def ListEntries(self, request: chat_pb2.ListEntriesRequest, call: Call) -> bytes:
-        """Ranges of logs; those that do not fit are left out."""
+        """Return ranges of logs, up to the one that exceeds MAX_RESPONSE_BYTES."""
         user_id, size, parts = call.caller.user_id, 0, list[bytes]()
-        for each in request.fetch.ranges:
-            span = RangeRequest(each.conversation_id, each.after_seq, each.limit or DEFAULT_ENTRIES)
+        for wanted in request.fetch.ranges:
+            span = RangeRequest(wanted.conversation_id, wanted.after_seq, wanted.limit or DEFAULT_RANGE_ENTRIES)
             [found] = await self._history.read_ranges(user_id, [span])
             part = (
                 ranges.encode_refused_range(span, found)
@@ -179,64 +101,120 @@ class ChatServicer:
             )
             parts.append(part)
             size += len(part)
-            if size > ANSWER_BYTES:
+            if size > MAX_RESPONSE_BYTES:
                 break
-        # Messages of one type, one after the other, are one message with the elements of all.
+        # Serialised messages of one type merge when concatenated: their repeated fields are appended.
         return frames.list_entries_response(b"".join(parts))
 
-    async def UpdateReceipts(
-        self, request: chat_pb2.UpdateReceiptsRequest, call: Call
-    ) -> chat_pb2.UpdateReceiptsResponse:
-        """Moves the caller's watermarks; all are tried, also if one is refused."""
-        who = call.caller.user_id, call.caller.device_id
-        receipts = [Receipt(*who, each.conversation_id, each.delivered_seq, each.read_seq) for each in request.receipts]
-        outcomes = await asyncio.gather(*map(self._owners.send_receipt_and_wait, receipts), return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
-        return chat_pb2.UpdateReceiptsResponse()
-
     async def SetTyping(self, request: chat_pb2.SetTypingRequest, call: Call) -> chat_pb2.SetTypingResponse:
-        """Tells the other members that the caller types."""
+        """Tell the other members that the caller types, or stopped. Raise ConversationNotFound for a non-member."""
         await self._history.load_visible(call.caller.user_id, request.conversation_id)
         self._owners.publish_typing(call.caller.user_id, request.conversation_id, request.typing)
         return chat_pb2.SetTypingResponse()
 
+    async def WatchPresence(self, request: chat_pb2.WatchPresenceRequest, call: Call) -> bytes:
+        """Replace the set of users whose presence the device's stream receives."""
+        return await self._forward(call, chat_pb2.ConnectRequest(watch_presence=request))
 
-def _read_direction(request: chat_pb2.ListMessagesRequest) -> tuple[str, int]:
-    """In which direction from which seq to read. Raises Invalid."""
+    async def Heartbeat(self, request: chat_pb2.HeartbeatRequest, call: Call) -> bytes:
+        """Keep the device's stream open."""
+        return await self._forward(call, chat_pb2.ConnectRequest(heartbeat=request))
+
+    async def Reauthenticate(self, request: chat_pb2.ReauthenticateRequest, call: Call) -> bytes:
+        """Extend the device's stream to the expiry of a newer token."""
+        return await self._forward(call, chat_pb2.ConnectRequest(reauthenticate=request))
+
+    async def ListMessages(self, request: chat_pb2.ListMessagesRequest, call: Call) -> chat_pb2.ListMessagesResponse:
+        """Return messages in their present state, backwards or forwards from a seq."""
+        user_id, size = call.caller.user_id, request.page_size or DEFAULT_MESSAGES_PAGE
+        before_seq, after_seq = _decode_bounds(request)
+        found = await self._history.list_messages(
+            user_id, request.conversation_id, before_seq=before_seq, after_seq=after_seq, limit=size + 1
+        )
+        return chat_pb2.ListMessagesResponse(
+            messages=[entry_to_proto(entry, user_id) for entry in found[:size]],
+            next_page_token=next_page_token(request, found, size, lambda entry: str(entry.seq)),
+        )
+
+    async def EditMessage(self, request: chat_pb2.EditMessageRequest, call: Call) -> chat_pb2.EditMessageResponse:
+        """Replace the content of a message of the caller."""
+        change = MessageEdited(request.target_seq, requests.encode_content(request.content, self._limits))
+        appended = await self._append(call, request.conversation_id, request.request_id, change)
+        return chat_pb2.EditMessageResponse(appended=frames.encode_appended(appended))
+
+    async def DeleteMessage(self, request: chat_pb2.DeleteMessageRequest, call: Call) -> chat_pb2.DeleteMessageResponse:
+        """Delete a message for all members, or hide it from the caller."""
+        if not request.for_all:
+            await self._personal.hide_message(call.caller.user_id, request.conversation_id, request.target_seq)
+            return chat_pb2.DeleteMessageResponse()
+        change = MessageDeleted(request.target_seq)
+        appended = await self._append(call, request.conversation_id, request.request_id, change)
+        return chat_pb2.DeleteMessageResponse(appended=frames.encode_appended(appended))
+
+    async def SetReaction(self, request: chat_pb2.SetReactionRequest, call: Call) -> chat_pb2.SetReactionResponse:
+        """Set or remove the caller's reaction to a message."""
+        change = ReactionChanged(request.target_seq, request.emoji)
+        appended = await self._append(call, request.conversation_id, request.request_id, change)
+        return chat_pb2.SetReactionResponse(appended=frames.encode_appended(appended))
+
+    async def SearchMessages(
+        self, request: chat_pb2.SearchMessagesRequest, call: Call
+    ) -> chat_pb2.SearchMessagesResponse:
+        """Return the messages that contain all words of a query, newest first."""
+        if self._search is None:
+            raise SearchDisabled("this deployment does not index words, so messages cannot be searched")
+        user_id, size, query = (
+            call.caller.user_id,
+            request.page_size or DEFAULT_SEARCH_PAGE,
+            MessageQuery.of(request.query),
+        )
+        token = decode_page_token(request, page_tokens.RANK)
+        if not query:
+            raise Invalid("the query has no word", violations=(Violation("query", "must have a word"),))
+        below = page_tokens.decode_rank(token) if token else HIGHEST_RANK
+        found = await self._search.search(user_id, request.conversation_id, query, below, size + 1)
+        return chat_pb2.SearchMessagesResponse(
+            messages=[entry_to_proto(hit.entry, user_id) for hit in found[:size]],
+            next_page_token=next_page_token(request, found, size, lambda hit: page_tokens.encode_rank(hit.rank)),
+        )
+
+    async def ListReaders(self, request: chat_pb2.ListReadersRequest, call: Call) -> chat_pb2.ListReadersResponse:
+        """Return the watermarks of the members who may see a message, its sender excepted."""
+        user_id, size = call.caller.user_id, request.page_size or DEFAULT_READERS_PAGE
+        after = decode_page_token(request, page_tokens.ID)
+        message = await self._history.get_message(user_id, request.conversation_id, request.seq)
+        conversation = (await self._history.load_visible(user_id, request.conversation_id)).conversation
+        # A member added after the message has neither received nor read it.
+        readers = sorted(
+            member
+            for member in conversation.members
+            if conversation.can_see(member, request.seq) and member > after and member != message.actor_id
+        )
+        return chat_pb2.ListReadersResponse(
+            watermarks=[
+                frames.encode_watermark(request.conversation_id, member, conversation.members[member].watermark)
+                for member in readers[:size]
+            ],
+            next_page_token=next_page_token(request, readers, size, str),
+        )
+
+    async def Locate(self, _: chat_pb2.LocateRequest, call: Call) -> chat_pb2.LocateResponse:
+        """Return the address of the caller's home."""
+        return chat_pb2.LocateResponse(home=self._homes.address_of(call.caller.user_id))
+
+    async def _forward(self, call: Call, frame: chat_pb2.ConnectRequest) -> bytes:
+        """Forward a frame to the stream of the calling device and return the serialised response."""
+        return await self._streams.forward_frame(call.caller, frame.SerializeToString())
+
+
+def _decode_bounds(request: chat_pb2.ListMessagesRequest) -> tuple[int, int]:
+    """Return `before_seq` and `after_seq` of a page, one of them 0. Raise Invalid if the request sets both."""
     if request.before_seq and request.after_seq:
         raise Invalid(
             "at most one of before_seq and after_seq may be set",
             violations=(Violation("after_seq", "must be 0 when before_seq is set"),),
         )
-    direction = AFTER if request.after_seq else BEFORE
-    token = decode_page_token(direction, request.page_token, SEQ_PATTERN)
-    return direction, int(token) if token else request.after_seq or request.before_seq
-
-
-def _decode_rank(place: str) -> Rank:
-    """Below which rank a page goes on."""
-    order, _, conversation_id = place.partition(":")
-    return Rank(int(order), conversation_id) if place else HIGHEST_RANK
-
-
-def _encode_position(place: ChangesPosition) -> str:
-    cursor = place.cursor
-    where = f"{cursor.generation}:{cursor.time_ms}" if cursor else "-:-"
-    return encode_page_token(CHANGES, f"{place.resync:d}:{where}:{place.after}")
-
-
-def _decode_position(token: str) -> ChangesPosition | None:
-    said = decode_page_token(CHANGES, token, POSITION_PATTERN)
-    if not said:
-        return None
-    resync, generation, time_ms, after = said.split(":")
-    if (generation == "-") != (time_ms == "-"):
-        raise PageTokenInvalid("this page token was not made here")
-    cursor = None if generation == "-" else Cursor(int(generation), int(time_ms))
-    return ChangesPosition(Resync(int(resync)), cursor, after)
-
-
-def _frame(said: chat_pb2.ConnectRequest) -> bytes:
-    return said.SerializeToString()
+    token = decode_page_token(request, page_tokens.SEQ)
+    if request.after_seq:
+        return 0, int(token or request.after_seq)
+    return int(token or request.before_seq), 0

@@ -1,4 +1,4 @@
-"""What the calls of chat are served from."""
+"""The collaborators of the servicers, and the rate limits of their calls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from servicekit.rpc import Call
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """The roles of this server, and the ways to those of others."""
+    """The roles of this server, and the routers to the homes, streams and owners of all servers."""
 
     edge: Edge
     homes: HomeRouter
@@ -32,26 +32,27 @@ class Dependencies:
     owners: OwnerRouter
     history: History
     personal: PersonalSettingsService
-    # None: this deployment has no search.
+    # None if this deployment does not index words.
     search: MessageSearch | None
+    # The rate at which a device may send.
     rates: RateLimiter
     limits: Limits
     clock: Clock
 
 
 def rate_limited(admit: Admit, rates: RateLimiter) -> Admit:
-    """As `admit`, at the pace that a device may keep; raises RateLimited where it calls faster."""
+    """Return `admit` behind a rate limit by device, which raises RateLimited."""
 
-    async def admit_in_time(claims: Claims) -> None:
+    async def admit_within_rate(claims: Claims) -> None:
         if (wait := rates.bucket_of(claims.device_id).take()) > 0:
-            raise RateLimited("this device calls faster than it may", retry_after=wait)
+            raise RateLimited("device call rate limit exceeded", retry_after=wait)
         await admit(claims)
 
-    return admit_in_time
+    return admit_within_rate
 
 
 class DraftAppender:
-    """Appends entries for callers, at the rate at which a device may send."""
+    """Appends entries for callers, within the rate at which a device may send."""
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._owners = dependencies.owners
@@ -64,12 +65,17 @@ class DraftAppender:
         conversation_id: str,
         request_id: str,
         change: Change,
-        not_asked: frozenset[str] = frozenset(),
+        consent_exempt: frozenset[str] = frozenset(),
     ) -> Appended | Unchanged:
-        """Have `change` appended for the caller. Raises Invalid, RateLimited, and what the owner refuses."""
+        """Append `change` for the caller.
+
+        `consent_exempt` are the users in the change whose consent was not checked because they were members: if one
+        left meanwhile, the change does not add that user. Raise Invalid for a bad `request_id`, RateLimited, and the
+        owner's refusal.
+        """
         caller = call.caller
         draft = requests.make_draft(conversation_id, caller.user_id, request_id, change, self._clock.now_ms())
-        draft = replace(draft, consent_exempt=not_asked)
+        draft = replace(draft, consent_exempt=consent_exempt)
         if (wait := self._rates.bucket_of(caller.device_id).take()) > 0:
-            raise RateLimited("this device sends faster than it may", retry_after=wait)
+            raise RateLimited("device send rate limit exceeded", retry_after=wait)
         return await self._owners.append_and_wait(draft)

@@ -99,10 +99,16 @@ def _encode_chain(chain: RefreshChain) -> Document:
     return {
         "family": chain.family,
         "newest": chain.newest,
-        "before": chain.before,
+        "before": chain.previous,
         "nonce": chain.nonce,
         "rotated_ms": chain.rotated_ms,
     }
+
+
+def _decode_chain(document: Document) -> RefreshChain:
+    return RefreshChain(
+        document["family"], document["newest"], document["before"], document["nonce"], document["rotated_ms"]
+    )
 
 
 def _decode_device(device_id: str, document: Document) -> Device:
@@ -112,5 +118,5 @@ def _decode_device(device_id: str, document: Document) -> Device:
         Platform(document["platform"]),
         document["created_ms"],
         document["seen_ms"],
-        RefreshChain(**document["chain"]) if "chain" in document else None,
+        _decode_chain(document["chain"]) if "chain" in document else None,
     )

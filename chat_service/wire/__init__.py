@@ -1,1 +1,1 @@
-"""Between the domain and the wire: pure functions."""
+"""Conversion between the domain's dataclasses and serialised protobuf messages, by pure functions."""

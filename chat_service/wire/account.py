@@ -1,11 +1,10 @@
-"""Accounts between the contract's messages and the domain's dataclasses."""
+"""Conversion of accounts, devices and profiles between the domain's dataclasses and protobuf messages."""
 
 from __future__ import annotations
 
 from chat_service.accounts.account import Profile, ProfileChange
 from chat_service.accounts.devices import Device, DeviceDescription, Platform
 from chat_service.accounts.privacy import Privacy, PrivacyChange, WhoMayAdd
-from chat_service.accounts.profiles import ProfilePage
 from chat_service.accounts.sign_in_sessions import SignInSession
 from chat_service.errors import Invalid
 from chat_service.wire.entries import to_timestamp
@@ -14,7 +13,7 @@ from servicekit.failure import Violation
 
 
 def session_to_proto(session: SignInSession) -> account_pb2.Session:
-    """A session as a device gets it."""
+    """Return a session as the response to a sign-in has it."""
     return account_pb2.Session(
         user_id=session.user_id,
         device_id=session.device_id,
@@ -25,21 +24,21 @@ def session_to_proto(session: SignInSession) -> account_pb2.Session:
     )
 
 
-def device_from_proto(told: account_pb2.DeviceDescription) -> DeviceDescription:
-    """What a device tells about itself."""
-    return DeviceDescription(told.name, Platform(told.platform), told.device_id)
+def device_from_proto(description: account_pb2.DeviceDescription) -> DeviceDescription:
+    """Return a device's description of itself."""
+    return DeviceDescription(description.name, Platform(description.platform), description.device_id)
 
 
-def first_device_from_proto(told: account_pb2.DeviceDescription) -> DeviceDescription:
-    """What the first device of an account tells about itself. Raises Invalid when it has an id already."""
-    if told.device_id:
+def first_device_from_proto(description: account_pb2.DeviceDescription) -> DeviceDescription:
+    """Return the description of the first device of an account. Raise Invalid if it has an id already."""
+    if description.device_id:
         violation = Violation("device.device_id", "must be empty: a new account has no devices")
         raise Invalid("a new account has no devices", violations=(violation,))
-    return device_from_proto(told)
+    return device_from_proto(description)
 
 
 def device_to_proto(device: Device, calling_device_id: str) -> account_pb2.Device:
-    """A device as the user who owns it sees it."""
+    """Return a device as its user sees it; `current` is set for the calling device."""
     return account_pb2.Device(
         device_id=device.device_id,
         name=device.name,
@@ -51,7 +50,7 @@ def device_to_proto(device: Device, calling_device_id: str) -> account_pb2.Devic
 
 
 def profile_to_proto(profile: Profile) -> account_pb2.Profile:
-    """What others see of a user."""
+    """Return a profile as other users see it."""
     return account_pb2.Profile(
         user_id=profile.user_id,
         login_name=profile.login_name,
@@ -62,8 +61,8 @@ def profile_to_proto(profile: Profile) -> account_pb2.Profile:
     )
 
 
-def change_from_proto(request: account_pb2.UpdateProfileRequest) -> ProfileChange:
-    """What shall become of a profile."""
+def profile_change_from_proto(request: account_pb2.UpdateProfileRequest) -> ProfileChange:
+    """Return the change of a profile: None for each field the request does not set."""
     return ProfileChange(
         display_name=request.display_name if request.HasField("display_name") else None,
         picture_media_id=request.picture_media_id if request.HasField("picture_media_id") else None,
@@ -72,22 +71,15 @@ def change_from_proto(request: account_pb2.UpdateProfileRequest) -> ProfileChang
 
 
 def privacy_to_proto(privacy: Privacy) -> account_pb2.Privacy:
-    """What a user lets others do."""
+    """Return the privacy settings of a user."""
     return account_pb2.Privacy(
         who_may_add=account_pb2.WhoMayAdd.ValueType(privacy.who_may_add), found_by_search=privacy.found_by_search
     )
 
 
 def privacy_change_from_proto(request: account_pb2.UpdatePrivacyRequest) -> PrivacyChange:
-    """What shall become of a privacy."""
+    """Return the change of privacy settings: None for each field the request does not set."""
     return PrivacyChange(
         who_may_add=WhoMayAdd(request.who_may_add) if request.who_may_add else None,
         found_by_search=request.found_by_search if request.HasField("found_by_search") else None,
-    )
-
-
-def page_to_proto(page: ProfilePage) -> account_pb2.SearchUsersResponse:
-    """A page of users."""
-    return account_pb2.SearchUsersResponse(
-        profiles=[profile_to_proto(each) for each in page.profiles], next_page_token=page.next_page_token
     )

@@ -1,4 +1,4 @@
-"""Entries on the wire: each is serialised once and goes to everybody as the same bytes."""
+"""Entries on the wire: an entry is serialised once, and all devices receive the same bytes."""
 
 from __future__ import annotations
 
@@ -18,40 +18,45 @@ CLIENT_MESSAGE_ID: Final[int] = entry_pb2.Entry.DESCRIPTOR.fields_by_name["clien
 
 
 def encode_delivery(entry: Entry) -> DeliveredEntry:
-    """An entry on its way to devices."""
+    """Return an entry for the devices of the members."""
     return DeliveredEntry(encode_entry(entry), entry.actor_id, entry.request_id)
 
 
 def encode_entry(entry: Entry) -> bytes:
-    """An Entry without `client_message_id`."""
-    head = entry_pb2.Entry(
+    """Return a serialised Entry without `client_message_id`."""
+    header = entry_pb2.Entry(
         conversation_id=entry.conversation_id,
         seq=entry.seq,
         message_number=entry.message_number,
         create_time=to_timestamp(entry.time_ms),
         actor_id=entry.actor_id,
     )
-    return head.SerializeToString() + changes.encode_change(entry.change)
+    return header.SerializeToString() + changes.encode_change(entry.change)
 
 
 def with_request_id(entry: bytes, request_id: bytes) -> bytes:
-    """An Entry as the devices of its actor see it."""
+    """Return the Entry for the devices of its actor: with `client_message_id`."""
     return entry + encode_bytes_field(CLIENT_MESSAGE_ID, str(UUID(bytes=request_id)).encode())
 
 
 def encode_for_viewer(entry: Entry, viewer: str) -> bytes:
-    """An Entry as the devices of `viewer` see it."""
-    plain = encode_entry(entry)
-    return with_request_id(plain, entry.request_id) if viewer == entry.actor_id else plain
+    """Return the serialised Entry for the devices of `viewer`."""
+    encoded = encode_entry(entry)
+    return with_request_id(encoded, entry.request_id) if viewer == entry.actor_id else encoded
+
+
+def entry_to_proto(entry: Entry, viewer: str) -> entry_pb2.Entry:
+    """Return the Entry for the devices of `viewer`."""
+    return entry_pb2.Entry.FromString(encode_for_viewer(entry, viewer))
 
 
 def to_timestamp(time_ms: int) -> Timestamp:
-    """Milliseconds since 1970 as a Timestamp."""
+    """Return a time in milliseconds since 1970 as a Timestamp."""
     return Timestamp(seconds=time_ms // 1000, nanos=time_ms % 1000 * 1_000_000)
 
 
-def words_of(content: bytes) -> list[str]:
-    """The distinct words of a serialised Content: those of a text, a caption, the name of a place or of somebody."""
+def extract_words(content: bytes) -> list[str]:
+    """Return the distinct words of a serialised Content: of its text, caption, location name or contact name."""
     return words.extract_words(_text(entry_pb2.Content.FromString(content)))
 
 

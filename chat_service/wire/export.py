@@ -1,4 +1,4 @@
-"""What an account's archive holds, as JSON in the names of the contract: one document, or one a line."""
+"""The files of an account's archive: JSON documents, or one JSON object a line, with the names of the protos."""
 
 from __future__ import annotations
 
@@ -16,57 +16,56 @@ from chat_service.history.history import ConversationSummary
 from chat_service.model.entry import Entry
 from chat_service.wire import conversations
 from chat_service.wire.account import device_to_proto, privacy_to_proto, profile_to_proto
-from chat_service.wire.entries import encode_for_viewer
-from parley.chat.v1 import entry_pb2
+from chat_service.wire.entries import entry_to_proto
 
 README: Final = """\
-This is what Parley keeps about you, as of {time}.
+This archive holds the data Parley keeps about you, as of {time}.
 
-profile.json                what others see of you, and what you let them do
+profile.json                your profile and your privacy settings
 devices.json                the devices that are signed in
 blocks.json                 the ids of the users you block
-conversations.jsonl         your conversations, one a line, with what you set for them and the names of those in them
-conversations/<id>.jsonl    what happened in a conversation, one entry a line, in order: what you may see of it
+conversations.jsonl         your conversations, one a line, with your settings and the names of the members
+conversations/<id>.jsonl    the entries of a conversation that you may see, one a line, in order
 
-All of it is JSON in UTF-8, with the names of the Parley API (parley.chat.v1): an entry is an Entry, a conversation
-a Conversation. A .jsonl file has one JSON object a line. Messages stand in their present state: what was edited
-shows its last words, and what was deleted shows none. Messages you deleted for yourself are left out. Pictures and
-files are not in here; their ids are.
+All files are JSON in UTF-8, with the names of the Parley API (parley.chat.v1): an entry is an Entry, a conversation
+a Conversation. A .jsonl file has one JSON object a line. Messages are in their present state: an edited message has
+its latest content, and a deleted message has none. Messages you deleted for yourself are left out. Pictures and
+files are not included; their ids are.
 """
 
 
-def profile(found: Profile, privacy: Privacy) -> bytes:
-    """The account itself."""
-    return _document({"profile": _plain(profile_to_proto(found)), "privacy": _plain(privacy_to_proto(privacy))})
+def encode_profile(profile: Profile, privacy: Privacy) -> bytes:
+    """Return the document of a profile and its privacy settings."""
+    return _document({"profile": _to_json(profile_to_proto(profile)), "privacy": _to_json(privacy_to_proto(privacy))})
 
 
-def devices(found: Iterable[Device], calling_device_id: str) -> bytes:
-    """The devices of the account."""
-    return _document([_plain(device_to_proto(each, calling_device_id)) for each in found])
+def encode_devices(devices: Iterable[Device], calling_device_id: str) -> bytes:
+    """Return the document of an account's devices."""
+    return _document([_to_json(device_to_proto(device, calling_device_id)) for device in devices])
 
 
-def ids(found: Iterable[str], *, first: bool) -> bytes:
-    """The next ids of a list that `first` begins and "]" ends."""
-    text = ",\n".join(json.dumps(each) for each in found)
+def encode_id_page(ids: Iterable[str], *, first: bool) -> bytes:
+    """Return the next ids of a JSON array. The `first` page opens the array; the caller appends the closing "]"."""
+    text = ",\n".join(json.dumps(user_id) for user_id in ids)
     return (("[\n" if first else ",\n") + text if text else "[" if first else "").encode()
 
 
-def conversation(overview: ConversationSummary, names: Mapping[str, Profile], viewer: str) -> bytes:
-    """A line about a conversation, with the names of its members."""
-    proto = conversations.encode_conversation(overview, viewer)
+def encode_conversation(summary: ConversationSummary, profiles: Mapping[str, Profile], viewer: str) -> bytes:
+    """Return the line of a conversation, with the display names of its members."""
+    proto = conversations.encode_conversation(summary, viewer)
     proto.ClearField("head")
-    told = {user: found.display_name for user, found in names.items()}
-    return _line({"conversation": _plain(proto), "names": told})
+    names = {user_id: profile.display_name for user_id, profile in profiles.items()}
+    return _line({"conversation": _to_json(proto), "names": names})
 
 
-def entries(found: Iterable[Entry], viewer: str) -> bytes:
-    """A line for each entry."""
-    return b"".join(_line(_plain(entry_pb2.Entry.FromString(encode_for_viewer(each, viewer)))) for each in found)
+def encode_entries(entries: Iterable[Entry], viewer: str) -> bytes:
+    """Return a line for each entry."""
+    return b"".join(_line(_to_json(entry_to_proto(entry, viewer))) for entry in entries)
 
 
-def _plain(message: Message) -> dict[str, Any]:
-    plain: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
-    return plain
+def _to_json(message: Message) -> dict[str, Any]:
+    fields: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
+    return fields
 
 
 def _document(value: object) -> bytes:

@@ -1,4 +1,4 @@
-"""Frames to a device, put together from parts that are serialised already; a busy stream carries many in one."""
+"""Frames to a device, built from serialised parts; one frame carries many elements on a busy stream."""
 
 from __future__ import annotations
 
@@ -13,86 +13,89 @@ from chat_service.model.conversation import Watermark
 from chat_service.model.cursor import IndexReading
 from chat_service.model.requests import Appended, AppendOutcome, Unchanged
 from chat_service.wire.entries import to_timestamp
-from chat_service.wire.tags import encode_bytes_field, encode_repeated
+from chat_service.wire.tags import encode_bytes_field, encode_repeated_field
 from parley.chat.v1 import chat_pb2
 from servicekit.failure import Failure
 from servicekit.status import to_proto
 
+# Field numbers.
 _FRAMES = chat_pb2.ConnectResponse.DESCRIPTOR.fields_by_name
 ENTRIES: Final[int] = _FRAMES["entries"].number
 RESULTS: Final[int] = _FRAMES["send_results"].number
 WATERMARKS: Final[int] = _FRAMES["watermarks"].number
 TYPING: Final[int] = _FRAMES["typing"].number
-LISTED: Final[int] = chat_pb2.ListEntriesResponse.DESCRIPTOR.fields_by_name["entries"].number
-# The repeated field of each of these frames.
+LIST_ENTRIES_ENTRIES: Final[int] = chat_pb2.ListEntriesResponse.DESCRIPTOR.fields_by_name["entries"].number
+# The repeated field of Entries, SendResults and Watermarks.
 ELEMENT: Final = 1
 RANGES: Final[int] = chat_pb2.Entries.DESCRIPTOR.fields_by_name["ranges"].number
 
 
 def join_elements(kind: int, elements: Sequence[bytes]) -> bytes:
-    """A frame of kind ENTRIES, RESULTS or WATERMARKS that carries all `elements`."""
-    return encode_bytes_field(kind, encode_repeated(ELEMENT, elements))
+    """Return a frame of kind ENTRIES, RESULTS or WATERMARKS with all `elements`."""
+    return encode_bytes_field(kind, encode_repeated_field(ELEMENT, elements))
 
 
 def entries_frame(entries: Iterable[bytes], ranges: Iterable[chat_pb2.RangeResult]) -> bytes:
-    """The frame with entries that were asked for, and what their ranges amount to."""
+    """Return the frame with fetched entries and the results of their ranges."""
     return encode_bytes_field(ENTRIES, encode_entries(entries, ranges))
 
 
 def encode_entries(entries: Iterable[bytes], ranges: Iterable[chat_pb2.RangeResult]) -> bytes:
-    """An Entries; several, one after the other, are one with the elements of all."""
-    return encode_repeated(ELEMENT, entries) + encode_repeated(RANGES, [each.SerializeToString() for each in ranges])
+    """Return a serialised Entries. Concatenated, several are one Entries with the elements of all."""
+    return encode_repeated_field(ELEMENT, entries) + encode_repeated_field(
+        RANGES, [result.SerializeToString() for result in ranges]
+    )
 
 
 def list_entries_response(entries: bytes) -> bytes:
-    """A ListEntriesResponse with an Entries."""
-    return encode_bytes_field(LISTED, entries)
+    """Return a serialised ListEntriesResponse with a serialised Entries."""
+    return encode_bytes_field(LIST_ENTRIES_ENTRIES, entries)
 
 
-def encode_send_result(conversation_id: str, client_message_id: str, answer: AppendOutcome) -> bytes:
-    """A SendResult."""
-    told = chat_pb2.SendResult(conversation_id=conversation_id, client_message_id=client_message_id)
-    if isinstance(answer, Failure):
-        told.refused.CopyFrom(to_proto(answer))
+def encode_send_result(conversation_id: str, client_message_id: str, outcome: AppendOutcome) -> bytes:
+    """Return a serialised SendResult."""
+    result = chat_pb2.SendResult(conversation_id=conversation_id, client_message_id=client_message_id)
+    if isinstance(outcome, Failure):
+        result.refused.CopyFrom(to_proto(outcome))
     else:
-        told.appended.CopyFrom(encode_appended(answer))
-    return told.SerializeToString()
+        result.appended.CopyFrom(encode_appended(outcome))
+    return result.SerializeToString()
 
 
-def encode_appended(answer: Appended | Unchanged) -> chat_pb2.Appended:
+def encode_appended(outcome: Appended | Unchanged) -> chat_pb2.Appended:
     """Return an Appended; its seq is 0 if no entry was appended."""
-    seq = answer.seq if isinstance(answer, Appended) else 0
-    return chat_pb2.Appended(seq=seq, create_time=to_timestamp(answer.time_ms))
+    seq = outcome.seq if isinstance(outcome, Appended) else 0
+    return chat_pb2.Appended(seq=seq, create_time=to_timestamp(outcome.time_ms))
 
 
-def encode_watermark(conversation_id: str, user_id: str, mark: Watermark) -> chat_pb2.Watermark:
-    """A Watermark."""
+def encode_watermark(conversation_id: str, user_id: str, watermark: Watermark) -> chat_pb2.Watermark:
+    """Return a Watermark."""
     return chat_pb2.Watermark(
         conversation_id=conversation_id,
         user_id=user_id,
-        delivered_seq=mark.delivered_seq,
-        read_seq=mark.read_seq,
+        delivered_seq=watermark.delivered_seq,
+        read_seq=watermark.read_seq,
     )
 
 
 def changes_frame(reading: IndexReading, page: Sequence[str], *, last: bool) -> bytes:
-    """The frame with a page of Changes."""
+    """Return the frame with a page of Changes."""
     return _frame(changes=encode_changes(reading, page, last=last))
 
 
 def encode_changes(reading: IndexReading, page: Sequence[str], *, last: bool) -> chat_pb2.Changes:
-    """A page of Changes; only the last has the cursor."""
-    told = chat_pb2.Changes(
+    """Return a page of Changes; only the last page has the cursor."""
+    changes = chat_pb2.Changes(
         conversation_ids=page, resync=chat_pb2.Changes.Resync.ValueType(reading.resync), last_page=last
     )
     if last and reading.cursor:
-        told.cursor.generation = reading.cursor.generation
-        told.cursor.time_ms = reading.cursor.time_ms
-    return told
+        changes.cursor.generation = reading.cursor.generation
+        changes.cursor.time_ms = reading.cursor.time_ms
+    return changes
 
 
 def welcome_frame(session_id: str, home: str, limits: Limits, *, now_ms: int, expires_at: float) -> bytes:
-    """The first frame of a stream."""
+    """Return the first frame of a stream. `expires_at` is the expiry of its token, in seconds since 1970."""
     return _frame(
         welcome=chat_pb2.Welcome(
             session_id=session_id,
@@ -114,57 +117,57 @@ def welcome_frame(session_id: str, home: str, limits: Limits, *, now_ms: int, ex
     )
 
 
-def encode_typing(conversation_id: str, user_id: str, types: bool) -> bytes:
-    """A Typing."""
-    return chat_pb2.Typing(conversation_id=conversation_id, user_id=user_id, typing=types).SerializeToString()
+def encode_typing(conversation_id: str, user_id: str, typing: bool) -> bytes:
+    """Return a serialised Typing."""
+    return chat_pb2.Typing(conversation_id=conversation_id, user_id=user_id, typing=typing).SerializeToString()
 
 
-def typing_frame(told: bytes) -> bytes:
-    """The frame that carries a Typing."""
-    return encode_bytes_field(TYPING, told)
+def typing_frame(typing: bytes) -> bytes:
+    """Return the frame with a serialised Typing."""
+    return encode_bytes_field(TYPING, typing)
 
 
 def presence_frame(online: Mapping[str, bool]) -> bytes:
-    """The frame that tells who is online, and who is not."""
+    """Return the frame with the presence of users."""
     return _frame(presence=encode_presence(online))
 
 
 def encode_presence(online: Mapping[str, bool]) -> chat_pb2.Presence:
-    """A Presence."""
-    users = [chat_pb2.UserPresence(user_id=user, online=there) for user, there in online.items()]
+    """Return a Presence. `online` is True for each user who is online."""
+    users = [chat_pb2.UserPresence(user_id=user, online=is_online) for user, is_online in online.items()]
     return chat_pb2.Presence(users=users)
 
 
 def watch_presence_response(online: Mapping[str, bool]) -> bytes:
-    """The answer to a call that said whom to watch."""
+    """Return the serialised response to a WatchPresence call."""
     return chat_pb2.WatchPresenceResponse(presence=encode_presence(online)).SerializeToString()
 
 
 def heartbeat_frame(now_ms: int) -> bytes:
-    """The echo of a heartbeat."""
+    """Return the frame that answers a heartbeat."""
     return _frame(heartbeat=chat_pb2.HeartbeatResponse(server_time=to_timestamp(now_ms)))
 
 
 def heartbeat_response(now_ms: int) -> bytes:
-    """The answer to a heartbeat that came as a call."""
+    """Return the serialised response to a Heartbeat call."""
     return chat_pb2.HeartbeatResponse(server_time=to_timestamp(now_ms)).SerializeToString()
 
 
 def reauthenticate_response(expires_at: float) -> bytes:
-    """The answer to a token that came as a call."""
+    """Return the serialised response to a Reauthenticate call; `expires_at` is in seconds since 1970."""
     return chat_pb2.ReauthenticateResponse(token_expire_time=to_timestamp(round(expires_at * 1000))).SerializeToString()
 
 
 def error_frame(failure: Failure, *, final: bool) -> bytes:
-    """What went wrong with a frame, or with the stream."""
+    """Return the frame that reports a failure: of one frame, or of the stream if `final`."""
     return _frame(error=chat_pb2.StreamError(status=to_proto(failure), final=final))
 
 
 def drain_frame(delay: float, home: str) -> bytes:
-    """The wish that the device opens another stream, after `delay` seconds."""
-    wait = Duration()
-    wait.FromMilliseconds(round(delay * 1000))
-    return _frame(drain=chat_pb2.Drain(delay=wait, home=home))
+    """Return the frame that asks the device to open another stream after `delay` seconds."""
+    duration = Duration()
+    duration.FromMilliseconds(round(delay * 1000))
+    return _frame(drain=chat_pb2.Drain(delay=duration, home=home))
 
 
 def _frame(**kind: Message) -> bytes:

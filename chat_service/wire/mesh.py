@@ -1,4 +1,4 @@
-"""The frames between chat servers, in the domain's words and back."""
+"""Frames between chat servers, converted from the domain's dataclasses and back."""
 
 from __future__ import annotations
 
@@ -42,27 +42,27 @@ from parley.internal.v1.mesh_pb2 import (
     Delivery as WireDelivery,
 )
 from parley.internal.v1.mesh_pb2 import (
-    PresenceMoved as WireMoved,
+    PresenceMoved as WirePresence,
 )
 from servicekit.failure import Failure
 from servicekit.status import from_proto, to_proto
 
 
 def encode_append(draft: Draft, attempt: Attempt | None) -> MeshFrame:
-    """To an owner: append an entry."""
-    said = Append(user_id=draft.actor_id, conversation_id=draft.conversation_id, client_message_id=draft.request_id)
+    """Return the frame that asks an owner to append an entry; `attempt` is None for unary calls."""
+    append = Append(user_id=draft.actor_id, conversation_id=draft.conversation_id, client_message_id=draft.request_id)
     if isinstance(draft.change, Message):
-        said.content = draft.change.content
+        append.content = draft.change.content
     else:
-        said.change = changes.encode_change(draft.change)
-        said.not_asked_user_ids.extend(sorted(draft.consent_exempt))
+        append.change = changes.encode_change(draft.change)
+        append.not_asked_user_ids.extend(sorted(draft.consent_exempt))
     if attempt is not None:
-        said.session_id, said.attempt = attempt.session_id, attempt.number
-    return MeshFrame(append=said)
+        append.session_id, append.attempt = attempt.session_id, attempt.number
+    return MeshFrame(append=append)
 
 
 def decode_append(frame: MeshFrame) -> tuple[Draft, Attempt | None]:
-    """What an edge wants appended."""
+    """Return the draft in an Append, and its attempt; None for unary calls."""
     body = frame.append
     draft = Draft(
         conversation_id=body.conversation_id,
@@ -76,16 +76,16 @@ def decode_append(frame: MeshFrame) -> tuple[Draft, Attempt | None]:
     return draft, Attempt(body.session_id, body.attempt) if body.session_id else None
 
 
-def encode_append_result(answer: AppendOutcome) -> MeshFrame:
-    """To an edge: what became of an append."""
-    if isinstance(answer, Failure):
-        return MeshFrame(append_result=AppendResult(refused=to_proto(answer)))
-    seq = answer.seq if isinstance(answer, Appended) else 0
-    return MeshFrame(append_result=AppendResult(seq=seq, create_time=to_timestamp(answer.time_ms)))
+def encode_append_result(outcome: AppendOutcome) -> MeshFrame:
+    """Return the frame that tells an edge the outcome of an append."""
+    if isinstance(outcome, Failure):
+        return MeshFrame(append_result=AppendResult(refused=to_proto(outcome)))
+    seq = outcome.seq if isinstance(outcome, Appended) else 0
+    return MeshFrame(append_result=AppendResult(seq=seq, create_time=to_timestamp(outcome.time_ms)))
 
 
 def decode_append_result(body: AppendResult) -> AppendOutcome:
-    """What became of an append."""
+    """Return the outcome of an append."""
     if body.HasField("refused"):
         return from_proto(body.refused)
     time_ms = body.create_time.ToMilliseconds()
@@ -93,7 +93,7 @@ def decode_append_result(body: AppendResult) -> AppendOutcome:
 
 
 def encode_attach(attachment: AttachedSession, again: bool) -> MeshFrame:
-    """To a home: a device has a stream here."""
+    """Return the frame that registers a stream at its user's home; `again` if another home knew it."""
     return MeshFrame(
         attach=Attach(
             session_id=attachment.session_id,
@@ -105,41 +105,41 @@ def encode_attach(attachment: AttachedSession, again: bool) -> MeshFrame:
 
 
 def encode_detach(user_id: str, session_id: str) -> MeshFrame:
-    """To a home: a stream is gone."""
+    """Return the frame that tells a home that a stream ended."""
     return MeshFrame(detach=Detach(session_id=session_id, user_id=user_id))
 
 
 def encode_deliver(user_ids: Iterable[str], delivery: WireDelivery) -> MeshFrame:
-    """To a home: for users there."""
+    """Return the frame with a delivery for users of a home."""
     return MeshFrame(deliver=Deliver(user_ids=user_ids, delivery=delivery))
 
 
 def encode_push(session_ids: Sequence[str], delivery: WireDelivery) -> MeshFrame:
-    """To an edge: for streams there."""
+    """Return the frame with a delivery for streams of an edge."""
     return MeshFrame(push=Push(session_ids=session_ids, delivery=delivery))
 
 
-def encode_delivery(domain: Delivery) -> WireDelivery:
-    """A delivery on the wire."""
+def encode_delivery(delivery: Delivery) -> WireDelivery:
+    """Return a Delivery without its trace context, which the frame carries."""
     return WireDelivery(
         entries=[
-            WireEntry(entry=each.entry, actor_id=each.actor_id, client_message_id=each.request_id)
-            for each in domain.entries
+            WireEntry(entry=entry.entry, actor_id=entry.actor_id, client_message_id=entry.request_id)
+            for entry in delivery.entries
         ],
-        watermarks=domain.watermarks,
-        typing=domain.typing,
-        presence=_moved(domain.presence) if domain.presence else None,
+        watermarks=delivery.watermarks,
+        typing=delivery.typing,
+        presence=_encode_presence(delivery.presence) if delivery.presence else None,
     )
 
 
-def _moved(presence: PresenceChange) -> WireMoved:
-    return WireMoved(user_id=presence.user_id, online=presence.online)
+def _encode_presence(presence: PresenceChange) -> WirePresence:
+    return WirePresence(user_id=presence.user_id, online=presence.online)
 
 
 def decode_delivery(body: WireDelivery, traceparent: str) -> Delivery:
-    """A delivery off the wire."""
+    """Return the delivery in a Delivery; `traceparent` is the trace context of its frame."""
     return Delivery(
-        entries=tuple(DeliveredEntry(each.entry, each.actor_id, each.client_message_id) for each in body.entries),
+        entries=tuple(DeliveredEntry(entry.entry, entry.actor_id, entry.client_message_id) for entry in body.entries),
         watermarks=tuple(body.watermarks),
         typing=body.typing,
         presence=PresenceChange(body.presence.user_id, body.presence.online) if body.HasField("presence") else None,
@@ -148,17 +148,17 @@ def decode_delivery(body: WireDelivery, traceparent: str) -> Delivery:
 
 
 def encode_close_session(session_id: str, failure: Failure) -> MeshFrame:
-    """To an edge: end a stream."""
+    """Return the frame that asks an edge to end a stream; the device receives `failure`."""
     return MeshFrame(close_session=CloseSession(session_id=session_id, status=to_proto(failure)))
 
 
 def encode_recheck(session_ids: Sequence[str]) -> MeshFrame:
-    """To an edge: streams there may have missed something."""
+    """Return the frame that asks an edge to recheck streams, which may have missed a delivery."""
     return MeshFrame(recheck=Recheck(session_ids=session_ids))
 
 
 def encode_receipt(receipt: Receipt) -> MeshFrame:
-    """To an owner: a device of a member has got so far."""
+    """Return the frame that tells an owner the watermarks of a member's device."""
     return MeshFrame(
         receive=Receive(
             user_id=receipt.user_id,
@@ -171,69 +171,69 @@ def encode_receipt(receipt: Receipt) -> MeshFrame:
 
 
 def decode_receipt(body: Receive) -> Receipt:
-    """How far a device has got."""
+    """Return the watermarks of a member's device."""
     return Receipt(body.user_id, body.device_id, body.conversation_id, body.delivered_seq, body.read_seq)
 
 
-def encode_typing(user_id: str, conversation_id: str, types: bool) -> MeshFrame:
-    """To an owner: somebody types, or stopped."""
-    return MeshFrame(typing=Typing(user_id=user_id, conversation_id=conversation_id, typing=types))
+def encode_typing(user_id: str, conversation_id: str, typing: bool) -> MeshFrame:
+    """Return the frame that tells an owner that a member types, or stopped."""
+    return MeshFrame(typing=Typing(user_id=user_id, conversation_id=conversation_id, typing=typing))
 
 
 def encode_reload(conversation_id: str) -> MeshFrame:
-    """To an owner: what stands beside the log is another."""
+    """Return the frame that asks an owner to reload the state outside the log, such as blocks."""
     return MeshFrame(reload=Reload(conversation_id=conversation_id))
 
 
 def encode_recheck_user(user_id: str) -> MeshFrame:
-    """To a home: the user's streams look again."""
+    """Return the frame that asks a home to recheck all streams of a user."""
     return MeshFrame(recheck_user=RecheckUser(user_id=user_id))
 
 
 def encode_find(user_id: str, device_id: str) -> MeshFrame:
-    """To a home: where is the stream of a device."""
+    """Return the frame that asks a home for the stream of a device."""
     return MeshFrame(find=Find(user_id=user_id, device_id=device_id))
 
 
 def encode_found(attachment: AttachedSession | None) -> MeshFrame:
-    """To the one who asked: there it is."""
+    """Return the answer to a Find: the stream and its edge, empty if the device has no stream."""
     if attachment is None:
         return MeshFrame(found=Found())
     return MeshFrame(found=Found(edge=attachment.edge, session_id=attachment.session_id))
 
 
 def encode_tell(session_id: str, frame: bytes) -> MeshFrame:
-    """To an edge: what a unary call says to a stream."""
+    """Return the frame that forwards the frame of a unary call to a stream of an edge."""
     return MeshFrame(tell=Tell(session_id=session_id, frame=frame))
 
 
 def encode_told(response: bytes) -> MeshFrame:
-    """To the one who asked: what the stream answers."""
+    """Return the answer to a Tell: the serialised response of the stream."""
     return MeshFrame(told=Told(response=response))
 
 
 def encode_watch(session_id: str, user_ids: Iterable[str]) -> MeshFrame:
-    """To a home: whose presence a stream is told."""
+    """Return the frame that subscribes a stream to the presence of users of a home."""
     return MeshFrame(watch=Watch(session_id=session_id, user_ids=user_ids))
 
 
 def encode_watched(online: Iterable[str]) -> MeshFrame:
-    """To an edge: who of them is online."""
+    """Return the answer to a Watch: the users who are online."""
     return MeshFrame(watched=Watched(online_user_ids=online))
 
 
 def encode_sign_out(user_id: str, device_id: str, failure: Failure) -> MeshFrame:
-    """To a home: a device was signed out."""
+    """Return the frame that asks a home to end the streams of a signed-out device, which receives `failure`."""
     return MeshFrame(sign_out=SignOut(user_id=user_id, device_id=device_id, status=to_proto(failure)))
 
 
 def encode_refused(failure: Failure) -> MeshFrame:
-    """To the one who asked: why not."""
+    """Return the answer that refuses a request."""
     return MeshFrame(refused=to_proto(failure))
 
 
 def encode_create(creation: Creation) -> MeshFrame:
-    """To an owner: make a conversation, once."""
+    """Return the frame that asks an owner to create a conversation. A repeat changes nothing."""
     return MeshFrame(
         create=Create(
             conversation_id=creation.conversation_id,
@@ -247,10 +247,10 @@ def encode_create(creation: Creation) -> MeshFrame:
 
 
 def decode_create(body: Create) -> Creation:
-    """The conversation to make."""
+    """Return the creation in a Create."""
     return Creation(body.conversation_id, body.user_id, body.request_id, tuple(body.member_ids), body.title)
 
 
-def encode_created(answer: DoneOutcome) -> MeshFrame:
-    """To the one who asked: the conversation is there, or why not."""
-    return encode_refused(answer) if isinstance(answer, Failure) else MeshFrame(created=Created())
+def encode_created(outcome: DoneOutcome) -> MeshFrame:
+    """Return the answer to a Create: the conversation exists, or the failure."""
+    return encode_refused(outcome) if isinstance(outcome, Failure) else MeshFrame(created=Created())

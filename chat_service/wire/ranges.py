@@ -1,4 +1,4 @@
-"""Ranges of logs on the wire, in frames of a bounded size."""
+"""Fetched ranges of logs on the wire, in frames of a bounded size."""
 
 from __future__ import annotations
 
@@ -12,32 +12,35 @@ from servicekit.failure import Failure
 from servicekit.status import to_proto
 
 
-def split_range(found: FetchedRange, viewer: str, most_bytes: int) -> Iterator[bytes]:
-    """The frames that carry a range; the last tells what it amounts to."""
-    waiting, size = list[bytes](), 0
+def split_range(found: FetchedRange, viewer: str, max_frame_bytes: int) -> Iterator[bytes]:
+    """Yield the frames of a range; the last has its result.
+
+    A frame is complete once its entries exceed `max_frame_bytes`, so it exceeds them by less than one entry.
+    """
+    batch, size = list[bytes](), 0
     for entry in found.entries:
-        waiting.append(encode_for_viewer(entry, viewer))
-        size += len(waiting[-1])
-        if size > most_bytes:
-            yield frames.entries_frame(waiting, ())
-            waiting, size = [], 0
-    yield frames.entries_frame(waiting, [_result(found)])
+        batch.append(encode_for_viewer(entry, viewer))
+        size += len(batch[-1])
+        if size > max_frame_bytes:
+            yield frames.entries_frame(batch, ())
+            batch, size = [], 0
+    yield frames.entries_frame(batch, [_result(found)])
 
 
 def encode_range(found: FetchedRange, viewer: str) -> bytes:
-    """A range as an Entries."""
+    """Return a range as a serialised Entries."""
     return frames.encode_entries([encode_for_viewer(entry, viewer) for entry in found.entries], [_result(found)])
 
 
-def encode_refused_range(span: RangeRequest, failure: Failure) -> bytes:
-    """Why a range is not told, as an Entries."""
-    return frames.encode_entries((), [refused_range(span, failure)])
+def encode_refused_range(request: RangeRequest, failure: Failure) -> bytes:
+    """Return a serialised Entries with the failure of a range."""
+    return frames.encode_entries((), [refused_range(request, failure)])
 
 
-def refused_range(span: RangeRequest, failure: Failure) -> chat_pb2.RangeResult:
-    """Why a range is not told."""
+def refused_range(request: RangeRequest, failure: Failure) -> chat_pb2.RangeResult:
+    """Return the result of a range that cannot be read."""
     return chat_pb2.RangeResult(
-        conversation_id=span.conversation_id, after_seq=span.after_seq, status=to_proto(failure)
+        conversation_id=request.conversation_id, after_seq=request.after_seq, status=to_proto(failure)
     )
 
 

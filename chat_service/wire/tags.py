@@ -1,4 +1,4 @@
-"""Fields of length-delimited bytes, so that what is serialised already passes through untouched."""
+"""Length-delimited protobuf fields, so that serialised values are embedded without being parsed again."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from functools import lru_cache
 
 
 @lru_cache(maxsize=4096)
-def varint(value: int) -> bytes:
-    """`value` in base 128, lowest group first; `value` >= 0."""
+def encode_varint(value: int) -> bytes:
+    """Return `value`, which is not negative, as a varint: base 128, lowest group first."""
     groups = bytearray()
     while value > 0x7F:
         groups.append(value & 0x7F | 0x80)
@@ -18,10 +18,10 @@ def varint(value: int) -> bytes:
 
 
 def encode_bytes_field(field_number: int, value: bytes) -> bytes:
-    """A field of type bytes, string or message."""
-    return varint(field_number << 3 | 2) + varint(len(value)) + value
+    """Return a serialised field of type bytes, string or message."""
+    return encode_varint(field_number << 3 | 2) + encode_varint(len(value)) + value
 
 
-def encode_repeated(field_number: int, values: Iterable[bytes]) -> bytes:
-    """A repeated field of type bytes, string or message."""
+def encode_repeated_field(field_number: int, values: Iterable[bytes]) -> bytes:
+    """Return a serialised repeated field of type bytes, string or message."""
     return b"".join([encode_bytes_field(field_number, value) for value in values])

@@ -15,7 +15,7 @@ from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database, connect
 from chat_service.storage.word_index import WORD_INDEX, MongoWordIndex, _condition
-from chat_service.wire.entries import words_of
+from chat_service.wire.entries import extract_words
 from devstack.stack import Stack
 from parley.chat.v1 import entry_pb2
 
@@ -37,7 +37,7 @@ async def database(mongod: Stack, database_name: str) -> AsyncIterator[Database]
 
 @pytest.fixture
 async def log(database: Database) -> MongoLog:
-    log = MongoLog(database, words_of)
+    log = MongoLog(database, extract_words)
     await log.ensure_indexes()
     return log
 

@@ -21,7 +21,7 @@ async def environment(mongod: Stack, database_name: str) -> AsyncIterator[Accoun
     database = await mongo.connect(mongod.mongo_uri, database_name)
     await MongoAccountStore(database).ensure_indexes()
     await MongoAttemptCounter(database).ensure_indexes()
-    passwords = PasswordHasherPool(at_once=2, hasher=PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    passwords = PasswordHasherPool(max_concurrent=2, hasher=PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     yield AccountsEnvironment(database, passwords)
     passwords.close()
     await database.client.drop_database(database_name)

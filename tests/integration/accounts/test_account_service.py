@@ -9,7 +9,7 @@ import pytest
 from google.rpc.status_pb2 import Status
 
 from chat_service.accounts.accounts import Accounts
-from chat_service.servicers.account import ADMITTED_ANYWAY, OPEN_METHODS, AccountServicer
+from chat_service.servicers.account import ADMISSION_EXEMPT, OPEN_METHODS, AccountServicer
 from chat_service.servicers.account_export import AccountExport
 from parley.chat.v1 import account_pb2
 from parley.chat.v1.account_pb2_grpc import AccountServiceStub
@@ -39,7 +39,7 @@ async def service(environment: AccountsEnvironment, accounts: Accounts) -> Async
         authenticate=environment.verifier().authenticate,
         admit=accounts.admit,
         open_methods=OPEN_METHODS,
-        admission_exempt=ADMITTED_ANYWAY,
+        admission_exempt=ADMISSION_EXEMPT,
     )
     server = Server("127.0.0.1:0", [handler], [SERVICE.full_name])
     port = await server.start()

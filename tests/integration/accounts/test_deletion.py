@@ -9,7 +9,7 @@ import pytest
 
 from chat_service.accounts.account import Profile, ProfileChange
 from chat_service.accounts.accounts import Accounts, AccountSettings
-from chat_service.accounts.deletion import MARGIN_S
+from chat_service.accounts.deletion import PURGE_DELAY_S
 from chat_service.accounts.devices import DeviceDescription
 from chat_service.accounts.errors import (
     CredentialsInvalid,
@@ -44,7 +44,7 @@ async def login(accounts: Accounts) -> SignInSession:
 
 async def is_over(environment: AccountsEnvironment, accounts: Accounts) -> None:
     """After the margin nothing is left but that there was somebody."""
-    environment.clock.advance(MARGIN_S)
+    environment.clock.advance(PURGE_DELAY_S)
     await accounts.deletion.resume_deletions()
     assert await accounts.deletion._store.list_deleting(10) == []
     [user] = await environment.database["users"].find().to_list()
@@ -68,7 +68,7 @@ async def test_a_deleted_user_is_gone_for_everybody_at_once(
         await login(accounts)
     people = environment.people()
     assert await people.filter_existing([caller.user_id]) == set()
-    assert (await people.search_profiles("alice", 0, "")).profiles == ()
+    assert await people.search_profiles("alice", "", 20) == []
     assert await people.get_profile(caller.user_id) == Profile(caller.user_id, "", "", deleted=True)
     with pytest.raises(UserNotFound):
         await people.update_profile(caller.user_id, ProfileChange(about="still here"))
@@ -103,7 +103,7 @@ async def test_what_was_cut_short_goes_on_elsewhere(
         await accounts.delete_account(caller, PASSWORD)
     with pytest.raises(DeviceRevoked):
         await accounts.admit(caller)
-    environment.clock.advance(MARGIN_S)
+    environment.clock.advance(PURGE_DELAY_S)
     await environment.accounts().deletion.resume_deletions()
     assert await environment.database["users"].count_documents({"leaving": {"$exists": True}}) == 1, (
         "not without its groups"
@@ -130,7 +130,7 @@ async def test_a_server_goes_on_by_itself_with_what_another_began(
     running = asyncio.create_task(accounts.deletion.run())
     await run_ready()
     await environment.people()._store.mark_deleting(caller.user_id, environment.clock.now_ms())
-    environment.clock.advance(MARGIN_S)
+    environment.clock.advance(PURGE_DELAY_S)
 
     async def buried() -> bool:
         [user] = await environment.database["users"].find().to_list()
@@ -146,7 +146,7 @@ async def test_the_last_traces_go_after_the_margin_and_groups_are_left_once_more
     environment: AccountsEnvironment, accounts: Accounts, caller: Claims
 ) -> None:
     await accounts.delete_account(caller, PASSWORD)
-    environment.clock.advance(MARGIN_S / 2)
+    environment.clock.advance(PURGE_DELAY_S / 2)
     await accounts.deletion.resume_deletions()
     assert await environment.database["users"].count_documents({"leaving": {"$exists": True}}) == 1
     await is_over(environment, accounts)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from chat_service.accounts.account import Profile, ProfileChange
-from chat_service.accounts.accounts import REMEMBERED_ELSEWHERE, Accounts, AccountSettings
+from chat_service.accounts.accounts import MAX_REMEMBERED_EXTERNAL_DEVICES, Accounts, AccountSettings
 from chat_service.accounts.devices import DeviceDescription
 from chat_service.accounts.errors import DeviceRevoked, SignInDisabled
 from servicekit.auth import Claims
@@ -26,7 +26,7 @@ def accounts(environment: AccountsEnvironment) -> Accounts:
 
 
 async def names_found(environment: AccountsEnvironment, text: str) -> list[str]:
-    return [each.login_name for each in (await environment.people().search_profiles(text, 0, "")).profiles]
+    return [each.login_name for each in await environment.people().search_profiles(text, "", 20)]
 
 
 async def test_a_user_is_known_with_the_first_call(environment: AccountsEnvironment, accounts: Accounts) -> None:
@@ -95,7 +95,7 @@ async def test_who_is_signed_out_here_stays_out(environment: AccountsEnvironment
     for caller in (BOB, ALICE):
         with pytest.raises(DeviceRevoked):
             await accounts.admit(caller)
-    for number in range(REMEMBERED_ELSEWHERE - 1):
+    for number in range(MAX_REMEMBERED_EXTERNAL_DEVICES - 1):
         other = replace(ALICE, device_id=f"{number + 100:032x}")
         await accounts.admit(other)
         await accounts.logout(other)

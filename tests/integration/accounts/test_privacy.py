@@ -29,7 +29,7 @@ async def users(environment: AccountsEnvironment, accounts: Accounts) -> list[st
 
 
 async def found(environment: AccountsEnvironment, text: str) -> list[str]:
-    return [each.login_name for each in (await environment.people().search_profiles(text, 0, "")).profiles]
+    return [each.login_name for each in await environment.people().search_profiles(text, "", 20)]
 
 
 async def append(environment: AccountsEnvironment, seq: int, draft: Draft) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from chat_service.accounts.devices import IDLE_MS, REMEMBERED, AccountDevices, Device, Platform
+from chat_service.accounts.devices import IDLE_TIMEOUT_MS, MAX_REMEMBERED_DEVICES, AccountDevices, Device, Platform
 from chat_service.accounts.errors import DeviceNotFound, TooManyDevices
 from chat_service.accounts.refresh_tokens import RefreshChain
 from parley.chat.v1 import account_pb2
@@ -32,10 +32,10 @@ def test_no_more_than_the_limit() -> None:
 
 def test_a_device_that_is_idle_for_long_makes_room() -> None:
     crowded = signed_in(1, 2, limit=2)
-    late = replace(device(3), seen_ms=IDLE_MS)
+    late = replace(device(3), seen_ms=IDLE_TIMEOUT_MS)
     with pytest.raises(TooManyDevices):
         crowded.with_signed_in(late, 2)
-    after = crowded.with_signed_in(replace(late, seen_ms=IDLE_MS + 1), 2)
+    after = crowded.with_signed_in(replace(late, seen_ms=IDLE_TIMEOUT_MS + 1), 2)
     assert [each.created_ms for each in after.active] == [2, 3]
     assert after.get(device(1).device_id).chain is None, "it may come back as itself"
 
@@ -66,9 +66,9 @@ def test_signing_out_twice_changes_nothing() -> None:
 
 def test_of_those_signed_out_the_latest_are_remembered() -> None:
     devices = signed_in(99)
-    for number in range(REMEMBERED + 5):
+    for number in range(MAX_REMEMBERED_DEVICES + 5):
         devices = devices.with_signed_in(device(number), 10).with_signed_out(device(number).device_id)
-    assert {each.created_ms for each in devices.by_id.values()} == {99, *range(5, REMEMBERED + 5)}
+    assert {each.created_ms for each in devices.by_id.values()} == {99, *range(5, MAX_REMEMBERED_DEVICES + 5)}
 
 
 def test_an_unknown_device_is_not_found() -> None:

@@ -10,7 +10,7 @@ import pytest
 from chat_service.accounts.archive import CHUNK_BYTES, ArchiveFile
 from chat_service.errors import RateLimited
 from chat_service.servicers import account_export
-from chat_service.servicers.account_export import MAX_CONCURRENT_EXPORTS, STALLED_S, AccountExport
+from chat_service.servicers.account_export import MAX_CONCURRENT_EXPORTS, STALL_TIMEOUT_S, AccountExport
 from servicekit.auth import Claims
 from tests.clock import ManualClock
 
@@ -55,7 +55,7 @@ async def test_a_few_a_server_but_for_those_who_do_not_read(archives: Archives, 
     reading = [await archives.begin(str(number)) for number in range(MAX_CONCURRENT_EXPORTS)]
     with pytest.raises(RateLimited):
         await archives.begin("alice")
-    clock.advance(STALLED_S)
+    clock.advance(STALL_TIMEOUT_S)
     for each in reading[1:]:
         await anext(each)
     await archives.begin("alice")

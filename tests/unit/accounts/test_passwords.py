@@ -17,7 +17,7 @@ QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 @pytest.fixture
 def passwords() -> Iterator[PasswordHasherPool]:
-    made = PasswordHasherPool(at_once=1, waiting=2, hasher=QUICK)
+    made = PasswordHasherPool(max_concurrent=1, max_waiting=2, hasher=QUICK)
     yield made
     made.close()
 
@@ -63,7 +63,9 @@ async def test_only_so_many_wait() -> None:
             go.wait(10)
             return super().verify(hash, password)
 
-    passwords = PasswordHasherPool(at_once=1, waiting=2, hasher=Held(time_cost=1, memory_cost=8, parallelism=1))
+    passwords = PasswordHasherPool(
+        max_concurrent=1, max_waiting=2, hasher=Held(time_cost=1, memory_cost=8, parallelism=1)
+    )
     waiting = [asyncio.create_task(passwords.verify("x", None)) for _ in range(3)]
     await run_ready()
     with pytest.raises(RateLimited) as caught:

@@ -75,5 +75,5 @@ def test_a_forged_one_is_only_refused() -> None:
 def test_a_chain_keeps_no_secret() -> None:
     chain, first = RefreshChain.start(USER, DEVICE)
     chain, second = chain.rotate(first, 0)
-    kept = {chain.family, chain.newest, chain.before, chain.nonce}
+    kept = {chain.family, chain.newest, chain.previous, chain.nonce}
     assert not kept & {first.family, first.secret, second.secret}
