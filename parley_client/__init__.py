@@ -4,7 +4,6 @@ from parley_client import contents
 from parley_client.channel import Tls
 from parley_client.client import DEFAULT_DOOR, Client
 from parley_client.device import Device
-from parley_client.dialogue import Sending
 from parley_client.errors import (
     AlreadyExists,
     DoorUnreachable,
@@ -38,9 +37,10 @@ from parley_client.events import (
     TypingChanged,
     WatermarkMoved,
 )
-from parley_client.history import Sent
 from parley_client.message import Message
+from parley_client.messages import Sent
 from parley_client.session import DamagedFile, DeviceState, FileStore, MemoryStore, Session, SessionStore
+from parley_client.stream_protocol import Sending
 from parley_client.view import ConversationView, Notice, Tick
 
 __all__ = [

@@ -5,14 +5,14 @@ from __future__ import annotations
 from types import TracebackType
 
 from parley.chat.v1 import chat_pb2
-from parley_client.account import Accounts
+from parley_client.accounts import Accounts
 from parley_client.calls import Calls
 from parley_client.channel import Door, Tls
 from parley_client.clock import ServerClock
 from parley_client.conversations import Conversations
 from parley_client.device import Device
-from parley_client.feed import CAPACITY
-from parley_client.history import Messages
+from parley_client.event_queue import CAPACITY
+from parley_client.messages import Messages
 from parley_client.session import MemoryStore, Session, SessionStore
 from parley_client.tokens import Tokens
 

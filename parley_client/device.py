@@ -10,17 +10,17 @@ from parley.chat.v1 import chat_pb2
 from parley.chat.v1.entry_pb2 import Content
 from parley_client.channel import Door, too_late
 from parley_client.clock import ServerClock
+from parley_client.connection import Line
 from parley_client.contents import as_content
-from parley_client.dialogue import Dialogue, Sending
 from parley_client.errors import TryLater
+from parley_client.event_queue import CAPACITY, Feed
 from parley_client.events import EntryReceived, Event
-from parley_client.feed import CAPACITY, Feed
 from parley_client.inbox import Inbox, Item, Progress
-from parley_client.line import Line
-from parley_client.outgoing import Outgoing
-from parley_client.receipts import Receipts
+from parley_client.send_queue import Outgoing
 from parley_client.session import DeviceState, SessionStore
+from parley_client.stream_protocol import Dialogue, Sending
 from parley_client.tokens import Tokens
+from parley_client.watermarks import Receipts
 
 # State is written this long after it changed, at the latest, so that a busy device writes its file rarely.
 SAVE_EVERY = 0.5

@@ -17,10 +17,9 @@ from parley_client.events import (
     Settings,
     WatermarkMoved,
 )
-from parley_client.receipts import Receipts
+from parley_client.log_assembler import Assembly
 from parley_client.session import DeviceState
-from parley_client.state import Assembly
-from parley_client.watermarks import Watermarks
+from parley_client.watermarks import Receipts, Watermarks
 
 Entry = entry_pb2.Entry
 

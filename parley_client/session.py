@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from parley.chat.v1 import chat_pb2
-from parley_client.receipts import Mark
+from parley_client.watermarks import Mark
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from parley_client.cli import session_files
 from parley_client.cli.errors import CommandError, explain_error
 from parley_client.client import Client
 from parley_client.errors import ParleyError
-from parley_client.history import Sent
+from parley_client.messages import Sent
 from parley_client.session import DamagedFile, SessionStore
 
 # Calls are retried for this long before the command reports an error: a person is waiting.

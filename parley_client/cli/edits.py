@@ -11,7 +11,7 @@ from parley_client.cli.command import appended_fields, open_client, print_json, 
 from parley_client.cli.directory import UserDirectory, find_conversation
 from parley_client.cli.errors import CommandError
 from parley_client.cli.options import DOOR, MAX_SEQ, AsOption, CaOption, DoorOption, GroupOption, JsonOption, TlsOption
-from parley_client.history import Sent
+from parley_client.messages import Sent
 
 app = typer.Typer()
 EditArguments = Annotated[list[str], typer.Argument(metavar="[NAME] SEQ TEXT…", help="Login name, SEQ and new text.")]

@@ -15,7 +15,6 @@ from parley_client.cli.errors import CommandError, explain_error
 from parley_client.cli.formatting import format_entry, printable
 from parley_client.client import Client
 from parley_client.device import Device
-from parley_client.dialogue import Sending
 from parley_client.errors import ParleyError, SendQueueFull
 from parley_client.events import (
     CaughtUp,
@@ -25,6 +24,7 @@ from parley_client.events import (
     EntryReceived,
     Event,
 )
+from parley_client.stream_protocol import Sending
 
 BACKLOG_SIZE = 20
 # A report about an unsent line quotes this many characters of it.

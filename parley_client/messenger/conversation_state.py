@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from parley.chat.v1 import conversation_pb2, entry_pb2
 from parley.chat.v1.entry_pb2 import Content
-from parley_client.dialogue import Sending
+from parley_client.stream_protocol import Sending
 from parley_client.view import ConversationView
 
 _NEVER = datetime.fromtimestamp(0, UTC)

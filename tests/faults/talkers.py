@@ -12,7 +12,7 @@ from typing import Self
 
 from parley.chat.v1 import chat_pb2
 from parley_client import Client, EntryReceived, MemoryStore, NotFound, ParleyError, Session
-from parley_client.dialogue import Sending
+from parley_client.stream_protocol import Sending
 from tests.faults.journal import Journal, Resumed, Send
 from tests.raw.device import RawDevice
 from tests.raw.follower import Follower

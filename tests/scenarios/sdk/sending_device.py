@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from parley_client import Sent, TryLater
-from parley_client.dialogue import Sending
+from parley_client.stream_protocol import Sending
 from tests.raw.device import new_id
 from tests.scenarios.sdk.judge import Answered, Line
 from tests.scenarios.sdk.recording_device import RecordingDevice

@@ -9,7 +9,7 @@ import pytest
 from chat_service.errors import ServerBusy
 from chat_service.stream import limiters
 from chat_service.stream.limiters import SLOT_TIMEOUT_S, WAITING_PER_SLOT, Handshake, HandshakeLimiter
-from parley_client.link import WELCOME_SECONDS
+from parley_client.connect_stream import WELCOME_SECONDS
 from tests.eventually import run_ready
 
 

@@ -12,8 +12,8 @@ import pytest
 from parley.chat.v1.conversation_pb2 import Conversation
 from parley_client.cli import stdin_lines
 from parley_client.cli.line_chat import LineChat
-from parley_client.dialogue import Sending
-from parley_client.history import Sent
+from parley_client.messages import Sent
+from parley_client.stream_protocol import Sending
 
 
 class Answering:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from parley.chat.v1 import chat_pb2
 from parley_client.errors import SendQueueFull
-from parley_client.outgoing import WINDOW, Outgoing
+from parley_client.send_queue import WINDOW, Outgoing
 
 
 def message(name: str, conversation: str = "c") -> chat_pb2.SendMessageRequest:

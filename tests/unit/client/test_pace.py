@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parley_client.backoff import CAP, Backoff
-from parley_client.pacing import SHARE, Pacing
+from parley_client.send_pacer import SHARE, Pacing
 
 
 @given(st.integers(0, 2000), st.floats(0, 1), st.none() | st.floats(0, 60))

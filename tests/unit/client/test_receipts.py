@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parley_client.events import WatermarkMoved
-from parley_client.receipts import RECEIPTS, Receipts
-from parley_client.watermarks import Watermarks
+from parley_client.watermarks import RECEIPTS, Receipts, Watermarks
 
 marks = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=20)
 

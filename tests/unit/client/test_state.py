@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parley.chat.v1 import entry_pb2
-from parley_client.state import HELD, Assembly
+from parley_client.log_assembler import HELD, Assembly
 
 
 def entry(seq: int) -> entry_pb2.Entry:

@@ -1,8 +1,7 @@
 """Typing is told rarely, and nobody types for ever."""
 
 from parley_client.events import TypingChanged
-from parley_client.keystrokes import Keystrokes
-from parley_client.typists import Typists
+from parley_client.typing_indicators import Keystrokes, Typists
 
 HERE, THERE, YOU = "c" * 32, "d" * 32, "b" * 32
 

@@ -10,13 +10,12 @@ from parley.chat.v1 import chat_pb2
 from parley_client.clock import ServerClock
 from parley_client.errors import InvalidRequest, ParleyError, TimedOut, from_status
 from parley_client.events import EntryReceived, FrameRefused, PresenceChanged, SendRefused
-from parley_client.history import Sent
 from parley_client.inbox import Inbox, Item
-from parley_client.keystrokes import Keystrokes
-from parley_client.outgoing import Outgoing
-from parley_client.pacing import Pacing
-from parley_client.receipts import Receipts
-from parley_client.typists import Typists
+from parley_client.messages import Sent
+from parley_client.send_pacer import Pacing
+from parley_client.send_queue import Outgoing
+from parley_client.typing_indicators import Keystrokes, Typists
+from parley_client.watermarks import Receipts
 
 # Sends taken at once before anything else gets its turn.
 SENDS = 32

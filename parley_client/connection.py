@@ -9,12 +9,12 @@ from contextlib import suppress
 from parley.chat.v1 import chat_pb2
 from parley_client.backoff import Backoff
 from parley_client.channel import Door, too_late
-from parley_client.dialogue import Dialogue
+from parley_client.connect_stream import Drained, Link, Parting, Renewed
 from parley_client.errors import ParleyError, SignedOut, Superseded, TimedOut, TryLater, Unauthenticated, from_status
+from parley_client.event_queue import Feed
 from parley_client.events import ConnectionChanged, ConnectionState
-from parley_client.feed import Feed
 from parley_client.inbox import Item
-from parley_client.link import Drained, Link, Parting, Renewed
+from parley_client.stream_protocol import Dialogue
 from parley_client.tokens import Tokens
 
 # A link that lived so long went well: the next failure begins with short delays.
