@@ -1,4 +1,4 @@
-"""Parley's SDK for asyncio: a client, its device, and what they tell."""
+"""The asyncio SDK of Parley: a client, its device, the events of the device and the errors of both."""
 
 from parley_client import contents
 from parley_client.channel import Tls
@@ -31,21 +31,22 @@ from parley_client.events import (
     EntryReceived,
     Event,
     FrameRefused,
+    PersonalSettings,
     PresenceChanged,
     SendRefused,
-    Settings,
     TypingChanged,
     WatermarkMoved,
 )
 from parley_client.message import Message
-from parley_client.messages import Sent
+from parley_client.messages import AppendResult
 from parley_client.session import DamagedFile, DeviceState, FileStore, MemoryStore, Session, SessionStore
-from parley_client.stream_protocol import Sending
-from parley_client.view import ConversationView, Notice, Tick
+from parley_client.stream_protocol import PendingSend
+from parley_client.view import ConversationView, DeliveryStatus, Notice
 
 __all__ = [
     "DEFAULT_DOOR",
     "AlreadyExists",
+    "AppendResult",
     "CaughtUp",
     "Client",
     "ConnectionChanged",
@@ -54,6 +55,7 @@ __all__ = [
     "ConversationGone",
     "ConversationView",
     "DamagedFile",
+    "DeliveryStatus",
     "Device",
     "DeviceState",
     "DoorUnreachable",
@@ -70,18 +72,16 @@ __all__ = [
     "NotServed",
     "Notice",
     "ParleyError",
+    "PendingSend",
+    "PersonalSettings",
     "PresenceChanged",
     "SendQueueFull",
     "SendRefused",
-    "Sending",
-    "Sent",
     "ServerFault",
     "Session",
     "SessionStore",
-    "Settings",
     "SignedOut",
     "Superseded",
-    "Tick",
     "TimedOut",
     "Tls",
     "TryLater",

@@ -7,23 +7,23 @@ from contextlib import suppress
 
 from parley.chat.v1 import account_pb2
 from parley.chat.v1.account_pb2 import Device, DeviceDescription, Privacy, Profile
-from parley_client.calls import Calls
+from parley_client.calls import AuthenticatedCalls
 from parley_client.errors import AlreadyExists, DoorUnreachable, NotFound, SignedOut, TryLater
 from parley_client.session import Session
-from parley_client.tokens import Tokens
+from parley_client.tokens import TokenSource
 
 
 class Accounts:
-    """The account of the client, and what it may see of others. Every method raises ParleyError."""
+    """The account of the signed-in user, and searches for other users. Every method raises ParleyError."""
 
-    def __init__(self, calls: Calls, tokens: Tokens) -> None:
+    def __init__(self, calls: AuthenticatedCalls, tokens: TokenSource) -> None:
         self._calls = calls
         self._tokens = tokens
 
     async def register(
         self, login_name: str, password: str, *, display_name: str = "", device_name: str = ""
     ) -> Session:
-        """Make an account and sign this device in. AlreadyExists if the name is taken."""
+        """Create an account and sign this device in. Raises AlreadyExists if the name is taken."""
         request = account_pb2.RegisterRequest(
             login_name=login_name,
             password=password,
@@ -31,113 +31,115 @@ class Accounts:
             device=_description(device_name),
         )
         try:
-            answer = await self._calls.open(lambda door: door.accounts.Register, request)
+            response = await self._calls.call_without_token(lambda channel: channel.accounts.Register, request)
         except TryLater as error:
             if error.reason or isinstance(error, DoorUnreachable):
                 raise
-            return await self._register_again(request)
-        return self._tokens.keep(answer.session, login_name.lower())
+            return await self._retry_register(request)
+        return self._tokens.store_session(response.session, login_name.lower())
 
-    async def _register_again(self, request: account_pb2.RegisterRequest) -> Session:
-        """The answer got lost on the way: if the account was made, its password is ours."""
+    async def _retry_register(self, request: account_pb2.RegisterRequest) -> Session:
+        """Register again after a lost response; if the first attempt created the account, sign in to it."""
         try:
-            answer = await self._calls.open(lambda door: door.accounts.Register, request)
+            response = await self._calls.call_without_token(lambda channel: channel.accounts.Register, request)
         except AlreadyExists:
             return await self.login(request.login_name, request.password, device_name=request.device.name)
-        return self._tokens.keep(answer.session, request.login_name.lower())
+        return self._tokens.store_session(response.session, request.login_name.lower())
 
     async def login(self, login_name: str, password: str, *, device_name: str = "", device_id: str = "") -> Session:
-        """Sign this device in; `device_id` keeps it the device it was. Unauthenticated: name or password."""
+        """Sign in as `device_id`, or as a new device. Raises Unauthenticated if name or password are wrong."""
         device = _description(device_name, device_id)
         request = account_pb2.LoginRequest(login_name=login_name, password=password, device=device)
-        answer = await self._calls.open(lambda door: door.accounts.Login, request)
-        return self._tokens.keep(answer.session, login_name.lower())
+        response = await self._calls.call_without_token(lambda channel: channel.accounts.Login, request)
+        return self._tokens.store_session(response.session, login_name.lower())
 
     async def refresh(self) -> Session:
-        """Get a new access token now; usually nobody needs to ask."""
-        return await self._tokens.renew(self._tokens.session.access_token)
+        """Renew the access token now. Calls and devices renew it by themselves before it expires."""
+        return await self._tokens.renew_token(self._tokens.active_session.access_token)
 
     async def logout(self) -> None:
-        """Sign this device out, here and at the server; fine if the server did so before."""
+        """Sign this device out at the server and remove the session. Succeeds if the server signed it out already."""
         with suppress(SignedOut):
-            await self._calls.ask(lambda door: door.accounts.Logout, account_pb2.LogoutRequest())
-        self._tokens.forget()
+            await self._calls.call(lambda channel: channel.accounts.Logout, account_pb2.LogoutRequest())
+        self._tokens.sign_out()
 
     async def change_password(self, old: str, new: str) -> None:
-        """Set another password, 8 to 256 bytes; all other devices are signed out. Unauthenticated: `old` is wrong."""
+        """Set a password of 8 to 256 bytes and sign out all other devices. Raises Unauthenticated if `old` is wrong."""
         request = account_pb2.ChangePasswordRequest(old_password=old, new_password=new)
-        await self._calls.ask(lambda door: door.accounts.ChangePassword, request)
+        await self._calls.call(lambda channel: channel.accounts.ChangePassword, request)
 
     async def delete_account(self, password: str) -> None:
-        """End the account, for good. Unauthenticated: the password is wrong."""
+        """Delete the account permanently. Raises Unauthenticated if the password is wrong."""
         request = account_pb2.DeleteAccountRequest(password=password)
-        await self._calls.ask(lambda door: door.accounts.DeleteAccount, request)
-        self._tokens.forget()
+        await self._calls.call(lambda channel: channel.accounts.DeleteAccount, request)
+        self._tokens.sign_out()
 
-    async def profile(self, user_id: str = "") -> Profile:
-        """The profile of a user; empty: the own one. NotFound."""
+    async def get_profile(self, user_id: str = "") -> Profile:
+        """Return the profile of a user; an empty id means the caller. Raises NotFound."""
         request = account_pb2.GetProfileRequest(user_id=user_id)
-        return (await self._calls.ask(lambda door: door.accounts.GetProfile, request)).profile
+        return (await self._calls.call(lambda channel: channel.accounts.GetProfile, request)).profile
 
     async def update_profile(self, *, display_name: str | None = None, about: str | None = None) -> Profile:
-        """Change the own profile; None stays."""
+        """Change the caller's profile; a field that is None keeps its value."""
         request = account_pb2.UpdateProfileRequest(display_name=display_name, about=about)
-        return (await self._calls.ask(lambda door: door.accounts.UpdateProfile, request)).profile
+        return (await self._calls.call(lambda channel: channel.accounts.UpdateProfile, request)).profile
 
     async def search(self, query: str) -> AsyncIterator[Profile]:
-        """The users whose login name, or a word of whose display name, begins with `query`."""
+        """Yield the users whose login name, or a word of whose display name, begins with `query`."""
         request = account_pb2.SearchUsersRequest(query=query)
         while True:
-            answer = await self._calls.ask(lambda door: door.accounts.SearchUsers, request)
-            for profile in answer.profiles:
+            response = await self._calls.call(lambda channel: channel.accounts.SearchUsers, request)
+            for profile in response.profiles:
                 yield profile
-            if not answer.next_page_token:
+            if not response.next_page_token:
                 return
-            request.page_token = answer.next_page_token
+            request.page_token = response.next_page_token
 
     async def find(self, login_name: str) -> Profile:
-        """The user with this login name. NotFound."""
+        """Return the user with this login name. Raises NotFound."""
         async for profile in self.search(login_name):
             if profile.login_name == login_name.lower():
                 return profile
         raise NotFound(f"no user is called {login_name}", code="NOT_FOUND", reason="USER_NOT_FOUND")
 
-    async def devices(self) -> list[Device]:
-        """The devices of the account, oldest first; there are at most a few dozen."""
-        answer = await self._calls.ask(
-            lambda door: door.accounts.ListDevices, account_pb2.ListDevicesRequest(page_size=50)
+    async def list_devices(self) -> list[Device]:
+        """Return the devices of the account, oldest first; one page of at most 50."""
+        response = await self._calls.call(
+            lambda channel: channel.accounts.ListDevices, account_pb2.ListDevicesRequest(page_size=50)
         )
-        return list(answer.devices)
+        return list(response.devices)
 
-    async def revoke(self, device_id: str) -> None:
-        """Sign another device of the account out, at once. NotFound."""
+    async def revoke_device(self, device_id: str) -> None:
+        """Sign another device of the account out immediately. Raises NotFound."""
         request = account_pb2.RevokeDeviceRequest(device_id=device_id)
-        await self._calls.ask(lambda door: door.accounts.RevokeDevice, request)
+        await self._calls.call(lambda channel: channel.accounts.RevokeDevice, request)
 
     async def block(self, user_id: str) -> None:
-        """Bar a user from direct chats, from adding the caller, and from the caller's presence."""
+        """Block a user from direct chats, from adding the caller to groups, and from the caller's presence."""
         request = account_pb2.BlockUserRequest(user_id=user_id)
-        await self._calls.ask(lambda door: door.accounts.BlockUser, request)
+        await self._calls.call(lambda channel: channel.accounts.BlockUser, request)
 
     async def unblock(self, user_id: str) -> None:
-        """Take a block back."""
+        """Remove a block."""
         request = account_pb2.UnblockUserRequest(user_id=user_id)
-        await self._calls.ask(lambda door: door.accounts.UnblockUser, request)
+        await self._calls.call(lambda channel: channel.accounts.UnblockUser, request)
 
-    async def blocked(self) -> AsyncIterator[str]:
-        """The ids of the users whom the caller has blocked."""
+    async def list_blocked(self) -> AsyncIterator[str]:
+        """Yield the ids of the users whom the caller has blocked."""
         request = account_pb2.ListBlockedRequest(page_size=100)
         while True:
-            answer = await self._calls.ask(lambda door: door.accounts.ListBlocked, request)
-            for user_id in answer.user_ids:
+            response = await self._calls.call(lambda channel: channel.accounts.ListBlocked, request)
+            for user_id in response.user_ids:
                 yield user_id
-            if not answer.next_page_token:
+            if not response.next_page_token:
                 return
-            request.page_token = answer.next_page_token
+            request.page_token = response.next_page_token
 
-    async def privacy(self) -> Privacy:
-        """What the caller lets others do."""
-        return (await self._calls.ask(lambda door: door.accounts.GetPrivacy, account_pb2.GetPrivacyRequest())).privacy
+    async def get_privacy(self) -> Privacy:
+        """Return the caller's privacy settings."""
+        return (
+            await self._calls.call(lambda channel: channel.accounts.GetPrivacy, account_pb2.GetPrivacyRequest())
+        ).privacy
 
     async def update_privacy(
         self,
@@ -145,13 +147,13 @@ class Accounts:
         who_may_add: account_pb2.WhoMayAdd.ValueType = account_pb2.WHO_MAY_ADD_UNSPECIFIED,
         found_by_search: bool | None = None,
     ) -> Privacy:
-        """Change what the caller lets others do; what is not given stays."""
+        """Change the caller's privacy settings; a setting that is not given keeps its value."""
         request = account_pb2.UpdatePrivacyRequest(who_may_add=who_may_add, found_by_search=found_by_search)
-        return (await self._calls.ask(lambda door: door.accounts.UpdatePrivacy, request)).privacy
+        return (await self._calls.call(lambda channel: channel.accounts.UpdatePrivacy, request)).privacy
 
     async def export(self) -> AsyncIterator[bytes]:
-        """An archive (ZIP of JSON files) of everything kept about the caller, in parts of at most 64 KiB."""
-        parts = self._calls.stream(lambda door: door.accounts.ExportAccount, account_pb2.ExportAccountRequest())
+        """Yield a ZIP of JSON files with all stored data of the caller, in chunks of at most 64 KiB."""
+        parts = self._calls.stream(lambda channel: channel.accounts.ExportAccount, account_pb2.ExportAccountRequest())
         async for part in parts:
             yield part.chunk
 

@@ -1,21 +1,21 @@
-"""How long to wait before the next attempt: exponential, with full jitter, and not less than was asked."""
+"""Delays between attempts: exponential with full jitter, on top of the delay that the server asked for."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
 
-BASE = 0.1
-CAP = 10.0
+BASE_DELAY_S = 0.1
+MAX_DELAY_S = 10.0
 
 
 class Backoff:
-    """Delays in seconds. `jitter` gives a number from 0 to 1; tests pass their own."""
+    """A sequence of delays in seconds. `jitter` returns a number from 0 to 1; tests pass their own."""
 
     def __init__(
         self,
-        base: float = BASE,
-        cap: float = CAP,
+        base: float = BASE_DELAY_S,
+        cap: float = MAX_DELAY_S,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._base = base
@@ -23,13 +23,13 @@ class Backoff:
         self._jitter = jitter
         self.attempts = 0
 
-    def next(self, asked: float | None = None) -> float:
-        """The delay before the next attempt; `asked` is the server's RetryInfo, to which jitter is added."""
-        # The exponent is bounded so that weeks of attempts do not make a number too large to be a float.
+    def next(self, retry_after_s: float | None = None) -> float:
+        """Return the delay before the next attempt: `retry_after_s` (the server's RetryInfo) plus a jittered delay."""
+        # The exponent is bounded: after weeks of attempts the power would overflow a float.
         ceiling = min(self._cap, self._base * 2.0 ** min(self.attempts, 30))
         self.attempts += 1
-        return (asked or 0.0) + self._jitter() * ceiling
+        return (retry_after_s or 0.0) + self._jitter() * ceiling
 
     def reset(self) -> None:
-        """Begin anew: the last attempt went well."""
+        """Return to the shortest delay, after a successful attempt."""
         self.attempts = 0

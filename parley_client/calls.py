@@ -1,4 +1,4 @@
-"""Calls in the name of the signed-in user: with a token, and again when the server is away for a moment."""
+"""Calls with the access token of the signed-in user, retried while the server is unavailable."""
 
 from __future__ import annotations
 
@@ -8,78 +8,89 @@ from collections.abc import AsyncIterator
 import grpc.aio
 
 from parley_client.backoff import Backoff
-from parley_client.channel import CALL_SECONDS, HOME_HEADER, Door, Metadata, Method, Request, Response, StreamMethod
+from parley_client.channel import (
+    CALL_TIMEOUT_S,
+    HOME_HEADER,
+    Channel,
+    Metadata,
+    Method,
+    Request,
+    Response,
+    StreamMethod,
+)
 from parley_client.errors import ParleyError, SignedOut, Unauthenticated, from_rpc
-from parley_client.tokens import Tokens
+from parley_client.tokens import TokenSource
 
-# An archive of everything may take its time.
-STREAM_SECONDS = 600.0
-
-
-def bearer(token: str, home: str = "") -> Metadata:
-    """What a call carries: the token, and where the server it should reach is."""
-    named = ((HOME_HEADER, home),) if home else ()
-    return (("authorization", f"Bearer {token}"), *named)
+# Long enough for the export of a whole account.
+STREAM_TIMEOUT_S = 600.0
 
 
-class Calls:
-    """Asks through `door`; refusals for now are asked again for up to `patience` seconds."""
+def auth_metadata(token: str, home: str = "") -> Metadata:
+    """Return the metadata of a call: the token, and the home ("host:port") that Envoy routes it to."""
+    route = ((HOME_HEADER, home),) if home else ()
+    return (("authorization", f"Bearer {token}"), *route)
 
-    def __init__(self, door: Door, tokens: Tokens, patience: float = 10.0) -> None:
-        self._door = door
+
+class AuthenticatedCalls:
+    """Unary and streaming calls on `channel`; a retryable error is retried for up to `retry_timeout_s` seconds."""
+
+    def __init__(self, channel: Channel, tokens: TokenSource, retry_timeout_s: float = 10.0) -> None:
+        self._channel = channel
         self._tokens = tokens
-        self._patience = patience
+        self._retry_timeout_s = retry_timeout_s
 
-    async def open(self, method: Method[Request, Response], request: Request) -> Response:
-        """Ask without a token. Asked again only if the server said it did nothing. Raises ParleyError."""
-        return await self._again(method, request, signed=False)
+    async def call_without_token(self, method: Method[Request, Response], request: Request) -> Response:
+        """Call without a token. Retried only if the error's reason shows that nothing was done. Raises ParleyError."""
+        return await self._call_with_retries(method, request, with_token=False)
 
-    async def ask(self, method: Method[Request, Response], request: Request, seconds: float = CALL_SECONDS) -> Response:
-        """Ask with the token; the request must be one that may be repeated. Raises ParleyError."""
-        return await self._again(method, request, signed=True, seconds=seconds)
+    async def call(
+        self, method: Method[Request, Response], request: Request, timeout_s: float = CALL_TIMEOUT_S
+    ) -> Response:
+        """Call with the token; the request must be idempotent, because it may be retried. Raises ParleyError."""
+        return await self._call_with_retries(method, request, with_token=True, timeout_s=timeout_s)
 
     async def stream(
-        self, method: StreamMethod[Request, Response], request: Request, seconds: float = STREAM_SECONDS
+        self, method: StreamMethod[Request, Response], request: Request, timeout_s: float = STREAM_TIMEOUT_S
     ) -> AsyncIterator[Response]:
-        """Ask with the token for many answers, within `seconds` in all. Asked once only. Raises ParleyError."""
-        metadata = bearer(await self._tokens.access())
+        """Yield the responses of one streaming call, `timeout_s` seconds in all. Never retried. Raises ParleyError."""
+        metadata = auth_metadata(await self._tokens.access_token())
         try:
-            async for answer in method(self._door)(request, metadata=metadata, timeout=seconds):
-                yield answer
+            async for response in method(self._channel)(request, metadata=metadata, timeout=timeout_s):
+                yield response
         except grpc.aio.AioRpcError as error:
             raise from_rpc(error) from error
 
-    async def _again(
+    async def _call_with_retries(
         self,
         method: Method[Request, Response],
         request: Request,
         *,
-        signed: bool,
-        seconds: float = CALL_SECONDS,
+        with_token: bool,
+        timeout_s: float = CALL_TIMEOUT_S,
     ) -> Response:
-        backoff, ends = Backoff(), asyncio.get_running_loop().time() + self._patience
+        backoff, deadline = Backoff(), asyncio.get_running_loop().time() + self._retry_timeout_s
         while True:
             try:
-                if signed:
-                    return await self._signed(method, request, seconds)
-                return await self._door.call(method, request, seconds=seconds)
+                if with_token:
+                    return await self._call_with_token(method, request, timeout_s)
+                return await self._channel.call(method, request, timeout_s=timeout_s)
             except ParleyError as error:
                 delay = backoff.next(error.retry_after)
-                certain = signed or error.reason
-                late = asyncio.get_running_loop().time() + delay > ends
-                if not error.retryable or not certain or late or error.reason == "TOO_MANY_DEVICES":
+                repeatable = with_token or error.reason
+                expired = asyncio.get_running_loop().time() + delay > deadline
+                if not error.retryable or not repeatable or expired or error.reason == "TOO_MANY_DEVICES":
                     raise
             await asyncio.sleep(delay)
 
-    async def _signed(self, method: Method[Request, Response], request: Request, seconds: float) -> Response:
-        token = await self._tokens.access()
+    async def _call_with_token(self, method: Method[Request, Response], request: Request, timeout_s: float) -> Response:
+        token = await self._tokens.access_token()
         try:
-            return await self._door.call(method, request, bearer(token), seconds)
+            return await self._channel.call(method, request, auth_metadata(token), timeout_s)
         except SignedOut:
             raise
         except Unauthenticated as error:
             if error.reason == "CREDENTIALS_INVALID":
                 raise
-            # The door's own check of tokens gives no reason: a newer one is tried in any case, once.
-            renewed = await self._tokens.renew(token)
-        return await self._door.call(method, request, bearer(renewed.access_token), seconds)
+            # Envoy's token check sends no reason, so any refused token is renewed and retried once.
+            session = await self._tokens.renew_token(token)
+        return await self._channel.call(method, request, auth_metadata(session.access_token), timeout_s)

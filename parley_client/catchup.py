@@ -1,7 +1,8 @@
-"""Which conversations are still to be looked at, and when the cursor may move. Pure.
+"""The scheduling of fetches, and the rounds of changes whose cursors they complete. Pure: time is an argument.
 
-A round is one run of `changes` pages, from its first to its last. Its cursor counts once every conversation
-it named has been looked at by a fetch that was sent after it was named, and all rounds before it are done.
+A round is one sequence of `changes` pages, from the first to the last. The device may store the round's cursor once
+every conversation that the round lists has been fetched to its head, by a fetch that was sent after the round listed
+it, and once all earlier rounds are finished.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from dataclasses import dataclass, field
 
 from parley.chat.v1 import chat_pb2
 
-RANGES = 100
-# A fetch without an answer for so long is sent again, in seconds.
-UNANSWERED = 10.0
+MAX_FETCHES_IN_FLIGHT = 100
+# Seconds without a response after which a fetch is sent again.
+FETCH_TIMEOUT_S = 10.0
 
 
 @dataclass(eq=False, slots=True)
-class Round:
-    """One run of pages."""
+class CatchupRound:
+    """One sequence of `changes` pages, and the conversations that are still to be fetched for it."""
 
     remaining: set[str] = field(default_factory=set)
     complete: bool = False
@@ -27,83 +28,83 @@ class Round:
 
 
 class Catchup:
-    """The looks that are wanted, those under way, and the rounds they serve."""
+    """The requested fetches, the fetches in flight, and the rounds that they belong to."""
 
-    def __init__(self, ranges: int = RANGES) -> None:
-        self.ranges = ranges
-        self._rounds: deque[Round] = deque()
-        self._wanted: dict[str, set[Round]] = {}
-        self._under_way: dict[str, set[Round]] = {}
-        self._asked: dict[str, float] = {}
+    def __init__(self, max_in_flight: int = MAX_FETCHES_IN_FLIGHT) -> None:
+        self.max_in_flight = max_in_flight
+        self._rounds: deque[CatchupRound] = deque()
+        self._requested: dict[str, set[CatchupRound]] = {}
+        self._in_flight: dict[str, set[CatchupRound]] = {}
+        self._sent_times: dict[str, float] = {}
         self._not_before: dict[str, float] = {}
 
     def reset(self) -> None:
-        """A new stream: what the old one was asked is forgotten, for the new one names everything again."""
+        """Drop all fetches and rounds when a new stream opens, because it lists all changes again."""
         self._rounds.clear()
-        self._wanted.clear()
-        self._under_way.clear()
-        self._asked.clear()
+        self._requested.clear()
+        self._in_flight.clear()
+        self._sent_times.clear()
         self._not_before.clear()
 
-    def page(self, changes: chat_pb2.Changes) -> None:
-        """A page came."""
+    def add_page(self, changes: chat_pb2.Changes) -> None:
+        """Add a page to the current round and request a fetch of each conversation on it."""
         if not self._rounds or self._rounds[-1].complete:
-            self._rounds.append(Round())
+            self._rounds.append(CatchupRound())
         current = self._rounds[-1]
         for conversation in changes.conversation_ids:
             current.remaining.add(conversation)
-            self._wanted.setdefault(conversation, set()).add(current)
+            self._requested.setdefault(conversation, set()).add(current)
         current.resync = current.resync or changes.resync != chat_pb2.Changes.RESYNC_UNSPECIFIED
         current.complete = changes.last_page
         current.cursor = changes.cursor if changes.HasField("cursor") else None
 
-    def want(self, conversation: str, not_before: float = 0.0) -> None:
-        """Look at a conversation for a reason of its own: a gap, or a sign of one."""
-        if conversation not in self._under_way and conversation not in self._wanted:
-            self._wanted[conversation] = set()
+    def request_fetch(self, conversation: str, not_before: float = 0.0) -> None:
+        """Request a fetch outside of any round: for a gap, or for a head that is known to be ahead."""
+        if conversation not in self._in_flight and conversation not in self._requested:
+            self._requested[conversation] = set()
             self._not_before[conversation] = not_before
 
-    def is_looking(self, conversation: str) -> bool:
-        """Whether a look is wanted or under way."""
-        return conversation in self._wanted or conversation in self._under_way
+    def is_fetching(self, conversation: str) -> bool:
+        """Return True if a fetch is requested or in flight."""
+        return conversation in self._requested or conversation in self._in_flight
 
-    def due(self, now: float) -> list[str]:
-        """The conversations to fetch now; they count as under way."""
-        for conversation in [each for each, asked in self._asked.items() if asked + UNANSWERED <= now]:
-            self.again(conversation)
-        room = self.ranges - len(self._under_way)
+    def start_due_fetches(self, now: float) -> list[str]:
+        """Return the conversations to fetch now, and count them as in flight. Fetches that timed out are included."""
+        for conversation in [each for each, sent in self._sent_times.items() if sent + FETCH_TIMEOUT_S <= now]:
+            self.retry_fetch(conversation)
+        free_slots = self.max_in_flight - len(self._in_flight)
         ready = [
-            each for each in self._wanted if each not in self._under_way and self._not_before.get(each, 0.0) <= now
-        ][: max(0, room)]
+            each for each in self._requested if each not in self._in_flight and self._not_before.get(each, 0.0) <= now
+        ][: max(0, free_slots)]
         for conversation in ready:
-            self._under_way[conversation] = self._wanted.pop(conversation)
-            self._asked[conversation] = now
+            self._in_flight[conversation] = self._requested.pop(conversation)
+            self._sent_times[conversation] = now
             self._not_before.pop(conversation, None)
         return ready
 
-    def next_due(self) -> float | None:
-        """When the earliest postponed look may be taken, if there is room for it; None: none is postponed."""
-        if len(self._under_way) >= self.ranges:
+    def next_due_time(self) -> float | None:
+        """Return the time of the earliest postponed fetch; None: none is postponed, or too many are in flight."""
+        if len(self._in_flight) >= self.max_in_flight:
             return None
-        waiting = [at for each, at in self._not_before.items() if each in self._wanted]
-        return min(waiting, default=None)
+        due_times = [time for each, time in self._not_before.items() if each in self._requested]
+        return min(due_times, default=None)
 
-    def looked(self, conversation: str) -> None:
-        """The look reached the head."""
-        self._asked.pop(conversation, None)
-        for each in self._under_way.pop(conversation, ()):
+    def complete_fetch(self, conversation: str) -> None:
+        """End a fetch that reached the head of the log."""
+        self._sent_times.pop(conversation, None)
+        for each in self._in_flight.pop(conversation, ()):
             each.remaining.discard(conversation)
 
-    def again(self, conversation: str, not_before: float = 0.0) -> None:
-        """The look must go on: it did not reach the head, or was refused for now."""
-        self._asked.pop(conversation, None)
-        self._wanted.setdefault(conversation, set()).update(self._under_way.pop(conversation, ()))
+    def retry_fetch(self, conversation: str, not_before: float = 0.0) -> None:
+        """Request a fetch again that did not reach the head or failed temporarily."""
+        self._sent_times.pop(conversation, None)
+        self._requested.setdefault(conversation, set()).update(self._in_flight.pop(conversation, ()))
         if not_before:
             self._not_before[conversation] = not_before
 
-    def finished(self) -> list[Round]:
-        """The rounds that are done, oldest first; each is told once."""
-        done = []
+    def pop_finished_rounds(self) -> list[CatchupRound]:
+        """Remove and return the finished rounds, oldest first."""
+        finished = []
         while self._rounds and self._rounds[0].complete and not self._rounds[0].remaining:
-            done.append(self._rounds.popleft())
-        return done
+            finished.append(self._rounds.popleft())
+        return finished

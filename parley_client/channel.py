@@ -1,4 +1,4 @@
-"""The door: the one gRPC channel of a client, and the stubs on it."""
+"""The gRPC channel of a client to the door, and the stubs of the services."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ Metadata = tuple[tuple[str, str], ...]
 ChatStream = grpc.aio.StreamStreamCall[chat_pb2.ConnectRequest, chat_pb2.ConnectResponse]
 
 HOME_HEADER = "x-chat-server"
-CALL_SECONDS = 10.0
+CALL_TIMEOUT_S = 10.0
 
-# gRPC's own wait between attempts would be up to two minutes; ours is in backoff.py.
+# gRPC's default reconnect backoff grows to two minutes; the SDK waits by backoff.py instead.
 _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 2000),
     ("grpc.max_reconnect_backoff_ms", 2000),
     ("grpc.max_receive_message_length", 4 << 20),
-    # Two clients of one program are two devices: they share no connection.
+    # Two clients of one program are two devices and must not share a connection.
     ("grpc.use_local_subchannel_pool", 1),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Encryption to the door. `root_certificates` is PEM; None: the system's."""
+    """TLS settings of the channel. `root_certificates` is PEM; None: the system's certificates."""
 
     root_certificates: bytes | None = None
     server_name: str | None = None
@@ -48,77 +48,77 @@ class _Stubs:
         self.chat = chat_pb2_grpc.ChatServiceStub(channel)
 
 
-Method = Callable[["Door"], grpc.aio.UnaryUnaryMultiCallable[Request, Response]]
-StreamMethod = Callable[["Door"], grpc.aio.UnaryStreamMultiCallable[Request, Response]]
+Method = Callable[["Channel"], grpc.aio.UnaryUnaryMultiCallable[Request, Response]]
+StreamMethod = Callable[["Channel"], grpc.aio.UnaryStreamMultiCallable[Request, Response]]
 
 
-class Door:
-    """A channel to `address` ("host:port"), opened at first use."""
+class Channel:
+    """A gRPC channel to `address` ("host:port"), opened at first use."""
 
     def __init__(self, address: str, tls: Tls | None = None) -> None:
         self.address = address
         self._tls = tls
-        self._opened: _Stubs | None = None
+        self._stubs: _Stubs | None = None
 
     @property
     def accounts(self) -> account_pb2_grpc.AccountServiceStub:
-        """The calls of AccountService."""
-        return self._stubs().accounts
+        """The stub of AccountService."""
+        return self._open_stubs().accounts
 
     @property
     def conversations(self) -> conversation_pb2_grpc.ConversationServiceStub:
-        """The calls of ConversationService."""
-        return self._stubs().conversations
+        """The stub of ConversationService."""
+        return self._open_stubs().conversations
 
     @property
     def chat(self) -> chat_pb2_grpc.ChatServiceStub:
-        """The calls of ChatService."""
-        return self._stubs().chat
+        """The stub of ChatService."""
+        return self._open_stubs().chat
 
     async def call(
         self,
         method: Method[Request, Response],
         request: Request,
         metadata: Metadata = (),
-        seconds: float = CALL_SECONDS,
+        timeout_s: float = CALL_TIMEOUT_S,
     ) -> Response:
-        """Ask once. Raises ParleyError."""
-        call = method(self)(request, metadata=metadata, timeout=seconds)
+        """Make one attempt at a call and return the response. Raises ParleyError."""
+        call = method(self)(request, metadata=metadata, timeout=timeout_s)
         try:
             return await call
         except grpc.aio.AioRpcError as error:
             raise from_rpc(error) from error
         except asyncio.CancelledError:
-            # The channel was closed under the call; a cancelled task is another matter.
+            # gRPC also cancels a call when its channel closes; only a cancelled task may raise CancelledError.
             if (task := asyncio.current_task()) and task.cancelling():
                 raise
-            raise TryLater("the connection was given up", code="UNAVAILABLE") from None
+            raise TryLater("the channel was closed during the call", code="UNAVAILABLE") from None
 
     def connect(self, metadata: Metadata) -> ChatStream:
-        """Open the stream of a device."""
+        """Open a `Connect` stream."""
         return self.chat.Connect(metadata=metadata)
 
-    async def renew(self) -> None:
-        """Give the connection up, for it is dead; the next use opens another."""
-        opened, self._opened = self._opened, None
-        if opened:
-            await opened.channel.close()
+    async def reset(self) -> None:
+        """Close the connection, because it does not respond; the next use opens another one."""
+        stubs, self._stubs = self._stubs, None
+        if stubs:
+            await stubs.channel.close()
 
-    close = renew
+    close = reset
 
-    def _stubs(self) -> _Stubs:
-        if self._opened is None:
-            self._opened = _Stubs(self._channel())
-        return self._opened
+    def _open_stubs(self) -> _Stubs:
+        if self._stubs is None:
+            self._stubs = _Stubs(self._create_channel())
+        return self._stubs
 
-    def _channel(self) -> grpc.aio.Channel:
+    def _create_channel(self) -> grpc.aio.Channel:
         if self._tls is None:
             return grpc.aio.insecure_channel(self.address, options=_OPTIONS)
-        named = (("grpc.ssl_target_name_override", self._tls.server_name),) if self._tls.server_name else ()
+        name_override = (("grpc.ssl_target_name_override", self._tls.server_name),) if self._tls.server_name else ()
         credentials = grpc.ssl_channel_credentials(self._tls.root_certificates)
-        return grpc.aio.secure_channel(self.address, credentials, options=(*_OPTIONS, *named))
+        return grpc.aio.secure_channel(self.address, credentials, options=(*_OPTIONS, *name_override))
 
 
-def too_late(what: str, seconds: float) -> TimedOut:
-    """The error when there was no answer in time."""
-    return TimedOut(f"no answer to {what} within {seconds:g} s", code="DEADLINE_EXCEEDED")
+def timed_out(operation: str, timeout_s: float) -> TimedOut:
+    """Return the error for an operation without a response within `timeout_s` seconds."""
+    return TimedOut(f"no answer to {operation} within {timeout_s:g} s", code="DEADLINE_EXCEEDED")

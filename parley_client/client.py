@@ -1,4 +1,4 @@
-"""A client: one door, one session, and everything a signed-in user may do."""
+"""The client: one channel, one session, and all calls and streams of the signed-in user."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ from types import TracebackType
 
 from parley.chat.v1 import chat_pb2
 from parley_client.accounts import Accounts
-from parley_client.calls import Calls
-from parley_client.channel import Door, Tls
+from parley_client.calls import AuthenticatedCalls
+from parley_client.channel import Channel, Tls
 from parley_client.clock import ServerClock
 from parley_client.conversations import Conversations
 from parley_client.device import Device
-from parley_client.event_queue import CAPACITY
+from parley_client.event_queue import MAX_QUEUED_EVENTS
 from parley_client.messages import Messages
 from parley_client.session import MemoryStore, Session, SessionStore
-from parley_client.tokens import Tokens
+from parley_client.tokens import TokenSource
 
 DEFAULT_DOOR = "127.0.0.1:8080"
 
 
 class Client:
-    """Used as `async with Client(door) as client`. `store` keeps the session; by default only in memory.
+    """A client of the server at `door` ("host:port"), used as `async with Client(door) as client`.
 
-    Each login makes a device of the account, of which there may be ten: keep the session in a store, or log out.
-    `patience` is how long, in seconds, calls are asked again while the server is away.
+    `store` holds the session; the default store is in memory. Each login adds a device to the account, which may
+    have ten: keep the session in a FileStore, or log out. While the server is unavailable, calls are retried for up
+    to `retry_timeout_s` seconds.
 
         async with Client(store=FileStore(Path("alice.json"))) as client:
             if client.session is None:
@@ -42,13 +43,13 @@ class Client:
         *,
         tls: Tls | None = None,
         store: SessionStore | None = None,
-        patience: float = 10.0,
+        retry_timeout_s: float = 10.0,
     ) -> None:
-        self._door = Door(door, tls)
+        self._channel = Channel(door, tls)
         self._store = store or MemoryStore()
         self._clock = ServerClock()
-        self._tokens = Tokens(self._door, self._store, self._clock)
-        self._calls = Calls(self._door, self._tokens, patience)
+        self._tokens = TokenSource(self._channel, self._store, self._clock)
+        self._calls = AuthenticatedCalls(self._channel, self._tokens, retry_timeout_s)
         self.accounts = Accounts(self._calls, self._tokens)
         self.conversations = Conversations(self._calls, self._clock)
         self.messages = Messages(self._calls, self._clock)
@@ -59,22 +60,22 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._door.close()
+        await self._channel.close()
 
     @property
     def session(self) -> Session | None:
-        """Who is signed in; None: nobody."""
-        return self._tokens.signed_in
+        """The session of the signed-in user; None: no user is signed in."""
+        return self._tokens.session
 
     def new_id(self) -> str:
-        """A UUIDv7 for a message or a request, by the server's clock if the device's is wrong."""
+        """Return a UUIDv7 for a message or a request; corrected to the server's clock if the device's is wrong."""
         return self._clock.new_id()
 
     async def locate(self) -> str:
-        """The user's home ("host:port"). Raises ParleyError."""
-        answer = await self._calls.ask(lambda door: door.chat.Locate, chat_pb2.LocateRequest())
-        self._tokens.move(answer.home)
-        return answer.home
+        """Return the user's home ("host:port"). Raises ParleyError."""
+        response = await self._calls.call(lambda channel: channel.chat.Locate, chat_pb2.LocateRequest())
+        self._tokens.set_home(response.home)
+        return response.home
 
     def connect(
         self,
@@ -83,16 +84,17 @@ class Client:
         history_from_start: bool = True,
         listen: bool = True,
         home_hint: str | None = None,
-        capacity: int = CAPACITY,
+        capacity: int = MAX_QUEUED_EVENTS,
     ) -> Device:
-        """The device of this session, to be used as `async with`. Raises Unauthenticated if nobody is signed in.
+        """Return the device of this session, to be used as `async with`. Raises Unauthenticated if no user is signed in.
 
-        `repair` False leaves gaps as they are, which shows what they would do. `history_from_start` False
-        begins conversations the device does not know at their newest entry. `home_hint` is sent as
-        `x-chat-server` instead of the user's home. `capacity` is how many events may wait.
+        `repair` False neither holds back nor fetches entries at gaps; the demo uses it to show the gaps.
+        `history_from_start` False starts conversations that are new to the device at their newest entry.
+        `listen` False discards events, for a program that only sends. `home_hint` is sent as `x-chat-server`
+        instead of the user's home. `capacity` bounds the queue of events.
         """
         return Device(
-            self._door,
+            self._channel,
             self._tokens,
             self._store,
             self._clock,

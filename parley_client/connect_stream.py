@@ -8,32 +8,32 @@ from dataclasses import dataclass
 import grpc.aio
 
 from parley.chat.v1 import chat_pb2
-from parley_client.calls import bearer
-from parley_client.channel import ChatStream, Door, too_late
+from parley_client.calls import auth_metadata
+from parley_client.channel import Channel, ChatStream, timed_out
 from parley_client.errors import ParleyError, TryLater, from_rpc, from_status
 
-WELCOME_SECONDS = 5.0
+WELCOME_TIMEOUT_S = 5.0
 # So many heartbeat intervals without a frame mean that the link is dead.
-SILENCE = 2.5
+MAX_SILENT_INTERVALS = 2.5
 
 
 @dataclass(frozen=True, slots=True)
-class Drained:
+class DrainRequested:
     """The server asked for another stream: after `delay` seconds, at `home`."""
 
-    delay: float
+    delay_s: float
     home: str
 
 
 @dataclass(frozen=True, slots=True)
-class Renewed:
+class RenewalNeeded:
     """The device wants another stream for a reason of its own."""
 
 
-Parting = Drained | Renewed | ParleyError
+ReplacementReason = DrainRequested | RenewalNeeded | ParleyError
 
 
-class Link:
+class ConnectStream:
     """A stream that was welcomed. `parted` is why the next one is needed; `left` that it has taken over."""
 
     def __init__(self, call: ChatStream, welcome: chat_pb2.Welcome) -> None:
@@ -41,25 +41,25 @@ class Link:
         self._loop = asyncio.get_running_loop()
         self._reading_since: float | None = None
         self.welcome = welcome
-        self.opened = self.written = self._loop.time()
-        self.left = False
-        self.over = asyncio.Event()
-        self.parted: asyncio.Future[Parting] = self._loop.create_future()
+        self.open_time = self.last_write_time = self._loop.time()
+        self.retired = False
+        self.closed = asyncio.Event()
+        self.replacement_reason: asyncio.Future[ReplacementReason] = self._loop.create_future()
 
     @classmethod
-    async def open(cls, door: Door, token: str, home: str, hello: chat_pb2.Hello) -> Link:
+    async def open(cls, channel: Channel, token: str, home: str, hello: chat_pb2.Hello) -> ConnectStream:
         """Open a stream and be welcomed. Raises ParleyError; TimedOut means that the channel may be dead."""
-        call = door.connect(bearer(token, home))
+        call = channel.connect(auth_metadata(token, home))
         try:
-            async with asyncio.timeout(WELCOME_SECONDS):
+            async with asyncio.timeout(WELCOME_TIMEOUT_S):
                 await call.write(chat_pb2.ConnectRequest(hello=hello))
-                first = await _read(call)
+                first = await _read_frame(call)
         except TimeoutError:
             call.cancel()
-            raise too_late("hello", WELCOME_SECONDS) from None
+            raise timed_out("hello", WELCOME_TIMEOUT_S) from None
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             # The write failed because the stream is over; its end says why.
-            first = await _read(call)
+            first = await _read_frame(call)
         except asyncio.CancelledError:
             call.cancel()
             raise
@@ -71,7 +71,7 @@ class Link:
         raise TryLater("the stream ended before its welcome", code="UNAVAILABLE")
 
     @property
-    def heartbeat_interval(self) -> float:
+    def heartbeat_interval_s(self) -> float:
         """In seconds."""
         return self.welcome.heartbeat_interval.ToMilliseconds() / 1000 or 5.0
 
@@ -79,7 +79,7 @@ class Link:
         """The next frame; None: the stream ended well. Raises ParleyError."""
         self._reading_since = self._loop.time()
         try:
-            return await _read(self._call)
+            return await _read_frame(self._call)
         finally:
             self._reading_since = None
 
@@ -89,23 +89,23 @@ class Link:
             await self._call.write(frame)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             return False
-        self.written = self._loop.time()
+        self.last_write_time = self._loop.time()
         return True
 
-    def part(self, why: Parting) -> None:
+    def request_replacement(self, why: ReplacementReason) -> None:
         """The next stream is needed; the first reason counts."""
-        if not self.parted.done():
-            self.parted.set_result(why)
+        if not self.replacement_reason.done():
+            self.replacement_reason.set_result(why)
 
     def is_dead(self) -> bool:
         """Whether nothing was heard for too long, while it was listened to."""
         if self._reading_since is None:
             return False
-        return self._loop.time() - self._reading_since > SILENCE * self.heartbeat_interval
+        return self._loop.time() - self._reading_since > MAX_SILENT_INTERVALS * self.heartbeat_interval_s
 
-    async def leave(self) -> None:
+    async def retire(self) -> None:
         """Say nothing more; what is outstanding can still be read."""
-        self.left = True
+        self.retired = True
         if not self._call.done():
             await self._call.done_writing()
 
@@ -114,7 +114,7 @@ class Link:
         self._call.cancel()
 
 
-async def _read(call: ChatStream) -> chat_pb2.ConnectResponse | None:
+async def _read_frame(call: ChatStream) -> chat_pb2.ConnectResponse | None:
     try:
         frame = await call.read()
     except grpc.aio.AioRpcError as error:

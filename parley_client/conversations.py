@@ -10,48 +10,48 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from parley.chat.v1 import conversation_pb2, entry_pb2
 from parley.chat.v1.conversation_pb2 import Conversation
 from parley.chat.v1.entry_pb2 import Retention
-from parley_client.calls import Calls
+from parley_client.calls import AuthenticatedCalls
 from parley_client.clock import ServerClock
 
 
 class Conversations:
     """The conversations of the signed-in user. Every method raises ParleyError."""
 
-    def __init__(self, calls: Calls, clock: ServerClock) -> None:
+    def __init__(self, calls: AuthenticatedCalls, clock: ServerClock) -> None:
         self._calls = calls
         self._clock = clock
 
     async def get_or_create_direct(self, peer_id: str) -> Conversation:
-        """The 1-1 conversation with a user, made if need be."""
+        """Return the 1-1 conversation with a user; create it if there is none."""
         request = conversation_pb2.GetOrCreateDirectRequest(peer_id=peer_id)
-        answer = await self._calls.ask(lambda door: door.conversations.GetOrCreateDirect, request)
-        return answer.conversation
+        response = await self._calls.call(lambda channel: channel.conversations.GetOrCreateDirect, request)
+        return response.conversation
 
     async def create_group(self, title: str, member_ids: Sequence[str]) -> Conversation:
-        """A group of the caller, its admin, and 1 to 99 others."""
+        """Create a group of the caller, who becomes its admin, and 1 to 99 other members."""
         request = conversation_pb2.CreateGroupRequest(
             request_id=self._clock.new_id(), title=title, member_ids=member_ids
         )
-        return (await self._calls.ask(lambda door: door.conversations.CreateGroup, request)).conversation
+        return (await self._calls.call(lambda channel: channel.conversations.CreateGroup, request)).conversation
 
     async def get(self, conversation_id: str) -> Conversation:
-        """One conversation with its members. NotFound if the caller is not one of them."""
+        """Return one conversation with its members. Raises NotFound if the caller is not a member."""
         request = conversation_pb2.GetConversationRequest(conversation_id=conversation_id)
-        return (await self._calls.ask(lambda door: door.conversations.GetConversation, request)).conversation
+        return (await self._calls.call(lambda channel: channel.conversations.GetConversation, request)).conversation
 
     async def list(self) -> AsyncIterator[Conversation]:
-        """All conversations of the caller, with heads and unread counts, in no particular order."""
+        """Yield all conversations of the caller, with heads and unread counts, in no particular order."""
         request = conversation_pb2.ListConversationsRequest(page_size=100)
         while True:
-            answer = await self._calls.ask(lambda door: door.conversations.ListConversations, request)
-            for conversation in answer.conversations:
+            response = await self._calls.call(lambda channel: channel.conversations.ListConversations, request)
+            for conversation in response.conversations:
                 yield conversation
-            if not answer.next_page_token:
+            if not response.next_page_token:
                 return
-            request.page_token = answer.next_page_token
+            request.page_token = response.next_page_token
 
     async def rename(self, conversation_id: str, title: str) -> Conversation:
-        """Give a group another title, 1 to 128 characters (admins)."""
+        """Change the title of a group, 1 to 128 characters (admins only)."""
         return await self.update(conversation_id, title=title)
 
     async def update(
@@ -62,7 +62,7 @@ class Conversations:
         picture_media_id: str | None = None,
         admins_only_send: bool | None = None,
     ) -> Conversation:
-        """Change a group (admins): None stays; an empty `picture_media_id` takes the picture away."""
+        """Change a group (admins only). None keeps a value; an empty `picture_media_id` removes the picture."""
         request = conversation_pb2.UpdateConversationRequest(
             request_id=self._clock.new_id(),
             conversation_id=conversation_id,
@@ -70,57 +70,57 @@ class Conversations:
             picture_media_id=picture_media_id,
             admins_only_send=admins_only_send,
         )
-        answer = await self._calls.ask(lambda door: door.conversations.UpdateConversation, request)
-        return answer.conversation
+        response = await self._calls.call(lambda channel: channel.conversations.UpdateConversation, request)
+        return response.conversation
 
     async def add_members(self, conversation_id: str, member_ids: Sequence[str]) -> Conversation:
-        """Add users to a group (admins)."""
+        """Add users to a group (admins only)."""
         request = conversation_pb2.AddMembersRequest(
             request_id=self._clock.new_id(), conversation_id=conversation_id, member_ids=member_ids
         )
-        return (await self._calls.ask(lambda door: door.conversations.AddMembers, request)).conversation
+        return (await self._calls.call(lambda channel: channel.conversations.AddMembers, request)).conversation
 
     async def remove_member(self, conversation_id: str, user_id: str) -> None:
-        """Remove a user from a group (admins)."""
+        """Remove a user from a group (admins only)."""
         request = conversation_pb2.RemoveMemberRequest(
             request_id=self._clock.new_id(), conversation_id=conversation_id, user_id=user_id
         )
-        await self._calls.ask(lambda door: door.conversations.RemoveMember, request)
+        await self._calls.call(lambda channel: channel.conversations.RemoveMember, request)
 
     async def leave(self, conversation_id: str) -> None:
-        """End the own membership of a group."""
+        """End the caller's membership of a group."""
         request = conversation_pb2.LeaveGroupRequest(request_id=self._clock.new_id(), conversation_id=conversation_id)
-        await self._calls.ask(lambda door: door.conversations.LeaveGroup, request)
+        await self._calls.call(lambda channel: channel.conversations.LeaveGroup, request)
 
     async def set_role(self, conversation_id: str, user_id: str, role: entry_pb2.Role.ValueType) -> None:
-        """Change what a member of a group may do (admins)."""
+        """Change the role of a member of a group (admins only)."""
         request = conversation_pb2.SetRoleRequest(
             request_id=self._clock.new_id(), conversation_id=conversation_id, user_id=user_id, role=role
         )
-        await self._calls.ask(lambda door: door.conversations.SetRole, request)
+        await self._calls.call(lambda channel: channel.conversations.SetRole, request)
 
     async def set_retention(self, conversation_id: str, retention: Retention | None) -> None:
-        """How long content is kept (admins; both sides of a 1-1 conversation); None: the deployment's default."""
+        """Set the retention (group admins; both users of a 1-1 conversation). None: the deployment's default."""
         request = conversation_pb2.SetRetentionRequest(
             request_id=self._clock.new_id(), conversation_id=conversation_id, retention=retention
         )
-        await self._calls.ask(lambda door: door.conversations.SetRetention, request)
+        await self._calls.call(lambda channel: channel.conversations.SetRetention, request)
 
     async def mute(self, conversation_id: str, until: datetime | None) -> None:
-        """No pushes until then (a time with its zone), for the caller alone; None: pushes again."""
-        moment = None
+        """Suppress the caller's pushes until a timezone-aware time; None enables them again."""
+        mute_until = None
         if until is not None:
-            moment = Timestamp()
-            moment.FromDatetime(until)
-        request = conversation_pb2.SetMuteRequest(conversation_id=conversation_id, mute_until_time=moment)
-        await self._calls.ask(lambda door: door.conversations.SetMute, request)
+            mute_until = Timestamp()
+            mute_until.FromDatetime(until)
+        request = conversation_pb2.SetMuteRequest(conversation_id=conversation_id, mute_until_time=mute_until)
+        await self._calls.call(lambda channel: channel.conversations.SetMute, request)
 
     async def pin(self, conversation_id: str, pinned: bool = True) -> None:
-        """Keep it at the top of the caller's list, or no more."""
+        """Pin a conversation to the top of the caller's list, or unpin it."""
         request = conversation_pb2.SetPinnedRequest(conversation_id=conversation_id, pinned=pinned)
-        await self._calls.ask(lambda door: door.conversations.SetPinned, request)
+        await self._calls.call(lambda channel: channel.conversations.SetPinned, request)
 
     async def archive(self, conversation_id: str, archived: bool = True) -> None:
-        """Put it out of the caller's main list, or back."""
+        """Move a conversation from the caller's main list to the archive, or back."""
         request = conversation_pb2.SetArchivedRequest(conversation_id=conversation_id, archived=archived)
-        await self._calls.ask(lambda door: door.conversations.SetArchived, request)
+        await self._calls.call(lambda channel: channel.conversations.SetArchived, request)

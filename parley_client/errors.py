@@ -1,20 +1,20 @@
-"""How the SDK says no. One tree of errors, made from the statuses of the contract.
+"""The errors of the SDK: one hierarchy, converted from gRPC statuses.
 
 ParleyError                  code, reason, message, retry_after, violations, metadata
-├── Unauthenticated          the token or the password is not good
-│   └── SignedOut            this device is signed in no more: log in again
-├── InvalidRequest           a field breaks a rule; `violations` says which
-├── NotFound                 does not exist, or is not for the caller to see
-├── AlreadyExists            a name is taken, an id was used for something else
-├── NotAllowed               a role, a block or the deployment forbids it
-├── NotPossibleNow           the state of things forbids it
-├── TryLater                 too fast, too full, or away for a moment; `retry_after` says how long
-│   ├── DoorUnreachable      nobody answered at the address of the door
-│   └── SendQueueFull        more waits to be sent than the device keeps (not sent)
-├── TimedOut                 no answer in time: whether it was done is not known
-├── Superseded               a newer stream of the same device took over
+├── Unauthenticated          the token or the password is invalid
+│   └── SignedOut            this device was signed out: log in again
+├── InvalidRequest           a field breaks a rule; see `violations`
+├── NotFound                 the resource does not exist, or the caller may not see it
+├── AlreadyExists            a name or an id is in use
+├── NotAllowed               a role, a block or a setting forbids the request
+├── NotPossibleNow           the current state does not allow the request
+├── TryLater                 a rate limit, a full queue or an unavailable server; see `retry_after`
+│   ├── DoorUnreachable      no connection to the address of the door
+│   └── SendQueueFull        the device's send queue is full (not sent)
+├── TimedOut                 no response in time: the outcome is unknown
+├── Superseded               a newer stream of the same device replaced this one
 ├── NotServed                part of the contract, not served by this version
-└── ServerFault              a fault of the server
+└── ServerFault              an internal error of the server
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 _DETAILS = "grpc-status-details-bin"
-# How gRPC begins its own words where no connection came about.
-_NOBODY_THERE = ("failed to connect", "errors resolving")
-_NAMES: dict[int, str] = {code.value[0]: code.name for code in grpc.StatusCode}
+# Parts of gRPC's own messages when no connection could be made.
+_UNREACHABLE_MESSAGES = ("failed to connect", "errors resolving")
+_CODE_NAMES: dict[int, str] = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A field that breaks a rule, as a path such as `content.text.body`, and the rule in words."""
+    """The path of a field that breaks a rule, such as `content.text.body`, and a description of the rule."""
 
     field: str
     description: str
 
 
 class ParleyError(Exception):
-    """What was refused. `code` names a gRPC code, `reason` one of the contract's (empty: Parley gave none).
+    """A failed request. `code` is the name of a gRPC code, `reason` one of the contract's (empty: none was given).
 
-    `retry_after` is in seconds; None: the server did not invite to try again.
+    `retry_after` is in seconds; None: the server sent no RetryInfo.
     """
 
     def __init__(
@@ -65,62 +65,62 @@ class ParleyError(Exception):
         self.metadata = dict(metadata or {})
 
     def __str__(self) -> str:
-        named = f"{self.code} {self.reason}".strip()
+        status = f"{self.code} {self.reason}".strip()
         fields = "; ".join(f"{each.field}: {each.description}" for each in self.violations)
-        return f"{named}: {self.message}" + (f" ({fields})" if fields else "")
+        return f"{status}: {self.message}" + (f" ({fields})" if fields else "")
 
     @property
     def retryable(self) -> bool:
-        """Whether the same request may succeed later."""
+        """True if the same request may succeed later."""
         return self.code in ("RESOURCE_EXHAUSTED", "UNAVAILABLE")
 
 
 class Unauthenticated(ParleyError):
-    """The token or the password is not good."""
+    """The token or the password is invalid."""
 
 
 class SignedOut(Unauthenticated):
-    """This device is signed in no more: log in again."""
+    """This device was signed out: log in again."""
 
 
 class InvalidRequest(ParleyError):
-    """A field breaks a rule; `violations` says which."""
+    """A field breaks a rule; see `violations`."""
 
 
 class NotFound(ParleyError):
-    """Does not exist, or is not for the caller to see."""
+    """The resource does not exist, or the caller may not see it."""
 
 
 class AlreadyExists(ParleyError):
-    """A name is taken, or an id was used for something else."""
+    """A name is taken, or an id was used for a different request."""
 
 
 class NotAllowed(ParleyError):
-    """A role, a block or the deployment forbids it."""
+    """A role, a block or a setting of the deployment forbids the request."""
 
 
 class NotPossibleNow(ParleyError):
-    """The state of things forbids it."""
+    """The current state does not allow the request."""
 
 
 class TryLater(ParleyError):
-    """Too fast, too full, or away for a moment."""
+    """A rate limit was exceeded, a queue is full, or the server is unavailable."""
 
 
 class DoorUnreachable(TryLater):
-    """Nobody answered at the address of the door."""
+    """No connection to the address of the door could be made."""
 
 
 class SendQueueFull(TryLater):
-    """More waits to be sent than the device keeps; this message was not taken."""
+    """The device's send queue is full; this message was not queued."""
 
 
 class TimedOut(ParleyError):
-    """No answer in time: whether it was done is not known."""
+    """No response in time: the outcome of the request is unknown."""
 
 
 class Superseded(ParleyError):
-    """A newer stream of the same device took over."""
+    """A newer stream of the same device replaced this one."""
 
 
 class NotServed(ParleyError):
@@ -128,7 +128,7 @@ class NotServed(ParleyError):
 
 
 class ServerFault(ParleyError):
-    """A fault of the server."""
+    """An internal error of the server."""
 
 
 _BY_REASON: dict[str, type[ParleyError]] = {
@@ -152,15 +152,15 @@ _BY_CODE: dict[str, type[ParleyError]] = {
 
 
 def from_status(status: Status) -> ParleyError:
-    """The error a google.rpc.Status tells of."""
+    """Return the error of a google.rpc.Status."""
     info, retry, bad = ErrorInfo(), RetryInfo(), BadRequest()
     for detail in status.details:
-        for known in (info, retry, bad):
-            if detail.Is(known.DESCRIPTOR):
-                detail.Unpack(known)
-    code = _NAMES.get(status.code, "UNKNOWN")
-    kind = _BY_REASON.get(info.reason) or _BY_CODE.get(code, ParleyError)
-    return kind(
+        for message in (info, retry, bad):
+            if detail.Is(message.DESCRIPTOR):
+                detail.Unpack(message)
+    code = _CODE_NAMES.get(status.code, "UNKNOWN")
+    error_class = _BY_REASON.get(info.reason) or _BY_CODE.get(code, ParleyError)
+    return error_class(
         status.message,
         code=code,
         reason=info.reason,
@@ -171,16 +171,16 @@ def from_status(status: Status) -> ParleyError:
 
 
 def from_call(code: grpc.StatusCode, details: str | None, trailers: Iterable[tuple[str, str | bytes]]) -> ParleyError:
-    """The error a call ended with: from its status details, or from code and text if it has none."""
+    """Return the error of a failed call: from its status details, or from code and text if it has none."""
     for key, value in trailers:
         if key == _DETAILS and isinstance(value, bytes):
             return from_status(Status.FromString(value))
     text = details or code.name
-    if code is grpc.StatusCode.UNAVAILABLE and any(sign in text.lower() for sign in _NOBODY_THERE):
+    if code is grpc.StatusCode.UNAVAILABLE and any(part in text.lower() for part in _UNREACHABLE_MESSAGES):
         return DoorUnreachable(text, code=code.name)
     return _BY_CODE.get(code.name, ParleyError)(text, code=code.name)
 
 
 def from_rpc(error: grpc.aio.AioRpcError) -> ParleyError:
-    """The error of a call that gRPC raised."""
+    """Return the error of a call for which gRPC raised `error`."""
     return from_call(error.code(), error.details(), tuple(error.trailing_metadata() or ()))

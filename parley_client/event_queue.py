@@ -1,4 +1,4 @@
-"""The bounded queue between a stream and its application: when it is full, the stream is not read."""
+"""The bounded queue of events between a stream and the application. While it is full, the stream is not read."""
 
 from __future__ import annotations
 
@@ -7,51 +7,51 @@ from collections import deque
 from collections.abc import Iterable
 
 from parley_client.events import ConnectionChanged
-from parley_client.inbox import Item
+from parley_client.inbox import QueuedEvent
 
-CAPACITY = 256
+MAX_QUEUED_EVENTS = 256
 
 
-class Feed:
-    """Items in order. It holds `capacity`, the rest of one frame, and the newest state of the connection."""
+class EventQueue:
+    """A queue of `capacity` events, which the events of one frame and the newest connection state may exceed."""
 
-    def __init__(self, capacity: int = CAPACITY) -> None:
+    def __init__(self, capacity: int = MAX_QUEUED_EVENTS) -> None:
         self._capacity = capacity
-        self._items: deque[Item] = deque()
+        self._items: deque[QueuedEvent] = deque()
         self._changed = asyncio.Event()
         self._closed = False
 
-    async def put(self, items: Iterable[Item]) -> None:
-        """Add what one frame brought; waits while the queue is full."""
+    async def put(self, items: Iterable[QueuedEvent]) -> None:
+        """Add the events of one frame; wait while the queue is full."""
         while len(self._items) >= self._capacity and not self._closed:
-            await self._change()
+            await self._wait_changed()
         self._items.extend(items)
         self._notify()
 
-    def post(self, item: Item) -> None:
-        """Add at once what is rare, or bounded elsewhere; of states of the connection only the newest is kept."""
+    def put_nowait(self, item: QueuedEvent) -> None:
+        """Add an event that is rare or bounded elsewhere, without waiting. Consecutive connection states are merged."""
         newest = self._items[-1].event if self._items else None
         if isinstance(item.event, ConnectionChanged) and isinstance(newest, ConnectionChanged):
             self._items.pop()
         self._items.append(item)
         self._notify()
 
-    async def take(self) -> Item | None:
-        """The next item; None once the feed is closed and empty."""
+    async def get(self) -> QueuedEvent | None:
+        """Return the next event; None once the queue is closed and empty."""
         while not self._items:
             if self._closed:
                 return None
-            await self._change()
+            await self._wait_changed()
         item = self._items.popleft()
         self._notify()
         return item
 
     def close(self) -> None:
-        """Nothing more will come; what is there can still be taken."""
+        """End the queue; queued events can still be read."""
         self._closed = True
         self._notify()
 
-    async def _change(self) -> None:
+    async def _wait_changed(self) -> None:
         await self._changed.wait()
 
     def _notify(self) -> None:

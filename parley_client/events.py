@@ -1,4 +1,4 @@
-"""What a device tells its application, in the order it happened."""
+"""The events that a device yields to its application, in order."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ from parley_client.errors import ParleyError
 
 @dataclass(frozen=True, slots=True)
 class EntryReceived:
-    """The next entry of a conversation's log: every one, once, in order of seq.
+    """The next entry of a conversation's log: each entry once, in order of seq.
 
-    A message also means that its sender has received and read everything up to it.
+    A message implies that its sender has received and read everything up to it.
     """
 
     entry: entry_pb2.Entry
     live: bool
-    """Whether it came by itself; False: it was fetched, because the device was away or missed it."""
+    """True: the server pushed the entry; False: the device fetched it, because it was offline or missed it."""
 
     @property
     def conversation_id(self) -> str:
-        """32 lower-case hex digits."""
+        """The id of the conversation: 32 lower-case hex digits."""
         return self.entry.conversation_id
 
     @property
     def seq(self) -> int:
-        """Its place in the log, from 1."""
+        """The entry's number in the log, from 1."""
         return self.entry.seq
 
     @property
     def actor_id(self) -> str:
-        """Whose doing it is: 32 lower-case hex digits."""
+        """The id of the user who made the change: 32 lower-case hex digits."""
         return self.entry.actor_id
 
     @property
     def text(self) -> str | None:
-        """The words of a message; None for everything else."""
+        """The text of a text message; None for every other entry."""
         content = self.entry.message_appended.content
         return content.text.body if content.HasField("text") else None
 
     @property
     def time(self) -> datetime:
-        """When the server appended it."""
+        """The server's time of the append."""
         return self.entry.create_time.ToDatetime(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class WatermarkMoved:
-    """A member has received, or read, everything up to these seqs. Neither ever falls."""
+    """A member has received and read everything up to these seqs, which never decrease."""
 
     conversation_id: str
     user_id: str
@@ -59,39 +59,39 @@ class WatermarkMoved:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What the user has set for a conversation, on all devices alike. `mute_until` None: pushes are not silenced."""
+class PersonalSettings:
+    """The user's settings of a conversation, shared by all devices. `mute_until` None: pushes are not muted."""
 
     mute_until: datetime | None = None
     pinned: bool = False
     archived: bool = False
 
     @classmethod
-    def of(cls, told: chat_pb2.PersonalSettings | conversation_pb2.Conversation) -> Settings:
-        """As the server told them."""
-        muted = told.HasField("mute_until_time")
-        until = told.mute_until_time.ToDatetime(tzinfo=UTC) if muted else None
-        return cls(until, told.pinned, told.archived)
+    def from_proto(cls, proto: chat_pb2.PersonalSettings | conversation_pb2.Conversation) -> PersonalSettings:
+        """Convert a proto."""
+        muted = proto.HasField("mute_until_time")
+        mute_until = proto.mute_until_time.ToDatetime(tzinfo=UTC) if muted else None
+        return cls(mute_until, proto.pinned, proto.archived)
 
 
 @dataclass(frozen=True, slots=True)
 class ConversationChecked:
-    """The device has looked at a conversation and has all of it; the rest is true for this moment.
+    """The device has fetched a conversation up to its head; the fields are a snapshot of that moment.
 
-    `hidden_seqs` are the messages the user deleted only from the own view; the server names at most 1,000.
+    `hidden_seqs` are the messages that the user deleted only for themselves; the server lists at most 1,000.
     """
 
     conversation_id: str
     head_seq: int
     first_seq: int
     unread_count: int
-    settings: Settings = Settings()
+    settings: PersonalSettings = PersonalSettings()
     hidden_seqs: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class ConversationGone:
-    """The user may not see a conversation (any more)."""
+    """The user may not, or no longer, see a conversation."""
 
     conversation_id: str
     error: ParleyError
@@ -99,15 +99,15 @@ class ConversationGone:
 
 @dataclass(frozen=True, slots=True)
 class CaughtUp:
-    """Everything that had changed when the stream opened, or at a re-check, has been received."""
+    """All changes up to the opening of the stream, or up to a later re-check, have been received."""
 
     resync: bool
-    """Whether all conversations had to be looked at."""
+    """True: the server could not use the cursor, and all conversations were fetched."""
 
 
 @dataclass(frozen=True, slots=True)
 class TypingChanged:
-    """A member began to type, or ended: by word, by a message, or because nothing was heard for 6 s."""
+    """A member started or stopped typing. Typing stops by a notice, a message, or 6 s without a notice."""
 
     conversation_id: str
     user_id: str
@@ -116,7 +116,7 @@ class TypingChanged:
 
 @dataclass(frozen=True, slots=True)
 class PresenceChanged:
-    """A watched user came or went; `last_seen` is None if hidden or online."""
+    """A watched user came online or went offline; `last_seen` is None if hidden or online."""
 
     user_id: str
     online: bool
@@ -124,7 +124,7 @@ class PresenceChanged:
 
 
 class ConnectionState(Enum):
-    """How the device stands with the server."""
+    """The state of a device's connection."""
 
     CONNECTING = "connecting"
     CONNECTED = "connected"
@@ -134,18 +134,18 @@ class ConnectionState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionChanged:
-    """The connection changed. Only ENDED is for good: signed out, or taken over by a newer stream."""
+    """The connection changed its state. ENDED is final: the device is signed out, or a newer stream superseded it."""
 
     state: ConnectionState
     home: str = ""
     error: ParleyError | None = None
     retry_in: float | None = None
-    """Seconds until the next attempt."""
+    """Seconds until the next attempt, in state RECONNECTING."""
 
 
 @dataclass(frozen=True, slots=True)
 class SendRefused:
-    """A message was refused for good; the awaitable of its send raises the same error."""
+    """A message was refused permanently; awaiting its PendingSend raises the same error."""
 
     conversation_id: str
     client_message_id: str
@@ -154,7 +154,7 @@ class SendRefused:
 
 @dataclass(frozen=True, slots=True)
 class FrameRefused:
-    """The server refused something that has no answer of its own, such as a receipt or a typing notice."""
+    """The server refused a frame that has no response of its own, such as a receipt or a typing notice."""
 
     error: ParleyError
 

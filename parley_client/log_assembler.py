@@ -1,4 +1,4 @@
-"""The log of one conversation as a device puts it together: repeats dropped, gaps seen, order kept. Pure."""
+"""The assembly of one conversation's log from live and fetched entries: ordered, gapless, without repeats. Pure."""
 
 from __future__ import annotations
 
@@ -8,71 +8,71 @@ from parley.chat.v1 import entry_pb2
 
 Entry = entry_pb2.Entry
 
-# Live entries kept behind a gap, per conversation. What is dropped beyond this the next fetch brings again.
-HELD = 500
+# Live entries held behind a gap, per conversation. Entries beyond this are dropped; the next fetch returns them.
+MAX_HELD_ENTRIES = 500
 
 
-class Assembly:
-    """What a device has of one log. `last_seq`: everything the user may see up to here has been surfaced."""
+class LogAssembler:
+    """The log of one conversation up to `last_seq`: every entry up to it that the user may see has been returned."""
 
-    __slots__ = ("_held", "heard_of", "last_seq")
+    __slots__ = ("_held", "known_head", "last_seq")
 
     def __init__(self, last_seq: int = 0) -> None:
         self.last_seq = last_seq
-        self.heard_of = last_seq
+        self.known_head = last_seq
         self._held: dict[int, Entry] = {}
 
     @property
     def has_gap(self) -> bool:
-        """Whether entries wait behind one that has not come."""
+        """True if entries are held behind a missing one."""
         return bool(self._held)
 
     @property
     def is_behind(self) -> bool:
-        """Whether the log is known to be longer than what the device has."""
-        return self.heard_of > self.last_seq
+        """True if the log is known to have entries after `last_seq`."""
+        return self.known_head > self.last_seq
 
-    def hear_of(self, seq: int) -> None:
-        """Something other than an entry (an answer, a watermark) showed that the log reaches `seq`."""
-        self.heard_of = max(self.heard_of, seq)
+    def note_head(self, seq: int) -> None:
+        """Note that the log reaches `seq`, as an entry, a send result or a watermark shows."""
+        self.known_head = max(self.known_head, seq)
 
-    def live(self, entry: Entry) -> list[Entry]:
-        """A live entry came: what may be surfaced now, in order. Behind a gap it is held."""
-        self.hear_of(entry.seq)
-        if entry.seq > self.last_seq and (len(self._held) < HELD or entry.seq == self.last_seq + 1):
+    def add_live(self, entry: Entry) -> list[Entry]:
+        """Add a live entry and return the entries that are in sequence now. An entry behind a gap is held."""
+        self.note_head(entry.seq)
+        if entry.seq > self.last_seq and (len(self._held) < MAX_HELD_ENTRIES or entry.seq == self.last_seq + 1):
             self._held[entry.seq] = entry
-        return self._following()
+        return self._pop_contiguous()
 
-    def fetched(self, entries: Sequence[Entry], after_seq: int, covers: int) -> list[Entry]:
-        """A fetch answered: `entries` are all that the user may see from `after_seq` + 1 to `covers`.
+    def add_fetched(self, entries: Sequence[Entry], after_seq: int, covered_seq: int) -> list[Entry]:
+        """Add a fetched range and return the entries that are in sequence now.
 
-        Seqs missing in between are not the user's to see, or their retention ended. An answer that begins
-        after what the device has is of no use, and changes nothing.
+        `entries` are all that the user may see from `after_seq` + 1 to `covered_seq`; a missing seq is not visible to
+        the user, or its retention has ended. A range that begins after `last_seq` + 1 is ignored.
         """
         if after_seq > self.last_seq:
             return []
-        new = [entry for entry in entries if self.last_seq < entry.seq <= covers]
-        self.last_seq = max(self.last_seq, covers)
-        self.hear_of(self.last_seq)
+        new = [entry for entry in entries if self.last_seq < entry.seq <= covered_seq]
+        self.last_seq = max(self.last_seq, covered_seq)
+        self.note_head(self.last_seq)
         self._held = {seq: entry for seq, entry in self._held.items() if seq > self.last_seq}
-        return new + self._following()
+        return new + self._pop_contiguous()
 
-    def give_up(self) -> None:
-        """The user may not see more of it: nothing is waited for any longer."""
+    def drop_held(self) -> None:
+        """Drop held entries and lower the known head to `last_seq`, because the user may not see more of the log."""
         self._held = {}
-        self.heard_of = self.last_seq
+        self.known_head = self.last_seq
 
-    def release(self) -> list[Entry]:
-        """Give up on the gaps: everything held, in order."""
+    def release_held(self) -> list[Entry]:
+        """Return all held entries in order and skip the gaps."""
         released = [self._held[seq] for seq in sorted(self._held)]
         self._held = {}
         if released:
             self.last_seq = released[-1].seq
         return released
 
-    def _following(self) -> list[Entry]:
-        following = []
+    def _pop_contiguous(self) -> list[Entry]:
+        contiguous = []
         while (entry := self._held.pop(self.last_seq + 1, None)) is not None:
-            following.append(entry)
+            contiguous.append(entry)
             self.last_seq += 1
-        return following
+        return contiguous

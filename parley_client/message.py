@@ -1,4 +1,4 @@
-"""One message in its present state, put together from whatever entries told about it, in any order. Pure."""
+"""The current state of one message, built from its entries in any order. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from parley.chat.v1.entry_pb2 import Content, Entry
+from parley.chat.v1.entry_pb2 import Content, Entry, MessageAppended
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is shown of a message. `content` is None once it was deleted for all or is no longer kept."""
+    """A message in its current state. `content` is None once it is deleted for all or its retention has ended."""
 
     seq: int
     actor_id: str
@@ -20,26 +20,26 @@ class Message:
     edited: bool = False
     deleted: bool = False
     reactions: Mapping[str, str] = field(default_factory=dict)
-    """The reaction of each user who has one."""
+    """The emoji of each user who reacted."""
     number: int = 0
-    """How many messages the conversation had with this one; unread counts are differences of it."""
+    """The message's number in the conversation, from 1; differences of it are unread counts."""
 
     @property
     def text(self) -> str:
-        """Its words; empty if it says something else."""
+        """The text; empty if the content is not a text."""
         return self.content.text.body if self.content is not None and self.content.HasField("text") else ""
 
     @property
     def reply_to_seq(self) -> int:
-        """The seq of the message it answers; 0: none."""
+        """The seq of the message it replies to; 0: none."""
         return self.content.reply_to_seq if self.content is not None else 0
 
 
-class Told:
-    """What entries told about the message at one seq. An older change never undoes a newer one.
+class MessageBuilder:
+    """The message at one seq, built from its own entry and its mutations. An older mutation never undoes a newer one.
 
-    The message's own entry holds its state at the moment it was read. It may be newer than changes that are still
-    to come, which then repeat what it says, the last of each kind last.
+    The message's own entry holds the state at the time it was read. Mutations that arrive later may already be part
+    of that state; they repeat it, and the newest mutation of each kind arrives last.
     """
 
     __slots__ = ("_delete_seq", "_edit", "_edit_seq", "_entry", "_expired", "_message", "_reactions")
@@ -53,16 +53,14 @@ class Told:
         self._reactions: dict[str, tuple[int, str]] = {}
         self._message: Message | None = None
 
-    def appended(self, entry: Entry) -> None:
-        """The message's own entry; a copy that knows less than the one before is of no use."""
+    def apply_append(self, entry: Entry) -> None:
+        """Apply the message's own entry; a copy older than the known one is ignored."""
         known, new = self._entry, entry.message_appended
-        if known is None or _age(new.edit_seq, new.delete_seq) >= _age(
-            known.message_appended.edit_seq, known.message_appended.delete_seq
-        ):
+        if known is None or _last_mutation_seq(new) >= _last_mutation_seq(known.message_appended):
             self._entry, self._message = entry, None
 
-    def changed(self, entry: Entry) -> None:
-        """A later entry that concerns the message."""
+    def apply_mutation(self, entry: Entry) -> None:
+        """Apply a later entry that edits, deletes or reacts to the message."""
         if entry.HasField("message_deleted"):
             self._delete_seq = entry.seq
         elif entry.HasField("reaction_changed"):
@@ -72,38 +70,38 @@ class Told:
             self._edit_seq, self._edit = entry.seq, entry.message_edited.content
         self._message = None
 
-    def expire(self) -> None:
-        """Its content is kept no longer."""
+    def mark_expired(self) -> None:
+        """Remove the content, because its retention has ended."""
         self._expired, self._message = True, None
 
     @property
     def message(self) -> Message | None:
-        """The message, the same object until something changes; None: its own entry has not come."""
+        """The message, the same object until something changes; None: its own entry has not arrived."""
         if self._message is None and self._entry is not None:
-            self._message = self._put_together(self._entry)
+            self._message = self._build(self._entry)
         return self._message
 
-    def _put_together(self, entry: Entry) -> Message:
-        said = entry.message_appended
-        deleted = bool(said.delete_seq or self._delete_seq)
-        content = self._edit if self._edit_seq > said.edit_seq else said.content
-        kept = not (deleted or self._expired) and (content is not said.content or said.HasField("content"))
+    def _build(self, entry: Entry) -> Message:
+        appended = entry.message_appended
+        deleted = bool(appended.delete_seq or self._delete_seq)
+        content = self._edit if self._edit_seq > appended.edit_seq else appended.content
+        kept = not (deleted or self._expired) and (content is not appended.content or appended.HasField("content"))
         return Message(
             entry.seq,
             entry.actor_id,
             entry.create_time.ToDatetime(tzinfo=UTC),
             content if kept else None,
-            edited=kept and bool(said.edit_seq or self._edit_seq),
+            edited=kept and bool(appended.edit_seq or self._edit_seq),
             deleted=deleted,
-            reactions={} if deleted else self._present_reactions(entry),
+            reactions={} if deleted else self._current_reactions(entry),
             number=entry.message_number,
         )
 
-    def _present_reactions(self, entry: Entry) -> dict[str, str]:
-        present = {each.user_id: each.emoji for each in entry.message_appended.reactions}
-        present |= {user: emoji for user, (_, emoji) in self._reactions.items()}
-        return {user: present[user] for user in sorted(present) if present[user]}
+    def _current_reactions(self, entry: Entry) -> dict[str, str]:
+        reactions = {each.user_id: each.emoji for each in entry.message_appended.reactions}
+        reactions |= {user: emoji for user, (_, emoji) in self._reactions.items()}
+        return {user: reactions[user] for user in sorted(reactions) if reactions[user]}
 
 
-def _age(edit_seq: int, delete_seq: int) -> int:
-    return max(edit_seq, delete_seq)
+def _last_mutation_seq(appended: MessageAppended) -> int:
+    return max(appended.edit_seq, appended.delete_seq)

@@ -1,4 +1,4 @@
-"""Messages by call: history, search and readers, a send without a stream, and what changes an earlier message."""
+"""Unary calls about messages: history, search, readers, sends without a stream, edits, deletions and reactions."""
 
 from __future__ import annotations
 
@@ -8,135 +8,141 @@ from datetime import UTC, datetime
 
 from parley.chat.v1 import chat_pb2
 from parley.chat.v1.entry_pb2 import Content, Entry
-from parley_client.calls import Calls
+from parley_client.calls import AuthenticatedCalls
 from parley_client.clock import ServerClock
 from parley_client.contents import as_content, forwarded
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """Where a message went: its seq, and the server's time of it."""
+class AppendResult:
+    """The seq and the server's time of an appended entry."""
 
     seq: int
     time: datetime
 
     @classmethod
-    def of(cls, appended: chat_pb2.Appended) -> Sent:
-        """As the server told it."""
+    def from_proto(cls, appended: chat_pb2.Appended) -> AppendResult:
+        """Convert a proto."""
         return cls(appended.seq, appended.create_time.ToDatetime(tzinfo=UTC))
 
 
 class Messages:
     """The messages of the signed-in user's conversations. Every method raises ParleyError."""
 
-    def __init__(self, calls: Calls, clock: ServerClock) -> None:
+    def __init__(self, calls: AuthenticatedCalls, clock: ServerClock) -> None:
         self._calls = calls
         self._clock = clock
 
-    async def before(self, conversation_id: str, seq: int = 0, limit: int = 50) -> AsyncIterator[Entry]:
-        """At most `limit` messages before `seq`, newest first; 0: from the newest."""
-        async for entry in self._pages(
+    async def list_before(self, conversation_id: str, seq: int = 0, limit: int = 50) -> AsyncIterator[Entry]:
+        """Yield at most `limit` messages before `seq`, newest first; 0: from the newest."""
+        async for entry in self._list_pages(
             chat_pb2.ListMessagesRequest(conversation_id=conversation_id, before_seq=seq), limit
         ):
             yield entry
 
-    async def after(self, conversation_id: str, seq: int, limit: int = 50) -> AsyncIterator[Entry]:
-        """At most `limit` messages after `seq` (1 or more), oldest first."""
-        async for entry in self._pages(
+    async def list_after(self, conversation_id: str, seq: int, limit: int = 50) -> AsyncIterator[Entry]:
+        """Yield at most `limit` messages after `seq` (1 or more), oldest first."""
+        async for entry in self._list_pages(
             chat_pb2.ListMessagesRequest(conversation_id=conversation_id, after_seq=seq), limit
         ):
             yield entry
 
-    async def entries(self, ranges: Sequence[chat_pb2.EntryRange]) -> chat_pb2.Entries:
-        """Ranges of logs, 1 to 100 of them, and what each amounts to; what fits into no answer is asked for again."""
-        whole, left = chat_pb2.Entries(), list(ranges)
-        while left:
-            request = chat_pb2.ListEntriesRequest(fetch=chat_pb2.Fetch(ranges=left))
-            answer = (await self._calls.ask(lambda door: door.chat.ListEntries, request)).entries
-            whole.MergeFrom(answer)
-            came = {(each.conversation_id, each.after_seq) for each in answer.ranges}
-            left = [each for each in left if (each.conversation_id, each.after_seq) not in came] if came else []
-        return whole
+    async def list_entries(self, ranges: Sequence[chat_pb2.EntryRange]) -> chat_pb2.Entries:
+        """Return the entries and results of 1 to 100 ranges; ranges that a response omits are requested again."""
+        merged, remaining = chat_pb2.Entries(), list(ranges)
+        while remaining:
+            request = chat_pb2.ListEntriesRequest(fetch=chat_pb2.Fetch(ranges=remaining))
+            response = (await self._calls.call(lambda channel: channel.chat.ListEntries, request)).entries
+            merged.MergeFrom(response)
+            answered = {(each.conversation_id, each.after_seq) for each in response.ranges}
+            if not answered:
+                break
+            remaining = [each for each in remaining if (each.conversation_id, each.after_seq) not in answered]
+        return merged
 
     async def send(
         self,
         conversation_id: str,
-        said: str | Content,
+        content: str | Content,
         *,
         reply_to_seq: int = 0,
         client_message_id: str | None = None,
-    ) -> Sent:
-        """Append one message by call. A program that sends many holds a Device, which keeps their order."""
+    ) -> AppendResult:
+        """Append one message by a unary call. To send many messages in order, use a Device."""
         request = chat_pb2.SendMessageRequest(
             client_message_id=client_message_id or self._clock.new_id(),
             conversation_id=conversation_id,
-            content=as_content(said, reply_to_seq),
+            content=as_content(content, reply_to_seq),
         )
-        answer = await self._calls.ask(lambda door: door.chat.SendMessage, request)
-        return Sent.of(answer.appended)
+        response = await self._calls.call(lambda channel: channel.chat.SendMessage, request)
+        return AppendResult.from_proto(response.appended)
 
-    async def forward(self, conversation_id: str, content: Content) -> Sent:
-        """Pass what a message of another conversation says on to this one."""
+    async def forward(self, conversation_id: str, content: Content) -> AppendResult:
+        """Forward the content of a message to this conversation."""
         return await self.send(conversation_id, forwarded(content))
 
-    async def edit(self, conversation_id: str, seq: int, said: str | Content) -> Sent:
-        """Replace the content of an own message."""
+    async def edit(self, conversation_id: str, seq: int, content: str | Content) -> AppendResult:
+        """Replace the content of one of the caller's messages."""
         request = chat_pb2.EditMessageRequest(
             request_id=self._clock.new_id(),
             conversation_id=conversation_id,
             target_seq=seq,
-            content=as_content(said),
+            content=as_content(content),
         )
-        return Sent.of((await self._calls.ask(lambda door: door.chat.EditMessage, request)).appended)
+        return AppendResult.from_proto(
+            (await self._calls.call(lambda channel: channel.chat.EditMessage, request)).appended
+        )
 
-    async def delete(self, conversation_id: str, seq: int, *, for_all: bool) -> Sent | None:
-        """Take a message away from everybody (own ones; admins any), or from the own view, which gives None."""
+    async def delete(self, conversation_id: str, seq: int, *, for_all: bool) -> AppendResult | None:
+        """Delete a message for all members (author or admin), or hide it from the caller only and return None."""
         request = chat_pb2.DeleteMessageRequest(
             request_id=self._clock.new_id(), conversation_id=conversation_id, target_seq=seq, for_all=for_all
         )
-        answer = await self._calls.ask(lambda door: door.chat.DeleteMessage, request)
-        return Sent.of(answer.appended) if answer.HasField("appended") else None
+        response = await self._calls.call(lambda channel: channel.chat.DeleteMessage, request)
+        return AppendResult.from_proto(response.appended) if response.HasField("appended") else None
 
-    async def set_reaction(self, conversation_id: str, seq: int, emoji: str) -> Sent:
-        """Set the own reaction to a message; empty removes it."""
+    async def set_reaction(self, conversation_id: str, seq: int, emoji: str) -> AppendResult:
+        """Set the caller's reaction to a message; an empty emoji removes it."""
         request = chat_pb2.SetReactionRequest(
             request_id=self._clock.new_id(), conversation_id=conversation_id, target_seq=seq, emoji=emoji
         )
-        return Sent.of((await self._calls.ask(lambda door: door.chat.SetReaction, request)).appended)
+        return AppendResult.from_proto(
+            (await self._calls.call(lambda channel: channel.chat.SetReaction, request)).appended
+        )
 
-    async def readers(self, conversation_id: str, seq: int) -> list[chat_pb2.Watermark]:
-        """How far every member but the sender has got, to tell who has the message `seq` and who read it."""
+    async def list_readers(self, conversation_id: str, seq: int) -> list[chat_pb2.Watermark]:
+        """Return the watermarks of all members but the sender of the message `seq`: its receipts."""
         request = chat_pb2.ListReadersRequest(conversation_id=conversation_id, seq=seq)
-        marks: list[chat_pb2.Watermark] = []
+        watermarks: list[chat_pb2.Watermark] = []
         while True:
-            answer = await self._calls.ask(lambda door: door.chat.ListReaders, request)
-            marks += answer.watermarks
-            if not answer.next_page_token:
-                return marks
-            request.page_token = answer.next_page_token
+            response = await self._calls.call(lambda channel: channel.chat.ListReaders, request)
+            watermarks += response.watermarks
+            if not response.next_page_token:
+                return watermarks
+            request.page_token = response.next_page_token
 
     async def search(self, query: str, conversation_id: str = "", limit: int = 20) -> AsyncIterator[Entry]:
-        """At most `limit` messages with all these words, newest first; `conversation_id` empty: anywhere."""
+        """Yield at most `limit` messages with all these words, newest first; an empty `conversation_id` means all."""
         request = chat_pb2.SearchMessagesRequest(query=query, conversation_id=conversation_id)
-        left = limit
-        while left > 0:
-            request.page_size = min(left, 100)
-            answer = await self._calls.ask(lambda door: door.chat.SearchMessages, request)
-            for entry in answer.messages[:left]:
+        remaining = limit
+        while remaining > 0:
+            request.page_size = min(remaining, 100)
+            response = await self._calls.call(lambda channel: channel.chat.SearchMessages, request)
+            for entry in response.messages[:remaining]:
                 yield entry
-            left -= len(answer.messages)
-            if not answer.next_page_token:
+            remaining -= len(response.messages)
+            if not response.next_page_token:
                 return
-            request.page_token = answer.next_page_token
+            request.page_token = response.next_page_token
 
-    async def _pages(self, request: chat_pb2.ListMessagesRequest, limit: int) -> AsyncIterator[Entry]:
-        left = limit
-        while left > 0:
-            request.page_size = min(left, 200)
-            answer = await self._calls.ask(lambda door: door.chat.ListMessages, request)
-            for entry in answer.messages[:left]:
+    async def _list_pages(self, request: chat_pb2.ListMessagesRequest, limit: int) -> AsyncIterator[Entry]:
+        remaining = limit
+        while remaining > 0:
+            request.page_size = min(remaining, 200)
+            response = await self._calls.call(lambda channel: channel.chat.ListMessages, request)
+            for entry in response.messages[:remaining]:
                 yield entry
-            left -= len(answer.messages)
-            if not answer.next_page_token:
+            remaining -= len(response.messages)
+            if not response.next_page_token:
                 return
-            request.page_token = answer.next_page_token
+            request.page_token = response.next_page_token

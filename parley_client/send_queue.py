@@ -1,7 +1,7 @@
-"""The sends of a device that have no answer yet, in order in each conversation. Pure: time is an argument.
+"""The queue of a device's unanswered sends, in order within each conversation. Pure: time is an argument.
 
-A lane is the sends of one conversation. After a refusal for now the lane writes nothing until everything
-under way in it has been answered and the server's delay has passed; then it goes on from the refused one.
+After a retryable refusal a conversation's queue writes nothing until all of its sends in flight have been answered
+and the server's delay has passed; it resumes with the refused send.
 """
 
 from __future__ import annotations
@@ -12,52 +12,59 @@ from dataclasses import dataclass, field
 from parley.chat.v1 import chat_pb2
 from parley_client.errors import SendQueueFull
 
-CAPACITY = 1000
-# Sends of one conversation under way at once.
-WINDOW = 32
-# When a server refuses for now without saying how long.
-DELAY = 0.5
+MAX_QUEUED_SENDS = 1000
+# Sends of one conversation in flight at once.
+MAX_SENDS_IN_FLIGHT = 32
+# Seconds before a retry when a retryable refusal has no RetryInfo.
+DEFAULT_RETRY_DELAY_S = 0.5
 
 
 @dataclass(slots=True, eq=False)
-class Pending:
-    """One send without an answer."""
+class QueuedSend:
+    """One unanswered send."""
 
     request: chat_pb2.SendMessageRequest
-    under_way: bool = False
+    in_flight: bool = False
     refused: bool = False
-    """Refused for now on this stream, and not written again since."""
+    """True after a retryable refusal on this stream, until the send is written again."""
 
     @property
     def id(self) -> str:
-        """Its client_message_id."""
+        """The client_message_id of the request."""
         return self.request.client_message_id
 
 
 @dataclass(slots=True)
-class _Lane:
-    sends: deque[Pending] = field(default_factory=deque)
+class _ConversationQueue:
+    """The unanswered sends of one conversation, in order."""
+
+    sends: deque[QueuedSend] = field(default_factory=deque)
     not_before: float = 0.0
-    settling: bool = False
+    awaiting_replies: bool = False
+    """True after a retryable refusal, until all sends in flight have been answered."""
 
-    def under_way(self) -> int:
-        return sum(1 for each in self.sends if each.under_way)
+    def in_flight_count(self) -> int:
+        return sum(1 for each in self.sends if each.in_flight)
 
-    def next(self) -> Pending | None:
-        under_way = self.under_way()
-        if (self.settling and under_way) or under_way >= WINDOW:
+    def next_send(self) -> QueuedSend | None:
+        in_flight = self.in_flight_count()
+        if (self.awaiting_replies and in_flight) or in_flight >= MAX_SENDS_IN_FLIGHT:
             return None
-        self.settling = False
-        return next((each for each in self.sends if not each.under_way), None)
+        self.awaiting_replies = False
+        return next((each for each in self.sends if not each.in_flight), None)
 
 
-class Outgoing:
-    """All lanes. `needs_new_stream`: a refused send was withdrawn; only a new stream opens its lane again."""
+class SendQueue:
+    """The unanswered sends of a device, at most `capacity`, in one queue for each conversation.
 
-    def __init__(self, capacity: int = CAPACITY) -> None:
+    `needs_new_stream` is True once a refused send was removed: the server's gate stays closed until that send comes
+    again, and a new stream has no gate.
+    """
+
+    def __init__(self, capacity: int = MAX_QUEUED_SENDS) -> None:
         self._capacity = capacity
-        self._lanes: OrderedDict[str, _Lane] = OrderedDict()
-        self._by_id: dict[str, Pending] = {}
+        self._queues: OrderedDict[str, _ConversationQueue] = OrderedDict()
+        self._by_id: dict[str, QueuedSend] = {}
         self.needs_new_stream = False
 
     def __len__(self) -> int:
@@ -67,71 +74,71 @@ class Outgoing:
         return client_message_id in self._by_id
 
     def add(self, request: chat_pb2.SendMessageRequest) -> None:
-        """Put a send at the end of its lane; an id that waits already is not taken twice. SendQueueFull."""
+        """Append a send to its conversation's queue; an id that is queued already is ignored. Raises SendQueueFull."""
         if request.client_message_id in self._by_id:
             return
         if len(self._by_id) >= self._capacity:
-            raise SendQueueFull(f"{self._capacity} messages wait to be sent already", code="RESOURCE_EXHAUSTED")
-        pending = Pending(request)
-        self._by_id[pending.id] = pending
-        self._lanes.setdefault(request.conversation_id, _Lane()).sends.append(pending)
+            raise SendQueueFull(f"the send queue is full ({self._capacity} messages)", code="RESOURCE_EXHAUSTED")
+        send = QueuedSend(request)
+        self._by_id[send.id] = send
+        self._queues.setdefault(request.conversation_id, _ConversationQueue()).sends.append(send)
 
-    def due(self, now: float) -> Pending | None:
-        """The next send that may be written now, the lanes taking turns; call `written` when it is."""
-        for conversation, lane in self._lanes.items():
-            if lane.not_before <= now and (pending := lane.next()) is not None:
-                self._lanes.move_to_end(conversation)
-                return pending
+    def next_due_send(self, now: float) -> QueuedSend | None:
+        """Return the next send that may be written now, conversations in round robin; the caller marks it written."""
+        for conversation, queue in self._queues.items():
+            if queue.not_before <= now and (send := queue.next_send()) is not None:
+                self._queues.move_to_end(conversation)
+                return send
         return None
 
-    def written(self, pending: Pending) -> None:
-        """It is being written to the stream."""
-        pending.under_way, pending.refused = True, False
+    def mark_written(self, send: QueuedSend) -> None:
+        """Count a send as in flight on the present stream."""
+        send.in_flight, send.refused = True, False
 
-    def next_due(self, now: float) -> float | None:
-        """When the earliest postponed lane goes on; None: none is postponed."""
-        return min((lane.not_before for lane in self._lanes.values() if lane.not_before > now), default=None)
+    def next_due_time(self, now: float) -> float | None:
+        """Return the time at which the earliest postponed queue resumes; None: none is postponed."""
+        return min((queue.not_before for queue in self._queues.values() if queue.not_before > now), default=None)
 
-    def settle(self, client_message_id: str) -> Pending | None:
-        """It has its last answer, perhaps from a stream that was left; None if it waits no more."""
-        pending = self._by_id.pop(client_message_id, None)
-        if pending is not None:
-            # The server's lane waits for what it refused, and that will not come.
-            self.needs_new_stream = self.needs_new_stream or pending.refused
-            conversation = pending.request.conversation_id
-            lane = self._lanes[conversation]
-            lane.sends.remove(pending)
-            if not lane.sends:
-                del self._lanes[conversation]
-        return pending
+    def complete(self, client_message_id: str) -> QueuedSend | None:
+        """Remove and return a send that has its final reply, from any stream; None if it is not queued."""
+        send = self._by_id.pop(client_message_id, None)
+        if send is not None:
+            # The server's gate waits for the refused send, which will not be written again.
+            self.needs_new_stream = self.needs_new_stream or send.refused
+            conversation = send.request.conversation_id
+            queue = self._queues[conversation]
+            queue.sends.remove(send)
+            if not queue.sends:
+                del self._queues[conversation]
+        return send
 
-    def postpone(self, client_message_id: str, delay: float | None, now: float) -> None:
-        """It was refused for now: its lane goes on after `delay` seconds, from it."""
-        pending = self._by_id.get(client_message_id)
-        if pending is None:
-            # Withdrawn while it was under way: the server's lane waits for it, and it will not come.
+    def postpone(self, client_message_id: str, delay_s: float | None, now: float) -> None:
+        """Resume the queue from a retryably refused send after `delay_s` seconds; None: after 0.5 s."""
+        send = self._by_id.get(client_message_id)
+        if send is None:
+            # It was cancelled in flight: the server's gate waits for a send that will not be written again.
             self.needs_new_stream = True
             return
-        pending.under_way, pending.refused = False, True
-        lane = self._lanes[pending.request.conversation_id]
-        lane.settling = True
-        lane.not_before = max(lane.not_before, now + (DELAY if delay is None else delay))
+        send.in_flight, send.refused = False, True
+        queue = self._queues[send.request.conversation_id]
+        queue.awaiting_replies = True
+        queue.not_before = max(queue.not_before, now + (DEFAULT_RETRY_DELAY_S if delay_s is None else delay_s))
 
-    def withdraw(self, client_message_id: str) -> bool:
-        """Nobody waits for it any more; whether it was ever written is not told. False: it was not here."""
-        return self.settle(client_message_id) is not None
+    def cancel(self, client_message_id: str) -> bool:
+        """Remove a send, which may have been written already; return False if it is not queued."""
+        return self.complete(client_message_id) is not None
 
-    def new_stream(self) -> None:
-        """Everything without an answer is to be written again, in order, before what is new."""
+    def requeue_in_flight(self) -> None:
+        """Queue all sends in flight again when a new stream opens, in order and before new sends."""
         self.needs_new_stream = False
-        for lane in self._lanes.values():
-            lane.settling, lane.not_before = False, 0.0
-            for pending in lane.sends:
-                pending.under_way = pending.refused = False
+        for queue in self._queues.values():
+            queue.awaiting_replies, queue.not_before = False, 0.0
+            for send in queue.sends:
+                send.in_flight = send.refused = False
 
-    def clear(self) -> list[Pending]:
-        """Give all of them up."""
-        left = list(self._by_id.values())
+    def clear(self) -> list[QueuedSend]:
+        """Remove and return all sends."""
+        cleared = list(self._by_id.values())
         self._by_id.clear()
-        self._lanes.clear()
-        return left
+        self._queues.clear()
+        return cleared

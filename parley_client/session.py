@@ -1,4 +1,4 @@
-"""What a signed-in device keeps between runs: its session, and how far it has got."""
+"""Storage of a device between runs: its session, and the state of its logs and receipts."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from parley.chat.v1 import chat_pb2
-from parley_client.watermarks import Mark
+from parley_client.watermarks import Watermark
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Who is signed in. `access_token_ends` is in seconds since 1970 by the server's clock."""
+    """The identity and tokens of a device. `access_token_ends` is in seconds since 1970 by the server's clock."""
 
     user_id: str
     device_id: str
@@ -32,69 +32,69 @@ class Session:
     """Seconds by which the server's clock is ahead of the device's."""
 
     @classmethod
-    def from_json(cls, kept: Any) -> Session:
-        """As it was read from a file. TypeError: it is something else."""
-        session = cls(**kept)
+    def from_json(cls, stored: Any) -> Session:
+        """Convert the JSON of a file. Raises TypeError if a field is missing, unknown or of a wrong type."""
+        session = cls(**stored)
         for name, value in asdict(session).items():
             if not isinstance(value, int | float if name in ("access_token_ends", "clock_offset") else str):
-                raise TypeError(f"{name} is something else")
+                raise TypeError(f"{name} has the wrong type")
         return session
 
 
 @dataclass(slots=True)
 class DeviceState:
-    """Where a device stands: what its application has taken, and no further."""
+    """The progress of a device: the checkpoints of the events that its application has processed."""
 
     cursor: chat_pb2.Cursor | None = None
     last_seqs: dict[str, int] = field(default_factory=dict)
-    unconfirmed: dict[str, Mark] = field(default_factory=dict)
-    """Own watermarks (delivered, read) that the server has not confirmed."""
+    unconfirmed: dict[str, Watermark] = field(default_factory=dict)
+    """The user's own watermarks that the server has not confirmed, by conversation."""
 
     def to_json(self) -> dict[str, Any]:
-        """As it is written to a file."""
+        """Convert to the JSON of a file."""
         cursor = [self.cursor.generation, self.cursor.time_ms] if self.cursor else None
         return {"cursor": cursor, "last_seqs": self.last_seqs, "unconfirmed": self.unconfirmed}
 
     @classmethod
-    def from_json(cls, kept: dict[str, Any]) -> DeviceState:
-        """As it was read from a file."""
-        cursor = kept.get("cursor")
+    def from_json(cls, stored: dict[str, Any]) -> DeviceState:
+        """Convert the JSON of a file."""
+        cursor = stored.get("cursor")
         return cls(
             chat_pb2.Cursor(generation=cursor[0], time_ms=cursor[1]) if cursor else None,
-            dict(kept.get("last_seqs", {})),
-            {name: (mark[0], mark[1]) for name, mark in kept.get("unconfirmed", {}).items()},
+            dict(stored.get("last_seqs", {})),
+            {name: (pair[0], pair[1]) for name, pair in stored.get("unconfirmed", {}).items()},
         )
 
 
 class DamagedFile(ValueError):
-    """A store's file is not what was written to it; the text names the file, and says what to do."""
+    """A file of a FileStore cannot be read; the message names the file and the remedy."""
 
-    def __init__(self, path: Path, what: str) -> None:
-        super().__init__(f"{path} {what}")
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path} {problem}")
         self.path = path
 
 
 class SessionStore(Protocol):
-    """Where a session is kept."""
+    """The store of one device's session and state."""
 
     def load(self) -> Session | None:
-        """The session; None: nobody is signed in."""
+        """Return the session, or None if no user is signed in."""
 
     def save(self, session: Session | None) -> None:
-        """Keep a session, or forget it; the state of another device is forgotten with it."""
+        """Store a session, or remove it if None; the state of any other device is removed too."""
 
     def load_state(self) -> DeviceState:
-        """Where the device stands; a new state if nothing is kept."""
+        """Return the stored state, or an empty one."""
 
     def save_state(self, state: DeviceState) -> None:
-        """Keep where the device stands. Called from a thread."""
+        """Store the state. Called from a thread."""
 
     def exclusive(self) -> AbstractAsyncContextManager[None]:
-        """Held while the tokens are renewed, so that no two programs use the same refresh token."""
+        """Return a lock to hold during a token renewal: a refresh token may be used only once."""
 
 
 class MemoryStore:
-    """Forgets everything when the program ends."""
+    """A SessionStore in memory."""
 
     def __init__(self) -> None:
         self._session: Session | None = None
@@ -102,39 +102,39 @@ class MemoryStore:
         self._lock = asyncio.Lock()
 
     def load(self) -> Session | None:
-        """The session."""
+        """Return the session."""
         return self._session
 
     def save(self, session: Session | None) -> None:
-        """Keep a session, or forget it."""
-        if _device(session) != _device(self._session):
+        """Store a session, or remove it if None."""
+        if _device_id(session) != _device_id(self._session):
             self._state = {}
         self._session = session
 
     def load_state(self) -> DeviceState:
-        """Where the device stands."""
+        """Return the state."""
         return DeviceState.from_json(self._state)
 
     def save_state(self, state: DeviceState) -> None:
-        """Keep where the device stands."""
+        """Store a copy of the state."""
         self._state = json.loads(json.dumps(state.to_json()))
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
-        """One at a time."""
+        """Hold the store's lock."""
         async with self._lock:
             yield
 
 
 class FileStore:
-    """A JSON file for the session (0600), and one beside it for the state; both are replaced whole."""
+    """A SessionStore of two JSON files (mode 0600), the session and the state; each write replaces a file atomically."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._state_path = path.with_suffix(".state.json")
 
     def load(self) -> Session | None:
-        """The session in the file; None: there is no file. Raises DamagedFile."""
+        """Return the session, or None if there is no file. Raises DamagedFile."""
         try:
             return Session.from_json(json.loads(self.path.read_text()))
         except FileNotFoundError:
@@ -143,54 +143,54 @@ class FileStore:
             raise DamagedFile(self.path, "holds no session of Parley; remove it and sign in again") from error
 
     def save(self, session: Session | None) -> None:
-        """Write the file, or remove it."""
-        if _device(session) != _device(self.load()):
+        """Write the session's file, or remove it if None."""
+        if _device_id(session) != _device_id(self.load()):
             self._state_path.unlink(missing_ok=True)
         if session is None:
             self.path.unlink(missing_ok=True)
         else:
-            _replace(self.path, asdict(session))
+            _write_atomically(self.path, asdict(session))
 
     def load_state(self) -> DeviceState:
-        """The state in the file beside it. Raises DamagedFile."""
+        """Return the state, or an empty one if there is no file. Raises DamagedFile."""
         try:
             return DeviceState.from_json(json.loads(self._state_path.read_text()))
         except FileNotFoundError:
             return DeviceState()
         except (ValueError, TypeError, AttributeError, LookupError) as error:
-            raise DamagedFile(self._state_path, "holds no device's place; remove it to begin anew") from error
+            raise DamagedFile(self._state_path, "holds no device state; remove it to start over") from error
 
     def save_state(self, state: DeviceState) -> None:
-        """Write the file beside it."""
-        _replace(self._state_path, state.to_json())
+        """Write the state's file."""
+        _write_atomically(self._state_path, state.to_json())
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
-        """One program at a time, by a lock on a third file."""
-        lock = await asyncio.to_thread(_locked, self.path.with_suffix(".lock"))
+        """Hold a lock across programs, on a third file."""
+        lock = await asyncio.to_thread(_lock_file, self.path.with_suffix(".lock"))
         try:
             yield
         finally:
             os.close(lock)
 
 
-def _device(session: Session | None) -> str | None:
+def _device_id(session: Session | None) -> str | None:
     return session.device_id if session else None
 
 
-def _locked(path: Path) -> int:
+def _lock_file(path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     return lock
 
 
-def _replace(path: Path, content: dict[str, Any]) -> None:
+def _write_atomically(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # A draft of its own for each writer: two threads, or two programs, may write at once, and the last one counts.
-    descriptor, draft = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".new", dir=path.parent)
+    # Each writer has its own temporary file: threads and programs may write concurrently, and the last rename wins.
+    descriptor, temporary = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".new", dir=path.parent)
     with os.fdopen(descriptor, "w") as file:
         json.dump(content, file)
         file.flush()
         os.fsync(file.fileno())
-    Path(draft).replace(path)
+    Path(temporary).replace(path)

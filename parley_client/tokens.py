@@ -1,4 +1,4 @@
-"""The tokens of a session: given out while they are good, renewed before they end."""
+"""The source of a session's access tokens, which renews them before they expire."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import json
 from dataclasses import replace
 
 from parley.chat.v1 import account_pb2
-from parley_client.channel import Door
+from parley_client.channel import Channel
 from parley_client.clock import ServerClock
 from parley_client.errors import ParleyError, SignedOut, Unauthenticated
 from parley_client.session import Session, SessionStore
 
-# Seconds before its end at which a token is renewed, and the share of its life if that is less.
-AHEAD = 60.0
-SHARE = 0.2
+# A token is renewed 60 s before it expires, or at 80 % of its lifetime if that is later.
+RENEWAL_LEAD_S = 60.0
+RENEWAL_LEAD_FRACTION = 0.2
 
 
-class Tokens:
-    """The session in `store`, renewed through `door`."""
+class TokenSource:
+    """The tokens of the session in `store`, renewed by calls on `channel`."""
 
-    def __init__(self, door: Door, store: SessionStore, clock: ServerClock) -> None:
-        self._door = door
+    def __init__(self, channel: Channel, store: SessionStore, clock: ServerClock) -> None:
+        self._channel = channel
         self._store = store
         self._clock = clock
         self._lock = asyncio.Lock()
@@ -31,73 +31,76 @@ class Tokens:
             clock.offset = self._session.clock_offset
 
     @property
-    def signed_in(self) -> Session | None:
-        """The session, if there is one."""
+    def session(self) -> Session | None:
+        """The session; None: no user is signed in."""
         return self._session
 
     @property
-    def session(self) -> Session:
-        """The session. Raises Unauthenticated if nobody is signed in."""
+    def active_session(self) -> Session:
+        """The session. Raises Unauthenticated if no user is signed in."""
         if self._session is None:
-            raise Unauthenticated("nobody is signed in", code="UNAUTHENTICATED")
+            raise Unauthenticated("no user is signed in", code="UNAUTHENTICATED")
         return self._session
 
-    def keep(self, answer: account_pb2.Session, login_name: str) -> Session:
-        """Take over what a sign-in or a renewal answered."""
-        issued = _issued_at(answer.access_token)
-        if issued is not None:
-            self._clock.heard(issued)
+    def store_session(self, issued_session: account_pb2.Session, login_name: str) -> Session:
+        """Store the session that a sign-in or a renewal returned."""
+        issue_time = _issue_time(issued_session.access_token)
+        if issue_time is not None:
+            self._clock.observe(issue_time)
         self._session = Session(
-            answer.user_id,
-            answer.device_id,
+            issued_session.user_id,
+            issued_session.device_id,
             login_name,
-            answer.access_token,
-            answer.access_token_expire_time.ToMilliseconds() / 1000,
-            answer.refresh_token,
-            answer.home,
+            issued_session.access_token,
+            issued_session.access_token_expire_time.ToMilliseconds() / 1000,
+            issued_session.refresh_token,
+            issued_session.home,
             self._clock.offset,
         )
         self._store.save(self._session)
         return self._session
 
-    def move(self, home: str) -> None:
-        """The user lives at another home now."""
+    def set_home(self, home: str) -> None:
+        """Set the user's home in the session; an empty `home` is ignored."""
         if self._session and home and home != self._session.home:
             self._session = replace(self._session, home=home)
 
-    def forget(self) -> None:
-        """Sign out here."""
+    def sign_out(self) -> None:
+        """Remove the session."""
         self._session = None
         self._store.save(None)
 
-    def renewal_in(self) -> float:
-        """Seconds until the token should be renewed; 0 or less: now."""
-        left = self.session.access_token_ends - self._clock.now()
-        return left - min(AHEAD, SHARE * _lifetime(self.session.access_token, AHEAD / SHARE))
+    def time_until_renewal(self) -> float:
+        """Return the seconds until the token should be renewed; 0 or less: now."""
+        remaining = self.active_session.access_token_ends - self._clock.now()
+        return remaining - min(
+            RENEWAL_LEAD_S,
+            RENEWAL_LEAD_FRACTION * _lifetime(self.active_session.access_token, RENEWAL_LEAD_S / RENEWAL_LEAD_FRACTION),
+        )
 
-    async def access(self) -> str:
-        """A token that is good for a while yet."""
-        if self.renewal_in() <= 0:
-            await self.renew(self.session.access_token)
-        return self.session.access_token
+    async def access_token(self) -> str:
+        """Return a valid token; renew it first if that is due."""
+        if self.time_until_renewal() <= 0:
+            await self.renew_token(self.active_session.access_token)
+        return self.active_session.access_token
 
-    async def renew(self, stale: str) -> Session:
-        """Get another token than `stale`, once for all who ask. Raises SignedOut when the session is over."""
+    async def renew_token(self, stale_token: str) -> Session:
+        """Replace `stale_token`, once for concurrent callers. Raises SignedOut if the session has ended."""
         async with self._lock, self._store.exclusive():
-            kept = self._store.load()
-            if kept and kept.device_id == self.session.device_id and kept.access_token != stale:
-                self._session = kept
-            elif self.session.access_token == stale:
-                await self._refresh()
-            return self.session
+            stored = self._store.load()
+            if stored and stored.device_id == self.active_session.device_id and stored.access_token != stale_token:
+                self._session = stored  # another program renewed it
+            elif self.active_session.access_token == stale_token:
+                await self._call_refresh()
+            return self.active_session
 
-    async def _refresh(self) -> None:
-        request = account_pb2.RefreshTokenRequest(refresh_token=self.session.refresh_token)
+    async def _call_refresh(self) -> None:
+        request = account_pb2.RefreshTokenRequest(refresh_token=self.active_session.refresh_token)
         try:
-            answer = await self._door.call(lambda door: door.accounts.RefreshToken, request)
+            response = await self._channel.call(lambda channel: channel.accounts.RefreshToken, request)
         except Unauthenticated as error:
             raise _signed_out(error) from error
-        self.keep(answer.session, self.session.login_name)
+        self.store_session(response.session, self.active_session.login_name)
 
 
 def _signed_out(error: ParleyError) -> SignedOut:
@@ -113,11 +116,11 @@ def _claims(token: str) -> dict[str, float]:
     return {name: value for name, value in claims.items() if isinstance(value, int | float)}
 
 
-def _issued_at(token: str) -> float | None:
-    """When the server made the token, by its clock: what a device whose clock is wrong learns first."""
+def _issue_time(token: str) -> float | None:
+    """Return the token's issue time by the server's clock: the first sign that the device's clock is wrong."""
     return _claims(token).get("iat")
 
 
-def _lifetime(token: str, otherwise: float) -> float:
+def _lifetime(token: str, default: float) -> float:
     claims = _claims(token)
-    return claims["exp"] - claims["iat"] if {"exp", "iat"} <= claims.keys() else otherwise
+    return claims["exp"] - claims["iat"] if {"exp", "iat"} <= claims.keys() else default

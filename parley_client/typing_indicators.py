@@ -1,61 +1,61 @@
-"""When the others are to be told that the user types: at most every 3 s while it goes on. Pure: time is an argument."""
+"""Typing indicators: the notices that a device sends, and those it receives. Pure: time is an argument."""
 
 from __future__ import annotations
 
 from parley_client.events import TypingChanged
 
-# In seconds: between two notices, and how long others believe one.
-EVERY = 3.0
-LASTS = 6.0
+# Seconds between two notices, and seconds for which a received notice is valid.
+NOTICE_INTERVAL_S = 3.0
+NOTICE_LIFETIME_S = 6.0
 
 
-class Keystrokes:
-    """What was told of the user's own typing, per conversation."""
+class TypingNotifier:
+    """The rate limit of the user's own typing notices, by conversation: at most one in 3 s."""
 
     def __init__(self) -> None:
-        self._told: dict[str, float] = {}
+        self._notice_times: dict[str, float] = {}
 
-    def typed(self, conversation: str, now: float) -> bool:
-        """The user typed; whether the others are to be told."""
-        told = self._told.get(conversation)
-        if told is not None and now - told < EVERY:
+    def start_typing(self, conversation: str, now: float) -> bool:
+        """Note a keystroke; return True if a notice is to be sent."""
+        notice_time = self._notice_times.get(conversation)
+        if notice_time is not None and now - notice_time < NOTICE_INTERVAL_S:
             return False
-        self._told[conversation] = now
+        self._notice_times[conversation] = now
         return True
 
-    def stopped(self, conversation: str, now: float) -> bool:
-        """The user stopped; whether the others still believe otherwise."""
-        told = self._told.pop(conversation, None)
-        return told is not None and now - told < LASTS
+    def stop_typing(self, conversation: str, now: float) -> bool:
+        """Note that the user stopped; return True if the last notice is still valid and must be revoked."""
+        notice_time = self._notice_times.pop(conversation, None)
+        return notice_time is not None and now - notice_time < NOTICE_LIFETIME_S
 
-    def sent(self, conversation: str) -> None:
-        """A message went out, which says as much as that the typing is over."""
-        self._told.pop(conversation, None)
+    def message_sent(self, conversation: str) -> None:
+        """Note a sent message, which ends the typing indicator without a notice."""
+        self._notice_times.pop(conversation, None)
 
 
-class Typists:
-    """The others who type, and since when nothing was heard of it."""
+class TypingTracker:
+    """The other members who are typing. Each start and each stop is returned once."""
 
     def __init__(self) -> None:
-        self._until: dict[tuple[str, str], float] = {}
+        self._expiry_times: dict[tuple[str, str], float] = {}
 
-    def heard(self, conversation: str, user: str, typing: bool, now: float) -> TypingChanged | None:
-        """A notice came; None if it is no news."""
+    def apply_notice(self, conversation: str, user: str, typing: bool, now: float) -> TypingChanged | None:
+        """Apply a received notice; return the change, or None if there is none."""
         if not typing:
-            return self.stopped(conversation, user)
-        known = (conversation, user) in self._until
-        self._until[conversation, user] = now + LASTS
-        return None if known else TypingChanged(conversation, user, True)
+            return self.stop_typing(conversation, user)
+        was_typing = (conversation, user) in self._expiry_times
+        self._expiry_times[conversation, user] = now + NOTICE_LIFETIME_S
+        return None if was_typing else TypingChanged(conversation, user, True)
 
-    def stopped(self, conversation: str, user: str) -> TypingChanged | None:
-        """They stopped, or what they typed has come; None if they were not known to type."""
-        if self._until.pop((conversation, user), None) is None:
+    def stop_typing(self, conversation: str, user: str) -> TypingChanged | None:
+        """End a member's typing, after a notice or a message; None if the member was not typing."""
+        if self._expiry_times.pop((conversation, user), None) is None:
             return None
         return TypingChanged(conversation, user, False)
 
-    def expired(self, now: float) -> list[TypingChanged]:
-        """Those of whom nothing was heard for 6 s: they type no more."""
-        over = [each for each, until in self._until.items() if until <= now]
-        for each in over:
-            del self._until[each]
-        return [TypingChanged(conversation, user, False) for conversation, user in over]
+    def expire(self, now: float) -> list[TypingChanged]:
+        """End the typing of members without a notice for 6 s, and return the changes."""
+        expired = [each for each, expiry in self._expiry_times.items() if expiry <= now]
+        for each in expired:
+            del self._expiry_times[each]
+        return [TypingChanged(conversation, user, False) for conversation, user in expired]

@@ -1,4 +1,4 @@
-"""How far every member has got, as far as this device knows. Pure; nothing here ever falls."""
+"""Watermarks: the seqs up to which a member has received and read everything. They never decrease. Pure."""
 
 from __future__ import annotations
 
@@ -8,132 +8,140 @@ from dataclasses import dataclass
 from parley.chat.v1 import chat_pb2
 from parley_client.events import WatermarkMoved
 
+# The contract's limit.
+MAX_RECEIPTS_PER_FRAME = 100
+
+Watermark = tuple[int, int]
+"""(delivered_seq, read_seq)"""
+
 
 class Watermarks:
-    """(delivered, read) per conversation and user."""
+    """The known watermarks of all members, by conversation and user."""
 
     def __init__(self) -> None:
-        self._marks: dict[str, dict[str, tuple[int, int]]] = {}
+        self._watermarks: dict[str, dict[str, Watermark]] = {}
 
-    def of(self, conversation: str, user: str) -> tuple[int, int]:
-        """(delivered_seq, read_seq) of a member; (0, 0) if nothing is known."""
-        return self._marks.get(conversation, {}).get(user, (0, 0))
+    def get(self, conversation: str, user: str) -> Watermark:
+        """Return the watermark of a member; (0, 0) if none is known."""
+        return self._watermarks.get(conversation, {}).get(user, (0, 0))
 
-    def raise_to(self, conversation: str, user: str, delivered: int, read: int) -> WatermarkMoved | None:
-        """A member has got so far; what moved, or None if that was known. Reading means having received."""
-        old_delivered, old_read = self.of(conversation, user)
+    def advance(self, conversation: str, user: str, delivered: int, read: int) -> WatermarkMoved | None:
+        """Raise a member's watermark; return the change, or None if there is none. `read` implies delivered."""
+        old_delivered, old_read = self.get(conversation, user)
         new = (max(old_delivered, delivered, read), max(old_read, read))
         if new == (old_delivered, old_read):
             return None
-        self._marks.setdefault(conversation, {})[user] = new
+        self._watermarks.setdefault(conversation, {})[user] = new
         return WatermarkMoved(conversation, user, *new)
 
-    def forget(self, conversation: str) -> None:
-        """The conversation is not the user's to see any more."""
-        self._marks.pop(conversation, None)
-
-
-# What one frame may carry.
-RECEIPTS = 100
-
-Mark = tuple[int, int]
+    def remove(self, conversation: str) -> None:
+        """Forget a conversation that the user may no longer see."""
+        self._watermarks.pop(conversation, None)
 
 
 @dataclass(slots=True)
-class _Own:
-    have: Mark = (0, 0)
-    """What this device has, and its user has read here."""
-    told: Mark = (0, 0)
-    confirmed: Mark = (0, 0)
-    """What the server knows of the user, from whatever device."""
-    heard: int = 0
-    """Up to where the server has heard that this very device has it."""
+class _OwnWatermark:
+    """The user's watermark of one conversation: on this device, as sent to the server, and as confirmed by it."""
+
+    local: Watermark = (0, 0)
+    """The entries that this device has received, and that the user has read on it."""
+    sent: Watermark = (0, 0)
+    confirmed: Watermark = (0, 0)
+    """The server's watermark of the user, raised by any device."""
+    device_reported_seq: int = 0
+    """The delivered_seq that this device has sent on the present stream; the server tracks each device."""
 
     @property
-    def wanted(self) -> Mark:
-        return _higher(self.have, self.confirmed)
+    def target(self) -> Watermark:
+        return _maximum(self.local, self.confirmed)
 
     @property
-    def is_due(self) -> bool:
-        return self.wanted != _higher(self.told, self.confirmed)
+    def is_unsent(self) -> bool:
+        return self.target != _maximum(self.sent, self.confirmed)
 
     @property
-    def is_behind(self) -> bool:
-        return self.have[0] > self.heard
+    def is_device_unreported(self) -> bool:
+        return self.local[0] > self.device_reported_seq
 
 
-def _higher(one: Mark, other: Mark) -> Mark:
-    return max(one[0], other[0]), max(one[1], other[1])
+def _maximum(first: Watermark, second: Watermark) -> Watermark:
+    return max(first[0], second[0]), max(first[1], second[1])
 
 
-class Receipts:
+class ReceiptTracker:
     """(delivered, read) per conversation. `unconfirmed` is what an earlier run left without an answer.
 
-    What is news of the user is told at once. That this device, too, has what is known of the user is told once in a
+    What is news of the user is receipts at once. That this device, too, has what is known of the user is receipts once in a
     while: content that goes when all devices have it waits for that.
     """
 
-    def __init__(self, unconfirmed: Mapping[str, Mark] | None = None) -> None:
-        self._own: dict[str, _Own] = {}
+    def __init__(self, unconfirmed: Mapping[str, Watermark] | None = None) -> None:
+        self._own: dict[str, _OwnWatermark] = {}
         self._due: dict[str, None] = {}
-        self._behind: set[str] = set()
-        self._told_here: set[str] = set()
-        for conversation, mark in (unconfirmed or {}).items():
-            self.want(conversation, *mark)
+        self._unreported: set[str] = set()
+        self._sent_on_stream: set[str] = set()
+        for conversation, watermark in (unconfirmed or {}).items():
+            self.advance(conversation, *watermark)
 
-    def want(self, conversation: str, delivered: int = 0, read: int = 0) -> bool:
-        """The user has received, or read, up to here on this device; whether that is news of the user."""
-        own = self._own.setdefault(conversation, _Own())
-        before = own.wanted
-        own.have = _higher(own.have, (max(delivered, read), read))
-        if own.is_due:
+    def advance(self, conversation: str, delivered: int = 0, read: int = 0) -> bool:
+        """Raise the watermark on this device; return True if that raises the user's watermark."""
+        own = self._own.setdefault(conversation, _OwnWatermark())
+        before = own.target
+        own.local = _maximum(own.local, (max(delivered, read), read))
+        if own.is_unsent:
             self._due[conversation] = None
-        if own.is_behind:
-            self._behind.add(conversation)
-        return own.wanted != before
+        if own.is_device_unreported:
+            self._unreported.add(conversation)
+        return own.target != before
 
     def confirm(self, conversation: str, delivered: int, read: int) -> None:
-        """The server knows this much: it said so, or the user's own message in the log implies it."""
-        own = self._own.setdefault(conversation, _Own())
-        own.confirmed = _higher(own.confirmed, (delivered, read))
-        if not own.is_due:
+        """Raise the confirmed watermark: by the server's watermark, or by the user's own message in the log."""
+        own = self._own.setdefault(conversation, _OwnWatermark())
+        own.confirmed = _maximum(own.confirmed, (delivered, read))
+        if not own.is_unsent:
             self._due.pop(conversation, None)
 
-    def welcome(self) -> None:
-        """A new stream: what was told on the one before may not have come, and is told again."""
-        for conversation in self._told_here:
+    def start_stream(self) -> None:
+        """Schedule the receipts of the previous stream again, because the server may not have received them."""
+        for conversation in self._sent_on_stream:
             own = self._own[conversation]
-            own.told, own.heard = own.confirmed, 0
-            self._behind.add(conversation)
-        self._told_here = set()
+            own.sent, own.device_reported_seq = own.confirmed, 0
+            self._unreported.add(conversation)
+        self._sent_on_stream = set()
         for conversation, own in self._own.items():
-            if own.is_due:
+            if own.is_unsent:
                 self._due[conversation] = None
 
     def tick(self) -> None:
-        """A while has passed: what is known of the user, but not yet of this device, is to be told too."""
-        self._due |= dict.fromkeys(self._behind)
-        self._behind = set()
+        """Schedule the receipts that raise only this device's mark, and not the user's watermark."""
+        self._due |= dict.fromkeys(self._unreported)
+        self._unreported = set()
 
-    def due(self, limit: int = RECEIPTS) -> list[chat_pb2.Receipt]:
-        """What is to be told now, at most `limit`; it counts as told."""
-        told = []
+    def take_due(self, limit: int = MAX_RECEIPTS_PER_FRAME) -> list[chat_pb2.Receipt]:
+        """Return at most `limit` receipts to send now, and count them as sent."""
+        receipts = []
         for conversation in list(self._due)[:limit]:
             del self._due[conversation]
             own = self._own[conversation]
-            own.told, own.heard = own.have, own.have[0]
-            self._behind.discard(conversation)
-            self._told_here.add(conversation)
-            told.append(chat_pb2.Receipt(conversation_id=conversation, delivered_seq=own.have[0], read_seq=own.have[1]))
-        return told
+            own.sent, own.device_reported_seq = own.local, own.local[0]
+            self._unreported.discard(conversation)
+            self._sent_on_stream.add(conversation)
+            receipts.append(
+                chat_pb2.Receipt(conversation_id=conversation, delivered_seq=own.local[0], read_seq=own.local[1])
+            )
+        return receipts
 
-    def unconfirmed(self) -> dict[str, Mark]:
-        """What the server has not confirmed, or not heard of this device, to be kept for the next run."""
-        return {name: own.have for name, own in self._own.items() if own.wanted != own.confirmed or own.is_behind}
+    def unconfirmed(self) -> dict[str, Watermark]:
+        """Return the watermarks to store for the next run: not confirmed, or not yet sent by this device."""
+        return {
+            name: own.local
+            for name, own in self._own.items()
+            if own.target != own.confirmed or own.is_device_unreported
+        }
 
-    def forget(self, conversation: str) -> None:
-        """The conversation is not the user's to see any more."""
+    def remove(self, conversation: str) -> None:
+        """Forget a conversation that the user may no longer see."""
         self._own.pop(conversation, None)
         self._due.pop(conversation, None)
-        self._behind.discard(conversation)
-        self._told_here.discard(conversation)
+        self._unreported.discard(conversation)
+        self._sent_on_stream.discard(conversation)

@@ -87,7 +87,7 @@ async def messenger_svg(door: str) -> str:
             head = (await users.clients[0].conversations.get(group)).head_seq
             for device in others:
                 device.mark_read(group, head)
-            others[1].typing(group)
+            others[1].set_typing(group)
             await _wait_until(pilot, lambda: "typing…" in _screen_text(app) and "✓✓ read" in _screen_text(app))
             return app.export_screenshot(title="parley chat")
 

@@ -92,7 +92,7 @@ def whoami(
 
     async def run() -> None:
         async with open_client(door, options.tls_config(tls, ca), name) as client:
-            profile, home = await client.accounts.profile(), await client.locate()
+            profile, home = await client.accounts.get_profile(), await client.locate()
             device = client.session.device_id if client.session else ""
         if as_json:
             print_json(

@@ -69,7 +69,7 @@ def blocked(
     async def run() -> None:
         async with open_client(door, options.tls_config(tls, ca), name) as client:
             directory, count = UserDirectory(client), 0
-            async for user_id in client.accounts.blocked():
+            async for user_id in client.accounts.list_blocked():
                 count += 1
                 display_name = await directory.display_name(user_id)
                 if as_json:

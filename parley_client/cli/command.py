@@ -17,7 +17,7 @@ from parley_client.cli import session_files
 from parley_client.cli.errors import CommandError, explain_error
 from parley_client.client import Client
 from parley_client.errors import ParleyError
-from parley_client.messages import Sent
+from parley_client.messages import AppendResult
 from parley_client.session import DamagedFile, SessionStore
 
 # Calls are retried for this long before the command reports an error: a person is waiting.
@@ -30,7 +30,7 @@ err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 def open_client(door: str, tls: Tls | None, name: str = "", *, store: SessionStore | None = None) -> Client:
     """Return a client for `store`, or for the signed-in account `name`. Raise CommandError if none is selected."""
-    return Client(door, tls=tls, store=store or session_files.select_session(name), patience=RETRY_TIMEOUT_S)
+    return Client(door, tls=tls, store=store or session_files.select_session(name), retry_timeout_s=RETRY_TIMEOUT_S)
 
 
 def run_command(main: Coroutine[Any, Any, None], door: str) -> None:
@@ -67,7 +67,7 @@ def print_json(value: object) -> None:
     typer.echo(json.dumps(_to_json_value(value), ensure_ascii=False))
 
 
-def appended_fields(sent: Sent | None) -> dict[str, str | None]:
+def appended_fields(sent: AppendResult | None) -> dict[str, str | None]:
     """Return the JSON fields of an appended entry, as in the proto Appended; None if nothing was appended."""
     return {"seq": str(sent.seq) if sent else None, "create_time": sent.time.isoformat() if sent else None}
 

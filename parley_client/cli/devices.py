@@ -29,7 +29,7 @@ def list_devices(
 
     async def run() -> None:
         async with open_client(door, options.tls_config(tls, ca), name) as client:
-            for device in await client.accounts.devices():
+            for device in await client.accounts.list_devices():
                 print_json(device) if as_json else print_line(_format_device(device))
 
     run_command(run(), door)
@@ -48,8 +48,8 @@ def revoke(
 
     async def run() -> None:
         async with open_client(door, options.tls_config(tls, ca), name) as client:
-            selected = _select_device(await client.accounts.devices(), device)
-            await client.accounts.revoke(selected.device_id)
+            selected = _select_device(await client.accounts.list_devices(), device)
+            await client.accounts.revoke_device(selected.device_id)
         if as_json:
             print_json({"device_id": selected.device_id})
         else:

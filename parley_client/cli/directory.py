@@ -24,7 +24,7 @@ class UserDirectory:
         """Return the display name of a user, or the first 8 characters of the id if no such user exists."""
         if user_id not in self._names:
             try:
-                profile = await self._client.accounts.profile(user_id)
+                profile = await self._client.accounts.get_profile(user_id)
                 name = "(deleted account)" if profile.deleted else profile.display_name or profile.login_name
                 self._names[user_id] = name or user_id[:8]
             except NotFound:

@@ -11,7 +11,7 @@ from parley_client.cli.command import appended_fields, open_client, print_json, 
 from parley_client.cli.directory import UserDirectory, find_conversation
 from parley_client.cli.errors import CommandError
 from parley_client.cli.options import DOOR, MAX_SEQ, AsOption, CaOption, DoorOption, GroupOption, JsonOption, TlsOption
-from parley_client.messages import Sent
+from parley_client.messages import AppendResult
 
 app = typer.Typer()
 EditArguments = Annotated[list[str], typer.Argument(metavar="[NAME] SEQ TEXT…", help="Login name, SEQ and new text.")]
@@ -99,7 +99,7 @@ def _parse_message_arguments(words: list[str], group: str) -> tuple[str, int, li
     return peer, int(rest[0]), rest[1:]
 
 
-def _print_result(as_json: bool, conversation_id: str, sent: Sent | None, text: str) -> None:
+def _print_result(as_json: bool, conversation_id: str, sent: AppendResult | None, text: str) -> None:
     if as_json:
         print_json({"conversation_id": conversation_id, **appended_fields(sent)})
     else:

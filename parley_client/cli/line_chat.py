@@ -24,7 +24,7 @@ from parley_client.events import (
     EntryReceived,
     Event,
 )
-from parley_client.stream_protocol import Sending
+from parley_client.stream_protocol import PendingSend
 
 BACKLOG_SIZE = 20
 # A report about an unsent line quotes this many characters of it.
@@ -43,7 +43,7 @@ class LineChat:
         self._id = conversation.conversation_id
         self._last_shown_seq = 0
         self._backlog_shown = False
-        self._pending: list[Sending] = []
+        self._pending: list[PendingSend] = []
         self._failed_count = 0
 
     async def run(self) -> None:
@@ -79,7 +79,7 @@ class LineChat:
             raise event.error
 
     async def _show_backlog(self, device: Device) -> None:
-        newest = [entry async for entry in self._client.messages.before(self._id, limit=BACKLOG_SIZE)]
+        newest = [entry async for entry in self._client.messages.list_before(self._id, limit=BACKLOG_SIZE)]
         for entry in reversed(newest):
             self._print(await format_entry(entry, self._directory))
             self._last_shown_seq = entry.seq
@@ -96,7 +96,7 @@ class LineChat:
                 self._send(device, line.rstrip("\n"))
         while self._pending:
             # Even if all answers are complete, `wait` yields to the event loop, which then calls `_on_answer`.
-            await asyncio.wait([sending.answer for sending in self._pending])
+            await asyncio.wait([sending.result for sending in self._pending])
         if self._failed_count:
             failed = self._failed_count
             raise CommandError("One line was not sent." if failed == 1 else f"{failed} lines were not sent.")
@@ -111,11 +111,11 @@ class LineChat:
             self._report_unsent(line, explain_error(error, ""))
             return
         self._pending.append(sending)
-        sending.answer.add_done_callback(lambda _: self._on_answer(sending, line))
+        sending.result.add_done_callback(lambda _: self._on_answer(sending, line))
 
-    def _on_answer(self, sending: Sending, line: str) -> None:
+    def _on_answer(self, sending: PendingSend, line: str) -> None:
         self._pending.remove(sending)
-        error = None if sending.answer.cancelled() else sending.answer.exception()
+        error = None if sending.result.cancelled() else sending.result.exception()
         if isinstance(error, ParleyError):
             self._report_unsent(line, explain_error(error, ""))
 

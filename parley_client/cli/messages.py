@@ -72,7 +72,7 @@ def history(
         async with open_client(door, options.tls_config(tls, ca), name) as client:
             directory = UserDirectory(client)
             conversation = await find_conversation(client, directory, peer, group)
-            newest = [entry async for entry in client.messages.before(conversation.conversation_id, limit=limit)]
+            newest = [entry async for entry in client.messages.list_before(conversation.conversation_id, limit=limit)]
             for entry in reversed(newest):
                 if as_json:
                     print_json(entry)

@@ -55,7 +55,7 @@ def privacy(
     async def run() -> None:
         async with open_client(door, options.tls_config(tls, ca), name) as client:
             if who_may_add is None and found is None:
-                settings = await client.accounts.privacy()
+                settings = await client.accounts.get_privacy()
             else:
                 settings = await client.accounts.update_privacy(
                     who_may_add=_PROTO_VALUES[who_may_add], found_by_search=found

@@ -51,7 +51,7 @@ async def check_revocation(findings: Findings, timeout_s: float) -> None:
         await laptop.wait_until(
             lambda: findings.received_all(laptop, findings.group), "not every message reached the laptop", timeout_s
         )
-    await findings.alice.client.accounts.revoke(laptop.session.device_id)
+    await findings.alice.client.accounts.revoke_device(laptop.session.device_id)
     await laptop.wait_until(lambda: laptop.end_error, "the revoked laptop was not disconnected", timeout_s)
     if not isinstance(laptop.end_error, SignedOut):
         findings.add_failure("P8", f"the revoked laptop's stream ended with {laptop.end_error}")
@@ -73,7 +73,8 @@ async def _expect_not_found(findings: Findings, failure: str, call: Awaitable[ob
 async def _history_texts(participant: Participant, conversation: str, *, strict: bool = False) -> list[str]:
     try:
         return [
-            record_entry(entry).content async for entry in participant.client.messages.before(conversation, limit=200)
+            record_entry(entry).content
+            async for entry in participant.client.messages.list_before(conversation, limit=200)
         ]
     except ParleyError:
         if strict:

@@ -91,7 +91,7 @@ class Participant:
         """Send with the caller's client_message_id. `recorded` False: the message is left out of the checks."""
         index, self._send_count = self._send_count, self._send_count + 1
         sent = await self._connected_device().send(
-            conversation_id, text, client_message_id=client_message_id, seconds=SEND_TIMEOUT_S
+            conversation_id, text, client_message_id=client_message_id, timeout_s=SEND_TIMEOUT_S
         )
         answer = AcknowledgedMessage(conversation_id, self.name, index, self.user_id, text, sent.seq)
         if recorded:
@@ -108,7 +108,7 @@ class Participant:
 
     def fetch(self, conversation_id: str) -> None:
         """Fetch a conversation over the stream, whether or not the user is a member."""
-        self._connected_device().look(conversation_id)
+        self._connected_device().refresh(conversation_id)
 
     def mark_read(self, conversation_id: str, seq: int) -> None:
         """Mark the conversation as read up to `seq`."""
@@ -141,7 +141,7 @@ class Participant:
     async def _record_events(self, device: Device) -> None:
         async for event in device:
             if conversation_id := getattr(event, "conversation_id", ""):
-                self.view(conversation_id).take(event)
+                self.view(conversation_id).apply(event)
             if isinstance(event, EntryReceived):
                 self.record.append(event.entry, event.live)
                 self.arrival_times.setdefault(record_entry(event.entry).content, time.perf_counter())
@@ -194,7 +194,7 @@ class ParticipantPool:
     async def check_reachable(self) -> None:
         """Raise DoorUnreachable if the system does not answer any more."""
         try:
-            await self._participants[0].client.accounts.profile()
+            await self._participants[0].client.accounts.get_profile()
         except DoorUnreachable:
             raise
         except ParleyError:

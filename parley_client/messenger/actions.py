@@ -28,7 +28,7 @@ class Actions:
 
     def send(self, conversation: ConversationState, text: str, reply_to_seq: int = 0) -> None:
         """Send a text; "@Name" of a member becomes a mention."""
-        mentions = {f"@{self._model.directory.cached_name(user)}": user for user in conversation.view.others}
+        mentions = {f"@{self._model.directory.cached_name(user)}": user for user in conversation.view.other_members}
         self.send_content(conversation, contents.as_content(contents.text(text, mentions), reply_to_seq))
 
     def send_content(self, conversation: ConversationState, content: Content) -> None:
@@ -43,7 +43,7 @@ class Actions:
             return
         outgoing = OutgoingMessage(sending, content)
         conversation.outgoing.append(outgoing)
-        sending.answer.add_done_callback(lambda _: self._on_answer(conversation, outgoing))
+        sending.result.add_done_callback(lambda _: self._on_answer(conversation, outgoing))
         self._model.on_change(conversation.id)
 
     def resend(self, conversation: ConversationState, outgoing: OutgoingMessage) -> None:
@@ -59,7 +59,7 @@ class Actions:
     def set_typing(self, conversation: ConversationState, typing: bool) -> None:
         """Report whether the user is typing."""
         if self._model.connected:
-            self._model.device.typing(conversation.id, typing)
+            self._model.device.set_typing(conversation.id, typing)
 
     def edit(self, conversation: ConversationState, message: Message, text: str) -> None:
         """Replace the text of the user's message; its reply stays."""
@@ -95,7 +95,7 @@ class Actions:
     async def fetch_readers(self, conversation: ConversationState, message: Message) -> list[tuple[str, str]]:
         """Return the other members' names, each with the delivery state. Raise ParleyError if the call fails."""
         readers = []
-        for mark in await self._client.messages.readers(conversation.id, message.seq):
+        for mark in await self._client.messages.list_readers(conversation.id, message.seq):
             delivered = "received" if mark.delivered_seq >= message.seq else "not yet"
             readers.append(
                 (self._model.display_name(mark.user_id), "read" if mark.read_seq >= message.seq else delivered)
@@ -194,7 +194,7 @@ class Actions:
         self._model.start(run())
 
     def _on_answer(self, conversation: ConversationState, outgoing: OutgoingMessage) -> None:
-        answer = outgoing.sending.answer
+        answer = outgoing.sending.result
         error = None if answer.cancelled() else answer.exception()
         if isinstance(error, ParleyError):
             outgoing.error = explain_error(error, self._model.door)

@@ -75,7 +75,7 @@ class ConversationList(OptionList):
     def _item(self, conversation_id: str) -> _ListItem:
         conversation = self._model.conversations[conversation_id]
         settings, is_open = conversation.view.settings, self._model.open_conversation is conversation
-        faint = bool(settings.mute_until) or conversation.view.former
+        faint = bool(settings.mute_until) or conversation.view.is_former_member
         return _ListItem(
             conversation.id,
             is_open,

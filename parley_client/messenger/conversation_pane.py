@@ -59,7 +59,7 @@ class ConversationPane(Vertical):
         """Show the current state of a conversation; with `end`, scroll to the newest message."""
         self._messages.show_rows(conversation_rows(self._model, conversation), end=end)
         title = Text(self._model.title(conversation))
-        if conversation.is_group and not conversation.view.former:
+        if conversation.is_group and not conversation.view.is_former_member:
             title.append(f"  {len(conversation.view.members)} members", style="dim not bold")
         self._title.update(title)
         self._composer.disabled = bool(conversation.read_only_reason)

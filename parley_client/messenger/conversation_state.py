@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from parley.chat.v1 import conversation_pb2, entry_pb2
 from parley.chat.v1.entry_pb2 import Content
-from parley_client.stream_protocol import Sending
+from parley_client.stream_protocol import PendingSend
 from parley_client.view import ConversationView
 
 _NEVER = datetime.fromtimestamp(0, UTC)
@@ -17,7 +17,7 @@ _NEVER = datetime.fromtimestamp(0, UTC)
 class OutgoingMessage:
     """A message that is not in the log yet. `error` explains why it was refused; empty: it is still being sent."""
 
-    sending: Sending
+    sending: PendingSend
     content: Content
     error: str = ""
 
@@ -57,17 +57,17 @@ class ConversationState:
     @property
     def peer_id(self) -> str:
         """The user id of the other member of a 1-1 conversation."""
-        return next(iter(self.view.others), self.view.me)
+        return next(iter(self.view.other_members), self.view.user_id)
 
     @property
     def is_admin(self) -> bool:
         """True if this is a group and the user is one of its admins."""
-        return self.is_group and self.view.members.get(self.view.me) == entry_pb2.ROLE_ADMIN
+        return self.is_group and self.view.members.get(self.view.user_id) == entry_pb2.ROLE_ADMIN
 
     @property
     def read_only_reason(self) -> str:
         """The reason why the user cannot send; empty: the user can."""
-        if self.view.former:
+        if self.view.is_former_member:
             return "You are not a member any more. You can still read earlier messages."
         if self.is_group and self.view.admins_only_send and not self.is_admin:
             return "Only admins can write here."
@@ -77,7 +77,7 @@ class ConversationState:
         """Apply the server's current description of the conversation."""
         self.known, self.view.head_seq = True, max(self.view.head_seq, conversation.head_seq)
         self.is_group = conversation.kind == conversation_pb2.CONVERSATION_KIND_GROUP
-        self.view.told(conversation)
+        self.view.apply_conversation(conversation)
         newest = conversation.head.create_time if conversation.HasField("head") else conversation.create_time
         self.advance_time(newest.ToDatetime(tzinfo=UTC))
 

@@ -122,7 +122,7 @@ class MessengerModel:
         """Make a conversation the open one, and fetch its newest messages and watermarks."""
         self.open_conversation = conversation
         if conversation is not None:
-            self.device.look(conversation.id)
+            self.device.refresh(conversation.id)
             self.load_older(conversation)
             self.on_change(conversation.id)
 
@@ -189,17 +189,17 @@ class MessengerModel:
         try:
             self.update_conversation(await self.client.conversations.get(conversation_id))
         except NotFound:
-            self._conversation(conversation_id).view.former = True
+            self._conversation(conversation_id).view.is_former_member = True
         finally:
             self._refreshing.discard(conversation_id)
 
     async def _load_page(self, conversation: ConversationState, limit: int) -> None:
         lowest = next((message.seq for message in conversation.view.messages), 0) if conversation.loaded else 0
         try:
-            page = [entry async for entry in self.client.messages.before(conversation.id, lowest, limit)]
+            page = [entry async for entry in self.client.messages.list_before(conversation.id, lowest, limit)]
         finally:
             conversation.loading = False
-        conversation.view.read(page)
+        conversation.view.apply_entries(page)
         conversation.loaded, conversation.complete = True, len(page) < limit
         self.on_change(conversation.id)
 
@@ -228,13 +228,13 @@ class MessengerModel:
             self.on_change(conversation_id)
 
     def _apply_event(self, conversation: ConversationState, event: Event) -> None:
-        was_former = conversation.view.former
-        conversation.view.take(event)
+        was_former = conversation.view.is_former_member
+        conversation.view.apply(event)
         if isinstance(event, EntryReceived):
             conversation.remove_outgoing(event.entry.client_message_id)
             conversation.advance_time(event.time)
         # A member who was added again has missed the membership changes in between.
-        if (self.list_loaded and not conversation.known) or (was_former and not conversation.view.former):
+        if (self.list_loaded and not conversation.known) or (was_former and not conversation.view.is_former_member):
             self.refresh(conversation.id)
 
     def _handle_connection_change(self, event: ConnectionChanged) -> None:

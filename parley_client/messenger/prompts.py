@@ -54,11 +54,11 @@ class Prompts:
         is_own, has_content = message.actor_id == self._model.own_id, message.content is not None
         choices = [
             ("reply", "Reply", not conversation.read_only_reason and has_content),
-            ("react", "React", not conversation.view.former and has_content),
-            ("edit", "Edit", is_own and bool(message.text) and not conversation.view.former),
+            ("react", "React", not conversation.view.is_former_member and has_content),
+            ("edit", "Edit", is_own and bool(message.text) and not conversation.view.is_former_member),
             ("forward", "Forward", has_content),
-            ("readers", "Who read it", is_own and not conversation.view.former),
-            ("delete", "Delete", not message.deleted and not conversation.view.former),
+            ("readers", "Who read it", is_own and not conversation.view.is_former_member),
+            ("delete", "Delete", not message.deleted and not conversation.view.is_former_member),
         ]
         allowed_choices = [(key, label) for key, label, allowed in choices if allowed]
         return await self._show(ChoiceDialog(summarize_message(self._model, message), allowed_choices)) or ""
@@ -207,7 +207,11 @@ class Prompts:
 
 
 def _conversation_choices(conversation: ConversationState) -> list[tuple[str, str]]:
-    settings, is_group, is_member = conversation.view.settings, conversation.is_group, not conversation.view.former
+    settings, is_group, is_member = (
+        conversation.view.settings,
+        conversation.is_group,
+        not conversation.view.is_former_member,
+    )
     senders = "Let all members write" if conversation.view.admins_only_send else "Let only admins write"
     choices = [
         ("members", "Members", is_group and is_member),

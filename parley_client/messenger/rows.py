@@ -13,9 +13,9 @@ from parley_client.message import Message
 from parley_client.messenger.conversation_state import ConversationState, OutgoingMessage
 from parley_client.messenger.model import MessengerModel
 from parley_client.messenger.terminal_text import normalized, one_line
-from parley_client.view import Notice, Tick
+from parley_client.view import DeliveryStatus, Notice
 
-TICKS = {Tick.SENT: "✓", Tick.DELIVERED: "✓✓", Tick.READ: "✓✓"}
+TICKS = {DeliveryStatus.SENT: "✓", DeliveryStatus.DELIVERED: "✓✓", DeliveryStatus.READ: "✓✓"}
 SUMMARY_WIDTH = 60
 
 
@@ -45,7 +45,7 @@ def conversation_rows(model: MessengerModel, conversation: ConversationState) ->
     """Return all rows of a conversation, oldest first."""
     shown: list[Row] = []
     sender, day = "", ""
-    for item in conversation.view.lines:
+    for item in conversation.view.timeline:
         time = item.time.astimezone()
         if (today := f"{time:%A, %-d %B %Y}") != day:
             day, sender = today, ""
@@ -86,7 +86,7 @@ def summarize_message(model: MessengerModel, message: Message, width: int = SUMM
 
 def _message_row(model: MessengerModel, conversation: ConversationState, message: Message, shows_sender: bool) -> Row:
     is_own = message.actor_id == model.own_id
-    tick = conversation.view.tick(message) if is_own else None
+    tick = conversation.view.delivery_status(message) if is_own else None
     missing_text = "message deleted" if message.deleted else "message expired"
     text = _content_text(message.content) if message.content is not None else missing_text
     return Row(
@@ -94,7 +94,7 @@ def _message_row(model: MessengerModel, conversation: ConversationState, message
         text,
         _format_time(message.time.astimezone()),
         TICKS[tick] if tick else "",
-        tick is Tick.READ,
+        tick is DeliveryStatus.READ,
         model.display_name(message.actor_id) if shows_sender else "",
         user_colour(message.actor_id),
         _quoted_text(model, conversation, message.content),

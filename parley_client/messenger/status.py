@@ -7,9 +7,9 @@ from rich.text import Text
 from parley_client.events import ConnectionState
 from parley_client.messenger.conversation_state import ConversationState
 from parley_client.messenger.model import MessengerModel
-from parley_client.view import Tick
+from parley_client.view import DeliveryStatus
 
-_TICK_LABELS = {Tick.SENT: "✓ sent", Tick.DELIVERED: "✓✓ delivered", Tick.READ: "✓✓ read"}
+_TICK_LABELS = {DeliveryStatus.SENT: "✓ sent", DeliveryStatus.DELIVERED: "✓✓ delivered", DeliveryStatus.READ: "✓✓ read"}
 
 
 def status_line(model: MessengerModel) -> Text:
@@ -49,4 +49,4 @@ def _last_message_tick(model: MessengerModel, conversation: ConversationState) -
     messages = conversation.view.messages
     if not messages or messages[-1].actor_id != model.own_id:
         return ""
-    return _TICK_LABELS[conversation.view.tick(messages[-1])]
+    return _TICK_LABELS[conversation.view.delivery_status(messages[-1])]

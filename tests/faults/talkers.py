@@ -12,7 +12,7 @@ from typing import Self
 
 from parley.chat.v1 import chat_pb2
 from parley_client import Client, EntryReceived, MemoryStore, NotFound, ParleyError, Session
-from parley_client.stream_protocol import Sending
+from parley_client.stream_protocol import PendingSend
 from tests.faults.journal import Journal, Resumed, Send
 from tests.raw.device import RawDevice
 from tests.raw.follower import Follower
@@ -53,13 +53,13 @@ class SdkTalker:
         """Send without waiting."""
         send = self._journal.says(self.name, conversation, text)
         sending = self._device.send(conversation, text)
-        sending.answer.add_done_callback(lambda _: self._answered(send, sending))
+        sending.result.add_done_callback(lambda _: self._answered(send, sending))
 
-    def _answered(self, send: Send, sending: Sending) -> None:
-        if sending.answer.cancelled():
+    def _answered(self, send: Send, sending: PendingSend) -> None:
+        if sending.result.cancelled():
             return
-        if (error := sending.answer.exception()) is None:
-            self._journal.answer(send, sending.answer.result().seq)
+        if (error := sending.result.exception()) is None:
+            self._journal.answer(send, sending.result.result().seq)
         else:
             self._journal.refuse(send, repr(error))
             if not isinstance(error, NotFound):

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from parley_client import Sent, TryLater
-from parley_client.stream_protocol import Sending
+from parley_client import AppendResult, TryLater
+from parley_client.stream_protocol import PendingSend
 from tests.raw.device import new_id
 from tests.scenarios.sdk.judge import Answered, Line
 from tests.scenarios.sdk.recording_device import RecordingDevice
@@ -79,14 +79,14 @@ class SendingDevice:
                 for each in self._waiting.values()
             ]
             for sending in sendings:
-                sending.answer.add_done_callback(self._heard(sending))
-            for answer in await asyncio.gather(*(each.answer for each in sendings), return_exceptions=True):
+                sending.result.add_done_callback(self._heard(sending))
+            for answer in await asyncio.gather(*(each.result for each in sendings), return_exceptions=True):
                 # The device was closed: whether the message was appended is not known.
-                if not isinstance(answer, Sent | TryLater):
+                if not isinstance(answer, AppendResult | TryLater):
                     raise answer
 
-    def _heard(self, sending: Sending) -> Callable[[asyncio.Future[Sent]], None]:
-        def heard(answer: asyncio.Future[Sent]) -> None:
+    def _heard(self, sending: PendingSend) -> Callable[[asyncio.Future[AppendResult]], None]:
+        def heard(answer: asyncio.Future[AppendResult]) -> None:
             if answer.cancelled() or answer.exception() is not None:
                 return
             said = self._waiting.pop(sending.client_message_id)

@@ -35,14 +35,14 @@ async def test_a_wrong_password_is_no_wrong_token(people: People) -> None:
 async def test_users_are_blocked_and_devices_revoked(people: People, pair: Pair) -> None:
     alice, laptop = pair.alice, await people.client("alice")
     await alice.accounts.block(pair.bob_id)
-    assert [each async for each in alice.accounts.blocked()] == [pair.bob_id]
+    assert [each async for each in alice.accounts.list_blocked()] == [pair.bob_id]
     await alice.accounts.unblock(pair.bob_id)
-    assert [each async for each in alice.accounts.blocked()] == []
-    [here, there] = await alice.accounts.devices()
+    assert [each async for each in alice.accounts.list_blocked()] == []
+    [here, there] = await alice.accounts.list_devices()
     assert (here.current, there.current) == (True, False)
-    await alice.accounts.revoke(there.device_id)
+    await alice.accounts.revoke_device(there.device_id)
     with pytest.raises(Unauthenticated):
-        await laptop.accounts.profile()
+        await laptop.accounts.get_profile()
 
 
 async def test_an_export_of_several_parts_is_a_whole_archive(pair: Pair) -> None:
@@ -66,7 +66,7 @@ async def test_groups_are_changed_by_admins_and_left_by_anybody(people: People) 
     await carol.conversations.leave(group)
     assert len((await alice.conversations.get(group)).members) == 2
     sent = await alice.messages.send(group, "where did carol go?")
-    readers = await alice.messages.readers(group, sent.seq)
+    readers = await alice.messages.list_readers(group, sent.seq)
     assert ids[0] in {each.user_id for each in readers}
     found = [each.seq async for each in bob.messages.search("CAROL go")]
     assert found == [sent.seq]

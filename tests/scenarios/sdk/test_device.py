@@ -88,7 +88,7 @@ async def test_the_cursor_is_kept_once_all_before_it_was_taken(people: People, p
     assert store.load_state().cursor is None
     async with phone.connect() as device:
         await until(device, CaughtUp)
-        device.typing(pair.chat)
+        device.set_typing(pair.chat)
         await pair.alice.messages.set_reaction(pair.chat, 2, "👍")
         await until(device, EntryReceived)
     assert store.load_state().cursor is not None
@@ -128,7 +128,7 @@ async def test_a_newer_stream_of_the_device_ends_the_older_for_good(people: Peop
 
 async def test_a_revoked_device_ends_for_good(people: People, pair: Pair) -> None:
     device = await people.device(pair.alice)
-    await (await people.client("alice")).accounts.revoke(device.device_id)
+    await (await people.client("alice")).accounts.revoke_device(device.device_id)
     assert isinstance((await end_of(device)).error, SignedOut)
     with pytest.raises(SignedOut):
         await pair.alice.conversations.get(pair.chat)
@@ -161,7 +161,7 @@ async def test_an_application_that_does_not_listen_stops_the_stream(people: Peop
 
 async def test_a_device_whose_clock_is_wrong_makes_ids_from_the_servers(people: People, pair: Pair) -> None:
     carol = await people.stranger()
-    carol._clock._wall = lambda: time.time() + DAY
+    carol._clock._local_time = lambda: time.time() + DAY
     await carol.accounts.register(people.login_name("carol"), PASSWORD)
     chat = (await carol.conversations.get_or_create_direct(pair.bob_id)).conversation_id
     sending = (await people.device(carol)).send(chat, "hello")
@@ -171,19 +171,19 @@ async def test_a_device_whose_clock_is_wrong_makes_ids_from_the_servers(people: 
 
 async def test_typing_is_shown_to_the_other_device(people: People, pair: Pair) -> None:
     alices, bobs = await people.device(pair.alice), await people.device(pair.bob)
-    alices.typing(pair.chat)
+    alices.set_typing(pair.chat)
     assert await until(bobs, TypingChanged) == TypingChanged(pair.chat, alices.user_id, True)
 
 
 async def test_a_message_ends_the_typing(people: People, proxy: Proxy, pair: Pair) -> None:
     alices, bobs = await people.device(pair.alice), await people.device(pair.bob)
     for _ in range(5):
-        alices.typing(pair.chat)
+        alices.set_typing(pair.chat)
     assert (await until(bobs, TypingChanged)).typing
     await alices.send(pair.chat, "said")
     assert not (await until(bobs, TypingChanged)).typing
     assert sum(frame.HasField("typing") for frame in proxy.requests) == 1
-    alices.typing(pair.chat)
+    alices.set_typing(pair.chat)
     await eventually(lambda: sum(frame.HasField("typing") for frame in proxy.requests) == 2)
 
 
@@ -204,7 +204,7 @@ async def test_entries_begin_at_the_head_when_history_is_not_wanted(people: Peop
 
 async def test_ranges_and_messages_are_read_by_call(pair: Pair) -> None:
     await pair.alice.messages.send(pair.chat, "hello")
-    answer = await pair.alice.messages.entries([chat_pb2.EntryRange(conversation_id=pair.chat)])
+    answer = await pair.alice.messages.list_entries([chat_pb2.EntryRange(conversation_id=pair.chat)])
     assert [each.seq for each in answer.entries] == [1, 2]
-    shown = [each.message_appended.content.text.body async for each in pair.alice.messages.before(pair.chat)]
+    shown = [each.message_appended.content.text.body async for each in pair.alice.messages.list_before(pair.chat)]
     assert shown == ["hello"]

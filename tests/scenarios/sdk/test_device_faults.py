@@ -123,7 +123,7 @@ async def test_a_refused_send_that_is_given_up_makes_the_device_open_a_new_strea
     proxy.answered = refused
     alices = await people.device(pair.alice)
     with pytest.raises(TimedOut):
-        await alices.send(pair.chat, "never", seconds=0.1)
+        await alices.send(pair.chat, "never", timeout_s=0.1)
     assert (await alices.send(pair.chat, "after")).seq == 2
     assert len(proxy.streams) == 2
 

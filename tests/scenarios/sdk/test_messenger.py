@@ -89,5 +89,5 @@ async def test_a_sign_in_that_is_revoked_ends_the_messenger(stack: Stack, people
         await hers.hides("connecting")
         await phone.accounts.login(login_name(alice), "correct horse")
         assert alice.session is not None
-        await phone.accounts.revoke(alice.session.device_id)
+        await phone.accounts.revoke_device(alice.session.device_id)
         await eventually(lambda: isinstance(hers.app.return_value, SignedOut))

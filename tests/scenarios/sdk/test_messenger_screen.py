@@ -21,7 +21,7 @@ SILENCE = Filter(lambda *_: None)
 
 
 async def said(pair: Pair) -> list[str]:
-    entries = [each async for each in pair.bob.messages.before(pair.chat)]
+    entries = [each async for each in pair.bob.messages.list_before(pair.chat)]
     return [each.message_appended.content.text.body for each in reversed(entries)]
 
 
@@ -41,7 +41,7 @@ async def test_a_talk_shows_unread_counts_ticks_and_typing(people: People, pair:
         bobs = await people.device(pair.bob)
         bobs.mark_read(pair.chat, 3)
         await screen.shows("✓✓ yes I am", "✓✓ read")
-        bobs.typing(pair.chat)
+        bobs.set_typing(pair.chat)
         await screen.shows("bob is typing…")
         await bobs.send(pair.chat, "good")
         await screen.shows("good")
@@ -130,7 +130,7 @@ async def test_the_menu_of_a_message_forwards_it_and_lists_its_readers(pair: Pai
         await screen.shows("Forward to")
         await screen.press("down", "enter")
         await screen.shows("Forwarded to bob.")
-    [entry] = [each async for each in pair.bob.messages.before(pair.chat)]
+    [entry] = [each async for each in pair.bob.messages.list_before(pair.chat)]
     assert entry.message_appended.content.forwarded
 
 

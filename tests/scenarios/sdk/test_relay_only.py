@@ -79,4 +79,4 @@ async def test_content_waits_for_the_senders_other_device_and_then_goes(clients:
                 return await first_seq() == last.seq + 1
 
             await eventually(gone, timeout=20)
-    assert [entry async for entry in bob.messages.before(chat)] == []
+    assert [entry async for entry in bob.messages.list_before(chat)] == []

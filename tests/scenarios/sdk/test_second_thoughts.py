@@ -52,7 +52,7 @@ class Watcher:
 
     async def _watch(self, open_device: Device) -> None:
         async for event in open_device:
-            self.view.take(event)
+            self.view.apply(event)
 
 
 class ProxiedAccounts:
@@ -131,14 +131,14 @@ async def test_all_devices_end_with_the_same_messages(environment: ProxiedAccoun
             await comes_and_goes.come()
         await think(environment, random, seqs)
     new = await environment.watcher()
-    history = ConversationView(environment.group, new.view.me)
-    history.read([entry async for entry in environment.bob.messages.before(environment.group)])
+    history = ConversationView(environment.group, new.view.user_id)
+    history.apply_entries([entry async for entry in environment.bob.messages.list_before(environment.group)])
     wanted = shown(history)
     assert len(wanted) == MESSAGES
     watchers = [there, comes_and_goes, robbed, new]
     for watcher in watchers:
         await eventually(partial(shows, watcher.view, wanted))
-    assert [each.view.lines == new.view.lines for each in watchers] == [True] * 4
+    assert [each.view.timeline == new.view.timeline for each in watchers] == [True] * 4
     assert environment.mischief.done, "no frame was lost"
 
 

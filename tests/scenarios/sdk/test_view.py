@@ -8,7 +8,7 @@ import pytest
 
 from parley.chat.v1 import chat_pb2, entry_pb2
 from parley_client import ConversationChecked, ConversationView, contents
-from parley_client.events import Settings
+from parley_client.events import PersonalSettings
 from tests.scenarios.sdk.people import Pair, People
 
 pytestmark = [pytest.mark.scenario, pytest.mark.e2e]
@@ -31,10 +31,10 @@ async def test_a_device_that_was_away_ends_with_the_same_lines(people: People, p
     absent = ConversationView(chat, late.user_id)
     for device, view in ((there, present), (late, absent)):
         async for event in device:
-            view.take(event)
+            view.apply(event)
             if isinstance(event, ConversationChecked) and event.hidden_seqs and view.head_seq == head:
                 break
-    assert present.lines == absent.lines
+    assert present.timeline == absent.timeline
     assert [each.text for each in present.messages] == ["edited twice", "word 1", "", "word 4", "word 5"]
 
 
@@ -51,16 +51,16 @@ async def test_a_former_member_who_is_added_again_keeps_what_was_seen_and_misses
 
     async def is_former_at(seq: int) -> bool:
         async for event in device:
-            if view.take(event) and device.last_seq(group) >= seq and view.head_seq >= seq:
+            if view.apply(event) and device.last_seq(group) >= seq and view.head_seq >= seq:
                 break
-        return view.former
+        return view.is_former_member
 
     assert await is_former_at(4)
     await alice.conversations.add_members(group, [her])
     await alice.messages.send(group, "welcome back")
     assert not await is_former_at(7)
     assert [each.text for each in view.messages] == ["one", "welcome back"]
-    assert [line.seq for line in view.lines] == [1, 2, 3, 4, 6, 7]
+    assert [line.seq for line in view.timeline] == [1, 2, 3, 4, 6, 7]
 
 
 async def test_settings_reach_the_other_devices(people: People, pair: Pair) -> None:
@@ -72,10 +72,10 @@ async def test_settings_reach_the_other_devices(people: People, pair: Pair) -> N
     await alice.conversations.archive(chat)
     await alice.conversations.mute(chat, until)
     async for event in device:
-        view.take(event)
+        view.apply(event)
         if view.settings.mute_until:
             break
-    assert view.settings == Settings(until, True, True)
+    assert view.settings == PersonalSettings(until, True, True)
     await alice.conversations.mute(chat, None)
     assert not (await alice.conversations.get(chat)).HasField("mute_until_time")
 
@@ -92,5 +92,5 @@ async def test_settings_reach_the_other_devices(people: People, pair: Pair) -> N
 async def test_other_contents_arrive_as_they_were_sent(pair: Pair, content: entry_pb2.Content) -> None:
     alice, chat = pair.alice, pair.chat
     sent = await alice.messages.send(chat, content, reply_to_seq=1)
-    answer = await alice.messages.entries([chat_pb2.EntryRange(conversation_id=chat, after_seq=sent.seq - 1)])
+    answer = await alice.messages.list_entries([chat_pb2.EntryRange(conversation_id=chat, after_seq=sent.seq - 1)])
     assert answer.entries[0].message_appended.content == contents.reply(content, 1)

@@ -1,7 +1,7 @@
 """The cursor moves only once everything named before it was looked at, by looks that began after."""
 
 from parley.chat.v1 import chat_pb2
-from parley_client.catchup import UNANSWERED, Catchup
+from parley_client.catchup import FETCH_TIMEOUT_S, Catchup
 
 
 def page(*names: str, cursor: int | None = None, resync: bool = False) -> chat_pb2.Changes:
@@ -14,82 +14,82 @@ def page(*names: str, cursor: int | None = None, resync: bool = False) -> chat_p
 
 
 def cursors(catchup: Catchup) -> list[int]:
-    return [done.cursor.time_ms for done in catchup.finished() if done.cursor]
+    return [done.cursor.time_ms for done in catchup.pop_finished_rounds() if done.cursor]
 
 
 def test_pages_are_one_round() -> None:
     catchup = Catchup()
-    catchup.page(page("a", "b", resync=True))
-    assert catchup.due(0) == ["a", "b"]
-    catchup.looked("a")
-    catchup.looked("b")
+    catchup.add_page(page("a", "b", resync=True))
+    assert catchup.start_due_fetches(0) == ["a", "b"]
+    catchup.complete_fetch("a")
+    catchup.complete_fetch("b")
     assert cursors(catchup) == []
-    catchup.page(page("c", cursor=7))
-    assert catchup.due(0) == ["c"]
-    catchup.looked("c")
-    (done,) = catchup.finished()
+    catchup.add_page(page("c", cursor=7))
+    assert catchup.start_due_fetches(0) == ["c"]
+    catchup.complete_fetch("c")
+    (done,) = catchup.pop_finished_rounds()
     assert done.resync
     assert done.cursor == chat_pb2.Cursor(time_ms=7)
 
 
 def test_nothing_changed_moves_the_cursor_at_once() -> None:
     catchup = Catchup()
-    catchup.page(page(cursor=7))
+    catchup.add_page(page(cursor=7))
     assert cursors(catchup) == [7]
 
 
 def test_an_unreadable_index_moves_no_cursor() -> None:
     catchup = Catchup()
-    catchup.page(page(cursor=0))
-    (done,) = catchup.finished()
+    catchup.add_page(page(cursor=0))
+    (done,) = catchup.pop_finished_rounds()
     assert done.cursor is None
 
 
 def test_a_look_under_way_does_not_serve_a_later_round() -> None:
     catchup = Catchup()
-    catchup.page(page("a", cursor=1))
-    catchup.due(0)
-    catchup.page(page("a", cursor=2))
-    catchup.looked("a")
+    catchup.add_page(page("a", cursor=1))
+    catchup.start_due_fetches(0)
+    catchup.add_page(page("a", cursor=2))
+    catchup.complete_fetch("a")
     assert cursors(catchup) == [1]
-    assert catchup.due(0) == ["a"]
-    catchup.looked("a")
+    assert catchup.start_due_fetches(0) == ["a"]
+    catchup.complete_fetch("a")
     assert cursors(catchup) == [2]
 
 
 def test_a_later_round_waits_for_the_one_before() -> None:
     catchup = Catchup()
-    catchup.page(page("a", cursor=1))
-    catchup.due(0)
-    catchup.page(page(cursor=2))
+    catchup.add_page(page("a", cursor=1))
+    catchup.start_due_fetches(0)
+    catchup.add_page(page(cursor=2))
     assert cursors(catchup) == []
-    catchup.looked("a")
+    catchup.complete_fetch("a")
     assert cursors(catchup) == [1, 2]
 
 
 def test_an_incomplete_look_goes_on_and_a_refused_one_waits() -> None:
     catchup = Catchup()
-    catchup.page(page("a", "b", cursor=1))
-    catchup.due(0)
-    catchup.again("a")
-    catchup.again("b", not_before=5.0)
-    assert catchup.due(1.0) == ["a"]
-    assert catchup.next_due() == 5.0
-    assert catchup.due(5.0) == ["b"]
+    catchup.add_page(page("a", "b", cursor=1))
+    catchup.start_due_fetches(0)
+    catchup.retry_fetch("a")
+    catchup.retry_fetch("b", not_before=5.0)
+    assert catchup.start_due_fetches(1.0) == ["a"]
+    assert catchup.next_due_time() == 5.0
+    assert catchup.start_due_fetches(5.0) == ["b"]
 
 
 def test_looks_under_way_are_bounded() -> None:
-    catchup = Catchup(ranges=2)
-    catchup.page(page("a", "b", "c", cursor=1))
-    assert catchup.due(0) == ["a", "b"]
-    assert catchup.due(0) == []
-    catchup.looked("a")
-    assert catchup.due(0) == ["c"]
+    catchup = Catchup(max_in_flight=2)
+    catchup.add_page(page("a", "b", "c", cursor=1))
+    assert catchup.start_due_fetches(0) == ["a", "b"]
+    assert catchup.start_due_fetches(0) == []
+    catchup.complete_fetch("a")
+    assert catchup.start_due_fetches(0) == ["c"]
 
 
 def test_a_fetch_without_an_answer_is_sent_again() -> None:
     catchup = Catchup()
-    catchup.want("a")
-    assert catchup.due(0) == ["a"]
-    assert catchup.due(UNANSWERED - 1) == []
-    assert catchup.due(UNANSWERED) == ["a"]
+    catchup.request_fetch("a")
+    assert catchup.start_due_fetches(0) == ["a"]
+    assert catchup.start_due_fetches(FETCH_TIMEOUT_S - 1) == []
+    assert catchup.start_due_fetches(FETCH_TIMEOUT_S) == ["a"]

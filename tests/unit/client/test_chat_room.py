@@ -12,16 +12,16 @@ import pytest
 from parley.chat.v1.conversation_pb2 import Conversation
 from parley_client.cli import stdin_lines
 from parley_client.cli.line_chat import LineChat
-from parley_client.messages import Sent
-from parley_client.stream_protocol import Sending
+from parley_client.messages import AppendResult
+from parley_client.stream_protocol import PendingSend
 
 
 class Answering:
     """A device whose sends are answered at once."""
 
-    def send(self, conversation_id: str, text: str) -> Sending:
-        sending = Sending(conversation_id, text)
-        sending.answer.set_result(Sent(1, datetime.now(UTC)))
+    def send(self, conversation_id: str, text: str) -> PendingSend:
+        sending = PendingSend(conversation_id, text)
+        sending.result.set_result(AppendResult(1, datetime.now(UTC)))
         return sending
 
 

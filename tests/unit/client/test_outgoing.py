@@ -6,51 +6,51 @@ from hypothesis import strategies as st
 
 from parley.chat.v1 import chat_pb2
 from parley_client.errors import SendQueueFull
-from parley_client.send_queue import WINDOW, Outgoing
+from parley_client.send_queue import MAX_SENDS_IN_FLIGHT, SendQueue
 
 
 def message(name: str, conversation: str = "c") -> chat_pb2.SendMessageRequest:
     return chat_pb2.SendMessageRequest(client_message_id=name, conversation_id=conversation)
 
 
-def written(outgoing: Outgoing, now: float = 0.0) -> list[str]:
+def written(outgoing: SendQueue, now: float = 0.0) -> list[str]:
     names = []
-    while pending := outgoing.due(now):
-        outgoing.written(pending)
+    while pending := outgoing.next_due_send(now):
+        outgoing.mark_written(pending)
         names.append(pending.id)
     return names
 
 
 def test_sends_leave_in_order_and_no_more_than_the_window() -> None:
-    outgoing = Outgoing()
-    for n in range(WINDOW + 5):
+    outgoing = SendQueue()
+    for n in range(MAX_SENDS_IN_FLIGHT + 5):
         outgoing.add(message(str(n)))
-    assert written(outgoing) == [str(n) for n in range(WINDOW)]
-    outgoing.settle("0")
-    assert written(outgoing) == [str(WINDOW)]
+    assert written(outgoing) == [str(n) for n in range(MAX_SENDS_IN_FLIGHT)]
+    outgoing.complete("0")
+    assert written(outgoing) == [str(MAX_SENDS_IN_FLIGHT)]
 
 
 def test_what_one_stream_refused_for_now_and_another_answered_needs_a_new_stream() -> None:
-    outgoing = Outgoing()
+    outgoing = SendQueue()
     outgoing.add(message("1"))
     written(outgoing)
-    outgoing.new_stream()
+    outgoing.requeue_in_flight()
     written(outgoing)
     outgoing.postpone("1", 0.1, 0.0)
     # By the stream that was left; the lane of the new one waits for it, and it will not come.
-    outgoing.settle("1")
+    outgoing.complete("1")
     assert outgoing.needs_new_stream
 
 
 def test_lanes_take_turns() -> None:
-    outgoing = Outgoing()
+    outgoing = SendQueue()
     for name in ("a1", "a2", "b1", "b2"):
         outgoing.add(message(name, name[0]))
     assert written(outgoing) == ["a1", "b1", "a2", "b2"]
 
 
 def test_after_a_refusal_for_now_the_lane_goes_on_from_it_once_all_are_answered() -> None:
-    outgoing = Outgoing()
+    outgoing = SendQueue()
     for name in "abc":
         outgoing.add(message(name))
     assert written(outgoing) == ["a", "b", "c"]
@@ -60,46 +60,46 @@ def test_after_a_refusal_for_now_the_lane_goes_on_from_it_once_all_are_answered(
     outgoing.postpone("b", 0.0, now=0.1)
     outgoing.postpone("c", 0.0, now=0.1)
     assert written(outgoing, now=0.5) == [], "the server asked for a second"
-    assert outgoing.next_due(0.5) == 1.0
+    assert outgoing.next_due_time(0.5) == 1.0
     assert written(outgoing, now=1.0) == ["a", "b", "c", "d"]
 
 
 def test_a_final_refusal_does_not_hold_the_others() -> None:
-    outgoing = Outgoing()
+    outgoing = SendQueue()
     for name in "abc":
         outgoing.add(message(name))
     written(outgoing)
-    outgoing.settle("b")
-    outgoing.new_stream()
+    outgoing.complete("b")
+    outgoing.requeue_in_flight()
     assert written(outgoing) == ["a", "c"]
 
 
 def test_on_a_new_stream_what_had_no_answer_goes_before_what_is_new() -> None:
-    outgoing = Outgoing()
+    outgoing = SendQueue()
     outgoing.add(message("a"))
     outgoing.add(message("b"))
     written(outgoing)
-    outgoing.settle("a")
+    outgoing.complete("a")
     outgoing.add(message("c"))
-    outgoing.new_stream()
+    outgoing.requeue_in_flight()
     assert written(outgoing) == ["b", "c"]
 
 
 @pytest.mark.parametrize("answered_first", [True, False])
 def test_withdrawing_a_refused_send_asks_for_a_new_stream(answered_first: bool) -> None:
-    outgoing = Outgoing()
+    outgoing = SendQueue()
     outgoing.add(message("a"))
     written(outgoing)
     if answered_first:
         outgoing.postpone("a", 9.0, now=0.0)
-    outgoing.withdraw("a")
+    outgoing.cancel("a")
     if not answered_first:
         outgoing.postpone("a", 9.0, now=0.0)
     assert outgoing.needs_new_stream
 
 
 def test_the_queue_is_bounded_and_takes_an_id_once() -> None:
-    outgoing = Outgoing(capacity=2)
+    outgoing = SendQueue(capacity=2)
     for name in ("a", "a", "b"):
         outgoing.add(message(name))
     with pytest.raises(SendQueueFull):
@@ -109,16 +109,16 @@ def test_the_queue_is_bounded_and_takes_an_id_once() -> None:
 @given(st.lists(st.sampled_from(["write", "accept", "postpone", "stream"]), max_size=80), st.integers(1, 12))
 def test_the_log_has_every_message_first_in_the_order_it_was_sent(steps: list[str], count: int) -> None:
     """A server as the contract has it: it answers in order, and after a refusal takes only the refused one."""
-    outgoing, wire, gate = Outgoing(), list[str](), list[str]()
+    outgoing, wire, gate = SendQueue(), list[str](), list[str]()
     log: list[str] = []
     for n in range(count):
         outgoing.add(message(str(n)))
     for now, step in enumerate([*steps, "stream", *["write", "accept"] * (count * 3)]):
-        if step == "write" and (pending := outgoing.due(now)):
-            outgoing.written(pending)
+        if step == "write" and (pending := outgoing.next_due_send(now)):
+            outgoing.mark_written(pending)
             wire.append(pending.id)
         elif step == "stream":
-            outgoing.new_stream()
+            outgoing.requeue_in_flight()
             wire, gate = [], []
         elif step in ("accept", "postpone") and wire:
             name = wire.pop(0)
@@ -128,5 +128,5 @@ def test_the_log_has_every_message_first_in_the_order_it_was_sent(steps: list[st
                 outgoing.postpone(name, 0.0, now)
             else:
                 log += [name] if name not in log else []
-                outgoing.settle(name)
+                outgoing.complete(name)
     assert log == [str(n) for n in range(count)]

@@ -3,15 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parley_client.backoff import CAP, Backoff
-from parley_client.send_pacer import SHARE, Pacing
+from parley_client.backoff import MAX_DELAY_S, Backoff
+from parley_client.send_pacer import RATE_FRACTION, SendPacer
 
 
 @given(st.integers(0, 2000), st.floats(0, 1), st.none() | st.floats(0, 60))
 def test_a_delay_is_jittered_capped_and_not_less_than_asked(attempts: int, jitter: float, asked: float | None) -> None:
     backoff = Backoff(jitter=lambda: jitter)
     backoff.attempts = attempts
-    assert (asked or 0) <= backoff.next(asked) <= (asked or 0) + CAP
+    assert (asked or 0) <= backoff.next(asked) <= (asked or 0) + MAX_DELAY_S
 
 
 def test_delays_double_until_something_went_well() -> None:
@@ -23,10 +23,10 @@ def test_delays_double_until_something_went_well() -> None:
 
 @given(st.lists(st.floats(0, 2), max_size=200))
 def test_no_window_of_time_has_more_sends_than_the_server_takes(gaps: list[float]) -> None:
-    pacing, now, sent = Pacing(20, 60), 0.0, list[float]()
+    pacing, now, sent = SendPacer(20, 60), 0.0, list[float]()
     for gap in gaps:
         now += gap
-        while pacing.take(now):
+        while pacing.try_acquire(now):
             sent.append(now)
     for i, begin in enumerate(sent):
         within = sent[i:]
@@ -35,15 +35,15 @@ def test_no_window_of_time_has_more_sends_than_the_server_takes(gaps: list[float
 
 
 def test_the_wait_is_what_it_takes() -> None:
-    pacing = Pacing(20, 60)
-    while pacing.take(0.0):
+    pacing = SendPacer(20, 60)
+    while pacing.try_acquire(0.0):
         pass
-    wait = pacing.wait(0.0)
-    assert 0 < wait <= 1 / (20 * SHARE)
-    assert pacing.take(wait + 0.001)
+    wait = pacing.time_until_available(0.0)
+    assert 0 < wait <= 1 / (20 * RATE_FRACTION)
+    assert pacing.try_acquire(wait + 0.001)
 
 
 def test_a_refusal_by_rate_empties_the_bucket() -> None:
-    pacing = Pacing(20, 60)
-    pacing.empty()
-    assert not pacing.take(0.0)
+    pacing = SendPacer(20, 60)
+    pacing.drain()
+    assert not pacing.try_acquire(0.0)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parley.chat.v1 import entry_pb2
-from parley_client.log_assembler import HELD, Assembly
+from parley_client.log_assembler import MAX_HELD_ENTRIES, LogAssembler
 
 
 def entry(seq: int) -> entry_pb2.Entry:
@@ -16,71 +16,71 @@ def seqs(entries: list[entry_pb2.Entry]) -> list[int]:
 
 
 def test_a_repeat_is_dropped_and_the_next_one_passes() -> None:
-    log = Assembly()
-    assert seqs(log.live(entry(1))) == [1]
-    assert seqs(log.live(entry(1))) == []
-    assert seqs(log.live(entry(2))) == [2]
+    log = LogAssembler()
+    assert seqs(log.add_live(entry(1))) == [1]
+    assert seqs(log.add_live(entry(1))) == []
+    assert seqs(log.add_live(entry(2))) == [2]
 
 
 def test_what_is_behind_a_gap_waits_for_the_fetch() -> None:
-    log = Assembly(4)
-    assert log.live(entry(7)) == []
+    log = LogAssembler(4)
+    assert log.add_live(entry(7)) == []
     assert log.has_gap
-    assert seqs(log.fetched([entry(5), entry(6)], 4, covers=6)) == [5, 6, 7]
+    assert seqs(log.add_fetched([entry(5), entry(6)], 4, covered_seq=6)) == [5, 6, 7]
     assert (log.has_gap, log.last_seq) == (False, 7)
 
 
 def test_seqs_that_are_not_the_users_to_see_are_passed_over() -> None:
-    log = Assembly(10)
-    assert seqs(log.fetched([entry(50), entry(51)], 10, covers=51)) == [50, 51]
+    log = LogAssembler(10)
+    assert seqs(log.add_fetched([entry(50), entry(51)], 10, covered_seq=51)) == [50, 51]
     assert log.last_seq == 51
 
 
 def test_an_answer_that_begins_behind_the_place_is_of_no_use() -> None:
-    log = Assembly(3)
-    assert log.fetched([entry(9)], after_seq=8, covers=9) == []
+    log = LogAssembler(3)
+    assert log.add_fetched([entry(9)], after_seq=8, covered_seq=9) == []
     assert log.last_seq == 3
 
 
 def test_an_empty_answer_moves_the_place_as_far_as_it_covers() -> None:
-    log = Assembly(3)
-    assert log.fetched([], 3, covers=9) == []
+    log = LogAssembler(3)
+    assert log.add_fetched([], 3, covered_seq=9) == []
     assert log.last_seq == 9
 
 
 def test_without_repair_the_gap_is_given_up() -> None:
-    log = Assembly(1)
-    log.live(entry(3))
-    log.live(entry(5))
-    assert seqs(log.release()) == [3, 5]
-    assert seqs(log.live(entry(6))) == [6]
+    log = LogAssembler(1)
+    log.add_live(entry(3))
+    log.add_live(entry(5))
+    assert seqs(log.release_held()) == [3, 5]
+    assert seqs(log.add_live(entry(6))) == [6]
 
 
 def test_what_is_heard_of_shows_that_the_end_is_missing() -> None:
-    log = Assembly(5)
-    log.hear_of(6)
+    log = LogAssembler(5)
+    log.note_head(6)
     assert log.is_behind
-    log.live(entry(6))
+    log.add_live(entry(6))
     assert not log.is_behind
 
 
 def test_behind_a_gap_the_held_entries_are_bounded() -> None:
-    log = Assembly()
-    for seq in range(2, HELD * 2):
-        log.live(entry(seq))
-    assert len(log.live(entry(1))) == HELD + 1
+    log = LogAssembler()
+    for seq in range(2, MAX_HELD_ENTRIES * 2):
+        log.add_live(entry(seq))
+    assert len(log.add_live(entry(1))) == MAX_HELD_ENTRIES + 1
 
 
 @given(st.data())
 def test_any_loss_and_any_repeat_end_in_the_whole_log_in_order(data: st.DataObject) -> None:
     head = data.draw(st.integers(1, 30))
     arrivals = data.draw(st.lists(st.integers(1, head), max_size=60))
-    log, surfaced = Assembly(), []
+    log, surfaced = LogAssembler(), []
     for seq in arrivals:
-        surfaced += seqs(log.live(entry(seq)))
+        surfaced += seqs(log.add_live(entry(seq)))
         if log.has_gap and data.draw(st.booleans()):
             after = data.draw(st.integers(0, log.last_seq))
             covers = data.draw(st.integers(after, head))
-            surfaced += seqs(log.fetched([entry(n) for n in range(after + 1, covers + 1)], after, covers))
-    surfaced += seqs(log.fetched([entry(n) for n in range(1, head + 1)], 0, head))
+            surfaced += seqs(log.add_fetched([entry(n) for n in range(after + 1, covers + 1)], after, covers))
+    surfaced += seqs(log.add_fetched([entry(n) for n in range(1, head + 1)], 0, head))
     assert surfaced == list(range(1, head + 1))

@@ -5,8 +5,16 @@ from collections.abc import Iterator
 
 from parley.chat.v1 import conversation_pb2, entry_pb2
 from parley.chat.v1.entry_pb2 import Entry, MembershipChanged
-from parley_client import CaughtUp, ConversationChecked, ConversationView, EntryReceived, Notice, Tick, contents
-from parley_client.events import Settings, TypingChanged, WatermarkMoved
+from parley_client import (
+    CaughtUp,
+    ConversationChecked,
+    ConversationView,
+    DeliveryStatus,
+    EntryReceived,
+    Notice,
+    contents,
+)
+from parley_client.events import PersonalSettings, TypingChanged, WatermarkMoved
 
 CHAT, ME, YOU, SHE = "c" * 32, "a" * 32, "b" * 32, "d" * 32
 
@@ -42,7 +50,7 @@ def members(seq: int, kind: MembershipChanged.Kind.ValueType, *users: str, actor
 def view_of(*entries: Entry, live: bool = True) -> ConversationView:
     view = ConversationView(CHAT, ME)
     for entry in entries:
-        assert view.take(EntryReceived(entry, live))
+        assert view.apply(EntryReceived(entry, live))
     return view
 
 
@@ -62,17 +70,17 @@ def permutations(entries: list[Entry], times: int = 40) -> Iterator[list[Entry]]
 def test_a_superseded_edit_says_nothing_and_a_deletion_takes_all() -> None:
     view = view_of(message(1, "newest", edit_seq=3), edit(2, 1))
     assert view.messages[0].text == "newest"
-    view.take(EntryReceived(reaction(4, 1, "👍"), True))
-    view.take(EntryReceived(deletion(5, 1), True))
-    view.take(EntryReceived(edit(2, 1, "late"), True))
+    view.apply(EntryReceived(reaction(4, 1, "👍"), True))
+    view.apply(EntryReceived(deletion(5, 1), True))
+    view.apply(EntryReceived(edit(2, 1, "late"), True))
     [gone] = view.messages
     assert (gone.content, gone.deleted, gone.edited, gone.reactions) == (None, True, False, {})
 
 
 def test_a_change_may_come_before_the_history_it_concerns() -> None:
     view = view_of(reaction(9, 3, "❤"), edit(10, 3, "new"))
-    assert view.lines == []
-    view.read([message(3, "old"), message(2, "older")])
+    assert view.timeline == []
+    view.apply_entries([message(3, "old"), message(2, "older")])
     assert [each.text for each in view.messages] == ["older", "new"]
     assert view.message(3) is view.messages[1]
     assert view.message(4) is None
@@ -83,39 +91,39 @@ def test_members_and_titles_are_those_of_the_newest_entry() -> None:
     told = conversation_pb2.Conversation(conversation_id=CHAT, title="new", head_seq=7, unread_count=2)
     for user in (ME, YOU):
         told.members.add(user_id=user, role=entry_pb2.ROLE_MEMBER)
-    view.told(told)
+    view.apply_conversation(told)
     renamed = entry_pb2.ConversationUpdated(title="old")
-    view.take(EntryReceived(Entry(conversation_id=CHAT, seq=3, conversation_updated=renamed), False))
-    assert (view.title, view.others, view.unread_count) == ("new", [YOU], 2)
-    view.take(EntryReceived(members(8, MembershipChanged.KIND_ADDED, SHE), True))
-    view.take(EntryReceived(members(9, MembershipChanged.KIND_LEFT, YOU, SHE), True))
-    assert view.others == [SHE]
-    view.take(EntryReceived(members(10, MembershipChanged.KIND_REMOVED, ME, actor=SHE), True))
-    assert view.former
-    assert [type(line) for line in view.lines] == [Notice] * 4
-    view.take(EntryReceived(members(20, MembershipChanged.KIND_ADDED, ME, actor=SHE), False))
-    assert not view.former
+    view.apply(EntryReceived(Entry(conversation_id=CHAT, seq=3, conversation_updated=renamed), False))
+    assert (view.title, view.other_members, view.unread_count) == ("new", [YOU], 2)
+    view.apply(EntryReceived(members(8, MembershipChanged.KIND_ADDED, SHE), True))
+    view.apply(EntryReceived(members(9, MembershipChanged.KIND_LEFT, YOU, SHE), True))
+    assert view.other_members == [SHE]
+    view.apply(EntryReceived(members(10, MembershipChanged.KIND_REMOVED, ME, actor=SHE), True))
+    assert view.is_former_member
+    assert [type(line) for line in view.timeline] == [Notice] * 4
+    view.apply(EntryReceived(members(20, MembershipChanged.KIND_ADDED, ME, actor=SHE), False))
+    assert not view.is_former_member
 
 
 def test_ticks_unread_counts_settings_and_typing() -> None:
     view = view_of(members(1, MembershipChanged.KIND_CREATED, ME, YOU, SHE), message(2, "mine", ME))
     mine = view.messages[0]
-    assert view.tick(mine) is Tick.SENT
-    view.take(WatermarkMoved(CHAT, YOU, 2, 2))
-    view.take(WatermarkMoved(CHAT, SHE, 2, 0))
-    assert view.tick(mine) is Tick.DELIVERED
-    view.take(WatermarkMoved(CHAT, SHE, 2, 2))
-    assert view.tick(mine) is Tick.READ
-    view.take(EntryReceived(message(3, "yours"), True))
-    view.take(EntryReceived(message(4, "yours"), True))
+    assert view.delivery_status(mine) is DeliveryStatus.SENT
+    view.apply(WatermarkMoved(CHAT, YOU, 2, 2))
+    view.apply(WatermarkMoved(CHAT, SHE, 2, 0))
+    assert view.delivery_status(mine) is DeliveryStatus.DELIVERED
+    view.apply(WatermarkMoved(CHAT, SHE, 2, 2))
+    assert view.delivery_status(mine) is DeliveryStatus.READ
+    view.apply(EntryReceived(message(3, "yours"), True))
+    view.apply(EntryReceived(message(4, "yours"), True))
     assert view.unread_count == 2
-    view.take(WatermarkMoved(CHAT, ME, 3, 3))
+    view.apply(WatermarkMoved(CHAT, ME, 3, 3))
     assert view.unread_count == 1
-    view.take(TypingChanged(CHAT, YOU, True))
-    view.take(ConversationChecked(CHAT, 4, 3, 1, Settings(pinned=True), frozenset({4})))
+    view.apply(TypingChanged(CHAT, YOU, True))
+    view.apply(ConversationChecked(CHAT, 4, 3, 1, PersonalSettings(pinned=True), frozenset({4})))
     assert (view.typing, view.settings.pinned, [each.seq for each in view.messages]) == ({YOU}, True, [2, 3])
     assert view.messages[0].content is None, "its retention has ended"
-    assert not view.take(CaughtUp(False))
+    assert not view.apply(CaughtUp(False))
 
 
 def test_mentions_are_marked_by_code_points() -> None:
