@@ -40,7 +40,7 @@ class AuthenticatedCalls:
         self._retry_timeout_s = retry_timeout_s
 
     async def call_without_token(self, method: Method[Request, Response], request: Request) -> Response:
-        """Call without a token. Retried only if the error's reason shows that nothing was done. Raises ParleyError."""
+        """Call without a token. An error without a reason is final: the call may have succeeded. Raises ParleyError."""
         return await self._call_with_retries(method, request, with_token=False)
 
     async def call(

@@ -86,7 +86,7 @@ class Client:
         home_hint: str | None = None,
         capacity: int = MAX_QUEUED_EVENTS,
     ) -> Device:
-        """Return the device of this session, to be used as `async with`. Raises Unauthenticated if no user is signed in.
+        """Return the session's device, to be used as `async with`. Raises Unauthenticated if no user is signed in.
 
         `repair` False neither holds back nor fetches entries at gaps; the demo uses it to show the gaps.
         `history_from_start` False starts conversations that are new to the device at their newest entry.

@@ -1,4 +1,4 @@
-"""One `Connect` stream, from its hello to its end."""
+"""One `Connect` stream of a device, from its hello to its end."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from parley_client.channel import Channel, ChatStream, timed_out
 from parley_client.errors import ParleyError, TryLater, from_rpc, from_status
 
 WELCOME_TIMEOUT_S = 5.0
-# So many heartbeat intervals without a frame mean that the link is dead.
+# Heartbeat intervals without a frame after which the stream is dead.
 MAX_SILENT_INTERVALS = 2.5
 
 
 @dataclass(frozen=True, slots=True)
 class DrainRequested:
-    """The server asked for another stream: after `delay` seconds, at `home`."""
+    """The server drains and asks the device to open another stream, in `delay_s` seconds, at `home`."""
 
     delay_s: float
     home: str
@@ -27,14 +27,14 @@ class DrainRequested:
 
 @dataclass(frozen=True, slots=True)
 class RenewalNeeded:
-    """The device wants another stream for a reason of its own."""
+    """The device itself needs another stream."""
 
 
 ReplacementReason = DrainRequested | RenewalNeeded | ParleyError
 
 
 class ConnectStream:
-    """A stream that was welcomed. `parted` is why the next one is needed; `left` that it has taken over."""
+    """An open stream. `replacement_reason` resolves once another stream is needed; `retired` is set once it is open."""
 
     def __init__(self, call: ChatStream, welcome: chat_pb2.Welcome) -> None:
         self._call = call
@@ -48,7 +48,7 @@ class ConnectStream:
 
     @classmethod
     async def open(cls, channel: Channel, token: str, home: str, hello: chat_pb2.Hello) -> ConnectStream:
-        """Open a stream and be welcomed. Raises ParleyError; TimedOut means that the channel may be dead."""
+        """Open a stream and wait for its welcome. Raises ParleyError; after TimedOut the channel may be dead."""
         call = channel.connect(auth_metadata(token, home))
         try:
             async with asyncio.timeout(WELCOME_TIMEOUT_S):
@@ -58,7 +58,7 @@ class ConnectStream:
             call.cancel()
             raise timed_out("hello", WELCOME_TIMEOUT_S) from None
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            # The write failed because the stream is over; its end says why.
+            # The write failed because the stream has ended; reading returns its status.
             first = await _read_frame(call)
         except asyncio.CancelledError:
             call.cancel()
@@ -72,11 +72,11 @@ class ConnectStream:
 
     @property
     def heartbeat_interval_s(self) -> float:
-        """In seconds."""
+        """The heartbeat interval of the welcome, in seconds."""
         return self.welcome.heartbeat_interval.ToMilliseconds() / 1000 or 5.0
 
     async def read(self) -> chat_pb2.ConnectResponse | None:
-        """The next frame; None: the stream ended well. Raises ParleyError."""
+        """Return the next frame; None: the stream ended without an error. Raises ParleyError."""
         self._reading_since = self._loop.time()
         try:
             return await _read_frame(self._call)
@@ -84,7 +84,7 @@ class ConnectStream:
             self._reading_since = None
 
     async def write(self, frame: chat_pb2.ConnectRequest) -> bool:
-        """Write a frame; False: the stream is over, and reading says why."""
+        """Write a frame; return False if the stream has ended, in which case `read` raises the error."""
         try:
             await self._call.write(frame)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
@@ -92,25 +92,25 @@ class ConnectStream:
         self.last_write_time = self._loop.time()
         return True
 
-    def request_replacement(self, why: ReplacementReason) -> None:
-        """The next stream is needed; the first reason counts."""
+    def request_replacement(self, reason: ReplacementReason) -> None:
+        """Ask for another stream; only the first reason is kept."""
         if not self.replacement_reason.done():
-            self.replacement_reason.set_result(why)
+            self.replacement_reason.set_result(reason)
 
     def is_dead(self) -> bool:
-        """Whether nothing was heard for too long, while it was listened to."""
+        """Return True if a read has waited for a frame for more than 2.5 heartbeat intervals."""
         if self._reading_since is None:
             return False
         return self._loop.time() - self._reading_since > MAX_SILENT_INTERVALS * self.heartbeat_interval_s
 
     async def retire(self) -> None:
-        """Say nothing more; what is outstanding can still be read."""
+        """Half-close the stream; outstanding frames can still be read."""
         self.retired = True
         if not self._call.done():
             await self._call.done_writing()
 
     def cancel(self) -> None:
-        """End it now."""
+        """Cancel the call."""
         self._call.cancel()
 
 
@@ -122,5 +122,5 @@ async def _read_frame(call: ChatStream) -> chat_pb2.ConnectResponse | None:
     except asyncio.CancelledError:
         if (task := asyncio.current_task()) and task.cancelling():
             raise
-        raise TryLater("the stream was given up", code="UNAVAILABLE") from None
+        raise TryLater("the stream was cancelled", code="UNAVAILABLE") from None
     return frame if isinstance(frame, chat_pb2.ConnectResponse) else None

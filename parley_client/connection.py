@@ -1,4 +1,4 @@
-"""Keeps one stream of a device open: connects, reconnects, moves when asked, renews the token ahead of its end."""
+"""The connection of a device: one open stream at a time, reopened after errors, drains and token renewals."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from parley_client.inbox import QueuedEvent
 from parley_client.stream_protocol import StreamProtocol
 from parley_client.tokens import TokenSource
 
-# A link that lived so long went well: the next failure begins with short delays.
+# Seconds after which an open stream resets the backoff.
 STABLE_AFTER_S = 3.0
-# How long a left stream may take to deliver its outstanding answers.
+# Seconds for which a retired stream may still deliver outstanding replies.
 RETIRED_STREAM_TIMEOUT_S = 5.0
-# How long a stream that was ended for good may take for that.
+# Seconds for which the last stream may still deliver outstanding replies.
 FINAL_REPLIES_TIMEOUT_S = 1.0
 MONITOR_INTERVAL_S = 1.0
 HEARTBEAT = chat_pb2.ConnectRequest(heartbeat=chat_pb2.HeartbeatRequest())
 
 
 class Connection:
-    """The streams of one device, one after the other. `hint` replaces the home as `x-chat-server`."""
+    """The consecutive streams of one device. `home_hint` replaces the user's home in `x-chat-server`."""
 
     def __init__(
         self,
@@ -52,43 +52,43 @@ class Connection:
         self.stream: ConnectStream | None = None
 
     async def run(self) -> ParleyError:
-        """Until the connection is ended for good; gives the reason."""
+        """Keep a stream open until the device is signed out or superseded, and return that error."""
         self._post_state(ConnectionState.CONNECTING)
-        async with asyncio.TaskGroup() as links:
-            why: ReplacementReason = RenewalNeeded()
-            while not isinstance(why, SignedOut | Superseded):
-                link = await self._open_next(why)
-                if isinstance(link, ParleyError):
-                    why = link
+        async with asyncio.TaskGroup() as serving:
+            reason: ReplacementReason = RenewalNeeded()
+            while not isinstance(reason, SignedOut | Superseded):
+                stream = await self._open_next(reason)
+                if isinstance(stream, ParleyError):
+                    reason = stream
                     break
-                await self._switch_to(link)
-                links.create_task(self._serve(link))
-                why = await asyncio.shield(link.replacement_reason)
-                if self._loop.time() - link.open_time > STABLE_AFTER_S:
+                await self._switch_to(stream)
+                serving.create_task(self._serve(stream))
+                reason = await asyncio.shield(stream.replacement_reason)
+                if self._loop.time() - stream.open_time > STABLE_AFTER_S:
                     self._backoff.reset()
-            await self._shut_down(why)
-        return why
+            await self._shut_down(reason)
+        return reason
 
-    async def _open_next(self, why: ReplacementReason) -> ConnectStream | SignedOut | Superseded:
-        """The next stream, however long it takes, or why there will be none."""
+    async def _open_next(self, reason: ReplacementReason) -> ConnectStream | SignedOut | Superseded:
+        """Open the next stream, with unlimited attempts; return the error if the device is signed out or superseded."""
         while True:
-            await self._wait_before_open(why)
+            await self._wait_before_open(reason)
             try:
                 return await self._open()
             except (SignedOut, Superseded) as error:
                 return error
             except ParleyError as error:
-                why = error
+                reason = error
 
-    async def _wait_before_open(self, why: ReplacementReason) -> None:
-        if isinstance(why, ParleyError):
+    async def _wait_before_open(self, reason: ReplacementReason) -> None:
+        if isinstance(reason, ParleyError):
             self.connected.clear()
-            delay = self._backoff.next(why.retry_after)
-            self._post_state(ConnectionState.RECONNECTING, error=why, retry_in=delay)
-            await asyncio.sleep(delay)
-        elif isinstance(why, DrainRequested) and self.stream:
-            self._tokens.set_home(why.home)
-            await self._wait_event(self.stream.closed, why.delay_s)
+            delay_s = self._backoff.next(reason.retry_after)
+            self._post_state(ConnectionState.RECONNECTING, error=reason, retry_in=delay_s)
+            await asyncio.sleep(delay_s)
+        elif isinstance(reason, DrainRequested) and self.stream:
+            self._tokens.set_home(reason.home)
+            await self._wait_event(self.stream.closed, reason.delay_s)
 
     async def _open(self) -> ConnectStream:
         token = await self._tokens.access_token()
@@ -105,106 +105,108 @@ class Connection:
             await self._channel.reset()
             raise
 
-    async def _switch_to(self, link: ConnectStream) -> None:
-        old, self.stream = self.stream, link
-        if old:
-            await old.retire()
-        self._tokens.set_home(link.welcome.home)
-        self._protocol.start_stream(link.welcome)
+    async def _switch_to(self, stream: ConnectStream) -> None:
+        previous, self.stream = self.stream, stream
+        if previous:
+            await previous.retire()
+        self._tokens.set_home(stream.welcome.home)
+        self._protocol.start_stream(stream.welcome)
         self.connected.set()
-        self._post_state(ConnectionState.CONNECTED, home=link.welcome.home)
+        self._post_state(ConnectionState.CONNECTED, home=stream.welcome.home)
 
-    async def _serve(self, link: ConnectStream) -> None:
-        writing = asyncio.create_task(self._write(link))
-        watching = asyncio.create_task(self._monitor(link))
+    async def _serve(self, stream: ConnectStream) -> None:
+        writing = asyncio.create_task(self._write(stream))
+        monitoring = asyncio.create_task(self._monitor(stream))
         try:
-            link.request_replacement(await self._read(link))
+            stream.request_replacement(await self._read(stream))
         finally:
-            link.closed.set()
-            link.cancel()
+            stream.closed.set()
+            stream.cancel()
             writing.cancel()
-            watching.cancel()
-            await asyncio.gather(writing, watching, return_exceptions=True)
+            monitoring.cancel()
+            await asyncio.gather(writing, monitoring, return_exceptions=True)
 
-    async def _read(self, link: ConnectStream) -> ParleyError:
+    async def _read(self, stream: ConnectStream) -> ParleyError:
         try:
-            while (frame := await link.read()) is not None:
-                await self._handle_frame(link, frame)
+            while (frame := await stream.read()) is not None:
+                await self._handle_frame(stream, frame)
         except ParleyError as error:
             return error
         return TryLater("the stream ended", code="UNAVAILABLE")
 
-    async def _handle_frame(self, link: ConnectStream, frame: chat_pb2.ConnectResponse) -> None:
+    async def _handle_frame(self, stream: ConnectStream, frame: chat_pb2.ConnectResponse) -> None:
         if frame.HasField("drain"):
-            delay = frame.drain.delay.ToMilliseconds() / 1000
-            link.request_replacement(DrainRequested(delay, frame.drain.home))
+            delay_s = frame.drain.delay.ToMilliseconds() / 1000
+            stream.request_replacement(DrainRequested(delay_s, frame.drain.home))
         elif frame.HasField("error") and frame.error.final:
-            link.request_replacement(from_status(frame.error.status))
+            stream.request_replacement(from_status(frame.error.status))
         else:
-            # Two streams may be read while one takes over: what one frame brought stays together.
+            # A retired stream may be read at the same time; the events of one frame must stay together.
             async with self._frame_lock:
-                items = self._protocol.handle_frame(frame, self._loop.time(), current=not link.retired)
-                if items:
-                    await self._events.put(items)
+                events = self._protocol.handle_frame(frame, self._loop.time(), current=not stream.retired)
+                if events:
+                    await self._events.put(events)
 
-    async def _write(self, link: ConnectStream) -> None:
-        while not link.retired:
+    async def _write(self, stream: ConnectStream) -> None:
+        while not stream.retired:
             self._protocol.wakeup.clear()
             now = self._loop.time()
             frames = self._protocol.take_frames(now)
-            beat_in = link.last_write_time + link.heartbeat_interval_s - now
-            if not frames and beat_in <= 0:
+            heartbeat_in_s = stream.last_write_time + stream.heartbeat_interval_s - now
+            if not frames and heartbeat_in_s <= 0:
                 frames = [HEARTBEAT]
             for frame in frames:
-                if not await link.write(frame):
+                if not await stream.write(frame):
                     return
             if self._protocol.send_queue.needs_new_stream:
-                link.request_replacement(RenewalNeeded())
+                stream.request_replacement(RenewalNeeded())
             if not frames:
-                seconds = min([beat_in, *_some(self._protocol.time_until_due(now))])
-                await self._wait_event(self._protocol.wakeup, seconds)
+                timeout_s = min([heartbeat_in_s, *_optional(self._protocol.time_until_due(now))])
+                await self._wait_event(self._protocol.wakeup, timeout_s)
 
     @staticmethod
-    async def _wait_event(event: asyncio.Event, seconds: float) -> None:
+    async def _wait_event(event: asyncio.Event, timeout_s: float) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(timeout_s):
                 await event.wait()
 
-    async def _monitor(self, link: ConnectStream) -> None:
-        """Look once a second at what has no event of its own: silence, lost ends, the age of the token."""
+    async def _monitor(self, stream: ConnectStream) -> None:
+        """Check the stream every second: dead peers, retired streams, lost log ends, and the token's expiry."""
         while True:
-            await asyncio.sleep(min(MONITOR_INTERVAL_S, link.heartbeat_interval_s / 4))
-            if link.is_dead():
-                link.request_replacement(timed_out("heartbeats", link.heartbeat_interval_s))
+            await asyncio.sleep(min(MONITOR_INTERVAL_S, stream.heartbeat_interval_s / 4))
+            if stream.is_dead():
+                stream.request_replacement(timed_out("heartbeats", stream.heartbeat_interval_s))
                 await self._channel.reset()
-            elif link.retired and self.stream and self._loop.time() - self.stream.open_time > RETIRED_STREAM_TIMEOUT_S:
-                link.cancel()
-            elif not link.retired:
-                for item in self._protocol.tick(self._loop.time()):
-                    self._events.put_nowait(item)
-                await self._reauthenticate(link)
+            elif (
+                stream.retired and self.stream and self._loop.time() - self.stream.open_time > RETIRED_STREAM_TIMEOUT_S
+            ):
+                stream.cancel()
+            elif not stream.retired:
+                for event in self._protocol.tick(self._loop.time()):
+                    self._events.put_nowait(event)
+                await self._reauthenticate(stream)
 
-    async def _reauthenticate(self, link: ConnectStream) -> None:
+    async def _reauthenticate(self, stream: ConnectStream) -> None:
         if self._tokens.time_until_renewal() > 0:
             return
         try:
             token = await self._tokens.access_token()
         except SignedOut as error:
-            link.request_replacement(error)
+            stream.request_replacement(error)
         except ParleyError:
-            return  # the next tick asks again, and the stream lives 30 s longer than the token
+            return  # retried at the next tick; the server keeps the stream for 30 s after the token expires
         else:
             request = chat_pb2.ReauthenticateRequest(access_token=token)
             self._protocol.enqueue_frame(chat_pb2.ConnectRequest(reauthenticate=request))
 
-    async def _shut_down(self, why: ParleyError) -> None:
+    async def _shut_down(self, reason: ParleyError) -> None:
         self.connected.clear()
         if self.stream:
-            # The server delivers outstanding answers before it closes a stream that was taken over.
+            # The server delivers outstanding replies before it closes a superseded stream.
             await self._wait_event(self.stream.closed, FINAL_REPLIES_TIMEOUT_S)
             self.stream.cancel()
-        self._protocol.fail_pending(why)
-        self._post_state(ConnectionState.ENDED, error=why)
+        self._protocol.fail_pending(reason)
+        self._post_state(ConnectionState.ENDED, error=reason)
         self._events.close()
 
     def _post_state(
@@ -217,5 +219,5 @@ class Connection:
         self._events.put_nowait(QueuedEvent(ConnectionChanged(state, home, error, retry_in)))
 
 
-def _some(seconds: float | None) -> tuple[float, ...]:
-    return () if seconds is None else (seconds,)
+def _optional(timeout_s: float | None) -> tuple[float, ...]:
+    return () if timeout_s is None else (timeout_s,)

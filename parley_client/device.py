@@ -1,4 +1,4 @@
-"""A device: it stays connected, keeps its place in every conversation, and tells what happens as events."""
+"""The device: a reconnecting stream of events, with a checkpoint in every conversation."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from parley_client.stream_protocol import PendingSend, StreamProtocol
 from parley_client.tokens import TokenSource
 from parley_client.watermarks import ReceiptTracker
 
-# State is written this long after it changed, at the latest, so that a busy device writes its file rarely.
+# Minimum seconds between two writes of the state, so that a busy device does not write its file at every event.
 SAVE_INTERVAL_S = 0.5
 
 
 class Device:
-    """Used as `async with`; iterating it gives the events, in order, for ever or until the connection is ended.
+    """A device, used as `async with`. Iterating it yields its events in order until the connection has ended.
 
-    An event counts as taken when the next one is asked for: a program that dies in between is given it again.
-    Whoever does not iterate makes the device stop reading once `CAPACITY` events wait; a program that only
-    sends says `listen=False`, and neither gets events nor moves the place where the next run goes on.
+    An event is committed when the next one is requested: a program that ends in between receives it again. If the
+    application does not iterate, the device stops reading once `MAX_QUEUED_EVENTS` are queued. With `listen` False,
+    for a program that only sends, events are discarded and the stored state does not advance.
     """
 
     def __init__(
@@ -67,8 +67,8 @@ class Device:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Device:
-        jobs = [self._run(), self._save(), *([] if self._listen else [self._discard()])]
-        self._tasks = [asyncio.create_task(job) for job in jobs]
+        coroutines = [self._run(), self._save(), *([] if self._listen else [self._discard()])]
+        self._tasks = [asyncio.create_task(each) for each in coroutines]
         return self
 
     async def __aexit__(
@@ -78,7 +78,7 @@ class Device:
             task.cancel()
         results = await asyncio.gather(*self._tasks, return_exceptions=True)
         self._events.close()
-        self._protocol.fail_pending(TryLater("the device was closed before an answer came", code="UNAVAILABLE"))
+        self._protocol.fail_pending(TryLater("the device was closed before the reply", code="UNAVAILABLE"))
         await asyncio.to_thread(self._store.save_state, self._state_snapshot())
         for result in results:
             if isinstance(result, Exception) and error is None:
@@ -90,22 +90,22 @@ class Device:
     async def __anext__(self) -> Event:
         while True:
             self._commit()
-            self._uncommitted = item = await self._events.get()
-            if item is None:
+            self._uncommitted = queued = await self._events.get()
+            if queued is None:
                 raise StopAsyncIteration
-            if item.event is not None:
-                if isinstance(item.event, EntryReceived):
-                    self._mark_delivered(item.event)
-                return item.event
+            if queued.event is not None:
+                if isinstance(queued.event, EntryReceived):
+                    self._mark_delivered(queued.event)
+                return queued.event
 
     @property
     def home(self) -> str:
-        """Where the user's home is ("host:port"), as the newest welcome said; empty before the first."""
+        """The user's home ("host:port") by the newest welcome; empty before the first one."""
         return self._connection.stream.welcome.home if self._connection.stream else ""
 
     @property
     def connected(self) -> bool:
-        """Whether a stream is open."""
+        """True while a stream is open."""
         return self._connection.connected.is_set()
 
     async def wait_connected(self, timeout_s: float = 10.0) -> None:
@@ -125,55 +125,55 @@ class Device:
         client_message_id: str | None = None,
         timeout_s: float | None = None,
     ) -> PendingSend:
-        """Send a message; awaiting the result gives `Sent(seq, time)` or raises ParleyError.
+        """Queue a message; awaiting the PendingSend returns `AppendResult(seq, time)` or raises ParleyError.
 
-        It is kept and sent again, in order, until it is answered; `seconds` bounds that (TimedOut, and whether it
-        was appended is then not known). `reply_to_seq` is the message it answers. Raises SendQueueFull at once when
-        1,000 messages wait already.
+        The message is sent again, in order, until it has a final reply, or until `timeout_s` seconds have passed; the
+        result is then TimedOut, and the message may have been appended. `reply_to_seq` is the message it replies to.
+        Raises SendQueueFull immediately if 1,000 messages are queued.
         """
         request = chat_pb2.SendMessageRequest(
             client_message_id=client_message_id or self._clock.new_id(),
             conversation_id=conversation_id,
             content=as_content(content, reply_to_seq),
         )
-        sending = self._protocol.send(request)
+        pending = self._protocol.send(request)
         if timeout_s is not None:
             loop = asyncio.get_running_loop()
-            expiry = loop.call_later(timeout_s, self._protocol.expire_send, sending.client_message_id)
-            sending.result.add_done_callback(lambda _: expiry.cancel())
-        return sending
+            expiry = loop.call_later(timeout_s, self._protocol.expire_send, pending.client_message_id)
+            pending.result.add_done_callback(lambda _: expiry.cancel())
+        return pending
 
     def mark_read(self, conversation_id: str, seq: int) -> None:
-        """The user has read everything up to `seq`."""
+        """Note that the user has read everything up to `seq`."""
         if self._receipts.advance(conversation_id, read=seq):
             self._receipts_changed()
 
     def refresh(self, conversation_id: str) -> None:
-        """Look at a conversation now: answered by what is missing, and ConversationChecked or -Gone."""
+        """Fetch a conversation now. Its missing entries follow, then ConversationChecked or ConversationGone."""
         self._inbox.catchup.request_fetch(conversation_id)
         self._protocol.wakeup.set()
 
     def set_typing(self, conversation_id: str, typing: bool = True) -> None:
-        """To be called at each keystroke: the others are told at most every 3 s. False: the user stopped."""
+        """Note a keystroke, or with False that the user stopped. Members receive at most one notice in 3 s."""
         self._protocol.set_typing(conversation_id, typing, asyncio.get_running_loop().time())
 
     def watch_presence(self, user_ids: Iterable[str]) -> None:
-        """Be told when these users come and go (at most 1,000, in place of those before)."""
+        """Watch the presence of these users, at most 1,000; they replace the users watched before."""
         self._protocol.watch_presence(list(dict.fromkeys(user_ids)))
 
     def set_foreground(self, foreground: bool) -> None:
-        """Tell whether the application is in front of its user."""
+        """Report whether the application is in the foreground."""
         activity = chat_pb2.ACTIVITY_FOREGROUND if foreground else chat_pb2.ACTIVITY_BACKGROUND
         self._protocol.activity = activity
-        beat = chat_pb2.HeartbeatRequest(activity=activity)
-        self._protocol.enqueue_frame(chat_pb2.ConnectRequest(heartbeat=beat))
+        heartbeat = chat_pb2.HeartbeatRequest(activity=activity)
+        self._protocol.enqueue_frame(chat_pb2.ConnectRequest(heartbeat=heartbeat))
 
     def watermark(self, conversation_id: str, user_id: str) -> tuple[int, int]:
-        """(delivered_seq, read_seq) of a member, as far as this device knows."""
+        """Return the known (delivered_seq, read_seq) of a member; (0, 0) if none is known."""
         return self._inbox.watermarks.get(conversation_id, user_id)
 
     def last_seq(self, conversation_id: str) -> int:
-        """How far the device has put the conversation together, without a gap."""
+        """Return the seq up to which the device has the conversation without a gap."""
         return self._inbox.last_seq(conversation_id)
 
     def _mark_delivered(self, event: EntryReceived) -> None:
@@ -181,12 +181,12 @@ class Device:
             self._receipts_changed()
 
     def _commit(self) -> None:
-        reached = self._uncommitted.checkpoint if self._uncommitted else None
-        if isinstance(reached, LogCheckpoint):
-            self._state.last_seqs[reached.conversation_id] = reached.last_seq
-        elif reached is not None:
-            self._state.cursor = reached
-        if reached is not None:
+        checkpoint = self._uncommitted.checkpoint if self._uncommitted else None
+        if isinstance(checkpoint, LogCheckpoint):
+            self._state.last_seqs[checkpoint.conversation_id] = checkpoint.last_seq
+        elif checkpoint is not None:
+            self._state.cursor = checkpoint
+        if checkpoint is not None:
             self._dirty.set()
         self._uncommitted = None
 
@@ -198,7 +198,7 @@ class Device:
         try:
             await self._connection.run()
         finally:
-            # Whatever ended it, nobody waits for what cannot come.
+            # On any error too, pending sends and event readers must not wait for a stream that will not come.
             self._events.close()
             self._protocol.fail_pending(TryLater("the device stopped", code="UNAVAILABLE"))
 

@@ -1,4 +1,4 @@
-"""What comes down a stream about conversations, made into events in the right order. Pure: time is an argument."""
+"""The inbox of a device: frames about conversations become ordered events. Pure: time is an argument."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from parley_client.watermarks import ReceiptTracker, Watermarks
 
 Entry = entry_pb2.Entry
 
-# Seconds before a conversation is looked at again: whose entries are ahead of its readable head; that was refused.
+# Seconds before a fetch is repeated that made no progress towards the head, or that was refused.
 BEHIND_RETRY_DELAY_S = 0.2
 REFUSED_RETRY_DELAY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class LogCheckpoint:
-    """Everything of a conversation up to `last_seq` has been taken by the application."""
+    """The application has processed a conversation's log up to `last_seq`."""
 
     conversation_id: str
     last_seq: int
@@ -38,14 +38,14 @@ class LogCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class QueuedEvent:
-    """An event, and what is true for the next run once the application has taken it."""
+    """An event, and the checkpoint to commit once the application has processed it. Either may be None."""
 
     event: Event | None
     checkpoint: LogCheckpoint | chat_pb2.Cursor | None = None
 
 
 class Inbox:
-    """The conversations of one device. `repair` False: gaps are neither held back nor fetched."""
+    """The logs and watermarks of one device. `repair` False: entries behind gaps are neither held nor fetched."""
 
     def __init__(
         self,
@@ -66,25 +66,26 @@ class Inbox:
         self._history_from_start = history_from_start
         self._assemblers: dict[str, LogAssembler] = {}
         self._starting_at_head: set[str] = set()
-        self._suspects: tuple[set[str], set[str]] = (set(), set())
+        # Conversations that fell behind their known head before the last tick, and since.
+        self._behind: tuple[set[str], set[str]] = (set(), set())
         self._rounds_received = 0
 
     def last_seq(self, conversation: str) -> int:
-        """How far the device has assembled a conversation."""
-        known = self._assemblers.get(conversation)
-        return known.last_seq if known else self._state.last_seqs.get(conversation, 0)
+        """Return the seq up to which a conversation is assembled without a gap."""
+        assembler = self._assemblers.get(conversation)
+        return assembler.last_seq if assembler else self._state.last_seqs.get(conversation, 0)
 
     def start_stream(self) -> None:
-        """Looks under way died with the old stream; the new one names everything again."""
+        """Drop the fetches of the previous stream, and request fetches of all gaps."""
         self.catchup.reset()
         self._rounds_received = 0
         if self._repair:
-            for conversation, assembly in self._assemblers.items():
-                if assembly.has_gap:
+            for conversation, assembler in self._assemblers.items():
+                if assembler.has_gap:
                     self.catchup.request_fetch(conversation)
 
     def handle_changes(self, changes: chat_pb2.Changes) -> list[QueuedEvent]:
-        """A page of conversations to look at."""
+        """Apply a page of changed conversations; return the events of the rounds that it finishes."""
         if not self._repair and self._rounds_received:
             return []
         self._rounds_received += changes.last_page
@@ -92,54 +93,54 @@ class Inbox:
         return self._finished_rounds()
 
     def start_due_fetches(self, now: float) -> list[chat_pb2.EntryRange]:
-        """What to fetch now."""
+        """Return the ranges to fetch now, and count them as in flight."""
         return [self._range_to_fetch(conversation) for conversation in self.catchup.start_due_fetches(now)]
 
     def handle_entries(self, frame: chat_pb2.Entries, now: float, *, current: bool = True) -> list[QueuedEvent]:
-        """Entries came, live or fetched. `current` False: on a stream that is being left, whose fetches are void."""
+        """Handle live or fetched entries. `current` is False on a retired stream, whose fetches are ignored."""
         if not frame.ranges:
-            return [item for entry in frame.entries for item in self._handle_live_entry(entry)]
+            return [event for entry in frame.entries for event in self._handle_live_entry(entry)]
         if not current:
             return []
-        items: list[QueuedEvent] = []
+        events: list[QueuedEvent] = []
         for result in frame.ranges:
-            mine = [entry for entry in frame.entries if entry.conversation_id == result.conversation_id]
-            items += self._handle_range(result, mine, now)
-        return items + self._finished_rounds()
+            range_entries = [entry for entry in frame.entries if entry.conversation_id == result.conversation_id]
+            events += self._handle_range(result, range_entries, now)
+        return events + self._finished_rounds()
 
-    def handle_watermarks(self, marks: Iterable[chat_pb2.Watermark]) -> list[QueuedEvent]:
-        """Watermarks came."""
-        moved = (self._handle_watermark(mark) for mark in marks)
-        return [QueuedEvent(event) for event in moved if event]
+    def handle_watermarks(self, watermarks: Iterable[chat_pb2.Watermark]) -> list[QueuedEvent]:
+        """Apply received watermarks and return the events of those that rose."""
+        changed = (self._handle_watermark(watermark) for watermark in watermarks)
+        return [QueuedEvent(event) for event in changed if event]
 
     def note_head(self, conversation: str, seq: int) -> None:
-        """The log of a conversation reaches `seq`, as an answer or a watermark showed."""
-        assembly = self._assembler_for(conversation, seq)
-        assembly.note_head(seq)
-        if assembly.is_behind:
-            self._suspects[1].add(conversation)
+        """Note that the log of a conversation reaches `seq`, as a send result or a watermark shows."""
+        assembler = self._assembler_for(conversation, seq)
+        assembler.note_head(seq)
+        if assembler.is_behind:
+            self._behind[1].add(conversation)
 
     def tick(self) -> None:
-        """Look at what has stayed behind since the last tick: the last entries of a log may be lost unseen."""
-        old, new = self._suspects
-        self._suspects = (new, set())
-        for conversation in old if self._repair else ():
+        """Fetch the logs that have stayed behind for a whole tick: the loss of a last entry shows in no gap."""
+        overdue, recent = self._behind
+        self._behind = (recent, set())
+        for conversation in overdue if self._repair else ():
             if self._assemblers[conversation].is_behind:
                 self.catchup.request_fetch(conversation)
-                self._suspects[1].add(conversation)
+                self._behind[1].add(conversation)
 
-    def _assembler_for(self, conversation: str, starting_at: int = 1) -> LogAssembler:
-        known = self._assemblers.get(conversation)
-        if known is None:
-            start = self._state.last_seqs.get(conversation)
-            if start is None and not self._history_from_start and not self.catchup.is_fetching(conversation):
-                start = starting_at - 1
-            known = self._assemblers[conversation] = LogAssembler(start or 0)
-        return known
+    def _assembler_for(self, conversation: str, first_seq: int = 1) -> LogAssembler:
+        assembler = self._assemblers.get(conversation)
+        if assembler is None:
+            last_seq = self._state.last_seqs.get(conversation)
+            if last_seq is None and not self._history_from_start and not self.catchup.is_fetching(conversation):
+                last_seq = first_seq - 1
+            assembler = self._assemblers[conversation] = LogAssembler(last_seq or 0)
+        return assembler
 
     def _range_to_fetch(self, conversation: str) -> chat_pb2.EntryRange:
-        seen = conversation in self._assemblers or conversation in self._state.last_seqs
-        if not seen and not self._history_from_start:
+        is_known = conversation in self._assemblers or conversation in self._state.last_seqs
+        if not is_known and not self._history_from_start:
             self._starting_at_head.add(conversation)
             return chat_pb2.EntryRange(conversation_id=conversation, limit=1)
         return chat_pb2.EntryRange(
@@ -148,53 +149,53 @@ class Inbox:
 
     def _handle_live_entry(self, entry: Entry) -> list[QueuedEvent]:
         conversation = entry.conversation_id
-        assembly = self._assembler_for(conversation, entry.seq)
-        before = assembly.last_seq
-        ready = assembly.add_live(entry)
-        if assembly.has_gap and entry.seq > before:
+        assembler = self._assembler_for(conversation, entry.seq)
+        previous_seq = assembler.last_seq
+        ready = assembler.add_live(entry)
+        if assembler.has_gap and entry.seq > previous_seq:
             if self._repair:
                 self.catchup.request_fetch(conversation)
             elif not self.catchup.is_fetching(conversation):
-                ready += assembly.release_held()
+                ready += assembler.release_held()
         return self._surface_entries(ready, live=True)
 
     def _handle_range(self, result: chat_pb2.RangeResult, entries: Sequence[Entry], now: float) -> list[QueuedEvent]:
         conversation = result.conversation_id
         if result.HasField("status") and result.status.code:
             return self._handle_range_error(conversation, from_status(result.status), now)
-        assembly = self._assembler_for(conversation)
+        assembler = self._assembler_for(conversation)
         if conversation in self._starting_at_head:
             self._starting_at_head.discard(conversation)
-            return self._finish_range(result, assembly.add_fetched((), 0, result.head_seq), now)
-        covers = max([entry.seq for entry in entries], default=result.after_seq)
+            return self._finish_range(result, assembler.add_fetched((), 0, result.head_seq), now)
+        covered_seq = max([entry.seq for entry in entries], default=result.after_seq)
         if result.complete:
-            covers = max(covers, result.head_seq)
-        return self._finish_range(result, assembly.add_fetched(entries, result.after_seq, covers), now)
+            covered_seq = max(covered_seq, result.head_seq)
+        return self._finish_range(result, assembler.add_fetched(entries, result.after_seq, covered_seq), now)
 
     def _finish_range(self, result: chat_pb2.RangeResult, ready: list[Entry], now: float) -> list[QueuedEvent]:
         conversation = result.conversation_id
-        assembly = self._assemblers[conversation]
-        items = self._surface_entries(ready, live=False)
-        items.append(QueuedEvent(None, LogCheckpoint(conversation, assembly.last_seq)))
-        items += self.handle_watermarks(result.watermarks)
-        if assembly.last_seq < result.head_seq:
-            # Without progress the next fetch waits a moment.
+        assembler = self._assemblers[conversation]
+        events = self._surface_entries(ready, live=False)
+        events.append(QueuedEvent(None, LogCheckpoint(conversation, assembler.last_seq)))
+        events += self.handle_watermarks(result.watermarks)
+        if assembler.last_seq < result.head_seq:
+            # A fetch without progress is repeated after a pause.
             self.catchup.retry_fetch(conversation, 0.0 if ready else now + BEHIND_RETRY_DELAY_S)
-            return items
+            return events
         self.catchup.complete_fetch(conversation)
         if not self._repair:
-            items += self._surface_entries(assembly.release_held(), live=True)
-        elif assembly.has_gap:
+            events += self._surface_entries(assembler.release_held(), live=True)
+        elif assembler.has_gap:
             self.catchup.request_fetch(conversation, now + BEHIND_RETRY_DELAY_S)
         else:
-            assembly.drop_held()
-        items.append(QueuedEvent(_conversation_checked(result)))
-        return items
+            assembler.drop_held()
+        events.append(QueuedEvent(_conversation_checked(result)))
+        return events
 
     def _handle_range_error(self, conversation: str, error: ParleyError, now: float) -> list[QueuedEvent]:
         if error.code != "NOT_FOUND":
-            wait = REFUSED_RETRY_DELAY_S if error.retry_after is None else error.retry_after
-            self.catchup.retry_fetch(conversation, now + wait)
+            delay_s = REFUSED_RETRY_DELAY_S if error.retry_after is None else error.retry_after
+            self.catchup.retry_fetch(conversation, now + delay_s)
             return []
         self.catchup.complete_fetch(conversation)
         self.watermarks.remove(conversation)
@@ -206,7 +207,7 @@ class Inbox:
     def _surface_entries(self, ready: Sequence[Entry], *, live: bool) -> list[QueuedEvent]:
         for entry in ready:
             if entry.HasField("message_appended"):
-                # Whoever wrote it has received and read all before; the server sends no watermark for that.
+                # The author has received and read everything up to the message; no watermark is sent for that.
                 self.watermarks.advance(entry.conversation_id, entry.actor_id, entry.seq, entry.seq)
                 if entry.actor_id == self._user_id:
                     self._receipts.confirm(entry.conversation_id, entry.seq, entry.seq)
@@ -214,14 +215,19 @@ class Inbox:
             QueuedEvent(EntryReceived(entry, live), LogCheckpoint(entry.conversation_id, entry.seq)) for entry in ready
         ]
 
-    def _handle_watermark(self, mark: chat_pb2.Watermark) -> WatermarkMoved | None:
-        if mark.user_id == self._user_id:
-            self._receipts.confirm(mark.conversation_id, mark.delivered_seq, mark.read_seq)
-        self.note_head(mark.conversation_id, max(mark.delivered_seq, mark.read_seq))
-        return self.watermarks.advance(mark.conversation_id, mark.user_id, mark.delivered_seq, mark.read_seq)
+    def _handle_watermark(self, watermark: chat_pb2.Watermark) -> WatermarkMoved | None:
+        if watermark.user_id == self._user_id:
+            self._receipts.confirm(watermark.conversation_id, watermark.delivered_seq, watermark.read_seq)
+        self.note_head(watermark.conversation_id, max(watermark.delivered_seq, watermark.read_seq))
+        return self.watermarks.advance(
+            watermark.conversation_id, watermark.user_id, watermark.delivered_seq, watermark.read_seq
+        )
 
     def _finished_rounds(self) -> list[QueuedEvent]:
-        return [QueuedEvent(CaughtUp(done.resync), done.cursor) for done in self.catchup.pop_finished_rounds()]
+        return [
+            QueuedEvent(CaughtUp(completed.resync), completed.cursor)
+            for completed in self.catchup.pop_finished_rounds()
+        ]
 
 
 def _conversation_checked(result: chat_pb2.RangeResult) -> ConversationChecked:

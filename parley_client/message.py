@@ -85,13 +85,15 @@ class MessageBuilder:
         appended = entry.message_appended
         deleted = bool(appended.delete_seq or self._delete_seq)
         content = self._edit if self._edit_seq > appended.edit_seq else appended.content
-        kept = not (deleted or self._expired) and (content is not appended.content or appended.HasField("content"))
+        has_content = not (deleted or self._expired) and (
+            content is not appended.content or appended.HasField("content")
+        )
         return Message(
             entry.seq,
             entry.actor_id,
             entry.create_time.ToDatetime(tzinfo=UTC),
-            content if kept else None,
-            edited=kept and bool(appended.edit_seq or self._edit_seq),
+            content if has_content else None,
+            edited=has_content and bool(appended.edit_seq or self._edit_seq),
             deleted=deleted,
             reactions={} if deleted else self._current_reactions(entry),
             number=entry.message_number,

@@ -34,7 +34,7 @@ class SendPacer:
         self._refill(now)
         return max(0.0, (1.0 - self._tokens) / self._rate)
 
-    def drain(self) -> None:
+    def empty(self) -> None:
         """Empty the bucket, because the server refused a send with RATE_LIMITED."""
         self._tokens = 0.0
 

@@ -127,7 +127,7 @@ class MemoryStore:
 
 
 class FileStore:
-    """A SessionStore of two JSON files (mode 0600), the session and the state; each write replaces a file atomically."""
+    """A SessionStore of two JSON files (mode 0600), for session and state, which are replaced atomically."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

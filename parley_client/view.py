@@ -1,4 +1,4 @@
-"""A conversation as an application shows it, folded from what a device tells and what was read by call. Pure."""
+"""The view model of a conversation, built from the events of a device and from fetched history. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from parley_client.watermarks import Watermarks
 
 
 class DeliveryStatus(IntEnum):
-    """How far an own message has got: with all other members, for a group."""
+    """The delivery status of the user's own message: the lowest among all other members."""
 
     SENT = 1
     DELIVERED = 2
@@ -33,7 +33,7 @@ class DeliveryStatus(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """An entry that is shown and is no message: members came or left, or the conversation is called another name."""
+    """A timeline item that is not a message: a change of the members, the title or the settings."""
 
     seq: int
     actor_id: str
@@ -42,9 +42,9 @@ class Notice:
 
 
 class ConversationView:
-    """What user `me` sees of one conversation. It keeps whatever it is given; the application decides how much.
+    """One conversation as user `user_id` sees it. It keeps every entry it is given; the application limits them.
 
-    A device that was away and one that was there end with equal `lines`, whatever order things came in.
+    The order of arrival does not matter: a device that was offline and one that was online end with equal timelines.
     """
 
     def __init__(self, conversation_id: str, user_id: str) -> None:
@@ -56,7 +56,7 @@ class ConversationView:
         self.admins_only_send = False
         self.retention: entry_pb2.Retention | None = None
         self.is_former_member = False
-        """Whether the user is a member no more: what was seen stays, nothing can be sent."""
+        """True once the user is no longer a member: the history stays visible, and nothing can be sent."""
         self.settings = PersonalSettings()
         self.head_seq = 0
         self.first_seq = 1
@@ -71,41 +71,41 @@ class ConversationView:
 
     @property
     def timeline(self) -> list[Message | Notice]:
-        """What is to be shown, in order of seq."""
-        lines = (self._timeline_item(seq) for seq in self._seqs)
-        return [line for line in lines if line is not None]
+        """The visible messages and notices in order of seq."""
+        items = (self._timeline_item(seq) for seq in self._seqs)
+        return [item for item in items if item is not None]
 
     @property
     def messages(self) -> list[Message]:
-        """The messages among them."""
-        return [line for line in self.timeline if isinstance(line, Message)]
+        """The visible messages in order of seq."""
+        return [item for item in self.timeline if isinstance(item, Message)]
 
     @property
     def other_members(self) -> list[str]:
-        """The other members."""
+        """The ids of the other members."""
         return [user for user in self.members if user != self.user_id]
 
     @property
     def read_seq(self) -> int:
-        """Up to where the user has read it."""
+        """The seq up to which the user has read the conversation."""
         return self._watermarks.get(self.conversation_id, self.user_id)[1]
 
     def message(self, seq: int) -> Message | None:
-        """The message at `seq`; None if it is not here, or hidden."""
-        line = self._timeline_item(seq)
-        return line if isinstance(line, Message) else None
+        """Return the message at `seq`; None if it is unknown or hidden."""
+        item = self._timeline_item(seq)
+        return item if isinstance(item, Message) else None
 
     def delivery_status(self, message: Message) -> DeliveryStatus:
-        """How far an own message has got."""
-        marks = [self._watermarks.get(self.conversation_id, user) for user in self.other_members]
-        if marks and min(read for _, read in marks) >= message.seq:
+        """Return the delivery status of the user's own message."""
+        watermarks = [self._watermarks.get(self.conversation_id, user) for user in self.other_members]
+        if watermarks and min(read for _, read in watermarks) >= message.seq:
             return DeliveryStatus.READ
-        if marks and min(delivered for delivered, _ in marks) >= message.seq:
+        if watermarks and min(delivered for delivered, _ in watermarks) >= message.seq:
             return DeliveryStatus.DELIVERED
         return DeliveryStatus.SENT
 
     def apply_conversation(self, conversation: conversation_pb2.Conversation) -> None:
-        """The conversation as a call answered it."""
+        """Apply a conversation that a call returned."""
         self.title, self.picture_media_id = conversation.title, conversation.picture_media_id
         self.members = {member.user_id: member.role for member in conversation.members}
         self.is_former_member = self.user_id not in self.members
@@ -119,7 +119,7 @@ class ConversationView:
         self.unread_count = conversation.unread_count
 
     def apply(self, event: Event) -> bool:
-        """What a device tells; False if it is about something else."""
+        """Apply an event of a device; return False if it concerns another conversation, or none."""
         if getattr(event, "conversation_id", None) != self.conversation_id:
             return False
         if isinstance(event, EntryReceived):
@@ -138,12 +138,12 @@ class ConversationView:
         return True
 
     def apply_entries(self, entries: Iterable[Entry]) -> None:
-        """Entries that were read by call: history, as it was at that moment."""
+        """Apply entries of the history that a call returned."""
         for entry in entries:
             self._apply_entry(entry)
 
     def hide(self, seq: int) -> None:
-        """The user deleted a message from the own view."""
+        """Hide a message that the user deleted only for themselves."""
         self._hidden_seqs |= {seq}
 
     def _apply_received(self, entry: Entry, live: bool) -> None:
@@ -174,43 +174,46 @@ class ConversationView:
                 self._apply_conversation_change(entry)
 
     def _apply_conversation_change(self, entry: Entry) -> None:
-        """Members, title or settings are others now."""
-        updated, moved = entry.conversation_updated, entry.membership_changed
+        """Apply an entry that changes members, title or settings."""
+        updated, membership = entry.conversation_updated, entry.membership_changed
         for name in ("title", "picture_media_id", "admins_only_send", "retention"):
             if updated.HasField(name):
                 setattr(self, name, getattr(updated, name))
-        users = [member.user_id for member in moved.members]
-        leaving = moved.kind in (MembershipChanged.KIND_REMOVED, MembershipChanged.KIND_LEFT)
-        gone = ([entry.actor_id] if moved.kind == MembershipChanged.KIND_LEFT else users) if leaving else []
-        self.members |= {member.user_id: member.role for member in moved.members}
-        for user in gone:
+        users = [member.user_id for member in membership.members]
+        former_members: list[str] = []
+        if membership.kind == MembershipChanged.KIND_LEFT:
+            former_members = [entry.actor_id]
+        elif membership.kind == MembershipChanged.KIND_REMOVED:
+            former_members = users
+        self.members |= {member.user_id: member.role for member in membership.members}
+        for user in former_members:
             self.members.pop(user, None)
-        if self.user_id in gone:
+        if self.user_id in former_members:
             self.is_former_member = True
         elif self.user_id in users:
             self.is_former_member = False
 
     def _expire_before(self, first_seq: int) -> None:
-        """What was said before `first_seq` is kept no longer."""
-        for seq, told in self._builders.items() if first_seq > self.first_seq else ():
+        """Remove the contents of messages before `first_seq`, whose retention has ended."""
+        for seq, builder in self._builders.items() if first_seq > self.first_seq else ():
             if seq < first_seq:
-                told.mark_expired()
+                builder.mark_expired()
         self.first_seq = max(self.first_seq, first_seq)
 
     def _apply_watermark(self, user: str, delivered: int, read: int) -> None:
-        moved = self._watermarks.advance(self.conversation_id, user, delivered, read)
-        if moved is None or user != self.user_id:
+        change = self._watermarks.advance(self.conversation_id, user, delivered, read)
+        if change is None or user != self.user_id:
             return
-        if moved.read_seq >= self.head_seq:
+        if change.read_seq >= self.head_seq:
             self.unread_count = 0
-        elif (newest := self._message_number(self.head_seq)) and (last_read := self._message_number(moved.read_seq)):
+        elif (newest := self._message_number(self.head_seq)) and (last_read := self._message_number(change.read_seq)):
             self.unread_count = newest - last_read
 
     def _message_number(self, seq: int) -> int:
-        """How many messages there were up to `seq`; 0: not known here."""
-        known = self._seqs[: bisect_right(self._seqs, seq)]
-        lines = (self._builders[each].message for each in reversed(known) if each in self._builders)
-        return next((message.number for message in lines if message), 0)
+        """Return the number of messages up to `seq`; 0: unknown."""
+        seqs = self._seqs[: bisect_right(self._seqs, seq)]
+        messages = (self._builders[each].message for each in reversed(seqs) if each in self._builders)
+        return next((message.number for message in messages if message), 0)
 
     def _insert_seq(self, seq: int) -> None:
         if seq not in self._builders or self._builders[seq].message is None:
@@ -219,5 +222,5 @@ class ConversationView:
     def _timeline_item(self, seq: int) -> Message | Notice | None:
         if seq in self._hidden_seqs:
             return None
-        told = self._builders.get(seq)
-        return self._notices.get(seq) if told is None else told.message
+        builder = self._builders.get(seq)
+        return self._notices.get(seq) if builder is None else builder.message

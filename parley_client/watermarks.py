@@ -69,14 +69,15 @@ def _maximum(first: Watermark, second: Watermark) -> Watermark:
 
 
 class ReceiptTracker:
-    """(delivered, read) per conversation. `unconfirmed` is what an earlier run left without an answer.
+    """The user's own watermarks, and the receipts that are to be sent for them.
 
-    What is news of the user is receipts at once. That this device, too, has what is known of the user is receipts once in a
-    while: content that goes when all devices have it waits for that.
+    `unconfirmed` are the watermarks that the previous run did not get confirmed. A receipt that raises the user's
+    watermark is sent immediately. If the server knows the watermark from another device, this device's receipt is sent
+    at the next tick: relay-only content is deleted once every device has sent one.
     """
 
     def __init__(self, unconfirmed: Mapping[str, Watermark] | None = None) -> None:
-        self._own: dict[str, _OwnWatermark] = {}
+        self._watermarks: dict[str, _OwnWatermark] = {}
         self._due: dict[str, None] = {}
         self._unreported: set[str] = set()
         self._sent_on_stream: set[str] = set()
@@ -85,31 +86,31 @@ class ReceiptTracker:
 
     def advance(self, conversation: str, delivered: int = 0, read: int = 0) -> bool:
         """Raise the watermark on this device; return True if that raises the user's watermark."""
-        own = self._own.setdefault(conversation, _OwnWatermark())
-        before = own.target
-        own.local = _maximum(own.local, (max(delivered, read), read))
-        if own.is_unsent:
+        watermark = self._watermarks.setdefault(conversation, _OwnWatermark())
+        previous_target = watermark.target
+        watermark.local = _maximum(watermark.local, (max(delivered, read), read))
+        if watermark.is_unsent:
             self._due[conversation] = None
-        if own.is_device_unreported:
+        if watermark.is_device_unreported:
             self._unreported.add(conversation)
-        return own.target != before
+        return watermark.target != previous_target
 
     def confirm(self, conversation: str, delivered: int, read: int) -> None:
         """Raise the confirmed watermark: by the server's watermark, or by the user's own message in the log."""
-        own = self._own.setdefault(conversation, _OwnWatermark())
-        own.confirmed = _maximum(own.confirmed, (delivered, read))
-        if not own.is_unsent:
+        watermark = self._watermarks.setdefault(conversation, _OwnWatermark())
+        watermark.confirmed = _maximum(watermark.confirmed, (delivered, read))
+        if not watermark.is_unsent:
             self._due.pop(conversation, None)
 
     def start_stream(self) -> None:
         """Schedule the receipts of the previous stream again, because the server may not have received them."""
         for conversation in self._sent_on_stream:
-            own = self._own[conversation]
-            own.sent, own.device_reported_seq = own.confirmed, 0
+            watermark = self._watermarks[conversation]
+            watermark.sent, watermark.device_reported_seq = watermark.confirmed, 0
             self._unreported.add(conversation)
         self._sent_on_stream = set()
-        for conversation, own in self._own.items():
-            if own.is_unsent:
+        for conversation, watermark in self._watermarks.items():
+            if watermark.is_unsent:
                 self._due[conversation] = None
 
     def tick(self) -> None:
@@ -122,26 +123,28 @@ class ReceiptTracker:
         receipts = []
         for conversation in list(self._due)[:limit]:
             del self._due[conversation]
-            own = self._own[conversation]
-            own.sent, own.device_reported_seq = own.local, own.local[0]
+            watermark = self._watermarks[conversation]
+            watermark.sent, watermark.device_reported_seq = watermark.local, watermark.local[0]
             self._unreported.discard(conversation)
             self._sent_on_stream.add(conversation)
             receipts.append(
-                chat_pb2.Receipt(conversation_id=conversation, delivered_seq=own.local[0], read_seq=own.local[1])
+                chat_pb2.Receipt(
+                    conversation_id=conversation, delivered_seq=watermark.local[0], read_seq=watermark.local[1]
+                )
             )
         return receipts
 
     def unconfirmed(self) -> dict[str, Watermark]:
         """Return the watermarks to store for the next run: not confirmed, or not yet sent by this device."""
         return {
-            name: own.local
-            for name, own in self._own.items()
-            if own.target != own.confirmed or own.is_device_unreported
+            conversation: watermark.local
+            for conversation, watermark in self._watermarks.items()
+            if watermark.target != watermark.confirmed or watermark.is_device_unreported
         }
 
     def remove(self, conversation: str) -> None:
         """Forget a conversation that the user may no longer see."""
-        self._own.pop(conversation, None)
+        self._watermarks.pop(conversation, None)
         self._due.pop(conversation, None)
         self._unreported.discard(conversation)
         self._sent_on_stream.discard(conversation)

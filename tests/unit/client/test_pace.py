@@ -45,5 +45,5 @@ def test_the_wait_is_what_it_takes() -> None:
 
 def test_a_refusal_by_rate_empties_the_bucket() -> None:
     pacing = SendPacer(20, 60)
-    pacing.drain()
+    pacing.empty()
     assert not pacing.try_acquire(0.0)

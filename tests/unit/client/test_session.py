@@ -62,5 +62,5 @@ def test_a_session_whose_fields_hold_something_else_is_damaged(tmp_path: Path) -
 )
 def test_a_damaged_state_is_named_too(tmp_path: Path, kept: str) -> None:
     (tmp_path / "alice.state.json").write_text(kept)
-    with pytest.raises(DamagedFile, match=r"alice\.state\.json holds no device's place; remove it"):
+    with pytest.raises(DamagedFile, match=r"alice\.state\.json holds no device state; remove it"):
         FileStore(tmp_path / "alice.json").load_state()
