@@ -1,4 +1,4 @@
-"""A clock that tests move by hand, in place of the machine's."""
+"""A manual clock: tests advance it, and it replaces the machine's clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every test has: the servers of tests/stack.py, and no silent skips under CI."""
+"""Shared test configuration: the server fixtures of `tests/stack.py`, and a failure for unreviewed skips under CI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting for what real servers do in their own time: as short as it can be, and never for ever."""
+"""Helpers that wait for a condition on real servers, with a deadline."""
 
 import asyncio
 import inspect

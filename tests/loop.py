@@ -1,4 +1,4 @@
-"""An event loop for tests that are no coroutines themselves."""
+"""An event loop in a thread, for tests that are not coroutines."""
 
 from __future__ import annotations
 

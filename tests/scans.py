@@ -1,4 +1,4 @@
-"""No question that a chat server asks may cost more the more there is: MongoDB tells which read whole collections."""
+"""A check that no query of a chat server scans a whole collection, based on MongoDB's profiler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real servers for tests: single ones, and whole systems behind Envoy.
+"""Fixtures that start real servers: single ones, and whole systems behind Envoy.
 
 The root conftest names this module as a plugin, so every test has these fixtures. A server lives as long as the
 session; a test takes a database of its own name.

@@ -1,4 +1,4 @@
-"""The `parley` command, run as a process of its own."""
+"""The `parley` command, run as a separate process."""
 
 from __future__ import annotations
 

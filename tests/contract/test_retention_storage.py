@@ -1,4 +1,4 @@
-"""What retention's form in MongoDB promises: what is due is found by an index, and removal stays inside its bounds."""
+"""The contract of retention in MongoDB: due conversations come from an index, and removal stays within its bounds."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ async def due(store: MongoRetentionStore, now_ms: int, default: Retention = FORE
     return [each.conversation_id for each in await store.list_due(now_ms, default, lambda _: True, 10)]
 
 
-async def test_what_is_due_comes_oldest_first_and_only_mine(database: Database, store: MongoRetentionStore) -> None:
+async def test_due_conversations_are_listed_oldest_first_and_only_owned(
+    database: Database, store: MongoRetentionStore
+) -> None:
     for conversation_id, due_ms in ((HERE, 300), (BEFORE, 100), (BEHIND, 900)):
         await keep(database, conversation_id)
         held = await store.claim(DueConversation(conversation_id, 0), 5000)
@@ -76,7 +78,7 @@ async def test_what_is_due_comes_oldest_first_and_only_mine(database: Database, 
     assert await due(store, 50) == []
 
 
-async def test_what_is_due_is_read_from_the_index_alone(database: Database, store: MongoRetentionStore) -> None:
+async def test_due_query_reads_only_the_index(database: Database, store: MongoRetentionStore) -> None:
     for number in range(50):
         await keep(database, f"{number:032x}")
     for field, condition in (("due", {"$lte": 100}), ("under", {"$gt": "", "$ne": "1:0"})):
@@ -87,7 +89,7 @@ async def test_what_is_due_is_read_from_the_index_alone(database: Database, stor
         assert plan["executionStats"]["totalDocsExamined"] == 0
 
 
-async def test_a_hold_ends_as_it_was_meant_unless_something_came_between(
+async def test_concurrent_change_keeps_conversation_due_after_release(
     database: Database, store: MongoRetentionStore
 ) -> None:
     await keep(database, HERE)
@@ -106,7 +108,7 @@ async def test_a_hold_ends_as_it_was_meant_unless_something_came_between(
     assert await due(store, 1) == [HERE]
 
 
-async def test_content_is_removed_in_its_range_and_its_log_alone(
+async def test_content_is_removed_only_in_its_range_and_log(
     database: Database, log: MongoLog, store: MongoRetentionStore
 ) -> None:
     await keep(database, HERE)
@@ -131,7 +133,7 @@ async def test_content_is_removed_in_its_range_and_its_log_alone(
     assert [each.key for each in (await log.read_page(HERE, 2, 1)).entries] == [entry(2).key]
 
 
-async def test_stubs_go_from_below_and_the_highest_stays(log: MongoLog, store: MongoRetentionStore) -> None:
+async def test_stubs_are_removed_in_order_except_the_highest(log: MongoLog, store: MongoRetentionStore) -> None:
     for each in (BEFORE, HERE, BEHIND):
         await log.append_batch([entry(seq, each) for seq in range(1, 8)])
     assert await store.remove_stubs(HERE, 8, 500, 10) == RemovedStubs(0, 1000)
@@ -147,7 +149,7 @@ async def test_stubs_go_from_below_and_the_highest_stays(log: MongoLog, store: M
         assert len(await store.list_positions(each, 1, 10)) == 7
 
 
-async def test_first_seq_only_rises(database: Database, store: MongoRetentionStore) -> None:
+async def test_first_seq_never_decreases(database: Database, store: MongoRetentionStore) -> None:
     await keep(database, HERE)
     for seq in (5, 3):
         await store.raise_first_seq(HERE, EntryPosition(seq, seq - 1, 0))

@@ -1,4 +1,4 @@
-"""A part that dies is started again, later each time, until it is plain that it will not live."""
+"""A dead part is restarted with growing delays until it has died too often."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def nothing_stays(story: Story) -> object:
     story.part.kill()
 
 
-def test_it_says_nothing_while_all_is_well(story: Story) -> None:
+def test_healthy_part_prints_nothing(story: Story) -> None:
     story.look(after=100)
     assert story.said == []
 
 
-def test_a_dead_part_is_started_again_after_a_pause(story: Story) -> None:
+def test_dead_part_is_restarted_after_a_delay(story: Story) -> None:
     story.dies()
     assert story.said == [f"sample died with SIGKILL; starting it again in 0.5 s. Its log: {story.part.log}"]
     story.look(after=0.4)
@@ -68,7 +68,7 @@ def test_a_dead_part_is_started_again_after_a_pause(story: Story) -> None:
     assert story.said[1:] == ["sample is healthy again."]
 
 
-def test_pauses_grow_and_quick_deaths_end_it(story: Story) -> None:
+def test_delays_grow_until_too_many_quick_deaths(story: Story) -> None:
     for death in range(1, MAX_RAPID_EXITS):
         story.dies()
         assert f"again in {min(MAX_BACKOFF_S, 0.5 * 2 ** (death - 1)):g} s" in story.said[-1]
@@ -77,7 +77,7 @@ def test_pauses_grow_and_quick_deaths_end_it(story: Story) -> None:
         story.dies()
 
 
-def test_a_long_life_wipes_the_slate_clean(story: Story) -> None:
+def test_long_run_resets_the_delay(story: Story) -> None:
     for _ in range(3 * MAX_RAPID_EXITS):
         story.look(after=RAPID_EXIT_S)
         story.dies()

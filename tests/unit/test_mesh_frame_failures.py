@@ -1,4 +1,4 @@
-"""A frame that cannot be taken in is told to the log and passed over; the link and what comes after it live on."""
+"""A frame that cannot be handled is logged and skipped; the peer stream and later frames are unaffected."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def not_taken() -> float:
     return REGISTRY.get_sample_value("parley_mesh_frames_failed_total") or 0.0
 
 
-async def test_the_frames_beside_and_after_one_that_fails_are_taken(listener: Listener) -> None:
+async def test_frames_around_a_failing_one_are_handled(listener: Listener) -> None:
     before = not_taken()
     with capture_logs() as logged:
         listener.hear(detach(1, "one"), detach(2, "bad"), detach(3, "three"))
@@ -71,7 +71,7 @@ async def test_the_frames_beside_and_after_one_that_fails_are_taken(listener: Li
     assert [(line["kind"], line["log_level"], line["exc_info"]) for line in told] == [("detach", "error", True)]
 
 
-async def test_an_answer_that_cannot_be_taken_leaves_the_others(listener: Listener) -> None:
+async def test_failing_reply_callback_does_not_affect_others(listener: Listener) -> None:
     answers: list[MeshFrame | None] = []
 
     def refuse(_: MeshFrame | None) -> None:

@@ -1,4 +1,4 @@
-"""A link that is replaced before its end is noticed: what was on it is lost at once, and its end is no news."""
+"""A replaced peer stream fails its pending requests at once, and its later end is ignored."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ async def pair() -> AsyncIterator[PeerPair]:
     assert open_links() == before
 
 
-async def test_what_was_asked_on_a_replaced_link_is_answered_at_once(pair: PeerPair) -> None:
+async def test_pending_requests_of_replaced_stream_fail_at_once(pair: PeerPair) -> None:
     first, _ = await pair.dial(answers=False)
     answers = pair.listener.ask(DIALS)
     await eventually(lambda: first.taken)
@@ -144,7 +144,7 @@ async def test_what_was_asked_on_a_replaced_link_is_answered_at_once(pair: PeerP
     assert again[0].HasField("attached")
 
 
-async def test_the_end_of_a_replaced_link_is_not_that_of_its_successor(pair: PeerPair) -> None:
+async def test_end_of_replaced_stream_does_not_affect_its_successor(pair: PeerPair) -> None:
     before = open_links()
     _, old = await pair.dial()
     second, new = await pair.dial()

@@ -1,4 +1,4 @@
-"""Links that break are dialled again: soon if they were links, ever later if the peer only refuses."""
+"""A broken peer stream is dialled again soon; a refused one with growing delays."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peer_pool, "MAX_PAUSE_S", MAX_PAUSE_S)
 
 
-async def test_what_was_a_link_is_dialled_again_soon_however_often_it_broke() -> None:
+async def test_broken_stream_is_dialled_again_without_backoff() -> None:
     await seconds_for(15, Breaking(hello=True))
 
 
-async def test_who_refuses_is_dialled_ever_later() -> None:
+async def test_refused_stream_is_dialled_with_growing_delays() -> None:
     assert await seconds_for(5, Breaking(hello=False)) >= FIRST_PAUSE_S * (1 + 2 + 4 + 8)

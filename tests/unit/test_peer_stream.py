@@ -1,4 +1,4 @@
-"""A link numbers what it sends, says what it took in, and tells what it could not carry."""
+"""A peer stream numbers its frames, acknowledges received ones, and reports lost ones."""
 
 from __future__ import annotations
 
@@ -85,14 +85,14 @@ async def test_frames_carry_ids_acknowledgements_revision_and_trace(wire: Wire) 
     assert question.acknowledged_frame_id == 1
 
 
-async def test_what_waits_goes_in_one_batch(wire: Wire) -> None:
+async def test_waiting_frames_are_sent_in_one_batch(wire: Wire) -> None:
     for _ in range(100):
         wire.left.send(MeshFrame(detach=Detach(session_id="s")))
     await asked(wire.left)
     assert len([batch for batch in wire.batches if batch.frames]) == 1
 
 
-async def test_what_was_asked_on_a_link_that_breaks_is_answered_with_nothing() -> None:
+async def test_pending_requests_of_broken_stream_get_none() -> None:
     wire = Wire()
     answers: list[MeshFrame | None] = []
     wire.left.request(attach(), answers.append)
@@ -102,7 +102,7 @@ async def test_what_was_asked_on_a_link_that_breaks_is_answered_with_nothing() -
     assert answers == [None]
 
 
-async def test_a_full_queue_refuses_and_the_peer_learns_that_it_missed_something(
+async def test_full_queue_refuses_frames_and_notifies_the_peer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(link_module, "QUEUE_BYTES", 100)

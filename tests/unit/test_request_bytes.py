@@ -1,4 +1,4 @@
-"""How large a request may be: one beyond it is refused before anybody reads it, and frames of streams are not meant."""
+"""The size limit of requests: a larger one is refused before parsing; stream frames are exempt."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def refused(channel: grpc.aio.Channel, method: str, request: bytes) -> Ref
 
 
 @pytest.mark.parametrize("method", ["GetMedia", "Download"])
-async def test_a_request_has_its_bound(channel: grpc.aio.Channel, method: str) -> None:
+async def test_request_over_size_limit_is_refused(channel: grpc.aio.Channel, method: str) -> None:
     assert MAX_REQUEST_BYTES == 256 * 1024
     assert await answered(channel, method, padded(MAX_REQUEST_BYTES)) == b"a" * 32
     failure = await refused(channel, method, padded(MAX_REQUEST_BYTES + 1))
@@ -98,17 +98,17 @@ async def test_a_request_has_its_bound(channel: grpc.aio.Channel, method: str) -
 
 
 @pytest.mark.parametrize("method", ["GetMedia", "Download"])
-async def test_it_is_refused_unread(channel: grpc.aio.Channel, method: str) -> None:
+async def test_oversized_request_is_refused_before_parsing(channel: grpc.aio.Channel, method: str) -> None:
     assert (await refused(channel, method, b"\xff" * MAX_REQUEST_BYTES)).reason == "FRAME_UNPARSABLE"
     assert (await refused(channel, method, b"\xff" * (MAX_REQUEST_BYTES + 1))).reason == "FRAME_TOO_LARGE"
 
 
-async def test_a_service_may_have_a_bound_of_its_own(narrow: grpc.aio.Channel) -> None:
+async def test_service_can_set_its_own_size_limit(narrow: grpc.aio.Channel) -> None:
     assert await answered(narrow, "GetMedia", KNOWN) == b"a" * 32
     assert (await refused(narrow, "GetMedia", bytes(101))).reason == "FRAME_TOO_LARGE"
 
 
-async def test_the_frames_of_a_client_stream_are_its_servicers_concern(channel: grpc.aio.Channel) -> None:
+async def test_client_stream_frames_are_not_limited(channel: grpc.aio.Channel) -> None:
     upload: Any = channel.stream_unary(f"/{SERVICE.full_name}/Upload")
     call = upload()
     await call.write(bytes(MAX_REQUEST_BYTES + 1))

@@ -1,4 +1,4 @@
-"""No test sleeps before it asserts: it waits for an event, or moves a clock. The few sleeps there are were reviewed."""
+"""No test sleeps before it asserts; it waits for an event or advances a clock. The few exceptions are reviewed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def sleeps(source: str) -> int:
     return sum(name in {"asyncio.sleep", "time.sleep"} | names for name in called)
 
 
-def test_only_reviewed_sleeps_are_in_tests() -> None:
+def test_tests_contain_only_reviewed_sleeps() -> None:
     found = Counter[str]()
     for path in TESTS.rglob("*.py"):
         found[path.relative_to(TESTS).as_posix()] = sleeps(path.read_text())
@@ -48,7 +48,7 @@ def test_only_reviewed_sleeps_are_in_tests() -> None:
     assert unlisted == {name: count for name, (count, _) in REVIEWED.items()}, "wait for an event, or use a ManualClock"
 
 
-def test_sleeps_are_found_also_where_they_are_imported_by_name() -> None:
+def test_sleeps_imported_by_name_are_found() -> None:
     assert sleeps("import asyncio\nasync def f():\n    await asyncio.sleep(0)") == 1
     assert sleeps("import time\ntime.sleep(1)\ntime.sleep(2)") == 2
     assert sleeps("from asyncio import sleep as rest\nfrom time import sleep\nrest(1)\nsleep(1)") == 2

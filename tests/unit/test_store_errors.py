@@ -1,4 +1,4 @@
-"""Which answers of MongoDB mean "ask again", and which mean no."""
+"""The errors of MongoDB that mean an unavailable store, and those that are raised unchanged."""
 
 from __future__ import annotations
 
@@ -84,14 +84,14 @@ def met(error: PyMongoError) -> None:
 
 
 @pytest.mark.parametrize("error", SILENT, ids=shown)
-def test_what_elections_and_broken_connections_say_is_silence(error: PyMongoError) -> None:
+def test_election_and_connection_errors_are_store_unavailable(error: PyMongoError) -> None:
     with pytest.raises(StoreUnavailable) as raised:
         met(error)
     assert raised.value.__cause__ is error
 
 
 @pytest.mark.parametrize("error", SAID, ids=shown)
-def test_an_answer_that_means_something_passes_as_it_is(error: PyMongoError) -> None:
+def test_other_errors_are_raised_unchanged(error: PyMongoError) -> None:
     with pytest.raises(type(error)) as raised:
         met(error)
     assert raised.value is error

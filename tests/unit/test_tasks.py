@@ -1,4 +1,4 @@
-"""Some at once: in order, never more than there may be, and none left running when one fails."""
+"""`gather_limited` returns results in order, bounds its concurrency, and leaves no call running after a failure."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Asked:
             self.now -= 1
 
 
-async def test_the_answers_are_in_order_and_a_few_are_asked_for_at_a_time() -> None:
+async def test_results_are_in_order_and_concurrency_is_limited() -> None:
     asked = Asked()
     assert await gather_limited(asked.ask, range(10), limit=3) == [-number for number in range(10)]
     assert asked.most == 3
     assert await gather_limited(asked.ask, [], limit=3) == []
 
 
-async def test_the_first_failure_is_raised_as_it_is_and_nothing_is_left_running() -> None:
+async def test_first_failure_is_raised_and_other_calls_are_cancelled() -> None:
     asked = Asked()
     with pytest.raises(KeyError):
         await gather_limited(asked.ask, [100, -1, 101, 102], limit=2)

@@ -1,4 +1,4 @@
-"""A environment for accounts: a real MongoDB, a clock that is moved by hand, and an ear for who is signed out."""
+"""An environment for accounts: a real MongoDB, a manual clock, and a record of sign-outs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users say who may add them to groups, and whether searches find them."""
+"""Privacy settings: who may add a user to groups, and whether searches find the user."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def talk(environment: AccountsEnvironment, beginner: str, other: str, answ
         await append(environment, 3, Draft(conversation, other, bytes(16), Message(b""), 0))
 
 
-async def test_all_is_public_until_somebody_says_else(environment: AccountsEnvironment, users: list[str]) -> None:
+async def test_privacy_is_public_by_default(environment: AccountsEnvironment, users: list[str]) -> None:
     people, (alice, *_) = environment.people(), users
     assert await people.get_privacy(alice) == Privacy(WhoMayAdd.EVERYONE, found_by_search=True)
     assert await people.update_privacy(alice, PrivacyChange(who_may_add=WhoMayAdd.NOBODY)) == Privacy(WhoMayAdd.NOBODY)
@@ -58,9 +58,7 @@ async def test_all_is_public_until_somebody_says_else(environment: AccountsEnvir
         await people.update_privacy("f" * 32, PrivacyChange(found_by_search=False))
 
 
-async def test_who_is_hidden_is_found_by_the_whole_login_name(
-    environment: AccountsEnvironment, users: list[str]
-) -> None:
+async def test_hidden_user_is_found_by_exact_login_name(environment: AccountsEnvironment, users: list[str]) -> None:
     people, (alice, *_) = environment.people(), users
     await people.update_profile(alice, ProfileChange(display_name="Miss Smith"))
     await people.update_privacy(alice, PrivacyChange(found_by_search=False))
@@ -75,9 +73,7 @@ async def test_who_is_hidden_is_found_by_the_whole_login_name(
     assert (await found(environment, "mrs"), await found(environment, "ali")) == (["alice"], ["alice"])
 
 
-async def test_hiding_and_renaming_at_once_leaves_nobody_found(
-    environment: AccountsEnvironment, users: list[str]
-) -> None:
+async def test_concurrent_hide_and_rename_keeps_user_hidden(environment: AccountsEnvironment, users: list[str]) -> None:
     people, (alice, *_) = environment.people(), users
     for number in range(5):
         await people.update_privacy(alice, PrivacyChange(found_by_search=True))
@@ -89,7 +85,7 @@ async def test_hiding_and_renaming_at_once_leaves_nobody_found(
         assert (await people.get_profile(alice)).display_name == f"Name {number}"
 
 
-async def test_who_may_add_whom(environment: AccountsEnvironment, users: list[str]) -> None:
+async def test_adding_rules_and_blocks_refuse_additions(environment: AccountsEnvironment, users: list[str]) -> None:
     people, (alice, bob, carol, dave) = environment.people(), users
     refusing = environment.consent().find_refusing
     assert await refusing(alice, users) == set()
@@ -101,7 +97,7 @@ async def test_who_may_add_whom(environment: AccountsEnvironment, users: list[st
     assert await refusing(alice, [carol, "f" * 32]) == {carol}
 
 
-async def test_contacts_are_those_one_writes_to(environment: AccountsEnvironment, users: list[str]) -> None:
+async def test_contacts_are_users_written_to(environment: AccountsEnvironment, users: list[str]) -> None:
     alice, bob, carol, dave = users
     for user in (alice, bob, carol, dave):
         await environment.people().update_privacy(user, PrivacyChange(who_may_add=WhoMayAdd.CONTACTS))
@@ -113,6 +109,6 @@ async def test_contacts_are_those_one_writes_to(environment: AccountsEnvironment
     assert await refusing(carol, [alice]) == set()
 
 
-def test_rules_are_numbered_as_in_the_contract() -> None:
+def test_adding_rules_are_numbered_as_in_the_contract() -> None:
     contract = {name.removeprefix("WHO_MAY_ADD_"): number for name, number in account_pb2.WhoMayAdd.items() if number}
     assert contract == {each.name: each.value for each in WhoMayAdd}

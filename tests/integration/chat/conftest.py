@@ -1,4 +1,4 @@
-"""Owners in this process, on a real MongoDB and a real Valkey; only the way to devices is a list."""
+"""Fixtures that run owners in this process on a real MongoDB and a real Valkey; publications are recorded in lists."""
 
 from __future__ import annotations
 

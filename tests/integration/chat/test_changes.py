@@ -1,4 +1,4 @@
-"""Changes of messages and members at their owner, against each other, against sends, and over a change of owner."""
+"""Changes of messages and members, concurrent with each other, with sends, and with a change of owner."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def log_of(database: Database, conversation_id: str) -> list[Entry]:
     return list((await MongoLog(database).read_page(conversation_id, 1, 1000)).entries)
 
 
-async def test_a_stale_owner_takes_nothing_from_who_was_removed(owners: Owners, database: Database) -> None:
+async def test_stale_owner_refuses_sends_of_removed_member(owners: Owners, database: Database) -> None:
     stale, other = await owners.start(), await owners.start()
     conversation_id = await group(stale)
     assert place(await stale.append(draft(conversation_id, BOB))) == 3
@@ -86,7 +86,7 @@ async def test_a_stale_owner_takes_nothing_from_who_was_removed(owners: Owners, 
     assert len(await log_of(database, conversation_id)) == 5
 
 
-async def test_a_removal_among_sends_in_flight_cuts_them_in_two(owners: Owners, database: Database) -> None:
+async def test_removal_refuses_later_sends_in_flight(owners: Owners, database: Database) -> None:
     running = await owners.start()
     conversation_id = await group(running)
     sends = [running.append(draft(conversation_id, BOB, str(number))) for number in range(20)]
@@ -103,7 +103,7 @@ async def test_a_removal_among_sends_in_flight_cuts_them_in_two(owners: Owners, 
     assert max(told) == removal
 
 
-async def test_who_is_added_is_told_from_then_on(owners: Owners) -> None:
+async def test_added_member_receives_entries_from_then_on(owners: Owners) -> None:
     running = await owners.start()
     conversation_id = await group(running)
     answers = await asyncio.gather(
@@ -116,7 +116,7 @@ async def test_who_is_added_is_told_from_then_on(owners: Owners) -> None:
     assert told == list(range(joined, 6))
 
 
-async def test_edits_against_a_deletion_end_deleted(owners: Owners, database: Database) -> None:
+async def test_message_edited_and_deleted_concurrently_ends_deleted(owners: Owners, database: Database) -> None:
     first, second = await owners.start(), await owners.start()
     conversation_id = await group(first)
     target = place(await first.append(draft(conversation_id)))
@@ -141,7 +141,7 @@ async def test_edits_against_a_deletion_end_deleted(owners: Owners, database: Da
     assert not any(kept)
 
 
-async def test_the_last_of_two_edits_stands_whichever_owner_made_it(owners: Owners, database: Database) -> None:
+async def test_last_edit_wins_across_owners(owners: Owners, database: Database) -> None:
     first, second = await owners.start(), await owners.start()
     conversation_id = await group(first)
     target = place(await first.append(draft(conversation_id)))
@@ -152,7 +152,7 @@ async def test_the_last_of_two_edits_stands_whichever_owner_made_it(owners: Owne
     assert (message.content, message.edit_seq) == (b"three", seqs[-1])
 
 
-async def test_what_a_dead_owner_did_not_apply_is_applied_by_the_next(owners: Owners, database: Database) -> None:
+async def test_next_owner_applies_changes_of_dead_owner(owners: Owners, database: Database) -> None:
     first = await owners.start()
     conversation_id = await group(first)
     target = place(await first.append(draft(conversation_id)))
@@ -186,7 +186,7 @@ def entry(conversation_id: str, seq: int, what: Change) -> Entry:
     return Entry(conversation_id, seq, 2, 0, ALICE, key, what, what.fingerprint())
 
 
-async def test_a_block_bars_what_comes_after_it(owners: Owners, database: Database) -> None:
+async def test_block_refuses_later_sends(owners: Owners, database: Database) -> None:
     running = await owners.start()
     creation = direct()
     await running.create(creation)
@@ -210,7 +210,7 @@ async def test_a_block_bars_what_comes_after_it(owners: Owners, database: Databa
     assert place(await running.append(draft(conversation_id, ALICE))) > seq
 
 
-async def test_roles_are_those_of_the_log_on_a_stale_owner_too(owners: Owners) -> None:
+async def test_stale_owner_uses_roles_of_the_log(owners: Owners) -> None:
     stale, other = await owners.start(), await owners.start()
     conversation_id = await group(stale)
     promoted = MembershipChanged(MembershipKind.ROLE_CHANGED, ((BOB, Role.ADMIN),))
@@ -220,7 +220,7 @@ async def test_roles_are_those_of_the_log_on_a_stale_owner_too(owners: Owners) -
     assert isinstance(await stale.append(change(conversation_id, removed(ALICE), BOB)), RoleInsufficient)
 
 
-async def test_a_block_just_before_a_conversation_is_made_bars_too(owners: Owners, database: Database) -> None:
+async def test_block_just_before_creation_refuses_sends(owners: Owners, database: Database) -> None:
     running, creation = await owners.start(), direct()
     # After it was asked whether one bars the other, and before the owner makes it.
     await MongoBlockStore(database).block(BOB, ALICE)
@@ -230,7 +230,7 @@ async def test_a_block_just_before_a_conversation_is_made_bars_too(owners: Owner
         assert isinstance(await running.append(draft(creation.conversation_id, who)), Blocked)
 
 
-async def test_what_waits_behind_a_deletion_knows_of_it_however_much_waits(owners: Owners) -> None:
+async def test_edit_queued_behind_deletion_is_refused(owners: Owners) -> None:
     running = await owners.start()
     conversation_id = await group(running)
     target = place(await running.append(draft(conversation_id)))
@@ -243,7 +243,7 @@ async def test_what_waits_behind_a_deletion_knows_of_it_however_much_waits(owner
     assert isinstance(late, MessageNotFound)
 
 
-async def test_who_left_while_others_were_asked_is_not_added_again(owners: Owners, database: Database) -> None:
+async def test_member_who_left_during_consent_check_is_not_added_again(owners: Owners, database: Database) -> None:
     running = await owners.start()
     conversation_id = await group(running)
     both = MembershipChanged(MembershipKind.ADDED, ((BOB, Role.MEMBER), (CAROL, Role.MEMBER)))
@@ -259,7 +259,7 @@ async def test_who_left_while_others_were_asked_is_not_added_again(owners: Owner
     assert isinstance(await running.append(again), Appended)
 
 
-async def test_a_refusal_waits_for_what_it_follows_from(
+async def test_repeated_creation_is_answered_after_the_write(
     owners: Owners, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running, append = await owners.start(), MongoLog.append_batch
@@ -281,7 +281,7 @@ async def test_a_refusal_waits_for_what_it_follows_from(
     assert [each.seq for each in await log_of(database, direct().conversation_id)] == [1]
 
 
-async def test_what_was_decided_by_an_entry_that_lost_is_decided_again(owners: Owners) -> None:
+async def test_outcomes_based_on_a_lost_entry_are_decided_again(owners: Owners) -> None:
     stale, other = await owners.start(), await owners.start()
     conversation_id = await group(stale)
     assert place(await other.append(draft(conversation_id))) == 3

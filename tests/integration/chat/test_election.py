@@ -1,4 +1,4 @@
-"""MongoDB in the midst of an election: what it refuses for now is asked again, and stands once."""
+"""During a MongoDB election, refused writes are retried and appended once."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def failing(database: Database, **how: Any) -> AsyncIterator[None]:
     ],
     ids=str,
 )
-async def test_a_send_that_an_election_refuses_is_appended_once(
+async def test_send_refused_by_election_is_appended_once(
     owners: Owners, database: Database, how: dict[str, Any]
 ) -> None:
     running = await owners.start()

@@ -1,4 +1,4 @@
-"""What goes wrong with one conversation, or with one draft, ends neither the owner nor the others."""
+"""A failure in one conversation or one draft affects neither the owner nor other conversations."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def both(running: Running, text: str) -> tuple[AppendOutcome, AppendOutcom
         return await asyncio.gather(good, bad)
 
 
-async def test_a_write_that_fails_of_a_fault_is_told_and_found_by_a_retry(
+async def test_failed_write_is_reported_and_found_by_retry(
     running: Running, monkeypatch: pytest.MonkeyPatch, database: Database
 ) -> None:
     append, sent, fault = MongoLog.append_batch, draft(BAD.conversation_id), Fault()
@@ -72,7 +72,7 @@ async def test_a_write_that_fails_of_a_fault_is_told_and_found_by_a_retry(
     assert sent.key in {entry.key for entry in running.heard.entries}
 
 
-async def test_a_conversation_that_cannot_be_loaded_is_refused_alone(
+async def test_load_failure_refuses_only_its_conversation(
     owners: Owners, running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load, other, fault = MongoConversationStore.load, await owners.start(), Fault()
@@ -94,7 +94,7 @@ async def test_a_conversation_that_cannot_be_loaded_is_refused_alone(
         place(answer)
 
 
-async def test_an_answer_that_nobody_can_take_leaves_the_others_of_its_write_alone(running: Running) -> None:
+async def test_failing_callback_does_not_affect_other_conversations_of_the_write(running: Running) -> None:
     fault = Fault()
     # All three are in one write.
     sends = [draft(GOOD.conversation_id), draft(BAD.conversation_id)]
@@ -112,7 +112,7 @@ async def test_an_answer_that_nobody_can_take_leaves_the_others_of_its_write_alo
         place(after)
 
 
-async def test_receipts_that_cannot_be_kept_are_told_and_taken_again(
+async def test_failed_receipt_is_reported_and_accepted_on_retry(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fault = Fault()
@@ -124,9 +124,7 @@ async def test_receipts_that_cannot_be_kept_are_told_and_taken_again(
         assert await running.receive(BOB, GOOD.conversation_id, 1, 1) == Done()
 
 
-async def test_a_draft_that_cannot_be_decided_is_refused_alone(
-    running: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_authorization_failure_refuses_only_its_draft(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     fault = Fault()
     with monkeypatch.context() as broken:
         broken.setattr("chat_service.owner.owned_conversation.authorize", fault)

@@ -1,4 +1,4 @@
-"""The change index may over-report, and whatever it loses shows as another generation."""
+"""The change index may over-report; any loss moves its generation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def cursor_of(index: RedisChangeIndex, user: str) -> Cursor:
     return reading.cursor
 
 
-async def test_a_touch_is_read_by_whom_it_concerns(index: RedisChangeIndex) -> None:
+async def test_touch_is_read_by_its_users(index: RedisChangeIndex) -> None:
     before = await cursor_of(index, ALICE)
     await index.touch({ONE: [ALICE, BOB], TWO: [ALICE]})
     assert set((await index.read_changes(ALICE, before)).conversation_ids) == {ONE, TWO}
@@ -43,7 +43,7 @@ async def test_a_touch_is_read_by_whom_it_concerns(index: RedisChangeIndex) -> N
     assert (await index.read_changes(CAROL, before)).conversation_ids == ()
 
 
-async def test_a_cursor_moves_on_and_keeps_a_margin(index: RedisChangeIndex, redis: Redis) -> None:
+async def test_cursor_advances_and_keeps_a_margin(index: RedisChangeIndex, redis: Redis) -> None:
     await index.touch({ONE: [ALICE]})
     # Touched more than a margin ago, by Redis's own clock.
     await redis.zadd(f"parley:{{{ALICE[:2]}}}:{ALICE}", {bytes.fromhex(TWO): 1})
@@ -55,7 +55,7 @@ async def test_a_cursor_moves_on_and_keeps_a_margin(index: RedisChangeIndex, red
     assert reading.cursor.time_ms >= cursor.time_ms
 
 
-async def test_a_touch_only_moves_the_score_forward(index: RedisChangeIndex, redis: Redis) -> None:
+async def test_touch_never_decreases_score(index: RedisChangeIndex, redis: Redis) -> None:
     key = f"parley:{{{ALICE[:2]}}}:{ALICE}"
     await redis.zadd(key, {bytes.fromhex(ONE): 9e15})
     await index.touch({ONE: [ALICE]})
@@ -72,14 +72,14 @@ async def test_a_touch_only_moves_the_score_forward(index: RedisChangeIndex, red
         (lambda cursor: Cursor(-1, -(2**62)), Resync.OTHER_GENERATION),
     ],
 )
-async def test_a_cursor_that_means_nothing_asks_for_everything(index: RedisChangeIndex, move, resync) -> None:  # type: ignore[no-untyped-def]
+async def test_invalid_cursor_requires_resync(index: RedisChangeIndex, move, resync) -> None:  # type: ignore[no-untyped-def]
     reading = await index.read_changes(ALICE, move(await cursor_of(index, ALICE)))
     assert reading.resync is resync
     assert reading.cursor is not None
     assert reading.cursor.generation == index.generation.number
 
 
-async def test_a_flush_is_noticed_by_the_next_touch(index: RedisChangeIndex, redis: Redis) -> None:
+async def test_flush_is_detected_by_next_touch(index: RedisChangeIndex, redis: Redis) -> None:
     await index.touch({ONE: [ALICE]})
     cursor = await cursor_of(index, ALICE)
     await redis.flushall()
@@ -88,13 +88,13 @@ async def test_a_flush_is_noticed_by_the_next_touch(index: RedisChangeIndex, red
     assert (await index.read_changes(ALICE, cursor)).resync is Resync.OTHER_GENERATION
 
 
-async def test_a_flush_is_noticed_by_the_next_reading(index: RedisChangeIndex, redis: Redis) -> None:
+async def test_flush_is_detected_by_next_read(index: RedisChangeIndex, redis: Redis) -> None:
     cursor = await cursor_of(index, ALICE)
     await redis.flushall()
     assert (await index.read_changes(ALICE, cursor)).resync is Resync.OTHER_GENERATION
 
 
-async def test_a_crowd_that_finds_a_loss_moves_the_generation_on_once(index: RedisChangeIndex, redis: Redis) -> None:
+async def test_concurrent_readers_move_generation_once(index: RedisChangeIndex, redis: Redis) -> None:
     cursor = await cursor_of(index, ALICE)
     # The generation has been in force for long: so the grace is what protects the next one from the crowd, no more.
     index.generation._adopted_at = float("-inf")
@@ -104,7 +104,7 @@ async def test_a_crowd_that_finds_a_loss_moves_the_generation_on_once(index: Red
     assert index.generation.number == cursor.generation + 1
 
 
-async def test_a_flush_is_noticed_when_nothing_happens(index: RedisChangeIndex, redis: Redis) -> None:
+async def test_flush_is_detected_by_probe(index: RedisChangeIndex, redis: Redis) -> None:
     before = index.generation.number
     moved = asyncio.Event()
     index.generation.subscribe(moved.set)
@@ -160,9 +160,7 @@ async def pair(database: Database, mortal: Stack) -> AsyncIterator[Pair]:
 
 
 @pytest.mark.parametrize("stop", ["kill", "freeze"])
-async def test_an_outage_is_owed_before_anything_goes_unnoted_and_moves_the_generation(
-    pair: Pair, mortal: Stack, stop: str
-) -> None:
+async def test_outage_marks_server_dirty_and_moves_generation(pair: Pair, mortal: Stack, stop: str) -> None:
     index, other = pair.one, pair.other
     await index.touch({ONE: [ALICE]})
     cursor = await cursor_of(index, ALICE)
@@ -196,7 +194,7 @@ async def test_an_outage_is_owed_before_anything_goes_unnoted_and_moves_the_gene
     await eventually(notes_again)
 
 
-async def test_a_reading_that_failed_leaves_nothing_unnoted(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failed_read_does_not_mark_server_dirty(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     cursor = await cursor_of(pair.one, ALICE)
     await pair.one.touch({ONE: [ALICE]})
     failed = 0
@@ -230,7 +228,7 @@ def unreachable_pipeline(*_: object, **__: object) -> NoReturn:
     raise RedisConnectionError("cut off")
 
 
-async def test_nobody_hands_out_cursors_while_one_server_owes(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_cursor_is_returned_while_a_server_is_dirty(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     cursor = await cursor_of(pair.other, ALICE)
     await cut_off(pair, monkeypatch)
     await pair.one.touch({ONE: [ALICE]})
@@ -243,7 +241,7 @@ async def test_nobody_hands_out_cursors_while_one_server_owes(pair: Pair, monkey
     assert (await pair.other.read_changes(ALICE, cursor)).resync is Resync.OTHER_GENERATION
 
 
-async def test_a_server_that_dies_owing_is_settled_for(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_dirty_mark_of_dead_server_is_cleared(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     cursor = await cursor_of(pair.other, ALICE)
     await cut_off(pair, monkeypatch)
     await pair.one.touch({ONE: [ALICE]})
@@ -254,7 +252,9 @@ async def test_a_server_that_dies_owing_is_settled_for(pair: Pair, monkeypatch: 
     assert reading.cursor is not None
 
 
-async def test_who_is_settled_for_by_mistake_owes_again(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_live_server_cleared_by_mistake_marks_itself_dirty_again(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await cut_off(pair, monkeypatch)
     await pair.one.touch({ONE: [ALICE]})
     pair.alive.discard("one")
@@ -268,7 +268,7 @@ async def test_who_is_settled_for_by_mistake_owes_again(pair: Pair, monkeypatch:
     assert (await pair.other.read_changes(ALICE, cursor)).resync is Resync.OTHER_GENERATION
 
 
-async def test_a_redis_that_takes_no_writes_is_one_outage(pair: Pair, mortal: Stack) -> None:
+async def test_read_only_redis_is_one_outage(pair: Pair, mortal: Stack) -> None:
     before = await cursor_of(pair.one, ALICE)
     client = Redis.from_url(mortal.redis_url)
     await client.config_set("maxmemory", 1)
@@ -285,7 +285,7 @@ async def test_a_redis_that_takes_no_writes_is_one_outage(pair: Pair, mortal: St
     assert (await pair.one.read_changes(ALICE, before)).resync is Resync.OTHER_GENERATION
 
 
-async def test_servers_learn_of_a_generation_by_watching(pair: Pair, mortal: Stack) -> None:
+async def test_servers_learn_new_generation_by_watching(pair: Pair, mortal: Stack) -> None:
     index, other = pair.one, pair.other
     await eventually(lambda: index.generation.number == other.generation.number)
     moved = asyncio.Event()

@@ -1,4 +1,4 @@
-"""An owner keeps a gapless log in which everything that was acknowledged stands once, in order."""
+"""An owner keeps a gapless log that contains every acknowledged entry once, in order."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def made(running: Running) -> str:
     return creation.conversation_id
 
 
-async def test_a_log_begins_with_its_members_and_has_no_gaps(owners: Owners, database: Database) -> None:
+async def test_log_begins_with_members_and_has_no_gaps(owners: Owners, database: Database) -> None:
     running = await owners.start()
     conversation_id = await made(running)
     seqs = [place(await running.append(draft(conversation_id))) for _ in range(5)]
@@ -70,7 +70,7 @@ async def test_times_never_go_backwards(owners: Owners, database: Database) -> N
     assert times == sorted(times)
 
 
-async def test_a_repeat_gets_the_first_answer_and_is_appended_once(owners: Owners) -> None:
+async def test_repeated_send_gets_first_outcome_and_is_appended_once(owners: Owners) -> None:
     running = await owners.start()
     conversation_id = await made(running)
     one = draft(conversation_id)
@@ -80,7 +80,7 @@ async def test_a_repeat_gets_the_first_answer_and_is_appended_once(owners: Owner
     assert place(await running.append(draft(conversation_id))) == place(answers[0]) + 1
 
 
-async def test_a_repeat_to_another_owner_gets_the_first_answer(owners: Owners) -> None:
+async def test_repeated_send_to_another_owner_gets_first_outcome(owners: Owners) -> None:
     first, second = await owners.start(), await owners.start()
     conversation_id = await made(first)
     sent = [draft(conversation_id, text=str(number)) for number in range(10)]
@@ -92,7 +92,7 @@ async def test_a_repeat_to_another_owner_gets_the_first_answer(owners: Owners) -
     assert [place(answer) for answer in answers[1::2]] == list(range(12, 22))
 
 
-async def test_an_old_id_is_looked_up_and_takes_no_conflict(owners: Owners) -> None:
+async def test_old_request_id_is_looked_up_without_conflict(owners: Owners) -> None:
     first, second = await owners.start(), await owners.start()
     conversation_id = await made(first)
     day_old = day_old_id()
@@ -101,7 +101,7 @@ async def test_an_old_id_is_looked_up_and_takes_no_conflict(owners: Owners) -> N
     assert place(await second.append(one)) == seq
 
 
-async def test_the_same_id_with_other_content_is_refused(owners: Owners) -> None:
+async def test_reused_id_with_other_content_is_refused(owners: Owners) -> None:
     first, second = await owners.start(), await owners.start()
     conversation_id = await made(first)
     one = draft(conversation_id, text="one thing")
@@ -112,7 +112,7 @@ async def test_the_same_id_with_other_content_is_refused(owners: Owners) -> None
     assert place(await second.append(one)) == 2
 
 
-async def test_two_users_may_use_the_same_id(owners: Owners) -> None:
+async def test_two_users_can_use_the_same_id(owners: Owners) -> None:
     running = await owners.start()
     conversation_id = await made(running)
     one = draft(conversation_id, ALICE)
@@ -121,7 +121,7 @@ async def test_two_users_may_use_the_same_id(owners: Owners) -> None:
 
 
 @pytest.mark.parametrize("sender", [ALICE, CAROL])
-async def test_who_is_not_a_member_and_what_does_not_exist_look_the_same(owners: Owners, sender: str) -> None:
+async def test_non_member_and_missing_conversation_get_same_error(owners: Owners, sender: str) -> None:
     running = await owners.start()
     conversation_id = await made(running) if sender == CAROL else "0" * 32
     answer = await running.append(draft(conversation_id, sender))
@@ -129,7 +129,7 @@ async def test_who_is_not_a_member_and_what_does_not_exist_look_the_same(owners:
     assert "no such conversation" in answer.message
 
 
-async def test_both_sides_make_one_direct_conversation(owners: Owners, database: Database) -> None:
+async def test_both_users_create_one_direct_conversation(owners: Owners, database: Database) -> None:
     first, second = await owners.start(), await owners.start()
     answers = await asyncio.gather(first.create(direct(ALICE, BOB)), second.create(direct(BOB, ALICE)))
     assert list(answers) == [Done(), Done()]
@@ -137,7 +137,7 @@ async def test_both_sides_make_one_direct_conversation(owners: Owners, database:
     assert len(page.entries) == 1
 
 
-async def test_a_group_is_made_once_and_its_request_means_one_thing(owners: Owners, database: Database) -> None:
+async def test_group_is_created_once_and_request_id_is_not_reusable(owners: Owners, database: Database) -> None:
     first, second = await owners.start(), await owners.start()
     request = draft("0" * 32).request_id
     identifier = group_id(ALICE, request.hex())
@@ -153,7 +153,7 @@ async def test_a_group_is_made_once_and_its_request_means_one_thing(owners: Owne
     assert (await MongoLog(database).read_head(identifier)).seq == 2
 
 
-async def test_an_owner_mends_what_its_predecessor_left_undone(owners: Owners, database: Database) -> None:
+async def test_owner_completes_writes_of_its_predecessor(owners: Owners, database: Database) -> None:
     first, second = await owners.start(), await owners.start()
     conversation_id = await made(first)
     # As if the first owner had died after it wrote the log and before it wrote what follows from it.
@@ -180,7 +180,7 @@ async def test_many_senders_share_a_write(owners: Owners, inserts: tuple[Inserts
     assert len(listener.sizes) < 1000 / 3
 
 
-async def test_nothing_is_acknowledged_while_mongod_is_frozen(owners: Owners, mongod: Stack) -> None:
+async def test_sends_are_not_acknowledged_while_mongod_is_frozen(owners: Owners, mongod: Stack) -> None:
     running = await owners.start()
     conversation_id = await made(running)
     part = mongod.processes["mongod"]
@@ -194,7 +194,7 @@ async def test_nothing_is_acknowledged_while_mongod_is_frozen(owners: Owners, mo
     assert sorted(place(answer) for answer in await asyncio.gather(*sends)) == list(range(2, 22))
 
 
-async def test_two_owners_of_one_conversation_end_with_one_log(owners: Owners, database: Database) -> None:
+async def test_two_owners_of_one_conversation_write_one_log(owners: Owners, database: Database) -> None:
     """Each is told by its own ring that it owns everything; only the log keeps them apart."""
     rivals = [await owners.start("east"), await owners.start("west")]
     conversation_id = await made(rivals[0])
@@ -217,7 +217,7 @@ async def test_two_owners_of_one_conversation_end_with_one_log(owners: Owners, d
         assert turns == list(range(40))
 
 
-async def test_an_attempt_is_refused_as_a_whole(owners: Owners) -> None:
+async def test_refused_attempt_refuses_its_later_sends(owners: Owners) -> None:
     running = await owners.start()
     conversation_id = await made(running)
     running.ring.give_to("elsewhere")
@@ -232,7 +232,7 @@ async def test_an_attempt_is_refused_as_a_whole(owners: Owners) -> None:
     assert place(await running.append(draft(conversation_id), Attempt("other session", 1))) == 3
 
 
-async def test_a_conversation_takes_in_no_more_than_it_may(owners: Owners) -> None:
+async def test_conversation_rate_limit_is_enforced(owners: Owners) -> None:
     clock = ManualClock(time.time_ns() // 1_000_000)
     running = await owners.start(limits=OwnerLimits(entries_per_second=5, entries_burst=5), clock=clock)
     conversation_id = await made(running)
@@ -245,7 +245,7 @@ async def test_a_conversation_takes_in_no_more_than_it_may(owners: Owners) -> No
     assert place(await running.append(draft(conversation_id))) == 6
 
 
-async def test_watermarks_rise_and_are_told_to_whom_they_concern(owners: Owners, database: Database) -> None:
+async def test_watermarks_rise_and_are_published_to_members(owners: Owners, database: Database) -> None:
     running = await owners.start()
     conversation_id = await made(running)
     for _ in range(3):
@@ -264,7 +264,7 @@ async def test_watermarks_rise_and_are_told_to_whom_they_concern(owners: Owners,
     assert isinstance(await running.receive(CAROL, conversation_id, 1, 1), ConversationNotFound)
 
 
-async def test_typing_is_told_to_the_other_members(owners: Owners) -> None:
+async def test_typing_is_published_to_other_members(owners: Owners) -> None:
     running = await owners.start()
     conversation_id = await made(running)
     for user, typing in ((ALICE, True), (CAROL, True), (ALICE, False)):
@@ -274,7 +274,7 @@ async def test_typing_is_told_to_the_other_members(owners: Owners) -> None:
     assert running.heard.typing == [(others, conversation_id, ALICE, True), (others, conversation_id, ALICE, False)]
 
 
-async def test_who_sends_has_read_what_came_before(owners: Owners, database: Database) -> None:
+async def test_sender_has_read_all_earlier_entries(owners: Owners, database: Database) -> None:
     running = await owners.start()
     conversation_id = await made(running)
     await running.append(draft(conversation_id, ALICE))
@@ -287,7 +287,7 @@ async def test_who_sends_has_read_what_came_before(owners: Owners, database: Dat
     await eventually(kept)
 
 
-async def test_an_owner_that_drains_answers_what_it_took(owners: Owners) -> None:
+async def test_draining_owner_answers_accepted_sends(owners: Owners) -> None:
     running = await owners.start()
     conversation_id = await made(running)
     answers: list[AppendOutcome] = []
@@ -299,9 +299,7 @@ async def test_an_owner_that_drains_answers_what_it_took(owners: Owners) -> None
     assert getattr(late, "reason", "") == "SERVER_DRAINING"
 
 
-async def test_a_retry_whose_first_owner_died_before_the_fan_out_is_told_to_all(
-    owners: Owners, index: RedisChangeIndex
-) -> None:
+async def test_retry_after_owner_died_before_fan_out_is_published(owners: Owners, index: RedisChangeIndex) -> None:
     first, second = await owners.start(), await owners.start()
     conversation_id = await made(first)
     day_old = day_old_id()
@@ -311,7 +309,7 @@ async def test_a_retry_whose_first_owner_died_before_the_fan_out_is_told_to_all(
     assert [entry.seq for entry in second.heard.entries] == [seq]
 
 
-async def test_who_is_answered_may_send_again_at_once(owners: Owners) -> None:
+async def test_reply_callback_can_send_again_at_once(owners: Owners) -> None:
     first, second = await owners.start(), await owners.start()
     conversation_id = await made(first)
     day_old = day_old_id()
@@ -323,7 +321,7 @@ async def test_who_is_answered_may_send_again_at_once(owners: Owners) -> None:
     assert {place(await waits), place(await late)} == {3, 4}
 
 
-async def test_a_receipt_from_beyond_a_stale_head_is_kept_whole(owners: Owners, database: Database) -> None:
+async def test_receipt_beyond_stale_head_is_stored_whole(owners: Owners, database: Database) -> None:
     stale, other = await owners.start(), await owners.start()
     conversation_id = await made(stale)
     await stale.append(draft(conversation_id))
@@ -335,7 +333,7 @@ async def test_a_receipt_from_beyond_a_stale_head_is_kept_whole(owners: Owners, 
     assert kept.members[BOB].watermark.read_seq == 5
 
 
-async def test_a_receipt_for_what_cannot_be_loaded_now_comes_again_later(owners: Owners, mongod: Stack) -> None:
+async def test_receipt_is_retryable_while_store_is_unavailable(owners: Owners, mongod: Stack) -> None:
     first, second = await owners.start(), await owners.start()
     conversation_id = await made(first)
     mongod.processes["mongod"].freeze()
@@ -348,7 +346,7 @@ async def test_a_receipt_for_what_cannot_be_loaded_now_comes_again_later(owners:
     assert await second.receive(BOB, conversation_id, 1, 1) == Done()
 
 
-async def test_a_late_refusal_of_an_earlier_attempt_opens_no_later_one(owners: Owners, mongod: Stack) -> None:
+async def test_late_refusal_of_earlier_attempt_keeps_later_attempt_refused(owners: Owners, mongod: Stack) -> None:
     first, second = await owners.start(), await owners.start(limits=OwnerLimits(0.001, 1))
     conversation_id = await made(first)
     mongod.processes["mongod"].freeze()

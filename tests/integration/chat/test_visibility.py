@@ -1,4 +1,4 @@
-"""What users may see is what the log says, also when its owner died before it wrote anything beside it."""
+"""The log alone decides what users see, even when its owner died before it wrote any other store."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def seqs(history: History, conversation: str, after: int = 0) -> tuple[lis
     return [each.seq for each in found.entries], found.head_seq
 
 
-async def test_who_was_removed_sees_nothing_of_what_follows(
+async def test_removed_member_does_not_see_later_entries(
     owners: Owners, database: Database, log: MongoLog, history: History
 ) -> None:
     await MongoWordIndex(database).ensure_indexes()
@@ -75,12 +75,12 @@ async def test_who_was_removed_sees_nothing_of_what_follows(
     assert await search.search(ALICE, "", MessageQuery.of("secret"), HIGHEST_RANK, 10)
 
 
-async def test_who_came_again_sees_what_follows(owners: Owners, log: MongoLog, history: History) -> None:
+async def test_readded_member_sees_later_entries(owners: Owners, log: MongoLog, history: History) -> None:
     conversation = await orphaned(owners, log, removed(BOB), Message(b"secret"), added(BOB), Message(b"welcome"))
     assert await seqs(history, conversation) == ([1, 2, 3, 4, 6, 7], 7)
 
 
-async def test_a_removal_while_entries_are_read_counts(
+async def test_removal_during_read_is_respected(
     owners: Owners, log: MongoLog, history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     conversation = await orphaned(owners, log)

@@ -1,4 +1,4 @@
-"""Watermarks never go backwards: not for who is told of them, and not because an owner died."""
+"""Watermarks never go backwards, neither for their readers nor after the death of an owner."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ async def kept(database: Database, user: str) -> Watermark:
     return conversation.members[user].watermark
 
 
-async def test_what_is_told_is_kept(running: Running, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_published_watermarks_are_stored(
+    running: Running, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     raise_watermarks, begun, may_go_on = MongoConversationStore.raise_watermarks, asyncio.Event(), asyncio.Event()
 
     async def slow(store: MongoConversationStore, marks: Mapping[str, Mapping[str, Watermark]]) -> None:
@@ -60,7 +62,7 @@ async def _reads(database: Database, user: str, seq: int) -> bool:
     return (await kept(database, user)).read_seq == seq
 
 
-async def test_the_next_owner_knows_that_senders_have_read_what_they_wrote(
+async def test_next_owner_restores_read_marks_of_senders(
     owners: Owners, running: Running, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def never(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""An Envoy of our own that leads to three stand-ins."""
+"""An Envoy that routes to three stand-ins."""
 
 from __future__ import annotations
 

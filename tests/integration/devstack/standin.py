@@ -1,4 +1,4 @@
-"""A tiny gRPC server in the place of a chat server: it says who it is and what it was told."""
+"""A stand-in for a chat server: a small gRPC server that answers with its address and the request's metadata."""
 
 from __future__ import annotations
 

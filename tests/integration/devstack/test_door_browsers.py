@@ -1,4 +1,4 @@
-"""Browsers at the door: grpc-web, and what they must be told about other origins."""
+"""Browsers at Envoy: grpc-web, and the CORS headers for other origins."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def post(door: DoorWithStandIns, **more: str) -> Answer:
 @pytest.mark.parametrize(
     "path", [LOCATE, "/parley.chat.v1.ChatService/Subscribe", "/parley.chat.v1.AccountService/Login"]
 )
-async def test_a_preflight_is_answered_without_a_token(door: DoorWithStandIns, path: str) -> None:
+async def test_preflight_needs_no_token(door: DoorWithStandIns, path: str) -> None:
     wanted = {
         "access-control-request-method": "POST",
         "access-control-request-headers": "authorization,content-type,x-grpc-web,x-chat-server",
@@ -59,7 +59,7 @@ async def test_a_preflight_is_answered_without_a_token(door: DoorWithStandIns, p
     assert "POST" in answer.headers["access-control-allow-methods"]
 
 
-async def test_a_browser_calls_and_reads_the_status(door: DoorWithStandIns) -> None:
+async def test_browser_call_exposes_status(door: DoorWithStandIns) -> None:
     answer = await post(door, authorization=f"Bearer {door.token()}", **{"x-chat-server": door.addresses[1]})
     assert answer.status == 200
     length = struct.unpack(">I", answer.body[1:5])[0]
@@ -70,12 +70,12 @@ async def test_a_browser_calls_and_reads_the_status(door: DoorWithStandIns) -> N
     assert answer.headers["access-control-expose-headers"] == "grpc-status, grpc-message, grpc-status-details-bin"
 
 
-async def test_a_browser_can_read_that_it_was_refused(door: DoorWithStandIns) -> None:
+async def test_browser_can_read_refusal(door: DoorWithStandIns) -> None:
     answer = await post(door)
     assert answer.headers["grpc-status"] == "16", "UNAUTHENTICATED"
     assert answer.headers["access-control-allow-origin"] == ORIGIN["origin"]
     assert "grpc-status" in answer.headers["access-control-expose-headers"]
 
 
-async def test_who_speaks_no_grpc_is_asked_for_a_token(door: DoorWithStandIns) -> None:
+async def test_plain_http_request_needs_token(door: DoorWithStandIns) -> None:
     assert (await ask(door, "GET", "/", {})).status == 401

@@ -1,4 +1,4 @@
-"""A real etcd that can be stopped, frozen, wiped and started again beneath whoever uses it."""
+"""A real etcd that can be stopped, frozen, wiped and restarted."""
 
 import asyncio
 import shutil

@@ -1,4 +1,4 @@
-"""Leases and following, on a real etcd that is compacted, stopped, frozen and wiped beneath them."""
+"""Leases and watches on a real etcd that is compacted, stopped, frozen and wiped."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -55,7 +55,7 @@ async def put(etcd: Etcd, key: str, value: bytes, lease: int = 0) -> None:
     assert await etcd.put_if_unchanged(PREFIX + key, old, value, lease)
 
 
-async def test_a_value_lives_as_long_as_its_lease(etcd: Etcd, follower: Follower) -> None:
+async def test_value_lives_as_long_as_its_lease(etcd: Etcd, follower: Follower) -> None:
     lease = await etcd.grant(3)
     await put(etcd, "a", b"1", lease)
     await eventually(lambda: follower.values == {"a": b"1"})
@@ -69,7 +69,7 @@ async def test_a_value_lives_as_long_as_its_lease(etcd: Etcd, follower: Follower
     await etcd.revoke(lease)
 
 
-async def test_a_value_that_changed_is_not_replaced(etcd: Etcd) -> None:
+async def test_changed_value_is_not_replaced(etcd: Etcd) -> None:
     assert await etcd.put_if_unchanged("/k", None, b"1", 0)
     assert not await etcd.put_if_unchanged("/k", None, b"2", 0)
     assert not await etcd.put_if_unchanged("/k", b"0", b"2", 0)
@@ -77,7 +77,7 @@ async def test_a_value_that_changed_is_not_replaced(etcd: Etcd) -> None:
     assert await etcd.get("/k") == b"2"
 
 
-async def test_the_follower_begins_with_what_is_there_and_sees_each_change(etcd: Etcd) -> None:
+async def test_watch_begins_with_current_values_and_sees_each_change(etcd: Etcd) -> None:
     await put(etcd, "a", b"1")
     follower = Follower(etcd)
     async with asyncio.TaskGroup() as group:
@@ -91,7 +91,7 @@ async def test_the_follower_begins_with_what_is_there_and_sees_each_change(etcd:
     assert revisions == sorted(set(revisions))
 
 
-async def test_without_etcd_nobody_waits_for_ever(etcd_server: EtcdServer, etcd: Etcd) -> None:
+async def test_calls_time_out_without_etcd(etcd_server: EtcdServer, etcd: Etcd) -> None:
     lease = await etcd.grant(3)
     etcd_server.freeze()
     async with asyncio.timeout(30):
@@ -109,7 +109,7 @@ async def test_without_etcd_nobody_waits_for_ever(etcd_server: EtcdServer, etcd:
         await etcd.keep_alive(lease)
 
 
-async def test_the_follower_finds_what_happened_while_it_was_cut_off(
+async def test_watch_catches_up_after_disconnect_and_compaction(
     etcd_server: EtcdServer, etcd: Etcd, follower: Follower
 ) -> None:
     await put(etcd, "gone", b"1")
@@ -129,7 +129,7 @@ async def test_the_follower_finds_what_happened_while_it_was_cut_off(
     assert len(follower.snapshots) > seen
 
 
-async def test_a_follower_behind_a_compaction_lists_again(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_watch_behind_compaction_lists_again(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
     await put(etcd, "a", b"1")
     await put(etcd, "a", b"2")
     listed = etcd.list_prefix
@@ -151,9 +151,7 @@ async def test_a_follower_behind_a_compaction_lists_again(etcd: Etcd, monkeypatc
     assert follower.snapshots[0].values == {"a": b"2"}
 
 
-async def test_a_store_that_lost_its_data_is_seen_as_it_is(
-    etcd_server: EtcdServer, etcd: Etcd, follower: Follower
-) -> None:
+async def test_watch_follows_wiped_store(etcd_server: EtcdServer, etcd: Etcd, follower: Follower) -> None:
     for n in range(5):
         await put(etcd, "a", b"%d" % n)
     await eventually(lambda: follower.values == {"a": b"4"})
@@ -163,7 +161,7 @@ async def test_a_store_that_lost_its_data_is_seen_as_it_is(
     await eventually(lambda: follower.values == {})
 
 
-async def test_silence_is_looked_into(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_silent_watch_compares_revisions(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefix_watch, "SILENCE_TIMEOUT_S", 0.2)
     asked = 0
     revision = etcd.revision
@@ -187,12 +185,12 @@ async def test_silence_is_looked_into(etcd: Etcd, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("endpoints", [[], ["etcd-0:2379", "etcd-1:2379"], ["127.0.0.1:1", "name:2"]])
-def test_endpoints_that_cannot_be_followed_are_told_in_a_sentence(endpoints: list[str]) -> None:
+def test_unusable_endpoints_are_a_configuration_error(endpoints: list[str]) -> None:
     with pytest.raises(ConfigurationError, match="PARLEY_ETCD_ENDPOINTS"):
         Etcd(endpoints)
 
 
-async def test_several_addresses_serve_while_one_of_them_answers(etcd_server: EtcdServer) -> None:
+async def test_client_works_while_one_endpoint_answers(etcd_server: EtcdServer) -> None:
     async with Etcd(["127.0.0.1:1", etcd_server.endpoint]) as etcd:
         for _ in range(6):
             await etcd.keep_alive(await etcd.grant(3))
@@ -225,7 +223,7 @@ def pem(issued: Issued) -> tuple[bytes, bytes]:
     )
 
 
-async def test_etcd_and_we_know_each_other_by_certificates(tmp_path: Path) -> None:
+async def test_mutual_tls_is_required(tmp_path: Path) -> None:
     authority = certificate("authority")
     ca, _ = pem(authority)
     (cert, key), (our_cert, our_key) = (pem(certificate(name, authority)) for name in ("etcd.test", "chat.test"))

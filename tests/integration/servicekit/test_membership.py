@@ -1,4 +1,4 @@
-"""Three servers and a real etcd: they agree on the ring, and keep it while etcd is away, wiped or wrong."""
+"""Three servers and a real etcd agree on the ring, and keep it while etcd is unreachable, wiped or corrupted."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -97,7 +97,7 @@ async def test_three_servers_see_the_same_ring(servers: Servers) -> None:
     assert REGISTRY.get_sample_value("parley_etcd_reachable") == 1
 
 
-async def test_who_leaves_is_gone_at_once_and_who_subscribed_is_told(servers: Servers) -> None:
+async def test_leaving_member_is_removed_at_once_and_subscribers_notified(servers: Servers) -> None:
     one, two, three = await servers.three(LONG_TTL)
     await three.leave()
     await servers.agree([one, two], 1, 2)
@@ -106,7 +106,7 @@ async def test_who_leaves_is_gone_at_once_and_who_subscribed_is_told(servers: Se
     assert new.revision > old.revision
 
 
-async def test_who_unsubscribed_is_told_no_more(servers: Servers) -> None:
+async def test_unsubscribed_callback_is_not_called(servers: Servers) -> None:
     one, _, three = await servers.three()
     heard: list[Ring] = []
     unsubscribe = one.membership.subscribe(lambda old, new: heard.append(new))
@@ -116,13 +116,13 @@ async def test_who_unsubscribed_is_told_no_more(servers: Servers) -> None:
     assert heard == []
 
 
-async def test_who_dies_is_gone_when_its_lease_expires(servers: Servers) -> None:
+async def test_dead_member_is_removed_when_lease_expires(servers: Servers) -> None:
     one, two, three = await servers.three()
     await three.die()
     await servers.agree([one, two], 1, 2, timeout=30)
 
 
-async def test_a_dead_peer_is_expelled_in_the_life_it_died_in(servers: Servers, etcd: Etcd) -> None:
+async def test_dead_member_is_expelled_only_with_its_start_time(servers: Servers, etcd: Etcd) -> None:
     one, two, three = await servers.three(LONG_TTL)
     await three.die()
     await one.membership.expel_member("chat-3", STARTED - 1)
@@ -132,7 +132,7 @@ async def test_a_dead_peer_is_expelled_in_the_life_it_died_in(servers: Servers, 
     await servers.agree([one, two], 1, 2)
 
 
-async def test_who_is_expelled_alive_comes_back(servers: Servers) -> None:
+async def test_live_expelled_member_registers_again(servers: Servers) -> None:
     three = await servers.three()
     losses = REGISTRY.get_sample_value("parley_lease_losses_total") or 0
     await three[0].membership.expel_member("chat-3", STARTED)
@@ -141,7 +141,7 @@ async def test_who_is_expelled_alive_comes_back(servers: Servers) -> None:
     assert REGISTRY.get_sample_value("parley_lease_losses_total") == losses + 1
 
 
-async def test_a_restarted_server_replaces_its_earlier_life(servers: Servers) -> None:
+async def test_restarted_server_replaces_its_earlier_registration(servers: Servers) -> None:
     one, _, three = await servers.three()
     await three.die()
     await (await servers.begin(3, STARTED + 1)).membership.wait_registered()
@@ -149,7 +149,7 @@ async def test_a_restarted_server_replaces_its_earlier_life(servers: Servers) ->
     assert one.rings[-1][0].members["chat-3"].started_ms == STARTED
 
 
-async def test_an_earlier_life_whose_place_was_taken_ends_itself(servers: Servers, etcd: Etcd) -> None:
+async def test_superseded_server_ends_and_keeps_its_successor_registered(servers: Servers, etcd: Etcd) -> None:
     earlier = Membership(etcd, member(1, STARTED - 1))
     running = asyncio.create_task(earlier.run())
     await earlier.wait_registered()
@@ -161,7 +161,7 @@ async def test_an_earlier_life_whose_place_was_taken_ends_itself(servers: Server
     assert await registered(etcd, 1), "it gives up its own place and not that of its successor"
 
 
-async def test_a_server_whose_clock_is_behind_waits_for_the_dead_one_before_it(servers: Servers) -> None:
+async def test_restarted_server_with_clock_behind_waits_for_lease_expiry(servers: Servers) -> None:
     dead = await servers.begin(1, STARTED + 1000)
     await dead.membership.wait_registered()
     await dead.die()
@@ -170,14 +170,14 @@ async def test_a_server_whose_clock_is_behind_waits_for_the_dead_one_before_it(s
         await new.membership.wait_registered()
 
 
-async def test_a_record_that_somebody_removed_comes_back(servers: Servers, etcd: Etcd) -> None:
+async def test_deleted_record_is_registered_again(servers: Servers, etcd: Etcd) -> None:
     three = await servers.three()
     await etcd._client.kv.delete("/parley/chat/chat-3")
     await eventually(lambda: all({"chat-3"} in each.lost for each in three))
     await servers.agree(three, 1, 2, 3)
 
 
-async def test_what_is_no_record_does_not_harm_the_ring(servers: Servers, etcd: Etcd) -> None:
+async def test_malformed_record_is_ignored(servers: Servers, etcd: Etcd) -> None:
     three = await servers.three()
     assert await etcd.put_if_unchanged("/parley/chat/odd", None, b"not a record", 0)
     revision = (await etcd.list_prefix("/parley/chat/")).revision
@@ -185,7 +185,7 @@ async def test_what_is_no_record_does_not_harm_the_ring(servers: Servers, etcd: 
     await servers.agree(three, 1, 2, 3)
 
 
-async def test_the_ring_stays_while_etcd_is_away_and_goes_on_after(servers: Servers, etcd_server: EtcdServer) -> None:
+async def test_ring_stays_while_etcd_is_down_and_updates_afterwards(servers: Servers, etcd_server: EtcdServer) -> None:
     three = await servers.three()
     before = [len(server.rings) for server in three]
     etcd_server.stop()
@@ -200,7 +200,7 @@ async def test_the_ring_stays_while_etcd_is_away_and_goes_on_after(servers: Serv
     assert [len(server.rings) for server in three] == [count + 1 for count in before]
 
 
-async def test_the_ring_stays_when_etcd_loses_its_data(servers: Servers, etcd_server: EtcdServer) -> None:
+async def test_ring_stays_when_etcd_loses_its_data(servers: Servers, etcd_server: EtcdServer) -> None:
     three = await servers.three()
     for _ in range(5):
         await three[0].membership._etcd.grant(3)
@@ -213,7 +213,7 @@ async def test_the_ring_stays_when_etcd_loses_its_data(servers: Servers, etcd_se
     assert not any(lost for server in three for lost in server.lost)
 
 
-async def test_an_etcd_frozen_for_longer_than_its_leases_costs_one_member_at_most(
+async def test_etcd_frozen_beyond_lease_ttl_removes_one_member_at_most(
     servers: Servers, etcd_server: EtcdServer
 ) -> None:
     three = await servers.three()
@@ -230,7 +230,7 @@ async def test_an_etcd_frozen_for_longer_than_its_leases_costs_one_member_at_mos
         assert min(sizes[sizes.index(3) :]) >= 2
 
 
-async def test_a_view_that_loses_two_of_three_at_once_must_stand_first(servers: Servers, etcd: Etcd) -> None:
+async def test_loss_of_two_of_three_members_is_damped(servers: Servers, etcd: Etcd) -> None:
     one, two, three = await servers.three()
     for server in (two, three):
         await server.die()
@@ -241,7 +241,7 @@ async def test_a_view_that_loses_two_of_three_at_once_must_stand_first(servers: 
     assert [set(new.members) for _, new in one.rings[-1:]] == [{"chat-1"}]
 
 
-async def test_two_of_three_who_come_back_in_time_were_never_gone(servers: Servers, etcd: Etcd) -> None:
+async def test_two_of_three_members_back_in_time_stay_in_the_ring(servers: Servers, etcd: Etcd) -> None:
     three = await servers.three()
     before = [len(server.rings) for server in three]
     gone = [KVService.txn_op_delete(f"/parley/chat/chat-{number}") for number in (2, 3)]

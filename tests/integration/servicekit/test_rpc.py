@@ -1,4 +1,4 @@
-"""A service built by servicekit, called over a real connection: what comes through, and how it says no."""
+"""A service built by servicekit, called over a real connection: requests, streams and failures."""
 
 import asyncio
 import logging
@@ -140,12 +140,12 @@ def finished(method: str, code: str) -> float:
     return REGISTRY.get_sample_value("parley_rpc_finished_total", labels) or 0.0
 
 
-async def test_an_open_method_needs_no_token_and_sees_the_metadata(grpc_channel: grpc.aio.Channel) -> None:
+async def test_open_method_needs_no_token_and_receives_metadata(grpc_channel: grpc.aio.Channel) -> None:
     answer = await unary(grpc_channel, "Locate", metadata=(("x-chat-server", "chat-2"), ("x-bin", b"\x00")))
     assert chat_pb2.LocateResponse.FromString(answer).home == "chat-2"
 
 
-async def test_a_method_learns_who_calls(grpc_channel: grpc.aio.Channel, chat: Chat) -> None:
+async def test_method_receives_caller_claims(grpc_channel: grpc.aio.Channel, chat: Chat) -> None:
     assert await unary(grpc_channel, "Heartbeat") == b""
     assert (chat.callers[-1].user_id, chat.callers[-1].device_id) == (USER, DEVICE)
 
@@ -154,7 +154,7 @@ async def test_a_method_learns_who_calls(grpc_channel: grpc.aio.Channel, chat: C
     ("metadata", "reason"),
     [((), "TOKEN_MISSING"), ((("authorization", "Bearer x.y.z"),), "TOKEN_INVALID")],
 )
-async def test_without_a_good_token_nobody_comes_in(
+async def test_call_without_valid_token_is_refused(
     grpc_channel: grpc.aio.Channel, metadata: Shown, reason: str
 ) -> None:
     for method in ("Heartbeat", "ListMessages"):
@@ -162,37 +162,37 @@ async def test_without_a_good_token_nobody_comes_in(
         assert (failure.code, failure.reason) == ("UNAUTHENTICATED", reason)
 
 
-async def test_a_failure_arrives_with_its_reason(grpc_channel: grpc.aio.Channel) -> None:
+async def test_failure_carries_its_reason(grpc_channel: grpc.aio.Channel) -> None:
     request = chat_pb2.SetTypingRequest(conversation_id=CONVERSATION)
     failure = await refusal(unary(grpc_channel, "SetTyping", request.SerializeToString()))
     assert (failure.code, failure.reason) == ("NOT_FOUND", "CONVERSATION_NOT_FOUND")
     assert failure.message == "no such conversation"
 
 
-async def test_bytes_that_do_not_parse_get_our_answer(grpc_channel: grpc.aio.Channel) -> None:
+async def test_unparsable_request_is_invalid_argument(grpc_channel: grpc.aio.Channel) -> None:
     failure = await refusal(unary(grpc_channel, "SetTyping", b"\xff\xff\xff"))
     assert (failure.code, failure.reason) == ("INVALID_ARGUMENT", "FRAME_UNPARSABLE")
 
 
-async def test_a_field_out_of_bounds_is_named(grpc_channel: grpc.aio.Channel) -> None:
+async def test_field_out_of_bounds_is_named(grpc_channel: grpc.aio.Channel) -> None:
     request = chat_pb2.SetTypingRequest(conversation_id="not an id")
     failure = await refusal(unary(grpc_channel, "SetTyping", request.SerializeToString()))
     assert (failure.code, failure.reason) == ("INVALID_ARGUMENT", "FIELD_INVALID")
     assert failure.fields == ("conversation_id",)
 
 
-async def test_a_method_of_tomorrow_says_so(grpc_channel: grpc.aio.Channel) -> None:
+async def test_method_not_yet_served_is_reported(grpc_channel: grpc.aio.Channel) -> None:
     failure = await refusal(unary(grpc_channel, "ListMessages"))
     assert (failure.code, failure.reason) == ("UNIMPLEMENTED", "NOT_YET_SERVED")
 
 
-async def test_a_method_nobody_knows_is_unimplemented(grpc_channel: grpc.aio.Channel) -> None:
+async def test_unknown_method_is_unimplemented(grpc_channel: grpc.aio.Channel) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await unary(grpc_channel, "Fly")
     assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_a_fault_of_ours_tells_the_log_and_not_the_caller(
+async def test_internal_error_is_logged_and_hidden_from_caller(
     grpc_channel: grpc.aio.Channel, capsys: pytest.CaptureFixture[str]
 ) -> None:
     request = chat_pb2.SetTypingRequest(conversation_id=CONVERSATION, typing=True)
@@ -204,7 +204,7 @@ async def test_a_fault_of_ours_tells_the_log_and_not_the_caller(
     assert "/parley.chat.v1.ChatService/SetTyping" in logged
 
 
-async def test_a_server_stream_ends_with_its_failure(grpc_channel: grpc.aio.Channel) -> None:
+async def test_server_stream_ends_with_its_failure(grpc_channel: grpc.aio.Channel) -> None:
     call = subscribe(grpc_channel, chat_pb2.SubscribeRequest(hello=chat_pb2.Hello()).SerializeToString())
     first = await call.read()
     assert isinstance(first, bytes)
@@ -214,12 +214,12 @@ async def test_a_server_stream_ends_with_its_failure(grpc_channel: grpc.aio.Chan
     assert (failure.code, failure.reason, failure.retry_after) == ("UNAVAILABLE", "SERVER_DRAINING", 0.5)
 
 
-async def test_a_server_stream_checks_its_request_first(grpc_channel: grpc.aio.Channel) -> None:
+async def test_server_stream_validates_its_request(grpc_channel: grpc.aio.Channel) -> None:
     call = subscribe(grpc_channel, b"")
     assert (await refusal(call.read())).reason == "FIELD_INVALID"
 
 
-async def test_a_bidirectional_stream_carries_bytes_and_survives_a_half_close(
+async def test_bidirectional_stream_carries_bytes_and_survives_half_close(
     grpc_channel: grpc.aio.Channel,
 ) -> None:
     call = connect(grpc_channel)
@@ -232,7 +232,7 @@ async def test_a_bidirectional_stream_carries_bytes_and_survives_a_half_close(
     assert await call.code() == grpc.StatusCode.OK
 
 
-async def test_a_failure_in_a_task_of_a_stream_is_the_status_of_the_stream(grpc_channel: grpc.aio.Channel) -> None:
+async def test_failure_in_stream_task_is_the_stream_status(grpc_channel: grpc.aio.Channel) -> None:
     call = connect(grpc_channel)
     await call.write(b"bad")
     failure = await refusal(call.read())
@@ -240,7 +240,7 @@ async def test_a_failure_in_a_task_of_a_stream_is_the_status_of_the_stream(grpc_
 
 
 @pytest.mark.parametrize("frame", [b"a word", b"flood"])
-async def test_a_client_that_goes_away_is_no_error(
+async def test_cancelled_client_is_not_an_error(
     grpc_channel: grpc.aio.Channel, chat: Chat, caplog: pytest.LogCaptureFixture, frame: bytes
 ) -> None:
     before, errors, ended = finished("Connect", "CANCELLED"), finished("Connect", "INTERNAL"), chat.ended
@@ -256,7 +256,7 @@ async def test_a_client_that_goes_away_is_no_error(
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-async def test_a_frame_beyond_the_transport_limit_ends_the_stream_alone(grpc_channel: grpc.aio.Channel) -> None:
+async def test_oversized_frame_ends_only_its_stream(grpc_channel: grpc.aio.Channel) -> None:
     call, other = connect(grpc_channel), connect(grpc_channel)
     await call.write(bytes((1 << 20) + 1))
     with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -267,7 +267,7 @@ async def test_a_frame_beyond_the_transport_limit_ends_the_stream_alone(grpc_cha
     other.cancel()
 
 
-async def test_a_client_stream_answers_once(grpc_channel: grpc.aio.Channel) -> None:
+async def test_client_stream_returns_one_response(grpc_channel: grpc.aio.Channel) -> None:
     upload: grpc.aio.StreamUnaryMultiCallable[bytes, bytes] = grpc_channel.stream_unary(f"/{MEDIA.full_name}/Upload")
     call = upload(metadata=SHOWN)
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Where the time of a profiled process went."""
+"""The profile of a process, sorted by time spent."""
 
 import cProfile
 from pathlib import Path
@@ -10,7 +10,7 @@ def busy(steps: int) -> int:
     return sum(step * step for step in range(steps))
 
 
-def test_the_hottest_functions_come_first(tmp_path: Path) -> None:
+def test_hottest_functions_come_first(tmp_path: Path) -> None:
     profile = cProfile.Profile()
     for _ in range(3):
         profile.runcall(busy, 20_000)

@@ -1,4 +1,4 @@
-"""The HTTP/2 of the load generator, against gRPC's own server."""
+"""The HTTP/2 client of the load generator, against gRPC's own server."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Caller:
         return self.wire
 
 
-async def test_messages_go_and_come_in_order(server: Server) -> None:
+async def test_messages_are_echoed_in_order(server: Server) -> None:
     caller = Caller(server.address)
     wire = await caller.connect()
     sent = [f"message {number}".encode() for number in range(1000)]
@@ -80,7 +80,7 @@ async def test_metadata_of_any_length_arrives(server: Server) -> None:
     caller.wire.close()
 
 
-async def test_an_answer_larger_than_a_frame_is_put_together(server: Server) -> None:
+async def test_response_larger_than_a_frame_is_reassembled(server: Server) -> None:
     caller = Caller(server.address, times="1000")
     (await caller.connect()).send(b"0123456789" * 100)
     await eventually(lambda: bool(caller.heard))
@@ -88,7 +88,7 @@ async def test_an_answer_larger_than_a_frame_is_put_together(server: Server) -> 
     caller.wire.close()
 
 
-async def test_more_than_the_windows_hold_waits_for_room(server: Server) -> None:
+async def test_sends_beyond_flow_control_windows_wait(server: Server) -> None:
     caller = Caller(server.address)
     wire = await caller.connect()
     for _ in range(400):
@@ -98,7 +98,7 @@ async def test_more_than_the_windows_hold_waits_for_room(server: Server) -> None
 
 
 @pytest.mark.parametrize("path", [METHOD, "/bench.Echo/Unknown"])
-async def test_the_end_of_a_stream_is_told_once(server: Server, path: str) -> None:
+async def test_end_of_stream_is_reported_once(server: Server, path: str) -> None:
     caller = Caller(server.address, path)
     (await caller.connect()).send(b"end")
     await eventually(lambda: bool(caller.ends))
@@ -106,7 +106,7 @@ async def test_the_end_of_a_stream_is_told_once(server: Server, path: str) -> No
     assert caller.ends == ["the server ended the stream"]
 
 
-async def test_a_broken_connection_is_told_of(server: Server) -> None:
+async def test_broken_connection_is_reported(server: Server) -> None:
     relay = await asyncio.start_server(lambda _, writer: writer.transport.abort(), "127.0.0.1", 0)
     caller = Caller(f"127.0.0.1:{relay.sockets[0].getsockname()[1]}")
     await caller.connect()
@@ -116,7 +116,7 @@ async def test_a_broken_connection_is_told_of(server: Server) -> None:
 
 
 @pytest.mark.parametrize("cut", [FrameParser().feed, MessageParser().feed], ids=["frames", "messages"])
-def test_what_arrives_byte_by_byte_is_put_together(cut: Callable[[bytes], list[Any]]) -> None:
+def test_input_arriving_byte_by_byte_is_reassembled(cut: Callable[[bytes], list[Any]]) -> None:
     message = b"\0\0\0\0\x05hello"
     data = encode_frame(DATA, 0, 1, message) if cut.__self__.__class__ is FrameParser else message  # type: ignore[attr-defined]
     found = [each for number in range(2 * len(data)) for each in cut((data * 2)[number : number + 1])]

@@ -1,4 +1,4 @@
-"""Reading together: what waits is asked for once, in one go, and nobody is given what was read before they asked."""
+"""A batch loader merges waiting keys into one query and never returns a value that was read before its request."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def wanted(together: BatchLoader[str, int], *keys: str) -> asyncio.Task[di
     return task
 
 
-async def test_one_alone_is_asked_for_at_once_and_what_is_not_there_is_missing() -> None:
+async def test_single_request_is_queried_at_once_and_omits_missing_keys() -> None:
     store = Store()
     together = BatchLoader(store.ask)
     task = await wanted(together, "a", "x")
@@ -55,7 +55,7 @@ async def test_one_alone_is_asked_for_at_once_and_what_is_not_there_is_missing()
     assert await task == {"a": 1}
 
 
-async def test_what_gathers_meanwhile_is_asked_for_once_and_in_one_go() -> None:
+async def test_waiting_keys_are_queried_once_in_one_batch() -> None:
     store = Store()
     together = BatchLoader(store.ask, max_concurrent=1)
     first, *others = [await wanted(together, *keys) for keys in ("a", "ab", "b", "bc")]
@@ -66,7 +66,7 @@ async def test_what_gathers_meanwhile_is_asked_for_once_and_in_one_go() -> None:
     assert store.asked == [{"a"}, {"a", "b", "c"}]
 
 
-async def test_nobody_is_given_what_was_read_before_they_wanted_it() -> None:
+async def test_request_never_gets_an_earlier_read() -> None:
     store = Store()
     together = BatchLoader(store.ask, max_concurrent=1)
     before = await wanted(together, "a")
@@ -77,7 +77,7 @@ async def test_nobody_is_given_what_was_read_before_they_wanted_it() -> None:
     assert await after == {"a": 100}
 
 
-async def test_an_ask_has_a_largest_size_and_only_so_many_are_under_way() -> None:
+async def test_batch_size_and_concurrency_are_limited() -> None:
     store = Store()
     together = BatchLoader(store.ask, max_concurrent=2, max_keys=1)
     tasks = [await wanted(together, *"abc"), await wanted(together, "c")]
@@ -87,7 +87,7 @@ async def test_an_ask_has_a_largest_size_and_only_so_many_are_under_way() -> Non
     assert store.asked == [{"a"}, {"b"}, {"c"}]
 
 
-async def test_all_who_wanted_it_learn_that_it_failed_and_the_next_are_served() -> None:
+async def test_failed_batch_fails_its_requests_and_later_ones_succeed() -> None:
     store = Store()
     together = BatchLoader(store.ask, max_concurrent=1)
     store.fails = True
@@ -101,7 +101,7 @@ async def test_all_who_wanted_it_learn_that_it_failed_and_the_next_are_served() 
     assert await together.get("c") == {"c": 3}
 
 
-async def test_what_cannot_be_had_fails_those_alone_who_want_it() -> None:
+async def test_malformed_key_fails_only_its_requests() -> None:
     store = Store()
     together = BatchLoader(store.ask, max_concurrent=1)
     store.malformed.add("b")
@@ -115,7 +115,7 @@ async def test_what_cannot_be_had_fails_those_alone_who_want_it() -> None:
     assert {"b"} in store.asked
 
 
-async def test_one_key_that_cannot_be_had_is_asked_for_once() -> None:
+async def test_single_malformed_key_is_queried_once() -> None:
     store = Store()
     together = BatchLoader(store.ask)
     store.malformed.add("b")
@@ -125,7 +125,7 @@ async def test_one_key_that_cannot_be_had_is_asked_for_once() -> None:
     assert store.asked == [{"b"}]
 
 
-async def test_a_store_that_is_silent_is_not_asked_key_by_key() -> None:
+async def test_unavailable_store_is_not_queried_key_by_key() -> None:
     store = Store()
     together = BatchLoader(store.ask)
     store.silent = True
@@ -135,7 +135,7 @@ async def test_a_store_that_is_silent_is_not_asked_key_by_key() -> None:
     assert store.asked == [{"a", "b", "c"}]
 
 
-async def test_nobody_waits_for_ever() -> None:
+async def test_waiting_request_times_out() -> None:
     store = Store()
     together = BatchLoader(store.ask, max_concurrent=1, timeout_s=0.01)
     with pytest.raises(StoreUnavailable):
@@ -146,7 +146,7 @@ async def test_nobody_waits_for_ever() -> None:
     assert await together.get("b") == {"b": 2}
 
 
-async def test_who_goes_away_takes_nothing_from_others() -> None:
+async def test_cancelled_request_does_not_affect_others() -> None:
     store = Store()
     together = BatchLoader(store.ask, max_concurrent=1)
     gone, stays = await wanted(together, "a"), await wanted(together, "a")

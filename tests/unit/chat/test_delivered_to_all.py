@@ -1,4 +1,4 @@
-"""Which entries all devices have that must have them."""
+"""The count of entries that every device has received that must receive them."""
 
 from __future__ import annotations
 
@@ -31,11 +31,13 @@ MEMBERS = {"alice": ConversationMember(Role.MEMBER, 1), "bob": ConversationMembe
         ({"eve": {"phone": 0}}, {}, 5),
     ],
 )
-def test_what_every_device_has(devices: dict[str, dict[str, int]], marks: dict[str, int], had: int) -> None:
+def test_entries_on_every_device_are_counted(
+    devices: dict[str, dict[str, int]], marks: dict[str, int], had: int
+) -> None:
     assert count_delivered_to_all(PLACES, MEMBERS, devices, marks) == had
 
 
-def test_who_joined_later_lacks_nothing_of_before() -> None:
+def test_later_member_does_not_miss_earlier_entries() -> None:
     members = {"alice": ConversationMember(Role.MEMBER, 6)}
     assert count_delivered_to_all(PLACES, members, {"alice": {"phone": 0}}, {}) == 3
     assert count_delivered_to_all(PLACES, members, {"alice": {"phone": 0}}, {"phone": 6}) == 4

@@ -1,4 +1,4 @@
-"""A session is known to the home its user has now, and to no home once it has ended."""
+"""A session is attached to the current home of its user, and to no home once it has ended."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def session_of(device: str) -> StreamSession:
     return StreamSession(Claims(USER, device, 0), limits, clock, "edge", NoOwners(), rate)
 
 
-async def test_a_session_that_ends_while_it_is_being_attached_leaves_no_ghost(
+async def test_session_ended_during_attach_is_detached(
     attaching: HomeRegistrar, homes: SlowHomes, session: StreamSession
 ) -> None:
     beginning = asyncio.create_task(attaching.attach_new(session))
@@ -118,7 +118,7 @@ async def test_a_session_that_ends_while_it_is_being_attached_leaves_no_ghost(
     assert homes.known == set()
 
 
-async def test_a_session_whose_home_changes_while_it_is_being_attached_ends_at_the_new_one(
+async def test_session_is_attached_to_new_home_after_change_during_attach(
     attaching: HomeRegistrar, homes: SlowHomes, session: StreamSession
 ) -> None:
     attaching.mark_detached(session)
@@ -139,7 +139,7 @@ async def nobody_else_is_known(attaching: HomeRegistrar, homes: SlowHomes) -> No
     assert homes.known == {("first", other.session_id)}
 
 
-async def test_a_session_that_was_signed_out_meanwhile_is_not_attached_again(
+async def test_signed_out_session_is_not_attached_again(
     attaching: HomeRegistrar, homes: SlowHomes, session: StreamSession
 ) -> None:
     homes.answers.set()
@@ -148,7 +148,7 @@ async def test_a_session_that_was_signed_out_meanwhile_is_not_attached_again(
     await nobody_else_is_known(attaching, homes)
 
 
-async def test_a_session_that_ends_while_it_is_asked_about_leaves_no_ghost(
+async def test_session_ended_during_revalidation_is_not_attached(
     attaching: HomeRegistrar, homes: SlowHomes, session: StreamSession
 ) -> None:
     homes.answers.set()
@@ -161,7 +161,7 @@ async def test_a_session_that_ends_while_it_is_asked_about_leaves_no_ghost(
     await nobody_else_is_known(attaching, homes)
 
 
-async def test_two_workers_never_attach_one_session_at_once(
+async def test_session_is_never_attached_twice_concurrently(
     attaching: HomeRegistrar, homes: SlowHomes, session: StreamSession, clock: ManualClock
 ) -> None:
     for _ in range(5):
@@ -172,7 +172,7 @@ async def test_two_workers_never_attach_one_session_at_once(
     assert homes.asked == 1
 
 
-async def test_a_session_loosened_while_it_begins_is_attached_by_one_at_a_time(
+async def test_session_detached_during_first_attach_is_attached_once(
     attaching: HomeRegistrar, homes: SlowHomes, session: StreamSession, clock: ManualClock
 ) -> None:
     homes.answers.set()
@@ -190,7 +190,7 @@ async def test_a_session_loosened_while_it_begins_is_attached_by_one_at_a_time(
     assert session.home == "first"
 
 
-async def test_a_session_that_cannot_be_attached_soon_begins_and_is_attached_later(
+async def test_session_without_home_starts_and_is_attached_later(
     attaching: HomeRegistrar, homes: SlowHomes, session: StreamSession, clock: ManualClock
 ) -> None:
     homes.answers.set()

@@ -1,4 +1,4 @@
-"""Devices that connect at once: some begin, some wait for their turn in order, and the rest is sent away."""
+"""Concurrent handshakes: a limited number run, a limited number wait in order, and the rest are refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def waiting(door: HandshakeLimiter, count: int) -> list[asyncio.Task[Hands
     return tasks
 
 
-async def test_who_waits_begins_in_order_as_others_end() -> None:
+async def test_waiting_handshakes_start_in_order() -> None:
     door = HandshakeLimiter(1)
     first = await door.acquire()
     second, third = await waiting(door, 2)
@@ -36,7 +36,7 @@ async def test_who_waits_begins_in_order_as_others_end() -> None:
     (await third).release()
 
 
-async def test_only_so_many_wait() -> None:
+async def test_handshake_queue_is_bounded() -> None:
     door = HandshakeLimiter(2)
     begun = [await door.acquire() for _ in range(2)]
     tasks = await waiting(door, 2 * WAITING_PER_SLOT)
@@ -49,7 +49,7 @@ async def test_only_so_many_wait() -> None:
         (await task).release()
 
 
-async def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_handshake_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limiters, "SLOT_TIMEOUT_S", 0.01)
     door = HandshakeLimiter(1)
     first = await door.acquire()
@@ -59,7 +59,7 @@ async def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     (await door.acquire()).release()
 
 
-async def test_who_goes_away_while_waiting_takes_no_place() -> None:
+async def test_cancelled_waiter_takes_no_slot() -> None:
     door = HandshakeLimiter(1)
     first = await door.acquire()
     gone, stays = await waiting(door, 2)
@@ -69,5 +69,5 @@ async def test_who_goes_away_while_waiting_takes_no_place() -> None:
     (await door.acquire()).release()
 
 
-def test_devices_wait_longer_for_their_welcome() -> None:
+def test_slot_timeout_is_shorter_than_client_timeout() -> None:
     assert SLOT_TIMEOUT_S < WELCOME_TIMEOUT_S

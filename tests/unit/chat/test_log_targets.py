@@ -1,4 +1,4 @@
-"""Looking up the targets of changes in a log of which a part cannot be read: it is told, and nothing is left behind."""
+"""A failed range query for the targets of changes is raised and leaves no query running."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Entries:
         return [each async for each in self]
 
 
-async def test_a_stretch_that_cannot_be_read_leaves_no_find_behind() -> None:
+async def test_failed_range_leaves_no_query_running() -> None:
     entries = Entries()
     database: Any = {"entries": entries}
     far_apart = range(1, 100 * (MAX_GAP + 1), MAX_GAP + 1)

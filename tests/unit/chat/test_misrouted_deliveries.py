@@ -1,4 +1,4 @@
-"""Users for whom something came to the wrong server are told of at their homes: once, a little later."""
+"""Users of misrouted deliveries are rechecked at their homes once, after a delay."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.clock import ManualClock
 ALICE, BOB, CAROL = "a" * 32, "b" * 32, "c" * 32
 
 
-def test_each_user_is_rechecked_once_after_the_pause() -> None:
+def test_each_user_is_rechecked_once_after_the_delay() -> None:
     clock, rechecked = ManualClock(), list[str]()
     strangers = MisroutedDeliveries(lambda user_id: user_id != CAROL, rechecked.append, clock)
     for user_id in (ALICE, BOB, ALICE, CAROL):

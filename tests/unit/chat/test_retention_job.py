@@ -1,4 +1,4 @@
-"""The retention job works off what is due at its pace, rests while nothing is, and survives every failure."""
+"""The retention job sweeps due conversations at its pace, sleeps while none is due, and survives every failure."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def job(conversations: Any, clock: ManualClock) -> RetentionJob:
     return RetentionJob(conversations, conversations, TERMS, clock, lambda _: True)
 
 
-async def test_it_rests_while_nothing_is_due_and_keeps_its_pace_otherwise(
+async def test_job_sleeps_until_conversations_are_due_and_keeps_its_pace(
     clock: ManualClock, tasks: list[asyncio.Task[None]]
 ) -> None:
     conversations = Conversations([], ["one", "two"])
@@ -80,7 +80,7 @@ async def test_it_rests_while_nothing_is_due_and_keeps_its_pace_otherwise(
     assert conversations.asked == 3, "there may be more"
 
 
-async def test_a_failure_of_one_look_or_of_the_store_ends_nothing(
+async def test_job_survives_failed_sweep_and_unavailable_store(
     clock: ManualClock, tasks: list[asyncio.Task[None]]
 ) -> None:
     conversations = Conversations(["bad", "good"], StoreUnavailable(), ["late"])

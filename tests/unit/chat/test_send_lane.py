@@ -1,4 +1,4 @@
-"""A lane keeps the order of a sender, whatever owners answer, and whenever."""
+"""A send lane keeps the order of a sender for every order and kind of outcomes."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def behind() -> EarlierSendRefused:
     return EarlierSendRefused("an earlier one was refused")
 
 
-def test_what_an_owner_cannot_take_now_goes_to_the_next_one_in_order(lane_harness: LaneHarness) -> None:
+def test_sends_refused_by_former_owner_are_forwarded_to_new_owner_in_order(lane_harness: LaneHarness) -> None:
     lane = lane_harness.lane()
     for text in "abc":
         lane.enqueue(draft(text))
@@ -107,7 +107,7 @@ def test_what_an_owner_cannot_take_now_goes_to_the_next_one_in_order(lane_harnes
     assert lane.idle
 
 
-def test_what_is_refused_for_now_is_told_and_closes_the_gate(lane_harness: LaneHarness) -> None:
+def test_retryable_refusal_is_reported_and_closes_the_gate(lane_harness: LaneHarness) -> None:
     lane = lane_harness.lane()
     for text in "abc":
         lane.enqueue(draft(text))
@@ -124,7 +124,7 @@ def test_what_is_refused_for_now_is_told_and_closes_the_gate(lane_harness: LaneH
     assert [each[:2] for each in lane_harness.taken()] == [("b", 2), ("c", 2)]
 
 
-def test_what_is_refused_for_good_holds_nobody_up(lane_harness: LaneHarness) -> None:
+def test_final_refusal_does_not_block_later_sends(lane_harness: LaneHarness) -> None:
     lane = lane_harness.lane()
     for text in "ab":
         lane.enqueue(draft(text))
@@ -133,14 +133,14 @@ def test_what_is_refused_for_good_holds_nobody_up(lane_harness: LaneHarness) -> 
     assert lane.idle
 
 
-def test_a_lane_with_a_closed_gate_is_not_at_rest(lane_harness: LaneHarness) -> None:
+def test_lane_with_closed_gate_is_not_idle(lane_harness: LaneHarness) -> None:
     lane = lane_harness.lane()
     lane.enqueue(draft("a"), RateLimited("too fast", retry_after=0.1))
     assert lane.all_answered
     assert not lane.idle
 
 
-def test_a_lane_that_was_forgotten_begins_above_the_attempts_that_were_refused(lane_harness: LaneHarness) -> None:
+def test_recreated_lane_uses_a_higher_attempt(lane_harness: LaneHarness) -> None:
     attempts = count(1)
     lane = lane_harness.lane(attempts)
     lane.enqueue(draft("a"))
@@ -152,7 +152,7 @@ def test_a_lane_that_was_forgotten_begins_above_the_attempts_that_were_refused(l
     assert lane_harness.taken()[-1] == ("b", 3, "one")
 
 
-def test_what_was_decided_before_a_lane_was_forgotten_closes_no_gate(lane_harness: LaneHarness) -> None:
+def test_repeat_of_answered_send_does_not_close_the_gate(lane_harness: LaneHarness) -> None:
     decided = RecentlyAnswered(200)
     lane_harness.lane(decided=decided).enqueue(draft("a"))
     lane_harness.answer(Appended(1, 0))
@@ -162,7 +162,7 @@ def test_what_was_decided_before_a_lane_was_forgotten_closes_no_gate(lane_harnes
     assert [each[0] for each in lane_harness.taken()] == ["b"], "a was sent again before its answer was heard"
 
 
-def test_a_send_that_came_again_and_was_refused_for_good_before_it_got_here_opens_its_gate(
+def test_final_refusal_before_the_lane_reopens_the_gate(
     lane_harness: LaneHarness,
 ) -> None:
     lane = lane_harness.lane()
@@ -172,7 +172,7 @@ def test_a_send_that_came_again_and_was_refused_for_good_before_it_got_here_open
     assert [each[0] for each in lane_harness.taken()] == ["b"]
 
 
-def test_when_patience_is_over_all_are_refused_and_the_first_comes_first_again(lane_harness: LaneHarness) -> None:
+def test_all_sends_are_refused_after_retry_window(lane_harness: LaneHarness) -> None:
     lane = lane_harness.lane()
     for text in "ab":
         lane.enqueue(draft(text))
@@ -184,7 +184,7 @@ def test_when_patience_is_over_all_are_refused_and_the_first_comes_first_again(l
     assert kinds(lane_harness.told)[-1] == ("b", "EARLIER_SEND_REFUSED")
 
 
-def test_of_two_that_were_refused_the_earlier_one_comes_first_again(lane_harness: LaneHarness) -> None:
+def test_earliest_refused_send_reopens_the_gate(lane_harness: LaneHarness) -> None:
     lane = lane_harness.lane()
     lane.enqueue(draft("a"))
     lane.enqueue(draft("b"), RateLimited("too fast", retry_after=0.1))
@@ -202,7 +202,7 @@ def test_of_two_that_were_refused_the_earlier_one_comes_first_again(lane_harness
     assert [each[0] for each in lane_harness.taken()] == ["a", "b", "c"]
 
 
-def test_what_waited_to_be_forwarded_does_not_pass_what_was_refused(lane_harness: LaneHarness) -> None:
+def test_waiting_send_does_not_overtake_refused_send(lane_harness: LaneHarness) -> None:
     lane = lane_harness.lane()
     lane.enqueue(draft("a"))
     lane.enqueue(draft("b"))
@@ -214,7 +214,7 @@ def test_what_waited_to_be_forwarded_does_not_pass_what_was_refused(lane_harness
     assert kinds(lane_harness.told) == [("b", "CONVERSATION_BUSY"), ("c", "EARLIER_SEND_REFUSED")]
 
 
-def test_an_owner_here_that_refuses_at_once_is_asked_once_for_each(lane_harness: LaneHarness) -> None:
+def test_synchronous_refusal_is_not_retried_for_each_send(lane_harness: LaneHarness) -> None:
     lane = lane_harness.lane()
     lane.enqueue(draft("a"))
     for number in range(99):
@@ -237,7 +237,7 @@ def test_an_owner_here_that_refuses_at_once_is_asked_once_for_each(lane_harness:
     ]
 
 
-def test_what_comes_again_and_is_refused_again_keeps_its_place(lane_harness: LaneHarness) -> None:
+def test_repeatedly_refused_send_keeps_its_position(lane_harness: LaneHarness) -> None:
     lane = lane_harness.lane()
     for _ in range(3):
         lane.enqueue(draft("a"), RateLimited("too fast", retry_after=0.1))

@@ -1,4 +1,4 @@
-"""Whatever an owner answers, at once or later, and whenever a device sends again: nothing passes what came before."""
+"""A property test: no send overtakes an earlier one, for any order of outcomes and any resends of the device."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ class Play:
 @given(choices, steps, forbidden, st.sampled_from([3, 100]), st.booleans(), st.booleans())
 @example([("busy", False)], ["send", "send", "hurry"], set(), 100, True, False)
 @example([], ["hurry", "send", "repeat", "send"], set(), 100, False, False)
-def test_nothing_passes_what_came_before(
+def test_sends_never_overtake_earlier_ones(
     choices: list[tuple[str, bool]], steps: list[str], forbidden: set[int], most: int, patient: bool, late: bool
 ) -> None:
     play = Play(choices, forbidden, most, patient=patient, late=late)

@@ -1,4 +1,4 @@
-"""A chat by lines ends with its lines."""
+"""A line-based chat ends when its input ends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def one_line(_: int) -> AsyncIterator[str]:
 
 
 @pytest.mark.timeout(20)
-async def test_it_ends_where_the_last_answer_came_with_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_chat_ends_when_last_response_arrives_with_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stdin_lines, "read_lines", one_line)
     monkeypatch.setattr("sys.stdin", SimpleNamespace(fileno=lambda: 0))
     room = LineChat(None, None, Conversation(conversation_id="c"))  # type: ignore[arg-type]

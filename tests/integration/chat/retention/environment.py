@@ -1,4 +1,4 @@
-"""The stores of a retention test, looks at them by a clock that is moved by hand, and what is said there."""
+"""The stores of a retention test, sweeps by a manual clock, and helpers that send and read messages."""
 
 from __future__ import annotations
 

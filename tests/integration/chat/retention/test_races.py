@@ -1,4 +1,4 @@
-"""Retention against a retry, an edit, a reader, an owner, a crash, and another look: nothing comes back or is lost."""
+"""Retention concurrent with retries, edits, readers, owners, crashes and sweeps: no content returns or is lost."""
 
 from __future__ import annotations
 
@@ -54,9 +54,7 @@ from tests.integration.chat.retention.environment import (
 pytestmark = pytest.mark.integration
 
 
-async def test_a_retry_against_retention_gets_its_first_answer(
-    owners: Owners, environment: RetentionEnvironment
-) -> None:
+async def test_retry_after_retention_gets_its_first_outcome(owners: Owners, environment: RetentionEnvironment) -> None:
     running = await owners.start()
     conversation_id = await made(running)
     sent = draft(conversation_id)
@@ -72,9 +70,7 @@ async def test_a_retry_against_retention_gets_its_first_answer(
     assert await environment.contents(conversation_id) == []
 
 
-async def test_an_edit_against_retention_brings_no_content_back(
-    owners: Owners, environment: RetentionEnvironment
-) -> None:
+async def test_edit_by_stale_owner_does_not_restore_content(owners: Owners, environment: RetentionEnvironment) -> None:
     stale = await owners.start()
     conversation_id = await made(stale)
     [seq] = await say(stale, conversation_id, "gone")
@@ -90,7 +86,7 @@ async def test_an_edit_against_retention_brings_no_content_back(
     assert await environment.bodies(conversation_id) == []
 
 
-async def test_the_owner_learns_of_it_before_content_goes(owners: Owners, environment: RetentionEnvironment) -> None:
+async def test_owner_is_reloaded_before_content_is_removed(owners: Owners, environment: RetentionEnvironment) -> None:
     running = await owners.start()
     conversation_id = await made(running)
     [seq] = await say(running, conversation_id, "gone")
@@ -108,7 +104,7 @@ async def test_the_owner_learns_of_it_before_content_goes(owners: Owners, enviro
         assert isinstance(await running.append(change(conversation_id, late)), MessageNotFound)
 
 
-async def test_a_reader_in_the_middle_of_paging_goes_on_with_what_is_left(
+async def test_paging_continues_with_remaining_entries_after_removal(
     owners: Owners, environment: RetentionEnvironment
 ) -> None:
     running = await owners.start()
@@ -147,9 +143,7 @@ class Failing(MongoRetentionStore):
         raise StoreUnavailable("now")
 
 
-async def test_whoever_comes_after_a_crash_goes_on_where_it_stopped(
-    owners: Owners, environment: RetentionEnvironment
-) -> None:
+async def test_next_sweep_completes_interrupted_removal(owners: Owners, environment: RetentionEnvironment) -> None:
     running = await owners.start()
     conversation_id = await made(running)
     await say(running, conversation_id, *"abcdef")
@@ -170,7 +164,9 @@ async def test_whoever_comes_after_a_crash_goes_on_where_it_stopped(
     assert await environment.contents(conversation_id) == [b"c", b"d", b"e", b"f"]
 
 
-async def test_of_two_who_look_one_does(owners: Owners, environment: RetentionEnvironment) -> None:
+async def test_one_of_two_concurrent_sweeps_acquires_conversation(
+    owners: Owners, environment: RetentionEnvironment
+) -> None:
     running = await owners.start()
     conversation_id = await made(running)
     [due] = await environment.store.list_due(environment.clock.now_ms(), A_DAY.default, mine, 10)
@@ -200,7 +196,7 @@ class Gated(MongoConversationStore):
         return kept
 
 
-async def test_an_owner_that_reads_while_something_goes_reads_again(
+async def test_owner_loading_during_removal_loads_again(
     owners: Owners, environment: RetentionEnvironment, index: RedisChangeIndex
 ) -> None:
     writer = await owners.start()

@@ -1,4 +1,4 @@
-"""Content that goes once all devices have it, or after thirty days."""
+"""Relay-only retention removes content once all devices have it, or after thirty days."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from tests.integration.chat.retention.environment import DAY_S, RELAY, Retention
 pytestmark = pytest.mark.integration
 
 
-async def test_relay_only_keeps_until_the_last_device_has_it(owners: Owners, environment: RetentionEnvironment) -> None:
+async def test_relay_only_keeps_content_until_last_device_has_it(
+    owners: Owners, environment: RetentionEnvironment
+) -> None:
     running = await owners.start(terms=RELAY)
     for user, device in ((ALICE, "a1"), (ALICE, "a2"), (BOB, "b1")):
         await environment.sign_in(user, device)
@@ -42,7 +44,7 @@ async def test_relay_only_keeps_until_the_last_device_has_it(owners: Owners, env
     assert set(await environment.store.load_device_marks(conversation_id)) == {"a1", "b1"}
 
 
-async def test_relay_only_keeps_thirty_days_at_most(owners: Owners, environment: RetentionEnvironment) -> None:
+async def test_relay_only_removes_content_after_thirty_days(owners: Owners, environment: RetentionEnvironment) -> None:
     running = await owners.start(terms=RELAY)
     await environment.sign_in(BOB, "b1")
     conversation_id = await made(running)
@@ -56,7 +58,7 @@ async def test_relay_only_keeps_thirty_days_at_most(owners: Owners, environment:
     assert await environment.bodies(conversation_id) == []
 
 
-async def test_devices_are_counted_only_where_it_matters(owners: Owners, environment: RetentionEnvironment) -> None:
+async def test_device_marks_are_stored_only_for_relay_only(owners: Owners, environment: RetentionEnvironment) -> None:
     running = await owners.start()
     conversation_id = await made(running)
     [seq] = await say(running, conversation_id, "one")

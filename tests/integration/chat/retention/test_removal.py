@@ -1,4 +1,4 @@
-"""Content goes when its time is over, for everybody and for good, and seqs go on."""
+"""Expired content is removed for all members, and seqs continue."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from tests.integration.chat.retention.environment import A_DAY, DAY_S, Retention
 pytestmark = pytest.mark.integration
 
 
-async def test_what_is_over_goes_for_everybody_and_seqs_go_on(
+async def test_expired_content_is_removed_for_all_members_and_seqs_continue(
     owners: Owners, environment: RetentionEnvironment
 ) -> None:
     running = await owners.start()
@@ -68,7 +68,7 @@ async def test_what_is_over_goes_for_everybody_and_seqs_go_on(
     assert (await environment.history.summarize(BOB, conversation_id)).unread_count == 1
 
 
-async def test_stubs_go_after_thirty_days_and_the_highest_never(
+async def test_stubs_are_removed_after_thirty_days_except_the_highest(
     owners: Owners, environment: RetentionEnvironment
 ) -> None:
     running = await owners.start()
@@ -93,7 +93,7 @@ async def test_stubs_go_after_thirty_days_and_the_highest_never(
     assert (await environment.history.summarize(BOB, conversation_id)).unread_count == 1
 
 
-async def test_what_edits_said_goes_with_their_message(owners: Owners, environment: RetentionEnvironment) -> None:
+async def test_edits_are_removed_with_their_message(owners: Owners, environment: RetentionEnvironment) -> None:
     running = await owners.start()
     conversation_id = await made(running)
     [seq] = await say(running, conversation_id, "first")
@@ -112,7 +112,7 @@ async def test_what_edits_said_goes_with_their_message(owners: Owners, environme
     assert await environment.contents(conversation_id) == []
 
 
-async def test_ones_own_rule_counts_before_the_default_and_a_new_default_is_followed(
+async def test_own_rule_overrides_default_and_new_default_applies(
     owners: Owners, environment: RetentionEnvironment
 ) -> None:
     running = await owners.start()
@@ -130,7 +130,7 @@ async def test_ones_own_rule_counts_before_the_default_and_a_new_default_is_foll
     assert await environment.look(A_DAY) == []
 
 
-async def test_what_is_nowhere_but_in_the_log_stays(owners: Owners, environment: RetentionEnvironment) -> None:
+async def test_unapplied_state_change_in_log_is_kept(owners: Owners, environment: RetentionEnvironment) -> None:
     running = await owners.start()
     conversation_id = await made(running)
     seqs = await say(running, conversation_id, *"ab")
@@ -150,7 +150,9 @@ async def test_what_is_nowhere_but_in_the_log_stays(owners: Owners, environment:
     assert removed.first_seq == lost.seq + 2
 
 
-async def test_who_left_still_lists_what_is_removed_by_now(owners: Owners, environment: RetentionEnvironment) -> None:
+async def test_former_member_still_lists_conversation_after_removal(
+    owners: Owners, environment: RetentionEnvironment
+) -> None:
     running = await owners.start()
     creation = Creation(group_id(ALICE, "0" * 32), ALICE, uuid_utils.uuid7().bytes, (ALICE, BOB), "Group")
     await running.create(creation)
@@ -170,7 +172,7 @@ async def test_who_left_still_lists_what_is_removed_by_now(owners: Owners, envir
     assert [each.visible.conversation.conversation_id for each in listed] == [group]
 
 
-async def test_a_round_takes_only_what_the_ring_gives(owners: Owners, environment: RetentionEnvironment) -> None:
+async def test_sweep_processes_only_owned_conversations(owners: Owners, environment: RetentionEnvironment) -> None:
     running = await owners.start()
     conversation_id = await made(running)
     for owned, looked in ((False, 0), (True, 1), (True, 0)):
