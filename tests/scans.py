@@ -9,9 +9,9 @@ from typing import Any, Final
 from pymongo import MongoClient
 
 DATABASE: Final = "parley"
-# What a chat server calls itself; tests may read whole collections.
+# The application name of chat servers; tests may scan whole collections.
 ASKED_BY: Final = "parley-chat"
-# Here a whole collection is read on purpose.
+# A collection that is scanned on purpose, to check that the profiler reports scans.
 SCRATCH: Final = "read_as_a_whole"
 SHOWN: Final = 5
 
@@ -20,30 +20,30 @@ Client = MongoClient[dict[str, Any]]
 
 @contextmanager
 def no_scans(mongo_uri: str) -> Iterator[None]:
-    """Fail in the end if chat servers, which run until then, have had MongoDB read a whole collection meanwhile."""
+    """Raise AssertionError on exit if a chat server scanned a whole collection in this context."""
     with Client(mongo_uri) as client:
         database = client[DATABASE]
         database.command("profile", 1, filter={"planSummary": {"$regex": "COLLSCAN"}, "appName": ASKED_BY})
         yield
-        assert _connected(client), f"nobody calls itself {ASKED_BY}, so nobody was watched"
+        assert _connected(client), f"no client is connected as {ASKED_BY}, so no query was profiled"
         _scan(mongo_uri)
-        # A change stream goes along the oplog.
+        # A change stream reads the oplog.
         scans = list(database["system.profile"].find({"originatingCommand.pipeline.$changeStream": {"$exists": False}}))
     ours = [each for each in scans if each["ns"] == f"{DATABASE}.{SCRATCH}"]
     theirs = [each for each in scans if each not in ours]
-    assert ours, "MongoDB does not tell who reads a whole collection"
-    assert not theirs, f"{len(theirs)} questions read whole collections: {[_told(each) for each in theirs[:SHOWN]]}"
+    assert ours, "the profiler did not report the deliberate collection scan"
+    assert not theirs, f"{len(theirs)} queries scanned whole collections: {[_told(each) for each in theirs[:SHOWN]]}"
 
 
 def _connected(client: Client) -> bool:
-    """Whether somebody with the name of a chat server is connected."""
+    """Return True if a client with the application name of chat servers is connected."""
     everybody = {"$currentOp": {"allUsers": True, "idleConnections": True}}
     with client.admin.aggregate([everybody, {"$match": {"appName": ASKED_BY}}]) as found:
         return any(found)
 
 
 def _scan(mongo_uri: str) -> None:
-    """Have a whole collection read, as a chat server would."""
+    """Scan the scratch collection under the application name of chat servers."""
     with Client(mongo_uri, appname=ASKED_BY) as client:
         scratch = client[DATABASE][SCRATCH]
         scratch.insert_one({})

@@ -107,7 +107,7 @@ async def test_update_writes_only_changed_fields(accounts: AccountStore) -> None
     assert await accounts.update(made, first, None)
     assert await accounts.load(made.user_id) == first
     second = replace(first, privacy=Privacy(WhoMayAdd.NOBODY))
-    # Nobody minds that the profile is another by now.
+    # An update of other fields does not conflict with the changed profile.
     assert await accounts.update(made, replace(made, privacy=second.privacy), None)
     assert await accounts.load(made.user_id) == second
     assert await accounts.update(second, replace(second, privacy=Privacy()), None)
@@ -127,10 +127,10 @@ async def test_search_keys_are_not_written_from_stale_fields(accounts: AccountSt
     named = with_profile(made, display_name="New Name")
     hidden = replace(made, privacy=Privacy(found_by_search=False))
     assert await accounts.update(made, hidden, hidden.search_keys)
-    assert not await accounts.update(made, named, named.search_keys), "it would be found again"
+    assert not await accounts.update(made, named, named.search_keys), "a hidden user would be found again"
     both = with_profile(hidden, display_name="New Name")
     assert await accounts.update(hidden, both, None)
-    assert not await accounts.update(hidden, made, made.search_keys), "it would be found by its old name"
+    assert not await accounts.update(hidden, made, made.search_keys), "the user would be found by the old name"
     shown = replace(both, privacy=Privacy())
     assert await accounts.update(both, shown, shown.search_keys)
     assert await names_found(accounts, "new") == ["alice"]
@@ -142,7 +142,7 @@ async def test_renamed_user_is_found_by_new_name_only(accounts: AccountStore) ->
     await accounts.update(made, renamed, renamed.search_keys)
     assert await names_found(accounts, "new") == ["alice"]
     assert await names_found(accounts, "old") == []
-    # A Login that makes up for a listing must not bring the old name back.
+    # A Login that repairs the search listing must not restore the old name.
     await accounts.list_for_search(made.user_id, made.search_keys)
     assert await names_found(accounts, "old") == []
 
@@ -186,7 +186,7 @@ async def test_deleting_account_is_hidden_from_other_users(accounts: AccountStor
     assert await names_found(accounts, "alice") == []
     assert not await accounts.update(alice, with_profile(alice, about="hi"), None)
     await accounts.list_for_search(alice.user_id, alice.search_keys)
-    assert await names_found(accounts, "alice") == [], "a Login that was under way lists nobody"
+    assert await names_found(accounts, "alice") == [], "a concurrent Login does not list a deleting account"
     assert not await accounts.claim_login_name("alice", bob.user_id)
 
 
@@ -200,7 +200,7 @@ async def test_deleting_accounts_are_listed_oldest_first(accounts: AccountStore)
 async def test_purged_account_keeps_only_its_id(accounts: AccountStore, database: mongo.Database) -> None:
     alice, bob = await kept(accounts, "alice"), await kept(accounts, "bob")
     await accounts.purge(bob.user_id, 9)
-    assert await accounts.load(bob.user_id) == replace(bob, listed=True), "it was not on its way out"
+    assert await accounts.load(bob.user_id) == replace(bob, listed=True), "the account was not marked for deletion"
     await accounts.mark_deleting(alice.user_id, 5)
     for _ in range(2):
         await accounts.release_name(alice.user_id)
@@ -209,8 +209,8 @@ async def test_purged_account_keeps_only_its_id(accounts: AccountStore, database
     assert await accounts.load(alice.user_id) == gone
     assert await accounts.list_deleting(10) == []
     await accounts.insert(replace(alice, listed=False))
-    assert await accounts.load(alice.user_id) == gone, "an id comes but once"
-    assert not await accounts.claim_login_name("alice", bob.user_id), "not yet"
+    assert await accounts.load(alice.user_id) == gone, "an id is never reused"
+    assert not await accounts.claim_login_name("alice", bob.user_id), "the login name is still reserved"
     [name] = [each for each in await database["login_names"].find().to_list() if "released" in each]
     assert name["_id"] == "alice"
 
@@ -249,7 +249,7 @@ async def test_search_uses_index_without_sorting(accounts: AccountStore, databas
     cursor = database["users"].find(criteria).sort("login_name", 1).limit(20).hint("by_prefix")
     plan = str((await cursor.explain())["queryPlanner"]["winningPlan"])
     assert "IXSCAN" in plan
-    # Two ranges are merged as they come.
+    # Two index ranges are merged without sorting.
     assert "SORT" not in plan.replace("SORTED", "").replace("SORT_MERGE", "")
 
 

@@ -16,7 +16,7 @@ from servicekit.rate_limiter import RateLimit
 
 pytestmark = pytest.mark.integration
 
-# The database drops by its own clock what has expired.
+# The database expires documents by its own clock.
 NOW = time.time_ns() // 1_000_000_000 * 1000
 THREE = RateLimit(rate=0.5, burst=3)
 
@@ -40,7 +40,7 @@ async def tries(database: mongo.Database) -> AttemptCounter:
 async def test_burst_is_allowed_then_rate_applies(tries: AttemptCounter) -> None:
     assert [await tries.take("alice", THREE, NOW) for _ in range(3)] == [0, 0, 0]
     assert await tries.take("alice", THREE, NOW) == 2
-    assert await tries.take("alice", THREE, NOW + 500) == 1.5, "a refused try costs nothing"
+    assert await tries.take("alice", THREE, NOW + 500) == 1.5, "a refused attempt consumes no token"
     assert await tries.take("alice", THREE, NOW + 2000) == 0
     assert await tries.take("alice", THREE, NOW + 2000) == 2
     assert await tries.take("bob", THREE, NOW) == 0

@@ -116,5 +116,5 @@ async def test_range_is_one_clustered_index_scan(log: MongoLog, database: Databa
 async def test_same_send_at_same_seq_by_another_owner_is_a_conflict(log: MongoLog) -> None:
     first = entry(1)
     await log.append_batch([first])
-    # It was sent to two owners, and both gave it the next seq; only one of them wrote what stands there.
+    # Two owners received the send and assigned the same seq; only one of them wrote the entry.
     assert await log.append_batch([replace(first, time_ms=first.time_ms + 1)]) == Conflict(0)

@@ -129,7 +129,7 @@ async def test_content_is_removed_only_in_its_range_and_log(
     whole = {place for place, each in kept.items() if place[0] != HERE and "b" in each}
     assert whole == {(conversation_id, seq) for conversation_id in (BEFORE, BEHIND) for seq in range(1, 8)}
     assert (await database["conversations"].find_one({"_id": encode_id(HERE)}) or {})["gone"] == 4
-    # What was removed shows nothing, and its place, time and key are there.
+    # A removed entry has no content, and keeps its seq, time and key.
     assert [each.key for each in (await log.read_page(HERE, 2, 1)).entries] == [entry(2).key]
 
 

@@ -38,7 +38,7 @@ def test_timers_fire_in_order_at_their_due_time(clock: ManualClock) -> None:
     assert fired == [("first", 1.0, 2000), ("second", 1.0, 2000), ("late", 3.0, 4000)]
     assert clock.monotonic() == 3.9
     clock.advance(2)
-    assert [name for name, _, _ in fired] == ["first", "second", "late", "after"], "each once"
+    assert [name for name, _, _ in fired] == ["first", "second", "late", "after"], "each timer fires once"
 
 
 def test_timer_set_by_a_timer_fires_within_the_same_advance(clock: ManualClock) -> None:

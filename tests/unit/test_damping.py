@@ -62,14 +62,14 @@ def test_recent_losses_are_counted_together(damping: Damping[str], clock: Manual
     assert damping.admit("cdef", "cdef", "bcdef")
     clock.advance(1)
     assert not damping.admit("def", "def", "cdef")
-    assert damping.admit("acdef", "acdef", "cdef"), "nobody in force is lost"
+    assert damping.admit("acdef", "acdef", "cdef"), "no current member is lost"
     clock.advance(3)
     assert damping.admit("adef", "adef", "acdef")
 
 
 def test_drastic_view_is_dropped_when_all_members_are_back(damping: Damping[str], clock: ManualClock) -> None:
     assert not admits(damping, "")
-    assert not admits(damping, "abcde"), "one who is not back yet must not fall out for it"
+    assert not admits(damping, "abcde"), "a member that is not back yet must not be removed"
     assert admits(damping, "abcdef")
     clock.advance(10)
     assert damping.take_due() is None

@@ -53,7 +53,9 @@ def test_internal_services_have_no_route(connections: Any) -> None:
     matches = [json.dumps(route["match"]) for route in routes]
     assert any("parley.chat.v1" in match or "parley\\.chat\\.v1" in match for match in matches), matches
     assert not [match for match in matches if "internal" in match or '"/"' in match]
-    assert not [route for route in routes if "grpc" in route["match"]], "a preflight would not match it"
+    assert not [route for route in routes if "grpc" in route["match"]], (
+        "a preflight request would not match a gRPC route"
+    )
 
 
 def test_streams_have_no_timeout_and_retry_only_unprocessed_requests(connections: Any) -> None:

@@ -1,4 +1,4 @@
-"""A part runs small commands instead of servers: it starts, fails, ends, and never outlives its launcher."""
+"""A part, tested with small commands instead of servers, starts, fails, ends, and never outlives its launcher."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.eventually import eventually
 
 
 def part(folder: Path, *command: str, grace: float = 10.0, healthy_when: str = "") -> ManagedProcess:
-    """One whose health is that its log contains `healthy_when`."""
+    """Return a part that is healthy once its log contains `healthy_when`."""
     log = folder / "part.log"
 
     def probe() -> str | None:
@@ -39,7 +39,7 @@ def test_part_becomes_healthy_and_terminates(tmp_path: Path) -> None:
     assert sample.running
     pid = sample.pid
     sample.start()
-    assert sample.pid == pid, "a part that runs is not started twice"
+    assert sample.pid == pid, "a running part is not started twice"
     assert sample.terminate() == -signal.SIGTERM
     with pytest.raises(SetupError, match="sample does not run"):
         _ = sample.pid
@@ -169,7 +169,7 @@ async def test_frozen_part_dies_with_killed_launcher(tmp_path: Path) -> None:
 
 
 def alive(pid: int) -> bool:
-    """Whether it runs; one that only waits for its new parent to notice its death does not."""
+    """Return True if the process runs and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:

@@ -14,7 +14,7 @@ _CONFTEST = Path(__file__).parent.parent / "conftest.py"
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester) -> pytest.Pytester:
-    """Our hooks over one test that is skipped and one that is not."""
+    """Return a test suite with the hooks under test, one skipped test and one passing test."""
     shutil.copy(_CONFTEST, pytester.path / "conftest.py")
     text = (pytester.path / "conftest.py").read_text().replace('pytest_plugins = ["tests.stack"]', "")
     (pytester.path / "conftest.py").write_text(text)

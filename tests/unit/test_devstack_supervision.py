@@ -13,7 +13,7 @@ from devstack.supervisor import MAX_BACKOFF_S, MAX_RAPID_EXITS, RAPID_EXIT_S, Su
 
 
 class Story:
-    """One part under supervision, told in steps of a clock that only moves when asked."""
+    """A part under supervision, with a manual clock."""
 
     def __init__(self, folder: Path) -> None:
         self.now = 0.0

@@ -15,7 +15,7 @@ from tests.eventually import eventually
 
 
 class Listener:
-    """A link whose peer is the test: what it says goes in by `hear`, and what the link says is kept."""
+    """A peer stream whose peer is the test: `receive` puts frames in, and written batches are recorded."""
 
     def __init__(self) -> None:
         self.link = PeerStream(None, lambda: 1)
@@ -37,7 +37,7 @@ class Listener:
 
     def _take(self, frame: MeshFrame, _: PeerStream) -> None:
         if frame.detach.session_id == "bad":
-            raise ValueError("a frame of tomorrow")
+            raise ValueError("a frame of a later version")
         self.taken.append(frame.detach.session_id)
 
 
@@ -46,7 +46,7 @@ async def listener() -> AsyncIterator[Listener]:
     listener = Listener()
     task = asyncio.create_task(listener.run())
     yield listener
-    assert not task.done(), "the link ended"
+    assert not task.done(), "the peer stream ended"
     listener.end()
     await task
 
@@ -75,7 +75,7 @@ async def test_failing_reply_callback_does_not_affect_others(listener: Listener)
     answers: list[MeshFrame | None] = []
 
     def refuse(_: MeshFrame | None) -> None:
-        raise KeyError("whoever asked is gone")
+        raise KeyError("the caller is gone")
 
     before = not_taken()
     for answered in (refuse, answers.append):

@@ -60,7 +60,7 @@ def test_retired_name_is_found(tmp_path: Path) -> None:
 
 
 def _names(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield the names of the module, its classes, functions and attributes, each with where it stands."""
+    """Yield the names of the module, its classes, functions and attributes, each with its location."""
     yield str(path), path.stem
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         for name in _declared(node):

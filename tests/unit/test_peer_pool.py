@@ -28,7 +28,7 @@ DIALS, LISTENS = "a", "b"
 
 
 class FixedMembership(Membership):
-    """A ring that stays as it is, without etcd; who was expelled from it is noted."""
+    """A membership with a fixed ring and without etcd, which records expelled members."""
 
     def __init__(self, me: RingMember, *others: RingMember) -> None:
         self.me = me
@@ -47,7 +47,7 @@ class FixedMembership(Membership):
 
 
 class PoolUnderTest:
-    """The links of one server. It answers `attach` if it `answers`, and notes whose links broke and what came."""
+    """The peer pool of one server. It answers `attach` if `answers`, and records broken peers and received frames."""
 
     def __init__(self, me: RingMember, *others: RingMember, answers: bool = True) -> None:
         self.membership = FixedMembership(me, *others)
@@ -58,11 +58,11 @@ class PoolUnderTest:
 
     def link(self, peer: str) -> PeerStream:
         link = self.links.stream_to(peer)
-        assert link is not None, "no link"
+        assert link is not None, "no peer stream"
         return link
 
     def ask(self, peer: str) -> list[MeshFrame | None]:
-        """The answer, once there is one."""
+        """Send a request; return a list that receives its reply."""
         answers: list[MeshFrame | None] = []
         self.link(peer).request(MeshFrame(attach=Attach(session_id="s")), answers.append)
         return answers
@@ -78,7 +78,7 @@ def open_links() -> float:
 
 
 def deaf_port() -> int:
-    """A port that refuses connections."""
+    """Return a port that refuses connections."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
@@ -97,7 +97,7 @@ async def end(task: asyncio.Task[None]) -> None:
 
 
 class PeerPair:
-    """A server that listens, and others that dial it: each a process of its own that goes by the same name."""
+    """A listening server, and dialling servers that act as successive processes with one id."""
 
     def __init__(self, stack: AsyncExitStack) -> None:
         self._stack = stack
@@ -112,7 +112,7 @@ class PeerPair:
         self._stack.push_async_callback(server.stop, 0)
 
     async def dial(self, answers: bool = True) -> tuple[PoolUnderTest, asyncio.Task[None]]:
-        """One more that dials, once the listener has its link."""
+        """Start another dialling server; return it once the listener has its stream."""
         before = self.listener.links.stream_to(DIALS)
         peer = PoolUnderTest(self.dialler, RingMember(LISTENS, "", self._address, 0), answers=answers)
         task = await self._stack.enter_async_context(running(peer))
@@ -137,7 +137,7 @@ async def test_pending_requests_of_replaced_stream_fail_at_once(pair: PeerPair) 
     assert answers == []
     await pair.dial()
     assert answers == [None]
-    assert pair.listener.broken == [DIALS], "what was on its way is lost now"
+    assert pair.listener.broken == [DIALS], "pending requests fail when the stream is replaced"
     again = pair.listener.ask(DIALS)
     await eventually(lambda: again)
     assert again[0] is not None
@@ -148,13 +148,13 @@ async def test_end_of_replaced_stream_does_not_affect_its_successor(pair: PeerPa
     before = open_links()
     _, old = await pair.dial()
     second, new = await pair.dial()
-    assert open_links() == before + 4, "both ends of both"
-    assert pair.listener.broken == [DIALS], "as soon as it was replaced"
+    assert open_links() == before + 4, "two ends of two streams"
+    assert pair.listener.broken == [DIALS], "reported when it was replaced"
     current = pair.listener.link(DIALS)
     asked = pair.listener.ask(DIALS)
     await end(old)
     await eventually(lambda: open_links() == before + 2)
-    assert pair.listener.broken == [DIALS], "not once more"
+    assert pair.listener.broken == [DIALS], "not reported again"
     assert pair.listener.links.stream_to(DIALS) is current
     await eventually(lambda: asked)
     assert asked[0] is not None
@@ -165,5 +165,5 @@ async def test_end_of_replaced_stream_does_not_affect_its_successor(pair: PeerPa
     await end(new)
     await eventually(lambda: pair.listener.broken == [DIALS, DIALS])
     assert pair.listener.links.stream_to(DIALS) is None
-    # Nobody listens where the dialling one should be: it is dead, and only now.
+    # No server listens at the dialling member's address: the member is dead, and expelled only now.
     await eventually(lambda: pair.listener.membership.expelled == [DIALS])

@@ -15,12 +15,12 @@ from servicekit.server import Server
 from tests.eventually import eventually
 from tests.unit.test_peer_pool import CREDENTIAL, DIALS, LISTENS, MESH, PoolUnderTest, deaf_port, running
 
-# Doubled ten times, the first is longer than any test waits.
+# Ten doublings of the first delay are longer than any test waits.
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.02, 1000.0
 
 
 class Breaking:
-    """A mesh service that breaks every link off, before or after its hello, and counts them."""
+    """A mesh service that fails every stream, before or after its hello, and counts the streams."""
 
     def __init__(self, hello: bool) -> None:
         self.dialled = 0
@@ -35,7 +35,7 @@ class Breaking:
 
 
 async def seconds_for(links_broken: int, breaking: Breaking) -> float:
-    """How long it takes until so many links to it were dialled."""
+    """Return the seconds until the service was dialled `links_broken` times."""
     server = Server("127.0.0.1:0", [service_handler(MESH, breaking, authenticate=CREDENTIAL.check)], [MESH.full_name])
     address = f"127.0.0.1:{await server.start()}"
     peer = PoolUnderTest(RingMember(DIALS, "", f"127.0.0.1:{deaf_port()}", 0), RingMember(LISTENS, "", address, 0))

@@ -14,7 +14,7 @@ from tests.eventually import eventually
 
 
 class Wire:
-    """Two links with nothing between them but two queues; `batches` is what the left one sent, `answers` the right."""
+    """Two peer streams joined by queues; `batches` records the left one's output, `answers` the right one's."""
 
     def __init__(self) -> None:
         self.left, self.right = PeerStream(MeshHello(server_id="left"), lambda: 7), PeerStream(None, lambda: 8)
@@ -80,7 +80,7 @@ async def test_frames_carry_ids_acknowledgements_revision_and_trace(wire: Wire) 
     assert (answer.ring_revision, answer.acknowledged_frame_id) == (8, 2)
     assert [(frame.frame_id, frame.answers_frame_id) for frame in answer.frames] == [(1, 2)]
     assert (await asked(wire.left)) is not None
-    # What the right one answered was acknowledged with the next question at the latest.
+    # The right stream's reply was acknowledged with the next request at the latest.
     question = next(batch for batch in wire.batches if batch.frames and batch.frames[-1].frame_id == 3)
     assert question.acknowledged_frame_id == 1
 

@@ -17,13 +17,13 @@ from tests.raw.refusal import Refusal, of_error
 
 SERVICE = media_pb2.DESCRIPTOR.services_by_name["MediaService"]
 SERVED = {"GetMedia", "Download", "Upload"}
-# A field of bytes that nobody knows, its length in three bytes: what is wrong with it can be its size only.
+# An unknown field of bytes with a three-byte length: only the size of the request can be invalid.
 KNOWN = media_pb2.GetMediaRequest(media_id="a" * 32).SerializeToString()
 UNKNOWN_TAG = b"\x82\x7d"
 
 
 class Media:
-    """Answers whatever it is given."""
+    """A servicer that accepts every request."""
 
     async def GetMedia(self, request: media_pb2.GetMediaRequest, call: Call) -> bytes:
         return request.media_id.encode()
@@ -39,7 +39,7 @@ class Media:
 
 
 def padded(size: int) -> bytes:
-    """A good request of `size` bytes."""
+    """Return a valid request of `size` bytes."""
     length = size - len(KNOWN) - len(UNKNOWN_TAG) - 3
     return KNOWN + UNKNOWN_TAG + bytes([length & 127 | 128, length >> 7 & 127 | 128, length >> 14]) + bytes(length)
 

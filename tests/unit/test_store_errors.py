@@ -33,7 +33,7 @@ def answer(code: int, *labels: str) -> dict[str, Any]:
 
 
 def bulk(*write_codes: int, concern_codes: tuple[int, ...] = ()) -> BulkWriteError:
-    """What an ordered insert of many raises; an ordered one stops at its first refusal."""
+    """Return the error of an ordered insert of many documents, which stops at its first refusal."""
     return BulkWriteError(
         {
             "writeErrors": [{"index": n, "code": code, "errmsg": "no"} for n, code in enumerate(write_codes)],
@@ -63,7 +63,7 @@ SILENT: list[PyMongoError] = [
 SAID: list[PyMongoError] = [
     DuplicateKeyError("there already", DUPLICATE, answer(DUPLICATE)),
     bulk(DUPLICATE),
-    # Whoever takes the duplicate in sees to the majority.
+    # The caller that handles the duplicate ensures the majority.
     bulk(DUPLICATE, concern_codes=(91,)),
     WriteError("document failed validation", INVALID, answer(INVALID)),
     OperationFailure("not authorized", FORBIDDEN, answer(FORBIDDEN)),

@@ -11,7 +11,7 @@ from tests.eventually import run_ready
 
 
 class Asked:
-    """Counts who is under way; who is told to fail does so, and who is told to hang does."""
+    """A call that counts its concurrency; a negative argument fails, and one of 100 or more hangs."""
 
     def __init__(self) -> None:
         self.begun: list[int] = []

@@ -85,7 +85,7 @@ async def test_account_lifecycle_from_register_to_logout(
     assert (await refusal(service.UpdateProfile(update, metadata=bearer(session)))).reason == "DEVICE_REVOKED"
     look = account_pb2.GetProfileRequest()
     assert (await refusal(service.GetProfile(look, metadata=bearer(session)))).reason == "DEVICE_REVOKED"
-    # In case its streams outlived the first time.
+    # A repeat ends streams that outlived the first Logout.
     await service.Logout(account_pb2.LogoutRequest(), metadata=bearer(session))
     assert len(environment.signed_out) == 2
 

@@ -67,7 +67,7 @@ async def test_change_can_be_repeated_after_lost_response(
     environment.signed_out.clear()
     await accounts.change_password(caller, OLD, NEW)
     assert environment.signed_out == [(caller.user_id, other.device_id, "DEVICE_REVOKED")], (
-        "should that have been cut short"
+        "the repeat completes an interrupted sign-out"
     )
 
 
@@ -113,7 +113,7 @@ async def test_guesses_by_others_do_not_lock_out_known_device(
         *(server.login("alice", "guess", DeviceDescription(), "peer") for server in servers for _ in range(4)),
         return_exceptions=True,
     )
-    assert sum(isinstance(each, CredentialsInvalid) for each in outcomes) == 4, "one bound for all servers"
+    assert sum(isinstance(each, CredentialsInvalid) for each in outcomes) == 4, "all servers share one limit"
     assert sum(isinstance(each, RateLimited) for each in outcomes) == 8
     with pytest.raises(RateLimited):
         await login(servers[0], OLD)
@@ -133,7 +133,7 @@ async def test_correct_passwords_do_not_count_as_attempts(
 async def test_sign_in_concurrent_with_change_does_not_survive(
     environment: AccountsEnvironment, caller: Claims
 ) -> None:
-    """Whatever their order, nobody who knows the old password alone is signed in afterwards."""
+    """In either order, a sign-in with the old password is signed out afterwards."""
     changing, signing = environment.accounts(), environment.accounts()
     outcomes = await asyncio.gather(
         changing.change_password(caller, OLD, NEW), *(login(signing, OLD) for _ in range(5)), return_exceptions=True

@@ -43,7 +43,7 @@ async def login(accounts: Accounts) -> SignInSession:
 
 
 async def is_over(environment: AccountsEnvironment, accounts: Accounts) -> None:
-    """After the margin nothing is left but that there was somebody."""
+    """Resume deletions after the margin; assert that only the tombstone of the user is left."""
     environment.clock.advance(PURGE_DELAY_S)
     await accounts.deletion.resume_deletions()
     assert await accounts.deletion._store.list_deleting(10) == []
@@ -106,7 +106,7 @@ async def test_interrupted_deletion_is_resumed_by_another_server(
     environment.clock.advance(PURGE_DELAY_S)
     await environment.accounts().deletion.resume_deletions()
     assert await environment.database["users"].count_documents({"leaving": {"$exists": True}}) == 1, (
-        "not without its groups"
+        "the account is kept until its groups are left"
     )
     environment.owner_is_away = False
     await accounts.delete_account(caller, "whatever")
@@ -117,7 +117,7 @@ async def test_interrupted_deletion_is_resumed_by_another_server(
 async def test_deletion_mark_alone_is_resumed(
     environment: AccountsEnvironment, accounts: Accounts, caller: Claims
 ) -> None:
-    """A server that died right after it."""
+    """The server died right after it wrote the deletion mark."""
     await environment.people()._store.mark_deleting(caller.user_id, environment.clock.now_ms())
     await environment.accounts().deletion.resume_deletions()
     with pytest.raises(DeviceRevoked):
@@ -166,7 +166,7 @@ async def test_login_name_is_reserved_after_deletion(
     assert name["released"]
     indexes = await environment.database["login_names"].index_information()
     assert indexes["released_1"]["expireAfterSeconds"] == 30 * 24 * 3600
-    # What the database does when the time has come.
+    # The database does this when the reservation expires.
     await environment.database["login_names"].delete_one({"_id": "alice"})
     again = await accounts.register("alice", PASSWORD, "", DeviceDescription(), "peer")
     assert again.user_id != caller.user_id

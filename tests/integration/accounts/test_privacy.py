@@ -38,7 +38,7 @@ async def append(environment: AccountsEnvironment, seq: int, draft: Draft) -> No
 
 
 async def talk(environment: AccountsEnvironment, beginner: str, other: str, answers: bool = False) -> None:
-    """`beginner` opens the conversation of the two, and `other` perhaps answers."""
+    """Append a direct conversation that `beginner` opens and, if `answers`, `other` replies to."""
     conversation = direct_id(beginner, other)
     [created] = Creation(conversation, beginner, bytes.fromhex(conversation), (beginner, other), "").drafts()
     await append(environment, 1, created)
@@ -93,7 +93,9 @@ async def test_adding_rules_and_blocks_refuse_additions(environment: AccountsEnv
     await people.update_privacy(carol, PrivacyChange(who_may_add=WhoMayAdd.CONTACTS))
     await environment.blocking().block(dave, alice)
     assert await refusing(alice, users) == {bob, carol, dave}
-    assert await refusing(dave, [alice, bob, carol]) == {bob, carol}, "to block somebody is to be added still"
+    assert await refusing(dave, [alice, bob, carol]) == {bob, carol}, (
+        "a block does not refuse additions by the blocking user"
+    )
     assert await refusing(alice, [carol, "f" * 32]) == {carol}
 
 
@@ -104,7 +106,9 @@ async def test_contacts_are_users_written_to(environment: AccountsEnvironment, u
     await talk(environment, alice, bob)
     await talk(environment, carol, alice, answers=True)
     refusing = environment.consent().find_refusing
-    assert await refusing(alice, [bob, carol, dave]) == {bob, dave}, "to be written to is not enough"
+    assert await refusing(alice, [bob, carol, dave]) == {bob, dave}, (
+        "a received message does not make its sender a contact"
+    )
     assert await refusing(bob, [alice]) == set()
     assert await refusing(carol, [alice]) == set()
 

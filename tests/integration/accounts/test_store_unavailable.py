@@ -20,7 +20,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 async def mute() -> AsyncIterator[mongo.Database]:
-    """A server that takes connections and never answers, as one that is frozen."""
+    """Yield a database of a server that accepts connections and never responds, like a frozen one."""
     server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     client: AsyncMongoClient[mongo.Document] = AsyncMongoClient(f"mongodb://127.0.0.1:{port}")

@@ -36,7 +36,7 @@ PLENTY = OwnerLimits(entries_per_second=1e6, entries_burst=1e6)
 
 @dataclass
 class Inserts(CommandListener):
-    """Counts the inserts into logs that the driver sends, and what they carry."""
+    """A command listener that records the number of documents in each insert into the log."""
 
     sizes: list[int] = field(default_factory=list)
 
@@ -51,10 +51,10 @@ class Inserts(CommandListener):
 
 @dataclass
 class Heard:
-    """What an owner published, in the place of homes."""
+    """A publisher that records the publications of an owner instead of sending them to homes."""
 
     entries: list[Entry] = field(default_factory=list)
-    # Who was told which entries, as (users, seqs).
+    # Published entries as (users, seqs).
     told: list[tuple[frozenset[str], tuple[int, ...]]] = field(default_factory=list)
     typing: list[tuple[frozenset[str], str, str, bool]] = field(default_factory=list)
     watermarks: list[tuple[frozenset[str], str, Mapping[str, Watermark]]] = field(default_factory=list)
@@ -74,7 +74,7 @@ class Heard:
 
 @dataclass
 class FixedRing:
-    """A ring as one server sees it: whoever it says owns everything."""
+    """A ring with one member that owns every conversation."""
 
     me: RingMember
     ring: Ring
@@ -85,13 +85,13 @@ class FixedRing:
         return cls(member, Ring.from_members([member], 1))
 
     def give_to(self, name: str) -> None:
-        """From now on another server owns everything, as far as this one knows."""
+        """Replace the ring by one in which another server owns every conversation."""
         self.ring = Ring.from_members([RingMember(name, "127.0.0.1:3", "127.0.0.1:4", 0)], self.ring.revision + 1)
 
 
 @dataclass
 class Running:
-    """An owner with what is around it."""
+    """A running owner with its publisher and its ring."""
 
     owner: Owner
     heard: Heard
@@ -126,7 +126,7 @@ def draft(conversation_id: str, sender: str = ALICE, text: str = "hello", reques
 
 
 def day_old_id() -> bytes:
-    """A UUIDv7 as it was made a day ago."""
+    """Return a UUIDv7 whose time is one day ago."""
     return (int.from_bytes(uuid_utils.uuid7().bytes, "big") - (86_400_000 << 80)).to_bytes(16, "big")
 
 
@@ -173,7 +173,7 @@ async def index(database: Database, redis: Redis) -> AsyncIterator[RedisChangeIn
 
 @pytest.fixture
 async def inserts(mongod: Stack, database: Database) -> AsyncIterator[tuple[Inserts, Database]]:
-    """A second way to the same database, on which inserts are counted."""
+    """Yield a second client of the same database, whose inserts are counted, and its counter."""
     listener = Inserts()
     client: AsyncMongoClient[Document] = AsyncMongoClient(mongod.mongo_uri, event_listeners=[listener])
     counted = client.get_database(
@@ -184,7 +184,7 @@ async def inserts(mongod: Stack, database: Database) -> AsyncIterator[tuple[Inse
 
 
 class Owners:
-    """Starts owners that share the stores."""
+    """A factory of running owners that share the stores."""
 
     def __init__(self, database: Database, index: RedisChangeIndex, stack: AsyncExitStack) -> None:
         self._database = database

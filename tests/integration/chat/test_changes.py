@@ -98,7 +98,7 @@ async def test_removal_refuses_later_sends_in_flight(owners: Owners, database: D
     log = await log_of(database, conversation_id)
     assert [entry.seq for entry in log] == list(range(1, len(log) + 1))
     assert all(entry.actor_id != BOB for entry in log if entry.seq > removal)
-    # Bob is told of his removal, and of nothing after it.
+    # Bob receives his removal and no later entry.
     told = [seq for users, seqs in running.heard.told if BOB in users for seq in seqs]
     assert max(told) == removal
 
@@ -127,7 +127,7 @@ async def test_message_edited_and_deleted_concurrently_ends_deleted(owners: Owne
     seq = place(deleted)
     for answer in answers:
         assert isinstance(answer, MessageNotFound) or place(answer) < seq
-    # Whoever comes too late is told so, on either owner.
+    # A late edit is refused by both owners.
     for owner in (first, second):
         late = await owner.append(change(conversation_id, MessageEdited(target, b"late")))
         assert isinstance(late, MessageNotFound)
@@ -136,7 +136,7 @@ async def test_message_edited_and_deleted_concurrently_ends_deleted(owners: Owne
     assert isinstance(message, Message)
     assert (message.content, message.delete_seq) == (b"", seq)
     kept = [each.content for each in log.values() if isinstance(each, MessageEdited)]
-    # The owner of the deletion had been asked for its edits before.
+    # The owner of the deletion had received its edits before.
     assert len(kept) >= len(edits)
     assert not any(kept)
 
@@ -157,7 +157,7 @@ async def test_next_owner_applies_changes_of_dead_owner(owners: Owners, database
     conversation_id = await group(first)
     target = place(await first.append(draft(conversation_id)))
     other = place(await first.append(draft(conversation_id)))
-    # As if the first owner had died after it wrote the log and before anything followed from it.
+    # As if the first owner had died after it wrote the log and before it applied the entries.
     changes: list[Change] = [
         MessageEdited(target, b"edited"),
         ReactionChanged(target, "👍"),
@@ -201,9 +201,11 @@ async def test_block_refuses_later_sends(owners: Owners, database: Database) -> 
     assert all(isinstance(each, Blocked) for each in refused)
     before: list[AppendOutcome] = [await each for each in asked]
     assert all(isinstance(each, Appended | Blocked) for each in before)
-    assert all(each.seq <= head.seq for each in before if isinstance(each, Appended)), "it was decided before the block"
+    assert all(each.seq <= head.seq for each in before if isinstance(each, Appended)), (
+        "an accepted send precedes the block"
+    )
     assert isinstance(await running.append(change(conversation_id, ReactionChanged(seq, "👍"))), Blocked)
-    # What one said oneself can be taken back all the same.
+    # A blocked user can still delete own messages.
     assert place(await running.append(change(conversation_id, MessageDeleted(seq)))) > seq
     await MongoBlockStore(database).unblock(BOB, ALICE)
     await running.reload(conversation_id)
@@ -222,7 +224,7 @@ async def test_stale_owner_uses_roles_of_the_log(owners: Owners) -> None:
 
 async def test_block_just_before_creation_refuses_sends(owners: Owners, database: Database) -> None:
     running, creation = await owners.start(), direct()
-    # After it was asked whether one bars the other, and before the owner makes it.
+    # The block is written after the check for blocks and before the owner creates the conversation.
     await MongoBlockStore(database).block(BOB, ALICE)
     assert await running.reload(creation.conversation_id) == Done()
     assert await running.create(creation) == Done()
@@ -247,14 +249,14 @@ async def test_member_who_left_during_consent_check_is_not_added_again(owners: O
     running = await owners.start()
     conversation_id = await group(running)
     both = MembershipChanged(MembershipKind.ADDED, ((BOB, Role.MEMBER), (CAROL, Role.MEMBER)))
-    # Bob was a member, and so was not asked; then he left.
+    # Bob was a member, so his consent was not checked; then he left.
     addition = replace(change(conversation_id, both), consent_exempt=frozenset({BOB}))
     place(await running.append(change(conversation_id, left(BOB), BOB)))
     place(await running.append(addition))
     kept = await MongoConversationStore(database).load(conversation_id)
     assert kept is not None
     assert set(kept.members) == {ALICE, CAROL}
-    # A retry is the same request, whoever is a member by then.
+    # A retry is the same request, even if the members have changed.
     again = replace(addition, consent_exempt=frozenset({CAROL}))
     assert isinstance(await running.append(again), Appended)
 
@@ -273,7 +275,7 @@ async def test_repeated_creation_is_answered_after_the_write(
     first = asyncio.ensure_future(running.create(direct(ALICE, BOB)))
     second = asyncio.ensure_future(running.create(replace(direct(ALICE, BOB), creator_id=BOB)))
     await asyncio.wait([second], timeout=0.2)
-    # That it is there already nobody may be told before it is.
+    # The second creation must not be answered before the first is written.
     assert not second.done()
     may_go_on.set()
     assert await second == Done()
@@ -285,7 +287,7 @@ async def test_outcomes_based_on_a_lost_entry_are_decided_again(owners: Owners) 
     stale, other = await owners.start(), await owners.start()
     conversation_id = await group(stale)
     assert place(await other.append(draft(conversation_id))) == 3
-    # The stale owner gives a seq that is taken, and refuses a send by it; both are decided anew.
+    # The stale owner assigns a taken seq and refuses a send because of it; both are decided again.
     answers = await asyncio.gather(
         stale.append(change(conversation_id, removed(BOB))),
         stale.append(draft(conversation_id, BOB)),

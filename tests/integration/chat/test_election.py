@@ -18,13 +18,13 @@ from tests.integration.chat.conftest import Owners, direct, draft, place
 
 pytestmark = pytest.mark.integration
 
-# The driver tries once more by itself; this is once more than that mends.
+# The driver retries once by itself; this is one failure more than it handles.
 TIMES = 2
 
 
 @pytest.fixture(scope="module")
 def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A mongod that can be told to fail; it stands in for the one all tests share."""
+    """Yield a mongod with fail points enabled, instead of the one that all tests share."""
     stack = Stack(tmp_path_factory.mktemp("election"), only=["mongod"])
     recipe = stack.processes["mongod"].spec
     stack._servers["mongod"] = ManagedProcess(
@@ -36,7 +36,7 @@ def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @asynccontextmanager
 async def failing(database: Database, **how: Any) -> AsyncIterator[None]:
-    """The next inserts fail; afterwards, all of those that should have did."""
+    """Let the next inserts fail; assert on exit that all of them did."""
     point = {"configureFailPoint": "failCommand"}
     before = (await database.client.admin.command({**point, "mode": "off"}))["count"]
     await database.client.admin.command(
@@ -54,7 +54,7 @@ async def failing(database: Database, **how: Any) -> AsyncIterator[None]:
         {"errorCode": 133},
         {"errorCode": 134},
         {"errorCode": 262},
-        # The write is done, and nobody can say whether it will last.
+        # The write is applied, and may be rolled back.
         {"writeConcernError": {"code": 91, "errmsg": "shutting down"}},
         {"writeConcernError": {"code": 64, "errmsg": "waited too long for the others"}},
     ],
@@ -74,4 +74,4 @@ async def test_send_refused_by_election_is_appended_once(
         assert place(await running.append(draft(creation.conversation_id))) == seq + 1
     page = await MongoLog(database).read_page(creation.conversation_id, 1, 10)
     assert [entry.seq for entry in page.entries] == [1, 2, 3]
-    assert [entry.seq for entry in running.heard.entries] == [1, 2, 3], "told once"
+    assert [entry.seq for entry in running.heard.entries] == [1, 2, 3], "each entry is published once"

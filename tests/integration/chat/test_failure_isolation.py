@@ -32,7 +32,7 @@ async def running(owners: Owners) -> Running:
 
 
 class Fault:
-    """A call that fails, whatever it is called with; `times` counts them, so that no other fault is taken for it."""
+    """A callable that always raises, and counts its calls so that a test recognises this failure."""
 
     def __init__(self) -> None:
         self.times = 0
@@ -96,7 +96,7 @@ async def test_load_failure_refuses_only_its_conversation(
 
 async def test_failing_callback_does_not_affect_other_conversations_of_the_write(running: Running) -> None:
     fault = Fault()
-    # All three are in one write.
+    # All three sends are in one write.
     sends = [draft(GOOD.conversation_id), draft(BAD.conversation_id)]
     answers: list[asyncio.Future[AppendOutcome]] = [asyncio.get_running_loop().create_future() for _ in sends]
     running.owner.append_draft(draft(BAD.conversation_id), None, fault)
@@ -107,7 +107,7 @@ async def test_failing_callback_does_not_affect_other_conversations_of_the_write
     assert fault.times == 1
     place(good)
     failed(bad)
-    assert place(await running.append(sends[1])) == 3, "it is in the log, as a retry finds out"
+    assert place(await running.append(sends[1])) == 3, "a retry finds the send in the log"
     for after in await both(running, "after"):
         place(after)
 

@@ -25,7 +25,7 @@ from tests.integration.chat.conftest import ALICE, BOB, CAROL
 pytestmark = pytest.mark.integration
 
 ONE, TWO = "1" * 32, "2" * 32
-# What is noticed by a probe, after the grace of a generation, is noticed within this on any machine.
+# An upper bound, on any machine, of the time until a probe detects a loss after the grace period of a generation.
 NOTICED_S = 20.0
 
 
@@ -45,7 +45,7 @@ async def test_touch_is_read_by_its_users(index: RedisChangeIndex) -> None:
 
 async def test_cursor_advances_and_keeps_a_margin(index: RedisChangeIndex, redis: Redis) -> None:
     await index.touch({ONE: [ALICE]})
-    # Touched more than a margin ago, by Redis's own clock.
+    # Touched before the margin, by Redis's own clock.
     await redis.zadd(f"parley:{{{ALICE[:2]}}}:{ALICE}", {bytes.fromhex(TWO): 1})
     cursor = await cursor_of(index, ALICE)
     reading = await index.read_changes(ALICE, cursor)
@@ -96,7 +96,7 @@ async def test_flush_is_detected_by_next_read(index: RedisChangeIndex, redis: Re
 
 async def test_concurrent_readers_move_generation_once(index: RedisChangeIndex, redis: Redis) -> None:
     cursor = await cursor_of(index, ALICE)
-    # The generation has been in force for long: so the grace is what protects the next one from the crowd, no more.
+    # The generation is old, so only the grace period of the next one protects it from the concurrent readers.
     index.generation._adopted_at = float("-inf")
     await redis.flushall()
     readings = await asyncio.gather(*(index.read_changes(user, cursor) for user in [ALICE, BOB, CAROL] * 200))
@@ -116,14 +116,14 @@ async def test_flush_is_detected_by_probe(index: RedisChangeIndex, redis: Redis)
 
 @pytest.fixture
 async def mortal(tmp_path: Path) -> AsyncIterator[Stack]:
-    """A Valkey of its own, that may be stopped."""
+    """Yield a Valkey that the test may stop."""
     with Stack(tmp_path, only=["valkey"]) as stack:
         yield stack
 
 
 @dataclass
 class Pair:
-    """The same index from two servers: what they are, who of them is alive, and the tasks that look after it."""
+    """The same index on two servers, with the ids of the live servers and the tasks that probe the index."""
 
     one: RedisChangeIndex
     other: RedisChangeIndex
@@ -131,7 +131,7 @@ class Pair:
     tasks: list[asyncio.Task[None]]
 
     async def die(self) -> None:
-        """The first server dies, and its lease is revoked."""
+        """Stop the first server and revoke its lease."""
         self.tasks[0].cancel()
         await asyncio.wait([self.tasks[0]])
         self.alive.discard("one")
@@ -139,7 +139,7 @@ class Pair:
 
 @pytest.fixture
 async def pair(database: Database, mortal: Stack) -> AsyncIterator[Pair]:
-    """Each has a way of its own to Redis."""
+    """Yield two indexes, each with its own Redis client."""
     clients = [Redis.from_url(mortal.redis_url, socket_timeout=0.5) for _ in range(2)]
     alive = {"one", "other"}
     indexes = [
@@ -215,7 +215,7 @@ async def test_failed_read_does_not_mark_server_dirty(pair: Pair, monkeypatch: p
 
 
 async def cut_off(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first server, and it alone, cannot reach Redis any more."""
+    """Disconnect only the first server from Redis."""
 
     async def unreachable(*_: object, **__: object) -> None:
         raise RedisConnectionError("cut off")
@@ -237,7 +237,7 @@ async def test_no_cursor_is_returned_while_a_server_is_dirty(pair: Pair, monkeyp
     assert (reading.resync, reading.cursor) == (Resync.INDEX_UNAVAILABLE, None)
     monkeypatch.undo()
     await eventually(lambda: pair.other.generation.complete)
-    # Before the outage was known everywhere, a device may have got this one.
+    # A device may have received this cursor before every server knew of the outage.
     assert (await pair.other.read_changes(ALICE, cursor)).resync is Resync.OTHER_GENERATION
 
 
@@ -274,7 +274,7 @@ async def test_read_only_redis_is_one_outage(pair: Pair, mortal: Stack) -> None:
     await client.config_set("maxmemory", 1)
     await pair.one.touch({ONE: [ALICE]})
     assert not pair.one.generation.complete
-    # Several probes later it is still the same one.
+    # Further probes see the same outage.
     for _ in range(3):
         await pair.one.generation.probe()
     assert not pair.one.generation.complete

@@ -85,7 +85,7 @@ async def test_repeated_send_to_another_owner_gets_first_outcome(owners: Owners)
     conversation_id = await made(first)
     sent = [draft(conversation_id, text=str(number)) for number in range(10)]
     seqs = [place(await first.append(each)) for each in sent]
-    # Repeats in the midst of new ones: each repeat gets its first seq, each new one the next.
+    # Repeats among new sends: each repeat gets its first seq, each new send the next one.
     fresh = [draft(conversation_id, text=f"new {number}") for number in range(10)]
     answers = await asyncio.gather(*(second.append(each) for pair in zip(sent, fresh, strict=True) for each in pair))
     assert [place(answer) for answer in answers[::2]] == seqs
@@ -156,7 +156,7 @@ async def test_group_is_created_once_and_request_id_is_not_reusable(owners: Owne
 async def test_owner_completes_writes_of_its_predecessor(owners: Owners, database: Database) -> None:
     first, second = await owners.start(), await owners.start()
     conversation_id = await made(first)
-    # As if the first owner had died after it wrote the log and before it wrote what follows from it.
+    # As if the first owner had died after it wrote the log and before it wrote the other stores.
     await database["conversations"].delete_one({})
     await database["memberships"].delete_many({})
     assert place(await second.append(draft(conversation_id, BOB))) == 2
@@ -195,7 +195,7 @@ async def test_sends_are_not_acknowledged_while_mongod_is_frozen(owners: Owners,
 
 
 async def test_two_owners_of_one_conversation_write_one_log(owners: Owners, database: Database) -> None:
-    """Each is told by its own ring that it owns everything; only the log keeps them apart."""
+    """Both rings say that their server owns the conversation; only the log resolves the conflict."""
     rivals = [await owners.start("east"), await owners.start("west")]
     conversation_id = await made(rivals[0])
     acknowledged: dict[str, int] = {}
@@ -225,7 +225,7 @@ async def test_refused_attempt_refuses_its_later_sends(owners: Owners) -> None:
     first = await running.append(draft(conversation_id), attempt)
     assert isinstance(first, OwnerUnavailable)
     assert first.metadata == {"ring_revision": "2"}
-    # The ring comes back between two sends: the second must not overtake the first.
+    # The ring changes back between two sends: the second must not overtake the first.
     running.ring.ring = running.ring.ring.from_members([running.ring.me], 3)
     assert isinstance(await running.append(draft(conversation_id), attempt), EarlierSendRefused)
     assert place(await running.append(draft(conversation_id), Attempt("session", 2))) == 2
@@ -254,7 +254,7 @@ async def test_watermarks_rise_and_are_published_to_members(owners: Owners, data
     users, _, marks = running.heard.watermarks[-1]
     assert users == {ALICE, BOB}
     assert (marks[BOB].delivered_seq, marks[BOB].read_seq, marks[BOB].read_number) == (4, 3, 2)
-    # Lower ones change nothing, higher ones count as the head.
+    # Lower watermarks change nothing, and higher ones are capped at the head.
     assert await running.receive(BOB, conversation_id, 1, 1) == Done()
     assert await running.receive(BOB, conversation_id, 1000, 1000) == Done()
     kept = await MongoConversationStore(database).load(conversation_id)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.integration
 
 
 class Closed:
-    """A transport as uvloop leaves it behind."""
+    """A closed transport as uvloop leaves it."""
 
     def writelines(self, _: object) -> None:
         raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")

@@ -39,7 +39,7 @@ def history(database: Database, log: MongoLog, index: RedisChangeIndex) -> Histo
 
 
 async def orphaned(owners: Owners, log: MongoLog, *changes: Change) -> str:
-    """A group of alice and bob in which these were appended by an owner that died at once."""
+    """Create a group of Alice and Bob whose owner died right after it appended `changes`; return its id."""
     running = await owners.start()
     conversation = await group(running)
     last = place(await running.append(draft(conversation, ALICE, "before")))
@@ -59,7 +59,7 @@ async def test_removed_member_does_not_see_later_entries(
 ) -> None:
     await MongoWordIndex(database).ensure_indexes()
     conversation = await orphaned(owners, log, removed(BOB), Message(b"secret"))
-    # Two entries made it, the title, a message; then the removal, and what was said without bob.
+    # Two entries create the group; a message, the removal and a message without Bob follow.
     assert await seqs(history, conversation) == ([1, 2, 3, 4], 4)
     assert await seqs(history, conversation, 4) == ([], 4)
     messages = await history.list_messages(BOB, conversation, before_seq=0, after_seq=0, limit=10)
@@ -94,7 +94,7 @@ async def test_removal_during_read_is_respected(
         return await read(self, conversation_id, first, limit, last)
 
     monkeypatch.setattr(MongoLog, "read_page", read_late)
-    # The device has got as far as the removal, so that the reading itself does not meet it.
+    # The device has already fetched up to the removal, so the read range does not contain it.
     assert await seqs(history, conversation, 4) == ([], 4)
 
 

@@ -48,7 +48,7 @@ async def test_published_watermarks_are_stored(
     monkeypatch.setattr(MongoConversationStore, "raise_watermarks", slow)
     receipt = asyncio.ensure_future(running.receive(BOB, CONVERSATION, 2, 2))
     await begun.wait()
-    # While it is written bob sends; that he has read up to there is not kept yet.
+    # Bob sends while the receipt is written; the read mark of his sends is not stored yet.
     for _ in range(3):
         place(await running.append(draft(CONVERSATION, BOB)))
     may_go_on.set()
@@ -69,7 +69,7 @@ async def test_next_owner_restores_read_marks_of_senders(
         await asyncio.Event().wait()
 
     with monkeypatch.context() as died:
-        # The first owner writes the log and dies before it writes anything beside it.
+        # The first owner writes the log and dies before it writes any other store.
         died.setattr(MongoConversationStore, "raise_watermarks", never)
         last = place(await running.append(draft(CONVERSATION, BOB)))
         assert (await kept(database, BOB)).read_seq < last
@@ -77,4 +77,6 @@ async def test_next_owner_restores_read_marks_of_senders(
     place(await second.append(draft(CONVERSATION, ALICE)))
     await eventually(lambda: _reads(database, BOB, last))
     assert (await kept(database, BOB)).read_number == (await MongoLog(database).count_messages(CONVERSATION, last))
-    assert not [marks for _, _, marks in second.heard.watermarks if BOB in marks], "the entry told it"
+    assert not [marks for _, _, marks in second.heard.watermarks if BOB in marks], (
+        "the entry already implies the watermark"
+    )

@@ -14,7 +14,7 @@ FLOOD = 64 << 20
 
 
 class StandIn(grpc.GenericRpcHandler):
-    """Serves every method. `Connect` echoes frames, `Subscribe` floods, all others answer what they were told."""
+    """A handler of every method: `Connect` echoes frames, `Subscribe` floods, all others return their metadata."""
 
     def __init__(self) -> None:
         self.address = ""
@@ -28,7 +28,7 @@ class StandIn(grpc.GenericRpcHandler):
         await self._server.start()
 
     async def serve(self, yes: bool) -> None:
-        """What it answers to health checks."""
+        """Set the response to health checks."""
         status = health_pb2.HealthCheckResponse.SERVING if yes else health_pb2.HealthCheckResponse.NOT_SERVING
         await self._health.set("", status)
 

@@ -38,7 +38,7 @@ INTERNAL = (directory_pb2, mesh_pb2, presence_report_pb2)
 
 
 def paths_of(*files: ModuleType) -> list[str]:
-    """The paths of all calls of all services in these files of the contract."""
+    """Return the paths of all methods of all services in these files of the contract."""
     services = [service for file in files for service in file.DESCRIPTOR.services_by_name.values()]
     return [f"/{service.full_name}/{method.name}" for service in services for method in service.methods]
 
@@ -69,7 +69,7 @@ async def test_bad_token_is_refused(door: DoorWithStandIns) -> None:
         stranger.sign("a" * 32, "b" * 32)[0],
     ):
         assert await door.refusal(token=bad) is grpc.StatusCode.UNAUTHENTICATED
-    # Envoy knows its bearer, and finds that it was not meant for us.
+    # Envoy verifies the signature, and refuses the audience.
     assert await door.refusal(token=door.token(audience="another")) is grpc.StatusCode.PERMISSION_DENIED
 
 

@@ -29,7 +29,7 @@ def ports() -> Iterator[Ports]:
 
 
 class Run:
-    """One `python -m devstack run` without chat servers, and what it has printed."""
+    """A `python -m devstack run` without chat servers, and its output."""
 
     def __init__(self, launcher: Process) -> None:
         self.launcher = launcher
@@ -42,17 +42,17 @@ class Run:
         return cls(await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT))
 
     async def says(self, pattern: str) -> re.Match[str]:
-        """Reads on until a line matches."""
+        """Read lines until one matches and return the match."""
         assert self.launcher.stdout is not None
         async with asyncio.timeout(30):
             while line := (await self.launcher.stdout.readline()).decode():
                 self.text += line
                 if match := re.search(pattern, line):
                     return match
-        raise AssertionError(f"it never said {pattern}:\n{self.text}")
+        raise AssertionError(f"no line matches {pattern}:\n{self.text}")
 
     async def end(self) -> int:
-        """Its exit code, with all it printed until then in `text`."""
+        """Read the rest of the output into `text` and return the exit code."""
         assert self.launcher.stdout is not None
         async with asyncio.timeout(30):
             self.text += (await self.launcher.stdout.read()).decode()
@@ -69,7 +69,7 @@ async def run(tmp_path: Path, ports: Ports) -> AsyncIterator[Run]:
 
 
 def children(pid: int) -> set[int]:
-    """Processes whose parent this is."""
+    """Return the ids of the running child processes of `pid`."""
     found = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(FileNotFoundError, ProcessLookupError):

@@ -25,7 +25,7 @@ Issued = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 
 
 class Follower:
-    """Keeps the snapshots it is given."""
+    """A watch of the prefix that records its snapshots."""
 
     def __init__(self, etcd: Etcd) -> None:
         self.following = etcd.watch_prefix(PREFIX)
@@ -123,7 +123,7 @@ async def test_watch_catches_up_after_disconnect_and_compaction(
         await put(other, "gone", b"2", lease)
         await other.revoke(lease)
         await put(other, "new", b"1")
-        # Compacted: nobody can be told any more what happened before.
+        # After the compaction the earlier changes cannot be watched any more.
         await other._client.kv.compact((await other.list_prefix(PREFIX)).revision)
     await eventually(lambda: follower.values == {"new": b"1"})
     assert len(follower.snapshots) > seen
@@ -176,7 +176,7 @@ async def test_silent_watch_compares_revisions(etcd: Etcd, monkeypatch: pytest.M
     async with asyncio.TaskGroup() as group:
         running = group.create_task(follower.run())
         await eventually(lambda: asked >= 2)
-        assert len(follower.snapshots) == 1, "the watch goes on when nothing was missed"
+        assert len(follower.snapshots) == 1, "the watch continues if no change was missed"
         await etcd.put_if_unchanged("/elsewhere", None, b"1", 0)
         await eventually(lambda: len(follower.snapshots) == 2)
         await put(etcd, "a", b"1")
@@ -197,7 +197,7 @@ async def test_client_works_while_one_endpoint_answers(etcd_server: EtcdServer) 
 
 
 def certificate(name: str, issuer: Issued | None = None) -> Issued:
-    """A certificate of `name`, by `issuer` or by itself, and its key."""
+    """Return a certificate of `name`, signed by `issuer` or self-signed, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)

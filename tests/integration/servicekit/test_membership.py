@@ -19,7 +19,7 @@ from tests.integration.servicekit.conftest import EtcdServer
 pytestmark = pytest.mark.integration
 
 STARTED = 1_800_000_000_000
-# Of those who shall not be gone because it expired: longer than all that a test waits for.
+# A TTL longer than any test waits, so that no lease expires.
 LONG_TTL = 60
 
 
@@ -28,7 +28,7 @@ def member(number: int, started_ms: int = STARTED) -> RingMember:
 
 
 class Server:
-    """A member as a process would be one: it can leave, and it can die."""
+    """A ring member like a server process: it can leave, and it can crash."""
 
     def __init__(self, etcd: Etcd, me: RingMember, group: asyncio.TaskGroup, ttl: int) -> None:
         self.membership = Membership(etcd, me, ttl=ttl)
@@ -42,7 +42,7 @@ class Server:
 
     @property
     def lost(self) -> list[set[str]]:
-        """Who left its ring at each change of it, for however short a time."""
+        """The members that were removed from its ring, one set per ring change."""
         return [set(old.members) - set(new.members) for old, new in self.rings]
 
     async def leave(self) -> None:
@@ -50,13 +50,13 @@ class Server:
         await asyncio.gather(self.running, return_exceptions=True)
 
     async def die(self) -> None:
-        """Without giving the lease up."""
+        """Stop without revoking the lease."""
         self.membership._registration._lease = None
         await self.leave()
 
 
 class Servers:
-    """Those of a test, each with a connection of its own."""
+    """The servers of a test, each with its own connection."""
 
     def __init__(self, endpoint: str, group: asyncio.TaskGroup, stack: AsyncExitStack) -> None:
         self.endpoint, self.group, self.stack = endpoint, group, stack
@@ -158,7 +158,7 @@ async def test_superseded_server_ends_and_keeps_its_successor_registered(servers
         await running
     assert ended.group_contains(Superseded)
     await later.membership.wait_registered()
-    assert await registered(etcd, 1), "it gives up its own place and not that of its successor"
+    assert await registered(etcd, 1), "the superseded server revokes its own registration and not its successor's"
 
 
 async def test_restarted_server_with_clock_behind_waits_for_lease_expiry(servers: Servers) -> None:
@@ -190,7 +190,7 @@ async def test_ring_stays_while_etcd_is_down_and_updates_afterwards(servers: Ser
     before = [len(server.rings) for server in three]
     etcd_server.stop()
     await eventually(lambda: REGISTRY.get_sample_value("parley_etcd_reachable") == 0)
-    # The passing of time is what is tried here: longer than any lease, and still nobody falls out.
+    # Wait longer than any lease lives: no member may be removed.
     await asyncio.sleep(LEASE_TTL_S + 1)
     await servers.agree(three, 1, 2, 3)
     await etcd_server.start()
@@ -219,7 +219,7 @@ async def test_etcd_frozen_beyond_lease_ttl_removes_one_member_at_most(
     three = await servers.three()
     etcd_server.freeze()
     await eventually(lambda: REGISTRY.get_sample_value("parley_etcd_reachable") == 0)
-    # When it wakes up, every lease has expired before anybody could renew.
+    # When etcd resumes, every lease has expired before any server could renew it.
     await asyncio.sleep(LEASE_TTL_S + 1)
     await servers.agree(three, 1, 2, 3)
     etcd_server.thaw()

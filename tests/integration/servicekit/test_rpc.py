@@ -36,7 +36,7 @@ Shown = tuple[tuple[str, str | bytes], ...]
 
 
 class Chat:
-    """Answers in ways the tests can tell apart."""
+    """A servicer whose methods give distinguishable responses."""
 
     def __init__(self) -> None:
         self.callers: list[Claims] = []
@@ -280,7 +280,7 @@ async def test_calls_are_counted_by_code(grpc_channel: grpc.aio.Channel) -> None
     good, bad = finished("Heartbeat", "OK"), finished("Heartbeat", "UNAUTHENTICATED")
     await unary(grpc_channel, "Heartbeat")
     await refusal(unary(grpc_channel, "Heartbeat", metadata=()))
-    # A call is counted at its end, which comes after its answer.
+    # A call is counted at its end, after its response.
     await eventually(
         lambda: (finished("Heartbeat", "OK"), finished("Heartbeat", "UNAUTHENTICATED")) == (good + 1, bad + 1)
     )

@@ -37,7 +37,7 @@ def test_idle_device_is_signed_out_for_new_one() -> None:
         crowded.with_signed_in(late, 2)
     after = crowded.with_signed_in(replace(late, seen_ms=IDLE_TIMEOUT_MS + 1), 2)
     assert [each.created_ms for each in after.active] == [2, 3]
-    assert after.get(device(1).device_id).chain is None, "it may come back as itself"
+    assert after.get(device(1).device_id).chain is None, "the idle device keeps its id for a later sign-in"
 
 
 def test_external_device_replaces_the_oldest() -> None:

@@ -16,7 +16,7 @@ from tests.clock import ManualClock
 
 
 class Archives:
-    """Archives that are being read, each by its user."""
+    """A factory of endless exports."""
 
     def __init__(self, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
         async def endless(_: AsyncIterator[ArchiveFile], __: int) -> AsyncIterator[bytes]:

@@ -10,7 +10,7 @@ LOGIN = "someone.else"
 
 
 def finds(query: str, display_name: str, login_name: str = LOGIN) -> bool:
-    """As the store does it: the stored prefix is an equality, the rest a comparison with the words."""
+    """Return True if the store would match: the prefix by equality, the rest by comparison with the words."""
     asked, keys = UserQuery.of(query), search_keys(login_name, display_name)
     return asked.prefix in keys.prefixes and any(word.startswith(asked.text) for word in keys.words)
 

@@ -17,7 +17,7 @@ def test_hottest_functions_come_first(tmp_path: Path) -> None:
     profile.dump_stats(tmp_path / "profile")
     rows = hottest_functions(tmp_path / "profile", 2)
     assert len(rows) == 2
-    # The sum itself is a built-in, and takes about as long as what it sums.
+    # The built-in sum takes about as long as the generator that it sums.
     assert any("bench/test_profile.py" in row[0] for row in rows)
     assert rows[0][2] >= rows[1][2]
     assert [line.split()[-1] for line in format_profile(rows)[1:]] == [row[0].split()[-1] for row in rows]

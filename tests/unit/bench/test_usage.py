@@ -40,7 +40,7 @@ def test_unmeasured_cpu_time_is_attributed_to_other_processes(machine: float, co
 
 def test_usage_of_own_process_is_plausible() -> None:
     before, used, after = time.process_time(), process_cpu_seconds(os.getpid()), time.process_time()
-    # The kernel cuts user and system time off to whole ticks.
+    # The kernel truncates user and system time to whole ticks.
     assert before - 2 / TICKS_PER_SECOND <= used <= after + 1 / TICKS_PER_SECOND
     assert resident_bytes(os.getpid()) > 1 << 20
 

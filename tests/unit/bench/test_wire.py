@@ -16,7 +16,7 @@ METHOD = "/bench.Echo/Talk"
 
 
 class Server:
-    """Answers each message with itself, `times` over, and keeps what callers showed."""
+    """A server that echoes each message, repeated `times`, and records the metadata of calls."""
 
     def __init__(self) -> None:
         self.metadata: dict[str, Any] = {}
@@ -45,7 +45,7 @@ async def server() -> AsyncIterator[Server]:
 
 
 class Caller:
-    """One wire, and what came over it."""
+    """A wire that records its received messages and ends."""
 
     def __init__(self, address: str, path: str = METHOD, **metadata: str) -> None:
         self.heard: list[bytes] = []

@@ -13,7 +13,7 @@ from tests.eventually import run_ready
 
 
 class Store:
-    """Answers when it is let; what it was asked for, in order."""
+    """A store that records its queries and answers each when the test releases it."""
 
     def __init__(self) -> None:
         self.asked: list[set[str]] = []
@@ -140,7 +140,7 @@ async def test_waiting_request_times_out() -> None:
     together = BatchLoader(store.ask, max_concurrent=1, timeout_s=0.01)
     with pytest.raises(StoreUnavailable):
         await together.get("a")
-    # What follows shall succeed, however slow this machine is.
+    # The next request must succeed on a slow machine.
     together._timeout_s = 10.0
     store.let(2)
     assert await together.get("b") == {"b": 2}

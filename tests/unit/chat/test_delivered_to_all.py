@@ -23,11 +23,11 @@ MEMBERS = {"alice": ConversationMember(Role.MEMBER, 1), "bob": ConversationMembe
         ({"alice": {"phone": 0}}, {"phone": 5}, 3),
         ({"alice": {"phone": 0}}, {"phone": 100}, 5),
         ({"alice": {"phone": 0, "tablet": 0}, "bob": {"desk": 0}}, {"phone": 7, "tablet": 4, "desk": 6}, 2),
-        # Signed in only at second 5: 3 and 4 were not written for it.
+        # Signed in at second 5: entries 3 and 4 are not required.
         ({"alice": {"phone": 5000}}, {}, 2),
         ({"alice": {"phone": 5000}}, {"phone": 6}, 4),
         ({"alice": {"phone": 9000}}, {}, 5),
-        # No member, and so no matter.
+        # Not a member, so its devices do not count.
         ({"eve": {"phone": 0}}, {}, 5),
     ],
 )

@@ -18,7 +18,7 @@ USER, DEVICE = "a" * 32, "d" * 32
 
 @dataclass
 class Edges:
-    """What a home says to edges."""
+    """Edges that record the messages of a home."""
 
     pushed: list[Sequence[str]] = field(default_factory=list)
     closed: list[tuple[str, str]] = field(default_factory=list)
@@ -117,7 +117,7 @@ def test_watchers_of_moved_user_are_rechecked_once(edges: Edges, home: Home, clo
     assert sorted(edges.rechecked) == ["watcher of 1", "watcher of 2"]
     home.on_ring_changed(lambda _: False)
     clock.advance(MOVED_USERS_KEPT_S)
-    assert len(edges.rechecked) == 2, "they were asked to look once"
+    assert len(edges.rechecked) == 2, "each watcher is rechecked once"
 
 
 def test_watchers_see_user_offline_after_debounce(edges: Edges, home: Home, clock: ManualClock) -> None:

@@ -23,7 +23,7 @@ USER, DEVICE = "a" * 32, "d" * 32
 
 
 class SlowHomes:
-    """Homes that answer when they are let, and do what they are told in the order of telling, as over a link."""
+    """Homes that process messages in order, as over a peer stream, and answer when the test allows it."""
 
     def __init__(self) -> None:
         self.home = "first"
@@ -55,14 +55,14 @@ class SlowHomes:
         self.known.discard((home, session_id))
 
     async def watch(self, home: str, session_id: str, user_ids: Collection[str]) -> Collection[str]:
-        raise AssertionError("these sessions watch nobody")
+        raise AssertionError("these sessions watch no presence")
 
     def unwatch(self, home: str, session_id: str) -> None:
-        raise AssertionError("these sessions watch nobody")
+        raise AssertionError("these sessions watch no presence")
 
 
 class NoOwners:
-    """This session sends nothing."""
+    """Owners for sessions that send nothing."""
 
     def route_append(self, draft: Draft, attempt: Attempt, target: str, reply: Callable[[AppendOutcome], None]) -> None:
         raise AssertionError
@@ -132,7 +132,7 @@ async def test_session_is_attached_to_new_home_after_change_during_attach(
 
 
 async def nobody_else_is_known(attaching: HomeRegistrar, homes: SlowHomes) -> None:
-    """Than one that is attached after all that came before it."""
+    """Attach another session after all pending ones, and assert that only it is attached."""
     other = session_of("e" * 32)
     attaching.mark_detached(other)
     await eventually(lambda: other.home)
@@ -182,10 +182,10 @@ async def test_session_detached_during_first_attach_is_attached_once(
     attaching.mark_detached(session)
     homes.home = "first"
     await run_ready()
-    assert homes.asked == 0, "who began it rests before it tries again, and nobody else tries"
+    assert homes.asked == 0, "the first attach waits before its next try, and no worker tries meanwhile"
     clock.advance(RETRY_INTERVAL_S)
     await beginning
-    assert homes.asked_about == [], "it was attached by who began it"
+    assert homes.asked_about == [], "the first attach succeeded without a worker"
     assert homes.known == {("first", session.session_id)}
     assert session.home == "first"
 

@@ -28,7 +28,7 @@ async def test_waiting_handshakes_start_in_order() -> None:
     again = await second
     await run_ready()
     assert not third.done()
-    # Once over, over.
+    # A second release has no effect.
     first.release()
     await run_ready()
     assert not third.done()

@@ -16,7 +16,7 @@ from tests.eventually import run_ready
 
 
 class Entries:
-    """A collection whose first find breaks, and whose others hang."""
+    """A collection whose first query fails, and whose other queries hang."""
 
     def __init__(self) -> None:
         self.begun = self.ended = 0
@@ -48,5 +48,5 @@ async def test_failed_range_leaves_no_query_running() -> None:
     far_apart = range(1, 100 * (MAX_GAP + 1), MAX_GAP + 1)
     with pytest.raises(StoreUnavailable):
         await MongoLog(database).load_targets("c" * 32, far_apart)
-    # One takes the place of the one that failed before it is known.
+    # One more query starts in the slot of the failed one before the failure is handled.
     assert entries.begun == entries.ended <= MAX_CONCURRENT_RANGES + 1

@@ -17,10 +17,10 @@ def test_each_user_is_rechecked_once_after_the_delay() -> None:
     strangers.record(BOB)
     assert rechecked == []
     clock.advance(0.01)
-    assert sorted(rechecked) == [ALICE, BOB], "carol is at home here by now"
+    assert sorted(rechecked) == [ALICE, BOB], "Carol's home is this server by now"
     strangers.record(ALICE)
     clock.advance(RECHECK_DELAY_S - 0.005)
-    assert len(rechecked) == 2, "what came before it does not cut its pause short"
+    assert len(rechecked) == 2, "an earlier delivery does not shorten the delay"
     clock.advance(0.005)
     assert rechecked[2:] == [ALICE]
     clock.advance(RECHECK_DELAY_S)

@@ -12,7 +12,7 @@ from chat_service.wire import frames
 
 
 class Timers:
-    """Timers that fire when they are told to."""
+    """Timers that fire when the test calls `fire`."""
 
     def __init__(self) -> None:
         self._calls: list[Callable[[], None]] = []

@@ -20,7 +20,7 @@ TERMS = RetentionPolicy(sweep_interval_s=60.0)
 
 
 class Conversations:
-    """Stands in for store and looks: `rounds` is what is found due, round by round, and then nothing more is."""
+    """A fake of the store and the sweep: each query returns the next of `rounds`, and then no conversation is due."""
 
     def __init__(self, *rounds: list[str] | Exception) -> None:
         self.rounds = list(rounds)
@@ -77,7 +77,7 @@ async def test_job_sleeps_until_conversations_are_due_and_keeps_its_pace(
     assert conversations.looked == ["one", "two"]
     clock.advance(SWEEP_PAUSE_S)
     await run_ready()
-    assert conversations.asked == 3, "there may be more"
+    assert conversations.asked == 3, "the job queries again after a batch"
 
 
 async def test_job_survives_failed_sweep_and_unavailable_store(

@@ -26,7 +26,7 @@ CONVERSATION, ALICE = "c" * 32, "a" * 32
 
 @dataclass
 class LaneHarness:
-    """A lane, what it forwarded and told, and a clock and timers that go when they are told to."""
+    """A lane with its forwarded sends and reported outcomes, and with a manual clock and timers."""
 
     owner: str = "one"
     now: float = 0.0
@@ -50,11 +50,11 @@ class LaneHarness:
         )
 
     def taken(self) -> list[tuple[str, int, str]]:
-        """What was forwarded since this was last asked, still unanswered or not."""
+        """Return the forwarded sends that are unanswered, as (text, attempt, target)."""
         return [each[:3] for each in self.forwarded]
 
     def answer(self, *answers: AppendOutcome) -> None:
-        """Answer what was forwarded, oldest first."""
+        """Answer the forwarded sends, oldest first."""
         waiting, self.forwarded = self.forwarded, []
         for (_, _, _, reply), answer in zip(waiting, answers, strict=True):
             reply(answer)
@@ -99,7 +99,7 @@ def test_sends_refused_by_former_owner_are_forwarded_to_new_owner_in_order(lane_
     lane_harness.answer(elsewhere(), behind(), behind())
     assert lane_harness.told == []
     lane.enqueue(draft("d"))
-    assert lane_harness.taken() == [], "it waits behind those that go again"
+    assert lane_harness.taken() == [], "d waits behind the resent sends"
     lane_harness.fire()
     assert lane_harness.taken() == [(text, 2, "two") for text in "abcd"]
     lane_harness.answer(*(Appended(seq, 0) for seq in range(1, 5)))
@@ -159,7 +159,7 @@ def test_repeat_of_answered_send_does_not_close_the_gate(lane_harness: LaneHarne
     lane = lane_harness.lane(decided=decided)
     lane.enqueue(draft("a"), RateLimited("too fast", retry_after=0.1))
     lane.enqueue(draft("b"))
-    assert [each[0] for each in lane_harness.taken()] == ["b"], "a was sent again before its answer was heard"
+    assert [each[0] for each in lane_harness.taken()] == ["b"], "a was repeated before the device received its outcome"
 
 
 def test_final_refusal_before_the_lane_reopens_the_gate(
@@ -188,14 +188,14 @@ def test_earliest_refused_send_reopens_the_gate(lane_harness: LaneHarness) -> No
     lane = lane_harness.lane()
     lane.enqueue(draft("a"))
     lane.enqueue(draft("b"), RateLimited("too fast", retry_after=0.1))
-    # Only now, with the gate closed by the later one, the owner refuses the earlier.
+    # The later send has closed the gate; now the owner refuses the earlier one.
     lane_harness.answer(ConversationBusy("busy", retry_after=0.1))
     lane.enqueue(draft("b"))
     assert kinds(lane_harness.told)[-1] == ("b", "EARLIER_SEND_REFUSED")
     lane.enqueue(draft("a"))
     lane.enqueue(draft("c"))
     assert kinds(lane_harness.told)[-1] == ("c", "EARLIER_SEND_REFUSED"), (
-        "b was refused as well, and has not come again"
+        "b was refused as well, and was not resent yet"
     )
     lane.enqueue(draft("b"))
     lane.enqueue(draft("c"))
@@ -208,7 +208,7 @@ def test_waiting_send_does_not_overtake_refused_send(lane_harness: LaneHarness) 
     lane.enqueue(draft("b"))
     first, second = lane_harness.forwarded
     first[3](elsewhere())
-    # Behind one that goes again: not forwarded yet.
+    # Not forwarded yet: it waits behind a resent one.
     lane.enqueue(draft("c"))
     second[3](ConversationBusy("busy", retry_after=0.1))
     assert kinds(lane_harness.told) == [("b", "CONVERSATION_BUSY"), ("c", "EARLIER_SEND_REFUSED")]

@@ -18,21 +18,21 @@ from servicekit.failure import Failure
 
 CONVERSATION, ALICE = "c" * 32, "a" * 32
 SENDS = 12
-# What an owner makes of what it is asked next, and whether it answers at once.
+# The owner's decisions on the next sends, and whether it answers synchronously.
 choices = st.lists(st.tuples(st.sampled_from(["take", "busy", "elsewhere"]), st.booleans()), max_size=60)
-# What happens next: the device sends something new, sends too fast, sends again what was refused, or what has no answer
-# yet; an answer comes, or is heard; a pause ends; time goes by until the lane has no more patience.
+# The steps: the device sends a new message, sends too fast, resends refused or unanswered sends; an outcome arrives
+# at the lane or at the device; a retry timer fires; the retry window ends.
 STEPS = ["send", "hurry", "again", "hurry_again", "repeat", "repeat_last", "answer", "hear", "fire", "wait"]
-# In each play of some kinds only: what only a few of them lead to is found sooner.
+# Each simulation uses a subset of the steps, so that failures that need only a few kinds are found sooner.
 steps = st.sets(st.sampled_from(STEPS[1:])).flatmap(
     lambda kinds: st.lists(st.sampled_from(["send", *sorted(kinds)]), min_size=4, max_size=60)
 )
-# What is refused for good, however often it is asked for.
+# Sends that are always refused for good.
 forbidden = st.sets(st.integers(1, SENDS), max_size=4)
 
 
 class Play:
-    """A device, a lane, and an owner that keeps the order of each attempt, as it must."""
+    """A simulation of a device, a lane, and an owner that keeps the order of each attempt."""
 
     def __init__(
         self, choices: list[tuple[str, bool]], forbidden: set[int], most: int, *, patient: bool, late: bool
@@ -45,11 +45,11 @@ class Play:
         self._refused_attempt = 0
         self._answers: deque[tuple[Callable[[AppendOutcome], None], AppendOutcome]] = deque()
         self._timers: deque[Callable[[], None]] = deque()
-        # A patient device hears all answers before it sends again; another one sends again what has no answer, too.
+        # A patient device receives all outcomes before it resends; another one also resends unanswered sends.
         self._patient = patient
-        # Of three sends what was decided may be forgotten before it is heard.
+        # With a small window an outcome may be forgotten before the device receives it.
         self._repeats = not patient and most >= SENDS
-        # It hears answers late, and acts on those it has heard.
+        # The device receives outcomes late, and acts only on received ones.
         self._late = late
         self._unheard: deque[tuple[int, AppendOutcome]] = deque()
         self._outstanding: Counter[int] = Counter()
@@ -83,12 +83,12 @@ class Play:
             self._submit(self.said, RateLimited("too fast", retry_after=0.1))
 
     def again(self) -> None:
-        """What was refused, and all that was sent after it, in order."""
+        """Resend the first refused send and all later unanswered ones, in order."""
         for number in self._take_refused():
             self._submit(number)
 
     def hurry_again(self) -> None:
-        """The same, but too fast for the second half of it."""
+        """Do the same, with the second half of the sends too fast."""
         again = self._take_refused()
         for number in again[: len(again) // 2]:
             self._submit(number)
@@ -96,11 +96,11 @@ class Play:
             self._submit(number, RateLimited("too fast", retry_after=0.1))
 
     def repeat(self) -> None:
-        """The oldest without an answer, alone."""
+        """Resend the oldest unanswered send alone."""
         self._repeat(min)
 
     def repeat_last(self) -> None:
-        """The same of the newest."""
+        """Resend the newest unanswered send alone."""
         self._repeat(max)
 
     def _repeat(self, which: Callable[[set[int]], int]) -> None:
@@ -128,7 +128,7 @@ class Play:
             self._hear(*self._unheard.popleft())
 
     def end(self) -> None:
-        """From now on all is taken, and heard at once."""
+        """Run to completion: the owner accepts every send, and the device receives every outcome at once."""
         self._choices.clear()
         self._late = False
         while self._unheard:
@@ -174,7 +174,7 @@ class Play:
 
     def _hear(self, number: int, answer: AppendOutcome) -> None:
         self._outstanding[number] -= 1
-        assert self._outstanding[number] >= 0, "told twice"
+        assert self._outstanding[number] >= 0, "a send got two outcomes"
         later = isinstance(answer, Failure) and answer.retry_after is not None
         (self._refused if later else self._done).add(number)
         self._refused -= self._done

@@ -37,7 +37,7 @@ def test_send_settled_by_old_stream_after_refusal_needs_new_stream() -> None:
     outgoing.requeue_in_flight()
     written(outgoing)
     outgoing.postpone("1", 0.1, 0.0)
-    # By the stream that was left; the lane of the new one waits for it, and it will not come.
+    # The old stream settled the send; the lane of the new stream would wait for it for ever.
     outgoing.complete("1")
     assert outgoing.needs_new_stream
 
@@ -56,7 +56,7 @@ def test_lane_resumes_from_refused_send_once_all_are_answered() -> None:
     assert written(outgoing) == ["a", "b", "c"]
     outgoing.postpone("a", 1.0, now=0.0)
     outgoing.add(message("d"))
-    assert written(outgoing, now=5.0) == [], "b and c are still under way"
+    assert written(outgoing, now=5.0) == [], "b and c are still in flight"
     outgoing.postpone("b", 0.0, now=0.1)
     outgoing.postpone("c", 0.0, now=0.1)
     assert written(outgoing, now=0.5) == [], "the server asked for a second"
@@ -108,7 +108,7 @@ def test_queue_is_bounded_and_ignores_repeated_id() -> None:
 
 @given(st.lists(st.sampled_from(["write", "accept", "postpone", "stream"]), max_size=80), st.integers(1, 12))
 def test_log_contains_every_message_in_send_order(steps: list[str], count: int) -> None:
-    """A server as the contract has it: it answers in order, and after a refusal takes only the refused one."""
+    """The server answers in order, and after a refusal accepts only the refused send, as the contract says."""
     outgoing, wire, gate = SendQueue(), list[str](), list[str]()
     log: list[str] = []
     for n in range(count):

@@ -31,7 +31,7 @@ def test_unconfirmed_receipts_are_sent_again_after_welcome() -> None:
     receipts.start_stream()
     assert told(receipts) == {"b": (4, 0)}
     receipts.tick()
-    assert told(receipts) == {"a": (3, 0)}, "whether this device was heard on the stream before is not known"
+    assert told(receipts) == {"a": (3, 0)}, "it is unknown whether the earlier stream delivered this device's receipt"
     assert receipts.unconfirmed() == {"b": (4, 0)}
 
 

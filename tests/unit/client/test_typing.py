@@ -12,7 +12,7 @@ def test_typing_is_sent_at_most_every_3_seconds() -> None:
     assert keys.start_typing(THERE, 4.0)
     assert keys.stop_typing(HERE, 5.0)
     assert not keys.stop_typing(HERE, 5.0)
-    assert not keys.stop_typing(THERE, 10.0), "they have stopped believing it"
+    assert not keys.stop_typing(THERE, 10.0), "the notice has already expired for the others"
     assert keys.start_typing(HERE, 10.0)
     keys.message_sent(HERE)
     assert keys.start_typing(HERE, 10.5)

@@ -122,7 +122,7 @@ def test_ticks_unread_count_settings_and_typing_are_tracked() -> None:
     view.apply(TypingChanged(CHAT, YOU, True))
     view.apply(ConversationChecked(CHAT, 4, 3, 1, PersonalSettings(pinned=True), frozenset({4})))
     assert (view.typing, view.settings.pinned, [each.seq for each in view.messages]) == ({YOU}, True, [2, 3])
-    assert view.messages[0].content is None, "its retention has ended"
+    assert view.messages[0].content is None, "its content was removed by retention"
     assert not view.apply(CaughtUp(False))
 
 

@@ -45,12 +45,12 @@ def mine(_: str) -> bool:
 
 
 async def no_owner(_: str) -> None:
-    """Nobody has it in memory."""
+    """Reload no owner: none has the conversation in memory."""
 
 
 @dataclass
 class RetentionEnvironment:
-    """The stores, and looks at them by a clock of their own."""
+    """The stores of a retention test, and sweeps by a manual clock."""
 
     database: Database
     history: History
@@ -66,13 +66,13 @@ class RetentionEnvironment:
     async def look(
         self, terms: RetentionPolicy, reload: Callable[[str], Awaitable[None]] = no_owner
     ) -> list[SweepResult]:
-        """Look at all that is due."""
+        """Sweep all due conversations and return the results."""
         due = await self.store.list_due(self.clock.now_ms(), terms.default, mine, 100)
         looked = [await self.looks(terms, reload).sweep(each) for each in due]
         return [each for each in looked if each is not None]
 
     async def next_days(self, conversation_id: str) -> float | None:
-        """In how many days the next look is due."""
+        """Return the days until the next sweep of the conversation, or None if none is due."""
         document = await self.database["conversations"].find_one({"_id": bytes.fromhex(conversation_id)})
         due_ms = (document or {}).get("due")
         return None if due_ms is None else (due_ms - self.clock.now_ms()) / DAY_MS

@@ -64,7 +64,7 @@ async def test_retry_after_retention_gets_its_first_outcome(owners: Owners, envi
     environment.clock.advance(2 * DAY_S)
     await environment.look(A_DAY)
     assert await environment.contents(conversation_id) == []
-    # An owner that knows it from the log alone.
+    # An owner that finds the send only in the log.
     another = await owners.start()
     assert place(await another.append(sent)) == seq
     assert await environment.contents(conversation_id) == []
@@ -76,7 +76,7 @@ async def test_edit_by_stale_owner_does_not_restore_content(owners: Owners, envi
     [seq] = await say(stale, conversation_id, "gone")
     await environment.look(A_DAY)
     environment.clock.advance(2 * DAY_S)
-    # An owner that is not told, as in the moment between.
+    # The owner is not reloaded, as between the removal and its notification.
     await environment.look(A_DAY)
     for late in (MessageEdited(seq, b"back"), ReactionChanged(seq, "!")):
         assert isinstance(await stale.append(change(conversation_id, late)), Appended)
@@ -137,7 +137,7 @@ async def test_paging_continues_with_remaining_entries_after_removal(
 
 
 class Failing(MongoRetentionStore):
-    """A store that goes silent before it removes content."""
+    """A store that becomes unavailable before it removes content."""
 
     async def remove_content(self, conversation_id: str, first: int, last: int) -> None:
         raise StoreUnavailable("now")
@@ -154,11 +154,11 @@ async def test_next_sweep_completes_interrupted_removal(owners: Owners, environm
     [due] = await store.list_due(environment.clock.now_ms(), A_DAY.default, mine, 10)
     with pytest.raises(StoreUnavailable):
         await looks.sweep(due)
-    # What is below `first_seq` is shown to nobody, whether it is removed yet or not.
+    # Entries below `first_seq` are hidden from all members, removed or not.
     assert await environment.bodies(conversation_id) == ["f", "e", "d", "c"]
     assert await environment.look(A_DAY) == []
     environment.clock.advance(sweep.CLAIM_MS / 1000 + 1)
-    # Also when everything is to be kept by now.
+    # The removal is completed even if the policy keeps everything by now.
     running_on = await environment.look(RetentionPolicy(FOREVER))
     assert [each.first_seq for each in running_on] == [4]
     assert await environment.contents(conversation_id) == [b"c", b"d", b"e", b"f"]
@@ -173,7 +173,7 @@ async def test_one_of_two_concurrent_sweeps_acquires_conversation(
     held = await environment.store.claim(due, environment.clock.now_ms() + 1000)
     assert held is not None
     assert await environment.looks(A_DAY).sweep(due) is None
-    # Whoever changes something meanwhile has it looked at again.
+    # A change during a sweep makes the conversation due again.
     update = ConversationUpdated(retention=FOREVER)
     assert isinstance(await running.append(change(conversation_id, update)), Appended)
     await environment.store.release(held, None, None)
@@ -182,7 +182,7 @@ async def test_one_of_two_concurrent_sweeps_acquires_conversation(
 
 
 class Gated(MongoConversationStore):
-    """Conversations that are read at once and told about later."""
+    """A conversation store that reads at once and returns the result later."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)

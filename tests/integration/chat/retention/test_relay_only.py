@@ -30,13 +30,13 @@ async def test_relay_only_keeps_content_until_last_device_has_it(
     environment.clock.advance(120)
     assert await environment.look(RELAY) == [SweepResult()]
     assert await environment.bodies(conversation_id) == ["three", "two", "one"]
-    # One that is signed in only now was not meant.
+    # A device that signs in now does not have to receive earlier entries.
     await environment.sign_in(BOB, "b2", since_ms=environment.clock.now_ms())
     assert await running.receive(ALICE, conversation_id, seqs[1], 0, "a2") == Done()
     environment.clock.advance(120)
     await environment.look(RELAY)
     assert await environment.bodies(conversation_id) == ["three"]
-    # One that is signed out is not waited for, nor remembered.
+    # A signed-out device is neither waited for nor kept in the marks.
     await environment.sign_out(ALICE, "a2")
     environment.clock.advance(DAY_S)
     await environment.look(RELAY)

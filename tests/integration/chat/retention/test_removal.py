@@ -77,7 +77,7 @@ async def test_stubs_are_removed_after_thirty_days_except_the_highest(
     await environment.look(A_DAY)
     environment.clock.advance(2 * DAY_S)
     await environment.look(A_DAY)
-    # For what comes next, which nobody tells it of.
+    # The next sweep is due for entries appended later.
     assert await environment.next_days(conversation_id) == pytest.approx(1, abs=0.01)
     environment.clock.advance(30 * DAY_S)
     [removed] = await environment.look(A_DAY)
@@ -88,7 +88,7 @@ async def test_stubs_are_removed_after_thirty_days_except_the_highest(
     overview = await environment.history.summarize(BOB, conversation_id)
     assert (overview.head_seq, overview.unread_count) == (seqs[-1] + 1, 1)
     assert set(overview.visible.conversation.members) == {ALICE, BOB}
-    # What is read below all that is left counts as all that was there.
+    # A receipt below the first remaining entry counts every removed message as read.
     assert await another.receive(BOB, conversation_id, 2, 2) == Done()
     assert (await environment.history.summarize(BOB, conversation_id)).unread_count == 1
 
@@ -135,7 +135,7 @@ async def test_unapplied_state_change_in_log_is_kept(owners: Owners, environment
     conversation_id = await made(running)
     seqs = await say(running, conversation_id, *"ab")
     await environment.look(A_DAY)
-    # An owner that died before it told anybody.
+    # The owner died before it applied the entry.
     title = ConversationUpdated(retention=A_DAY.default)
     now_ms = time.time_ns() // 1_000_000
     lost = Entry(conversation_id, seqs[-1] + 1, 2, now_ms, ALICE, b"t" * 16, title, title.fingerprint())
