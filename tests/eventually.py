@@ -16,15 +16,15 @@ async def eventually(holds: Callable[[], object | Awaitable[object]], timeout: f
     """
     deadline = time.monotonic() + timeout
     while True:
-        complaint = AssertionError(f"did not come true within {timeout} s")
+        failure = AssertionError(f"did not come true within {timeout} s")
         try:
             answer = holds()
             if await answer if inspect.isawaitable(answer) else answer:
                 return
         except AssertionError as error:
-            complaint = error
+            failure = error
         if time.monotonic() > deadline:
-            raise complaint
+            raise failure
         await asyncio.sleep(0.02)
 
 

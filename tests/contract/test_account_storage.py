@@ -48,7 +48,7 @@ def account(login_name: str, display_name: str = "") -> Account:
     return Account(Profile(uuid.uuid4().hex, login_name, display_name or login_name), "hash", 17)
 
 
-async def kept(store: AccountStore, login_name: str, display_name: str = "") -> Account:
+async def insert_listed(store: AccountStore, login_name: str, display_name: str = "") -> Account:
     made = account(login_name, display_name)
     await store.insert(made)
     assert await store.claim_login_name(login_name, made.user_id)
@@ -93,7 +93,7 @@ async def test_deleted_unclaimed_account_is_not_loaded(accounts: AccountStore) -
 
 
 async def test_password_hash_is_replaced_only_if_unchanged(accounts: AccountStore) -> None:
-    made = await kept(accounts, "alice")
+    made = await insert_listed(accounts, "alice")
     assert await accounts.set_password_hash(made.user_id, "hash", "new")
     assert not await accounts.set_password_hash(made.user_id, "hash", "other")
     found = await accounts.load(made.user_id)
@@ -102,7 +102,7 @@ async def test_password_hash_is_replaced_only_if_unchanged(accounts: AccountStor
 
 
 async def test_update_writes_only_changed_fields(accounts: AccountStore) -> None:
-    made = replace(await kept(accounts, "alice"), listed=True)
+    made = replace(await insert_listed(accounts, "alice"), listed=True)
     first = with_profile(made, about="hi", picture_media_id=uuid.uuid4().hex)
     assert await accounts.update(made, first, None)
     assert await accounts.load(made.user_id) == first
@@ -116,14 +116,14 @@ async def test_update_writes_only_changed_fields(accounts: AccountStore) -> None
 
 
 async def test_conflicting_update_of_same_field_is_refused(accounts: AccountStore) -> None:
-    made = await kept(accounts, "alice")
+    made = await insert_listed(accounts, "alice")
     for field, value in (("about", "hi"), ("picture_media_id", uuid.uuid4().hex), ("display_name", "Alice")):
         assert await accounts.update(made, with_profile(made, **{field: value}), None)
         assert not await accounts.update(made, with_profile(made, **{field: "another"}), None)
 
 
 async def test_search_keys_are_not_written_from_stale_fields(accounts: AccountStore) -> None:
-    made = await kept(accounts, "alice", "Old Name")
+    made = await insert_listed(accounts, "alice", "Old Name")
     named = with_profile(made, display_name="New Name")
     hidden = replace(made, privacy=Privacy(found_by_search=False))
     assert await accounts.update(made, hidden, hidden.search_keys)
@@ -137,7 +137,7 @@ async def test_search_keys_are_not_written_from_stale_fields(accounts: AccountSt
 
 
 async def test_renamed_user_is_found_by_new_name_only(accounts: AccountStore) -> None:
-    made = await kept(accounts, "alice", "Old Name")
+    made = await insert_listed(accounts, "alice", "Old Name")
     renamed = with_profile(made, display_name="New Name")
     await accounts.update(made, renamed, renamed.search_keys)
     assert await names_found(accounts, "new") == ["alice"]
@@ -149,10 +149,10 @@ async def test_renamed_user_is_found_by_new_name_only(accounts: AccountStore) ->
 
 async def test_hidden_user_is_found_by_exact_login_name_only(accounts: AccountStore) -> None:
     for name in ("alice", "al.ice-the_great1", "ali"):
-        made = await kept(accounts, name, "Somebody")
+        made = await insert_listed(accounts, name, "Somebody")
         hidden = replace(made, privacy=Privacy(found_by_search=False))
         assert await accounts.update(made, hidden, hidden.search_keys)
-    await kept(accounts, "aaron", "Alice")
+    await insert_listed(accounts, "aaron", "Alice")
     assert await names_found(accounts, "some") == []
     assert await names_found(accounts, "alic") == ["aaron"]
     assert await names_found(accounts, "alice") == ["aaron", "alice"]
@@ -166,16 +166,16 @@ async def test_hidden_user_is_found_by_exact_login_name_only(accounts: AccountSt
 async def test_adding_rules_are_loaded_for_restricted_users(accounts: AccountStore) -> None:
     rules = {}
     for name, rule in (("alice", WhoMayAdd.CONTACTS), ("bob", WhoMayAdd.NOBODY)):
-        made = await kept(accounts, name)
+        made = await insert_listed(accounts, name)
         assert await accounts.update(made, replace(made, privacy=Privacy(rule)), None)
         rules[made.user_id] = rule
-    carol = await kept(accounts, "carol")
+    carol = await insert_listed(accounts, "carol")
     found = await accounts.load_adding_rules([*rules, carol.user_id, uuid.uuid4().hex])
     assert rules == {user: rule for user, rule in found.items() if rule is not WhoMayAdd.EVERYONE}
 
 
 async def test_deleting_account_is_hidden_from_other_users(accounts: AccountStore) -> None:
-    alice, bob = await kept(accounts, "alice"), await kept(accounts, "bob")
+    alice, bob = await insert_listed(accounts, "alice"), await insert_listed(accounts, "bob")
     await accounts.mark_deleting(alice.user_id, 5)
     await accounts.mark_deleting(alice.user_id, 7)
     await accounts.mark_deleting(uuid.uuid4().hex, 3)
@@ -191,14 +191,14 @@ async def test_deleting_account_is_hidden_from_other_users(accounts: AccountStor
 
 
 async def test_deleting_accounts_are_listed_oldest_first(accounts: AccountStore) -> None:
-    made = [await kept(accounts, name) for name in ("alice", "bob", "carol")]
+    made = [await insert_listed(accounts, name) for name in ("alice", "bob", "carol")]
     for time_ms, each in zip((7, 5, 6), made, strict=True):
         await accounts.mark_deleting(each.user_id, time_ms)
     assert [time_ms for _, time_ms in await accounts.list_deleting(2)] == [5, 6]
 
 
 async def test_purged_account_keeps_only_its_id(accounts: AccountStore, database: mongo.Database) -> None:
-    alice, bob = await kept(accounts, "alice"), await kept(accounts, "bob")
+    alice, bob = await insert_listed(accounts, "alice"), await insert_listed(accounts, "bob")
     await accounts.purge(bob.user_id, 9)
     assert await accounts.load(bob.user_id) == replace(bob, listed=True), "the account was not marked for deletion"
     await accounts.mark_deleting(alice.user_id, 5)
@@ -221,7 +221,7 @@ def with_profile(made: Account, **changed: str) -> Account:
 
 async def test_search_results_are_ordered_and_paged(accounts: AccountStore) -> None:
     for login_name, display_name in [("zoe", "Alicia Z"), ("alice", ""), ("bob", "Mr Alistair"), ("eve", "Eve")]:
-        await kept(accounts, login_name, display_name)
+        await insert_listed(accounts, login_name, display_name)
     unlisted = account("alix")
     await accounts.insert(unlisted)
     assert await names_found(accounts, "ali") == ["alice", "bob", "zoe"]
@@ -233,14 +233,14 @@ async def test_search_results_are_ordered_and_paged(accounts: AccountStore) -> N
 
 
 async def test_filter_existing_returns_known_users(accounts: AccountStore) -> None:
-    made = [await kept(accounts, name) for name in ("alice", "bob")]
+    made = [await insert_listed(accounts, name) for name in ("alice", "bob")]
     ids = {each.user_id for each in made}
     assert await accounts.filter_existing([*ids, uuid.uuid4().hex]) == ids
     assert await accounts.filter_existing([]) == set()
 
 
 async def test_search_uses_index_without_sorting(accounts: AccountStore, database: mongo.Database) -> None:
-    await kept(accounts, "alice")
+    await insert_listed(accounts, "alice")
     criteria = {
         "prefixes": {"$in": ["alic", "\nalice"]},
         "words": {"$regex": "^alice"},

@@ -30,35 +30,35 @@ async def database(mongod: Stack, database_name: str) -> AsyncIterator[mongo.Dat
 
 
 @pytest.fixture
-async def tries(database: mongo.Database) -> AttemptCounter:
+async def attempts(database: mongo.Database) -> AttemptCounter:
     store = MongoAttemptCounter(database)
     await store.ensure_indexes()
     await store.ensure_indexes()
     return store
 
 
-async def test_burst_is_allowed_then_rate_applies(tries: AttemptCounter) -> None:
-    assert [await tries.take("alice", THREE, NOW) for _ in range(3)] == [0, 0, 0]
-    assert await tries.take("alice", THREE, NOW) == 2
-    assert await tries.take("alice", THREE, NOW + 500) == 1.5, "a refused attempt consumes no token"
-    assert await tries.take("alice", THREE, NOW + 2000) == 0
-    assert await tries.take("alice", THREE, NOW + 2000) == 2
-    assert await tries.take("bob", THREE, NOW) == 0
+async def test_burst_is_allowed_then_rate_applies(attempts: AttemptCounter) -> None:
+    assert [await attempts.take("alice", THREE, NOW) for _ in range(3)] == [0, 0, 0]
+    assert await attempts.take("alice", THREE, NOW) == 2
+    assert await attempts.take("alice", THREE, NOW + 500) == 1.5, "a refused attempt consumes no token"
+    assert await attempts.take("alice", THREE, NOW + 2000) == 0
+    assert await attempts.take("alice", THREE, NOW + 2000) == 2
+    assert await attempts.take("bob", THREE, NOW) == 0
 
 
-async def test_refunded_token_can_be_taken_again(tries: AttemptCounter) -> None:
-    await tries.refund("alice", THREE)
+async def test_refunded_token_can_be_taken_again(attempts: AttemptCounter) -> None:
+    await attempts.refund("alice", THREE)
     for _ in range(10):
-        assert await tries.take("alice", THREE, NOW) == 0
-        await tries.refund("alice", THREE)
-    assert [await tries.take("alice", THREE, NOW) for _ in range(4)] == [0, 0, 0, 2]
+        assert await attempts.take("alice", THREE, NOW) == 0
+        await attempts.refund("alice", THREE)
+    assert [await attempts.take("alice", THREE, NOW) for _ in range(4)] == [0, 0, 0, 2]
 
 
-async def test_bucket_never_exceeds_its_burst(tries: AttemptCounter) -> None:
+async def test_bucket_never_exceeds_its_burst(attempts: AttemptCounter) -> None:
     for _ in range(3):
-        await tries.take("alice", THREE, NOW)
+        await attempts.take("alice", THREE, NOW)
     much_later = NOW + 3_600_000
-    assert [await tries.take("alice", THREE, much_later) for _ in range(4)] == [0, 0, 0, 2]
+    assert [await attempts.take("alice", THREE, much_later) for _ in range(4)] == [0, 0, 0, 2]
 
 
 async def test_concurrent_attempts_are_limited_to_burst(database: mongo.Database) -> None:
@@ -68,16 +68,16 @@ async def test_concurrent_attempts_are_limited_to_burst(database: mongo.Database
     assert set(waits) == {0, 2}
 
 
-async def test_clock_far_ahead_does_not_lock_out_key(tries: AttemptCounter) -> None:
+async def test_clock_far_ahead_does_not_lock_out_key(attempts: AttemptCounter) -> None:
     for _ in range(3):
-        await tries.take("alice", THREE, NOW + 86_400_000)
-    assert await tries.take("alice", THREE, NOW) == 2
-    assert await tries.take("alice", THREE, NOW + 2000) == 0
+        await attempts.take("alice", THREE, NOW + 86_400_000)
+    assert await attempts.take("alice", THREE, NOW) == 2
+    assert await attempts.take("alice", THREE, NOW + 2000) == 0
 
 
-async def test_keys_are_not_stored_in_clear(tries: AttemptCounter, database: mongo.Database) -> None:
+async def test_keys_are_not_stored_in_clear(attempts: AttemptCounter, database: mongo.Database) -> None:
     for key in ("my password", "\0", "\ud800", "$set"):
-        await tries.take(key, THREE, NOW)
+        await attempts.take(key, THREE, NOW)
     [*kept] = [each async for each in database["sign_in_tries"].find()]
     assert len(kept) == 4
     assert "my password" not in str(kept)

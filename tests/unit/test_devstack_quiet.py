@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 
-def quietly(folder: Path, source: str, *arguments: str) -> tuple[int, str, str]:
+def run_quiet(folder: Path, source: str, *arguments: str) -> tuple[int, str, str]:
     (folder / "played.py").write_text(source)
     command = [sys.executable, "-m", "devstack.run_quietly", "played", *arguments]
     path = f"{Path(__file__).parents[2]}:{folder}"
@@ -17,10 +17,10 @@ def quietly(folder: Path, source: str, *arguments: str) -> tuple[int, str, str]:
 
 
 def test_interrupt_prints_no_traceback(tmp_path: Path) -> None:
-    assert quietly(tmp_path, "raise KeyboardInterrupt") == (-signal.SIGINT, "", "")
+    assert run_quiet(tmp_path, "raise KeyboardInterrupt") == (-signal.SIGINT, "", "")
 
 
 def test_module_receives_arguments_and_reports_errors(tmp_path: Path) -> None:
-    code, said, told = quietly(tmp_path, "import sys; print(sys.argv[1:]); 1 / 0", "--clear", "there")
-    assert (code, said) == (1, "['--clear', 'there']\n")
-    assert "ZeroDivisionError" in told
+    code, stdout, stderr = run_quiet(tmp_path, "import sys; print(sys.argv[1:]); 1 / 0", "--clear", "there")
+    assert (code, stdout) == (1, "['--clear', 'there']\n")
+    assert "ZeroDivisionError" in stderr

@@ -52,32 +52,32 @@ class PoolUnderTest:
     def __init__(self, me: RingMember, *others: RingMember, answers: bool = True) -> None:
         self.membership = FixedMembership(me, *others)
         self.broken: list[str] = []
-        self.taken: list[str] = []
+        self.received: list[str] = []
         self._answers = answers
-        self.links = PeerPool(self.membership, CREDENTIAL, self._take, self.broken.append)
+        self.pool = PeerPool(self.membership, CREDENTIAL, self._handle, self.broken.append)
 
-    def link(self, peer: str) -> PeerStream:
-        link = self.links.stream_to(peer)
-        assert link is not None, "no peer stream"
-        return link
+    def stream(self, peer: str) -> PeerStream:
+        stream = self.pool.stream_to(peer)
+        assert stream is not None, "no peer stream"
+        return stream
 
-    def ask(self, peer: str) -> list[MeshFrame | None]:
+    def request(self, peer: str) -> list[MeshFrame | None]:
         """Send a request; return a list that receives its reply."""
         answers: list[MeshFrame | None] = []
-        self.link(peer).request(MeshFrame(attach=Attach(session_id="s")), answers.append)
+        self.stream(peer).request(MeshFrame(attach=Attach(session_id="s")), answers.append)
         return answers
 
-    def _take(self, peer: str, frame: MeshFrame, link: PeerStream) -> None:
-        self.taken.append(frame.attach.session_id)
+    def _handle(self, peer: str, frame: MeshFrame, stream: PeerStream) -> None:
+        self.received.append(frame.attach.session_id)
         if self._answers:
-            link.respond(frame.frame_id, MeshFrame(attached=Attached()))
+            stream.respond(frame.frame_id, MeshFrame(attached=Attached()))
 
 
-def open_links() -> float:
+def open_streams() -> float:
     return REGISTRY.get_sample_value("parley_mesh_peer_streams") or 0.0
 
 
-def deaf_port() -> int:
+def closed_port() -> int:
     """Return a port that refuses connections."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -86,7 +86,7 @@ def deaf_port() -> int:
 
 @asynccontextmanager
 async def running(peer: PoolUnderTest) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(peer.links.run())
+    task = asyncio.create_task(peer.pool.run())
     yield task
     await end(task)
 
@@ -101,11 +101,11 @@ class PeerPair:
 
     def __init__(self, stack: AsyncExitStack) -> None:
         self._stack = stack
-        self.dialler = RingMember(DIALS, "", f"127.0.0.1:{deaf_port()}", 0)
+        self.dialler = RingMember(DIALS, "", f"127.0.0.1:{closed_port()}", 0)
         self.listener = PoolUnderTest(RingMember(LISTENS, "", "", 0), self.dialler)
 
     async def open(self) -> None:
-        handler = service_handler(MESH, MeshServicer(self.listener.links), authenticate=CREDENTIAL.check)
+        handler = service_handler(MESH, MeshServicer(self.listener.pool), authenticate=CREDENTIAL.check)
         server = Server("127.0.0.1:0", [handler], [MESH.full_name])
         await self._stack.enter_async_context(running(self.listener))
         self._address = f"127.0.0.1:{await server.start()}"
@@ -113,57 +113,57 @@ class PeerPair:
 
     async def dial(self, answers: bool = True) -> tuple[PoolUnderTest, asyncio.Task[None]]:
         """Start another dialling server; return it once the listener has its stream."""
-        before = self.listener.links.stream_to(DIALS)
+        before = self.listener.pool.stream_to(DIALS)
         peer = PoolUnderTest(self.dialler, RingMember(LISTENS, "", self._address, 0), answers=answers)
         task = await self._stack.enter_async_context(running(peer))
-        await eventually(lambda: self.listener.links.stream_to(DIALS) not in {None, before})
+        await eventually(lambda: self.listener.pool.stream_to(DIALS) not in {None, before})
         return peer, task
 
 
 @pytest.fixture
 async def pair() -> AsyncIterator[PeerPair]:
-    before = open_links()
+    before = open_streams()
     async with AsyncExitStack() as stack:
         pair = PeerPair(stack)
         await pair.open()
         yield pair
-    assert open_links() == before
+    assert open_streams() == before
 
 
 async def test_pending_requests_of_replaced_stream_fail_at_once(pair: PeerPair) -> None:
     first, _ = await pair.dial(answers=False)
-    answers = pair.listener.ask(DIALS)
-    await eventually(lambda: first.taken)
+    answers = pair.listener.request(DIALS)
+    await eventually(lambda: first.received)
     assert answers == []
     await pair.dial()
     assert answers == [None]
     assert pair.listener.broken == [DIALS], "pending requests fail when the stream is replaced"
-    again = pair.listener.ask(DIALS)
+    again = pair.listener.request(DIALS)
     await eventually(lambda: again)
     assert again[0] is not None
     assert again[0].HasField("attached")
 
 
 async def test_end_of_replaced_stream_does_not_affect_its_successor(pair: PeerPair) -> None:
-    before = open_links()
+    before = open_streams()
     _, old = await pair.dial()
     second, new = await pair.dial()
-    assert open_links() == before + 4, "two ends of two streams"
+    assert open_streams() == before + 4, "two ends of two streams"
     assert pair.listener.broken == [DIALS], "reported when it was replaced"
-    current = pair.listener.link(DIALS)
-    asked = pair.listener.ask(DIALS)
+    current = pair.listener.stream(DIALS)
+    replies = pair.listener.request(DIALS)
     await end(old)
-    await eventually(lambda: open_links() == before + 2)
+    await eventually(lambda: open_streams() == before + 2)
     assert pair.listener.broken == [DIALS], "not reported again"
-    assert pair.listener.links.stream_to(DIALS) is current
-    await eventually(lambda: asked)
-    assert asked[0] is not None
-    answers = second.ask(LISTENS)
+    assert pair.listener.pool.stream_to(DIALS) is current
+    await eventually(lambda: replies)
+    assert replies[0] is not None
+    answers = second.request(LISTENS)
     await eventually(lambda: answers)
     assert answers[0] is not None
     assert pair.listener.membership.expelled == []
     await end(new)
     await eventually(lambda: pair.listener.broken == [DIALS, DIALS])
-    assert pair.listener.links.stream_to(DIALS) is None
+    assert pair.listener.pool.stream_to(DIALS) is None
     # No server listens at the dialling member's address: the member is dead, and expelled only now.
     await eventually(lambda: pair.listener.membership.expelled == [DIALS])

@@ -14,15 +14,15 @@ SERVICE = account_pb2.DESCRIPTOR.services_by_name["AccountService"]
 NAMES = {method.name for method in SERVICE.methods}
 
 
-class Profiles:
+class ProfileServicer:
     async def GetProfile(self, request: account_pb2.GetProfileRequest, call: Call) -> bytes:
         return b""
 
 
-def built(not_yet_served: Set[str], open_methods: Set[str] = frozenset()) -> grpc.GenericRpcHandler:
+def build_handler(not_yet_served: Set[str], open_methods: Set[str] = frozenset()) -> grpc.GenericRpcHandler:
     return service_handler(
         SERVICE,
-        Profiles(),
+        ProfileServicer(),
         authenticate=lambda metadata: None,
         not_yet_served=not_yet_served,
         open_methods=open_methods,
@@ -30,7 +30,7 @@ def built(not_yet_served: Set[str], open_methods: Set[str] = frozenset()) -> grp
 
 
 def test_complete_service_is_built() -> None:
-    assert built(NAMES - {"GetProfile"}) is not None
+    assert build_handler(NAMES - {"GetProfile"}) is not None
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_missing_or_overlapping_method_is_named(
     not_yet_served: set[str], open_methods: set[str], complaint: str
 ) -> None:
     with pytest.raises(TypeError, match=complaint):
-        built(not_yet_served, open_methods)
+        build_handler(not_yet_served, open_methods)
 
 
 def test_unauthenticated_call_has_no_caller() -> None:

@@ -47,7 +47,7 @@ def unlabelled(code: int) -> OperationFailure:
     return OperationFailure("as a server says it", code, answer(code))
 
 
-SILENT: list[PyMongoError] = [
+UNAVAILABLE_ERRORS: list[PyMongoError] = [
     *(unlabelled(code) for code in ELECTION),
     *(bulk(code) for code in ELECTION),
     *(bulk(concern_codes=(code,)) for code in (*ELECTION, 64, 91)),
@@ -60,7 +60,7 @@ SILENT: list[PyMongoError] = [
     WTimeoutError("not sure yet", 64, answer(64)),
     OperationFailure("unknown, but labelled", 999, answer(999, "RetryableWriteError")),
 ]
-SAID: list[PyMongoError] = [
+OTHER_ERRORS: list[PyMongoError] = [
     DuplicateKeyError("there already", DUPLICATE, answer(DUPLICATE)),
     bulk(DUPLICATE),
     # The caller that handles the duplicate ensures the majority.
@@ -71,27 +71,27 @@ SAID: list[PyMongoError] = [
 ]
 
 
-def shown(error: PyMongoError) -> str:
+def error_id(error: PyMongoError) -> str:
     details: Mapping[str, Any] = error.details or {} if isinstance(error, OperationFailure) else {}
     kinds = ("writeErrors", "writeConcernErrors")
     listed = [f"{kind} {each['code']}" for kind in kinds for each in details.get(kind, ())]
     return " ".join([type(error).__name__, *(listed or [str(details.get("code", ""))])])
 
 
-def met(error: PyMongoError) -> None:
+def raise_in_store_errors(error: PyMongoError) -> None:
     with store_errors():
         raise error
 
 
-@pytest.mark.parametrize("error", SILENT, ids=shown)
+@pytest.mark.parametrize("error", UNAVAILABLE_ERRORS, ids=error_id)
 def test_election_and_connection_errors_are_store_unavailable(error: PyMongoError) -> None:
     with pytest.raises(StoreUnavailable) as raised:
-        met(error)
+        raise_in_store_errors(error)
     assert raised.value.__cause__ is error
 
 
-@pytest.mark.parametrize("error", SAID, ids=shown)
+@pytest.mark.parametrize("error", OTHER_ERRORS, ids=error_id)
 def test_other_errors_are_raised_unchanged(error: PyMongoError) -> None:
     with pytest.raises(type(error)) as raised:
-        met(error)
+        raise_in_store_errors(error)
     assert raised.value is error

@@ -30,7 +30,7 @@ from tests.clock import ManualClock
 HOME = "127.0.0.1:5101"
 
 
-class NoIndex:
+class UnusedIndex:
     """A change index that is neither written nor read."""
 
     async def touch(self, touches: Mapping[str, Collection[str]]) -> None:
@@ -50,9 +50,9 @@ class AccountsEnvironment:
     # Starts at the current time: the database expires documents by its own clock.
     clock: ManualClock = field(default_factory=lambda: ManualClock(time.time_ns() // 1_000_000))
     signed_out: list[tuple[str, str, str]] = field(default_factory=list)
-    looked_again: list[tuple[str, str]] = field(default_factory=list)
+    notified_pairs: list[tuple[str, str]] = field(default_factory=list)
     left_groups: list[str] = field(default_factory=list)
-    owner_is_away: bool = False
+    owner_unavailable: bool = False
 
     def accounts(self, settings: AccountSettings | None = None) -> Accounts:
         """Return the accounts of one server; several servers share the database."""
@@ -70,13 +70,13 @@ class AccountsEnvironment:
             settings=settings,
         )
 
-    def people(self) -> ProfileService:
+    def profiles(self) -> ProfileService:
         """Return a service of public profiles."""
         return ProfileService(MongoAccountStore(self.database))
 
     def blocking(self) -> BlockService:
         """Return a service of blocks that records the pairs whose owner it notified."""
-        return BlockService(MongoBlockStore(self.database), self.people().filter_existing, self._on_block_changed)
+        return BlockService(MongoBlockStore(self.database), self.profiles().filter_existing, self._on_block_changed)
 
     def consent(self) -> GroupConsent:
         """Return the rules that decide who may add a user to groups."""
@@ -89,7 +89,9 @@ class AccountsEnvironment:
     def history(self) -> History:
         """Return a history without a change index."""
         database = self.database
-        return History(MongoLog(database), MongoConversationStore(database), MongoMembershipStore(database), NoIndex())
+        return History(
+            MongoLog(database), MongoConversationStore(database), MongoMembershipStore(database), UnusedIndex()
+        )
 
     def verifier(self) -> TokenVerifier:
         """Return the verifier that every edge uses for tokens."""
@@ -100,12 +102,12 @@ class AccountsEnvironment:
         return self.verifier().verify(session.access_token)
 
     async def _on_block_changed(self, user_id: str, other_id: str) -> None:
-        if self.owner_is_away:
+        if self.owner_unavailable:
             raise OwnerUnavailable
-        self.looked_again.append((user_id, other_id))
+        self.notified_pairs.append((user_id, other_id))
 
     async def _leave_groups(self, user_id: str) -> None:
-        if self.owner_is_away:
+        if self.owner_unavailable:
             raise OwnerUnavailable
         self.left_groups.append(user_id)
 

@@ -30,10 +30,10 @@ async def service(environment: AccountsEnvironment, accounts: Accounts) -> Async
         SERVICE,
         AccountServicer(
             accounts,
-            environment.people(),
+            environment.profiles(),
             environment.blocking(),
             AccountExport(
-                accounts, environment.people(), environment.blocking(), environment.history(), environment.clock
+                accounts, environment.profiles(), environment.blocking(), environment.history(), environment.clock
             ),
         ),
         authenticate=environment.verifier().authenticate,

@@ -28,19 +28,19 @@ async def test_block_is_stored_and_removed(environment: AccountsEnvironment, use
     await blocking.unblock(alice, bob)
     await blocking.unblock(alice, bob)
     assert await blocking.list_blocked(alice, "", 0) == [carol]
-    assert environment.looked_again == [(alice, bob), (alice, carol), (alice, bob), (alice, bob), (alice, bob)]
+    assert environment.notified_pairs == [(alice, bob), (alice, carol), (alice, bob), (alice, bob), (alice, bob)]
 
 
 async def test_unreachable_owner_is_notified_on_retry(environment: AccountsEnvironment, users: list[str]) -> None:
     alice, bob, _ = users
-    environment.owner_is_away = True
+    environment.owner_unavailable = True
     with pytest.raises(OwnerUnavailable) as caught:
         await environment.blocking().block(alice, bob)
     assert caught.value.retry_after
-    environment.owner_is_away = False
+    environment.owner_unavailable = False
     await environment.blocking().block(alice, bob)
     assert await environment.blocking().list_blocked(alice, "", 0) == [bob]
-    assert environment.looked_again == [(alice, bob)]
+    assert environment.notified_pairs == [(alice, bob)]
 
 
 async def test_self_and_unknown_user_cannot_be_blocked(environment: AccountsEnvironment, users: list[str]) -> None:

@@ -42,7 +42,7 @@ async def login(accounts: Accounts) -> SignInSession:
     return await accounts.login("alice", PASSWORD, DeviceDescription(), "peer")
 
 
-async def is_over(environment: AccountsEnvironment, accounts: Accounts) -> None:
+async def assert_purged(environment: AccountsEnvironment, accounts: Accounts) -> None:
     """Resume deletions after the margin; assert that only the tombstone of the user is left."""
     environment.clock.advance(PURGE_DELAY_S)
     await accounts.deletion.resume_deletions()
@@ -66,14 +66,14 @@ async def test_deleted_user_is_hidden_and_signed_out_at_once(
         await accounts.refresh(other.refresh_token)
     with pytest.raises(CredentialsInvalid):
         await login(accounts)
-    people = environment.people()
-    assert await people.filter_existing([caller.user_id]) == set()
-    assert await people.search_profiles("alice", "", 20) == []
-    assert await people.get_profile(caller.user_id) == Profile(caller.user_id, "", "", deleted=True)
+    profiles = environment.profiles()
+    assert await profiles.filter_existing([caller.user_id]) == set()
+    assert await profiles.search_profiles("alice", "", 20) == []
+    assert await profiles.get_profile(caller.user_id) == Profile(caller.user_id, "", "", deleted=True)
     with pytest.raises(UserNotFound):
-        await people.update_profile(caller.user_id, ProfileChange(about="still here"))
-    await is_over(environment, accounts)
-    assert await people.get_profile(caller.user_id) == Profile(caller.user_id, "", "", deleted=True)
+        await profiles.update_profile(caller.user_id, ProfileChange(about="still here"))
+    await assert_purged(environment, accounts)
+    assert await profiles.get_profile(caller.user_id) == Profile(caller.user_id, "", "", deleted=True)
     with pytest.raises(CredentialsInvalid):
         await login(accounts)
 
@@ -91,14 +91,14 @@ async def test_deletion_can_be_repeated_after_purge(
 ) -> None:
     for _ in range(2):
         await accounts.delete_account(caller, PASSWORD)
-    await is_over(environment, accounts)
+    await assert_purged(environment, accounts)
     await accounts.delete_account(caller, PASSWORD)
 
 
 async def test_interrupted_deletion_is_resumed_by_another_server(
     environment: AccountsEnvironment, accounts: Accounts, caller: Claims
 ) -> None:
-    environment.owner_is_away = True
+    environment.owner_unavailable = True
     with pytest.raises(OwnerUnavailable):
         await accounts.delete_account(caller, PASSWORD)
     with pytest.raises(DeviceRevoked):
@@ -108,22 +108,22 @@ async def test_interrupted_deletion_is_resumed_by_another_server(
     assert await environment.database["users"].count_documents({"leaving": {"$exists": True}}) == 1, (
         "the account is kept until its groups are left"
     )
-    environment.owner_is_away = False
+    environment.owner_unavailable = False
     await accounts.delete_account(caller, "whatever")
     assert environment.left_groups == [caller.user_id]
-    await is_over(environment, environment.accounts())
+    await assert_purged(environment, environment.accounts())
 
 
 async def test_deletion_mark_alone_is_resumed(
     environment: AccountsEnvironment, accounts: Accounts, caller: Claims
 ) -> None:
     """The server died right after it wrote the deletion mark."""
-    await environment.people()._store.mark_deleting(caller.user_id, environment.clock.now_ms())
+    await environment.profiles()._store.mark_deleting(caller.user_id, environment.clock.now_ms())
     await environment.accounts().deletion.resume_deletions()
     with pytest.raises(DeviceRevoked):
         await accounts.admit(caller)
     assert environment.left_groups == [caller.user_id]
-    await is_over(environment, accounts)
+    await assert_purged(environment, accounts)
 
 
 async def test_background_job_completes_deletion_of_another_server(
@@ -131,14 +131,14 @@ async def test_background_job_completes_deletion_of_another_server(
 ) -> None:
     running = asyncio.create_task(accounts.deletion.run())
     await run_ready()
-    await environment.people()._store.mark_deleting(caller.user_id, environment.clock.now_ms())
+    await environment.profiles()._store.mark_deleting(caller.user_id, environment.clock.now_ms())
     environment.clock.advance(PURGE_DELAY_S)
 
-    async def buried() -> bool:
+    async def is_purged() -> bool:
         [user] = await environment.database["users"].find().to_list()
         return user.keys() == {"_id", "gone"}
 
-    await eventually(buried)
+    await eventually(is_purged)
     assert environment.left_groups == [caller.user_id]
     running.cancel()
     await asyncio.wait([running])
@@ -151,7 +151,7 @@ async def test_account_is_purged_after_margin_and_leaves_groups_again(
     environment.clock.advance(PURGE_DELAY_S / 2)
     await accounts.deletion.resume_deletions()
     assert await environment.database["users"].count_documents({"leaving": {"$exists": True}}) == 1
-    await is_over(environment, accounts)
+    await assert_purged(environment, accounts)
     assert len(environment.left_groups) == 3
 
 
@@ -159,7 +159,7 @@ async def test_login_name_is_reserved_after_deletion(
     environment: AccountsEnvironment, accounts: Accounts, caller: Claims
 ) -> None:
     await accounts.delete_account(caller, PASSWORD)
-    await is_over(environment, accounts)
+    await assert_purged(environment, accounts)
     with pytest.raises(LoginNameTaken):
         await accounts.register("alice", PASSWORD, "", DeviceDescription(), "peer")
     [name] = await environment.database["login_names"].find().to_list()
@@ -207,7 +207,7 @@ async def test_externally_signed_in_user_is_deleted_without_password_for_good(
     for claims in (caller, replace(caller, device_id="2" * 32)):
         with pytest.raises(DeviceRevoked):
             await accounts.admit(claims)
-    await is_over(environment, accounts)
+    await assert_purged(environment, accounts)
     for claims in (caller, replace(caller, device_id="2" * 32)):
         with pytest.raises(DeviceRevoked):
             await accounts.admit(claims)

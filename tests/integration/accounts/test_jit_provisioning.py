@@ -26,14 +26,14 @@ def accounts(environment: AccountsEnvironment) -> Accounts:
 
 
 async def names_found(environment: AccountsEnvironment, text: str) -> list[str]:
-    return [each.login_name for each in await environment.people().search_profiles(text, "", 20)]
+    return [each.login_name for each in await environment.profiles().search_profiles(text, "", 20)]
 
 
 async def test_first_call_provisions_user(environment: AccountsEnvironment, accounts: Accounts) -> None:
-    assert await environment.people().filter_existing([ALICE.user_id]) == set()
+    assert await environment.profiles().filter_existing([ALICE.user_id]) == set()
     await accounts.admit(ALICE)
-    assert await environment.people().filter_existing([ALICE.user_id]) == {ALICE.user_id}
-    assert await environment.people().get_profile(ALICE.user_id) == Profile(ALICE.user_id, "alice", "Alice Smith")
+    assert await environment.profiles().filter_existing([ALICE.user_id]) == {ALICE.user_id}
+    assert await environment.profiles().get_profile(ALICE.user_id) == Profile(ALICE.user_id, "alice", "Alice Smith")
     assert await names_found(environment, "smi") == ["alice"]
     [device] = await accounts.list_devices(ALICE.user_id)
     assert device.device_id == ALICE.device_id
@@ -41,10 +41,10 @@ async def test_first_call_provisions_user(environment: AccountsEnvironment, acco
 
 async def test_later_claims_do_not_overwrite_profile(environment: AccountsEnvironment, accounts: Accounts) -> None:
     await accounts.admit(ALICE)
-    await environment.people().update_profile(ALICE.user_id, ProfileChange(display_name="A."))
+    await environment.profiles().update_profile(ALICE.user_id, ProfileChange(display_name="A."))
     await accounts.admit(replace(ALICE, name="Alice Jones", preferred_username="jones"))
     await accounts.admit(replace(ALICE, name="Alice Jones", device_id="3" * 32))
-    assert await environment.people().get_profile(ALICE.user_id) == Profile(ALICE.user_id, "alice", "A.")
+    assert await environment.profiles().get_profile(ALICE.user_id) == Profile(ALICE.user_id, "alice", "A.")
 
 
 @pytest.mark.parametrize("name", ["", "al", "alice@example.org", "c" * 32, "\0", "a" * 65, "Älice"])
@@ -52,13 +52,13 @@ async def test_unusable_preferred_name_falls_back_to_user_id(
     environment: AccountsEnvironment, accounts: Accounts, name: str
 ) -> None:
     await accounts.admit(replace(BOB, preferred_username=name))
-    assert await environment.people().get_profile(BOB.user_id) == Profile(BOB.user_id, BOB.user_id, BOB.user_id)
+    assert await environment.profiles().get_profile(BOB.user_id) == Profile(BOB.user_id, BOB.user_id, BOB.user_id)
 
 
 async def test_taken_preferred_name_falls_back_to_user_id(environment: AccountsEnvironment, accounts: Accounts) -> None:
     await accounts.admit(ALICE)
     await accounts.admit(replace(BOB, preferred_username="ALICE", name="Alice Too" * 50))
-    bob = await environment.people().get_profile(BOB.user_id)
+    bob = await environment.profiles().get_profile(BOB.user_id)
     assert bob.login_name == BOB.user_id
     assert len(bob.display_name) == 128
 

@@ -29,7 +29,7 @@ async def users(environment: AccountsEnvironment, accounts: Accounts) -> list[st
 
 
 async def found(environment: AccountsEnvironment, text: str) -> list[str]:
-    return [each.login_name for each in await environment.people().search_profiles(text, "", 20)]
+    return [each.login_name for each in await environment.profiles().search_profiles(text, "", 20)]
 
 
 async def append(environment: AccountsEnvironment, seq: int, draft: Draft) -> None:
@@ -48,49 +48,51 @@ async def talk(environment: AccountsEnvironment, beginner: str, other: str, answ
 
 
 async def test_privacy_is_public_by_default(environment: AccountsEnvironment, users: list[str]) -> None:
-    people, (alice, *_) = environment.people(), users
-    assert await people.get_privacy(alice) == Privacy(WhoMayAdd.EVERYONE, found_by_search=True)
-    assert await people.update_privacy(alice, PrivacyChange(who_may_add=WhoMayAdd.NOBODY)) == Privacy(WhoMayAdd.NOBODY)
-    hidden = await people.update_privacy(alice, PrivacyChange(found_by_search=False))
-    assert hidden == await people.get_privacy(alice) == Privacy(WhoMayAdd.NOBODY, found_by_search=False)
-    assert await people.update_privacy(alice, PrivacyChange()) == hidden
+    profiles, (alice, *_) = environment.profiles(), users
+    assert await profiles.get_privacy(alice) == Privacy(WhoMayAdd.EVERYONE, found_by_search=True)
+    assert await profiles.update_privacy(alice, PrivacyChange(who_may_add=WhoMayAdd.NOBODY)) == Privacy(
+        WhoMayAdd.NOBODY
+    )
+    hidden = await profiles.update_privacy(alice, PrivacyChange(found_by_search=False))
+    assert hidden == await profiles.get_privacy(alice) == Privacy(WhoMayAdd.NOBODY, found_by_search=False)
+    assert await profiles.update_privacy(alice, PrivacyChange()) == hidden
     with pytest.raises(UserNotFound):
-        await people.update_privacy("f" * 32, PrivacyChange(found_by_search=False))
+        await profiles.update_privacy("f" * 32, PrivacyChange(found_by_search=False))
 
 
 async def test_hidden_user_is_found_by_exact_login_name(environment: AccountsEnvironment, users: list[str]) -> None:
-    people, (alice, *_) = environment.people(), users
-    await people.update_profile(alice, ProfileChange(display_name="Miss Smith"))
-    await people.update_privacy(alice, PrivacyChange(found_by_search=False))
+    profiles, (alice, *_) = environment.profiles(), users
+    await profiles.update_profile(alice, ProfileChange(display_name="Miss Smith"))
+    await profiles.update_privacy(alice, PrivacyChange(found_by_search=False))
     assert (await found(environment, "ali"), await found(environment, "smith"), await found(environment, "ALICE")) == (
         [],
         [],
         ["alice"],
     )
-    await people.update_profile(alice, ProfileChange(display_name="Mrs Smith"))
+    await profiles.update_profile(alice, ProfileChange(display_name="Mrs Smith"))
     assert (await found(environment, "mrs"), await found(environment, "alice")) == ([], ["alice"])
-    await people.update_privacy(alice, PrivacyChange(found_by_search=True))
+    await profiles.update_privacy(alice, PrivacyChange(found_by_search=True))
     assert (await found(environment, "mrs"), await found(environment, "ali")) == (["alice"], ["alice"])
 
 
 async def test_concurrent_hide_and_rename_keeps_user_hidden(environment: AccountsEnvironment, users: list[str]) -> None:
-    people, (alice, *_) = environment.people(), users
+    profiles, (alice, *_) = environment.profiles(), users
     for number in range(5):
-        await people.update_privacy(alice, PrivacyChange(found_by_search=True))
+        await profiles.update_privacy(alice, PrivacyChange(found_by_search=True))
         await asyncio.gather(
-            people.update_profile(alice, ProfileChange(display_name=f"Name {number}")),
-            people.update_privacy(alice, PrivacyChange(found_by_search=False)),
+            profiles.update_profile(alice, ProfileChange(display_name=f"Name {number}")),
+            profiles.update_privacy(alice, PrivacyChange(found_by_search=False)),
         )
         assert await found(environment, f"name {number}") == []
-        assert (await people.get_profile(alice)).display_name == f"Name {number}"
+        assert (await profiles.get_profile(alice)).display_name == f"Name {number}"
 
 
 async def test_adding_rules_and_blocks_refuse_additions(environment: AccountsEnvironment, users: list[str]) -> None:
-    people, (alice, bob, carol, dave) = environment.people(), users
+    profiles, (alice, bob, carol, dave) = environment.profiles(), users
     refusing = environment.consent().find_refusing
     assert await refusing(alice, users) == set()
-    await people.update_privacy(bob, PrivacyChange(who_may_add=WhoMayAdd.NOBODY))
-    await people.update_privacy(carol, PrivacyChange(who_may_add=WhoMayAdd.CONTACTS))
+    await profiles.update_privacy(bob, PrivacyChange(who_may_add=WhoMayAdd.NOBODY))
+    await profiles.update_privacy(carol, PrivacyChange(who_may_add=WhoMayAdd.CONTACTS))
     await environment.blocking().block(dave, alice)
     assert await refusing(alice, users) == {bob, carol, dave}
     assert await refusing(dave, [alice, bob, carol]) == {bob, carol}, (
@@ -102,7 +104,7 @@ async def test_adding_rules_and_blocks_refuse_additions(environment: AccountsEnv
 async def test_contacts_are_users_written_to(environment: AccountsEnvironment, users: list[str]) -> None:
     alice, bob, carol, dave = users
     for user in (alice, bob, carol, dave):
-        await environment.people().update_privacy(user, PrivacyChange(who_may_add=WhoMayAdd.CONTACTS))
+        await environment.profiles().update_privacy(user, PrivacyChange(who_may_add=WhoMayAdd.CONTACTS))
     await talk(environment, alice, bob)
     await talk(environment, carol, alice, answers=True)
     refusing = environment.consent().find_refusing

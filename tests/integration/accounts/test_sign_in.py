@@ -46,7 +46,7 @@ async def test_registration_signs_in_first_device(environment: AccountsEnvironme
     assert claims.expires_at == session.access_token_expires_at
     assert session.home == HOME
     assert await is_admitted(accounts, session.user_id, session.device_id)
-    assert await environment.people().get_profile(session.user_id) == Profile(session.user_id, "alice", "Alice Smith")
+    assert await environment.profiles().get_profile(session.user_id) == Profile(session.user_id, "alice", "Alice Smith")
 
 
 async def test_login_name_is_unique_regardless_of_case(accounts: Accounts) -> None:
@@ -69,7 +69,7 @@ async def test_crash_before_claim_leaves_login_name_free(environment: AccountsEn
     await MongoAccountStore(environment.database).insert(Account(Profile("a" * 32, "alice", "alice"), "hash", 0))
     session = await register(accounts)
     assert session.user_id != "a" * 32
-    assert [each.user_id for each in await environment.people().search_profiles("ali", "", 20)] == [session.user_id]
+    assert [each.user_id for each in await environment.profiles().search_profiles("ali", "", 20)] == [session.user_id]
 
 
 async def test_login_completes_registration_interrupted_after_claim(
@@ -78,9 +78,9 @@ async def test_login_completes_registration_interrupted_after_claim(
     store, stored = MongoAccountStore(environment.database), await environment.passwords.hash(PASSWORD)
     await store.insert(Account(Profile("a" * 32, "alice", "Alice"), stored, 0))
     await store.claim_login_name("alice", "a" * 32)
-    assert await environment.people().search_profiles("ali", "", 20) == []
+    assert await environment.profiles().search_profiles("ali", "", 20) == []
     assert (await login(accounts)).user_id == "a" * 32
-    assert len(await environment.people().search_profiles("ali", "", 20)) == 1
+    assert len(await environment.profiles().search_profiles("ali", "", 20)) == 1
 
 
 async def test_wrong_password_and_unknown_name_get_same_error(accounts: Accounts) -> None:
@@ -182,7 +182,7 @@ async def test_sign_in_is_refused_with_external_issuer(environment: AccountsEnvi
 
 async def test_filter_existing_returns_known_users(environment: AccountsEnvironment, accounts: Accounts) -> None:
     alice = await register(accounts)
-    assert await environment.people().filter_existing([alice.user_id, "f" * 32]) == {alice.user_id}
+    assert await environment.profiles().filter_existing([alice.user_id, "f" * 32]) == {alice.user_id}
 
 
 async def test_secrets_are_not_stored_in_clear(environment: AccountsEnvironment, accounts: Accounts) -> None:

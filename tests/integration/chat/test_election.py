@@ -14,12 +14,12 @@ from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database
 from devstack.managed_process import ManagedProcess
 from devstack.stack import Stack
-from tests.integration.chat.conftest import Owners, direct, draft, place
+from tests.integration.chat.conftest import Owners, direct, draft, seq_of
 
 pytestmark = pytest.mark.integration
 
 # The driver retries once by itself; this is one failure more than it handles.
-TIMES = 2
+FAILED_INSERTS = 2
 
 
 @pytest.fixture(scope="module")
@@ -35,20 +35,20 @@ def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @asynccontextmanager
-async def failing(database: Database, **how: Any) -> AsyncIterator[None]:
+async def failing(database: Database, **failure: Any) -> AsyncIterator[None]:
     """Let the next inserts fail; assert on exit that all of them did."""
     point = {"configureFailPoint": "failCommand"}
     before = (await database.client.admin.command({**point, "mode": "off"}))["count"]
     await database.client.admin.command(
-        {**point, "mode": {"times": TIMES}, "data": {"failCommands": ["insert"], **how}}
+        {**point, "mode": {"times": FAILED_INSERTS}, "data": {"failCommands": ["insert"], **failure}}
     )
     yield
     after = (await database.client.admin.command({**point, "mode": "off"}))["count"]
-    assert after - before == TIMES
+    assert after - before == FAILED_INSERTS
 
 
 @pytest.mark.parametrize(
-    "how",
+    "failure",
     [
         {"errorCode": 10107},
         {"errorCode": 133},
@@ -61,17 +61,17 @@ async def failing(database: Database, **how: Any) -> AsyncIterator[None]:
     ids=str,
 )
 async def test_send_refused_by_election_is_appended_once(
-    owners: Owners, database: Database, how: dict[str, Any]
+    owners: Owners, database: Database, failure: dict[str, Any]
 ) -> None:
     running = await owners.start()
     creation = direct()
     await running.create(creation)
     async with asyncio.timeout(20):
-        async with failing(database, **how):
+        async with failing(database, **failure):
             one = draft(creation.conversation_id)
-            seq = place(await running.append(one))
-        assert place(await running.append(one)) == seq
-        assert place(await running.append(draft(creation.conversation_id))) == seq + 1
+            seq = seq_of(await running.append(one))
+        assert seq_of(await running.append(one)) == seq
+        assert seq_of(await running.append(draft(creation.conversation_id))) == seq + 1
     page = await MongoLog(database).read_page(creation.conversation_id, 1, 10)
     assert [entry.seq for entry in page.entries] == [1, 2, 3]
-    assert [entry.seq for entry in running.heard.entries] == [1, 2, 3], "each entry is published once"
+    assert [entry.seq for entry in running.publisher.entries] == [1, 2, 3], "each entry is published once"

@@ -16,7 +16,7 @@ from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database
 from servicekit.failure import Failure
-from tests.integration.chat.conftest import ALICE, BOB, CAROL, Owners, Running, direct, draft, place
+from tests.integration.chat.conftest import ALICE, BOB, CAROL, Owners, RunningOwner, direct, draft, seq_of
 
 pytestmark = pytest.mark.integration
 
@@ -24,7 +24,7 @@ GOOD, BAD = direct(ALICE, BOB), direct(ALICE, CAROL)
 
 
 @pytest.fixture
-async def running(owners: Owners) -> Running:
+async def running(owners: Owners) -> RunningOwner:
     running = await owners.start()
     for creation in (GOOD, BAD):
         assert await running.create(creation) == Done()
@@ -35,19 +35,19 @@ class Fault:
     """A callable that always raises, and counts its calls so that a test recognises this failure."""
 
     def __init__(self) -> None:
-        self.times = 0
+        self.calls = 0
 
     def __call__(self, *_: object) -> NoReturn:
-        self.times += 1
+        self.calls += 1
         raise ZeroDivisionError
 
 
-def failed(answer: AppendOutcome | DoneOutcome) -> None:
+def assert_internal_failure(answer: AppendOutcome | DoneOutcome) -> None:
     assert isinstance(answer, Failure), answer
     assert answer.reason == "INTERNAL"
 
 
-async def both(running: Running, text: str) -> tuple[AppendOutcome, AppendOutcome]:
+async def append_to_both(running: RunningOwner, text: str) -> tuple[AppendOutcome, AppendOutcome]:
     good = running.append(draft(GOOD.conversation_id, ALICE, text))
     bad = running.append(draft(BAD.conversation_id, ALICE, text))
     async with asyncio.timeout(20):
@@ -55,7 +55,7 @@ async def both(running: Running, text: str) -> tuple[AppendOutcome, AppendOutcom
 
 
 async def test_failed_write_is_reported_and_found_by_retry(
-    running: Running, monkeypatch: pytest.MonkeyPatch, database: Database
+    running: RunningOwner, monkeypatch: pytest.MonkeyPatch, database: Database
 ) -> None:
     append, sent, fault = MongoLog.append_batch, draft(BAD.conversation_id), Fault()
 
@@ -65,15 +65,15 @@ async def test_failed_write_is_reported_and_found_by_retry(
 
     with monkeypatch.context() as broken:
         broken.setattr(MongoLog, "append_batch", appended_and_broken)
-        failed(await running.append(sent))
-    assert fault.times == 1
-    first = place(await running.append(sent))
-    assert place(await running.append(draft(BAD.conversation_id))) == first + 1
-    assert sent.key in {entry.key for entry in running.heard.entries}
+        assert_internal_failure(await running.append(sent))
+    assert fault.calls == 1
+    first = seq_of(await running.append(sent))
+    assert seq_of(await running.append(draft(BAD.conversation_id))) == first + 1
+    assert sent.key in {entry.key for entry in running.publisher.entries}
 
 
 async def test_load_failure_refuses_only_its_conversation(
-    owners: Owners, running: Running, monkeypatch: pytest.MonkeyPatch
+    owners: Owners, running: RunningOwner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load, other, fault = MongoConversationStore.load, await owners.start(), Fault()
 
@@ -84,17 +84,17 @@ async def test_load_failure_refuses_only_its_conversation(
 
     with monkeypatch.context() as broken:
         broken.setattr(MongoConversationStore, "load", broken_for_one)
-        good, bad = await both(other, "one")
-        place(good)
-        failed(bad)
-        assert fault.times == 1
-        failed(await other.receive(ALICE, BAD.conversation_id, 1, 1))
-        assert fault.times == 2
-    for answer in await both(other, "two"):
-        place(answer)
+        good, bad = await append_to_both(other, "one")
+        seq_of(good)
+        assert_internal_failure(bad)
+        assert fault.calls == 1
+        assert_internal_failure(await other.receive(ALICE, BAD.conversation_id, 1, 1))
+        assert fault.calls == 2
+    for answer in await append_to_both(other, "two"):
+        seq_of(answer)
 
 
-async def test_failing_callback_does_not_affect_other_conversations_of_the_write(running: Running) -> None:
+async def test_failing_callback_does_not_affect_other_conversations_of_the_write(running: RunningOwner) -> None:
     fault = Fault()
     # All three sends are in one write.
     sends = [draft(GOOD.conversation_id), draft(BAD.conversation_id)]
@@ -104,30 +104,32 @@ async def test_failing_callback_does_not_affect_other_conversations_of_the_write
         running.owner.append_draft(sent, None, answer.set_result)
     async with asyncio.timeout(20):
         good, bad = await asyncio.gather(*answers)
-    assert fault.times == 1
-    place(good)
-    failed(bad)
-    assert place(await running.append(sends[1])) == 3, "a retry finds the send in the log"
-    for after in await both(running, "after"):
-        place(after)
+    assert fault.calls == 1
+    seq_of(good)
+    assert_internal_failure(bad)
+    assert seq_of(await running.append(sends[1])) == 3, "a retry finds the send in the log"
+    for after in await append_to_both(running, "after"):
+        seq_of(after)
 
 
 async def test_failed_receipt_is_reported_and_accepted_on_retry(
-    running: Running, monkeypatch: pytest.MonkeyPatch
+    running: RunningOwner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fault = Fault()
     with monkeypatch.context() as broken:
         broken.setattr(MongoConversationStore, "raise_watermarks", fault)
-        failed(await running.receive(BOB, GOOD.conversation_id, 1, 1))
-    assert fault.times == 1
+        assert_internal_failure(await running.receive(BOB, GOOD.conversation_id, 1, 1))
+    assert fault.calls == 1
     async with asyncio.timeout(20):
         assert await running.receive(BOB, GOOD.conversation_id, 1, 1) == Done()
 
 
-async def test_authorization_failure_refuses_only_its_draft(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_authorization_failure_refuses_only_its_draft(
+    running: RunningOwner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fault = Fault()
     with monkeypatch.context() as broken:
         broken.setattr("chat_service.owner.owned_conversation.authorize", fault)
-        failed(await running.append(draft(GOOD.conversation_id)))
-    assert fault.times == 1
-    place(await running.append(draft(GOOD.conversation_id)))
+        assert_internal_failure(await running.append(draft(GOOD.conversation_id)))
+    assert fault.calls == 1
+    seq_of(await running.append(draft(GOOD.conversation_id)))

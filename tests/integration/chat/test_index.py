@@ -26,7 +26,7 @@ pytestmark = pytest.mark.integration
 
 ONE, TWO = "1" * 32, "2" * 32
 # An upper bound, on any machine, of the time until a probe detects a loss after the grace period of a generation.
-NOTICED_S = 20.0
+DETECTION_TIMEOUT_S = 20.0
 
 
 async def cursor_of(index: RedisChangeIndex, user: str) -> Cursor:
@@ -109,20 +109,20 @@ async def test_flush_is_detected_by_probe(index: RedisChangeIndex, redis: Redis)
     moved = asyncio.Event()
     index.generation.subscribe(moved.set)
     await redis.flushall()
-    async with asyncio.timeout(NOTICED_S):
+    async with asyncio.timeout(DETECTION_TIMEOUT_S):
         await moved.wait()
     assert index.generation.number > before
 
 
 @pytest.fixture
-async def mortal(tmp_path: Path) -> AsyncIterator[Stack]:
+async def own_valkey(tmp_path: Path) -> AsyncIterator[Stack]:
     """Yield a Valkey that the test may stop."""
     with Stack(tmp_path, only=["valkey"]) as stack:
         yield stack
 
 
 @dataclass
-class Pair:
+class IndexPair:
     """The same index on two servers, with the ids of the live servers and the tasks that probe the index."""
 
     one: RedisChangeIndex
@@ -130,7 +130,7 @@ class Pair:
     alive: set[str]
     tasks: list[asyncio.Task[None]]
 
-    async def die(self) -> None:
+    async def crash(self) -> None:
         """Stop the first server and revoke its lease."""
         self.tasks[0].cancel()
         await asyncio.wait([self.tasks[0]])
@@ -138,9 +138,9 @@ class Pair:
 
 
 @pytest.fixture
-async def pair(database: Database, mortal: Stack) -> AsyncIterator[Pair]:
+async def pair(database: Database, own_valkey: Stack) -> AsyncIterator[IndexPair]:
     """Yield two indexes, each with its own Redis client."""
-    clients = [Redis.from_url(mortal.redis_url, socket_timeout=0.5) for _ in range(2)]
+    clients = [Redis.from_url(own_valkey.redis_url, socket_timeout=0.5) for _ in range(2)]
     alive = {"one", "other"}
     indexes = [
         RedisChangeIndex(client, IndexGeneration(client, MongoGenerationStore(database), name, lambda: alive))
@@ -150,7 +150,7 @@ async def pair(database: Database, mortal: Stack) -> AsyncIterator[Pair]:
     for index in indexes:
         await index.generation.start()
         tasks.append(asyncio.create_task(index.generation.run()))
-    yield Pair(indexes[0], indexes[1], alive, tasks)
+    yield IndexPair(indexes[0], indexes[1], alive, tasks)
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
@@ -160,11 +160,11 @@ async def pair(database: Database, mortal: Stack) -> AsyncIterator[Pair]:
 
 
 @pytest.mark.parametrize("stop", ["kill", "freeze"])
-async def test_outage_marks_server_dirty_and_moves_generation(pair: Pair, mortal: Stack, stop: str) -> None:
+async def test_outage_marks_server_dirty_and_moves_generation(pair: IndexPair, own_valkey: Stack, stop: str) -> None:
     index, other = pair.one, pair.other
     await index.touch({ONE: [ALICE]})
     cursor = await cursor_of(index, ALICE)
-    valkey = mortal.processes["valkey"]
+    valkey = own_valkey.processes["valkey"]
     getattr(valkey, stop)()
     await index.touch({TWO: [ALICE]})
     assert (await index.read_changes(ALICE, cursor)).resync is Resync.INDEX_UNAVAILABLE
@@ -194,7 +194,7 @@ async def test_outage_marks_server_dirty_and_moves_generation(pair: Pair, mortal
     await eventually(notes_again)
 
 
-async def test_failed_read_does_not_mark_server_dirty(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failed_read_does_not_mark_server_dirty(pair: IndexPair, monkeypatch: pytest.MonkeyPatch) -> None:
     cursor = await cursor_of(pair.one, ALICE)
     await pair.one.touch({ONE: [ALICE]})
     failed = 0
@@ -214,7 +214,7 @@ async def test_failed_read_does_not_mark_server_dirty(pair: Pair, monkeypatch: p
     assert pair.one.generation.number == cursor.generation
 
 
-async def cut_off(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+async def disconnect(pair: IndexPair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Disconnect only the first server from Redis."""
 
     async def unreachable(*_: object, **__: object) -> None:
@@ -228,9 +228,9 @@ def unreachable_pipeline(*_: object, **__: object) -> NoReturn:
     raise RedisConnectionError("cut off")
 
 
-async def test_no_cursor_is_returned_while_a_server_is_dirty(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_cursor_is_returned_while_a_server_is_dirty(pair: IndexPair, monkeypatch: pytest.MonkeyPatch) -> None:
     cursor = await cursor_of(pair.other, ALICE)
-    await cut_off(pair, monkeypatch)
+    await disconnect(pair, monkeypatch)
     await pair.one.touch({ONE: [ALICE]})
     await eventually(lambda: not pair.other.generation.complete)
     reading = await pair.other.read_changes(ALICE, cursor)
@@ -241,11 +241,11 @@ async def test_no_cursor_is_returned_while_a_server_is_dirty(pair: Pair, monkeyp
     assert (await pair.other.read_changes(ALICE, cursor)).resync is Resync.OTHER_GENERATION
 
 
-async def test_dirty_mark_of_dead_server_is_cleared(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_dirty_mark_of_dead_server_is_cleared(pair: IndexPair, monkeypatch: pytest.MonkeyPatch) -> None:
     cursor = await cursor_of(pair.other, ALICE)
-    await cut_off(pair, monkeypatch)
+    await disconnect(pair, monkeypatch)
     await pair.one.touch({ONE: [ALICE]})
-    await pair.die()
+    await pair.crash()
     await eventually(lambda: pair.other.generation.number > cursor.generation)
     reading = await pair.other.read_changes(ALICE, cursor)
     assert reading.resync is Resync.OTHER_GENERATION
@@ -253,9 +253,9 @@ async def test_dirty_mark_of_dead_server_is_cleared(pair: Pair, monkeypatch: pyt
 
 
 async def test_live_server_cleared_by_mistake_marks_itself_dirty_again(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
+    pair: IndexPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await cut_off(pair, monkeypatch)
+    await disconnect(pair, monkeypatch)
     await pair.one.touch({ONE: [ALICE]})
     pair.alive.discard("one")
     before = pair.other.generation.number
@@ -268,9 +268,9 @@ async def test_live_server_cleared_by_mistake_marks_itself_dirty_again(
     assert (await pair.other.read_changes(ALICE, cursor)).resync is Resync.OTHER_GENERATION
 
 
-async def test_read_only_redis_is_one_outage(pair: Pair, mortal: Stack) -> None:
+async def test_read_only_redis_is_one_outage(pair: IndexPair, own_valkey: Stack) -> None:
     before = await cursor_of(pair.one, ALICE)
-    client = Redis.from_url(mortal.redis_url)
+    client = Redis.from_url(own_valkey.redis_url)
     await client.config_set("maxmemory", 1)
     await pair.one.touch({ONE: [ALICE]})
     assert not pair.one.generation.complete
@@ -285,15 +285,15 @@ async def test_read_only_redis_is_one_outage(pair: Pair, mortal: Stack) -> None:
     assert (await pair.one.read_changes(ALICE, before)).resync is Resync.OTHER_GENERATION
 
 
-async def test_servers_learn_new_generation_by_watching(pair: Pair, mortal: Stack) -> None:
+async def test_servers_learn_new_generation_by_watching(pair: IndexPair, own_valkey: Stack) -> None:
     index, other = pair.one, pair.other
     await eventually(lambda: index.generation.number == other.generation.number)
     moved = asyncio.Event()
     other.generation.subscribe(moved.set)
-    client = Redis.from_url(mortal.redis_url)
+    client = Redis.from_url(own_valkey.redis_url)
     await client.flushall()
     await index.touch({ONE: [ALICE]})
-    async with asyncio.timeout(NOTICED_S):
+    async with asyncio.timeout(DETECTION_TIMEOUT_S):
         await moved.wait()
     await client.aclose()
     await eventually(lambda: index.generation.number == other.generation.number)

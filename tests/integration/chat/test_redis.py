@@ -14,7 +14,7 @@ from devstack.stack import Stack
 pytestmark = pytest.mark.integration
 
 
-class Closed:
+class ClosedTransport:
     """A closed transport as uvloop leaves it."""
 
     def writelines(self, _: object) -> None:
@@ -28,7 +28,7 @@ async def test_closed_transport_is_a_lost_connection(valkey: Stack) -> None:
     pool: Any = redis.connection_pool
     connection = await pool.get_connection()
     assert isinstance(connection, UvloopSafeConnection)
-    connection._writer = Closed()  # type: ignore[assignment]
+    connection._writer = ClosedTransport()  # type: ignore[assignment]
     with pytest.raises(ConnectionLost):
         await connection.send_command("PING")
     await pool.release(connection)

@@ -59,20 +59,20 @@ class DoorWithStandIns:
         stream: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self.channel.unary_stream(method)
         return stream(b"", metadata=[("authorization", f"Bearer {self.token()}")])
 
-    async def refusal(self, method: str = "/parley.chat.v1.ChatService/Locate", **call: Any) -> grpc.StatusCode:
+    async def refusal_code(self, method: str = "/parley.chat.v1.ChatService/Locate", **call: Any) -> grpc.StatusCode:
         """Return the status code of a call that fails."""
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await self.call(method, **call)
         return error.value.code()
 
-    async def lead_to_all(self) -> None:
+    async def route_to_all(self) -> None:
         """Make all stand-ins healthy and route to them."""
         for server in self.servers:
-            await server.serve(True)
+            await server.set_serving(True)
         self.stack.set_endpoints(self.addresses)
-        await self.sees(self.addresses)
+        await self.wait_until_healthy(self.addresses)
 
-    async def sees(self, addresses: list[str]) -> None:
+    async def wait_until_healthy(self, addresses: list[str]) -> None:
         """Wait until exactly these addresses are healthy in Envoy."""
         await asyncio.to_thread(self.stack.wait_healthy_endpoints, addresses)
 
@@ -93,5 +93,5 @@ async def standing_door(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
 @pytest_asyncio.fixture(loop_scope="module")
 async def door(standing_door: DoorWithStandIns) -> DoorWithStandIns:
     """Return the module's Envoy, routing to all stand-ins."""
-    await standing_door.lead_to_all()
+    await standing_door.route_to_all()
     return standing_door

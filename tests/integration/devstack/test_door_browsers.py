@@ -19,28 +19,30 @@ ORIGIN = {"origin": "https://app.example"}
 EMPTY_MESSAGE = b"\x00" + struct.pack(">I", 0)
 
 
-class Answer:
+class Response:
     def __init__(self, answer: http.client.HTTPResponse) -> None:
         self.status = answer.status
         self.headers = {name.lower(): value for name, value in answer.getheaders()}
         self.body = answer.read()
 
 
-async def ask(door: DoorWithStandIns, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
-    def once() -> Answer:
+async def send_request(
+    door: DoorWithStandIns, method: str, path: str, headers: Mapping[str, str], body: bytes = b""
+) -> Response:
+    def once() -> Response:
         connection = http.client.HTTPConnection(door.stack.door, timeout=10)
         try:
             connection.request(method, path, body, dict(headers))
-            return Answer(connection.getresponse())
+            return Response(connection.getresponse())
         finally:
             connection.close()
 
     return await asyncio.to_thread(once)
 
 
-async def post(door: DoorWithStandIns, **more: str) -> Answer:
+async def post(door: DoorWithStandIns, **more: str) -> Response:
     headers = {**ORIGIN, "content-type": "application/grpc-web+proto", "x-grpc-web": "1", **more}
-    return await ask(door, "POST", LOCATE, headers, EMPTY_MESSAGE)
+    return await send_request(door, "POST", LOCATE, headers, EMPTY_MESSAGE)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ async def test_preflight_needs_no_token(door: DoorWithStandIns, path: str) -> No
         "access-control-request-method": "POST",
         "access-control-request-headers": "authorization,content-type,x-grpc-web,x-chat-server",
     }
-    answer = await ask(door, "OPTIONS", path, {**ORIGIN, **wanted})
+    answer = await send_request(door, "OPTIONS", path, {**ORIGIN, **wanted})
     assert answer.status == 200
     assert answer.headers["access-control-allow-origin"] == ORIGIN["origin"]
     allowed = answer.headers["access-control-allow-headers"].split(", ")
@@ -78,4 +80,4 @@ async def test_browser_can_read_refusal(door: DoorWithStandIns) -> None:
 
 
 async def test_plain_http_request_needs_token(door: DoorWithStandIns) -> None:
-    assert (await ask(door, "GET", "/", {})).status == 401
+    assert (await send_request(door, "GET", "/", {})).status == 401

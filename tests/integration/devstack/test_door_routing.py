@@ -39,21 +39,21 @@ async def test_stale_home_is_routed_to_any_server(door: DoorWithStandIns) -> Non
 
 async def test_unhealthy_server_gets_no_calls_even_if_named(door: DoorWithStandIns) -> None:
     away, *others = door.servers
-    await away.serve(False)
-    await door.sees([server.address for server in others])
+    await away.set_serving(False)
+    await door.wait_until_healthy([server.address for server in others])
     assert away.address not in await servers_of(door, x_chat_server=away.address)
-    await away.serve(True)
-    await door.sees(door.addresses)
+    await away.set_serving(True)
+    await door.wait_until_healthy(door.addresses)
     assert await servers_of(door, x_chat_server=away.address) == {away.address}
 
 
 async def test_removed_server_gets_no_calls_until_added_again(door: DoorWithStandIns) -> None:
     first, *others = door.addresses
     door.stack.set_endpoints(others)
-    await door.sees(others)
+    await door.wait_until_healthy(others)
     assert await servers_of(door, x_chat_server=first) <= set(others)
     door.stack.set_endpoints(door.addresses)
-    await door.sees(door.addresses)
+    await door.wait_until_healthy(door.addresses)
     assert await servers_of(door, x_chat_server=first) == {first}
 
 
@@ -61,8 +61,8 @@ async def test_open_stream_survives_unhealthy_server(door: DoorWithStandIns) -> 
     stream = door.connect(x_chat_server=door.addresses[0])
     await stream.write(b"before")
     assert await stream.read() == b"before"
-    await door.servers[0].serve(False)
-    await door.sees(door.addresses[1:])
+    await door.servers[0].set_serving(False)
+    await door.wait_until_healthy(door.addresses[1:])
     await stream.write(b"after")
     assert await stream.read() == b"after"
     await stream.done_writing()
@@ -71,5 +71,5 @@ async def test_open_stream_survives_unhealthy_server(door: DoorWithStandIns) -> 
 
 async def test_call_without_servers_is_unavailable(door: DoorWithStandIns) -> None:
     door.stack.set_endpoints([])
-    await door.sees([])
-    assert await door.refusal() is grpc.StatusCode.UNAVAILABLE
+    await door.wait_until_healthy([])
+    assert await door.refusal_code() is grpc.StatusCode.UNAVAILABLE

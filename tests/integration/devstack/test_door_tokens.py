@@ -45,7 +45,7 @@ def paths_of(*files: ModuleType) -> list[str]:
 
 @pytest.mark.parametrize("method", PUBLIC)
 async def test_call_needs_token_and_forwards_it(door: DoorWithStandIns, method: str) -> None:
-    assert await door.refusal(method, token=None) is grpc.StatusCode.UNAUTHENTICATED
+    assert await door.refusal_code(method, token=None) is grpc.StatusCode.UNAUTHENTICATED
     token = door.token()
     assert (await door.call(method, token=token))["authorization"] == f"Bearer {token}"
 
@@ -68,14 +68,14 @@ async def test_bad_token_is_refused(door: DoorWithStandIns) -> None:
         door.token(lifetime=-100),
         stranger.sign("a" * 32, "b" * 32)[0],
     ):
-        assert await door.refusal(token=bad) is grpc.StatusCode.UNAUTHENTICATED
+        assert await door.refusal_code(token=bad) is grpc.StatusCode.UNAUTHENTICATED
     # Envoy verifies the signature, and refuses the audience.
-    assert await door.refusal(token=door.token(audience="another")) is grpc.StatusCode.PERMISSION_DENIED
+    assert await door.refusal_code(token=door.token(audience="another")) is grpc.StatusCode.PERMISSION_DENIED
 
 
 async def test_token_in_query_string_is_ignored(door: DoorWithStandIns) -> None:
     method = f"/parley.chat.v1.ChatService/Locate?access_token={door.token()}"
-    assert await door.refusal(method, token=None) is grpc.StatusCode.UNAUTHENTICATED
+    assert await door.refusal_code(method, token=None) is grpc.StatusCode.UNAUTHENTICATED
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ async def test_token_in_query_string_is_ignored(door: DoorWithStandIns) -> None:
     ],
 )
 async def test_path_traversal_is_refused(door: DoorWithStandIns, path: str) -> None:
-    assert await door.refusal(path, token=None) in {
+    assert await door.refusal_code(path, token=None) in {
         grpc.StatusCode.UNAUTHENTICATED,
         grpc.StatusCode.INTERNAL,  # 400: not a path at all
     }
@@ -97,7 +97,7 @@ async def test_path_traversal_is_refused(door: DoorWithStandIns, path: str) -> N
 
 @pytest.mark.parametrize("path", paths_of(*INTERNAL))
 async def test_internal_services_are_unreachable(door: DoorWithStandIns, path: str) -> None:
-    assert await door.refusal(path) is grpc.StatusCode.UNIMPLEMENTED
+    assert await door.refusal_code(path) is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_tested_calls_are_in_the_contract() -> None:

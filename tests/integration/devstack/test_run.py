@@ -36,12 +36,12 @@ class Run:
         self.text = ""
 
     @classmethod
-    async def begin(cls, folder: Path, ports: Ports, *more: str) -> Run:
+    async def start(cls, folder: Path, ports: Ports, *more: str) -> Run:
         options = ("--chat-servers", "0", "--port", str(ports.door), "--base-port", str(ports.base))
         command = (sys.executable, "-m", "devstack", "run", *options, "--folder", str(folder), *more)
         return cls(await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT))
 
-    async def says(self, pattern: str) -> re.Match[str]:
+    async def wait_for_line(self, pattern: str) -> re.Match[str]:
         """Read lines until one matches and return the match."""
         assert self.launcher.stdout is not None
         async with asyncio.timeout(30):
@@ -61,7 +61,7 @@ class Run:
 
 @pytest.fixture
 async def run(tmp_path: Path, ports: Ports) -> AsyncIterator[Run]:
-    run = await Run.begin(tmp_path, ports)
+    run = await Run.start(tmp_path, ports)
     yield run
     with suppress(ProcessLookupError):
         run.launcher.kill()
@@ -85,8 +85,8 @@ def alive(pids: set[int]) -> set[int]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_stack_starts_and_stops_cleanly(run: Run, tmp_path: Path, ports: Ports, number: signal.Signals) -> None:
-    await run.says("Parley is up")
-    await run.says("Ctrl-C stops everything")
+    await run.wait_for_line("Parley is up")
+    await run.wait_for_line("Ctrl-C stops everything")
     parts = children(run.launcher.pid)
     assert len(parts) == 4
     run.launcher.send_signal(number)
@@ -122,7 +122,7 @@ async def test_stack_stops_in_order_when_output_is_closed(tmp_path: Path, ports:
 
 
 async def test_no_part_outlives_killed_launcher(run: Run) -> None:
-    await run.says("Parley is up")
+    await run.wait_for_line("Parley is up")
     parts = children(run.launcher.pid)
     assert len(parts) == 4
     run.launcher.kill()
@@ -130,18 +130,18 @@ async def test_no_part_outlives_killed_launcher(run: Run) -> None:
 
 
 async def test_dead_part_is_restarted(run: Run) -> None:
-    valkey = int((await run.says(r"valkey is healthy.*process (\d+)"))[1])
-    await run.says("Ctrl-C stops everything")
+    valkey = int((await run.wait_for_line(r"valkey is healthy.*process (\d+)"))[1])
+    await run.wait_for_line("Ctrl-C stops everything")
     os.kill(valkey, signal.SIGKILL)
-    await run.says(r"valkey died with SIGKILL; starting it again in 0\.5 s")
-    await run.says("valkey is healthy again")
+    await run.wait_for_line(r"valkey died with SIGKILL; starting it again in 0\.5 s")
+    await run.wait_for_line("valkey is healthy again")
     run.launcher.send_signal(signal.SIGINT)
     assert await run.end() == 0
 
 
 async def test_second_run_on_same_folder_is_refused(run: Run, tmp_path: Path, ports: Ports) -> None:
-    await run.says("Ctrl-C stops everything")
-    second = await Run.begin(tmp_path, ports)
+    await run.wait_for_line("Ctrl-C stops everything")
+    second = await Run.start(tmp_path, ports)
     assert await second.end() == 1
     assert second.text.startswith(f"A stack already runs on {tmp_path} (process {run.launcher.pid}).")
     assert "Traceback" not in second.text
@@ -149,7 +149,7 @@ async def test_second_run_on_same_folder_is_refused(run: Run, tmp_path: Path, po
 
 async def test_taken_port_is_named(tmp_path: Path, ports: Ports) -> None:
     with socket.create_server((LOOPBACK, ports.valkey)):
-        run = await Run.begin(tmp_path, ports)
+        run = await Run.start(tmp_path, ports)
         assert await run.end() == 1
     assert f"Port {ports.valkey}, which valkey needs, is taken by another program." in run.text
     assert "Traceback" not in run.text
@@ -159,7 +159,7 @@ async def test_part_that_cannot_start_shows_its_log_and_stops_the_stack(tmp_path
     spoiled = tmp_path / "data" / "valkey" / "appendonlydir"
     spoiled.mkdir(parents=True)
     (spoiled / "appendonly.aof.manifest").write_text("this is no manifest\n")
-    run = await Run.begin(tmp_path, ports)
+    run = await Run.start(tmp_path, ports)
     await eventually(lambda: children(run.launcher.pid))
     assert await run.end() == 1
     assert re.search(r"valkey ended with exit code 1\. The last lines of its log:\n.*manifest", run.text, re.DOTALL)
@@ -171,8 +171,8 @@ async def test_data_and_last_logs_outlive_a_run(tmp_path: Path, ports: Ports) ->
     key = tmp_path / "secrets" / "signing-key.pem"
     keys = []
     for _ in range(2):
-        run = await Run.begin(tmp_path, ports)
-        await run.says("Ctrl-C stops everything")
+        run = await Run.start(tmp_path, ports)
+        await run.wait_for_line("Ctrl-C stops everything")
         keys.append(key.read_bytes())
         run.launcher.send_signal(signal.SIGINT)
         assert await run.end() == 0

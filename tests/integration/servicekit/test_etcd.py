@@ -24,11 +24,11 @@ PREFIX = "/test/"
 Issued = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 
 
-class Follower:
+class WatchRecorder:
     """A watch of the prefix that records its snapshots."""
 
     def __init__(self, etcd: Etcd) -> None:
-        self.following = etcd.watch_prefix(PREFIX)
+        self.watch = etcd.watch_prefix(PREFIX)
         self.snapshots: list[Snapshot] = []
 
     @property
@@ -36,17 +36,17 @@ class Follower:
         return self.snapshots[-1].values if self.snapshots else {"": b"nothing seen"}
 
     async def run(self) -> None:
-        async for snapshot in self.following:
+        async for snapshot in self.watch:
             self.snapshots.append(snapshot)
 
 
 @pytest.fixture
-async def follower(etcd: Etcd) -> AsyncIterator[Follower]:
-    follower = Follower(etcd)
+async def recorder(etcd: Etcd) -> AsyncIterator[WatchRecorder]:
+    recorder = WatchRecorder(etcd)
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(follower.run())
-        await eventually(lambda: follower.snapshots)
-        yield follower
+        running = group.create_task(recorder.run())
+        await eventually(lambda: recorder.snapshots)
+        yield recorder
         running.cancel()
 
 
@@ -55,13 +55,13 @@ async def put(etcd: Etcd, key: str, value: bytes, lease: int = 0) -> None:
     assert await etcd.put_if_unchanged(PREFIX + key, old, value, lease)
 
 
-async def test_value_lives_as_long_as_its_lease(etcd: Etcd, follower: Follower) -> None:
+async def test_value_lives_as_long_as_its_lease(etcd: Etcd, recorder: WatchRecorder) -> None:
     lease = await etcd.grant(3)
     await put(etcd, "a", b"1", lease)
-    await eventually(lambda: follower.values == {"a": b"1"})
+    await eventually(lambda: recorder.values == {"a": b"1"})
     await etcd.keep_alive(lease)
     await etcd.revoke(lease)
-    await eventually(lambda: follower.values == {})
+    await eventually(lambda: recorder.values == {})
     with pytest.raises(LeaseLost):
         await etcd.keep_alive(lease)
     with pytest.raises(LeaseLost):
@@ -79,15 +79,15 @@ async def test_changed_value_is_not_replaced(etcd: Etcd) -> None:
 
 async def test_watch_begins_with_current_values_and_sees_each_change(etcd: Etcd) -> None:
     await put(etcd, "a", b"1")
-    follower = Follower(etcd)
+    recorder = WatchRecorder(etcd)
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(follower.run())
-        await eventually(lambda: follower.values == {"a": b"1"})
+        running = group.create_task(recorder.run())
+        await eventually(lambda: recorder.values == {"a": b"1"})
         await put(etcd, "b", b"2")
         await put(etcd, "a", b"3")
-        await eventually(lambda: follower.values == {"a": b"3", "b": b"2"})
+        await eventually(lambda: recorder.values == {"a": b"3", "b": b"2"})
         running.cancel()
-    revisions = [snapshot.revision for snapshot in follower.snapshots]
+    revisions = [snapshot.revision for snapshot in recorder.snapshots]
     assert revisions == sorted(set(revisions))
 
 
@@ -110,12 +110,12 @@ async def test_calls_time_out_without_etcd(etcd_server: EtcdServer, etcd: Etcd) 
 
 
 async def test_watch_catches_up_after_disconnect_and_compaction(
-    etcd_server: EtcdServer, etcd: Etcd, follower: Follower
+    etcd_server: EtcdServer, etcd: Etcd, recorder: WatchRecorder
 ) -> None:
     await put(etcd, "gone", b"1")
-    await eventually(lambda: "gone" in follower.values)
+    await eventually(lambda: "gone" in recorder.values)
     etcd_server.stop()
-    seen = len(follower.snapshots)
+    seen = len(recorder.snapshots)
     await etcd_server.start()
     async with Etcd([etcd_server.endpoint]) as other:
         await eventually(lambda: other.list_prefix(PREFIX))
@@ -125,8 +125,8 @@ async def test_watch_catches_up_after_disconnect_and_compaction(
         await put(other, "new", b"1")
         # After the compaction the earlier changes cannot be watched any more.
         await other._client.kv.compact((await other.list_prefix(PREFIX)).revision)
-    await eventually(lambda: follower.values == {"new": b"1"})
-    assert len(follower.snapshots) > seen
+    await eventually(lambda: recorder.values == {"new": b"1"})
+    assert len(recorder.snapshots) > seen
 
 
 async def test_watch_behind_compaction_lists_again(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,22 +143,22 @@ async def test_watch_behind_compaction_lists_again(etcd: Etcd, monkeypatch: pyte
         return snapshot
 
     monkeypatch.setattr(etcd, "list_prefix", compacted_behind_the_list)
-    follower = Follower(etcd)
+    recorder = WatchRecorder(etcd)
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(follower.run())
-        await eventually(lambda: follower.values == {"a": b"2", "b": b"2"})
+        running = group.create_task(recorder.run())
+        await eventually(lambda: recorder.values == {"a": b"2", "b": b"2"})
         running.cancel()
-    assert follower.snapshots[0].values == {"a": b"2"}
+    assert recorder.snapshots[0].values == {"a": b"2"}
 
 
-async def test_watch_follows_wiped_store(etcd_server: EtcdServer, etcd: Etcd, follower: Follower) -> None:
+async def test_watch_follows_wiped_store(etcd_server: EtcdServer, etcd: Etcd, recorder: WatchRecorder) -> None:
     for n in range(5):
         await put(etcd, "a", b"%d" % n)
-    await eventually(lambda: follower.values == {"a": b"4"})
+    await eventually(lambda: recorder.values == {"a": b"4"})
     etcd_server.stop()
     etcd_server.wipe()
     await etcd_server.start()
-    await eventually(lambda: follower.values == {})
+    await eventually(lambda: recorder.values == {})
 
 
 async def test_silent_watch_compares_revisions(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,15 +172,15 @@ async def test_silent_watch_compares_revisions(etcd: Etcd, monkeypatch: pytest.M
         return await revision()
 
     monkeypatch.setattr(etcd, "revision", counted)
-    follower = Follower(etcd)
+    recorder = WatchRecorder(etcd)
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(follower.run())
+        running = group.create_task(recorder.run())
         await eventually(lambda: asked >= 2)
-        assert len(follower.snapshots) == 1, "the watch continues if no change was missed"
+        assert len(recorder.snapshots) == 1, "the watch continues if no change was missed"
         await etcd.put_if_unchanged("/elsewhere", None, b"1", 0)
-        await eventually(lambda: len(follower.snapshots) == 2)
+        await eventually(lambda: len(recorder.snapshots) == 2)
         await put(etcd, "a", b"1")
-        await eventually(lambda: follower.values == {"a": b"1"})
+        await eventually(lambda: recorder.values == {"a": b"1"})
         running.cancel()
 
 

@@ -27,15 +27,15 @@ KEY = generate_signing_key()
 USER, DEVICE = "a" * 32, "b" * 32
 TOKEN, _ = TokenSigner(KEY, issuer="parley", audience="parley").sign(USER, DEVICE)
 VERIFIER = TokenVerifier(jwks_of(KEY), issuer="parley", audience="parley")
-SHOWN = (("authorization", f"Bearer {TOKEN}"),)
+AUTHENTICATED = (("authorization", f"Bearer {TOKEN}"),)
 CHAT = chat_pb2.DESCRIPTOR.services_by_name["ChatService"]
 MEDIA = media_pb2.DESCRIPTOR.services_by_name["MediaService"]
 CONVERSATION = "c" * 32
 
-Shown = tuple[tuple[str, str | bytes], ...]
+MetadataPairs = tuple[tuple[str, str | bytes], ...]
 
 
-class Chat:
+class ChatServicer:
     """A servicer whose methods give distinguishable responses."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ async def echo(stream: ByteStream) -> None:
     await stream.write(b"bye")
 
 
-class Media:
+class MediaServicer:
     async def Upload(self, stream: ByteStream, call: Call) -> media_pb2.UploadResponse:
         size = 0
         while (frame := await stream.read()) is not None:
@@ -97,13 +97,13 @@ def handler_of(descriptor: ServiceDescriptor, servicer: object, *open_methods: s
 
 
 @pytest.fixture(scope="module")
-def chat() -> Chat:
-    return Chat()
+def chat() -> ChatServicer:
+    return ChatServicer()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def grpc_server(chat: Chat) -> AsyncIterator[int]:
-    handlers = [handler_of(CHAT, chat, "Locate"), handler_of(MEDIA, Media())]
+async def grpc_server(chat: ChatServicer) -> AsyncIterator[int]:
+    handlers = [handler_of(CHAT, chat, "Locate"), handler_of(MEDIA, MediaServicer())]
     server = Server("127.0.0.1:0", handlers, [CHAT.full_name, MEDIA.full_name])
     yield await server.start()
     await server.stop(grace=0)
@@ -115,14 +115,16 @@ async def grpc_channel(grpc_server: int) -> AsyncIterator[grpc.aio.Channel]:
         yield channel
 
 
-async def unary(channel: grpc.aio.Channel, method: str, request: bytes = b"", metadata: Shown = SHOWN) -> bytes:
+async def unary(
+    channel: grpc.aio.Channel, method: str, request: bytes = b"", metadata: MetadataPairs = AUTHENTICATED
+) -> bytes:
     call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{CHAT.full_name}/{method}")
     return await call(request, metadata=metadata)
 
 
 def subscribe(channel: grpc.aio.Channel, request: bytes) -> grpc.aio.UnaryStreamCall[bytes, bytes]:
     call: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(f"/{CHAT.full_name}/Subscribe")
-    return call(request, metadata=SHOWN)
+    return call(request, metadata=AUTHENTICATED)
 
 
 async def refusal(call: Awaitable[object]) -> Refusal:
@@ -132,10 +134,10 @@ async def refusal(call: Awaitable[object]) -> Refusal:
 
 
 def connect(channel: grpc.aio.Channel) -> grpc.aio.StreamStreamCall[bytes, bytes]:
-    return channel.stream_stream("/parley.chat.v1.ChatService/Connect")(metadata=SHOWN)
+    return channel.stream_stream("/parley.chat.v1.ChatService/Connect")(metadata=AUTHENTICATED)
 
 
-def finished(method: str, code: str) -> float:
+def finished_calls(method: str, code: str) -> float:
     labels = {"service": CHAT.full_name, "method": method, "code": code}
     return REGISTRY.get_sample_value("parley_rpc_finished_total", labels) or 0.0
 
@@ -145,7 +147,7 @@ async def test_open_method_needs_no_token_and_receives_metadata(grpc_channel: gr
     assert chat_pb2.LocateResponse.FromString(answer).home == "chat-2"
 
 
-async def test_method_receives_caller_claims(grpc_channel: grpc.aio.Channel, chat: Chat) -> None:
+async def test_method_receives_caller_claims(grpc_channel: grpc.aio.Channel, chat: ChatServicer) -> None:
     assert await unary(grpc_channel, "Heartbeat") == b""
     assert (chat.callers[-1].user_id, chat.callers[-1].device_id) == (USER, DEVICE)
 
@@ -155,7 +157,7 @@ async def test_method_receives_caller_claims(grpc_channel: grpc.aio.Channel, cha
     [((), "TOKEN_MISSING"), ((("authorization", "Bearer x.y.z"),), "TOKEN_INVALID")],
 )
 async def test_call_without_valid_token_is_refused(
-    grpc_channel: grpc.aio.Channel, metadata: Shown, reason: str
+    grpc_channel: grpc.aio.Channel, metadata: MetadataPairs, reason: str
 ) -> None:
     for method in ("Heartbeat", "ListMessages"):
         failure = await refusal(unary(grpc_channel, method, metadata=metadata))
@@ -241,17 +243,17 @@ async def test_failure_in_stream_task_is_the_stream_status(grpc_channel: grpc.ai
 
 @pytest.mark.parametrize("frame", [b"a word", b"flood"])
 async def test_cancelled_client_is_not_an_error(
-    grpc_channel: grpc.aio.Channel, chat: Chat, caplog: pytest.LogCaptureFixture, frame: bytes
+    grpc_channel: grpc.aio.Channel, chat: ChatServicer, caplog: pytest.LogCaptureFixture, frame: bytes
 ) -> None:
-    before, errors, ended = finished("Connect", "CANCELLED"), finished("Connect", "INTERNAL"), chat.ended
+    before, errors, ended = finished_calls("Connect", "CANCELLED"), finished_calls("Connect", "INTERNAL"), chat.ended
     with capture_logs() as logged:
         call = connect(grpc_channel)
         await call.write(frame)
         await call.read()
         call.cancel()
-        await eventually(lambda: finished("Connect", "CANCELLED") == before + 1)
+        await eventually(lambda: finished_calls("Connect", "CANCELLED") == before + 1)
     assert chat.ended == ended + 1
-    assert finished("Connect", "INTERNAL") == errors
+    assert finished_calls("Connect", "INTERNAL") == errors
     assert not [line for line in logged if line["log_level"] not in {"debug", "info"}]
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
@@ -269,7 +271,7 @@ async def test_oversized_frame_ends_only_its_stream(grpc_channel: grpc.aio.Chann
 
 async def test_client_stream_returns_one_response(grpc_channel: grpc.aio.Channel) -> None:
     upload: grpc.aio.StreamUnaryMultiCallable[bytes, bytes] = grpc_channel.stream_unary(f"/{MEDIA.full_name}/Upload")
-    call = upload(metadata=SHOWN)
+    call = upload(metadata=AUTHENTICATED)
     for _ in range(3):
         await call.write(bytes(100))
     await call.done_writing()
@@ -277,10 +279,12 @@ async def test_client_stream_returns_one_response(grpc_channel: grpc.aio.Channel
 
 
 async def test_calls_are_counted_by_code(grpc_channel: grpc.aio.Channel) -> None:
-    good, bad = finished("Heartbeat", "OK"), finished("Heartbeat", "UNAUTHENTICATED")
+    good, bad = finished_calls("Heartbeat", "OK"), finished_calls("Heartbeat", "UNAUTHENTICATED")
     await unary(grpc_channel, "Heartbeat")
     await refusal(unary(grpc_channel, "Heartbeat", metadata=()))
     # A call is counted at its end, after its response.
     await eventually(
-        lambda: (finished("Heartbeat", "OK"), finished("Heartbeat", "UNAUTHENTICATED")) == (good + 1, bad + 1)
+        lambda: (
+            (finished_calls("Heartbeat", "OK"), finished_calls("Heartbeat", "UNAUTHENTICATED")) == (good + 1, bad + 1)
+        )
     )

@@ -13,16 +13,16 @@ from parley_client.connect_stream import WELCOME_TIMEOUT_S
 from tests.eventually import run_ready
 
 
-async def waiting(door: HandshakeLimiter, count: int) -> list[asyncio.Task[Handshake]]:
-    tasks = [asyncio.create_task(door.acquire()) for _ in range(count)]
+async def start_waiting(limiter: HandshakeLimiter, count: int) -> list[asyncio.Task[Handshake]]:
+    tasks = [asyncio.create_task(limiter.acquire()) for _ in range(count)]
     await run_ready()
     return tasks
 
 
 async def test_waiting_handshakes_start_in_order() -> None:
-    door = HandshakeLimiter(1)
-    first = await door.acquire()
-    second, third = await waiting(door, 2)
+    limiter = HandshakeLimiter(1)
+    first = await limiter.acquire()
+    second, third = await start_waiting(limiter, 2)
     assert not second.done()
     first.release()
     again = await second
@@ -37,11 +37,11 @@ async def test_waiting_handshakes_start_in_order() -> None:
 
 
 async def test_handshake_queue_is_bounded() -> None:
-    door = HandshakeLimiter(2)
-    begun = [await door.acquire() for _ in range(2)]
-    tasks = await waiting(door, 2 * WAITING_PER_SLOT)
+    limiter = HandshakeLimiter(2)
+    begun = [await limiter.acquire() for _ in range(2)]
+    tasks = await start_waiting(limiter, 2 * WAITING_PER_SLOT)
     with pytest.raises(ServerBusy) as refused:
-        await door.acquire()
+        await limiter.acquire()
     assert refused.value.retry_after
     for each in begun:
         each.release()
@@ -51,22 +51,22 @@ async def test_handshake_queue_is_bounded() -> None:
 
 async def test_waiting_handshake_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limiters, "SLOT_TIMEOUT_S", 0.01)
-    door = HandshakeLimiter(1)
-    first = await door.acquire()
+    limiter = HandshakeLimiter(1)
+    first = await limiter.acquire()
     with pytest.raises(ServerBusy):
-        await door.acquire()
+        await limiter.acquire()
     first.release()
-    (await door.acquire()).release()
+    (await limiter.acquire()).release()
 
 
 async def test_cancelled_waiter_takes_no_slot() -> None:
-    door = HandshakeLimiter(1)
-    first = await door.acquire()
-    gone, stays = await waiting(door, 2)
+    limiter = HandshakeLimiter(1)
+    first = await limiter.acquire()
+    gone, stays = await start_waiting(limiter, 2)
     gone.cancel()
     first.release()
     (await stays).release()
-    (await door.acquire()).release()
+    (await limiter.acquire()).release()
 
 
 def test_slot_timeout_is_shorter_than_client_timeout() -> None:

@@ -15,13 +15,13 @@ from chat_service.storage.log import MAX_CONCURRENT_RANGES, MongoLog
 from tests.eventually import run_ready
 
 
-class Entries:
+class FailingCollection:
     """A collection whose first query fails, and whose other queries hang."""
 
     def __init__(self) -> None:
         self.begun = self.ended = 0
 
-    def find(self, *_: object) -> Entries:
+    def find(self, *_: object) -> FailingCollection:
         return self
 
     sort = hint = find
@@ -43,7 +43,7 @@ class Entries:
 
 
 async def test_failed_range_leaves_no_query_running() -> None:
-    entries = Entries()
+    entries = FailingCollection()
     database: Any = {"entries": entries}
     far_apart = range(1, 100 * (MAX_GAP + 1), MAX_GAP + 1)
     with pytest.raises(StoreUnavailable):

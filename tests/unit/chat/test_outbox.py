@@ -11,7 +11,7 @@ from chat_service.stream.outbox import Outbox, SlowConsumerDetector
 from chat_service.wire import frames
 
 
-class Timers:
+class ManualTimers:
     """Timers that fire when the test calls `fire`."""
 
     def __init__(self) -> None:
@@ -67,20 +67,20 @@ async def test_disconnected_device_receives_only_the_reason(outbox: Outbox) -> N
 
 
 def test_stalled_device_is_disconnected(outbox: Outbox) -> None:
-    timers = Timers()
-    backlog = SlowConsumerDetector(outbox, "a" * 32, 30, timers.later)
+    timers = ManualTimers()
+    detector = SlowConsumerDetector(outbox, "a" * 32, 30, timers.later)
     fill(outbox)
-    backlog.on_overflow()
+    detector.on_overflow()
     timers.fire()
     assert isinstance(outbox.failure, SlowConsumer)
 
 
 async def test_slow_device_is_not_disconnected(outbox: Outbox) -> None:
-    timers = Timers()
-    backlog = SlowConsumerDetector(outbox, "a" * 32, 30, timers.later)
+    timers = ManualTimers()
+    detector = SlowConsumerDetector(outbox, "a" * 32, 30, timers.later)
     for _ in range(10):
         fill(outbox)
-        backlog.on_overflow()
+        detector.on_overflow()
         await outbox.dequeue()
         fill(outbox)
         timers.fire()

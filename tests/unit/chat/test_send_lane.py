@@ -31,7 +31,7 @@ class LaneHarness:
     owner: str = "one"
     now: float = 0.0
     forwarded: list[tuple[str, int, str, Callable[[AppendOutcome], None]]] = field(default_factory=list)
-    told: list[tuple[str, AppendOutcome]] = field(default_factory=list)
+    outcomes: list[tuple[str, AppendOutcome]] = field(default_factory=list)
     timers: list[Callable[[], None]] = field(default_factory=list)
 
     def monotonic(self) -> float:
@@ -41,7 +41,7 @@ class LaneHarness:
         return SendLane(
             lambda: self.owner,
             lambda draft, attempt, target, reply: self.forwarded.append((name(draft), attempt, target, reply)),
-            lambda draft, answer: self.told.append((name(draft), answer)),
+            lambda draft, answer: self.outcomes.append((name(draft), answer)),
             lambda _, call: self.timers.append(call),
             self,  # type: ignore[arg-type]
             100,
@@ -49,7 +49,7 @@ class LaneHarness:
             decided or RecentlyAnswered(200),
         )
 
-    def taken(self) -> list[tuple[str, int, str]]:
+    def forwarded_sends(self) -> list[tuple[str, int, str]]:
         """Return the forwarded sends that are unanswered, as (text, attempt, target)."""
         return [each[:3] for each in self.forwarded]
 
@@ -78,15 +78,15 @@ def draft(text: str) -> Draft:
     return Draft(CONVERSATION, ALICE, text.encode().ljust(16, b"."), Message(text.encode()), 0)
 
 
-def kinds(told: list[tuple[str, AppendOutcome]]) -> list[tuple[str, str]]:
-    return [(text, answer.reason if isinstance(answer, Failure) else "taken") for text, answer in told]
+def reasons(outcomes: list[tuple[str, AppendOutcome]]) -> list[tuple[str, str]]:
+    return [(text, answer.reason if isinstance(answer, Failure) else "appended") for text, answer in outcomes]
 
 
-def elsewhere() -> OwnerUnavailable:
+def not_owner() -> OwnerUnavailable:
     return OwnerUnavailable("another server owns this", retry_after=0.05)
 
 
-def behind() -> EarlierSendRefused:
+def earlier_refused() -> EarlierSendRefused:
     return EarlierSendRefused("an earlier one was refused")
 
 
@@ -94,16 +94,16 @@ def test_sends_refused_by_former_owner_are_forwarded_to_new_owner_in_order(lane_
     lane = lane_harness.lane()
     for text in "abc":
         lane.enqueue(draft(text))
-    assert lane_harness.taken() == [("a", 1, "one"), ("b", 1, "one"), ("c", 1, "one")]
+    assert lane_harness.forwarded_sends() == [("a", 1, "one"), ("b", 1, "one"), ("c", 1, "one")]
     lane_harness.owner = "two"
-    lane_harness.answer(elsewhere(), behind(), behind())
-    assert lane_harness.told == []
+    lane_harness.answer(not_owner(), earlier_refused(), earlier_refused())
+    assert lane_harness.outcomes == []
     lane.enqueue(draft("d"))
-    assert lane_harness.taken() == [], "d waits behind the resent sends"
+    assert lane_harness.forwarded_sends() == [], "d waits behind the resent sends"
     lane_harness.fire()
-    assert lane_harness.taken() == [(text, 2, "two") for text in "abcd"]
+    assert lane_harness.forwarded_sends() == [(text, 2, "two") for text in "abcd"]
     lane_harness.answer(*(Appended(seq, 0) for seq in range(1, 5)))
-    assert kinds(lane_harness.told) == [(text, "taken") for text in "abcd"]
+    assert reasons(lane_harness.outcomes) == [(text, "appended") for text in "abcd"]
     assert lane.idle
 
 
@@ -111,17 +111,17 @@ def test_retryable_refusal_is_reported_and_closes_the_gate(lane_harness: LaneHar
     lane = lane_harness.lane()
     for text in "abc":
         lane.enqueue(draft(text))
-    lane_harness.answer(Appended(1, 0), ConversationBusy("busy", retry_after=0.1), behind())
-    assert kinds(lane_harness.told) == [
-        ("a", "taken"),
+    lane_harness.answer(Appended(1, 0), ConversationBusy("busy", retry_after=0.1), earlier_refused())
+    assert reasons(lane_harness.outcomes) == [
+        ("a", "appended"),
         ("b", "CONVERSATION_BUSY"),
         ("c", "EARLIER_SEND_REFUSED"),
     ]
     lane.enqueue(draft("c"))
-    assert kinds(lane_harness.told)[-1] == ("c", "EARLIER_SEND_REFUSED")
+    assert reasons(lane_harness.outcomes)[-1] == ("c", "EARLIER_SEND_REFUSED")
     lane.enqueue(draft("b"))
     lane.enqueue(draft("c"))
-    assert [each[:2] for each in lane_harness.taken()] == [("b", 2), ("c", 2)]
+    assert [each[:2] for each in lane_harness.forwarded_sends()] == [("b", 2), ("c", 2)]
 
 
 def test_final_refusal_does_not_block_later_sends(lane_harness: LaneHarness) -> None:
@@ -129,7 +129,7 @@ def test_final_refusal_does_not_block_later_sends(lane_harness: LaneHarness) -> 
     for text in "ab":
         lane.enqueue(draft(text))
     lane_harness.answer(ConversationNotFound("no such conversation"), Appended(1, 0))
-    assert kinds(lane_harness.told) == [("a", "CONVERSATION_NOT_FOUND"), ("b", "taken")]
+    assert reasons(lane_harness.outcomes) == [("a", "CONVERSATION_NOT_FOUND"), ("b", "appended")]
     assert lane.idle
 
 
@@ -144,12 +144,12 @@ def test_recreated_lane_uses_a_higher_attempt(lane_harness: LaneHarness) -> None
     attempts = count(1)
     lane = lane_harness.lane(attempts)
     lane.enqueue(draft("a"))
-    lane_harness.answer(elsewhere())
+    lane_harness.answer(not_owner())
     lane_harness.fire()
-    assert lane_harness.taken() == [("a", 2, "one")]
+    assert lane_harness.forwarded_sends() == [("a", 2, "one")]
     again = lane_harness.lane(attempts)
     again.enqueue(draft("b"))
-    assert lane_harness.taken()[-1] == ("b", 3, "one")
+    assert lane_harness.forwarded_sends()[-1] == ("b", 3, "one")
 
 
 def test_repeat_of_answered_send_does_not_close_the_gate(lane_harness: LaneHarness) -> None:
@@ -159,7 +159,9 @@ def test_repeat_of_answered_send_does_not_close_the_gate(lane_harness: LaneHarne
     lane = lane_harness.lane(decided=decided)
     lane.enqueue(draft("a"), RateLimited("too fast", retry_after=0.1))
     lane.enqueue(draft("b"))
-    assert [each[0] for each in lane_harness.taken()] == ["b"], "a was repeated before the device received its outcome"
+    assert [each[0] for each in lane_harness.forwarded_sends()] == ["b"], (
+        "a was repeated before the device received its outcome"
+    )
 
 
 def test_final_refusal_before_the_lane_reopens_the_gate(
@@ -169,7 +171,7 @@ def test_final_refusal_before_the_lane_reopens_the_gate(
     lane.enqueue(draft("a"), RateLimited("too fast", retry_after=0.1))
     lane.forget_refused((CONVERSATION, draft("a").request_id))
     lane.enqueue(draft("b"))
-    assert [each[0] for each in lane_harness.taken()] == ["b"]
+    assert [each[0] for each in lane_harness.forwarded_sends()] == ["b"]
 
 
 def test_all_sends_are_refused_after_retry_window(lane_harness: LaneHarness) -> None:
@@ -177,11 +179,11 @@ def test_all_sends_are_refused_after_retry_window(lane_harness: LaneHarness) -> 
     for text in "ab":
         lane.enqueue(draft(text))
     lane_harness.now = RETRY_WINDOW_S + 1
-    lane_harness.answer(elsewhere(), behind())
+    lane_harness.answer(not_owner(), earlier_refused())
     lane_harness.fire()
-    assert kinds(lane_harness.told) == [("a", "OWNER_UNAVAILABLE"), ("b", "EARLIER_SEND_REFUSED")]
+    assert reasons(lane_harness.outcomes) == [("a", "OWNER_UNAVAILABLE"), ("b", "EARLIER_SEND_REFUSED")]
     lane.enqueue(draft("b"))
-    assert kinds(lane_harness.told)[-1] == ("b", "EARLIER_SEND_REFUSED")
+    assert reasons(lane_harness.outcomes)[-1] == ("b", "EARLIER_SEND_REFUSED")
 
 
 def test_earliest_refused_send_reopens_the_gate(lane_harness: LaneHarness) -> None:
@@ -191,15 +193,15 @@ def test_earliest_refused_send_reopens_the_gate(lane_harness: LaneHarness) -> No
     # The later send has closed the gate; now the owner refuses the earlier one.
     lane_harness.answer(ConversationBusy("busy", retry_after=0.1))
     lane.enqueue(draft("b"))
-    assert kinds(lane_harness.told)[-1] == ("b", "EARLIER_SEND_REFUSED")
+    assert reasons(lane_harness.outcomes)[-1] == ("b", "EARLIER_SEND_REFUSED")
     lane.enqueue(draft("a"))
     lane.enqueue(draft("c"))
-    assert kinds(lane_harness.told)[-1] == ("c", "EARLIER_SEND_REFUSED"), (
+    assert reasons(lane_harness.outcomes)[-1] == ("c", "EARLIER_SEND_REFUSED"), (
         "b was refused as well, and was not resent yet"
     )
     lane.enqueue(draft("b"))
     lane.enqueue(draft("c"))
-    assert [each[0] for each in lane_harness.taken()] == ["a", "b", "c"]
+    assert [each[0] for each in lane_harness.forwarded_sends()] == ["a", "b", "c"]
 
 
 def test_waiting_send_does_not_overtake_refused_send(lane_harness: LaneHarness) -> None:
@@ -207,11 +209,11 @@ def test_waiting_send_does_not_overtake_refused_send(lane_harness: LaneHarness) 
     lane.enqueue(draft("a"))
     lane.enqueue(draft("b"))
     first, second = lane_harness.forwarded
-    first[3](elsewhere())
+    first[3](not_owner())
     # Not forwarded yet: it waits behind a resent one.
     lane.enqueue(draft("c"))
     second[3](ConversationBusy("busy", retry_after=0.1))
-    assert kinds(lane_harness.told) == [("b", "CONVERSATION_BUSY"), ("c", "EARLIER_SEND_REFUSED")]
+    assert reasons(lane_harness.outcomes) == [("b", "CONVERSATION_BUSY"), ("c", "EARLIER_SEND_REFUSED")]
 
 
 def test_synchronous_refusal_is_not_retried_for_each_send(lane_harness: LaneHarness) -> None:
@@ -228,10 +230,10 @@ def test_synchronous_refusal_is_not_retried_for_each_send(lane_harness: LaneHarn
 
     lane._forward = refuse
     for _, _, _, reply in waiting:
-        reply(elsewhere())
+        reply(not_owner())
     lane_harness.fire()
     assert asked == ["a"]
-    assert kinds(lane_harness.told) == [
+    assert reasons(lane_harness.outcomes) == [
         ("a", "CONVERSATION_BUSY"),
         *((f"b{number}", "EARLIER_SEND_REFUSED") for number in range(99)),
     ]
@@ -243,4 +245,4 @@ def test_repeatedly_refused_send_keeps_its_position(lane_harness: LaneHarness) -
         lane.enqueue(draft("a"), RateLimited("too fast", retry_after=0.1))
     lane.enqueue(draft("a"))
     lane.enqueue(draft("b"))
-    assert [each[0] for each in lane_harness.taken()] == ["a", "b"]
+    assert [each[0] for each in lane_harness.forwarded_sends()] == ["a", "b"]

@@ -22,7 +22,18 @@ SENDS = 12
 choices = st.lists(st.tuples(st.sampled_from(["take", "busy", "elsewhere"]), st.booleans()), max_size=60)
 # The steps: the device sends a new message, sends too fast, resends refused or unanswered sends; an outcome arrives
 # at the lane or at the device; a retry timer fires; the retry window ends.
-STEPS = ["send", "hurry", "again", "hurry_again", "repeat", "repeat_last", "answer", "hear", "fire", "wait"]
+STEPS = [
+    "send",
+    "send_too_fast",
+    "resend",
+    "resend_too_fast",
+    "repeat",
+    "repeat_last",
+    "answer",
+    "receive",
+    "fire",
+    "wait",
+]
 # Each simulation uses a subset of the steps, so that failures that need only a few kinds are found sooner.
 steps = st.sets(st.sampled_from(STEPS[1:])).flatmap(
     lambda kinds: st.lists(st.sampled_from(["send", *sorted(kinds)]), min_size=4, max_size=60)
@@ -31,14 +42,14 @@ steps = st.sets(st.sampled_from(STEPS[1:])).flatmap(
 forbidden = st.sets(st.integers(1, SENDS), max_size=4)
 
 
-class Play:
+class SendSimulation:
     """A simulation of a device, a lane, and an owner that keeps the order of each attempt."""
 
     def __init__(
         self, choices: list[tuple[str, bool]], forbidden: set[int], most: int, *, patient: bool, late: bool
     ) -> None:
         self.log: list[int] = []
-        self.said = 0
+        self.sent_count = 0
         self._forbidden = forbidden
         self._now = 0.0
         self._choices = deque(choices)
@@ -51,14 +62,14 @@ class Play:
         self._repeats = not patient and most >= SENDS
         # The device receives outcomes late, and acts only on received ones.
         self._late = late
-        self._unheard: deque[tuple[int, AppendOutcome]] = deque()
+        self._undelivered: deque[tuple[int, AppendOutcome]] = deque()
         self._outstanding: Counter[int] = Counter()
         self._refused: set[int] = set()
         self._done: set[int] = set()
         self._lane = SendLane(
             lambda: "owner",
             self._append,
-            self._told,
+            self._on_outcome,
             lambda _, call: self._timers.append(call),
             self,  # type: ignore[arg-type]
             most,
@@ -73,21 +84,21 @@ class Play:
         self._now += RETRY_WINDOW_S + 1
 
     def send(self) -> None:
-        if self.said < SENDS:
-            self.said += 1
-            self._submit(self.said)
+        if self.sent_count < SENDS:
+            self.sent_count += 1
+            self._submit(self.sent_count)
 
-    def hurry(self) -> None:
-        if self.said < SENDS:
-            self.said += 1
-            self._submit(self.said, RateLimited("too fast", retry_after=0.1))
+    def send_too_fast(self) -> None:
+        if self.sent_count < SENDS:
+            self.sent_count += 1
+            self._submit(self.sent_count, RateLimited("too fast", retry_after=0.1))
 
-    def again(self) -> None:
+    def resend(self) -> None:
         """Resend the first refused send and all later unanswered ones, in order."""
         for number in self._take_refused():
             self._submit(number)
 
-    def hurry_again(self) -> None:
+    def resend_too_fast(self) -> None:
         """Do the same, with the second half of the sends too fast."""
         again = self._take_refused()
         for number in again[: len(again) // 2]:
@@ -123,56 +134,56 @@ class Play:
         if self._timers:
             self._timers.popleft()()
 
-    def hear(self) -> None:
-        if self._unheard:
-            self._hear(*self._unheard.popleft())
+    def receive(self) -> None:
+        if self._undelivered:
+            self._receive_outcome(*self._undelivered.popleft())
 
     def end(self) -> None:
         """Run to completion: the owner accepts every send, and the device receives every outcome at once."""
         self._choices.clear()
         self._late = False
-        while self._unheard:
-            self.hear()
+        while self._undelivered:
+            self.receive()
         for _ in range(10 * SENDS):
-            for step in (self.answer, self.fire, self.again):
+            for step in (self.answer, self.fire, self.resend):
                 step()
 
     @property
     def unanswered(self) -> set[int]:
-        return set(range(1, self.said + 1)) - self._done
+        return set(range(1, self.sent_count + 1)) - self._done
 
     def _submit(self, number: int, refusal: Failure | None = None) -> None:
         self._outstanding[number] += 1
         self._lane.enqueue(Draft(CONVERSATION, ALICE, number.to_bytes(16, "big"), Message(b"words"), 0), refusal)
 
     def _append(self, draft: Draft, attempt: int, _: str, reply: Callable[[AppendOutcome], None]) -> None:
-        what, at_once = self._choices.popleft() if self._choices else ("take", True)
-        answer = self._answer(int.from_bytes(draft.request_id, "big"), attempt, what)
+        decision, at_once = self._choices.popleft() if self._choices else ("take", True)
+        answer = self._answer(int.from_bytes(draft.request_id, "big"), attempt, decision)
         if at_once and not self._answers:
             reply(answer)
         else:
             self._answers.append((reply, answer))
 
-    def _answer(self, number: int, attempt: int, what: str) -> AppendOutcome:
+    def _answer(self, number: int, attempt: int, decision: str) -> AppendOutcome:
         if attempt <= self._refused_attempt:
             return EarlierSendRefused("an earlier send was refused")
         if number in self._forbidden:
             return Failure("not for you")
-        if what == "take":
+        if decision == "take":
             if number not in self.log:
                 self.log.append(number)
             return Appended(self.log.index(number) + 1, 0)
         self._refused_attempt = attempt
-        if what == "busy":
+        if decision == "busy":
             return ConversationBusy("busy", retry_after=0.1)
         return OwnerUnavailable("elsewhere", retry_after=0.05)
 
-    def _told(self, draft: Draft, answer: AppendOutcome) -> None:
-        self._unheard.append((int.from_bytes(draft.request_id, "big"), answer))
+    def _on_outcome(self, draft: Draft, answer: AppendOutcome) -> None:
+        self._undelivered.append((int.from_bytes(draft.request_id, "big"), answer))
         if not self._late:
-            self.hear()
+            self.receive()
 
-    def _hear(self, number: int, answer: AppendOutcome) -> None:
+    def _receive_outcome(self, number: int, answer: AppendOutcome) -> None:
         self._outstanding[number] -= 1
         assert self._outstanding[number] >= 0, "a send got two outcomes"
         later = isinstance(answer, Failure) and answer.retry_after is not None
@@ -182,14 +193,14 @@ class Play:
 
 @settings(max_examples=2000, deadline=None)
 @given(choices, steps, forbidden, st.sampled_from([3, 100]), st.booleans(), st.booleans())
-@example([("busy", False)], ["send", "send", "hurry"], set(), 100, True, False)
-@example([], ["hurry", "send", "repeat", "send"], set(), 100, False, False)
+@example([("busy", False)], ["send", "send", "send_too_fast"], set(), 100, True, False)
+@example([], ["send_too_fast", "send", "repeat", "send"], set(), 100, False, False)
 def test_sends_never_overtake_earlier_ones(
     choices: list[tuple[str, bool]], steps: list[str], forbidden: set[int], most: int, patient: bool, late: bool
 ) -> None:
-    play = Play(choices, forbidden, most, patient=patient, late=late)
+    simulation = SendSimulation(choices, forbidden, most, patient=patient, late=late)
     for step in steps:
-        getattr(play, step)()
-    play.end()
-    assert not play.unanswered
-    assert play.log == [number for number in range(1, play.said + 1) if number not in forbidden]
+        getattr(simulation, step)()
+    simulation.end()
+    assert not simulation.unanswered
+    assert simulation.log == [number for number in range(1, simulation.sent_count + 1) if number not in forbidden]

@@ -16,7 +16,7 @@ from parley_client.messages import AppendResult
 from parley_client.stream_protocol import PendingSend
 
 
-class Answering:
+class AnsweringDevice:
     """A device whose sends are acknowledged at once."""
 
     def send(self, conversation_id: str, text: str) -> PendingSend:
@@ -36,4 +36,4 @@ async def test_chat_ends_when_last_response_arrives_with_last_line(monkeypatch: 
     monkeypatch.setattr("sys.stdin", SimpleNamespace(fileno=lambda: 0))
     room = LineChat(None, None, Conversation(conversation_id="c"))  # type: ignore[arg-type]
     # A regression: the room awaited a completed response in a loop, without yielding to its callbacks.
-    await asyncio.wait_for(room._send_lines(Answering()), 10)  # type: ignore[arg-type]
+    await asyncio.wait_for(room._send_lines(AnsweringDevice()), 10)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from parley_client.watermarks import MAX_RECEIPTS_PER_FRAME, ReceiptTracker, Wat
 marks = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=20)
 
 
-def told(receipts: ReceiptTracker) -> dict[str, tuple[int, int]]:
+def sent_receipts(receipts: ReceiptTracker) -> dict[str, tuple[int, int]]:
     return {each.conversation_id: (each.delivered_seq, each.read_seq) for each in receipts.take_due()}
 
 
@@ -18,20 +18,22 @@ def test_waiting_receipts_are_merged() -> None:
     for seq in range(1, 50):
         receipts.advance("c", delivered=seq)
     receipts.advance("c", read=7)
-    assert told(receipts) == {"c": (49, 7)}
-    assert told(receipts) == {}
+    assert sent_receipts(receipts) == {"c": (49, 7)}
+    assert sent_receipts(receipts) == {}
 
 
 def test_unconfirmed_receipts_are_sent_again_after_welcome() -> None:
     receipts = ReceiptTracker()
     receipts.advance("a", delivered=3)
     receipts.advance("b", delivered=4)
-    told(receipts)
+    sent_receipts(receipts)
     receipts.confirm("a", 3, 0)
     receipts.start_stream()
-    assert told(receipts) == {"b": (4, 0)}
+    assert sent_receipts(receipts) == {"b": (4, 0)}
     receipts.tick()
-    assert told(receipts) == {"a": (3, 0)}, "it is unknown whether the earlier stream delivered this device's receipt"
+    assert sent_receipts(receipts) == {"a": (3, 0)}, (
+        "it is unknown whether the earlier stream delivered this device's receipt"
+    )
     assert receipts.unconfirmed() == {"b": (4, 0)}
 
 
@@ -39,12 +41,12 @@ def test_device_sends_its_own_lower_watermark() -> None:
     receipts = ReceiptTracker()
     receipts.confirm("c", 9, 9)
     assert not receipts.advance("c", delivered=6)
-    assert told(receipts) == {}
+    assert sent_receipts(receipts) == {}
     assert receipts.unconfirmed() == {"c": (6, 0)}
     receipts.tick()
-    assert told(receipts) == {"c": (6, 0)}
+    assert sent_receipts(receipts) == {"c": (6, 0)}
     receipts.tick()
-    assert told(receipts) == {}
+    assert sent_receipts(receipts) == {}
     assert receipts.unconfirmed() == {}
 
 
@@ -52,12 +54,12 @@ def test_confirmed_own_message_needs_no_receipt() -> None:
     receipts = ReceiptTracker()
     receipts.advance("c", delivered=4)
     receipts.confirm("c", 5, 5)
-    assert told(receipts) == {}
+    assert sent_receipts(receipts) == {}
     assert not receipts.advance("c", read=5)
 
 
 def test_restored_unconfirmed_receipts_are_sent() -> None:
-    assert told(ReceiptTracker({"c": (9, 2)})) == {"c": (9, 2)}
+    assert sent_receipts(ReceiptTracker({"c": (9, 2)})) == {"c": (9, 2)}
 
 
 def test_receipts_per_frame_are_bounded() -> None:
