@@ -1,4 +1,4 @@
-"""A clock that tests move by hand, in place of the machine's."""
+"""A manual clock: tests advance it, and it replaces the machine's clock."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from servicekit.clock import Timer
 
 
 class ManualClock:
-    """A clock that stands still until it is moved. Timers fire, and sleepers wake, only in `advance`."""
+    """A clock that stands still until it is advanced. Timers fire, and sleepers wake, only in `advance`."""
 
     def __init__(self, now_ms: int = 1_800_000_000_000) -> None:
         self._start_ms = now_ms
         self._monotonic = 0.0
-        # By due time; among timers of one due time, by the order in which they were made.
+        # Ordered by due time, then by order of creation.
         self._timers: list[tuple[float, int, _ManualTimer]] = []
         self._number = count()
 
     def now_ms(self) -> int:
-        """Milliseconds since 1970."""
+        """Return the milliseconds since 1970."""
         return self._start_ms + round(self._monotonic * 1000)
 
     def monotonic(self) -> float:
-        """Seconds since the clock was made."""
+        """Return the seconds since the clock was created."""
         return self._monotonic
 
     async def sleep(self, seconds: float) -> None:
@@ -49,9 +49,9 @@ class ManualClock:
         return timer
 
     def advance(self, seconds: float) -> None:
-        """Move on by `seconds`, and fire each timer that is due by then, at its due time and in order.
+        """Advance the clock by `seconds` and fire each timer that becomes due, at its due time and in order.
 
-        Sleepers wake: their tasks go on when the caller gives way to the event loop.
+        Sleepers wake: their tasks continue when the caller yields to the event loop.
         """
         until = self._monotonic + seconds
         while self._timers and self._timers[0][0] <= until:

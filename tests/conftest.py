@@ -1,4 +1,4 @@
-"""What every test has: the servers of tests/stack.py, and no silent skips under CI."""
+"""Shared test configuration: the server fixtures of `tests/stack.py`, and a failure for unreviewed skips under CI."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A test."""
+    """Check the report of a test."""
     return _without_silent_skip((yield))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """A whole file, skipped while it is collected."""
+    """Check the report of a file that is skipped during collection."""
     return _without_silent_skip((yield))
 
 
 def _without_silent_skip(report: Report) -> Report:
-    """Under CI a skip is a failure: what was not tried was not found to work."""
+    """Return the report, failed if it is an unreviewed skip under CI."""
     expected = hasattr(report, "wasxfail")
     if report.skipped and not expected and os.environ.get("CI") and report.nodeid not in _reviewed():
         report.outcome = "failed"

@@ -1,4 +1,4 @@
-"""Waiting for what real servers do in their own time: as short as it can be, and never for ever."""
+"""Helpers that wait for a condition on real servers, with a deadline."""
 
 import asyncio
 import inspect
@@ -6,29 +6,29 @@ import time
 from collections.abc import Awaitable, Callable
 
 ROUNDS = 20
-"""More than any chain of tasks that wake each other needs."""
+"""The number of event loop rounds; longer than any chain of tasks that wake each other."""
 
 
 async def eventually(holds: Callable[[], object | Awaitable[object]], timeout: float = 10.0) -> None:
     """Return as soon as `holds()` is true (an awaitable is awaited). Raises AssertionError after `timeout` seconds.
 
-    An AssertionError in `holds` means "not yet"; the last one is raised when the time is up.
+    An AssertionError in `holds` means "not yet"; the last one is raised after the timeout.
     """
     deadline = time.monotonic() + timeout
     while True:
-        complaint = AssertionError(f"did not come true within {timeout} s")
+        failure = AssertionError(f"did not come true within {timeout} s")
         try:
             answer = holds()
             if await answer if inspect.isawaitable(answer) else answer:
                 return
         except AssertionError as error:
-            complaint = error
+            failure = error
         if time.monotonic() > deadline:
-            raise complaint
+            raise failure
         await asyncio.sleep(0.02)
 
 
 async def run_ready() -> None:
-    """Let every task that waits neither for time nor for I/O go on, until all of them wait."""
+    """Run every task that waits neither for time nor for I/O, until all tasks wait."""
     for _ in range(ROUNDS):
         await asyncio.sleep(0)

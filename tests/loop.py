@@ -1,4 +1,4 @@
-"""An event loop for tests that are no coroutines themselves."""
+"""An event loop in a thread, for tests that are not coroutines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Loop:
-    """An event loop in a thread of its own: hypothesis calls rules one after the other, and they wait for it."""
+    """An event loop in its own thread, on which the synchronous rules of hypothesis run coroutines."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -19,11 +19,11 @@ class Loop:
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """What the coroutine returns or raises."""
+        """Run the coroutine; return its result or raise its exception."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def close(self) -> None:
-        """End the thread."""
+        """Stop the loop and join its thread."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -1,7 +1,7 @@
-"""Real servers for tests: single ones, and whole systems behind Envoy.
+"""Fixtures that start real servers: single ones, and whole systems behind Envoy.
 
 The root conftest names this module as a plugin, so every test has these fixtures. A server lives as long as the
-session; a test takes a database of its own name.
+session; each test uses its own database.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from tests.scans import no_scans
 
 @pytest.fixture(scope="session")
 def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A mongod alone: `.mongo_uri`, and `.processes["mongod"]` to kill or freeze."""
+    """Yield a mongod alone: `.mongo_uri`, and `.processes["mongod"]` to kill or freeze."""
     with Stack(tmp_path_factory.mktemp("mongod"), only=["mongod"]) as stack:
         yield stack
 
 
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A Valkey alone: `.redis_url`."""
+    """Yield a Valkey alone: `.redis_url`."""
     with Stack(tmp_path_factory.mktemp("valkey"), only=["valkey"]) as stack:
         yield stack
 
 
 @pytest.fixture(scope="session")
 def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """An etcd alone: `.etcd_endpoint`."""
+    """Yield an etcd alone: `.etcd_endpoint`."""
     with Stack(tmp_path_factory.mktemp("etcd"), only=["etcd"]) as stack:
         yield stack
 
 
 @pytest.fixture
 def database_name() -> str:
-    """A name no other test has, for a database or as a prefix of keys."""
+    """Return a unique name for a database or a key prefix."""
     return f"test_{uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A whole system, three chat servers behind Envoy. Leave it as you found it: what you kill, start again."""
+    """Yield a whole system: three chat servers behind Envoy. A test restarts every part that it kills."""
     with Stack(tmp_path_factory.mktemp("stack"), chat_servers=3) as stack, no_scans(stack.mongo_uri):
         yield stack

@@ -1,4 +1,4 @@
-"""The `parley` command, run as a process of its own."""
+"""The `parley` command, run as a separate process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PARLEY = "from parley_command import main; main()"
 
 
 class Terminal:
-    """Runs `parley` against `door`, with `password` where it asks for one; sessions are kept under `home`."""
+    """A runner of `parley` against `door`; `password` answers its prompts, and sessions are stored under `home`."""
 
     def __init__(self, door: str, home: Path, password: str) -> None:
         self.environment = {
@@ -25,7 +25,7 @@ class Terminal:
         }
 
     def keep(self, session: Session) -> str:
-        """Keep a session as `parley login` does; return its login name."""
+        """Store a session as `parley login` does; return its login name."""
         FileStore(Path(self.environment["XDG_CONFIG_HOME"]) / "parley" / f"{session.login_name}.json").save(session)
         return session.login_name
 

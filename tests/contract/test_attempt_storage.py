@@ -1,4 +1,4 @@
-"""What every store of tries must do: one token bucket a key, counted together by whoever asks."""
+"""The contract of every attempt counter: one token bucket per key, shared by all servers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from servicekit.rate_limiter import RateLimit
 
 pytestmark = pytest.mark.integration
 
-# The database drops by its own clock what has expired.
+# The database expires documents by its own clock.
 NOW = time.time_ns() // 1_000_000_000 * 1000
 THREE = RateLimit(rate=0.5, burst=3)
 
@@ -30,54 +30,54 @@ async def database(mongod: Stack, database_name: str) -> AsyncIterator[mongo.Dat
 
 
 @pytest.fixture
-async def tries(database: mongo.Database) -> AttemptCounter:
+async def attempts(database: mongo.Database) -> AttemptCounter:
     store = MongoAttemptCounter(database)
     await store.ensure_indexes()
     await store.ensure_indexes()
     return store
 
 
-async def test_a_burst_then_one_now_and_then(tries: AttemptCounter) -> None:
-    assert [await tries.take("alice", THREE, NOW) for _ in range(3)] == [0, 0, 0]
-    assert await tries.take("alice", THREE, NOW) == 2
-    assert await tries.take("alice", THREE, NOW + 500) == 1.5, "a refused try costs nothing"
-    assert await tries.take("alice", THREE, NOW + 2000) == 0
-    assert await tries.take("alice", THREE, NOW + 2000) == 2
-    assert await tries.take("bob", THREE, NOW) == 0
+async def test_burst_is_allowed_then_rate_applies(attempts: AttemptCounter) -> None:
+    assert [await attempts.take("alice", THREE, NOW) for _ in range(3)] == [0, 0, 0]
+    assert await attempts.take("alice", THREE, NOW) == 2
+    assert await attempts.take("alice", THREE, NOW + 500) == 1.5, "a refused attempt consumes no token"
+    assert await attempts.take("alice", THREE, NOW + 2000) == 0
+    assert await attempts.take("alice", THREE, NOW + 2000) == 2
+    assert await attempts.take("bob", THREE, NOW) == 0
 
 
-async def test_what_is_given_back_can_be_taken_again(tries: AttemptCounter) -> None:
-    await tries.refund("alice", THREE)
+async def test_refunded_token_can_be_taken_again(attempts: AttemptCounter) -> None:
+    await attempts.refund("alice", THREE)
     for _ in range(10):
-        assert await tries.take("alice", THREE, NOW) == 0
-        await tries.refund("alice", THREE)
-    assert [await tries.take("alice", THREE, NOW) for _ in range(4)] == [0, 0, 0, 2]
+        assert await attempts.take("alice", THREE, NOW) == 0
+        await attempts.refund("alice", THREE)
+    assert [await attempts.take("alice", THREE, NOW) for _ in range(4)] == [0, 0, 0, 2]
 
 
-async def test_a_bucket_is_never_more_than_full(tries: AttemptCounter) -> None:
+async def test_bucket_never_exceeds_its_burst(attempts: AttemptCounter) -> None:
     for _ in range(3):
-        await tries.take("alice", THREE, NOW)
+        await attempts.take("alice", THREE, NOW)
     much_later = NOW + 3_600_000
-    assert [await tries.take("alice", THREE, much_later) for _ in range(4)] == [0, 0, 0, 2]
+    assert [await attempts.take("alice", THREE, much_later) for _ in range(4)] == [0, 0, 0, 2]
 
 
-async def test_of_many_at_once_a_burst_gets_through(database: mongo.Database) -> None:
+async def test_concurrent_attempts_are_limited_to_burst(database: mongo.Database) -> None:
     servers = [MongoAttemptCounter(database) for _ in range(4)]
     waits = await asyncio.gather(*(server.take("alice", THREE, NOW) for server in servers for _ in range(10)))
     assert waits.count(0) == 3
     assert set(waits) == {0, 2}
 
 
-async def test_a_clock_that_was_far_ahead_locks_nobody_out(tries: AttemptCounter) -> None:
+async def test_clock_far_ahead_does_not_lock_out_key(attempts: AttemptCounter) -> None:
     for _ in range(3):
-        await tries.take("alice", THREE, NOW + 86_400_000)
-    assert await tries.take("alice", THREE, NOW) == 2
-    assert await tries.take("alice", THREE, NOW + 2000) == 0
+        await attempts.take("alice", THREE, NOW + 86_400_000)
+    assert await attempts.take("alice", THREE, NOW) == 2
+    assert await attempts.take("alice", THREE, NOW + 2000) == 0
 
 
-async def test_what_was_typed_is_not_kept(tries: AttemptCounter, database: mongo.Database) -> None:
+async def test_keys_are_not_stored_in_clear(attempts: AttemptCounter, database: mongo.Database) -> None:
     for key in ("my password", "\0", "\ud800", "$set"):
-        await tries.take(key, THREE, NOW)
+        await attempts.take(key, THREE, NOW)
     [*kept] = [each async for each in database["sign_in_tries"].find()]
     assert len(kept) == 4
     assert "my password" not in str(kept)

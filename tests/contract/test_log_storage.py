@@ -1,4 +1,4 @@
-"""What the log's document form promises: no fork, one range read, and pages of a bounded size."""
+"""The contract of the log's document layout: no fork, one range read, and pages of a bounded size."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def entry(seq: int, content: bytes = b"hello", conversation_id: str = CONVERSATI
     return Entry(conversation_id, seq, seq, 1000 + seq, ALICE, request_id, message, message.fingerprint())
 
 
-async def test_what_is_appended_is_read_as_it_was(log: MongoLog) -> None:
+async def test_appended_entries_are_read_unchanged(log: MongoLog) -> None:
     members = MembershipChanged(MembershipKind.CREATED, ((ALICE, Role.ADMIN), ("b" * 32, Role.MEMBER)))
     title = ConversationUpdated("Tschüß 👋")
     entries = [
@@ -57,7 +57,7 @@ async def test_what_is_appended_is_read_as_it_was(log: MongoLog) -> None:
     assert await log.count_messages(CONVERSATION, 2) == 2
 
 
-async def test_the_same_again_counts_as_appended(log: MongoLog) -> None:
+async def test_repeated_batch_counts_as_appended(log: MongoLog) -> None:
     entries = [entry(1), entry(2), entry(1, conversation_id=OTHER)]
     assert await log.append_batch(entries[:2]) is None
     assert await log.append_batch(entries) is None
@@ -65,7 +65,7 @@ async def test_the_same_again_counts_as_appended(log: MongoLog) -> None:
     assert (await log.read_head(OTHER)).seq == 1
 
 
-async def test_a_seq_that_is_taken_stops_what_follows(log: MongoLog) -> None:
+async def test_taken_seq_stops_the_rest_of_the_batch(log: MongoLog) -> None:
     assert await log.append_batch([entry(1)]) is None
     rival = [entry(1, conversation_id=OTHER), entry(1, b"other", number=7), entry(2, number=8)]
     assert await log.append_batch(rival) == Conflict(1)
@@ -73,20 +73,20 @@ async def test_a_seq_that_is_taken_stops_what_follows(log: MongoLog) -> None:
     assert (await log.read_head(CONVERSATION)).seq == 1
 
 
-async def test_a_key_that_is_taken_is_a_conflict(log: MongoLog) -> None:
+async def test_taken_key_is_a_conflict(log: MongoLog) -> None:
     assert await log.append_batch([entry(1)]) is None
     assert await log.append_batch([entry(2, number=1)]) == Conflict(0)
     assert [each.seq for each in await log.find_by_keys(CONVERSATION, [entry(1).key, entry(9).key])] == [1]
 
 
-async def test_an_empty_log_has_no_head(log: MongoLog) -> None:
+async def test_empty_log_has_no_head(log: MongoLog) -> None:
     assert (await log.read_head(CONVERSATION)).seq == 0
     page = await log.read_page(CONVERSATION, 1, 10)
     assert page.reaches_head
     assert not page.entries
 
 
-async def test_a_page_ends_at_its_limit_or_its_bytes(log: MongoLog) -> None:
+async def test_page_ends_at_its_entry_or_byte_limit(log: MongoLog) -> None:
     assert await log.append_batch([entry(seq, b"x" * (PAGE_BYTES // 4)) for seq in range(1, 11)]) is None
     page = await log.read_page(CONVERSATION, 1, 10)
     assert [each.seq for each in page.entries] == [1, 2, 3, 4, 5]
@@ -104,7 +104,7 @@ async def test_messages_are_read_in_both_directions(log: MongoLog) -> None:
     assert [each.seq for each in await log.read_messages(CONVERSATION, Interval(2, 10), 1, newest_first=False)] == [3]
 
 
-async def test_a_range_is_one_scan_of_the_clustered_index(log: MongoLog, database: Database) -> None:
+async def test_range_is_one_clustered_index_scan(log: MongoLog, database: Database) -> None:
     await log.append_batch([entry(seq) for seq in range(1, 50)])
     span = {"$gte": entry_id(CONVERSATION, 10), "$lte": entry_id(CONVERSATION, 19)}
     found = database["entries"].find({"_id": span}).sort("_id", 1).hint({"_id": 1})
@@ -113,8 +113,8 @@ async def test_a_range_is_one_scan_of_the_clustered_index(log: MongoLog, databas
     assert plan["executionStats"]["totalDocsExamined"] <= 11
 
 
-async def test_the_same_send_at_the_same_place_by_another_owner_is_a_conflict(log: MongoLog) -> None:
+async def test_same_send_at_same_seq_by_another_owner_is_a_conflict(log: MongoLog) -> None:
     first = entry(1)
     await log.append_batch([first])
-    # It was sent to two owners, and both gave it the next seq; only one of them wrote what stands there.
+    # Two owners received the send and assigned the same seq; only one of them wrote the entry.
     assert await log.append_batch([replace(first, time_ms=first.time_ms + 1)]) == Conflict(0)

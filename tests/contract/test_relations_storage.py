@@ -1,4 +1,4 @@
-"""What every store of blocks must do."""
+"""The contract of every store of blocks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def users(number: int) -> list[str]:
     return sorted(uuid.uuid4().hex for _ in range(number))
 
 
-async def test_a_block_has_a_direction_and_bars_both(blocks: MongoBlockStore) -> None:
+async def test_block_is_directed_and_applies_to_both_users(blocks: MongoBlockStore) -> None:
     alice, bob, carol = users(3)
     for _ in range(2):
         await blocks.block(alice, bob)
@@ -48,7 +48,7 @@ async def test_a_block_has_a_direction_and_bars_both(blocks: MongoBlockStore) ->
     assert not await blocks.is_blocked_either_way(alice, bob)
 
 
-async def test_the_blocked_come_in_order_a_part_at_a_time(blocks: MongoBlockStore) -> None:
+async def test_blocked_users_are_listed_in_order_and_paged(blocks: MongoBlockStore) -> None:
     alice, *others = ["00" * 16, "00" * 15 + "01", *users(5), "ff" * 16]
     await asyncio.gather(*(blocks.block(alice, other) for other in others))
     await blocks.block("00" * 15 + "01", alice)
@@ -58,7 +58,7 @@ async def test_the_blocked_come_in_order_a_part_at_a_time(blocks: MongoBlockStor
     assert await blocks.list_blocked(alice, others[-1]) == []
 
 
-async def test_who_is_forgotten_blocks_nobody_and_is_blocked_still(blocks: MongoBlockStore) -> None:
+async def test_delete_all_of_user_keeps_blocks_by_others(blocks: MongoBlockStore) -> None:
     alice, bob, carol = users(3)
     for pair in ((alice, bob), (alice, carol), (bob, alice), (carol, bob)):
         await blocks.block(*pair)

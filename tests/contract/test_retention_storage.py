@@ -1,4 +1,4 @@
-"""What retention's form in MongoDB promises: what is due is found by an index, and removal stays inside its bounds."""
+"""The contract of retention in MongoDB: due conversations come from an index, and removal stays within its bounds."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def entry(seq: int, conversation_id: str = HERE) -> Entry:
     return Entry(conversation_id, seq, seq, 1000 * seq, ALICE, seq.to_bytes(16, "big"), message, message.fingerprint())
 
 
-async def keep(database: Database, conversation_id: str, seq: int = 1) -> None:
+async def save_conversation(database: Database, conversation_id: str, seq: int = 1) -> None:
     members = {ALICE: ConversationMember(Role.MEMBER, 1)}
     await MongoConversationStore(database).save(
         Conversation(conversation_id, ConversationKind.GROUP, "t", 0, seq, members=members)
@@ -63,9 +63,11 @@ async def due(store: MongoRetentionStore, now_ms: int, default: Retention = FORE
     return [each.conversation_id for each in await store.list_due(now_ms, default, lambda _: True, 10)]
 
 
-async def test_what_is_due_comes_oldest_first_and_only_mine(database: Database, store: MongoRetentionStore) -> None:
+async def test_due_conversations_are_listed_oldest_first_and_only_owned(
+    database: Database, store: MongoRetentionStore
+) -> None:
     for conversation_id, due_ms in ((HERE, 300), (BEFORE, 100), (BEHIND, 900)):
-        await keep(database, conversation_id)
+        await save_conversation(database, conversation_id)
         held = await store.claim(DueConversation(conversation_id, 0), 5000)
         assert held is not None
         await store.release(held, due_ms, FOREVER)
@@ -76,9 +78,9 @@ async def test_what_is_due_comes_oldest_first_and_only_mine(database: Database, 
     assert await due(store, 50) == []
 
 
-async def test_what_is_due_is_read_from_the_index_alone(database: Database, store: MongoRetentionStore) -> None:
+async def test_due_query_reads_only_the_index(database: Database, store: MongoRetentionStore) -> None:
     for number in range(50):
-        await keep(database, f"{number:032x}")
+        await save_conversation(database, f"{number:032x}")
     for field, condition in (("due", {"$lte": 100}), ("under", {"$gt": "", "$ne": "1:0"})):
         await database["conversations"].update_many({}, {"$set": {"under": "2:5"}})
         found = database["conversations"].find({field: condition}, {field: 1}).sort([(field, 1), ("_id", 1)])
@@ -87,10 +89,10 @@ async def test_what_is_due_is_read_from_the_index_alone(database: Database, stor
         assert plan["executionStats"]["totalDocsExamined"] == 0
 
 
-async def test_a_hold_ends_as_it_was_meant_unless_something_came_between(
+async def test_concurrent_change_keeps_conversation_due_after_release(
     database: Database, store: MongoRetentionStore
 ) -> None:
-    await keep(database, HERE)
+    await save_conversation(database, HERE)
     held = await store.claim(DueConversation(HERE, 0), 5000)
     assert held is not None
     assert (held.removed_seq, held.conversation.first_seq) == (0, 1)
@@ -101,15 +103,15 @@ async def test_a_hold_ends_as_it_was_meant_unless_something_came_between(
     assert await due(store, 4000) == [HERE]
     again = await store.claim(DueConversation(HERE, 4000), 7000)
     assert again is not None
-    await keep(database, HERE, seq=2)
+    await save_conversation(database, HERE, seq=2)
     await store.release(again, None, None)
     assert await due(store, 1) == [HERE]
 
 
-async def test_content_is_removed_in_its_range_and_its_log_alone(
+async def test_content_is_removed_only_in_its_range_and_log(
     database: Database, log: MongoLog, store: MongoRetentionStore
 ) -> None:
-    await keep(database, HERE)
+    await save_conversation(database, HERE)
     for each in (BEFORE, HERE, BEHIND):
         await log.append_batch([entry(seq, each) for seq in range(1, 8)])
     edited = MessageEdited(3, b"other words")
@@ -124,14 +126,14 @@ async def test_content_is_removed_in_its_range_and_its_log_alone(
     gone = {seq for (conversation_id, seq), each in kept.items() if conversation_id == HERE and "b" not in each}
     assert gone == {2, 3, 4, 8}
     assert {seq for (conversation_id, seq), each in kept.items() if conversation_id == HERE and "w" not in each} == gone
-    whole = {place for place, each in kept.items() if place[0] != HERE and "b" in each}
+    whole = {position for position, each in kept.items() if position[0] != HERE and "b" in each}
     assert whole == {(conversation_id, seq) for conversation_id in (BEFORE, BEHIND) for seq in range(1, 8)}
     assert (await database["conversations"].find_one({"_id": encode_id(HERE)}) or {})["gone"] == 4
-    # What was removed shows nothing, and its place, time and key are there.
+    # A removed entry has no content, and keeps its seq, time and key.
     assert [each.key for each in (await log.read_page(HERE, 2, 1)).entries] == [entry(2).key]
 
 
-async def test_stubs_go_from_below_and_the_highest_stays(log: MongoLog, store: MongoRetentionStore) -> None:
+async def test_stubs_are_removed_in_order_except_the_highest(log: MongoLog, store: MongoRetentionStore) -> None:
     for each in (BEFORE, HERE, BEHIND):
         await log.append_batch([entry(seq, each) for seq in range(1, 8)])
     assert await store.remove_stubs(HERE, 8, 500, 10) == RemovedStubs(0, 1000)
@@ -147,8 +149,8 @@ async def test_stubs_go_from_below_and_the_highest_stays(log: MongoLog, store: M
         assert len(await store.list_positions(each, 1, 10)) == 7
 
 
-async def test_first_seq_only_rises(database: Database, store: MongoRetentionStore) -> None:
-    await keep(database, HERE)
+async def test_first_seq_never_decreases(database: Database, store: MongoRetentionStore) -> None:
+    await save_conversation(database, HERE)
     for seq in (5, 3):
         await store.raise_first_seq(HERE, EntryPosition(seq, seq - 1, 0))
         kept = await MongoConversationStore(database).load(HERE)

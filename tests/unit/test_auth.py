@@ -1,4 +1,4 @@
-"""A token opens the door only to the one it names, while it lasts, and where it was meant to."""
+"""A token is valid only for its user, lifetime, issuer and audience."""
 
 from base64 import urlsafe_b64encode
 from hashlib import sha256
@@ -39,14 +39,14 @@ def reason_of(verifier: TokenVerifier, token: str) -> str:
     return refused.value.reason
 
 
-def test_a_token_says_whose_it_is_and_until_when() -> None:
+def test_token_carries_user_device_and_expiry() -> None:
     clock = ManualClock()
     token, expires_at = signer(clock).sign(USER, DEVICE)
     assert verifier(clock).verify(token) == Claims(USER, DEVICE, expires_at)
     assert expires_at == clock.now_ms() / 1000 + 600
 
 
-def test_a_token_carries_the_registered_claims_and_the_key_id() -> None:
+def test_token_carries_registered_claims_and_key_id() -> None:
     token, _ = signer(ManualClock()).sign(USER, DEVICE)
     claims = jwt.decode(token, options={"verify_signature": False})
     assert claims.keys() == {"iss", "aud", "sub", "did", "iat", "exp", "jti"}
@@ -57,14 +57,14 @@ def test_a_token_carries_the_registered_claims_and_the_key_id() -> None:
     }
 
 
-def test_the_key_id_is_the_rfc_7638_thumbprint() -> None:
+def test_key_id_is_rfc_7638_thumbprint() -> None:
     key = jwks_of(KEY)["keys"][0]
     required = f'{{"crv":"P-256","kty":"EC","x":"{key["x"]}","y":"{key["y"]}"}}'
     digest = urlsafe_b64encode(sha256(required.encode()).digest()).decode()
     assert key["kid"] == digest.rstrip("=")
 
 
-def test_a_token_ends_even_for_a_verifier_that_knows_it() -> None:
+def test_expired_token_is_refused_by_caching_verifier() -> None:
     clock = ManualClock()
     token, _ = signer(clock).sign(USER, DEVICE)
     gate = verifier(clock)
@@ -74,7 +74,7 @@ def test_a_token_ends_even_for_a_verifier_that_knows_it() -> None:
     assert reason_of(gate, token) == "TOKEN_EXPIRED"
 
 
-def test_a_token_of_another_key_issuer_or_audience_is_refused() -> None:
+def test_token_of_another_key_issuer_or_audience_is_refused() -> None:
     clock = ManualClock()
     gate = verifier(clock)
     assert reason_of(gate, signer(clock, key=OTHER_KEY).sign(USER, DEVICE)[0]) == "TOKEN_INVALID"
@@ -83,7 +83,7 @@ def test_a_token_of_another_key_issuer_or_audience_is_refused() -> None:
 
 
 @pytest.mark.parametrize("change", ["signature", "payload", "nothing", "words"])
-def test_a_damaged_token_is_refused(change: str) -> None:
+def test_damaged_token_is_refused(change: str) -> None:
     head, payload, signature = signer(ManualClock()).sign(USER, DEVICE)[0].split(".")
     token = {
         "signature": f"{head}.{payload}.{signature[:-4]}AAAA",
@@ -99,7 +99,7 @@ def forged(algorithm: str, key: object, **claims: object) -> str:
     return jwt.encode(payload, key, algorithm=algorithm, headers={"kid": jwks_of(KEY)["keys"][0]["kid"]})  # type: ignore[arg-type]
 
 
-def test_a_token_without_a_signature_or_with_a_shared_secret_is_refused() -> None:
+def test_unsigned_or_hmac_token_is_refused() -> None:
     public = jwks_of(KEY)["keys"][0]["x"]
     assert reason_of(verifier(ManualClock()), forged("none", None)) == "TOKEN_INVALID"
     assert reason_of(verifier(ManualClock()), forged("HS256", public)) == "TOKEN_INVALID"
@@ -108,11 +108,11 @@ def test_a_token_without_a_signature_or_with_a_shared_secret_is_refused() -> Non
 @pytest.mark.parametrize(
     "claims", [{"sub": "alice"}, {"did": 7}, {"did": DEVICE + "\n"}, {"exp": "soon"}, {"nbf": 1_800_000_099}]
 )
-def test_a_signed_token_with_odd_claims_is_refused(claims: dict[str, object]) -> None:
+def test_signed_token_with_malformed_claims_is_refused(claims: dict[str, object]) -> None:
     assert reason_of(verifier(ManualClock()), forged("ES256", KEY, **claims)) == "TOKEN_INVALID"
 
 
-def test_two_keys_are_accepted_while_they_rotate() -> None:
+def test_both_keys_are_accepted_during_rotation() -> None:
     clock = ManualClock()
     both = {"keys": jwks_of(KEY)["keys"] + jwks_of(OTHER_KEY)["keys"]}
     gate = TokenVerifier(both, issuer="parley", audience="parley", clock=clock)
@@ -120,7 +120,7 @@ def test_two_keys_are_accepted_while_they_rotate() -> None:
         assert gate.verify(signer(clock, key=key).sign(USER, DEVICE)[0]).user_id == USER
 
 
-def test_the_bearer_token_is_taken_from_the_metadata() -> None:
+def test_bearer_token_is_read_from_metadata() -> None:
     clock = ManualClock()
     token, _ = signer(clock).sign(USER, DEVICE)
     assert verifier(clock).authenticate({"authorization": f"Bearer {token}"}).user_id == USER
@@ -133,21 +133,21 @@ def test_the_bearer_token_is_taken_from_the_metadata() -> None:
 @pytest.mark.parametrize(
     "jwks", ['{"keys": []}', "{}", "[]", "no json", '{"keys": [{"kty": "oct", "k": "c2VjcmV0", "kid": "1"}]}']
 )
-def test_a_jwks_that_is_none_is_told_in_a_sentence(tmp_path: Path, jwks: str) -> None:
+def test_malformed_jwks_is_a_configuration_error(tmp_path: Path, jwks: str) -> None:
     path = tmp_path / "jwks.json"
     path.write_text(jwks)
     with pytest.raises(ConfigurationError, match="JWKS"):
         TokenVerifier.from_file(path, issuer="parley", audience="parley")
 
 
-def test_a_key_that_is_none_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_missing_or_malformed_key_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="No such file"):
         TokenSigner.from_file(tmp_path / "none", issuer="parley", audience="parley")
     with pytest.raises(ConfigurationError, match="P-256"):
         jwks_of(b"not a key")
 
 
-def test_a_service_credential_rotates(tmp_path: Path) -> None:
+def test_service_credential_rotates(tmp_path: Path) -> None:
     path = tmp_path / "credential"
     path.write_text("the new secret of all\n\nthe old secret of all\n")
     new = ServiceCredential.from_file(path)
@@ -163,6 +163,6 @@ def test_a_service_credential_rotates(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("secrets", [(), ("short",), ("a long secret with \x00 in it",)])
-def test_a_service_credential_that_cannot_travel_is_refused(secrets: tuple[str, ...]) -> None:
+def test_unusable_service_credential_is_refused(secrets: tuple[str, ...]) -> None:
     with pytest.raises(ConfigurationError):
         ServiceCredential(*secrets)

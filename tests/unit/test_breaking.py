@@ -1,4 +1,4 @@
-"""The contract check accepts what grows the contract and names whatever removes or renames a part of it."""
+"""The contract check accepts additions and names every removed or renamed element."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def edit(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new, 1))
 
 
-def test_the_contract_of_the_tree_keeps_its_baseline() -> None:
+def test_contract_of_the_tree_keeps_its_baseline() -> None:
     assert breaking.check() == 0
 
 
-def test_an_unchanged_copy_passes(repository: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_unchanged_contract_passes(repository: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert breaking.check(repository) == 0
     assert capfd.readouterr().out == ""
 
 
 @pytest.mark.parametrize(("proto", "field", "name"), FIELDS)
-def test_a_removed_field_fails_and_is_named(
+def test_removed_field_fails_and_is_named(
     proto: str, field: str, name: str, repository: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     edit(repository / proto, field, "")
@@ -51,7 +51,7 @@ def test_a_removed_field_fails_and_is_named(
 
 
 @pytest.mark.parametrize(("proto", "field", "name"), FIELDS)
-def test_a_renamed_field_fails_and_is_named(
+def test_renamed_field_fails_and_is_named(
     proto: str, field: str, name: str, repository: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     edit(repository / proto, field, field.replace(name, "renamed"))
@@ -61,7 +61,7 @@ def test_a_renamed_field_fails_and_is_named(
 
 
 @pytest.mark.parametrize(("proto", "field", "name"), FIELDS)
-def test_an_added_field_passes(
+def test_added_field_passes(
     proto: str, field: str, name: str, repository: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     edit(repository / proto, field, f"{field} string added = 1999;")
@@ -69,26 +69,26 @@ def test_an_added_field_passes(
     assert capfd.readouterr().out == ""
 
 
-def test_a_removed_file_fails_and_is_named(repository: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_removed_file_fails_and_is_named(repository: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (repository / "protos/parley/media/v1/media.proto").unlink()
     assert breaking.check(repository) != 0
     assert "parley/media/v1/media.proto" in capfd.readouterr().out
 
 
-def test_without_a_baseline_the_check_fails(repository: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_missing_baseline_fails(repository: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (repository / breaking.BASELINE).unlink()
     assert breaking.check(repository) != 0
     assert breaking.BASELINE in capfd.readouterr().err
 
 
-def test_a_recorded_break_is_printed_and_then_passes(repository: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_recorded_break_is_printed_and_then_passes(repository: Path, capfd: pytest.CaptureFixture[str]) -> None:
     edit(repository / ACCOUNT, "string login_name = 2;", "")
     assert breaking.record(repository) == 0
     assert "login_name" in capfd.readouterr().out
     assert breaking.check(repository) == 0
 
 
-def test_comments_leave_the_baseline_as_it_is(repository: Path) -> None:
+def test_changed_comment_leaves_baseline_unchanged(repository: Path) -> None:
     baseline = repository / breaking.BASELINE
     assert breaking.record(repository) == 0
     before = baseline.read_bytes()

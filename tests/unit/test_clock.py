@@ -1,4 +1,4 @@
-"""A manual clock fires what is due when it is advanced, in order; the system clock leaves that to the event loop."""
+"""A manual clock fires due timers in order when it is advanced; the system clock uses the event loop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def clock() -> ManualClock:
     return ManualClock(now_ms=1000)
 
 
-def test_time_passes_only_when_the_clock_is_advanced(clock: ManualClock) -> None:
+def test_time_passes_only_when_clock_is_advanced(clock: ManualClock) -> None:
     assert (clock.now_ms(), clock.monotonic()) == (1000, 0.0)
     clock.advance(2.5)
     assert (clock.now_ms(), clock.monotonic()) == (3500, 2.5)
@@ -28,7 +28,7 @@ def test_many_small_steps_add_up(clock: ManualClock) -> None:
     assert clock.now_ms() == 1000 + 4000
 
 
-def test_timers_fire_in_the_order_they_are_due_and_at_their_time(clock: ManualClock) -> None:
+def test_timers_fire_in_order_at_their_due_time(clock: ManualClock) -> None:
     fired: list[tuple[str, float, int]] = []
     for name, seconds in (("late", 3.0), ("first", 1.0), ("second", 1.0), ("after", 5.0)):
         clock.call_later(seconds, lambda name=name: fired.append((name, clock.monotonic(), clock.now_ms())))  # type: ignore[misc]
@@ -38,10 +38,10 @@ def test_timers_fire_in_the_order_they_are_due_and_at_their_time(clock: ManualCl
     assert fired == [("first", 1.0, 2000), ("second", 1.0, 2000), ("late", 3.0, 4000)]
     assert clock.monotonic() == 3.9
     clock.advance(2)
-    assert [name for name, _, _ in fired] == ["first", "second", "late", "after"], "each once"
+    assert [name for name, _, _ in fired] == ["first", "second", "late", "after"], "each timer fires once"
 
 
-def test_a_timer_that_is_made_by_another_fires_within_the_same_advance(clock: ManualClock) -> None:
+def test_timer_set_by_a_timer_fires_within_the_same_advance(clock: ManualClock) -> None:
     fired: list[float] = []
 
     def again() -> None:
@@ -53,7 +53,7 @@ def test_a_timer_that_is_made_by_another_fires_within_the_same_advance(clock: Ma
     assert fired == [1.0, 3.0, 5.0]
 
 
-def test_a_cancelled_timer_does_not_fire(clock: ManualClock) -> None:
+def test_cancelled_timer_does_not_fire(clock: ManualClock) -> None:
     fired: list[str] = []
     cancelled = clock.call_later(1.0, lambda: fired.append("cancelled"))
     clock.call_later(1.0, lambda: fired.append("kept"))
@@ -63,7 +63,7 @@ def test_a_cancelled_timer_does_not_fire(clock: ManualClock) -> None:
     cancelled.cancel()
 
 
-async def test_sleepers_wake_when_their_time_has_come(clock: ManualClock) -> None:
+async def test_sleepers_wake_at_their_due_time(clock: ManualClock) -> None:
     woken: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -81,7 +81,7 @@ async def test_sleepers_wake_when_their_time_has_come(clock: ManualClock) -> Non
     assert woken == [1.0, 2.0, 3.0]
 
 
-async def test_a_sleeper_that_is_cancelled_is_forgotten(clock: ManualClock) -> None:
+async def test_cancelled_sleeper_raises_cancelled_error(clock: ManualClock) -> None:
     sleeper = asyncio.create_task(clock.sleep(1))
     await run_ready()
     sleeper.cancel()
@@ -90,7 +90,7 @@ async def test_a_sleeper_that_is_cancelled_is_forgotten(clock: ManualClock) -> N
         await sleeper
 
 
-async def test_the_system_clock_schedules_on_the_event_loop() -> None:
+async def test_system_clock_schedules_on_the_event_loop() -> None:
     clock: Clock = SystemClock()
     fired: list[str] = []
     clock.call_later(3600, lambda: fired.append("in an hour"))

@@ -1,4 +1,4 @@
-"""Settings come from the environment, keep their secrets, and tell mistakes in sentences."""
+"""Settings are read from the environment, hide their secrets, and report mistakes in sentences."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PARLEY_MONGO_URI", "mongodb://u:hidden@m")
 
 
-def test_the_environment_is_read_once_and_frozen() -> None:
+def test_settings_are_read_from_environment_and_frozen() -> None:
     settings = Example.load()
     assert settings.etcd_endpoints == ("etcd-0:2379", "etcd-1:2379")
     assert settings.workers == 2
@@ -30,11 +30,11 @@ def test_the_environment_is_read_once_and_frozen() -> None:
         settings.workers = 3
 
 
-def test_secrets_do_not_show() -> None:
+def test_repr_hides_secrets() -> None:
     assert "hidden" not in repr(Example.load())
 
 
-def test_every_mistake_is_told_with_the_name_of_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_mistake_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PARLEY_LISTEN", "5101")
     monkeypatch.setenv("PARLEY_ETCD_ENDPOINTS", ",")
     monkeypatch.setenv("PARLEY_WORKERS", "many")
@@ -50,17 +50,17 @@ def test_every_mistake_is_told_with_the_name_of_its_variable(monkeypatch: pytest
 
 
 @pytest.mark.parametrize("address", ["", "host", ":1", "host:", "host:x", "host:65536", "host:-1", "host:١"])
-def test_what_is_no_address_is_refused(address: str) -> None:
+def test_malformed_address_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match="host:port"):
         split_address(address)
 
 
-def test_an_address_has_two_halves() -> None:
+def test_address_is_split_into_host_and_port() -> None:
     assert split_address("127.0.0.1:80") == ("127.0.0.1", 80)
     assert split_address("[::1]:0") == ("::1", 0)
 
 
-def test_a_file_that_is_missing_or_wrong_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_missing_or_malformed_file_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"Cannot read a number from .*: No such file"):
         read_file(tmp_path / "none", int, "a number")
     (tmp_path / "word").write_text("word")

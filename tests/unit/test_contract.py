@@ -1,4 +1,4 @@
-"""The public contract has the services and methods that its users were promised."""
+"""The public contract contains the promised services and methods."""
 
 import importlib
 
@@ -32,7 +32,7 @@ SERVICES = {
 
 
 @pytest.mark.parametrize("module", SERVICES)
-def test_a_service_has_its_methods(module: str) -> None:
+def test_service_has_its_methods(module: str) -> None:
     name, methods = SERVICES[module]
     descriptor = importlib.import_module(f"{module}_pb2").DESCRIPTOR.services_by_name[name]
     assert methods <= set(descriptor.methods_by_name)

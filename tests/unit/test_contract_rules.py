@@ -1,4 +1,4 @@
-"""The rules in the contract refuse what is out of bounds, and name the field."""
+"""The validation rules of the contract refuse values out of bounds and name the field."""
 
 import protovalidate
 import pytest
@@ -51,12 +51,12 @@ BAD: list[tuple[Message, str]] = [
 
 
 @pytest.mark.parametrize("message", GOOD, ids=lambda message: message.DESCRIPTOR.name)
-def test_what_is_within_bounds_passes(message: Message) -> None:
+def test_message_within_bounds_is_accepted(message: Message) -> None:
     validator.validate(message)
 
 
 @pytest.mark.parametrize(("message", "field"), BAD, ids=lambda value: value if isinstance(value, str) else "")
-def test_what_is_out_of_bounds_is_refused_by_its_field(message: Message, field: str) -> None:
+def test_message_out_of_bounds_is_refused_and_names_the_field(message: Message, field: str) -> None:
     paths = [
         ".".join(element.field_name for element in violation.proto.field.elements)
         for violation in validator.collect_violations(message)

@@ -1,4 +1,4 @@
-"""A view that loses many members at once comes into force only when it has stood; every other at once."""
+"""A ring view that loses many members at once takes effect after a delay; every other view at once."""
 
 import pytest
 
@@ -21,9 +21,7 @@ RING = "abcdef"
         (6, 3, True),
     ],
 )
-def test_more_than_a_third_and_more_than_one_is_drastic_and_so_is_everybody(
-    count: int, lost: int, drastic: bool
-) -> None:
+def test_loss_of_over_a_third_or_of_all_members_is_drastic(count: int, lost: int, drastic: bool) -> None:
     assert is_drastic(RING[:count], RING[:lost]) is drastic
 
 
@@ -42,13 +40,13 @@ def admits(damping: Damping[str], view: str) -> bool:
 
 
 @pytest.mark.parametrize("view", ["abcdef", "abcdefg", "abcde", "abcd", "abcdxy"])
-def test_an_ordinary_view_comes_into_force_at_once(damping: Damping[str], view: str) -> None:
+def test_ordinary_view_takes_effect_at_once(damping: Damping[str], view: str) -> None:
     assert admits(damping, view)
     assert damping.remaining_s is None
     assert damping.take_due() is None
 
 
-def test_a_drastic_view_comes_into_force_once_when_it_has_stood(damping: Damping[str], clock: ManualClock) -> None:
+def test_drastic_view_takes_effect_once_after_the_delay(damping: Damping[str], clock: ManualClock) -> None:
     assert not admits(damping, "abc")
     clock.advance(2.9)
     assert damping.take_due() is None
@@ -58,26 +56,26 @@ def test_a_drastic_view_comes_into_force_once_when_it_has_stood(damping: Damping
     assert damping.take_due() is None
 
 
-def test_losses_one_by_one_count_together_for_a_while(damping: Damping[str], clock: ManualClock) -> None:
+def test_recent_losses_are_counted_together(damping: Damping[str], clock: ManualClock) -> None:
     assert damping.admit("bcdef", "bcdef", RING)
     clock.advance(1)
     assert damping.admit("cdef", "cdef", "bcdef")
     clock.advance(1)
     assert not damping.admit("def", "def", "cdef")
-    assert damping.admit("acdef", "acdef", "cdef"), "nobody in force is lost"
+    assert damping.admit("acdef", "acdef", "cdef"), "no current member is lost"
     clock.advance(3)
     assert damping.admit("adef", "adef", "acdef")
 
 
-def test_when_all_are_back_it_is_forgotten(damping: Damping[str], clock: ManualClock) -> None:
+def test_drastic_view_is_dropped_when_all_members_are_back(damping: Damping[str], clock: ManualClock) -> None:
     assert not admits(damping, "")
-    assert not admits(damping, "abcde"), "one who is not back yet must not fall out for it"
+    assert not admits(damping, "abcde"), "a member that is not back yet must not be removed"
     assert admits(damping, "abcdef")
     clock.advance(10)
     assert damping.take_due() is None
 
 
-def test_a_further_loss_starts_the_time_anew_and_a_return_does_not(damping: Damping[str], clock: ManualClock) -> None:
+def test_further_loss_restarts_the_delay_and_a_return_does_not(damping: Damping[str], clock: ManualClock) -> None:
     assert not admits(damping, "abc")
     clock.advance(2)
     assert not admits(damping, "ab")

@@ -1,4 +1,4 @@
-"""The commands that the documents name are there, and need nothing that they do not install themselves."""
+"""The commands in the documents exist and need no other installation."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def targets() -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
-def test_every_make_command_is_a_target(name: str) -> None:
+def test_every_documented_make_command_is_a_target(name: str) -> None:
     named = set(re.findall(r"(?:`|^)make ([a-z][a-z-]*)", (ROOT / name).read_text(), re.MULTILINE))
     assert "run" in named
     assert named <= targets()
 
 
-def test_who_only_ran_make_run_can_run_what_contributing_names() -> None:
+def test_commands_of_contributing_are_make_targets() -> None:
     table = re.findall(r"^\| .* \| `(.*)` \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
     assert len(table) >= 6
     assert all(command.startswith("make ") for command in table)

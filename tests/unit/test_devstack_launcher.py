@@ -1,4 +1,4 @@
-"""What `make run` says of a stop: nothing where nothing was started."""
+"""The output of `make run` when it refuses to start: only the reason."""
 
 from __future__ import annotations
 
@@ -23,16 +23,14 @@ def ports() -> Iterator[Ports]:
     block.release()
 
 
-def test_a_refused_start_stops_nothing_and_says_only_why(
-    tmp_path: Path, ports: Ports, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_refused_start_prints_only_the_reason(tmp_path: Path, ports: Ports, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server((LOOPBACK, ports.etcd)), pytest.raises(SetupError) as caught:
         launch(tmp_path, ports, 0, {}, PlainDisplay())
     assert str(caught.value).startswith(str(PortTaken(ports.etcd, "etcd")))
     assert capsys.readouterr().out == ""
 
 
-def test_a_refused_start_leaves_no_folder_that_was_not_there(tmp_path: Path, ports: Ports) -> None:
+def test_refused_start_removes_folder_it_created(tmp_path: Path, ports: Ports) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     old.mkdir()
     for folder in (old, new):
@@ -42,7 +40,7 @@ def test_a_refused_start_leaves_no_folder_that_was_not_there(tmp_path: Path, por
     assert not new.exists()
 
 
-def test_a_level_of_logs_that_is_none_is_refused_before_anything_starts(tmp_path: Path) -> None:
+def test_unknown_log_level_is_refused_before_start(tmp_path: Path) -> None:
     refused = CliRunner().invoke(app, ["run", "--log-level", "loud", "--folder", str(tmp_path / "new")])
     assert refused.exit_code == 2
     assert "--log-level" in refused.output

@@ -1,4 +1,4 @@
-"""Secrets, environments and sentences of a stack that was not started."""
+"""Secrets, environments and the guide of a stack that was not started."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from servicekit.auth import ServiceCredential, TokenSigner, TokenVerifier
 PORTS = Ports(door=8080, base=5100)
 
 
-def test_secrets_are_for_their_owner_alone_and_stay(tmp_path: Path) -> None:
+def test_secrets_are_private_and_persistent(tmp_path: Path) -> None:
     first = ensure_secret_files(tmp_path / "secrets")
     for path in (first.signing_key, first.jwks, first.credential):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -29,7 +29,7 @@ def test_secrets_are_for_their_owner_alone_and_stay(tmp_path: Path) -> None:
     assert (first.signing_key.read_bytes(), first.credential.read_bytes()) == (key, credential)
 
 
-def test_the_jwks_belongs_to_the_key(tmp_path: Path) -> None:
+def test_jwks_matches_the_signing_key(tmp_path: Path) -> None:
     files = ensure_secret_files(tmp_path)
     signer = TokenSigner(files.signing_key.read_bytes(), issuer="parley", audience="parley")
     verifier = TokenVerifier(json.loads(files.jwks.read_text()), issuer="parley", audience="parley")
@@ -38,7 +38,7 @@ def test_the_jwks_belongs_to_the_key(tmp_path: Path) -> None:
     assert ServiceCredential.from_file(files.credential).metadata()
 
 
-def test_a_chat_server_is_told_everything(tmp_path: Path) -> None:
+def test_chat_server_environment_is_complete(tmp_path: Path) -> None:
     stack = Stack(
         tmp_path, 2, ports=PORTS, environment={"PARLEY_LOG_LEVEL": "debug"}, environment_of={"chat-2": {"OWN": "2"}}
     )
@@ -58,7 +58,7 @@ def test_a_chat_server_is_told_everything(tmp_path: Path) -> None:
     assert second.spec.environment["OWN"] == "2"
 
 
-def test_the_guide_names_every_part_and_what_to_try(tmp_path: Path) -> None:
+def test_guide_names_every_part_and_commands(tmp_path: Path) -> None:
     text = startup_summary(Stack(tmp_path, 2, ports=PORTS))
     for name in ("mongod", "valkey", "etcd", "envoy", "chat-1", "chat-2"):
         assert f"  {name} " in text
@@ -67,23 +67,23 @@ def test_the_guide_names_every_part_and_what_to_try(tmp_path: Path) -> None:
     assert "grpcurl -plaintext 127.0.0.1:8080 list" in text
 
 
-def test_what_the_guide_says_to_try_can_be_pasted_as_it_is(tmp_path: Path) -> None:
+def test_commands_of_the_guide_can_be_pasted(tmp_path: Path) -> None:
     tried = startup_summary(Stack(tmp_path, 2, ports=PORTS)).partition("Try, in another terminal:\n")[2]
     words = [line.split()[1:] for line in tried.splitlines() if "/parley " in line]
     assert words == [["demo"], ["register", "alice"], ["register", "bob"], ["chat", "bob", "--as", "alice"]]
 
 
-def test_the_guide_names_the_door_where_it_is_another(tmp_path: Path) -> None:
+def test_guide_names_a_non_default_door(tmp_path: Path) -> None:
     assert "parley demo --door 127.0.0.1:9080\n" in startup_summary(Stack(tmp_path, 1, ports=Ports(9080, 5100)))
 
 
-def test_the_guide_of_a_stack_without_chat_servers_does_not_speak_of_them(tmp_path: Path) -> None:
+def test_guide_without_chat_servers_omits_demo(tmp_path: Path) -> None:
     text = startup_summary(Stack(tmp_path, 0, ports=PORTS))
     assert "parley demo" not in text
     assert "there are no chat servers" in text
 
 
-def test_two_stacks_do_not_share_a_folder(tmp_path: Path) -> None:
+def test_second_stack_on_same_folder_is_refused(tmp_path: Path) -> None:
     with (
         lock_folder(tmp_path),
         pytest.raises(SetupError, match=r"already runs on .* \(process \d+\)"),
@@ -94,6 +94,6 @@ def test_two_stacks_do_not_share_a_folder(tmp_path: Path) -> None:
         pass
 
 
-def test_only_known_parts_can_be_asked_for(tmp_path: Path) -> None:
+def test_unknown_part_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unknown process: postgres"):
         Stack(tmp_path, only=["postgres"])

@@ -1,4 +1,4 @@
-"""What a person is told about a machine that cannot run the stack, and what is mended without asking."""
+"""The check of the machine: a message for an unsupported one, and the installation of missing packages."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pytest
 from devstack import machine
 
 
-def test_this_machine_will_do() -> None:
+def test_this_machine_is_supported() -> None:
     assert machine.unsupported_reason() is None
     assert machine.missing_packages() == []
 
 
-def test_an_old_python_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_python_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 9, 2))
     monkeypatch.setattr(platform, "python_version", lambda: "3.9.2")
     assert machine.unsupported_reason() == (
@@ -26,19 +26,19 @@ def test_an_old_python_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_another_platform_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsupported_platform_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
     monkeypatch.setattr(platform, "machine", lambda: "arm64")
     assert "and this is Darwin on arm64. Use a Linux machine" in (machine.unsupported_reason() or "")
 
 
 @pytest.mark.parametrize("found", [("glibc", "2.31"), ("", "")])
-def test_an_old_or_other_c_library_is_named(found: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsupported_c_library_is_named(found: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "libc_ver", lambda: found)
     assert "need glibc 2.34 or newer" in (machine.unsupported_reason() or "")
 
 
-def test_without_root_the_one_line_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_root_the_install_command_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "REQUIRED_LIBRARIES", {"libnothing.so.9": "libnothing9"})
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
@@ -50,7 +50,7 @@ def test_without_root_the_one_line_is_printed(monkeypatch: pytest.MonkeyPatch) -
     )
 
 
-def test_as_root_they_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_root_missing_packages_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[list[str]] = []
 
     def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
@@ -66,7 +66,7 @@ def test_as_root_they_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ran[1][-1] == "libnothing9"
 
 
-def test_without_apt_the_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_apt_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "REQUIRED_LIBRARIES", {"libnothing.so.9": "libnothing9"})
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(SystemExit, match=r"by their Debian names: libnothing9\. Install them first"):

@@ -1,4 +1,4 @@
-"""A part, with small commands in the place of servers: it starts, fails, ends, and never outlives us."""
+"""A part, tested with small commands instead of servers, starts, fails, ends, and never outlives its launcher."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.eventually import eventually
 
 
 def part(folder: Path, *command: str, grace: float = 10.0, healthy_when: str = "") -> ManagedProcess:
-    """One whose health is that its log contains `healthy_when`."""
+    """Return a part that is healthy once its log contains `healthy_when`."""
     log = folder / "part.log"
 
     def probe() -> str | None:
@@ -32,20 +32,20 @@ def python(text: str) -> tuple[str, ...]:
     return (sys.executable, "-c", text)
 
 
-def test_it_becomes_healthy_and_ends_when_asked(tmp_path: Path) -> None:
+def test_part_becomes_healthy_and_terminates(tmp_path: Path) -> None:
     sample = part(tmp_path, *python("import time; print('up'); time.sleep(60)"), healthy_when="up")
     sample.start()
     sample.wait_healthy()
     assert sample.running
     pid = sample.pid
     sample.start()
-    assert sample.pid == pid, "a part that runs is not started twice"
+    assert sample.pid == pid, "a running part is not started twice"
     assert sample.terminate() == -signal.SIGTERM
     with pytest.raises(SetupError, match="sample does not run"):
         _ = sample.pid
 
 
-def test_one_that_ends_shows_the_end_of_its_log(tmp_path: Path) -> None:
+def test_failed_part_shows_the_end_of_its_log(tmp_path: Path) -> None:
     sample = part(tmp_path, *python("import sys; print('reading x'); sys.exit('x is missing')"), healthy_when="up")
     sample.start()
     with pytest.raises(ProcessFailed) as failure:
@@ -55,14 +55,14 @@ def test_one_that_ends_shows_the_end_of_its_log(tmp_path: Path) -> None:
     )
 
 
-def test_one_that_cannot_be_executed_says_so(tmp_path: Path) -> None:
+def test_missing_executable_is_reported(tmp_path: Path) -> None:
     sample = part(tmp_path, str(tmp_path / "nothing"), healthy_when="up")
     sample.start()
     with pytest.raises(ProcessFailed, match="nothing: No such file or directory"):
         sample.wait_healthy()
 
 
-def test_one_that_is_late_says_what_is_missing(tmp_path: Path) -> None:
+def test_health_timeout_reports_the_probe(tmp_path: Path) -> None:
     sample = part(tmp_path, *python("import time; time.sleep(60)"), healthy_when="up")
     sample.start()
     with pytest.raises(ProcessFailed, match="is not healthy after 0 s: it has not said so"):
@@ -70,7 +70,7 @@ def test_one_that_is_late_says_what_is_missing(tmp_path: Path) -> None:
     sample.kill()
 
 
-def test_a_wish_to_stop_ends_the_waiting(tmp_path: Path) -> None:
+def test_stop_event_ends_the_wait(tmp_path: Path) -> None:
     sample = part(tmp_path, *python("import time; time.sleep(60)"), healthy_when="up")
     stop = Event()
     stop.set()
@@ -84,14 +84,14 @@ def test_a_wish_to_stop_ends_the_waiting(tmp_path: Path) -> None:
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf'); time.sleep(60)"
 
 
-def test_a_deaf_part_is_killed_after_its_grace(tmp_path: Path) -> None:
+def test_part_ignoring_sigterm_is_killed_after_grace_period(tmp_path: Path) -> None:
     sample = part(tmp_path, *python(DEAF), healthy_when="deaf", grace=0.05)
     sample.start()
     sample.wait_healthy()
     assert sample.terminate() == -signal.SIGKILL
 
 
-def test_a_hurry_kills_at_once(tmp_path: Path) -> None:
+def test_hurry_event_kills_at_once(tmp_path: Path) -> None:
     sample = part(tmp_path, *python(DEAF), healthy_when="deaf", grace=60)
     hurry = Event()
     hurry.set()
@@ -102,7 +102,7 @@ def test_a_hurry_kills_at_once(tmp_path: Path) -> None:
     assert sample.returncode == -signal.SIGKILL
 
 
-def test_a_frozen_part_can_be_asked_to_end(tmp_path: Path) -> None:
+def test_frozen_part_can_be_terminated(tmp_path: Path) -> None:
     sample = part(tmp_path, *python("import time; print('up'); time.sleep(60)"), healthy_when="up")
     sample.start()
     sample.wait_healthy()
@@ -111,7 +111,7 @@ def test_a_frozen_part_can_be_asked_to_end(tmp_path: Path) -> None:
     assert sample.terminate() == -signal.SIGTERM
 
 
-def test_one_whose_end_is_noticed_elsewhere_first_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_freeze_of_reaped_process_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     with subprocess.Popen(python("import time; time.sleep(60)")) as child:
 
         def ends_and_is_reaped(_: int) -> None:
@@ -122,7 +122,7 @@ def test_one_whose_end_is_noticed_elsewhere_first_is_not_waited_for(monkeypatch:
         freeze(child)
 
 
-def test_parleys_own_settings_are_not_inherited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parley_settings_are_not_inherited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PARLEY_LISTEN", "0.0.0.0:1")
     monkeypatch.setenv("OTHER", "kept")
     text = "import os; print(os.environ.get('PARLEY_LISTEN'), os.environ['OTHER'], os.environ['OWN'], 'end')"
@@ -133,7 +133,7 @@ def test_parleys_own_settings_are_not_inherited(tmp_path: Path, monkeypatch: pyt
     assert last_lines(sample.log) == ["None kept yes end"]
 
 
-def test_a_part_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
+def test_part_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
     sample = part(tmp_path, *python("import time; print('up'); time.sleep(60)"), healthy_when="up")
     thread = Thread(target=sample.start)
     thread.start()
@@ -158,7 +158,7 @@ time.sleep(60)
 """
 
 
-async def test_a_part_dies_with_a_killed_launcher_even_when_frozen(tmp_path: Path) -> None:
+async def test_frozen_part_dies_with_killed_launcher(tmp_path: Path) -> None:
     command = (sys.executable, "-c", LAUNCHER, str(tmp_path / "log"))
     launcher = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
     assert launcher.stdout is not None
@@ -169,14 +169,14 @@ async def test_a_part_dies_with_a_killed_launcher_even_when_frozen(tmp_path: Pat
 
 
 def alive(pid: int) -> bool:
-    """Whether it runs; one that only waits for its new parent to notice its death does not."""
+    """Return True if the process runs and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
 
-def test_the_last_lines_of_a_long_log(tmp_path: Path) -> None:
+def test_last_lines_of_a_long_log_are_read(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("".join(f"line {number}\n" for number in range(10_000)))
     assert last_lines(log, 2) == ["line 9998", "line 9999"]

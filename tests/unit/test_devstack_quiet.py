@@ -1,4 +1,4 @@
-"""What `make` runs on the way to its environment may be interrupted without a traceback."""
+"""The modules that `make` runs during installation can be interrupted without a traceback."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 
-def quietly(folder: Path, source: str, *arguments: str) -> tuple[int, str, str]:
+def run_quiet(folder: Path, source: str, *arguments: str) -> tuple[int, str, str]:
     (folder / "played.py").write_text(source)
     command = [sys.executable, "-m", "devstack.run_quietly", "played", *arguments]
     path = f"{Path(__file__).parents[2]}:{folder}"
@@ -16,11 +16,11 @@ def quietly(folder: Path, source: str, *arguments: str) -> tuple[int, str, str]:
     return ended.returncode, ended.stdout, ended.stderr
 
 
-def test_an_interrupt_leaves_no_traceback(tmp_path: Path) -> None:
-    assert quietly(tmp_path, "raise KeyboardInterrupt") == (-signal.SIGINT, "", "")
+def test_interrupt_prints_no_traceback(tmp_path: Path) -> None:
+    assert run_quiet(tmp_path, "raise KeyboardInterrupt") == (-signal.SIGINT, "", "")
 
 
-def test_the_module_gets_its_arguments_and_other_faults_are_told(tmp_path: Path) -> None:
-    code, said, told = quietly(tmp_path, "import sys; print(sys.argv[1:]); 1 / 0", "--clear", "there")
-    assert (code, said) == (1, "['--clear', 'there']\n")
-    assert "ZeroDivisionError" in told
+def test_module_receives_arguments_and_reports_errors(tmp_path: Path) -> None:
+    code, stdout, stderr = run_quiet(tmp_path, "import sys; print(sys.argv[1:]); 1 / 0", "--clear", "there")
+    assert (code, stdout) == (1, "['--clear', 'there']\n")
+    assert "ZeroDivisionError" in stderr

@@ -1,4 +1,4 @@
-"""Under CI a skipped test fails, unless its skip was reviewed."""
+"""Under CI a skipped test fails unless its skip was reviewed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CONFTEST = Path(__file__).parent.parent / "conftest.py"
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester) -> pytest.Pytester:
-    """Our hooks over one test that is skipped and one that is not."""
+    """Return a test suite with the hooks under test, one skipped test and one passing test."""
     shutil.copy(_CONFTEST, pytester.path / "conftest.py")
     text = (pytester.path / "conftest.py").read_text().replace('pytest_plugins = ["tests.stack"]', "")
     (pytester.path / "conftest.py").write_text(text)
@@ -33,7 +33,7 @@ def suite(pytester: pytest.Pytester) -> pytest.Pytester:
     return pytester
 
 
-def test_a_skip_is_a_failure_under_ci(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_skip_fails_under_ci(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")
     result = suite.runpytest_inprocess()
     assert result.ret == 1
@@ -41,18 +41,18 @@ def test_a_skip_is_a_failure_under_ci(suite: pytest.Pytester, monkeypatch: pytes
     result.assert_outcomes(errors=1, passed=1)
 
 
-def test_a_skip_is_a_skip_on_a_laptop(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_skip_passes_without_ci(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CI", raising=False)
     suite.runpytest_inprocess().assert_outcomes(passed=1, skipped=1)
 
 
-def test_a_reviewed_skip_stays_one(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reviewed_skip_passes_under_ci(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")
     (suite.path / "skips.txt").write_text("test_it.py::test_skipped # no time\n")
     suite.runpytest_inprocess().assert_outcomes(passed=1, skipped=1)
 
 
-def test_a_skipped_file_is_a_failure_under_ci(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_skipped_file_fails_under_ci(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")
     suite.makepyfile(test_file='import pytest\npytest.importorskip("no_such_module")')
     result = suite.runpytest_inprocess("test_file.py")

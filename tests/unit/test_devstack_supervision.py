@@ -1,4 +1,4 @@
-"""A part that dies is started again, later each time, until it is plain that it will not live."""
+"""A dead part is restarted with growing delays until it has died too often."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from devstack.managed_process import ManagedProcess, ProcessSpec
 from devstack.supervisor import MAX_BACKOFF_S, MAX_RAPID_EXITS, RAPID_EXIT_S, Supervisor
 
 
-class Story:
-    """One part under supervision, told in steps of a clock that only moves when asked."""
+class SupervisedPart:
+    """A part under supervision, with a manual clock."""
 
     def __init__(self, folder: Path) -> None:
         self.now = 0.0
-        self.said: list[str] = []
+        self.messages: list[str] = []
         self.healthy = True
         command = (sys.executable, "-c", "import time; time.sleep(60)")
         recipe = ProcessSpec(
@@ -25,61 +25,63 @@ class Story:
         )
         self.part = ManagedProcess(recipe)
         self.part.start()
-        self.supervision = Supervisor(self.said.append, lambda: self.now)
-        self.look()
+        self.supervision = Supervisor(self.messages.append, lambda: self.now)
+        self.step()
 
-    def look(self, after: float = 0.0) -> None:
+    def step(self, after: float = 0.0) -> None:
         self.now += after
         self.supervision.check([self.part])
 
-    def dies(self) -> None:
+    def crash(self) -> None:
         self.part.kill()
-        self.look()
+        self.step()
 
 
 @pytest.fixture
-def story(tmp_path: Path) -> Story:
-    return Story(tmp_path)
+def supervised(tmp_path: Path) -> SupervisedPart:
+    return SupervisedPart(tmp_path)
 
 
 @pytest.fixture(autouse=True)
-def nothing_stays(story: Story) -> object:
+def kill_part(supervised: SupervisedPart) -> object:
     yield
-    story.part.kill()
+    supervised.part.kill()
 
 
-def test_it_says_nothing_while_all_is_well(story: Story) -> None:
-    story.look(after=100)
-    assert story.said == []
+def test_healthy_part_prints_nothing(supervised: SupervisedPart) -> None:
+    supervised.step(after=100)
+    assert supervised.messages == []
 
 
-def test_a_dead_part_is_started_again_after_a_pause(story: Story) -> None:
-    story.dies()
-    assert story.said == [f"sample died with SIGKILL; starting it again in 0.5 s. Its log: {story.part.log}"]
-    story.look(after=0.4)
-    assert story.part.returncode is not None
-    story.healthy = False
-    story.look(after=0.1)
-    assert story.part.running
-    story.look()
-    assert len(story.said) == 1
-    story.healthy = True
-    story.look()
-    assert story.said[1:] == ["sample is healthy again."]
+def test_dead_part_is_restarted_after_a_delay(supervised: SupervisedPart) -> None:
+    supervised.crash()
+    assert supervised.messages == [
+        f"sample died with SIGKILL; starting it again in 0.5 s. Its log: {supervised.part.log}"
+    ]
+    supervised.step(after=0.4)
+    assert supervised.part.returncode is not None
+    supervised.healthy = False
+    supervised.step(after=0.1)
+    assert supervised.part.running
+    supervised.step()
+    assert len(supervised.messages) == 1
+    supervised.healthy = True
+    supervised.step()
+    assert supervised.messages[1:] == ["sample is healthy again."]
 
 
-def test_pauses_grow_and_quick_deaths_end_it(story: Story) -> None:
+def test_delays_grow_until_too_many_quick_deaths(supervised: SupervisedPart) -> None:
     for death in range(1, MAX_RAPID_EXITS):
-        story.dies()
-        assert f"again in {min(MAX_BACKOFF_S, 0.5 * 2 ** (death - 1)):g} s" in story.said[-1]
-        story.look(after=MAX_BACKOFF_S)
+        supervised.crash()
+        assert f"again in {min(MAX_BACKOFF_S, 0.5 * 2 ** (death - 1)):g} s" in supervised.messages[-1]
+        supervised.step(after=MAX_BACKOFF_S)
     with pytest.raises(ProcessFailed, match="sample died 5 times in a row soon after its start, lastly with SIGKILL"):
-        story.dies()
+        supervised.crash()
 
 
-def test_a_long_life_wipes_the_slate_clean(story: Story) -> None:
+def test_long_run_resets_the_delay(supervised: SupervisedPart) -> None:
     for _ in range(3 * MAX_RAPID_EXITS):
-        story.look(after=RAPID_EXIT_S)
-        story.dies()
-        assert "again in 0.5 s" in story.said[-1]
-        story.look(after=MAX_BACKOFF_S)
+        supervised.step(after=RAPID_EXIT_S)
+        supervised.crash()
+        assert "again in 0.5 s" in supervised.messages[-1]
+        supervised.step(after=MAX_BACKOFF_S)

@@ -1,4 +1,4 @@
-"""What the documents name as a metric is one."""
+"""Every metric that the documents name is exported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import chat_service.__main__  # noqa: F401  all that a chat server counts
 DOCS: Final = Path(__file__).parents[2] / "docs"
 
 
-def test_the_metrics_of_the_documents_are_counted() -> None:
+def test_documented_metrics_are_exported() -> None:
     named = {name for page in DOCS.glob("*.md") for name in re.findall(r"\bparley_[a-z_]+\b", page.read_text())}
     counted = {name for metric in REGISTRY.collect() for name in (metric.name, f"{metric.name}_total")}
     assert "parley_ring_members" in named

@@ -93,7 +93,7 @@ def test_links_resolve(page: Path) -> None:
     assert broken == []
 
 
-def test_the_index_lists_every_record_under_its_title() -> None:
+def test_index_lists_every_record_under_its_title() -> None:
     index = (RECORDS / "README.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| (\d+) \| \[(.*)\]\((.*)\)", index, re.MULTILINE)
     titles = {path.name: path.read_text(encoding="utf-8").split("\n")[0] for path in RECORDS.glob("[0-9]*.md")}

@@ -1,4 +1,4 @@
-"""Ids that two servers compute apart and alike."""
+"""Ids that two servers derive independently and identically."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ users = st.uuids().map(lambda value: value.hex)
 
 
 @given(users, users)
-def test_a_direct_conversation_is_the_same_from_either_side(one: str, other: str) -> None:
+def test_direct_id_is_symmetric(one: str, other: str) -> None:
     assert direct_id(one, other) == direct_id(other, one)
     assert len(bytes.fromhex(direct_id(one, other))) == 16
 
 
 @given(users, users)
-def test_a_direct_conversation_is_owned_by_the_home_of_one_of_the_two(one: str, other: str) -> None:
+def test_direct_conversation_is_owned_by_the_home_of_one_member(one: str, other: str) -> None:
     ring = Ring.from_members([RingMember(f"chat-{n}", "", "", 0) for n in range(5)], 1)
     owner = ring.owner_at(conversation_position(direct_id(one, other)))
     assert owner == ring.owner_at(user_position(min(one, other)))
 
 
-def test_conversations_of_one_user_differ() -> None:
+def test_direct_ids_of_one_user_differ() -> None:
     me = uuid4().hex
     assert len({direct_id(me, uuid4().hex) for _ in range(1000)}) == 1000
 
 
-def test_the_same_request_makes_the_same_group() -> None:
+def test_same_request_derives_same_group_id() -> None:
     creator, request = uuid4().hex, str(uuid4())
     assert group_id(creator, request) == group_id(creator, request.upper())
     assert group_id(creator, request) != group_id(uuid4().hex, request)

@@ -1,4 +1,4 @@
-"""A member's record comes back as it was written; what is none is left out of the ring."""
+"""A member record round-trips, and a malformed one is left out of the ring."""
 
 import json
 
@@ -10,11 +10,11 @@ from servicekit.ring import RingMember
 RECORD = MemberRecord(RingMember("chat-1", "10.0.0.1:5101", "10.0.0.1:6101", 1_800_000_000_000), 0x694D77AA)
 
 
-def test_a_record_comes_back() -> None:
+def test_record_round_trips() -> None:
     assert MemberRecord.from_bytes(RECORD.to_bytes()) == RECORD
 
 
-def test_a_record_of_a_later_version_is_understood() -> None:
+def test_record_of_later_version_is_accepted() -> None:
     later = {**json.loads(RECORD.to_bytes()), "zone": "b"}
     assert MemberRecord.from_bytes(json.dumps(later).encode()) == RECORD
 
@@ -22,5 +22,5 @@ def test_a_record_of_a_later_version_is_understood() -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"1", b"[]", b"{}", b"\xff", RECORD.to_bytes().replace(b'"10.0.0.1:5101"', b"7")]
 )
-def test_what_is_no_record_is_left_out(data: bytes) -> None:
+def test_malformed_record_is_left_out(data: bytes) -> None:
     assert parse_records({"chat-1": RECORD.to_bytes(), "odd": data}) == {"chat-1": RECORD}

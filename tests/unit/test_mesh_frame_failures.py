@@ -1,4 +1,4 @@
-"""A frame that cannot be taken in is told to the log and passed over; the link and what comes after it live on."""
+"""A frame that cannot be handled is logged and skipped; the peer stream and later frames are unaffected."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from parley.internal.v1.mesh_pb2 import Attach, Attached, Detach, MeshBatch, Mes
 from tests.eventually import eventually
 
 
-class Listener:
-    """A link whose peer is the test: what it says goes in by `hear`, and what the link says is kept."""
+class StreamUnderTest:
+    """A peer stream whose peer is the test: `receive` puts frames in, and written batches are recorded."""
 
     def __init__(self) -> None:
-        self.link = PeerStream(None, lambda: 1)
-        self.taken: list[str] = []
-        self.said: list[MeshBatch] = []
-        self._heard: asyncio.Queue[MeshBatch | None] = asyncio.Queue()
+        self.stream = PeerStream(None, lambda: 1)
+        self.handled: list[str] = []
+        self.written: list[MeshBatch] = []
+        self._incoming: asyncio.Queue[MeshBatch | None] = asyncio.Queue()
 
-    def hear(self, *frames: MeshFrame) -> None:
-        self._heard.put_nowait(MeshBatch(frames=frames))
+    def receive(self, *frames: MeshFrame) -> None:
+        self._incoming.put_nowait(MeshBatch(frames=frames))
 
     async def run(self) -> None:
-        await self.link.run(self._heard.get, self._say, self._take)
+        await self.stream.run(self._incoming.get, self._write, self._handle)
 
     def end(self) -> None:
-        self._heard.put_nowait(None)
+        self._incoming.put_nowait(None)
 
-    async def _say(self, data: bytes) -> None:
-        self.said.append(MeshBatch.FromString(data))
+    async def _write(self, data: bytes) -> None:
+        self.written.append(MeshBatch.FromString(data))
 
-    def _take(self, frame: MeshFrame, _: PeerStream) -> None:
+    def _handle(self, frame: MeshFrame, _: PeerStream) -> None:
         if frame.detach.session_id == "bad":
-            raise ValueError("a frame of tomorrow")
-        self.taken.append(frame.detach.session_id)
+            raise ValueError("a frame of a later version")
+        self.handled.append(frame.detach.session_id)
 
 
 @pytest.fixture
-async def listener() -> AsyncIterator[Listener]:
-    listener = Listener()
-    task = asyncio.create_task(listener.run())
-    yield listener
-    assert not task.done(), "the link ended"
-    listener.end()
+async def tested() -> AsyncIterator[StreamUnderTest]:
+    tested = StreamUnderTest()
+    task = asyncio.create_task(tested.run())
+    yield tested
+    assert not task.done(), "the peer stream ended"
+    tested.end()
     await task
 
 
@@ -55,32 +55,32 @@ def detach(number: int, session_id: str) -> MeshFrame:
     return MeshFrame(frame_id=number, detach=Detach(session_id=session_id))
 
 
-def not_taken() -> float:
+def failed_frames() -> float:
     return REGISTRY.get_sample_value("parley_mesh_frames_failed_total") or 0.0
 
 
-async def test_the_frames_beside_and_after_one_that_fails_are_taken(listener: Listener) -> None:
-    before = not_taken()
+async def test_frames_around_a_failing_one_are_handled(tested: StreamUnderTest) -> None:
+    before = failed_frames()
     with capture_logs() as logged:
-        listener.hear(detach(1, "one"), detach(2, "bad"), detach(3, "three"))
-        listener.hear(detach(4, "four"))
-        await eventually(lambda: listener.said and listener.said[-1].acknowledged_frame_id == 4)
-    assert listener.taken == ["one", "three", "four"]
-    assert not_taken() == before + 1
-    told = [line for line in logged if line["event"] == "peer frame failed"]
-    assert [(line["kind"], line["log_level"], line["exc_info"]) for line in told] == [("detach", "error", True)]
+        tested.receive(detach(1, "one"), detach(2, "bad"), detach(3, "three"))
+        tested.receive(detach(4, "four"))
+        await eventually(lambda: tested.written and tested.written[-1].acknowledged_frame_id == 4)
+    assert tested.handled == ["one", "three", "four"]
+    assert failed_frames() == before + 1
+    failures = [line for line in logged if line["event"] == "peer frame failed"]
+    assert [(line["kind"], line["log_level"], line["exc_info"]) for line in failures] == [("detach", "error", True)]
 
 
-async def test_an_answer_that_cannot_be_taken_leaves_the_others(listener: Listener) -> None:
+async def test_failing_reply_callback_does_not_affect_others(tested: StreamUnderTest) -> None:
     answers: list[MeshFrame | None] = []
 
     def refuse(_: MeshFrame | None) -> None:
-        raise KeyError("whoever asked is gone")
+        raise KeyError("the caller is gone")
 
-    before = not_taken()
+    before = failed_frames()
     for answered in (refuse, answers.append):
-        listener.link.request(MeshFrame(attach=Attach(session_id="s")), answered)
-    listener.hear(*(MeshFrame(frame_id=n, answers_frame_id=n, attached=Attached()) for n in (1, 2)))
+        tested.stream.request(MeshFrame(attach=Attach(session_id="s")), answered)
+    tested.receive(*(MeshFrame(frame_id=n, answers_frame_id=n, attached=Attached()) for n in (1, 2)))
     await eventually(lambda: answers)
     assert answers[0] is not None
-    assert not_taken() == before + 1
+    assert failed_frames() == before + 1

@@ -1,4 +1,4 @@
-"""Names that the code has given up for words of the field stay given up, each in the packages that used it."""
+"""Retired names do not return to the packages that used them."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ RETIRED_METRICS = ("store_repeats", "index_owing", "mesh_frames_not_taken", "tro
 
 
 @pytest.mark.parametrize("room", RETIRED)
-def test_no_retired_name_comes_back(room: str) -> None:
+def test_no_retired_name_is_used(room: str) -> None:
     retired = frozenset(RETIRED[room].split())
     paths = sorted((ROOT / room).rglob("*.py"))
     assert paths, f"{room} has no modules"
     assert [where for path in paths for where, name in _names(path) if name in retired] == []
 
 
-def test_no_retired_metric_comes_back() -> None:
+def test_no_retired_metric_is_used() -> None:
     sources = [path for room in ("servicekit", "chat_service") for path in (ROOT / room).rglob("*.py")]
     assert [
         f"{path}: parley_{metric}"
@@ -51,7 +51,7 @@ def test_no_retired_metric_comes_back() -> None:
     ] == []
 
 
-def test_a_retired_name_is_found(tmp_path: Path) -> None:
+def test_retired_name_is_found(tmp_path: Path) -> None:
     source = tmp_path / "link.py"
     source.write_text(
         "class Link:\n    tell: int\n    def __init__(self):\n        self.asked = 0\ndef decide(): ...\n"
@@ -60,7 +60,7 @@ def test_a_retired_name_is_found(tmp_path: Path) -> None:
 
 
 def _names(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield the names of the module, its classes, functions and attributes, each with where it stands."""
+    """Yield the names of the module, its classes, functions and attributes, each with its location."""
     yield str(path), path.stem
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         for name in _declared(node):

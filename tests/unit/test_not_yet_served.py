@@ -1,4 +1,4 @@
-"""What the contract promises and this version does not serve: the list only shrinks."""
+"""The list of methods in the contract that this version does not serve; it only shrinks."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ from chat_service.not_served import not_yet_served
 LISTED = set(Path(__file__).with_name("not_yet_served.txt").read_text().split())
 
 
-def test_the_list_only_shrinks() -> None:
-    assert not_yet_served() <= LISTED, "what was served must stay served"
+def test_not_yet_served_list_only_shrinks() -> None:
+    assert not_yet_served() <= LISTED, "a served method must stay served"
 
 
-def test_what_is_served_by_now_leaves_the_list() -> None:
-    assert not_yet_served() >= LISTED, "take these out of not_yet_served.txt"
+def test_served_methods_are_not_listed() -> None:
+    assert not_yet_served() >= LISTED, "remove these methods from not_yet_served.txt"

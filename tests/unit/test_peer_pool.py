@@ -1,4 +1,4 @@
-"""A link that is replaced before its end is noticed: what was on it is lost at once, and its end is no news."""
+"""A replaced peer stream fails its pending requests at once, and its later end is ignored."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DIALS, LISTENS = "a", "b"
 
 
 class FixedMembership(Membership):
-    """A ring that stays as it is, without etcd; who was expelled from it is noted."""
+    """A membership with a fixed ring and without etcd, which records expelled members."""
 
     def __init__(self, me: RingMember, *others: RingMember) -> None:
         self.me = me
@@ -47,38 +47,38 @@ class FixedMembership(Membership):
 
 
 class PoolUnderTest:
-    """The links of one server. It answers `attach` if it `answers`, and notes whose links broke and what came."""
+    """The peer pool of one server. It answers `attach` if `answers`, and records broken peers and received frames."""
 
     def __init__(self, me: RingMember, *others: RingMember, answers: bool = True) -> None:
         self.membership = FixedMembership(me, *others)
         self.broken: list[str] = []
-        self.taken: list[str] = []
+        self.received: list[str] = []
         self._answers = answers
-        self.links = PeerPool(self.membership, CREDENTIAL, self._take, self.broken.append)
+        self.pool = PeerPool(self.membership, CREDENTIAL, self._handle, self.broken.append)
 
-    def link(self, peer: str) -> PeerStream:
-        link = self.links.stream_to(peer)
-        assert link is not None, "no link"
-        return link
+    def stream(self, peer: str) -> PeerStream:
+        stream = self.pool.stream_to(peer)
+        assert stream is not None, "no peer stream"
+        return stream
 
-    def ask(self, peer: str) -> list[MeshFrame | None]:
-        """The answer, once there is one."""
+    def request(self, peer: str) -> list[MeshFrame | None]:
+        """Send a request; return a list that receives its reply."""
         answers: list[MeshFrame | None] = []
-        self.link(peer).request(MeshFrame(attach=Attach(session_id="s")), answers.append)
+        self.stream(peer).request(MeshFrame(attach=Attach(session_id="s")), answers.append)
         return answers
 
-    def _take(self, peer: str, frame: MeshFrame, link: PeerStream) -> None:
-        self.taken.append(frame.attach.session_id)
+    def _handle(self, peer: str, frame: MeshFrame, stream: PeerStream) -> None:
+        self.received.append(frame.attach.session_id)
         if self._answers:
-            link.respond(frame.frame_id, MeshFrame(attached=Attached()))
+            stream.respond(frame.frame_id, MeshFrame(attached=Attached()))
 
 
-def open_links() -> float:
+def open_streams() -> float:
     return REGISTRY.get_sample_value("parley_mesh_peer_streams") or 0.0
 
 
-def deaf_port() -> int:
-    """A port that refuses connections."""
+def closed_port() -> int:
+    """Return a port that refuses connections."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
@@ -86,7 +86,7 @@ def deaf_port() -> int:
 
 @asynccontextmanager
 async def running(peer: PoolUnderTest) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(peer.links.run())
+    task = asyncio.create_task(peer.pool.run())
     yield task
     await end(task)
 
@@ -97,73 +97,73 @@ async def end(task: asyncio.Task[None]) -> None:
 
 
 class PeerPair:
-    """A server that listens, and others that dial it: each a process of its own that goes by the same name."""
+    """A listening server, and dialling servers that act as successive processes with one id."""
 
     def __init__(self, stack: AsyncExitStack) -> None:
         self._stack = stack
-        self.dialler = RingMember(DIALS, "", f"127.0.0.1:{deaf_port()}", 0)
+        self.dialler = RingMember(DIALS, "", f"127.0.0.1:{closed_port()}", 0)
         self.listener = PoolUnderTest(RingMember(LISTENS, "", "", 0), self.dialler)
 
     async def open(self) -> None:
-        handler = service_handler(MESH, MeshServicer(self.listener.links), authenticate=CREDENTIAL.check)
+        handler = service_handler(MESH, MeshServicer(self.listener.pool), authenticate=CREDENTIAL.check)
         server = Server("127.0.0.1:0", [handler], [MESH.full_name])
         await self._stack.enter_async_context(running(self.listener))
         self._address = f"127.0.0.1:{await server.start()}"
         self._stack.push_async_callback(server.stop, 0)
 
     async def dial(self, answers: bool = True) -> tuple[PoolUnderTest, asyncio.Task[None]]:
-        """One more that dials, once the listener has its link."""
-        before = self.listener.links.stream_to(DIALS)
+        """Start another dialling server; return it once the listener has its stream."""
+        before = self.listener.pool.stream_to(DIALS)
         peer = PoolUnderTest(self.dialler, RingMember(LISTENS, "", self._address, 0), answers=answers)
         task = await self._stack.enter_async_context(running(peer))
-        await eventually(lambda: self.listener.links.stream_to(DIALS) not in {None, before})
+        await eventually(lambda: self.listener.pool.stream_to(DIALS) not in {None, before})
         return peer, task
 
 
 @pytest.fixture
 async def pair() -> AsyncIterator[PeerPair]:
-    before = open_links()
+    before = open_streams()
     async with AsyncExitStack() as stack:
         pair = PeerPair(stack)
         await pair.open()
         yield pair
-    assert open_links() == before
+    assert open_streams() == before
 
 
-async def test_what_was_asked_on_a_replaced_link_is_answered_at_once(pair: PeerPair) -> None:
+async def test_pending_requests_of_replaced_stream_fail_at_once(pair: PeerPair) -> None:
     first, _ = await pair.dial(answers=False)
-    answers = pair.listener.ask(DIALS)
-    await eventually(lambda: first.taken)
+    answers = pair.listener.request(DIALS)
+    await eventually(lambda: first.received)
     assert answers == []
     await pair.dial()
     assert answers == [None]
-    assert pair.listener.broken == [DIALS], "what was on its way is lost now"
-    again = pair.listener.ask(DIALS)
+    assert pair.listener.broken == [DIALS], "pending requests fail when the stream is replaced"
+    again = pair.listener.request(DIALS)
     await eventually(lambda: again)
     assert again[0] is not None
     assert again[0].HasField("attached")
 
 
-async def test_the_end_of_a_replaced_link_is_not_that_of_its_successor(pair: PeerPair) -> None:
-    before = open_links()
+async def test_end_of_replaced_stream_does_not_affect_its_successor(pair: PeerPair) -> None:
+    before = open_streams()
     _, old = await pair.dial()
     second, new = await pair.dial()
-    assert open_links() == before + 4, "both ends of both"
-    assert pair.listener.broken == [DIALS], "as soon as it was replaced"
-    current = pair.listener.link(DIALS)
-    asked = pair.listener.ask(DIALS)
+    assert open_streams() == before + 4, "two ends of two streams"
+    assert pair.listener.broken == [DIALS], "reported when it was replaced"
+    current = pair.listener.stream(DIALS)
+    replies = pair.listener.request(DIALS)
     await end(old)
-    await eventually(lambda: open_links() == before + 2)
-    assert pair.listener.broken == [DIALS], "not once more"
-    assert pair.listener.links.stream_to(DIALS) is current
-    await eventually(lambda: asked)
-    assert asked[0] is not None
-    answers = second.ask(LISTENS)
+    await eventually(lambda: open_streams() == before + 2)
+    assert pair.listener.broken == [DIALS], "not reported again"
+    assert pair.listener.pool.stream_to(DIALS) is current
+    await eventually(lambda: replies)
+    assert replies[0] is not None
+    answers = second.request(LISTENS)
     await eventually(lambda: answers)
     assert answers[0] is not None
     assert pair.listener.membership.expelled == []
     await end(new)
     await eventually(lambda: pair.listener.broken == [DIALS, DIALS])
-    assert pair.listener.links.stream_to(DIALS) is None
-    # Nobody listens where the dialling one should be: it is dead, and only now.
+    assert pair.listener.pool.stream_to(DIALS) is None
+    # No server listens at the dialling member's address: the member is dead, and expelled only now.
     await eventually(lambda: pair.listener.membership.expelled == [DIALS])

@@ -1,4 +1,4 @@
-"""Links that break are dialled again: soon if they were links, ever later if the peer only refuses."""
+"""A broken peer stream is dialled again soon; a refused one with growing delays."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from servicekit.ring import RingMember
 from servicekit.rpc import ByteStream, Call, service_handler
 from servicekit.server import Server
 from tests.eventually import eventually
-from tests.unit.test_peer_pool import CREDENTIAL, DIALS, LISTENS, MESH, PoolUnderTest, deaf_port, running
+from tests.unit.test_peer_pool import CREDENTIAL, DIALS, LISTENS, MESH, PoolUnderTest, closed_port, running
 
-# Doubled ten times, the first is longer than any test waits.
+# Ten doublings of the first delay are longer than any test waits.
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.02, 1000.0
 
 
-class Breaking:
-    """A mesh service that breaks every link off, before or after its hello, and counts them."""
+class FailingMesh:
+    """A mesh service that fails every stream, before or after its hello, and counts the streams."""
 
     def __init__(self, hello: bool) -> None:
         self.dialled = 0
@@ -34,15 +34,15 @@ class Breaking:
         raise Failure("broken off", code="UNAVAILABLE")
 
 
-async def seconds_for(links_broken: int, breaking: Breaking) -> float:
-    """How long it takes until so many links to it were dialled."""
-    server = Server("127.0.0.1:0", [service_handler(MESH, breaking, authenticate=CREDENTIAL.check)], [MESH.full_name])
+async def seconds_for(streams_broken: int, mesh: FailingMesh) -> float:
+    """Return the seconds until the service was dialled `streams_broken` times."""
+    server = Server("127.0.0.1:0", [service_handler(MESH, mesh, authenticate=CREDENTIAL.check)], [MESH.full_name])
     address = f"127.0.0.1:{await server.start()}"
-    peer = PoolUnderTest(RingMember(DIALS, "", f"127.0.0.1:{deaf_port()}", 0), RingMember(LISTENS, "", address, 0))
+    peer = PoolUnderTest(RingMember(DIALS, "", f"127.0.0.1:{closed_port()}", 0), RingMember(LISTENS, "", address, 0))
     begun = time.monotonic()
     try:
         async with running(peer):
-            await eventually(lambda: breaking.dialled >= links_broken)
+            await eventually(lambda: mesh.dialled >= streams_broken)
     finally:
         await server.stop(0)
     return time.monotonic() - begun
@@ -54,9 +54,9 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peer_pool, "MAX_PAUSE_S", MAX_PAUSE_S)
 
 
-async def test_what_was_a_link_is_dialled_again_soon_however_often_it_broke() -> None:
-    await seconds_for(15, Breaking(hello=True))
+async def test_broken_stream_is_dialled_again_without_backoff() -> None:
+    await seconds_for(15, FailingMesh(hello=True))
 
 
-async def test_who_refuses_is_dialled_ever_later() -> None:
-    assert await seconds_for(5, Breaking(hello=False)) >= FIRST_PAUSE_S * (1 + 2 + 4 + 8)
+async def test_refused_stream_is_dialled_with_growing_delays() -> None:
+    assert await seconds_for(5, FailingMesh(hello=False)) >= FIRST_PAUSE_S * (1 + 2 + 4 + 8)

@@ -1,4 +1,4 @@
-"""A link numbers what it sends, says what it took in, and tells what it could not carry."""
+"""A peer stream numbers its frames, acknowledges received ones, and reports lost ones."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from chat_service.mesh import peer_stream as link_module
+from chat_service.mesh import peer_stream as stream_module
 from chat_service.mesh.peer_stream import PeerStream
 from parley.internal.v1.mesh_pb2 import Attach, Attached, Detach, MeshBatch, MeshFrame, MeshHello
 from tests.eventually import eventually
 
 
-class Wire:
-    """Two links with nothing between them but two queues; `batches` is what the left one sent, `answers` the right."""
+class StreamPair:
+    """Two peer streams joined by queues; `batches` records the left one's output, `answers` the right one's."""
 
     def __init__(self) -> None:
         self.left, self.right = PeerStream(MeshHello(server_id="left"), lambda: 7), PeerStream(None, lambda: 8)
-        self.taken: list[MeshFrame] = []
+        self.received: list[MeshFrame] = []
         self.batches: list[MeshBatch] = []
         self.answers: list[MeshBatch] = []
         self._to_left: asyncio.Queue[MeshBatch | None] = asyncio.Queue()
@@ -27,7 +27,7 @@ class Wire:
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.left.run(self._to_left.get, self._send_right, lambda *_: None))
-            group.create_task(self.right.run(self._to_right.get, self._send_left, self._take))
+            group.create_task(self.right.run(self._to_right.get, self._send_left, self._handle))
 
     def end(self) -> None:
         for queue in (self._to_left, self._to_right):
@@ -41,18 +41,18 @@ class Wire:
         self.answers.append(MeshBatch.FromString(data))
         await self._to_left.put(self.answers[-1])
 
-    def _take(self, frame: MeshFrame, link: PeerStream) -> None:
-        self.taken.append(frame)
+    def _handle(self, frame: MeshFrame, stream: PeerStream) -> None:
+        self.received.append(frame)
         if frame.WhichOneof("body") == "attach":
-            link.respond(frame.frame_id, MeshFrame(attached=Attached()))
+            stream.respond(frame.frame_id, MeshFrame(attached=Attached()))
 
 
 @pytest.fixture
-async def wire() -> AsyncIterator[Wire]:
-    wire = Wire()
-    task = asyncio.create_task(wire.run())
-    yield wire
-    wire.end()
+async def pair() -> AsyncIterator[StreamPair]:
+    pair = StreamPair()
+    task = asyncio.create_task(pair.run())
+    yield pair
+    pair.end()
     await task
 
 
@@ -60,60 +60,60 @@ def attach() -> MeshFrame:
     return MeshFrame(attach=Attach(session_id="s"))
 
 
-async def asked(link: PeerStream) -> MeshFrame | None:
+async def request_attach(stream: PeerStream) -> MeshFrame | None:
     answer: asyncio.Future[MeshFrame | None] = asyncio.get_running_loop().create_future()
-    link.request(attach(), answer.set_result)
+    stream.request(attach(), answer.set_result)
     return await answer
 
 
-async def test_frames_carry_ids_acknowledgements_revision_and_trace(wire: Wire) -> None:
+async def test_frames_carry_ids_acknowledgements_revision_and_trace(pair: StreamPair) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    wire.left.send(MeshFrame(detach=Detach(session_id="s")), trace)
-    assert (await asked(wire.left)) is not None
-    first = wire.batches[0]
+    pair.left.send(MeshFrame(detach=Detach(session_id="s")), trace)
+    assert (await request_attach(pair.left)) is not None
+    first = pair.batches[0]
     assert first.hello.server_id == "left"
     assert first.ring_revision == 7
-    assert [frame.frame_id for frame in wire.taken] == [1, 2]
-    assert [frame.traceparent for frame in wire.taken] == [trace, ""]
-    answer = wire.answers[0]
+    assert [frame.frame_id for frame in pair.received] == [1, 2]
+    assert [frame.traceparent for frame in pair.received] == [trace, ""]
+    answer = pair.answers[0]
     assert not answer.HasField("hello")
     assert (answer.ring_revision, answer.acknowledged_frame_id) == (8, 2)
     assert [(frame.frame_id, frame.answers_frame_id) for frame in answer.frames] == [(1, 2)]
-    assert (await asked(wire.left)) is not None
-    # What the right one answered was acknowledged with the next question at the latest.
-    question = next(batch for batch in wire.batches if batch.frames and batch.frames[-1].frame_id == 3)
+    assert (await request_attach(pair.left)) is not None
+    # The right stream's reply was acknowledged with the next request at the latest.
+    question = next(batch for batch in pair.batches if batch.frames and batch.frames[-1].frame_id == 3)
     assert question.acknowledged_frame_id == 1
 
 
-async def test_what_waits_goes_in_one_batch(wire: Wire) -> None:
+async def test_waiting_frames_are_sent_in_one_batch(pair: StreamPair) -> None:
     for _ in range(100):
-        wire.left.send(MeshFrame(detach=Detach(session_id="s")))
-    await asked(wire.left)
-    assert len([batch for batch in wire.batches if batch.frames]) == 1
+        pair.left.send(MeshFrame(detach=Detach(session_id="s")))
+    await request_attach(pair.left)
+    assert len([batch for batch in pair.batches if batch.frames]) == 1
 
 
-async def test_what_was_asked_on_a_link_that_breaks_is_answered_with_nothing() -> None:
-    wire = Wire()
+async def test_pending_requests_of_broken_stream_get_none() -> None:
+    pair = StreamPair()
     answers: list[MeshFrame | None] = []
-    wire.left.request(attach(), answers.append)
-    task = asyncio.create_task(wire.left.run(wire._to_left.get, wire._send_right, lambda *_: None))
-    wire.end()
+    pair.left.request(attach(), answers.append)
+    task = asyncio.create_task(pair.left.run(pair._to_left.get, pair._send_right, lambda *_: None))
+    pair.end()
     await task
     assert answers == [None]
 
 
-async def test_a_full_queue_refuses_and_the_peer_learns_that_it_missed_something(
+async def test_full_queue_refuses_frames_and_notifies_the_peer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(link_module, "QUEUE_BYTES", 100)
-    wire = Wire()
+    monkeypatch.setattr(stream_module, "QUEUE_BYTES", 100)
+    pair = StreamPair()
     answers: list[MeshFrame | None] = []
-    sent = [wire.left.send(attach()) for _ in range(50)]
-    wire.left.request(attach(), answers.append)
+    sent = [pair.left.send(attach()) for _ in range(50)]
+    pair.left.request(attach(), answers.append)
     assert not all(sent)
     assert answers == [None]
-    task = asyncio.create_task(wire.run())
-    await eventually(lambda: wire.taken and wire.taken[-1].WhichOneof("body") == "missed")
-    assert len(wire.taken) == sum(sent) + 1
-    wire.end()
+    task = asyncio.create_task(pair.run())
+    await eventually(lambda: pair.received and pair.received[-1].WhichOneof("body") == "missed")
+    assert len(pair.received) == sum(sent) + 1
+    pair.end()
     await task

@@ -6,7 +6,7 @@ from servicekit.rate_limiter import RateLimit, RateLimiter
 from tests.clock import ManualClock
 
 
-def test_a_key_over_its_limit_waits_and_others_do_not() -> None:
+def test_key_over_its_limit_waits_and_others_do_not() -> None:
     clock = ManualClock()
     limiter = RateLimiter(RateLimit(rate=0.1, burst=2), clock, max_keys=10)
     assert limiter.take("alice") == 0

@@ -1,4 +1,4 @@
-"""How large a request may be: one beyond it is refused before anybody reads it, and frames of streams are not meant."""
+"""The size limit of requests: a larger one is refused before parsing; stream frames are exempt."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.raw.refusal import Refusal, of_error
 
 SERVICE = media_pb2.DESCRIPTOR.services_by_name["MediaService"]
 SERVED = {"GetMedia", "Download", "Upload"}
-# A field of bytes that nobody knows, its length in three bytes: what is wrong with it can be its size only.
+# An unknown field of bytes with a three-byte length: only the size of the request can be invalid.
 KNOWN = media_pb2.GetMediaRequest(media_id="a" * 32).SerializeToString()
 UNKNOWN_TAG = b"\x82\x7d"
 
 
-class Media:
-    """Answers whatever it is given."""
+class MediaServicer:
+    """A servicer that accepts every request."""
 
     async def GetMedia(self, request: media_pb2.GetMediaRequest, call: Call) -> bytes:
         return request.media_id.encode()
@@ -39,15 +39,15 @@ class Media:
 
 
 def padded(size: int) -> bytes:
-    """A good request of `size` bytes."""
+    """Return a valid request of `size` bytes."""
     length = size - len(KNOWN) - len(UNKNOWN_TAG) - 3
     return KNOWN + UNKNOWN_TAG + bytes([length & 127 | 128, length >> 7 & 127 | 128, length >> 14]) + bytes(length)
 
 
-built = partial(
+build_handler = partial(
     service_handler,
     SERVICE,
-    Media(),
+    MediaServicer(),
     authenticate=lambda _: None,
     not_yet_served={method.name for method in SERVICE.methods} - SERVED,
 )
@@ -63,17 +63,17 @@ async def channel_to(handler: grpc.GenericRpcHandler) -> AsyncIterator[grpc.aio.
 
 @pytest.fixture
 async def channel() -> AsyncIterator[grpc.aio.Channel]:
-    async with channel_to(built()) as channel:
+    async with channel_to(build_handler()) as channel:
         yield channel
 
 
 @pytest.fixture
-async def narrow() -> AsyncIterator[grpc.aio.Channel]:
-    async with channel_to(built(request_bytes=100)) as channel:
+async def limited_channel() -> AsyncIterator[grpc.aio.Channel]:
+    async with channel_to(build_handler(request_bytes=100)) as channel:
         yield channel
 
 
-async def answered(channel: grpc.aio.Channel, method: str, request: bytes) -> bytes:
+async def call_method(channel: grpc.aio.Channel, method: str, request: bytes) -> bytes:
     path = f"/{SERVICE.full_name}/{method}"
     if method == "Download":
         stream: Any = channel.unary_stream(path)
@@ -82,33 +82,33 @@ async def answered(channel: grpc.aio.Channel, method: str, request: bytes) -> by
     return bytes(await call(request))
 
 
-async def refused(channel: grpc.aio.Channel, method: str, request: bytes) -> Refusal:
+async def call_refused(channel: grpc.aio.Channel, method: str, request: bytes) -> Refusal:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await answered(channel, method, request)
+        await call_method(channel, method, request)
     return of_error(refused.value)
 
 
 @pytest.mark.parametrize("method", ["GetMedia", "Download"])
-async def test_a_request_has_its_bound(channel: grpc.aio.Channel, method: str) -> None:
+async def test_request_over_size_limit_is_refused(channel: grpc.aio.Channel, method: str) -> None:
     assert MAX_REQUEST_BYTES == 256 * 1024
-    assert await answered(channel, method, padded(MAX_REQUEST_BYTES)) == b"a" * 32
-    failure = await refused(channel, method, padded(MAX_REQUEST_BYTES + 1))
+    assert await call_method(channel, method, padded(MAX_REQUEST_BYTES)) == b"a" * 32
+    failure = await call_refused(channel, method, padded(MAX_REQUEST_BYTES + 1))
     assert (failure.code, failure.reason) == ("INVALID_ARGUMENT", "FRAME_TOO_LARGE")
     assert "262144" in failure.message
 
 
 @pytest.mark.parametrize("method", ["GetMedia", "Download"])
-async def test_it_is_refused_unread(channel: grpc.aio.Channel, method: str) -> None:
-    assert (await refused(channel, method, b"\xff" * MAX_REQUEST_BYTES)).reason == "FRAME_UNPARSABLE"
-    assert (await refused(channel, method, b"\xff" * (MAX_REQUEST_BYTES + 1))).reason == "FRAME_TOO_LARGE"
+async def test_oversized_request_is_refused_before_parsing(channel: grpc.aio.Channel, method: str) -> None:
+    assert (await call_refused(channel, method, b"\xff" * MAX_REQUEST_BYTES)).reason == "FRAME_UNPARSABLE"
+    assert (await call_refused(channel, method, b"\xff" * (MAX_REQUEST_BYTES + 1))).reason == "FRAME_TOO_LARGE"
 
 
-async def test_a_service_may_have_a_bound_of_its_own(narrow: grpc.aio.Channel) -> None:
-    assert await answered(narrow, "GetMedia", KNOWN) == b"a" * 32
-    assert (await refused(narrow, "GetMedia", bytes(101))).reason == "FRAME_TOO_LARGE"
+async def test_service_can_set_its_own_size_limit(limited_channel: grpc.aio.Channel) -> None:
+    assert await call_method(limited_channel, "GetMedia", KNOWN) == b"a" * 32
+    assert (await call_refused(limited_channel, "GetMedia", bytes(101))).reason == "FRAME_TOO_LARGE"
 
 
-async def test_the_frames_of_a_client_stream_are_its_servicers_concern(channel: grpc.aio.Channel) -> None:
+async def test_client_stream_frames_are_not_limited(channel: grpc.aio.Channel) -> None:
     upload: Any = channel.stream_unary(f"/{SERVICE.full_name}/Upload")
     call = upload()
     await call.write(bytes(MAX_REQUEST_BYTES + 1))

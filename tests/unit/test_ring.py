@@ -1,4 +1,4 @@
-"""The ring places keys by its members alone, evenly, and moves as few as it can."""
+"""The ring assigns keys by its members alone, evenly, and moves as few as possible."""
 
 from collections import Counter
 
@@ -17,14 +17,14 @@ def members(numbers: set[int]) -> list[RingMember]:
 
 
 @given(names, names)
-def test_an_updated_ring_equals_a_fresh_one(before: set[int], after: set[int]) -> None:
+def test_updated_ring_equals_a_fresh_one(before: set[int], after: set[int]) -> None:
     updated = Ring.from_members(members(before), 1).with_members(members(after), 2)
     fresh = Ring.from_members(members(after), 2)
     assert [updated.owner(key) for key in KEYS[:200]] == [fresh.owner(key) for key in KEYS[:200]]
 
 
 @given(names, st.integers(31, 40))
-def test_a_key_that_moves_on_a_join_moves_to_the_newcomer(before: set[int], newcomer: int) -> None:
+def test_keys_moved_by_a_join_move_to_the_new_member(before: set[int], newcomer: int) -> None:
     old, new = Ring.from_members(members(before), 1), Ring.from_members(members(before | {newcomer}), 2)
     for key in KEYS[:200]:
         assert new.owner(key) == old.owner(key) or new.owner(key).server_id == f"chat-{newcomer}"
@@ -35,6 +35,6 @@ def test_keys_are_spread_evenly() -> None:
     assert min(counts.values()) > len(KEYS) / 4 * 0.6
 
 
-def test_an_empty_ring_says_so() -> None:
+def test_empty_ring_raises_ring_empty() -> None:
     with pytest.raises(RingEmpty):
         Ring.from_members([], 1).owner(b"key")

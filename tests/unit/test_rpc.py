@@ -1,4 +1,4 @@
-"""A service is built whole: every method served or declared as not served yet, and none twice."""
+"""A service is complete: every method is either served or declared as not yet served."""
 
 from collections.abc import Set
 
@@ -14,23 +14,23 @@ SERVICE = account_pb2.DESCRIPTOR.services_by_name["AccountService"]
 NAMES = {method.name for method in SERVICE.methods}
 
 
-class Profiles:
+class ProfileServicer:
     async def GetProfile(self, request: account_pb2.GetProfileRequest, call: Call) -> bytes:
         return b""
 
 
-def built(not_yet_served: Set[str], open_methods: Set[str] = frozenset()) -> grpc.GenericRpcHandler:
+def build_handler(not_yet_served: Set[str], open_methods: Set[str] = frozenset()) -> grpc.GenericRpcHandler:
     return service_handler(
         SERVICE,
-        Profiles(),
+        ProfileServicer(),
         authenticate=lambda metadata: None,
         not_yet_served=not_yet_served,
         open_methods=open_methods,
     )
 
 
-def test_a_whole_service_is_built() -> None:
-    assert built(NAMES - {"GetProfile"}) is not None
+def test_complete_service_is_built() -> None:
+    assert build_handler(NAMES - {"GetProfile"}) is not None
 
 
 @pytest.mark.parametrize(
@@ -42,24 +42,26 @@ def test_a_whole_service_is_built() -> None:
         (NAMES - {"GetProfile"}, {"Swim"}, "not in the service: Swim"),
     ],
 )
-def test_a_gap_or_an_overlap_is_named(not_yet_served: set[str], open_methods: set[str], complaint: str) -> None:
+def test_missing_or_overlapping_method_is_named(
+    not_yet_served: set[str], open_methods: set[str], complaint: str
+) -> None:
     with pytest.raises(TypeError, match=complaint):
-        built(not_yet_served, open_methods)
+        build_handler(not_yet_served, open_methods)
 
 
-def test_a_call_by_nobody_has_no_caller() -> None:
+def test_unauthenticated_call_has_no_caller() -> None:
     with pytest.raises(Failure) as refused:
         _ = Call(None, {}, "here").caller
     assert refused.value.reason == "TOKEN_MISSING"
 
 
-def test_bytes_that_are_no_message_are_unparsable() -> None:
+def test_malformed_bytes_are_unparsable() -> None:
     with pytest.raises(Failure) as refused:
         validation.parse(account_pb2.LoginRequest, b"\xff\xff")
     assert (refused.value.code, refused.value.reason) == ("INVALID_ARGUMENT", "FRAME_UNPARSABLE")
 
 
-def test_every_broken_rule_is_told_by_its_path() -> None:
+def test_every_violation_names_its_field_path() -> None:
     request = conversation_pb2.AddMembersRequest(conversation_id="x", member_ids=["a" * 32, "not an id"])
     with pytest.raises(Failure) as refused:
         validation.check(request)

@@ -1,4 +1,4 @@
-"""A server says whether it wants calls, tells what it serves, and comes to an end that a terminal understands."""
+"""A server reports its health and its services, and exits with a clear status and message."""
 
 import asyncio
 import os
@@ -46,7 +46,7 @@ def health(channel: grpc.aio.Channel) -> Any:
 
 
 @pytest.mark.parametrize("service", ["", SERVICE])
-async def test_health_follows_what_the_server_is_told(server: Server, channel: grpc.aio.Channel, service: str) -> None:
+async def test_health_follows_set_serving(server: Server, channel: grpc.aio.Channel, service: str) -> None:
     check = health(channel).Check
     request = health_pb2.HealthCheckRequest(service=service)
     assert (await check(request)).status == NOT_SERVING
@@ -54,7 +54,7 @@ async def test_health_follows_what_the_server_is_told(server: Server, channel: g
     assert (await check(request)).status == SERVING
 
 
-async def test_health_knows_no_service_of_others(channel: grpc.aio.Channel) -> None:
+async def test_health_of_unknown_service_is_not_found(channel: grpc.aio.Channel) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await health(channel).Check(health_pb2.HealthCheckRequest(service="else"))
     assert refused.value.code() == grpc.StatusCode.NOT_FOUND
@@ -63,7 +63,7 @@ async def test_health_knows_no_service_of_others(channel: grpc.aio.Channel) -> N
     watch.cancel()
 
 
-async def test_who_watches_is_told_and_does_not_hold_up_the_end(server: Server, channel: grpc.aio.Channel) -> None:
+async def test_health_watch_is_updated_and_does_not_delay_stop(server: Server, channel: grpc.aio.Channel) -> None:
     watch = health(channel).Watch(health_pb2.HealthCheckRequest())
     assert (await watch.read()).status == NOT_SERVING
     server.set_serving(True)
@@ -74,7 +74,7 @@ async def test_who_watches_is_told_and_does_not_hold_up_the_end(server: Server, 
     assert await watch.read() is grpc.aio.EOF
 
 
-async def test_reflection_names_the_services(channel: grpc.aio.Channel) -> None:
+async def test_reflection_lists_the_services(channel: grpc.aio.Channel) -> None:
     stub: Any = ServerReflectionStub(channel)  # type: ignore[arg-type]
     call = stub.ServerReflectionInfo()
     await call.write(ServerReflectionRequest(list_services=""))
@@ -87,7 +87,7 @@ async def test_reflection_names_the_services(channel: grpc.aio.Channel) -> None:
     }
 
 
-async def test_a_port_that_is_taken_is_told_in_a_sentence(port: int) -> None:
+async def test_taken_port_is_a_configuration_error(port: int) -> None:
     with pytest.raises(ConfigurationError, match=f"Cannot listen on 127.0.0.1:{port}"):
         await Server(f"127.0.0.1:{port}", [], []).start()
 
@@ -107,7 +107,7 @@ run(main())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_a_service_well(number: signal.Signals) -> None:
+def test_signal_stops_service_gracefully(number: signal.Signals) -> None:
     with program(
         "    stopped = asyncio.create_task(wait_for_signal())\n"
         "    await asyncio.sleep(0)\n"
@@ -131,13 +131,13 @@ def test_a_signal_ends_a_service_well(number: signal.Signals) -> None:
     ],
     ids=["alone", "in a group"],
 )
-def test_a_wrong_configuration_is_a_sentence_and_no_trace(body: str) -> None:
+def test_configuration_error_prints_message_without_traceback(body: str) -> None:
     with program(body) as service:
         _, complaints = service.communicate(timeout=20)
     assert (service.returncode, complaints) == (1, "PARLEY_X is not set.\n")
 
 
-def test_a_fault_of_ours_keeps_its_trace() -> None:
+def test_internal_error_prints_traceback() -> None:
     with program("    raise ZeroDivisionError") as service:
         _, complaints = service.communicate(timeout=20)
     assert service.returncode == 1
@@ -166,7 +166,7 @@ MISTAKES = "X is wrong.\nY too.\n"
     ],
     ids=["failed", "mistaken", "stopped", "interrupted"],
 )
-def test_a_service_is_gone_soon_whatever_hangs(end: str, code: int, told: str) -> None:
+def test_hanging_task_does_not_delay_exit(end: str, code: int, told: str) -> None:
     with program(f"{HANGS}\n    {end}") as service:
         try:
             _, complaints = service.communicate(timeout=20)

@@ -1,4 +1,4 @@
-"""No test sleeps before it asserts: it waits for an event, or moves a clock. The few sleeps there are were reviewed."""
+"""No test sleeps before it asserts; it waits for an event or advances a clock. The few exceptions are reviewed."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from pathlib import Path
 from typing import Final
 
 TESTS: Final = Path(__file__).parents[1]
-# By file: how often it sleeps, and why no event can take the place of that.
+# By file: the number of its sleeps, and why no event can replace them.
 REVIEWED: Final = {
-    "eventually.py": (2, "between two looks of eventually(), and run_ready() itself"),
+    "eventually.py": (2, "between two checks of eventually(), and run_ready() itself"),
     "integration/servicekit/test_membership.py": (2, "leases expire by the clock of a real etcd"),
     "proxy/wire.py": (1, "the delay of a slow connection"),
     "raw/follower.py": (3, "the pace at which a device reconnects and sends"),
-    "scenarios/test_chat_server_dies.py": (3, "the pace at which a person writes and reads"),
+    "scenarios/test_chat_server_dies.py": (3, "the pace at which a user writes and reads"),
     "scenarios/test_frozen_store.py": (
         2,
-        "how long the store is away, and that nothing is answered meanwhile",
+        "how long the store is frozen, and that no send is acknowledged meanwhile",
     ),
-    "scenarios/test_handshakes.py": (1, "a device that was sent away comes again when it was told to"),
-    "scenarios/test_hostile_devices.py": (3, "the pace of neighbours and of samples, and that memory does not grow"),
+    "scenarios/test_handshakes.py": (1, "a refused device reconnects after the requested delay"),
+    "scenarios/test_hostile_devices.py": (3, "the pace of other devices and of samples, and that memory does not grow"),
 }
-# The rhythm of talk and faults, of which these tests are made.
+# These tests consist of timed messages and faults.
 REVIEWED_FOLDER: Final = "faults/"
 
 
 def sleeps(source: str) -> int:
-    """How often a module calls asyncio.sleep or time.sleep."""
+    """Return the number of calls of asyncio.sleep and time.sleep in a module."""
     nodes = list(ast.walk(ast.parse(source)))
     names = {
         alias.asname or alias.name
@@ -40,7 +40,7 @@ def sleeps(source: str) -> int:
     return sum(name in {"asyncio.sleep", "time.sleep"} | names for name in called)
 
 
-def test_only_reviewed_sleeps_are_in_tests() -> None:
+def test_tests_contain_only_reviewed_sleeps() -> None:
     found = Counter[str]()
     for path in TESTS.rglob("*.py"):
         found[path.relative_to(TESTS).as_posix()] = sleeps(path.read_text())
@@ -48,7 +48,7 @@ def test_only_reviewed_sleeps_are_in_tests() -> None:
     assert unlisted == {name: count for name, (count, _) in REVIEWED.items()}, "wait for an event, or use a ManualClock"
 
 
-def test_sleeps_are_found_also_where_they_are_imported_by_name() -> None:
+def test_sleeps_imported_by_name_are_found() -> None:
     assert sleeps("import asyncio\nasync def f():\n    await asyncio.sleep(0)") == 1
     assert sleeps("import time\ntime.sleep(1)\ntime.sleep(2)") == 2
     assert sleeps("from asyncio import sleep as rest\nfrom time import sleep\nrest(1)\nsleep(1)") == 2

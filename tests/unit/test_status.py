@@ -1,4 +1,4 @@
-"""A failure survives the way over the wire, with all that helps to mend it."""
+"""A failure round-trips through a gRPC status with all its details."""
 
 import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
@@ -21,16 +21,16 @@ FAILURES = [
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.reason)
-def test_a_failure_comes_back_as_it_went(failure: Failure) -> None:
+def test_failure_round_trips(failure: Failure) -> None:
     assert vars(from_proto(to_proto(failure))) == vars(failure)
 
 
 @pytest.mark.parametrize("code", ["UNAVAILABLE", "RESOURCE_EXHAUSTED"])
-def test_what_can_be_tried_again_says_when(code: str) -> None:
+def test_retryable_failure_has_a_retry_delay(code: str) -> None:
     assert Failure(code=code).retry_after == 1.0
 
 
-def test_a_status_has_exactly_one_error_info_of_our_domain() -> None:
+def test_status_has_exactly_one_error_info_of_the_domain() -> None:
     infos = [detail for detail in to_proto(FAILURES[2]).details if detail.Is(ErrorInfo.DESCRIPTOR)]
     info = ErrorInfo()
     assert len(infos) == 1
@@ -39,5 +39,5 @@ def test_a_status_has_exactly_one_error_info_of_our_domain() -> None:
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.reason)
-def test_the_reasons_used_here_are_documented(failure: Failure) -> None:
+def test_tested_reasons_are_in_the_contract(failure: Failure) -> None:
     assert error_pb2.ErrorReason.Value(f"ERROR_REASON_{failure.reason}") > 0

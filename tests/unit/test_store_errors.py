@@ -1,4 +1,4 @@
-"""Which answers of MongoDB mean "ask again", and which mean no."""
+"""The errors of MongoDB that mean an unavailable store, and those that are raised unchanged."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def answer(code: int, *labels: str) -> dict[str, Any]:
 
 
 def bulk(*write_codes: int, concern_codes: tuple[int, ...] = ()) -> BulkWriteError:
-    """What an ordered insert of many raises; an ordered one stops at its first refusal."""
+    """Return the error of an ordered insert of many documents, which stops at its first refusal."""
     return BulkWriteError(
         {
             "writeErrors": [{"index": n, "code": code, "errmsg": "no"} for n, code in enumerate(write_codes)],
@@ -47,7 +47,7 @@ def unlabelled(code: int) -> OperationFailure:
     return OperationFailure("as a server says it", code, answer(code))
 
 
-SILENT: list[PyMongoError] = [
+UNAVAILABLE_ERRORS: list[PyMongoError] = [
     *(unlabelled(code) for code in ELECTION),
     *(bulk(code) for code in ELECTION),
     *(bulk(concern_codes=(code,)) for code in (*ELECTION, 64, 91)),
@@ -60,10 +60,10 @@ SILENT: list[PyMongoError] = [
     WTimeoutError("not sure yet", 64, answer(64)),
     OperationFailure("unknown, but labelled", 999, answer(999, "RetryableWriteError")),
 ]
-SAID: list[PyMongoError] = [
+OTHER_ERRORS: list[PyMongoError] = [
     DuplicateKeyError("there already", DUPLICATE, answer(DUPLICATE)),
     bulk(DUPLICATE),
-    # Whoever takes the duplicate in sees to the majority.
+    # The caller that handles the duplicate ensures the majority.
     bulk(DUPLICATE, concern_codes=(91,)),
     WriteError("document failed validation", INVALID, answer(INVALID)),
     OperationFailure("not authorized", FORBIDDEN, answer(FORBIDDEN)),
@@ -71,27 +71,27 @@ SAID: list[PyMongoError] = [
 ]
 
 
-def shown(error: PyMongoError) -> str:
+def error_id(error: PyMongoError) -> str:
     details: Mapping[str, Any] = error.details or {} if isinstance(error, OperationFailure) else {}
     kinds = ("writeErrors", "writeConcernErrors")
     listed = [f"{kind} {each['code']}" for kind in kinds for each in details.get(kind, ())]
     return " ".join([type(error).__name__, *(listed or [str(details.get("code", ""))])])
 
 
-def met(error: PyMongoError) -> None:
+def raise_in_store_errors(error: PyMongoError) -> None:
     with store_errors():
         raise error
 
 
-@pytest.mark.parametrize("error", SILENT, ids=shown)
-def test_what_elections_and_broken_connections_say_is_silence(error: PyMongoError) -> None:
+@pytest.mark.parametrize("error", UNAVAILABLE_ERRORS, ids=error_id)
+def test_election_and_connection_errors_are_store_unavailable(error: PyMongoError) -> None:
     with pytest.raises(StoreUnavailable) as raised:
-        met(error)
+        raise_in_store_errors(error)
     assert raised.value.__cause__ is error
 
 
-@pytest.mark.parametrize("error", SAID, ids=shown)
-def test_an_answer_that_means_something_passes_as_it_is(error: PyMongoError) -> None:
+@pytest.mark.parametrize("error", OTHER_ERRORS, ids=error_id)
+def test_other_errors_are_raised_unchanged(error: PyMongoError) -> None:
     with pytest.raises(type(error)) as raised:
-        met(error)
+        raise_in_store_errors(error)
     assert raised.value is error

@@ -1,4 +1,4 @@
-"""Some at once: in order, never more than there may be, and none left running when one fails."""
+"""`gather_limited` returns results in order, bounds its concurrency, and leaves no call running after a failure."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from servicekit.tasks import gather_limited
 from tests.eventually import run_ready
 
 
-class Asked:
-    """Counts who is under way; who is told to fail does so, and who is told to hang does."""
+class CallCounter:
+    """A call that counts its concurrency; a negative argument fails, and one of 100 or more hangs."""
 
     def __init__(self) -> None:
         self.begun: list[int] = []
-        self.now = self.most = 0
+        self.running = self.peak = 0
 
-    async def ask(self, number: int) -> int:
+    async def call(self, number: int) -> int:
         self.begun.append(number)
-        self.now += 1
-        self.most = max(self.most, self.now)
+        self.running += 1
+        self.peak = max(self.peak, self.running)
         try:
             await run_ready()
             if number < 0:
@@ -29,19 +29,19 @@ class Asked:
                 await asyncio.Event().wait()
             return -number
         finally:
-            self.now -= 1
+            self.running -= 1
 
 
-async def test_the_answers_are_in_order_and_a_few_are_asked_for_at_a_time() -> None:
-    asked = Asked()
-    assert await gather_limited(asked.ask, range(10), limit=3) == [-number for number in range(10)]
-    assert asked.most == 3
-    assert await gather_limited(asked.ask, [], limit=3) == []
+async def test_results_are_in_order_and_concurrency_is_limited() -> None:
+    counter = CallCounter()
+    assert await gather_limited(counter.call, range(10), limit=3) == [-number for number in range(10)]
+    assert counter.peak == 3
+    assert await gather_limited(counter.call, [], limit=3) == []
 
 
-async def test_the_first_failure_is_raised_as_it_is_and_nothing_is_left_running() -> None:
-    asked = Asked()
+async def test_first_failure_is_raised_and_other_calls_are_cancelled() -> None:
+    counter = CallCounter()
     with pytest.raises(KeyError):
-        await gather_limited(asked.ask, [100, -1, 101, 102], limit=2)
-    assert asked.now == 0
-    assert 102 not in asked.begun
+        await gather_limited(counter.call, [100, -1, 101, 102], limit=2)
+    assert counter.running == 0
+    assert 102 not in counter.begun

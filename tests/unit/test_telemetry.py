@@ -1,4 +1,4 @@
-"""What a service tells its operators: one JSON object a line, metrics over HTTP, spans that follow a carrier."""
+"""The telemetry of a service: one JSON object per log line, metrics over HTTP, spans that follow a carrier."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ from servicekit.config import ConfigurationError
 
 
 @pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
+def restore_logging() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -28,7 +28,7 @@ def logging_as_before() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("logger", ["ours", "a library"])
-def test_a_log_line_is_a_json_object_on_stderr(logger: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_line_is_a_json_object_on_stderr(logger: str, capsys: pytest.CaptureFixture[str]) -> None:
     telemetry.configure_logging("json", "info")
     if logger == "ours":
         structlog.get_logger(logger).info("it happened", count=2)
@@ -42,7 +42,7 @@ def test_a_log_line_is_a_json_object_on_stderr(logger: str, capsys: pytest.Captu
     assert printed.out == ""
 
 
-def test_what_is_warned_of_is_counted() -> None:
+def test_warnings_and_errors_are_counted() -> None:
     telemetry.configure_logging("json", "info")
 
     def counted(event: str) -> float:
@@ -57,7 +57,7 @@ def test_what_is_warned_of_is_counted() -> None:
     assert counted("it went well") == 0
 
 
-def test_a_trace_stays_on_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_traceback_stays_on_its_line(capsys: pytest.CaptureFixture[str]) -> None:
     telemetry.configure_logging("json", "info")
     try:
         raise ZeroDivisionError("oh")
@@ -67,7 +67,7 @@ def test_a_trace_stays_on_its_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert line["exception"][0]["exc_type"] == "ZeroDivisionError"
 
 
-def test_what_is_below_the_level_is_not_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_events_below_the_level_are_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
     telemetry.configure_logging("console", "warning")
     structlog.get_logger("ours").info("quiet")
     structlog.get_logger("ours").warning("loud")
@@ -76,7 +76,7 @@ def test_what_is_below_the_level_is_not_said(capsys: pytest.CaptureFixture[str])
     assert "loud" in printed
 
 
-def test_an_unknown_level_is_told_in_a_sentence() -> None:
+def test_unknown_log_level_is_a_configuration_error() -> None:
     with pytest.raises(ConfigurationError, match="PARLEY_LOG_LEVEL"):
         telemetry.configure_logging("json", "chatty")
 
@@ -96,7 +96,7 @@ def test_metrics_are_served_until_closed() -> None:
     telemetry.start_metrics(address)()
 
 
-def test_without_an_endpoint_there_are_no_traces() -> None:
+def test_tracing_is_disabled_without_endpoint() -> None:
     close = telemetry.configure_tracing("test")
     with telemetry.span("work"):
         assert telemetry.trace_carrier() == {}
@@ -127,7 +127,7 @@ def collector() -> Iterator[HTTPServer]:
     server.server_close()
 
 
-def test_a_span_goes_on_where_its_carrier_comes_from(collector: HTTPServer) -> None:
+def test_span_continues_the_trace_of_its_carrier(collector: HTTPServer) -> None:
     close = telemetry.configure_tracing("test", endpoint=f"http://127.0.0.1:{collector.server_port}")
     with telemetry.span("edge"):
         carrier = telemetry.trace_carrier()

@@ -1,4 +1,4 @@
-"""What is wrong with a message is told, and finding it out costs little, however much is wrong."""
+"""Validation reports the violations of a message at a bounded cost."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from servicekit.validation import MAX_PARTS_FULLY_CHECKED, MAX_VIOLATIONS
 BAD = chat_pb2.EntryRange(conversation_id="nobody's", after_seq=-1, limit=-1)
 
 
-class Counting:
-    """The validator itself, and how many broken rules it was made to find; each takes some 30 µs."""
+class CountingValidator:
+    """A validator that counts its calls and the violations it collected; each costs some 30 µs."""
 
     def __init__(self) -> None:
         self._validator = Validator()
-        self.asked = self.found = 0
+        self.calls = self.violations_found = 0
 
     def collect_violations(self, message: Message, **how: Any) -> list[Any]:
         broken = self._validator.collect_violations(message, **how)
-        self.asked += 1
-        self.found += len(broken)
+        self.calls += 1
+        self.violations_found += len(broken)
         return broken
 
 
 @pytest.fixture
-def counting(monkeypatch: pytest.MonkeyPatch) -> Counting:
-    counting = Counting()
+def counting(monkeypatch: pytest.MonkeyPatch) -> CountingValidator:
+    counting = CountingValidator()
     monkeypatch.setattr(validation, "_validator", counting)
     return counting
 
@@ -59,26 +59,24 @@ def fetch(count: int, each: chat_pb2.EntryRange = BAD) -> chat_pb2.ConnectReques
     ],
     ids=["60,000 ranges", "4,000 ranges", "as many as do not count as few", "60,000 receipts", "60,000 ids"],
 )
-def test_of_a_message_of_many_parts_only_the_first_violation_is_looked_for(
-    message: Message, counting: Counting
-) -> None:
+def test_validation_of_large_message_stops_at_first_violation(message: Message, counting: CountingValidator) -> None:
     assert len(failure(message).violations) == 1
-    assert counting.found == 1
+    assert counting.violations_found == 1
 
 
-def test_of_a_message_of_few_parts_all_are_found_and_twenty_told(counting: Counting) -> None:
+def test_small_message_is_fully_validated_and_twenty_violations_reported(counting: CountingValidator) -> None:
     violations = failure(fetch(30)).violations
     assert len(violations) == MAX_VIOLATIONS == 20
     assert {each.field for each in violations} >= {"fetch.ranges[0].conversation_id", "fetch.ranges[0].after_seq"}
-    assert counting.found == 1 + 30 * 3
+    assert counting.violations_found == 1 + 30 * 3
 
 
-def test_a_long_text_does_not_make_many_parts() -> None:
+def test_long_text_does_not_count_as_many_parts() -> None:
     request = chat_pb2.SendMessageRequest(client_message_id="no id", conversation_id="nor this one")
     request.content.text.body = "x" * 100_000
     assert {each.field for each in failure(request).violations} >= {"client_message_id", "conversation_id"}
 
 
-def test_a_good_message_is_looked_at_once(counting: Counting) -> None:
+def test_valid_message_is_validated_once(counting: CountingValidator) -> None:
     validation.check(fetch(100, chat_pb2.EntryRange(conversation_id="c" * 32)))
-    assert counting.asked == 1
+    assert counting.calls == 1

@@ -1,4 +1,4 @@
-"""Accounts on a real MongoDB, with a clock that is moved by hand."""
+"""Fixtures for accounts on a real MongoDB, with a manual clock."""
 
 from __future__ import annotations
 

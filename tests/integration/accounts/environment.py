@@ -1,4 +1,4 @@
-"""A environment for accounts: a real MongoDB, a clock that is moved by hand, and an ear for who is signed out."""
+"""An environment for accounts: a real MongoDB, a manual clock, and a record of sign-outs."""
 
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ from tests.clock import ManualClock
 HOME = "127.0.0.1:5101"
 
 
-class NoIndex:
+class UnusedIndex:
     """A change index that is neither written nor read."""
 
     async def touch(self, touches: Mapping[str, Collection[str]]) -> None:
-        raise AssertionError("accounts touch no conversation")
+        raise AssertionError("accounts must not touch conversations")
 
     async def read_changes(self, user_id: str, cursor: Cursor | None) -> IndexReading:
-        raise AssertionError("nobody asks here what changed")
+        raise AssertionError("accounts must not read changes")
 
 
 @dataclass
 class AccountsEnvironment:
-    """Everything accounts stand on, and what they told the streams."""
+    """The dependencies of accounts, and records of their notifications."""
 
     database: mongo.Database
     passwords: PasswordHasherPool
     key: bytes = field(default_factory=generate_signing_key)
-    # Begins now: the database drops by its own clock what has expired.
+    # Starts at the current time: the database expires documents by its own clock.
     clock: ManualClock = field(default_factory=lambda: ManualClock(time.time_ns() // 1_000_000))
     signed_out: list[tuple[str, str, str]] = field(default_factory=list)
-    looked_again: list[tuple[str, str]] = field(default_factory=list)
+    notified_pairs: list[tuple[str, str]] = field(default_factory=list)
     left_groups: list[str] = field(default_factory=list)
-    owner_is_away: bool = False
+    owner_unavailable: bool = False
 
     def accounts(self, settings: AccountSettings | None = None) -> Accounts:
-        """The accounts as one server has them; several share the database."""
+        """Return the accounts of one server; several servers share the database."""
         return Accounts(
             MongoAccountStore(self.database),
             MongoDeviceStore(self.database),
@@ -70,16 +70,16 @@ class AccountsEnvironment:
             settings=settings,
         )
 
-    def people(self) -> ProfileService:
-        """What users find out about each other."""
+    def profiles(self) -> ProfileService:
+        """Return a service of public profiles."""
         return ProfileService(MongoAccountStore(self.database))
 
     def blocking(self) -> BlockService:
-        """Who blocks whom; what an owner must look at again is noted."""
-        return BlockService(MongoBlockStore(self.database), self.people().filter_existing, self._on_block_changed)
+        """Return a service of blocks that records the pairs whose owner it notified."""
+        return BlockService(MongoBlockStore(self.database), self.profiles().filter_existing, self._on_block_changed)
 
     def consent(self) -> GroupConsent:
-        """Who lets whom add them to groups."""
+        """Return the rules that decide who may add a user to groups."""
         blocking, writing_to = (
             MongoBlockStore(self.database).filter_blocking,
             MongoContacts(self.database).filter_contacts,
@@ -87,25 +87,27 @@ class AccountsEnvironment:
         return GroupConsent(MongoAccountStore(self.database).load_adding_rules, blocking, writing_to)
 
     def history(self) -> History:
-        """What users may read; nobody asks here what changed."""
+        """Return a history without a change index."""
         database = self.database
-        return History(MongoLog(database), MongoConversationStore(database), MongoMembershipStore(database), NoIndex())
+        return History(
+            MongoLog(database), MongoConversationStore(database), MongoMembershipStore(database), UnusedIndex()
+        )
 
     def verifier(self) -> TokenVerifier:
-        """What every edge checks tokens with."""
+        """Return the verifier that every edge uses for tokens."""
         return TokenVerifier(jwks_of(self.key), issuer="parley", audience="parley", clock=self.clock)
 
     def claims(self, session: SignInSession) -> Claims:
-        """What the access token of a session says."""
+        """Return the claims of the session's access token."""
         return self.verifier().verify(session.access_token)
 
     async def _on_block_changed(self, user_id: str, other_id: str) -> None:
-        if self.owner_is_away:
+        if self.owner_unavailable:
             raise OwnerUnavailable
-        self.looked_again.append((user_id, other_id))
+        self.notified_pairs.append((user_id, other_id))
 
     async def _leave_groups(self, user_id: str) -> None:
-        if self.owner_is_away:
+        if self.owner_unavailable:
             raise OwnerUnavailable
         self.left_groups.append(user_id)
 

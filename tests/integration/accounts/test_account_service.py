@@ -1,4 +1,4 @@
-"""AccountService as an app sees it: over gRPC, with tokens, rules of the contract, and reasons."""
+"""AccountService over gRPC: tokens, rules of the contract, and error reasons."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ async def service(environment: AccountsEnvironment, accounts: Accounts) -> Async
         SERVICE,
         AccountServicer(
             accounts,
-            environment.people(),
+            environment.profiles(),
             environment.blocking(),
             AccountExport(
-                accounts, environment.people(), environment.blocking(), environment.history(), environment.clock
+                accounts, environment.profiles(), environment.blocking(), environment.history(), environment.clock
             ),
         ),
         authenticate=environment.verifier().authenticate,
@@ -65,7 +65,7 @@ def bearer(session: account_pb2.Session) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {session.access_token}"),)
 
 
-async def test_an_account_from_register_to_logout(
+async def test_account_lifecycle_from_register_to_logout(
     environment: AccountsEnvironment, service: AccountServiceStub
 ) -> None:
     first = await register(service, "Alice")
@@ -85,12 +85,12 @@ async def test_an_account_from_register_to_logout(
     assert (await refusal(service.UpdateProfile(update, metadata=bearer(session)))).reason == "DEVICE_REVOKED"
     look = account_pb2.GetProfileRequest()
     assert (await refusal(service.GetProfile(look, metadata=bearer(session)))).reason == "DEVICE_REVOKED"
-    # In case its streams outlived the first time.
+    # A repeat ends streams that outlived the first Logout.
     await service.Logout(account_pb2.LogoutRequest(), metadata=bearer(session))
     assert len(environment.signed_out) == 2
 
 
-async def test_profiles_are_read_and_changed(service: AccountServiceStub) -> None:
+async def test_profiles_are_read_and_updated(service: AccountServiceStub) -> None:
     alice, bob = await register(service, "alice"), await register(service, "bob")
     update = account_pb2.UpdateProfileRequest(display_name=" Alice  Šmith", about="hi", picture_media_id="c" * 32)
     changed = (await service.UpdateProfile(update, metadata=bearer(alice))).profile
@@ -106,7 +106,7 @@ async def test_profiles_are_read_and_changed(service: AccountServiceStub) -> Non
     assert (await service.SearchUsers(search, metadata=bearer(bob))).profiles == [changed]
 
 
-async def test_a_search_is_paged(service: AccountServiceStub) -> None:
+async def test_search_is_paged(service: AccountServiceStub) -> None:
     sessions = [await register(service, f"user{number}", "Somebody Else") for number in range(5)]
     found, token, pages = [], "", 0
     while pages == 0 or token:
@@ -124,7 +124,7 @@ async def test_a_search_is_paged(service: AccountServiceStub) -> None:
         assert not (await service.SearchUsers(nothing, metadata=bearer(sessions[0]))).profiles
 
 
-async def test_refusals_have_their_reasons(service: AccountServiceStub) -> None:
+async def test_refused_calls_carry_code_and_reason(service: AccountServiceStub) -> None:
     alice = await register(service, "alice")
     known = account_pb2.DeviceDescription(device_id="a" * 32)
     password = "correct horse"

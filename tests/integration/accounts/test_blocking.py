@@ -1,4 +1,4 @@
-"""Users block each other, and whoever decides about their messages looks again."""
+"""Users block each other, and the conversation's owner is notified."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def users(environment: AccountsEnvironment, accounts: Accounts) -> list[st
     return [(await accounts.register(n, "correct horse", "", DeviceDescription(), "peer")).user_id for n in names]
 
 
-async def test_a_block_is_kept_and_taken_back(environment: AccountsEnvironment, users: list[str]) -> None:
+async def test_block_is_stored_and_removed(environment: AccountsEnvironment, users: list[str]) -> None:
     alice, bob, carol = users
     blocking = environment.blocking()
     for other in (bob, carol, bob):
@@ -28,24 +28,22 @@ async def test_a_block_is_kept_and_taken_back(environment: AccountsEnvironment, 
     await blocking.unblock(alice, bob)
     await blocking.unblock(alice, bob)
     assert await blocking.list_blocked(alice, "", 0) == [carol]
-    assert environment.looked_again == [(alice, bob), (alice, carol), (alice, bob), (alice, bob), (alice, bob)]
+    assert environment.notified_pairs == [(alice, bob), (alice, carol), (alice, bob), (alice, bob), (alice, bob)]
 
 
-async def test_an_owner_that_cannot_be_told_is_told_at_the_next_try(
-    environment: AccountsEnvironment, users: list[str]
-) -> None:
+async def test_unreachable_owner_is_notified_on_retry(environment: AccountsEnvironment, users: list[str]) -> None:
     alice, bob, _ = users
-    environment.owner_is_away = True
+    environment.owner_unavailable = True
     with pytest.raises(OwnerUnavailable) as caught:
         await environment.blocking().block(alice, bob)
     assert caught.value.retry_after
-    environment.owner_is_away = False
+    environment.owner_unavailable = False
     await environment.blocking().block(alice, bob)
     assert await environment.blocking().list_blocked(alice, "", 0) == [bob]
-    assert environment.looked_again == [(alice, bob)]
+    assert environment.notified_pairs == [(alice, bob)]
 
 
-async def test_nobody_blocks_oneself_or_nobody(environment: AccountsEnvironment, users: list[str]) -> None:
+async def test_self_and_unknown_user_cannot_be_blocked(environment: AccountsEnvironment, users: list[str]) -> None:
     alice, *_ = users
     with pytest.raises(Invalid) as caught:
         await environment.blocking().block(alice, alice)
@@ -56,7 +54,7 @@ async def test_nobody_blocks_oneself_or_nobody(environment: AccountsEnvironment,
     assert await environment.blocking().list_blocked(alice, "", 0) == []
 
 
-async def test_the_blocked_are_listed_a_part_at_a_time(environment: AccountsEnvironment, users: list[str]) -> None:
+async def test_blocked_users_are_listed_in_pages(environment: AccountsEnvironment, users: list[str]) -> None:
     alice, *others = users
     for other in others:
         await environment.blocking().block(alice, other)

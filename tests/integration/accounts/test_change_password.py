@@ -1,4 +1,4 @@
-"""A password is changed by whoever knows it, once, and everybody else is out."""
+"""A password change needs the current password, is idempotent, and signs out all other devices."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ async def login(accounts: Accounts, password: str, device_id: str = "") -> SignI
     return await accounts.login("alice", password, DeviceDescription(device_id=device_id), "peer")
 
 
-async def test_the_new_one_is_good_and_the_old_one_is_not(accounts: Accounts, caller: Claims) -> None:
+async def test_new_password_is_accepted_and_old_one_refused(accounts: Accounts, caller: Claims) -> None:
     await accounts.change_password(caller, OLD, NEW)
     with pytest.raises(CredentialsInvalid):
         await login(accounts, OLD)
     assert (await login(accounts, NEW)).user_id == caller.user_id
 
 
-async def test_all_other_devices_are_signed_out(
+async def test_other_devices_are_signed_out(
     environment: AccountsEnvironment, accounts: Accounts, caller: Claims
 ) -> None:
     others = [await login(accounts, OLD) for _ in range(3)]
@@ -59,7 +59,7 @@ async def test_all_other_devices_are_signed_out(
             await accounts.refresh(each.refresh_token)
 
 
-async def test_a_change_whose_answer_was_lost_may_be_repeated(
+async def test_change_can_be_repeated_after_lost_response(
     environment: AccountsEnvironment, accounts: Accounts, caller: Claims
 ) -> None:
     other = await login(accounts, OLD)
@@ -67,12 +67,12 @@ async def test_a_change_whose_answer_was_lost_may_be_repeated(
     environment.signed_out.clear()
     await accounts.change_password(caller, OLD, NEW)
     assert environment.signed_out == [(caller.user_id, other.device_id, "DEVICE_REVOKED")], (
-        "should that have been cut short"
+        "the repeat completes an interrupted sign-out"
     )
 
 
 @pytest.mark.parametrize("password", ["alice", "ALICE", "aaaaaaaaaa", OLD])
-async def test_a_weak_password_is_refused(accounts: Accounts, caller: Claims, password: str) -> None:
+async def test_weak_password_is_refused(accounts: Accounts, caller: Claims, password: str) -> None:
     with pytest.raises(PasswordTooWeak) as caught:
         await accounts.change_password(caller, OLD, password)
     assert (caught.value.code, caught.value.reason) == ("INVALID_ARGUMENT", "PASSWORD_TOO_WEAK")
@@ -81,13 +81,13 @@ async def test_a_weak_password_is_refused(accounts: Accounts, caller: Claims, pa
         await accounts.register("bobbobbob", "bobbobbob", "", DeviceDescription(), "peer")
 
 
-async def test_a_wrong_old_password_changes_nothing(accounts: Accounts, caller: Claims) -> None:
+async def test_wrong_current_password_changes_nothing(accounts: Accounts, caller: Claims) -> None:
     with pytest.raises(CredentialsInvalid):
         await accounts.change_password(caller, "a guess", NEW)
     await login(accounts, OLD)
 
 
-async def test_guessing_is_slowed_as_it_is_for_sign_ins(
+async def test_guesses_share_the_rate_limit_of_sign_ins(
     environment: AccountsEnvironment, accounts: Accounts, caller: Claims
 ) -> None:
     accounts = environment.accounts(AccountSettings(attempts_per_name=RateLimit(rate=0.5, burst=4)))
@@ -105,7 +105,7 @@ async def test_guessing_is_slowed_as_it_is_for_sign_ins(
     await accounts.change_password(caller, OLD, NEW)
 
 
-async def test_strangers_who_guess_keep_no_known_device_out(
+async def test_guesses_by_others_do_not_lock_out_known_device(
     environment: AccountsEnvironment, phone: SignInSession
 ) -> None:
     servers = [environment.accounts(AccountSettings(attempts_per_name=RateLimit(rate=0.5, burst=4))) for _ in range(3)]
@@ -113,7 +113,7 @@ async def test_strangers_who_guess_keep_no_known_device_out(
         *(server.login("alice", "guess", DeviceDescription(), "peer") for server in servers for _ in range(4)),
         return_exceptions=True,
     )
-    assert sum(isinstance(each, CredentialsInvalid) for each in outcomes) == 4, "one bound for all servers"
+    assert sum(isinstance(each, CredentialsInvalid) for each in outcomes) == 4, "all servers share one limit"
     assert sum(isinstance(each, RateLimited) for each in outcomes) == 8
     with pytest.raises(RateLimited):
         await login(servers[0], OLD)
@@ -122,16 +122,18 @@ async def test_strangers_who_guess_keep_no_known_device_out(
     assert (await login(servers[0], OLD, phone.device_id)).device_id == phone.device_id
 
 
-async def test_right_passwords_do_not_count(environment: AccountsEnvironment, phone: SignInSession) -> None:
+async def test_correct_passwords_do_not_count_as_attempts(
+    environment: AccountsEnvironment, phone: SignInSession
+) -> None:
     accounts = environment.accounts(AccountSettings(attempts_per_name=RateLimit(rate=0.001, burst=2)))
     for _ in range(6):
         await login(accounts, OLD, phone.device_id)
 
 
-async def test_a_sign_in_that_crosses_a_change_does_not_outlive_it(
+async def test_sign_in_concurrent_with_change_does_not_survive(
     environment: AccountsEnvironment, caller: Claims
 ) -> None:
-    """Whatever their order, nobody who knows the old password alone is signed in afterwards."""
+    """In either order, a sign-in with the old password is signed out afterwards."""
     changing, signing = environment.accounts(), environment.accounts()
     outcomes = await asyncio.gather(
         changing.change_password(caller, OLD, NEW), *(login(signing, OLD) for _ in range(5)), return_exceptions=True
@@ -142,14 +144,14 @@ async def test_a_sign_in_that_crosses_a_change_does_not_outlive_it(
     assert [each.device_id for each in await signing.list_devices(caller.user_id)] == [caller.device_id]
 
 
-async def test_no_password_is_changed_where_another_issuer_keeps_it(
+async def test_password_change_is_refused_with_external_issuer(
     environment: AccountsEnvironment, caller: Claims
 ) -> None:
     with pytest.raises(SignInDisabled):
         await environment.accounts(AccountSettings(sign_in_here=False)).change_password(caller, OLD, NEW)
 
 
-async def test_a_name_stays_taken_after_a_change(accounts: Accounts, caller: Claims) -> None:
+async def test_login_name_stays_taken_after_change(accounts: Accounts, caller: Claims) -> None:
     await accounts.change_password(caller, OLD, NEW)
     with pytest.raises(LoginNameTaken):
         await accounts.register("alice", OLD, "", DeviceDescription(), "peer")

@@ -1,4 +1,4 @@
-"""An account ends: decided at once, and carried through whatever comes between."""
+"""An account deletion takes effect at once and is completed after any interruption."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ async def login(accounts: Accounts) -> SignInSession:
     return await accounts.login("alice", PASSWORD, DeviceDescription(), "peer")
 
 
-async def is_over(environment: AccountsEnvironment, accounts: Accounts) -> None:
-    """After the margin nothing is left but that there was somebody."""
+async def assert_purged(environment: AccountsEnvironment, accounts: Accounts) -> None:
+    """Resume deletions after the margin; assert that only the tombstone of the user is left."""
     environment.clock.advance(PURGE_DELAY_S)
     await accounts.deletion.resume_deletions()
     assert await accounts.deletion._store.list_deleting(10) == []
@@ -52,7 +52,7 @@ async def is_over(environment: AccountsEnvironment, accounts: Accounts) -> None:
     assert await environment.database["devices"].count_documents({}) == 0
 
 
-async def test_a_deleted_user_is_gone_for_everybody_at_once(
+async def test_deleted_user_is_hidden_and_signed_out_at_once(
     environment: AccountsEnvironment, accounts: Accounts, caller: Claims
 ) -> None:
     other = await login(accounts)
@@ -66,19 +66,19 @@ async def test_a_deleted_user_is_gone_for_everybody_at_once(
         await accounts.refresh(other.refresh_token)
     with pytest.raises(CredentialsInvalid):
         await login(accounts)
-    people = environment.people()
-    assert await people.filter_existing([caller.user_id]) == set()
-    assert await people.search_profiles("alice", "", 20) == []
-    assert await people.get_profile(caller.user_id) == Profile(caller.user_id, "", "", deleted=True)
+    profiles = environment.profiles()
+    assert await profiles.filter_existing([caller.user_id]) == set()
+    assert await profiles.search_profiles("alice", "", 20) == []
+    assert await profiles.get_profile(caller.user_id) == Profile(caller.user_id, "", "", deleted=True)
     with pytest.raises(UserNotFound):
-        await people.update_profile(caller.user_id, ProfileChange(about="still here"))
-    await is_over(environment, accounts)
-    assert await people.get_profile(caller.user_id) == Profile(caller.user_id, "", "", deleted=True)
+        await profiles.update_profile(caller.user_id, ProfileChange(about="still here"))
+    await assert_purged(environment, accounts)
+    assert await profiles.get_profile(caller.user_id) == Profile(caller.user_id, "", "", deleted=True)
     with pytest.raises(CredentialsInvalid):
         await login(accounts)
 
 
-async def test_only_the_password_ends_an_account(accounts: Accounts, caller: Claims) -> None:
+async def test_deletion_needs_password_and_signed_in_device(accounts: Accounts, caller: Claims) -> None:
     with pytest.raises(CredentialsInvalid):
         await accounts.delete_account(caller, "a guess")
     await accounts.admit(caller)
@@ -86,19 +86,19 @@ async def test_only_the_password_ends_an_account(accounts: Accounts, caller: Cla
         await accounts.delete_account(replace(caller, device_id="f" * 32), PASSWORD)
 
 
-async def test_it_may_be_repeated_also_when_all_is_over(
+async def test_deletion_can_be_repeated_after_purge(
     environment: AccountsEnvironment, accounts: Accounts, caller: Claims
 ) -> None:
     for _ in range(2):
         await accounts.delete_account(caller, PASSWORD)
-    await is_over(environment, accounts)
+    await assert_purged(environment, accounts)
     await accounts.delete_account(caller, PASSWORD)
 
 
-async def test_what_was_cut_short_goes_on_elsewhere(
+async def test_interrupted_deletion_is_resumed_by_another_server(
     environment: AccountsEnvironment, accounts: Accounts, caller: Claims
 ) -> None:
-    environment.owner_is_away = True
+    environment.owner_unavailable = True
     with pytest.raises(OwnerUnavailable):
         await accounts.delete_account(caller, PASSWORD)
     with pytest.raises(DeviceRevoked):
@@ -106,71 +106,73 @@ async def test_what_was_cut_short_goes_on_elsewhere(
     environment.clock.advance(PURGE_DELAY_S)
     await environment.accounts().deletion.resume_deletions()
     assert await environment.database["users"].count_documents({"leaving": {"$exists": True}}) == 1, (
-        "not without its groups"
+        "the account is kept until its groups are left"
     )
-    environment.owner_is_away = False
+    environment.owner_unavailable = False
     await accounts.delete_account(caller, "whatever")
     assert environment.left_groups == [caller.user_id]
-    await is_over(environment, environment.accounts())
+    await assert_purged(environment, environment.accounts())
 
 
-async def test_a_mark_alone_is_enough(environment: AccountsEnvironment, accounts: Accounts, caller: Claims) -> None:
-    """A server that died right after it."""
-    await environment.people()._store.mark_deleting(caller.user_id, environment.clock.now_ms())
+async def test_deletion_mark_alone_is_resumed(
+    environment: AccountsEnvironment, accounts: Accounts, caller: Claims
+) -> None:
+    """The server died right after it wrote the deletion mark."""
+    await environment.profiles()._store.mark_deleting(caller.user_id, environment.clock.now_ms())
     await environment.accounts().deletion.resume_deletions()
     with pytest.raises(DeviceRevoked):
         await accounts.admit(caller)
     assert environment.left_groups == [caller.user_id]
-    await is_over(environment, accounts)
+    await assert_purged(environment, accounts)
 
 
-async def test_a_server_goes_on_by_itself_with_what_another_began(
+async def test_background_job_completes_deletion_of_another_server(
     environment: AccountsEnvironment, accounts: Accounts, caller: Claims
 ) -> None:
     running = asyncio.create_task(accounts.deletion.run())
     await run_ready()
-    await environment.people()._store.mark_deleting(caller.user_id, environment.clock.now_ms())
+    await environment.profiles()._store.mark_deleting(caller.user_id, environment.clock.now_ms())
     environment.clock.advance(PURGE_DELAY_S)
 
-    async def buried() -> bool:
+    async def is_purged() -> bool:
         [user] = await environment.database["users"].find().to_list()
         return user.keys() == {"_id", "gone"}
 
-    await eventually(buried)
+    await eventually(is_purged)
     assert environment.left_groups == [caller.user_id]
     running.cancel()
     await asyncio.wait([running])
 
 
-async def test_the_last_traces_go_after_the_margin_and_groups_are_left_once_more(
+async def test_account_is_purged_after_margin_and_leaves_groups_again(
     environment: AccountsEnvironment, accounts: Accounts, caller: Claims
 ) -> None:
     await accounts.delete_account(caller, PASSWORD)
     environment.clock.advance(PURGE_DELAY_S / 2)
     await accounts.deletion.resume_deletions()
     assert await environment.database["users"].count_documents({"leaving": {"$exists": True}}) == 1
-    await is_over(environment, accounts)
+    await assert_purged(environment, accounts)
     assert len(environment.left_groups) == 3
 
 
-async def test_a_name_is_not_free_for_a_while(
+async def test_login_name_is_reserved_after_deletion(
     environment: AccountsEnvironment, accounts: Accounts, caller: Claims
 ) -> None:
     await accounts.delete_account(caller, PASSWORD)
-    await is_over(environment, accounts)
+    await assert_purged(environment, accounts)
     with pytest.raises(LoginNameTaken):
         await accounts.register("alice", PASSWORD, "", DeviceDescription(), "peer")
     [name] = await environment.database["login_names"].find().to_list()
     assert name["released"]
     indexes = await environment.database["login_names"].index_information()
     assert indexes["released_1"]["expireAfterSeconds"] == 30 * 24 * 3600
-    # What the database does when the time has come.
+    # The database does this when the reservation expires.
     await environment.database["login_names"].delete_one({"_id": "alice"})
     again = await accounts.register("alice", PASSWORD, "", DeviceDescription(), "peer")
     assert again.user_id != caller.user_id
 
 
-async def test_own_blocks_go_and_those_of_others_stay(
+async def test_deletion_removes_own_blocks_and_keeps_blocks_by_others(
     environment: AccountsEnvironment, accounts: Accounts, caller: Claims
 ) -> None:
     bob = await accounts.register("bob", PASSWORD, "", DeviceDescription(), "peer")
@@ -181,7 +183,7 @@ async def test_own_blocks_go_and_those_of_others_stay(
     assert await environment.blocking().list_blocked(bob.user_id, "", 0) == [caller.user_id]
 
 
-async def test_a_sign_in_that_crosses_the_end_does_not_outlive_it(
+async def test_sign_in_concurrent_with_deletion_does_not_survive(
     environment: AccountsEnvironment, accounts: Accounts, caller: Claims
 ) -> None:
     outcomes = await asyncio.gather(
@@ -195,7 +197,7 @@ async def test_a_sign_in_that_crosses_the_end_does_not_outlive_it(
     assert await accounts.list_devices(caller.user_id) == ()
 
 
-async def test_who_is_signed_in_elsewhere_needs_no_password_and_does_not_come_back(
+async def test_externally_signed_in_user_is_deleted_without_password_for_good(
     environment: AccountsEnvironment,
 ) -> None:
     accounts = environment.accounts(AccountSettings(sign_in_here=False))
@@ -205,7 +207,7 @@ async def test_who_is_signed_in_elsewhere_needs_no_password_and_does_not_come_ba
     for claims in (caller, replace(caller, device_id="2" * 32)):
         with pytest.raises(DeviceRevoked):
             await accounts.admit(claims)
-    await is_over(environment, accounts)
+    await assert_purged(environment, accounts)
     for claims in (caller, replace(caller, device_id="2" * 32)):
         with pytest.raises(DeviceRevoked):
             await accounts.admit(claims)

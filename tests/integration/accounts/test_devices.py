@@ -1,4 +1,4 @@
-"""The devices of an account: listed, and signed out by one another."""
+"""The devices of an account are listed and revoked."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def laptop_of_alice(accounts: Accounts) -> SignInSession:
     return await accounts.login("alice", PASSWORD, DeviceDescription("laptop"), "peer")
 
 
-async def test_devices_come_oldest_first_and_leave_when_signed_out(
+async def test_devices_are_listed_oldest_first_until_revoked(
     environment: AccountsEnvironment, accounts: Accounts, phone: SignInSession
 ) -> None:
     environment.clock.advance(1)
@@ -39,7 +39,7 @@ async def test_devices_come_oldest_first_and_leave_when_signed_out(
     assert [each.device_id for each in await accounts.list_devices(phone.user_id)] == [laptop.device_id]
 
 
-async def test_a_revoked_device_is_out_at_once_and_may_be_revoked_again(
+async def test_revoked_device_is_refused_and_can_be_revoked_again(
     environment: AccountsEnvironment, accounts: Accounts, phone: SignInSession
 ) -> None:
     laptop = await laptop_of_alice(accounts)
@@ -54,7 +54,7 @@ async def test_a_revoked_device_is_out_at_once_and_may_be_revoked_again(
     await accounts.admit(environment.claims(phone))
 
 
-async def test_only_devices_of_the_account_can_be_revoked(accounts: Accounts, phone: SignInSession) -> None:
+async def test_device_of_another_account_cannot_be_revoked(accounts: Accounts, phone: SignInSession) -> None:
     bob = await accounts.register("bob", PASSWORD, "", DeviceDescription(), "peer")
     for device_id in (bob.device_id, "f" * 32):
         with pytest.raises(DeviceNotFound):

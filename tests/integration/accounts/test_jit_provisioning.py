@@ -1,4 +1,4 @@
-"""Users whom another issuer signs in are known here from their first call on."""
+"""The first call of an externally signed-in user provisions the account."""
 
 from __future__ import annotations
 
@@ -26,46 +26,44 @@ def accounts(environment: AccountsEnvironment) -> Accounts:
 
 
 async def names_found(environment: AccountsEnvironment, text: str) -> list[str]:
-    return [each.login_name for each in await environment.people().search_profiles(text, "", 20)]
+    return [each.login_name for each in await environment.profiles().search_profiles(text, "", 20)]
 
 
-async def test_a_user_is_known_with_the_first_call(environment: AccountsEnvironment, accounts: Accounts) -> None:
-    assert await environment.people().filter_existing([ALICE.user_id]) == set()
+async def test_first_call_provisions_user(environment: AccountsEnvironment, accounts: Accounts) -> None:
+    assert await environment.profiles().filter_existing([ALICE.user_id]) == set()
     await accounts.admit(ALICE)
-    assert await environment.people().filter_existing([ALICE.user_id]) == {ALICE.user_id}
-    assert await environment.people().get_profile(ALICE.user_id) == Profile(ALICE.user_id, "alice", "Alice Smith")
+    assert await environment.profiles().filter_existing([ALICE.user_id]) == {ALICE.user_id}
+    assert await environment.profiles().get_profile(ALICE.user_id) == Profile(ALICE.user_id, "alice", "Alice Smith")
     assert await names_found(environment, "smi") == ["alice"]
     [device] = await accounts.list_devices(ALICE.user_id)
     assert device.device_id == ALICE.device_id
 
 
-async def test_a_profile_is_the_users_own_after_the_first_call(
-    environment: AccountsEnvironment, accounts: Accounts
-) -> None:
+async def test_later_claims_do_not_overwrite_profile(environment: AccountsEnvironment, accounts: Accounts) -> None:
     await accounts.admit(ALICE)
-    await environment.people().update_profile(ALICE.user_id, ProfileChange(display_name="A."))
+    await environment.profiles().update_profile(ALICE.user_id, ProfileChange(display_name="A."))
     await accounts.admit(replace(ALICE, name="Alice Jones", preferred_username="jones"))
     await accounts.admit(replace(ALICE, name="Alice Jones", device_id="3" * 32))
-    assert await environment.people().get_profile(ALICE.user_id) == Profile(ALICE.user_id, "alice", "A.")
+    assert await environment.profiles().get_profile(ALICE.user_id) == Profile(ALICE.user_id, "alice", "A.")
 
 
 @pytest.mark.parametrize("name", ["", "al", "alice@example.org", "c" * 32, "\0", "a" * 65, "Älice"])
-async def test_who_prefers_no_usable_name_is_called_by_the_id(
+async def test_unusable_preferred_name_falls_back_to_user_id(
     environment: AccountsEnvironment, accounts: Accounts, name: str
 ) -> None:
     await accounts.admit(replace(BOB, preferred_username=name))
-    assert await environment.people().get_profile(BOB.user_id) == Profile(BOB.user_id, BOB.user_id, BOB.user_id)
+    assert await environment.profiles().get_profile(BOB.user_id) == Profile(BOB.user_id, BOB.user_id, BOB.user_id)
 
 
-async def test_a_name_belongs_to_who_came_first(environment: AccountsEnvironment, accounts: Accounts) -> None:
+async def test_taken_preferred_name_falls_back_to_user_id(environment: AccountsEnvironment, accounts: Accounts) -> None:
     await accounts.admit(ALICE)
     await accounts.admit(replace(BOB, preferred_username="ALICE", name="Alice Too" * 50))
-    bob = await environment.people().get_profile(BOB.user_id)
+    bob = await environment.profiles().get_profile(BOB.user_id)
     assert bob.login_name == BOB.user_id
     assert len(bob.display_name) == 128
 
 
-async def test_first_calls_at_once_make_one_user(environment: AccountsEnvironment) -> None:
+async def test_concurrent_first_calls_provision_one_user(environment: AccountsEnvironment) -> None:
     servers = [environment.accounts(AccountSettings(sign_in_here=False)) for _ in range(4)]
     callers = [replace(ALICE, device_id=f"{number:032x}") for number in range(4)]
     await asyncio.gather(*(server.admit(each) for server in servers for each in callers))
@@ -75,7 +73,7 @@ async def test_first_calls_at_once_make_one_user(environment: AccountsEnvironmen
     assert await environment.database["login_names"].count_documents({}) == 1
 
 
-async def test_a_crash_in_a_first_call_is_made_up_for_by_the_next(
+async def test_next_call_completes_interrupted_provisioning(
     environment: AccountsEnvironment, accounts: Accounts
 ) -> None:
     await environment.database["login_names"].insert_one({"_id": "alice", "user": bytes.fromhex(ALICE.user_id)})
@@ -87,7 +85,7 @@ async def test_a_crash_in_a_first_call_is_made_up_for_by_the_next(
     assert len(await accounts.list_devices(ALICE.user_id)) == 1
 
 
-async def test_who_is_signed_out_here_stays_out(environment: AccountsEnvironment, accounts: Accounts) -> None:
+async def test_revoked_external_device_stays_refused(environment: AccountsEnvironment, accounts: Accounts) -> None:
     await accounts.logout(BOB)
     await accounts.admit(ALICE)
     await accounts.admit(replace(ALICE, device_id="3" * 32))
@@ -104,7 +102,7 @@ async def test_who_is_signed_out_here_stays_out(environment: AccountsEnvironment
     await accounts.admit(replace(ALICE, device_id="3" * 32))
 
 
-async def test_of_more_devices_than_may_be_the_one_met_first_is_forgotten_and_may_come_back(
+async def test_oldest_device_beyond_limit_is_forgotten_and_can_return(
     environment: AccountsEnvironment, accounts: Accounts
 ) -> None:
     devices = [replace(ALICE, device_id=f"{number:032x}") for number in range(5)]
@@ -116,7 +114,7 @@ async def test_of_more_devices_than_may_be_the_one_met_first_is_forgotten_and_ma
     assert environment.signed_out == []
 
 
-async def test_nobody_signs_in_here(accounts: Accounts) -> None:
+async def test_local_sign_in_is_disabled(accounts: Accounts) -> None:
     for call in (
         accounts.register("alice", "correct horse", "", DeviceDescription(), "peer"),
         accounts.login("alice", "correct horse", DeviceDescription(), "peer"),

@@ -1,4 +1,4 @@
-"""Users say who may add them to groups, and whether searches find them."""
+"""Privacy settings: who may add a user to groups, and whether searches find the user."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def users(environment: AccountsEnvironment, accounts: Accounts) -> list[st
 
 
 async def found(environment: AccountsEnvironment, text: str) -> list[str]:
-    return [each.login_name for each in await environment.people().search_profiles(text, "", 20)]
+    return [each.login_name for each in await environment.profiles().search_profiles(text, "", 20)]
 
 
 async def append(environment: AccountsEnvironment, seq: int, draft: Draft) -> None:
@@ -38,7 +38,7 @@ async def append(environment: AccountsEnvironment, seq: int, draft: Draft) -> No
 
 
 async def talk(environment: AccountsEnvironment, beginner: str, other: str, answers: bool = False) -> None:
-    """`beginner` opens the conversation of the two, and `other` perhaps answers."""
+    """Append a direct conversation that `beginner` opens and, if `answers`, `other` replies to."""
     conversation = direct_id(beginner, other)
     [created] = Creation(conversation, beginner, bytes.fromhex(conversation), (beginner, other), "").drafts()
     await append(environment, 1, created)
@@ -47,72 +47,74 @@ async def talk(environment: AccountsEnvironment, beginner: str, other: str, answ
         await append(environment, 3, Draft(conversation, other, bytes(16), Message(b""), 0))
 
 
-async def test_all_is_public_until_somebody_says_else(environment: AccountsEnvironment, users: list[str]) -> None:
-    people, (alice, *_) = environment.people(), users
-    assert await people.get_privacy(alice) == Privacy(WhoMayAdd.EVERYONE, found_by_search=True)
-    assert await people.update_privacy(alice, PrivacyChange(who_may_add=WhoMayAdd.NOBODY)) == Privacy(WhoMayAdd.NOBODY)
-    hidden = await people.update_privacy(alice, PrivacyChange(found_by_search=False))
-    assert hidden == await people.get_privacy(alice) == Privacy(WhoMayAdd.NOBODY, found_by_search=False)
-    assert await people.update_privacy(alice, PrivacyChange()) == hidden
+async def test_privacy_is_public_by_default(environment: AccountsEnvironment, users: list[str]) -> None:
+    profiles, (alice, *_) = environment.profiles(), users
+    assert await profiles.get_privacy(alice) == Privacy(WhoMayAdd.EVERYONE, found_by_search=True)
+    assert await profiles.update_privacy(alice, PrivacyChange(who_may_add=WhoMayAdd.NOBODY)) == Privacy(
+        WhoMayAdd.NOBODY
+    )
+    hidden = await profiles.update_privacy(alice, PrivacyChange(found_by_search=False))
+    assert hidden == await profiles.get_privacy(alice) == Privacy(WhoMayAdd.NOBODY, found_by_search=False)
+    assert await profiles.update_privacy(alice, PrivacyChange()) == hidden
     with pytest.raises(UserNotFound):
-        await people.update_privacy("f" * 32, PrivacyChange(found_by_search=False))
+        await profiles.update_privacy("f" * 32, PrivacyChange(found_by_search=False))
 
 
-async def test_who_is_hidden_is_found_by_the_whole_login_name(
-    environment: AccountsEnvironment, users: list[str]
-) -> None:
-    people, (alice, *_) = environment.people(), users
-    await people.update_profile(alice, ProfileChange(display_name="Miss Smith"))
-    await people.update_privacy(alice, PrivacyChange(found_by_search=False))
+async def test_hidden_user_is_found_by_exact_login_name(environment: AccountsEnvironment, users: list[str]) -> None:
+    profiles, (alice, *_) = environment.profiles(), users
+    await profiles.update_profile(alice, ProfileChange(display_name="Miss Smith"))
+    await profiles.update_privacy(alice, PrivacyChange(found_by_search=False))
     assert (await found(environment, "ali"), await found(environment, "smith"), await found(environment, "ALICE")) == (
         [],
         [],
         ["alice"],
     )
-    await people.update_profile(alice, ProfileChange(display_name="Mrs Smith"))
+    await profiles.update_profile(alice, ProfileChange(display_name="Mrs Smith"))
     assert (await found(environment, "mrs"), await found(environment, "alice")) == ([], ["alice"])
-    await people.update_privacy(alice, PrivacyChange(found_by_search=True))
+    await profiles.update_privacy(alice, PrivacyChange(found_by_search=True))
     assert (await found(environment, "mrs"), await found(environment, "ali")) == (["alice"], ["alice"])
 
 
-async def test_hiding_and_renaming_at_once_leaves_nobody_found(
-    environment: AccountsEnvironment, users: list[str]
-) -> None:
-    people, (alice, *_) = environment.people(), users
+async def test_concurrent_hide_and_rename_keeps_user_hidden(environment: AccountsEnvironment, users: list[str]) -> None:
+    profiles, (alice, *_) = environment.profiles(), users
     for number in range(5):
-        await people.update_privacy(alice, PrivacyChange(found_by_search=True))
+        await profiles.update_privacy(alice, PrivacyChange(found_by_search=True))
         await asyncio.gather(
-            people.update_profile(alice, ProfileChange(display_name=f"Name {number}")),
-            people.update_privacy(alice, PrivacyChange(found_by_search=False)),
+            profiles.update_profile(alice, ProfileChange(display_name=f"Name {number}")),
+            profiles.update_privacy(alice, PrivacyChange(found_by_search=False)),
         )
         assert await found(environment, f"name {number}") == []
-        assert (await people.get_profile(alice)).display_name == f"Name {number}"
+        assert (await profiles.get_profile(alice)).display_name == f"Name {number}"
 
 
-async def test_who_may_add_whom(environment: AccountsEnvironment, users: list[str]) -> None:
-    people, (alice, bob, carol, dave) = environment.people(), users
+async def test_adding_rules_and_blocks_refuse_additions(environment: AccountsEnvironment, users: list[str]) -> None:
+    profiles, (alice, bob, carol, dave) = environment.profiles(), users
     refusing = environment.consent().find_refusing
     assert await refusing(alice, users) == set()
-    await people.update_privacy(bob, PrivacyChange(who_may_add=WhoMayAdd.NOBODY))
-    await people.update_privacy(carol, PrivacyChange(who_may_add=WhoMayAdd.CONTACTS))
+    await profiles.update_privacy(bob, PrivacyChange(who_may_add=WhoMayAdd.NOBODY))
+    await profiles.update_privacy(carol, PrivacyChange(who_may_add=WhoMayAdd.CONTACTS))
     await environment.blocking().block(dave, alice)
     assert await refusing(alice, users) == {bob, carol, dave}
-    assert await refusing(dave, [alice, bob, carol]) == {bob, carol}, "to block somebody is to be added still"
+    assert await refusing(dave, [alice, bob, carol]) == {bob, carol}, (
+        "a block does not refuse additions by the blocking user"
+    )
     assert await refusing(alice, [carol, "f" * 32]) == {carol}
 
 
-async def test_contacts_are_those_one_writes_to(environment: AccountsEnvironment, users: list[str]) -> None:
+async def test_contacts_are_users_written_to(environment: AccountsEnvironment, users: list[str]) -> None:
     alice, bob, carol, dave = users
     for user in (alice, bob, carol, dave):
-        await environment.people().update_privacy(user, PrivacyChange(who_may_add=WhoMayAdd.CONTACTS))
+        await environment.profiles().update_privacy(user, PrivacyChange(who_may_add=WhoMayAdd.CONTACTS))
     await talk(environment, alice, bob)
     await talk(environment, carol, alice, answers=True)
     refusing = environment.consent().find_refusing
-    assert await refusing(alice, [bob, carol, dave]) == {bob, dave}, "to be written to is not enough"
+    assert await refusing(alice, [bob, carol, dave]) == {bob, dave}, (
+        "a received message does not make its sender a contact"
+    )
     assert await refusing(bob, [alice]) == set()
     assert await refusing(carol, [alice]) == set()
 
 
-def test_rules_are_numbered_as_in_the_contract() -> None:
+def test_adding_rules_are_numbered_as_in_the_contract() -> None:
     contract = {name.removeprefix("WHO_MAY_ADD_"): number for name, number in account_pb2.WhoMayAdd.items() if number}
     assert contract == {each.name: each.value for each in WhoMayAdd}

@@ -1,4 +1,4 @@
-"""A device keeps its tokens fresh, over lost answers and beside a thief."""
+"""Refresh tokens survive lost responses and reveal stolen tokens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def session(accounts: Accounts) -> SignInSession:
     return await accounts.register("alice", PASSWORD, "", DeviceDescription("phone"), "peer")
 
 
-async def test_each_refresh_gives_another_pair(
+async def test_refresh_returns_new_token_pair(
     environment: AccountsEnvironment, accounts: Accounts, session: SignInSession
 ) -> None:
     refreshed = await accounts.refresh(session.refresh_token)
@@ -32,7 +32,7 @@ async def test_each_refresh_gives_another_pair(
     assert environment.verifier().verify(refreshed.access_token).device_id == session.device_id
 
 
-async def test_two_refreshes_at_once_leave_both_signed_in(
+async def test_concurrent_refreshes_return_the_same_token(
     environment: AccountsEnvironment, session: SignInSession
 ) -> None:
     both = await asyncio.gather(*(environment.accounts().refresh(session.refresh_token) for _ in range(6)))
@@ -41,7 +41,7 @@ async def test_two_refreshes_at_once_leave_both_signed_in(
     assert environment.signed_out == []
 
 
-async def test_a_lost_answer_can_be_asked_for_again_much_later(
+async def test_refresh_can_be_repeated_after_lost_response(
     environment: AccountsEnvironment, accounts: Accounts, session: SignInSession
 ) -> None:
     await accounts.refresh(session.refresh_token)
@@ -50,7 +50,7 @@ async def test_a_lost_answer_can_be_asked_for_again_much_later(
     assert (await accounts.refresh(again.refresh_token)).device_id == session.device_id
 
 
-async def test_a_reused_token_signs_the_device_out(
+async def test_reused_token_signs_out_device(
     environment: AccountsEnvironment, accounts: Accounts, session: SignInSession
 ) -> None:
     second = await accounts.refresh(session.refresh_token)
@@ -64,7 +64,7 @@ async def test_a_reused_token_signs_the_device_out(
             await accounts.refresh(token)
 
 
-async def test_a_thief_and_the_device_cannot_go_on_beside_each_other(
+async def test_stolen_token_and_device_cannot_both_refresh(
     environment: AccountsEnvironment, accounts: Accounts, session: SignInSession
 ) -> None:
     stolen = (await accounts.refresh(session.refresh_token)).refresh_token
@@ -76,7 +76,7 @@ async def test_a_thief_and_the_device_cannot_go_on_beside_each_other(
     assert len(environment.signed_out) == 1
 
 
-async def test_tokens_of_an_earlier_sign_in_do_no_harm(
+async def test_token_of_earlier_sign_in_is_refused_without_sign_out(
     environment: AccountsEnvironment, accounts: Accounts, session: SignInSession
 ) -> None:
     again = await accounts.login("alice", PASSWORD, DeviceDescription(device_id=session.device_id), "peer")
@@ -86,7 +86,7 @@ async def test_tokens_of_an_earlier_sign_in_do_no_harm(
     await accounts.refresh(again.refresh_token)
 
 
-async def test_a_signed_out_device_gets_no_token(
+async def test_signed_out_device_is_refused(
     environment: AccountsEnvironment, accounts: Accounts, session: SignInSession
 ) -> None:
     await accounts.logout(environment.claims(session))
@@ -95,12 +95,12 @@ async def test_a_signed_out_device_gets_no_token(
 
 
 @pytest.mark.parametrize("token", ["x", "A" * 107, "é" * 107, "A" * 512])
-async def test_what_is_no_token_is_refused(accounts: Accounts, session: SignInSession, token: str) -> None:
+async def test_malformed_token_is_refused(accounts: Accounts, session: SignInSession, token: str) -> None:
     with pytest.raises(RefreshTokenInvalid):
         await accounts.refresh(token)
 
 
-async def test_devices_of_one_account_refresh_beside_each_other(
+async def test_devices_of_one_account_refresh_concurrently(
     environment: AccountsEnvironment, session: SignInSession
 ) -> None:
     accounts = environment.accounts()

@@ -1,4 +1,4 @@
-"""People register, sign their devices in and out, and nobody else gets in."""
+"""Users register and sign their devices in and out; every other sign-in is refused."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ async def login(accounts: Accounts, device: DeviceDescription = PHONE, name: str
     return await accounts.login(name, PASSWORD, device, "peer")
 
 
-async def test_registering_signs_the_first_device_in(environment: AccountsEnvironment, accounts: Accounts) -> None:
+async def test_registration_signs_in_first_device(environment: AccountsEnvironment, accounts: Accounts) -> None:
     session = await accounts.register("Alice", PASSWORD, " Alice  Smith ", PHONE, "peer")
     claims = environment.verifier().verify(session.access_token)
     assert (claims.user_id, claims.device_id) == (session.user_id, session.device_id)
     assert claims.expires_at == session.access_token_expires_at
     assert session.home == HOME
     assert await is_admitted(accounts, session.user_id, session.device_id)
-    assert await environment.people().get_profile(session.user_id) == Profile(session.user_id, "alice", "Alice Smith")
+    assert await environment.profiles().get_profile(session.user_id) == Profile(session.user_id, "alice", "Alice Smith")
 
 
-async def test_a_name_is_given_once_whatever_its_case(accounts: Accounts) -> None:
+async def test_login_name_is_unique_regardless_of_case(accounts: Accounts) -> None:
     await register(accounts)
     with pytest.raises(LoginNameTaken):
         await register(accounts, "ALICE")
 
 
-async def test_of_registers_of_one_name_at_once_one_succeeds(environment: AccountsEnvironment) -> None:
+async def test_one_of_many_concurrent_registrations_succeeds(environment: AccountsEnvironment) -> None:
     servers = [environment.accounts() for _ in range(8)]
     outcomes = await asyncio.gather(*(register(each) for each in servers), return_exceptions=True)
     sessions = [each for each in outcomes if isinstance(each, SignInSession)]
@@ -65,25 +65,25 @@ async def test_of_registers_of_one_name_at_once_one_succeeds(environment: Accoun
     assert (await login(servers[0])).user_id == sessions[0].user_id
 
 
-async def test_a_crash_before_the_claim_blocks_nothing(environment: AccountsEnvironment, accounts: Accounts) -> None:
+async def test_crash_before_claim_leaves_login_name_free(environment: AccountsEnvironment, accounts: Accounts) -> None:
     await MongoAccountStore(environment.database).insert(Account(Profile("a" * 32, "alice", "alice"), "hash", 0))
     session = await register(accounts)
     assert session.user_id != "a" * 32
-    assert [each.user_id for each in await environment.people().search_profiles("ali", "", 20)] == [session.user_id]
+    assert [each.user_id for each in await environment.profiles().search_profiles("ali", "", 20)] == [session.user_id]
 
 
-async def test_a_crash_after_the_claim_is_made_up_for_by_login(
+async def test_login_completes_registration_interrupted_after_claim(
     environment: AccountsEnvironment, accounts: Accounts
 ) -> None:
     store, stored = MongoAccountStore(environment.database), await environment.passwords.hash(PASSWORD)
     await store.insert(Account(Profile("a" * 32, "alice", "Alice"), stored, 0))
     await store.claim_login_name("alice", "a" * 32)
-    assert await environment.people().search_profiles("ali", "", 20) == []
+    assert await environment.profiles().search_profiles("ali", "", 20) == []
     assert (await login(accounts)).user_id == "a" * 32
-    assert len(await environment.people().search_profiles("ali", "", 20)) == 1
+    assert len(await environment.profiles().search_profiles("ali", "", 20)) == 1
 
 
-async def test_a_wrong_password_and_an_unknown_name_look_the_same(accounts: Accounts) -> None:
+async def test_wrong_password_and_unknown_name_get_same_error(accounts: Accounts) -> None:
     await register(accounts)
     refusals = []
     for name, password in (("alice", "wrong"), ("nobody", PASSWORD), ("al\0ice", PASSWORD), ("$ne", "{}")):
@@ -93,7 +93,7 @@ async def test_a_wrong_password_and_an_unknown_name_look_the_same(accounts: Acco
     assert len(set(refusals)) == 1
 
 
-async def test_a_weaker_hash_is_made_anew_at_login(environment: AccountsEnvironment, accounts: Accounts) -> None:
+async def test_outdated_hash_is_replaced_at_login(environment: AccountsEnvironment, accounts: Accounts) -> None:
     session = await register(accounts)
     store = MongoAccountStore(environment.database)
     before = await store.load(session.user_id)
@@ -107,9 +107,7 @@ async def test_a_weaker_hash_is_made_anew_at_login(environment: AccountsEnvironm
     assert (await login(accounts)).user_id == session.user_id
 
 
-async def test_a_known_device_stays_the_same_also_after_logout(
-    environment: AccountsEnvironment, accounts: Accounts
-) -> None:
+async def test_known_device_keeps_its_id_after_logout(environment: AccountsEnvironment, accounts: Accounts) -> None:
     first = await register(accounts)
     again = replace(PHONE, device_id=first.device_id)
     assert (await login(accounts, again)).device_id == first.device_id
@@ -120,16 +118,14 @@ async def test_a_known_device_stays_the_same_also_after_logout(
     assert (await login(accounts)).device_id != first.device_id
 
 
-async def test_a_device_of_another_account_is_not_found(accounts: Accounts) -> None:
+async def test_device_of_another_account_is_not_found(accounts: Accounts) -> None:
     await register(accounts)
     bob = await register(accounts, "bob")
     with pytest.raises(DeviceNotFound):
         await login(accounts, replace(PHONE, device_id=bob.device_id))
 
 
-async def test_logout_ends_the_streams_and_may_be_repeated(
-    environment: AccountsEnvironment, accounts: Accounts
-) -> None:
+async def test_logout_ends_streams_and_can_be_repeated(environment: AccountsEnvironment, accounts: Accounts) -> None:
     session = await register(accounts)
     told = (session.user_id, session.device_id, "DEVICE_REVOKED")
     await accounts.logout(environment.claims(session))
@@ -137,7 +133,7 @@ async def test_logout_ends_the_streams_and_may_be_repeated(
     assert environment.signed_out == [told, told]
 
 
-async def test_an_account_has_no_more_devices_than_it_may(environment: AccountsEnvironment) -> None:
+async def test_devices_beyond_limit_are_refused(environment: AccountsEnvironment) -> None:
     accounts = environment.accounts(replace(GENEROUS, max_devices=3))
     first = await register(accounts)
     outcomes = await asyncio.gather(*(login(accounts) for _ in range(8)), return_exceptions=True)
@@ -150,7 +146,7 @@ async def test_an_account_has_no_more_devices_than_it_may(environment: AccountsE
         await login(accounts, replace(PHONE, device_id=first.device_id))
 
 
-async def test_guessing_is_slowed_by_name_and_by_peer(environment: AccountsEnvironment) -> None:
+async def test_guesses_are_rate_limited_by_name_and_address(environment: AccountsEnvironment) -> None:
     few = RateLimit(rate=0.5, burst=2)
     by_name = environment.accounts(AccountSettings(attempts_per_name=few))
     by_peer = environment.accounts(AccountSettings(attempts_per_address=few))
@@ -171,7 +167,7 @@ async def test_guessing_is_slowed_by_name_and_by_peer(environment: AccountsEnvir
         await by_name.login("alice", "guess", PHONE, "peer")
 
 
-async def test_a_deployment_with_its_own_issuer_signs_nobody_in(environment: AccountsEnvironment) -> None:
+async def test_sign_in_is_refused_with_external_issuer(environment: AccountsEnvironment) -> None:
     session = await register(environment.accounts())
     accounts = environment.accounts(AccountSettings(sign_in_here=False))
     for refused in (register(accounts, "bob"), login(accounts)):
@@ -184,12 +180,12 @@ async def test_a_deployment_with_its_own_issuer_signs_nobody_in(environment: Acc
     assert not await is_admitted(accounts, session.user_id, session.device_id)
 
 
-async def test_those_who_exist(environment: AccountsEnvironment, accounts: Accounts) -> None:
+async def test_filter_existing_returns_known_users(environment: AccountsEnvironment, accounts: Accounts) -> None:
     alice = await register(accounts)
-    assert await environment.people().filter_existing([alice.user_id, "f" * 32]) == {alice.user_id}
+    assert await environment.profiles().filter_existing([alice.user_id, "f" * 32]) == {alice.user_id}
 
 
-async def test_no_secret_is_kept_as_it_is(environment: AccountsEnvironment, accounts: Accounts) -> None:
+async def test_secrets_are_not_stored_in_clear(environment: AccountsEnvironment, accounts: Accounts) -> None:
     session = await register(accounts)
     kept = ""
     for name in await environment.database.list_collection_names():

@@ -1,4 +1,4 @@
-"""A MongoDB that is not there, or does not speak, is called unavailable; what it does say is not."""
+"""An unreachable or silent MongoDB raises StoreUnavailable; its error responses are raised unchanged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 async def mute() -> AsyncIterator[mongo.Database]:
-    """A server that takes connections and never answers, as one that is frozen."""
+    """Yield a database of a server that accepts connections and never responds, like a frozen one."""
     server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     client: AsyncMongoClient[mongo.Document] = AsyncMongoClient(f"mongodb://127.0.0.1:{port}")
@@ -29,29 +29,29 @@ async def mute() -> AsyncIterator[mongo.Database]:
     server.close()
 
 
-async def test_silence_is_unavailable_when_the_time_is_up(mute: mongo.Database) -> None:
+async def test_silent_server_is_unavailable_after_timeout(mute: mongo.Database) -> None:
     with pytest.raises(StoreUnavailable) as caught, mongo.store_errors(0.2):
         await mute["users"].find_one()
     assert (caught.value.code, caught.value.reason) == ("UNAVAILABLE", "STORE_UNAVAILABLE")
     assert caught.value.retry_after
 
 
-async def test_nobody_there_is_unavailable() -> None:
+async def test_closed_port_is_unavailable() -> None:
     with pytest.raises(StoreUnavailable):
         await mongo.connect("mongodb://127.0.0.1:1", "parley", timeout_s=0.2)
 
 
-async def test_a_uri_that_makes_no_sense_is_a_mistake_of_configuration() -> None:
+async def test_invalid_uri_is_a_configuration_error() -> None:
     with pytest.raises(ConfigurationError, match="MongoDB URI"):
         await mongo.connect("mongodb://127.0.0.1:port", "parley")
 
 
-async def test_an_account_store_tells_of_silence(mute: mongo.Database) -> None:
+async def test_account_store_raises_unavailable_for_silent_server(mute: mongo.Database) -> None:
     with pytest.raises(StoreUnavailable), mongo.store_errors(0.2):
         await MongoAccountStore(mute).claim_login_name("alice", "a" * 32)
 
 
-async def test_what_is_said_passes_as_it_is(environment: AccountsEnvironment) -> None:
+async def test_server_errors_are_raised_unchanged(environment: AccountsEnvironment) -> None:
     with mongo.store_errors():
         await environment.database["things"].insert_one({"_id": 1})
     with pytest.raises(DuplicateKeyError), mongo.store_errors():
@@ -60,6 +60,6 @@ async def test_what_is_said_passes_as_it_is(environment: AccountsEnvironment) ->
         await environment.database.command("no such command")
 
 
-async def test_writes_are_on_a_majority_and_journaled(environment: AccountsEnvironment) -> None:
+async def test_writes_are_majority_and_journaled(environment: AccountsEnvironment) -> None:
     assert environment.database.write_concern.document == {"w": "majority", "j": True}
     assert environment.database["users"].read_concern.level == "majority"

@@ -1,4 +1,4 @@
-"""Owners in this process, on a real MongoDB and a real Valkey; only the way to devices is a list."""
+"""Fixtures that run owners in this process on a real MongoDB and a real Valkey; publications are recorded in lists."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from servicekit.clock import Clock, SystemClock
 from servicekit.ring import Ring, RingMember
 
 ALICE, BOB, CAROL = (letter * 32 for letter in "abc")
-PLENTY = OwnerLimits(entries_per_second=1e6, entries_burst=1e6)
+UNLIMITED = OwnerLimits(entries_per_second=1e6, entries_burst=1e6)
 
 
 @dataclass
-class Inserts(CommandListener):
-    """Counts the inserts into logs that the driver sends, and what they carry."""
+class InsertCounter(CommandListener):
+    """A command listener that records the number of documents in each insert into the log."""
 
     sizes: list[int] = field(default_factory=list)
 
@@ -50,18 +50,18 @@ class Inserts(CommandListener):
 
 
 @dataclass
-class Heard:
-    """What an owner published, in the place of homes."""
+class RecordedPublisher:
+    """A publisher that records the publications of an owner instead of sending them to homes."""
 
     entries: list[Entry] = field(default_factory=list)
-    # Who was told which entries, as (users, seqs).
-    told: list[tuple[frozenset[str], tuple[int, ...]]] = field(default_factory=list)
+    # Published entries as (users, seqs).
+    deliveries: list[tuple[frozenset[str], tuple[int, ...]]] = field(default_factory=list)
     typing: list[tuple[frozenset[str], str, str, bool]] = field(default_factory=list)
     watermarks: list[tuple[frozenset[str], str, Mapping[str, Watermark]]] = field(default_factory=list)
 
     def publish(self, users: Collection[str], entries: Sequence[Entry], traceparent: str) -> None:
         self.entries += entries
-        self.told.append((frozenset(users), tuple(entry.seq for entry in entries)))
+        self.deliveries.append((frozenset(users), tuple(entry.seq for entry in entries)))
 
     def publish_typing(self, users: Collection[str], conversation_id: str, user_id: str, typing: bool) -> None:
         self.typing.append((frozenset(users), conversation_id, user_id, typing))
@@ -74,7 +74,7 @@ class Heard:
 
 @dataclass
 class FixedRing:
-    """A ring as one server sees it: whoever it says owns everything."""
+    """A ring with one member that owns every conversation."""
 
     me: RingMember
     ring: Ring
@@ -84,17 +84,17 @@ class FixedRing:
         member = RingMember(name, "127.0.0.1:1", "127.0.0.1:2", 0)
         return cls(member, Ring.from_members([member], 1))
 
-    def give_to(self, name: str) -> None:
-        """From now on another server owns everything, as far as this one knows."""
+    def transfer_to(self, name: str) -> None:
+        """Replace the ring by one in which another server owns every conversation."""
         self.ring = Ring.from_members([RingMember(name, "127.0.0.1:3", "127.0.0.1:4", 0)], self.ring.revision + 1)
 
 
 @dataclass
-class Running:
-    """An owner with what is around it."""
+class RunningOwner:
+    """A running owner with its publisher and its ring."""
 
     owner: Owner
-    heard: Heard
+    publisher: RecordedPublisher
     ring: FixedRing
 
     async def create(self, creation: Creation) -> DoneOutcome:
@@ -122,15 +122,15 @@ class Running:
 
 def draft(conversation_id: str, sender: str = ALICE, text: str = "hello", request_id: bytes | None = None) -> Draft:
     identifier = uuid_utils.uuid7().bytes if request_id is None else request_id
-    return Draft(conversation_id, sender, identifier, Message(text.encode()), made_at(identifier))
+    return Draft(conversation_id, sender, identifier, Message(text.encode()), request_time_ms(identifier))
 
 
 def day_old_id() -> bytes:
-    """A UUIDv7 as it was made a day ago."""
+    """Return a UUIDv7 whose time is one day ago."""
     return (int.from_bytes(uuid_utils.uuid7().bytes, "big") - (86_400_000 << 80)).to_bytes(16, "big")
 
 
-def made_at(request_id: bytes) -> int:
+def request_time_ms(request_id: bytes) -> int:
     return uuid7_time_ms(UUID(bytes=request_id)) or 0
 
 
@@ -139,7 +139,7 @@ def direct(one: str = ALICE, other: str = BOB) -> Creation:
     return Creation(conversation_id, one, bytes.fromhex(conversation_id), (one, other), "")
 
 
-def place(answer: object) -> int:
+def seq_of(answer: object) -> int:
     assert isinstance(answer, Appended), answer
     return answer.seq
 
@@ -172,9 +172,9 @@ async def index(database: Database, redis: Redis) -> AsyncIterator[RedisChangeIn
 
 
 @pytest.fixture
-async def inserts(mongod: Stack, database: Database) -> AsyncIterator[tuple[Inserts, Database]]:
-    """A second way to the same database, on which inserts are counted."""
-    listener = Inserts()
+async def inserts(mongod: Stack, database: Database) -> AsyncIterator[tuple[InsertCounter, Database]]:
+    """Yield a second client of the same database, whose inserts are counted, and its counter."""
+    listener = InsertCounter()
     client: AsyncMongoClient[Document] = AsyncMongoClient(mongod.mongo_uri, event_listeners=[listener])
     counted = client.get_database(
         database.name, write_concern=database.write_concern, read_concern=database.read_concern
@@ -184,7 +184,7 @@ async def inserts(mongod: Stack, database: Database) -> AsyncIterator[tuple[Inse
 
 
 class Owners:
-    """Starts owners that share the stores."""
+    """A factory of running owners that share the stores."""
 
     def __init__(self, database: Database, index: RedisChangeIndex, stack: AsyncExitStack) -> None:
         self._database = database
@@ -195,17 +195,17 @@ class Owners:
         self,
         name: str = "",
         database: Database | None = None,
-        limits: OwnerLimits = PLENTY,
+        limits: OwnerLimits = UNLIMITED,
         terms: RetentionPolicy = KEEP_FOREVER,
         clock: Clock | None = None,
-    ) -> Running:
-        ring, heard = FixedRing.of_one(name or uuid4().hex), Heard()
+    ) -> RunningOwner:
+        ring, publisher = FixedRing.of_one(name or uuid4().hex), RecordedPublisher()
         stores = self._database if database is None else database
         log, conversations = MongoLog(stores), MongoConversationStore(stores)
-        owner = Owner(log, conversations, self._index, heard, ring, clock or SystemClock(), limits, terms)
+        owner = Owner(log, conversations, self._index, publisher, ring, clock or SystemClock(), limits, terms)
         task = asyncio.create_task(owner.run())
         self._stack.push_async_callback(_end, task)
-        return Running(owner, heard, ring)
+        return RunningOwner(owner, publisher, ring)
 
 
 async def _end(task: asyncio.Task[None]) -> None:

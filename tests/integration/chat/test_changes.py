@@ -1,4 +1,4 @@
-"""Changes of messages and members at their owner, against each other, against sends, and over a change of owner."""
+"""Changes of messages and members, concurrent with each other, with sends, and with a change of owner."""
 
 from __future__ import annotations
 
@@ -42,14 +42,24 @@ from chat_service.storage.mongo import Database
 from chat_service.storage.relations import MongoBlockStore
 from chat_service.wire.frames import welcome_frame
 from parley.chat.v1 import chat_pb2
-from tests.integration.chat.conftest import ALICE, BOB, CAROL, Owners, Running, direct, draft, made_at, place
+from tests.integration.chat.conftest import (
+    ALICE,
+    BOB,
+    CAROL,
+    Owners,
+    RunningOwner,
+    direct,
+    draft,
+    request_time_ms,
+    seq_of,
+)
 
 pytestmark = pytest.mark.integration
 
 
-def change(conversation_id: str, what: Change, actor: str = ALICE) -> Draft:
+def change(conversation_id: str, value: Change, actor: str = ALICE) -> Draft:
     key = uuid_utils.uuid7().bytes
-    return Draft(conversation_id, actor, key, what, made_at(key))
+    return Draft(conversation_id, actor, key, value, request_time_ms(key))
 
 
 def removed(user: str) -> MembershipChanged:
@@ -64,7 +74,7 @@ def left(user: str) -> MembershipChanged:
     return MembershipChanged(MembershipKind.LEFT, ((user, Role.MEMBER),))
 
 
-async def group(running: Running) -> str:
+async def group(running: RunningOwner) -> str:
     request = uuid_utils.uuid7()
     identifier = group_id(ALICE, str(request))
     creation = Creation(identifier, ALICE, UUID(str(request)).bytes, (ALICE, BOB), "two of us")
@@ -76,34 +86,34 @@ async def log_of(database: Database, conversation_id: str) -> list[Entry]:
     return list((await MongoLog(database).read_page(conversation_id, 1, 1000)).entries)
 
 
-async def test_a_stale_owner_takes_nothing_from_who_was_removed(owners: Owners, database: Database) -> None:
+async def test_stale_owner_refuses_sends_of_removed_member(owners: Owners, database: Database) -> None:
     stale, other = await owners.start(), await owners.start()
     conversation_id = await group(stale)
-    assert place(await stale.append(draft(conversation_id, BOB))) == 3
-    assert place(await other.append(change(conversation_id, removed(BOB)))) == 4
+    assert seq_of(await stale.append(draft(conversation_id, BOB))) == 3
+    assert seq_of(await other.append(change(conversation_id, removed(BOB)))) == 4
     assert isinstance(await stale.append(draft(conversation_id, BOB)), ConversationNotFound)
-    assert place(await stale.append(draft(conversation_id, ALICE))) == 5
+    assert seq_of(await stale.append(draft(conversation_id, ALICE))) == 5
     assert len(await log_of(database, conversation_id)) == 5
 
 
-async def test_a_removal_among_sends_in_flight_cuts_them_in_two(owners: Owners, database: Database) -> None:
+async def test_removal_refuses_later_sends_in_flight(owners: Owners, database: Database) -> None:
     running = await owners.start()
     conversation_id = await group(running)
     sends = [running.append(draft(conversation_id, BOB, str(number))) for number in range(20)]
     answers = await asyncio.gather(*sends[:10], running.append(change(conversation_id, removed(BOB))), *sends[10:])
-    removal = place(answers[10])
-    assert [place(answer) for answer in answers[:10]] == list(range(removal - 10, removal))
+    removal = seq_of(answers[10])
+    assert [seq_of(answer) for answer in answers[:10]] == list(range(removal - 10, removal))
     for answer in answers[11:]:
         assert isinstance(answer, ConversationNotFound), answer
     log = await log_of(database, conversation_id)
     assert [entry.seq for entry in log] == list(range(1, len(log) + 1))
     assert all(entry.actor_id != BOB for entry in log if entry.seq > removal)
-    # Bob is told of his removal, and of nothing after it.
-    told = [seq for users, seqs in running.heard.told if BOB in users for seq in seqs]
-    assert max(told) == removal
+    # Bob receives his removal and no later entry.
+    delivered = [seq for users, seqs in running.publisher.deliveries if BOB in users for seq in seqs]
+    assert max(delivered) == removal
 
 
-async def test_who_is_added_is_told_from_then_on(owners: Owners) -> None:
+async def test_added_member_receives_entries_from_then_on(owners: Owners) -> None:
     running = await owners.start()
     conversation_id = await group(running)
     answers = await asyncio.gather(
@@ -111,23 +121,23 @@ async def test_who_is_added_is_told_from_then_on(owners: Owners) -> None:
         running.append(change(conversation_id, added(CAROL))),
         running.append(draft(conversation_id)),
     )
-    joined = place(answers[1])
-    told = [seq for users, seqs in running.heard.told if CAROL in users for seq in seqs]
-    assert told == list(range(joined, 6))
+    joined = seq_of(answers[1])
+    delivered = [seq for users, seqs in running.publisher.deliveries if CAROL in users for seq in seqs]
+    assert delivered == list(range(joined, 6))
 
 
-async def test_edits_against_a_deletion_end_deleted(owners: Owners, database: Database) -> None:
+async def test_message_edited_and_deleted_concurrently_ends_deleted(owners: Owners, database: Database) -> None:
     first, second = await owners.start(), await owners.start()
     conversation_id = await group(first)
-    target = place(await first.append(draft(conversation_id)))
+    target = seq_of(await first.append(draft(conversation_id)))
     edits = [MessageEdited(target, f"edit {number}".encode()) for number in range(6)]
-    asked = [each.append(change(conversation_id, edit)) for edit in edits for each in (first, second)]
+    pending = [each.append(change(conversation_id, edit)) for edit in edits for each in (first, second)]
     deletion = first.append(change(conversation_id, MessageDeleted(target)))
-    *answers, deleted = await asyncio.gather(*asked, deletion)
-    seq = place(deleted)
+    *answers, deleted = await asyncio.gather(*pending, deletion)
+    seq = seq_of(deleted)
     for answer in answers:
-        assert isinstance(answer, MessageNotFound) or place(answer) < seq
-    # Whoever comes too late is told so, on either owner.
+        assert isinstance(answer, MessageNotFound) or seq_of(answer) < seq
+    # A late edit is refused by both owners.
     for owner in (first, second):
         late = await owner.append(change(conversation_id, MessageEdited(target, b"late")))
         assert isinstance(late, MessageNotFound)
@@ -136,28 +146,28 @@ async def test_edits_against_a_deletion_end_deleted(owners: Owners, database: Da
     assert isinstance(message, Message)
     assert (message.content, message.delete_seq) == (b"", seq)
     kept = [each.content for each in log.values() if isinstance(each, MessageEdited)]
-    # The owner of the deletion had been asked for its edits before.
+    # The owner of the deletion had received its edits before.
     assert len(kept) >= len(edits)
     assert not any(kept)
 
 
-async def test_the_last_of_two_edits_stands_whichever_owner_made_it(owners: Owners, database: Database) -> None:
+async def test_last_edit_wins_across_owners(owners: Owners, database: Database) -> None:
     first, second = await owners.start(), await owners.start()
     conversation_id = await group(first)
-    target = place(await first.append(draft(conversation_id)))
+    target = seq_of(await first.append(draft(conversation_id)))
     edits = [(first, b"one"), (second, b"two"), (first, b"three")]
-    seqs = [place(await each.append(change(conversation_id, MessageEdited(target, text)))) for each, text in edits]
+    seqs = [seq_of(await each.append(change(conversation_id, MessageEdited(target, text)))) for each, text in edits]
     message = (await log_of(database, conversation_id))[target - 1].change
     assert isinstance(message, Message)
     assert (message.content, message.edit_seq) == (b"three", seqs[-1])
 
 
-async def test_what_a_dead_owner_did_not_apply_is_applied_by_the_next(owners: Owners, database: Database) -> None:
+async def test_next_owner_applies_changes_of_dead_owner(owners: Owners, database: Database) -> None:
     first = await owners.start()
     conversation_id = await group(first)
-    target = place(await first.append(draft(conversation_id)))
-    other = place(await first.append(draft(conversation_id)))
-    # As if the first owner had died after it wrote the log and before anything followed from it.
+    target = seq_of(await first.append(draft(conversation_id)))
+    other = seq_of(await first.append(draft(conversation_id)))
+    # As if the first owner had died after it wrote the log and before it applied the entries.
     changes: list[Change] = [
         MessageEdited(target, b"edited"),
         ReactionChanged(target, "👍"),
@@ -168,7 +178,7 @@ async def test_what_a_dead_owner_did_not_apply_is_applied_by_the_next(owners: Ow
         [entry(conversation_id, other + number, each) for number, each in enumerate(changes, 1)]
     )
     second = await owners.start()
-    assert place(await second.append(draft(conversation_id, CAROL))) == other + 5
+    assert seq_of(await second.append(draft(conversation_id, CAROL))) == other + 5
     log = await log_of(database, conversation_id)
     edited, deleted = log[target - 1].change, log[other - 1].change
     assert isinstance(edited, Message)
@@ -181,36 +191,38 @@ async def test_what_a_dead_owner_did_not_apply_is_applied_by_the_next(owners: Ow
     assert CAROL in kept.members
 
 
-def entry(conversation_id: str, seq: int, what: Change) -> Entry:
+def entry(conversation_id: str, seq: int, value: Change) -> Entry:
     key = uuid_utils.uuid7().bytes
-    return Entry(conversation_id, seq, 2, 0, ALICE, key, what, what.fingerprint())
+    return Entry(conversation_id, seq, 2, 0, ALICE, key, value, value.fingerprint())
 
 
-async def test_a_block_bars_what_comes_after_it(owners: Owners, database: Database) -> None:
+async def test_block_refuses_later_sends(owners: Owners, database: Database) -> None:
     running = await owners.start()
     creation = direct()
     await running.create(creation)
     conversation_id = creation.conversation_id
-    seq = place(await running.append(draft(conversation_id, ALICE)))
+    seq = seq_of(await running.append(draft(conversation_id, ALICE)))
     in_flight = [running.append(draft(conversation_id, ALICE)) for _ in range(10)]
-    asked = [asyncio.ensure_future(each) for each in in_flight]
+    pending = [asyncio.ensure_future(each) for each in in_flight]
     await MongoBlockStore(database).block(BOB, ALICE)
     assert await running.reload(conversation_id) == Done()
     head = (await MongoLog(database).read_tail(conversation_id, 1))[-1].head
-    refused = [await running.append(draft(conversation_id, who)) for who in (ALICE, BOB)]
+    refused = [await running.append(draft(conversation_id, sender)) for sender in (ALICE, BOB)]
     assert all(isinstance(each, Blocked) for each in refused)
-    before: list[AppendOutcome] = [await each for each in asked]
+    before: list[AppendOutcome] = [await each for each in pending]
     assert all(isinstance(each, Appended | Blocked) for each in before)
-    assert all(each.seq <= head.seq for each in before if isinstance(each, Appended)), "it was decided before the block"
+    assert all(each.seq <= head.seq for each in before if isinstance(each, Appended)), (
+        "an accepted send precedes the block"
+    )
     assert isinstance(await running.append(change(conversation_id, ReactionChanged(seq, "👍"))), Blocked)
-    # What one said oneself can be taken back all the same.
-    assert place(await running.append(change(conversation_id, MessageDeleted(seq)))) > seq
+    # A blocked user can still delete own messages.
+    assert seq_of(await running.append(change(conversation_id, MessageDeleted(seq)))) > seq
     await MongoBlockStore(database).unblock(BOB, ALICE)
     await running.reload(conversation_id)
-    assert place(await running.append(draft(conversation_id, ALICE))) > seq
+    assert seq_of(await running.append(draft(conversation_id, ALICE))) > seq
 
 
-async def test_roles_are_those_of_the_log_on_a_stale_owner_too(owners: Owners) -> None:
+async def test_stale_owner_uses_roles_of_the_log(owners: Owners) -> None:
     stale, other = await owners.start(), await owners.start()
     conversation_id = await group(stale)
     promoted = MembershipChanged(MembershipKind.ROLE_CHANGED, ((BOB, Role.ADMIN),))
@@ -220,46 +232,46 @@ async def test_roles_are_those_of_the_log_on_a_stale_owner_too(owners: Owners) -
     assert isinstance(await stale.append(change(conversation_id, removed(ALICE), BOB)), RoleInsufficient)
 
 
-async def test_a_block_just_before_a_conversation_is_made_bars_too(owners: Owners, database: Database) -> None:
+async def test_block_just_before_creation_refuses_sends(owners: Owners, database: Database) -> None:
     running, creation = await owners.start(), direct()
-    # After it was asked whether one bars the other, and before the owner makes it.
+    # The block is written after the check for blocks and before the owner creates the conversation.
     await MongoBlockStore(database).block(BOB, ALICE)
     assert await running.reload(creation.conversation_id) == Done()
     assert await running.create(creation) == Done()
-    for who in (ALICE, BOB):
-        assert isinstance(await running.append(draft(creation.conversation_id, who)), Blocked)
+    for sender in (ALICE, BOB):
+        assert isinstance(await running.append(draft(creation.conversation_id, sender)), Blocked)
 
 
-async def test_what_waits_behind_a_deletion_knows_of_it_however_much_waits(owners: Owners) -> None:
+async def test_edit_queued_behind_deletion_is_refused(owners: Owners) -> None:
     running = await owners.start()
     conversation_id = await group(running)
-    target = place(await running.append(draft(conversation_id)))
-    asked = [
+    target = seq_of(await running.append(draft(conversation_id)))
+    pending = [
         change(conversation_id, MessageDeleted(target)),
         *(draft(conversation_id) for _ in range(MAX_ENTRIES_PER_CONVERSATION)),
         change(conversation_id, MessageEdited(target, b"too late")),
     ]
-    *_, late = await asyncio.gather(*(running.append(each) for each in asked))
+    *_, late = await asyncio.gather(*(running.append(each) for each in pending))
     assert isinstance(late, MessageNotFound)
 
 
-async def test_who_left_while_others_were_asked_is_not_added_again(owners: Owners, database: Database) -> None:
+async def test_member_who_left_during_consent_check_is_not_added_again(owners: Owners, database: Database) -> None:
     running = await owners.start()
     conversation_id = await group(running)
     both = MembershipChanged(MembershipKind.ADDED, ((BOB, Role.MEMBER), (CAROL, Role.MEMBER)))
-    # Bob was a member, and so was not asked; then he left.
+    # Bob was a member, so his consent was not checked; then he left.
     addition = replace(change(conversation_id, both), consent_exempt=frozenset({BOB}))
-    place(await running.append(change(conversation_id, left(BOB), BOB)))
-    place(await running.append(addition))
+    seq_of(await running.append(change(conversation_id, left(BOB), BOB)))
+    seq_of(await running.append(addition))
     kept = await MongoConversationStore(database).load(conversation_id)
     assert kept is not None
     assert set(kept.members) == {ALICE, CAROL}
-    # A retry is the same request, whoever is a member by then.
+    # A retry is the same request, even if the members have changed.
     again = replace(addition, consent_exempt=frozenset({CAROL}))
     assert isinstance(await running.append(again), Appended)
 
 
-async def test_a_refusal_waits_for_what_it_follows_from(
+async def test_repeated_creation_is_answered_after_the_write(
     owners: Owners, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running, append = await owners.start(), MongoLog.append_batch
@@ -273,7 +285,7 @@ async def test_a_refusal_waits_for_what_it_follows_from(
     first = asyncio.ensure_future(running.create(direct(ALICE, BOB)))
     second = asyncio.ensure_future(running.create(replace(direct(ALICE, BOB), creator_id=BOB)))
     await asyncio.wait([second], timeout=0.2)
-    # That it is there already nobody may be told before it is.
+    # The second creation must not be answered before the first is written.
     assert not second.done()
     may_go_on.set()
     assert await second == Done()
@@ -281,19 +293,19 @@ async def test_a_refusal_waits_for_what_it_follows_from(
     assert [each.seq for each in await log_of(database, direct().conversation_id)] == [1]
 
 
-async def test_what_was_decided_by_an_entry_that_lost_is_decided_again(owners: Owners) -> None:
+async def test_outcomes_based_on_a_lost_entry_are_decided_again(owners: Owners) -> None:
     stale, other = await owners.start(), await owners.start()
     conversation_id = await group(stale)
-    assert place(await other.append(draft(conversation_id))) == 3
-    # The stale owner gives a seq that is taken, and refuses a send by it; both are decided anew.
+    assert seq_of(await other.append(draft(conversation_id))) == 3
+    # The stale owner assigns a taken seq and refuses a send because of it; both are decided again.
     answers = await asyncio.gather(
         stale.append(change(conversation_id, removed(BOB))),
         stale.append(draft(conversation_id, BOB)),
         stale.append(draft(conversation_id, ALICE)),
     )
-    assert place(answers[0]) == 4
+    assert seq_of(answers[0]) == 4
     assert isinstance(answers[1], ConversationNotFound)
-    assert place(answers[2]) == 5
+    assert seq_of(answers[2]) == 5
 
 
 async def test_a_group_holds_as_many_members_as_welcome_states(owners: Owners) -> None:
@@ -301,7 +313,7 @@ async def test_a_group_holds_as_many_members_as_welcome_states(owners: Owners) -
     running = await owners.start(limits=owner_limits(limits))
     frame = chat_pb2.ConnectResponse.FromString(welcome_frame("session", "home", limits, now_ms=0, expires_at=0))
     conversation_id = await group(running)
-    place(await running.append(change(conversation_id, added(CAROL))))
+    seq_of(await running.append(change(conversation_id, added(CAROL))))
     assert frame.welcome.limits.group_members == 3
     assert isinstance(await running.append(change(conversation_id, added("d" * 32))), GroupFull)
 

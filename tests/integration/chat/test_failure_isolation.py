@@ -1,4 +1,4 @@
-"""What goes wrong with one conversation, or with one draft, ends neither the owner nor the others."""
+"""A failure in one conversation or one draft affects neither the owner nor other conversations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.mongo import Database
 from servicekit.failure import Failure
-from tests.integration.chat.conftest import ALICE, BOB, CAROL, Owners, Running, direct, draft, place
+from tests.integration.chat.conftest import ALICE, BOB, CAROL, Owners, RunningOwner, direct, draft, seq_of
 
 pytestmark = pytest.mark.integration
 
@@ -24,7 +24,7 @@ GOOD, BAD = direct(ALICE, BOB), direct(ALICE, CAROL)
 
 
 @pytest.fixture
-async def running(owners: Owners) -> Running:
+async def running(owners: Owners) -> RunningOwner:
     running = await owners.start()
     for creation in (GOOD, BAD):
         assert await running.create(creation) == Done()
@@ -32,30 +32,30 @@ async def running(owners: Owners) -> Running:
 
 
 class Fault:
-    """A call that fails, whatever it is called with; `times` counts them, so that no other fault is taken for it."""
+    """A callable that always raises, and counts its calls so that a test recognises this failure."""
 
     def __init__(self) -> None:
-        self.times = 0
+        self.calls = 0
 
     def __call__(self, *_: object) -> NoReturn:
-        self.times += 1
+        self.calls += 1
         raise ZeroDivisionError
 
 
-def failed(answer: AppendOutcome | DoneOutcome) -> None:
+def assert_internal_failure(answer: AppendOutcome | DoneOutcome) -> None:
     assert isinstance(answer, Failure), answer
     assert answer.reason == "INTERNAL"
 
 
-async def both(running: Running, text: str) -> tuple[AppendOutcome, AppendOutcome]:
+async def append_to_both(running: RunningOwner, text: str) -> tuple[AppendOutcome, AppendOutcome]:
     good = running.append(draft(GOOD.conversation_id, ALICE, text))
     bad = running.append(draft(BAD.conversation_id, ALICE, text))
     async with asyncio.timeout(20):
         return await asyncio.gather(good, bad)
 
 
-async def test_a_write_that_fails_of_a_fault_is_told_and_found_by_a_retry(
-    running: Running, monkeypatch: pytest.MonkeyPatch, database: Database
+async def test_failed_write_is_reported_and_found_by_retry(
+    running: RunningOwner, monkeypatch: pytest.MonkeyPatch, database: Database
 ) -> None:
     append, sent, fault = MongoLog.append_batch, draft(BAD.conversation_id), Fault()
 
@@ -65,15 +65,15 @@ async def test_a_write_that_fails_of_a_fault_is_told_and_found_by_a_retry(
 
     with monkeypatch.context() as broken:
         broken.setattr(MongoLog, "append_batch", appended_and_broken)
-        failed(await running.append(sent))
-    assert fault.times == 1
-    first = place(await running.append(sent))
-    assert place(await running.append(draft(BAD.conversation_id))) == first + 1
-    assert sent.key in {entry.key for entry in running.heard.entries}
+        assert_internal_failure(await running.append(sent))
+    assert fault.calls == 1
+    first = seq_of(await running.append(sent))
+    assert seq_of(await running.append(draft(BAD.conversation_id))) == first + 1
+    assert sent.key in {entry.key for entry in running.publisher.entries}
 
 
-async def test_a_conversation_that_cannot_be_loaded_is_refused_alone(
-    owners: Owners, running: Running, monkeypatch: pytest.MonkeyPatch
+async def test_load_failure_refuses_only_its_conversation(
+    owners: Owners, running: RunningOwner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load, other, fault = MongoConversationStore.load, await owners.start(), Fault()
 
@@ -84,19 +84,19 @@ async def test_a_conversation_that_cannot_be_loaded_is_refused_alone(
 
     with monkeypatch.context() as broken:
         broken.setattr(MongoConversationStore, "load", broken_for_one)
-        good, bad = await both(other, "one")
-        place(good)
-        failed(bad)
-        assert fault.times == 1
-        failed(await other.receive(ALICE, BAD.conversation_id, 1, 1))
-        assert fault.times == 2
-    for answer in await both(other, "two"):
-        place(answer)
+        good, bad = await append_to_both(other, "one")
+        seq_of(good)
+        assert_internal_failure(bad)
+        assert fault.calls == 1
+        assert_internal_failure(await other.receive(ALICE, BAD.conversation_id, 1, 1))
+        assert fault.calls == 2
+    for answer in await append_to_both(other, "two"):
+        seq_of(answer)
 
 
-async def test_an_answer_that_nobody_can_take_leaves_the_others_of_its_write_alone(running: Running) -> None:
+async def test_failing_callback_does_not_affect_other_conversations_of_the_write(running: RunningOwner) -> None:
     fault = Fault()
-    # All three are in one write.
+    # All three sends are in one write.
     sends = [draft(GOOD.conversation_id), draft(BAD.conversation_id)]
     answers: list[asyncio.Future[AppendOutcome]] = [asyncio.get_running_loop().create_future() for _ in sends]
     running.owner.append_draft(draft(BAD.conversation_id), None, fault)
@@ -104,32 +104,32 @@ async def test_an_answer_that_nobody_can_take_leaves_the_others_of_its_write_alo
         running.owner.append_draft(sent, None, answer.set_result)
     async with asyncio.timeout(20):
         good, bad = await asyncio.gather(*answers)
-    assert fault.times == 1
-    place(good)
-    failed(bad)
-    assert place(await running.append(sends[1])) == 3, "it is in the log, as a retry finds out"
-    for after in await both(running, "after"):
-        place(after)
+    assert fault.calls == 1
+    seq_of(good)
+    assert_internal_failure(bad)
+    assert seq_of(await running.append(sends[1])) == 3, "a retry finds the send in the log"
+    for after in await append_to_both(running, "after"):
+        seq_of(after)
 
 
-async def test_receipts_that_cannot_be_kept_are_told_and_taken_again(
-    running: Running, monkeypatch: pytest.MonkeyPatch
+async def test_failed_receipt_is_reported_and_accepted_on_retry(
+    running: RunningOwner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fault = Fault()
     with monkeypatch.context() as broken:
         broken.setattr(MongoConversationStore, "raise_watermarks", fault)
-        failed(await running.receive(BOB, GOOD.conversation_id, 1, 1))
-    assert fault.times == 1
+        assert_internal_failure(await running.receive(BOB, GOOD.conversation_id, 1, 1))
+    assert fault.calls == 1
     async with asyncio.timeout(20):
         assert await running.receive(BOB, GOOD.conversation_id, 1, 1) == Done()
 
 
-async def test_a_draft_that_cannot_be_decided_is_refused_alone(
-    running: Running, monkeypatch: pytest.MonkeyPatch
+async def test_authorization_failure_refuses_only_its_draft(
+    running: RunningOwner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fault = Fault()
     with monkeypatch.context() as broken:
         broken.setattr("chat_service.owner.owned_conversation.authorize", fault)
-        failed(await running.append(draft(GOOD.conversation_id)))
-    assert fault.times == 1
-    place(await running.append(draft(GOOD.conversation_id)))
+        assert_internal_failure(await running.append(draft(GOOD.conversation_id)))
+    assert fault.calls == 1
+    seq_of(await running.append(draft(GOOD.conversation_id)))

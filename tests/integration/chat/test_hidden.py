@@ -1,4 +1,4 @@
-"""Messages taken out of a user's own view, as they are kept."""
+"""The storage of messages that a user has hidden."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.integration.chat.conftest import ALICE, BOB
 pytestmark = pytest.mark.integration
 
 
-async def test_what_is_kept_no_more_makes_room(database: Database) -> None:
+async def test_removed_messages_free_hidden_slots(database: Database) -> None:
     memberships, identifier = MongoMembershipStore(database), direct_id(ALICE, BOB)
     members = {user: ConversationMember(Role.MEMBER, 1) for user in (ALICE, BOB)}
     await memberships.add_members(Conversation(identifier, ConversationKind.DIRECT, "", 0, 1, members))

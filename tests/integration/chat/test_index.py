@@ -1,4 +1,4 @@
-"""The change index may over-report, and whatever it loses shows as another generation."""
+"""The change index may over-report; any loss moves its generation."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tests.integration.chat.conftest import ALICE, BOB, CAROL
 pytestmark = pytest.mark.integration
 
 ONE, TWO = "1" * 32, "2" * 32
-# What is noticed by a probe, after the grace of a generation, is noticed within this on any machine.
-NOTICED_S = 20.0
+# An upper bound, on any machine, of the time until a probe detects a loss after the grace period of a generation.
+DETECTION_TIMEOUT_S = 20.0
 
 
 async def cursor_of(index: RedisChangeIndex, user: str) -> Cursor:
@@ -35,7 +35,7 @@ async def cursor_of(index: RedisChangeIndex, user: str) -> Cursor:
     return reading.cursor
 
 
-async def test_a_touch_is_read_by_whom_it_concerns(index: RedisChangeIndex) -> None:
+async def test_touch_is_read_by_its_users(index: RedisChangeIndex) -> None:
     before = await cursor_of(index, ALICE)
     await index.touch({ONE: [ALICE, BOB], TWO: [ALICE]})
     assert set((await index.read_changes(ALICE, before)).conversation_ids) == {ONE, TWO}
@@ -43,9 +43,9 @@ async def test_a_touch_is_read_by_whom_it_concerns(index: RedisChangeIndex) -> N
     assert (await index.read_changes(CAROL, before)).conversation_ids == ()
 
 
-async def test_a_cursor_moves_on_and_keeps_a_margin(index: RedisChangeIndex, redis: Redis) -> None:
+async def test_cursor_advances_and_keeps_a_margin(index: RedisChangeIndex, redis: Redis) -> None:
     await index.touch({ONE: [ALICE]})
-    # Touched more than a margin ago, by Redis's own clock.
+    # Touched before the margin, by Redis's own clock.
     await redis.zadd(f"parley:{{{ALICE[:2]}}}:{ALICE}", {bytes.fromhex(TWO): 1})
     cursor = await cursor_of(index, ALICE)
     reading = await index.read_changes(ALICE, cursor)
@@ -55,7 +55,7 @@ async def test_a_cursor_moves_on_and_keeps_a_margin(index: RedisChangeIndex, red
     assert reading.cursor.time_ms >= cursor.time_ms
 
 
-async def test_a_touch_only_moves_the_score_forward(index: RedisChangeIndex, redis: Redis) -> None:
+async def test_touch_never_decreases_score(index: RedisChangeIndex, redis: Redis) -> None:
     key = f"parley:{{{ALICE[:2]}}}:{ALICE}"
     await redis.zadd(key, {bytes.fromhex(ONE): 9e15})
     await index.touch({ONE: [ALICE]})
@@ -72,14 +72,14 @@ async def test_a_touch_only_moves_the_score_forward(index: RedisChangeIndex, red
         (lambda cursor: Cursor(-1, -(2**62)), Resync.OTHER_GENERATION),
     ],
 )
-async def test_a_cursor_that_means_nothing_asks_for_everything(index: RedisChangeIndex, move, resync) -> None:  # type: ignore[no-untyped-def]
+async def test_invalid_cursor_requires_resync(index: RedisChangeIndex, move, resync) -> None:  # type: ignore[no-untyped-def]
     reading = await index.read_changes(ALICE, move(await cursor_of(index, ALICE)))
     assert reading.resync is resync
     assert reading.cursor is not None
     assert reading.cursor.generation == index.generation.number
 
 
-async def test_a_flush_is_noticed_by_the_next_touch(index: RedisChangeIndex, redis: Redis) -> None:
+async def test_flush_is_detected_by_next_touch(index: RedisChangeIndex, redis: Redis) -> None:
     await index.touch({ONE: [ALICE]})
     cursor = await cursor_of(index, ALICE)
     await redis.flushall()
@@ -88,15 +88,15 @@ async def test_a_flush_is_noticed_by_the_next_touch(index: RedisChangeIndex, red
     assert (await index.read_changes(ALICE, cursor)).resync is Resync.OTHER_GENERATION
 
 
-async def test_a_flush_is_noticed_by_the_next_reading(index: RedisChangeIndex, redis: Redis) -> None:
+async def test_flush_is_detected_by_next_read(index: RedisChangeIndex, redis: Redis) -> None:
     cursor = await cursor_of(index, ALICE)
     await redis.flushall()
     assert (await index.read_changes(ALICE, cursor)).resync is Resync.OTHER_GENERATION
 
 
-async def test_a_crowd_that_finds_a_loss_moves_the_generation_on_once(index: RedisChangeIndex, redis: Redis) -> None:
+async def test_concurrent_readers_move_generation_once(index: RedisChangeIndex, redis: Redis) -> None:
     cursor = await cursor_of(index, ALICE)
-    # The generation has been in force for long: so the grace is what protects the next one from the crowd, no more.
+    # The generation is old, so only the grace period of the next one protects it from the concurrent readers.
     index.generation._adopted_at = float("-inf")
     await redis.flushall()
     readings = await asyncio.gather(*(index.read_changes(user, cursor) for user in [ALICE, BOB, CAROL] * 200))
@@ -104,43 +104,43 @@ async def test_a_crowd_that_finds_a_loss_moves_the_generation_on_once(index: Red
     assert index.generation.number == cursor.generation + 1
 
 
-async def test_a_flush_is_noticed_when_nothing_happens(index: RedisChangeIndex, redis: Redis) -> None:
+async def test_flush_is_detected_by_probe(index: RedisChangeIndex, redis: Redis) -> None:
     before = index.generation.number
     moved = asyncio.Event()
     index.generation.subscribe(moved.set)
     await redis.flushall()
-    async with asyncio.timeout(NOTICED_S):
+    async with asyncio.timeout(DETECTION_TIMEOUT_S):
         await moved.wait()
     assert index.generation.number > before
 
 
 @pytest.fixture
-async def mortal(tmp_path: Path) -> AsyncIterator[Stack]:
-    """A Valkey of its own, that may be stopped."""
+async def own_valkey(tmp_path: Path) -> AsyncIterator[Stack]:
+    """Yield a Valkey that the test may stop."""
     with Stack(tmp_path, only=["valkey"]) as stack:
         yield stack
 
 
 @dataclass
-class Pair:
-    """The same index from two servers: what they are, who of them is alive, and the tasks that look after it."""
+class IndexPair:
+    """The same index on two servers, with the ids of the live servers and the tasks that probe the index."""
 
     one: RedisChangeIndex
     other: RedisChangeIndex
     alive: set[str]
     tasks: list[asyncio.Task[None]]
 
-    async def die(self) -> None:
-        """The first server dies, and its lease is revoked."""
+    async def crash(self) -> None:
+        """Stop the first server and revoke its lease."""
         self.tasks[0].cancel()
         await asyncio.wait([self.tasks[0]])
         self.alive.discard("one")
 
 
 @pytest.fixture
-async def pair(database: Database, mortal: Stack) -> AsyncIterator[Pair]:
-    """Each has a way of its own to Redis."""
-    clients = [Redis.from_url(mortal.redis_url, socket_timeout=0.5) for _ in range(2)]
+async def pair(database: Database, own_valkey: Stack) -> AsyncIterator[IndexPair]:
+    """Yield two indexes, each with its own Redis client."""
+    clients = [Redis.from_url(own_valkey.redis_url, socket_timeout=0.5) for _ in range(2)]
     alive = {"one", "other"}
     indexes = [
         RedisChangeIndex(client, IndexGeneration(client, MongoGenerationStore(database), name, lambda: alive))
@@ -150,7 +150,7 @@ async def pair(database: Database, mortal: Stack) -> AsyncIterator[Pair]:
     for index in indexes:
         await index.generation.start()
         tasks.append(asyncio.create_task(index.generation.run()))
-    yield Pair(indexes[0], indexes[1], alive, tasks)
+    yield IndexPair(indexes[0], indexes[1], alive, tasks)
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
@@ -160,13 +160,11 @@ async def pair(database: Database, mortal: Stack) -> AsyncIterator[Pair]:
 
 
 @pytest.mark.parametrize("stop", ["kill", "freeze"])
-async def test_an_outage_is_owed_before_anything_goes_unnoted_and_moves_the_generation(
-    pair: Pair, mortal: Stack, stop: str
-) -> None:
+async def test_outage_marks_server_dirty_and_moves_generation(pair: IndexPair, own_valkey: Stack, stop: str) -> None:
     index, other = pair.one, pair.other
     await index.touch({ONE: [ALICE]})
     cursor = await cursor_of(index, ALICE)
-    valkey = mortal.processes["valkey"]
+    valkey = own_valkey.processes["valkey"]
     getattr(valkey, stop)()
     await index.touch({TWO: [ALICE]})
     assert (await index.read_changes(ALICE, cursor)).resync is Resync.INDEX_UNAVAILABLE
@@ -196,7 +194,7 @@ async def test_an_outage_is_owed_before_anything_goes_unnoted_and_moves_the_gene
     await eventually(notes_again)
 
 
-async def test_a_reading_that_failed_leaves_nothing_unnoted(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failed_read_does_not_mark_server_dirty(pair: IndexPair, monkeypatch: pytest.MonkeyPatch) -> None:
     cursor = await cursor_of(pair.one, ALICE)
     await pair.one.touch({ONE: [ALICE]})
     failed = 0
@@ -216,8 +214,8 @@ async def test_a_reading_that_failed_leaves_nothing_unnoted(pair: Pair, monkeypa
     assert pair.one.generation.number == cursor.generation
 
 
-async def cut_off(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first server, and it alone, cannot reach Redis any more."""
+async def disconnect(pair: IndexPair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Disconnect only the first server from Redis."""
 
     async def unreachable(*_: object, **__: object) -> None:
         raise RedisConnectionError("cut off")
@@ -230,32 +228,34 @@ def unreachable_pipeline(*_: object, **__: object) -> NoReturn:
     raise RedisConnectionError("cut off")
 
 
-async def test_nobody_hands_out_cursors_while_one_server_owes(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_cursor_is_returned_while_a_server_is_dirty(pair: IndexPair, monkeypatch: pytest.MonkeyPatch) -> None:
     cursor = await cursor_of(pair.other, ALICE)
-    await cut_off(pair, monkeypatch)
+    await disconnect(pair, monkeypatch)
     await pair.one.touch({ONE: [ALICE]})
     await eventually(lambda: not pair.other.generation.complete)
     reading = await pair.other.read_changes(ALICE, cursor)
     assert (reading.resync, reading.cursor) == (Resync.INDEX_UNAVAILABLE, None)
     monkeypatch.undo()
     await eventually(lambda: pair.other.generation.complete)
-    # Before the outage was known everywhere, a device may have got this one.
+    # A device may have received this cursor before every server knew of the outage.
     assert (await pair.other.read_changes(ALICE, cursor)).resync is Resync.OTHER_GENERATION
 
 
-async def test_a_server_that_dies_owing_is_settled_for(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_dirty_mark_of_dead_server_is_cleared(pair: IndexPair, monkeypatch: pytest.MonkeyPatch) -> None:
     cursor = await cursor_of(pair.other, ALICE)
-    await cut_off(pair, monkeypatch)
+    await disconnect(pair, monkeypatch)
     await pair.one.touch({ONE: [ALICE]})
-    await pair.die()
+    await pair.crash()
     await eventually(lambda: pair.other.generation.number > cursor.generation)
     reading = await pair.other.read_changes(ALICE, cursor)
     assert reading.resync is Resync.OTHER_GENERATION
     assert reading.cursor is not None
 
 
-async def test_who_is_settled_for_by_mistake_owes_again(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    await cut_off(pair, monkeypatch)
+async def test_live_server_cleared_by_mistake_marks_itself_dirty_again(
+    pair: IndexPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await disconnect(pair, monkeypatch)
     await pair.one.touch({ONE: [ALICE]})
     pair.alive.discard("one")
     before = pair.other.generation.number
@@ -268,13 +268,13 @@ async def test_who_is_settled_for_by_mistake_owes_again(pair: Pair, monkeypatch:
     assert (await pair.other.read_changes(ALICE, cursor)).resync is Resync.OTHER_GENERATION
 
 
-async def test_a_redis_that_takes_no_writes_is_one_outage(pair: Pair, mortal: Stack) -> None:
+async def test_read_only_redis_is_one_outage(pair: IndexPair, own_valkey: Stack) -> None:
     before = await cursor_of(pair.one, ALICE)
-    client = Redis.from_url(mortal.redis_url)
+    client = Redis.from_url(own_valkey.redis_url)
     await client.config_set("maxmemory", 1)
     await pair.one.touch({ONE: [ALICE]})
     assert not pair.one.generation.complete
-    # Several probes later it is still the same one.
+    # Further probes see the same outage.
     for _ in range(3):
         await pair.one.generation.probe()
     assert not pair.one.generation.complete
@@ -285,15 +285,15 @@ async def test_a_redis_that_takes_no_writes_is_one_outage(pair: Pair, mortal: St
     assert (await pair.one.read_changes(ALICE, before)).resync is Resync.OTHER_GENERATION
 
 
-async def test_servers_learn_of_a_generation_by_watching(pair: Pair, mortal: Stack) -> None:
+async def test_servers_learn_new_generation_by_watching(pair: IndexPair, own_valkey: Stack) -> None:
     index, other = pair.one, pair.other
     await eventually(lambda: index.generation.number == other.generation.number)
     moved = asyncio.Event()
     other.generation.subscribe(moved.set)
-    client = Redis.from_url(mortal.redis_url)
+    client = Redis.from_url(own_valkey.redis_url)
     await client.flushall()
     await index.touch({ONE: [ALICE]})
-    async with asyncio.timeout(NOTICED_S):
+    async with asyncio.timeout(DETECTION_TIMEOUT_S):
         await moved.wait()
     await client.aclose()
     await eventually(lambda: index.generation.number == other.generation.number)

@@ -1,4 +1,4 @@
-"""A sentinel of the change index says a generation, or something was lost: whatever stands there, no server ends."""
+"""A sentinel of the change index that holds no valid generation counts as a loss and stops no server."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("nonsense", ["", "x", "1x", "-1", "1.5", "nan", "0x10", "007", "9" * 5000, b"\xff"])
-async def test_a_sentinel_that_tells_no_generation_is_a_loss(
-    index: RedisChangeIndex, redis: Redis, nonsense: str | bytes
-) -> None:
+async def test_invalid_sentinel_is_a_loss(index: RedisChangeIndex, redis: Redis, nonsense: str | bytes) -> None:
     cursor = await cursor_of(index, ALICE)
     sentinel = scripts.sentinel_arguments(ALICE[:2]).keys[0]
     await redis.set(sentinel, nonsense)
@@ -32,7 +30,7 @@ async def test_a_sentinel_that_tells_no_generation_is_a_loss(
     assert await redis.get(sentinel) == str(index.generation.number).encode()
 
 
-async def test_a_probe_that_meets_nonsense_ends_no_server(index: RedisChangeIndex, redis: Redis) -> None:
+async def test_probe_survives_invalid_sentinel(index: RedisChangeIndex, redis: Redis) -> None:
     before = index.generation.number
     await redis.set(scripts.sentinel_arguments("00").keys[0], "nonsense")
     await index.generation.probe()

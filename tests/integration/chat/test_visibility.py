@@ -1,4 +1,4 @@
-"""What users may see is what the log says, also when its owner died before it wrote anything beside it."""
+"""The log alone decides what users see, even when its owner died before it wrote any other store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from chat_service.storage.log import MongoLog
 from chat_service.storage.memberships import MongoMembershipStore
 from chat_service.storage.mongo import Database
 from chat_service.storage.word_index import MongoWordIndex
-from tests.integration.chat.conftest import ALICE, BOB, Owners, draft, place
+from tests.integration.chat.conftest import ALICE, BOB, Owners, draft, seq_of
 from tests.integration.chat.test_changes import added, entry, group, removed
 
 pytestmark = pytest.mark.integration
@@ -38,30 +38,30 @@ def history(database: Database, log: MongoLog, index: RedisChangeIndex) -> Histo
     return History(log, MongoConversationStore(database), MongoMembershipStore(database), index)
 
 
-async def orphaned(owners: Owners, log: MongoLog, *changes: Change) -> str:
-    """A group of alice and bob in which these were appended by an owner that died at once."""
+async def create_orphaned_group(owners: Owners, log: MongoLog, *changes: Change) -> str:
+    """Create a group of Alice and Bob whose owner died right after it appended `changes`; return its id."""
     running = await owners.start()
     conversation = await group(running)
-    last = place(await running.append(draft(conversation, ALICE, "before")))
+    last = seq_of(await running.append(draft(conversation, ALICE, "before")))
     await log.append_batch([entry(conversation, last + number, each) for number, each in enumerate(changes, 1)])
     return conversation
 
 
-async def seqs(history: History, conversation: str, after: int = 0) -> tuple[list[int], int]:
+async def visible_seqs(history: History, conversation: str, after: int = 0) -> tuple[list[int], int]:
     [found] = await history.read_ranges(BOB, [RangeRequest(conversation, after, 100)])
     assert isinstance(found, FetchedRange)
     assert found.complete
     return [each.seq for each in found.entries], found.head_seq
 
 
-async def test_who_was_removed_sees_nothing_of_what_follows(
+async def test_removed_member_does_not_see_later_entries(
     owners: Owners, database: Database, log: MongoLog, history: History
 ) -> None:
     await MongoWordIndex(database).ensure_indexes()
-    conversation = await orphaned(owners, log, removed(BOB), Message(b"secret"))
-    # Two entries made it, the title, a message; then the removal, and what was said without bob.
-    assert await seqs(history, conversation) == ([1, 2, 3, 4], 4)
-    assert await seqs(history, conversation, 4) == ([], 4)
+    conversation = await create_orphaned_group(owners, log, removed(BOB), Message(b"secret"))
+    # Two entries create the group; a message, the removal and a message without Bob follow.
+    assert await visible_seqs(history, conversation) == ([1, 2, 3, 4], 4)
+    assert await visible_seqs(history, conversation, 4) == ([], 4)
     messages = await history.list_messages(BOB, conversation, before_seq=0, after_seq=0, limit=10)
     assert [each.seq for each in messages] == [3]
     assert (await history.summarize(BOB, conversation)).head_seq == 4
@@ -75,15 +75,17 @@ async def test_who_was_removed_sees_nothing_of_what_follows(
     assert await search.search(ALICE, "", MessageQuery.of("secret"), HIGHEST_RANK, 10)
 
 
-async def test_who_came_again_sees_what_follows(owners: Owners, log: MongoLog, history: History) -> None:
-    conversation = await orphaned(owners, log, removed(BOB), Message(b"secret"), added(BOB), Message(b"welcome"))
-    assert await seqs(history, conversation) == ([1, 2, 3, 4, 6, 7], 7)
+async def test_readded_member_sees_later_entries(owners: Owners, log: MongoLog, history: History) -> None:
+    conversation = await create_orphaned_group(
+        owners, log, removed(BOB), Message(b"secret"), added(BOB), Message(b"welcome")
+    )
+    assert await visible_seqs(history, conversation) == ([1, 2, 3, 4, 6, 7], 7)
 
 
-async def test_a_removal_while_entries_are_read_counts(
+async def test_removal_during_read_is_respected(
     owners: Owners, log: MongoLog, history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    conversation = await orphaned(owners, log)
+    conversation = await create_orphaned_group(owners, log)
     read, meanwhile = (
         MongoLog.read_page,
         [entry(conversation, 4, removed(BOB)), entry(conversation, 5, Message(b"secret"))],
@@ -94,8 +96,8 @@ async def test_a_removal_while_entries_are_read_counts(
         return await read(self, conversation_id, first, limit, last)
 
     monkeypatch.setattr(MongoLog, "read_page", read_late)
-    # The device has got as far as the removal, so that the reading itself does not meet it.
-    assert await seqs(history, conversation, 4) == ([], 4)
+    # The device has already fetched up to the removal, so the read range does not contain it.
+    assert await visible_seqs(history, conversation, 4) == ([], 4)
 
 
 async def _append_once(log: MongoLog, entries: Sequence[Entry]) -> None:

@@ -11,7 +11,7 @@ from parley_client.demo import run_demo
 pytestmark = [pytest.mark.integration, pytest.mark.e2e]
 
 
-async def test_the_demo_sees_every_promise_kept(stack: Stack) -> None:
+async def test_demo_reports_every_promise_kept(stack: Stack) -> None:
     report = await run_demo(stack.door, sends=10)
     assert report.ok, [verdict for verdict in report.verdicts if not verdict.kept]
     assert not report.skipped
@@ -19,7 +19,7 @@ async def test_the_demo_sees_every_promise_kept(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("end", ["kill", "terminate"])
-async def test_a_device_whose_server_ends_loses_no_send_and_no_entry(stack: Stack, end: str) -> None:
+async def test_device_loses_no_send_or_entry_when_its_server_ends(stack: Stack, end: str) -> None:
     async with Client(stack.door) as alice, Client(stack.door) as bob:
         name = alice.new_id()
         await alice.accounts.register(f"a-{name}", "password")

@@ -1,4 +1,4 @@
-"""An Envoy of our own that leads to three stand-ins."""
+"""An Envoy that routes to three stand-ins."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.integration.devstack.standin import StandIn
 
 
 class DoorWithStandIns:
-    """Calls through the door, with a good token unless told otherwise."""
+    """An Envoy in front of stand-ins, with calls that carry a valid token by default."""
 
     def __init__(self, stack: Stack, servers: list[StandIn]) -> None:
         self.stack = stack
@@ -36,7 +36,7 @@ class DoorWithStandIns:
     async def call(
         self, method: str = "/parley.chat.v1.ChatService/Locate", *, token: str | None = "", **headers: str
     ) -> dict[str, Any]:
-        """What the server was told. `token` "" is a good one, None is none."""
+        """Return the metadata that the server received. `token` "" sends a valid token, None sends no token."""
         metadata = [(name.replace("_", "-"), value) for name, value in headers.items()]
         if token is not None:
             metadata.append(("authorization", f"Bearer {token or self.token()}"))
@@ -46,7 +46,7 @@ class DoorWithStandIns:
         return told
 
     def connect(self, **headers: str) -> grpc.aio.StreamStreamCall[bytes, bytes]:
-        """A stream whose frames come back. `authorization` is a good token's unless given."""
+        """Open a stream that echoes its frames. `authorization` defaults to a valid token."""
         headers = {"authorization": f"Bearer {self.token()}", **headers}
         metadata = [(name.replace("_", "-"), value) for name, value in headers.items()]
         method = "/parley.chat.v1.ChatService/Connect"
@@ -54,26 +54,26 @@ class DoorWithStandIns:
         return stream(metadata=metadata, timeout=20)
 
     def flood(self) -> grpc.aio.UnaryStreamCall[bytes, bytes]:
-        """A stream of more than anybody buffers."""
+        """Open a stream that sends more than any buffer holds."""
         method = "/parley.chat.v1.ChatService/Subscribe"
         stream: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self.channel.unary_stream(method)
         return stream(b"", metadata=[("authorization", f"Bearer {self.token()}")])
 
-    async def refusal(self, method: str = "/parley.chat.v1.ChatService/Locate", **call: Any) -> grpc.StatusCode:
-        """The code of a call that fails."""
+    async def refusal_code(self, method: str = "/parley.chat.v1.ChatService/Locate", **call: Any) -> grpc.StatusCode:
+        """Return the status code of a call that fails."""
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await self.call(method, **call)
         return error.value.code()
 
-    async def lead_to_all(self) -> None:
-        """All stand-ins healthy and led to."""
+    async def route_to_all(self) -> None:
+        """Make all stand-ins healthy and route to them."""
         for server in self.servers:
-            await server.serve(True)
+            await server.set_serving(True)
         self.stack.set_endpoints(self.addresses)
-        await self.sees(self.addresses)
+        await self.wait_until_healthy(self.addresses)
 
-    async def sees(self, addresses: list[str]) -> None:
-        """Until exactly these are healthy in Envoy's eyes."""
+    async def wait_until_healthy(self, addresses: list[str]) -> None:
+        """Wait until exactly these addresses are healthy in Envoy."""
         await asyncio.to_thread(self.stack.wait_healthy_endpoints, addresses)
 
 
@@ -92,6 +92,6 @@ async def standing_door(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def door(standing_door: DoorWithStandIns) -> DoorWithStandIns:
-    """Every test begins with all of them led to."""
-    await standing_door.lead_to_all()
+    """Return the module's Envoy, routing to all stand-ins."""
+    await standing_door.route_to_all()
     return standing_door

@@ -1,4 +1,4 @@
-"""A tiny gRPC server in the place of a chat server: it says who it is and what it was told."""
+"""A stand-in for a chat server: a small gRPC server that answers with its address and the request's metadata."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FLOOD = 64 << 20
 
 
 class StandIn(grpc.GenericRpcHandler):
-    """Serves every method. `Connect` echoes frames, `Subscribe` floods, all others answer what they were told."""
+    """A handler of every method: `Connect` echoes frames, `Subscribe` floods, all others return their metadata."""
 
     def __init__(self) -> None:
         self.address = ""
@@ -27,9 +27,9 @@ class StandIn(grpc.GenericRpcHandler):
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         await self._server.start()
 
-    async def serve(self, yes: bool) -> None:
-        """What it answers to health checks."""
-        status = health_pb2.HealthCheckResponse.SERVING if yes else health_pb2.HealthCheckResponse.NOT_SERVING
+    async def set_serving(self, serving: bool) -> None:
+        """Set the response to health checks."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         await self._health.set("", status)
 
     async def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Real chat servers behind the door: they come, go and crash, and the door knows."""
+"""Envoy follows real chat servers that start, stop and crash."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-def test_all_are_led_to_after_the_start(stack: Stack) -> None:
+def test_envoy_routes_to_all_servers_after_start(stack: Stack) -> None:
     assert stack.layout.envoy.healthy_endpoints() == {server.address for server in stack.chat_servers}
     assert [server.name for server in stack.chat_servers] == ["chat-1", "chat-2"]
     assert {"mongod", "valkey", "etcd", "envoy", "chat-1", "chat-2"} == set(stack.processes)
 
 
-def test_a_crashed_one_is_left_out_until_it_is_back(stack: Stack) -> None:
+def test_crashed_server_is_skipped_until_restarted(stack: Stack) -> None:
     first, second = stack.chat_servers
     first.kill()
     stack.wait_envoy_healthy()
@@ -37,7 +37,7 @@ def test_a_crashed_one_is_left_out_until_it_is_back(stack: Stack) -> None:
     assert stack.layout.envoy.healthy_endpoints() == {first.address, second.address}
 
 
-def test_one_more_is_led_to_and_one_less_is_forgotten(stack: Stack) -> None:
+def test_added_server_is_routed_to_and_removed_server_is_not(stack: Stack) -> None:
     third = stack.add_chat_server({"PARLEY_LOG_LEVEL": "debug"})
     assert third.name == "chat-3"
     assert third.address in stack.layout.envoy.healthy_endpoints()
@@ -48,7 +48,7 @@ def test_one_more_is_led_to_and_one_less_is_forgotten(stack: Stack) -> None:
     assert "chat-3" not in stack.processes
 
 
-def test_they_end_when_asked(stack: Stack) -> None:
+def test_server_terminates_cleanly(stack: Stack) -> None:
     server = stack.chat_servers[1]
     assert server.terminate() == 0
     server.start()
@@ -56,7 +56,7 @@ def test_they_end_when_asked(stack: Stack) -> None:
     stack.wait_envoy_healthy()
 
 
-async def test_a_stream_on_a_frozen_one_ends_so_that_its_device_can_move(stack: Stack) -> None:
+async def test_stream_on_frozen_server_is_ended(stack: Stack) -> None:
     frozen = stack.chat_servers[0]
     async with grpc.aio.insecure_channel(stack.door) as channel:
         watch: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream("/grpc.health.v1.Health/Watch")

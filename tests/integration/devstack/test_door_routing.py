@@ -1,4 +1,4 @@
-"""Where the door leads: to the home a device names, while it is healthy, and else to anybody who is."""
+"""Envoy routes a call to the home that the device names while it is healthy, and to any healthy server otherwise."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ async def servers_of(door: DoorWithStandIns, calls: int = 10, **headers: str) ->
     return {(await door.call(**headers))["served_by"] for _ in range(calls)}
 
 
-async def test_a_named_home_is_obeyed(door: DoorWithStandIns) -> None:
+async def test_call_is_routed_to_named_home(door: DoorWithStandIns) -> None:
     for address in door.addresses:
         assert await servers_of(door, x_chat_server=address) == {address}
 
 
-async def test_how_the_door_finds_a_home_is_its_own_affair(door: DoorWithStandIns) -> None:
+async def test_internal_routing_header_is_not_exposed(door: DoorWithStandIns) -> None:
     told = await door.call(x_chat_server=door.addresses[0], x_parley_home="forged")
     assert "x-parley-home" not in told
     stream = door.connect()
@@ -28,48 +28,48 @@ async def test_how_the_door_finds_a_home_is_its_own_affair(door: DoorWithStandIn
     stream.cancel()
 
 
-async def test_without_a_name_calls_spread(door: DoorWithStandIns) -> None:
+async def test_calls_without_home_are_spread(door: DoorWithStandIns) -> None:
     assert await servers_of(door, calls=60) == set(door.addresses)
 
 
-async def test_a_stale_name_leads_to_somebody(door: DoorWithStandIns) -> None:
+async def test_stale_home_is_routed_to_any_server(door: DoorWithStandIns) -> None:
     for stale in ("127.0.0.1:1", "chat-7", "", "10.0.0.1:5101"):
         assert await servers_of(door, calls=2, x_chat_server=stale) <= set(door.addresses)
 
 
-async def test_who_does_not_serve_gets_no_calls_even_by_name(door: DoorWithStandIns) -> None:
+async def test_unhealthy_server_gets_no_calls_even_if_named(door: DoorWithStandIns) -> None:
     away, *others = door.servers
-    await away.serve(False)
-    await door.sees([server.address for server in others])
+    await away.set_serving(False)
+    await door.wait_until_healthy([server.address for server in others])
     assert away.address not in await servers_of(door, x_chat_server=away.address)
-    await away.serve(True)
-    await door.sees(door.addresses)
+    await away.set_serving(True)
+    await door.wait_until_healthy(door.addresses)
     assert await servers_of(door, x_chat_server=away.address) == {away.address}
 
 
-async def test_a_removed_server_gets_no_calls_and_an_added_one_does(door: DoorWithStandIns) -> None:
+async def test_removed_server_gets_no_calls_until_added_again(door: DoorWithStandIns) -> None:
     first, *others = door.addresses
     door.stack.set_endpoints(others)
-    await door.sees(others)
+    await door.wait_until_healthy(others)
     assert await servers_of(door, x_chat_server=first) <= set(others)
     door.stack.set_endpoints(door.addresses)
-    await door.sees(door.addresses)
+    await door.wait_until_healthy(door.addresses)
     assert await servers_of(door, x_chat_server=first) == {first}
 
 
-async def test_a_stream_survives_that_its_server_stops_serving(door: DoorWithStandIns) -> None:
+async def test_open_stream_survives_unhealthy_server(door: DoorWithStandIns) -> None:
     stream = door.connect(x_chat_server=door.addresses[0])
     await stream.write(b"before")
     assert await stream.read() == b"before"
-    await door.servers[0].serve(False)
-    await door.sees(door.addresses[1:])
+    await door.servers[0].set_serving(False)
+    await door.wait_until_healthy(door.addresses[1:])
     await stream.write(b"after")
     assert await stream.read() == b"after"
     await stream.done_writing()
     assert await stream.code() is grpc.StatusCode.OK
 
 
-async def test_with_nobody_to_lead_to_it_says_so_at_once(door: DoorWithStandIns) -> None:
+async def test_call_without_servers_is_unavailable(door: DoorWithStandIns) -> None:
     door.stack.set_endpoints([])
-    await door.sees([])
-    assert await door.refusal() is grpc.StatusCode.UNAVAILABLE
+    await door.wait_until_healthy([])
+    assert await door.refusal_code() is grpc.StatusCode.UNAVAILABLE

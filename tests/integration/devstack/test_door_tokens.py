@@ -1,4 +1,4 @@
-"""Who passes the door: a good token, and a few calls that need none."""
+"""Envoy admits calls with a valid token, and a few open calls without one."""
 
 from __future__ import annotations
 
@@ -38,29 +38,29 @@ INTERNAL = (directory_pb2, mesh_pb2, presence_report_pb2)
 
 
 def paths_of(*files: ModuleType) -> list[str]:
-    """The paths of all calls of all services in these files of the contract."""
+    """Return the paths of all methods of all services in these files of the contract."""
     services = [service for file in files for service in file.DESCRIPTOR.services_by_name.values()]
     return [f"/{service.full_name}/{method.name}" for service in services for method in service.methods]
 
 
 @pytest.mark.parametrize("method", PUBLIC)
-async def test_a_call_needs_a_token_and_brings_it_to_the_server(door: DoorWithStandIns, method: str) -> None:
-    assert await door.refusal(method, token=None) is grpc.StatusCode.UNAUTHENTICATED
+async def test_call_needs_token_and_forwards_it(door: DoorWithStandIns, method: str) -> None:
+    assert await door.refusal_code(method, token=None) is grpc.StatusCode.UNAUTHENTICATED
     token = door.token()
     assert (await door.call(method, token=token))["authorization"] == f"Bearer {token}"
 
 
 @pytest.mark.parametrize("method", OPEN)
-async def test_some_calls_need_none(door: DoorWithStandIns, method: str) -> None:
+async def test_open_calls_need_no_token(door: DoorWithStandIns, method: str) -> None:
     assert (await door.call(method, token=None))["served_by"] in door.addresses
 
 
-async def test_health_needs_none(door: DoorWithStandIns) -> None:
+async def test_health_check_needs_no_token(door: DoorWithStandIns) -> None:
     check: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = door.channel.unary_unary("/grpc.health.v1.Health/Check")
     assert await check(b"", timeout=10) == b"\x08\x01", "SERVING"
 
 
-async def test_a_bad_token_is_refused(door: DoorWithStandIns) -> None:
+async def test_bad_token_is_refused(door: DoorWithStandIns) -> None:
     stranger = TokenSigner(generate_signing_key(), issuer="parley", audience="parley")
     for bad in (
         "nonsense",
@@ -68,14 +68,14 @@ async def test_a_bad_token_is_refused(door: DoorWithStandIns) -> None:
         door.token(lifetime=-100),
         stranger.sign("a" * 32, "b" * 32)[0],
     ):
-        assert await door.refusal(token=bad) is grpc.StatusCode.UNAUTHENTICATED
-    # Envoy knows its bearer, and finds that it was not meant for us.
-    assert await door.refusal(token=door.token(audience="another")) is grpc.StatusCode.PERMISSION_DENIED
+        assert await door.refusal_code(token=bad) is grpc.StatusCode.UNAUTHENTICATED
+    # Envoy verifies the signature, and refuses the audience.
+    assert await door.refusal_code(token=door.token(audience="another")) is grpc.StatusCode.PERMISSION_DENIED
 
 
-async def test_a_token_in_the_address_is_none(door: DoorWithStandIns) -> None:
+async def test_token_in_query_string_is_ignored(door: DoorWithStandIns) -> None:
     method = f"/parley.chat.v1.ChatService/Locate?access_token={door.token()}"
-    assert await door.refusal(method, token=None) is grpc.StatusCode.UNAUTHENTICATED
+    assert await door.refusal_code(method, token=None) is grpc.StatusCode.UNAUTHENTICATED
 
 
 @pytest.mark.parametrize(
@@ -88,30 +88,30 @@ async def test_a_token_in_the_address_is_none(door: DoorWithStandIns) -> None:
         "/grpc.health.v1.Health/..%2fparley.chat.v1.ChatService/Locate",
     ],
 )
-async def test_a_crooked_path_opens_nothing(door: DoorWithStandIns, path: str) -> None:
-    assert await door.refusal(path, token=None) in {
+async def test_path_traversal_is_refused(door: DoorWithStandIns, path: str) -> None:
+    assert await door.refusal_code(path, token=None) in {
         grpc.StatusCode.UNAUTHENTICATED,
         grpc.StatusCode.INTERNAL,  # 400: not a path at all
     }
 
 
 @pytest.mark.parametrize("path", paths_of(*INTERNAL))
-async def test_internal_services_have_no_way_in(door: DoorWithStandIns, path: str) -> None:
-    assert await door.refusal(path) is grpc.StatusCode.UNIMPLEMENTED
+async def test_internal_services_are_unreachable(door: DoorWithStandIns, path: str) -> None:
+    assert await door.refusal_code(path) is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_the_calls_of_these_tests_are_in_the_contract() -> None:
+async def test_tested_calls_are_in_the_contract() -> None:
     public = {path for path in (*PUBLIC, *OPEN) if path.startswith("/parley.")}
     assert public <= set(paths_of(account_pb2, chat_pb2, conversation_pb2, media_pb2, notify_pb2, presence_pb2))
     assert len(paths_of(*INTERNAL)) >= 3
 
 
-async def test_a_stream_without_a_token_is_refused(door: DoorWithStandIns) -> None:
+async def test_stream_without_token_is_refused(door: DoorWithStandIns) -> None:
     stream = door.connect(authorization="none")
     assert await stream.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
-async def test_frames_pass_both_ways(door: DoorWithStandIns) -> None:
+async def test_frames_pass_in_both_directions(door: DoorWithStandIns) -> None:
     stream = door.connect()
     for frame in (b"one", b"two"):
         await stream.write(frame)
@@ -120,7 +120,7 @@ async def test_frames_pass_both_ways(door: DoorWithStandIns) -> None:
     assert await stream.code() is grpc.StatusCode.OK
 
 
-async def test_a_stalled_stream_leaves_the_others_of_its_connection_alone(door: DoorWithStandIns) -> None:
+async def test_stalled_stream_does_not_block_other_streams_of_connection(door: DoorWithStandIns) -> None:
     stalled = [door.flood() for _ in range(20)]
     for stream in stalled:
         await stream.read()

@@ -1,4 +1,4 @@
-"""`make run` as a person sees it: what it says, what it leaves behind, and that it leaves nothing running."""
+"""`make run` as a user sees it: its output, the files that it leaves, and that no process outlives it."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ def ports() -> Iterator[Ports]:
 
 
 class Run:
-    """One `python -m devstack run` without chat servers, and what it has printed."""
+    """A `python -m devstack run` without chat servers, and its output."""
 
     def __init__(self, launcher: Process) -> None:
         self.launcher = launcher
         self.text = ""
 
     @classmethod
-    async def begin(cls, folder: Path, ports: Ports, *more: str) -> Run:
+    async def start(cls, folder: Path, ports: Ports, *more: str) -> Run:
         options = ("--chat-servers", "0", "--port", str(ports.door), "--base-port", str(ports.base))
         command = (sys.executable, "-m", "devstack", "run", *options, "--folder", str(folder), *more)
         return cls(await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT))
 
-    async def says(self, pattern: str) -> re.Match[str]:
-        """Reads on until a line matches."""
+    async def wait_for_line(self, pattern: str) -> re.Match[str]:
+        """Read lines until one matches and return the match."""
         assert self.launcher.stdout is not None
         async with asyncio.timeout(30):
             while line := (await self.launcher.stdout.readline()).decode():
                 self.text += line
                 if match := re.search(pattern, line):
                     return match
-        raise AssertionError(f"it never said {pattern}:\n{self.text}")
+        raise AssertionError(f"no line matches {pattern}:\n{self.text}")
 
     async def end(self) -> int:
-        """Its exit code, with all it printed until then in `text`."""
+        """Read the rest of the output into `text` and return the exit code."""
         assert self.launcher.stdout is not None
         async with asyncio.timeout(30):
             self.text += (await self.launcher.stdout.read()).decode()
@@ -61,7 +61,7 @@ class Run:
 
 @pytest.fixture
 async def run(tmp_path: Path, ports: Ports) -> AsyncIterator[Run]:
-    run = await Run.begin(tmp_path, ports)
+    run = await Run.start(tmp_path, ports)
     yield run
     with suppress(ProcessLookupError):
         run.launcher.kill()
@@ -69,7 +69,7 @@ async def run(tmp_path: Path, ports: Ports) -> AsyncIterator[Run]:
 
 
 def children(pid: int) -> set[int]:
-    """Processes whose parent this is."""
+    """Return the ids of the running child processes of `pid`."""
     found = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(FileNotFoundError, ProcessLookupError):
@@ -84,11 +84,9 @@ def alive(pids: set[int]) -> set[int]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-async def test_it_comes_up_and_goes_away_cleanly(
-    run: Run, tmp_path: Path, ports: Ports, number: signal.Signals
-) -> None:
-    await run.says("Parley is up")
-    await run.says("Ctrl-C stops everything")
+async def test_stack_starts_and_stops_cleanly(run: Run, tmp_path: Path, ports: Ports, number: signal.Signals) -> None:
+    await run.wait_for_line("Parley is up")
+    await run.wait_for_line("Ctrl-C stops everything")
     parts = children(run.launcher.pid)
     assert len(parts) == 4
     run.launcher.send_signal(number)
@@ -99,7 +97,7 @@ async def test_it_comes_up_and_goes_away_cleanly(
     assert set(os.listdir(tmp_path)) == {"data", "envoy", "lock", "logs", "secrets"}  # noqa: PTH208
 
 
-async def test_a_stop_in_the_midst_of_the_start_leaves_nothing(run: Run) -> None:
+async def test_stop_during_start_leaves_no_process(run: Run) -> None:
     await eventually(lambda: children(run.launcher.pid))
     parts = children(run.launcher.pid)
     assert parts
@@ -109,7 +107,7 @@ async def test_a_stop_in_the_midst_of_the_start_leaves_nothing(run: Run) -> None
     assert alive(parts) == set()
 
 
-async def test_it_stops_in_order_when_nobody_reads_any_more(tmp_path: Path, ports: Ports) -> None:
+async def test_stack_stops_in_order_when_output_is_closed(tmp_path: Path, ports: Ports) -> None:
     reader, writer = os.pipe()
     options = ("--chat-servers", "0", "--port", str(ports.door), "--base-port", str(ports.base))
     command = (sys.executable, "-m", "devstack", "run", *options, "--folder", str(tmp_path))
@@ -123,45 +121,45 @@ async def test_it_stops_in_order_when_nobody_reads_any_more(tmp_path: Path, port
     assert '"msg":"Shutting down","attr":{"exitCode":0}' in (tmp_path / "logs" / "mongod.log").read_text()
 
 
-async def test_no_part_outlives_a_killed_launcher(run: Run) -> None:
-    await run.says("Parley is up")
+async def test_no_part_outlives_killed_launcher(run: Run) -> None:
+    await run.wait_for_line("Parley is up")
     parts = children(run.launcher.pid)
     assert len(parts) == 4
     run.launcher.kill()
     await eventually(lambda: not alive(parts))
 
 
-async def test_a_part_that_dies_comes_back(run: Run) -> None:
-    valkey = int((await run.says(r"valkey is healthy.*process (\d+)"))[1])
-    await run.says("Ctrl-C stops everything")
+async def test_dead_part_is_restarted(run: Run) -> None:
+    valkey = int((await run.wait_for_line(r"valkey is healthy.*process (\d+)"))[1])
+    await run.wait_for_line("Ctrl-C stops everything")
     os.kill(valkey, signal.SIGKILL)
-    await run.says(r"valkey died with SIGKILL; starting it again in 0\.5 s")
-    await run.says("valkey is healthy again")
+    await run.wait_for_line(r"valkey died with SIGKILL; starting it again in 0\.5 s")
+    await run.wait_for_line("valkey is healthy again")
     run.launcher.send_signal(signal.SIGINT)
     assert await run.end() == 0
 
 
-async def test_a_second_run_on_the_folder_is_told_of_the_first(run: Run, tmp_path: Path, ports: Ports) -> None:
-    await run.says("Ctrl-C stops everything")
-    second = await Run.begin(tmp_path, ports)
+async def test_second_run_on_same_folder_is_refused(run: Run, tmp_path: Path, ports: Ports) -> None:
+    await run.wait_for_line("Ctrl-C stops everything")
+    second = await Run.start(tmp_path, ports)
     assert await second.end() == 1
     assert second.text.startswith(f"A stack already runs on {tmp_path} (process {run.launcher.pid}).")
     assert "Traceback" not in second.text
 
 
-async def test_a_taken_port_is_named(tmp_path: Path, ports: Ports) -> None:
+async def test_taken_port_is_named(tmp_path: Path, ports: Ports) -> None:
     with socket.create_server((LOOPBACK, ports.valkey)):
-        run = await Run.begin(tmp_path, ports)
+        run = await Run.start(tmp_path, ports)
         assert await run.end() == 1
     assert f"Port {ports.valkey}, which valkey needs, is taken by another program." in run.text
     assert "Traceback" not in run.text
 
 
-async def test_a_part_that_cannot_start_shows_why_and_takes_the_others_down(tmp_path: Path, ports: Ports) -> None:
+async def test_part_that_cannot_start_shows_its_log_and_stops_the_stack(tmp_path: Path, ports: Ports) -> None:
     spoiled = tmp_path / "data" / "valkey" / "appendonlydir"
     spoiled.mkdir(parents=True)
     (spoiled / "appendonly.aof.manifest").write_text("this is no manifest\n")
-    run = await Run.begin(tmp_path, ports)
+    run = await Run.start(tmp_path, ports)
     await eventually(lambda: children(run.launcher.pid))
     assert await run.end() == 1
     assert re.search(r"valkey ended with exit code 1\. The last lines of its log:\n.*manifest", run.text, re.DOTALL)
@@ -169,12 +167,12 @@ async def test_a_part_that_cannot_start_shows_why_and_takes_the_others_down(tmp_
     assert all(is_free(port) for port in (ports.door, ports.mongod, ports.etcd))
 
 
-async def test_data_outlive_a_run_and_the_last_logs_are_kept(tmp_path: Path, ports: Ports) -> None:
+async def test_data_and_last_logs_outlive_a_run(tmp_path: Path, ports: Ports) -> None:
     key = tmp_path / "secrets" / "signing-key.pem"
     keys = []
     for _ in range(2):
-        run = await Run.begin(tmp_path, ports)
-        await run.says("Ctrl-C stops everything")
+        run = await Run.start(tmp_path, ports)
+        await run.wait_for_line("Ctrl-C stops everything")
         keys.append(key.read_bytes())
         run.launcher.send_signal(signal.SIGINT)
         assert await run.end() == 0

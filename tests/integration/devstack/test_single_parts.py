@@ -1,4 +1,4 @@
-"""Each store alone: it starts, answers, can be killed and frozen, and keeps what it must."""
+"""Each store alone: it starts, answers, can be killed and frozen, and keeps acknowledged data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from devstack.stack import Stack
 pytestmark = pytest.mark.integration
 
 
-def test_mongod_takes_a_majority_write_and_keeps_it_through_a_crash(tmp_path: Path) -> None:
+def test_mongod_keeps_majority_write_through_crash(tmp_path: Path) -> None:
     with Stack(tmp_path, only=["mongod"]) as stack:
         with MongoClient[dict[str, object]](stack.mongo_uri) as client:
             rows = client["parley"].get_collection("rows", write_concern=WriteConcern(w="majority", j=True))
@@ -31,7 +31,7 @@ def test_mongod_takes_a_majority_write_and_keeps_it_through_a_crash(tmp_path: Pa
             assert client["parley"]["rows"].find_one() == {"_id": 1}
 
 
-def test_mongod_accepts_data_from_a_stack_on_other_ports(tmp_path: Path) -> None:
+def test_mongod_accepts_data_from_stack_on_other_ports(tmp_path: Path) -> None:
     for turn in (1, 2):
         with (
             Stack(tmp_path, only=["mongod"]) as stack,
@@ -41,7 +41,7 @@ def test_mongod_accepts_data_from_a_stack_on_other_ports(tmp_path: Path) -> None
             assert client["parley"]["rows"].count_documents({}) == turn
 
 
-def test_valkey_keeps_what_it_acknowledged(tmp_path: Path) -> None:
+def test_valkey_keeps_acknowledged_writes(tmp_path: Path) -> None:
     with Stack(tmp_path, only=["valkey"]) as stack:
         redis.Redis.from_url(stack.redis_url).set("key", "value")
         stack.processes["valkey"].terminate()
@@ -50,12 +50,12 @@ def test_valkey_keeps_what_it_acknowledged(tmp_path: Path) -> None:
         assert redis.Redis.from_url(stack.redis_url).get("key") == b"value"
 
 
-def test_etcd_answers(etcd: Stack) -> None:
+def test_etcd_reports_its_version(etcd: Stack) -> None:
     with urllib.request.urlopen(f"http://{etcd.etcd_endpoint}/version") as answer:
         assert json.load(answer)["etcdserver"] == "3.5.1"
 
 
-def test_a_frozen_part_is_not_healthy_until_it_is_resumed(tmp_path: Path) -> None:
+def test_frozen_part_is_unhealthy_until_resumed(tmp_path: Path) -> None:
     with Stack(tmp_path, only=["valkey"]) as stack:
         part = stack.processes["valkey"]
         part.freeze()

@@ -1,4 +1,4 @@
-"""A real etcd that can be stopped, frozen, wiped and started again beneath whoever uses it."""
+"""A real etcd that can be stopped, frozen, wiped and restarted."""
 
 import asyncio
 import shutil
@@ -18,7 +18,7 @@ from tests.eventually import eventually
 
 
 class EtcdServer:
-    """An etcd of its own, on ports that stay the same when it is started again."""
+    """An etcd process whose ports stay the same after a restart."""
 
     def __init__(self, folder: Path, *, scheme: str = "http", options: tuple[str, ...] = ()) -> None:
         self._data = folder / "data"
@@ -41,7 +41,7 @@ class EtcdServer:
         await eventually(lambda: asyncio.to_thread(self._healthy))
 
     def stop(self) -> None:
-        """As a power cut would."""
+        """Kill the process, as a power cut would."""
         assert self._running is not None
         self._running.kill()
         self._running.wait()

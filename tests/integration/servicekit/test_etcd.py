@@ -1,4 +1,4 @@
-"""Leases and following, on a real etcd that is compacted, stopped, frozen and wiped beneath them."""
+"""Leases and watches on a real etcd that is compacted, stopped, frozen and wiped."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,11 +24,11 @@ PREFIX = "/test/"
 Issued = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 
 
-class Follower:
-    """Keeps the snapshots it is given."""
+class WatchRecorder:
+    """A watch of the prefix that records its snapshots."""
 
     def __init__(self, etcd: Etcd) -> None:
-        self.following = etcd.watch_prefix(PREFIX)
+        self.watch = etcd.watch_prefix(PREFIX)
         self.snapshots: list[Snapshot] = []
 
     @property
@@ -36,17 +36,17 @@ class Follower:
         return self.snapshots[-1].values if self.snapshots else {"": b"nothing seen"}
 
     async def run(self) -> None:
-        async for snapshot in self.following:
+        async for snapshot in self.watch:
             self.snapshots.append(snapshot)
 
 
 @pytest.fixture
-async def follower(etcd: Etcd) -> AsyncIterator[Follower]:
-    follower = Follower(etcd)
+async def recorder(etcd: Etcd) -> AsyncIterator[WatchRecorder]:
+    recorder = WatchRecorder(etcd)
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(follower.run())
-        await eventually(lambda: follower.snapshots)
-        yield follower
+        running = group.create_task(recorder.run())
+        await eventually(lambda: recorder.snapshots)
+        yield recorder
         running.cancel()
 
 
@@ -55,13 +55,13 @@ async def put(etcd: Etcd, key: str, value: bytes, lease: int = 0) -> None:
     assert await etcd.put_if_unchanged(PREFIX + key, old, value, lease)
 
 
-async def test_a_value_lives_as_long_as_its_lease(etcd: Etcd, follower: Follower) -> None:
+async def test_value_lives_as_long_as_its_lease(etcd: Etcd, recorder: WatchRecorder) -> None:
     lease = await etcd.grant(3)
     await put(etcd, "a", b"1", lease)
-    await eventually(lambda: follower.values == {"a": b"1"})
+    await eventually(lambda: recorder.values == {"a": b"1"})
     await etcd.keep_alive(lease)
     await etcd.revoke(lease)
-    await eventually(lambda: follower.values == {})
+    await eventually(lambda: recorder.values == {})
     with pytest.raises(LeaseLost):
         await etcd.keep_alive(lease)
     with pytest.raises(LeaseLost):
@@ -69,7 +69,7 @@ async def test_a_value_lives_as_long_as_its_lease(etcd: Etcd, follower: Follower
     await etcd.revoke(lease)
 
 
-async def test_a_value_that_changed_is_not_replaced(etcd: Etcd) -> None:
+async def test_changed_value_is_not_replaced(etcd: Etcd) -> None:
     assert await etcd.put_if_unchanged("/k", None, b"1", 0)
     assert not await etcd.put_if_unchanged("/k", None, b"2", 0)
     assert not await etcd.put_if_unchanged("/k", b"0", b"2", 0)
@@ -77,21 +77,21 @@ async def test_a_value_that_changed_is_not_replaced(etcd: Etcd) -> None:
     assert await etcd.get("/k") == b"2"
 
 
-async def test_the_follower_begins_with_what_is_there_and_sees_each_change(etcd: Etcd) -> None:
+async def test_watch_begins_with_current_values_and_sees_each_change(etcd: Etcd) -> None:
     await put(etcd, "a", b"1")
-    follower = Follower(etcd)
+    recorder = WatchRecorder(etcd)
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(follower.run())
-        await eventually(lambda: follower.values == {"a": b"1"})
+        running = group.create_task(recorder.run())
+        await eventually(lambda: recorder.values == {"a": b"1"})
         await put(etcd, "b", b"2")
         await put(etcd, "a", b"3")
-        await eventually(lambda: follower.values == {"a": b"3", "b": b"2"})
+        await eventually(lambda: recorder.values == {"a": b"3", "b": b"2"})
         running.cancel()
-    revisions = [snapshot.revision for snapshot in follower.snapshots]
+    revisions = [snapshot.revision for snapshot in recorder.snapshots]
     assert revisions == sorted(set(revisions))
 
 
-async def test_without_etcd_nobody_waits_for_ever(etcd_server: EtcdServer, etcd: Etcd) -> None:
+async def test_calls_time_out_without_etcd(etcd_server: EtcdServer, etcd: Etcd) -> None:
     lease = await etcd.grant(3)
     etcd_server.freeze()
     async with asyncio.timeout(30):
@@ -109,13 +109,13 @@ async def test_without_etcd_nobody_waits_for_ever(etcd_server: EtcdServer, etcd:
         await etcd.keep_alive(lease)
 
 
-async def test_the_follower_finds_what_happened_while_it_was_cut_off(
-    etcd_server: EtcdServer, etcd: Etcd, follower: Follower
+async def test_watch_catches_up_after_disconnect_and_compaction(
+    etcd_server: EtcdServer, etcd: Etcd, recorder: WatchRecorder
 ) -> None:
     await put(etcd, "gone", b"1")
-    await eventually(lambda: "gone" in follower.values)
+    await eventually(lambda: "gone" in recorder.values)
     etcd_server.stop()
-    seen = len(follower.snapshots)
+    seen = len(recorder.snapshots)
     await etcd_server.start()
     async with Etcd([etcd_server.endpoint]) as other:
         await eventually(lambda: other.list_prefix(PREFIX))
@@ -123,13 +123,13 @@ async def test_the_follower_finds_what_happened_while_it_was_cut_off(
         await put(other, "gone", b"2", lease)
         await other.revoke(lease)
         await put(other, "new", b"1")
-        # Compacted: nobody can be told any more what happened before.
+        # After the compaction the earlier changes cannot be watched any more.
         await other._client.kv.compact((await other.list_prefix(PREFIX)).revision)
-    await eventually(lambda: follower.values == {"new": b"1"})
-    assert len(follower.snapshots) > seen
+    await eventually(lambda: recorder.values == {"new": b"1"})
+    assert len(recorder.snapshots) > seen
 
 
-async def test_a_follower_behind_a_compaction_lists_again(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_watch_behind_compaction_lists_again(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
     await put(etcd, "a", b"1")
     await put(etcd, "a", b"2")
     listed = etcd.list_prefix
@@ -143,27 +143,25 @@ async def test_a_follower_behind_a_compaction_lists_again(etcd: Etcd, monkeypatc
         return snapshot
 
     monkeypatch.setattr(etcd, "list_prefix", compacted_behind_the_list)
-    follower = Follower(etcd)
+    recorder = WatchRecorder(etcd)
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(follower.run())
-        await eventually(lambda: follower.values == {"a": b"2", "b": b"2"})
+        running = group.create_task(recorder.run())
+        await eventually(lambda: recorder.values == {"a": b"2", "b": b"2"})
         running.cancel()
-    assert follower.snapshots[0].values == {"a": b"2"}
+    assert recorder.snapshots[0].values == {"a": b"2"}
 
 
-async def test_a_store_that_lost_its_data_is_seen_as_it_is(
-    etcd_server: EtcdServer, etcd: Etcd, follower: Follower
-) -> None:
+async def test_watch_follows_wiped_store(etcd_server: EtcdServer, etcd: Etcd, recorder: WatchRecorder) -> None:
     for n in range(5):
         await put(etcd, "a", b"%d" % n)
-    await eventually(lambda: follower.values == {"a": b"4"})
+    await eventually(lambda: recorder.values == {"a": b"4"})
     etcd_server.stop()
     etcd_server.wipe()
     await etcd_server.start()
-    await eventually(lambda: follower.values == {})
+    await eventually(lambda: recorder.values == {})
 
 
-async def test_silence_is_looked_into(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_silent_watch_compares_revisions(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefix_watch, "SILENCE_TIMEOUT_S", 0.2)
     asked = 0
     revision = etcd.revision
@@ -174,32 +172,32 @@ async def test_silence_is_looked_into(etcd: Etcd, monkeypatch: pytest.MonkeyPatc
         return await revision()
 
     monkeypatch.setattr(etcd, "revision", counted)
-    follower = Follower(etcd)
+    recorder = WatchRecorder(etcd)
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(follower.run())
+        running = group.create_task(recorder.run())
         await eventually(lambda: asked >= 2)
-        assert len(follower.snapshots) == 1, "the watch goes on when nothing was missed"
+        assert len(recorder.snapshots) == 1, "the watch continues if no change was missed"
         await etcd.put_if_unchanged("/elsewhere", None, b"1", 0)
-        await eventually(lambda: len(follower.snapshots) == 2)
+        await eventually(lambda: len(recorder.snapshots) == 2)
         await put(etcd, "a", b"1")
-        await eventually(lambda: follower.values == {"a": b"1"})
+        await eventually(lambda: recorder.values == {"a": b"1"})
         running.cancel()
 
 
 @pytest.mark.parametrize("endpoints", [[], ["etcd-0:2379", "etcd-1:2379"], ["127.0.0.1:1", "name:2"]])
-def test_endpoints_that_cannot_be_followed_are_told_in_a_sentence(endpoints: list[str]) -> None:
+def test_unusable_endpoints_are_a_configuration_error(endpoints: list[str]) -> None:
     with pytest.raises(ConfigurationError, match="PARLEY_ETCD_ENDPOINTS"):
         Etcd(endpoints)
 
 
-async def test_several_addresses_serve_while_one_of_them_answers(etcd_server: EtcdServer) -> None:
+async def test_client_works_while_one_endpoint_answers(etcd_server: EtcdServer) -> None:
     async with Etcd(["127.0.0.1:1", etcd_server.endpoint]) as etcd:
         for _ in range(6):
             await etcd.keep_alive(await etcd.grant(3))
 
 
 def certificate(name: str, issuer: Issued | None = None) -> Issued:
-    """A certificate of `name`, by `issuer` or by itself, and its key."""
+    """Return a certificate of `name`, signed by `issuer` or self-signed, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -225,7 +223,7 @@ def pem(issued: Issued) -> tuple[bytes, bytes]:
     )
 
 
-async def test_etcd_and_we_know_each_other_by_certificates(tmp_path: Path) -> None:
+async def test_mutual_tls_is_required(tmp_path: Path) -> None:
     authority = certificate("authority")
     ca, _ = pem(authority)
     (cert, key), (our_cert, our_key) = (pem(certificate(name, authority)) for name in ("etcd.test", "chat.test"))

@@ -1,4 +1,4 @@
-"""A service built by servicekit, called over a real connection: what comes through, and how it says no."""
+"""A service built by servicekit, called over a real connection: requests, streams and failures."""
 
 import asyncio
 import logging
@@ -27,16 +27,16 @@ KEY = generate_signing_key()
 USER, DEVICE = "a" * 32, "b" * 32
 TOKEN, _ = TokenSigner(KEY, issuer="parley", audience="parley").sign(USER, DEVICE)
 VERIFIER = TokenVerifier(jwks_of(KEY), issuer="parley", audience="parley")
-SHOWN = (("authorization", f"Bearer {TOKEN}"),)
+AUTHENTICATED = (("authorization", f"Bearer {TOKEN}"),)
 CHAT = chat_pb2.DESCRIPTOR.services_by_name["ChatService"]
 MEDIA = media_pb2.DESCRIPTOR.services_by_name["MediaService"]
 CONVERSATION = "c" * 32
 
-Shown = tuple[tuple[str, str | bytes], ...]
+MetadataPairs = tuple[tuple[str, str | bytes], ...]
 
 
-class Chat:
-    """Answers in ways the tests can tell apart."""
+class ChatServicer:
+    """A servicer whose methods give distinguishable responses."""
 
     def __init__(self) -> None:
         self.callers: list[Claims] = []
@@ -77,7 +77,7 @@ async def echo(stream: ByteStream) -> None:
     await stream.write(b"bye")
 
 
-class Media:
+class MediaServicer:
     async def Upload(self, stream: ByteStream, call: Call) -> media_pb2.UploadResponse:
         size = 0
         while (frame := await stream.read()) is not None:
@@ -97,13 +97,13 @@ def handler_of(descriptor: ServiceDescriptor, servicer: object, *open_methods: s
 
 
 @pytest.fixture(scope="module")
-def chat() -> Chat:
-    return Chat()
+def chat() -> ChatServicer:
+    return ChatServicer()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def grpc_server(chat: Chat) -> AsyncIterator[int]:
-    handlers = [handler_of(CHAT, chat, "Locate"), handler_of(MEDIA, Media())]
+async def grpc_server(chat: ChatServicer) -> AsyncIterator[int]:
+    handlers = [handler_of(CHAT, chat, "Locate"), handler_of(MEDIA, MediaServicer())]
     server = Server("127.0.0.1:0", handlers, [CHAT.full_name, MEDIA.full_name])
     yield await server.start()
     await server.stop(grace=0)
@@ -115,14 +115,16 @@ async def grpc_channel(grpc_server: int) -> AsyncIterator[grpc.aio.Channel]:
         yield channel
 
 
-async def unary(channel: grpc.aio.Channel, method: str, request: bytes = b"", metadata: Shown = SHOWN) -> bytes:
+async def unary(
+    channel: grpc.aio.Channel, method: str, request: bytes = b"", metadata: MetadataPairs = AUTHENTICATED
+) -> bytes:
     call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{CHAT.full_name}/{method}")
     return await call(request, metadata=metadata)
 
 
 def subscribe(channel: grpc.aio.Channel, request: bytes) -> grpc.aio.UnaryStreamCall[bytes, bytes]:
     call: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(f"/{CHAT.full_name}/Subscribe")
-    return call(request, metadata=SHOWN)
+    return call(request, metadata=AUTHENTICATED)
 
 
 async def refusal(call: Awaitable[object]) -> Refusal:
@@ -132,20 +134,20 @@ async def refusal(call: Awaitable[object]) -> Refusal:
 
 
 def connect(channel: grpc.aio.Channel) -> grpc.aio.StreamStreamCall[bytes, bytes]:
-    return channel.stream_stream("/parley.chat.v1.ChatService/Connect")(metadata=SHOWN)
+    return channel.stream_stream("/parley.chat.v1.ChatService/Connect")(metadata=AUTHENTICATED)
 
 
-def finished(method: str, code: str) -> float:
+def finished_calls(method: str, code: str) -> float:
     labels = {"service": CHAT.full_name, "method": method, "code": code}
     return REGISTRY.get_sample_value("parley_rpc_finished_total", labels) or 0.0
 
 
-async def test_an_open_method_needs_no_token_and_sees_the_metadata(grpc_channel: grpc.aio.Channel) -> None:
+async def test_open_method_needs_no_token_and_receives_metadata(grpc_channel: grpc.aio.Channel) -> None:
     answer = await unary(grpc_channel, "Locate", metadata=(("x-chat-server", "chat-2"), ("x-bin", b"\x00")))
     assert chat_pb2.LocateResponse.FromString(answer).home == "chat-2"
 
 
-async def test_a_method_learns_who_calls(grpc_channel: grpc.aio.Channel, chat: Chat) -> None:
+async def test_method_receives_caller_claims(grpc_channel: grpc.aio.Channel, chat: ChatServicer) -> None:
     assert await unary(grpc_channel, "Heartbeat") == b""
     assert (chat.callers[-1].user_id, chat.callers[-1].device_id) == (USER, DEVICE)
 
@@ -154,45 +156,45 @@ async def test_a_method_learns_who_calls(grpc_channel: grpc.aio.Channel, chat: C
     ("metadata", "reason"),
     [((), "TOKEN_MISSING"), ((("authorization", "Bearer x.y.z"),), "TOKEN_INVALID")],
 )
-async def test_without_a_good_token_nobody_comes_in(
-    grpc_channel: grpc.aio.Channel, metadata: Shown, reason: str
+async def test_call_without_valid_token_is_refused(
+    grpc_channel: grpc.aio.Channel, metadata: MetadataPairs, reason: str
 ) -> None:
     for method in ("Heartbeat", "ListMessages"):
         failure = await refusal(unary(grpc_channel, method, metadata=metadata))
         assert (failure.code, failure.reason) == ("UNAUTHENTICATED", reason)
 
 
-async def test_a_failure_arrives_with_its_reason(grpc_channel: grpc.aio.Channel) -> None:
+async def test_failure_carries_its_reason(grpc_channel: grpc.aio.Channel) -> None:
     request = chat_pb2.SetTypingRequest(conversation_id=CONVERSATION)
     failure = await refusal(unary(grpc_channel, "SetTyping", request.SerializeToString()))
     assert (failure.code, failure.reason) == ("NOT_FOUND", "CONVERSATION_NOT_FOUND")
     assert failure.message == "no such conversation"
 
 
-async def test_bytes_that_do_not_parse_get_our_answer(grpc_channel: grpc.aio.Channel) -> None:
+async def test_unparsable_request_is_invalid_argument(grpc_channel: grpc.aio.Channel) -> None:
     failure = await refusal(unary(grpc_channel, "SetTyping", b"\xff\xff\xff"))
     assert (failure.code, failure.reason) == ("INVALID_ARGUMENT", "FRAME_UNPARSABLE")
 
 
-async def test_a_field_out_of_bounds_is_named(grpc_channel: grpc.aio.Channel) -> None:
+async def test_field_out_of_bounds_is_named(grpc_channel: grpc.aio.Channel) -> None:
     request = chat_pb2.SetTypingRequest(conversation_id="not an id")
     failure = await refusal(unary(grpc_channel, "SetTyping", request.SerializeToString()))
     assert (failure.code, failure.reason) == ("INVALID_ARGUMENT", "FIELD_INVALID")
     assert failure.fields == ("conversation_id",)
 
 
-async def test_a_method_of_tomorrow_says_so(grpc_channel: grpc.aio.Channel) -> None:
+async def test_method_not_yet_served_is_reported(grpc_channel: grpc.aio.Channel) -> None:
     failure = await refusal(unary(grpc_channel, "ListMessages"))
     assert (failure.code, failure.reason) == ("UNIMPLEMENTED", "NOT_YET_SERVED")
 
 
-async def test_a_method_nobody_knows_is_unimplemented(grpc_channel: grpc.aio.Channel) -> None:
+async def test_unknown_method_is_unimplemented(grpc_channel: grpc.aio.Channel) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await unary(grpc_channel, "Fly")
     assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_a_fault_of_ours_tells_the_log_and_not_the_caller(
+async def test_internal_error_is_logged_and_hidden_from_caller(
     grpc_channel: grpc.aio.Channel, capsys: pytest.CaptureFixture[str]
 ) -> None:
     request = chat_pb2.SetTypingRequest(conversation_id=CONVERSATION, typing=True)
@@ -204,7 +206,7 @@ async def test_a_fault_of_ours_tells_the_log_and_not_the_caller(
     assert "/parley.chat.v1.ChatService/SetTyping" in logged
 
 
-async def test_a_server_stream_ends_with_its_failure(grpc_channel: grpc.aio.Channel) -> None:
+async def test_server_stream_ends_with_its_failure(grpc_channel: grpc.aio.Channel) -> None:
     call = subscribe(grpc_channel, chat_pb2.SubscribeRequest(hello=chat_pb2.Hello()).SerializeToString())
     first = await call.read()
     assert isinstance(first, bytes)
@@ -214,12 +216,12 @@ async def test_a_server_stream_ends_with_its_failure(grpc_channel: grpc.aio.Chan
     assert (failure.code, failure.reason, failure.retry_after) == ("UNAVAILABLE", "SERVER_DRAINING", 0.5)
 
 
-async def test_a_server_stream_checks_its_request_first(grpc_channel: grpc.aio.Channel) -> None:
+async def test_server_stream_validates_its_request(grpc_channel: grpc.aio.Channel) -> None:
     call = subscribe(grpc_channel, b"")
     assert (await refusal(call.read())).reason == "FIELD_INVALID"
 
 
-async def test_a_bidirectional_stream_carries_bytes_and_survives_a_half_close(
+async def test_bidirectional_stream_carries_bytes_and_survives_half_close(
     grpc_channel: grpc.aio.Channel,
 ) -> None:
     call = connect(grpc_channel)
@@ -232,7 +234,7 @@ async def test_a_bidirectional_stream_carries_bytes_and_survives_a_half_close(
     assert await call.code() == grpc.StatusCode.OK
 
 
-async def test_a_failure_in_a_task_of_a_stream_is_the_status_of_the_stream(grpc_channel: grpc.aio.Channel) -> None:
+async def test_failure_in_stream_task_is_the_stream_status(grpc_channel: grpc.aio.Channel) -> None:
     call = connect(grpc_channel)
     await call.write(b"bad")
     failure = await refusal(call.read())
@@ -240,23 +242,23 @@ async def test_a_failure_in_a_task_of_a_stream_is_the_status_of_the_stream(grpc_
 
 
 @pytest.mark.parametrize("frame", [b"a word", b"flood"])
-async def test_a_client_that_goes_away_is_no_error(
-    grpc_channel: grpc.aio.Channel, chat: Chat, caplog: pytest.LogCaptureFixture, frame: bytes
+async def test_cancelled_client_is_not_an_error(
+    grpc_channel: grpc.aio.Channel, chat: ChatServicer, caplog: pytest.LogCaptureFixture, frame: bytes
 ) -> None:
-    before, errors, ended = finished("Connect", "CANCELLED"), finished("Connect", "INTERNAL"), chat.ended
+    before, errors, ended = finished_calls("Connect", "CANCELLED"), finished_calls("Connect", "INTERNAL"), chat.ended
     with capture_logs() as logged:
         call = connect(grpc_channel)
         await call.write(frame)
         await call.read()
         call.cancel()
-        await eventually(lambda: finished("Connect", "CANCELLED") == before + 1)
+        await eventually(lambda: finished_calls("Connect", "CANCELLED") == before + 1)
     assert chat.ended == ended + 1
-    assert finished("Connect", "INTERNAL") == errors
+    assert finished_calls("Connect", "INTERNAL") == errors
     assert not [line for line in logged if line["log_level"] not in {"debug", "info"}]
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-async def test_a_frame_beyond_the_transport_limit_ends_the_stream_alone(grpc_channel: grpc.aio.Channel) -> None:
+async def test_oversized_frame_ends_only_its_stream(grpc_channel: grpc.aio.Channel) -> None:
     call, other = connect(grpc_channel), connect(grpc_channel)
     await call.write(bytes((1 << 20) + 1))
     with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -267,9 +269,9 @@ async def test_a_frame_beyond_the_transport_limit_ends_the_stream_alone(grpc_cha
     other.cancel()
 
 
-async def test_a_client_stream_answers_once(grpc_channel: grpc.aio.Channel) -> None:
+async def test_client_stream_returns_one_response(grpc_channel: grpc.aio.Channel) -> None:
     upload: grpc.aio.StreamUnaryMultiCallable[bytes, bytes] = grpc_channel.stream_unary(f"/{MEDIA.full_name}/Upload")
-    call = upload(metadata=SHOWN)
+    call = upload(metadata=AUTHENTICATED)
     for _ in range(3):
         await call.write(bytes(100))
     await call.done_writing()
@@ -277,10 +279,12 @@ async def test_a_client_stream_answers_once(grpc_channel: grpc.aio.Channel) -> N
 
 
 async def test_calls_are_counted_by_code(grpc_channel: grpc.aio.Channel) -> None:
-    good, bad = finished("Heartbeat", "OK"), finished("Heartbeat", "UNAUTHENTICATED")
+    good, bad = finished_calls("Heartbeat", "OK"), finished_calls("Heartbeat", "UNAUTHENTICATED")
     await unary(grpc_channel, "Heartbeat")
     await refusal(unary(grpc_channel, "Heartbeat", metadata=()))
-    # A call is counted at its end, which comes after its answer.
+    # A call is counted at its end, after its response.
     await eventually(
-        lambda: (finished("Heartbeat", "OK"), finished("Heartbeat", "UNAUTHENTICATED")) == (good + 1, bad + 1)
+        lambda: (
+            (finished_calls("Heartbeat", "OK"), finished_calls("Heartbeat", "UNAUTHENTICATED")) == (good + 1, bad + 1)
+        )
     )

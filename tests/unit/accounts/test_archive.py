@@ -1,4 +1,4 @@
-"""An archive comes in chunks while it is made, and opens as any other."""
+"""A ZIP archive is streamed in chunks and can be opened by any ZIP reader."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def all_of(*files: ArchiveFile) -> AsyncIterator[ArchiveFile]:
         yield file
 
 
-async def test_what_went_in_comes_out() -> None:
+async def test_archive_contains_its_files() -> None:
     files = [
         ArchiveFile("README.txt", parts(b"hello")),
         ArchiveFile("empty", parts()),
@@ -39,7 +39,7 @@ async def test_what_went_in_comes_out() -> None:
         assert archive.getinfo("README.txt").date_time == (2027, 1, 15, 8, 0, 0)
 
 
-async def test_little_is_held_of_much() -> None:
+async def test_large_archive_is_streamed_in_bounded_memory() -> None:
     noise = random.Random(7)
     taken = 0
 
@@ -59,6 +59,6 @@ async def test_little_is_held_of_much() -> None:
     assert sum(sizes) > 5_000_000
 
 
-async def test_nothing_is_an_archive_too() -> None:
+async def test_empty_archive_is_valid_zip() -> None:
     made = b"".join([chunk async for chunk in stream_zip(all_of(), NOW)])
     assert zipfile.ZipFile(io.BytesIO(made)).namelist() == []

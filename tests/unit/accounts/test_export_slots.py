@@ -1,4 +1,4 @@
-"""How many archives are made at a time: one a user, a few a server, and who does not read holds up nobody."""
+"""The number of concurrent exports: one per user and a few per server, not counting stalled readers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.clock import ManualClock
 
 
 class Archives:
-    """Archives that are being read, each by its user."""
+    """A factory of endless exports."""
 
     def __init__(self, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
         async def endless(_: AsyncIterator[ArchiveFile], __: int) -> AsyncIterator[bytes]:
@@ -43,7 +43,7 @@ def archives(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> Archives:
     return Archives(clock, monkeypatch)
 
 
-async def test_one_a_user(archives: Archives) -> None:
+async def test_second_export_of_a_user_is_refused(archives: Archives) -> None:
     first = await archives.begin("alice")
     with pytest.raises(RateLimited):
         await archives.begin("alice")
@@ -51,7 +51,7 @@ async def test_one_a_user(archives: Archives) -> None:
     await archives.begin("alice")
 
 
-async def test_a_few_a_server_but_for_those_who_do_not_read(archives: Archives, clock: ManualClock) -> None:
+async def test_exports_per_server_are_limited_except_stalled_ones(archives: Archives, clock: ManualClock) -> None:
     reading = [await archives.begin(str(number)) for number in range(MAX_CONCURRENT_EXPORTS)]
     with pytest.raises(RateLimited):
         await archives.begin("alice")

@@ -1,4 +1,4 @@
-"""Passwords are compared off the loop, so many at once, with nothing told by time or by a refusal."""
+"""Passwords are verified off the event loop with bounded concurrency and without revealing which accounts exist."""
 
 import asyncio
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def passwords() -> Iterator[PasswordHasherPool]:
     made.close()
 
 
-async def test_a_password_matches_its_hash_alone(passwords: PasswordHasherPool) -> None:
+async def test_password_matches_only_its_hash(passwords: PasswordHasherPool) -> None:
     stored = await passwords.hash("correct horse")
     assert stored.startswith("$argon2id$")
     assert await passwords.verify("correct horse", stored)
@@ -30,11 +30,11 @@ async def test_a_password_matches_its_hash_alone(passwords: PasswordHasherPool) 
     assert not await passwords.verify("correct horse", None)
 
 
-async def test_a_password_is_the_same_however_it_was_composed(passwords: PasswordHasherPool) -> None:
+async def test_password_is_unicode_normalized(passwords: PasswordHasherPool) -> None:
     assert await passwords.verify("cafe\u0301 au lait", await passwords.hash("caf\u00e9 au lait"))
 
 
-async def test_a_name_that_does_not_exist_costs_a_whole_comparison() -> None:
+async def test_unknown_name_costs_a_full_verification() -> None:
     compared: list[str] = []
 
     class Recording(PasswordHasher):
@@ -49,13 +49,13 @@ async def test_a_name_that_does_not_exist_costs_a_whole_comparison() -> None:
     assert QUICK.check_needs_rehash(compared[0]) is False
 
 
-async def test_a_hash_of_weaker_times_is_outdated(passwords: PasswordHasherPool) -> None:
+async def test_hash_with_weaker_parameters_is_outdated(passwords: PasswordHasherPool) -> None:
     weaker = PasswordHasher(time_cost=1, memory_cost=16, parallelism=1).hash("correct horse")
     assert passwords.is_outdated(weaker)
     assert not passwords.is_outdated(await passwords.hash("correct horse"))
 
 
-async def test_only_so_many_wait() -> None:
+async def test_verification_queue_is_bounded() -> None:
     go = Event()
 
     class Held(PasswordHasher):

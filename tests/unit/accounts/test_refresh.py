@@ -1,4 +1,4 @@
-"""A chain of refresh tokens bears lost answers and forgeries, and gives a thief away."""
+"""A chain of refresh tokens tolerates lost responses and forged tokens, and detects stolen tokens."""
 
 import secrets
 from dataclasses import replace
@@ -13,24 +13,24 @@ from chat_service.accounts.refresh_tokens import GRACE_MS, RefreshChain, Refresh
 USER, DEVICE = "a" * 32, "b" * 32
 
 
-def test_a_token_is_read_back() -> None:
+def test_token_round_trips() -> None:
     _, token = RefreshChain.start(USER, DEVICE)
     assert RefreshToken.parse(str(token)) == token
 
 
 @given(st.text(max_size=200))
-def test_any_other_text_is_refused(text: str) -> None:
+def test_malformed_token_is_refused(text: str) -> None:
     with pytest.raises(RefreshTokenInvalid):
         RefreshToken.parse(text)
 
 
-def test_a_token_does_not_show_its_secrets() -> None:
+def test_token_repr_hides_its_secrets() -> None:
     _, token = RefreshChain.start(USER, DEVICE)
     assert token.secret.hex() not in repr(token)
     assert str(token.secret) not in repr(token)
 
 
-def test_the_newest_is_replaced_and_the_one_before_stays_good() -> None:
+def test_previous_token_stays_valid_after_rotation() -> None:
     chain, first = RefreshChain.start(USER, DEVICE)
     chain, second = chain.rotate(first, 0)
     assert second.secret != first.secret
@@ -40,7 +40,7 @@ def test_the_newest_is_replaced_and_the_one_before_stays_good() -> None:
     assert third.secret != again.secret
 
 
-def test_within_the_grace_the_one_before_gets_the_same_successor() -> None:
+def test_previous_token_gets_same_successor_within_grace_period() -> None:
     chain, first = RefreshChain.start(USER, DEVICE)
     chain, second = chain.rotate(first, 0)
     same, again = chain.rotate(first, GRACE_MS - 1)
@@ -48,7 +48,7 @@ def test_within_the_grace_the_one_before_gets_the_same_successor() -> None:
     assert same is chain
 
 
-def test_an_older_one_is_a_thief() -> None:
+def test_older_token_is_reuse() -> None:
     chain, first = RefreshChain.start(USER, DEVICE)
     chain, second = chain.rotate(first, 0)
     chain, _ = chain.rotate(second, 0)
@@ -56,7 +56,7 @@ def test_an_older_one_is_a_thief() -> None:
         chain.rotate(first, 0)
 
 
-def test_one_that_was_never_used_and_replaced_is_a_thief() -> None:
+def test_replaced_unused_token_is_reuse() -> None:
     chain, first = RefreshChain.start(USER, DEVICE)
     chain, stolen = chain.rotate(first, 0)
     chain, _ = chain.rotate(first, GRACE_MS)
@@ -64,7 +64,7 @@ def test_one_that_was_never_used_and_replaced_is_a_thief() -> None:
         chain.rotate(stolen, GRACE_MS)
 
 
-def test_a_forged_one_is_only_refused() -> None:
+def test_forged_token_is_refused_without_reuse() -> None:
     chain, token = RefreshChain.start(USER, DEVICE)
     forged = replace(token, family=secrets.token_bytes(16), secret=secrets.token_bytes(32))
     with pytest.raises(RefreshTokenInvalid) as caught:
@@ -72,7 +72,7 @@ def test_a_forged_one_is_only_refused() -> None:
     assert not isinstance(caught.value, RefreshTokenReused)
 
 
-def test_a_chain_keeps_no_secret() -> None:
+def test_chain_stores_no_secret() -> None:
     chain, first = RefreshChain.start(USER, DEVICE)
     chain, second = chain.rotate(first, 0)
     kept = {chain.family, chain.newest, chain.previous, chain.nonce}

@@ -1,4 +1,4 @@
-"""Names are found by their beginnings, whatever their case, accents or script."""
+"""Names are found by their prefixes, regardless of case, accents and script."""
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,7 @@ LOGIN = "someone.else"
 
 
 def finds(query: str, display_name: str, login_name: str = LOGIN) -> bool:
-    """As the store does it: the stored prefix is an equality, the rest a comparison with the words."""
+    """Return True if the store would match: the prefix by equality, the rest by comparison with the words."""
     asked, keys = UserQuery.of(query), search_keys(login_name, display_name)
     return asked.prefix in keys.prefixes and any(word.startswith(asked.text) for word in keys.words)
 
@@ -39,17 +39,17 @@ def finds(query: str, display_name: str, login_name: str = LOGIN) -> bool:
         ("someone.e", "Alice"),
     ],
 )
-def test_found(query: str, name: str) -> None:
+def test_matching_query_is_found(query: str, name: str) -> None:
     assert finds(query, name)
 
 
 @pytest.mark.parametrize(("query", "name"), [("lice", "Alice"), ("smith a", "Alice Smith"), ("else", "Alice")])
-def test_not_found(query: str, name: str) -> None:
+def test_other_query_is_not_found(query: str, name: str) -> None:
     assert not finds(query, name)
 
 
 @given(st.text(min_size=1, max_size=128), st.integers(min_value=1, max_value=64))
-def test_every_name_is_found_by_its_own_beginning(name: str, length: int) -> None:
+def test_every_name_is_found_by_its_prefix(name: str, length: int) -> None:
     start = fold(name)
     words = search_keys(LOGIN, name).words
     assert fold(start) == start
@@ -58,7 +58,7 @@ def test_every_name_is_found_by_its_own_beginning(name: str, length: int) -> Non
 
 
 @given(st.text(max_size=128))
-def test_what_is_stored_is_bounded(name: str) -> None:
+def test_search_keys_are_bounded(name: str) -> None:
     keys = search_keys(LOGIN, name)
     assert len(keys.words) <= MAX_WORDS
     assert all(len(word) <= MAX_QUERY_CHARS for word in keys.words)

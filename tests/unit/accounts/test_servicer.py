@@ -1,4 +1,4 @@
-"""The calls of AccountService are all accounted for, and know where they come from."""
+"""AccountService serves every method of the contract and determines the client's address."""
 
 import pytest
 
@@ -25,12 +25,12 @@ def test_every_method_is_served() -> None:
         ({"x-forwarded-for": ""}, "unix:", "unix"),
     ],
 )
-def test_the_origin_is_what_the_door_saw(metadata: dict[str, str], peer: str, expected: str) -> None:
+def test_client_address_is_the_one_envoy_forwards(metadata: dict[str, str], peer: str, expected: str) -> None:
     assert client_address(Call(None, metadata, peer)) == expected
 
 
 @pytest.mark.parametrize(
     ("name", "expected"), [("  Alice\n Smith ", "Alice Smith"), ("A\0b", "Ab"), ("\0", ""), (" \t", "")]
 )
-def test_a_display_name_is_on_one_line(name: str, expected: str) -> None:
+def test_display_name_is_normalized_to_one_line(name: str, expected: str) -> None:
     assert normalize_display_name(name) == expected

@@ -1,4 +1,4 @@
-"""What is told of the machine."""
+"""The description of the benchmark machine."""
 
 import pytest
 
@@ -14,17 +14,17 @@ from bench.machine import describe_machine, measure_pace_ms, parse_version
         ("nothing of the kind", "unknown"),
     ],
 )
-def test_versions_are_found_in_what_servers_say(said: str, version: str) -> None:
+def test_server_versions_are_parsed(said: str, version: str) -> None:
     assert parse_version(said) == version
 
 
-def test_this_machine_is_described_in_full() -> None:
+def test_this_machine_is_fully_described() -> None:
     here = describe_machine()
     assert all(here.values())
     assert "unknown" not in here.values()
 
 
-def test_the_pace_is_the_least_cpu_time_of_several_tries_in_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pace_is_least_cpu_time_of_several_tries_in_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu_seconds = iter([1.0, 1.5, 2.0, 2.02, 3.0, 3.4, 4.0, 4.3, 5.0, 5.1])
     monkeypatch.setattr("time.process_time", lambda: next(cpu_seconds))
     assert measure_pace_ms() == pytest.approx(20)

@@ -1,4 +1,4 @@
-"""Results that are kept, and which of them is compared with."""
+"""Stored benchmark results and the choice of the baseline."""
 
 import subprocess
 from dataclasses import replace
@@ -29,12 +29,12 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_result_comes_back_as_it_was_kept(tmp_path: Path) -> None:
+def test_stored_result_is_loaded_unchanged(tmp_path: Path) -> None:
     assert write_result(RESULT, tmp_path).name == "aaaaaaa.json"
     assert latest_comparable("bbbbbbb", QUICK, tmp_path) == RESULT
 
 
-def test_the_newest_of_another_commit_is_compared_with(tmp_path: Path) -> None:
+def test_baseline_is_the_newest_result_of_another_commit(tmp_path: Path) -> None:
     for commit, taken in (("aaaaaaa", 2.0), ("bbbbbbb", 3.0), ("ccccccc", 1.0)):
         write_result(replace(RESULT, commit=commit, taken=taken), tmp_path)
     found = latest_comparable("bbbbbbb", QUICK, tmp_path)
@@ -42,44 +42,44 @@ def test_the_newest_of_another_commit_is_compared_with(tmp_path: Path) -> None:
     assert found.commit == "aaaaaaa"
 
 
-def test_a_change_is_compared_with_the_commit_under_it(tmp_path: Path) -> None:
+def test_changed_tree_is_compared_with_its_commit(tmp_path: Path) -> None:
     write_result(RESULT, tmp_path)
     assert latest_comparable("aaaaaaa-changed", QUICK, tmp_path) == RESULT
 
 
-def test_what_measured_less_is_not_compared_with(tmp_path: Path) -> None:
+def test_result_of_other_sizes_is_not_a_baseline(tmp_path: Path) -> None:
     write_result(replace(RESULT, sizes=TINY), tmp_path)
     assert latest_comparable("bbbbbbb", QUICK, tmp_path) is None
 
 
-def test_there_may_be_none_yet(tmp_path: Path) -> None:
+def test_missing_folder_has_no_baseline(tmp_path: Path) -> None:
     assert latest_comparable("bbbbbbb", QUICK, tmp_path / "missing") is None
 
 
-def test_a_file_that_is_no_result_is_named(tmp_path: Path) -> None:
+def test_malformed_result_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "odd.json").write_text('{"commit": 1}')
     with pytest.raises(SetupError, match=r"odd\.json is not a result"):
         latest_comparable("bbbbbbb", QUICK, tmp_path)
 
 
-def test_the_commit_says_whether_the_code_was_changed(repository: Path) -> None:
+def test_commit_of_changed_tree_is_marked(repository: Path) -> None:
     clean = current_commit(repository)
     assert git(repository, "rev-parse", "HEAD").startswith(clean)
     (repository / "code").write_text("2")
     assert current_commit(repository) == f"{clean}-changed"
 
 
-def test_outside_a_repository_the_commit_is_unknown(tmp_path: Path) -> None:
+def test_commit_outside_a_repository_is_unknown(tmp_path: Path) -> None:
     assert current_commit(tmp_path) == "unknown"
 
 
-def test_a_result_is_put_under_version_control_on_purpose_only(repository: Path) -> None:
+def test_result_is_staged_only_on_request(repository: Path) -> None:
     path = write_result(RESULT, repository)
     assert git(repository, "status", "--porcelain") == ""
     stage_result(path)
     assert git(repository, "status", "--porcelain") == "A  aaaaaaa.json\n"
 
 
-def test_without_a_repository_nothing_can_be_put_there(tmp_path: Path) -> None:
+def test_staging_outside_a_repository_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="git cannot add"):
         stage_result(write_result(RESULT, tmp_path))

@@ -1,4 +1,4 @@
-"""The table, and what it says about an earlier commit."""
+"""The printed table and its comparison with an earlier commit."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ def change(now: Figure, before: Figure) -> str:
     return format_table(result(now), result(before))[-1].rpartition("  ")[2]
 
 
-def test_the_table_as_it_is_printed() -> None:
+def test_table_is_aligned_and_grouped_by_scene() -> None:
     now = result(messages(3100.0, 3300.0), cpu(95.0, 95.0), replace(cpu(3.0, 3.5), workload="group"))
     before = result(messages(2500.0, 2600.0), cpu(100.0, 100.0))
     assert format_table(now, before) == [
@@ -54,16 +54,16 @@ def test_the_table_as_it_is_printed() -> None:
         (messages(98.0), messages(95.0, 105.0), "~ -2.0%"),
     ],
 )
-def test_a_change_is_good_bad_or_noise(now: Figure, before: Figure, told: str) -> None:
+def test_change_is_better_worse_or_noise(now: Figure, before: Figure, told: str) -> None:
     assert change(now, before) == told
 
 
 @pytest.mark.parametrize("before", [messages(0.0), replace(messages(5.0), name="another")])
-def test_what_cannot_be_compared_is_not(before: Figure) -> None:
+def test_incomparable_figures_show_no_change(before: Figure) -> None:
     assert "%" not in format_table(result(messages(1.0)), result(before))[-1]
 
 
-def test_lines_for_information_have_no_better_and_worse() -> None:
+def test_informational_line_shows_no_change() -> None:
     information = replace(cpu(100.0), more_is_better=None)
     assert "%" not in format_table(result(information), result(information))[-1]
 
@@ -72,11 +72,11 @@ def test_lines_for_information_have_no_better_and_worse() -> None:
     ("value", "text"),
     [(0.0, "0.00"), (2.345, "2.35"), (12.34, "12.3"), (1234.5, "1,234"), (float("nan"), "none")],
 )
-def test_numbers_have_three_figures(value: float, text: str) -> None:
+def test_numbers_have_three_significant_digits(value: float, text: str) -> None:
     assert format_number(value) == text
 
 
-def test_a_busy_machine_and_another_one_are_told_of() -> None:
+def test_notes_report_busy_and_different_machine() -> None:
     now = replace(result(messages(1.0)), cores_of_others=1.4)
     before = replace(result(commit="def5678"), machine={"CPU": "a slow one"}, pace=25.0)
     told = "\n".join(format_notes(now, before))
@@ -85,5 +85,5 @@ def test_a_busy_machine_and_another_one_are_told_of() -> None:
     assert "Other programs used up to 1.4 cores" in told
 
 
-def test_a_quiet_machine_needs_no_word() -> None:
+def test_idle_machine_needs_no_note() -> None:
     assert len(format_notes(result(messages(1.0)), None)) == 1

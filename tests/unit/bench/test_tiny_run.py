@@ -1,4 +1,4 @@
-"""The command itself, on a system of its own, with as little as shows that all of it works."""
+"""The benchmark command on a whole system, with the smallest sizes."""
 
 import json
 import signal
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.integration
 BENCH = [sys.executable, "-m", "bench"]
 
 
-def test_a_tiny_run_measures_every_scene_and_compares(tmp_path: Path) -> None:
+def test_tiny_run_measures_every_scene(tmp_path: Path) -> None:
     command = [*BENCH, "--tiny", "--folder", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -29,13 +29,13 @@ def test_a_tiny_run_measures_every_scene_and_compares(tmp_path: Path) -> None:
     assert str(kept) in done.stdout
 
 
-def test_a_scene_that_does_not_exist_is_told_of_in_a_sentence() -> None:
+def test_unknown_scene_is_refused_with_a_message() -> None:
     done = subprocess.run([*BENCH, "--workload", "opera"], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert done.stderr == "Unknown workload opera; choose from idle, durable, group, latency.\n"
 
 
-def test_ctrl_c_stops_everything_and_leaves_nothing(tmp_path: Path) -> None:
+def test_ctrl_c_stops_all_servers_and_writes_no_result(tmp_path: Path) -> None:
     command = [*BENCH, "--workload", "durable", "--folder", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1) as bench:
         assert bench.stdout is not None

@@ -22,18 +22,18 @@ TIME = Timestamp(seconds=1, nanos=500_000_000)
         (Unchanged(1500), AppendResult(create_time=TIME)),
     ],
 )
-def test_a_result_crosses_between_servers(outcome: Appended | Unchanged, expected: AppendResult) -> None:
+def test_append_result_round_trips_between_servers(outcome: Appended | Unchanged, expected: AppendResult) -> None:
     encoded = mesh.encode_append_result(outcome).append_result
     assert encoded == expected
     assert mesh.decode_append_result(encoded) == outcome
 
 
-def test_a_refusal_crosses_between_servers() -> None:
+def test_refusal_round_trips_between_servers() -> None:
     encoded = mesh.encode_append_result(GroupFull("full")).append_result
     decoded = mesh.decode_append_result(encoded)
     assert not isinstance(decoded, Appended | Unchanged)
     assert decoded.reason == GroupFull.default_reason
 
 
-def test_an_unchanged_conversation_is_seq_0_for_clients() -> None:
+def test_unchanged_conversation_is_seq_0_for_clients() -> None:
     assert frames.encode_appended(Unchanged(1500)) == chat_pb2.Appended(create_time=TIME)

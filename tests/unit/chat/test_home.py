@@ -1,4 +1,4 @@
-"""A home keeps one session a device: the newest, whichever attaches last."""
+"""A home keeps one session per device: the newest, regardless of the order of attachment."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ USER, DEVICE = "a" * 32, "d" * 32
 
 
 @dataclass
-class Edges:
-    """What a home says to edges."""
+class RecordedEdges:
+    """Edges that record the messages of a home."""
 
     pushed: list[Sequence[str]] = field(default_factory=list)
     closed: list[tuple[str, str]] = field(default_factory=list)
@@ -35,14 +35,14 @@ class Edges:
     def recheck(self, edge: str, session_ids: Sequence[str]) -> None:
         self.rechecked += session_ids
 
-    def live(self, home: Home) -> Sequence[str]:
+    def live_sessions(self, home: Home) -> Sequence[str]:
         home.deliver([USER], Delivery())
         return self.pushed[-1]
 
 
 @pytest.fixture
-def edges() -> Edges:
-    return Edges()
+def edges() -> RecordedEdges:
+    return RecordedEdges()
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def home(edges: Edges, clock: ManualClock) -> Home:
+def home(edges: RecordedEdges, clock: ManualClock) -> Home:
     return Home(edges, clock)
 
 
@@ -59,35 +59,35 @@ def session(name: str) -> AttachedSession:
     return AttachedSession(name, USER, DEVICE, "edge")
 
 
-def test_a_new_session_supersedes_whatever_the_clock_of_its_edge_says(edges: Edges, home: Home) -> None:
+def test_new_session_supersedes_regardless_of_edge_clock(edges: RecordedEdges, home: Home) -> None:
     home.attach(session("2"))
     home.attach(session("1"))
     assert edges.closed == [("2", "SESSION_SUPERSEDED")]
-    assert edges.live(home) == ["1"]
+    assert edges.live_sessions(home) == ["1"]
 
 
-def test_an_old_session_that_attaches_again_after_the_newer_one_is_the_one_that_ends(edges: Edges, home: Home) -> None:
+def test_older_session_reattached_after_newer_one_is_closed(edges: RecordedEdges, home: Home) -> None:
     home.attach(session("2"), reattach=True)
     home.attach(session("1"), reattach=True)
     assert edges.closed == [("1", "SESSION_SUPERSEDED")]
-    assert edges.live(home) == ["2"]
+    assert edges.live_sessions(home) == ["2"]
 
 
-def test_a_newer_session_that_attaches_again_after_the_old_one_stays(edges: Edges, home: Home) -> None:
+def test_newer_session_reattached_after_older_one_stays(edges: RecordedEdges, home: Home) -> None:
     home.attach(session("1"), reattach=True)
     home.attach(session("2"), reattach=True)
     assert edges.closed == [("1", "SESSION_SUPERSEDED")]
-    assert edges.live(home) == ["2"]
+    assert edges.live_sessions(home) == ["2"]
 
 
-def test_the_same_session_again_supersedes_nothing(edges: Edges, home: Home) -> None:
+def test_repeated_session_supersedes_nothing(edges: RecordedEdges, home: Home) -> None:
     home.attach(session("1"))
     home.attach(session("1"), reattach=True)
     assert edges.closed == []
-    assert edges.live(home) == ["1"]
+    assert edges.live_sessions(home) == ["1"]
 
 
-def test_who_is_at_home_elsewhere_for_a_moment_is_not_forgotten(home: Home, clock: ManualClock) -> None:
+def test_briefly_moved_user_is_kept(home: Home, clock: ManualClock) -> None:
     home.attach(session("1"))
     home.on_ring_changed(lambda _: True)
     clock.advance(MOVED_USERS_KEPT_S - 0.1)
@@ -97,7 +97,7 @@ def test_who_is_at_home_elsewhere_for_a_moment_is_not_forgotten(home: Home, cloc
     assert home.presence.watch("edge", "watcher", [USER]) == [USER]
 
 
-def test_who_is_at_home_elsewhere_is_forgotten_a_while_after_the_last_change(home: Home, clock: ManualClock) -> None:
+def test_moved_user_is_dropped_after_last_ring_change(home: Home, clock: ManualClock) -> None:
     home.attach(session("1"))
     for _ in range(2):
         home.on_ring_changed(lambda _: True)
@@ -107,9 +107,7 @@ def test_who_is_at_home_elsewhere_is_forgotten_a_while_after_the_last_change(hom
     assert not home.has_user(USER)
 
 
-def test_who_watched_somebody_at_home_elsewhere_for_a_moment_asks_again(
-    edges: Edges, home: Home, clock: ManualClock
-) -> None:
+def test_watchers_of_moved_user_are_rechecked_once(edges: RecordedEdges, home: Home, clock: ManualClock) -> None:
     home.attach(session("1"))
     for user_ids in ([USER], [USER, "f" * 32]):
         home.presence.watch("edge", f"watcher of {len(user_ids)}", user_ids)
@@ -119,12 +117,10 @@ def test_who_watched_somebody_at_home_elsewhere_for_a_moment_asks_again(
     assert sorted(edges.rechecked) == ["watcher of 1", "watcher of 2"]
     home.on_ring_changed(lambda _: False)
     clock.advance(MOVED_USERS_KEPT_S)
-    assert len(edges.rechecked) == 2, "they were asked to look once"
+    assert len(edges.rechecked) == 2, "each watcher is rechecked once"
 
 
-def test_watchers_are_told_that_somebody_went_once_the_debounce_is_over(
-    edges: Edges, home: Home, clock: ManualClock
-) -> None:
+def test_watchers_see_user_offline_after_debounce(edges: RecordedEdges, home: Home, clock: ManualClock) -> None:
     home.attach(session("1"))
     assert home.presence.watch("edge", "watcher", [USER]) == [USER]
     home.detach(USER, "1")
@@ -136,7 +132,7 @@ def test_watchers_are_told_that_somebody_went_once_the_debounce_is_over(
     assert edges.presence == [PresenceChange(USER, False), PresenceChange(USER, True)]
 
 
-def test_who_comes_back_within_the_debounce_was_never_gone(edges: Edges, home: Home, clock: ManualClock) -> None:
+def test_user_back_within_debounce_stays_online(edges: RecordedEdges, home: Home, clock: ManualClock) -> None:
     home.attach(session("1"))
     home.presence.watch("edge", "watcher", [USER])
     for number in range(3):

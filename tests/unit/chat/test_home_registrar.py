@@ -1,4 +1,4 @@
-"""A session is known to the home its user has now, and to no home once it has ended."""
+"""A session is attached to the current home of its user, and to no home once it has ended."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from tests.eventually import eventually, run_ready
 USER, DEVICE = "a" * 32, "d" * 32
 
 
-class SlowHomes:
-    """Homes that answer when they are let, and do what they are told in the order of telling, as over a link."""
+class ManualHomes:
+    """Homes that process messages in order, as over a peer stream, and answer when the test allows it."""
 
     def __init__(self) -> None:
         self.home = "first"
-        self.answers = asyncio.Event()
-        self.asked = 0
-        self.known: set[tuple[str, str]] = set()
-        self.asked_about: list[StreamSession] = []
-        self.tells = asyncio.Event()
-        self.tells.set()
+        self.attach_allowed = asyncio.Event()
+        self.attach_calls = 0
+        self.attached: set[tuple[str, str]] = set()
+        self.revalidated: list[StreamSession] = []
+        self.revalidation_allowed = asyncio.Event()
+        self.revalidation_allowed.set()
 
     def home_of(self, user_id: str) -> str:
         return self.home
@@ -41,28 +41,28 @@ class SlowHomes:
         return self.home
 
     async def attach(self, home: str, session: AttachedSession, reattach: bool) -> bool:
-        self.known.add((home, session.session_id))
-        self.asked += 1
-        await self.answers.wait()
+        self.attached.add((home, session.session_id))
+        self.attach_calls += 1
+        await self.attach_allowed.wait()
         return True
 
     async def revalidate(self, session: StreamSession) -> bool:
-        self.asked_about.append(session)
-        await self.tells.wait()
+        self.revalidated.append(session)
+        await self.revalidation_allowed.wait()
         return not session.outbox.closed
 
     def detach(self, home: str, user_id: str, session_id: str) -> None:
-        self.known.discard((home, session_id))
+        self.attached.discard((home, session_id))
 
     async def watch(self, home: str, session_id: str, user_ids: Collection[str]) -> Collection[str]:
-        raise AssertionError("these sessions watch nobody")
+        raise AssertionError("these sessions watch no presence")
 
     def unwatch(self, home: str, session_id: str) -> None:
-        raise AssertionError("these sessions watch nobody")
+        raise AssertionError("these sessions watch no presence")
 
 
-class NoOwners:
-    """This session sends nothing."""
+class UnusedOwners:
+    """Owners for sessions that send nothing."""
 
     def route_append(self, draft: Draft, attempt: Attempt, target: str, reply: Callable[[AppendOutcome], None]) -> None:
         raise AssertionError
@@ -78,8 +78,8 @@ class NoOwners:
 
 
 @pytest.fixture
-async def homes() -> SlowHomes:
-    return SlowHomes()
+async def homes() -> ManualHomes:
+    return ManualHomes()
 
 
 @pytest.fixture
@@ -88,10 +88,10 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-async def attaching(homes: SlowHomes, clock: ManualClock) -> AsyncIterator[HomeRegistrar]:
-    attaching = HomeRegistrar(homes, homes.revalidate, clock)
-    task = asyncio.create_task(attaching.run())
-    yield attaching
+async def registrar(homes: ManualHomes, clock: ManualClock) -> AsyncIterator[HomeRegistrar]:
+    registrar = HomeRegistrar(homes, homes.revalidate, clock)
+    task = asyncio.create_task(registrar.run())
+    yield registrar
     task.cancel()
     await asyncio.wait([task])
 
@@ -104,106 +104,106 @@ def session() -> StreamSession:
 def session_of(device: str) -> StreamSession:
     clock, limits = ManualClock(), Limits()
     rate = RateLimiter(RateLimit(limits.sends_per_second, limits.sends_burst), clock, 1).bucket_of(device)
-    return StreamSession(Claims(USER, device, 0), limits, clock, "edge", NoOwners(), rate)
+    return StreamSession(Claims(USER, device, 0), limits, clock, "edge", UnusedOwners(), rate)
 
 
-async def test_a_session_that_ends_while_it_is_being_attached_leaves_no_ghost(
-    attaching: HomeRegistrar, homes: SlowHomes, session: StreamSession
+async def test_session_ended_during_attach_is_detached(
+    registrar: HomeRegistrar, homes: ManualHomes, session: StreamSession
 ) -> None:
-    beginning = asyncio.create_task(attaching.attach_new(session))
-    await eventually(lambda: homes.asked)
-    beginning.cancel()
-    await asyncio.wait([beginning])
-    attaching.detach(session)
-    assert homes.known == set()
+    attach_task = asyncio.create_task(registrar.attach_new(session))
+    await eventually(lambda: homes.attach_calls)
+    attach_task.cancel()
+    await asyncio.wait([attach_task])
+    registrar.detach(session)
+    assert homes.attached == set()
 
 
-async def test_a_session_whose_home_changes_while_it_is_being_attached_ends_at_the_new_one(
-    attaching: HomeRegistrar, homes: SlowHomes, session: StreamSession
+async def test_session_is_attached_to_new_home_after_change_during_attach(
+    registrar: HomeRegistrar, homes: ManualHomes, session: StreamSession
 ) -> None:
-    attaching.mark_detached(session)
-    await eventually(lambda: homes.asked)
+    registrar.mark_detached(session)
+    await eventually(lambda: homes.attach_calls)
     homes.home = "second"
-    attaching.mark_detached(session)
-    homes.answers.set()
+    registrar.mark_detached(session)
+    homes.attach_allowed.set()
     await eventually(lambda: session.home == "second")
-    assert homes.known == {("second", session.session_id)}
+    assert homes.attached == {("second", session.session_id)}
     assert session.take_recheck_request()
 
 
-async def nobody_else_is_known(attaching: HomeRegistrar, homes: SlowHomes) -> None:
-    """Than one that is attached after all that came before it."""
+async def assert_only_other_is_attached(registrar: HomeRegistrar, homes: ManualHomes) -> None:
+    """Attach another session after all pending ones, and assert that only it is attached."""
     other = session_of("e" * 32)
-    attaching.mark_detached(other)
+    registrar.mark_detached(other)
     await eventually(lambda: other.home)
-    assert homes.known == {("first", other.session_id)}
+    assert homes.attached == {("first", other.session_id)}
 
 
-async def test_a_session_that_was_signed_out_meanwhile_is_not_attached_again(
-    attaching: HomeRegistrar, homes: SlowHomes, session: StreamSession
+async def test_signed_out_session_is_not_attached_again(
+    registrar: HomeRegistrar, homes: ManualHomes, session: StreamSession
 ) -> None:
-    homes.answers.set()
+    homes.attach_allowed.set()
     session.close(DeviceRevoked("the device was signed out"))
-    attaching.mark_detached(session)
-    await nobody_else_is_known(attaching, homes)
+    registrar.mark_detached(session)
+    await assert_only_other_is_attached(registrar, homes)
 
 
-async def test_a_session_that_ends_while_it_is_asked_about_leaves_no_ghost(
-    attaching: HomeRegistrar, homes: SlowHomes, session: StreamSession
+async def test_session_ended_during_revalidation_is_not_attached(
+    registrar: HomeRegistrar, homes: ManualHomes, session: StreamSession
 ) -> None:
-    homes.answers.set()
-    homes.tells.clear()
-    attaching.mark_detached(session)
-    await eventually(lambda: homes.asked_about)
-    attaching.detach(session)
+    homes.attach_allowed.set()
+    homes.revalidation_allowed.clear()
+    registrar.mark_detached(session)
+    await eventually(lambda: homes.revalidated)
+    registrar.detach(session)
     session.end()
-    homes.tells.set()
-    await nobody_else_is_known(attaching, homes)
+    homes.revalidation_allowed.set()
+    await assert_only_other_is_attached(registrar, homes)
 
 
-async def test_two_workers_never_attach_one_session_at_once(
-    attaching: HomeRegistrar, homes: SlowHomes, session: StreamSession, clock: ManualClock
+async def test_session_is_never_attached_twice_concurrently(
+    registrar: HomeRegistrar, homes: ManualHomes, session: StreamSession, clock: ManualClock
 ) -> None:
     for _ in range(5):
-        attaching.mark_detached(session)
+        registrar.mark_detached(session)
         await run_ready()
         clock.advance(RETRY_INTERVAL_S)
     await run_ready()
-    assert homes.asked == 1
+    assert homes.attach_calls == 1
 
 
-async def test_a_session_loosened_while_it_begins_is_attached_by_one_at_a_time(
-    attaching: HomeRegistrar, homes: SlowHomes, session: StreamSession, clock: ManualClock
+async def test_session_detached_during_first_attach_is_attached_once(
+    registrar: HomeRegistrar, homes: ManualHomes, session: StreamSession, clock: ManualClock
 ) -> None:
-    homes.answers.set()
+    homes.attach_allowed.set()
     homes.home = ""
-    beginning = asyncio.create_task(attaching.attach_new(session))
+    attach_task = asyncio.create_task(registrar.attach_new(session))
     await run_ready()
-    attaching.mark_detached(session)
+    registrar.mark_detached(session)
     homes.home = "first"
     await run_ready()
-    assert homes.asked == 0, "who began it rests before it tries again, and nobody else tries"
+    assert homes.attach_calls == 0, "the first attach waits before its next try, and no worker tries meanwhile"
     clock.advance(RETRY_INTERVAL_S)
-    await beginning
-    assert homes.asked_about == [], "it was attached by who began it"
-    assert homes.known == {("first", session.session_id)}
+    await attach_task
+    assert homes.revalidated == [], "the first attach succeeded without a worker"
+    assert homes.attached == {("first", session.session_id)}
     assert session.home == "first"
 
 
-async def test_a_session_that_cannot_be_attached_soon_begins_and_is_attached_later(
-    attaching: HomeRegistrar, homes: SlowHomes, session: StreamSession, clock: ManualClock
+async def test_session_without_home_starts_and_is_attached_later(
+    registrar: HomeRegistrar, homes: ManualHomes, session: StreamSession, clock: ManualClock
 ) -> None:
-    homes.answers.set()
+    homes.attach_allowed.set()
     homes.home = ""
-    beginning = asyncio.create_task(attaching.attach_new(session))
+    attach_task = asyncio.create_task(registrar.attach_new(session))
     for _ in range(MAX_INITIAL_TRIES):
         await run_ready()
-        assert not beginning.done()
+        assert not attach_task.done()
         clock.advance(RETRY_INTERVAL_S)
-    await beginning
+    await attach_task
     assert session.home == ""
     homes.home = "first"
     clock.advance(RETRY_INTERVAL_S)
     await eventually(lambda: session.home)
-    assert homes.known == {("first", session.session_id)}
+    assert homes.attached == {("first", session.session_id)}
     assert session.take_recheck_request()

@@ -1,4 +1,4 @@
-"""Devices that connect at once: some begin, some wait for their turn in order, and the rest is sent away."""
+"""Concurrent handshakes: a limited number run, a limited number wait in order, and the rest are refused."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from parley_client.connect_stream import WELCOME_TIMEOUT_S
 from tests.eventually import run_ready
 
 
-async def waiting(door: HandshakeLimiter, count: int) -> list[asyncio.Task[Handshake]]:
-    tasks = [asyncio.create_task(door.acquire()) for _ in range(count)]
+async def start_waiting(limiter: HandshakeLimiter, count: int) -> list[asyncio.Task[Handshake]]:
+    tasks = [asyncio.create_task(limiter.acquire()) for _ in range(count)]
     await run_ready()
     return tasks
 
 
-async def test_who_waits_begins_in_order_as_others_end() -> None:
-    door = HandshakeLimiter(1)
-    first = await door.acquire()
-    second, third = await waiting(door, 2)
+async def test_waiting_handshakes_start_in_order() -> None:
+    limiter = HandshakeLimiter(1)
+    first = await limiter.acquire()
+    second, third = await start_waiting(limiter, 2)
     assert not second.done()
     first.release()
     again = await second
     await run_ready()
     assert not third.done()
-    # Once over, over.
+    # A second release has no effect.
     first.release()
     await run_ready()
     assert not third.done()
@@ -36,12 +36,12 @@ async def test_who_waits_begins_in_order_as_others_end() -> None:
     (await third).release()
 
 
-async def test_only_so_many_wait() -> None:
-    door = HandshakeLimiter(2)
-    begun = [await door.acquire() for _ in range(2)]
-    tasks = await waiting(door, 2 * WAITING_PER_SLOT)
+async def test_handshake_queue_is_bounded() -> None:
+    limiter = HandshakeLimiter(2)
+    begun = [await limiter.acquire() for _ in range(2)]
+    tasks = await start_waiting(limiter, 2 * WAITING_PER_SLOT)
     with pytest.raises(ServerBusy) as refused:
-        await door.acquire()
+        await limiter.acquire()
     assert refused.value.retry_after
     for each in begun:
         each.release()
@@ -49,25 +49,25 @@ async def test_only_so_many_wait() -> None:
         (await task).release()
 
 
-async def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_handshake_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limiters, "SLOT_TIMEOUT_S", 0.01)
-    door = HandshakeLimiter(1)
-    first = await door.acquire()
+    limiter = HandshakeLimiter(1)
+    first = await limiter.acquire()
     with pytest.raises(ServerBusy):
-        await door.acquire()
+        await limiter.acquire()
     first.release()
-    (await door.acquire()).release()
+    (await limiter.acquire()).release()
 
 
-async def test_who_goes_away_while_waiting_takes_no_place() -> None:
-    door = HandshakeLimiter(1)
-    first = await door.acquire()
-    gone, stays = await waiting(door, 2)
+async def test_cancelled_waiter_takes_no_slot() -> None:
+    limiter = HandshakeLimiter(1)
+    first = await limiter.acquire()
+    gone, stays = await start_waiting(limiter, 2)
     gone.cancel()
     first.release()
     (await stays).release()
-    (await door.acquire()).release()
+    (await limiter.acquire()).release()
 
 
-def test_devices_wait_longer_for_their_welcome() -> None:
+def test_slot_timeout_is_shorter_than_client_timeout() -> None:
     assert SLOT_TIMEOUT_S < WELCOME_TIMEOUT_S

@@ -1,4 +1,4 @@
-"""Looking up the targets of changes in a log of which a part cannot be read: it is told, and nothing is left behind."""
+"""A failed range query for the targets of changes is raised and leaves no query running."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from chat_service.storage.log import MAX_CONCURRENT_RANGES, MongoLog
 from tests.eventually import run_ready
 
 
-class Entries:
-    """A collection whose first find breaks, and whose others hang."""
+class FailingCollection:
+    """A collection whose first query fails, and whose other queries hang."""
 
     def __init__(self) -> None:
         self.begun = self.ended = 0
 
-    def find(self, *_: object) -> Entries:
+    def find(self, *_: object) -> FailingCollection:
         return self
 
     sort = hint = find
@@ -42,11 +42,11 @@ class Entries:
         return [each async for each in self]
 
 
-async def test_a_stretch_that_cannot_be_read_leaves_no_find_behind() -> None:
-    entries = Entries()
+async def test_failed_range_leaves_no_query_running() -> None:
+    entries = FailingCollection()
     database: Any = {"entries": entries}
     far_apart = range(1, 100 * (MAX_GAP + 1), MAX_GAP + 1)
     with pytest.raises(StoreUnavailable):
         await MongoLog(database).load_targets("c" * 32, far_apart)
-    # One takes the place of the one that failed before it is known.
+    # One more query starts in the slot of the failed one before the failure is handled.
     assert entries.begun == entries.ended <= MAX_CONCURRENT_RANGES + 1

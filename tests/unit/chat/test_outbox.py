@@ -1,4 +1,4 @@
-"""What waits for a device is bounded; a device that reads slowly misses nothing, one that reads nothing is cut off."""
+"""The outbox of a device is bounded: a slow reader loses no frame, and a stalled reader is disconnected."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from chat_service.stream.outbox import Outbox, SlowConsumerDetector
 from chat_service.wire import frames
 
 
-class Timers:
-    """Timers that fire when they are told to."""
+class ManualTimers:
+    """Timers that fire when the test calls `fire`."""
 
     def __init__(self) -> None:
         self._calls: list[Callable[[], None]] = []
@@ -38,18 +38,18 @@ def fill(outbox: Outbox) -> int:
     return count
 
 
-def test_what_is_offered_is_refused_when_there_is_no_room(outbox: Outbox) -> None:
+def test_offer_to_full_outbox_is_refused(outbox: Outbox) -> None:
     assert fill(outbox) == 11
     assert not outbox.closed
 
 
-async def test_there_is_room_again_once_it_was_read(outbox: Outbox) -> None:
+async def test_dequeue_frees_capacity(outbox: Outbox) -> None:
     fill(outbox)
     assert await outbox.dequeue()
     assert fill(outbox) == 11
 
 
-def test_what_cannot_be_found_again_has_twice_the_room_and_then_the_device_is_cut_off(outbox: Outbox) -> None:
+def test_put_beyond_twice_the_capacity_disconnects_device(outbox: Outbox) -> None:
     for _ in range(20):
         outbox.put(frames.RESULTS, b"x" * 100)
     assert not outbox.closed
@@ -57,7 +57,7 @@ def test_what_cannot_be_found_again_has_twice_the_room_and_then_the_device_is_cu
     assert isinstance(outbox.failure, SlowConsumer)
 
 
-async def test_a_device_that_is_cut_off_is_told_why_and_no_more(outbox: Outbox) -> None:
+async def test_disconnected_device_receives_only_the_reason(outbox: Outbox) -> None:
     fill(outbox)
     outbox.cut_off()
     frame = await outbox.dequeue()
@@ -66,21 +66,21 @@ async def test_a_device_that_is_cut_off_is_told_why_and_no_more(outbox: Outbox) 
     assert await outbox.dequeue() is None
 
 
-def test_a_device_that_reads_nothing_is_cut_off(outbox: Outbox) -> None:
-    timers = Timers()
-    backlog = SlowConsumerDetector(outbox, "a" * 32, 30, timers.later)
+def test_stalled_device_is_disconnected(outbox: Outbox) -> None:
+    timers = ManualTimers()
+    detector = SlowConsumerDetector(outbox, "a" * 32, 30, timers.later)
     fill(outbox)
-    backlog.on_overflow()
+    detector.on_overflow()
     timers.fire()
     assert isinstance(outbox.failure, SlowConsumer)
 
 
-async def test_a_device_that_reads_slowly_is_not_cut_off(outbox: Outbox) -> None:
-    timers = Timers()
-    backlog = SlowConsumerDetector(outbox, "a" * 32, 30, timers.later)
+async def test_slow_device_is_not_disconnected(outbox: Outbox) -> None:
+    timers = ManualTimers()
+    detector = SlowConsumerDetector(outbox, "a" * 32, 30, timers.later)
     for _ in range(10):
         fill(outbox)
-        backlog.on_overflow()
+        detector.on_overflow()
         await outbox.dequeue()
         fill(outbox)
         timers.fire()

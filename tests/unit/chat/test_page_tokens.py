@@ -19,7 +19,7 @@ def search(query: str, token: str = "", page_size: int = 0) -> account_pb2.Searc
     return account_pb2.SearchUsersRequest(query=query, page_token=token, page_size=page_size)
 
 
-def test_a_page_token_holds_the_position_of_its_query() -> None:
+def test_page_token_holds_the_position_of_its_query() -> None:
     token = encode_page_token(search("ali"), "alice")
     assert decode_page_token(search("ali", token), page_tokens.LOGIN_NAME) == "alice"
     assert decode_page_token(search("ali", token, page_size=7), page_tokens.LOGIN_NAME) == "alice"
@@ -29,12 +29,12 @@ def test_a_page_token_holds_the_position_of_its_query() -> None:
 @pytest.mark.parametrize(
     "token", ["x", "AAAA", "not base64!", "é", "A" * 256, "=", encode_page_token(search("bob"), "bob")]
 )
-def test_the_page_token_of_another_query_is_refused(token: str) -> None:
+def test_page_token_of_another_query_is_refused(token: str) -> None:
     with pytest.raises(PageTokenInvalid):
         decode_page_token(search("ali", token), page_tokens.LOGIN_NAME)
 
 
-def test_the_page_token_of_another_list_is_refused() -> None:
+def test_page_token_of_another_list_is_refused() -> None:
     token = encode_page_token(account_pb2.ListBlockedRequest(), ID)
     assert decode_page_token(account_pb2.ListBlockedRequest(page_token=token), page_tokens.ID) == ID
     with pytest.raises(PageTokenInvalid):
@@ -49,14 +49,14 @@ def test_the_page_token_of_another_list_is_refused() -> None:
         chat_pb2.ListMessagesRequest(conversation_id=ID, before_seq=1),
     ],
 )
-def test_the_page_token_of_other_arguments_is_refused(other: chat_pb2.ListMessagesRequest) -> None:
+def test_page_token_of_other_arguments_is_refused(other: chat_pb2.ListMessagesRequest) -> None:
     other.page_token = encode_page_token(chat_pb2.ListMessagesRequest(conversation_id=ID, after_seq=1), "5")
     with pytest.raises(PageTokenInvalid):
         decode_page_token(other, page_tokens.SEQ)
 
 
 @pytest.mark.parametrize("position", ["", "x", "²", "0", "-1", "9" * 30, "5\n", "a" * 32])
-def test_a_forged_seq_is_refused(position: str) -> None:
+def test_forged_seq_is_refused(position: str) -> None:
     request = chat_pb2.ListMessagesRequest(conversation_id=ID)
     request.page_token = encode_page_token(request, position)
     with pytest.raises(PageTokenInvalid):
@@ -64,7 +64,7 @@ def test_a_forged_seq_is_refused(position: str) -> None:
 
 
 @pytest.mark.parametrize("position", ["", "zz", "a" * 31, "a" * 64, "A" * 32, "a" * 32 + "\n"])
-def test_a_forged_id_is_refused(position: str) -> None:
+def test_forged_id_is_refused(position: str) -> None:
     request = conversation_pb2.ListConversationsRequest()
     request.page_token = encode_page_token(request, position)
     with pytest.raises(PageTokenInvalid):
@@ -72,7 +72,7 @@ def test_a_forged_id_is_refused(position: str) -> None:
 
 
 @pytest.mark.parametrize("position", [f"0:1:{'9' * 19}:{ID}", f"0:-:1:{ID}", f"0:1:-:{ID}", f"5:-:-:{ID}"])
-def test_a_forged_position_among_changes_is_refused(position: str) -> None:
+def test_forged_changes_position_is_refused(position: str) -> None:
     request = chat_pb2.ListChangesRequest()
     request.page_token = encode_page_token(request, position)
     with pytest.raises(PageTokenInvalid):
@@ -80,7 +80,7 @@ def test_a_forged_position_among_changes_is_refused(position: str) -> None:
 
 
 @pytest.mark.parametrize("position", ["1", f"{'9' * 19}:{ID}", f"-1:{ID}"])
-def test_a_forged_rank_is_refused(position: str) -> None:
+def test_forged_rank_is_refused(position: str) -> None:
     request = chat_pb2.SearchMessagesRequest(query="red")
     request.page_token = encode_page_token(request, position)
     with pytest.raises(PageTokenInvalid):
@@ -91,20 +91,20 @@ def test_a_forged_rank_is_refused(position: str) -> None:
     "position",
     [ChangesPosition(Resync.NO_CURSOR, None, ID), ChangesPosition(Resync.NONE, Cursor(3, 1_700_000_000_000), ID)],
 )
-def test_a_position_among_changes_comes_back(position: ChangesPosition) -> None:
+def test_changes_position_round_trips(position: ChangesPosition) -> None:
     text = page_tokens.encode_changes_position(position)
     assert page_tokens.CHANGES.fullmatch(text)
     assert page_tokens.decode_changes_position(text) == position
 
 
 @given(st.integers(min_value=0, max_value=9 * 10**18 - 1))
-def test_a_rank_comes_back(order: int) -> None:
+def test_rank_round_trips(order: int) -> None:
     text = page_tokens.encode_rank(Rank(order, ID))
     assert page_tokens.RANK.fullmatch(text)
     assert page_tokens.decode_rank(text) == Rank(order, ID)
 
 
-def test_the_last_page_has_no_next_page_token() -> None:
+def test_last_page_has_no_next_page_token() -> None:
     names = ["alice", "alicia"]
     assert next_page_token(search("ali"), names, 2, str) == ""
     assert next_page_token(search("ali"), names, 1, str) == encode_page_token(search("ali"), "alice")

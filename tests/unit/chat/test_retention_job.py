@@ -1,4 +1,4 @@
-"""The retention job works off what is due at its pace, rests while nothing is, and survives every failure."""
+"""The retention job sweeps due conversations at its pace, sleeps while none is due, and survives every failure."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from chat_service.retention.sweep import SweepResult
 from tests.clock import ManualClock
 from tests.eventually import run_ready
 
-TERMS = RetentionPolicy(sweep_interval_s=60.0)
+POLICY = RetentionPolicy(sweep_interval_s=60.0)
 
 
-class Conversations:
-    """Stands in for store and looks: `rounds` is what is found due, round by round, and then nothing more is."""
+class FakeRetentionStore:
+    """A fake of the store and the sweep: each query returns the next of `rounds`, and then no conversation is due."""
 
     def __init__(self, *rounds: list[str] | Exception) -> None:
         self.rounds = list(rounds)
-        self.asked = 0
-        self.looked: list[str] = []
+        self.queries = 0
+        self.swept: list[str] = []
         self.failing: set[str] = set()
 
     async def list_due(self, *_: object) -> list[DueConversation]:
-        self.asked += 1
+        self.queries += 1
         found = self.rounds.pop(0) if self.rounds else []
         if isinstance(found, Exception):
             raise found
         return [DueConversation(each, None) for each in found]
 
     async def sweep(self, due: DueConversation) -> SweepResult:
-        self.looked.append(due.conversation_id)
+        self.swept.append(due.conversation_id)
         if due.conversation_id in self.failing:
             raise ZeroDivisionError
         return SweepResult()
@@ -56,41 +56,41 @@ async def tasks() -> AsyncIterator[list[asyncio.Task[None]]]:
     await asyncio.wait(tasks)
 
 
-def job(conversations: Any, clock: ManualClock) -> RetentionJob:
-    return RetentionJob(conversations, conversations, TERMS, clock, lambda _: True)
+def job(store: Any, clock: ManualClock) -> RetentionJob:
+    return RetentionJob(store, store, POLICY, clock, lambda _: True)
 
 
-async def test_it_rests_while_nothing_is_due_and_keeps_its_pace_otherwise(
+async def test_job_sleeps_until_conversations_are_due_and_keeps_its_pace(
     clock: ManualClock, tasks: list[asyncio.Task[None]]
 ) -> None:
-    conversations = Conversations([], ["one", "two"])
-    tasks.append(asyncio.create_task(job(conversations, clock).run()))
+    store = FakeRetentionStore([], ["one", "two"])
+    tasks.append(asyncio.create_task(job(store, clock).run()))
     await run_ready()
-    clock.advance(TERMS.sweep_interval_s - 0.1)
+    clock.advance(POLICY.sweep_interval_s - 0.1)
     await run_ready()
-    assert (conversations.asked, conversations.looked) == (1, [])
+    assert (store.queries, store.swept) == (1, [])
     clock.advance(0.1)
     await run_ready()
-    assert (conversations.asked, conversations.looked) == (2, ["one"])
+    assert (store.queries, store.swept) == (2, ["one"])
     clock.advance(SWEEP_PAUSE_S)
     await run_ready()
-    assert conversations.looked == ["one", "two"]
+    assert store.swept == ["one", "two"]
     clock.advance(SWEEP_PAUSE_S)
     await run_ready()
-    assert conversations.asked == 3, "there may be more"
+    assert store.queries == 3, "the job queries again after a batch"
 
 
-async def test_a_failure_of_one_look_or_of_the_store_ends_nothing(
+async def test_job_survives_failed_sweep_and_unavailable_store(
     clock: ManualClock, tasks: list[asyncio.Task[None]]
 ) -> None:
-    conversations = Conversations(["bad", "good"], StoreUnavailable(), ["late"])
-    conversations.failing = {"bad"}
-    tasks.append(asyncio.create_task(job(conversations, clock).run()))
+    store = FakeRetentionStore(["bad", "good"], StoreUnavailable(), ["late"])
+    store.failing = {"bad"}
+    tasks.append(asyncio.create_task(job(store, clock).run()))
     await run_ready()
-    assert conversations.looked == ["bad", "good"]
+    assert store.swept == ["bad", "good"]
     clock.advance(SWEEP_PAUSE_S)
     await run_ready()
-    assert conversations.asked == 2
-    clock.advance(TERMS.sweep_interval_s)
+    assert store.queries == 2
+    clock.advance(POLICY.sweep_interval_s)
     await run_ready()
-    assert conversations.looked == ["bad", "good", "late"]
+    assert store.swept == ["bad", "good", "late"]

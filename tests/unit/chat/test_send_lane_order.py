@@ -1,4 +1,4 @@
-"""Whatever an owner answers, at once or later, and whenever a device sends again: nothing passes what came before."""
+"""A property test: no send overtakes an earlier one, for any order of outcomes and any resends of the device."""
 
 from __future__ import annotations
 
@@ -18,47 +18,58 @@ from servicekit.failure import Failure
 
 CONVERSATION, ALICE = "c" * 32, "a" * 32
 SENDS = 12
-# What an owner makes of what it is asked next, and whether it answers at once.
+# The owner's decisions on the next sends, and whether it answers synchronously.
 choices = st.lists(st.tuples(st.sampled_from(["take", "busy", "elsewhere"]), st.booleans()), max_size=60)
-# What happens next: the device sends something new, sends too fast, sends again what was refused, or what has no answer
-# yet; an answer comes, or is heard; a pause ends; time goes by until the lane has no more patience.
-STEPS = ["send", "hurry", "again", "hurry_again", "repeat", "repeat_last", "answer", "hear", "fire", "wait"]
-# In each play of some kinds only: what only a few of them lead to is found sooner.
+# The steps: the device sends a new message, sends too fast, resends refused or unanswered sends; an outcome arrives
+# at the lane or at the device; a retry timer fires; the retry window ends.
+STEPS = [
+    "send",
+    "send_too_fast",
+    "resend",
+    "resend_too_fast",
+    "repeat",
+    "repeat_last",
+    "answer",
+    "receive",
+    "fire",
+    "wait",
+]
+# Each simulation uses a subset of the steps, so that failures that need only a few kinds are found sooner.
 steps = st.sets(st.sampled_from(STEPS[1:])).flatmap(
     lambda kinds: st.lists(st.sampled_from(["send", *sorted(kinds)]), min_size=4, max_size=60)
 )
-# What is refused for good, however often it is asked for.
+# Sends that are always refused for good.
 forbidden = st.sets(st.integers(1, SENDS), max_size=4)
 
 
-class Play:
-    """A device, a lane, and an owner that keeps the order of each attempt, as it must."""
+class SendSimulation:
+    """A simulation of a device, a lane, and an owner that keeps the order of each attempt."""
 
     def __init__(
         self, choices: list[tuple[str, bool]], forbidden: set[int], most: int, *, patient: bool, late: bool
     ) -> None:
         self.log: list[int] = []
-        self.said = 0
+        self.sent_count = 0
         self._forbidden = forbidden
         self._now = 0.0
         self._choices = deque(choices)
         self._refused_attempt = 0
         self._answers: deque[tuple[Callable[[AppendOutcome], None], AppendOutcome]] = deque()
         self._timers: deque[Callable[[], None]] = deque()
-        # A patient device hears all answers before it sends again; another one sends again what has no answer, too.
+        # A patient device receives all outcomes before it resends; another one also resends unanswered sends.
         self._patient = patient
-        # Of three sends what was decided may be forgotten before it is heard.
+        # With a small window an outcome may be forgotten before the device receives it.
         self._repeats = not patient and most >= SENDS
-        # It hears answers late, and acts on those it has heard.
+        # The device receives outcomes late, and acts only on received ones.
         self._late = late
-        self._unheard: deque[tuple[int, AppendOutcome]] = deque()
+        self._undelivered: deque[tuple[int, AppendOutcome]] = deque()
         self._outstanding: Counter[int] = Counter()
         self._refused: set[int] = set()
         self._done: set[int] = set()
         self._lane = SendLane(
             lambda: "owner",
             self._append,
-            self._told,
+            self._on_outcome,
             lambda _, call: self._timers.append(call),
             self,  # type: ignore[arg-type]
             most,
@@ -73,22 +84,22 @@ class Play:
         self._now += RETRY_WINDOW_S + 1
 
     def send(self) -> None:
-        if self.said < SENDS:
-            self.said += 1
-            self._submit(self.said)
+        if self.sent_count < SENDS:
+            self.sent_count += 1
+            self._submit(self.sent_count)
 
-    def hurry(self) -> None:
-        if self.said < SENDS:
-            self.said += 1
-            self._submit(self.said, RateLimited("too fast", retry_after=0.1))
+    def send_too_fast(self) -> None:
+        if self.sent_count < SENDS:
+            self.sent_count += 1
+            self._submit(self.sent_count, RateLimited("too fast", retry_after=0.1))
 
-    def again(self) -> None:
-        """What was refused, and all that was sent after it, in order."""
+    def resend(self) -> None:
+        """Resend the first refused send and all later unanswered ones, in order."""
         for number in self._take_refused():
             self._submit(number)
 
-    def hurry_again(self) -> None:
-        """The same, but too fast for the second half of it."""
+    def resend_too_fast(self) -> None:
+        """Do the same, with the second half of the sends too fast."""
         again = self._take_refused()
         for number in again[: len(again) // 2]:
             self._submit(number)
@@ -96,11 +107,11 @@ class Play:
             self._submit(number, RateLimited("too fast", retry_after=0.1))
 
     def repeat(self) -> None:
-        """The oldest without an answer, alone."""
+        """Resend the oldest unanswered send alone."""
         self._repeat(min)
 
     def repeat_last(self) -> None:
-        """The same of the newest."""
+        """Resend the newest unanswered send alone."""
         self._repeat(max)
 
     def _repeat(self, which: Callable[[set[int]], int]) -> None:
@@ -123,58 +134,58 @@ class Play:
         if self._timers:
             self._timers.popleft()()
 
-    def hear(self) -> None:
-        if self._unheard:
-            self._hear(*self._unheard.popleft())
+    def receive(self) -> None:
+        if self._undelivered:
+            self._receive_outcome(*self._undelivered.popleft())
 
     def end(self) -> None:
-        """From now on all is taken, and heard at once."""
+        """Run to completion: the owner accepts every send, and the device receives every outcome at once."""
         self._choices.clear()
         self._late = False
-        while self._unheard:
-            self.hear()
+        while self._undelivered:
+            self.receive()
         for _ in range(10 * SENDS):
-            for step in (self.answer, self.fire, self.again):
+            for step in (self.answer, self.fire, self.resend):
                 step()
 
     @property
     def unanswered(self) -> set[int]:
-        return set(range(1, self.said + 1)) - self._done
+        return set(range(1, self.sent_count + 1)) - self._done
 
     def _submit(self, number: int, refusal: Failure | None = None) -> None:
         self._outstanding[number] += 1
         self._lane.enqueue(Draft(CONVERSATION, ALICE, number.to_bytes(16, "big"), Message(b"words"), 0), refusal)
 
     def _append(self, draft: Draft, attempt: int, _: str, reply: Callable[[AppendOutcome], None]) -> None:
-        what, at_once = self._choices.popleft() if self._choices else ("take", True)
-        answer = self._answer(int.from_bytes(draft.request_id, "big"), attempt, what)
+        decision, at_once = self._choices.popleft() if self._choices else ("take", True)
+        answer = self._answer(int.from_bytes(draft.request_id, "big"), attempt, decision)
         if at_once and not self._answers:
             reply(answer)
         else:
             self._answers.append((reply, answer))
 
-    def _answer(self, number: int, attempt: int, what: str) -> AppendOutcome:
+    def _answer(self, number: int, attempt: int, decision: str) -> AppendOutcome:
         if attempt <= self._refused_attempt:
             return EarlierSendRefused("an earlier send was refused")
         if number in self._forbidden:
             return Failure("not for you")
-        if what == "take":
+        if decision == "take":
             if number not in self.log:
                 self.log.append(number)
             return Appended(self.log.index(number) + 1, 0)
         self._refused_attempt = attempt
-        if what == "busy":
+        if decision == "busy":
             return ConversationBusy("busy", retry_after=0.1)
         return OwnerUnavailable("elsewhere", retry_after=0.05)
 
-    def _told(self, draft: Draft, answer: AppendOutcome) -> None:
-        self._unheard.append((int.from_bytes(draft.request_id, "big"), answer))
+    def _on_outcome(self, draft: Draft, answer: AppendOutcome) -> None:
+        self._undelivered.append((int.from_bytes(draft.request_id, "big"), answer))
         if not self._late:
-            self.hear()
+            self.receive()
 
-    def _hear(self, number: int, answer: AppendOutcome) -> None:
+    def _receive_outcome(self, number: int, answer: AppendOutcome) -> None:
         self._outstanding[number] -= 1
-        assert self._outstanding[number] >= 0, "told twice"
+        assert self._outstanding[number] >= 0, "a send got two outcomes"
         later = isinstance(answer, Failure) and answer.retry_after is not None
         (self._refused if later else self._done).add(number)
         self._refused -= self._done
@@ -182,14 +193,14 @@ class Play:
 
 @settings(max_examples=2000, deadline=None)
 @given(choices, steps, forbidden, st.sampled_from([3, 100]), st.booleans(), st.booleans())
-@example([("busy", False)], ["send", "send", "hurry"], set(), 100, True, False)
-@example([], ["hurry", "send", "repeat", "send"], set(), 100, False, False)
-def test_nothing_passes_what_came_before(
+@example([("busy", False)], ["send", "send", "send_too_fast"], set(), 100, True, False)
+@example([], ["send_too_fast", "send", "repeat", "send"], set(), 100, False, False)
+def test_sends_never_overtake_earlier_ones(
     choices: list[tuple[str, bool]], steps: list[str], forbidden: set[int], most: int, patient: bool, late: bool
 ) -> None:
-    play = Play(choices, forbidden, most, patient=patient, late=late)
+    simulation = SendSimulation(choices, forbidden, most, patient=patient, late=late)
     for step in steps:
-        getattr(play, step)()
-    play.end()
-    assert not play.unanswered
-    assert play.log == [number for number in range(1, play.said + 1) if number not in forbidden]
+        getattr(simulation, step)()
+    simulation.end()
+    assert not simulation.unanswered
+    assert simulation.log == [number for number in range(1, simulation.sent_count + 1) if number not in forbidden]

@@ -25,9 +25,7 @@ SETTINGS: dict[str, Any] = {
 
 # The probability that one trace is sampled by chance at the low ratio is 1e-15.
 @pytest.mark.parametrize(("ratio", "sampled"), [(1.0, 1), (1e-15, 0)])
-def test_the_trace_ratio_decides_which_traces_are_exported(
-    ratio: float, sampled: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_trace_ratio_samples_exported_traces(ratio: float, sampled: int, monkeypatch: pytest.MonkeyPatch) -> None:
     exporter = InMemorySpanExporter()
     monkeypatch.setattr(telemetry, "_create_exporter", lambda _: exporter)
     close = configure_tracing(ChatSettings(**SETTINGS, trace_ratio=ratio))

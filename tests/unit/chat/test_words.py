@@ -1,4 +1,4 @@
-"""What counts as a word, in which script ever, and when a query's last word may be unfinished."""
+"""The words of a text in every script, and the prefixes of a query."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from chat_service.model.words import MAX_WORD_CHARS, MAX_WORDS, MessageQuery, ex
         ("", []),
     ],
 )
-def test_words_of_a_text(text: str, found: list[str]) -> None:
+def test_words_of_text_are_extracted(text: str, found: list[str]) -> None:
     assert extract_words(text) == found
 
 
@@ -52,7 +52,7 @@ def test_words_of_a_text(text: str, found: list[str]) -> None:
         ("👍", MessageQuery(())),
     ],
 )
-def test_what_a_query_asks(text: str, query: MessageQuery) -> None:
+def test_query_is_split_into_words_and_prefixes(text: str, query: MessageQuery) -> None:
     assert MessageQuery.of(text) == query
     assert bool(query) is (text != "👍")
 
@@ -73,5 +73,5 @@ def test_every_text_is_found_by_itself(text: str) -> None:
 
 
 @given(st.text(min_size=1, max_size=60))
-def test_words_are_the_same_however_they_are_written(text: str) -> None:
+def test_words_are_independent_of_case(text: str) -> None:
     assert extract_words(text.upper().lower()) == extract_words(text.upper())

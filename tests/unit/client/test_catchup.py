@@ -1,4 +1,4 @@
-"""The cursor moves only once everything named before it was looked at, by looks that began after."""
+"""The cursor advances only after every conversation listed before it was fetched, by fetches started afterwards."""
 
 from parley.chat.v1 import chat_pb2
 from parley_client.catchup import FETCH_TIMEOUT_S, Catchup
@@ -32,20 +32,20 @@ def test_pages_are_one_round() -> None:
     assert done.cursor == chat_pb2.Cursor(time_ms=7)
 
 
-def test_nothing_changed_moves_the_cursor_at_once() -> None:
+def test_empty_page_moves_cursor_at_once() -> None:
     catchup = Catchup()
     catchup.add_page(page(cursor=7))
     assert cursors(catchup) == [7]
 
 
-def test_an_unreadable_index_moves_no_cursor() -> None:
+def test_unavailable_index_moves_no_cursor() -> None:
     catchup = Catchup()
     catchup.add_page(page(cursor=0))
     (done,) = catchup.pop_finished_rounds()
     assert done.cursor is None
 
 
-def test_a_look_under_way_does_not_serve_a_later_round() -> None:
+def test_fetch_in_flight_does_not_complete_a_later_round() -> None:
     catchup = Catchup()
     catchup.add_page(page("a", cursor=1))
     catchup.start_due_fetches(0)
@@ -57,7 +57,7 @@ def test_a_look_under_way_does_not_serve_a_later_round() -> None:
     assert cursors(catchup) == [2]
 
 
-def test_a_later_round_waits_for_the_one_before() -> None:
+def test_later_round_waits_for_the_earlier_one() -> None:
     catchup = Catchup()
     catchup.add_page(page("a", cursor=1))
     catchup.start_due_fetches(0)
@@ -67,7 +67,7 @@ def test_a_later_round_waits_for_the_one_before() -> None:
     assert cursors(catchup) == [1, 2]
 
 
-def test_an_incomplete_look_goes_on_and_a_refused_one_waits() -> None:
+def test_incomplete_fetch_continues_and_refused_fetch_waits() -> None:
     catchup = Catchup()
     catchup.add_page(page("a", "b", cursor=1))
     catchup.start_due_fetches(0)
@@ -78,7 +78,7 @@ def test_an_incomplete_look_goes_on_and_a_refused_one_waits() -> None:
     assert catchup.start_due_fetches(5.0) == ["b"]
 
 
-def test_looks_under_way_are_bounded() -> None:
+def test_fetches_in_flight_are_bounded() -> None:
     catchup = Catchup(max_in_flight=2)
     catchup.add_page(page("a", "b", "c", cursor=1))
     assert catchup.start_due_fetches(0) == ["a", "b"]
@@ -87,7 +87,7 @@ def test_looks_under_way_are_bounded() -> None:
     assert catchup.start_due_fetches(0) == ["c"]
 
 
-def test_a_fetch_without_an_answer_is_sent_again() -> None:
+def test_unanswered_fetch_is_sent_again() -> None:
     catchup = Catchup()
     catchup.request_fetch("a")
     assert catchup.start_due_fetches(0) == ["a"]

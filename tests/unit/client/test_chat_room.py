@@ -1,4 +1,4 @@
-"""A chat by lines ends with its lines."""
+"""A line-based chat ends when its input ends."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from parley_client.messages import AppendResult
 from parley_client.stream_protocol import PendingSend
 
 
-class Answering:
-    """A device whose sends are answered at once."""
+class AnsweringDevice:
+    """A device whose sends are acknowledged at once."""
 
     def send(self, conversation_id: str, text: str) -> PendingSend:
         sending = PendingSend(conversation_id, text)
@@ -26,14 +26,14 @@ class Answering:
 
 
 async def one_line(_: int) -> AsyncIterator[str]:
-    """It is there, and so is the end."""
+    """Yield one line and end."""
     yield "hello\n"
 
 
 @pytest.mark.timeout(20)
-async def test_it_ends_where_the_last_answer_came_with_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_chat_ends_when_last_response_arrives_with_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stdin_lines, "read_lines", one_line)
     monkeypatch.setattr("sys.stdin", SimpleNamespace(fileno=lambda: 0))
     room = LineChat(None, None, Conversation(conversation_id="c"))  # type: ignore[arg-type]
-    # An answer that was not told of yet was awaited again and again, without giving way to who tells.
-    await asyncio.wait_for(room._send_lines(Answering()), 10)  # type: ignore[arg-type]
+    # A regression: the room awaited a completed response in a loop, without yielding to its callbacks.
+    await asyncio.wait_for(room._send_lines(AnsweringDevice()), 10)  # type: ignore[arg-type]

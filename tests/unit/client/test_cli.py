@@ -1,4 +1,4 @@
-"""The command where it needs no server, and how it explains refusals."""
+"""The command without a server, and its explanations of refusals."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def terminal(tmp_path: Path) -> Terminal:
     return Terminal("127.0.0.1:9", tmp_path, "password")
 
 
-async def test_its_version(terminal: Terminal) -> None:
+async def test_version_option_prints_version(terminal: Terminal) -> None:
     assert re.fullmatch(r"parley \d+\.\d+\.\d+\S*\n", await terminal.ok("--version"))
 
 
 @pytest.mark.parametrize(
     "door", ["http://127.0.0.1:8080", "localhost:abc", "localhost", ":8080", "::1:80", "host:0", "h:65536"]
 )
-async def test_a_door_that_is_no_host_and_port_is_refused_at_once(terminal: Terminal, door: str) -> None:
+async def test_door_without_host_and_port_is_refused(terminal: Terminal, door: str) -> None:
     code, _, err = await terminal.run("whoami", "--door", door)
     assert code == 2
     assert f"“{door}” is not HOST:PORT" in err
 
 
-async def test_certificates_that_are_none_are_refused_at_once(terminal: Terminal, tmp_path: Path) -> None:
+async def test_ca_file_without_certificates_is_refused(terminal: Terminal, tmp_path: Path) -> None:
     file = tmp_path / "roots.pem"
     file.write_text("no certificate")
     code, _, err = await terminal.run("whoami", "--ca", str(file))
@@ -41,11 +41,11 @@ async def test_certificates_that_are_none_are_refused_at_once(terminal: Terminal
     assert "contains no PEM certificates" in err
 
 
-async def test_a_host_that_is_none_is_named(terminal: Terminal) -> None:
+async def test_unknown_host_is_named(terminal: Terminal) -> None:
     assert "no such host: host.invalid" in await terminal.refused("login", "alice", "--door", "host.invalid:8080")
 
 
-def test_broken_rules_are_said_in_words() -> None:
+def test_violations_are_explained_in_sentences() -> None:
     with pytest.raises(Failure) as refused:
         check(account_pb2.RegisterRequest(login_name="a b", password="short"))
     broken = tuple(Violation(each.field, each.description) for each in refused.value.violations)

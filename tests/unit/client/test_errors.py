@@ -1,4 +1,4 @@
-"""A status becomes the error of its code and reason, with everything that helps."""
+"""A gRPC status becomes the exception of its code and reason, with all details."""
 
 import grpc
 import pytest
@@ -31,13 +31,13 @@ from servicekit.status import to_proto
         ("DATA_LOSS", "SOMETHING_NEW", ParleyError),
     ],
 )
-def test_codes_and_reasons(code: str, reason: str, kind: type[ParleyError]) -> None:
+def test_status_maps_to_exception_of_code_and_reason(code: str, reason: str, kind: type[ParleyError]) -> None:
     error = from_status(to_proto(Failure(code=code, reason=reason)))
     assert type(error) is kind
     assert (error.code, error.reason) == (code, reason)
 
 
-def test_the_delay_and_the_violations_are_told() -> None:
+def test_error_carries_retry_delay_and_violations() -> None:
     broken = (failure.Violation("title", "is too long"),)
     refusal = Failure(code="INVALID_ARGUMENT", reason="FIELD_INVALID", retry_after=1.5, violations=broken)
     error = from_status(to_proto(refusal))
@@ -47,12 +47,12 @@ def test_the_delay_and_the_violations_are_told() -> None:
     assert explain_error(error, "door") == "The title is too long."
 
 
-def test_a_closed_port_is_an_unreachable_door() -> None:
+def test_closed_port_raises_door_unreachable() -> None:
     error = from_call(grpc.StatusCode.UNAVAILABLE, "failed to connect to all addresses", ())
     assert isinstance(error, DoorUnreachable)
     assert "make run" in explain_error(error, "127.0.0.1:8080")
 
 
-def test_a_status_of_the_door_itself_has_no_reason() -> None:
+def test_status_from_envoy_has_no_reason() -> None:
     error = from_call(grpc.StatusCode.UNAVAILABLE, "no healthy upstream", ())
     assert (type(error), error.reason, error.retryable) == (TryLater, "", True)

@@ -1,4 +1,4 @@
-"""The sends of a lane leave in order, whatever is refused, postponed, withdrawn or cut off."""
+"""The sends of a lane leave in order after refusals, delays, withdrawals and reconnects."""
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ def written(outgoing: SendQueue, now: float = 0.0) -> list[str]:
     return names
 
 
-def test_sends_leave_in_order_and_no_more_than_the_window() -> None:
+def test_sends_leave_in_order_within_the_window() -> None:
     outgoing = SendQueue()
     for n in range(MAX_SENDS_IN_FLIGHT + 5):
         outgoing.add(message(str(n)))
@@ -30,33 +30,33 @@ def test_sends_leave_in_order_and_no_more_than_the_window() -> None:
     assert written(outgoing) == [str(MAX_SENDS_IN_FLIGHT)]
 
 
-def test_what_one_stream_refused_for_now_and_another_answered_needs_a_new_stream() -> None:
+def test_send_settled_by_old_stream_after_refusal_needs_new_stream() -> None:
     outgoing = SendQueue()
     outgoing.add(message("1"))
     written(outgoing)
     outgoing.requeue_in_flight()
     written(outgoing)
     outgoing.postpone("1", 0.1, 0.0)
-    # By the stream that was left; the lane of the new one waits for it, and it will not come.
+    # The old stream settled the send; the lane of the new stream would wait for it for ever.
     outgoing.complete("1")
     assert outgoing.needs_new_stream
 
 
-def test_lanes_take_turns() -> None:
+def test_lanes_alternate() -> None:
     outgoing = SendQueue()
     for name in ("a1", "a2", "b1", "b2"):
         outgoing.add(message(name, name[0]))
     assert written(outgoing) == ["a1", "b1", "a2", "b2"]
 
 
-def test_after_a_refusal_for_now_the_lane_goes_on_from_it_once_all_are_answered() -> None:
+def test_lane_resumes_from_refused_send_once_all_are_answered() -> None:
     outgoing = SendQueue()
     for name in "abc":
         outgoing.add(message(name))
     assert written(outgoing) == ["a", "b", "c"]
     outgoing.postpone("a", 1.0, now=0.0)
     outgoing.add(message("d"))
-    assert written(outgoing, now=5.0) == [], "b and c are still under way"
+    assert written(outgoing, now=5.0) == [], "b and c are still in flight"
     outgoing.postpone("b", 0.0, now=0.1)
     outgoing.postpone("c", 0.0, now=0.1)
     assert written(outgoing, now=0.5) == [], "the server asked for a second"
@@ -64,7 +64,7 @@ def test_after_a_refusal_for_now_the_lane_goes_on_from_it_once_all_are_answered(
     assert written(outgoing, now=1.0) == ["a", "b", "c", "d"]
 
 
-def test_a_final_refusal_does_not_hold_the_others() -> None:
+def test_final_refusal_does_not_block_other_sends() -> None:
     outgoing = SendQueue()
     for name in "abc":
         outgoing.add(message(name))
@@ -74,7 +74,7 @@ def test_a_final_refusal_does_not_hold_the_others() -> None:
     assert written(outgoing) == ["a", "c"]
 
 
-def test_on_a_new_stream_what_had_no_answer_goes_before_what_is_new() -> None:
+def test_unanswered_sends_precede_new_ones_on_new_stream() -> None:
     outgoing = SendQueue()
     outgoing.add(message("a"))
     outgoing.add(message("b"))
@@ -86,7 +86,7 @@ def test_on_a_new_stream_what_had_no_answer_goes_before_what_is_new() -> None:
 
 
 @pytest.mark.parametrize("answered_first", [True, False])
-def test_withdrawing_a_refused_send_asks_for_a_new_stream(answered_first: bool) -> None:
+def test_withdrawn_refused_send_needs_new_stream(answered_first: bool) -> None:
     outgoing = SendQueue()
     outgoing.add(message("a"))
     written(outgoing)
@@ -98,7 +98,7 @@ def test_withdrawing_a_refused_send_asks_for_a_new_stream(answered_first: bool) 
     assert outgoing.needs_new_stream
 
 
-def test_the_queue_is_bounded_and_takes_an_id_once() -> None:
+def test_queue_is_bounded_and_ignores_repeated_id() -> None:
     outgoing = SendQueue(capacity=2)
     for name in ("a", "a", "b"):
         outgoing.add(message(name))
@@ -107,8 +107,8 @@ def test_the_queue_is_bounded_and_takes_an_id_once() -> None:
 
 
 @given(st.lists(st.sampled_from(["write", "accept", "postpone", "stream"]), max_size=80), st.integers(1, 12))
-def test_the_log_has_every_message_first_in_the_order_it_was_sent(steps: list[str], count: int) -> None:
-    """A server as the contract has it: it answers in order, and after a refusal takes only the refused one."""
+def test_log_contains_every_message_in_send_order(steps: list[str], count: int) -> None:
+    """The server answers in order, and after a refusal accepts only the refused send, as the contract says."""
     outgoing, wire, gate = SendQueue(), list[str](), list[str]()
     log: list[str] = []
     for n in range(count):

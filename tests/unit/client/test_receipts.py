@@ -1,4 +1,4 @@
-"""Own watermarks are told until they are confirmed, and neither they nor others' ever fall."""
+"""Own watermarks are sent until they are confirmed, and no watermark ever decreases."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,58 +9,60 @@ from parley_client.watermarks import MAX_RECEIPTS_PER_FRAME, ReceiptTracker, Wat
 marks = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=20)
 
 
-def told(receipts: ReceiptTracker) -> dict[str, tuple[int, int]]:
+def sent_receipts(receipts: ReceiptTracker) -> dict[str, tuple[int, int]]:
     return {each.conversation_id: (each.delivered_seq, each.read_seq) for each in receipts.take_due()}
 
 
-def test_what_waits_is_told_in_one_word() -> None:
+def test_waiting_receipts_are_merged() -> None:
     receipts = ReceiptTracker()
     for seq in range(1, 50):
         receipts.advance("c", delivered=seq)
     receipts.advance("c", read=7)
-    assert told(receipts) == {"c": (49, 7)}
-    assert told(receipts) == {}
+    assert sent_receipts(receipts) == {"c": (49, 7)}
+    assert sent_receipts(receipts) == {}
 
 
-def test_after_a_welcome_only_the_unconfirmed_is_told_again() -> None:
+def test_unconfirmed_receipts_are_sent_again_after_welcome() -> None:
     receipts = ReceiptTracker()
     receipts.advance("a", delivered=3)
     receipts.advance("b", delivered=4)
-    told(receipts)
+    sent_receipts(receipts)
     receipts.confirm("a", 3, 0)
     receipts.start_stream()
-    assert told(receipts) == {"b": (4, 0)}
+    assert sent_receipts(receipts) == {"b": (4, 0)}
     receipts.tick()
-    assert told(receipts) == {"a": (3, 0)}, "whether this device was heard on the stream before is not known"
+    assert sent_receipts(receipts) == {"a": (3, 0)}, (
+        "it is unknown whether the earlier stream delivered this device's receipt"
+    )
     assert receipts.unconfirmed() == {"b": (4, 0)}
 
 
-def test_a_device_tells_what_it_has_itself_though_the_user_has_more() -> None:
+def test_device_sends_its_own_lower_watermark() -> None:
     receipts = ReceiptTracker()
     receipts.confirm("c", 9, 9)
     assert not receipts.advance("c", delivered=6)
-    assert told(receipts) == {}
+    assert sent_receipts(receipts) == {}
     assert receipts.unconfirmed() == {"c": (6, 0)}
     receipts.tick()
-    assert told(receipts) == {"c": (6, 0)}
+    assert sent_receipts(receipts) == {"c": (6, 0)}
     receipts.tick()
-    assert told(receipts) == {}
+    assert sent_receipts(receipts) == {}
     assert receipts.unconfirmed() == {}
 
 
-def test_an_own_message_implies_both_marks() -> None:
+def test_confirmed_own_message_needs_no_receipt() -> None:
     receipts = ReceiptTracker()
     receipts.advance("c", delivered=4)
     receipts.confirm("c", 5, 5)
-    assert told(receipts) == {}
+    assert sent_receipts(receipts) == {}
     assert not receipts.advance("c", read=5)
 
 
-def test_the_next_run_tells_what_this_one_left_unconfirmed() -> None:
-    assert told(ReceiptTracker({"c": (9, 2)})) == {"c": (9, 2)}
+def test_restored_unconfirmed_receipts_are_sent() -> None:
+    assert sent_receipts(ReceiptTracker({"c": (9, 2)})) == {"c": (9, 2)}
 
 
-def test_one_frame_is_bounded() -> None:
+def test_receipts_per_frame_are_bounded() -> None:
     receipts = ReceiptTracker()
     for n in range(MAX_RECEIPTS_PER_FRAME + 1):
         receipts.advance(f"{n}", delivered=1)
@@ -69,7 +71,7 @@ def test_one_frame_is_bounded() -> None:
 
 
 @given(marks)
-def test_watermarks_never_fall_and_reading_means_having_received(moves: list[tuple[int, int]]) -> None:
+def test_watermarks_never_fall_and_read_implies_delivered(moves: list[tuple[int, int]]) -> None:
     known, before = Watermarks(), (0, 0)
     for delivered, read in moves:
         moved = known.advance("c", "u", delivered, read)

@@ -1,4 +1,4 @@
-"""A session on disk is private, whole, and belongs to one device."""
+"""A session on disk is private, complete, and belongs to one device."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from parley_client import DamagedFile, DeviceState, FileStore, Session
 SESSION = Session("aa", "bb", "alice", "token", 1.0, "refresh", "home:1", 0.5)
 
 
-def test_it_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_session_and_state_are_loaded_unchanged(tmp_path: Path) -> None:
     store = FileStore(tmp_path / "parley" / "alice.json")
     assert store.load() is None
     store.save(SESSION)
@@ -21,7 +21,7 @@ def test_it_comes_back_as_it_was(tmp_path: Path) -> None:
     assert again.load_state() == state
 
 
-def test_nobody_else_may_read_it(tmp_path: Path) -> None:
+def test_session_files_are_private(tmp_path: Path) -> None:
     store = FileStore(tmp_path / "parley" / "alice.json")
     store.save(SESSION)
     store.save_state(DeviceState())
@@ -30,7 +30,7 @@ def test_nobody_else_may_read_it(tmp_path: Path) -> None:
     assert store.path.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_another_device_does_not_inherit_the_state(tmp_path: Path) -> None:
+def test_new_device_does_not_inherit_state(tmp_path: Path) -> None:
     store = FileStore(tmp_path / "alice.json")
     store.save(SESSION)
     store.save_state(DeviceState(last_seqs={"c": 9}))
@@ -41,14 +41,14 @@ def test_another_device_does_not_inherit_the_state(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", ["", "{", "[]", "null", '"words"', '{"something": "else"}', "\x00\xff"])
-def test_a_damaged_file_is_named(tmp_path: Path, kept: str) -> None:
+def test_damaged_session_file_is_named(tmp_path: Path, kept: str) -> None:
     store = FileStore(tmp_path / "alice.json")
     store.path.write_text(kept, encoding="latin-1")
     with pytest.raises(DamagedFile, match=r"alice\.json holds no session of Parley; remove it"):
         store.load()
 
 
-def test_a_session_whose_fields_hold_something_else_is_damaged(tmp_path: Path) -> None:
+def test_session_with_wrong_field_type_is_damaged(tmp_path: Path) -> None:
     store = FileStore(tmp_path / "alice.json")
     store.save(SESSION)
     store.path.write_text(store.path.read_text().replace('"access_token_ends": 1.0', '"access_token_ends": "soon"'))
@@ -60,7 +60,7 @@ def test_a_session_whose_fields_hold_something_else_is_damaged(tmp_path: Path) -
     "kept",
     ["{", "[]", '{"cursor": 3}', '{"cursor": [1]}', '{"last_seqs": 3}', '{"unconfirmed": [1]}'],
 )
-def test_a_damaged_state_is_named_too(tmp_path: Path, kept: str) -> None:
+def test_damaged_state_file_is_named(tmp_path: Path, kept: str) -> None:
     (tmp_path / "alice.state.json").write_text(kept)
     with pytest.raises(DamagedFile, match=r"alice\.state\.json holds no device state; remove it"):
         FileStore(tmp_path / "alice.json").load_state()

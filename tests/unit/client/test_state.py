@@ -1,4 +1,4 @@
-"""An assembly surfaces every entry once and in order, however live and fetched entries are mixed."""
+"""An assembly surfaces every entry once and in order for any mix of live and fetched entries."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,14 +15,14 @@ def seqs(entries: list[entry_pb2.Entry]) -> list[int]:
     return [each.seq for each in entries]
 
 
-def test_a_repeat_is_dropped_and_the_next_one_passes() -> None:
+def test_repeated_entry_is_dropped() -> None:
     log = LogAssembler()
     assert seqs(log.add_live(entry(1))) == [1]
     assert seqs(log.add_live(entry(1))) == []
     assert seqs(log.add_live(entry(2))) == [2]
 
 
-def test_what_is_behind_a_gap_waits_for_the_fetch() -> None:
+def test_entry_behind_a_gap_waits_for_the_fetch() -> None:
     log = LogAssembler(4)
     assert log.add_live(entry(7)) == []
     assert log.has_gap
@@ -30,25 +30,25 @@ def test_what_is_behind_a_gap_waits_for_the_fetch() -> None:
     assert (log.has_gap, log.last_seq) == (False, 7)
 
 
-def test_seqs_that_are_not_the_users_to_see_are_passed_over() -> None:
+def test_invisible_seqs_are_skipped() -> None:
     log = LogAssembler(10)
     assert seqs(log.add_fetched([entry(50), entry(51)], 10, covered_seq=51)) == [50, 51]
     assert log.last_seq == 51
 
 
-def test_an_answer_that_begins_behind_the_place_is_of_no_use() -> None:
+def test_response_beginning_beyond_the_last_seq_is_ignored() -> None:
     log = LogAssembler(3)
     assert log.add_fetched([entry(9)], after_seq=8, covered_seq=9) == []
     assert log.last_seq == 3
 
 
-def test_an_empty_answer_moves_the_place_as_far_as_it_covers() -> None:
+def test_empty_response_advances_to_its_covered_seq() -> None:
     log = LogAssembler(3)
     assert log.add_fetched([], 3, covered_seq=9) == []
     assert log.last_seq == 9
 
 
-def test_without_repair_the_gap_is_given_up() -> None:
+def test_released_gap_is_skipped() -> None:
     log = LogAssembler(1)
     log.add_live(entry(3))
     log.add_live(entry(5))
@@ -56,7 +56,7 @@ def test_without_repair_the_gap_is_given_up() -> None:
     assert seqs(log.add_live(entry(6))) == [6]
 
 
-def test_what_is_heard_of_shows_that_the_end_is_missing() -> None:
+def test_announced_seq_marks_log_as_behind() -> None:
     log = LogAssembler(5)
     log.note_head(6)
     assert log.is_behind
@@ -64,7 +64,7 @@ def test_what_is_heard_of_shows_that_the_end_is_missing() -> None:
     assert not log.is_behind
 
 
-def test_behind_a_gap_the_held_entries_are_bounded() -> None:
+def test_entries_held_behind_a_gap_are_bounded() -> None:
     log = LogAssembler()
     for seq in range(2, MAX_HELD_ENTRIES * 2):
         log.add_live(entry(seq))
@@ -72,7 +72,7 @@ def test_behind_a_gap_the_held_entries_are_bounded() -> None:
 
 
 @given(st.data())
-def test_any_loss_and_any_repeat_end_in_the_whole_log_in_order(data: st.DataObject) -> None:
+def test_any_losses_and_repeats_end_in_the_complete_ordered_log(data: st.DataObject) -> None:
     head = data.draw(st.integers(1, 30))
     arrivals = data.draw(st.lists(st.integers(1, head), max_size=60))
     log, surfaced = LogAssembler(), []

@@ -1,4 +1,4 @@
-"""Typing is told rarely, and nobody types for ever."""
+"""Typing notices are sent at a bounded rate and expire."""
 
 from parley_client.events import TypingChanged
 from parley_client.typing_indicators import TypingNotifier, TypingTracker
@@ -6,19 +6,19 @@ from parley_client.typing_indicators import TypingNotifier, TypingTracker
 HERE, THERE, YOU = "c" * 32, "d" * 32, "b" * 32
 
 
-def test_the_others_are_told_at_most_every_3_seconds() -> None:
+def test_typing_is_sent_at_most_every_3_seconds() -> None:
     keys = TypingNotifier()
     assert [keys.start_typing(HERE, now) for now in (0.0, 1.0, 2.9, 3.0, 4.0)] == [True, False, False, True, False]
     assert keys.start_typing(THERE, 4.0)
     assert keys.stop_typing(HERE, 5.0)
     assert not keys.stop_typing(HERE, 5.0)
-    assert not keys.stop_typing(THERE, 10.0), "they have stopped believing it"
+    assert not keys.stop_typing(THERE, 10.0), "the notice has already expired for the others"
     assert keys.start_typing(HERE, 10.0)
     keys.message_sent(HERE)
     assert keys.start_typing(HERE, 10.5)
 
 
-def test_who_is_not_heard_of_types_no_more() -> None:
+def test_typing_expires_without_renewal() -> None:
     typists = TypingTracker()
     assert typists.apply_notice(HERE, YOU, True, 0.0) == TypingChanged(HERE, YOU, True)
     assert typists.apply_notice(HERE, YOU, True, 3.0) is None

@@ -1,4 +1,4 @@
-"""A view folds entries, whatever order and form they come in, to what is true."""
+"""A view folds entries in any order and form into the current state of a conversation."""
 
 import random
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ def view_of(*entries: Entry, live: bool = True) -> ConversationView:
     return view
 
 
-def test_an_older_change_never_undoes_a_newer_one() -> None:
+def test_older_change_never_undoes_a_newer_one() -> None:
     changes = [edit(2, 1, "second"), edit(3, 1, "third"), reaction(4, 1, "👍"), reaction(5, 1, "")]
     for order in permutations([message(1, "first"), *changes]):
         [shown] = view_of(*order).messages
@@ -67,7 +67,7 @@ def permutations(entries: list[Entry], times: int = 40) -> Iterator[list[Entry]]
         yield shuffling.sample(entries, len(entries))
 
 
-def test_a_superseded_edit_says_nothing_and_a_deletion_takes_all() -> None:
+def test_superseded_edit_is_ignored_and_deletion_clears_message() -> None:
     view = view_of(message(1, "newest", edit_seq=3), edit(2, 1))
     assert view.messages[0].text == "newest"
     view.apply(EntryReceived(reaction(4, 1, "👍"), True))
@@ -77,7 +77,7 @@ def test_a_superseded_edit_says_nothing_and_a_deletion_takes_all() -> None:
     assert (gone.content, gone.deleted, gone.edited, gone.reactions) == (None, True, False, {})
 
 
-def test_a_change_may_come_before_the_history_it_concerns() -> None:
+def test_change_is_applied_when_its_message_is_loaded_later() -> None:
     view = view_of(reaction(9, 3, "❤"), edit(10, 3, "new"))
     assert view.timeline == []
     view.apply_entries([message(3, "old"), message(2, "older")])
@@ -86,7 +86,7 @@ def test_a_change_may_come_before_the_history_it_concerns() -> None:
     assert view.message(4) is None
 
 
-def test_members_and_titles_are_those_of_the_newest_entry() -> None:
+def test_members_and_title_follow_the_newest_entry() -> None:
     view = ConversationView(CHAT, ME)
     told = conversation_pb2.Conversation(conversation_id=CHAT, title="new", head_seq=7, unread_count=2)
     for user in (ME, YOU):
@@ -105,7 +105,7 @@ def test_members_and_titles_are_those_of_the_newest_entry() -> None:
     assert not view.is_former_member
 
 
-def test_ticks_unread_counts_settings_and_typing() -> None:
+def test_ticks_unread_count_settings_and_typing_are_tracked() -> None:
     view = view_of(members(1, MembershipChanged.KIND_CREATED, ME, YOU, SHE), message(2, "mine", ME))
     mine = view.messages[0]
     assert view.delivery_status(mine) is DeliveryStatus.SENT
@@ -122,11 +122,11 @@ def test_ticks_unread_counts_settings_and_typing() -> None:
     view.apply(TypingChanged(CHAT, YOU, True))
     view.apply(ConversationChecked(CHAT, 4, 3, 1, PersonalSettings(pinned=True), frozenset({4})))
     assert (view.typing, view.settings.pinned, [each.seq for each in view.messages]) == ({YOU}, True, [2, 3])
-    assert view.messages[0].content is None, "its retention has ended"
+    assert view.messages[0].content is None, "its content was removed by retention"
     assert not view.apply(CaughtUp(False))
 
 
-def test_mentions_are_marked_by_code_points() -> None:
+def test_mentions_are_measured_in_code_points() -> None:
     said = contents.text("😀 @bob and @bobby", {"@bob": YOU, "@bobby": SHE})
     assert [(each.user_id, each.offset, each.length) for each in said.text.mentions] == [(YOU, 2, 4), (SHE, 11, 6)]
     passed = contents.forwarded(contents.reply(said, 5))

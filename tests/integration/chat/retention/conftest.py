@@ -1,4 +1,4 @@
-"""The environment of retention tests, where a look takes three entries at a time."""
+"""The environment of retention tests; a sweep processes three entries at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stores of a retention test, looks at them by a clock that is moved by hand, and what is said there."""
+"""The stores of a retention test, sweeps by a manual clock, and helpers that send and read messages."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from chat_service.storage.retention import MongoRetentionStore
 from tests.clock import ManualClock
 from tests.integration.chat.conftest import (
     ALICE,
-    Running,
+    RunningOwner,
     direct,
     draft,
-    made_at,
-    place,
+    request_time_ms,
+    seq_of,
 )
 
 DAY_S = DAY_MS // 1000
@@ -40,17 +40,17 @@ A_DAY = RetentionPolicy(Retention(RetentionRule.MAX_AGE, DAY_S))
 RELAY = RetentionPolicy(Retention(RetentionRule.RELAY_ONLY))
 
 
-def mine(_: str) -> bool:
+def owns_all(_: str) -> bool:
     return True
 
 
-async def no_owner(_: str) -> None:
-    """Nobody has it in memory."""
+async def skip_reload(_: str) -> None:
+    """Reload no owner: none has the conversation in memory."""
 
 
 @dataclass
 class RetentionEnvironment:
-    """The stores, and looks at them by a clock of their own."""
+    """The stores of a retention test, and sweeps by a manual clock."""
 
     database: Database
     history: History
@@ -60,19 +60,21 @@ class RetentionEnvironment:
     def store(self) -> MongoRetentionStore:
         return MongoRetentionStore(self.database)
 
-    def looks(self, terms: RetentionPolicy, reload: Callable[[str], Awaitable[None]] = no_owner) -> RetentionSweep:
+    def new_sweep(
+        self, terms: RetentionPolicy, reload: Callable[[str], Awaitable[None]] = skip_reload
+    ) -> RetentionSweep:
         return RetentionSweep(self.store, MongoDeviceStore(self.database), terms, self.clock, reload)
 
-    async def look(
-        self, terms: RetentionPolicy, reload: Callable[[str], Awaitable[None]] = no_owner
+    async def sweep_due(
+        self, terms: RetentionPolicy, reload: Callable[[str], Awaitable[None]] = skip_reload
     ) -> list[SweepResult]:
-        """Look at all that is due."""
-        due = await self.store.list_due(self.clock.now_ms(), terms.default, mine, 100)
-        looked = [await self.looks(terms, reload).sweep(each) for each in due]
-        return [each for each in looked if each is not None]
+        """Sweep all due conversations and return the results."""
+        due = await self.store.list_due(self.clock.now_ms(), terms.default, owns_all, 100)
+        results = [await self.new_sweep(terms, reload).sweep(each) for each in due]
+        return [each for each in results if each is not None]
 
-    async def next_days(self, conversation_id: str) -> float | None:
-        """In how many days the next look is due."""
+    async def days_until_due(self, conversation_id: str) -> float | None:
+        """Return the days until the next sweep of the conversation, or None if none is due."""
         document = await self.database["conversations"].find_one({"_id": bytes.fromhex(conversation_id)})
         due_ms = (document or {}).get("due")
         return None if due_ms is None else (due_ms - self.clock.now_ms()) / DAY_MS
@@ -99,16 +101,16 @@ class RetentionEnvironment:
         assert await MongoDeviceStore(self.database).save_if_unchanged(devices.with_signed_out(device))
 
 
-async def made(running: Running) -> str:
+async def create_direct(running: RunningOwner) -> str:
     creation = direct()
     assert await running.create(creation) == Done()
     return creation.conversation_id
 
 
-async def say(running: Running, conversation_id: str, *bodies: str, sender: str = ALICE) -> list[int]:
-    return [place(await running.append(draft(conversation_id, sender, body))) for body in bodies]
+async def send_texts(running: RunningOwner, conversation_id: str, *bodies: str, sender: str = ALICE) -> list[int]:
+    return [seq_of(await running.append(draft(conversation_id, sender, body))) for body in bodies]
 
 
 def change(conversation_id: str, changed: Change, actor: str = ALICE) -> Draft:
     request_id = uuid_utils.uuid7().bytes
-    return Draft(conversation_id, actor, request_id, changed, made_at(request_id))
+    return Draft(conversation_id, actor, request_id, changed, request_time_ms(request_id))

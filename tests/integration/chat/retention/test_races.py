@@ -1,4 +1,4 @@
-"""Retention against a retry, an edit, a reader, an owner, a crash, and another look: nothing comes back or is lost."""
+"""Retention concurrent with retries, edits, readers, owners, crashes and sweeps: no content returns or is lost."""
 
 from __future__ import annotations
 
@@ -32,56 +32,52 @@ from servicekit.failure import Failure
 from tests.integration.chat.conftest import (
     ALICE,
     BOB,
-    PLENTY,
+    UNLIMITED,
     FixedRing,
-    Heard,
     Owners,
-    Running,
+    RecordedPublisher,
+    RunningOwner,
     draft,
-    place,
+    seq_of,
 )
 from tests.integration.chat.retention.environment import (
     A_DAY,
     DAY_S,
     RetentionEnvironment,
     change,
-    made,
-    mine,
-    no_owner,
-    say,
+    create_direct,
+    owns_all,
+    send_texts,
+    skip_reload,
 )
 
 pytestmark = pytest.mark.integration
 
 
-async def test_a_retry_against_retention_gets_its_first_answer(
-    owners: Owners, environment: RetentionEnvironment
-) -> None:
+async def test_retry_after_retention_gets_its_first_outcome(owners: Owners, environment: RetentionEnvironment) -> None:
     running = await owners.start()
-    conversation_id = await made(running)
+    conversation_id = await create_direct(running)
     sent = draft(conversation_id)
-    seq = place(await running.append(sent))
-    await say(running, conversation_id, "later")
-    await environment.look(A_DAY)
+    seq = seq_of(await running.append(sent))
+    await send_texts(running, conversation_id, "later")
+    await environment.sweep_due(A_DAY)
     environment.clock.advance(2 * DAY_S)
-    await environment.look(A_DAY)
+    await environment.sweep_due(A_DAY)
     assert await environment.contents(conversation_id) == []
-    # An owner that knows it from the log alone.
+    # An owner that finds the send only in the log.
     another = await owners.start()
-    assert place(await another.append(sent)) == seq
+    assert seq_of(await another.append(sent)) == seq
     assert await environment.contents(conversation_id) == []
 
 
-async def test_an_edit_against_retention_brings_no_content_back(
-    owners: Owners, environment: RetentionEnvironment
-) -> None:
+async def test_edit_by_stale_owner_does_not_restore_content(owners: Owners, environment: RetentionEnvironment) -> None:
     stale = await owners.start()
-    conversation_id = await made(stale)
-    [seq] = await say(stale, conversation_id, "gone")
-    await environment.look(A_DAY)
+    conversation_id = await create_direct(stale)
+    [seq] = await send_texts(stale, conversation_id, "gone")
+    await environment.sweep_due(A_DAY)
     environment.clock.advance(2 * DAY_S)
-    # An owner that is not told, as in the moment between.
-    await environment.look(A_DAY)
+    # The owner is not reloaded, as between the removal and its notification.
+    await environment.sweep_due(A_DAY)
     for late in (MessageEdited(seq, b"back"), ReactionChanged(seq, "!")):
         assert isinstance(await stale.append(change(conversation_id, late)), Appended)
     document = await environment.database["entries"].find_one({"c": bytes.fromhex(conversation_id), "y": 10})
@@ -90,31 +86,31 @@ async def test_an_edit_against_retention_brings_no_content_back(
     assert await environment.bodies(conversation_id) == []
 
 
-async def test_the_owner_learns_of_it_before_content_goes(owners: Owners, environment: RetentionEnvironment) -> None:
+async def test_owner_is_reloaded_before_content_is_removed(owners: Owners, environment: RetentionEnvironment) -> None:
     running = await owners.start()
-    conversation_id = await made(running)
-    [seq] = await say(running, conversation_id, "gone")
+    conversation_id = await create_direct(running)
+    [seq] = await send_texts(running, conversation_id, "gone")
     contents = list[list[bytes]]()
 
     async def reload(name: str) -> None:
         contents.append(await environment.contents(name))
         await running.reload(name)
 
-    await environment.look(A_DAY)
+    await environment.sweep_due(A_DAY)
     environment.clock.advance(2 * DAY_S)
-    await environment.look(A_DAY, reload)
+    await environment.sweep_due(A_DAY, reload)
     assert contents[0] == [b"gone"]
     for late in (MessageEdited(seq, b"back"), ReactionChanged(seq, "!")):
         assert isinstance(await running.append(change(conversation_id, late)), MessageNotFound)
 
 
-async def test_a_reader_in_the_middle_of_paging_goes_on_with_what_is_left(
+async def test_paging_continues_with_remaining_entries_after_removal(
     owners: Owners, environment: RetentionEnvironment
 ) -> None:
     running = await owners.start()
-    conversation_id = await made(running)
-    seqs = await say(running, conversation_id, *"abcd")
-    await environment.look(A_DAY)
+    conversation_id = await create_direct(running)
+    seqs = await send_texts(running, conversation_id, *"abcd")
+    await environment.sweep_due(A_DAY)
     environment.clock.advance(DAY_S + 60)
     log = MongoLog(environment.database)
     for seq in range(seqs[-1] + 1, seqs[-1] + 5):
@@ -126,7 +122,7 @@ async def test_a_reader_in_the_middle_of_paging_goes_on_with_what_is_left(
         await log.append_batch([entry])
     first = await environment.bodies(conversation_id, limit=2)
     [found] = await environment.history.read_ranges(ALICE, [RangeRequest(conversation_id, 0, 3)])
-    await environment.look(A_DAY)
+    await environment.sweep_due(A_DAY)
     assert first + await environment.bodies(conversation_id, before=8, limit=100) == [
         "new 9",
         "new 8",
@@ -140,74 +136,76 @@ async def test_a_reader_in_the_middle_of_paging_goes_on_with_what_is_left(
     assert rest.complete
 
 
-class Failing(MongoRetentionStore):
-    """A store that goes silent before it removes content."""
+class FailingRetentionStore(MongoRetentionStore):
+    """A store that becomes unavailable before it removes content."""
 
     async def remove_content(self, conversation_id: str, first: int, last: int) -> None:
         raise StoreUnavailable("now")
 
 
-async def test_whoever_comes_after_a_crash_goes_on_where_it_stopped(
-    owners: Owners, environment: RetentionEnvironment
-) -> None:
+async def test_next_sweep_completes_interrupted_removal(owners: Owners, environment: RetentionEnvironment) -> None:
     running = await owners.start()
-    conversation_id = await made(running)
-    await say(running, conversation_id, *"abcdef")
-    await environment.look(A_DAY)
+    conversation_id = await create_direct(running)
+    await send_texts(running, conversation_id, *"abcdef")
+    await environment.sweep_due(A_DAY)
     environment.clock.advance(2 * DAY_S)
-    store = Failing(environment.database)
-    looks = RetentionSweep(store, MongoDeviceStore(environment.database), A_DAY, environment.clock, no_owner)
-    [due] = await store.list_due(environment.clock.now_ms(), A_DAY.default, mine, 10)
+    store = FailingRetentionStore(environment.database)
+    failing_sweep = RetentionSweep(store, MongoDeviceStore(environment.database), A_DAY, environment.clock, skip_reload)
+    [due] = await store.list_due(environment.clock.now_ms(), A_DAY.default, owns_all, 10)
     with pytest.raises(StoreUnavailable):
-        await looks.sweep(due)
-    # What is below `first_seq` is shown to nobody, whether it is removed yet or not.
+        await failing_sweep.sweep(due)
+    # Entries below `first_seq` are hidden from all members, removed or not.
     assert await environment.bodies(conversation_id) == ["f", "e", "d", "c"]
-    assert await environment.look(A_DAY) == []
+    assert await environment.sweep_due(A_DAY) == []
     environment.clock.advance(sweep.CLAIM_MS / 1000 + 1)
-    # Also when everything is to be kept by now.
-    running_on = await environment.look(RetentionPolicy(FOREVER))
+    # The removal is completed even if the policy keeps everything by now.
+    running_on = await environment.sweep_due(RetentionPolicy(FOREVER))
     assert [each.first_seq for each in running_on] == [4]
     assert await environment.contents(conversation_id) == [b"c", b"d", b"e", b"f"]
 
 
-async def test_of_two_who_look_one_does(owners: Owners, environment: RetentionEnvironment) -> None:
+async def test_one_of_two_concurrent_sweeps_acquires_conversation(
+    owners: Owners, environment: RetentionEnvironment
+) -> None:
     running = await owners.start()
-    conversation_id = await made(running)
-    [due] = await environment.store.list_due(environment.clock.now_ms(), A_DAY.default, mine, 10)
+    conversation_id = await create_direct(running)
+    [due] = await environment.store.list_due(environment.clock.now_ms(), A_DAY.default, owns_all, 10)
     held = await environment.store.claim(due, environment.clock.now_ms() + 1000)
     assert held is not None
-    assert await environment.looks(A_DAY).sweep(due) is None
-    # Whoever changes something meanwhile has it looked at again.
+    assert await environment.new_sweep(A_DAY).sweep(due) is None
+    # A change during a sweep makes the conversation due again.
     update = ConversationUpdated(retention=FOREVER)
     assert isinstance(await running.append(change(conversation_id, update)), Appended)
     await environment.store.release(held, None, None)
-    assert await environment.look(A_DAY) == [SweepResult()]
-    assert await environment.next_days(conversation_id) is None
+    assert await environment.sweep_due(A_DAY) == [SweepResult()]
+    assert await environment.days_until_due(conversation_id) is None
 
 
-class Gated(MongoConversationStore):
-    """Conversations that are read at once and told about later."""
+class GatedConversationStore(MongoConversationStore):
+    """A conversation store that reads at once and returns the result later."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self.read = asyncio.Event()
-        self.tell = asyncio.Event()
+        self.proceed = asyncio.Event()
 
     async def load(self, conversation_id: str) -> Conversation | None:
         kept = await super().load(conversation_id)
         self.read.set()
-        await self.tell.wait()
+        await self.proceed.wait()
         return kept
 
 
-async def test_an_owner_that_reads_while_something_goes_reads_again(
+async def test_owner_loading_during_removal_loads_again(
     owners: Owners, environment: RetentionEnvironment, index: RedisChangeIndex
 ) -> None:
     writer = await owners.start()
-    conversation_id = await made(writer)
-    [seq] = await say(writer, conversation_id, "gone")
-    gated, heard, ring = Gated(environment.database), Heard(), FixedRing.of_one("slow")
-    slow = Running(Owner(MongoLog(environment.database), gated, index, heard, ring, SystemClock(), PLENTY), heard, ring)
+    conversation_id = await create_direct(writer)
+    [seq] = await send_texts(writer, conversation_id, "gone")
+    gated, publisher, ring = GatedConversationStore(environment.database), RecordedPublisher(), FixedRing.of_one("slow")
+    slow = RunningOwner(
+        Owner(MongoLog(environment.database), gated, index, publisher, ring, SystemClock(), UNLIMITED), publisher, ring
+    )
     async with asyncio.TaskGroup() as group:
         running = group.create_task(slow.owner.run())
         edit = group.create_task(slow.append(change(conversation_id, MessageEdited(seq, b"back"))))
@@ -216,9 +214,9 @@ async def test_an_owner_that_reads_while_something_goes_reads_again(
         async def reload(name: str) -> None:
             assert await slow.reload(name) == Done()
 
-        await environment.look(A_DAY)
+        await environment.sweep_due(A_DAY)
         environment.clock.advance(2 * DAY_S)
-        await environment.look(A_DAY, reload)
-        gated.tell.set()
+        await environment.sweep_due(A_DAY, reload)
+        gated.proceed.set()
         assert isinstance(await edit, MessageNotFound)
         running.cancel()

@@ -1,4 +1,4 @@
-"""Content goes when its time is over, for everybody and for good, and seqs go on."""
+"""Expired content is removed for all members, and seqs continue."""
 
 from __future__ import annotations
 
@@ -33,25 +33,32 @@ from tests.integration.chat.conftest import (
     BOB,
     CAROL,
     Owners,
-    place,
+    seq_of,
 )
-from tests.integration.chat.retention.environment import A_DAY, DAY_S, RetentionEnvironment, change, made, say
+from tests.integration.chat.retention.environment import (
+    A_DAY,
+    DAY_S,
+    RetentionEnvironment,
+    change,
+    create_direct,
+    send_texts,
+)
 
 pytestmark = pytest.mark.integration
 
 
-async def test_what_is_over_goes_for_everybody_and_seqs_go_on(
+async def test_expired_content_is_removed_for_all_members_and_seqs_continue(
     owners: Owners, environment: RetentionEnvironment
 ) -> None:
     running = await owners.start()
-    conversation_id = await made(running)
-    seqs = await say(running, conversation_id, *"abcdefgh")
-    assert await environment.look(A_DAY) == [SweepResult()]
-    assert await environment.next_days(conversation_id) == pytest.approx(1, abs=0.01)
+    conversation_id = await create_direct(running)
+    seqs = await send_texts(running, conversation_id, *"abcdefgh")
+    assert await environment.sweep_due(A_DAY) == [SweepResult()]
+    assert await environment.days_until_due(conversation_id) == pytest.approx(1, abs=0.01)
     environment.clock.advance(DAY_S - 60)
-    assert await environment.look(A_DAY) == []
+    assert await environment.sweep_due(A_DAY) == []
     environment.clock.advance(120)
-    [removed] = await environment.look(A_DAY)
+    [removed] = await environment.sweep_due(A_DAY)
     assert (removed.contents, removed.stubs, removed.first_seq) == (9, 0, seqs[-1] + 1)
     for user in (ALICE, BOB):
         assert await environment.bodies(conversation_id, user) == []
@@ -63,41 +70,41 @@ async def test_what_is_over_goes_for_everybody_and_seqs_go_on(
         with pytest.raises(MessageNotFound):
             await environment.history.get_message(user, conversation_id, seqs[-1])
     assert await environment.contents(conversation_id) == []
-    assert await say(running, conversation_id, "next") == [seqs[-1] + 1]
+    assert await send_texts(running, conversation_id, "next") == [seqs[-1] + 1]
     assert await environment.bodies(conversation_id, BOB) == ["next"]
     assert (await environment.history.summarize(BOB, conversation_id)).unread_count == 1
 
 
-async def test_stubs_go_after_thirty_days_and_the_highest_never(
+async def test_stubs_are_removed_after_thirty_days_except_the_highest(
     owners: Owners, environment: RetentionEnvironment
 ) -> None:
     running = await owners.start()
-    conversation_id = await made(running)
-    seqs = await say(running, conversation_id, *"abcde")
-    await environment.look(A_DAY)
+    conversation_id = await create_direct(running)
+    seqs = await send_texts(running, conversation_id, *"abcde")
+    await environment.sweep_due(A_DAY)
     environment.clock.advance(2 * DAY_S)
-    await environment.look(A_DAY)
-    # For what comes next, which nobody tells it of.
-    assert await environment.next_days(conversation_id) == pytest.approx(1, abs=0.01)
+    await environment.sweep_due(A_DAY)
+    # The next sweep is due for entries appended later.
+    assert await environment.days_until_due(conversation_id) == pytest.approx(1, abs=0.01)
     environment.clock.advance(30 * DAY_S)
-    [removed] = await environment.look(A_DAY)
+    [removed] = await environment.sweep_due(A_DAY)
     assert (removed.contents, removed.stubs) == (0, 5)
     assert [each.seq for each in await environment.entries(conversation_id)] == [seqs[-1]]
     another = await owners.start()
-    assert await say(another, conversation_id, "next") == [seqs[-1] + 1]
+    assert await send_texts(another, conversation_id, "next") == [seqs[-1] + 1]
     overview = await environment.history.summarize(BOB, conversation_id)
     assert (overview.head_seq, overview.unread_count) == (seqs[-1] + 1, 1)
     assert set(overview.visible.conversation.members) == {ALICE, BOB}
-    # What is read below all that is left counts as all that was there.
+    # A receipt below the first remaining entry counts every removed message as read.
     assert await another.receive(BOB, conversation_id, 2, 2) == Done()
     assert (await environment.history.summarize(BOB, conversation_id)).unread_count == 1
 
 
-async def test_what_edits_said_goes_with_their_message(owners: Owners, environment: RetentionEnvironment) -> None:
+async def test_edits_are_removed_with_their_message(owners: Owners, environment: RetentionEnvironment) -> None:
     running = await owners.start()
-    conversation_id = await made(running)
-    [seq] = await say(running, conversation_id, "first")
-    await environment.look(A_DAY)
+    conversation_id = await create_direct(running)
+    [seq] = await send_texts(running, conversation_id, "first")
+    await environment.sweep_due(A_DAY)
     environment.clock.advance(DAY_S)
     edited = MessageEdited(seq, b"second")
     log = MongoLog(environment.database)
@@ -107,62 +114,64 @@ async def test_what_edits_said_goes_with_their_message(owners: Owners, environme
     await MongoConversationStore(environment.database).raise_applied_seq(conversation_id, 3)
     assert await environment.bodies(conversation_id) == ["second"]
     environment.clock.advance(60)
-    [removed] = await environment.look(A_DAY)
+    [removed] = await environment.sweep_due(A_DAY)
     assert removed.first_seq == 3
     assert await environment.contents(conversation_id) == []
 
 
-async def test_ones_own_rule_counts_before_the_default_and_a_new_default_is_followed(
+async def test_own_rule_overrides_default_and_new_default_applies(
     owners: Owners, environment: RetentionEnvironment
 ) -> None:
     running = await owners.start()
-    conversation_id = await made(running)
+    conversation_id = await create_direct(running)
     creation = Creation(group_id(ALICE, "0" * 32), ALICE, uuid_utils.uuid7().bytes, (ALICE, BOB, CAROL), "Group")
     await running.create(creation)
     own = ConversationUpdated(retention=Retention(RetentionRule.MAX_AGE, 2 * DAY_S))
     assert isinstance(await running.append(change(creation.conversation_id, own)), Appended)
-    assert len(await environment.look(RetentionPolicy(FOREVER))) == 2
-    assert await environment.next_days(conversation_id) is None
-    assert await environment.next_days(creation.conversation_id) == pytest.approx(2, abs=0.01)
-    assert await environment.look(RetentionPolicy(FOREVER)) == []
-    assert await environment.look(A_DAY) == [SweepResult()]
-    assert await environment.next_days(conversation_id) == pytest.approx(1, abs=0.01)
-    assert await environment.look(A_DAY) == []
+    assert len(await environment.sweep_due(RetentionPolicy(FOREVER))) == 2
+    assert await environment.days_until_due(conversation_id) is None
+    assert await environment.days_until_due(creation.conversation_id) == pytest.approx(2, abs=0.01)
+    assert await environment.sweep_due(RetentionPolicy(FOREVER)) == []
+    assert await environment.sweep_due(A_DAY) == [SweepResult()]
+    assert await environment.days_until_due(conversation_id) == pytest.approx(1, abs=0.01)
+    assert await environment.sweep_due(A_DAY) == []
 
 
-async def test_what_is_nowhere_but_in_the_log_stays(owners: Owners, environment: RetentionEnvironment) -> None:
+async def test_unapplied_state_change_in_log_is_kept(owners: Owners, environment: RetentionEnvironment) -> None:
     running = await owners.start()
-    conversation_id = await made(running)
-    seqs = await say(running, conversation_id, *"ab")
-    await environment.look(A_DAY)
-    # An owner that died before it told anybody.
+    conversation_id = await create_direct(running)
+    seqs = await send_texts(running, conversation_id, *"ab")
+    await environment.sweep_due(A_DAY)
+    # The owner died before it applied the entry.
     title = ConversationUpdated(retention=A_DAY.default)
     now_ms = time.time_ns() // 1_000_000
     lost = Entry(conversation_id, seqs[-1] + 1, 2, now_ms, ALICE, b"t" * 16, title, title.fingerprint())
     await MongoLog(environment.database).append_batch([lost])
     environment.clock.advance(2 * DAY_S)
-    [removed] = await environment.look(A_DAY)
+    [removed] = await environment.sweep_due(A_DAY)
     assert removed.first_seq == lost.seq
     another = await owners.start()
-    await say(another, conversation_id, "c")
+    await send_texts(another, conversation_id, "c")
     environment.clock.advance(DAY_S)
-    [removed] = await environment.look(A_DAY)
+    [removed] = await environment.sweep_due(A_DAY)
     assert removed.first_seq == lost.seq + 2
 
 
-async def test_who_left_still_lists_what_is_removed_by_now(owners: Owners, environment: RetentionEnvironment) -> None:
+async def test_former_member_still_lists_conversation_after_removal(
+    owners: Owners, environment: RetentionEnvironment
+) -> None:
     running = await owners.start()
     creation = Creation(group_id(ALICE, "0" * 32), ALICE, uuid_utils.uuid7().bytes, (ALICE, BOB), "Group")
     await running.create(creation)
     group = creation.conversation_id
-    await say(running, group, "a")
+    await send_texts(running, group, "a")
     left = MembershipChanged(MembershipKind.LEFT, ((BOB, Role.MEMBER),))
-    last = place(await running.append(change(group, left, BOB)))
-    await say(running, group, "b", "c")
+    last = seq_of(await running.append(change(group, left, BOB)))
+    await send_texts(running, group, "b", "c")
     for days in (2, 32):
-        await environment.look(A_DAY)
+        await environment.sweep_due(A_DAY)
         environment.clock.advance(days * DAY_S)
-    await environment.look(A_DAY)
+    await environment.sweep_due(A_DAY)
     overview = await environment.history.summarize(BOB, group)
     assert (overview.head_seq, overview.head, overview.unread_count) == (last, None, 0)
     assert await environment.bodies(group, BOB) == []
@@ -170,11 +179,11 @@ async def test_who_left_still_lists_what_is_removed_by_now(owners: Owners, envir
     assert [each.visible.conversation.conversation_id for each in listed] == [group]
 
 
-async def test_a_round_takes_only_what_the_ring_gives(owners: Owners, environment: RetentionEnvironment) -> None:
+async def test_sweep_processes_only_owned_conversations(owners: Owners, environment: RetentionEnvironment) -> None:
     running = await owners.start()
-    conversation_id = await made(running)
-    for owned, looked in ((False, 0), (True, 1), (True, 0)):
+    conversation_id = await create_direct(running)
+    for owned, swept in ((False, 0), (True, 1), (True, 0)):
         owns = partial(operator.contains, {conversation_id} if owned else set())
-        job = RetentionJob(environment.store, environment.looks(A_DAY), A_DAY, SystemClock(), owns)
-        assert await job.sweep_due() == looked
-    assert await environment.next_days(conversation_id) is not None
+        job = RetentionJob(environment.store, environment.new_sweep(A_DAY), A_DAY, SystemClock(), owns)
+        assert await job.sweep_due() == swept
+    assert await environment.days_until_due(conversation_id) is not None
