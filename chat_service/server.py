@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from typing import Final
 
-
 from chat_service.history.history import History
 from chat_service.history.message_search import MessageSearch
 from chat_service.history.personal_settings import PersonalSettingsService

@@ -126,7 +126,7 @@ async def test_who_is_not_a_member_and_what_does_not_exist_look_the_same(owners:
     conversation_id = await made(running) if sender == CAROL else "0" * 32
     answer = await running.append(draft(conversation_id, sender))
     assert isinstance(answer, ConversationNotFound)
-    assert "no such conversation" in answer.message
+    assert "conversation not found" in answer.message
 
 
 async def test_both_sides_make_one_direct_conversation(owners: Owners, database: Database) -> None:

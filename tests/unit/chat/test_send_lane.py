@@ -128,7 +128,7 @@ def test_what_is_refused_for_good_holds_nobody_up(lane_harness: LaneHarness) -> 
     lane = lane_harness.lane()
     for text in "ab":
         lane.enqueue(draft(text))
-    lane_harness.answer(ConversationNotFound("no such conversation"), Appended(1, 0))
+    lane_harness.answer(ConversationNotFound("conversation not found"), Appended(1, 0))
     assert kinds(lane_harness.told) == [("a", "CONVERSATION_NOT_FOUND"), ("b", "taken")]
     assert lane.idle
 
