@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 from typing import Final
 
-import structlog
-
 from chat_service.history.history import History
 from chat_service.history.message_search import MessageSearch
 from chat_service.history.personal_settings import PersonalSettingsService
@@ -40,8 +38,6 @@ from servicekit.tasks import cancel_requested
 COMMIT_TIMEOUT_S: Final = 5.0
 # Devices for which a rate limit is kept in memory.
 MAX_DEVICES: Final = 100_000
-
-log = structlog.get_logger("server")
 
 
 class ChatServer:
@@ -100,12 +96,12 @@ class ChatServer:
         return FrameDispatcher(self.edge, self.sessions, self.home, self.owner, misrouted.record)
 
     async def run(self) -> None:
-        """Run all roles until cancelled."""
+        """Run all components until cancelled."""
         self.membership.subscribe(self._on_ring_changed)
         self.stores.index.generation.subscribe(self._generation_changed.set)
         async with asyncio.TaskGroup() as group:
-            for role in (self.peers, self.stores.index.generation, self.owner, self.edge, self.retention):
-                group.create_task(role.run())
+            for component in (self.peers, self.stores.index.generation, self.owner, self.edge, self.retention):
+                group.create_task(component.run())
             group.create_task(self._follow_generation())
 
     async def sign_out(self, user_id: str, device_id: str, reason: str) -> None:
@@ -130,7 +126,6 @@ class ChatServer:
         self._dispatcher.dispatch(peer, frame, stream)
 
     def _on_ring_changed(self, old: Ring, new: Ring) -> None:
-        log.info("ring changed", revision=new.revision, members=sorted(new.members))
         self.home.on_ring_changed(self._home_is_elsewhere)
         self.owner.on_ring_changed()
         self.edge.on_ring_changed(old, new)

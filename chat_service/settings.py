@@ -71,7 +71,7 @@ class ChatSettings(Settings):
     log_level: str = "info"
     # The OTLP endpoint for traces, http://host:4318; tracing is off if unset.
     otlp_endpoint: str | None = None
-    # The share of traces begun here that is exported, 0 to 1; 0 turns tracing off.
+    # The share of traces begun here that is exported, 0 to 1; 0 disables tracing.
     trace_ratio: float = Field(default=0.01, ge=0, le=1)
     # Seconds for which a stopping server lets its devices move to other servers.
     drain_seconds: float = Field(default=10.0, ge=0)

@@ -38,9 +38,7 @@ def run(
     chat_servers: Annotated[
         int, typer.Option(min=0, max=MAX_CHAT_SERVERS, help="The number of chat servers in the ring.")
     ] = 2,
-    port: Annotated[
-        int, typer.Option(min=1, max=65535, help="The port of the door, Envoy, for clients.")
-    ] = DEFAULT_DOOR,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port of Envoy, for clients.")] = DEFAULT_DOOR,
     base_port: Annotated[
         int,
         typer.Option(min=1, max=65435, help="The first of the 100 ports of the servers behind Envoy."),

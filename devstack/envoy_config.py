@@ -70,8 +70,8 @@ def render_template(values: Mapping[str, object]) -> str:
 
 def endpoint_assignment(addresses: Sequence[str]) -> str:
     """Return an EDS file with these endpoints, as JSON, which is also YAML."""
-    members = [{"endpoint": {"address": {"socket_address": _socket_address(address)}}} for address in addresses]
-    assignment = {"@type": _ASSIGNMENT_TYPE, "cluster_name": "chat", "endpoints": [{"lb_endpoints": members}]}
+    endpoints = [{"endpoint": {"address": {"socket_address": _socket_address(address)}}} for address in addresses]
+    assignment = {"@type": _ASSIGNMENT_TYPE, "cluster_name": "chat", "endpoints": [{"lb_endpoints": endpoints}]}
     return json.dumps({"resources": [assignment]}, indent=1)
 
 

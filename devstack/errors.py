@@ -18,11 +18,11 @@ class ProcessFailed(SetupError):
         super().__init__(f"{name} {reason}. The last lines of its log:{tail}")
 
 
-class PortTaken(SetupError):
+class PortInUse(SetupError):
     """Another program listens on a port of the stack."""
 
     def __init__(self, port: int, name: str) -> None:
-        super().__init__(f"Port {port}, which {name} needs, is taken by another program.")
+        super().__init__(f"Port {port}, which {name} needs, is in use by another program.")
 
 
 class StopRequested(Exception):

@@ -13,7 +13,7 @@ from threading import Event
 from types import FrameType
 
 from devstack.display import Display
-from devstack.errors import PortTaken, SetupError, StopRequested
+from devstack.errors import PortInUse, SetupError, StopRequested
 from devstack.ports import Ports
 from devstack.stack import Stack
 from devstack.startup_summary import startup_summary
@@ -56,13 +56,13 @@ def launch(folder: Path, ports: Ports, chat_servers: int, environment: dict[str,
             _supervise(stack, signals, display)
         except StopRequested:
             pass
-        except PortTaken as taken:
+        except PortInUse as in_use:
             # Nothing was started, so the new folder and its secrets are of no use.
             if is_new:
                 shutil.rmtree(folder)
-            raise SetupError(f'{taken} Choose others: make run ARGS="--port 9080 --base-port 5300"') from None
+            raise SetupError(f'{in_use} Choose others: make run ARGS="--port 9080 --base-port 5300"') from None
         finally:
-            # A start that failed on a taken port has nothing to stop.
+            # A start that failed on a port in use has nothing to stop.
             if any(process.running for process in stack.processes.values()):
                 display.print_text("Stopping; press Ctrl-C again to kill slow processes.")
             stack.stop(signals.kill_requested)

@@ -63,7 +63,7 @@ def apt_command(packages: list[str]) -> str:
 
 
 def install_missing_packages() -> None:
-    """Install the missing packages as root; otherwise exit 1 with a sentence that tells what to do."""
+    """Install the missing packages as root; otherwise exit with 1 and a message that tells the user what to do."""
     reason = unsupported_reason()
     if reason is not None:
         sys.exit(reason)

@@ -83,9 +83,9 @@ class ManagedProcess:
 
     @property
     def pid(self) -> int:
-        """The process id. Raises SetupError if the process does not run."""
+        """The process id. Raises SetupError if the process is not running."""
         if self._child is None or self._child.poll() is not None:
-            raise SetupError(f"{self.name} does not run.")
+            raise SetupError(f"{self.name} is not running.")
         return self._child.pid
 
     @property

@@ -23,7 +23,7 @@ _FIRST_PORT, _PORTS_END, _BLOCK_SIZE = 10_000, 32_000, 100
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The ports of one stack: the door, and 100 from `base` on for the servers behind it.
+    """The ports of one stack: the one of Envoy, and 100 from `base` on for the servers behind it.
 
     base + 1 to + 20 are the chat servers' public ports, + 21 to + 40 their mesh ports, + 41 to + 60 their
     metrics, and the stores follow from + 71.

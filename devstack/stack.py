@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Event
 from types import TracebackType
 
-from devstack.errors import PortTaken, SetupError, StopRequested
+from devstack.errors import PortInUse, SetupError, StopRequested
 from devstack.issuer import Issuer
 from devstack.layout import Layout, StoreAddresses
 from devstack.managed_process import ManagedProcess
@@ -107,7 +107,7 @@ class Stack:
 
         Raises:
             ProcessFailed: a process ended or is not healthy in time.
-            PortTaken: another program listens on a port; nothing was started.
+            PortInUse: another program listens on a port; nothing was started.
             StopRequested: `stop` was set.
         """
         self._check_ports()
@@ -120,7 +120,7 @@ class Stack:
         for process in self.processes.values():
             for port in process.spec.ports:
                 if not process.running and not is_free(port):
-                    raise PortTaken(port, process.name)
+                    raise PortInUse(port, process.name)
 
     def _store_processes(self) -> list[ManagedProcess]:
         return [process for name, process in self._servers.items() if name in STORES]
@@ -173,7 +173,9 @@ class Stack:
             if stop is not None and stop.is_set():
                 raise StopRequested
             if time.monotonic() > deadline:
-                raise SetupError(f"Envoy finds {sorted(healthy)} healthy after {timeout:g} s, not {sorted(addresses)}.")
+                raise SetupError(
+                    f"Envoy reports {sorted(healthy)} as healthy after {timeout:g} s, not {sorted(addresses)}."
+                )
             time.sleep(0.05)
 
     def add_chat_server(self, environment: Mapping[str, str] | None = None, timeout: float = 30.0) -> ChatServer:

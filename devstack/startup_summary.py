@@ -14,7 +14,7 @@ _DESCRIPTIONS = {
     "mongod": "MongoDB: the conversation logs and accounts",
     "valkey": "Valkey: the change index",
     "etcd": "etcd: the members of the ring",
-    "envoy": "Envoy: the door, gRPC and grpc-web",
+    "envoy": "Envoy: the gateway, gRPC and grpc-web",
 }
 
 
@@ -23,7 +23,7 @@ def startup_summary(stack: Stack) -> str:
     rows = [f"  {process.name:<8} {process.address:<16} {_describe(process)}" for process in stack.processes.values()]
     return "\n".join(
         (
-            f"Parley is up. Its door is {stack.door}.",
+            f"Parley is up at {stack.door}.",
             *rows,
             "Try, in another terminal:",
             *(f"  {line}" for line in _commands_to_try(stack)),

@@ -41,7 +41,7 @@ class Damping(Generic[V]):
         return None if self._held is None else max(0.0, self._due_at - self._clock.monotonic())
 
     def admit(self, view: V, members: Collection[str], active: Collection[str]) -> bool:
-        """Return True if `view` becomes active now; otherwise hold it in place of the view held before.
+        """Return True if `view` becomes active now; otherwise hold it back, and drop the view held before.
 
         `members` are the members of `view`, `active` those of the active view.
         """

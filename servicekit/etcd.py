@@ -79,7 +79,7 @@ class Etcd:
         finally:
             stream.cancel()
         if response is grpc.aio.EOF:
-            raise EtcdUnreachable("etcd ended the renewal without a response")
+            raise EtcdUnreachable("etcd closed the keep-alive stream without a response")
         if response.TTL <= 0:
             raise LeaseLost
 

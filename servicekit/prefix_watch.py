@@ -139,7 +139,7 @@ class _WatchResponses:
         try:
             return await anext(self._watch, None)
         except (grpc.aio.AioRpcError, EtcdError) as error:
-            _log.warning("watch ended", error=str(error))
+            _log.warning("etcd watch ended", error=str(error))
             await asyncio.sleep(RETRY_INTERVAL_S)
             return None
 

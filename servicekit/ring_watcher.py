@@ -116,6 +116,12 @@ class RingWatcher:
 
     def _notify_subscribers(self, old: Ring, new: Ring) -> None:
         joined, left = new.members.keys() - old.members.keys(), old.members.keys() - new.members.keys()
-        _log.info("ring changed", revision=new.revision, joined=sorted(joined), left=sorted(left))
+        _log.info(
+            "ring changed",
+            revision=new.revision,
+            joined=sorted(joined),
+            left=sorted(left),
+            members=sorted(new.members),
+        )
         for subscriber in list(self._subscribers.values()):
             subscriber(old, new)

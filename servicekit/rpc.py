@@ -152,14 +152,14 @@ def _behaviour(method: MethodDescriptor, servicer: object, request_bytes: int) -
 
 
 def _unary(read: ParseRequest, serve: Callable[[Any, Call], Awaitable[Response]]) -> Behaviour:
-    async def behave(data: bytes, call: Call, _: Context) -> bytes:
+    async def handle(data: bytes, call: Call, _: Context) -> bytes:
         return _serialize(await serve(read(data), call))
 
-    return behave
+    return handle
 
 
 def _server_streaming(read: ParseRequest, serve: Callable[[Any, Call], AsyncIterator[Response]]) -> Behaviour:
-    async def behave(data: bytes, call: Call, context: Context) -> None:
+    async def handle(data: bytes, call: Call, context: Context) -> None:
         responses = serve(read(data), call)
         try:
             async for response in responses:
@@ -169,24 +169,24 @@ def _server_streaming(read: ParseRequest, serve: Callable[[Any, Call], AsyncIter
             if isinstance(responses, AsyncGenerator):
                 await responses.aclose()
 
-    return behave
+    return handle
 
 
 def _server_streaming_by_write(
     read: ParseRequest, serve: Callable[[Any, ByteStream, Call], Awaitable[None]]
 ) -> Behaviour:
-    async def behave(data: bytes, call: Call, context: Context) -> None:
+    async def handle(data: bytes, call: Call, context: Context) -> None:
         await serve(read(data), _WriteOnlyStream(context), call)
 
-    return behave
+    return handle
 
 
 def _streaming(serve: Callable[[ByteStream, Call], Awaitable[Response | None]]) -> Behaviour:
-    async def behave(_: object, call: Call, context: Context) -> bytes | None:
+    async def handle(_: object, call: Call, context: Context) -> bytes | None:
         response = await serve(_ContextStream(context), call)
         return None if response is None else _serialize(response)
 
-    return behave
+    return handle
 
 
 async def _raise_not_yet_served(_: object, __: Call, ___: Context) -> None:

@@ -68,7 +68,7 @@ class Server:
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> int:
-        """Listen, and return the port. Raise ConfigurationError if the address is taken or not of this machine."""
+        """Listen, and return the port. Raise ConfigurationError if the address is in use or not local."""
         # A grpc.aio server belongs to the event loop that creates it, so it is not created in `__init__`.
         self._server = server = grpc.aio.server(options=self._options)
         server.add_generic_rpc_handlers(tuple(self._handlers))
@@ -79,7 +79,7 @@ class Server:
             port = server.add_insecure_port(self._address)
         except RuntimeError:
             raise ConfigurationError(
-                f"Cannot listen on {self._address}: it is taken, or not an address of this machine."
+                f"Cannot listen on {self._address}: the address is in use, or does not belong to this machine."
             ) from None
         await server.start()
         return port

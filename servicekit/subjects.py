@@ -33,11 +33,11 @@ def external_ids(issuer: str) -> ReadIds:
     """
     namespace = uuid.uuid5(uuid.NAMESPACE_URL, issuer)
 
-    def ids(claims: Mapping[str, Any]) -> tuple[str, str]:
+    def read_ids(claims: Mapping[str, Any]) -> tuple[str, str]:
         subject, device = _read_claim(claims, "sub"), _read_claim(claims, "did", "sid")
         return _hex_id(namespace, subject, subject), _hex_id(namespace, device, f"{subject}\n{device}")
 
-    return ids
+    return read_ids
 
 
 def _hex_id(namespace: uuid.UUID, text: str, unique: str) -> str:

@@ -15,7 +15,8 @@ async def gather_limited(
 ) -> list[Result]:
     """Return `function(item)` for each item, in order, with at most `limit` calls running at a time.
 
-    Raises the exception of the first call that failed, not in a group, once the others have been cancelled.
+    Raise the exception of the first call that failed, not wrapped in an ExceptionGroup, once the other calls are
+    cancelled.
     """
     semaphore = asyncio.Semaphore(limit)
 

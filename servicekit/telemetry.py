@@ -64,7 +64,10 @@ def _count_log_event(_: object, __: str, event: EventDict) -> EventDict:
 
 
 def start_metrics(address: str) -> Callable[[], None]:
-    """Serve Prometheus metrics at `address`; return a function that stops it. Raise ConfigurationError if taken."""
+    """Serve Prometheus metrics at `address`, and return a function that stops it.
+
+    Raise ConfigurationError if the server cannot listen on the address.
+    """
     host, port = split_address(address)
     try:
         server, thread = start_http_server(port, host)
@@ -82,7 +85,7 @@ def start_metrics(address: str) -> Callable[[], None]:
 def configure_tracing(
     service_name: str, *, endpoint: str | None = None, sample_ratio: float = 1.0
 ) -> Callable[[], None]:
-    """Send traces to an OTLP endpoint (http://host:4318); None turns tracing off. Return a function that flushes it.
+    """Send traces to an OTLP endpoint (http://host:4318); None disables tracing. Return a function that flushes it.
 
     `sample_ratio` (0 to 1) is the share of the traces started here that are sampled; a trace started elsewhere keeps
     its sampling decision. Raises ConfigurationError if the exporter is not installed.

@@ -168,7 +168,7 @@ class History:
                     return await self.get_message(user_id, conversation_id, seq)
                 if isinstance(entry.change, Message):
                     return visible.redact(entry)
-        raise MessageNotFound("no such message")
+        raise MessageNotFound("message not found")
 
     async def load_visible(self, user_id: str, conversation_id: str) -> VisibleConversation:
         """Return a conversation as the user may see it. Raises ConversationNotFound."""

@@ -114,7 +114,7 @@ class VisibilityResolver:
         conversation = stored.get(conversation_id) or await self._replay_log(conversation_id)
         intervals = conversation.visible_intervals(user_id) if conversation else ()
         if conversation is None or not intervals:
-            return ConversationNotFound("no such conversation")
+            return ConversationNotFound("conversation not found")
         if user_id not in conversation.members:
             conversation = await self._replay_for_former_member(conversation, intervals[-1].last)
         return VisibleConversation(user_id, conversation, intervals, settings.get(conversation_id, DEFAULT_SETTINGS))

@@ -80,7 +80,7 @@ class PresenceTracker:
             self._forget_user(user_id)
 
     def watchers_to_resubscribe(self, has_moved: Callable[[str], bool]) -> dict[str, set[str]]:
-        """Return and clear the forgotten watchers of users who moved back to this home: session ids by edge."""
+        """Return and clear the dropped watchers of users who moved back to this home: session ids by edge."""
         edges: dict[str, set[str]] = {}
         for user_id, watchers in self._forgotten_watchers.items():
             for session_id, edge in () if has_moved(user_id) else watchers.items():

@@ -32,7 +32,7 @@ class PeerStream:
     """The stream of frames to and from one peer.
 
     No call waits for the network. The queue is bounded by QUEUE_BYTES, and a full queue refuses requests and
-    publications. Frames that no sender repeats are queued regardless: responses, and frames that end, detach or recheck
+    publications. Frames that no sender retries are queued regardless: responses, and frames that end, detach or recheck
     a session. Their number is bounded by the requests received and by the sessions.
     """
 

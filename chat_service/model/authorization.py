@@ -74,10 +74,10 @@ def authorize(draft: Draft, context: AuthorizationContext) -> Change | None:
     change, conversation = draft.change, context.conversation
     if isinstance(change, MembershipChanged) and change.kind is MembershipKind.CREATED:
         if conversation is not None:
-            raise ConversationExists("this conversation exists already")
+            raise ConversationExists("the conversation already exists")
         return change
     if conversation is None or draft.actor_id not in conversation.members:
-        raise ConversationNotFound("no such conversation")
+        raise ConversationNotFound("conversation not found")
     if isinstance(change, Message):
         _check_may_send(draft.actor_id, conversation, context.blocked)
         return change
@@ -109,7 +109,7 @@ def _authorize_mutation(
 ) -> Change:
     seq, target = change.target_seq, context.targets.get(change.target_seq)
     if target is None or target.deleted or seq < conversation.first_seq or not conversation.can_see(actor, seq):
-        raise MessageNotFound("no such message")
+        raise MessageNotFound("message not found")
     is_author = target.author_id == actor
     if isinstance(change, MessageEdited) and not is_author:
         raise RoleInsufficient("only its author may edit a message")

@@ -31,12 +31,12 @@ def direct_id(one: str, other: str) -> str:
 
 
 def group_id(creator: str, request_id: str) -> str:
-    """Return the id of the group that a request creates; a repeated request creates the same group."""
+    """Return the id of the group that a request creates; a retry of the request creates the same group."""
     return _hash_id("group", creator, UUID(request_id).hex)
 
 
 def fingerprint(content: bytes) -> bytes:
-    """Return a 16-byte hash, by which a repeated id with other content is detected."""
+    """Return a 16-byte hash, by which a reused id with other content is detected."""
     return xxh3_128_digest(content)
 
 

@@ -71,14 +71,14 @@ class GroupCommit:
 
     def __init__(
         self,
-        store: ConversationLog,
+        conversation_log: ConversationLog,
         conversations: ConversationStore,
         index: ChangeIndex,
         publisher: Publisher,
         clock: Clock,
         on_settled: Callable[[OwnedConversation, frozenset[str]], None],
     ) -> None:
-        self._log = store
+        self._log = conversation_log
         self._conversations = conversations
         self._index = index
         self._publisher = publisher

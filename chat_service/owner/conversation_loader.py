@@ -23,14 +23,14 @@ class ConversationLoader:
 
     def __init__(
         self,
-        store: ConversationLog,
+        conversation_log: ConversationLog,
         conversations: ConversationStore,
         index: ChangeIndex,
         publisher: Publisher,
         clock: Clock,
     ) -> None:
-        self._log = store
-        self._store = conversations
+        self._log = conversation_log
+        self._conversations = conversations
         self._index = index
         self._publisher = publisher
         self._clock = clock
@@ -44,7 +44,7 @@ class ConversationLoader:
         while not owned.loaded:
             epoch = owned.invalidation_epoch
             conversation, tail = await self._load(owned.conversation_id)
-            owned.blocked = conversation is not None and await self._store.is_blocked(conversation)
+            owned.blocked = conversation is not None and await self._conversations.is_blocked(conversation)
             authors |= owned.adopt_loaded_state(conversation, tail)
             # After an invalidation during the load, the state read may be older than the invalidation.
             owned.loaded = owned.invalidation_epoch == epoch
@@ -61,7 +61,7 @@ class ConversationLoader:
 
     async def _load(self, conversation_id: str) -> tuple[Conversation | None, Sequence[EntryHeader]]:
         conversation, tail = await asyncio.gather(
-            self._store.load(conversation_id), self._log.read_tail(conversation_id, TAIL_ENTRIES)
+            self._conversations.load(conversation_id), self._log.read_tail(conversation_id, TAIL_ENTRIES)
         )
         stored = conversation
         applied = conversation.applied_seq if conversation else 0
@@ -73,7 +73,7 @@ class ConversationLoader:
                 conversation = apply_entry(conversation, entry)
         # An owner may have died after the append and before it stored the conversation.
         if conversation is not None and conversation != stored:
-            await self._store.save(conversation)
+            await self._conversations.save(conversation)
         return conversation, tail
 
     async def _republish(self, owned: OwnedConversation, found: Sequence[Entry]) -> None:

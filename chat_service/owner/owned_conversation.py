@@ -81,12 +81,12 @@ class OwnedConversation:
         self.recent_entries: OrderedDict[int, tuple[int, str]] = OrderedDict()
 
     def enqueue_pending(self, pending: PendingSend) -> None:
-        """Queue a send. A repeat of an appended send is answered at once, one of an unanswered send together with it.
+        """Queue a send. A retry of an appended send is answered at once, one of an unanswered send together with it.
 
         Raise ConversationBusy if the rate limit of the conversation is exceeded or MAX_QUEUED sends are queued.
         """
         if (appended := self._appended.get(pending.key)) is not None:
-            pending.answer(pending.result_of_repeat(*appended))
+            pending.answer(pending.result_of_retry(*appended))
         elif (first := self.unanswered.get(pending.key)) is not None:
             self._join_duplicate(first, pending)
         elif (wait_s := self._bucket.take()) > 0 or len(self.queued) >= MAX_QUEUED:
@@ -164,7 +164,7 @@ class OwnedConversation:
             self.answer_appended(pending, entry)
 
     def assign_seqs(self, limit: int, now_ms: int) -> list[tuple[PendingSend, Entry]]:
-        """Give seqs to at most `limit` queued sends, and return them with their entries.
+        """Assign seqs to at most `limit` queued sends, and return them with their entries.
 
         A send that is refused or changes nothing gets no seq. It is answered once the entries before it in the batch,
         by which it was authorized, are durable; at once if there are none.
@@ -221,18 +221,18 @@ class OwnedConversation:
             self._raise_watermark(entry.actor_id, _read_up_to(self.head))
 
     def answer_appended(self, pending: PendingSend, entry: Entry) -> None:
-        """Report the seq and time of an appended entry to its sender, and remember them for repeats."""
+        """Report the seq and time of an appended entry to its sender, and remember them for retries."""
         appended = Appended(entry.seq, entry.time_ms)
         del self.unanswered[pending.key]
         _remember(self._appended, entry.key, (entry.fingerprint, appended))
-        pending.answer(pending.result_of_repeat(entry.fingerprint, appended))
+        pending.answer(pending.result_of_retry(entry.fingerprint, appended))
 
-    def fail_unknown_outcome(self, pendings: list[PendingSend], failure: Failure) -> None:
+    def fail_unknown_outcome(self, sends: list[PendingSend], failure: Failure) -> None:
         """Fail the unanswered sends of a batch whose outcome is unknown, and look up the keys of all later sends."""
         self.loaded = False
         self.needs_dedup_lookup = True
         deferred, self._deferred_replies = [pending for _, pending, _ in self._deferred_replies], []
-        for pending in [*pendings, *deferred]:
+        for pending in [*sends, *deferred]:
             if self.unanswered.pop(pending.key, None) is not None:
                 pending.answer(failure)
 
@@ -247,10 +247,10 @@ class OwnedConversation:
         # A deferred send stood before the entry at its position.
         unsettled = [((position, 1), pending) for position, pending in enumerate(sends) if position >= durable]
         unsettled += [((position, 0), pending) for position, pending, _ in self._deferred_replies]
-        pendings, self._deferred_replies = [pending for _, pending in sorted(unsettled, key=lambda item: item[0])], []
-        for pending in pendings:
+        requeued, self._deferred_replies = [pending for _, pending in sorted(unsettled, key=lambda item: item[0])], []
+        for pending in requeued:
             pending.known_new = False
-        self.queued.extendleft(reversed(pendings))
+        self.queued.extendleft(reversed(requeued))
         self.loaded = False
         self.needs_dedup_lookup = True
 

@@ -65,7 +65,7 @@ class Owner:
 
     def __init__(
         self,
-        store: ConversationLog,
+        conversation_log: ConversationLog,
         conversations: ConversationStore,
         index: ChangeIndex,
         publisher: Publisher,
@@ -83,9 +83,9 @@ class Owner:
         # By conversation that is being loaded: what to do once it is, and the callback if loading fails.
         self._awaiting_load: dict[str, list[tuple[Callable[[OwnedConversation], None], OnDone]]] = {}
         self._fenced_attempts = FencedAttempts()
-        self._loader = ConversationLoader(store, conversations, index, publisher, clock)
-        self._commit = GroupCommit(store, conversations, index, publisher, clock, self._on_batch_settled)
-        self._receipts = ReceiptWriter(store, conversations, index, publisher, clock, retention)
+        self._loader = ConversationLoader(conversation_log, conversations, index, publisher, clock)
+        self._commit = GroupCommit(conversation_log, conversations, index, publisher, clock, self._on_batch_settled)
+        self._receipts = ReceiptWriter(conversation_log, conversations, index, publisher, clock, retention)
         # Bounded by the conversations in memory: each is queued at most once.
         self._refresh_queue: asyncio.Queue[OwnedConversation] = asyncio.Queue()
         self._idle = asyncio.Event()
@@ -184,11 +184,11 @@ class Owner:
         owned.wait_for_commit(reply)
 
     def on_ring_changed(self) -> None:
-        """Refuse the queued sends of conversations that another server owns now, and forget these conversations."""
+        """Refuse the queued sends of conversations that another server owns now, and evict these conversations."""
         for owned in list(self._owned.values()):
             if not self._owns(owned.conversation_id):
                 self._refuse_queued(owned, self._not_owner())
-                self._forget(owned)
+                self._evict(owned)
         if self._draining:
             self._signal_idle()
 
@@ -247,7 +247,7 @@ class Owner:
         if owned.queued or owned.conversation_id in self._awaiting_load:
             self._advance(owned)
         elif owned.conversation is None or not self._owns(owned.conversation_id):
-            self._forget(owned)
+            self._evict(owned)
         if self._draining:
             self._signal_idle()
 
@@ -279,8 +279,8 @@ class Owner:
             reply(failure)
 
     def _refuse_queued(self, owned: OwnedConversation, failure: Failure) -> None:
-        pendings, owned.queued = list(owned.queued), deque()
-        for pending in pendings:
+        queued, owned.queued = list(owned.queued), deque()
+        for pending in queued:
             del owned.unanswered[pending.key]
             self._refuse(owned.conversation_id, pending.waiters, failure)
 
@@ -312,11 +312,11 @@ class Owner:
         return ServerDraining("this server is draining; try again on another server")
 
     def _evict_idle(self) -> None:
-        """Forget the least recently used conversations above the limit, except those with work under way."""
+        """Evict the least recently used conversations above the limit, except those with work under way."""
         surplus = max(0, len(self._owned) - self._limits.conversations)
         for owned in list(islice(self._owned.values(), surplus)):
-            self._forget(owned)
+            self._evict(owned)
 
-    def _forget(self, owned: OwnedConversation) -> None:
+    def _evict(self, owned: OwnedConversation) -> None:
         if owned.state is State.IDLE and not owned.queued and owned.conversation_id not in self._awaiting_load:
             self._owned.pop(owned.conversation_id, None)

@@ -29,7 +29,7 @@ class PendingSend:
         for _, reply in self.waiters:
             reply(outcome)
 
-    def result_of_repeat(self, fingerprint: bytes, first: Appended) -> AppendOutcome:
+    def result_of_retry(self, fingerprint: bytes, first: Appended) -> AppendOutcome:
         """Return the result of the first send with this key, or the error if the content of that one differed."""
         return first if fingerprint == self.fingerprint else self.id_reused_error()
 

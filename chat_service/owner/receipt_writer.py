@@ -60,14 +60,14 @@ class ReceiptWriter:
 
     def __init__(
         self,
-        store: ConversationLog,
+        conversation_log: ConversationLog,
         conversations: ConversationStore,
         index: ChangeIndex,
         publisher: Publisher,
         clock: Clock,
         retention: RetentionPolicy,
     ) -> None:
-        self._log = store
+        self._log = conversation_log
         self._conversations = conversations
         self._index = index
         self._publisher = publisher
@@ -79,7 +79,7 @@ class ReceiptWriter:
     def enqueue_receipt(self, owned: OwnedConversation, receipt: Receipt, reply: OnDone) -> None:
         """Queue the receipt of a member. The conversation must be loaded."""
         if owned.conversation is None or receipt.user_id not in owned.conversation.members:
-            reply(ConversationNotFound("no such conversation"))
+            reply(ConversationNotFound("conversation not found"))
             return
         pending = self._pending_for(owned)
         pending.add(receipt, reply)
@@ -95,7 +95,7 @@ class ReceiptWriter:
 
     def _pending_for(self, owned: OwnedConversation) -> PendingReceipts:
         pending = self._pending.setdefault(owned.conversation_id, PendingReceipts(owned))
-        # The conversation may have been forgotten and loaded again since the first receipt was queued.
+        # The conversation may have been evicted and reloaded since the first receipt was queued.
         pending.owned = owned
         self._wake.set()
         return pending
@@ -117,7 +117,7 @@ class ReceiptWriter:
                     pending.answer(Failure("internal error; see the server's log"))
 
     async def _write(self, batch: list[PendingReceipts]) -> None:
-        raised = {pending.owned.conversation_id: await self._raised_watermarks(pending) for pending in batch}
+        raised = {pending.owned.conversation_id: await self._compute_raised_watermarks(pending) for pending in batch}
         if to_store := {conversation_id: marks for conversation_id, marks in raised.items() if marks}:
             await retry_while_unavailable("raise_watermarks", lambda: self._conversations.raise_watermarks(to_store))
         if devices := {
@@ -131,7 +131,7 @@ class ReceiptWriter:
             await self._publish(pending, raised[pending.owned.conversation_id])
             pending.answer(Done())
 
-    async def _raised_watermarks(self, pending: PendingReceipts) -> dict[str, Watermark]:
+    async def _compute_raised_watermarks(self, pending: PendingReceipts) -> dict[str, Watermark]:
         owned = pending.owned
         raised = {user: owned.watermarks.get(user, Watermark()) for user in pending.authors}
         for user, (delivered, read) in pending.marks.items():

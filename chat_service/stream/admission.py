@@ -49,8 +49,8 @@ class Admission:
         await self._admit(claims)
         self._replace_claims(session, claims)
 
-    def renew_admitted(self, session: StreamSession, token: str) -> None:
-        """Replace the session's token without a check of the device, which the caller has made. Raises Failure."""
+    def replace_token(self, session: StreamSession, token: str) -> None:
+        """Replace the session's token. The caller has checked that the device is signed in. Raises Failure."""
         self._replace_claims(session, self._verify_renewal(session, token))
 
     def schedule_expiry(self, session: StreamSession) -> None:

@@ -155,7 +155,7 @@ class Edge:
             raise StreamNotConnected("this device has no open stream; connect first")
         kind, request = requests.decode_frame(frame)
         if kind == "reauthenticate":
-            self._admission.renew_admitted(session, request.reauthenticate.access_token)
+            self._admission.replace_token(session, request.reauthenticate.access_token)
             return frames.reauthenticate_response(session.claims.expires_at)
         if kind == "heartbeat":
             return frames.heartbeat_response(self._clock.now_ms())

@@ -32,7 +32,7 @@ class ReceiptSender:
         """Send the device's receipt, or merge it into the one that waits."""
         waiting = self._waiting.get(conversation_id)
         if waiting is None and len(self._waiting) >= MAX_CONVERSATIONS:
-            # Dropped: the device repeats its receipts after the next `welcome`.
+            # Dropped: the device resends its receipts after the next `welcome`.
             return
         self._merge(conversation_id, delivered_seq, read_seq)
         self._send(conversation_id)

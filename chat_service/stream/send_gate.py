@@ -11,7 +11,7 @@ SendKey = tuple[str, bytes]
 class RecentlyAnswered:
     """The last `max_keys` sends of a session that were answered for good.
 
-    A device may have repeated such a send before it received the answer.
+    A device may have retried such a send before it received the answer.
     """
 
     def __init__(self, max_keys: int) -> None:
@@ -32,10 +32,10 @@ class RecentlyAnswered:
 class SendGate:
     """The slots of a lane's sends, in the order of their first arrival, and the slots at which the lane is closed.
 
-    A send keeps its slot until it is answered for good, however often the device repeats it. A send that is refused for
-    now, for any reason, closes the gate at its slot until the device repeats it: sends in later slots do not pass, and
-    sends in earlier slots do. While the gate is closed at most `max_slots` slots are kept. A send beyond them gets its
-    slot when the device repeats it.
+    A send keeps its slot until its final answer, however often the device retries it. A temporary refusal of a send
+    closes the gate at its slot until the device retries the send: sends in later slots do not pass, and sends in
+    earlier slots do. While the gate is closed at most `max_slots` slots are kept. A send beyond them gets its
+    slot when the device retries it.
     """
 
     def __init__(self, max_slots: int, recently_answered: RecentlyAnswered) -> None:
@@ -46,7 +46,7 @@ class SendGate:
         self._closed_slots: list[int] = []
         # True if a send got no slot since the gate was closed.
         self._slots_lost = False
-        # A repeated send that was answered needs no slot: the device does not repeat it again. The set belongs to the
+        # A retried send that was answered needs no slot: the device does not retry it again. The set belongs to the
         # session, so that it outlives the lane.
         self._recently_answered = recently_answered
 
@@ -74,7 +74,7 @@ class SendGate:
         return bool(self._closed_slots) and self._closed_slots[0] < slot
 
     def close_at(self, key: SendKey) -> bool:
-        """Hold back all later slots until the send is repeated; return False if the send has no slot."""
+        """Hold back all later slots until the send is retried; return False if the send has no slot."""
         slot = self._slots.get(key)
         if slot is None:
             return False
@@ -83,15 +83,15 @@ class SendGate:
         return True
 
     def open_at(self, key: SendKey) -> None:
-        """Open the gate at the slot of a send that was repeated."""
+        """Open the gate at the slot of a send that was retried."""
         slot = self._slots.get(key)
         if slot is not None and self._is_closed_at(slot):
             del self._closed_slots[bisect_left(self._closed_slots, slot)]
-            # Once the last send with a slot is repeated, the device repeats those without one, in order.
+            # Once the last send with a slot is retried, the device retries those without one, in order.
             self._slots_lost = self._slots_lost and self.closed
 
     def release(self, key: SendKey) -> None:
-        """Release the slot of a send that was answered for good."""
+        """Release the slot of a send that has its final answer."""
         self.open_at(key)
         self._slots.pop(key, None)
         self._recently_answered.add(key)

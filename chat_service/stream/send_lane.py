@@ -38,8 +38,8 @@ class UnansweredSend:
 class SendLane:
     """Forwards sends to the owner in order, in attempts: after a refusal an owner refuses the rest of the attempt.
 
-    Retryable refusals are retried here, for RETRY_WINDOW_S. Any other refusal for now is reported to the device, and
-    closes the gate: each later send is refused too, until the device repeats the sends in order.
+    Retryable refusals are retried here, for RETRY_WINDOW_S. Any other temporary refusal is reported to the device, and
+    closes the gate: each later send is refused too, until the device retries the sends in order.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class SendLane:
         self._advancing = False
         self._backoff_s = 0.0
         self._backing_off = False
-        # Slots for the sends in the lane, and for as many refused ones that the device repeats.
+        # Slots for the sends in the lane, and for as many refused ones that the device retries.
         self._gate = SendGate(2 * max_sends, recently_answered)
 
     @property

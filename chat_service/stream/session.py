@@ -31,7 +31,7 @@ from servicekit.failure import Failure
 from servicekit.rate_limiter import TokenBucket
 
 MAX_LANES: Final = 1000
-# Answered sends that a session remembers, because a device may repeat a send before it receives the answer.
+# Answered sends that a session remembers, because a device may retry a send before it receives the answer.
 MAX_RECENTLY_ANSWERED: Final = 1024
 # From this many lanes on, idle lanes are evicted until half as many idle ones are left.
 MAX_IDLE_LANES: Final = 32
@@ -222,7 +222,7 @@ class StreamSession:
         for conversation_id in idle[: max(0, len(idle) - MAX_IDLE_LANES // 2)]:
             del self._lanes[conversation_id]
         if len(self._lanes) >= MAX_LANES:
-            # On a new stream the device repeats its unanswered and refused sends in order.
+            # On a new stream the device retries its unanswered and refused sends in order.
             too_many = "too many conversations have unanswered sends; connect again"
             self.close(RateLimited(too_many, retry_after=UNANSWERED_RETRY_S))
 

@@ -51,19 +51,19 @@ def run_command(main: Coroutine[Any, Any, None], door: str) -> None:
         raise typer.Exit(130) from None
 
 
-def fail(sentence: str) -> NoReturn:
-    """Print an error for a person to stderr and exit with 1."""
-    err.print(sentence, style="red", soft_wrap=True)
+def fail(message: str) -> NoReturn:
+    """Print an error message to stderr and exit with 1."""
+    err.print(message, style="red", soft_wrap=True)
     raise typer.Exit(1)
 
 
 def print_line(text: str, *, style: str = "") -> None:
-    """Print a line for a person."""
+    """Print a line of human-readable output."""
     out.print(text, style=style, soft_wrap=True)
 
 
 def print_json(value: object) -> None:
-    """Print a value for a program as one line of JSON; proto messages keep their field names."""
+    """Print a value as one line of JSON; proto messages keep their field names."""
     typer.echo(json.dumps(_to_json_value(value), ensure_ascii=False))
 
 

@@ -40,8 +40,8 @@ async def _run_scenario(door: str, sends: int, patience: float, repair: bool, as
     with Progress(*columns, console=err, transient=True) as progress:
         bar = progress.add_task("creating accounts", total=None)
 
-        def show_progress(scene: str, done: int, total: int) -> None:
-            progress.update(bar, description=scene, completed=done, total=total)
+        def show_progress(check: str, done: int, total: int) -> None:
+            progress.update(bar, description=check, completed=done, total=total)
 
         report = await run_demo(
             door, repair=repair, timeout_s=patience, sends=sends, tls=tls, on_progress=show_progress
@@ -61,7 +61,7 @@ def _print_report(report: Report) -> None:
         print_line(f"– {check}: not checked, because this version does not serve it yet", style="yellow")
     if report.latencies:
         median, p99 = report.latency(0.5) * 1000, report.latency(0.99) * 1000
-        sends = f"{len(report.latencies)} sends through the door to another device"
+        sends = f"{len(report.latencies)} sends through Envoy to another device"
         print_line(f"{sends}: median {median:.1f} ms, p99 {p99:.1f} ms")
     if report.ok:
         out.print("Every promise was kept.", style="bold green")

@@ -57,7 +57,7 @@ class UserDirectory:
 
 
 @contextmanager
-def naming_refused_user(names: Mapping[str, str]) -> Iterator[None]:
+def name_user_in_errors(names: Mapping[str, str]) -> Iterator[None]:
     """Raise CommandError with the user's name if the block fails because of one of several users.
 
     `names` has the login names by user id.

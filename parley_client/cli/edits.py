@@ -24,7 +24,7 @@ ForMeOption = Annotated[bool, typer.Option("--for-me", help="Delete it from your
 
 @app.command()
 def edit(
-    words: EditArguments,
+    arguments: EditArguments,
     group: GroupOption = "",
     name: AsOption = "",
     door: DoorOption = DOOR,
@@ -35,7 +35,7 @@ def edit(
     """Replace the text of your message: `parley edit bob 12 what I meant`. `history --seqs` shows each SEQ."""
 
     async def run() -> None:
-        peer, seq, text = _parse_message_arguments(words, group)
+        peer, seq, text = _parse_message_arguments(arguments, group)
         if not text:
             raise CommandError("The new text is missing: `parley edit NAME SEQ TEXT`.")
         async with open_client(door, options.tls_config(tls, ca), name) as client:
@@ -48,7 +48,7 @@ def edit(
 
 @app.command()
 def delete(
-    which: MessageArguments,
+    arguments: MessageArguments,
     group: GroupOption = "",
     for_me: ForMeOption = False,
     name: AsOption = "",
@@ -60,7 +60,7 @@ def delete(
     """Delete a message for everybody: `parley delete bob 12`. Group admins may delete any message, others their own."""
 
     async def run() -> None:
-        peer, seq, _ = _parse_message_arguments(which, group)
+        peer, seq, _ = _parse_message_arguments(arguments, group)
         async with open_client(door, options.tls_config(tls, ca), name) as client:
             conversation = await find_conversation(client, UserDirectory(client), peer, group)
             sent = await client.messages.delete(conversation.conversation_id, seq, for_all=not for_me)
@@ -71,7 +71,7 @@ def delete(
 
 @app.command()
 def react(
-    mark: ReactionArguments,
+    arguments: ReactionArguments,
     group: GroupOption = "",
     name: AsOption = "",
     door: DoorOption = DOOR,
@@ -82,7 +82,7 @@ def react(
     """React to a message: `parley react bob 12 👍`. Without EMOJI, your reaction is removed."""
 
     async def run() -> None:
-        peer, seq, text = _parse_message_arguments(mark, group)
+        peer, seq, text = _parse_message_arguments(arguments, group)
         async with open_client(door, options.tls_config(tls, ca), name) as client:
             conversation = await find_conversation(client, UserDirectory(client), peer, group)
             sent = await client.messages.set_reaction(conversation.conversation_id, seq, "".join(text[:1]))
@@ -91,9 +91,9 @@ def react(
     run_command(run(), door)
 
 
-def _parse_message_arguments(words: list[str], group: str) -> tuple[str, int, list[str]]:
+def _parse_message_arguments(arguments: list[str], group: str) -> tuple[str, int, list[str]]:
     """Return the login name (empty with --group), the seq and the remaining arguments."""
-    peer, rest = ("", words) if group else (words[0], words[1:])
+    peer, rest = ("", arguments) if group else (arguments[0], arguments[1:])
     if not rest or not rest[0].isdecimal() or int(rest[0]) > MAX_SEQ:
         raise CommandError("SEQ must be the number of a message; `parley history NAME --seqs` shows the numbers.")
     return peer, int(rest[0]), rest[1:]

@@ -1,4 +1,4 @@
-"""Error messages for a person: the cause of an error, and the next step."""
+"""Human-readable error messages: the cause of an error, and the next step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from parley_client.errors import (
 
 _MESSAGES_BY_REASON = {
     "CREDENTIALS_INVALID": "The name or the password is wrong. New here? `parley register NAME`",
-    "LOGIN_NAME_TAKEN": "That name is taken. Choose another one, or sign in with `parley login NAME`.",
+    "LOGIN_NAME_TAKEN": "That name is in use. Choose another one, or sign in with `parley login NAME`.",
     "USER_NOT_FOUND": "There is no such user.",
     "CONVERSATION_NOT_FOUND": "There is no such conversation, or you are not a member of it.",
     "PEER_IS_SELF": "That is you. Name somebody else.",
@@ -43,7 +43,7 @@ _MESSAGES_BY_PATTERN = {
 
 
 class CommandError(Exception):
-    """An error that ends the command; its text is shown to the person at the terminal."""
+    """An error that ends the command; its text is shown to the user."""
 
 
 def explain_error(error: ParleyError, door: str) -> str:

@@ -18,7 +18,7 @@ from parley_client.cli.directory import (
     UserDirectory,
     fetch_groups,
     is_former_member,
-    naming_refused_user,
+    name_user_in_errors,
     open_conversation,
 )
 from parley_client.cli.formatting import printable
@@ -56,7 +56,7 @@ def create(
     async def run() -> None:
         async with open_client(door, options.tls_config(tls, ca), name) as client:
             names_by_id = await UserDirectory(client).find_user_ids(members)
-            with naming_refused_user(names_by_id):
+            with name_user_in_errors(names_by_id):
                 group = await client.conversations.create_group(title, list(names_by_id))
         if as_json:
             print_json(group)
@@ -112,7 +112,7 @@ def add(
 
     async def change(client: Client, directory: UserDirectory, group: Conversation) -> str:
         names_by_id = await directory.find_user_ids(members)
-        with naming_refused_user(names_by_id):
+        with name_user_in_errors(names_by_id):
             await client.conversations.add_members(group.conversation_id, list(names_by_id))
         return f"{', '.join(members)} can read and write in “{printable(group.title)}” now."
 
@@ -133,7 +133,7 @@ def remove(
 
     async def change(client: Client, directory: UserDirectory, group: Conversation) -> str:
         user_id = await directory.find_user_id(member)
-        with naming_refused_user({user_id: member}):
+        with name_user_in_errors({user_id: member}):
             await client.conversations.remove_member(group.conversation_id, user_id)
         return f"{member} is no longer in “{printable(group.title)}”."
 
@@ -193,7 +193,7 @@ def role(
     async def change(client: Client, directory: UserDirectory, group: Conversation) -> str:
         new_role = entry_pb2.ROLE_ADMIN if role is GroupRole.ADMIN else entry_pb2.ROLE_MEMBER
         user_id = await directory.find_user_id(member)
-        with naming_refused_user({user_id: member}):
+        with name_user_in_errors({user_id: member}):
             await client.conversations.set_role(group.conversation_id, user_id, new_role)
         role_name = "an admin" if role is GroupRole.ADMIN else "a plain member"
         return f"{member} is now {role_name} of “{printable(group.title)}”."

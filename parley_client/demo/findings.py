@@ -94,13 +94,13 @@ class Findings:
                 whole.entries[conversation] += entries
         return whole
 
-    def visible_until(self, participant: Participant, conversation: str) -> int | None:
+    def last_visible_seq(self, participant: Participant, conversation: str) -> int | None:
         """Return the last seq that a device should have of a conversation; None: all of it."""
         return self.carol_last_seq if participant is self.carol and conversation == self.group else None
 
     def received_all(self, participant: Participant, conversation: str) -> bool:
         """Return True if a device received every acknowledged message that its user may see."""
-        sent, until = self.acknowledged(conversation), self.visible_until(participant, conversation)
+        sent, until = self.acknowledged(conversation), self.last_visible_seq(participant, conversation)
         return not checks.check_delivered(sent, self.full_record(participant), conversation, until)
 
     def message_differences(self, participant: Participant) -> list[str]:
@@ -195,7 +195,7 @@ def _check_promises(findings: Findings, logs: dict[str, list[RecordedEntry]]) ->
         record = findings.full_record(participant)
         _add_failures(findings, "P2", checks.check_gapless(record, conversation))
         _add_failures(findings, "P2", checks.check_matches_log(record, conversation, logs.get(conversation, ())))
-        until = findings.visible_until(participant, conversation)
+        until = findings.last_visible_seq(participant, conversation)
         _add_failures(findings, "P4", checks.check_delivered(everything, record, conversation, until))
     if findings.record_before_absence:
         for conversation, head in findings.heads_while_away.items():

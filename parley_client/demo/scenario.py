@@ -19,7 +19,7 @@ from parley_client.errors import AlreadyExists, NotServed, ParleyError
 
 # Accounts created to find two with different home servers; with two servers, 1 in 2,000 runs fails to.
 MAX_ACCOUNTS = 12
-# Sends of each device in the scenes with concurrent sends.
+# Sends of each device in the checks with concurrent sends.
 SENDS_PER_DEVICE = 10
 # Rounds of messages between two servers.
 MESH_ROUNDS = 5
@@ -27,7 +27,7 @@ MESH_ROUNDS = 5
 SEND_INTERVAL_S = 0.07
 
 ProgressCallback = Callable[[str, int, int], None]
-"""Called on progress with the scene, the steps done and the total."""
+"""Called on progress with the check, the steps done and the total."""
 
 
 async def run_demo(
@@ -37,7 +37,7 @@ async def run_demo(
     timeout_s: float = 10.0,
     sends: int = 200,
     tls: Tls | None = None,
-    on_progress: ProgressCallback = lambda _scene, _done, _total: None,
+    on_progress: ProgressCallback = lambda _check, _done, _total: None,
 ) -> Report:
     """Run the scenario against the system at `door` ("host:port") and return a verdict for each promise.
 
@@ -48,14 +48,14 @@ async def run_demo(
     async with ParticipantPool(door, tls, repair=repair) as pool:
         scenario = Scenario(pool, timeout_s, on_progress)
         await scenario.create_participants()
-        await scenario.run_scenes(sends)
+        await scenario.run_checks(sends)
         await pool.check_reachable()
         await add_verdicts(scenario.findings, pool, timeout_s)
         return scenario.findings.report
 
 
 class Scenario:
-    """The scenes, in order. A failure in a scene is recorded under its promise, and the next scene runs."""
+    """The checks, in order. A failed check is recorded under its promise, and the next check runs."""
 
     def __init__(self, pool: ParticipantPool, timeout_s: float, on_progress: ProgressCallback) -> None:
         self.findings = Findings(Report())
@@ -78,38 +78,38 @@ class Scenario:
         for participant in findings.devices:
             await participant.connect(self._timeout_s)
 
-    async def run_scenes(self, sends: int) -> None:
-        """Run all scenes. `sends` is the number of timed sends."""
-        async with self._scene("members", "conversations can be created"):
+    async def run_checks(self, sends: int) -> None:
+        """Run all checks. `sends` is the number of timed sends."""
+        async with self._check("members", "conversations can be created"):
             await self._open_conversations()
         if not self.findings.group:
             return
-        async with self._scene("P1", "concurrent sends are answered"):
+        async with self._check("P1", "concurrent sends are answered"):
             await self._send_concurrently("first")
-        async with self._scene("P5", "a device disconnects and resumes"):
+        async with self._check("P5", "a device disconnects and resumes"):
             await self._test_resume()
-        async with self._scene("P3", "a retry with the same id gets the same answer"):
+        async with self._check("P3", "a retry with the same id gets the same answer"):
             await self._test_idempotency()
-        async with self._scene("mesh", "a device connected to another server than its home sends and receives"):
+        async with self._check("mesh", "a device connected to another server than its home sends and receives"):
             await self._test_mesh()
-        async with self._scene("P4", "an idle system delivers promptly"):
+        async with self._check("P4", "an idle system delivers promptly"):
             await self._measure_latency(sends)
-        async with self._scene("P4", "every acknowledged message reaches every device"):
+        async with self._check("P4", "every acknowledged message reaches every device"):
             await self._await_delivery()
-        async with self._scene("receipts", "watermarks and unread counts"):
+        async with self._check("receipts", "watermarks and unread counts"):
             await self._test_receipts()
-        async with self._scene("changes", "edits, deletions and reactions"):
+        async with self._check("changes", "edits, deletions and reactions"):
             await change_messages(self.findings, self._timeout_s)
-        async with self._scene("P8", "strangers have no access"):
+        async with self._check("P8", "strangers have no access"):
             await check_strangers(self.findings, self._timeout_s)
-        async with self._scene("P8", "former members have no access"):
+        async with self._check("P8", "former members have no access"):
             await check_former_members(self.findings, self._timeout_s)
-        async with self._scene("P8", "a revoked device is disconnected"):
+        async with self._check("P8", "a revoked device is disconnected"):
             await check_revocation(self.findings, self._timeout_s)
         await self._await_delivery()
 
     @asynccontextmanager
-    async def _scene(self, promise: str, claim: str) -> AsyncIterator[None]:
+    async def _check(self, promise: str, claim: str) -> AsyncIterator[None]:
         self._on_progress(claim, 0, 1)
         try:
             yield

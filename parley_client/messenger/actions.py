@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from parley.chat.v1 import entry_pb2
 from parley.chat.v1.entry_pb2 import Content, Entry
 from parley_client import contents
-from parley_client.cli.directory import naming_refused_user
+from parley_client.cli.directory import name_user_in_errors
 from parley_client.cli.errors import CommandError, explain_error
 from parley_client.errors import ParleyError
 from parley_client.message import Message
@@ -110,7 +110,7 @@ class Actions:
     async def create_group(self, title: str, login_names: Sequence[str]) -> ConversationState:
         """Create a group. Raise ParleyError or CommandError if that fails."""
         names_by_id = await self._model.directory.find_user_ids(login_names)
-        with naming_refused_user(names_by_id):
+        with name_user_in_errors(names_by_id):
             return self._model.update_conversation(
                 await self._client.conversations.create_group(title.strip(), list(names_by_id))
             )
@@ -120,7 +120,7 @@ class Actions:
 
         async def run() -> None:
             names_by_id = await self._model.directory.find_user_ids(login_names)
-            with naming_refused_user(names_by_id):
+            with name_user_in_errors(names_by_id):
                 self._model.update_conversation(
                     await self._client.conversations.add_members(conversation.id, list(names_by_id))
                 )

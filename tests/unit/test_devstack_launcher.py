@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from devstack.__main__ import app
 from devstack.display import PlainDisplay
-from devstack.errors import PortTaken, SetupError
+from devstack.errors import PortInUse, SetupError
 from devstack.launcher import launch
 from devstack.ports import LOOPBACK, PortBlock, Ports
 
@@ -26,7 +26,7 @@ def ports() -> Iterator[Ports]:
 def test_refused_start_prints_only_the_reason(tmp_path: Path, ports: Ports, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server((LOOPBACK, ports.etcd)), pytest.raises(SetupError) as caught:
         launch(tmp_path, ports, 0, {}, PlainDisplay())
-    assert str(caught.value).startswith(str(PortTaken(ports.etcd, "etcd")))
+    assert str(caught.value).startswith(str(PortInUse(ports.etcd, "etcd")))
     assert capsys.readouterr().out == ""
 
 

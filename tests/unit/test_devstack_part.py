@@ -41,7 +41,7 @@ def test_part_becomes_healthy_and_terminates(tmp_path: Path) -> None:
     sample.start()
     assert sample.pid == pid, "a running part is not started twice"
     assert sample.terminate() == -signal.SIGTERM
-    with pytest.raises(SetupError, match="sample does not run"):
+    with pytest.raises(SetupError, match="sample is not running"):
         _ = sample.pid
 
 

@@ -8,7 +8,7 @@ from servicekit.failure import Failure, Violation
 from servicekit.status import DOMAIN, from_proto, to_proto
 
 FAILURES = [
-    Failure("no such conversation", code="NOT_FOUND", reason="CONVERSATION_NOT_FOUND"),
+    Failure("conversation not found", code="NOT_FOUND", reason="CONVERSATION_NOT_FOUND"),
     Failure("slower", code="RESOURCE_EXHAUSTED", reason="RATE_LIMITED", retry_after=2.5),
     Failure(
         "two fields",

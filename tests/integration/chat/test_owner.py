@@ -126,7 +126,7 @@ async def test_non_member_and_missing_conversation_get_same_error(owners: Owners
     conversation_id = await create_direct(running) if sender == CAROL else "0" * 32
     answer = await running.append(draft(conversation_id, sender))
     assert isinstance(answer, ConversationNotFound)
-    assert "no such conversation" in answer.message
+    assert "conversation not found" in answer.message
 
 
 async def test_both_users_create_one_direct_conversation(owners: Owners, database: Database) -> None:

@@ -151,7 +151,7 @@ async def test_taken_port_is_named(tmp_path: Path, ports: Ports) -> None:
     with socket.create_server((LOOPBACK, ports.valkey)):
         run = await Run.start(tmp_path, ports)
         assert await run.end() == 1
-    assert f"Port {ports.valkey}, which valkey needs, is taken by another program." in run.text
+    assert f"Port {ports.valkey}, which valkey needs, is in use by another program." in run.text
     assert "Traceback" not in run.text
 
 

@@ -52,7 +52,7 @@ class ChatServicer:
     async def SetTyping(self, request: chat_pb2.SetTypingRequest, call: Call) -> bytes:
         if request.typing:
             raise ZeroDivisionError("a secret of ours")
-        raise Failure("no such conversation", code="NOT_FOUND", reason="CONVERSATION_NOT_FOUND")
+        raise Failure("conversation not found", code="NOT_FOUND", reason="CONVERSATION_NOT_FOUND")
 
     async def Subscribe(self, request: chat_pb2.SubscribeRequest, call: Call) -> AsyncIterator[Message | bytes]:
         yield chat_pb2.SubscribeResponse(welcome=chat_pb2.Welcome(home="here"))
@@ -168,7 +168,7 @@ async def test_failure_carries_its_reason(grpc_channel: grpc.aio.Channel) -> Non
     request = chat_pb2.SetTypingRequest(conversation_id=CONVERSATION)
     failure = await refusal(unary(grpc_channel, "SetTyping", request.SerializeToString()))
     assert (failure.code, failure.reason) == ("NOT_FOUND", "CONVERSATION_NOT_FOUND")
-    assert failure.message == "no such conversation"
+    assert failure.message == "conversation not found"
 
 
 async def test_unparsable_request_is_invalid_argument(grpc_channel: grpc.aio.Channel) -> None:

@@ -128,7 +128,7 @@ def test_final_refusal_does_not_block_later_sends(lane_harness: LaneHarness) -> 
     lane = lane_harness.lane()
     for text in "ab":
         lane.enqueue(draft(text))
-    lane_harness.answer(ConversationNotFound("no such conversation"), Appended(1, 0))
+    lane_harness.answer(ConversationNotFound("conversation not found"), Appended(1, 0))
     assert reasons(lane_harness.outcomes) == [("a", "CONVERSATION_NOT_FOUND"), ("b", "appended")]
     assert lane.idle
 
