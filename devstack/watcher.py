@@ -21,7 +21,7 @@ class NullWatcher:
     """A watcher that does nothing."""
 
     def process_started(self, process: ManagedProcess) -> None:
-        """Nothing."""
+        """Ignore the event."""
 
     def process_healthy(self, process: ManagedProcess, seconds: float) -> None:
-        """Nothing."""
+        """Ignore the event."""

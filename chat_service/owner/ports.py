@@ -34,4 +34,4 @@ class RingView(Protocol):
 
     @property
     def me(self) -> RingMember:
-        """The ring member that this server is."""
+        """The ring member of this server."""
