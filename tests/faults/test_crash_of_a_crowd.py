@@ -133,7 +133,7 @@ async def crowd(world: World, edge: str) -> AsyncIterator[tuple[RawDevice, list[
             await asyncio.gather(*(comer.close() for comer in comers))
 
 
-async def test_two_thousand_devices_are_back_in_time(big_stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_two_thousand_devices_reconnect_in_time(big_stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     async with World(big_stack) as world:
         edge, elsewhere, _ = world.servers
         async with crowd(world, edge) as (speaker, groups, comers, came_s):

@@ -61,7 +61,7 @@ class Logs:
 
 
 @pytest.mark.timeout(900)
-async def test_every_fault_is_told_and_breaks_no_promise(tmp_path: Path) -> None:
+async def test_every_fault_is_reported_and_breaks_no_promise(tmp_path: Path) -> None:
     random = Random(3)
     async with (
         Cluster(tmp_path) as cluster,

@@ -25,7 +25,7 @@ async def proxy(stack: Stack) -> AsyncIterator[Proxy]:
         yield proxy
 
 
-async def test_calls_and_their_refusals_pass(stack: Stack, proxy: Proxy) -> None:
+async def test_calls_and_refusals_pass_through(stack: Stack, proxy: Proxy) -> None:
     async with World(stack) as world:
         alice = await world.user("alice")
         assert (await alice.ask(chat_pb2.LocateRequest(), at=proxy.address)).home == world.home_of(alice.user_id)
@@ -38,7 +38,7 @@ async def test_calls_and_their_refusals_pass(stack: Stack, proxy: Proxy) -> None
             assert await alice.refusal(wrong, at=proxy.address) == direct
 
 
-async def test_streams_pass_both_ways_and_to_their_ends(stack: Stack, proxy: Proxy) -> None:
+async def test_streams_pass_both_ways_until_end(stack: Stack, proxy: Proxy) -> None:
     async with World(stack) as world:
         alice, bob = await world.users("alice", "bob")
         await alice.attend(at=proxy.address)
@@ -51,7 +51,7 @@ async def test_streams_pass_both_ways_and_to_their_ends(stack: Stack, proxy: Pro
         assert (await first.ended()).said == ("OK", "")
 
 
-async def test_a_stream_leads_where_its_header_says_and_a_bad_token_nowhere(stack: Stack, proxy: Proxy) -> None:
+async def test_stream_follows_routing_header_and_invalid_token_is_refused(stack: Stack, proxy: Proxy) -> None:
     async with World(stack) as world:
         alice = await world.user("alice")
         for bad in ("", "rubbish"):
@@ -61,7 +61,7 @@ async def test_a_stream_leads_where_its_header_says_and_a_bad_token_nowhere(stac
             assert (await alice.attend(at=proxy.address, home=server)).home == world.home_of(alice.user_id)
 
 
-async def test_a_stream_shows_what_the_client_wrote_and_can_be_told_more_and_ended(stack: Stack, proxy: Proxy) -> None:
+async def test_stream_records_requests_and_can_be_injected_and_ended(stack: Stack, proxy: Proxy) -> None:
     async with World(stack) as world:
         alice = await world.user("alice")
         await alice.attend(at=proxy.address, home=world.servers[0])
@@ -76,7 +76,7 @@ async def test_a_stream_shows_what_the_client_wrote_and_can_be_told_more_and_end
         await eventually(lambda: not stream.open)
 
 
-async def test_a_frame_that_was_answered_does_not_reach_the_server(stack: Stack, proxy: Proxy) -> None:
+async def test_frame_answered_by_proxy_does_not_reach_server(stack: Stack, proxy: Proxy) -> None:
     async def answered(stream: ProxiedStream, request: chat_pb2.ConnectRequest) -> bool:
         if request.HasField("fetch"):
             await stream.tell(entries=chat_pb2.Entries())
@@ -91,7 +91,7 @@ async def test_a_frame_that_was_answered_does_not_reach_the_server(stack: Stack,
         assert await alice.sent(await alice.direct(await world.user("bob")), "hello") == 2
 
 
-async def test_a_cut_connection_ends_its_streams_and_another_can_be_opened(stack: Stack) -> None:
+async def test_cut_connection_ends_streams_and_allows_new_one(stack: Stack) -> None:
     async with World(stack) as world, Relay(stack.door) as relay:
         alice = await world.user("alice")
         await alice.attend(at=relay.address)
@@ -121,14 +121,14 @@ FRAMES = [entry(seq) for seq in range(1, 6)]
 @pytest.mark.parametrize(
     ("kind", "left"), [(Kind.DROP, [1, 3, 4, 5]), (Kind.DOUBLE, [1, 2, 2, 3, 4, 5]), (Kind.SWAP, [1, 3, 2, 4, 5])]
 )
-def test_exactly_one_frame_is_hit(kind: Kind, left: list[int]) -> None:
+def test_exactly_one_frame_is_affected(kind: Kind, left: list[int]) -> None:
     mischief = Mischief(kind, nth=2)
     assert passed(mischief, *FRAMES) == [entry(seq) for seq in left]
     assert mischief.done
     assert mischief.hit == [("c", 2)]
 
 
-def test_fetched_entries_and_other_frames_and_other_devices_are_let_be() -> None:
+def test_fetched_entries_other_frames_and_other_devices_pass_unchanged() -> None:
     mischief = Mischief(Kind.DROP, victims=device(BOB.device_id))
     fetched = chat_pb2.ConnectResponse.FromString(entry(1))
     fetched.entries.ranges.add(conversation_id="c")
@@ -139,7 +139,7 @@ def test_fetched_entries_and_other_frames_and_other_devices_are_let_be() -> None
     assert passed(mischief, *FRAMES, caller=BOB) == FRAMES[1:]
 
 
-def test_a_filter_changes_frames_and_loses_those_that_become_none() -> None:
+def test_filter_changes_frames_and_drops_none() -> None:
     def passed(caller: Caller, frame: chat_pb2.ConnectResponse) -> chat_pb2.ConnectResponse | None:
         frame.entries.entries[0].seq += 1
         return frame if caller == ALICE else None
@@ -148,7 +148,7 @@ def test_a_filter_changes_frames_and_loses_those_that_become_none() -> None:
     assert Filter(passed).down(BOB, entry(1)) == []
 
 
-def test_a_swap_waits_for_a_frame_of_the_same_conversation() -> None:
+def test_swap_waits_for_frame_of_same_conversation() -> None:
     mischief, other = Mischief(Kind.SWAP), entry(1, "another")
     assert passed(mischief, entry(1), other) == [other]
     assert passed(mischief, entry(2), caller=BOB) == [entry(2)]

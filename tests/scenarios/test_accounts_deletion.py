@@ -67,7 +67,7 @@ async def is_buried(world: World, user: RawDevice) -> None:
     assert await world._store["devices"].find_one({"_id": bytes.fromhex(user.user_id)}) is None
 
 
-async def test_an_account_ends_at_once_and_others_keep_what_is_theirs(world: World) -> None:
+async def test_deleted_account_ends_at_once_and_peers_keep_their_messages(world: World) -> None:
     alice, bob = await world.register("alice"), await world.user("bob")
     tablet = await world.login(alice)
     name = (await alice.ask(account_pb2.GetProfileRequest())).profile.login_name
@@ -103,7 +103,7 @@ async def test_an_account_ends_at_once_and_others_keep_what_is_theirs(world: Wor
     assert (await bob.ask(profile_of(alice))).profile == gone
 
 
-async def test_an_account_that_is_alone_in_its_groups_ends_too(world: World) -> None:
+async def test_sole_member_of_groups_can_delete_account(world: World) -> None:
     alice, bob = await world.register("alice"), await world.user("bob")
     group = await alice.group("Friday", [bob])
     await bob.ask(conversation_pb2.LeaveGroupRequest(request_id=new_id(), conversation_id=group))
@@ -111,7 +111,7 @@ async def test_an_account_that_is_alone_in_its_groups_ends_too(world: World) -> 
     await is_buried(world, alice)
 
 
-async def test_an_end_that_a_server_died_of_is_carried_through_by_others(world: World) -> None:
+async def test_deletion_interrupted_by_crash_is_completed_by_other_servers(world: World) -> None:
     doomed, other, _ = world.servers
     alice, bob = await world.register("alice"), await world.user("bob")
     groups = [await alice.group(f"group {number}", [bob]) for number in range(30)]

@@ -50,7 +50,7 @@ async def beats(device: RawDevice) -> None:
     await device.stream.next("heartbeat")
 
 
-async def test_devices_are_listed_a_page_at_a_time(world: World) -> None:
+async def test_devices_are_listed_in_pages(world: World) -> None:
     phone = await world.user("alice")
     others = [await world.another(phone) for _ in range(4)]
     for size in (0, 1, 2, 5, 50):
@@ -63,7 +63,7 @@ async def test_devices_are_listed_a_page_at_a_time(world: World) -> None:
 
 
 @pytest.mark.parametrize("edge_is_home", [True, False])
-async def test_a_revoked_device_is_out_at_once_wherever_it_is(world: World, edge_is_home: bool) -> None:
+async def test_revoked_device_is_disconnected_on_any_server(world: World, edge_is_home: bool) -> None:
     home, second, third = world.servers
     [phone] = await world.users_where([home])
     lost = await world.another(phone)
@@ -76,7 +76,7 @@ async def test_a_revoked_device_is_out_at_once_wherever_it_is(world: World, edge
     await phone.ask(revoke(lost))
 
 
-async def test_a_device_may_revoke_itself(world: World) -> None:
+async def test_device_revokes_itself(world: World) -> None:
     phone = await world.user("alice")
     laptop = await world.another(phone)
     for device in (phone, laptop):
@@ -86,14 +86,14 @@ async def test_a_device_may_revoke_itself(world: World) -> None:
     await beats(laptop)
 
 
-async def test_nobody_revokes_the_devices_of_others(world: World) -> None:
+async def test_revoking_another_users_device_is_refused(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     await bob.attend()
     assert (await alice.refusal(revoke(bob))).said == ("NOT_FOUND", "DEVICE_NOT_FOUND")
     await beats(bob)
 
 
-async def test_what_a_revoked_device_was_sending_is_there_or_not_and_in_order(world: World) -> None:
+async def test_in_flight_sends_of_revoked_device_form_an_ordered_prefix(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     lost = await world.another(alice)
     conversation = await alice.direct(bob)
@@ -133,7 +133,7 @@ async def test_what_a_revoked_device_was_sending_is_there_or_not_and_in_order(wo
 
 
 @pytest.mark.fault
-async def test_a_device_is_out_also_when_its_home_just_froze(fragile_world: World) -> None:
+async def test_revoked_device_is_disconnected_while_home_is_frozen(fragile_world: World) -> None:
     world = fragile_world
     home, edge, third = world.servers
     [phone] = await world.users_where([home])
@@ -149,7 +149,7 @@ async def test_a_device_is_out_also_when_its_home_just_froze(fragile_world: Worl
 
 
 @pytest.mark.fault
-async def test_a_device_finds_out_by_itself_when_nobody_could_tell_it(fragile_world: World) -> None:
+async def test_revoked_device_is_disconnected_after_home_crash(fragile_world: World) -> None:
     """The word may be lost with the server that was to pass it on: what makes a device look again tells it too."""
     world = fragile_world
     home, edge, _ = world.servers
@@ -162,7 +162,7 @@ async def test_a_device_finds_out_by_itself_when_nobody_could_tell_it(fragile_wo
     assert (await phone.stream.ended(timeout=15)).said == OUT
 
 
-async def test_a_changed_password_signs_all_others_out_and_the_caller_stays(world: World) -> None:
+async def test_password_change_signs_out_all_other_devices(world: World) -> None:
     phone = await world.register("alice")
     thief = await world.login(phone)
     for device in (phone, thief):
@@ -181,7 +181,7 @@ async def test_a_changed_password_signs_all_others_out_and_the_caller_stays(worl
     assert session.user_id == phone.user_id
 
 
-async def test_guessing_is_bounded_over_all_servers(world: World) -> None:
+async def test_password_guesses_are_limited_across_servers(world: World) -> None:
     """Ten guesses at once and one more every 10 s, whichever servers they are made at."""
     name = (await (await world.register("alice")).ask(account_pb2.GetProfileRequest())).profile.login_name
     guess = account_pb2.LoginRequest(login_name=name, password="a guess")
@@ -200,7 +200,7 @@ async def test_guessing_is_bounded_over_all_servers(world: World) -> None:
     assert refusing == set(world.servers)
 
 
-async def test_a_token_of_an_earlier_sign_in_stays_worthless_when_the_device_signs_in_again(world: World) -> None:
+async def test_token_of_earlier_session_stays_invalid_after_new_login(world: World) -> None:
     phone = await world.register("alice")
     laptop = await world.login(phone)
     name = (await phone.ask(account_pb2.GetProfileRequest())).profile.login_name

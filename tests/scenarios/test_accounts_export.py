@@ -43,7 +43,7 @@ def bodies(text: str) -> list[str]:
     return [message.get("content", {}).get("text", {}).get("body", "") for message in messages]
 
 
-async def test_an_archive_has_all_that_is_kept(world: World) -> None:
+async def test_archive_contains_all_stored_data(world: World) -> None:
     alice, bob = await world.register("alice"), await world.user("bob")
     direct, group = await alice.direct(bob), await bob.group("Friday", [alice])
     await alice.ask(account_pb2.UpdateProfileRequest(about="Grüße ☕"))
@@ -77,7 +77,7 @@ async def test_an_archive_has_all_that_is_kept(world: World) -> None:
     assert "hello all" not in str(await archive(world, await world.user("carol")))
 
 
-async def test_an_archive_has_what_its_owner_may_see(world: World) -> None:
+async def test_archive_contains_only_visible_messages(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     group = await bob.group("Friday", [await world.user("carol")])
     await bob.attend()
@@ -98,7 +98,7 @@ async def test_an_archive_has_what_its_owner_may_see(world: World) -> None:
     assert "hidden words" not in kept
 
 
-async def test_a_long_archive_comes_in_chunks_and_whole(world: World) -> None:
+async def test_long_archive_arrives_complete_in_chunks(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     conversation = await alice.direct(bob)
     await alice.attend(at=world.servers[0])
@@ -114,7 +114,7 @@ async def test_a_long_archive_comes_in_chunks_and_whole(world: World) -> None:
         assert bodies(made.read(f"conversations/{conversation}.jsonl").decode()) == sent
 
 
-async def test_a_device_that_is_signed_out_gets_no_archive(world: World) -> None:
+async def test_signed_out_device_gets_no_archive(world: World) -> None:
     alice = await world.user("alice")
     await alice.ask(account_pb2.LogoutRequest())
     with pytest.raises(grpc.aio.AioRpcError) as caught:

@@ -103,7 +103,7 @@ def someone(name: str) -> str:
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "RS256"])
-async def test_two_who_were_never_here_talk(place: Place, algorithm: str) -> None:
+async def test_users_without_accounts_are_provisioned_and_talk(place: Place, algorithm: str) -> None:
     subject = someone("alice")
     alice = await place.comes(place.issuer.token(subject, algorithm, name="Alice Smith"))
     bob = await place.comes(place.issuer.token(someone("bob"), algorithm))
@@ -120,14 +120,14 @@ async def test_two_who_were_never_here_talk(place: Place, algorithm: str) -> Non
     await alice.has(group, "hello all")
 
 
-async def test_a_preferred_name_finds_a_user(place: Place) -> None:
+async def test_user_is_found_by_preferred_username(place: Place) -> None:
     name = f"carol.{uuid.uuid4().hex[:8]}"
     carol = await place.comes(place.issuer.token(someone("carol"), preferred_username=name.upper()))
     found = (await carol.ask(account_pb2.SearchUsersRequest(query=name))).profiles
     assert [(each.user_id, each.login_name, each.display_name) for each in found] == [(carol.user_id, name, name)]
 
 
-async def test_who_never_came_is_not_known(place: Place) -> None:
+async def test_unprovisioned_user_is_not_found(place: Place) -> None:
     alice = await place.comes(place.issuer.token(someone("alice")))
     unknown = uuid.uuid5(uuid.uuid5(uuid.NAMESPACE_URL, NAME), someone("bob")).hex
     for request in (
@@ -138,7 +138,7 @@ async def test_who_never_came_is_not_known(place: Place) -> None:
         assert (await alice.refusal(request)).said == ("NOT_FOUND", "USER_NOT_FOUND")
 
 
-async def test_nobody_signs_in_here(place: Place) -> None:
+async def test_password_calls_are_disabled_with_external_issuer(place: Place) -> None:
     door = place.channel(place.stack.door)
     alice = await place.comes(place.issuer.token(someone("alice")))
     for request in (
@@ -151,7 +151,7 @@ async def test_nobody_signs_in_here(place: Place) -> None:
     assert (await alice.refusal(change)).said == ("PERMISSION_DENIED", "DISABLED")
 
 
-async def test_devices_are_listed_and_revoked_whatever_their_tokens_say(place: Place) -> None:
+async def test_devices_of_issuer_users_are_listed_and_revoked(place: Place) -> None:
     subject = someone("alice")
     phone = await place.comes(place.issuer.token(subject, sid="phone"))
     laptop = await place.comes(place.issuer.token(subject, did="laptop"))
@@ -169,7 +169,7 @@ async def test_devices_are_listed_and_revoked_whatever_their_tokens_say(place: P
     assert again.user_id == phone.user_id
 
 
-async def test_tokens_of_strangers_are_no_good(place: Place) -> None:
+async def test_tokens_of_untrusted_issuers_are_refused(place: Place) -> None:
     stranger, server = Signing(), place.stack.chat_servers[0].address
     nobody = RawDevice("", "", "", place.stack.door, place.channel)
     for token in (

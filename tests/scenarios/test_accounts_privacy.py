@@ -34,7 +34,7 @@ def only(rule: account_pb2.WhoMayAdd.ValueType) -> account_pb2.UpdatePrivacyRequ
     return account_pb2.UpdatePrivacyRequest(who_may_add=rule)
 
 
-async def test_a_block_binds_once_it_is_answered_whoever_owns_the_conversation(world: World) -> None:
+async def test_answered_block_applies_on_every_owner(world: World) -> None:
     for owner in world.servers:
         alice, bob = await world.pair(owner, world.servers[0])
         for edge in world.servers:
@@ -49,7 +49,7 @@ async def test_a_block_binds_once_it_is_answered_whoever_owns_the_conversation(w
             await bob.sent(conversation, "hello again")
 
 
-async def test_what_is_sent_while_a_block_is_made_comes_before_it_or_not_at_all(world: World) -> None:
+async def test_concurrent_send_precedes_block_or_is_refused(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     conversation = await alice.direct(bob)
     await alice.attend()
@@ -67,7 +67,7 @@ async def test_what_is_sent_while_a_block_is_made_comes_before_it_or_not_at_all(
     assert all(each.HasField("refused") for each in answers[20:])
 
 
-async def test_a_blocked_user_cannot_begin_and_can_still_see_who_it_was(world: World) -> None:
+async def test_blocked_user_cannot_start_conversation_and_still_sees_profile(world: World) -> None:
     alice, bob = await world.register("alice"), await world.register("bob")
     await alice.ask(block(bob))
     begin = conversation_pb2.GetOrCreateDirectRequest(peer_id=alice.user_id)
@@ -80,7 +80,7 @@ async def test_a_blocked_user_cannot_begin_and_can_still_see_who_it_was(world: W
     await bob.ask(begin)
 
 
-async def test_in_a_group_they_share_a_block_bars_nothing(world: World) -> None:
+async def test_block_does_not_apply_in_shared_group(world: World) -> None:
     alice, bob, carol = await world.users("alice", "bob", "carol")
     group = await carol.group("Friday", [alice, bob])
     await alice.attend()
@@ -90,7 +90,7 @@ async def test_in_a_group_they_share_a_block_bars_nothing(world: World) -> None:
     await alice.has(group, "hello all")
 
 
-async def test_the_blocked_are_listed_a_page_at_a_time(world: World) -> None:
+async def test_blocked_users_are_listed_in_pages(world: World) -> None:
     alice, *others = await world.users("alice", "bob", "carol", "dave", "erin", "frank")
     await asyncio.gather(*(alice.ask(block(other)) for other in others))
     listed: list[str] = []
@@ -104,7 +104,7 @@ async def test_the_blocked_are_listed_a_page_at_a_time(world: World) -> None:
     assert (await alice.refusal(bad)).said == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID")
 
 
-async def test_whom_nobody_can_block(world: World) -> None:
+async def test_blocking_oneself_or_unknown_user_is_refused(world: World) -> None:
     alice = await world.user("alice")
     refusal = await alice.refusal(block(alice))
     assert (refusal.said, refusal.fields) == (("INVALID_ARGUMENT", "FIELD_INVALID"), ("user_id",))
@@ -112,7 +112,7 @@ async def test_whom_nobody_can_block(world: World) -> None:
     assert (await alice.refusal(unknown)).said == ("NOT_FOUND", "USER_NOT_FOUND")
 
 
-async def test_people_say_who_may_add_them(world: World) -> None:
+async def test_who_may_add_setting_limits_group_invitations(world: World) -> None:
     alice, bob, carol = await world.users("alice", "bob", "carol")
     group = await alice.group("Friday", [carol])
     add = conversation_pb2.AddMembersRequest(conversation_id=group, member_ids=[bob.user_id], request_id=new_id())
@@ -129,7 +129,7 @@ async def test_people_say_who_may_add_them(world: World) -> None:
     assert privacy == account_pb2.Privacy(who_may_add=account_pb2.WHO_MAY_ADD_CONTACTS, found_by_search=True)
 
 
-async def test_people_hide_from_searches(world: World) -> None:
+async def test_hidden_user_is_not_found_by_search(world: World) -> None:
     alice, bob = await world.register("alice"), await world.user("bob")
     name = (await alice.ask(account_pb2.GetProfileRequest())).profile.login_name
     almost = account_pb2.SearchUsersRequest(query=name[:-1])

@@ -59,7 +59,7 @@ def fetch(conversation: str, after_seq: int = 0) -> chat_pb2.ListEntriesRequest:
     return chat_pb2.ListEntriesRequest(fetch=chat_pb2.Fetch(ranges=[span]))
 
 
-async def test_a_tab_sends_by_call_and_hears_by_stream(play: Play) -> None:
+async def test_tab_sends_by_call_and_receives_by_stream(play: Play) -> None:
     await play.tab.subscribe(at=play.stream_at)
     changes = await play.tab.next("changes")
     assert list(changes.conversation_ids) == [play.conversation]
@@ -74,7 +74,7 @@ async def test_a_tab_sends_by_call_and_hears_by_stream(play: Play) -> None:
     assert [each.seq for each in (await play.tab.next("entries")).entries] == [reply]
 
 
-async def test_receipts_and_typing_by_call_are_heard_by_the_other(play: Play) -> None:
+async def test_receipts_and_typing_by_call_reach_peer(play: Play) -> None:
     seq = await play.bob.sent(play.conversation, "read this")
     receipt = chat_pb2.Receipt(conversation_id=play.conversation, read_seq=seq)
     await play.tab.ask(chat_pb2.UpdateReceiptsRequest(receipts=[receipt]), at=play.calls_at)
@@ -83,7 +83,7 @@ async def test_receipts_and_typing_by_call_are_heard_by_the_other(play: Play) ->
     assert (await play.bob.stream.next("typing")).user_id == play.alice.user_id
 
 
-async def test_a_cursor_is_the_same_on_a_stream_and_in_a_call(play: Play) -> None:
+async def test_cursor_is_interchangeable_between_stream_and_call(play: Play) -> None:
     await play.tab.subscribe(at=play.stream_at)
     cursor = (await play.tab.next("changes")).cursor
     await play.tab.close()
@@ -100,7 +100,7 @@ async def test_a_cursor_is_the_same_on_a_stream_and_in_a_call(play: Play) -> Non
     await tab.close()
 
 
-async def test_changes_come_in_pages(play: Play) -> None:
+async def test_changes_are_listed_in_pages(play: Play) -> None:
     others = await play.world.users(*["somebody"] * 4)
     conversations = {play.conversation, *[await play.alice.direct(other) for other in others]}
     named, request = list[str](), chat_pb2.ListChangesRequest(page_size=2)
@@ -118,7 +118,7 @@ async def test_changes_come_in_pages(play: Play) -> None:
     assert (await play.tab.refusal(request)).said == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID")
 
 
-async def test_calls_that_concern_the_stream_find_it_on_another_server(play: Play) -> None:
+async def test_stream_calls_reach_stream_on_another_server(play: Play) -> None:
     await play.tab.subscribe(at=play.stream_at)
     beat = await play.tab.ask(chat_pb2.HeartbeatRequest(), at=play.calls_at)
     assert beat.server_time.seconds > 0
@@ -130,14 +130,14 @@ async def test_calls_that_concern_the_stream_find_it_on_another_server(play: Pla
     assert refused.said == ("UNAUTHENTICATED", "TOKEN_INVALID")
 
 
-async def test_a_device_without_a_stream_is_told_so(play: Play) -> None:
+async def test_stream_call_without_stream_is_refused(play: Play) -> None:
     token = play.world.token(play.alice.user_id, play.alice.device_id)
     for request in (chat_pb2.HeartbeatRequest(), chat_pb2.ReauthenticateRequest(access_token=token)):
         refused: Refusal = await play.tab.refusal(request)
         assert refused.said == ("FAILED_PRECONDITION", "STREAM_NOT_CONNECTED")
 
 
-async def test_a_second_tab_of_a_device_supersedes_the_first(play: Play) -> None:
+async def test_second_tab_of_device_supersedes_first(play: Play) -> None:
     await play.tab.subscribe(at=play.stream_at)
     second = Browser(play.world.stack.door, play.alice.token)
     await second.subscribe(at=play.calls_at)
@@ -147,6 +147,6 @@ async def test_a_second_tab_of_a_device_supersedes_the_first(play: Play) -> None
     await second.close()
 
 
-async def test_a_refused_call_carries_its_reason(play: Play) -> None:
+async def test_refused_call_carries_reason(play: Play) -> None:
     refused = await play.tab.refusal(send("0" * 32, "anybody?"))
     assert refused.said == ("NOT_FOUND", "CONVERSATION_NOT_FOUND")

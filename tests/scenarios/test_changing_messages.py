@@ -61,7 +61,7 @@ async def shown(device: RawDevice, group: str) -> dict[int, entry_pb2.MessageApp
     return {each.seq: each.message_appended for each in listed.messages}
 
 
-async def test_an_edit_reaches_every_device_live_and_stands_in_history(play: Play) -> None:
+async def test_edit_reaches_every_device_and_history(play: Play) -> None:
     seq = await play.alice.sent(play.group, "helo")
     appended = (await play.alice.ask(edit(play.group, seq, "hello"))).appended
     assert appended.seq == seq + 1
@@ -74,7 +74,7 @@ async def test_an_edit_reaches_every_device_live_and_stands_in_history(play: Pla
     assert (message.content.text.body, message.edit_seq) == ("hello", appended.seq)
 
 
-async def test_an_edit_is_made_once_however_often_it_is_asked_for(play: Play) -> None:
+async def test_repeated_edit_request_is_applied_once(play: Play) -> None:
     seq, key = await play.alice.sent(play.group, "helo"), new_id()
     first = (await play.alice.ask(edit(play.group, seq, "hello", key))).appended.seq
     assert (await play.alice.ask(edit(play.group, seq, "hello", key))).appended.seq == first
@@ -84,7 +84,7 @@ async def test_an_edit_is_made_once_however_often_it_is_asked_for(play: Play) ->
     )
 
 
-async def test_what_a_replaced_edit_said_is_nowhere_to_be_read(play: Play) -> None:
+async def test_replaced_edit_content_is_unreadable(play: Play) -> None:
     seq = await play.alice.sent(play.group, "one")
     second = (await play.alice.ask(edit(play.group, seq, "two"))).appended.seq
     third = (await play.alice.ask(edit(play.group, seq, "three"))).appended.seq
@@ -95,7 +95,7 @@ async def test_what_a_replaced_edit_said_is_nowhere_to_be_read(play: Play) -> No
     assert entries[third].message_edited.content.text.body == "three"
 
 
-async def test_only_its_author_edits_a_message(play: Play) -> None:
+async def test_only_author_edits_message(play: Play) -> None:
     seq = await play.alice.sent(play.group, "mine")
     for other in (play.bob, play.carol):
         assert (await other.refusal(edit(play.group, seq, "yours"))).said == FORBIDDEN
@@ -103,7 +103,7 @@ async def test_only_its_author_edits_a_message(play: Play) -> None:
         assert (await play.alice.refusal(edit(play.group, place, "?"))).said == NOT_FOUND
 
 
-async def test_a_deletion_takes_the_content_from_everywhere(play: Play) -> None:
+async def test_deletion_removes_content_everywhere(play: Play) -> None:
     seq = await play.alice.sent(play.group, "oops")
     edited = (await play.alice.ask(edit(play.group, seq, "oops!"))).appended.seq
     await play.bob.ask(react(play.group, seq, "👍"))
@@ -120,13 +120,13 @@ async def test_a_deletion_takes_the_content_from_everywhere(play: Play) -> None:
     assert (await play.alice.refusal(edit(play.group, seq, "back"))).said == NOT_FOUND
 
 
-async def test_admins_delete_for_all_and_others_only_their_own(play: Play) -> None:
+async def test_admins_delete_any_message_and_members_only_their_own(play: Play) -> None:
     seq = await play.alice.sent(play.group, "rude")
     assert (await play.bob.refusal(delete(play.group, seq))).said == FORBIDDEN
     assert (await play.carol.ask(delete(play.group, seq))).appended.seq == seq + 1
 
 
-async def test_a_reaction_is_one_a_user_and_can_be_taken_back(play: Play) -> None:
+async def test_each_user_has_one_removable_reaction(play: Play) -> None:
     seq = await play.alice.sent(play.group, "good news")
     said = ((play.bob, "👍"), (play.bob, "🎉"), (play.carol, "❤️"), (play.carol, ""))
     last = [(await device.ask(react(play.group, seq, emoji))).appended.seq for device, emoji in said][-1]
@@ -136,7 +136,7 @@ async def test_a_reaction_is_one_a_user_and_can_be_taken_back(play: Play) -> Non
     assert [(each.user_id, each.emoji) for each in message.reactions] == [(play.bob.user_id, "🎉")]
 
 
-async def test_a_message_deleted_for_oneself_is_gone_on_all_ones_devices_and_for_nobody_else(play: Play) -> None:
+async def test_message_hidden_by_user_disappears_only_on_own_devices(play: Play) -> None:
     seq = await play.bob.sent(play.group, "spoiler")
     answer = await play.alice.ask(delete(play.group, seq, for_all=False))
     assert not answer.HasField("appended")
@@ -148,7 +148,7 @@ async def test_a_message_deleted_for_oneself_is_gone_on_all_ones_devices_and_for
     assert (await play.alice.refusal(delete(play.group, seq + 100, for_all=False))).said == NOT_FOUND
 
 
-async def test_a_device_that_was_away_ends_as_one_that_was_there(world: World, play: Play) -> None:
+async def test_offline_device_ends_like_connected_device(world: World, play: Play) -> None:
     seqs = [await play.alice.sent(play.group, str(number)) for number in range(4)]
     for device in play.all:
         await device.has_all(play.group, seqs[-1])
@@ -177,7 +177,7 @@ def without_id(entry: entry_pb2.Entry) -> entry_pb2.Entry:
     return copy
 
 
-async def test_readers_are_listed_without_the_author(play: Play) -> None:
+async def test_readers_exclude_author(play: Play) -> None:
     seq = await play.alice.sent(play.group, "read this")
     await play.bob.receipt(play.group, read=seq)
     await play.alice.is_told(play.group, play.bob, delivered=seq, read=seq)
@@ -191,7 +191,7 @@ async def test_readers_are_listed_without_the_author(play: Play) -> None:
     assert marks[play.bob.user_id] == seq
 
 
-async def test_typing_is_told_to_the_others_and_to_nobody_else(world: World, play: Play) -> None:
+async def test_typing_reaches_only_other_members(world: World, play: Play) -> None:
     dave = await world.user("dave")
     await dave.attend()
     await play.alice.stream.say(typing=chat_pb2.SetTypingRequest(conversation_id=play.group, typing=True))
@@ -205,7 +205,7 @@ async def test_typing_is_told_to_the_others_and_to_nobody_else(world: World, pla
     assert (await dave.refusal(strange)).said == ("NOT_FOUND", "CONVERSATION_NOT_FOUND")
 
 
-async def test_what_is_made_of_a_message_while_one_is_away_is_not_shown_but_its_deletion_is(play: Play) -> None:
+async def test_removed_member_sees_later_deletion_but_no_edit_or_reaction(play: Play) -> None:
     edited, kept, deleted = [await play.bob.sent(play.group, body) for body in ("raw", "fine", "gone soon")]
     await play.bob.ask(react(play.group, kept, "👍"))
     await play.carol.ask(remove(play.group, play.alice))

@@ -61,7 +61,7 @@ async def play(fragile_world: World) -> Play:
     return Play(world, alice, bob, conversation, edge, home, owner)
 
 
-async def test_what_an_owner_answered_before_it_was_killed_is_everywhere(play: Play) -> None:
+async def test_sends_acknowledged_by_killed_owner_reach_every_device(play: Play) -> None:
     alice, bob, conversation = play.alice, play.bob, play.conversation
     for device in (alice, bob):
         await device.attend(at=play.edge)
@@ -88,7 +88,7 @@ async def caught_up(device: RawDevice, conversation: str, head: int) -> None:
 
 
 @pytest.mark.parametrize("role", ["owner", "home"])
-async def test_watermarks_only_rise_when_a_server_is_killed(play: Play, role: Literal["owner", "home"]) -> None:
+async def test_killed_server_never_lowers_watermarks(play: Play, role: Literal["owner", "home"]) -> None:
     alice, bob, conversation = play.alice, play.bob, play.conversation
     laptop = await play.world.another(alice)
     for device in (alice, laptop, bob):
@@ -117,9 +117,7 @@ def has_marks(device: RawDevice, whose: tuple[str, str], marks: tuple[int, int])
 
 
 @pytest.mark.parametrize("role", ["owner", "home", "edge"])
-async def test_a_conversation_goes_on_when_a_server_is_killed(
-    play: Play, role: Literal["owner", "home", "edge"]
-) -> None:
+async def test_conversation_continues_after_server_kill(play: Play, role: Literal["owner", "home", "edge"]) -> None:
     # Whose edge dies finds another through the door; the others know of no door that could cut them off.
     where = {"home": play.edge} if role == "edge" else {"at": play.edge}
     async with Follower(play.alice, **where) as alice, Follower(play.bob, **where) as bob:
@@ -145,7 +143,7 @@ async def goes_on(play: Play, server: ManagedProcess, alice: Follower) -> None:
     assert alice.seqs(*alice.taken) == list(range(2, 62)), "each was taken once, in the order it was sent"
 
 
-async def test_the_others_survive_that_one_is_killed(play: Play) -> None:
+async def test_other_servers_survive_server_kill(play: Play) -> None:
     play.server("owner").kill()
     await play.world.settled()
     others = [play.server("edge"), play.server("home")]
@@ -153,7 +151,7 @@ async def test_the_others_survive_that_one_is_killed(play: Play) -> None:
     assert not any("Traceback" in server.log.read_text() for server in others)
 
 
-async def test_a_server_that_is_asked_to_leave_lets_its_devices_move(play: Play) -> None:
+async def test_draining_server_lets_devices_move(play: Play) -> None:
     alice, bob, conversation = play.alice, play.bob, play.conversation
     await alice.attend(at=play.edge)
     await bob.attend(at=play.home)
@@ -172,7 +170,7 @@ async def test_a_server_that_is_asked_to_leave_lets_its_devices_move(play: Play)
     assert "Traceback" not in edge.log.read_text()
 
 
-async def test_who_does_not_move_is_shown_out_with_a_reason(play: Play) -> None:
+async def test_device_remaining_after_drain_is_disconnected_with_reason(play: Play) -> None:
     await play.alice.attend(at=play.edge)
     edge = play.server("edge")
     edge.request_stop()
@@ -184,9 +182,7 @@ async def test_who_does_not_move_is_shown_out_with_a_reason(play: Play) -> None:
 
 
 @pytest.mark.parametrize("role", ["owner", "edge"])
-async def test_sends_during_a_drain_are_answered_or_may_be_sent_again(
-    play: Play, role: Literal["owner", "edge"]
-) -> None:
+async def test_sends_during_drain_are_answered_or_retryable(play: Play, role: Literal["owner", "edge"]) -> None:
     alice, bob, conversation = play.alice, play.bob, play.conversation
     await alice.attend(at=play.edge)
     await bob.attend(at=play.home)

@@ -17,7 +17,7 @@ async def beats(device: RawDevice) -> None:
     await device.stream.next("heartbeat")
 
 
-async def test_a_newer_stream_of_a_device_supersedes_the_older_one(world: World) -> None:
+async def test_newer_stream_supersedes_older_one(world: World) -> None:
     home, second, third = world.servers
     [alice] = await world.users_where([home])
     for older, newer in ((second, third), (second, second), (home, second), (second, home)):
@@ -30,7 +30,7 @@ async def test_a_newer_stream_of_a_device_supersedes_the_older_one(world: World)
         await alice.close()
 
 
-async def test_a_superseded_stream_gets_the_answers_it_waits_for(world: World) -> None:
+async def test_superseded_stream_receives_pending_answers(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     conversation = await alice.direct(bob)
     await alice.attend(at=world.servers[0])
@@ -45,7 +45,7 @@ async def test_a_superseded_stream_gets_the_answers_it_waits_for(world: World) -
     assert [[each.appended.seq for each in answer] for answer in answers] == [[seq] for seq in range(2, 42)]
 
 
-async def test_two_devices_of_one_user_do_not_supersede_each_other(world: World) -> None:
+async def test_two_devices_of_one_user_stay_connected(world: World) -> None:
     phone = await world.user("alice")
     laptop = await world.another(phone)
     for device in (phone, laptop):
@@ -54,7 +54,7 @@ async def test_two_devices_of_one_user_do_not_supersede_each_other(world: World)
         await beats(device)
 
 
-async def test_half_closing_is_not_leaving(scene: Scene) -> None:
+async def test_half_closed_stream_still_receives(scene: Scene) -> None:
     alice, bob = scene.alice, scene.bob
     await bob.attend()
     key = await bob.send(scene.conversation, "this, and no more from me")
@@ -66,7 +66,7 @@ async def test_half_closing_is_not_leaving(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("how", ["at home", "away"])
-async def test_all_devices_of_both_sides_are_in_step(world: World, how: str) -> None:
+async def test_all_devices_of_both_users_receive_same_log(world: World, how: str) -> None:
     phone, bob = await world.users("alice", "bob")
     tablet, laptop = await world.another(phone), await world.another(phone)
     bobs_watch = await world.another(bob)
@@ -82,7 +82,7 @@ async def test_all_devices_of_both_sides_are_in_step(world: World, how: str) -> 
         assert device.live_seqs(conversation) == [2, 3, 4]
 
 
-async def test_only_the_senders_devices_learn_the_ids_of_its_sends(scene: Scene) -> None:
+async def test_client_message_ids_reach_only_senders_devices(scene: Scene) -> None:
     alice, bob, conversation = scene.alice, scene.bob, scene.conversation
     tablet = await scene.world.another(alice)
     for device in (tablet, bob):
@@ -96,7 +96,7 @@ async def test_only_the_senders_devices_learn_the_ids_of_its_sends(scene: Scene)
         assert live == fetched == ({"", key} if device is not bob else {"", theirs})
 
 
-async def test_receipts_reach_the_readers_other_devices(scene: Scene) -> None:
+async def test_receipts_reach_readers_other_devices(scene: Scene) -> None:
     alice, bob, conversation = scene.alice, scene.bob, scene.conversation
     watch = await scene.world.another(bob)
     for device in (bob, watch):

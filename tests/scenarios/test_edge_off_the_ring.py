@@ -32,7 +32,7 @@ def changes(log: str, server: str) -> int:
     return sum(1 for line in lines if f"['{server}']" in line)
 
 
-async def test_an_edge_that_comes_back_over_its_old_link_is_still_known_at_the_home(world: World) -> None:
+async def test_edge_rejoining_over_old_link_keeps_its_sessions(world: World) -> None:
     # The lower name dials, and keeps its links while it is off the ring; so its sessions are not attached anew.
     edge, home, owner = sorted(world.servers)
     alice, bob = await world.pair(owner, home)
@@ -48,7 +48,7 @@ async def test_an_edge_that_comes_back_over_its_old_link_is_still_known_at_the_h
     assert bob.stream.open
 
 
-async def test_an_edge_whose_links_were_cut_while_it_was_off_the_ring_has_its_sessions_attached_anew(
+async def test_edge_rejoining_after_cut_links_reattaches_its_sessions(
     world: World,
 ) -> None:
     owner, home, edge = sorted(world.servers)

@@ -20,7 +20,7 @@ async def group_owned_by(world: World, server: str, admin: RawDevice, others: li
     return group
 
 
-async def test_who_was_removed_while_the_owner_hung_says_nothing_more(fragile_world: World) -> None:
+async def test_member_removed_during_owner_freeze_appends_no_later_message(fragile_world: World) -> None:
     world = fragile_world
     frozen, edge, _ = world.servers
     [alice, bob] = await world.users_where([edge, edge])

@@ -49,7 +49,7 @@ async def answered(device: RawDevice, keys: list[str]) -> list[int]:
 
 # The second is longer than the 5 s after which an owner gives up on one try, and shorter than a lane's patience.
 @pytest.mark.parametrize("seconds", [3.0, 7.0])
-async def test_sends_wait_for_a_frozen_store(fragile_world: World, seconds: float) -> None:
+async def test_sends_wait_for_frozen_store(fragile_world: World, seconds: float) -> None:
     alice, bob = await fragile_world.users("alice", "bob")
     fresh, again = await alice.direct(bob), await alice.group("Again", [bob])
     for device in (alice, bob):
@@ -73,7 +73,7 @@ async def test_sends_wait_for_a_frozen_store(fragile_world: World, seconds: floa
         assert "error" not in device.stream.kinds
 
 
-async def test_a_send_repeated_while_the_store_is_frozen_is_stored_once(fragile_world: World) -> None:
+async def test_send_repeated_during_store_freeze_is_stored_once(fragile_world: World) -> None:
     alice, bob = await fragile_world.users("alice", "bob")
     conversation = await alice.direct(bob)
     await alice.attend()
@@ -92,7 +92,7 @@ async def test_a_send_repeated_while_the_store_is_frozen_is_stored_once(fragile_
     assert (await alice.fetch(conversation)).seqs == [1, 2]
 
 
-async def test_who_comes_while_the_store_is_frozen_is_told_to_come_again(fragile_world: World) -> None:
+async def test_connection_during_store_freeze_is_refused_with_retry_delay(fragile_world: World) -> None:
     alice, bob = await fragile_world.users("alice", "bob")
     conversation = await alice.direct(bob)
     async with frozen(fragile_world):

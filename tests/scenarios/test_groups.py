@@ -73,7 +73,7 @@ async def listed(device: RawDevice) -> list[str]:
     return [each.conversation_id for each in answer.conversations]
 
 
-async def test_who_is_added_sees_what_comes_and_nothing_of_before(play: Play) -> None:
+async def test_added_member_sees_only_later_messages(play: Play) -> None:
     before = await play.alice.sent(play.group, "before carol")
     answer = await play.alice.ask(add(play.group, play.carol, play.bob))
     assert {each.user_id for each in answer.conversation.members} == {
@@ -94,7 +94,7 @@ async def test_who_is_added_sees_what_comes_and_nothing_of_before(play: Play) ->
     assert play.group in await listed(play.carol)
 
 
-async def test_who_was_away_when_added_is_told_on_coming_back(play: Play) -> None:
+async def test_member_added_while_offline_is_notified_on_reconnect(play: Play) -> None:
     await play.carol.close()
     await play.alice.ask(add(play.group, play.carol))
     await play.carol.open(play.carol.cursor)
@@ -102,7 +102,7 @@ async def test_who_was_away_when_added_is_told_on_coming_back(play: Play) -> Non
     assert (await play.carol.fetch(play.group)).ranges[0].complete
 
 
-async def test_who_is_removed_keeps_what_was_seen_and_sees_no_more(play: Play) -> None:
+async def test_removed_member_keeps_seen_messages_and_gets_no_later_one(play: Play) -> None:
     await play.alice.ask(add(play.group, play.carol))
     last = await play.bob.sent(play.group, "still with carol")
     await play.alice.ask(remove(play.group, play.carol))
@@ -125,7 +125,7 @@ async def test_who_is_removed_keeps_what_was_seen_and_sees_no_more(play: Play) -
     assert (await play.carol.refusal(leave(play.group))).said == NO_CONVERSATION
 
 
-async def test_who_comes_again_does_not_see_what_was_said_meanwhile(play: Play) -> None:
+async def test_readded_member_does_not_see_messages_of_absence(play: Play) -> None:
     await play.alice.ask(add(play.group, play.carol))
     first = await play.bob.sent(play.group, "one")
     await play.carol.ask(leave(play.group))
@@ -153,7 +153,7 @@ async def test_who_comes_again_does_not_see_what_was_said_meanwhile(play: Play) 
     assert fetched.ranges[0].unread_count == 1
 
 
-async def test_only_admins_change_a_group(play: Play) -> None:
+async def test_only_admins_change_group(play: Play) -> None:
     for request in (
         add(play.group, play.carol),
         remove(play.group, play.alice),
@@ -165,7 +165,7 @@ async def test_only_admins_change_a_group(play: Play) -> None:
         assert (await play.carol.refusal(request)).said == NO_CONVERSATION, request
 
 
-async def test_roles_are_given_and_taken(play: Play) -> None:
+async def test_roles_are_granted_and_revoked(play: Play) -> None:
     await play.alice.ask(role(play.group, play.bob, ADMIN))
     assert await play.members() == {play.alice.user_id: ADMIN, play.bob.user_id: ADMIN}
     await play.bob.ask(role(play.group, play.alice, MEMBER))
@@ -175,7 +175,7 @@ async def test_roles_are_given_and_taken(play: Play) -> None:
     assert (await play.bob.refusal(role(play.group, play.carol, ADMIN))).said == ("NOT_FOUND", "USER_NOT_FOUND")
 
 
-async def test_when_the_last_admin_leaves_the_longest_standing_member_is_one(play: Play) -> None:
+async def test_longest_standing_member_succeeds_last_admin(play: Play) -> None:
     await play.alice.ask(add(play.group, play.carol))
     await play.alice.ask(leave(play.group))
     request = conversation_pb2.GetConversationRequest(conversation_id=play.group)
@@ -186,7 +186,7 @@ async def test_when_the_last_admin_leaves_the_longest_standing_member_is_one(pla
     assert (await play.carol.refused(play.group, "anybody?")).said == NO_CONVERSATION
 
 
-async def test_title_picture_and_who_may_send(play: Play) -> None:
+async def test_title_picture_and_send_permission_are_updated(play: Play) -> None:
     picture = "ab" * 16
     answer = await play.alice.ask(update(play.group, title="Climate", picture_media_id=picture, admins_only_send=True))
     told = answer.conversation
@@ -202,7 +202,7 @@ async def test_title_picture_and_who_may_send(play: Play) -> None:
     assert (await play.alice.refusal(update(play.group))).said == nothing
 
 
-async def test_a_group_is_full_at_a_hundred(play: Play) -> None:
+async def test_group_is_full_at_one_hundred_members(play: Play) -> None:
     crowd = await play.world.users(*["somebody"] * 98)
     await play.alice.ask(add(play.group, *crowd))
     full = ("FAILED_PRECONDITION", "GROUP_FULL")
@@ -212,7 +212,7 @@ async def test_a_group_is_full_at_a_hundred(play: Play) -> None:
     assert len(await play.members()) == 100
 
 
-async def test_a_direct_conversation_is_no_group(play: Play) -> None:
+async def test_group_changes_are_refused_in_direct_conversation(play: Play) -> None:
     direct = await play.alice.direct(play.bob)
     no_group = ("FAILED_PRECONDITION", "NOT_A_GROUP")
     for request in (add(direct, play.carol), remove(direct, play.bob), leave(direct), update(direct, title="?")):
@@ -230,7 +230,7 @@ async def test_a_direct_conversation_is_no_group(play: Play) -> None:
         assert (await play.bob.refusal(weekly)).said == ("INVALID_ARGUMENT", "FIELD_INVALID")
 
 
-async def test_a_change_is_made_once_however_often_it_is_asked_for(play: Play) -> None:
+async def test_repeated_change_request_is_applied_once(play: Play) -> None:
     request = add(play.group, play.carol)
     await play.alice.ask(request)
     await play.alice.ask(remove(play.group, play.carol))
@@ -238,7 +238,7 @@ async def test_a_change_is_made_once_however_often_it_is_asked_for(play: Play) -
     assert play.carol.user_id not in await play.members()
 
 
-async def test_two_admins_against_each_other(play: Play) -> None:
+async def test_only_one_of_two_mutual_removals_succeeds(play: Play) -> None:
     await play.alice.ask(role(play.group, play.bob, ADMIN))
     outcomes = await asyncio.gather(
         play.alice.ask(remove(play.group, play.bob)),
@@ -253,7 +253,7 @@ async def test_two_admins_against_each_other(play: Play) -> None:
     assert [(each.user_id, each.role) for each in members] == [(survivor.user_id, ADMIN)]
 
 
-async def test_both_sides_make_one_direct_conversation_on_two_servers_at_once(play: Play) -> None:
+async def test_concurrent_creation_on_two_servers_makes_one_direct_conversation(play: Play) -> None:
     one, other, *_ = play.world.servers
     asked = [
         (play.carol, conversation_pb2.GetOrCreateDirectRequest(peer_id=play.dave.user_id), one),
@@ -265,7 +265,7 @@ async def test_both_sides_make_one_direct_conversation_on_two_servers_at_once(pl
     assert await play.carol.sent(conversation, "hi") == 2
 
 
-async def test_whoever_asks_for_a_conversation_that_another_just_makes_gets_it(world: World) -> None:
+async def test_concurrent_get_or_create_returns_same_conversation(world: World) -> None:
     servers = world.servers
     for number in range(20):
         one, other = await world.users("one", "other")

@@ -41,7 +41,7 @@ async def tries(device: RawDevice) -> list[Refusal]:
             await asyncio.sleep(refused[-1].retry_after or 0)
 
 
-async def test_all_are_let_in_at_last_and_know_when_to_come_again(narrow: Stack) -> None:
+async def test_refused_handshakes_succeed_after_retry_delay(narrow: Stack) -> None:
     async with World(narrow) as world:
         devices = await world.users(*(f"device-{number}" for number in range(CROWD)))
         async with asyncio.timeout(60):

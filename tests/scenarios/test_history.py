@@ -32,7 +32,7 @@ async def unread(device: RawDevice, conversation: str) -> int:
     return int(result.unread_count)
 
 
-async def test_what_is_unread_is_counted(scene: Scene) -> None:
+async def test_unread_messages_are_counted(scene: Scene) -> None:
     alice, bob, conversation = scene.alice, scene.bob, scene.conversation
     await bob.attend()
     assert await unread(bob, conversation) == 0, "that it was made is no message"
@@ -52,7 +52,7 @@ async def is_unread(device: RawDevice, conversation: str, count: int) -> bool:
     return await unread(device, conversation) == count
 
 
-async def test_a_conversation_is_shown_with_its_head_and_the_callers_place(scene: Scene) -> None:
+async def test_conversation_has_head_and_callers_watermarks(scene: Scene) -> None:
     alice, bob, conversation = scene.alice, scene.bob, scene.conversation
     await alice.sent(conversation, "hello")
     shown = await overview(bob, conversation)
@@ -63,7 +63,7 @@ async def test_a_conversation_is_shown_with_its_head_and_the_callers_place(scene
     assert {member.user_id for member in shown.members} == {alice.user_id, bob.user_id}
 
 
-async def test_conversations_are_listed_in_pages_each_once(scene: Scene) -> None:
+async def test_conversations_are_listed_once_in_pages(scene: Scene) -> None:
     alice = scene.alice
     friends = await scene.world.users(*(f"friend {number}" for number in range(6)))
     made = {scene.conversation, *[await alice.direct(friend) for friend in friends]}
@@ -88,7 +88,7 @@ async def pages_of(device: RawDevice, conversation: str, *, before: int = 0, aft
     return pages
 
 
-async def test_history_is_read_in_pages_both_ways(scene: Scene) -> None:
+async def test_history_is_paged_in_both_directions(scene: Scene) -> None:
     for number in range(2, 12):
         assert await scene.alice.sent(scene.conversation, str(number)) == number
     for device in (scene.alice, scene.bob):
@@ -98,7 +98,7 @@ async def test_history_is_read_in_pages_both_ways(scene: Scene) -> None:
         assert await pages_of(device, scene.conversation, after=11) == [[]]
 
 
-async def test_a_log_is_fetched_in_ranges(scene: Scene) -> None:
+async def test_log_is_fetched_in_ranges(scene: Scene) -> None:
     bob = scene.bob
     await bob.attend()
     for number in range(2, 12):
@@ -115,7 +115,7 @@ async def test_a_log_is_fetched_in_ranges(scene: Scene) -> None:
     assert seqs == list(range(1, 12))
 
 
-async def test_a_range_larger_than_a_frame_comes_in_several(scene: Scene) -> None:
+async def test_range_larger_than_frame_is_split(scene: Scene) -> None:
     body = "x" * 16_000
     for _ in range(20):
         await scene.alice.sent(scene.conversation, body)
@@ -126,7 +126,7 @@ async def test_a_range_larger_than_a_frame_comes_in_several(scene: Scene) -> Non
     assert scene.bob.stream.kinds.count("entries") > 1
 
 
-async def test_what_comes_while_a_device_is_away_is_named_when_it_is_back(scene: Scene) -> None:
+async def test_conversation_changed_while_offline_is_listed_on_reconnect(scene: Scene) -> None:
     alice, bob, conversation = scene.alice, scene.bob, scene.conversation
     await bob.open()
     assert await bob.changes() == ([conversation], chat_pb2.Changes.RESYNC_NO_CURSOR)
@@ -138,7 +138,7 @@ async def test_what_comes_while_a_device_is_away_is_named_when_it_is_back(scene:
     assert (await bob.fetch(conversation, after_seq=1)).seqs == [2]
 
 
-async def test_a_group_of_three(world: World) -> None:
+async def test_group_of_three_exchanges_messages(world: World) -> None:
     alice, bob, carol = await world.users("alice", "bob", "carol")
     for device in (alice, bob, carol):
         await device.attend()
@@ -160,7 +160,7 @@ async def test_a_group_of_three(world: World) -> None:
         assert await unread(device, group) == {alice: 2, bob: 1, carol: 0}[device]
 
 
-async def test_a_group_of_a_hundred_on_three_servers(world: World) -> None:
+async def test_group_of_one_hundred_on_three_servers_receives_all_messages(world: World) -> None:
     members = await world.users(*(f"member {number}" for number in range(100)))
     alice = members[0]
     group = await alice.group("Everybody", members[1:])

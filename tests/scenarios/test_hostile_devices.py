@@ -136,7 +136,7 @@ async def write(device: RawDevice, conversation: str, count: int, size: int, at_
         device.answers.clear()
 
 
-async def test_devices_that_read_nothing_cost_no_more_than_their_outboxes(patient_world: World) -> None:
+async def test_non_reading_devices_cost_only_their_outboxes(patient_world: World) -> None:
     world, devices, messages, size = patient_world, 10, 300, 60_000
     most = devices * WAITING + UNANSWERED + ROUGHLY
     assert devices * messages * size > MORE * most
@@ -168,7 +168,7 @@ async def caught_up(device: RawDevice, conversation: str, head: int) -> None:
             after += 1
 
 
-async def test_a_device_ten_thousand_entries_behind_that_acknowledges_nothing_is_brought_up(
+async def test_device_ten_thousand_entries_behind_catches_up_without_receipts(
     patient_world: World,
 ) -> None:
     world, messages, size = patient_world, 10_000, 16_000
@@ -191,7 +191,7 @@ async def test_a_device_ten_thousand_entries_behind_that_acknowledges_nothing_is
         assert sorted(device.logs[group]) == everything
 
 
-async def test_a_device_that_fetches_all_the_time_and_reads_little_costs_no_more(patient_world: World) -> None:
+async def test_slow_reader_with_constant_fetches_costs_bounded_memory(patient_world: World) -> None:
     world, devices, messages, size = patient_world, 10, 100, 60_000
     edge, _ = world.servers
     alice, *greedy = await world.users("alice", *["greedy"] * devices)
@@ -213,7 +213,7 @@ async def test_a_device_that_fetches_all_the_time_and_reads_little_costs_no_more
         await asyncio.sleep(WATCHED_S)
 
 
-async def test_a_device_that_sends_as_fast_as_it_can_is_slowed_down_alone(world: World) -> None:
+async def test_flooding_device_is_rate_limited_alone(world: World) -> None:
     """With the limits of the default: most of what it sends is refused, and what was taken is in the log in order."""
     edge = world.servers[0]
     alice, bob = await world.users("alice", "bob")
@@ -235,7 +235,7 @@ async def test_a_device_that_sends_as_fast_as_it_can_is_slowed_down_alone(world:
     await caught_up(bob, conversation, taken[-1])
 
 
-async def test_a_device_that_opens_hundreds_of_streams_has_few(world: World) -> None:
+async def test_device_opening_hundreds_of_streams_keeps_few(world: World) -> None:
     edge = world.servers[0]
     [alice] = await world.users("alice")
     async with growth_below(world.stack, WAITING + ROUGHLY), unnoticed(world, edge):
@@ -277,7 +277,7 @@ async def comes_in(device: RawDevice, edge: str) -> None:
     await eventually(is_in)
 
 
-async def test_sends_to_many_conversations_that_are_not_there_cost_little(world: World) -> None:
+async def test_sends_to_unknown_conversations_cost_little_memory(world: World) -> None:
     edge = world.servers[0]
     [alice] = await world.users("alice")
     await alice.attend(home=edge)

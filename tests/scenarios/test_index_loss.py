@@ -88,13 +88,13 @@ async def flush(world: World) -> None:
         await redis.flushall()
 
 
-async def test_flushed(play: Play) -> None:
+async def test_flushed_index_loses_no_message(play: Play) -> None:
     await flush(play.world)
     await play.say("after the flush")
     assert await play.everybody_has("before", "after the flush")
 
 
-async def test_flushed_between_a_message_and_the_moment_a_device_looks(play: Play) -> None:
+async def test_flush_before_catch_up_loses_no_message(play: Play) -> None:
     said = ["before"]
     for number in range(10):
         await play.say(str(number))
@@ -104,7 +104,7 @@ async def test_flushed_between_a_message_and_the_moment_a_device_looks(play: Pla
         assert await play.everybody_has(*said)
 
 
-async def test_flushed_just_before_a_message_that_an_earlier_touch_would_cover(play: Play) -> None:
+async def test_flush_before_coalesced_touch_loses_no_message(play: Play) -> None:
     said = ["before"]
     for number in range(10):
         await flush(play.world)
@@ -113,8 +113,8 @@ async def test_flushed_just_before_a_message_that_an_earlier_touch_would_cover(p
         assert await play.everybody_has(*said)
 
 
-async def test_stopped_during_sends_and_back(play: Play) -> None:
-    valkey = play.world.stack.processes["valkey"]
+async def test_index_stopped_during_sends_loses_no_message(play: Play) -> None:
+    valkey = play.world.stack.parts["valkey"]
     await asyncio.to_thread(valkey.terminate)
     await play.say("without an index", "and delivered live")
     await play.carol.open(play.carol.cursor)
@@ -130,8 +130,8 @@ async def test_stopped_during_sends_and_back(play: Play) -> None:
     )
 
 
-async def test_killed_and_back_with_nothing(play: Play) -> None:
-    valkey = play.world.stack.processes["valkey"]
+async def test_killed_index_without_data_loses_no_message(play: Play) -> None:
+    valkey = play.world.stack.parts["valkey"]
     valkey.kill()
     await play.say("while it is dead")
     valkey.start()
@@ -141,8 +141,8 @@ async def test_killed_and_back_with_nothing(play: Play) -> None:
     await play.everybody_has("before", "while it is dead", "while it knows nothing")
 
 
-async def test_killed_and_back_before_anybody_looks(play: Play) -> None:
-    valkey = play.world.stack.processes["valkey"]
+async def test_killed_index_restarted_before_catch_up_loses_no_message(play: Play) -> None:
+    valkey = play.world.stack.parts["valkey"]
     for number in range(3):
         play.alice.send(play.group, f"{number} before")
         valkey.kill()
@@ -154,8 +154,8 @@ async def test_killed_and_back_before_anybody_looks(play: Play) -> None:
     await play.everybody_has("before", *said)
 
 
-async def test_frozen_and_thawed(play: Play) -> None:
-    valkey = play.world.stack.processes["valkey"]
+async def test_frozen_index_loses_no_message(play: Play) -> None:
+    valkey = play.world.stack.parts["valkey"]
     valkey.freeze()
     try:
         await play.say("while it hangs", "and hangs")
@@ -165,7 +165,7 @@ async def test_frozen_and_thawed(play: Play) -> None:
     await play.everybody_has("before", "while it hangs", "and hangs", "thawed")
 
 
-async def test_a_cursor_from_during_the_outage_is_no_trap(play: Play) -> None:
+async def test_cursor_from_outage_loses_no_message(play: Play) -> None:
     """Devices that resume while the index is away keep their old cursor, or none, and lose nothing by it."""
     valkey, dave = play.world.stack.processes["valkey"], await play.world.another(play.carol)
     await asyncio.to_thread(valkey.terminate)

@@ -21,12 +21,12 @@ LIST = Path(tests.__path__[0]) / "unit" / "not_yet_served.txt"
 FULL_NAMES = {f"{method.containing_service.name}.{method.name}": method for method in METHODS.values()}
 
 
-def test_the_list_only_shrinks() -> None:
+def test_unserved_list_only_shrinks() -> None:
     """Whoever serves more takes it out of the file as well; what is out of it stays served."""
     assert not_yet_served() <= set(LIST.read_text().split())
 
 
-def test_the_list_names_what_is_in_the_contract() -> None:
+def test_unserved_list_names_contract_methods() -> None:
     frames = {name for name in not_yet_served() if name.startswith("ConnectRequest.")}
     assert not_yet_served() - frames <= FULL_NAMES.keys()
 
@@ -36,7 +36,7 @@ async def alice(world: World) -> RawDevice:
     return await world.user("alice")
 
 
-async def test_every_call_on_the_list_says_so(world: World, alice: RawDevice) -> None:
+async def test_unserved_calls_are_unimplemented(world: World, alice: RawDevice) -> None:
     for address in (world.stack.door, world.servers[0]):
         for name in sorted(not_yet_served() & FULL_NAMES.keys()):
             refusal = await refused(world.channel(address), name, alice)

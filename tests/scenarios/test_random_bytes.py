@@ -168,7 +168,7 @@ def quick_calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-def test_noise_on_a_stream_ends_it_with_a_reason_or_is_survived(connections: HostileConnections, loop: Loop) -> None:
+def test_random_bytes_on_stream_end_with_reason_or_are_ignored(connections: HostileConnections, loop: Loop) -> None:
     @often
     @given(noise)
     def hear(data: bytes) -> None:
@@ -180,7 +180,7 @@ def test_noise_on_a_stream_ends_it_with_a_reason_or_is_survived(connections: Hos
     loop.run(connections.neighbours_talk())
 
 
-def test_noise_for_a_hello_is_told_what_it_is(connections: HostileConnections, loop: Loop) -> None:
+def test_random_bytes_as_hello_are_refused_with_reason(connections: HostileConnections, loop: Loop) -> None:
     @often
     @given(noise)
     def hear(data: bytes) -> None:
@@ -192,7 +192,7 @@ def test_noise_for_a_hello_is_told_what_it_is(connections: HostileConnections, l
     loop.run(connections.neighbours_talk())
 
 
-def test_noise_for_a_call_is_refused_with_a_reason(connections: HostileConnections, loop: Loop) -> None:
+def test_random_bytes_as_call_are_refused_with_reason(connections: HostileConnections, loop: Loop) -> None:
     @often
     @given(st.sampled_from(METHODS), noise)
     def ask(method: str, data: bytes) -> None:

@@ -38,14 +38,14 @@ async def flood(scene: Scene, beyond: int = BEYOND) -> tuple[list[str], list[str
     return keys[:taken], keys[taken:]
 
 
-async def test_a_burst_passes_and_what_is_beyond_it_is_refused_for_now(scene: Scene) -> None:
+async def test_sends_beyond_burst_are_refused_temporarily(scene: Scene) -> None:
     began = time.monotonic()
     taken, _ = await flood(scene)
     refilled = PER_SECOND * (time.monotonic() - began)
     assert BURST <= len(taken) <= BURST + refilled
 
 
-async def test_the_first_refusal_is_by_rate_and_says_when_and_the_gate_refuses_the_rest(scene: Scene) -> None:
+async def test_first_refusal_has_retry_delay_and_gate_refuses_the_rest(scene: Scene) -> None:
     keys = [await scene.alice.send(scene.conversation, str(number)) for number in range(BURST + BEYOND)]
     answers = [await scene.alice.answer(key) for key in keys]
     first, *others = [of_status(each.refused) for each in answers if each.HasField("refused")]
@@ -56,7 +56,7 @@ async def test_the_first_refusal_is_by_rate_and_says_when_and_the_gate_refuses_t
     assert all(other.retry_after is not None and other.retry_after > 0 for other in others)
 
 
-async def test_the_gate_opens_for_the_refused_send_alone(scene: Scene) -> None:
+async def test_gate_opens_only_for_refused_send(scene: Scene) -> None:
     alice, conversation = scene.alice, scene.conversation
     taken, refused = await flood(scene, FEW_BEYOND)
     numbered = list(enumerate(refused, start=len(taken)))
@@ -69,7 +69,7 @@ async def test_the_gate_opens_for_the_refused_send_alone(scene: Scene) -> None:
     assert bodies == [str(number) for number in range(BURST + FEW_BEYOND)]
 
 
-async def test_other_conversations_are_not_behind_the_gate(scene: Scene) -> None:
+async def test_gate_does_not_apply_to_other_conversations(scene: Scene) -> None:
     other = await scene.alice.direct(await scene.world.user("erin"))
     await flood(scene)
     # Once this one passes the rate has room again, and the gate of the first conversation is still closed.
@@ -83,19 +83,19 @@ async def taken_at_last(scene: Scene, conversation: str, body: str, key: str) ->
     return answer.HasField("appended")
 
 
-async def test_other_devices_have_a_rate_of_their_own(scene: Scene) -> None:
+async def test_each_device_has_its_own_rate_limit(scene: Scene) -> None:
     tablet = await scene.world.another(scene.alice)
     await tablet.attend()
     await flood(scene)
     await tablet.sent(scene.conversation, "from the tablet")
 
 
-async def test_invalid_sends_close_no_gate(scene: Scene) -> None:
+async def test_invalid_send_closes_no_gate(scene: Scene) -> None:
     assert (await scene.alice.refused(scene.conversation, "")).said == ("INVALID_ARGUMENT", "FIELD_INVALID")
     assert await scene.alice.sent(scene.conversation, "hello") == 2
 
 
-async def test_a_conversation_takes_in_so_much_from_all_its_members_together(scene: Scene) -> None:
+async def test_conversation_rate_limit_is_shared_by_members(scene: Scene) -> None:
     alice, world = scene.alice, scene.world
     friends = [await world.user(name) for name in ("erin", "frank")]
     conversation = await alice.group("busy", [scene.bob, *friends])
@@ -107,7 +107,7 @@ async def test_a_conversation_takes_in_so_much_from_all_its_members_together(sce
     assert refused == {("RESOURCE_EXHAUSTED", "CONVERSATION_BUSY"), EARLIER_REFUSED}
 
 
-async def test_a_device_that_calls_too_fast_is_told_so_and_its_other_devices_are_not(world: World) -> None:
+async def test_call_rate_limit_applies_per_device(world: World) -> None:
     alice, server = await world.user("alice"), world.servers[0]
     laptop = await world.another(alice)
 

@@ -60,7 +60,7 @@ async def is_kept_from(device: RawDevice, conversation_id: str, seq: int) -> Non
     await eventually(holds, timeout=20)
 
 
-async def test_content_is_gone_for_everybody_and_seqs_go_on(world: World) -> None:
+async def test_expired_content_is_deleted_and_seqs_continue(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     both = await alice.direct(bob)
     for device in (alice, bob):
@@ -94,7 +94,7 @@ async def test_content_is_gone_for_everybody_and_seqs_go_on(world: World) -> Non
     assert await listed(bob, both) == ["next"]
 
 
-async def test_a_reader_against_retention_sees_every_seq_once(world: World) -> None:
+async def test_reader_during_retention_sees_every_seq_once(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     both = await alice.direct(bob)
     await alice.attend()
@@ -112,7 +112,7 @@ async def test_a_reader_against_retention_sees_every_seq_once(world: World) -> N
     assert await listed(bob, both, before_seq=new[-1]) == ["new 1", "new 0"]
 
 
-async def test_a_conversation_has_a_rule_of_its_own(world: World) -> None:
+async def test_conversation_overrides_retention_policy(world: World) -> None:
     alice, bob, carol = await world.users("alice", "bob", "carol")
     await alice.attend()
     group = await alice.group("Kept", [bob, carol])
@@ -135,7 +135,7 @@ async def test_a_conversation_has_a_rule_of_its_own(world: World) -> None:
     await eventually(gone)
 
 
-async def test_relay_only_keeps_until_the_last_device_has_it(world: World) -> None:
+async def test_relay_only_keeps_content_until_last_device_receives_it(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     tablet = await world.another(bob)
     both = await alice.direct(bob)

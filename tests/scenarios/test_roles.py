@@ -53,7 +53,7 @@ async def through_the_door(device: RawDevice, server: str) -> chat_pb2.Welcome:
 
 
 @pytest.mark.parametrize("way", [straight, through_the_door])
-async def test_messages_arrive_both_ways_wherever_the_roles_are(world: World, way: Way) -> None:
+async def test_messages_arrive_both_ways_for_any_role_placement(world: World, way: Way) -> None:
     for edge, home, owner in permutations(world.servers):
         cast = await cast_on(world, edge, home, owner)
         welcome = await way(cast.bob, edge)
@@ -66,12 +66,12 @@ async def test_messages_arrive_both_ways_wherever_the_roles_are(world: World, wa
             await each.has(cast.conversation, "to bob", "to alice")
 
 
-async def test_every_server_names_the_same_home(world: World, cast: Cast) -> None:
+async def test_every_server_names_same_home(world: World, cast: Cast) -> None:
     for server in (*world.servers, world.stack.door):
         assert (await cast.bob.ask(chat_pb2.LocateRequest(), at=server)).home == cast.home
 
 
-async def test_receipts_arrive_wherever_the_roles_are(cast: Cast) -> None:
+async def test_receipts_arrive_for_any_role_placement(cast: Cast) -> None:
     alice, bob, conversation = cast.alice, cast.bob, cast.conversation
     await alice.attend(at=cast.home)
     await bob.attend(at=cast.edge)
@@ -84,7 +84,7 @@ async def test_receipts_arrive_wherever_the_roles_are(cast: Cast) -> None:
         await each.is_told(conversation, bob, delivered=seq, read=seq)
 
 
-async def test_many_messages_keep_their_order_across_three_servers(cast: Cast) -> None:
+async def test_messages_keep_order_across_three_servers(cast: Cast) -> None:
     alice, bob, conversation = cast.alice, cast.bob, cast.conversation
     await alice.attend(at=cast.edge)
     await bob.attend(at=cast.home)
@@ -96,7 +96,7 @@ async def test_many_messages_keep_their_order_across_three_servers(cast: Cast) -
     assert bob.live_seqs(conversation) == seqs, "in order, and each once"
 
 
-async def test_both_write_at_once_and_see_the_same(cast: Cast) -> None:
+async def test_concurrent_senders_see_same_log(cast: Cast) -> None:
     alice, bob, conversation = cast.alice, cast.bob, cast.conversation
     await alice.attend(at=cast.edge)
     await bob.attend(at=cast.home)
@@ -112,7 +112,7 @@ async def test_both_write_at_once_and_see_the_same(cast: Cast) -> None:
         assert own == [f"{name} {number}" for number in range(25)]
 
 
-async def test_both_make_their_conversation_at_once_and_get_one(world: World) -> None:
+async def test_concurrent_creation_makes_one_conversation(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     made = await asyncio.gather(alice.direct(bob), bob.direct(alice), alice.direct(bob))
     assert len(set(made)) == 1

@@ -29,7 +29,7 @@ async def bodies(device: RawDevice, query: str, conversation_id: str = "") -> li
     return [each.message_appended.content.text.body for each in answer.messages]
 
 
-async def test_all_ones_conversations_are_searched_newest_first_in_pages(world: World) -> None:
+async def test_search_covers_all_conversations_newest_first_in_pages(world: World) -> None:
     alice, *others = await world.users("alice", "bob", "carol", "dave")
     await alice.open()
     conversations = [await alice.direct(other) for other in others] + [await alice.group("All", others)]
@@ -50,7 +50,7 @@ async def test_all_ones_conversations_are_searched_newest_first_in_pages(world: 
     assert len(await bodies(alice, "umbr", conversations[1])) == 3
 
 
-async def test_nobody_finds_what_was_said_while_not_a_member(world: World) -> None:
+async def test_search_excludes_messages_sent_outside_membership(world: World) -> None:
     alice, bob, carol, eve = await world.users("alice", "bob", "carol", "eve")
     await alice.open()
     group = await alice.group("Treasure", [bob])
@@ -67,7 +67,7 @@ async def test_nobody_finds_what_was_said_while_not_a_member(world: World) -> No
     assert (await eve.refusal(search("treasure", group))).said == ("NOT_FOUND", "CONVERSATION_NOT_FOUND")
 
 
-async def test_messages_are_found_by_what_they_say_now(world: World) -> None:
+async def test_search_matches_current_content(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     await alice.open()
     both = await alice.direct(bob)
@@ -85,7 +85,7 @@ async def test_messages_are_found_by_what_they_say_now(world: World) -> None:
     assert await bodies(bob, "chestnut") == ["chestnut"]
 
 
-async def test_what_cannot_be_asked_is_refused(world: World) -> None:
+async def test_invalid_search_is_refused(world: World) -> None:
     alice = await world.user("alice")
     for query in ("👍 …", "", "x" * 257):
         assert (await alice.refusal(search(query))).said == ("INVALID_ARGUMENT", "FIELD_INVALID")
@@ -94,7 +94,7 @@ async def test_what_cannot_be_asked_is_refused(world: World) -> None:
         assert refusal.said == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID")
 
 
-async def test_every_server_finds_what_any_server_appended(world: World) -> None:
+async def test_every_server_finds_messages_of_any_owner(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     await alice.open()
     both = await alice.direct(bob)
@@ -112,7 +112,7 @@ def wordless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-async def test_a_deployment_may_keep_no_words(wordless: Stack) -> None:
+async def test_search_is_disabled_by_setting(wordless: Stack) -> None:
     async with World(wordless) as world:
         alice, bob = await world.users("alice", "bob")
         await alice.open()

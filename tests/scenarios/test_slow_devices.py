@@ -54,7 +54,7 @@ async def flood(alice: RawDevice, conversation: str) -> None:
             assert (await alice.answer(key, timeout=30)).HasField("appended")
 
 
-async def test_a_device_that_reads_again_in_time_has_missed_nothing(small_world: World) -> None:
+async def test_device_resuming_reads_in_time_misses_no_entry(small_world: World) -> None:
     alice, bob, carol = await small_world.users("alice", "bob", "carol")
     group = await alice.group("Weather", [bob, carol])
     for device in (alice, bob, carol):
@@ -80,7 +80,7 @@ async def caught_up(device: RawDevice, conversation: str) -> bool:
     return fetched.ranges[0].complete and HEAD in held
 
 
-async def test_a_device_that_reads_nothing_is_cut_off_and_misses_nothing_either(small_world: World) -> None:
+async def test_non_reading_device_is_disconnected_and_can_resume(small_world: World) -> None:
     alice, bob, carol = await small_world.users("alice", "bob", "carol")
     group = await alice.group("Weather", [bob, carol])
     for device in (alice, bob, carol):

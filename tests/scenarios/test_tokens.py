@@ -40,13 +40,13 @@ def bad_tokens(world: World, alice: RawDevice) -> dict[str, str]:
     }
 
 
-async def test_a_bad_token_opens_no_stream_straight(world: World, alice: RawDevice) -> None:
+async def test_invalid_token_is_refused_by_server(world: World, alice: RawDevice) -> None:
     for reason, token in bad_tokens(world, alice).items():
         stream = alice.dial(at=world.servers[0], token=token)
         assert (await stream.ended()).said == (OUT, reason.partition(" ")[0])
 
 
-async def test_a_bad_token_opens_no_stream_through_the_door(world: World, alice: RawDevice) -> None:
+async def test_invalid_token_is_refused_by_door(world: World, alice: RawDevice) -> None:
     bad = bad_tokens(world, alice)
     # Envoy does not read what a subject should look like; the chat server does.
     assert (await alice.dial(token=bad.pop("TOKEN_INVALID user")).ended()).said == (OUT, "TOKEN_INVALID")
@@ -55,7 +55,7 @@ async def test_a_bad_token_opens_no_stream_through_the_door(world: World, alice:
         assert (await alice.dial(token=token).ended()).said == (OUT, ""), "Envoy's own status"
 
 
-async def test_no_token_opens_nothing(world: World) -> None:
+async def test_missing_token_is_refused(world: World) -> None:
     for address, reason in ((world.servers[0], "TOKEN_MISSING"), (world.stack.door, "")):
         nobody = RawDevice("", "", "", world.stack.door, world.channel)
         assert (await nobody.dial(at=address, token="").ended()).said == (OUT, reason)
@@ -63,21 +63,21 @@ async def test_no_token_opens_nothing(world: World) -> None:
         await nobody.close()
 
 
-async def test_bad_tokens_make_no_calls_either(world: World, alice: RawDevice) -> None:
+async def test_calls_with_invalid_tokens_are_refused(world: World, alice: RawDevice) -> None:
     for reason, token in bad_tokens(world, alice).items():
         alice.token = token
         refusal = await alice.refusal(chat_pb2.LocateRequest(), at=world.servers[0])
         assert refusal.said == (OUT, reason.partition(" ")[0])
 
 
-async def test_a_good_token_of_a_device_nobody_knows_opens_no_stream(world: World, alice: RawDevice) -> None:
+async def test_valid_token_of_unknown_device_is_refused(world: World, alice: RawDevice) -> None:
     token = world.token(alice.user_id, uuid.uuid4().hex)
     stream = alice.dial(token=token)
     await stream.say(hello=chat_pb2.Hello())
     assert (await stream.ended()).said == (OUT, "DEVICE_REVOKED")
 
 
-async def test_streams_end_a_grace_after_their_token_unless_a_newer_one_came(world: World, alice: RawDevice) -> None:
+async def test_stream_ends_after_token_grace_unless_reauthenticated(world: World, alice: RawDevice) -> None:
     tablet, bob = await world.another(alice), await world.user("bob")
     for device in (alice, tablet, bob):
         device.token = world.token(device.user_id, device.device_id, lifetime=2)
@@ -96,7 +96,7 @@ async def test_streams_end_a_grace_after_their_token_unless_a_newer_one_came(wor
     assert not [server.name for server in world.stack.chat_servers if "too_many_pings" in server.log.read_text()]
 
 
-async def test_another_devices_token_does_not_reauthenticate(world: World, alice: RawDevice) -> None:
+async def test_reauthentication_with_another_devices_token_is_refused(world: World, alice: RawDevice) -> None:
     tablet, bob = await world.another(alice), await world.user("bob")
     await alice.open()
     bad = {**bad_tokens(world, alice), "TOKEN_INVALID tablet": tablet.token, "TOKEN_INVALID bob": bob.token}
@@ -108,7 +108,7 @@ async def test_another_devices_token_does_not_reauthenticate(world: World, alice
 
 
 @pytest.mark.parametrize("edge_is_home", [True, False])
-async def test_logout_ends_the_stream_at_once_wherever_it_is(world: World, edge_is_home: bool) -> None:
+async def test_logout_ends_stream_on_any_server(world: World, edge_is_home: bool) -> None:
     home, second, third = world.servers
     [phone] = await world.users_where([home])
     tablet = await world.another(phone)
@@ -125,7 +125,7 @@ async def test_logout_ends_the_stream_at_once_wherever_it_is(world: World, edge_
     await tablet.stream.next("heartbeat")
 
 
-async def test_a_device_signs_up_in_and_out_as_the_contract_has_it(world: World) -> None:
+async def test_device_registers_logs_in_and_logs_out(world: World) -> None:
     phone = await world.register("alice")
     laptop = await world.login(phone)
     assert phone.user_id == laptop.user_id

@@ -25,7 +25,7 @@ def online(presence: chat_pb2.Presence) -> dict[str, bool]:
     return {each.user_id: each.online for each in presence.users}
 
 
-async def test_who_watches_is_told_who_is_there_who_comes_and_who_goes(world: World) -> None:
+async def test_watcher_receives_current_presence_and_changes(world: World) -> None:
     alice, bob, carol = await world.users("alice", "bob", "carol")
     for device in (alice, bob):
         await device.attend()
@@ -43,7 +43,7 @@ async def test_who_watches_is_told_who_is_there_who_comes_and_who_goes(world: Wo
     assert alice.stream.kinds.count("presence") == 4, "who watches nobody is told nothing"
 
 
-async def test_who_comes_back_soon_was_never_gone(world: World) -> None:
+async def test_quick_reconnect_is_not_reported_as_offline(world: World) -> None:
     alice, bob, carol = await world.users("alice", "bob", "carol")
     laptop = await world.another(bob)
     for device in (alice, bob, laptop, carol):
@@ -58,7 +58,7 @@ async def test_who_comes_back_soon_was_never_gone(world: World) -> None:
     assert alice.stream.kinds.count("presence") == 2
 
 
-async def test_homes_and_edges_on_different_servers_make_no_difference(world: World) -> None:
+async def test_presence_crosses_homes_and_edges_on_different_servers(world: World) -> None:
     first, second, third = world.servers
     [alice], [bob] = await world.users_where([first]), await world.users_where([second])
     await alice.attend(at=third)
@@ -67,7 +67,7 @@ async def test_homes_and_edges_on_different_servers_make_no_difference(world: Wo
     assert online(await alice.stream.next("presence")) == {bob.user_id: True}
 
 
-async def test_a_browser_watches_by_call(world: World) -> None:
+async def test_browser_watches_by_call(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     await bob.attend()
     tab = Browser(world.stack.door, alice.token)
@@ -81,7 +81,7 @@ async def test_a_browser_watches_by_call(world: World) -> None:
     await tab.close()
 
 
-async def test_a_block_ends_what_was_watched_before(world: World) -> None:
+async def test_block_ends_existing_presence_subscription(world: World) -> None:
     first, second, third = world.servers
     [alice], [bob] = await world.users_where([first]), await world.users_where([second])
     dave = await world.user("dave")
@@ -104,7 +104,7 @@ async def test_a_block_ends_what_was_watched_before(world: World) -> None:
     assert alice.stream.kinds.count("presence") == 3
 
 
-async def test_who_blocks_is_not_shown(world: World) -> None:
+async def test_presence_of_blocking_user_is_hidden(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     for device in (alice, bob):
         await device.attend()

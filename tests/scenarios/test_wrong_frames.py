@@ -49,7 +49,7 @@ async def stream(request: pytest.FixtureRequest, scene: Scene) -> RawStream:
     ],
     ids=["a heartbeat", "a send", "nothing", "an unknown kind", "torn", "noise"],
 )
-async def test_who_does_not_say_hello_is_shown_out(stream: RawStream, first: bytes, reason: str) -> None:
+async def test_stream_without_hello_is_ended(stream: RawStream, first: bytes, reason: str) -> None:
     await stream.write(first)
     assert (await stream.ended()).said == (INVALID, reason)
 
@@ -66,7 +66,7 @@ async def test_who_does_not_say_hello_is_shown_out(stream: RawStream, first: byt
     ],
     ids=["hello again", "nothing", "an unknown kind", "torn", "not UTF-8", "half a surrogate"],
 )
-async def test_a_violation_ends_the_stream_and_says_why(stream: RawStream, frame: bytes, reason: str) -> None:
+async def test_protocol_violation_ends_stream_with_reason(stream: RawStream, frame: bytes, reason: str) -> None:
     await stream.write(HELLO)
     await stream.next("changes")
     await stream.write(frame)
@@ -74,12 +74,12 @@ async def test_a_violation_ends_the_stream_and_says_why(stream: RawStream, frame
     assert (await stream.ended()).said == (INVALID, reason)
 
 
-async def test_a_stream_closed_before_hello_says_so(stream: RawStream) -> None:
+async def test_stream_closed_before_hello_is_refused_with_reason(stream: RawStream) -> None:
     await stream.half_close()
     assert (await stream.ended()).said == (INVALID, "HELLO_MISSING")
 
 
-async def test_what_was_sent_before_a_violation_is_not_lost(scene: Scene) -> None:
+async def test_sends_before_violation_are_kept(scene: Scene) -> None:
     alice, conversation = scene.alice, scene.conversation
     keys = [await alice.send(conversation, f"{number}") for number in range(10)]
     await alice.stream.write(b"")
@@ -89,7 +89,7 @@ async def test_what_was_sent_before_a_violation_is_not_lost(scene: Scene) -> Non
         assert await alice.sent(conversation, f"{seq - 2}", client_message_id=key) == seq
 
 
-async def test_a_frame_has_a_largest_size_that_the_stream_survives(scene: Scene) -> None:
+async def test_oversized_frame_is_refused_and_stream_continues(scene: Scene) -> None:
     alice = scene.alice
     assert (await alice.refused(scene.conversation, "x" * 262_144)).said == (INVALID, "FRAME_TOO_LARGE")
     await alice.stream.say(watch_presence=chat_pb2.WatchPresenceRequest(user_ids=["a" * 32] * 9_000))
@@ -97,7 +97,7 @@ async def test_a_frame_has_a_largest_size_that_the_stream_survives(scene: Scene)
     assert await alice.sent(scene.conversation, "shorter") == 2
 
 
-async def test_more_than_the_transport_takes_ends_the_stream(stream: RawStream) -> None:
+async def test_frame_above_transport_limit_ends_stream(stream: RawStream) -> None:
     await stream.write(HELLO)
     await stream.next("welcome")
     await stream.write(send_of(b"x" * (1 << 20)))
@@ -110,7 +110,7 @@ async def resync(device: RawDevice, cursor: chat_pb2.Cursor | None) -> tuple[Seq
     return sorted(named), reason
 
 
-async def test_cursors_that_lead_nowhere_are_answered_with_all_conversations(scene: Scene) -> None:
+async def test_invalid_cursor_resyncs_all_conversations(scene: Scene) -> None:
     alice, reasons = scene.alice, chat_pb2.Changes
     assert alice.cursor is not None
     here = chat_pb2.Cursor(generation=alice.cursor.generation, time_ms=alice.cursor.time_ms)
@@ -138,14 +138,14 @@ async def test_cursors_that_lead_nowhere_are_answered_with_all_conversations(sce
         ([chat_pb2.EntryRange(conversation_id="A" * 32)], "fetch.ranges[0].conversation_id"),
     ],
 )
-async def test_a_fetch_keeps_the_rules(scene: Scene, ranges: list[chat_pb2.EntryRange], field: str) -> None:
+async def test_fetch_violating_rules_is_refused(scene: Scene, ranges: list[chat_pb2.EntryRange], field: str) -> None:
     await scene.alice.stream.say(fetch=chat_pb2.Fetch(ranges=ranges))
     refusal = await scene.alice.stream.refusal()
     assert (refusal.said, refusal.fields) == ((INVALID, "FIELD_INVALID"), (field,))
     assert (await scene.alice.fetch(scene.conversation)).seqs == [1]
 
 
-async def test_a_fetch_brings_what_is_ones_own_and_refuses_the_rest_one_by_one(scene: Scene) -> None:
+async def test_fetch_returns_own_ranges_and_refuses_each_foreign_range(scene: Scene) -> None:
     alice = scene.alice
     secret = await scene.bob.direct(await scene.world.user("mallory"))
     asked = [secret, scene.conversation, uuid.uuid4().hex]
@@ -157,14 +157,14 @@ async def test_a_fetch_brings_what_is_ones_own_and_refuses_the_rest_one_by_one(s
     assert {entry.conversation_id for entry in fetched.entries} == {scene.conversation}
 
 
-async def test_a_fetch_from_beyond_the_head_is_empty(scene: Scene) -> None:
+async def test_fetch_beyond_head_is_empty(scene: Scene) -> None:
     for after_seq in (1, 2, FAR - 1, FAR):
         fetched = await scene.alice.fetch(scene.conversation, after_seq)
         [result] = fetched.ranges
         assert (fetched.seqs, result.head_seq, result.complete, result.after_seq) == ([], 1, True, after_seq)
 
 
-async def test_only_so_many_fetches_may_wait(scene: Scene) -> None:
+async def test_pending_fetches_are_limited(scene: Scene) -> None:
     alice, asked = scene.alice, 200
     ranges = [chat_pb2.EntryRange(conversation_id=scene.conversation)] * 100
     for _ in range(asked):

@@ -264,7 +264,7 @@ def _told(expected: Callable[[], int]) -> int | str:
         return str(refusal)
 
 
-def test_a_group_is_what_its_model_says(world: World, loop: Loop) -> None:
+def test_random_group_operations_match_the_model(world: World, loop: Loop) -> None:
     Group.world, Group.loop = world, loop
     how = settings(
         max_examples=RUNS,

@@ -28,11 +28,11 @@ Logs = Mapping[str, Log]
 
 
 @pytest.mark.parametrize("name", LANGUAGES)
-def test_every_language_has_something_to_say(name: str) -> None:
+def test_every_language_has_utterances(name: str) -> None:
     assert len(language(name)) >= 15
 
 
-def test_what_is_said_is_of_all_scripts_and_the_same_each_time() -> None:
+def test_utterances_cover_all_scripts_and_are_reproducible() -> None:
     _, lines = plan(Random(SEED))
     assert plan(Random(SEED))[1] == lines
     said = Counter(text for each in lines for _, text in each)
@@ -43,7 +43,7 @@ def test_what_is_said_is_of_all_scripts_and_the_same_each_time() -> None:
         assert any(what in text for text in said)
 
 
-async def test_every_device_ends_with_the_same_logs(world: World, tmp_path: Path) -> None:
+async def test_reconnecting_devices_receive_identical_logs(world: World, tmp_path: Path) -> None:
     async with ChattingMembers(world, tmp_path, Random(SEED)) as members:
         await members.gather()
         prefaces = {name: await preface(members, name) for name in members.circles}

@@ -92,16 +92,14 @@ async def names(terminal: Terminal, people: People) -> Names:
     return names
 
 
-async def test_the_named_conversation_is_opened_and_a_key_quits(terminal: Terminal, names: Names) -> None:
+async def test_named_conversation_is_opened_and_quit_key_ends_command(terminal: Terminal, names: Names) -> None:
     async with window(terminal, "chat", names.bob) as shown:
         await eventually(lambda: "hello bob" in shown.drawn and "Enter sends" in shown.drawn, 20)
         shown.press(b"\x11")
         assert await shown.ends() == 0
 
 
-async def test_a_second_messenger_takes_over_and_the_first_says_so(
-    terminal: Terminal, proxy: Proxy, names: Names
-) -> None:
+async def test_superseded_messenger_ends_with_one_sentence(terminal: Terminal, proxy: Proxy, names: Names) -> None:
     async with window(terminal, "chat") as first:
         await eventually(lambda: "bob" in first.drawn and proxy.streams, 20)
         async with window(terminal, "chat"):
@@ -110,7 +108,7 @@ async def test_a_second_messenger_takes_over_and_the_first_says_so(
         assert "Traceback" not in first.drawn
 
 
-async def test_a_damaged_state_file_is_named_and_nothing_else(terminal: Terminal, tmp_path: Path, names: Names) -> None:
+async def test_damaged_state_file_is_reported_by_name_only(terminal: Terminal, tmp_path: Path, names: Names) -> None:
     (tmp_path / "parley" / f"{names.alice}.state.json").write_text("{")
     async with window(terminal, "chat") as shown:
         assert await shown.ends() == 1

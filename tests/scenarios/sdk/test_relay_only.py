@@ -59,7 +59,7 @@ async def listening(client: Client) -> AsyncIterator[tuple[Device, list[str]]]:
             await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_content_waits_for_the_senders_other_device_and_then_goes(clients: list[Client]) -> None:
+async def test_content_is_deleted_after_delivery_to_senders_other_device(clients: list[Client]) -> None:
     phone, laptop, bob = clients
     assert bob.session is not None
     chat = (await phone.conversations.get_or_create_direct(bob.session.user_id)).conversation_id

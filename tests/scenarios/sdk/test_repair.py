@@ -40,7 +40,7 @@ async def tell(alice: RawDevice, conversation: str, count: int = MESSAGES) -> No
 
 
 @EVERY_KIND
-async def test_a_device_of_the_sdk_ends_with_exactly_the_log(
+async def test_sdk_device_repairs_faulty_frame_to_exact_log(
     kind: Kind, alice: RawDevice, bob: RawDevice, proxy: Proxy
 ) -> None:
     conversation = await alice.direct(bob)
@@ -56,7 +56,7 @@ async def test_a_device_of_the_sdk_ends_with_exactly_the_log(
         assert texts == [f"message {number}" for number in range(MESSAGES)]
 
 
-async def test_a_lost_end_of_a_log_is_noticed_though_nothing_follows(
+async def test_dropped_last_entry_is_detected_by_own_receipt(
     world: World, alice: RawDevice, bob: RawDevice, proxy: Proxy
 ) -> None:
     conversation = await alice.direct(bob)
@@ -76,7 +76,7 @@ async def test_a_lost_end_of_a_log_is_noticed_though_nothing_follows(
 
 
 @EVERY_KIND
-async def test_without_repair_a_device_is_given_no_repeat_but_stays_without_what_was_lost(
+async def test_unrepaired_device_gets_no_duplicate_and_misses_dropped_entries(
     kind: Kind, alice: RawDevice, bob: RawDevice, proxy: Proxy
 ) -> None:
     conversation = await alice.direct(bob)
@@ -91,7 +91,7 @@ async def test_without_repair_a_device_is_given_no_repeat_but_stays_without_what
 
 
 @EVERY_KIND
-async def test_a_stub_can_tell_by_seq(kind: Kind, alice: RawDevice, bob: RawDevice, proxy: Proxy) -> None:
+async def test_raw_client_detects_fault_by_seq(kind: Kind, alice: RawDevice, bob: RawDevice, proxy: Proxy) -> None:
     conversation = await alice.direct(bob)
     await bob.attend(at=proxy.address)
     proxy.rule = mischief = Mischief(kind, nth=3, victims=device(bob.device_id))
@@ -119,13 +119,13 @@ def details(report: Report) -> dict[str, str]:
     return {verdict.promise: verdict.detail for verdict in report.verdicts if not verdict.kept}
 
 
-async def test_the_demo_passes_through_a_proxy_that_does_nothing(proxy: Proxy) -> None:
+async def test_demo_passes_through_transparent_proxy(proxy: Proxy) -> None:
     report = await run_demo(proxy.address, sends=5)
     assert report.ok, details(report)
 
 
 @EVERY_KIND
-async def test_the_demo_passes_with_repair(kind: Kind, proxy: Proxy) -> None:
+async def test_demo_passes_with_repair(kind: Kind, proxy: Proxy) -> None:
     proxy.rule = mischief = Mischief(kind, nth=5, contents=messages)
     report = await run_demo(proxy.address, sends=5)
     assert mischief.done
@@ -133,7 +133,7 @@ async def test_the_demo_passes_with_repair(kind: Kind, proxy: Proxy) -> None:
 
 
 @pytest.mark.parametrize("kind", [Kind.DROP, Kind.SWAP], ids=lambda kind: kind.value)
-async def test_without_repair_the_demo_names_what_was_broken(kind: Kind, proxy: Proxy) -> None:
+async def test_demo_without_repair_names_broken_promises(kind: Kind, proxy: Proxy) -> None:
     proxy.rule = mischief = Mischief(kind, nth=5, contents=messages)
     report = await run_demo(proxy.address, repair=False, sends=5, timeout_s=4.0)
     assert mischief.done
@@ -143,7 +143,7 @@ async def test_without_repair_the_demo_names_what_was_broken(kind: Kind, proxy: 
     assert "never got" in details(report)["P4"]
 
 
-async def test_a_doubled_frame_breaks_no_promise_for_a_repeat_is_told_by_its_seq(proxy: Proxy) -> None:
+async def test_duplicated_frame_breaks_no_promise(proxy: Proxy) -> None:
     proxy.rule = mischief = Mischief(Kind.DOUBLE, nth=5, contents=messages)
     report = await run_demo(proxy.address, repair=False, sends=5)
     assert mischief.done

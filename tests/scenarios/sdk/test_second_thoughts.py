@@ -117,7 +117,7 @@ def shown(view: ConversationView) -> list[Shown]:
     return [(each.seq, each.text, each.edited, each.deleted, dict(each.reactions)) for each in view.messages]
 
 
-async def test_all_devices_end_with_the_same_messages(environment: ProxiedAccounts) -> None:
+async def test_edits_and_deletions_reach_all_devices_identically(environment: ProxiedAccounts) -> None:
     random = Random(20)
     seqs = []
     for number in range(MESSAGES):

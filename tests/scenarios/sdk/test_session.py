@@ -14,7 +14,7 @@ from tests.scenarios.sdk.people import People
 pytestmark = [pytest.mark.scenario, pytest.mark.e2e]
 
 
-async def test_two_programs_do_not_use_one_refresh_token_twice(people: People, tmp_path: Path) -> None:
+async def test_concurrent_programs_use_refresh_token_once(people: People, tmp_path: Path) -> None:
     store = FileStore(tmp_path / "alice.json")
     one = await people.stranger(store)
     stale = await one.accounts.register(people.login_name("alice"), PASSWORD)
