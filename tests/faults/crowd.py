@@ -23,7 +23,7 @@ from tests.faults.judge import intervals
 from tests.faults.talkers import RawTalker, SdkTalker, Talker
 from tests.raw.device import RawDevice, new_id
 from tests.raw.refusal import of_error
-from tests.raw.stream import StreamOver
+from tests.raw.stream import StreamEnded
 from tests.raw.world import World
 
 MEMBERS: Final = 6
@@ -78,8 +78,8 @@ class Crowd:
         # Every other one on a cable that may be cut.
         doors = [self._cluster.stack.door, self._cluster.phones.address]
         self._random.shuffle(doors)
-        app = SdkTalker(f"{name}'s app", await self._world.another(phone), doors[0], self.journal)
-        raw = RawTalker(f"{name}'s frames", await self._world.another(phone), self.journal, at=doors[1])
+        app = SdkTalker(f"{name}'s app", await self._world.add_device(phone), doors[0], self.journal)
+        raw = RawTalker(f"{name}'s frames", await self._world.add_device(phone), self.journal, at=doors[1])
         self.talkers += [await self._open.enter_async_context(app), await self._open.enter_async_context(raw)]
 
     async def __aexit__(self, *_: object) -> None:
@@ -116,27 +116,27 @@ class Crowd:
                 ),
             ):
                 await asyncio.sleep(self._random.uniform(*MOVES))
-                await self._stubbornly(lambda request=request: self._admin.ask(request))  # type: ignore[misc]
+                await self._retry_while_unavailable(lambda request=request: self._admin.call(request))  # type: ignore[misc]
 
     async def _sign_devices_out(self, going_on: Callable[[], bool]) -> None:
         number = 0
         while going_on():
             number += 1
             name = f"spy {number}"
-            spy = await self._stubbornly(lambda: self._world.another(self._admin))
+            spy = await self._retry_while_unavailable(lambda: self._world.add_device(self._admin))
             self.journal.users[name] = spy.user_id
             spy.strict = False
             # The name is bound now: the next one has another.
             spy.on_entry = lambda entry, name=name: self.journal.gives(name, entry)
             # If nobody can be reached it is signed out all the same.
-            with suppress(AssertionError, StreamOver):
+            with suppress(AssertionError, StreamEnded):
                 await spy.attend()
             await asyncio.sleep(self._random.uniform(*VISITS))
             request = account_pb2.RevokeDeviceRequest(device_id=spy.device_id)
-            await self._stubbornly(lambda request=request: self._admin.ask(request))  # type: ignore[misc]
+            await self._retry_while_unavailable(lambda request=request: self._admin.call(request))  # type: ignore[misc]
             self.journal.revoked.append(Revoked(name, time.monotonic()))
 
-    async def _stubbornly(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+    async def _retry_while_unavailable(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """The answer; asked again, as the same request, while nobody can give it."""
         while True:
             try:
@@ -179,7 +179,7 @@ async def _whole(device: RawDevice, conversation: str) -> list[Line]:
     lines = list[Line]()
     while True:
         span = chat_pb2.EntryRange(conversation_id=conversation, after_seq=lines[-1].seq if lines else 0, limit=500)
-        found = (await device.ask(chat_pb2.ListEntriesRequest(fetch=chat_pb2.Fetch(ranges=[span])))).entries
+        found = (await device.call(chat_pb2.ListEntriesRequest(fetch=chat_pb2.Fetch(ranges=[span])))).entries
         lines += [line_of(entry) for entry in found.entries]
         if found.ranges[0].complete:
             return lines

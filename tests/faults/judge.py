@@ -29,7 +29,7 @@ class Broken:
         return f"{self.promise}: {self.example}"
 
 
-def judged(journal: Journal, logs: Logs) -> list[Broken]:
+def broken_promises(journal: Journal, logs: Logs) -> list[Broken]:
     """What is broken, nothing if every promise was kept; `logs` are the whole logs as they are in the end."""
     checks = {
         "P1 durable": _lost,

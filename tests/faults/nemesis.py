@@ -106,10 +106,10 @@ class Nemesis:
         self._say(f"{kind.name}, {in_flight} sends in flight")
         async with kind.strike(self._cluster, self._random):
             await asyncio.sleep(kind.lasts)
-        await self._mourn(kind)
+        await self._check_all_running(kind)
         self._journal.struck.append(Struck(kind.name, at, time.monotonic(), in_flight))
 
-    async def _mourn(self, kind: Kind) -> None:
+    async def _check_all_running(self, kind: Kind) -> None:
         """Who is not there any more has ended by itself, which nothing may make it do."""
         for part in self._cluster.parts:
             if not part.running:

@@ -14,7 +14,7 @@ from typing import Final
 from tests.faults.cluster import MEMBERS, Cluster
 from tests.faults.crowd import Crowd
 from tests.faults.journal import Journal, Line
-from tests.faults.judge import Broken, judged
+from tests.faults.judge import Broken, broken_promises
 from tests.faults.nemesis import KINDS, Kind, Nemesis
 from tests.faults.talkers import TOKEN_S
 from tests.raw.world import World
@@ -109,8 +109,8 @@ def _sum_up(report: Report, crowd: Crowd, nemesis: Nemesis, cluster: Cluster, lo
     report.entries = sum(len(log) for log in logs.values())
     report.given = len(journal.given)
     report.struck = dict(Counter(each.name for each in journal.struck))
-    report.broken = judged(journal, logs)
-    report.well = well(journal)
+    report.broken = broken_promises(journal, logs)
+    report.well = answered_share(journal)
     report.inconclusive += [f"{name} struck {count} times" for name, count in nemesis.missing().items()]
     if report.well < WELL:
         report.inconclusive.append(f"only {report.well:.1%} of what was sent well after a fault was answered in time")
@@ -118,7 +118,7 @@ def _sum_up(report: Report, crowd: Crowd, nemesis: Nemesis, cluster: Cluster, lo
     report.errors = [*told, *crowd.errors, *cluster.complaints]
 
 
-def well(journal: Journal) -> float:
+def answered_share(journal: Journal) -> float:
     """Which share of the sends in times of peace was answered in time; 0 when there were none."""
     struck = journal.struck
     ends = [*(each.at for each in struck[1:]), float("inf")]

@@ -17,7 +17,7 @@ from parley.chat.v1 import chat_pb2
 from parley_client.backoff import Backoff
 from tests.eventually import eventually
 from tests.raw.device import RawDevice
-from tests.raw.stream import RawStream, StreamOver
+from tests.raw.stream import RawStream, StreamEnded
 from tests.raw.world import OPTIONS, World
 
 pytestmark = [pytest.mark.fault, pytest.mark.long, pytest.mark.timeout(300)]
@@ -43,7 +43,7 @@ def big_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-class Comer:
+class ReconnectingDevice:
     """A device that comes again whenever its stream ends: at a moment of its own, and not before it was asked to."""
 
     def __init__(self, who: RawDevice, channel: grpc.aio.Channel) -> None:
@@ -63,15 +63,15 @@ class Comer:
             stream = self._stream = self._dial(edge)
             edge = ""
             try:
-                await stream.say(hello=chat_pb2.Hello(cursor=self._cursor))
-                await stream.next("welcome")
+                await stream.send_frame(hello=chat_pb2.Hello(cursor=self._cursor))
+                await stream.next_frame("welcome")
                 self.streams += 1
                 backoff.reset()
                 while True:
-                    await self._look(stream, await stream.next("changes", timeout=3600.0))
-            except (AssertionError, StreamOver):
+                    await self._look(stream, await stream.next_frame("changes", timeout=3600.0))
+            except (AssertionError, StreamEnded):
                 await stream.close()
-                end = await stream.ended()
+                end = await stream.wait_ended()
                 self.sent_away += end.reason == "SERVER_BUSY"
                 await asyncio.sleep(backoff.next(end.retry_after))
 
@@ -98,13 +98,13 @@ class Comer:
         if named:
             self.fetches += 1
             ranges = [chat_pb2.EntryRange(conversation_id=each, after_seq=self.has.get(each, 0)) for each in named]
-            await stream.say(fetch=chat_pb2.Fetch(ranges=ranges))
+            await stream.send_frame(fetch=chat_pb2.Fetch(ranges=ranges))
         if changes.HasField("cursor"):
             self._cursor = changes.cursor
 
 
 @asynccontextmanager
-async def crowd(world: World, edge: str) -> AsyncIterator[tuple[RawDevice, list[str], list[Comer], float]]:
+async def crowd(world: World, edge: str) -> AsyncIterator[tuple[RawDevice, list[str], list[ReconnectingDevice], float]]:
     """Devices on one server, in groups of 100 with somebody whose own stream is elsewhere.
 
     That person, the groups, the devices, and how many seconds these took to come.
@@ -118,7 +118,7 @@ async def crowd(world: World, edge: str) -> AsyncIterator[tuple[RawDevice, list[
         channels = [grpc.aio.insecure_channel(door, options=OPTIONS) for _ in range(CONNECTIONS)]
         for channel in channels:
             open_.push_async_callback(channel.close)
-        comers = [Comer(who, channels[number % CONNECTIONS]) for number, who in enumerate(people)]
+        comers = [ReconnectingDevice(who, channels[number % CONNECTIONS]) for number, who in enumerate(people)]
         lives, began = list[asyncio.Task[None]](), time.monotonic()
         try:
             for start in range(0, DEVICES, AT_ONCE):
@@ -137,7 +137,7 @@ async def test_two_thousand_devices_reconnect_in_time(big_stack: Stack, capsys: 
     async with World(big_stack) as world:
         edge, elsewhere, _ = world.servers
         async with crowd(world, edge) as (speaker, groups, comers, came_s):
-            await speaker.attend(at=elsewhere)
+            await speaker.connect(at=elsewhere)
             heads = {group: await speaker.sent(group, "everybody here?") for group in groups}
             await eventually(lambda: all(has_all(comer, heads) for comer in comers), 30)
             assert all(comer.streams == 1 for comer in comers)
@@ -146,7 +146,7 @@ async def test_two_thousand_devices_reconnect_in_time(big_stack: Stack, capsys: 
             killed_at = time.monotonic()
             next(each for each in big_stack.chat_servers if each.address == edge).kill()
             keys = [(group, await speaker.send(group, "still here?")) for group in groups]
-            heads = {group: (await speaker.answer(key)).appended.seq for group, key in keys}
+            heads = {group: (await speaker.next_result(key)).appended.seq for group, key in keys}
             answered_s = time.monotonic() - killed_at
             await eventually(lambda: all(has_all(comer, heads) and comer.in_step for comer in comers), 60)
             took = time.monotonic() - killed_at
@@ -165,7 +165,7 @@ async def test_two_thousand_devices_reconnect_in_time(big_stack: Stack, capsys: 
             assert fetched < DEVICES * MARGIN, "they were told again and again to look"
 
 
-def has_all(comer: Comer, heads: dict[str, int]) -> bool:
+def has_all(comer: ReconnectingDevice, heads: dict[str, int]) -> bool:
     """Whether it has its groups up to these seqs."""
     return all(comer.has.get(group, 0) >= heads[group] for group in comer.has) and bool(comer.has)
 

@@ -14,7 +14,7 @@ import pytest
 from tests.eventually import eventually
 from tests.faults.cluster import Cluster
 from tests.faults.crowd import Crowd
-from tests.faults.judge import judged
+from tests.faults.judge import broken_promises
 from tests.faults.nemesis import KINDS, Kind, Nemesis
 from tests.faults.talkers import TOKEN_S
 from tests.raw.world import World
@@ -55,7 +55,7 @@ class Logs:
         self._files = [server.log for server in cluster.chat_servers]
         self._read = {file: file.stat().st_size for file in self._files}
 
-    def say(self, text: str) -> bool:
+    def has_new_line_with(self, text: str) -> bool:
         """Whether one of them says so in a new line."""
         return any(text in file.read_bytes()[self._read[file] :].decode(errors="replace") for file in self._files)
 
@@ -80,7 +80,7 @@ async def test_every_fault_is_reported_and_breaks_no_promise(tmp_path: Path) -> 
         assert not silent, f"nobody tells of {silent}"
         assert not [*cluster.complaints, *crowd.errors, *(error for each in crowd.talkers for error in each.errors)]
         assert crowd.journal.acknowledged > 1000
-        broken = judged(crowd.journal, found)
+        broken = broken_promises(crowd.journal, found)
         assert not broken, [str(each) for each in broken[:5]]
         assert "parley_log_events_total{" in await asyncio.to_thread(_metrics, cluster.chat_servers[0].metrics_address)
 
@@ -88,13 +88,13 @@ async def test_every_fault_is_reported_and_breaks_no_promise(tmp_path: Path) -> 
 async def _told(kind: Kind, nemesis: Nemesis, cluster: Cluster, world: World) -> bool:
     """Strike, and see whether somebody says what is to be said of it."""
     # What is still to be said of the strike before shall not be taken for it.
-    await world.settled(SOON_S)
+    await world.wait_ring_settled(SOON_S)
     logs = Logs(cluster)
     await nemesis.strike(kind)
     if kind.name not in TOLD:
         return True
     with suppress(AssertionError):
-        await eventually(lambda: logs.say(TOLD[kind.name]), SOON_S)
+        await eventually(lambda: logs.has_new_line_with(TOLD[kind.name]), SOON_S)
         return True
     return False
 

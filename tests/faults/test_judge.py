@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.faults.journal import Given, Journal, Line, Resumed, Revoked, Send, Struck
-from tests.faults.judge import judged
+from tests.faults.judge import broken_promises
 
 ALICE, BOB, GUEST, ROOM = "alice", "bob", "guest", "r" * 32
 
@@ -56,7 +56,7 @@ class Story:
         self.journal.sends.append(Send("guest's", 11, ROOM, "six", 8.9, {9}, 9.1))
 
     def broken(self) -> set[str]:
-        return {each.promise[:2] for each in judged(self.journal, {ROOM: self.log})}
+        return {each.promise[:2] for each in broken_promises(self.journal, {ROOM: self.log})}
 
 
 def test_correct_story_breaks_no_promise() -> None:

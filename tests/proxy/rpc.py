@@ -13,7 +13,7 @@ import jwt
 from google.rpc.status_pb2 import Status
 
 from parley.chat.v1 import chat_pb2
-from tests.proxy.mischief import Caller, Rule
+from tests.proxy.frame_faults import Caller, Rule
 from tests.raw.stream import CONNECT
 
 # What gRPC itself says about a connection; each of the two says its own.
@@ -48,13 +48,13 @@ class ProxiedStream:
         async with self._writing:
             await self._context.write(frame)
 
-    async def tell(self, **frame: Any) -> None:
+    async def send_frame(self, **frame: Any) -> None:
         """Write a well-formed frame to the client that the server has not sent."""
         await self.write(chat_pb2.ConnectResponse(**frame).SerializeToString())
 
     async def end(self, status: Status) -> None:
         """End the stream on both sides, with a final error for the client."""
-        await self.tell(error=chat_pb2.StreamError(status=status, final=True))
+        await self.send_frame(error=chat_pb2.StreamError(status=status, final=True))
         self.ended.set()
 
     async def passed_up(self, requests: AsyncIterator[bytes], answered: Answered | None) -> AsyncIterator[bytes]:
@@ -107,10 +107,10 @@ class Proxy(grpc.GenericRpcHandler):
         """The frames of all clients on all streams, stream by stream."""
         return [request for stream in self.streams for request in stream.requests]
 
-    async def tell_all(self, **frame: Any) -> None:
+    async def send_to_all(self, **frame: Any) -> None:
         """Write a frame to every client that has a stream open."""
         for stream in self._open_streams():
-            await stream.tell(**frame)
+            await stream.send_frame(**frame)
 
     async def end_all(self, status: Status) -> None:
         """End every stream that is open, with a final error for its client."""

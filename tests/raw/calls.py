@@ -32,7 +32,7 @@ METHODS: dict[str, MethodDescriptor] = {
 }
 
 
-async def ask(channel: grpc.aio.Channel, request: Message, metadata: Metadata = ()) -> Any:
+async def call(channel: grpc.aio.Channel, request: Message, metadata: Metadata = ()) -> Any:
     """The answer to a unary call. Raises AioRpcError."""
     method = METHODS[request.DESCRIPTOR.full_name]
     call: Any = channel.unary_unary(
@@ -45,7 +45,7 @@ async def ask(channel: grpc.aio.Channel, request: Message, metadata: Metadata = 
 async def refused(channel: grpc.aio.Channel, request: Message, metadata: Metadata = ()) -> Refusal:
     """How a unary call is refused. Raises AssertionError when it is not."""
     try:
-        answer = await ask(channel, request, metadata)
+        answer = await call(channel, request, metadata)
     except grpc.aio.AioRpcError as error:
         return of_error(error)
     raise AssertionError(f"not refused, but answered: {answer}")

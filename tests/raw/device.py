@@ -16,7 +16,7 @@ from parley.chat.v1 import chat_pb2, conversation_pb2, entry_pb2
 from tests.eventually import eventually
 from tests.raw import calls
 from tests.raw.refusal import Refusal, of_status
-from tests.raw.stream import SOON, RawStream
+from tests.raw.stream import FRAME_TIMEOUT_S, RawStream
 
 
 def new_id() -> str:
@@ -24,7 +24,7 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
-def id_made(at_ms: int) -> str:
+def id_at(at_ms: int) -> str:
     """A UUIDv7 of another moment, in milliseconds since 1970."""
     value = uuid.UUID(new_id()).int & ((1 << 80) - 1)
     return str(uuid.UUID(int=at_ms << 80 | value))
@@ -66,7 +66,7 @@ class RawDevice:
         self.heads: dict[str, int] = {}
         self.arrived: list[entry_pb2.Entry] = []
         self.answers: dict[str, list[chat_pb2.SendResult]] = defaultdict(list)
-        self.marks: dict[tuple[str, str], tuple[int, int]] = {}
+        self.watermarks: dict[tuple[str, str], tuple[int, int]] = {}
         # All that were told live, in order.
         self.marks_told: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
         self.cursor: chat_pb2.Cursor | None = None
@@ -90,17 +90,17 @@ class RawDevice:
         metadata = [("authorization", f"Bearer {self.token if token is None else token}")]
         if home:
             metadata.append(("x-chat-server", home))
-        self._stream = RawStream(self._channel(at or self._door), tuple(metadata), self._hear)
+        self._stream = RawStream(self._channel(at or self._door), tuple(metadata), self._record_frame)
         return self._stream
 
     async def open(self, cursor: chat_pb2.Cursor | None = None, **where: str) -> chat_pb2.Welcome:
         """A stream with `hello` said and `welcome` heard; `where` is as for `dial`."""
         stream = self.dial(**where)
-        await stream.say(hello=chat_pb2.Hello(cursor=cursor))
-        welcome: chat_pb2.Welcome = await stream.next("welcome")
+        await stream.send_frame(hello=chat_pb2.Hello(cursor=cursor))
+        welcome: chat_pb2.Welcome = await stream.next_frame("welcome")
         return welcome
 
-    async def attend(self, cursor: chat_pb2.Cursor | None = None, **where: str) -> chat_pb2.Welcome:
+    async def connect(self, cursor: chat_pb2.Cursor | None = None, **where: str) -> chat_pb2.Welcome:
         """A stream on which `changes` was heard too: whatever is appended from now on comes live."""
         welcome = await self.open(cursor, **where)
         await self.changes()
@@ -110,7 +110,7 @@ class RawDevice:
         """The conversations the next `changes` names, over all its pages, and the resync reason."""
         named: list[str] = []
         while True:
-            page: chat_pb2.Changes = await self.stream.next("changes")
+            page: chat_pb2.Changes = await self.stream.next_frame("changes")
             named += page.conversation_ids
             if page.last_page:
                 return named, page.resync
@@ -121,27 +121,27 @@ class RawDevice:
         """Send without waiting for the answer; the id it was sent under."""
         key = new_id() if client_message_id is None else client_message_id
         content = text(what) if isinstance(what, str) else what
-        await self.stream.say(
+        await self.stream.send_frame(
             send_message=chat_pb2.SendMessageRequest(
                 client_message_id=key, conversation_id=conversation_id, content=content
             )
         )
         return key
 
-    async def answer(self, client_message_id: str, timeout: float = SOON) -> chat_pb2.SendResult:
+    async def next_result(self, client_message_id: str, timeout: float = FRAME_TIMEOUT_S) -> chat_pb2.SendResult:
         """The first answer to a send that was not yet asked for."""
         await eventually(lambda: self.answers[client_message_id] or self._check_open(), timeout)
         return self.answers[client_message_id].pop(0)
 
     async def sent(self, conversation_id: str, what: str | entry_pb2.Content, **how: str) -> int:
         """Send, and wait for the seq."""
-        answer = await self.answer(await self.send(conversation_id, what, **how))
+        answer = await self.next_result(await self.send(conversation_id, what, **how))
         assert answer.HasField("appended"), answer
         return answer.appended.seq
 
     async def refused(self, conversation_id: str, what: str | entry_pb2.Content, **how: str) -> Refusal:
         """Send, and wait for the refusal."""
-        answer = await self.answer(await self.send(conversation_id, what, **how))
+        answer = await self.next_result(await self.send(conversation_id, what, **how))
         assert answer.HasField("refused"), answer
         return of_status(answer.refused)
 
@@ -153,10 +153,10 @@ class RawDevice:
 
     async def fetch_all(self, ranges: Sequence[chat_pb2.EntryRange]) -> Fetched:
         """Fetch ranges in one frame, with no other fetch under way; live entries may be among the answer's."""
-        await self.stream.say(fetch=chat_pb2.Fetch(ranges=ranges))
+        await self.stream.send_frame(fetch=chat_pb2.Fetch(ranges=ranges))
         fetched = Fetched()
         while len(fetched.ranges) < len(ranges):
-            frame: chat_pb2.Entries = await self.stream.next("entries")
+            frame: chat_pb2.Entries = await self.stream.next_frame("entries")
             if frame.ranges:
                 fetched.entries += frame.entries
                 fetched.ranges += frame.ranges
@@ -165,9 +165,9 @@ class RawDevice:
     async def receipt(self, conversation_id: str, *, delivered: int = 0, read: int = 0) -> None:
         """Say how far it has got."""
         receipt = chat_pb2.Receipt(conversation_id=conversation_id, delivered_seq=delivered, read_seq=read)
-        await self.stream.say(receipts=chat_pb2.UpdateReceiptsRequest(receipts=[receipt]))
+        await self.stream.send_frame(receipts=chat_pb2.UpdateReceiptsRequest(receipts=[receipt]))
 
-    async def has(self, conversation_id: str, *bodies: str, timeout: float = SOON) -> None:
+    async def has(self, conversation_id: str, *bodies: str, timeout: float = FRAME_TIMEOUT_S) -> None:
         """Wait until the texts of a conversation are these, in order, and no others."""
 
         def told() -> bool:
@@ -176,18 +176,18 @@ class RawDevice:
 
         await eventually(told, timeout)
 
-    async def has_all(self, conversation_id: str, head: int, timeout: float = SOON) -> None:
+    async def has_all(self, conversation_id: str, head: int, timeout: float = FRAME_TIMEOUT_S) -> None:
         """Wait until it has a log up to `head` at least, from whichever seq on; without a gap."""
         await eventually(lambda: head in self.logs[conversation_id], timeout)
         held = sorted(self.logs[conversation_id])
         assert held == list(range(held[0], held[-1] + 1)), "a gap"
 
-    async def is_told(
-        self, conversation_id: str, who: RawDevice, *, delivered: int, read: int, timeout: float = SOON
+    async def has_receipts(
+        self, conversation_id: str, who: RawDevice, *, delivered: int, read: int, timeout: float = FRAME_TIMEOUT_S
     ) -> None:
         """Wait until it knows how far a user has got."""
         wanted = (delivered, read)
-        await eventually(lambda: self.marks.get((conversation_id, who.user_id)) == wanted, timeout)
+        await eventually(lambda: self.watermarks.get((conversation_id, who.user_id)) == wanted, timeout)
 
     def bodies(self, conversation_id: str) -> list[str]:
         """The texts it has of a conversation, in order of seq."""
@@ -199,9 +199,9 @@ class RawDevice:
         """The seqs of a conversation in the order they arrived, repeats included."""
         return [entry.seq for entry in self.arrived if entry.conversation_id == conversation_id]
 
-    async def ask(self, request: Message, **where: str) -> Any:
+    async def call(self, request: Message, **where: str) -> Any:
         """The answer to a unary call. Raises AioRpcError."""
-        return await calls.ask(self._channel(where.get("at", self._door)), request, self.metadata)
+        return await calls.call(self._channel(where.get("at", self._door)), request, self.metadata)
 
     async def refusal(self, request: Message, **where: str) -> Refusal:
         """How a unary call is refused."""
@@ -214,14 +214,14 @@ class RawDevice:
 
     async def direct(self, peer: RawDevice) -> str:
         """The id of its conversation with another user."""
-        answer = await self.ask(conversation_pb2.GetOrCreateDirectRequest(peer_id=peer.user_id))
+        answer = await self.call(conversation_pb2.GetOrCreateDirectRequest(peer_id=peer.user_id))
         return str(answer.conversation.conversation_id)
 
     async def group(self, title: str, others: Sequence[RawDevice]) -> str:
         """The id of a new group."""
         members = [other.user_id for other in others]
         request = conversation_pb2.CreateGroupRequest(request_id=new_id(), title=title, member_ids=members)
-        return str((await self.ask(request)).conversation.conversation_id)
+        return str((await self.call(request)).conversation.conversation_id)
 
     async def close(self) -> None:
         """Go away without a word."""
@@ -232,13 +232,13 @@ class RawDevice:
         assert self.stream.open, f"the stream ended: {self.stream}"
         return False
 
-    def _hear(self, frame: chat_pb2.ConnectResponse) -> None:
+    def _record_frame(self, frame: chat_pb2.ConnectResponse) -> None:
         for entry in frame.entries.entries:
             self.on_entry(entry)
             log = self.logs[entry.conversation_id]
             self.heads[entry.conversation_id] = max(entry.seq, self.heads.get(entry.conversation_id, 0))
             kept = log.setdefault(entry.seq, entry)
-            assert not self.strict or same(kept, entry), f"one seq, two entries: {kept} and {entry}"
+            assert not self.strict or same_entry(kept, entry), f"one seq, two entries: {kept} and {entry}"
             # A later look shows a later state.
             log[entry.seq] = entry
             self.arrived.append(entry)
@@ -246,18 +246,18 @@ class RawDevice:
         for result in frame.send_results.results:
             self.answers[result.client_message_id].append(result)
         for mark in [*frame.watermarks.watermarks, *(m for r in frame.entries.ranges for m in r.watermarks)]:
-            self.marks[mark.conversation_id, mark.user_id] = (mark.delivered_seq, mark.read_seq)
+            self.watermarks[mark.conversation_id, mark.user_id] = (mark.delivered_seq, mark.read_seq)
         for mark in frame.watermarks.watermarks:
             self.marks_told[mark.conversation_id, mark.user_id].append((mark.delivered_seq, mark.read_seq))
         if frame.changes.HasField("cursor"):
             self.cursor = frame.changes.cursor
 
 
-def same(one: entry_pb2.Entry, other: entry_pb2.Entry) -> bool:
+def same_entry(one: entry_pb2.Entry, other: entry_pb2.Entry) -> bool:
     """Whether both are the same entry; a message may have been edited, deleted or reacted to in between."""
     if one == other:
         return True
-    first, second = _lasting(one), _lasting(other)
+    first, second = _immutable_part(one), _immutable_part(other)
     if first.WhichOneof("kind") == second.WhichOneof("kind") == "message_appended":
         changed = any(not each.message_appended.HasField("content") for each in (first, second))
         for each in (first, second) if changed else ():
@@ -265,7 +265,7 @@ def same(one: entry_pb2.Entry, other: entry_pb2.Entry) -> bool:
     return first == second
 
 
-def _lasting(entry: entry_pb2.Entry) -> entry_pb2.Entry:
+def _immutable_part(entry: entry_pb2.Entry) -> entry_pb2.Entry:
     """What of an entry never changes: not the content of a message that was edited or deleted, nor reactions."""
     lasting = entry_pb2.Entry()
     lasting.CopyFrom(entry)

@@ -12,7 +12,7 @@ from parley.chat.v1 import chat_pb2
 from tests.eventually import eventually
 from tests.raw.device import RawDevice, new_id
 from tests.raw.refusal import of_status
-from tests.raw.stream import StreamOver
+from tests.raw.stream import StreamEnded
 
 PAUSE_S = 0.1
 AGAIN_S = 0.5
@@ -30,7 +30,7 @@ class Follower:
 
     def __init__(self, device: RawDevice, **where: str) -> None:
         self.device = device
-        self.taken: dict[str, set[int]] = {}
+        self.acknowledged: dict[str, set[int]] = {}
         self.resyncs: list[int] = []
         self.streams = 0
         self._where = where
@@ -43,7 +43,7 @@ class Follower:
         self._living: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._living = asyncio.create_task(self._live())
+        self._living = asyncio.create_task(self._run())
         await eventually(lambda: self.resyncs)
         return self
 
@@ -60,32 +60,32 @@ class Follower:
         self._unanswered[key] = (conversation_id, body)
         return key
 
-    async def all_taken(self, timeout: float = 20.0) -> None:
+    async def wait_acknowledged(self, timeout: float = 20.0) -> None:
         """Wait until all it sent was taken; each has one seq, and they are in order."""
         await eventually(lambda: not self._unanswered, timeout)
-        assert all(len(seqs) == 1 for seqs in self.taken.values()), "one id, two seqs"
+        assert all(len(seqs) == 1 for seqs in self.acknowledged.values()), "one id, two seqs"
 
     def seqs(self, *keys: str) -> list[int]:
         """The seqs of sends that were taken."""
-        return [min(self.taken[key]) for key in keys]
+        return [min(self.acknowledged[key]) for key in keys]
 
-    async def _live(self) -> None:
+    async def _run(self) -> None:
         while True:
             try:
                 await self._one_stream()
             # The stream ended before what was waited for came, or none could be had.
-            except* (AssertionError, StreamOver):
+            except* (AssertionError, StreamEnded):
                 await self.device.close()
             await asyncio.sleep(PAUSE_S)
 
-    def heard(self, key: str, answer: chat_pb2.SendResult) -> None:
+    def on_result(self, key: str, answer: chat_pb2.SendResult) -> None:
         """An answer to a send that is not refused for now; again where it was answered again."""
         if answer.HasField("appended"):
-            self.taken.setdefault(key, set()).add(answer.appended.seq)
+            self.acknowledged.setdefault(key, set()).add(answer.appended.seq)
         else:
             self._complaints.append(str(answer))
 
-    def looked(self, opened_at: float) -> None:
+    def on_caught_up(self, opened_at: float) -> None:
         """It has looked at all that the first `changes` of a stream named."""
 
     async def _one_stream(self) -> None:
@@ -94,13 +94,13 @@ class Follower:
         self.streams += 1
         self._said.clear()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._say())
-            group.create_task(self._look(opened_at))
+            group.create_task(self._send_pending())
+            group.create_task(self._read_changes(opened_at))
 
-    async def _look(self, opened_at: float) -> None:
+    async def _read_changes(self, opened_at: float) -> None:
         stream, first = self.device.stream, True
         while stream.open:
-            named, cursor = await self._named()
+            named, cursor = await self._next_changes()
             lacking = [each for each, head in self.device.heads.items() if self._contiguous(each) < head]
             for conversation_id in dict.fromkeys([*named, *lacking]):
                 await self._catch_up(conversation_id)
@@ -108,14 +108,14 @@ class Follower:
             self._cursor = cursor or self._cursor
             if first and cursor is not None:
                 first = False
-                self.looked(opened_at)
+                self.on_caught_up(opened_at)
         raise AssertionError("the stream ended")
 
-    async def _named(self) -> tuple[list[str], chat_pb2.Cursor | None]:
+    async def _next_changes(self) -> tuple[list[str], chat_pb2.Cursor | None]:
         named: list[str] = []
         while self.device.stream.open:
             with suppress(AssertionError):
-                page: chat_pb2.Changes = await self.device.stream.next("changes", timeout=PAUSE_S)
+                page: chat_pb2.Changes = await self.device.stream.next_frame("changes", timeout=PAUSE_S)
                 named += page.conversation_ids
                 self.resyncs.append(page.resync)
                 if not page.last_page:
@@ -146,19 +146,19 @@ class Follower:
         self._has_all[conversation_id] = seq
         return seq
 
-    async def _say(self) -> None:
+    async def _send_pending(self) -> None:
         """The only writer of sends, so that they leave in order; after a refusal for now all behind it go again."""
         while self.device.stream.open:
             for key, (conversation_id, body) in list(self._unanswered.items()):
                 if key not in self._said:
                     self._said.add(key)
                     await self.device.send(conversation_id, body, client_message_id=key)
-            if refused := self._refused_for_now():
+            if refused := self._take_results():
                 await asyncio.sleep(AGAIN_S)
-                self._say_again(refused | self._refused_for_now())
+                self._mark_for_resend(refused | self._take_results())
             await asyncio.sleep(PAUSE_S / 10)
 
-    def _say_again(self, refused: set[str]) -> None:
+    def _mark_for_resend(self, refused: set[str]) -> None:
         """What was said before it, and has no answer yet, is on its way."""
         held = set[str]()
         for key, (conversation_id, _) in self._unanswered.items():
@@ -166,7 +166,7 @@ class Follower:
                 held.add(conversation_id)
                 self._said.discard(key)
 
-    def _refused_for_now(self) -> set[str]:
+    def _take_results(self) -> set[str]:
         """Take the answers in; the sends that are to go again, each with those behind it."""
         again = set[str]()
         for key in list(self.device.answers):
@@ -175,5 +175,5 @@ class Follower:
                     again.add(key)
                     continue
                 self._unanswered.pop(key, None)
-                self.heard(key, answer)
+                self.on_result(key, answer)
         return again

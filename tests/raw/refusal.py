@@ -23,7 +23,7 @@ class Refusal:
     fields: tuple[str, ...] = ()
 
     @property
-    def said(self) -> tuple[str, str]:
+    def code_and_reason(self) -> tuple[str, str]:
         """Code and reason, to compare with what is documented."""
         return self.code, self.reason
 

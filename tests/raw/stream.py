@@ -14,13 +14,13 @@ from parley.chat.v1 import chat_pb2
 from tests.raw.refusal import Refusal, of_error, of_status
 
 CONNECT = "/parley.chat.v1.ChatService/Connect"
-SOON = 10.0
+FRAME_TIMEOUT_S = 10.0
 """Seconds within which what must come comes, also on a machine that is busy with other things."""
 
 Metadata = tuple[tuple[str, str], ...]
 
 
-class StreamOver(Exception):
+class StreamEnded(Exception):
     """What was to be written found the stream ended."""
 
 
@@ -49,9 +49,9 @@ class RawStream:
             try:
                 await self._call.write(data)
             except (asyncio.InvalidStateError, grpc.aio.AioRpcError) as error:
-                raise StreamOver from error
+                raise StreamEnded from error
 
-    async def say(self, **frame: Any) -> None:
+    async def send_frame(self, **frame: Any) -> None:
         """Send a well-formed frame, such as `hello=Hello()`."""
         await self.write(chat_pb2.ConnectRequest(**frame).SerializeToString())
 
@@ -59,7 +59,7 @@ class RawStream:
         """No more frames from here."""
         await self._call.done_writing()
 
-    async def next(self, kind: str, timeout: float = SOON) -> Any:
+    async def next_frame(self, kind: str, timeout: float = FRAME_TIMEOUT_S) -> Any:
         """The next frame of a kind that was not yet asked for. Raises AssertionError when none comes."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout), self._news:
@@ -70,17 +70,17 @@ class RawStream:
 
     async def refusal(self) -> Refusal:
         """What the next `error` frame says, which leaves the stream open."""
-        error: chat_pb2.StreamError = await self.next("error")
+        error: chat_pb2.StreamError = await self.next_frame("error")
         assert not error.final
         return of_status(error.status)
 
-    async def final_error(self, timeout: float = SOON) -> Refusal:
+    async def final_error(self, timeout: float = FRAME_TIMEOUT_S) -> Refusal:
         """What the `error` frame says that is the last."""
-        error: chat_pb2.StreamError = await self.next("error", timeout)
+        error: chat_pb2.StreamError = await self.next_frame("error", timeout)
         assert error.final
         return of_status(error.status)
 
-    async def ended(self, timeout: float = SOON) -> Refusal:
+    async def wait_ended(self, timeout: float = FRAME_TIMEOUT_S) -> Refusal:
         """How the stream ended, once it has; `OK` too. Raises AssertionError when it does not end."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout), self._news:
@@ -102,7 +102,7 @@ class RawStream:
     async def _read(self) -> None:
         try:
             while (data := await self._call.read()) is not grpc.aio.EOF:
-                await self._take(chat_pb2.ConnectResponse.FromString(data))
+                await self._store_frame(chat_pb2.ConnectResponse.FromString(data))
                 await self.reads.wait()
             end = Refusal((await self._call.code()).name)
         except grpc.aio.AioRpcError as error:
@@ -115,7 +115,7 @@ class RawStream:
             self._end = end
             self._news.notify_all()
 
-    async def _take(self, frame: chat_pb2.ConnectResponse) -> None:
+    async def _store_frame(self, frame: chat_pb2.ConnectResponse) -> None:
         kind = frame.WhichOneof("frame")
         assert kind is not None
         self._heard(frame)

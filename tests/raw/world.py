@@ -55,7 +55,7 @@ class World:
 
     async def __aenter__(self) -> World:
         self._kept = await connect(self.stack.mongo_uri, "parley")
-        await self.settled()
+        await self.wait_ring_settled()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -71,7 +71,7 @@ class World:
             self._channels[address] = grpc.aio.insecure_channel(address, options=OPTIONS)
         return self._channels[address]
 
-    async def reconnected(self, address: str) -> None:
+    async def forget_channel(self, address: str) -> None:
         """Forget the connection to a server that was started again."""
         if (channel := self._channels.pop(address, None)) is not None:
             await channel.close()
@@ -82,13 +82,13 @@ class World:
         """A new user whose login name begins with `name`, and the first device."""
         login_name = f"{name}-{uuid.uuid4().hex[:8]}"
         request = account_pb2.RegisterRequest(login_name=login_name, password=PASSWORD)
-        return self._signed_in((await calls.ask(self.channel(self.stack.door), request)).session)
+        return self._signed_in((await calls.call(self.channel(self.stack.door), request)).session)
 
     async def login(self, device: RawDevice) -> RawDevice:
         """Another device of a registered user."""
-        profile = (await device.ask(account_pb2.GetProfileRequest())).profile
+        profile = (await device.call(account_pb2.GetProfileRequest())).profile
         request = account_pb2.LoginRequest(login_name=profile.login_name, password=PASSWORD)
-        return self._signed_in((await calls.ask(self.channel(self.stack.door), request)).session)
+        return self._signed_in((await calls.call(self.channel(self.stack.door), request)).session)
 
     def _signed_in(self, session: account_pb2.Session) -> RawDevice:
         return self._device(session.user_id, session.device_id, session.access_token)
@@ -112,7 +112,7 @@ class World:
         """Several new users."""
         return list(await asyncio.gather(*map(self.user, names)))
 
-    async def another(self, device: RawDevice) -> RawDevice:
+    async def add_device(self, device: RawDevice) -> RawDevice:
         """One more device of a user."""
         return await self._add_device(await MongoDeviceStore(self._store).load(device.user_id))
 
@@ -181,7 +181,7 @@ class World:
         """The owner of a conversation."""
         return self.ring.owner_at(conversation_position(conversation_id)).address
 
-    async def settled(self, timeout: float = 20.0) -> None:
+    async def wait_ring_settled(self, timeout: float = 20.0) -> None:
         """Wait until every server that runs has all of them on its ring, and no others."""
         await eventually(self._is_settled, timeout)
 
@@ -195,7 +195,7 @@ class World:
 
     async def _located(self, server: str, token: str) -> str:
         metadata = (("authorization", f"Bearer {token}"),)
-        return str((await calls.ask(self.channel(server), chat_pb2.LocateRequest(), metadata)).home)
+        return str((await calls.call(self.channel(server), chat_pb2.LocateRequest(), metadata)).home)
 
 
 @lru_cache

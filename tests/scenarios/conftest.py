@@ -83,7 +83,7 @@ async def scene(world: World) -> AsyncIterator[Scene]:
     alice, bob, carol, dave = await world.users("alice", "bob", "carol", "dave")
     edge = world.servers[0]
     for each in (alice, carol, dave):
-        await each.attend(home=edge)
+        await each.connect(home=edge)
     theirs = await carol.direct(dave)
     yield Scene(world, edge, alice, bob, await alice.direct(bob))
     await carol.sent(theirs, "are you there?")

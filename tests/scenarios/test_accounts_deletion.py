@@ -52,7 +52,7 @@ def profile_of(user: RawDevice) -> account_pb2.GetProfileRequest:
 
 async def members(viewer: RawDevice, conversation: str) -> dict[str, int]:
     request = conversation_pb2.GetConversationRequest(conversation_id=conversation)
-    found = (await viewer.ask(request)).conversation.members
+    found = (await viewer.call(request)).conversation.members
     return {each.user_id: each.role for each in found}
 
 
@@ -70,26 +70,28 @@ async def is_buried(world: World, user: RawDevice) -> None:
 async def test_deleted_account_ends_at_once_and_peers_keep_their_messages(world: World) -> None:
     alice, bob = await world.register("alice"), await world.user("bob")
     tablet = await world.login(alice)
-    name = (await alice.ask(account_pb2.GetProfileRequest())).profile.login_name
+    name = (await alice.call(account_pb2.GetProfileRequest())).profile.login_name
     direct, group = await bob.direct(alice), await alice.group("Friday", [bob])
     for device in (alice, tablet, bob):
-        await device.attend()
+        await device.connect()
     await alice.sent(direct, "between us")
     await alice.sent(group, "to all")
-    assert (await alice.refusal(delete("a guess"))).said == ("UNAUTHENTICATED", "CREDENTIALS_INVALID")
-    await alice.ask(delete())
+    assert (await alice.refusal(delete("a guess"))).code_and_reason == ("UNAUTHENTICATED", "CREDENTIALS_INVALID")
+    await alice.call(delete())
     for device in (alice, tablet):
-        assert (await device.stream.ended()).said == OUT
-        assert (await device.refusal(account_pb2.GetProfileRequest())).said == OUT
+        assert (await device.stream.wait_ended()).code_and_reason == OUT
+        assert (await device.refusal(account_pb2.GetProfileRequest())).code_and_reason == OUT
     login = account_pb2.LoginRequest(login_name=name, password=PASSWORD)
     refused = await calls.refused(world.channel(world.stack.door), login)
-    assert refused.said == ("UNAUTHENTICATED", "CREDENTIALS_INVALID")
+    assert refused.code_and_reason == ("UNAUTHENTICATED", "CREDENTIALS_INVALID")
 
     gone = account_pb2.Profile(user_id=alice.user_id, deleted=True)
-    assert (await bob.ask(profile_of(alice))).profile == gone
-    assert not (await bob.ask(account_pb2.SearchUsersRequest(query=name))).profiles
-    assert (await bob.refusal(conversation_pb2.GetOrCreateDirectRequest(peer_id=alice.user_id))).said == NOBODY
-    assert (await bob.refusal(account_pb2.BlockUserRequest(user_id=alice.user_id))).said == NOBODY
+    assert (await bob.call(profile_of(alice))).profile == gone
+    assert not (await bob.call(account_pb2.SearchUsersRequest(query=name))).profiles
+    assert (
+        await bob.refusal(conversation_pb2.GetOrCreateDirectRequest(peer_id=alice.user_id))
+    ).code_and_reason == NOBODY
+    assert (await bob.refusal(account_pb2.BlockUserRequest(user_id=alice.user_id))).code_and_reason == NOBODY
     assert await members(bob, group) == {bob.user_id: entry_pb2.ROLE_ADMIN}
     assert alice.user_id in await members(bob, direct)
     await bob.has(direct, "between us")
@@ -99,15 +101,15 @@ async def test_deleted_account_ends_at_once_and_peers_keep_their_messages(world:
     assert left.membership_changed.kind == entry_pb2.MembershipChanged.KIND_LEFT
     await is_buried(world, alice)
     # The answer may have been lost.
-    await alice.ask(delete())
-    assert (await bob.ask(profile_of(alice))).profile == gone
+    await alice.call(delete())
+    assert (await bob.call(profile_of(alice))).profile == gone
 
 
 async def test_sole_member_of_groups_can_delete_account(world: World) -> None:
     alice, bob = await world.register("alice"), await world.user("bob")
     group = await alice.group("Friday", [bob])
-    await bob.ask(conversation_pb2.LeaveGroupRequest(request_id=new_id(), conversation_id=group))
-    await alice.ask(delete())
+    await bob.call(conversation_pb2.LeaveGroupRequest(request_id=new_id(), conversation_id=group))
+    await alice.call(delete())
     await is_buried(world, alice)
 
 
@@ -115,10 +117,10 @@ async def test_deletion_interrupted_by_crash_is_completed_by_other_servers(world
     doomed, other, _ = world.servers
     alice, bob = await world.register("alice"), await world.user("bob")
     groups = [await alice.group(f"group {number}", [bob]) for number in range(30)]
-    asking = asyncio.create_task(alice.ask(delete(), at=doomed))
+    asking = asyncio.create_task(alice.call(delete(), at=doomed))
 
     async def decided() -> bool:
-        return bool((await bob.ask(profile_of(alice), at=other)).profile.deleted)
+        return bool((await bob.call(profile_of(alice), at=other)).profile.deleted)
 
     await eventually(decided)
     next(each for each in world.stack.chat_servers if each.address == doomed).kill()

@@ -46,10 +46,10 @@ def bodies(text: str) -> list[str]:
 async def test_archive_contains_all_stored_data(world: World) -> None:
     alice, bob = await world.register("alice"), await world.user("bob")
     direct, group = await alice.direct(bob), await bob.group("Friday", [alice])
-    await alice.ask(account_pb2.UpdateProfileRequest(about="Grüße ☕"))
-    await alice.ask(account_pb2.BlockUserRequest(user_id=(await world.user("eve")).user_id))
+    await alice.call(account_pb2.UpdateProfileRequest(about="Grüße ☕"))
+    await alice.call(account_pb2.BlockUserRequest(user_id=(await world.user("eve")).user_id))
     for device in (alice, bob):
-        await device.attend()
+        await device.connect()
     await alice.sent(direct, "hello bob")
     await bob.sent(direct, "hello alice, こんにちは")
     await bob.sent(group, "hello all")
@@ -80,18 +80,18 @@ async def test_archive_contains_all_stored_data(world: World) -> None:
 async def test_archive_contains_only_visible_messages(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     group = await bob.group("Friday", [await world.user("carol")])
-    await bob.attend()
+    await bob.connect()
     await bob.sent(group, "before alice")
     add = conversation_pb2.AddMembersRequest(request_id=new_id(), conversation_id=group, member_ids=[alice.user_id])
-    await bob.ask(add)
+    await bob.call(add)
     await bob.sent(group, "while alice is there")
     seq = await bob.sent(group, "not for long")
     edit = chat_pb2.EditMessageRequest(request_id=new_id(), conversation_id=group, target_seq=seq)
     edit.content.text.body = "hidden words"
-    await bob.ask(edit)
+    await bob.call(edit)
     hide = chat_pb2.DeleteMessageRequest(request_id=new_id(), conversation_id=group, target_seq=seq)
-    await alice.ask(hide)
-    await alice.ask(conversation_pb2.LeaveGroupRequest(request_id=new_id(), conversation_id=group))
+    await alice.call(hide)
+    await alice.call(conversation_pb2.LeaveGroupRequest(request_id=new_id(), conversation_id=group))
     await bob.sent(group, "without alice")
     kept = (await archive(world, alice))[f"conversations/{group}.jsonl"]
     assert bodies(kept) == ["while alice is there"]
@@ -101,8 +101,8 @@ async def test_archive_contains_only_visible_messages(world: World) -> None:
 async def test_long_archive_arrives_complete_in_chunks(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     conversation = await alice.direct(bob)
-    await alice.attend(at=world.servers[0])
-    await bob.attend(at=world.servers[1])
+    await alice.connect(at=world.servers[0])
+    await bob.connect(at=world.servers[1])
     # What cannot be made much smaller.
     sent = [token_hex(3000) for _ in range(100)]
     for number, body in enumerate(sent):
@@ -116,7 +116,7 @@ async def test_long_archive_arrives_complete_in_chunks(world: World) -> None:
 
 async def test_signed_out_device_gets_no_archive(world: World) -> None:
     alice = await world.user("alice")
-    await alice.ask(account_pb2.LogoutRequest())
+    await alice.call(account_pb2.LogoutRequest())
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await chunks(world, alice)
-    assert of_error(caught.value).said == ("UNAUTHENTICATED", "DEVICE_REVOKED")
+    assert of_error(caught.value).code_and_reason == ("UNAUTHENTICATED", "DEVICE_REVOKED")

@@ -37,8 +37,8 @@ async def test_edge_rejoining_over_old_link_keeps_its_sessions(world: World) -> 
     edge, home, owner = sorted(world.servers)
     alice, bob = await world.pair(owner, home)
     conversation = await alice.direct(bob)
-    await alice.attend(at=owner)
-    await bob.attend(at=edge)
+    await alice.connect(at=owner)
+    await bob.connect(at=edge)
     await alice.sent(conversation, "before")
     await bob.has(conversation, "before")
     await lose_lease(world.stack, edge, noticed_by=home)
@@ -54,8 +54,8 @@ async def test_edge_rejoining_after_cut_links_reattaches_its_sessions(
     owner, home, edge = sorted(world.servers)
     alice, bob = await world.pair(owner, home)
     conversation = await alice.direct(bob)
-    await alice.attend(at=owner)
-    await bob.attend(at=edge)
+    await alice.connect(at=owner)
+    await bob.connect(at=edge)
     await lose_lease(world.stack, edge, noticed_by=home)
     sent = [await alice.sent(conversation, "is anybody there?")]
 

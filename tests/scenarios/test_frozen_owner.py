@@ -25,7 +25,7 @@ async def test_member_removed_during_owner_freeze_appends_no_later_message(fragi
     frozen, edge, _ = world.servers
     [alice, bob] = await world.users_where([edge, edge])
     for device in (alice, bob):
-        await device.attend(at=edge)
+        await device.connect(at=edge)
     group = await group_owned_by(world, frozen, alice, [bob])
     assert await bob.sent(group, "before") == 3
     part = next(each for each in world.stack.chat_servers if each.address == frozen)
@@ -33,9 +33,9 @@ async def test_member_removed_during_owner_freeze_appends_no_later_message(fragi
     key = await bob.send(group, "while the owner hangs")
     removal = conversation_pb2.RemoveMemberRequest(request_id=new_id(), conversation_id=group, user_id=bob.user_id)
     # It waits until the lease of the hanging one is over, and another owner decides.
-    await alice.ask(removal, at=edge)
+    await alice.call(removal, at=edge)
     part.resume()
-    answer = await bob.answer(key, timeout=20)
+    answer = await bob.next_result(key, timeout=20)
     assert answer.HasField("appended") or "CONVERSATION_NOT_FOUND" in str(answer.refused)
     await eventually(lambda: part.running)
     await asyncio.to_thread(part.wait_healthy)

@@ -12,7 +12,7 @@ import pytest
 
 from parley.chat.v1 import chat_pb2, conversation_pb2
 from tests.eventually import eventually
-from tests.raw.device import RawDevice, id_made
+from tests.raw.device import RawDevice, id_at
 from tests.raw.world import World
 
 pytestmark = [pytest.mark.scenario, pytest.mark.fault]
@@ -40,11 +40,11 @@ def states_of_threads(pid: int) -> set[str]:
 
 def old_id() -> str:
     """An id as of a send that is tried again, which an owner looks up before it numbers it."""
-    return id_made(time.time_ns() // 1_000_000 - 120_000)
+    return id_at(time.time_ns() // 1_000_000 - 120_000)
 
 
 async def answered(device: RawDevice, keys: list[str]) -> list[int]:
-    return [(await device.answer(key, timeout=30)).appended.seq for key in keys]
+    return [(await device.next_result(key, timeout=30)).appended.seq for key in keys]
 
 
 # The second is longer than the 5 s after which an owner gives up on one try, and shorter than a lane's patience.
@@ -53,7 +53,7 @@ async def test_sends_wait_for_frozen_store(fragile_world: World, seconds: float)
     alice, bob = await fragile_world.users("alice", "bob")
     fresh, again = await alice.direct(bob), await alice.group("Again", [bob])
     for device in (alice, bob):
-        await device.attend()
+        await device.connect()
     assert await alice.sent(fresh, "warm") == 2
     assert await alice.sent(again, "warm") == 3
     async with frozen(fragile_world):
@@ -76,7 +76,7 @@ async def test_sends_wait_for_frozen_store(fragile_world: World, seconds: float)
 async def test_send_repeated_during_store_freeze_is_stored_once(fragile_world: World) -> None:
     alice, bob = await fragile_world.users("alice", "bob")
     conversation = await alice.direct(bob)
-    await alice.attend()
+    await alice.connect()
     async with frozen(fragile_world):
         key = await alice.send(conversation, "once")
         for _ in range(3):
@@ -97,11 +97,11 @@ async def test_connection_during_store_freeze_is_refused_with_retry_delay(fragil
     conversation = await alice.direct(bob)
     async with frozen(fragile_world):
         stream = alice.dial()
-        await stream.say(hello=chat_pb2.Hello())
+        await stream.send_frame(hello=chat_pb2.Hello())
         shown = conversation_pb2.GetConversationRequest(conversation_id=conversation)
-        refusals = await asyncio.gather(stream.ended(), alice.refusal(shown))
+        refusals = await asyncio.gather(stream.wait_ended(), alice.refusal(shown))
     for refusal in refusals:
-        assert refusal.said == ("UNAVAILABLE", "STORE_UNAVAILABLE")
+        assert refusal.code_and_reason == ("UNAVAILABLE", "STORE_UNAVAILABLE")
         assert refusal.retry_after
     await alice.open()
     assert await alice.sent(conversation, "there again") == 2

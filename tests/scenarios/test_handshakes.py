@@ -10,7 +10,7 @@ import pytest
 from devstack.stack import Stack
 from tests.raw.device import RawDevice
 from tests.raw.refusal import Refusal
-from tests.raw.stream import StreamOver
+from tests.raw.stream import StreamEnded
 from tests.raw.world import World
 from tests.scans import no_scans
 
@@ -33,10 +33,10 @@ async def tries(device: RawDevice) -> list[Refusal]:
     refused: list[Refusal] = []
     while True:
         try:
-            await device.attend()
+            await device.connect()
             return refused
-        except (AssertionError, StreamOver):
-            refused.append(await device.stream.ended())
+        except (AssertionError, StreamEnded):
+            refused.append(await device.stream.wait_ended())
             # As devices do: at the time they were told.
             await asyncio.sleep(refused[-1].retry_after or 0)
 
@@ -48,7 +48,7 @@ async def test_refused_handshakes_succeed_after_retry_delay(narrow: Stack) -> No
             outcomes = await asyncio.gather(*map(tries, devices))
         refused = [refusal for outcome in outcomes for refusal in outcome]
         assert refused, "they came one after the other"
-        assert {refusal.said for refusal in refused} == {BUSY}
+        assert {refusal.code_and_reason for refusal in refused} == {BUSY}
         assert all(refusal.retry_after is not None and refusal.retry_after > 0 for refusal in refused)
         # Whoever is in stays in, and works.
         assert all(device.stream.open for device in devices)

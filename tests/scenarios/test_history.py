@@ -17,9 +17,9 @@ pytestmark = pytest.mark.scenario
 
 async def overview(device: RawDevice, conversation: str) -> conversation_pb2.Conversation:
     """The conversation as the list shows it, which is also how it is shown alone."""
-    listed = (await device.ask(conversation_pb2.ListConversationsRequest())).conversations
+    listed = (await device.call(conversation_pb2.ListConversationsRequest())).conversations
     [shown] = [each for each in listed if each.conversation_id == conversation]
-    alone = await device.ask(conversation_pb2.GetConversationRequest(conversation_id=conversation))
+    alone = await device.call(conversation_pb2.GetConversationRequest(conversation_id=conversation))
     assert alone.conversation == shown
     assert isinstance(shown, conversation_pb2.Conversation)
     return shown
@@ -34,13 +34,13 @@ async def unread(device: RawDevice, conversation: str) -> int:
 
 async def test_unread_messages_are_counted(scene: Scene) -> None:
     alice, bob, conversation = scene.alice, scene.bob, scene.conversation
-    await bob.attend()
+    await bob.connect()
     assert await unread(bob, conversation) == 0, "that it was made is no message"
     first, *_, last = [await alice.sent(conversation, str(number)) for number in range(5)]
     assert (await unread(bob, conversation), await unread(alice, conversation)) == (5, 0)
     await bob.receipt(conversation, delivered=last)
     await bob.receipt(conversation, read=first + 1)
-    await bob.is_told(conversation, bob, delivered=last, read=first + 1)
+    await bob.has_receipts(conversation, bob, delivered=last, read=first + 1)
     assert await unread(bob, conversation) == 3
     assert await bob.sent(conversation, "an answer") == last + 1
     await eventually(lambda: is_unread(bob, conversation, 0))
@@ -69,7 +69,7 @@ async def test_conversations_are_listed_once_in_pages(scene: Scene) -> None:
     made = {scene.conversation, *[await alice.direct(friend) for friend in friends]}
     listed, token, pages = list[str](), "", 0
     while pages == 0 or token:
-        answer = await alice.ask(conversation_pb2.ListConversationsRequest(page_size=3, page_token=token))
+        answer = await alice.call(conversation_pb2.ListConversationsRequest(page_size=3, page_token=token))
         listed += [each.conversation_id for each in answer.conversations]
         token, pages = answer.next_page_token, pages + 1
     assert sorted(listed) == sorted(made)
@@ -82,7 +82,7 @@ async def pages_of(device: RawDevice, conversation: str, *, before: int = 0, aft
         request = chat_pb2.ListMessagesRequest(
             conversation_id=conversation, before_seq=before, after_seq=after, page_size=4, page_token=token
         )
-        answer = await device.ask(request)
+        answer = await device.call(request)
         pages.append([message.seq for message in answer.messages])
         token = answer.next_page_token
     return pages
@@ -100,7 +100,7 @@ async def test_history_is_paged_in_both_directions(scene: Scene) -> None:
 
 async def test_log_is_fetched_in_ranges(scene: Scene) -> None:
     bob = scene.bob
-    await bob.attend()
+    await bob.connect()
     for number in range(2, 12):
         await scene.alice.sent(scene.conversation, str(number))
     after, seqs = 0, list[int]()
@@ -141,7 +141,7 @@ async def test_conversation_changed_while_offline_is_listed_on_reconnect(scene: 
 async def test_group_of_three_exchanges_messages(world: World) -> None:
     alice, bob, carol = await world.users("alice", "bob", "carol")
     for device in (alice, bob, carol):
-        await device.attend()
+        await device.connect()
     group = await alice.group("Lunch", [bob, carol])
     for device in (alice, bob, carol):
         await device.has_all(group, 1)
@@ -165,11 +165,11 @@ async def test_group_of_one_hundred_on_three_servers_receives_all_messages(world
     alice = members[0]
     group = await alice.group("Everybody", members[1:])
     for number, device in enumerate(members):
-        await device.attend(at=world.servers[number % 3])
+        await device.connect(at=world.servers[number % 3])
     senders = members[::20]
     keys = [(device, await device.send(group, f"{number}")) for device in senders for number in range(4)]
     for device, key in keys:
-        assert (await device.answer(key)).HasField("appended")
+        assert (await device.next_result(key)).HasField("appended")
     # Two entries make a group: its members, and its title.
     last = 22
     await asyncio.gather(*(device.has_all(group, last) for device in members))
@@ -182,4 +182,4 @@ async def test_group_of_one_hundred_on_three_servers_receives_all_messages(world
     for reader in members:
         # Who wrote has read, which the entry itself tells.
         if reader not in senders:
-            await alice.is_told(group, reader, delivered=last, read=last, timeout=20)
+            await alice.has_receipts(group, reader, delivered=last, read=last, timeout=20)

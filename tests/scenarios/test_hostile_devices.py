@@ -19,7 +19,7 @@ from parley.chat.v1 import chat_pb2, entry_pb2
 from tests.eventually import eventually
 from tests.raw.device import RawDevice, new_id
 from tests.raw.refusal import of_status
-from tests.raw.stream import RawStream, StreamOver
+from tests.raw.stream import RawStream, StreamEnded
 from tests.raw.world import World
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(240)]
@@ -66,7 +66,7 @@ async def unnoticed(world: World, edge: str) -> AsyncIterator[None]:
     """Two neighbours on the same server, on the same connection of Envoy to it, who talk meanwhile."""
     carol, dave = await world.users("carol", "dave")
     for device in (carol, dave):
-        await device.attend(home=edge)
+        await device.connect(home=edge)
     theirs = await carol.direct(dave)
     took: list[float] = []
 
@@ -132,7 +132,7 @@ async def write(device: RawDevice, conversation: str, count: int, size: int, at_
         numbers = range(start, min(start + at_once, count))
         keys = [await device.send(conversation, payload(size, number)) for number in numbers]
         for key in keys:
-            assert (await device.answer(key, timeout=30)).HasField("appended")
+            assert (await device.next_result(key, timeout=30)).HasField("appended")
         device.answers.clear()
 
 
@@ -142,10 +142,10 @@ async def test_non_reading_devices_cost_only_their_outboxes(patient_world: World
     assert devices * messages * size > MORE * most
     edge, _ = world.servers
     alice, *silent = await world.users("alice", *["silent"] * devices)
-    await alice.attend()
+    await alice.connect()
     conversations = [await alice.direct(each) for each in silent]
     for each in silent:
-        await each.attend(home=edge)
+        await each.connect(home=edge)
         each.stream.reads.clear()
     async with growth_below(world.stack, most), unnoticed(world, edge):
         for conversation in conversations:
@@ -159,7 +159,7 @@ async def test_non_reading_devices_cost_only_their_outboxes(patient_world: World
 async def caught_up(device: RawDevice, conversation: str, head: int) -> None:
     """Fetch what was not pushed until nothing lacks; on a new stream if it was cut off."""
     if not device.stream.open:
-        await device.attend(device.cursor)
+        await device.connect(device.cursor)
     log, after = device.logs[conversation], 0
     while after < head:
         await device.fetch(conversation, after, limit=500)
@@ -179,10 +179,10 @@ async def test_device_ten_thousand_entries_behind_catches_up_without_receipts(
     group = await alice.group("Much to read", [bob, idle])
     for device in (alice, idle):
         # He is given everything, and says of nothing that it came.
-        await device.attend(home=edge)
+        await device.connect(home=edge)
     async with growth_below(world.stack, most), unnoticed(world, edge):
         await write(alice, group, messages, size)
-        await bob.attend(home=edge)
+        await bob.connect(home=edge)
         await caught_up(bob, group, messages + FIRST)
     # What did not fit into what may wait for him is there to be fetched.
     await caught_up(idle, group, messages + FIRST)
@@ -195,7 +195,7 @@ async def test_slow_reader_with_constant_fetches_costs_bounded_memory(patient_wo
     world, devices, messages, size = patient_world, 10, 100, 60_000
     edge, _ = world.servers
     alice, *greedy = await world.users("alice", *["greedy"] * devices)
-    await alice.attend()
+    await alice.connect()
     group = await alice.group("Heavy", greedy)
     await write(alice, group, messages, size, at_once=30)
     starts = range(messages // 2)
@@ -205,10 +205,10 @@ async def test_slow_reader_with_constant_fetches_costs_bounded_memory(patient_wo
         for number, each in enumerate(greedy):
             # No two alike, for what is alike is read once.
             ranges = [chat_pb2.EntryRange(conversation_id=group, after_seq=seq, limit=500 - number) for seq in starts]
-            await each.attend(home=edge)
+            await each.connect(home=edge)
             each.stream.reads.clear()
             for _ in range(32):
-                await each.stream.say(fetch=chat_pb2.Fetch(ranges=ranges))
+                await each.stream.send_frame(fetch=chat_pb2.Fetch(ranges=ranges))
         # No event tells that memory does not grow any more.
         await asyncio.sleep(WATCHED_S)
 
@@ -217,7 +217,7 @@ async def test_flooding_device_is_rate_limited_alone(world: World) -> None:
     """With the limits of the default: most of what it sends is refused, and what was taken is in the log in order."""
     edge = world.servers[0]
     alice, bob = await world.users("alice", "bob")
-    await alice.attend(home=edge)
+    await alice.connect(home=edge)
     conversation = await alice.direct(bob)
     body, keys = payload(60_000, 1), list[str]()
     async with growth_below(world.stack, WAITING + UNANSWERED + ROUGHLY), unnoticed(world, edge):
@@ -231,7 +231,7 @@ async def test_flooding_device_is_rate_limited_alone(world: World) -> None:
     taken = [answer.appended.seq for answer in answers if answer.HasField("appended")]
     assert taken == list(range(2, len(taken) + 2))
     assert 60 <= len(taken) < len(answers) / 2
-    await bob.attend()
+    await bob.connect()
     await caught_up(bob, conversation, taken[-1])
 
 
@@ -242,8 +242,8 @@ async def test_device_opening_hundreds_of_streams_keeps_few(world: World) -> Non
         # None of them says a word.
         silent = [alice.dial(at=edge) for _ in range(400)]
         await eventually(lambda: sum(stream.open for stream in silent) == STREAMS)
-        refused = [await stream.ended() for stream in silent if not stream.open]
-        assert {each.said for each in refused} == {("RESOURCE_EXHAUSTED", "RATE_LIMITED")}
+        refused = [await stream.wait_ended() for stream in silent if not stream.open]
+        assert {each.code_and_reason for each in refused} == {("RESOURCE_EXHAUSTED", "RATE_LIMITED")}
         assert all(each.retry_after for each in refused)
         await closed(silent)
         # These say hello, one after the other: each supersedes the one before.
@@ -256,8 +256,8 @@ async def test_device_opening_hundreds_of_streams_keeps_few(world: World) -> Non
 async def hello(device: RawDevice, edge: str) -> RawStream:
     stream = device.dial(home=edge)
     # Who is refused is not heard.
-    with suppress(StreamOver):
-        await stream.say(hello=chat_pb2.Hello())
+    with suppress(StreamEnded):
+        await stream.send_frame(hello=chat_pb2.Hello())
     return stream
 
 
@@ -269,8 +269,8 @@ async def comes_in(device: RawDevice, edge: str) -> None:
     """Until the server has noticed that the others are over, this is refused."""
 
     async def is_in() -> bool:
-        with suppress(StreamOver):
-            await device.attend(home=edge)
+        with suppress(StreamEnded):
+            await device.connect(home=edge)
             return True
         return False
 
@@ -280,13 +280,13 @@ async def comes_in(device: RawDevice, edge: str) -> None:
 async def test_sends_to_unknown_conversations_cost_little_memory(world: World) -> None:
     edge = world.servers[0]
     [alice] = await world.users("alice")
-    await alice.attend(home=edge)
+    await alice.connect(home=edge)
     async with growth_below(world.stack, WAITING + ROUGHLY), unnoticed(world, edge):
-        with suppress(StreamOver):
+        with suppress(StreamEnded):
             for _ in range(1500):
                 await alice.send(new_id().replace("-", ""), "hello?")
         # What is refused for now waits to come again; at a thousand conversations that is enough.
-        assert (await alice.stream.ended(60)).said == ("RESOURCE_EXHAUSTED", "RATE_LIMITED")
+        assert (await alice.stream.wait_ended(60)).code_and_reason == ("RESOURCE_EXHAUSTED", "RATE_LIMITED")
     reasons = Counter(of_status(answer.refused).reason for answers in alice.answers.values() for answer in answers)
     assert reasons["CONVERSATION_NOT_FOUND"] >= 60
     assert reasons["RATE_LIMITED"] >= 900

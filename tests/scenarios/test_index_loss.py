@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.scenario, pytest.mark.fault]
 
 
 @dataclass(frozen=True, slots=True)
-class Play:
+class Scenario:
     """Alice writes, bob stays and listens, carol is away with a good cursor; the group they share is `group`."""
 
     world: World
@@ -33,7 +33,7 @@ class Play:
         """Alice says these, and they are taken and delivered live."""
         for body in bodies:
             self.alice.send(self.group, body)
-        await self.alice.all_taken()
+        await self.alice.wait_acknowledged()
         await eventually(lambda: self.bob.device.bodies(self.group)[-len(bodies) :] == list(bodies))
 
     async def everybody_has(self, *bodies: str) -> bool:
@@ -59,19 +59,19 @@ class Play:
 
 
 @pytest.fixture
-async def play(fragile_world: World) -> AsyncIterator[Play]:
+async def scenario(fragile_world: World) -> AsyncIterator[Scenario]:
     alice, bob, carol = await fragile_world.users("alice", "bob", "carol")
     async with Follower(alice) as writer, Follower(bob) as listener:
         group = await alice.group("Weather", [bob, carol])
-        play = Play(fragile_world, writer, listener, carol, group)
-        await play.say("before")
-        # After the play before this one the index may need a moment until it gives out cursors again.
+        scenario = Scenario(fragile_world, writer, listener, carol, group)
+        await scenario.say("before")
+        # After the scenario before this one the index may need a moment until it gives out cursors again.
         await eventually(partial(leaves_with_a_cursor, carol))
-        yield play
+        yield scenario
 
 
 async def leaves_with_a_cursor(device: RawDevice) -> bool:
-    await device.attend()
+    await device.connect()
     for conversation_id in await conversations_of(device):
         await device.fetch(conversation_id)
     await device.close()
@@ -79,7 +79,7 @@ async def leaves_with_a_cursor(device: RawDevice) -> bool:
 
 
 async def conversations_of(device: RawDevice) -> list[str]:
-    listed = (await device.ask(conversation_pb2.ListConversationsRequest())).conversations
+    listed = (await device.call(conversation_pb2.ListConversationsRequest())).conversations
     return [each.conversation_id for each in listed]
 
 
@@ -88,96 +88,96 @@ async def flush(world: World) -> None:
         await redis.flushall()
 
 
-async def test_flushed_index_loses_no_message(play: Play) -> None:
-    await flush(play.world)
-    await play.say("after the flush")
-    assert await play.everybody_has("before", "after the flush")
+async def test_flushed_index_loses_no_message(scenario: Scenario) -> None:
+    await flush(scenario.world)
+    await scenario.say("after the flush")
+    assert await scenario.everybody_has("before", "after the flush")
 
 
-async def test_flush_before_catch_up_loses_no_message(play: Play) -> None:
+async def test_flush_before_catch_up_loses_no_message(scenario: Scenario) -> None:
     said = ["before"]
     for number in range(10):
-        await play.say(str(number))
+        await scenario.say(str(number))
         said.append(str(number))
-        await flush(play.world)
+        await flush(scenario.world)
         # At once, before anybody has noticed the loss by a probe of its own.
-        assert await play.everybody_has(*said)
+        assert await scenario.everybody_has(*said)
 
 
-async def test_flush_before_coalesced_touch_loses_no_message(play: Play) -> None:
+async def test_flush_before_coalesced_touch_loses_no_message(scenario: Scenario) -> None:
     said = ["before"]
     for number in range(10):
-        await flush(play.world)
-        await play.say(str(number))
+        await flush(scenario.world)
+        await scenario.say(str(number))
         said.append(str(number))
-        assert await play.everybody_has(*said)
+        assert await scenario.everybody_has(*said)
 
 
-async def test_index_stopped_during_sends_loses_no_message(play: Play) -> None:
-    valkey = play.world.stack.parts["valkey"]
+async def test_index_stopped_during_sends_loses_no_message(scenario: Scenario) -> None:
+    valkey = scenario.world.stack.parts["valkey"]
     await asyncio.to_thread(valkey.terminate)
-    await play.say("without an index", "and delivered live")
-    await play.carol.open(play.carol.cursor)
-    named, resync = await play.carol.changes()
-    assert (named, resync) == ([play.group], chat_pb2.Changes.RESYNC_INDEX_UNAVAILABLE)
-    await play.carol.close()
+    await scenario.say("without an index", "and delivered live")
+    await scenario.carol.open(scenario.carol.cursor)
+    named, resync = await scenario.carol.changes()
+    assert (named, resync) == ([scenario.group], chat_pb2.Changes.RESYNC_INDEX_UNAVAILABLE)
+    await scenario.carol.close()
     valkey.start()
-    await play.say("while it comes back")
+    await scenario.say("while it comes back")
     await asyncio.to_thread(valkey.wait_healthy)
-    await play.say("and when it is")
-    await play.everybody_has(
+    await scenario.say("and when it is")
+    await scenario.everybody_has(
         "before", "without an index", "and delivered live", "while it comes back", "and when it is"
     )
 
 
-async def test_killed_index_without_data_loses_no_message(play: Play) -> None:
-    valkey = play.world.stack.parts["valkey"]
+async def test_killed_index_without_data_loses_no_message(scenario: Scenario) -> None:
+    valkey = scenario.world.stack.parts["valkey"]
     valkey.kill()
-    await play.say("while it is dead")
+    await scenario.say("while it is dead")
     valkey.start()
     await asyncio.to_thread(valkey.wait_healthy)
-    await flush(play.world)
-    await play.say("while it knows nothing")
-    await play.everybody_has("before", "while it is dead", "while it knows nothing")
+    await flush(scenario.world)
+    await scenario.say("while it knows nothing")
+    await scenario.everybody_has("before", "while it is dead", "while it knows nothing")
 
 
-async def test_killed_index_restarted_before_catch_up_loses_no_message(play: Play) -> None:
-    valkey = play.world.stack.parts["valkey"]
+async def test_killed_index_restarted_before_catch_up_loses_no_message(scenario: Scenario) -> None:
+    valkey = scenario.world.stack.parts["valkey"]
     for number in range(3):
-        play.alice.send(play.group, f"{number} before")
+        scenario.alice.send(scenario.group, f"{number} before")
         valkey.kill()
-        play.alice.send(play.group, f"{number} meanwhile")
+        scenario.alice.send(scenario.group, f"{number} meanwhile")
         valkey.start()
-        play.alice.send(play.group, f"{number} after")
-    await play.alice.all_taken()
+        scenario.alice.send(scenario.group, f"{number} after")
+    await scenario.alice.wait_acknowledged()
     said = [f"{number} {when}" for number in range(3) for when in ("before", "meanwhile", "after")]
-    await play.everybody_has("before", *said)
+    await scenario.everybody_has("before", *said)
 
 
-async def test_frozen_index_loses_no_message(play: Play) -> None:
-    valkey = play.world.stack.parts["valkey"]
+async def test_frozen_index_loses_no_message(scenario: Scenario) -> None:
+    valkey = scenario.world.stack.parts["valkey"]
     valkey.freeze()
     try:
-        await play.say("while it hangs", "and hangs")
+        await scenario.say("while it hangs", "and hangs")
     finally:
         valkey.resume()
-    await play.say("thawed")
-    await play.everybody_has("before", "while it hangs", "and hangs", "thawed")
+    await scenario.say("thawed")
+    await scenario.everybody_has("before", "while it hangs", "and hangs", "thawed")
 
 
-async def test_cursor_from_outage_loses_no_message(play: Play) -> None:
+async def test_cursor_from_outage_loses_no_message(scenario: Scenario) -> None:
     """Devices that resume while the index is away keep their old cursor, or none, and lose nothing by it."""
-    valkey, dave = play.world.stack.processes["valkey"], await play.world.another(play.carol)
+    valkey, dave = scenario.world.stack.parts["valkey"], await scenario.world.add_device(scenario.carol)
     await asyncio.to_thread(valkey.terminate)
-    await play.say("in the outage")
-    await dave.attend()
+    await scenario.say("in the outage")
+    await dave.connect()
     assert dave.cursor is None
-    await dave.fetch(play.group)
+    await dave.fetch(scenario.group)
     await dave.close()
     valkey.start()
     await asyncio.to_thread(valkey.wait_healthy)
-    await play.say("after it")
+    await scenario.say("after it")
     await dave.open(dave.cursor)
     named, _ = await dave.changes()
-    assert named == [play.group]
-    await play.everybody_has("before", "in the outage", "after it")
+    assert named == [scenario.group]
+    await scenario.everybody_has("before", "in the outage", "after it")

@@ -40,7 +40,7 @@ async def test_unserved_calls_are_unimplemented(world: World, alice: RawDevice) 
     for address in (world.stack.door, world.servers[0]):
         for name in sorted(not_yet_served() & FULL_NAMES.keys()):
             refusal = await refused(world.channel(address), name, alice)
-            assert refusal.said == ("UNIMPLEMENTED", "NOT_YET_SERVED"), name
+            assert refusal.code_and_reason == ("UNIMPLEMENTED", "NOT_YET_SERVED"), name
 
 
 async def refused(channel: grpc.aio.Channel, name: str, device: RawDevice) -> Refusal:

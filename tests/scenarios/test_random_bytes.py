@@ -18,7 +18,7 @@ from tests.eventually import eventually
 from tests.loop import Loop
 from tests.raw.device import RawDevice, new_id
 from tests.raw.refusal import Refusal, of_error, of_status
-from tests.raw.stream import RawStream, StreamOver
+from tests.raw.stream import RawStream, StreamEnded
 from tests.raw.world import World
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(300)]
@@ -85,7 +85,7 @@ class HostileConnections:
         """Everybody takes their places."""
         self.alice, self.carol, self.dave = await self.world.users("alice", "carol", "dave")
         for each in (self.alice, self.carol, self.dave):
-            await each.attend(home=self.edge)
+            await each.connect(home=self.edge)
         self.theirs = await self.carol.direct(self.dave)
 
     async def says(self, data: bytes, *, first: bool) -> None:
@@ -106,21 +106,21 @@ class HostileConnections:
         else:
             stream = await self._open_stream()
         answered = stream.kinds.count("heartbeat")
-        with suppress(StreamOver):
+        with suppress(StreamEnded):
             for frame in frames:
                 await stream.write(frame)
         await eventually(lambda: not stream.open or stream.kinds.count("heartbeat") > answered)
         while stream.kinds.count("error") > self.errors_of[stream]:
             self.errors_of[stream] += 1
-            error: chat_pb2.StreamError = await stream.next("error")
+            error: chat_pb2.StreamError = await stream.next_frame("error")
             refusal = of_status(error.status)
             assert refusal.code not in FAULTS, refusal
             assert refusal.reason, refusal
-        return None if stream.open else await stream.ended()
+        return None if stream.open else await stream.wait_ended()
 
     async def _open_stream(self) -> RawStream:
         if not self.alice.stream.open:
-            await self.alice.attend(home=self.edge)
+            await self.alice.connect(home=self.edge)
         return self.alice.stream
 
     async def asks(self, method: str, data: bytes) -> None:

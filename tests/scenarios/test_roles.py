@@ -45,11 +45,11 @@ Way = Callable[[RawDevice, str], Awaitable[chat_pb2.Welcome]]
 
 
 async def straight(device: RawDevice, server: str) -> chat_pb2.Welcome:
-    return await device.attend(at=server)
+    return await device.connect(at=server)
 
 
 async def through_the_door(device: RawDevice, server: str) -> chat_pb2.Welcome:
-    return await device.attend(home=server)
+    return await device.connect(home=server)
 
 
 @pytest.mark.parametrize("way", [straight, through_the_door])
@@ -68,29 +68,29 @@ async def test_messages_arrive_both_ways_for_any_role_placement(world: World, wa
 
 async def test_every_server_names_same_home(world: World, cast: Cast) -> None:
     for server in (*world.servers, world.stack.door):
-        assert (await cast.bob.ask(chat_pb2.LocateRequest(), at=server)).home == cast.home
+        assert (await cast.bob.call(chat_pb2.LocateRequest(), at=server)).home == cast.home
 
 
 async def test_receipts_arrive_for_any_role_placement(cast: Cast) -> None:
     alice, bob, conversation = cast.alice, cast.bob, cast.conversation
-    await alice.attend(at=cast.home)
-    await bob.attend(at=cast.edge)
+    await alice.connect(at=cast.home)
+    await bob.connect(at=cast.edge)
     seq = await alice.sent(conversation, "seen?")
     await bob.has(conversation, "seen?")
     await bob.receipt(conversation, delivered=seq)
-    await alice.is_told(conversation, bob, delivered=seq, read=0)
+    await alice.has_receipts(conversation, bob, delivered=seq, read=0)
     await bob.receipt(conversation, read=seq)
     for each in (alice, bob):
-        await each.is_told(conversation, bob, delivered=seq, read=seq)
+        await each.has_receipts(conversation, bob, delivered=seq, read=seq)
 
 
 async def test_messages_keep_order_across_three_servers(cast: Cast) -> None:
     alice, bob, conversation = cast.alice, cast.bob, cast.conversation
-    await alice.attend(at=cast.edge)
-    await bob.attend(at=cast.home)
+    await alice.connect(at=cast.edge)
+    await bob.connect(at=cast.home)
     bodies = [str(number) for number in range(50)]
     keys = [await alice.send(conversation, body) for body in bodies]
-    seqs = [(await alice.answer(key)).appended.seq for key in keys]
+    seqs = [(await alice.next_result(key)).appended.seq for key in keys]
     assert seqs == list(range(2, 52))
     await bob.has(conversation, *bodies)
     assert bob.live_seqs(conversation) == seqs, "in order, and each once"
@@ -98,8 +98,8 @@ async def test_messages_keep_order_across_three_servers(cast: Cast) -> None:
 
 async def test_concurrent_senders_see_same_log(cast: Cast) -> None:
     alice, bob, conversation = cast.alice, cast.bob, cast.conversation
-    await alice.attend(at=cast.edge)
-    await bob.attend(at=cast.home)
+    await alice.connect(at=cast.edge)
+    await bob.connect(at=cast.home)
     for number in range(25):
         await alice.send(conversation, f"alice {number}")
         await bob.send(conversation, f"bob {number}")
@@ -120,5 +120,5 @@ async def test_concurrent_creation_makes_one_conversation(world: World) -> None:
 
 
 async def opened(device: RawDevice, conversation: str) -> list[int]:
-    await device.attend()
+    await device.connect()
     return (await device.fetch(conversation)).seqs

@@ -51,14 +51,14 @@ async def flood(alice: RawDevice, conversation: str) -> None:
     for start in range(0, MESSAGES, 20):
         keys = [await alice.send(conversation, payload(number)) for number in range(start, start + 20)]
         for key in keys:
-            assert (await alice.answer(key, timeout=30)).HasField("appended")
+            assert (await alice.next_result(key, timeout=30)).HasField("appended")
 
 
 async def test_device_resuming_reads_in_time_misses_no_entry(small_world: World) -> None:
     alice, bob, carol = await small_world.users("alice", "bob", "carol")
     group = await alice.group("Weather", [bob, carol])
     for device in (alice, bob, carol):
-        await device.attend()
+        await device.connect()
     bob.stream.reads.clear()
     await flood(alice, group)
     await eventually(lambda: caught_up(carol, group), 30)
@@ -84,14 +84,14 @@ async def test_non_reading_device_is_disconnected_and_can_resume(small_world: Wo
     alice, bob, carol = await small_world.users("alice", "bob", "carol")
     group = await alice.group("Weather", [bob, carol])
     for device in (alice, bob, carol):
-        await device.attend()
+        await device.connect()
     bob.stream.reads.clear()
     cursor = bob.cursor
     reading = asyncio.create_task(read_once_cut_off(small_world.stack, bob))
     await flood(alice, group)
     await eventually(lambda: caught_up(carol, group), 30)
     await reading
-    assert (await bob.stream.ended()).said == ("RESOURCE_EXHAUSTED", "SLOW_CONSUMER")
+    assert (await bob.stream.wait_ended()).code_and_reason == ("RESOURCE_EXHAUSTED", "SLOW_CONSUMER")
     await bob.open(cursor)
     assert group in (await bob.changes())[0]
     await eventually(lambda: caught_up(bob, group), 30)

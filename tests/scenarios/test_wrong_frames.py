@@ -51,7 +51,7 @@ async def stream(request: pytest.FixtureRequest, scene: Scene) -> RawStream:
 )
 async def test_stream_without_hello_is_ended(stream: RawStream, first: bytes, reason: str) -> None:
     await stream.write(first)
-    assert (await stream.ended()).said == (INVALID, reason)
+    assert (await stream.wait_ended()).code_and_reason == (INVALID, reason)
 
 
 @pytest.mark.parametrize(
@@ -68,22 +68,22 @@ async def test_stream_without_hello_is_ended(stream: RawStream, first: bytes, re
 )
 async def test_protocol_violation_ends_stream_with_reason(stream: RawStream, frame: bytes, reason: str) -> None:
     await stream.write(HELLO)
-    await stream.next("changes")
+    await stream.next_frame("changes")
     await stream.write(frame)
-    assert (await stream.final_error()).said == (INVALID, reason)
-    assert (await stream.ended()).said == (INVALID, reason)
+    assert (await stream.final_error()).code_and_reason == (INVALID, reason)
+    assert (await stream.wait_ended()).code_and_reason == (INVALID, reason)
 
 
 async def test_stream_closed_before_hello_is_refused_with_reason(stream: RawStream) -> None:
     await stream.half_close()
-    assert (await stream.ended()).said == (INVALID, "HELLO_MISSING")
+    assert (await stream.wait_ended()).code_and_reason == (INVALID, "HELLO_MISSING")
 
 
 async def test_sends_before_violation_are_kept(scene: Scene) -> None:
     alice, conversation = scene.alice, scene.conversation
     keys = [await alice.send(conversation, f"{number}") for number in range(10)]
     await alice.stream.write(b"")
-    await alice.stream.ended()
+    await alice.stream.wait_ended()
     await alice.open()
     for seq, key in enumerate(keys, start=2):
         assert await alice.sent(conversation, f"{seq - 2}", client_message_id=key) == seq
@@ -91,17 +91,17 @@ async def test_sends_before_violation_are_kept(scene: Scene) -> None:
 
 async def test_oversized_frame_is_refused_and_stream_continues(scene: Scene) -> None:
     alice = scene.alice
-    assert (await alice.refused(scene.conversation, "x" * 262_144)).said == (INVALID, "FRAME_TOO_LARGE")
-    await alice.stream.say(watch_presence=chat_pb2.WatchPresenceRequest(user_ids=["a" * 32] * 9_000))
-    assert (await alice.stream.refusal()).said == (INVALID, "FRAME_TOO_LARGE")
+    assert (await alice.refused(scene.conversation, "x" * 262_144)).code_and_reason == (INVALID, "FRAME_TOO_LARGE")
+    await alice.stream.send_frame(watch_presence=chat_pb2.WatchPresenceRequest(user_ids=["a" * 32] * 9_000))
+    assert (await alice.stream.refusal()).code_and_reason == (INVALID, "FRAME_TOO_LARGE")
     assert await alice.sent(scene.conversation, "shorter") == 2
 
 
 async def test_frame_above_transport_limit_ends_stream(stream: RawStream) -> None:
     await stream.write(HELLO)
-    await stream.next("welcome")
+    await stream.next_frame("welcome")
     await stream.write(send_of(b"x" * (1 << 20)))
-    assert (await stream.ended()).code == "RESOURCE_EXHAUSTED"
+    assert (await stream.wait_ended()).code == "RESOURCE_EXHAUSTED"
 
 
 async def resync(device: RawDevice, cursor: chat_pb2.Cursor | None) -> tuple[Sequence[str], int]:
@@ -139,9 +139,9 @@ async def test_invalid_cursor_resyncs_all_conversations(scene: Scene) -> None:
     ],
 )
 async def test_fetch_violating_rules_is_refused(scene: Scene, ranges: list[chat_pb2.EntryRange], field: str) -> None:
-    await scene.alice.stream.say(fetch=chat_pb2.Fetch(ranges=ranges))
+    await scene.alice.stream.send_frame(fetch=chat_pb2.Fetch(ranges=ranges))
     refusal = await scene.alice.stream.refusal()
-    assert (refusal.said, refusal.fields) == ((INVALID, "FIELD_INVALID"), (field,))
+    assert (refusal.code_and_reason, refusal.fields) == ((INVALID, "FIELD_INVALID"), (field,))
     assert (await scene.alice.fetch(scene.conversation)).seqs == [1]
 
 
@@ -168,8 +168,8 @@ async def test_pending_fetches_are_limited(scene: Scene) -> None:
     alice, asked = scene.alice, 200
     ranges = [chat_pb2.EntryRange(conversation_id=scene.conversation)] * 100
     for _ in range(asked):
-        await alice.stream.say(fetch=chat_pb2.Fetch(ranges=ranges))
+        await alice.stream.send_frame(fetch=chat_pb2.Fetch(ranges=ranges))
     await eventually(lambda: alice.stream.kinds.count("error") + alice.ranges_heard // 100 == asked, timeout=30)
     assert alice.ranges_heard >= 32 * 100
-    assert (await alice.stream.refusal()).said == ("RESOURCE_EXHAUSTED", "RATE_LIMITED")
+    assert (await alice.stream.refusal()).code_and_reason == ("RESOURCE_EXHAUSTED", "RATE_LIMITED")
     assert await alice.sent(scene.conversation, "enough") == 2

@@ -66,10 +66,10 @@ class Group(RuleBasedStateMachine):
     async def _begin(self) -> None:
         devices = await self.world.users(*PEOPLE)
         self.phones = dict(zip(PEOPLE, devices, strict=True))
-        self.devices = [*devices, await self.world.another(devices[0]), await self.world.another(devices[1])]
+        self.devices = [*devices, await self.world.add_device(devices[0]), await self.world.add_device(devices[1])]
         self.away: set[int] = set()
         for device in self.devices:
-            await device.attend()
+            await device.connect()
         self.group = await devices[0].group("Weather", [devices[1]])
         self.model = Model({self.id("alice"): Role.ADMIN, self.id("bob"): Role.MEMBER})
 
@@ -88,7 +88,7 @@ class Group(RuleBasedStateMachine):
     def _answer(self, who: str, request: Any, told: Callable[[Any], int | str]) -> int | str:
         type(self).steps += 1
         try:
-            return told(self.loop.run(self.phones[who].ask(request)))
+            return told(self.loop.run(self.phones[who].call(request)))
         except grpc.aio.AioRpcError as error:
             return of_error(error).reason
 
@@ -215,7 +215,7 @@ class Group(RuleBasedStateMachine):
             return
         await eventually(lambda: self._agrees(device, seen))
         shown = conversation_pb2.GetConversationRequest(conversation_id=self.group)
-        conversation = (await device.ask(shown)).conversation
+        conversation = (await device.call(shown)).conversation
         roles = {each.user_id: Role(each.role) for each in conversation.members}
         assert roles == (self.model.roles if user in self.model.roles else {})
         assert conversation.head_seq == seen[-1]

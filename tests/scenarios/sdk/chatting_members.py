@@ -11,7 +11,7 @@ from random import Random
 
 from parley_client import FileStore
 from tests.eventually import eventually
-from tests.proxy.mischief import Tally
+from tests.proxy.frame_faults import RefusalCounter
 from tests.proxy.rpc import Proxy
 from tests.proxy.wire import Relay
 from tests.raw.device import RawDevice
@@ -63,7 +63,7 @@ class ChattingMembers:
 
     def __init__(self, world: World, folder: Path, random: Random) -> None:
         self.applause = AnswerCounter()
-        self.tally = Tally(lambda result: of_status(result.refused).reason)
+        self.tally = RefusalCounter(lambda result: of_status(result.refused).reason)
         self.speakers: list[SendingDevice] = []
         self.circles: dict[str, set[str]] = {}
         self.cuts = 0
@@ -95,7 +95,7 @@ class ChattingMembers:
         for number, said in enumerate(lines):
             device = phones[number // 2]
             if number % 2:
-                device = await self._world.another(device)
+                device = await self._world.add_device(device)
             told = [(names[circle], text) for circle, text in said]
             await self._move_in(number, device, told, watching.address)
         await asyncio.gather(*(speaker.come() for speaker in self.speakers))
@@ -131,14 +131,14 @@ class ChattingMembers:
     async def _come_and_go(self, speaker: SendingDevice, moments: list[int]) -> None:
         """Moments are counted in answers to all."""
         for away, back in zip(moments[::2], moments[1::2], strict=True):
-            await self.applause.reaches(away)
+            await self.applause.wait_for(away)
             if (relay := self._relays.get(speaker)) is not None:
                 # The device may be on its way back from the cut before.
                 await eventually(partial(_is_back, speaker, relay), PATIENCE)
                 self.cuts += relay.cut() > 0
             else:
                 await speaker.leave()
-                await self.applause.reaches(back)
+                await self.applause.wait_for(back)
                 await speaker.come()
 
 

@@ -59,7 +59,7 @@ class People:
     async def session(self, name: str) -> Session:
         """Return the session of a new device."""
         if name in self._devices:
-            device = await self.world.another(self._devices[name])
+            device = await self.world.add_device(self._devices[name])
         else:
             device = await self.world.listed_user(self.login_name(name), name)
             self._devices[name] = device

@@ -20,14 +20,14 @@ class AnswerCounter:
         self.count = 0
         self._waiting: list[tuple[int, asyncio.Event]] = []
 
-    def one_more(self) -> None:
+    def increment(self) -> None:
         """An answer came."""
         self.count += 1
         for number, event in self._waiting:
             if self.count >= number:
                 event.set()
 
-    async def reaches(self, number: int) -> None:
+    async def wait_for(self, number: int) -> None:
         """Wait until so many have come."""
         if self.count < number:
             event = asyncio.Event()
@@ -92,6 +92,6 @@ class SendingDevice:
             said = self._waiting.pop(sending.client_message_id)
             line = Line(answer.result().seq, self.listener.who.user_id, said.text)
             self.answered.append(Answered(self.name, said.number, said.conversation, line))
-            self._applause.one_more()
+            self._applause.increment()
 
         return heard

@@ -69,7 +69,7 @@ async def preface(members: ChattingMembers, conversation: str) -> Log:
     listener = next(
         each.listener for each in members.speakers if each.listener.who.user_id in members.circles[conversation]
     )
-    answer = await listener.who.ask(conversation_pb2.GetConversationRequest(conversation_id=conversation))
+    answer = await listener.who.call(conversation_pb2.GetConversationRequest(conversation_id=conversation))
     await listener.has(conversation, answer.conversation.head_seq)
     return given_in(listener.pages[conversation])
 

@@ -11,7 +11,7 @@ from parley.chat.v1 import chat_pb2
 from parley_client.demo import participants as demo_participants
 from parley_client.demo import run_demo
 from parley_client.errors import DoorUnreachable
-from tests.proxy.mischief import Caller, Filter
+from tests.proxy.frame_faults import Caller, Filter
 from tests.proxy.rpc import Proxy
 
 pytestmark = pytest.mark.scenario

@@ -23,7 +23,7 @@ from parley_client import (
     WatermarkMoved,
 )
 from tests.eventually import eventually
-from tests.proxy.mischief import Caller, Filter
+from tests.proxy.frame_faults import Caller, Filter
 from tests.proxy.rpc import Proxy
 from tests.raw.world import PASSWORD
 from tests.scenarios.sdk.people import Pair, People, until, user_id

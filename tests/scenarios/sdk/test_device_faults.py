@@ -12,7 +12,7 @@ from parley_client import CaughtUp, TimedOut
 from servicekit.failure import Failure
 from servicekit.status import to_proto
 from tests.eventually import eventually
-from tests.proxy.mischief import Caller, Filter
+from tests.proxy.frame_faults import Caller, Filter
 from tests.proxy.rpc import ProxiedStream, Proxy
 from tests.raw.refusal import of_status
 from tests.scenarios.sdk.people import Pair, People, until
@@ -113,7 +113,7 @@ async def test_timed_out_gated_send_makes_device_reconnect(people: People, proxy
         result = chat_pb2.SendResult(
             conversation_id=send.conversation_id, client_message_id=send.client_message_id, refused=OWNER_AWAY
         )
-        await stream.tell(send_results=chat_pb2.SendResults(results=[result]))
+        await stream.send_frame(send_results=chat_pb2.SendResults(results=[result]))
         return True
 
     proxy.answered = refused
@@ -129,7 +129,7 @@ async def test_drained_device_reconnects_without_loss(people: People, proxy: Pro
     await until(bobs, CaughtUp)
     drain = chat_pb2.Drain()
     drain.delay.FromMilliseconds(50)
-    await proxy.tell_all(drain=drain)
+    await proxy.send_to_all(drain=drain)
     sendings = [alices.send(pair.chat, str(n)) for n in range(10)]
     assert [(await sending).seq for sending in sendings] == list(range(2, 12))
     await eventually(lambda: len(proxy.streams) == 4)

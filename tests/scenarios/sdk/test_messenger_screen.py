@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from parley.chat.v1 import chat_pb2
 from parley_client import Superseded
 from tests.eventually import eventually
-from tests.proxy.mischief import Caller, Filter
+from tests.proxy.frame_faults import Caller, Filter
 from tests.proxy.rpc import Proxy
 from tests.scenarios.sdk.people import Pair, People
 from tests.scenarios.sdk.terminal_screen import Screen, messenger

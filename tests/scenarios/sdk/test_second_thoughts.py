@@ -13,7 +13,7 @@ import pytest
 from devstack.stack import Stack
 from parley_client import Client, ConversationView, Device, MemoryStore, NotFound
 from tests.eventually import eventually
-from tests.proxy.mischief import Kind, Mischief, device
+from tests.proxy.frame_faults import FaultKind, FrameFault, calls_of_device
 from tests.proxy.rpc import Proxy
 from tests.raw.world import PASSWORD
 
@@ -65,7 +65,7 @@ class ProxiedAccounts:
         self.alice: Client
         self.bob: Client
         self.group = ""
-        self.mischief: Mischief
+        self.fault: FrameFault
 
     async def gather(self) -> ProxiedAccounts:
         """Sign everybody up."""
@@ -82,7 +82,9 @@ class ProxiedAccounts:
         assert self.bob.session is not None
         session = await client.accounts.login(self.bob.session.login_name, PASSWORD)
         if robbed:
-            self._proxy.rule = self.mischief = Mischief(Kind.DROP, nth=9, victims=device(session.device_id))
+            self._proxy.rule = self.fault = FrameFault(
+                FaultKind.DROP, nth=9, victims=calls_of_device(session.device_id)
+            )
         watcher = Watcher(client, self.group)
         await watcher.come()
         self._opened.push_async_callback(watcher.leave)
@@ -138,8 +140,8 @@ async def test_edits_and_deletions_reach_all_devices_identically(environment: Pr
     watchers = [there, comes_and_goes, robbed, new]
     for watcher in watchers:
         await eventually(partial(shows, watcher.view, wanted))
-    assert [each.view.timeline == new.view.timeline for each in watchers] == [True] * 4
-    assert environment.mischief.done, "no frame was lost"
+    assert [each.view.lines == new.view.lines for each in watchers] == [True] * 4
+    assert environment.fault.done, "no frame was lost"
 
 
 def shows(view: ConversationView, wanted: list[Shown]) -> bool:

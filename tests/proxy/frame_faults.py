@@ -1,4 +1,4 @@
-"""What a proxy does to the frames it passes down: nothing, or one mischief to one live `entries` frame."""
+"""What a proxy does to the frames it passes down: nothing, or one fault to one live `entries` frame."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Rule(Protocol):
         """What is passed on, in order, in place of this frame."""
 
 
-class Kind(Enum):
+class FaultKind(Enum):
     """What may be done to a frame."""
 
     DROP = "drop"
@@ -34,27 +34,27 @@ class Kind(Enum):
     SWAP = "swap"
 
 
-def anybody(_: Caller) -> bool:
+def any_caller(_: Caller) -> bool:
     """Any stream."""
     return True
 
 
-def device(device_id: str) -> Callable[[Caller], bool]:
+def calls_of_device(device_id: str) -> Callable[[Caller], bool]:
     """The streams of one device."""
     return lambda caller: caller.device_id == device_id
 
 
-def anything(_: chat_pb2.Entries) -> bool:
+def any_entries(_: chat_pb2.Entries) -> bool:
     """Any entries."""
     return True
 
 
-def messages(entries: chat_pb2.Entries) -> bool:
+def has_message(entries: chat_pb2.Entries) -> bool:
     """Entries with a message among them."""
     return any(entry.HasField("message_appended") for entry in entries.entries)
 
 
-class Mischief:
+class FrameFault:
     """Done once: to the `nth` live `entries` frame (from 1) with such `contents`, over all streams of the `victims`.
 
     A swapped frame is passed behind the next live one of that device that tells of one of its conversations, for
@@ -63,10 +63,10 @@ class Mischief:
 
     def __init__(
         self,
-        kind: Kind,
+        kind: FaultKind,
         nth: int = 1,
-        victims: Callable[[Caller], bool] = anybody,
-        contents: Callable[[chat_pb2.Entries], bool] = anything,
+        victims: Callable[[Caller], bool] = any_caller,
+        contents: Callable[[chat_pb2.Entries], bool] = any_entries,
     ) -> None:
         self.hit: list[tuple[str, int]] = []
         self.done = False
@@ -78,20 +78,20 @@ class Mischief:
 
     def down(self, caller: Caller, frame: bytes) -> list[bytes]:
         """As the rule says."""
-        if self.done or not self._victims(caller) or (told := live(frame)) is None:
+        if self.done or not self._victims(caller) or (told := live_entries(frame)) is None:
             return [frame]
         if self._held is not None:
-            return self._swap(caller, frame, _places(told))
+            return self._swap(caller, frame, _positions(told))
         self._left -= self._contents(told)
-        return [frame] if self._left else self._strike(caller, frame, _places(told))
+        return [frame] if self._left else self._apply(caller, frame, _positions(told))
 
-    def _strike(self, caller: Caller, frame: bytes, told: list[tuple[str, int]]) -> list[bytes]:
+    def _apply(self, caller: Caller, frame: bytes, told: list[tuple[str, int]]) -> list[bytes]:
         self.hit = told
-        if self._kind is Kind.SWAP:
+        if self._kind is FaultKind.SWAP:
             self._held = caller, frame
             return []
         self.done = True
-        return [frame, frame] if self._kind is Kind.DOUBLE else []
+        return [frame, frame] if self._kind is FaultKind.DOUBLE else []
 
     def _swap(self, caller: Caller, frame: bytes, told: list[tuple[str, int]]) -> list[bytes]:
         assert self._held is not None
@@ -114,7 +114,7 @@ class Filter:
         return [] if kept is None else [kept.SerializeToString()]
 
 
-class Tally:
+class RefusalCounter:
     """Passes everything on, and counts the reasons with which sends were refused."""
 
     def __init__(self, reason: Callable[[chat_pb2.SendResult], str]) -> None:
@@ -129,11 +129,11 @@ class Tally:
         return [frame]
 
 
-def live(frame: bytes) -> chat_pb2.Entries | None:
+def live_entries(frame: bytes) -> chat_pb2.Entries | None:
     """What is in a live `entries` frame; None for any other frame."""
     told = chat_pb2.ConnectResponse.FromString(frame)
     return told.entries if told.HasField("entries") and not told.entries.ranges else None
 
 
-def _places(told: chat_pb2.Entries) -> list[tuple[str, int]]:
+def _positions(told: chat_pb2.Entries) -> list[tuple[str, int]]:
     return [(entry.conversation_id, entry.seq) for entry in told.entries]
