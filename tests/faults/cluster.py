@@ -1,4 +1,4 @@
-"""A system whose stores are clusters themselves, and between whose parts are cables that can be cut."""
+"""A system with clustered stores, whose parts are connected by TCP relays that can be cut."""
 
 from __future__ import annotations
 
@@ -102,17 +102,17 @@ class Cluster:
 
     @property
     def chat_servers(self) -> list[ChatServer]:
-        """All of them."""
+        """Return all chat servers."""
         return self.stack.chat_servers
 
     @property
-    def envoy(self) -> ManagedProcess:
-        """The door."""
-        return self.stack.processes["envoy"]
+    def envoy(self) -> Part:
+        """Return Envoy."""
+        return self.stack.parts["envoy"]
 
     @property
-    def parts(self) -> list[ManagedProcess]:
-        """Everything that runs."""
+    def parts(self) -> list[Part]:
+        """Return every part of the system."""
         return [*self._stores, *self.chat_servers, self.envoy]
 
     @property
@@ -135,7 +135,7 @@ class Cluster:
         return ManagedProcess(valkey_spec(self.data(name), self._log(name), ports.base + 30 + number, name=name))
 
     def data(self, name: str) -> Path:
-        """Where a store keeps its data."""
+        """Return the data folder of a store."""
         return self._folder / "data" / name
 
     def _log(self, name: str) -> Path:
@@ -145,9 +145,9 @@ class Cluster:
 
     # Where things are.
 
-    async def primary(self) -> ManagedProcess:
-        """The mongod that is primary now."""
-        found: list[ManagedProcess] = []
+    async def primary(self) -> Part:
+        """Return the current primary mongod."""
+        found: list[Part] = []
 
         async def known() -> bool:
             found.extend([each for each in self.mongods if each.running and await self._is_primary(each)])
@@ -156,8 +156,8 @@ class Cluster:
         await eventually(known, HEALTHY_S)
         return found[-1]
 
-    async def secondaries(self) -> list[ManagedProcess]:
-        """The others."""
+    async def secondaries(self) -> list[Part]:
+        """Return the secondaries."""
         primary = await self.primary()
         return [each for each in self.mongods if each is not primary]
 
@@ -169,33 +169,33 @@ class Cluster:
                 return False
 
     @property
-    def master(self) -> ManagedProcess:
-        """The Valkey at the end of the cable."""
+    def master(self) -> Part:
+        """Return the Valkey that the relay leads to."""
         return self.valkeys[0]
 
     @property
-    def replica(self) -> ManagedProcess:
-        """The other one."""
+    def replica(self) -> Part:
+        """Return the Valkey that the relay does not lead to."""
         return self.valkeys[1]
 
     async def detach_replica(self) -> None:
-        """From now on the replica learns nothing of what the master is told."""
+        """Stop replication from the master to the replica."""
         async with valkey_at(self.replica) as replica:
             await replica.execute_command("REPLICAOF", "NO", "ONE")  # type: ignore[no-untyped-call]
 
     async def promote(self) -> None:
-        """Make the replica, detached before, the master: the cable leads there."""
+        """Promote the detached replica and lead the relay to it."""
         self.valkeys.reverse()
         self.redis.lead_to(self.master.address)
 
     async def follow(self) -> None:
-        """Have the one that is not at the end of the cable replicate the one that is."""
+        """Make the Valkey behind the relay the master of the other one."""
         async with valkey_at(self.replica) as follower:
             await follower.execute_command("REPLICAOF", *self.master.address.split(":"))  # type: ignore[no-untyped-call]
 
 
-def start(parts: Sequence[ManagedProcess]) -> None:
-    """Start parts and wait until all are well. Blocks."""
+def start(parts: Sequence[Part]) -> None:
+    """Start parts and block until all are healthy."""
     for part in parts:
         part.resume()
         part.start()
@@ -203,8 +203,8 @@ def start(parts: Sequence[ManagedProcess]) -> None:
         part.wait_healthy(HEALTHY_S)
 
 
-def stop(parts: Sequence[ManagedProcess]) -> None:
-    """End parts. Blocks."""
+def stop(parts: Sequence[Part]) -> None:
+    """Stop parts and block until all have ended."""
     for part in parts:
         part.request_stop()
     for part in parts:
@@ -212,8 +212,8 @@ def stop(parts: Sequence[ManagedProcess]) -> None:
 
 
 @asynccontextmanager
-async def mongo(part: ManagedProcess) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
-    """One member of the set, spoken to directly."""
+async def mongo(part: Part) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
+    """Return a direct client of one member of the replica set."""
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
         f"mongodb://{part.address}/?directConnection=true", serverSelectionTimeoutMS=1000, socketTimeoutMS=5000
     )
@@ -224,8 +224,8 @@ async def mongo(part: ManagedProcess) -> AsyncIterator[AsyncMongoClient[dict[str
 
 
 @asynccontextmanager
-async def valkey_at(part: ManagedProcess) -> AsyncIterator[Redis]:
-    """One Valkey, spoken to directly."""
+async def valkey_at(part: Part) -> AsyncIterator[Redis]:
+    """Return a direct client of one Valkey."""
     host, _, port = part.address.partition(":")
     client = Redis(host=host or LOOPBACK, port=int(port), socket_timeout=5, socket_connect_timeout=5)
     try:

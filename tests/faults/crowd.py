@@ -1,4 +1,4 @@
-"""People who talk as long as they are asked to, whatever breaks meanwhile; some come and go, or are signed out."""
+"""Users who send messages during faults; some join and leave a group, or have devices revoked."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Crowd:
         await self._open.aclose()
 
     async def talk(self, going_on: Callable[[], bool]) -> None:
-        """Talk while it is `going_on`, and finish what was begun."""
+        """Send messages while `going_on` returns true, then finish the sends in progress."""
         async with asyncio.TaskGroup() as group:
             for talker in self.talkers:
                 group.create_task(self._talk(talker, going_on))
@@ -137,7 +137,7 @@ class Crowd:
             self.journal.revoked.append(Revoked(name, time.monotonic()))
 
     async def _retry_while_unavailable(self, ask: Callable[[], Awaitable[Any]]) -> Any:
-        """The answer; asked again, as the same request, while nobody can give it."""
+        """Return the response; repeat the same request while the servers are unavailable."""
         while True:
             try:
                 return await ask()
@@ -151,15 +151,15 @@ class Crowd:
             await asyncio.sleep(AGAIN_S)
 
     async def answered(self, timeout: float) -> None:
-        """Wait until nobody waits for an answer. Raises AssertionError."""
+        """Wait until every send is answered. Raises AssertionError on timeout."""
         await eventually(lambda: not self.journal.unanswered, timeout)
 
     async def logs(self) -> dict[str, list[Line]]:
-        """The whole logs, as those who may see all of them are given them now."""
+        """Return the complete logs, read by members who may see every entry."""
         return {conversation: await _whole(device, conversation) for conversation, device in self._auditors.items()}
 
     def lacking(self, logs: dict[str, list[Line]]) -> int:
-        """How many entries have not come yet to devices that shall have them."""
+        """Return the number of entries that devices still lack."""
         has = Counter((device, conversation) for device, conversation, _ in self._distinct())
         gone = {each.device for each in self.journal.revoked}
         lacking = 0

@@ -1,4 +1,4 @@
-"""A run: a crowd talks, a nemesis strikes, and in the end a judge says what became of the promises."""
+"""A run: a crowd sends, a nemesis strikes, and a judge checks the promises at the end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ IN_TIME_S: Final = 5.0
 
 @dataclass(slots=True)
 class Report:
-    """What came of a run. It proves nothing when it is `inconclusive`, for the reasons given."""
+    """The result of a run. A run with reasons in `inconclusive` proves nothing."""
 
     seed: int
     seconds: float
@@ -47,7 +47,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether every promise was kept, and the run shows it."""
+        """Return true if the run is conclusive and every promise was kept."""
         return not self.broken and not self.errors and not self.inconclusive
 
 
@@ -65,7 +65,7 @@ async def run(
     converged_s: float = CONVERGED_S,
     say: Callable[[str], object] = lambda _: None,
 ) -> Report:
-    """Talk and strike for so many seconds, and for longer where there were not so many `strikes` by then."""
+    """Send and strike for `seconds`, and longer until there were `strikes` faults."""
     random, report = Random(seed), Report(seed, seconds)
     say("starting MongoDB, etcd, Valkey, three chat servers and Envoy")
     async with (
@@ -119,7 +119,7 @@ def _sum_up(report: Report, crowd: Crowd, nemesis: Nemesis, cluster: Cluster, lo
 
 
 def answered_share(journal: Journal) -> float:
-    """Which share of the sends in times of peace was answered in time; 0 when there were none."""
+    """Return the share of sends outside of faults that were answered in time; 0 without such sends."""
     struck = journal.struck
     ends = [*(each.at for each in struck[1:]), float("inf")]
     peace = [(each.healed_at + WELL_AFTER_S, until - IN_TIME_S) for each, until in zip(struck, ends, strict=True)]

@@ -1,4 +1,4 @@
-"""A chat server dies with 2,000 devices on it: they are back elsewhere in time, and read little to be in step again."""
+"""A chat server with 2,000 devices is killed: they reconnect in time, and few store reads bring them up to date."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def big_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 class ReconnectingDevice:
-    """A device that comes again whenever its stream ends: at a moment of its own, and not before it was asked to."""
+    """A device that reconnects when its stream ends, after a random delay and not before the server's retry delay."""
 
     def __init__(self, who: RawDevice, channel: grpc.aio.Channel) -> None:
         self.has: dict[str, int] = {}
@@ -57,7 +57,7 @@ class ReconnectingDevice:
         self._stream: RawStream | None = None
 
     async def live(self, edge: str) -> None:
-        """Until cancelled; the first stream is asked of the server `edge`."""
+        """Reconnect until cancelled; the first stream is opened at the server `edge`."""
         backoff = Backoff()
         while True:
             stream = self._stream = self._dial(edge)
@@ -77,7 +77,7 @@ class ReconnectingDevice:
 
     @property
     def in_step(self) -> bool:
-        """Whether it has a stream and has looked once."""
+        """Return true if the device has a stream and has caught up once."""
         return self._stream is not None and self._stream.open and self._cursor is not None
 
     async def close(self) -> None:
@@ -93,7 +93,7 @@ class ReconnectingDevice:
             self.has[entry.conversation_id] = max(entry.seq, self.has.get(entry.conversation_id, 0))
 
     async def _look(self, stream: RawStream, changes: chat_pb2.Changes) -> None:
-        """Fetch what is named."""
+        """Fetch the conversations that `changes` lists."""
         named = list(changes.conversation_ids)
         if named:
             self.fetches += 1
@@ -105,9 +105,9 @@ class ReconnectingDevice:
 
 @asynccontextmanager
 async def crowd(world: World, edge: str) -> AsyncIterator[tuple[RawDevice, list[str], list[ReconnectingDevice], float]]:
-    """Devices on one server, in groups of 100 with somebody whose own stream is elsewhere.
+    """Connect devices to one server, in groups of 100 with a user whose own stream is on another server.
 
-    That person, the groups, the devices, and how many seconds these took to come.
+    Return that user, the groups, the devices, and the seconds until all were connected.
     """
     async with AsyncExitStack() as open_:
         speaker = await world.user("speaker")
@@ -166,12 +166,12 @@ async def test_two_thousand_devices_reconnect_in_time(big_stack: Stack, capsys: 
 
 
 def has_all(comer: ReconnectingDevice, heads: dict[str, int]) -> bool:
-    """Whether it has its groups up to these seqs."""
+    """Return true if the device has its groups up to these seqs."""
     return all(comer.has.get(group, 0) >= heads[group] for group in comer.has) and bool(comer.has)
 
 
 async def reads(stack: Stack) -> int:
-    """How often the store was read so far."""
+    """Return the number of store reads so far."""
     client: AsyncMongoClient[dict[str, int]] = AsyncMongoClient(stack.mongo_uri)
     try:
         counters = (await client.admin.command("serverStatus"))["opcounters"]

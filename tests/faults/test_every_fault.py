@@ -1,4 +1,4 @@
-"""Every kind of fault once, in order: what it does is written down and counted, and no promise is broken by it."""
+"""Every kind of fault once, in order: each is logged and counted, and breaks no promise."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ TOLD: Final = {
 
 
 class Logs:
-    """What chat servers have written since it was looked at last."""
+    """The log lines of chat servers since the last check."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._files = [server.log for server in cluster.chat_servers]
         self._read = {file: file.stat().st_size for file in self._files}
 
     def has_new_line_with(self, text: str) -> bool:
-        """Whether one of them says so in a new line."""
+        """Return true if a new line of a log contains the text."""
         return any(text in file.read_bytes()[self._read[file] :].decode(errors="replace") for file in self._files)
 
 
@@ -86,7 +86,7 @@ async def test_every_fault_is_reported_and_breaks_no_promise(tmp_path: Path) -> 
 
 
 async def _told(kind: Kind, nemesis: Nemesis, cluster: Cluster, world: World) -> bool:
-    """Strike, and see whether somebody says what is to be said of it."""
+    """Strike and check that the expected log line or metric appears."""
     # What is still to be said of the strike before shall not be taken for it.
     await world.wait_ring_settled(SOON_S)
     logs = Logs(cluster)

@@ -1,4 +1,4 @@
-"""The judge finds each kind of break in a small story, and nothing wrong with the story as it should be."""
+"""The judge finds each kind of violation in a small story, and none in the correct story."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ALICE, BOB, GUEST, ROOM = "alice", "bob", "guest", "r" * 32
 
 @dataclass
 class Story:
-    """Alice and bob talk in a room; a guest comes at seq 3 and goes at seq 5."""
+    """Alice and bob send to a room; a guest is added at seq 3 and removed at seq 5."""
 
     log: list[Line] = field(
         default_factory=lambda: [
@@ -48,7 +48,7 @@ class Story:
         return next(each for each in self.journal.given if (each.device, each.line.seq) == (device, seq))
 
     def guest_is_back(self, said_at: float) -> None:
-        """The guest comes again, says "six" and then "five", though "five" came first, at that time."""
+        """Add the guest again, who sends "five" at `said_at` and then "six"; the log has them reversed."""
         for line in (Line(8, ALICE, None, ((GUEST, True),)), Line(9, GUEST, "six"), Line(10, GUEST, "five")):
             self.log.append(line)
             self.journal.given += [Given(f"{user}'s", ROOM, line, line.seq + 0.2) for user in (ALICE, BOB, GUEST)]

@@ -1,4 +1,4 @@
-"""A short run with a fixed seed, and an upgrade in the middle of talk."""
+"""A short run with a fixed seed, and a rolling upgrade under load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judge finds out servers that break a promise: what it has never caught it may never catch."""
+"""The judge detects servers that break a promise deliberately, which shows that each check can fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gRPC proxy between a client and the door: calls pass as raw bytes, and tests may change the frames of a stream."""
+"""A gRPC proxy between clients and the door that passes raw bytes and lets tests change the frames of a stream."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ProxiedStream:
             await self._context.write(frame)
 
     async def send_frame(self, **frame: Any) -> None:
-        """Write a well-formed frame to the client that the server has not sent."""
+        """Write a well-formed frame of the proxy's own to the client."""
         await self.write(chat_pb2.ConnectResponse(**frame).SerializeToString())
 
     async def end(self, status: Status) -> None:
@@ -58,7 +58,7 @@ class ProxiedStream:
         self.ended.set()
 
     async def passed_up(self, requests: AsyncIterator[bytes], answered: Answered | None) -> AsyncIterator[bytes]:
-        """Yield the frames that the server shall get."""
+        """Yield the frames to pass to the server."""
         async for frame in requests:
             self._requests.append(frame)
             if answered is None or not await answered(self, chat_pb2.ConnectRequest.FromString(frame)):
@@ -94,7 +94,7 @@ class Proxy(grpc.GenericRpcHandler):
         await self.stop()
 
     async def stop(self) -> None:
-        """Be gone, with every call that is under way."""
+        """Stop listening and end every call in progress."""
         await self._server.stop(grace=None)
         await self._channel.close()
 
@@ -175,7 +175,7 @@ def _passed_on(metadata: Any) -> tuple[tuple[str, str | bytes], ...]:
 
 
 def _caller(metadata: tuple[tuple[str, str | bytes], ...]) -> Caller | None:
-    """Whom the token names; it is the server that checks it."""
+    """Return the user and device of the token, unverified: the server checks it."""
     bearer = next((str(value) for key, value in metadata if key == "authorization"), "")
     try:
         claims = jwt.decode(bearer.removeprefix("Bearer "), options={"verify_signature": False})

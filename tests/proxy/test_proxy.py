@@ -1,4 +1,4 @@
-"""The proxy passes calls as they are: what is said, what is answered, and how it ends."""
+"""The proxy passes requests, responses and statuses unchanged, and applies frame faults."""
 
 from __future__ import annotations
 

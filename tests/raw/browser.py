@@ -42,7 +42,7 @@ class Browser:
         return GetMessageClass(METHODS[request.DESCRIPTOR.full_name].output_type).FromString(messages[0])
 
     async def refusal(self, request: Message, *, at: str = "") -> Refusal:
-        """How a unary call is refused."""
+        """Return the refusal of a unary call. Raises AssertionError if it succeeds."""
         _, status = await self._call(request, at)
         details = status["grpc-status-details-bin"]
         return of_status(Status.FromString(base64.b64decode(details + "=" * (-len(details) % 4))))

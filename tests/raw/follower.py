@@ -1,4 +1,4 @@
-"""A device kept in step by hand, as an app would: over broken streams, refusals for now, and gaps."""
+"""A raw device that stays up to date like an app: over broken streams, temporary refusals and gaps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LATER = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
 
 
 class Follower:
-    """Opens the device's stream whenever there is none, looks at what `changes` names, and sends again what was not
+    """Keeps a stream open, fetches the conversations that `changes` lists, and resends sends that were not
     answered. An async context manager. `where` is as for RawDevice.dial.
 
     `taken` has the seqs of its sends by client_message_id, every one that was answered, repeats included. What is
@@ -55,18 +55,18 @@ class Follower:
         assert not self._complaints, self._complaints
 
     def send(self, conversation_id: str, body: str) -> str:
-        """Have something sent in the order of calls, and again until it is taken; the id."""
+        """Queue a send, in call order, resent until it is answered; return the client_message_id."""
         key = new_id()
         self._unanswered[key] = (conversation_id, body)
         return key
 
     async def wait_acknowledged(self, timeout: float = 20.0) -> None:
-        """Wait until all it sent was taken; each has one seq, and they are in order."""
+        """Wait until every send is answered; check that each has one seq."""
         await eventually(lambda: not self._unanswered, timeout)
         assert all(len(seqs) == 1 for seqs in self.acknowledged.values()), "one id, two seqs"
 
     def seqs(self, *keys: str) -> list[int]:
-        """The seqs of sends that were taken."""
+        """Return the seqs of acknowledged sends."""
         return [min(self.acknowledged[key]) for key in keys]
 
     async def _run(self) -> None:
@@ -79,14 +79,14 @@ class Follower:
             await asyncio.sleep(PAUSE_S)
 
     def on_result(self, key: str, answer: chat_pb2.SendResult) -> None:
-        """An answer to a send that is not refused for now; again where it was answered again."""
+        """Record a result that is no temporary refusal; called again for a repeated result."""
         if answer.HasField("appended"):
             self.acknowledged.setdefault(key, set()).add(answer.appended.seq)
         else:
             self._complaints.append(str(answer))
 
     def on_caught_up(self, opened_at: float) -> None:
-        """It has looked at all that the first `changes` of a stream named."""
+        """Called after every conversation of a stream's first `changes` was fetched."""
 
     async def _one_stream(self) -> None:
         opened_at = time.monotonic()
@@ -147,7 +147,7 @@ class Follower:
         return seq
 
     async def _send_pending(self) -> None:
-        """The only writer of sends, so that they leave in order; after a refusal for now all behind it go again."""
+        """Send in order, as the only writer; after a temporary refusal resend all later sends of its conversation."""
         while self.device.stream.open:
             for key, (conversation_id, body) in list(self._unanswered.items()):
                 if key not in self._said:
@@ -159,7 +159,7 @@ class Follower:
             await asyncio.sleep(PAUSE_S / 10)
 
     def _mark_for_resend(self, refused: set[str]) -> None:
-        """What was said before it, and has no answer yet, is on its way."""
+        """Mark refused sends, and later ones of their conversations, for resend; earlier ones are in flight."""
         held = set[str]()
         for key, (conversation_id, _) in self._unanswered.items():
             if key in refused or conversation_id in held:
@@ -167,7 +167,7 @@ class Follower:
                 self._said.discard(key)
 
     def _take_results(self) -> set[str]:
-        """Take the answers in; the sends that are to go again, each with those behind it."""
+        """Record received results; return the sends that were refused temporarily."""
         again = set[str]()
         for key in list(self.device.answers):
             for answer in self.device.answers.pop(key):

@@ -15,17 +15,17 @@ from tests.raw.refusal import Refusal, of_error, of_status
 
 CONNECT = "/parley.chat.v1.ChatService/Connect"
 FRAME_TIMEOUT_S = 10.0
-"""Seconds within which what must come comes, also on a machine that is busy with other things."""
+"""Timeout in seconds for an expected frame, long enough for a busy machine."""
 
 Metadata = tuple[tuple[str, str], ...]
 
 
 class StreamEnded(Exception):
-    """What was to be written found the stream ended."""
+    """The stream ended before a frame could be written."""
 
 
 class RawStream:
-    """A stream from its first byte on: nothing is said by itself, not even `hello`. `heard` gets every frame."""
+    """A raw stream that sends no frame by itself, not even `hello`. `heard` is called with every frame."""
 
     def __init__(
         self, channel: grpc.aio.Channel, metadata: Metadata, heard: Callable[[chat_pb2.ConnectResponse], None]
@@ -43,7 +43,7 @@ class RawStream:
         self._reading = asyncio.create_task(self._read())
 
     async def write(self, data: bytes) -> None:
-        """Send bytes as a frame, whatever they are. Raises StreamOver."""
+        """Send arbitrary bytes as a frame. Raises StreamEnded."""
         # gRPC takes one frame at a time.
         async with self._writing:
             try:
@@ -56,11 +56,11 @@ class RawStream:
         await self.write(chat_pb2.ConnectRequest(**frame).SerializeToString())
 
     async def half_close(self) -> None:
-        """No more frames from here."""
+        """Half-close the stream."""
         await self._call.done_writing()
 
     async def next_frame(self, kind: str, timeout: float = FRAME_TIMEOUT_S) -> Any:
-        """The next frame of a kind that was not yet asked for. Raises AssertionError when none comes."""
+        """Return the next unread frame of a kind. Raises AssertionError on timeout."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout), self._news:
                 await self._news.wait_for(lambda: self._waiting[kind] or self._end)
@@ -69,19 +69,19 @@ class RawStream:
         return self._waiting[kind].popleft()
 
     async def refusal(self) -> Refusal:
-        """What the next `error` frame says, which leaves the stream open."""
+        """Return the refusal of the next `error` frame, which must not be final."""
         error: chat_pb2.StreamError = await self.next_frame("error")
         assert not error.final
         return of_status(error.status)
 
     async def final_error(self, timeout: float = FRAME_TIMEOUT_S) -> Refusal:
-        """What the `error` frame says that is the last."""
+        """Return the refusal of the final `error` frame."""
         error: chat_pb2.StreamError = await self.next_frame("error", timeout)
         assert error.final
         return of_status(error.status)
 
     async def wait_ended(self, timeout: float = FRAME_TIMEOUT_S) -> Refusal:
-        """How the stream ended, once it has; `OK` too. Raises AssertionError when it does not end."""
+        """Wait for the end of the stream and return its status, also `OK`. Raises AssertionError on timeout."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout), self._news:
                 await self._news.wait_for(lambda: self._end)
@@ -90,11 +90,11 @@ class RawStream:
 
     @property
     def open(self) -> bool:
-        """Whether it has not ended, as far as is known here."""
+        """Return true if no end of the stream was received."""
         return self._end is None
 
     async def close(self) -> None:
-        """Go away without a word."""
+        """Cancel the stream."""
         self.reads.set()
         self._call.cancel()
         await self._reading
