@@ -1,4 +1,4 @@
-"""People end their accounts: gone at once for all, with what they said left to those they said it to."""
+"""Account deletion: the account ends at once, and its messages stay with their recipients."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MARGIN = {"PARLEY_DELETION_MARGIN_SECONDS": "1"}
 
 @pytest.fixture(scope="module")
 def quick_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A system on which the last traces go after a second."""
+    """A system that purges deleted accounts after one second."""
     folder, environment = tmp_path_factory.mktemp("quick"), {**ENVIRONMENT, **MARGIN}
     with Stack(folder, chat_servers=3, environment=environment) as stack, no_scans(stack.mongo_uri):
         yield stack
@@ -57,7 +57,7 @@ async def members(viewer: RawDevice, conversation: str) -> dict[str, int]:
 
 
 async def is_buried(world: World, user: RawDevice) -> None:
-    """Wait until only this is kept of a user, that there was one."""
+    """Wait until only the tombstone of a user is stored."""
 
     async def buried() -> bool:
         found = await world._store["users"].find_one({"_id": bytes.fromhex(user.user_id)})

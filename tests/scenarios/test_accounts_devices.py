@@ -1,4 +1,4 @@
-"""People look after their devices: they see them, sign them out, and change a password that got known."""
+"""Users list and revoke their devices, and change their password."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def listed(device: RawDevice, page_size: int = 0) -> list[account_pb2.Devi
 
 
 async def is_out(device: RawDevice) -> None:
-    """Its stream ends at once, and neither a call nor a stream gets through with its token."""
+    """Check that the stream ends at once, and that calls and streams with the token are refused."""
     assert (await device.stream.final_error()).code_and_reason == OUT
     assert (await device.stream.wait_ended()).code_and_reason == OUT
     assert (await device.refusal(account_pb2.GetProfileRequest())).code_and_reason == OUT
@@ -150,7 +150,7 @@ async def test_revoked_device_is_disconnected_while_home_is_frozen(fragile_world
 
 @pytest.mark.fault
 async def test_revoked_device_is_disconnected_after_home_crash(fragile_world: World) -> None:
-    """The word may be lost with the server that was to pass it on: what makes a device look again tells it too."""
+    """A revocation notice may be lost with the server that passes it on; the next check of the device finds it."""
     world = fragile_world
     home, edge, _ = world.servers
     [phone] = await world.users_where([home])
@@ -182,7 +182,7 @@ async def test_password_change_signs_out_all_other_devices(world: World) -> None
 
 
 async def test_password_guesses_are_limited_across_servers(world: World) -> None:
-    """Ten guesses at once and one more every 10 s, whichever servers they are made at."""
+    """The limit is a burst of ten guesses and one more every 10 s, across all servers."""
     name = (await (await world.register("alice")).call(account_pb2.GetProfileRequest())).profile.login_name
     guess = account_pb2.LoginRequest(login_name=name, password="a guess")
     began, heard, refusing = time.monotonic(), 0, set()

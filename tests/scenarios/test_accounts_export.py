@@ -1,4 +1,4 @@
-"""People take with them what is kept about them: all they may see, and nothing else."""
+"""Account export: all data of a user and all visible messages, and no others."""
 
 from __future__ import annotations
 

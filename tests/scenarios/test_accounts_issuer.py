@@ -1,4 +1,4 @@
-"""Another issuer signs the users in, and Parley takes them as they come."""
+"""An external issuer signs users in, and Parley provisions their accounts on the first call."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ OUT = "UNAUTHENTICATED"
 
 @dataclass
 class Signing:
-    """An issuer with a key of each kind, as a deployment might have it."""
+    """An issuer with a key of each supported algorithm."""
 
     ec_key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
     rsa_key: rsa.RSAPrivateKey = field(default_factory=lambda: rsa.generate_private_key(65537, 2048))
 
     @property
     def jwks(self) -> dict[str, Any]:
-        """The public halves, as issuers publish them."""
+        """Return the public keys as a JWKS."""
         ec_jwk = jwt.algorithms.ECAlgorithm.to_jwk(self.ec_key.public_key(), as_dict=True)
         rsa_jwk = jwt.algorithms.RSAAlgorithm.to_jwk(self.rsa_key.public_key(), as_dict=True)
         return {"keys": [{**ec_jwk, "kid": "e", "alg": "ES256"}, {**rsa_jwk, "kid": "r", "alg": "RS256"}]}
 
     def token(self, subject: str, algorithm: str = "ES256", **claims: Any) -> str:
-        """A token of a user, with a device of its own unless `claims` say otherwise."""
+        """Return a token of a user, for a new device unless `claims` name one."""
         fixed = {"iss": NAME, "aud": AUDIENCE, "sub": subject, "sid": subject, "exp": int(time.time()) + 600}
         key, kid = (self.ec_key, "e") if algorithm == "ES256" else (self.rsa_key, "r")
         return jwt.encode(fixed | claims, key, algorithm=algorithm, headers={"kid": kid})
@@ -63,7 +63,7 @@ class IssuerEnvironment:
         return self.channels[address]
 
     async def sign_in(self, token: str) -> RawDevice:
-        """Who shows a token, once the first call was answered."""
+        """Return the device of a token after its first call was answered."""
         device = RawDevice("", "", token, self.stack.door, self.channel)
         device.user_id = (await device.call(account_pb2.GetProfileRequest())).profile.user_id
         self.devices.append(device)
@@ -83,7 +83,7 @@ def signing() -> Signing:
 
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory, signing: Signing) -> Iterator[Stack]:
-    """A system whose users are signed in elsewhere."""
+    """A system whose users are signed in by an external issuer."""
     folder: Path = tmp_path_factory.mktemp("elsewhere")
     jwks = folder / "issuer.json"
     jwks.write_text(json.dumps(signing.jwks))

@@ -1,4 +1,4 @@
-"""People decide who may reach them: they block, say who may add them to groups, and hide from searches."""
+"""Privacy: users block others, restrict group invitations, and hide from searches."""
 
 from __future__ import annotations
 

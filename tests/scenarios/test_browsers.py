@@ -1,4 +1,4 @@
-"""Browsers: one stream down and unary calls, by grpc-web over HTTP/1.1, with the powers and cursors of a stream."""
+"""Browsers: a server stream and unary calls by grpc-web over HTTP/1.1, equivalent to a `Connect` stream."""
 
 from __future__ import annotations
 

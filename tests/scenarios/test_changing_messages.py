@@ -1,4 +1,4 @@
-"""Messages edited, deleted and reacted to: everybody ends with the same, whether there or away meanwhile."""
+"""Messages are edited, deleted and reacted to: connected and offline devices end with the same state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A chat server is killed, or leaves in peace: what it answered is kept, and its devices go on elsewhere."""
+"""A chat server is killed or drained: acknowledged entries are kept, and its devices continue on other servers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MARGIN = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Alice and bob in a conversation whose owner, bob's home and everybody's edge are three servers."""
+    """Alice and bob in a conversation whose owner, bob's home and both users' edge are three servers."""
 
     world: World
     alice: RawDevice
@@ -44,7 +44,7 @@ class Scenario:
         return next(each for each in self.world.stack.chat_servers if each.address == address)
 
     def check_logs(self, *bodies: str) -> None:
-        """Both have the log from their first entry on without a gap, and in it these texts in this order."""
+        """Check that both have the log without a gap, with these texts in this order."""
         for device in (self.alice, self.bob):
             held = sorted(device.logs[self.conversation])
             assert held == list(range(held[0], held[-1] + 1)), "a gap"
@@ -78,7 +78,7 @@ async def test_sends_acknowledged_by_killed_owner_reach_every_device(scenario: S
 
 
 async def caught_up(device: RawDevice, conversation: str, head: int) -> None:
-    """Live, or by a `changes` for which nobody asked: a device that stays on its stream lacks nothing."""
+    """Wait until a device on an open stream has the log up to `head`, live or by an unsolicited `changes`."""
     deadline = time.monotonic() + BACK_S * MARGIN
     while head not in device.logs[conversation] and time.monotonic() < deadline:
         with suppress(AssertionError):
@@ -128,7 +128,7 @@ async def test_conversation_continues_after_server_kill(
 
 
 async def goes_on(scenario: Scenario, server: Part, alice: Follower) -> None:
-    """Alice says sixty things, in the middle of which the server is killed; all of it arrives, and soon."""
+    """Send sixty messages and kill the server meanwhile; all messages arrive in time."""
     bodies, killed = [f"{number}" for number in range(60)], 0.0
     for number, body in enumerate(bodies):
         alice.send(scenario.conversation, body)
@@ -214,7 +214,7 @@ async def test_sends_during_drain_are_answered_or_retryable(scenario: Scenario, 
 
 
 async def check_answers(device: RawDevice, keys: list[str]) -> None:
-    """On a stream that is still open all are answered; what is refused is refused for now."""
+    """Check that all sends on an open stream are answered, and that refusals are temporary."""
     if device.stream.open:
         await eventually(lambda: all(device.answers[key] for key in keys))
     for key in keys:

@@ -1,4 +1,4 @@
-"""A server loses its place on the ring for a moment, as by a lost lease: the devices connected to it miss nothing."""
+"""A server leaves the ring briefly, as after a lost lease: the devices connected to it miss no entry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.scenario, pytest.mark.fault]
 
 
 async def lose_lease(stack: Stack, server: str, noticed_by: str) -> None:
-    """End the lease of a server, which registers again at its next renewal; until the other saw it go and come."""
+    """Revoke a server's lease, and wait until the other server saw it leave and rejoin at its next renewal."""
     log = next(each for each in stack.chat_servers if each.address == noticed_by).log
     seen = changes(log.read_text(), server)
     async with Etcd([stack.etcd_endpoint]) as etcd:
@@ -27,8 +27,8 @@ async def lose_lease(stack: Stack, server: str, noticed_by: str) -> None:
 
 
 def changes(log: str, server: str) -> int:
-    """How often a log tells that just this server came or left."""
-    lines = [line for line in log.splitlines() if "ring changed" in line]
+    """Return the number of logged ring changes that concern only this server."""
+    lines = [line for line in log.splitlines() if "the ring changed" in line]
     return sum(1 for line in lines if f"['{server}']" in line)
 
 

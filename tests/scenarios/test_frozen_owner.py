@@ -1,4 +1,4 @@
-"""An owner that hangs while another takes over: the log decides, not what it remembers when it wakes up."""
+"""A frozen owner is replaced by another: after it resumes, the log decides, not its memory."""
 
 from __future__ import annotations
 

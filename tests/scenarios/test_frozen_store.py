@@ -1,4 +1,4 @@
-"""MongoDB does not answer for a while: nothing is acknowledged meanwhile, everything afterwards, in order and once."""
+"""MongoDB is frozen for a while: no send is acknowledged meanwhile, and all are afterwards, in order and once."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ SENDS = 20
 
 @asynccontextmanager
 async def frozen(world: World) -> AsyncIterator[None]:
-    """MongoDB keeps its connections and does nothing."""
-    mongod = world.stack.processes["mongod"]
+    """Freeze MongoDB, which keeps its connections open and answers no command."""
+    mongod = world.stack.parts["mongod"]
     mongod.freeze()
     try:
         # The signal reaches one thread after the other.
@@ -39,7 +39,7 @@ def states_of_threads(pid: int) -> set[str]:
 
 
 def old_id() -> str:
-    """An id as of a send that is tried again, which an owner looks up before it numbers it."""
+    """Return the id of an older send, which an owner looks up as a possible retry before it appends."""
     return id_at(time.time_ns() // 1_000_000 - 120_000)
 
 

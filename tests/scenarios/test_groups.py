@@ -1,4 +1,4 @@
-"""Groups: who comes, goes, may do what, and what each may see of it."""
+"""Groups: membership, roles, and the entries each member may see."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Scenario:
     group: str
 
     async def members(self) -> dict[str, int]:
-        """The roles of the members as alice sees them."""
+        """Return the roles of the members as alice sees them."""
         request = conversation_pb2.GetConversationRequest(conversation_id=self.group)
         found = (await self.alice.call(request)).conversation
         return {each.user_id: each.role for each in found.members}

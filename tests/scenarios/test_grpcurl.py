@@ -1,4 +1,4 @@
-"""An operator looks around with grpcurl: the very lines of the README, through the door and directly."""
+"""The grpcurl commands of the README work, through the door and directly."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 
 def lines_of_the_readme(stack: Stack) -> str:
-    """The block under "With grpcurl", led to this stack."""
+    """Return the commands under "With grpcurl", with the addresses of this stack."""
     block = re.search(r"## With grpcurl.*?```\n(.*?)```", README.read_text(), re.DOTALL)
     assert block is not None
     return (

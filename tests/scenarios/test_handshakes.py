@@ -1,4 +1,4 @@
-"""A crowd that comes at once is let in a few at a time; whoever is sent away is told when to come again."""
+"""Concurrent handshakes are limited; a refused device gets a retry delay."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ BUSY = ("UNAVAILABLE", "SERVER_BUSY")
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A server that lets two devices in at a time."""
+    """A server that accepts two handshakes at a time."""
     few = {"PARLEY_HANDSHAKES": "2"}
     with Stack(tmp_path_factory.mktemp("narrow"), 1, environment=few) as stack, no_scans(stack.mongo_uri):
         yield stack
 
 
 async def tries(device: RawDevice) -> list[Refusal]:
-    """Come until it is let in; how it was sent away before."""
+    """Connect until accepted; return the refusals before."""
     refused: list[Refusal] = []
     while True:
         try:

@@ -1,4 +1,4 @@
-"""What can be read again: watermarks, unread counts, pages of history in both directions, and groups."""
+"""Reading state: watermarks, unread counts, pages of history in both directions, and groups."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.scenario
 
 
 async def overview(device: RawDevice, conversation: str) -> conversation_pb2.Conversation:
-    """The conversation as the list shows it, which is also how it is shown alone."""
+    """Return the conversation from the list; check that reading it alone gives the same."""
     listed = (await device.call(conversation_pb2.ListConversationsRequest())).conversations
     [shown] = [each for each in listed if each.conversation_id == conversation]
     alone = await device.call(conversation_pb2.GetConversationRequest(conversation_id=conversation))
@@ -26,7 +26,7 @@ async def overview(device: RawDevice, conversation: str) -> conversation_pb2.Con
 
 
 async def unread(device: RawDevice, conversation: str) -> int:
-    """The count of unread messages, which ranges and lists agree on."""
+    """Return the unread count; check that ranges and lists agree."""
     [result] = (await device.fetch(conversation)).ranges
     assert (await overview(device, conversation)).unread_count == result.unread_count
     return int(result.unread_count)

@@ -1,4 +1,4 @@
-"""Devices that want to do harm, or are written badly: what they cost is bounded, and nobody else notices them."""
+"""Hostile or faulty devices: their cost is bounded, and other devices are not affected."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ WATCHED_S: Final = 5.0
 
 @pytest.fixture
 def patient_stack(tmp_path: Path) -> Iterator[Stack]:
-    """A system that lets one device write much in little time; all else is as by default.
+    """A system with high send limits for one device and defaults otherwise.
 
-    A new one each time: memory that was used before would be used again.
+    It is new for each test, because memory that is already allocated would be reused.
     """
     plenty = {f"PARLEY_{name}": "1000000" for name in ("SENDS_PER_SECOND", "SENDS_BURST", "ENTRIES_PER_SECOND")}
     plenty["PARLEY_ENTRIES_BURST"] = "1000000"
@@ -63,7 +63,7 @@ async def patient_world(patient_stack: Stack) -> AsyncIterator[World]:
 
 @asynccontextmanager
 async def unnoticed(world: World, edge: str) -> AsyncIterator[None]:
-    """Two neighbours on the same server, on the same connection of Envoy to it, who talk meanwhile."""
+    """Check that two other devices on the same server and Envoy connection can send and receive meanwhile."""
     carol, dave = await world.users("carol", "dave")
     for device in (carol, dave):
         await device.connect(home=edge)
@@ -91,7 +91,7 @@ async def unnoticed(world: World, edge: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Beside what is inside `work` goes on; what goes wrong with it is told."""
+    """Run `work` concurrently with the body; raise its error, if any."""
     task = asyncio.create_task(work)
     try:
         yield
@@ -103,7 +103,7 @@ async def meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def growth_below(stack: Stack, most: int) -> AsyncIterator[None]:
-    """The memory of no chat server grows by more, and none of them ends."""
+    """Check that the memory of no chat server grows by more than `most` bytes, and that none ends."""
     pids = [server.pid for server in stack.chat_servers]
     before, high = [resident_bytes(pid) for pid in pids], [0] * len(pids)
 
@@ -127,7 +127,7 @@ def payload(size: int, number: int) -> entry_pb2.Content:
 
 
 async def write(device: RawDevice, conversation: str, count: int, size: int, at_once: int = 100) -> None:
-    """Have so many messages of such a size appended."""
+    """Append `count` messages of `size` bytes."""
     for start in range(0, count, at_once):
         numbers = range(start, min(start + at_once, count))
         keys = [await device.send(conversation, payload(size, number)) for number in numbers]
@@ -157,7 +157,7 @@ async def test_non_reading_devices_cost_only_their_outboxes(patient_world: World
 
 
 async def caught_up(device: RawDevice, conversation: str, head: int) -> None:
-    """Fetch what was not pushed until nothing lacks; on a new stream if it was cut off."""
+    """Fetch entries that were not pushed until the log is complete; reconnect if disconnected."""
     if not device.stream.open:
         await device.connect(device.cursor)
     log, after = device.logs[conversation], 0
@@ -214,7 +214,7 @@ async def test_slow_reader_with_constant_fetches_costs_bounded_memory(patient_wo
 
 
 async def test_flooding_device_is_rate_limited_alone(world: World) -> None:
-    """With the limits of the default: most of what it sends is refused, and what was taken is in the log in order."""
+    """With default limits most sends are refused, and accepted ones are in the log in order."""
     edge = world.servers[0]
     alice, bob = await world.users("alice", "bob")
     await alice.connect(home=edge)
@@ -266,7 +266,7 @@ async def closed(streams: list[RawStream]) -> None:
 
 
 async def comes_in(device: RawDevice, edge: str) -> None:
-    """Until the server has noticed that the others are over, this is refused."""
+    """Connect until accepted: the server refuses until it has noticed that other streams ended."""
 
     async def is_in() -> bool:
         with suppress(StreamEnded):

@@ -1,4 +1,4 @@
-"""The change index is lost: flushed, stopped, killed, frozen. Messages are delivered live, and nobody misses any."""
+"""The change index is flushed, stopped, killed or frozen: messages are delivered live, and no device misses one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.scenario, pytest.mark.fault]
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Alice writes, bob stays and listens, carol is away with a good cursor; the group they share is `group`."""
+    """Alice sends, bob is connected, carol is offline with a valid cursor; `group` is their group."""
 
     world: World
     alice: Follower
@@ -30,14 +30,14 @@ class Scenario:
     group: str
 
     async def say(self, *bodies: str) -> None:
-        """Alice says these, and they are taken and delivered live."""
+        """Send texts as alice and wait until they are acknowledged and delivered live."""
         for body in bodies:
             self.alice.send(self.group, body)
         await self.alice.wait_acknowledged()
         await eventually(lambda: self.bob.device.bodies(self.group)[-len(bodies) :] == list(bodies))
 
     async def everybody_has(self, *bodies: str) -> bool:
-        """Those who were there have all; so has carol, who comes back with the cursor she had, and stays a while.
+        """Check that connected devices have all texts, and carol too after she resumes with her cursor.
 
         Each server sees an outage begin and end for itself; until all have, what she lacks may be named a little later.
         Returns whether it was named at once.
@@ -166,7 +166,7 @@ async def test_frozen_index_loses_no_message(scenario: Scenario) -> None:
 
 
 async def test_cursor_from_outage_loses_no_message(scenario: Scenario) -> None:
-    """Devices that resume while the index is away keep their old cursor, or none, and lose nothing by it."""
+    """Devices that resume without the index keep their old cursor, or none, and miss no message."""
     valkey, dave = scenario.world.stack.parts["valkey"], await scenario.world.add_device(scenario.carol)
     await asyncio.to_thread(valkey.terminate)
     await scenario.say("in the outage")

@@ -1,4 +1,4 @@
-"""What stands in the contract and is not served yet: a list that only shrinks, and all of it says so."""
+"""Methods of the contract that are not served yet: the list only shrinks, and each method is refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FULL_NAMES = {f"{method.containing_service.name}.{method.name}": method for meth
 
 
 def test_unserved_list_only_shrinks() -> None:
-    """Whoever serves more takes it out of the file as well; what is out of it stays served."""
+    """A method that is served is removed from the file and is never listed again."""
     assert not_yet_served() <= set(LIST.read_text().split())
 
 
@@ -44,7 +44,7 @@ async def test_unserved_calls_are_unimplemented(world: World, alice: RawDevice) 
 
 
 async def refused(channel: grpc.aio.Channel, name: str, device: RawDevice) -> Refusal:
-    """How a call is refused that sends one request of nothing, whichever way it streams."""
+    """Return the refusal of a call with one empty request, for any kind of streaming."""
     method = FULL_NAMES[name]
     shape = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
     make: Any = getattr(channel, shape)(f"/{method.containing_service.full_name}/{method.name}")

@@ -1,4 +1,4 @@
-"""Whatever bytes a device sends: it is told what is wrong, or served, and everybody else's streams live on."""
+"""Random bytes from a device are refused with a reason or served, and other devices' streams stay open."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ METHODS: Final = (
 
 
 def frames() -> Iterator[chat_pb2.ConnectRequest]:
-    """A frame of every kind, well-formed."""
+    """Return a strategy of well-formed frames of every kind."""
     conversation, content = "a" * 32, entry_pb2.Content(text=entry_pb2.Text(body="words"))
     send = chat_pb2.SendMessageRequest(client_message_id=new_id(), conversation_id=conversation, content=content)
     receipt = chat_pb2.Receipt(conversation_id=conversation, delivered_seq=1, read_seq=1)
@@ -60,7 +60,7 @@ def frames() -> Iterator[chat_pb2.ConnectRequest]:
 
 @st.composite
 def spoiled(draw: st.DrawFn) -> bytes:
-    """A frame in which some bytes are others, are left out, or come twice."""
+    """Return a frame with some bytes changed, removed or duplicated."""
     data = bytearray(draw(st.sampled_from([frame.SerializeToString() for frame in frames()])) or b"\0")
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(data)))
@@ -73,7 +73,7 @@ often = settings(max_examples=150, deadline=None, suppress_health_check=list(Hea
 
 
 class HostileConnections:
-    """Alice, who sends noise, and her neighbours on the same server."""
+    """Alice, who sends random bytes, and other users on the same server."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -82,14 +82,14 @@ class HostileConnections:
         self.refusals = 0
 
     async def enter(self) -> None:
-        """Everybody takes their places."""
+        """Create and connect all users."""
         self.alice, self.carol, self.dave = await self.world.users("alice", "carol", "dave")
         for each in (self.alice, self.carol, self.dave):
             await each.connect(home=self.edge)
         self.theirs = await self.carol.direct(self.dave)
 
     async def says(self, data: bytes, *, first: bool) -> None:
-        """Alice sends these bytes, on her stream or as the first of a new one."""
+        """Send these bytes as alice, on her stream or as the first frame of a new one."""
         end = await self._end_of(data, HEARTBEAT, first=first)
         if end and end.message == OVERWRITTEN:
             end = await self._end_of(data, first=first)
@@ -99,7 +99,7 @@ class HostileConnections:
             self.refusals += 1
 
     async def _end_of(self, *frames: bytes, first: bool) -> Refusal | None:
-        """How her stream ended when she said this; None if it goes on."""
+        """Return the end of alice's stream after these bytes; None if it stays open."""
         if first:
             await self.alice.close()
             stream = self.alice.dial(home=self.edge)
@@ -124,7 +124,7 @@ class HostileConnections:
         return self.alice.stream
 
     async def asks(self, method: str, data: bytes) -> None:
-        """Alice calls a method with these bytes for a request."""
+        """Call a method as alice with these bytes as request."""
         channel = self.world.channel(self.world.stack.door)
         call: Any = channel.unary_unary(f"/parley.chat.v1.{method}")
         try:
@@ -136,7 +136,7 @@ class HostileConnections:
             self.refusals += 1
 
     async def neighbours_talk(self) -> None:
-        """Nobody else has noticed anything."""
+        """Check that the other users can send and receive."""
         await said(self.carol, self.dave, self.theirs)
         for each in (self.carol, self.dave):
             assert each.stream.kinds.count("error") == 0
@@ -161,7 +161,7 @@ def connections(quick_calls: Stack, loop: Loop) -> Iterator[HostileConnections]:
 
 @pytest.fixture(scope="module")
 def quick_calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A server that one device may ask as fast as it can."""
+    """A server without a call rate limit per device."""
     plenty = {f"PARLEY_{name}": "1000000" for name in ("SENDS_PER_SECOND", "SENDS_BURST")}
     plenty |= {f"PARLEY_{name}": "1000000" for name in ("CALLS_PER_SECOND", "CALLS_BURST")}
     with Stack(tmp_path_factory.mktemp("noise"), chat_servers=1, environment=plenty) as stack:

@@ -1,4 +1,4 @@
-"""How fast a device may send, and that a refusal for now never lets a later send of a conversation pass it."""
+"""Rate limits: a temporarily refused send is never overtaken by a later send of its conversation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EARLIER_REFUSED = ("UNAVAILABLE", "EARLIER_SEND_REFUSED")
 
 
 async def flood(scene: Scene, beyond: int = BEYOND) -> tuple[list[str], list[str]]:
-    """Send at once; the ids that were taken, and those that were not, of which there are some."""
+    """Send a burst beyond the limit; return the accepted and the refused ids."""
     keys = [await scene.alice.send(scene.conversation, str(number)) for number in range(BURST + beyond)]
     appended = [(await scene.alice.next_result(key)).HasField("appended") for key in keys]
     taken = appended.count(True)

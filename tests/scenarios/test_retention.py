@@ -1,4 +1,4 @@
-"""Content that is over is gone for everybody, on a running system; retries, seqs and readers do not notice."""
+"""Expired content is deleted for all users on a running system; retries, seqs and readers are not affected."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOT_FOUND = ("NOT_FOUND", "MESSAGE_NOT_FOUND")
 
 @pytest.fixture(scope="module")
 def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A system that keeps content for three seconds, where nothing else is said."""
+    """A system that keeps content for three seconds by default."""
     environment = {"PARLEY_RETENTION": "3s", "PARLEY_RETENTION_PAUSE_SECONDS": "0.2"}
     with Stack(tmp_path_factory.mktemp("forgetful"), chat_servers=2, environment=environment) as stack:
         yield stack

@@ -1,4 +1,4 @@
-"""Edge, home and owner on three different servers: messages and receipts find their way both ways."""
+"""Edge, home and owner on three different servers: messages and receipts arrive in both directions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.scenario
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """A conversation of two whose roles are on three servers: bob's edge, bob's home, and the owner."""
+    """A direct conversation whose roles are on three servers: bob's edge, bob's home, and the owner."""
 
     alice: RawDevice
     bob: RawDevice

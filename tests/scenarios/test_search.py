@@ -1,4 +1,4 @@
-"""Messages found by their words: by those who may see them, as they are now, in pages, from any server."""
+"""Message search: visible messages are found by their current words, in pages, from any server."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ async def test_every_server_finds_messages_of_any_owner(world: World) -> None:
 
 @pytest.fixture(scope="module")
 def wordless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A system that keeps no words."""
+    """A system with message search disabled."""
     environment = {"PARLEY_SEARCH": "false"}
     with Stack(tmp_path_factory.mktemp("wordless"), chat_servers=1, environment=environment) as stack:
         yield stack

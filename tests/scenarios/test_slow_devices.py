@@ -1,4 +1,4 @@
-"""Devices that do not read: they miss nothing if they read again, are cut off if they do not, and nobody else waits."""
+"""Slow devices miss no entry if they resume reading, are disconnected otherwise, and delay no other device."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEAD = MESSAGES + 2
 
 @pytest.fixture(scope="module")
 def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A system where little may wait for a device."""
+    """A system with small outboxes."""
     environment = {
         "PARLEY_OUTBOX_BYTES": "400000",
         "PARLEY_OUTBOX_PATIENCE_SECONDS": str(PATIENCE_S),
@@ -47,7 +47,7 @@ def payload(number: int) -> entry_pb2.Content:
 
 
 async def flood(alice: RawDevice, conversation: str) -> None:
-    """Alice says more than fits anywhere, and every word is taken."""
+    """Send more than all buffers hold, as alice; all of it is acknowledged."""
     for start in range(0, MESSAGES, 20):
         keys = [await alice.send(conversation, payload(number)) for number in range(start, start + 20)]
         for key in keys:
@@ -98,12 +98,12 @@ async def test_non_reading_device_is_disconnected_and_can_resume(small_world: Wo
 
 
 async def read_once_cut_off(stack: Stack, device: RawDevice) -> None:
-    """Who reads again at once is told why; 5 s later the transport drops what was said."""
+    """Resume reading after the disconnect, within the 5 s after which the transport drops the final error."""
     await eventually(lambda: cut_off(stack, device), 60)
     device.stream.reads.set()
 
 
 def cut_off(stack: Stack, device: RawDevice) -> bool:
-    """Whether a server says so."""
+    """Return true if a server has logged the disconnect."""
     lines = [line for server in stack.chat_servers for line in server.log.read_text().splitlines()]
     return any("slow consumer disconnected" in line and device.user_id in line for line in lines)

@@ -1,4 +1,4 @@
-"""Who is let in, for how long, and how a device that was signed out is cut off."""
+"""Authentication: accepted tokens, their lifetime, and the disconnect of signed-out devices."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def alice(world: World) -> RawDevice:
 
 
 def bad_tokens(world: World, alice: RawDevice) -> dict[str, str]:
-    """Tokens of alice's that are no good, by the reason they are refused for; some for the same."""
+    """Return invalid tokens of alice with the reasons of their refusals."""
     who = alice.user_id, alice.device_id
     stranger = TokenSigner(generate_signing_key(), issuer="parley", audience="parley")
     head, body, signature = alice.token.split(".")

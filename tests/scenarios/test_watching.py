@@ -1,4 +1,4 @@
-"""Who is online: told at once when somebody comes, a little later when somebody goes, and only to who may know."""
+"""Presence: online is reported at once, offline after a delay, and only to users who may see it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may not be asked of conversations and history, and with which reason it is refused."""
+"""Invalid calls on conversations and history, and the reasons of their refusals."""
 
 from __future__ import annotations
 

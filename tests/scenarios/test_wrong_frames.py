@@ -1,4 +1,4 @@
-"""What a device may not do on a stream: what ends it, with which reason, and what it survives."""
+"""Invalid frames on a stream: the ones that end it, with their reasons, and the ones it survives."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FAR = 2**63 - 1
 
 
 def send_of(body: bytes) -> bytes:
-    """A send whose text is these bytes, put together by hand."""
+    """Return a hand-encoded send whose text is these bytes."""
     message = chat_pb2.SendMessageRequest(
         client_message_id=new_id(), conversation_id=uuid.uuid4().hex, content=text("?" * len(body))
     )
@@ -33,7 +33,7 @@ def send_of(body: bytes) -> bytes:
 
 @pytest.fixture(params=["through the door", "straight"])
 async def stream(request: pytest.FixtureRequest, scene: Scene) -> RawStream:
-    """A stream of alice's on which nothing was said yet, on the server of everybody else."""
+    """A stream of alice without `hello`, on the server of the other users."""
     return scene.alice.dial(home=scene.edge) if request.param == "through the door" else scene.alice.dial(at=scene.edge)
 
 

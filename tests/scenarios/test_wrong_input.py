@@ -1,4 +1,4 @@
-"""What a device may not send: each send is refused with its reason, the stream stays, and nobody else notices."""
+"""Invalid sends: each is refused with its reason, the stream stays open, and no other device is affected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random operations of several users and devices against a small model of the promises: the two never differ."""
+"""Random operations of several users and devices are compared with a small model of the promises."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ numbers = st.integers(min_value=0, max_value=len(PEOPLE) + 1)
 
 @pytest.fixture(scope="module")
 def quick_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A system that lets one device do much at once."""
+    """A system with rate limits high enough for one busy device."""
     plenty = {f"PARLEY_{name}": "1000000" for name in ("SENDS_PER_SECOND", "SENDS_BURST", "ENTRIES_PER_SECOND")}
     plenty["PARLEY_ENTRIES_BURST"] = "1000000"
     folder = tmp_path_factory.mktemp("quick")
@@ -53,7 +53,7 @@ def world(quick_stack: Stack, loop: Loop) -> Iterator[World]:
 
 
 class Group(RuleBasedStateMachine):
-    """Four people, alice and bob with two devices, in and out of one group, on streams that come and go."""
+    """Four users, alice and bob with two devices each, who join and leave one group and reconnect their streams."""
 
     world: World
     loop: Loop
@@ -77,11 +77,11 @@ class Group(RuleBasedStateMachine):
         return self.phones[name].user_id
 
     def appends(self, who: str, expected: Callable[[], int], request: Any) -> None:
-        """The answer is the model's: the seq of the entry, or why not."""
+        """Check that the response has the model's seq or its refusal reason."""
         assert self._answer(who, request, lambda answer: int(answer.appended.seq)) == _told(expected)
 
     def changes(self, who: str, expected: Callable[[], int], request: Any) -> None:
-        """It is refused if the model refuses it, for the same reason."""
+        """Check that the request is refused exactly if the model refuses it, for the same reason."""
         wanted = _told(expected)
         assert self._answer(who, request, lambda _: "") == (wanted if isinstance(wanted, str) else "")
 
@@ -182,7 +182,7 @@ class Group(RuleBasedStateMachine):
             self.loop.run(self._come_back(self.devices[number]))
 
     async def _come_back(self, device: RawDevice) -> None:
-        """With its cursor: whatever happened to the group meanwhile is named, and fetched after the last seq it has."""
+        """Reconnect with the cursor; the group is listed if it changed, and fetched after the last known seq."""
         log = device.logs[self.group]
         # Before anything comes live, which may be later than what is missing.
         last = max(log, default=0)
@@ -207,7 +207,7 @@ class Group(RuleBasedStateMachine):
             del self.world.devices[:]
 
     async def _look(self, device: RawDevice) -> None:
-        """What a device was given, live and by fetches, and what it can fetch now, is what the model says."""
+        """Check that received and fetchable entries of a device equal the model's."""
         user, seen = device.user_id, self.model.visible(device.user_id)
         await eventually(lambda: self._has_all(device, seen))
         if not seen:
@@ -226,7 +226,7 @@ class Group(RuleBasedStateMachine):
         return True
 
     async def _agrees(self, device: RawDevice, seen: list[int]) -> bool:
-        """Receipts are not answered, so how much is unread becomes true a little later."""
+        """Compare with the model; receipts are not answered, so the unread count converges a little later."""
         user = device.user_id
         entries, result = await self._fetch(device, 0)
         assert list(entries) == seen

@@ -1,4 +1,4 @@
-"""Twenty members with two devices each, a group and some pairs, and how their devices come and go while they talk."""
+"""Twenty members with two devices each in a group and direct conversations, whose devices reconnect while they send."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ IN_GROUP = 600
 
 
 class Connectivity(Enum):
-    """How a device behaves."""
+    """The connectivity pattern of a device."""
 
     STAYS = "stays"
     WATCHED = "stays, behind a proxy that counts how often it is refused"
@@ -46,7 +46,7 @@ PATIENCE = 30.0
 
 
 def plan(random: Random) -> tuple[list[list[int]], list[list[tuple[int, str]]]]:
-    """The members of each conversation, the group first; and what each device says, as (conversation, text)."""
+    """Return the members of each conversation, the group first, and each device's sends as (conversation, text)."""
     pairs = random.sample([[one, other] for one in range(MEMBERS) for other in range(one)], PAIRS)
     circles = [list(range(MEMBERS)), *pairs]
     lines: list[list[tuple[int, str]]] = [[] for _ in HABITS]
@@ -59,7 +59,7 @@ def plan(random: Random) -> tuple[list[list[int]], list[list[tuple[int, str]]]]:
 
 
 class ChattingMembers:
-    """An async context manager that sends everybody home. `circles` has the members' ids of each conversation."""
+    """An async context manager that closes all devices. `circles` has the member ids of each conversation."""
 
     def __init__(self, world: World, folder: Path, random: Random) -> None:
         self.applause = AnswerCounter()
@@ -83,11 +83,11 @@ class ChattingMembers:
 
     @property
     def answered(self) -> list[Answered]:
-        """All messages that were answered."""
+        """Return all acknowledged messages."""
         return [each for speaker in self.speakers for each in speaker.answered]
 
     async def gather(self) -> None:
-        """Make members, conversations and devices, and connect them all."""
+        """Create members, conversations and devices, and connect all devices."""
         circles, lines = plan(self._random)
         phones = await self._world.users(*(f"member-{number}" for number in range(MEMBERS)))
         names = [await self._circle([phones[number] for number in members]) for members in circles]
@@ -120,7 +120,7 @@ class ChattingMembers:
             self._relays[self.speakers[-1]] = relay
 
     async def talk(self) -> None:
-        """Everybody says everything, and some come and go meanwhile. Ends when all is answered."""
+        """Send all messages while some devices reconnect; return when all are answered."""
         async with asyncio.TaskGroup() as tasks:
             for speaker, habit in zip(self.speakers, self._habits, strict=True):
                 tasks.create_task(speaker.speak())
@@ -129,7 +129,7 @@ class ChattingMembers:
                     tasks.create_task(self._come_and_go(speaker, sorted(moments)))
 
     async def _come_and_go(self, speaker: SendingDevice, moments: list[int]) -> None:
-        """Moments are counted in answers to all."""
+        """Disconnect and reconnect a device at `moments`, counted in acknowledged sends of all devices."""
         for away, back in zip(moments[::2], moments[1::2], strict=True):
             await self.applause.wait_for(away)
             if (relay := self._relays.get(speaker)) is not None:

@@ -1,4 +1,4 @@
-"""What people say, in many languages and scripts, from the data of chatterbot-corpus, seasoned with emoji."""
+"""Message texts in many languages and scripts, from the data of chatterbot-corpus, with added emoji."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ SEASONING = (
 
 
 def language(name: str) -> list[str]:
-    """All that is said in the files of a language, in the order of the files."""
+    """Return all utterances of a language, in file order."""
     folder = Path(str(distribution("chatterbot-corpus").locate_file("chatterbot_corpus"))) / "data" / name
     return [line for file in sorted(folder.glob("*.yml")) for line in _lines(file) if line.strip()]
 
 
 def utterances(count: int, random: Random) -> list[str]:
-    """So many texts, shuffled: as many of each language as there are, but fair shares; every third is seasoned."""
+    """Return `count` shuffled texts, in equal shares per language as far as available; every third has emoji."""
     share = -(-count // len(LANGUAGES))
     said = [line for name in LANGUAGES for line in _share(language(name), share, random)]
     random.shuffle(said)

@@ -23,7 +23,7 @@ BURST = 50
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Alice and bob, and the conversation of the two."""
+    """Clients of alice and bob, and their direct conversation."""
 
     alice: Client
     bob: Client
@@ -81,7 +81,7 @@ class People:
         return [terminal.keep(await self.session(name)) for name in names]
 
     async def device(self, client: Client, **options: object) -> Device:
-        """Return the device of a client, connected."""
+        """Return the connected device of a client."""
         device = await self._opened.enter_async_context(client.connect(**options))  # type: ignore[arg-type]
         await device.wait_connected()
         return device
@@ -107,7 +107,7 @@ def user_id(client: Client) -> str:
 
 
 async def until(device: Device, kind: type[E]) -> E:
-    """Return the next event of this kind; others are passed over."""
+    """Return the next event of this kind and skip others."""
     async for event in device:
         if isinstance(event, kind):
             return event

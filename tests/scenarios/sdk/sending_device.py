@@ -1,4 +1,4 @@
-"""A device that says what it has to say, in order, through every absence: what had no answer is said again."""
+"""A device that sends its messages in order across reconnects, and resends unanswered ones."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from tests.scenarios.sdk.recording_device import RecordingDevice
 
 
 class AnswerCounter:
-    """Counts the answers to everybody; things happen when so many have come."""
+    """A counter of acknowledged sends of all devices, on which tasks can wait."""
 
     def __init__(self) -> None:
         self.count = 0
         self._waiting: list[tuple[int, asyncio.Event]] = []
 
     def increment(self) -> None:
-        """An answer came."""
+        """Count one acknowledged send."""
         self.count += 1
         for number, event in self._waiting:
             if self.count >= number:
                 event.set()
 
     async def wait_for(self, number: int) -> None:
-        """Wait until so many have come."""
+        """Wait until the count reaches `number`."""
         if self.count < number:
             event = asyncio.Event()
             self._waiting.append((number, event))
@@ -65,12 +65,12 @@ class SendingDevice:
         self._there.set()
 
     async def leave(self) -> None:
-        """Close the device, in the middle of whatever it says."""
+        """Close the device, also with sends in progress."""
         self._there.clear()
         await self.listener.leave()
 
     async def speak(self) -> None:
-        """Say everything, all of it at once; the SDK keeps order and pace. Ends when everything is answered."""
+        """Submit all sends at once; the SDK keeps order and pace. Return when all are answered."""
         while self._waiting:
             await self._there.wait()
             device = self.listener.device

@@ -1,4 +1,4 @@
-"""Calls that change things: refused once where asking again is of no use, and answered whole."""
+"""Unary calls of the SDK: a permanent refusal is not retried, and responses are complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command, as a person or a script meets it, on the real system."""
+"""The command, used interactively and by scripts, on a running system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that change things, for a person and as JSON for a program."""
+"""The commands that change state, with text and JSON output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.scenario, pytest.mark.e2e]
 
 @pytest.fixture
 async def alice(terminal: Terminal, people: People) -> str:
-    """Her login name; it is she who runs commands."""
+    """The login name of alice, who runs the commands."""
     [name] = await people.sign_in(terminal, "alice")
     terminal.environment["PARLEY_AS"] = name
     return name

@@ -1,4 +1,4 @@
-"""Members talk in thirteen languages while their devices come and go, and every device ends with the same logs."""
+"""Members send in thirteen languages while their devices reconnect, and every device ends with the same logs."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_reconnecting_devices_receive_identical_logs(world: World, tmp_pat
 
 
 async def preface(members: ChattingMembers, conversation: str) -> Log:
-    """What a log begins with before anybody speaks, as it was given to one of its members."""
+    """Return the log's entries before the first message, as one member received them."""
     listener = next(
         each.listener for each in members.speakers if each.listener.who.user_id in members.circles[conversation]
     )

@@ -1,4 +1,4 @@
-"""The demo on a system that loses frames, answers wrongly or goes away."""
+"""The demo on a system that drops frames, returns wrong results or becomes unreachable."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Frame = chat_pb2.ConnectResponse
 
 
 def losing_every(nth: int) -> Filter:
-    """Lose every nth live `entries` frame, over all streams."""
+    """Drop every nth live `entries` frame, over all streams."""
     count = 0
 
     def passed(_: Caller, frame: Frame) -> Frame | None:

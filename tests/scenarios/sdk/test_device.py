@@ -1,4 +1,4 @@
-"""A device of the SDK: what it sends, is given, keeps between runs, and how it ends."""
+"""A device of the SDK: its sends, its events, its stored state, and its end."""
 
 from __future__ import annotations
 

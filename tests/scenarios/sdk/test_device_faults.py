@@ -1,4 +1,4 @@
-"""A device of the SDK on a stream that loses frames, refuses, falls silent, drains or breaks."""
+"""A device of the SDK on a stream that drops frames, refuses sends, falls silent, drains or breaks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOO_MANY = 100
 
 
 def losing(device: str, *seqs: int) -> Filter:
-    """Lose the live entries with these seqs on their way to a device."""
+    """Drop the live entries with these seqs for one device."""
 
     def passed(caller: Caller, frame: Frame) -> Frame | None:
         if caller.device_id != device or not frame.entries.entries or frame.entries.ranges:
@@ -40,7 +40,7 @@ def losing(device: str, *seqs: int) -> Filter:
 
 
 def losing_all(kind: str) -> Filter:
-    """Lose all frames of a kind."""
+    """Drop all frames of a kind."""
     return Filter(lambda _, frame: None if frame.HasField(kind) else frame)  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""The judge of the corpus: it finds what is lost, repeated, swapped or changed, and says where."""
+"""The judge of the corpus finds lost, repeated, swapped and changed messages and names them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two people with a messenger each on a running system: what one does is on the screen of the other."""
+"""Two users with a messenger each on a running system: actions of one appear on the screen of the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`parley chat` on a terminal of its own: it opens the messenger, and what ends it is a sentence."""
+"""`parley chat` on a terminal opens the messenger, and ends with one sentence on an error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.scenario, pytest.mark.e2e]
 
 
 class Window:
-    """A command in a pseudo-terminal of 80 x 24, whose output is kept."""
+    """A command in a pseudo-terminal of 80 x 24, with recorded output."""
 
     def __init__(self, child: asyncio.subprocess.Process, descriptor: int) -> None:
         self.child = child
@@ -77,7 +77,7 @@ async def window(terminal: Terminal, *words: str) -> AsyncIterator[Window]:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The login names of two who have talked."""
+    """The login names of two users with a conversation."""
 
     alice: str
     bob: str
@@ -85,7 +85,7 @@ class Names:
 
 @pytest.fixture
 async def names(terminal: Terminal, people: People) -> Names:
-    """Alice, who runs the command, and bob, to whom she has said hello."""
+    """Alice, who runs the command, and bob, to whom she has sent a message."""
     names = Names(*await people.sign_in(terminal, "alice", "bob"))
     terminal.environment["PARLEY_AS"] = names.alice
     await terminal.ok("send", names.bob, "hello bob")

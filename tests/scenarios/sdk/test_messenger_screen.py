@@ -1,4 +1,4 @@
-"""The messenger as a person meets it: keys in, and what is on the screen out."""
+"""The messenger as a user sees it: keys as input, the screen's text as output."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ async def test_pinned_conversations_come_first_and_archived_are_hidden(people: P
 
 
 def beating_often(_: Caller, frame: chat_pb2.ConnectResponse) -> chat_pb2.ConnectResponse:
-    """The messenger notices silence after some heartbeats."""
+    """Shorten the heartbeat interval, because the messenger detects silence after some heartbeats."""
     if frame.HasField("welcome"):
         frame.welcome.heartbeat_interval.FromMilliseconds(100)
     return frame

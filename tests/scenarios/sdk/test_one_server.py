@@ -1,4 +1,4 @@
-"""The demo where there is one chat server: nothing can cross between servers, and it says so and fails."""
+"""The demo on one chat server fails its mesh check, because no message crosses between servers."""
 
 from __future__ import annotations
 

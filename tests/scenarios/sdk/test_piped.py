@@ -1,4 +1,4 @@
-"""Lines piped into the command, on the real system."""
+"""Lines piped into the command, on a running system."""
 
 from __future__ import annotations
 

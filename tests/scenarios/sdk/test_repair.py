@@ -1,4 +1,4 @@
-"""One live frame is lost, doubled or swapped on its way down: a stub sees it by seq, and the SDK mends it."""
+"""One live frame is dropped, duplicated or swapped: a raw client detects it by seq, and the SDK repairs it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEAD = MESSAGES + 1
 
 @pytest.fixture
 async def alice(world: World) -> RawDevice:
-    """She speaks past the proxy."""
+    """Alice, who sends directly, without the proxy."""
     alice = await world.user("alice")
     await alice.connect()
     return alice
@@ -34,7 +34,7 @@ async def bob(world: World) -> RawDevice:
 
 
 async def tell(alice: RawDevice, conversation: str, count: int = MESSAGES) -> None:
-    """One after the other, so that each goes in a frame of its own, as far as a device keeps up."""
+    """Send one message after the other, so that each arrives in its own frame if the device keeps up."""
     for number in range(count):
         await alice.sent(conversation, f"message {number}")
 

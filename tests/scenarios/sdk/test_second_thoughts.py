@@ -1,4 +1,4 @@
-"""Members edit, delete and react at random; whoever was there, away, robbed of frames or is new sees the same."""
+"""Members edit, delete and react at random; connected, offline, lossy and new devices see the same messages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Shown = tuple[int, str, bool, bool, dict[str, str]]
 
 
 class Watcher:
-    """A device that folds all it is told; `come` and `leave` as often as one likes."""
+    """A device that folds all events into a view; `come` and `leave` may be called repeatedly."""
 
     def __init__(self, client: Client, conversation: str) -> None:
         assert client.session is not None
@@ -56,7 +56,7 @@ class Watcher:
 
 
 class ProxiedAccounts:
-    """Alice and bob in a group of theirs, and the devices of bob."""
+    """Alice and bob in a group, and the devices of bob."""
 
     def __init__(self, stack: Stack, proxy: Proxy, opened: AsyncExitStack) -> None:
         self._stack = stack
@@ -68,7 +68,7 @@ class ProxiedAccounts:
         self.fault: FrameFault
 
     async def gather(self) -> ProxiedAccounts:
-        """Sign everybody up."""
+        """Register the users and create the group."""
         self.alice, self.bob = await self._client(), await self._client()
         suffix = self.alice.new_id()[-12:]
         await self.alice.accounts.register(f"alice-{suffix}", PASSWORD)
@@ -77,7 +77,7 @@ class ProxiedAccounts:
         return self
 
     async def watcher(self, *, robbed: bool = False) -> Watcher:
-        """Another device of bob; `robbed`: behind a proxy that loses a frame of it."""
+        """Return another device of bob; if `robbed`, behind a proxy that drops one of its frames."""
         client = await self._client(self._proxy.address if robbed else self._stack.door)
         assert self.bob.session is not None
         session = await client.accounts.login(self.bob.session.login_name, PASSWORD)
@@ -101,7 +101,7 @@ async def environment(stack: Stack, proxy: Proxy) -> AsyncIterator[ProxiedAccoun
 
 
 async def think(environment: ProxiedAccounts, random: Random, seqs: list[int]) -> None:
-    """One of them changes something; what was deleted before cannot be changed."""
+    """Let a random user edit, delete or react to a random message; deleted messages cannot be changed."""
     who = random.choice([environment.alice, environment.bob])
     seq = random.choice(seqs)
     owner = environment.alice if seqs.index(seq) % 2 else environment.bob

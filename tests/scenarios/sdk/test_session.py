@@ -1,4 +1,4 @@
-"""A session file that several programs share."""
+"""A session file shared by several programs."""
 
 from __future__ import annotations
 

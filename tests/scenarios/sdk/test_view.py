@@ -1,4 +1,4 @@
-"""What a view folds of the entries of a running system is the same for every device, whenever it was there."""
+"""A view of a running system's entries is the same on every device, regardless of when it was connected."""
 
 from __future__ import annotations
 
