@@ -60,7 +60,7 @@ def frames() -> Iterator[chat_pb2.ConnectRequest]:
 
 @st.composite
 def spoiled(draw: st.DrawFn) -> bytes:
-    """Return a frame with some bytes changed, removed or duplicated."""
+    """Return a frame with some bytes changed, removed or inserted."""
     data = bytearray(draw(st.sampled_from([frame.SerializeToString() for frame in frames()])) or b"\0")
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(data)))
@@ -161,7 +161,7 @@ def connections(quick_calls: Stack, loop: Loop) -> Iterator[HostileConnections]:
 
 @pytest.fixture(scope="module")
 def quick_calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A server without a call rate limit per device."""
+    """A server with rate limits too high to be reached."""
     plenty = {f"PARLEY_{name}": "1000000" for name in ("SENDS_PER_SECOND", "SENDS_BURST")}
     plenty |= {f"PARLEY_{name}": "1000000" for name in ("CALLS_PER_SECOND", "CALLS_BURST")}
     with Stack(tmp_path_factory.mktemp("noise"), chat_servers=1, environment=plenty) as stack:

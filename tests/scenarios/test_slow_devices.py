@@ -98,7 +98,7 @@ async def test_non_reading_device_is_disconnected_and_can_resume(small_world: Wo
 
 
 async def read_once_cut_off(stack: Stack, device: RawDevice) -> None:
-    """Resume reading after the disconnect, within the 5 s after which the transport drops the final error."""
+    """Resume reading right after the disconnect: 5 s later the transport drops the final error."""
     await eventually(lambda: cut_off(stack, device), 60)
     device.stream.reads.set()
 

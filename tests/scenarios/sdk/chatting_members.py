@@ -129,7 +129,7 @@ class ChattingMembers:
                     tasks.create_task(self._come_and_go(speaker, sorted(moments)))
 
     async def _come_and_go(self, speaker: SendingDevice, moments: list[int]) -> None:
-        """Disconnect and reconnect a device at `moments`, counted in acknowledged sends of all devices."""
+        """Cut or reconnect a device at `moments`, counted in acknowledged sends of all devices."""
         for away, back in zip(moments[::2], moments[1::2], strict=True):
             await self.applause.wait_for(away)
             if (relay := self._relays.get(speaker)) is not None:

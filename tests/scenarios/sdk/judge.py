@@ -39,7 +39,7 @@ def log_of(conversation: str, preface: Log, answered: Iterable[Answered]) -> lis
 
 
 def gaps(conversation: str, log: Log) -> list[str]:
-    """Yield seqs that are missing or were assigned to two messages."""
+    """Return complaints about seqs that are missing or were assigned to two messages."""
     for place, line in enumerate(log, start=1):
         if line.seq != place:
             return [f"{conversation}: place {place} of what was answered is {line}"]
@@ -47,7 +47,7 @@ def gaps(conversation: str, log: Log) -> list[str]:
 
 
 def disorder(answered: Iterable[Answered]) -> list[str]:
-    """Yield messages of a device that are out of its send order within a conversation."""
+    """Return complaints about messages of a device that are out of its send order within a conversation."""
     lanes: dict[tuple[str, str], list[Answered]] = {}
     for each in sorted(answered, key=lambda each: each.number):
         lanes.setdefault((each.device, each.conversation), []).append(each)
@@ -60,7 +60,7 @@ def disorder(answered: Iterable[Answered]) -> list[str]:
 
 
 def differences(device: str, given: Mapping[str, Log], logs: Mapping[str, Log]) -> list[str]:
-    """Yield the first difference of each conversation between a device's entries and the logs."""
+    """Return the first difference of each conversation between a device's entries and the logs."""
     complaints = [f"{device} was given {name}, which is not its own" for name in given.keys() - logs.keys()]
     for name, log in logs.items():
         for place, (has, should) in enumerate(zip_longest(given.get(name, ()), log), start=1):
