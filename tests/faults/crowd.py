@@ -67,14 +67,14 @@ class Crowd:
         for one, other in self._random.sample(list(combinations(members, 2)), PAIRS):
             self._circle(await one.direct(other), [one, other])
         for name, phone in zip(names, phones, strict=True):
-            await self._move_in(name, phone)
+            await self._add_devices(name, phone)
         return self
 
     def _circle(self, conversation: str, devices: list[RawDevice]) -> None:
         self._circles[conversation] = [device.user_id for device in devices]
         self._auditors[conversation] = devices[0]
 
-    async def _move_in(self, name: str, phone: RawDevice) -> None:
+    async def _add_devices(self, name: str, phone: RawDevice) -> None:
         # Every other one on a cable that may be cut.
         doors = [self._cluster.stack.door, self._cluster.phones.address]
         self._random.shuffle(doors)
@@ -90,8 +90,8 @@ class Crowd:
         async with asyncio.TaskGroup() as group:
             for talker in self.talkers:
                 group.create_task(self._talk(talker, going_on))
-            group.create_task(self._move_the_guest(going_on))
-            group.create_task(self._sign_devices_out(going_on))
+            group.create_task(self._add_and_remove_guest(going_on))
+            group.create_task(self._revoke_devices(going_on))
 
     async def _talk(self, talker: Talker, going_on: Callable[[], bool]) -> None:
         mine = [conversation for conversation, users in self._circles.items() if talker.who.user_id in users]
@@ -105,7 +105,7 @@ class Crowd:
     def _waiting(self, talker: Talker) -> int:
         return Counter(send.device for send in self.journal.unanswered)[talker.name]
 
-    async def _move_the_guest(self, going_on: Callable[[], bool]) -> None:
+    async def _add_and_remove_guest(self, going_on: Callable[[], bool]) -> None:
         while going_on():
             for request in (
                 conversation_pb2.RemoveMemberRequest(
@@ -118,7 +118,7 @@ class Crowd:
                 await asyncio.sleep(self._random.uniform(*MOVES))
                 await self._retry_while_unavailable(lambda request=request: self._admin.call(request))  # type: ignore[misc]
 
-    async def _sign_devices_out(self, going_on: Callable[[], bool]) -> None:
+    async def _revoke_devices(self, going_on: Callable[[], bool]) -> None:
         number = 0
         while going_on():
             number += 1
@@ -150,7 +150,7 @@ class Crowd:
                 pass
             await asyncio.sleep(AGAIN_S)
 
-    async def answered(self, timeout: float) -> None:
+    async def wait_answered(self, timeout: float) -> None:
         """Wait until every send is answered. Raises AssertionError on timeout."""
         await eventually(lambda: not self.journal.unanswered, timeout)
 
@@ -158,7 +158,7 @@ class Crowd:
         """Return the complete logs, read by members who may see every entry."""
         return {conversation: await _whole(device, conversation) for conversation, device in self._auditors.items()}
 
-    def lacking(self, logs: dict[str, list[Line]]) -> int:
+    def count_missing(self, logs: dict[str, list[Line]]) -> int:
         """Return the number of entries that devices still lack."""
         has = Counter((device, conversation) for device, conversation, _ in self._distinct())
         gone = {each.device for each in self.journal.revoked}

@@ -87,12 +87,12 @@ def _disordered(journal: Journal, logs: Logs) -> Iterator[str]:
             whose = f"{given.device} was given {given.line} of {given.conversation[:8]}"
             yield f"{whose}, but the log has {stands or 'nothing'}"
     yield from _out_of_order(journal, logs)
-    yield from _not_one_after_the_other(journal, logs)
+    yield from _not_in_sequence(journal, logs)
 
 
 def _out_of_order(journal: Journal, logs: Logs) -> Iterator[str]:
     at = {line.text: line.seq for log in logs.values() for line in log if line.text is not None}
-    came = _came(journal)
+    came = _joined(journal)
     lanes: dict[tuple[str, str], list[Send]] = defaultdict(list)
     for send in journal.sends:
         if send.text in at:
@@ -110,7 +110,7 @@ def _out_of_order(journal: Journal, logs: Logs) -> Iterator[str]:
             before.append(send)
 
 
-def _came(journal: Journal) -> dict[tuple[str, str], list[tuple[int, float]]]:
+def _joined(journal: Journal) -> dict[tuple[str, str], list[tuple[int, float]]]:
     """Return, for each time a user joined a conversation, the entry and the latest possible time."""
     first: dict[tuple[str, str, int], float] = {}
     for given in journal.given:
@@ -123,7 +123,7 @@ def _came(journal: Journal) -> dict[tuple[str, str], list[tuple[int, float]]]:
     return came
 
 
-def _not_one_after_the_other(journal: Journal, logs: Logs) -> Iterator[str]:
+def _not_in_sequence(journal: Journal, logs: Logs) -> Iterator[str]:
     """Yield repeats and skipped entries on devices that receive entries in order."""
     for (device, conversation), given in _by_device(journal.given).items():
         if device not in journal.in_order or conversation not in logs:
@@ -229,10 +229,10 @@ def _leaked(journal: Journal, logs: Logs) -> Iterator[str]:
             within = any(first <= line.seq < last or last == log[-1].seq >= line.seq >= first for first, last in spans)
             if line.text is not None and not within:
                 yield f"{conversation[:8]} has {line}, whose author was a member only in {spans}"
-    yield from _given_after_the_end(journal)
+    yield from _given_after_revocation(journal)
 
 
-def _given_after_the_end(journal: Journal) -> Iterator[str]:
+def _given_after_revocation(journal: Journal) -> Iterator[str]:
     """Yield entries delivered to revoked devices: later ones, and queued ones unless a fault was active."""
     for revoked in journal.revoked:
         since: dict[str, int] = {}

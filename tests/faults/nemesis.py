@@ -54,7 +54,7 @@ KINDS: Final = (
     Kind("mesh links slow", mesh.links_slow, 5.0),
     Kind("Valkey frozen", index.frozen, 4.0),
     Kind("etcd leases expired", coordination.leases_expired, 1.0),
-    Kind("Valkey flushed while devices are away", door.away_while_the_index_is_lost, 2.0),
+    Kind("Valkey flushed while devices are away", door.index_flushed_while_devices_offline, 2.0),
     Kind("etcd member killed", coordination.member_killed, 2.0),
 )
 AT_LEAST: Final = 3

@@ -90,11 +90,11 @@ async def run(
 
 async def _settled(crowd: Crowd, report: Report, answered_s: float, converged_s: float) -> dict[str, list[Line]]:
     try:
-        await crowd.answered(answered_s)
+        await crowd.wait_answered(answered_s)
     except AssertionError:
         report.inconclusive.append(f"{len(crowd.journal.unanswered)} sends were never answered")
     began, logs = time.monotonic(), await crowd.logs()
-    while (lacking := crowd.lacking(logs)) and time.monotonic() < began + converged_s:
+    while (lacking := crowd.count_missing(logs)) and time.monotonic() < began + converged_s:
         await asyncio.sleep(0.5)
         logs = await crowd.logs()
     report.converged_s = time.monotonic() - began

@@ -56,7 +56,7 @@ class ReconnectingDevice:
         self._cursor: chat_pb2.Cursor | None = None
         self._stream: RawStream | None = None
 
-    async def live(self, edge: str) -> None:
+    async def run(self, edge: str) -> None:
         """Reconnect until cancelled; the first stream is opened at the server `edge`."""
         backoff = Backoff()
         while True:
@@ -68,7 +68,7 @@ class ReconnectingDevice:
                 self.streams += 1
                 backoff.reset()
                 while True:
-                    await self._look(stream, await stream.next_frame("changes", timeout=3600.0))
+                    await self._catch_up(stream, await stream.next_frame("changes", timeout=3600.0))
             except (AssertionError, StreamEnded):
                 await stream.close()
                 end = await stream.wait_ended()
@@ -76,7 +76,7 @@ class ReconnectingDevice:
                 await asyncio.sleep(backoff.next(end.retry_after))
 
     @property
-    def in_step(self) -> bool:
+    def caught_up(self) -> bool:
         """Return true if the device has a stream and has caught up once."""
         return self._stream is not None and self._stream.open and self._cursor is not None
 
@@ -86,13 +86,13 @@ class ReconnectingDevice:
 
     def _dial(self, edge: str) -> RawStream:
         hint = (("x-chat-server", edge),) if edge else ()
-        return RawStream(self._channel, (*self._who.metadata, *hint), self._hear)
+        return RawStream(self._channel, (*self._who.metadata, *hint), self._on_frame)
 
-    def _hear(self, frame: chat_pb2.ConnectResponse) -> None:
+    def _on_frame(self, frame: chat_pb2.ConnectResponse) -> None:
         for entry in frame.entries.entries:
             self.has[entry.conversation_id] = max(entry.seq, self.has.get(entry.conversation_id, 0))
 
-    async def _look(self, stream: RawStream, changes: chat_pb2.Changes) -> None:
+    async def _catch_up(self, stream: RawStream, changes: chat_pb2.Changes) -> None:
         """Fetch the conversations that `changes` lists."""
         named = list(changes.conversation_ids)
         if named:
@@ -123,8 +123,8 @@ async def crowd(world: World, edge: str) -> AsyncIterator[tuple[RawDevice, list[
         try:
             for start in range(0, DEVICES, AT_ONCE):
                 some = comers[start : start + AT_ONCE]
-                lives += [asyncio.create_task(comer.live(edge)) for comer in some]
-                await eventually(lambda some=some: all(comer.in_step for comer in some), 30)  # type: ignore[misc]
+                lives += [asyncio.create_task(comer.run(edge)) for comer in some]
+                await eventually(lambda some=some: all(comer.caught_up for comer in some), 30)  # type: ignore[misc]
             yield speaker, groups, comers, time.monotonic() - began
         finally:
             for life in lives:
@@ -148,7 +148,7 @@ async def test_two_thousand_devices_reconnect_in_time(big_stack: Stack, capsys: 
             keys = [(group, await speaker.send(group, "still here?")) for group in groups]
             heads = {group: (await speaker.next_result(key)).appended.seq for group, key in keys}
             answered_s = time.monotonic() - killed_at
-            await eventually(lambda: all(has_all(comer, heads) and comer.in_step for comer in comers), 60)
+            await eventually(lambda: all(has_all(comer, heads) and comer.caught_up for comer in comers), 60)
             took = time.monotonic() - killed_at
             each = (await reads(big_stack) - before) / DEVICES
             fetched = sum(comer.fetches for comer in comers) - fetched

@@ -72,11 +72,11 @@ async def test_every_fault_is_reported_and_breaks_no_promise(tmp_path: Path) -> 
         over = False
         async with asyncio.TaskGroup() as group:
             group.create_task(crowd.talk(lambda: not over))
-            silent = [kind.name for kind in KINDS if not await _told(kind, nemesis, cluster, world)]
+            silent = [kind.name for kind in KINDS if not await _strike_is_reported(kind, nemesis, cluster, world)]
             over = True
-        await crowd.answered(60.0)
+        await crowd.wait_answered(60.0)
         found = await crowd.logs()
-        await eventually(lambda: not crowd.lacking(found), SOON_S)
+        await eventually(lambda: not crowd.count_missing(found), SOON_S)
         assert not silent, f"nobody tells of {silent}"
         assert not [*cluster.complaints, *crowd.errors, *(error for each in crowd.talkers for error in each.errors)]
         assert crowd.journal.acknowledged > 1000
@@ -85,7 +85,7 @@ async def test_every_fault_is_reported_and_breaks_no_promise(tmp_path: Path) -> 
         assert "parley_log_events_total{" in await asyncio.to_thread(_metrics, cluster.chat_servers[0].metrics_address)
 
 
-async def _told(kind: Kind, nemesis: Nemesis, cluster: Cluster, world: World) -> bool:
+async def _strike_is_reported(kind: Kind, nemesis: Nemesis, cluster: Cluster, world: World) -> bool:
     """Strike and check that the expected log line or metric appears."""
     # What is still to be said of the strike before shall not be taken for it.
     await world.wait_ring_settled(SOON_S)

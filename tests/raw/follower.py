@@ -15,9 +15,9 @@ from tests.raw.refusal import of_status
 from tests.raw.stream import StreamEnded
 
 PAUSE_S = 0.1
-AGAIN_S = 0.5
+RETRY_S = 0.5
 PAGE = 100
-LATER = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
+RETRYABLE_CODES = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
 
 
 class Follower:
@@ -36,22 +36,22 @@ class Follower:
         self._where = where
         self._cursor: chat_pb2.Cursor | None = None
         self._unanswered: dict[str, tuple[str, str]] = {}
-        self._said: set[str] = set()
+        self._sent: set[str] = set()
         self._complaints: list[str] = []
         # Up to which seq it has all that it may see, by conversation, as far as it knows from fetches.
         self._has_all: dict[str, int] = {}
-        self._living: asyncio.Task[None] | None = None
+        self._running: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._living = asyncio.create_task(self._run())
+        self._running = asyncio.create_task(self._run())
         await eventually(lambda: self.resyncs)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._living is not None
-        self._living.cancel()
+        assert self._running is not None
+        self._running.cancel()
         with suppress(asyncio.CancelledError):
-            await self._living
+            await self._running
         assert not self._complaints, self._complaints
 
     def send(self, conversation_id: str, body: str) -> str:
@@ -92,7 +92,7 @@ class Follower:
         opened_at = time.monotonic()
         await self.device.open(self._cursor, **self._where)
         self.streams += 1
-        self._said.clear()
+        self._sent.clear()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._send_pending())
             group.create_task(self._read_changes(opened_at))
@@ -150,11 +150,11 @@ class Follower:
         """Send in order, as the only writer; after a temporary refusal resend all later sends of its conversation."""
         while self.device.stream.open:
             for key, (conversation_id, body) in list(self._unanswered.items()):
-                if key not in self._said:
-                    self._said.add(key)
+                if key not in self._sent:
+                    self._sent.add(key)
                     await self.device.send(conversation_id, body, client_message_id=key)
             if refused := self._take_results():
-                await asyncio.sleep(AGAIN_S)
+                await asyncio.sleep(RETRY_S)
                 self._mark_for_resend(refused | self._take_results())
             await asyncio.sleep(PAUSE_S / 10)
 
@@ -164,14 +164,14 @@ class Follower:
         for key, (conversation_id, _) in self._unanswered.items():
             if key in refused or conversation_id in held:
                 held.add(conversation_id)
-                self._said.discard(key)
+                self._sent.discard(key)
 
     def _take_results(self) -> set[str]:
         """Record received results; return the sends that were refused temporarily."""
         again = set[str]()
         for key in list(self.device.answers):
             for answer in self.device.answers.pop(key):
-                if not answer.HasField("appended") and of_status(answer.refused).code in LATER:
+                if not answer.HasField("appended") and of_status(answer.refused).code in RETRYABLE_CODES:
                     again.add(key)
                     continue
                 self._unanswered.pop(key, None)

@@ -49,10 +49,10 @@ async def fragile_world(fragile_stack: Stack) -> AsyncIterator[World]:
         try:
             yield world
         finally:
-            await asyncio.to_thread(mend, fragile_stack)
+            await asyncio.to_thread(repair, fragile_stack)
 
 
-def mend(stack: Stack) -> None:
+def repair(stack: Stack) -> None:
     """Start stopped parts and resume frozen ones."""
     for part in stack.parts.values():
         part.resume()

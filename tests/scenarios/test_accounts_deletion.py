@@ -16,7 +16,7 @@ from tests.raw import calls
 from tests.raw.device import RawDevice, new_id
 from tests.raw.world import PASSWORD, World
 from tests.scans import no_scans
-from tests.scenarios.conftest import ENVIRONMENT, mend
+from tests.scenarios.conftest import ENVIRONMENT, repair
 
 pytestmark = pytest.mark.scenario
 
@@ -39,7 +39,7 @@ async def world(quick_stack: Stack) -> AsyncIterator[World]:
         try:
             yield world
         finally:
-            await asyncio.to_thread(mend, quick_stack)
+            await asyncio.to_thread(repair, quick_stack)
 
 
 def delete(password: str = PASSWORD) -> account_pb2.DeleteAccountRequest:
@@ -56,7 +56,7 @@ async def members(viewer: RawDevice, conversation: str) -> dict[str, int]:
     return {each.user_id: each.role for each in found}
 
 
-async def is_buried(world: World, user: RawDevice) -> None:
+async def wait_purged(world: World, user: RawDevice) -> None:
     """Wait until only the tombstone of a user is stored."""
 
     async def buried() -> bool:
@@ -99,7 +99,7 @@ async def test_deleted_account_ends_at_once_and_peers_keep_their_messages(world:
     said, left = (each for _, each in sorted(bob.logs[group].items()))
     assert said.actor_id == left.actor_id == alice.user_id
     assert left.membership_changed.kind == entry_pb2.MembershipChanged.KIND_LEFT
-    await is_buried(world, alice)
+    await wait_purged(world, alice)
     # The answer may have been lost.
     await alice.call(delete())
     assert (await bob.call(profile_of(alice))).profile == gone
@@ -110,7 +110,7 @@ async def test_sole_member_of_groups_can_delete_account(world: World) -> None:
     group = await alice.group("Friday", [bob])
     await bob.call(conversation_pb2.LeaveGroupRequest(request_id=new_id(), conversation_id=group))
     await alice.call(delete())
-    await is_buried(world, alice)
+    await wait_purged(world, alice)
 
 
 async def test_deletion_interrupted_by_crash_is_completed_by_other_servers(world: World) -> None:
@@ -127,6 +127,6 @@ async def test_deletion_interrupted_by_crash_is_completed_by_other_servers(world
     # It may have been quick enough all the same.
     with suppress(grpc.aio.AioRpcError):
         await asking
-    await is_buried(world, alice)
+    await wait_purged(world, alice)
     for group in groups:
         assert await members(bob, group) == {bob.user_id: entry_pb2.ROLE_ADMIN}

@@ -35,7 +35,7 @@ async def listed(device: RawDevice, page_size: int = 0) -> list[account_pb2.Devi
     return found
 
 
-async def is_out(device: RawDevice) -> None:
+async def check_signed_out(device: RawDevice) -> None:
     """Check that the stream ends at once, and that calls and streams with the token are refused."""
     assert (await device.stream.final_error()).code_and_reason == OUT
     assert (await device.stream.wait_ended()).code_and_reason == OUT
@@ -70,7 +70,7 @@ async def test_revoked_device_is_disconnected_on_any_server(world: World, edge_i
     for device in (phone, lost):
         await device.connect(at=home if edge_is_home else second)
     await phone.call(revoke(lost), at=third)
-    await is_out(lost)
+    await check_signed_out(lost)
     await beats(phone)
     assert [each.device_id for each in await listed(phone)] == [phone.device_id]
     await phone.call(revoke(lost))
@@ -82,7 +82,7 @@ async def test_device_revokes_itself(world: World) -> None:
     for device in (phone, laptop):
         await device.connect()
     await phone.call(revoke(phone))
-    await is_out(phone)
+    await check_signed_out(phone)
     await beats(laptop)
 
 
@@ -171,7 +171,7 @@ async def test_password_change_signs_out_all_other_devices(world: World) -> None
     wrong = account_pb2.ChangePasswordRequest(old_password="a guess", new_password="another horse")
     assert (await thief.refusal(wrong)).code_and_reason == ("UNAUTHENTICATED", "CREDENTIALS_INVALID")
     await phone.call(change)
-    await is_out(thief)
+    await check_signed_out(thief)
     await beats(phone)
     name = (await phone.call(account_pb2.GetProfileRequest())).profile.login_name
     door = world.channel(world.stack.door)

@@ -82,9 +82,9 @@ def signing() -> Signing:
 
 
 @pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory: pytest.TempPathFactory, signing: Signing) -> Iterator[Stack]:
+def issuer_stack(tmp_path_factory: pytest.TempPathFactory, signing: Signing) -> Iterator[Stack]:
     """A system whose users are signed in by an external issuer."""
-    folder: Path = tmp_path_factory.mktemp("elsewhere")
+    folder: Path = tmp_path_factory.mktemp("issuer")
     jwks = folder / "issuer.json"
     jwks.write_text(json.dumps(signing.jwks))
     with Stack(folder / "stack", chat_servers=2, issuer=Issuer(NAME, AUDIENCE, jwks)) as stack:
@@ -92,8 +92,8 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory, signing: Signing) -> Ite
 
 
 @pytest.fixture
-async def environment(elsewhere: Stack, signing: Signing) -> AsyncIterator[IssuerEnvironment]:
-    environment = IssuerEnvironment(elsewhere, signing)
+async def environment(issuer_stack: Stack, signing: Signing) -> AsyncIterator[IssuerEnvironment]:
+    environment = IssuerEnvironment(issuer_stack, signing)
     yield environment
     await environment.leave()
 

@@ -123,11 +123,11 @@ async def test_conversation_continues_after_server_kill(
     # Whose edge dies finds another through the door; the others know of no door that could cut them off.
     where = {"home": scenario.edge} if role == "edge" else {"at": scenario.edge}
     async with Follower(scenario.alice, **where) as alice, Follower(scenario.bob, **where) as bob:
-        await goes_on(scenario, scenario.server(role), alice)
+        await send_during_kill(scenario, scenario.server(role), alice)
         assert (alice.streams > 1) == (bob.streams > 1) == (role == "edge")
 
 
-async def goes_on(scenario: Scenario, server: Part, alice: Follower) -> None:
+async def send_during_kill(scenario: Scenario, server: Part, alice: Follower) -> None:
     """Send sixty messages and kill the server meanwhile; all messages arrive in time."""
     bodies, killed = [f"{number}" for number in range(60)], 0.0
     for number, body in enumerate(bodies):
@@ -206,7 +206,7 @@ async def test_sends_during_drain_are_answered_or_retryable(scenario: Scenario, 
         await alice.connect(home=scenario.home)
         await alice.fetch(conversation, limit=500)
     for number, key in enumerate(keys):
-        seq = await sent_at_last(alice, conversation, f"{number}", key)
+        seq = await send_with_retries(alice, conversation, f"{number}", key)
         assert seq == number + 2, "in the order they were first sent"
     for device in (alice, bob):
         await caught_up(device, conversation, len(keys) + 1)
@@ -222,7 +222,7 @@ async def check_answers(device: RawDevice, keys: list[str]) -> None:
             assert answer.HasField("appended") or of_status(answer.refused).code == "UNAVAILABLE", answer
 
 
-async def sent_at_last(device: RawDevice, conversation: str, body: str, key: str) -> int:
+async def send_with_retries(device: RawDevice, conversation: str, body: str, key: str) -> int:
     seqs: list[int] = []
 
     async def taken() -> bool:

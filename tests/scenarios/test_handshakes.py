@@ -21,14 +21,17 @@ BUSY = ("UNAVAILABLE", "SERVER_BUSY")
 
 
 @pytest.fixture(scope="module")
-def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def handshake_limited_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A server that accepts two handshakes at a time."""
     few = {"PARLEY_HANDSHAKES": "2"}
-    with Stack(tmp_path_factory.mktemp("narrow"), 1, environment=few) as stack, no_scans(stack.mongo_uri):
+    with (
+        Stack(tmp_path_factory.mktemp("handshake_limited_stack"), 1, environment=few) as stack,
+        no_scans(stack.mongo_uri),
+    ):
         yield stack
 
 
-async def tries(device: RawDevice) -> list[Refusal]:
+async def connect_with_retries(device: RawDevice) -> list[Refusal]:
     """Connect until accepted; return the refusals before."""
     refused: list[Refusal] = []
     while True:
@@ -41,11 +44,11 @@ async def tries(device: RawDevice) -> list[Refusal]:
             await asyncio.sleep(refused[-1].retry_after or 0)
 
 
-async def test_refused_handshakes_succeed_after_retry_delay(narrow: Stack) -> None:
-    async with World(narrow) as world:
+async def test_refused_handshakes_succeed_after_retry_delay(handshake_limited_stack: Stack) -> None:
+    async with World(handshake_limited_stack) as world:
         devices = await world.users(*(f"device-{number}" for number in range(CROWD)))
         async with asyncio.timeout(60):
-            outcomes = await asyncio.gather(*map(tries, devices))
+            outcomes = await asyncio.gather(*map(connect_with_retries, devices))
         refused = [refusal for outcome in outcomes for refusal in outcome]
         assert refused, "they came one after the other"
         assert {refusal.code_and_reason for refusal in refused} == {BUSY}

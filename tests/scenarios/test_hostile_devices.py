@@ -31,7 +31,7 @@ WAITING: Final = MB + 256 * KB
 UNANSWERED: Final = 4 * MB
 FETCHED: Final = 16 * MB
 # Memory of a Python process that it takes once and does not give back: batches of the log, arenas, code.
-ROUGHLY: Final = 32 * MB
+TOLERANCE: Final = 32 * MB
 # What is to show that a bound holds is so many times what it allows.
 MORE: Final = 2
 # Of one device at a server.
@@ -62,7 +62,7 @@ async def patient_world(patient_stack: Stack) -> AsyncIterator[World]:
 
 
 @asynccontextmanager
-async def unnoticed(world: World, edge: str) -> AsyncIterator[None]:
+async def neighbours_unaffected(world: World, edge: str) -> AsyncIterator[None]:
     """Check that two other devices on the same server and Envoy connection can send and receive meanwhile."""
     carol, dave = await world.users("carol", "dave")
     for device in (carol, dave):
@@ -78,7 +78,7 @@ async def unnoticed(world: World, edge: str) -> AsyncIterator[None]:
             took.append(time.monotonic() - began)
             await asyncio.sleep(0.1)
 
-    async with meanwhile(talk()):
+    async with running(talk()):
         yield
         # The one that is under way counts as well.
         said = len(took)
@@ -90,7 +90,7 @@ async def unnoticed(world: World, edge: str) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run `work` concurrently with the body; raise its error, if any."""
     task = asyncio.create_task(work)
     try:
@@ -112,7 +112,7 @@ async def growth_below(stack: Stack, most: int) -> AsyncIterator[None]:
             high[:] = [max(was, resident_bytes(pid)) for was, pid in zip(high, pids, strict=True)]
             await asyncio.sleep(0.05)
 
-    async with meanwhile(look()):
+    async with running(look()):
         yield
     assert all(server.running for server in stack.chat_servers)
     grown = [now - was for now, was in zip(high, before, strict=True)]
@@ -138,7 +138,7 @@ async def write(device: RawDevice, conversation: str, count: int, size: int, at_
 
 async def test_non_reading_devices_cost_only_their_outboxes(patient_world: World) -> None:
     world, devices, messages, size = patient_world, 10, 300, 60_000
-    most = devices * WAITING + UNANSWERED + ROUGHLY
+    most = devices * WAITING + UNANSWERED + TOLERANCE
     assert devices * messages * size > MORE * most
     edge, _ = world.servers
     alice, *silent = await world.users("alice", *["silent"] * devices)
@@ -147,7 +147,7 @@ async def test_non_reading_devices_cost_only_their_outboxes(patient_world: World
     for each in silent:
         await each.connect(home=edge)
         each.stream.reads.clear()
-    async with growth_below(world.stack, most), unnoticed(world, edge):
+    async with growth_below(world.stack, most), neighbours_unaffected(world, edge):
         for conversation in conversations:
             await write(alice, conversation, messages, size, at_once=30)
     for each, conversation in zip(silent, conversations, strict=True):
@@ -172,7 +172,7 @@ async def test_device_ten_thousand_entries_behind_catches_up_without_receipts(
     patient_world: World,
 ) -> None:
     world, messages, size = patient_world, 10_000, 16_000
-    most = 2 * (WAITING + FETCHED) + UNANSWERED + ROUGHLY
+    most = 2 * (WAITING + FETCHED) + UNANSWERED + TOLERANCE
     assert messages * size > MORE * most
     edge, _ = world.servers
     alice, bob, idle = await world.users("alice", "bob", "idle")
@@ -180,7 +180,7 @@ async def test_device_ten_thousand_entries_behind_catches_up_without_receipts(
     for device in (alice, idle):
         # He is given everything, and says of nothing that it came.
         await device.connect(home=edge)
-    async with growth_below(world.stack, most), unnoticed(world, edge):
+    async with growth_below(world.stack, most), neighbours_unaffected(world, edge):
         await write(alice, group, messages, size)
         await bob.connect(home=edge)
         await caught_up(bob, group, messages + FIRST)
@@ -199,9 +199,9 @@ async def test_slow_reader_with_constant_fetches_costs_bounded_memory(patient_wo
     group = await alice.group("Heavy", greedy)
     await write(alice, group, messages, size, at_once=30)
     starts = range(messages // 2)
-    most, asked = devices * (WAITING + FETCHED) + ROUGHLY, devices * 32 * len(starts) * messages // 2 * size
+    most, asked = devices * (WAITING + FETCHED) + TOLERANCE, devices * 32 * len(starts) * messages // 2 * size
     assert asked > MORE * most
-    async with growth_below(world.stack, most), unnoticed(world, edge):
+    async with growth_below(world.stack, most), neighbours_unaffected(world, edge):
         for number, each in enumerate(greedy):
             # No two alike, for what is alike is read once.
             ranges = [chat_pb2.EntryRange(conversation_id=group, after_seq=seq, limit=500 - number) for seq in starts]
@@ -220,7 +220,7 @@ async def test_flooding_device_is_rate_limited_alone(world: World) -> None:
     await alice.connect(home=edge)
     conversation = await alice.direct(bob)
     body, keys = payload(60_000, 1), list[str]()
-    async with growth_below(world.stack, WAITING + UNANSWERED + ROUGHLY), unnoticed(world, edge):
+    async with growth_below(world.stack, WAITING + UNANSWERED + TOLERANCE), neighbours_unaffected(world, edge):
         until = time.monotonic() + 6.0
         with suppress(TimeoutError):
             async with asyncio.timeout(10.0):
@@ -238,7 +238,7 @@ async def test_flooding_device_is_rate_limited_alone(world: World) -> None:
 async def test_device_opening_hundreds_of_streams_keeps_few(world: World) -> None:
     edge = world.servers[0]
     [alice] = await world.users("alice")
-    async with growth_below(world.stack, WAITING + ROUGHLY), unnoticed(world, edge):
+    async with growth_below(world.stack, WAITING + TOLERANCE), neighbours_unaffected(world, edge):
         # None of them says a word.
         silent = [alice.dial(at=edge) for _ in range(400)]
         await eventually(lambda: sum(stream.open for stream in silent) == STREAMS)
@@ -250,7 +250,7 @@ async def test_device_opening_hundreds_of_streams_keeps_few(world: World) -> Non
         spoken = [await hello(alice, edge) for _ in range(200)]
         await eventually(lambda: sum(stream.open for stream in spoken) <= 1, 30)
         await closed(spoken)
-        await comes_in(alice, edge)
+        await connect_when_accepted(alice, edge)
 
 
 async def hello(device: RawDevice, edge: str) -> RawStream:
@@ -265,7 +265,7 @@ async def closed(streams: list[RawStream]) -> None:
     await asyncio.gather(*(stream.close() for stream in streams))
 
 
-async def comes_in(device: RawDevice, edge: str) -> None:
+async def connect_when_accepted(device: RawDevice, edge: str) -> None:
     """Connect until accepted: the server refuses until it has noticed that other streams ended."""
 
     async def is_in() -> bool:
@@ -281,7 +281,7 @@ async def test_sends_to_unknown_conversations_cost_little_memory(world: World) -
     edge = world.servers[0]
     [alice] = await world.users("alice")
     await alice.connect(home=edge)
-    async with growth_below(world.stack, WAITING + ROUGHLY), unnoticed(world, edge):
+    async with growth_below(world.stack, WAITING + TOLERANCE), neighbours_unaffected(world, edge):
         with suppress(StreamEnded):
             for _ in range(1500):
                 await alice.send(new_id().replace("-", ""), "hello?")

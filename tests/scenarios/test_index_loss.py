@@ -29,14 +29,14 @@ class Scenario:
     carol: RawDevice
     group: str
 
-    async def say(self, *bodies: str) -> None:
+    async def send(self, *bodies: str) -> None:
         """Send texts as alice and wait until they are acknowledged and delivered live."""
         for body in bodies:
             self.alice.send(self.group, body)
         await self.alice.wait_acknowledged()
         await eventually(lambda: self.bob.device.bodies(self.group)[-len(bodies) :] == list(bodies))
 
-    async def everybody_has(self, *bodies: str) -> bool:
+    async def check_everybody_has(self, *bodies: str) -> bool:
         """Check that connected devices have all texts, and carol too after she resumes with her cursor.
 
         Each server sees an outage begin and end for itself; until all have, what she lacks may be named a little later.
@@ -64,7 +64,7 @@ async def scenario(fragile_world: World) -> AsyncIterator[Scenario]:
     async with Follower(alice) as writer, Follower(bob) as listener:
         group = await alice.group("Weather", [bob, carol])
         scenario = Scenario(fragile_world, writer, listener, carol, group)
-        await scenario.say("before")
+        await scenario.send("before")
         # After the scenario before this one the index may need a moment until it gives out cursors again.
         await eventually(partial(leaves_with_a_cursor, carol))
         yield scenario
@@ -90,42 +90,42 @@ async def flush(world: World) -> None:
 
 async def test_flushed_index_loses_no_message(scenario: Scenario) -> None:
     await flush(scenario.world)
-    await scenario.say("after the flush")
-    assert await scenario.everybody_has("before", "after the flush")
+    await scenario.send("after the flush")
+    assert await scenario.check_everybody_has("before", "after the flush")
 
 
 async def test_flush_before_catch_up_loses_no_message(scenario: Scenario) -> None:
     said = ["before"]
     for number in range(10):
-        await scenario.say(str(number))
+        await scenario.send(str(number))
         said.append(str(number))
         await flush(scenario.world)
         # At once, before anybody has noticed the loss by a probe of its own.
-        assert await scenario.everybody_has(*said)
+        assert await scenario.check_everybody_has(*said)
 
 
 async def test_flush_before_coalesced_touch_loses_no_message(scenario: Scenario) -> None:
     said = ["before"]
     for number in range(10):
         await flush(scenario.world)
-        await scenario.say(str(number))
+        await scenario.send(str(number))
         said.append(str(number))
-        assert await scenario.everybody_has(*said)
+        assert await scenario.check_everybody_has(*said)
 
 
 async def test_index_stopped_during_sends_loses_no_message(scenario: Scenario) -> None:
     valkey = scenario.world.stack.parts["valkey"]
     await asyncio.to_thread(valkey.terminate)
-    await scenario.say("without an index", "and delivered live")
+    await scenario.send("without an index", "and delivered live")
     await scenario.carol.open(scenario.carol.cursor)
     named, resync = await scenario.carol.changes()
     assert (named, resync) == ([scenario.group], chat_pb2.Changes.RESYNC_INDEX_UNAVAILABLE)
     await scenario.carol.close()
     valkey.start()
-    await scenario.say("while it comes back")
+    await scenario.send("while it comes back")
     await asyncio.to_thread(valkey.wait_healthy)
-    await scenario.say("and when it is")
-    await scenario.everybody_has(
+    await scenario.send("and when it is")
+    await scenario.check_everybody_has(
         "before", "without an index", "and delivered live", "while it comes back", "and when it is"
     )
 
@@ -133,12 +133,12 @@ async def test_index_stopped_during_sends_loses_no_message(scenario: Scenario) -
 async def test_killed_index_without_data_loses_no_message(scenario: Scenario) -> None:
     valkey = scenario.world.stack.parts["valkey"]
     valkey.kill()
-    await scenario.say("while it is dead")
+    await scenario.send("while it is dead")
     valkey.start()
     await asyncio.to_thread(valkey.wait_healthy)
     await flush(scenario.world)
-    await scenario.say("while it knows nothing")
-    await scenario.everybody_has("before", "while it is dead", "while it knows nothing")
+    await scenario.send("while it knows nothing")
+    await scenario.check_everybody_has("before", "while it is dead", "while it knows nothing")
 
 
 async def test_killed_index_restarted_before_catch_up_loses_no_message(scenario: Scenario) -> None:
@@ -151,33 +151,33 @@ async def test_killed_index_restarted_before_catch_up_loses_no_message(scenario:
         scenario.alice.send(scenario.group, f"{number} after")
     await scenario.alice.wait_acknowledged()
     said = [f"{number} {when}" for number in range(3) for when in ("before", "meanwhile", "after")]
-    await scenario.everybody_has("before", *said)
+    await scenario.check_everybody_has("before", *said)
 
 
 async def test_frozen_index_loses_no_message(scenario: Scenario) -> None:
     valkey = scenario.world.stack.parts["valkey"]
     valkey.freeze()
     try:
-        await scenario.say("while it hangs", "and hangs")
+        await scenario.send("while it hangs", "and hangs")
     finally:
         valkey.resume()
-    await scenario.say("thawed")
-    await scenario.everybody_has("before", "while it hangs", "and hangs", "thawed")
+    await scenario.send("thawed")
+    await scenario.check_everybody_has("before", "while it hangs", "and hangs", "thawed")
 
 
 async def test_cursor_from_outage_loses_no_message(scenario: Scenario) -> None:
     """Devices that resume without the index keep their old cursor, or none, and miss no message."""
     valkey, dave = scenario.world.stack.parts["valkey"], await scenario.world.add_device(scenario.carol)
     await asyncio.to_thread(valkey.terminate)
-    await scenario.say("in the outage")
+    await scenario.send("in the outage")
     await dave.connect()
     assert dave.cursor is None
     await dave.fetch(scenario.group)
     await dave.close()
     valkey.start()
     await asyncio.to_thread(valkey.wait_healthy)
-    await scenario.say("after it")
+    await scenario.send("after it")
     await dave.open(dave.cursor)
     named, _ = await dave.changes()
     assert named == [scenario.group]
-    await scenario.everybody_has("before", "in the outage", "after it")
+    await scenario.check_everybody_has("before", "in the outage", "after it")

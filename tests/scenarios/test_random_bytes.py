@@ -59,7 +59,7 @@ def frames() -> Iterator[chat_pb2.ConnectRequest]:
 
 
 @st.composite
-def spoiled(draw: st.DrawFn) -> bytes:
+def corrupted_frame(draw: st.DrawFn) -> bytes:
     """Return a frame with some bytes changed, removed or inserted."""
     data = bytearray(draw(st.sampled_from([frame.SerializeToString() for frame in frames()])) or b"\0")
     for _ in range(draw(st.integers(1, 4))):
@@ -68,7 +68,7 @@ def spoiled(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-noise = st.one_of(st.binary(max_size=300), spoiled())
+noise = st.one_of(st.binary(max_size=300), corrupted_frame())
 often = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 
 
@@ -88,7 +88,7 @@ class HostileConnections:
             await each.connect(home=self.edge)
         self.theirs = await self.carol.direct(self.dave)
 
-    async def says(self, data: bytes, *, first: bool) -> None:
+    async def send_frame(self, data: bytes, *, first: bool) -> None:
         """Send these bytes as alice, on her stream or as the first frame of a new one."""
         end = await self._end_of(data, HEARTBEAT, first=first)
         if end and end.message == OVERWRITTEN:
@@ -123,7 +123,7 @@ class HostileConnections:
             await self.alice.connect(home=self.edge)
         return self.alice.stream
 
-    async def asks(self, method: str, data: bytes) -> None:
+    async def call(self, method: str, data: bytes) -> None:
         """Call a method as alice with these bytes as request."""
         channel = self.world.channel(self.world.stack.door)
         call: Any = channel.unary_unary(f"/parley.chat.v1.{method}")
@@ -172,7 +172,7 @@ def test_random_bytes_on_stream_end_with_reason_or_are_ignored(connections: Host
     @often
     @given(noise)
     def hear(data: bytes) -> None:
-        loop.run(connections.says(data, first=False))
+        loop.run(connections.send_frame(data, first=False))
 
     before = connections.refusals
     hear()
@@ -184,7 +184,7 @@ def test_random_bytes_as_hello_are_refused_with_reason(connections: HostileConne
     @often
     @given(noise)
     def hear(data: bytes) -> None:
-        loop.run(connections.says(data, first=True))
+        loop.run(connections.send_frame(data, first=True))
 
     before = connections.refusals
     hear()
@@ -196,7 +196,7 @@ def test_random_bytes_as_call_are_refused_with_reason(connections: HostileConnec
     @often
     @given(st.sampled_from(METHODS), noise)
     def ask(method: str, data: bytes) -> None:
-        loop.run(connections.asks(method, data))
+        loop.run(connections.call(method, data))
 
     before = connections.refusals
     ask()

@@ -65,7 +65,7 @@ async def test_gate_opens_only_for_refused_send(scene: Scene) -> None:
             await alice.refused(conversation, str(number), client_message_id=key)
         ).code_and_reason == EARLIER_REFUSED
     for number, key in numbered:
-        await eventually(partial(taken_at_last, scene, conversation, str(number), key))
+        await eventually(partial(send_with_retries, scene, conversation, str(number), key))
     fetched = await alice.fetch(conversation, limit=500)
     bodies = [each.message_appended.content.text.body for each in fetched.entries[1:]]
     assert bodies == [str(number) for number in range(BURST + FEW_BEYOND)]
@@ -75,11 +75,11 @@ async def test_gate_does_not_apply_to_other_conversations(scene: Scene) -> None:
     other = await scene.alice.direct(await scene.world.user("erin"))
     await flood(scene)
     # Once this one passes the rate has room again, and the gate of the first conversation is still closed.
-    await eventually(partial(taken_at_last, scene, other, "hello", new_id()))
+    await eventually(partial(send_with_retries, scene, other, "hello", new_id()))
     assert (await scene.alice.refused(scene.conversation, "later")).code_and_reason == EARLIER_REFUSED
 
 
-async def taken_at_last(scene: Scene, conversation: str, body: str, key: str) -> bool:
+async def send_with_retries(scene: Scene, conversation: str, body: str, key: str) -> bool:
     answer = await scene.alice.next_result(await scene.alice.send(conversation, body, client_message_id=key))
     assert answer.HasField("appended") or of_status(answer.refused).code_and_reason == RATE_LIMITED
     return answer.HasField("appended")

@@ -21,16 +21,16 @@ NOT_FOUND = ("NOT_FOUND", "MESSAGE_NOT_FOUND")
 
 
 @pytest.fixture(scope="module")
-def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def short_retention_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A system that keeps content for three seconds by default."""
     environment = {"PARLEY_RETENTION": "3s", "PARLEY_RETENTION_PAUSE_SECONDS": "0.2"}
-    with Stack(tmp_path_factory.mktemp("forgetful"), chat_servers=2, environment=environment) as stack:
+    with Stack(tmp_path_factory.mktemp("short_retention_stack"), chat_servers=2, environment=environment) as stack:
         yield stack
 
 
 @pytest.fixture
-async def world(forgetful: Stack) -> AsyncIterator[World]:
-    async with World(forgetful) as world:
+async def world(short_retention_stack: Stack) -> AsyncIterator[World]:
+    async with World(short_retention_stack) as world:
         yield world
 
 

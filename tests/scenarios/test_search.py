@@ -105,15 +105,15 @@ async def test_every_server_finds_messages_of_any_owner(world: World) -> None:
 
 
 @pytest.fixture(scope="module")
-def wordless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def searchless_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A system with message search disabled."""
     environment = {"PARLEY_SEARCH": "false"}
-    with Stack(tmp_path_factory.mktemp("wordless"), chat_servers=1, environment=environment) as stack:
+    with Stack(tmp_path_factory.mktemp("searchless_stack"), chat_servers=1, environment=environment) as stack:
         yield stack
 
 
-async def test_search_is_disabled_by_setting(wordless: Stack) -> None:
-    async with World(wordless) as world:
+async def test_search_is_disabled_by_setting(searchless_stack: Stack) -> None:
+    async with World(searchless_stack) as world:
         alice, bob = await world.users("alice", "bob")
         await alice.open()
         both = await alice.direct(bob)
@@ -123,7 +123,7 @@ async def test_search_is_disabled_by_setting(wordless: Stack) -> None:
         )
         await alice.call(edit)
         assert (await alice.refusal(search("chestnut"))).code_and_reason == ("PERMISSION_DENIED", "DISABLED")
-        database = await connect(wordless.mongo_uri, "parley")
+        database = await connect(searchless_stack.mongo_uri, "parley")
         assert await database["entries"].count_documents({"w": {"$exists": True}}) == 0
         assert "words" not in await database["entries"].index_information()
         await database.client.close()

@@ -87,7 +87,7 @@ async def test_non_reading_device_is_disconnected_and_can_resume(small_world: Wo
         await device.connect()
     bob.stream.reads.clear()
     cursor = bob.cursor
-    reading = asyncio.create_task(read_once_cut_off(small_world.stack, bob))
+    reading = asyncio.create_task(resume_reading_after_disconnect(small_world.stack, bob))
     await flood(alice, group)
     await eventually(lambda: caught_up(carol, group), 30)
     await reading
@@ -97,13 +97,13 @@ async def test_non_reading_device_is_disconnected_and_can_resume(small_world: Wo
     await eventually(lambda: caught_up(bob, group), 30)
 
 
-async def read_once_cut_off(stack: Stack, device: RawDevice) -> None:
+async def resume_reading_after_disconnect(stack: Stack, device: RawDevice) -> None:
     """Resume reading right after the disconnect: 5 s later the transport drops the final error."""
-    await eventually(lambda: cut_off(stack, device), 60)
+    await eventually(lambda: disconnect_logged(stack, device), 60)
     device.stream.reads.set()
 
 
-def cut_off(stack: Stack, device: RawDevice) -> bool:
+def disconnect_logged(stack: Stack, device: RawDevice) -> bool:
     """Return true if a server has logged the disconnect."""
     lines = [line for server in stack.chat_servers for line in server.log.read_text().splitlines()]
     return any("slow consumer disconnected" in line and device.user_id in line for line in lines)

@@ -22,7 +22,7 @@ async def killed(cluster: Cluster, _: Random) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def away_while_the_index_is_lost(cluster: Cluster, _: Random) -> AsyncIterator[None]:
+async def index_flushed_while_devices_offline(cluster: Cluster, _: Random) -> AsyncIterator[None]:
     """Keep half of the devices offline while others send, then flush the change index."""
     cluster.phones.refuse()
     yield

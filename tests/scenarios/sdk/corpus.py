@@ -43,7 +43,7 @@ def utterances(count: int, random: Random) -> list[str]:
     share = -(-count // len(LANGUAGES))
     said = [line for name in LANGUAGES for line in _share(language(name), share, random)]
     random.shuffle(said)
-    return [_seasoned(line, random) if number % 3 == 0 else line for number, line in enumerate(said[:count])]
+    return [_with_emoji(line, random) if number % 3 == 0 else line for number, line in enumerate(said[:count])]
 
 
 def _lines(file: Path) -> list[str]:
@@ -55,6 +55,6 @@ def _share(lines: list[str], share: int, random: Random) -> list[str]:
     return random.sample(lines, share) if len(lines) >= share else random.choices(lines, k=share)
 
 
-def _seasoned(line: str, random: Random) -> str:
+def _with_emoji(line: str, random: Random) -> str:
     place, what = random.randrange(len(line) + 1), random.choice(SEASONING)
     return line[:place] + what + line[place:]

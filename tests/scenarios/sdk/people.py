@@ -66,7 +66,7 @@ class People:
         ends, home = time.time() + TOKEN_SECONDS, self.world.home_of(device.user_id)
         return Session(device.user_id, device.device_id, self.login_name(name), device.token, ends, "", home)
 
-    async def stranger(self, store: SessionStore | None = None) -> Client:
+    async def client_without_session(self, store: SessionStore | None = None) -> Client:
         """Return a client that is signed in only if `store` has a session."""
         return await self._opened.enter_async_context(Client(self.proxy.address, store=store))
 
@@ -74,7 +74,7 @@ class People:
         """Return a client that is a new device."""
         store = store or MemoryStore()
         store.save(await self.session(name))
-        return await self.stranger(store)
+        return await self.client_without_session(store)
 
     async def sign_in(self, terminal: Terminal, *names: str) -> list[str]:
         """Sign new devices in on a terminal; return their login names."""

@@ -40,20 +40,20 @@ class RecordingDevice:
         return self._device
 
     async def __aenter__(self) -> RecordingDevice:
-        await self.come()
+        await self.connect()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.leave()
+        await self.disconnect()
 
-    async def come(self) -> None:
+    async def connect(self) -> None:
         """Connect with a new client that has only the state in the store."""
         client = await self._open.enter_async_context(Client(self._door, store=self._store))
         self._device = await self._open.enter_async_context(client.connect(repair=self._repair))
-        self._notes = asyncio.create_task(self._write_down(self._device))
+        self._notes = asyncio.create_task(self._record(self._device))
         await self._device.wait_connected(CONNECT_SECONDS)
 
-    async def leave(self) -> None:
+    async def disconnect(self) -> None:
         """Close device and client; unanswered sends fail, and recorded entries count as consumed."""
         if self._notes is not None:
             self._notes.cancel()
@@ -65,11 +65,11 @@ class RecordingDevice:
         """Return the seqs of a conversation in order of delivery."""
         return [entry.seq for entry in self.pages[conversation]]
 
-    async def has(self, conversation: str, count: int, timeout: float = 20.0) -> None:
+    async def wait_for_entries(self, conversation: str, count: int, timeout: float = 20.0) -> None:
         """Wait until at least `count` entries of a conversation were delivered."""
         await eventually(lambda: len(self.pages[conversation]) >= count, timeout)
 
-    async def _write_down(self, device: Device) -> None:
+    async def _record(self, device: Device) -> None:
         async for event in device:
             if isinstance(event, EntryReceived):
                 self.pages[event.conversation_id].append(event)

@@ -126,7 +126,7 @@ async def test_devices_passwords_and_blocks_are_managed(
 
 
 async def test_unnamed_device_is_listed_by_id(terminal: Terminal, people: People, alice: str) -> None:
-    nameless = await (await people.stranger()).accounts.login(alice, PASSWORD, device_name="")
+    nameless = await (await people.client_without_session()).accounts.login(alice, PASSWORD, device_name="")
     told_of = await terminal.ok("devices", "revoke", nameless.device_id)
     assert told_of == f"The device {nameless.device_id[:8]} is signed out.\n"
 

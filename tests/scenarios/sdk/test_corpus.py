@@ -45,9 +45,9 @@ def test_utterances_cover_all_scripts_and_are_reproducible() -> None:
 
 async def test_reconnecting_devices_receive_identical_logs(world: World, tmp_path: Path) -> None:
     async with ChattingMembers(world, tmp_path, Random(SEED)) as members:
-        await members.gather()
+        await members.set_up()
         prefaces = {name: await preface(members, name) for name in members.circles}
-        await members.talk()
+        await members.send_all()
         answered = members.answered
         logs = {name: log_of(name, prefaces[name], answered) for name in members.circles}
         with suppress(AssertionError):  # the comparison says better what has not come
@@ -70,7 +70,7 @@ async def preface(members: ChattingMembers, conversation: str) -> Log:
         each.listener for each in members.speakers if each.listener.who.user_id in members.circles[conversation]
     )
     answer = await listener.who.call(conversation_pb2.GetConversationRequest(conversation_id=conversation))
-    await listener.has(conversation, answer.conversation.head_seq)
+    await listener.wait_for_entries(conversation, answer.conversation.head_seq)
     return given_in(listener.pages[conversation])
 
 

@@ -137,11 +137,11 @@ async def test_revoked_device_ends_without_reconnecting(people: People, pair: Pa
 async def test_expiring_token_is_renewed_on_open_stream(people: People, proxy: Proxy) -> None:
     await people.client("alice")
     store = MemoryStore()
-    phone = await people.stranger(store)
+    phone = await people.client_without_session(store)
     session = await phone.accounts.login(people.login_name("alice"), PASSWORD)
     # A token is renewed 60 s before its end.
     store.save(replace(session, access_token_ends=time.time() + 61.5))
-    await people.device(await people.stranger(store))
+    await people.device(await people.client_without_session(store))
     await eventually(lambda: any(frame.HasField("reauthenticate") for frame in proxy.requests))
     [stream] = proxy.streams
     [renewed] = [each.reauthenticate for each in stream.requests if each.HasField("reauthenticate")]
@@ -160,8 +160,8 @@ async def test_unread_events_stop_reading_of_stream(people: People, pair: Pair) 
 
 
 async def test_device_with_wrong_clock_uses_server_time_in_ids(people: People, pair: Pair) -> None:
-    carol = await people.stranger()
-    carol._clock._local_time = lambda: time.time() + DAY
+    carol = await people.client_without_session()
+    carol._clock._wall = lambda: time.time() + DAY
     await carol.accounts.register(people.login_name("carol"), PASSWORD)
     chat = (await carol.conversations.get_or_create_direct(pair.bob_id)).conversation_id
     sending = (await people.device(carol)).send(chat, "hello")

@@ -33,7 +33,7 @@ async def bob(world: World) -> RawDevice:
     return await world.user("bob")
 
 
-async def tell(alice: RawDevice, conversation: str, count: int = MESSAGES) -> None:
+async def send_messages(alice: RawDevice, conversation: str, count: int = MESSAGES) -> None:
     """Send one message after the other, so that each arrives in its own frame if the device keeps up."""
     for number in range(count):
         await alice.sent(conversation, f"message {number}")
@@ -45,10 +45,10 @@ async def test_sdk_device_repairs_faulty_frame_to_exact_log(
 ) -> None:
     conversation = await alice.direct(bob)
     async with RecordingDevice(bob, proxy.address) as listener:
-        await listener.has(conversation, 1)
+        await listener.wait_for_entries(conversation, 1)
         proxy.rule = fault = FrameFault(kind, nth=3, victims=calls_of_device(bob.device_id))
-        await tell(alice, conversation)
-        await listener.has(conversation, HEAD)
+        await send_messages(alice, conversation)
+        await listener.wait_for_entries(conversation, HEAD)
         assert fault.done
         log = await alice.fetch(conversation, limit=500)
         assert listener.seqs(conversation) == log.seqs == list(range(1, HEAD + 1))
@@ -64,13 +64,13 @@ async def test_dropped_last_entry_is_detected_by_own_receipt(
         RecordingDevice(bob, proxy.address) as listener,
         RecordingDevice(await world.add_device(bob), proxy.address) as tablet,
     ):
-        await tell(alice, conversation, 3)
-        await listener.has(conversation, 4)
+        await send_messages(alice, conversation, 3)
+        await listener.wait_for_entries(conversation, 4)
         proxy.rule = fault = FrameFault(FaultKind.DROP, victims=calls_of_device(bob.device_id))
         # That the tablet has it is told to all devices of bob, this one too.
-        await tell(alice, conversation, 1)
-        await tablet.has(conversation, 5)
-        await listener.has(conversation, 5)
+        await send_messages(alice, conversation, 1)
+        await tablet.wait_for_entries(conversation, 5)
+        await listener.wait_for_entries(conversation, 5)
         assert fault.done
         assert listener.seqs(conversation) == tablet.seqs(conversation) == [1, 2, 3, 4, 5]
 
@@ -81,9 +81,9 @@ async def test_unrepaired_device_gets_no_duplicate_and_misses_dropped_entries(
 ) -> None:
     conversation = await alice.direct(bob)
     async with RecordingDevice(bob, proxy.address, repair=False) as listener:
-        await listener.has(conversation, 1)
+        await listener.wait_for_entries(conversation, 1)
         proxy.rule = fault = FrameFault(kind, nth=3, victims=calls_of_device(bob.device_id))
-        await tell(alice, conversation)
+        await send_messages(alice, conversation)
         await eventually(lambda: listener.seqs(conversation)[-1] == HEAD)
         assert fault.done
         hit = {seq for _, seq in fault.hit} if kind is not FaultKind.DOUBLE else set()
@@ -95,7 +95,7 @@ async def test_raw_client_detects_fault_by_seq(kind: FaultKind, alice: RawDevice
     conversation = await alice.direct(bob)
     await bob.connect(at=proxy.address)
     proxy.rule = fault = FrameFault(kind, nth=3, victims=calls_of_device(bob.device_id))
-    await tell(alice, conversation)
+    await send_messages(alice, conversation)
     await eventually(lambda: HEAD in bob.live_seqs(conversation))
     hit, seqs = [seq for _, seq in fault.hit], bob.live_seqs(conversation)
     assert fault.done

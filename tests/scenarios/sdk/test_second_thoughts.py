@@ -28,7 +28,7 @@ Shown = tuple[int, str, bool, bool, dict[str, str]]
 
 
 class Watcher:
-    """A device that folds all events into a view; `come` and `leave` may be called repeatedly."""
+    """A device that folds all events into a view; `connect` and `close` may be called repeatedly."""
 
     def __init__(self, client: Client, conversation: str) -> None:
         assert client.session is not None
@@ -37,13 +37,13 @@ class Watcher:
         self._task: asyncio.Task[None] | None = None
         self.view = ConversationView(conversation, client.session.user_id)
 
-    async def come(self) -> None:
+    async def connect(self) -> None:
         """Connect."""
         open_device = await self._open.enter_async_context(self._client.connect())
         self._task = asyncio.create_task(self._watch(open_device))
         await open_device.wait_connected()
 
-    async def leave(self) -> None:
+    async def close(self) -> None:
         """Close the device."""
         if self._task is not None:
             self._task.cancel()
@@ -86,8 +86,8 @@ class ProxiedAccounts:
                 FaultKind.DROP, nth=9, victims=calls_of_device(session.device_id)
             )
         watcher = Watcher(client, self.group)
-        await watcher.come()
-        self._opened.push_async_callback(watcher.leave)
+        await watcher.connect()
+        self._opened.push_async_callback(watcher.close)
         return watcher
 
     async def _client(self, door: str = "") -> Client:
@@ -100,7 +100,7 @@ async def environment(stack: Stack, proxy: Proxy) -> AsyncIterator[ProxiedAccoun
         yield await ProxiedAccounts(stack, proxy, opened).gather()
 
 
-async def think(environment: ProxiedAccounts, random: Random, seqs: list[int]) -> None:
+async def change_random_message(environment: ProxiedAccounts, random: Random, seqs: list[int]) -> None:
     """Let a random user edit, delete or react to a random message; deleted messages cannot be changed."""
     who = random.choice([environment.alice, environment.bob])
     seq = random.choice(seqs)
@@ -128,10 +128,10 @@ async def test_edits_and_deletions_reach_all_devices_identically(environment: Pr
     there, comes_and_goes, robbed = [await environment.watcher(robbed=n == 2) for n in range(3)]
     for number in range(THOUGHTS):
         if number % 15 == 5:
-            await comes_and_goes.leave()
+            await comes_and_goes.close()
         elif number % 15 == 12:
-            await comes_and_goes.come()
-        await think(environment, random, seqs)
+            await comes_and_goes.connect()
+        await change_random_message(environment, random, seqs)
     new = await environment.watcher()
     history = ConversationView(environment.group, new.view.user_id)
     history.apply_entries([entry async for entry in environment.bob.messages.list_before(environment.group)])

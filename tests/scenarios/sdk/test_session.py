@@ -16,8 +16,8 @@ pytestmark = [pytest.mark.scenario, pytest.mark.e2e]
 
 async def test_concurrent_programs_use_refresh_token_once(people: People, tmp_path: Path) -> None:
     store = FileStore(tmp_path / "alice.json")
-    one = await people.stranger(store)
+    one = await people.client_without_session(store)
     stale = await one.accounts.register(people.login_name("alice"), PASSWORD)
-    other = await people.stranger(FileStore(store.path))
+    other = await people.client_without_session(FileStore(store.path))
     await asyncio.gather(one.accounts.refresh(), other.accounts.refresh())
     assert one.session == other.session != stale
