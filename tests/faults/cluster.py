@@ -106,12 +106,12 @@ class Cluster:
         return self.stack.chat_servers
 
     @property
-    def envoy(self) -> Part:
+    def envoy(self) -> ManagedProcess:
         """Return Envoy."""
-        return self.stack.parts["envoy"]
+        return self.stack.processes["envoy"]
 
     @property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[ManagedProcess]:
         """Return every part of the system."""
         return [*self._stores, *self.chat_servers, self.envoy]
 
@@ -145,9 +145,9 @@ class Cluster:
 
     # Where things are.
 
-    async def primary(self) -> Part:
+    async def primary(self) -> ManagedProcess:
         """Return the current primary mongod."""
-        found: list[Part] = []
+        found: list[ManagedProcess] = []
 
         async def known() -> bool:
             found.extend([each for each in self.mongods if each.running and await self._is_primary(each)])
@@ -156,7 +156,7 @@ class Cluster:
         await eventually(known, HEALTHY_S)
         return found[-1]
 
-    async def secondaries(self) -> list[Part]:
+    async def secondaries(self) -> list[ManagedProcess]:
         """Return the secondaries."""
         primary = await self.primary()
         return [each for each in self.mongods if each is not primary]
@@ -169,12 +169,12 @@ class Cluster:
                 return False
 
     @property
-    def master(self) -> Part:
+    def master(self) -> ManagedProcess:
         """Return the Valkey that the relay leads to."""
         return self.valkeys[0]
 
     @property
-    def replica(self) -> Part:
+    def replica(self) -> ManagedProcess:
         """Return the Valkey that the relay does not lead to."""
         return self.valkeys[1]
 
@@ -194,7 +194,7 @@ class Cluster:
             await follower.execute_command("REPLICAOF", *self.master.address.split(":"))  # type: ignore[no-untyped-call]
 
 
-def start(parts: Sequence[Part]) -> None:
+def start(parts: Sequence[ManagedProcess]) -> None:
     """Start parts and block until all are healthy."""
     for part in parts:
         part.resume()
@@ -203,7 +203,7 @@ def start(parts: Sequence[Part]) -> None:
         part.wait_healthy(HEALTHY_S)
 
 
-def stop(parts: Sequence[Part]) -> None:
+def stop(parts: Sequence[ManagedProcess]) -> None:
     """Stop parts and block until all have ended."""
     for part in parts:
         part.request_stop()
@@ -212,7 +212,7 @@ def stop(parts: Sequence[Part]) -> None:
 
 
 @asynccontextmanager
-async def mongo(part: Part) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
+async def mongo(part: ManagedProcess) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
     """Return a direct client of one member of the replica set."""
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
         f"mongodb://{part.address}/?directConnection=true", serverSelectionTimeoutMS=1000, socketTimeoutMS=5000
@@ -224,7 +224,7 @@ async def mongo(part: Part) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
 
 
 @asynccontextmanager
-async def valkey_at(part: Part) -> AsyncIterator[Redis]:
+async def valkey_at(part: ManagedProcess) -> AsyncIterator[Redis]:
     """Return a direct client of one Valkey."""
     host, _, port = part.address.partition(":")
     client = Redis(host=host or LOOPBACK, port=int(port), socket_timeout=5, socket_connect_timeout=5)

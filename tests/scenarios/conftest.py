@@ -54,7 +54,7 @@ async def fragile_world(fragile_stack: Stack) -> AsyncIterator[World]:
 
 def repair(stack: Stack) -> None:
     """Start stopped parts and resume frozen ones."""
-    for part in stack.parts.values():
+    for part in stack.processes.values():
         part.resume()
         try:
             part.start()

@@ -127,7 +127,7 @@ async def test_conversation_continues_after_server_kill(
         assert (alice.streams > 1) == (bob.streams > 1) == (role == "edge")
 
 
-async def send_during_kill(scenario: Scenario, server: Part, alice: Follower) -> None:
+async def send_during_kill(scenario: Scenario, server: ManagedProcess, alice: Follower) -> None:
     """Send sixty messages and kill the server meanwhile; all messages arrive in time."""
     bodies, killed = [f"{number}" for number in range(60)], 0.0
     for number, body in enumerate(bodies):
@@ -158,7 +158,7 @@ async def test_draining_server_lets_devices_move(scenario: Scenario) -> None:
     await alice.connect(at=scenario.edge)
     await bob.connect(at=scenario.home)
     edge = scenario.server("edge")
-    edge.ask_to_end()
+    edge.request_stop()
     drain = await alice.stream.next_frame("drain")
     assert 0 <= drain.delay.ToMilliseconds() <= 1000 * DRAIN_S
     assert await alice.sent(conversation, "still from the old place") == 2
@@ -167,7 +167,7 @@ async def test_draining_server_lets_devices_move(scenario: Scenario) -> None:
     assert await alice.sent(conversation, "from the new place") == 3
     await bob.has(conversation, "still from the old place", "from the new place")
     assert (await first.wait_ended()).code in {"OK", "UNAVAILABLE"}
-    await asyncio.to_thread(edge.wait_ended)
+    await asyncio.to_thread(edge.wait_exited)
     assert edge.returncode == 0
     assert "Traceback" not in edge.log.read_text()
 
@@ -175,11 +175,11 @@ async def test_draining_server_lets_devices_move(scenario: Scenario) -> None:
 async def test_device_remaining_after_drain_is_disconnected_with_reason(scenario: Scenario) -> None:
     await scenario.alice.connect(at=scenario.edge)
     edge = scenario.server("edge")
-    edge.ask_to_end()
+    edge.request_stop()
     await scenario.alice.stream.next_frame("drain")
     assert (await scenario.alice.stream.final_error()).code_and_reason == ("UNAVAILABLE", "SERVER_DRAINING")
     assert (await scenario.alice.stream.wait_ended()).code_and_reason == ("UNAVAILABLE", "SERVER_DRAINING")
-    await asyncio.to_thread(edge.wait_ended)
+    await asyncio.to_thread(edge.wait_exited)
     assert edge.returncode == 0
 
 
@@ -189,7 +189,7 @@ async def test_sends_during_drain_are_answered_or_retryable(scenario: Scenario, 
     await alice.connect(at=scenario.edge)
     await bob.connect(at=scenario.home)
     leaving = scenario.server(role)
-    leaving.ask_to_end()
+    leaving.request_stop()
     keys: list[str] = []
     with suppress(StreamEnded):
         while leaving.running:

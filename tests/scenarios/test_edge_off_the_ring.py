@@ -28,7 +28,7 @@ async def lose_lease(stack: Stack, server: str, noticed_by: str) -> None:
 
 def changes(log: str, server: str) -> int:
     """Return the number of logged ring changes that concern only this server."""
-    lines = [line for line in log.splitlines() if "the ring changed" in line]
+    lines = [line for line in log.splitlines() if "ring changed" in line]
     return sum(1 for line in lines if f"['{server}']" in line)
 
 

@@ -23,7 +23,7 @@ SENDS = 20
 @asynccontextmanager
 async def frozen(world: World) -> AsyncIterator[None]:
     """Freeze MongoDB, which keeps its connections open and answers no command."""
-    mongod = world.stack.parts["mongod"]
+    mongod = world.stack.processes["mongod"]
     mongod.freeze()
     try:
         # The signal reaches one thread after the other.

@@ -114,7 +114,7 @@ async def test_flush_before_coalesced_touch_loses_no_message(scenario: Scenario)
 
 
 async def test_index_stopped_during_sends_loses_no_message(scenario: Scenario) -> None:
-    valkey = scenario.world.stack.parts["valkey"]
+    valkey = scenario.world.stack.processes["valkey"]
     await asyncio.to_thread(valkey.terminate)
     await scenario.send("without an index", "and delivered live")
     await scenario.carol.open(scenario.carol.cursor)
@@ -131,7 +131,7 @@ async def test_index_stopped_during_sends_loses_no_message(scenario: Scenario) -
 
 
 async def test_killed_index_without_data_loses_no_message(scenario: Scenario) -> None:
-    valkey = scenario.world.stack.parts["valkey"]
+    valkey = scenario.world.stack.processes["valkey"]
     valkey.kill()
     await scenario.send("while it is dead")
     valkey.start()
@@ -142,7 +142,7 @@ async def test_killed_index_without_data_loses_no_message(scenario: Scenario) ->
 
 
 async def test_killed_index_restarted_before_catch_up_loses_no_message(scenario: Scenario) -> None:
-    valkey = scenario.world.stack.parts["valkey"]
+    valkey = scenario.world.stack.processes["valkey"]
     for number in range(3):
         scenario.alice.send(scenario.group, f"{number} before")
         valkey.kill()
@@ -155,7 +155,7 @@ async def test_killed_index_restarted_before_catch_up_loses_no_message(scenario:
 
 
 async def test_frozen_index_loses_no_message(scenario: Scenario) -> None:
-    valkey = scenario.world.stack.parts["valkey"]
+    valkey = scenario.world.stack.processes["valkey"]
     valkey.freeze()
     try:
         await scenario.send("while it hangs", "and hangs")
@@ -167,7 +167,7 @@ async def test_frozen_index_loses_no_message(scenario: Scenario) -> None:
 
 async def test_cursor_from_outage_loses_no_message(scenario: Scenario) -> None:
     """Devices that resume without the index keep their old cursor, or none, and miss no message."""
-    valkey, dave = scenario.world.stack.parts["valkey"], await scenario.world.add_device(scenario.carol)
+    valkey, dave = scenario.world.stack.processes["valkey"], await scenario.world.add_device(scenario.carol)
     await asyncio.to_thread(valkey.terminate)
     await scenario.send("in the outage")
     await dave.connect()

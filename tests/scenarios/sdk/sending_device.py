@@ -79,14 +79,14 @@ class SendingDevice:
                 for each in self._waiting.values()
             ]
             for sending in sendings:
-                sending.answer.add_done_callback(self._record_answer(sending))
-            for answer in await asyncio.gather(*(each.answer for each in sendings), return_exceptions=True):
+                sending.result.add_done_callback(self._record_answer(sending))
+            for answer in await asyncio.gather(*(each.result for each in sendings), return_exceptions=True):
                 # The device was closed: whether the message was appended is not known.
                 if not isinstance(answer, AppendResult | TryLater):
                     raise answer
 
-    def _record_answer(self, sending: Sending) -> Callable[[asyncio.Future[Sent]], None]:
-        def heard(answer: asyncio.Future[Sent]) -> None:
+    def _record_answer(self, sending: PendingSend) -> Callable[[asyncio.Future[AppendResult]], None]:
+        def heard(answer: asyncio.Future[AppendResult]) -> None:
             if answer.cancelled() or answer.exception() is not None:
                 return
             said = self._waiting.pop(sending.client_message_id)

@@ -72,6 +72,6 @@ class Screen:
 @asynccontextmanager
 async def messenger(client: Client, first: str = "", size: tuple[int, int] = (80, 24)) -> AsyncIterator[Screen]:
     """Run the messenger of the client's user."""
-    app = MessengerApp(Messenger(client, "the door"), first)
+    app = MessengerApp(MessengerModel(client, "the door"), first)
     async with app.run_test(size=size) as pilot:
         yield Screen(app, pilot)

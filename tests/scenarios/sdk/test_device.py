@@ -161,7 +161,7 @@ async def test_unread_events_stop_reading_of_stream(people: People, pair: Pair) 
 
 async def test_device_with_wrong_clock_uses_server_time_in_ids(people: People, pair: Pair) -> None:
     carol = await people.client_without_session()
-    carol._clock._wall = lambda: time.time() + DAY
+    carol._clock._local_time = lambda: time.time() + DAY
     await carol.accounts.register(people.login_name("carol"), PASSWORD)
     chat = (await carol.conversations.get_or_create_direct(pair.bob_id)).conversation_id
     sending = (await people.device(carol)).send(chat, "hello")

@@ -135,7 +135,7 @@ async def test_demo_passes_with_repair(kind: FaultKind, proxy: Proxy) -> None:
 @pytest.mark.parametrize("kind", [FaultKind.DROP, FaultKind.SWAP], ids=lambda kind: kind.value)
 async def test_demo_without_repair_names_broken_promises(kind: FaultKind, proxy: Proxy) -> None:
     proxy.rule = fault = FrameFault(kind, nth=5, contents=has_message)
-    report = await run_demo(proxy.address, repair=False, sends=5, patience=4.0)
+    report = await run_demo(proxy.address, repair=False, sends=5, timeout_s=4.0)
     assert fault.done
     assert not report.ok
     assert set(report.broken) == {"P2", "P4"}, details(report)

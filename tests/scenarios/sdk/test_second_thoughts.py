@@ -140,7 +140,7 @@ async def test_edits_and_deletions_reach_all_devices_identically(environment: Pr
     watchers = [there, comes_and_goes, robbed, new]
     for watcher in watchers:
         await eventually(partial(shows, watcher.view, wanted))
-    assert [each.view.lines == new.view.lines for each in watchers] == [True] * 4
+    assert [each.view.timeline == new.view.timeline for each in watchers] == [True] * 4
     assert environment.fault.done, "no frame was lost"
 
 
