@@ -1,4 +1,4 @@
-"""`python -m tests.faults`: random faults for some minutes, and what became of the promises."""
+"""`python -m tests.faults`: inject random faults for some minutes and check the promises."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ from tests.faults.run import Report, run
 # One fault and what follows it, on average.
 CYCLE_S: Final = 15.0
 
-Minutes = Annotated[float, typer.Option(help="How long to talk and strike.", min=0.5)]
-Seed = Annotated[int | None, typer.Option(help="What is done, and when; of the clock if not given.")]
+Minutes = Annotated[float, typer.Option(help="Duration of the run.", min=0.5)]
+Seed = Annotated[int | None, typer.Option(help="Seed of the random choices; random if unset.")]
 Only = Annotated[list[str] | None, typer.Option(help="Only kinds of faults with this in their names.")]
-All = Annotated[bool, typer.Option("--all", help="Every kind, also if that is too much for a conclusion.")]
-Keep = Annotated[Path | None, typer.Option(help="Keep data and logs in this folder, a new one.")]
-Result = Annotated[Path | None, typer.Option(help="Write the result there, as JSON.")]
+All = Annotated[
+    bool, typer.Option("--all", help="Use every kind of fault, even if the run is too short to be conclusive.")
+]
+Keep = Annotated[Path | None, typer.Option(help="Keep data and logs in this new or empty folder.")]
+Result = Annotated[Path | None, typer.Option(help="Write the result to this file as JSON.")]
 
 console = Console()
 app = typer.Typer(add_completion=False)
@@ -43,9 +45,9 @@ def main(
     keep: Keep = None,
     result: Result = None,
 ) -> None:
-    """Break a system of its own for some minutes while a crowd talks; then judge what everybody was told.
+    """Inject faults into a new system for some minutes while users send; then check the promises.
 
-    In less than 20 minutes not every kind of fault can strike three times: then the seed chooses some.
+    Below 20 minutes not every kind of fault can strike three times; the seed then selects some kinds.
     """
     if keep is not None and keep.exists() and any(keep.iterdir()):
         raise typer.BadParameter(f"{keep} is not empty")

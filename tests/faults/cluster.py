@@ -1,4 +1,4 @@
-"""A system whose stores are clusters themselves, and between whose parts are cables that can be cut."""
+"""A system with clustered stores, whose parts are connected by TCP relays that can be cut."""
 
 from __future__ import annotations
 
@@ -102,17 +102,17 @@ class Cluster:
 
     @property
     def chat_servers(self) -> list[ChatServer]:
-        """All of them."""
+        """Return all chat servers."""
         return self.stack.chat_servers
 
     @property
     def envoy(self) -> ManagedProcess:
-        """The door."""
+        """Return Envoy."""
         return self.stack.processes["envoy"]
 
     @property
     def parts(self) -> list[ManagedProcess]:
-        """Everything that runs."""
+        """Return every part of the system."""
         return [*self._stores, *self.chat_servers, self.envoy]
 
     @property
@@ -135,7 +135,7 @@ class Cluster:
         return ManagedProcess(valkey_spec(self.data(name), self._log(name), ports.base + 30 + number, name=name))
 
     def data(self, name: str) -> Path:
-        """Where a store keeps its data."""
+        """Return the data folder of a store."""
         return self._folder / "data" / name
 
     def _log(self, name: str) -> Path:
@@ -146,7 +146,7 @@ class Cluster:
     # Where things are.
 
     async def primary(self) -> ManagedProcess:
-        """The mongod that is primary now."""
+        """Return the current primary mongod."""
         found: list[ManagedProcess] = []
 
         async def known() -> bool:
@@ -157,7 +157,7 @@ class Cluster:
         return found[-1]
 
     async def secondaries(self) -> list[ManagedProcess]:
-        """The others."""
+        """Return the secondaries."""
         primary = await self.primary()
         return [each for each in self.mongods if each is not primary]
 
@@ -170,32 +170,32 @@ class Cluster:
 
     @property
     def master(self) -> ManagedProcess:
-        """The Valkey at the end of the cable."""
+        """Return the Valkey that the relay leads to."""
         return self.valkeys[0]
 
     @property
     def replica(self) -> ManagedProcess:
-        """The other one."""
+        """Return the Valkey that the relay does not lead to."""
         return self.valkeys[1]
 
     async def detach_replica(self) -> None:
-        """From now on the replica learns nothing of what the master is told."""
+        """Stop replication from the master to the replica."""
         async with valkey_at(self.replica) as replica:
             await replica.execute_command("REPLICAOF", "NO", "ONE")  # type: ignore[no-untyped-call]
 
     async def promote(self) -> None:
-        """Make the replica, detached before, the master: the cable leads there."""
+        """Promote the detached replica and lead the relay to it."""
         self.valkeys.reverse()
         self.redis.lead_to(self.master.address)
 
     async def follow(self) -> None:
-        """Have the one that is not at the end of the cable replicate the one that is."""
+        """Make the Valkey behind the relay the master of the other one."""
         async with valkey_at(self.replica) as follower:
             await follower.execute_command("REPLICAOF", *self.master.address.split(":"))  # type: ignore[no-untyped-call]
 
 
 def start(parts: Sequence[ManagedProcess]) -> None:
-    """Start parts and wait until all are well. Blocks."""
+    """Start parts and block until all are healthy."""
     for part in parts:
         part.resume()
         part.start()
@@ -204,7 +204,7 @@ def start(parts: Sequence[ManagedProcess]) -> None:
 
 
 def stop(parts: Sequence[ManagedProcess]) -> None:
-    """End parts. Blocks."""
+    """Stop parts and block until all have ended."""
     for part in parts:
         part.request_stop()
     for part in parts:
@@ -213,7 +213,7 @@ def stop(parts: Sequence[ManagedProcess]) -> None:
 
 @asynccontextmanager
 async def mongo(part: ManagedProcess) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
-    """One member of the set, spoken to directly."""
+    """Return a direct client of one member of the replica set."""
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
         f"mongodb://{part.address}/?directConnection=true", serverSelectionTimeoutMS=1000, socketTimeoutMS=5000
     )
@@ -225,7 +225,7 @@ async def mongo(part: ManagedProcess) -> AsyncIterator[AsyncMongoClient[dict[str
 
 @asynccontextmanager
 async def valkey_at(part: ManagedProcess) -> AsyncIterator[Redis]:
-    """One Valkey, spoken to directly."""
+    """Return a direct client of one Valkey."""
     host, _, port = part.address.partition(":")
     client = Redis(host=host or LOOPBACK, port=int(port), socket_timeout=5, socket_connect_timeout=5)
     try:

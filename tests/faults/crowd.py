@@ -1,4 +1,4 @@
-"""People who talk as long as they are asked to, whatever breaks meanwhile; some come and go, or are signed out."""
+"""Users who send messages during faults; some join and leave a group, or have devices revoked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.faults.judge import intervals
 from tests.faults.talkers import RawTalker, SdkTalker, Talker
 from tests.raw.device import RawDevice, new_id
 from tests.raw.refusal import of_error
-from tests.raw.stream import StreamOver
+from tests.raw.stream import StreamEnded
 from tests.raw.world import World
 
 MEMBERS: Final = 6
@@ -67,31 +67,31 @@ class Crowd:
         for one, other in self._random.sample(list(combinations(members, 2)), PAIRS):
             self._circle(await one.direct(other), [one, other])
         for name, phone in zip(names, phones, strict=True):
-            await self._move_in(name, phone)
+            await self._add_devices(name, phone)
         return self
 
     def _circle(self, conversation: str, devices: list[RawDevice]) -> None:
         self._circles[conversation] = [device.user_id for device in devices]
         self._auditors[conversation] = devices[0]
 
-    async def _move_in(self, name: str, phone: RawDevice) -> None:
+    async def _add_devices(self, name: str, phone: RawDevice) -> None:
         # Every other one on a cable that may be cut.
         doors = [self._cluster.stack.door, self._cluster.phones.address]
         self._random.shuffle(doors)
-        app = SdkTalker(f"{name}'s app", await self._world.another(phone), doors[0], self.journal)
-        raw = RawTalker(f"{name}'s frames", await self._world.another(phone), self.journal, at=doors[1])
+        app = SdkTalker(f"{name}'s app", await self._world.add_device(phone), doors[0], self.journal)
+        raw = RawTalker(f"{name}'s frames", await self._world.add_device(phone), self.journal, at=doors[1])
         self.talkers += [await self._open.enter_async_context(app), await self._open.enter_async_context(raw)]
 
     async def __aexit__(self, *_: object) -> None:
         await self._open.aclose()
 
     async def talk(self, going_on: Callable[[], bool]) -> None:
-        """Talk while it is `going_on`, and finish what was begun."""
+        """Send messages while `going_on` returns true, then finish the sends in progress."""
         async with asyncio.TaskGroup() as group:
             for talker in self.talkers:
                 group.create_task(self._talk(talker, going_on))
-            group.create_task(self._move_the_guest(going_on))
-            group.create_task(self._sign_devices_out(going_on))
+            group.create_task(self._add_and_remove_guest(going_on))
+            group.create_task(self._revoke_devices(going_on))
 
     async def _talk(self, talker: Talker, going_on: Callable[[], bool]) -> None:
         mine = [conversation for conversation, users in self._circles.items() if talker.who.user_id in users]
@@ -105,7 +105,7 @@ class Crowd:
     def _waiting(self, talker: Talker) -> int:
         return Counter(send.device for send in self.journal.unanswered)[talker.name]
 
-    async def _move_the_guest(self, going_on: Callable[[], bool]) -> None:
+    async def _add_and_remove_guest(self, going_on: Callable[[], bool]) -> None:
         while going_on():
             for request in (
                 conversation_pb2.RemoveMemberRequest(
@@ -116,28 +116,28 @@ class Crowd:
                 ),
             ):
                 await asyncio.sleep(self._random.uniform(*MOVES))
-                await self._stubbornly(lambda request=request: self._admin.ask(request))  # type: ignore[misc]
+                await self._retry_while_unavailable(lambda request=request: self._admin.call(request))  # type: ignore[misc]
 
-    async def _sign_devices_out(self, going_on: Callable[[], bool]) -> None:
+    async def _revoke_devices(self, going_on: Callable[[], bool]) -> None:
         number = 0
         while going_on():
             number += 1
             name = f"spy {number}"
-            spy = await self._stubbornly(lambda: self._world.another(self._admin))
+            spy = await self._retry_while_unavailable(lambda: self._world.add_device(self._admin))
             self.journal.users[name] = spy.user_id
             spy.strict = False
             # The name is bound now: the next one has another.
             spy.on_entry = lambda entry, name=name: self.journal.gives(name, entry)
             # If nobody can be reached it is signed out all the same.
-            with suppress(AssertionError, StreamOver):
+            with suppress(AssertionError, StreamEnded):
                 await spy.attend()
             await asyncio.sleep(self._random.uniform(*VISITS))
             request = account_pb2.RevokeDeviceRequest(device_id=spy.device_id)
-            await self._stubbornly(lambda request=request: self._admin.ask(request))  # type: ignore[misc]
+            await self._retry_while_unavailable(lambda request=request: self._admin.call(request))  # type: ignore[misc]
             self.journal.revoked.append(Revoked(name, time.monotonic()))
 
-    async def _stubbornly(self, ask: Callable[[], Awaitable[Any]]) -> Any:
-        """The answer; asked again, as the same request, while nobody can give it."""
+    async def _retry_while_unavailable(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+        """Return the response; repeat the same request while the servers are unavailable."""
         while True:
             try:
                 return await ask()
@@ -150,16 +150,16 @@ class Crowd:
                 pass
             await asyncio.sleep(AGAIN_S)
 
-    async def answered(self, timeout: float) -> None:
-        """Wait until nobody waits for an answer. Raises AssertionError."""
+    async def wait_answered(self, timeout: float) -> None:
+        """Wait until every send is answered. Raises AssertionError on timeout."""
         await eventually(lambda: not self.journal.unanswered, timeout)
 
     async def logs(self) -> dict[str, list[Line]]:
-        """The whole logs, as those who may see all of them are given them now."""
+        """Return the complete logs, read by members who may see every entry."""
         return {conversation: await _whole(device, conversation) for conversation, device in self._auditors.items()}
 
-    def lacking(self, logs: dict[str, list[Line]]) -> int:
-        """How many entries have not come yet to devices that shall have them."""
+    def count_missing(self, logs: dict[str, list[Line]]) -> int:
+        """Return the number of entries that devices still lack."""
         has = Counter((device, conversation) for device, conversation, _ in self._distinct())
         gone = {each.device for each in self.journal.revoked}
         lacking = 0
@@ -179,7 +179,7 @@ async def _whole(device: RawDevice, conversation: str) -> list[Line]:
     lines = list[Line]()
     while True:
         span = chat_pb2.EntryRange(conversation_id=conversation, after_seq=lines[-1].seq if lines else 0, limit=500)
-        found = (await device.ask(chat_pb2.ListEntriesRequest(fetch=chat_pb2.Fetch(ranges=[span])))).entries
+        found = (await device.call(chat_pb2.ListEntriesRequest(fetch=chat_pb2.Fetch(ranges=[span])))).entries
         lines += [line_of(entry) for entry in found.entries]
         if found.ranges[0].complete:
             return lines

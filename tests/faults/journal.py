@@ -1,4 +1,4 @@
-"""What was said, answered, given to devices and broken, each with its time: all that a judge needs to know."""
+"""The timed record of sends, answers, deliveries and faults, which is the judge's only input."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _GOES = {entry_pb2.MembershipChanged.KIND_REMOVED, entry_pb2.MembershipChanged.K
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """An entry as every member sees it. `text` is None for one that is no message; `moves` has who came, and who went.
+    """An entry as every member sees it. `text` is None unless it is a message; `moves` lists users added and removed.
 
-    Texts are never said twice, so they tell one message from another.
+    Texts are unique, so a text identifies its message.
     """
 
     seq: int
@@ -29,7 +29,7 @@ class Line:
 
 
 def line_of(entry: entry_pb2.Entry) -> Line:
-    """An entry as the judge sees it."""
+    """Return the judge's form of an entry."""
     if entry.HasField("message_appended"):
         return Line(entry.seq, entry.actor_id, entry.message_appended.content.text.body)
     change = entry.membership_changed
@@ -42,7 +42,7 @@ def line_of(entry: entry_pb2.Entry) -> Line:
 
 @dataclass(slots=True, eq=False)
 class Send:
-    """Something a device says: in which order, when, and the seqs it was answered with."""
+    """A send of a device: its order, its time, and the seqs it was answered with."""
 
     device: str
     number: int
@@ -60,7 +60,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """An entry that came to a device."""
+    """An entry delivered to a device."""
 
     device: str
     conversation: str
@@ -70,7 +70,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """A device opened a stream, and had looked at all that was named by `done_at`; all it lacked it had by then."""
+    """A device opened a stream and had fetched every conversation of its first `changes` by `done_at`."""
 
     device: str
     opened_at: float
@@ -79,7 +79,7 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """A device was signed out, and that was answered at that time."""
+    """A device's revocation, with the time of its answer."""
 
     device: str
     at: float
@@ -87,7 +87,7 @@ class Revoked:
 
 @dataclass(frozen=True, slots=True)
 class Struck:
-    """A fault that struck, with so many sends in flight, and was healed."""
+    """A fault that struck and was healed, with the number of sends in flight."""
 
     name: str
     at: float
@@ -97,7 +97,7 @@ class Struck:
 
 @dataclass(slots=True)
 class Journal:
-    """Everything in the order it happened.
+    """All recorded events in the order they happened.
 
     `users` tells whose a device is, `in_order` which ones are given the entries of a conversation one after the other.
     """
@@ -113,19 +113,19 @@ class Journal:
     unanswered: list[Send] = field(default_factory=list)
 
     def says(self, device: str, conversation: str, text: str) -> Send:
-        """A device begins to send."""
+        """Record that a device began a send."""
         send = Send(device, len(self.sends), conversation, text, time.monotonic())
         self.sends.append(send)
         self.unanswered.append(send)
         return send
 
     def answer(self, send: Send, seq: int) -> None:
-        """A send was acknowledged; perhaps once more."""
+        """Record an acknowledgement of a send, which may be a repeat."""
         send.seqs.add(seq)
         self._done(send)
 
     def refuse(self, send: Send, why: str) -> None:
-        """A send was refused for good."""
+        """Record the permanent refusal of a send."""
         send.refused = why
         self._done(send)
 
@@ -135,10 +135,10 @@ class Journal:
             self.unanswered.remove(send)
 
     def gives(self, device: str, entry: entry_pb2.Entry) -> None:
-        """An entry came to a device."""
+        """Record an entry delivered to a device."""
         self.given.append(Given(device, entry.conversation_id, line_of(entry), time.monotonic()))
 
     @property
     def acknowledged(self) -> int:
-        """How many sends were acknowledged."""
+        """Return the number of acknowledged sends."""
         return sum(bool(send.seqs) for send in self.sends)

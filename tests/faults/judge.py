@@ -1,4 +1,4 @@
-"""Judges a journal by the promises, and says where each is broken first. Pure."""
+"""Pure functions that check a journal against the promises and name the first violation of each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Logs = Mapping[str, Log]
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A promise that was broken, and the example that shows it."""
+    """A broken promise, with an example that shows it."""
 
     promise: str
     example: str
@@ -29,8 +29,8 @@ class Broken:
         return f"{self.promise}: {self.example}"
 
 
-def judged(journal: Journal, logs: Logs) -> list[Broken]:
-    """What is broken, nothing if every promise was kept; `logs` are the whole logs as they are in the end."""
+def broken_promises(journal: Journal, logs: Logs) -> list[Broken]:
+    """Return the broken promises, empty if all were kept; `logs` are the complete logs at the end."""
     checks = {
         "P1 durable": _lost,
         "P2 ordered": _disordered,
@@ -44,7 +44,7 @@ def judged(journal: Journal, logs: Logs) -> list[Broken]:
 
 
 def intervals(log: Log) -> dict[str, list[tuple[int, int]]]:
-    """From which to which seq each user may see the log; of who is a member still, the last one ends with the log."""
+    """Return the seq intervals that each user may see; the last interval of a current member ends with the log."""
     seen: dict[str, list[tuple[int, int]]] = defaultdict(list)
     since: dict[str, int] = {}
     for line in log:
@@ -59,12 +59,12 @@ def intervals(log: Log) -> dict[str, list[tuple[int, int]]]:
 
 
 def visible(log: Log, user: str) -> list[int]:
-    """The seqs that a user may see."""
+    """Return the seqs that a user may see."""
     return [seq for first, last in intervals(log).get(user, []) for seq in range(first, last + 1)]
 
 
 def _lost(journal: Journal, logs: Logs) -> Iterator[str]:
-    """What was acknowledged stands in the log, at its place."""
+    """Yield acknowledged messages that are missing from the log or stand at another seq."""
     places = _by_seq(logs)
     for send in journal.sends:
         for seq in send.seqs:
@@ -74,7 +74,7 @@ def _lost(journal: Journal, logs: Logs) -> Iterator[str]:
 
 
 def _disordered(journal: Journal, logs: Logs) -> Iterator[str]:
-    """Logs have no gaps, everybody is given the same, and what a device said stands in the order it was said."""
+    """Yield gaps in logs, differing deliveries, and messages of a device out of its send order."""
     for conversation, log in logs.items():
         for place, line in enumerate(log, start=1):
             if line.seq != place:
@@ -87,12 +87,12 @@ def _disordered(journal: Journal, logs: Logs) -> Iterator[str]:
             whose = f"{given.device} was given {given.line} of {given.conversation[:8]}"
             yield f"{whose}, but the log has {stands or 'nothing'}"
     yield from _out_of_order(journal, logs)
-    yield from _not_one_after_the_other(journal, logs)
+    yield from _not_in_sequence(journal, logs)
 
 
 def _out_of_order(journal: Journal, logs: Logs) -> Iterator[str]:
     at = {line.text: line.seq for log in logs.values() for line in log if line.text is not None}
-    came = _came(journal)
+    came = _joined(journal)
     lanes: dict[tuple[str, str], list[Send]] = defaultdict(list)
     for send in journal.sends:
         if send.text in at:
@@ -110,8 +110,8 @@ def _out_of_order(journal: Journal, logs: Logs) -> Iterator[str]:
             before.append(send)
 
 
-def _came(journal: Journal) -> dict[tuple[str, str], list[tuple[int, float]]]:
-    """By which entry, and when at the latest, each user became a member of a conversation, every time."""
+def _joined(journal: Journal) -> dict[tuple[str, str], list[tuple[int, float]]]:
+    """Return, for each time a user joined a conversation, the entry and the latest possible time."""
     first: dict[tuple[str, str, int], float] = {}
     for given in journal.given:
         for user, comes in given.line.moves:
@@ -123,8 +123,8 @@ def _came(journal: Journal) -> dict[tuple[str, str], list[tuple[int, float]]]:
     return came
 
 
-def _not_one_after_the_other(journal: Journal, logs: Logs) -> Iterator[str]:
-    """Devices that are given entries in order are given each once, and the next one next."""
+def _not_in_sequence(journal: Journal, logs: Logs) -> Iterator[str]:
+    """Yield repeats and skipped entries on devices that receive entries in order."""
     for (device, conversation), given in _by_device(journal.given).items():
         if device not in journal.in_order or conversation not in logs:
             continue
@@ -137,7 +137,7 @@ def _not_one_after_the_other(journal: Journal, logs: Logs) -> Iterator[str]:
 
 
 def _doubled(journal: Journal, logs: Logs) -> Iterator[str]:
-    """Every message stands in the log once, and every answer to it says the same."""
+    """Yield messages that stand in the log twice or were answered with several seqs."""
     for conversation, log in logs.items():
         first: dict[str, Line] = {}
         for line in log:
@@ -149,7 +149,7 @@ def _doubled(journal: Journal, logs: Logs) -> Iterator[str]:
 
 
 def _not_delivered(journal: Journal, logs: Logs) -> Iterator[str]:
-    """In the end every device has everything its user may see."""
+    """Yield devices that lack an entry their user may see at the end."""
     has: dict[tuple[str, str], set[int]] = defaultdict(set)
     for given in journal.given:
         has[given.device, given.conversation].add(given.line.seq)
@@ -165,7 +165,7 @@ def _not_delivered(journal: Journal, logs: Logs) -> Iterator[str]:
 
 
 def _not_resumed(journal: Journal, logs: Logs) -> Iterator[str]:
-    """Whoever came back and looked has what was acknowledged before."""
+    """Yield resumed devices that lack an entry acknowledged before they caught up."""
     had: dict[tuple[str, str, int], float] = {}
     for given in journal.given:
         had.setdefault((given.device, given.conversation, given.line.seq), given.at)
@@ -189,7 +189,7 @@ def _not_resumed(journal: Journal, logs: Logs) -> Iterator[str]:
 
 
 def _late(journal: Journal, logs: Logs) -> Iterator[str]:
-    """What was acknowledged comes to every device soon, reckoned from when nothing was broken any more."""
+    """Yield acknowledged entries delivered too late, counted from the end of the last fault."""
     had: dict[tuple[str, int], list[Given]] = defaultdict(list)
     first: set[tuple[str, str, int]] = set()
     for given in journal.given:
@@ -209,7 +209,7 @@ def _late(journal: Journal, logs: Logs) -> Iterator[str]:
 
 
 def _peace(struck: Iterable[Struck], since: float) -> float:
-    """From when on nothing is broken for as long as devices may take to be back."""
+    """Return the time after which no fault struck for as long as devices may take to reconnect."""
     for each in struck:
         if each.at < since + BACK_S and each.healed_at > since:
             since = each.healed_at
@@ -217,7 +217,7 @@ def _peace(struck: Iterable[Struck], since: float) -> float:
 
 
 def _leaked(journal: Journal, logs: Logs) -> Iterator[str]:
-    """Nobody reads or writes outside of membership, and who is signed out is given nothing more."""
+    """Yield reads and writes outside of membership, and deliveries to revoked devices."""
     may_see = {conversation: intervals(log) for conversation, log in logs.items()}
     for given in journal.given:
         spans = may_see.get(given.conversation, {}).get(journal.users[given.device], [])
@@ -229,11 +229,11 @@ def _leaked(journal: Journal, logs: Logs) -> Iterator[str]:
             within = any(first <= line.seq < last or last == log[-1].seq >= line.seq >= first for first, last in spans)
             if line.text is not None and not within:
                 yield f"{conversation[:8]} has {line}, whose author was a member only in {spans}"
-    yield from _given_after_the_end(journal)
+    yield from _given_after_revocation(journal)
 
 
-def _given_after_the_end(journal: Journal) -> Iterator[str]:
-    """To devices that were signed out: what was said since, and what waited, unless a part was broken just then."""
+def _given_after_revocation(journal: Journal) -> Iterator[str]:
+    """Yield entries delivered to revoked devices: later ones, and queued ones unless a fault was active."""
     for revoked in journal.revoked:
         since: dict[str, int] = {}
         for send in journal.sends:

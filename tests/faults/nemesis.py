@@ -1,4 +1,4 @@
-"""What breaks things: every kind of fault in turn, each while somebody waits for an answer."""
+"""The fault injector: it strikes with every kind of fault in turn, each while a send is in flight."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ KINDS: Final = (
     Kind("mesh links slow", mesh.links_slow, 5.0),
     Kind("Valkey frozen", index.frozen, 4.0),
     Kind("etcd leases expired", coordination.leases_expired, 1.0),
-    Kind("Valkey flushed while devices are away", door.away_while_the_index_is_lost, 2.0),
+    Kind("Valkey flushed while devices are away", door.index_flushed_while_devices_offline, 2.0),
     Kind("etcd member killed", coordination.member_killed, 2.0),
 )
 AT_LEAST: Final = 3
@@ -66,7 +66,7 @@ IN_FLIGHT_S: Final = 3.0
 
 
 class Nemesis:
-    """The journal learns of every fault; `say` is told when one begins."""
+    """Inject faults and record each in the journal; `say` is called when one begins."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Nemesis:
         self._say = say
 
     async def rage(self, seconds: float, strikes: int = 0) -> None:
-        """Strike until the time is up, and `strikes` times at least; what is begun is healed, as long as that takes."""
+        """Strike until the time is up and at least `strikes` times; a fault in progress is always healed."""
         until = time.monotonic() + seconds
         for number, kind in enumerate(self._endless(), start=1):
             await asyncio.sleep(PEACE_S if number % PEACE_EVERY == 0 else self._random.uniform(*SOON_S))
@@ -92,7 +92,7 @@ class Nemesis:
             await self.strike(kind)
 
     def missing(self) -> dict[str, int]:
-        """The kinds that struck less than AT_LEAST times with sends in flight, and how often they did."""
+        """Return the kinds that struck less than AT_LEAST times with sends in flight, and their counts."""
         counts = Counter(each.name for each in self._journal.struck if each.in_flight)
         return {kind.name: counts[kind.name] for kind in self._kinds if counts[kind.name] < AT_LEAST}
 
@@ -101,23 +101,23 @@ class Nemesis:
             yield from self._random.sample(self._kinds, len(self._kinds))
 
     async def strike(self, kind: Kind) -> None:
-        """Strike once, and heal."""
+        """Strike once and heal the fault."""
         in_flight, at = await self._some_in_flight(), time.monotonic()
         self._say(f"{kind.name}, {in_flight} sends in flight")
         async with kind.strike(self._cluster, self._random):
             await asyncio.sleep(kind.lasts)
-        await self._mourn(kind)
+        await self._check_all_running(kind)
         self._journal.struck.append(Struck(kind.name, at, time.monotonic(), in_flight))
 
-    async def _mourn(self, kind: Kind) -> None:
-        """Who is not there any more has ended by itself, which nothing may make it do."""
+    async def _check_all_running(self, kind: Kind) -> None:
+        """Record a complaint for each part that ended by itself."""
         for part in self._cluster.parts:
             if not part.running:
                 self._cluster.complaints.append(f"{part.name} ended by itself when {kind.name}: {last_lines(part.log)}")
                 await asyncio.to_thread(start, [part])
 
     async def _some_in_flight(self) -> int:
-        """How many sends wait for an answer: at least one, unless nobody says anything."""
+        """Wait for a send in flight and return the number of them; 0 if no device sends."""
         with suppress(AssertionError):
             await eventually(lambda: self._journal.unanswered, IN_FLIGHT_S)
         return len(self._journal.unanswered)

@@ -1,4 +1,4 @@
-"""A run: a crowd talks, a nemesis strikes, and in the end a judge says what became of the promises."""
+"""A run: a crowd sends, a nemesis strikes, and a judge checks the promises at the end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Final
 from tests.faults.cluster import MEMBERS, Cluster
 from tests.faults.crowd import Crowd
 from tests.faults.journal import Journal, Line
-from tests.faults.judge import Broken, judged
+from tests.faults.judge import Broken, broken_promises
 from tests.faults.nemesis import KINDS, Kind, Nemesis
 from tests.faults.talkers import TOKEN_S
 from tests.raw.world import World
@@ -30,7 +30,7 @@ IN_TIME_S: Final = 5.0
 
 @dataclass(slots=True)
 class Report:
-    """What came of a run. It proves nothing when it is `inconclusive`, for the reasons given."""
+    """The result of a run. A run with reasons in `inconclusive` proves nothing."""
 
     seed: int
     seconds: float
@@ -47,7 +47,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether every promise was kept, and the run shows it."""
+        """Return true if the run is conclusive and every promise was kept."""
         return not self.broken and not self.errors and not self.inconclusive
 
 
@@ -65,7 +65,7 @@ async def run(
     converged_s: float = CONVERGED_S,
     say: Callable[[str], object] = lambda _: None,
 ) -> Report:
-    """Talk and strike for so many seconds, and for longer where there were not so many `strikes` by then."""
+    """Send and strike for `seconds`, and longer until there were `strikes` faults."""
     random, report = Random(seed), Report(seed, seconds)
     say("starting MongoDB, etcd, Valkey, three chat servers and Envoy")
     async with (
@@ -90,11 +90,11 @@ async def run(
 
 async def _settled(crowd: Crowd, report: Report, answered_s: float, converged_s: float) -> dict[str, list[Line]]:
     try:
-        await crowd.answered(answered_s)
+        await crowd.wait_answered(answered_s)
     except AssertionError:
         report.inconclusive.append(f"{len(crowd.journal.unanswered)} sends were never answered")
     began, logs = time.monotonic(), await crowd.logs()
-    while (lacking := crowd.lacking(logs)) and time.monotonic() < began + converged_s:
+    while (lacking := crowd.count_missing(logs)) and time.monotonic() < began + converged_s:
         await asyncio.sleep(0.5)
         logs = await crowd.logs()
     report.converged_s = time.monotonic() - began
@@ -109,8 +109,8 @@ def _sum_up(report: Report, crowd: Crowd, nemesis: Nemesis, cluster: Cluster, lo
     report.entries = sum(len(log) for log in logs.values())
     report.given = len(journal.given)
     report.struck = dict(Counter(each.name for each in journal.struck))
-    report.broken = judged(journal, logs)
-    report.well = well(journal)
+    report.broken = broken_promises(journal, logs)
+    report.well = answered_share(journal)
     report.inconclusive += [f"{name} struck {count} times" for name, count in nemesis.missing().items()]
     if report.well < WELL:
         report.inconclusive.append(f"only {report.well:.1%} of what was sent well after a fault was answered in time")
@@ -118,8 +118,8 @@ def _sum_up(report: Report, crowd: Crowd, nemesis: Nemesis, cluster: Cluster, lo
     report.errors = [*told, *crowd.errors, *cluster.complaints]
 
 
-def well(journal: Journal) -> float:
-    """Which share of the sends in times of peace was answered in time; 0 when there were none."""
+def answered_share(journal: Journal) -> float:
+    """Return the share of sends outside of faults that were answered in time; 0 without such sends."""
     struck = journal.struck
     ends = [*(each.at for each in struck[1:]), float("inf")]
     peace = [(each.healed_at + WELL_AFTER_S, until - IN_TIME_S) for each, until in zip(struck, ends, strict=True)]

@@ -1,6 +1,6 @@
-"""`python -m tests.faults.saboteur NAME`: a chat server that breaks one promise, for a judge to find it out.
+"""`python -m tests.faults.saboteur NAME`: a chat server that breaks one promise, to test the judge.
 
-Nothing in the product can be told to do this: a part is put in the place of another before the server begins.
+The product has no switch for this: a function is replaced before the server starts.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _background: set[asyncio.Task[Any]] = set()
 
 
 def acknowledges_before_commit() -> None:
-    """P1: messages are answered, and written a second later, if the server lives so long."""
+    """P1: acknowledge messages and write them a second later, if the server still runs."""
 
     async def append(self: MongoLog, entries: Sequence[Entry]) -> Conflict | None:
         if not all(isinstance(entry.change, Message) for entry in entries):
@@ -66,7 +66,7 @@ def acknowledges_before_commit() -> None:
 
 
 def fences_nothing() -> None:
-    """P2: an owner that knows too little of the log writes over what others wrote."""
+    """P2: let an owner with a stale log overwrite entries of others."""
 
     async def tail(self: MongoLog, conversation_id: str, length: int) -> list[EntryHeader]:
         known = await _tail(self, conversation_id, length)
@@ -86,7 +86,7 @@ def fences_nothing() -> None:
 
 
 def lets_later_sends_pass() -> None:
-    """P2: some sends are put off, and those that came after them are not."""
+    """P2: delay some sends and let later ones pass."""
     count = itertools.count()
 
     def append(self: Owner, draft: Draft, attempt: Attempt | None, reply: OnAppended) -> None:
@@ -99,7 +99,7 @@ def lets_later_sends_pass() -> None:
 
 
 def forgets_who_sent_what() -> None:
-    """P3: a retry is a new message; and answers take their time, so that some are lost with a connection."""
+    """P3: append a retry as a new message; delay answers so that some are lost with a connection."""
 
     def append(self: Owner, draft: Draft, attempt: Attempt | None, reply: OnAppended) -> None:
         def late(answer: AppendOutcome) -> None:
@@ -117,7 +117,7 @@ def forgets_who_sent_what() -> None:
 
 
 def tells_not_everybody() -> None:
-    """P4: the last member is told nothing, and nothing stands in the index that would bring it up later."""
+    """P4: skip delivery to the last member, and its touch in the change index."""
 
     def publish(self: FanOut, users: Collection[str], entries: Sequence[Entry], traceparent: str) -> None:
         _publish(self, sorted(users)[:-1], entries, traceparent)
@@ -131,7 +131,7 @@ def tells_not_everybody() -> None:
 
 
 def leaves_the_generation_alone() -> None:
-    """P5: an index that lost everything is taken for a whole one."""
+    """P5: treat a change index that lost its data as complete."""
 
     async def advance(
         self: MongoGenerationStore, known: GenerationRecord, run_id: str
@@ -147,7 +147,7 @@ def leaves_the_generation_alone() -> None:
 
 
 def pushes_late() -> None:
-    """P6: devices are given what is new at last, but not soon."""
+    """P6: deliver entries too late."""
 
     def deliver(self: StreamSession, entries: list[tuple[bytes, bytes, str]], delivery: Delivery) -> None:
         self.call_later(WAIT_S, partial(_deliver, self, entries, delivery))
@@ -157,7 +157,7 @@ def pushes_late() -> None:
 
 
 def shows_everything() -> None:
-    """P8: whoever was ever a member sees everything."""
+    """P8: show every entry to every former member."""
 
     def visible_intervals(self: Conversation, user_id: str) -> tuple[Interval, ...]:
         known = user_id in self.members or user_id in self.past_memberships

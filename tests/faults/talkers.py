@@ -1,6 +1,6 @@
-"""Devices that talk: by the SDK, as an app would use it, and by frames alone, so that no SDK hides a server's fault.
+"""Devices that send: by the SDK, as an app does, and by raw frames, so that no SDK hides a server's fault.
 
-Who is no member just now is refused, which is no error.
+A refusal of a user who is not a member at that moment is not an error.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class SdkTalker:
 
 
 class RawTalker(Follower):
-    """A device that knows the contract and nothing of the SDK."""
+    """A device that uses the contract without the SDK."""
 
     def __init__(self, name: str, who: RawDevice, journal: Journal, **where: str) -> None:
         super().__init__(who, **where)
@@ -93,7 +93,7 @@ class RawTalker(Follower):
         self._sends[self.send(conversation, text)] = self._journal.says(self.name, conversation, text)
 
     def heard(self, key: str, answer: chat_pb2.SendResult) -> None:
-        """Also again, where it was answered again."""
+        """Record a result, repeats included."""
         send = self._sends[key]
         if answer.HasField("appended"):
             self._journal.answer(send, answer.appended.seq)
@@ -104,7 +104,7 @@ class RawTalker(Follower):
                 self.errors.append(f"{send}: {refusal}")
 
     def looked(self, opened_at: float) -> None:
-        """It has looked at all that the first `changes` of a stream named."""
+        """Record that the device has fetched every conversation of the stream's first `changes`."""
         self._journal.resumed.append(Resumed(self.name, opened_at, time.monotonic()))
 
 

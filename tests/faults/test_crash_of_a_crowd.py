@@ -1,4 +1,4 @@
-"""A chat server dies with 2,000 devices on it: they are back elsewhere in time, and read little to be in step again."""
+"""A chat server with 2,000 devices is killed: they reconnect in time, and few store reads bring them up to date."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from parley.chat.v1 import chat_pb2
 from parley_client.backoff import Backoff
 from tests.eventually import eventually
 from tests.raw.device import RawDevice
-from tests.raw.stream import RawStream, StreamOver
+from tests.raw.stream import RawStream, StreamEnded
 from tests.raw.world import OPTIONS, World
 
 pytestmark = [pytest.mark.fault, pytest.mark.long, pytest.mark.timeout(300)]
@@ -43,8 +43,8 @@ def big_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-class Comer:
-    """A device that comes again whenever its stream ends: at a moment of its own, and not before it was asked to."""
+class ReconnectingDevice:
+    """A device that reconnects when its stream ends, after a random delay and not before the server's retry delay."""
 
     def __init__(self, who: RawDevice, channel: grpc.aio.Channel) -> None:
         self.has: dict[str, int] = {}
@@ -56,28 +56,28 @@ class Comer:
         self._cursor: chat_pb2.Cursor | None = None
         self._stream: RawStream | None = None
 
-    async def live(self, edge: str) -> None:
-        """Until cancelled; the first stream is asked of the server `edge`."""
+    async def run(self, edge: str) -> None:
+        """Reconnect until cancelled; the first stream is opened at the server `edge`."""
         backoff = Backoff()
         while True:
             stream = self._stream = self._dial(edge)
             edge = ""
             try:
-                await stream.say(hello=chat_pb2.Hello(cursor=self._cursor))
-                await stream.next("welcome")
+                await stream.send_frame(hello=chat_pb2.Hello(cursor=self._cursor))
+                await stream.next_frame("welcome")
                 self.streams += 1
                 backoff.reset()
                 while True:
-                    await self._look(stream, await stream.next("changes", timeout=3600.0))
-            except (AssertionError, StreamOver):
+                    await self._catch_up(stream, await stream.next_frame("changes", timeout=3600.0))
+            except (AssertionError, StreamEnded):
                 await stream.close()
-                end = await stream.ended()
+                end = await stream.wait_ended()
                 self.sent_away += end.reason == "SERVER_BUSY"
                 await asyncio.sleep(backoff.next(end.retry_after))
 
     @property
-    def in_step(self) -> bool:
-        """Whether it has a stream and has looked once."""
+    def caught_up(self) -> bool:
+        """Return true if the device has a stream and has caught up once."""
         return self._stream is not None and self._stream.open and self._cursor is not None
 
     async def close(self) -> None:
@@ -86,28 +86,28 @@ class Comer:
 
     def _dial(self, edge: str) -> RawStream:
         hint = (("x-chat-server", edge),) if edge else ()
-        return RawStream(self._channel, (*self._who.metadata, *hint), self._hear)
+        return RawStream(self._channel, (*self._who.metadata, *hint), self._on_frame)
 
-    def _hear(self, frame: chat_pb2.ConnectResponse) -> None:
+    def _on_frame(self, frame: chat_pb2.ConnectResponse) -> None:
         for entry in frame.entries.entries:
             self.has[entry.conversation_id] = max(entry.seq, self.has.get(entry.conversation_id, 0))
 
-    async def _look(self, stream: RawStream, changes: chat_pb2.Changes) -> None:
-        """Fetch what is named."""
+    async def _catch_up(self, stream: RawStream, changes: chat_pb2.Changes) -> None:
+        """Fetch the conversations that `changes` lists."""
         named = list(changes.conversation_ids)
         if named:
             self.fetches += 1
             ranges = [chat_pb2.EntryRange(conversation_id=each, after_seq=self.has.get(each, 0)) for each in named]
-            await stream.say(fetch=chat_pb2.Fetch(ranges=ranges))
+            await stream.send_frame(fetch=chat_pb2.Fetch(ranges=ranges))
         if changes.HasField("cursor"):
             self._cursor = changes.cursor
 
 
 @asynccontextmanager
-async def crowd(world: World, edge: str) -> AsyncIterator[tuple[RawDevice, list[str], list[Comer], float]]:
-    """Devices on one server, in groups of 100 with somebody whose own stream is elsewhere.
+async def crowd(world: World, edge: str) -> AsyncIterator[tuple[RawDevice, list[str], list[ReconnectingDevice], float]]:
+    """Connect devices to one server, in groups of 100 with a user whose own stream is on another server.
 
-    That person, the groups, the devices, and how many seconds these took to come.
+    Return that user, the groups, the devices, and the seconds until all were connected.
     """
     async with AsyncExitStack() as open_:
         speaker = await world.user("speaker")
@@ -118,13 +118,13 @@ async def crowd(world: World, edge: str) -> AsyncIterator[tuple[RawDevice, list[
         channels = [grpc.aio.insecure_channel(door, options=OPTIONS) for _ in range(CONNECTIONS)]
         for channel in channels:
             open_.push_async_callback(channel.close)
-        comers = [Comer(who, channels[number % CONNECTIONS]) for number, who in enumerate(people)]
+        comers = [ReconnectingDevice(who, channels[number % CONNECTIONS]) for number, who in enumerate(people)]
         lives, began = list[asyncio.Task[None]](), time.monotonic()
         try:
             for start in range(0, DEVICES, AT_ONCE):
                 some = comers[start : start + AT_ONCE]
-                lives += [asyncio.create_task(comer.live(edge)) for comer in some]
-                await eventually(lambda some=some: all(comer.in_step for comer in some), 30)  # type: ignore[misc]
+                lives += [asyncio.create_task(comer.run(edge)) for comer in some]
+                await eventually(lambda some=some: all(comer.caught_up for comer in some), 30)  # type: ignore[misc]
             yield speaker, groups, comers, time.monotonic() - began
         finally:
             for life in lives:
@@ -133,11 +133,11 @@ async def crowd(world: World, edge: str) -> AsyncIterator[tuple[RawDevice, list[
             await asyncio.gather(*(comer.close() for comer in comers))
 
 
-async def test_two_thousand_devices_are_back_in_time(big_stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_two_thousand_devices_reconnect_in_time(big_stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     async with World(big_stack) as world:
         edge, elsewhere, _ = world.servers
         async with crowd(world, edge) as (speaker, groups, comers, came_s):
-            await speaker.attend(at=elsewhere)
+            await speaker.connect(at=elsewhere)
             heads = {group: await speaker.sent(group, "everybody here?") for group in groups}
             await eventually(lambda: all(has_all(comer, heads) for comer in comers), 30)
             assert all(comer.streams == 1 for comer in comers)
@@ -146,9 +146,9 @@ async def test_two_thousand_devices_are_back_in_time(big_stack: Stack, capsys: p
             killed_at = time.monotonic()
             next(each for each in big_stack.chat_servers if each.address == edge).kill()
             keys = [(group, await speaker.send(group, "still here?")) for group in groups]
-            heads = {group: (await speaker.answer(key)).appended.seq for group, key in keys}
+            heads = {group: (await speaker.next_result(key)).appended.seq for group, key in keys}
             answered_s = time.monotonic() - killed_at
-            await eventually(lambda: all(has_all(comer, heads) and comer.in_step for comer in comers), 60)
+            await eventually(lambda: all(has_all(comer, heads) and comer.caught_up for comer in comers), 60)
             took = time.monotonic() - killed_at
             each = (await reads(big_stack) - before) / DEVICES
             fetched = sum(comer.fetches for comer in comers) - fetched
@@ -165,13 +165,13 @@ async def test_two_thousand_devices_are_back_in_time(big_stack: Stack, capsys: p
             assert fetched < DEVICES * MARGIN, "they were told again and again to look"
 
 
-def has_all(comer: Comer, heads: dict[str, int]) -> bool:
-    """Whether it has its groups up to these seqs."""
+def has_all(comer: ReconnectingDevice, heads: dict[str, int]) -> bool:
+    """Return true if the device has its groups up to these seqs."""
     return all(comer.has.get(group, 0) >= heads[group] for group in comer.has) and bool(comer.has)
 
 
 async def reads(stack: Stack) -> int:
-    """How often the store was read so far."""
+    """Return the number of store reads so far."""
     client: AsyncMongoClient[dict[str, int]] = AsyncMongoClient(stack.mongo_uri)
     try:
         counters = (await client.admin.command("serverStatus"))["opcounters"]

@@ -1,4 +1,4 @@
-"""Every kind of fault once, in order: what it does is written down and counted, and no promise is broken by it."""
+"""Every kind of fault once, in order: each is logged and counted, and breaks no promise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from tests.eventually import eventually
 from tests.faults.cluster import Cluster
 from tests.faults.crowd import Crowd
-from tests.faults.judge import judged
+from tests.faults.judge import broken_promises
 from tests.faults.nemesis import KINDS, Kind, Nemesis
 from tests.faults.talkers import TOKEN_S
 from tests.raw.world import World
@@ -49,19 +49,19 @@ TOLD: Final = {
 
 
 class Logs:
-    """What chat servers have written since it was looked at last."""
+    """The log lines of chat servers since the last check."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._files = [server.log for server in cluster.chat_servers]
         self._read = {file: file.stat().st_size for file in self._files}
 
-    def say(self, text: str) -> bool:
-        """Whether one of them says so in a new line."""
+    def has_new_line_with(self, text: str) -> bool:
+        """Return true if a new line of a log contains the text."""
         return any(text in file.read_bytes()[self._read[file] :].decode(errors="replace") for file in self._files)
 
 
 @pytest.mark.timeout(900)
-async def test_every_fault_is_told_and_breaks_no_promise(tmp_path: Path) -> None:
+async def test_every_fault_is_reported_and_breaks_no_promise(tmp_path: Path) -> None:
     random = Random(3)
     async with (
         Cluster(tmp_path) as cluster,
@@ -72,29 +72,29 @@ async def test_every_fault_is_told_and_breaks_no_promise(tmp_path: Path) -> None
         over = False
         async with asyncio.TaskGroup() as group:
             group.create_task(crowd.talk(lambda: not over))
-            silent = [kind.name for kind in KINDS if not await _told(kind, nemesis, cluster, world)]
+            silent = [kind.name for kind in KINDS if not await _strike_is_reported(kind, nemesis, cluster, world)]
             over = True
-        await crowd.answered(60.0)
+        await crowd.wait_answered(60.0)
         found = await crowd.logs()
-        await eventually(lambda: not crowd.lacking(found), SOON_S)
+        await eventually(lambda: not crowd.count_missing(found), SOON_S)
         assert not silent, f"nobody tells of {silent}"
         assert not [*cluster.complaints, *crowd.errors, *(error for each in crowd.talkers for error in each.errors)]
         assert crowd.journal.acknowledged > 1000
-        broken = judged(crowd.journal, found)
+        broken = broken_promises(crowd.journal, found)
         assert not broken, [str(each) for each in broken[:5]]
         assert "parley_log_events_total{" in await asyncio.to_thread(_metrics, cluster.chat_servers[0].metrics_address)
 
 
-async def _told(kind: Kind, nemesis: Nemesis, cluster: Cluster, world: World) -> bool:
-    """Strike, and see whether somebody says what is to be said of it."""
+async def _strike_is_reported(kind: Kind, nemesis: Nemesis, cluster: Cluster, world: World) -> bool:
+    """Strike and check that the expected log line or metric appears."""
     # What is still to be said of the strike before shall not be taken for it.
-    await world.settled(SOON_S)
+    await world.wait_ring_settled(SOON_S)
     logs = Logs(cluster)
     await nemesis.strike(kind)
     if kind.name not in TOLD:
         return True
     with suppress(AssertionError):
-        await eventually(lambda: logs.say(TOLD[kind.name]), SOON_S)
+        await eventually(lambda: logs.has_new_line_with(TOLD[kind.name]), SOON_S)
         return True
     return False
 

@@ -1,4 +1,4 @@
-"""The judge finds each kind of break in a small story, and nothing wrong with the story as it should be."""
+"""The judge finds each kind of violation in a small story, and none in the correct story."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.faults.journal import Given, Journal, Line, Resumed, Revoked, Send, Struck
-from tests.faults.judge import judged
+from tests.faults.judge import broken_promises
 
 ALICE, BOB, GUEST, ROOM = "alice", "bob", "guest", "r" * 32
 
 
 @dataclass
 class Story:
-    """Alice and bob talk in a room; a guest comes at seq 3 and goes at seq 5."""
+    """Alice and bob send to a room; a guest is added at seq 3 and removed at seq 5."""
 
     log: list[Line] = field(
         default_factory=lambda: [
@@ -48,7 +48,7 @@ class Story:
         return next(each for each in self.journal.given if (each.device, each.line.seq) == (device, seq))
 
     def guest_is_back(self, said_at: float) -> None:
-        """The guest comes again, says "six" and then "five", though "five" came first, at that time."""
+        """Add the guest again, who sends "five" at `said_at` and then "six"; the log has them reversed."""
         for line in (Line(8, ALICE, None, ((GUEST, True),)), Line(9, GUEST, "six"), Line(10, GUEST, "five")):
             self.log.append(line)
             self.journal.given += [Given(f"{user}'s", ROOM, line, line.seq + 0.2) for user in (ALICE, BOB, GUEST)]
@@ -56,10 +56,10 @@ class Story:
         self.journal.sends.append(Send("guest's", 11, ROOM, "six", 8.9, {9}, 9.1))
 
     def broken(self) -> set[str]:
-        return {each.promise[:2] for each in judged(self.journal, {ROOM: self.log})}
+        return {each.promise[:2] for each in broken_promises(self.journal, {ROOM: self.log})}
 
 
-def test_nothing_is_wrong_with_what_should_be() -> None:
+def test_correct_story_breaks_no_promise() -> None:
     assert Story().broken() == set()
 
 
@@ -154,14 +154,14 @@ STORIES: list[tuple[str, Callable[[Story], None]]] = [
 
 
 @pytest.mark.parametrize(("promise", "breaks"), STORIES, ids=[breaks.__name__ for _, breaks in STORIES])
-def test_a_break_is_found(promise: str, breaks: Callable[[Story], None]) -> None:
+def test_broken_promise_is_found(promise: str, breaks: Callable[[Story], None]) -> None:
     story = Story()
     breaks(story)
     assert promise in story.broken()
 
 
 @pytest.mark.parametrize("struck_at", [None, 6.05 + 2.0])
-def test_what_waited_is_a_leak_where_nothing_was_broken(struck_at: float | None) -> None:
+def test_delayed_message_of_removed_member_is_leak_without_fault(struck_at: float | None) -> None:
     story = Story()
     story.journal.revoked.append(Revoked("alice's", 6.05))
     if struck_at is not None:
@@ -172,7 +172,7 @@ def test_what_waited_is_a_leak_where_nothing_was_broken(struck_at: float | None)
     assert story.broken() == {"P8"}
 
 
-def test_what_a_frozen_server_still_held_is_no_leak_and_what_was_said_later_is() -> None:
+def test_frozen_servers_held_entries_are_no_leak_but_later_ones_are() -> None:
     story = Story()
     story.journal.revoked.append(Revoked("alice's", 5.95))
     story.journal.struck.append(Struck("frozen", 5.9, 8.0, 1))
@@ -184,19 +184,19 @@ def test_what_a_frozen_server_still_held_is_no_leak_and_what_was_said_later_is()
     assert story.broken() == {"P8"}
 
 
-def test_what_was_said_while_no_member_has_no_place_to_keep() -> None:
+def test_message_sent_outside_membership_may_be_missing() -> None:
     story = Story()
     story.guest_is_back(said_at=7.5)
     assert story.broken() == set()
 
 
-def test_what_was_said_as_a_member_keeps_its_place() -> None:
+def test_message_sent_as_member_must_keep_order() -> None:
     story = Story()
     story.guest_is_back(said_at=8.5)
     assert story.broken() == {"P2"}
 
 
-def test_who_comes_again_later_excuses_nothing() -> None:
+def test_later_readmission_excuses_no_earlier_loss() -> None:
     story = Story()
     story.guest_is_back(said_at=8.5)
     for line in (Line(11, ALICE, None, ((GUEST, False),)), Line(12, ALICE, None, ((GUEST, True),))):
@@ -205,7 +205,7 @@ def test_who_comes_again_later_excuses_nothing() -> None:
     assert story.broken() == {"P2"}
 
 
-def test_what_comes_late_because_of_a_fault_is_not_late() -> None:
+def test_delay_during_fault_is_not_late() -> None:
     story = Story()
     late(story)
     story.journal.struck.append(Struck("something", 12.0, 25.0, 1))

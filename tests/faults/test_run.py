@@ -1,4 +1,4 @@
-"""A short run with a fixed seed, and an upgrade in the middle of talk."""
+"""A short run with a fixed seed, and a rolling upgrade under load."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UPGRADE = "all chat servers restarted in turn"
 
 
 @pytest.mark.timeout(240)
-async def test_what_was_acknowledged_outlives_a_short_run(tmp_path: Path) -> None:
+async def test_acknowledged_sends_survive_short_run(tmp_path: Path) -> None:
     kinds = [kind for kind in KINDS if kind.name in SHORT]
     report = await run(tmp_path, 20, 45.0, kinds=kinds, strikes=len(SHORT))
     assert not report.broken, [str(each) for each in report.broken[:5]]
@@ -27,7 +27,7 @@ async def test_what_was_acknowledged_outlives_a_short_run(tmp_path: Path) -> Non
 
 
 @pytest.mark.timeout(240)
-async def test_an_upgrade_of_all_servers_under_load_shows_users_nothing(tmp_path: Path) -> None:
+async def test_rolling_upgrade_under_load_is_invisible_to_users(tmp_path: Path) -> None:
     kinds = [kind for kind in KINDS if kind.name == UPGRADE]
     report = await run(tmp_path, 21, 25.0, kinds=kinds, members=1, strikes=1)
     assert report.struck[UPGRADE] >= 1

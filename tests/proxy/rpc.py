@@ -1,4 +1,4 @@
-"""A gRPC proxy between a client and the door: calls pass as raw bytes, and tests may change the frames of a stream."""
+"""A gRPC proxy between clients and the door that passes raw bytes and lets tests change the frames of a stream."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import jwt
 from google.rpc.status_pb2 import Status
 
 from parley.chat.v1 import chat_pb2
-from tests.proxy.mischief import Caller, Rule
+from tests.proxy.frame_faults import Caller, Rule
 from tests.raw.stream import CONNECT
 
 # What gRPC itself says about a connection; each of the two says its own.
@@ -48,17 +48,17 @@ class ProxiedStream:
         async with self._writing:
             await self._context.write(frame)
 
-    async def tell(self, **frame: Any) -> None:
-        """Write a well-formed frame to the client that the server has not sent."""
+    async def send_frame(self, **frame: Any) -> None:
+        """Write a well-formed frame of the proxy's own to the client."""
         await self.write(chat_pb2.ConnectResponse(**frame).SerializeToString())
 
     async def end(self, status: Status) -> None:
         """End the stream on both sides, with a final error for the client."""
-        await self.tell(error=chat_pb2.StreamError(status=status, final=True))
+        await self.send_frame(error=chat_pb2.StreamError(status=status, final=True))
         self.ended.set()
 
     async def passed_up(self, requests: AsyncIterator[bytes], answered: Answered | None) -> AsyncIterator[bytes]:
-        """Yield the frames that the server shall get."""
+        """Yield the frames to pass to the server."""
         async for frame in requests:
             self._requests.append(frame)
             if answered is None or not await answered(self, chat_pb2.ConnectRequest.FromString(frame)):
@@ -94,7 +94,7 @@ class Proxy(grpc.GenericRpcHandler):
         await self.stop()
 
     async def stop(self) -> None:
-        """Be gone, with every call that is under way."""
+        """Stop listening and end every call in progress."""
         await self._server.stop(grace=None)
         await self._channel.close()
 
@@ -107,10 +107,10 @@ class Proxy(grpc.GenericRpcHandler):
         """The frames of all clients on all streams, stream by stream."""
         return [request for stream in self.streams for request in stream.requests]
 
-    async def tell_all(self, **frame: Any) -> None:
+    async def send_to_all(self, **frame: Any) -> None:
         """Write a frame to every client that has a stream open."""
         for stream in self._open_streams():
-            await stream.tell(**frame)
+            await stream.send_frame(**frame)
 
     async def end_all(self, status: Status) -> None:
         """End every stream that is open, with a final error for its client."""
@@ -175,7 +175,7 @@ def _passed_on(metadata: Any) -> tuple[tuple[str, str | bytes], ...]:
 
 
 def _caller(metadata: tuple[tuple[str, str | bytes], ...]) -> Caller | None:
-    """Whom the token names; it is the server that checks it."""
+    """Return the user and device of the token, unverified: the server checks it."""
     bearer = next((str(value) for key, value in metadata if key == "authorization"), "")
     try:
         claims = jwt.decode(bearer.removeprefix("Bearer "), options={"verify_signature": False})

@@ -1,4 +1,4 @@
-"""A relay of TCP connections, on which things go wrong as they do on a cable: cut, dead, slow, or led elsewhere."""
+"""A TCP relay that simulates network faults: cut, dead, slow and redirected connections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CHUNK = 1 << 16
 class Relay:
     """An async context manager; a client takes `address` for the server at `target`.
 
-    `delay` is how many seconds late everything comes, either way.
+    `delay` is the latency in seconds added in each direction.
     """
 
     def __init__(self, target: str) -> None:
@@ -36,11 +36,11 @@ class Relay:
 
     @property
     def in_use(self) -> bool:
-        """Whether there is a connection to cut."""
+        """Return true if a connection is open."""
         return bool(self._open())
 
     def cut(self) -> int:
-        """Reset every connection, on both sides, with whatever is on its way lost; how many ends there were."""
+        """Reset every connection on both sides, losing bytes in flight; return the number of ends."""
         ends = self._open()
         for end in ends:
             # Lingering for no time makes the kernel send a reset instead of a goodbye.
@@ -49,25 +49,25 @@ class Relay:
         return len(ends)
 
     def hold(self) -> None:
-        """Pass nothing on, and tell nobody, until `flow`."""
+        """Hold all bytes, without an error, until `flow` is called."""
         self._flows.clear()
 
     def flow(self) -> None:
-        """Pass on again, what was held first."""
+        """Resume passing, held bytes first."""
         self._flows.set()
 
     def lead_to(self, target: str) -> None:
-        """Have connections from now on end at another server; those that are open are cut."""
+        """Lead new connections to another server and cut the open ones."""
         self._target = target
         self.cut()
 
     def refuse(self) -> None:
-        """Be gone, as a server that died: connections are reset, and refused until `accept`."""
+        """Behave like a dead server: reset connections and refuse new ones until `accept` is called."""
         self._server.close()
         self.cut()
 
     async def accept(self) -> None:
-        """Be there again."""
+        """Accept connections again."""
         if not self._server.is_serving():
             await self._listen(int(self.address.rpartition(":")[2]))
 

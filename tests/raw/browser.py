@@ -17,7 +17,7 @@ from google.rpc.status_pb2 import Status
 from parley.chat.v1 import chat_pb2
 from tests.raw.calls import METHODS
 from tests.raw.refusal import Refusal, of_status
-from tests.raw.stream import SOON
+from tests.raw.stream import FRAME_TIMEOUT_S
 
 TRAILERS = 0x80
 LONGEST_LINE = 64 * 1024
@@ -42,7 +42,7 @@ class Browser:
         return GetMessageClass(METHODS[request.DESCRIPTOR.full_name].output_type).FromString(messages[0])
 
     async def refusal(self, request: Message, *, at: str = "") -> Refusal:
-        """How a unary call is refused."""
+        """Return the refusal of a unary call. Raises AssertionError if it succeeds."""
         _, status = await self._call(request, at)
         details = status["grpc-status-details-bin"]
         return of_status(Status.FromString(base64.b64decode(details + "=" * (-len(details) % 4))))
@@ -54,7 +54,7 @@ class Browser:
         welcome: chat_pb2.Welcome = await self.next("welcome")
         return welcome
 
-    async def next(self, kind: str, timeout: float = SOON) -> Any:
+    async def next(self, kind: str, timeout: float = FRAME_TIMEOUT_S) -> Any:
         """The next frame of a kind that was not yet asked for."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout), self._news:

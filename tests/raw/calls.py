@@ -1,4 +1,4 @@
-"""Unary calls by their requests alone: in the contract every call has a request type of its own."""
+"""Unary calls selected by request type, which is unique to each call in the contract."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PATIENCE = 20.0
 
 
 def services() -> Iterator[ServiceDescriptor]:
-    """All public services."""
+    """Return all public services."""
     for file in FILES:
         yield from file.DESCRIPTOR.services_by_name.values()
 
@@ -32,8 +32,8 @@ METHODS: dict[str, MethodDescriptor] = {
 }
 
 
-async def ask(channel: grpc.aio.Channel, request: Message, metadata: Metadata = ()) -> Any:
-    """The answer to a unary call. Raises AioRpcError."""
+async def call(channel: grpc.aio.Channel, request: Message, metadata: Metadata = ()) -> Any:
+    """Return the response of a unary call. Raises AioRpcError."""
     method = METHODS[request.DESCRIPTOR.full_name]
     call: Any = channel.unary_unary(
         f"/{method.containing_service.full_name}/{method.name}",
@@ -43,9 +43,9 @@ async def ask(channel: grpc.aio.Channel, request: Message, metadata: Metadata = 
 
 
 async def refused(channel: grpc.aio.Channel, request: Message, metadata: Metadata = ()) -> Refusal:
-    """How a unary call is refused. Raises AssertionError when it is not."""
+    """Return the refusal of a unary call. Raises AssertionError if it succeeds."""
     try:
-        answer = await ask(channel, request, metadata)
+        answer = await call(channel, request, metadata)
     except grpc.aio.AioRpcError as error:
         return of_error(error)
     raise AssertionError(f"not refused, but answered: {answer}")

@@ -1,4 +1,4 @@
-"""A device kept in step by hand, as an app would: over broken streams, refusals for now, and gaps."""
+"""A raw device that stays up to date like an app: over broken streams, temporary refusals and gaps."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from parley.chat.v1 import chat_pb2
 from tests.eventually import eventually
 from tests.raw.device import RawDevice, new_id
 from tests.raw.refusal import of_status
-from tests.raw.stream import StreamOver
+from tests.raw.stream import StreamEnded
 
 PAUSE_S = 0.1
-AGAIN_S = 0.5
+RETRY_S = 0.5
 PAGE = 100
-LATER = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
+RETRYABLE_CODES = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
 
 
 class Follower:
-    """Opens the device's stream whenever there is none, looks at what `changes` names, and sends again what was not
+    """Keeps a stream open, fetches the conversations that `changes` lists, and resends sends that were not
     answered. An async context manager. `where` is as for RawDevice.dial.
 
     `taken` has the seqs of its sends by client_message_id, every one that was answered, repeats included. What is
@@ -30,77 +30,77 @@ class Follower:
 
     def __init__(self, device: RawDevice, **where: str) -> None:
         self.device = device
-        self.taken: dict[str, set[int]] = {}
+        self.acknowledged: dict[str, set[int]] = {}
         self.resyncs: list[int] = []
         self.streams = 0
         self._where = where
         self._cursor: chat_pb2.Cursor | None = None
         self._unanswered: dict[str, tuple[str, str]] = {}
-        self._said: set[str] = set()
+        self._sent: set[str] = set()
         self._complaints: list[str] = []
         # Up to which seq it has all that it may see, by conversation, as far as it knows from fetches.
         self._has_all: dict[str, int] = {}
-        self._living: asyncio.Task[None] | None = None
+        self._running: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._living = asyncio.create_task(self._live())
+        self._running = asyncio.create_task(self._run())
         await eventually(lambda: self.resyncs)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._living is not None
-        self._living.cancel()
+        assert self._running is not None
+        self._running.cancel()
         with suppress(asyncio.CancelledError):
-            await self._living
+            await self._running
         assert not self._complaints, self._complaints
 
     def send(self, conversation_id: str, body: str) -> str:
-        """Have something sent in the order of calls, and again until it is taken; the id."""
+        """Queue a send, in call order, resent until it is answered; return the client_message_id."""
         key = new_id()
         self._unanswered[key] = (conversation_id, body)
         return key
 
-    async def all_taken(self, timeout: float = 20.0) -> None:
-        """Wait until all it sent was taken; each has one seq, and they are in order."""
+    async def wait_acknowledged(self, timeout: float = 20.0) -> None:
+        """Wait until every send is answered; check that each has one seq."""
         await eventually(lambda: not self._unanswered, timeout)
-        assert all(len(seqs) == 1 for seqs in self.taken.values()), "one id, two seqs"
+        assert all(len(seqs) == 1 for seqs in self.acknowledged.values()), "one id, two seqs"
 
     def seqs(self, *keys: str) -> list[int]:
-        """The seqs of sends that were taken."""
-        return [min(self.taken[key]) for key in keys]
+        """Return the seqs of acknowledged sends."""
+        return [min(self.acknowledged[key]) for key in keys]
 
-    async def _live(self) -> None:
+    async def _run(self) -> None:
         while True:
             try:
                 await self._one_stream()
             # The stream ended before what was waited for came, or none could be had.
-            except* (AssertionError, StreamOver):
+            except* (AssertionError, StreamEnded):
                 await self.device.close()
             await asyncio.sleep(PAUSE_S)
 
-    def heard(self, key: str, answer: chat_pb2.SendResult) -> None:
-        """An answer to a send that is not refused for now; again where it was answered again."""
+    def on_result(self, key: str, answer: chat_pb2.SendResult) -> None:
+        """Record a result that is no temporary refusal; called again for a repeated result."""
         if answer.HasField("appended"):
-            self.taken.setdefault(key, set()).add(answer.appended.seq)
+            self.acknowledged.setdefault(key, set()).add(answer.appended.seq)
         else:
             self._complaints.append(str(answer))
 
-    def looked(self, opened_at: float) -> None:
-        """It has looked at all that the first `changes` of a stream named."""
+    def on_caught_up(self, opened_at: float) -> None:
+        """Called after every conversation of a stream's first `changes` was fetched."""
 
     async def _one_stream(self) -> None:
         opened_at = time.monotonic()
         await self.device.open(self._cursor, **self._where)
         self.streams += 1
-        self._said.clear()
+        self._sent.clear()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._say())
-            group.create_task(self._look(opened_at))
+            group.create_task(self._send_pending())
+            group.create_task(self._read_changes(opened_at))
 
-    async def _look(self, opened_at: float) -> None:
+    async def _read_changes(self, opened_at: float) -> None:
         stream, first = self.device.stream, True
         while stream.open:
-            named, cursor = await self._named()
+            named, cursor = await self._next_changes()
             lacking = [each for each, head in self.device.heads.items() if self._contiguous(each) < head]
             for conversation_id in dict.fromkeys([*named, *lacking]):
                 await self._catch_up(conversation_id)
@@ -108,14 +108,14 @@ class Follower:
             self._cursor = cursor or self._cursor
             if first and cursor is not None:
                 first = False
-                self.looked(opened_at)
+                self.on_caught_up(opened_at)
         raise AssertionError("the stream ended")
 
-    async def _named(self) -> tuple[list[str], chat_pb2.Cursor | None]:
+    async def _next_changes(self) -> tuple[list[str], chat_pb2.Cursor | None]:
         named: list[str] = []
         while self.device.stream.open:
             with suppress(AssertionError):
-                page: chat_pb2.Changes = await self.device.stream.next("changes", timeout=PAUSE_S)
+                page: chat_pb2.Changes = await self.device.stream.next_frame("changes", timeout=PAUSE_S)
                 named += page.conversation_ids
                 self.resyncs.append(page.resync)
                 if not page.last_page:
@@ -146,34 +146,34 @@ class Follower:
         self._has_all[conversation_id] = seq
         return seq
 
-    async def _say(self) -> None:
-        """The only writer of sends, so that they leave in order; after a refusal for now all behind it go again."""
+    async def _send_pending(self) -> None:
+        """Send in order, as the only writer; after a temporary refusal resend all later sends of its conversation."""
         while self.device.stream.open:
             for key, (conversation_id, body) in list(self._unanswered.items()):
-                if key not in self._said:
-                    self._said.add(key)
+                if key not in self._sent:
+                    self._sent.add(key)
                     await self.device.send(conversation_id, body, client_message_id=key)
-            if refused := self._refused_for_now():
-                await asyncio.sleep(AGAIN_S)
-                self._say_again(refused | self._refused_for_now())
+            if refused := self._take_results():
+                await asyncio.sleep(RETRY_S)
+                self._mark_for_resend(refused | self._take_results())
             await asyncio.sleep(PAUSE_S / 10)
 
-    def _say_again(self, refused: set[str]) -> None:
-        """What was said before it, and has no answer yet, is on its way."""
+    def _mark_for_resend(self, refused: set[str]) -> None:
+        """Mark refused sends, and later ones of their conversations, for resend; earlier ones are in flight."""
         held = set[str]()
         for key, (conversation_id, _) in self._unanswered.items():
             if key in refused or conversation_id in held:
                 held.add(conversation_id)
-                self._said.discard(key)
+                self._sent.discard(key)
 
-    def _refused_for_now(self) -> set[str]:
-        """Take the answers in; the sends that are to go again, each with those behind it."""
+    def _take_results(self) -> set[str]:
+        """Record received results; return the sends that were refused temporarily."""
         again = set[str]()
         for key in list(self.device.answers):
             for answer in self.device.answers.pop(key):
-                if not answer.HasField("appended") and of_status(answer.refused).code in LATER:
+                if not answer.HasField("appended") and of_status(answer.refused).code in RETRYABLE_CODES:
                     again.add(key)
                     continue
                 self._unanswered.pop(key, None)
-                self.heard(key, answer)
+                self.on_result(key, answer)
         return again

@@ -1,4 +1,4 @@
-"""What a client is told when it is refused: the code, the reason and what helps, read from the wire alone."""
+"""A refusal as a client receives it: code, reason and details, read from the wire alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """`reason` is empty when the refusal carries none; `retry_after` is in seconds, None when it says nothing of it."""
+    """A refusal. `reason` is empty if it carries none; `retry_after` is in seconds, None if unset."""
 
     code: str
     reason: str = ""
@@ -23,13 +23,13 @@ class Refusal:
     fields: tuple[str, ...] = ()
 
     @property
-    def said(self) -> tuple[str, str]:
-        """Code and reason, to compare with what is documented."""
+    def code_and_reason(self) -> tuple[str, str]:
+        """Return code and reason, to compare with the documentation."""
         return self.code, self.reason
 
 
 def of_status(status: Status) -> Refusal:
-    """The refusal in a google.rpc.Status. Its ErrorInfo must be of our domain."""
+    """Return the refusal of a google.rpc.Status, whose ErrorInfo must be of the domain "parley"."""
     info, retry, bad = ErrorInfo(domain="parley"), RetryInfo(), BadRequest()
     for detail in status.details:
         for known in (info, retry, bad):
@@ -46,7 +46,7 @@ def of_status(status: Status) -> Refusal:
 
 
 def of_error(error: grpc.aio.AioRpcError) -> Refusal:
-    """The refusal that ended a call."""
+    """Return the refusal that ended a call."""
     status = rpc_status.from_call(error)  # type: ignore[arg-type]  # has what is asked of a call
     if status is None:
         return Refusal(error.code().name, message=error.details() or "")

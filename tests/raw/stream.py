@@ -14,18 +14,18 @@ from parley.chat.v1 import chat_pb2
 from tests.raw.refusal import Refusal, of_error, of_status
 
 CONNECT = "/parley.chat.v1.ChatService/Connect"
-SOON = 10.0
-"""Seconds within which what must come comes, also on a machine that is busy with other things."""
+FRAME_TIMEOUT_S = 10.0
+"""Timeout in seconds for an expected frame, long enough for a busy machine."""
 
 Metadata = tuple[tuple[str, str], ...]
 
 
-class StreamOver(Exception):
-    """What was to be written found the stream ended."""
+class StreamEnded(Exception):
+    """The stream ended before a frame could be written."""
 
 
 class RawStream:
-    """A stream from its first byte on: nothing is said by itself, not even `hello`. `heard` gets every frame."""
+    """A raw stream that sends no frame by itself, not even `hello`. `heard` is called with every frame."""
 
     def __init__(
         self, channel: grpc.aio.Channel, metadata: Metadata, heard: Callable[[chat_pb2.ConnectResponse], None]
@@ -43,24 +43,24 @@ class RawStream:
         self._reading = asyncio.create_task(self._read())
 
     async def write(self, data: bytes) -> None:
-        """Send bytes as a frame, whatever they are. Raises StreamOver."""
+        """Send arbitrary bytes as a frame. Raises StreamEnded."""
         # gRPC takes one frame at a time.
         async with self._writing:
             try:
                 await self._call.write(data)
             except (asyncio.InvalidStateError, grpc.aio.AioRpcError) as error:
-                raise StreamOver from error
+                raise StreamEnded from error
 
-    async def say(self, **frame: Any) -> None:
+    async def send_frame(self, **frame: Any) -> None:
         """Send a well-formed frame, such as `hello=Hello()`."""
         await self.write(chat_pb2.ConnectRequest(**frame).SerializeToString())
 
     async def half_close(self) -> None:
-        """No more frames from here."""
+        """Half-close the stream."""
         await self._call.done_writing()
 
-    async def next(self, kind: str, timeout: float = SOON) -> Any:
-        """The next frame of a kind that was not yet asked for. Raises AssertionError when none comes."""
+    async def next_frame(self, kind: str, timeout: float = FRAME_TIMEOUT_S) -> Any:
+        """Return the next unread frame of a kind. Raises AssertionError on timeout."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout), self._news:
                 await self._news.wait_for(lambda: self._waiting[kind] or self._end)
@@ -69,19 +69,19 @@ class RawStream:
         return self._waiting[kind].popleft()
 
     async def refusal(self) -> Refusal:
-        """What the next `error` frame says, which leaves the stream open."""
-        error: chat_pb2.StreamError = await self.next("error")
+        """Return the refusal of the next `error` frame, which must not be final."""
+        error: chat_pb2.StreamError = await self.next_frame("error")
         assert not error.final
         return of_status(error.status)
 
-    async def final_error(self, timeout: float = SOON) -> Refusal:
-        """What the `error` frame says that is the last."""
-        error: chat_pb2.StreamError = await self.next("error", timeout)
+    async def final_error(self, timeout: float = FRAME_TIMEOUT_S) -> Refusal:
+        """Return the refusal of the final `error` frame."""
+        error: chat_pb2.StreamError = await self.next_frame("error", timeout)
         assert error.final
         return of_status(error.status)
 
-    async def ended(self, timeout: float = SOON) -> Refusal:
-        """How the stream ended, once it has; `OK` too. Raises AssertionError when it does not end."""
+    async def wait_ended(self, timeout: float = FRAME_TIMEOUT_S) -> Refusal:
+        """Wait for the end of the stream and return its status, also `OK`. Raises AssertionError on timeout."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout), self._news:
                 await self._news.wait_for(lambda: self._end)
@@ -90,11 +90,11 @@ class RawStream:
 
     @property
     def open(self) -> bool:
-        """Whether it has not ended, as far as is known here."""
+        """Return true if no end of the stream was received."""
         return self._end is None
 
     async def close(self) -> None:
-        """Go away without a word."""
+        """Cancel the stream."""
         self.reads.set()
         self._call.cancel()
         await self._reading
@@ -102,7 +102,7 @@ class RawStream:
     async def _read(self) -> None:
         try:
             while (data := await self._call.read()) is not grpc.aio.EOF:
-                await self._take(chat_pb2.ConnectResponse.FromString(data))
+                await self._store_frame(chat_pb2.ConnectResponse.FromString(data))
                 await self.reads.wait()
             end = Refusal((await self._call.code()).name)
         except grpc.aio.AioRpcError as error:
@@ -115,7 +115,7 @@ class RawStream:
             self._end = end
             self._news.notify_all()
 
-    async def _take(self, frame: chat_pb2.ConnectResponse) -> None:
+    async def _store_frame(self, frame: chat_pb2.ConnectResponse) -> None:
         kind = frame.WhichOneof("frame")
         assert kind is not None
         self._heard(frame)

@@ -1,4 +1,4 @@
-"""The people of a test on a running system: who they are, with which devices, and where they fall on the ring."""
+"""The users of a test on a running system, their devices, and their positions on the ring."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class World:
 
     async def __aenter__(self) -> World:
         self._kept = await connect(self.stack.mongo_uri, "parley")
-        await self.settled()
+        await self.wait_ring_settled()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -66,29 +66,29 @@ class World:
         await self._store.client.close()
 
     def channel(self, address: str) -> grpc.aio.Channel:
-        """The connection to the door or to one server; one each."""
+        """Return the channel to the door or to one server; one per address."""
         if address not in self._channels:
             self._channels[address] = grpc.aio.insecure_channel(address, options=OPTIONS)
         return self._channels[address]
 
-    async def reconnected(self, address: str) -> None:
-        """Forget the connection to a server that was started again."""
+    async def forget_channel(self, address: str) -> None:
+        """Forget the channel to a restarted server."""
         if (channel := self._channels.pop(address, None)) is not None:
             await channel.close()
 
     # Signing up and in as the contract has it, which takes a password hash each.
 
     async def register(self, name: str) -> RawDevice:
-        """A new user whose login name begins with `name`, and the first device."""
+        """Register a user whose login name begins with `name`; return the first device."""
         login_name = f"{name}-{uuid.uuid4().hex[:8]}"
         request = account_pb2.RegisterRequest(login_name=login_name, password=PASSWORD)
-        return self._signed_in((await calls.ask(self.channel(self.stack.door), request)).session)
+        return self._signed_in((await calls.call(self.channel(self.stack.door), request)).session)
 
     async def login(self, device: RawDevice) -> RawDevice:
-        """Another device of a registered user."""
-        profile = (await device.ask(account_pb2.GetProfileRequest())).profile
+        """Log in another device of a registered user."""
+        profile = (await device.call(account_pb2.GetProfileRequest())).profile
         request = account_pb2.LoginRequest(login_name=profile.login_name, password=PASSWORD)
-        return self._signed_in((await calls.ask(self.channel(self.stack.door), request)).session)
+        return self._signed_in((await calls.call(self.channel(self.stack.door), request)).session)
 
     def _signed_in(self, session: account_pb2.Session) -> RawDevice:
         return self._device(session.user_id, session.device_id, session.access_token)
@@ -96,11 +96,11 @@ class World:
     # The same without passwords, for tests about other things.
 
     async def user(self, name: str = "somebody") -> RawDevice:
-        """A new user with one device, written straight into the store, with a token signed here."""
+        """Write a new user with one device into the store; return the device, with a token signed here."""
         return await self._add(uuid.uuid4().hex, name)
 
     async def listed_user(self, login_name: str, display_name: str) -> RawDevice:
-        """A new user with one device whom searches find, and who may sign in with PASSWORD."""
+        """Write a searchable user with one device, who may log in with PASSWORD."""
         profile, accounts = Profile(uuid.uuid4().hex, login_name, display_name), MongoAccountStore(self._store)
         account = Account(profile, _password_hash(), created_ms=_now_ms())
         await accounts.insert(account)
@@ -109,15 +109,15 @@ class World:
         return await self._add_device(AccountDevices(account.user_id, 0, {}))
 
     async def users(self, *names: str) -> list[RawDevice]:
-        """Several new users."""
+        """Write several new users; return their devices."""
         return list(await asyncio.gather(*map(self.user, names)))
 
-    async def another(self, device: RawDevice) -> RawDevice:
-        """One more device of a user."""
+    async def add_device(self, device: RawDevice) -> RawDevice:
+        """Add a device of a user."""
         return await self._add_device(await MongoDeviceStore(self._store).load(device.user_id))
 
     async def users_where(self, servers: Sequence[str]) -> list[RawDevice]:
-        """New users, each with the server at its place for a home."""
+        """Write new users, each with the server at the same position as home."""
         return [await self._user_at(server) for server in servers]
 
     async def pair(self, owner: str, home: str) -> list[RawDevice]:
@@ -165,24 +165,24 @@ class World:
 
     @property
     def servers(self) -> list[str]:
-        """The addresses of the chat servers that run; they are also their names on the ring."""
+        """Return the addresses of the running chat servers, which are also their names on the ring."""
         return [server.address for server in self.stack.chat_servers if server.running]
 
     @property
     def ring(self) -> Ring:
-        """The ring of the servers that run."""
+        """Return the ring of the running servers."""
         return _ring(tuple(self.servers))
 
     def home_of(self, user_id: str) -> str:
-        """The home of a user."""
+        """Return the home of a user."""
         return self.ring.owner(user_id.encode()).address
 
     def owner_of(self, conversation_id: str) -> str:
-        """The owner of a conversation."""
+        """Return the owner of a conversation."""
         return self.ring.owner_at(conversation_position(conversation_id)).address
 
-    async def settled(self, timeout: float = 20.0) -> None:
-        """Wait until every server that runs has all of them on its ring, and no others."""
+    async def wait_ring_settled(self, timeout: float = 20.0) -> None:
+        """Wait until every running server has exactly the running servers on its ring."""
         await eventually(self._is_settled, timeout)
 
     async def _is_settled(self) -> bool:
@@ -195,7 +195,7 @@ class World:
 
     async def _located(self, server: str, token: str) -> str:
         metadata = (("authorization", f"Bearer {token}"),)
-        return str((await calls.ask(self.channel(server), chat_pb2.LocateRequest(), metadata)).home)
+        return str((await calls.call(self.channel(server), chat_pb2.LocateRequest(), metadata)).home)
 
 
 @lru_cache
@@ -205,7 +205,7 @@ def _ring(servers: tuple[str, ...]) -> Ring:
 
 @lru_cache
 def _password_hash() -> str:
-    """Made once, for it takes as long as a server's."""
+    """Return the hash of PASSWORD, computed once because it is expensive."""
     return PasswordHasher().hash(PASSWORD)
 
 

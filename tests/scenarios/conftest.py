@@ -1,4 +1,4 @@
-"""The stages of the plays: a system they share, and one of their own for those that break things."""
+"""Fixtures of the scenarios: a shared system, and a separate one for scenarios that break parts of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ENVIRONMENT = {"PARLEY_DRAIN_SECONDS": "1", "PARLEY_SIGN_IN_RATE": "1000", "PARL
 
 @pytest.fixture(scope="module")
 def loop() -> Iterator[Loop]:
-    """The loop of plays that hypothesis drives, which know no other."""
+    """The event loop of tests that hypothesis drives."""
     loop = Loop()
     yield loop
     loop.close()
@@ -29,14 +29,14 @@ def loop() -> Iterator[Loop]:
 
 @pytest.fixture
 async def world(stack: Stack) -> AsyncIterator[World]:
-    """The people of one play on the system all plays share."""
+    """The users of one test on the shared system."""
     async with World(stack) as world:
         yield world
 
 
 @pytest.fixture(scope="module")
 def fragile_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A system that the plays of one file may break."""
+    """A system that the tests of one file may break."""
     environment = {**ENVIRONMENT, "PARLEY_DRAIN_SECONDS": str(DRAIN_S)}
     with Stack(tmp_path_factory.mktemp("fragile"), chat_servers=3, environment=environment) as stack:
         yield stack
@@ -44,16 +44,16 @@ def fragile_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 async def fragile_world(fragile_stack: Stack) -> AsyncIterator[World]:
-    """The people of one play on a system it may break; what is broken is mended afterwards."""
+    """The users of one test on a system that it may break; it is repaired afterwards."""
     async with World(fragile_stack) as world:
         try:
             yield world
         finally:
-            await asyncio.to_thread(mend, fragile_stack)
+            await asyncio.to_thread(repair, fragile_stack)
 
 
-def mend(stack: Stack) -> None:
-    """Start what was stopped, and wake what was frozen."""
+def repair(stack: Stack) -> None:
+    """Start stopped parts and resume frozen ones."""
     for part in stack.processes.values():
         part.resume()
         try:
@@ -68,7 +68,7 @@ def mend(stack: Stack) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Alice and bob on one server, in a conversation of theirs; what alice does wrong must concern alice alone."""
+    """Alice and bob on one server, in a direct conversation; alice's errors must affect only alice."""
 
     world: World
     edge: str
@@ -79,11 +79,11 @@ class Scene:
 
 @pytest.fixture
 async def scene(world: World) -> AsyncIterator[Scene]:
-    """The scene, and beside it carol and dave on the same server, whose streams must work to the end."""
+    """The scene, with carol and dave on the same server, whose streams must work until the end."""
     alice, bob, carol, dave = await world.users("alice", "bob", "carol", "dave")
     edge = world.servers[0]
     for each in (alice, carol, dave):
-        await each.attend(home=edge)
+        await each.connect(home=edge)
     theirs = await carol.direct(dave)
     yield Scene(world, edge, alice, bob, await alice.direct(bob))
     await carol.sent(theirs, "are you there?")

@@ -1,4 +1,4 @@
-"""People end their accounts: gone at once for all, with what they said left to those they said it to."""
+"""Account deletion: the account ends at once, and its messages stay with their recipients."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.raw import calls
 from tests.raw.device import RawDevice, new_id
 from tests.raw.world import PASSWORD, World
 from tests.scans import no_scans
-from tests.scenarios.conftest import ENVIRONMENT, mend
+from tests.scenarios.conftest import ENVIRONMENT, repair
 
 pytestmark = pytest.mark.scenario
 
@@ -27,7 +27,7 @@ MARGIN = {"PARLEY_DELETION_MARGIN_SECONDS": "1"}
 
 @pytest.fixture(scope="module")
 def quick_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A system on which the last traces go after a second."""
+    """A system that purges deleted accounts after one second."""
     folder, environment = tmp_path_factory.mktemp("quick"), {**ENVIRONMENT, **MARGIN}
     with Stack(folder, chat_servers=3, environment=environment) as stack, no_scans(stack.mongo_uri):
         yield stack
@@ -39,7 +39,7 @@ async def world(quick_stack: Stack) -> AsyncIterator[World]:
         try:
             yield world
         finally:
-            await asyncio.to_thread(mend, quick_stack)
+            await asyncio.to_thread(repair, quick_stack)
 
 
 def delete(password: str = PASSWORD) -> account_pb2.DeleteAccountRequest:
@@ -52,12 +52,12 @@ def profile_of(user: RawDevice) -> account_pb2.GetProfileRequest:
 
 async def members(viewer: RawDevice, conversation: str) -> dict[str, int]:
     request = conversation_pb2.GetConversationRequest(conversation_id=conversation)
-    found = (await viewer.ask(request)).conversation.members
+    found = (await viewer.call(request)).conversation.members
     return {each.user_id: each.role for each in found}
 
 
-async def is_buried(world: World, user: RawDevice) -> None:
-    """Wait until only this is kept of a user, that there was one."""
+async def wait_purged(world: World, user: RawDevice) -> None:
+    """Wait until only the tombstone of a user is stored."""
 
     async def buried() -> bool:
         found = await world._store["users"].find_one({"_id": bytes.fromhex(user.user_id)})
@@ -67,29 +67,31 @@ async def is_buried(world: World, user: RawDevice) -> None:
     assert await world._store["devices"].find_one({"_id": bytes.fromhex(user.user_id)}) is None
 
 
-async def test_an_account_ends_at_once_and_others_keep_what_is_theirs(world: World) -> None:
+async def test_deleted_account_ends_at_once_and_peers_keep_their_messages(world: World) -> None:
     alice, bob = await world.register("alice"), await world.user("bob")
     tablet = await world.login(alice)
-    name = (await alice.ask(account_pb2.GetProfileRequest())).profile.login_name
+    name = (await alice.call(account_pb2.GetProfileRequest())).profile.login_name
     direct, group = await bob.direct(alice), await alice.group("Friday", [bob])
     for device in (alice, tablet, bob):
-        await device.attend()
+        await device.connect()
     await alice.sent(direct, "between us")
     await alice.sent(group, "to all")
-    assert (await alice.refusal(delete("a guess"))).said == ("UNAUTHENTICATED", "CREDENTIALS_INVALID")
-    await alice.ask(delete())
+    assert (await alice.refusal(delete("a guess"))).code_and_reason == ("UNAUTHENTICATED", "CREDENTIALS_INVALID")
+    await alice.call(delete())
     for device in (alice, tablet):
-        assert (await device.stream.ended()).said == OUT
-        assert (await device.refusal(account_pb2.GetProfileRequest())).said == OUT
+        assert (await device.stream.wait_ended()).code_and_reason == OUT
+        assert (await device.refusal(account_pb2.GetProfileRequest())).code_and_reason == OUT
     login = account_pb2.LoginRequest(login_name=name, password=PASSWORD)
     refused = await calls.refused(world.channel(world.stack.door), login)
-    assert refused.said == ("UNAUTHENTICATED", "CREDENTIALS_INVALID")
+    assert refused.code_and_reason == ("UNAUTHENTICATED", "CREDENTIALS_INVALID")
 
     gone = account_pb2.Profile(user_id=alice.user_id, deleted=True)
-    assert (await bob.ask(profile_of(alice))).profile == gone
-    assert not (await bob.ask(account_pb2.SearchUsersRequest(query=name))).profiles
-    assert (await bob.refusal(conversation_pb2.GetOrCreateDirectRequest(peer_id=alice.user_id))).said == NOBODY
-    assert (await bob.refusal(account_pb2.BlockUserRequest(user_id=alice.user_id))).said == NOBODY
+    assert (await bob.call(profile_of(alice))).profile == gone
+    assert not (await bob.call(account_pb2.SearchUsersRequest(query=name))).profiles
+    assert (
+        await bob.refusal(conversation_pb2.GetOrCreateDirectRequest(peer_id=alice.user_id))
+    ).code_and_reason == NOBODY
+    assert (await bob.refusal(account_pb2.BlockUserRequest(user_id=alice.user_id))).code_and_reason == NOBODY
     assert await members(bob, group) == {bob.user_id: entry_pb2.ROLE_ADMIN}
     assert alice.user_id in await members(bob, direct)
     await bob.has(direct, "between us")
@@ -97,34 +99,34 @@ async def test_an_account_ends_at_once_and_others_keep_what_is_theirs(world: Wor
     said, left = (each for _, each in sorted(bob.logs[group].items()))
     assert said.actor_id == left.actor_id == alice.user_id
     assert left.membership_changed.kind == entry_pb2.MembershipChanged.KIND_LEFT
-    await is_buried(world, alice)
+    await wait_purged(world, alice)
     # The answer may have been lost.
-    await alice.ask(delete())
-    assert (await bob.ask(profile_of(alice))).profile == gone
+    await alice.call(delete())
+    assert (await bob.call(profile_of(alice))).profile == gone
 
 
-async def test_an_account_that_is_alone_in_its_groups_ends_too(world: World) -> None:
+async def test_sole_member_of_groups_can_delete_account(world: World) -> None:
     alice, bob = await world.register("alice"), await world.user("bob")
     group = await alice.group("Friday", [bob])
-    await bob.ask(conversation_pb2.LeaveGroupRequest(request_id=new_id(), conversation_id=group))
-    await alice.ask(delete())
-    await is_buried(world, alice)
+    await bob.call(conversation_pb2.LeaveGroupRequest(request_id=new_id(), conversation_id=group))
+    await alice.call(delete())
+    await wait_purged(world, alice)
 
 
-async def test_an_end_that_a_server_died_of_is_carried_through_by_others(world: World) -> None:
+async def test_deletion_interrupted_by_crash_is_completed_by_other_servers(world: World) -> None:
     doomed, other, _ = world.servers
     alice, bob = await world.register("alice"), await world.user("bob")
     groups = [await alice.group(f"group {number}", [bob]) for number in range(30)]
-    asking = asyncio.create_task(alice.ask(delete(), at=doomed))
+    asking = asyncio.create_task(alice.call(delete(), at=doomed))
 
     async def decided() -> bool:
-        return bool((await bob.ask(profile_of(alice), at=other)).profile.deleted)
+        return bool((await bob.call(profile_of(alice), at=other)).profile.deleted)
 
     await eventually(decided)
     next(each for each in world.stack.chat_servers if each.address == doomed).kill()
     # It may have been quick enough all the same.
     with suppress(grpc.aio.AioRpcError):
         await asking
-    await is_buried(world, alice)
+    await wait_purged(world, alice)
     for group in groups:
         assert await members(bob, group) == {bob.user_id: entry_pb2.ROLE_ADMIN}

@@ -1,4 +1,4 @@
-"""People look after their devices: they see them, sign them out, and change a password that got known."""
+"""Users list and revoke their devices, and change their password."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from parley.chat.v1 import account_pb2, chat_pb2
 from tests.eventually import run_ready
 from tests.raw import calls
 from tests.raw.device import RawDevice
-from tests.raw.stream import StreamOver
+from tests.raw.stream import StreamEnded
 from tests.raw.world import PASSWORD, World
 
 pytestmark = pytest.mark.scenario
@@ -29,82 +29,82 @@ async def listed(device: RawDevice, page_size: int = 0) -> list[account_pb2.Devi
     found: list[account_pb2.Device] = []
     token = ""
     while not found or token:
-        page = await device.ask(account_pb2.ListDevicesRequest(page_size=page_size, page_token=token))
+        page = await device.call(account_pb2.ListDevicesRequest(page_size=page_size, page_token=token))
         found += page.devices
         token = page.next_page_token
     return found
 
 
-async def is_out(device: RawDevice) -> None:
-    """Its stream ends at once, and neither a call nor a stream gets through with its token."""
-    assert (await device.stream.final_error()).said == OUT
-    assert (await device.stream.ended()).said == OUT
-    assert (await device.refusal(account_pb2.GetProfileRequest())).said == OUT
+async def check_signed_out(device: RawDevice) -> None:
+    """Check that the stream ends at once, and that calls and streams with the token are refused."""
+    assert (await device.stream.final_error()).code_and_reason == OUT
+    assert (await device.stream.wait_ended()).code_and_reason == OUT
+    assert (await device.refusal(account_pb2.GetProfileRequest())).code_and_reason == OUT
     stream = device.dial()
-    await stream.say(hello=chat_pb2.Hello())
-    assert (await stream.ended()).said == OUT
+    await stream.send_frame(hello=chat_pb2.Hello())
+    assert (await stream.wait_ended()).code_and_reason == OUT
 
 
 async def beats(device: RawDevice) -> None:
-    await device.stream.say(heartbeat=chat_pb2.HeartbeatRequest())
-    await device.stream.next("heartbeat")
+    await device.stream.send_frame(heartbeat=chat_pb2.HeartbeatRequest())
+    await device.stream.next_frame("heartbeat")
 
 
-async def test_devices_are_listed_a_page_at_a_time(world: World) -> None:
+async def test_devices_are_listed_in_pages(world: World) -> None:
     phone = await world.user("alice")
-    others = [await world.another(phone) for _ in range(4)]
+    others = [await world.add_device(phone) for _ in range(4)]
     for size in (0, 1, 2, 5, 50):
         found = await listed(phone, size)
         assert sorted(each.device_id for each in found) == sorted(each.device_id for each in [phone, *others])
         assert [each.device_id for each in found if each.current] == [phone.device_id]
         assert found == sorted(found, key=lambda each: (each.create_time.ToMilliseconds(), each.device_id))
     bad = account_pb2.ListDevicesRequest(page_token="nonsense")
-    assert (await phone.refusal(bad)).said == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID")
+    assert (await phone.refusal(bad)).code_and_reason == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID")
 
 
 @pytest.mark.parametrize("edge_is_home", [True, False])
-async def test_a_revoked_device_is_out_at_once_wherever_it_is(world: World, edge_is_home: bool) -> None:
+async def test_revoked_device_is_disconnected_on_any_server(world: World, edge_is_home: bool) -> None:
     home, second, third = world.servers
     [phone] = await world.users_where([home])
-    lost = await world.another(phone)
+    lost = await world.add_device(phone)
     for device in (phone, lost):
-        await device.attend(at=home if edge_is_home else second)
-    await phone.ask(revoke(lost), at=third)
-    await is_out(lost)
+        await device.connect(at=home if edge_is_home else second)
+    await phone.call(revoke(lost), at=third)
+    await check_signed_out(lost)
     await beats(phone)
     assert [each.device_id for each in await listed(phone)] == [phone.device_id]
-    await phone.ask(revoke(lost))
+    await phone.call(revoke(lost))
 
 
-async def test_a_device_may_revoke_itself(world: World) -> None:
+async def test_device_revokes_itself(world: World) -> None:
     phone = await world.user("alice")
-    laptop = await world.another(phone)
+    laptop = await world.add_device(phone)
     for device in (phone, laptop):
-        await device.attend()
-    await phone.ask(revoke(phone))
-    await is_out(phone)
+        await device.connect()
+    await phone.call(revoke(phone))
+    await check_signed_out(phone)
     await beats(laptop)
 
 
-async def test_nobody_revokes_the_devices_of_others(world: World) -> None:
+async def test_revoking_another_users_device_is_refused(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
-    await bob.attend()
-    assert (await alice.refusal(revoke(bob))).said == ("NOT_FOUND", "DEVICE_NOT_FOUND")
+    await bob.connect()
+    assert (await alice.refusal(revoke(bob))).code_and_reason == ("NOT_FOUND", "DEVICE_NOT_FOUND")
     await beats(bob)
 
 
-async def test_what_a_revoked_device_was_sending_is_there_or_not_and_in_order(world: World) -> None:
+async def test_in_flight_sends_of_revoked_device_form_an_ordered_prefix(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
-    lost = await world.another(alice)
+    lost = await world.add_device(alice)
     conversation = await alice.direct(bob)
-    await bob.attend()
-    await lost.attend()
+    await bob.connect()
+    await lost.connect()
 
     told = asyncio.Event()
 
     async def chatter() -> list[str]:
         keys = list[str]()
-        with suppress(StreamOver):
+        with suppress(StreamEnded):
             # Not to the very end: gRPC's client reads no more of a stream on which a write of its own failed.
             while not told.is_set():
                 keys.append(await lost.send(conversation, str(len(keys))))
@@ -113,12 +113,12 @@ async def test_what_a_revoked_device_was_sending_is_there_or_not_and_in_order(wo
 
     sending = asyncio.create_task(chatter())
     await bob.has_all(conversation, 5)
-    revoking = asyncio.create_task(alice.ask(revoke(lost)))
+    revoking = asyncio.create_task(alice.call(revoke(lost)))
     told.set()
     keys = await sending
     await revoking
-    assert (await lost.stream.ended()).said == OUT
-    assert (await lost.refusal(account_pb2.GetProfileRequest())).said == OUT
+    assert (await lost.stream.wait_ended()).code_and_reason == OUT
+    assert (await lost.refusal(account_pb2.GetProfileRequest())).code_and_reason == OUT
     seq = await bob.sent(conversation, "what was that?")
     await bob.has_all(conversation, seq)
     # What was with the owner already may come before or after what bob says.
@@ -133,88 +133,88 @@ async def test_what_a_revoked_device_was_sending_is_there_or_not_and_in_order(wo
 
 
 @pytest.mark.fault
-async def test_a_device_is_out_also_when_its_home_just_froze(fragile_world: World) -> None:
+async def test_revoked_device_is_disconnected_while_home_is_frozen(fragile_world: World) -> None:
     world = fragile_world
     home, edge, third = world.servers
     [phone] = await world.users_where([home])
-    lost = await world.another(phone)
+    lost = await world.add_device(phone)
     for device in (phone, lost):
-        await device.attend(at=edge)
+        await device.connect(at=edge)
     frozen = next(each for each in world.stack.chat_servers if each.address == home)
     frozen.freeze()
-    await phone.ask(revoke(lost), at=third)
-    assert (await lost.stream.ended(timeout=10)).said == OUT
+    await phone.call(revoke(lost), at=third)
+    assert (await lost.stream.wait_ended(timeout=10)).code_and_reason == OUT
     await beats(phone)
-    assert (await lost.refusal(account_pb2.GetProfileRequest(), at=edge)).said == OUT
+    assert (await lost.refusal(account_pb2.GetProfileRequest(), at=edge)).code_and_reason == OUT
 
 
 @pytest.mark.fault
-async def test_a_device_finds_out_by_itself_when_nobody_could_tell_it(fragile_world: World) -> None:
-    """The word may be lost with the server that was to pass it on: what makes a device look again tells it too."""
+async def test_revoked_device_is_disconnected_after_home_crash(fragile_world: World) -> None:
+    """A revocation notice may be lost with the server that passes it on; the next check of the device finds it."""
     world = fragile_world
     home, edge, _ = world.servers
     [phone] = await world.users_where([home])
-    await phone.attend(at=edge)
+    await phone.connect(at=edge)
     devices = MongoDeviceStore(world._store)
     assert await devices.save_if_unchanged((await devices.load(phone.user_id)).with_signed_out(phone.device_id))
     await beats(phone)
     next(each for each in world.stack.chat_servers if each.address == home).kill()
-    assert (await phone.stream.ended(timeout=15)).said == OUT
+    assert (await phone.stream.wait_ended(timeout=15)).code_and_reason == OUT
 
 
-async def test_a_changed_password_signs_all_others_out_and_the_caller_stays(world: World) -> None:
+async def test_password_change_signs_out_all_other_devices(world: World) -> None:
     phone = await world.register("alice")
     thief = await world.login(phone)
     for device in (phone, thief):
-        await device.attend()
+        await device.connect()
     change = account_pb2.ChangePasswordRequest(old_password=PASSWORD, new_password="another horse")
     wrong = account_pb2.ChangePasswordRequest(old_password="a guess", new_password="another horse")
-    assert (await thief.refusal(wrong)).said == ("UNAUTHENTICATED", "CREDENTIALS_INVALID")
-    await phone.ask(change)
-    await is_out(thief)
+    assert (await thief.refusal(wrong)).code_and_reason == ("UNAUTHENTICATED", "CREDENTIALS_INVALID")
+    await phone.call(change)
+    await check_signed_out(thief)
     await beats(phone)
-    name = (await phone.ask(account_pb2.GetProfileRequest())).profile.login_name
+    name = (await phone.call(account_pb2.GetProfileRequest())).profile.login_name
     door = world.channel(world.stack.door)
     refused = await calls.refused(door, account_pb2.LoginRequest(login_name=name, password=PASSWORD))
-    assert refused.said == ("UNAUTHENTICATED", "CREDENTIALS_INVALID")
-    session = (await calls.ask(door, account_pb2.LoginRequest(login_name=name, password="another horse"))).session
+    assert refused.code_and_reason == ("UNAUTHENTICATED", "CREDENTIALS_INVALID")
+    session = (await calls.call(door, account_pb2.LoginRequest(login_name=name, password="another horse"))).session
     assert session.user_id == phone.user_id
 
 
-async def test_guessing_is_bounded_over_all_servers(world: World) -> None:
-    """Ten guesses at once and one more every 10 s, whichever servers they are made at."""
-    name = (await (await world.register("alice")).ask(account_pb2.GetProfileRequest())).profile.login_name
+async def test_password_guesses_are_limited_across_servers(world: World) -> None:
+    """The limit is a burst of ten guesses and one more every 10 s, across all servers."""
+    name = (await (await world.register("alice")).call(account_pb2.GetProfileRequest())).profile.login_name
     guess = account_pb2.LoginRequest(login_name=name, password="a guess")
     began, heard, refusing = time.monotonic(), 0, set()
     for number in range(30):
         server = world.servers[number % 3]
         refused = await calls.refused(world.channel(server), guess)
-        if refused.said == ("RESOURCE_EXHAUSTED", "RATE_LIMITED"):
+        if refused.code_and_reason == ("RESOURCE_EXHAUSTED", "RATE_LIMITED"):
             assert 0 < (refused.retry_after or 0) <= 10
             refusing.add(server)
             continue
-        assert refused.said == ("UNAUTHENTICATED", "CREDENTIALS_INVALID")
+        assert refused.code_and_reason == ("UNAUTHENTICATED", "CREDENTIALS_INVALID")
         heard += 1
         assert heard <= 11 + (time.monotonic() - began) / 10
     assert heard >= 10
     assert refusing == set(world.servers)
 
 
-async def test_a_token_of_an_earlier_sign_in_stays_worthless_when_the_device_signs_in_again(world: World) -> None:
+async def test_token_of_earlier_session_stays_invalid_after_new_login(world: World) -> None:
     phone = await world.register("alice")
     laptop = await world.login(phone)
-    name = (await phone.ask(account_pb2.GetProfileRequest())).profile.login_name
-    await phone.ask(revoke(laptop))
-    assert (await laptop.refusal(account_pb2.GetProfileRequest())).said == OUT
+    name = (await phone.call(account_pb2.GetProfileRequest())).profile.login_name
+    await phone.call(revoke(laptop))
+    assert (await laptop.refusal(account_pb2.GetProfileRequest())).code_and_reason == OUT
     again = account_pb2.LoginRequest(
         login_name=name, password=PASSWORD, device=account_pb2.DeviceDescription(device_id=laptop.device_id)
     )
-    session = (await calls.ask(world.channel(world.stack.door), again)).session
+    session = (await calls.call(world.channel(world.stack.door), again)).session
     assert session.device_id == laptop.device_id
     # The thief has the old token, the owner the new one.
-    assert (await laptop.refusal(account_pb2.GetProfileRequest())).said == OUT
+    assert (await laptop.refusal(account_pb2.GetProfileRequest())).code_and_reason == OUT
     stream = laptop.dial()
-    await stream.say(hello=chat_pb2.Hello())
-    assert (await stream.ended()).said == OUT
+    await stream.send_frame(hello=chat_pb2.Hello())
+    assert (await stream.wait_ended()).code_and_reason == OUT
     laptop.token = session.access_token
-    await laptop.ask(account_pb2.GetProfileRequest())
+    await laptop.call(account_pb2.GetProfileRequest())

@@ -1,4 +1,4 @@
-"""People take with them what is kept about them: all they may see, and nothing else."""
+"""Account export: all data of a user and all visible messages, and no others."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def bodies(text: str) -> list[str]:
     return [message.get("content", {}).get("text", {}).get("body", "") for message in messages]
 
 
-async def test_an_archive_has_all_that_is_kept(world: World) -> None:
+async def test_archive_contains_all_stored_data(world: World) -> None:
     alice, bob = await world.register("alice"), await world.user("bob")
     direct, group = await alice.direct(bob), await bob.group("Friday", [alice])
-    await alice.ask(account_pb2.UpdateProfileRequest(about="Grüße ☕"))
-    await alice.ask(account_pb2.BlockUserRequest(user_id=(await world.user("eve")).user_id))
+    await alice.call(account_pb2.UpdateProfileRequest(about="Grüße ☕"))
+    await alice.call(account_pb2.BlockUserRequest(user_id=(await world.user("eve")).user_id))
     for device in (alice, bob):
-        await device.attend()
+        await device.connect()
     await alice.sent(direct, "hello bob")
     await bob.sent(direct, "hello alice, こんにちは")
     await bob.sent(group, "hello all")
@@ -77,32 +77,32 @@ async def test_an_archive_has_all_that_is_kept(world: World) -> None:
     assert "hello all" not in str(await archive(world, await world.user("carol")))
 
 
-async def test_an_archive_has_what_its_owner_may_see(world: World) -> None:
+async def test_archive_contains_only_visible_messages(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     group = await bob.group("Friday", [await world.user("carol")])
-    await bob.attend()
+    await bob.connect()
     await bob.sent(group, "before alice")
     add = conversation_pb2.AddMembersRequest(request_id=new_id(), conversation_id=group, member_ids=[alice.user_id])
-    await bob.ask(add)
+    await bob.call(add)
     await bob.sent(group, "while alice is there")
     seq = await bob.sent(group, "not for long")
     edit = chat_pb2.EditMessageRequest(request_id=new_id(), conversation_id=group, target_seq=seq)
     edit.content.text.body = "hidden words"
-    await bob.ask(edit)
+    await bob.call(edit)
     hide = chat_pb2.DeleteMessageRequest(request_id=new_id(), conversation_id=group, target_seq=seq)
-    await alice.ask(hide)
-    await alice.ask(conversation_pb2.LeaveGroupRequest(request_id=new_id(), conversation_id=group))
+    await alice.call(hide)
+    await alice.call(conversation_pb2.LeaveGroupRequest(request_id=new_id(), conversation_id=group))
     await bob.sent(group, "without alice")
     kept = (await archive(world, alice))[f"conversations/{group}.jsonl"]
     assert bodies(kept) == ["while alice is there"]
     assert "hidden words" not in kept
 
 
-async def test_a_long_archive_comes_in_chunks_and_whole(world: World) -> None:
+async def test_long_archive_arrives_complete_in_chunks(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     conversation = await alice.direct(bob)
-    await alice.attend(at=world.servers[0])
-    await bob.attend(at=world.servers[1])
+    await alice.connect(at=world.servers[0])
+    await bob.connect(at=world.servers[1])
     # What cannot be made much smaller.
     sent = [token_hex(3000) for _ in range(100)]
     for number, body in enumerate(sent):
@@ -114,9 +114,9 @@ async def test_a_long_archive_comes_in_chunks_and_whole(world: World) -> None:
         assert bodies(made.read(f"conversations/{conversation}.jsonl").decode()) == sent
 
 
-async def test_a_device_that_is_signed_out_gets_no_archive(world: World) -> None:
+async def test_signed_out_device_gets_no_archive(world: World) -> None:
     alice = await world.user("alice")
-    await alice.ask(account_pb2.LogoutRequest())
+    await alice.call(account_pb2.LogoutRequest())
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await chunks(world, alice)
-    assert of_error(caught.value).said == ("UNAUTHENTICATED", "DEVICE_REVOKED")
+    assert of_error(caught.value).code_and_reason == ("UNAUTHENTICATED", "DEVICE_REVOKED")

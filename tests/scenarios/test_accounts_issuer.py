@@ -1,4 +1,4 @@
-"""Another issuer signs the users in, and Parley takes them as they come."""
+"""An external issuer signs users in, and Parley provisions their accounts on the first call."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ OUT = "UNAUTHENTICATED"
 
 @dataclass
 class Signing:
-    """An issuer with a key of each kind, as a deployment might have it."""
+    """An issuer with a key of each supported algorithm."""
 
     ec_key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
     rsa_key: rsa.RSAPrivateKey = field(default_factory=lambda: rsa.generate_private_key(65537, 2048))
 
     @property
     def jwks(self) -> dict[str, Any]:
-        """The public halves, as issuers publish them."""
+        """Return the public keys as a JWKS."""
         ec_jwk = jwt.algorithms.ECAlgorithm.to_jwk(self.ec_key.public_key(), as_dict=True)
         rsa_jwk = jwt.algorithms.RSAAlgorithm.to_jwk(self.rsa_key.public_key(), as_dict=True)
         return {"keys": [{**ec_jwk, "kid": "e", "alg": "ES256"}, {**rsa_jwk, "kid": "r", "alg": "RS256"}]}
 
     def token(self, subject: str, algorithm: str = "ES256", **claims: Any) -> str:
-        """A token of a user, with a device of its own unless `claims` say otherwise."""
+        """Return a token of a user, for a new device unless `claims` name one."""
         fixed = {"iss": NAME, "aud": AUDIENCE, "sub": subject, "sid": subject, "exp": int(time.time()) + 600}
         key, kid = (self.ec_key, "e") if algorithm == "ES256" else (self.rsa_key, "r")
         return jwt.encode(fixed | claims, key, algorithm=algorithm, headers={"kid": kid})
 
 
 @dataclass
-class Place:
+class IssuerEnvironment:
     """A running system, its issuer, and the devices of a test."""
 
     stack: Stack
@@ -62,10 +62,10 @@ class Place:
             self.channels[address] = grpc.aio.insecure_channel(address)
         return self.channels[address]
 
-    async def comes(self, token: str) -> RawDevice:
-        """Who shows a token, once the first call was answered."""
+    async def sign_in(self, token: str) -> RawDevice:
+        """Return the device of a token after its first call was answered."""
         device = RawDevice("", "", token, self.stack.door, self.channel)
-        device.user_id = (await device.ask(account_pb2.GetProfileRequest())).profile.user_id
+        device.user_id = (await device.call(account_pb2.GetProfileRequest())).profile.user_id
         self.devices.append(device)
         return device
 
@@ -82,9 +82,9 @@ def signing() -> Signing:
 
 
 @pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory: pytest.TempPathFactory, signing: Signing) -> Iterator[Stack]:
-    """A system whose users are signed in elsewhere."""
-    folder: Path = tmp_path_factory.mktemp("elsewhere")
+def issuer_stack(tmp_path_factory: pytest.TempPathFactory, signing: Signing) -> Iterator[Stack]:
+    """A system whose users are signed in by an external issuer."""
+    folder: Path = tmp_path_factory.mktemp("issuer")
     jwks = folder / "issuer.json"
     jwks.write_text(json.dumps(signing.jwks))
     with Stack(folder / "stack", chat_servers=2, issuer=Issuer(NAME, AUDIENCE, jwks)) as stack:
@@ -92,10 +92,10 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory, signing: Signing) -> Ite
 
 
 @pytest.fixture
-async def place(elsewhere: Stack, signing: Signing) -> AsyncIterator[Place]:
-    place = Place(elsewhere, signing)
-    yield place
-    await place.leave()
+async def environment(issuer_stack: Stack, signing: Signing) -> AsyncIterator[IssuerEnvironment]:
+    environment = IssuerEnvironment(issuer_stack, signing)
+    yield environment
+    await environment.leave()
 
 
 def someone(name: str) -> str:
@@ -103,16 +103,16 @@ def someone(name: str) -> str:
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "RS256"])
-async def test_two_who_were_never_here_talk(place: Place, algorithm: str) -> None:
+async def test_users_without_accounts_are_provisioned_and_talk(environment: IssuerEnvironment, algorithm: str) -> None:
     subject = someone("alice")
-    alice = await place.comes(place.issuer.token(subject, algorithm, name="Alice Smith"))
-    bob = await place.comes(place.issuer.token(someone("bob"), algorithm))
-    profile = (await bob.ask(account_pb2.GetProfileRequest(user_id=alice.user_id))).profile
+    alice = await environment.sign_in(environment.issuer.token(subject, algorithm, name="Alice Smith"))
+    bob = await environment.sign_in(environment.issuer.token(someone("bob"), algorithm))
+    profile = (await bob.call(account_pb2.GetProfileRequest(user_id=alice.user_id))).profile
     assert (profile.display_name, profile.login_name) == ("Alice Smith", alice.user_id)
     assert alice.user_id == uuid.uuid5(uuid.uuid5(uuid.NAMESPACE_URL, NAME), subject).hex
     conversation = await alice.direct(bob)
     for each in (alice, bob):
-        await each.attend()
+        await each.connect()
     await alice.sent(conversation, "hello")
     await bob.has(conversation, "hello")
     group = await bob.group("Friday", [alice])
@@ -120,67 +120,70 @@ async def test_two_who_were_never_here_talk(place: Place, algorithm: str) -> Non
     await alice.has(group, "hello all")
 
 
-async def test_a_preferred_name_finds_a_user(place: Place) -> None:
+async def test_user_is_found_by_preferred_username(environment: IssuerEnvironment) -> None:
     name = f"carol.{uuid.uuid4().hex[:8]}"
-    carol = await place.comes(place.issuer.token(someone("carol"), preferred_username=name.upper()))
-    found = (await carol.ask(account_pb2.SearchUsersRequest(query=name))).profiles
+    carol = await environment.sign_in(environment.issuer.token(someone("carol"), preferred_username=name.upper()))
+    found = (await carol.call(account_pb2.SearchUsersRequest(query=name))).profiles
     assert [(each.user_id, each.login_name, each.display_name) for each in found] == [(carol.user_id, name, name)]
 
 
-async def test_who_never_came_is_not_known(place: Place) -> None:
-    alice = await place.comes(place.issuer.token(someone("alice")))
+async def test_unprovisioned_user_is_not_found(environment: IssuerEnvironment) -> None:
+    alice = await environment.sign_in(environment.issuer.token(someone("alice")))
     unknown = uuid.uuid5(uuid.uuid5(uuid.NAMESPACE_URL, NAME), someone("bob")).hex
     for request in (
         account_pb2.GetProfileRequest(user_id=unknown),
         conversation_pb2.GetOrCreateDirectRequest(peer_id=unknown),
         conversation_pb2.CreateGroupRequest(request_id=new_id(), title="Friday", member_ids=[unknown]),
     ):
-        assert (await alice.refusal(request)).said == ("NOT_FOUND", "USER_NOT_FOUND")
+        assert (await alice.refusal(request)).code_and_reason == ("NOT_FOUND", "USER_NOT_FOUND")
 
 
-async def test_nobody_signs_in_here(place: Place) -> None:
-    door = place.channel(place.stack.door)
-    alice = await place.comes(place.issuer.token(someone("alice")))
+async def test_password_calls_are_disabled_with_external_issuer(environment: IssuerEnvironment) -> None:
+    door = environment.channel(environment.stack.door)
+    alice = await environment.sign_in(environment.issuer.token(someone("alice")))
     for request in (
         account_pb2.RegisterRequest(login_name="alice", password="correct horse"),
         account_pb2.LoginRequest(login_name="alice", password="correct horse"),
         account_pb2.RefreshTokenRequest(refresh_token="x"),
     ):
-        assert (await calls.refused(door, request)).said == ("PERMISSION_DENIED", "DISABLED")
+        assert (await calls.refused(door, request)).code_and_reason == ("PERMISSION_DENIED", "DISABLED")
     change = account_pb2.ChangePasswordRequest(old_password="correct horse", new_password="battery staple")
-    assert (await alice.refusal(change)).said == ("PERMISSION_DENIED", "DISABLED")
+    assert (await alice.refusal(change)).code_and_reason == ("PERMISSION_DENIED", "DISABLED")
 
 
-async def test_devices_are_listed_and_revoked_whatever_their_tokens_say(place: Place) -> None:
+async def test_devices_of_issuer_users_are_listed_and_revoked(environment: IssuerEnvironment) -> None:
     subject = someone("alice")
-    phone = await place.comes(place.issuer.token(subject, sid="phone"))
-    laptop = await place.comes(place.issuer.token(subject, did="laptop"))
+    phone = await environment.sign_in(environment.issuer.token(subject, sid="phone"))
+    laptop = await environment.sign_in(environment.issuer.token(subject, did="laptop"))
     for device in (phone, laptop):
-        await device.attend()
-    listed = (await phone.ask(account_pb2.ListDevicesRequest())).devices
+        await device.connect()
+    listed = (await phone.call(account_pb2.ListDevicesRequest())).devices
     assert len(listed) == 2
     [other] = [each.device_id for each in listed if not each.current]
-    await phone.ask(account_pb2.RevokeDeviceRequest(device_id=other))
-    assert (await laptop.stream.ended()).said == (OUT, "DEVICE_REVOKED")
-    assert (await laptop.refusal(account_pb2.GetProfileRequest())).said == (OUT, "DEVICE_REVOKED")
-    await phone.ask(account_pb2.LogoutRequest())
-    assert (await phone.refusal(account_pb2.GetProfileRequest())).said == (OUT, "DEVICE_REVOKED")
-    again = await place.comes(place.issuer.token(subject, sid="another sign-in"))
+    await phone.call(account_pb2.RevokeDeviceRequest(device_id=other))
+    assert (await laptop.stream.wait_ended()).code_and_reason == (OUT, "DEVICE_REVOKED")
+    assert (await laptop.refusal(account_pb2.GetProfileRequest())).code_and_reason == (OUT, "DEVICE_REVOKED")
+    await phone.call(account_pb2.LogoutRequest())
+    assert (await phone.refusal(account_pb2.GetProfileRequest())).code_and_reason == (OUT, "DEVICE_REVOKED")
+    again = await environment.sign_in(environment.issuer.token(subject, sid="another sign-in"))
     assert again.user_id == phone.user_id
 
 
-async def test_tokens_of_strangers_are_no_good(place: Place) -> None:
-    stranger, server = Signing(), place.stack.chat_servers[0].address
-    nobody = RawDevice("", "", "", place.stack.door, place.channel)
+async def test_tokens_of_untrusted_issuers_are_refused(environment: IssuerEnvironment) -> None:
+    stranger, server = Signing(), environment.stack.chat_servers[0].address
+    nobody = RawDevice("", "", "", environment.stack.door, environment.channel)
     for token in (
         stranger.token("alice"),
         stranger.token("alice", "RS256"),
-        place.issuer.token("alice", iss="https://another.example/"),
-        place.issuer.token(""),
-        place.issuer.token("alice", sid=7),
+        environment.issuer.token("alice", iss="https://another.example/"),
+        environment.issuer.token(""),
+        environment.issuer.token("alice", sid=7),
     ):
         nobody.token = token
-        for where in (place.stack.door, server):
+        for where in (environment.stack.door, server):
             assert (await nobody.refusal(account_pb2.GetProfileRequest(), at=where)).code == OUT
-    nobody.token = place.issuer.token("alice", aud="mail")
-    assert (await nobody.refusal(account_pb2.GetProfileRequest(), at=server)).said == (OUT, "TOKEN_WRONG_AUDIENCE")
+    nobody.token = environment.issuer.token("alice", aud="mail")
+    assert (await nobody.refusal(account_pb2.GetProfileRequest(), at=server)).code_and_reason == (
+        OUT,
+        "TOKEN_WRONG_AUDIENCE",
+    )

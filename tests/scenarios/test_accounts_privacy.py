@@ -1,4 +1,4 @@
-"""People decide who may reach them: they block, say who may add them to groups, and hide from searches."""
+"""Privacy: users block others, restrict group invitations, and hide from searches."""
 
 from __future__ import annotations
 
@@ -34,32 +34,32 @@ def only(rule: account_pb2.WhoMayAdd.ValueType) -> account_pb2.UpdatePrivacyRequ
     return account_pb2.UpdatePrivacyRequest(who_may_add=rule)
 
 
-async def test_a_block_binds_once_it_is_answered_whoever_owns_the_conversation(world: World) -> None:
+async def test_answered_block_applies_on_every_owner(world: World) -> None:
     for owner in world.servers:
         alice, bob = await world.pair(owner, world.servers[0])
         for edge in world.servers:
-            await alice.attend(at=edge)
-            await bob.attend(at=world.servers[1])
+            await alice.connect(at=edge)
+            await bob.connect(at=world.servers[1])
             conversation = await alice.direct(bob)
             await bob.sent(conversation, "hello")
-            await alice.ask(block(bob), at=edge)
+            await alice.call(block(bob), at=edge)
             for one in (bob, alice):
-                assert (await one.refused(conversation, "hello?")).said == BLOCKED
-            await alice.ask(unblock(bob), at=edge)
+                assert (await one.refused(conversation, "hello?")).code_and_reason == BLOCKED
+            await alice.call(unblock(bob), at=edge)
             await bob.sent(conversation, "hello again")
 
 
-async def test_what_is_sent_while_a_block_is_made_comes_before_it_or_not_at_all(world: World) -> None:
+async def test_concurrent_send_precedes_block_or_is_refused(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     conversation = await alice.direct(bob)
-    await alice.attend()
-    await bob.attend()
+    await alice.connect()
+    await bob.connect()
     keys = [await bob.send(conversation, str(number)) for number in range(20)]
     await alice.has_all(conversation, 2)
-    await alice.ask(block(bob))
-    head = (await alice.ask(conversation_pb2.GetConversationRequest(conversation_id=conversation))).conversation
+    await alice.call(block(bob))
+    head = (await alice.call(conversation_pb2.GetConversationRequest(conversation_id=conversation))).conversation
     keys += [await bob.send(conversation, "late") for _ in range(5)]
-    answers = [await bob.answer(key) for key in keys]
+    answers = [await bob.next_result(key) for key in keys]
     taken = [each.appended.seq for each in answers if each.HasField("appended")]
     assert taken
     assert taken == list(range(2, 2 + len(taken)))
@@ -67,74 +67,74 @@ async def test_what_is_sent_while_a_block_is_made_comes_before_it_or_not_at_all(
     assert all(each.HasField("refused") for each in answers[20:])
 
 
-async def test_a_blocked_user_cannot_begin_and_can_still_see_who_it_was(world: World) -> None:
+async def test_blocked_user_cannot_start_conversation_and_still_sees_profile(world: World) -> None:
     alice, bob = await world.register("alice"), await world.register("bob")
-    await alice.ask(block(bob))
+    await alice.call(block(bob))
     begin = conversation_pb2.GetOrCreateDirectRequest(peer_id=alice.user_id)
-    assert (await bob.refusal(begin)).said == BLOCKED
-    profile = (await bob.ask(account_pb2.GetProfileRequest(user_id=alice.user_id))).profile
-    found = (await bob.ask(account_pb2.SearchUsersRequest(query=profile.login_name))).profiles
+    assert (await bob.refusal(begin)).code_and_reason == BLOCKED
+    profile = (await bob.call(account_pb2.GetProfileRequest(user_id=alice.user_id))).profile
+    found = (await bob.call(account_pb2.SearchUsersRequest(query=profile.login_name))).profiles
     assert list(found) == [profile]
-    assert (await bob.refusal(group_with([alice]))).said == BLOCKED
-    await alice.ask(unblock(bob))
-    await bob.ask(begin)
+    assert (await bob.refusal(group_with([alice]))).code_and_reason == BLOCKED
+    await alice.call(unblock(bob))
+    await bob.call(begin)
 
 
-async def test_in_a_group_they_share_a_block_bars_nothing(world: World) -> None:
+async def test_block_does_not_apply_in_shared_group(world: World) -> None:
     alice, bob, carol = await world.users("alice", "bob", "carol")
     group = await carol.group("Friday", [alice, bob])
-    await alice.attend()
-    await bob.attend()
-    await alice.ask(block(bob))
+    await alice.connect()
+    await bob.connect()
+    await alice.call(block(bob))
     await bob.sent(group, "hello all")
     await alice.has(group, "hello all")
 
 
-async def test_the_blocked_are_listed_a_page_at_a_time(world: World) -> None:
+async def test_blocked_users_are_listed_in_pages(world: World) -> None:
     alice, *others = await world.users("alice", "bob", "carol", "dave", "erin", "frank")
-    await asyncio.gather(*(alice.ask(block(other)) for other in others))
+    await asyncio.gather(*(alice.call(block(other)) for other in others))
     listed: list[str] = []
     token = ""
     while not listed or token:
-        page = await alice.ask(account_pb2.ListBlockedRequest(page_size=2, page_token=token))
+        page = await alice.call(account_pb2.ListBlockedRequest(page_size=2, page_token=token))
         listed += page.user_ids
         token = page.next_page_token
     assert listed == sorted(other.user_id for other in others)
     bad = account_pb2.ListBlockedRequest(page_token="nonsense")
-    assert (await alice.refusal(bad)).said == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID")
+    assert (await alice.refusal(bad)).code_and_reason == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID")
 
 
-async def test_whom_nobody_can_block(world: World) -> None:
+async def test_blocking_oneself_or_unknown_user_is_refused(world: World) -> None:
     alice = await world.user("alice")
     refusal = await alice.refusal(block(alice))
-    assert (refusal.said, refusal.fields) == (("INVALID_ARGUMENT", "FIELD_INVALID"), ("user_id",))
+    assert (refusal.code_and_reason, refusal.fields) == (("INVALID_ARGUMENT", "FIELD_INVALID"), ("user_id",))
     unknown = account_pb2.BlockUserRequest(user_id=uuid.uuid4().hex)
-    assert (await alice.refusal(unknown)).said == ("NOT_FOUND", "USER_NOT_FOUND")
+    assert (await alice.refusal(unknown)).code_and_reason == ("NOT_FOUND", "USER_NOT_FOUND")
 
 
-async def test_people_say_who_may_add_them(world: World) -> None:
+async def test_who_may_add_setting_limits_group_invitations(world: World) -> None:
     alice, bob, carol = await world.users("alice", "bob", "carol")
     group = await alice.group("Friday", [carol])
     add = conversation_pb2.AddMembersRequest(conversation_id=group, member_ids=[bob.user_id], request_id=new_id())
-    await bob.ask(only(account_pb2.WHO_MAY_ADD_NOBODY))
-    assert (await alice.refusal(add)).said == BLOCKED
-    assert (await alice.refusal(group_with([carol, bob]))).said == BLOCKED
-    await bob.ask(only(account_pb2.WHO_MAY_ADD_CONTACTS))
+    await bob.call(only(account_pb2.WHO_MAY_ADD_NOBODY))
+    assert (await alice.refusal(add)).code_and_reason == BLOCKED
+    assert (await alice.refusal(group_with([carol, bob]))).code_and_reason == BLOCKED
+    await bob.call(only(account_pb2.WHO_MAY_ADD_CONTACTS))
     direct = await alice.direct(bob)
-    assert (await alice.refusal(add)).said == BLOCKED, "that alice began is not bob's doing"
-    await bob.attend()
+    assert (await alice.refusal(add)).code_and_reason == BLOCKED, "that alice began is not bob's doing"
+    await bob.connect()
     await bob.sent(direct, "hello alice")
-    await alice.ask(add)
-    privacy = (await bob.ask(account_pb2.GetPrivacyRequest())).privacy
+    await alice.call(add)
+    privacy = (await bob.call(account_pb2.GetPrivacyRequest())).privacy
     assert privacy == account_pb2.Privacy(who_may_add=account_pb2.WHO_MAY_ADD_CONTACTS, found_by_search=True)
 
 
-async def test_people_hide_from_searches(world: World) -> None:
+async def test_hidden_user_is_not_found_by_search(world: World) -> None:
     alice, bob = await world.register("alice"), await world.user("bob")
-    name = (await alice.ask(account_pb2.GetProfileRequest())).profile.login_name
+    name = (await alice.call(account_pb2.GetProfileRequest())).profile.login_name
     almost = account_pb2.SearchUsersRequest(query=name[:-1])
-    assert [each.login_name for each in (await bob.ask(almost)).profiles] == [name]
-    await alice.ask(account_pb2.UpdatePrivacyRequest(found_by_search=False))
-    assert not (await bob.ask(almost)).profiles
+    assert [each.login_name for each in (await bob.call(almost)).profiles] == [name]
+    await alice.call(account_pb2.UpdatePrivacyRequest(found_by_search=False))
+    assert not (await bob.call(almost)).profiles
     whole = account_pb2.SearchUsersRequest(query=name.upper())
-    assert [each.login_name for each in (await bob.ask(whole)).profiles] == [name]
+    assert [each.login_name for each in (await bob.call(whole)).profiles] == [name]

@@ -1,4 +1,4 @@
-"""Browsers: one stream down and unary calls, by grpc-web over HTTP/1.1, with the powers and cursors of a stream."""
+"""Browsers: a server stream and unary calls by grpc-web over HTTP/1.1, equivalent to a `Connect` stream."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.scenario
 
 
 @dataclass
-class Play:
+class Scenario:
     """Alice has a browser whose stream ends at the first server; her calls go to the second. Bob has a phone."""
 
     world: World
@@ -39,12 +39,12 @@ class Play:
 
 
 @pytest.fixture
-async def play(world: World) -> AsyncIterator[Play]:
+async def scenario(world: World) -> AsyncIterator[Scenario]:
     alice, bob = await world.users("alice", "bob")
     conversation = await alice.direct(bob)
-    await bob.attend()
+    await bob.connect()
     tab = Browser(world.stack.door, alice.token)
-    yield Play(world, alice, tab, bob, conversation)
+    yield Scenario(world, alice, tab, bob, conversation)
     await tab.close()
 
 
@@ -59,53 +59,55 @@ def fetch(conversation: str, after_seq: int = 0) -> chat_pb2.ListEntriesRequest:
     return chat_pb2.ListEntriesRequest(fetch=chat_pb2.Fetch(ranges=[span]))
 
 
-async def test_a_tab_sends_by_call_and_hears_by_stream(play: Play) -> None:
-    await play.tab.subscribe(at=play.stream_at)
-    changes = await play.tab.next("changes")
-    assert list(changes.conversation_ids) == [play.conversation]
+async def test_tab_sends_by_call_and_receives_by_stream(scenario: Scenario) -> None:
+    await scenario.tab.subscribe(at=scenario.stream_at)
+    changes = await scenario.tab.next("changes")
+    assert list(changes.conversation_ids) == [scenario.conversation]
     key = new_id()
-    answer = await play.tab.ask(send(play.conversation, "hello", key), at=play.calls_at)
-    own = await play.tab.next("entries")
+    answer = await scenario.tab.ask(send(scenario.conversation, "hello", key), at=scenario.calls_at)
+    own = await scenario.tab.next("entries")
     assert [(each.seq, each.client_message_id) for each in own.entries] == [(answer.appended.seq, key)]
-    await play.bob.has(play.conversation, "hello")
-    again = await play.tab.ask(send(play.conversation, "hello", key), at=play.stream_at)
+    await scenario.bob.has(scenario.conversation, "hello")
+    again = await scenario.tab.ask(send(scenario.conversation, "hello", key), at=scenario.stream_at)
     assert again.appended.seq == answer.appended.seq
-    reply = await play.bob.sent(play.conversation, "hello, alice")
-    assert [each.seq for each in (await play.tab.next("entries")).entries] == [reply]
+    reply = await scenario.bob.sent(scenario.conversation, "hello, alice")
+    assert [each.seq for each in (await scenario.tab.next("entries")).entries] == [reply]
 
 
-async def test_receipts_and_typing_by_call_are_heard_by_the_other(play: Play) -> None:
-    seq = await play.bob.sent(play.conversation, "read this")
-    receipt = chat_pb2.Receipt(conversation_id=play.conversation, read_seq=seq)
-    await play.tab.ask(chat_pb2.UpdateReceiptsRequest(receipts=[receipt]), at=play.calls_at)
-    await play.bob.is_told(play.conversation, play.alice, delivered=seq, read=seq)
-    await play.tab.ask(chat_pb2.SetTypingRequest(conversation_id=play.conversation, typing=True), at=play.calls_at)
-    assert (await play.bob.stream.next("typing")).user_id == play.alice.user_id
+async def test_receipts_and_typing_by_call_reach_peer(scenario: Scenario) -> None:
+    seq = await scenario.bob.sent(scenario.conversation, "read this")
+    receipt = chat_pb2.Receipt(conversation_id=scenario.conversation, read_seq=seq)
+    await scenario.tab.ask(chat_pb2.UpdateReceiptsRequest(receipts=[receipt]), at=scenario.calls_at)
+    await scenario.bob.has_receipts(scenario.conversation, scenario.alice, delivered=seq, read=seq)
+    await scenario.tab.ask(
+        chat_pb2.SetTypingRequest(conversation_id=scenario.conversation, typing=True), at=scenario.calls_at
+    )
+    assert (await scenario.bob.stream.next_frame("typing")).user_id == scenario.alice.user_id
 
 
-async def test_a_cursor_is_the_same_on_a_stream_and_in_a_call(play: Play) -> None:
-    await play.tab.subscribe(at=play.stream_at)
-    cursor = (await play.tab.next("changes")).cursor
-    await play.tab.close()
-    seq = await play.bob.sent(play.conversation, "while the tab was closed")
-    changed = await play.tab.ask(chat_pb2.ListChangesRequest(cursor=cursor), at=play.calls_at)
-    assert list(changed.changes.conversation_ids) == [play.conversation]
+async def test_cursor_is_interchangeable_between_stream_and_call(scenario: Scenario) -> None:
+    await scenario.tab.subscribe(at=scenario.stream_at)
+    cursor = (await scenario.tab.next("changes")).cursor
+    await scenario.tab.close()
+    seq = await scenario.bob.sent(scenario.conversation, "while the tab was closed")
+    changed = await scenario.tab.ask(chat_pb2.ListChangesRequest(cursor=cursor), at=scenario.calls_at)
+    assert list(changed.changes.conversation_ids) == [scenario.conversation]
     assert changed.changes.last_page
-    listed = await play.tab.ask(fetch(play.conversation, seq - 1), at=play.calls_at)
+    listed = await scenario.tab.ask(fetch(scenario.conversation, seq - 1), at=scenario.calls_at)
     assert [each.seq for each in listed.entries.entries] == [seq]
     assert listed.entries.ranges[0].complete
-    tab = Browser(play.world.stack.door, play.alice.token)
-    await tab.subscribe(chat_pb2.Hello(cursor=changed.changes.cursor), at=play.calls_at)
+    tab = Browser(scenario.world.stack.door, scenario.alice.token)
+    await tab.subscribe(chat_pb2.Hello(cursor=changed.changes.cursor), at=scenario.calls_at)
     assert (await tab.next("changes")).resync == chat_pb2.Changes.RESYNC_UNSPECIFIED
     await tab.close()
 
 
-async def test_changes_come_in_pages(play: Play) -> None:
-    others = await play.world.users(*["somebody"] * 4)
-    conversations = {play.conversation, *[await play.alice.direct(other) for other in others]}
+async def test_changes_are_listed_in_pages(scenario: Scenario) -> None:
+    others = await scenario.world.users(*["somebody"] * 4)
+    conversations = {scenario.conversation, *[await scenario.alice.direct(other) for other in others]}
     named, request = list[str](), chat_pb2.ListChangesRequest(page_size=2)
     while True:
-        page = await play.tab.ask(request)
+        page = await scenario.tab.ask(request)
         named += page.changes.conversation_ids
         assert page.changes.resync == chat_pb2.Changes.RESYNC_NO_CURSOR
         assert page.changes.last_page == page.changes.HasField("cursor") == (not page.next_page_token)
@@ -115,38 +117,38 @@ async def test_changes_come_in_pages(play: Play) -> None:
     assert len(named) == len(set(named)) == 5
     assert set(named) == conversations
     request.page_token = "bm9uc2Vuc2U"
-    assert (await play.tab.refusal(request)).said == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID")
+    assert (await scenario.tab.refusal(request)).code_and_reason == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID")
 
 
-async def test_calls_that_concern_the_stream_find_it_on_another_server(play: Play) -> None:
-    await play.tab.subscribe(at=play.stream_at)
-    beat = await play.tab.ask(chat_pb2.HeartbeatRequest(), at=play.calls_at)
+async def test_stream_calls_reach_stream_on_another_server(scenario: Scenario) -> None:
+    await scenario.tab.subscribe(at=scenario.stream_at)
+    beat = await scenario.tab.ask(chat_pb2.HeartbeatRequest(), at=scenario.calls_at)
     assert beat.server_time.seconds > 0
-    token = play.world.token(play.alice.user_id, play.alice.device_id)
-    answer = await play.tab.ask(chat_pb2.ReauthenticateRequest(access_token=token), at=play.calls_at)
+    token = scenario.world.token(scenario.alice.user_id, scenario.alice.device_id)
+    answer = await scenario.tab.ask(chat_pb2.ReauthenticateRequest(access_token=token), at=scenario.calls_at)
     assert answer.token_expire_time.seconds > beat.server_time.seconds
-    other = play.world.token(play.bob.user_id, play.bob.device_id)
-    refused = await play.tab.refusal(chat_pb2.ReauthenticateRequest(access_token=other), at=play.calls_at)
-    assert refused.said == ("UNAUTHENTICATED", "TOKEN_INVALID")
+    other = scenario.world.token(scenario.bob.user_id, scenario.bob.device_id)
+    refused = await scenario.tab.refusal(chat_pb2.ReauthenticateRequest(access_token=other), at=scenario.calls_at)
+    assert refused.code_and_reason == ("UNAUTHENTICATED", "TOKEN_INVALID")
 
 
-async def test_a_device_without_a_stream_is_told_so(play: Play) -> None:
-    token = play.world.token(play.alice.user_id, play.alice.device_id)
+async def test_stream_call_without_stream_is_refused(scenario: Scenario) -> None:
+    token = scenario.world.token(scenario.alice.user_id, scenario.alice.device_id)
     for request in (chat_pb2.HeartbeatRequest(), chat_pb2.ReauthenticateRequest(access_token=token)):
-        refused: Refusal = await play.tab.refusal(request)
-        assert refused.said == ("FAILED_PRECONDITION", "STREAM_NOT_CONNECTED")
+        refused: Refusal = await scenario.tab.refusal(request)
+        assert refused.code_and_reason == ("FAILED_PRECONDITION", "STREAM_NOT_CONNECTED")
 
 
-async def test_a_second_tab_of_a_device_supersedes_the_first(play: Play) -> None:
-    await play.tab.subscribe(at=play.stream_at)
-    second = Browser(play.world.stack.door, play.alice.token)
-    await second.subscribe(at=play.calls_at)
-    error = await play.tab.next("error")
+async def test_second_tab_of_device_supersedes_first(scenario: Scenario) -> None:
+    await scenario.tab.subscribe(at=scenario.stream_at)
+    second = Browser(scenario.world.stack.door, scenario.alice.token)
+    await second.subscribe(at=scenario.calls_at)
+    error = await scenario.tab.next("error")
     assert error.final
-    assert of_status(error.status).said == ("ABORTED", "SESSION_SUPERSEDED")
+    assert of_status(error.status).code_and_reason == ("ABORTED", "SESSION_SUPERSEDED")
     await second.close()
 
 
-async def test_a_refused_call_carries_its_reason(play: Play) -> None:
-    refused = await play.tab.refusal(send("0" * 32, "anybody?"))
-    assert refused.said == ("NOT_FOUND", "CONVERSATION_NOT_FOUND")
+async def test_refused_call_carries_reason(scenario: Scenario) -> None:
+    refused = await scenario.tab.refusal(send("0" * 32, "anybody?"))
+    assert refused.code_and_reason == ("NOT_FOUND", "CONVERSATION_NOT_FOUND")

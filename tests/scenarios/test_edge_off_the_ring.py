@@ -1,4 +1,4 @@
-"""A server loses its place on the ring for a moment, as by a lost lease: the devices connected to it miss nothing."""
+"""A server leaves the ring briefly, as after a lost lease: the devices connected to it miss no entry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.scenario, pytest.mark.fault]
 
 
 async def lose_lease(stack: Stack, server: str, noticed_by: str) -> None:
-    """End the lease of a server, which registers again at its next renewal; until the other saw it go and come."""
+    """Revoke a server's lease, and wait until the other server saw it leave and rejoin at its next renewal."""
     log = next(each for each in stack.chat_servers if each.address == noticed_by).log
     seen = changes(log.read_text(), server)
     async with Etcd([stack.etcd_endpoint]) as etcd:
@@ -27,18 +27,18 @@ async def lose_lease(stack: Stack, server: str, noticed_by: str) -> None:
 
 
 def changes(log: str, server: str) -> int:
-    """How often a log tells that just this server came or left."""
+    """Return the number of logged ring changes that concern only this server."""
     lines = [line for line in log.splitlines() if "ring changed" in line]
     return sum(1 for line in lines if f"['{server}']" in line)
 
 
-async def test_an_edge_that_comes_back_over_its_old_link_is_still_known_at_the_home(world: World) -> None:
+async def test_edge_rejoining_over_old_link_keeps_its_sessions(world: World) -> None:
     # The lower name dials, and keeps its links while it is off the ring; so its sessions are not attached anew.
     edge, home, owner = sorted(world.servers)
     alice, bob = await world.pair(owner, home)
     conversation = await alice.direct(bob)
-    await alice.attend(at=owner)
-    await bob.attend(at=edge)
+    await alice.connect(at=owner)
+    await bob.connect(at=edge)
     await alice.sent(conversation, "before")
     await bob.has(conversation, "before")
     await lose_lease(world.stack, edge, noticed_by=home)
@@ -48,14 +48,14 @@ async def test_an_edge_that_comes_back_over_its_old_link_is_still_known_at_the_h
     assert bob.stream.open
 
 
-async def test_an_edge_whose_links_were_cut_while_it_was_off_the_ring_has_its_sessions_attached_anew(
+async def test_edge_rejoining_after_cut_links_reattaches_its_sessions(
     world: World,
 ) -> None:
     owner, home, edge = sorted(world.servers)
     alice, bob = await world.pair(owner, home)
     conversation = await alice.direct(bob)
-    await alice.attend(at=owner)
-    await bob.attend(at=edge)
+    await alice.connect(at=owner)
+    await bob.connect(at=edge)
     await lose_lease(world.stack, edge, noticed_by=home)
     sent = [await alice.sent(conversation, "is anybody there?")]
 

@@ -1,4 +1,4 @@
-"""An owner that hangs while another takes over: the log decides, not what it remembers when it wakes up."""
+"""A frozen owner is replaced by another: after it resumes, the log decides, not its memory."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ async def group_owned_by(world: World, server: str, admin: RawDevice, others: li
     return group
 
 
-async def test_who_was_removed_while_the_owner_hung_says_nothing_more(fragile_world: World) -> None:
+async def test_member_removed_during_owner_freeze_appends_no_later_message(fragile_world: World) -> None:
     world = fragile_world
     frozen, edge, _ = world.servers
     [alice, bob] = await world.users_where([edge, edge])
     for device in (alice, bob):
-        await device.attend(at=edge)
+        await device.connect(at=edge)
     group = await group_owned_by(world, frozen, alice, [bob])
     assert await bob.sent(group, "before") == 3
     part = next(each for each in world.stack.chat_servers if each.address == frozen)
@@ -33,9 +33,9 @@ async def test_who_was_removed_while_the_owner_hung_says_nothing_more(fragile_wo
     key = await bob.send(group, "while the owner hangs")
     removal = conversation_pb2.RemoveMemberRequest(request_id=new_id(), conversation_id=group, user_id=bob.user_id)
     # It waits until the lease of the hanging one is over, and another owner decides.
-    await alice.ask(removal, at=edge)
+    await alice.call(removal, at=edge)
     part.resume()
-    answer = await bob.answer(key, timeout=20)
+    answer = await bob.next_result(key, timeout=20)
     assert answer.HasField("appended") or "CONVERSATION_NOT_FOUND" in str(answer.refused)
     await eventually(lambda: part.running)
     await asyncio.to_thread(part.wait_healthy)

@@ -1,4 +1,4 @@
-"""MongoDB does not answer for a while: nothing is acknowledged meanwhile, everything afterwards, in order and once."""
+"""MongoDB is frozen for a while: no send is acknowledged meanwhile, and all are afterwards, in order and once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from parley.chat.v1 import chat_pb2, conversation_pb2
 from tests.eventually import eventually
-from tests.raw.device import RawDevice, id_made
+from tests.raw.device import RawDevice, id_at
 from tests.raw.world import World
 
 pytestmark = [pytest.mark.scenario, pytest.mark.fault]
@@ -22,7 +22,7 @@ SENDS = 20
 
 @asynccontextmanager
 async def frozen(world: World) -> AsyncIterator[None]:
-    """MongoDB keeps its connections and does nothing."""
+    """Freeze MongoDB, which keeps its connections open and answers no command."""
     mongod = world.stack.processes["mongod"]
     mongod.freeze()
     try:
@@ -39,21 +39,21 @@ def states_of_threads(pid: int) -> set[str]:
 
 
 def old_id() -> str:
-    """An id as of a send that is tried again, which an owner looks up before it numbers it."""
-    return id_made(time.time_ns() // 1_000_000 - 120_000)
+    """Return the id of an older send, which an owner looks up as a possible retry before it appends."""
+    return id_at(time.time_ns() // 1_000_000 - 120_000)
 
 
 async def answered(device: RawDevice, keys: list[str]) -> list[int]:
-    return [(await device.answer(key, timeout=30)).appended.seq for key in keys]
+    return [(await device.next_result(key, timeout=30)).appended.seq for key in keys]
 
 
 # The second is longer than the 5 s after which an owner gives up on one try, and shorter than a lane's patience.
 @pytest.mark.parametrize("seconds", [3.0, 7.0])
-async def test_sends_wait_for_a_frozen_store(fragile_world: World, seconds: float) -> None:
+async def test_sends_wait_for_frozen_store(fragile_world: World, seconds: float) -> None:
     alice, bob = await fragile_world.users("alice", "bob")
     fresh, again = await alice.direct(bob), await alice.group("Again", [bob])
     for device in (alice, bob):
-        await device.attend()
+        await device.connect()
     assert await alice.sent(fresh, "warm") == 2
     assert await alice.sent(again, "warm") == 3
     async with frozen(fragile_world):
@@ -73,10 +73,10 @@ async def test_sends_wait_for_a_frozen_store(fragile_world: World, seconds: floa
         assert "error" not in device.stream.kinds
 
 
-async def test_a_send_repeated_while_the_store_is_frozen_is_stored_once(fragile_world: World) -> None:
+async def test_send_repeated_during_store_freeze_is_stored_once(fragile_world: World) -> None:
     alice, bob = await fragile_world.users("alice", "bob")
     conversation = await alice.direct(bob)
-    await alice.attend()
+    await alice.connect()
     async with frozen(fragile_world):
         key = await alice.send(conversation, "once")
         for _ in range(3):
@@ -92,16 +92,16 @@ async def test_a_send_repeated_while_the_store_is_frozen_is_stored_once(fragile_
     assert (await alice.fetch(conversation)).seqs == [1, 2]
 
 
-async def test_who_comes_while_the_store_is_frozen_is_told_to_come_again(fragile_world: World) -> None:
+async def test_connection_during_store_freeze_is_refused_with_retry_delay(fragile_world: World) -> None:
     alice, bob = await fragile_world.users("alice", "bob")
     conversation = await alice.direct(bob)
     async with frozen(fragile_world):
         stream = alice.dial()
-        await stream.say(hello=chat_pb2.Hello())
+        await stream.send_frame(hello=chat_pb2.Hello())
         shown = conversation_pb2.GetConversationRequest(conversation_id=conversation)
-        refusals = await asyncio.gather(stream.ended(), alice.refusal(shown))
+        refusals = await asyncio.gather(stream.wait_ended(), alice.refusal(shown))
     for refusal in refusals:
-        assert refusal.said == ("UNAVAILABLE", "STORE_UNAVAILABLE")
+        assert refusal.code_and_reason == ("UNAVAILABLE", "STORE_UNAVAILABLE")
         assert refusal.retry_after
     await alice.open()
     assert await alice.sent(conversation, "there again") == 2

@@ -1,4 +1,4 @@
-"""Groups: who comes, goes, may do what, and what each may see of it."""
+"""Groups: membership, roles, and the entries each member may see."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ADMIN, MEMBER = entry_pb2.ROLE_ADMIN, entry_pb2.ROLE_MEMBER
 
 
 @dataclass
-class Play:
+class Scenario:
     """Alice is the admin of a group with bob; carol and dave are not in it. All have their streams open."""
 
     world: World
@@ -33,18 +33,18 @@ class Play:
     group: str
 
     async def members(self) -> dict[str, int]:
-        """The roles of the members as alice sees them."""
+        """Return the roles of the members as alice sees them."""
         request = conversation_pb2.GetConversationRequest(conversation_id=self.group)
-        found = (await self.alice.ask(request)).conversation
+        found = (await self.alice.call(request)).conversation
         return {each.user_id: each.role for each in found.members}
 
 
 @pytest.fixture
-async def play(world: World) -> Play:
+async def scenario(world: World) -> Scenario:
     alice, bob, carol, dave = await world.users("alice", "bob", "carol", "dave")
     for device in (alice, bob, carol, dave):
-        await device.attend()
-    return Play(world, alice, bob, carol, dave, await alice.group("Weather", [bob]))
+        await device.connect()
+    return Scenario(world, alice, bob, carol, dave, await alice.group("Weather", [bob]))
 
 
 def add(group: str, *who: RawDevice) -> conversation_pb2.AddMembersRequest:
@@ -69,203 +69,223 @@ def update(group: str, **what: object) -> conversation_pb2.UpdateConversationReq
 
 
 async def listed(device: RawDevice) -> list[str]:
-    answer = await device.ask(conversation_pb2.ListConversationsRequest())
+    answer = await device.call(conversation_pb2.ListConversationsRequest())
     return [each.conversation_id for each in answer.conversations]
 
 
-async def test_who_is_added_sees_what_comes_and_nothing_of_before(play: Play) -> None:
-    before = await play.alice.sent(play.group, "before carol")
-    answer = await play.alice.ask(add(play.group, play.carol, play.bob))
+async def test_added_member_sees_only_later_messages(scenario: Scenario) -> None:
+    before = await scenario.alice.sent(scenario.group, "before carol")
+    answer = await scenario.alice.call(add(scenario.group, scenario.carol, scenario.bob))
     assert {each.user_id for each in answer.conversation.members} == {
-        play.alice.user_id,
-        play.bob.user_id,
-        play.carol.user_id,
+        scenario.alice.user_id,
+        scenario.bob.user_id,
+        scenario.carol.user_id,
     }
     joined = before + 1
-    await play.carol.has_all(play.group, joined)
-    change = play.carol.logs[play.group][joined].membership_changed
+    await scenario.carol.has_all(scenario.group, joined)
+    change = scenario.carol.logs[scenario.group][joined].membership_changed
     assert change.kind == entry_pb2.MembershipChanged.KIND_ADDED
-    assert [each.user_id for each in change.members] == [play.carol.user_id], "bob was there already"
-    after = await play.bob.sent(play.group, "hello carol")
-    await play.carol.has_all(play.group, after)
-    fetched = await play.carol.fetch(play.group, limit=500)
+    assert [each.user_id for each in change.members] == [scenario.carol.user_id], "bob was there already"
+    after = await scenario.bob.sent(scenario.group, "hello carol")
+    await scenario.carol.has_all(scenario.group, after)
+    fetched = await scenario.carol.fetch(scenario.group, limit=500)
     assert fetched.seqs == [joined, after]
     assert fetched.ranges[0].unread_count == 1
-    assert play.group in await listed(play.carol)
+    assert scenario.group in await listed(scenario.carol)
 
 
-async def test_who_was_away_when_added_is_told_on_coming_back(play: Play) -> None:
-    await play.carol.close()
-    await play.alice.ask(add(play.group, play.carol))
-    await play.carol.open(play.carol.cursor)
-    assert play.group in (await play.carol.changes())[0]
-    assert (await play.carol.fetch(play.group)).ranges[0].complete
+async def test_member_added_while_offline_is_notified_on_reconnect(scenario: Scenario) -> None:
+    await scenario.carol.close()
+    await scenario.alice.call(add(scenario.group, scenario.carol))
+    await scenario.carol.open(scenario.carol.cursor)
+    assert scenario.group in (await scenario.carol.changes())[0]
+    assert (await scenario.carol.fetch(scenario.group)).ranges[0].complete
 
 
-async def test_who_is_removed_keeps_what_was_seen_and_sees_no_more(play: Play) -> None:
-    await play.alice.ask(add(play.group, play.carol))
-    last = await play.bob.sent(play.group, "still with carol")
-    await play.alice.ask(remove(play.group, play.carol))
-    await play.carol.has_all(play.group, last + 1)
-    assert play.carol.logs[play.group][last + 1].membership_changed.kind == entry_pb2.MembershipChanged.KIND_REMOVED
-    after = await play.bob.sent(play.group, "without carol")
-    await play.alice.ask(update(play.group, title="Without carol"))
-    await play.alice.has_all(play.group, after + 1)
-    assert after not in play.carol.logs[play.group]
-    fetched = await play.carol.fetch(play.group, limit=500)
+async def test_removed_member_keeps_seen_messages_and_gets_no_later_one(scenario: Scenario) -> None:
+    await scenario.alice.call(add(scenario.group, scenario.carol))
+    last = await scenario.bob.sent(scenario.group, "still with carol")
+    await scenario.alice.call(remove(scenario.group, scenario.carol))
+    await scenario.carol.has_all(scenario.group, last + 1)
+    assert (
+        scenario.carol.logs[scenario.group][last + 1].membership_changed.kind
+        == entry_pb2.MembershipChanged.KIND_REMOVED
+    )
+    after = await scenario.bob.sent(scenario.group, "without carol")
+    await scenario.alice.call(update(scenario.group, title="Without carol"))
+    await scenario.alice.has_all(scenario.group, after + 1)
+    assert after not in scenario.carol.logs[scenario.group]
+    fetched = await scenario.carol.fetch(scenario.group, limit=500)
     assert fetched.seqs[-1] == last + 1
     assert fetched.ranges[0].head_seq == last + 1
     assert fetched.ranges[0].complete
     assert not fetched.ranges[0].watermarks
-    seen = (await play.carol.ask(conversation_pb2.GetConversationRequest(conversation_id=play.group))).conversation
+    seen = (
+        await scenario.carol.call(conversation_pb2.GetConversationRequest(conversation_id=scenario.group))
+    ).conversation
     assert (seen.title, list(seen.members), seen.head_seq) == ("Weather", [], last + 1)
-    messages = (await play.carol.ask(chat_pb2.ListMessagesRequest(conversation_id=play.group))).messages
+    messages = (await scenario.carol.call(chat_pb2.ListMessagesRequest(conversation_id=scenario.group))).messages
     assert [each.seq for each in messages] == [last]
-    assert (await play.carol.refused(play.group, "may I?")).said == NO_CONVERSATION
-    assert (await play.carol.refusal(leave(play.group))).said == NO_CONVERSATION
+    assert (await scenario.carol.refused(scenario.group, "may I?")).code_and_reason == NO_CONVERSATION
+    assert (await scenario.carol.refusal(leave(scenario.group))).code_and_reason == NO_CONVERSATION
 
 
-async def test_who_comes_again_does_not_see_what_was_said_meanwhile(play: Play) -> None:
-    await play.alice.ask(add(play.group, play.carol))
-    first = await play.bob.sent(play.group, "one")
-    await play.carol.ask(leave(play.group))
-    await play.bob.sent(play.group, "two, without carol")
-    await play.alice.ask(add(play.group, play.carol))
-    last = await play.bob.sent(play.group, "three")
-    await play.carol.has(play.group, "one", "three")
-    fetched = await play.carol.fetch(play.group, limit=500)
+async def test_readded_member_does_not_see_messages_of_absence(scenario: Scenario) -> None:
+    await scenario.alice.call(add(scenario.group, scenario.carol))
+    first = await scenario.bob.sent(scenario.group, "one")
+    await scenario.carol.call(leave(scenario.group))
+    await scenario.bob.sent(scenario.group, "two, without carol")
+    await scenario.alice.call(add(scenario.group, scenario.carol))
+    last = await scenario.bob.sent(scenario.group, "three")
+    await scenario.carol.has(scenario.group, "one", "three")
+    fetched = await scenario.carol.fetch(scenario.group, limit=500)
     assert fetched.seqs == [first - 1, first, first + 1, last - 1, last]
     # In pieces as well, over the gap.
     pieces, after = list[int](), 0
     while True:
-        piece = await play.carol.fetch(play.group, after, limit=2)
+        piece = await scenario.carol.fetch(scenario.group, after, limit=2)
         pieces += piece.seqs
         if piece.ranges[0].complete:
             break
         after = piece.seqs[-1]
     assert pieces == fetched.seqs
-    newest_first = await play.carol.ask(chat_pb2.ListMessagesRequest(conversation_id=play.group, page_size=1))
-    older = await play.carol.ask(
-        chat_pb2.ListMessagesRequest(conversation_id=play.group, page_size=1, page_token=newest_first.next_page_token)
+    newest_first = await scenario.carol.call(chat_pb2.ListMessagesRequest(conversation_id=scenario.group, page_size=1))
+    older = await scenario.carol.call(
+        chat_pb2.ListMessagesRequest(
+            conversation_id=scenario.group, page_size=1, page_token=newest_first.next_page_token
+        )
     )
     assert [newest_first.messages[0].seq, older.messages[0].seq] == [last, first]
     assert not older.next_page_token
     assert fetched.ranges[0].unread_count == 1
 
 
-async def test_only_admins_change_a_group(play: Play) -> None:
+async def test_only_admins_change_group(scenario: Scenario) -> None:
     for request in (
-        add(play.group, play.carol),
-        remove(play.group, play.alice),
-        role(play.group, play.bob, ADMIN),
-        update(play.group, title="Mine"),
-        conversation_pb2.SetRetentionRequest(request_id=new_id(), conversation_id=play.group),
+        add(scenario.group, scenario.carol),
+        remove(scenario.group, scenario.alice),
+        role(scenario.group, scenario.bob, ADMIN),
+        update(scenario.group, title="Mine"),
+        conversation_pb2.SetRetentionRequest(request_id=new_id(), conversation_id=scenario.group),
     ):
-        assert (await play.bob.refusal(request)).said == FORBIDDEN, request
-        assert (await play.carol.refusal(request)).said == NO_CONVERSATION, request
+        assert (await scenario.bob.refusal(request)).code_and_reason == FORBIDDEN, request
+        assert (await scenario.carol.refusal(request)).code_and_reason == NO_CONVERSATION, request
 
 
-async def test_roles_are_given_and_taken(play: Play) -> None:
-    await play.alice.ask(role(play.group, play.bob, ADMIN))
-    assert await play.members() == {play.alice.user_id: ADMIN, play.bob.user_id: ADMIN}
-    await play.bob.ask(role(play.group, play.alice, MEMBER))
-    assert (await play.alice.refusal(role(play.group, play.bob, MEMBER))).said == FORBIDDEN
+async def test_roles_are_granted_and_revoked(scenario: Scenario) -> None:
+    await scenario.alice.call(role(scenario.group, scenario.bob, ADMIN))
+    assert await scenario.members() == {scenario.alice.user_id: ADMIN, scenario.bob.user_id: ADMIN}
+    await scenario.bob.call(role(scenario.group, scenario.alice, MEMBER))
+    assert (await scenario.alice.refusal(role(scenario.group, scenario.bob, MEMBER))).code_and_reason == FORBIDDEN
     last = ("FAILED_PRECONDITION", "LAST_ADMIN")
-    assert (await play.bob.refusal(role(play.group, play.bob, MEMBER))).said == last
-    assert (await play.bob.refusal(role(play.group, play.carol, ADMIN))).said == ("NOT_FOUND", "USER_NOT_FOUND")
+    assert (await scenario.bob.refusal(role(scenario.group, scenario.bob, MEMBER))).code_and_reason == last
+    assert (await scenario.bob.refusal(role(scenario.group, scenario.carol, ADMIN))).code_and_reason == (
+        "NOT_FOUND",
+        "USER_NOT_FOUND",
+    )
 
 
-async def test_when_the_last_admin_leaves_the_longest_standing_member_is_one(play: Play) -> None:
-    await play.alice.ask(add(play.group, play.carol))
-    await play.alice.ask(leave(play.group))
-    request = conversation_pb2.GetConversationRequest(conversation_id=play.group)
-    members = (await play.carol.ask(request)).conversation.members
-    assert {each.user_id: each.role for each in members} == {play.bob.user_id: ADMIN, play.carol.user_id: MEMBER}
-    await play.bob.ask(leave(play.group))
-    await play.carol.ask(leave(play.group))
-    assert (await play.carol.refused(play.group, "anybody?")).said == NO_CONVERSATION
+async def test_longest_standing_member_succeeds_last_admin(scenario: Scenario) -> None:
+    await scenario.alice.call(add(scenario.group, scenario.carol))
+    await scenario.alice.call(leave(scenario.group))
+    request = conversation_pb2.GetConversationRequest(conversation_id=scenario.group)
+    members = (await scenario.carol.call(request)).conversation.members
+    assert {each.user_id: each.role for each in members} == {
+        scenario.bob.user_id: ADMIN,
+        scenario.carol.user_id: MEMBER,
+    }
+    await scenario.bob.call(leave(scenario.group))
+    await scenario.carol.call(leave(scenario.group))
+    assert (await scenario.carol.refused(scenario.group, "anybody?")).code_and_reason == NO_CONVERSATION
 
 
-async def test_title_picture_and_who_may_send(play: Play) -> None:
+async def test_title_picture_and_send_permission_are_updated(scenario: Scenario) -> None:
     picture = "ab" * 16
-    answer = await play.alice.ask(update(play.group, title="Climate", picture_media_id=picture, admins_only_send=True))
+    answer = await scenario.alice.call(
+        update(scenario.group, title="Climate", picture_media_id=picture, admins_only_send=True)
+    )
     told = answer.conversation
     assert (told.title, told.picture_media_id, told.admins_only_send) == ("Climate", picture, True)
-    await play.bob.has_all(play.group, told.head_seq)
-    change = play.bob.logs[play.group][told.head_seq].conversation_updated
+    await scenario.bob.has_all(scenario.group, told.head_seq)
+    change = scenario.bob.logs[scenario.group][told.head_seq].conversation_updated
     assert (change.title, change.picture_media_id, change.admins_only_send) == ("Climate", picture, True)
-    assert (await play.bob.refused(play.group, "but")).said == FORBIDDEN
-    assert await play.alice.sent(play.group, "I may") == told.head_seq + 1
-    await play.alice.ask(update(play.group, admins_only_send=False, picture_media_id=""))
-    assert await play.bob.sent(play.group, "now I may") > 0
+    assert (await scenario.bob.refused(scenario.group, "but")).code_and_reason == FORBIDDEN
+    assert await scenario.alice.sent(scenario.group, "I may") == told.head_seq + 1
+    await scenario.alice.call(update(scenario.group, admins_only_send=False, picture_media_id=""))
+    assert await scenario.bob.sent(scenario.group, "now I may") > 0
     nothing = ("INVALID_ARGUMENT", "FIELD_INVALID")
-    assert (await play.alice.refusal(update(play.group))).said == nothing
+    assert (await scenario.alice.refusal(update(scenario.group))).code_and_reason == nothing
 
 
-async def test_a_group_is_full_at_a_hundred(play: Play) -> None:
-    crowd = await play.world.users(*["somebody"] * 98)
-    await play.alice.ask(add(play.group, *crowd))
+async def test_group_is_full_at_one_hundred_members(scenario: Scenario) -> None:
+    crowd = await scenario.world.users(*["somebody"] * 98)
+    await scenario.alice.call(add(scenario.group, *crowd))
     full = ("FAILED_PRECONDITION", "GROUP_FULL")
-    assert (await play.alice.refusal(add(play.group, play.carol))).said == full
-    await play.alice.ask(remove(play.group, crowd[0]))
-    await play.alice.ask(add(play.group, play.carol))
-    assert len(await play.members()) == 100
+    assert (await scenario.alice.refusal(add(scenario.group, scenario.carol))).code_and_reason == full
+    await scenario.alice.call(remove(scenario.group, crowd[0]))
+    await scenario.alice.call(add(scenario.group, scenario.carol))
+    assert len(await scenario.members()) == 100
 
 
-async def test_a_direct_conversation_is_no_group(play: Play) -> None:
-    direct = await play.alice.direct(play.bob)
+async def test_group_changes_are_refused_in_direct_conversation(scenario: Scenario) -> None:
+    direct = await scenario.alice.direct(scenario.bob)
     no_group = ("FAILED_PRECONDITION", "NOT_A_GROUP")
-    for request in (add(direct, play.carol), remove(direct, play.bob), leave(direct), update(direct, title="?")):
-        assert (await play.alice.refusal(request)).said == no_group, request
+    for request in (
+        add(direct, scenario.carol),
+        remove(direct, scenario.bob),
+        leave(direct),
+        update(direct, title="?"),
+    ):
+        assert (await scenario.alice.refusal(request)).code_and_reason == no_group, request
     days = Duration(seconds=7 * 86400)
     weekly = conversation_pb2.SetRetentionRequest(
         request_id=new_id(), conversation_id=direct, retention=entry_pb2.Retention(max_age=days)
     )
-    await play.bob.ask(weekly)
-    seen = await play.alice.ask(conversation_pb2.GetConversationRequest(conversation_id=direct))
+    await scenario.bob.call(weekly)
+    seen = await scenario.alice.call(conversation_pb2.GetConversationRequest(conversation_id=direct))
     assert seen.conversation.retention.max_age == days
     weekly.request_id = new_id()
     for seconds in (60, 10**16):
         weekly.retention.max_age.seconds = seconds
-        assert (await play.bob.refusal(weekly)).said == ("INVALID_ARGUMENT", "FIELD_INVALID")
+        assert (await scenario.bob.refusal(weekly)).code_and_reason == ("INVALID_ARGUMENT", "FIELD_INVALID")
 
 
-async def test_a_change_is_made_once_however_often_it_is_asked_for(play: Play) -> None:
-    request = add(play.group, play.carol)
-    await play.alice.ask(request)
-    await play.alice.ask(remove(play.group, play.carol))
-    await play.alice.ask(request)
-    assert play.carol.user_id not in await play.members()
+async def test_repeated_change_request_is_applied_once(scenario: Scenario) -> None:
+    request = add(scenario.group, scenario.carol)
+    await scenario.alice.call(request)
+    await scenario.alice.call(remove(scenario.group, scenario.carol))
+    await scenario.alice.call(request)
+    assert scenario.carol.user_id not in await scenario.members()
 
 
-async def test_two_admins_against_each_other(play: Play) -> None:
-    await play.alice.ask(role(play.group, play.bob, ADMIN))
+async def test_only_one_of_two_mutual_removals_succeeds(scenario: Scenario) -> None:
+    await scenario.alice.call(role(scenario.group, scenario.bob, ADMIN))
     outcomes = await asyncio.gather(
-        play.alice.ask(remove(play.group, play.bob)),
-        play.bob.ask(remove(play.group, play.alice)),
+        scenario.alice.call(remove(scenario.group, scenario.bob)),
+        scenario.bob.call(remove(scenario.group, scenario.alice)),
         return_exceptions=True,
     )
-    refused = [of_error(each).said for each in outcomes if isinstance(each, grpc.aio.AioRpcError)]
+    refused = [of_error(each).code_and_reason for each in outcomes if isinstance(each, grpc.aio.AioRpcError)]
     assert refused == [NO_CONVERSATION], f"one of them was first: {outcomes}"
-    survivor = play.bob if isinstance(outcomes[0], grpc.aio.AioRpcError) else play.alice
-    request = conversation_pb2.GetConversationRequest(conversation_id=play.group)
-    members = (await survivor.ask(request)).conversation.members
+    survivor = scenario.bob if isinstance(outcomes[0], grpc.aio.AioRpcError) else scenario.alice
+    request = conversation_pb2.GetConversationRequest(conversation_id=scenario.group)
+    members = (await survivor.call(request)).conversation.members
     assert [(each.user_id, each.role) for each in members] == [(survivor.user_id, ADMIN)]
 
 
-async def test_both_sides_make_one_direct_conversation_on_two_servers_at_once(play: Play) -> None:
-    one, other, *_ = play.world.servers
+async def test_concurrent_creation_on_two_servers_makes_one_direct_conversation(scenario: Scenario) -> None:
+    one, other, *_ = scenario.world.servers
     asked = [
-        (play.carol, conversation_pb2.GetOrCreateDirectRequest(peer_id=play.dave.user_id), one),
-        (play.dave, conversation_pb2.GetOrCreateDirectRequest(peer_id=play.carol.user_id), other),
+        (scenario.carol, conversation_pb2.GetOrCreateDirectRequest(peer_id=scenario.dave.user_id), one),
+        (scenario.dave, conversation_pb2.GetOrCreateDirectRequest(peer_id=scenario.carol.user_id), other),
     ]
-    made = await asyncio.gather(*(who.ask(request, at=server) for who, request, server in asked * 3))
+    made = await asyncio.gather(*(who.call(request, at=server) for who, request, server in asked * 3))
     assert len({each.conversation.conversation_id for each in made}) == 1
     conversation = made[0].conversation.conversation_id
-    assert await play.carol.sent(conversation, "hi") == 2
+    assert await scenario.carol.sent(conversation, "hi") == 2
 
 
-async def test_whoever_asks_for_a_conversation_that_another_just_makes_gets_it(world: World) -> None:
+async def test_concurrent_get_or_create_returns_same_conversation(world: World) -> None:
     servers = world.servers
     for number in range(20):
         one, other = await world.users("one", "other")
@@ -273,5 +293,5 @@ async def test_whoever_asks_for_a_conversation_that_another_just_makes_gets_it(w
             (who, conversation_pb2.GetOrCreateDirectRequest(peer_id=peer.user_id), servers[(number + place) % 3])
             for place, (who, peer) in enumerate(((one, other), (other, one)))
         ]
-        made = await asyncio.gather(*(who.ask(request, at=server) for who, request, server in asked))
+        made = await asyncio.gather(*(who.call(request, at=server) for who, request, server in asked))
         assert len({each.conversation.conversation_id for each in made}) == 1

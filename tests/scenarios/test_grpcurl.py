@@ -1,4 +1,4 @@
-"""An operator looks around with grpcurl: the very lines of the README, through the door and directly."""
+"""The grpcurl commands of the README work, through the door and directly."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 
 def lines_of_the_readme(stack: Stack) -> str:
-    """The block under "With grpcurl", led to this stack."""
+    """Return the commands under "With grpcurl", with the addresses of this stack."""
     block = re.search(r"## With grpcurl.*?```\n(.*?)```", README.read_text(), re.DOTALL)
     assert block is not None
     return (
@@ -30,7 +30,7 @@ def lines_of_the_readme(stack: Stack) -> str:
     )
 
 
-def test_the_lines_of_the_readme_work(stack: Stack) -> None:
+def test_readme_grpcurl_commands_work(stack: Stack) -> None:
     lines = lines_of_the_readme(stack)
     assert lines.count("grpcurl") >= 4
     # A device that only listens stays connected: that line is ended by us.
@@ -41,7 +41,7 @@ def test_the_lines_of_the_readme_work(stack: Stack) -> None:
     assert '"resync": "RESYNC_NO_CURSOR"' in done.stdout, done.stderr
 
 
-def test_without_a_token_the_door_and_the_server_both_refuse(stack: Stack) -> None:
+def test_call_without_token_is_refused_by_door_and_server(stack: Stack) -> None:
     for address in (stack.door, stack.chat_servers[0].address):
         done = subprocess.run(
             [
@@ -58,7 +58,7 @@ def test_without_a_token_the_door_and_the_server_both_refuse(stack: Stack) -> No
         assert "Unauthenticated" in done.stderr
 
 
-def test_both_have_reflection(stack: Stack) -> None:
+def test_door_and_server_serve_reflection(stack: Stack) -> None:
     for address in (stack.door, stack.chat_servers[0].address):
         listed = subprocess.run(
             [str(Path(sys.executable).with_name("grpcurl")), "-plaintext", address, "list"],

@@ -1,4 +1,4 @@
-"""What can be read again: watermarks, unread counts, pages of history in both directions, and groups."""
+"""Reading state: watermarks, unread counts, pages of history in both directions, and groups."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ pytestmark = pytest.mark.scenario
 
 
 async def overview(device: RawDevice, conversation: str) -> conversation_pb2.Conversation:
-    """The conversation as the list shows it, which is also how it is shown alone."""
-    listed = (await device.ask(conversation_pb2.ListConversationsRequest())).conversations
+    """Return the conversation from the list; check that reading it alone gives the same."""
+    listed = (await device.call(conversation_pb2.ListConversationsRequest())).conversations
     [shown] = [each for each in listed if each.conversation_id == conversation]
-    alone = await device.ask(conversation_pb2.GetConversationRequest(conversation_id=conversation))
+    alone = await device.call(conversation_pb2.GetConversationRequest(conversation_id=conversation))
     assert alone.conversation == shown
     assert isinstance(shown, conversation_pb2.Conversation)
     return shown
 
 
 async def unread(device: RawDevice, conversation: str) -> int:
-    """The count of unread messages, which ranges and lists agree on."""
+    """Return the unread count; check that ranges and lists agree."""
     [result] = (await device.fetch(conversation)).ranges
     assert (await overview(device, conversation)).unread_count == result.unread_count
     return int(result.unread_count)
 
 
-async def test_what_is_unread_is_counted(scene: Scene) -> None:
+async def test_unread_messages_are_counted(scene: Scene) -> None:
     alice, bob, conversation = scene.alice, scene.bob, scene.conversation
-    await bob.attend()
+    await bob.connect()
     assert await unread(bob, conversation) == 0, "that it was made is no message"
     first, *_, last = [await alice.sent(conversation, str(number)) for number in range(5)]
     assert (await unread(bob, conversation), await unread(alice, conversation)) == (5, 0)
     await bob.receipt(conversation, delivered=last)
     await bob.receipt(conversation, read=first + 1)
-    await bob.is_told(conversation, bob, delivered=last, read=first + 1)
+    await bob.has_receipts(conversation, bob, delivered=last, read=first + 1)
     assert await unread(bob, conversation) == 3
     assert await bob.sent(conversation, "an answer") == last + 1
     await eventually(lambda: is_unread(bob, conversation, 0))
@@ -52,7 +52,7 @@ async def is_unread(device: RawDevice, conversation: str, count: int) -> bool:
     return await unread(device, conversation) == count
 
 
-async def test_a_conversation_is_shown_with_its_head_and_the_callers_place(scene: Scene) -> None:
+async def test_conversation_has_head_and_callers_watermarks(scene: Scene) -> None:
     alice, bob, conversation = scene.alice, scene.bob, scene.conversation
     await alice.sent(conversation, "hello")
     shown = await overview(bob, conversation)
@@ -63,13 +63,13 @@ async def test_a_conversation_is_shown_with_its_head_and_the_callers_place(scene
     assert {member.user_id for member in shown.members} == {alice.user_id, bob.user_id}
 
 
-async def test_conversations_are_listed_in_pages_each_once(scene: Scene) -> None:
+async def test_conversations_are_listed_once_in_pages(scene: Scene) -> None:
     alice = scene.alice
     friends = await scene.world.users(*(f"friend {number}" for number in range(6)))
     made = {scene.conversation, *[await alice.direct(friend) for friend in friends]}
     listed, token, pages = list[str](), "", 0
     while pages == 0 or token:
-        answer = await alice.ask(conversation_pb2.ListConversationsRequest(page_size=3, page_token=token))
+        answer = await alice.call(conversation_pb2.ListConversationsRequest(page_size=3, page_token=token))
         listed += [each.conversation_id for each in answer.conversations]
         token, pages = answer.next_page_token, pages + 1
     assert sorted(listed) == sorted(made)
@@ -82,13 +82,13 @@ async def pages_of(device: RawDevice, conversation: str, *, before: int = 0, aft
         request = chat_pb2.ListMessagesRequest(
             conversation_id=conversation, before_seq=before, after_seq=after, page_size=4, page_token=token
         )
-        answer = await device.ask(request)
+        answer = await device.call(request)
         pages.append([message.seq for message in answer.messages])
         token = answer.next_page_token
     return pages
 
 
-async def test_history_is_read_in_pages_both_ways(scene: Scene) -> None:
+async def test_history_is_paged_in_both_directions(scene: Scene) -> None:
     for number in range(2, 12):
         assert await scene.alice.sent(scene.conversation, str(number)) == number
     for device in (scene.alice, scene.bob):
@@ -98,9 +98,9 @@ async def test_history_is_read_in_pages_both_ways(scene: Scene) -> None:
         assert await pages_of(device, scene.conversation, after=11) == [[]]
 
 
-async def test_a_log_is_fetched_in_ranges(scene: Scene) -> None:
+async def test_log_is_fetched_in_ranges(scene: Scene) -> None:
     bob = scene.bob
-    await bob.attend()
+    await bob.connect()
     for number in range(2, 12):
         await scene.alice.sent(scene.conversation, str(number))
     after, seqs = 0, list[int]()
@@ -115,7 +115,7 @@ async def test_a_log_is_fetched_in_ranges(scene: Scene) -> None:
     assert seqs == list(range(1, 12))
 
 
-async def test_a_range_larger_than_a_frame_comes_in_several(scene: Scene) -> None:
+async def test_range_larger_than_frame_is_split(scene: Scene) -> None:
     body = "x" * 16_000
     for _ in range(20):
         await scene.alice.sent(scene.conversation, body)
@@ -126,7 +126,7 @@ async def test_a_range_larger_than_a_frame_comes_in_several(scene: Scene) -> Non
     assert scene.bob.stream.kinds.count("entries") > 1
 
 
-async def test_what_comes_while_a_device_is_away_is_named_when_it_is_back(scene: Scene) -> None:
+async def test_conversation_changed_while_offline_is_listed_on_reconnect(scene: Scene) -> None:
     alice, bob, conversation = scene.alice, scene.bob, scene.conversation
     await bob.open()
     assert await bob.changes() == ([conversation], chat_pb2.Changes.RESYNC_NO_CURSOR)
@@ -138,10 +138,10 @@ async def test_what_comes_while_a_device_is_away_is_named_when_it_is_back(scene:
     assert (await bob.fetch(conversation, after_seq=1)).seqs == [2]
 
 
-async def test_a_group_of_three(world: World) -> None:
+async def test_group_of_three_exchanges_messages(world: World) -> None:
     alice, bob, carol = await world.users("alice", "bob", "carol")
     for device in (alice, bob, carol):
-        await device.attend()
+        await device.connect()
     group = await alice.group("Lunch", [bob, carol])
     for device in (alice, bob, carol):
         await device.has_all(group, 1)
@@ -160,16 +160,16 @@ async def test_a_group_of_three(world: World) -> None:
         assert await unread(device, group) == {alice: 2, bob: 1, carol: 0}[device]
 
 
-async def test_a_group_of_a_hundred_on_three_servers(world: World) -> None:
+async def test_group_of_one_hundred_on_three_servers_receives_all_messages(world: World) -> None:
     members = await world.users(*(f"member {number}" for number in range(100)))
     alice = members[0]
     group = await alice.group("Everybody", members[1:])
     for number, device in enumerate(members):
-        await device.attend(at=world.servers[number % 3])
+        await device.connect(at=world.servers[number % 3])
     senders = members[::20]
     keys = [(device, await device.send(group, f"{number}")) for device in senders for number in range(4)]
     for device, key in keys:
-        assert (await device.answer(key)).HasField("appended")
+        assert (await device.next_result(key)).HasField("appended")
     # Two entries make a group: its members, and its title.
     last = 22
     await asyncio.gather(*(device.has_all(group, last) for device in members))
@@ -182,4 +182,4 @@ async def test_a_group_of_a_hundred_on_three_servers(world: World) -> None:
     for reader in members:
         # Who wrote has read, which the entry itself tells.
         if reader not in senders:
-            await alice.is_told(group, reader, delivered=last, read=last, timeout=20)
+            await alice.has_receipts(group, reader, delivered=last, read=last, timeout=20)

@@ -1,4 +1,4 @@
-"""The change index is lost: flushed, stopped, killed, frozen. Messages are delivered live, and nobody misses any."""
+"""The change index is flushed, stopped, killed or frozen: messages are delivered live, and no device misses one."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ pytestmark = [pytest.mark.scenario, pytest.mark.fault]
 
 
 @dataclass(frozen=True, slots=True)
-class Play:
-    """Alice writes, bob stays and listens, carol is away with a good cursor; the group they share is `group`."""
+class Scenario:
+    """Alice sends, bob is connected, carol is offline with a valid cursor; `group` is their group."""
 
     world: World
     alice: Follower
@@ -29,15 +29,15 @@ class Play:
     carol: RawDevice
     group: str
 
-    async def say(self, *bodies: str) -> None:
-        """Alice says these, and they are taken and delivered live."""
+    async def send(self, *bodies: str) -> None:
+        """Send texts as alice and wait until they are acknowledged and delivered live."""
         for body in bodies:
             self.alice.send(self.group, body)
-        await self.alice.all_taken()
+        await self.alice.wait_acknowledged()
         await eventually(lambda: self.bob.device.bodies(self.group)[-len(bodies) :] == list(bodies))
 
-    async def everybody_has(self, *bodies: str) -> bool:
-        """Those who were there have all; so has carol, who comes back with the cursor she had, and stays a while.
+    async def check_everybody_has(self, *bodies: str) -> bool:
+        """Check that connected devices have all texts, and carol too after she resumes with her cursor.
 
         Each server sees an outage begin and end for itself; until all have, what she lacks may be named a little later.
         Returns whether it was named at once.
@@ -59,19 +59,19 @@ class Play:
 
 
 @pytest.fixture
-async def play(fragile_world: World) -> AsyncIterator[Play]:
+async def scenario(fragile_world: World) -> AsyncIterator[Scenario]:
     alice, bob, carol = await fragile_world.users("alice", "bob", "carol")
     async with Follower(alice) as writer, Follower(bob) as listener:
         group = await alice.group("Weather", [bob, carol])
-        play = Play(fragile_world, writer, listener, carol, group)
-        await play.say("before")
-        # After the play before this one the index may need a moment until it gives out cursors again.
+        scenario = Scenario(fragile_world, writer, listener, carol, group)
+        await scenario.send("before")
+        # After the scenario before this one the index may need a moment until it gives out cursors again.
         await eventually(partial(leaves_with_a_cursor, carol))
-        yield play
+        yield scenario
 
 
 async def leaves_with_a_cursor(device: RawDevice) -> bool:
-    await device.attend()
+    await device.connect()
     for conversation_id in await conversations_of(device):
         await device.fetch(conversation_id)
     await device.close()
@@ -79,7 +79,7 @@ async def leaves_with_a_cursor(device: RawDevice) -> bool:
 
 
 async def conversations_of(device: RawDevice) -> list[str]:
-    listed = (await device.ask(conversation_pb2.ListConversationsRequest())).conversations
+    listed = (await device.call(conversation_pb2.ListConversationsRequest())).conversations
     return [each.conversation_id for each in listed]
 
 
@@ -88,96 +88,96 @@ async def flush(world: World) -> None:
         await redis.flushall()
 
 
-async def test_flushed(play: Play) -> None:
-    await flush(play.world)
-    await play.say("after the flush")
-    assert await play.everybody_has("before", "after the flush")
+async def test_flushed_index_loses_no_message(scenario: Scenario) -> None:
+    await flush(scenario.world)
+    await scenario.send("after the flush")
+    assert await scenario.check_everybody_has("before", "after the flush")
 
 
-async def test_flushed_between_a_message_and_the_moment_a_device_looks(play: Play) -> None:
+async def test_flush_before_catch_up_loses_no_message(scenario: Scenario) -> None:
     said = ["before"]
     for number in range(10):
-        await play.say(str(number))
+        await scenario.send(str(number))
         said.append(str(number))
-        await flush(play.world)
+        await flush(scenario.world)
         # At once, before anybody has noticed the loss by a probe of its own.
-        assert await play.everybody_has(*said)
+        assert await scenario.check_everybody_has(*said)
 
 
-async def test_flushed_just_before_a_message_that_an_earlier_touch_would_cover(play: Play) -> None:
+async def test_flush_before_coalesced_touch_loses_no_message(scenario: Scenario) -> None:
     said = ["before"]
     for number in range(10):
-        await flush(play.world)
-        await play.say(str(number))
+        await flush(scenario.world)
+        await scenario.send(str(number))
         said.append(str(number))
-        assert await play.everybody_has(*said)
+        assert await scenario.check_everybody_has(*said)
 
 
-async def test_stopped_during_sends_and_back(play: Play) -> None:
-    valkey = play.world.stack.processes["valkey"]
+async def test_index_stopped_during_sends_loses_no_message(scenario: Scenario) -> None:
+    valkey = scenario.world.stack.processes["valkey"]
     await asyncio.to_thread(valkey.terminate)
-    await play.say("without an index", "and delivered live")
-    await play.carol.open(play.carol.cursor)
-    named, resync = await play.carol.changes()
-    assert (named, resync) == ([play.group], chat_pb2.Changes.RESYNC_INDEX_UNAVAILABLE)
-    await play.carol.close()
+    await scenario.send("without an index", "and delivered live")
+    await scenario.carol.open(scenario.carol.cursor)
+    named, resync = await scenario.carol.changes()
+    assert (named, resync) == ([scenario.group], chat_pb2.Changes.RESYNC_INDEX_UNAVAILABLE)
+    await scenario.carol.close()
     valkey.start()
-    await play.say("while it comes back")
+    await scenario.send("while it comes back")
     await asyncio.to_thread(valkey.wait_healthy)
-    await play.say("and when it is")
-    await play.everybody_has(
+    await scenario.send("and when it is")
+    await scenario.check_everybody_has(
         "before", "without an index", "and delivered live", "while it comes back", "and when it is"
     )
 
 
-async def test_killed_and_back_with_nothing(play: Play) -> None:
-    valkey = play.world.stack.processes["valkey"]
+async def test_killed_index_without_data_loses_no_message(scenario: Scenario) -> None:
+    valkey = scenario.world.stack.processes["valkey"]
     valkey.kill()
-    await play.say("while it is dead")
+    await scenario.send("while it is dead")
     valkey.start()
     await asyncio.to_thread(valkey.wait_healthy)
-    await flush(play.world)
-    await play.say("while it knows nothing")
-    await play.everybody_has("before", "while it is dead", "while it knows nothing")
+    await flush(scenario.world)
+    await scenario.send("while it knows nothing")
+    await scenario.check_everybody_has("before", "while it is dead", "while it knows nothing")
 
 
-async def test_killed_and_back_before_anybody_looks(play: Play) -> None:
-    valkey = play.world.stack.processes["valkey"]
+async def test_killed_index_restarted_before_catch_up_loses_no_message(scenario: Scenario) -> None:
+    valkey = scenario.world.stack.processes["valkey"]
     for number in range(3):
-        play.alice.send(play.group, f"{number} before")
+        scenario.alice.send(scenario.group, f"{number} before")
         valkey.kill()
-        play.alice.send(play.group, f"{number} meanwhile")
+        scenario.alice.send(scenario.group, f"{number} meanwhile")
         valkey.start()
-        play.alice.send(play.group, f"{number} after")
-    await play.alice.all_taken()
+        scenario.alice.send(scenario.group, f"{number} after")
+    await scenario.alice.wait_acknowledged()
     said = [f"{number} {when}" for number in range(3) for when in ("before", "meanwhile", "after")]
-    await play.everybody_has("before", *said)
+    await scenario.check_everybody_has("before", *said)
 
 
-async def test_frozen_and_thawed(play: Play) -> None:
-    valkey = play.world.stack.processes["valkey"]
+async def test_frozen_index_loses_no_message(scenario: Scenario) -> None:
+    valkey = scenario.world.stack.processes["valkey"]
     valkey.freeze()
     try:
-        await play.say("while it hangs", "and hangs")
+        await scenario.send("while it hangs", "and hangs")
     finally:
         valkey.resume()
-    await play.say("thawed")
-    await play.everybody_has("before", "while it hangs", "and hangs", "thawed")
+    await scenario.send("thawed")
+    await scenario.check_everybody_has("before", "while it hangs", "and hangs", "thawed")
 
 
-async def test_a_cursor_from_during_the_outage_is_no_trap(play: Play) -> None:
-    """Devices that resume while the index is away keep their old cursor, or none, and lose nothing by it."""
-    valkey, dave = play.world.stack.processes["valkey"], await play.world.another(play.carol)
+async def test_cursor_from_outage_loses_no_message(scenario: Scenario) -> None:
+    """Devices that resume without the index keep their old cursor, or none, and miss no message."""
+    valkey, dave = scenario.world.stack.processes["valkey"], await scenario.world.add_device(scenario.carol)
     await asyncio.to_thread(valkey.terminate)
-    await play.say("in the outage")
-    await dave.attend()
+    await scenario.send("in the outage")
+    await dave.connect()
     assert dave.cursor is None
-    await dave.fetch(play.group)
+    await dave.fetch(scenario.group)
     await dave.close()
     valkey.start()
     await asyncio.to_thread(valkey.wait_healthy)
-    await play.say("after it")
+    await scenario.send("after it")
     await dave.open(dave.cursor)
     named, _ = await dave.changes()
-    assert named == [play.group]
-    await play.everybody_has("before", "in the outage", "after it")
+    assert named == [scenario.group]
+    await scenario.check_everybody_has("before", "in the outage", "after it")

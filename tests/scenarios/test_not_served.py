@@ -1,4 +1,4 @@
-"""What stands in the contract and is not served yet: a list that only shrinks, and all of it says so."""
+"""Methods of the contract that are not served yet: the list only shrinks, and each method is refused."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ LIST = Path(tests.__path__[0]) / "unit" / "not_yet_served.txt"
 FULL_NAMES = {f"{method.containing_service.name}.{method.name}": method for method in METHODS.values()}
 
 
-def test_the_list_only_shrinks() -> None:
-    """Whoever serves more takes it out of the file as well; what is out of it stays served."""
+def test_unserved_list_only_shrinks() -> None:
+    """A method that is served is removed from the file and is never listed again."""
     assert not_yet_served() <= set(LIST.read_text().split())
 
 
-def test_the_list_names_what_is_in_the_contract() -> None:
+def test_unserved_list_names_contract_methods() -> None:
     frames = {name for name in not_yet_served() if name.startswith("ConnectRequest.")}
     assert not_yet_served() - frames <= FULL_NAMES.keys()
 
@@ -36,15 +36,15 @@ async def alice(world: World) -> RawDevice:
     return await world.user("alice")
 
 
-async def test_every_call_on_the_list_says_so(world: World, alice: RawDevice) -> None:
+async def test_unserved_calls_are_unimplemented(world: World, alice: RawDevice) -> None:
     for address in (world.stack.door, world.servers[0]):
         for name in sorted(not_yet_served() & FULL_NAMES.keys()):
             refusal = await refused(world.channel(address), name, alice)
-            assert refusal.said == ("UNIMPLEMENTED", "NOT_YET_SERVED"), name
+            assert refusal.code_and_reason == ("UNIMPLEMENTED", "NOT_YET_SERVED"), name
 
 
 async def refused(channel: grpc.aio.Channel, name: str, device: RawDevice) -> Refusal:
-    """How a call is refused that sends one request of nothing, whichever way it streams."""
+    """Return the refusal of a call with one empty request, for any kind of streaming."""
     method = FULL_NAMES[name]
     shape = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
     make: Any = getattr(channel, shape)(f"/{method.containing_service.full_name}/{method.name}")

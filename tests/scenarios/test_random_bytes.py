@@ -1,4 +1,4 @@
-"""Whatever bytes a device sends: it is told what is wrong, or served, and everybody else's streams live on."""
+"""Random bytes from a device are refused with a reason or served, and other devices' streams stay open."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.eventually import eventually
 from tests.loop import Loop
 from tests.raw.device import RawDevice, new_id
 from tests.raw.refusal import Refusal, of_error, of_status
-from tests.raw.stream import RawStream, StreamOver
+from tests.raw.stream import RawStream, StreamEnded
 from tests.raw.world import World
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(300)]
@@ -43,7 +43,7 @@ METHODS: Final = (
 
 
 def frames() -> Iterator[chat_pb2.ConnectRequest]:
-    """A frame of every kind, well-formed."""
+    """Return a strategy of well-formed frames of every kind."""
     conversation, content = "a" * 32, entry_pb2.Content(text=entry_pb2.Text(body="words"))
     send = chat_pb2.SendMessageRequest(client_message_id=new_id(), conversation_id=conversation, content=content)
     receipt = chat_pb2.Receipt(conversation_id=conversation, delivered_seq=1, read_seq=1)
@@ -59,8 +59,8 @@ def frames() -> Iterator[chat_pb2.ConnectRequest]:
 
 
 @st.composite
-def spoiled(draw: st.DrawFn) -> bytes:
-    """A frame in which some bytes are others, are left out, or come twice."""
+def corrupted_frame(draw: st.DrawFn) -> bytes:
+    """Return a frame with some bytes changed, removed or inserted."""
     data = bytearray(draw(st.sampled_from([frame.SerializeToString() for frame in frames()])) or b"\0")
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(data)))
@@ -68,12 +68,12 @@ def spoiled(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-noise = st.one_of(st.binary(max_size=300), spoiled())
+noise = st.one_of(st.binary(max_size=300), corrupted_frame())
 often = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 
 
 class HostileConnections:
-    """Alice, who sends noise, and her neighbours on the same server."""
+    """Alice, who sends random bytes, and other users on the same server."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -82,14 +82,14 @@ class HostileConnections:
         self.refusals = 0
 
     async def enter(self) -> None:
-        """Everybody takes their places."""
+        """Create and connect all users."""
         self.alice, self.carol, self.dave = await self.world.users("alice", "carol", "dave")
         for each in (self.alice, self.carol, self.dave):
-            await each.attend(home=self.edge)
+            await each.connect(home=self.edge)
         self.theirs = await self.carol.direct(self.dave)
 
-    async def says(self, data: bytes, *, first: bool) -> None:
-        """Alice sends these bytes, on her stream or as the first of a new one."""
+    async def send_frame(self, data: bytes, *, first: bool) -> None:
+        """Send these bytes as alice, on her stream or as the first frame of a new one."""
         end = await self._end_of(data, HEARTBEAT, first=first)
         if end and end.message == OVERWRITTEN:
             end = await self._end_of(data, first=first)
@@ -99,32 +99,32 @@ class HostileConnections:
             self.refusals += 1
 
     async def _end_of(self, *frames: bytes, first: bool) -> Refusal | None:
-        """How her stream ended when she said this; None if it goes on."""
+        """Return the end of alice's stream after these bytes; None if it stays open."""
         if first:
             await self.alice.close()
             stream = self.alice.dial(home=self.edge)
         else:
             stream = await self._open_stream()
         answered = stream.kinds.count("heartbeat")
-        with suppress(StreamOver):
+        with suppress(StreamEnded):
             for frame in frames:
                 await stream.write(frame)
         await eventually(lambda: not stream.open or stream.kinds.count("heartbeat") > answered)
         while stream.kinds.count("error") > self.errors_of[stream]:
             self.errors_of[stream] += 1
-            error: chat_pb2.StreamError = await stream.next("error")
+            error: chat_pb2.StreamError = await stream.next_frame("error")
             refusal = of_status(error.status)
             assert refusal.code not in FAULTS, refusal
             assert refusal.reason, refusal
-        return None if stream.open else await stream.ended()
+        return None if stream.open else await stream.wait_ended()
 
     async def _open_stream(self) -> RawStream:
         if not self.alice.stream.open:
-            await self.alice.attend(home=self.edge)
+            await self.alice.connect(home=self.edge)
         return self.alice.stream
 
-    async def asks(self, method: str, data: bytes) -> None:
-        """Alice calls a method with these bytes for a request."""
+    async def call(self, method: str, data: bytes) -> None:
+        """Call a method as alice with these bytes as request."""
         channel = self.world.channel(self.world.stack.door)
         call: Any = channel.unary_unary(f"/parley.chat.v1.{method}")
         try:
@@ -136,7 +136,7 @@ class HostileConnections:
             self.refusals += 1
 
     async def neighbours_talk(self) -> None:
-        """Nobody else has noticed anything."""
+        """Check that the other users can send and receive."""
         await said(self.carol, self.dave, self.theirs)
         for each in (self.carol, self.dave):
             assert each.stream.kinds.count("error") == 0
@@ -161,18 +161,18 @@ def connections(quick_calls: Stack, loop: Loop) -> Iterator[HostileConnections]:
 
 @pytest.fixture(scope="module")
 def quick_calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A server that one device may ask as fast as it can."""
+    """A server with rate limits too high to be reached."""
     plenty = {f"PARLEY_{name}": "1000000" for name in ("SENDS_PER_SECOND", "SENDS_BURST")}
     plenty |= {f"PARLEY_{name}": "1000000" for name in ("CALLS_PER_SECOND", "CALLS_BURST")}
     with Stack(tmp_path_factory.mktemp("noise"), chat_servers=1, environment=plenty) as stack:
         yield stack
 
 
-def test_noise_on_a_stream_ends_it_with_a_reason_or_is_survived(connections: HostileConnections, loop: Loop) -> None:
+def test_random_bytes_on_stream_end_with_reason_or_are_ignored(connections: HostileConnections, loop: Loop) -> None:
     @often
     @given(noise)
     def hear(data: bytes) -> None:
-        loop.run(connections.says(data, first=False))
+        loop.run(connections.send_frame(data, first=False))
 
     before = connections.refusals
     hear()
@@ -180,11 +180,11 @@ def test_noise_on_a_stream_ends_it_with_a_reason_or_is_survived(connections: Hos
     loop.run(connections.neighbours_talk())
 
 
-def test_noise_for_a_hello_is_told_what_it_is(connections: HostileConnections, loop: Loop) -> None:
+def test_random_bytes_as_hello_are_refused_with_reason(connections: HostileConnections, loop: Loop) -> None:
     @often
     @given(noise)
     def hear(data: bytes) -> None:
-        loop.run(connections.says(data, first=True))
+        loop.run(connections.send_frame(data, first=True))
 
     before = connections.refusals
     hear()
@@ -192,11 +192,11 @@ def test_noise_for_a_hello_is_told_what_it_is(connections: HostileConnections, l
     loop.run(connections.neighbours_talk())
 
 
-def test_noise_for_a_call_is_refused_with_a_reason(connections: HostileConnections, loop: Loop) -> None:
+def test_random_bytes_as_call_are_refused_with_reason(connections: HostileConnections, loop: Loop) -> None:
     @often
     @given(st.sampled_from(METHODS), noise)
     def ask(method: str, data: bytes) -> None:
-        loop.run(connections.asks(method, data))
+        loop.run(connections.call(method, data))
 
     before = connections.refusals
     ask()

@@ -1,4 +1,4 @@
-"""How fast a device may send, and that a refusal for now never lets a later send of a conversation pass it."""
+"""Rate limits: a temporarily refused send is never overtaken by a later send of its conversation."""
 
 from __future__ import annotations
 
@@ -29,96 +29,98 @@ EARLIER_REFUSED = ("UNAVAILABLE", "EARLIER_SEND_REFUSED")
 
 
 async def flood(scene: Scene, beyond: int = BEYOND) -> tuple[list[str], list[str]]:
-    """Send at once; the ids that were taken, and those that were not, of which there are some."""
+    """Send a burst beyond the limit; return the accepted and the refused ids."""
     keys = [await scene.alice.send(scene.conversation, str(number)) for number in range(BURST + beyond)]
-    appended = [(await scene.alice.answer(key)).HasField("appended") for key in keys]
+    appended = [(await scene.alice.next_result(key)).HasField("appended") for key in keys]
     taken = appended.count(True)
     assert all(appended[:taken]), "none is taken after one was refused"
     assert taken < len(keys), "all were taken"
     return keys[:taken], keys[taken:]
 
 
-async def test_a_burst_passes_and_what_is_beyond_it_is_refused_for_now(scene: Scene) -> None:
+async def test_sends_beyond_burst_are_refused_temporarily(scene: Scene) -> None:
     began = time.monotonic()
     taken, _ = await flood(scene)
     refilled = PER_SECOND * (time.monotonic() - began)
     assert BURST <= len(taken) <= BURST + refilled
 
 
-async def test_the_first_refusal_is_by_rate_and_says_when_and_the_gate_refuses_the_rest(scene: Scene) -> None:
+async def test_first_refusal_has_retry_delay_and_gate_refuses_the_rest(scene: Scene) -> None:
     keys = [await scene.alice.send(scene.conversation, str(number)) for number in range(BURST + BEYOND)]
-    answers = [await scene.alice.answer(key) for key in keys]
+    answers = [await scene.alice.next_result(key) for key in keys]
     first, *others = [of_status(each.refused) for each in answers if each.HasField("refused")]
-    assert first.said == RATE_LIMITED
+    assert first.code_and_reason == RATE_LIMITED
     assert first.retry_after is not None
     assert 0 < first.retry_after <= 1
-    assert {other.said for other in others} == {EARLIER_REFUSED}
+    assert {other.code_and_reason for other in others} == {EARLIER_REFUSED}
     assert all(other.retry_after is not None and other.retry_after > 0 for other in others)
 
 
-async def test_the_gate_opens_for_the_refused_send_alone(scene: Scene) -> None:
+async def test_gate_opens_only_for_refused_send(scene: Scene) -> None:
     alice, conversation = scene.alice, scene.conversation
     taken, refused = await flood(scene, FEW_BEYOND)
     numbered = list(enumerate(refused, start=len(taken)))
     for number, key in numbered[1:]:
-        assert (await alice.refused(conversation, str(number), client_message_id=key)).said == EARLIER_REFUSED
+        assert (
+            await alice.refused(conversation, str(number), client_message_id=key)
+        ).code_and_reason == EARLIER_REFUSED
     for number, key in numbered:
-        await eventually(partial(taken_at_last, scene, conversation, str(number), key))
+        await eventually(partial(send_with_retries, scene, conversation, str(number), key))
     fetched = await alice.fetch(conversation, limit=500)
     bodies = [each.message_appended.content.text.body for each in fetched.entries[1:]]
     assert bodies == [str(number) for number in range(BURST + FEW_BEYOND)]
 
 
-async def test_other_conversations_are_not_behind_the_gate(scene: Scene) -> None:
+async def test_gate_does_not_apply_to_other_conversations(scene: Scene) -> None:
     other = await scene.alice.direct(await scene.world.user("erin"))
     await flood(scene)
     # Once this one passes the rate has room again, and the gate of the first conversation is still closed.
-    await eventually(partial(taken_at_last, scene, other, "hello", new_id()))
-    assert (await scene.alice.refused(scene.conversation, "later")).said == EARLIER_REFUSED
+    await eventually(partial(send_with_retries, scene, other, "hello", new_id()))
+    assert (await scene.alice.refused(scene.conversation, "later")).code_and_reason == EARLIER_REFUSED
 
 
-async def taken_at_last(scene: Scene, conversation: str, body: str, key: str) -> bool:
-    answer = await scene.alice.answer(await scene.alice.send(conversation, body, client_message_id=key))
-    assert answer.HasField("appended") or of_status(answer.refused).said == RATE_LIMITED
+async def send_with_retries(scene: Scene, conversation: str, body: str, key: str) -> bool:
+    answer = await scene.alice.next_result(await scene.alice.send(conversation, body, client_message_id=key))
+    assert answer.HasField("appended") or of_status(answer.refused).code_and_reason == RATE_LIMITED
     return answer.HasField("appended")
 
 
-async def test_other_devices_have_a_rate_of_their_own(scene: Scene) -> None:
-    tablet = await scene.world.another(scene.alice)
-    await tablet.attend()
+async def test_each_device_has_its_own_rate_limit(scene: Scene) -> None:
+    tablet = await scene.world.add_device(scene.alice)
+    await tablet.connect()
     await flood(scene)
     await tablet.sent(scene.conversation, "from the tablet")
 
 
-async def test_invalid_sends_close_no_gate(scene: Scene) -> None:
-    assert (await scene.alice.refused(scene.conversation, "")).said == ("INVALID_ARGUMENT", "FIELD_INVALID")
+async def test_invalid_send_closes_no_gate(scene: Scene) -> None:
+    assert (await scene.alice.refused(scene.conversation, "")).code_and_reason == ("INVALID_ARGUMENT", "FIELD_INVALID")
     assert await scene.alice.sent(scene.conversation, "hello") == 2
 
 
-async def test_a_conversation_takes_in_so_much_from_all_its_members_together(scene: Scene) -> None:
+async def test_conversation_rate_limit_is_shared_by_members(scene: Scene) -> None:
     alice, world = scene.alice, scene.world
     friends = [await world.user(name) for name in ("erin", "frank")]
     conversation = await alice.group("busy", [scene.bob, *friends])
     for friend in friends:
-        await friend.attend()
+        await friend.connect()
     sends = [(each, await each.send(conversation, "!")) for _ in range(BURST) for each in (alice, *friends)]
-    answers = [await each.answer(key) for each, key in sends]
-    refused = {of_status(each.refused).said for each in answers if each.HasField("refused")}
+    answers = [await each.next_result(key) for each, key in sends]
+    refused = {of_status(each.refused).code_and_reason for each in answers if each.HasField("refused")}
     assert refused == {("RESOURCE_EXHAUSTED", "CONVERSATION_BUSY"), EARLIER_REFUSED}
 
 
-async def test_a_device_that_calls_too_fast_is_told_so_and_its_other_devices_are_not(world: World) -> None:
+async def test_call_rate_limit_applies_per_device(world: World) -> None:
     alice, server = await world.user("alice"), world.servers[0]
-    laptop = await world.another(alice)
+    laptop = await world.add_device(alice)
 
     async def outcome() -> tuple[str, str] | None:
         try:
-            await alice.ask(chat_pb2.ListChangesRequest(), at=server)
+            await alice.call(chat_pb2.ListChangesRequest(), at=server)
         except grpc.aio.AioRpcError as error:
-            return of_error(error).said
+            return of_error(error).code_and_reason
         return None
 
     outcomes = await asyncio.gather(*(outcome() for _ in range(CALLS_BURST + 300)))
     assert set(outcomes) == {None, RATE_LIMITED}
     assert outcomes.count(None) >= CALLS_BURST
-    await laptop.ask(chat_pb2.ListChangesRequest(), at=server)
+    await laptop.call(chat_pb2.ListChangesRequest(), at=server)

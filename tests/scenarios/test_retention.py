@@ -1,4 +1,4 @@
-"""Content that is over is gone for everybody, on a running system; retries, seqs and readers do not notice."""
+"""Expired content is deleted for all users on a running system; retries, seqs and readers are not affected."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ NOT_FOUND = ("NOT_FOUND", "MESSAGE_NOT_FOUND")
 
 
 @pytest.fixture(scope="module")
-def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A system that keeps content for three seconds, where nothing else is said."""
+def short_retention_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A system that keeps content for three seconds by default."""
     environment = {"PARLEY_RETENTION": "3s", "PARLEY_RETENTION_PAUSE_SECONDS": "0.2"}
-    with Stack(tmp_path_factory.mktemp("forgetful"), chat_servers=2, environment=environment) as stack:
+    with Stack(tmp_path_factory.mktemp("short_retention_stack"), chat_servers=2, environment=environment) as stack:
         yield stack
 
 
 @pytest.fixture
-async def world(forgetful: Stack) -> AsyncIterator[World]:
-    async with World(forgetful) as world:
+async def world(short_retention_stack: Stack) -> AsyncIterator[World]:
+    async with World(short_retention_stack) as world:
         yield world
 
 
@@ -40,12 +40,12 @@ def retention(conversation_id: str, rule: entry_pb2.Retention) -> conversation_p
 
 async def conversation(device: RawDevice, conversation_id: str) -> conversation_pb2.Conversation:
     request = conversation_pb2.GetConversationRequest(conversation_id=conversation_id)
-    answer: conversation_pb2.Conversation = (await device.ask(request)).conversation
+    answer: conversation_pb2.Conversation = (await device.call(request)).conversation
     return answer
 
 
 async def listed(device: RawDevice, conversation_id: str, before_seq: int = 0) -> list[str]:
-    answer = await device.ask(chat_pb2.ListMessagesRequest(conversation_id=conversation_id, before_seq=before_seq))
+    answer = await device.call(chat_pb2.ListMessagesRequest(conversation_id=conversation_id, before_seq=before_seq))
     return [each.message_appended.content.text.body for each in answer.messages]
 
 
@@ -60,18 +60,18 @@ async def is_kept_from(device: RawDevice, conversation_id: str, seq: int) -> Non
     await eventually(holds, timeout=20)
 
 
-async def test_content_is_gone_for_everybody_and_seqs_go_on(world: World) -> None:
+async def test_expired_content_is_deleted_and_seqs_continue(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     both = await alice.direct(bob)
     for device in (alice, bob):
-        await device.attend()
+        await device.connect()
     keys = [new_id() for _ in range(5)]
     seqs = [await alice.sent(both, f"pineapple {key}", client_message_id=key) for key in keys]
     await bob.has_all(both, seqs[-1])
     await is_kept_from(bob, both, seqs[-1] + 1)
     for device in (alice, bob):
         assert await listed(device, both) == []
-        assert not (await device.ask(chat_pb2.SearchMessagesRequest(query="pineapple"))).messages
+        assert not (await device.call(chat_pb2.SearchMessagesRequest(query="pineapple"))).messages
 
         async def empty(device: RawDevice = device) -> bool:
             entries = await fetched(device, both)
@@ -84,9 +84,9 @@ async def test_content_is_gone_for_everybody_and_seqs_go_on(world: World) -> Non
     edit = chat_pb2.EditMessageRequest(
         request_id=new_id(), conversation_id=both, target_seq=seqs[0], content=text("back")
     )
-    assert (await alice.refusal(edit)).said == NOT_FOUND
+    assert (await alice.refusal(edit)).code_and_reason == NOT_FOUND
     react = chat_pb2.SetReactionRequest(request_id=new_id(), conversation_id=both, target_seq=seqs[0], emoji="👍")
-    assert (await bob.refusal(react)).said == NOT_FOUND
+    assert (await bob.refusal(react)).code_and_reason == NOT_FOUND
     # A retry against retention: its first answer, and no content again.
     for key, seq in zip(keys, seqs, strict=True):
         assert await alice.sent(both, f"pineapple {key}", client_message_id=key) == seq
@@ -94,10 +94,10 @@ async def test_content_is_gone_for_everybody_and_seqs_go_on(world: World) -> Non
     assert await listed(bob, both) == ["next"]
 
 
-async def test_a_reader_against_retention_sees_every_seq_once(world: World) -> None:
+async def test_reader_during_retention_sees_every_seq_once(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     both = await alice.direct(bob)
-    await alice.attend()
+    await alice.connect()
     await bob.open()
     old = [await alice.sent(both, f"old {number}") for number in range(6)]
     page = await bob.fetch(both, limit=3)
@@ -112,21 +112,21 @@ async def test_a_reader_against_retention_sees_every_seq_once(world: World) -> N
     assert await listed(bob, both, before_seq=new[-1]) == ["new 1", "new 0"]
 
 
-async def test_a_conversation_has_a_rule_of_its_own(world: World) -> None:
+async def test_conversation_overrides_retention_policy(world: World) -> None:
     alice, bob, carol = await world.users("alice", "bob", "carol")
-    await alice.attend()
+    await alice.connect()
     group = await alice.group("Kept", [bob, carol])
-    assert (await bob.refusal(retention(group, FOREVER))).said == ("PERMISSION_DENIED", "ROLE_INSUFFICIENT")
+    assert (await bob.refusal(retention(group, FOREVER))).code_and_reason == ("PERMISSION_DENIED", "ROLE_INSUFFICIENT")
     short = entry_pb2.Retention(max_age=Duration(seconds=3600))
-    assert (await alice.refusal(retention(group, short))).said == ("INVALID_ARGUMENT", "FIELD_INVALID")
-    await alice.ask(retention(group, FOREVER))
+    assert (await alice.refusal(retention(group, short))).code_and_reason == ("INVALID_ARGUMENT", "FIELD_INVALID")
+    await alice.call(retention(group, FOREVER))
     assert (await conversation(bob, group)).retention == FOREVER
     both = await alice.direct(bob)
     await alice.sent(group, "stays")
     seq = await alice.sent(both, "goes")
     await is_kept_from(bob, both, seq + 1)
     assert await listed(bob, group) == ["stays"]
-    await alice.ask(retention(group, entry_pb2.Retention()))
+    await alice.call(retention(group, entry_pb2.Retention()))
     assert not (await conversation(bob, group)).HasField("retention")
 
     async def gone() -> bool:
@@ -135,13 +135,13 @@ async def test_a_conversation_has_a_rule_of_its_own(world: World) -> None:
     await eventually(gone)
 
 
-async def test_relay_only_keeps_until_the_last_device_has_it(world: World) -> None:
+async def test_relay_only_keeps_content_until_last_device_receives_it(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
-    tablet = await world.another(bob)
+    tablet = await world.add_device(bob)
     both = await alice.direct(bob)
-    await alice.ask(retention(both, RELAY_ONLY))
+    await alice.call(retention(both, RELAY_ONLY))
     for device in (alice, bob):
-        await device.attend()
+        await device.connect()
     seq = await alice.sent(both, "psst")
     for device in (alice, bob):
         await device.has_all(both, seq)
@@ -153,7 +153,7 @@ async def test_relay_only_keeps_until_the_last_device_has_it(world: World) -> No
     assert await listed(bob, both) == ["psst"]
     # The last one says so by a call, at any server.
     receipt = chat_pb2.Receipt(conversation_id=both, read_seq=seq)
-    await tablet.ask(chat_pb2.UpdateReceiptsRequest(receipts=[receipt]), at=world.servers[1])
+    await tablet.call(chat_pb2.UpdateReceiptsRequest(receipts=[receipt]), at=world.servers[1])
     await is_kept_from(tablet, both, seq + 1)
     assert await listed(bob, both) == []
     assert await alice.sent(both, "next") == seq + 1

@@ -1,4 +1,4 @@
-"""Edge, home and owner on three different servers: messages and receipts find their way both ways."""
+"""Edge, home and owner on three different servers: messages and receipts arrive in both directions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.scenario
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """A conversation of two whose roles are on three servers: bob's edge, bob's home, and the owner."""
+    """A direct conversation whose roles are on three servers: bob's edge, bob's home, and the owner."""
 
     alice: RawDevice
     bob: RawDevice
@@ -45,15 +45,15 @@ Way = Callable[[RawDevice, str], Awaitable[chat_pb2.Welcome]]
 
 
 async def straight(device: RawDevice, server: str) -> chat_pb2.Welcome:
-    return await device.attend(at=server)
+    return await device.connect(at=server)
 
 
 async def through_the_door(device: RawDevice, server: str) -> chat_pb2.Welcome:
-    return await device.attend(home=server)
+    return await device.connect(home=server)
 
 
 @pytest.mark.parametrize("way", [straight, through_the_door])
-async def test_messages_arrive_both_ways_wherever_the_roles_are(world: World, way: Way) -> None:
+async def test_messages_arrive_both_ways_for_any_role_placement(world: World, way: Way) -> None:
     for edge, home, owner in permutations(world.servers):
         cast = await cast_on(world, edge, home, owner)
         welcome = await way(cast.bob, edge)
@@ -66,40 +66,40 @@ async def test_messages_arrive_both_ways_wherever_the_roles_are(world: World, wa
             await each.has(cast.conversation, "to bob", "to alice")
 
 
-async def test_every_server_names_the_same_home(world: World, cast: Cast) -> None:
+async def test_every_server_names_same_home(world: World, cast: Cast) -> None:
     for server in (*world.servers, world.stack.door):
-        assert (await cast.bob.ask(chat_pb2.LocateRequest(), at=server)).home == cast.home
+        assert (await cast.bob.call(chat_pb2.LocateRequest(), at=server)).home == cast.home
 
 
-async def test_receipts_arrive_wherever_the_roles_are(cast: Cast) -> None:
+async def test_receipts_arrive_for_any_role_placement(cast: Cast) -> None:
     alice, bob, conversation = cast.alice, cast.bob, cast.conversation
-    await alice.attend(at=cast.home)
-    await bob.attend(at=cast.edge)
+    await alice.connect(at=cast.home)
+    await bob.connect(at=cast.edge)
     seq = await alice.sent(conversation, "seen?")
     await bob.has(conversation, "seen?")
     await bob.receipt(conversation, delivered=seq)
-    await alice.is_told(conversation, bob, delivered=seq, read=0)
+    await alice.has_receipts(conversation, bob, delivered=seq, read=0)
     await bob.receipt(conversation, read=seq)
     for each in (alice, bob):
-        await each.is_told(conversation, bob, delivered=seq, read=seq)
+        await each.has_receipts(conversation, bob, delivered=seq, read=seq)
 
 
-async def test_many_messages_keep_their_order_across_three_servers(cast: Cast) -> None:
+async def test_messages_keep_order_across_three_servers(cast: Cast) -> None:
     alice, bob, conversation = cast.alice, cast.bob, cast.conversation
-    await alice.attend(at=cast.edge)
-    await bob.attend(at=cast.home)
+    await alice.connect(at=cast.edge)
+    await bob.connect(at=cast.home)
     bodies = [str(number) for number in range(50)]
     keys = [await alice.send(conversation, body) for body in bodies]
-    seqs = [(await alice.answer(key)).appended.seq for key in keys]
+    seqs = [(await alice.next_result(key)).appended.seq for key in keys]
     assert seqs == list(range(2, 52))
     await bob.has(conversation, *bodies)
     assert bob.live_seqs(conversation) == seqs, "in order, and each once"
 
 
-async def test_both_write_at_once_and_see_the_same(cast: Cast) -> None:
+async def test_concurrent_senders_see_same_log(cast: Cast) -> None:
     alice, bob, conversation = cast.alice, cast.bob, cast.conversation
-    await alice.attend(at=cast.edge)
-    await bob.attend(at=cast.home)
+    await alice.connect(at=cast.edge)
+    await bob.connect(at=cast.home)
     for number in range(25):
         await alice.send(conversation, f"alice {number}")
         await bob.send(conversation, f"bob {number}")
@@ -112,7 +112,7 @@ async def test_both_write_at_once_and_see_the_same(cast: Cast) -> None:
         assert own == [f"{name} {number}" for number in range(25)]
 
 
-async def test_both_make_their_conversation_at_once_and_get_one(world: World) -> None:
+async def test_concurrent_creation_makes_one_conversation(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     made = await asyncio.gather(alice.direct(bob), bob.direct(alice), alice.direct(bob))
     assert len(set(made)) == 1
@@ -120,5 +120,5 @@ async def test_both_make_their_conversation_at_once_and_get_one(world: World) ->
 
 
 async def opened(device: RawDevice, conversation: str) -> list[int]:
-    await device.attend()
+    await device.connect()
     return (await device.fetch(conversation)).seqs

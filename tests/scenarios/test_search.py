@@ -1,4 +1,4 @@
-"""Messages found by their words: by those who may see them, as they are now, in pages, from any server."""
+"""Message search: visible messages are found by their current words, in pages, from any server."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def search(
 
 
 async def bodies(device: RawDevice, query: str, conversation_id: str = "") -> list[str]:
-    answer = await device.ask(search(query, conversation_id))
+    answer = await device.call(search(query, conversation_id))
     return [each.message_appended.content.text.body for each in answer.messages]
 
 
-async def test_all_ones_conversations_are_searched_newest_first_in_pages(world: World) -> None:
+async def test_search_covers_all_conversations_newest_first_in_pages(world: World) -> None:
     alice, *others = await world.users("alice", "bob", "carol", "dave")
     await alice.open()
     conversations = [await alice.direct(other) for other in others] + [await alice.group("All", others)]
@@ -39,7 +39,7 @@ async def test_all_ones_conversations_are_searched_newest_first_in_pages(world: 
         said.append((conversation, await alice.sent(conversation, f"umbrella number {number}")))
     found, token = list[tuple[str, int]](), ""
     while True:
-        page = await alice.ask(search("umbrella", page_size=5, page_token=token))
+        page = await alice.call(search("umbrella", page_size=5, page_token=token))
         found += [(each.conversation_id, each.seq) for each in page.messages]
         assert all(each.client_message_id for each in page.messages)
         if not (token := page.next_page_token):
@@ -50,24 +50,24 @@ async def test_all_ones_conversations_are_searched_newest_first_in_pages(world: 
     assert len(await bodies(alice, "umbr", conversations[1])) == 3
 
 
-async def test_nobody_finds_what_was_said_while_not_a_member(world: World) -> None:
+async def test_search_excludes_messages_sent_outside_membership(world: World) -> None:
     alice, bob, carol, eve = await world.users("alice", "bob", "carol", "eve")
     await alice.open()
     group = await alice.group("Treasure", [bob])
     await alice.sent(group, "treasure before")
     add = conversation_pb2.AddMembersRequest(request_id=new_id(), conversation_id=group, member_ids=[carol.user_id])
-    await alice.ask(add)
+    await alice.call(add)
     await alice.sent(group, "treasure meanwhile")
-    await carol.ask(conversation_pb2.LeaveGroupRequest(request_id=new_id(), conversation_id=group))
+    await carol.call(conversation_pb2.LeaveGroupRequest(request_id=new_id(), conversation_id=group))
     await alice.sent(group, "treasure after")
     for where in ("", group):
         assert await bodies(carol, "treasure", where) == ["treasure meanwhile"]
         assert len(await bodies(bob, "treasure", where)) == 3
     assert await bodies(eve, "treasure") == []
-    assert (await eve.refusal(search("treasure", group))).said == ("NOT_FOUND", "CONVERSATION_NOT_FOUND")
+    assert (await eve.refusal(search("treasure", group))).code_and_reason == ("NOT_FOUND", "CONVERSATION_NOT_FOUND")
 
 
-async def test_messages_are_found_by_what_they_say_now(world: World) -> None:
+async def test_search_matches_current_content(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     await alice.open()
     both = await alice.direct(bob)
@@ -75,45 +75,45 @@ async def test_messages_are_found_by_what_they_say_now(world: World) -> None:
     edit = chat_pb2.EditMessageRequest(
         request_id=new_id(), conversation_id=both, target_seq=edited, content=text("chestnut")
     )
-    await alice.ask(edit)
-    await alice.ask(
+    await alice.call(edit)
+    await alice.call(
         chat_pb2.DeleteMessageRequest(request_id=new_id(), conversation_id=both, target_seq=deleted, for_all=True)
     )
-    await bob.ask(chat_pb2.DeleteMessageRequest(request_id=new_id(), conversation_id=both, target_seq=hidden))
+    await bob.call(chat_pb2.DeleteMessageRequest(request_id=new_id(), conversation_id=both, target_seq=hidden))
     assert await bodies(alice, "walnut") == ["walnut three"]
     assert await bodies(bob, "walnut") == []
     assert await bodies(bob, "chestnut") == ["chestnut"]
 
 
-async def test_what_cannot_be_asked_is_refused(world: World) -> None:
+async def test_invalid_search_is_refused(world: World) -> None:
     alice = await world.user("alice")
     for query in ("👍 …", "", "x" * 257):
-        assert (await alice.refusal(search(query))).said == ("INVALID_ARGUMENT", "FIELD_INVALID")
+        assert (await alice.refusal(search(query))).code_and_reason == ("INVALID_ARGUMENT", "FIELD_INVALID")
     for token in ("!", "Zm91bmQ6MQ", "Zm91bmQ6OTk5OTk5OTk5OTk5OTk5OTk5OTk6MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA"):
         refusal = await alice.refusal(search("red", page_token=token))
-        assert refusal.said == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID")
+        assert refusal.code_and_reason == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID")
 
 
-async def test_every_server_finds_what_any_server_appended(world: World) -> None:
+async def test_every_server_finds_messages_of_any_owner(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     await alice.open()
     both = await alice.direct(bob)
     caption = entry_pb2.MediaReference(media_id="0" * 32, caption="Sonnenuntergang über Köln")
     await alice.sent(both, entry_pb2.Content(media=caption))
-    answers = await asyncio.gather(*(bob.ask(search("KOLN sonnen"), at=server) for server in world.servers))
+    answers = await asyncio.gather(*(bob.call(search("KOLN sonnen"), at=server) for server in world.servers))
     assert [len(answer.messages) for answer in answers] == [1] * len(world.servers)
 
 
 @pytest.fixture(scope="module")
-def wordless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A system that keeps no words."""
+def searchless_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A system with message search disabled."""
     environment = {"PARLEY_SEARCH": "false"}
-    with Stack(tmp_path_factory.mktemp("wordless"), chat_servers=1, environment=environment) as stack:
+    with Stack(tmp_path_factory.mktemp("searchless_stack"), chat_servers=1, environment=environment) as stack:
         yield stack
 
 
-async def test_a_deployment_may_keep_no_words(wordless: Stack) -> None:
-    async with World(wordless) as world:
+async def test_search_is_disabled_by_setting(searchless_stack: Stack) -> None:
+    async with World(searchless_stack) as world:
         alice, bob = await world.users("alice", "bob")
         await alice.open()
         both = await alice.direct(bob)
@@ -121,9 +121,9 @@ async def test_a_deployment_may_keep_no_words(wordless: Stack) -> None:
         edit = chat_pb2.EditMessageRequest(
             request_id=new_id(), conversation_id=both, target_seq=seq, content=text("chestnut")
         )
-        await alice.ask(edit)
-        assert (await alice.refusal(search("chestnut"))).said == ("PERMISSION_DENIED", "DISABLED")
-        database = await connect(wordless.mongo_uri, "parley")
+        await alice.call(edit)
+        assert (await alice.refusal(search("chestnut"))).code_and_reason == ("PERMISSION_DENIED", "DISABLED")
+        database = await connect(searchless_stack.mongo_uri, "parley")
         assert await database["entries"].count_documents({"w": {"$exists": True}}) == 0
         assert "words" not in await database["entries"].index_information()
         await database.client.close()

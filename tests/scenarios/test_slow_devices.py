@@ -1,4 +1,4 @@
-"""Devices that do not read: they miss nothing if they read again, are cut off if they do not, and nobody else waits."""
+"""Slow devices miss no entry if they resume reading, are disconnected otherwise, and delay no other device."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEAD = MESSAGES + 2
 
 @pytest.fixture(scope="module")
 def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A system where little may wait for a device."""
+    """A system with small outboxes."""
     environment = {
         "PARLEY_OUTBOX_BYTES": "400000",
         "PARLEY_OUTBOX_PATIENCE_SECONDS": str(PATIENCE_S),
@@ -47,18 +47,18 @@ def payload(number: int) -> entry_pb2.Content:
 
 
 async def flood(alice: RawDevice, conversation: str) -> None:
-    """Alice says more than fits anywhere, and every word is taken."""
+    """Send more than all buffers hold, as alice; all of it is acknowledged."""
     for start in range(0, MESSAGES, 20):
         keys = [await alice.send(conversation, payload(number)) for number in range(start, start + 20)]
         for key in keys:
-            assert (await alice.answer(key, timeout=30)).HasField("appended")
+            assert (await alice.next_result(key, timeout=30)).HasField("appended")
 
 
-async def test_a_device_that_reads_again_in_time_has_missed_nothing(small_world: World) -> None:
+async def test_device_resuming_reads_in_time_misses_no_entry(small_world: World) -> None:
     alice, bob, carol = await small_world.users("alice", "bob", "carol")
     group = await alice.group("Weather", [bob, carol])
     for device in (alice, bob, carol):
-        await device.attend()
+        await device.connect()
     bob.stream.reads.clear()
     await flood(alice, group)
     await eventually(lambda: caught_up(carol, group), 30)
@@ -80,30 +80,30 @@ async def caught_up(device: RawDevice, conversation: str) -> bool:
     return fetched.ranges[0].complete and HEAD in held
 
 
-async def test_a_device_that_reads_nothing_is_cut_off_and_misses_nothing_either(small_world: World) -> None:
+async def test_non_reading_device_is_disconnected_and_can_resume(small_world: World) -> None:
     alice, bob, carol = await small_world.users("alice", "bob", "carol")
     group = await alice.group("Weather", [bob, carol])
     for device in (alice, bob, carol):
-        await device.attend()
+        await device.connect()
     bob.stream.reads.clear()
     cursor = bob.cursor
-    reading = asyncio.create_task(read_once_cut_off(small_world.stack, bob))
+    reading = asyncio.create_task(resume_reading_after_disconnect(small_world.stack, bob))
     await flood(alice, group)
     await eventually(lambda: caught_up(carol, group), 30)
     await reading
-    assert (await bob.stream.ended()).said == ("RESOURCE_EXHAUSTED", "SLOW_CONSUMER")
+    assert (await bob.stream.wait_ended()).code_and_reason == ("RESOURCE_EXHAUSTED", "SLOW_CONSUMER")
     await bob.open(cursor)
     assert group in (await bob.changes())[0]
     await eventually(lambda: caught_up(bob, group), 30)
 
 
-async def read_once_cut_off(stack: Stack, device: RawDevice) -> None:
-    """Who reads again at once is told why; 5 s later the transport drops what was said."""
-    await eventually(lambda: cut_off(stack, device), 60)
+async def resume_reading_after_disconnect(stack: Stack, device: RawDevice) -> None:
+    """Resume reading right after the disconnect: 5 s later the transport drops the final error."""
+    await eventually(lambda: disconnect_logged(stack, device), 60)
     device.stream.reads.set()
 
 
-def cut_off(stack: Stack, device: RawDevice) -> bool:
-    """Whether a server says so."""
+def disconnect_logged(stack: Stack, device: RawDevice) -> bool:
+    """Return true if a server has logged the disconnect."""
     lines = [line for server in stack.chat_servers for line in server.log.read_text().splitlines()]
     return any("slow consumer disconnected" in line and device.user_id in line for line in lines)

@@ -1,4 +1,4 @@
-"""What may not be asked of conversations and history, and with which reason it is refused."""
+"""Invalid calls on conversations and history, and the reasons of their refusals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.message import Message
 
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
-from tests.raw.device import id_made, new_id
+from tests.raw.device import id_at, new_id
 from tests.scenarios.conftest import Scene
 
 pytestmark = pytest.mark.scenario
@@ -50,51 +50,51 @@ def group(members: list[str], title: str = "Lunch", request_id: str = "") -> con
     ],
     ids=lambda value: value.DESCRIPTOR.name if isinstance(value, Message) else value,
 )
-async def test_requests_keep_the_rules_of_the_contract(scene: Scene, request_: Message, field: str) -> None:
+async def test_request_violating_contract_rules_is_refused(scene: Scene, request_: Message, field: str) -> None:
     refusal = await scene.alice.refusal(request_)
-    assert (refusal.said, refusal.fields) == ((INVALID, "FIELD_INVALID"), (field,))
+    assert (refusal.code_and_reason, refusal.fields) == ((INVALID, "FIELD_INVALID"), (field,))
 
 
-async def test_a_group_needs_users_who_exist(scene: Scene) -> None:
+async def test_group_with_unknown_member_is_refused(scene: Scene) -> None:
     refusal = await scene.alice.refusal(group([scene.bob.user_id, *strangers(1)]))
-    assert refusal.said == ("NOT_FOUND", "USER_NOT_FOUND")
-    assert (await scene.alice.refusal(group(strangers(99)))).said == ("NOT_FOUND", "USER_NOT_FOUND")
+    assert refusal.code_and_reason == ("NOT_FOUND", "USER_NOT_FOUND")
+    assert (await scene.alice.refusal(group(strangers(99)))).code_and_reason == ("NOT_FOUND", "USER_NOT_FOUND")
     refusal = await scene.alice.refusal(conversation_pb2.GetOrCreateDirectRequest(peer_id=uuid.uuid4().hex))
-    assert refusal.said == ("NOT_FOUND", "USER_NOT_FOUND")
+    assert refusal.code_and_reason == ("NOT_FOUND", "USER_NOT_FOUND")
 
 
-async def test_nobody_talks_to_oneself(scene: Scene) -> None:
+async def test_direct_conversation_with_oneself_is_refused(scene: Scene) -> None:
     refusal = await scene.alice.refusal(conversation_pb2.GetOrCreateDirectRequest(peer_id=scene.alice.user_id))
-    assert refusal.said == (INVALID, "PEER_IS_SELF")
+    assert refusal.code_and_reason == (INVALID, "PEER_IS_SELF")
 
 
-async def test_a_group_whose_creator_is_named_as_a_member_holds_the_creator_once(scene: Scene) -> None:
-    made = (await scene.alice.ask(group([scene.alice.user_id, scene.bob.user_id]))).conversation
+async def test_creator_named_as_member_is_in_group_once(scene: Scene) -> None:
+    made = (await scene.alice.call(group([scene.alice.user_id, scene.bob.user_id]))).conversation
     assert sorted(each.user_id for each in made.members) == sorted([scene.alice.user_id, scene.bob.user_id])
 
 
 @pytest.mark.parametrize(
     ("request_id", "reason"),
-    [(str(uuid.uuid4()), "MESSAGE_ID_INVALID"), (id_made(0), "MESSAGE_ID_EXPIRED")],
+    [(str(uuid.uuid4()), "MESSAGE_ID_INVALID"), (id_at(0), "MESSAGE_ID_EXPIRED")],
     ids=["no UUIDv7", "of 1970"],
 )
-async def test_requests_that_make_something_have_an_id_of_our_days(scene: Scene, request_id: str, reason: str) -> None:
+async def test_create_request_with_invalid_request_id_is_refused(scene: Scene, request_id: str, reason: str) -> None:
     refusal = await scene.alice.refusal(group([scene.bob.user_id], request_id=request_id))
-    assert refusal.said == (INVALID, reason)
+    assert refusal.code_and_reason == (INVALID, reason)
 
 
-async def test_the_same_request_makes_one_group_and_another_request_under_its_id_none(scene: Scene) -> None:
+async def test_repeated_request_makes_one_group_and_reused_id_is_refused(scene: Scene) -> None:
     first = group([scene.bob.user_id])
-    made = (await scene.alice.ask(first)).conversation
-    assert (await scene.alice.ask(first)).conversation == made
+    made = (await scene.alice.call(first)).conversation
+    assert (await scene.alice.call(first)).conversation == made
     for other in (group([scene.bob.user_id], "Dinner"), group([(await scene.world.user()).user_id])):
         other.request_id = first.request_id
-        assert (await scene.alice.refusal(other)).said == ("ALREADY_EXISTS", "REQUEST_ID_REUSED")
+        assert (await scene.alice.refusal(other)).code_and_reason == ("ALREADY_EXISTS", "REQUEST_ID_REUSED")
     shown = conversation_pb2.GetConversationRequest(conversation_id=made.conversation_id)
-    assert (await scene.alice.ask(shown)).conversation == made
+    assert (await scene.alice.call(shown)).conversation == made
 
 
-async def test_a_conversation_of_others_is_as_if_it_were_not_there(scene: Scene) -> None:
+async def test_foreign_conversation_is_not_found(scene: Scene) -> None:
     secret = await scene.bob.direct(await scene.world.user("mallory"))
     for conversation_id in (secret, uuid.uuid4().hex):
         for request in (
@@ -102,7 +102,7 @@ async def test_a_conversation_of_others_is_as_if_it_were_not_there(scene: Scene)
             chat_pb2.ListMessagesRequest(conversation_id=conversation_id),
             chat_pb2.ListMessagesRequest(conversation_id=conversation_id, after_seq=1),
         ):
-            assert (await scene.alice.refusal(request)).said == NOT_FOUND
+            assert (await scene.alice.refusal(request)).code_and_reason == NOT_FOUND
 
 
 def token(text: str) -> str:
@@ -130,30 +130,30 @@ FORGED = [
 
 
 @pytest.mark.parametrize("forged", FORGED, ids=range(len(FORGED)))
-async def test_page_tokens_are_made_here(scene: Scene, forged: str) -> None:
+async def test_forged_page_token_is_refused(scene: Scene, forged: str) -> None:
     for request in (
         conversation_pb2.ListConversationsRequest(page_token=forged),
         chat_pb2.ListMessagesRequest(conversation_id=scene.conversation, page_token=forged),
         chat_pb2.ListChangesRequest(page_token=forged),
     ):
-        assert (await scene.alice.refusal(request)).said == (INVALID, "PAGE_TOKEN_INVALID")
+        assert (await scene.alice.refusal(request)).code_and_reason == (INVALID, "PAGE_TOKEN_INVALID")
 
 
-async def test_a_page_token_of_users_is_made_here_too(scene: Scene) -> None:
+async def test_forged_page_token_of_user_search_is_refused(scene: Scene) -> None:
     for forged in FORGED:
         request = account_pb2.SearchUsersRequest(query="a", page_token=forged)
-        assert (await scene.alice.refusal(request)).said == (INVALID, "PAGE_TOKEN_INVALID")
+        assert (await scene.alice.refusal(request)).code_and_reason == (INVALID, "PAGE_TOKEN_INVALID")
 
 
-async def test_history_before_the_first_and_after_the_last_is_empty(scene: Scene) -> None:
+async def test_history_outside_log_is_empty(scene: Scene) -> None:
     for before_seq, after_seq in ((1, 0), (FAR, 0), (0, 1), (0, FAR)):
         request = chat_pb2.ListMessagesRequest(
             conversation_id=scene.conversation, before_seq=before_seq, after_seq=after_seq
         )
-        assert not (await scene.alice.ask(request)).messages
+        assert not (await scene.alice.call(request)).messages
 
 
-async def test_bytes_that_are_no_request_are_refused(scene: Scene) -> None:
+async def test_undecodable_request_is_refused(scene: Scene) -> None:
     for address in (scene.world.stack.door, scene.edge):
         call: Any = scene.world.channel(address).unary_unary("/parley.chat.v1.ChatService/ListMessages")
         with pytest.raises(grpc.aio.AioRpcError) as refused:

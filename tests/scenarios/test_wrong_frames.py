@@ -1,4 +1,4 @@
-"""What a device may not do on a stream: what ends it, with which reason, and what it survives."""
+"""Invalid frames on a stream: the ones that end it, with their reasons, and the ones it survives."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FAR = 2**63 - 1
 
 
 def send_of(body: bytes) -> bytes:
-    """A send whose text is these bytes, put together by hand."""
+    """Return a hand-encoded send whose text is these bytes."""
     message = chat_pb2.SendMessageRequest(
         client_message_id=new_id(), conversation_id=uuid.uuid4().hex, content=text("?" * len(body))
     )
@@ -33,7 +33,7 @@ def send_of(body: bytes) -> bytes:
 
 @pytest.fixture(params=["through the door", "straight"])
 async def stream(request: pytest.FixtureRequest, scene: Scene) -> RawStream:
-    """A stream of alice's on which nothing was said yet, on the server of everybody else."""
+    """A stream of alice without `hello`, on the server of the other users."""
     return scene.alice.dial(home=scene.edge) if request.param == "through the door" else scene.alice.dial(at=scene.edge)
 
 
@@ -49,9 +49,9 @@ async def stream(request: pytest.FixtureRequest, scene: Scene) -> RawStream:
     ],
     ids=["a heartbeat", "a send", "nothing", "an unknown kind", "torn", "noise"],
 )
-async def test_who_does_not_say_hello_is_shown_out(stream: RawStream, first: bytes, reason: str) -> None:
+async def test_stream_without_hello_is_ended(stream: RawStream, first: bytes, reason: str) -> None:
     await stream.write(first)
-    assert (await stream.ended()).said == (INVALID, reason)
+    assert (await stream.wait_ended()).code_and_reason == (INVALID, reason)
 
 
 @pytest.mark.parametrize(
@@ -66,42 +66,42 @@ async def test_who_does_not_say_hello_is_shown_out(stream: RawStream, first: byt
     ],
     ids=["hello again", "nothing", "an unknown kind", "torn", "not UTF-8", "half a surrogate"],
 )
-async def test_a_violation_ends_the_stream_and_says_why(stream: RawStream, frame: bytes, reason: str) -> None:
+async def test_protocol_violation_ends_stream_with_reason(stream: RawStream, frame: bytes, reason: str) -> None:
     await stream.write(HELLO)
-    await stream.next("changes")
+    await stream.next_frame("changes")
     await stream.write(frame)
-    assert (await stream.final_error()).said == (INVALID, reason)
-    assert (await stream.ended()).said == (INVALID, reason)
+    assert (await stream.final_error()).code_and_reason == (INVALID, reason)
+    assert (await stream.wait_ended()).code_and_reason == (INVALID, reason)
 
 
-async def test_a_stream_closed_before_hello_says_so(stream: RawStream) -> None:
+async def test_stream_closed_before_hello_is_refused_with_reason(stream: RawStream) -> None:
     await stream.half_close()
-    assert (await stream.ended()).said == (INVALID, "HELLO_MISSING")
+    assert (await stream.wait_ended()).code_and_reason == (INVALID, "HELLO_MISSING")
 
 
-async def test_what_was_sent_before_a_violation_is_not_lost(scene: Scene) -> None:
+async def test_sends_before_violation_are_kept(scene: Scene) -> None:
     alice, conversation = scene.alice, scene.conversation
     keys = [await alice.send(conversation, f"{number}") for number in range(10)]
     await alice.stream.write(b"")
-    await alice.stream.ended()
+    await alice.stream.wait_ended()
     await alice.open()
     for seq, key in enumerate(keys, start=2):
         assert await alice.sent(conversation, f"{seq - 2}", client_message_id=key) == seq
 
 
-async def test_a_frame_has_a_largest_size_that_the_stream_survives(scene: Scene) -> None:
+async def test_oversized_frame_is_refused_and_stream_continues(scene: Scene) -> None:
     alice = scene.alice
-    assert (await alice.refused(scene.conversation, "x" * 262_144)).said == (INVALID, "FRAME_TOO_LARGE")
-    await alice.stream.say(watch_presence=chat_pb2.WatchPresenceRequest(user_ids=["a" * 32] * 9_000))
-    assert (await alice.stream.refusal()).said == (INVALID, "FRAME_TOO_LARGE")
+    assert (await alice.refused(scene.conversation, "x" * 262_144)).code_and_reason == (INVALID, "FRAME_TOO_LARGE")
+    await alice.stream.send_frame(watch_presence=chat_pb2.WatchPresenceRequest(user_ids=["a" * 32] * 9_000))
+    assert (await alice.stream.refusal()).code_and_reason == (INVALID, "FRAME_TOO_LARGE")
     assert await alice.sent(scene.conversation, "shorter") == 2
 
 
-async def test_more_than_the_transport_takes_ends_the_stream(stream: RawStream) -> None:
+async def test_frame_above_transport_limit_ends_stream(stream: RawStream) -> None:
     await stream.write(HELLO)
-    await stream.next("welcome")
+    await stream.next_frame("welcome")
     await stream.write(send_of(b"x" * (1 << 20)))
-    assert (await stream.ended()).code == "RESOURCE_EXHAUSTED"
+    assert (await stream.wait_ended()).code == "RESOURCE_EXHAUSTED"
 
 
 async def resync(device: RawDevice, cursor: chat_pb2.Cursor | None) -> tuple[Sequence[str], int]:
@@ -110,7 +110,7 @@ async def resync(device: RawDevice, cursor: chat_pb2.Cursor | None) -> tuple[Seq
     return sorted(named), reason
 
 
-async def test_cursors_that_lead_nowhere_are_answered_with_all_conversations(scene: Scene) -> None:
+async def test_invalid_cursor_resyncs_all_conversations(scene: Scene) -> None:
     alice, reasons = scene.alice, chat_pb2.Changes
     assert alice.cursor is not None
     here = chat_pb2.Cursor(generation=alice.cursor.generation, time_ms=alice.cursor.time_ms)
@@ -138,14 +138,14 @@ async def test_cursors_that_lead_nowhere_are_answered_with_all_conversations(sce
         ([chat_pb2.EntryRange(conversation_id="A" * 32)], "fetch.ranges[0].conversation_id"),
     ],
 )
-async def test_a_fetch_keeps_the_rules(scene: Scene, ranges: list[chat_pb2.EntryRange], field: str) -> None:
-    await scene.alice.stream.say(fetch=chat_pb2.Fetch(ranges=ranges))
+async def test_fetch_violating_rules_is_refused(scene: Scene, ranges: list[chat_pb2.EntryRange], field: str) -> None:
+    await scene.alice.stream.send_frame(fetch=chat_pb2.Fetch(ranges=ranges))
     refusal = await scene.alice.stream.refusal()
-    assert (refusal.said, refusal.fields) == ((INVALID, "FIELD_INVALID"), (field,))
+    assert (refusal.code_and_reason, refusal.fields) == ((INVALID, "FIELD_INVALID"), (field,))
     assert (await scene.alice.fetch(scene.conversation)).seqs == [1]
 
 
-async def test_a_fetch_brings_what_is_ones_own_and_refuses_the_rest_one_by_one(scene: Scene) -> None:
+async def test_fetch_returns_own_ranges_and_refuses_each_foreign_range(scene: Scene) -> None:
     alice = scene.alice
     secret = await scene.bob.direct(await scene.world.user("mallory"))
     asked = [secret, scene.conversation, uuid.uuid4().hex]
@@ -157,19 +157,19 @@ async def test_a_fetch_brings_what_is_ones_own_and_refuses_the_rest_one_by_one(s
     assert {entry.conversation_id for entry in fetched.entries} == {scene.conversation}
 
 
-async def test_a_fetch_from_beyond_the_head_is_empty(scene: Scene) -> None:
+async def test_fetch_beyond_head_is_empty(scene: Scene) -> None:
     for after_seq in (1, 2, FAR - 1, FAR):
         fetched = await scene.alice.fetch(scene.conversation, after_seq)
         [result] = fetched.ranges
         assert (fetched.seqs, result.head_seq, result.complete, result.after_seq) == ([], 1, True, after_seq)
 
 
-async def test_only_so_many_fetches_may_wait(scene: Scene) -> None:
+async def test_pending_fetches_are_limited(scene: Scene) -> None:
     alice, asked = scene.alice, 200
     ranges = [chat_pb2.EntryRange(conversation_id=scene.conversation)] * 100
     for _ in range(asked):
-        await alice.stream.say(fetch=chat_pb2.Fetch(ranges=ranges))
+        await alice.stream.send_frame(fetch=chat_pb2.Fetch(ranges=ranges))
     await eventually(lambda: alice.stream.kinds.count("error") + alice.ranges_heard // 100 == asked, timeout=30)
     assert alice.ranges_heard >= 32 * 100
-    assert (await alice.stream.refusal()).said == ("RESOURCE_EXHAUSTED", "RATE_LIMITED")
+    assert (await alice.stream.refusal()).code_and_reason == ("RESOURCE_EXHAUSTED", "RATE_LIMITED")
     assert await alice.sent(scene.conversation, "enough") == 2

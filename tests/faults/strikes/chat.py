@@ -14,27 +14,27 @@ from devstack.managed_process import ManagedProcess
 from tests.eventually import eventually
 from tests.faults.cluster import Cluster
 
-# Draining takes 2 s here, and what follows is soon done.
+# Draining takes 2 s here, and the rest of the shutdown is short.
 LEAVES_S: Final = 10.0
 
 
 @asynccontextmanager
 async def one_killed(cluster: Cluster, random: Random) -> AsyncIterator[None]:
-    """Owner, home and edge of some, all at once."""
+    """Kill one chat server, which is owner, home and edge of some."""
     async with _killed(cluster, random.sample(cluster.chat_servers, 1)):
         yield
 
 
 @asynccontextmanager
 async def two_killed(cluster: Cluster, random: Random) -> AsyncIterator[None]:
-    """The owner of some conversations and the home of their members, which are two servers."""
+    """Kill two chat servers: the owner of some conversations and the home of their members."""
     async with _killed(cluster, random.sample(cluster.chat_servers, 2)):
         yield
 
 
 @asynccontextmanager
 async def all_killed(cluster: Cluster, _: Random) -> AsyncIterator[None]:
-    """Nobody is left who knows anything."""
+    """Kill all chat servers, so that no state in memory is left."""
     async with _killed(cluster, cluster.chat_servers):
         yield
 
@@ -61,7 +61,7 @@ async def _started(cluster: Cluster, servers: Sequence[ManagedProcess]) -> None:
 
 @asynccontextmanager
 async def frozen(cluster: Cluster, random: Random) -> AsyncIterator[None]:
-    """Longer than its lease: it wakes up and does not know that others have taken over."""
+    """Freeze a chat server beyond its lease; it resumes unaware that others have taken over."""
     server = random.choice(cluster.chat_servers)
     server.freeze()
     try:
@@ -72,7 +72,7 @@ async def frozen(cluster: Cluster, random: Random) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def restarted(cluster: Cluster, random: Random) -> AsyncIterator[None]:
-    """Asked to leave: it drains, and comes back."""
+    """Stop a chat server gracefully and start it again."""
     server = random.choice(cluster.chat_servers)
     await _ended(cluster, server)
     try:
@@ -83,7 +83,7 @@ async def restarted(cluster: Cluster, random: Random) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def all_restarted(cluster: Cluster, _: Random) -> AsyncIterator[None]:
-    """One after the other, as an upgrade does it."""
+    """Restart all chat servers one after the other, as in a rolling upgrade."""
     for server in cluster.chat_servers:
         await _ended(cluster, server)
         await _started(cluster, [server])

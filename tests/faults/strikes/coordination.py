@@ -1,4 +1,4 @@
-"""etcd, which tells who is in the ring."""
+"""Faults of etcd, which stores the ring's members."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEASE_S = 5.0
 
 @asynccontextmanager
 async def member_killed(cluster: Cluster, random: Random) -> AsyncIterator[None]:
-    """The others go on, perhaps after an election."""
+    """Kill one etcd member; the others continue, after an election if it led."""
     member = random.choice(cluster.etcds)
     member.kill()
     try:
@@ -27,7 +27,7 @@ async def member_killed(cluster: Cluster, random: Random) -> AsyncIterator[None]
 
 @asynccontextmanager
 async def all_stopped(cluster: Cluster, _: Random) -> AsyncIterator[None]:
-    """The last ring stays in force."""
+    """Stop all of etcd; the last ring stays in force."""
     for member in cluster.etcds:
         member.kill()
     try:
@@ -38,7 +38,7 @@ async def all_stopped(cluster: Cluster, _: Random) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def data_lost(cluster: Cluster, random: Random) -> AsyncIterator[None]:
-    """It begins anew, with no members and a lower revision."""
+    """Delete etcd's data; it restarts without members and at a lower revision."""
     async with all_stopped(cluster, random):
         for member in cluster.etcds:
             shutil.rmtree(cluster.data(member.name))
@@ -48,7 +48,7 @@ async def data_lost(cluster: Cluster, random: Random) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def leases_expired(cluster: Cluster, _: Random) -> AsyncIterator[None]:
-    """It sleeps for longer than all leases last, and ends them when it wakes up, or not."""
+    """Freeze etcd for longer than all leases; it may expire them when it resumes."""
     for member in cluster.etcds:
         member.freeze()
     try:

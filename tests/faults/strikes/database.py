@@ -1,4 +1,4 @@
-"""MongoDB, which has the truth."""
+"""Faults of MongoDB, the store of record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALONE_S = 1.5
 
 @asynccontextmanager
 async def primary_killed(cluster: Cluster, _: Random) -> AsyncIterator[None]:
-    """The others elect another."""
+    """Kill the primary; the others elect a new one."""
     primary = await cluster.primary()
     primary.kill()
     try:
@@ -29,7 +29,7 @@ async def primary_killed(cluster: Cluster, _: Random) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def primary_frozen(cluster: Cluster, _: Random) -> AsyncIterator[None]:
-    """It wakes up, and takes itself for the primary for a moment."""
+    """Freeze the primary; it resumes and briefly believes to be the primary."""
     primary = await cluster.primary()
     primary.freeze()
     try:
@@ -40,7 +40,7 @@ async def primary_frozen(cluster: Cluster, _: Random) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def stepped_down(cluster: Cluster, _: Random) -> AsyncIterator[None]:
-    """In the middle of writes, without an end of any process."""
+    """Step the primary down during writes; no process ends."""
     async with mongo(await cluster.primary()) as client:
         # It may drop the connection together with the office.
         with suppress(PyMongoError):
@@ -50,7 +50,7 @@ async def stepped_down(cluster: Cluster, _: Random) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def slow(cluster: Cluster, _: Random) -> AsyncIterator[None]:
-    """Every write and read of the primary takes long."""
+    """Delay every write and read of the primary."""
     data = {"failCommands": ["insert", "update", "find"], "blockConnection": True, "blockTimeMS": SLOW_MS}
     async with mongo(await cluster.primary()) as client:
         await client.admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=data)
@@ -63,7 +63,7 @@ async def slow(cluster: Cluster, _: Random) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def rolled_back(cluster: Cluster, _: Random) -> AsyncIterator[None]:
-    """The primary alone has the last writes when it dies: the others never had them, and it takes them back."""
+    """Kill the primary with writes that were never replicated; it rolls them back."""
     primary, others = await cluster.primary(), await cluster.secondaries()
     for each in others:
         each.freeze()

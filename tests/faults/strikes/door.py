@@ -1,4 +1,4 @@
-"""Envoy, and the connections of devices to it."""
+"""Faults of Envoy and of the devices' connections to it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.faults.cluster import Cluster, start, valkey_at
 
 @asynccontextmanager
 async def killed(cluster: Cluster, _: Random) -> AsyncIterator[None]:
-    """Every stream of every device ends at once."""
+    """Kill Envoy; every stream of every device ends at once."""
     cluster.envoy.kill()
     try:
         yield
@@ -22,8 +22,8 @@ async def killed(cluster: Cluster, _: Random) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def away_while_the_index_is_lost(cluster: Cluster, _: Random) -> AsyncIterator[None]:
-    """Half of the devices find no way in while others talk, and then nothing is left of what would have told them."""
+async def index_flushed_while_devices_offline(cluster: Cluster, _: Random) -> AsyncIterator[None]:
+    """Keep half of the devices offline while others send, then flush the change index."""
     cluster.phones.refuse()
     yield
     async with valkey_at(cluster.master) as valkey:
@@ -33,6 +33,6 @@ async def away_while_the_index_is_lost(cluster: Cluster, _: Random) -> AsyncIter
 
 @asynccontextmanager
 async def connections_cut(cluster: Cluster, _: Random) -> AsyncIterator[None]:
-    """Of the devices on one cable."""
+    """Cut the connections of the devices behind one relay."""
     cluster.phones.cut()
     yield

@@ -1,4 +1,4 @@
-"""Valkey, which keeps the index of changes and may lose it."""
+"""Faults of Valkey, which stores the change index and may lose it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOST_S = 1.0
 
 @asynccontextmanager
 async def killed(cluster: Cluster, _: Random) -> AsyncIterator[None]:
-    """Whatever it had not synced is lost."""
+    """Kill Valkey; unsynced writes are lost."""
     master = cluster.master
     master.kill()
     cluster.redis.refuse()
@@ -29,7 +29,7 @@ async def killed(cluster: Cluster, _: Random) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def flushed(cluster: Cluster, _: Random) -> AsyncIterator[None]:
-    """Emptied by somebody who did not know better."""
+    """Flush Valkey, as an operator's mistake would."""
     async with valkey_at(cluster.master) as valkey:
         await valkey.flushall()
     yield
@@ -37,7 +37,7 @@ async def flushed(cluster: Cluster, _: Random) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def frozen(cluster: Cluster, _: Random) -> AsyncIterator[None]:
-    """It takes connections, and answers nothing."""
+    """Freeze Valkey; it accepts connections and answers no command."""
     master = cluster.master
     master.freeze()
     try:
@@ -48,7 +48,7 @@ async def frozen(cluster: Cluster, _: Random) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def failed_over(cluster: Cluster, _: Random) -> AsyncIterator[None]:
-    """The replica takes over without the last second of what the master had."""
+    """Promote the replica without the last second of the master's writes."""
     await cluster.detach_replica()
     await asyncio.sleep(LOST_S)
     died = cluster.master
@@ -63,7 +63,7 @@ async def failed_over(cluster: Cluster, _: Random) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def out_of_memory(cluster: Cluster, _: Random) -> AsyncIterator[None]:
-    """It answers, and refuses every write."""
+    """Let Valkey run out of memory; it answers and refuses every write."""
     master = cluster.master
     async with valkey_at(master) as valkey:
         await valkey.config_set("maxmemory", "1")

@@ -1,4 +1,4 @@
-"""Links between chat servers that are cut, dead or slow, while both their ends live."""
+"""Mesh links between running chat servers that are cut, dead or slow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SLOW_S = 0.2
 
 @asynccontextmanager
 async def links_cut(cluster: Cluster, random: Random) -> AsyncIterator[None]:
-    """Again and again, with whatever is on its way."""
+    """Cut links repeatedly, with frames in flight."""
     relay = _used(cluster, random)
     for _ in range(CUTS):
         relay.cut()
@@ -27,7 +27,7 @@ async def links_cut(cluster: Cluster, random: Random) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def links_dead(cluster: Cluster, random: Random) -> AsyncIterator[None]:
-    """Nothing passes, and nobody is told; a link that hangs is taken for broken after some seconds."""
+    """Hold all traffic without an error; a hanging link is considered broken after some seconds."""
     relay = _used(cluster, random)
     relay.hold()
     try:
@@ -38,7 +38,7 @@ async def links_dead(cluster: Cluster, random: Random) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def links_slow(cluster: Cluster, random: Random) -> AsyncIterator[None]:
-    """Everything comes late."""
+    """Delay all traffic of the links."""
     relay = _used(cluster, random)
     relay.delay = SLOW_S
     try:
@@ -48,5 +48,5 @@ async def links_slow(cluster: Cluster, random: Random) -> AsyncIterator[None]:
 
 
 def _used(cluster: Cluster, random: Random) -> Relay:
-    """A cable that carries links: the server with the lowest id dials all others, and is dialled by none."""
+    """Return a relay that carries links: the server with the lowest id dials all others and is dialled by none."""
     return random.choice([relay for relay in cluster.mesh.values() if relay.in_use] or list(cluster.mesh.values()))

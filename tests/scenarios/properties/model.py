@@ -1,4 +1,4 @@
-"""What the promises say of one group: a log, who may see which part of it, and who may do what."""
+"""A model of one group: its log, the seqs each user may see, and the operations each user may perform."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FIRST = 3
 
 
 class Role(Enum):
-    """What a member may do."""
+    """The role of a member."""
 
     MEMBER = 1
     ADMIN = 2
@@ -23,7 +23,7 @@ class Role(Enum):
 
 @dataclass
 class Said:
-    """A message in its present state."""
+    """A message in its current state."""
 
     author: str
     body: str
@@ -34,7 +34,7 @@ class Said:
 
 
 class Refused(Exception):
-    """The operation is refused, with this reason."""
+    """The operation is refused with this reason."""
 
 
 @dataclass
@@ -57,19 +57,19 @@ class Model:
         self.joined = dict.fromkeys(self.roles, 1)
 
     def visible(self, user: str) -> list[int]:
-        """The seqs a user may see, in order."""
+        """Return the seqs that a user may see, in order."""
         spans = [*self.past.get(user, ())]
         if user in self.roles:
             spans.append((self.joined[user], self.head))
         return [seq for first, last in spans for seq in range(first, last + 1)]
 
     def unread(self, user: str) -> int:
-        """How many messages a member has not read."""
+        """Return the number of messages that a member has not read."""
         seen = max(self.read.get(user, 0), self.joined[user] - 1)
         return sum(seq > seen for seq in self.messages)
 
     def shown(self, user: str, seq: int) -> tuple[str, dict[str, str]]:
-        """What a message says to a user, and its reactions: not what was made of it while the user was away."""
+        """Return a message's content and reactions as a user sees them, without changes made outside of membership."""
         said, seen = self.messages[seq], self.visible(user)
         body = said.body if not said.edit_seq or said.edit_seq in seen else ""
         return body, {each: emoji for each, (emoji, by) in said.reactions.items() if by in seen}
@@ -163,7 +163,7 @@ class Model:
         return self._next(user)
 
     def receive(self, user: str, seq: int) -> None:
-        """A member has read up to `seq`."""
+        """Record that a member has read up to `seq`."""
         if user in self.roles:
             self.read[user] = max(self.read.get(user, 0), min(seq, self.head))
 

@@ -1,4 +1,4 @@
-"""Random operations of several users and devices against a small model of the promises: the two never differ."""
+"""Random operations of several users and devices are compared with a small model of the promises."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ numbers = st.integers(min_value=0, max_value=len(PEOPLE) + 1)
 
 @pytest.fixture(scope="module")
 def quick_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A system that lets one device do much at once."""
+    """A system with rate limits high enough for one busy device."""
     plenty = {f"PARLEY_{name}": "1000000" for name in ("SENDS_PER_SECOND", "SENDS_BURST", "ENTRIES_PER_SECOND")}
     plenty["PARLEY_ENTRIES_BURST"] = "1000000"
     folder = tmp_path_factory.mktemp("quick")
@@ -53,7 +53,7 @@ def world(quick_stack: Stack, loop: Loop) -> Iterator[World]:
 
 
 class Group(RuleBasedStateMachine):
-    """Four people, alice and bob with two devices, in and out of one group, on streams that come and go."""
+    """Four users, alice and bob with two devices each, who join and leave one group and reconnect their streams."""
 
     world: World
     loop: Loop
@@ -66,10 +66,10 @@ class Group(RuleBasedStateMachine):
     async def _begin(self) -> None:
         devices = await self.world.users(*PEOPLE)
         self.phones = dict(zip(PEOPLE, devices, strict=True))
-        self.devices = [*devices, await self.world.another(devices[0]), await self.world.another(devices[1])]
+        self.devices = [*devices, await self.world.add_device(devices[0]), await self.world.add_device(devices[1])]
         self.away: set[int] = set()
         for device in self.devices:
-            await device.attend()
+            await device.connect()
         self.group = await devices[0].group("Weather", [devices[1]])
         self.model = Model({self.id("alice"): Role.ADMIN, self.id("bob"): Role.MEMBER})
 
@@ -77,18 +77,18 @@ class Group(RuleBasedStateMachine):
         return self.phones[name].user_id
 
     def appends(self, who: str, expected: Callable[[], int], request: Any) -> None:
-        """The answer is the model's: the seq of the entry, or why not."""
+        """Check that the response has the model's seq or its refusal reason."""
         assert self._answer(who, request, lambda answer: int(answer.appended.seq)) == _told(expected)
 
     def changes(self, who: str, expected: Callable[[], int], request: Any) -> None:
-        """It is refused if the model refuses it, for the same reason."""
+        """Check that the request is refused exactly if the model refuses it, for the same reason."""
         wanted = _told(expected)
         assert self._answer(who, request, lambda _: "") == (wanted if isinstance(wanted, str) else "")
 
     def _answer(self, who: str, request: Any, told: Callable[[Any], int | str]) -> int | str:
         type(self).steps += 1
         try:
-            return told(self.loop.run(self.phones[who].ask(request)))
+            return told(self.loop.run(self.phones[who].call(request)))
         except grpc.aio.AioRpcError as error:
             return of_error(error).reason
 
@@ -182,7 +182,7 @@ class Group(RuleBasedStateMachine):
             self.loop.run(self._come_back(self.devices[number]))
 
     async def _come_back(self, device: RawDevice) -> None:
-        """With its cursor: whatever happened to the group meanwhile is named, and fetched after the last seq it has."""
+        """Reconnect with the cursor; the group is listed if it changed, and fetched after the last known seq."""
         log = device.logs[self.group]
         # Before anything comes live, which may be later than what is missing.
         last = max(log, default=0)
@@ -207,7 +207,7 @@ class Group(RuleBasedStateMachine):
             del self.world.devices[:]
 
     async def _look(self, device: RawDevice) -> None:
-        """What a device was given, live and by fetches, and what it can fetch now, is what the model says."""
+        """Check that received and fetchable entries of a device equal the model's."""
         user, seen = device.user_id, self.model.visible(device.user_id)
         await eventually(lambda: self._has_all(device, seen))
         if not seen:
@@ -215,7 +215,7 @@ class Group(RuleBasedStateMachine):
             return
         await eventually(lambda: self._agrees(device, seen))
         shown = conversation_pb2.GetConversationRequest(conversation_id=self.group)
-        conversation = (await device.ask(shown)).conversation
+        conversation = (await device.call(shown)).conversation
         roles = {each.user_id: Role(each.role) for each in conversation.members}
         assert roles == (self.model.roles if user in self.model.roles else {})
         assert conversation.head_seq == seen[-1]
@@ -226,7 +226,7 @@ class Group(RuleBasedStateMachine):
         return True
 
     async def _agrees(self, device: RawDevice, seen: list[int]) -> bool:
-        """Receipts are not answered, so how much is unread becomes true a little later."""
+        """Compare with the model; receipts are not answered, so the unread count converges a little later."""
         user = device.user_id
         entries, result = await self._fetch(device, 0)
         assert list(entries) == seen
@@ -264,7 +264,7 @@ def _told(expected: Callable[[], int]) -> int | str:
         return str(refusal)
 
 
-def test_a_group_is_what_its_model_says(world: World, loop: Loop) -> None:
+def test_random_group_operations_match_the_model(world: World, loop: Loop) -> None:
     Group.world, Group.loop = world, loop
     how = settings(
         max_examples=RUNS,

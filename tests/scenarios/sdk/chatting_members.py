@@ -1,4 +1,4 @@
-"""Twenty members with two devices each, a group and some pairs, and how their devices come and go while they talk."""
+"""Twenty members with two devices each in a group and direct conversations, whose devices reconnect while they send."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from random import Random
 
 from parley_client import FileStore
 from tests.eventually import eventually
-from tests.proxy.mischief import Tally
+from tests.proxy.frame_faults import RefusalCounter
 from tests.proxy.rpc import Proxy
 from tests.proxy.wire import Relay
 from tests.raw.device import RawDevice
@@ -30,7 +30,7 @@ IN_GROUP = 600
 
 
 class Connectivity(Enum):
-    """How a device behaves."""
+    """The connectivity pattern of a device."""
 
     STAYS = "stays"
     WATCHED = "stays, behind a proxy that counts how often it is refused"
@@ -46,7 +46,7 @@ PATIENCE = 30.0
 
 
 def plan(random: Random) -> tuple[list[list[int]], list[list[tuple[int, str]]]]:
-    """The members of each conversation, the group first; and what each device says, as (conversation, text)."""
+    """Return the members of each conversation, the group first, and each device's sends as (conversation, text)."""
     pairs = random.sample([[one, other] for one in range(MEMBERS) for other in range(one)], PAIRS)
     circles = [list(range(MEMBERS)), *pairs]
     lines: list[list[tuple[int, str]]] = [[] for _ in HABITS]
@@ -59,11 +59,11 @@ def plan(random: Random) -> tuple[list[list[int]], list[list[tuple[int, str]]]]:
 
 
 class ChattingMembers:
-    """An async context manager that sends everybody home. `circles` has the members' ids of each conversation."""
+    """An async context manager that closes all devices. `circles` has the member ids of each conversation."""
 
     def __init__(self, world: World, folder: Path, random: Random) -> None:
-        self.applause = AnswerCounter()
-        self.tally = Tally(lambda result: of_status(result.refused).reason)
+        self.counter = AnswerCounter()
+        self.tally = RefusalCounter(lambda result: of_status(result.refused).reason)
         self.speakers: list[SendingDevice] = []
         self.circles: dict[str, set[str]] = {}
         self.cuts = 0
@@ -78,35 +78,35 @@ class ChattingMembers:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await asyncio.gather(*(speaker.leave() for speaker in self.speakers))
+        await asyncio.gather(*(speaker.disconnect() for speaker in self.speakers))
         await self._stack.aclose()
 
     @property
     def answered(self) -> list[Answered]:
-        """All messages that were answered."""
+        """Return all acknowledged messages."""
         return [each for speaker in self.speakers for each in speaker.answered]
 
-    async def gather(self) -> None:
-        """Make members, conversations and devices, and connect them all."""
+    async def set_up(self) -> None:
+        """Create members, conversations and devices, and connect all devices."""
         circles, lines = plan(self._random)
         phones = await self._world.users(*(f"member-{number}" for number in range(MEMBERS)))
-        names = [await self._circle([phones[number] for number in members]) for members in circles]
+        names = [await self._create_conversation([phones[number] for number in members]) for members in circles]
         watching = await self._stack.enter_async_context(Proxy(self._world.stack.door, self.tally))
         for number, said in enumerate(lines):
             device = phones[number // 2]
             if number % 2:
-                device = await self._world.another(device)
+                device = await self._world.add_device(device)
             told = [(names[circle], text) for circle, text in said]
-            await self._move_in(number, device, told, watching.address)
-        await asyncio.gather(*(speaker.come() for speaker in self.speakers))
+            await self._add_device(number, device, told, watching.address)
+        await asyncio.gather(*(speaker.connect() for speaker in self.speakers))
 
-    async def _circle(self, members: list[RawDevice]) -> str:
+    async def _create_conversation(self, members: list[RawDevice]) -> str:
         first, *others = members
         name = await (first.group("the members", others) if len(others) > 1 else first.direct(others[0]))
         self.circles[name] = {member.user_id for member in members}
         return name
 
-    async def _move_in(self, number: int, device: RawDevice, lines: list[tuple[str, str]], watching: str) -> None:
+    async def _add_device(self, number: int, device: RawDevice, lines: list[tuple[str, str]], watching: str) -> None:
         door, relay = self._world.stack.door, None
         if self._habits[number] is Connectivity.WATCHED:
             door = watching
@@ -115,31 +115,31 @@ class ChattingMembers:
             door = relay.address
         listener = RecordingDevice(device, door, FileStore(self._folder / f"{number}.json"))
         name = f"device {number % 2} of member {number // 2} (which {self._habits[number].value})"
-        self.speakers.append(SendingDevice(name, listener, lines, self.applause))
+        self.speakers.append(SendingDevice(name, listener, lines, self.counter))
         if relay is not None:
             self._relays[self.speakers[-1]] = relay
 
-    async def talk(self) -> None:
-        """Everybody says everything, and some come and go meanwhile. Ends when all is answered."""
+    async def send_all(self) -> None:
+        """Send all messages while some devices reconnect; return when all are answered."""
         async with asyncio.TaskGroup() as tasks:
             for speaker, habit in zip(self.speakers, self._habits, strict=True):
-                tasks.create_task(speaker.speak())
+                tasks.create_task(speaker.send_all())
                 if habit in (Connectivity.LEAVES, Connectivity.CUT):
                     moments = self._random.sample(range(1, int(LAST_ABSENCE * MESSAGES)), 2 * ABSENCES)
-                    tasks.create_task(self._come_and_go(speaker, sorted(moments)))
+                    tasks.create_task(self._interrupt(speaker, sorted(moments)))
 
-    async def _come_and_go(self, speaker: SendingDevice, moments: list[int]) -> None:
-        """Moments are counted in answers to all."""
+    async def _interrupt(self, speaker: SendingDevice, moments: list[int]) -> None:
+        """Cut or reconnect a device at `moments`, counted in acknowledged sends of all devices."""
         for away, back in zip(moments[::2], moments[1::2], strict=True):
-            await self.applause.reaches(away)
+            await self.counter.wait_for(away)
             if (relay := self._relays.get(speaker)) is not None:
                 # The device may be on its way back from the cut before.
                 await eventually(partial(_is_back, speaker, relay), PATIENCE)
                 self.cuts += relay.cut() > 0
             else:
-                await speaker.leave()
-                await self.applause.reaches(back)
-                await speaker.come()
+                await speaker.disconnect()
+                await self.counter.wait_for(back)
+                await speaker.connect()
 
 
 def _is_back(speaker: SendingDevice, relay: Relay) -> bool:

@@ -1,4 +1,4 @@
-"""What stands between the SDK and the door in these plays, and the people who use the SDK."""
+"""Fixtures of the SDK scenarios: a proxy before the door, and clients of the SDK behind it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.terminal import Terminal
 
 @pytest.fixture
 async def proxy(stack: Stack) -> AsyncIterator[Proxy]:
-    """A proxy before the door of the system all plays share; it passes everything until it is given a rule."""
+    """A proxy before the door of the shared system; it passes every frame until a rule is set."""
     async with Proxy(stack.door) as proxy:
         yield proxy
 
@@ -36,5 +36,5 @@ async def pair(people: People) -> Pair:
 
 @pytest.fixture
 def terminal(proxy: Proxy, tmp_path: Path) -> Terminal:
-    """The command behind the proxy, with nobody signed in."""
+    """The command behind the proxy, without a session."""
     return Terminal(proxy.address, tmp_path, PASSWORD)

@@ -1,4 +1,4 @@
-"""What people say, in many languages and scripts, from the data of chatterbot-corpus, seasoned with emoji."""
+"""Message texts in many languages and scripts, from the data of chatterbot-corpus, with added emoji."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ SEASONING = (
 
 
 def language(name: str) -> list[str]:
-    """All that is said in the files of a language, in the order of the files."""
+    """Return all utterances of a language, in file order."""
     folder = Path(str(distribution("chatterbot-corpus").locate_file("chatterbot_corpus"))) / "data" / name
     return [line for file in sorted(folder.glob("*.yml")) for line in _lines(file) if line.strip()]
 
 
 def utterances(count: int, random: Random) -> list[str]:
-    """So many texts, shuffled: as many of each language as there are, but fair shares; every third is seasoned."""
+    """Return `count` shuffled texts, in equal shares per language as far as available; every third has emoji."""
     share = -(-count // len(LANGUAGES))
     said = [line for name in LANGUAGES for line in _share(language(name), share, random)]
     random.shuffle(said)
-    return [_seasoned(line, random) if number % 3 == 0 else line for number, line in enumerate(said[:count])]
+    return [_with_emoji(line, random) if number % 3 == 0 else line for number, line in enumerate(said[:count])]
 
 
 def _lines(file: Path) -> list[str]:
@@ -55,6 +55,6 @@ def _share(lines: list[str], share: int, random: Random) -> list[str]:
     return random.sample(lines, share) if len(lines) >= share else random.choices(lines, k=share)
 
 
-def _seasoned(line: str, random: Random) -> str:
+def _with_emoji(line: str, random: Random) -> str:
     place, what = random.randrange(len(line) + 1), random.choice(SEASONING)
     return line[:place] + what + line[place:]

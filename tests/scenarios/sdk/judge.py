@@ -1,4 +1,4 @@
-"""Judges what was sent and what every device was given, and says where they first differ. Pure."""
+"""Pure functions that compare sent messages with the entries of every device and name the first difference."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import pairwise, zip_longest
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """An entry as every device should have it; `text` is None for one that is no message."""
+    """An entry as every device should have it; `text` is None unless it is a message."""
 
     seq: int
     sender: str
@@ -21,7 +21,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A message with the seq its device was answered; `number` is its place in what this device had to say."""
+    """An acknowledged message with its seq; `number` is its index among the sends of its device."""
 
     device: str
     number: int
@@ -33,13 +33,13 @@ Log = Sequence[Line]
 
 
 def log_of(conversation: str, preface: Log, answered: Iterable[Answered]) -> list[Line]:
-    """The log as the answers have it: the `preface` it was made with, and every message at its seq."""
+    """Return the log that the answers imply: the `preface`, and every message at its seq."""
     said = [each.line for each in answered if each.conversation == conversation]
     return [*preface, *sorted(said, key=lambda line: line.seq)]
 
 
 def gaps(conversation: str, log: Log) -> list[str]:
-    """The log is 1, 2, 3 …: every message was answered with a seq of its own, and no seq is unaccounted for."""
+    """Return complaints about seqs that are missing or were assigned to two messages."""
     for place, line in enumerate(log, start=1):
         if line.seq != place:
             return [f"{conversation}: place {place} of what was answered is {line}"]
@@ -47,7 +47,7 @@ def gaps(conversation: str, log: Log) -> list[str]:
 
 
 def disorder(answered: Iterable[Answered]) -> list[str]:
-    """In each conversation the messages of a device are in the order it sent them."""
+    """Return complaints about messages of a device that are out of its send order within a conversation."""
     lanes: dict[tuple[str, str], list[Answered]] = {}
     for each in sorted(answered, key=lambda each: each.number):
         lanes.setdefault((each.device, each.conversation), []).append(each)
@@ -60,7 +60,7 @@ def disorder(answered: Iterable[Answered]) -> list[str]:
 
 
 def differences(device: str, given: Mapping[str, Log], logs: Mapping[str, Log]) -> list[str]:
-    """A device was given exactly these logs; the first difference of each conversation."""
+    """Return the first difference of each conversation between a device's entries and the logs."""
     complaints = [f"{device} was given {name}, which is not its own" for name in given.keys() - logs.keys()]
     for name, log in logs.items():
         for place, (has, should) in enumerate(zip_longest(given.get(name, ()), log), start=1):

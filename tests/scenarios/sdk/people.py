@@ -23,7 +23,7 @@ BURST = 50
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Alice and bob, and the conversation of the two."""
+    """Clients of alice and bob, and their direct conversation."""
 
     alice: Client
     bob: Client
@@ -59,14 +59,14 @@ class People:
     async def session(self, name: str) -> Session:
         """Return the session of a new device."""
         if name in self._devices:
-            device = await self.world.another(self._devices[name])
+            device = await self.world.add_device(self._devices[name])
         else:
             device = await self.world.listed_user(self.login_name(name), name)
             self._devices[name] = device
         ends, home = time.time() + TOKEN_SECONDS, self.world.home_of(device.user_id)
         return Session(device.user_id, device.device_id, self.login_name(name), device.token, ends, "", home)
 
-    async def stranger(self, store: SessionStore | None = None) -> Client:
+    async def client_without_session(self, store: SessionStore | None = None) -> Client:
         """Return a client that is signed in only if `store` has a session."""
         return await self._opened.enter_async_context(Client(self.proxy.address, store=store))
 
@@ -74,14 +74,14 @@ class People:
         """Return a client that is a new device."""
         store = store or MemoryStore()
         store.save(await self.session(name))
-        return await self.stranger(store)
+        return await self.client_without_session(store)
 
     async def sign_in(self, terminal: Terminal, *names: str) -> list[str]:
         """Sign new devices in on a terminal; return their login names."""
         return [terminal.keep(await self.session(name)) for name in names]
 
     async def device(self, client: Client, **options: object) -> Device:
-        """Return the device of a client, connected."""
+        """Return the connected device of a client."""
         device = await self._opened.enter_async_context(client.connect(**options))  # type: ignore[arg-type]
         await device.wait_connected()
         return device
@@ -107,7 +107,7 @@ def user_id(client: Client) -> str:
 
 
 async def until(device: Device, kind: type[E]) -> E:
-    """Return the next event of this kind; others are passed over."""
+    """Return the next event of this kind and skip others."""
     async for event in device:
         if isinstance(event, kind):
             return event

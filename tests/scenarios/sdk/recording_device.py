@@ -1,4 +1,4 @@
-"""A device of the SDK that writes down all it is given, and can go away and come back with what it kept."""
+"""A device of the SDK that records all events and can reconnect with its stored state."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONNECT_SECONDS = 30.0
 
 
 class RecordingDevice:
-    """An async context manager that is connected within. `pages` has what it was given, by conversation, as it came.
+    """An async context manager with a connected device. `pages` has the received entries by conversation, in order.
 
     `who` names the account and the device; its own stream is never opened. `door` is where the SDK connects.
     """
@@ -35,26 +35,26 @@ class RecordingDevice:
 
     @property
     def device(self) -> Device:
-        """The device that is connected now."""
+        """Return the connected device."""
         assert self._device is not None, "this device is away"
         return self._device
 
     async def __aenter__(self) -> RecordingDevice:
-        await self.come()
+        await self.connect()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.leave()
+        await self.disconnect()
 
-    async def come(self) -> None:
-        """Connect, with a client that knows what is in the store and nothing else."""
+    async def connect(self) -> None:
+        """Connect with a new client that has only the state in the store."""
         client = await self._open.enter_async_context(Client(self._door, store=self._store))
         self._device = await self._open.enter_async_context(client.connect(repair=self._repair))
-        self._notes = asyncio.create_task(self._write_down(self._device))
+        self._notes = asyncio.create_task(self._record(self._device))
         await self._device.wait_connected(CONNECT_SECONDS)
 
-    async def leave(self) -> None:
-        """Close device and client; sends without an answer fail, and what was written down counts as taken."""
+    async def disconnect(self) -> None:
+        """Close device and client; unanswered sends fail, and recorded entries count as consumed."""
         if self._notes is not None:
             self._notes.cancel()
             await asyncio.gather(self._notes, return_exceptions=True)
@@ -62,14 +62,14 @@ class RecordingDevice:
         self._device = None
 
     def seqs(self, conversation: str) -> list[int]:
-        """The seqs of a conversation in the order they were given."""
+        """Return the seqs of a conversation in order of delivery."""
         return [entry.seq for entry in self.pages[conversation]]
 
-    async def has(self, conversation: str, count: int, timeout: float = 20.0) -> None:
-        """Wait until so many entries of a conversation were given; whether there are more is for others to see."""
+    async def wait_for_entries(self, conversation: str, count: int, timeout: float = 20.0) -> None:
+        """Wait until at least `count` entries of a conversation were delivered."""
         await eventually(lambda: len(self.pages[conversation]) >= count, timeout)
 
-    async def _write_down(self, device: Device) -> None:
+    async def _record(self, device: Device) -> None:
         async for event in device:
             if isinstance(event, EntryReceived):
                 self.pages[event.conversation_id].append(event)

@@ -1,4 +1,4 @@
-"""The messenger on a screen of a test: keys in, and what is on the screen out."""
+"""The messenger in a test: keys as input, the screen's text as output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.eventually import eventually
 
 
 class Screen:
-    """One person's messenger."""
+    """The screen of one user's messenger."""
 
     def __init__(self, app: MessengerApp, pilot: Pilot[Exception | None]) -> None:
         self.app = app
@@ -23,7 +23,7 @@ class Screen:
 
     @property
     def lines(self) -> list[str]:
-        """What is on the screen, line by line."""
+        """Return the screen's text, line by line."""
         compositor = self.app.screen._compositor
         return [strip.text for strip in compositor.render_strips()]
 
@@ -35,7 +35,7 @@ class Screen:
         await self.pilot.press(*keys)
 
     def burst(self, *keys: str) -> None:
-        """Keys that are all there before the first one is looked at."""
+        """Queue all keys before the first one is handled."""
         for key in keys:
             self.app.post_message(events.Key(key, key if len(key) == 1 else None))
 
@@ -48,7 +48,7 @@ class Screen:
         await self.press("enter")
 
     async def shows(self, *texts: str) -> None:
-        """Wait until all of them are on the screen."""
+        """Wait until all texts are on the screen."""
 
         async def holds() -> bool:
             await self.pilot.pause()
@@ -59,7 +59,7 @@ class Screen:
         await eventually(holds)
 
     async def hides(self, text: str) -> None:
-        """Wait until it is not on the screen."""
+        """Wait until the text is not on the screen."""
 
         async def holds() -> bool:
             await self.pilot.pause()
@@ -71,7 +71,7 @@ class Screen:
 
 @asynccontextmanager
 async def messenger(client: Client, first: str = "", size: tuple[int, int] = (80, 24)) -> AsyncIterator[Screen]:
-    """The messenger of whoever is signed in."""
+    """Run the messenger of the client's user."""
     app = MessengerApp(MessengerModel(client, "the door"), first)
     async with app.run_test(size=size) as pilot:
         yield Screen(app, pilot)

@@ -1,4 +1,4 @@
-"""Calls that change things: refused once where asking again is of no use, and answered whole."""
+"""Unary calls of the SDK: a permanent refusal is not retried, and responses are complete."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.scenario, pytest.mark.e2e]
 LONG_TEXT = 16_000
 
 
-async def test_a_wrong_password_is_no_wrong_token(people: People) -> None:
+async def test_wrong_password_keeps_session(people: People) -> None:
     alice = await people.client("alice")
     session = alice.session
     with pytest.raises(Unauthenticated):
@@ -32,7 +32,7 @@ async def test_a_wrong_password_is_no_wrong_token(people: People) -> None:
     assert alice.session is None
 
 
-async def test_users_are_blocked_and_devices_revoked(people: People, pair: Pair) -> None:
+async def test_blocked_users_and_devices_are_listed_and_removed(people: People, pair: Pair) -> None:
     alice, laptop = pair.alice, await people.client("alice")
     await alice.accounts.block(pair.bob_id)
     assert [each async for each in alice.accounts.list_blocked()] == [pair.bob_id]
@@ -45,7 +45,7 @@ async def test_users_are_blocked_and_devices_revoked(people: People, pair: Pair)
         await laptop.accounts.get_profile()
 
 
-async def test_an_export_of_several_parts_is_a_whole_archive(pair: Pair) -> None:
+async def test_chunked_export_is_a_complete_archive(pair: Pair) -> None:
     for _ in range(10):
         await pair.alice.messages.send(pair.chat, secrets.token_hex(LONG_TEXT // 2))
     parts = [part async for part in pair.alice.accounts.export()]
@@ -55,7 +55,7 @@ async def test_an_export_of_several_parts_is_a_whole_archive(pair: Pair) -> None
         assert "profile.json" in archive.namelist()
 
 
-async def test_groups_are_changed_by_admins_and_left_by_anybody(people: People) -> None:
+async def test_admin_changes_group_and_member_leaves_it(people: People) -> None:
     alice, bob, carol = [await people.client(name) for name in ("alice", "bob", "carol")]
     ids = [user_id(bob), user_id(carol)]
     group = (await alice.conversations.create_group("Friday", ids)).conversation_id
@@ -72,6 +72,6 @@ async def test_groups_are_changed_by_admins_and_left_by_anybody(people: People) 
     assert found == [sent.seq]
 
 
-async def test_users_are_found_by_their_login_names(people: People, pair: Pair) -> None:
+async def test_users_are_found_by_login_name(people: People, pair: Pair) -> None:
     found = await pair.alice.accounts.find(people.login_name("bob"))
     assert (found.user_id, found.display_name) == (pair.bob_id, "bob")

@@ -1,4 +1,4 @@
-"""The command, as a person or a script meets it, on the real system."""
+"""The command, used interactively and by scripts, on a running system."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.terminal import Terminal
 pytestmark = [pytest.mark.scenario, pytest.mark.e2e]
 
 
-async def test_two_people_register_and_talk(terminal: Terminal, people: People) -> None:
+async def test_two_registered_users_exchange_messages(terminal: Terminal, people: People) -> None:
     alice, bob = people.login_name("alice"), people.login_name("bob")
     await terminal.ok("register", alice, "--display-name", "Alice")
     await terminal.ok("register", bob)
@@ -24,13 +24,13 @@ async def test_two_people_register_and_talk(terminal: Terminal, people: People) 
     assert "2 unread" in await terminal.ok("chat", "--as", alice)
 
 
-async def test_further_lines_of_a_message_are_indented(terminal: Terminal, people: People) -> None:
+async def test_continuation_lines_of_message_are_indented(terminal: Terminal, people: People) -> None:
     alice, bob = await people.sign_in(terminal, "alice", "bob")
     await terminal.ok("send", bob, "one\ntwo", "--as", alice)
     assert "alice  one\n      two\n" in await terminal.ok("history", bob, "--as", alice)
 
 
-async def test_a_group_is_created_listed_and_written_to(terminal: Terminal, people: People) -> None:
+async def test_group_is_created_listed_and_messaged(terminal: Terminal, people: People) -> None:
     alice, bob = await people.sign_in(terminal, "alice", "bob")
     await terminal.ok("groups", "create", "The three", bob, "--as", alice)
     assert "The three" in await terminal.ok("groups", "list", "--as", bob)
@@ -39,9 +39,7 @@ async def test_a_group_is_created_listed_and_written_to(terminal: Terminal, peop
     assert told["message_appended"]["content"]["text"]["body"] == "hi"
 
 
-async def test_the_only_account_signed_in_is_the_user_and_of_several_one_is_named(
-    terminal: Terminal, people: People
-) -> None:
+async def test_user_option_is_required_only_with_several_accounts(terminal: Terminal, people: People) -> None:
     assert "parley register" in await terminal.refused("whoami")
     [alice] = await people.sign_in(terminal, "alice")
     assert json.loads(await terminal.ok("whoami", "--json"))["login_name"] == alice
@@ -51,7 +49,7 @@ async def test_the_only_account_signed_in_is_the_user_and_of_several_one_is_name
     await terminal.ok("whoami")
 
 
-async def test_a_refusal_is_a_sentence(terminal: Terminal, people: People) -> None:
+async def test_refused_command_prints_one_sentence(terminal: Terminal, people: People) -> None:
     alice, nobody = people.login_name("alice"), people.login_name("nobody")
     await terminal.ok("register", alice)
     assert "taken" in await terminal.refused("register", alice)
@@ -63,7 +61,7 @@ async def test_a_refusal_is_a_sentence(terminal: Terminal, people: People) -> No
     assert "UTF-8" in await terminal.refused("send", bob, "\udcff")
 
 
-async def test_groups_of_one_title_are_told_apart_by_their_ids(terminal: Terminal, people: People) -> None:
+async def test_groups_with_same_title_are_distinguished_by_id(terminal: Terminal, people: People) -> None:
     alice, bob = await people.sign_in(terminal, "alice", "bob")
     made = [json.loads(await terminal.ok("groups", "create", "Twins", bob, "--as", alice, "--json")) for _ in range(2)]
     first, second = ids = [group["conversation_id"] for group in made]
@@ -75,7 +73,7 @@ async def test_groups_of_one_title_are_told_apart_by_their_ids(terminal: Termina
     assert "Nothing" in await terminal.ok("history", "--group", first, "--as", alice)
 
 
-async def test_a_damaged_session_is_named_with_what_to_do(terminal: Terminal, people: People, tmp_path: Path) -> None:
+async def test_damaged_session_file_is_reported_with_remedy(terminal: Terminal, people: People, tmp_path: Path) -> None:
     [alice] = await people.sign_in(terminal, "alice")
     session = tmp_path / "parley" / f"{alice}.json"
     session.write_text("{")
@@ -86,7 +84,7 @@ async def test_a_damaged_session_is_named_with_what_to_do(terminal: Terminal, pe
     await terminal.ok("login", alice)
 
 
-async def test_a_password_comes_from_a_pipe_without_a_warning(terminal: Terminal, people: People) -> None:
+async def test_password_is_read_from_pipe_without_warning(terminal: Terminal, people: People) -> None:
     alice = people.login_name("alice")
     del terminal.environment["PARLEY_PASSWORD"]
     await terminal.ok("register", alice, typed="correct horse\n")
@@ -97,14 +95,14 @@ async def test_a_password_comes_from_a_pipe_without_a_warning(terminal: Terminal
     assert "PARLEY_PASSWORD" in err
 
 
-async def test_tls_to_a_door_without_it_fails_with_one_sentence(terminal: Terminal) -> None:
+async def test_tls_to_plaintext_door_fails_with_one_sentence(terminal: Terminal) -> None:
     terminal.environment.pop("GRPC_VERBOSITY", None)
     said = await terminal.refused("login", "alice", "--tls")
     assert "The TLS handshake with" in said
     assert len(said.splitlines()) == 1
 
 
-async def test_control_characters_of_others_do_not_reach_the_terminal(terminal: Terminal, people: People) -> None:
+async def test_control_characters_in_received_text_are_not_printed(terminal: Terminal, people: People) -> None:
     [alice], bob = await people.sign_in(terminal, "alice"), people.login_name("bob")
     await terminal.ok("register", bob, "--display-name", "b\x1b[31mob")
     await terminal.ok("send", alice, "\x1b]0;title\x07boo", "--as", bob)

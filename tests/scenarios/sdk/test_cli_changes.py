@@ -1,4 +1,4 @@
-"""The commands that change things, for a person and as JSON for a program."""
+"""The commands that change state, with text and JSON output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.scenario, pytest.mark.e2e]
 
 @pytest.fixture
 async def alice(terminal: Terminal, people: People) -> str:
-    """Her login name; it is she who runs commands."""
+    """The login name of alice, who runs the commands."""
     [name] = await people.sign_in(terminal, "alice")
     terminal.environment["PARLEY_AS"] = name
     return name
@@ -36,7 +36,7 @@ async def told(terminal: Terminal, *words: str) -> dict[str, object]:
     return answer
 
 
-async def test_a_message_is_answered_edited_reacted_to_and_deleted(terminal: Terminal, alice: str, bob: str) -> None:
+async def test_message_is_answered_edited_reacted_to_and_deleted(terminal: Terminal, alice: str, bob: str) -> None:
     first = await told(terminal, "send", bob, "helo")
     seq = str(first["seq"])
     assert "edited" in await terminal.ok("edit", bob, seq, "hello", "there")
@@ -55,7 +55,9 @@ async def test_a_message_is_answered_edited_reacted_to_and_deleted(terminal: Ter
     assert "--seqs" in await terminal.refused("edit", bob, "hello")
 
 
-async def test_a_group_is_changed(terminal: Terminal, people: People, alice: str, bob: str) -> None:
+async def test_group_members_roles_and_title_are_changed(
+    terminal: Terminal, people: People, alice: str, bob: str
+) -> None:
     await terminal.ok("groups", "create", "Friday", bob)
     carol = (await people.session("carol")).login_name
     assert f"{carol} can read" in await terminal.ok("groups", "add", "Friday", carol)
@@ -68,7 +70,7 @@ async def test_a_group_is_changed(terminal: Terminal, people: People, alice: str
     assert "in no group" in await terminal.refused("groups", "leave", "Sunday")
 
 
-async def test_a_refusal_to_be_added_names_the_user_and_does_not_tell_a_block_from_privacy(
+async def test_refused_member_is_named_without_revealing_block_or_privacy(
     terminal: Terminal, people: People, alice: str, bob: str
 ) -> None:
     [carol] = await people.sign_in(terminal, "carol")
@@ -81,7 +83,7 @@ async def test_a_refusal_to_be_added_names_the_user_and_does_not_tell_a_block_fr
     assert f"{carol} is not a member" in await terminal.refused("groups", "role", "Friday", carol, "admin")
 
 
-async def test_what_users_wrote_is_printed_as_they_wrote_it(terminal: Terminal, alice: str, bob: str) -> None:
+async def test_message_text_is_printed_unchanged(terminal: Terminal, alice: str, bob: str) -> None:
     title = "[bold]T:cat:[/nothing]"
     assert f"“{title}” has 2 members" in await terminal.ok("groups", "create", title, bob)
     assert title in await terminal.ok("groups", "list")
@@ -92,7 +94,7 @@ async def test_what_users_wrote_is_printed_as_they_wrote_it(terminal: Terminal, 
     assert "“:cat:[b]”" in await terminal.refused("groups", "leave", ":cat:[b]")
 
 
-async def test_search_finds_words_in_all_conversations_or_one(terminal: Terminal, alice: str, bob: str) -> None:
+async def test_search_covers_all_conversations_or_one(terminal: Terminal, alice: str, bob: str) -> None:
     for text in ("the red door", "a red hat", "nothing"):
         await terminal.ok("send", bob, text)
     found = [json.loads(each) for each in (await terminal.ok("search", "red", "--json")).splitlines()]
@@ -123,8 +125,8 @@ async def test_devices_passwords_and_blocks_are_managed(
     assert await told(terminal, "logout") == {"login_name": alice}
 
 
-async def test_a_device_without_a_name_is_called_by_its_id(terminal: Terminal, people: People, alice: str) -> None:
-    nameless = await (await people.stranger()).accounts.login(alice, PASSWORD, device_name="")
+async def test_unnamed_device_is_listed_by_id(terminal: Terminal, people: People, alice: str) -> None:
+    nameless = await (await people.client_without_session()).accounts.login(alice, PASSWORD, device_name="")
     told_of = await terminal.ok("devices", "revoke", nameless.device_id)
     assert told_of == f"The device {nameless.device_id[:8]} is signed out.\n"
 
@@ -137,7 +139,7 @@ def files_of(archive: bytes) -> list[str]:
         return opened.namelist()
 
 
-async def test_an_export_is_a_whole_file_or_none(terminal: Terminal, tmp_path: Path, alice: str) -> None:
+async def test_export_writes_complete_archive_or_is_refused(terminal: Terminal, tmp_path: Path, alice: str) -> None:
     archive = tmp_path / "me.zip"
     assert (await told(terminal, "export", str(archive)))["bytes"] == archive.stat().st_size
     assert archive.stat().st_mode & 0o077 == 0
@@ -148,13 +150,13 @@ async def test_an_export_is_a_whole_file_or_none(terminal: Terminal, tmp_path: P
     assert "is a folder" in await terminal.refused("export", str(tmp_path))
 
 
-async def test_conversations_are_listed_with_their_unread_counts(terminal: Terminal, alice: str, bob: str) -> None:
+async def test_conversations_are_listed_with_unread_counts(terminal: Terminal, alice: str, bob: str) -> None:
     await terminal.ok("send", bob, "hello")
     assert "alice  (1 unread)" in await terminal.ok("conversations", "--as", bob)
     assert (await told(terminal, "conversations", "--as", bob))["unread_count"] == "1"
 
 
-async def test_privacy_is_changed_and_an_account_deleted(terminal: Terminal, alice: str) -> None:
+async def test_privacy_is_changed_and_account_deleted(terminal: Terminal, alice: str) -> None:
     assert "everyone" in await terminal.ok("privacy")
     told_of = await told(terminal, "privacy", "--who-may-add", "contacts", "--found")
     assert told_of == {"who_may_add": "WHO_MAY_ADD_CONTACTS", "found_by_search": True}
@@ -164,7 +166,7 @@ async def test_privacy_is_changed_and_an_account_deleted(terminal: Terminal, ali
     assert "not signed in" in await terminal.refused("whoami")
 
 
-async def test_reading_history_makes_no_conversation(terminal: Terminal, alice: str, bob: str) -> None:
+async def test_reading_history_creates_no_conversation(terminal: Terminal, alice: str, bob: str) -> None:
     assert "have not said anything to each other" in await terminal.refused("history", bob)
     assert "have not said anything to each other" in await terminal.refused("edit", bob, "1", "hello")
     await terminal.ok("send", bob, "hello")
@@ -172,7 +174,7 @@ async def test_reading_history_makes_no_conversation(terminal: Terminal, alice: 
 
 
 @pytest.mark.parametrize("seq", [str(2**63), "9" * 40])
-async def test_a_seq_beyond_64_bits_is_refused(terminal: Terminal, alice: str, bob: str, seq: str) -> None:
+async def test_seq_beyond_64_bits_is_refused(terminal: Terminal, alice: str, bob: str, seq: str) -> None:
     await terminal.ok("send", bob, "hello")
     assert "SEQ" in await terminal.refused("edit", bob, seq, "x")
     assert "SEQ" in await terminal.refused("delete", bob, seq)
@@ -180,7 +182,7 @@ async def test_a_seq_beyond_64_bits_is_refused(terminal: Terminal, alice: str, b
     assert (code, "Traceback" in err) == (2, False)
 
 
-async def test_a_send_as_json_has_the_fields_of_the_contract(terminal: Terminal, alice: str, bob: str) -> None:
+async def test_json_output_of_send_has_contract_fields(terminal: Terminal, alice: str, bob: str) -> None:
     sent = await told(terminal, "send", bob, "hello")
     assert sent.keys() == {"conversation_id", "seq", "create_time"}
     assert isinstance(sent["seq"], str)

@@ -53,7 +53,7 @@ async def end_of(chat: asyncio.subprocess.Process) -> tuple[int, str]:
         return await chat.wait(), complaint
 
 
-async def test_a_send_by_call_leaves_an_open_chat_alone(chats: Chats) -> None:
+async def test_send_command_leaves_open_chat_connected(chats: Chats) -> None:
     async with chats.open_chat() as chat:
         assert "sent" in await chats.terminal.ok("send", chats.bob, "hello", "--as", chats.alice)
         assert chat.stdin is not None
@@ -64,7 +64,7 @@ async def test_a_send_by_call_leaves_an_open_chat_alone(chats: Chats) -> None:
     assert [line[13:] for line in said.splitlines()] == ["hello", "and from here"]
 
 
-async def test_a_chat_that_is_opened_elsewhere_ends_with_a_sentence(chats: Chats) -> None:
+async def test_superseded_chat_ends_with_one_sentence(chats: Chats) -> None:
     async with chats.open_chat() as chat:
         await chats.terminal.ok("chat", chats.bob, "--as", chats.alice, typed="I am here now\n")
         code, complaint = await end_of(chat)
@@ -73,7 +73,7 @@ async def test_a_chat_that_is_opened_elsewhere_ends_with_a_sentence(chats: Chats
     assert len(chats.proxy.streams) == 2
 
 
-async def test_a_chat_from_a_pipe_can_be_interrupted(chats: Chats) -> None:
+async def test_interrupted_piped_chat_ends(chats: Chats) -> None:
     async with chats.open_chat() as chat:
         chat.send_signal(signal.SIGINT)
         assert await end_of(chat) == (130, "")

@@ -1,4 +1,4 @@
-"""Members talk in thirteen languages while their devices come and go, and every device ends with the same logs."""
+"""Members send in thirteen languages while their devices reconnect, and every device ends with the same logs."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ Logs = Mapping[str, Log]
 
 
 @pytest.mark.parametrize("name", LANGUAGES)
-def test_every_language_has_something_to_say(name: str) -> None:
+def test_every_language_has_utterances(name: str) -> None:
     assert len(language(name)) >= 15
 
 
-def test_what_is_said_is_of_all_scripts_and_the_same_each_time() -> None:
+def test_utterances_cover_all_scripts_and_are_reproducible() -> None:
     _, lines = plan(Random(SEED))
     assert plan(Random(SEED))[1] == lines
     said = Counter(text for each in lines for _, text in each)
@@ -43,11 +43,11 @@ def test_what_is_said_is_of_all_scripts_and_the_same_each_time() -> None:
         assert any(what in text for text in said)
 
 
-async def test_every_device_ends_with_the_same_logs(world: World, tmp_path: Path) -> None:
+async def test_reconnecting_devices_receive_identical_logs(world: World, tmp_path: Path) -> None:
     async with ChattingMembers(world, tmp_path, Random(SEED)) as members:
-        await members.gather()
+        await members.set_up()
         prefaces = {name: await preface(members, name) for name in members.circles}
-        await members.talk()
+        await members.send_all()
         answered = members.answered
         logs = {name: log_of(name, prefaces[name], answered) for name in members.circles}
         with suppress(AssertionError):  # the comparison says better what has not come
@@ -65,12 +65,12 @@ async def test_every_device_ends_with_the_same_logs(world: World, tmp_path: Path
 
 
 async def preface(members: ChattingMembers, conversation: str) -> Log:
-    """What a log begins with before anybody speaks, as it was given to one of its members."""
+    """Return the log's entries before the first message, as one member received them."""
     listener = next(
         each.listener for each in members.speakers if each.listener.who.user_id in members.circles[conversation]
     )
-    answer = await listener.who.ask(conversation_pb2.GetConversationRequest(conversation_id=conversation))
-    await listener.has(conversation, answer.conversation.head_seq)
+    answer = await listener.who.call(conversation_pb2.GetConversationRequest(conversation_id=conversation))
+    await listener.wait_for_entries(conversation, answer.conversation.head_seq)
     return given_in(listener.pages[conversation])
 
 

@@ -1,4 +1,4 @@
-"""The demo on a system that loses frames, answers wrongly or goes away."""
+"""The demo on a system that drops frames, returns wrong results or becomes unreachable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from parley.chat.v1 import chat_pb2
 from parley_client.demo import participants as demo_participants
 from parley_client.demo import run_demo
 from parley_client.errors import DoorUnreachable
-from tests.proxy.mischief import Caller, Filter
+from tests.proxy.frame_faults import Caller, Filter
 from tests.proxy.rpc import Proxy
 
 pytestmark = pytest.mark.scenario
@@ -20,7 +20,7 @@ Frame = chat_pb2.ConnectResponse
 
 
 def losing_every(nth: int) -> Filter:
-    """Lose every nth live `entries` frame, over all streams."""
+    """Drop every nth live `entries` frame, over all streams."""
     count = 0
 
     def passed(_: Caller, frame: Frame) -> Frame | None:
@@ -33,14 +33,14 @@ def losing_every(nth: int) -> Filter:
     return Filter(passed)
 
 
-async def test_many_lost_frames_are_repaired(proxy: Proxy) -> None:
+async def test_many_dropped_frames_are_repaired(proxy: Proxy) -> None:
     proxy.rule = losing_every(7)
     report = await run_demo(proxy.address, timeout_s=4.0, sends=5)
     # Of the few words of bob's all may have come by repair, so none crossed between servers by itself.
     assert set(report.broken) <= {"mesh"}, [each for each in report.verdicts if not each.kept]
 
 
-async def test_a_wrong_seq_in_an_answer_breaks_durability(proxy: Proxy) -> None:
+async def test_wrong_seq_in_send_result_breaks_durability(proxy: Proxy) -> None:
     def with_another_seq(_: Caller, frame: Frame) -> Frame:
         for result in frame.send_results.results:
             if result.appended.seq == 30:
@@ -51,7 +51,7 @@ async def test_a_wrong_seq_in_an_answer_breaks_durability(proxy: Proxy) -> None:
     assert "P1" in (await run_demo(proxy.address, timeout_s=0.5, sends=5)).broken
 
 
-async def test_a_system_that_goes_away_is_not_judged(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unreachable_door_ends_demo_without_verdict(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo_participants, "SEND_TIMEOUT_S", 2.0)
     going: list[asyncio.Task[None]] = []
     async with Proxy(stack.door) as proxy:

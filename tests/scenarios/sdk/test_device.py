@@ -1,4 +1,4 @@
-"""A device of the SDK: what it sends, is given, keeps between runs, and how it ends."""
+"""A device of the SDK: its sends, its events, its stored state, and its end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from parley_client import (
     WatermarkMoved,
 )
 from tests.eventually import eventually
-from tests.proxy.mischief import Caller, Filter
+from tests.proxy.frame_faults import Caller, Filter
 from tests.proxy.rpc import Proxy
 from tests.raw.world import PASSWORD
 from tests.scenarios.sdk.people import Pair, People, until, user_id
@@ -51,7 +51,7 @@ async def end_of(device: Device) -> ConnectionChanged:
     return event
 
 
-async def test_a_message_reaches_the_other_device_and_its_receipts_come_back(people: People, pair: Pair) -> None:
+async def test_message_reaches_peer_and_its_receipts_return(people: People, pair: Pair) -> None:
     alices, bobs = await people.device(pair.alice), await people.device(pair.bob)
     sent = await alices.send(pair.chat, "hello")
     assert sent.seq == 2
@@ -64,7 +64,7 @@ async def test_a_message_reaches_the_other_device_and_its_receipts_come_back(peo
     assert bobs.watermark(pair.chat, alices.user_id) == (2, 2), "whoever wrote it has read it"
 
 
-async def test_a_restarted_device_goes_on_where_its_application_stood(people: People, pair: Pair) -> None:
+async def test_restarted_device_resumes_from_acknowledged_entry(people: People, pair: Pair) -> None:
     phone = await people.client("bob", MemoryStore())
     alices = await people.device(pair.alice)
     await alices.send(pair.chat, "one")
@@ -79,7 +79,7 @@ async def test_a_restarted_device_goes_on_where_its_application_stood(people: Pe
     assert [each.HasField("cursor") for each in hellos] == [False, False], "CaughtUp was not yet taken"
 
 
-async def test_the_cursor_is_kept_once_all_before_it_was_taken(people: People, pair: Pair) -> None:
+async def test_cursor_is_saved_after_all_earlier_events_are_consumed(people: People, pair: Pair) -> None:
     store = MemoryStore()
     phone = await people.client("bob", store)
     await pair.alice.messages.send(pair.chat, "one")
@@ -95,7 +95,7 @@ async def test_the_cursor_is_kept_once_all_before_it_was_taken(people: People, p
     assert store.load_state().last_seqs[pair.chat] == 2
 
 
-async def test_a_long_absence_is_fetched_in_pages(people: People, pair: Pair) -> None:
+async def test_long_absence_is_fetched_in_pages(people: People, pair: Pair) -> None:
     said = [str(n) for n in range(40)]
     for text in said:
         await pair.alice.messages.send(pair.chat, text)
@@ -111,7 +111,7 @@ async def test_a_long_absence_is_fetched_in_pages(people: People, pair: Pair) ->
     assert [each.after_seq for each in fetched][:6] == [0, 7, 14, 21, 28, 35]
 
 
-async def test_a_final_refusal_is_typed_and_lets_the_next_sends_pass(people: People, pair: Pair) -> None:
+async def test_permanent_refusal_is_typed_and_later_sends_pass(people: People, pair: Pair) -> None:
     alices = await people.device(pair.alice)
     with pytest.raises(NotFound) as caught:
         await alices.send("ab" * 16, "nobody is here")
@@ -119,14 +119,14 @@ async def test_a_final_refusal_is_typed_and_lets_the_next_sends_pass(people: Peo
     assert (await alices.send(pair.chat, "hello")).seq == 2
 
 
-async def test_a_newer_stream_of_the_device_ends_the_older_for_good(people: People) -> None:
+async def test_superseded_device_ends_without_reconnecting(people: People) -> None:
     alice = await people.client("alice")
     first = await people.device(alice)
     await people.device(alice)
     assert isinstance((await end_of(first)).error, Superseded)
 
 
-async def test_a_revoked_device_ends_for_good(people: People, pair: Pair) -> None:
+async def test_revoked_device_ends_without_reconnecting(people: People, pair: Pair) -> None:
     device = await people.device(pair.alice)
     await (await people.client("alice")).accounts.revoke_device(device.device_id)
     assert isinstance((await end_of(device)).error, SignedOut)
@@ -134,21 +134,21 @@ async def test_a_revoked_device_ends_for_good(people: People, pair: Pair) -> Non
         await pair.alice.conversations.get(pair.chat)
 
 
-async def test_an_old_token_is_renewed_on_the_open_stream(people: People, proxy: Proxy) -> None:
+async def test_expiring_token_is_renewed_on_open_stream(people: People, proxy: Proxy) -> None:
     await people.client("alice")
     store = MemoryStore()
-    phone = await people.stranger(store)
+    phone = await people.client_without_session(store)
     session = await phone.accounts.login(people.login_name("alice"), PASSWORD)
     # A token is renewed 60 s before its end.
     store.save(replace(session, access_token_ends=time.time() + 61.5))
-    await people.device(await people.stranger(store))
+    await people.device(await people.client_without_session(store))
     await eventually(lambda: any(frame.HasField("reauthenticate") for frame in proxy.requests))
     [stream] = proxy.streams
     [renewed] = [each.reauthenticate for each in stream.requests if each.HasField("reauthenticate")]
     assert renewed.access_token != session.access_token
 
 
-async def test_an_application_that_does_not_listen_stops_the_stream(people: People, pair: Pair) -> None:
+async def test_unread_events_stop_reading_of_stream(people: People, pair: Pair) -> None:
     bobs = await people.device(pair.bob, capacity=4)
     other = await people.device(await people.client("bob"))
     said = [str(n) for n in range(MORE_THAN_IT_HOLDS)]
@@ -159,8 +159,8 @@ async def test_an_application_that_does_not_listen_stops_the_stream(people: Peop
     assert await texts(bobs, MORE_THAN_IT_HOLDS) == said
 
 
-async def test_a_device_whose_clock_is_wrong_makes_ids_from_the_servers(people: People, pair: Pair) -> None:
-    carol = await people.stranger()
+async def test_device_with_wrong_clock_uses_server_time_in_ids(people: People, pair: Pair) -> None:
+    carol = await people.client_without_session()
     carol._clock._local_time = lambda: time.time() + DAY
     await carol.accounts.register(people.login_name("carol"), PASSWORD)
     chat = (await carol.conversations.get_or_create_direct(pair.bob_id)).conversation_id
@@ -169,13 +169,13 @@ async def test_a_device_whose_clock_is_wrong_makes_ids_from_the_servers(people: 
     assert abs((await sending).time.timestamp() - made) < 60
 
 
-async def test_typing_is_shown_to_the_other_device(people: People, pair: Pair) -> None:
+async def test_typing_reaches_peer(people: People, pair: Pair) -> None:
     alices, bobs = await people.device(pair.alice), await people.device(pair.bob)
     alices.set_typing(pair.chat)
     assert await until(bobs, TypingChanged) == TypingChanged(pair.chat, alices.user_id, True)
 
 
-async def test_a_message_ends_the_typing(people: People, proxy: Proxy, pair: Pair) -> None:
+async def test_sent_message_ends_typing(people: People, proxy: Proxy, pair: Pair) -> None:
     alices, bobs = await people.device(pair.alice), await people.device(pair.bob)
     for _ in range(5):
         alices.set_typing(pair.chat)
@@ -187,14 +187,14 @@ async def test_a_message_ends_the_typing(people: People, proxy: Proxy, pair: Pai
     await eventually(lambda: sum(frame.HasField("typing") for frame in proxy.requests) == 2)
 
 
-async def test_the_home_of_the_user_is_the_hint_of_the_stream(people: People, proxy: Proxy) -> None:
+async def test_stream_carries_home_as_routing_hint(people: People, proxy: Proxy) -> None:
     alice = await people.client("alice")
     device, home = await people.device(alice), people.world.home_of(user_id(alice))
     assert [(each.caller, each.hint) for each in proxy.streams] == [(Caller(device.user_id, device.device_id), home)]
     assert device.home == home
 
 
-async def test_entries_begin_at_the_head_when_history_is_not_wanted(people: People, pair: Pair) -> None:
+async def test_device_without_history_starts_at_head(people: People, pair: Pair) -> None:
     await pair.alice.messages.send(pair.chat, "old")
     bobs = await people.device(pair.bob, history_from_start=False)
     await until(bobs, CaughtUp)

@@ -1,4 +1,4 @@
-"""A device of the SDK on a stream that loses frames, refuses, falls silent, drains or breaks."""
+"""A device of the SDK on a stream that drops frames, refuses sends, falls silent, drains or breaks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from parley_client import CaughtUp, TimedOut
 from servicekit.failure import Failure
 from servicekit.status import to_proto
 from tests.eventually import eventually
-from tests.proxy.mischief import Caller, Filter
+from tests.proxy.frame_faults import Caller, Filter
 from tests.proxy.rpc import ProxiedStream, Proxy
 from tests.raw.refusal import of_status
 from tests.scenarios.sdk.people import Pair, People, until
@@ -28,7 +28,7 @@ TOO_MANY = 100
 
 
 def losing(device: str, *seqs: int) -> Filter:
-    """Lose the live entries with these seqs on their way to a device."""
+    """Drop the live entries with these seqs for one device."""
 
     def passed(caller: Caller, frame: Frame) -> Frame | None:
         if caller.device_id != device or not frame.entries.entries or frame.entries.ranges:
@@ -40,14 +40,14 @@ def losing(device: str, *seqs: int) -> Filter:
 
 
 def losing_all(kind: str) -> Filter:
-    """Lose all frames of a kind."""
+    """Drop all frames of a kind."""
     return Filter(lambda _, frame: None if frame.HasField(kind) else frame)  # type: ignore[arg-type]
 
 
 SILENCE = Filter(lambda *_: None)
 
 
-async def test_many_sends_keep_their_order_through_refusals_by_rate(people: People, proxy: Proxy, pair: Pair) -> None:
+async def test_rate_limited_sends_keep_their_order(people: People, proxy: Proxy, pair: Pair) -> None:
     refused: Counter[str] = Counter()
 
     def without_limits(_: Caller, frame: Frame) -> Frame:
@@ -65,7 +65,7 @@ async def test_many_sends_keep_their_order_through_refusals_by_rate(people: Peop
     assert refused["RATE_LIMITED"]
 
 
-async def test_lost_frames_are_fetched_and_everything_comes_once_and_in_order(people: People, pair: Pair) -> None:
+async def test_dropped_frames_are_fetched_once_and_in_order(people: People, pair: Pair) -> None:
     alices, bobs = await people.device(pair.alice), await people.device(pair.bob)
     await until(bobs, CaughtUp)
     people.proxy.rule = losing(bobs.device_id, 3, 4)
@@ -74,7 +74,7 @@ async def test_lost_frames_are_fetched_and_everything_comes_once_and_in_order(pe
     assert await texts(bobs, 4) == ["two", "three", "four", "five"]
 
 
-async def test_a_lost_last_frame_is_noticed_by_the_receipt_of_another_device(people: People, pair: Pair) -> None:
+async def test_dropped_last_frame_is_detected_by_peer_receipt(people: People, pair: Pair) -> None:
     alices, bobs = await people.device(pair.alice), await people.device(pair.bob)
     other = await people.device(await people.client("bob"))
     await until(bobs, CaughtUp)
@@ -84,7 +84,7 @@ async def test_a_lost_last_frame_is_noticed_by_the_receipt_of_another_device(peo
     assert await texts(bobs, 1) == ["the last word"], "the receipt of the other device showed it"
 
 
-async def test_without_repair_a_lost_frame_stays_lost(people: People, pair: Pair) -> None:
+async def test_dropped_frame_stays_missing_without_repair(people: People, pair: Pair) -> None:
     alices, bobs = await people.device(pair.alice), await people.device(pair.bob, repair=False)
     await until(bobs, CaughtUp)
     people.proxy.rule = losing(bobs.device_id, 3)
@@ -93,9 +93,7 @@ async def test_without_repair_a_lost_frame_stays_lost(people: People, pair: Pair
     assert await texts(bobs, 2) == ["two", "four"]
 
 
-async def test_sends_without_an_answer_go_out_again_in_order_on_the_next_stream(
-    people: People, proxy: Proxy, pair: Pair
-) -> None:
+async def test_unanswered_sends_are_resent_in_order_on_next_stream(people: People, proxy: Proxy, pair: Pair) -> None:
     alices, bobs = await people.device(pair.alice), await people.device(pair.bob)
     proxy.rule = losing_all("send_results")
     sendings = [alices.send(pair.chat, str(n)) for n in range(10)]
@@ -107,9 +105,7 @@ async def test_sends_without_an_answer_go_out_again_in_order_on_the_next_stream(
     assert await texts(bobs, 1) == ["new"]
 
 
-async def test_a_refused_send_that_is_given_up_makes_the_device_open_a_new_stream(
-    people: People, proxy: Proxy, pair: Pair
-) -> None:
+async def test_timed_out_gated_send_makes_device_reconnect(people: People, proxy: Proxy, pair: Pair) -> None:
     async def refused(stream: ProxiedStream, request: chat_pb2.ConnectRequest) -> bool:
         if stream is not proxy.streams[0] or not request.HasField("send_message"):
             return False
@@ -117,7 +113,7 @@ async def test_a_refused_send_that_is_given_up_makes_the_device_open_a_new_strea
         result = chat_pb2.SendResult(
             conversation_id=send.conversation_id, client_message_id=send.client_message_id, refused=OWNER_AWAY
         )
-        await stream.tell(send_results=chat_pb2.SendResults(results=[result]))
+        await stream.send_frame(send_results=chat_pb2.SendResults(results=[result]))
         return True
 
     proxy.answered = refused
@@ -128,12 +124,12 @@ async def test_a_refused_send_that_is_given_up_makes_the_device_open_a_new_strea
     assert len(proxy.streams) == 2
 
 
-async def test_a_drain_moves_the_device_without_a_loss(people: People, proxy: Proxy, pair: Pair) -> None:
+async def test_drained_device_reconnects_without_loss(people: People, proxy: Proxy, pair: Pair) -> None:
     alices, bobs = await people.device(pair.alice), await people.device(pair.bob)
     await until(bobs, CaughtUp)
     drain = chat_pb2.Drain()
     drain.delay.FromMilliseconds(50)
-    await proxy.tell_all(drain=drain)
+    await proxy.send_to_all(drain=drain)
     sendings = [alices.send(pair.chat, str(n)) for n in range(10)]
     assert [(await sending).seq for sending in sendings] == list(range(2, 12))
     await eventually(lambda: len(proxy.streams) == 4)
@@ -141,7 +137,7 @@ async def test_a_drain_moves_the_device_without_a_loss(people: People, proxy: Pr
     assert await texts(bobs, 11) == [*(str(n) for n in range(10)), "after"]
 
 
-async def test_a_silent_stream_is_left(people: People, proxy: Proxy, pair: Pair) -> None:
+async def test_silent_stream_is_replaced(people: People, proxy: Proxy, pair: Pair) -> None:
     def beating_often(_: Caller, frame: Frame) -> Frame:
         if frame.HasField("welcome"):
             frame.welcome.heartbeat_interval.FromMilliseconds(100)
@@ -156,7 +152,7 @@ async def test_a_silent_stream_is_left(people: People, proxy: Proxy, pair: Pair)
     assert (await alices.send(pair.chat, "still here")).seq == 2
 
 
-async def test_own_watermarks_are_sent_again_until_they_are_confirmed(people: People, proxy: Proxy, pair: Pair) -> None:
+async def test_receipts_are_resent_until_confirmed(people: People, proxy: Proxy, pair: Pair) -> None:
     await pair.alice.messages.send(pair.chat, "hello")
     bobs = await people.device(pair.bob)
     await texts(bobs, 1)

@@ -1,4 +1,4 @@
-"""The judge of the corpus: it finds what is lost, repeated, swapped or changed, and says where."""
+"""The judge of the corpus finds lost, repeated, swapped and changed messages and names them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def given(log: Sequence[Line]) -> list[str]:
     return differences("tablet", {"talk": log}, {"talk": LOG})
 
 
-def test_there_is_nothing_to_say_of_a_log_as_it_should_be() -> None:
+def test_correct_log_has_no_complaints() -> None:
     assert [line.seq for line in LOG] == [1, 2, 3, 4, 5]
     assert gaps("talk", LOG) == disorder(SAID) == given(LOG) == []
 
@@ -33,30 +33,30 @@ def test_there_is_nothing_to_say_of_a_log_as_it_should_be() -> None:
         ([*LOG, Line(6, "anna", "word 4")], 6),
     ],
 )
-def test_the_first_difference_is_told(log: list[Line], place: int) -> None:
+def test_first_difference_is_reported(log: list[Line], place: int) -> None:
     [complaint] = given(log)
     assert complaint.startswith(f"tablet in talk, place {place} of 5:")
 
 
-def test_two_spellings_of_one_letter_differ_and_can_be_told_apart_in_the_complaint() -> None:
+def test_different_unicode_normalizations_are_reported_legibly() -> None:
     one, other = Line(1, "anna", "e\u0301"), Line(1, "anna", "\u00e9")
     [complaint] = differences("tablet", {"talk": [one]}, {"talk": [other]})
     assert r"'e\u0301'" in complaint
     assert r"'\xe9'" in complaint
 
 
-def test_a_conversation_of_others_and_one_that_never_came_are_told() -> None:
+def test_foreign_and_missing_conversations_are_reported() -> None:
     assert differences("tablet", {"theirs": LOG}, {}) == ["tablet was given theirs, which is not its own"]
     [complaint] = differences("tablet", {}, {"talk": LOG})
     assert "was given nothing more" in complaint
 
 
-def test_a_seq_that_two_messages_were_answered_with_and_one_that_nobody_was_are_told() -> None:
+def test_duplicate_and_unassigned_seqs_are_reported() -> None:
     assert gaps("talk", log_of("talk", PREFACE, [*SAID, SAID[1]]))
     assert gaps("talk", log_of("talk", PREFACE, SAID[1:]))
 
 
-def test_a_message_behind_one_its_device_sent_later_is_told() -> None:
+def test_reordered_messages_of_one_device_are_reported() -> None:
     overtaken = [Answered("phone", 0, "talk", Line(3, "anna", "first")), Answered("phone", 1, "talk", SAID[0].line)]
     [complaint] = disorder(overtaken)
     assert "first" in complaint

@@ -1,4 +1,4 @@
-"""Two people with a messenger each on a running system: what one does is on the screen of the other."""
+"""Two users with a messenger each on a running system: actions of one appear on the screen of the other."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def login_name(client: Client) -> str:
     return client.session.login_name
 
 
-async def test_alice_and_bob_make_an_appointment(people: tuple[Client, Client]) -> None:
+async def test_two_users_exchange_messages(people: tuple[Client, Client]) -> None:
     alice, bob = people
     async with messenger(alice) as hers, messenger(bob) as his:
         await hers.press("ctrl+n")
@@ -59,7 +59,7 @@ async def test_alice_and_bob_make_an_appointment(people: tuple[Client, Client]) 
         await his.shows("message deleted")
 
 
-async def test_a_group_is_made_and_somebody_removed(people: tuple[Client, Client]) -> None:
+async def test_group_is_created_and_member_removed(people: tuple[Client, Client]) -> None:
     alice, bob = people
     async with messenger(alice) as hers, messenger(bob) as his:
         await hers.press("ctrl+g")
@@ -83,7 +83,7 @@ async def test_a_group_is_made_and_somebody_removed(people: tuple[Client, Client
         assert "no such" not in his.text, "what it has of the end is told without a complaint"
 
 
-async def test_a_sign_in_that_is_revoked_ends_the_messenger(stack: Stack, people: tuple[Client, Client]) -> None:
+async def test_revoked_device_ends_messenger(stack: Stack, people: tuple[Client, Client]) -> None:
     alice, _ = people
     async with messenger(alice) as hers, Client(stack.door) as phone:
         await hers.hides("connecting")

@@ -1,4 +1,4 @@
-"""`parley chat` on a terminal of its own: it opens the messenger, and what ends it is a sentence."""
+"""`parley chat` on a terminal opens the messenger, and ends with one sentence on an error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.scenario, pytest.mark.e2e]
 
 
 class Window:
-    """A command in a pseudo-terminal of 80 x 24, whose output is kept."""
+    """A command in a pseudo-terminal of 80 x 24, with recorded output."""
 
     def __init__(self, child: asyncio.subprocess.Process, descriptor: int) -> None:
         self.child = child
@@ -77,7 +77,7 @@ async def window(terminal: Terminal, *words: str) -> AsyncIterator[Window]:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The login names of two who have talked."""
+    """The login names of two users with a conversation."""
 
     alice: str
     bob: str
@@ -85,23 +85,21 @@ class Names:
 
 @pytest.fixture
 async def names(terminal: Terminal, people: People) -> Names:
-    """Alice, who runs the command, and bob, to whom she has said hello."""
+    """Alice, who runs the command, and bob, to whom she has sent a message."""
     names = Names(*await people.sign_in(terminal, "alice", "bob"))
     terminal.environment["PARLEY_AS"] = names.alice
     await terminal.ok("send", names.bob, "hello bob")
     return names
 
 
-async def test_the_named_conversation_is_opened_and_a_key_quits(terminal: Terminal, names: Names) -> None:
+async def test_named_conversation_is_opened_and_quit_key_ends_command(terminal: Terminal, names: Names) -> None:
     async with window(terminal, "chat", names.bob) as shown:
         await eventually(lambda: "hello bob" in shown.drawn and "Enter sends" in shown.drawn, 20)
         shown.press(b"\x11")
         assert await shown.ends() == 0
 
 
-async def test_a_second_messenger_takes_over_and_the_first_says_so(
-    terminal: Terminal, proxy: Proxy, names: Names
-) -> None:
+async def test_superseded_messenger_ends_with_one_sentence(terminal: Terminal, proxy: Proxy, names: Names) -> None:
     async with window(terminal, "chat") as first:
         await eventually(lambda: "bob" in first.drawn and proxy.streams, 20)
         async with window(terminal, "chat"):
@@ -110,7 +108,7 @@ async def test_a_second_messenger_takes_over_and_the_first_says_so(
         assert "Traceback" not in first.drawn
 
 
-async def test_a_damaged_state_file_is_named_and_nothing_else(terminal: Terminal, tmp_path: Path, names: Names) -> None:
+async def test_damaged_state_file_is_reported_by_name_only(terminal: Terminal, tmp_path: Path, names: Names) -> None:
     (tmp_path / "parley" / f"{names.alice}.state.json").write_text("{")
     async with window(terminal, "chat") as shown:
         assert await shown.ends() == 1

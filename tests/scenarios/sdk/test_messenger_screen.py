@@ -1,4 +1,4 @@
-"""The messenger as a person meets it: keys in, and what is on the screen out."""
+"""The messenger as a user sees it: keys as input, the screen's text as output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from parley.chat.v1 import chat_pb2
 from parley_client import Superseded
 from tests.eventually import eventually
-from tests.proxy.mischief import Caller, Filter
+from tests.proxy.frame_faults import Caller, Filter
 from tests.proxy.rpc import Proxy
 from tests.scenarios.sdk.people import Pair, People
 from tests.scenarios.sdk.terminal_screen import Screen, messenger
@@ -29,7 +29,7 @@ async def choose_newest(screen: Screen, *keys: str) -> None:
     await screen.press("up", *keys)
 
 
-async def test_a_talk_shows_unread_counts_ticks_and_typing(people: People, pair: Pair) -> None:
+async def test_conversation_shows_unread_counts_ticks_and_typing(people: People, pair: Pair) -> None:
     await pair.bob.messages.send(pair.chat, "are you there?")
     async with messenger(pair.alice) as screen:
         await screen.shows("  1 bob")
@@ -49,7 +49,7 @@ async def test_a_talk_shows_unread_counts_ticks_and_typing(people: People, pair:
         assert screen.text.count("bob") == 4, f"the list, the title, and who speaks twice:\n{screen.text}"
 
 
-async def test_keys_in_a_conversation_send_one_typing_frame(people: People, proxy: Proxy, pair: Pair) -> None:
+async def test_keystrokes_send_one_typing_frame(people: People, proxy: Proxy, pair: Pair) -> None:
     async with messenger(pair.alice, pair.chat) as screen:
         await screen.shows("Write, Enter sends")
         await screen.write("hello")
@@ -58,7 +58,7 @@ async def test_keys_in_a_conversation_send_one_typing_frame(people: People, prox
         await screen.shows("✓  hello")
 
 
-async def test_keys_in_a_burst_are_handled_in_their_order(people: People, pair: Pair) -> None:
+async def test_burst_of_keys_is_handled_in_order(people: People, pair: Pair) -> None:
     await people.client("carol")
     async with messenger(pair.alice, pair.chat) as screen:
         await screen.shows("Write, Enter sends")
@@ -69,7 +69,7 @@ async def test_keys_in_a_burst_are_handled_in_their_order(people: People, pair: 
     assert await said(pair) == ["all", "one\ntwo"]
 
 
-async def test_a_draft_stays_in_its_conversation_when_another_is_opened(people: People, pair: Pair) -> None:
+async def test_draft_stays_in_its_conversation(people: People, pair: Pair) -> None:
     carol = await people.client("carol")
     await carol.conversations.get_or_create_direct(pair.alice_id)
     async with messenger(pair.alice, pair.chat) as screen:
@@ -80,7 +80,7 @@ async def test_a_draft_stays_in_its_conversation_when_another_is_opened(people: 
     assert await said(pair) == ["for"]
 
 
-async def test_leaving_right_after_sending_warns_that_it_is_not_sent_yet(proxy: Proxy, pair: Pair) -> None:
+async def test_quitting_with_unsent_message_warns(proxy: Proxy, pair: Pair) -> None:
     async with messenger(pair.alice, pair.chat) as screen:
         await screen.shows("Write, Enter sends")
         proxy.rule = SILENCE
@@ -88,7 +88,7 @@ async def test_leaving_right_after_sending_warns_that_it_is_not_sent_yet(proxy: 
         await screen.shows("1 not sent yet. Ctrl+Q again")
 
 
-async def test_a_message_is_answered_edited_reacted_to_and_deleted(pair: Pair) -> None:
+async def test_message_is_answered_edited_reacted_to_and_deleted(pair: Pair) -> None:
     sent = await pair.bob.messages.send(pair.chat, "shall we meet?")
     async with messenger(pair.alice, pair.chat) as screen:
         await screen.shows("shall we meet?")
@@ -116,7 +116,7 @@ async def test_a_message_is_answered_edited_reacted_to_and_deleted(pair: Pair) -
         await screen.hides("shall we eat? (edited)")
 
 
-async def test_the_menu_of_a_message_forwards_it_and_lists_its_readers(pair: Pair, people: People) -> None:
+async def test_message_menu_forwards_message_and_lists_readers(pair: Pair, people: People) -> None:
     group = await pair.alice.conversations.create_group("Friday", [pair.bob_id])
     async with messenger(pair.alice, group.conversation_id) as screen:
         await screen.shows("Friday  2 members")
@@ -134,7 +134,7 @@ async def test_the_menu_of_a_message_forwards_it_and_lists_its_readers(pair: Pai
     assert entry.message_appended.content.forwarded
 
 
-async def test_a_group_is_made_changed_and_left(people: People, pair: Pair) -> None:
+async def test_group_is_created_changed_and_left(people: People, pair: Pair) -> None:
     await people.client("carol")
     async with messenger(pair.alice) as screen:
         await screen.shows("bob")
@@ -163,7 +163,7 @@ async def test_a_group_is_made_changed_and_left(people: People, pair: Pair) -> N
         await screen.shows("You left", "You are not a member any more")
 
 
-async def test_a_conversation_with_somebody_new_is_begun(people: People, pair: Pair) -> None:
+async def test_conversation_with_new_peer_is_started(people: People, pair: Pair) -> None:
     await people.client("carol")
     async with messenger(pair.alice) as screen:
         await screen.shows("bob")
@@ -174,7 +174,7 @@ async def test_a_conversation_with_somebody_new_is_begun(people: People, pair: P
         await screen.shows("✓  hello carol")
 
 
-async def test_search_goes_to_an_old_message(people: People, pair: Pair) -> None:
+async def test_search_result_opens_old_message(people: People, pair: Pair) -> None:
     await pair.bob.messages.send(pair.chat, "the blue door")
     await people.write_history("bob", pair.chat, [f"and on {number}" for number in range(70)])
     async with messenger(pair.alice) as screen:
@@ -188,7 +188,7 @@ async def test_search_goes_to_an_old_message(people: People, pair: Pair) -> None
         await screen.shows("Replying to (Esc: cancel) bob: the blue door")
 
 
-async def test_pinned_conversations_come_first_and_archived_ones_are_hidden(people: People, pair: Pair) -> None:
+async def test_pinned_conversations_come_first_and_archived_are_hidden(people: People, pair: Pair) -> None:
     carol = await people.client("carol")
     other = (await carol.conversations.get_or_create_direct(pair.bob_id)).conversation_id
     await carol.messages.send(other, "hi bob")
@@ -206,13 +206,13 @@ async def test_pinned_conversations_come_first_and_archived_ones_are_hidden(peop
 
 
 def beating_often(_: Caller, frame: chat_pb2.ConnectResponse) -> chat_pb2.ConnectResponse:
-    """The messenger notices silence after some heartbeats."""
+    """Shorten the heartbeat interval, because the messenger detects silence after some heartbeats."""
     if frame.HasField("welcome"):
         frame.welcome.heartbeat_interval.FromMilliseconds(100)
     return frame
 
 
-async def test_a_lost_connection_is_shown_and_what_was_written_goes_out(proxy: Proxy, pair: Pair) -> None:
+async def test_lost_connection_is_shown_and_pending_message_is_sent(proxy: Proxy, pair: Pair) -> None:
     proxy.rule = Filter(beating_often)
     async with messenger(pair.alice, pair.chat) as screen:
         await screen.shows("Write, Enter sends")
@@ -227,7 +227,7 @@ async def test_a_lost_connection_is_shown_and_what_was_written_goes_out(proxy: P
         await screen.hides("reconnecting…")
 
 
-async def test_a_refused_message_says_why_and_can_be_sent_again(proxy: Proxy, pair: Pair) -> None:
+async def test_refused_message_shows_reason_and_can_be_resent(proxy: Proxy, pair: Pair) -> None:
     await pair.bob.accounts.block(pair.alice_id)
     async with messenger(pair.alice, pair.chat) as screen:
         await screen.shows("Write, Enter sends")
@@ -239,14 +239,14 @@ async def test_a_refused_message_says_why_and_can_be_sent_again(proxy: Proxy, pa
         await screen.hides("blocked")
 
 
-async def test_a_newer_stream_of_the_device_ends_the_messenger(people: People, pair: Pair) -> None:
+async def test_superseded_stream_ends_messenger(people: People, pair: Pair) -> None:
     async with messenger(pair.alice) as screen:
         await screen.shows("bob")
         await people.device(pair.alice)
         await eventually(lambda: isinstance(screen.app.return_value, Superseded))
 
 
-async def test_a_small_terminal_shows_the_list_or_the_conversation(pair: Pair) -> None:
+async def test_small_terminal_shows_list_or_conversation(pair: Pair) -> None:
     await pair.bob.messages.send(pair.chat, "hello")
     async with messenger(pair.alice, size=(40, 12)) as screen:
         await screen.shows("  1 bob")
@@ -259,7 +259,7 @@ async def test_a_small_terminal_shows_the_list_or_the_conversation(pair: Pair) -
         await screen.shows("›", "hello")
 
 
-async def test_f1_shows_the_keys(pair: Pair) -> None:
+async def test_f1_shows_key_bindings(pair: Pair) -> None:
     async with messenger(pair.alice, pair.chat) as screen:
         await screen.shows("Write, Enter sends")
         await screen.press("f1")
@@ -273,7 +273,7 @@ async def test_f1_shows_the_keys(pair: Pair) -> None:
 NAMES = ["שלום עולם", "漢字かな交じり文の長い長い長い名前", "👨‍👩‍👧‍👦 family ❤️", "مرحبا", "ｗｉｄｅ", "e\u0301a\u0300"]
 
 
-async def test_names_of_any_script_keep_the_columns(people: People, pair: Pair) -> None:
+async def test_names_in_any_script_keep_columns_aligned(people: People, pair: Pair) -> None:
     groups = []
     for name in NAMES:
         groups.append((await pair.bob.conversations.create_group(name, [pair.alice_id])).conversation_id)
@@ -289,7 +289,7 @@ async def test_names_of_any_script_keep_the_columns(people: People, pair: Pair) 
             assert "\x1b" not in screen.text
 
 
-async def test_going_up_loads_older_messages(people: People, pair: Pair) -> None:
+async def test_scrolling_up_loads_older_messages(people: People, pair: Pair) -> None:
     await people.write_history("bob", pair.chat, [f"word {number}." for number in range(120)])
     async with messenger(pair.alice, pair.chat) as screen:
         await screen.shows("word 119.")

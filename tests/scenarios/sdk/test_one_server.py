@@ -1,4 +1,4 @@
-"""The demo where there is one chat server: nothing can cross between servers, and it says so and fails."""
+"""The demo on one chat server fails its mesh check, because no message crosses between servers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def lonely_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-async def test_all_else_is_kept_and_the_mesh_was_not_seen(lonely_stack: Stack) -> None:
+async def test_demo_against_one_server_breaks_only_mesh_check(lonely_stack: Stack) -> None:
     report = await run_demo(lonely_stack.door, sends=5)
     assert report.broken == ["mesh"]
     [verdict] = [each for each in report.verdicts if not each.kept]
@@ -31,7 +31,7 @@ async def test_all_else_is_kept_and_the_mesh_was_not_seen(lonely_stack: Stack) -
     assert verdict.detail == f"only one server was seen ({server.address}): the demo needs two chat servers"
 
 
-async def test_the_command_says_so_and_ends_with_1(lonely_stack: Stack) -> None:
+async def test_demo_command_against_one_server_exits_with_1(lonely_stack: Stack) -> None:
     command = (*PARLEY, "demo", "--door", lonely_stack.door, "--sends", "1")
     pipe = asyncio.subprocess.PIPE
     demo = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)

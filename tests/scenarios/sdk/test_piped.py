@@ -1,4 +1,4 @@
-"""Lines piped into the command, on the real system."""
+"""Lines piped into the command, on a running system."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from tests.terminal import Terminal
 pytestmark = pytest.mark.scenario
 
 
-async def test_piped_lines_that_were_not_sent_are_told_and_end_the_command_so(
-    terminal: Terminal, people: People
-) -> None:
+async def test_unsent_piped_lines_are_reported_with_exit_code(terminal: Terminal, people: People) -> None:
     alice, bob = await people.sign_in(terminal, "alice", "bob")
     terminal.environment["PARLEY_AS"] = alice
     code, out, err = await terminal.run("chat", bob, typed="good\n" + "y" * 20_000 + "\nfine\n")

@@ -1,4 +1,4 @@
-"""Where content goes once all devices have it, devices of the SDK say so: also of what their own user wrote."""
+"""Under relay-only retention, devices of the SDK confirm delivery, also of their own user's messages."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def clients(relay: Stack) -> AsyncIterator[list[Client]]:
 
 @asynccontextmanager
 async def listening(client: Client) -> AsyncIterator[tuple[Device, list[str]]]:
-    """A connected device, and the words it is given."""
+    """Yield a connected device and its received texts."""
     heard: list[str] = []
 
     async def listen(device: Device) -> None:
@@ -59,7 +59,7 @@ async def listening(client: Client) -> AsyncIterator[tuple[Device, list[str]]]:
             await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_content_waits_for_the_senders_other_device_and_then_goes(clients: list[Client]) -> None:
+async def test_content_is_deleted_after_delivery_to_senders_other_device(clients: list[Client]) -> None:
     phone, laptop, bob = clients
     assert bob.session is not None
     chat = (await phone.conversations.get_or_create_direct(bob.session.user_id)).conversation_id

@@ -1,4 +1,4 @@
-"""Members edit, delete and react at random; whoever was there, away, robbed of frames or is new sees the same."""
+"""Members edit, delete and react at random; connected, offline, lossy and new devices see the same messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from devstack.stack import Stack
 from parley_client import Client, ConversationView, Device, MemoryStore, NotFound
 from tests.eventually import eventually
-from tests.proxy.mischief import Kind, Mischief, device
+from tests.proxy.frame_faults import FaultKind, FrameFault, calls_of_device
 from tests.proxy.rpc import Proxy
 from tests.raw.world import PASSWORD
 
@@ -28,7 +28,7 @@ Shown = tuple[int, str, bool, bool, dict[str, str]]
 
 
 class Watcher:
-    """A device that folds all it is told; `come` and `leave` as often as one likes."""
+    """A device that folds all events into a view; `connect` and `close` may be called repeatedly."""
 
     def __init__(self, client: Client, conversation: str) -> None:
         assert client.session is not None
@@ -37,13 +37,13 @@ class Watcher:
         self._task: asyncio.Task[None] | None = None
         self.view = ConversationView(conversation, client.session.user_id)
 
-    async def come(self) -> None:
+    async def connect(self) -> None:
         """Connect."""
         open_device = await self._open.enter_async_context(self._client.connect())
         self._task = asyncio.create_task(self._watch(open_device))
         await open_device.wait_connected()
 
-    async def leave(self) -> None:
+    async def close(self) -> None:
         """Close the device."""
         if self._task is not None:
             self._task.cancel()
@@ -56,7 +56,7 @@ class Watcher:
 
 
 class ProxiedAccounts:
-    """Alice and bob in a group of theirs, and the devices of bob."""
+    """Alice and bob in a group, and the devices of bob."""
 
     def __init__(self, stack: Stack, proxy: Proxy, opened: AsyncExitStack) -> None:
         self._stack = stack
@@ -65,10 +65,10 @@ class ProxiedAccounts:
         self.alice: Client
         self.bob: Client
         self.group = ""
-        self.mischief: Mischief
+        self.fault: FrameFault
 
     async def gather(self) -> ProxiedAccounts:
-        """Sign everybody up."""
+        """Register the users and create the group."""
         self.alice, self.bob = await self._client(), await self._client()
         suffix = self.alice.new_id()[-12:]
         await self.alice.accounts.register(f"alice-{suffix}", PASSWORD)
@@ -77,15 +77,17 @@ class ProxiedAccounts:
         return self
 
     async def watcher(self, *, robbed: bool = False) -> Watcher:
-        """Another device of bob; `robbed`: behind a proxy that loses a frame of it."""
+        """Return another device of bob; if `robbed`, behind a proxy that drops one of its frames."""
         client = await self._client(self._proxy.address if robbed else self._stack.door)
         assert self.bob.session is not None
         session = await client.accounts.login(self.bob.session.login_name, PASSWORD)
         if robbed:
-            self._proxy.rule = self.mischief = Mischief(Kind.DROP, nth=9, victims=device(session.device_id))
+            self._proxy.rule = self.fault = FrameFault(
+                FaultKind.DROP, nth=9, victims=calls_of_device(session.device_id)
+            )
         watcher = Watcher(client, self.group)
-        await watcher.come()
-        self._opened.push_async_callback(watcher.leave)
+        await watcher.connect()
+        self._opened.push_async_callback(watcher.close)
         return watcher
 
     async def _client(self, door: str = "") -> Client:
@@ -98,8 +100,8 @@ async def environment(stack: Stack, proxy: Proxy) -> AsyncIterator[ProxiedAccoun
         yield await ProxiedAccounts(stack, proxy, opened).gather()
 
 
-async def think(environment: ProxiedAccounts, random: Random, seqs: list[int]) -> None:
-    """One of them changes something; what was deleted before cannot be changed."""
+async def change_random_message(environment: ProxiedAccounts, random: Random, seqs: list[int]) -> None:
+    """Let a random user edit, delete or react to a random message; deleted messages cannot be changed."""
     who = random.choice([environment.alice, environment.bob])
     seq = random.choice(seqs)
     owner = environment.alice if seqs.index(seq) % 2 else environment.bob
@@ -117,7 +119,7 @@ def shown(view: ConversationView) -> list[Shown]:
     return [(each.seq, each.text, each.edited, each.deleted, dict(each.reactions)) for each in view.messages]
 
 
-async def test_all_devices_end_with_the_same_messages(environment: ProxiedAccounts) -> None:
+async def test_edits_and_deletions_reach_all_devices_identically(environment: ProxiedAccounts) -> None:
     random = Random(20)
     seqs = []
     for number in range(MESSAGES):
@@ -126,10 +128,10 @@ async def test_all_devices_end_with_the_same_messages(environment: ProxiedAccoun
     there, comes_and_goes, robbed = [await environment.watcher(robbed=n == 2) for n in range(3)]
     for number in range(THOUGHTS):
         if number % 15 == 5:
-            await comes_and_goes.leave()
+            await comes_and_goes.close()
         elif number % 15 == 12:
-            await comes_and_goes.come()
-        await think(environment, random, seqs)
+            await comes_and_goes.connect()
+        await change_random_message(environment, random, seqs)
     new = await environment.watcher()
     history = ConversationView(environment.group, new.view.user_id)
     history.apply_entries([entry async for entry in environment.bob.messages.list_before(environment.group)])
@@ -139,7 +141,7 @@ async def test_all_devices_end_with_the_same_messages(environment: ProxiedAccoun
     for watcher in watchers:
         await eventually(partial(shows, watcher.view, wanted))
     assert [each.view.timeline == new.view.timeline for each in watchers] == [True] * 4
-    assert environment.mischief.done, "no frame was lost"
+    assert environment.fault.done, "no frame was lost"
 
 
 def shows(view: ConversationView, wanted: list[Shown]) -> bool:

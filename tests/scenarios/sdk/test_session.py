@@ -1,4 +1,4 @@
-"""A session file that several programs share."""
+"""A session file shared by several programs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.scenarios.sdk.people import People
 pytestmark = [pytest.mark.scenario, pytest.mark.e2e]
 
 
-async def test_two_programs_do_not_use_one_refresh_token_twice(people: People, tmp_path: Path) -> None:
+async def test_concurrent_programs_use_refresh_token_once(people: People, tmp_path: Path) -> None:
     store = FileStore(tmp_path / "alice.json")
-    one = await people.stranger(store)
+    one = await people.client_without_session(store)
     stale = await one.accounts.register(people.login_name("alice"), PASSWORD)
-    other = await people.stranger(FileStore(store.path))
+    other = await people.client_without_session(FileStore(store.path))
     await asyncio.gather(one.accounts.refresh(), other.accounts.refresh())
     assert one.session == other.session != stale

@@ -1,4 +1,4 @@
-"""What a view folds of the entries of a running system is the same for every device, whenever it was there."""
+"""A view of a running system's entries is the same on every device, regardless of when it was connected."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.scenarios.sdk.people import Pair, People
 pytestmark = [pytest.mark.scenario, pytest.mark.e2e]
 
 
-async def test_a_device_that_was_away_ends_with_the_same_lines(people: People, pair: Pair) -> None:
+async def test_offline_device_ends_with_same_view(people: People, pair: Pair) -> None:
     alice, bob, chat = pair.alice, pair.bob, pair.chat
     there = await people.device(alice)
     present = ConversationView(chat, there.user_id)
@@ -38,9 +38,7 @@ async def test_a_device_that_was_away_ends_with_the_same_lines(people: People, p
     assert [each.text for each in present.messages] == ["edited twice", "word 1", "", "word 4", "word 5"]
 
 
-async def test_a_former_member_who_is_added_again_keeps_what_was_seen_and_misses_what_was_not(
-    people: People, pair: Pair
-) -> None:
+async def test_readded_member_keeps_seen_messages_and_misses_the_gap(people: People, pair: Pair) -> None:
     alice, bob, her = pair.alice, pair.bob, pair.bob_id
     group = (await alice.conversations.create_group("Friday", [her])).conversation_id
     device = await people.device(bob)
@@ -63,7 +61,7 @@ async def test_a_former_member_who_is_added_again_keeps_what_was_seen_and_misses
     assert [line.seq for line in view.timeline] == [1, 2, 3, 4, 6, 7]
 
 
-async def test_settings_reach_the_other_devices(people: People, pair: Pair) -> None:
+async def test_conversation_settings_reach_other_devices(people: People, pair: Pair) -> None:
     alice, chat = pair.alice, pair.chat
     device = await people.device(await people.client("alice"))
     view = ConversationView(chat, device.user_id)
@@ -89,7 +87,7 @@ async def test_settings_reach_the_other_devices(people: People, pair: Pair) -> N
     ],
     ids=["location", "contact", "custom"],
 )
-async def test_other_contents_arrive_as_they_were_sent(pair: Pair, content: entry_pb2.Content) -> None:
+async def test_non_text_contents_arrive_unchanged(pair: Pair, content: entry_pb2.Content) -> None:
     alice, chat = pair.alice, pair.chat
     sent = await alice.messages.send(chat, content, reply_to_seq=1)
     answer = await alice.messages.list_entries([chat_pb2.EntryRange(conversation_id=chat, after_seq=sent.seq - 1)])

@@ -1,4 +1,4 @@
-"""What a proxy does to the frames it passes down: nothing, or one mischief to one live `entries` frame."""
+"""Rules of a proxy for the frames from server to client: pass, filter, or one fault in one live `entries` frame."""
 
 from __future__ import annotations
 
@@ -13,60 +13,60 @@ from parley.chat.v1 import chat_pb2
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose stream it is, as its token says: 32 lower-case hex digits each."""
+    """The user and device of a stream, from its token: 32 lower-case hex digits each."""
 
     user_id: str
     device_id: str
 
 
 class Rule(Protocol):
-    """Decides about every frame of every `Connect` stream on its way down."""
+    """A rule applied to every frame of every `Connect` stream from server to client."""
 
     def down(self, caller: Caller, frame: bytes) -> list[bytes]:
-        """What is passed on, in order, in place of this frame."""
+        """Return the frames to pass on, in order, instead of this one."""
 
 
-class Kind(Enum):
-    """What may be done to a frame."""
+class FaultKind(Enum):
+    """The kinds of fault that can be applied to a frame."""
 
     DROP = "drop"
     DOUBLE = "double"
     SWAP = "swap"
 
 
-def anybody(_: Caller) -> bool:
-    """Any stream."""
+def any_caller(_: Caller) -> bool:
+    """Return true for every stream."""
     return True
 
 
-def device(device_id: str) -> Callable[[Caller], bool]:
-    """The streams of one device."""
+def calls_of_device(device_id: str) -> Callable[[Caller], bool]:
+    """Return a predicate that selects the streams of one device."""
     return lambda caller: caller.device_id == device_id
 
 
-def anything(_: chat_pb2.Entries) -> bool:
-    """Any entries."""
+def any_entries(_: chat_pb2.Entries) -> bool:
+    """Return true for all entries."""
     return True
 
 
-def messages(entries: chat_pb2.Entries) -> bool:
-    """Entries with a message among them."""
+def has_message(entries: chat_pb2.Entries) -> bool:
+    """Return true if a message is among the entries."""
     return any(entry.HasField("message_appended") for entry in entries.entries)
 
 
-class Mischief:
-    """Done once: to the `nth` live `entries` frame (from 1) with such `contents`, over all streams of the `victims`.
+class FrameFault:
+    """One fault, applied to the `nth` (from 1) live `entries` frame that matches `contents`, on streams of `victims`.
 
-    A swapped frame is passed behind the next live one of that device that tells of one of its conversations, for
-    only then can the swap be seen. `done` tells whether it has happened, `hit` which (conversation, seq) were hit.
+    A swapped frame is passed after the device's next live frame with one of the same conversations, because
+    only then is the swap visible. `done` is true after the fault; `hit` lists the affected (conversation, seq).
     """
 
     def __init__(
         self,
-        kind: Kind,
+        kind: FaultKind,
         nth: int = 1,
-        victims: Callable[[Caller], bool] = anybody,
-        contents: Callable[[chat_pb2.Entries], bool] = anything,
+        victims: Callable[[Caller], bool] = any_caller,
+        contents: Callable[[chat_pb2.Entries], bool] = any_entries,
     ) -> None:
         self.hit: list[tuple[str, int]] = []
         self.done = False
@@ -77,21 +77,21 @@ class Mischief:
         self._held: tuple[Caller, bytes] | None = None
 
     def down(self, caller: Caller, frame: bytes) -> list[bytes]:
-        """As the rule says."""
-        if self.done or not self._victims(caller) or (told := live(frame)) is None:
+        """Return the frames to pass on, with the fault applied."""
+        if self.done or not self._victims(caller) or (told := live_entries(frame)) is None:
             return [frame]
         if self._held is not None:
-            return self._swap(caller, frame, _places(told))
+            return self._swap(caller, frame, _positions(told))
         self._left -= self._contents(told)
-        return [frame] if self._left else self._strike(caller, frame, _places(told))
+        return [frame] if self._left else self._apply(caller, frame, _positions(told))
 
-    def _strike(self, caller: Caller, frame: bytes, told: list[tuple[str, int]]) -> list[bytes]:
+    def _apply(self, caller: Caller, frame: bytes, told: list[tuple[str, int]]) -> list[bytes]:
         self.hit = told
-        if self._kind is Kind.SWAP:
+        if self._kind is FaultKind.SWAP:
             self._held = caller, frame
             return []
         self.done = True
-        return [frame, frame] if self._kind is Kind.DOUBLE else []
+        return [frame, frame] if self._kind is FaultKind.DOUBLE else []
 
     def _swap(self, caller: Caller, frame: bytes, told: list[tuple[str, int]]) -> list[bytes]:
         assert self._held is not None
@@ -103,37 +103,37 @@ class Mischief:
 
 
 class Filter:
-    """Passes what `passed` makes of each frame; a frame for which it returns None is lost."""
+    """A rule that passes the result of `passed` for each frame; None drops the frame."""
 
     def __init__(self, passed: Callable[[Caller, chat_pb2.ConnectResponse], chat_pb2.ConnectResponse | None]) -> None:
         self._passed = passed
 
     def down(self, caller: Caller, frame: bytes) -> list[bytes]:
-        """As `passed` decides."""
+        """Return the frame that `passed` returns, if any."""
         kept = self._passed(caller, chat_pb2.ConnectResponse.FromString(frame))
         return [] if kept is None else [kept.SerializeToString()]
 
 
-class Tally:
-    """Passes everything on, and counts the reasons with which sends were refused."""
+class RefusalCounter:
+    """A rule that passes every frame and counts the reasons of refused sends."""
 
     def __init__(self, reason: Callable[[chat_pb2.SendResult], str]) -> None:
         self.refused: Counter[str] = Counter()
         self._reason = reason
 
     def down(self, caller: Caller, frame: bytes) -> list[bytes]:
-        """The frame itself."""
+        """Return the frame unchanged, and count its refusals."""
         for result in chat_pb2.ConnectResponse.FromString(frame).send_results.results:
             if result.HasField("refused"):
                 self.refused[self._reason(result)] += 1
         return [frame]
 
 
-def live(frame: bytes) -> chat_pb2.Entries | None:
-    """What is in a live `entries` frame; None for any other frame."""
+def live_entries(frame: bytes) -> chat_pb2.Entries | None:
+    """Return the content of a live `entries` frame; None for any other frame."""
     told = chat_pb2.ConnectResponse.FromString(frame)
     return told.entries if told.HasField("entries") and not told.entries.ranges else None
 
 
-def _places(told: chat_pb2.Entries) -> list[tuple[str, int]]:
+def _positions(told: chat_pb2.Entries) -> list[tuple[str, int]]:
     return [(entry.conversation_id, entry.seq) for entry in told.entries]
