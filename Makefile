@@ -33,6 +33,7 @@ lint: .venv/.stamp ## check style, types, unused code and the public contract
 	$(BIN)/mypy $(TYPED)
 	$(BIN)/lint-imports
 	$(BIN)/vulture
+	$(BIN)/python -m tools.docstrings
 	$(BIN)/buf lint
 	$(BIN)/python -m tools.breaking
 
