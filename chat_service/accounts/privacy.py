@@ -24,7 +24,7 @@ class WhoMayAdd(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Privacy:
-    """The privacy settings of a user. The whole login name finds also a user who is not `found_by_search`."""
+    """The privacy settings of a user. The whole login name also finds a user who is not `found_by_search`."""
 
     who_may_add: WhoMayAdd = WhoMayAdd.EVERYONE
     found_by_search: bool = True
@@ -43,10 +43,10 @@ class PrivacyChange:
 
 
 class GroupConsent:
-    """The consent of users to be added to groups by another.
+    """The consent of users to be added to groups by another user, the adder.
 
-    `filter_blocking` returns the users that block another. `filter_contacts` returns the users that have begun their
-    1-1 conversation with another or written in it: a conversation that the other began makes the other no contact.
+    `filter_blocking` returns the users that block the adder. `filter_contacts` returns the users that have created
+    their 1-1 conversation with the adder or written in it: an adder cannot become a contact by writing to a user.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ from parley.chat.v1 import chat_pb2
 from servicekit.failure import Failure, Violation
 from servicekit.rpc import ByteStream, Call
 
-# Locate needs no store, so it is served without admission: also while no store can be reached.
+# Locate needs no store, so it is served without admission, which makes it work while no store can be reached.
 ADMISSION_EXEMPT: Final = frozenset({"Locate"})
 DEFAULT_CHANGES_PAGE: Final = 500
 DEFAULT_MESSAGES_PAGE: Final = 50
