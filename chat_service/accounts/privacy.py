@@ -61,6 +61,6 @@ class GroupConsent:
         others = [user_id for user_id in user_ids if user_id != adder_id]
         rules = await self._load_adding_rules(others)
         contacts_only = [user_id for user_id in others if rules.get(user_id) is WhoMayAdd.CONTACTS]
-        strangers = set(contacts_only) - await self._filter_contacts(contacts_only, adder_id)
+        non_contacts = set(contacts_only) - await self._filter_contacts(contacts_only, adder_id)
         refuse_all = {user_id for user_id in others if rules.get(user_id) is WhoMayAdd.NOBODY}
-        return refuse_all | strangers | await self._filter_blocking(others, adder_id)
+        return refuse_all | non_contacts | await self._filter_blocking(others, adder_id)

@@ -91,8 +91,9 @@ class ChatServicer:
     async def ListEntries(self, request: chat_pb2.ListEntriesRequest, call: Call) -> bytes:
         """Return ranges of logs, up to the one that exceeds MAX_RESPONSE_BYTES."""
         user_id, size, parts = call.caller.user_id, 0, list[bytes]()
-        for wanted in request.fetch.ranges:
-            span = RangeRequest(wanted.conversation_id, wanted.after_seq, wanted.limit or DEFAULT_RANGE_ENTRIES)
+        for requested in request.fetch.ranges:
+            limit = requested.limit or DEFAULT_RANGE_ENTRIES
+            span = RangeRequest(requested.conversation_id, requested.after_seq, limit)
             [found] = await self._history.read_ranges(user_id, [span])
             part = (
                 ranges.encode_refused_range(span, found)
