@@ -88,7 +88,7 @@ class Client:
     ) -> Device:
         """Return the session's device, to be used as `async with`. Raises Unauthenticated if no user is signed in.
 
-        `repair` False neither holds back nor fetches entries at gaps; the demo uses it to show the gaps.
+        With `repair` False entries behind a gap are not held and missing ones not fetched; the demo shows gaps so.
         `history_from_start` False starts conversations that are new to the device at their newest entry.
         `listen` False discards events, for a program that only sends. `home_hint` is sent as `x-chat-server`
         instead of the user's home. `capacity` bounds the queue of events.

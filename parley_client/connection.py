@@ -171,7 +171,7 @@ class Connection:
                 await event.wait()
 
     async def _monitor(self, stream: ConnectStream) -> None:
-        """Check the stream every second: dead peers, retired streams, lost log ends, and the token's expiry."""
+        """Check the stream every second: heartbeats, retirement, logs behind their head, and the token's expiry."""
         while True:
             await asyncio.sleep(min(MONITOR_INTERVAL_S, stream.heartbeat_interval_s / 4))
             if stream.is_dead():

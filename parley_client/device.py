@@ -144,7 +144,7 @@ class Device:
         return pending
 
     def mark_read(self, conversation_id: str, seq: int) -> None:
-        """Note that the user has read everything up to `seq`."""
+        """Mark everything up to `seq` as read by the user."""
         if self._receipts.advance(conversation_id, read=seq):
             self._receipts_changed()
 
@@ -154,7 +154,7 @@ class Device:
         self._protocol.wakeup.set()
 
     def set_typing(self, conversation_id: str, typing: bool = True) -> None:
-        """Note a keystroke, or with False that the user stopped. Members receive at most one notice in 3 s."""
+        """Report a keystroke, or with False that the user stopped typing. Members receive at most one notice in 3 s."""
         self._protocol.set_typing(conversation_id, typing, asyncio.get_running_loop().time())
 
     def watch_presence(self, user_ids: Iterable[str]) -> None:

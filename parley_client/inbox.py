@@ -66,7 +66,7 @@ class Inbox:
         self._history_from_start = history_from_start
         self._assemblers: dict[str, LogAssembler] = {}
         self._starting_at_head: set[str] = set()
-        # Conversations that fell behind their known head before the last tick, and since.
+        # Conversations that fell behind their known head before the last tick, and those that did so since.
         self._behind: tuple[set[str], set[str]] = (set(), set())
         self._rounds_received = 0
 
@@ -121,7 +121,7 @@ class Inbox:
             self._behind[1].add(conversation)
 
     def tick(self) -> None:
-        """Fetch the logs that have stayed behind for a whole tick: the loss of a last entry shows in no gap."""
+        """Fetch the logs that have stayed behind for a whole tick: a lost last entry leaves no gap."""
         overdue, recent = self._behind
         self._behind = (recent, set())
         for conversation in overdue if self._repair else ():

@@ -33,7 +33,7 @@ class PendingSend:
         return asyncio.shield(self.result).__await__()
 
     def fail(self, error: ParleyError) -> None:
-        """Set the error of the send. It may stay unawaited without a warning of asyncio."""
+        """Set the error of the send. Retrieve it at once, so that asyncio does not warn if nobody awaits the send."""
         if not self.result.done():
             self.result.set_exception(error)
             self.result.exception()

@@ -48,7 +48,7 @@ class TypingTracker:
         return None if was_typing else TypingChanged(conversation, user, True)
 
     def stop_typing(self, conversation: str, user: str) -> TypingChanged | None:
-        """End a member's typing, after a notice or a message; None if the member was not typing."""
+        """End a member's typing, after a notice or a message, and return the change; None if there is none."""
         if self._expiry_times.pop((conversation, user), None) is None:
             return None
         return TypingChanged(conversation, user, False)

@@ -28,7 +28,7 @@ from servicekit.auth import Claims
 from servicekit.clock import Clock
 from servicekit.rate_limiter import RateLimit, RateLimiter
 
-# With another issuer, a device that was signed out and then forgotten is provisioned again by its next token, so more
+# With another issuer, a signed-out device that is no longer remembered is provisioned again by its next token, so more
 # signed-out devices are remembered.
 MAX_REMEMBERED_EXTERNAL_DEVICES = 100
 # Addresses whose sign-in attempts one server counts at a time.
@@ -48,7 +48,7 @@ class AccountSettings:
     attempts_per_address: RateLimit = field(default=RateLimit(rate=1.0, burst=60))
     attempts_per_name: RateLimit = field(default=RateLimit(rate=0.1, burst=10))
     sign_in_here: bool = True
-    # Seconds from the begin of a deletion to the removal of the account itself.
+    # Seconds from the start of a deletion to the removal of the account itself.
     purge_delay_s: float = PURGE_DELAY_S
 
 

@@ -36,7 +36,7 @@ class _ChunkBuffer(io.RawIOBase):
         return len(chunk)
 
     def chunks(self, *, last: bool = False) -> Iterator[bytes]:
-        """Remove and yield whole chunks of CHUNK_BYTES; with `last`, also the shorter rest."""
+        """Remove and yield whole chunks of CHUNK_BYTES; with `last`, also the remaining bytes."""
         while len(self._buffer) >= CHUNK_BYTES or (last and self._buffer):
             yield bytes(self._buffer[:CHUNK_BYTES])
             del self._buffer[:CHUNK_BYTES]

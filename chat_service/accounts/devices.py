@@ -82,13 +82,13 @@ class AccountDevices:
         return self.with_signed_out(idle.device_id).with_signed_in(device, limit)
 
     def with_chain(self, device_id: str, chain: RefreshChain, now_ms: int) -> AccountDevices:
-        """Return the devices with another chain for one, seen at `now_ms`."""
+        """Return the devices with the token chain of one replaced, and that device seen at `now_ms`."""
         return self._with(replace(self.get(device_id), chain=chain, seen_ms=now_ms))
 
     def with_signed_out(self, device_id: str, max_remembered: int = MAX_REMEMBERED_DEVICES) -> AccountDevices:
-        """Return the devices with one signed out, and at most `max_remembered` signed-out devices, the last seen.
+        """Return the devices with `device_id` signed out; unchanged if it is not signed in.
 
-        Return the same devices if the one is not signed in.
+        Of all signed-out devices only the `max_remembered` seen last are kept.
         """
         device = self.by_id.get(device_id)
         if device is None or device.chain is None:

@@ -49,7 +49,7 @@ class PasswordAuthenticator:
         return await self._verify_counted(account, account.profile.login_name if account else "", password, device_id)
 
     async def still_valid(self, account: Account, password: str) -> bool:
-        """Return whether the password is still valid: it may have changed since `account` was read.
+        """Return True if the password is still valid: it may have changed since `account` was read.
 
         Return False if the deletion of the account has begun.
         """

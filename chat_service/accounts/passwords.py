@@ -49,15 +49,15 @@ class PasswordHasherPool:
         return await self._in_thread(lambda: self._hasher.hash(_normalize(password)))
 
     async def verify(self, password: str, stored: str | None) -> bool:
-        """Return whether the password matches `stored`; False for None, after the same time."""
+        """Return True if the password matches `stored`; False for None, after the same time."""
         return await self._in_thread(lambda: self._matches(password, stored))
 
     def is_outdated(self, stored: str) -> bool:
-        """Return whether a hash was made with other parameters than the current ones."""
+        """Return True if a hash was made with other parameters than the current ones."""
         return self._hasher.check_needs_rehash(stored)
 
     def close(self) -> None:
-        """Stop the threads and drop the hashes that wait. Do not wait for those that run."""
+        """Stop the threads and drop the queued hashes. Do not wait for those that run."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _matches(self, password: str, stored: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""The ports of accounts: stores, the signer of tokens, and the end of streams."""
+"""The ports of accounts: stores, the signer of tokens, and the closing of a device's streams."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ class AccountStore(Protocol):
         """
 
     async def load_adding_rules(self, user_ids: Collection[str]) -> Mapping[str, WhoMayAdd]:
-        """Return by user who may add them to groups. Users whom everyone may add may be left out."""
+        """Return the rule of each user about being added to groups. Users whom everyone may add may be absent."""
 
     async def mark_deleting(self, user_id: str, now_ms: int) -> None:
-        """Mark an account as deleting: it is no user any more and searches do not find it. Idempotent."""
+        """Mark an account as deleting: from then on it is not a user and searches omit it. Idempotent."""
 
     async def list_deleting(self, limit: int) -> list[tuple[str, int]]:
         """Return at most `limit` deleting accounts and the time of their mark, in milliseconds since 1970."""
@@ -81,10 +81,10 @@ class AccountStore(Protocol):
         """
 
     async def load_profiles(self, user_ids: Collection[str]) -> dict[str, Profile]:
-        """Return the profiles of those `user_ids` that are users."""
+        """Return the profiles of the `user_ids` that exist."""
 
     async def filter_existing(self, user_ids: Collection[str]) -> set[str]:
-        """Return those `user_ids` that are users."""
+        """Return the `user_ids` that exist; the ids of deleting and purged accounts do not."""
 
 
 class DeviceStore(Protocol):
@@ -100,7 +100,10 @@ class DeviceStore(Protocol):
         """Delete the devices of an account."""
 
     async def is_signed_in(self, user_id: str, device_id: str, sign_in: str = "") -> bool | None:
-        """Return whether a device is signed in, by `sign_in` unless empty; None if the account has no such device."""
+        """Return True if a device is signed in, False if it is signed out, None if the account does not have it.
+
+        Unless `sign_in` is empty, a device that has signed in again since counts as signed out.
+        """
 
 
 class BlockStore(Protocol):

@@ -24,7 +24,7 @@ class WhoMayAdd(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Privacy:
-    """The privacy settings of a user. The whole login name finds also a user who is not `found_by_search`."""
+    """The privacy settings of a user. The whole login name also finds a user who is not `found_by_search`."""
 
     who_may_add: WhoMayAdd = WhoMayAdd.EVERYONE
     found_by_search: bool = True
@@ -43,10 +43,10 @@ class PrivacyChange:
 
 
 class GroupConsent:
-    """The consent of users to be added to groups by another.
+    """The consent of users to be added to groups by another user, the adder.
 
-    `filter_blocking` returns the users that block another. `filter_contacts` returns the users that have begun their
-    1-1 conversation with another or written in it: a conversation that the other began makes the other no contact.
+    `filter_blocking` returns the users that block the adder. `filter_contacts` returns the users that have created
+    their 1-1 conversation with the adder or written in it: an adder cannot become a contact by writing to a user.
     """
 
     def __init__(
@@ -61,6 +61,6 @@ class GroupConsent:
         others = [user_id for user_id in user_ids if user_id != adder_id]
         rules = await self._load_adding_rules(others)
         contacts_only = [user_id for user_id in others if rules.get(user_id) is WhoMayAdd.CONTACTS]
-        strangers = set(contacts_only) - await self._filter_contacts(contacts_only, adder_id)
+        non_contacts = set(contacts_only) - await self._filter_contacts(contacts_only, adder_id)
         refuse_all = {user_id for user_id in others if rules.get(user_id) is WhoMayAdd.NOBODY}
-        return refuse_all | strangers | await self._filter_blocking(others, adder_id)
+        return refuse_all | non_contacts | await self._filter_blocking(others, adder_id)

@@ -30,7 +30,7 @@ class ProfileService:
         return Profile(user_id, "", "", deleted=True) if account.deleting else account.profile
 
     async def load_profiles(self, user_ids: Collection[str]) -> dict[str, Profile]:
-        """Return the profiles of those `user_ids` that are users."""
+        """Return the profiles of the `user_ids` that exist."""
         return await self._store.load_profiles(user_ids)
 
     async def update_profile(self, user_id: str, change: ProfileChange) -> Profile:
@@ -61,7 +61,7 @@ class ProfileService:
         return await self._store.search_profiles(query, after, limit) if query.text else []
 
     async def filter_existing(self, user_ids: Collection[str]) -> set[str]:
-        """Return those `user_ids` (32 hex digits each) that are users."""
+        """Return the `user_ids` (32 hex digits each) that exist."""
         return await self._store.filter_existing(user_ids)
 
     async def _load_account(self, user_id: str) -> Account:

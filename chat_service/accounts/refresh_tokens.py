@@ -1,8 +1,9 @@
-"""Refresh token rotation: a token is valid until its successor is used; the reuse of an older one reveals a theft.
+"""Refresh token rotation: a token is valid until its successor is used; the reuse of an older one reveals theft.
 
 A sign-in starts a chain. Every token of a chain carries its family, a secret of that sign-in. A token of the family
-that is neither the newest nor the previous one was issued once and replaced, although it is not stored. A forged
-token, which has the ids of a user and a device but no family, signs nothing out. Only hashes are stored.
+that is neither the newest nor the previous one must have been rotated out; older tokens need not be stored. A forged
+token, which has the ids of a user and a device but not the family, does not sign the device out. Only hashes are
+stored.
 
 The successor of a token is computed from the token and a stored random nonce. For GRACE_MS after a rotation the same
 token therefore gets the same successor: two concurrent refreshes, or a repeat after a lost response, both return the
@@ -29,7 +30,7 @@ _LENGTH = 2 * _ID + _FAMILY + _SECRET
 
 
 class RefreshTokenReused(RefreshTokenInvalid):
-    """The token was replaced more than once since it was issued: a copy of it exists."""
+    """The token is older than the previous one of its chain: another holder has used a copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class RefreshChain:
         if compare_digest(presented, self.newest):
             return self._advance(token, now_ms)
         if not compare_digest(presented, self.previous):
-            raise RefreshTokenReused("the refresh token was replaced")
+            raise RefreshTokenReused("the refresh token was rotated out")
         if now_ms - self.rotated_ms < GRACE_MS:
             return self, token.successor(self.nonce)
         return self._advance(token, now_ms)

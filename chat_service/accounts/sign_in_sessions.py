@@ -89,7 +89,7 @@ class SignInSessions:
         token = await self._update_devices(presented.user_id, lambda devices: self._rotate(devices, presented))
         if token is None:
             await self._on_signed_out(presented.user_id, presented.device_id, SIGNED_OUT)
-            raise RefreshTokenInvalid("the refresh token was replaced before; the device is signed out")
+            raise RefreshTokenInvalid("the refresh token was reused after its rotation; the device is signed out")
         return self._session(token)
 
     async def sign_out(self, user_id: str, device_id: str) -> None:
@@ -117,7 +117,10 @@ class SignInSessions:
         return (await self._store.load(user_id)).active
 
     async def is_signed_in(self, user_id: str, device_id: str, sign_in: str = "") -> bool | None:
-        """Return whether a device is signed in, by `sign_in` unless empty; None if the account has no such device."""
+        """Return True if a device is signed in, False if it is signed out, None if the account does not have it.
+
+        Unless `sign_in` is empty, a device that has signed in again since counts as signed out.
+        """
         return await self._store.is_signed_in(user_id, device_id, sign_in)
 
     def _with_new_sign_in(

@@ -88,5 +88,5 @@ def _is_letter(char: str) -> bool:
 
 
 def _is_cjk(char: str) -> bool:
-    """Return whether a character is of a script without spaces, in which each may begin a word."""
+    """Return True for a character of a script without spaces, in which every character may begin a word."""
     return "\u3040" <= char <= "\u30ff" or "\u3400" <= char <= "\u9fff" or "\U00020000" <= char <= "\U0003ffff"

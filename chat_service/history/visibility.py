@@ -124,10 +124,10 @@ class VisibilityResolver:
 
         Title and picture are empty if retention has removed the entries that created the conversation.
         """
-        then = await self._replay_log(conversation.conversation_id, last)
-        then = then or replace(conversation, title="", picture_media_id="")
+        replayed = await self._replay_log(conversation.conversation_id, last)
+        replayed = replayed or replace(conversation, title="", picture_media_id="")
         first_seq, first_number = conversation.first_seq, conversation.first_number
-        return replace(then, members={}, first_seq=first_seq, first_number=first_number)
+        return replace(replayed, members={}, first_seq=first_seq, first_number=first_number)
 
     async def _replay_log(self, conversation_id: str, last: int = LAST_SEQ) -> Conversation | None:
         """Return the conversation computed from its log up to `last`; None if its creation is not in the log."""

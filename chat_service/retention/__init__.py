@@ -1,1 +1,1 @@
-"""Retention: removal of content that has expired. Members, titles and seqs stay as the removed entries left them."""
+"""Retention: removal of content that has expired. The effects of removed entries on members, titles and seqs remain."""

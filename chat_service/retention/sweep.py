@@ -1,8 +1,8 @@
 """The sweep of one conversation: it removes what has expired, in bounded batches that can be repeated.
 
-A sweep removes a prefix of the log, in this order: it raises `first_seq`, tells the owner, and removes content. The
-entry stays as a stub, because it answers retries, and is removed after 31 days. A sweep that starts after a crash reads
-from the store how far the last one got.
+A sweep removes a prefix of the log, in this order: it raises `first_seq`, invalidates the owner's cached state, and
+removes content. The entry stays as a stub, because it answers retries, and is removed after 31 days. A sweep that
+starts after a crash reads from the store how far the last one got.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class RetentionSweep:
         now_ms = self._clock.now_ms()
         if not lowest:
             return now_ms + _max_age_ms(rule)
-        # An aged entry that is still kept waits until it or an earlier one is applied: try again after the interval.
+        # An expired entry is kept while it, or an earlier one, is not applied: try again after the interval.
         next_ms = max(lowest[0].time_ms + _max_age_ms(rule), now_ms + round(self._policy.sweep_interval_s * 1000))
         return min(next_ms, now_ms + SIGN_OUT_CHECK_MS) if rule.rule is RetentionRule.RELAY_ONLY else next_ms
 
@@ -156,11 +156,11 @@ def count_delivered_to_all(
     devices: Mapping[str, Mapping[str, int]],
     marks: Mapping[str, int],
 ) -> int:
-    """Return how many of the first `positions` no device of a member waits for.
+    """Return the number of leading `positions` that every member's devices have received or never will.
 
-    A device waits for the entries above its mark, except those from before its sign-in and those from before its user
-    joined. Former members and signed-out devices wait for nothing. `devices` holds the sign-in times of the signed-in
-    devices, in milliseconds since 1970, by user and device.
+    A device still has to receive the entries above its mark, except those from before its sign-in and those from before
+    its user joined. Former members and signed-out devices do not count. `devices` holds the sign-in times of the
+    signed-in devices, in milliseconds since 1970, by user and device.
     """
     seqs, times = [each.seq for each in positions], [each.time_ms for each in positions]
     delivered = len(positions)

@@ -27,7 +27,7 @@ from parley.chat.v1 import account_pb2
 from servicekit.rpc import Call
 
 OPEN_METHODS: Final = frozenset({"Register", "Login", "RefreshToken"})
-# A signed-out device may repeat these calls: an interrupted call may have left streams open or an account in part.
+# A signed-out device may repeat these calls: after an interruption streams may be open or an account partly deleted.
 ADMISSION_EXEMPT: Final = frozenset({"Logout", "DeleteAccount"})
 DEFAULT_SEARCH_PAGE: Final = 20
 DEFAULT_DEVICES_PAGE: Final = 50

@@ -48,7 +48,7 @@ class AccountExport:
     async def stream(self, caller: Claims) -> AsyncGenerator[bytes, None]:
         """Yield the caller's archive in chunks.
 
-        Raise RateLimited if an export of the caller is running, or MAX_CONCURRENT_EXPORTS of other users.
+        Raise RateLimited if an export of the caller, or MAX_CONCURRENT_EXPORTS of other users, are running.
         Raise DeviceRevoked if the calling device is signed out meanwhile.
         """
         user_id = caller.user_id

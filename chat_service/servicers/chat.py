@@ -19,7 +19,7 @@ from parley.chat.v1 import chat_pb2
 from servicekit.failure import Failure, Violation
 from servicekit.rpc import ByteStream, Call
 
-# Locate needs no store, so it is served without admission: also while no store can be reached.
+# Locate needs no store, so it is served without admission, which makes it work while no store can be reached.
 ADMISSION_EXEMPT: Final = frozenset({"Locate"})
 DEFAULT_CHANGES_PAGE: Final = 500
 DEFAULT_MESSAGES_PAGE: Final = 50
@@ -91,8 +91,9 @@ class ChatServicer:
     async def ListEntries(self, request: chat_pb2.ListEntriesRequest, call: Call) -> bytes:
         """Return ranges of logs, up to the one that exceeds MAX_RESPONSE_BYTES."""
         user_id, size, parts = call.caller.user_id, 0, list[bytes]()
-        for wanted in request.fetch.ranges:
-            span = RangeRequest(wanted.conversation_id, wanted.after_seq, wanted.limit or DEFAULT_RANGE_ENTRIES)
+        for requested in request.fetch.ranges:
+            limit = requested.limit or DEFAULT_RANGE_ENTRIES
+            span = RangeRequest(requested.conversation_id, requested.after_seq, limit)
             [found] = await self._history.read_ranges(user_id, [span])
             part = (
                 ranges.encode_refused_range(span, found)

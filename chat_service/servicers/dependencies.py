@@ -24,7 +24,7 @@ from servicekit.rpc import Call
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """The roles of this server, and the routers to the homes, streams and owners of all servers."""
+    """The local components of this server, and the routers to the homes, streams and owners of all servers."""
 
     edge: Edge
     homes: HomeRouter

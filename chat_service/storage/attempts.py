@@ -40,7 +40,7 @@ class MongoAttemptCounter:
         latest_ms = now_ms + round(token_ms * (limit.burst - 1))
         current = {"$max": ["$full", _time(now_ms)]}
         after = {"$cond": [{"$lte": [current, _time(latest_ms)]}, {"$add": [current, token_ms]}, current]}
-        # A server whose clock was far ahead may have written `full`: take the bucket for empty, not for worse.
+        # A server whose clock was far ahead may have written `full`: treat such a bucket as empty, not as below empty.
         before = await self._set_full(key, {"$min": [after, _time(latest_ms + token_ms)]}, upsert=True)
         full_ms = now_ms if before is None else (before["full"] - EPOCH) // timedelta(milliseconds=1)
         return max(0, min(full_ms - latest_ms, token_ms)) / 1000

@@ -32,10 +32,10 @@ class _PendingBatch(Generic[Key, Value]):
 class BatchLoader(Generic[Key, Value]):
     """Calls `load` with batches of at most `max_keys` keys, `max_concurrent` batches at a time.
 
-    A batch starts at once if fewer loads run. Otherwise keys gather in the next batch, where each key is loaded once
-    for all its readers. A reader never gets a value that was read before its
-    request. StoreUnavailable fails all readers of a batch. Any other error fails only the readers of the keys that
-    cause it: the batch is split to find them.
+    A batch starts at once if fewer than `max_concurrent` loads run. Otherwise keys gather in the next batch, where each
+    key is loaded once for all its readers. A reader never gets a value that was read before its request.
+    StoreUnavailable fails all readers of a batch. Any other error fails only the readers of the keys that cause it: the
+    batch is split to find them.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class BatchLoader(Generic[Key, Value]):
         try:
             return await self._load(keys)
         except StoreUnavailable:
-            # Not an error of a key: loads of the halves would make all readers wait for them in vain.
+            # The store failed, not a key: the halves would fail too, after all readers had waited for them.
             raise
         except Exception as error:  # noqa: BLE001  `get` raises it to the readers of the key
             if len(keys) == 1:

@@ -1,6 +1,6 @@
-"""The state of the change index on one server: reachable or not, its generation, and who is dirty.
+"""The state of the change index on one server: its reachability, its generation, and the dirty servers.
 
-Redis holds one sentinel per bucket of users, the number of the generation. A flush, a failover with loss or another
+Redis holds one sentinel per bucket of users, the number of the generation. A flush, a failover with loss or a new
 Redis leaves a bucket without the current sentinel; the first server that notices advances the generation in MongoDB.
 Only the server that advanced it writes the sentinels, so no sentinel stays valid for a bucket that has lost touches.
 
@@ -97,7 +97,7 @@ class IndexGeneration:
     async def begin_outage(self, error: Exception) -> None:
         """Mark this server dirty; once this returns, sends may be acknowledged without a touch."""
         async with self._lock:
-            # Another server may have taken this one for dead and cleared it.
+            # Another server may have declared this one dead and cleared its mark.
             if self.reachable or self._server not in self._current.dirty_servers:
                 await self._enter_outage(error)
 
@@ -180,7 +180,7 @@ class IndexGeneration:
             await self._clear_dead_servers()
 
     async def _probe(self) -> None:
-        """Detect an outage, its end, another Redis, and a flush that no touch has met."""
+        """Detect an outage, its end, a change of the Redis run id, and a flush that no touch has detected."""
         run_id = await self._check_writable()
         if not run_id:
             await self.begin_outage(RedisError("the probe failed"))
@@ -198,7 +198,7 @@ class IndexGeneration:
             await self.reconcile(bucket, number, replies[0])
 
     async def _recover(self, run_id: str) -> None:
-        """End an outage or adopt another Redis. Touches may be lost, so clear this server to advance the generation."""
+        """End an outage or adopt a new run id. Touches may be lost, so clear this server to advance the generation."""
         async with self._lock:
             self._adopt(await retry_while_unavailable("load_generation", self._store.load))
             if self.reachable and run_id == self._current.run_id and self._server not in self._current.dirty_servers:
@@ -208,7 +208,7 @@ class IndexGeneration:
             await self._clear_dirty([self._server], run_id)
 
     async def _clear_dead_servers(self) -> None:
-        """Clear dirty servers that two probes in a row missed in the ring: the ring here may lag behind once."""
+        """Clear dirty servers absent from the ring at two consecutive probes: this server's ring may lag once."""
         if not self.reachable:
             return
         in_ring = frozenset(self._list_ring_servers())

@@ -179,7 +179,7 @@ class MongoLog:
 
     async def load_targets(self, conversation_id: str, seqs: Collection[int]) -> dict[int, TargetMessage]:
         """Read ranges that cover the seqs: MongoDB scans a clustered collection for single ids."""
-        fields, wanted = {"k": 1, "d": 1}, frozenset(seqs)
+        fields, targets = {"k": 1, "d": 1}, frozenset(seqs)
 
         async def read(interval: Interval) -> list[Document]:
             cursor = self._range(conversation_id, interval.first, interval.last, 1, {"y": MESSAGE}, fields)
@@ -187,9 +187,9 @@ class MongoLog:
             return documents
 
         with store_errors():
-            ranges = await gather_limited(read, coalesce_ranges(wanted), limit=MAX_CONCURRENT_RANGES)
+            ranges = await gather_limited(read, coalesce_ranges(targets), limit=MAX_CONCURRENT_RANGES)
         by_seq = {seq_of(each): each for documents in ranges for each in documents}
-        return {seq: TargetMessage(by_seq[seq]["k"][:16].hex(), "d" in by_seq[seq]) for seq in wanted & by_seq.keys()}
+        return {seq: TargetMessage(by_seq[seq]["k"][:16].hex(), "d" in by_seq[seq]) for seq in targets & by_seq.keys()}
 
     async def apply_mutations(self, entries: Sequence[Entry]) -> None:
         """Update the message documents in order; each update is conditional on the seq of the last one."""

@@ -1,4 +1,4 @@
-"""The conversations of each user in MongoDB, left ones included, and the user's own settings for each.
+"""The present and former conversations of each user in MongoDB, and the user's own settings for each.
 
 `_id` is the 16 bytes of the user and the 16 of the conversation, so that the conversations of a user are one range of
 the index. The collection is not clustered, because MongoDB reads a whole clustered collection to find a few ids. The

@@ -112,7 +112,7 @@ class MongoRetentionStore:
     async def remove_content(self, conversation_id: str, first: int, last: int) -> None:
         """Unset the content fields of the entries and of their edits, then raise `gone`."""
         contents = {"_id": id_range(conversation_id, first, last), "y": {"$in": [MESSAGE, EDITED]}}
-        # Edits of the removed messages that stand above `last`.
+        # Edits of the removed messages, with seqs above `last`.
         edits = {
             "c": encode_id(conversation_id),
             "g": {"$gte": first, "$lte": last},

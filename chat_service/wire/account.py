@@ -13,7 +13,7 @@ from servicekit.failure import Violation
 
 
 def session_to_proto(session: SignInSession) -> account_pb2.Session:
-    """Return a session as the response to a sign-in has it."""
+    """Return the session of a sign-in response."""
     return account_pb2.Session(
         user_id=session.user_id,
         device_id=session.device_id,
@@ -38,7 +38,7 @@ def first_device_from_proto(description: account_pb2.DeviceDescription) -> Devic
 
 
 def device_to_proto(device: Device, calling_device_id: str) -> account_pb2.Device:
-    """Return a device as its user sees it; `current` is set for the calling device."""
+    """Return a device for its own user; `current` is set for the calling device."""
     return account_pb2.Device(
         device_id=device.device_id,
         name=device.name,

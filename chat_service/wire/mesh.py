@@ -93,7 +93,7 @@ def decode_append_result(body: AppendResult) -> AppendOutcome:
 
 
 def encode_attach(attachment: AttachedSession, again: bool) -> MeshFrame:
-    """Return the frame that registers a stream at its user's home; `again` if another home knew it."""
+    """Return the frame that registers a stream at its user's home; `again` if another home had it before."""
     return MeshFrame(
         attach=Attach(
             session_id=attachment.session_id,
