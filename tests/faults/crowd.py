@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from itertools import combinations
 from random import Random
 from typing import Any, Final
@@ -123,14 +124,13 @@ class Crowd:
         while going_on():
             number += 1
             name = f"spy {number}"
-            spy = await self._retry_while_unavailable(lambda: self._world.add_device(self._admin))
+            spy: RawDevice = await self._retry_while_unavailable(lambda: self._world.add_device(self._admin))
             self.journal.users[name] = spy.user_id
             spy.strict = False
-            # The name is bound now: the next one has another.
-            spy.on_entry = lambda entry, name=name: self.journal.gives(name, entry)
+            spy.on_entry = partial(self.journal.gives, name)
             # If nobody can be reached it is signed out all the same.
             with suppress(AssertionError, StreamEnded):
-                await spy.attend()
+                await spy.connect()
             await asyncio.sleep(self._random.uniform(*VISITS))
             request = account_pb2.RevokeDeviceRequest(device_id=spy.device_id)
             await self._retry_while_unavailable(lambda request=request: self._admin.call(request))  # type: ignore[misc]
