@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 from parley_client import FileStore, Session
@@ -36,6 +38,8 @@ class Terminal:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            # A shell that runs the tests in the background has them, and so the command, ignore SIGINT.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
 
     async def run_bytes(self, *words: str, typed: str = "") -> tuple[int, bytes, str]:

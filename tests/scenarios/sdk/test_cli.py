@@ -52,7 +52,7 @@ async def test_user_option_is_required_only_with_several_accounts(terminal: Term
 async def test_refused_command_prints_one_sentence(terminal: Terminal, people: People) -> None:
     alice, nobody = people.login_name("alice"), people.login_name("nobody")
     await terminal.ok("register", alice)
-    assert "taken" in await terminal.refused("register", alice)
+    assert "in use" in await terminal.refused("register", alice)
     assert f"no user {nobody}" in await terminal.refused("send", nobody, "hello")
     assert "no group" in await terminal.refused("send", "--group", "none", "hello")
     assert "make run" in await terminal.refused("whoami", "--door", "127.0.0.1:9")

@@ -139,8 +139,8 @@ async def test_demo_without_repair_names_broken_promises(kind: FaultKind, proxy:
     assert fault.done
     assert not report.ok
     assert set(report.broken) == {"P2", "P4"}, details(report)
-    assert "was given seq" in details(report)["P2"]
-    assert "never got" in details(report)["P4"]
+    assert "received seq" in details(report)["P2"]
+    assert "never received" in details(report)["P4"]
 
 
 async def test_duplicated_frame_breaks_no_promise(proxy: Proxy) -> None:
