@@ -92,7 +92,7 @@ class RawTalker(Follower):
         """Send without waiting."""
         self._sends[self.send(conversation, text)] = self._journal.says(self.name, conversation, text)
 
-    def heard(self, key: str, answer: chat_pb2.SendResult) -> None:
+    def on_result(self, key: str, answer: chat_pb2.SendResult) -> None:
         """Record a result, repeats included."""
         send = self._sends[key]
         if answer.HasField("appended"):
@@ -103,7 +103,7 @@ class RawTalker(Follower):
             if refusal.code != "NOT_FOUND":
                 self.errors.append(f"{send}: {refusal}")
 
-    def looked(self, opened_at: float) -> None:
+    def on_caught_up(self, opened_at: float) -> None:
         """Record that the device has fetched every conversation of the stream's first `changes`."""
         self._journal.resumed.append(Resumed(self.name, opened_at, time.monotonic()))
 

@@ -25,7 +25,7 @@ class Follower:
     answered. An async context manager. `where` is as for RawDevice.dial.
 
     `taken` has the seqs of its sends by client_message_id, every one that was answered, repeats included. What is
-    refused for good is a complaint at the end, unless `heard` says otherwise.
+    refused for good is a complaint at the end, unless `on_result` says otherwise.
     """
 
     def __init__(self, device: RawDevice, **where: str) -> None:
