@@ -12,14 +12,14 @@ from typing import Final
 QUESTION_WORDS: Final = frozenset(
     {"what", "who", "whose", "whom", "whoever", "whatever", "whether", "which", "when", "where", "why", "how"}
 )
-Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def find_questions(path: Path) -> Iterator[str]:
-    """Yield `path:line: first line` for every docstring of a file that opens with a question word."""
+    """Yield `path:line: first line` for every docstring that opens with a question word, also of constants."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, Documented) and (text := ast.get_docstring(node)) and _opens_with_question_word(text):
-            yield f"{path}:{node.body[0].lineno}: {text.splitlines()[0]}"
+        match node:
+            case ast.Expr(value=ast.Constant(value=str(text))) if _opens_with_question_word(text):
+                yield f"{path}:{node.lineno}: {text.strip().splitlines()[0]}"
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def _opens_with_question_word(text: str) -> bool:
-    first = text.split(maxsplit=1)[0].strip("`*_,:;.").split("'")[0].lower()
+    first = (text.split(maxsplit=1) or [""])[0].strip("`*_,:;.").split("'")[0].lower()
     return first in QUESTION_WORDS
 
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.scenario
 
 OUT = "UNAUTHENTICATED"
 GRACE_S = 30
-"""What a stream may outlive its token."""
+"""Seconds for which a stream may outlive its token."""
 
 
 @pytest.fixture

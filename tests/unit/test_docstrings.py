@@ -22,3 +22,9 @@ def test_statements_in_docstrings_pass(tmp_path: Path) -> None:
         '"""Whole numbers."""\n\n\nclass Number:\n    """Whitelisted."""\n\n    def add(self):\n        """Add it."""\n'
     )
     assert list(docstrings.find_questions(source)) == []
+
+
+def test_docstring_of_a_constant_is_checked(tmp_path: Path) -> None:
+    source = tmp_path / "module.py"
+    source.write_text('"""The module."""\n\nGRACE_S = 30\n"""What a stream may outlive its token."""\n')
+    assert list(docstrings.find_questions(source)) == [f"{source}:4: What a stream may outlive its token."]
