@@ -142,6 +142,11 @@ class MessageList(OptionList):
         if self.highlighted is None:
             self.scroll_end(animate=False, immediate=True)
 
+    def _scroll_above_end(self, distance: int) -> None:
+        """Scroll to `distance` lines above the end, unless a row has been highlighted in the meantime."""
+        if self.highlighted is None:
+            self.scroll_to(y=self.max_scroll_y - distance, animate=False, immediate=True)
+
     def _rebuild(self, rows: list[Row]) -> None:
         highlighted_key = self.highlighted_option.id if self.highlighted_option else ""
         below = self.max_scroll_y - self.scroll_offset.y
@@ -151,7 +156,7 @@ class MessageList(OptionList):
             self.highlight_row(highlighted_key)
         else:
             # Visible rows stay visible when older rows are inserted above them.
-            self.call_after_refresh(lambda: self.scroll_to(y=self.max_scroll_y - below, animate=False, immediate=True))
+            self.call_after_refresh(self._scroll_above_end, below)
 
 
 def _option(row: Row) -> Option:
