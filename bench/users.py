@@ -20,8 +20,8 @@ from chat_service.accounts.devices import AccountDevices, Device, Platform
 from chat_service.accounts.refresh_tokens import RefreshChain
 from chat_service.storage.accounts import MongoAccountStore
 from chat_service.storage.devices import MongoDeviceStore
-from chat_service.storage.mongo import Database, connect
 from servicekit.auth import TokenSigner
+from servicekit.mongo import Database, connect
 from servicekit.ring import Ring, RingMember
 
 TOKEN_LIFETIME_S: Final = 3600.0

@@ -19,7 +19,6 @@ from chat_service.accounts.deletion import AccountDeletion
 from chat_service.accounts.passwords import PasswordHasherPool
 from chat_service.accounts.privacy import GroupConsent
 from chat_service.accounts.profiles import ProfileService
-from chat_service.errors import StoreUnavailable
 from chat_service.mesh.group_leaver import GroupLeaver
 from chat_service.mesh.peer_pool import MeshServicer
 from chat_service.model.ids import direct_id
@@ -33,8 +32,6 @@ from chat_service.storage.accounts import MongoAccountStore
 from chat_service.storage.attempts import MongoAttemptCounter
 from chat_service.storage.devices import MongoDeviceStore
 from chat_service.storage.memberships import MongoMembershipStore
-from chat_service.storage.mongo import Database, connect
-from chat_service.storage.redis import connect_redis
 from chat_service.storage.relations import MongoBlockStore, MongoContacts
 from chat_service.stores import Stores
 from chat_service.stream.admission import Admission, Admit
@@ -44,9 +41,12 @@ from servicekit import telemetry
 from servicekit.auth import ServiceCredential, TokenSigner, TokenVerifier, generate_signing_key
 from servicekit.clock import Clock, SystemClock
 from servicekit.config import ConfigurationError, read_file
+from servicekit.errors import StoreUnavailable
 from servicekit.etcd import Etcd
 from servicekit.membership import Membership, Superseded
+from servicekit.mongo import Database, connect
 from servicekit.rate_limiter import RateLimit, RateLimiter
+from servicekit.redis import connect_redis
 from servicekit.ring import RingMember
 from servicekit.rpc import service_handler
 from servicekit.server import Server, run, wait_for_signal

@@ -11,12 +11,12 @@ from chat_service.storage.generation_store import MongoGenerationStore
 from chat_service.storage.index_generation import IndexGeneration
 from chat_service.storage.log import MongoLog
 from chat_service.storage.memberships import MongoMembershipStore
-from chat_service.storage.mongo import Database
 from chat_service.storage.relations import MongoBlockStore
 from chat_service.storage.retention import MongoRetentionStore
 from chat_service.storage.word_index import MongoWordIndex
 from chat_service.wire.entries import extract_words
 from servicekit.membership import Membership
+from servicekit.mongo import Database
 from servicekit.ring import RingMember
 
 

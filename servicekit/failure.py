@@ -21,11 +21,25 @@ class Violation:
 class Failure(Exception):
     """An error that is reported to the caller. `code` names a gRPC code, `reason` is one of the contract's reasons.
 
-    `retry_after` is in seconds; a retryable code without one gets DEFAULT_RETRY_AFTER_S.
+    `retry_after` is in seconds; a retryable code without one gets DEFAULT_RETRY_AFTER_S. A subclass that sets
+    `default_reason` is the class of that reason: a failure that another server reported is raised as that class again.
     """
 
     default_code: ClassVar[str] = "INTERNAL"
     default_reason: ClassVar[str] = "INTERNAL"
+    _class_of: ClassVar[dict[str, type[Failure]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        if (reason := cls.__dict__.get("default_reason")) is not None:
+            if reason in Failure._class_of:
+                raise TypeError(f"{cls.__name__} and {Failure._class_of[reason].__name__} have the reason {reason}")
+            Failure._class_of[reason] = cls
+
+    @staticmethod
+    def class_of(code: str, reason: str) -> type[Failure]:
+        """Return the class of a reason that has this code; Failure itself if there is none."""
+        found = Failure._class_of.get(reason, Failure)
+        return found if found.default_code == code else Failure
 
     def __init__(
         self,

@@ -42,15 +42,16 @@ def to_proto(failure: Failure) -> Status:
 
 
 def from_proto(status: Status) -> Failure:
-    """Return the failure of `status`; without an ErrorInfo its reason is INTERNAL."""
+    """Return the failure of `status`, of the class of its reason; without an ErrorInfo its reason is INTERNAL."""
     info, retry, bad = ErrorInfo(reason="INTERNAL"), RetryInfo(), BadRequest()
     for detail in status.details:
         for message in (info, retry, bad):
             if detail.Is(message.DESCRIPTOR):
                 detail.Unpack(message)
-    return Failure(
+    code = _NAMES.get(status.code, "UNKNOWN")
+    return Failure.class_of(code, info.reason)(
         status.message,
-        code=_NAMES.get(status.code, "UNKNOWN"),
+        code=code,
         reason=info.reason,
         metadata=info.metadata,
         retry_after=retry.retry_delay.ToMilliseconds() / 1000 if retry.HasField("retry_delay") else None,

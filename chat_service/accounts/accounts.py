@@ -17,15 +17,15 @@ from dataclasses import dataclass, field, replace
 from chat_service.accounts.account import Account, Profile, normalize_display_name
 from chat_service.accounts.deletion import PURGE_DELAY_S, AccountDeletion, LeaveGroups, PurgeUser
 from chat_service.accounts.devices import MAX_REMEMBERED_DEVICES, Device, DeviceDescription
-from chat_service.accounts.errors import CredentialsInvalid, DeviceRevoked, LoginNameTaken, SignInDisabled
+from chat_service.accounts.errors import CredentialsInvalid, DeviceRevoked, LoginNameTaken
 from chat_service.accounts.jit_provisioning import JitProvisioner
 from chat_service.accounts.password_authentication import PasswordAuthenticator
 from chat_service.accounts.passwords import PasswordHasherPool
 from chat_service.accounts.ports import AccountStore, AttemptCounter, DeviceStore, HomeOf, OnSignedOut, Signer
 from chat_service.accounts.sign_in_sessions import SignInSession, SignInSessions
-from chat_service.errors import RateLimited
 from servicekit.auth import Claims
 from servicekit.clock import Clock
+from servicekit.errors import Disabled, RateLimited
 from servicekit.rate_limiter import RateLimit, RateLimiter
 
 # With another issuer, a signed-out device that is no longer remembered is provisioned again by its next token, so more
@@ -97,7 +97,7 @@ class Accounts:
     ) -> SignInSession:
         """Create an account and sign its first device in. `address` is the client's.
 
-        Raise LoginNameTaken, PasswordTooWeak, RateLimited, SignInDisabled.
+        Raise LoginNameTaken, PasswordTooWeak, RateLimited, Disabled.
         """
         self._check_sign_in_here()
         self._count_attempt(address)
@@ -119,7 +119,7 @@ class Accounts:
         """Sign a device in. `address` is the client's.
 
         Raise CredentialsInvalid, after the same time for an unknown login name, DeviceNotFound, TooManyDevices,
-        RateLimited, SignInDisabled.
+        RateLimited, Disabled.
         """
         self._check_sign_in_here()
         self._count_attempt(address)
@@ -136,7 +136,7 @@ class Accounts:
         return session
 
     async def refresh(self, refresh_token: str) -> SignInSession:
-        """Return a session with new tokens. Raise RefreshTokenInvalid, SignInDisabled."""
+        """Return a session with new tokens. Raise RefreshTokenInvalid, Disabled."""
         self._check_sign_in_here()
         return await self._sessions.refresh(refresh_token)
 
@@ -151,7 +151,7 @@ class Accounts:
     async def change_password(self, caller: Claims, old: str, new: str) -> None:
         """Change the password, then sign out all devices but the calling one. Idempotent.
 
-        Raise CredentialsInvalid, PasswordTooWeak, RateLimited, SignInDisabled.
+        Raise CredentialsInvalid, PasswordTooWeak, RateLimited, Disabled.
         """
         self._check_sign_in_here()
         await self._authenticator.change_password(caller.user_id, caller.device_id, old, new)
@@ -192,4 +192,4 @@ class Accounts:
 
     def _check_sign_in_here(self) -> None:
         if not self._sign_in_here:
-            raise SignInDisabled("users of this deployment sign in with another issuer")
+            raise Disabled("users of this deployment sign in with another issuer")

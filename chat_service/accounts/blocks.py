@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection
 
 from chat_service.accounts.ports import BlockStore
-from chat_service.errors import Invalid, UserNotFound
+from chat_service.errors import UserNotFound
+from servicekit.errors import Invalid
 from servicekit.failure import Violation
 
 UsersExist = Callable[[Collection[str]], Awaitable[set[str]]]

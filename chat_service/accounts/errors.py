@@ -5,21 +5,15 @@ Failure
 ├── PasswordTooWeak                                          INVALID_ARGUMENT
 ├── LoginNameTaken                                           ALREADY_EXISTS
 ├── DeviceNotFound                                           NOT_FOUND
-├── TooManyDevices                                           RESOURCE_EXHAUSTED
-└── SignInDisabled                                           PERMISSION_DENIED
+└── TooManyDevices                                           RESOURCE_EXHAUSTED
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from servicekit.errors import Exhausted, Invalid, NotFound, Unauthenticated
 from servicekit.failure import Failure
-
-
-class Unauthenticated(Failure):
-    """The caller is not authenticated."""
-
-    default_code: ClassVar[str] = "UNAUTHENTICATED"
 
 
 class CredentialsInvalid(Unauthenticated):
@@ -40,10 +34,9 @@ class DeviceRevoked(Unauthenticated):
     default_reason: ClassVar[str] = "DEVICE_REVOKED"
 
 
-class PasswordTooWeak(Failure):
+class PasswordTooWeak(Invalid):
     """The new password is not acceptable."""
 
-    default_code: ClassVar[str] = "INVALID_ARGUMENT"
     default_reason: ClassVar[str] = "PASSWORD_TOO_WEAK"
 
 
@@ -54,22 +47,13 @@ class LoginNameTaken(Failure):
     default_reason: ClassVar[str] = "LOGIN_NAME_TAKEN"
 
 
-class DeviceNotFound(Failure):
+class DeviceNotFound(NotFound):
     """The account has no such device."""
 
-    default_code: ClassVar[str] = "NOT_FOUND"
     default_reason: ClassVar[str] = "DEVICE_NOT_FOUND"
 
 
-class TooManyDevices(Failure):
+class TooManyDevices(Exhausted):
     """The account has the maximum number of signed-in devices."""
 
-    default_code: ClassVar[str] = "RESOURCE_EXHAUSTED"
     default_reason: ClassVar[str] = "TOO_MANY_DEVICES"
-
-
-class SignInDisabled(Failure):
-    """The users of this deployment sign in with another issuer."""
-
-    default_code: ClassVar[str] = "PERMISSION_DENIED"
-    default_reason: ClassVar[str] = "DISABLED"

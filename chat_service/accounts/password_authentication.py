@@ -10,8 +10,8 @@ from chat_service.accounts.account import Account
 from chat_service.accounts.errors import CredentialsInvalid, PasswordTooWeak
 from chat_service.accounts.passwords import PasswordHasherPool
 from chat_service.accounts.ports import AccountStore, AttemptCounter, DeviceStore
-from chat_service.errors import RateLimited, StoreUnavailable
 from servicekit.clock import Clock
+from servicekit.errors import RateLimited, StoreUnavailable
 from servicekit.rate_limiter import RateLimit
 
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
 
-from chat_service.errors import RateLimited
+from servicekit.errors import RateLimited
 
 T = TypeVar("T")
 

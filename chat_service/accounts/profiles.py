@@ -11,7 +11,8 @@ from chat_service.accounts.account import Account, Profile, ProfileChange, norma
 from chat_service.accounts.ports import AccountStore
 from chat_service.accounts.privacy import Privacy, PrivacyChange
 from chat_service.accounts.user_search import UserQuery
-from chat_service.errors import Invalid, StoreUnavailable, UserNotFound
+from chat_service.errors import UserNotFound
+from servicekit.errors import Invalid, StoreUnavailable
 from servicekit.failure import Violation
 
 # Attempts at a change that conflicts with concurrent ones.

@@ -11,8 +11,8 @@ from chat_service.accounts.devices import MAX_REMEMBERED_DEVICES, AccountDevices
 from chat_service.accounts.errors import RefreshTokenInvalid
 from chat_service.accounts.ports import DeviceStore, HomeOf, OnSignedOut, Signer
 from chat_service.accounts.refresh_tokens import RefreshChain, RefreshToken, RefreshTokenReused
-from chat_service.errors import StoreUnavailable
 from servicekit.clock import Clock
+from servicekit.errors import StoreUnavailable
 
 T = TypeVar("T")
 

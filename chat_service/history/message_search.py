@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from heapq import nlargest
 from typing import Final, Protocol
 
-from chat_service.errors import ConversationNotFound, StoreUnavailable
+from chat_service.errors import ConversationNotFound
 from chat_service.history.visibility import VisibilityResolver, VisibleConversation
 from chat_service.model.conversation import Interval
 from chat_service.model.entry import Entry
 from chat_service.model.stores import MembershipStore
 from chat_service.model.words import MessageQuery
+from servicekit.errors import StoreUnavailable
 
 # Conversations of one query of the word index.
 SCOPE_BATCH: Final = 100

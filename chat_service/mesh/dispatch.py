@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Final
 
-from chat_service.errors import NotYetServed
 from chat_service.home.home import Home
 from chat_service.mesh.peer_stream import PeerStream
 from chat_service.model.delivery import AttachedSession
@@ -18,6 +17,7 @@ from chat_service.stream.session_registry import SessionRegistry
 from chat_service.wire import mesh
 from parley.internal.v1.mesh_pb2 import Attached, MeshFrame, Received, Reloaded, SignedOut
 from servicekit.clock import Clock
+from servicekit.errors import NotYetServed
 from servicekit.failure import Failure
 from servicekit.status import from_proto
 from servicekit.telemetry import span

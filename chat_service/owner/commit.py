@@ -19,9 +19,9 @@ from chat_service.model.stores import ChangeIndex, ConversationLog, Conversation
 from chat_service.owner.owned_conversation import OwnedConversation, State
 from chat_service.owner.pending import PendingSend
 from chat_service.owner.ports import Publisher
-from chat_service.owner.retry import retry_while_unavailable
 from servicekit.clock import Clock
 from servicekit.failure import Failure
+from servicekit.retry import retry_while_unavailable
 from servicekit.tasks import cancel_requested
 
 BATCHES_IN_FLIGHT: Final = 2

@@ -13,13 +13,7 @@ from typing import Final
 import structlog
 from prometheus_client import Counter
 
-from chat_service.errors import (
-    ConversationExists,
-    EarlierSendRefused,
-    OwnerUnavailable,
-    ServerDraining,
-    StoreUnavailable,
-)
+from chat_service.errors import ConversationExists, EarlierSendRefused, OwnerUnavailable
 from chat_service.model.authorization import MAX_GROUP_MEMBERS
 from chat_service.model.entry import Draft
 from chat_service.model.ids import conversation_position
@@ -33,6 +27,7 @@ from chat_service.owner.pending import FencedAttempts, PendingSend
 from chat_service.owner.ports import Publisher, RingView
 from chat_service.owner.receipt_writer import ReceiptWriter
 from servicekit.clock import Clock
+from servicekit.errors import ServerDraining, StoreUnavailable
 from servicekit.failure import Failure
 from servicekit.rate_limiter import TokenBucket
 from servicekit.ring import RingEmpty

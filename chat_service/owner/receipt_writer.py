@@ -16,9 +16,9 @@ from chat_service.model.retention import RetentionPolicy, RetentionRule
 from chat_service.model.stores import ChangeIndex, ConversationLog, ConversationStore
 from chat_service.owner.owned_conversation import OwnedConversation
 from chat_service.owner.ports import Publisher
-from chat_service.owner.retry import retry_while_unavailable
 from servicekit.clock import Clock
 from servicekit.failure import Failure
+from servicekit.retry import retry_while_unavailable
 from servicekit.tasks import cancel_requested
 
 MAX_BATCH_CONVERSATIONS: Final = 500

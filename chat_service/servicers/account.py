@@ -11,7 +11,7 @@ from chat_service.accounts.blocks import BlockService
 from chat_service.accounts.devices import Device
 from chat_service.accounts.profiles import ProfileService
 from chat_service.servicers.account_export import AccountExport
-from chat_service.wire import page_tokens
+from chat_service.wire import positions
 from chat_service.wire.account import (
     device_from_proto,
     device_to_proto,
@@ -22,8 +22,8 @@ from chat_service.wire.account import (
     profile_to_proto,
     session_to_proto,
 )
-from chat_service.wire.page_tokens import decode_page_token, next_page_token
 from parley.chat.v1 import account_pb2
+from servicekit.page_tokens import ID_POSITION, decode_page_token, next_page_token
 from servicekit.rpc import Call
 
 OPEN_METHODS: Final = frozenset({"Register", "Login", "RefreshToken"})
@@ -93,7 +93,7 @@ class AccountServicer:
     async def SearchUsers(self, request: account_pb2.SearchUsersRequest, _: Call) -> account_pb2.SearchUsersResponse:
         """Return the users with a name that begins with the query, in order of login name."""
         size = request.page_size or DEFAULT_SEARCH_PAGE
-        after = decode_page_token(request, page_tokens.LOGIN_NAME)
+        after = decode_page_token(request, positions.LOGIN_NAME)
         found = await self._profiles.search_profiles(request.query, after, size + 1)
         return account_pb2.SearchUsersResponse(
             profiles=[profile_to_proto(profile) for profile in found[:size]],
@@ -103,7 +103,7 @@ class AccountServicer:
     async def ListDevices(self, request: account_pb2.ListDevicesRequest, call: Call) -> account_pb2.ListDevicesResponse:
         """Return the devices of the caller's account, oldest first."""
         size = request.page_size or DEFAULT_DEVICES_PAGE
-        after = decode_page_token(request, page_tokens.DEVICE_AGE)
+        after = decode_page_token(request, positions.DEVICE_AGE)
         devices = await self._accounts.list_devices(call.caller.user_id)
         found = [device for device in devices if _age_key(device) > after]
         return account_pb2.ListDevicesResponse(
@@ -131,7 +131,7 @@ class AccountServicer:
     async def ListBlocked(self, request: account_pb2.ListBlockedRequest, call: Call) -> account_pb2.ListBlockedResponse:
         """Return the ids of the users the caller blocks, in order of id."""
         size = request.page_size or DEFAULT_BLOCKED_PAGE
-        after = decode_page_token(request, page_tokens.ID)
+        after = decode_page_token(request, ID_POSITION)
         found = await self._blocks.list_blocked(call.caller.user_id, after, size + 1)
         return account_pb2.ListBlockedResponse(
             user_ids=found[:size], next_page_token=next_page_token(request, found, size, str)

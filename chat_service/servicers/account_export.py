@@ -11,12 +11,12 @@ from chat_service.accounts.accounts import Accounts
 from chat_service.accounts.archive import ArchiveFile, stream_zip
 from chat_service.accounts.blocks import BlockService
 from chat_service.accounts.profiles import ProfileService
-from chat_service.errors import RateLimited
 from chat_service.history.history import ConversationSummary, FetchedRange, History, RangeRequest
 from chat_service.model.entry import Entry, MessageEdited
 from chat_service.wire import export
 from servicekit.auth import Claims
 from servicekit.clock import Clock
+from servicekit.errors import RateLimited
 
 # A bound per server: exports compete with chat for its CPU and store.
 MAX_CONCURRENT_EXPORTS: Final = 4

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from chat_service.errors import Invalid, SearchDisabled
 from chat_service.history.history import RangeRequest
 from chat_service.history.message_search import HIGHEST_RANK
 from chat_service.model.entry import Message, MessageDeleted, MessageEdited, ReactionChanged
 from chat_service.model.requests import Receipt
 from chat_service.model.words import MessageQuery
 from chat_service.servicers.dependencies import Dependencies, DraftAppender
-from chat_service.wire import frames, page_tokens, ranges, requests
+from chat_service.wire import frames, positions, ranges, requests
 from chat_service.wire.entries import entry_to_proto
-from chat_service.wire.page_tokens import decode_page_token, encode_page_token, next_page_token
 from parley.chat.v1 import chat_pb2
+from servicekit.errors import Disabled, Invalid
 from servicekit.failure import Failure, Violation
+from servicekit.page_tokens import ID_POSITION, decode_page_token, encode_page_token, next_page_token
 from servicekit.rpc import ByteStream, Call
 
 # Locate needs no store, so it is served without admission, which makes it work while no store can be reached.
@@ -75,17 +75,17 @@ class ChatServicer:
 
     async def ListChanges(self, request: chat_pb2.ListChangesRequest, call: Call) -> chat_pb2.ListChangesResponse:
         """Return the conversations that changed since a cursor."""
-        token = decode_page_token(request, page_tokens.CHANGES)
+        token = decode_page_token(request, positions.CHANGES)
         page = await self._history.list_changes_page(
             call.caller.user_id,
             requests.decode_cursor(request),
-            page_tokens.decode_changes_position(token) if token else None,
+            positions.decode_changes_position(token) if token else None,
             request.page_size or DEFAULT_CHANGES_PAGE,
         )
         end = page.next_position
         return chat_pb2.ListChangesResponse(
             changes=frames.encode_changes(page.reading, page.reading.conversation_ids, last=end is None),
-            next_page_token=encode_page_token(request, page_tokens.encode_changes_position(end)) if end else "",
+            next_page_token=encode_page_token(request, positions.encode_changes_position(end)) if end else "",
         )
 
     async def ListEntries(self, request: chat_pb2.ListEntriesRequest, call: Call) -> bytes:
@@ -163,26 +163,26 @@ class ChatServicer:
     ) -> chat_pb2.SearchMessagesResponse:
         """Return the messages that contain all words of a query, newest first."""
         if self._search is None:
-            raise SearchDisabled("this deployment does not index words, so messages cannot be searched")
+            raise Disabled("this deployment does not index words, so messages cannot be searched")
         user_id, size, query = (
             call.caller.user_id,
             request.page_size or DEFAULT_SEARCH_PAGE,
             MessageQuery.of(request.query),
         )
-        token = decode_page_token(request, page_tokens.RANK)
+        token = decode_page_token(request, positions.RANK)
         if not query:
             raise Invalid("the query has no word", violations=(Violation("query", "must have a word"),))
-        below = page_tokens.decode_rank(token) if token else HIGHEST_RANK
+        below = positions.decode_rank(token) if token else HIGHEST_RANK
         found = await self._search.search(user_id, request.conversation_id, query, below, size + 1)
         return chat_pb2.SearchMessagesResponse(
             messages=[entry_to_proto(hit.entry, user_id) for hit in found[:size]],
-            next_page_token=next_page_token(request, found, size, lambda hit: page_tokens.encode_rank(hit.rank)),
+            next_page_token=next_page_token(request, found, size, lambda hit: positions.encode_rank(hit.rank)),
         )
 
     async def ListReaders(self, request: chat_pb2.ListReadersRequest, call: Call) -> chat_pb2.ListReadersResponse:
         """Return the watermarks of the members who may see a message, its sender excepted."""
         user_id, size = call.caller.user_id, request.page_size or DEFAULT_READERS_PAGE
-        after = decode_page_token(request, page_tokens.ID)
+        after = decode_page_token(request, ID_POSITION)
         message = await self._history.get_message(user_id, request.conversation_id, request.seq)
         conversation = (await self._history.load_visible(user_id, request.conversation_id)).conversation
         # A member added after the message has neither received nor read it.
@@ -215,7 +215,7 @@ def _decode_bounds(request: chat_pb2.ListMessagesRequest) -> tuple[int, int]:
             "at most one of before_seq and after_seq may be set",
             violations=(Violation("after_seq", "must be 0 when before_seq is set"),),
         )
-    token = decode_page_token(request, page_tokens.SEQ)
+    token = decode_page_token(request, positions.SEQ)
     if request.after_seq:
         return 0, int(token or request.after_seq)
     return int(token or request.before_seq), 0

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from chat_service.errors import Blocked, GroupTooLarge, Invalid, PeerIsSelf, UserNotFound
+from chat_service.errors import Blocked, GroupTooLarge, PeerIsSelf, UserNotFound
 from chat_service.history.history import History
 from chat_service.model.entry import ConversationUpdated, MembershipChanged, MembershipKind, Role
 from chat_service.model.ids import direct_id, group_id
 from chat_service.model.requests import Creation
 from chat_service.model.retention import RetentionRule
 from chat_service.servicers.dependencies import Dependencies, DraftAppender
-from chat_service.wire import page_tokens
 from chat_service.wire.changes import decode_retention
 from chat_service.wire.conversations import encode_conversation
-from chat_service.wire.page_tokens import decode_page_token, encode_page_token
 from chat_service.wire.requests import check_id_time
 from parley.chat.v1 import conversation_pb2
+from servicekit.errors import Invalid
 from servicekit.failure import Violation
+from servicekit.page_tokens import ID_POSITION, decode_page_token, encode_page_token
 from servicekit.rpc import Call
 
 DEFAULT_PAGE: Final = 50
@@ -111,7 +111,7 @@ class ConversationServicer:
     ) -> conversation_pb2.ListConversationsResponse:
         """Return the caller's conversations, in order of id."""
         me, size = call.caller.user_id, request.page_size or DEFAULT_PAGE
-        after = decode_page_token(request, page_tokens.ID)
+        after = decode_page_token(request, ID_POSITION)
         found, last = await self._history.list_summaries(me, after, size)
         return conversation_pb2.ListConversationsResponse(
             conversations=[encode_conversation(summary, me) for summary in found],

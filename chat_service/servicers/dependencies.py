@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from chat_service.errors import RateLimited
 from chat_service.history.history import History
 from chat_service.history.message_search import MessageSearch
 from chat_service.history.personal_settings import PersonalSettingsService
@@ -18,6 +17,7 @@ from chat_service.stream.edge import Edge
 from chat_service.wire import requests
 from servicekit.auth import Claims
 from servicekit.clock import Clock
+from servicekit.errors import RateLimited
 from servicekit.rate_limiter import RateLimiter
 from servicekit.rpc import Call
 

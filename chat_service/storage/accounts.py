@@ -19,7 +19,7 @@ from pymongo.errors import DuplicateKeyError
 from chat_service.accounts.account import Account, Profile
 from chat_service.accounts.privacy import Privacy, WhoMayAdd
 from chat_service.accounts.user_search import SearchKeys, UserQuery
-from chat_service.storage.mongo import Database, Document, store_errors
+from servicekit.mongo import Database, Document, store_errors
 
 SEARCH_INDEX = "by_prefix"
 # The login name of a deleted account can be claimed after this time, so that its contacts are not misled at once.

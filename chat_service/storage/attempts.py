@@ -14,7 +14,7 @@ from bson import Binary
 from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
 
-from chat_service.storage.mongo import Database, Document, store_errors
+from servicekit.mongo import Database, Document, store_errors
 from servicekit.rate_limiter import RateLimit
 
 ATTEMPTS: Final = "sign_in_tries"

@@ -14,11 +14,12 @@ from prometheus_client import Counter
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from chat_service.errors import StoreUnavailable
 from chat_service.model.cursor import Cursor, IndexReading, Resync
 from chat_service.storage import scripts
-from chat_service.storage.batch_loader import BatchLoader
-from chat_service.storage.index_generation import RETRY_PAUSE_S, SENTINEL_GRACE_S, UNREACHABLE, IndexGeneration
+from chat_service.storage.index_generation import RETRY_PAUSE_S, SENTINEL_GRACE_S, IndexGeneration
+from servicekit.batch_loader import BatchLoader
+from servicekit.errors import StoreUnavailable
+from servicekit.redis import UNREACHABLE, redis_errors, run_scripts
 
 # Reads start this long before the cursor: owners touch a conversation at most once in 30 s, so a change may be that
 # much younger than its touch, and be missed by a device whose cursor lies between.
@@ -47,7 +48,7 @@ class RedisChangeIndex:
                 return
             number = self.generation.number
             try:
-                replies = await scripts.run_scripts(self._redis, [scripts.TOUCH.call(each, number) for each in buckets])
+                replies = await run_scripts(self._redis, [each.call(scripts.TOUCH, number) for each in buckets])
             except UNREACHABLE as error:
                 await self.generation.begin_outage(error)
                 return
@@ -83,11 +84,9 @@ class RedisChangeIndex:
         Raises StoreUnavailable.
         """
         number = self.generation.number
-        calls = [scripts.READ.call(scripts.read_arguments(user, since_ms), number) for user, since_ms in keys]
-        try:
-            replies = await scripts.run_scripts(self._redis, calls)
-        except UNREACHABLE as error:
-            raise StoreUnavailable("the change index does not answer") from error
+        calls = [scripts.read_arguments(user, since_ms).call(scripts.READ, number) for user, since_ms in keys]
+        with redis_errors():
+            replies = await run_scripts(self._redis, calls)
         return {key: (number, reply) for key, reply in zip(keys, replies, strict=True)}
 
 

@@ -17,12 +17,12 @@ from pymongo.errors import DuplicateKeyError
 
 from chat_service.model.conversation import Conversation, ConversationKind, ConversationMember, Interval, Watermark
 from chat_service.model.entry import Role
-from chat_service.storage.batch_loader import BatchLoader
 from chat_service.storage.device_marks import MongoDeviceMarks
 from chat_service.storage.documents import decode_retention, encode_id, encode_retention
 from chat_service.storage.memberships import MongoMembershipStore
-from chat_service.storage.mongo import Database, Document, store_errors
 from chat_service.storage.relations import MongoBlockStore
+from servicekit.batch_loader import BatchLoader
+from servicekit.mongo import Database, Document, store_errors
 
 CONVERSATIONS: Final = "conversations"
 

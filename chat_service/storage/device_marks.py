@@ -14,7 +14,7 @@ from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 
 from chat_service.storage.documents import encode_id
-from chat_service.storage.mongo import Database, Document, store_errors
+from servicekit.mongo import Database, Document, store_errors
 
 DEVICE_MARKS: Final = "device_marks"
 

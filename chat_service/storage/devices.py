@@ -11,8 +11,8 @@ from pymongo.errors import DuplicateKeyError
 
 from chat_service.accounts.devices import AccountDevices, Device, Platform
 from chat_service.accounts.refresh_tokens import RefreshChain, sign_in_id
-from chat_service.storage.batch_loader import BatchLoader
-from chat_service.storage.mongo import Database, Document, store_errors
+from servicekit.batch_loader import BatchLoader
+from servicekit.mongo import Database, Document, store_errors
 
 
 class MongoDeviceStore:

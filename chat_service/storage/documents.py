@@ -34,7 +34,7 @@ from chat_service.model.entry import (
     Role,
 )
 from chat_service.model.retention import Retention, RetentionRule
-from chat_service.storage.mongo import Document
+from servicekit.mongo import Document
 
 ExtractWords = Callable[[bytes], list[str]]
 

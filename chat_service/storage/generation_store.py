@@ -14,7 +14,7 @@ from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
-from chat_service.storage.mongo import Database, Document, store_errors
+from servicekit.mongo import Database, Document, store_errors
 from servicekit.tasks import cancel_requested
 
 META: Final = "meta"

@@ -19,10 +19,11 @@ from prometheus_client import Counter, Gauge
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from chat_service.errors import StoreUnavailable
-from chat_service.owner.retry import retry_while_unavailable
 from chat_service.storage import scripts
 from chat_service.storage.generation_store import GenerationRecord, MongoGenerationStore
+from servicekit.errors import StoreUnavailable
+from servicekit.redis import UNREACHABLE, run_scripts
+from servicekit.retry import retry_while_unavailable
 from servicekit.tasks import cancel_requested
 
 BUCKETS: Final = [f"{number:02x}" for number in range(256)]
@@ -32,7 +33,6 @@ PROBE_KEY: Final = "parley:probe"
 # another server advanced it again meanwhile, all those devices would have to resync once more.
 SENTINEL_GRACE_S: Final = 2.0
 RETRY_PAUSE_S: Final = 0.05
-UNREACHABLE: Final = (RedisError, OSError, TimeoutError)
 
 _outages = Counter("parley_index_outages", "Outages of the change index")
 _up = Gauge("parley_index_up", "1 while the change index can be reached, else 0")
@@ -145,9 +145,9 @@ class IndexGeneration:
         if not by_this_server:
             return
         try:
-            calls = [scripts.WRITE_SENTINEL.call(scripts.sentinel_arguments(each), record.number) for each in BUCKETS]
+            calls = [scripts.sentinel_arguments(each).call(scripts.WRITE_SENTINEL, record.number) for each in BUCKETS]
             await self._redis.script_load(scripts.WRITE_SENTINEL.text)
-            await scripts.run_scripts(self._redis, calls)
+            await run_scripts(self._redis, calls)
         except UNREACHABLE as error:
             await self._enter_outage(error)
 
@@ -190,7 +190,7 @@ class IndexGeneration:
         _up.set(1)
         bucket, number = scripts.read_arguments("00" * 16, 0), self._current.number
         try:
-            replies = await scripts.run_scripts(self._redis, [scripts.READ.call(bucket, number)])
+            replies = await run_scripts(self._redis, [bucket.call(scripts.READ, number)])
         except UNREACHABLE as error:
             await self.begin_outage(error)
             return

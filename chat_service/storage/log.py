@@ -12,7 +12,6 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError
 from pymongo.read_concern import ReadConcern
 
-from chat_service.errors import StoreUnavailable
 from chat_service.model.authorization import TargetMessage
 from chat_service.model.conversation import Interval
 from chat_service.model.entry import (
@@ -26,7 +25,6 @@ from chat_service.model.entry import (
     ReactionChanged,
 )
 from chat_service.model.stores import Conflict, LogPage
-from chat_service.storage.batch_loader import BatchLoader
 from chat_service.storage.documents import (
     EDITED,
     MESSAGE,
@@ -40,7 +38,9 @@ from chat_service.storage.documents import (
     id_range,
     seq_of,
 )
-from chat_service.storage.mongo import Database, Document, ensure_clustered, store_errors
+from servicekit.batch_loader import BatchLoader
+from servicekit.errors import StoreUnavailable
+from servicekit.mongo import Database, Document, ensure_clustered, store_errors
 from servicekit.tasks import gather_limited
 
 ENTRIES: Final = "entries"

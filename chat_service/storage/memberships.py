@@ -15,8 +15,8 @@ from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 
 from chat_service.model.conversation import MAX_HIDDEN, Conversation, PersonalSettings
-from chat_service.storage.batch_loader import BatchLoader
-from chat_service.storage.mongo import Database, Document, store_errors
+from servicekit.batch_loader import BatchLoader
+from servicekit.mongo import Database, Document, store_errors
 
 MEMBERSHIPS: Final = "memberships"
 FIRST, LAST = "00" * 16, "ff" * 16

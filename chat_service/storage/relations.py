@@ -13,7 +13,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from chat_service.model.ids import direct_id
 from chat_service.storage.log import ENTRIES
-from chat_service.storage.mongo import Database, Document, store_errors
+from servicekit.mongo import Database, Document, store_errors
 
 BLOCKS: Final = "blocks"
 FIRST, LAST = "00" * 16, "ff" * 16

@@ -22,7 +22,7 @@ from chat_service.storage.conversations import CONVERSATIONS, decode_conversatio
 from chat_service.storage.device_marks import MongoDeviceMarks
 from chat_service.storage.documents import EDITED, MESSAGE, encode_id, entry_id, id_range, seq_of
 from chat_service.storage.log import BY_ID, EDITS_INDEX, ENTRIES, STATE_CHANGES_INDEX
-from chat_service.storage.mongo import Database, Document, store_errors
+from servicekit.mongo import Database, Document, store_errors
 
 IDS_PER_BATCH: Final = 1000
 

@@ -8,13 +8,11 @@ generation.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from hashlib import sha1
-from typing import Any, Final
+from typing import Final
 
-from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
+from servicekit.redis import Script, ScriptCall
 
 DONE: Final = 1
 
@@ -33,31 +31,9 @@ class BucketArguments:
     keys: tuple[str, ...]
     arguments: tuple[bytes | int, ...] = ()
 
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A script with its SHA-1, by which Redis finds it."""
-
-    text: str
-    sha: str
-
-    @classmethod
-    def from_text(cls, text: str) -> Script:
-        """Return the script with its hash."""
-        return cls(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
-
-    def call(self, bucket: BucketArguments, generation: int) -> ScriptCall:
-        """Return a call of this script on a bucket."""
-        return ScriptCall(self, bucket.keys, (generation, *bucket.arguments))
-
-
-@dataclass(frozen=True, slots=True)
-class ScriptCall:
-    """A script with its keys and arguments."""
-
-    script: Script
-    keys: tuple[str, ...]
-    arguments: tuple[bytes | int, ...]
+    def call(self, script: Script, generation: int) -> ScriptCall:
+        """Return a call of `script` on the bucket."""
+        return script.call(self.keys, generation, *self.arguments)
 
 
 # A touch only raises scores, so any server may write it, in any order, any number of times.
@@ -82,22 +58,6 @@ def parse_generation(sentinel: bytes | str | None) -> int:
     """Return the generation in a sentinel; 0 if the sentinel is missing or not a generation."""
     text = sentinel.decode(errors="replace") if isinstance(sentinel, bytes) else sentinel or ""
     return int(text) if _GENERATION_PATTERN.fullmatch(text) else 0
-
-
-async def run_scripts(redis: Redis, calls: Sequence[ScriptCall]) -> list[Any]:
-    """Return the replies to calls of one script, in one round trip. Raises what the client raises if Redis fails."""
-    try:
-        return await _run_pipeline(redis, calls)
-    except NoScriptError:
-        await redis.script_load(calls[0].script.text)
-        return await _run_pipeline(redis, calls)
-
-
-async def _run_pipeline(redis: Redis, calls: Sequence[ScriptCall]) -> list[Any]:
-    async with redis.pipeline(transaction=False) as pipeline:
-        for call in calls:
-            pipeline.evalsha(call.script.sha, len(call.keys), *call.keys, *call.arguments)
-        return await pipeline.execute()
 
 
 def touch_arguments(conversations: Mapping[str, Collection[str]]) -> list[BucketArguments]:

@@ -20,7 +20,7 @@ from chat_service.model.words import MessageQuery
 from chat_service.storage.conversations import CONVERSATIONS
 from chat_service.storage.documents import decode_entry, encode_id, entry_id, id_range
 from chat_service.storage.log import ENTRIES
-from chat_service.storage.mongo import Database, Document, store_errors
+from servicekit.mongo import Database, Document, store_errors
 
 WORD_INDEX: Final = "words"
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from chat_service.errors import HelloRepeated, RateLimited, StoreUnavailable
+from chat_service.errors import HelloRepeated
 from chat_service.history.history import FetchedRange, History, RangeRequest
 from chat_service.limits import Limits
 from chat_service.model.cursor import IndexReading
@@ -20,6 +20,7 @@ from chat_service.stream.session import StreamSession
 from chat_service.wire import frames, ranges, requests
 from parley.chat.v1 import chat_pb2
 from servicekit.clock import Clock
+from servicekit.errors import RateLimited, StoreUnavailable
 from servicekit.failure import Failure
 from servicekit.rate_limiter import TokenBucket
 from servicekit.rpc import ByteStream

@@ -9,10 +9,10 @@ from typing import Final
 
 import structlog
 
-from chat_service.errors import StoreUnavailable
 from chat_service.stream.ports import Homes
 from chat_service.stream.session import StreamSession
 from servicekit.clock import Clock
+from servicekit.errors import StoreUnavailable
 from servicekit.tasks import cancel_requested
 
 # Enough that an unavailable store, for which each attach waits RESPONSE_TIMEOUT_S, does not hold up the rest for long.

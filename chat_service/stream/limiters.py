@@ -15,7 +15,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge
 
-from chat_service.errors import RateLimited, ServerBusy
+from servicekit.errors import RateLimited, ServerBusy
 
 # A rejected device retries after a random delay in this range, so that rejected devices do not return together.
 HANDSHAKE_RETRY_RANGE_S: Final = (0.2, 1.2)

@@ -8,9 +8,9 @@ from typing import Final
 
 import structlog
 
-from chat_service.errors import SlowConsumer
 from chat_service.stream.ports import CallLater
 from chat_service.wire import frames
+from servicekit.errors import SlowConsumer
 from servicekit.failure import Failure
 
 # A frame that has reached this size takes no further elements.

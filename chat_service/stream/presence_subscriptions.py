@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
-from chat_service.errors import OwnerUnavailable, StoreUnavailable
+from chat_service.errors import OwnerUnavailable
 from chat_service.stream.ports import Homes
 from chat_service.stream.session import StreamSession
+from servicekit.errors import StoreUnavailable
 from servicekit.tasks import cancel_requested
 
 RESPONSE_TIMEOUT_S: Final = 2.0

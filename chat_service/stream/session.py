@@ -13,7 +13,7 @@ from uuid import UUID
 
 import uuid_utils
 
-from chat_service.errors import RateLimited, SessionSuperseded
+from chat_service.errors import SessionSuperseded
 from chat_service.limits import Limits
 from chat_service.model.cursor import Cursor
 from chat_service.model.delivery import AttachedSession, Delivery
@@ -27,6 +27,7 @@ from chat_service.stream.send_lane import SendLane
 from chat_service.wire import frames
 from servicekit.auth import Claims
 from servicekit.clock import Clock, Timer
+from servicekit.errors import RateLimited
 from servicekit.failure import Failure
 from servicekit.rate_limiter import TokenBucket
 

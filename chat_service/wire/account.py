@@ -6,9 +6,9 @@ from chat_service.accounts.account import Profile, ProfileChange
 from chat_service.accounts.devices import Device, DeviceDescription, Platform
 from chat_service.accounts.privacy import Privacy, PrivacyChange, WhoMayAdd
 from chat_service.accounts.sign_in_sessions import SignInSession
-from chat_service.errors import Invalid
 from chat_service.wire.entries import to_timestamp
 from parley.chat.v1 import account_pb2
+from servicekit.errors import Invalid
 from servicekit.failure import Violation
 
 

@@ -15,10 +15,10 @@ from chat_service.accounts.ports import AccountStore, DeviceStore
 from chat_service.accounts.privacy import Privacy, WhoMayAdd
 from chat_service.accounts.refresh_tokens import RefreshChain, sign_in_id
 from chat_service.accounts.user_search import UserQuery, search_keys
-from chat_service.storage import mongo
 from chat_service.storage.accounts import MongoAccountStore
 from chat_service.storage.devices import MongoDeviceStore
 from devstack.stack import Stack
+from servicekit import mongo
 
 pytestmark = pytest.mark.integration
 

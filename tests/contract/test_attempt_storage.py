@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from chat_service.accounts.ports import AttemptCounter
-from chat_service.storage import mongo
 from chat_service.storage.attempts import MongoAttemptCounter
 from devstack.stack import Stack
+from servicekit import mongo
 from servicekit.rate_limiter import RateLimit
 
 pytestmark = pytest.mark.integration

@@ -12,8 +12,8 @@ from chat_service.model.entry import ConversationUpdated, Entry, MembershipChang
 from chat_service.model.stores import Conflict
 from chat_service.storage.documents import entry_id
 from chat_service.storage.log import PAGE_BYTES, MongoLog
-from chat_service.storage.mongo import Database, connect
 from devstack.stack import Stack
+from servicekit.mongo import Database, connect
 
 pytestmark = pytest.mark.integration
 

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from chat_service.storage import mongo
 from chat_service.storage.relations import MongoBlockStore
 from devstack.stack import Stack
+from servicekit import mongo
 
 pytestmark = pytest.mark.integration
 

@@ -13,9 +13,9 @@ from chat_service.retention.ports import DueConversation, EntryPosition, Removed
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.documents import encode_id
 from chat_service.storage.log import MongoLog
-from chat_service.storage.mongo import Database, connect
 from chat_service.storage.retention import MongoRetentionStore
 from devstack.stack import Stack
+from servicekit.mongo import Database, connect
 
 pytestmark = pytest.mark.integration
 

@@ -13,11 +13,11 @@ from chat_service.model.entry import LAST_SEQ, Change, Entry, Message, MessageDe
 from chat_service.model.words import MessageQuery
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
-from chat_service.storage.mongo import Database, connect
 from chat_service.storage.word_index import WORD_INDEX, MongoWordIndex, _condition
 from chat_service.wire.entries import extract_words
 from devstack.stack import Stack
 from parley.chat.v1 import entry_pb2
+from servicekit.mongo import Database, connect
 
 pytestmark = pytest.mark.integration
 

@@ -15,8 +15,8 @@ from typing import Any, Final
 import grpc
 from pymongo.errors import PyMongoError
 
-from chat_service.errors import StoreUnavailable
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
+from servicekit.errors import StoreUnavailable
 from tests.eventually import eventually
 from tests.faults.cluster import Cluster
 from tests.faults.journal import Journal, Line, Revoked, line_of

@@ -19,10 +19,10 @@ from chat_service.accounts.refresh_tokens import RefreshChain
 from chat_service.model.ids import conversation_position
 from chat_service.storage.accounts import MongoAccountStore
 from chat_service.storage.devices import MongoDeviceStore
-from chat_service.storage.mongo import Database, connect
 from devstack.stack import Stack
 from parley.chat.v1 import account_pb2, chat_pb2
 from servicekit.auth import TokenSigner
+from servicekit.mongo import Database, connect
 from servicekit.ring import Ring, RingMember
 from tests.eventually import eventually
 from tests.raw import calls

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from chat_service.storage.mongo import connect
 from devstack.stack import Stack
 from parley.chat.v1 import chat_pb2, conversation_pb2, entry_pb2
+from servicekit.mongo import connect
 from tests.raw.device import RawDevice, new_id, text
 from tests.raw.world import World
 

@@ -4,6 +4,7 @@ import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
 
 from parley.common.v1 import error_pb2
+from servicekit.errors import StoreUnavailable
 from servicekit.failure import Failure, Violation
 from servicekit.status import DOMAIN, from_proto, to_proto
 
@@ -23,6 +24,17 @@ FAILURES = [
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.reason)
 def test_failure_round_trips(failure: Failure) -> None:
     assert vars(from_proto(to_proto(failure))) == vars(failure)
+
+
+def test_failure_is_of_the_class_of_its_reason_again() -> None:
+    assert type(from_proto(to_proto(StoreUnavailable("no answer")))) is StoreUnavailable
+    assert type(from_proto(to_proto(Failure(code="INTERNAL", reason="STORE_UNAVAILABLE")))) is Failure
+    assert type(from_proto(to_proto(Failure(code="NOT_FOUND", reason="NO_SUCH_REASON")))) is Failure
+
+
+def test_reason_has_one_class() -> None:
+    with pytest.raises(TypeError, match="StoreUnavailable"):
+        type("Other", (Failure,), {"default_reason": "STORE_UNAVAILABLE"})
 
 
 @pytest.mark.parametrize("code", ["UNAVAILABLE", "RESOURCE_EXHAUSTED"])

@@ -22,7 +22,8 @@ from pymongo.errors import (
     WTimeoutError,
 )
 
-from chat_service.storage.mongo import StoreUnavailable, store_errors
+from servicekit.errors import StoreUnavailable
+from servicekit.mongo import store_errors
 
 ELECTION = (133, 134, 262, 286, 10107)
 DUPLICATE, INVALID, FORBIDDEN = 11000, 121, 13

@@ -9,10 +9,10 @@ from argon2 import PasswordHasher
 
 from chat_service.accounts.accounts import Accounts
 from chat_service.accounts.passwords import PasswordHasherPool
-from chat_service.storage import mongo
 from chat_service.storage.accounts import MongoAccountStore
 from chat_service.storage.attempts import MongoAttemptCounter
 from devstack.stack import Stack
+from servicekit import mongo
 from tests.integration.accounts.environment import AccountsEnvironment
 
 

@@ -16,7 +16,6 @@ from chat_service.accounts.sign_in_sessions import SignInSession
 from chat_service.errors import OwnerUnavailable
 from chat_service.history.history import History
 from chat_service.model.cursor import Cursor, IndexReading
-from chat_service.storage import mongo
 from chat_service.storage.accounts import MongoAccountStore
 from chat_service.storage.attempts import MongoAttemptCounter
 from chat_service.storage.conversations import MongoConversationStore
@@ -24,6 +23,7 @@ from chat_service.storage.devices import MongoDeviceStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.memberships import MongoMembershipStore
 from chat_service.storage.relations import MongoBlockStore, MongoContacts
+from servicekit import mongo
 from servicekit.auth import Claims, TokenSigner, TokenVerifier, generate_signing_key, jwks_of
 from tests.clock import ManualClock
 

@@ -6,7 +6,8 @@ import pytest
 
 from chat_service.accounts.accounts import Accounts
 from chat_service.accounts.devices import DeviceDescription
-from chat_service.errors import Invalid, OwnerUnavailable, UserNotFound
+from chat_service.errors import OwnerUnavailable, UserNotFound
+from servicekit.errors import Invalid
 from tests.integration.accounts.environment import AccountsEnvironment
 
 pytestmark = pytest.mark.integration

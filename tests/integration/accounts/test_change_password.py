@@ -8,16 +8,10 @@ import pytest
 
 from chat_service.accounts.accounts import Accounts, AccountSettings
 from chat_service.accounts.devices import DeviceDescription
-from chat_service.accounts.errors import (
-    CredentialsInvalid,
-    LoginNameTaken,
-    PasswordTooWeak,
-    RefreshTokenInvalid,
-    SignInDisabled,
-)
+from chat_service.accounts.errors import CredentialsInvalid, LoginNameTaken, PasswordTooWeak, RefreshTokenInvalid
 from chat_service.accounts.sign_in_sessions import SignInSession
-from chat_service.errors import RateLimited
 from servicekit.auth import Claims
+from servicekit.errors import Disabled, RateLimited
 from servicekit.rate_limiter import RateLimit
 from tests.integration.accounts.environment import AccountsEnvironment
 
@@ -147,7 +141,7 @@ async def test_sign_in_concurrent_with_change_does_not_survive(
 async def test_password_change_is_refused_with_external_issuer(
     environment: AccountsEnvironment, caller: Claims
 ) -> None:
-    with pytest.raises(SignInDisabled):
+    with pytest.raises(Disabled):
         await environment.accounts(AccountSettings(sign_in_here=False)).change_password(caller, OLD, NEW)
 
 

@@ -11,12 +11,7 @@ from chat_service.accounts.account import Profile, ProfileChange
 from chat_service.accounts.accounts import Accounts, AccountSettings
 from chat_service.accounts.deletion import PURGE_DELAY_S
 from chat_service.accounts.devices import DeviceDescription
-from chat_service.accounts.errors import (
-    CredentialsInvalid,
-    DeviceRevoked,
-    LoginNameTaken,
-    RefreshTokenInvalid,
-)
+from chat_service.accounts.errors import CredentialsInvalid, DeviceRevoked, LoginNameTaken, RefreshTokenInvalid
 from chat_service.accounts.sign_in_sessions import SignInSession
 from chat_service.errors import OwnerUnavailable, UserNotFound
 from servicekit.auth import Claims

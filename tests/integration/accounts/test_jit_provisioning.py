@@ -10,8 +10,9 @@ import pytest
 from chat_service.accounts.account import Profile, ProfileChange
 from chat_service.accounts.accounts import MAX_REMEMBERED_EXTERNAL_DEVICES, Accounts, AccountSettings
 from chat_service.accounts.devices import DeviceDescription
-from chat_service.accounts.errors import DeviceRevoked, SignInDisabled
+from chat_service.accounts.errors import DeviceRevoked
 from servicekit.auth import Claims
+from servicekit.errors import Disabled
 from tests.integration.accounts.environment import AccountsEnvironment
 
 pytestmark = pytest.mark.integration
@@ -120,5 +121,5 @@ async def test_local_sign_in_is_disabled(accounts: Accounts) -> None:
         accounts.login("alice", "correct horse", DeviceDescription(), "peer"),
         accounts.refresh("whatever"),
     ):
-        with pytest.raises(SignInDisabled):
+        with pytest.raises(Disabled):
             await call

@@ -11,16 +11,10 @@ from argon2 import PasswordHasher
 from chat_service.accounts.account import Account, Profile
 from chat_service.accounts.accounts import Accounts, AccountSettings
 from chat_service.accounts.devices import DeviceDescription, Platform
-from chat_service.accounts.errors import (
-    CredentialsInvalid,
-    DeviceNotFound,
-    LoginNameTaken,
-    SignInDisabled,
-    TooManyDevices,
-)
+from chat_service.accounts.errors import CredentialsInvalid, DeviceNotFound, LoginNameTaken, TooManyDevices
 from chat_service.accounts.sign_in_sessions import SignInSession
-from chat_service.errors import RateLimited
 from chat_service.storage.accounts import MongoAccountStore
+from servicekit.errors import Disabled, RateLimited
 from servicekit.rate_limiter import RateLimit
 from tests.integration.accounts.environment import HOME, AccountsEnvironment, is_admitted
 
@@ -171,7 +165,7 @@ async def test_sign_in_is_refused_with_external_issuer(environment: AccountsEnvi
     session = await register(environment.accounts())
     accounts = environment.accounts(AccountSettings(sign_in_here=False))
     for refused in (register(accounts, "bob"), login(accounts)):
-        with pytest.raises(SignInDisabled) as caught:
+        with pytest.raises(Disabled) as caught:
             await refused
         assert (caught.value.code, caught.value.reason) == ("PERMISSION_DENIED", "DISABLED")
     assert not await is_admitted(environment.accounts(), "e" * 32, "f" * 32)

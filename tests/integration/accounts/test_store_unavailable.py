@@ -9,10 +9,10 @@ import pytest
 from pymongo import AsyncMongoClient
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
-from chat_service.errors import StoreUnavailable
-from chat_service.storage import mongo
 from chat_service.storage.accounts import MongoAccountStore
+from servicekit import mongo
 from servicekit.config import ConfigurationError
+from servicekit.errors import StoreUnavailable
 from tests.integration.accounts.environment import AccountsEnvironment
 
 pytestmark = pytest.mark.integration

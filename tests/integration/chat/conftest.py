@@ -25,9 +25,9 @@ from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.generation_store import MongoGenerationStore
 from chat_service.storage.index_generation import IndexGeneration
 from chat_service.storage.log import MongoLog
-from chat_service.storage.mongo import Database, Document, connect
 from devstack.stack import Stack
 from servicekit.clock import Clock, SystemClock
+from servicekit.mongo import Database, Document, connect
 from servicekit.ring import Ring, RingMember
 
 ALICE, BOB, CAROL = (letter * 32 for letter in "abc")

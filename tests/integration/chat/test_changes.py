@@ -10,13 +10,7 @@ from uuid import UUID
 import pytest
 import uuid_utils
 
-from chat_service.errors import (
-    Blocked,
-    ConversationNotFound,
-    GroupFull,
-    MessageNotFound,
-    RoleInsufficient,
-)
+from chat_service.errors import Blocked, ConversationNotFound, GroupFull, MessageNotFound, RoleInsufficient
 from chat_service.limits import Limits
 from chat_service.model.entry import (
     Change,
@@ -38,10 +32,10 @@ from chat_service.owner.commit import MAX_ENTRIES_PER_CONVERSATION
 from chat_service.server import owner_limits
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
-from chat_service.storage.mongo import Database
 from chat_service.storage.relations import MongoBlockStore
 from chat_service.wire.frames import welcome_frame
 from parley.chat.v1 import chat_pb2
+from servicekit.mongo import Database
 from tests.integration.chat.conftest import (
     ALICE,
     BOB,

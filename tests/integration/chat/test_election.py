@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from chat_service.storage.log import MongoLog
-from chat_service.storage.mongo import Database
 from devstack.managed_process import ManagedProcess
 from devstack.stack import Stack
+from servicekit.mongo import Database
 from tests.integration.chat.conftest import Owners, direct, draft, seq_of
 
 pytestmark = pytest.mark.integration

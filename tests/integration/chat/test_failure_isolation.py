@@ -14,8 +14,8 @@ from chat_service.model.requests import AppendOutcome, Done, DoneOutcome
 from chat_service.model.stores import Conflict
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
-from chat_service.storage.mongo import Database
 from servicekit.failure import Failure
+from servicekit.mongo import Database
 from tests.integration.chat.conftest import ALICE, BOB, CAROL, Owners, RunningOwner, direct, draft, seq_of
 
 pytestmark = pytest.mark.integration

@@ -8,7 +8,7 @@ from chat_service.model.conversation import MAX_HIDDEN, Conversation, Conversati
 from chat_service.model.entry import Role
 from chat_service.model.ids import direct_id
 from chat_service.storage.memberships import MongoMembershipStore
-from chat_service.storage.mongo import Database
+from servicekit.mongo import Database
 from tests.integration.chat.conftest import ALICE, BOB
 
 pytestmark = pytest.mark.integration

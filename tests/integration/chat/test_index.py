@@ -17,8 +17,8 @@ from chat_service.model.cursor import Cursor, IndexReading, Resync
 from chat_service.storage.change_index import RedisChangeIndex
 from chat_service.storage.generation_store import MongoGenerationStore
 from chat_service.storage.index_generation import IndexGeneration
-from chat_service.storage.mongo import Database
 from devstack.stack import Stack
+from servicekit.mongo import Database
 from tests.eventually import eventually
 from tests.integration.chat.conftest import ALICE, BOB, CAROL
 

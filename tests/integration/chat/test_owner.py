@@ -15,7 +15,6 @@ from chat_service.errors import (
     MessageIdReused,
     OwnerUnavailable,
     RequestIdReused,
-    StoreUnavailable,
 )
 from chat_service.model.entry import Message
 from chat_service.model.ids import group_id
@@ -25,8 +24,9 @@ from chat_service.storage.change_index import RedisChangeIndex
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.memberships import MongoMembershipStore
-from chat_service.storage.mongo import Database
 from devstack.stack import Stack
+from servicekit.errors import StoreUnavailable
+from servicekit.mongo import Database
 from tests.clock import ManualClock
 from tests.eventually import eventually
 from tests.integration.chat.conftest import (

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as ConnectionLost
 
-from chat_service.storage.redis import MAX_CONNECTIONS, UvloopSafeConnection, UvloopSafeTlsConnection, connect_redis
 from devstack.stack import Stack
+from servicekit.redis import MAX_CONNECTIONS, UvloopSafeConnection, UvloopSafeTlsConnection, connect_redis
 
 pytestmark = pytest.mark.integration
 

@@ -16,8 +16,8 @@ from chat_service.storage.change_index import RedisChangeIndex
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.memberships import MongoMembershipStore
-from chat_service.storage.mongo import Database
 from chat_service.storage.word_index import MongoWordIndex
+from servicekit.mongo import Database
 from tests.integration.chat.conftest import ALICE, BOB, Owners, draft, seq_of
 from tests.integration.chat.test_changes import added, entry, group, removed
 

@@ -11,7 +11,7 @@ from chat_service.model.conversation import Watermark
 from chat_service.model.requests import Done
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
-from chat_service.storage.mongo import Database
+from servicekit.mongo import Database
 from tests.eventually import eventually
 from tests.integration.chat.conftest import ALICE, BOB, Owners, RunningOwner, direct, draft, seq_of
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from chat_service.accounts.archive import CHUNK_BYTES, ArchiveFile
-from chat_service.errors import RateLimited
 from chat_service.servicers import account_export
 from chat_service.servicers.account_export import MAX_CONCURRENT_EXPORTS, STALL_TIMEOUT_S, AccountExport
 from servicekit.auth import Claims
+from servicekit.errors import RateLimited
 from tests.clock import ManualClock
 
 

@@ -9,7 +9,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from chat_service.accounts.passwords import PasswordHasherPool
-from chat_service.errors import RateLimited
+from servicekit.errors import RateLimited
 from tests.eventually import run_ready
 
 QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)

@@ -7,8 +7,8 @@ from collections.abc import Collection
 
 import pytest
 
-from chat_service.errors import StoreUnavailable
-from chat_service.storage.batch_loader import BatchLoader
+from servicekit.batch_loader import BatchLoader
+from servicekit.errors import StoreUnavailable
 from tests.eventually import run_ready
 
 

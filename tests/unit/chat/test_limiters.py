@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from chat_service.errors import ServerBusy
 from chat_service.stream import limiters
 from chat_service.stream.limiters import SLOT_TIMEOUT_S, WAITING_PER_SLOT, Handshake, HandshakeLimiter
 from parley_client.connect_stream import WELCOME_TIMEOUT_S
+from servicekit.errors import ServerBusy
 from tests.eventually import run_ready
 
 

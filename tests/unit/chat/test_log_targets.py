@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from pymongo.errors import AutoReconnect
 
-from chat_service.errors import StoreUnavailable
 from chat_service.storage.documents import MAX_GAP
 from chat_service.storage.log import MAX_CONCURRENT_RANGES, MongoLog
+from servicekit.errors import StoreUnavailable
 from tests.eventually import run_ready
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from chat_service.errors import SlowConsumer
 from chat_service.stream.outbox import Outbox, SlowConsumerDetector
 from chat_service.wire import frames
+from servicekit.errors import SlowConsumer
 
 
 class ManualTimers:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from chat_service.errors import StoreUnavailable
 from chat_service.model.retention import RetentionPolicy
 from chat_service.retention.job import SWEEP_PAUSE_S, RetentionJob
 from chat_service.retention.ports import DueConversation
 from chat_service.retention.sweep import SweepResult
+from servicekit.errors import StoreUnavailable
 from tests.clock import ManualClock
 from tests.eventually import run_ready
 

@@ -9,11 +9,12 @@ from itertools import count
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chat_service.errors import ConversationBusy, EarlierSendRefused, OwnerUnavailable, RateLimited
+from chat_service.errors import ConversationBusy, EarlierSendRefused, OwnerUnavailable
 from chat_service.model.entry import Draft, Message
 from chat_service.model.requests import RETRY_WINDOW_S, Appended, AppendOutcome
 from chat_service.stream.send_gate import RecentlyAnswered
 from chat_service.stream.send_lane import SendLane
+from servicekit.errors import RateLimited
 from servicekit.failure import Failure
 
 CONVERSATION, ALICE = "c" * 32, "a" * 32

@@ -10,7 +10,7 @@ from chat_service.storage.change_index import RedisChangeIndex
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.memberships import MongoMembershipStore
-from chat_service.storage.mongo import Database
+from servicekit.mongo import Database
 from tests.integration.chat.retention.environment import RetentionEnvironment
 
 

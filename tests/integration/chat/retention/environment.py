@@ -23,8 +23,8 @@ from chat_service.model.retention import Retention, RetentionPolicy, RetentionRu
 from chat_service.retention.sweep import DAY_MS, RetentionSweep, SweepResult
 from chat_service.storage.devices import MongoDeviceStore
 from chat_service.storage.log import MongoLog
-from chat_service.storage.mongo import Database
 from chat_service.storage.retention import MongoRetentionStore
+from servicekit.mongo import Database
 from tests.clock import ManualClock
 from tests.integration.chat.conftest import (
     ALICE,

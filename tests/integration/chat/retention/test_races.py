@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from chat_service.errors import MessageNotFound, StoreUnavailable
+from chat_service.errors import MessageNotFound
 from chat_service.history.history import RangeRequest
 from chat_service.model.conversation import Conversation
 from chat_service.model.entry import (
@@ -25,10 +25,11 @@ from chat_service.storage.change_index import RedisChangeIndex
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.devices import MongoDeviceStore
 from chat_service.storage.log import MongoLog
-from chat_service.storage.mongo import Database
 from chat_service.storage.retention import MongoRetentionStore
 from servicekit.clock import SystemClock
+from servicekit.errors import StoreUnavailable
 from servicekit.failure import Failure
+from servicekit.mongo import Database
 from tests.integration.chat.conftest import (
     ALICE,
     BOB,

@@ -9,7 +9,7 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-from chat_service.errors import StoreUnavailable
+from servicekit.errors import StoreUnavailable
 
 MAX_CONCURRENT_LOADS: Final = 2
 MAX_KEYS: Final = 200

@@ -29,8 +29,8 @@ from pymongo.monitoring import (
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from chat_service.errors import StoreUnavailable as StoreUnavailable
 from servicekit.config import ConfigurationError
+from servicekit.errors import StoreUnavailable
 
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
@@ -49,16 +49,18 @@ UNAVAILABLE_CODES = frozenset(
 TRANSIENT_LABELS = ("RetryableWriteError", "TransientTransactionError", "SystemOverloadedError")
 
 
-async def connect(uri: str, database: str, *, timeout_s: float = SELECTION_TIMEOUT_S) -> Database:
-    """Connect and return the database, with majority writes that are journaled and majority reads.
+async def connect(
+    uri: str, database: str, *, service: str = "parley", timeout_s: float = SELECTION_TIMEOUT_S
+) -> Database:
+    """Connect, and return the database, with majority writes that are journaled and majority reads.
 
-    Close it with `await database.client.close()`. Raises ConfigurationError if the URI is invalid, and StoreUnavailable
+    `service` is the name of the client in the logs of MongoDB. Close it with `await database.client.close()`. Raises ConfigurationError if the URI is invalid, and StoreUnavailable
     if no server answers a ping within `timeout_s` seconds.
     """
     try:
         client: AsyncMongoClient[Document] = AsyncMongoClient(
             uri,
-            appname="parley-chat",
+            appname=service,
             tz_aware=True,
             serverSelectionTimeoutMS=round(SELECTION_TIMEOUT_S * 1000),
             connectTimeoutMS=round(SELECTION_TIMEOUT_S * 1000),
@@ -121,7 +123,7 @@ def is_unavailable(error: PyMongoError) -> bool:
 
 _writable = Gauge("parley_store_writable", "1 while this server knows a primary of MongoDB, else 0")
 
-log = structlog.get_logger("storage")
+log = structlog.get_logger("store.mongo")
 
 
 class PrimaryWatch(TopologyListener):

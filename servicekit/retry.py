@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 import structlog
 from prometheus_client import Counter
 
-from chat_service.errors import StoreUnavailable
+from servicekit.errors import StoreUnavailable
 from servicekit.tasks import Backoff, cancel_requested
 
 FIRST_PAUSE_S: Final = 0.05
@@ -18,7 +18,7 @@ MAX_PAUSE_S: Final = 1.0
 T = TypeVar("T")
 
 _retries = Counter("parley_store_retries", "Store calls retried because the store was unavailable", ["call"])
-log = structlog.get_logger("owner.retry")
+log = structlog.get_logger("store.retry")
 
 
 async def retry_while_unavailable(name: str, call: Callable[[], Awaitable[T]]) -> T:

@@ -1,0 +1,119 @@
+"""The errors that every service may return: one class for each reason.
+
+Failure
+├── Unauthenticated                     UNAUTHENTICATED
+├── Invalid, PageTokenInvalid,
+│   FrameTooLarge                       INVALID_ARGUMENT
+├── NotFound                            NOT_FOUND
+├── Forbidden, Disabled                 PERMISSION_DENIED
+├── Precondition                        FAILED_PRECONDITION
+├── Exhausted, RateLimited,
+│   SlowConsumer                        RESOURCE_EXHAUSTED, with a delay
+├── Unavailable, StoreUnavailable,
+│   ServerBusy, ServerDraining          UNAVAILABLE, with a delay
+└── NotYetServed                        UNIMPLEMENTED
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from servicekit.failure import Failure
+
+
+class Unauthenticated(Failure):
+    """The caller is not who the call says; the subclass or the reason says why."""
+
+    default_code: ClassVar[str] = "UNAUTHENTICATED"
+
+
+class Invalid(Failure):
+    """The request is invalid; the caller must change it."""
+
+    default_code: ClassVar[str] = "INVALID_ARGUMENT"
+    default_reason: ClassVar[str] = "FIELD_INVALID"
+
+
+class FrameTooLarge(Invalid):
+    """The frame or request is larger than the limit."""
+
+    default_reason: ClassVar[str] = "FRAME_TOO_LARGE"
+
+
+class PageTokenInvalid(Invalid):
+    """The page token was not issued by this service for this request."""
+
+    default_reason: ClassVar[str] = "PAGE_TOKEN_INVALID"
+
+
+class NotFound(Failure):
+    """The object does not exist, or the caller may not see it; both have the same error."""
+
+    default_code: ClassVar[str] = "NOT_FOUND"
+
+
+class Forbidden(Failure):
+    """The caller is not permitted to do this."""
+
+    default_code: ClassVar[str] = "PERMISSION_DENIED"
+
+
+class Disabled(Forbidden):
+    """This deployment has disabled the feature."""
+
+    default_reason: ClassVar[str] = "DISABLED"
+
+
+class Precondition(Failure):
+    """The state of the object does not allow this."""
+
+    default_code: ClassVar[str] = "FAILED_PRECONDITION"
+
+
+class Exhausted(Failure):
+    """A rate or size limit is exceeded; the same request may succeed later."""
+
+    default_code: ClassVar[str] = "RESOURCE_EXHAUSTED"
+
+
+class RateLimited(Exhausted):
+    """The device, user or address exceeds its rate limit, or a limit of concurrent requests."""
+
+    default_reason: ClassVar[str] = "RATE_LIMITED"
+
+
+class SlowConsumer(Exhausted):
+    """The device does not read its stream fast enough."""
+
+    default_reason: ClassVar[str] = "SLOW_CONSUMER"
+
+
+class Unavailable(Failure):
+    """The request cannot be served at present; the same request may succeed later."""
+
+    default_code: ClassVar[str] = "UNAVAILABLE"
+
+
+class StoreUnavailable(Unavailable):
+    """A store did not answer in time, or left the outcome unknown: a write may or may not have happened."""
+
+    default_reason: ClassVar[str] = "STORE_UNAVAILABLE"
+
+
+class ServerBusy(Unavailable):
+    """Too many devices are connecting to this server."""
+
+    default_reason: ClassVar[str] = "SERVER_BUSY"
+
+
+class ServerDraining(Unavailable):
+    """The server is draining and accepts no new requests."""
+
+    default_reason: ClassVar[str] = "SERVER_DRAINING"
+
+
+class NotYetServed(Failure):
+    """The method or frame is defined in the protos and not served by this version."""
+
+    default_code: ClassVar[str] = "UNIMPLEMENTED"
+    default_reason: ClassVar[str] = "NOT_YET_SERVED"

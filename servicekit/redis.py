@@ -1,0 +1,114 @@
+"""The connection pool of Redis, Lua scripts, and the mapping of errors to StoreUnavailable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha1
+from typing import Any, Final
+
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as ConnectionLost
+from redis.exceptions import NoScriptError, RedisError
+
+from servicekit.errors import StoreUnavailable
+
+RESPONSE_TIMEOUT_S: Final = 1.0
+# If this process is busy, it may read a reply that came in time only after the time limit.
+RETRIES: Final = 1
+MAX_CONNECTIONS: Final = 32
+CONNECTION_WAIT_S: Final = 10.0
+# What a client raises if Redis cannot be reached, does not answer, or cannot execute a command.
+UNREACHABLE: Final = (RedisError, OSError, TimeoutError)
+
+
+class _UvloopSafe(AbstractConnection):
+    """Translates the RuntimeError that uvloop raises for a closed connection; redis-py does not handle it."""
+
+    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:
+            await self.disconnect(nowait=True)
+            raise ConnectionLost(str(error)) from error
+
+
+class UvloopSafeConnection(_UvloopSafe, Connection):
+    """A plain TCP connection that is safe under uvloop."""
+
+
+class UvloopSafeTlsConnection(_UvloopSafe, SSLConnection):
+    """A TLS connection that is safe under uvloop."""
+
+
+def connect_redis(url: str) -> Redis:
+    """Return a client that waits RESPONSE_TIMEOUT_S for a reply and retries once; `url` is a standard Redis URL.
+
+    It opens at most MAX_CONNECTIONS; further calls wait up to CONNECTION_WAIT_S for a free one.
+    """
+    pool: Any = BlockingConnectionPool.from_url(
+        url,
+        max_connections=MAX_CONNECTIONS,
+        timeout=CONNECTION_WAIT_S,
+        socket_timeout=RESPONSE_TIMEOUT_S,
+        socket_connect_timeout=RESPONSE_TIMEOUT_S,
+        retry=Retry(NoBackoff(), RETRIES),
+    )
+    uvloop_safe: dict[type, type] = {Connection: UvloopSafeConnection, SSLConnection: UvloopSafeTlsConnection}
+    pool.connection_class = uvloop_safe.get(pool.connection_class, pool.connection_class)
+    return Redis.from_pool(pool)
+
+
+@contextmanager
+def redis_errors() -> Iterator[None]:
+    """Raise StoreUnavailable if Redis fails within the block: a write may or may not have happened."""
+    try:
+        yield
+    except UNREACHABLE as error:
+        raise StoreUnavailable("Redis does not answer") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script with its SHA-1, by which Redis finds it."""
+
+    text: str
+    sha: str
+
+    @classmethod
+    def from_text(cls, text: str) -> Script:
+        """Return the script with its hash."""
+        return cls(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+    def call(self, keys: Sequence[str], *arguments: bytes | str | int) -> ScriptCall:
+        """Return a call of this script with these keys and arguments."""
+        return ScriptCall(self, tuple(keys), arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptCall:
+    """A script with its keys and arguments."""
+
+    script: Script
+    keys: tuple[str, ...]
+    arguments: tuple[bytes | str | int, ...]
+
+
+async def run_scripts(redis: Redis, calls: Sequence[ScriptCall]) -> list[Any]:
+    """Return the replies to calls of one script, in one round trip. Raises what the client raises if Redis fails."""
+    try:
+        return await _run_pipeline(redis, calls)
+    except NoScriptError:
+        await redis.script_load(calls[0].script.text)
+        return await _run_pipeline(redis, calls)
+
+
+async def _run_pipeline(redis: Redis, calls: Sequence[ScriptCall]) -> list[Any]:
+    async with redis.pipeline(transaction=False) as pipeline:
+        for call in calls:
+            pipeline.evalsha(call.script.sha, len(call.keys), *call.keys, *call.arguments)
+        return await pipeline.execute()
