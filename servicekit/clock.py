@@ -5,6 +5,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+CallLater = Callable[[float, Callable[[], None]], object]
+"""Schedules a call after some seconds."""
+
 
 class Timer(Protocol):
     """A scheduled callback."""

@@ -54,8 +54,9 @@ async def connect(
 ) -> Database:
     """Connect, and return the database, with majority writes that are journaled and majority reads.
 
-    `service` is the name of the client in the logs of MongoDB. Close it with `await database.client.close()`. Raises ConfigurationError if the URI is invalid, and StoreUnavailable
-    if no server answers a ping within `timeout_s` seconds.
+    `service` is the name of the client in the logs of MongoDB. Close it with `await database.client.close()`. Raises
+    ConfigurationError if the URI is invalid, and StoreUnavailable if no server answers a ping within `timeout_s`
+    seconds.
     """
     try:
         client: AsyncMongoClient[Document] = AsyncMongoClient(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
+
+from cachetools import LRUCache
 
 from servicekit.clock import Clock
 
@@ -52,18 +53,13 @@ class RateLimiter:
     def __init__(self, limit: RateLimit, clock: Clock, max_keys: int) -> None:
         self._limit = limit
         self._clock = clock
-        self._max_keys = max_keys
-        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._buckets: LRUCache[str, TokenBucket] = LRUCache(max_keys)
 
     def bucket_of(self, key: str) -> TokenBucket:
         """Return the bucket of `key`; a new key gets a full one."""
         bucket = self._buckets.get(key)
         if bucket is None:
-            bucket = TokenBucket(self._limit.rate, self._limit.burst, self._clock)
-            self._buckets[key] = bucket
-            if len(self._buckets) > self._max_keys:
-                self._buckets.popitem(last=False)
-        self._buckets.move_to_end(key)
+            bucket = self._buckets[key] = TokenBucket(self._limit.rate, self._limit.burst, self._clock)
         return bucket
 
     def take(self, key: str) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Final
+
+from cachetools import LRUCache
 
 from chat_service.errors import MessageIdReused, RequestIdReused
 from chat_service.model.entry import Draft, Message
@@ -44,18 +45,15 @@ MAX_FENCED: Final = 10_000
 
 
 class FencedAttempts:
-    """The highest refused attempt of each lane; the MAX_FENCED lanes that were refused last are kept."""
+    """The highest refused attempt of each lane; the MAX_FENCED lanes that were used last are kept."""
 
     def __init__(self) -> None:
-        self._numbers: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._numbers: LRUCache[tuple[str, str], int] = LRUCache(MAX_FENCED)
 
     def fence(self, attempt: Attempt, conversation_id: str) -> None:
         """Refuse all later sends of this attempt, and of earlier attempts of its lane."""
         lane = attempt.session_id, conversation_id
         self._numbers[lane] = max(attempt.number, self._numbers.get(lane, 0))
-        self._numbers.move_to_end(lane)
-        if len(self._numbers) > MAX_FENCED:
-            self._numbers.popitem(last=False)
 
     def is_fenced(self, attempt: Attempt, conversation_id: str) -> bool:
         """Return True if a send of this attempt, or of a later one of its lane, was refused."""

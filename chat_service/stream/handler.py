@@ -14,7 +14,6 @@ from chat_service.history.history import FetchedRange, History, RangeRequest
 from chat_service.limits import Limits
 from chat_service.model.cursor import IndexReading
 from chat_service.stream.home_registrar import Revalidate
-from chat_service.stream.outbox import FRAME_BYTES
 from chat_service.stream.presence_subscriptions import PresenceSubscriptions
 from chat_service.stream.session import StreamSession
 from chat_service.wire import frames, ranges, requests
@@ -22,6 +21,7 @@ from parley.chat.v1 import chat_pb2
 from servicekit.clock import Clock
 from servicekit.errors import RateLimited, StoreUnavailable
 from servicekit.failure import Failure
+from servicekit.outbox import FRAME_BYTES
 from servicekit.rate_limiter import TokenBucket
 from servicekit.rpc import ByteStream
 from servicekit.tasks import cancel_requested

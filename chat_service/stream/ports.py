@@ -1,4 +1,4 @@
-"""The ports of an edge: the homes and owners that the mesh implements, and the timers of a session."""
+"""The ports of an edge: the homes and owners that the mesh implements."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from typing import Protocol
 from chat_service.model.delivery import AttachedSession
 from chat_service.model.entry import Draft
 from chat_service.model.requests import AppendOutcome, Attempt, OnDone, Receipt
-
-CallLater = Callable[[float, Callable[[], None]], object]
-"""Schedules a call after some seconds; the end of the session cancels it."""
 
 
 class Homes(Protocol):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from chat_service.model.requests import DoneOutcome, Receipt
-from chat_service.stream.ports import CallLater, Owners
+from chat_service.stream.ports import Owners
+from servicekit.clock import CallLater
 from servicekit.failure import Failure
 
 RETRY_INTERVAL_S: Final = 0.5

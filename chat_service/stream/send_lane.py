@@ -10,9 +10,8 @@ from functools import partial
 from chat_service.errors import EarlierSendRefused, OwnerUnavailable
 from chat_service.model.entry import Draft
 from chat_service.model.requests import RETRY_WINDOW_S, RETRYABLE, AppendOutcome
-from chat_service.stream.ports import CallLater
 from chat_service.stream.send_gate import RecentlyAnswered, SendGate, SendKey
-from servicekit.clock import Clock
+from servicekit.clock import CallLater, Clock
 from servicekit.failure import Failure
 
 LocateOwner = Callable[[], str]

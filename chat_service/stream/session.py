@@ -19,7 +19,6 @@ from chat_service.model.cursor import Cursor
 from chat_service.model.delivery import AttachedSession, Delivery
 from chat_service.model.entry import Draft, Message
 from chat_service.model.requests import AppendOutcome, Attempt
-from chat_service.stream.outbox import WHOLE_FRAME, Outbox, SlowConsumerDetector
 from chat_service.stream.ports import Owners
 from chat_service.stream.receipt_sender import ReceiptSender
 from chat_service.stream.send_gate import RecentlyAnswered
@@ -29,6 +28,7 @@ from servicekit.auth import Claims
 from servicekit.clock import Clock, Timer
 from servicekit.errors import RateLimited
 from servicekit.failure import Failure
+from servicekit.outbox import WHOLE_FRAME, Outbox, SlowConsumerDetector
 from servicekit.rate_limiter import TokenBucket
 
 MAX_LANES: Final = 1000
@@ -49,7 +49,7 @@ class StreamSession:
         self, claims: Claims, limits: Limits, clock: Clock, edge: str, owners: Owners, send_rate: TokenBucket
     ) -> None:
         self.claims = claims
-        self.outbox = Outbox(limits.outbox_bytes)
+        self.outbox = Outbox(limits.outbox_bytes, frames.join_elements, frames.final_error_frame)
         # Session ids are ordered by time: of two sessions of a device the home keeps the newer one.
         self.attached_session = AttachedSession(uuid_utils.uuid7().hex, claims.user_id, claims.device_id, edge)
         # The home that this session is attached to, or is being attached to; empty: none.

@@ -163,6 +163,11 @@ def error_frame(failure: Failure, *, final: bool) -> bytes:
     return _frame(error=chat_pb2.StreamError(status=to_proto(failure), final=final))
 
 
+def final_error_frame(failure: Failure) -> bytes:
+    """Return the last frame of a stream that ends with a failure."""
+    return error_frame(failure, final=True)
+
+
 def drain_frame(delay: float, home: str) -> bytes:
     """Return the frame that asks the device to open another stream after `delay` seconds."""
     duration = Duration()

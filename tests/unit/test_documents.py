@@ -124,10 +124,10 @@ def test_paths_in_backticks_are_found(text: str, named: list[tuple[str, str]]) -
     ("text", "missing"),
     [
         ("`stream/gone.py`", ["stream/gone.py"]),
-        ("`stream/outbox.py::Outbox.offer`, `stream/outbox.py::Gone`", ["stream/outbox.py::Gone"]),
-        ("| `chat_service/stream/` | frames (`outbox.py`) |", []),
-        ("| step 1 | `stream/outbox.py`, `home/home.py` | `Outbox.offer`, `Home.gone` |", ["Home.gone"]),
-        ("| step 1, `hello` | `stream/outbox.py` |", []),
+        ("`stream/edge.py::Edge.drain`, `stream/edge.py::Gone`", ["stream/edge.py::Gone"]),
+        ("| `chat_service/stream/` | frames (`edge.py`) |", []),
+        ("| step 1 | `stream/edge.py`, `home/home.py` | `Edge.drain`, `Home.gone` |", ["Home.gone"]),
+        ("| step 1, `hello` | `stream/edge.py` |", []),
     ],
 )
 def test_missing_names_are_found(text: str, missing: list[str]) -> None:

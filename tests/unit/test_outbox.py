@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from chat_service.stream.outbox import Outbox, SlowConsumerDetector
 from chat_service.wire import frames
 from servicekit.errors import SlowConsumer
+from servicekit.outbox import Outbox, SlowConsumerDetector
 
 
 class ManualTimers:
@@ -28,7 +28,7 @@ class ManualTimers:
 
 @pytest.fixture
 def outbox() -> Outbox:
-    return Outbox(1000)
+    return Outbox(1000, frames.join_elements, frames.final_error_frame)
 
 
 def fill(outbox: Outbox) -> int:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
 
-from chat_service.stream.ports import CallLater
-from chat_service.wire import frames
+from servicekit.clock import CallLater
 from servicekit.errors import SlowConsumer
 from servicekit.failure import Failure
+
+JoinElements = Callable[[int, Sequence[bytes]], bytes]
+"""Returns the frame of a kind that holds these elements, in order."""
+
+EncodeFailure = Callable[[Failure], bytes]
+"""Returns the last frame of a stream that ends with a failure."""
 
 # A frame that has reached this size takes no further elements.
 FRAME_BYTES: Final = 128 * 1024
@@ -19,7 +25,7 @@ WHOLE_FRAME: Final = 0
 # While the outbox is fuller than this share, responses to the device's own requests wait.
 WRITABLE_SHARE: Final = 0.5
 
-log = structlog.get_logger("stream.outbox")
+log = structlog.get_logger("outbox")
 
 
 class Outbox:
@@ -28,10 +34,15 @@ class Outbox:
     What the device can fetch later is offered, and refused while more than `max_bytes` are queued. What it cannot fetch
     is put in regardless, up to twice that size: beyond it the stream is closed with SlowConsumer, because the device
     sends requests and does not read the responses.
+
+    `join` makes a frame of adjacent elements of one kind. `encode_failure` makes the last frame of a stream that ends
+    with a failure; without it the stream ends with the failure as its status alone.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, join: JoinElements, encode_failure: EncodeFailure | None = None) -> None:
         self._max_bytes = max_bytes
+        self._join = join
+        self._encode_failure = encode_failure
         self._items: deque[tuple[int, bytes]] = deque()
         self._bytes = 0
         self._wake = asyncio.Event()
@@ -53,17 +64,14 @@ class Outbox:
         self._put(WHOLE_FRAME, frame)
 
     def put(self, kind: int, element: bytes) -> None:
-        """Append an element of a frame of `kind` (frames.ENTRIES, RESULTS, WATERMARKS).
-
-        Adjacent elements of one kind are joined into one frame.
-        """
+        """Append an element of a frame of `kind`; adjacent elements of one kind are joined into one frame."""
         self._put(kind, element)
 
     def close(self, failure: Failure | None) -> None:
         """Stop accepting frames; queued frames are still written, then `failure`. Only the first call has an effect."""
         if not self.closed:
-            if failure is not None:
-                self._items.append((WHOLE_FRAME, frames.error_frame(failure, final=True)))
+            if failure is not None and self._encode_failure is not None:
+                self._items.append((WHOLE_FRAME, self._encode_failure(failure)))
             self.failure = failure
             self._closing.set()
             self._wake.set()
@@ -106,7 +114,7 @@ class Outbox:
             while self._items and self._items[0][0] == kind and size < FRAME_BYTES:
                 elements.append(self._items.popleft()[1])
                 size += len(elements[-1])
-            item = frames.join_elements(kind, elements)
+            item = self._join(kind, elements)
         self._bytes -= size
         self.frames_dequeued += 1
         if self._bytes < self._max_bytes * WRITABLE_SHARE:
