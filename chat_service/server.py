@@ -31,13 +31,11 @@ from servicekit.auth import ServiceCredential
 from servicekit.clock import Clock
 from servicekit.failure import Failure
 from servicekit.membership import Membership
-from servicekit.rate_limiter import RateLimit, RateLimiter
+from servicekit.rate_limiter import MAX_DEVICES, RateLimit, RateLimiter
 from servicekit.ring import Ring
 from servicekit.tasks import cancel_requested
 
 COMMIT_TIMEOUT_S: Final = 5.0
-# Devices for which a rate limit is kept in memory.
-MAX_DEVICES: Final = 100_000
 
 
 class ChatServer:

@@ -6,15 +6,15 @@ import re
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import Field, PlainValidator, SecretStr
+from pydantic import Field, PlainValidator
 from pydantic_settings import NoDecode
 
 from chat_service.accounts.accounts import AccountSettings
 from chat_service.limits import Limits
 from chat_service.model.retention import FOREVER, Retention, RetentionPolicy, RetentionRule
-from servicekit.config import Address, Addresses, Settings
+from servicekit.config import Address
 from servicekit.rate_limiter import RateLimit
-from servicekit.telemetry import LogFormat
+from servicekit.settings import MongoSettings, RedisSettings, ServiceSettings
 
 DAY_S: Final = 24 * 3600
 _AGE: Final = re.compile(r"([1-9][0-9]{0,4})(s?)")
@@ -34,52 +34,27 @@ def _parse_retention(value: object) -> object:
     return Retention(RetentionRule.MAX_AGE, int(age[1]) * (1 if age[2] else DAY_S))
 
 
-class ChatSettings(Settings):
-    """The settings; each is read from the environment variable `PARLEY_` and its name in capitals."""
+class ChatSettings(ServiceSettings, MongoSettings, RedisSettings):
+    """The settings of a chat server, in addition to those of every service.
+
+    If `sign_in_here` is false, Register and Login are refused.
+    """
 
     listen: Address = "127.0.0.1:5101"
     internal_listen: Address = "127.0.0.1:6101"
-    metrics_listen: Address | None = None
-    # The addresses at which other servers and Envoy reach this server; default: the listening addresses.
-    advertise: Address | None = None
-    internal_advertise: Address | None = None
-    # The name of this server on the ring; default: the advertised address.
-    server_id: str | None = None
-    mongo_uri: SecretStr
-    mongo_database: str = "parley"
-    redis_url: SecretStr
-    etcd_endpoints: Addresses
     # The key that signs tokens; required if `sign_in_here`.
     signing_key_file: Path | None = None
-    jwks_file: Path
-    token_issuer: str = "parley"  # noqa: S105  a name
-    token_audience: str = "parley"  # noqa: S105  a name
     # Seconds until an access token expires.
     token_lifetime: float = Field(default=600.0, gt=0)
-    service_credential_file: Path
     # Attempts to sign in or register per second and address, and their burst.
     sign_in_rate: float = Field(default=1.0, gt=0)
     sign_in_burst: int = Field(default=60, gt=0)
     # Devices per account.
     max_devices: int = Field(default=10, gt=0)
-    # False if another issuer signs users in: Register and Login are refused, every subject of that issuer's tokens is a
-    # user, and JWKS, issuer and audience are that issuer's.
-    sign_in_here: bool = True
     # Seconds until the last data of a deleted account is removed; longer than any call takes.
     deletion_margin_seconds: float = Field(default=60.0, gt=0)
-    log_format: LogFormat = "json"
-    log_level: str = "info"
-    # The OTLP endpoint for traces, http://host:4318; tracing is off if unset.
-    otlp_endpoint: str | None = None
-    # The share of traces begun here that is exported, 0 to 1; 0 disables tracing.
-    trace_ratio: float = Field(default=0.01, ge=0, le=1)
-    # Seconds for which a stopping server lets its devices move to other servers.
-    drain_seconds: float = Field(default=10.0, ge=0)
     sends_per_second: int = Field(default=20, gt=0)
     sends_burst: int = Field(default=60, gt=0)
-    # Unary calls of a device, of all methods together.
-    calls_per_second: int = Field(default=50, gt=0)
-    calls_burst: int = Field(default=200, gt=0)
     entries_per_second: int = Field(default=50, gt=0)
     entries_burst: int = Field(default=100, gt=0)
     # False: the words of messages are not indexed, which makes sends cheaper, and SearchMessages is refused.

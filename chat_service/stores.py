@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from redis.asyncio import Redis
 
+from chat_service.storage.accounts import MongoAccountStore
+from chat_service.storage.attempts import MongoAttemptCounter
 from chat_service.storage.change_index import RedisChangeIndex
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.devices import MongoDeviceStore
@@ -11,7 +13,7 @@ from chat_service.storage.generation_store import MongoGenerationStore
 from chat_service.storage.index_generation import IndexGeneration
 from chat_service.storage.log import MongoLog
 from chat_service.storage.memberships import MongoMembershipStore
-from chat_service.storage.relations import MongoBlockStore
+from chat_service.storage.relations import MongoBlockStore, MongoContacts
 from chat_service.storage.retention import MongoRetentionStore
 from chat_service.storage.word_index import MongoWordIndex
 from chat_service.wire.entries import extract_words
@@ -27,8 +29,11 @@ class Stores:
         self.log = MongoLog(database, extract_words if search else None)
         self.conversations = MongoConversationStore(database)
         self.memberships = MongoMembershipStore(database)
-        self.blocks = MongoBlockStore(database)
+        self.accounts = MongoAccountStore(database)
+        self.attempts = MongoAttemptCounter(database)
         self.devices = MongoDeviceStore(database)
+        self.blocks = MongoBlockStore(database)
+        self.contacts = MongoContacts(database)
         self.retention = MongoRetentionStore(database)
         self.words = MongoWordIndex(database) if search else None
         self.index = RedisChangeIndex(redis, _index_generation(database, redis, membership))
@@ -38,6 +43,8 @@ class Stores:
 
         Raise StoreUnavailable.
         """
+        await self.accounts.ensure_indexes()
+        await self.attempts.ensure_indexes()
         await self.log.ensure_indexes()
         await self.retention.ensure_indexes()
         if self.words is not None:

@@ -10,7 +10,8 @@ Failure
 ├── Exhausted, RateLimited,
 │   SlowConsumer                        RESOURCE_EXHAUSTED, with a delay
 ├── Unavailable, StoreUnavailable,
-│   ServerBusy, ServerDraining          UNAVAILABLE, with a delay
+│   ServerBusy, ServerDraining,
+│   ServiceUnavailable                  UNAVAILABLE, with a delay
 └── NotYetServed                        UNIMPLEMENTED
 """
 
@@ -110,6 +111,12 @@ class ServerDraining(Unavailable):
     """The server is draining and accepts no new requests."""
 
     default_reason: ClassVar[str] = "SERVER_DRAINING"
+
+
+class ServiceUnavailable(Unavailable):
+    """No server of another service that the call needs answered in time: it may or may not have had an effect."""
+
+    default_reason: ClassVar[str] = "SERVICE_UNAVAILABLE"
 
 
 class NotYetServed(Failure):

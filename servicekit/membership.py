@@ -11,7 +11,7 @@ from servicekit.clock import Clock
 from servicekit.etcd import Etcd, EtcdUnreachable
 from servicekit.registration import Registration, Superseded
 from servicekit.ring import Ring, RingMember
-from servicekit.ring_watcher import LEASE_TTL_S, PREFIX, RingWatcher
+from servicekit.ring_watcher import LEASE_TTL_S, RingWatcher, members_prefix
 
 __all__ = ["Membership", "Superseded"]
 
@@ -19,16 +19,20 @@ _log = structlog.get_logger("ring")
 
 
 class Membership:
-    """The membership of server `me` in the ring under `prefix`, by a lease of `ttl` seconds renewed every second."""
+    """The membership of server `me` in the ring of `service`, by a lease of `ttl` seconds renewed every second."""
 
     def __init__(
-        self, etcd: Etcd, me: RingMember, *, prefix: str = PREFIX, ttl: int = LEASE_TTL_S, clock: Clock | None = None
+        self, etcd: Etcd, me: RingMember, *, service: str, ttl: int = LEASE_TTL_S, clock: Clock | None = None
     ) -> None:
         self.me = me
         self._etcd = etcd
-        self._watcher = RingWatcher(etcd, prefix=prefix, hold=ttl, clock=clock)
+        self._watcher = RingWatcher(etcd, service=service, hold=ttl, clock=clock)
         self._registration = Registration(
-            etcd, me, prefix=prefix, ttl=ttl, watched_record=lambda: self._watcher.records.get(me.server_id)
+            etcd,
+            me,
+            prefix=members_prefix(service),
+            ttl=ttl,
+            watched_record=lambda: self._watcher.records.get(me.server_id),
         )
 
     @property

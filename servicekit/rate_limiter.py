@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from cachetools import LRUCache
 
 from servicekit.clock import Clock
+
+# Devices for which a server keeps a rate limit in memory.
+MAX_DEVICES: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from servicekit.ring import VIRTUAL_NODES, Ring
 
 Subscriber = Callable[[Ring, Ring], None]
 
-PREFIX = "/parley/chat/"
 LEASE_TTL_S = 3
 
 _log = structlog.get_logger("ring")
@@ -27,8 +26,13 @@ _MEMBERS = Gauge("parley_ring_members", "Members of the active ring.")
 _REVISION = Gauge("parley_ring_revision", "The etcd store revision that the active ring was computed from.")
 
 
+def members_prefix(service: str) -> str:
+    """Return the prefix of the keys in etcd under which the members of a service are registered."""
+    return f"/parley/{service}/"
+
+
 class RingWatcher:
-    """A watch of the members under `prefix`. While etcd is unreachable the last ring stays active.
+    """A watch of the members of `service`. While etcd is unreachable the last ring stays active.
 
     A snapshot with a drastic loss of members becomes active after `hold` seconds.
     """
@@ -37,12 +41,12 @@ class RingWatcher:
         self,
         etcd: Etcd,
         *,
-        prefix: str = PREFIX,
+        service: str,
         hold: float = LEASE_TTL_S,
         virtual_nodes: int = VIRTUAL_NODES,
         clock: Clock | None = None,
     ) -> None:
-        self._watch = etcd.watch_prefix(prefix)
+        self._watch = etcd.watch_prefix(members_prefix(service))
         self._ring = Ring.from_members((), 0, virtual_nodes)
         self._records: Mapping[str, MemberRecord] = {}
         self._damping: Damping[Snapshot] = Damping(hold, clock or SystemClock())

@@ -24,6 +24,7 @@ from google.protobuf.message_factory import GetMessageClass
 from servicekit import validation
 from servicekit.auth import Claims
 from servicekit.call_metrics import CallRecorder, MethodMetrics
+from servicekit.drain import StreamDrain
 from servicekit.failure import Failure
 from servicekit.status import to_grpc
 
@@ -104,13 +105,15 @@ def service_handler(
     admission_exempt: Collection[str] = (),
     not_yet_served: Collection[str] = (),
     request_bytes: int = MAX_REQUEST_BYTES,
+    streams: StreamDrain | None = None,
 ) -> grpc.GenericRpcHandler:
     """Return the handler of the service of `descriptor`.
 
     `authenticate` returns the caller's claims from the metadata, or raises; it is skipped for `open_methods`. Then
     `admit` raises if the caller has lost access; it is skipped for `admission_exempt`, and for bidirectional and client
     streams, whose servicers call it themselves. A request of a unary or server-streaming call of more than
-    `request_bytes` is rejected without being parsed.
+    `request_bytes` is rejected without being parsed. Streams, of the client or of the server, end when `streams`
+    drains.
 
     Raises TypeError unless every method is either implemented by the servicer or listed in `not_yet_served`.
     """
@@ -121,6 +124,8 @@ def service_handler(
         behaviour = (
             _raise_not_yet_served if method.name in not_yet_served else _behaviour(method, servicer, request_bytes)
         )
+        if streams is not None and (method.client_streaming or method.server_streaming):
+            behaviour = _drained(behaviour, streams)
         authenticator = _no_caller if method.name in open_methods else authenticate
         admission = None if method.client_streaming or method.name in admission_exempt else admit
         handlers[method.name] = _method_handler(method, _wrap_method(method, behaviour, authenticator, admission))
@@ -185,6 +190,14 @@ def _streaming(serve: Callable[[ByteStream, Call], Awaitable[Response | None]]) 
     async def handle(_: object, call: Call, context: Context) -> bytes | None:
         response = await serve(_ContextStream(context), call)
         return None if response is None else _serialize(response)
+
+    return handle
+
+
+def _drained(behaviour: Behaviour, streams: StreamDrain) -> Behaviour:
+    async def handle(request: Any, call: Call, context: Context) -> bytes | None:
+        async with streams.track_stream():
+            return await behaviour(request, call, context)
 
     return handle
 

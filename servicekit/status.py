@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import grpc
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
@@ -62,6 +64,16 @@ def from_proto(status: Status) -> Failure:
 def to_grpc(failure: Failure) -> grpc.Status:
     """Return `failure` as the argument of a servicer's `abort_with_status`."""
     return rpc_status.to_status(to_proto(failure))
+
+
+def from_grpc(error: grpc.aio.AioRpcError) -> Failure | None:
+    """Return the failure that a server reported in `error`; None if the error carries none, as one of the transport."""
+    try:
+        # The error has the methods of a call that this reads.
+        status = rpc_status.from_call(cast("grpc.Call", error))
+    except ValueError:
+        return None
+    return from_proto(status) if status is not None else None
 
 
 def _pack_any(message: Message) -> Any:

@@ -1,4 +1,4 @@
-"""The collaborators of the servicers, and the rate limits of their calls."""
+"""The collaborators of the servicers, and the appending of entries for their callers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from chat_service.mesh.home_router import HomeRouter, StreamRouter
 from chat_service.mesh.owner_router import OwnerRouter
 from chat_service.model.entry import Change
 from chat_service.model.requests import Appended, Unchanged
-from chat_service.stream.admission import Admit
 from chat_service.stream.edge import Edge
 from chat_service.wire import requests
-from servicekit.auth import Claims
 from servicekit.clock import Clock
 from servicekit.errors import RateLimited
 from servicekit.rate_limiter import RateLimiter
@@ -38,17 +36,6 @@ class Dependencies:
     rates: RateLimiter
     limits: Limits
     clock: Clock
-
-
-def rate_limited(admit: Admit, rates: RateLimiter) -> Admit:
-    """Return `admit` behind a rate limit by device, which raises RateLimited."""
-
-    async def admit_within_rate(claims: Claims) -> None:
-        if (wait := rates.bucket_of(claims.device_id).take()) > 0:
-            raise RateLimited("device call rate limit exceeded", retry_after=wait)
-        await admit(claims)
-
-    return admit_within_rate
 
 
 class DraftAppender:

@@ -7,7 +7,7 @@ import pytest
 from devstack.stack import Stack
 from servicekit.etcd import Etcd
 from servicekit.member_record import MemberRecord
-from servicekit.ring_watcher import PREFIX
+from servicekit.ring_watcher import members_prefix
 from tests.eventually import eventually
 from tests.raw.world import World
 
@@ -19,7 +19,7 @@ async def lose_lease(stack: Stack, server: str, noticed_by: str) -> None:
     log = next(each for each in stack.chat_servers if each.address == noticed_by).log
     seen = changes(log.read_text(), server)
     async with Etcd([stack.etcd_endpoint]) as etcd:
-        record = await etcd.get(PREFIX + server)
+        record = await etcd.get(members_prefix("chat") + server)
         assert record is not None
         await etcd.revoke(MemberRecord.from_bytes(record).lease)
     # More, where it lost another one meanwhile.

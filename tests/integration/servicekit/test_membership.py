@@ -31,7 +31,7 @@ class MemberServer:
     """A ring member like a server process: it can leave, and it can crash."""
 
     def __init__(self, etcd: Etcd, me: RingMember, group: asyncio.TaskGroup, ttl: int) -> None:
-        self.membership = Membership(etcd, me, ttl=ttl)
+        self.membership = Membership(etcd, me, service="chat", ttl=ttl)
         self.rings: list[tuple[Ring, Ring]] = []
         self.membership.subscribe(lambda old, new: self.rings.append((old, new)))
         self.running = group.create_task(self.membership.run())
@@ -150,7 +150,7 @@ async def test_restarted_server_replaces_its_earlier_registration(servers: Serve
 
 
 async def test_superseded_server_ends_and_keeps_its_successor_registered(servers: Servers, etcd: Etcd) -> None:
-    earlier = Membership(etcd, member(1, STARTED - 1))
+    earlier = Membership(etcd, member(1, STARTED - 1), service="chat")
     running = asyncio.create_task(earlier.run())
     await earlier.wait_registered()
     later = await servers.start(1)

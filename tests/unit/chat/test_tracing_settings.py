@@ -9,9 +9,9 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import SecretStr
 
-from chat_service.__main__ import configure_tracing
 from chat_service.settings import ChatSettings
 from servicekit import telemetry
+from servicekit.service import configure_tracing
 
 SETTINGS: dict[str, Any] = {
     "mongo_uri": SecretStr("mongodb://unused"),
@@ -28,7 +28,7 @@ SETTINGS: dict[str, Any] = {
 def test_trace_ratio_samples_exported_traces(ratio: float, sampled: int, monkeypatch: pytest.MonkeyPatch) -> None:
     exporter = InMemorySpanExporter()
     monkeypatch.setattr(telemetry, "_create_exporter", lambda _: exporter)
-    close = configure_tracing(ChatSettings(**SETTINGS, trace_ratio=ratio))
+    close = configure_tracing("chat", ChatSettings(**SETTINGS, trace_ratio=ratio))
     with telemetry.span("request"):
         pass
     close()

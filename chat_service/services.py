@@ -1,0 +1,129 @@
+"""The gRPC services of a chat server, assembled from its roles, its stores and the accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from chat_service.accounts.accounts import Accounts
+from chat_service.accounts.blocks import BlockService
+from chat_service.accounts.passwords import PasswordHasherPool
+from chat_service.accounts.privacy import GroupConsent
+from chat_service.accounts.profiles import ProfileService
+from chat_service.mesh.group_leaver import GroupLeaver
+from chat_service.mesh.peer_pool import MeshServicer
+from chat_service.model.ids import direct_id
+from chat_service.server import ChatServer
+from chat_service.servicers import account, chat, conversation
+from chat_service.servicers.account_export import AccountExport
+from chat_service.servicers.conversation import UserChecks
+from chat_service.servicers.dependencies import Dependencies
+from chat_service.settings import ChatSettings
+from chat_service.stores import Stores
+from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
+from parley.internal.v1 import mesh_pb2
+from servicekit.auth import TokenSigner, generate_signing_key
+from servicekit.clock import Clock
+from servicekit.config import ConfigurationError, read_file
+from servicekit.service import ServedService
+
+CHAT: Final = chat_pb2.DESCRIPTOR.services_by_name["ChatService"]
+CONVERSATION: Final = conversation_pb2.DESCRIPTOR.services_by_name["ConversationService"]
+ACCOUNT: Final = account_pb2.DESCRIPTOR.services_by_name["AccountService"]
+MESH: Final = mesh_pb2.DESCRIPTOR.services_by_name["MeshService"]
+
+
+def create_accounts(
+    settings: ChatSettings,
+    stores: Stores,
+    passwords: PasswordHasherPool,
+    clock: Clock,
+    server: Callable[[], ChatServer],
+) -> Accounts:
+    """Return the accounts, on the stores of a chat server. `server` is called only while calls are served."""
+    return Accounts(
+        stores.accounts,
+        stores.devices,
+        stores.attempts,
+        passwords,
+        _signer(settings, clock),
+        clock,
+        home_of=lambda user_id: server().homes.address_of(user_id),
+        on_signed_out=lambda *session: server().sign_out(*session),
+        leave_groups=lambda user_id: GroupLeaver(server().history, server().owners).leave_groups(user_id),
+        purges=(stores.blocks.delete_all_of, stores.memberships.delete_all_of),
+        settings=settings.accounts,
+    )
+
+
+def public_services(
+    settings: ChatSettings, server: ChatServer, accounts: Accounts, clock: Clock
+) -> list[ServedService]:
+    """Return the services that users call."""
+    profiles = ProfileService(server.stores.accounts)
+    blocks = _block_service(server, profiles)
+    export = AccountExport(accounts, profiles, blocks, server.history, clock)
+    dependencies = _dependencies(settings, server, clock)
+    return [
+        ServedService(CHAT, chat.ChatServicer(dependencies), admission_exempt=chat.ADMISSION_EXEMPT),
+        ServedService(
+            CONVERSATION, conversation.ConversationServicer(dependencies, _user_checks(server.stores, profiles))
+        ),
+        ServedService(
+            ACCOUNT,
+            account.AccountServicer(accounts, profiles, blocks, export),
+            open_methods=account.OPEN_METHODS,
+            admission_exempt=account.ADMISSION_EXEMPT,
+        ),
+    ]
+
+
+def internal_services(server: ChatServer) -> list[ServedService]:
+    """Return the services that other servers call."""
+    return [ServedService(MESH, MeshServicer(server.peers))]
+
+
+def _dependencies(settings: ChatSettings, server: ChatServer, clock: Clock) -> Dependencies:
+    return Dependencies(
+        server.edge,
+        server.homes,
+        server.streams,
+        server.owners,
+        server.history,
+        server.personal,
+        server.search,
+        server.rates,
+        settings.limits,
+        clock,
+    )
+
+
+def _user_checks(stores: Stores, profiles: ProfileService) -> UserChecks:
+    consent = GroupConsent(
+        stores.accounts.load_adding_rules, stores.blocks.filter_blocking, stores.contacts.filter_contacts
+    )
+    return UserChecks(profiles.filter_existing, stores.blocks.is_blocked_either_way, consent.find_refusing)
+
+
+def _block_service(server: ChatServer, profiles: ProfileService) -> BlockService:
+    async def on_block_changed(user_id: str, other_id: str) -> None:
+        await server.owners.invalidate_and_wait(direct_id(user_id, other_id))
+        # A block also ends the presence subscriptions between the two.
+        for user in (user_id, other_id):
+            server.homes.recheck_user(user)
+
+    return BlockService(server.stores.blocks, profiles.filter_existing, on_block_changed)
+
+
+def _signer(settings: ChatSettings, clock: Clock) -> TokenSigner:
+    key = settings.signing_key_file
+    if key is None and settings.sign_in_here:
+        raise ConfigurationError("PARLEY_SIGNING_KEY_FILE is not set, and users sign in here.")
+    return TokenSigner(
+        # With another issuer this server signs nothing; the generated key is never used.
+        read_file(key, bytes, "a signing key") if key else generate_signing_key(),
+        issuer=settings.token_issuer,
+        audience=settings.token_audience,
+        lifetime=settings.token_lifetime,
+        clock=clock,
+    )

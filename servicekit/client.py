@@ -1,0 +1,169 @@
+"""Calls to the servers of another service: one channel for all of them, with a deadline and retries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import count
+from time import perf_counter
+from typing import Any, Final, TypeVar
+
+import grpc
+import structlog
+from opentelemetry.trace import SpanKind
+from prometheus_client import Counter, Histogram
+
+from servicekit import telemetry
+from servicekit.auth import ServiceCredential
+from servicekit.errors import ServerDraining, ServiceUnavailable
+from servicekit.etcd import Etcd
+from servicekit.failure import Failure
+from servicekit.ring import Ring, RingMember
+from servicekit.ring_watcher import RingWatcher
+from servicekit.status import from_grpc
+from servicekit.tasks import Backoff
+
+CALL_TIMEOUT_S: Final = 5.0
+# The time that one server has to answer: within the deadline of a call another one can be tried.
+ATTEMPT_TIMEOUT_S: Final = 2.0
+FIRST_PAUSE_S: Final = 0.05
+MAX_PAUSE_S: Final = 1.0
+MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+OPTIONS: Final = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 5000),
+    ("grpc.keepalive_timeout_ms", 3000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
+
+StubT = TypeVar("StubT")
+
+_log = structlog.get_logger("client")
+_CALLS = Counter("parley_outgoing_calls", "Calls to other services, by status code.", ["method", "code"])
+_SECONDS = Histogram("parley_outgoing_call_seconds", "Duration of calls to other services in seconds.", ["method"])
+
+
+class ServiceChannel:
+    """A channel to the internal ports of all servers of `service`, for the stubs of its services.
+
+    Each call goes to the next server in turn, with the service credential and the trace of the caller. It has a
+    deadline: the `timeout` of the call, CALL_TIMEOUT_S by default. A server that cannot be reached, drains, or does not
+    answer within ATTEMPT_TIMEOUT_S is passed over for another one, and after a refusal with a retry delay the call is
+    repeated. So every method of an internal service must be idempotent. A call raises the failure that the server
+    reported, of its class, and ServiceUnavailable if no server answered before the deadline.
+    """
+
+    def __init__(self, service: str, etcd: Etcd, credential: ServiceCredential) -> None:
+        self._service = service
+        self._credential = credential
+        self._watcher = RingWatcher(etcd, service=service)
+        self._watcher.subscribe(self._close_channels_of_left)
+        self._channels: dict[RingMember, grpc.aio.Channel] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._turns = count()
+
+    def stub(self, make: Callable[[Any], StubT]) -> StubT:
+        """Return a stub on this channel; `make` is the class of a generated stub."""
+        return make(self)
+
+    async def run(self) -> None:
+        """Watch the servers of the service until cancelled."""
+        await self._watcher.run()
+
+    async def close(self) -> None:
+        """Cancel the running calls and close the connections."""
+        for channel in self._channels.values():
+            await channel.close()
+        await asyncio.gather(*self._closing)
+
+    def unary_unary(
+        self, path: str, request_serializer: Any, response_deserializer: Any, **_: object
+    ) -> Callable[..., Awaitable[Any]]:
+        """Return the function that calls a unary method; a stub calls this for each of its methods."""
+
+        async def attempt(request: Any, member: RingMember, timeout_s: float) -> Any:
+            method = self._channel_to(member).unary_unary(path, request_serializer, response_deserializer)
+            metadata = (*self._credential.metadata(), *telemetry.trace_carrier().items())
+            return await method(request, metadata=metadata, timeout=timeout_s)
+
+        async def call(request: Any, *, timeout: float = CALL_TIMEOUT_S) -> Any:
+            with telemetry.span(path, kind=SpanKind.CLIENT), _record_call(path):
+                return await self._call_until_answered(partial(attempt, request), timeout)
+
+        return call
+
+    def unary_stream(self, path: str, *_: object, **__: object) -> None:
+        """Return None: streaming methods cannot be called through this channel."""
+
+    stream_unary = stream_stream = unary_stream
+
+    async def _call_until_answered(
+        self, attempt: Callable[[RingMember, float], Awaitable[Any]], timeout_s: float
+    ) -> Any:
+        loop, backoff, tried = asyncio.get_running_loop(), Backoff(FIRST_PAUSE_S, MAX_PAUSE_S), set[RingMember]()
+        deadline = loop.time() + timeout_s
+        failure: Failure = ServiceUnavailable(f"no server of {self._service} is registered")
+        while (remaining_s := deadline - loop.time()) > 0:
+            member = self._next_member(tried)
+            if member is None:
+                tried.clear()
+                await asyncio.sleep(min(backoff.next(), remaining_s))
+                continue
+            try:
+                return await attempt(member, min(remaining_s, ATTEMPT_TIMEOUT_S))
+            except grpc.aio.AioRpcError as error:
+                failure = _failure_of(error, self._service)
+            if isinstance(failure, ServerDraining | ServiceUnavailable):
+                tried.add(member)
+            elif failure.retry_after is not None and failure.retry_after < deadline - loop.time():
+                await asyncio.sleep(failure.retry_after)
+            else:
+                break
+        raise failure
+
+    def _next_member(self, tried: set[RingMember]) -> RingMember | None:
+        """Return the next server in turn that was not tried; None if there is none."""
+        members = [member for member in self._watcher.ring.members.values() if member not in tried]
+        return members[next(self._turns) % len(members)] if members else None
+
+    def _channel_to(self, member: RingMember) -> grpc.aio.Channel:
+        if member not in self._channels:
+            self._channels[member] = grpc.aio.insecure_channel(member.internal_address, OPTIONS)
+        return self._channels[member]
+
+    def _close_channels_of_left(self, _: Ring, new: Ring) -> None:
+        for member in self._channels.keys() - set(new.members.values()):
+            # The calls that the server still answers come to their end.
+            task = asyncio.create_task(self._channels.pop(member).close(grace=CALL_TIMEOUT_S))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+
+def _failure_of(error: grpc.aio.AioRpcError, service: str) -> Failure:
+    """Return the failure that the server reported, or ServiceUnavailable if none answered."""
+    if (failure := from_grpc(error)) is not None:
+        return failure
+    if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+        return ServiceUnavailable(f"a server of {service} does not answer")
+    return Failure(error.details() or "", code=error.code().name)
+
+
+@contextmanager
+def _record_call(path: str) -> Iterator[None]:
+    """Count and time the call in the block, and log its failure."""
+    started_at, code = perf_counter(), "OK"
+    try:
+        yield
+    except Failure as failure:
+        code = failure.code
+        _log.info("call to another service failed", method=path, reason=failure.reason, error=failure.message)
+        raise
+    finally:
+        _CALLS.labels(path, code).inc()
+        _SECONDS.labels(path).observe(perf_counter() - started_at)

@@ -1,0 +1,266 @@
+"""The life of a service process: settings, telemetry, stores, servers, registration, and drain.
+
+A service's `__main__` runs `serve` with a function that builds a `Service` on the `Platform` of the process.
+Everything else is the same for all services: health, reflection, metrics, traces, authentication, rate limits,
+registration in etcd, signals, and the order of start and stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, Generic, TypeVar
+
+import grpc
+import structlog
+from google.protobuf.descriptor import ServiceDescriptor
+from redis.asyncio import Redis
+
+from servicekit import mongo, telemetry
+from servicekit.auth import Claims, ServiceCredential, TokenVerifier
+from servicekit.client import ServiceChannel
+from servicekit.clock import Clock, SystemClock
+from servicekit.config import ConfigurationError
+from servicekit.drain import StreamDrain
+from servicekit.errors import RateLimited, StoreUnavailable
+from servicekit.etcd import Etcd
+from servicekit.membership import Membership, Superseded
+from servicekit.rate_limiter import MAX_DEVICES, RateLimiter
+from servicekit.redis import connect_redis
+from servicekit.ring import RingMember
+from servicekit.rpc import Admit, service_handler
+from servicekit.server import MAX_MESSAGE_BYTES, Server, wait_for_signal
+from servicekit.settings import MongoSettings, RedisSettings, ServiceSettings
+from servicekit.subjects import external_ids, native_ids
+
+STOP_TIMEOUT_S: Final = 2.0
+
+SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
+Run = Callable[[], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class ServedService:
+    """A gRPC service of a port, and its servicer.
+
+    Callers of `open_methods` need no token. `admission_exempt` are the methods of callers that need not be admitted.
+    """
+
+    descriptor: ServiceDescriptor
+    servicer: object
+    open_methods: Collection[str] = ()
+    admission_exempt: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """The gRPC services of a process, and the loops that it runs.
+
+    Users call the `public` services, other servers the `internal` ones. `admit` raises if a caller has lost access.
+    `components` run from the start of the servers to their stop, `jobs` while calls are served and the server does not
+    drain. `drain` moves the clients to other servers within some seconds; without it streams end with ServerDraining,
+    spread over that time, and calls are served until its end.
+    """
+
+    public: Sequence[ServedService]
+    internal: Sequence[ServedService] = ()
+    internal_message_bytes: int = MAX_MESSAGE_BYTES
+    admit: Admit | None = None
+    components: Sequence[Run] = ()
+    jobs: Sequence[Run] = ()
+    drain: Callable[[float], Awaitable[None]] | None = None
+
+
+class Platform(Generic[SettingsT]):
+    """The parts that every service uses in one process. All that it opens is closed when the process stops."""
+
+    def __init__(self, name: str, settings: SettingsT, etcd: Etcd, stack: contextlib.AsyncExitStack) -> None:
+        self.name = name
+        self.settings = settings
+        self.clock: Clock = SystemClock()
+        self.credential = ServiceCredential.from_file(settings.service_credential_file)
+        self.membership = Membership(etcd, _member(settings), service=name)
+        self.stack = stack
+        self._etcd = etcd
+        self._channels: list[ServiceChannel] = []
+
+    @cached_property
+    def verifier(self) -> TokenVerifier:
+        """The verifier of the tokens of users."""
+        settings = self.settings
+        return TokenVerifier.from_file(
+            settings.jwks_file,
+            issuer=settings.token_issuer,
+            audience=settings.token_audience,
+            read_ids=native_ids if settings.sign_in_here else external_ids(settings.token_issuer),
+            clock=self.clock,
+        )
+
+    @property
+    def components(self) -> Sequence[Run]:
+        """The loops of what was opened."""
+        return [channel.run for channel in self._channels]
+
+    async def open_database(self, settings: MongoSettings) -> mongo.Database:
+        """Connect to MongoDB. Raise ConfigurationError."""
+        try:
+            database = await mongo.connect(
+                settings.mongo_uri.get_secret_value(), settings.mongo_database, service=f"parley-{self.name}"
+            )
+        except StoreUnavailable:
+            raise ConfigurationError("MongoDB does not answer at the address in PARLEY_MONGO_URI.") from None
+        self.stack.push_async_callback(database.client.close)
+        return database
+
+    def open_redis(self, settings: RedisSettings) -> Redis:
+        """Return a client of Redis, which connects when it is first used."""
+        redis = connect_redis(settings.redis_url.get_secret_value())
+        self.stack.push_async_callback(redis.aclose)
+        return redis
+
+    def open_channel(self, service: str) -> ServiceChannel:
+        """Return a channel to the internal ports of all servers of another service."""
+        channel = ServiceChannel(service, self._etcd, self.credential)
+        self.stack.push_async_callback(channel.close)
+        self._channels.append(channel)
+        return channel
+
+
+Build = Callable[[Platform[SettingsT]], Awaitable[Service]]
+
+
+async def serve(name: str, settings_type: type[SettingsT], build: Build[SettingsT]) -> None:
+    """Run a process of the service `name` until SIGTERM or SIGINT, then drain and stop it.
+
+    Raise ConfigurationError, and StoreUnavailable if `build` does.
+    """
+    settings = settings_type.load()
+    telemetry.configure_logging(settings.log_format, settings.log_level)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(configure_tracing(name, settings))
+        if settings.metrics_listen:
+            stack.callback(telemetry.start_metrics(settings.metrics_listen))
+        etcd = await stack.enter_async_context(Etcd(settings.etcd_endpoints))
+        platform = Platform(name, settings, etcd, stack)
+        process = _Process(platform, await build(platform))
+        try:
+            await process.run()
+        except* Superseded:
+            raise ConfigurationError(
+                f"A process that started later uses the server id {platform.membership.me.server_id}; "
+                "set another PARLEY_SERVER_ID."
+            ) from None
+
+
+def configure_tracing(name: str, settings: ServiceSettings) -> Callable[[], None]:
+    """Start tracing with the endpoint and ratio of the settings, and return the function that flushes and ends it."""
+    return telemetry.configure_tracing(name, endpoint=settings.otlp_endpoint, sample_ratio=settings.trace_ratio)
+
+
+class _Process:
+    """The servers, components and jobs of a service, from start to stop."""
+
+    def __init__(self, platform: Platform[SettingsT], service: Service) -> None:
+        self._settings = platform.settings
+        self._membership = platform.membership
+        self._service = service
+        self._components = (*platform.components, *service.components)
+        self._log = structlog.get_logger(platform.name)
+        self._streams = StreamDrain()
+        self._public = Server(
+            platform.settings.listen,
+            _public_handlers(platform, service, None if service.drain else self._streams),
+            [served.descriptor.full_name for served in service.public],
+        )
+        self._internal = Server(
+            platform.settings.internal_listen,
+            [
+                service_handler(served.descriptor, served.servicer, authenticate=platform.credential.check)
+                for served in service.internal
+            ],
+            [served.descriptor.full_name for served in service.internal],
+            max_message_bytes=service.internal_message_bytes,
+        )
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain. Raise Superseded, in an ExceptionGroup."""
+        async with asyncio.TaskGroup() as group:
+            components = [group.create_task(component()) for component in self._components]
+            await self._internal.start()
+            await self._public.start()
+            registration = group.create_task(self._membership.run())
+            await self._membership.wait_registered()
+            self._set_serving(True)
+            self._log.info("server started", address=self._settings.listen, server_id=self._membership.me.server_id)
+            jobs = [group.create_task(job()) for job in self._service.jobs]
+            await wait_for_signal()
+            self._log.info("server draining")
+            self._set_serving(False)
+            for job in jobs:
+                job.cancel()
+            await self._drain()
+            registration.cancel()
+            await asyncio.wait([registration])
+            await self._public.stop(STOP_TIMEOUT_S)
+            for component in components:
+                component.cancel()
+            await self._internal.stop(STOP_TIMEOUT_S)
+        self._log.info("server stopped")
+
+    def _set_serving(self, serving: bool) -> None:
+        self._public.set_serving(serving)
+        self._internal.set_serving(serving)
+
+    async def _drain(self) -> None:
+        seconds = self._settings.drain_seconds
+        if self._service.drain is not None:
+            await self._service.drain(seconds)
+            return
+        self._streams.begin(seconds)
+        # Envoy and other servers notice within this time that the server does not take new calls.
+        await asyncio.sleep(seconds)
+
+
+def _public_handlers(
+    platform: Platform[SettingsT], service: Service, streams: StreamDrain | None
+) -> list[grpc.GenericRpcHandler]:
+    rates = RateLimiter(platform.settings.call_limit, platform.clock, MAX_DEVICES)
+    admit = rate_limited(service.admit, rates)
+    return [
+        service_handler(
+            served.descriptor,
+            served.servicer,
+            authenticate=platform.verifier.authenticate,
+            admit=admit,
+            open_methods=served.open_methods,
+            admission_exempt=served.admission_exempt,
+            streams=streams,
+        )
+        for served in service.public
+    ]
+
+
+def rate_limited(admit: Admit | None, rates: RateLimiter) -> Admit:
+    """Return `admit` behind a rate limit by device, which raises RateLimited."""
+
+    async def admit_within_rate(claims: Claims) -> None:
+        if (wait := rates.take(claims.device_id)) > 0:
+            raise RateLimited("device call rate limit exceeded", retry_after=wait)
+        if admit is not None:
+            await admit(claims)
+
+    return admit_within_rate
+
+
+def _member(settings: ServiceSettings) -> RingMember:
+    address = settings.advertise or settings.listen
+    return RingMember(
+        server_id=settings.server_id or address,
+        address=address,
+        internal_address=settings.internal_advertise or settings.internal_listen,
+        started_ms=time.time_ns() // 1_000_000,
+    )

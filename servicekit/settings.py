@@ -1,0 +1,61 @@
+"""The settings that services have in common; the settings class of a service inherits those that it needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+
+from servicekit.config import Address, Addresses, Settings
+from servicekit.rate_limiter import RateLimit
+from servicekit.telemetry import LogFormat
+
+
+class ServiceSettings(Settings):
+    """The settings of every service; each is read from the environment variable `PARLEY_` and its name in capitals."""
+
+    listen: Address
+    internal_listen: Address
+    metrics_listen: Address | None = None
+    # The addresses at which other servers and Envoy reach this server; default: the listening addresses.
+    advertise: Address | None = None
+    internal_advertise: Address | None = None
+    # The name of this server among the servers of its service; default: the advertised address.
+    server_id: str | None = None
+    etcd_endpoints: Addresses
+    jwks_file: Path
+    token_issuer: str = "parley"  # noqa: S105  a name
+    token_audience: str = "parley"  # noqa: S105  a name
+    # False if another issuer signs users in: every subject of that issuer's tokens is a user, and JWKS, issuer and
+    # audience are that issuer's.
+    sign_in_here: bool = True
+    service_credential_file: Path
+    log_format: LogFormat = "json"
+    log_level: str = "info"
+    # The OTLP endpoint for traces, http://host:4318; tracing is off if unset.
+    otlp_endpoint: str | None = None
+    # The share of traces begun here that is exported, 0 to 1; 0 disables tracing.
+    trace_ratio: float = Field(default=0.01, ge=0, le=1)
+    # Seconds for which a stopping server still serves calls, while its streams move to other servers.
+    drain_seconds: float = Field(default=10.0, ge=0)
+    # Unary calls of a device, of all methods together.
+    calls_per_second: int = Field(default=50, gt=0)
+    calls_burst: int = Field(default=200, gt=0)
+
+    @property
+    def call_limit(self) -> RateLimit:
+        """Return the rate limit of the unary calls of a device."""
+        return RateLimit(self.calls_per_second, self.calls_burst)
+
+
+class MongoSettings(Settings):
+    """The settings of a service that stores data in MongoDB."""
+
+    mongo_uri: SecretStr
+    mongo_database: str = "parley"
+
+
+class RedisSettings(Settings):
+    """The settings of a service that stores data in Redis."""
+
+    redis_url: SecretStr
