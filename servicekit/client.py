@@ -28,6 +28,8 @@ from servicekit.tasks import Backoff
 CALL_TIMEOUT_S: Final = 5.0
 # The time that one server has to answer: within the deadline of a call another one can be tried.
 ATTEMPT_TIMEOUT_S: Final = 2.0
+# The time for which a server that did not answer is called only if no other is left.
+AVOID_S: Final = 3.0
 FIRST_PAUSE_S: Final = 0.05
 MAX_PAUSE_S: Final = 1.0
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
@@ -67,6 +69,8 @@ class ServiceChannel:
         self._channels: dict[RingMember, grpc.aio.Channel] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._turns = count()
+        # By server that did not answer: the time until which it is avoided.
+        self._avoided: dict[RingMember, float] = {}
 
     def stub(self, make: Callable[[Any], StubT]) -> StubT:
         """Return a stub on this channel; `make` is the class of a generated stub."""
@@ -121,6 +125,7 @@ class ServiceChannel:
                 failure = _failure_of(error, self._service)
             if isinstance(failure, ServerDraining | ServiceUnavailable):
                 tried.add(member)
+                self._avoided[member] = loop.time() + AVOID_S
             elif failure.retry_after is not None and failure.retry_after < deadline - loop.time():
                 await asyncio.sleep(failure.retry_after)
             else:
@@ -128,8 +133,10 @@ class ServiceChannel:
         raise failure
 
     def _next_member(self, tried: set[RingMember]) -> RingMember | None:
-        """Return the next server in turn that was not tried; None if there is none."""
-        members = [member for member in self._watcher.ring.members.values() if member not in tried]
+        """Return the next server in turn that was not tried, an avoided one only if all are; None if there is none."""
+        now = asyncio.get_running_loop().time()
+        untried = [member for member in self._watcher.ring.members.values() if member not in tried]
+        members = [member for member in untried if self._avoided.get(member, 0) <= now] or untried
         return members[next(self._turns) % len(members)] if members else None
 
     def _channel_to(self, member: RingMember) -> grpc.aio.Channel:
@@ -138,6 +145,7 @@ class ServiceChannel:
         return self._channels[member]
 
     def _close_channels_of_left(self, _: Ring, new: Ring) -> None:
+        self._avoided = {member: until for member, until in self._avoided.items() if member in new.members.values()}
         for member in self._channels.keys() - set(new.members.values()):
             # The calls that the server still answers come to their end.
             task = asyncio.create_task(self._channels.pop(member).close(grace=CALL_TIMEOUT_S))

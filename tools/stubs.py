@@ -1,5 +1,7 @@
 """The generator of the stubs of `protos/` in `build/stubs/`, run at every install and by `python -m tools.stubs`.
 
+The protos of `tests/protos/` get stubs there as well, which are not part of the wheel.
+
 Imported protos that are not in the repository are written to `build/include/`: protovalidate's rules from its wheel,
 Google's error model from googleapis-common-protos. buf reads that folder too.
 """
@@ -19,6 +21,7 @@ from tools import validate_proto
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
+TEST_PROTOS = ROOT / "tests" / "protos"
 INCLUDE = ROOT / "build" / "include"
 STUBS = ROOT / "build" / "stubs"
 GOOGLE_RPC = ("google/rpc/status.proto", "google/rpc/error_details.proto")
@@ -31,8 +34,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=STUBS.parent, prefix=".stubs-") as scratch:
         fresh = Path(scratch, "stubs")
         fresh.mkdir()
-        _protoc(fresh, [*sorted(PROTOS.rglob("*.proto")), INCLUDE / validate_proto.PATH])
-        _mark_as_typed_package(fresh / "parley")
+        _protoc(fresh, [*_list_protos(), INCLUDE / validate_proto.PATH])
+        # The package of protovalidate's rules is not of this project.
+        for package in (folder for folder in fresh.iterdir() if folder.name != "buf"):
+            _mark_as_typed_package(package)
         if STUBS.exists():
             STUBS.rename(Path(scratch, "old"))
         fresh.rename(STUBS)
@@ -46,10 +51,14 @@ def write_include() -> None:
         _write(INCLUDE / path, files(folder.replace("/", ".")).joinpath(name).read_text())
 
 
+def _list_protos() -> list[Path]:
+    return [path for root in (PROTOS, TEST_PROTOS) for path in sorted(root.rglob("*.proto"))]
+
+
 def _protoc(out: Path, protos: Iterable[Path]) -> None:
     well_known_types = Path(grpc_tools.__file__).parent / "_proto"
     command = [sys.executable, "-m", "grpc_tools.protoc"]
-    command += [f"-I{folder}" for folder in (PROTOS, INCLUDE, well_known_types)]
+    command += [f"-I{folder}" for folder in (PROTOS, TEST_PROTOS, INCLUDE, well_known_types)]
     command += [f"--plugin={name}={find_tool(name)}" for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")]
     command += [f"--{kind}_out={out}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
     # All code uses grpc.aio; with async-only stubs it needs no casts.

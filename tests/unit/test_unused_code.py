@@ -68,20 +68,24 @@ def attributes_read(source: str, owners: set[str]) -> Iterator[str]:
                 yield node.attr
 
 
-def read_in_chat(owners: set[str]) -> set[str]:
+def read_in(*packages: str, owners: set[str]) -> set[str]:
     return {
-        name for path in (ROOT / "chat_service").rglob("*.py") for name in attributes_read(path.read_text(), owners)
+        name
+        for package in packages
+        for path in (ROOT / package).rglob("*.py")
+        for name in attributes_read(path.read_text(), owners)
     }
 
 
 def test_every_setting_is_read() -> None:
-    own = set(attributes_read((ROOT / "chat_service" / "settings.py").read_text(), {"self"}))
-    read = own | read_in_chat({"settings"})
+    files = [ROOT / package / "settings.py" for package in ("chat_service", "servicekit")]
+    own = {name for file in files for name in attributes_read(file.read_text(), {"self"})}
+    read = own | read_in("chat_service", "servicekit", owners={"settings", "_settings"})
     assert set(ChatSettings.model_fields) - read - set(CONFIG["ignore_names"]) == set()
 
 
 def test_every_limit_is_read() -> None:
-    assert {each.name for each in fields(Limits)} - read_in_chat({"limits", "_limits"}) == set()
+    assert {each.name for each in fields(Limits)} - read_in("chat_service", owners={"limits", "_limits"}) == set()
 
 
 def test_setting_that_is_only_written_is_not_read() -> None:
