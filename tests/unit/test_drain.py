@@ -6,6 +6,7 @@ import pytest
 
 from servicekit.drain import StreamDrain
 from servicekit.errors import ServerDraining
+from tests.eventually import run_ready
 
 
 async def stream_until_drained(streams: StreamDrain) -> None:
@@ -16,7 +17,7 @@ async def stream_until_drained(streams: StreamDrain) -> None:
 async def test_open_streams_end_within_the_time() -> None:
     streams = StreamDrain()
     tasks = [asyncio.create_task(stream_until_drained(streams)) for _ in range(20)]
-    await asyncio.sleep(0)
+    await run_ready()
     streams.begin(0.05)
     failures = await asyncio.gather(*tasks, return_exceptions=True)
     assert {type(failure) for failure in failures} == {ServerDraining}
@@ -42,4 +43,4 @@ async def test_ended_stream_is_not_drained() -> None:
     async with streams.track_stream():
         pass
     streams.begin(0)
-    await asyncio.sleep(0)
+    await run_ready()
