@@ -89,7 +89,7 @@ def test_connection_window_covers_all_streams(configuration: Any, connections: A
 
 
 def test_endpoint_list_contains_all_chat_servers() -> None:
-    assignment = json.loads(endpoint_assignment(["127.0.0.1:5101", "127.0.0.1:5102"]))["resources"][0]
+    assignment = json.loads(endpoint_assignment("chat", ["127.0.0.1:5101", "127.0.0.1:5102"]))["resources"][0]
     sockets = [each["endpoint"]["address"]["socket_address"] for each in assignment["endpoints"][0]["lb_endpoints"]]
     assert assignment["cluster_name"] == "chat"
     assert sockets == [{"address": "127.0.0.1", "port_value": port} for port in (5101, 5102)]
@@ -97,8 +97,8 @@ def test_endpoint_list_contains_all_chat_servers() -> None:
 
 def test_endpoint_list_is_replaced_atomically(tmp_path: Path) -> None:
     door = EnvoyConfig(tmp_path, Ports(1, 1), local_issuer(tmp_path / "jwks.json"), tmp_path / "log")
-    door.set_endpoints(["127.0.0.1:5101"])
+    door.set_endpoints("chat", ["127.0.0.1:5101"])
     first = (tmp_path / "endpoints" / "chat.yaml").stat().st_ino
-    door.set_endpoints([])
+    door.set_endpoints("chat", [])
     assert (tmp_path / "endpoints" / "chat.yaml").stat().st_ino != first
     assert [path.name for path in (tmp_path / "endpoints").iterdir()] == ["chat.yaml"]
