@@ -12,7 +12,6 @@ import grpc
 import structlog
 from redis.asyncio import Redis
 
-from chat_service import not_served
 from chat_service.accounts.accounts import Accounts
 from chat_service.accounts.blocks import BlockService
 from chat_service.accounts.deletion import AccountDeletion
@@ -225,7 +224,6 @@ def _public_handlers(
             open_methods=account.OPEN_METHODS,
             admission_exempt=account.ADMISSION_EXEMPT,
         ),
-        *not_served.handlers(authenticate),
     ]
 
 

@@ -1,24 +1,24 @@
-"""The configuration of Envoy: its file, rendered from a template, and the endpoints of the chat cluster (EDS)."""
+"""The configuration files of Envoy: its own, and one with the endpoints of each cluster (EDS)."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from string import Template
 
+from devstack.envoy_template import render_configuration
 from devstack.issuer import Issuer
 from devstack.local_http import fetch
 from devstack.ports import LOOPBACK, Ports
+from devstack.services import Services
 
-_TEMPLATE = Path(__file__).resolve().parent.parent / "envoy" / "envoy.yaml"
 _ASSIGNMENT_TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 
 
 class EnvoyConfig:
     """The configuration files of one Envoy in `folder`, and queries of its administration interface."""
 
-    def __init__(self, folder: Path, ports: Ports, issuer: Issuer, access_log: Path) -> None:
+    def __init__(self, folder: Path, ports: Ports, services: Services, issuer: Issuer, access_log: Path) -> None:
         self.configuration = folder / "envoy.yaml"
         self._endpoints = folder / "endpoints"
         self._admin = f"http://{LOOPBACK}:{ports.envoy_admin}"
@@ -33,7 +33,7 @@ class EnvoyConfig:
             "ENDPOINTS_FOLDER": self._endpoints,
             "ACCESS_LOG": access_log,
         }
-        self.configuration.write_text(render_template(values))
+        self.configuration.write_text(render_configuration(values, services))
 
     def set_endpoints(self, service: str, addresses: Sequence[str]) -> None:
         """Set the endpoints of the cluster of a service (`ip:port`); a running Envoy reloads them immediately."""
@@ -62,13 +62,6 @@ class EnvoyConfig:
         named = (cluster for cluster in clusters if cluster["name"] == service)
         hosts = [host for cluster in named for host in cluster.get("host_statuses", [])]
         return {_host_and_port(host) for host in hosts if _is_healthy(host["health_status"])}
-
-
-def render_template(values: Mapping[str, object]) -> str:
-    """Return the configuration template with `values` substituted. Raise KeyError if one is missing."""
-    lines = _TEMPLATE.read_text().splitlines(keepends=True)
-    # Comments are removed, because a `${...}` in a comment is no placeholder.
-    return Template("".join(line for line in lines if not line.lstrip().startswith("#"))).substitute(values)
 
 
 def endpoint_assignment(service: str, addresses: Sequence[str]) -> str:

@@ -66,7 +66,8 @@ class Layout:
     @cached_property
     def envoy(self) -> EnvoyConfig:
         """The configuration of Envoy."""
-        return EnvoyConfig(self.folder / "envoy", self.ports, self.issuer, self.log_path("envoy-failed-calls"))
+        log = self.log_path("envoy-failed-calls")
+        return EnvoyConfig(self.folder / "envoy", self.ports, self.services, self.issuer, log)
 
     def log_path(self, name: str) -> Path:
         """Return the path of the log of a process; its folder is created."""

@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 
 from google.protobuf.descriptor import ServiceDescriptor
 
+from devstack.contract import services_in
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
 
 
@@ -42,11 +43,7 @@ CHAT: Final = ServiceType(
     name="chat",
     module="chat_service",
     description="a chat server",
-    contract=(
-        chat_pb2.DESCRIPTOR.services_by_name["ChatService"],
-        conversation_pb2.DESCRIPTOR.services_by_name["ConversationService"],
-        account_pb2.DESCRIPTOR.services_by_name["AccountService"],
-    ),
+    contract=services_in(chat_pb2, conversation_pb2, account_pb2),
     replicas=2,
     max_replicas=20,
     # On SIGTERM it drains: it asks its streams to move, spread over time, before it ends.
