@@ -113,6 +113,7 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
                 server, rate_limited(accounts.admit, calls), servicer, user_checks, verifier, settings, clock
             ),
             SERVED,
+            reflection_file=settings.reflection_file,
         )
         internal = Server(
             settings.internal_listen,

@@ -67,6 +67,8 @@ class ChatSettings(Settings):
     sign_in_here: bool = True
     # Seconds until the last data of a deleted account is removed; longer than any call takes.
     deletion_margin_seconds: float = Field(default=60.0, gt=0)
+    # A FileDescriptorSet with the public services of the deployment, which reflection lists; unset: this server's own.
+    reflection_file: Path | None = None
     log_format: LogFormat = "json"
     log_level: str = "info"
     # The OTLP endpoint for traces, http://host:4318; tracing is off if unset.

@@ -1,4 +1,4 @@
-"""The public contract, and the facts about its methods that Envoy's routes depend on."""
+"""The public contract, and the facts about its services that Envoy's routes and reflection depend on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Final
 
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
 from parley.media.v1 import media_pb2
@@ -38,6 +39,21 @@ def streaming_paths(services: Iterable[ServiceDescriptor]) -> list[str]:
     """Return the paths of the methods that stream in at least one direction."""
     methods = (method for service in services for method in service.methods)
     return [method_path(method) for method in methods if method.client_streaming or method.server_streaming]
+
+
+def descriptor_set(services: Iterable[ServiceDescriptor]) -> FileDescriptorSet:
+    """Return the proto files of services and all that they import, each once, after those that it imports."""
+    files: dict[str, FileDescriptorProto] = {}
+    for service in services:
+        _add_file(service.file, files)
+    return FileDescriptorSet(file=files.values())
+
+
+def _add_file(file: FileDescriptor, files: dict[str, FileDescriptorProto]) -> None:
+    for dependency in file.dependencies:
+        if dependency.name not in files:
+            _add_file(dependency, files)
+    files[file.name] = FileDescriptorProto.FromString(file.serialized_pb)
 
 
 def method_path(method: MethodDescriptor) -> str:

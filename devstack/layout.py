@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from devstack.contract import descriptor_set
 from devstack.envoy_config import EnvoyConfig
 from devstack.issuer import Issuer, local_issuer
 from devstack.managed_process import ProcessSpec
@@ -69,6 +70,14 @@ class Layout:
         log = self.log_path("envoy-failed-calls")
         return EnvoyConfig(self.folder / "envoy", self.ports, self.services, self.issuer, log)
 
+    @cached_property
+    def reflection_file(self) -> Path:
+        """The descriptors of the public services, which every service lists by reflection."""
+        path = self.folder / "reflection.binpb"
+        services = [each for service in self.services for each in service.contract]
+        path.write_bytes(descriptor_set(services).SerializeToString(deterministic=True))
+        return path
+
     def log_path(self, name: str) -> Path:
         """Return the path of the log of a process; its folder is created."""
         folder = self.folder / "logs"
@@ -101,4 +110,5 @@ class Layout:
         )
         ports = self.ports.replica(self.services, service, number)
         log = self.log_path(f"{service.name}-{number}")
-        return service_replica(service, number, ports, log, {**common, **environment})
+        reflection = {"PARLEY_REFLECTION_FILE": str(self.reflection_file)}
+        return service_replica(service, number, ports, log, {**common, **reflection, **environment})

@@ -9,7 +9,7 @@ import pytest
 
 from chat_service.__main__ import SERVED
 from chat_service.servicers.account import OPEN_METHODS
-from devstack.contract import CONTRACT, method_path, packages_of, services_in, unserved_packages
+from devstack.contract import CONTRACT, descriptor_set, method_path, packages_of, services_in, unserved_packages
 from devstack.services import CHAT, SERVICES, ServiceType, find_service, with_replicas
 
 PROTOS = Path(__file__).parents[2] / "protos"
@@ -54,3 +54,13 @@ def test_replicas_of_one_service_are_changed() -> None:
     assert find_service(table, "other") is other
     with pytest.raises(KeyError, match="nobody"):
         find_service(table, "nobody")
+
+
+def test_descriptor_set_has_every_import_before_its_importer() -> None:
+    files = descriptor_set(CHAT.contract).file
+    names = [file.name for file in files]
+    assert len(set(names)) == len(names)
+    for number, file in enumerate(files):
+        assert set(file.dependency) <= set(names[:number])
+    assert [name for name in names if "internal" in name] == []
+    assert descriptor_set(CHAT.contract).SerializeToString() == descriptor_set(CHAT.contract).SerializeToString()
