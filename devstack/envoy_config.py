@@ -1,28 +1,28 @@
-"""The configuration of Envoy: its file, rendered from a template, and the endpoints of the chat cluster (EDS)."""
+"""The configuration files of Envoy: its own, and one with the endpoints of each cluster (EDS)."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from string import Template
 
+from devstack.envoy_template import render_configuration
 from devstack.issuer import Issuer
 from devstack.local_http import fetch
 from devstack.ports import LOOPBACK, Ports
+from devstack.services import Services
 
-_TEMPLATE = Path(__file__).resolve().parent.parent / "envoy" / "envoy.yaml"
 _ASSIGNMENT_TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 
 
 class EnvoyConfig:
     """The configuration files of one Envoy in `folder`, and queries of its administration interface."""
 
-    def __init__(self, folder: Path, ports: Ports, issuer: Issuer, access_log: Path) -> None:
+    def __init__(self, folder: Path, ports: Ports, services: Services, issuer: Issuer, access_log: Path) -> None:
         self.configuration = folder / "envoy.yaml"
-        self._endpoints = folder / "endpoints" / "chat.yaml"
+        self._endpoints = folder / "endpoints"
         self._admin = f"http://{LOOPBACK}:{ports.envoy_admin}"
-        self._endpoints.parent.mkdir(parents=True, exist_ok=True)
+        self._endpoints.mkdir(parents=True, exist_ok=True)
         values = {
             "DOOR_ADDRESS": LOOPBACK,
             "DOOR_PORT": ports.door,
@@ -30,17 +30,17 @@ class EnvoyConfig:
             "ISSUER": issuer.name,
             "AUDIENCE": issuer.audience,
             "JWKS_FILE": issuer.jwks,
-            "ENDPOINTS_FOLDER": self._endpoints.parent,
+            "ENDPOINTS_FOLDER": self._endpoints,
             "ACCESS_LOG": access_log,
         }
-        self.configuration.write_text(render_template(values))
+        self.configuration.write_text(render_configuration(values, services))
 
-    def set_endpoints(self, addresses: Sequence[str]) -> None:
-        """Set the endpoints of the chat cluster (`ip:port`); a running Envoy reloads them immediately."""
+    def set_endpoints(self, service: str, addresses: Sequence[str]) -> None:
+        """Set the endpoints of the cluster of a service (`ip:port`); a running Envoy reloads them immediately."""
         # Envoy watches for renames, so it never reads a file that is half written.
-        draft = self._endpoints.with_suffix(".new")
-        draft.write_text(endpoint_assignment(addresses))
-        draft.replace(self._endpoints)
+        draft = self._endpoints / f"{service}.new"
+        draft.write_text(endpoint_assignment(service, addresses))
+        draft.replace(self._endpoints / f"{service}.yaml")
 
     def probe(self) -> str | None:
         """Return None if Envoy accepts calls, else the error."""
@@ -50,28 +50,24 @@ class EnvoyConfig:
             return str(error)
         return None
 
-    def healthy_endpoints(self) -> set[str]:
-        """Return the endpoints that Envoy routes calls to now; none while its administration port is unreachable."""
+    def healthy_endpoints(self, service: str) -> set[str]:
+        """Return the endpoints of a service that Envoy routes calls to now.
+
+        None are healthy while its administration port is unreachable.
+        """
         try:
             clusters = json.loads(fetch(f"{self._admin}/clusters?format=json"))["cluster_statuses"]
         except OSError:
             return set()
-        chat = (cluster for cluster in clusters if cluster["name"] == "chat")
-        hosts = [host for cluster in chat for host in cluster.get("host_statuses", [])]
+        named = (cluster for cluster in clusters if cluster["name"] == service)
+        hosts = [host for cluster in named for host in cluster.get("host_statuses", [])]
         return {_host_and_port(host) for host in hosts if _is_healthy(host["health_status"])}
 
 
-def render_template(values: Mapping[str, object]) -> str:
-    """Return the configuration template with `values` substituted. Raise KeyError if one is missing."""
-    lines = _TEMPLATE.read_text().splitlines(keepends=True)
-    # Comments are removed, because a `${...}` in a comment is no placeholder.
-    return Template("".join(line for line in lines if not line.lstrip().startswith("#"))).substitute(values)
-
-
-def endpoint_assignment(addresses: Sequence[str]) -> str:
-    """Return an EDS file with these endpoints, as JSON, which is also YAML."""
+def endpoint_assignment(service: str, addresses: Sequence[str]) -> str:
+    """Return the EDS file of a service with these endpoints, as JSON, which is also YAML."""
     endpoints = [{"endpoint": {"address": {"socket_address": _socket_address(address)}}} for address in addresses]
-    assignment = {"@type": _ASSIGNMENT_TYPE, "cluster_name": "chat", "endpoints": [{"lb_endpoints": endpoints}]}
+    assignment = {"@type": _ASSIGNMENT_TYPE, "cluster_name": service, "endpoints": [{"lb_endpoints": endpoints}]}
     return json.dumps({"resources": [assignment]}, indent=1)
 
 

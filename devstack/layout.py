@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from devstack.contract import descriptor_set
 from devstack.envoy_config import EnvoyConfig
 from devstack.issuer import Issuer, local_issuer
 from devstack.managed_process import ProcessSpec
 from devstack.ports import LOOPBACK, Ports
 from devstack.secret_files import SecretFiles, ensure_secret_files
-from devstack.servers.chat import ChatServer, chat_server, common_environment
 from devstack.servers.envoy import envoy_spec
 from devstack.servers.etcd import etcd_spec
 from devstack.servers.mongod import mongo_uri, mongod_spec
+from devstack.servers.service import ServiceReplica, common_environment, service_replica
 from devstack.servers.valkey import redis_url, valkey_spec
+from devstack.services import Services, ServiceType
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +33,22 @@ class StoreAddresses:
 class Layout:
     """The layout of a stack in `folder`, with data/, logs/, secrets/ and envoy/, each created when first needed.
 
+    `services` is its table of services.
     `issuer` is an external issuer; without one the stack signs users in itself. `stores` are the addresses of external
     stores; without them the stack has its own.
     """
 
     def __init__(
-        self, folder: Path, ports: Ports, issuer: Issuer | None = None, stores: StoreAddresses | None = None
+        self,
+        folder: Path,
+        ports: Ports,
+        services: Services,
+        issuer: Issuer | None = None,
+        stores: StoreAddresses | None = None,
     ) -> None:
         self.folder = folder.resolve()
         self.ports = ports
+        self.services = services
         self.stores = stores or StoreAddresses(
             mongo_uri(ports.mongod), redis_url(ports.valkey), f"{LOOPBACK}:{ports.etcd}"
         )
@@ -58,7 +67,16 @@ class Layout:
     @cached_property
     def envoy(self) -> EnvoyConfig:
         """The configuration of Envoy."""
-        return EnvoyConfig(self.folder / "envoy", self.ports, self.issuer, self.log_path("envoy-failed-calls"))
+        log = self.log_path("envoy-failed-calls")
+        return EnvoyConfig(self.folder / "envoy", self.ports, self.services, self.issuer, log)
+
+    @cached_property
+    def reflection_file(self) -> Path:
+        """The descriptors of the public services, which every service lists by reflection."""
+        path = self.folder / "reflection.binpb"
+        services = [each for service in self.services for each in service.contract]
+        path.write_bytes(descriptor_set(services).SerializeToString(deterministic=True))
+        return path
 
     def log_path(self, name: str) -> Path:
         """Return the path of the log of a process; its folder is created."""
@@ -80,8 +98,8 @@ class Layout:
                 return envoy_spec(self.envoy, log, ports)
         raise ValueError(f"unknown process: {name}")
 
-    def chat_server(self, number: int, environment: Mapping[str, str]) -> ChatServer:
-        """Return chat server `number`, from 1; `environment` overrides the settings that all have in common."""
+    def replica(self, service: ServiceType, number: int, environment: Mapping[str, str]) -> ServiceReplica:
+        """Return replica `number`, from 1; `environment` overrides the settings that all services have in common."""
         common = common_environment(
             self.secrets,
             self.issuer,
@@ -90,4 +108,7 @@ class Layout:
             redis_url=self.stores.redis_url,
             etcd_endpoint=self.stores.etcd_endpoint,
         )
-        return chat_server(number, self.ports, self.log_path(f"chat-{number}"), {**common, **environment})
+        ports = self.ports.replica(self.services, service, number)
+        log = self.log_path(f"{service.name}-{number}")
+        reflection = {"PARLEY_REFLECTION_FILE": str(self.reflection_file)}
+        return service_replica(service, number, ports, log, {**common, **reflection, **environment})

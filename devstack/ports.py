@@ -12,67 +12,79 @@ from pathlib import Path
 from typing import IO
 
 from devstack.errors import SetupError
+from devstack.services import Services, ServiceType
 
 LOOPBACK = "127.0.0.1"
-MAX_CHAT_SERVERS = 20
+SERVICE_PORTS = 180
+"""The number of ports that all services of a stack have together."""
 
 # The blocks are below the kernel's range of ephemeral ports (32768 and up by default). A port in that range may be
 # taken by an outgoing connection when a killed process wants to listen on it again.
-_FIRST_PORT, _PORTS_END, _BLOCK_SIZE = 10_000, 32_000, 100
+_FIRST_PORT, _PORTS_END, _BLOCK_SIZE = 10_000, 32_000, 200
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaPorts:
+    """The ports of one replica of a service: for clients, for other services, and for Prometheus."""
+
+    public: int
+    internal: int
+    metrics: int
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The ports of one stack: the one of Envoy, and 100 from `base` on for the servers behind it.
+    """The ports of one stack: the one of Envoy, and 200 from `base` on for the servers behind it.
 
-    base + 1 to + 20 are the chat servers' public ports, + 21 to + 40 their mesh ports, + 41 to + 60 their
-    metrics, and the stores follow from + 71.
+    Services take their ports from base + 1 on, in the order of their table; the stores follow from + 181.
     """
 
     door: int
     base: int
 
-    def chat(self, number: int) -> int:
-        """The public port of chat server `number`, from 1."""
-        return self.base + self._check_number(number)
+    def replica(self, services: Services, service: ServiceType, number: int) -> ReplicaPorts:
+        """Return the ports of replica `number`, from 1. Raise SetupError if the stack has none for it.
 
-    def mesh(self, number: int) -> int:
-        """The mesh port of chat server `number`, which other servers connect to."""
-        return self.base + MAX_CHAT_SERVERS + self._check_number(number)
-
-    def metrics(self, number: int) -> int:
-        """The metrics port of chat server `number`, which Prometheus scrapes."""
-        return self.base + 2 * MAX_CHAT_SERVERS + self._check_number(number)
-
-    def _check_number(self, number: int) -> int:
-        if not 1 <= number <= MAX_CHAT_SERVERS:
-            raise SetupError(f"One machine can run {MAX_CHAT_SERVERS} chat servers, not {number}.")
-        return number
+        A service has a range of public ports, then one of internal ports, then one of metrics ports, each of
+        `max_replicas`.
+        """
+        count = service.max_replicas
+        if not 1 <= number <= count:
+            raise SetupError(f"One machine can run {count} {service.name} servers, not {number}.")
+        skipped = sum(_port_count(each) for each in services[: services.index(service)])
+        if skipped + _port_count(service) > SERVICE_PORTS:
+            raise SetupError(f"The services need more than {SERVICE_PORTS} ports, with those of {service.name}.")
+        public = self.base + skipped + number
+        return ReplicaPorts(public, public + count, public + 2 * count)
 
     @property
     def mongod(self) -> int:
         """The port of MongoDB."""
-        return self.base + 71
+        return self.base + 181
 
     @property
     def valkey(self) -> int:
         """The port of Valkey."""
-        return self.base + 72
+        return self.base + 182
 
     @property
     def etcd(self) -> int:
         """The client port of etcd."""
-        return self.base + 73
+        return self.base + 183
 
     @property
     def etcd_peer(self) -> int:
         """The peer port of etcd; a single node listens on it as well."""
-        return self.base + 74
+        return self.base + 184
 
     @property
     def envoy_admin(self) -> int:
         """The port of Envoy's administration interface."""
-        return self.base + 75
+        return self.base + 185
+
+
+def _port_count(service: ServiceType) -> int:
+    return 3 * service.max_replicas
 
 
 def is_free(port: int) -> bool:
@@ -87,7 +99,7 @@ def is_free(port: int) -> bool:
 
 
 class PortBlock:
-    """A block of 100 free ports, reserved against other stacks of this user while the object lives.
+    """A block of 200 free ports, reserved against other stacks of this user while the object lives.
 
     The reservation is a file lock, which the kernel releases when the process ends for any reason.
     """

@@ -13,7 +13,8 @@ from devstack.issuer import Issuer
 from devstack.layout import Layout, StoreAddresses
 from devstack.managed_process import ManagedProcess
 from devstack.ports import LOOPBACK, PortBlock, Ports, is_free
-from devstack.servers.chat import ChatServer
+from devstack.servers.service import ServiceReplica
+from devstack.services import SERVICES, Services, find_service, with_replicas
 from devstack.watcher import NullWatcher, Watcher
 
 STORES = ("mongod", "valkey", "etcd")
@@ -24,17 +25,19 @@ SERVERS = (*STORES, *PROXIES)
 class Stack:
     """The processes of a system with its data in `folder`; a context manager that starts and stops them.
 
-    `environment` is added to the settings of every chat server, `environment_of["chat-2"]` to those of one. Without
-    `ports` the stack reserves a free block, so any number of stacks may run at the same time. An external `issuer`
-    signs users in; by default the stack does. `only` selects processes by name: `Stack(folder, only=["mongod"])` has no
-    chat servers. With external `stores` it has none of its own. Calls block, and processes that end are not restarted.
+    It runs the replicas of the table `services`, and `chat_servers` replicas of chat if that is given. `environment` is
+    added to the settings of every replica, `environment_of["chat-2"]` to those of one. Without `ports` the stack
+    reserves a free block, so any number of stacks may run at the same time. An external `issuer` signs users in; by
+    default the stack does. `only` selects processes by name: `Stack(folder, only=["mongod"])` has no replicas. With
+    external `stores` it has none of its own. Calls block, and processes that end are not restarted.
     """
 
     def __init__(
         self,
         folder: Path,
-        chat_servers: int = 3,
+        chat_servers: int | None = None,
         *,
+        services: Services = SERVICES,
         ports: Ports | None = None,
         issuer: Issuer | None = None,
         only: Collection[str] | None = None,
@@ -42,32 +45,47 @@ class Stack:
         environment: Mapping[str, str] | None = None,
         environment_of: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
+        self._services = services if chat_servers is None else with_replicas(services, "chat", chat_servers)
         self._block = PortBlock() if ports is None else None
-        self.layout = Layout(folder, ports or self._block_ports(), issuer, stores)
+        self.layout = Layout(folder, ports or self._block_ports(), self._services, issuer, stores)
         self._environment = dict(environment or {})
         self._environment_of = dict(environment_of or {})
         names = SERVERS if stores is None else PROXIES
         self._servers = {
             name: ManagedProcess(self.layout.process_spec(name)) for name in (names if only is None else only)
         }
-        self.chat_servers: list[ChatServer] = []
-        for number in range(1, chat_servers + 1 if only is None else 1):
-            self._create_chat_server(number, {})
+        self._replicas: dict[str, list[ServiceReplica]] = {service.name: [] for service in self._services}
+        for service in self._services if only is None else ():
+            for number in range(1, service.replicas + 1):
+                self._create_replica(service.name, number, {})
 
     def _block_ports(self) -> Ports:
         assert self._block is not None
         return self._block.ports
 
-    def _create_chat_server(self, number: int, environment: Mapping[str, str]) -> ChatServer:
-        individual = self._environment_of.get(f"chat-{number}", {})
-        server = self.layout.chat_server(number, {**self._environment, **individual, **environment})
-        self.chat_servers.append(server)
-        return server
+    def _create_replica(self, service: str, number: int, environment: Mapping[str, str]) -> ServiceReplica:
+        individual = self._environment_of.get(f"{service}-{number}", {})
+        settings = {**self._environment, **individual, **environment}
+        replica = self.layout.replica(find_service(self._services, service), number, settings)
+        self._replicas[service].append(replica)
+        return replica
+
+    def replicas(self, service: str) -> list[ServiceReplica]:
+        """Return the replicas of a service of the table, by its name. Raise KeyError for another name."""
+        return list(self._replicas[service])
+
+    @property
+    def chat_servers(self) -> list[ServiceReplica]:
+        """The replicas of chat."""
+        return self.replicas("chat")
 
     @property
     def processes(self) -> dict[str, ManagedProcess]:
         """All processes by name: mongod, valkey, etcd, envoy, chat-1, chat-2 and so on."""
-        return {**self._servers, **{server.name: server for server in self.chat_servers}}
+        return {**self._servers, **{replica.name: replica for replica in self._all_replicas()}}
+
+    def _all_replicas(self) -> list[ServiceReplica]:
+        return [replica for replicas in self._replicas.values() for replica in replicas]
 
     @property
     def door(self) -> str:
@@ -111,8 +129,8 @@ class Stack:
             StopRequested: `stop` was set.
         """
         self._check_ports()
-        # Chat servers start before Envoy, so that its first health checks succeed.
-        for group in (self._store_processes(), self.chat_servers, self._proxy_processes()):
+        # Services start before Envoy, so that its first health checks succeed.
+        for group in (self._store_processes(), self._all_replicas(), self._proxy_processes()):
             _start_group(group, timeout, stop, watcher or NullWatcher())
         self.wait_envoy_healthy(timeout, stop)
 
@@ -133,10 +151,10 @@ class Stack:
 
     def stop(self, kill_now: Event | None = None) -> None:
         """Stop the running processes in order; each one has its grace until `kill_now` is set."""
-        # Chat servers stop first, while Envoy still serves their streams: they drain, and write to the stores, which
-        # stop last.
+        # Services stop first, while Envoy still serves their streams: they drain, and write to the stores, which stop
+        # last.
         for group in (
-            self.chat_servers,
+            self._all_replicas(),
             [p for n, p in self._servers.items() if n not in STORES],
             self._store_processes(),
         ):
@@ -145,53 +163,66 @@ class Stack:
             for process in group:
                 process.wait_exited(kill_now=kill_now)
 
-    def set_endpoints(self, addresses: Sequence[str]) -> None:
-        """Set the chat servers (`ip:port`) that Envoy routes to; a test may pass its own."""
-        self.layout.envoy.set_endpoints(addresses)
+    def set_endpoints(self, service: str, addresses: Sequence[str]) -> None:
+        """Set the replicas (`ip:port`) of a service that Envoy routes to; a test may pass its own."""
+        self.layout.envoy.set_endpoints(service, addresses)
 
     def _set_all_endpoints(self) -> None:
-        self.set_endpoints([server.address for server in self.chat_servers])
+        for service, replicas in self._replicas.items():
+            self.set_endpoints(service, [replica.address for replica in replicas])
 
     def wait_envoy_healthy(self, timeout: float = 30.0, stop: Event | None = None) -> None:
-        """Block until Envoy routes calls to every running chat server and to no other one.
+        """Block until Envoy routes calls to every running replica of every service and to no other one.
 
         Raises:
             SetupError: it does not within `timeout` seconds.
             StopRequested: `stop` was set.
         """
-        if "envoy" in self._servers and self.chat_servers:
-            self.wait_healthy_endpoints(
-                [server.address for server in self.chat_servers if server.running], timeout, stop
-            )
+        for service, replicas in self._replicas.items():
+            if "envoy" in self._servers and replicas:
+                running = [replica.address for replica in replicas if replica.running]
+                self.wait_healthy_endpoints(service, running, timeout, stop)
 
     def wait_healthy_endpoints(
-        self, addresses: Collection[str], timeout: float = 30.0, stop: Event | None = None
+        self, service: str, addresses: Collection[str], timeout: float = 30.0, stop: Event | None = None
     ) -> None:
-        """Block until exactly these endpoints (`ip:port`) are healthy in Envoy. Raise as `wait_envoy_healthy` does."""
+        """Block until exactly these endpoints (`ip:port`) of a service are healthy in Envoy.
+
+        Raise as `wait_envoy_healthy` does.
+        """
         deadline = time.monotonic() + timeout
-        while (healthy := self.layout.envoy.healthy_endpoints()) != set(addresses):
+        while (healthy := self.layout.envoy.healthy_endpoints(service)) != set(addresses):
             if stop is not None and stop.is_set():
                 raise StopRequested
             if time.monotonic() > deadline:
                 raise SetupError(
-                    f"Envoy reports {sorted(healthy)} as healthy after {timeout:g} s, not {sorted(addresses)}."
+                    f"Envoy reports {sorted(healthy)} of {service} as healthy after {timeout:g} s, not "
+                    f"{sorted(addresses)}."
                 )
             time.sleep(0.05)
 
-    def add_chat_server(self, environment: Mapping[str, str] | None = None, timeout: float = 30.0) -> ChatServer:
-        """Start another chat server and block until Envoy routes to it. Raise ProcessFailed or SetupError."""
-        number = max((server.number for server in self.chat_servers), default=0) + 1
-        server = self._create_chat_server(number, environment or {})
-        _start_group([server], timeout, None, NullWatcher())
+    def add_replica(
+        self, service: str, environment: Mapping[str, str] | None = None, timeout: float = 30.0
+    ) -> ServiceReplica:
+        """Start another replica of a service and block until Envoy routes to it. Raise ProcessFailed or SetupError."""
+        number = max((replica.number for replica in self._replicas[service]), default=0) + 1
+        replica = self._create_replica(service, number, environment or {})
+        _start_group([replica], timeout, None, NullWatcher())
         self._set_all_endpoints()
         self.wait_envoy_healthy(timeout)
-        return server
+        return replica
 
-    def remove_chat_server(self, name: str) -> None:
-        """Stop a chat server by SIGTERM, and remove it from the stack and from Envoy's endpoints."""
-        server = next(server for server in self.chat_servers if server.name == name)
-        server.terminate()
-        self.chat_servers.remove(server)
+    def add_chat_server(self, environment: Mapping[str, str] | None = None, timeout: float = 30.0) -> ServiceReplica:
+        """Add a replica of chat, as `add_replica` does."""
+        return self.add_replica("chat", environment, timeout)
+
+    def remove_replica(self, name: str) -> None:
+        """Stop a replica by SIGTERM, and remove it from the stack and from Envoy's endpoints."""
+        replica = next(replica for replica in self._all_replicas() if replica.name == name)
+        replica.terminate()
+        for replicas in self._replicas.values():
+            if replica in replicas:
+                replicas.remove(replica)
         self._set_all_endpoints()
 
     def __enter__(self) -> Stack:

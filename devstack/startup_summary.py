@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from devstack.managed_process import ManagedProcess
-from devstack.servers.chat import ChatServer
+from devstack.servers.service import ServiceReplica
 from devstack.stack import Stack
 
 _DESCRIPTIONS = {
@@ -34,8 +34,8 @@ def startup_summary(stack: Stack) -> str:
 
 
 def _describe(process: ManagedProcess) -> str:
-    if isinstance(process, ChatServer):
-        return f"a chat server; metrics at http://{process.metrics_address}/metrics"
+    if isinstance(process, ServiceReplica):
+        return f"{process.description}; metrics at http://{process.metrics_address}/metrics"
     return _DESCRIPTIONS[process.name]
 
 

@@ -103,7 +103,6 @@ def service_handler(
     admit: Admit | None = None,
     open_methods: Collection[str] = (),
     admission_exempt: Collection[str] = (),
-    not_yet_served: Collection[str] = (),
     request_bytes: int = MAX_REQUEST_BYTES,
     streams: StreamDrain | None = None,
 ) -> grpc.GenericRpcHandler:
@@ -115,15 +114,13 @@ def service_handler(
     `request_bytes` is rejected without being parsed. Streams, of the client or of the server, end when `streams`
     drains.
 
-    Raises TypeError unless every method is either implemented by the servicer or listed in `not_yet_served`.
+    Raises TypeError unless the servicer implements every method.
     """
     names = {method.name for method in descriptor.methods}
-    _check_complete(descriptor, names, servicer, set(not_yet_served), set(open_methods))
+    _check_complete(descriptor, names, servicer, set(open_methods))
     handlers = {}
     for method in descriptor.methods:
-        behaviour = (
-            _raise_not_yet_served if method.name in not_yet_served else _behaviour(method, servicer, request_bytes)
-        )
+        behaviour = _behaviour(method, servicer, request_bytes)
         if streams is not None and (method.client_streaming or method.server_streaming):
             behaviour = _drained(behaviour, streams)
         authenticator = _no_caller if method.name in open_methods else authenticate
@@ -132,14 +129,10 @@ def service_handler(
     return grpc.method_handlers_generic_handler(descriptor.full_name, handlers)
 
 
-def _check_complete(
-    descriptor: ServiceDescriptor, names: set[str], servicer: object, unserved: set[str], opened: set[str]
-) -> None:
-    served = {name for name in names if hasattr(servicer, name)}
+def _check_complete(descriptor: ServiceDescriptor, names: set[str], servicer: object, opened: set[str]) -> None:
     errors = {
-        "neither served nor declared not_yet_served": names - served - unserved,
-        "both served and declared not_yet_served": served & unserved,
-        "not in the service": (unserved | opened) - names,
+        "not served": {name for name in names if not hasattr(servicer, name)},
+        "not in the service": opened - names,
     }
     for error, methods in errors.items():
         if methods:
@@ -200,10 +193,6 @@ def _drained(behaviour: Behaviour, streams: StreamDrain) -> Behaviour:
             return await behaviour(request, call, context)
 
     return handle
-
-
-async def _raise_not_yet_served(_: object, __: Call, ___: Context) -> None:
-    raise Failure("this version does not serve this method yet", code="UNIMPLEMENTED", reason="NOT_YET_SERVED")
 
 
 def _wrap_method(

@@ -9,15 +9,16 @@ import sys
 import threading
 import traceback
 from collections.abc import Coroutine, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import grpc
 import uvloop
 from grpc_health.v1 import health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from servicekit import health
 from servicekit.config import ConfigurationError
+from servicekit.reflection import own_services, read_services
 
 Option = tuple[str, int | str]
 
@@ -49,7 +50,8 @@ OPTIONS: tuple[Option, ...] = (
 class Server:
     """A grpc.aio server at one address (`host:port`; port 0: any free port), with health and reflection.
 
-    Its health status is NOT_SERVING until `set_serving(True)`.
+    Its health status is NOT_SERVING until `set_serving(True)`. Reflection lists the services in `reflection_file`, a
+    FileDescriptorSet, or those of `service_names` if it is None.
     """
 
     def __init__(
@@ -59,22 +61,27 @@ class Server:
         service_names: Sequence[str],
         *,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
+        reflection_file: Path | None = None,
     ) -> None:
         self._address = address
         self._handlers = handlers
         self._service_names = service_names
         self._options = (*OPTIONS, ("grpc.max_receive_message_length", max_message_bytes))
         self._health = health.Health(service_names)
+        self._reflection_file = reflection_file
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> int:
-        """Listen, and return the port. Raise ConfigurationError if the address is in use or not local."""
+        """Listen, and return the port.
+
+        Raise ConfigurationError if the address is in use or not local, or the reflection file cannot be read.
+        """
         # A grpc.aio server belongs to the event loop that creates it, so it is not created in `__init__`.
         self._server = server = grpc.aio.server(options=self._options)
         server.add_generic_rpc_handlers(tuple(self._handlers))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (*self._service_names, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
+        reflected = read_services(self._reflection_file) if self._reflection_file else own_services(self._service_names)
+        reflected.add_to(server)
         try:
             port = server.add_insecure_port(self._address)
         except RuntimeError:

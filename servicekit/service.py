@@ -175,6 +175,7 @@ class _Process:
             platform.settings.listen,
             _public_handlers(platform, service, None if service.drain else self._streams),
             [served.descriptor.full_name for served in service.public],
+            reflection_file=platform.settings.reflection_file,
         )
         self._internal = Server(
             platform.settings.internal_listen,

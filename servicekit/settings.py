@@ -30,6 +30,8 @@ class ServiceSettings(Settings):
     # audience are that issuer's.
     sign_in_here: bool = True
     service_credential_file: Path
+    # A FileDescriptorSet with the public services of the deployment, which reflection lists; unset: this server's own.
+    reflection_file: Path | None = None
     log_format: LogFormat = "json"
     log_level: str = "info"
     # The OTLP endpoint for traces, http://host:4318; tracing is off if unset.

@@ -17,9 +17,9 @@ from redis.asyncio import Redis
 from devstack.layout import StoreAddresses
 from devstack.managed_process import ManagedProcess
 from devstack.ports import LOOPBACK, PortBlock, Ports
-from devstack.servers.chat import ChatServer
 from devstack.servers.etcd import etcd_spec
 from devstack.servers.mongod import mongo_uri, mongod_spec
+from devstack.servers.service import ServiceReplica
 from devstack.servers.valkey import valkey_spec
 from devstack.stack import Stack
 from tests.eventually import eventually
@@ -101,7 +101,7 @@ class Cluster:
         self.phones = await self._open.enter_async_context(Relay(self.stack.door))
 
     @property
-    def chat_servers(self) -> list[ChatServer]:
+    def chat_servers(self) -> list[ServiceReplica]:
         """Return all chat servers."""
         return self.stack.chat_servers
 

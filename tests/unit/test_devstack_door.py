@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from devstack.envoy_config import EnvoyConfig, endpoint_assignment, render_template
+from devstack.contract import CONTRACT, services_in, streaming_paths
+from devstack.envoy_config import EnvoyConfig, endpoint_assignment
+from devstack.envoy_template import render_configuration
 from devstack.issuer import local_issuer
 from devstack.ports import Ports
+from devstack.services import CHAT, SERVICES, ServiceType
+from parley.presence.v1 import presence_pb2
 
 VALUES = {
     "DOOR_ADDRESS": "127.0.0.1",
@@ -25,9 +29,20 @@ VALUES = {
 }
 
 
+# A service without a home hint that serves a part of the contract, and one open method.
+PRESENCE = ServiceType(
+    "presence",
+    "presence",
+    "a presence server",
+    services_in(presence_pb2),
+    open_methods=("/parley.presence.v1.PresenceService/GetPresence",),
+)
+TABLE = (CHAT, PRESENCE)
+
+
 @pytest.fixture(scope="module")
 def configuration() -> Any:
-    return yaml.safe_load(render_template(VALUES))
+    return yaml.safe_load(render_configuration(VALUES, TABLE))
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +50,20 @@ def connections(configuration: Any) -> Any:
     return configuration["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][-1]["typed_config"]
 
 
+@pytest.fixture(scope="module")
+def routes(connections: Any) -> list[Any]:
+    return list(connections["route_config"]["virtual_hosts"][0]["routes"])
+
+
+def test_rendering_is_deterministic_and_follows_the_table() -> None:
+    assert render_configuration(VALUES, TABLE) == render_configuration(dict(reversed(VALUES.items())), TABLE)
+    assert render_configuration(VALUES, TABLE) != render_configuration(VALUES, (CHAT,))
+
+
 def test_missing_template_value_is_refused() -> None:
     for name in VALUES:
         with pytest.raises(KeyError, match=name):
-            render_template({other: value for other, value in VALUES.items() if other != name})
+            render_configuration({other: value for other, value in VALUES.items() if other != name}, SERVICES)
 
 
 def test_values_are_rendered_into_the_template(configuration: Any) -> None:
@@ -48,21 +73,63 @@ def test_values_are_rendered_into_the_template(configuration: Any) -> None:
     assert cluster["eds_cluster_config"]["eds_config"]["path_config_source"]["path"] == "/e/chat.yaml"
 
 
-def test_internal_services_have_no_route(connections: Any) -> None:
-    routes = connections["route_config"]["virtual_hosts"][0]["routes"]
-    matches = [json.dumps(route["match"]) for route in routes]
-    assert any("parley.chat.v1" in match or "parley\\.chat\\.v1" in match for match in matches), matches
-    assert not [match for match in matches if "internal" in match or '"/"' in match]
+def test_each_service_has_a_cluster(configuration: Any) -> None:
+    chat, presence = configuration["static_resources"]["clusters"]
+    paths = [each.pop("eds_cluster_config")["eds_config"]["path_config_source"] for each in (chat, presence)]
+    assert [path["path"] for path in paths] == ["/e/chat.yaml", "/e/presence.yaml"]
+    assert [path["watched_directory"] for path in paths] == [{"path": "/e"}] * 2
+    assert (chat.pop("name"), presence.pop("name")) == ("chat", "presence")
+    assert chat == presence
+
+
+def test_each_method_has_the_route_of_its_kind(routes: list[Any]) -> None:
+    assert [(route["name"], *route["match"].values(), route["route"]["cluster"]) for route in routes] == [
+        ("stream", "/parley.chat.v1.ChatService/Connect", "chat"),
+        ("stream", "/parley.chat.v1.ChatService/Subscribe", "chat"),
+        ("stream", "/parley.chat.v1.AccountService/ExportAccount", "chat"),
+        ("call", "/parley.chat.v1.", "chat"),
+        ("stream", "/parley.presence.v1.PresenceService/WatchPresence", "presence"),
+        ("call", "/parley.presence.v1.", "presence"),
+        ("unserved", "/parley.media.v1.", "chat"),
+        ("unserved", "/parley.notify.v1.", "chat"),
+        ("health", "/grpc.health.v1.Health/", "chat"),
+        ("reflection", "/grpc.reflection.v1.ServerReflection/", "chat"),
+        ("reflection-alpha", "/grpc.reflection.v1alpha.ServerReflection/", "chat"),
+    ]
+    assert {route["name"] for route in routes if "path" in route["match"]} == {"stream"}
+
+
+def test_no_route_is_limited_to_grpc(routes: list[Any]) -> None:
     assert not [route for route in routes if "grpc" in route["match"]], (
         "a preflight request would not match a gRPC route"
     )
 
 
-def test_streams_have_no_timeout_and_retry_only_unprocessed_requests(connections: Any) -> None:
-    stream = connections["route_config"]["virtual_hosts"][0]["routes"][0]
-    assert "Connect|Subscribe" in json.dumps(stream["match"])
-    assert (stream["route"]["cluster"], stream["route"]["timeout"]) == ("chat", "0s")
-    assert stream["route"]["retry_policy"]["retry_on"] == "connect-failure,refused-stream"
+def test_only_streams_have_no_timeout_and_all_retry_only_unprocessed_requests(routes: list[Any]) -> None:
+    routed = [route for route in routes if route["name"] != "unserved"]
+    for route in routed:
+        assert route["route"]["timeout"] == ("0s" if route["name"] == "stream" else "30s")
+        assert route["route"]["retry_policy"]["retry_on"] == "connect-failure,refused-stream"
+
+
+def test_only_routes_to_chat_take_the_home_hint(routes: list[Any]) -> None:
+    hinted = {
+        route["route"]["cluster"]
+        for route in routes
+        if "envoy.filters.http.stateful_session" in route.get("typed_per_filter_config", {})
+    }
+    assert hinted == {"chat"}
+
+
+def test_every_stream_of_the_contract_is_recognised() -> None:
+    assert set(streaming_paths(CONTRACT)) == {
+        "/parley.chat.v1.ChatService/Connect",
+        "/parley.chat.v1.ChatService/Subscribe",
+        "/parley.chat.v1.AccountService/ExportAccount",
+        "/parley.presence.v1.PresenceService/WatchPresence",
+        "/parley.media.v1.MediaService/Upload",
+        "/parley.media.v1.MediaService/Download",
+    }
 
 
 def test_only_listed_calls_need_no_token(connections: Any) -> None:
@@ -73,6 +140,7 @@ def test_only_listed_calls_need_no_token(connections: Any) -> None:
         "/parley.chat.v1.AccountService/Register",
         "/parley.chat.v1.AccountService/Login",
         "/parley.chat.v1.AccountService/RefreshToken",
+        "/parley.presence.v1.PresenceService/GetPresence",
         "/grpc.health.v1.Health/",
         "/grpc.reflection.v1.ServerReflection/",
         "/grpc.reflection.v1alpha.ServerReflection/",
@@ -89,16 +157,16 @@ def test_connection_window_covers_all_streams(configuration: Any, connections: A
 
 
 def test_endpoint_list_contains_all_chat_servers() -> None:
-    assignment = json.loads(endpoint_assignment(["127.0.0.1:5101", "127.0.0.1:5102"]))["resources"][0]
+    assignment = json.loads(endpoint_assignment("chat", ["127.0.0.1:5101", "127.0.0.1:5102"]))["resources"][0]
     sockets = [each["endpoint"]["address"]["socket_address"] for each in assignment["endpoints"][0]["lb_endpoints"]]
     assert assignment["cluster_name"] == "chat"
     assert sockets == [{"address": "127.0.0.1", "port_value": port} for port in (5101, 5102)]
 
 
 def test_endpoint_list_is_replaced_atomically(tmp_path: Path) -> None:
-    door = EnvoyConfig(tmp_path, Ports(1, 1), local_issuer(tmp_path / "jwks.json"), tmp_path / "log")
-    door.set_endpoints(["127.0.0.1:5101"])
+    door = EnvoyConfig(tmp_path, Ports(1, 1), SERVICES, local_issuer(tmp_path / "jwks.json"), tmp_path / "log")
+    door.set_endpoints("chat", ["127.0.0.1:5101"])
     first = (tmp_path / "endpoints" / "chat.yaml").stat().st_ino
-    door.set_endpoints([])
+    door.set_endpoints("chat", [])
     assert (tmp_path / "endpoints" / "chat.yaml").stat().st_ino != first
     assert [path.name for path in (tmp_path / "endpoints").iterdir()] == ["chat.yaml"]

@@ -49,9 +49,9 @@ def test_chat_server_environment_is_complete(tmp_path: Path) -> None:
         "127.0.0.1:5141",
     )
     told = first.spec.environment
-    assert told["PARLEY_MONGO_URI"] == "mongodb://127.0.0.1:5171/?replicaSet=rs0"
-    assert told["PARLEY_REDIS_URL"] == "redis://127.0.0.1:5172/0"
-    assert told["PARLEY_ETCD_ENDPOINTS"] == "127.0.0.1:5173"
+    assert told["PARLEY_MONGO_URI"] == "mongodb://127.0.0.1:5281/?replicaSet=rs0"
+    assert told["PARLEY_REDIS_URL"] == "redis://127.0.0.1:5282/0"
+    assert told["PARLEY_ETCD_ENDPOINTS"] == "127.0.0.1:5283"
     assert told["PARLEY_LOG_LEVEL"] == "debug"
     assert told["PARLEY_SIGNING_KEY_FILE"] == str(stack.signing_key_file)
     assert "OWN" not in told

@@ -7,28 +7,46 @@ import socket
 import pytest
 
 from devstack.errors import SetupError
-from devstack.ports import LOOPBACK, MAX_CHAT_SERVERS, PortBlock, Ports, is_free
+from devstack.ports import LOOPBACK, PortBlock, Ports, ReplicaPorts, is_free
+from devstack.services import CHAT, SERVICES, Services, ServiceType
+
+# As many services as a test may add to those of the product.
+OTHERS: Services = tuple(ServiceType(f"other{number}", "other", "another server", ()) for number in range(4))
+TABLE: Services = (CHAT, *OTHERS)
 
 
-def all_ports(ports: Ports) -> list[int]:
-    chat = [
-        port
-        for number in range(1, MAX_CHAT_SERVERS + 1)
-        for port in (ports.chat(number), ports.mesh(number), ports.metrics(number))
+def all_ports(ports: Ports, services: Services = TABLE) -> list[int]:
+    replicas = [
+        ports.replica(services, service, number)
+        for service in services
+        for number in range(1, service.max_replicas + 1)
     ]
-    return [ports.door, *chat, ports.mongod, ports.valkey, ports.etcd, ports.etcd_peer, ports.envoy_admin]
+    taken = [port for each in replicas for port in (each.public, each.internal, each.metrics)]
+    return [ports.door, *taken, ports.mongod, ports.valkey, ports.etcd, ports.etcd_peer, ports.envoy_admin]
 
 
 def test_ports_of_parts_are_distinct_and_within_the_block() -> None:
     ports = all_ports(Ports(door=5100, base=5100))
     assert len(set(ports)) == len(ports)
-    assert all(5100 <= port < 5200 for port in ports)
+    assert all(5100 <= port < 5300 for port in ports)
 
 
-@pytest.mark.parametrize("number", [0, MAX_CHAT_SERVERS + 1])
-def test_chat_server_number_beyond_limit_is_refused(number: int) -> None:
+def test_added_service_leaves_the_ports_of_others_unchanged() -> None:
+    ports = Ports(door=1, base=5100)
+    assert ports.replica(SERVICES, CHAT, 1) == ReplicaPorts(public=5101, internal=5121, metrics=5141)
+    assert ports.replica(TABLE, CHAT, 1) == ports.replica(SERVICES, CHAT, 1)
+
+
+@pytest.mark.parametrize("number", [0, CHAT.max_replicas + 1])
+def test_replica_number_beyond_limit_is_refused(number: int) -> None:
     with pytest.raises(SetupError, match="can run 20 chat servers"):
-        Ports(door=1, base=5100).chat(number)
+        Ports(door=1, base=5100).replica(TABLE, CHAT, number)
+
+
+def test_table_with_more_services_than_ports_is_refused() -> None:
+    one_more = ServiceType("late", "late", "a late server", ())
+    with pytest.raises(SetupError, match="need more than 180 ports, with those of late"):
+        Ports(door=1, base=5100).replica((*TABLE, one_more), one_more, 1)
 
 
 def test_listening_port_is_not_free() -> None:

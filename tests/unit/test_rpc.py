@@ -1,4 +1,4 @@
-"""A service is complete: every method is either served or declared as not yet served."""
+"""A service is complete: its servicer has every method."""
 
 from collections.abc import Set
 
@@ -9,9 +9,9 @@ from parley.chat.v1 import account_pb2, conversation_pb2
 from servicekit import validation
 from servicekit.failure import Failure
 from servicekit.rpc import Call, service_handler
+from tests.servicers import PartialServicer
 
 SERVICE = account_pb2.DESCRIPTOR.services_by_name["AccountService"]
-NAMES = {method.name for method in SERVICE.methods}
 
 
 class ProfileServicer:
@@ -19,34 +19,23 @@ class ProfileServicer:
         return b""
 
 
-def build_handler(not_yet_served: Set[str], open_methods: Set[str] = frozenset()) -> grpc.GenericRpcHandler:
-    return service_handler(
-        SERVICE,
-        ProfileServicer(),
-        authenticate=lambda metadata: None,
-        not_yet_served=not_yet_served,
-        open_methods=open_methods,
-    )
+def build_handler(servicer: object, open_methods: Set[str] = frozenset()) -> grpc.GenericRpcHandler:
+    return service_handler(SERVICE, servicer, authenticate=lambda metadata: None, open_methods=open_methods)
 
 
 def test_complete_service_is_built() -> None:
-    assert build_handler(NAMES - {"GetProfile"}) is not None
+    assert build_handler(PartialServicer(), {"Login"}) is not None
 
 
-@pytest.mark.parametrize(
-    ("not_yet_served", "open_methods", "complaint"),
-    [
-        (NAMES - {"GetProfile", "Login"}, set(), "neither served .*Login"),
-        (NAMES, set(), "both served .*GetProfile"),
-        ((NAMES - {"GetProfile"}) | {"Fly"}, set(), "not in the service: Fly"),
-        (NAMES - {"GetProfile"}, {"Swim"}, "not in the service: Swim"),
-    ],
-)
-def test_missing_or_overlapping_method_is_named(
-    not_yet_served: set[str], open_methods: set[str], complaint: str
-) -> None:
-    with pytest.raises(TypeError, match=complaint):
-        build_handler(not_yet_served, open_methods)
+def test_missing_methods_are_named() -> None:
+    with pytest.raises(TypeError, match=r"AccountService: not served: .*Login") as refused:
+        build_handler(ProfileServicer())
+    assert "GetProfile" not in str(refused.value)
+
+
+def test_unknown_open_method_is_named() -> None:
+    with pytest.raises(TypeError, match="not in the service: Swim"):
+        build_handler(PartialServicer(), {"Login", "Swim"})
 
 
 def test_unauthenticated_call_has_no_caller() -> None:

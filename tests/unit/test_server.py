@@ -7,18 +7,23 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
+from devstack.contract import descriptor_set, services_in
+from parley.media.v1 import media_pb2
 from servicekit.config import ConfigurationError
 from servicekit.server import Server
 
 SERVICE = "parley.chat.v1.ChatService"
+ALWAYS_LISTED = {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
@@ -74,17 +79,60 @@ async def test_health_watch_is_updated_and_does_not_delay_stop(server: Server, c
     assert await watch.read() is grpc.aio.EOF
 
 
-async def test_reflection_lists_the_services(channel: grpc.aio.Channel) -> None:
+async def reflect(channel: grpc.aio.Channel, request: ServerReflectionRequest) -> ServerReflectionResponse:
     stub: Any = ServerReflectionStub(channel)  # type: ignore[arg-type]
     call = stub.ServerReflectionInfo()
-    await call.write(ServerReflectionRequest(list_services=""))
-    answer = await call.read()
+    await call.write(request)
+    answer: ServerReflectionResponse = await call.read()
     call.cancel()
-    assert {each.name for each in answer.list_services_response.service} == {
-        SERVICE,
-        "grpc.health.v1.Health",
-        "grpc.reflection.v1alpha.ServerReflection",
-    }
+    return answer
+
+
+async def listed_services(channel: grpc.aio.Channel) -> set[str]:
+    answer = await reflect(channel, ServerReflectionRequest(list_services=""))
+    return {each.name for each in answer.list_services_response.service}
+
+
+async def test_reflection_lists_the_services(channel: grpc.aio.Channel) -> None:
+    assert await listed_services(channel) == {SERVICE, *ALWAYS_LISTED}
+
+
+@pytest.fixture
+async def reflecting_channel(tmp_path: Path) -> AsyncIterator[grpc.aio.Channel]:
+    """Yield a channel to a server whose reflection file names a service that it does not serve."""
+    file = tmp_path / "reflection.binpb"
+    file.write_bytes(descriptor_set(services_in(media_pb2)).SerializeToString())
+    server = Server("127.0.0.1:0", [], [SERVICE], reflection_file=file)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{await server.start()}") as channel:
+        yield channel
+    await server.stop(grace=0)
+
+
+async def test_reflection_lists_the_services_of_a_file(reflecting_channel: grpc.aio.Channel) -> None:
+    assert await listed_services(reflecting_channel) == {"parley.media.v1.MediaService", *ALWAYS_LISTED}
+
+
+@pytest.mark.parametrize("symbol", ["parley.media.v1.MediaService", *sorted(ALWAYS_LISTED)])
+async def test_reflection_describes_the_services_of_a_file(reflecting_channel: grpc.aio.Channel, symbol: str) -> None:
+    answer = await reflect(reflecting_channel, ServerReflectionRequest(file_containing_symbol=symbol))
+    file = FileDescriptorProto.FromString(answer.file_descriptor_response.file_descriptor_proto[0])
+    assert symbol.startswith(file.package)
+
+
+async def test_reflection_of_a_file_hides_other_services(reflecting_channel: grpc.aio.Channel) -> None:
+    answer = await reflect(reflecting_channel, ServerReflectionRequest(file_containing_symbol=SERVICE))
+    assert answer.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+
+
+INCOMPLETE = FileDescriptorSet(file=[FileDescriptorProto(name="a.proto", dependency=["missing.proto"])])
+
+
+@pytest.mark.parametrize("content", [b"no descriptors", INCOMPLETE.SerializeToString()])
+async def test_bad_reflection_file_is_a_configuration_error(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "reflection.binpb"
+    file.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=f"{file} is not a FileDescriptorSet"):
+        await Server("127.0.0.1:0", [], [SERVICE], reflection_file=file).start()
 
 
 async def test_taken_port_is_a_configuration_error(port: int) -> None:
@@ -95,6 +143,8 @@ async def test_taken_port_is_a_configuration_error(port: int) -> None:
 def program(body: str) -> subprocess.Popen[str]:
     code = f"""
 import asyncio
+from devstack.contract import descriptor_set, services_in
+from parley.media.v1 import media_pb2
 from servicekit.config import ConfigurationError
 from servicekit.server import run, wait_for_signal
 async def main():

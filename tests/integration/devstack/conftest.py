@@ -69,12 +69,12 @@ class DoorWithStandIns:
         """Make all stand-ins healthy and route to them."""
         for server in self.servers:
             await server.set_serving(True)
-        self.stack.set_endpoints(self.addresses)
+        self.stack.set_endpoints("chat", self.addresses)
         await self.wait_until_healthy(self.addresses)
 
     async def wait_until_healthy(self, addresses: list[str]) -> None:
         """Wait until exactly these addresses are healthy in Envoy."""
-        await asyncio.to_thread(self.stack.wait_healthy_endpoints, addresses)
+        await asyncio.to_thread(self.stack.wait_healthy_endpoints, "chat", addresses)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

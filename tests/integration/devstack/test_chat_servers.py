@@ -21,7 +21,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def test_envoy_routes_to_all_servers_after_start(stack: Stack) -> None:
-    assert stack.layout.envoy.healthy_endpoints() == {server.address for server in stack.chat_servers}
+    assert stack.layout.envoy.healthy_endpoints("chat") == {server.address for server in stack.chat_servers}
     assert [server.name for server in stack.chat_servers] == ["chat-1", "chat-2"]
     assert {"mongod", "valkey", "etcd", "envoy", "chat-1", "chat-2"} == set(stack.processes)
 
@@ -30,20 +30,20 @@ def test_crashed_server_is_skipped_until_restarted(stack: Stack) -> None:
     first, second = stack.chat_servers
     first.kill()
     stack.wait_envoy_healthy()
-    assert stack.layout.envoy.healthy_endpoints() == {second.address}
+    assert stack.layout.envoy.healthy_endpoints("chat") == {second.address}
     first.start()
     first.wait_healthy()
     stack.wait_envoy_healthy()
-    assert stack.layout.envoy.healthy_endpoints() == {first.address, second.address}
+    assert stack.layout.envoy.healthy_endpoints("chat") == {first.address, second.address}
 
 
 def test_added_server_is_routed_to_and_removed_server_is_not(stack: Stack) -> None:
     third = stack.add_chat_server({"PARLEY_LOG_LEVEL": "debug"})
     assert third.name == "chat-3"
-    assert third.address in stack.layout.envoy.healthy_endpoints()
-    stack.remove_chat_server("chat-3")
+    assert third.address in stack.layout.envoy.healthy_endpoints("chat")
+    stack.remove_replica("chat-3")
     stack.wait_envoy_healthy()
-    assert third.address not in stack.layout.envoy.healthy_endpoints()
+    assert third.address not in stack.layout.envoy.healthy_endpoints("chat")
     assert third.returncode == 0
     assert "chat-3" not in stack.processes
 

@@ -49,10 +49,10 @@ async def test_unhealthy_server_gets_no_calls_even_if_named(door: DoorWithStandI
 
 async def test_removed_server_gets_no_calls_until_added_again(door: DoorWithStandIns) -> None:
     first, *others = door.addresses
-    door.stack.set_endpoints(others)
+    door.stack.set_endpoints("chat", others)
     await door.wait_until_healthy(others)
     assert await servers_of(door, x_chat_server=first) <= set(others)
-    door.stack.set_endpoints(door.addresses)
+    door.stack.set_endpoints("chat", door.addresses)
     await door.wait_until_healthy(door.addresses)
     assert await servers_of(door, x_chat_server=first) == {first}
 
@@ -70,6 +70,6 @@ async def test_open_stream_survives_unhealthy_server(door: DoorWithStandIns) -> 
 
 
 async def test_call_without_servers_is_unavailable(door: DoorWithStandIns) -> None:
-    door.stack.set_endpoints([])
+    door.stack.set_endpoints("chat", [])
     await door.wait_until_healthy([])
     assert await door.refusal_code() is grpc.StatusCode.UNAVAILABLE

@@ -20,6 +20,7 @@ from servicekit.rpc import ByteStream, Call, service_handler
 from servicekit.server import Server
 from tests.eventually import eventually
 from tests.raw.refusal import Refusal, of_error
+from tests.servicers import PartialServicer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -35,7 +36,7 @@ CONVERSATION = "c" * 32
 MetadataPairs = tuple[tuple[str, str | bytes], ...]
 
 
-class ChatServicer:
+class ChatServicer(PartialServicer):
     """A servicer whose methods give distinguishable responses."""
 
     def __init__(self) -> None:
@@ -77,7 +78,7 @@ async def echo(stream: ByteStream) -> None:
     await stream.write(b"bye")
 
 
-class MediaServicer:
+class MediaServicer(PartialServicer):
     async def Upload(self, stream: ByteStream, call: Call) -> media_pb2.UploadResponse:
         size = 0
         while (frame := await stream.read()) is not None:
@@ -86,14 +87,7 @@ class MediaServicer:
 
 
 def handler_of(descriptor: ServiceDescriptor, servicer: object, *open_methods: str) -> grpc.GenericRpcHandler:
-    missing = {method.name for method in descriptor.methods if not hasattr(servicer, method.name)}
-    return service_handler(
-        descriptor,
-        servicer,
-        authenticate=VERIFIER.authenticate,
-        open_methods=open_methods,
-        not_yet_served=missing,
-    )
+    return service_handler(descriptor, servicer, authenticate=VERIFIER.authenticate, open_methods=open_methods)
 
 
 @pytest.fixture(scope="module")
@@ -181,11 +175,6 @@ async def test_field_out_of_bounds_is_named(grpc_channel: grpc.aio.Channel) -> N
     failure = await refusal(unary(grpc_channel, "SetTyping", request.SerializeToString()))
     assert (failure.code, failure.reason) == ("INVALID_ARGUMENT", "FIELD_INVALID")
     assert failure.fields == ("conversation_id",)
-
-
-async def test_method_not_yet_served_is_reported(grpc_channel: grpc.aio.Channel) -> None:
-    failure = await refusal(unary(grpc_channel, "ListMessages"))
-    assert (failure.code, failure.reason) == ("UNIMPLEMENTED", "NOT_YET_SERVED")
 
 
 async def test_unknown_method_is_unimplemented(grpc_channel: grpc.aio.Channel) -> None:

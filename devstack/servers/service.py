@@ -1,4 +1,4 @@
-"""The chat servers of a stack."""
+"""The replicas of the services of a stack."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from grpc_health.v1 import health_pb2
 
 from devstack.issuer import Issuer
 from devstack.managed_process import ManagedProcess, Probe, ProcessSpec
-from devstack.ports import LOOPBACK, Ports
+from devstack.ports import LOOPBACK, ReplicaPorts
 from devstack.secret_files import SecretFiles
+from devstack.services import ServiceType
 
 
-class ChatServer(ManagedProcess):
-    """The process of a chat server, with its internal and metrics addresses."""
+class ServiceReplica(ManagedProcess):
+    """One process of a service, with its internal and metrics addresses."""
 
-    def __init__(self, spec: ProcessSpec, number: int) -> None:
+    def __init__(self, spec: ProcessSpec, number: int, description: str) -> None:
         super().__init__(spec)
         self.number = number
+        self.description = description
 
     @property
     def internal_address(self) -> str:
-        """The mesh address, as `ip:port`."""
+        """The address that other services call, as `ip:port`."""
         return self.spec.environment["PARLEY_INTERNAL_LISTEN"]
 
     @property
@@ -34,30 +36,33 @@ class ChatServer(ManagedProcess):
         return self.spec.environment["PARLEY_METRICS_LISTEN"]
 
 
-def chat_server(number: int, ports: Ports, log: Path, environment: Mapping[str, str]) -> ChatServer:
-    """Return chat server `number`, from 1. `environment` has the common settings, and this server's overrides."""
-    address = f"{LOOPBACK}:{ports.chat(number)}"
+def service_replica(
+    service: ServiceType, number: int, ports: ReplicaPorts, log: Path, environment: Mapping[str, str]
+) -> ServiceReplica:
+    """Return replica `number`, from 1. `environment` has the common settings, and this replica's overrides."""
+    address = f"{LOOPBACK}:{ports.public}"
     addresses = {
         "PARLEY_LISTEN": address,
-        "PARLEY_INTERNAL_LISTEN": f"{LOOPBACK}:{ports.mesh(number)}",
-        "PARLEY_METRICS_LISTEN": f"{LOOPBACK}:{ports.metrics(number)}",
+        "PARLEY_INTERNAL_LISTEN": f"{LOOPBACK}:{ports.internal}",
+        "PARLEY_METRICS_LISTEN": f"{LOOPBACK}:{ports.metrics}",
     }
-    command = (sys.executable, "-m", "chat_service")
-    name = f"chat-{number}"
-    # On SIGTERM it drains: it asks its streams to move, spread over time, before it ends.
     spec = ProcessSpec(
-        *(name, command, log, grpc_health_probe(address), address),
-        (ports.chat(number), ports.mesh(number), ports.metrics(number)),
+        f"{service.name}-{number}",
+        (sys.executable, "-m", service.module),
+        log,
+        grpc_health_probe(address),
+        address,
+        (ports.public, ports.internal, ports.metrics),
         {**addresses, **environment},
-        grace=15.0,
+        service.grace,
     )
-    return ChatServer(spec, number)
+    return ServiceReplica(spec, number, service.description)
 
 
 def common_environment(
     secrets: SecretFiles, issuer: Issuer, *, sign_in_here: bool, mongo_uri: str, redis_url: str, etcd_endpoint: str
 ) -> dict[str, str]:
-    """Return the settings that all chat servers of a stack share; the signing key only if they sign users in."""
+    """Return the settings that all services of a stack share; the signing key only if they sign users in."""
     signing = (
         {"PARLEY_SIGNING_KEY_FILE": str(secrets.signing_key)} if sign_in_here else {"PARLEY_SIGN_IN_HERE": "false"}
     )

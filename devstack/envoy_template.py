@@ -1,0 +1,103 @@
+"""The rendering of Envoy's configuration from the template `envoy/envoy.yaml` and a table of services."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from string import Template
+from typing import Any, Final, TypeAlias
+
+import yaml
+
+from devstack.contract import packages_of, streaming_paths, unserved_packages
+from devstack.services import Services, ServiceType
+from servicekit.failure import Failure
+from servicekit.status import to_proto
+
+_TEMPLATE: Final = Path(__file__).resolve().parent.parent / "envoy" / "envoy.yaml"
+_TOKEN_FILTER: Final = "envoy.filters.http.jwt_authn"
+
+Node: TypeAlias = dict[str, Any]
+"""A mapping of the configuration."""
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """A dumper that repeats a shared node instead of referring to it, and keeps the lines of a text."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
+        return True
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_PlainDumper.add_representer(str, _represent_text)
+
+
+def render_configuration(values: Mapping[str, object], services: Services) -> str:
+    """Return the configuration of an Envoy in front of the services, as YAML.
+
+    `values` are those of the template's placeholders. The same arguments give the same text. Raise KeyError if a value
+    is missing.
+    """
+    configuration: Node = yaml.safe_load(_fill_template({**values, **_unserved_answer()}))
+    resources = configuration["static_resources"]
+    [cluster] = resources["clusters"]
+    resources["clusters"] = [_cluster(cluster, service) for service in services]
+    connections = resources["listeners"][0]["filter_chains"][0]["filters"][-1]["typed_config"]
+    [host] = connections["route_config"]["virtual_hosts"]
+    host["routes"] = list(_routes(host["routes"], services))
+    tokens = next(each for each in connections["http_filters"] if each["name"] == _TOKEN_FILTER)["typed_config"]
+    tokens["rules"] = _token_rules(tokens["rules"], services)
+    return yaml.dump(configuration, Dumper=_PlainDumper, sort_keys=False, width=120)
+
+
+def _fill_template(values: Mapping[str, object]) -> str:
+    lines = _TEMPLATE.read_text().splitlines(keepends=True)
+    # Comments are removed, because a `${...}` in a comment is no placeholder.
+    return Template("".join(line for line in lines if not line.lstrip().startswith("#"))).substitute(values)
+
+
+def _unserved_answer() -> dict[str, str]:
+    failure = Failure("this deployment does not serve this method", code="UNIMPLEMENTED", reason="NOT_YET_SERVED")
+    status = base64.b64encode(to_proto(failure).SerializeToString()).decode()
+    # gRPC sends binary metadata without padding.
+    return {"UNSERVED_MESSAGE": failure.message, "UNSERVED_STATUS": status.rstrip("=")}
+
+
+def _cluster(pattern: Node, service: ServiceType) -> Node:
+    cluster = {**deepcopy(pattern), "name": service.name}
+    source = cluster["eds_cluster_config"]["eds_config"]["path_config_source"]
+    source["path"] = f"{source['watched_directory']['path']}/{service.name}.yaml"
+    return cluster
+
+
+def _routes(patterns: Sequence[Node], services: Services) -> Iterator[Node]:
+    """Yield the routes: those of the services, then those of unserved packages, then those that are no patterns."""
+    by_name = {pattern["name"]: pattern for pattern in patterns}
+    stream, call, unserved = (by_name.pop(name) for name in ("stream", "call", "unserved"))
+    for service in services:
+        # The first matching route applies.
+        for path in streaming_paths(service.contract):
+            yield _route_to(service, stream, {"path": path})
+        for package in packages_of(service.contract):
+            yield _route_to(service, call, {"prefix": f"/{package}."})
+    for package in unserved_packages([each for service in services for each in service.contract]):
+        yield {**unserved, "match": {"prefix": f"/{package}."}}
+    yield from by_name.values()
+
+
+def _route_to(service: ServiceType, pattern: Node, match: Node) -> Node:
+    route = {**pattern, "match": match, "route": {**pattern["route"], "cluster": service.name}}
+    if not service.takes_home_hint:
+        del route["typed_per_filter_config"]
+    return route
+
+
+def _token_rules(patterns: Sequence[Node], services: Services) -> list[Node]:
+    """Return a rule for each open method, then the rules of the template that are no pattern."""
+    _, *others = patterns
+    return [{"match": {"path": path}} for service in services for path in service.open_methods] + others

@@ -1,0 +1,73 @@
+"""The table of services: the processes of each, and the part of the contract that it serves.
+
+Processes, ports, Envoy's clusters and routes, and the reflection of a stack are derived from the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
+
+from google.protobuf.descriptor import ServiceDescriptor
+
+from devstack.contract import services_in
+from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceType:
+    """A kind of service, of which a stack runs `replicas` processes, named `<name>-1`, `<name>-2` and so on.
+
+    `python -m <module>` starts a replica, `description` is its row in the output of `make run`, and `grace` the time in
+    seconds from its SIGTERM to its SIGKILL. `contract` are the proto services that it serves to clients; Envoy routes
+    their packages to it. Envoy admits calls of `open_methods` (`/package.Service/Method`) without a token. With
+    `takes_home_hint` a client may name the replica that serves it, in the header `x-chat-server`.
+    """
+
+    name: str
+    module: str
+    description: str
+    contract: tuple[ServiceDescriptor, ...]
+    replicas: int = 1
+    max_replicas: int = 10
+    grace: float = 10.0
+    open_methods: tuple[str, ...] = ()
+    takes_home_hint: bool = False
+
+
+Services: TypeAlias = tuple[ServiceType, ...]
+"""A table of services, in the order in which a stack starts them."""
+
+CHAT: Final = ServiceType(
+    name="chat",
+    module="chat_service",
+    description="a chat server",
+    contract=services_in(chat_pb2, conversation_pb2, account_pb2),
+    replicas=2,
+    max_replicas=20,
+    # On SIGTERM it drains: it asks its streams to move, spread over time, before it ends.
+    grace=15.0,
+    open_methods=(
+        "/parley.chat.v1.AccountService/Register",
+        "/parley.chat.v1.AccountService/Login",
+        "/parley.chat.v1.AccountService/RefreshToken",
+    ),
+    takes_home_hint=True,
+)
+
+SERVICES: Final[Services] = (CHAT,)
+"""The services of the product."""
+
+
+def with_replicas(services: Services, name: str, replicas: int) -> Services:
+    """Return the table with another number of replicas of one service."""
+    return tuple(replace(each, replicas=replicas) if each.name == name else each for each in services)
+
+
+def find_service(services: Sequence[ServiceType], name: str) -> ServiceType:
+    """Return the service of that name. Raise KeyError if the table has none."""
+    for each in services:
+        if each.name == name:
+            return each
+    raise KeyError(name)

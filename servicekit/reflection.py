@@ -1,0 +1,57 @@
+"""The reflection service of a server: it lists the server's own services, or those that a file names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from servicekit import health
+from servicekit.config import read_file
+
+
+@dataclass(frozen=True, slots=True)
+class ReflectedServices:
+    """The services that reflection lists, by their full names, and the pool with their descriptors."""
+
+    names: Sequence[str]
+    pool: DescriptorPool
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Add the reflection service to a server; it also lists health and reflection itself."""
+        names = (*self.names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server, self.pool)
+
+
+def own_services(names: Sequence[str]) -> ReflectedServices:
+    """Return services whose stubs this process has imported."""
+    return ReflectedServices(names, descriptor_pool.Default())
+
+
+def read_services(path: Path) -> ReflectedServices:
+    """Return all services in a file with a FileDescriptorSet, dependencies first. Raise ConfigurationError.
+
+    The file makes every server of a deployment list the services of all, whichever of them a call is routed to.
+    """
+    return read_file(path, _parse_services, "a FileDescriptorSet")
+
+
+def _parse_services(data: bytes) -> ReflectedServices:
+    pool = DescriptorPool()
+    try:
+        files = FileDescriptorSet.FromString(data).file
+        for file in files:
+            pool.AddSerializedFile(file.SerializeToString())
+        for module in (health_pb2, reflection_pb2):
+            pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
+    except (DecodeError, TypeError) as error:
+        raise ValueError(str(error)) from None
+    return ReflectedServices([f"{file.package}.{each.name}" for file in files for each in file.service], pool)

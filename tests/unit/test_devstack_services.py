@@ -1,0 +1,67 @@
+"""The table of services agrees with the protos and with the services themselves."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from chat_service import services
+from chat_service.servicers.account import OPEN_METHODS
+from devstack.contract import CONTRACT, descriptor_set, method_path, packages_of, services_in, unserved_packages
+from devstack.services import CHAT, SERVICES, ServiceType, find_service, with_replicas
+
+PROTOS = Path(__file__).parents[2] / "protos"
+
+
+def test_contract_has_every_public_service_of_the_protos() -> None:
+    public = [path for path in PROTOS.glob("parley/*/v1/*.proto") if path.parts[-3] != "internal"]
+    names = [str(path.relative_to(PROTOS)).removesuffix(".proto").replace("/", ".") for path in public]
+    services = services_in(*(importlib.import_module(f"{name}_pb2") for name in names))
+    assert {each.full_name for each in services} == {each.full_name for each in CONTRACT}
+
+
+def test_chat_entry_agrees_with_the_chat_service() -> None:
+    served = {services.CHAT.full_name, services.CONVERSATION.full_name, services.ACCOUNT.full_name}
+    assert {each.full_name for each in CHAT.contract} == served
+    accounts = next(each for each in CHAT.contract if each.name == "AccountService")
+    assert set(CHAT.open_methods) == {method_path(accounts.methods_by_name[name]) for name in OPEN_METHODS}
+
+
+def test_no_two_services_share_a_name_or_a_package() -> None:
+    packages = [package for each in SERVICES for package in packages_of(each.contract)]
+    names = [each.name for each in SERVICES]
+    assert len(set(packages)) == len(packages)
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda each: each.name)
+def test_open_methods_are_methods_of_their_service(service: ServiceType) -> None:
+    methods = {method_path(method) for each in service.contract for method in each.methods}
+    assert set(service.open_methods) <= methods
+
+
+def test_package_is_unserved_until_a_service_serves_it() -> None:
+    assert unserved_packages(()) == packages_of(CONTRACT)
+    assert unserved_packages(CONTRACT) == []
+    assert "parley.chat.v1" not in unserved_packages(CHAT.contract)
+
+
+def test_replicas_of_one_service_are_changed() -> None:
+    other = ServiceType("other", "other", "another server", ())
+    table = with_replicas((CHAT, other), "chat", 5)
+    assert [each.replicas for each in table] == [5, 1]
+    assert find_service(table, "other") is other
+    with pytest.raises(KeyError, match="nobody"):
+        find_service(table, "nobody")
+
+
+def test_descriptor_set_has_every_import_before_its_importer() -> None:
+    files = descriptor_set(CHAT.contract).file
+    names = [file.name for file in files]
+    assert len(set(names)) == len(names)
+    for number, file in enumerate(files):
+        assert set(file.dependency) <= set(names[:number])
+    assert [name for name in names if "internal" in name] == []
+    assert descriptor_set(CHAT.contract).SerializeToString() == descriptor_set(CHAT.contract).SerializeToString()
