@@ -15,10 +15,9 @@ class MongoNoteStore:
 
     async def add(self, user_id: str, note_id: str, text: str) -> None:
         """Store a note; a note that exists stays unchanged."""
+        note = {"$setOnInsert": {"user": user_id, "text": text}}
         with store_errors():
-            await self._notes.update_one(
-                {"_id": user_id + note_id}, {"$setOnInsert": {"user": user_id, "text": text}}, upsert=True
-            )
+            await self._notes.update_one({"_id": user_id + note_id}, note, upsert=True)
 
     async def watch(self, user_id: str) -> AsyncIterator[tuple[str, str]]:
         """Yield the stored notes of a user in the order of their ids, then each new one."""
