@@ -20,7 +20,9 @@ _DESCRIPTIONS = {
 
 def startup_summary(stack: Stack) -> str:
     """Return the summary of a running stack, several lines."""
-    rows = [f"  {process.name:<8} {process.address:<16} {_describe(process)}" for process in stack.processes.values()]
+    processes = stack.processes.values()
+    width = max((len(process.name) for process in processes), default=0)
+    rows = [f"  {process.name:<{width}}  {process.address:<15}  {_describe(process)}" for process in processes]
     return "\n".join(
         (
             f"Parley is up at {stack.door}.",

@@ -143,8 +143,6 @@ async def test_taken_port_is_a_configuration_error(port: int) -> None:
 def program(body: str) -> subprocess.Popen[str]:
     code = f"""
 import asyncio
-from devstack.contract import descriptor_set, services_in
-from parley.media.v1 import media_pb2
 from servicekit.config import ConfigurationError
 from servicekit.server import run, wait_for_signal
 async def main():
