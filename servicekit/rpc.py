@@ -24,8 +24,8 @@ from google.protobuf.message_factory import GetMessageClass
 from servicekit import validation
 from servicekit.auth import Claims
 from servicekit.call_metrics import CallRecorder, MethodMetrics
-from servicekit.drain import StreamDrain
 from servicekit.failure import Failure
+from servicekit.open_streams import OpenStreams
 from servicekit.status import to_grpc
 
 # The time to parse and check a request grows with its size and blocks the event loop.
@@ -104,15 +104,15 @@ def service_handler(
     open_methods: Collection[str] = (),
     admission_exempt: Collection[str] = (),
     request_bytes: int = MAX_REQUEST_BYTES,
-    streams: StreamDrain | None = None,
+    streams: OpenStreams | None = None,
 ) -> grpc.GenericRpcHandler:
     """Return the handler of the service of `descriptor`.
 
     `authenticate` returns the caller's claims from the metadata, or raises; it is skipped for `open_methods`. Then
     `admit` raises if the caller has lost access; it is skipped for `admission_exempt`, and for bidirectional and client
     streams, whose servicers call it themselves. A request of a unary or server-streaming call of more than
-    `request_bytes` is rejected without being parsed. Streams, of the client or of the server, end when `streams`
-    drains.
+    `request_bytes` is rejected without being parsed. Streams, of the client or of the server, are tracked by `streams`,
+    which may end them.
 
     Raises TypeError unless the servicer implements every method.
     """
@@ -122,7 +122,7 @@ def service_handler(
     for method in descriptor.methods:
         behaviour = _behaviour(method, servicer, request_bytes)
         if streams is not None and (method.client_streaming or method.server_streaming):
-            behaviour = _drained(behaviour, streams)
+            behaviour = _tracked(behaviour, streams)
         authenticator = _no_caller if method.name in open_methods else authenticate
         admission = None if method.client_streaming or method.name in admission_exempt else admit
         handlers[method.name] = _method_handler(method, _wrap_method(method, behaviour, authenticator, admission))
@@ -187,9 +187,9 @@ def _streaming(serve: Callable[[ByteStream, Call], Awaitable[Response | None]]) 
     return handle
 
 
-def _drained(behaviour: Behaviour, streams: StreamDrain) -> Behaviour:
+def _tracked(behaviour: Behaviour, streams: OpenStreams) -> Behaviour:
     async def handle(request: Any, call: Call, context: Context) -> bytes | None:
-        async with streams.track_stream():
+        async with streams.track_stream(call.claims):
             return await behaviour(request, call, context)
 
     return handle

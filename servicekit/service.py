@@ -25,10 +25,10 @@ from servicekit.auth import Claims, ServiceCredential, TokenVerifier
 from servicekit.client import ServiceChannel
 from servicekit.clock import Clock, SystemClock
 from servicekit.config import ConfigurationError
-from servicekit.drain import StreamDrain
 from servicekit.errors import RateLimited, StoreUnavailable
 from servicekit.etcd import Etcd
 from servicekit.membership import Membership, Superseded
+from servicekit.open_streams import OpenStreams
 from servicekit.rate_limiter import MAX_DEVICES, RateLimiter
 from servicekit.redis import connect_redis
 from servicekit.ring import RingMember
@@ -170,7 +170,7 @@ class _Process:
         self._service = service
         self._components = (*platform.components, *service.components)
         self._log = structlog.get_logger(platform.name)
-        self._streams = StreamDrain()
+        self._streams = OpenStreams(platform.clock)
         self._public = Server(
             platform.settings.listen,
             _public_handlers(platform, service, None if service.drain else self._streams),
@@ -221,13 +221,13 @@ class _Process:
         if self._service.drain is not None:
             await self._service.drain(seconds)
             return
-        self._streams.begin(seconds)
+        self._streams.drain(seconds)
         # Envoy and other servers notice within this time that the server does not take new calls.
         await asyncio.sleep(seconds)
 
 
 def _public_handlers(
-    platform: Platform[SettingsT], service: Service, streams: StreamDrain | None
+    platform: Platform[SettingsT], service: Service, streams: OpenStreams | None
 ) -> list[grpc.GenericRpcHandler]:
     rates = RateLimiter(platform.settings.call_limit, platform.clock, MAX_DEVICES)
     admit = rate_limited(service.admit, rates)

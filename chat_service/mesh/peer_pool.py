@@ -12,12 +12,12 @@ import structlog
 from prometheus_client import Gauge
 
 from chat_service.mesh.peer_stream import PeerStream, Read, Write
-from chat_service.wire.tags import encode_bytes_field
 from parley.internal.v1.mesh_pb2 import ExchangeRequest, ExchangeResponse, MeshBatch, MeshFrame, MeshHello
 from servicekit.auth import ServiceCredential
 from servicekit.config import split_address
 from servicekit.failure import Failure
 from servicekit.membership import Membership
+from servicekit.proto_fields import encode_bytes_field
 from servicekit.ring import RingMember
 from servicekit.rpc import ByteStream, Call
 from servicekit.tasks import Backoff, cancel_requested

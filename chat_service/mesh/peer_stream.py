@@ -10,8 +10,8 @@ from typing import Final
 import structlog
 from prometheus_client import Counter
 
-from chat_service.wire.tags import encode_repeated_field
 from parley.internal.v1.mesh_pb2 import MeshBatch, MeshFrame, MeshHello, Missed
+from servicekit.proto_fields import encode_repeated_field
 
 QUEUE_BYTES: Final = 32 * 1024 * 1024
 BATCH_BYTES: Final = 256 * 1024

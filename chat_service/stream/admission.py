@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 from chat_service.accounts.errors import DeviceRevoked
 from chat_service.stream.session import StreamSession
 from servicekit.auth import Claims
 from servicekit.clock import Clock
 from servicekit.failure import Failure
-
-EXPIRY_GRACE_S: Final = 30.0
+from servicekit.open_streams import EXPIRY_GRACE_S
 
 Admit = Callable[[Claims], Awaitable[None]]
 """Checks that a device is signed in. Raises DeviceRevoked, StoreUnavailable."""

@@ -15,7 +15,7 @@ from chat_service.limits import Limits
 from chat_service.stream.admission import Admission
 from chat_service.stream.handler import StreamHandler
 from chat_service.stream.home_registrar import HomeRegistrar
-from chat_service.stream.limiters import Handshake, HandshakeLimiter, StreamLimiter
+from chat_service.stream.limiters import Handshake, HandshakeLimiter
 from chat_service.stream.ports import Homes, Owners
 from chat_service.stream.presence_subscriptions import FindHidden, PresenceSubscriptions
 from chat_service.stream.session import StreamSession
@@ -25,6 +25,7 @@ from parley.chat.v1 import chat_pb2
 from servicekit.clock import Clock
 from servicekit.errors import ServerDraining
 from servicekit.failure import Failure
+from servicekit.open_streams import StreamLimiter
 from servicekit.rate_limiter import RateLimiter
 from servicekit.ring import Ring
 from servicekit.rpc import ByteStream, Call

@@ -1,4 +1,4 @@
-"""Limits of concurrent handshakes of a server, and of concurrent streams of a device.
+"""The limit of concurrent handshakes of a server.
 
 After a server died, all its devices connect to the others at once. A handshake beyond the limit waits, because that
 costs less than a rejected device that connects again. Beyond the bound of waiting handshakes a device is rejected.
@@ -7,23 +7,18 @@ costs less than a rejected device that connects again. Beyond the bound of waiti
 from __future__ import annotations
 
 import asyncio
-import collections
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 from prometheus_client import Counter, Gauge
 
-from servicekit.errors import RateLimited, ServerBusy
+from servicekit.errors import ServerBusy
 
 # A rejected device retries after a random delay in this range, so that rejected devices do not return together.
 HANDSHAKE_RETRY_RANGE_S: Final = (0.2, 1.2)
 # Waiting handshakes per handshake in progress, and how long each may wait: less than devices wait for `welcome`.
 WAITING_PER_SLOT: Final = 10
 SLOT_TIMEOUT_S: Final = 3.0
-# Within this time the superseded streams of a device end.
-STREAM_RETRY_S: Final = 5.0
 
 _in_progress = Gauge("parley_handshakes", "Handshakes in progress")
 _refused = Counter("parley_handshakes_refused", "Handshakes rejected because too many were waiting")
@@ -75,24 +70,3 @@ def _busy() -> ServerBusy:
     # Not for cryptography: the delays only have to differ.
     retry_after = random.uniform(*HANDSHAKE_RETRY_RANGE_S)  # noqa: S311
     return ServerBusy("too many devices are connecting; connect again later", retry_after=retry_after)
-
-
-class StreamLimiter:
-    """At most `max_streams` concurrent streams per device, including those before hello and those that are ending."""
-
-    def __init__(self, max_streams: int) -> None:
-        self._max_streams = max_streams
-        self._open: collections.Counter[str] = collections.Counter()
-
-    @contextmanager
-    def count_stream(self, device_id: str) -> Iterator[None]:
-        """Count a stream of a device while the context is open. Raises RateLimited if the device has too many."""
-        if self._open[device_id] >= self._max_streams:
-            raise RateLimited("this device has too many streams open", retry_after=STREAM_RETRY_S)
-        self._open[device_id] += 1
-        try:
-            yield
-        finally:
-            self._open[device_id] -= 1
-            if not self._open[device_id]:
-                del self._open[device_id]

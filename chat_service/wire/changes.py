@@ -20,8 +20,8 @@ from chat_service.model.entry import (
     Role,
 )
 from chat_service.model.retention import Retention, RetentionRule
-from chat_service.wire.tags import encode_bytes_field
 from parley.chat.v1 import entry_pb2
+from servicekit.proto_fields import encode_bytes_field
 
 # Field numbers.
 _FIELDS = entry_pb2.Entry.DESCRIPTOR.fields_by_name

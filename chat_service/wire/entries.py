@@ -11,8 +11,8 @@ from chat_service.model import words
 from chat_service.model.delivery import DeliveredEntry
 from chat_service.model.entry import Entry
 from chat_service.wire import changes
-from chat_service.wire.tags import encode_bytes_field
 from parley.chat.v1 import entry_pb2
+from servicekit.proto_fields import encode_bytes_field
 
 CLIENT_MESSAGE_ID: Final[int] = entry_pb2.Entry.DESCRIPTOR.fields_by_name["client_message_id"].number
 

@@ -13,9 +13,9 @@ from chat_service.model.conversation import Watermark
 from chat_service.model.cursor import IndexReading
 from chat_service.model.requests import Appended, AppendOutcome, Unchanged
 from chat_service.wire.entries import to_timestamp
-from chat_service.wire.tags import encode_bytes_field, encode_repeated_field
 from parley.chat.v1 import chat_pb2
 from servicekit.failure import Failure
+from servicekit.proto_fields import encode_bytes_field, encode_repeated_field
 from servicekit.status import to_proto
 
 # Field numbers.

@@ -1,0 +1,99 @@
+"""The open streams of a server: bounded per device, and ended when their token expires or the server drains."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from typing import Final
+
+from servicekit.auth import Claims
+from servicekit.clock import Clock
+from servicekit.errors import RateLimited, ServerDraining, Unauthenticated
+from servicekit.failure import Failure
+
+# Streams of one device on a server at once.
+MAX_DEVICE_STREAMS: Final = 16
+# A stream may stay this long after its token, so that the device can open another one with its next token.
+EXPIRY_GRACE_S: Final = 30.0
+# Within this time the superseded streams of a device end.
+STREAM_RETRY_S: Final = 5.0
+# A client connects again after a random delay in this range, so that the clients of a server do not return together.
+DRAIN_RETRY_RANGE_S: Final = (0.1, 1.0)
+
+
+class StreamLimiter:
+    """At most `max_streams` concurrent streams per device, including those before hello and those that are ending."""
+
+    def __init__(self, max_streams: int) -> None:
+        self._max_streams = max_streams
+        self._open: collections.Counter[str] = collections.Counter()
+
+    @contextmanager
+    def count_stream(self, device_id: str) -> Iterator[None]:
+        """Count a stream of a device while the context is open. Raises RateLimited if the device has too many."""
+        if self._open[device_id] >= self._max_streams:
+            raise RateLimited("this device has too many streams open", retry_after=STREAM_RETRY_S)
+        self._open[device_id] += 1
+        try:
+            yield
+        finally:
+            self._open[device_id] -= 1
+            if not self._open[device_id]:
+                del self._open[device_id]
+
+
+class OpenStreams:
+    """The open streams of a server.
+
+    A device may have MAX_DEVICE_STREAMS. A stream ends with TOKEN_EXPIRED EXPIRY_GRACE_S after its token, and with
+    ServerDraining once the server drains.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._limiter = StreamLimiter(MAX_DEVICE_STREAMS)
+        self._deadlines: set[asyncio.Timeout] = set()
+        self._draining = False
+
+    def drain(self, seconds: float) -> None:
+        """End each stream at a random time within `seconds`, and refuse new ones."""
+        self._draining = True
+        now = asyncio.get_running_loop().time()
+        for deadline in self._deadlines:
+            # Not for cryptography: the times only have to differ.
+            deadline.reschedule(now + random.uniform(0, seconds))  # noqa: S311
+
+    @asynccontextmanager
+    async def track_stream(self, claims: Claims | None) -> AsyncIterator[None]:
+        """Count a stream as open within the block. Raise RateLimited, TOKEN_EXPIRED or ServerDraining."""
+        if self._draining:
+            raise _draining()
+        deadline = asyncio.timeout(_seconds_left(claims, self._clock))
+        try:
+            with self._limiter.count_stream(claims.device_id) if claims else nullcontext():
+                async with deadline:
+                    self._deadlines.add(deadline)
+                    try:
+                        yield
+                    finally:
+                        self._deadlines.discard(deadline)
+        except TimeoutError:
+            # A servicer may raise a TimeoutError of its own.
+            if not deadline.expired():
+                raise
+            raise self._reason_of_end() from None
+
+    def _reason_of_end(self) -> Failure:
+        return _draining() if self._draining else Unauthenticated("the token has expired", reason="TOKEN_EXPIRED")
+
+
+def _seconds_left(claims: Claims | None, clock: Clock) -> float | None:
+    return claims.expires_at + EXPIRY_GRACE_S - clock.now_ms() / 1000 if claims is not None else None
+
+
+def _draining() -> ServerDraining:
+    retry_after = random.uniform(*DRAIN_RETRY_RANGE_S)  # noqa: S311  not for cryptography
+    return ServerDraining("the server is shutting down; connect again", retry_after=retry_after)
