@@ -110,5 +110,7 @@ class Layout:
         )
         ports = self.ports.replica(self.services, service, number)
         log = self.log_path(f"{service.name}-{number}")
-        reflection = {"PARLEY_REFLECTION_FILE": str(self.reflection_file)}
-        return service_replica(service, number, ports, log, {**common, **reflection, **environment})
+        files = {"PARLEY_REFLECTION_FILE": str(self.reflection_file)}
+        if service.signs_users_in and self._issuer is None:
+            files["PARLEY_SIGNING_KEY_FILE"] = str(self.secrets.signing_key)
+        return service_replica(service, number, ports, log, {**common, **files, **environment})

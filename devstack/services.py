@@ -22,7 +22,8 @@ class ServiceType:
     `python -m <module>` starts a replica, `description` is its row in the output of `make run`, and `grace` the time in
     seconds from its SIGTERM to its SIGKILL. `contract` are the proto services that it serves to clients; Envoy routes
     their packages to it. Envoy admits calls of `open_methods` (`/package.Service/Method`) without a token. With
-    `takes_home_hint` a client may name the replica that serves it, in the header `x-chat-server`.
+    `takes_home_hint` a client may name the replica that serves it, in the header `x-chat-server`. Only a service that
+    `signs_users_in` has the key that signs tokens.
     """
 
     name: str
@@ -34,6 +35,7 @@ class ServiceType:
     grace: float = 10.0
     open_methods: tuple[str, ...] = ()
     takes_home_hint: bool = False
+    signs_users_in: bool = False
 
 
 Services: TypeAlias = tuple[ServiceType, ...]
@@ -54,6 +56,7 @@ CHAT: Final = ServiceType(
         "/parley.chat.v1.AccountService/RefreshToken",
     ),
     takes_home_hint=True,
+    signs_users_in=True,
 )
 
 SERVICES: Final[Services] = (CHAT,)

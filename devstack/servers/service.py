@@ -62,13 +62,10 @@ def service_replica(
 def common_environment(
     secrets: SecretFiles, issuer: Issuer, *, sign_in_here: bool, mongo_uri: str, redis_url: str, etcd_endpoint: str
 ) -> dict[str, str]:
-    """Return the settings that all services of a stack share; the signing key only if they sign users in."""
-    signing = (
-        {"PARLEY_SIGNING_KEY_FILE": str(secrets.signing_key)} if sign_in_here else {"PARLEY_SIGN_IN_HERE": "false"}
-    )
+    """Return the settings that all services of a stack share."""
     return {
         **issuer.environment,
-        **signing,
+        "PARLEY_SIGN_IN_HERE": str(sign_in_here).lower(),
         "PARLEY_MONGO_URI": mongo_uri,
         "PARLEY_MONGO_DATABASE": "parley",
         "PARLEY_REDIS_URL": redis_url,

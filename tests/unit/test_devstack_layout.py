@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from devstack.errors import SetupError
+from devstack.issuer import Issuer
 from devstack.launcher import lock_folder
 from devstack.ports import Ports
 from devstack.secret_files import ensure_secret_files
+from devstack.services import CHAT, ServiceType
 from devstack.stack import Stack
 from devstack.startup_summary import startup_summary
 from servicekit.auth import ServiceCredential, TokenSigner, TokenVerifier
@@ -56,6 +58,17 @@ def test_chat_server_environment_is_complete(tmp_path: Path) -> None:
     assert told["PARLEY_SIGNING_KEY_FILE"] == str(stack.signing_key_file)
     assert "OWN" not in told
     assert second.spec.environment["OWN"] == "2"
+
+
+def test_only_the_service_that_signs_users_in_has_the_signing_key(tmp_path: Path) -> None:
+    other = ServiceType("other", "other", "another server", ())
+    stack = Stack(tmp_path, 1, services=(CHAT, other), ports=PORTS)
+    assert "PARLEY_SIGNING_KEY_FILE" in stack.chat_servers[0].spec.environment
+    assert "PARLEY_SIGNING_KEY_FILE" not in stack.replicas("other")[0].spec.environment
+    issuer = Issuer("https://issuer", "app", tmp_path / "jwks.json")
+    external = Stack(tmp_path, 1, ports=PORTS, issuer=issuer).chat_servers[0].spec.environment
+    assert "PARLEY_SIGNING_KEY_FILE" not in external
+    assert external["PARLEY_SIGN_IN_HERE"] == "false"
 
 
 def test_guide_names_every_part_and_commands(tmp_path: Path) -> None:
