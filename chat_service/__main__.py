@@ -19,6 +19,7 @@ from chat_service.accounts.deletion import AccountDeletion
 from chat_service.accounts.passwords import PasswordHasherPool
 from chat_service.accounts.privacy import GroupConsent
 from chat_service.accounts.profiles import ProfileService
+from chat_service.directory.relations import RelationReader
 from chat_service.errors import StoreUnavailable
 from chat_service.mesh.group_leaver import GroupLeaver
 from chat_service.mesh.peer_pool import MeshServicer
@@ -28,6 +29,7 @@ from chat_service.servicers import account, chat, conversation
 from chat_service.servicers.account_export import AccountExport
 from chat_service.servicers.conversation import UserChecks
 from chat_service.servicers.dependencies import Dependencies, rate_limited
+from chat_service.servicers.directory import DirectoryServicer, refuse_while_draining
 from chat_service.settings import ChatSettings
 from chat_service.storage.accounts import MongoAccountStore
 from chat_service.storage.attempts import MongoAttemptCounter
@@ -39,7 +41,7 @@ from chat_service.storage.relations import MongoBlockStore, MongoContacts
 from chat_service.stores import Stores
 from chat_service.stream.admission import Admission, Admit
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
-from parley.internal.v1 import mesh_pb2
+from parley.internal.v1 import directory_pb2, mesh_pb2
 from servicekit import telemetry
 from servicekit.auth import ServiceCredential, TokenSigner, TokenVerifier, generate_signing_key
 from servicekit.clock import Clock, SystemClock
@@ -56,6 +58,7 @@ CHAT: Final = chat_pb2.DESCRIPTOR.services_by_name["ChatService"]
 CONVERSATION: Final = conversation_pb2.DESCRIPTOR.services_by_name["ConversationService"]
 ACCOUNT: Final = account_pb2.DESCRIPTOR.services_by_name["AccountService"]
 MESH: Final = mesh_pb2.DESCRIPTOR.services_by_name["MeshService"]
+DIRECTORY: Final = directory_pb2.DESCRIPTOR.services_by_name["DirectoryService"]
 SERVED: Final = [CHAT.full_name, CONVERSATION.full_name, ACCOUNT.full_name]
 MESH_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 STOP_TIMEOUT_S: Final = 2.0
@@ -117,8 +120,8 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
         )
         internal = Server(
             settings.internal_listen,
-            [_mesh_handler(server, credential)],
-            [MESH.full_name],
+            [_mesh_handler(server, credential), _directory_handler(server, credential, database)],
+            [MESH.full_name, DIRECTORY.full_name],
             max_message_bytes=MESH_MESSAGE_BYTES,
         )
         try:
@@ -247,7 +250,7 @@ def _dependencies(server: ChatServer, settings: ChatSettings, clock: Clock) -> D
 def _user_checks(
     server: ChatServer, profiles: ProfileService, store: MongoAccountStore, contacts: MongoContacts
 ) -> UserChecks:
-    consent = GroupConsent(store.load_adding_rules, server.stores.blocks.filter_blocking, contacts.filter_contacts)
+    consent = GroupConsent(store.load_adding_rules, server.stores.blocks.filter_blocking, contacts.filter_acquainted)
     return UserChecks(profiles.filter_existing, server.stores.blocks.is_blocked_either_way, consent.find_refusing)
 
 
@@ -263,6 +266,16 @@ def _block_service(server: ChatServer, profiles: ProfileService) -> BlockService
 
 def _mesh_handler(server: ChatServer, credential: ServiceCredential) -> grpc.GenericRpcHandler:
     return service_handler(MESH, MeshServicer(server.peers), authenticate=credential.check)
+
+
+def _directory_handler(server: ChatServer, credential: ServiceCredential, database: Database) -> grpc.GenericRpcHandler:
+    relations = RelationReader(MongoContacts(database), server.stores.blocks)
+    return service_handler(
+        DIRECTORY,
+        DirectoryServicer(server.history, relations, server.stores.devices),
+        authenticate=refuse_while_draining(credential.check, lambda: server.draining),
+        not_yet_served={"DescribeConversation", "CheckMediaAccess", "ListMediaReferences"},
+    )
 
 
 def _signer(settings: ChatSettings, clock: Clock) -> TokenSigner:

@@ -69,6 +69,8 @@ class ChatServer:
         self.streams = StreamRouter(membership, self.peers, self.homes, self.edge)
         self.personal = PersonalSettingsService(stores.memberships, self.history, stores.index, self.homes.recheck_user)
         self.retention = self._make_retention_job(retention, clock)
+        # Set once the server drains.
+        self.draining = False
         self._dispatcher = self._make_dispatcher(clock)
         self._generation_changed = asyncio.Event()
 
@@ -114,6 +116,7 @@ class ChatServer:
 
         The accepted sends have COMMIT_TIMEOUT_S seconds more.
         """
+        self.draining = True
         await self.edge.drain(timeout_s)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(COMMIT_TIMEOUT_S):

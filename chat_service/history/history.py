@@ -8,7 +8,7 @@ from typing import Final
 
 from chat_service.errors import MessageNotFound
 from chat_service.history.visibility import VisibilityResolver, VisibleConversation
-from chat_service.model.conversation import Interval
+from chat_service.model.conversation import Conversation, Interval
 from chat_service.model.cursor import Cursor, IndexReading, Resync
 from chat_service.model.entry import LAST_SEQ, Entry, Head, Message
 from chat_service.model.stores import ChangeIndex, ConversationLog, ConversationStore, MembershipStore
@@ -173,6 +173,10 @@ class History:
     async def load_visible(self, user_id: str, conversation_id: str) -> VisibleConversation:
         """Return a conversation as the user may see it. Raises ConversationNotFound."""
         return await self._visibility.resolve(user_id, conversation_id)
+
+    async def load_conversation(self, conversation_id: str) -> Conversation | None:
+        """Return the present state of a conversation, for callers that act for no user; None if it does not exist."""
+        return await self._visibility.load_current(conversation_id)
 
     async def summarize(self, user_id: str, conversation_id: str) -> ConversationSummary:
         """Return the summary of one conversation. Raises ConversationNotFound."""

@@ -89,6 +89,12 @@ class VisibilityResolver:
         settings = await self._memberships.load_settings(user_id, conversation_ids)
         return {each: await self._resolve_one(user_id, each, stored, settings) for each in conversation_ids}
 
+    async def load_current(self, conversation_id: str) -> Conversation | None:
+        """Return a conversation as its log has it, whoever may see it; None if it does not exist."""
+        stored = await self._apply_log_tail(await self._conversations.load_many([conversation_id]))
+        # A conversation that is being created exists in its log only.
+        return stored.get(conversation_id) or await self._replay_log(conversation_id)
+
     async def membership_changed(self, resolved: Iterable[VisibleConversation]) -> set[str]:
         """Return the ids of the conversations whose visible intervals have changed since they were resolved.
 

@@ -19,6 +19,7 @@ from chat_service.history.history import ChangesPosition
 from chat_service.history.message_search import Rank
 from chat_service.model.cursor import Cursor, Resync
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
+from parley.internal.v1 import directory_pb2
 
 T = TypeVar("T")
 
@@ -31,6 +32,7 @@ ListRequest = (
     | chat_pb2.SearchMessagesRequest
     | chat_pb2.ListReadersRequest
     | conversation_pb2.ListConversationsRequest
+    | directory_pb2.ListMembersRequest
 )
 
 # The forms of positions.

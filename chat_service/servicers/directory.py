@@ -1,0 +1,81 @@
+"""DirectoryService: what the other services need to know about users and conversations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from chat_service.directory.relations import RelationReader
+from chat_service.errors import ServerDraining
+from chat_service.history.history import History
+from chat_service.retention.ports import SignedInDevices
+from chat_service.wire import page_tokens
+from chat_service.wire.directory import encode_interval, encode_relation
+from chat_service.wire.page_tokens import decode_page_token, next_page_token
+from parley.internal.v1 import directory_pb2
+from servicekit.rpc import Authenticate, Call, Metadata
+
+DEFAULT_MEMBERS_PAGE: Final = 100
+
+
+class DirectoryServicer:
+    """Serves DirectoryService."""
+
+    def __init__(self, history: History, relations: RelationReader, devices: SignedInDevices) -> None:
+        self._history = history
+        self._relations = relations
+        self._devices = devices
+
+    async def CheckMembership(
+        self, request: directory_pb2.CheckMembershipRequest, _: Call
+    ) -> directory_pb2.CheckMembershipResponse:
+        """Return the intervals in which a user is or was a member."""
+        conversation = await self._history.load_conversation(request.conversation_id)
+        if conversation is None:
+            return directory_pb2.CheckMembershipResponse()
+        return directory_pb2.CheckMembershipResponse(
+            member=request.user_id in conversation.members,
+            intervals=map(encode_interval, conversation.visible_intervals(request.user_id)),
+        )
+
+    async def GetRelations(
+        self, request: directory_pb2.GetRelationsRequest, _: Call
+    ) -> directory_pb2.GetRelationsResponse:
+        """Return the relations of a user to other users."""
+        relations = await self._relations.load_relations(request.user_id, request.other_user_ids)
+        return directory_pb2.GetRelationsResponse(relations=map(encode_relation, relations))
+
+    async def CheckDevices(
+        self, request: directory_pb2.CheckDevicesRequest, _: Call
+    ) -> directory_pb2.CheckDevicesResponse:
+        """Return the devices of the request that are signed in."""
+        signed_in = (await self._devices.load_signed_in([request.user_id])).get(request.user_id, {})
+        return directory_pb2.CheckDevicesResponse(
+            active_device_ids=[each for each in request.device_ids if each in signed_in]
+        )
+
+    async def ListMembers(
+        self, request: directory_pb2.ListMembersRequest, _: Call
+    ) -> directory_pb2.ListMembersResponse:
+        """Return the members of a conversation, in order of id."""
+        size, after = request.page_size or DEFAULT_MEMBERS_PAGE, decode_page_token(request, page_tokens.ID)
+        conversation = await self._history.load_conversation(request.conversation_id)
+        if conversation is None:
+            return directory_pb2.ListMembersResponse()
+        members = sorted(user for user in conversation.members if user > after)
+        return directory_pb2.ListMembersResponse(
+            user_ids=members[:size],
+            next_page_token=next_page_token(request, members, size, str),
+            member_seq=conversation.applied_seq,
+        )
+
+
+def refuse_while_draining(authenticate: Authenticate, is_draining: Callable[[], bool]) -> Authenticate:
+    """Return `authenticate`, after which a draining server raises ServerDraining: any other server answers as well."""
+
+    def authenticate_and_check(metadata: Metadata) -> None:
+        authenticate(metadata)
+        if is_draining():
+            raise ServerDraining("this server is draining; call another one")
+
+    return authenticate_and_check
