@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import uuid
 from collections.abc import AsyncIterator
 
@@ -15,6 +14,7 @@ from chat_service.storage import mongo
 from chat_service.storage.log import MongoLog
 from chat_service.storage.relations import BY_KEY, MongoBlockStore, MongoContacts, _key_bounds, contacts_pipeline
 from devstack.stack import Stack
+from tests.plans import explain_pipeline
 
 pytestmark = pytest.mark.integration
 
@@ -122,9 +122,7 @@ async def test_acquaintance_among_many_is_one_distinct_scan(database: mongo.Data
     lowest, highest = _key_bounds(alice)
     for keys in ({"$gte": lowest, "$lte": highest}, {"$lt": lowest}, {"$gt": highest}):
         pipeline = contacts_pipeline([direct_id(alice, other) for other in others], keys)
-        command = {"aggregate": "entries", "pipeline": pipeline, "cursor": {}, "hint": BY_KEY}
-        plan = str(await database.command("explain", command, verbosity="executionStats"))
-        assert "DISTINCT_SCAN" in plan
-        assert "COLLSCAN" not in plan
-        [examined] = [int(each) for each in re.findall(r"'stage': 'DISTINCT_SCAN'.*?'keysExamined': (\d+)", plan)][-1:]
-        assert 0 < examined <= 3 * len(others)
+        execution = await explain_pipeline(database, "entries", pipeline, BY_KEY)
+        assert "DISTINCT_SCAN" in execution.stages
+        assert len(others) / 3 < execution.keys <= 2 * len(others)
+        assert execution.documents == 0
