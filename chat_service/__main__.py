@@ -19,6 +19,7 @@ from chat_service.accounts.deletion import AccountDeletion
 from chat_service.accounts.passwords import PasswordHasherPool
 from chat_service.accounts.privacy import GroupConsent
 from chat_service.accounts.profiles import ProfileService
+from chat_service.directory.notifications import NotificationContextReader
 from chat_service.directory.relations import RelationReader
 from chat_service.errors import StoreUnavailable
 from chat_service.mesh.group_leaver import GroupLeaver
@@ -120,7 +121,7 @@ async def _serve(settings: ChatSettings, database: Database, redis: Redis, membe
         )
         internal = Server(
             settings.internal_listen,
-            [_mesh_handler(server, credential), _directory_handler(server, credential, database)],
+            [_mesh_handler(server, credential), _directory_handler(server, credential, database, profiles, clock)],
             [MESH.full_name, DIRECTORY.full_name],
             max_message_bytes=MESH_MESSAGE_BYTES,
         )
@@ -268,13 +269,16 @@ def _mesh_handler(server: ChatServer, credential: ServiceCredential) -> grpc.Gen
     return service_handler(MESH, MeshServicer(server.peers), authenticate=credential.check)
 
 
-def _directory_handler(server: ChatServer, credential: ServiceCredential, database: Database) -> grpc.GenericRpcHandler:
-    relations = RelationReader(MongoContacts(database), server.stores.blocks)
+def _directory_handler(
+    server: ChatServer, credential: ServiceCredential, database: Database, profiles: ProfileService, clock: Clock
+) -> grpc.GenericRpcHandler:
+    stores = server.stores
+    relations = RelationReader(MongoContacts(database), stores.blocks)
+    notifications = NotificationContextReader(server.history, stores.memberships, profiles.load_profiles, clock)
     return service_handler(
         DIRECTORY,
-        DirectoryServicer(server.history, relations, server.stores.devices),
+        DirectoryServicer(server.history, server.media_access, relations, notifications, stores.devices),
         authenticate=refuse_while_draining(credential.check, lambda: server.draining),
-        not_yet_served={"DescribeConversation", "CheckMediaAccess", "ListMediaReferences"},
     )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from chat_service.directory.media_access import MediaAccess
+from chat_service.directory.notifications import NotificationContextReader
 from chat_service.directory.relations import RelationReader
 from chat_service.errors import ServerDraining
 from chat_service.history.history import History
 from chat_service.retention.ports import SignedInDevices
 from chat_service.wire import page_tokens
-from chat_service.wire.directory import encode_interval, encode_relation
+from chat_service.wire.directory import encode_context, encode_interval, encode_relation
 from chat_service.wire.page_tokens import decode_page_token, next_page_token
 from parley.internal.v1 import directory_pb2
 from servicekit.rpc import Authenticate, Call, Metadata
@@ -21,9 +23,18 @@ DEFAULT_MEMBERS_PAGE: Final = 100
 class DirectoryServicer:
     """Serves DirectoryService."""
 
-    def __init__(self, history: History, relations: RelationReader, devices: SignedInDevices) -> None:
+    def __init__(
+        self,
+        history: History,
+        media: MediaAccess,
+        relations: RelationReader,
+        notifications: NotificationContextReader,
+        devices: SignedInDevices,
+    ) -> None:
         self._history = history
+        self._media = media
         self._relations = relations
+        self._notifications = notifications
         self._devices = devices
 
     async def CheckMembership(
@@ -38,12 +49,35 @@ class DirectoryServicer:
             intervals=map(encode_interval, conversation.visible_intervals(request.user_id)),
         )
 
+    async def CheckMediaAccess(
+        self, request: directory_pb2.CheckMediaAccessRequest, _: Call
+    ) -> directory_pb2.CheckMediaAccessResponse:
+        """Return whether something that a user may see refers to a file."""
+        allowed = await self._media.is_allowed(request.user_id, request.media_id)
+        return directory_pb2.CheckMediaAccessResponse(allowed=allowed)
+
+    async def ListMediaReferences(
+        self, request: directory_pb2.ListMediaReferencesRequest, _: Call
+    ) -> directory_pb2.ListMediaReferencesResponse:
+        """Return the files of the request to which anything refers."""
+        referenced = await self._media.filter_referenced(request.media_ids)
+        return directory_pb2.ListMediaReferencesResponse(referenced_media_ids=referenced)
+
     async def GetRelations(
         self, request: directory_pb2.GetRelationsRequest, _: Call
     ) -> directory_pb2.GetRelationsResponse:
         """Return the relations of a user to other users."""
         relations = await self._relations.load_relations(request.user_id, request.other_user_ids)
         return directory_pb2.GetRelationsResponse(relations=map(encode_relation, relations))
+
+    async def DescribeConversation(
+        self, request: directory_pb2.DescribeConversationRequest, _: Call
+    ) -> directory_pb2.DescribeConversationResponse:
+        """Return what a notification about a conversation needs."""
+        context = await self._notifications.load_context(
+            request.conversation_id, request.sender_id, request.recipient_ids
+        )
+        return encode_context(context)
 
     async def CheckDevices(
         self, request: directory_pb2.CheckDevicesRequest, _: Call

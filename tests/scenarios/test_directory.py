@@ -80,18 +80,23 @@ async def test_request_out_of_bounds_is_refused(directory: Directory) -> None:
         directory_pb2.CheckMembershipRequest(conversation_id="?", user_id=UNKNOWN),
         directory_pb2.GetRelationsRequest(user_id=UNKNOWN),
         directory_pb2.GetRelationsRequest(user_id=UNKNOWN, other_user_ids=[uuid.uuid4().hex for _ in range(1001)]),
-        directory_pb2.CheckDevicesRequest(user_id=UNKNOWN, device_ids=[UNKNOWN, UNKNOWN]),
+        directory_pb2.ListMediaReferencesRequest(media_ids=[UNKNOWN, UNKNOWN]),
     ):
         assert (await directory.refusal(request)).code_and_reason == ("INVALID_ARGUMENT", "FIELD_INVALID")
 
 
 async def test_unknown_ids_are_no_errors(directory: Directory) -> None:
-    membership, *_ = [await directory.call(request) for request in REQUESTS[:1]]
+    membership, access, references, relations, context, devices, members = [
+        await directory.call(request) for request in REQUESTS
+    ]
     assert membership == directory_pb2.CheckMembershipResponse()
-    relations = (await directory.call(REQUESTS[3])).relations
-    assert list(relations) == [directory_pb2.Relation(other_user_id=UNKNOWN)]
-    assert await directory.call(REQUESTS[5]) == directory_pb2.CheckDevicesResponse()
-    assert await directory.call(REQUESTS[6]) == directory_pb2.ListMembersResponse()
+    assert not access.allowed
+    assert not references.referenced_media_ids
+    assert list(relations.relations) == [directory_pb2.Relation(other_user_id=UNKNOWN)]
+    recipients = [directory_pb2.Recipient(user_id=each) for each in (UNKNOWN, "f0" * 16)]
+    assert context == directory_pb2.DescribeConversationResponse(recipients=recipients)
+    assert devices == directory_pb2.CheckDevicesResponse()
+    assert members == directory_pb2.ListMembersResponse()
 
 
 async def test_membership_ends_with_removal(world: World, directory: Directory) -> None:
