@@ -19,8 +19,8 @@ class Execution:
 
 
 async def explain_pipeline(database: Database, collection: str, pipeline: Any, hint: Any) -> Execution:
-    """Run a pipeline of a store with its hint and return its execution."""
-    command = {"aggregate": collection, "pipeline": pipeline, "cursor": {}, "hint": hint}
+    """Run a pipeline of a store with its hint (None: without one) and return its execution."""
+    command = {"aggregate": collection, "pipeline": pipeline, "cursor": {}, **({"hint": hint} if hint else {})}
     explained = await database.command("explain", command, verbosity="executionStats")
     stages = [each for each in _dictionaries(explained) if "stage" in each]
     executed = [each for each in stages if "executionTimeMillisEstimate" in each]

@@ -19,7 +19,7 @@ from servicekit.tasks import gather_limited
 # Conversations of a recipient that the badge counts, and those that are counted at once.
 MAX_BADGE_CONVERSATIONS: Final = 1000
 BADGE_PAGE: Final = 200
-MAX_CONCURRENT_RECIPIENTS: Final = 16
+MAX_CONCURRENT_RECIPIENTS: Final = 4
 DESCRIBE_TIMEOUT_S: Final = 10.0
 
 LoadProfiles = Callable[[Collection[str]], Awaitable[Mapping[str, Profile]]]
