@@ -86,13 +86,15 @@ async def test_group_picture_in_the_log_alone_is_seen(owners: Owners, log: Mongo
     assert [await access.is_allowed(BOB, each) for each in (CAT, DOG)] == [False, True]
 
 
+@pytest.mark.parametrize(("page", "batch"), [(2, 10), (10, 1), (1, 1)])
 async def test_every_conversation_of_the_user_is_checked(
-    owners: Owners, log: MongoLog, access: MediaAccess, monkeypatch: pytest.MonkeyPatch
+    owners: Owners, log: MongoLog, access: MediaAccess, monkeypatch: pytest.MonkeyPatch, page: int, batch: int
 ) -> None:
-    monkeypatch.setattr(media_access, "CONVERSATIONS_PAGE", 2)
-    monkeypatch.setattr(media_access, "RESOLVED_BATCH", 1)
-    groups = sorted([await create_orphaned_group(owners, log, removed(BOB), CAT_SENT) for _ in range(5)])
+    monkeypatch.setattr(media_access, "CONVERSATIONS_PAGE", page)
+    monkeypatch.setattr(media_access, "RESOLVED_BATCH", batch)
+    *left, last = sorted([await create_orphaned_group(owners, log) for _ in range(4)])
+    for conversation in left:
+        await log.append_batch([entry(conversation, 4, removed(BOB)), entry(conversation, 5, CAT_SENT)])
     assert not await access.is_allowed(BOB, CAT)
-    shown = [await create_orphaned_group(owners, log, CAT_SENT) for _ in range(2)]
+    await log.append_batch([entry(last, 4, CAT_SENT)])
     assert await access.is_allowed(BOB, CAT)
-    assert len({*groups, *shown}) == 7
