@@ -37,7 +37,7 @@ async def build(platform: Platform[ChatSettings]) -> Service:
     await stores.prepare()
     return Service(
         public=public_services(settings, server, accounts, clock),
-        internal=internal_services(server),
+        internal=internal_services(server, clock),
         internal_message_bytes=MESH_MESSAGE_BYTES,
         admit=accounts.admit,
         components=[server.run],

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from typing import Final
 
+from chat_service.directory.media_access import MediaAccess
 from chat_service.history.history import History
 from chat_service.history.message_search import MessageSearch
 from chat_service.history.personal_settings import PersonalSettingsService
@@ -55,6 +56,7 @@ class ChatServer:
         self.stores = stores
         self.history = History(stores.log, stores.conversations, stores.memberships, stores.index)
         self.search = _make_search(stores)
+        self.media_access = MediaAccess(stores.media, stores.memberships, _make_visibility(stores))
         self.peers = PeerPool(membership, credential, self._dispatch_frame, self._on_peer_closed)
         self.sessions = SessionRegistry()
         self.rates = RateLimiter(RateLimit(limits.sends_per_second, limits.sends_burst), clock, MAX_DEVICES)
@@ -148,8 +150,11 @@ class ChatServer:
 def _make_search(stores: Stores) -> MessageSearch | None:
     if stores.words is None:
         return None
-    visibility = VisibilityResolver(stores.log, stores.conversations, stores.memberships)
-    return MessageSearch(stores.words, stores.memberships, visibility)
+    return MessageSearch(stores.words, stores.memberships, _make_visibility(stores))
+
+
+def _make_visibility(stores: Stores) -> VisibilityResolver:
+    return VisibilityResolver(stores.log, stores.conversations, stores.memberships)
 
 
 def _make_owner(

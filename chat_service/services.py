@@ -10,6 +10,8 @@ from chat_service.accounts.blocks import BlockService
 from chat_service.accounts.passwords import PasswordHasherPool
 from chat_service.accounts.privacy import GroupConsent
 from chat_service.accounts.profiles import ProfileService
+from chat_service.directory.notifications import NotificationContextReader
+from chat_service.directory.relations import RelationReader
 from chat_service.mesh.group_leaver import GroupLeaver
 from chat_service.mesh.peer_pool import MeshServicer
 from chat_service.model.ids import direct_id
@@ -18,10 +20,11 @@ from chat_service.servicers import account, chat, conversation
 from chat_service.servicers.account_export import AccountExport
 from chat_service.servicers.conversation import UserChecks
 from chat_service.servicers.dependencies import Dependencies
+from chat_service.servicers.directory import DirectoryServicer
 from chat_service.settings import ChatSettings
 from chat_service.stores import Stores
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
-from parley.internal.v1 import mesh_pb2
+from parley.internal.v1 import directory_pb2, mesh_pb2
 from servicekit.auth import TokenSigner, generate_signing_key
 from servicekit.clock import Clock
 from servicekit.config import ConfigurationError, read_file
@@ -30,6 +33,7 @@ from servicekit.service import ServedService
 CHAT: Final = chat_pb2.DESCRIPTOR.services_by_name["ChatService"]
 CONVERSATION: Final = conversation_pb2.DESCRIPTOR.services_by_name["ConversationService"]
 ACCOUNT: Final = account_pb2.DESCRIPTOR.services_by_name["AccountService"]
+DIRECTORY: Final = directory_pb2.DESCRIPTOR.services_by_name["DirectoryService"]
 MESH: Final = mesh_pb2.DESCRIPTOR.services_by_name["MeshService"]
 
 
@@ -78,9 +82,19 @@ def public_services(
     ]
 
 
-def internal_services(server: ChatServer) -> list[ServedService]:
+def internal_services(server: ChatServer, clock: Clock) -> list[ServedService]:
     """Return the services that other servers call."""
-    return [ServedService(MESH, MeshServicer(server.peers))]
+    stores = server.stores
+    directory = DirectoryServicer(
+        server.history,
+        server.media_access,
+        RelationReader(stores.contacts, stores.blocks),
+        NotificationContextReader(
+            server.history, stores.memberships, ProfileService(stores.accounts).load_profiles, clock
+        ),
+        stores.devices,
+    )
+    return [ServedService(MESH, MeshServicer(server.peers)), ServedService(DIRECTORY, directory)]
 
 
 def _dependencies(settings: ChatSettings, server: ChatServer, clock: Clock) -> Dependencies:
@@ -100,7 +114,7 @@ def _dependencies(settings: ChatSettings, server: ChatServer, clock: Clock) -> D
 
 def _user_checks(stores: Stores, profiles: ProfileService) -> UserChecks:
     consent = GroupConsent(
-        stores.accounts.load_adding_rules, stores.blocks.filter_blocking, stores.contacts.filter_contacts
+        stores.accounts.load_adding_rules, stores.blocks.filter_blocking, stores.contacts.filter_acquainted
     )
     return UserChecks(profiles.filter_existing, stores.blocks.is_blocked_either_way, consent.find_refusing)
 

@@ -12,11 +12,12 @@ from chat_service.storage.devices import MongoDeviceStore
 from chat_service.storage.generation_store import MongoGenerationStore
 from chat_service.storage.index_generation import IndexGeneration
 from chat_service.storage.log import MongoLog
+from chat_service.storage.media_references import MongoMediaReferences
 from chat_service.storage.memberships import MongoMembershipStore
 from chat_service.storage.relations import MongoBlockStore, MongoContacts
 from chat_service.storage.retention import MongoRetentionStore
 from chat_service.storage.word_index import MongoWordIndex
-from chat_service.wire.entries import extract_words
+from chat_service.wire.entries import extract_media, extract_words
 from servicekit.membership import Membership
 from servicekit.mongo import Database
 from servicekit.ring import RingMember
@@ -26,7 +27,7 @@ class Stores:
     """The stores, opened for the server of `membership`; with `search`, words of messages are indexed."""
 
     def __init__(self, database: Database, redis: Redis, membership: Membership, *, search: bool) -> None:
-        self.log = MongoLog(database, extract_words if search else None)
+        self.log = MongoLog(database, extract_words if search else None, extract_media)
         self.conversations = MongoConversationStore(database)
         self.memberships = MongoMembershipStore(database)
         self.accounts = MongoAccountStore(database)
@@ -35,6 +36,7 @@ class Stores:
         self.blocks = MongoBlockStore(database)
         self.contacts = MongoContacts(database)
         self.retention = MongoRetentionStore(database)
+        self.media = MongoMediaReferences(database)
         self.words = MongoWordIndex(database) if search else None
         self.index = RedisChangeIndex(redis, _index_generation(database, redis, membership))
 
@@ -47,6 +49,7 @@ class Stores:
         await self.attempts.ensure_indexes()
         await self.log.ensure_indexes()
         await self.retention.ensure_indexes()
+        await self.media.ensure_indexes()
         if self.words is not None:
             await self.words.ensure_indexes()
         await self.index.generation.start()

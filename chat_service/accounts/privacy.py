@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-FilterUsers = Callable[[list[str], str], Awaitable[set[str]]]
+FilterUsers = Callable[[Collection[str], str], Awaitable[set[str]]]
 """Returns the subset of users that have a relation to another user: `(user_ids, other_id)`."""
 
 LoadAddingRules = Callable[[Collection[str]], Awaitable[Mapping[str, "WhoMayAdd"]]]
@@ -45,22 +45,23 @@ class PrivacyChange:
 class GroupConsent:
     """The consent of users to be added to groups by another user, the adder.
 
-    `filter_blocking` returns the users that block the adder. `filter_contacts` returns the users that have created
-    their 1-1 conversation with the adder or written in it: an adder cannot become a contact by writing to a user.
+    `filter_blocking` returns the users that block the adder. `filter_acquainted` returns the users that are acquainted
+    with the adder, because they began the 1-1 conversation or wrote in it: an adder cannot become a contact of a user
+    by writing to that user.
     """
 
     def __init__(
-        self, load_adding_rules: LoadAddingRules, filter_blocking: FilterUsers, filter_contacts: FilterUsers
+        self, load_adding_rules: LoadAddingRules, filter_blocking: FilterUsers, filter_acquainted: FilterUsers
     ) -> None:
         self._load_adding_rules = load_adding_rules
         self._filter_blocking = filter_blocking
-        self._filter_contacts = filter_contacts
+        self._filter_acquainted = filter_acquainted
 
     async def find_refusing(self, adder_id: str, user_ids: Collection[str]) -> set[str]:
         """Return those `user_ids` whom `adder_id` may not add to a group. Raise StoreUnavailable."""
         others = [user_id for user_id in user_ids if user_id != adder_id]
         rules = await self._load_adding_rules(others)
         contacts_only = [user_id for user_id in others if rules.get(user_id) is WhoMayAdd.CONTACTS]
-        non_contacts = set(contacts_only) - await self._filter_contacts(contacts_only, adder_id)
+        non_contacts = set(contacts_only) - await self._filter_acquainted(contacts_only, adder_id)
         refuse_all = {user_id for user_id in others if rules.get(user_id) is WhoMayAdd.NOBODY}
         return refuse_all | non_contacts | await self._filter_blocking(others, adder_id)

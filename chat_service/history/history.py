@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from chat_service.errors import MessageNotFound
 from chat_service.history.visibility import VisibilityResolver, VisibleConversation
-from chat_service.model.conversation import Interval
+from chat_service.model.conversation import Conversation, ConversationMember, Interval
 from chat_service.model.cursor import Cursor, IndexReading, Resync
 from chat_service.model.entry import LAST_SEQ, Entry, Head, Message
 from chat_service.model.stores import ChangeIndex, ConversationLog, ConversationStore, MembershipStore
@@ -52,6 +52,15 @@ class ConversationSummary:
     visible: VisibleConversation
     head_seq: int
     head: Entry | None
+    unread_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadConversation:
+    """A conversation of which the user is a member, and the user's unread count, which is that of its summary."""
+
+    visible: VisibleConversation
+    member: ConversationMember
     unread_count: int
 
 
@@ -174,6 +183,10 @@ class History:
         """Return a conversation as the user may see it. Raises ConversationNotFound."""
         return await self._visibility.resolve(user_id, conversation_id)
 
+    async def load_conversation(self, conversation_id: str) -> Conversation | None:
+        """Return the present state of a conversation, for callers that act for no user; None if it does not exist."""
+        return await self._visibility.load_current(conversation_id)
+
     async def summarize(self, user_id: str, conversation_id: str) -> ConversationSummary:
         """Return the summary of one conversation. Raises ConversationNotFound."""
         summary = await self._summarize(await self.load_visible(user_id, conversation_id))
@@ -194,6 +207,21 @@ class History:
         if await self._visibility.membership_changed(visible):
             return await self.list_summaries(user_id, after, limit)
         return summaries, page[-1] if len(ids) > limit else ""
+
+    async def count_unread(self, user_id: str, conversation_ids: Collection[str]) -> list[UnreadConversation]:
+        """Return the unread counts of those of the conversations of which the user is a member.
+
+        Costs a few queries for any number of conversations.
+        """
+        visible = await self._visibility.resolve_present(user_id, conversation_ids)
+        heads = await self._log.read_heads([each.conversation.conversation_id for each in visible])
+        if await self._visibility.membership_changed(visible):
+            return await self.count_unread(user_id, conversation_ids)
+        return [
+            UnreadConversation(each, each.member, each.count_unread(head.message_number))
+            for each in visible
+            if each.member is not None and (head := heads.get(each.conversation.conversation_id)) is not None
+        ]
 
     async def _summarize(self, visible: VisibleConversation) -> ConversationSummary:
         conversation_id, last = visible.conversation.conversation_id, visible.intervals[-1].last

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import nlargest
 from typing import Final, Protocol
@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from chat_service.errors import ConversationNotFound
 from chat_service.history.visibility import VisibilityResolver, VisibleConversation
 from chat_service.model.conversation import Interval
-from chat_service.model.entry import Entry
+from chat_service.model.entry import LAST_SEQ, Entry
 from chat_service.model.stores import MembershipStore
 from chat_service.model.words import MessageQuery
 from servicekit.errors import StoreUnavailable
@@ -50,6 +50,16 @@ class SearchScope:
     conversation_id: str
     intervals: tuple[Interval, ...]
     hidden: tuple[int, ...] = ()
+
+    def invisible_intervals(self) -> Iterator[Interval]:
+        """Yield the intervals of the log between and around the visible ones."""
+        after = 0
+        for interval in self.intervals:
+            if interval.first > after + 1:
+                yield Interval(after + 1, interval.first - 1)
+            after = interval.last
+        if after < LAST_SEQ:
+            yield Interval(after + 1, LAST_SEQ)
 
 
 class WordIndex(Protocol):

@@ -89,6 +89,23 @@ class VisibilityResolver:
         settings = await self._memberships.load_settings(user_id, conversation_ids)
         return {each: await self._resolve_one(user_id, each, stored, settings) for each in conversation_ids}
 
+    async def resolve_present(self, user_id: str, conversation_ids: Collection[str]) -> list[VisibleConversation]:
+        """Return those of the conversations of which the user is a member, in order.
+
+        Unlike `resolve_many`, it replays no log to show what a former member may see.
+        """
+        stored = await self._apply_log_tail(await self._conversations.load_many(conversation_ids))
+        present = [each for each in conversation_ids if each not in stored or user_id in stored[each].members]
+        settings = await self._memberships.load_settings(user_id, present)
+        resolved = [await self._resolve_one(user_id, each, stored, settings) for each in present]
+        return [each for each in resolved if isinstance(each, VisibleConversation) and each.member is not None]
+
+    async def load_current(self, conversation_id: str) -> Conversation | None:
+        """Return a conversation as its log has it, whoever may see it; None if it does not exist."""
+        stored = await self._apply_log_tail(await self._conversations.load_many([conversation_id]))
+        # A conversation that is being created exists in its log only.
+        return stored.get(conversation_id) or await self._replay_log(conversation_id)
+
     async def membership_changed(self, resolved: Iterable[VisibleConversation]) -> set[str]:
         """Return the ids of the conversations whose visible intervals have changed since they were resolved.
 

@@ -118,12 +118,11 @@ class MongoAccountStore:
         return {each["_id"].hex(): WhoMayAdd(each["adding"]) for each in documents}
 
     async def mark_deleting(self, user_id: str, now_ms: int) -> None:
-        """Set `leaving` unless it is set, and remove the search keys."""
+        """Set `leaving` unless it is set, and remove the search keys and the reference to the picture."""
         condition = {"_id": bytes.fromhex(user_id), **NOT_DELETED}
+        mark = {"$set": {"leaving": now_ms, "picture": ""}, "$unset": {"prefixes": "", "words": ""}}
         with store_errors():
-            await self._users.update_one(
-                condition, {"$set": {"leaving": now_ms}, "$unset": {"prefixes": "", "words": ""}}
-            )
+            await self._users.update_one(condition, mark)
 
     async def list_deleting(self, limit: int) -> list[tuple[str, int]]:
         """Return at most `limit` of these accounts, in order of the start of their deletion."""

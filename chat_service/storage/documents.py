@@ -10,11 +10,15 @@ that an entry changes.
 A message holds its present state: `b` is its content (absent if deleted or removed by retention), `w` its words, `o`
 its rank for searches, `e` the seq of its last edit, `d` the seq of its deletion, and `r` its reactions by user, each
 with emoji `e` and seq `s`.
+
+`f` is the media that an entry refers to: that of the content `b` of a message or edit, and it is set and removed
+together with `b`; or the picture that an update sets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any, Final
 
 from bson import Binary
@@ -37,6 +41,7 @@ from chat_service.model.retention import Retention, RetentionRule
 from servicekit.mongo import Document
 
 ExtractWords = Callable[[bytes], list[str]]
+ExtractMedia = Callable[[bytes], str]
 
 MESSAGE: Final = 10
 EDITED: Final = 11
@@ -68,8 +73,33 @@ def rank_of(entry: Entry) -> int:
     return entry.time_ms << RANK_BITS | entry.seq & ((1 << RANK_BITS) - 1)
 
 
-def encode_entry(entry: Entry, extract_words: ExtractWords | None = None) -> Document:
-    """Return the document of a new entry. With `extract_words`, a message also gets its rank and its words."""
+@dataclass(frozen=True, slots=True)
+class ContentFields:
+    """The fields that are derived from a content: its words, and the media that it refers to.
+
+    `extract_words` returns the words of a content, `extract_media` the id of its media or an empty string. Without a
+    function its field is not stored.
+    """
+
+    extract_words: ExtractWords | None = None
+    extract_media: ExtractMedia | None = None
+
+    def encode(self, content: bytes) -> Document:
+        """Return the fields of a message; a field without a value is absent, which keeps it out of its index."""
+        words = self.extract_words(content) if self.extract_words is not None else []
+        return ({"w": words} if words else {}) | self.encode_media(content)
+
+    def encode_media(self, content: bytes) -> Document:
+        """Return the field of an edit."""
+        media_id = self.extract_media(content) if self.extract_media is not None else ""
+        return {"f": encode_id(media_id)} if media_id else {}
+
+
+NO_CONTENT_FIELDS: Final = ContentFields()
+
+
+def encode_entry(entry: Entry, fields: ContentFields = NO_CONTENT_FIELDS) -> Document:
+    """Return the document of a new entry. If words are extracted, a message also gets its rank."""
     document: Document = {
         "_id": entry_id(entry.conversation_id, entry.seq),
         "c": encode_id(entry.conversation_id),
@@ -79,15 +109,14 @@ def encode_entry(entry: Entry, extract_words: ExtractWords | None = None) -> Doc
         "t": entry.time_ms,
         **_encode_change(entry.change),
     }
-    if extract_words is not None and isinstance(entry.change, Message):
-        # Set the rank of a message without words too: an edit may add words.
-        document |= {"o": rank_of(entry), **encode_words(extract_words(entry.change.content))}
+    if isinstance(entry.change, Message):
+        document |= fields.encode(entry.change.content)
+        if fields.extract_words is not None:
+            # Set the rank of a message without words too: an edit may add words.
+            document["o"] = rank_of(entry)
+    elif isinstance(entry.change, MessageEdited):
+        document |= fields.encode_media(entry.change.content)
     return document
-
-
-def encode_words(words: list[str]) -> Document:
-    """Return the field of a message's words; no field if there are none, which keeps the message out of the index."""
-    return {"w": words} if words else {}
 
 
 def _encode_change(change: Change) -> Document:
@@ -109,6 +138,7 @@ def _encode_update(change: ConversationUpdated) -> Document:
     fields: Document = {
         "title": change.title,
         "picture": change.picture_media_id,
+        "f": encode_id(change.picture_media_id) if change.picture_media_id else None,
         "admins_only": change.admins_only_send,
         "retention": encode_retention(change.retention) if change.retention else None,
     }

@@ -28,12 +28,13 @@ from chat_service.model.stores import Conflict, LogPage
 from chat_service.storage.documents import (
     EDITED,
     MESSAGE,
+    ContentFields,
+    ExtractMedia,
     ExtractWords,
     coalesce_ranges,
     decode_entry,
     encode_entry,
     encode_id,
-    encode_words,
     entry_id,
     id_range,
     seq_of,
@@ -59,15 +60,19 @@ RangeKey = tuple[str, int, int, int]
 class MongoLog:
     """Implements ConversationLog; every method raises StoreUnavailable.
 
-    `extract_words` returns the words of a content for the word index; without it no words are stored.
+    `extract_words` returns the words of a content for the word index, and `extract_media` the media that it refers to
+    for the media index; without it no words, or no media, are stored.
     """
 
-    def __init__(self, database: Database, extract_words: ExtractWords | None = None) -> None:
+    def __init__(
+        self, database: Database, extract_words: ExtractWords | None = None, extract_media: ExtractMedia | None = None
+    ) -> None:
         self._entries: AsyncCollection[Document] = database[ENTRIES]
         self._database = database
-        self._extract_words = extract_words
+        self._fields = ContentFields(extract_words, extract_media)
         self._pages = BatchLoader(self._load_pages, max_concurrent=MAX_CONCURRENT_READS, max_keys=1)
         self._events = BatchLoader(self._load_events)
+        self._heads = BatchLoader(self._load_heads)
 
     async def ensure_indexes(self) -> None:
         """Create the collection and its indexes unless they exist."""
@@ -79,7 +84,7 @@ class MongoLog:
 
     async def append_batch(self, entries: Sequence[Entry]) -> Conflict | None:
         """Insert in order; on a duplicate key, continue after the entries that this writer has inserted before."""
-        documents, start = [encode_entry(entry, self._extract_words) for entry in entries], 0
+        documents, start = [encode_entry(entry, self._fields) for entry in entries], 0
         while start < len(documents):
             try:
                 with store_errors():
@@ -99,6 +104,15 @@ class MongoLog:
             async for document in self._range(conversation_id, 0, LAST_SEQ, -1).limit(1):
                 return Head(seq_of(document), document["n"], document["t"])
         return EMPTY_LOG_HEAD
+
+    async def read_heads(self, conversation_ids: Collection[str]) -> dict[str, Head]:
+        """Read through a batch loader: one query for all conversations of all concurrent readers."""
+        return await self._heads.get(conversation_ids)
+
+    async def _load_heads(self, conversation_ids: Collection[str]) -> dict[str, Head]:
+        with store_errors():
+            found = await self._entries.aggregate(heads_pipeline(list(conversation_ids)))
+            return {each["_id"][:16].hex(): Head(seq_of(each), each["n"], each["t"]) async for each in found}
 
     async def read_tail(self, conversation_id: str, length: int) -> list[EntryHeader]:
         """Return the headers by one read of the last `_id`s."""
@@ -193,7 +207,7 @@ class MongoLog:
 
     async def apply_mutations(self, entries: Sequence[Entry]) -> None:
         """Update the message documents in order; each update is conditional on the seq of the last one."""
-        updates = [update for entry in entries for update in _mutation_updates(entry, self._extract_words)]
+        updates = [update for entry in entries for update in _mutation_updates(entry, self._fields)]
         if not updates:
             return
         with store_errors():
@@ -233,6 +247,21 @@ class MongoLog:
         return len(written)
 
 
+def heads_pipeline(conversation_ids: Sequence[str]) -> list[Document]:
+    """Return the pipeline that yields the last entry of each of these logs, by one read of the last `_id` of each."""
+    pipelines: list[list[Document]] = [
+        [
+            {"$match": {"_id": id_range(each, 0, LAST_SEQ)}},
+            {"$sort": {"_id": -1}},
+            {"$limit": 1},
+            {"$project": {"n": 1, "t": 1}},
+        ]
+        for each in conversation_ids
+    ]
+    unions = [{"$unionWith": {"coll": ENTRIES, "pipeline": each}} for each in pipelines[1:]]
+    return [*pipelines[0], *unions]
+
+
 def _decode_header(document: Document) -> EntryHeader:
     head = Head(seq_of(document), document["n"], document["t"])
     return EntryHeader(head, document["k"][:16].hex(), document["y"] == MESSAGE)
@@ -257,18 +286,16 @@ def _is_same_write(document: Document, stored: Document | None) -> bool:
     )
 
 
-def _mutation_updates(entry: Entry, extract_words: ExtractWords | None) -> list[UpdateOne | UpdateMany]:
+def _mutation_updates(entry: Entry, fields: ContentFields) -> list[UpdateOne | UpdateMany]:
     """Return the updates of an entry's target. They are idempotent and never undo those of a later entry."""
     change, seq = entry.change, entry.seq
     if isinstance(change, MessageEdited):
         # An edit without content has been replaced by a later one.
         return (
-            [*_edit(entry, change, extract_words), *_remove_earlier_edits(entry, change.target_seq)]
-            if change.content
-            else []
+            [*_edit(entry, change, fields), *_remove_earlier_edits(entry, change.target_seq)] if change.content else []
         )
     if isinstance(change, MessageDeleted):
-        deletion = {"$set": {"d": seq}, "$unset": {"b": "", "w": "", "r": ""}}
+        deletion = {"$set": {"d": seq}, "$unset": {"b": "", "f": "", "w": "", "r": ""}}
         return [
             UpdateOne(_undeleted_target(entry, change.target_seq), deletion),
             *_remove_earlier_edits(entry, change.target_seq),
@@ -285,13 +312,13 @@ def _undeleted_target(entry: Entry, seq: int) -> Document:
     return {"_id": entry_id(entry.conversation_id, seq), "d": {"$exists": False}}
 
 
-def _edit(entry: Entry, change: MessageEdited, extract_words: ExtractWords | None) -> list[UpdateOne | UpdateMany]:
+def _edit(entry: Entry, change: MessageEdited, fields: ContentFields) -> list[UpdateOne | UpdateMany]:
     # An edit does not restore content that retention has removed.
     older = {"b": {"$exists": True}, "e": {"$not": {"$gte": entry.seq}}}
-    words = encode_words(extract_words(change.content)) if extract_words is not None else {}
-    update: Document = {"$set": {"b": Binary(change.content), "e": entry.seq, **words}}
-    if not words:
-        update["$unset"] = {"w": ""}
+    derived = fields.encode(change.content)
+    update: Document = {"$set": {"b": Binary(change.content), "e": entry.seq, **derived}}
+    if removed := {"f", "w"} - derived.keys():
+        update["$unset"] = dict.fromkeys(removed, "")
     return [UpdateOne({**_undeleted_target(entry, change.target_seq), **older}, update)]
 
 
@@ -299,4 +326,4 @@ def _remove_earlier_edits(entry: Entry, target_seq: int) -> list[UpdateOne | Upd
     """Remove the content of earlier edits of the message, so that it cannot be read from the log."""
     earlier = {"$lt": entry_id(entry.conversation_id, entry.seq)}
     edits = {"c": encode_id(entry.conversation_id), "g": target_seq, "y": EDITED, "_id": earlier}
-    return [UpdateMany(edits, {"$unset": {"b": ""}})]
+    return [UpdateMany(edits, {"$unset": {"b": "", "f": ""}})]

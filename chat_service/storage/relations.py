@@ -12,6 +12,7 @@ from bson import Binary
 from pymongo.asynchronous.collection import AsyncCollection
 
 from chat_service.model.ids import direct_id
+from chat_service.storage.documents import encode_id
 from chat_service.storage.log import ENTRIES
 from servicekit.mongo import Database, Document, store_errors
 
@@ -47,7 +48,13 @@ class MongoBlockStore:
             cursor = self._blocks.find({"_id": ids}).sort("_id", 1).hint({"_id": 1}).limit(limit)
             return [each["_id"][16:].hex() async for each in cursor]
 
-    async def filter_blocking(self, user_ids: list[str], other_id: str) -> set[str]:
+    async def filter_blocked(self, user_id: str, others: Collection[str]) -> set[str]:
+        """Return those of `others` that `user_id` has blocked."""
+        with store_errors():
+            cursor = self._blocks.find({"_id": {"$in": [_id(user_id, other) for other in others]}})
+            return {each["_id"][16:].hex() async for each in cursor}
+
+    async def filter_blocking(self, user_ids: Collection[str], other_id: str) -> set[str]:
         """Return those of `user_ids` that have blocked `other_id`."""
         with store_errors():
             cursor = self._blocks.find({"_id": {"$in": [_id(user, other_id) for user in user_ids]}})
@@ -70,23 +77,51 @@ def _id(user_id: str, other_id: str) -> Binary:
     return Binary(bytes.fromhex(user_id + other_id))
 
 
-BY_KEY = {"c": 1, "k": 1}
+BY_KEY: Final = {"c": 1, "k": 1}
 
 
 class MongoContacts:
-    """The users that a user writes to, read from the logs; every method raises StoreUnavailable."""
+    """Acquaintance, read from the keys of the logs of 1-1 conversations; every method raises StoreUnavailable.
+
+    A user is acquainted with another if an entry of their 1-1 conversation is the user's. A query for any number of
+    users reads at most a few index keys for each.
+    """
 
     def __init__(self, database: Database) -> None:
-        self._entries = database[ENTRIES]
+        self._entries: AsyncCollection[Document] = database[ENTRIES]
 
-    async def filter_contacts(self, user_ids: list[str], other_id: str) -> set[str]:
-        """Return those of `user_ids` that have created or written to their 1-1 conversation with `other_id`."""
-        return {user_id for user_id in user_ids if await self._has_written_to(user_id, other_id)}
+    async def filter_contacts(self, user_id: str, others: Collection[str]) -> set[str]:
+        """Return those of `others` with whom `user_id` is acquainted."""
+        lowest, highest = _key_bounds(user_id)
+        return await self._filter(user_id, others, {"$gte": lowest, "$lte": highest})
 
-    async def _has_written_to(self, user_id: str, other_id: str) -> bool:
-        actor = bytes.fromhex(user_id)
-        # An idempotency key begins with the id of its actor.
-        keys = {"$gte": Binary(actor + bytes(16)), "$lte": Binary(actor + b"\xff" * 16)}
-        pair = {"c": Binary(bytes.fromhex(direct_id(user_id, other_id))), "k": keys}
+    async def filter_acquainted(self, user_ids: Collection[str], other_id: str) -> set[str]:
+        """Return those of `user_ids` that are acquainted with `other_id`."""
+        # In a 1-1 conversation every entry that is not of `other_id` is of the other user.
+        lowest, highest = _key_bounds(other_id)
+        below = await self._filter(other_id, user_ids, {"$lt": lowest})
+        return below | await self._filter(other_id, user_ids, {"$gt": highest})
+
+    async def _filter(self, user_id: str, others: Collection[str], keys: Document) -> set[str]:
+        """Return those of `others` whose 1-1 conversation with `user_id` has an entry with one of the keys."""
+        if not others:
+            return set()
+        by_conversation = {direct_id(user_id, other): other for other in others}
+        pipeline = contacts_pipeline(by_conversation, keys)
         with store_errors():
-            return await self._entries.find_one(pair, {"_id": 1}, hint=BY_KEY) is not None
+            found = await self._entries.aggregate(pipeline, hint=BY_KEY)
+            return {by_conversation[each["_id"].hex()] async for each in found}
+
+
+def contacts_pipeline(conversation_ids: Collection[str], keys: Document) -> list[Document]:
+    """Return the pipeline that yields the conversations with a key, by a distinct scan of the index on `c` and `k`."""
+    return [
+        {"$match": {"c": {"$in": [encode_id(each) for each in conversation_ids]}, "k": keys}},
+        {"$group": {"_id": "$c"}},
+    ]
+
+
+def _key_bounds(user_id: str) -> tuple[Binary, Binary]:
+    """Return the lowest and the highest idempotency key of a user: a key begins with the id of its actor."""
+    actor = bytes.fromhex(user_id)
+    return Binary(actor + bytes(16)), Binary(actor + b"\xff" * 16)

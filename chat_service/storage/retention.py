@@ -120,8 +120,10 @@ class MongoRetentionStore:
             "b": {"$exists": True},
         }
         with store_errors():
-            await self._entries.update_many(contents, {"$unset": {"b": "", "w": "", "o": "", "r": ""}}, hint=BY_ID)
-            await self._entries.update_many(edits, {"$unset": {"b": ""}}, hint=EDITS_INDEX)
+            await self._entries.update_many(
+                contents, {"$unset": {"b": "", "f": "", "w": "", "o": "", "r": ""}}, hint=BY_ID
+            )
+            await self._entries.update_many(edits, {"$unset": {"b": "", "f": ""}}, hint=EDITS_INDEX)
             await self._conversations.update_one({"_id": encode_id(conversation_id)}, {"$max": {"gone": last}})
 
     async def remove_stubs(self, conversation_id: str, below_seq: int, before_ms: int, limit: int) -> RemovedStubs:

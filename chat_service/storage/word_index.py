@@ -7,7 +7,7 @@ index and compares the others with the words of the matches.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from pymongo.asynchronous.collection import AsyncCollection
@@ -82,7 +82,7 @@ def _condition(scopes: Sequence[SearchScope], query: MessageQuery, below: Rank) 
     }
     excluded: list[Document] = [{"o": below.order, "c": {"$gte": encode_id(below.conversation_id)}}]
     for scope in scopes:
-        for gap in _invisible_intervals(scope):
+        for gap in scope.invisible_intervals():
             # Exclude messages in the gap, and visible messages whose last edit is in the gap.
             excluded.append({"_id": id_range(scope.conversation_id, gap.first, gap.last)})
             excluded.append({"c": encode_id(scope.conversation_id), "e": {"$gte": gap.first, "$lte": gap.last}})
@@ -100,17 +100,6 @@ def _word_condition(query: MessageQuery) -> Document:
     # An expression, which cannot use the index: with several candidate ranges MongoDB would have to choose one.
     others: Document = {"$expr": {"$setIsSubset": [{"$literal": list(query.words)}, "$w"]}}
     return {"w": longest, "$and": [others, *prefixes]} if prefixes or len(query.words) > 1 else {"w": longest}
-
-
-def _invisible_intervals(scope: SearchScope) -> Iterable[Interval]:
-    """Return the intervals of a log between and around the visible ones."""
-    after = 0
-    for interval in scope.intervals:
-        if interval.first > after + 1:
-            yield Interval(after + 1, interval.first - 1)
-        after = interval.last
-    if after < LAST_SEQ:
-        yield Interval(after + 1, LAST_SEQ)
 
 
 def _decode_intervals(document: Document, user_id: str) -> tuple[Interval, ...]:

@@ -60,6 +60,11 @@ def extract_words(content: bytes) -> list[str]:
     return words.extract_words(_text(entry_pb2.Content.FromString(content)))
 
 
+def extract_media(content: bytes) -> str:
+    """Return the id of the media that a serialised Content refers to; empty if it refers to none."""
+    return entry_pb2.Content.FromString(content).media.media_id
+
+
 def _text(content: entry_pb2.Content) -> str:
     kind = content.WhichOneof("body")
     if kind == "text":

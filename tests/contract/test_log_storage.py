@@ -11,9 +11,10 @@ from chat_service.model.conversation import Interval
 from chat_service.model.entry import ConversationUpdated, Entry, MembershipChanged, MembershipKind, Message, Role
 from chat_service.model.stores import Conflict
 from chat_service.storage.documents import entry_id
-from chat_service.storage.log import PAGE_BYTES, MongoLog
+from chat_service.storage.log import PAGE_BYTES, MongoLog, heads_pipeline
 from devstack.stack import Stack
 from servicekit.mongo import Database, connect
+from tests.plans import explain_pipeline
 
 pytestmark = pytest.mark.integration
 
@@ -118,3 +119,16 @@ async def test_same_send_at_same_seq_by_another_owner_is_a_conflict(log: MongoLo
     await log.append_batch([first])
     # Two owners received the send and assigned the same seq; only one of them wrote the entry.
     assert await log.append_batch([replace(first, time_ms=first.time_ms + 1)]) == Conflict(0)
+
+
+async def test_heads_of_many_logs_are_read_at_once(log: MongoLog, database: Database) -> None:
+    ids = [f"{number:032x}" for number in range(100)]
+    await log.append_batch([entry(seq, conversation_id=each) for each in ids for seq in range(1, 4)])
+    heads = await log.read_heads([*ids, CONVERSATION])
+    assert heads == {each: await log.read_head(each) for each in ids}
+    assert await log.read_heads([]) == {}
+    # Explain does not execute the pipelines of unions: their plan is that of the first.
+    execution = await explain_pipeline(database, "entries", heads_pipeline(ids[:1]), None)
+    assert "CLUSTERED_IXSCAN" in execution.stages
+    assert "COLLSCAN" not in execution.stages
+    assert execution.documents <= 2

@@ -1,4 +1,4 @@
-"""The contract of every store of blocks."""
+"""The contract of every store of blocks and acquaintance."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from chat_service.storage.relations import MongoBlockStore
+from chat_service.model.entry import Entry, Message
+from chat_service.model.ids import direct_id
+from chat_service.storage.log import MongoLog
+from chat_service.storage.relations import BY_KEY, MongoBlockStore, MongoContacts, _key_bounds, contacts_pipeline
 from devstack.stack import Stack
 from servicekit import mongo
+from tests.plans import explain_pipeline
 
 pytestmark = pytest.mark.integration
 
@@ -67,3 +71,58 @@ async def test_delete_all_of_user_keeps_blocks_by_others(blocks: MongoBlockStore
     assert await blocks.list_blocked(alice) == []
     assert await blocks.filter_blocking([bob], alice) == {bob}
     assert await blocks.filter_blocking([carol], bob) == {carol}
+
+
+async def test_blocks_among_users_are_filtered_by_direction(blocks: MongoBlockStore) -> None:
+    alice, bob, carol = users(3)
+    await blocks.block(alice, bob)
+    await blocks.block(carol, alice)
+    assert await blocks.filter_blocked(alice, [bob, carol, alice]) == {bob}
+    assert await blocks.filter_blocking([bob, carol], alice) == {carol}
+
+
+@pytest.fixture
+async def log(database: mongo.Database) -> MongoLog:
+    log = MongoLog(database)
+    await log.ensure_indexes()
+    return log
+
+
+async def append(log: MongoLog, conversation_id: str, *actors: str) -> None:
+    """Append an entry of each actor to a log."""
+    message = Message(b"hello")
+    entries = [
+        Entry(conversation_id, seq, seq, seq, actor, uuid.uuid4().bytes, message, message.fingerprint())
+        for seq, actor in enumerate(actors, 1)
+    ]
+    assert await log.append_batch(entries) is None
+
+
+async def test_acquaintance_needs_an_entry_of_the_user(database: mongo.Database, log: MongoLog) -> None:
+    contacts = MongoContacts(database)
+    # Ids at both ends, so that keys of the other user lie above, below and right beside those of the user.
+    low, user, next_up, high = "00" * 16, "7f" + "00" * 15, "7f" + "00" * 14 + "01", "ff" * 16
+    await append(log, direct_id(user, low), low)
+    await append(log, direct_id(user, high), high, user, high)
+    await append(log, direct_id(user, next_up), user)
+    await append(log, direct_id(low, high), low, high)
+    await append(log, "c" * 32, user, low, high)
+    everybody = [low, user, next_up, high, "12" * 16]
+    assert await contacts.filter_contacts(user, everybody) == {high, next_up}
+    assert await contacts.filter_acquainted(everybody, user) == {low, high}
+    assert await contacts.filter_contacts(low, everybody) == {user, high}
+    assert await contacts.filter_acquainted(everybody, next_up) == {user}
+    assert await contacts.filter_contacts(user, []) == set()
+
+
+async def test_acquaintance_among_many_is_one_distinct_scan(database: mongo.Database, log: MongoLog) -> None:
+    alice, *others = users(101)
+    for other in others:
+        await append(log, direct_id(alice, other), *[alice, other] * 10)
+    lowest, highest = _key_bounds(alice)
+    for keys in ({"$gte": lowest, "$lte": highest}, {"$lt": lowest}, {"$gt": highest}):
+        pipeline = contacts_pipeline([direct_id(alice, other) for other in others], keys)
+        execution = await explain_pipeline(database, "entries", pipeline, BY_KEY)
+        assert "DISTINCT_SCAN" in execution.stages
+        assert len(others) / 3 < execution.keys <= 2 * len(others)
+        assert execution.documents == 0

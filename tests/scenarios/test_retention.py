@@ -11,6 +11,7 @@ from devstack.stack import Stack
 from parley.chat.v1 import chat_pb2, conversation_pb2, entry_pb2
 from tests.eventually import eventually
 from tests.raw.device import RawDevice, new_id, text
+from tests.raw.directory import Directory
 from tests.raw.world import World
 
 pytestmark = pytest.mark.scenario
@@ -110,6 +111,26 @@ async def test_reader_during_retention_sees_every_seq_once(world: World) -> None
     assert held == list(range(1, new[-1] + 1))
     assert page.ranges[0].first_seq == old[-1] + 1
     assert await listed(bob, both, before_seq=new[-1]) == ["new 1", "new 0"]
+
+
+async def test_access_to_media_ends_with_its_message(world: World) -> None:
+    directory, file = Directory(world), new_id().replace("-", "")
+    alice, bob = await world.users("alice", "bob")
+    both = await alice.direct(bob)
+    await alice.connect()
+    await bob.connect()
+    media = entry_pb2.Content(media=entry_pb2.MediaReference(media_id=file))
+    seq = await alice.sent(both, media)
+    assert await directory.allows(bob, file)
+    assert await directory.referenced(file) == [file]
+    await is_kept_from(bob, both, seq + 1)
+    assert not await directory.allows(bob, file)
+    assert not await Directory(world, 1).allows(alice, file)
+
+    async def unreferenced() -> bool:
+        return await directory.referenced(file) == []
+
+    await eventually(unreferenced)
 
 
 async def test_conversation_overrides_retention_policy(world: World) -> None:

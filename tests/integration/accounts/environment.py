@@ -82,7 +82,7 @@ class AccountsEnvironment:
         """Return the rules that decide who may add a user to groups."""
         blocking, writing_to = (
             MongoBlockStore(self.database).filter_blocking,
-            MongoContacts(self.database).filter_contacts,
+            MongoContacts(self.database).filter_acquainted,
         )
         return GroupConsent(MongoAccountStore(self.database).load_adding_rules, blocking, writing_to)
 

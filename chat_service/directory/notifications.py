@@ -1,0 +1,111 @@
+"""The context of notifications: the conversation, the sender, and the counts of each recipient."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from chat_service.accounts.account import Profile
+from chat_service.history.history import History, UnreadConversation
+from chat_service.model.conversation import Conversation
+from chat_service.model.stores import MembershipStore
+from servicekit.clock import Clock
+from servicekit.errors import StoreUnavailable
+from servicekit.tasks import gather_limited
+
+# Conversations of a recipient that the badge counts, and those that are counted at once.
+MAX_BADGE_CONVERSATIONS: Final = 1000
+BADGE_PAGE: Final = 200
+MAX_CONCURRENT_RECIPIENTS: Final = 4
+DESCRIBE_TIMEOUT_S: Final = 10.0
+
+LoadProfiles = Callable[[Collection[str]], Awaitable[Mapping[str, Profile]]]
+"""Returns the profiles of users by id; users that do not exist are absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """A user to notify. If the user is not a member, all other fields have their defaults.
+
+    `mute_end_ms` is in milliseconds since 1970, 0 if the conversation is not muted now.
+    """
+
+    user_id: str
+    member: bool = False
+    mute_end_ms: int = 0
+    read_seq: int = 0
+    unread_count: int = 0
+    badge_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationContext:
+    """The context of notifications about a conversation; `conversation` is None if it does not exist."""
+
+    conversation: Conversation | None
+    sender_name: str
+    recipients: list[Recipient]
+
+
+class NotificationContextReader:
+    """Reads the context of notifications; its counts are those of the summaries of `history`."""
+
+    def __init__(
+        self, history: History, memberships: MembershipStore, load_profiles: LoadProfiles, clock: Clock
+    ) -> None:
+        self._history = history
+        self._memberships = memberships
+        self._load_profiles = load_profiles
+        self._clock = clock
+
+    async def load_context(
+        self, conversation_id: str, sender_id: str, recipient_ids: Collection[str]
+    ) -> NotificationContext:
+        """Return the context, with the recipients in the order of `recipient_ids`.
+
+        Raises StoreUnavailable, also after DESCRIBE_TIMEOUT_S.
+        """
+        try:
+            async with asyncio.timeout(DESCRIBE_TIMEOUT_S):
+                sender = (await self._load_profiles([sender_id])).get(sender_id)
+                conversation = await self._history.load_conversation(conversation_id)
+                load_recipient = partial(self._load_recipient, conversation_id)
+                recipients = await gather_limited(load_recipient, recipient_ids, limit=MAX_CONCURRENT_RECIPIENTS)
+        except TimeoutError:
+            raise StoreUnavailable("the counts took too long") from None
+        return NotificationContext(conversation, sender.display_name if sender else "", recipients)
+
+    async def _load_recipient(self, conversation_id: str, user_id: str) -> Recipient:
+        unread = await self._history.count_unread(user_id, [conversation_id])
+        if not unread:
+            return Recipient(user_id)
+        member, settings = unread[0].member, unread[0].visible.settings
+        return Recipient(
+            user_id,
+            member=True,
+            mute_end_ms=settings.mute_until_ms if self._is_muted(unread[0]) else 0,
+            read_seq=member.watermark.read_seq,
+            unread_count=unread[0].unread_count,
+            badge_count=await self._count_badge(user_id),
+        )
+
+    async def _count_badge(self, user_id: str) -> int:
+        """Return the unread messages of the user's first MAX_BADGE_CONVERSATIONS conversations on the main list."""
+        badge, after = 0, ""
+        for _ in range(MAX_BADGE_CONVERSATIONS // BADGE_PAGE):
+            ids = await self._memberships.list_conversations(user_id, after, BADGE_PAGE)
+            unread = await self._history.count_unread(user_id, ids)
+            badge += sum(each.unread_count for each in unread if self._counts_in_badge(each))
+            if len(ids) < BADGE_PAGE:
+                break
+            after = ids[-1]
+        return badge
+
+    def _counts_in_badge(self, unread: UnreadConversation) -> bool:
+        return not (unread.visible.settings.archived or self._is_muted(unread))
+
+    def _is_muted(self, unread: UnreadConversation) -> bool:
+        return unread.visible.settings.mute_until_ms > self._clock.now_ms()
