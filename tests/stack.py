@@ -7,11 +7,12 @@ session; each test uses its own database.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from devstack.stack import Stack
+from servicekit.mongo import Database, connect
 from tests.scans import no_scans
 
 
@@ -40,6 +41,15 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def database_name() -> str:
     """Return a unique name for a database or a key prefix."""
     return f"test_{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+async def database(mongod: Stack, database_name: str) -> AsyncIterator[Database]:
+    """Yield an empty database of a mongod, and drop it."""
+    database = await connect(mongod.mongo_uri, database_name)
+    yield database
+    await database.client.drop_database(database_name)
+    await database.client.close()
 
 
 @pytest.fixture(scope="session")

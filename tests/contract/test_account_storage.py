@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -17,22 +16,13 @@ from chat_service.accounts.refresh_tokens import RefreshChain, sign_in_id
 from chat_service.accounts.user_search import UserQuery, search_keys
 from chat_service.storage.accounts import MongoAccountStore
 from chat_service.storage.devices import MongoDeviceStore
-from devstack.stack import Stack
-from servicekit import mongo
+from servicekit.mongo import Database
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-async def database(mongod: Stack, database_name: str) -> AsyncIterator[mongo.Database]:
-    made = await mongo.connect(mongod.mongo_uri, database_name)
-    yield made
-    await made.client.drop_database(database_name)
-    await made.client.close()
-
-
-@pytest.fixture
-async def accounts(database: mongo.Database) -> AccountStore:
+async def accounts(database: Database) -> AccountStore:
     store = MongoAccountStore(database)
     await store.ensure_indexes()
     await store.ensure_indexes()
@@ -40,7 +30,7 @@ async def accounts(database: mongo.Database) -> AccountStore:
 
 
 @pytest.fixture
-async def devices(database: mongo.Database) -> DeviceStore:
+async def devices(database: Database) -> DeviceStore:
     return MongoDeviceStore(database)
 
 
@@ -197,7 +187,7 @@ async def test_deleting_accounts_are_listed_oldest_first(accounts: AccountStore)
     assert [time_ms for _, time_ms in await accounts.list_deleting(2)] == [5, 6]
 
 
-async def test_purged_account_keeps_only_its_id(accounts: AccountStore, database: mongo.Database) -> None:
+async def test_purged_account_keeps_only_its_id(accounts: AccountStore, database: Database) -> None:
     alice, bob = await insert_listed(accounts, "alice"), await insert_listed(accounts, "bob")
     await accounts.purge(bob.user_id, 9)
     assert await accounts.load(bob.user_id) == replace(bob, listed=True), "the account was not marked for deletion"
@@ -239,7 +229,7 @@ async def test_filter_existing_returns_known_users(accounts: AccountStore) -> No
     assert await accounts.filter_existing([]) == set()
 
 
-async def test_search_uses_index_without_sorting(accounts: AccountStore, database: mongo.Database) -> None:
+async def test_search_uses_index_without_sorting(accounts: AccountStore, database: Database) -> None:
     await insert_listed(accounts, "alice")
     criteria = {
         "prefixes": {"$in": ["alic", "\nalice"]},

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 
 from chat_service.accounts.ports import AttemptCounter
 from chat_service.storage.attempts import MongoAttemptCounter
-from devstack.stack import Stack
-from servicekit import mongo
+from servicekit.mongo import Database
 from servicekit.rate_limiter import RateLimit
 
 pytestmark = pytest.mark.integration
@@ -22,15 +20,7 @@ THREE = RateLimit(rate=0.5, burst=3)
 
 
 @pytest.fixture
-async def database(mongod: Stack, database_name: str) -> AsyncIterator[mongo.Database]:
-    made = await mongo.connect(mongod.mongo_uri, database_name)
-    yield made
-    await made.client.drop_database(database_name)
-    await made.client.close()
-
-
-@pytest.fixture
-async def attempts(database: mongo.Database) -> AttemptCounter:
+async def attempts(database: Database) -> AttemptCounter:
     store = MongoAttemptCounter(database)
     await store.ensure_indexes()
     await store.ensure_indexes()
@@ -61,7 +51,7 @@ async def test_bucket_never_exceeds_its_burst(attempts: AttemptCounter) -> None:
     assert [await attempts.take("alice", THREE, much_later) for _ in range(4)] == [0, 0, 0, 2]
 
 
-async def test_concurrent_attempts_are_limited_to_burst(database: mongo.Database) -> None:
+async def test_concurrent_attempts_are_limited_to_burst(database: Database) -> None:
     servers = [MongoAttemptCounter(database) for _ in range(4)]
     waits = await asyncio.gather(*(server.take("alice", THREE, NOW) for server in servers for _ in range(10)))
     assert waits.count(0) == 3
@@ -75,7 +65,7 @@ async def test_clock_far_ahead_does_not_lock_out_key(attempts: AttemptCounter) -
     assert await attempts.take("alice", THREE, NOW + 2000) == 0
 
 
-async def test_keys_are_not_stored_in_clear(attempts: AttemptCounter, database: mongo.Database) -> None:
+async def test_keys_are_not_stored_in_clear(attempts: AttemptCounter, database: Database) -> None:
     for key in ("my password", "\0", "\ud800", "$set"):
         await attempts.take(key, THREE, NOW)
     [*kept] = [each async for each in database["sign_in_tries"].find()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -12,21 +11,12 @@ from chat_service.model.entry import ConversationUpdated, Entry, MembershipChang
 from chat_service.model.stores import Conflict
 from chat_service.storage.documents import entry_id
 from chat_service.storage.log import PAGE_BYTES, MongoLog, heads_pipeline
-from devstack.stack import Stack
-from servicekit.mongo import Database, connect
+from servicekit.mongo import Database
 from tests.plans import explain_pipeline
 
 pytestmark = pytest.mark.integration
 
 CONVERSATION, OTHER, ALICE = "c" * 32, "d" * 32, "a" * 32
-
-
-@pytest.fixture
-async def database(mongod: Stack, database_name: str) -> AsyncIterator[Database]:
-    database = await connect(mongod.mongo_uri, database_name)
-    yield database
-    await database.client.drop_database(database_name)
-    await database.client.close()
 
 
 @pytest.fixture

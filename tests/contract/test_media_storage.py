@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -34,9 +33,8 @@ from chat_service.storage.media_references import (
 )
 from chat_service.storage.retention import MongoRetentionStore
 from chat_service.wire.entries import extract_media, extract_words
-from devstack.stack import Stack
 from parley.chat.v1 import entry_pb2
-from servicekit.mongo import Database, connect
+from servicekit.mongo import Database
 from tests.plans import explain_pipeline
 
 pytestmark = pytest.mark.integration
@@ -45,14 +43,6 @@ ALICE = "a" * 32
 ONE, TWO, THREE = (f"{number:032x}" for number in range(1, 4))
 CAT, DOG, OWL = "ca" * 16, "d0" * 16, "0e" * 16
 EVERYTHING = (Interval(1, LAST_SEQ),)
-
-
-@pytest.fixture
-async def database(mongod: Stack, database_name: str) -> AsyncIterator[Database]:
-    database = await connect(mongod.mongo_uri, database_name)
-    yield database
-    await database.client.drop_database(database_name)
-    await database.client.close()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -12,23 +11,14 @@ from chat_service.model.entry import Entry, Message
 from chat_service.model.ids import direct_id
 from chat_service.storage.log import MongoLog
 from chat_service.storage.relations import BY_KEY, MongoBlockStore, MongoContacts, _key_bounds, contacts_pipeline
-from devstack.stack import Stack
-from servicekit import mongo
+from servicekit.mongo import Database
 from tests.plans import explain_pipeline
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-async def database(mongod: Stack, database_name: str) -> AsyncIterator[mongo.Database]:
-    made = await mongo.connect(mongod.mongo_uri, database_name)
-    yield made
-    await made.client.drop_database(database_name)
-    await made.client.close()
-
-
-@pytest.fixture
-async def blocks(database: mongo.Database) -> MongoBlockStore:
+async def blocks(database: Database) -> MongoBlockStore:
     return MongoBlockStore(database)
 
 
@@ -82,7 +72,7 @@ async def test_blocks_among_users_are_filtered_by_direction(blocks: MongoBlockSt
 
 
 @pytest.fixture
-async def log(database: mongo.Database) -> MongoLog:
+async def log(database: Database) -> MongoLog:
     log = MongoLog(database)
     await log.ensure_indexes()
     return log
@@ -98,7 +88,7 @@ async def append(log: MongoLog, conversation_id: str, *actors: str) -> None:
     assert await log.append_batch(entries) is None
 
 
-async def test_acquaintance_needs_an_entry_of_the_user(database: mongo.Database, log: MongoLog) -> None:
+async def test_acquaintance_needs_an_entry_of_the_user(database: Database, log: MongoLog) -> None:
     contacts = MongoContacts(database)
     # Ids at both ends, so that keys of the other user lie above, below and right beside those of the user.
     low, user, next_up, high = "00" * 16, "7f" + "00" * 15, "7f" + "00" * 14 + "01", "ff" * 16
@@ -115,7 +105,7 @@ async def test_acquaintance_needs_an_entry_of_the_user(database: mongo.Database,
     assert await contacts.filter_contacts(user, []) == set()
 
 
-async def test_acquaintance_among_many_is_one_distinct_scan(database: mongo.Database, log: MongoLog) -> None:
+async def test_acquaintance_among_many_is_one_distinct_scan(database: Database, log: MongoLog) -> None:
     alice, *others = users(101)
     for other in others:
         await append(log, direct_id(alice, other), *[alice, other] * 10)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from chat_service.model.conversation import Conversation, ConversationKind, ConversationMember
@@ -14,22 +12,13 @@ from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.documents import encode_id
 from chat_service.storage.log import MongoLog
 from chat_service.storage.retention import MongoRetentionStore
-from devstack.stack import Stack
-from servicekit.mongo import Database, connect
+from servicekit.mongo import Database
 
 pytestmark = pytest.mark.integration
 
 ALICE = "a" * 32
 BEFORE, HERE, BEHIND = ("b" * 32, "c" * 32, "d" * 32)
 A_DAY = Retention(RetentionRule.MAX_AGE, 86_400)
-
-
-@pytest.fixture
-async def database(mongod: Stack, database_name: str) -> AsyncIterator[Database]:
-    database = await connect(mongod.mongo_uri, database_name)
-    yield database
-    await database.client.drop_database(database_name)
-    await database.client.close()
 
 
 @pytest.fixture

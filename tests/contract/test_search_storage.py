@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -15,9 +14,8 @@ from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.word_index import WORD_INDEX, MongoWordIndex, _condition
 from chat_service.wire.entries import extract_words
-from devstack.stack import Stack
 from parley.chat.v1 import entry_pb2
-from servicekit.mongo import Database, connect
+from servicekit.mongo import Database
 
 pytestmark = pytest.mark.integration
 
@@ -25,14 +23,6 @@ ALICE, BOB = "a" * 32, "b" * 32
 CONVERSATIONS = [f"{number:032x}" for number in range(1, 4)]
 ONE, TWO, THREE = CONVERSATIONS
 ALL = tuple(SearchScope(each, (Interval(1, LAST_SEQ),)) for each in CONVERSATIONS)
-
-
-@pytest.fixture
-async def database(mongod: Stack, database_name: str) -> AsyncIterator[Database]:
-    database = await connect(mongod.mongo_uri, database_name)
-    yield database
-    await database.client.drop_database(database_name)
-    await database.client.close()
 
 
 @pytest.fixture
