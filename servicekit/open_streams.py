@@ -59,12 +59,15 @@ class OpenStreams:
         self._draining = False
 
     def drain(self, seconds: float) -> None:
-        """End each stream at a random time within `seconds`, and refuse new ones."""
+        """End each stream at a random time within `seconds`, at the latest with its token, and refuse new ones."""
         self._draining = True
         now = asyncio.get_running_loop().time()
-        for deadline in self._deadlines:
+        # A stream that is ending already keeps its deadline, which can no longer be changed.
+        for deadline in (each for each in self._deadlines if not each.expired()):
             # Not for cryptography: the times only have to differ.
-            deadline.reschedule(now + random.uniform(0, seconds))  # noqa: S311
+            end = now + random.uniform(0, seconds)  # noqa: S311
+            expiry = deadline.when()
+            deadline.reschedule(end if expiry is None else min(end, expiry))
 
     @asynccontextmanager
     async def track_stream(self, claims: Claims | None) -> AsyncIterator[None]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
+from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 
 from chat_service.history.message_search import SearchScope
@@ -27,6 +28,7 @@ class MongoMediaReferences:
     """Implements MediaReferences; every method raises StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
+        self._client = database.client
         self._entries: AsyncCollection[Document] = database[ENTRIES]
         self._conversations: AsyncCollection[Document] = database[CONVERSATIONS]
         self._users: AsyncCollection[Document] = database[USERS]
@@ -66,18 +68,29 @@ class MongoMediaReferences:
             )
 
     async def filter_referenced(self, media_ids: Collection[str]) -> set[str]:
-        """Read at most two keys of each index for each file."""
+        """Read at most two keys of each index for each file.
+
+        All are read as of one time: a file that moves, from a message to a profile for example, is always referenced.
+        """
+        files = {"f": {"$in": [encode_id(each) for each in media_ids]}}
         pictures = {"picture": {"$in": list(media_ids)}}
         with store_errors():
-            files = {"f": {"$in": [encode_id(each) for each in media_ids]}}
-            referenced = {each.hex() for each in await _distinct(self._entries, "f", files, MEDIA_INDEX)}
-            for collection in (self._conversations, self._users):
-                referenced |= await _distinct(collection, "picture", pictures, PICTURE_INDEX)
+            async with self._client.start_session(snapshot=True) as snapshot:
+                found = await _distinct(self._entries, "f", files, MEDIA_INDEX, snapshot)
+                referenced = {each.hex() for each in found}
+                for collection in (self._conversations, self._users):
+                    referenced |= await _distinct(collection, "picture", pictures, PICTURE_INDEX, snapshot)
         return referenced
 
 
-async def _distinct(collection: AsyncCollection[Document], field: str, condition: Document, index: str) -> set[Any]:
-    found = await collection.aggregate(distinct_pipeline(field, condition), hint=index)
+async def _distinct(
+    collection: AsyncCollection[Document],
+    field: str,
+    condition: Document,
+    index: str,
+    session: AsyncClientSession | None = None,
+) -> set[Any]:
+    found = await collection.aggregate(distinct_pipeline(field, condition), hint=index, session=session)
     return {each["_id"] async for each in found}
 
 

@@ -20,6 +20,7 @@ from chat_service.model.entry import (
     ReactionChanged,
     Role,
 )
+from chat_service.storage import media_references
 from chat_service.storage.accounts import MongoAccountStore
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.documents import encode_id
@@ -229,3 +230,30 @@ async def test_file_forwarded_to_many_conversations_costs_no_more(
         "executionStats"
     ]
     assert (executed["nReturned"], executed["totalDocsExamined"]) == (1, 0)
+
+
+@pytest.mark.parametrize("collection", ["conversations", "users"])
+async def test_file_that_moves_while_references_are_listed_stays_referenced(
+    log: MongoLog,
+    references: MongoMediaReferences,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    collection: str,
+) -> None:
+    """A picture that has become a message is found, though the log was read before that and the pictures after it."""
+    if collection == "users":
+        await MongoAccountStore(database).insert(Account(Profile(ALICE, "alice", "Alice", CAT), "hash", 17))
+    else:
+        await save_group(database, ONE, CAT)
+    read = media_references._distinct
+
+    async def read_then_move(entries: Any, field: str, *arguments: Any) -> set[Any]:
+        found = await read(entries, field, *arguments)
+        if field == "f":
+            await append(log, Message(media(CAT)), conversation_id=TWO)
+            await database[collection].update_many({}, {"$set": {"picture": ""}})
+        return found
+
+    monkeypatch.setattr(media_references, "_distinct", read_then_move)
+    assert await references.filter_referenced([CAT, DOG]) == {CAT}
+    assert await references.is_profile_picture(CAT) is False

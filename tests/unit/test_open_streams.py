@@ -76,3 +76,32 @@ async def test_ended_stream_is_not_ended_again(streams: OpenStreams) -> None:
         pass
     streams.drain(0)
     await run_ready()
+
+
+async def test_drain_does_not_extend_a_stream_beyond_its_token(streams: OpenStreams) -> None:
+    task = asyncio.create_task(stream(streams, claims(seconds=0.05 - EXPIRY_GRACE_S)))
+    await run_ready()
+    streams.drain(1e6)
+    with pytest.raises(ServerDraining):
+        await asyncio.wait_for(task, 5)
+
+
+async def test_stream_that_is_ending_does_not_disturb_the_drain(streams: OpenStreams) -> None:
+    ending, may_end = asyncio.Event(), asyncio.Event()
+
+    async def end_slowly() -> None:
+        async with streams.track_stream(claims(seconds=-EXPIRY_GRACE_S)):
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ending.set()
+                await may_end.wait()
+
+    slow, other = asyncio.create_task(end_slowly()), asyncio.create_task(stream(streams))
+    await ending.wait()
+    streams.drain(0)
+    with pytest.raises(ServerDraining):
+        await other
+    may_end.set()
+    with pytest.raises(ServerDraining):
+        await slow
