@@ -18,8 +18,8 @@ from servicekit.tasks import gather_limited
 
 # Conversations of a recipient that the badge counts, and those that are counted at once.
 MAX_BADGE_CONVERSATIONS: Final = 1000
-BADGE_PAGE: Final = 200
-MAX_CONCURRENT_RECIPIENTS: Final = 4
+BADGE_PAGE: Final = 100
+MAX_CONCURRENT_RECIPIENTS: Final = 16
 DESCRIBE_TIMEOUT_S: Final = 10.0
 
 LoadProfiles = Callable[[Collection[str]], Awaitable[Mapping[str, Profile]]]
@@ -72,37 +72,45 @@ class NotificationContextReader:
             async with asyncio.timeout(DESCRIBE_TIMEOUT_S):
                 sender = (await self._load_profiles([sender_id])).get(sender_id)
                 conversation = await self._history.load_conversation(conversation_id)
-                load_recipient = partial(self._load_recipient, conversation_id)
+                load_recipient = partial(self._load_recipient, conversation)
                 recipients = await gather_limited(load_recipient, recipient_ids, limit=MAX_CONCURRENT_RECIPIENTS)
         except TimeoutError:
             raise StoreUnavailable("the counts took too long") from None
         return NotificationContext(conversation, sender.display_name if sender else "", recipients)
 
-    async def _load_recipient(self, conversation_id: str, user_id: str) -> Recipient:
-        unread = await self._history.count_unread(user_id, [conversation_id])
-        if not unread:
+    async def _load_recipient(self, conversation: Conversation | None, user_id: str) -> Recipient:
+        if conversation is None or user_id not in conversation.members:
             return Recipient(user_id)
-        member, settings = unread[0].member, unread[0].visible.settings
+        badge, own = await self._count_badge(user_id, conversation.conversation_id)
+        # A conversation beyond the bound of the badge is counted by itself.
+        counted = own or await self._history.count_unread(user_id, [conversation.conversation_id])
+        if not counted:
+            return Recipient(user_id)
+        member, settings = counted[0].member, counted[0].visible.settings
         return Recipient(
             user_id,
             member=True,
-            mute_end_ms=settings.mute_until_ms if self._is_muted(unread[0]) else 0,
+            mute_end_ms=settings.mute_until_ms if self._is_muted(counted[0]) else 0,
             read_seq=member.watermark.read_seq,
-            unread_count=unread[0].unread_count,
-            badge_count=await self._count_badge(user_id),
+            unread_count=counted[0].unread_count,
+            badge_count=badge,
         )
 
-    async def _count_badge(self, user_id: str) -> int:
-        """Return the unread messages of the user's first MAX_BADGE_CONVERSATIONS conversations on the main list."""
-        badge, after = 0, ""
+    async def _count_badge(self, user_id: str, conversation_id: str) -> tuple[int, list[UnreadConversation]]:
+        """Return the unread messages of the first MAX_BADGE_CONVERSATIONS conversations on the user's main list.
+
+        Also returns the counted conversation with this id, if it is one of them.
+        """
+        badge, after, own = 0, "", list[UnreadConversation]()
         for _ in range(MAX_BADGE_CONVERSATIONS // BADGE_PAGE):
             ids = await self._memberships.list_conversations(user_id, after, BADGE_PAGE)
             unread = await self._history.count_unread(user_id, ids)
             badge += sum(each.unread_count for each in unread if self._counts_in_badge(each))
+            own += [each for each in unread if each.visible.conversation.conversation_id == conversation_id]
             if len(ids) < BADGE_PAGE:
                 break
             after = ids[-1]
-        return badge
+        return badge, own
 
     def _counts_in_badge(self, unread: UnreadConversation) -> bool:
         return not (unread.visible.settings.archived or self._is_muted(unread))

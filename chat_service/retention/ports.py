@@ -41,6 +41,14 @@ class EntryPosition:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureChange:
+    """The seq of an entry that set or removed the picture of a group; `referenced` while it refers to the file."""
+
+    seq: int
+    referenced: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RemovedStubs:
     """The number of stubs that were removed, and the time of the lowest that is left; None if none is left.
 
@@ -91,6 +99,12 @@ class RetentionStore(Protocol):
 
         The highest entry of a log is never removed.
         """
+
+    async def list_picture_changes(self, conversation_id: str, last: int) -> Sequence[PictureChange]:
+        """Return the changes of the picture up to seq `last`, in order."""
+
+    async def release_pictures(self, conversation_id: str, seqs: Collection[int]) -> None:
+        """Remove the references of these entries to their files; idempotent."""
 
     async def load_device_marks(self, conversation_id: str) -> Mapping[str, int]:
         """Return the delivered seqs of devices; devices that never acknowledged a delivery are absent."""

@@ -2,7 +2,7 @@
 
 A sweep removes a prefix of the log, in this order: it raises `first_seq`, invalidates the owner's cached state, and
 removes content. The entry stays as a stub, because it answers retries, and is removed after 31 days. A sweep that
-starts after a crash reads from the store how far the last one got.
+starts after a crash reads from the store how far the last one got. It also releases the files of replaced pictures.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import Final
 
-from chat_service.model.conversation import Conversation, ConversationMember
+from chat_service.model.conversation import Conversation, ConversationKind, ConversationMember
 from chat_service.model.retention import Retention, RetentionPolicy, RetentionRule
 from chat_service.retention.ports import (
     ClaimedConversation,
@@ -79,6 +79,8 @@ class RetentionSweep:
                 finished = True
                 break
         result.first_seq = claimed.conversation.first_seq
+        if claimed.conversation.kind is ConversationKind.GROUP:
+            await self._release_pictures(claimed.conversation)
         await self._finish(claimed, result, finished)
         return result
 
@@ -90,6 +92,19 @@ class RetentionSweep:
         await self._store.remove_content(conversation_id, first, last)
         result.contents += last - first + 1
         return replace(claimed, removed_seq=last)
+
+    async def _release_pictures(self, conversation: Conversation) -> None:
+        """Release the earlier pictures that no former member is shown: one is shown the group as of the departure."""
+        conversation_id, members = conversation.conversation_id, conversation.members
+        changes = await self._store.list_picture_changes(conversation_id, conversation.applied_seq)
+        left = [past[-1].last for user, past in conversation.past_memberships.items() if user not in members]
+        unseen = [
+            each.seq
+            for each, replacement in pairwise(changes)
+            if each.referenced and not any(each.seq <= last < replacement.seq for last in left)
+        ]
+        if unseen:
+            await self._store.release_pictures(conversation_id, unseen)
 
     async def _last_expired(self, conversation: Conversation) -> EntryPosition | None:
         """Return the last expired entry of the next batch; None if the first one has not expired."""

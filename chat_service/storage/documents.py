@@ -12,7 +12,7 @@ its rank for searches, `e` the seq of its last edit, `d` the seq of its deletion
 with emoji `e` and seq `s`.
 
 `f` is the media that an entry refers to: that of the content `b` of a message or edit, and it is set and removed
-together with `b`; or the picture that an update sets.
+together with `b`; or the picture that an update sets, until nobody is shown that picture any more.
 """
 
 from __future__ import annotations

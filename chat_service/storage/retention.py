@@ -12,12 +12,18 @@ from collections.abc import Callable, Collection
 from itertools import takewhile
 from typing import Any, Final
 
-from pymongo import ReturnDocument
+from pymongo import ReturnDocument, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 
 from chat_service.model.entry import LAST_SEQ
 from chat_service.model.retention import Retention
-from chat_service.retention.ports import ClaimedConversation, DueConversation, EntryPosition, RemovedStubs
+from chat_service.retention.ports import (
+    ClaimedConversation,
+    DueConversation,
+    EntryPosition,
+    PictureChange,
+    RemovedStubs,
+)
 from chat_service.storage.conversations import CONVERSATIONS, decode_conversation
 from chat_service.storage.device_marks import MongoDeviceMarks
 from chat_service.storage.documents import EDITED, MESSAGE, encode_id, entry_id, id_range, seq_of
@@ -25,6 +31,7 @@ from chat_service.storage.log import BY_ID, EDITS_INDEX, ENTRIES, STATE_CHANGES_
 from servicekit.mongo import Database, Document, store_errors
 
 IDS_PER_BATCH: Final = 1000
+PICTURES_INDEX: Final = "pictures"
 
 
 class MongoRetentionStore:
@@ -36,12 +43,15 @@ class MongoRetentionStore:
         self._marks = MongoDeviceMarks(database)
 
     async def ensure_indexes(self) -> None:
-        """Create the indexes on `due` and `under` unless they exist."""
+        """Create the indexes on `due`, on `under` and on changes of pictures unless they exist."""
         with store_errors(timeout_s=60.0):
             for field in ("due", "under"):
                 await self._conversations.create_index(
                     [(field, 1), ("_id", 1)], partialFilterExpression={field: {"$exists": True}}
                 )
+            await self._entries.create_index(
+                [("c", 1), ("_id", 1)], name=PICTURES_INDEX, partialFilterExpression={"picture": {"$exists": True}}
+            )
 
     async def list_due(
         self, now_ms: int, default: Retention, owns: Callable[[str], bool], limit: int
@@ -138,6 +148,19 @@ class MongoRetentionStore:
         kept = stubs[len(expired) :]
         return RemovedStubs(len(expired), kept[0]["t"] if kept else None)
 
+    async def list_picture_changes(self, conversation_id: str, last: int) -> list[PictureChange]:
+        """Read one range of the index on changes of pictures."""
+        with store_errors():
+            cursor = self._entries.find(picture_changes_filter(conversation_id, last), {"f": 1})
+            documents = await cursor.sort("_id", 1).hint(PICTURES_INDEX).to_list()
+        return [PictureChange(seq_of(each), "f" in each) for each in documents]
+
+    async def release_pictures(self, conversation_id: str, seqs: Collection[int]) -> None:
+        """Unset `f` of each entry by its `_id`: MongoDB scans a clustered collection for a list of ids."""
+        updates = [UpdateOne({"_id": entry_id(conversation_id, seq)}, {"$unset": {"f": ""}}) for seq in seqs]
+        with store_errors():
+            await self._entries.bulk_write(updates, ordered=False)
+
     async def load_device_marks(self, conversation_id: str) -> dict[str, int]:
         """See MongoDeviceMarks."""
         return await self._marks.load(conversation_id)
@@ -152,6 +175,12 @@ class MongoRetentionStore:
             .sort("_id")
             .hint(BY_ID)
         )
+
+
+def picture_changes_filter(conversation_id: str, last: int) -> Document:
+    """Return the filter for the entries up to seq `last` that set or removed the picture."""
+    ids = id_range(conversation_id, 1, last)
+    return {"c": encode_id(conversation_id), "_id": ids, "picture": {"$exists": True}}
 
 
 def _encode_default(default: Retention) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from chat_service.model.conversation import Conversation, ConversationKind, ConversationMember
-from chat_service.model.entry import Entry, Message, MessageEdited, Role
+from chat_service.model.entry import ConversationUpdated, Entry, Message, MessageEdited, Role
 from chat_service.model.retention import FOREVER, Retention, RetentionRule
-from chat_service.retention.ports import DueConversation, EntryPosition, RemovedStubs
+from chat_service.retention.ports import DueConversation, EntryPosition, PictureChange, RemovedStubs
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.documents import encode_id
 from chat_service.storage.log import MongoLog
-from chat_service.storage.retention import MongoRetentionStore
+from chat_service.storage.retention import PICTURES_INDEX, MongoRetentionStore, picture_changes_filter
 from servicekit.mongo import Database
 
 pytestmark = pytest.mark.integration
@@ -145,3 +147,31 @@ async def test_first_seq_never_decreases(database: Database, store: MongoRetenti
         kept = await MongoConversationStore(database).load(HERE)
         assert kept is not None
         assert (kept.first_seq, kept.first_number) == (6, 4)
+
+
+async def test_picture_changes_are_read_from_their_index_alone(
+    log: MongoLog, store: MongoRetentionStore, database: Database
+) -> None:
+    changes = {2: "ca" * 16, 40: "", 60: "d0" * 16}
+    entries = [entry(seq) for seq in range(1, 100)]
+    for seq, picture in changes.items():
+        update = ConversationUpdated(picture_media_id=picture)
+        entries[seq - 1] = replace(entry(seq), change=update, fingerprint=update.fingerprint())
+    title = ConversationUpdated("title")
+    entries[49] = replace(entry(50), change=title, fingerprint=title.fingerprint())
+    await log.append_batch([*entries, entry(1, BEFORE), entry(1, BEHIND)])
+    assert await store.list_picture_changes(HERE, 100) == [
+        PictureChange(2, referenced=True),
+        PictureChange(40, referenced=False),
+        PictureChange(60, referenced=True),
+    ]
+    assert await store.list_picture_changes(HERE, 59) == await store.list_picture_changes(HERE, 40)
+    assert await store.list_picture_changes(BEFORE, 100) == []
+    for _ in range(2):
+        await store.release_pictures(HERE, [2])
+    assert [each.referenced for each in await store.list_picture_changes(HERE, 100)] == [False, False, True]
+    [released] = (await log.read_page(HERE, 2, 1)).entries
+    assert released == entries[1], "the entry itself does not change"
+    found = database["entries"].find(picture_changes_filter(HERE, 100)).sort("_id", 1).hint(PICTURES_INDEX)
+    executed = (await found.explain())["executionStats"]
+    assert (executed["nReturned"], executed["totalKeysExamined"], executed["totalDocsExamined"]) == (3, 3, 3)

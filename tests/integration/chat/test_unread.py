@@ -105,16 +105,19 @@ async def test_removal_during_the_count_is_respected(
 async def test_badge_counts_all_pages_up_to_the_bound(
     database: Database, log: MongoLog, reader: NotificationContextReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ids = await store_conversations(database, log, 2 * BADGE_PAGE + 2)
-    context = await reader.load_context(ids[0], ALICE, [BOB])
+    ids = await store_conversations(database, log, 2 * BADGE_PAGE + 3)
     # Two, one and no unread messages in turn.
-    assert context.recipients[0].badge_count == len(ids)
+    unread = [2 - number % 3 for number in range(len(ids))]
+    context = await reader.load_context(ids[0], ALICE, [BOB])
+    assert context.recipients[0].badge_count == sum(unread)
+    assert context.recipients[0].unread_count == 2
     monkeypatch.setattr(notifications, "MAX_BADGE_CONVERSATIONS", BADGE_PAGE)
     bounded = await reader.load_context(ids[-1], ALICE, [BOB])
-    assert bounded.recipients[0].member
-    assert bounded.recipients[0].badge_count == BADGE_PAGE + 1
+    assert bounded.recipients[0].member, "counted by itself"
+    assert bounded.recipients[0].unread_count == unread[-1] != unread[0]
+    assert bounded.recipients[0].badge_count == sum(unread[:BADGE_PAGE])
     muted = {"mute_until_ms": time.time_ns() // 1_000_000 + 60_000}
     for conversation_id in ids[:3]:
         await MongoMembershipStore(database).update_settings(BOB, conversation_id, **muted)
     bounded = await reader.load_context(ids[0], ALICE, [BOB])
-    assert bounded.recipients[0].badge_count == BADGE_PAGE + 1 - 3
+    assert bounded.recipients[0].badge_count == sum(unread[3:BADGE_PAGE])

@@ -187,3 +187,40 @@ async def test_sweep_processes_only_owned_conversations(owners: Owners, environm
         job = RetentionJob(environment.store, environment.new_sweep(A_DAY), A_DAY, SystemClock(), owns)
         assert await job.sweep_due() == swept
     assert await environment.days_until_due(conversation_id) is not None
+
+
+async def test_replaced_picture_is_released_unless_a_former_member_is_shown_it(
+    owners: Owners, environment: RetentionEnvironment
+) -> None:
+    running = await owners.start()
+    request = uuid_utils.uuid7()
+    group = group_id(ALICE, str(request))
+    assert await running.create(Creation(group, ALICE, request.bytes, (ALICE, BOB, CAROL), "Pictures")) == Done()
+
+    async def set_picture(picture: str) -> int:
+        return seq_of(await running.append(change(group, ConversationUpdated(picture_media_id=picture))))
+
+    async def remove(user: str) -> None:
+        removal = MembershipChanged(MembershipKind.REMOVED, ((user, Role.MEMBER),))
+        seq_of(await running.append(change(group, removal)))
+
+    async def referenced() -> list[int]:
+        await environment.sweep_due(RetentionPolicy(FOREVER))
+        return [each.seq for each in await environment.store.list_picture_changes(group, 100) if each.referenced]
+
+    first = await set_picture("ca" * 16)
+    assert await referenced() == [first]
+    second = await set_picture("d0" * 16)
+    assert await referenced() == [second]
+    # Bob is shown the second picture from now on, whatever follows.
+    await remove(BOB)
+    third, fourth = await set_picture("0e" * 16), await set_picture("f0" * 16)
+    await remove(CAROL)
+    assert await referenced() == [second, fourth]
+    none = await set_picture("")
+    assert await referenced() == [second, fourth]
+    # Both are members again and see the present state of the group.
+    back = MembershipChanged(MembershipKind.ADDED, ((BOB, Role.MEMBER), (CAROL, Role.MEMBER)))
+    seq_of(await running.append(change(group, back)))
+    assert await referenced() == []
+    assert first < second < third < fourth < none
