@@ -117,7 +117,7 @@ class Platform(Generic[SettingsT]):
         return database
 
     def open_redis(self, settings: RedisSettings) -> Redis:
-        """Return a client of Redis, which connects when it is first used."""
+        """Return a client of Redis, which connects when it is first used. Raise ConfigurationError."""
         redis = connect_redis(settings.redis_url.get_secret_value())
         self.stack.push_async_callback(redis.aclose)
         return redis
