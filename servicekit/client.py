@@ -165,9 +165,11 @@ def _failure_of(error: grpc.aio.AioRpcError, service: str) -> Failure:
 @contextmanager
 def _record_call(path: str) -> Iterator[None]:
     """Count and time the call in the block, and log its failure."""
-    started_at, code = perf_counter(), "OK"
+    # The code of a call that ends neither with a response nor with a failure.
+    started_at, code = perf_counter(), "CANCELLED"
     try:
         yield
+        code = "OK"
     except Failure as failure:
         code = failure.code
         _log.info("call to another service failed", method=path, reason=failure.reason, error=failure.message)

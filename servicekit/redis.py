@@ -15,6 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import NoScriptError, RedisError
 
+from servicekit.config import ConfigurationError
 from servicekit.errors import StoreUnavailable
 
 RESPONSE_TIMEOUT_S: Final = 1.0
@@ -48,16 +49,21 @@ class UvloopSafeTlsConnection(_UvloopSafe, SSLConnection):
 def connect_redis(url: str) -> Redis:
     """Return a client that waits RESPONSE_TIMEOUT_S for a reply and retries once; `url` is a standard Redis URL.
 
-    It opens at most MAX_CONNECTIONS; further calls wait up to CONNECTION_WAIT_S for a free one.
+    It opens at most MAX_CONNECTIONS; further calls wait up to CONNECTION_WAIT_S for a free one. Raises
+    ConfigurationError if the URL is invalid.
     """
-    pool: Any = BlockingConnectionPool.from_url(
-        url,
-        max_connections=MAX_CONNECTIONS,
-        timeout=CONNECTION_WAIT_S,
-        socket_timeout=RESPONSE_TIMEOUT_S,
-        socket_connect_timeout=RESPONSE_TIMEOUT_S,
-        retry=Retry(NoBackoff(), RETRIES),
-    )
+    try:
+        pool: Any = BlockingConnectionPool.from_url(
+            url,
+            max_connections=MAX_CONNECTIONS,
+            timeout=CONNECTION_WAIT_S,
+            socket_timeout=RESPONSE_TIMEOUT_S,
+            socket_connect_timeout=RESPONSE_TIMEOUT_S,
+            retry=Retry(NoBackoff(), RETRIES),
+        )
+    except ValueError:
+        # The error is not shown: it may quote a part of the password.
+        raise ConfigurationError("The Redis URL is invalid; it must be like redis://host:6379/0.") from None
     uvloop_safe: dict[type, type] = {Connection: UvloopSafeConnection, SSLConnection: UvloopSafeTlsConnection}
     pool.connection_class = uvloop_safe.get(pool.connection_class, pool.connection_class)
     return Redis.from_pool(pool)

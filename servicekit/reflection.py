@@ -8,6 +8,7 @@ from pathlib import Path
 
 import grpc
 from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
@@ -32,8 +33,24 @@ class ReflectedServices:
 
 
 def own_services(names: Sequence[str]) -> ReflectedServices:
-    """Return services whose stubs this process has imported."""
-    return ReflectedServices(names, descriptor_pool.Default())
+    """Return services whose stubs this process has imported.
+
+    The pool has their files alone: the process has also imported the services of its internal port.
+    """
+    pool, imported, added = DescriptorPool(), descriptor_pool.Default(), set[str]()
+    for name in names:
+        _add_file(imported.FindServiceByName(name).file, pool, added)
+    _add_standard_files(pool)
+    return ReflectedServices(names, pool)
+
+
+def _add_file(file: FileDescriptor, pool: DescriptorPool, added: set[str]) -> None:
+    """Add a file to the pool, after those that it imports."""
+    if file.name not in added:
+        added.add(file.name)
+        for dependency in file.dependencies:
+            _add_file(dependency, pool, added)
+        pool.AddSerializedFile(file.serialized_pb)
 
 
 def read_services(path: Path) -> ReflectedServices:
@@ -50,8 +67,13 @@ def _parse_services(data: bytes) -> ReflectedServices:
         files = FileDescriptorSet.FromString(data).file
         for file in files:
             pool.AddSerializedFile(file.SerializeToString())
-        for module in (health_pb2, reflection_pb2):
-            pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
+        _add_standard_files(pool)
     except (DecodeError, TypeError) as error:
         raise ValueError(str(error)) from None
     return ReflectedServices([f"{file.package}.{each.name}" for file in files for each in file.service], pool)
+
+
+def _add_standard_files(pool: DescriptorPool) -> None:
+    """Add the files of the services that every server has."""
+    for module in (health_pb2, reflection_pb2):
+        pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)

@@ -22,8 +22,10 @@ Subscriber = Callable[[Ring, Ring], None]
 LEASE_TTL_S = 3
 
 _log = structlog.get_logger("ring")
-_MEMBERS = Gauge("parley_ring_members", "Members of the active ring.")
-_REVISION = Gauge("parley_ring_revision", "The etcd store revision that the active ring was computed from.")
+_MEMBERS = Gauge("parley_ring_members", "Members of the active ring of a service.", ["service"])
+_REVISION = Gauge(
+    "parley_ring_revision", "The etcd store revision that the active ring of a service was computed from.", ["service"]
+)
 
 
 def members_prefix(service: str) -> str:
@@ -46,6 +48,7 @@ class RingWatcher:
         virtual_nodes: int = VIRTUAL_NODES,
         clock: Clock | None = None,
     ) -> None:
+        self._service = service
         self._watch = etcd.watch_prefix(members_prefix(service))
         self._ring = Ring.from_members((), 0, virtual_nodes)
         self._records: Mapping[str, MemberRecord] = {}
@@ -110,8 +113,8 @@ class RingWatcher:
         old = self._ring
         members = [record.member for record in parse_records(snapshot.values).values()]
         self._ring = old.with_members(members, snapshot.revision)
-        _MEMBERS.set(len(self._ring.members))
-        _REVISION.set(snapshot.revision)
+        _MEMBERS.labels(self._service).set(len(self._ring.members))
+        _REVISION.labels(self._service).set(snapshot.revision)
         # A new event per ring: a waiter waits for the event that it read together with the ring it checked.
         self._changed.set()
         self._changed = asyncio.Event()

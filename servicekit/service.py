@@ -117,7 +117,7 @@ class Platform(Generic[SettingsT]):
         return database
 
     def open_redis(self, settings: RedisSettings) -> Redis:
-        """Return a client of Redis, which connects when it is first used."""
+        """Return a client of Redis, which connects when it is first used. Raise ConfigurationError."""
         redis = connect_redis(settings.redis_url.get_secret_value())
         self.stack.push_async_callback(redis.aclose)
         return redis
@@ -190,20 +190,17 @@ class _Process:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain. Raise Superseded, in an ExceptionGroup."""
         async with asyncio.TaskGroup() as group:
+            # A signal that comes before the server is registered stops it too, and revokes its lease.
+            signalled = group.create_task(wait_for_signal())
             components = [group.create_task(component()) for component in self._components]
             await self._internal.start()
             await self._public.start()
             registration = group.create_task(self._membership.run())
-            await self._membership.wait_registered()
-            self._set_serving(True)
-            self._log.info("server started", address=self._settings.listen, server_id=self._membership.me.server_id)
-            jobs = [group.create_task(job()) for job in self._service.jobs]
-            await wait_for_signal()
-            self._log.info("server draining")
-            self._set_serving(False)
-            for job in jobs:
-                job.cancel()
-            await self._drain()
+            registered = group.create_task(self._membership.wait_registered())
+            await asyncio.wait([signalled, registered], return_when=asyncio.FIRST_COMPLETED)
+            registered.cancel()
+            if not signalled.done():
+                await self._serve(group, signalled)
             registration.cancel()
             await asyncio.wait([registration])
             await self._public.stop(STOP_TIMEOUT_S)
@@ -211,6 +208,18 @@ class _Process:
                 component.cancel()
             await self._internal.stop(STOP_TIMEOUT_S)
         self._log.info("server stopped")
+
+    async def _serve(self, group: asyncio.TaskGroup, signalled: asyncio.Task[None]) -> None:
+        """Serve calls until `signalled` is done, then drain."""
+        self._set_serving(True)
+        self._log.info("server started", address=self._settings.listen, server_id=self._membership.me.server_id)
+        jobs = [group.create_task(job()) for job in self._service.jobs]
+        await signalled
+        self._log.info("server draining")
+        self._set_serving(False)
+        for job in jobs:
+            job.cancel()
+        await self._drain()
 
     def _set_serving(self, serving: bool) -> None:
         self._public.set_serving(serving)

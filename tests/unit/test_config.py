@@ -6,6 +6,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from servicekit.config import Address, Addresses, ConfigurationError, Settings, read_file, split_address
+from servicekit.redis import connect_redis
 
 
 class Example(Settings):
@@ -66,3 +67,10 @@ def test_missing_or_malformed_file_is_a_configuration_error(tmp_path: Path) -> N
     (tmp_path / "word").write_text("word")
     with pytest.raises(ConfigurationError, match="word is not a number"):
         read_file(tmp_path / "word", int, "a number")
+
+
+@pytest.mark.parametrize("url", ["localhost:6379", "redis://:hid/den@cache:6379", "redis://cache?socket_timeout=hid"])
+def test_invalid_redis_url_is_a_mistake_that_shows_no_password(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="The Redis URL is invalid") as mistake:
+        connect_redis(url)
+    assert "hid" not in str(mistake.value)

@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, Serv
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from devstack.contract import descriptor_set, services_in
+from parley.internal.v1 import directory_pb2
 from parley.media.v1 import media_pb2
 from servicekit.config import ConfigurationError
 from servicekit.server import Server
@@ -95,6 +96,27 @@ async def listed_services(channel: grpc.aio.Channel) -> set[str]:
 
 async def test_reflection_lists_the_services(channel: grpc.aio.Channel) -> None:
     assert await listed_services(channel) == {SERVICE, *ALWAYS_LISTED}
+
+
+@pytest.mark.parametrize("symbol", [SERVICE, *sorted(ALWAYS_LISTED)])
+async def test_reflection_describes_the_services_of_the_server(channel: grpc.aio.Channel, symbol: str) -> None:
+    answer = await reflect(channel, ServerReflectionRequest(file_containing_symbol=symbol))
+    file = FileDescriptorProto.FromString(answer.file_descriptor_response.file_descriptor_proto[0])
+    assert symbol.startswith(file.package)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ServerReflectionRequest(file_containing_symbol="parley.internal.v1.DirectoryService"),
+        ServerReflectionRequest(file_by_filename=directory_pb2.DESCRIPTOR.name),
+    ],
+)
+async def test_reflection_hides_what_the_process_serves_elsewhere(
+    channel: grpc.aio.Channel, request_: ServerReflectionRequest
+) -> None:
+    answer = await reflect(channel, request_)
+    assert answer.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
+from prometheus_client import REGISTRY
 
 from notes.v1 import notes_pb2, notes_pb2_grpc
 from servicekit import client, telemetry
@@ -160,6 +161,22 @@ async def test_invalid_request_is_refused_with_its_violations(deployment: Deploy
         await deployment.stub.AddNote(notes_pb2.AddNoteRequest(note_id="x", text="hello"))
     assert caught.value.reason == "FIELD_INVALID"
     assert [violation.field for violation in caught.value.violations] == ["note_id"]
+
+
+async def test_cancelled_call_is_not_counted_as_answered(deployment: Deployment) -> None:
+    def counted(code: str) -> float:
+        labels = {"method": "/notes.v1.NotesService/AddNote", "code": code}
+        return REGISTRY.get_sample_value("parley_outgoing_calls_total", labels) or 0
+
+    server = await deployment.start_server("notes-1")
+    server.answering.clear()
+    before = counted("CANCELLED"), counted("OK")
+    call = asyncio.ensure_future(deployment.stub.AddNote(REQUEST))
+    await eventually(lambda: server.calls)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert (counted("CANCELLED"), counted("OK")) == (before[0] + 1, before[1])
 
 
 async def test_call_without_any_server_fails_at_its_deadline(deployment: Deployment) -> None:

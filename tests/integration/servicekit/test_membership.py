@@ -31,6 +31,7 @@ class MemberServer:
     """A ring member like a server process: it can leave, and it can crash."""
 
     def __init__(self, etcd: Etcd, me: RingMember, group: asyncio.TaskGroup, ttl: int) -> None:
+        self.etcd = etcd
         self.membership = Membership(etcd, me, service="chat", ttl=ttl)
         self.rings: list[tuple[Ring, Ring]] = []
         self.membership.subscribe(lambda old, new: self.rings.append((old, new)))
@@ -93,8 +94,19 @@ async def test_three_servers_see_the_same_ring(servers: Servers) -> None:
     for key in (b"alice", b"bob", b"carol"):
         assert len({each.membership.ring.owner(key) for each in (one, two, three)}) == 1
     assert two.membership.ring.members["chat-3"] == member(3)
-    assert REGISTRY.get_sample_value("parley_ring_members") == 3
+    assert REGISTRY.get_sample_value("parley_ring_members", {"service": "chat"}) == 3
     assert REGISTRY.get_sample_value("parley_etcd_reachable") == 1
+
+
+async def test_ring_of_each_service_has_metrics_of_its_own(servers: Servers) -> None:
+    """A server that calls another service watches two rings."""
+    one, *_ = await servers.start_three()
+    notes = Membership(one.etcd, member(4), service="notes")
+    running = servers.group.create_task(notes.run())
+    await notes.wait_registered()
+    members = [REGISTRY.get_sample_value("parley_ring_members", {"service": each}) for each in ("chat", "notes")]
+    running.cancel()
+    assert members == [3, 1]
 
 
 async def test_leaving_member_is_removed_at_once_and_subscribers_notified(servers: Servers) -> None:
