@@ -22,8 +22,10 @@ Subscriber = Callable[[Ring, Ring], None]
 LEASE_TTL_S = 3
 
 _log = structlog.get_logger("ring")
-_MEMBERS = Gauge("parley_ring_members", "Members of the active ring.")
-_REVISION = Gauge("parley_ring_revision", "The etcd store revision that the active ring was computed from.")
+_MEMBERS = Gauge("parley_ring_members", "Members of the active ring of a service.", ["service"])
+_REVISION = Gauge(
+    "parley_ring_revision", "The etcd store revision that the active ring was computed from.", ["service"]
+)
 
 
 def members_prefix(service: str) -> str:
@@ -47,6 +49,10 @@ class RingWatcher:
         clock: Clock | None = None,
     ) -> None:
         self._watch = etcd.watch_prefix(members_prefix(service))
+        self._service = service
+        # A process watches its own service, and each service that it calls.
+        self._member_gauge = _MEMBERS.labels(service)
+        self._revision_gauge = _REVISION.labels(service)
         self._ring = Ring.from_members((), 0, virtual_nodes)
         self._records: Mapping[str, MemberRecord] = {}
         self._damping: Damping[Snapshot] = Damping(hold, clock or SystemClock())
@@ -91,7 +97,7 @@ class RingWatcher:
             if self._damping.admit(snapshot, self._records.keys(), self._ring.members.keys()):
                 self._activate(snapshot)
             elif not self._snapshot_held.is_set():
-                _log.warning("ring change held back", members=sorted(self._records))
+                _log.warning("ring change held back", service=self._service, members=sorted(self._records))
                 self._snapshot_held.set()
 
     async def _activate_held_snapshot(self) -> None:
@@ -110,8 +116,8 @@ class RingWatcher:
         old = self._ring
         members = [record.member for record in parse_records(snapshot.values).values()]
         self._ring = old.with_members(members, snapshot.revision)
-        _MEMBERS.set(len(self._ring.members))
-        _REVISION.set(snapshot.revision)
+        self._member_gauge.set(len(self._ring.members))
+        self._revision_gauge.set(snapshot.revision)
         # A new event per ring: a waiter waits for the event that it read together with the ring it checked.
         self._changed.set()
         self._changed = asyncio.Event()
@@ -122,6 +128,7 @@ class RingWatcher:
         joined, left = new.members.keys() - old.members.keys(), old.members.keys() - new.members.keys()
         _log.info(
             "ring changed",
+            service=self._service,
             revision=new.revision,
             joined=sorted(joined),
             left=sorted(left),
