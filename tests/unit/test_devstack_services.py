@@ -21,7 +21,7 @@ def test_contract_has_every_public_service_of_the_protos() -> None:
     public = [path for path in PROTOS.glob("parley/*/v1/*.proto") if path.parts[-3] != "internal"]
     names = [str(path.relative_to(PROTOS)).removesuffix(".proto").replace("/", ".") for path in public]
     services = services_in(*(importlib.import_module(f"{name}_pb2") for name in names))
-    assert {each.full_name for each in services} == {each.full_name for each in CONTRACT}
+    assert {each.full_name for each in services} == {each.full_name for each in CONTRACT}, "devstack/contract.py"
 
 
 def test_chat_entry_agrees_with_the_chat_service() -> None:
