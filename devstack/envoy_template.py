@@ -12,7 +12,8 @@ from typing import Any, Final, TypeAlias
 import yaml
 
 from devstack.contract import packages_of, streaming_paths, unserved_packages
-from devstack.services import Services, ServiceType
+from devstack.errors import SetupError
+from devstack.services import CHAT, Services, ServiceType
 from servicekit.failure import Failure
 from servicekit.status import to_proto
 
@@ -41,8 +42,10 @@ def render_configuration(values: Mapping[str, object], services: Services) -> st
     """Return the configuration of an Envoy in front of the services, as YAML.
 
     `values` are those of the template's placeholders. The same arguments give the same text. Raise KeyError if a value
-    is missing.
+    is missing, and SetupError if the table has no chat.
     """
+    if CHAT.name not in {service.name for service in services}:
+        raise SetupError("The table of services needs chat: Envoy routes health checks and reflection to it.")
     configuration: Node = yaml.safe_load(_fill_template({**values, **_unserved_answer()}))
     resources = configuration["static_resources"]
     [cluster] = resources["clusters"]
@@ -76,7 +79,7 @@ def _cluster(pattern: Node, service: ServiceType) -> Node:
 
 
 def _routes(patterns: Sequence[Node], services: Services) -> Iterator[Node]:
-    """Yield the routes: those of the services, then those of unserved packages, then those that are no patterns."""
+    """Yield the routes of the services, then those of unserved packages, then the fixed ones of the template."""
     by_name = {pattern["name"]: pattern for pattern in patterns}
     stream, call, unserved = (by_name.pop(name) for name in ("stream", "call", "unserved"))
     for service in services:
@@ -98,6 +101,6 @@ def _route_to(service: ServiceType, pattern: Node, match: Node) -> Node:
 
 
 def _token_rules(patterns: Sequence[Node], services: Services) -> list[Node]:
-    """Return a rule for each open method, then the rules of the template that are no pattern."""
+    """Return a rule for each open method, then the fixed rules of the template."""
     _, *others = patterns
     return [{"match": {"path": path}} for service in services for path in service.open_methods] + others

@@ -20,10 +20,11 @@ class ServiceType:
     """A kind of service, of which a stack runs `replicas` processes, named `<name>-1`, `<name>-2` and so on.
 
     `python -m <module>` starts a replica, `description` is its row in the output of `make run`, and `grace` the time in
-    seconds from its SIGTERM to its SIGKILL. `contract` are the proto services that it serves to clients; Envoy routes
-    their packages to it. Envoy admits calls of `open_methods` (`/package.Service/Method`) without a token. With
-    `takes_home_hint` a client may name the replica that serves it, in the header `x-chat-server`. Only a service that
-    `signs_users_in` has the key that signs tokens.
+    seconds from its SIGTERM to its SIGKILL, longer than its drain (`PARLEY_DRAIN_SECONDS`, 10 by default). `contract`
+    are the proto services that it serves to clients; Envoy routes their packages to it. Envoy admits calls of
+    `open_methods` (`/package.Service/Method`) without a token; the service lists them as well, in its `ServedService`.
+    With `takes_home_hint` a client may name the replica that serves it, in the header `x-chat-server`. Only a service
+    that `signs_users_in` has the key that signs tokens.
     """
 
     name: str
@@ -32,7 +33,7 @@ class ServiceType:
     contract: tuple[ServiceDescriptor, ...]
     replicas: int = 1
     max_replicas: int = 10
-    grace: float = 10.0
+    grace: float = 15.0
     open_methods: tuple[str, ...] = ()
     takes_home_hint: bool = False
     signs_users_in: bool = False
@@ -48,8 +49,6 @@ CHAT: Final = ServiceType(
     contract=services_in(chat_pb2, conversation_pb2, account_pb2),
     replicas=2,
     max_replicas=20,
-    # On SIGTERM it drains: it asks its streams to move, spread over time, before it ends.
-    grace=15.0,
     open_methods=(
         "/parley.chat.v1.AccountService/Register",
         "/parley.chat.v1.AccountService/Login",

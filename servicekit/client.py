@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from time import perf_counter
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import grpc
 import structlog
@@ -26,10 +26,10 @@ from servicekit.status import from_grpc
 from servicekit.tasks import Backoff
 
 CALL_TIMEOUT_S: Final = 5.0
-# The time that one server has to answer: within the deadline of a call another one can be tried.
+# The time that one server has to answer. It is shorter than CALL_TIMEOUT_S, so that another one can be tried.
 ATTEMPT_TIMEOUT_S: Final = 2.0
-# The time for which a server that did not answer is called only if no other is left.
-AVOID_S: Final = 3.0
+# A server that did not answer is ejected for this time: it is called only if no other is left.
+EJECTION_S: Final = 3.0
 FIRST_PAUSE_S: Final = 0.05
 MAX_PAUSE_S: Final = 1.0
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
@@ -54,23 +54,25 @@ _SECONDS = Histogram("parley_outgoing_call_seconds", "Duration of calls to other
 class ServiceChannel:
     """A channel to the internal ports of all servers of `service`, for the stubs of its services.
 
-    Each call goes to the next server in turn, with the service credential and the trace of the caller. It has a
-    deadline: the `timeout` of the call, CALL_TIMEOUT_S by default. A server that cannot be reached, drains, or does not
-    answer within ATTEMPT_TIMEOUT_S is passed over for another one, and after a refusal with a retry delay the call is
-    repeated. So every method of an internal service must be idempotent. A call raises the failure that the server
-    reported, of its class, and ServiceUnavailable if no server answered before the deadline.
+    Unary calls are spread round-robin; each carries the service credential and the trace of the caller, and has a
+    deadline: its `timeout`, CALL_TIMEOUT_S by default. If a server cannot be reached, drains, or does not answer within
+    ATTEMPT_TIMEOUT_S, the call is retried at another one. After a refusal with a retry delay it is retried too. So
+    every method of an internal service must be idempotent.
+
+    A call raises the failure that the server reported, and ServiceUnavailable if no server answered before the
+    deadline. The failure is of the class of its reason, or a plain Failure if this process has no class for it.
     """
 
     def __init__(self, service: str, etcd: Etcd, credential: ServiceCredential) -> None:
         self._service = service
         self._credential = credential
         self._watcher = RingWatcher(etcd, service=service)
-        self._watcher.subscribe(self._close_channels_of_left)
+        self._watcher.subscribe(self._close_channels_of_removed)
         self._channels: dict[RingMember, grpc.aio.Channel] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._turns = count()
-        # By server that did not answer: the time until which it is avoided.
-        self._avoided: dict[RingMember, float] = {}
+        self._call_numbers = count()
+        # By server that did not answer: the time until which it is ejected.
+        self._ejected: dict[RingMember, float] = {}
 
     def stub(self, make: Callable[[Any], StubT]) -> StubT:
         """Return a stub on this channel; `make` is the class of a generated stub."""
@@ -102,8 +104,13 @@ class ServiceChannel:
 
         return call
 
-    def unary_stream(self, path: str, *_: object, **__: object) -> None:
-        """Return None: streaming methods cannot be called through this channel."""
+    def unary_stream(self, path: str, *_: object, **__: object) -> Callable[..., NoReturn]:
+        """Return a function that raises TypeError: only unary methods can be called through this channel."""
+
+        def refuse(*_: object, **__: object) -> NoReturn:
+            raise TypeError(f"{path} streams; a ServiceChannel calls unary methods only")
+
+        return refuse
 
     stream_unary = stream_stream = unary_stream
 
@@ -112,7 +119,7 @@ class ServiceChannel:
     ) -> Any:
         loop, backoff, tried = asyncio.get_running_loop(), Backoff(FIRST_PAUSE_S, MAX_PAUSE_S), set[RingMember]()
         deadline = loop.time() + timeout_s
-        failure: Failure = ServiceUnavailable(f"no server of {self._service} is registered")
+        failure: Failure = ServiceUnavailable(f"no {self._service} server is registered")
         while (remaining_s := deadline - loop.time()) > 0:
             member = self._next_member(tried)
             if member is None:
@@ -125,7 +132,7 @@ class ServiceChannel:
                 failure = _failure_of(error, self._service)
             if isinstance(failure, ServerDraining | ServiceUnavailable):
                 tried.add(member)
-                self._avoided[member] = loop.time() + AVOID_S
+                self._ejected[member] = loop.time() + EJECTION_S
             elif failure.retry_after is not None and failure.retry_after < deadline - loop.time():
                 await asyncio.sleep(failure.retry_after)
             else:
@@ -133,21 +140,21 @@ class ServiceChannel:
         raise failure
 
     def _next_member(self, tried: set[RingMember]) -> RingMember | None:
-        """Return the next server in turn that was not tried, an avoided one only if all are; None if there is none."""
+        """Return the next untried server, round-robin; an ejected one only if all are; None if all were tried."""
         now = asyncio.get_running_loop().time()
         untried = [member for member in self._watcher.ring.members.values() if member not in tried]
-        members = [member for member in untried if self._avoided.get(member, 0) <= now] or untried
-        return members[next(self._turns) % len(members)] if members else None
+        members = [member for member in untried if self._ejected.get(member, 0) <= now] or untried
+        return members[next(self._call_numbers) % len(members)] if members else None
 
     def _channel_to(self, member: RingMember) -> grpc.aio.Channel:
         if member not in self._channels:
             self._channels[member] = grpc.aio.insecure_channel(member.internal_address, OPTIONS)
         return self._channels[member]
 
-    def _close_channels_of_left(self, _: Ring, new: Ring) -> None:
-        self._avoided = {member: until for member, until in self._avoided.items() if member in new.members.values()}
+    def _close_channels_of_removed(self, _: Ring, new: Ring) -> None:
+        self._ejected = {member: until for member, until in self._ejected.items() if member in new.members.values()}
         for member in self._channels.keys() - set(new.members.values()):
-            # The calls that the server still answers come to their end.
+            # Calls in flight are still answered.
             task = asyncio.create_task(self._channels.pop(member).close(grace=CALL_TIMEOUT_S))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
@@ -158,7 +165,7 @@ def _failure_of(error: grpc.aio.AioRpcError, service: str) -> Failure:
     if (failure := from_grpc(error)) is not None:
         return failure
     if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-        return ServiceUnavailable(f"a server of {service} does not answer")
+        return ServiceUnavailable(f"a {service} server does not answer")
     return Failure(error.details() or "", code=error.code().name)
 
 

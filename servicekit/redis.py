@@ -8,23 +8,27 @@ from dataclasses import dataclass
 from hashlib import sha1
 from typing import Any, Final
 
+import structlog
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as ConnectionLost
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from servicekit.config import ConfigurationError
 from servicekit.errors import StoreUnavailable
 
 RESPONSE_TIMEOUT_S: Final = 1.0
-# If this process is busy, it may read a reply that came in time only after the time limit.
+# A reply that arrived in time may be read too late, because the process was busy: such a command is sent once more.
 RETRIES: Final = 1
 MAX_CONNECTIONS: Final = 32
 CONNECTION_WAIT_S: Final = 10.0
-# What a client raises if Redis cannot be reached, does not answer, or cannot execute a command.
+# The errors of a client if Redis cannot be reached, does not answer, or refuses a command.
 UNREACHABLE: Final = (RedisError, OSError, TimeoutError)
+POOL_EXHAUSTED: Final = "No connection available."
+
+_log = structlog.get_logger("store.redis")
 
 
 class _UvloopSafe(AbstractConnection):
@@ -49,8 +53,8 @@ class UvloopSafeTlsConnection(_UvloopSafe, SSLConnection):
 def connect_redis(url: str) -> Redis:
     """Return a client that waits RESPONSE_TIMEOUT_S for a reply and retries once; `url` is a standard Redis URL.
 
-    It opens at most MAX_CONNECTIONS; further calls wait up to CONNECTION_WAIT_S for a free one. Raises
-    ConfigurationError if the URL is invalid.
+    It opens at most MAX_CONNECTIONS; further calls wait up to CONNECTION_WAIT_S for a free one. A subscription or a
+    blocking command occupies a connection while it lasts. Raise ConfigurationError if the URL is invalid.
     """
     try:
         pool: Any = BlockingConnectionPool.from_url(
@@ -71,16 +75,25 @@ def connect_redis(url: str) -> Redis:
 
 @contextmanager
 def redis_errors() -> Iterator[None]:
-    """Raise StoreUnavailable if Redis fails within the block: a write may or may not have happened."""
+    """Raise StoreUnavailable if Redis fails within the block: a write may or may not have happened.
+
+    The log has the text of a refusal, which may be a fault of the command.
+    """
     try:
         yield
+    except ResponseError as error:
+        _log.warning("redis command refused", error=str(error))
+        raise StoreUnavailable("Redis refused a command") from error
     except UNREACHABLE as error:
+        # The pool raises it without a type of its own.
+        if str(error) == POOL_EXHAUSTED:
+            raise StoreUnavailable("all connections to Redis are in use") from error
         raise StoreUnavailable("Redis does not answer") from error
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script with its SHA-1, by which Redis finds it."""
+    """A Lua script, and the SHA-1 by which EVALSHA names it."""
 
     text: str
     sha: str
@@ -105,7 +118,7 @@ class ScriptCall:
 
 
 async def run_scripts(redis: Redis, calls: Sequence[ScriptCall]) -> list[Any]:
-    """Return the replies to calls of one script, in one round trip. Raises what the client raises if Redis fails."""
+    """Return the replies to calls of one script, in one round trip. Raise an error of UNREACHABLE."""
     try:
         return await _run_pipeline(redis, calls)
     except NoScriptError:

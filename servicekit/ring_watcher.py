@@ -50,6 +50,9 @@ class RingWatcher:
     ) -> None:
         self._service = service
         self._watch = etcd.watch_prefix(members_prefix(service))
+        # A process watches its own service, and each service that it calls.
+        self._member_gauge = _MEMBERS.labels(service)
+        self._revision_gauge = _REVISION.labels(service)
         self._ring = Ring.from_members((), 0, virtual_nodes)
         self._records: Mapping[str, MemberRecord] = {}
         self._damping: Damping[Snapshot] = Damping(hold, clock or SystemClock())
@@ -94,7 +97,7 @@ class RingWatcher:
             if self._damping.admit(snapshot, self._records.keys(), self._ring.members.keys()):
                 self._activate(snapshot)
             elif not self._snapshot_held.is_set():
-                _log.warning("ring change held back", members=sorted(self._records))
+                _log.warning("ring change held back", service=self._service, members=sorted(self._records))
                 self._snapshot_held.set()
 
     async def _activate_held_snapshot(self) -> None:
@@ -113,8 +116,8 @@ class RingWatcher:
         old = self._ring
         members = [record.member for record in parse_records(snapshot.values).values()]
         self._ring = old.with_members(members, snapshot.revision)
-        _MEMBERS.labels(self._service).set(len(self._ring.members))
-        _REVISION.labels(self._service).set(snapshot.revision)
+        self._member_gauge.set(len(self._ring.members))
+        self._revision_gauge.set(snapshot.revision)
         # A new event per ring: a waiter waits for the event that it read together with the ring it checked.
         self._changed.set()
         self._changed = asyncio.Event()
@@ -125,6 +128,7 @@ class RingWatcher:
         joined, left = new.members.keys() - old.members.keys(), old.members.keys() - new.members.keys()
         _log.info(
             "ring changed",
+            service=self._service,
             revision=new.revision,
             joined=sorted(joined),
             left=sorted(left),

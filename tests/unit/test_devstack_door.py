@@ -12,6 +12,7 @@ import yaml
 from devstack.contract import CONTRACT, services_in, streaming_paths
 from devstack.envoy_config import EnvoyConfig, endpoint_assignment
 from devstack.envoy_template import render_configuration
+from devstack.errors import SetupError
 from devstack.issuer import local_issuer
 from devstack.ports import Ports
 from devstack.services import CHAT, SERVICES, ServiceType
@@ -64,6 +65,11 @@ def test_missing_template_value_is_refused() -> None:
     for name in VALUES:
         with pytest.raises(KeyError, match=name):
             render_configuration({other: value for other, value in VALUES.items() if other != name}, SERVICES)
+
+
+def test_table_without_chat_is_refused() -> None:
+    with pytest.raises(SetupError, match="needs chat"):
+        render_configuration(VALUES, (PRESENCE,))
 
 
 def test_values_are_rendered_into_the_template(configuration: Any) -> None:

@@ -11,6 +11,8 @@ from chat_service import services
 from chat_service.servicers.account import OPEN_METHODS
 from devstack.contract import CONTRACT, descriptor_set, method_path, packages_of, services_in, unserved_packages
 from devstack.services import CHAT, SERVICES, ServiceType, find_service, with_replicas
+from servicekit.service import STOP_TIMEOUT_S
+from servicekit.settings import ServiceSettings
 
 PROTOS = Path(__file__).parents[2] / "protos"
 
@@ -19,7 +21,7 @@ def test_contract_has_every_public_service_of_the_protos() -> None:
     public = [path for path in PROTOS.glob("parley/*/v1/*.proto") if path.parts[-3] != "internal"]
     names = [str(path.relative_to(PROTOS)).removesuffix(".proto").replace("/", ".") for path in public]
     services = services_in(*(importlib.import_module(f"{name}_pb2") for name in names))
-    assert {each.full_name for each in services} == {each.full_name for each in CONTRACT}
+    assert {each.full_name for each in services} == {each.full_name for each in CONTRACT}, "devstack/contract.py"
 
 
 def test_chat_entry_agrees_with_the_chat_service() -> None:
@@ -40,6 +42,13 @@ def test_no_two_services_share_a_name_or_a_package() -> None:
 def test_open_methods_are_methods_of_their_service(service: ServiceType) -> None:
     methods = {method_path(method) for each in service.contract for method in each.methods}
     assert set(service.open_methods) <= methods
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda each: each.name)
+def test_replica_is_not_killed_while_it_drains(service: ServiceType) -> None:
+    drain_s = ServiceSettings.model_fields["drain_seconds"].default
+    # The public and the internal server stop one after the other.
+    assert service.grace > drain_s + 2 * STOP_TIMEOUT_S
 
 
 def test_package_is_unserved_until_a_service_serves_it() -> None:

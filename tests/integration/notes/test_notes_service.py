@@ -37,7 +37,6 @@ NOTES = ServiceType(
     description="a notes server",
     contract=(notes_pb2.DESCRIPTOR.services_by_name["NotesService"],),
     replicas=2,
-    grace=15.0,
 )
 # Longer than Envoy takes to notice that a server drains.
 ENVIRONMENT = {"PARLEY_DRAIN_SECONDS": "5"}

@@ -180,7 +180,7 @@ async def test_cancelled_call_is_not_counted_as_answered(deployment: Deployment)
 
 
 async def test_call_without_any_server_fails_at_its_deadline(deployment: Deployment) -> None:
-    with pytest.raises(ServiceUnavailable, match="no server of notes is registered"):
+    with pytest.raises(ServiceUnavailable, match="no notes server is registered"):
         await deployment.stub.AddNote(REQUEST, timeout=0.2)
 
 
@@ -188,6 +188,11 @@ async def test_call_waits_for_the_first_server(deployment: Deployment) -> None:
     call = asyncio.ensure_future(deployment.stub.AddNote(REQUEST, timeout=10))
     await deployment.start_server("notes-1")
     await call
+
+
+async def test_streaming_method_cannot_be_called(deployment: Deployment) -> None:
+    with pytest.raises(TypeError, match=r"WatchNotes streams; a ServiceChannel calls unary methods only"):
+        deployment.stub.WatchNotes(notes_pb2.WatchNotesRequest())
 
 
 async def test_call_after_the_loss_of_etcd_uses_the_last_servers(
