@@ -22,7 +22,7 @@ async def build(platform: Platform[ChatSettings]) -> Service:
     settings, clock = platform.settings, platform.clock
     database, redis = await platform.open_database(settings), platform.open_redis(settings)
     stores = Stores(database, redis, platform.membership, search=settings.search)
-    passwords = platform.stack.enter_context(contextlib.closing(PasswordHasherPool()))
+    passwords = platform.exit_stack.enter_context(contextlib.closing(PasswordHasherPool()))
     # Accounts and streams depend on each other: a sign-out closes a stream, and a stream checks the sign-in.
     accounts = create_accounts(settings, stores, passwords, clock, lambda: server)
     server = ChatServer(

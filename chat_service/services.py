@@ -132,7 +132,9 @@ def _block_service(server: ChatServer, profiles: ProfileService) -> BlockService
 def _signer(settings: ChatSettings, clock: Clock) -> TokenSigner:
     key = settings.signing_key_file
     if key is None and settings.sign_in_here:
-        raise ConfigurationError("PARLEY_SIGNING_KEY_FILE is not set, and users sign in here.")
+        raise ConfigurationError(
+            "PARLEY_SIGNING_KEY_FILE is not set; it is required unless PARLEY_SIGN_IN_HERE is false."
+        )
     return TokenSigner(
         # With another issuer this server signs nothing; the generated key is never used.
         read_file(key, bytes, "a signing key") if key else generate_signing_key(),

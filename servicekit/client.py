@@ -26,8 +26,8 @@ from servicekit.status import from_grpc
 from servicekit.tasks import Backoff
 
 CALL_TIMEOUT_S: Final = 5.0
-# The time that one server has to answer. It is shorter than CALL_TIMEOUT_S, so that another one can be tried.
-ATTEMPT_TIMEOUT_S: Final = 2.0
+# The share of its deadline that a call waits for one server, so that another one can be tried.
+ATTEMPT_SHARE: Final = 0.5
 # A server that did not answer is ejected for this time: it is called only if no other is left.
 EJECTION_S: Final = 3.0
 FIRST_PAUSE_S: Final = 0.05
@@ -56,7 +56,7 @@ class ServiceChannel:
 
     Unary calls are spread round-robin; each carries the service credential and the trace of the caller, and has a
     deadline: its `timeout`, CALL_TIMEOUT_S by default. If a server cannot be reached, drains, or does not answer within
-    ATTEMPT_TIMEOUT_S, the call is retried at another one. After a refusal with a retry delay it is retried too. So
+    half of that time, the call is retried at another one. After a refusal with a retry delay it is retried too. So
     every method of an internal service must be idempotent.
 
     A call raises the failure that the server reported, and ServiceUnavailable if no server answered before the
@@ -127,7 +127,7 @@ class ServiceChannel:
                 await asyncio.sleep(min(backoff.next(), remaining_s))
                 continue
             try:
-                return await attempt(member, min(remaining_s, ATTEMPT_TIMEOUT_S))
+                return await attempt(member, min(remaining_s, timeout_s * ATTEMPT_SHARE))
             except grpc.aio.AioRpcError as error:
                 failure = _failure_of(error, self._service)
             if isinstance(failure, ServerDraining | ServiceUnavailable):

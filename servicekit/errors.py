@@ -23,7 +23,7 @@ from servicekit.failure import Failure
 
 
 class Unauthenticated(Failure):
-    """The caller is not who the call says; the subclass or the reason says why."""
+    """The caller could not be authenticated; the reason says why."""
 
     default_code: ClassVar[str] = "UNAUTHENTICATED"
 
@@ -114,7 +114,7 @@ class ServerDraining(Unavailable):
 
 
 class ServiceUnavailable(Unavailable):
-    """No server of another service that the call needs answered in time: it may or may not have had an effect."""
+    """The call needs another service, and no server of it answered in time: the outcome is unknown."""
 
     default_reason: ClassVar[str] = "SERVICE_UNAVAILABLE"
 

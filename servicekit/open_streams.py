@@ -16,16 +16,16 @@ from servicekit.failure import Failure
 
 # Streams of one device on a server at once.
 MAX_DEVICE_STREAMS: Final = 16
-# A stream may stay this long after its token, so that the device can open another one with its next token.
+# A stream may stay open this long after its token has expired, so that the device can open another one first.
 EXPIRY_GRACE_S: Final = 30.0
-# Within this time the superseded streams of a device end.
+# The retry delay of a device with too many streams: its superseded ones end within this time.
 STREAM_RETRY_S: Final = 5.0
-# A client connects again after a random delay in this range, so that the clients of a server do not return together.
+# A client connects again after a random delay in this range, so that not all clients of a server do so at once.
 DRAIN_RETRY_RANGE_S: Final = (0.1, 1.0)
 
 
 class StreamLimiter:
-    """At most `max_streams` concurrent streams per device, including those before hello and those that are ending."""
+    """Limits the concurrent streams of a device to `max_streams`, with those in handshake and those that are ending."""
 
     def __init__(self, max_streams: int) -> None:
         self._max_streams = max_streams
@@ -35,7 +35,7 @@ class StreamLimiter:
     def count_stream(self, device_id: str) -> Iterator[None]:
         """Count a stream of a device while the context is open. Raises RateLimited if the device has too many."""
         if self._open[device_id] >= self._max_streams:
-            raise RateLimited("this device has too many streams open", retry_after=STREAM_RETRY_S)
+            raise RateLimited("this device has too many open streams", retry_after=STREAM_RETRY_S)
         self._open[device_id] += 1
         try:
             yield
@@ -48,8 +48,8 @@ class StreamLimiter:
 class OpenStreams:
     """The open streams of a server.
 
-    A device may have MAX_DEVICE_STREAMS. A stream ends with TOKEN_EXPIRED EXPIRY_GRACE_S after its token, and with
-    ServerDraining once the server drains.
+    A device may have MAX_DEVICE_STREAMS. A stream ends with TOKEN_EXPIRED EXPIRY_GRACE_S after its token has expired,
+    and with ServerDraining once the server drains.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -87,9 +87,9 @@ class OpenStreams:
             # A servicer may raise a TimeoutError of its own.
             if not deadline.expired():
                 raise
-            raise self._reason_of_end() from None
+            raise self._end_failure() from None
 
-    def _reason_of_end(self) -> Failure:
+    def _end_failure(self) -> Failure:
         return _draining() if self._draining else Unauthenticated("the token has expired", reason="TOKEN_EXPIRED")
 
 

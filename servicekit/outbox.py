@@ -29,11 +29,11 @@ log = structlog.get_logger("outbox")
 
 
 class Outbox:
-    """A bounded queue of the frames to write to one stream, in order. No call waits to put something in.
+    """A bounded queue of the frames to write to one stream, in order. Appending never blocks.
 
-    What the device can fetch later is offered, and refused while more than `max_bytes` are queued. What it cannot fetch
-    is put in regardless, up to twice that size: beyond it the stream is closed with SlowConsumer, because the device
-    sends requests and does not read the responses.
+    `offer` is for elements that the device can fetch later: it refuses them while more than `max_bytes` are queued.
+    `put` is for all others, and refuses none. Beyond twice `max_bytes` the stream is closed with SlowConsumer, because
+    the device sends requests and does not read the responses.
 
     `join` makes a frame of adjacent elements of one kind. `encode_failure` makes the last frame of a stream that ends
     with a failure; without it the stream ends with the failure as its status alone.

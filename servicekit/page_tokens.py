@@ -1,8 +1,8 @@
 """Page tokens: opaque strings that continue one list request after the last item of a page.
 
 A token holds a digest of its request and the position of the last item. The digest covers the type of the request
-and all fields but `page_size` and `page_token`: a token that another request got, or the same request with other
-arguments, is refused. The digest is no secret and protects no data: every position is checked as untrusted input.
+and all fields but `page_size` and `page_token`: a token is refused if another request got it, or the same request with
+other arguments. The digest is no secret and protects no data: every position is checked as untrusted input.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ def encode_page_token(request: ListRequest, position: str) -> str:
     return urlsafe_b64encode(_digest(request) + position.encode()).decode().rstrip("=")
 
 
-def decode_page_token(request: ListRequest, form: re.Pattern[str]) -> str:
-    """Return the position in the page token of `request`; empty without a token, which is the first page.
+def decode_page_token(request: ListRequest, pattern: re.Pattern[str]) -> str:
+    """Return the position in the page token of `request`; empty for the first page, whose request has no token.
 
-    Raise PageTokenInvalid if the token belongs to another request or its position does not match `form`.
+    Raise PageTokenInvalid if the token belongs to another request or its position does not match `pattern`.
     """
     token = request.page_token
     if not token:
         return ""
     position = _position(token)
     # The comparison covers the digest and refuses other spellings of the same bytes.
-    if not form.fullmatch(position) or encode_page_token(request, position) != token:
+    if not pattern.fullmatch(position) or encode_page_token(request, position) != token:
         raise PageTokenInvalid("page token belongs to another request; start again with the first page")
     return position
 

@@ -1,4 +1,4 @@
-"""The reflection service of a server: it lists the server's own services, or those that a file names."""
+"""The reflection service of a server: it lists the server's own services, or those of a descriptor file."""
 
 from __future__ import annotations
 
@@ -54,9 +54,10 @@ def _add_file(file: FileDescriptor, pool: DescriptorPool, added: set[str]) -> No
 
 
 def read_services(path: Path) -> ReflectedServices:
-    """Return all services in a file with a FileDescriptorSet, dependencies first. Raise ConfigurationError.
+    """Return all services of a FileDescriptorSet, in which each file follows its imports. Raise ConfigurationError.
 
-    The file makes every server of a deployment list the services of all, whichever of them a call is routed to.
+    With such a file every server lists the services of the deployment, so the answer of the gateway does not depend on
+    the server that it routes the call to.
     """
     return read_file(path, _parse_services, "a FileDescriptorSet")
 

@@ -1,4 +1,4 @@
-"""The life of a service process: settings, telemetry, stores, servers, registration, and drain.
+"""The lifecycle of a service process: settings, telemetry, stores, servers, registration, and drain.
 
 A service's `__main__` runs `serve` with a function that builds a `Service` on the `Platform` of the process.
 Everything else is the same for all services: health, reflection, metrics, traces, authentication, rate limits,
@@ -41,13 +41,15 @@ STOP_TIMEOUT_S: Final = 2.0
 
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
 Run = Callable[[], Coroutine[Any, Any, None]]
+"""A loop: it runs until it is cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServedService:
     """A gRPC service of a port, and its servicer.
 
-    Callers of `open_methods` need no token. `admission_exempt` are the methods of callers that need not be admitted.
+    Calls of `open_methods` need no token. Calls of `admission_exempt` need one, but neither `Service.admit` nor the
+    rate limit applies to them.
     """
 
     descriptor: ServiceDescriptor
@@ -60,10 +62,11 @@ class ServedService:
 class Service:
     """The gRPC services of a process, and the loops that it runs.
 
-    Users call the `public` services, other servers the `internal` ones. `admit` raises if a caller has lost access.
-    `components` run from the start of the servers to their stop, `jobs` while calls are served and the server does not
-    drain. `drain` moves the clients to other servers within some seconds; without it streams end with ServerDraining,
-    spread over that time, and calls are served until its end.
+    Users call the `public` services, other servers the `internal` ones, with messages of up to
+    `internal_message_bytes`. `admit` raises if a caller has lost access. `components` run from the start of the servers
+    to their stop, `jobs` from the registration to the drain. `drain(seconds)` moves the clients to other servers within
+    that time. By default each stream ends with ServerDraining at a random time within it, and calls are served until
+    its end.
     """
 
     public: Sequence[ServedService]
@@ -76,15 +79,18 @@ class Service:
 
 
 class Platform(Generic[SettingsT]):
-    """The parts that every service uses in one process. All that it opens is closed when the process stops."""
+    """The parts of a process that every service has, and the functions that open stores and channels.
 
-    def __init__(self, name: str, settings: SettingsT, etcd: Etcd, stack: contextlib.AsyncExitStack) -> None:
+    What is opened, and what is added to `exit_stack`, is closed when the process stops.
+    """
+
+    def __init__(self, name: str, settings: SettingsT, etcd: Etcd, exit_stack: contextlib.AsyncExitStack) -> None:
         self.name = name
         self.settings = settings
         self.clock: Clock = SystemClock()
         self.credential = ServiceCredential.from_file(settings.service_credential_file)
         self.membership = Membership(etcd, _member(settings), service=name)
-        self.stack = stack
+        self.exit_stack = exit_stack
         self._etcd = etcd
         self._channels: list[ServiceChannel] = []
 
@@ -102,30 +108,33 @@ class Platform(Generic[SettingsT]):
 
     @property
     def components(self) -> Sequence[Run]:
-        """The loops of what was opened."""
+        """The loops of the channels."""
         return [channel.run for channel in self._channels]
 
     async def open_database(self, settings: MongoSettings) -> mongo.Database:
-        """Connect to MongoDB. Raise ConfigurationError."""
+        """Connect to MongoDB. Raise ConfigurationError if the URI is invalid or no server answers."""
         try:
             database = await mongo.connect(
                 settings.mongo_uri.get_secret_value(), settings.mongo_database, service=f"parley-{self.name}"
             )
         except StoreUnavailable:
             raise ConfigurationError("MongoDB does not answer at the address in PARLEY_MONGO_URI.") from None
-        self.stack.push_async_callback(database.client.close)
+        self.exit_stack.push_async_callback(database.client.close)
         return database
 
     def open_redis(self, settings: RedisSettings) -> Redis:
-        """Return a client of Redis, which connects when it is first used. Raise ConfigurationError."""
+        """Return a client of Redis, which connects at its first call. Raise ConfigurationError for a bad URL."""
         redis = connect_redis(settings.redis_url.get_secret_value())
-        self.stack.push_async_callback(redis.aclose)
+        self.exit_stack.push_async_callback(redis.aclose)
         return redis
 
     def open_channel(self, service: str) -> ServiceChannel:
-        """Return a channel to the internal ports of all servers of another service."""
+        """Return a channel to the internal ports of all servers of another service.
+
+        `build` opens it; the channel learns of the servers once the process runs.
+        """
         channel = ServiceChannel(service, self._etcd, self.credential)
-        self.stack.push_async_callback(channel.close)
+        self.exit_stack.push_async_callback(channel.close)
         self._channels.append(channel)
         return channel
 

@@ -26,8 +26,8 @@ class ServiceSettings(Settings):
     jwks_file: Path
     token_issuer: str = "parley"  # noqa: S105  a name
     token_audience: str = "parley"  # noqa: S105  a name
-    # False if another issuer signs users in: every subject of that issuer's tokens is a user, and JWKS, issuer and
-    # audience are that issuer's.
+    # False if another issuer signs users in. Then JWKS, issuer and audience are those of that issuer, and each subject
+    # of its tokens is a user.
     sign_in_here: bool = True
     service_credential_file: Path
     # A FileDescriptorSet with the public services of the deployment, which reflection lists; unset: this server's own.
@@ -36,17 +36,17 @@ class ServiceSettings(Settings):
     log_level: str = "info"
     # The OTLP endpoint for traces, http://host:4318; tracing is off if unset.
     otlp_endpoint: str | None = None
-    # The share of traces begun here that is exported, 0 to 1; 0 disables tracing.
+    # The sampling ratio of the traces that start here, 0 to 1; 0 disables tracing.
     trace_ratio: float = Field(default=0.01, ge=0, le=1)
-    # Seconds for which a stopping server still serves calls, while its streams move to other servers.
+    # Seconds of the drain: the server still serves calls, while its streams move to other servers.
     drain_seconds: float = Field(default=10.0, ge=0)
-    # Unary calls of a device, of all methods together.
+    # The token bucket of a device: its unary and server-streaming calls, of all methods together.
     calls_per_second: int = Field(default=50, gt=0)
     calls_burst: int = Field(default=200, gt=0)
 
     @property
     def call_limit(self) -> RateLimit:
-        """Return the rate limit of the unary calls of a device."""
+        """Return the rate limit of the calls of a device."""
         return RateLimit(self.calls_per_second, self.calls_burst)
 
 

@@ -27,7 +27,7 @@ class MediaReferences(Protocol):
         """Return True if the file is the profile picture of an account that is not being deleted."""
 
     async def filter_conversations(self, media_id: str, conversation_ids: Collection[str]) -> set[str]:
-        """Return the conversations with a message, a picture or an earlier picture that is the file."""
+        """Return the conversations in which a message, the picture or an earlier picture refers to the file."""
 
     async def is_in_scopes(self, media_id: str, scopes: Sequence[SearchScope]) -> bool:
         """Return True if a message in one of the scopes refers to the file in its present state."""
@@ -58,7 +58,7 @@ class MediaAccess:
             async with asyncio.timeout(CHECK_TIMEOUT_S):
                 return await self._is_shown_in_conversations(user_id, media_id)
         except TimeoutError:
-            raise StoreUnavailable("the check took too long") from None
+            raise StoreUnavailable("the check of access to media took too long") from None
 
     async def filter_referenced(self, media_ids: Sequence[str]) -> list[str]:
         """Return the files to which anything refers, in the order of `media_ids`."""

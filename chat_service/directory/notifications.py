@@ -51,7 +51,7 @@ class NotificationContext:
 
 
 class NotificationContextReader:
-    """Reads the context of notifications; its counts are those of the summaries of `history`."""
+    """Reads the context of notifications; its counts are those that users get with their conversations."""
 
     def __init__(
         self, history: History, memberships: MembershipStore, load_profiles: LoadProfiles, clock: Clock
@@ -75,7 +75,7 @@ class NotificationContextReader:
                 load_recipient = partial(self._load_recipient, conversation)
                 recipients = await gather_limited(load_recipient, recipient_ids, limit=MAX_CONCURRENT_RECIPIENTS)
         except TimeoutError:
-            raise StoreUnavailable("the counts took too long") from None
+            raise StoreUnavailable("counting unread messages took too long") from None
         return NotificationContext(conversation, sender.display_name if sender else "", recipients)
 
     async def _load_recipient(self, conversation: Conversation | None, user_id: str) -> Recipient:

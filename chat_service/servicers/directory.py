@@ -1,4 +1,4 @@
-"""DirectoryService: what the other services need to know about users and conversations."""
+"""DirectoryService: memberships, relations, devices and references to media, for the other services."""
 
 from __future__ import annotations
 

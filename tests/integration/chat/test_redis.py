@@ -84,5 +84,5 @@ async def test_pool_without_a_free_connection_is_named(valkey: Stack, monkeypatc
 
 @pytest.mark.parametrize("url", ["127.0.0.1:6379", "redis://127.0.0.1:port/0"])
 def test_invalid_url_is_a_configuration_error(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="The Redis URL is invalid: "):
+    with pytest.raises(ConfigurationError, match="The Redis URL is invalid; it must be like redis://"):
         connect_redis(url)
