@@ -114,10 +114,9 @@ def service_handler(
     `request_bytes` is rejected without being parsed. Streams, of the client or of the server, are tracked by `streams`,
     which may end them.
 
-    Raises TypeError unless the servicer implements every method.
+    Raises TypeError unless the servicer implements every method, with `async def`.
     """
-    names = {method.name for method in descriptor.methods}
-    _check_complete(descriptor, names, servicer, set(open_methods))
+    _check_complete(descriptor, servicer, set(open_methods))
     handlers = {}
     for method in descriptor.methods:
         behaviour = _behaviour(method, servicer, request_bytes)
@@ -129,10 +128,14 @@ def service_handler(
     return grpc.method_handlers_generic_handler(descriptor.full_name, handlers)
 
 
-def _check_complete(descriptor: ServiceDescriptor, names: set[str], servicer: object, opened: set[str]) -> None:
+def _check_complete(descriptor: ServiceDescriptor, servicer: object, opened: set[str]) -> None:
+    served = {method.name: getattr(servicer, method.name, None) for method in descriptor.methods}
+    # A method that streams responses alone may be an async iterator.
+    awaited = {method.name for method in descriptor.methods if method.client_streaming or not method.server_streaming}
     errors = {
-        "not served": {name for name in names if not hasattr(servicer, name)},
-        "not in the service": opened - names,
+        "not served": {name for name, serve in served.items() if serve is None},
+        "not async": {name for name in awaited if served[name] and not iscoroutinefunction(served[name])},
+        "not in the service": opened - served.keys(),
     }
     for error, methods in errors.items():
         if methods:

@@ -136,12 +136,16 @@ async def _run_with_deadline(main: Coroutine[Any, Any, None]) -> threading.Timer
     try:
         await main
     except BaseException as error:
-        _exit_later(error)
+        exit_later(error)
         raise
-    return _exit_later(None)
+    return exit_later(None)
 
 
-def _exit_later(error: BaseException | None) -> threading.Timer:
+def exit_later(error: BaseException | None) -> threading.Timer:
+    """Exit the process in EXIT_DEADLINE_S unless it has ended or the returned timer is cancelled by then.
+
+    The exit code is that of a process that raised `error`, 0 for None.
+    """
     timer = threading.Timer(EXIT_DEADLINE_S, _exit_now, [error])
     timer.daemon = True
     timer.start()

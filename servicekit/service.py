@@ -33,7 +33,7 @@ from servicekit.rate_limiter import MAX_DEVICES, RateLimiter
 from servicekit.redis import connect_redis
 from servicekit.ring import RingMember
 from servicekit.rpc import Admit, service_handler
-from servicekit.server import MAX_MESSAGE_BYTES, Server, wait_for_signal
+from servicekit.server import MAX_MESSAGE_BYTES, Server, exit_later, wait_for_signal
 from servicekit.settings import MongoSettings, RedisSettings, ServiceSettings
 from servicekit.subjects import external_ids, native_ids
 
@@ -145,7 +145,7 @@ Build = Callable[[Platform[SettingsT]], Awaitable[Service]]
 async def serve(name: str, settings_type: type[SettingsT], build: Build[SettingsT]) -> None:
     """Run a process of the service `name` until SIGTERM or SIGINT, then drain and stop it.
 
-    Raise ConfigurationError, and StoreUnavailable if `build` does.
+    Raise ConfigurationError, also if a store does not answer while the service is built.
     """
     settings = settings_type.load()
     telemetry.configure_logging(settings.log_format, settings.log_level)
@@ -155,7 +155,12 @@ async def serve(name: str, settings_type: type[SettingsT], build: Build[Settings
             stack.callback(telemetry.start_metrics(settings.metrics_listen))
         etcd = await stack.enter_async_context(Etcd(settings.etcd_endpoints))
         platform = Platform(name, settings, etcd, stack)
-        process = _Process(platform, await build(platform))
+        try:
+            process = _Process(platform, await build(platform))
+        except StoreUnavailable as failure:
+            raise ConfigurationError(
+                f"The server cannot start: {failure.message}. Start the store, or correct its address in the settings."
+            ) from None
         try:
             await process.run()
         except* Superseded:
@@ -216,6 +221,8 @@ class _Process:
             for component in components:
                 component.cancel()
             await self._internal.stop(STOP_TIMEOUT_S)
+            # A component that ignores its cancellation does not keep the process.
+            exit_later(None)
         self._log.info("server stopped")
 
     async def _serve(self, group: asyncio.TaskGroup, signalled: asyncio.Task[None]) -> None:

@@ -39,7 +39,7 @@ class ServiceSettings(Settings):
     # The sampling ratio of the traces that start here, 0 to 1; 0 disables tracing.
     trace_ratio: float = Field(default=0.01, ge=0, le=1)
     # Seconds of the drain: the server still serves calls, while its streams move to other servers.
-    drain_seconds: float = Field(default=10.0, ge=0)
+    drain_seconds: float = Field(default=10.0, ge=0, le=3600)
     # The token bucket of a device: its unary and server-streaming calls, of all methods together.
     calls_per_second: int = Field(default=50, gt=0)
     calls_burst: int = Field(default=200, gt=0)
@@ -54,7 +54,7 @@ class MongoSettings(Settings):
     """The settings of a service that stores data in MongoDB."""
 
     mongo_uri: SecretStr
-    mongo_database: str = "parley"
+    mongo_database: str = Field(default="parley", pattern=r"^[A-Za-z0-9_-]{1,38}$")
 
 
 class RedisSettings(Settings):

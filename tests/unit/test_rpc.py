@@ -33,6 +33,15 @@ def test_missing_methods_are_named() -> None:
     assert "GetProfile" not in str(refused.value)
 
 
+def test_method_that_is_not_async_is_named() -> None:
+    class SynchronousServicer(PartialServicer):
+        def GetProfile(self, request: account_pb2.GetProfileRequest, call: Call) -> bytes:
+            return b""
+
+    with pytest.raises(TypeError, match="AccountService: not async: GetProfile$"):
+        build_handler(SynchronousServicer())
+
+
 def test_unknown_open_method_is_named() -> None:
     with pytest.raises(TypeError, match="not in the service: Swim"):
         build_handler(PartialServicer(), {"Login", "Swim"})

@@ -1,4 +1,4 @@
-"""A service process stops in order at every signal, also at one that comes before it is registered."""
+"""A service process stops in order at every signal, and reports in a sentence why it cannot start."""
 
 from __future__ import annotations
 
@@ -11,20 +11,29 @@ from pathlib import Path
 import pytest
 
 PROGRAM = """
+import asyncio
+from servicekit.errors import StoreUnavailable
 from servicekit.server import run
 from servicekit.service import Service, serve
 from servicekit.settings import ServiceSettings
 
+async def ignore_cancellation():
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            pass
+
 async def build(platform):
-    return Service(public=[])
+    BUILD
 
 run(serve("empty", ServiceSettings, build))
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_before_the_registration_stops_the_service(tmp_path: Path, number: signal.Signals) -> None:
-    credential = tmp_path / "credential"
+def start(folder: Path, build: str) -> subprocess.Popen[str]:
+    """Start a service without etcd, whose function `build` has one statement."""
+    credential = folder / "credential"
     credential.write_text("a secret of all the services")
     settings = {
         "PARLEY_LISTEN": "127.0.0.1:0",
@@ -34,13 +43,42 @@ def test_signal_before_the_registration_stops_the_service(tmp_path: Path, number
         "PARLEY_JWKS_FILE": str(credential),
         "PARLEY_SERVICE_CREDENTIAL_FILE": str(credential),
     }
-    with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], stderr=subprocess.PIPE, text=True, env={**os.environ, **settings}
-    ) as service:
-        assert service.stderr is not None
-        assert "etcd unreachable" in service.stderr.readline()
+    program = PROGRAM.replace("BUILD", build)
+    return subprocess.Popen(
+        [sys.executable, "-c", program], stderr=subprocess.PIPE, text=True, env={**os.environ, **settings}
+    )
+
+
+def wait_started(service: subprocess.Popen[str]) -> None:
+    """Wait until the service looks for etcd."""
+    assert service.stderr is not None
+    assert "etcd unreachable" in service.stderr.readline()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_before_the_registration_stops_the_service(tmp_path: Path, number: signal.Signals) -> None:
+    with start(tmp_path, "return Service(public=[])") as service:
+        wait_started(service)
         service.send_signal(number)
         _, complaints = service.communicate(timeout=20)
     assert service.returncode == 0, complaints
     assert "server stopped" in complaints.splitlines()[-1]
     assert "Traceback" not in complaints
+
+
+def test_component_that_ignores_its_cancellation_does_not_keep_the_process(tmp_path: Path) -> None:
+    with start(tmp_path, "return Service(public=[], components=[ignore_cancellation])") as service:
+        wait_started(service)
+        service.terminate()
+        service.communicate(timeout=20)
+    assert service.returncode == 0
+
+
+def test_store_that_does_not_answer_at_the_start_is_reported_in_a_sentence(tmp_path: Path) -> None:
+    with start(tmp_path, 'raise StoreUnavailable("the database does not answer")') as service:
+        _, complaints = service.communicate(timeout=20)
+    assert service.returncode == 1
+    assert complaints == (
+        "The server cannot start: the database does not answer. "
+        "Start the store, or correct its address in the settings.\n"
+    )
