@@ -38,7 +38,7 @@ def test_method_that_is_not_async_is_named() -> None:
         def GetProfile(self, request: account_pb2.GetProfileRequest, call: Call) -> bytes:
             return b""
 
-    with pytest.raises(TypeError, match="AccountService: not async: GetProfile$"):
+    with pytest.raises(TypeError, match=r"AccountService: not async: GetProfile$"):
         build_handler(SynchronousServicer())
 
 
