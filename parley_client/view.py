@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -67,6 +67,8 @@ class ConversationView:
         self._builders: dict[int, MessageBuilder] = {}
         self._notices: dict[int, Notice] = {}
         self._seqs: list[int] = []
+        # By seq of a known entry: the number of messages up to it.
+        self._message_numbers: dict[int, int] = {}
         self._members_seq = 0
 
     @property
@@ -116,7 +118,7 @@ class ConversationView:
         self._members_seq = max(self._members_seq, conversation.head_seq)
         self.head_seq = max(self.head_seq, conversation.head_seq)
         self._apply_watermark(self.user_id, conversation.delivered_seq, conversation.read_seq)
-        self.unread_count = conversation.unread_count
+        self._update_unread(conversation.unread_count)
 
     def apply(self, event: Event) -> bool:
         """Apply an event of a device; return False if it concerns another conversation, or none."""
@@ -128,9 +130,11 @@ class ConversationView:
             self._apply_watermark(event.user_id, event.delivered_seq, event.read_seq)
         elif isinstance(event, ConversationChecked):
             self.head_seq = max(self.head_seq, event.head_seq)
-            self.unread_count, self.settings = event.unread_count, event.settings
+            self.settings = event.settings
             self._hidden_seqs |= event.hidden_seqs
             self._expire_before(event.first_seq)
+            # The server may not know yet what the user has just written or read.
+            self._update_unread(event.unread_count)
         elif isinstance(event, TypingChanged):
             (self.typing.add if event.typing else self.typing.discard)(event.user_id)
         elif isinstance(event, ConversationGone):
@@ -149,16 +153,14 @@ class ConversationView:
     def _apply_received(self, entry: Entry, live: bool) -> None:
         self._apply_entry(entry)
         self.head_seq = max(self.head_seq, entry.seq)
-        if not entry.HasField("message_appended"):
-            return
-        if entry.actor_id == self.user_id:
-            self.unread_count = 0
-        elif live and entry.seq > self.read_seq:
-            self.unread_count += 1
-        self._apply_watermark(entry.actor_id, entry.seq, entry.seq)
+        if entry.HasField("message_appended"):
+            is_new = live and entry.seq > self.read_seq
+            self._apply_watermark(entry.actor_id, entry.seq, entry.seq)
+            self._update_unread(self.unread_count + is_new)
 
     def _apply_entry(self, entry: Entry) -> None:
         kind = entry.WhichOneof("kind")
+        self._message_numbers[entry.seq] = entry.message_number
         if kind == "message_appended":
             self._insert_seq(entry.seq)
             self._builders.setdefault(entry.seq, MessageBuilder()).apply_append(entry)
@@ -202,18 +204,20 @@ class ConversationView:
 
     def _apply_watermark(self, user: str, delivered: int, read: int) -> None:
         change = self._watermarks.advance(self.conversation_id, user, delivered, read)
-        if change is None or user != self.user_id:
-            return
-        if change.read_seq >= self.head_seq:
-            self.unread_count = 0
-        elif (newest := self._message_number(self.head_seq)) and (last_read := self._message_number(change.read_seq)):
-            self.unread_count = newest - last_read
+        if change is not None and user == self.user_id:
+            self._update_unread(self.unread_count)
 
-    def _message_number(self, seq: int) -> int:
-        """Return the number of messages up to `seq`; 0: unknown."""
-        seqs = self._seqs[: bisect_right(self._seqs, seq)]
-        messages = (self._builders[each].message for each in reversed(seqs) if each in self._builders)
-        return next((message.number for message in messages if message), 0)
+    def _update_unread(self, otherwise: int) -> None:
+        """Count the messages between the last read entry and the head; set `otherwise` if one of them is unknown."""
+        newest = self._message_numbers.get(self.head_seq)
+        last_read = self._message_numbers.get(self.read_seq)
+        if self.read_seq >= self.head_seq:
+            self.unread_count = 0
+        elif newest is None or last_read is None or self.read_seq < self.first_seq - 1:
+            # Messages that retention has removed do not count, and only the server knows their number.
+            self.unread_count = otherwise
+        else:
+            self.unread_count = newest - last_read
 
     def _insert_seq(self, seq: int) -> None:
         if seq not in self._builders or self._builders[seq].message is None:

@@ -10,7 +10,7 @@ from chat_service.errors import MessageNotFound
 from chat_service.history.visibility import VisibilityResolver, VisibleConversation
 from chat_service.model.conversation import Conversation, ConversationMember, Interval
 from chat_service.model.cursor import Cursor, IndexReading, Resync
-from chat_service.model.entry import LAST_SEQ, Entry, Head, Message
+from chat_service.model.entry import LAST_SEQ, Entry, EntryHeader, Head, Message
 from chat_service.model.stores import ChangeIndex, ConversationLog, ConversationStore, MembershipStore
 from servicekit.failure import Failure
 from servicekit.tasks import gather_limited
@@ -218,9 +218,9 @@ class History:
         if await self._visibility.membership_changed(visible):
             return await self.count_unread(user_id, conversation_ids)
         return [
-            UnreadConversation(each, each.member, each.count_unread(head.message_number))
+            UnreadConversation(each, each.member, _count_unread(each, newest))
             for each in visible
-            if each.member is not None and (head := heads.get(each.conversation.conversation_id)) is not None
+            if each.member is not None and (newest := heads.get(each.conversation.conversation_id)) is not None
         ]
 
     async def _summarize(self, visible: VisibleConversation) -> ConversationSummary:
@@ -229,12 +229,13 @@ class History:
         newest = next(iter((await self._log.read_page(conversation_id, head_seq, 1, last)).entries), None)
         if newest is None:
             return ConversationSummary(visible, head_seq, None, 0)
-        unread_count = visible.count_unread(newest.message_number)
+        unread_count = visible.count_unread(newest.message_number, visible.last_own_number([newest]))
         return ConversationSummary(visible, head_seq, visible.redact(newest), unread_count)
 
     async def _read_range(self, visible: VisibleConversation, request: RangeRequest) -> FetchedRange:
         entries, complete = list[Entry](), True
         newest: Entry | None = None
+        own_number = 0
         for interval in visible.intersect(Interval(request.after_seq, LAST_SEQ)):
             # Read `after_seq` too: if there is no newer entry, its message number gives the unread count.
             page = await self._log.read_page(
@@ -243,11 +244,12 @@ class History:
             new = [entry for entry in page.entries if entry.seq > request.after_seq]
             entries += [visible.redact(each) for each in new[: request.limit - len(entries)]]
             newest = page.entries[-1] if page.entries else newest
+            own_number = max(own_number, visible.last_own_number(page.entries))
             complete = page.reaches_head and (not new or entries[-1].seq == new[-1].seq)
             if not complete:
                 break
         head = await self._visible_head(visible, newest if complete else None)
-        unread_count = visible.count_unread(head.message_number)
+        unread_count = visible.count_unread(head.message_number, own_number)
         return FetchedRange(request, visible, tuple(entries), head.seq, complete, unread_count)
 
     async def _visible_head(self, visible: VisibleConversation, newest: Entry | None) -> Head:
@@ -258,3 +260,9 @@ class History:
         if last == LAST_SEQ:
             return await self._log.read_head(conversation_id)
         return Head(last, await self._log.count_messages(conversation_id, last), 0)
+
+
+def _count_unread(visible: VisibleConversation, newest: EntryHeader) -> int:
+    own = newest.message and newest.actor_id == visible.user_id
+    number = newest.head.message_number
+    return visible.count_unread(number, number if own else 0)

@@ -58,12 +58,21 @@ class VisibleConversation:
         """Return True if the user may see the entry `seq`."""
         return any(seq in each for each in self.intervals)
 
-    def count_unread(self, messages: int) -> int:
-        """Return how many of the first `messages` messages are unread; 0 if the user has left."""
+    def count_unread(self, messages: int, own_number: int = 0) -> int:
+        """Return how many of the first `messages` messages are unread; 0 if the user has left.
+
+        `own_number` is the number of a message of the user, who has read all before it: the stored watermark may not
+        include it yet.
+        """
         if self.member is None:
             return 0
         # Messages that retention has removed do not count.
-        return max(0, messages - max(self.member.watermark.read_number, self.conversation.first_number))
+        return max(0, messages - max(own_number, self.member.watermark.read_number, self.conversation.first_number))
+
+    def last_own_number(self, entries: Iterable[Entry]) -> int:
+        """Return the number of the user's last message among `entries`; 0 if there is none."""
+        own = (each for each in entries if each.actor_id == self.user_id and isinstance(each.change, Message))
+        return max((each.message_number for each in own), default=0)
 
 
 class VisibilityResolver:

@@ -39,8 +39,8 @@ class ConversationLog(Protocol):
     async def read_head(self, conversation_id: str) -> Head:
         """Return the head of the log as a majority knows it."""
 
-    async def read_heads(self, conversation_ids: Collection[str]) -> Mapping[str, Head]:
-        """Return the heads of several logs by conversation; empty logs are absent."""
+    async def read_heads(self, conversation_ids: Collection[str]) -> Mapping[str, EntryHeader]:
+        """Return the headers of the last entries of several logs by conversation; empty logs are absent."""
 
     async def read_tail(self, conversation_id: str, length: int) -> Sequence[EntryHeader]:
         """Return the headers of the last `length` entries as a majority knows them, oldest first."""

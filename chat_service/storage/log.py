@@ -105,14 +105,14 @@ class MongoLog:
                 return Head(seq_of(document), document["n"], document["t"])
         return EMPTY_LOG_HEAD
 
-    async def read_heads(self, conversation_ids: Collection[str]) -> dict[str, Head]:
+    async def read_heads(self, conversation_ids: Collection[str]) -> dict[str, EntryHeader]:
         """Read through a batch loader: one query for all conversations of all concurrent readers."""
         return await self._heads.get(conversation_ids)
 
-    async def _load_heads(self, conversation_ids: Collection[str]) -> dict[str, Head]:
+    async def _load_heads(self, conversation_ids: Collection[str]) -> dict[str, EntryHeader]:
         with store_errors():
             found = await self._entries.aggregate(heads_pipeline(list(conversation_ids)))
-            return {each["_id"][:16].hex(): Head(seq_of(each), each["n"], each["t"]) async for each in found}
+            return {each["_id"][:16].hex(): _decode_header(each) async for each in found}
 
     async def read_tail(self, conversation_id: str, length: int) -> list[EntryHeader]:
         """Return the headers by one read of the last `_id`s."""
@@ -254,7 +254,7 @@ def heads_pipeline(conversation_ids: Sequence[str]) -> list[Document]:
             {"$match": {"_id": id_range(each, 0, LAST_SEQ)}},
             {"$sort": {"_id": -1}},
             {"$limit": 1},
-            {"$project": {"n": 1, "t": 1}},
+            {"$project": {"n": 1, "t": 1, "k": 1, "y": 1}},
         ]
         for each in conversation_ids
     ]

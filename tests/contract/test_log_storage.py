@@ -115,7 +115,7 @@ async def test_heads_of_many_logs_are_read_at_once(log: MongoLog, database: Data
     ids = [f"{number:032x}" for number in range(100)]
     await log.append_batch([entry(seq, conversation_id=each) for each in ids for seq in range(1, 4)])
     heads = await log.read_heads([*ids, CONVERSATION])
-    assert heads == {each: await log.read_head(each) for each in ids}
+    assert heads == {each: (await log.read_tail(each, 1))[0] for each in ids}
     assert await log.read_heads([]) == {}
     # Explain does not execute the pipelines of unions: their plan is that of the first.
     execution = await explain_pipeline(database, "entries", heads_pipeline(ids[:1]), None)

@@ -10,9 +10,9 @@ import pytest
 
 from chat_service.directory import notifications
 from chat_service.directory.notifications import BADGE_PAGE, NotificationContextReader
-from chat_service.history.history import History
+from chat_service.history.history import FetchedRange, History, RangeRequest
 from chat_service.model.conversation import Conversation, ConversationKind, ConversationMember, Interval, Watermark
-from chat_service.model.entry import Head, Message, Role
+from chat_service.model.entry import EntryHeader, Message, Role
 from chat_service.storage.accounts import MongoAccountStore
 from chat_service.storage.change_index import RedisChangeIndex
 from chat_service.storage.conversations import MongoConversationStore
@@ -81,6 +81,22 @@ async def test_counts_equal_those_of_summaries(database: Database, log: MongoLog
     assert await history.count_unread(BOB, []) == []
 
 
+async def test_own_messages_are_read_before_their_watermark_is_stored(
+    database: Database, log: MongoLog, history: History
+) -> None:
+    [conversation] = await store_conversations(database, log, 1)
+    own = replace(entry(conversation, 4, MESSAGE), message_number=4, actor_id=BOB)
+    await log.append_batch([own])
+    [fetched] = await history.read_ranges(BOB, [RangeRequest(conversation, 0, 100)])
+    [counted] = await history.count_unread(BOB, [conversation])
+    summary = await history.summarize(BOB, conversation)
+    assert isinstance(fetched, FetchedRange)
+    assert [each.unread_count for each in (fetched, counted, summary)] == [0, 0, 0]
+    [other] = await history.read_ranges(ALICE, [RangeRequest(conversation, 3, 100)])
+    assert isinstance(other, FetchedRange)
+    assert other.unread_count == 1, "it counts for the other member, who wrote the message before it"
+
+
 async def test_removal_in_the_log_alone_ends_the_count(owners: Owners, log: MongoLog, history: History) -> None:
     conversation = await create_orphaned_group(owners, log, removed(BOB), MESSAGE)
     assert await history.count_unread(BOB, [conversation]) == []
@@ -94,7 +110,7 @@ async def test_removal_during_the_count_is_respected(
     conversation = await create_orphaned_group(owners, log)
     meanwhile, read = [entry(conversation, 4, removed(BOB)), entry(conversation, 5, MESSAGE)], MongoLog.read_heads
 
-    async def read_late(self: MongoLog, ids: Collection[str]) -> Mapping[str, Head]:
+    async def read_late(self: MongoLog, ids: Collection[str]) -> Mapping[str, EntryHeader]:
         assert await log.append_batch(meanwhile) is None
         return await read(self, ids)
 

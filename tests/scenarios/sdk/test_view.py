@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -36,6 +37,23 @@ async def test_offline_device_ends_with_same_view(people: People, pair: Pair) ->
                 break
     assert present.timeline == absent.timeline
     assert [each.text for each in present.messages] == ["edited twice", "word 1", "", "word 4", "word 5"]
+
+
+async def test_own_messages_are_never_unread(people: People, pair: Pair) -> None:
+    writing = await people.device(pair.alice)
+    reading = await people.client("alice")
+    for first in range(0, 12, 3):
+        sends = asyncio.gather(*(writing.send(pair.chat, f"word {first + number}") for number in range(3)))
+        # It fetches the conversation while the messages are appended.
+        async with reading.connect() as opened:
+            await sends
+            for device in (writing, opened):
+                view = ConversationView(pair.chat, device.user_id)
+                async for event in device:
+                    view.apply(event)
+                    assert view.unread_count == 0
+                    if view.head_seq == first + 4:
+                        break
 
 
 async def test_readded_member_keeps_seen_messages_and_misses_the_gap(people: People, pair: Pair) -> None:

@@ -3,6 +3,9 @@
 import random
 from collections.abc import Iterator
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from parley.chat.v1 import conversation_pb2, entry_pb2
 from parley.chat.v1.entry_pb2 import Entry, MembershipChanged
 from parley_client import (
@@ -124,6 +127,43 @@ def test_ticks_unread_count_settings_and_typing_are_tracked() -> None:
     assert (view.typing, view.settings.pinned, [each.seq for each in view.messages]) == ({YOU}, True, [2, 3])
     assert view.messages[0].content is None, "its content was removed by retention"
     assert not view.apply(CaughtUp(False))
+
+
+def test_own_message_leaves_nothing_unread_whatever_the_server_counted() -> None:
+    view = view_of(members(1, MembershipChanged.KIND_CREATED, ME, YOU), message(2, "mine", ME), message(3, "mine", ME))
+    view.apply(ConversationChecked(CHAT, 3, 1, 2))
+    assert view.unread_count == 0
+    view.apply(EntryReceived(message(4, "yours"), True))
+    view.apply(ConversationChecked(CHAT, 4, 1, 3))
+    assert view.unread_count == 1
+    view.apply(EntryReceived(message(5, "mine", ME), True))
+    assert view.unread_count == 0
+
+
+def test_count_of_the_server_is_kept_where_entries_are_unknown() -> None:
+    view = view_of(message(9, "yours"))
+    view.apply(ConversationChecked(CHAT, 9, 1, 7))
+    assert view.unread_count == 7, "the last read entry is unknown"
+    view.apply(WatermarkMoved(CHAT, ME, 4, 4))
+    view.apply_entries([message(4, "yours")])
+    view.apply(ConversationChecked(CHAT, 9, 7, 3))
+    assert view.unread_count == 3, "retention has removed unread messages"
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 3)), max_size=12))
+def test_unread_count_is_that_of_the_log(steps: list[tuple[bool, bool, int]]) -> None:
+    """Each step is a message of the user or of another, live or fetched, and a stale count of the server after it."""
+    view, seq, read = view_of(members(1, MembershipChanged.KIND_CREATED, ME, YOU)), 1, 1
+    view.apply(WatermarkMoved(CHAT, ME, 1, 1))
+    for own, live, stale in steps:
+        seq += 1
+        said = message(seq, "text", ME if own else YOU)
+        # The first entry is no message.
+        said.message_number = seq - 1
+        view.apply(EntryReceived(said, live))
+        read = seq if own else read
+        view.apply(ConversationChecked(CHAT, seq, 1, stale))
+        assert view.unread_count == seq - read
 
 
 def test_mentions_are_measured_in_code_points() -> None:
