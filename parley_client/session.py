@@ -24,9 +24,9 @@ class Session:
     user_id: str
     device_id: str
     login_name: str
-    access_token: str
+    access_token: str = field(repr=False)
     access_token_ends: float
-    refresh_token: str
+    refresh_token: str = field(repr=False)
     home: str = ""
     clock_offset: float = 0.0
     """Seconds by which the server's clock is ahead of the device's."""

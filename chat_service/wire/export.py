@@ -36,7 +36,11 @@ files are not included; their ids are.
 
 def encode_profile(profile: Profile, privacy: Privacy) -> bytes:
     """Return the document of a profile and its privacy settings."""
-    return _document({"profile": _to_json(profile_to_proto(profile)), "privacy": _to_json(privacy_to_proto(privacy))})
+    # A setting that is off is said to be off.
+    settings = MessageToDict(
+        privacy_to_proto(privacy), preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return _document({"profile": _to_json(profile_to_proto(profile)), "privacy": settings})
 
 
 def encode_devices(devices: Iterable[Device], calling_device_id: str) -> bytes:

@@ -47,6 +47,7 @@ async def test_archive_contains_all_stored_data(world: World) -> None:
     alice, bob = await world.register("alice"), await world.user("bob")
     direct, group = await alice.direct(bob), await bob.group("Friday", [alice])
     await alice.call(account_pb2.UpdateProfileRequest(about="Grüße ☕"))
+    await alice.call(account_pb2.UpdatePrivacyRequest(found_by_search=False))
     await alice.call(account_pb2.BlockUserRequest(user_id=(await world.user("eve")).user_id))
     for device in (alice, bob):
         await device.connect()
@@ -65,6 +66,7 @@ async def test_archive_contains_all_stored_data(world: World) -> None:
         f"conversations/{group}.jsonl",
     }
     assert json.loads(found["profile.json"])["profile"]["about"] == "Grüße ☕"
+    assert json.loads(found["profile.json"])["privacy"]["found_by_search"] is False
     [device] = json.loads(found["devices.json"])
     assert (device["device_id"], device["current"]) == (alice.device_id, True)
     assert len(json.loads(found["blocks.json"])) == 1

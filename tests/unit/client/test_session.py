@@ -21,6 +21,12 @@ def test_session_and_state_are_loaded_unchanged(tmp_path: Path) -> None:
     assert again.load_state() == state
 
 
+def test_printed_session_shows_no_token() -> None:
+    session = Session("aa", "bb", "alice", "the-access-token", 1.0, "the-refresh-token")
+    assert "alice" in repr(session)
+    assert "token" not in repr(session).replace("access_token_ends", "")
+
+
 def test_session_files_are_private(tmp_path: Path) -> None:
     store = FileStore(tmp_path / "parley" / "alice.json")
     store.save(SESSION)
