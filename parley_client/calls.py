@@ -78,7 +78,7 @@ class AuthenticatedCalls:
                 delay = backoff.next(error.retry_after)
                 repeatable = with_token or error.reason
                 expired = asyncio.get_running_loop().time() + delay > deadline
-                if not error.retryable or not repeatable or expired or error.reason == "TOO_MANY_DEVICES":
+                if not error.retryable or not repeatable or expired:
                     raise
             await asyncio.sleep(delay)
 

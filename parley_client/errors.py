@@ -66,13 +66,16 @@ class ParleyError(Exception):
 
     def __str__(self) -> str:
         status = f"{self.code} {self.reason}".strip()
-        fields = "; ".join(f"{each.field}: {each.description}" for each in self.violations)
+        # The message of a server names its first violation.
+        fields = "; ".join(
+            text for each in self.violations if (text := f"{each.field}: {each.description}") not in self.message
+        )
         return f"{status}: {self.message}" + (f" ({fields})" if fields else "")
 
     @property
     def retryable(self) -> bool:
         """True if the same request may succeed later."""
-        return self.code in ("RESOURCE_EXHAUSTED", "UNAVAILABLE")
+        return isinstance(self, TryLater)
 
 
 class Unauthenticated(ParleyError):
@@ -135,6 +138,8 @@ _BY_REASON: dict[str, type[ParleyError]] = {
     "DEVICE_REVOKED": SignedOut,
     "REFRESH_TOKEN_INVALID": SignedOut,
     "SESSION_SUPERSEDED": Superseded,
+    # It succeeds only once another device was signed out.
+    "TOO_MANY_DEVICES": NotPossibleNow,
 }
 _BY_CODE: dict[str, type[ParleyError]] = {
     "UNAUTHENTICATED": Unauthenticated,

@@ -8,6 +8,7 @@ from parley_client.errors import (
     DoorUnreachable,
     InvalidRequest,
     NotFound,
+    NotPossibleNow,
     ParleyError,
     SignedOut,
     Superseded,
@@ -28,6 +29,7 @@ from servicekit.status import to_proto
         ("UNAUTHENTICATED", "DEVICE_REVOKED", SignedOut),
         ("ABORTED", "SESSION_SUPERSEDED", Superseded),
         ("RESOURCE_EXHAUSTED", "RATE_LIMITED", TryLater),
+        ("RESOURCE_EXHAUSTED", "TOO_MANY_DEVICES", NotPossibleNow),
         ("DATA_LOSS", "SOMETHING_NEW", ParleyError),
     ],
 )
@@ -45,6 +47,19 @@ def test_error_carries_retry_delay_and_violations() -> None:
     assert error.retry_after == 1.5
     assert error.violations == (Violation("title", "is too long"),)
     assert explain_error(error, "door") == "The title is too long."
+
+
+def test_error_text_names_each_violation_once() -> None:
+    broken = (failure.Violation("title", "is too long"), failure.Violation("about", "is too long"))
+    refusal = Failure("Request.title: is too long", code="INVALID_ARGUMENT", reason="FIELD_INVALID", violations=broken)
+    assert str(from_status(to_proto(refusal))) == (
+        "INVALID_ARGUMENT FIELD_INVALID: Request.title: is too long (about: is too long)"
+    )
+
+
+def test_full_account_is_not_worth_a_retry() -> None:
+    error = from_status(to_proto(Failure(code="RESOURCE_EXHAUSTED", reason="TOO_MANY_DEVICES")))
+    assert not error.retryable
 
 
 def test_closed_port_raises_door_unreachable() -> None:
