@@ -14,10 +14,14 @@ FLOOD = 64 << 20
 
 
 class StandIn(grpc.GenericRpcHandler):
-    """A handler of every method: `Connect` echoes frames, `Subscribe` floods, all others return their metadata."""
+    """A handler of every method: `Connect` echoes frames, `Subscribe` floods, all others return their metadata.
+
+    `RefreshToken` is unavailable, and `refused` counts its calls.
+    """
 
     def __init__(self) -> None:
         self.address = ""
+        self.refused = 0
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         self._health = HealthServicer()
 
@@ -43,7 +47,14 @@ class StandIn(grpc.GenericRpcHandler):
             return grpc.stream_stream_rpc_method_handler(self._echo)
         if method.endswith("/Subscribe"):
             return grpc.unary_stream_rpc_method_handler(self._flood)
+        if method.endswith("/RefreshToken"):
+            return grpc.unary_unary_rpc_method_handler(self._refuse)
         return grpc.unary_unary_rpc_method_handler(self._answer)
+
+    async def _refuse(self, request: bytes, context: Any) -> bytes:
+        self.refused += 1
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "away")
+        return b""
 
     async def _answer(self, request: bytes, context: Any) -> bytes:
         return json.dumps({"served_by": self.address, **dict(context.invocation_metadata())}, default=str).encode()

@@ -73,3 +73,33 @@ async def test_call_without_servers_is_unavailable(door: DoorWithStandIns) -> No
     door.stack.set_endpoints("chat", [])
     await door.wait_until_healthy([])
     assert await door.refusal_code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_client_cannot_have_its_call_retried(door: DoorWithStandIns) -> None:
+    before = sum(server.refused for server in door.servers)
+    code = await door.refusal_code(
+        "/parley.chat.v1.AccountService/RefreshToken",
+        x_envoy_retry_on="5xx,gateway-error,reset,retriable-status-codes",
+        x_envoy_retry_grpc_on="unavailable,internal,cancelled",
+        x_envoy_max_retries="50",
+    )
+    assert code is grpc.StatusCode.UNAVAILABLE
+    assert sum(server.refused for server in door.servers) == before + 1
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["x_envoy_upstream_rq_timeout_ms", "x_envoy_upstream_rq_per_try_timeout_ms", "x_envoy_expected_rq_timeout_ms"],
+)
+async def test_client_cannot_set_the_timeout_of_the_gateway(door: DoorWithStandIns, header: str) -> None:
+    # One millisecond is less than some of these calls take.
+    told = [await door.call(**{header: "1"}) for _ in range(50)]
+    # Envoy itself adds the address of the client.
+    assert {name for each in told for name in each if name.startswith("x-envoy")} <= {"x-envoy-external-address"}
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.1.2.3", "192.168.0.1", "::1"])
+async def test_claimed_internal_address_has_no_privileges(door: DoorWithStandIns, address: str) -> None:
+    told = await door.call(x_forwarded_for=address, x_envoy_internal="true", x_envoy_decorator_operation="admin")
+    assert "x-envoy-internal" not in told
+    assert "x-envoy-decorator-operation" not in told
