@@ -1,0 +1,51 @@
+"""Envoy ends a unary call whose request is never complete, and leaves a silent stream open."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+
+from devstack.stack import Stack
+from tests.integration.devstack.conftest import DoorWithStandIns
+from tests.integration.devstack.standin import StandIn
+
+pytestmark = [pytest.mark.integration, pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
+
+REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+# In place of the 35 s of the configuration.
+DURATION = "2s"
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def impatient_door(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DoorWithStandIns]:
+    """Yield an Envoy that ends unary calls after DURATION."""
+    server = StandIn()
+    await server.start()
+    stack = Stack(tmp_path_factory.mktemp("door"), only=["envoy"])
+    file = stack.layout.envoy.configuration
+    configured = file.read_text()
+    assert "max_stream_duration: 35s" in configured
+    file.write_text(configured.replace("max_stream_duration: 35s", f"max_stream_duration: {DURATION}"))
+    with stack:
+        door = DoorWithStandIns(stack, [server])
+        await door.route_to_all()
+        yield door
+        await door.channel.close()
+    await server.stop()
+
+
+@pytest.mark.parametrize("method", ["/parley.chat.v1.AccountService/Login", REFLECTION])
+async def test_half_sent_call_without_token_is_ended(impatient_door: DoorWithStandIns, method: str) -> None:
+    connect: Any = impatient_door.channel.stream_stream(method)
+    silent_stream = impatient_door.connect()
+    await silent_stream.write(b"before")
+    # The headers alone, without a deadline of its own.
+    half_sent = connect()
+    assert await asyncio.wait_for(half_sent.code(), 20) is grpc.StatusCode.DEADLINE_EXCEEDED
+    await silent_stream.write(b"after")
+    assert [await silent_stream.read(), await silent_stream.read()] == [b"before", b"after"]
