@@ -51,7 +51,7 @@ baseline: .venv/.stamp ## record the current contract as the baseline of `make b
 	$(BIN)/python -m tools.breaking --record
 
 faults: .venv/.stamp ## inject faults for minutes and check the guarantees; options: make faults ARGS="--help"
-	$(BIN)/pytest -q tests/faults
+	@case " $(ARGS) " in *" --help "*) ;; *) $(BIN)/pytest -q tests/faults ;; esac
 	@exec $(BIN)/python -m tests.faults $(ARGS)
 
 bench-quick: .venv/.stamp-run ## benchmark a whole system on this machine, in three minutes; options: make bench-quick ARGS="--help"

@@ -89,12 +89,18 @@ def _rotate_logs(folder: Path) -> None:
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Lock `folder` for this process within the block. Raise SetupError if another process has the lock.
+    """Lock `folder` for this process within the block. Raise SetupError if it cannot be used or is locked.
 
     The kernel releases the lock when the process ends for any reason.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("a+")
+    except OSError as error:
+        raise SetupError(
+            f'Cannot use the folder {folder}: {error.strerror}. Name another one: make run ARGS="--folder .parley2"'
+        ) from None
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
+from typing import IO
 
 from devstack import pdeathsig
 from devstack.errors import ProcessFailed, SetupError, StopRequested
@@ -102,7 +103,7 @@ class ManagedProcess:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         read_end, write_end = os.pipe()
         wrapper = [sys.executable, "-I", "-S", pdeathsig.__file__, str(os.getpid()), str(write_end)]
-        with self.log.open("ab") as log, os.fdopen(read_end, "rb") as executed:
+        with self._open_log() as log, os.fdopen(read_end, "rb") as executed:
             # A new session, so that Ctrl-C in the terminal reaches only the launcher, which stops all in order.
             child = subprocess.Popen(
                 [*wrapper, *self.spec.command],
@@ -112,11 +113,16 @@ class ManagedProcess:
                 env=_child_environment(self.spec.environment),
                 start_new_session=True,
                 pass_fds=(write_end,),
+                # Data and logs are private: only their owner can read them.
+                umask=0o077,
             )
             os.close(write_end)
             # Wait for the exec: a child that is frozen before PR_SET_PDEATHSIG would outlive the launcher.
             executed.read()
         return child
+
+    def _open_log(self) -> IO[bytes]:
+        return os.fdopen(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 
     def wait_healthy(self, timeout: float = 30.0, stop: Event | None = None) -> None:
         """Block until the process is healthy.

@@ -110,3 +110,11 @@ def test_second_stack_on_same_folder_is_refused(tmp_path: Path) -> None:
 def test_unknown_part_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unknown process: postgres"):
         Stack(tmp_path, only=["postgres"])
+
+
+def test_folder_that_is_a_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for folder in (file, file / "below"):
+        with pytest.raises(SetupError, match=f"Cannot use the folder {folder}: .*--folder"), lock_folder(folder):
+            pass

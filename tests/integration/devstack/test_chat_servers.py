@@ -26,6 +26,12 @@ def test_envoy_routes_to_all_servers_after_start(stack: Stack) -> None:
     assert {"mongod", "valkey", "etcd", "envoy", "chat-1", "chat-2"} == set(stack.processes)
 
 
+def test_only_the_owner_can_read_logs_and_data(stack: Stack) -> None:
+    files = [file for name in ("logs", "data") for file in (stack.layout.folder / name).rglob("*") if file.is_file()]
+    assert {file.parent.name for file in files} >= {"logs", "mongod"}
+    assert [file for file in files if file.stat().st_mode & 0o077] == []
+
+
 def test_crashed_server_is_skipped_until_restarted(stack: Stack) -> None:
     first, second = stack.chat_servers
     first.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from types import ModuleType
 
 import grpc
@@ -11,6 +12,7 @@ import pytest
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
 from parley.internal.v1 import directory_pb2, mesh_pb2, presence_report_pb2
 from servicekit.auth import TokenSigner, generate_signing_key
+from tests.eventually import eventually
 from tests.integration.devstack.conftest import DoorWithStandIns
 
 pytestmark = [pytest.mark.integration, pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
@@ -70,6 +72,21 @@ async def test_bad_token_is_refused(door: DoorWithStandIns) -> None:
 async def test_token_in_query_string_is_ignored(door: DoorWithStandIns) -> None:
     method = f"/parley.chat.v1.ChatService/Locate?access_token={door.token()}"
     assert await door.refusal_code(method, token=None) is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_log_of_failed_calls_has_no_query_and_cuts_long_paths(door: DoorWithStandIns) -> None:
+    log = door.stack.layout.log_path("envoy-failed-calls")
+    name = "/logged.Service/" + "x" * 5000
+    for path in ("/logged.Service/Get?access_token=secret", name):
+        await door.refusal_code(path, token=None)
+
+    def logged() -> list[str]:
+        paths = [json.loads(line)["path"] for line in log.read_text().splitlines()]
+        return [path for path in paths if path.startswith("/logged.")]
+
+    await eventually(lambda: len(logged()) == 2)
+    assert logged() == ["/logged.Service/Get", name[:256]]
+    assert "secret" not in log.read_text()
 
 
 @pytest.mark.parametrize(
