@@ -111,8 +111,11 @@ def _authorize_mutation(
     if target is None or target.deleted or seq < conversation.first_seq or not conversation.can_see(actor, seq):
         raise MessageNotFound("message not found")
     is_author = target.author_id == actor
-    if isinstance(change, MessageEdited) and not is_author:
-        raise RoleInsufficient("only its author may edit a message")
+    if isinstance(change, MessageEdited):
+        if not is_author:
+            raise RoleInsufficient("only its author may edit a message")
+        # An edit says something new, as a message does.
+        _check_may_send(actor, conversation, context.blocked)
     if isinstance(change, MessageDeleted) and not is_author:
         if conversation.kind is ConversationKind.DIRECT:
             raise RoleInsufficient("only its author may delete a message")

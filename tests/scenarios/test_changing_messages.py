@@ -9,7 +9,7 @@ import pytest
 from parley.chat.v1 import chat_pb2, entry_pb2
 from tests.raw.device import RawDevice, new_id, text
 from tests.raw.world import World
-from tests.scenarios.test_groups import add, remove
+from tests.scenarios.test_groups import add, remove, update
 
 pytestmark = pytest.mark.scenario
 
@@ -230,3 +230,12 @@ async def test_removed_member_sees_later_deletion_but_no_edit_or_reaction(scenar
     await scenario.carol.call(add(scenario.group, scenario.alice))
     await alice_sees_only_what_she_saw()
     assert (await scenario.carol.call(chat_pb2.SearchMessagesRequest(query="secret"))).messages
+
+
+async def test_member_cannot_edit_while_only_admins_may_send(scenario: Scenario) -> None:
+    seq = await scenario.alice.sent(scenario.group, "what I said")
+    await scenario.carol.call(update(scenario.group, admins_only_send=True))
+    refusal = await scenario.alice.refusal(edit(scenario.group, seq, "what I may not say"))
+    assert refusal.code_and_reason == FORBIDDEN
+    await scenario.carol.call(update(scenario.group, admins_only_send=False))
+    await scenario.alice.call(edit(scenario.group, seq, "what I may say"))

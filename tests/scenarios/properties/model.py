@@ -87,6 +87,8 @@ class Model:
         said = self._target(user, target)
         if said.author != user:
             raise Refused(FORBIDDEN)
+        if self.admins_only:
+            self._check_admin(user)
         said.body, said.edit_seq = body, self._next(user)
         return said.edit_seq
 
