@@ -9,6 +9,7 @@ import typer
 
 from parley_client.cli import options, session_files
 from parley_client.cli.command import open_client, print_json, print_line, run_command
+from parley_client.cli.formatting import one_cell
 from parley_client.cli.options import DOOR, AsOption, CaOption, DoorOption, JsonOption, TlsOption
 from parley_client.cli.passwords import ChosenPasswordOption, PasswordOption
 from parley_client.client import Client
@@ -99,7 +100,7 @@ def whoami(
                 {"login_name": profile.login_name, "user_id": profile.user_id, "device_id": device, "home": home}
             )
             return
-        print_line(f"{profile.display_name} ({profile.login_name}), user {profile.user_id}")
+        print_line(f"{one_cell(profile.display_name)} ({profile.login_name}), user {profile.user_id}")
         print_line(f"device {device}, home {home or 'unknown'}")
 
     run_command(run(), door)

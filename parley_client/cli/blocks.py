@@ -9,7 +9,7 @@ import typer
 from parley_client.cli import options
 from parley_client.cli.command import open_client, print_json, print_line, run_command
 from parley_client.cli.directory import UserDirectory
-from parley_client.cli.formatting import printable
+from parley_client.cli.formatting import one_cell
 from parley_client.cli.options import DOOR, AsOption, CaOption, DoorOption, JsonOption, TlsOption
 
 app = typer.Typer()
@@ -75,7 +75,7 @@ def blocked(
                 if as_json:
                     print_json({"user_id": user_id, "display_name": display_name})
                 else:
-                    print_line(printable(display_name))
+                    print_line(one_cell(display_name))
         if not count and not as_json:
             print_line("You have not blocked anybody.", style="dim")
 

@@ -11,7 +11,7 @@ from parley.chat.v1.account_pb2 import Device
 from parley_client.cli import options
 from parley_client.cli.command import open_client, print_json, print_line, run_command
 from parley_client.cli.errors import CommandError
-from parley_client.cli.formatting import printable
+from parley_client.cli.formatting import one_cell
 from parley_client.cli.options import DOOR, AsOption, CaOption, DoorOption, JsonOption, TlsOption
 
 app = typer.Typer(no_args_is_help=True, help="List the account's devices, and sign devices out.")
@@ -69,10 +69,10 @@ def _select_device(devices: list[Device], id_prefix: str) -> Device:
 
 
 def _device_label(device: Device) -> str:
-    return f"“{printable(device.name)}”" if device.name else f"The device {device.device_id[:8]}"
+    return f"“{one_cell(device.name)}”" if device.name else f"The device {device.device_id[:8]}"
 
 
 def _format_device(device: Device) -> str:
     seen_time = device.last_seen_time.ToDatetime(tzinfo=UTC).astimezone()
     suffix = "  (this machine)" if device.current else ""
-    return f"{device.device_id}  {seen_time:%Y-%m-%d %H:%M}  {printable(device.name)}{suffix}"
+    return f"{device.device_id}  {seen_time:%Y-%m-%d %H:%M}  {one_cell(device.name)}{suffix}"

@@ -31,6 +31,11 @@ def printable(text: str) -> str:
     return "".join(char for char in text if char in "\n\t" or char.isprintable())
 
 
+def one_cell(text: str) -> str:
+    """Return a name, title or reaction of others as a single line, which cannot look like a line of its own."""
+    return " ".join(printable(text).split())
+
+
 def describe_content(content: Content) -> str:
     """Return a content as text; bodies other than text become a short description."""
     kind = content.WhichOneof("body")
@@ -52,7 +57,7 @@ def summarize_reactions(reactions: Iterable[str]) -> str:
 
 async def format_entry(entry: Entry, directory: UserDirectory) -> Text:
     """Return an entry as a line: time, name, text."""
-    name = printable(await directory.display_name(entry.actor_id))
+    name = one_cell(await directory.display_name(entry.actor_id))
     time = entry.create_time.ToDatetime(tzinfo=UTC).astimezone()
     text = Text(f"{time:%H:%M} ", style="dim")
     if entry.HasField("message_appended"):
@@ -61,10 +66,10 @@ async def format_entry(entry: Entry, directory: UserDirectory) -> Text:
         text.append("  " + body.replace("\n", f"\n{_MARGIN}"), style="default")
         if entry.message_appended.edit_seq and not entry.message_appended.delete_seq:
             text.append(" (edited)", style="dim")
-        if reactions := summarize_reactions(printable(reaction.emoji) for reaction in entry.message_appended.reactions):
+        if reactions := summarize_reactions(one_cell(reaction.emoji) for reaction in entry.message_appended.reactions):
             text.append(f"  {reactions}", style="dim")
         return text
-    return text.append(f"— {name} {printable(await _describe_event(entry, directory))}", style="dim")
+    return text.append(f"— {name} {one_cell(await _describe_event(entry, directory))}", style="dim")
 
 
 async def _describe_event(entry: Entry, directory: UserDirectory) -> str:

@@ -21,7 +21,7 @@ from parley_client.cli.directory import (
     name_user_in_errors,
     open_conversation,
 )
-from parley_client.cli.formatting import printable
+from parley_client.cli.formatting import one_cell
 from parley_client.cli.options import DOOR, AsOption, CaOption, DoorOption, JsonOption, TlsOption
 from parley_client.client import Client
 
@@ -61,9 +61,9 @@ def create(
         if as_json:
             print_json(group)
         else:
-            command = f"parley chat --group {shlex.quote(printable(title))}"
+            command = f"parley chat --group {shlex.quote(one_cell(title))}"
             print_line(
-                f"“{printable(title)}” has {len(group.members)} members. Open it with `{command}`.", style="green"
+                f"“{one_cell(title)}” has {len(group.members)} members. Open it with `{command}`.", style="green"
             )
 
     run_command(run(), door)
@@ -89,9 +89,7 @@ def list_groups(
                 names = ", ".join([await directory.display_name(member.user_id) for member in group.members])
                 names = "left" if is_former_member(client, group) else names
                 unread = f", {group.unread_count} unread" if group.unread_count else ""
-                print_line(
-                    " ".join(printable(f"{group.title}  ({names}{unread})  {group.conversation_id}").split("\n"))
-                )
+                print_line(f"{one_cell(group.title)}  ({one_cell(names)}{unread})  {group.conversation_id}")
         if not joined and not as_json:
             print_line("You are in no group. Create one with `parley groups create TITLE NAME…`.", style="dim")
 
@@ -114,7 +112,7 @@ def add(
         names_by_id = await directory.find_user_ids(members)
         with name_user_in_errors(names_by_id):
             await client.conversations.add_members(group.conversation_id, list(names_by_id))
-        return f"{', '.join(members)} can read and write in “{printable(group.title)}” now."
+        return f"{', '.join(members)} can read and write in “{one_cell(group.title)}” now."
 
     _change_group(change, group, name, door, as_json, options.tls_config(tls, ca))
 
@@ -135,7 +133,7 @@ def remove(
         user_id = await directory.find_user_id(member)
         with name_user_in_errors({user_id: member}):
             await client.conversations.remove_member(group.conversation_id, user_id)
-        return f"{member} is no longer in “{printable(group.title)}”."
+        return f"{member} is no longer in “{one_cell(group.title)}”."
 
     _change_group(change, group, name, door, as_json, options.tls_config(tls, ca))
 
@@ -153,7 +151,7 @@ def leave(
 
     async def change(client: Client, _: UserDirectory, group: Conversation) -> str:
         await client.conversations.leave(group.conversation_id)
-        return f"You have left “{printable(group.title)}”."
+        return f"You have left “{one_cell(group.title)}”."
 
     _change_group(change, group, name, door, as_json, options.tls_config(tls, ca))
 
@@ -172,7 +170,7 @@ def rename(
 
     async def change(client: Client, _: UserDirectory, group: Conversation) -> str:
         await client.conversations.rename(group.conversation_id, title)
-        return f"“{printable(group.title)}” is now “{printable(title)}”."
+        return f"“{one_cell(group.title)}” is now “{one_cell(title)}”."
 
     _change_group(change, group, name, door, as_json, options.tls_config(tls, ca))
 
@@ -196,7 +194,7 @@ def role(
         with name_user_in_errors({user_id: member}):
             await client.conversations.set_role(group.conversation_id, user_id, new_role)
         role_name = "an admin" if role is GroupRole.ADMIN else "a plain member"
-        return f"{member} is now {role_name} of “{printable(group.title)}”."
+        return f"{member} is now {role_name} of “{one_cell(group.title)}”."
 
     _change_group(change, group, name, door, as_json, options.tls_config(tls, ca))
 

@@ -12,7 +12,7 @@ from parley_client.cli import options
 from parley_client.cli.command import appended_fields, open_client, out, print_json, print_line, run_command
 from parley_client.cli.directory import UserDirectory, find_conversation, is_former_member, open_conversation
 from parley_client.cli.errors import CommandError
-from parley_client.cli.formatting import format_entry, printable
+from parley_client.cli.formatting import format_entry, one_cell
 from parley_client.cli.options import DOOR, MAX_SEQ, AsOption, CaOption, DoorOption, GroupOption, JsonOption, TlsOption
 from parley_client.client import Client
 
@@ -112,7 +112,7 @@ async def show_conversations(client: Client, directory: UserDirectory) -> None:
     async for conversation in client.conversations.list():
         unread = f"  ({conversation.unread_count} unread)" if conversation.unread_count else ""
         left = "  (left)" if is_former_member(client, conversation) else ""
-        lines.append(printable(await directory.conversation_title(conversation)) + unread + left)
+        lines.append(one_cell(await directory.conversation_title(conversation)) + unread + left)
     for line in sorted(lines, key=str.casefold):
         print_line(line)
     print_line("Open one with `parley chat NAME` or `parley chat --group TITLE`.", style="dim")

@@ -10,7 +10,7 @@ from parley.chat.v1.conversation_pb2 import Conversation
 from parley_client.cli import options
 from parley_client.cli.command import open_client, out, print_json, print_line, run_command
 from parley_client.cli.directory import UserDirectory, find_conversation
-from parley_client.cli.formatting import format_entry, printable
+from parley_client.cli.formatting import format_entry, one_cell
 from parley_client.cli.options import DOOR, AsOption, CaOption, DoorOption, GroupOption, JsonOption, TlsOption
 from parley_client.client import Client
 
@@ -52,6 +52,6 @@ def search(
 
 async def _titles(client: Client, directory: UserDirectory) -> dict[str, str]:
     return {
-        conversation.conversation_id: printable(await directory.conversation_title(conversation))
+        conversation.conversation_id: one_cell(await directory.conversation_title(conversation))
         async for conversation in client.conversations.list()
     }
