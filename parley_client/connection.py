@@ -50,6 +50,8 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self.connected = asyncio.Event()
         self.stream: ConnectStream | None = None
+        # The error that ended the connection for good.
+        self.end: ParleyError | None = None
 
     async def run(self) -> ParleyError:
         """Keep a stream open until the device is signed out or superseded, and return that error."""
@@ -200,6 +202,7 @@ class Connection:
             self._protocol.enqueue_frame(chat_pb2.ConnectRequest(reauthenticate=request))
 
     async def _shut_down(self, reason: ParleyError) -> None:
+        self.end = reason
         self.connected.clear()
         if self.stream:
             # The server delivers outstanding replies before it closes a superseded stream.

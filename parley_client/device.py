@@ -12,7 +12,7 @@ from parley_client.channel import Channel, timed_out
 from parley_client.clock import ServerClock
 from parley_client.connection import Connection
 from parley_client.contents import as_content
-from parley_client.errors import TryLater
+from parley_client.errors import ParleyError, TryLater
 from parley_client.event_queue import MAX_QUEUED_EVENTS, EventQueue
 from parley_client.events import EntryReceived, Event
 from parley_client.inbox import Inbox, LogCheckpoint, QueuedEvent
@@ -77,6 +77,7 @@ class Device:
         for task in self._tasks:
             task.cancel()
         results = await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
         self._events.close()
         self._protocol.fail_pending(TryLater("the device was closed before the reply", code="UNAVAILABLE"))
         await asyncio.to_thread(self._store.save_state, self._state_snapshot())
@@ -129,8 +130,13 @@ class Device:
 
         The message is sent again, in order, until it has a final reply, or until `timeout_s` seconds have passed; the
         result is then TimedOut, and the message may have been appended. `reply_to_seq` is the message it replies to.
-        Raises SendQueueFull immediately if 1,000 messages are queued.
+        Raises SendQueueFull immediately if 1,000 messages are queued, SignedOut or Superseded if the connection has
+        ended by it, and RuntimeError outside of the `async with` block of the device.
         """
+        if self._connection.end is not None:
+            raise self._connection.end
+        if not self._tasks:
+            raise RuntimeError("the device is not open; send within its `async with` block")
         request = chat_pb2.SendMessageRequest(
             client_message_id=client_message_id or self._clock.new_id(),
             conversation_id=conversation_id,
@@ -195,12 +201,13 @@ class Device:
         self._dirty.set()
 
     async def _run(self) -> None:
+        end: ParleyError = TryLater("the device stopped", code="UNAVAILABLE")
         try:
-            await self._connection.run()
+            end = await self._connection.run()
         finally:
             # On any error too, pending sends and event readers must not wait for a stream that will not come.
             self._events.close()
-            self._protocol.fail_pending(TryLater("the device stopped", code="UNAVAILABLE"))
+            self._protocol.fail_pending(end)
 
     async def _discard(self) -> None:
         while await self._events.get() is not None:

@@ -16,7 +16,7 @@ FLOOD = 64 << 20
 class StandIn(grpc.GenericRpcHandler):
     """A handler of every method: `Connect` echoes frames, `Subscribe` floods, all others return their metadata.
 
-    `RefreshToken` is unavailable, and `refused` counts its calls.
+    `ListReaders` is unavailable, and `refused` counts its calls.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class StandIn(grpc.GenericRpcHandler):
             return grpc.stream_stream_rpc_method_handler(self._echo)
         if method.endswith("/Subscribe"):
             return grpc.unary_stream_rpc_method_handler(self._flood)
-        if method.endswith("/RefreshToken"):
+        if method.endswith("/ListReaders"):
             return grpc.unary_unary_rpc_method_handler(self._refuse)
         return grpc.unary_unary_rpc_method_handler(self._answer)
 

@@ -78,7 +78,7 @@ async def test_call_without_servers_is_unavailable(door: DoorWithStandIns) -> No
 async def test_client_cannot_have_its_call_retried(door: DoorWithStandIns) -> None:
     before = sum(server.refused for server in door.servers)
     code = await door.refusal_code(
-        "/parley.chat.v1.AccountService/RefreshToken",
+        "/parley.chat.v1.ChatService/ListReaders",
         x_envoy_retry_on="5xx,gateway-error,reset,retriable-status-codes",
         x_envoy_retry_grpc_on="unavailable,internal,cancelled",
         x_envoy_max_retries="50",

@@ -107,8 +107,9 @@ async def test_watch_of_another_service_keeps_the_metrics_apart(servers: Servers
     membership = Membership(etcd, member(4), service="notes")
     running = servers.group.create_task(membership.run())
     await membership.wait_registered()
-    running.cancel()
     assert (ring_members_gauge("chat"), ring_members_gauge("notes")) == (3, 1)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_leaving_member_is_removed_at_once_and_subscribers_notified(servers: Servers) -> None:

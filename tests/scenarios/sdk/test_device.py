@@ -124,6 +124,8 @@ async def test_superseded_device_ends_without_reconnecting(people: People) -> No
     first = await people.device(alice)
     await people.device(alice)
     assert isinstance((await end_of(first)).error, Superseded)
+    with pytest.raises(Superseded):
+        first.send("ab" * 16, "from the superseded stream")
 
 
 async def test_revoked_device_ends_without_reconnecting(people: People, pair: Pair) -> None:
@@ -131,7 +133,19 @@ async def test_revoked_device_ends_without_reconnecting(people: People, pair: Pa
     await (await people.client("alice")).accounts.revoke_device(device.device_id)
     assert isinstance((await end_of(device)).error, SignedOut)
     with pytest.raises(SignedOut):
+        device.send(pair.chat, "from the revoked device")
+    with pytest.raises(SignedOut):
         await pair.alice.conversations.get(pair.chat)
+
+
+async def test_send_outside_of_the_open_device_is_refused_at_once(people: People, pair: Pair) -> None:
+    device = pair.alice.connect()
+    with pytest.raises(RuntimeError, match="async with"):
+        device.send(pair.chat, "before")
+    async with device:
+        await device.send(pair.chat, "within")
+    with pytest.raises(RuntimeError, match="async with"):
+        device.send(pair.chat, "after")
 
 
 async def test_expiring_token_is_renewed_on_open_stream(people: People, proxy: Proxy) -> None:
