@@ -1,4 +1,4 @@
-"""What others wrote is shown as one cell of a line, whatever it contains."""
+"""Names, titles and reactions of others are shown as one cell of a line, whatever they contain."""
 
 from __future__ import annotations
 
