@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
-from functools import partial
 from pathlib import Path
 
 from parley_client import FileStore, Session
 
-PARLEY = "from parley_command import main; main()"
+# A shell that runs the tests in the background has them, and so the command, ignore SIGINT. The command itself restores
+# it: a function between fork and exec would have gRPC's fork handlers run, which may crash the child.
+PARLEY = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from parley_command import main; main()"
+)
 
 
 class Terminal:
@@ -38,8 +40,6 @@ class Terminal:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            # A shell that runs the tests in the background has them, and so the command, ignore SIGINT.
-            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
 
     async def run_bytes(self, *words: str, typed: str = "") -> tuple[int, bytes, str]:
