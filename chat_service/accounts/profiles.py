@@ -59,7 +59,7 @@ class ProfileService:
     async def search_profiles(self, text: str, after: str, limit: int) -> list[Profile]:
         """Return at most `limit` users with a name that begins with `text`, by login name, above `after`."""
         query = UserQuery.of(text)
-        return await self._store.search_profiles(query, after, limit) if query.text else []
+        return await self._store.search_profiles(query, after, limit) if query.texts else []
 
     async def filter_existing(self, user_ids: Collection[str]) -> set[str]:
         """Return the `user_ids` (32 hex digits each) that exist."""

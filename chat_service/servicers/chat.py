@@ -164,16 +164,13 @@ class ChatServicer:
         """Return the messages that contain all words of a query, newest first."""
         if self._search is None:
             raise Disabled("this deployment does not index words, so messages cannot be searched")
-        user_id, size, query = (
-            call.caller.user_id,
-            request.page_size or DEFAULT_SEARCH_PAGE,
-            MessageQuery.of(request.query),
-        )
+        user_id, size = call.caller.user_id, request.page_size or DEFAULT_SEARCH_PAGE
+        queries = MessageQuery.alternatives(request.query)
         token = decode_page_token(request, positions.RANK)
-        if not query:
+        if not queries[0]:
             raise Invalid("the query has no word", violations=(Violation("query", "must have a word"),))
         below = positions.decode_rank(token) if token else HIGHEST_RANK
-        found = await self._search.search(user_id, request.conversation_id, query, below, size + 1)
+        found = await self._search.search(user_id, request.conversation_id, queries, below, size + 1)
         return chat_pb2.SearchMessagesResponse(
             messages=[entry_to_proto(hit.entry, user_id) for hit in found[:size]],
             next_page_token=next_page_token(request, found, size, lambda hit: positions.encode_rank(hit.rank)),
