@@ -71,7 +71,8 @@ async def test_reply_to_a_message_older_than_the_owner_remembers_is_appended(own
     running = await owners.start()
     conversation_id = await talk(running)
     for _ in range(TAIL_ENTRIES):
-        last = seq_of(await running.append(draft(conversation_id)))
+        seq_of(await running.append(draft(conversation_id)))
+    last = 9 + TAIL_ENTRIES
     for successor in (await owners.start(), await owners.start()):
         assert isinstance(await successor.append(send(conversation_id, BOB, 4)), MessageNotFound)
         last += 1
