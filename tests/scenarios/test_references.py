@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from devstack.stack import Stack
 from parley.chat.v1 import chat_pb2, conversation_pb2, entry_pb2
 from tests.raw.device import RawDevice, new_id, text
 from tests.raw.world import World
@@ -145,6 +147,27 @@ async def test_repeated_changes_append_nothing(world: World) -> None:
             answer = await alice.call(make())
             assert "appended" not in answer.DESCRIPTOR.fields_by_name or answer.appended.seq == 0
         assert (await alice.call(shown)).conversation.head_seq == head
+
+
+@pytest.fixture(scope="module")
+def permissive_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A system that allows any text as a reaction."""
+    environment = {"PARLEY_TEXT_REACTIONS": "true"}
+    with Stack(tmp_path_factory.mktemp("permissive_stack"), chat_servers=1, environment=environment) as stack:
+        yield stack
+
+
+async def test_setting_allows_any_visible_text_as_a_reaction(permissive_stack: Stack) -> None:
+    async with World(permissive_stack) as world:
+        alice, bob = await world.users("alice", "bob")
+        await alice.connect()
+        group = await alice.group("Lunch", [bob])
+        key: dict[str, Any] = {"conversation_id": group, "target_seq": await alice.sent(group, "news")}
+        for reaction in (":shipit:", "👍"):
+            await alice.call(chat_pb2.SetReactionRequest(request_id=new_id(), emoji=reaction, **key))
+        for reaction in ("\u200b", "a" * 65):
+            request = chat_pb2.SetReactionRequest(request_id=new_id(), emoji=reaction, **key)
+            assert (await alice.refusal(request)).code_and_reason == INVALID
 
 
 @pytest.mark.parametrize("reaction", ["ok", "1", "👍👍", "\u200b", "👍" * 17])
