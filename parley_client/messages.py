@@ -15,7 +15,7 @@ from parley_client.contents import as_content, forwarded
 
 @dataclass(frozen=True, slots=True)
 class AppendResult:
-    """The seq and the server's time of an appended entry."""
+    """The seq and the server's time of an appended entry; the seq is 0 if the request changed nothing."""
 
     seq: int
     time: datetime

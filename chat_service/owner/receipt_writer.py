@@ -152,7 +152,7 @@ class ReceiptWriter:
         if seq == owned.head.seq:
             return owned.head.message_number
         if (known := owned.recent_entries.get(seq)) is not None:
-            return known[0]
+            return known.message_number
         return await retry_while_unavailable(
             "count_messages", lambda: self._log.count_messages(owned.conversation_id, seq)
         )
@@ -184,6 +184,6 @@ def _recipients(owned: OwnedConversation, user: str, before: Watermark, after: W
     known = [owned.recent_entries.get(seq) for seq in span] if len(span) <= len(owned.recent_entries) else [None]
     if None in known:
         return set(owned.member_ids())
-    authors = {entry[1] for entry in known if entry is not None}
+    authors = {entry.actor_id for entry in known if entry is not None}
     # Former members receive nothing.
     return {user, *authors.intersection(owned.member_ids())}

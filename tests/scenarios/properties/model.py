@@ -134,15 +134,19 @@ class Model:
         return said.edit_seq
 
     def delete(self, user: str, target: int) -> int:
-        said = self._target(user, target)
+        said = self._target(user, target, deleted=True)
         if said.author != user:
             self._check_admin(user)
+        if said.delete_seq:
+            return 0
         said.body, said.reactions, said.delete_seq = "", {}, self._next(user)
         self.targets[said.delete_seq] = target
         return said.delete_seq
 
     def react(self, user: str, target: int, emoji: str) -> int:
         said = self._target(user, target)
+        if said.reactions.get(user, ("", 0))[0] == emoji:
+            return 0
         seq = self._next(user)
         self.targets[seq] = target
         said.reactions = {**said.reactions, user: (emoji, seq)} if emoji else _without(said.reactions, user)
@@ -204,6 +208,8 @@ class Model:
     def update(self, user: str, title: str, admins_only: bool) -> int:
         self._check_member(user)
         self._check_admin(user)
+        if (self.title, self.admins_only) == (title, admins_only):
+            return 0
         self.title, self.admins_only = title, admins_only
         return self._next(user)
 
@@ -232,10 +238,11 @@ class Model:
         if self.roles[user] is not Role.ADMIN:
             raise Refused(FORBIDDEN)
 
-    def _target(self, user: str, target: int) -> Said:
+    def _target(self, user: str, target: int, *, deleted: bool = False) -> Said:
+        """Return a message that a member may change; a deleted one only if `deleted`."""
         self._check_member(user)
         said = self.messages.get(target)
-        if said is None or said.delete_seq or target not in self.visible(user):
+        if said is None or (said.delete_seq and not deleted) or target not in self.visible(user):
             raise Refused(NO_MESSAGE)
         return said
 
