@@ -27,7 +27,10 @@ SAVE_INTERVAL_S = 0.5
 
 
 class Device:
-    """A device, used as `async with`. Iterating it yields its events in order until the connection has ended.
+    """A device, used as `async with`. Iterating it yields its events in order.
+
+    The iteration ends when the device is closed. If the connection ends for good, the iteration raises the error:
+    SignedOut if the device was signed out, Superseded if another program opened a stream with the same session.
 
     An event is committed when the next one is requested: a program that ends in between receives it again. If the
     application does not iterate, the device stops reading once `MAX_QUEUED_EVENTS` are queued. With `listen` False,
@@ -93,7 +96,7 @@ class Device:
             self._commit()
             self._uncommitted = queued = await self._events.get()
             if queued is None:
-                raise StopAsyncIteration
+                raise self._connection.end or StopAsyncIteration
             if queued.event is not None:
                 if isinstance(queued.event, EntryReceived):
                     self._mark_delivered(queued.event)
@@ -107,15 +110,17 @@ class Device:
     @property
     def connected(self) -> bool:
         """True while a stream is open."""
-        return self._connection.connected.is_set()
+        return self._connection.is_connected
 
     async def wait_connected(self, timeout_s: float = 10.0) -> None:
-        """Wait for an open stream. Raises TimedOut."""
+        """Wait for an open stream. Raises TimedOut; SignedOut or Superseded if there will be none."""
         try:
             async with asyncio.timeout(timeout_s):
-                await self._connection.connected.wait()
+                await self._connection.settled.wait()
         except TimeoutError:
             raise timed_out("hello", timeout_s) from None
+        if self._connection.end is not None:
+            raise self._connection.end
 
     def send(
         self,
