@@ -56,7 +56,7 @@ async def test_refused_command_prints_one_sentence(terminal: Terminal, people: P
     assert "in use" in await terminal.refused("register", alice)
     assert f"no user {nobody}" in await terminal.refused("send", nobody, "hello")
     assert "no group" in await terminal.refused("send", "--group", "none", "hello")
-    assert "make run" in await terminal.refused("whoami", "--door", "127.0.0.1:9")
+    assert "make run" in await terminal.refused("login", alice, "--door", "127.0.0.1:9")
     assert "That is you" in await terminal.refused("send", alice, "hello")
     bob = (await people.session("bob")).login_name
     assert "UTF-8" in await terminal.refused("send", bob, "\udcff")

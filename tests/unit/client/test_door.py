@@ -110,7 +110,12 @@ def test_session_of_an_earlier_version_belongs_to_the_default_door(tmp_path: Pat
 async def stranger() -> AsyncIterator[tuple[str, list[object]]]:
     """Yield the address of a server that is not the session's door, and the connections that it gets."""
     connections: list[object] = []
-    server = await asyncio.start_server(lambda _, writer: (connections.append(writer), writer.close()), "127.0.0.1", 0)
+
+    def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
     async with server:
         host, port = server.sockets[0].getsockname()
         yield f"{host}:{port}", connections
