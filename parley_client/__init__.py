@@ -40,6 +40,7 @@ from parley_client.events import (
     TypingChanged,
     WatermarkMoved,
 )
+from parley_client.live_view import LiveView
 from parley_client.message import Message
 from parley_client.messages import AppendResult, Messages
 from parley_client.session import DamagedFile, DeviceState, FileStore, MemoryStore, Session, SessionStore
@@ -70,6 +71,7 @@ __all__ = [
     "FileStore",
     "FrameRefused",
     "InvalidRequest",
+    "LiveView",
     "MemoryStore",
     "Message",
     "Messages",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
+from weakref import WeakValueDictionary
 
 from parley.chat.v1 import chat_pb2
 from parley_client.accounts import Accounts
@@ -13,6 +14,7 @@ from parley_client.conversations import Conversations
 from parley_client.device import Device
 from parley_client.door import DEFAULT_DOOR, Door, Tls, resolve_door
 from parley_client.event_queue import MAX_QUEUED_EVENTS
+from parley_client.live_view import LiveView
 from parley_client.messages import Messages
 from parley_client.session import MemoryStore, Session, SessionStore
 from parley_client.tokens import TokenSource
@@ -38,9 +40,10 @@ class Client:
             bob = await client.accounts.find("bob")
             chat = await client.conversations.get_or_create_direct(bob.user_id)
             async with client.connect() as device:
+                view = await client.view(chat.conversation_id)
                 sent = await device.send(chat.conversation_id, "hello")
                 async for event in device:
-                    ...
+                    print(view.unread_count, [message.text for message in view.messages])
     """
 
     def __init__(
@@ -60,6 +63,8 @@ class Client:
         self._accounts = Accounts(self._calls, self._tokens)
         self._conversations = Conversations(self._calls, self._clock)
         self._messages = Messages(self._calls, self._clock)
+        # An application that drops a view needs it no longer.
+        self._views: WeakValueDictionary[str, LiveView] = WeakValueDictionary()
 
     async def __aenter__(self) -> Client:
         return self
@@ -111,6 +116,22 @@ class Client:
         self._tokens.set_home(response.home)
         return response.home
 
+    async def view(self, conversation_id: str) -> LiveView:
+        """Return a conversation with its title, members, unread count and newest messages, and keep it current.
+
+        While the application iterates the device of `connect`, or awaits `Device.run`, the view shows every change
+        before the event is yielded. `LiveView.load_older` loads more history. Raises ParleyError: NotFound if the
+        user is not a member.
+        """
+        user_id = self._tokens.active_session.user_id
+        view = self._views.get(conversation_id)
+        if view is None or view.user_id != user_id:
+            view = LiveView(conversation_id, user_id, self._accounts, self._conversations, self._messages)
+            # The device applies events from now on, so that none is missed during the load.
+            self._views[conversation_id] = view
+        await view.load()
+        return view
+
     def connect(
         self,
         *,
@@ -137,4 +158,6 @@ class Client:
             listen=listen,
             home_hint=home_hint,
             capacity=capacity,
+            calls=self._messages,
+            views=self._views,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from parley_client import (
     Device,
     EntryReceived,
     FileStore,
+    InvalidRequest,
     MemoryStore,
     NotFound,
+    SendQueueFull,
     SignedOut,
     Superseded,
     TypingChanged,
@@ -26,7 +29,7 @@ from parley_client import (
 )
 from tests.eventually import eventually
 from tests.proxy.frame_faults import Caller, Filter
-from tests.proxy.rpc import Proxy
+from tests.proxy.rpc import ProxiedStream, Proxy
 from tests.raw.world import PASSWORD
 from tests.scenarios.sdk.people import Pair, People, until, user_id
 
@@ -204,6 +207,47 @@ async def test_send_outside_of_the_open_device_is_refused_at_once(people: People
         device.send(pair.chat, "after")
 
 
+async def test_many_sends_wait_for_room_in_the_queue(people: People, pair: Pair) -> None:
+    device = await people.device(pair.alice)
+    device._protocol.send_queue._capacity = 3
+    said = [str(n) for n in range(20)]
+    results = await device.send_many(pair.chat, said)
+    assert [each.seq for each in results] == [*range(2, 22)]
+    assert [each.text async for each in pair.bob.messages.list_before(pair.chat)] == said[::-1]
+
+    async def more() -> AsyncIterator[str]:
+        for text in ("one", "two"):
+            yield text
+
+    assert [each.seq for each in await device.send_many(pair.chat, more())] == [22, 23]
+    assert await device.send_many(pair.chat, []) == []
+    for text in said[:3]:
+        device.send(pair.chat, text)
+    with pytest.raises(SendQueueFull):
+        device.send(pair.chat, "too many")
+
+
+async def test_refused_message_does_not_keep_later_ones_from_being_sent(people: People, pair: Pair) -> None:
+    device = await people.device(pair.alice)
+    with pytest.raises(InvalidRequest):
+        await device.send_many(pair.chat, ["one", "", "three"])
+    assert [each.text async for each in pair.bob.messages.list_before(pair.chat)] == ["three", "one"]
+
+
+async def test_waiting_for_room_ends_with_the_connection(people: People, pair: Pair) -> None:
+    async def withhold(_: ProxiedStream, frame: chat_pb2.ConnectRequest) -> bool:
+        return frame.HasField("send_message")
+
+    people.proxy.answered = withhold
+    device = await people.device(pair.alice)
+    device._protocol.send_queue._capacity = 1
+    sending = asyncio.create_task(device.send_many(pair.chat, ["one", "two"]))
+    await eventually(lambda: any(each.HasField("send_message") for each in people.proxy.requests))
+    await people.device(pair.alice)
+    with pytest.raises(Superseded):
+        await sending
+
+
 async def test_expiring_token_is_renewed_on_open_stream(people: People, proxy: Proxy) -> None:
     await people.client("alice")
     store = MemoryStore()
@@ -276,5 +320,4 @@ async def test_ranges_and_messages_are_read_by_call(pair: Pair) -> None:
     await pair.alice.messages.send(pair.chat, "hello")
     answer = await pair.alice.messages.list_entries([chat_pb2.EntryRange(conversation_id=pair.chat)])
     assert [each.seq for each in answer.entries] == [1, 2]
-    shown = [each.message_appended.content.text.body async for each in pair.alice.messages.list_before(pair.chat)]
-    assert shown == ["hello"]
+    assert [each.text async for each in pair.alice.messages.list_before(pair.chat)] == ["hello"]
