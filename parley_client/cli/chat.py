@@ -42,7 +42,7 @@ def chat(
             directory = UserDirectory(client)
             if _is_interactive():
                 conversation = await open_conversation(client, directory, peer, group) if peer or group else None
-                await _run_messenger(client, door, conversation.conversation_id if conversation else "")
+                await _run_messenger(client, conversation.conversation_id if conversation else "")
             elif peer or group:
                 await LineChat(client, directory, await open_conversation(client, directory, peer, group)).run()
             else:
@@ -55,7 +55,7 @@ def _is_interactive() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
-async def _run_messenger(client: Client, door: str, conversation_id: str) -> None:
+async def _run_messenger(client: Client, conversation_id: str) -> None:
     if importlib.util.find_spec("textual") is None:
         raise CommandError(
             "The messenger needs textual. Run `pip install '.[terminal]'` in the folder of Parley's repository, "
@@ -65,5 +65,5 @@ async def _run_messenger(client: Client, door: str, conversation_id: str) -> Non
     from parley_client.messenger.app import MessengerApp
     from parley_client.messenger.model import MessengerModel
 
-    if error := await MessengerApp(MessengerModel(client, door), conversation_id).run_async():
+    if error := await MessengerApp(MessengerModel(client, client.door.address), conversation_id).run_async():
         raise error
