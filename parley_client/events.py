@@ -75,10 +75,22 @@ class PersonalSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Membership:
+    """The membership of a user from `joined_seq` on, which ended at `left_seq`; 0: it has not ended."""
+
+    user_id: str
+    joined_seq: int
+    left_seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ConversationChecked:
     """The device has fetched a conversation up to its head; the fields are a snapshot of that moment.
 
-    `hidden_seqs` are the messages that the user deleted only for themselves; the server lists at most 1,000.
+    `hidden_seqs` are the messages that the user deleted only for themselves; the server lists at most 1,000. The server
+    keeps no content below `first_seq`. Below `expired_seq` nobody may keep it; the rest was removed because every
+    device has received it, and stays readable on the device. `memberships` are those of the members, and the former
+    ones that the delivery status of the user's messages depends on.
     """
 
     conversation_id: str
@@ -87,6 +99,8 @@ class ConversationChecked:
     unread_count: int
     settings: PersonalSettings = PersonalSettings()
     hidden_seqs: frozenset[int] = frozenset()
+    expired_seq: int = 1
+    memberships: tuple[Membership, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

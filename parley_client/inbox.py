@@ -14,6 +14,7 @@ from parley_client.events import (
     ConversationGone,
     EntryReceived,
     Event,
+    Membership,
     PersonalSettings,
     WatermarkMoved,
 )
@@ -178,7 +179,7 @@ class Inbox:
         events = self._surface_entries(ready, live=False)
         events.append(QueuedEvent(None, LogCheckpoint(conversation, assembler.last_seq)))
         events += self.handle_watermarks(result.watermarks)
-        if assembler.last_seq < result.head_seq:
+        if not result.complete or assembler.last_seq < result.head_seq:
             # A fetch without progress is repeated after a pause.
             self.catchup.retry_fetch(conversation, 0.0 if ready else now + BEHIND_RETRY_DELAY_S)
             return events
@@ -238,4 +239,7 @@ def _conversation_checked(result: chat_pb2.RangeResult) -> ConversationChecked:
         result.unread_count,
         PersonalSettings.from_proto(result.settings),
         frozenset(result.hidden_seqs),
+        # Earlier servers do not set it.
+        result.expired_seq or result.first_seq,
+        tuple(Membership(each.user_id, each.joined_seq, each.left_seq) for each in result.watermarks),
     )

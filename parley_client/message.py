@@ -54,10 +54,17 @@ class MessageBuilder:
         self._message: Message | None = None
 
     def apply_append(self, entry: Entry) -> None:
-        """Apply the message's own entry; a copy older than the known one is ignored."""
+        """Apply the message's own entry; a copy older than the known one is ignored, as is one without its content.
+
+        The server may have removed content that this device keeps.
+        """
         known, new = self._entry, entry.message_appended
-        if known is None or _last_mutation_seq(new) >= _last_mutation_seq(known.message_appended):
-            self._entry, self._message = entry, None
+        if known is not None:
+            known_seq, new_seq = _last_mutation_seq(known.message_appended), _last_mutation_seq(new)
+            was_removed = known.message_appended.HasField("content") and not new.HasField("content")
+            if new_seq < known_seq or (new_seq == known_seq and was_removed):
+                return
+        self._entry, self._message = entry, None
 
     def apply_mutation(self, entry: Entry) -> None:
         """Apply a later entry that edits, deletes or reacts to the message."""
@@ -66,8 +73,10 @@ class MessageBuilder:
         elif entry.HasField("reaction_changed"):
             if entry.seq > self._reactions.get(entry.actor_id, (0, ""))[0]:
                 self._reactions[entry.actor_id] = entry.seq, entry.reaction_changed.emoji
-        elif entry.message_edited.HasField("content") and entry.seq > self._edit_seq:
-            self._edit_seq, self._edit = entry.seq, entry.message_edited.content
+        elif entry.seq > self._edit_seq:
+            # Without content, it was replaced by a later edit, or made while the user was not a member.
+            edited = entry.message_edited
+            self._edit_seq, self._edit = entry.seq, edited.content if edited.HasField("content") else None
         self._message = None
 
     def mark_expired(self) -> None:
@@ -84,16 +93,17 @@ class MessageBuilder:
     def _build(self, entry: Entry) -> Message:
         appended = entry.message_appended
         deleted = bool(appended.delete_seq or self._delete_seq)
-        content = self._edit if self._edit_seq > appended.edit_seq else appended.content
-        has_content = not (deleted or self._expired) and (
-            content is not appended.content or appended.HasField("content")
-        )
+        content = appended.content if appended.HasField("content") else None
+        if self._edit_seq > appended.edit_seq:
+            content = self._edit
+        if deleted or self._expired:
+            content = None
         return Message(
             entry.seq,
             entry.actor_id,
             entry.create_time.ToDatetime(tzinfo=UTC),
-            content if has_content else None,
-            edited=has_content and bool(appended.edit_seq or self._edit_seq),
+            content,
+            edited=content is not None and bool(appended.edit_seq or self._edit_seq),
             deleted=deleted,
             reactions={} if deleted else self._current_reactions(entry),
             number=entry.message_number,

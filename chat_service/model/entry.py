@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
 
@@ -165,6 +165,19 @@ class Entry:
     def key(self) -> bytes:
         """Return the idempotency key: the 16 bytes of the actor's id and those of the request id."""
         return bytes.fromhex(self.actor_id) + self.request_id
+
+
+def redact_mutation(entry: Entry) -> Entry:
+    """Return the entry of a mutation for a user who was not a member then: a deletion, or a change without its content.
+
+    To an edit the user's device reacts by removing the content, and to a reaction by removing that user's earlier one.
+    """
+    change = entry.change
+    if isinstance(change, MessageEdited):
+        return replace(entry, change=replace(change, content=b""))
+    if isinstance(change, ReactionChanged):
+        return replace(entry, change=replace(change, emoji=""))
+    return entry
 
 
 @dataclass(frozen=True, slots=True)

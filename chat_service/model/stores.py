@@ -53,6 +53,11 @@ class ConversationLog(Protocol):
     ) -> Sequence[Entry]:
         """Return at most `limit` messages of an interval, except those with the seqs `without`."""
 
+    async def read_mutations(
+        self, conversation_id: str, within: Interval, targets: Sequence[Interval], limit: int
+    ) -> LogPage:
+        """Return at most `limit` edits, deletions and reactions of an interval, in order, of messages in `targets`."""
+
     async def count_messages(self, conversation_id: str, seq: int) -> int:
         """Return the number of messages up to and including `seq`."""
 
@@ -93,8 +98,13 @@ class ConversationStore(Protocol):
     async def raise_applied_seq(self, conversation_id: str, seq: int) -> None:
         """Record that all entries up to `seq` are applied and changed nothing else that is stored."""
 
-    async def raise_watermarks(self, watermarks: Mapping[str, Mapping[str, Watermark]]) -> None:
-        """Raise the watermarks of members, by conversation and user; lower ones change nothing."""
+    async def raise_watermarks(
+        self, watermarks: Mapping[str, Mapping[str, Watermark]], hidden: Collection[str] = ()
+    ) -> None:
+        """Raise the watermarks of members, by conversation and user; lower ones change nothing.
+
+        Those of the conversations `hidden` are shown to their own users only.
+        """
 
     async def raise_device_marks(self, marks: Mapping[str, Mapping[str, int]], due_ms: int) -> None:
         """Raise the delivered seqs of devices, by conversation and device, and schedule a sweep at `due_ms`."""

@@ -21,6 +21,8 @@ from chat_service.model.entry import (
     MembershipChanged,
     MembershipKind,
     Message,
+    MessageDeleted,
+    MessageEdited,
     MessageMutation,
 )
 from chat_service.model.requests import Appended, AppendOutcome, Done, OnDone, Unchanged
@@ -121,6 +123,8 @@ class OwnedConversation:
         members = conversation.members if conversation else {}
         for user, member in members.items():
             self._raise_watermark(user, member.watermark)
+        for user, watermark in conversation.former_watermarks.items() if conversation else ():
+            self._raise_watermark(user, watermark)
         for header in tail:
             _remember(self.recent_entries, header.head.seq, (header.head.message_number, header.actor_id))
             if header.message and header.actor_id in members:
@@ -261,6 +265,12 @@ class OwnedConversation:
     def member_ids(self) -> list[str]:
         """Return the ids of the current members."""
         return list(self.conversation.members) if self.conversation else []
+
+    def former_readers(self, entry: Entry) -> list[str]:
+        """Return the former members who may see the message that `entry` edits or deletes."""
+        if self.conversation is None or not isinstance(entry.change, MessageEdited | MessageDeleted):
+            return []
+        return self.conversation.former_readers(entry.change.target_seq)
 
     @staticmethod
     def _join_duplicate(first: PendingSend, pending: PendingSend) -> None:

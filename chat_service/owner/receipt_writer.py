@@ -119,7 +119,11 @@ class ReceiptWriter:
     async def _write(self, batch: list[PendingReceipts]) -> None:
         raised = {pending.owned.conversation_id: await self._compute_raised_watermarks(pending) for pending in batch}
         if to_store := {conversation_id: marks for conversation_id, marks in raised.items() if marks}:
-            await retry_while_unavailable("raise_watermarks", lambda: self._conversations.raise_watermarks(to_store))
+            # After a block the other user must not learn what is received and read.
+            hidden = {pending.owned.conversation_id for pending in batch if pending.owned.blocked}
+            await retry_while_unavailable(
+                "raise_watermarks", lambda: self._conversations.raise_watermarks(to_store, hidden)
+            )
         if devices := {
             pending.owned.conversation_id: pending.device_marks for pending in batch if pending.device_marks
         }:

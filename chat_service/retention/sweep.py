@@ -73,7 +73,9 @@ class RetentionSweep:
             if claimed.removed_seq < claimed.conversation.first_seq - 1:
                 claimed = await self._remove_content(claimed, result)
             elif (last := await self._last_expired(claimed.conversation)) is not None:
-                await self._store.raise_first_seq(due.conversation_id, last)
+                rule = self._policy.effective_for(claimed.conversation.retention).rule
+                # What every device has received is removed here only: the devices keep it.
+                await self._store.raise_first_seq(due.conversation_id, last, expired=rule is RetentionRule.MAX_AGE)
                 claimed = replace(claimed, conversation=replace(claimed.conversation, first_seq=last.seq + 1))
             else:
                 finished = True
@@ -97,7 +99,7 @@ class RetentionSweep:
         """Release the earlier pictures that no former member is shown: one is shown the group as of the departure."""
         conversation_id, members = conversation.conversation_id, conversation.members
         changes = await self._store.list_picture_changes(conversation_id, conversation.applied_seq)
-        left = [past[-1].last for user, past in conversation.past_memberships.items() if user not in members]
+        left = [past[-1].interval.last for user, past in conversation.past_memberships.items() if user not in members]
         unseen = [
             each.seq
             for each, replacement in pairwise(changes)

@@ -191,10 +191,13 @@ class ChatServicer:
             for member in conversation.members
             if conversation.can_see(member, request.seq) and member > after and member != message.actor_id
         )
+        members = {each: conversation.members[each] for each in readers[:size]}
         return chat_pb2.ListReadersResponse(
             watermarks=[
-                frames.encode_watermark(request.conversation_id, member, conversation.members[member].watermark)
-                for member in readers[:size]
+                frames.encode_watermark(
+                    request.conversation_id, each, member.watermark_for(own=each == user_id), member.joined_seq
+                )
+                for each, member in members.items()
             ],
             next_page_token=next_page_token(request, readers, size, str),
         )

@@ -160,6 +160,21 @@ class MongoLog:
             cursor = self._range(conversation_id, within.first, within.last, direction, condition)
             return [decode_entry(document) async for document in cursor.limit(limit)]
 
+    async def read_mutations(
+        self, conversation_id: str, within: Interval, targets: Sequence[Interval], limit: int
+    ) -> LogPage:
+        """Read the entries with `x` 1."""
+        condition: Document = {
+            "c": encode_id(conversation_id),
+            "x": 1,
+            "_id": id_range(conversation_id, within.first, within.last),
+            "$or": [{"g": {"$gte": each.first, "$lte": each.last}} for each in targets],
+        }
+        with store_errors():
+            cursor = self._entries.find(condition).sort("_id", 1).hint(STATE_CHANGES_INDEX).limit(limit + 1)
+            entries = [decode_entry(document) async for document in cursor]
+        return LogPage(entries[:limit], reaches_head=len(entries) <= limit)
+
     async def state_changes_after(self, conversation_id: str, after_seq: int) -> list[Entry]:
         """Read the entries with `x` 1 or 2."""
         return await self._find_state_changes(

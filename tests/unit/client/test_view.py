@@ -123,7 +123,7 @@ def test_ticks_unread_count_settings_and_typing_are_tracked() -> None:
     view.apply(WatermarkMoved(CHAT, ME, 3, 3))
     assert view.unread_count == 1
     view.apply(TypingChanged(CHAT, YOU, True))
-    view.apply(ConversationChecked(CHAT, 4, 3, 1, PersonalSettings(pinned=True), frozenset({4})))
+    view.apply(ConversationChecked(CHAT, 4, 3, 1, PersonalSettings(pinned=True), frozenset({4}), 3))
     assert (view.typing, view.settings.pinned, [each.seq for each in view.messages]) == ({YOU}, True, [2, 3])
     assert view.messages[0].content is None, "its content was removed by retention"
     assert not view.apply(CaughtUp(False))
@@ -146,7 +146,7 @@ def test_count_of_the_server_is_kept_where_entries_are_unknown() -> None:
     assert view.unread_count == 7, "the last read entry is unknown"
     view.apply(WatermarkMoved(CHAT, ME, 4, 4))
     view.apply_entries([message(4, "yours")])
-    view.apply(ConversationChecked(CHAT, 9, 7, 3))
+    view.apply(ConversationChecked(CHAT, 9, 7, 3, expired_seq=7))
     assert view.unread_count == 3, "retention has removed unread messages"
 
 
