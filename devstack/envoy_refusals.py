@@ -24,7 +24,9 @@ _IS_GRPC: Final = "request.headers['content-type'].startsWith('application/grpc'
 # The first expression that is true of an answer of Envoy applies. The details are the causes that Envoy logs.
 _REFUSALS: Final[tuple[tuple[str, Failure], ...]] = (
     (
-        "response.code_details.startsWith('jwt_authn_access_denied{Jwt_is_missing')",
+        # An empty bearer token is malformed to Envoy, and missing to a server.
+        "response.code_details.startsWith('jwt_authn_access_denied{Jwt_is_missing')"
+        " || request.headers['authorization'].matches('^Bearer *$')",
         Unauthenticated("the call carries no bearer token", reason="TOKEN_MISSING"),
     ),
     (
