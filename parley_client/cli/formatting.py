@@ -7,12 +7,15 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from parley.chat.v1 import entry_pb2
 from parley.chat.v1.entry_pb2 import Content, Entry
-from parley_client.cli.directory import UserDirectory
+
+if TYPE_CHECKING:
+    from parley_client.cli.directory import UserDirectory
 
 # These colours are readable on light and on dark backgrounds.
 _COLOURS = ("cyan", "magenta", "green", "blue", "red", "bright_magenta")
@@ -21,6 +24,8 @@ _COLOURS = ("cyan", "magenta", "green", "blue", "red", "bright_magenta")
 _LINE_BREAKS = re.compile("\r\n|[\v\f\r\x85\u2028\u2029]")
 # Control characters, surrogates, and the bidirectional embeddings, overrides and isolates.
 _FORGING = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+# Inside of a JSON string, where the other control characters are escaped already.
+_JSON_FORGING = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 # Continuation lines of a message start below its sender's name, after the time.
 _MARGIN = " " * len("00:00 ")
@@ -39,6 +44,11 @@ def printable(text: str) -> str:
     `str.isprintable` denies that.
     """
     return _FORGING.sub("", _LINE_BREAKS.sub("\n", text))
+
+
+def escape_json(document: str) -> str:
+    """Return a JSON document in which the characters that could forge the screen, or end a line, are escaped."""
+    return _JSON_FORGING.sub(lambda char: f"\\u{ord(char[0]):04x}", document)
 
 
 def one_cell(text: str) -> str:

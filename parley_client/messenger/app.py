@@ -30,6 +30,8 @@ from parley_client.session import DamagedFile
 
 # A terminal with fewer columns shows either the list or the conversation.
 NARROW_COLUMNS = 60
+# A terminal with more columns shows more of each conversation's newest message.
+WIDE_COLUMNS = 110
 # Changes within this delay are drawn together.
 REDRAW_DELAY_S = 0.03
 # A notice disappears after this time.
@@ -246,6 +248,7 @@ class MessengerApp(App[Exception | None]):
         """Show either the list or the conversation if the terminal is narrow."""
         base = self._pane.screen
         base.set_class(event.size.width < NARROW_COLUMNS, "narrow")
+        base.set_class(event.size.width > WIDE_COLUMNS, "wide")
         base.set_class(self._model.open_conversation is None, "listing")
 
     def on_app_blur(self) -> None:

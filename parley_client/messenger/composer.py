@@ -8,7 +8,6 @@ from typing import ClassVar
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.message import Message
 from textual.widgets import TextArea
 
 from parley_client.messenger.text_input import handle_key
@@ -19,21 +18,22 @@ _PICTURES |= dict.fromkeys([*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0
 
 
 class Composer(TextArea):
-    """A text area that grows up to five lines and calls `send` with its text on Enter."""
+    """A text area that grows up to five lines and calls `send` with its text on Enter.
+
+    It calls `leave_above` when the cursor moves up from an empty composer.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "send", show=False),
         Binding("ctrl+j,alt+enter,shift+enter", "new_line", show=False),
     ]
 
-    class LeftAbove(Message):
-        """Posted when the cursor moves up from an empty composer."""
-
-    def __init__(self, send: Callable[[str], None]) -> None:
+    def __init__(self, send: Callable[[str], None], leave_above: Callable[[], None]) -> None:
         super().__init__(
             id="composer", soft_wrap=True, tab_behavior="focus", theme="css", compact=True, highlight_cursor_line=False
         )
         self._on_send = send
+        self._on_leave_above = leave_above
 
     def insert_typed(self, text: str) -> None:
         """Insert text in place of the selection."""
@@ -59,11 +59,11 @@ class Composer(TextArea):
         self.insert("\n")
 
     def action_cursor_up(self, select: bool = False) -> None:
-        """Move the cursor up, or post LeftAbove if the composer is empty."""
+        """Move the cursor up, or call `leave_above` if the composer is empty."""
         if self.text:
             super().action_cursor_up(select)
         else:
-            self.post_message(self.LeftAbove())
+            self._on_leave_above()
 
     def get_line(self, line_index: int) -> Text:
         """Return a line as it is drawn."""

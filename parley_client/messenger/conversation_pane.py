@@ -36,7 +36,7 @@ class ConversationPane(Vertical):
         self._messages = MessageList()
         self._below = Static(id="below")
         self._intent = Static(id="intent")
-        self._composer = Composer(self._send)
+        self._composer = Composer(self._send, self._select_newest)
 
     def compose(self) -> ComposeResult:
         """Lay out title, messages, reply or edit line, and composer."""
@@ -142,16 +142,16 @@ class ConversationPane(Vertical):
         self._composer.fill("")
         self.redraw(conversation, end=edited_message is None)
 
+    def _select_newest(self) -> None:
+        """Focus the messages and highlight the newest."""
+        self.screen.set_focus(self._messages)
+        self._messages.highlight_last()
+
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
         """Report that the user is typing, except while editing."""
         conversation = self._model.open_conversation
         if conversation is not None and event.text_area.has_focus and not conversation.draft.edit_seq:
             self._actions.set_typing(conversation, bool(event.text_area.text))
-
-    def on_composer_left_above(self) -> None:
-        """Focus the messages and highlight the newest."""
-        self._messages.focus()
-        self._messages.highlight_last()
 
     def on_message_list_left_below(self) -> None:
         """Go back to the composer."""
@@ -205,7 +205,7 @@ class ConversationPane(Vertical):
         if conversation is None:
             return
         visible = find_message(conversation, self._messages.last_visible_key)
-        seen_seq = conversation.view.head_seq if self._messages.at_end else visible.seq if visible else 0
+        seen_seq = conversation.view.head_seq if self._messages.rests_at_end else visible.seq if visible else 0
         conversation.seen_seq = max(conversation.seen_seq, seen_seq)
         new = [each for each in conversation.view.messages if each.seq > conversation.seen_seq]
         count = sum(each.actor_id != self._model.own_id for each in new)

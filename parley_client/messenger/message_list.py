@@ -72,6 +72,11 @@ class MessageList(OptionList):
         return self.scroll_offset.y >= self.max_scroll_y - 1
 
     @property
+    def rests_at_end(self) -> bool:
+        """True if the newest row is visible, or will be after the next refresh."""
+        return self.at_end or (self._follows_end and self.highlighted is None)
+
+    @property
     def highlighted_key(self) -> str:
         """The key of the highlighted row; empty: there is none."""
         return "" if self.highlighted is None else self._rows[self.highlighted].key

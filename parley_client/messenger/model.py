@@ -96,7 +96,7 @@ class MessengerModel:
 
     def notify(self, notice: str) -> None:
         """Show a sentence in the status line for a while."""
-        self.notice = notice
+        self.notice = one_line(notice)
         self.on_change("")
 
     @property

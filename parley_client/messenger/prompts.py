@@ -13,7 +13,7 @@ from textual.screen import ModalScreen
 from parley.chat.v1 import entry_pb2
 from parley.chat.v1.account_pb2 import Profile
 from parley_client.cli.errors import CommandError, explain_error
-from parley_client.cli.formatting import describe_content
+from parley_client.cli.formatting import describe_content, one_cell
 from parley_client.errors import ParleyError
 from parley_client.message import Message
 from parley_client.messenger.actions import Actions
@@ -78,7 +78,7 @@ class Prompts:
         """Ask for a reaction and set it; the user's current reaction is offered for removal."""
         choices = [(emoji, emoji) for emoji in REACTIONS]
         if own := message.reactions.get(self._model.own_id):
-            choices = [(own, f"Remove {own}"), *[choice for choice in choices if choice[0] != own]]
+            choices = [(own, f"Remove {one_line(own)}"), *[choice for choice in choices if choice[0] != own]]
         keys = {str(n): emoji for n, (emoji, _) in enumerate(choices)}
         numbered = [(f"n{n}", label) for n, (_, label) in enumerate(choices)]
         target = summarize_message(self._model, message, 30)
@@ -122,9 +122,7 @@ class Prompts:
             return login_names[user_id] == query.removeprefix("@").lower()
 
         user_id = await self._show(
-            LiveSearchDialog(
-                "Start a conversation", "the beginning of a name", find, "Nobody has a name that begins so.", is_exact
-            )
+            LiveSearchDialog("Start a conversation", "the beginning of a name", find, "Nobody was found.", is_exact)
         )
         return await self._notify_on_error(self._actions.open_direct(user_id)) if user_id else None
 
@@ -161,7 +159,7 @@ class Prompts:
             if answer:
                 self._actions.add_members(conversation, answer[0].replace(",", " ").split())
         elif action == "rename":
-            answer = await self._show(FormDialog("Rename", ["Title"], [conversation.view.title]))
+            answer = await self._show(FormDialog("Rename", ["Title"], [one_cell(conversation.view.title)]))
             if answer:
                 self._actions.rename(conversation, answer[0])
         elif action == "admins":

@@ -156,7 +156,7 @@ def _quoted_text(model: MessengerModel, conversation: ConversationState, content
 
 
 def _reactions_text(message: Message) -> str:
-    return summarize_reactions(normalized(emoji) for emoji in message.reactions.values())
+    return summarize_reactions(one_line(emoji) for emoji in message.reactions.values())
 
 
 def _format_time(time: datetime) -> str:

@@ -26,6 +26,10 @@ async def handle_key(field: Widget, bindings: BindingsMap, event: events.Key, in
     Textual types only the characters of `str.isprintable`, which excludes joiners, wide and no-break spaces, tags, and
     characters newer than Python's tables.
     """
+    if field.screen.focused is not field:
+        # An earlier key moved the focus: the application runs the action that the focused widget binds to this one.
+        event.prevent_default()
+        return
     for binding in bindings.key_to_bindings.get(event.key, ()):
         if await field.app.run_action(binding.action, field):
             event.prevent_default().stop()

@@ -30,7 +30,7 @@ class FieldsApp(App[None]):
     def __init__(self) -> None:
         super().__init__()
         self.sent: list[str] = []
-        self.composer = Composer(self.sent.append)
+        self.composer = Composer(self.sent.append, lambda: None)
         self.field = TextField()
 
     def compose(self) -> ComposeResult:
