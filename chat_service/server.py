@@ -89,7 +89,7 @@ class ChatServer:
 
     def _make_retention_job(self, policy: RetentionPolicy, clock: Clock) -> RetentionJob:
         store, devices = self.stores.retention, self.stores.devices
-        sweep = RetentionSweep(store, devices, policy, clock, self.owners.invalidate_and_wait)
+        sweep = RetentionSweep(store, devices, policy, clock, self.owners.invalidate_and_wait, self.stores.index.touch)
         return RetentionJob(store, sweep, policy, clock, self._owns)
 
     def _make_dispatcher(self, clock: Clock) -> FrameDispatcher:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chat_service.accounts.privacy import PUBLIC, Privacy
 from chat_service.accounts.user_search import SearchKeys, hidden_keys, search_keys
@@ -33,7 +33,7 @@ class Account:
     """
 
     profile: Profile
-    password_hash: str
+    password_hash: str = field(repr=False)
     created_ms: int
     listed: bool = False
     privacy: Privacy = PUBLIC

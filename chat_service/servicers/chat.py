@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from chat_service.errors import ConversationNotFound
 from chat_service.history.history import RangeRequest
 from chat_service.history.message_search import HIGHEST_RANK
 from chat_service.model.entry import Message, MessageDeleted, MessageEdited, ReactionChanged
@@ -20,8 +21,6 @@ from servicekit.failure import Failure, Violation
 from servicekit.page_tokens import ID_POSITION, decode_page_token, encode_page_token, next_page_token
 from servicekit.rpc import ByteStream, Call
 
-# Locate needs no store, so it is served without admission, which makes it work while no store can be reached.
-ADMISSION_EXEMPT: Final = frozenset({"Locate"})
 DEFAULT_CHANGES_PAGE: Final = 500
 DEFAULT_MESSAGES_PAGE: Final = 50
 DEFAULT_SEARCH_PAGE: Final = 20
@@ -115,7 +114,8 @@ class ChatServicer:
 
     async def SetTyping(self, request: chat_pb2.SetTypingRequest, call: Call) -> chat_pb2.SetTypingResponse:
         """Tell the other members that the caller types, or stopped. Raise ConversationNotFound for a non-member."""
-        await self._history.load_visible(call.caller.user_id, request.conversation_id)
+        if (await self._history.load_visible(call.caller.user_id, request.conversation_id)).member is None:
+            raise ConversationNotFound("conversation not found")
         self._owners.publish_typing(call.caller.user_id, request.conversation_id, request.typing)
         return chat_pb2.SetTypingResponse()
 
