@@ -8,10 +8,9 @@ from collections import defaultdict
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from parley_client import Client, ConversationView, DeliveryStatus, Device, MemoryStore, Session
+from parley_client import Client, ConversationView, DeliveryStatus, Device, MemoryStore, Message, Session
 from parley_client.inbox import Inbox
 from parley_client.session import DeviceState
-from parley_client.view import Message
 from parley_client.watermarks import ReceiptTracker
 from tests.raw.device import RawDevice
 

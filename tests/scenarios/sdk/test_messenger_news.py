@@ -24,11 +24,7 @@ NOTICED_AFTER_S = 8.0
 
 async def reactions(pair: Pair) -> dict[str, str]:
     """Return the reactions to each message, by its text."""
-    entries = [each async for each in pair.bob.messages.list_before(pair.chat)]
-    return {
-        entry.message_appended.content.text.body: "".join(each.emoji for each in entry.message_appended.reactions)
-        for entry in entries
-    }
+    return {each.text: "".join(each.reactions.values()) async for each in pair.bob.messages.list_before(pair.chat)}
 
 
 def style_of(screen: Screen, text: str) -> Style:
