@@ -52,7 +52,7 @@ def chat(
             if _is_interactive():
                 conversation = await open_conversation(client, directory, peer, group) if peer or group else None
                 conversation_id = conversation.conversation_id if conversation else ""
-                await _run_messenger(client, door, conversation_id, notify)
+                await _run_messenger(client, conversation_id, notify)
             elif peer or group:
                 await LineChat(client, directory, await open_conversation(client, directory, peer, group)).run()
             else:
@@ -65,7 +65,7 @@ def _is_interactive() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
-async def _run_messenger(client: Client, door: str, conversation_id: str, notify: NotificationKind) -> None:
+async def _run_messenger(client: Client, conversation_id: str, notify: NotificationKind) -> None:
     if importlib.util.find_spec("textual") is None:
         raise CommandError(
             "The messenger needs textual. Run `pip install '.[terminal]'` in the folder of Parley's repository, "
@@ -75,5 +75,5 @@ async def _run_messenger(client: Client, door: str, conversation_id: str, notify
     from parley_client.messenger.app import MessengerApp
     from parley_client.messenger.model import MessengerModel
 
-    if error := await MessengerApp(MessengerModel(client, door), conversation_id, notify).run_async():
+    if error := await MessengerApp(MessengerModel(client, client.door.address), conversation_id, notify).run_async():
         raise error

@@ -79,10 +79,10 @@ class LineChat:
             raise event.error
 
     async def _show_backlog(self, device: Device) -> None:
-        newest = [entry async for entry in self._client.messages.list_before(self._id, limit=BACKLOG_SIZE)]
-        for entry in reversed(newest):
-            self._print(await format_entry(entry, self._directory))
-            self._last_shown_seq = entry.seq
+        newest = [message async for message in self._client.messages.list_before(self._id, limit=BACKLOG_SIZE)]
+        for message in reversed(newest):
+            self._print(await format_entry(message.entry, self._directory))
+            self._last_shown_seq = message.seq
         device.mark_read(self._id, self._last_shown_seq)
 
     async def _show_entry(self, device: Device, event: EntryReceived) -> None:

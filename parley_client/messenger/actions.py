@@ -93,7 +93,7 @@ class Actions:
 
     async def search(self, query: str) -> list[Entry]:
         """Return up to 50 messages that contain all words, newest first. Raise ParleyError if the call fails."""
-        return [entry async for entry in self._client.messages.search(query, limit=50)]
+        return [message.entry async for message in self._client.messages.search(query, limit=50)]
 
     async def fetch_readers(self, conversation: ConversationState, message: Message) -> list[tuple[str, str]]:
         """Return the other members' names, each with the delivery state. Raise ParleyError if the call fails."""
