@@ -23,6 +23,7 @@ from parley_client.events import (
     FrameRefused,
     PresenceChanged,
 )
+from parley_client.message import Message
 from parley_client.messenger.conversation_state import ConversationState
 from parley_client.messenger.presence import MAX_WATCHED_USERS, PeerPresence
 from parley_client.messenger.terminal_text import one_line
@@ -228,11 +229,11 @@ class MessengerModel:
         """Fetch the newest message, because the head may be a reaction, or a message that the user deleted."""
         head = conversation.view.newest_item
         try:
-            newest = [entry async for entry in self.client.messages.list_before(conversation.id, limit=1)]
+            newest = [message async for message in self.client.messages.list_before(conversation.id, limit=1)]
         except ParleyError:
             return  # the preview shows the head
         conversation.view.apply_entries(newest)
-        if head is not None and newest and newest[0].seq < head.seq:
+        if isinstance(head, Message) and newest and newest[0].seq < head.seq:
             conversation.view.hide(head.seq)
         self.on_change(conversation.id)
 

@@ -127,9 +127,7 @@ def bells(shown: Window) -> int:
     return re.sub(r"\x1b\][^\a\x1b]*\a", "", shown.drawn).count("\a")
 
 
-async def test_burst_of_messages_in_another_conversation_does_not_ring_for_each(
-    terminal: Terminal, names: Names
-) -> None:
+async def test_burst_of_messages_elsewhere_does_not_ring_for_each(terminal: Terminal, names: Names) -> None:
     async with window(terminal, "chat") as shown:
         await eventually(lambda: "Enter: open" in shown.drawn, 20)
         for number in range(5):
