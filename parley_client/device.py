@@ -148,6 +148,14 @@ class Device:
         """True while a stream is open."""
         return self._connection.is_connected
 
+    @property
+    def silent_for_s(self) -> float:
+        """The seconds for which the open stream has waited for a frame; 0 without an open stream.
+
+        The server answers every heartbeat, so that a program that calls `set_foreground` can tell a slow network.
+        """
+        return self._connection.stream.silent_for_s if self.connected and self._connection.stream else 0.0
+
     async def wait_connected(self, timeout_s: float = 10.0) -> None:
         """Wait for an open stream. Raises TimedOut; SignedOut or Superseded if there will be none."""
         try:

@@ -165,7 +165,7 @@ class MessageBuilder:
             content,
             edited=content is not None and bool(appended.edit_seq or self._edit_seq),
             deleted=deleted,
-            reactions={} if deleted else self._current_reactions(entry),
+            reactions={} if deleted or self._expired else self._current_reactions(entry),
             number=entry.message_number,
             conversation_id=entry.conversation_id,
             source=entry,

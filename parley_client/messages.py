@@ -16,7 +16,7 @@ from parley_client.message import Message
 
 @dataclass(frozen=True, slots=True)
 class AppendResult:
-    """The seq and the server's time of an appended entry."""
+    """The seq and the server's time of an appended entry; the seq is 0 if the request changed nothing."""
 
     seq: int
     time: datetime

@@ -131,6 +131,12 @@ class ConversationView:
         return [item for item in self.timeline if isinstance(item, Message)]
 
     @property
+    def newest_item(self) -> Message | Notice | None:
+        """The newest visible message or notice."""
+        items = (self._timeline_item(seq) for seq in reversed(self._seqs))
+        return next((item for item in items if item is not None), None)
+
+    @property
     def other_members(self) -> list[str]:
         """The ids of the other members."""
         return [user for user in self.members if user != self.user_id]

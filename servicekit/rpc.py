@@ -24,6 +24,7 @@ from google.protobuf.message_factory import GetMessageClass
 from servicekit import validation
 from servicekit.auth import Claims
 from servicekit.call_metrics import CallRecorder, MethodMetrics
+from servicekit.errors import NotYetServed
 from servicekit.failure import Failure
 from servicekit.open_streams import OpenStreams
 from servicekit.status import to_grpc
@@ -126,6 +127,18 @@ def service_handler(
         admission = None if method.client_streaming or method.name in admission_exempt else admit
         handlers[method.name] = _method_handler(method, _wrap_method(method, behaviour, authenticator, admission))
     return grpc.method_handlers_generic_handler(descriptor.full_name, handlers)
+
+
+class UnknownMethods(grpc.GenericRpcHandler):
+    """The handler of the methods that no handler before it serves; it gives its refusal a reason, as every refusal."""
+
+    def service(self, _: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
+        """Return a handler that refuses a call of any kind at once."""
+        return grpc.stream_stream_rpc_method_handler(_refuse_unknown_method)
+
+
+async def _refuse_unknown_method(_: object, context: Context) -> None:
+    await context.abort_with_status(to_grpc(NotYetServed("this server does not serve this method")))
 
 
 def _check_complete(descriptor: ServiceDescriptor, servicer: object, opened: set[str]) -> None:

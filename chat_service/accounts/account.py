@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass, field
 
 from chat_service.accounts.privacy import PUBLIC, Privacy
@@ -60,9 +59,3 @@ class ProfileChange:
     display_name: str | None = None
     picture_media_id: str | None = None
     about: str | None = None
-
-
-def normalize_display_name(name: str) -> str:
-    """Return a display name on one line: without control characters, with runs of white space made one space."""
-    spaced = " ".join(name.split())
-    return "".join(char for char in spaced if unicodedata.category(char) != "Cc")

@@ -35,7 +35,7 @@ def register(
         store = session_files.session_file(name)
         async with open_client(door, options.tls_config(tls, ca), store=store) as client:
             await client.accounts.register(name, password, display_name=display_name, device_name=_device_name())
-            welcome = f"Welcome, {display_name or name}. Start a conversation with `parley chat NAME`."
+            welcome = f"Welcome, {one_cell(display_name or name)}. Start a conversation with `parley chat NAME`."
             _print_session(as_json, client, welcome)
 
     run_command(run(), door)

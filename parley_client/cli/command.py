@@ -15,6 +15,7 @@ from rich.console import Console
 
 from parley_client.cli import session_files
 from parley_client.cli.errors import CommandError, explain_error
+from parley_client.cli.formatting import escape_json, one_cell
 from parley_client.client import Client
 from parley_client.door import DEFAULT_DOOR, Tls
 from parley_client.errors import ParleyError
@@ -70,8 +71,8 @@ def run_command(main: Coroutine[Any, Any, None], door: str) -> None:
 
 
 def fail(message: str) -> NoReturn:
-    """Print an error message to stderr and exit with 1."""
-    err.print(message, style="red", soft_wrap=True)
+    """Print an error message, which may quote others, to stderr as one line, and exit with 1."""
+    err.print(one_cell(message), style="red", soft_wrap=True)
     raise typer.Exit(1)
 
 
@@ -82,7 +83,7 @@ def print_line(text: str, *, style: str = "") -> None:
 
 def print_json(value: object) -> None:
     """Print a value as one line of JSON; proto messages keep their field names."""
-    typer.echo(json.dumps(_to_json_value(value), ensure_ascii=False))
+    typer.echo(escape_json(json.dumps(_to_json_value(value), ensure_ascii=False)))
 
 
 def appended_fields(sent: AppendResult | None) -> dict[str, str | None]:

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from parley_client.cli import options
 from parley_client.cli.command import err, out, print_json, print_line, run_command
+from parley_client.cli.formatting import one_cell
 from parley_client.cli.options import DOOR, CaOption, DoorOption, JsonOption, TlsOption
 from parley_client.demo import Report, run_demo
 from parley_client.door import DEFAULT_DOOR, Tls
@@ -56,7 +57,7 @@ def _print_report(report: Report) -> None:
         tick, style = ("✓", "green") if verdict.kept else ("✗", "red")
         print_line(f"{tick} {verdict.promise:<9}{verdict.claim}", style=style)
         if verdict.detail:
-            print_line(f"            {verdict.detail}", style="red")
+            print_line(f"            {one_cell(verdict.detail)}", style="red")
     for check in report.skipped:
         print_line(f"– {check}: not checked, because this version does not serve it yet", style="yellow")
     if report.latencies:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from parley_client.cli.formatting import one_cell
 from parley_client.errors import (
     DoorUnreachable,
     InvalidRequest,
@@ -48,7 +49,14 @@ class CommandError(Exception):
 
 
 def explain_error(error: ParleyError, door: str) -> str:
-    """Return a sentence that explains `error` and the next step; `door` is the address that was called."""
+    """Return a sentence that explains `error` and the next step; `door` is the address that was called.
+
+    The sentence is one line without control characters, although the server's message may quote others.
+    """
+    return one_cell(_explain(error, door))
+
+
+def _explain(error: ParleyError, door: str) -> str:
     if isinstance(error, DoorUnreachable):
         return _explain_unreachable(error, door)
     if error.reason in _MESSAGES_BY_REASON:

@@ -12,7 +12,7 @@ from parley_client.cli import stdin_lines
 from parley_client.cli.command import err, out
 from parley_client.cli.directory import UserDirectory
 from parley_client.cli.errors import CommandError, explain_error
-from parley_client.cli.formatting import format_entry, printable
+from parley_client.cli.formatting import format_entry, one_cell
 from parley_client.client import Client
 from parley_client.device import Device
 from parley_client.errors import ParleyError, SendQueueFull
@@ -121,7 +121,7 @@ class LineChat:
 
     def _report_unsent(self, line: str, reason: str) -> None:
         self._failed_count += 1
-        quoted = printable(line) if len(line) <= MAX_QUOTED_CHARS else f"{printable(line[:MAX_QUOTED_CHARS])}…"
+        quoted = one_cell(line) if len(line) <= MAX_QUOTED_CHARS else f"{one_cell(line[:MAX_QUOTED_CHARS])}…"
         err.print(f"Not sent: “{quoted}”. {reason}", style="red", soft_wrap=True)
 
     @staticmethod
