@@ -72,8 +72,9 @@ class MessengerModel:
 
     async def run(self) -> None:
         """Handle events until cancelled. Raise ParleyError if the connection ends for good."""
+        opening = self.client.connect(history_from_start=False)
         try:
-            async with self.client.connect(history_from_start=False) as device, asyncio.TaskGroup() as tasks:
+            async with opening as device, asyncio.TaskGroup() as tasks:
                 self._device, self._tasks = device, tasks
                 self.start(self._load_list())
                 probing = tasks.create_task(self._probe_link(device))

@@ -169,6 +169,13 @@ async def test_superseded_messenger_ends_with_one_sentence(terminal: Terminal, p
         assert "Traceback" not in first.drawn
 
 
+async def test_messenger_at_another_door_ends_with_one_sentence(terminal: Terminal, proxy: Proxy, names: Names) -> None:
+    async with window(terminal, "chat", "--door", "127.0.0.1:9") as shown:
+        assert await shown.ends() == 1
+        await eventually(lambda: f"belongs to {proxy.address}" in shown.drawn)
+        assert "Traceback" not in shown.drawn
+
+
 async def test_damaged_state_file_is_reported_by_name_only(terminal: Terminal, tmp_path: Path, names: Names) -> None:
     (tmp_path / "parley" / f"{names.alice}.state.json").write_text("{")
     async with window(terminal, "chat") as shown:
