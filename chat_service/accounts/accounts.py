@@ -158,10 +158,10 @@ class Accounts:
         await self._sessions.sign_out_others(caller.user_id, caller.device_id)
 
     async def delete_account(self, caller: Claims, password: str, address: str = "") -> None:
-        """Delete the caller's account. May be repeated with the same token.
+        """Begin the deletion of the caller's account, which a job completes. May be repeated with the same token.
 
-        Raise CredentialsInvalid, RateLimited, DeviceRevoked. Raise another Failure if a step of the deletion failed:
-        it is repeated later.
+        Raise CredentialsInvalid, RateLimited, DeviceRevoked. Raise another Failure if the streams of a device could not
+        be ended: the job repeats that.
         """
         account = await self._store.load(caller.user_id)
         if account is None or not account.deleting:

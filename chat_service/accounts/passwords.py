@@ -27,8 +27,8 @@ MAX_CONCURRENT_HASHES: Final = max(1, (os.cpu_count() or 1) // 2)
 # Waiting hashes per running one, which wait for about 20 s in all, and those of one client address.
 MAX_WAITING_HASHES: Final = 64
 MAX_WAITING_PER_ADDRESS: Final = 16
-# The nice value of the threads: a hash takes about a tenth of a core that other threads want.
-NICENESS: Final = 10
+# The nice value of the threads: a hash takes about a quarter of a core that another thread wants.
+NICENESS: Final = 5
 
 
 class PasswordHasherPool:
