@@ -62,8 +62,8 @@ class FairQueue:
             raise _busy()
         if sum(map(len, self._waiting.values())) < self._max_waiting:
             return
-        longest = max(self._waiting, key=lambda each: len(self._waiting[each]))
-        if len(self._waiting[longest]) <= own + 1:
+        longest = max(self._waiting, key=lambda each: len(self._waiting[each]), default=None)
+        if longest is None or len(self._waiting[longest]) <= own + 1:
             raise _busy()
         refused = self._waiting[longest].pop()
         if not refused.done():
