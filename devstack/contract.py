@@ -1,18 +1,12 @@
-"""The public contract, and the facts about its services that Envoy's routes and reflection depend on."""
+"""The facts about proto services that Envoy's routes and reflection depend on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from types import ModuleType
-from typing import Final
 
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
-
-from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
-from parley.media.v1 import media_pb2
-from parley.notify.v1 import notify_pb2
-from parley.presence.v1 import presence_pb2
 
 
 def services_in(*files: ModuleType) -> tuple[ServiceDescriptor, ...]:
@@ -20,19 +14,9 @@ def services_in(*files: ModuleType) -> tuple[ServiceDescriptor, ...]:
     return tuple(service for file in files for service in file.DESCRIPTOR.services_by_name.values())
 
 
-CONTRACT: Final = services_in(chat_pb2, conversation_pb2, account_pb2, presence_pb2, media_pb2, notify_pb2)
-"""The public services, whether a deployment runs them or not."""
-
-
 def packages_of(services: Iterable[ServiceDescriptor]) -> list[str]:
     """Return the proto packages of services, each once, in their order."""
     return list(dict.fromkeys(service.file.package for service in services))
-
-
-def unserved_packages(served: Iterable[ServiceDescriptor]) -> list[str]:
-    """Return the packages of the contract that have none of the served services."""
-    served_packages = set(packages_of(served))
-    return [package for package in packages_of(CONTRACT) if package not in served_packages]
 
 
 def streaming_paths(services: Iterable[ServiceDescriptor]) -> list[str]:

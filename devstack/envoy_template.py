@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -11,11 +10,10 @@ from typing import Any, Final, TypeAlias
 
 import yaml
 
-from devstack.contract import packages_of, streaming_paths, unserved_packages
+from devstack.contract import packages_of, streaming_paths
+from devstack.envoy_refusals import UNSERVED, details_header, refusal_mappers
 from devstack.errors import SetupError
 from devstack.services import CHAT, Services, ServiceType
-from servicekit.failure import Failure
-from servicekit.status import to_proto
 
 _TEMPLATE: Final = Path(__file__).resolve().parent.parent / "envoy" / "envoy.yaml"
 _TOKEN_FILTER: Final = "envoy.filters.http.jwt_authn"
@@ -51,6 +49,9 @@ def render_configuration(values: Mapping[str, object], services: Services) -> st
     [cluster] = resources["clusters"]
     resources["clusters"] = [_cluster(cluster, service) for service in services]
     connections = resources["listeners"][0]["filter_chains"][0]["filters"][-1]["typed_config"]
+    replies = connections["local_reply_config"]
+    [mapper] = replies["mappers"]
+    replies["mappers"] = refusal_mappers(mapper)
     [host] = connections["route_config"]["virtual_hosts"]
     host["routes"] = list(_routes(host["routes"], services))
     tokens = next(each for each in connections["http_filters"] if each["name"] == _TOKEN_FILTER)["typed_config"]
@@ -65,10 +66,7 @@ def _fill_template(values: Mapping[str, object]) -> str:
 
 
 def _unserved_answer() -> dict[str, str]:
-    failure = Failure("this deployment does not serve this method", code="UNIMPLEMENTED", reason="NOT_YET_SERVED")
-    status = base64.b64encode(to_proto(failure).SerializeToString()).decode()
-    # gRPC sends binary metadata without padding.
-    return {"UNSERVED_MESSAGE": failure.message, "UNSERVED_STATUS": status.rstrip("=")}
+    return {"UNSERVED_MESSAGE": UNSERVED.message, "UNSERVED_STATUS": details_header(UNSERVED)}
 
 
 def _cluster(pattern: Node, service: ServiceType) -> Node:
@@ -79,17 +77,15 @@ def _cluster(pattern: Node, service: ServiceType) -> Node:
 
 
 def _routes(patterns: Sequence[Node], services: Services) -> Iterator[Node]:
-    """Yield the routes of the services, then those of unserved packages, then the fixed ones of the template."""
+    """Yield the routes of the services, then the fixed ones of the template."""
     by_name = {pattern["name"]: pattern for pattern in patterns}
-    stream, call, unserved = (by_name.pop(name) for name in ("stream", "call", "unserved"))
+    stream, call = (by_name.pop(name) for name in ("stream", "call"))
     for service in services:
         # The first matching route applies.
         for path in streaming_paths(service.contract):
             yield _route_to(service, stream, {"path": path})
         for package in packages_of(service.contract):
             yield _route_to(service, call, {"prefix": f"/{package}."})
-    for package in unserved_packages([each for service in services for each in service.contract]):
-        yield {**unserved, "match": {"prefix": f"/{package}."}}
     yield from by_name.values()
 
 

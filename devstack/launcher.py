@@ -14,6 +14,7 @@ from types import FrameType
 
 from devstack.display import Display
 from devstack.errors import PortInUse, SetupError, StopRequested
+from devstack.log_rotation import rotate_large_logs, rotate_logs
 from devstack.ports import Ports
 from devstack.stack import Stack
 from devstack.startup_summary import startup_summary
@@ -49,7 +50,7 @@ def launch(folder: Path, ports: Ports, chat_servers: int, environment: dict[str,
     """Run a stack until a stop signal. Raise SetupError if it cannot run; then no process is left running."""
     signals, is_new = StopSignals(), not folder.exists()
     with signals.installed(), lock_folder(folder):
-        _rotate_logs(folder / "logs")
+        rotate_logs(folder / "logs")
         stack = Stack(folder, chat_servers, ports=ports, environment=environment)
         try:
             _start(stack, signals, display)
@@ -79,12 +80,7 @@ def _supervise(stack: Stack, signals: StopSignals, display: Display) -> None:
     supervisor = Supervisor(display.print_text)
     while not signals.stop_requested.wait(_CHECK_INTERVAL_S):
         supervisor.check(stack.processes.values())
-
-
-def _rotate_logs(folder: Path) -> None:
-    """Rename the logs of the previous run to `.log.1`, which replaces older ones."""
-    for log in folder.glob("*.log"):
-        log.replace(log.with_suffix(".log.1"))
+        rotate_large_logs(stack.layout.folder / "logs")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 from google.protobuf.descriptor import ServiceDescriptor
 
 from devstack.contract import services_in
+from devstack.options import CHAT_SERVERS, MAX_CHAT_SERVERS
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
 
 
@@ -47,8 +48,8 @@ CHAT: Final = ServiceType(
     module="chat_service",
     description="a chat server",
     contract=services_in(chat_pb2, conversation_pb2, account_pb2),
-    replicas=2,
-    max_replicas=20,
+    replicas=CHAT_SERVERS,
+    max_replicas=MAX_CHAT_SERVERS,
     open_methods=(
         "/parley.chat.v1.AccountService/Register",
         "/parley.chat.v1.AccountService/Login",

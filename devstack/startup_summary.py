@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from devstack.managed_process import ManagedProcess
+from devstack.options import DEFAULT_DOOR
 from devstack.servers.service import ServiceReplica
 from devstack.stack import Stack
 
@@ -53,10 +54,6 @@ def _commands_to_try(stack: Stack) -> list[str]:
         f"{bin_folder}/parley chat bob --as alice{door}",
         f"{bin_folder}/grpcurl -plaintext {stack.door} list",
     ]
-
-
-DEFAULT_DOOR = 8080
-"""The port that the `parley` command connects to by default."""
 
 
 def _shortest_path(path: Path) -> str:

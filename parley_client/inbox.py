@@ -14,7 +14,6 @@ from parley_client.events import (
     ConversationGone,
     EntryReceived,
     Event,
-    PersonalSettings,
     WatermarkMoved,
 )
 from parley_client.log_assembler import LogAssembler
@@ -178,7 +177,7 @@ class Inbox:
         events = self._surface_entries(ready, live=False)
         events.append(QueuedEvent(None, LogCheckpoint(conversation, assembler.last_seq)))
         events += self.handle_watermarks(result.watermarks)
-        if assembler.last_seq < result.head_seq:
+        if not result.complete or assembler.last_seq < result.head_seq:
             # A fetch without progress is repeated after a pause.
             self.catchup.retry_fetch(conversation, 0.0 if ready else now + BEHIND_RETRY_DELAY_S)
             return events
@@ -189,7 +188,7 @@ class Inbox:
             self.catchup.request_fetch(conversation, now + BEHIND_RETRY_DELAY_S)
         else:
             assembler.drop_held()
-        events.append(QueuedEvent(_conversation_checked(result)))
+        events.append(QueuedEvent(ConversationChecked.from_proto(result)))
         return events
 
     def _handle_range_error(self, conversation: str, error: ParleyError, now: float) -> list[QueuedEvent]:
@@ -228,14 +227,3 @@ class Inbox:
             QueuedEvent(CaughtUp(completed.resync), completed.cursor)
             for completed in self.catchup.pop_finished_rounds()
         ]
-
-
-def _conversation_checked(result: chat_pb2.RangeResult) -> ConversationChecked:
-    return ConversationChecked(
-        result.conversation_id,
-        result.head_seq,
-        result.first_seq,
-        result.unread_count,
-        PersonalSettings.from_proto(result.settings),
-        frozenset(result.hidden_seqs),
-    )

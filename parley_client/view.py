@@ -19,12 +19,17 @@ from parley_client.events import (
     TypingChanged,
     WatermarkMoved,
 )
+from parley_client.memberships import Memberships
 from parley_client.message import Message, MessageBuilder
+from parley_client.messages import Messages
 from parley_client.watermarks import Watermarks
 
 
 class DeliveryStatus(IntEnum):
-    """The delivery status of the user's own message: the lowest among all other members."""
+    """The delivery status of the user's own message: the lowest among the other users who have been members since.
+
+    If none of them is left, it is the status of the user who left last, so that it does not fall.
+    """
 
     SENT = 1
     DELIVERED = 2
@@ -45,9 +50,10 @@ class ConversationView:
     """One conversation as user `user_id` sees it. It keeps every entry it is given; the application limits them.
 
     The order of arrival does not matter: a device that was offline and one that was online end with equal timelines.
+    `calls` are those that the methods of its messages make. `Client.view` returns a view that loads itself.
     """
 
-    def __init__(self, conversation_id: str, user_id: str) -> None:
+    def __init__(self, conversation_id: str, user_id: str, calls: Messages | None = None) -> None:
         self.conversation_id = conversation_id
         self.user_id = user_id
         self.title = ""
@@ -59,11 +65,14 @@ class ConversationView:
         """True once the user is no longer a member: the history stays visible, and nothing can be sent."""
         self.settings = PersonalSettings()
         self.head_seq = 0
-        self.first_seq = 1
+        self.expired_seq = 1
+        """Contents below this seq have reached the end of their retention."""
         self.unread_count = 0
         self.typing: set[str] = set()
+        self._calls = calls
         self._hidden_seqs: frozenset[int] = frozenset()
         self._watermarks = Watermarks()
+        self._memberships = Memberships()
         self._builders: dict[int, MessageBuilder] = {}
         self._notices: dict[int, Notice] = {}
         self._seqs: list[int] = []
@@ -83,6 +92,12 @@ class ConversationView:
         return [item for item in self.timeline if isinstance(item, Message)]
 
     @property
+    def newest_item(self) -> Message | Notice | None:
+        """The newest visible message or notice."""
+        items = (self._timeline_item(seq) for seq in reversed(self._seqs))
+        return next((item for item in items if item is not None), None)
+
+    @property
     def other_members(self) -> list[str]:
         """The ids of the other members."""
         return [user for user in self.members if user != self.user_id]
@@ -99,7 +114,8 @@ class ConversationView:
 
     def delivery_status(self, message: Message) -> DeliveryStatus:
         """Return the delivery status of the user's own message."""
-        watermarks = [self._watermarks.get(self.conversation_id, user) for user in self.other_members]
+        users = self._memberships.deciding_users(message.seq, self.user_id, self.members)
+        watermarks = [self._watermarks.get(self.conversation_id, user) for user in users]
         if watermarks and min(read for _, read in watermarks) >= message.seq:
             return DeliveryStatus.READ
         if watermarks and min(delivered for delivered, _ in watermarks) >= message.seq:
@@ -114,7 +130,7 @@ class ConversationView:
         self.admins_only_send = conversation.admins_only_send
         self.retention = conversation.retention if conversation.HasField("retention") else None
         self.settings = PersonalSettings.from_proto(conversation)
-        self._expire_before(conversation.first_seq)
+        self._expire_before(conversation.expired_seq or conversation.first_seq)
         self._members_seq = max(self._members_seq, conversation.head_seq)
         self.head_seq = max(self.head_seq, conversation.head_seq)
         self._apply_watermark(self.user_id, conversation.delivered_seq, conversation.read_seq)
@@ -132,7 +148,9 @@ class ConversationView:
             self.head_seq = max(self.head_seq, event.head_seq)
             self.settings = event.settings
             self._hidden_seqs |= event.hidden_seqs
-            self._expire_before(event.first_seq)
+            self._expire_before(event.expired_seq)
+            for membership in event.memberships:
+                self._memberships.add(membership.user_id, membership.joined_seq, membership.left_seq)
             # The server may not know yet what the user has just written or read.
             self._update_unread(event.unread_count)
         elif isinstance(event, TypingChanged):
@@ -141,10 +159,10 @@ class ConversationView:
             self.is_former_member = True
         return True
 
-    def apply_entries(self, entries: Iterable[Entry]) -> None:
-        """Apply entries of the history that a call returned."""
-        for entry in entries:
-            self._apply_entry(entry)
+    def apply_entries(self, entries: Iterable[Entry | Message]) -> None:
+        """Apply messages, or entries in the contract's form, of the history that a call returned."""
+        for each in entries:
+            self._apply_entry(each.entry if isinstance(each, Message) else each)
 
     def hide(self, seq: int) -> None:
         """Hide a message that the user deleted only for themselves."""
@@ -153,24 +171,25 @@ class ConversationView:
     def _apply_received(self, entry: Entry, live: bool) -> None:
         self._apply_entry(entry)
         self.head_seq = max(self.head_seq, entry.seq)
+        is_new = live and entry.HasField("message_appended") and entry.seq > self.read_seq
         if entry.HasField("message_appended"):
-            is_new = live and entry.seq > self.read_seq
             self._apply_watermark(entry.actor_id, entry.seq, entry.seq)
-            self._update_unread(self.unread_count + is_new)
+        self._update_unread(self.unread_count + is_new)
 
     def _apply_entry(self, entry: Entry) -> None:
         kind = entry.WhichOneof("kind")
         self._message_numbers[entry.seq] = entry.message_number
         if kind == "message_appended":
             self._insert_seq(entry.seq)
-            self._builders.setdefault(entry.seq, MessageBuilder()).apply_append(entry)
+            self._builder(entry.seq).apply_append(entry)
         elif kind in ("message_edited", "message_deleted", "reaction_changed"):
             target: int = getattr(entry, kind).target_seq
-            self._builders.setdefault(target, MessageBuilder()).apply_mutation(entry)
+            self._builder(target).apply_mutation(entry)
         elif kind is not None and entry.seq not in self._notices:
             self._insert_seq(entry.seq)
             time = entry.create_time.ToDatetime(tzinfo=UTC)
             self._notices[entry.seq] = Notice(entry.seq, entry.actor_id, time, entry)
+            self._note_memberships(entry)
             if entry.seq > self._members_seq:
                 self._members_seq = entry.seq
                 self._apply_conversation_change(entry)
@@ -181,12 +200,7 @@ class ConversationView:
         for name in ("title", "picture_media_id", "admins_only_send", "retention"):
             if updated.HasField(name):
                 setattr(self, name, getattr(updated, name))
-        users = [member.user_id for member in membership.members]
-        former_members: list[str] = []
-        if membership.kind == MembershipChanged.KIND_LEFT:
-            former_members = [entry.actor_id]
-        elif membership.kind == MembershipChanged.KIND_REMOVED:
-            former_members = users
+        users, former_members = [member.user_id for member in membership.members], _former_members(entry)
         self.members |= {member.user_id: member.role for member in membership.members}
         for user in former_members:
             self.members.pop(user, None)
@@ -195,12 +209,20 @@ class ConversationView:
         elif self.user_id in users:
             self.is_former_member = False
 
-    def _expire_before(self, first_seq: int) -> None:
-        """Remove the contents of messages before `first_seq`, whose retention has ended."""
-        for seq, builder in self._builders.items() if first_seq > self.first_seq else ():
-            if seq < first_seq:
+    def _note_memberships(self, entry: Entry) -> None:
+        membership = entry.membership_changed
+        if membership.kind in (MembershipChanged.KIND_CREATED, MembershipChanged.KIND_ADDED):
+            for member in membership.members:
+                self._memberships.add(member.user_id, joined_seq=entry.seq)
+        for user in _former_members(entry):
+            self._memberships.add(user, left_seq=entry.seq)
+
+    def _expire_before(self, expired_seq: int) -> None:
+        """Remove the contents of messages before `expired_seq`, whose retention has ended."""
+        for seq, builder in self._builders.items() if expired_seq > self.expired_seq else ():
+            if seq < expired_seq:
                 builder.mark_expired()
-        self.first_seq = max(self.first_seq, first_seq)
+        self.expired_seq = max(self.expired_seq, expired_seq)
 
     def _apply_watermark(self, user: str, delivered: int, read: int) -> None:
         change = self._watermarks.advance(self.conversation_id, user, delivered, read)
@@ -210,14 +232,34 @@ class ConversationView:
     def _update_unread(self, otherwise: int) -> None:
         """Count the messages between the last read entry and the head; set `otherwise` if one of them is unknown."""
         newest = self._message_numbers.get(self.head_seq)
-        last_read = self._message_numbers.get(self.read_seq)
-        if self.read_seq >= self.head_seq:
+        not_unread = self._count_not_unread()
+        if self.is_former_member or self.read_seq >= self.head_seq:
             self.unread_count = 0
-        elif newest is None or last_read is None or self.read_seq < self.first_seq - 1:
-            # Messages that retention has removed do not count, and only the server knows their number.
+        elif newest is None or not_unread is None or self.read_seq < self.expired_seq - 1:
+            # Expired messages do not count, and only the server knows their number.
             self.unread_count = otherwise
         else:
-            self.unread_count = newest - last_read
+            self.unread_count = newest - not_unread
+
+    def _count_not_unread(self) -> int | None:
+        """Return the number of messages up to the last read one and of those the user may not see; None: not known."""
+        numbers, joined_seqs = self._message_numbers, self._memberships.joined_seqs(self.user_id)
+        # The number at the entry by which the user joined counts the messages before it.
+        counted = numbers.get(self.read_seq + (self.read_seq + 1 in joined_seqs))
+        for joined in joined_seqs:
+            left = self._memberships.left_before(self.user_id, joined)
+            if joined <= self.read_seq + 1:
+                continue
+            if not left:
+                counted = numbers.get(joined)
+            elif counted is not None and joined in numbers and left in numbers and self.read_seq <= left:
+                counted += numbers[joined] - numbers[left]
+            else:
+                return None
+        return counted
+
+    def _builder(self, seq: int) -> MessageBuilder:
+        return self._builders.setdefault(seq, MessageBuilder(self._calls))
 
     def _insert_seq(self, seq: int) -> None:
         if seq not in self._builders or self._builders[seq].message is None:
@@ -228,3 +270,11 @@ class ConversationView:
             return None
         builder = self._builders.get(seq)
         return self._notices.get(seq) if builder is None else builder.message
+
+
+def _former_members(entry: Entry) -> list[str]:
+    """Return the users whose membership an entry ends."""
+    membership = entry.membership_changed
+    if membership.kind == MembershipChanged.KIND_LEFT:
+        return [entry.actor_id]
+    return [each.user_id for each in membership.members] if membership.kind == MembershipChanged.KIND_REMOVED else []

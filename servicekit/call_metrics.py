@@ -19,7 +19,9 @@ from servicekit.failure import Failure
 _log = structlog.get_logger("rpc")
 
 _STARTED = Counter("parley_rpc_started", "Calls started.", ["service", "method"])
-_FINISHED = Counter("parley_rpc_finished", "Calls finished, by status code.", ["service", "method", "code"])
+_FINISHED = Counter(
+    "parley_rpc_finished", "Calls finished, by status code; CANCELLED: the client left.", ["service", "method", "code"]
+)
 _SECONDS = Histogram(
     "parley_rpc_seconds",
     "Duration of calls in seconds; for streams, their lifetime.",

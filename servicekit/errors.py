@@ -12,6 +12,7 @@ Failure
 ├── Unavailable, StoreUnavailable,
 │   ServerBusy, ServerDraining,
 │   ServiceUnavailable                  UNAVAILABLE, with a delay
+├── TimedOut                            DEADLINE_EXCEEDED
 └── NotYetServed                        UNIMPLEMENTED
 """
 
@@ -117,6 +118,13 @@ class ServiceUnavailable(Unavailable):
     """The call needs another service, and no server of it answered in time: the outcome is unknown."""
 
     default_reason: ClassVar[str] = "SERVICE_UNAVAILABLE"
+
+
+class TimedOut(Failure):
+    """The call took longer than its deadline, or than any call may: the outcome is unknown."""
+
+    default_code: ClassVar[str] = "DEADLINE_EXCEEDED"
+    default_reason: ClassVar[str] = "TIMED_OUT"
 
 
 class NotYetServed(Failure):

@@ -18,7 +18,7 @@ from etcd3aio.kv import KVService
 from prometheus_client import Gauge
 
 from servicekit.config import ConfigurationError, split_address
-from servicekit.prefix_watch import EtcdUnreachable, PrefixWatch, Snapshot
+from servicekit.prefix_watch import RETRY_INTERVAL_S, EtcdUnreachable, PrefixWatch, Snapshot
 
 __all__ = ["Etcd", "EtcdUnreachable", "LeaseLost", "PrefixWatch", "Snapshot", "Tls"]
 
@@ -115,6 +115,16 @@ class Etcd:
     async def revision(self) -> int:
         """Return the revision of the store. Raise EtcdUnreachable."""
         return int((await self._await_response(self._client.kv.get("/", count_only=True))).header.revision)
+
+    async def wait_reachable(self) -> None:
+        """Wait until etcd answers a request."""
+        while True:
+            try:
+                await self.revision()
+            except EtcdUnreachable:
+                await asyncio.sleep(RETRY_INTERVAL_S)
+            else:
+                return
 
     def watch_prefix(self, prefix: str) -> PrefixWatch:
         """Return a watch that yields a snapshot of `prefix` now and after every change."""

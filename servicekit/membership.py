@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -40,6 +40,11 @@ class Membership:
         """The active ring; the last one while etcd is unreachable."""
         return self._watcher.ring
 
+    @property
+    def registered(self) -> Mapping[str, RingMember]:
+        """The members by server id: those of the ring, and those that this server skips."""
+        return self._watcher.registered
+
     async def run(self) -> None:
         """Register and watch the members until cancelled, then revoke the lease.
 
@@ -58,16 +63,25 @@ class Membership:
         """Call `callback(old, new)` at every change of the active members. Return a function that unsubscribes."""
         return self._watcher.subscribe(callback)
 
-    async def expel_member(self, server_id: str, started_ms: int) -> None:
+    async def expel_member(self, server_id: str, started_ms: int) -> bool:
         """Revoke the lease of a dead peer if its record is still of the process that started at `started_ms`.
 
-        Do nothing while etcd is unreachable: the lease will expire.
+        Return False if etcd is unreachable; the caller may skip the member then.
         """
         record = self._watcher.records.get(server_id)
         if record is None or record.member.started_ms != started_ms:
-            return
-        _log.warning("dead peer expelled", server_id=server_id, started_ms=started_ms)
+            return True
         try:
             await self._etcd.revoke(record.lease)
         except EtcdUnreachable:
-            _log.info("dead peer not expelled; its lease will expire", server_id=server_id)
+            return False
+        _log.warning("dead peer expelled", server_id=server_id, started_ms=started_ms)
+        return True
+
+    def skip_member(self, server_id: str, started_ms: int) -> None:
+        """Take a dead peer out of the ring of this server alone, because etcd cannot do it for all."""
+        self._watcher.skip_member(server_id, started_ms)
+
+    def restore_member(self, server_id: str) -> None:
+        """Put a skipped peer back into the ring of this server."""
+        self._watcher.restore_member(server_id)

@@ -15,7 +15,7 @@ from servicekit.clock import Clock, SystemClock
 from servicekit.damping import Damping
 from servicekit.etcd import Etcd, Snapshot
 from servicekit.member_record import MemberRecord, parse_records
-from servicekit.ring import VIRTUAL_NODES, Ring
+from servicekit.ring import VIRTUAL_NODES, Ring, RingMember
 
 Subscriber = Callable[[Ring, Ring], None]
 
@@ -36,7 +36,8 @@ def members_prefix(service: str) -> str:
 class RingWatcher:
     """A watch of the members of `service`. While etcd is unreachable the last ring stays active.
 
-    A snapshot with a drastic loss of members becomes active after `hold` seconds.
+    A snapshot with a drastic loss of members becomes active after `hold` seconds. A registered member that is skipped
+    is not in the ring, until it is restored or etcd no longer has the record of that process.
     """
 
     def __init__(
@@ -55,6 +56,9 @@ class RingWatcher:
         self._revision_gauge = _REVISION.labels(service)
         self._ring = Ring.from_members((), 0, virtual_nodes)
         self._records: Mapping[str, MemberRecord] = {}
+        self._registered: Mapping[str, RingMember] = {}
+        # The start times of skipped members by server id; the next process of a server is not skipped.
+        self._skipped: dict[str, int] = {}
         self._damping: Damping[Snapshot] = Damping(hold, clock or SystemClock())
         self._subscribers: dict[object, Subscriber] = {}
         self._changed = asyncio.Event()
@@ -69,6 +73,25 @@ class RingWatcher:
     def records(self) -> Mapping[str, MemberRecord]:
         """The records of the latest snapshot by server id; a held snapshot counts though it is not active."""
         return self._records
+
+    @property
+    def registered(self) -> Mapping[str, RingMember]:
+        """The members of the active snapshot by server id: those of the ring, and the skipped ones."""
+        return self._registered
+
+    def skip_member(self, server_id: str, started_ms: int) -> None:
+        """Take the process of a member out of the ring of this observer."""
+        member = self._registered.get(server_id)
+        if member is not None and member.started_ms == started_ms and server_id not in self._skipped:
+            self._skipped[server_id] = started_ms
+            _log.warning("dead member skipped", service=self._service, server_id=server_id, started_ms=started_ms)
+            self._update_ring(self._ring.revision)
+
+    def restore_member(self, server_id: str) -> None:
+        """Put a skipped member back into the ring; do nothing if it is not skipped."""
+        if self._skipped.pop(server_id, None) is not None:
+            _log.warning("skipped member restored", service=self._service, server_id=server_id)
+            self._update_ring(self._ring.revision)
 
     def subscribe(self, callback: Subscriber) -> Callable[[], None]:
         """Call `callback(old, new)` at every change of the active members. Return a function that unsubscribes."""
@@ -113,11 +136,17 @@ class RingWatcher:
                 self._snapshot_held.clear()
 
     def _activate(self, snapshot: Snapshot) -> None:
+        self._registered = {name: record.member for name, record in parse_records(snapshot.values).items()}
+        started = {name: member.started_ms for name, member in self._registered.items()}
+        self._skipped = {name: at for name, at in self._skipped.items() if started.get(name) == at}
+        self._update_ring(snapshot.revision)
+
+    def _update_ring(self, revision: int) -> None:
         old = self._ring
-        members = [record.member for record in parse_records(snapshot.values).values()]
-        self._ring = old.with_members(members, snapshot.revision)
+        members = [member for name, member in self._registered.items() if name not in self._skipped]
+        self._ring = old.with_members(members, revision)
         self._member_gauge.set(len(self._ring.members))
-        self._revision_gauge.set(snapshot.revision)
+        self._revision_gauge.set(revision)
         # A new event per ring: a waiter waits for the event that it read together with the ring it checked.
         self._changed.set()
         self._changed = asyncio.Event()

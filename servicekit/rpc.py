@@ -25,7 +25,7 @@ from servicekit import validation
 from servicekit.auth import Claims
 from servicekit.call_metrics import CallRecorder, MethodMetrics
 from servicekit.call_reset import UNREAD_TIMEOUT_S, reset_unless_read
-from servicekit.errors import SlowConsumer
+from servicekit.errors import NotYetServed, SlowConsumer
 from servicekit.failure import Failure
 from servicekit.open_streams import OpenStreams
 from servicekit.status import to_grpc
@@ -140,6 +140,18 @@ def service_handler(
         handle = _wrap_method(method, behaviour, authenticator, admission, unread_timeout_s)
         handlers[method.name] = _method_handler(method, handle)
     return grpc.method_handlers_generic_handler(descriptor.full_name, handlers)
+
+
+class UnknownMethods(grpc.GenericRpcHandler):
+    """The handler of the methods that no handler before it serves; it gives its refusal a reason, as every refusal."""
+
+    def service(self, _: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
+        """Return a handler that refuses a call of any kind at once."""
+        return grpc.stream_stream_rpc_method_handler(_refuse_unknown_method)
+
+
+async def _refuse_unknown_method(_: object, context: Context) -> None:
+    await context.abort_with_status(to_grpc(NotYetServed("this server does not serve this method")))
 
 
 def _check_complete(descriptor: ServiceDescriptor, servicer: object, opened: set[str]) -> None:

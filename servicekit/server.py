@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import grpc
+import structlog
 import uvloop
 from grpc_health.v1 import health_pb2_grpc
 
@@ -20,17 +22,23 @@ from servicekit import health
 from servicekit.call_reset import install_task_factory
 from servicekit.config import ConfigurationError
 from servicekit.reflection import own_services, read_services
+from servicekit.rpc import UnknownMethods
 
 Option = tuple[str, int | str]
 
 MAX_MESSAGE_BYTES = 1 << 20
 EXIT_DEADLINE_S: Final = 3.0
+# The logger of gRPC's asyncio server.
+GRPC_LOGGER: Final = "grpc._cython.cygrpc"
 # The exit code that shells use for SIGINT.
 SIGINT_EXIT_CODE: Final = 130
 STREAM_WINDOW_BYTES = 64 << 10
 OPTIONS: tuple[Option, ...] = (
     # A second process on the port must fail instead of sharing it.
     ("grpc.so_reuseport", 0),
+    # Envoy refuses headers of more than 16 KiB. What passes, and what Envoy adds, must not be refused here.
+    ("grpc.max_metadata_size", 32 << 10),
+    ("grpc.absolute_max_metadata_size", 64 << 10),
     # Every device has a stream, and Envoy multiplexes many of them over one connection.
     ("grpc.max_concurrent_streams", 100_000),
     ("grpc.server.max_pending_requests", 8_192),
@@ -46,6 +54,8 @@ OPTIONS: tuple[Option, ...] = (
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 2_500),
 )
+
+_log = structlog.get_logger("server")
 
 
 class Server:
@@ -84,6 +94,8 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflected = read_services(self._reflection_file) if self._reflection_file else own_services(self._service_names)
         reflected.add_to(server)
+        server.add_generic_rpc_handlers((UnknownMethods(),))
+        logging.getLogger(GRPC_LOGGER).addFilter(drop_unsent_response)
         try:
             port = server.add_insecure_port(self._address)
         except RuntimeError:
@@ -102,6 +114,18 @@ class Server:
         self._health.close()
         if self._server is not None:
             await self._server.stop(grace)
+
+
+def drop_unsent_response(record: logging.LogRecord) -> bool:
+    """Return False for gRPC's error that a response could not be sent, and log one line at debug level instead.
+
+    gRPC reports it with a traceback for each call whose client leaves while its response waits to be sent, which is no
+    error of the server.
+    """
+    if not (record.exc_info and isinstance(record.exc_info[1], grpc.aio.InternalError)):
+        return True
+    _log.debug("response not sent, the client has left", call=record.getMessage())
+    return False
 
 
 async def wait_for_signal() -> None:

@@ -92,7 +92,7 @@ class Platform(Generic[SettingsT]):
         self.credential = ServiceCredential.from_file(settings.service_credential_file)
         self.membership = Membership(etcd, _member(settings), service=name)
         self.exit_stack = exit_stack
-        self._etcd = etcd
+        self.etcd = etcd
         self._channels: list[ServiceChannel] = []
 
     @cached_property
@@ -134,7 +134,7 @@ class Platform(Generic[SettingsT]):
 
         `build` opens it; the channel learns of the servers once the process runs.
         """
-        channel = ServiceChannel(service, self._etcd, self.credential)
+        channel = ServiceChannel(service, self.etcd, self.credential)
         self.exit_stack.push_async_callback(channel.close)
         self._channels.append(channel)
         return channel
@@ -182,6 +182,7 @@ class _Process:
     def __init__(self, platform: Platform[SettingsT], service: Service) -> None:
         self._settings = platform.settings
         self._membership = platform.membership
+        self._etcd = platform.etcd
         self._service = service
         self._components = (*platform.components, *service.components)
         self._log = structlog.get_logger(platform.name)
@@ -208,9 +209,7 @@ class _Process:
             # A signal that comes before the server is registered stops it too, and revokes its lease.
             signalled = group.create_task(wait_for_signal())
             components = [group.create_task(component()) for component in self._components]
-            await self._internal.start()
-            await self._public.start()
-            registration = group.create_task(self._membership.run())
+            registration = group.create_task(self._listen_and_register())
             registered = group.create_task(self._membership.wait_registered())
             await asyncio.wait([signalled, registered], return_when=asyncio.FIRST_COMPLETED)
             registered.cancel()
@@ -225,6 +224,17 @@ class _Process:
             # A component that ignores its cancellation does not keep the process.
             exit_later(None)
         self._log.info("server stopped")
+
+    async def _listen_and_register(self) -> None:
+        """Listen and register this process, until cancelled.
+
+        Until etcd answers, this process is of no use, and its ports refuse connections: other servers take that for the
+        death of the process before it, and skip that one.
+        """
+        await self._etcd.wait_reachable()
+        await self._internal.start()
+        await self._public.start()
+        await self._membership.run()
 
     async def _serve(self, group: asyncio.TaskGroup, signalled: asyncio.Task[None]) -> None:
         """Serve calls until `signalled` is done, then drain."""

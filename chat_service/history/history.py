@@ -11,7 +11,7 @@ from chat_service.history.visibility import VisibilityResolver, VisibleConversat
 from chat_service.model.conversation import Conversation, ConversationMember, Interval
 from chat_service.model.cursor import Cursor, IndexReading, Resync
 from chat_service.model.entry import LAST_SEQ, Entry, EntryHeader, Head, Message
-from chat_service.model.stores import ChangeIndex, ConversationLog, ConversationStore, MembershipStore
+from chat_service.model.stores import ChangeIndex, ConversationLog, ConversationStore, LogPage, MembershipStore
 from servicekit.failure import Failure
 from servicekit.tasks import gather_limited
 
@@ -236,21 +236,32 @@ class History:
         entries, complete = list[Entry](), True
         newest: Entry | None = None
         own_number = 0
-        for interval in visible.intersect(Interval(request.after_seq, LAST_SEQ)):
-            # Read `after_seq` too: if there is no newer entry, its message number gives the unread count.
-            page = await self._log.read_page(
-                request.conversation_id, interval.first, request.limit - len(entries) + 1, interval.last
-            )
-            new = [entry for entry in page.entries if entry.seq > request.after_seq]
-            entries += [visible.redact(each) for each in new[: request.limit - len(entries)]]
-            newest = page.entries[-1] if page.entries else newest
-            own_number = max(own_number, visible.last_own_number(page.entries))
-            complete = page.reaches_head and (not new or entries[-1].seq == new[-1].seq)
+        gaps = visible.gaps(request.after_seq + 1)
+        for interval in sorted([*visible.intersect(Interval(request.after_seq, LAST_SEQ)), *gaps], key=_first_seq):
+            room = request.limit - len(entries)
+            if interval in gaps:
+                page = await self._read_gap(visible, interval, room)
+                new = page.entries
+            else:
+                # Read `after_seq` too: if there is no newer entry, its message number gives the unread count.
+                page = await self._log.read_page(request.conversation_id, interval.first, room + 1, interval.last)
+                new = [entry for entry in page.entries if entry.seq > request.after_seq]
+                newest = page.entries[-1] if page.entries else newest
+                own_number = max(own_number, visible.last_own_number(page.entries))
+            entries += [visible.redact(each) for each in new[:room]]
+            complete = page.reaches_head and len(new) <= room
             if not complete:
                 break
         head = await self._visible_head(visible, newest if complete else None)
         unread_count = visible.count_unread(head.message_number, own_number)
         return FetchedRange(request, visible, tuple(entries), head.seq, complete, unread_count)
+
+    async def _read_gap(self, visible: VisibleConversation, gap: Interval, limit: int) -> LogPage:
+        """Return the changes in `gap` of messages that the user may see, which devices of the user may hold."""
+        targets = visible.intersect(Interval(visible.conversation.first_seq, gap.first - 1))
+        if not targets:
+            return LogPage((), reaches_head=True)
+        return await self._log.read_mutations(visible.conversation.conversation_id, gap, targets, limit)
 
     async def _visible_head(self, visible: VisibleConversation, newest: Entry | None) -> Head:
         """Return the head that the user may see: of `newest` if that entry was read, else from the log."""
@@ -260,6 +271,10 @@ class History:
         if last == LAST_SEQ:
             return await self._log.read_head(conversation_id)
         return Head(last, await self._log.count_messages(conversation_id, last), 0)
+
+
+def _first_seq(interval: Interval) -> int:
+    return interval.first
 
 
 def _count_unread(visible: VisibleConversation, newest: EntryHeader) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from chat_service.errors import ConversationNotFound
 from chat_service.model.conversation import (
@@ -12,11 +13,25 @@ from chat_service.model.conversation import (
     ConversationMember,
     Interval,
     PersonalSettings,
+    Watermark,
     apply_entry,
 )
-from chat_service.model.entry import LAST_SEQ, Entry, Message
+from chat_service.model.entry import LAST_SEQ, Entry, Message, MessageMutation, redact_mutation
 from chat_service.model.stores import ConversationLog, ConversationStore, MembershipStore
 from servicekit.failure import Failure
+
+# Former memberships whose watermarks a user is shown, those that ended last.
+MAX_SHOWN_FORMER: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipWatermark:
+    """The watermark of a user's membership from `joined_seq` on, which ended at `left_seq`; 0: it has not ended."""
+
+    user_id: str
+    watermark: Watermark
+    joined_seq: int
+    left_seq: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +56,21 @@ class VisibleConversation:
         shared = [Interval(max(each.first, requested.first), min(each.last, requested.last)) for each in self.intervals]
         return [each for each in shared if each.first <= each.last]
 
+    def gaps(self, first: int) -> list[Interval]:
+        """Return the ranges from `first` on that the user may not see, in order, after the first one they may see."""
+        starts = [each.last + 1 for each in self.intervals if each.last < LAST_SEQ]
+        ends = [each.first - 1 for each in self.intervals[1:]] + [LAST_SEQ]
+        gaps = [Interval(max(start, first), end) for start, end in zip(starts, ends, strict=False)]
+        return [each for each in gaps if each.first <= each.last]
+
     def redact(self, entry: Entry) -> Entry:
         """Return `entry` without edits and reactions made while the user was not a member.
 
         After such an edit the content is empty: the earlier one is not stored. A deletion is shown to every reader.
         """
         message = entry.change
+        if isinstance(message, MessageMutation):
+            return entry if self.can_see(entry.seq) else redact_mutation(entry)
         if not isinstance(message, Message) or not (message.edit_seq or message.reactions):
             return entry
         edit_seq = message.edit_seq
@@ -66,8 +90,40 @@ class VisibleConversation:
         """
         if self.member is None:
             return 0
-        # Messages that retention has removed do not count.
-        return max(0, messages - max(own_number, self.member.watermark.read_number, self.conversation.first_number))
+        # Expired messages do not count.
+        read = max(own_number, self.member.watermark.read_number, self.conversation.expired_number)
+        past = self.conversation.past_memberships.get(self.user_id, ())
+        earlier = sum(max(0, each.left_number - max(each.joined_number, read)) for each in past)
+        return earlier + max(0, messages - max(read, self.member.joined_number))
+
+    def list_watermarks(self) -> list[MembershipWatermark]:
+        """Return the watermarks of the members, and of the former members who decide the status of a message.
+
+        The status of a message is the lowest of the users who have been members since; if none has, it is that of the
+        user whose membership at that time ended last.
+        """
+        members = self.conversation.members
+        return [
+            MembershipWatermark(user, each.watermark_for(own=user == self.user_id), each.joined_seq)
+            for user, each in members.items()
+        ] + (self._deciding_former_members() if self.member else [])
+
+    def _deciding_former_members(self) -> list[MembershipWatermark]:
+        conversation, deciding = self.conversation, list[MembershipWatermark]()
+        others = (each.joined_seq for user, each in conversation.members.items() if user != self.user_id)
+        # The user's entries that no present other member has received.
+        undecided = self.intersect(Interval(1, min(others, default=LAST_SEQ) - 1))
+        for user, interval in _ended_memberships(conversation) if undecided else ():
+            remaining = [part for each in undecided for part in each.without(interval)]
+            if user == self.user_id or remaining == undecided:
+                continue
+            member = conversation.members.get(user)
+            mark = member.watermark if member else conversation.former_watermarks.get(user, Watermark())
+            deciding.append(MembershipWatermark(user, mark, interval.first, interval.last))
+            undecided = remaining
+            if not undecided or len(deciding) == MAX_SHOWN_FORMER:
+                break
+        return deciding
 
     def last_own_number(self, entries: Iterable[Entry]) -> int:
         """Return the number of the user's last message among `entries`; 0 if there is none."""
@@ -152,8 +208,7 @@ class VisibilityResolver:
         """
         replayed = await self._replay_log(conversation.conversation_id, last)
         replayed = replayed or replace(conversation, title="", picture_media_id="")
-        first_seq, first_number = conversation.first_seq, conversation.first_number
-        return replace(replayed, members={}, first_seq=first_seq, first_number=first_number)
+        return replace(replayed, members={}, first_seq=conversation.first_seq, expired_seq=conversation.expired_seq)
 
     async def _replay_log(self, conversation_id: str, last: int = LAST_SEQ) -> Conversation | None:
         """Return the conversation computed from its log up to `last`; None if its creation is not in the log."""
@@ -167,3 +222,9 @@ def _apply_events(conversation: Conversation, events: Iterable[Entry]) -> Conver
     for entry in events:
         conversation = apply_entry(conversation, entry) or conversation
     return conversation
+
+
+def _ended_memberships(conversation: Conversation) -> list[tuple[str, Interval]]:
+    """Return the ended memberships with their users, the last one to end first."""
+    ended = [(user, each.interval) for user, past in conversation.past_memberships.items() for each in past]
+    return sorted(ended, key=lambda each: each[1].last, reverse=True)

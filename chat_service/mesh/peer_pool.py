@@ -27,6 +27,7 @@ BATCH_FIELD: Final = 1
 FIRST_PAUSE_S: Final = 0.05
 MAX_PAUSE_S: Final = 1.0
 PROBE_TIMEOUT_S: Final = 1.0
+SKIP_AFTER_S: Final = 2.0
 OPTIONS: Final = [
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
     ("grpc.max_send_message_length", 64 * 1024 * 1024),
@@ -99,11 +100,12 @@ class PeerPool:
         await self._run_stream(first.hello.server_id, self._new_stream(), read_next, stream.write)
 
     def _apply_ring(self) -> None:
-        me, members = self._membership.me.server_id, self._membership.ring.members
-        for server_id in self._streams.keys() - members.keys():
+        me = self._membership.me.server_id
+        for server_id in self._streams.keys() - self._membership.ring.members.keys():
             # The server may hang, and its stream with it. Fail its requests at once, so that they go to its successors.
             self._streams[server_id].fail_pending()
-        higher_ids = {server_id for server_id in members if server_id > me}
+        # Skipped members too: a stream to one restores it.
+        higher_ids = {server_id for server_id in self._membership.registered if server_id > me}
         for server_id in self._dialling.keys() - higher_ids:
             self._dialling.pop(server_id).cancel()
         for server_id in higher_ids - self._dialling.keys():
@@ -111,7 +113,7 @@ class PeerPool:
 
     async def _connect_loop(self, server_id: str) -> None:
         backoff = Backoff(FIRST_PAUSE_S, MAX_PAUSE_S)
-        while not cancel_requested() and (member := self._membership.ring.members.get(server_id)) is not None:
+        while not cancel_requested() and (member := self._membership.registered.get(server_id)) is not None:
             try:
                 # The first batch resets it, because nearly every stream ends with an error, even one open for hours.
                 await self._dial(member, backoff.reset)
@@ -170,15 +172,25 @@ class PeerPool:
         """Expel a peer from the ring if its address refuses connections, because its lease would expire later.
 
         The probe is repeated until the peer has left the ring or has a stream again: a process that is being killed may
-        lose its connections before it stops accepting new ones.
+        lose its connections before it stops accepting new ones. While etcd is unreachable a peer that has refused
+        connections for SKIP_AFTER_S is skipped by this server, until it accepts connections or etcd answers.
         """
-        backoff = Backoff(FIRST_PAUSE_S, MAX_PAUSE_S)
-        while server_id not in self._streams and (member := self._membership.ring.members.get(server_id)) is not None:
-            if await _refuses_connections(member.internal_address):
+        clock, backoff = asyncio.get_running_loop(), Backoff(FIRST_PAUSE_S, MAX_PAUSE_S)
+        refused_at: float | None = None
+        while server_id not in self._streams and (member := self._membership.registered.get(server_id)) is not None:
+            if not await _refuses_connections(member.internal_address):
+                refused_at = None
+                self._membership.restore_member(server_id)
+            elif refused_at is None:
+                refused_at = clock.time()
                 log.warning("peer declared dead", peer=server_id)
-                await self._membership.expel_member(server_id, member.started_ms)
-                return
+            if refused_at is not None:
+                if await self._membership.expel_member(server_id, member.started_ms):
+                    return
+                if clock.time() - refused_at >= SKIP_AFTER_S:
+                    self._membership.skip_member(server_id, member.started_ms)
             await asyncio.sleep(backoff.next())
+        self._membership.restore_member(server_id)
 
 
 async def _refuses_connections(address: str) -> bool:

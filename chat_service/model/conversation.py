@@ -52,11 +52,21 @@ class Watermark:
 
 @dataclass(frozen=True, slots=True)
 class ConversationMember:
-    """The membership of a user; `joined_seq` is the first entry that the member may see."""
+    """The membership of a user.
+
+    `joined_seq` is the first entry that the member may see, and `joined_number` the number of messages before it.
+    `shown_watermark` is the watermark that other users are shown; None: `watermark`. It differs after a block.
+    """
 
     role: Role
     joined_seq: int
     watermark: Watermark = field(default_factory=Watermark)
+    joined_number: int = 0
+    shown_watermark: Watermark | None = None
+
+    def watermark_for(self, own: bool) -> Watermark:
+        """Return the watermark as the member, or as another user, is shown it."""
+        return self.watermark if own or self.shown_watermark is None else self.shown_watermark
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +79,35 @@ class Interval:
     def __contains__(self, seq: int) -> bool:
         return self.first <= seq <= self.last
 
+    def without(self, other: Interval) -> list[Interval]:
+        """Return the parts of this interval outside of `other`, in order."""
+        parts = [
+            Interval(self.first, min(self.last, other.first - 1)),
+            Interval(max(self.first, other.last + 1), self.last),
+        ]
+        return [each for each in parts if each.first <= each.last]
+
+
+@dataclass(frozen=True, slots=True)
+class PastMembership:
+    """An ended membership: the entries that the user may see, and the number of messages before and up to its end."""
+
+    interval: Interval
+    joined_number: int = 0
+    left_number: int = 0
+
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
     """The result of applying the entries of a log up to `applied_seq`.
 
     `past_memberships` has the ended memberships of each user, oldest first, also of users who are members again. Its
-    users are in the order in which their last memberships ended.
+    users are in the order in which their last memberships ended. `former_watermarks` has the watermarks of the users
+    who are not members any more.
+
+    Retention keeps no content below `first_seq`. Content below `expired_seq` has reached its age, so that devices
+    remove it too; the rest was removed because every device has received it, and devices keep it. `expired_number` is
+    the number of messages below `expired_seq`.
     """
 
     conversation_id: str
@@ -84,23 +116,32 @@ class Conversation:
     create_ms: int
     applied_seq: int
     members: Mapping[str, ConversationMember]
-    past_memberships: Mapping[str, tuple[Interval, ...]] = field(default_factory=dict)
+    past_memberships: Mapping[str, tuple[PastMembership, ...]] = field(default_factory=dict)
+    former_watermarks: Mapping[str, Watermark] = field(default_factory=dict)
     picture_media_id: str = ""
     admins_only_send: bool = False
     retention: Retention = DEFAULT_RETENTION
-    # The lowest seq whose content retention keeps, and the number of messages below it.
     first_seq: int = 1
-    first_number: int = 0
+    expired_seq: int = 1
+    expired_number: int = 0
 
     def visible_intervals(self, user_id: str) -> tuple[Interval, ...]:
         """Return the intervals of the log that `user_id` may see, in order; empty for a user who never was a member."""
-        ended = self.past_memberships.get(user_id, ())
+        ended = tuple(each.interval for each in self.past_memberships.get(user_id, ()))
         member = self.members.get(user_id)
         return ended if member is None else (*ended, Interval(member.joined_seq, LAST_SEQ))
 
     def can_see(self, user_id: str, seq: int) -> bool:
         """Return True if `user_id` may see the entry `seq`."""
         return any(seq in interval for interval in self.visible_intervals(user_id))
+
+    def former_readers(self, seq: int) -> list[str]:
+        """Return the users who are not members any more and may see the entry `seq`."""
+        return [
+            user
+            for user, past in self.past_memberships.items()
+            if user not in self.members and any(seq in each.interval for each in past)
+        ]
 
     def admins(self) -> Iterator[str]:
         """Yield the ids of the members who are admins."""
@@ -141,20 +182,25 @@ def _create_conversation(entry: Entry, change: MembershipChanged) -> Conversatio
 
 def _apply_membership(conversation: Conversation, entry: Entry, change: MembershipChanged) -> Conversation:
     members, past = dict(conversation.members), dict(conversation.past_memberships)
+    former_watermarks = dict(conversation.former_watermarks)
     for user, role in change.members:
         if user in members and _ends_membership(change.kind, user, entry.actor_id):
-            ended = Interval(members.pop(user).joined_seq, entry.seq)
+            member = members.pop(user)
+            former_watermarks[user] = member.watermark
+            ended = PastMembership(Interval(member.joined_seq, entry.seq), member.joined_number, entry.message_number)
             past[user] = (*past.pop(user, ()), ended)[-MAX_PAST_MEMBERSHIPS:]
             if len(past) > MAX_PAST_MEMBERS:
-                del past[next(iter(past))]
+                oldest = next(iter(past))
+                del past[oldest]
+                former_watermarks.pop(oldest, None)
         elif user in members:
             members[user] = replace(members[user], role=role)
         elif change.kind is MembershipKind.ADDED:
-            # The earlier entries count as delivered and read.
-            members[user] = ConversationMember(
-                role, entry.seq, Watermark(entry.seq - 1, entry.seq - 1, entry.message_number)
-            )
-    return replace(conversation, members=members, past_memberships=past)
+            # A new member may not see the earlier entries; a former member has read what the watermark says.
+            before = Watermark(entry.seq - 1, entry.seq - 1, entry.message_number)
+            watermark = former_watermarks.pop(user, before)
+            members[user] = ConversationMember(role, entry.seq, watermark, entry.message_number)
+    return replace(conversation, members=members, past_memberships=past, former_watermarks=former_watermarks)
 
 
 def _ends_membership(kind: MembershipKind, user: str, actor: str) -> bool:

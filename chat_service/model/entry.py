@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
 
@@ -119,6 +119,16 @@ class ConversationUpdated:
         return fingerprint(repr(fields).encode())
 
 
+@dataclass(frozen=True, slots=True)
+class References:
+    """The message that a content replies to (0: none), and the users that it mentions."""
+
+    reply_to_seq: int
+    mentioned_ids: frozenset[str]
+
+
+NO_REFERENCES: Final = References(0, frozenset())
+
 MessageMutation = MessageEdited | MessageDeleted | ReactionChanged
 """A change of an earlier message."""
 Change = Message | MessageMutation | MembershipChanged | ConversationUpdated
@@ -131,7 +141,7 @@ class Draft:
     `request_id` is the 16 bytes of the `client_message_id` or of the `request_id` of a call. `made_ms` is the time
     of the request id in milliseconds since 1970, 0 if unknown. `traceparent` is the W3C trace context of the request,
     empty if there is none. `consent_exempt` has the users to add who were members already when the consent of the
-    others was checked.
+    others was checked. `references` are those of the content of the change.
     """
 
     conversation_id: str
@@ -141,6 +151,7 @@ class Draft:
     made_ms: int
     traceparent: str = ""
     consent_exempt: frozenset[str] = frozenset()
+    references: References = NO_REFERENCES
 
     @property
     def key(self) -> bytes:
@@ -165,6 +176,19 @@ class Entry:
     def key(self) -> bytes:
         """Return the idempotency key: the 16 bytes of the actor's id and those of the request id."""
         return bytes.fromhex(self.actor_id) + self.request_id
+
+
+def redact_mutation(entry: Entry) -> Entry:
+    """Return the entry of a mutation for a user who was not a member then: a deletion, or a change without its content.
+
+    To an edit the user's device reacts by removing the content, and to a reaction by removing that user's earlier one.
+    """
+    change = entry.change
+    if isinstance(change, MessageEdited):
+        return replace(entry, change=replace(change, content=b""))
+    if isinstance(change, ReactionChanged):
+        return replace(entry, change=replace(change, emoji=""))
+    return entry
 
 
 @dataclass(frozen=True, slots=True)

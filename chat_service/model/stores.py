@@ -53,6 +53,11 @@ class ConversationLog(Protocol):
     ) -> Sequence[Entry]:
         """Return at most `limit` messages of an interval, except those with the seqs `without`."""
 
+    async def read_mutations(
+        self, conversation_id: str, within: Interval, targets: Sequence[Interval], limit: int
+    ) -> LogPage:
+        """Return at most `limit` edits, deletions and reactions of an interval, in order, of messages in `targets`."""
+
     async def count_messages(self, conversation_id: str, seq: int) -> int:
         """Return the number of messages up to and including `seq`."""
 
@@ -65,8 +70,10 @@ class ConversationLog(Protocol):
     async def conversation_events_after(self, seqs: Mapping[str, int]) -> Mapping[str, Sequence[Entry]]:
         """Return the same for several conversations, after a seq of each; conversations without any are absent."""
 
-    async def load_targets(self, conversation_id: str, seqs: Collection[int]) -> Mapping[int, TargetMessage]:
-        """Return those of `seqs` that are messages, in their present state."""
+    async def load_targets(
+        self, conversation_id: str, seqs: Collection[int], *, contents: bool = False
+    ) -> Mapping[int, TargetMessage]:
+        """Return those of `seqs` that are messages, in their present state; with their contents if `contents`."""
 
     async def apply_mutations(self, entries: Sequence[Entry]) -> None:
         """Rewrite the messages that edits, deletions and reactions target; idempotent."""
@@ -93,8 +100,13 @@ class ConversationStore(Protocol):
     async def raise_applied_seq(self, conversation_id: str, seq: int) -> None:
         """Record that all entries up to `seq` are applied and changed nothing else that is stored."""
 
-    async def raise_watermarks(self, watermarks: Mapping[str, Mapping[str, Watermark]]) -> None:
-        """Raise the watermarks of members, by conversation and user; lower ones change nothing."""
+    async def raise_watermarks(
+        self, watermarks: Mapping[str, Mapping[str, Watermark]], hidden: Collection[str] = ()
+    ) -> None:
+        """Raise the watermarks of members, by conversation and user; lower ones change nothing.
+
+        Those of the conversations `hidden` are shown to their own users only.
+        """
 
     async def raise_device_marks(self, marks: Mapping[str, Mapping[str, int]], due_ms: int) -> None:
         """Raise the delivered seqs of devices, by conversation and device, and schedule a sweep at `due_ms`."""

@@ -14,7 +14,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from chat_service.model.conversation import apply_entry
-from chat_service.model.entry import Entry, MembershipChanged, Message, MessageMutation
+from chat_service.model.entry import Entry, MembershipChanged, Message, MessageMutation, redact_mutation
 from chat_service.model.stores import ChangeIndex, ConversationLog, ConversationStore
 from chat_service.owner.owned_conversation import OwnedConversation, State
 from chat_service.owner.pending import PendingSend
@@ -140,8 +140,9 @@ class GroupCommit:
         else:
             await self._write(batch)
         await self._apply_to_documents(parts)
-        # The append may have taken so long that an earlier touch does not cover its entries any more.
-        if late_touches := self._collect_touches(parts, _changes_conversation):
+        # The append may have taken so long that an earlier touch does not cover its entries any more. An earlier touch
+        # did not cover former members.
+        if late_touches := self._collect_touches(parts, _touches_others):
             await self._index.touch(late_touches)
 
     @contextmanager
@@ -221,6 +222,8 @@ class GroupCommit:
         for pending, entry in durable:
             part.owned.apply(entry)
             recipients.add(entry, part.owned)
+            if former := part.owned.former_readers(entry):
+                self._publisher.publish(former, [redact_mutation(entry)], pending.draft.traceparent)
             part.owned.answer_appended(pending, entry)
         if durable:
             _entries_appended.inc(len(durable))
@@ -264,10 +267,15 @@ def _changes_conversation(part: ConversationBatch) -> bool:
     return any(not isinstance(entry.change, Message | MessageMutation) for _, entry in part.sends)
 
 
+def _touches_others(part: ConversationBatch) -> bool:
+    return _changes_conversation(part) or any(part.owned.former_readers(entry) for _, entry in part.sends)
+
+
 def _users_to_touch(part: ConversationBatch) -> list[str]:
     conversation, users = part.owned.conversation, dict.fromkeys(part.owned.member_ids())
     for _, entry in part.sends:
         conversation = apply_entry(conversation, entry)
         if conversation is not None and isinstance(entry.change, MembershipChanged):
             users |= dict.fromkeys(conversation.members)
+        users |= dict.fromkeys(part.owned.former_readers(entry))
     return list(users)

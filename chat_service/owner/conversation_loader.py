@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 from chat_service.model.conversation import Conversation, apply_entry
-from chat_service.model.entry import Entry, EntryHeader, MessageMutation
+from chat_service.model.entry import Entry, EntryHeader, MessageMutation, redact_mutation
 from chat_service.model.stores import ChangeIndex, ConversationLog, ConversationStore
 from chat_service.owner.owned_conversation import OwnedConversation
 from chat_service.owner.ports import Publisher
@@ -51,7 +52,7 @@ class ConversationLoader:
         # Both are of the sends queued now. A send queued during the lookups is looked up by the next refresh.
         seqs, keys = owned.target_seqs(), owned.keys_to_look_up(self._clock.now_ms())
         if seqs:
-            owned.targets = await self._log.load_targets(owned.conversation_id, seqs)
+            owned.targets = await self._log.load_targets(owned.conversation_id, seqs, contents=owned.has_edits())
         if keys:
             found = await self._log.find_by_keys(owned.conversation_id, keys)
             if found:
@@ -78,7 +79,9 @@ class ConversationLoader:
 
     async def _republish(self, owned: OwnedConversation, found: Sequence[Entry]) -> None:
         """Publish entries found by a retry again, because the owner that appended them may have died before it did."""
-        await self._index.touch({owned.conversation_id: owned.member_ids()})
+        former = {entry.seq: owned.former_readers(entry) for entry in found}
+        readers = dict.fromkeys([*owned.member_ids(), *chain.from_iterable(former.values())])
+        await self._index.touch({owned.conversation_id: list(readers)})
         for entry in sorted(found, key=lambda entry: entry.seq):
             # A member who joined later must not see the entry.
             users = [
@@ -87,3 +90,5 @@ class ConversationLoader:
                 if owned.conversation and owned.conversation.can_see(user, entry.seq)
             ]
             self._publisher.publish(users, [entry], "")
+            if former[entry.seq]:
+                self._publisher.publish(former[entry.seq], [redact_mutation(entry)], "")

@@ -88,8 +88,8 @@ class RetentionStore(Protocol):
     async def first_unapplied_seq(self, conversation_id: str, applied_seq: int) -> int | None:
         """Return the first seq after `applied_seq` of an entry whose effect may be in the log only; None if none."""
 
-    async def raise_first_seq(self, conversation_id: str, last: EntryPosition) -> None:
-        """Mark the entries up to `last` as expired; idempotent."""
+    async def raise_first_seq(self, conversation_id: str, last: EntryPosition, *, expired: bool) -> None:
+        """Mark the content up to `last` as due for removal, and if `expired` as past its age; idempotent."""
 
     async def remove_content(self, conversation_id: str, first: int, last: int) -> None:
         """Remove the content of the entries from `first` to `last`, and of later edits of them; idempotent."""

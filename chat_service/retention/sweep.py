@@ -8,7 +8,7 @@ starts after a crash reads from the store how far the last one got. It also rele
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, takewhile
 from typing import Final
@@ -47,7 +47,11 @@ class SweepResult:
 
 
 class RetentionSweep:
-    """Sweeps conversations. `invalidate` makes the owner of a conversation reload its state from the stores."""
+    """Sweeps conversations.
+
+    `invalidate` makes the owner of a conversation reload its state from the stores, and `touch` records for users, by
+    conversation, that it changed.
+    """
 
     def __init__(
         self,
@@ -56,12 +60,14 @@ class RetentionSweep:
         policy: RetentionPolicy,
         clock: Clock,
         invalidate: Callable[[str], Awaitable[None]],
+        touch: Callable[[Mapping[str, Collection[str]]], Awaitable[None]],
     ) -> None:
         self._store = store
         self._devices = devices
         self._policy = policy
         self._clock = clock
         self._invalidate = invalidate
+        self._touch = touch
 
     async def sweep(self, due: DueConversation) -> SweepResult | None:
         """Remove what has expired and set the next due time; return None if the claim failed. Raises Failure."""
@@ -73,12 +79,18 @@ class RetentionSweep:
             if claimed.removed_seq < claimed.conversation.first_seq - 1:
                 claimed = await self._remove_content(claimed, result)
             elif (last := await self._last_expired(claimed.conversation)) is not None:
-                await self._store.raise_first_seq(due.conversation_id, last)
+                rule = self._policy.effective_for(claimed.conversation.retention).rule
+                # What every device has received is removed here only: the devices keep it.
+                await self._store.raise_first_seq(due.conversation_id, last, expired=rule is RetentionRule.MAX_AGE)
                 claimed = replace(claimed, conversation=replace(claimed.conversation, first_seq=last.seq + 1))
             else:
                 finished = True
                 break
         result.first_seq = claimed.conversation.first_seq
+        if result.contents:
+            # The devices of all who may see the content remove it when they resume.
+            users = claimed.conversation.members.keys() | claimed.conversation.past_memberships.keys()
+            await self._touch({due.conversation_id: users})
         if claimed.conversation.kind is ConversationKind.GROUP:
             await self._release_pictures(claimed.conversation)
         await self._finish(claimed, result, finished)
@@ -97,7 +109,7 @@ class RetentionSweep:
         """Release the earlier pictures that no former member is shown: one is shown the group as of the departure."""
         conversation_id, members = conversation.conversation_id, conversation.members
         changes = await self._store.list_picture_changes(conversation_id, conversation.applied_seq)
-        left = [past[-1].last for user, past in conversation.past_memberships.items() if user not in members]
+        left = [past[-1].interval.last for user, past in conversation.past_memberships.items() if user not in members]
         unseen = [
             each.seq
             for each, replacement in pairwise(changes)

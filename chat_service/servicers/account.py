@@ -30,6 +30,7 @@ from servicekit.rpc import Call
 
 OPEN_METHODS: Final = frozenset({"Register", "Login", "RefreshToken"})
 # A signed-out device may repeat these calls: after an interruption streams may be open or an account partly deleted.
+# DeleteAccount checks the device itself unless the deletion has begun.
 ADMISSION_EXEMPT: Final = frozenset({"Logout", "DeleteAccount"})
 DEFAULT_SEARCH_PAGE: Final = 20
 DEFAULT_DEVICES_PAGE: Final = 50

@@ -1,13 +1,14 @@
 """The state of conversations in MongoDB, derived from their logs, and the watermarks of members.
 
 `conversations` holds one document per conversation. Its owner writes it; `applied` is the seq up to which the log is
-applied. `members` holds the current members, `past` the ended memberships, and `marks` the watermarks, which are raised
-independently of `applied`. The fields of retention are described in `storage.retention`.
+applied. `members` holds the current members, `past` the ended memberships, and `marks` the watermarks of both, which
+are raised independently of `applied`. `hidden_marks` holds the watermarks that were raised while one user of a 1-1
+conversation blocked the other, who is not shown them. The fields of retention are described in `storage.retention`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -15,7 +16,15 @@ from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
-from chat_service.model.conversation import Conversation, ConversationKind, ConversationMember, Interval, Watermark
+from chat_service.model.conversation import (
+    MAX_PAST_MEMBERS,
+    Conversation,
+    ConversationKind,
+    ConversationMember,
+    Interval,
+    PastMembership,
+    Watermark,
+)
 from chat_service.model.entry import Role
 from chat_service.storage.device_marks import MongoDeviceMarks
 from chat_service.storage.documents import decode_retention, encode_id, encode_retention
@@ -60,7 +69,7 @@ class MongoConversationStore:
 
     async def save(self, conversation: Conversation) -> None:
         """Write the memberships, then the document. See ConversationStore."""
-        watermarks = {user: member.watermark for user, member in conversation.members.items()}
+        watermarks = {user: member.watermark_for(own=False) for user, member in conversation.members.items()}
         # Memberships first: after a crash in between, every member still finds the conversation.
         await self._memberships.add_members(conversation)
         # A duplicate key means that the stored document has this seq or a later one.
@@ -71,20 +80,34 @@ class MongoConversationStore:
                 {
                     "$set": {**_encode_conversation(conversation), "due": 0},
                     "$max": _encode_marks(watermarks),
-                    "$unset": _marks_of_former_members(conversation),
                 },
                 upsert=True,
             )
+            if len(conversation.past_memberships) == MAX_PAST_MEMBERS:
+                await self._remove_unused_marks(conversation)
+
+    async def _remove_unused_marks(self, conversation: Conversation) -> None:
+        """Remove the watermarks of users whose former memberships are not kept any more."""
+        known = [*conversation.members, *conversation.past_memberships]
+        used = {"$filter": {"input": {"$objectToArray": "$marks"}, "cond": {"$in": ["$$this.k", known]}}}
+        await self._conversations.update_one(
+            {"_id": encode_id(conversation.conversation_id)}, [{"$set": {"marks": {"$arrayToObject": used}}}]
+        )
 
     async def raise_applied_seq(self, conversation_id: str, seq: int) -> None:
         """Set `applied` unless it is higher."""
         with store_errors():
             await self._conversations.update_one(_with_lower_seq(conversation_id, seq), {"$set": {"applied": seq}})
 
-    async def raise_watermarks(self, watermarks: Mapping[str, Mapping[str, Watermark]]) -> None:
+    async def raise_watermarks(
+        self, watermarks: Mapping[str, Mapping[str, Watermark]], hidden: Collection[str] = ()
+    ) -> None:
         """Raise each field of each watermark with `$max`, in one bulk write."""
         updates = [
-            UpdateOne({"_id": encode_id(conversation_id)}, {"$max": _encode_marks(marks)})
+            UpdateOne(
+                {"_id": encode_id(conversation_id)},
+                {"$max": _encode_marks(marks, "hidden_marks" if conversation_id in hidden else "marks")},
+            )
             for conversation_id, marks in watermarks.items()
         ]
         with store_errors():
@@ -112,32 +135,34 @@ def _encode_conversation(conversation: Conversation) -> Document:
         "created": conversation.create_ms,
         "applied": conversation.applied_seq,
         "members": {
-            user: {"role": int(member.role), "joined": member.joined_seq}
+            user: {"role": int(member.role), "joined": member.joined_seq, "joined_number": member.joined_number}
             for user, member in conversation.members.items()
         },
         "past": {
-            user: [[each.first, each.last] for each in intervals]
-            for user, intervals in conversation.past_memberships.items()
+            user: [
+                [each.interval.first, each.interval.last, each.joined_number, each.left_number] for each in memberships
+            ]
+            for user, memberships in conversation.past_memberships.items()
         },
     }
 
 
-def _marks_of_former_members(conversation: Conversation) -> Document:
-    return {f"marks.{user}": "" for user in conversation.past_memberships if user not in conversation.members}
-
-
-def _encode_marks(marks: Mapping[str, Watermark]) -> Document:
+def _encode_marks(marks: Mapping[str, Watermark], field: str = "marks") -> Document:
     fields: Document = {}
     for user, mark in marks.items():
-        fields[f"marks.{user}.delivered"] = mark.delivered_seq
-        fields[f"marks.{user}.read"] = mark.read_seq
-        fields[f"marks.{user}.read_number"] = mark.read_number
+        fields[f"{field}.{user}.delivered"] = mark.delivered_seq
+        fields[f"{field}.{user}.read"] = mark.read_seq
+        fields[f"{field}.{user}.read_number"] = mark.read_number
     return fields
 
 
 def decode_conversation(document: Document) -> Conversation:
     """Return the conversation that a document holds."""
-    marks = document.get("marks", {})
+    marks = {user: _decode_watermark(fields) for user, fields in document.get("marks", {}).items()}
+    hidden_marks = {user: _decode_watermark(fields) for user, fields in document.get("hidden_marks", {}).items()}
+    past = document["past"]
+    first_seq: int = document.get("first", 1)
+    first_number: int = document.get("first_number", 0)
     return Conversation(
         conversation_id=document["_id"].hex(),
         kind=ConversationKind(document["kind"]),
@@ -145,19 +170,34 @@ def decode_conversation(document: Document) -> Conversation:
         create_ms=document["created"],
         applied_seq=document["applied"],
         members={
-            user: ConversationMember(Role(fields["role"]), fields["joined"], _decode_watermark(marks.get(user, {})))
+            user: _decode_member(fields, marks.get(user, Watermark()), hidden_marks.get(user))
             for user, fields in document["members"].items()
         },
         past_memberships={
-            user: tuple(Interval(first, last) for first, last in intervals)
-            for user, intervals in document["past"].items()
+            user: tuple(_decode_past(each) for each in memberships) for user, memberships in past.items()
         },
+        former_watermarks={user: marks[user] for user in past if user in marks and user not in document["members"]},
         picture_media_id=document["picture"],
         admins_only_send=document["admins_only"],
         retention=decode_retention(document["retention"]),
-        first_seq=document.get("first", 1),
-        first_number=document.get("first_number", 0),
+        first_seq=first_seq,
+        # Earlier versions have removed content only together with its unread count.
+        expired_seq=document.get("expired", first_seq),
+        expired_number=document.get("expired_number", first_number),
     )
+
+
+def _decode_member(fields: Document, shown: Watermark, hidden: Watermark | None) -> ConversationMember:
+    role, joined_number = Role(fields["role"]), fields.get("joined_number", 0)
+    if hidden is None:
+        return ConversationMember(role, fields["joined"], shown, joined_number)
+    return ConversationMember(role, fields["joined"], shown.max_with(hidden), joined_number, shown)
+
+
+def _decode_past(fields: Sequence[int]) -> PastMembership:
+    # Earlier versions have no numbers: without them, the messages of the membership count as read.
+    first, last, joined_number, left_number = (*fields, 0, 0)[:4]
+    return PastMembership(Interval(first, last), joined_number, left_number)
 
 
 def _decode_watermark(fields: Mapping[str, Any]) -> Watermark:

@@ -1,7 +1,8 @@
 """Retention in MongoDB: due conversations, and the removal of content and stubs.
 
-It keeps these fields in the document of a conversation. `first` is the lowest seq whose content is kept, and
-`first_number` the number of messages below it; content is removed up to `gone`. `due` is the time of the next sweep, in
+It keeps these fields in the document of a conversation. `first` is the lowest seq whose content is kept; content is
+removed up to `gone`. `expired` is the lowest seq whose content has not reached its age, and `expired_number` the number
+of messages below it. `due` is the time of the next sweep, in
 milliseconds since 1970: 0 after any entry but a message, because the retention may have changed; absent for never.
 `under` is the default of the deployment under which `due` was computed, if the conversation has no own retention.
 """
@@ -113,9 +114,11 @@ class MongoRetentionStore:
             seqs = [seq_of(each) async for each in cursor]
         return seqs[0] if seqs else None
 
-    async def raise_first_seq(self, conversation_id: str, last: EntryPosition) -> None:
-        """Raise `first` and `first_number` with `$max`."""
-        raised = {"first": last.seq + 1, "first_number": last.message_number}
+    async def raise_first_seq(self, conversation_id: str, last: EntryPosition, *, expired: bool) -> None:
+        """Raise `first`, and if `expired` the two fields of expired content, with `$max`."""
+        # Both fields are set from the first removal on: in documents of earlier versions they are absent.
+        expired_seq, expired_number = (last.seq + 1, last.message_number) if expired else (1, 0)
+        raised = {"first": last.seq + 1, "expired": expired_seq, "expired_number": expired_number}
         with store_errors():
             await self._conversations.update_one({"_id": encode_id(conversation_id)}, {"$max": raised})
 

@@ -26,6 +26,7 @@ def encode_conversation(summary: ConversationSummary, viewer: str) -> conversati
         create_time=to_timestamp(conversation.create_ms),
         head_seq=summary.head_seq,
         first_seq=conversation.first_seq,
+        expired_seq=conversation.expired_seq,
         head=entry_to_proto(summary.head, viewer) if summary.head else None,
         unread_count=summary.unread_count,
         read_seq=mark.read_seq,

@@ -68,13 +68,17 @@ def encode_appended(outcome: Appended | Unchanged) -> chat_pb2.Appended:
     return chat_pb2.Appended(seq=seq, create_time=to_timestamp(outcome.time_ms))
 
 
-def encode_watermark(conversation_id: str, user_id: str, watermark: Watermark) -> chat_pb2.Watermark:
-    """Return a Watermark."""
+def encode_watermark(
+    conversation_id: str, user_id: str, watermark: Watermark, joined_seq: int = 0, left_seq: int = 0
+) -> chat_pb2.Watermark:
+    """Return a Watermark; one that rose is sent without the bounds of the membership."""
     return chat_pb2.Watermark(
         conversation_id=conversation_id,
         user_id=user_id,
         delivered_seq=watermark.delivered_seq,
         read_seq=watermark.read_seq,
+        joined_seq=joined_seq,
+        left_seq=left_seq,
     )
 
 

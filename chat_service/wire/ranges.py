@@ -51,10 +51,13 @@ def _result(found: FetchedRange) -> chat_pb2.RangeResult:
         after_seq=found.request.after_seq,
         head_seq=found.head_seq,
         first_seq=conversation.first_seq,
+        expired_seq=conversation.expired_seq,
         complete=found.complete,
         watermarks=[
-            frames.encode_watermark(conversation.conversation_id, user, member.watermark)
-            for user, member in conversation.members.items()
+            frames.encode_watermark(
+                conversation.conversation_id, each.user_id, each.watermark, each.joined_seq, each.left_seq
+            )
+            for each in found.visible.list_watermarks()
         ],
         unread_count=found.unread_count,
         settings=chat_pb2.PersonalSettings(

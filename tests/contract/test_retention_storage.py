@@ -143,10 +143,10 @@ async def test_stubs_are_removed_in_order_except_the_highest(log: MongoLog, stor
 async def test_first_seq_never_decreases(database: Database, store: MongoRetentionStore) -> None:
     await save_conversation(database, HERE)
     for seq in (5, 3):
-        await store.raise_first_seq(HERE, EntryPosition(seq, seq - 1, 0))
+        await store.raise_first_seq(HERE, EntryPosition(seq, seq - 1, 0), expired=True)
         kept = await MongoConversationStore(database).load(HERE)
         assert kept is not None
-        assert (kept.first_seq, kept.first_number) == (6, 4)
+        assert (kept.first_seq, kept.expired_seq, kept.expired_number) == (6, 6, 4)
 
 
 async def test_picture_changes_are_read_from_their_index_alone(

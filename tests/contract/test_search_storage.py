@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from chat_service.history.message_search import HIGHEST_RANK, Rank, SearchHit, SearchScope
-from chat_service.model.conversation import Conversation, ConversationKind, ConversationMember, Interval
+from chat_service.model.conversation import (
+    Conversation,
+    ConversationKind,
+    ConversationMember,
+    Interval,
+    PastMembership,
+)
 from chat_service.model.entry import LAST_SEQ, Change, Entry, Message, MessageDeleted, MessageEdited, Role
 from chat_service.model.words import MessageQuery
 from chat_service.storage.conversations import MongoConversationStore
@@ -143,7 +149,13 @@ async def test_captions_locations_and_contacts_are_found(log: MongoLog, search: 
 
 
 async def test_visible_intervals_are_returned_per_conversation(database: Database, search: MongoWordIndex) -> None:
-    members, past = {ALICE: ConversationMember(Role.MEMBER, 5)}, {ALICE: (Interval(1, 3),), BOB: (Interval(1, 8),)}
+    members, past = (
+        {ALICE: ConversationMember(Role.MEMBER, 5)},
+        {
+            ALICE: (PastMembership(Interval(1, 3)),),
+            BOB: (PastMembership(Interval(1, 8)),),
+        },
+    )
     await MongoConversationStore(database).save(
         Conversation(ONE, ConversationKind.GROUP, "t", 0, 8, members=members, past_memberships=past)
     )

@@ -56,6 +56,7 @@ KINDS: Final = (
     Kind("etcd leases expired", coordination.leases_expired, 1.0),
     Kind("Valkey flushed while devices are away", door.index_flushed_while_devices_offline, 2.0),
     Kind("etcd member killed", coordination.member_killed, 2.0),
+    Kind("chat server killed while etcd is frozen", coordination.frozen_while_chat_server_dies, 8.0),
 )
 AT_LEAST: Final = 3
 # After most faults the next one comes soon; after every third things are left in peace long enough to see them well.

@@ -44,6 +44,7 @@ TOLD: Final = {
     "Valkey failed over with loss": "change index recovered",
     "etcd stopped": "etcd unreachable; last ring stays active",
     "etcd data lost": "etcd unreachable; last ring stays active",
+    "chat server killed while etcd is frozen": "dead member skipped",
     "etcd leases expired": "etcd unreachable; last ring stays active",
 }
 

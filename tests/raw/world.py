@@ -52,9 +52,12 @@ class World:
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._signers: dict[tuple[tuple[str, Any], ...], TokenSigner] = {}
         self._kept: Database | None = None
+        # Users whose homes show which servers a server has on its ring.
+        self._samples: list[RawDevice] = []
 
     async def __aenter__(self) -> World:
         self._kept = await connect(self.stack.mongo_uri, "parley")
+        self._samples = await self.users(*["sample"] * SAMPLES)
         await self.wait_ring_settled()
         return self
 
@@ -186,11 +189,10 @@ class World:
         await eventually(self._is_settled, timeout)
 
     async def _is_settled(self) -> bool:
-        tokens = {user: self.token(user, user) for user in (uuid.uuid4().hex for _ in range(SAMPLES))}
-        asked = [(server, user) for server in self.servers for user in tokens]
+        asked = [(server, device) for server in self.servers for device in self._samples]
         with suppress(grpc.aio.AioRpcError):
-            told = await asyncio.gather(*(self._located(server, tokens[user]) for server, user in asked))
-            return told == [self.home_of(user) for _, user in asked]
+            told = await asyncio.gather(*(self._located(server, device.token) for server, device in asked))
+            return told == [self.home_of(device.user_id) for _, device in asked]
         return False
 
     async def _located(self, server: str, token: str) -> str:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from typing import Any
 
+import grpc
 import pytest
+from google.protobuf.empty_pb2 import Empty
 
+from chat_service.servicers.account import OPEN_METHODS
 from chat_service.storage.devices import MongoDeviceStore
 from parley.chat.v1 import account_pb2, chat_pb2
 from tests.eventually import run_ready
 from tests.raw import calls
 from tests.raw.device import RawDevice
+from tests.raw.refusal import of_error
 from tests.raw.stream import StreamEnded
 from tests.raw.world import PASSWORD, World
 
@@ -48,6 +53,32 @@ async def check_signed_out(device: RawDevice) -> None:
 async def beats(device: RawDevice) -> None:
     await device.stream.send_frame(heartbeat=chat_pb2.HeartbeatRequest())
     await device.stream.next_frame("heartbeat")
+
+
+CLOSED = [
+    method
+    for name, method in calls.METHODS.items()
+    if name.startswith("parley.chat.") and not method.client_streaming and method.name not in {*OPEN_METHODS, "Logout"}
+]
+
+
+async def test_signed_out_device_can_call_no_method_but_logout(world: World) -> None:
+    phone = await world.user("alice")
+    lost = await world.add_device(phone)
+    await phone.call(revoke(lost))
+    assert len(CLOSED) > 40
+    for method in CLOSED:
+        path = f"/{method.containing_service.full_name}/{method.name}"
+        # DeleteAccount checks its request before it checks the device.
+        request = account_pb2.DeleteAccountRequest(password=PASSWORD) if method.name == "DeleteAccount" else Empty()
+        make: Any = getattr(
+            world.channel(world.stack.door), "unary_stream" if method.server_streaming else "unary_unary"
+        )
+        call = make(path)(request.SerializeToString(), metadata=[("authorization", f"Bearer {lost.token}")], timeout=20)
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await (call.read() if method.server_streaming else call)
+        assert of_error(error.value).code_and_reason == OUT, path
+    await lost.call(account_pb2.LogoutRequest())
 
 
 async def test_devices_are_listed_in_pages(world: World) -> None:

@@ -127,6 +127,20 @@ async def test_conversation_continues_after_server_kill(
         assert (alice.streams > 1) == (bob.streams > 1) == (role == "edge")
 
 
+@pytest.mark.parametrize("role", ["owner", "home"])
+async def test_conversation_continues_after_server_kill_while_etcd_is_frozen(
+    scenario: Scenario, role: Literal["owner", "home"]
+) -> None:
+    etcd = scenario.world.stack.processes["etcd"]
+    async with Follower(scenario.alice, at=scenario.edge) as alice, Follower(scenario.bob, at=scenario.edge):
+        etcd.freeze()
+        try:
+            await send_during_kill(scenario, scenario.server(role), alice)
+        finally:
+            etcd.resume()
+    await scenario.world.wait_ring_settled()
+
+
 async def send_during_kill(scenario: Scenario, server: ManagedProcess, alice: Follower) -> None:
     """Send sixty messages and kill the server meanwhile; all messages arrive in time."""
     bodies, killed = [f"{number}" for number in range(60)], 0.0

@@ -47,25 +47,16 @@ async def test_invalid_token_is_refused_by_server(world: World, alice: RawDevice
 
 
 async def test_invalid_token_is_refused_by_door(world: World, alice: RawDevice) -> None:
-    bad = bad_tokens(world, alice)
-    # Envoy does not read what a subject should look like; the chat server does.
-    assert (await alice.dial(token=bad.pop("TOKEN_INVALID user")).wait_ended()).code_and_reason == (
-        OUT,
-        "TOKEN_INVALID",
-    )
-    assert (await alice.dial(token=bad.pop("TOKEN_WRONG_AUDIENCE")).wait_ended()).code_and_reason == (
-        "PERMISSION_DENIED",
-        "",
-    )
-    for token in bad.values():
-        assert (await alice.dial(token=token).wait_ended()).code_and_reason == (OUT, ""), "Envoy's own status"
+    for reason, token in bad_tokens(world, alice).items():
+        assert (await alice.dial(token=token).wait_ended()).code_and_reason == (OUT, reason.partition(" ")[0])
 
 
 async def test_missing_token_is_refused(world: World) -> None:
-    for address, reason in ((world.servers[0], "TOKEN_MISSING"), (world.stack.door, "")):
+    for address in (world.servers[0], world.stack.door):
         nobody = RawDevice("", "", "", world.stack.door, world.channel)
-        assert (await nobody.dial(at=address, token="").wait_ended()).code_and_reason == (OUT, reason)
-        assert (await nobody.refusal(chat_pb2.LocateRequest(), at=address)).code_and_reason == (OUT, reason)
+        assert (await nobody.dial(at=address, token="").wait_ended()).code_and_reason == (OUT, "TOKEN_MISSING")
+        refusal = await nobody.refusal(chat_pb2.LocateRequest(), at=address)
+        assert refusal.code_and_reason == (OUT, "TOKEN_MISSING")
         await nobody.close()
 
 

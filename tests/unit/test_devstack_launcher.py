@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from devstack.__main__ import app
+from devstack.__main__ import main
 from devstack.display import PlainDisplay
 from devstack.errors import PortInUse, SetupError
 from devstack.launcher import launch
+from devstack.options import parse_options
 from devstack.ports import LOOPBACK, PortBlock, Ports
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -40,8 +44,37 @@ def test_refused_start_removes_folder_it_created(tmp_path: Path, ports: Ports) -
     assert not new.exists()
 
 
-def test_unknown_log_level_is_refused_before_start(tmp_path: Path) -> None:
-    refused = CliRunner().invoke(app, ["run", "--log-level", "loud", "--folder", str(tmp_path / "new")])
-    assert refused.exit_code == 2
-    assert "--log-level" in refused.output
+def test_unknown_log_level_is_refused_before_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["--log-level", "loud", "--folder", str(tmp_path / "new")])
+    assert refused.value.code == 2
+    assert "--log-level" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--chat-servers", "21"], ["--chat-servers", "-1"], ["--port", "0"], ["--base-port", "65336"]]
+)
+def test_number_out_of_bounds_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        parse_options(arguments)
+    assert refused.value.code == 2
+    assert f"{arguments[0]}: {arguments[1]} is not a number from" in capsys.readouterr().err
+
+
+def test_help_needs_the_standard_library_only() -> None:
+    command = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-c",
+        "import sys; sys.path.append('.'); import devstack.options as o; o.parse_options(['--help'])",
+    ]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "--chat-servers N" in answer.stdout
+
+
+def test_make_prints_the_options_without_an_environment(tmp_path: Path) -> None:
+    command = ["make", "--dry-run", "run", "ARGS=--help", f"BIN={tmp_path}"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert answer.stdout.strip() == "exec python3 -m devstack.options --help"

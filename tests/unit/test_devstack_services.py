@@ -9,10 +9,11 @@ import pytest
 
 from chat_service import services
 from chat_service.servicers.account import OPEN_METHODS
-from devstack.contract import CONTRACT, descriptor_set, method_path, packages_of, services_in, unserved_packages
+from devstack.contract import descriptor_set, method_path, packages_of, services_in
 from devstack.services import CHAT, SERVICES, ServiceType, find_service, with_replicas
 from servicekit.service import STOP_TIMEOUT_S
 from servicekit.settings import ServiceSettings
+from tests.raw import calls
 
 PROTOS = Path(__file__).parents[2] / "protos"
 
@@ -20,8 +21,8 @@ PROTOS = Path(__file__).parents[2] / "protos"
 def test_contract_has_every_public_service_of_the_protos() -> None:
     public = [path for path in PROTOS.glob("parley/*/v1/*.proto") if path.parts[-3] != "internal"]
     names = [str(path.relative_to(PROTOS)).removesuffix(".proto").replace("/", ".") for path in public]
-    services = services_in(*(importlib.import_module(f"{name}_pb2") for name in names))
-    assert {each.full_name for each in services} == {each.full_name for each in CONTRACT}, "devstack/contract.py"
+    found = services_in(*(importlib.import_module(f"{name}_pb2") for name in names))
+    assert {each.full_name for each in found} == {each.full_name for each in calls.services()}, "tests/raw/calls.py"
 
 
 def test_chat_entry_agrees_with_the_chat_service() -> None:
@@ -49,12 +50,6 @@ def test_replica_is_not_killed_while_it_drains(service: ServiceType) -> None:
     drain_s = ServiceSettings.model_fields["drain_seconds"].default
     # The public and the internal server stop one after the other.
     assert service.grace > drain_s + 2 * STOP_TIMEOUT_S
-
-
-def test_package_is_unserved_until_a_service_serves_it() -> None:
-    assert unserved_packages(()) == packages_of(CONTRACT)
-    assert unserved_packages(CONTRACT) == []
-    assert "parley.chat.v1" not in unserved_packages(CHAT.contract)
 
 
 def test_replicas_of_one_service_are_changed() -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from prometheus_client import REGISTRY
 
-from chat_service.mesh.peer_pool import MeshServicer, PeerPool
+from chat_service.mesh.peer_pool import SKIP_AFTER_S, MeshServicer, PeerPool
 from chat_service.mesh.peer_stream import PeerStream
 from parley.internal.v1 import mesh_pb2
 from parley.internal.v1.mesh_pb2 import Attach, Attached, MeshFrame
 from servicekit.auth import ServiceCredential
+from servicekit.config import split_address
 from servicekit.membership import Membership
 from servicekit.ring import Ring, RingMember
 from servicekit.rpc import service_handler
@@ -28,11 +30,13 @@ DIALS, LISTENS = "a", "b"
 
 
 class FixedMembership(Membership):
-    """A membership with a fixed ring and without etcd, which records expelled members."""
+    """A membership with a fixed ring and without etcd, which records expelled and skipped members."""
 
     def __init__(self, me: RingMember, *others: RingMember) -> None:
         self.me = me
         self.expelled: list[str] = []
+        self.skipped: set[str] = set()
+        self.etcd_answers = True
         self._ring = Ring.from_members([me, *others], 1)
 
     @property
@@ -42,8 +46,20 @@ class FixedMembership(Membership):
     def subscribe(self, callback: Callable[[Ring, Ring], None]) -> Callable[[], None]:
         return lambda: None
 
-    async def expel_member(self, server_id: str, started_ms: int) -> None:
-        self.expelled.append(server_id)
+    @property
+    def registered(self) -> Mapping[str, RingMember]:
+        return self._ring.members
+
+    async def expel_member(self, server_id: str, started_ms: int) -> bool:
+        if self.etcd_answers:
+            self.expelled.append(server_id)
+        return self.etcd_answers
+
+    def skip_member(self, server_id: str, started_ms: int) -> None:
+        self.skipped.add(server_id)
+
+    def restore_member(self, server_id: str) -> None:
+        self.skipped.discard(server_id)
 
 
 class PoolUnderTest:
@@ -167,3 +183,38 @@ async def test_end_of_replaced_stream_does_not_affect_its_successor(pair: PeerPa
     assert pair.listener.pool.stream_to(DIALS) is None
     # No server listens at the dialling member's address: the member is dead, and expelled only now.
     await eventually(lambda: pair.listener.membership.expelled == [DIALS])
+
+
+async def lose_peer(pair: PeerPair) -> FixedMembership:
+    """Let the dialling server die while etcd is unreachable; return the membership of the listening one."""
+    membership = pair.listener.membership
+    membership.etcd_answers = False
+    _, task = await pair.dial()
+    await end(task)
+    return membership
+
+
+async def test_dead_peer_is_skipped_while_etcd_is_unreachable_and_expelled_once_it_answers(pair: PeerPair) -> None:
+    died = time.monotonic()
+    membership = await lose_peer(pair)
+    await eventually(lambda: membership.skipped == {DIALS})
+    assert time.monotonic() - died >= SKIP_AFTER_S
+    membership.etcd_answers = True
+    await eventually(lambda: membership.expelled == [DIALS])
+
+
+async def test_skipped_peer_is_restored_once_it_accepts_connections(pair: PeerPair) -> None:
+    membership = await lose_peer(pair)
+    await eventually(lambda: membership.skipped == {DIALS})
+    host, port = split_address(pair.dialler.internal_address)
+    async with await asyncio.start_server(lambda _, writer: writer.close(), host, port):
+        await eventually(lambda: not membership.skipped)
+    assert membership.expelled == []
+
+
+async def test_skipped_peer_is_restored_by_its_stream(pair: PeerPair) -> None:
+    membership = await lose_peer(pair)
+    await eventually(lambda: membership.skipped == {DIALS})
+    # It still refuses connections, and has opened a stream itself.
+    await pair.dial()
+    await eventually(lambda: not membership.skipped)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from random import Random
 
 from tests.faults.cluster import Cluster, start
+from tests.faults.strikes.chat import one_killed
 
 # Longer than a lease of a chat server.
 LEASE_S = 5.0
@@ -44,6 +45,19 @@ async def data_lost(cluster: Cluster, random: Random) -> AsyncIterator[None]:
             shutil.rmtree(cluster.data(member.name))
             cluster.data(member.name).mkdir(mode=0o700)
         yield
+
+
+@asynccontextmanager
+async def frozen_while_chat_server_dies(cluster: Cluster, random: Random) -> AsyncIterator[None]:
+    """Freeze etcd and kill a chat server, which nobody can expel then; the others skip it."""
+    for member in cluster.etcds:
+        member.freeze()
+    async with one_killed(cluster, random):
+        try:
+            yield
+        finally:
+            for member in cluster.etcds:
+                member.resume()
 
 
 @asynccontextmanager

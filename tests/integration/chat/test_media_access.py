@@ -74,7 +74,7 @@ async def test_access_ends_when_retention_begins_to_remove(
 ) -> None:
     conversation = await create_orphaned_group(owners, log, CAT_SENT)
     assert await access.is_allowed(BOB, CAT)
-    await MongoRetentionStore(database).raise_first_seq(conversation, EntryPosition(4, 2, 0))
+    await MongoRetentionStore(database).raise_first_seq(conversation, EntryPosition(4, 2, 0), expired=True)
     assert not await access.is_allowed(BOB, CAT)
     assert await access.filter_referenced([CAT]) == [CAT], "until the content is removed"
 

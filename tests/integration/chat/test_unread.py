@@ -11,7 +11,14 @@ import pytest
 from chat_service.directory import notifications
 from chat_service.directory.notifications import BADGE_PAGE, NotificationContextReader
 from chat_service.history.history import FetchedRange, History, RangeRequest
-from chat_service.model.conversation import Conversation, ConversationKind, ConversationMember, Interval, Watermark
+from chat_service.model.conversation import (
+    Conversation,
+    ConversationKind,
+    ConversationMember,
+    Interval,
+    PastMembership,
+    Watermark,
+)
 from chat_service.model.entry import EntryHeader, Message, Role
 from chat_service.storage.accounts import MongoAccountStore
 from chat_service.storage.change_index import RedisChangeIndex
@@ -63,7 +70,13 @@ async def store_conversations(database: Database, log: MongoLog, count: int, *, 
         await store.save(conversation)
         if former:
             left = Conversation(
-                conversation_id, ConversationKind.GROUP, "t", 0, 3, {ALICE: member}, {BOB: (Interval(1, 3),)}
+                conversation_id,
+                ConversationKind.GROUP,
+                "t",
+                0,
+                3,
+                {ALICE: member},
+                {BOB: (PastMembership(Interval(1, 3)),)},
             )
             await store.save(left)
     return ids

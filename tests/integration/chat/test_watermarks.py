@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pytest
 
@@ -38,10 +38,12 @@ async def test_published_watermarks_are_stored(
 ) -> None:
     raise_watermarks, begun, may_go_on = MongoConversationStore.raise_watermarks, asyncio.Event(), asyncio.Event()
 
-    async def slow(store: MongoConversationStore, marks: Mapping[str, Mapping[str, Watermark]]) -> None:
+    async def slow(
+        store: MongoConversationStore, marks: Mapping[str, Mapping[str, Watermark]], hidden: Collection[str]
+    ) -> None:
         begun.set()
         await may_go_on.wait()
-        await raise_watermarks(store, marks)
+        await raise_watermarks(store, marks, hidden)
 
     await running.append(draft(CONVERSATION, ALICE))
     await eventually(lambda: _has_read(database, ALICE, 2))

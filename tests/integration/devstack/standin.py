@@ -10,6 +10,8 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
+from servicekit.server import OPTIONS
+
 FLOOD = 64 << 20
 
 
@@ -22,7 +24,7 @@ class StandIn(grpc.GenericRpcHandler):
     def __init__(self) -> None:
         self.address = ""
         self.refused = 0
-        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        self._server = grpc.aio.server(options=OPTIONS)
         self._health = HealthServicer()
 
     async def start(self) -> None:

@@ -13,6 +13,7 @@ import pytest_asyncio
 from devstack.stack import Stack
 from tests.integration.devstack.conftest import DoorWithStandIns
 from tests.integration.devstack.standin import StandIn
+from tests.raw.refusal import of_error
 
 pytestmark = [pytest.mark.integration, pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 
@@ -51,6 +52,8 @@ async def test_half_sent_call_without_token_is_ended(
     await silent_stream.write(b"before")
     # The headers alone, without a deadline of its own or with one that is far away.
     half_sent = connect(timeout=deadline_s)
-    assert await asyncio.wait_for(half_sent.code(), 20) is grpc.StatusCode.DEADLINE_EXCEEDED
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await asyncio.wait_for(half_sent.read(), 20)
+    assert of_error(error.value).code_and_reason == ("DEADLINE_EXCEEDED", "TIMED_OUT")
     await silent_stream.write(b"after")
     assert [await silent_stream.read(), await silent_stream.read()] == [b"before", b"after"]

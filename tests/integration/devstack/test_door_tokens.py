@@ -11,7 +11,6 @@ import pytest
 
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
 from parley.internal.v1 import directory_pb2, mesh_pb2, presence_report_pb2
-from servicekit.auth import TokenSigner, generate_signing_key
 from tests.eventually import eventually
 from tests.integration.devstack.conftest import DoorWithStandIns
 
@@ -56,19 +55,6 @@ async def test_health_check_needs_no_token(door: DoorWithStandIns) -> None:
     assert await check(b"", timeout=10) == b"\x08\x01", "SERVING"
 
 
-async def test_bad_token_is_refused(door: DoorWithStandIns) -> None:
-    stranger = TokenSigner(generate_signing_key(), issuer="parley", audience="parley")
-    for bad in (
-        "nonsense",
-        door.token(issuer="somebody"),
-        door.token(lifetime=-100),
-        stranger.sign("a" * 32, "b" * 32)[0],
-    ):
-        assert await door.refusal_code(token=bad) is grpc.StatusCode.UNAUTHENTICATED
-    # Envoy verifies the signature, and refuses the audience.
-    assert await door.refusal_code(token=door.token(audience="another")) is grpc.StatusCode.PERMISSION_DENIED
-
-
 async def test_token_in_query_string_is_ignored(door: DoorWithStandIns) -> None:
     method = f"/parley.chat.v1.ChatService/Locate?access_token={door.token()}"
     assert await door.refusal_code(method, token=None) is grpc.StatusCode.UNAUTHENTICATED
@@ -102,7 +88,7 @@ async def test_log_of_failed_calls_has_no_query_and_cuts_long_paths(door: DoorWi
 async def test_path_traversal_is_refused(door: DoorWithStandIns, path: str) -> None:
     assert await door.refusal_code(path, token=None) in {
         grpc.StatusCode.UNAUTHENTICATED,
-        grpc.StatusCode.INTERNAL,  # 400: not a path at all
+        grpc.StatusCode.UNIMPLEMENTED,  # the path of no method
     }
 
 

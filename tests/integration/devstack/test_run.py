@@ -29,7 +29,7 @@ def ports() -> Iterator[Ports]:
 
 
 class Run:
-    """A `python -m devstack run` without chat servers, and its output."""
+    """A `python -m devstack` without chat servers, and its output."""
 
     def __init__(self, launcher: Process) -> None:
         self.launcher = launcher
@@ -38,7 +38,7 @@ class Run:
     @classmethod
     async def start(cls, folder: Path, ports: Ports, *more: str) -> Run:
         options = ("--chat-servers", "0", "--port", str(ports.door), "--base-port", str(ports.base))
-        command = (sys.executable, "-m", "devstack", "run", *options, "--folder", str(folder), *more)
+        command = (sys.executable, "-m", "devstack", *options, "--folder", str(folder), *more)
         return cls(await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT))
 
     async def wait_for_line(self, pattern: str) -> re.Match[str]:
@@ -110,7 +110,7 @@ async def test_stop_during_start_leaves_no_process(run: Run) -> None:
 async def test_stack_stops_in_order_when_output_is_closed(tmp_path: Path, ports: Ports) -> None:
     reader, writer = os.pipe()
     options = ("--chat-servers", "0", "--port", str(ports.door), "--base-port", str(ports.base))
-    command = (sys.executable, "-m", "devstack", "run", *options, "--folder", str(tmp_path))
+    command = (sys.executable, "-m", "devstack", *options, "--folder", str(tmp_path))
     launcher = await asyncio.create_subprocess_exec(*command, stdout=writer, stderr=PIPE)
     os.close(writer)
     await eventually(lambda: len(children(launcher.pid)) == 4, timeout=30)

@@ -140,10 +140,10 @@ async def test_dead_member_is_removed_when_lease_expires(servers: Servers) -> No
 async def test_dead_member_is_expelled_only_with_its_start_time(servers: Servers, etcd: Etcd) -> None:
     one, two, three = await servers.start_three(LONG_TTL)
     await three.crash()
-    await one.membership.expel_member("chat-3", STARTED - 1)
-    await one.membership.expel_member("chat-9", STARTED)
+    assert await one.membership.expel_member("chat-3", STARTED - 1)
+    assert await one.membership.expel_member("chat-9", STARTED)
     assert await registered(etcd, 1, 2, 3)
-    await one.membership.expel_member("chat-3", STARTED)
+    assert await one.membership.expel_member("chat-3", STARTED)
     await servers.wait_until_agreed([one, two], 1, 2)
 
 
@@ -213,6 +213,26 @@ async def test_ring_stays_while_etcd_is_down_and_updates_afterwards(servers: Ser
     await servers.wait_until_agreed(servers.all, 1, 2, 3, 4)
     assert not any(lost for server in three for lost in server.lost)
     assert [len(server.rings) for server in three] == [count + 1 for count in before]
+
+
+async def test_skipped_member_is_outside_the_ring_of_one_server_until_its_record_changes(
+    servers: Servers, etcd_server: EtcdServer
+) -> None:
+    one, two, three = await servers.start_three()
+    etcd_server.freeze()
+    await three.crash()
+    one.membership.skip_member("chat-3", STARTED - 1)
+    assert one.ring_members == {"chat-1", "chat-2", "chat-3"}, "an earlier process of the server"
+    one.membership.skip_member("chat-3", STARTED)
+    assert (one.ring_members, set(one.membership.registered)) == ({"chat-1", "chat-2"}, set(two.ring_members))
+    assert two.ring_members == {"chat-1", "chat-2", "chat-3"}
+    one.membership.restore_member("chat-3")
+    assert one.ring_members == two.ring_members
+    one.membership.skip_member("chat-3", STARTED)
+    etcd_server.thaw()
+    await servers.wait_until_agreed([one, two], 1, 2, timeout=30)
+    again = await servers.start(3, STARTED + 1)
+    await servers.wait_until_agreed([one, two, again], 1, 2, 3, timeout=30)
 
 
 async def test_ring_stays_when_etcd_loses_its_data(servers: Servers, etcd_server: EtcdServer) -> None:

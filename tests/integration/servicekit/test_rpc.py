@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import struct
 from collections.abc import AsyncIterator, Awaitable
+from typing import Any
 
 import grpc
 import pytest
@@ -12,6 +14,15 @@ from google.protobuf.message import Message
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
+from bench.load.http2_stream import (
+    DATA,
+    END_STREAM,
+    INITIAL_WINDOW_SIZE,
+    SETTINGS,
+    STREAM,
+    connection_preface,
+    encode_frame,
+)
 from parley.chat.v1 import chat_pb2
 from parley.media.v1 import media_pb2
 from servicekit.auth import Claims, TokenSigner, TokenVerifier, generate_signing_key, jwks_of
@@ -32,6 +43,7 @@ AUTHENTICATED = (("authorization", f"Bearer {TOKEN}"),)
 CHAT = chat_pb2.DESCRIPTOR.services_by_name["ChatService"]
 MEDIA = media_pb2.DESCRIPTOR.services_by_name["MediaService"]
 CONVERSATION = "c" * 32
+LIST_READERS = chat_pb2.ListReadersRequest(conversation_id=CONVERSATION, seq=1).SerializeToString()
 
 MetadataPairs = tuple[tuple[str, str | bytes], ...]
 
@@ -49,6 +61,9 @@ class ChatServicer(PartialServicer):
     async def Heartbeat(self, request: chat_pb2.HeartbeatRequest, call: Call) -> bytes:
         self.callers.append(call.caller)
         return b""
+
+    async def ListReaders(self, request: chat_pb2.ListReadersRequest, call: Call) -> bytes:
+        return bytes(100_000)
 
     async def SetTyping(self, request: chat_pb2.SetTypingRequest, call: Call) -> bytes:
         if request.typing:
@@ -177,10 +192,37 @@ async def test_field_out_of_bounds_is_named(grpc_channel: grpc.aio.Channel) -> N
     assert failure.fields == ("conversation_id",)
 
 
-async def test_unknown_method_is_unimplemented(grpc_channel: grpc.aio.Channel) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await unary(grpc_channel, "Fly")
-    assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
+@pytest.mark.parametrize("path", [f"/{CHAT.full_name}/Fly", "/unknown.v1.Service/Method", "/"])
+@pytest.mark.parametrize("kind", ["unary_unary", "unary_stream", "stream_stream"])
+async def test_unknown_method_is_refused_with_the_reason(grpc_channel: grpc.aio.Channel, path: str, kind: str) -> None:
+    make: Any = getattr(grpc_channel, kind)(path)
+    call = make() if kind == "stream_stream" else make(b"")
+    failure = await refusal(call if kind == "unary_unary" else call.read())
+    assert (failure.code, failure.reason) == ("UNIMPLEMENTED", "NOT_YET_SERVED")
+
+
+async def test_long_headers_reach_the_servicer(grpc_channel: grpc.aio.Channel) -> None:
+    # Envoy passes headers of up to 16 KiB and adds some of its own.
+    answer = await unary(grpc_channel, "Locate", metadata=(("x-chat-server", "x" * 20_000),))
+    assert len(chat_pb2.LocateResponse.FromString(answer).home) == 20_000
+
+
+async def test_client_that_leaves_while_its_response_waits_is_not_an_error(
+    grpc_server: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, headers = f"/{CHAT.full_name}/ListReaders", dict(AUTHENTICATED)
+    _, writer = await asyncio.open_connection("127.0.0.1", grpc_server)
+    # The client lets the server send no byte of the response.
+    no_window = encode_frame(SETTINGS, 0, 0, struct.pack(">HI", INITIAL_WINDOW_SIZE, 0))
+    request = encode_frame(DATA, END_STREAM, STREAM, struct.pack(">BI", 0, len(LIST_READERS)) + LIST_READERS)
+    before = finished_calls("ListReaders", "OK")
+    with capture_logs() as logged:
+        writer.write(connection_preface(path, "server", headers) + no_window + request)
+        await eventually(lambda: finished_calls("ListReaders", "OK") == before + 1)
+        writer.transport.abort()
+        await eventually(lambda: [line for line in logged if path in line.get("call", "")])
+    assert {line["log_level"] for line in logged} == {"debug"}
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 async def test_internal_error_is_logged_and_hidden_from_caller(

@@ -1,0 +1,58 @@
+"""The options of `make run`: standard library only, so that `--help` needs no environment.
+
+`python3 -m devstack.options --help` prints them, also on a Python that is too old to run the stack.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+CHAT_SERVERS: Final = 2
+MAX_CHAT_SERVERS: Final = 20
+DEFAULT_DOOR: Final = 8080
+"""The port that the `parley` command connects to by default."""
+DEFAULT_BASE_PORT: Final = 5100
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return `chat_servers`, `port`, `base_port`, `folder` and `log_level`; exit on `--help` and on errors.
+
+    Without `arguments` those of the process are parsed.
+    """
+    parser = argparse.ArgumentParser(
+        prog='make run ARGS="…"',
+        usage='make run ARGS="[--chat-servers N] [--port N] [--base-port N] [--folder FOLDER] [--log-level LEVEL]"',
+        description="Start MongoDB, Valkey, etcd, Envoy and the services, and keep them running until Ctrl-C.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    servers = f"the number of chat servers in the ring, 0 to {MAX_CHAT_SERVERS}"
+    between = _integer_between(0, MAX_CHAT_SERVERS)
+    parser.add_argument("--chat-servers", type=between, default=CHAT_SERVERS, metavar="N", help=servers)
+    port = _integer_between(1, 65535)
+    parser.add_argument("--port", type=port, default=DEFAULT_DOOR, metavar="N", help="the port of Envoy, for clients")
+    block = "the first of the 200 ports of the servers behind Envoy"
+    base_port = _integer_between(1, 65335)
+    parser.add_argument("--base-port", type=base_port, default=DEFAULT_BASE_PORT, metavar="N", help=block)
+    folder = "the folder of data, secrets and logs"
+    parser.add_argument("--folder", type=Path, default=Path(".parley"), metavar="FOLDER", help=folder)
+    level = f"the log level of the services: {', '.join(LOG_LEVELS)}"
+    parser.add_argument("--log-level", choices=LOG_LEVELS, default="info", metavar="LEVEL", help=level)
+    return parser.parse_args(arguments)
+
+
+def _integer_between(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text} is not a number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+if __name__ == "__main__":
+    parse_options()
