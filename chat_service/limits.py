@@ -36,3 +36,5 @@ class Limits:
     lane_sends: int = 256
     # Bytes of the unanswered sends of a stream to all conversations; enough for a burst of the largest.
     unanswered_bytes: int = 4 * 1024 * 1024
+    # True: a reaction may be any text; False: only an emoji.
+    text_reactions: bool = False

@@ -27,6 +27,7 @@ from chat_service.stores import Stores
 from chat_service.stream.admission import Admission
 from chat_service.stream.edge import Edge
 from chat_service.stream.session_registry import SessionRegistry
+from chat_service.wire import contents
 from parley.internal.v1.mesh_pb2 import MeshFrame
 from servicekit.auth import ServiceCredential
 from servicekit.clock import Clock
@@ -88,7 +89,7 @@ class ChatServer:
 
     def _make_retention_job(self, policy: RetentionPolicy, clock: Clock) -> RetentionJob:
         store, devices = self.stores.retention, self.stores.devices
-        sweep = RetentionSweep(store, devices, policy, clock, self.owners.invalidate_and_wait)
+        sweep = RetentionSweep(store, devices, policy, clock, self.owners.invalidate_and_wait, self.stores.index.touch)
         return RetentionJob(store, sweep, policy, clock, self._owns)
 
     def _make_dispatcher(self, clock: Clock) -> FrameDispatcher:
@@ -161,7 +162,17 @@ def _make_owner(
     stores: Stores, fan_out: FanOut, membership: Membership, limits: Limits, clock: Clock, retention: RetentionPolicy
 ) -> Owner:
     bounds = owner_limits(limits)
-    return Owner(stores.log, stores.conversations, stores.index, fan_out, membership, clock, bounds, retention)
+    return Owner(
+        stores.log,
+        stores.conversations,
+        stores.index,
+        fan_out,
+        membership,
+        clock,
+        bounds,
+        retention,
+        contents.retain_mentions,
+    )
 
 
 def owner_limits(limits: Limits) -> OwnerLimits:

@@ -59,6 +59,9 @@ class ChatSettings(ServiceSettings, MongoSettings, RedisSettings):
     entries_burst: int = Field(default=100, gt=0)
     # False: the words of messages are not indexed, which makes sends cheaper, and SearchMessages is refused.
     search: bool = True
+    # True: a reaction may be any text of at most 64 bytes, such as the name of an app's own picture. False: only an
+    # emoji.
+    text_reactions: bool = False
     # The retention of conversations without a rule of their own: forever, a number of days, or relay_only; seconds (5s)
     # are for trials.
     retention: Annotated[Retention, NoDecode, PlainValidator(_parse_retention)] = FOREVER
@@ -82,6 +85,7 @@ class ChatSettings(ServiceSettings, MongoSettings, RedisSettings):
             handshakes=self.handshakes,
             outbox_bytes=self.outbox_bytes,
             outbox_patience_seconds=self.outbox_patience_seconds,
+            text_reactions=self.text_reactions,
         )
 
     @property

@@ -1,9 +1,11 @@
 """The asyncio SDK of Parley: a client, its device, the events of the device and the errors of both."""
 
 from parley_client import contents
-from parley_client.channel import Tls
-from parley_client.client import DEFAULT_DOOR, Client
+from parley_client.accounts import Accounts
+from parley_client.client import Client
+from parley_client.conversations import Conversations
 from parley_client.device import Device
+from parley_client.door import DEFAULT_DOOR, Door, Tls
 from parley_client.errors import (
     AlreadyExists,
     DoorUnreachable,
@@ -21,6 +23,7 @@ from parley_client.errors import (
     TryLater,
     Unauthenticated,
     Violation,
+    WrongDoor,
 )
 from parley_client.events import (
     CaughtUp,
@@ -37,14 +40,16 @@ from parley_client.events import (
     TypingChanged,
     WatermarkMoved,
 )
+from parley_client.live_view import LiveView
 from parley_client.message import Message
-from parley_client.messages import AppendResult
+from parley_client.messages import AppendResult, Messages
 from parley_client.session import DamagedFile, DeviceState, FileStore, MemoryStore, Session, SessionStore
 from parley_client.stream_protocol import PendingSend
 from parley_client.view import ConversationView, DeliveryStatus, Notice
 
 __all__ = [
     "DEFAULT_DOOR",
+    "Accounts",
     "AlreadyExists",
     "AppendResult",
     "CaughtUp",
@@ -54,18 +59,22 @@ __all__ = [
     "ConversationChecked",
     "ConversationGone",
     "ConversationView",
+    "Conversations",
     "DamagedFile",
     "DeliveryStatus",
     "Device",
     "DeviceState",
+    "Door",
     "DoorUnreachable",
     "EntryReceived",
     "Event",
     "FileStore",
     "FrameRefused",
     "InvalidRequest",
+    "LiveView",
     "MemoryStore",
     "Message",
+    "Messages",
     "NotAllowed",
     "NotFound",
     "NotPossibleNow",
@@ -89,5 +98,6 @@ __all__ = [
     "Unauthenticated",
     "Violation",
     "WatermarkMoved",
+    "WrongDoor",
     "contents",
 ]

@@ -47,18 +47,27 @@ class AuthenticatedCalls:
         self, method: Method[Request, Response], request: Request, timeout_s: float = CALL_TIMEOUT_S
     ) -> Response:
         """Call with the token; the request must be idempotent, because it may be retried. Raises ParleyError."""
-        return await self._call_with_retries(method, request, with_token=True, timeout_s=timeout_s)
+        device_id = self._tokens.active_session.device_id
+        try:
+            return await self._call_with_retries(method, request, with_token=True, timeout_s=timeout_s)
+        except SignedOut as error:
+            await self._tokens.end_session(device_id, error)
+            raise
 
     async def stream(
         self, method: StreamMethod[Request, Response], request: Request, timeout_s: float = STREAM_TIMEOUT_S
     ) -> AsyncIterator[Response]:
         """Yield the responses of one streaming call, `timeout_s` seconds in all. Never retried. Raises ParleyError."""
+        device_id = self._tokens.active_session.device_id
         metadata = auth_metadata(await self._tokens.access_token())
         try:
             async for response in method(self._channel)(request, metadata=metadata, timeout=timeout_s):
                 yield response
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc(error) from error
+        except grpc.aio.AioRpcError as cause:
+            error = from_rpc(cause)
+            if isinstance(error, SignedOut):
+                await self._tokens.end_session(device_id, error)
+            raise error from cause
 
     async def _call_with_retries(
         self,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 import grpc
 import grpc.aio
 
 from parley.chat.v1 import account_pb2_grpc, chat_pb2, chat_pb2_grpc, conversation_pb2_grpc
+from parley_client.door import Door, Tls
 from parley_client.errors import TimedOut, TryLater, from_rpc
+
+__all__ = ["Channel", "Tls"]
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -32,14 +34,6 @@ _OPTIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """TLS settings of the channel. `root_certificates` is PEM; None: the system's certificates."""
-
-    root_certificates: bytes | None = None
-    server_name: str | None = None
-
-
 class _Stubs:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.channel = channel
@@ -53,11 +47,10 @@ StreamMethod = Callable[["Channel"], grpc.aio.UnaryStreamMultiCallable[Request, 
 
 
 class Channel:
-    """A gRPC channel to `address` ("host:port"), opened at first use."""
+    """A gRPC channel to `door`, opened at first use."""
 
-    def __init__(self, address: str, tls: Tls | None = None) -> None:
-        self.address = address
-        self._tls = tls
+    def __init__(self, door: Door) -> None:
+        self.door = door
         self._stubs: _Stubs | None = None
 
     @property
@@ -112,11 +105,12 @@ class Channel:
         return self._stubs
 
     def _create_channel(self) -> grpc.aio.Channel:
-        if self._tls is None:
-            return grpc.aio.insecure_channel(self.address, options=_OPTIONS)
-        name_override = (("grpc.ssl_target_name_override", self._tls.server_name),) if self._tls.server_name else ()
-        credentials = grpc.ssl_channel_credentials(self._tls.root_certificates)
-        return grpc.aio.secure_channel(self.address, credentials, options=(*_OPTIONS, *name_override))
+        address, tls = self.door.address, self.door.tls
+        if tls is None:
+            return grpc.aio.insecure_channel(address, options=_OPTIONS)
+        name_override = (("grpc.ssl_target_name_override", tls.server_name),) if tls.server_name else ()
+        credentials = grpc.ssl_channel_credentials(tls.root_certificates)
+        return grpc.aio.secure_channel(address, credentials, options=(*_OPTIONS, *name_override))
 
 
 def timed_out(operation: str, timeout_s: float) -> TimedOut:

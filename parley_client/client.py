@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from types import TracebackType
+from weakref import WeakValueDictionary
 
 from parley.chat.v1 import chat_pb2
 from parley_client.accounts import Accounts
 from parley_client.calls import AuthenticatedCalls
-from parley_client.channel import Channel, Tls
+from parley_client.channel import Channel
 from parley_client.clock import ServerClock
 from parley_client.conversations import Conversations
 from parley_client.device import Device
+from parley_client.door import DEFAULT_DOOR, Door, Tls, resolve_door
 from parley_client.event_queue import MAX_QUEUED_EVENTS
+from parley_client.live_view import LiveView
 from parley_client.messages import Messages
 from parley_client.session import MemoryStore, Session, SessionStore
 from parley_client.tokens import TokenSource
 
-DEFAULT_DOOR = "127.0.0.1:8080"
+__all__ = ["DEFAULT_DOOR", "Client"]
 
 
 class Client:
-    """A client of the server at `door` ("host:port"), used as `async with Client(door) as client`.
+    """A client of the server at `door`, used as `async with Client(door) as client`.
 
-    `store` holds the session; the default store is in memory. Each login adds a device to the account, which may
-    have ten: keep the session in a FileStore, or log out. While the server is unavailable, calls are retried for up
-    to `retry_timeout_s` seconds.
+    `door` is "host:port", or a URL: "http://host:port" without TLS, "https://host" with TLS. `tls` names certificates
+    to trust. The default is the door of the stored session, with its TLS settings; without a session, DEFAULT_DOOR
+    without TLS. Raises ValueError for another `door`.
+
+    `store` holds the session; the default store is in memory. A session belongs to the door that issued it: at
+    another door, calls raise WrongDoor until the user logs in there. Each login adds a device to the account, which
+    may have ten: keep the session in a FileStore, or log out. While the server is unavailable, calls are retried for
+    up to `retry_timeout_s` seconds.
 
         async with Client(store=FileStore(Path("alice.json"))) as client:
             if client.session is None:
@@ -32,27 +40,31 @@ class Client:
             bob = await client.accounts.find("bob")
             chat = await client.conversations.get_or_create_direct(bob.user_id)
             async with client.connect() as device:
+                view = await client.view(chat.conversation_id)
                 sent = await device.send(chat.conversation_id, "hello")
                 async for event in device:
-                    ...
+                    print(view.unread_count, [message.text for message in view.messages])
     """
 
     def __init__(
         self,
-        door: str = DEFAULT_DOOR,
+        door: str | None = None,
         *,
         tls: Tls | None = None,
         store: SessionStore | None = None,
         retry_timeout_s: float = 10.0,
     ) -> None:
-        self._channel = Channel(door, tls)
         self._store = store or MemoryStore()
+        session = self._store.load()
+        self._channel = Channel(resolve_door(door, tls, session.bound_door if session else None))
         self._clock = ServerClock()
-        self._tokens = TokenSource(self._channel, self._store, self._clock)
+        self._tokens = TokenSource(self._channel, self._store, self._clock, session)
         self._calls = AuthenticatedCalls(self._channel, self._tokens, retry_timeout_s)
-        self.accounts = Accounts(self._calls, self._tokens)
-        self.conversations = Conversations(self._calls, self._clock)
-        self.messages = Messages(self._calls, self._clock)
+        self._accounts = Accounts(self._calls, self._tokens)
+        self._conversations = Conversations(self._calls, self._clock)
+        self._messages = Messages(self._calls, self._clock)
+        # An application that drops a view needs it no longer.
+        self._views: WeakValueDictionary[str, LiveView] = WeakValueDictionary()
 
     async def __aenter__(self) -> Client:
         return self
@@ -63,9 +75,36 @@ class Client:
         await self._channel.close()
 
     @property
+    def accounts(self) -> Accounts:
+        """Signing up, in and out; profiles, devices, blocks, privacy, and searches for users."""
+        return self._accounts
+
+    @property
+    def conversations(self) -> Conversations:
+        """The conversations of the user: 1-1 and groups, their members and settings."""
+        return self._conversations
+
+    @property
+    def messages(self) -> Messages:
+        """History, search, and calls that send, edit, delete and react."""
+        return self._messages
+
+    @property
+    def door(self) -> Door:
+        """The address of the gateway and the TLS settings that the client uses."""
+        return self._channel.door
+
+    @property
     def session(self) -> Session | None:
-        """The session of the signed-in user; None: no user is signed in."""
+        """The session of the signed-in user; None: no user is signed in, or the server has signed the device out."""
         return self._tokens.session
+
+    def move_session(self) -> Session:
+        """Bind the stored session to the door of this client, which is another address of the same deployment.
+
+        From then on its tokens are sent there. Raises Unauthenticated if no user is signed in.
+        """
+        return self._tokens.move_session()
 
     def new_id(self) -> str:
         """Return a UUIDv7 for a message or a request; corrected to the server's clock if the device's is wrong."""
@@ -76,6 +115,22 @@ class Client:
         response = await self._calls.call(lambda channel: channel.chat.Locate, chat_pb2.LocateRequest())
         self._tokens.set_home(response.home)
         return response.home
+
+    async def view(self, conversation_id: str) -> LiveView:
+        """Return a conversation with its title, members, unread count and newest messages, and keep it current.
+
+        While the application iterates the device of `connect`, or awaits `Device.run`, the view shows every change
+        before the event is yielded. `LiveView.load_older` loads more history. Raises ParleyError: NotFound if the
+        user is not a member.
+        """
+        user_id = self._tokens.active_session.user_id
+        view = self._views.get(conversation_id)
+        if view is None or view.user_id != user_id:
+            view = LiveView(conversation_id, user_id, self._accounts, self._conversations, self._messages)
+            # The device applies events from now on, so that none is missed during the load.
+            self._views[conversation_id] = view
+        await view.load()
+        return view
 
     def connect(
         self,
@@ -103,4 +158,6 @@ class Client:
             listen=listen,
             home_hint=home_hint,
             capacity=capacity,
+            calls=self._messages,
+            views=self._views,
         )

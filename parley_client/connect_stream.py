@@ -97,11 +97,14 @@ class ConnectStream:
         if not self.replacement_reason.done():
             self.replacement_reason.set_result(reason)
 
+    @property
+    def silent_for_s(self) -> float:
+        """The seconds for which a read has waited for a frame."""
+        return 0.0 if self._reading_since is None else self._loop.time() - self._reading_since
+
     def is_dead(self) -> bool:
         """Return True if a read has waited for a frame for more than 2.5 heartbeat intervals."""
-        if self._reading_since is None:
-            return False
-        return self._loop.time() - self._reading_since > MAX_SILENT_INTERVALS * self.heartbeat_interval_s
+        return self.silent_for_s > MAX_SILENT_INTERVALS * self.heartbeat_interval_s
 
     async def retire(self) -> None:
         """Half-close the stream; outstanding frames can still be read."""

@@ -48,10 +48,17 @@ class Connection:
         self._backoff = Backoff()
         self._frame_lock = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
-        self.connected = asyncio.Event()
+        self._device_id = tokens.active_session.device_id
+        # Set while a stream is open, and once the connection has ended.
+        self.settled = asyncio.Event()
         self.stream: ConnectStream | None = None
         # The error that ended the connection for good.
         self.end: ParleyError | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """True while a stream is open."""
+        return self.end is None and self.settled.is_set()
 
     async def run(self) -> ParleyError:
         """Keep a stream open until the device is signed out or superseded, and return that error."""
@@ -84,7 +91,7 @@ class Connection:
 
     async def _wait_before_open(self, reason: ReplacementReason) -> None:
         if isinstance(reason, ParleyError):
-            self.connected.clear()
+            self.settled.clear()
             delay_s = self._backoff.next(reason.retry_after)
             self._post_state(ConnectionState.RECONNECTING, error=reason, retry_in=delay_s)
             await asyncio.sleep(delay_s)
@@ -113,7 +120,7 @@ class Connection:
             await previous.retire()
         self._tokens.set_home(stream.welcome.home)
         self._protocol.start_stream(stream.welcome)
-        self.connected.set()
+        self.settled.set()
         self._post_state(ConnectionState.CONNECTED, home=stream.welcome.home)
 
     async def _serve(self, stream: ConnectStream) -> None:
@@ -202,8 +209,10 @@ class Connection:
             self._protocol.enqueue_frame(chat_pb2.ConnectRequest(reauthenticate=request))
 
     async def _shut_down(self, reason: ParleyError) -> None:
+        if isinstance(reason, SignedOut):
+            await self._tokens.end_session(self._device_id, reason)
         self.end = reason
-        self.connected.clear()
+        self.settled.set()
         if self.stream:
             # The server delivers outstanding replies before it closes a superseded stream.
             await self._wait_event(self.stream.closed, FINAL_REPLIES_TIMEOUT_S)

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Final
 
 from parley.chat.v1 import entry_pb2
 from parley.chat.v1.entry_pb2 import Content
+
+# Thai, Lao, Myanmar, Hangul, Khmer, Kana, Han: a name may stand between letters, because spaces do not separate words.
+_UNSPACED: Final = (
+    "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u3130-\u318f"
+    "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U000323af"
+)
+_WORD: Final = rf"(?:(?![{_UNSPACED}])\w)"
+_ACCENTS: Final = "\u0300-\u036f"
 
 
 def as_content(content: str | Content, reply_to_seq: int = 0) -> Content:
@@ -15,10 +25,13 @@ def as_content(content: str | Content, reply_to_seq: int = 0) -> Content:
 
 
 def text(body: str, mentions: Mapping[str, str] | None = None) -> Content:
-    """Return a text of at most 16 KiB. `mentions` maps a name ("@bob") to a user id; every occurrence is marked."""
+    """Return a text of at most 16 KiB. `mentions` maps a name ("@bob") to a user id.
+
+    Every occurrence that is no part of a longer word is marked: not the "@bob" of "@bobby" or "carol@bob.example".
+    """
     content = Content(text=entry_pb2.Text(body=body))
     covered: set[int] = set()
-    # Longest name first, so that "@bobby" is not marked as "@bob".
+    # Longest name first, so that "@bob smith" is not marked as "@bob".
     for name in sorted(filter(None, mentions or {}), key=len, reverse=True):
         for offset in _offsets(body, name):
             if covered.isdisjoint(range(offset, offset + len(name))):
@@ -62,8 +75,8 @@ def forwarded(content: Content) -> Content:
 
 
 def _offsets(body: str, name: str) -> list[int]:
-    offsets, offset = [], body.find(name)
-    while offset >= 0:
-        offsets.append(offset)
-        offset = body.find(name, offset + len(name))
-    return offsets
+    """Return the offsets of the name in the text where no word begins before it or continues behind it."""
+    before = f"(?<!{_WORD})" if re.match(f"@|{_WORD}", name) else ""
+    # A dot or hyphen may continue a name: the "@bob" of "@bob.example" is another one.
+    after = f"(?![.-]?{_WORD})" if re.search(f"{_WORD}$", name) else ""
+    return [match.start() for match in re.finditer(f"{before}{re.escape(name)}{after}(?![{_ACCENTS}])", body)]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import replace
 from types import TracebackType
+from typing import TypeVar
 
 from parley.chat.v1 import chat_pb2
 from parley.chat.v1.entry_pb2 import Content
@@ -13,21 +15,31 @@ from parley_client.clock import ServerClock
 from parley_client.connection import Connection
 from parley_client.contents import as_content
 from parley_client.errors import ParleyError, TryLater
+from parley_client.event_handlers import E, EventHandlers, H
 from parley_client.event_queue import MAX_QUEUED_EVENTS, EventQueue
 from parley_client.events import EntryReceived, Event
 from parley_client.inbox import Inbox, LogCheckpoint, QueuedEvent
+from parley_client.live_view import LiveView
+from parley_client.message import Message
+from parley_client.messages import AppendResult, Messages
 from parley_client.send_queue import SendQueue
 from parley_client.session import DeviceState, SessionStore
 from parley_client.stream_protocol import PendingSend, StreamProtocol
 from parley_client.tokens import TokenSource
 from parley_client.watermarks import ReceiptTracker
 
+T = TypeVar("T")
+
 # Minimum seconds between two writes of the state, so that a busy device does not write its file at every event.
 SAVE_INTERVAL_S = 0.5
 
 
 class Device:
-    """A device, used as `async with`. Iterating it yields its events in order until the connection has ended.
+    """A device, used as `async with`. Iterating it yields its events in order; `run` does so for handlers alone.
+
+    Each event first updates the views of the client, then goes to the handlers of `on` and `on_message`, then to the
+    iteration. The iteration ends when the device is closed. If the connection ends for good, it raises the error:
+    SignedOut if the device was signed out, Superseded if another program opened a stream with the same session.
 
     An event is committed when the next one is requested: a program that ends in between receives it again. If the
     application does not iterate, the device stops reading once `MAX_QUEUED_EVENTS` are queued. With `listen` False,
@@ -46,8 +58,13 @@ class Device:
         listen: bool = True,
         home_hint: str | None = None,
         capacity: int = MAX_QUEUED_EVENTS,
+        calls: Messages,
+        views: Mapping[str, LiveView],
     ) -> None:
+        self._calls = calls
+        self._tokens = tokens
         self.user_id = tokens.active_session.user_id
+        self._handlers = EventHandlers(self.user_id, views)
         self.device_id = tokens.active_session.device_id
         self._store = store
         self._state = store.load_state()
@@ -80,12 +97,15 @@ class Device:
         self._tasks = []
         self._events.close()
         self._protocol.fail_pending(TryLater("the device was closed before the reply", code="UNAVAILABLE"))
-        await asyncio.to_thread(self._store.save_state, self._state_snapshot())
+        await self._store_state()
         for result in results:
             if isinstance(result, Exception) and error is None:
                 raise result
 
     def __aiter__(self) -> Device:
+        """Return the device. Raises RuntimeError if it was opened with `listen` False, because it has no events."""
+        if not self._listen:
+            raise RuntimeError("the device discards its events; open it without listen=False to receive them")
         return self
 
     async def __anext__(self) -> Event:
@@ -93,11 +113,30 @@ class Device:
             self._commit()
             self._uncommitted = queued = await self._events.get()
             if queued is None:
-                raise StopAsyncIteration
-            if queued.event is not None:
-                if isinstance(queued.event, EntryReceived):
-                    self._mark_delivered(queued.event)
-                return queued.event
+                raise self._connection.end or StopAsyncIteration
+            if (event := queued.event) is None:
+                continue
+            if isinstance(event, EntryReceived):
+                self._mark_delivered(event)
+                event = replace(event, calls=self._calls)
+            await self._handlers.handle(event)
+            return event
+
+    async def run(self) -> None:
+        """Handle events until the device is closed.
+
+        Raises SignedOut or Superseded once the connection has ended for good, and any error of a handler.
+        """
+        async for _ in self:
+            pass
+
+    def on(self, kind: type[E]) -> Callable[[Callable[[E], H]], Callable[[E], H]]:
+        """Return a decorator: the function, which may be async, is called with each event of the class `kind`."""
+        return lambda handler: self._handlers.add(kind, handler)
+
+    def on_message(self, handler: Callable[[Message], H]) -> Callable[[Message], H]:
+        """Decorate a function, which may be async: it is called with each message of another user."""
+        return self._handlers.add_for_messages(handler)
 
     @property
     def home(self) -> str:
@@ -107,15 +146,25 @@ class Device:
     @property
     def connected(self) -> bool:
         """True while a stream is open."""
-        return self._connection.connected.is_set()
+        return self._connection.is_connected
+
+    @property
+    def silent_for_s(self) -> float:
+        """The seconds for which the open stream has waited for a frame; 0 without an open stream.
+
+        The server answers every heartbeat, so that a program that calls `set_foreground` can tell a slow network.
+        """
+        return self._connection.stream.silent_for_s if self.connected and self._connection.stream else 0.0
 
     async def wait_connected(self, timeout_s: float = 10.0) -> None:
-        """Wait for an open stream. Raises TimedOut."""
+        """Wait for an open stream. Raises TimedOut; SignedOut or Superseded if there will be none."""
         try:
             async with asyncio.timeout(timeout_s):
-                await self._connection.connected.wait()
+                await self._connection.settled.wait()
         except TimeoutError:
             raise timed_out("hello", timeout_s) from None
+        if self._connection.end is not None:
+            raise self._connection.end
 
     def send(
         self,
@@ -130,8 +179,9 @@ class Device:
 
         The message is sent again, in order, until it has a final reply, or until `timeout_s` seconds have passed; the
         result is then TimedOut, and the message may have been appended. `reply_to_seq` is the message it replies to.
-        Raises SendQueueFull immediately if 1,000 messages are queued, SignedOut or Superseded if the connection has
-        ended by it, and RuntimeError outside of the `async with` block of the device.
+        Raises SendQueueFull immediately if 1,000 messages are queued (see `wait_for_room` and `send_many`), SignedOut
+        or Superseded if the connection has ended by it, and RuntimeError outside of the `async with` block of the
+        device.
         """
         if self._connection.end is not None:
             raise self._connection.end
@@ -143,11 +193,34 @@ class Device:
             content=as_content(content, reply_to_seq),
         )
         pending = self._protocol.send(request)
+        pending.while_awaited = self._events.overflow
         if timeout_s is not None:
             loop = asyncio.get_running_loop()
             expiry = loop.call_later(timeout_s, self._protocol.expire_send, pending.client_message_id)
             pending.result.add_done_callback(lambda _: expiry.cancel())
         return pending
+
+    async def send_many(
+        self, conversation_id: str, contents: Iterable[str | Content] | AsyncIterable[str | Content]
+    ) -> list[AppendResult]:
+        """Send messages in order, and wait for room in the send queue; return their results in the same order.
+
+        A refused message does not keep the later ones from being sent; the first error is raised once all have their
+        results. Raises SignedOut or Superseded if the connection ends for good.
+        """
+        pending: list[PendingSend] = []
+        async for content in _iterate(contents):
+            await self.wait_for_room()
+            pending.append(self.send(conversation_id, content))
+        with self._events.overflow():
+            for each in pending:
+                await asyncio.wait([each.result])
+        return [each.result.result() for each in pending]
+
+    async def wait_for_room(self) -> None:
+        """Wait until the send queue has room for a message, so that `send` does not raise SendQueueFull."""
+        with self._events.overflow():
+            await self._protocol.wait_for_room()
 
     def mark_read(self, conversation_id: str, seq: int) -> None:
         """Mark everything up to `seq` as read by the user."""
@@ -217,9 +290,24 @@ class Device:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
-            await asyncio.to_thread(self._store.save_state, self._state_snapshot())
+            await self._store_state()
             await asyncio.sleep(SAVE_INTERVAL_S)
+
+    async def _store_state(self) -> None:
+        """Store the state, unless the session has ended: a later session's must not be replaced."""
+        session = self._tokens.session
+        if session is not None and session.device_id == self.device_id:
+            await asyncio.to_thread(self._store.save_state, self._state_snapshot())
 
     def _state_snapshot(self) -> DeviceState:
         cursor, seqs = self._state.cursor, dict(self._state.last_seqs)
         return DeviceState(cursor, seqs, self._receipts.unconfirmed())
+
+
+async def _iterate(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item

@@ -13,6 +13,7 @@ ParleyError                  code, reason, message, retry_after, violations, met
 │   └── SendQueueFull        the device's send queue is full (not sent)
 ├── TimedOut                 no response in time: the outcome is unknown
 ├── Superseded               a newer stream of the same device replaced this one
+├── WrongDoor                the stored session belongs to another door (not sent)
 ├── NotServed                part of the contract, not served by this version
 └── ServerFault              an internal error of the server
 """
@@ -124,6 +125,22 @@ class TimedOut(ParleyError):
 
 class Superseded(ParleyError):
     """A newer stream of the same device replaced this one."""
+
+
+class WrongDoor(ParleyError):
+    """The stored session belongs to another door; none of its tokens was sent to this one.
+
+    `session_door` is the door that issued the session, `door` that of the client.
+    """
+
+    def __init__(self, session_door: str, door: str) -> None:
+        super().__init__(
+            f"the session belongs to the door {session_door}, not to {door}: log in there, or move the session with "
+            "Client.move_session() if both are addresses of the same deployment",
+            code="FAILED_PRECONDITION",
+        )
+        self.session_door = session_door
+        self.door = door
 
 
 class NotServed(ParleyError):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from parley_client.events import ConnectionChanged
 from parley_client.inbox import QueuedEvent
@@ -13,17 +14,32 @@ MAX_QUEUED_EVENTS = 256
 
 
 class EventQueue:
-    """A queue of `capacity` events, which the events of one frame and the newest connection state may exceed."""
+    """A queue of `capacity` events, which the events of one frame and the newest connection state may exceed.
+
+    So may all events while the application awaits a reply: a reply is read from the same stream, and the application
+    may be handling an event.
+    """
 
     def __init__(self, capacity: int = MAX_QUEUED_EVENTS) -> None:
         self._capacity = capacity
         self._items: deque[QueuedEvent] = deque()
         self._changed = asyncio.Event()
         self._closed = False
+        self._overflows = 0
+
+    @contextmanager
+    def overflow(self) -> Iterator[None]:
+        """Let the queue exceed its capacity within the block."""
+        self._overflows += 1
+        self._notify()
+        try:
+            yield
+        finally:
+            self._overflows -= 1
 
     async def put(self, items: Iterable[QueuedEvent]) -> None:
         """Add the events of one frame; wait while the queue is full."""
-        while len(self._items) >= self._capacity and not self._closed:
+        while len(self._items) >= self._capacity and not self._closed and not self._overflows:
             await self._wait_changed()
         self._items.extend(items)
         self._notify()

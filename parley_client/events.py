@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from parley.chat.v1 import chat_pb2, conversation_pb2, entry_pb2
 from parley_client.errors import ParleyError
+from parley_client.message import Message
+
+if TYPE_CHECKING:
+    from parley_client.messages import Messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +25,15 @@ class EntryReceived:
     entry: entry_pb2.Entry
     live: bool
     """True: the server pushed the entry; False: the device fetched it, because it was offline or missed it."""
+    calls: Messages | None = field(default=None, repr=False, compare=False)
+    """The calls that the methods of `message` make."""
+
+    @property
+    def message(self) -> Message | None:
+        """The message that was appended, as it was when the entry was read; None for every other entry."""
+        if not self.entry.HasField("message_appended"):
+            return None
+        return Message.from_entry(self.entry, self.calls)
 
     @property
     def conversation_id(self) -> str:
@@ -101,6 +115,21 @@ class ConversationChecked:
     hidden_seqs: frozenset[int] = frozenset()
     expired_seq: int = 1
     memberships: tuple[Membership, ...] = ()
+
+    @classmethod
+    def from_proto(cls, result: chat_pb2.RangeResult) -> ConversationChecked:
+        """Convert the result of a range that ends at the head."""
+        return cls(
+            result.conversation_id,
+            result.head_seq,
+            result.first_seq,
+            result.unread_count,
+            PersonalSettings.from_proto(result.settings),
+            frozenset(result.hidden_seqs),
+            # Earlier servers do not set it.
+            result.expired_seq or result.first_seq,
+            tuple(Membership(each.user_id, each.joined_seq, each.left_seq) for each in result.watermarks),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,6 @@ from parley_client.events import (
     ConversationGone,
     EntryReceived,
     Event,
-    Membership,
-    PersonalSettings,
     WatermarkMoved,
 )
 from parley_client.log_assembler import LogAssembler
@@ -190,7 +188,7 @@ class Inbox:
             self.catchup.request_fetch(conversation, now + BEHIND_RETRY_DELAY_S)
         else:
             assembler.drop_held()
-        events.append(QueuedEvent(_conversation_checked(result)))
+        events.append(QueuedEvent(ConversationChecked.from_proto(result)))
         return events
 
     def _handle_range_error(self, conversation: str, error: ParleyError, now: float) -> list[QueuedEvent]:
@@ -229,17 +227,3 @@ class Inbox:
             QueuedEvent(CaughtUp(completed.resync), completed.cursor)
             for completed in self.catchup.pop_finished_rounds()
         ]
-
-
-def _conversation_checked(result: chat_pb2.RangeResult) -> ConversationChecked:
-    return ConversationChecked(
-        result.conversation_id,
-        result.head_seq,
-        result.first_seq,
-        result.unread_count,
-        PersonalSettings.from_proto(result.settings),
-        frozenset(result.hidden_seqs),
-        # Earlier servers do not set it.
-        result.expired_seq or result.first_seq,
-        tuple(Membership(each.user_id, each.joined_seq, each.left_seq) for each in result.watermarks),
-    )

@@ -1,4 +1,4 @@
-"""When the users of a conversation joined and left it, learnt from entries and snapshots in any order. Pure."""
+"""The times at which the users of a conversation joined and left it, from entries and snapshots in any order. Pure."""
 
 from __future__ import annotations
 

@@ -1,17 +1,25 @@
-"""The current state of one message, built from its entries in any order. Pure."""
+"""The current state of one message, built from its entries in any order, and the calls that change it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from parley.chat.v1.entry_pb2 import Content, Entry, MessageAppended
+
+if TYPE_CHECKING:
+    from parley_client.messages import AppendResult, Messages
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message in its current state. `content` is None once it is deleted for all or its retention has ended."""
+    """A message in its current state. `content` is None once it is deleted for all or its retention has ended.
+
+    The methods make calls of the client that the message came from, and raise ParleyError. The message itself does not
+    change: the change arrives as an event, and a view shows it.
+    """
 
     seq: int
     actor_id: str
@@ -23,6 +31,22 @@ class Message:
     """The emoji of each user who reacted."""
     number: int = 0
     """The message's number in the conversation, from 1; differences of it are unread counts."""
+    conversation_id: str = ""
+    """The id of the conversation: 32 lower-case hex digits."""
+    source: Entry | None = field(default=None, repr=False, compare=False)
+    """The log entry in the contract's form, with the edits and reactions up to the time at which it was read."""
+    calls: Messages | None = field(default=None, repr=False, compare=False)
+    """The calls that the methods make; None: the message came from no client, and the methods raise RuntimeError."""
+
+    @classmethod
+    def from_entry(cls, entry: Entry, calls: Messages | None = None) -> Message:
+        """Return the message of an appended entry. Raises ValueError for an entry of another kind."""
+        builder = MessageBuilder(calls)
+        if entry.HasField("message_appended"):
+            builder.apply_append(entry)
+        if (message := builder.message) is None:
+            raise ValueError(f"the entry {entry.seq} is not a message")
+        return message
 
     @property
     def text(self) -> str:
@@ -34,6 +58,41 @@ class Message:
         """The seq of the message it replies to; 0: none."""
         return self.content.reply_to_seq if self.content is not None else 0
 
+    @property
+    def entry(self) -> Entry:
+        """The log entry of `source`. Raises ValueError if there is none."""
+        if self.source is None:
+            raise ValueError("the message was not read from a log entry")
+        return self.source
+
+    async def reply(self, content: str | Content) -> AppendResult:
+        """Send a message to the same conversation that replies to this one."""
+        return await self._bound_calls.send(self.conversation_id, content, reply_to_seq=self.seq)
+
+    async def forward(self, conversation_id: str) -> AppendResult:
+        """Forward the content to a conversation. Raises ValueError if the content was deleted."""
+        if self.content is None:
+            raise ValueError("the message has no content to forward")
+        return await self._bound_calls.forward(conversation_id, self.content)
+
+    async def react(self, emoji: str) -> AppendResult:
+        """Set the user's reaction; an empty emoji removes it."""
+        return await self._bound_calls.set_reaction(self.conversation_id, self.seq, emoji)
+
+    async def edit(self, content: str | Content) -> AppendResult:
+        """Replace the content of one of the user's own messages."""
+        return await self._bound_calls.edit(self.conversation_id, self.seq, content)
+
+    async def delete(self, *, for_all: bool = True) -> AppendResult | None:
+        """Delete the message for all members (author or admin), or hide it from the user only and return None."""
+        return await self._bound_calls.delete(self.conversation_id, self.seq, for_all=for_all)
+
+    @property
+    def _bound_calls(self) -> Messages:
+        if self.calls is None:
+            raise RuntimeError("the message came from no client; use client.messages instead of its methods")
+        return self.calls
+
 
 class MessageBuilder:
     """The message at one seq, built from its own entry and its mutations. An older mutation never undoes a newer one.
@@ -42,9 +101,10 @@ class MessageBuilder:
     of that state; they repeat it, and the newest mutation of each kind arrives last.
     """
 
-    __slots__ = ("_delete_seq", "_edit", "_edit_seq", "_entry", "_expired", "_message", "_reactions")
+    __slots__ = ("_calls", "_delete_seq", "_edit", "_edit_seq", "_entry", "_expired", "_message", "_reactions")
 
-    def __init__(self) -> None:
+    def __init__(self, calls: Messages | None = None) -> None:
+        self._calls = calls
         self._entry: Entry | None = None
         self._edit: Content | None = None
         self._edit_seq = 0
@@ -105,8 +165,11 @@ class MessageBuilder:
             content,
             edited=content is not None and bool(appended.edit_seq or self._edit_seq),
             deleted=deleted,
-            reactions={} if deleted else self._current_reactions(entry),
+            reactions={} if deleted or self._expired else self._current_reactions(entry),
             number=entry.message_number,
+            conversation_id=entry.conversation_id,
+            source=entry,
+            calls=self._calls,
         )
 
     def _current_reactions(self, entry: Entry) -> dict[str, str]:

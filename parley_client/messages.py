@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from parley.chat.v1 import chat_pb2
-from parley.chat.v1.entry_pb2 import Content, Entry
+from parley.chat.v1.entry_pb2 import Content
 from parley_client.calls import AuthenticatedCalls
 from parley_client.clock import ServerClock
 from parley_client.contents import as_content, forwarded
+from parley_client.message import Message
 
 
 @dataclass(frozen=True, slots=True)
 class AppendResult:
-    """The seq and the server's time of an appended entry."""
+    """The seq and the server's time of an appended entry; the seq is 0 if the request changed nothing."""
 
     seq: int
     time: datetime
@@ -33,22 +34,23 @@ class Messages:
         self._calls = calls
         self._clock = clock
 
-    async def list_before(self, conversation_id: str, seq: int = 0, limit: int = 50) -> AsyncIterator[Entry]:
+    async def list_before(self, conversation_id: str, seq: int = 0, limit: int = 50) -> AsyncIterator[Message]:
         """Yield at most `limit` messages before `seq`, newest first; 0: from the newest."""
-        async for entry in self._list_pages(
-            chat_pb2.ListMessagesRequest(conversation_id=conversation_id, before_seq=seq), limit
-        ):
-            yield entry
+        request = chat_pb2.ListMessagesRequest(conversation_id=conversation_id, before_seq=seq)
+        async for message in self._list_pages(request, limit):
+            yield message
 
-    async def list_after(self, conversation_id: str, seq: int, limit: int = 50) -> AsyncIterator[Entry]:
+    async def list_after(self, conversation_id: str, seq: int, limit: int = 50) -> AsyncIterator[Message]:
         """Yield at most `limit` messages after `seq` (1 or more), oldest first."""
-        async for entry in self._list_pages(
-            chat_pb2.ListMessagesRequest(conversation_id=conversation_id, after_seq=seq), limit
-        ):
-            yield entry
+        request = chat_pb2.ListMessagesRequest(conversation_id=conversation_id, after_seq=seq)
+        async for message in self._list_pages(request, limit):
+            yield message
 
     async def list_entries(self, ranges: Sequence[chat_pb2.EntryRange]) -> chat_pb2.Entries:
-        """Return the entries and results of 1 to 100 ranges; ranges that a response omits are requested again."""
+        """Return the entries and results of 1 to 100 ranges, in the contract's form: the log itself, changes included.
+
+        Ranges that a response omits are requested again.
+        """
         merged, remaining = chat_pb2.Entries(), list(ranges)
         while remaining:
             request = chat_pb2.ListEntriesRequest(fetch=chat_pb2.Fetch(ranges=remaining))
@@ -121,7 +123,7 @@ class Messages:
                 return watermarks
             request.page_token = response.next_page_token
 
-    async def search(self, query: str, conversation_id: str = "", limit: int = 20) -> AsyncIterator[Entry]:
+    async def search(self, query: str, conversation_id: str = "", limit: int = 20) -> AsyncIterator[Message]:
         """Yield at most `limit` messages with all these words, newest first; an empty `conversation_id` means all."""
         request = chat_pb2.SearchMessagesRequest(query=query, conversation_id=conversation_id)
         remaining = limit
@@ -129,19 +131,19 @@ class Messages:
             request.page_size = min(remaining, 100)
             response = await self._calls.call(lambda channel: channel.chat.SearchMessages, request)
             for entry in response.messages[:remaining]:
-                yield entry
+                yield Message.from_entry(entry, self)
             remaining -= len(response.messages)
             if not response.next_page_token:
                 return
             request.page_token = response.next_page_token
 
-    async def _list_pages(self, request: chat_pb2.ListMessagesRequest, limit: int) -> AsyncIterator[Entry]:
+    async def _list_pages(self, request: chat_pb2.ListMessagesRequest, limit: int) -> AsyncIterator[Message]:
         remaining = limit
         while remaining > 0:
             request.page_size = min(remaining, 200)
             response = await self._calls.call(lambda channel: channel.chat.ListMessages, request)
             for entry in response.messages[:remaining]:
-                yield entry
+                yield Message.from_entry(entry, self)
             remaining -= len(response.messages)
             if not response.next_page_token:
                 return

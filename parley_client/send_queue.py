@@ -70,6 +70,11 @@ class SendQueue:
     def __len__(self) -> int:
         return len(self._by_id)
 
+    @property
+    def is_full(self) -> bool:
+        """True if another send would raise SendQueueFull."""
+        return len(self._by_id) >= self._capacity
+
     def __contains__(self, client_message_id: str) -> bool:
         return client_message_id in self._by_id
 
@@ -77,7 +82,7 @@ class SendQueue:
         """Append a send to its conversation's queue; an id that is queued already is ignored. Raises SendQueueFull."""
         if request.client_message_id in self._by_id:
             return
-        if len(self._by_id) >= self._capacity:
+        if self.is_full:
             raise SendQueueFull(f"the send queue is full ({self._capacity} messages)", code="RESOURCE_EXHAUSTED")
         send = QueuedSend(request)
         self._by_id[send.id] = send

@@ -9,17 +9,26 @@ import os
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any, Protocol
 
 from parley.chat.v1 import chat_pb2
+from parley_client.door import Door, Tls
 from parley_client.watermarks import Watermark
+
+# The fields of a session that are numbers.
+_NUMBERS = ("access_token_ends", "clock_offset")
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The identity and tokens of a device. `access_token_ends` is in seconds since 1970 by the server's clock."""
+    """The identity and tokens of a device. `access_token_ends` is in seconds since 1970 by the server's clock.
+
+    The tokens are sent to no other door than `door`, which issued them. None: an earlier version stored the session;
+    it belongs to the default door.
+    """
 
     user_id: str
     device_id: str
@@ -30,15 +39,30 @@ class Session:
     home: str = ""
     clock_offset: float = 0.0
     """Seconds by which the server's clock is ahead of the device's."""
+    door: Door | None = None
+
+    @property
+    def bound_door(self) -> Door:
+        """The door to which the tokens may be sent."""
+        return self.door or Door()
+
+    def belongs_to(self, door: Door) -> bool:
+        """Return True if the tokens may be sent to `door`: the same address, and not without TLS if it had TLS."""
+        return self.bound_door.address == door.address and (self.bound_door.tls is None or door.tls is not None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert to the JSON of a file."""
+        fields = {each.name: getattr(self, each.name) for each in dataclass_fields(self)}
+        return {**fields, "door": _door_to_json(self.door) if self.door else None}
 
     @classmethod
     def from_json(cls, stored: Any) -> Session:
         """Convert the JSON of a file. Raises TypeError if a field is missing, unknown or of a wrong type."""
         session = cls(**stored)
-        for name, value in asdict(session).items():
-            if not isinstance(value, int | float if name in ("access_token_ends", "clock_offset") else str):
+        for name in (each.name for each in dataclass_fields(session) if each.name != "door"):
+            if not isinstance(getattr(session, name), int | float if name in _NUMBERS else str):
                 raise TypeError(f"{name} has the wrong type")
-        return session
+        return replace(session, door=_door_from_json(session.door))
 
 
 @dataclass(slots=True)
@@ -139,7 +163,7 @@ class FileStore:
             return Session.from_json(json.loads(self.path.read_text()))
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, LookupError) as error:
             raise DamagedFile(self.path, "holds no session of Parley; remove it and sign in again") from error
 
     def save(self, session: Session | None) -> None:
@@ -149,7 +173,7 @@ class FileStore:
         if session is None:
             self.path.unlink(missing_ok=True)
         else:
-            _write_atomically(self.path, asdict(session))
+            _write_atomically(self.path, session.to_json())
 
     def load_state(self) -> DeviceState:
         """Return the state, or an empty one if there is no file. Raises DamagedFile."""
@@ -176,6 +200,33 @@ class FileStore:
 
 def _device_id(session: Session | None) -> str | None:
     return session.device_id if session else None
+
+
+def _door_to_json(door: Door) -> dict[str, Any]:
+    tls = None
+    if door.tls is not None:
+        certificates = door.tls.root_certificates
+        # Latin-1 keeps every byte of a PEM file, whatever the encoding of its comments.
+        tls = {
+            "root_certificates": None if certificates is None else certificates.decode("latin-1"),
+            "server_name": door.tls.server_name,
+        }
+    return {"address": door.address, "tls": tls}
+
+
+def _door_from_json(stored: Any) -> Door | None:
+    """Convert the JSON of a file. Raises TypeError or LookupError."""
+    if stored is None:
+        return None
+    address, tls = stored["address"], stored["tls"]
+    certificates, server_name = (tls["root_certificates"], tls["server_name"]) if tls is not None else (None, None)
+    if not isinstance(address, str) or not all(
+        each is None or isinstance(each, str) for each in (certificates, server_name)
+    ):
+        raise TypeError("door has the wrong type")
+    if tls is None:
+        return Door(address)
+    return Door(address, Tls(certificates.encode("latin-1") if certificates is not None else None, server_name))
 
 
 def _lock_file(path: Path) -> int:

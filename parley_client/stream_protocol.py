@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC
 
 from parley.chat.v1 import chat_pb2
@@ -28,9 +29,12 @@ class PendingSend:
         self.conversation_id = conversation_id
         self.client_message_id = client_message_id
         self.result: asyncio.Future[AppendResult] = asyncio.get_running_loop().create_future()
+        # Entered while the application awaits the result.
+        self.while_awaited: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def __await__(self) -> Generator[None, None, AppendResult]:
-        return asyncio.shield(self.result).__await__()
+        with self.while_awaited():
+            return (yield from asyncio.shield(self.result).__await__())
 
     def fail(self, error: ParleyError) -> None:
         """Set the error of the send. Retrieve it at once, so that asyncio does not warn if nobody awaits the send."""
@@ -48,6 +52,7 @@ class StreamProtocol:
         self.send_queue = send_queue
         self.pacer = SendPacer()
         self.wakeup = asyncio.Event()
+        self._send_removed = asyncio.Event()
         self.activity = chat_pb2.ACTIVITY_FOREGROUND
         self.max_frame_bytes = 262_144
         self._clock = clock
@@ -114,17 +119,25 @@ class StreamProtocol:
         self.wakeup.set()
         return pending_send
 
+    async def wait_for_room(self) -> None:
+        """Wait until the send queue is not full, or no stream will follow."""
+        while self.send_queue.is_full:
+            self._send_removed.clear()
+            await self._send_removed.wait()
+
     def expire_send(self, client_message_id: str) -> None:
         """Fail a send with TimedOut and never write it again; a send that has its final reply is ignored."""
         pending_send = self._pending_sends.pop(client_message_id, None)
         if pending_send and self.send_queue.cancel(client_message_id):
             pending_send.fail(TimedOut("no reply to the message in time", code="DEADLINE_EXCEEDED"))
+            self._send_removed.set()
         self.wakeup.set()
 
     def fail_pending(self, error: ParleyError) -> None:
         """Fail all queued sends, because no stream will follow."""
         for queued_send in self.send_queue.clear():
             self._pending_sends.pop(queued_send.id).fail(error)
+        self._send_removed.set()
 
     def tick(self, now: float) -> list[QueuedEvent]:
         """Run the periodic checks, once a second, and return expired typing indicators."""
@@ -196,8 +209,7 @@ class StreamProtocol:
     def _handle_send_result(self, result: chat_pb2.SendResult, now: float, current: bool) -> list[QueuedEvent]:
         if result.HasField("appended"):
             self.inbox.note_head(result.conversation_id, result.appended.seq)
-            self.send_queue.complete(result.client_message_id)
-            pending_send = self._pending_sends.pop(result.client_message_id, None)
+            pending_send = self._complete_send(result.client_message_id)
             if pending_send and not pending_send.result.done():
                 pending_send.result.set_result(AppendResult.from_proto(result.appended))
             return []
@@ -210,12 +222,16 @@ class StreamProtocol:
                 self.pacer.empty()
             self.send_queue.postpone(result.client_message_id, error.retry_after, now)
             return []
-        self.send_queue.complete(result.client_message_id)
-        pending_send = self._pending_sends.pop(result.client_message_id, None)
+        pending_send = self._complete_send(result.client_message_id)
         if pending_send is None:
             return []
         pending_send.fail(error)
         return [QueuedEvent(SendRefused(result.conversation_id, result.client_message_id, error))]
+
+    def _complete_send(self, client_message_id: str) -> PendingSend | None:
+        self.send_queue.complete(client_message_id)
+        self._send_removed.set()
+        return self._pending_sends.pop(client_message_id, None)
 
     def _watch_frame(self) -> chat_pb2.ConnectRequest:
         return chat_pb2.ConnectRequest(watch_presence=chat_pb2.WatchPresenceRequest(user_ids=self._watched_user_ids))

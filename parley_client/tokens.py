@@ -10,7 +10,7 @@ from dataclasses import replace
 from parley.chat.v1 import account_pb2
 from parley_client.channel import Channel
 from parley_client.clock import ServerClock
-from parley_client.errors import ParleyError, SignedOut, Unauthenticated
+from parley_client.errors import ParleyError, SignedOut, Unauthenticated, WrongDoor
 from parley_client.session import Session, SessionStore
 
 # A token is renewed 60 s before it expires, or at 80 % of its lifetime if that is later.
@@ -21,12 +21,14 @@ RENEWAL_LEAD_FRACTION = 0.2
 class TokenSource:
     """The tokens of the session in `store`, renewed by calls on `channel`."""
 
-    def __init__(self, channel: Channel, store: SessionStore, clock: ServerClock) -> None:
+    def __init__(self, channel: Channel, store: SessionStore, clock: ServerClock, session: Session | None) -> None:
         self._channel = channel
         self._store = store
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._session = store.load()
+        self._session = session
+        # The error that ended the previous session.
+        self._end: SignedOut | None = None
         if self._session:
             clock.offset = self._session.clock_offset
 
@@ -37,9 +39,11 @@ class TokenSource:
 
     @property
     def active_session(self) -> Session:
-        """The session. Raises Unauthenticated if no user is signed in."""
+        """The session. Raises SignedOut or Unauthenticated if no user is signed in, WrongDoor for another door's."""
         if self._session is None:
-            raise Unauthenticated("no user is signed in", code="UNAUTHENTICATED")
+            raise self._end or Unauthenticated("no user is signed in", code="UNAUTHENTICATED")
+        if not self._session.belongs_to(self._channel.door):
+            raise WrongDoor(str(self._session.bound_door), str(self._channel.door))
         return self._session
 
     def store_session(self, issued_session: account_pb2.Session, login_name: str) -> Session:
@@ -56,9 +60,18 @@ class TokenSource:
             issued_session.refresh_token,
             issued_session.home,
             self._clock.offset,
+            self._channel.door,
         )
+        self._end = None
         self._store.save(self._session)
         return self._session
+
+    def move_session(self) -> Session:
+        """Bind the session to the door of the channel. Raises Unauthenticated if no user is signed in."""
+        if self._session is not None:
+            self._session = replace(self._session, door=self._channel.door)
+            self._store.save(self._session)
+        return self.active_session
 
     def set_home(self, home: str) -> None:
         """Set the user's home in the session; an empty `home` is ignored."""
@@ -67,8 +80,26 @@ class TokenSource:
 
     def sign_out(self) -> None:
         """Remove the session."""
-        self._session = None
+        self._session = self._end = None
         self._store.save(None)
+
+    async def end_session(self, device_id: str, error: SignedOut) -> None:
+        """Forget the session of a device that the server has signed out; `active_session` raises `error` from now on.
+
+        The session of another device, to which the user signed in meanwhile, is kept.
+        """
+        async with self._lock, self._store.exclusive():
+            self._end_session(device_id, error)
+
+    def _end_session(self, device_id: str, error: SignedOut) -> None:
+        ended = self._session
+        if ended is None or ended.device_id != device_id:
+            return
+        self._session, self._end = None, error
+        stored = self._store.load()
+        # Another program may have signed in again with the same store.
+        if stored is not None and stored.access_token == ended.access_token:
+            self._store.save(None)
 
     def time_until_renewal(self) -> float:
         """Return the seconds until the token should be renewed; 0 or less: now."""
@@ -99,7 +130,9 @@ class TokenSource:
         try:
             response = await self._channel.call(lambda channel: channel.accounts.RefreshToken, request)
         except Unauthenticated as error:
-            raise _signed_out(error) from error
+            signed_out = _signed_out(error)
+            self._end_session(self.active_session.device_id, signed_out)
+            raise signed_out from error
         self.store_session(response.session, self.active_session.login_name)
 
 

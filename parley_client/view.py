@@ -21,6 +21,7 @@ from parley_client.events import (
 )
 from parley_client.memberships import Memberships
 from parley_client.message import Message, MessageBuilder
+from parley_client.messages import Messages
 from parley_client.watermarks import Watermarks
 
 
@@ -49,9 +50,10 @@ class ConversationView:
     """One conversation as user `user_id` sees it. It keeps every entry it is given; the application limits them.
 
     The order of arrival does not matter: a device that was offline and one that was online end with equal timelines.
+    `calls` are those that the methods of its messages make. `Client.view` returns a view that loads itself.
     """
 
-    def __init__(self, conversation_id: str, user_id: str) -> None:
+    def __init__(self, conversation_id: str, user_id: str, calls: Messages | None = None) -> None:
         self.conversation_id = conversation_id
         self.user_id = user_id
         self.title = ""
@@ -67,6 +69,7 @@ class ConversationView:
         """Contents below this seq have reached the end of their retention."""
         self.unread_count = 0
         self.typing: set[str] = set()
+        self._calls = calls
         self._hidden_seqs: frozenset[int] = frozenset()
         self._watermarks = Watermarks()
         self._memberships = Memberships()
@@ -87,6 +90,12 @@ class ConversationView:
     def messages(self) -> list[Message]:
         """The visible messages in order of seq."""
         return [item for item in self.timeline if isinstance(item, Message)]
+
+    @property
+    def newest_item(self) -> Message | Notice | None:
+        """The newest visible message or notice."""
+        items = (self._timeline_item(seq) for seq in reversed(self._seqs))
+        return next((item for item in items if item is not None), None)
 
     @property
     def other_members(self) -> list[str]:
@@ -150,10 +159,10 @@ class ConversationView:
             self.is_former_member = True
         return True
 
-    def apply_entries(self, entries: Iterable[Entry]) -> None:
-        """Apply entries of the history that a call returned."""
-        for entry in entries:
-            self._apply_entry(entry)
+    def apply_entries(self, entries: Iterable[Entry | Message]) -> None:
+        """Apply messages, or entries in the contract's form, of the history that a call returned."""
+        for each in entries:
+            self._apply_entry(each.entry if isinstance(each, Message) else each)
 
     def hide(self, seq: int) -> None:
         """Hide a message that the user deleted only for themselves."""
@@ -172,10 +181,10 @@ class ConversationView:
         self._message_numbers[entry.seq] = entry.message_number
         if kind == "message_appended":
             self._insert_seq(entry.seq)
-            self._builders.setdefault(entry.seq, MessageBuilder()).apply_append(entry)
+            self._builder(entry.seq).apply_append(entry)
         elif kind in ("message_edited", "message_deleted", "reaction_changed"):
             target: int = getattr(entry, kind).target_seq
-            self._builders.setdefault(target, MessageBuilder()).apply_mutation(entry)
+            self._builder(target).apply_mutation(entry)
         elif kind is not None and entry.seq not in self._notices:
             self._insert_seq(entry.seq)
             time = entry.create_time.ToDatetime(tzinfo=UTC)
@@ -248,6 +257,9 @@ class ConversationView:
             else:
                 return None
         return counted
+
+    def _builder(self, seq: int) -> MessageBuilder:
+        return self._builders.setdefault(seq, MessageBuilder(self._calls))
 
     def _insert_seq(self, seq: int) -> None:
         if seq not in self._builders or self._builders[seq].message is None:

@@ -3,6 +3,8 @@
 import os
 import sys
 
+from parley_command.output import quiet_output
+
 __all__ = ["main"]
 
 
@@ -12,8 +14,9 @@ def main() -> None:
     # any import of `parley_client` loads it; that is why this package is separate.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        from parley_client.cli.app import app
+        with quiet_output():
+            from parley_client.cli.app import app
 
-        app()
+            app()
     except KeyboardInterrupt:
         sys.exit(130)

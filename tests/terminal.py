@@ -56,6 +56,27 @@ class Terminal:
         assert (code, err) == (0, "")
         return out
 
+    async def run_without_reader(self, *words: str, lines: int = 0) -> tuple[int, str]:
+        """Run a command whose reader leaves after so many lines of output; return its exit code and its errors.
+
+        Its input stays open until it ends.
+        """
+        reader, writer = os.pipe()
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", PARLEY, *words),
+            env=self.environment,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=writer,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        os.close(writer)
+        with os.fdopen(reader, "rb") as output:
+            for _ in range(lines):
+                await asyncio.to_thread(output.readline)
+        assert child.stderr is not None
+        err = await child.stderr.read()
+        return await child.wait(), err.decode()
+
     async def refused(self, *words: str, typed: str = "") -> str:
         code, _, err = await self.run(*words, typed=typed)
         assert code == 1, err

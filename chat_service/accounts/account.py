@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chat_service.accounts.privacy import PUBLIC, Privacy
 from chat_service.accounts.user_search import SearchKeys, hidden_keys, search_keys
@@ -34,7 +33,7 @@ class Account:
     """
 
     profile: Profile
-    password_hash: str
+    password_hash: str = field(repr=False)
     created_ms: int
     listed: bool = False
     privacy: Privacy = PUBLIC
@@ -60,9 +59,3 @@ class ProfileChange:
     display_name: str | None = None
     picture_media_id: str | None = None
     about: str | None = None
-
-
-def normalize_display_name(name: str) -> str:
-    """Return a display name on one line: without control characters, with runs of white space made one space."""
-    spaced = " ".join(name.split())
-    return "".join(char for char in spaced if unicodedata.category(char) != "Cc")

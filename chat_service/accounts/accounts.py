@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from chat_service.accounts.account import Account, Profile, normalize_display_name
+from chat_service.accounts.account import Account, Profile
 from chat_service.accounts.deletion import PURGE_DELAY_S, AccountDeletion, LeaveGroups, PurgeUser
 from chat_service.accounts.devices import MAX_REMEMBERED_DEVICES, Device, DeviceDescription
 from chat_service.accounts.errors import CredentialsInvalid, DeviceRevoked, LoginNameTaken
@@ -23,6 +23,7 @@ from chat_service.accounts.password_authentication import PasswordAuthenticator
 from chat_service.accounts.passwords import PasswordHasherPool
 from chat_service.accounts.ports import AccountStore, AttemptCounter, DeviceStore, HomeOf, OnSignedOut, Signer
 from chat_service.accounts.sign_in_sessions import SignInSession, SignInSessions
+from chat_service.model.names import normalize_name
 from servicekit.auth import Claims
 from servicekit.clock import Clock
 from servicekit.errors import Disabled, RateLimited
@@ -104,7 +105,7 @@ class Accounts:
         login_name = login_name.lower()
         if await self._store.find_user_id(login_name) is not None:
             raise LoginNameTaken("the login name belongs to another account")
-        profile = Profile(uuid.uuid4().hex, login_name, normalize_display_name(display_name) or login_name)
+        profile = Profile(uuid.uuid4().hex, login_name, normalize_name(display_name) or login_name)
         account = Account(
             profile, await self._authenticator.hash_new_password(login_name, password), self._clock.now_ms()
         )

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from chat_service.accounts.account import Account, Profile, normalize_display_name
+from chat_service.accounts.account import Account, Profile
 from chat_service.accounts.errors import DeviceRevoked
 from chat_service.accounts.ports import AccountStore
 from chat_service.accounts.sign_in_sessions import SignInSessions
+from chat_service.model.names import normalize_name, sanitize_name
 from servicekit.auth import Claims
 from servicekit.clock import Clock
 
@@ -52,7 +53,7 @@ class JitProvisioner:
 
     async def _create_account(self, claims: Claims) -> Account:
         login_name = await self._claim_login_name(claims)
-        display_name = normalize_display_name(claims.name)[:MAX_DISPLAY_NAME_CHARS] or login_name
+        display_name = sanitize_name(normalize_name(claims.name)[:MAX_DISPLAY_NAME_CHARS]) or login_name
         account = Account(Profile(claims.user_id, login_name, display_name), "", self._clock.now_ms())
         await self._store.insert(account)
         return account

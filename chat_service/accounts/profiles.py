@@ -7,13 +7,13 @@ from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from typing import Any, Final
 
-from chat_service.accounts.account import Account, Profile, ProfileChange, normalize_display_name
+from chat_service.accounts.account import Account, Profile, ProfileChange
 from chat_service.accounts.ports import AccountStore
 from chat_service.accounts.privacy import Privacy, PrivacyChange
 from chat_service.accounts.user_search import UserQuery
 from chat_service.errors import UserNotFound
-from servicekit.errors import Invalid, StoreUnavailable
-from servicekit.failure import Violation
+from chat_service.model.names import normalize_name
+from servicekit.errors import StoreUnavailable
 
 # Attempts at a change that conflicts with concurrent ones.
 MAX_UPDATE_ATTEMPTS: Final = 16
@@ -35,10 +35,10 @@ class ProfileService:
         return await self._store.load_profiles(user_ids)
 
     async def update_profile(self, user_id: str, change: ProfileChange) -> Profile:
-        """Change a profile and return it. Raise UserNotFound, Invalid for a display name without visible characters."""
+        """Change a profile and return it. Raise UserNotFound."""
         fields = _changed_fields(change)
         if "display_name" in fields:
-            fields["display_name"] = _check_display_name(fields["display_name"])
+            fields["display_name"] = normalize_name(fields["display_name"])
         changed = await self._update_account(
             user_id, lambda account: replace(account, profile=replace(account.profile, **fields))
         )
@@ -59,7 +59,7 @@ class ProfileService:
     async def search_profiles(self, text: str, after: str, limit: int) -> list[Profile]:
         """Return at most `limit` users with a name that begins with `text`, by login name, above `after`."""
         query = UserQuery.of(text)
-        return await self._store.search_profiles(query, after, limit) if query.text else []
+        return await self._store.search_profiles(query, after, limit) if query.texts else []
 
     async def filter_existing(self, user_ids: Collection[str]) -> set[str]:
         """Return the `user_ids` (32 hex digits each) that exist."""
@@ -88,11 +88,3 @@ def _changed_fields(change: ProfileChange | PrivacyChange) -> dict[str, Any]:
     """Return the fields that a change sets, by name."""
     fields = ((field.name, getattr(change, field.name)) for field in dataclass_fields(change))
     return {name: value for name, value in fields if value is not None}
-
-
-def _check_display_name(display_name: str) -> str:
-    normalized = normalize_display_name(display_name)
-    if not normalized:
-        violation = Violation("display_name", "must have a visible character")
-        raise Invalid("the display name has no visible character", violations=(violation,))
-    return normalized

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from chat_service.accounts.devices import MAX_REMEMBERED_DEVICES, AccountDevices, Device, DeviceDescription, Platform
@@ -30,9 +30,9 @@ class SignInSession:
 
     user_id: str
     device_id: str
-    access_token: str
+    access_token: str = field(repr=False)
     access_token_expires_at: float
-    refresh_token: str
+    refresh_token: str = field(repr=False)
     home: str
 
 

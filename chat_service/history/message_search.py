@@ -85,22 +85,23 @@ class MessageSearch:
         self._visibility = visibility
 
     async def search(
-        self, user_id: str, conversation_id: str, query: MessageQuery, below: Rank, limit: int
+        self, user_id: str, conversation_id: str, queries: Sequence[MessageQuery], below: Rank, limit: int
     ) -> list[SearchHit]:
-        """Return at most `limit` hits with ranks less than `below`, highest first.
+        """Return at most `limit` hits of any of `queries` with ranks less than `below`, highest first.
 
         Searches all conversations of the user if `conversation_id` is empty, in batches of SCOPE_BATCH with at most
         `limit` hits each. Raises ConversationNotFound, and StoreUnavailable after SEARCH_TIMEOUT_S.
         """
-        hits = list[SearchHit]()
+        hits = dict[Rank, SearchHit]()
         try:
             async with asyncio.timeout(SEARCH_TIMEOUT_S):
                 async for scopes in self._scopes(user_id, conversation_id):
-                    batch = await self._index.find_hits(scopes, query, below, limit)
-                    hits = nlargest(limit, [*hits, *batch], key=lambda each: each.rank)
+                    for query in queries:
+                        hits |= {each.rank: each for each in await self._index.find_hits(scopes, query, below, limit)}
+                    hits = {rank: hits[rank] for rank in nlargest(limit, hits)}
         except TimeoutError:
             raise StoreUnavailable("the search took too long; search for more words or in one conversation") from None
-        return await self._drop_invisible(user_id, hits)
+        return await self._drop_invisible(user_id, list(hits.values()))
 
     async def _drop_invisible(self, user_id: str, hits: list[SearchHit]) -> list[SearchHit]:
         """Return the hits that the user may still see; a membership may have ended during the search."""

@@ -112,7 +112,7 @@ class VisibleConversation:
         conversation, deciding = self.conversation, list[MembershipWatermark]()
         others = (each.joined_seq for user, each in conversation.members.items() if user != self.user_id)
         # The user's entries that no present other member has received.
-        undecided = self.intersect(Interval(conversation.expired_seq, min(others, default=LAST_SEQ) - 1))
+        undecided = self.intersect(Interval(1, min(others, default=LAST_SEQ) - 1))
         for user, interval in _ended_memberships(conversation) if undecided else ():
             remaining = [part for each in undecided for part in each.without(interval)]
             if user == self.user_id or remaining == undecided:

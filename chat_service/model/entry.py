@@ -119,6 +119,16 @@ class ConversationUpdated:
         return fingerprint(repr(fields).encode())
 
 
+@dataclass(frozen=True, slots=True)
+class References:
+    """The message that a content replies to (0: none), and the users that it mentions."""
+
+    reply_to_seq: int
+    mentioned_ids: frozenset[str]
+
+
+NO_REFERENCES: Final = References(0, frozenset())
+
 MessageMutation = MessageEdited | MessageDeleted | ReactionChanged
 """A change of an earlier message."""
 Change = Message | MessageMutation | MembershipChanged | ConversationUpdated
@@ -131,7 +141,7 @@ class Draft:
     `request_id` is the 16 bytes of the `client_message_id` or of the `request_id` of a call. `made_ms` is the time
     of the request id in milliseconds since 1970, 0 if unknown. `traceparent` is the W3C trace context of the request,
     empty if there is none. `consent_exempt` has the users to add who were members already when the consent of the
-    others was checked.
+    others was checked. `references` are those of the content of the change.
     """
 
     conversation_id: str
@@ -141,6 +151,7 @@ class Draft:
     made_ms: int
     traceparent: str = ""
     consent_exempt: frozenset[str] = frozenset()
+    references: References = NO_REFERENCES
 
     @property
     def key(self) -> bytes:

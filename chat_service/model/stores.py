@@ -70,8 +70,10 @@ class ConversationLog(Protocol):
     async def conversation_events_after(self, seqs: Mapping[str, int]) -> Mapping[str, Sequence[Entry]]:
         """Return the same for several conversations, after a seq of each; conversations without any are absent."""
 
-    async def load_targets(self, conversation_id: str, seqs: Collection[int]) -> Mapping[int, TargetMessage]:
-        """Return those of `seqs` that are messages, in their present state."""
+    async def load_targets(
+        self, conversation_id: str, seqs: Collection[int], *, contents: bool = False
+    ) -> Mapping[int, TargetMessage]:
+        """Return those of `seqs` that are messages, in their present state; with their contents if `contents`."""
 
     async def apply_mutations(self, entries: Sequence[Entry]) -> None:
         """Rewrite the messages that edits, deletions and reactions target; idempotent."""

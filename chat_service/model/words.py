@@ -1,13 +1,15 @@
-"""Tokenization for search: the words of a text, without case, accents and punctuation."""
+"""Tokenization for search: the folded words of a text, without punctuation."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
+
+from chat_service.model.text_folding import ALL_MARKS, fold, fold_as_before
 
 # Only the first MAX_WORDS distinct words of a text are indexed, and of each word the first MAX_WORD_CHARS characters.
 MAX_WORDS: Final = 256
@@ -20,23 +22,7 @@ _UNSPACED: Final = (
     "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u3130-\u318f"
     "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U000323af"
 )
-# All combining marks. Those that are no accents are kept, such as the vowel signs of Indic scripts.
-_ALL_MARKS: Final = [chr(code) for code in range(0x300, 0x10000) if unicodedata.category(chr(code))[0] == "M"]
-_MARKS: Final = "".join(_ALL_MARKS)
-# Combining classes of accents: overlays, points of Hebrew and Arabic, marks above or below a letter.
-_OVERLAY: Final = 1
-_POINTS: Final = range(10, 37)
-_ATTACHED: Final = 200
-
-
-def _is_accent(mark: str) -> bool:
-    kind = unicodedata.combining(mark)
-    return kind >= _ATTACHED or kind == _OVERLAY or kind in _POINTS
-
-
-_ACCENTS: Final = re.compile(f"[{''.join(filter(_is_accent, _ALL_MARKS))}]")
-# Invisible characters that end no word: soft hyphen, joiners, the Arabic tatweel, variation selectors.
-_INVISIBLE: Final = re.compile("[\u00ad\u0640\u200c\u200d\u2060\ufe00-\ufe0f\ufeff]")
+_MARKS: Final = "".join(ALL_MARKS)
 _ASCII: Final = re.compile(r"[a-z0-9]+")
 # The fast pattern for most scripts, and the one for texts with unspaced scripts or combining marks.
 _PLAIN: Final = re.compile(r"[^\W_]+")
@@ -55,8 +41,9 @@ class MessageQuery:
     prefixes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, text: str) -> MessageQuery:
+    def of(cls, text: str, folding: Callable[[str], str] = fold) -> MessageQuery:
         """Return the query for a typed text; its last word is a prefix unless punctuation or a space follows it."""
+        text = folding(text)
         runs = list(_runs(text))
         words, prefixes = dict[str, None](), dict[str, None]()
         for index, (run, spaced) in enumerate(runs):
@@ -71,6 +58,12 @@ class MessageQuery:
                 words |= dict.fromkeys(_pairs(characters))
         return cls(tuple(words), tuple(prefixes))
 
+    @classmethod
+    def alternatives(cls, text: str) -> tuple[MessageQuery, ...]:
+        """Return the query for a typed text and, if it differs, the one for messages that earlier versions indexed."""
+        query, before = cls.of(text), cls.of(text, fold_as_before)
+        return (query, before) if before and before != query else (query,)
+
     def __bool__(self) -> bool:
         return bool(self.words or self.prefixes)
 
@@ -81,7 +74,7 @@ def extract_words(text: str) -> list[str]:
     For scripts without spaces between words these are the pairs of adjacent characters, and the last character.
     """
     found = dict[str, None]()
-    for run, spaced in _runs(text):
+    for run, spaced in _runs(fold(text)):
         if spaced:
             found[run[:MAX_WORD_CHARS]] = None
         else:
@@ -93,12 +86,8 @@ def extract_words(text: str) -> list[str]:
 
 
 def _runs(text: str) -> Iterator[tuple[str, bool]]:
-    """Yield each run of letters and digits, and True if it is one word, False if its script has no spaces."""
-    if text.isascii():
-        text, pattern = text.lower(), _ASCII
-    else:
-        text = _fold(text)
-        pattern = _RUN if _NEEDS_RUN.search(text) else _PLAIN
+    """Yield each run of letters and digits of a folded text, and False if its script has no spaces between words."""
+    pattern = _ASCII if text.isascii() else _RUN if _NEEDS_RUN.search(text) else _PLAIN
     for match in pattern.finditer(text):
         yield match[0], match.lastgroup != "unspaced"
 
@@ -107,12 +96,7 @@ def _pairs(characters: list[str]) -> list[str]:
     return [one + other for one, other in pairwise(characters)]
 
 
-def _fold(text: str) -> str:
-    folded = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)).casefold()
-    return unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFKD", folded)))
-
-
 def _open_ended(text: str) -> bool:
-    """Return True if a text ends with a letter, a digit or a combining mark."""
-    last = _fold(text)[-1:]
+    """Return True if a folded text ends with a letter, a digit or a combining mark."""
+    last = text[-1:]
     return last.isalnum() or unicodedata.category(last or " ")[0] == "M"

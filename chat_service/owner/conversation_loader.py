@@ -52,7 +52,7 @@ class ConversationLoader:
         # Both are of the sends queued now. A send queued during the lookups is looked up by the next refresh.
         seqs, keys = owned.target_seqs(), owned.keys_to_look_up(self._clock.now_ms())
         if seqs:
-            owned.targets = await self._log.load_targets(owned.conversation_id, seqs)
+            owned.targets = await self._log.load_targets(owned.conversation_id, seqs, contents=owned.has_edits())
         if keys:
             found = await self._log.find_by_keys(owned.conversation_id, keys)
             if found:

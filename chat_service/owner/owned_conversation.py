@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from enum import Enum, auto
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import structlog
 
 from chat_service.errors import ConversationBusy
-from chat_service.model.authorization import MAX_GROUP_MEMBERS, AuthorizationContext, TargetMessage, authorize
+from chat_service.model.authorization import AuthorizationContext, RetainMentions, TargetMessage, authorize
 from chat_service.model.conversation import Conversation, Watermark, apply_entry
 from chat_service.model.entry import (
     EMPTY_LOG_HEAD,
@@ -52,18 +52,29 @@ class State(Enum):
     COMMITTING = auto()
 
 
+class RecentEntry(NamedTuple):
+    """The number of messages up to an entry, its actor, and whether it is a message."""
+
+    message_number: int
+    actor_id: str
+    is_message: bool
+
+
 class OwnedConversation:
     """The state needed to give the next entry its seq; all but the unanswered sends can be loaded from the stores."""
 
-    def __init__(self, conversation_id: str, bucket: TokenBucket, group_members: int = MAX_GROUP_MEMBERS) -> None:
+    def __init__(
+        self, conversation_id: str, bucket: TokenBucket, group_members: int, retain_mentions: RetainMentions
+    ) -> None:
         self.conversation_id = conversation_id
         self._bucket = bucket
         self._group_members = group_members
+        self._retain_mentions = retain_mentions
         self.conversation: Conversation | None = None
         self.watermarks: dict[str, Watermark] = {}
         # True if one user of a 1-1 conversation has blocked the other.
         self.blocked = False
-        # By seq, the messages that the queued edits, deletions and reactions target.
+        # By seq, the messages that the queued edits, deletions and reactions target, and those replied to.
         self.targets: Mapping[int, TargetMessage] = {}
         self.head: Head = EMPTY_LOG_HEAD
         self.state = State.IDLE
@@ -79,8 +90,8 @@ class OwnedConversation:
         # Outcomes without an entry: (number of entries of the batch that must be durable first, send, outcome).
         self._deferred_replies: list[tuple[int, PendingSend, AppendOutcome]] = []
         self._appended: OrderedDict[bytes, tuple[bytes, Appended]] = OrderedDict()
-        # The MAX_REMEMBERED newest entries by seq: (message number, actor id).
-        self.recent_entries: OrderedDict[int, tuple[int, str]] = OrderedDict()
+        # The MAX_REMEMBERED newest entries by seq.
+        self.recent_entries: OrderedDict[int, RecentEntry] = OrderedDict()
 
     def enqueue_pending(self, pending: PendingSend) -> None:
         """Queue a send. A retry of an appended send is answered at once, one of an unanswered send together with it.
@@ -102,19 +113,40 @@ class OwnedConversation:
         return (
             not self.loaded
             or self.needs_dedup_lookup
-            or any(_needs_dedup_lookup(pending, now_ms) for pending in self.queued)
+            or any(self._needs_lookup(pending, now_ms) for pending in self.queued)
         )
 
     def target_seqs(self) -> set[int]:
-        """Return the seqs of the messages that queued edits, deletions and reactions target."""
+        """Return the seqs of the messages that queued sends change, or reply to without a recent entry."""
         changes = (pending.draft.change for pending in self.queued)
-        return {change.target_seq for change in changes if isinstance(change, MessageMutation)}
+        replies = {pending.draft.references.reply_to_seq for pending in self.queued} - {0}
+        return {change.target_seq for change in changes if isinstance(change, MessageMutation)} | (
+            replies - self.recent_entries.keys()
+        )
+
+    def has_edits(self) -> bool:
+        """Return True if a queued send edits a message."""
+        return any(isinstance(pending.draft.change, MessageEdited) for pending in self.queued)
 
     def keys_to_look_up(self, now_ms: int) -> list[bytes]:
         """Return the keys to look up in the log before the queued sends can get seqs."""
         return [
-            pending.key for pending in self.queued if self.needs_dedup_lookup or _needs_dedup_lookup(pending, now_ms)
+            pending.key for pending in self.queued if self.needs_dedup_lookup or self._needs_lookup(pending, now_ms)
         ]
+
+    def _needs_lookup(self, pending: PendingSend, now_ms: int) -> bool:
+        """Return True if the key of a send, and the message that it refers to, must be read before it gets a seq."""
+        if pending.known_new:
+            return False
+        draft = pending.draft
+        if draft.made_ms < now_ms - LOOKUP_AGE_MS or not isinstance(draft.change, Message):
+            return True
+        reply_to = draft.references.reply_to_seq
+        return reply_to != 0 and reply_to not in self.recent_entries
+
+    def _is_message(self, seq: int) -> bool:
+        recent = self.recent_entries.get(seq)
+        return seq in self.targets if recent is None else recent.is_message
 
     def adopt_loaded_state(self, conversation: Conversation | None, tail: Sequence[EntryHeader]) -> set[str]:
         """Adopt the stored state, and return the members whose watermarks are higher than the stored ones."""
@@ -126,7 +158,8 @@ class OwnedConversation:
         for user, watermark in conversation.former_watermarks.items() if conversation else ():
             self._raise_watermark(user, watermark)
         for header in tail:
-            _remember(self.recent_entries, header.head.seq, (header.head.message_number, header.actor_id))
+            recent = RecentEntry(header.head.message_number, header.actor_id, header.message)
+            _remember(self.recent_entries, header.head.seq, recent)
             if header.message and header.actor_id in members:
                 self._raise_watermark(header.actor_id, _read_up_to(header.head))
         self.loaded = True
@@ -176,8 +209,11 @@ class OwnedConversation:
         assigned: list[tuple[PendingSend, Entry]] = []
         self._deferred_replies = []
         head = self.head
-        context = AuthorizationContext(self.conversation, self.targets, self.blocked, self._group_members)
-        while self.queued and len(assigned) < limit:
+        context = AuthorizationContext(
+            self.conversation, self.targets, self.blocked, self._group_members, self._is_message, self._retain_mentions
+        )
+        # A send that was queued after the last refresh may need another one.
+        while self.queued and len(assigned) < limit and not self._needs_lookup(self.queued[0], now_ms):
             pending = self.queued.popleft()
             try:
                 change = authorize(pending.draft, context)
@@ -214,7 +250,8 @@ class OwnedConversation:
         """Make a durable entry the head, apply its change, and count a message as read by its author."""
         self.head = Head(entry.seq, entry.message_number, entry.time_ms)
         self.conversation = apply_entry(self.conversation, entry)
-        _remember(self.recent_entries, entry.seq, (entry.message_number, entry.actor_id))
+        recent = RecentEntry(entry.message_number, entry.actor_id, isinstance(entry.change, Message))
+        _remember(self.recent_entries, entry.seq, recent)
         if isinstance(entry.change, MembershipChanged) and self.conversation:
             if entry.change.kind is MembershipKind.CREATED:
                 # A block from before the conversation existed is found only by a load.
@@ -289,12 +326,6 @@ def _remember(memory: OrderedDict[K, V], key: K, value: V) -> None:
 def _read_up_to(head: Head) -> Watermark:
     """Return the watermark of the author of a message, who has read it and all entries before it."""
     return Watermark(head.seq, head.seq, head.message_number)
-
-
-def _needs_dedup_lookup(pending: PendingSend, now_ms: int) -> bool:
-    if pending.known_new:
-        return False
-    return pending.draft.made_ms < now_ms - LOOKUP_AGE_MS or not isinstance(pending.draft.change, Message)
 
 
 def _make_entry(pending: PendingSend, change: Change, head: Head, now_ms: int) -> Entry:

@@ -14,7 +14,7 @@ import structlog
 from prometheus_client import Counter
 
 from chat_service.errors import ConversationExists, EarlierSendRefused, OwnerUnavailable
-from chat_service.model.authorization import MAX_GROUP_MEMBERS
+from chat_service.model.authorization import MAX_GROUP_MEMBERS, RetainMentions, keep_all_mentions
 from chat_service.model.entry import Draft
 from chat_service.model.ids import conversation_position
 from chat_service.model.requests import AppendOutcome, Attempt, Creation, Done, OnAppended, OnDone, Receipt
@@ -68,12 +68,14 @@ class Owner:
         clock: Clock,
         limits: OwnerLimits = OwnerLimits(),
         retention: RetentionPolicy = KEEP_FOREVER,
+        retain_mentions: RetainMentions = keep_all_mentions,
     ) -> None:
         self._index = index
         self._publisher = publisher
         self._ring = ring
         self._clock = clock
         self._limits = limits
+        self._retain_mentions = retain_mentions
         self._owned: OrderedDict[str, OwnedConversation] = OrderedDict()
         # By conversation that is being loaded: what to do once it is, and the callback if loading fails.
         self._awaiting_load: dict[str, list[tuple[Callable[[OwnedConversation], None], OnDone]]] = {}
@@ -209,7 +211,7 @@ class Owner:
         owned = self._owned.get(conversation_id)
         if owned is None:
             bucket = TokenBucket(self._limits.entries_per_second, self._limits.entries_burst, self._clock)
-            owned = OwnedConversation(conversation_id, bucket, self._limits.group_members)
+            owned = OwnedConversation(conversation_id, bucket, self._limits.group_members, self._retain_mentions)
             self._owned[conversation_id] = owned
             self._evict_idle()
         else:

@@ -117,10 +117,10 @@ class ReceiptWriter:
                     pending.answer(Failure("internal error; see the server's log"))
 
     async def _write(self, batch: list[PendingReceipts]) -> None:
+        # After a block the other user must not learn what is received and read.
+        hidden = {pending.owned.conversation_id for pending in batch if pending.owned.blocked}
         raised = {pending.owned.conversation_id: await self._compute_raised_watermarks(pending) for pending in batch}
         if to_store := {conversation_id: marks for conversation_id, marks in raised.items() if marks}:
-            # After a block the other user must not learn what is received and read.
-            hidden = {pending.owned.conversation_id for pending in batch if pending.owned.blocked}
             await retry_while_unavailable(
                 "raise_watermarks", lambda: self._conversations.raise_watermarks(to_store, hidden)
             )
@@ -132,7 +132,8 @@ class ReceiptWriter:
                 "raise_device_marks", lambda: self._conversations.raise_device_marks(devices, due_ms)
             )
         for pending in batch:
-            await self._publish(pending, raised[pending.owned.conversation_id])
+            conversation_id = pending.owned.conversation_id
+            await self._publish(pending, raised[conversation_id], hidden=conversation_id in hidden)
             pending.answer(Done())
 
     async def _compute_raised_watermarks(self, pending: PendingReceipts) -> dict[str, Watermark]:
@@ -151,17 +152,17 @@ class ReceiptWriter:
         if seq == owned.head.seq:
             return owned.head.message_number
         if (known := owned.recent_entries.get(seq)) is not None:
-            return known[0]
+            return known.message_number
         return await retry_while_unavailable(
             "count_messages", lambda: self._log.count_messages(owned.conversation_id, seq)
         )
 
-    async def _publish(self, pending: PendingReceipts, raised: Mapping[str, Watermark]) -> None:
+    async def _publish(self, pending: PendingReceipts, raised: Mapping[str, Watermark], *, hidden: bool) -> None:
         owned, recipients = pending.owned, dict[str, set[str]]()
         for user, after in raised.items():
             before = owned.watermarks.get(user, Watermark())
             if after != before:
-                recipients[user] = _recipients(owned, user, before, after)
+                recipients[user] = {user} if hidden else _recipients(owned, user, before, after)
                 owned.watermarks[user] = before.max_with(after)
         if not recipients:
             return
@@ -176,13 +177,13 @@ class ReceiptWriter:
 def _recipients(owned: OwnedConversation, user: str, before: Watermark, after: Watermark) -> set[str]:
     """Return the recipients of a raised watermark: its user, and the authors of the entries it newly covers.
 
-    All members if an author is not in memory; only the user after a block.
+    All members if an author is not in memory.
     """
     low = min(before.delivered_seq, before.read_seq) + 1
     span = range(low, max(after.delivered_seq, after.read_seq) + 1)
     known = [owned.recent_entries.get(seq) for seq in span] if len(span) <= len(owned.recent_entries) else [None]
-    if None in known and not owned.blocked:
+    if None in known:
         return set(owned.member_ids())
-    authors = {entry[1] for entry in known if entry is not None}
+    authors = {entry.actor_id for entry in known if entry is not None}
     # Former members receive nothing.
-    return {user} if owned.blocked else {user, *authors.intersection(owned.member_ids())}
+    return {user, *authors.intersection(owned.member_ids())}

@@ -8,7 +8,7 @@ starts after a crash reads from the store how far the last one got. It also rele
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, takewhile
 from typing import Final
@@ -47,7 +47,11 @@ class SweepResult:
 
 
 class RetentionSweep:
-    """Sweeps conversations. `invalidate` makes the owner of a conversation reload its state from the stores."""
+    """Sweeps conversations.
+
+    `invalidate` makes the owner of a conversation reload its state from the stores, and `touch` records for users, by
+    conversation, that it changed.
+    """
 
     def __init__(
         self,
@@ -56,12 +60,14 @@ class RetentionSweep:
         policy: RetentionPolicy,
         clock: Clock,
         invalidate: Callable[[str], Awaitable[None]],
+        touch: Callable[[Mapping[str, Collection[str]]], Awaitable[None]],
     ) -> None:
         self._store = store
         self._devices = devices
         self._policy = policy
         self._clock = clock
         self._invalidate = invalidate
+        self._touch = touch
 
     async def sweep(self, due: DueConversation) -> SweepResult | None:
         """Remove what has expired and set the next due time; return None if the claim failed. Raises Failure."""
@@ -81,6 +87,10 @@ class RetentionSweep:
                 finished = True
                 break
         result.first_seq = claimed.conversation.first_seq
+        if result.contents:
+            # The devices of all who may see the content remove it when they resume.
+            users = claimed.conversation.members.keys() | claimed.conversation.past_memberships.keys()
+            await self._touch({due.conversation_id: users})
         if claimed.conversation.kind is ConversationKind.GROUP:
             await self._release_pictures(claimed.conversation)
         await self._finish(claimed, result, finished)

@@ -9,10 +9,11 @@ from chat_service.errors import ConversationNotFound
 from chat_service.history.history import RangeRequest
 from chat_service.history.message_search import HIGHEST_RANK
 from chat_service.model.entry import Message, MessageDeleted, MessageEdited, ReactionChanged
+from chat_service.model.reactions import is_emoji
 from chat_service.model.requests import Receipt
 from chat_service.model.words import MessageQuery
 from chat_service.servicers.dependencies import Dependencies, DraftAppender
-from chat_service.wire import frames, positions, ranges, requests
+from chat_service.wire import contents, frames, positions, ranges, requests
 from chat_service.wire.entries import entry_to_proto
 from parley.chat.v1 import chat_pb2
 from servicekit.errors import Disabled, Invalid
@@ -53,8 +54,13 @@ class ChatServicer:
 
     async def SendMessage(self, request: chat_pb2.SendMessageRequest, call: Call) -> chat_pb2.SendMessageResponse:
         """Append a message."""
-        change = Message(requests.encode_content(request.content, self._limits))
-        appended = await self._append(call, request.conversation_id, request.client_message_id, change)
+        appended = await self._append(
+            call,
+            request.conversation_id,
+            request.client_message_id,
+            Message(contents.encode_content(request.content, self._limits)),
+            references=contents.decode_references(request.content),
+        )
         return chat_pb2.SendMessageResponse(appended=frames.encode_appended(appended))
 
     async def UpdateReceipts(
@@ -139,8 +145,13 @@ class ChatServicer:
 
     async def EditMessage(self, request: chat_pb2.EditMessageRequest, call: Call) -> chat_pb2.EditMessageResponse:
         """Replace the content of a message of the caller."""
-        change = MessageEdited(request.target_seq, requests.encode_content(request.content, self._limits))
-        appended = await self._append(call, request.conversation_id, request.request_id, change)
+        appended = await self._append(
+            call,
+            request.conversation_id,
+            request.request_id,
+            MessageEdited(request.target_seq, contents.encode_content(request.content, self._limits)),
+            references=contents.decode_references(request.content),
+        )
         return chat_pb2.EditMessageResponse(appended=frames.encode_appended(appended))
 
     async def DeleteMessage(self, request: chat_pb2.DeleteMessageRequest, call: Call) -> chat_pb2.DeleteMessageResponse:
@@ -154,6 +165,8 @@ class ChatServicer:
 
     async def SetReaction(self, request: chat_pb2.SetReactionRequest, call: Call) -> chat_pb2.SetReactionResponse:
         """Set or remove the caller's reaction to a message."""
+        if request.emoji and not self._limits.text_reactions and not is_emoji(request.emoji):
+            raise Invalid("the reaction is no emoji", violations=(Violation("emoji", "must be one emoji"),))
         change = ReactionChanged(request.target_seq, request.emoji)
         appended = await self._append(call, request.conversation_id, request.request_id, change)
         return chat_pb2.SetReactionResponse(appended=frames.encode_appended(appended))
@@ -164,16 +177,13 @@ class ChatServicer:
         """Return the messages that contain all words of a query, newest first."""
         if self._search is None:
             raise Disabled("this deployment does not index words, so messages cannot be searched")
-        user_id, size, query = (
-            call.caller.user_id,
-            request.page_size or DEFAULT_SEARCH_PAGE,
-            MessageQuery.of(request.query),
-        )
+        user_id, size = call.caller.user_id, request.page_size or DEFAULT_SEARCH_PAGE
+        queries = MessageQuery.alternatives(request.query)
         token = decode_page_token(request, positions.RANK)
-        if not query:
+        if not queries[0]:
             raise Invalid("the query has no word", violations=(Violation("query", "must have a word"),))
         below = positions.decode_rank(token) if token else HIGHEST_RANK
-        found = await self._search.search(user_id, request.conversation_id, query, below, size + 1)
+        found = await self._search.search(user_id, request.conversation_id, queries, below, size + 1)
         return chat_pb2.SearchMessagesResponse(
             messages=[entry_to_proto(hit.entry, user_id) for hit in found[:size]],
             next_page_token=next_page_token(request, found, size, lambda hit: positions.encode_rank(hit.rank)),

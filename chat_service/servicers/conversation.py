@@ -11,6 +11,7 @@ from chat_service.errors import Blocked, GroupTooLarge, PeerIsSelf, UserNotFound
 from chat_service.history.history import History
 from chat_service.model.entry import ConversationUpdated, MembershipChanged, MembershipKind, Role
 from chat_service.model.ids import direct_id, group_id
+from chat_service.model.names import normalize_name
 from chat_service.model.requests import Creation
 from chat_service.model.retention import RetentionRule
 from chat_service.servicers.dependencies import Dependencies, DraftAppender
@@ -89,11 +90,14 @@ class ConversationServicer:
         me, request_id = call.caller.user_id, UUID(request.request_id)
         check_id_time(request_id, self._clock.now_ms())
         members = {me, *request.member_ids}
+        if len(members) == 1:
+            violation = Violation("member_ids", "must name a user other than the caller")
+            raise Invalid("a group has at least two members", violations=(violation,))
         if len(members) > self._limits.group_members:
             raise GroupTooLarge(f"a group has at most {self._limits.group_members} members")
         await self._users.check_may_be_added(me, request.member_ids)
         conversation_id = group_id(me, request.request_id)
-        creation = Creation(conversation_id, me, request_id.bytes, tuple(members), request.title)
+        creation = Creation(conversation_id, me, request_id.bytes, tuple(members), normalize_name(request.title))
         await self._owners.create_and_wait(creation)
         return conversation_pb2.CreateGroupResponse(
             conversation=await describe_conversation(self._history, me, conversation_id)
@@ -123,7 +127,7 @@ class ConversationServicer:
     ) -> conversation_pb2.UpdateConversationResponse:
         """Change the title, picture or settings of a group."""
         change = ConversationUpdated(
-            request.title if request.HasField("title") else None,
+            normalize_name(request.title) if request.HasField("title") else None,
             request.picture_media_id if request.HasField("picture_media_id") else None,
             request.admins_only_send if request.HasField("admins_only_send") else None,
         )

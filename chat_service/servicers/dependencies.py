@@ -10,7 +10,7 @@ from chat_service.history.personal_settings import PersonalSettingsService
 from chat_service.limits import Limits
 from chat_service.mesh.home_router import HomeRouter, StreamRouter
 from chat_service.mesh.owner_router import OwnerRouter
-from chat_service.model.entry import Change
+from chat_service.model.entry import NO_REFERENCES, Change, References
 from chat_service.model.requests import Appended, Unchanged
 from chat_service.stream.edge import Edge
 from chat_service.wire import requests
@@ -53,16 +53,17 @@ class DraftAppender:
         request_id: str,
         change: Change,
         consent_exempt: frozenset[str] = frozenset(),
+        references: References = NO_REFERENCES,
     ) -> Appended | Unchanged:
         """Append `change` for the caller.
 
         `consent_exempt` are the users in the change whose consent was not checked because they were members: if one
-        left meanwhile, the change does not add that user. Raise Invalid for a bad `request_id`, RateLimited, and the
-        owner's refusal.
+        left meanwhile, the change does not add that user. `references` are those of the content of the change. Raise
+        Invalid for a bad `request_id`, RateLimited, and the owner's refusal.
         """
         caller = call.caller
         draft = requests.make_draft(conversation_id, caller.user_id, request_id, change, self._clock.now_ms())
-        draft = replace(draft, consent_exempt=consent_exempt)
+        draft = replace(draft, consent_exempt=consent_exempt, references=references)
         if (wait := self._rates.bucket_of(caller.device_id).take()) > 0:
             raise RateLimited("device send rate limit exceeded", retry_after=wait)
         return await self._owners.append_and_wait(draft)

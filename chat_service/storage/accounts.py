@@ -154,7 +154,7 @@ class MongoAccountStore:
         return {each["_id"].hex(): _decode_profile(each) for each in documents}
 
     async def search_profiles(self, query: UserQuery, after: str, limit: int) -> list[Profile]:
-        """Read one range of the search index per prefix of the query."""
+        """Read one range of the search index per key of the query."""
         with store_errors():
             cursor = self._users.find(_criteria(query, after), PROFILE_FIELDS)
             documents = await cursor.sort("login_name", ASCENDING).limit(limit).hint(SEARCH_INDEX).to_list()
@@ -169,11 +169,11 @@ class MongoAccountStore:
 
 
 def _criteria(query: UserQuery, after: str) -> Document:
-    criteria: Document = {"prefixes": {"$in": list(query.prefixes)}}
+    criteria: Document = {"prefixes": {"$in": query.keys}}
     if after:
         criteria["login_name"] = {"$gt": after}
-    if query.prefix != query.text:
-        criteria["words"] = {"$regex": f"^{re.escape(query.text)}"}
+    if query.exceeds_keys:
+        criteria["words"] = {"$regex": f"^(?:{'|'.join(map(re.escape, query.texts))})"}
     return criteria
 
 

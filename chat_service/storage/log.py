@@ -206,9 +206,11 @@ class MongoLog:
             entries = [decode_entry(document) async for document in self._entries.find(condition)]
         return sorted(entries, key=lambda entry: entry.seq)
 
-    async def load_targets(self, conversation_id: str, seqs: Collection[int]) -> dict[int, TargetMessage]:
+    async def load_targets(
+        self, conversation_id: str, seqs: Collection[int], *, contents: bool = False
+    ) -> dict[int, TargetMessage]:
         """Read ranges that cover the seqs: MongoDB scans a clustered collection for single ids."""
-        fields, targets = {"k": 1, "d": 1}, frozenset(seqs)
+        fields, targets = {"k": 1, "d": 1, "r": 1} | ({"b": 1} if contents else {}), frozenset(seqs)
 
         async def read(interval: Interval) -> list[Document]:
             cursor = self._range(conversation_id, interval.first, interval.last, 1, {"y": MESSAGE}, fields)
@@ -218,7 +220,7 @@ class MongoLog:
         with store_errors():
             ranges = await gather_limited(read, coalesce_ranges(targets), limit=MAX_CONCURRENT_RANGES)
         by_seq = {seq_of(each): each for documents in ranges for each in documents}
-        return {seq: TargetMessage(by_seq[seq]["k"][:16].hex(), "d" in by_seq[seq]) for seq in targets & by_seq.keys()}
+        return {seq: _decode_target(by_seq[seq]) for seq in targets & by_seq.keys()}
 
     async def apply_mutations(self, entries: Sequence[Entry]) -> None:
         """Update the message documents in order; each update is conditional on the seq of the last one."""
@@ -280,6 +282,12 @@ def heads_pipeline(conversation_ids: Sequence[str]) -> list[Document]:
 def _decode_header(document: Document) -> EntryHeader:
     head = Head(seq_of(document), document["n"], document["t"])
     return EntryHeader(head, document["k"][:16].hex(), document["y"] == MESSAGE)
+
+
+def _decode_target(document: Document) -> TargetMessage:
+    reactions = {user: each["e"] for user, each in document.get("r", {}).items()}
+    content = bytes(document["b"]) if "b" in document else None
+    return TargetMessage(document["k"][:16].hex(), "d" in document, content, reactions)
 
 
 def _index_of_duplicate(error: BulkWriteError) -> int:

@@ -6,6 +6,7 @@ from chat_service.accounts.account import Profile, ProfileChange
 from chat_service.accounts.devices import Device, DeviceDescription, Platform
 from chat_service.accounts.privacy import Privacy, PrivacyChange, WhoMayAdd
 from chat_service.accounts.sign_in_sessions import SignInSession
+from chat_service.model.names import normalize_name
 from chat_service.wire.entries import to_timestamp
 from parley.chat.v1 import account_pb2
 from servicekit.errors import Invalid
@@ -26,7 +27,7 @@ def session_to_proto(session: SignInSession) -> account_pb2.Session:
 
 def device_from_proto(description: account_pb2.DeviceDescription) -> DeviceDescription:
     """Return a device's description of itself."""
-    return DeviceDescription(description.name, Platform(description.platform), description.device_id)
+    return DeviceDescription(normalize_name(description.name), Platform(description.platform), description.device_id)
 
 
 def first_device_from_proto(description: account_pb2.DeviceDescription) -> DeviceDescription:

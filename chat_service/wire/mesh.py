@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from chat_service.model.delivery import AttachedSession, DeliveredEntry, Delivery, PresenceChange
-from chat_service.model.entry import Draft, Message
+from chat_service.model.entry import NO_REFERENCES, Draft, Message, References
 from chat_service.model.ids import uuid7_time_ms
 from chat_service.model.requests import Appended, AppendOutcome, Attempt, Creation, DoneOutcome, Receipt, Unchanged
 from chat_service.wire import changes
@@ -56,6 +56,9 @@ def encode_append(draft: Draft, attempt: Attempt | None) -> MeshFrame:
     else:
         append.change = changes.encode_change(draft.change)
         append.not_asked_user_ids.extend(sorted(draft.consent_exempt))
+    if draft.references is not NO_REFERENCES:
+        append.reply_to_seq = draft.references.reply_to_seq
+        append.mentioned_user_ids.extend(sorted(draft.references.mentioned_ids))
     if attempt is not None:
         append.session_id, append.attempt = attempt.session_id, attempt.number
     return MeshFrame(append=append)
@@ -72,8 +75,15 @@ def decode_append(frame: MeshFrame) -> tuple[Draft, Attempt | None]:
         made_ms=uuid7_time_ms(UUID(bytes=body.client_message_id)) or 0,
         traceparent=frame.traceparent,
         consent_exempt=frozenset(body.not_asked_user_ids),
+        references=_decode_references(body),
     )
     return draft, Attempt(body.session_id, body.attempt) if body.session_id else None
+
+
+def _decode_references(body: Append) -> References:
+    if not body.reply_to_seq and not body.mentioned_user_ids:
+        return NO_REFERENCES
+    return References(body.reply_to_seq, frozenset(body.mentioned_user_ids))
 
 
 def encode_append_result(outcome: AppendOutcome) -> MeshFrame:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
-from chat_service.errors import ContentTooLarge, FrameEmpty, MessageIdExpired, MessageIdFromFuture, MessageIdInvalid
+from chat_service.errors import FrameEmpty, MessageIdExpired, MessageIdFromFuture, MessageIdInvalid
 from chat_service.limits import Limits
 from chat_service.model.cursor import Cursor
-from chat_service.model.entry import Change, Draft, Message
+from chat_service.model.entry import NO_REFERENCES, Change, Draft, Message, References
 from chat_service.model.ids import uuid7_time_ms
-from parley.chat.v1 import chat_pb2, entry_pb2
+from chat_service.wire.contents import decode_references, encode_content
+from parley.chat.v1 import chat_pb2
 from servicekit import validation
 from servicekit.errors import FrameTooLarge
 
@@ -42,14 +43,26 @@ def decode_send(
     request: chat_pb2.SendMessageRequest, actor_id: str, limits: Limits, now_ms: int, traceparent: str
 ) -> Draft:
     """Return the draft of a message; `request` has passed the rules of the protos. Raise Invalid."""
-    change = Message(encode_content(request.content, limits))
     return make_draft(
-        request.conversation_id, actor_id, request.client_message_id, change, now_ms, traceparent=traceparent
+        request.conversation_id,
+        actor_id,
+        request.client_message_id,
+        Message(encode_content(request.content, limits, "send_message.content")),
+        now_ms,
+        traceparent=traceparent,
+        references=decode_references(request.content),
     )
 
 
 def make_draft(
-    conversation_id: str, actor_id: str, request_id: str, change: Change, now_ms: int, *, traceparent: str = ""
+    conversation_id: str,
+    actor_id: str,
+    request_id: str,
+    change: Change,
+    now_ms: int,
+    *,
+    traceparent: str = "",
+    references: References = NO_REFERENCES,
 ) -> Draft:
     """Return the draft of an entry. Raise Invalid if `request_id` is no UUIDv7 in lower case or out of its bounds."""
     identifier = UUID(request_id)
@@ -57,15 +70,7 @@ def make_draft(
         # The id is stored as 16 bytes and returned in lower case: a device would not recognise an id in capitals.
         raise MessageIdInvalid("the id must be a UUIDv7 in lower case")
     made_ms = check_id_time(identifier, now_ms)
-    return Draft(conversation_id, actor_id, identifier.bytes, change, made_ms, traceparent)
-
-
-def encode_content(content: entry_pb2.Content, limits: Limits) -> bytes:
-    """Return the serialised Content to store and deliver. Raise ContentTooLarge."""
-    # The limits do not bound fields that this version does not know, so they are dropped.
-    content.DiscardUnknownFields()
-    _check_size(content, limits)
-    return content.SerializeToString(deterministic=True)
+    return Draft(conversation_id, actor_id, identifier.bytes, change, made_ms, traceparent, references=references)
 
 
 def check_id_time(request_id: UUID, now_ms: int) -> int:
@@ -90,15 +95,3 @@ def decode_cursor(request: chat_pb2.Hello | chat_pb2.ListChangesRequest) -> Curs
     if not request.HasField("cursor"):
         return None
     return Cursor(request.cursor.generation, request.cursor.time_ms)
-
-
-def _check_size(content: entry_pb2.Content, limits: Limits) -> None:
-    kind = content.WhichOneof("body")
-    if kind == "text":
-        size, max_bytes = len(content.text.body.encode()), limits.text_bytes
-    elif kind == "custom":
-        size, max_bytes = len(content.custom.payload), limits.custom_payload_bytes
-    else:
-        return
-    if size > max_bytes:
-        raise ContentTooLarge(f"{kind} has at most {max_bytes} bytes, this one has {size}")

@@ -9,6 +9,7 @@ import typer
 
 from parley_client.cli import options, session_files
 from parley_client.cli.command import open_client, print_json, print_line, run_command
+from parley_client.cli.errors import CommandError
 from parley_client.cli.formatting import one_cell
 from parley_client.cli.options import DOOR, AsOption, CaOption, DoorOption, JsonOption, TlsOption
 from parley_client.cli.passwords import ChosenPasswordOption, PasswordOption
@@ -34,7 +35,7 @@ def register(
         store = session_files.session_file(name)
         async with open_client(door, options.tls_config(tls, ca), store=store) as client:
             await client.accounts.register(name, password, display_name=display_name, device_name=_device_name())
-            welcome = f"Welcome, {display_name or name}. Start a conversation with `parley chat NAME`."
+            welcome = f"Welcome, {one_cell(display_name or name)}. Start a conversation with `parley chat NAME`."
             _print_session(as_json, client, welcome)
 
     run_command(run(), door)
@@ -53,9 +54,10 @@ def login(
 
     async def run() -> None:
         store = session_files.session_file(name)
-        previous = store.load()
         async with open_client(door, options.tls_config(tls, ca), store=store) as client:
-            device_id = previous.device_id if previous else ""
+            previous = client.session
+            # The device of another door is not known at this one.
+            device_id = previous.device_id if previous and previous.belongs_to(client.door) else ""
             await client.accounts.login(name, password, device_name=_device_name(), device_id=device_id)
             _print_session(as_json, client, f"Signed in as {name}.")
 
@@ -81,6 +83,29 @@ def logout(
     run_command(run(), door)
 
 
+@app.command("move-session")
+def move_session(
+    name: AsOption = "",
+    door: DoorOption = DOOR,
+    as_json: JsonOption = False,
+    tls: TlsOption = False,
+    ca: CaOption = None,
+) -> None:
+    """Keep the session at another address of the same Parley, which --door names. Its tokens are sent there then."""
+
+    async def run() -> None:
+        if not door:
+            raise CommandError("Name the new address with --door HOST:PORT.")
+        async with open_client(door, options.tls_config(tls, ca), name) as client:
+            session = client.move_session()
+        if as_json:
+            print_json({"login_name": session.login_name, "door": client.door.address})
+        else:
+            print_line(f"The session of {session.login_name} belongs to {client.door} now.", style="green")
+
+    run_command(run(), door)
+
+
 @app.command()
 def whoami(
     name: AsOption = "",
@@ -97,11 +122,17 @@ def whoami(
             device = client.session.device_id if client.session else ""
         if as_json:
             print_json(
-                {"login_name": profile.login_name, "user_id": profile.user_id, "device_id": device, "home": home}
+                {
+                    "login_name": profile.login_name,
+                    "user_id": profile.user_id,
+                    "device_id": device,
+                    "home": home,
+                    "door": client.door.address,
+                }
             )
             return
         print_line(f"{one_cell(profile.display_name)} ({profile.login_name}), user {profile.user_id}")
-        print_line(f"device {device}, home {home or 'unknown'}")
+        print_line(f"device {device}, home {home or 'unknown'}, door {client.door}")
 
     run_command(run(), door)
 

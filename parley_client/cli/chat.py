@@ -17,6 +17,7 @@ from parley_client.cli.line_chat import LineChat
 from parley_client.cli.messages import show_conversations
 from parley_client.cli.options import DOOR, AsOption, CaOption, DoorOption, GroupOption, TlsOption
 from parley_client.client import Client
+from parley_client.messenger.notifier import NotificationKind
 
 app = typer.Typer()
 
@@ -27,6 +28,14 @@ def chat(
         str, typer.Argument(metavar="[NAME]", help="The other user's login name.", show_default=False)
     ] = "",
     group: GroupOption = "",
+    notify: Annotated[
+        NotificationKind,
+        typer.Option(
+            envvar="PARLEY_NOTIFY",
+            help="How the messenger announces a message that you do not see: the terminal's bell, a desktop "
+            "notification (OSC 9), or not at all.",
+        ),
+    ] = NotificationKind.BELL,
     name: AsOption = "",
     door: DoorOption = DOOR,
     tls: TlsOption = False,
@@ -42,7 +51,8 @@ def chat(
             directory = UserDirectory(client)
             if _is_interactive():
                 conversation = await open_conversation(client, directory, peer, group) if peer or group else None
-                await _run_messenger(client, door, conversation.conversation_id if conversation else "")
+                conversation_id = conversation.conversation_id if conversation else ""
+                await _run_messenger(client, conversation_id, notify)
             elif peer or group:
                 await LineChat(client, directory, await open_conversation(client, directory, peer, group)).run()
             else:
@@ -55,7 +65,7 @@ def _is_interactive() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
-async def _run_messenger(client: Client, door: str, conversation_id: str) -> None:
+async def _run_messenger(client: Client, conversation_id: str, notify: NotificationKind) -> None:
     if importlib.util.find_spec("textual") is None:
         raise CommandError(
             "The messenger needs textual. Run `pip install '.[terminal]'` in the folder of Parley's repository, "
@@ -65,5 +75,5 @@ async def _run_messenger(client: Client, door: str, conversation_id: str) -> Non
     from parley_client.messenger.app import MessengerApp
     from parley_client.messenger.model import MessengerModel
 
-    if error := await MessengerApp(MessengerModel(client, door), conversation_id).run_async():
+    if error := await MessengerApp(MessengerModel(client, client.door.address), conversation_id, notify).run_async():
         raise error

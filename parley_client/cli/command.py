@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
 import typer
@@ -12,10 +13,11 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from rich.console import Console
 
-from parley_client.channel import Tls
 from parley_client.cli import session_files
 from parley_client.cli.errors import CommandError, explain_error
+from parley_client.cli.formatting import escape_json, one_cell
 from parley_client.client import Client
+from parley_client.door import DEFAULT_DOOR, Tls
 from parley_client.errors import ParleyError
 from parley_client.messages import AppendResult
 from parley_client.session import DamagedFile, SessionStore
@@ -28,9 +30,26 @@ out = Console(highlight=False, markup=False, emoji=False)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
-def open_client(door: str, tls: Tls | None, name: str = "", *, store: SessionStore | None = None) -> Client:
-    """Return a client for `store`, or for the signed-in account `name`. Raise CommandError if none is selected."""
-    return Client(door, tls=tls, store=store or session_files.select_session(name), retry_timeout_s=RETRY_TIMEOUT_S)
+@asynccontextmanager
+async def open_client(
+    door: str, tls: Tls | None, name: str = "", *, store: SessionStore | None = None
+) -> AsyncIterator[Client]:
+    """Yield a client for `store`, or for the signed-in account `name`; an empty `door` is that of the session.
+
+    Raise CommandError if no account is selected, and instead of the ParleyError that the block raises.
+    """
+    store = store or session_files.select_session(name)
+    try:
+        client = Client(door or None, tls=tls, store=store, retry_timeout_s=RETRY_TIMEOUT_S)
+    except DamagedFile:
+        raise
+    except ValueError as error:
+        raise CommandError(f"{error}.") from None
+    try:
+        async with client:
+            yield client
+    except ParleyError as error:
+        raise CommandError(explain_error(error, client.door.address)) from error
 
 
 def run_command(main: Coroutine[Any, Any, None], door: str) -> None:
@@ -38,7 +57,7 @@ def run_command(main: Coroutine[Any, Any, None], door: str) -> None:
     try:
         asyncio.run(main)
     except ParleyError as error:
-        fail(explain_error(error, door))
+        fail(explain_error(error, door or DEFAULT_DOOR))
     except CommandError as error:
         fail(str(error))
     except OSError as error:
@@ -52,8 +71,8 @@ def run_command(main: Coroutine[Any, Any, None], door: str) -> None:
 
 
 def fail(message: str) -> NoReturn:
-    """Print an error message to stderr and exit with 1."""
-    err.print(message, style="red", soft_wrap=True)
+    """Print an error message, which may quote others, to stderr as one line, and exit with 1."""
+    err.print(one_cell(message), style="red", soft_wrap=True)
     raise typer.Exit(1)
 
 
@@ -64,7 +83,7 @@ def print_line(text: str, *, style: str = "") -> None:
 
 def print_json(value: object) -> None:
     """Print a value as one line of JSON; proto messages keep their field names."""
-    typer.echo(json.dumps(_to_json_value(value), ensure_ascii=False))
+    typer.echo(escape_json(json.dumps(_to_json_value(value), ensure_ascii=False)))
 
 
 def appended_fields(sent: AppendResult | None) -> dict[str, str | None]:

@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from parley_client.channel import Tls
 from parley_client.cli import options
 from parley_client.cli.command import err, out, print_json, print_line, run_command
+from parley_client.cli.formatting import one_cell
 from parley_client.cli.options import DOOR, CaOption, DoorOption, JsonOption, TlsOption
 from parley_client.demo import Report, run_demo
+from parley_client.door import DEFAULT_DOOR, Tls
 
 app = typer.Typer()
 
@@ -44,7 +45,7 @@ async def _run_scenario(door: str, sends: int, patience: float, repair: bool, as
             progress.update(bar, description=check, completed=done, total=total)
 
         report = await run_demo(
-            door, repair=repair, timeout_s=patience, sends=sends, tls=tls, on_progress=show_progress
+            door or DEFAULT_DOOR, repair=repair, timeout_s=patience, sends=sends, tls=tls, on_progress=show_progress
         )
     _print_report_json(report) if as_json else _print_report(report)
     if not report.ok:
@@ -56,7 +57,7 @@ def _print_report(report: Report) -> None:
         tick, style = ("✓", "green") if verdict.kept else ("✗", "red")
         print_line(f"{tick} {verdict.promise:<9}{verdict.claim}", style=style)
         if verdict.detail:
-            print_line(f"            {verdict.detail}", style="red")
+            print_line(f"            {one_cell(verdict.detail)}", style="red")
     for check in report.skipped:
         print_line(f"– {check}: not checked, because this version does not serve it yet", style="yellow")
     if report.latencies:

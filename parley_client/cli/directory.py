@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from parley.chat.v1 import conversation_pb2
 from parley.chat.v1.conversation_pb2 import Conversation
 from parley_client.cli.errors import CommandError
+from parley_client.cli.formatting import one_cell
 from parley_client.client import Client
 from parley_client.errors import NotAllowed, NotFound, ParleyError
 
@@ -25,7 +26,8 @@ class UserDirectory:
         if user_id not in self._names:
             try:
                 profile = await self._client.accounts.get_profile(user_id)
-                name = "(deleted account)" if profile.deleted else profile.display_name or profile.login_name
+                shown_name = profile.display_name if one_cell(profile.display_name) else profile.login_name
+                name = "(deleted account)" if profile.deleted else shown_name
                 self._names[user_id] = name or user_id[:8]
             except NotFound:
                 self._names[user_id] = user_id[:8]

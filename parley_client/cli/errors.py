@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from parley_client.cli.formatting import one_cell
 from parley_client.errors import (
     DoorUnreachable,
     InvalidRequest,
@@ -13,6 +14,7 @@ from parley_client.errors import (
     TryLater,
     Unauthenticated,
     Violation,
+    WrongDoor,
 )
 
 _MESSAGES_BY_REASON = {
@@ -47,14 +49,29 @@ class CommandError(Exception):
 
 
 def explain_error(error: ParleyError, door: str) -> str:
-    """Return a sentence that explains `error` and the next step; `door` is the address that was called."""
+    """Return a sentence that explains `error` and the next step; `door` is the address that was called.
+
+    The sentence is one line without control characters, although the server's message may quote others.
+    """
+    return one_cell(_explain(error, door))
+
+
+def _explain(error: ParleyError, door: str) -> str:
     if isinstance(error, DoorUnreachable):
         return _explain_unreachable(error, door)
     if error.reason in _MESSAGES_BY_REASON:
         return _MESSAGES_BY_REASON[error.reason]
     if isinstance(error, Superseded):
         return "This session was opened elsewhere. A device keeps only its newest connection."
-    if isinstance(error, SignedOut | Unauthenticated):
+    if isinstance(error, WrongDoor):
+        return (
+            f"The session belongs to {error.session_door}, so it was not sent to {error.door}. Sign in there with "
+            f"`parley login NAME --door {door}`. If both are addresses of the same Parley, `parley move-session "
+            f"--door {door}` keeps the session."
+        )
+    if isinstance(error, SignedOut):
+        return "You were signed out. Sign in again with `parley login NAME`."
+    if isinstance(error, Unauthenticated):
         return "You are not signed in here any more. Sign in again with `parley login NAME`."
     if isinstance(error, NotServed):
         return "This version of Parley cannot do that yet."

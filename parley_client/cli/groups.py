@@ -11,7 +11,6 @@ import typer
 
 from parley.chat.v1 import entry_pb2
 from parley.chat.v1.conversation_pb2 import Conversation
-from parley_client.channel import Tls
 from parley_client.cli import options
 from parley_client.cli.command import open_client, print_json, print_line, run_command
 from parley_client.cli.directory import (
@@ -24,6 +23,7 @@ from parley_client.cli.directory import (
 from parley_client.cli.formatting import one_cell
 from parley_client.cli.options import DOOR, AsOption, CaOption, DoorOption, JsonOption, TlsOption
 from parley_client.client import Client
+from parley_client.door import Tls
 
 
 class GroupRole(StrEnum):

@@ -12,7 +12,7 @@ from parley_client.cli import stdin_lines
 from parley_client.cli.command import err, out
 from parley_client.cli.directory import UserDirectory
 from parley_client.cli.errors import CommandError, explain_error
-from parley_client.cli.formatting import format_entry, printable
+from parley_client.cli.formatting import format_entry, one_cell
 from parley_client.client import Client
 from parley_client.device import Device
 from parley_client.errors import ParleyError, SendQueueFull
@@ -79,10 +79,10 @@ class LineChat:
             raise event.error
 
     async def _show_backlog(self, device: Device) -> None:
-        newest = [entry async for entry in self._client.messages.list_before(self._id, limit=BACKLOG_SIZE)]
-        for entry in reversed(newest):
-            self._print(await format_entry(entry, self._directory))
-            self._last_shown_seq = entry.seq
+        newest = [message async for message in self._client.messages.list_before(self._id, limit=BACKLOG_SIZE)]
+        for message in reversed(newest):
+            self._print(await format_entry(message.entry, self._directory))
+            self._last_shown_seq = message.seq
         device.mark_read(self._id, self._last_shown_seq)
 
     async def _show_entry(self, device: Device, event: EntryReceived) -> None:
@@ -121,7 +121,7 @@ class LineChat:
 
     def _report_unsent(self, line: str, reason: str) -> None:
         self._failed_count += 1
-        quoted = printable(line) if len(line) <= MAX_QUOTED_CHARS else f"{printable(line[:MAX_QUOTED_CHARS])}…"
+        quoted = one_cell(line) if len(line) <= MAX_QUOTED_CHARS else f"{one_cell(line[:MAX_QUOTED_CHARS])}…"
         err.print(f"Not sent: “{quoted}”. {reason}", style="red", soft_wrap=True)
 
     @staticmethod

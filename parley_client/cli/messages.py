@@ -72,13 +72,13 @@ def history(
         async with open_client(door, options.tls_config(tls, ca), name) as client:
             directory = UserDirectory(client)
             conversation = await find_conversation(client, directory, peer, group)
-            newest = [entry async for entry in client.messages.list_before(conversation.conversation_id, limit=limit)]
-            for entry in reversed(newest):
+            newest = [each async for each in client.messages.list_before(conversation.conversation_id, limit=limit)]
+            for message in reversed(newest):
                 if as_json:
-                    print_json(entry)
+                    print_json(message.entry)
                 else:
-                    seq = f"{entry.seq:>5}  " if seqs else ""
-                    out.print(Text(seq, style="dim") + await format_entry(entry, directory), soft_wrap=True)
+                    seq = f"{message.seq:>5}  " if seqs else ""
+                    out.print(Text(seq, style="dim") + await format_entry(message.entry, directory), soft_wrap=True)
         if not newest and not as_json:
             print_line("Nothing has been sent yet.", style="dim")
 

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import re
 import ssl
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from parley_client.channel import Tls
-from parley_client.client import DEFAULT_DOOR
+from parley_client.door import DEFAULT_DOOR, RequestedDoor, Tls
 
 # Sequence numbers are signed 64-bit integers in the protos.
 MAX_SEQ = 2**63 - 1
 
-_HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):([0-9]{1,5})")
-
 
 def _validate_door(door: str) -> str:
-    match = _HOST_AND_PORT.fullmatch(door)
-    if match is None or not 0 < int(match[1]) < 2**16:
-        raise typer.BadParameter(f"“{door}” is not HOST:PORT, for example {DEFAULT_DOOR}.")
+    try:
+        if door:
+            RequestedDoor.parse(door)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}.") from None
     return door
 
 
@@ -41,8 +39,8 @@ DoorOption = Annotated[
         envvar="PARLEY_DOOR",
         metavar="HOST:PORT",
         callback=_validate_door,
-        help="The address of Parley.",
-        show_default=True,
+        help="The address of Parley, or its https:// URL.",
+        show_default=f"the one signed in to, or {DEFAULT_DOOR}",
     ),
 ]
 AsOption = Annotated[
@@ -71,7 +69,8 @@ JsonOption = Annotated[
 ]
 GroupOption = Annotated[str, typer.Option("--group", metavar="TITLE", help="One of your groups, by its TITLE or id.")]
 
-DOOR = DEFAULT_DOOR
+# The door of the session, or the default one.
+DOOR = ""
 
 
 def tls_config(enabled: bool, ca_file: Path | None) -> Tls | None:

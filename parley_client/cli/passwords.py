@@ -1,4 +1,7 @@
-"""Password options, read from the environment, a terminal prompt or a line of a pipe."""
+"""Password options, read from the environment, a terminal prompt or a line of a pipe.
+
+A password on the command line works too, but other users of the machine see it in the list of processes.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ PasswordOption = Annotated[
     typer.Option(
         envvar="PARLEY_PASSWORD",
         callback=_read_password,
-        help="Default: prompted for on a terminal, or the first line of a pipe.",
+        help="Default: prompted for on a terminal, or the first line of a pipe. Others can see it on a command line.",
         show_default=False,
     ),
 ]
@@ -48,7 +51,8 @@ ChosenPasswordOption = Annotated[
     typer.Option(
         envvar="PARLEY_PASSWORD",
         callback=_read_chosen_password,
-        help="8 to 256 bytes. Default: prompted for on a terminal, or the first line of a pipe.",
+        help="8 to 256 bytes. Default: prompted for on a terminal, or the first line of a pipe. "
+        "Others can see it on a command line.",
         show_default=False,
     ),
 ]
@@ -58,7 +62,8 @@ NewPasswordOption = Annotated[
         "--new",
         envvar="PARLEY_NEW_PASSWORD",
         callback=_read_new_password,
-        help="8 to 256 bytes. Default: prompted for on a terminal, or the second line of a pipe.",
+        help="8 to 256 bytes. Default: prompted for on a terminal, or the second line of a pipe. "
+        "Others can see it on a command line.",
         show_default=False,
     ),
 ]

@@ -37,13 +37,13 @@ def search(
             scope = await find_conversation(client, directory, peer, group) if peer or group else Conversation()
             titles = {} if as_json else await _titles(client, directory)
             count = 0
-            async for entry in client.messages.search(" ".join(words), scope.conversation_id, limit):
+            async for message in client.messages.search(" ".join(words), scope.conversation_id, limit):
                 count += 1
                 if as_json:
-                    print_json(entry)
+                    print_json(message.entry)
                     continue
-                print_line(titles.get(entry.conversation_id, "a conversation you left"), style="bold")
-                out.print(await format_entry(entry, directory), soft_wrap=True)
+                print_line(titles.get(message.conversation_id, "a conversation you left"), style="bold")
+                out.print(await format_entry(message.entry, directory), soft_wrap=True)
         if not count and not as_json:
             print_line("Nothing was found. A message must contain all the words.", style="dim")
 

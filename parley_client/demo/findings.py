@@ -176,7 +176,7 @@ def _has_length(notebook: DeviceRecord, conversation: str, length: int) -> bool:
 async def _compare_history(findings: Findings, logs: dict[str, list[RecordedEntry]]) -> None:
     for conversation, log in logs.items():
         messages = findings.bob.client.messages.list_before(conversation, limit=len(log) + 1)
-        history = [record_entry(entry) async for entry in messages][::-1]
+        history = [record_entry(message.entry) async for message in messages][::-1]
         expected = [entry for entry in log if entry.is_message]
         if [entry.seq for entry in history] != [entry.seq for entry in expected] or not all(
             one.is_same_entry(other) for one, other in zip(history, expected, strict=True)

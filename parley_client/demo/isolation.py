@@ -73,8 +73,8 @@ async def _expect_not_found(findings: Findings, failure: str, call: Awaitable[ob
 async def _history_texts(participant: Participant, conversation: str, *, strict: bool = False) -> list[str]:
     try:
         return [
-            record_entry(entry).content
-            async for entry in participant.client.messages.list_before(conversation, limit=200)
+            record_entry(message.entry).content
+            async for message in participant.client.messages.list_before(conversation, limit=200)
         ]
     except ParleyError:
         if strict:

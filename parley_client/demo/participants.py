@@ -10,10 +10,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from parley_client.channel import Tls
 from parley_client.client import Client
 from parley_client.demo.record import AcknowledgedMessage, DeviceRecord, record_entry
 from parley_client.device import Device
+from parley_client.door import Tls
 from parley_client.errors import DoorUnreachable, ParleyError
 from parley_client.events import ConnectionChanged, ConnectionState, ConversationGone, EntryReceived
 from parley_client.session import Session

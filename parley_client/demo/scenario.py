@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
-from parley_client.channel import Tls
 from parley_client.demo.findings import Findings, add_verdicts
 from parley_client.demo.isolation import check_former_members, check_revocation, check_strangers
 from parley_client.demo.message_changes import change_messages
 from parley_client.demo.participants import ObservationTimeout, Participant, ParticipantPool
 from parley_client.demo.record import DeviceRecord
 from parley_client.demo.report import Report
+from parley_client.door import Tls
 from parley_client.errors import AlreadyExists, NotServed, ParleyError
 
 # Accounts created to find two with different home servers; with two servers, 1 in 2,000 runs fails to.

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from parley.chat.v1 import entry_pb2
+from parley.chat.v1.account_pb2 import Profile
 from parley.chat.v1.entry_pb2 import Content, Entry
 from parley_client import contents
 from parley_client.cli.directory import name_user_in_errors
@@ -17,6 +18,8 @@ from parley_client.messenger.model import MessengerModel
 
 # A mute without an end: the server needs a time, so this one is far enough.
 MUTE_DURATION = timedelta(days=365 * 10)
+# A search of users shows at most so many; a longer beginning of the name finds the others.
+MAX_FOUND_USERS = 20
 
 
 class Actions:
@@ -90,7 +93,7 @@ class Actions:
 
     async def search(self, query: str) -> list[Entry]:
         """Return up to 50 messages that contain all words, newest first. Raise ParleyError if the call fails."""
-        return [entry async for entry in self._client.messages.search(query, limit=50)]
+        return [message.entry async for message in self._client.messages.search(query, limit=50)]
 
     async def fetch_readers(self, conversation: ConversationState, message: Message) -> list[tuple[str, str]]:
         """Return the other members' names, each with the delivery state. Raise ParleyError if the call fails."""
@@ -102,9 +105,17 @@ class Actions:
             )
         return readers
 
-    async def open_direct(self, login_name: str) -> ConversationState:
-        """Open the 1-1 conversation with a user. Raise ParleyError or CommandError if that fails."""
-        user_id = await self._model.directory.find_user_id(login_name.strip().removeprefix("@"))
+    async def search_users(self, query: str) -> list[Profile]:
+        """Return up to 20 other users whose names begin with `query`. Raise ParleyError if the call fails."""
+        found: list[Profile] = []
+        async for profile in self._client.accounts.search(query):
+            found += [profile] if profile.user_id != self._model.own_id else []
+            if len(found) == MAX_FOUND_USERS:
+                break
+        return found
+
+    async def open_direct(self, user_id: str) -> ConversationState:
+        """Open the 1-1 conversation with a user. Raise ParleyError if that fails."""
         return self._model.update_conversation(await self._client.conversations.get_or_create_direct(user_id))
 
     async def create_group(self, title: str, login_names: Sequence[str]) -> ConversationState:

@@ -12,7 +12,9 @@ from textual.timer import Timer
 from textual.widgets import OptionList, Static
 
 from parley_client.cli.errors import explain_error
+from parley_client.cli.formatting import describe_content
 from parley_client.errors import ParleyError
+from parley_client.events import EntryReceived
 from parley_client.messenger.actions import Actions
 from parley_client.messenger.conversation_list import ConversationList
 from parley_client.messenger.conversation_pane import ConversationPane
@@ -21,12 +23,15 @@ from parley_client.messenger.dialogs import TextDialog
 from parley_client.messenger.keys import help_text
 from parley_client.messenger.message_list import MessageList
 from parley_client.messenger.model import MessengerModel
+from parley_client.messenger.notifier import NotificationKind, Notifier
 from parley_client.messenger.prompts import Prompts
 from parley_client.messenger.status import status_line
 from parley_client.session import DamagedFile
 
 # A terminal with fewer columns shows either the list or the conversation.
 NARROW_COLUMNS = 60
+# A terminal with more columns shows more of each conversation's newest message.
+WIDE_COLUMNS = 110
 # Changes within this delay are drawn together.
 REDRAW_DELAY_S = 0.03
 # A notice disappears after this time.
@@ -45,6 +50,7 @@ class MessengerApp(App[Exception | None]):
         Binding("ctrl+g", "group", show=False, priority=True),
         Binding("ctrl+f", "search", show=False, priority=True),
         Binding("ctrl+o", "conversation", show=False, priority=True),
+        Binding("ctrl+l", "newest", show=False, priority=True),
         Binding("ctrl+r", "archived", show=False, priority=True),
         Binding("ctrl+up", "neighbour(-1)", show=False, priority=True),
         Binding("ctrl+down", "neighbour(1)", show=False, priority=True),
@@ -52,7 +58,9 @@ class MessengerApp(App[Exception | None]):
         Binding("ctrl+q", "leave", show=False, priority=True),
     ]
 
-    def __init__(self, model: MessengerModel, first: str = "") -> None:
+    def __init__(
+        self, model: MessengerModel, first: str = "", notifications: NotificationKind = NotificationKind.BELL
+    ) -> None:
         super().__init__()
         self.theme = "ansi-dark"
         self._model = model
@@ -61,6 +69,7 @@ class MessengerApp(App[Exception | None]):
         self._list = ConversationList(model)
         self._pane = ConversationPane(model, actions, self._prompts)
         self._status = Static(id="status")
+        self._notifier = Notifier(notifications, self._write_to_terminal)
         self._changed: set[str] = set()
         self._redraw_timer: Timer | None = None
         self._notice_timer: Timer | None = None
@@ -77,6 +86,7 @@ class MessengerApp(App[Exception | None]):
     def on_mount(self) -> None:
         """Start the model and draw it."""
         self._model.on_change = self._on_model_change
+        self._model.on_message = self._announce
         self._list.focus()
         self.run_worker(self._run_model())
         self._on_model_change("")
@@ -92,6 +102,19 @@ class MessengerApp(App[Exception | None]):
         if self._redraw_timer is None and self.is_running:
             self._redraw_timer = self.set_timer(REDRAW_DELAY_S, self._redraw)
 
+    def _announce(self, conversation: ConversationState, event: EntryReceived) -> None:
+        """Announce a message that the user does not see, unless the conversation is muted or archived."""
+        settings = conversation.view.settings
+        is_visible = conversation is self._model.open_conversation and self._pane.terminal_focused
+        if is_visible or settings.mute_until or settings.archived:
+            return
+        text = describe_content(event.entry.message_appended.content)
+        self._notifier.announce(self._model.title(conversation), text)
+
+    def _write_to_terminal(self, sequence: str) -> None:
+        if self._driver is not None and not self.is_headless:
+            self._driver.write(sequence)
+
     def _redraw(self) -> None:
         changed, self._changed, self._redraw_timer = self._changed, set(), None
         self._list.refresh_list()
@@ -100,6 +123,9 @@ class MessengerApp(App[Exception | None]):
             self._open_conversation(self._model.conversations[self._initial_id])
         elif conversation is not None and conversation.id in changed:
             self._pane.redraw(conversation)
+        if "" in changed:
+            self._pane.redraw_title()
+        self._pane.screen.set_class(self._model.list_loaded and not self._model.conversations, "empty")
         if self._model.notice != self._shown_notice:
             self._shown_notice = self._model.notice
             self._start_notice_timer()
@@ -135,6 +161,11 @@ class MessengerApp(App[Exception | None]):
         )
         if neighbour_id and not self._prompts.dialog_open:
             self._open_conversation(self._model.conversations[neighbour_id])
+
+    def action_newest(self) -> None:
+        """Go to the newest message of the open conversation."""
+        if not self._prompts.dialog_open:
+            self._pane.show_newest()
 
     def action_archived(self) -> None:
         """Switch the list between archived and other conversations."""
@@ -217,14 +248,15 @@ class MessengerApp(App[Exception | None]):
         """Show either the list or the conversation if the terminal is narrow."""
         base = self._pane.screen
         base.set_class(event.size.width < NARROW_COLUMNS, "narrow")
+        base.set_class(event.size.width > WIDE_COLUMNS, "wide")
         base.set_class(self._model.open_conversation is None, "listing")
 
     def on_app_blur(self) -> None:
         """Stop marking messages as read while the terminal is not focused."""
-        self._pane.terminal_focused = False
+        self._pane.terminal_focused = self._model.foreground = False
 
     def on_app_focus(self) -> None:
         """Mark messages as read again."""
-        self._pane.terminal_focused = True
+        self._pane.terminal_focused = self._model.foreground = True
         if self._model.open_conversation:
             self._on_model_change(self._model.open_conversation.id)

@@ -1,14 +1,19 @@
-"""The widget that lists conversations with their unread counts."""
+"""The widget that lists conversations with their unread counts and newest messages."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from rich.text import Text
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from parley_client.messenger.model import MessengerModel
+from parley_client.messenger.previews import preview, preview_time
+
+# "14:02" or "31 Dec".
+TIME_WIDTH = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +26,21 @@ class _ListItem:
     unread: int
     title: str
 
+    online: bool
+    """True if the other member of a 1-1 conversation is online."""
+    time: str
+    preview: str
+
     def render(self) -> Text:
-        """Return mark, unread count and title; the title is last, because its width depends on its script."""
+        """Return two lines; title and preview end them, because their width depends on their script."""
         mark = "›" if self.is_open else "*" if self.pinned else " "
         count = "99+" if self.unread > 99 else str(self.unread or "")
-        line = Text(no_wrap=True, overflow="ellipsis", style="dim" if self.dimmed else "")
-        line.append(mark, style="bold")
-        line.append(f"{count:>3} ", style="bold green")
-        return line.append(self.title, style="bold" if self.unread else "")
+        lines = Text(no_wrap=True, overflow="ellipsis", style="dim" if self.dimmed else "")
+        lines.append(mark, style="bold")
+        lines.append(f"{count:>3} ", style="bold green")
+        lines.append(f"{self.title}\n", style="bold" if self.unread else "")
+        lines.append("   ● " if self.online else " " * 5, style="green")
+        return lines.append(f"{self.time:<{TIME_WIDTH}} {self.preview}", style="dim")
 
 
 class ConversationList(OptionList):
@@ -75,6 +87,7 @@ class ConversationList(OptionList):
     def _item(self, conversation_id: str) -> _ListItem:
         conversation = self._model.conversations[conversation_id]
         settings, is_open = conversation.view.settings, self._model.open_conversation is conversation
+        peer_id = "" if conversation.is_group else conversation.peer_id
         faint = bool(settings.mute_until) or conversation.view.is_former_member
         return _ListItem(
             conversation.id,
@@ -83,4 +96,7 @@ class ConversationList(OptionList):
             faint,
             conversation.view.unread_count,
             self._model.title(conversation),
+            self._model.presence.is_online(peer_id),
+            preview_time(conversation, datetime.now().astimezone()),
+            preview(self._model, conversation),
         )

@@ -48,6 +48,10 @@ class ConversationState:
     loading: bool = False
     outgoing: list[OutgoingMessage] = field(default_factory=list)
     draft: ComposerDraft = field(default_factory=ComposerDraft)
+    seen_seq: int = 0
+    """The seq of the newest message that has been on the screen since the conversation was opened."""
+    sent_seqs: dict[str, int] = field(default_factory=dict)
+    """The seqs of the messages that this messenger has sent, by client message id."""
 
     @property
     def id(self) -> str:
@@ -78,6 +82,8 @@ class ConversationState:
         self.known, self.view.head_seq = True, max(self.view.head_seq, conversation.head_seq)
         self.is_group = conversation.kind == conversation_pb2.CONVERSATION_KIND_GROUP
         self.view.apply_conversation(conversation)
+        if conversation.HasField("head"):
+            self.view.apply_entries([conversation.head])
         newest = conversation.head.create_time if conversation.HasField("head") else conversation.create_time
         self.advance_time(newest.ToDatetime(tzinfo=UTC))
 
@@ -85,9 +91,10 @@ class ConversationState:
         """Raise `newest_time`, which orders the list, to `time` if it is later."""
         self.newest_time = max(self.newest_time, time)
 
-    def remove_outgoing(self, client_message_id: str) -> None:
-        """Remove an outgoing message that is in the log now."""
+    def remove_outgoing(self, client_message_id: str, seq: int) -> None:
+        """Remove an outgoing message that is in the log now, at `seq`."""
         if client_message_id:
+            self.sent_seqs[client_message_id] = seq
             self.outgoing = [
                 message for message in self.outgoing if message.sending.client_message_id != client_message_id
             ]

@@ -1,8 +1,10 @@
-"""The help text of the messenger's keys."""
+"""The texts that explain the messenger: its keys, and the first steps."""
 
 from __future__ import annotations
 
 from rich.text import Text
+
+from parley_client.messenger.model import MessengerModel
 
 KEYS = [
     (
@@ -11,7 +13,8 @@ KEYS = [
             ("F1", "show this help (also ? outside the composer)"),
             ("Tab, Shift+Tab", "go to conversations, messages, composer"),
             ("Ctrl+↑, Ctrl+↓", "open the conversation above, below"),
-            ("Ctrl+N", "start a conversation"),
+            ("Ctrl+L", "go to the newest message"),
+            ("Ctrl+N", "find a user and start a conversation"),
             ("Ctrl+G", "create a group"),
             ("Ctrl+F", "search messages"),
             ("Ctrl+O", "open the conversation's menu: members, pin, mute, archive …"),
@@ -34,10 +37,17 @@ KEYS = [
             ("Enter", "open the message's menu"),
             ("r  e  d", "reply, edit, delete"),
             ("x or +", "react"),
-            ("f  i", "forward, show who read it"),
+            ("f  c", "forward, copy to the clipboard"),
+            ("i", "show who read it"),
             ("Esc, ↓ below the last", "go back to the composer"),
         ],
     ),
+]
+FIRST_STEPS = [
+    ("Ctrl+N", "find a user and write to them"),
+    ("Ctrl+G", "create a group"),
+    ("F1", "show all keys"),
+    ("Ctrl+Q", "quit"),
 ]
 TICKS = "… being sent   ✓ sent   ✓✓ delivered   green ✓✓ read by all   ✗ refused"
 
@@ -50,3 +60,17 @@ def help_text() -> Text:
         for key, description in keys:
             text.append(f"  {key:<22}", style="cyan").append(f"{description}\n")
     return text.append("Ticks\n", style="bold").append(f"  {TICKS}\n")
+
+
+def welcome_text(model: MessengerModel) -> Text:
+    """Return what to do while no conversation is open; empty until the conversations are known."""
+    if not model.list_loaded:
+        return Text()
+    if model.conversations:
+        return Text("↑ ↓ Enter: open a conversation\nCtrl+N: start a new one   F1: all keys", style="dim")
+    text = Text("You have no conversations yet.\n\n", style="bold")
+    for key, description in FIRST_STEPS:
+        text.append(f"  {key:<8}", style="not bold cyan").append(f"{description}\n", style="not bold")
+    session = model.client.session
+    name = f"\nOthers find you by the name {session.login_name}." if session and session.login_name else ""
+    return text.append(name, style="not bold")

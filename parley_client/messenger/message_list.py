@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 from textual.binding import Binding, BindingType
+from textual.geometry import Size
 from textual.message import Message
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
@@ -33,6 +35,7 @@ class MessageList(OptionList):
                 ("d", "delete"),
                 ("plus,x", "react"),
                 ("f", "forward"),
+                ("c", "copy"),
                 ("i", "readers"),
             ]
         ),
@@ -49,8 +52,8 @@ class MessageList(OptionList):
     class LeftBelow(Message):
         """Posted when the cursor moves below the last row."""
 
-    class EndReached(Message):
-        """Posted when scrolling makes the newest row visible."""
+    class Scrolled(Message):
+        """Posted when other rows became visible."""
 
     class TopReached(Message):
         """Posted near the first row, so that older messages can be loaded."""
@@ -58,17 +61,37 @@ class MessageList(OptionList):
     def __init__(self) -> None:
         super().__init__(id="messages", markup=False)
         self._rows: list[Row] = []
+        # What a resize restores: the end, or else the row at the top.
+        self._follows_end = True
+        self._top_key = ""
+        self._measured_size = Size()
 
     @property
     def at_end(self) -> bool:
         """True if the newest row is visible."""
         return self.scroll_offset.y >= self.max_scroll_y - 1
 
-    def show_rows(self, rows: list[Row], *, end: bool = False) -> None:
-        """Show these rows; with `end`, scroll to the last one."""
-        follow = end or (self.at_end and self.highlighted is None)
+    @property
+    def rests_at_end(self) -> bool:
+        """True if the newest row is visible, or will be after the next refresh."""
+        return self.at_end or (self._follows_end and self.highlighted is None)
+
+    @property
+    def highlighted_key(self) -> str:
+        """The key of the highlighted row; empty: there is none."""
+        return "" if self.highlighted is None else self._rows[self.highlighted].key
+
+    @property
+    def last_visible_key(self) -> str:
+        """The key of the lowest visible row; empty: there is none."""
+        return self._key_at(self.scroll_offset.y + self.scrollable_content_region.height - 1)
+
+    def show_rows(self, rows: list[Row], *, end: bool = False, renamed: Mapping[str, str] | None = None) -> None:
+        """Show these rows; with `end`, scroll to the last one. `renamed` has the new keys of rows by their old ones."""
+        follow = end or (self._follows_end and self.highlighted is None)
         if end:
             self.highlighted = None
+        highlighted_key = (renamed or {}).get(self.highlighted_key, self.highlighted_key)
         old, self._rows = self._rows, rows
         same = 0
         while same < min(len(old), len(rows)) and old[same].key == rows[same].key:
@@ -76,17 +99,27 @@ class MessageList(OptionList):
                 self.replace_option_prompt_at_index(same, render(rows[same]))
             same += 1
         if same < len(old):
-            self._rebuild(rows)
+            self._rebuild(rows, highlighted_key)
         else:
             self.add_options(_option(row) for row in rows[same:])
         if follow:
             self.call_after_refresh(self._scroll_to_end)
 
+    def scroll_to_newest(self) -> None:
+        """Scroll to the newest row, and highlight none."""
+        self.highlighted = None
+        self._scroll_to_end()
+
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Post EndReached when the newest row becomes visible."""
+        """Post Scrolled, and remember what a resize restores."""
         super().watch_scroll_y(old_value, new_value)
-        if self.at_end:
-            self.post_message(self.EndReached())
+        if self.size == self._measured_size:
+            self._remember_position()
+        self.post_message(self.Scrolled())
+
+    def on_resize(self) -> None:
+        """Keep the end visible, or the highlighted row, or the row at the top: their lines are wrapped anew."""
+        self.call_after_refresh(self._restore_position)
 
     def highlight_row(self, key: str) -> bool:
         """Highlight the row with this key; return False if there is none."""
@@ -140,6 +173,7 @@ class MessageList(OptionList):
     def _scroll_to_end(self) -> None:
         """Scroll to the newest row, unless a row has been highlighted in the meantime."""
         if self.highlighted is None:
+            self._follows_end = True
             self.scroll_end(animate=False, immediate=True)
 
     def _scroll_above_end(self, distance: int) -> None:
@@ -147,8 +181,27 @@ class MessageList(OptionList):
         if self.highlighted is None:
             self.scroll_to(y=self.max_scroll_y - distance, animate=False, immediate=True)
 
-    def _rebuild(self, rows: list[Row]) -> None:
-        highlighted_key = self.highlighted_option.id if self.highlighted_option else ""
+    def _restore_position(self) -> None:
+        self._measured_size = self.size
+        rows_by_key = {row.key: index for index, row in enumerate(self._rows)}
+        if self.highlighted is not None:
+            self.scroll_to_highlight()
+        elif self._follows_end or self._top_key not in rows_by_key:
+            self._scroll_to_end()
+        else:
+            y = self._index_to_line[rows_by_key[self._top_key]]
+            self.scroll_to(y=y, animate=False, immediate=True)
+
+    def _remember_position(self) -> None:
+        self._follows_end = self.at_end
+        self._top_key = self._key_at(self.scroll_offset.y)
+
+    def _key_at(self, line: int) -> str:
+        """Return the key of the row at a line, or of the last row if there is no such line."""
+        lines = self._lines
+        return self.get_option_at_index(lines[min(line, len(lines) - 1)][0]).id or "" if lines else ""
+
+    def _rebuild(self, rows: list[Row], highlighted_key: str) -> None:
         below = self.max_scroll_y - self.scroll_offset.y
         self.clear_options()
         self.add_options(_option(row) for row in rows)
@@ -176,6 +229,8 @@ def render(row: Row) -> RenderableType:
     if row.quote:
         grid.add_row("", "", Text(f"↳ {row.quote}", style="dim", no_wrap=True, overflow="ellipsis"))
     text = Text(row.text, style="dim" if row.dimmed else "")
+    for mention in row.mentions:
+        text.stylize("bold black on yellow" if mention.is_own else "bold cyan", mention.start, mention.end)
     if row.label:
         text.append(f" ({row.label})", style="dim")
     grid.add_row(row.time, Text(row.tick, style="bold green" if row.read else "dim"), text)

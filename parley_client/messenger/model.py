@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from typing import Any
 
 from parley.chat.v1 import conversation_pb2
@@ -13,21 +14,36 @@ from parley_client.cli.errors import CommandError, explain_error
 from parley_client.client import Client
 from parley_client.device import Device
 from parley_client.errors import NotFound, ParleyError, TimedOut, TryLater
-from parley_client.events import ConnectionChanged, ConnectionState, EntryReceived, Event, FrameRefused
+from parley_client.events import (
+    CaughtUp,
+    ConnectionChanged,
+    ConnectionState,
+    EntryReceived,
+    Event,
+    FrameRefused,
+    PresenceChanged,
+)
 from parley_client.messenger.conversation_state import ConversationState
+from parley_client.messenger.presence import MAX_WATCHED_USERS, PeerPresence
 from parley_client.messenger.terminal_text import one_line
 from parley_client.view import ConversationView
 
 PAGE_SIZE = 50
 # A jump to an old message loads at most this many messages.
 MAX_JUMP_MESSAGES = 2000
+# The previews of so many conversations are checked: one may have been deleted for the user only.
+MAX_CHECKED_PREVIEWS = 30
+# The messenger asks the server for a sign of life once a second, and says so when there was none for this time.
+PROBE_INTERVAL_S = 1.0
+SILENCE_S = 2.5
 
 
 class MessengerModel:
     """The state that the widgets show.
 
-    `on_change` is called with the id of a changed conversation, or "" if the list or the connection changed. The
-    synchronous methods never wait for the network: `start` runs calls as tasks and shows their errors as `notice`.
+    `on_change` is called with the id of a changed conversation, or "" if the list or the connection changed, and
+    `on_message` with each new message of another user. The synchronous methods never wait for the network: `start` runs
+    calls as tasks and shows their errors as `notice`.
     """
 
     def __init__(self, client: Client, door: str) -> None:
@@ -39,13 +55,19 @@ class MessengerModel:
         self.list_loaded = False
         self.open_conversation: ConversationState | None = None
         self.connection = ConnectionState.CONNECTING
+        self.presence = PeerPresence()
+        self.foreground = True
         self.notice = ""
         self.on_change: Callable[[str], None] = lambda _: None
+        self.on_message: Callable[[ConversationState, EntryReceived], None] = lambda *_: None
         self._device: Device | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._final_error: ParleyError | None = None
         self._requested_names: set[str] = set()
         self._refreshing: set[str] = set()
+        self._watched_users: set[str] = set()
+        self._retry_time = 0.0
+        self._caught_up = False
 
     async def run(self) -> None:
         """Handle events until cancelled. Raise ParleyError if the connection ends for good."""
@@ -53,8 +75,10 @@ class MessengerModel:
             async with self.client.connect(history_from_start=False) as device, asyncio.TaskGroup() as tasks:
                 self._device, self._tasks = device, tasks
                 self.start(self._load_list())
+                probing = tasks.create_task(self._probe_link(device))
                 async for event in device:
                     self._handle_event(event)
+                probing.cancel()
         except* ParleyError:
             pass  # raised below, without the exception group
         finally:
@@ -72,7 +96,7 @@ class MessengerModel:
 
     def notify(self, notice: str) -> None:
         """Show a sentence in the status line for a while."""
-        self.notice = notice
+        self.notice = one_line(notice)
         self.on_change("")
 
     @property
@@ -86,6 +110,17 @@ class MessengerModel:
     def connected(self) -> bool:
         """True while the stream is open."""
         return self.connection is ConnectionState.CONNECTED
+
+    @property
+    def silent_for_s(self) -> float:
+        """The seconds since the last sign of life of the server; 0 while that is no reason to worry."""
+        silent_for_s = self._device.silent_for_s if self._device else 0.0
+        return silent_for_s if silent_for_s > SILENCE_S else 0.0
+
+    @property
+    def retry_in_s(self) -> float:
+        """The seconds until the next attempt to connect; 0: it is under way."""
+        return max(0.0, self._retry_time - asyncio.get_running_loop().time())
 
     @property
     def unsent_count(self) -> int:
@@ -160,6 +195,7 @@ class MessengerModel:
         """Apply a description from the server; return the conversation's state."""
         conversation = self._conversation(update.conversation_id)
         conversation.update(update)
+        self._watch_peers()
         self.on_change(conversation.id)
         return conversation
 
@@ -183,7 +219,44 @@ class MessengerModel:
         for conversation in self.conversations.values():
             if not conversation.known:
                 self.refresh(conversation.id)
+        self._watch_peers()
         self.on_change("")
+        for conversation in self.sorted_conversations()[:MAX_CHECKED_PREVIEWS]:
+            await self._check_preview(conversation)
+
+    async def _check_preview(self, conversation: ConversationState) -> None:
+        """Fetch the newest message, because the head may be a reaction, or a message that the user deleted."""
+        head = conversation.view.newest_item
+        try:
+            newest = [entry async for entry in self.client.messages.list_before(conversation.id, limit=1)]
+        except ParleyError:
+            return  # the preview shows the head
+        conversation.view.apply_entries(newest)
+        if head is not None and newest and newest[0].seq < head.seq:
+            conversation.view.hide(head.seq)
+        self.on_change(conversation.id)
+
+    async def _probe_link(self, device: Device) -> None:
+        """Ask the server for a sign of life, and redraw while the connection is lost or in doubt."""
+        was_lost = False
+        while True:
+            device.set_foreground(self.foreground)
+            is_lost = not self.connected or bool(self.silent_for_s)
+            if is_lost or was_lost:
+                self.on_change("")
+            was_lost = is_lost
+            await asyncio.sleep(PROBE_INTERVAL_S)
+
+    def _watch_peers(self) -> None:
+        """Watch the presence of the other members of the newest 1-1 conversations."""
+        if self._device is None or not self.list_loaded:
+            return
+        direct = [each for each in self.conversations.values() if each.known and not each.is_group]
+        direct.sort(key=lambda each: each.newest_time, reverse=True)
+        peers = {each.peer_id for each in direct[:MAX_WATCHED_USERS]} - {self.own_id}
+        if peers != self._watched_users:
+            self._watched_users = peers
+            self._device.watch_presence(peers)
 
     async def _fetch_conversation(self, conversation_id: str) -> None:
         try:
@@ -223,6 +296,11 @@ class MessengerModel:
             self._handle_connection_change(event)
         elif isinstance(event, FrameRefused):
             self.notify(explain_error(event.error, self.door))
+        elif isinstance(event, PresenceChanged):
+            self.presence.apply(event, datetime.now().astimezone())
+            self.on_change("")
+        elif isinstance(event, CaughtUp):
+            self._caught_up = True
         elif conversation_id := getattr(event, "conversation_id", ""):
             self._apply_event(self._conversation(conversation_id), event)
             self.on_change(conversation_id)
@@ -231,14 +309,24 @@ class MessengerModel:
         was_former = conversation.view.is_former_member
         conversation.view.apply(event)
         if isinstance(event, EntryReceived):
-            conversation.remove_outgoing(event.entry.client_message_id)
+            conversation.remove_outgoing(event.entry.client_message_id, event.seq)
             conversation.advance_time(event.time)
+            if self._is_news(event):
+                self.on_message(conversation, event)
         # A member who was added again has missed the membership changes in between.
         if (self.list_loaded and not conversation.known) or (was_former and not conversation.view.is_former_member):
             self.refresh(conversation.id)
 
+    def _is_news(self, event: EntryReceived) -> bool:
+        """Return True for a message of another user that is new since the messenger was started."""
+        is_message = event.entry.HasField("message_appended")
+        return is_message and event.actor_id != self.own_id and (event.live or self._caught_up)
+
     def _handle_connection_change(self, event: ConnectionChanged) -> None:
         self.connection = event.state
+        self._retry_time = asyncio.get_running_loop().time() + (event.retry_in or 0.0)
+        if event.state is not ConnectionState.CONNECTED:
+            self.presence.forget()
         if event.state is ConnectionState.ENDED:
             self._final_error = event.error
             if event.error:

@@ -11,13 +11,14 @@ from textual.app import App
 from textual.screen import ModalScreen
 
 from parley.chat.v1 import entry_pb2
+from parley.chat.v1.account_pb2 import Profile
 from parley_client.cli.errors import CommandError, explain_error
-from parley_client.cli.formatting import describe_content
+from parley_client.cli.formatting import describe_content, one_cell
 from parley_client.errors import ParleyError
 from parley_client.message import Message
 from parley_client.messenger.actions import Actions
 from parley_client.messenger.conversation_state import ConversationState
-from parley_client.messenger.dialogs import ChoiceDialog, FormDialog, SearchDialog, TextDialog
+from parley_client.messenger.dialogs import ChoiceDialog, FormDialog, LiveSearchDialog, SearchDialog, TextDialog
 from parley_client.messenger.model import MessengerModel
 from parley_client.messenger.rows import summarize_message
 from parley_client.messenger.terminal_text import one_line
@@ -57,6 +58,7 @@ class Prompts:
             ("react", "React", not conversation.view.is_former_member and has_content),
             ("edit", "Edit", is_own and bool(message.text) and not conversation.view.is_former_member),
             ("forward", "Forward", has_content),
+            ("copy", "Copy", has_content),
             ("readers", "Who read it", is_own and not conversation.view.is_former_member),
             ("delete", "Delete", not message.deleted and not conversation.view.is_former_member),
         ]
@@ -76,10 +78,11 @@ class Prompts:
         """Ask for a reaction and set it; the user's current reaction is offered for removal."""
         choices = [(emoji, emoji) for emoji in REACTIONS]
         if own := message.reactions.get(self._model.own_id):
-            choices = [(own, f"Remove {own}"), *[choice for choice in choices if choice[0] != own]]
+            choices = [(own, f"Remove {one_line(own)}"), *[choice for choice in choices if choice[0] != own]]
         keys = {str(n): emoji for n, (emoji, _) in enumerate(choices)}
         numbered = [(f"n{n}", label) for n, (_, label) in enumerate(choices)]
-        chosen = await self._show(ChoiceDialog("React with", numbered))
+        target = summarize_message(self._model, message, 30)
+        chosen = await self._show(ChoiceDialog(f"React to “{target}”", numbered))
         if chosen:
             self._actions.react(conversation, message, keys[chosen[1:]])
 
@@ -104,11 +107,24 @@ class Prompts:
         await self._show(TextDialog("Who read it", Text(lines)))
 
     async def open_direct(self) -> ConversationState | None:
-        """Ask for a login name; return the 1-1 conversation, or None if cancelled or refused."""
-        answer = await self._show(FormDialog("Start a conversation", ["Login name"]))
-        if answer is None:
-            return None
-        return await self._notify_on_error(self._actions.open_direct(answer[0]))
+        """Search a user; return the 1-1 conversation, or None if cancelled or refused."""
+        login_names: dict[str, str] = {}
+
+        async def find(query: str) -> list[tuple[str, str]] | str:
+            try:
+                profiles = await self._actions.search_users(query.removeprefix("@"))
+            except ParleyError as error:
+                return explain_error(error, self._model.door)
+            login_names.update({profile.user_id: profile.login_name for profile in profiles})
+            return [(profile.user_id, _profile_label(profile)) for profile in profiles]
+
+        def is_exact(query: str, user_id: str) -> bool:
+            return login_names[user_id] == query.removeprefix("@").lower()
+
+        user_id = await self._show(
+            LiveSearchDialog("Start a conversation", "the beginning of a name", find, "Nobody was found.", is_exact)
+        )
+        return await self._notify_on_error(self._actions.open_direct(user_id)) if user_id else None
 
     async def create_group(self) -> ConversationState | None:
         """Ask for a title and members; return the new group, or None if cancelled or refused."""
@@ -119,7 +135,14 @@ class Prompts:
 
     async def search_messages(self) -> tuple[ConversationState, int] | None:
         """Show the search dialog; return the conversation and seq of the selected message, or None."""
-        chosen = await self._show(SearchDialog(self._search))
+        chosen = await self._show(
+            SearchDialog(
+                "Search in all conversations",
+                "words that must all occur in the message",
+                self._search,
+                "Nothing was found. A message must contain all the words.",
+            )
+        )
         if not chosen:
             return None
         _, conversation_id, seq = chosen.split("-")
@@ -136,7 +159,7 @@ class Prompts:
             if answer:
                 self._actions.add_members(conversation, answer[0].replace(",", " ").split())
         elif action == "rename":
-            answer = await self._show(FormDialog("Rename", ["Title"], [conversation.view.title]))
+            answer = await self._show(FormDialog("Rename", ["Title"], [one_cell(conversation.view.title)]))
             if answer:
                 self._actions.rename(conversation, answer[0])
         elif action == "admins":
@@ -204,6 +227,11 @@ class Prompts:
 
     async def _show(self, screen: ModalScreen[Result]) -> Result:
         return await self._app.push_screen_wait(screen)
+
+
+def _profile_label(profile: Profile) -> str:
+    """Return the display name and the login name of a user; the display name comes last, because others chose it."""
+    return f"{one_line(profile.login_name):<20}  {one_line(profile.display_name)}"
 
 
 def _conversation_choices(conversation: ConversationState) -> list[tuple[str, str]]:

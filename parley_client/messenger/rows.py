@@ -20,6 +20,15 @@ SUMMARY_WIDTH = 60
 
 
 @dataclass(frozen=True, slots=True)
+class Mention:
+    """The part of a row's text that names a member, from code point `start` to `end`; `is_own`: it names the user."""
+
+    start: int
+    end: int
+    is_own: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One row of a conversation. `key` is stable; `sender` is set on the first of several messages of one sender."""
 
@@ -39,6 +48,7 @@ class Row:
     error: str = ""
     selectable: bool = True
     """True for messages; False for days and notices, which cannot be highlighted."""
+    mentions: tuple[Mention, ...] = ()
 
 
 def conversation_rows(model: MessengerModel, conversation: ConversationState) -> list[Row]:
@@ -53,7 +63,7 @@ def conversation_rows(model: MessengerModel, conversation: ConversationState) ->
         if isinstance(item, Notice):
             sender = ""
             shown.append(
-                Row(f"notice {item.seq}", _describe_notice(model, item.entry), _format_time(time), selectable=False)
+                Row(f"notice {item.seq}", describe_notice(model, item.entry), _format_time(time), selectable=False)
             )
         else:
             shown.append(_message_row(model, conversation, item, item.actor_id != sender))
@@ -80,15 +90,15 @@ def find_outgoing(conversation: ConversationState, key: str) -> OutgoingMessage 
 
 def summarize_message(model: MessengerModel, message: Message, width: int = SUMMARY_WIDTH) -> str:
     """Return the sender and the text of a message, cut to `width` characters."""
-    text = one_line(describe_content(message.content)) if message.content else "(deleted)"
-    return f"{model.display_name(message.actor_id)}: {text[: width - 1] + '…' if len(text) > width else text}"
+    text = one_line(describe_content(message.content), width) if message.content else "(deleted)"
+    return f"{model.display_name(message.actor_id)}: {text}"
 
 
 def _message_row(model: MessengerModel, conversation: ConversationState, message: Message, shows_sender: bool) -> Row:
     is_own = message.actor_id == model.own_id
     tick = conversation.view.delivery_status(message) if is_own else None
     missing_text = "message deleted" if message.deleted else "message expired"
-    text = _content_text(message.content) if message.content is not None else missing_text
+    text, mentions = _content_text(message.content, model.own_id) if message.content is not None else (missing_text, ())
     return Row(
         f"message {message.seq}",
         text,
@@ -101,27 +111,41 @@ def _message_row(model: MessengerModel, conversation: ConversationState, message
         _reactions_text(message),
         "edited" if message.edited else "",
         dimmed=message.content is None,
+        mentions=mentions,
     )
 
 
 def _outgoing_row(
     model: MessengerModel, conversation: ConversationState, outgoing: OutgoingMessage, shows_sender: bool
 ) -> Row:
+    text, mentions = _content_text(outgoing.content, model.own_id)
     return Row(
         f"outgoing {outgoing.sending.client_message_id}",
-        _content_text(outgoing.content),
+        text,
         tick="✗" if outgoing.error else "…",
         sender="You" if shows_sender else "",
         colour=user_colour(model.own_id),
         quote=_quoted_text(model, conversation, outgoing.content),
+        mentions=mentions,
         label="" if outgoing.error else "sending",
         dimmed=not outgoing.error,
         error=f"Not sent. {outgoing.error} Enter: send again; d: discard." if outgoing.error else "",
     )
 
 
-def _content_text(content: Content) -> str:
-    return ("→ " if content.forwarded else "") + normalized(describe_content(content))
+def _content_text(content: Content, own_id: str) -> tuple[str, tuple[Mention, ...]]:
+    """Return the text of a content and its mentions. Each part is normalized alone, because that may change lengths."""
+    body, text, taken = describe_content(content), "→ " if content.forwarded else "", 0
+    mentions = []
+    for mention in sorted(content.text.mentions, key=lambda mention: mention.offset):
+        end = mention.offset + mention.length
+        if mention.offset < taken or end > len(body):
+            continue  # overlaps another one, or lies outside of the text
+        text += normalized(body[taken : mention.offset])
+        name = normalized(body[mention.offset : end])
+        mentions.append(Mention(len(text), len(text) + len(name), mention.user_id == own_id))
+        text, taken = text + name, end
+    return text + normalized(body[taken:]), tuple(mentions)
 
 
 def _quoted_text(model: MessengerModel, conversation: ConversationState, content: Content | None) -> str:
@@ -132,14 +156,15 @@ def _quoted_text(model: MessengerModel, conversation: ConversationState, content
 
 
 def _reactions_text(message: Message) -> str:
-    return summarize_reactions(normalized(emoji) for emoji in message.reactions.values())
+    return summarize_reactions(one_line(emoji) for emoji in message.reactions.values())
 
 
 def _format_time(time: datetime) -> str:
     return f"{time:%H:%M}"
 
 
-def _describe_notice(model: MessengerModel, entry: Entry) -> str:
+def describe_notice(model: MessengerModel, entry: Entry) -> str:
+    """Return a change of the members, the title or the settings as a sentence."""
     actor = model.display_name(entry.actor_id)
     if entry.HasField("membership_changed"):
         return f"{actor} {' and '.join(_describe_membership_change(model, entry.membership_changed, entry.actor_id))}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rich.text import Text
 
 from parley_client.events import ConnectionState
@@ -25,11 +27,19 @@ def status_line(model: MessengerModel) -> Text:
 
 
 def _connection_text(model: MessengerModel) -> Text:
-    if model.connected:
+    if model.connected and not model.silent_for_s:
         return Text("" if model.list_loaded else "loading…", style="dim")
     unsent = f", {model.unsent_count} to be sent" if model.unsent_count else ""
-    state = "connecting" if model.connection is ConnectionState.CONNECTING else "reconnecting"
-    return Text(f"{state}…{unsent}", style="bold magenta")
+    return Text(f"{_link_text(model)}{unsent}", style="bold magenta")
+
+
+def _link_text(model: MessengerModel) -> str:
+    if model.connected:
+        return f"no answer for {model.silent_for_s:.0f} s…"
+    if model.connection is ConnectionState.CONNECTING:
+        return "connecting…"
+    wait_s = math.ceil(model.retry_in_s)
+    return f"reconnecting… next attempt in {wait_s} s" if wait_s else "reconnecting…"
 
 
 def _typing_text(model: MessengerModel) -> Text:

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from parley_client.cli.formatting import printable
 
 # First strong isolate and pop directional isolate: they confine right-to-left reordering to the text between them.
 _ISOLATE, _END = "\u2068", "\u2069"
-# Variation selectors for text and emoji presentation, whose width differs between terminals.
-_SELECTORS = ("\ufe0e", "\ufe0f")
+_JOINER, _WORD_JOINER = "\u200d", "\u2060"
+_EMOJI = "[\u2190-\u21ff\u2300-\u23ff\u25a0-\u27bf\u2900-\u297f\u2b00-\u2bff\U0001f300-\U0001faff]"
+_EMOJI += "[\U0001f3fb-\U0001f3ff]?\ufe0f?"
+# A joined emoji; a joiner elsewhere; or a variation selector or soft hyphen, whose width differs between terminals.
+_SPECIAL = re.compile(f"{_EMOJI}(?:{_JOINER}{_EMOJI}){{1,4}}|{_JOINER}|[\ufe0e\ufe0f\u00ad]")
 
 
-def one_line(text: str) -> str:
-    """Return a name or title as one isolated line."""
-    return isolate_rtl(" ".join(normalized(text).split()))
+def one_line(text: str, width: int | None = None) -> str:
+    """Return a name, title or text as one isolated line, cut to `width` characters."""
+    line = " ".join(normalized(text).split())
+    return isolate_rtl(line if width is None or len(line) <= width else f"{line[: width - 1]}…")
 
 
 def normalized(text: str) -> str:
-    """Return `text` with its line breaks, without characters that terminals draw in different widths."""
-    for selector in _SELECTORS:
-        text = text.replace(selector, "")
-    return printable(unicodedata.normalize("NFC", text)).replace("\t", "    ")
+    """Return `text` with its line breaks and joiners, without characters that terminals draw in different widths."""
+    return _SPECIAL.sub(_fix_width, printable(unicodedata.normalize("NFC", text))).replace("\t", "    ")
 
 
 def isolate_rtl(text: str) -> str:
     """Return `text`, wrapped in isolates if it contains right-to-left characters."""
     has_rtl = any(unicodedata.bidirectional(char) in ("R", "AL") for char in text)
     return f"{_ISOLATE}{text}{_END}" if has_rtl else text
+
+
+def _fix_width(special: re.Match[str]) -> str:
+    """Return what stands for a match of `_SPECIAL`.
+
+    Rich counts no cells for the character after a joiner, as if every joiner joined emoji. A word joiner takes that
+    place, because a line that is longer than its count would overwrite the next one.
+    """
+    if special[0] == _JOINER:
+        return _JOINER + _WORD_JOINER
+    return special[0] if _JOINER in special[0] else ""

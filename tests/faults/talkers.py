@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from typing import Self
 
 from parley.chat.v1 import chat_pb2
-from parley_client import Client, EntryReceived, MemoryStore, NotFound, ParleyError, Session
+from parley_client import Client, Door, EntryReceived, MemoryStore, NotFound, ParleyError, Session
 from parley_client.stream_protocol import PendingSend
 from tests.faults.journal import Journal, Resumed, Send
 from tests.raw.device import RawDevice
@@ -31,7 +31,8 @@ class SdkTalker:
         self.errors: list[str] = []
         self._journal = journal
         self._store = MemoryStore()
-        self._store.save(Session(who.user_id, who.device_id, "raw", who.token, time.time() + TOKEN_S, ""))
+        ends = time.time() + TOKEN_S
+        self._store.save(Session(who.user_id, who.device_id, "raw", who.token, ends, "", door=Door(door)))
         self._client = Client(door, store=self._store)
         self._open = AsyncExitStack()
         journal.users[name] = who.user_id

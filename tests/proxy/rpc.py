@@ -73,13 +73,15 @@ class Proxy(grpc.GenericRpcHandler):
 
     `rule` decides about the frames to clients, and may be changed at any time. `answered` is called with each frame
     of a client on streams opened from then on; the server does not get a frame for which it returns True. `streams`
-    has all `Connect` streams so far. To the proxy all calls are streams in both directions, as they are on the wire.
+    has all `Connect` streams so far, `calls` the method of every call. To the proxy all calls are streams in both
+    directions, as they are on the wire.
     """
 
     def __init__(self, door: str, rule: Rule | None = None) -> None:
         self.rule = rule
         self.answered: Answered | None = None
         self.streams: list[ProxiedStream] = []
+        self.calls: list[str] = []
         self.address = ""
         self._door = door
         self._server = grpc.aio.server(handlers=[self], options=_SERVER)
@@ -100,6 +102,7 @@ class Proxy(grpc.GenericRpcHandler):
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
         """Called by gRPC for each call."""
+        self.calls.append(handler_call_details.method)
         return grpc.stream_stream_rpc_method_handler(self._passing(handler_call_details.method))
 
     @property

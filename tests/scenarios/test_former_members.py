@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from google.protobuf.message import Message
@@ -57,8 +58,8 @@ def readable_by_a_former_member(group: Group) -> list[Message]:
 def refused_to_a_former_member(group: Group) -> list[Message]:
     """Return the requests about the group that bob may no longer make."""
     chat, conversation, about = chat_pb2, conversation_pb2, group.group_id
-    change = {"conversation_id": about, "request_id": new_id()}
-    message = {**change, "target_seq": group.seq}
+    change: dict[str, Any] = {"conversation_id": about, "request_id": new_id()}
+    message: dict[str, Any] = {**change, "target_seq": group.seq}
     return [
         chat.SendMessageRequest(conversation_id=about, client_message_id=new_id(), content=text("hello")),
         chat.EditMessageRequest(**message, content=text("a coat")),

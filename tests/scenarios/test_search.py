@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from chat_service.storage.documents import entry_id
 from devstack.stack import Stack
 from parley.chat.v1 import chat_pb2, conversation_pb2, entry_pb2
 from servicekit.mongo import connect
@@ -83,6 +84,38 @@ async def test_search_matches_current_content(world: World) -> None:
     assert await bodies(alice, "walnut") == ["walnut three"]
     assert await bodies(bob, "walnut") == []
     assert await bodies(bob, "chestnut") == ["chestnut"]
+
+
+async def test_search_finds_what_readers_type(world: World) -> None:
+    alice, bob = await world.users("alice", "bob")
+    await alice.open()
+    both = await alice.direct(bob)
+    for said, typed in (
+        ("meet in Đà Nẵng", "da nang"),
+        ("ŁÓDŹ station", "lodz"),
+        ("O’Brien comes", "O'Brien"),
+        ("kapı açık", "KAPI"),
+        ("ﬁne co\u00adop", "fine coop"),
+        ("Ærø ferry", "aero"),
+    ):
+        await alice.sent(both, said)
+        assert await bodies(bob, typed) == await bodies(bob, said) == [said]
+
+
+async def test_search_also_finds_messages_that_an_earlier_version_indexed(world: World) -> None:
+    alice, bob = await world.users("alice", "bob")
+    await alice.open()
+    both = await alice.direct(bob)
+    earlier, later = [await alice.sent(both, f"Đà Nẵng {number}") for number in range(2)]
+    database = await connect(world.stack.mongo_uri, "parley")
+    words = {"$set": {"w": ["đa", "nang", "0"]}}
+    assert (await database["entries"].update_one({"_id": entry_id(both, earlier)}, words)).modified_count == 1
+    await database.client.close()
+    first = await bob.call(search("Đà Nẵng", page_size=1))
+    second = await bob.call(search("Đà Nẵng", page_size=1, page_token=first.next_page_token))
+    assert [each.seq for answer in (first, second) for each in answer.messages] == [later, earlier]
+    assert not second.next_page_token
+    assert await bodies(bob, "da nang") == ["Đà Nẵng 1"]
 
 
 async def test_invalid_search_is_refused(world: World) -> None:

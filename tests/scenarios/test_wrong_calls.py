@@ -38,6 +38,9 @@ def group(members: list[str], title: str = "Lunch", request_id: str = "") -> con
         (group(["a" * 31]), "member_ids[0]"),
         (group(strangers(1), title=""), "title"),
         (group(strangers(1), title="x" * 129), "title"),
+        (group(strangers(1), title="\u3164"), "title"),
+        (group(strangers(1), title="gpj.\u202eexe"), "title"),
+        (account_pb2.UpdateProfileRequest(display_name="\u200b"), "display_name"),
         (group(strangers(1), request_id="x"), "request_id"),
         (conversation_pb2.GetOrCreateDirectRequest(peer_id="bob"), "peer_id"),
         (conversation_pb2.GetConversationRequest(conversation_id="x"), "conversation_id"),
@@ -66,6 +69,16 @@ async def test_group_with_unknown_member_is_refused(scene: Scene) -> None:
 async def test_direct_conversation_with_oneself_is_refused(scene: Scene) -> None:
     refusal = await scene.alice.refusal(conversation_pb2.GetOrCreateDirectRequest(peer_id=scene.alice.user_id))
     assert refusal.code_and_reason == (INVALID, "PEER_IS_SELF")
+
+
+async def test_group_of_oneself_is_refused(scene: Scene) -> None:
+    refusal = await scene.alice.refusal(group([scene.alice.user_id]))
+    assert (refusal.code_and_reason, refusal.fields) == ((INVALID, "FIELD_INVALID"), ("member_ids",))
+
+
+async def test_title_is_stored_without_surplus_space(scene: Scene) -> None:
+    made = (await scene.alice.call(group([scene.bob.user_id], title=" Friday\u00a0 evening "))).conversation
+    assert made.title == "Friday evening"
 
 
 async def test_creator_named_as_member_is_in_group_once(scene: Scene) -> None:

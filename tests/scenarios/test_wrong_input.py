@@ -59,6 +59,10 @@ async def test_oversized_text_and_payload_are_refused(scene: Scene) -> None:
             entry_pb2.Content(text=entry_pb2.Text(body="@", mentions=[entry_pb2.Mention(user_id="A" * 32, length=1)])),
             "send_message.content.text.mentions[0].user_id",
         ),
+        (
+            entry_pb2.Content(contact_card=entry_pb2.ContactCard(display_name="\u3164")),
+            "send_message.content.contact_card.display_name",
+        ),
         (entry_pb2.Content(custom=entry_pb2.CustomPayload(payload=b"x")), "send_message.content.custom.content_type"),
     ],
 )

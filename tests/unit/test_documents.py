@@ -93,6 +93,17 @@ def test_links_resolve(page: Path) -> None:
     assert broken == []
 
 
+def test_readme_shows_the_example_that_the_tests_run() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    programs = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert programs == [(ROOT / "docs" / "examples" / "pong.py").read_text(encoding="utf-8")]
+
+
+def test_examples_are_type_checked() -> None:
+    typed = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("TYPED :="))
+    assert "docs/examples" in typed.split()
+
+
 def test_index_lists_every_record_under_its_title() -> None:
     index = (RECORDS / "README.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| (\d+) \| \[(.*)\]\((.*)\)", index, re.MULTILINE)

@@ -25,6 +25,7 @@ from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.generation_store import MongoGenerationStore
 from chat_service.storage.index_generation import IndexGeneration
 from chat_service.storage.log import MongoLog
+from chat_service.wire.contents import retain_mentions
 from devstack.stack import Stack
 from servicekit.clock import Clock, SystemClock
 from servicekit.mongo import Database, Document, connect
@@ -202,7 +203,8 @@ class Owners:
         ring, publisher = FixedRing.of_one(name or uuid4().hex), RecordedPublisher()
         stores = self._database if database is None else database
         log, conversations = MongoLog(stores), MongoConversationStore(stores)
-        owner = Owner(log, conversations, self._index, publisher, ring, clock or SystemClock(), limits, terms)
+        clock = clock or SystemClock()
+        owner = Owner(log, conversations, self._index, publisher, ring, clock, limits, terms, retain_mentions)
         task = asyncio.create_task(owner.run())
         self._stack.push_async_callback(_end, task)
         return RunningOwner(owner, publisher, ring)

@@ -14,6 +14,7 @@ from chat_service.errors import Blocked, ConversationNotFound, GroupFull, Messag
 from chat_service.limits import Limits
 from chat_service.model.entry import (
     Change,
+    ConversationUpdated,
     Draft,
     Entry,
     MembershipChanged,
@@ -27,6 +28,7 @@ from chat_service.model.entry import (
 )
 from chat_service.model.ids import group_id
 from chat_service.model.requests import Appended, AppendOutcome, Creation, Done, Unchanged
+from chat_service.model.retention import Retention, RetentionRule
 from chat_service.model.stores import Conflict
 from chat_service.owner.commit import MAX_ENTRIES_PER_CONVERSATION
 from chat_service.server import owner_limits
@@ -35,6 +37,7 @@ from chat_service.storage.log import MongoLog
 from chat_service.storage.relations import MongoBlockStore
 from chat_service.wire.frames import welcome_frame
 from parley.chat.v1 import chat_pb2
+from parley.chat.v1.entry_pb2 import Content, Text
 from servicekit.mongo import Database
 from tests.integration.chat.conftest import (
     ALICE,
@@ -312,14 +315,76 @@ async def test_a_group_holds_as_many_members_as_welcome_states(owners: Owners) -
     assert isinstance(await running.append(change(conversation_id, added("d" * 32))), GroupFull)
 
 
-@pytest.mark.parametrize(
-    "nothing_new", [added(BOB), MembershipChanged(MembershipKind.ROLE_CHANGED, ((BOB, Role.MEMBER),))]
-)
+TEXT = Content(text=Text(body="said")).SerializeToString(deterministic=True)
+NOTHING_NEW: dict[str, tuple[list[Change], Change]] = {
+    "add a member": ([], added(BOB)),
+    "set the role of a member": ([], MembershipChanged(MembershipKind.ROLE_CHANGED, ((BOB, Role.MEMBER),))),
+    "set the title": ([], ConversationUpdated("two of us")),
+    "remove no picture": ([], ConversationUpdated(picture_media_id="")),
+    "set the picture": (
+        [ConversationUpdated(picture_media_id="f" * 32)],
+        ConversationUpdated(picture_media_id="f" * 32),
+    ),
+    "let all send": ([], ConversationUpdated(admins_only_send=False)),
+    "set the retention": (
+        [ConversationUpdated(retention=Retention(RetentionRule.MAX_AGE, 86_400))],
+        ConversationUpdated(retention=Retention(RetentionRule.MAX_AGE, 86_400)),
+    ),
+    "set the default retention": ([], ConversationUpdated(retention=Retention())),
+    "set a reaction": ([Message(TEXT), ReactionChanged(3, "👍")], ReactionChanged(3, "👍")),
+    "set a reaction without selector": ([Message(TEXT), ReactionChanged(3, "❤️")], ReactionChanged(3, "❤")),
+    "remove no reaction": ([Message(TEXT)], ReactionChanged(3, "")),
+    "remove a removed reaction": (
+        [Message(TEXT), ReactionChanged(3, "👍"), ReactionChanged(3, "")],
+        ReactionChanged(3, ""),
+    ),
+    "edit to the present text": ([Message(TEXT)], MessageEdited(3, TEXT)),
+    "edit to the edited text": ([Message(b"other"), MessageEdited(3, TEXT)], MessageEdited(3, TEXT)),
+    "delete a deleted message": ([Message(TEXT), MessageDeleted(3)], MessageDeleted(3)),
+}
+
+
+@pytest.mark.parametrize(("before", "nothing_new"), NOTHING_NEW.values(), ids=NOTHING_NEW.keys())
+@pytest.mark.parametrize("together", [False, True], ids=["later", "in one batch"])
 async def test_a_change_that_changes_nothing_appends_no_entry(
-    owners: Owners, database: Database, nothing_new: MembershipChanged
+    owners: Owners, database: Database, before: list[Change], nothing_new: Change, together: bool
 ) -> None:
     running = await owners.start()
     conversation_id = await group(running)
-    last = (await log_of(database, conversation_id))[-1]
-    assert await running.append(change(conversation_id, nothing_new)) == Unchanged(last.time_ms)
-    assert (await log_of(database, conversation_id))[-1] == last
+    drafts = [change(conversation_id, each) for each in [*before, nothing_new, nothing_new]]
+    # Nobody knows the seq of a message, which the others name, before it is appended.
+    alone = len(drafts) if not together else len([each for each in before if isinstance(each, Message)])
+    answers = [await running.append(each) for each in drafts[:alone]]
+    answers += await asyncio.gather(*map(running.append, drafts[alone:]))
+    log = await log_of(database, conversation_id)
+    assert [seq_of(answer) for answer in answers[: len(before)]] == list(range(3, 3 + len(before)))
+    assert answers[len(before) :] == [Unchanged(log[-1].time_ms)] * 2
+    assert len(log) == 2 + len(before)
+
+
+async def test_an_update_records_only_the_values_that_change(owners: Owners, database: Database) -> None:
+    running = await owners.start()
+    conversation_id = await group(running)
+    await running.append(change(conversation_id, ConversationUpdated("two of us", "f" * 32, False)))
+    assert (await log_of(database, conversation_id))[-1].change == ConversationUpdated(picture_media_id="f" * 32)
+
+
+async def test_a_deleted_message_is_deleted_again_only_by_those_who_may(owners: Owners) -> None:
+    running = await owners.start()
+    conversation_id = await group(running)
+    seq_of(await running.append(draft(conversation_id, ALICE)))
+    seq_of(await running.append(change(conversation_id, MessageDeleted(3))))
+    assert isinstance(await running.append(change(conversation_id, MessageDeleted(3), BOB)), RoleInsufficient)
+    assert isinstance(await running.append(change(conversation_id, ReactionChanged(3, ""), BOB)), MessageNotFound)
+
+
+async def test_an_edit_that_arrives_while_sends_wait_for_the_commit_finds_its_message(owners: Owners) -> None:
+    running = await owners.start()
+    conversation_id = await group(running)
+    seq_of(await running.append(draft(conversation_id)))
+    # The first sends of one turn of the event loop queue the conversation for its commit; the edit comes after them.
+    answers = await asyncio.gather(
+        *(running.append(draft(conversation_id, text=str(number))) for number in range(3)),
+        running.append(change(conversation_id, MessageEdited(3, b"edited"))),
+    )
+    assert [seq_of(answer) for answer in answers] == [4, 5, 6, 7]

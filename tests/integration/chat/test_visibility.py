@@ -71,8 +71,8 @@ async def test_removed_member_does_not_see_later_entries(
     search = MessageSearch(
         MongoWordIndex(database), memberships, VisibilityResolver(log, MongoConversationStore(database), memberships)
     )
-    assert not await search.search(BOB, "", MessageQuery.of("secret"), HIGHEST_RANK, 10)
-    assert await search.search(ALICE, "", MessageQuery.of("secret"), HIGHEST_RANK, 10)
+    assert not await search.search(BOB, "", [MessageQuery.of("secret")], HIGHEST_RANK, 10)
+    assert await search.search(ALICE, "", [MessageQuery.of("secret")], HIGHEST_RANK, 10)
 
 
 async def test_readded_member_sees_later_entries(owners: Owners, log: MongoLog, history: History) -> None:

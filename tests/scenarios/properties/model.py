@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from enum import Enum
+
+from parley_client import DeliveryStatus
+from tests.scenarios.properties.viewers import Shown
 
 NO_CONVERSATION = "CONVERSATION_NOT_FOUND"
 NO_MESSAGE = "MESSAGE_NOT_FOUND"
@@ -27,6 +31,7 @@ class Said:
 
     author: str
     body: str
+    mention: str | None = None
     edit_seq: int = 0
     delete_seq: int = 0
     # By user: what, and by which entry.
@@ -50,6 +55,8 @@ class Model:
     past: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     hidden: dict[str, set[int]] = field(default_factory=dict)
     read: dict[str, int] = field(default_factory=dict)
+    # By the seq of an edit, deletion or reaction: the message that it changes.
+    targets: dict[int, int] = field(default_factory=dict)
     # By whom an entry is, for entries that are no messages.
     actors: dict[int, str] = field(default_factory=dict)
 
@@ -63,10 +70,43 @@ class Model:
             spans.append((self.joined[user], self.head))
         return [seq for first, last in spans for seq in range(first, last + 1)]
 
+    def changes_outside(self, user: str) -> list[int]:
+        """Return the seqs of the changes, made while the user was not a member, of messages that the user may see."""
+        visible = set(self.visible(user))
+        return [seq for seq, target in self.targets.items() if seq not in visible and target in visible]
+
     def unread(self, user: str) -> int:
-        """Return the number of messages that a member has not read."""
-        seen = max(self.read.get(user, 0), self.joined[user] - 1)
-        return sum(seq > seen for seq in self.messages)
+        """Return the number of visible messages that a member has not read; 0 for a former member."""
+        visible, read = set(self.visible(user)), self.read.get(user, 0)
+        return sum(seq > read for seq in self.messages.keys() & visible) if user in self.roles else 0
+
+    def is_read(self, seq: int) -> bool:
+        """Return True if a message is read by the users who have been members since, or by those who left last."""
+        author = self.messages[seq].author
+        ends = {user: sys.maxsize for user, joined in self.joined.items() if joined <= seq}
+        ended = [(user, first, last) for user, spans in self.past.items() for first, last in spans]
+        ends |= {user: last for user, first, last in ended if first <= seq <= last}
+        ends.pop(author, None)
+        deciding = [user for user, end in ends.items() if end == max(ends.values())]
+        return bool(deciding) and all(self.read.get(user, 0) >= seq for user in deciding)
+
+    def shown_messages(self, user: str) -> dict[int, Shown]:
+        """Return the messages that a user's devices show, by seq."""
+        seqs = (self.messages.keys() & set(self.visible(user))) - self.hidden.get(user, set())
+        return {seq: self._shown_message(user, seq) for seq in seqs}
+
+    def _shown_message(self, user: str, seq: int) -> Shown:
+        said, (body, reactions) = self.messages[seq], self.shown(user, seq)
+        status = DeliveryStatus.READ if self.is_read(seq) else DeliveryStatus.SENT
+        return Shown(
+            said.author,
+            body,
+            (said.mention,) if said.mention and not said.edit_seq and body else (),
+            bool(said.edit_seq and body),
+            bool(said.delete_seq),
+            tuple(sorted(reactions.items())),
+            status if said.author == user else None,
+        )
 
     def shown(self, user: str, seq: int) -> tuple[str, dict[str, str]]:
         """Return a message's content and reactions as a user sees them, without changes made outside of membership."""
@@ -74,12 +114,12 @@ class Model:
         body = said.body if not said.edit_seq or said.edit_seq in seen else ""
         return body, {each: emoji for each, (emoji, by) in said.reactions.items() if by in seen}
 
-    def send(self, user: str, body: str) -> int:
+    def send(self, user: str, body: str, mention: str | None = None) -> int:
         self._check_member(user)
         if self.admins_only:
             self._check_admin(user)
         seq = self._next(user)
-        self.messages[seq] = Said(user, body)
+        self.messages[seq] = Said(user, body, mention)
         self.read[user] = seq
         return seq
 
@@ -90,18 +130,25 @@ class Model:
         if self.admins_only:
             self._check_admin(user)
         said.body, said.edit_seq = body, self._next(user)
+        self.targets[said.edit_seq] = target
         return said.edit_seq
 
     def delete(self, user: str, target: int) -> int:
-        said = self._target(user, target)
+        said = self._target(user, target, deleted=True)
         if said.author != user:
             self._check_admin(user)
+        if said.delete_seq:
+            return 0
         said.body, said.reactions, said.delete_seq = "", {}, self._next(user)
+        self.targets[said.delete_seq] = target
         return said.delete_seq
 
     def react(self, user: str, target: int, emoji: str) -> int:
         said = self._target(user, target)
+        if said.reactions.get(user, ("", 0))[0] == emoji:
+            return 0
         seq = self._next(user)
+        self.targets[seq] = target
         said.reactions = {**said.reactions, user: (emoji, seq)} if emoji else _without(said.reactions, user)
         return seq
 
@@ -161,6 +208,8 @@ class Model:
     def update(self, user: str, title: str, admins_only: bool) -> int:
         self._check_member(user)
         self._check_admin(user)
+        if (self.title, self.admins_only) == (title, admins_only):
+            return 0
         self.title, self.admins_only = title, admins_only
         return self._next(user)
 
@@ -189,12 +238,55 @@ class Model:
         if self.roles[user] is not Role.ADMIN:
             raise Refused(FORBIDDEN)
 
-    def _target(self, user: str, target: int) -> Said:
+    def _target(self, user: str, target: int, *, deleted: bool = False) -> Said:
+        """Return a message that a member may change; a deleted one only if `deleted`."""
         self._check_member(user)
         said = self.messages.get(target)
-        if said is None or said.delete_seq or target not in self.visible(user):
+        if said is None or (said.delete_seq and not deleted) or target not in self.visible(user):
             raise Refused(NO_MESSAGE)
         return said
+
+
+@dataclass
+class DirectModel:
+    """A 1-1 conversation. `shown` are the read watermarks that the other user is shown: none of after a block."""
+
+    users: tuple[str, str]
+    head: int
+    messages: dict[int, tuple[str, str]] = field(default_factory=dict)
+    read: dict[str, int] = field(default_factory=dict)
+    shown: dict[str, int] = field(default_factory=dict)
+    blocks: set[str] = field(default_factory=set)
+
+    def send(self, user: str, body: str) -> int:
+        if self.blocks:
+            raise Refused("BLOCKED")
+        self.head += 1
+        self.messages[self.head] = (user, body)
+        self.read[user] = self.shown[user] = self.head
+        return self.head
+
+    def receive(self, user: str, seq: int) -> None:
+        """Record that a user has read up to `seq`."""
+        if seq > self.read.get(user, 0):
+            self.read[user] = seq
+            if not self.blocks:
+                self.shown[user] = seq
+
+    def unread(self, user: str) -> int:
+        """Return the number of messages that a user has not read."""
+        return sum(seq > self.read.get(user, 0) for seq in self.messages)
+
+    def shown_messages(self, user: str) -> dict[int, Shown]:
+        """Return the messages that a user's devices show, by seq."""
+        other = self.users[self.users[0] == user]
+        return {
+            seq: Shown(author, body, (), False, False, (), self._status(seq, other) if author == user else None)
+            for seq, (author, body) in self.messages.items()
+        }
+
+    def _status(self, seq: int, other: str) -> DeliveryStatus:
+        return DeliveryStatus.READ if self.shown.get(other, 0) >= seq else DeliveryStatus.SENT
 
 
 def _without(reactions: dict[str, tuple[str, int]], user: str) -> dict[str, tuple[str, int]]:

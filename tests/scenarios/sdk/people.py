@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TypeVar
 
-from parley_client import Client, Device, MemoryStore, Session, SessionStore
+from parley_client import Client, Device, Door, MemoryStore, Session, SessionStore
 from tests.proxy.rpc import Proxy
 from tests.raw.device import RawDevice
 from tests.raw.world import World
@@ -64,7 +64,8 @@ class People:
             device = await self.world.listed_user(self.login_name(name), name)
             self._devices[name] = device
         ends, home = time.time() + TOKEN_SECONDS, self.world.home_of(device.user_id)
-        return Session(device.user_id, device.device_id, self.login_name(name), device.token, ends, "", home)
+        door = Door(self.proxy.address)
+        return Session(device.user_id, device.device_id, self.login_name(name), device.token, ends, "", home, door=door)
 
     async def client_without_session(self, store: SessionStore | None = None) -> Client:
         """Return a client that is signed in only if `store` has a session."""

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from contextlib import AsyncExitStack
 
-from parley_client import Client, Device, EntryReceived, MemoryStore, Session, SessionStore
+from parley_client import Client, Device, Door, EntryReceived, MemoryStore, Session, SessionStore
 from tests.eventually import eventually
 from tests.raw.device import RawDevice
 
@@ -28,7 +28,8 @@ class RecordingDevice:
         self._repair = repair
         self._store = store or MemoryStore()
         # Anything but a good token would need a password: see World.
-        self._store.save(Session(who.user_id, who.device_id, "raw", who.token, time.time() + TOKEN_SECONDS, ""))
+        ends = time.time() + TOKEN_SECONDS
+        self._store.save(Session(who.user_id, who.device_id, "raw", who.token, ends, "", door=Door(door)))
         self._open = AsyncExitStack()
         self._device: Device | None = None
         self._notes: asyncio.Task[None] | None = None

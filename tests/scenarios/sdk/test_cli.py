@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.proxy.rpc import Proxy
 from tests.scenarios.sdk.people import People
 from tests.terminal import Terminal
 
@@ -55,7 +56,7 @@ async def test_refused_command_prints_one_sentence(terminal: Terminal, people: P
     assert "in use" in await terminal.refused("register", alice)
     assert f"no user {nobody}" in await terminal.refused("send", nobody, "hello")
     assert "no group" in await terminal.refused("send", "--group", "none", "hello")
-    assert "make run" in await terminal.refused("whoami", "--door", "127.0.0.1:9")
+    assert "make run" in await terminal.refused("login", alice, "--door", "127.0.0.1:9")
     assert "That is you" in await terminal.refused("send", alice, "hello")
     bob = (await people.session("bob")).login_name
     assert "UTF-8" in await terminal.refused("send", bob, "\udcff")
@@ -82,6 +83,35 @@ async def test_damaged_session_file_is_reported_with_remedy(terminal: Terminal, 
         assert f"{session} holds no session of Parley; remove it and sign in again" in said
     session.unlink()
     await terminal.ok("login", alice)
+
+
+async def test_revoked_device_is_told_to_sign_in_again(terminal: Terminal, people: People, tmp_path: Path) -> None:
+    [alice] = await people.sign_in(terminal, "alice")
+    laptop = await people.client("alice")
+    device_id = json.loads(await terminal.ok("whoami", "--json"))["device_id"]
+    await laptop.accounts.revoke_device(device_id)
+    assert "You were signed out. Sign in again with `parley login" in await terminal.refused("conversations")
+    assert list((tmp_path / "parley").glob("*.json")) == []
+    assert "Nobody is signed in here" in await terminal.refused("conversations")
+    await terminal.ok("login", alice)
+    await terminal.ok("conversations")
+
+
+async def test_session_is_used_at_its_own_door(terminal: Terminal, people: People, proxy: Proxy) -> None:
+    [alice] = await people.sign_in(terminal, "alice")
+    async with Proxy(proxy.address) as other:
+        del terminal.environment["PARLEY_DOOR"]
+        assert json.loads(await terminal.ok("whoami", "--json"))["door"] == proxy.address
+        refusal = await terminal.refused("whoami", "--door", other.address)
+        assert f"belongs to {proxy.address}, so it was not sent to {other.address}" in refusal
+        assert other.calls == []
+        await terminal.ok("login", alice, "--door", other.address)
+        assert json.loads(await terminal.ok("whoami", "--json"))["door"] == other.address
+        await terminal.ok("move-session", "--door", proxy.address)
+        other.calls.clear()
+        assert json.loads(await terminal.ok("whoami", "--json"))["door"] == proxy.address
+        assert other.calls == []
+        assert "--door" in await terminal.refused("move-session")
 
 
 async def test_password_is_read_from_pipe_without_warning(terminal: Terminal, people: People) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +17,11 @@ from parley_client import (
     ConnectionState,
     Device,
     EntryReceived,
+    FileStore,
+    InvalidRequest,
     MemoryStore,
     NotFound,
+    SendQueueFull,
     SignedOut,
     Superseded,
     TypingChanged,
@@ -24,7 +29,7 @@ from parley_client import (
 )
 from tests.eventually import eventually
 from tests.proxy.frame_faults import Caller, Filter
-from tests.proxy.rpc import Proxy
+from tests.proxy.rpc import ProxiedStream, Proxy
 from tests.raw.world import PASSWORD
 from tests.scenarios.sdk.people import Pair, People, until, user_id
 
@@ -119,23 +124,77 @@ async def test_permanent_refusal_is_typed_and_later_sends_pass(people: People, p
     assert (await alices.send(pair.chat, "hello")).seq == 2
 
 
+async def read_to_the_end(device: Device) -> None:
+    async for _ in device:
+        pass
+
+
 async def test_superseded_device_ends_without_reconnecting(people: People) -> None:
     alice = await people.client("alice")
     first = await people.device(alice)
-    await people.device(alice)
+    second = await people.device(alice)
     assert isinstance((await end_of(first)).error, Superseded)
+    for _ in range(2):
+        with pytest.raises(Superseded):
+            await read_to_the_end(first)
     with pytest.raises(Superseded):
         first.send("ab" * 16, "from the superseded stream")
+    with pytest.raises(Superseded):
+        await first.wait_connected()
+    assert not first.connected
+    assert second.connected
+    assert alice.session is not None, "the session is that of the newer stream"
 
 
 async def test_revoked_device_ends_without_reconnecting(people: People, pair: Pair) -> None:
     device = await people.device(pair.alice)
     await (await people.client("alice")).accounts.revoke_device(device.device_id)
     assert isinstance((await end_of(device)).error, SignedOut)
+    for _ in range(2):
+        with pytest.raises(SignedOut):
+            await read_to_the_end(device)
     with pytest.raises(SignedOut):
         device.send(pair.chat, "from the revoked device")
     with pytest.raises(SignedOut):
+        await device.wait_connected()
+    with pytest.raises(SignedOut):
         await pair.alice.conversations.get(pair.chat)
+    with pytest.raises(SignedOut):
+        pair.alice.connect()
+
+
+async def test_iteration_of_a_closed_device_ends_without_an_error(people: People, pair: Pair) -> None:
+    async with pair.alice.connect() as device:
+        reading = asyncio.create_task(read_to_the_end(device))
+        await device.wait_connected()
+    await reading
+
+
+@pytest.mark.parametrize("connected", [True, False])
+async def test_session_of_a_revoked_device_is_forgotten(people: People, tmp_path: Path, connected: bool) -> None:
+    store = FileStore(tmp_path / "alice.json")
+    phone = await people.client("alice", store)
+    laptop = await people.client("alice")
+    device_id = phone.session.device_id if phone.session else ""
+    device = await people.device(phone) if connected else None
+    await laptop.accounts.revoke_device(device_id)
+    with pytest.raises(SignedOut):
+        await (read_to_the_end(device) if device else phone.accounts.get_profile())
+    assert phone.session is None
+    assert (await people.client_without_session(FileStore(store.path))).session is None
+    await phone.accounts.login(people.login_name("alice"), PASSWORD)
+    assert (await phone.accounts.get_profile()).display_name == "alice"
+
+
+async def test_session_of_a_newer_login_outlives_the_revoked_one(people: People, tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "alice.json")
+    old = await people.client("alice", store)
+    new = await people.client_without_session(FileStore(store.path))
+    session = await new.accounts.login(people.login_name("alice"), PASSWORD)
+    await new.accounts.revoke_device(old.session.device_id if old.session else "")
+    with pytest.raises(SignedOut):
+        await old.accounts.get_profile()
+    assert store.load() == session
 
 
 async def test_send_outside_of_the_open_device_is_refused_at_once(people: People, pair: Pair) -> None:
@@ -146,6 +205,47 @@ async def test_send_outside_of_the_open_device_is_refused_at_once(people: People
         await device.send(pair.chat, "within")
     with pytest.raises(RuntimeError, match="async with"):
         device.send(pair.chat, "after")
+
+
+async def test_many_sends_wait_for_room_in_the_queue(people: People, pair: Pair) -> None:
+    device = await people.device(pair.alice)
+    device._protocol.send_queue._capacity = 3
+    said = [str(n) for n in range(20)]
+    results = await device.send_many(pair.chat, said)
+    assert [each.seq for each in results] == [*range(2, 22)]
+    assert [each.text async for each in pair.bob.messages.list_before(pair.chat)] == said[::-1]
+
+    async def more() -> AsyncIterator[str]:
+        for text in ("one", "two"):
+            yield text
+
+    assert [each.seq for each in await device.send_many(pair.chat, more())] == [22, 23]
+    assert await device.send_many(pair.chat, []) == []
+    for text in said[:3]:
+        device.send(pair.chat, text)
+    with pytest.raises(SendQueueFull):
+        device.send(pair.chat, "too many")
+
+
+async def test_refused_message_does_not_keep_later_ones_from_being_sent(people: People, pair: Pair) -> None:
+    device = await people.device(pair.alice)
+    with pytest.raises(InvalidRequest):
+        await device.send_many(pair.chat, ["one", "", "three"])
+    assert [each.text async for each in pair.bob.messages.list_before(pair.chat)] == ["three", "one"]
+
+
+async def test_waiting_for_room_ends_with_the_connection(people: People, pair: Pair) -> None:
+    async def withhold(_: ProxiedStream, frame: chat_pb2.ConnectRequest) -> bool:
+        return frame.HasField("send_message")
+
+    people.proxy.answered = withhold
+    device = await people.device(pair.alice)
+    device._protocol.send_queue._capacity = 1
+    sending = asyncio.create_task(device.send_many(pair.chat, ["one", "two"]))
+    await eventually(lambda: any(each.HasField("send_message") for each in people.proxy.requests))
+    await people.device(pair.alice)
+    with pytest.raises(Superseded):
+        await sending
 
 
 async def test_expiring_token_is_renewed_on_open_stream(people: People, proxy: Proxy) -> None:
@@ -220,5 +320,4 @@ async def test_ranges_and_messages_are_read_by_call(pair: Pair) -> None:
     await pair.alice.messages.send(pair.chat, "hello")
     answer = await pair.alice.messages.list_entries([chat_pb2.EntryRange(conversation_id=pair.chat)])
     assert [each.seq for each in answer.entries] == [1, 2]
-    shown = [each.message_appended.content.text.body async for each in pair.alice.messages.list_before(pair.chat)]
-    assert shown == ["hello"]
+    assert [each.text async for each in pair.alice.messages.list_before(pair.chat)] == ["hello"]

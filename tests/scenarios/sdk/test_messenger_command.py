@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import fcntl
+import json
 import os
+import re
 import struct
 import sys
 import termios
@@ -97,6 +100,66 @@ async def test_named_conversation_is_opened_and_quit_key_ends_command(terminal: 
         await eventually(lambda: "hello bob" in shown.drawn and "Enter sends" in shown.drawn, 20)
         shown.press(b"\x11")
         assert await shown.ends() == 0
+
+
+async def test_typed_joiners_are_sent_and_shown(terminal: Terminal, names: Names) -> None:
+    typed = "می‌خواهم 🏳️‍🌈 👨‍👩‍👧"
+    async with window(terminal, "chat", names.bob) as shown:
+        await eventually(lambda: "Enter sends" in shown.drawn, 20)
+        shown.press(f"{typed}\r".encode())
+        await eventually(lambda: "✓" in shown.drawn.rpartition(typed)[0][-200:], 20)
+        shown.press(b"\x11")
+        assert await shown.ends() == 0
+    entries = [json.loads(line) for line in (await terminal.ok("history", names.bob, "--json")).splitlines()]
+    assert entries[-1]["message_appended"]["content"]["text"]["body"] == typed
+
+
+async def test_message_is_copied_to_the_clipboard_of_the_terminal(terminal: Terminal, names: Names) -> None:
+    async with window(terminal, "chat", names.bob) as shown:
+        await eventually(lambda: "hello bob" in shown.drawn and "Enter sends" in shown.drawn, 20)
+        shown.press(b"\x1b[Ac")
+        copied = base64.b64encode(b"hello bob").decode()
+        await eventually(lambda: f"\x1b]52;c;{copied}\a" in shown.drawn, 20)
+
+
+def bells(shown: Window) -> int:
+    """Return how often the bell rang: a BEL that does not end an operating system command."""
+    return re.sub(r"\x1b\][^\a\x1b]*\a", "", shown.drawn).count("\a")
+
+
+async def test_burst_of_messages_in_another_conversation_does_not_ring_for_each(
+    terminal: Terminal, names: Names
+) -> None:
+    async with window(terminal, "chat") as shown:
+        await eventually(lambda: "Enter: open" in shown.drawn, 20)
+        for number in range(5):
+            await terminal.ok("send", names.alice, f"news {number}", "--as", names.bob)
+        await eventually(lambda: "news 4" in shown.drawn, 20)
+        assert bells(shown) >= 1
+        assert bells(shown) < 5
+
+
+async def test_message_rings_only_while_terminal_is_not_focused(terminal: Terminal, names: Names) -> None:
+    async with window(terminal, "chat", names.bob) as shown:
+        await eventually(lambda: "hello bob" in shown.drawn and "Enter sends" in shown.drawn, 20)
+        await terminal.ok("send", names.alice, "while she looks", "--as", names.bob)
+        await eventually(lambda: "while she looks" in shown.drawn, 20)
+        assert bells(shown) == 0
+        shown.press(b"\x1b[O")
+        await terminal.ok("send", names.alice, "while she is away", "--as", names.bob)
+        await eventually(lambda: bells(shown) == 1, 20)
+
+
+@pytest.mark.parametrize(("kind", "announced"), [("off", False), ("desktop", True)])
+async def test_notifications_are_off_or_on_the_desktop(
+    terminal: Terminal, names: Names, kind: str, announced: bool
+) -> None:
+    async with window(terminal, "chat", "--notify", kind) as shown:
+        await eventually(lambda: "Enter: open" in shown.drawn, 20)
+        await terminal.ok("send", names.alice, "dinner?", "--as", names.bob)
+        await eventually(lambda: "dinner?" in shown.drawn.replace("\x1b]9;Parley: bob: dinner?\x1b\\", ""), 20)
+        assert ("\x1b]9;Parley: bob: dinner?\x1b\\" in shown.drawn) == announced
+        assert bells(shown) == 0
 
 
 async def test_superseded_messenger_ends_with_one_sentence(terminal: Terminal, proxy: Proxy, names: Names) -> None:

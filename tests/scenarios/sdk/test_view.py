@@ -107,6 +107,7 @@ async def test_conversation_settings_reach_other_devices(people: People, pair: P
 )
 async def test_non_text_contents_arrive_unchanged(pair: Pair, content: entry_pb2.Content) -> None:
     alice, chat = pair.alice, pair.chat
-    sent = await alice.messages.send(chat, content, reply_to_seq=1)
+    first = await alice.messages.send(chat, "first")
+    sent = await alice.messages.send(chat, content, reply_to_seq=first.seq)
     answer = await alice.messages.list_entries([chat_pb2.EntryRange(conversation_id=chat, after_seq=sent.seq - 1)])
-    assert answer.entries[0].message_appended.content == contents.reply(content, 1)
+    assert answer.entries[0].message_appended.content == contents.reply(content, first.seq)

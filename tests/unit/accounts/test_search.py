@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat_service.accounts.user_search import MAX_QUERY_CHARS, MAX_WORDS, PREFIX_LENGTHS, UserQuery, fold, search_keys
+from chat_service.accounts.user_search import (
+    MAX_QUERY_CHARS,
+    MAX_WORDS,
+    PREFIX_LENGTHS,
+    UserQuery,
+    fold_name,
+    search_keys,
+)
 
 LOGIN = "someone.else"
 
@@ -12,7 +19,7 @@ LOGIN = "someone.else"
 def finds(query: str, display_name: str, login_name: str = LOGIN) -> bool:
     """Return True if the store would match: the prefix by equality, the rest by comparison with the words."""
     asked, keys = UserQuery.of(query), search_keys(login_name, display_name)
-    return asked.prefix in keys.prefixes and any(word.startswith(asked.text) for word in keys.words)
+    return bool({*keys.prefixes} & {*asked.keys}) and any(word.startswith(asked.texts) for word in keys.words)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +35,10 @@ def finds(query: str, display_name: str, login_name: str = LOGIN) -> bool:
         ("luk", "Søren Łukasz"),
         ("luc", "Jean-Luc"),
         ("brien", "O'Brien"),
+        ("o’bri", "O'Brien"),
+        ("oʼbrien", "O’Brien"),
+        ("obrien", "O'Brien"),
+        ("jean‐l", "Jean-Luc"),
         ("明", "王小明"),
         ("小明", "王小明"),
         ("김", "김철수"),
@@ -50,11 +61,18 @@ def test_other_query_is_not_found(query: str, name: str) -> None:
 
 @given(st.text(min_size=1, max_size=128), st.integers(min_value=1, max_value=64))
 def test_every_name_is_found_by_its_prefix(name: str, length: int) -> None:
-    start = fold(name)
+    start = fold_name(name)
     words = search_keys(LOGIN, name).words
-    assert fold(start) == start
+    assert fold_name(start) == start
     for word in words:
         assert finds(word[:length], name)
+
+
+@pytest.mark.parametrize("name", ["कुमार", "O’Brien", "ŊŊala"])
+def test_account_with_keys_of_earlier_version_is_found_by_its_name(name: str) -> None:
+    keys_before = {"कुमार": "कमार", "O’Brien": "o’brien", "ŊŊala": "ŋŋala"}
+    assert any(keys_before[name].startswith(text) for text in UserQuery.of(name).texts)
+    assert set(UserQuery.of(name).keys) & {keys_before[name][:length] for length in PREFIX_LENGTHS}
 
 
 @given(st.text(max_size=128))

@@ -2,7 +2,6 @@
 
 import pytest
 
-from chat_service.accounts.account import normalize_display_name
 from chat_service.servicers.account import OPEN_METHODS, AccountServicer, client_address
 from parley.chat.v1 import account_pb2
 from servicekit.rpc import Call
@@ -27,10 +26,3 @@ def test_every_method_is_served() -> None:
 )
 def test_client_address_is_the_one_envoy_forwards(metadata: dict[str, str], peer: str, expected: str) -> None:
     assert client_address(Call(None, metadata, peer)) == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"), [("  Alice\n Smith ", "Alice Smith"), ("A\0b", "Ab"), ("\0", ""), (" \t", "")]
-)
-def test_display_name_is_normalized_to_one_line(name: str, expected: str) -> None:
-    assert normalize_display_name(name) == expected

@@ -23,6 +23,8 @@ from chat_service.model.words import MAX_WORD_CHARS, MAX_WORDS, MessageQuery, ex
         ("مـــرحبًا", ["مرحبا"]),
         ("हिन्दी", ["हिन्दी"]),
         ("soft\u00adhyphen", ["softhyphen"]),
+        ("О\u02bcБрайен обʼєднання", ["о", "браиен", "об", "єднання"]),
+        ("١٢٣ ۱۲۳ １２３", ["123"]),
         ("北京大学", ["北京", "京大", "大学", "学"]),
         ("我", ["我"]),
         ("ｶﾞｷ カキ", ["ガキ", "キ", "カキ"]),
@@ -57,6 +59,11 @@ def test_query_is_split_into_words_and_prefixes(text: str, query: MessageQuery) 
     assert bool(query) is (text != "👍")
 
 
+def test_query_also_finds_messages_indexed_by_earlier_versions() -> None:
+    assert MessageQuery.alternatives("Đà Nẵng ") == (MessageQuery(("da", "nang")), MessageQuery(("đa", "nang")))
+    assert MessageQuery.alternatives("Crème brûlée ") == (MessageQuery(("creme", "brulee")),)
+
+
 def test_long_texts_and_words_are_bounded() -> None:
     assert extract_words("x" * 100) == ["x" * MAX_WORD_CHARS]
     assert MessageQuery.of("x" * 100) == MessageQuery((), ("x" * MAX_WORD_CHARS,))
@@ -70,6 +77,15 @@ def test_every_text_is_found_by_itself(text: str) -> None:
     assert len(found) == len(set(found))
     assert set(query.words) <= set(found)
     assert all(any(word.startswith(prefix) for word in found) for prefix in query.prefixes)
+
+
+@given(st.text(max_size=60))
+def test_text_is_found_by_each_of_its_words(text: str) -> None:
+    found = extract_words(text)
+    for word in text.split():
+        query = MessageQuery.of(word)
+        assert set(query.words) <= set(found)
+        assert all(any(each.startswith(prefix) for each in found) for prefix in query.prefixes)
 
 
 @given(st.text(min_size=1, max_size=60))

@@ -25,7 +25,7 @@ async def test_version_option_prints_version(terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize(
-    "door", ["http://127.0.0.1:8080", "localhost:abc", "localhost", ":8080", "::1:80", "host:0", "h:65536"]
+    "door", ["http://127.0.0.1:8080/path", "localhost:abc", "localhost", ":8080", "::1:80", "host:0", "h:65536"]
 )
 async def test_door_without_host_and_port_is_refused(terminal: Terminal, door: str) -> None:
     code, _, err = await terminal.run("whoami", "--door", door)

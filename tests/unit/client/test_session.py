@@ -62,6 +62,15 @@ def test_session_with_wrong_field_type_is_damaged(tmp_path: Path) -> None:
         store.load()
 
 
+@pytest.mark.parametrize("door", ['"a:1"', "3", "{}", '{"address": 3, "tls": null}', '{"address": "a:1", "tls": {}}'])
+def test_session_with_damaged_door_is_damaged(tmp_path: Path, door: str) -> None:
+    store = FileStore(tmp_path / "alice.json")
+    store.save(SESSION)
+    store.path.write_text(store.path.read_text().replace('"door": null', f'"door": {door}'))
+    with pytest.raises(DamagedFile):
+        store.load()
+
+
 @pytest.mark.parametrize(
     "kept",
     ["{", "[]", '{"cursor": 3}', '{"cursor": [1]}', '{"last_seqs": 3}', '{"unconfirmed": [1]}'],

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -172,3 +173,34 @@ def test_mentions_are_measured_in_code_points() -> None:
     passed = contents.forwarded(contents.reply(said, 5))
     assert (passed.forwarded, passed.reply_to_seq, len(passed.text.mentions)) == (True, 0, 0)
     assert contents.as_content("words", 3).reply_to_seq == 3
+
+
+@pytest.mark.parametrize(
+    ("body", "name", "offsets"),
+    [
+        ("@bob", "@bob", [0]),
+        ("hi @bob, and (@bob)!", "@bob", [3, 14]),
+        ("@bob's hat", "@bob", [0]),
+        ("ask @bob.", "@bob", [4]),
+        ("@bob-", "@bob", [0]),
+        ("hi @bobby", "@bob", []),
+        ("hi @bob_2 @bob2", "@bob", []),
+        ("@bob-cat @bob.smith", "@bob", []),
+        ("carol@bob.example", "@bob", []),
+        ("carol@bob", "@bob", []),
+        ("Zoë@bob", "@bob", []),
+        ("@bobе", "@bob", []),
+        ("@jose\u0301", "@jose", []),
+        ("@José y @Josefa", "@José", [0]),
+        ("your friend Bob Smith said", "Bob Smith", [12]),
+        ("Bob Smithson", "Bob Smith", []),
+        ("你好@小明你好", "@小明", [2]),
+        ("你好@bob你好", "@bob", [2]),
+        ("@철수님", "@철수", [0]),
+        ("@bob@bob", "@bob", [0]),
+        ("@🦄!", "@🦄", [0]),
+        ("a+b @a+b", "@a+b", [4]),
+    ],
+)
+def test_mention_is_marked_only_where_it_is_a_whole_name(body: str, name: str, offsets: list[int]) -> None:
+    assert [each.offset for each in contents.text(body, {name: YOU}).text.mentions] == offsets

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import uuid_utils
@@ -48,6 +48,10 @@ async def skip_reload(_: str) -> None:
     """Reload no owner: none has the conversation in memory."""
 
 
+async def skip_touch(_: Mapping[str, Collection[str]]) -> None:
+    """Touch no index: no device resumes."""
+
+
 @dataclass
 class RetentionEnvironment:
     """The stores of a retention test, and sweeps by a manual clock."""
@@ -63,7 +67,7 @@ class RetentionEnvironment:
     def new_sweep(
         self, terms: RetentionPolicy, reload: Callable[[str], Awaitable[None]] = skip_reload
     ) -> RetentionSweep:
-        return RetentionSweep(self.store, MongoDeviceStore(self.database), terms, self.clock, reload)
+        return RetentionSweep(self.store, MongoDeviceStore(self.database), terms, self.clock, reload, skip_touch)
 
     async def sweep_due(
         self, terms: RetentionPolicy, reload: Callable[[str], Awaitable[None]] = skip_reload

@@ -50,6 +50,7 @@ from tests.integration.chat.retention.environment import (
     owns_all,
     send_texts,
     skip_reload,
+    skip_touch,
 )
 
 pytestmark = pytest.mark.integration
@@ -151,7 +152,8 @@ async def test_next_sweep_completes_interrupted_removal(owners: Owners, environm
     await environment.sweep_due(A_DAY)
     environment.clock.advance(2 * DAY_S)
     store = FailingRetentionStore(environment.database)
-    failing_sweep = RetentionSweep(store, MongoDeviceStore(environment.database), A_DAY, environment.clock, skip_reload)
+    devices = MongoDeviceStore(environment.database)
+    failing_sweep = RetentionSweep(store, devices, A_DAY, environment.clock, skip_reload, skip_touch)
     [due] = await store.list_due(environment.clock.now_ms(), A_DAY.default, owns_all, 10)
     with pytest.raises(StoreUnavailable):
         await failing_sweep.sweep(due)

@@ -1,0 +1,62 @@
+"""No dataclass prints a token, a password or a hash of one: what is printed ends up in logs."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Final
+
+import pytest
+
+import chat_service
+import parley_client
+import servicekit
+from chat_service.accounts.account import Account, Profile
+from chat_service.accounts.sign_in_sessions import SignInSession
+from parley_client import Session
+
+SECRET: Final = re.compile(r"(access_|refresh_|^)token|password|secret(?!s_)|credential|private_key|cookie")
+# A token of a page or of a lane is no secret, and a time or a limit of a token is none either.
+PLAIN: Final = re.compile(r"page_token|_(ends|expires_at|seconds|bytes|lifetime\w*)$|^tokens$")
+
+
+def dataclasses_of(package: str, path: list[str]) -> Iterator[type]:
+    """Yield the dataclasses that the modules of a package define."""
+    for module in pkgutil.walk_packages(path, f"{package}."):
+        if module.name.endswith("__main__"):
+            continue
+        loaded = importlib.import_module(module.name)
+        for each in vars(loaded).values():
+            if isinstance(each, type) and is_dataclass(each) and each.__module__ == module.name:
+                yield each
+
+
+def printed_secrets(kind: type) -> list[str]:
+    """Return the fields of a dataclass whose names say that they are secret, and that its repr prints."""
+    # The repr that `dataclass` makes is wrapped; another one chooses what it prints.
+    if not hasattr(kind.__repr__, "__wrapped__"):
+        return []
+    return [
+        each.name
+        for each in fields(kind)
+        if each.repr and SECRET.search(each.name) and not PLAIN.search(each.name) and each.type not in ("bool", "int")
+    ]
+
+
+@pytest.mark.parametrize("package", [parley_client, chat_service, servicekit], ids=lambda each: each.__name__)
+def test_dataclasses_print_no_secret(package: object) -> None:
+    name, path = package.__name__, list(package.__path__)  # type: ignore[attr-defined]
+    printed = {kind.__qualname__: secrets for kind in dataclasses_of(name, path) if (secrets := printed_secrets(kind))}
+    assert printed == {}
+
+
+def test_sessions_and_accounts_print_who_and_not_the_secret() -> None:
+    session = Session("a-user", "a-device", "alice", "hush-1", 1.0, "hush-2")
+    issued = SignInSession("a-user", "a-device", "hush-1", 1.0, "hush-2", "home:1")
+    account = Account(Profile("a-user", "alice", "Alice"), "hush-3", 1)
+    for each in (session, issued, account):
+        assert "a-user" in repr(each)
+        assert "hush" not in repr(each)
