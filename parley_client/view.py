@@ -28,7 +28,7 @@ from parley_client.watermarks import Watermarks
 class DeliveryStatus(IntEnum):
     """The delivery status of the user's own message: the lowest among the other users who have been members since.
 
-    If none of them is left, it is the status of the user who left last, so that it does not fall.
+    If there are none, it is the status of the user whose membership at that time ended last, so that it does not fall.
     """
 
     SENT = 1
