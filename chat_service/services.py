@@ -10,6 +10,7 @@ from chat_service.accounts.blocks import BlockService
 from chat_service.accounts.passwords import PasswordHasherPool
 from chat_service.accounts.privacy import GroupConsent
 from chat_service.accounts.profiles import ProfileService
+from chat_service.accounts.stranger_limits import StrangerLimiter
 from chat_service.directory.notifications import NotificationContextReader
 from chat_service.directory.relations import RelationReader
 from chat_service.mesh.group_leaver import GroupLeaver
@@ -55,7 +56,7 @@ def create_accounts(
         home_of=lambda user_id: server().homes.address_of(user_id),
         on_signed_out=lambda *session: server().sign_out(*session),
         leave_groups=lambda user_id: GroupLeaver(server().history, server().owners).leave_groups(user_id),
-        purges=(stores.blocks.delete_all_of, stores.memberships.delete_all_of),
+        purges=(stores.blocks.delete_all_of, stores.memberships.delete_all_of, stores.index.delete_user),
         settings=settings.accounts,
     )
 
@@ -71,7 +72,8 @@ def public_services(
     return [
         ServedService(CHAT, chat.ChatServicer(dependencies)),
         ServedService(
-            CONVERSATION, conversation.ConversationServicer(dependencies, _user_checks(server.stores, profiles))
+            CONVERSATION,
+            conversation.ConversationServicer(dependencies, _user_checks(server.stores, profiles, settings, clock)),
         ),
         ServedService(
             ACCOUNT,
@@ -112,11 +114,14 @@ def _dependencies(settings: ChatSettings, server: ChatServer, clock: Clock) -> D
     )
 
 
-def _user_checks(stores: Stores, profiles: ProfileService) -> UserChecks:
+def _user_checks(stores: Stores, profiles: ProfileService, settings: ChatSettings, clock: Clock) -> UserChecks:
     consent = GroupConsent(
         stores.accounts.load_adding_rules, stores.blocks.filter_blocking, stores.contacts.filter_acquainted
     )
-    return UserChecks(profiles.filter_existing, stores.blocks.is_blocked_either_way, consent.find_refusing)
+    strangers = StrangerLimiter(stores.contacts.filter_acquainted, stores.attempts, clock, settings.stranger_limits)
+    return UserChecks(
+        profiles.filter_existing, stores.blocks.is_blocked_either_way, consent.find_refusing, strangers.count
+    )
 
 
 def _block_service(server: ChatServer, profiles: ProfileService) -> BlockService:

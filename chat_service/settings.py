@@ -10,13 +10,15 @@ from pydantic import Field, PlainValidator
 from pydantic_settings import NoDecode
 
 from chat_service.accounts.accounts import AccountSettings
+from chat_service.accounts.stranger_limits import StrangerLimits
 from chat_service.limits import Limits
 from chat_service.model.retention import FOREVER, Retention, RetentionPolicy, RetentionRule
 from servicekit.config import Address
 from servicekit.rate_limiter import RateLimit
 from servicekit.settings import MongoSettings, RedisSettings, ServiceSettings
 
-DAY_S: Final = 24 * 3600
+HOUR_S: Final = 3600
+DAY_S: Final = 24 * HOUR_S
 _AGE: Final = re.compile(r"([1-9][0-9]{0,4})(s?)")
 
 
@@ -49,6 +51,11 @@ class ChatSettings(ServiceSettings, MongoSettings, RedisSettings):
     # Attempts to sign in or register per second and address, and their burst.
     sign_in_rate: float = Field(default=1.0, gt=0)
     sign_in_burst: int = Field(default=60, gt=0)
+    # How often, an hour, users may be added to groups by users with whom they are not acquainted, or be begun a 1-1
+    # conversation with by them; so many at once. Beyond that such calls fail with RATE_LIMITED.
+    reached_by_strangers_per_hour: int = Field(default=200, gt=0)
+    # How often, an hour, one user may do so to others; so many at once. Not below the members of a group.
+    reached_strangers_per_hour: int = Field(default=1000, ge=100)
     # Devices per account.
     max_devices: int = Field(default=10, gt=0)
     # Seconds until the last data of a deleted account is removed; longer than any call takes.
@@ -92,6 +99,12 @@ class ChatSettings(ServiceSettings, MongoSettings, RedisSettings):
     def retention_policy(self) -> RetentionPolicy:
         """Return the retention policy of this deployment."""
         return RetentionPolicy(self.retention, self.retention_pause_seconds)
+
+    @property
+    def stranger_limits(self) -> StrangerLimits:
+        """Return the limits of what users may do to users who are not acquainted with them."""
+        by, of = self.reached_by_strangers_per_hour, self.reached_strangers_per_hour
+        return StrangerLimits(per_user=RateLimit(by / HOUR_S, by), per_actor=RateLimit(of / HOUR_S, of))
 
     @property
     def accounts(self) -> AccountSettings:

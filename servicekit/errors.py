@@ -103,7 +103,7 @@ class StoreUnavailable(Unavailable):
 
 
 class ServerBusy(Unavailable):
-    """Too many devices are connecting to this server."""
+    """Too many devices are connecting to this server, or too many passwords are being checked."""
 
     default_reason: ClassVar[str] = "SERVER_BUSY"
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import collections
 import random
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 from servicekit.auth import Claims
 from servicekit.clock import Clock
 from servicekit.errors import RateLimited, ServerDraining, Unauthenticated
 from servicekit.failure import Failure
+from servicekit.tasks import on_task_end
 
 # Streams of one device on a server at once.
 MAX_DEVICE_STREAMS: Final = 16
@@ -31,18 +33,20 @@ class StreamLimiter:
         self._max_streams = max_streams
         self._open: collections.Counter[str] = collections.Counter()
 
-    @contextmanager
-    def count_stream(self, device_id: str) -> Iterator[None]:
-        """Count a stream of a device while the context is open. Raises RateLimited if the device has too many."""
+    def count_stream(self, device_id: str) -> None:
+        """Count a stream of a device until the current task, which serves it, ends: the client has then read its end.
+
+        Raises RateLimited if the device has too many.
+        """
         if self._open[device_id] >= self._max_streams:
             raise RateLimited("this device has too many open streams", retry_after=STREAM_RETRY_S)
         self._open[device_id] += 1
-        try:
-            yield
-        finally:
-            self._open[device_id] -= 1
-            if not self._open[device_id]:
-                del self._open[device_id]
+        on_task_end(partial(self._end_stream, device_id))
+
+    def _end_stream(self, device_id: str) -> None:
+        self._open[device_id] -= 1
+        if not self._open[device_id]:
+            del self._open[device_id]
 
 
 class OpenStreams:
@@ -74,15 +78,16 @@ class OpenStreams:
         """Count a stream as open within the block. Raise RateLimited, TOKEN_EXPIRED or ServerDraining."""
         if self._draining:
             raise _draining()
+        if claims is not None:
+            self._limiter.count_stream(claims.device_id)
         deadline = asyncio.timeout(_seconds_left(claims, self._clock))
         try:
-            with self._limiter.count_stream(claims.device_id) if claims else nullcontext():
-                async with deadline:
-                    self._deadlines.add(deadline)
-                    try:
-                        yield
-                    finally:
-                        self._deadlines.discard(deadline)
+            async with deadline:
+                self._deadlines.add(deadline)
+                try:
+                    yield
+                finally:
+                    self._deadlines.discard(deadline)
         except TimeoutError:
             # A servicer may raise a TimeoutError of its own.
             if not deadline.expired():

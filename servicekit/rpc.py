@@ -24,10 +24,12 @@ from google.protobuf.message_factory import GetMessageClass
 from servicekit import validation
 from servicekit.auth import Claims
 from servicekit.call_metrics import CallRecorder, MethodMetrics
-from servicekit.errors import NotYetServed
+from servicekit.call_reset import UNREAD_TIMEOUT_S, reset_unless_read
+from servicekit.errors import NotYetServed, SlowConsumer
 from servicekit.failure import Failure
 from servicekit.open_streams import OpenStreams
 from servicekit.status import to_grpc
+from servicekit.unary_calls import UnaryCalls
 
 # The time to parse and check a request grows with its size and blocks the event loop.
 MAX_REQUEST_BYTES: Final = 256 * 1024
@@ -71,26 +73,31 @@ class ByteStream(Protocol):
 
 
 class _ContextStream:
-    """A ByteStream over a gRPC context; it only maps the end of the stream to None."""
+    """A ByteStream over a gRPC context; it maps the end of the stream to None."""
 
-    __slots__ = ("_read", "write")
+    __slots__ = ("_context", "_read", "_started")
 
     def __init__(self, context: Context) -> None:
+        self._context = context
         self._read = context.read
-        self.write = context.write
+        self._started = False
 
     async def read(self) -> bytes | None:
         frame: object = await self._read()
         return frame if isinstance(frame, bytes) else None
 
+    async def write(self, frame: bytes) -> None:
+        if not self._started:
+            # Together with the first frame, the headers would wait until the client reads, and the status after them.
+            self._started = True
+            await self._context.send_initial_metadata(())
+        await self._context.write(frame)
 
-class _WriteOnlyStream:
+
+class _WriteOnlyStream(_ContextStream):
     """A ByteStream of a server-streaming call; it reads as if the client had half-closed."""
 
-    __slots__ = ("write",)
-
-    def __init__(self, context: Context) -> None:
-        self.write = context.write
+    __slots__ = ()
 
     async def read(self) -> bytes | None:
         return None
@@ -106,6 +113,8 @@ def service_handler(
     admission_exempt: Collection[str] = (),
     request_bytes: int = MAX_REQUEST_BYTES,
     streams: OpenStreams | None = None,
+    calls: UnaryCalls | None = None,
+    unread_timeout_s: float = UNREAD_TIMEOUT_S,
 ) -> grpc.GenericRpcHandler:
     """Return the handler of the service of `descriptor`.
 
@@ -113,19 +122,23 @@ def service_handler(
     `admit` raises if the caller has lost access; it is skipped for `admission_exempt`, and for bidirectional and client
     streams, whose servicers call it themselves. A request of a unary or server-streaming call of more than
     `request_bytes` is rejected without being parsed. Streams, of the client or of the server, are tracked by `streams`,
-    which may end them.
+    which may end them; unary calls of devices are bounded by `calls`. A response of a server stream that the client
+    does not read within `unread_timeout_s` ends the stream, and a call whose end it does not read is reset.
 
     Raises TypeError unless the servicer implements every method, with `async def`.
     """
     _check_complete(descriptor, servicer, set(open_methods))
     handlers = {}
     for method in descriptor.methods:
-        behaviour = _behaviour(method, servicer, request_bytes)
+        behaviour = _behaviour(method, servicer, request_bytes, unread_timeout_s)
         if streams is not None and (method.client_streaming or method.server_streaming):
             behaviour = _tracked(behaviour, streams)
+        elif calls is not None and not (method.client_streaming or method.server_streaming):
+            behaviour = _bounded(behaviour, calls)
         authenticator = _no_caller if method.name in open_methods else authenticate
         admission = None if method.client_streaming or method.name in admission_exempt else admit
-        handlers[method.name] = _method_handler(method, _wrap_method(method, behaviour, authenticator, admission))
+        handle = _wrap_method(method, behaviour, authenticator, admission, unread_timeout_s)
+        handlers[method.name] = _method_handler(method, handle)
     return grpc.method_handlers_generic_handler(descriptor.full_name, handlers)
 
 
@@ -155,14 +168,16 @@ def _check_complete(descriptor: ServiceDescriptor, servicer: object, opened: set
             raise TypeError(f"{descriptor.full_name}: {error}: {', '.join(sorted(methods))}")
 
 
-def _behaviour(method: MethodDescriptor, servicer: object, request_bytes: int) -> Behaviour:
+def _behaviour(method: MethodDescriptor, servicer: object, request_bytes: int, write_timeout_s: float) -> Behaviour:
     serve = getattr(servicer, method.name)
     if method.client_streaming:
         return _streaming(serve)
     read = partial(_parse_and_check, GetMessageClass(method.input_type), request_bytes)
     if not method.server_streaming:
         return _unary(read, serve)
-    return _server_streaming_by_write(read, serve) if iscoroutinefunction(serve) else _server_streaming(read, serve)
+    if iscoroutinefunction(serve):
+        return _server_streaming_by_write(read, serve)
+    return _server_streaming(read, serve, write_timeout_s)
 
 
 def _unary(read: ParseRequest, serve: Callable[[Any, Call], Awaitable[Response]]) -> Behaviour:
@@ -172,18 +187,29 @@ def _unary(read: ParseRequest, serve: Callable[[Any, Call], Awaitable[Response]]
     return handle
 
 
-def _server_streaming(read: ParseRequest, serve: Callable[[Any, Call], AsyncIterator[Response]]) -> Behaviour:
+def _server_streaming(
+    read: ParseRequest, serve: Callable[[Any, Call], AsyncIterator[Response]], write_timeout_s: float
+) -> Behaviour:
     async def handle(data: bytes, call: Call, context: Context) -> None:
-        responses = serve(read(data), call)
+        responses, stream = serve(read(data), call), _WriteOnlyStream(context)
         try:
             async for response in responses:
-                await context.write(_serialize(response))
+                await _write(stream, _serialize(response), write_timeout_s)
         finally:
             # Release the servicer's resources now and not at the next garbage collection.
             if isinstance(responses, AsyncGenerator):
                 await responses.aclose()
 
     return handle
+
+
+async def _write(stream: ByteStream, frame: bytes, timeout_s: float) -> None:
+    """Send a frame. Raise SlowConsumer if the client does not read it within `timeout_s` seconds."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            await stream.write(frame)
+    except TimeoutError:
+        raise SlowConsumer("the client does not read the stream; call again") from None
 
 
 def _server_streaming_by_write(
@@ -211,8 +237,21 @@ def _tracked(behaviour: Behaviour, streams: OpenStreams) -> Behaviour:
     return handle
 
 
+def _bounded(behaviour: Behaviour, calls: UnaryCalls) -> Behaviour:
+    async def handle(request: Any, call: Call, context: Context) -> bytes | None:
+        if call.claims is None:
+            return await behaviour(request, call, context)
+        return await calls.serve(call.claims.device_id, partial(behaviour, request, call, context))
+
+    return handle
+
+
 def _wrap_method(
-    method: MethodDescriptor, behaviour: Behaviour, authenticate: Authenticate, admit: Admit | None
+    method: MethodDescriptor,
+    behaviour: Behaviour,
+    authenticate: Authenticate,
+    admit: Admit | None,
+    unread_timeout_s: float,
 ) -> Callable[..., Any]:
     """Return `behaviour` with authentication and admission before it, and its exceptions as statuses after it."""
     metrics = MethodMetrics(method.containing_service.full_name, method.name, long_lived=method.client_streaming)
@@ -225,10 +264,14 @@ def _wrap_method(
                 claims = recorder.claims = authenticate(metadata)
                 if claims is not None and admit is not None:
                     await admit(claims)
-                return await behaviour(request, Call(claims, metadata, peer), context)
+                response = await behaviour(request, Call(claims, metadata, peer), context)
             except Exception as error:  # noqa: BLE001  an unexpected exception becomes a status too
-                failure = _failure_for_client(error, recorder)
-            return await context.abort_with_status(to_grpc(failure))
+                status = to_grpc(_failure_for_client(error, recorder))
+            else:
+                reset_unless_read(metrics.name, unread_timeout_s)
+                return response
+            reset_unless_read(metrics.name, unread_timeout_s)
+            return await context.abort_with_status(status)
 
     return handle
 
@@ -244,7 +287,8 @@ def _failure_for_client(error: Exception, recorder: CallRecorder) -> Failure:
         # gRPC could not write because the client disconnected, which is no error.
         raise asyncio.CancelledError from error
     recorder.record_failure(failure)
-    return failure
+    # Its traceback refers to the frames of the call, and so to the call: a session that keeps it would keep both.
+    return failure.with_traceback(None)
 
 
 def _flatten_group(error: Exception) -> list[Exception]:

@@ -19,6 +19,7 @@ import uvloop
 from grpc_health.v1 import health_pb2_grpc
 
 from servicekit import health
+from servicekit.call_reset import install_task_factory
 from servicekit.config import ConfigurationError
 from servicekit.reflection import own_services, read_services
 from servicekit.rpc import UnknownMethods
@@ -87,6 +88,7 @@ class Server:
         Raise ConfigurationError if the address is in use or not local, or the reflection file cannot be read.
         """
         # A grpc.aio server belongs to the event loop that creates it, so it is not created in `__init__`.
+        install_task_factory(asyncio.get_running_loop())
         self._server = server = grpc.aio.server(options=self._options)
         server.add_generic_rpc_handlers(tuple(self._handlers))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

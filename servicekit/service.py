@@ -36,6 +36,7 @@ from servicekit.rpc import Admit, service_handler
 from servicekit.server import MAX_MESSAGE_BYTES, Server, exit_later, wait_for_signal
 from servicekit.settings import MongoSettings, RedisSettings, ServiceSettings
 from servicekit.subjects import external_ids, native_ids
+from servicekit.unary_calls import UnaryCalls
 
 STOP_TIMEOUT_S: Final = 2.0
 
@@ -264,7 +265,7 @@ class _Process:
 def _public_handlers(
     platform: Platform[SettingsT], service: Service, streams: OpenStreams | None
 ) -> list[grpc.GenericRpcHandler]:
-    rates = RateLimiter(platform.settings.call_limit, platform.clock, MAX_DEVICES)
+    rates, calls = RateLimiter(platform.settings.call_limit, platform.clock, MAX_DEVICES), UnaryCalls()
     admit = rate_limited(service.admit, rates)
     return [
         service_handler(
@@ -275,6 +276,7 @@ def _public_handlers(
             open_methods=served.open_methods,
             admission_exempt=served.admission_exempt,
             streams=streams,
+            calls=calls,
         )
         for served in service.public
     ]

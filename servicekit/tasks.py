@@ -32,6 +32,14 @@ async def gather_limited(
     return [task.result() for task in tasks]
 
 
+def on_task_end(call: Callable[[], None]) -> None:
+    """Run `call` once the current task has ended. Raise RuntimeError outside of a task."""
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("there is no current task")
+    task.add_done_callback(lambda _: call())
+
+
 def cancel_requested() -> bool:
     """Return True if the cancellation of the current task was requested.
 

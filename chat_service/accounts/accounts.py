@@ -98,7 +98,7 @@ class Accounts:
     ) -> SignInSession:
         """Create an account and sign its first device in. `address` is the client's.
 
-        Raise LoginNameTaken, PasswordTooWeak, RateLimited, Disabled.
+        Raise LoginNameTaken, PasswordTooWeak, RateLimited, ServerBusy, Disabled.
         """
         self._check_sign_in_here()
         self._count_attempt(address)
@@ -107,7 +107,7 @@ class Accounts:
             raise LoginNameTaken("the login name belongs to another account")
         profile = Profile(uuid.uuid4().hex, login_name, normalize_name(display_name) or login_name)
         account = Account(
-            profile, await self._authenticator.hash_new_password(login_name, password), self._clock.now_ms()
+            profile, await self._authenticator.hash_new_password(login_name, password, address), self._clock.now_ms()
         )
         await self._store.insert(account)
         if not await self._store.claim_login_name(login_name, account.user_id):
@@ -120,17 +120,17 @@ class Accounts:
         """Sign a device in. `address` is the client's.
 
         Raise CredentialsInvalid, after the same time for an unknown login name, DeviceNotFound, TooManyDevices,
-        RateLimited, Disabled.
+        RateLimited, ServerBusy, Disabled.
         """
         self._check_sign_in_here()
         self._count_attempt(address)
-        account = await self._authenticator.authenticate(login_name.lower(), password, device.device_id)
+        account = await self._authenticator.authenticate(login_name.lower(), password, device.device_id, address)
         if not account.listed:
             # An interrupted Register claimed the name and did not list the account.
             await self._store.list_for_search(account.user_id, account.search_keys)
-        await self._authenticator.rehash_if_outdated(account, password)
+        await self._authenticator.rehash_if_outdated(account, password, address)
         session = await self._sessions.sign_in(account.user_id, device)
-        if not await self._authenticator.still_valid(account, password):
+        if not await self._authenticator.still_valid(account, password, address):
             # A change of the password signs out the devices signed in at that moment; this one signed in just after.
             await self._sessions.sign_out(account.user_id, session.device_id)
             raise CredentialsInvalid("login name or password is wrong")
@@ -149,26 +149,26 @@ class Accounts:
                 await self._provisioner.provision(caller)
         await self._sessions.sign_out(caller.user_id, caller.device_id)
 
-    async def change_password(self, caller: Claims, old: str, new: str) -> None:
+    async def change_password(self, caller: Claims, old: str, new: str, address: str = "") -> None:
         """Change the password, then sign out all devices but the calling one. Idempotent.
 
         Raise CredentialsInvalid, PasswordTooWeak, RateLimited, Disabled.
         """
         self._check_sign_in_here()
-        await self._authenticator.change_password(caller.user_id, caller.device_id, old, new)
+        await self._authenticator.change_password(caller.user_id, caller.device_id, old, new, address)
         await self._sessions.sign_out_others(caller.user_id, caller.device_id)
 
-    async def delete_account(self, caller: Claims, password: str) -> None:
-        """Delete the caller's account. May be repeated with the same token.
+    async def delete_account(self, caller: Claims, password: str, address: str = "") -> None:
+        """Begin the deletion of the caller's account, which a job completes. May be repeated with the same token.
 
-        Raise CredentialsInvalid, RateLimited, DeviceRevoked. Raise another Failure if a step of the deletion failed:
-        it is repeated later.
+        Raise CredentialsInvalid, RateLimited, DeviceRevoked. Raise another Failure if the streams of a device could not
+        be ended: the job repeats that.
         """
         account = await self._store.load(caller.user_id)
         if account is None or not account.deleting:
             await self.admit(caller)
             if self._sign_in_here:
-                await self._authenticator.reauthenticate(caller.user_id, password, caller.device_id)
+                await self._authenticator.reauthenticate(caller.user_id, password, caller.device_id, address)
         await self.deletion.begin(caller.user_id)
 
     async def list_devices(self, user_id: str) -> tuple[Device, ...]:

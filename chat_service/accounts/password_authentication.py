@@ -6,17 +6,21 @@ attacker who uses up the attempts of a name locks out new devices only, not the 
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from chat_service.accounts.account import Account
+from chat_service.accounts.common_passwords import is_common
 from chat_service.accounts.errors import CredentialsInvalid, PasswordTooWeak
 from chat_service.accounts.passwords import PasswordHasherPool
 from chat_service.accounts.ports import AccountStore, AttemptCounter, DeviceStore
 from servicekit.clock import Clock
-from servicekit.errors import RateLimited, StoreUnavailable
+from servicekit.errors import RateLimited, ServerBusy, StoreUnavailable
+from servicekit.failure import Violation
 from servicekit.rate_limiter import RateLimit
 
 
 class PasswordAuthenticator:
-    """Verifies and changes passwords. Every method may raise StoreUnavailable and RateLimited."""
+    """Verifies and changes passwords. Every method may raise StoreUnavailable, RateLimited and ServerBusy."""
 
     def __init__(
         self,
@@ -34,21 +38,25 @@ class PasswordAuthenticator:
         self._clock = clock
         self._limit = limit
 
-    async def authenticate(self, login_name: str, password: str, device_id: str) -> Account:
+    async def authenticate(self, login_name: str, password: str, device_id: str, address: str) -> Account:
         """Return the account with this name and password. `device_id` is empty for a new device.
+
+        `address` is the client's here and below: passwords are checked for addresses in turn.
 
         Raise CredentialsInvalid, after the same time for an unknown login name.
         """
         user_id = await self._store.find_user_id(login_name)
         account = None if user_id is None else await self._store.load(user_id)
-        return await self._verify_counted(account, login_name, password, await self._known_device(account, device_id))
+        known_device = await self._known_device(account, device_id)
+        return await self._verify_counted(account, login_name, password, known_device, address)
 
-    async def reauthenticate(self, user_id: str, password: str, device_id: str) -> Account:
+    async def reauthenticate(self, user_id: str, password: str, device_id: str, address: str) -> Account:
         """Return the account of a signed-in user if the password is right. Raise CredentialsInvalid otherwise."""
         account = await self._store.load(user_id)
-        return await self._verify_counted(account, account.profile.login_name if account else "", password, device_id)
+        login_name = account.profile.login_name if account else ""
+        return await self._verify_counted(account, login_name, password, device_id, address)
 
-    async def still_valid(self, account: Account, password: str) -> bool:
+    async def still_valid(self, account: Account, password: str, address: str) -> bool:
         """Return True if the password is still valid: it may have changed since `account` was read.
 
         Return False if the deletion of the account has begun.
@@ -58,41 +66,46 @@ class PasswordAuthenticator:
             return False
         if current.password_hash == account.password_hash:
             return True
-        return await self._passwords.verify(password, current.password_hash)
+        return await self._passwords.verify(password, current.password_hash, address)
 
-    async def hash_new_password(self, login_name: str, password: str) -> str:
-        """Return the hash of a new password. Raise PasswordTooWeak."""
+    async def hash_new_password(self, login_name: str, password: str, address: str, field: str = "password") -> str:
+        """Return the hash of a new password, which is in this field of the request. Raise PasswordTooWeak."""
         if password.casefold() == login_name or len(set(password)) == 1:
-            raise PasswordTooWeak("the password must not be the login name or one repeated character")
-        return await self._passwords.hash(password)
+            raise _too_weak("the password must not be the login name or one repeated character", field)
+        if is_common(password):
+            raise _too_weak("the password is one of the most common ones; choose another", field)
+        return await self._passwords.hash(password, address)
 
-    async def change_password(self, user_id: str, device_id: str, old: str, new: str) -> None:
+    async def change_password(self, user_id: str, device_id: str, old: str, new: str, address: str) -> None:
         """Change the password. Idempotent: succeed if the password is `new` already.
 
         Raise CredentialsInvalid, PasswordTooWeak, and StoreUnavailable if the password was changed concurrently.
         """
         try:
-            account = await self.reauthenticate(user_id, old, device_id)
+            account = await self.reauthenticate(user_id, old, device_id, address)
         except CredentialsInvalid:
             # A repeat whose first response was lost: the new password is valid already and proves the same.
-            await self.reauthenticate(user_id, new, device_id)
+            await self.reauthenticate(user_id, new, device_id, address)
             return
         if old == new:
-            raise PasswordTooWeak("the new password must differ from the old one")
-        stored = await self.hash_new_password(account.profile.login_name, new)
+            raise _too_weak("the new password must differ from the old one", "new_password")
+        stored = await self.hash_new_password(account.profile.login_name, new, address, "new_password")
         if not await self._store.set_password_hash(user_id, account.password_hash, stored):
             raise StoreUnavailable("the password was changed concurrently")
 
-    async def rehash_if_outdated(self, account: Account, password: str) -> None:
-        """Replace a hash made with weaker parameters than today's."""
+    async def rehash_if_outdated(self, account: Account, password: str, address: str) -> None:
+        """Replace a hash made with other parameters than today's; a busy server leaves that to another sign-in."""
         if self._passwords.is_outdated(account.password_hash):
-            password_hash = await self._passwords.hash(password)
-            await self._store.set_password_hash(account.user_id, account.password_hash, password_hash)
+            with suppress(ServerBusy):
+                password_hash = await self._passwords.hash(password, address)
+                await self._store.set_password_hash(account.user_id, account.password_hash, password_hash)
 
-    async def _verify_counted(self, account: Account | None, login_name: str, password: str, device_id: str) -> Account:
+    async def _verify_counted(
+        self, account: Account | None, login_name: str, password: str, device_id: str, address: str
+    ) -> Account:
         """Return the account if the password is right. Raise CredentialsInvalid otherwise.
 
-        Only failed attempts use up the rate limit: a right password is refunded.
+        Only failed attempts use up the rate limit: a right password is refunded, and so is one that was not checked.
         """
         key = f"{login_name}\n{device_id}"
         wait = await self._attempts.take(key, self._limit, self._clock.now_ms())
@@ -100,7 +113,11 @@ class PasswordAuthenticator:
             raise RateLimited("sign-in attempt rate limit exceeded for this login name", retry_after=wait)
         # An account of another issuer has no password.
         stored = account.password_hash or None if account else None
-        matches = await self._passwords.verify(password, stored)
+        try:
+            matches = await self._passwords.verify(password, stored, address)
+        except ServerBusy:
+            await self._attempts.refund(key, self._limit)
+            raise
         if account is None or account.deleting or not matches:
             raise CredentialsInvalid("login name or password is wrong")
         await self._attempts.refund(key, self._limit)
@@ -112,3 +129,7 @@ class PasswordAuthenticator:
             return ""
         known = await self._devices.is_signed_in(account.user_id, device_id)
         return "" if known is None else device_id
+
+
+def _too_weak(message: str, field: str) -> PasswordTooWeak:
+    return PasswordTooWeak(message, violations=(Violation(field, message),))

@@ -122,8 +122,11 @@ class BlockStore(Protocol):
 class AttemptCounter(Protocol):
     """Counts attempts by key, across all servers. Every method may raise StoreUnavailable."""
 
-    async def take(self, key: str, limit: RateLimit, now_ms: int) -> float:
-        """Count an attempt and return 0, or count none and return the seconds until the next is allowed."""
+    async def take(self, key: str, limit: RateLimit, now_ms: int, n: int = 1) -> float:
+        """Count `n` attempts and return 0, or count none and return the seconds until `n` are allowed.
 
-    async def refund(self, key: str, limit: RateLimit) -> None:
-        """Uncount one attempt."""
+        `n` is at most the burst of the limit.
+        """
+
+    async def refund(self, key: str, limit: RateLimit, n: int = 1) -> None:
+        """Uncount `n` attempts."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Final
+from urllib.parse import unquote
 
 from chat_service.accounts.accounts import Accounts
 from chat_service.accounts.blocks import BlockService
@@ -33,6 +35,8 @@ ADMISSION_EXEMPT: Final = frozenset({"Logout", "DeleteAccount"})
 DEFAULT_SEARCH_PAGE: Final = 20
 DEFAULT_DEVICES_PAGE: Final = 50
 DEFAULT_BLOCKED_PAGE: Final = 50
+# The part of an IPv6 address that names the network of a client.
+CLIENT_PREFIX_BITS: Final = 64
 
 
 class AccountServicer:
@@ -75,7 +79,9 @@ class AccountServicer:
         self, request: account_pb2.ChangePasswordRequest, call: Call
     ) -> account_pb2.ChangePasswordResponse:
         """Change the password and sign all other devices out."""
-        await self._accounts.change_password(call.caller, request.old_password, request.new_password)
+        await self._accounts.change_password(
+            call.caller, request.old_password, request.new_password, client_address(call)
+        )
         return account_pb2.ChangePasswordResponse()
 
     async def GetProfile(self, request: account_pb2.GetProfileRequest, call: Call) -> account_pb2.GetProfileResponse:
@@ -155,7 +161,7 @@ class AccountServicer:
         self, request: account_pb2.DeleteAccountRequest, call: Call
     ) -> account_pb2.DeleteAccountResponse:
         """Delete the caller's account."""
-        await self._accounts.delete_account(call.caller, request.password)
+        await self._accounts.delete_account(call.caller, request.password, client_address(call))
         return account_pb2.DeleteAccountResponse()
 
     async def ExportAccount(
@@ -175,8 +181,21 @@ def _age_key(device: Device) -> str:
 def client_address(call: Call) -> str:
     """Return the address a call comes from, without its port: the one Envoy saw, if the call passed through Envoy.
 
+    An IPv6 address is returned as its network of 64 bits, because one client has a whole network.
+
     Envoy appends the address of its peer to `x-forwarded-for`. A client that reaches this server without Envoy can
     forge the header and evade the limit of sign-in attempts by address, but not the limit by login name.
     """
     forwarded = call.metadata.get("x-forwarded-for", "").rpartition(",")[2].strip()
-    return forwarded or call.peer.rpartition(":")[0] or call.peer
+    return _network_of(forwarded or unquote(call.peer.partition(":")[2].rpartition(":")[0]).strip("[]") or call.peer)
+
+
+def _network_of(address: str) -> str:
+    """Return an IPv6 address as its network of 64 bits; other text unchanged."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv4Address):
+        return address
+    return str(parsed.ipv4_mapped or ip_network((parsed, CLIENT_PREFIX_BITS), strict=False))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from chat_service.errors import Blocked, GroupTooLarge, PeerIsSelf, UserNotFound
+from chat_service.errors import Blocked, ConversationNotFound, GroupTooLarge, PeerIsSelf, UserNotFound
 from chat_service.history.history import History
 from chat_service.model.entry import ConversationUpdated, MembershipChanged, MembershipKind, Role
 from chat_service.model.ids import direct_id, group_id
@@ -34,12 +34,14 @@ class UserChecks:
     """Checks of the users that a request names.
 
     `filter_existing` returns the users that exist; `is_blocked`, whether one of two users blocks the other;
-    `find_refusing`, the users that its first argument may not add to a group.
+    `find_refusing`, the users that its first argument may not add to a group; `count_reached` raises RateLimited if its
+    first argument reaches too many strangers, or one of the users is reached by too many.
     """
 
     filter_existing: Callable[[Collection[str]], Awaitable[set[str]]]
     is_blocked: Callable[[str, str], Awaitable[bool]]
     find_refusing: Callable[[str, Collection[str]], Awaitable[set[str]]]
+    count_reached: Callable[[str, Collection[str]], Awaitable[None]]
 
     async def check_exist(self, user_ids: Collection[str]) -> None:
         """Raise UserNotFound if one of the users does not exist."""
@@ -77,6 +79,8 @@ class ConversationServicer:
         if await self._users.is_blocked(me, peer):
             raise Blocked("one of the two users has blocked the other")
         # Either user may create it: a request id made from the conversation makes the creations of both the same.
+        if not await self._exists(me, conversation_id):
+            await self._users.count_reached(me, [peer])
         creation = Creation(conversation_id, me, bytes.fromhex(conversation_id), (me, peer), "")
         await self._owners.create_and_wait(creation)
         return conversation_pb2.GetOrCreateDirectResponse(
@@ -97,6 +101,8 @@ class ConversationServicer:
             raise GroupTooLarge(f"a group has at most {self._limits.group_members} members")
         await self._users.check_may_be_added(me, request.member_ids)
         conversation_id = group_id(me, request.request_id)
+        if not await self._exists(me, conversation_id):
+            await self._users.count_reached(me, request.member_ids)
         creation = Creation(conversation_id, me, request_id.bytes, tuple(members), normalize_name(request.title))
         await self._owners.create_and_wait(creation)
         return conversation_pb2.CreateGroupResponse(
@@ -144,7 +150,9 @@ class ConversationServicer:
         me = call.caller.user_id
         visible = await self._history.load_visible(me, request.conversation_id)
         present = visible.conversation.members.keys() & set(request.member_ids)
-        await self._users.check_may_be_added(me, set(request.member_ids) - present)
+        new = set(request.member_ids) - present
+        await self._users.check_may_be_added(me, new)
+        await self._users.count_reached(me, new)
         members = tuple((user, Role.MEMBER) for user in sorted(request.member_ids))
         change = MembershipChanged(MembershipKind.ADDED, members)
         await self._append(call, request.conversation_id, request.request_id, change, frozenset(present))
@@ -213,6 +221,14 @@ class ConversationServicer:
         change = ConversationUpdated(retention=retention)
         await self._append(call, request.conversation_id, request.request_id, change)
         return conversation_pb2.SetRetentionResponse()
+
+    async def _exists(self, user_id: str, conversation_id: str) -> bool:
+        """Return True if a conversation that the user creates exists: the request is a repeat."""
+        try:
+            await self._history.load_visible(user_id, conversation_id)
+        except ConversationNotFound:
+            return False
+        return True
 
 
 async def describe_conversation(history: History, user_id: str, conversation_id: str) -> conversation_pb2.Conversation:

@@ -34,20 +34,20 @@ class MongoAttemptCounter:
         with store_errors(timeout_s=60.0):
             await self._buckets.create_index([("full", ASCENDING)], expireAfterSeconds=FULL_BUCKET_TTL_S)
 
-    async def take(self, key: str, limit: RateLimit, now_ms: int) -> float:
-        """Take a token in one pipeline update that moves `full` forward. See AttemptCounter."""
-        token_ms = _token_ms(limit)
-        latest_ms = now_ms + round(token_ms * (limit.burst - 1))
+    async def take(self, key: str, limit: RateLimit, now_ms: int, n: int = 1) -> float:
+        """Take `n` tokens in one pipeline update that moves `full` forward. See AttemptCounter."""
+        taken_ms = n * _token_ms(limit)
+        latest_ms = now_ms + round(_token_ms(limit) * limit.burst) - taken_ms
         current = {"$max": ["$full", _time(now_ms)]}
-        after = {"$cond": [{"$lte": [current, _time(latest_ms)]}, {"$add": [current, token_ms]}, current]}
+        after = {"$cond": [{"$lte": [current, _time(latest_ms)]}, {"$add": [current, taken_ms]}, current]}
         # A server whose clock was far ahead may have written `full`: treat such a bucket as empty, not as below empty.
-        before = await self._set_full(key, {"$min": [after, _time(latest_ms + token_ms)]}, upsert=True)
+        before = await self._set_full(key, {"$min": [after, _time(latest_ms + taken_ms)]}, upsert=True)
         full_ms = now_ms if before is None else (before["full"] - EPOCH) // timedelta(milliseconds=1)
-        return max(0, min(full_ms - latest_ms, token_ms)) / 1000
+        return max(0, min(full_ms - latest_ms, taken_ms)) / 1000
 
-    async def refund(self, key: str, limit: RateLimit) -> None:
-        """Put one token back."""
-        await self._set_full(key, {"$subtract": ["$full", _token_ms(limit)]}, upsert=False)
+    async def refund(self, key: str, limit: RateLimit, n: int = 1) -> None:
+        """Put `n` tokens back."""
+        await self._set_full(key, {"$subtract": ["$full", n * _token_ms(limit)]}, upsert=False)
 
     async def _set_full(self, key: str, full: Document, *, upsert: bool) -> Document | None:
         """Set `full` to an expression, and return the bucket as it was before; None if there was none."""

@@ -24,6 +24,8 @@ from servicekit.redis import UNREACHABLE, redis_errors, run_scripts
 # Reads start this long before the cursor: owners touch a conversation at most once in 30 s, so a change may be that
 # much younger than its touch, and be missed by a device whose cursor lies between.
 MARGIN_MS: Final = 60_000
+# A device with an older cursor resyncs, because older touches may be deleted.
+MAX_CURSOR_AGE_MS: Final = 60 * 24 * 3600 * 1000
 # Longer than the time that the server that advanced the generation may take to write the sentinels.
 SETTLE_TIMEOUT_S: Final = 2 * SENTINEL_GRACE_S
 MAX_TOUCH_ATTEMPTS: Final = int(SETTLE_TIMEOUT_S / RETRY_PAUSE_S)
@@ -78,6 +80,14 @@ class RedisChangeIndex:
             await self.generation.reconcile(scripts.read_arguments(*key), number, reply)
         return IndexReading(Resync.INDEX_UNAVAILABLE, (), None)
 
+    async def delete_user(self, user_id: str) -> None:
+        """Delete the set of a user whose account is deleted. Raise StoreUnavailable.
+
+        A message to a 1-1 conversation of the user adds to it again; that expires.
+        """
+        with redis_errors():
+            await self._redis.unlink(scripts.user_key(user_id))
+
     async def _read(self, keys: Collection[tuple[str, int]]) -> dict[tuple[str, int], tuple[int, Any]]:
         """Return the generation that the call expected, and the reply of READ, by user and time.
 
@@ -95,7 +105,7 @@ def _decode_reading(reply: list[Any], cursor: Cursor | None, generation: int) ->
     next_cursor = Cursor(generation, now_ms)
     if cursor is None:
         return IndexReading(Resync.NO_CURSOR, (), next_cursor)
-    if cursor.generation != generation:
+    if cursor.generation != generation or cursor.time_ms < now_ms - MAX_CURSOR_AGE_MS:
         return IndexReading(Resync.OTHER_GENERATION, (), next_cursor)
     if cursor.time_ms > now_ms:
         return IndexReading(Resync.CURSOR_FROM_FUTURE, (), next_cursor)

@@ -15,6 +15,9 @@ from typing import Final
 from servicekit.redis import Script, ScriptCall
 
 DONE: Final = 1
+# The set of a user that has not been touched for this long is deleted, so that Redis forgets deleted users. It is
+# longer than MAX_CURSOR_AGE_MS: no cursor that is still valid lies before a touch that was deleted.
+KEY_TTL_MS: Final = 90 * 24 * 3600 * 1000
 
 _GUARD = """
 local generation = redis.call('GET', KEYS[1])
@@ -38,7 +41,14 @@ class BucketArguments:
 
 # A touch only raises scores, so any server may write it, in any order, any number of times.
 TOUCH: Final = Script.from_text(
-    _GUARD + "for i = 2, #KEYS do redis.call('ZADD', KEYS[i], 'GT', now, ARGV[i]) end return 1"
+    _GUARD
+    + f"""
+for i = 2, #KEYS do
+    redis.call('ZADD', KEYS[i], 'GT', now, ARGV[i])
+    redis.call('PEXPIRE', KEYS[i], {KEY_TTL_MS})
+end
+return 1
+"""
 )
 READ: Final = Script.from_text(_GUARD + "return {now, redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[2], '+inf')}")
 # The pattern is that of `parse_generation`. A value that is not a generation counts as 0 and is overwritten.
@@ -66,7 +76,7 @@ def touch_arguments(conversations: Mapping[str, Collection[str]]) -> list[Bucket
     for conversation_id, users in conversations.items():
         member = bytes.fromhex(conversation_id)
         for user in users:
-            buckets.setdefault(user[:2], []).append((_user_key(user), member))
+            buckets.setdefault(user[:2], []).append((user_key(user), member))
     return [
         BucketArguments(
             (_sentinel_key(bucket), *(key for key, _ in touched)),
@@ -78,7 +88,12 @@ def touch_arguments(conversations: Mapping[str, Collection[str]]) -> list[Bucket
 
 def read_arguments(user_id: str, since_ms: int) -> BucketArguments:
     """Return the arguments of READ for the changes of a user after `since_ms`."""
-    return BucketArguments((_sentinel_key(user_id[:2]), _user_key(user_id)), (since_ms,))
+    return BucketArguments((_sentinel_key(user_id[:2]), user_key(user_id)), (since_ms,))
+
+
+def user_key(user_id: str) -> str:
+    """Return the key of the set of a user."""
+    return f"parley:{{{user_id[:2]}}}:{user_id}"
 
 
 def sentinel_arguments(bucket: str) -> BucketArguments:
@@ -88,7 +103,3 @@ def sentinel_arguments(bucket: str) -> BucketArguments:
 
 def _sentinel_key(bucket: str) -> str:
     return f"parley:{{{bucket}}}:generation"
-
-
-def _user_key(user_id: str) -> str:
-    return f"parley:{{{user_id[:2]}}}:{user_id}"

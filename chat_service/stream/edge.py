@@ -88,13 +88,13 @@ class Edge:
 
     async def connect(self, stream: ByteStream, call: Call) -> None:
         """Serve a Connect stream, whose first frame is hello, until it ends. Raises the Failure that ended it."""
-        with self._stream_limiter.count_stream(call.caller.device_id):
-            await self._run_handshake(await self._read_hello(stream), stream, call)
+        self._stream_limiter.count_stream(call.caller.device_id)
+        await self._run_handshake(await self._read_hello(stream), stream, call)
 
     async def subscribe(self, hello: chat_pb2.Hello, stream: ByteStream, call: Call) -> None:
         """Serve a Subscribe stream, whose request is `hello`, until it ends. Raises the Failure that ended it."""
-        with self._stream_limiter.count_stream(call.caller.device_id):
-            await self._run_handshake(hello, stream, call)
+        self._stream_limiter.count_stream(call.caller.device_id)
+        await self._run_handshake(hello, stream, call)
 
     async def _run_handshake(self, hello: chat_pb2.Hello, stream: ByteStream, call: Call) -> None:
         claims = call.caller

@@ -19,7 +19,7 @@ from chat_service.stream.session import StreamSession
 from chat_service.wire import frames, ranges, requests
 from parley.chat.v1 import chat_pb2
 from servicekit.clock import Clock
-from servicekit.errors import RateLimited, StoreUnavailable
+from servicekit.errors import RateLimited, SlowConsumer, StoreUnavailable
 from servicekit.failure import Failure
 from servicekit.outbox import FRAME_BYTES
 from servicekit.rate_limiter import TokenBucket
@@ -33,6 +33,12 @@ DEFAULT_RANGE_ENTRIES: Final = 100
 RETRY_DELAY_S: Final = 1.0
 # When a session is closed, its queued frames are written for at most this long.
 FLUSH_TIMEOUT_S: Final = 5.0
+# The queue of a slow consumer was discarded; only the frame being written and the final error are left.
+SLOW_FLUSH_TIMEOUT_S: Final = 30.0
+# A device that has read its last frame after this time may have more to read in Envoy, which discards that when the
+# status follows: gRPC resets a stream whose client has not half-closed. So the status waits for the device to close.
+PROMPT_FLUSH_S: Final = 0.5
+CLOSE_TIMEOUT_S: Final = 5.0
 # In the frame rate limit, so many receipts count as one more frame.
 RECEIPTS_PER_FRAME: Final = 20
 
@@ -84,30 +90,38 @@ class StreamHandler:
             writer = group.create_task(self._write_frames())
             readers = [group.create_task(self._read_frames()), group.create_task(self._serve_reads())]
             await outbox.wait_closing()
-            await asyncio.wait([writer], timeout=FLUSH_TIMEOUT_S)
+            await self._flush(writer, readers[0])
             for task in [writer, *readers]:
                 task.cancel()
         if outbox.failure is not None:
             raise outbox.failure
+
+    async def _flush(self, writer: asyncio.Task[None], frame_reader: asyncio.Task[None]) -> None:
+        """Wait until the queued frames are written; if that took long, also until the device closes its side."""
+        done, _ = await asyncio.wait([writer], timeout=PROMPT_FLUSH_S)
+        if not done:
+            slow = isinstance(self._session.outbox.failure, SlowConsumer)
+            done, _ = await asyncio.wait([writer], timeout=SLOW_FLUSH_TIMEOUT_S if slow else FLUSH_TIMEOUT_S)
+            if done:
+                await asyncio.wait([frame_reader], timeout=CLOSE_TIMEOUT_S)
 
     async def _write_frames(self) -> None:
         while (frame := await self._session.outbox.dequeue()) is not None:
             await self._stream.write(frame)
 
     async def _read_frames(self) -> None:
-        while not self._session.outbox.closed:
-            data = await self._stream.read()
-            if data is None:
-                # The device half-closed the stream; it still reads.
-                return
+        """Handle frames until the device half-closes the stream, after which it still reads."""
+        while (data := await self._stream.read()) is not None:
             await self._throttle(1)
+            if self._session.outbox.closed:
+                continue
             try:
                 kind, frame = requests.decode_frame(data)
                 if kind == "hello":
                     raise HelloRepeated("hello must be sent once, as the first frame")
             except Failure as violation:
                 self._session.close(violation)
-                return
+                continue
             try:
                 requests.check_frame(data, frame, self._limits)
                 await self._handle_frame(kind, frame)

@@ -44,6 +44,14 @@ async def test_refunded_token_can_be_taken_again(attempts: AttemptCounter) -> No
     assert [await attempts.take("alice", THREE, NOW) for _ in range(4)] == [0, 0, 0, 2]
 
 
+async def test_several_tokens_are_taken_and_refunded_at_once(attempts: AttemptCounter) -> None:
+    assert await attempts.take("alice", THREE, NOW, 2) == 0
+    assert await attempts.take("alice", THREE, NOW, 3) == 4
+    assert await attempts.take("alice", THREE, NOW) == 0
+    await attempts.refund("alice", THREE, 3)
+    assert await attempts.take("alice", THREE, NOW, 3) == 0
+
+
 async def test_bucket_never_exceeds_its_burst(attempts: AttemptCounter) -> None:
     for _ in range(3):
         await attempts.take("alice", THREE, NOW)

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import grpc
 import pytest
+from redis.asyncio import Redis
 
 from devstack.stack import Stack
 from parley.chat.v1 import account_pb2, conversation_pb2, entry_pb2
@@ -56,6 +57,20 @@ async def members(viewer: RawDevice, conversation: str) -> dict[str, int]:
     return {each.user_id: each.role for each in found}
 
 
+async def alone(viewer: RawDevice, group: str) -> bool:
+    """Return True if the viewer is the only member of a group, and its admin."""
+    return await members(viewer, group) == {viewer.user_id: entry_pb2.ROLE_ADMIN}
+
+
+async def index_keys(stack: Stack, user: RawDevice) -> dict[str, int]:
+    """Return the keys of a user in Redis, and their time to live in seconds; -1: no expiry."""
+    redis = Redis.from_url(stack.redis_url)
+    keys = [key async for key in redis.scan_iter(f"*{user.user_id}*")]
+    lifetimes = {key.decode(): await redis.ttl(key) for key in keys}
+    await redis.aclose()
+    return lifetimes
+
+
 async def wait_purged(world: World, user: RawDevice) -> None:
     """Wait until only the tombstone of a user is stored."""
 
@@ -92,7 +107,7 @@ async def test_deleted_account_ends_at_once_and_peers_keep_their_messages(world:
         await bob.refusal(conversation_pb2.GetOrCreateDirectRequest(peer_id=alice.user_id))
     ).code_and_reason == NOBODY
     assert (await bob.refusal(account_pb2.BlockUserRequest(user_id=alice.user_id))).code_and_reason == NOBODY
-    assert await members(bob, group) == {bob.user_id: entry_pb2.ROLE_ADMIN}
+    await eventually(lambda: alone(bob, group))
     assert alice.user_id in await members(bob, direct)
     await bob.has(direct, "between us")
     await bob.has(group, "to all")
@@ -103,6 +118,10 @@ async def test_deleted_account_ends_at_once_and_peers_keep_their_messages(world:
     # The answer may have been lost.
     await alice.call(delete())
     assert (await bob.call(profile_of(alice))).profile == gone
+    # Nothing in Redis names the user, and what a later message adds expires.
+    assert await index_keys(world.stack, alice) == {}
+    await bob.sent(direct, "are you there?")
+    assert all(lifetime > 0 for lifetime in (await index_keys(world.stack, alice)).values())
 
 
 async def test_sole_member_of_groups_can_delete_account(world: World) -> None:

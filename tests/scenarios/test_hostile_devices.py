@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -102,9 +102,12 @@ async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def growth_below(stack: Stack, most: int) -> AsyncIterator[None]:
-    """Check that the memory of no chat server grows by more than `most` bytes, and that none ends."""
-    pids = [server.pid for server in stack.chat_servers]
+async def growth_below(stack: Stack, most: int, *, also: Sequence[str] = ()) -> AsyncIterator[None]:
+    """Check that the memory of no chat server grows by more than `most` bytes, and that none ends.
+
+    `also` names other processes of the system of which this is checked.
+    """
+    pids = [server.pid for server in (*stack.chat_servers, *map(stack.processes.__getitem__, also))]
     before, high = [resident_bytes(pid) for pid in pids], [0] * len(pids)
 
     async def look() -> None:

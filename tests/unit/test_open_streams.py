@@ -58,6 +58,7 @@ async def test_streams_of_a_device_are_bounded(streams: OpenStreams) -> None:
         await stream(streams, claims())
     other = asyncio.create_task(stream(streams, claims("c" * 32)))
     tasks.pop().cancel()
+    await run_ready()
     tasks += [other, asyncio.create_task(stream(streams, claims()))]
     await run_ready()
     assert not any(task.done() for task in tasks)

@@ -20,6 +20,8 @@ REVIEWED: Final = {
         "how long the store is frozen, and that no send is acknowledged meanwhile",
     ),
     "scenarios/test_handshakes.py": (1, "a refused device reconnects after the requested delay"),
+    "scenarios/test_slow_devices.py": (1, "a device resumes reading later than most streams are flushed"),
+    "scenarios/test_hostile_clients.py": (3, "the pace of a flood, and that memory does not grow"),
     "scenarios/test_hostile_devices.py": (3, "the pace of other devices and of samples, and that memory does not grow"),
 }
 # These tests consist of timed messages and faults.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -51,8 +52,14 @@ class AccountsEnvironment:
     clock: ManualClock = field(default_factory=lambda: ManualClock(time.time_ns() // 1_000_000))
     signed_out: list[tuple[str, str, str]] = field(default_factory=list)
     notified_pairs: list[tuple[str, str]] = field(default_factory=list)
+    # The users who begin to leave their groups, and those who have left them.
+    leaving: list[str] = field(default_factory=list)
     left_groups: list[str] = field(default_factory=list)
+    may_leave: asyncio.Event = field(default_factory=asyncio.Event)
     owner_unavailable: bool = False
+
+    def __post_init__(self) -> None:
+        self.may_leave.set()
 
     def accounts(self, settings: AccountSettings | None = None) -> Accounts:
         """Return the accounts of one server; several servers share the database."""
@@ -109,6 +116,8 @@ class AccountsEnvironment:
     async def _leave_groups(self, user_id: str) -> None:
         if self.owner_unavailable:
             raise OwnerUnavailable
+        self.leaving.append(user_id)
+        await self.may_leave.wait()
         self.left_groups.append(user_id)
 
     async def _on_signed_out(self, user_id: str, device_id: str, reason: str) -> None:

@@ -65,14 +65,20 @@ async def test_change_can_be_repeated_after_lost_response(
     )
 
 
-@pytest.mark.parametrize("password", ["alice", "ALICE", "aaaaaaaaaa", OLD])
+@pytest.mark.parametrize("password", ["alice", "ALICE", "aaaaaaaaaa", "Password1", "qwertyuiop", OLD])
 async def test_weak_password_is_refused(accounts: Accounts, caller: Claims, password: str) -> None:
     with pytest.raises(PasswordTooWeak) as caught:
         await accounts.change_password(caller, OLD, password)
     assert (caught.value.code, caught.value.reason) == ("INVALID_ARGUMENT", "PASSWORD_TOO_WEAK")
+    assert [violation.field for violation in caught.value.violations] == ["new_password"]
     await login(accounts, OLD)
-    with pytest.raises(PasswordTooWeak):
-        await accounts.register("bobbobbob", "bobbobbob", "", DeviceDescription(), "peer")
+
+
+@pytest.mark.parametrize("password", ["bobbobbob", "aaaaaaaaaa", "PASSWORD1", "1234567890"])
+async def test_account_with_weak_password_is_not_registered(accounts: Accounts, password: str) -> None:
+    with pytest.raises(PasswordTooWeak) as caught:
+        await accounts.register("bobbobbob", password, "", DeviceDescription(), "peer")
+    assert [violation.field for violation in caught.value.violations] == ["password"]
 
 
 async def test_wrong_current_password_changes_nothing(accounts: Accounts, caller: Claims) -> None:

@@ -12,15 +12,17 @@ from chat_service.accounts.account import Account, Profile
 from chat_service.accounts.accounts import Accounts, AccountSettings
 from chat_service.accounts.devices import DeviceDescription, Platform
 from chat_service.accounts.errors import CredentialsInvalid, DeviceNotFound, LoginNameTaken, TooManyDevices
+from chat_service.accounts.passwords import PasswordHasherPool
 from chat_service.accounts.sign_in_sessions import SignInSession
 from chat_service.storage.accounts import MongoAccountStore
-from servicekit.errors import Disabled, RateLimited
+from servicekit.errors import Disabled, RateLimited, ServerBusy
 from servicekit.rate_limiter import RateLimit
 from tests.integration.accounts.environment import HOME, AccountsEnvironment, is_admitted
 
 pytestmark = pytest.mark.integration
 
 PASSWORD = "correct horse"
+QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 PHONE = DeviceDescription("phone", Platform.ANDROID)
 GENEROUS = AccountSettings(attempts_per_name=RateLimit(rate=100, burst=100))
 
@@ -47,6 +49,21 @@ async def test_login_name_is_unique_regardless_of_case(accounts: Accounts) -> No
     await register(accounts)
     with pytest.raises(LoginNameTaken):
         await register(accounts, "ALICE")
+
+
+async def test_sign_in_refused_by_a_busy_server_does_not_count_as_an_attempt(
+    environment: AccountsEnvironment, accounts: Accounts
+) -> None:
+    await register(accounts)
+    busy = PasswordHasherPool(max_concurrent=1, max_waiting=0, hasher=QUICK)
+    await busy._queue.acquire("another address")
+    server = replace(environment, passwords=busy).accounts()
+    for _ in range(30):
+        with pytest.raises(ServerBusy):
+            await login(server)
+    busy._queue.release()
+    assert (await login(server)).user_id
+    busy.close()
 
 
 async def test_one_of_many_concurrent_registrations_succeeds(environment: AccountsEnvironment) -> None:

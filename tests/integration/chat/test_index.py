@@ -14,9 +14,10 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from chat_service.model.cursor import Cursor, IndexReading, Resync
-from chat_service.storage.change_index import RedisChangeIndex
+from chat_service.storage.change_index import MARGIN_MS, MAX_CURSOR_AGE_MS, RedisChangeIndex
 from chat_service.storage.generation_store import MongoGenerationStore
 from chat_service.storage.index_generation import IndexGeneration
+from chat_service.storage.scripts import KEY_TTL_MS, user_key
 from devstack.stack import Stack
 from servicekit.mongo import Database
 from tests.eventually import eventually
@@ -53,6 +54,28 @@ async def test_cursor_advances_and_keeps_a_margin(index: RedisChangeIndex, redis
     assert reading.conversation_ids == (ONE,)
     assert reading.cursor is not None
     assert reading.cursor.time_ms >= cursor.time_ms
+
+
+async def test_cursor_that_is_older_than_touches_are_kept_needs_a_resync(index: RedisChangeIndex) -> None:
+    cursor = await cursor_of(index, ALICE)
+    assert MAX_CURSOR_AGE_MS + MARGIN_MS < KEY_TTL_MS
+    for age_ms, resync in [(MAX_CURSOR_AGE_MS - 60_000, Resync.NONE), (MAX_CURSOR_AGE_MS, Resync.OTHER_GENERATION)]:
+        reading = await index.read_changes(ALICE, Cursor(cursor.generation, cursor.time_ms - age_ms - 1))
+        assert reading.resync is resync
+
+
+async def test_touched_keys_expire_and_those_of_a_deleted_user_are_deleted(
+    index: RedisChangeIndex, redis: Redis
+) -> None:
+    await index.touch({ONE: [ALICE, BOB], TWO: [ALICE]})
+    for user in (ALICE, BOB):
+        assert 0 < await redis.pttl(user_key(user)) <= KEY_TTL_MS
+    before = await cursor_of(index, ALICE)
+    await index.delete_user(ALICE)
+    await index.delete_user(ALICE)
+    assert not await redis.exists(user_key(ALICE))
+    assert await redis.exists(user_key(BOB))
+    assert (await index.read_changes(ALICE, before)).conversation_ids == ()
 
 
 async def test_touch_never_decreases_score(index: RedisChangeIndex, redis: Redis) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import grpc
 import pytest
 
+from chat_service.servicers.account import client_address
+from servicekit.rpc import Call
 from tests.integration.devstack.conftest import DoorWithStandIns
 
 pytestmark = [pytest.mark.integration, pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
@@ -96,6 +98,39 @@ async def test_client_cannot_set_the_timeout_of_the_gateway(door: DoorWithStandI
     told = [await door.call(**{header: "1"}) for _ in range(50)]
     # Envoy itself adds the address of the client.
     assert {name for each in told for name in each if name.startswith("x-envoy")} <= {"x-envoy-external-address"}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "x_envoy_attempt_count",
+        "x_envoy_decorator_operation",
+        "x_envoy_external_address",
+        "x_envoy_force_trace",
+        "x_envoy_hedge_on_per_try_timeout",
+        "x_envoy_internal",
+        "x_envoy_ip_tags",
+        "x_envoy_is_timeout_retry",
+        "x_envoy_original_path",
+        "x_envoy_peer_metadata",
+        "x_envoy_upstream_alt_stat_name",
+        "x_envoy_upstream_rq_timeout_alt_response",
+        "x_envoy_upstream_stream_duration_ms",
+        "x_request_id",
+    ],
+)
+async def test_server_does_not_see_what_a_client_says_in_a_header_of_the_gateway(
+    door: DoorWithStandIns, header: str
+) -> None:
+    told = await door.call(**{header: "1"})
+    assert told.get(header.replace("_", "-")) != "1"
+
+
+@pytest.mark.parametrize("claimed", ["10.1.2.3", "203.0.113.7, 198.51.100.1", "::1", ","])
+async def test_client_address_is_the_one_of_the_connection(door: DoorWithStandIns, claimed: str) -> None:
+    told, forged = await door.call(), await door.call(x_forwarded_for=claimed)
+    assert client_address(Call(None, forged, "")) == client_address(Call(None, told, ""))
+    assert client_address(Call(None, told, "")) in told["x-forwarded-for"]
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "10.1.2.3", "192.168.0.1", "::1"])

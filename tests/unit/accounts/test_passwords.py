@@ -1,16 +1,18 @@
 """Passwords are verified off the event loop with bounded concurrency and without revealing which accounts exist."""
 
 import asyncio
+import os
+import threading
 from collections.abc import Iterator
 from threading import Event
 from typing import Literal
 
 import pytest
-from argon2 import PasswordHasher
+from argon2 import PasswordHasher, extract_parameters
 
-from chat_service.accounts.passwords import PasswordHasherPool
-from servicekit.errors import RateLimited
-from tests.eventually import run_ready
+from chat_service.accounts.passwords import NICENESS, PasswordHasherPool
+from servicekit.errors import ServerBusy
+from tests.eventually import eventually, run_ready
 
 QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
@@ -68,10 +70,59 @@ async def test_verification_queue_is_bounded() -> None:
     )
     waiting = [asyncio.create_task(passwords.verify("x", None)) for _ in range(3)]
     await run_ready()
-    with pytest.raises(RateLimited) as caught:
+    with pytest.raises(ServerBusy) as caught:
         await passwords.verify("x", None)
     assert caught.value.retry_after
     go.set()
     assert await asyncio.gather(*waiting) == [False, False, False]
     assert not await passwords.verify("x", None)
+    passwords.close()
+
+
+async def test_hash_is_made_by_threads_of_low_priority() -> None:
+    priorities: list[int] = []
+
+    class Recording(PasswordHasher):
+        def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:  # noqa: A002
+            priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            return super().verify(hash, password)
+
+    passwords = PasswordHasherPool(hasher=Recording(time_cost=1, memory_cost=8, parallelism=1))
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    await passwords.verify("x", None)
+    passwords.close()
+    assert priorities == [before + NICENESS]
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
+
+
+async def test_hash_takes_one_thread_and_hashes_of_several_lanes_stay_valid() -> None:
+    passwords = PasswordHasherPool()
+    assert extract_parameters(await passwords.hash("correct horse")).parallelism == 1
+    stored = PasswordHasher(time_cost=1, memory_cost=64, parallelism=4).hash("correct horse")
+    assert await passwords.verify("correct horse", stored)
+    assert passwords.is_outdated(stored)
+    passwords.close()
+
+
+async def test_cancelled_hash_keeps_its_slot_until_its_thread_is_done() -> None:
+    go, running = Event(), list[int]()
+
+    class Held(PasswordHasher):
+        def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:  # noqa: A002
+            running.append(1)
+            go.wait(10)
+            return super().verify(hash, password)
+
+    passwords = PasswordHasherPool(
+        max_concurrent=1, max_waiting=1, hasher=Held(time_cost=1, memory_cost=8, parallelism=1)
+    )
+    cancelled = asyncio.create_task(passwords.verify("x", None))
+    await eventually(lambda: running)
+    cancelled.cancel()
+    waiting = asyncio.create_task(passwords.verify("x", None))
+    await run_ready()
+    with pytest.raises(ServerBusy):
+        await passwords.verify("x", None)
+    go.set()
+    assert not await waiting
     passwords.close()
