@@ -21,8 +21,8 @@ MAX_RUNNING_CALLS: Final = 16
 MAX_UNREAD_BYTES: Final = 4 * 1024 * 1024
 # An answer up to this size is never refused, because its call may have changed something.
 SMALL_ANSWER_BYTES: Final = 16 * 1024
-# The bytes of answers that are not small, per device: Envoy takes up to 256 KiB of an answer that the device does not
-# read, and keeps it for 30 s.
+# The bytes of answers that are not small, per device: Envoy takes about 128 KiB of an answer that the device does not
+# read, and keeps it for 30 s; the server does not count what Envoy has taken.
 ANSWER_RATE: Final = RateLimit(rate=1024 * 1024, burst=16 * 1024 * 1024)
 RETRY_AFTER_S: Final = 1.0
 
