@@ -22,6 +22,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         launch(options.folder, ports, options.chat_servers, environment, create_display())
     except SetupError as trouble:
         sys.exit(str(trouble))
+    except OSError as error:
+        # A full disk, a read-only folder, a file where a folder is needed.
+        sys.exit(
+            f"Cannot use {error.filename or options.folder}: {error.strerror}. Make room there, or name another folder:"
+            ' make run ARGS="--folder FOLDER"'
+        )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,10 +26,12 @@ def rotate_large_logs(folder: Path, max_bytes: int = MAX_LOG_BYTES) -> None:
     and the truncation is lost. A log that cannot be copied, because the disk is full, is emptied without a copy.
     """
     for log in folder.glob("*.log"):
-        if log.stat().st_size > max_bytes:
-            _shift_old(log)
-            _copy(log, _numbered(log, 1))
-            os.truncate(log, 0)
+        # Logs are not worth a running stack: the user may delete one at any time.
+        with suppress(OSError):
+            if log.stat().st_size > max_bytes:
+                _shift_old(log)
+                _copy(log, _numbered(log, 1))
+                os.truncate(log, 0)
 
 
 def _shift_old(log: Path) -> None:

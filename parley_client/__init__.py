@@ -34,6 +34,7 @@ from parley_client.events import (
     EntryReceived,
     Event,
     FrameRefused,
+    Membership,
     PersonalSettings,
     PresenceChanged,
     SendRefused,
@@ -45,7 +46,7 @@ from parley_client.message import Message
 from parley_client.messages import AppendResult, Messages
 from parley_client.session import DamagedFile, DeviceState, FileStore, MemoryStore, Session, SessionStore
 from parley_client.stream_protocol import PendingSend
-from parley_client.view import ConversationView, DeliveryStatus, Notice
+from parley_client.view import ConversationView, DeliveryStatus, Notice, NoticeKind
 
 __all__ = [
     "DEFAULT_DOOR",
@@ -72,6 +73,7 @@ __all__ = [
     "FrameRefused",
     "InvalidRequest",
     "LiveView",
+    "Membership",
     "MemoryStore",
     "Message",
     "Messages",
@@ -80,6 +82,7 @@ __all__ = [
     "NotPossibleNow",
     "NotServed",
     "Notice",
+    "NoticeKind",
     "ParleyError",
     "PendingSend",
     "PersonalSettings",

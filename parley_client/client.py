@@ -141,7 +141,9 @@ class Client:
         home_hint: str | None = None,
         capacity: int = MAX_QUEUED_EVENTS,
     ) -> Device:
-        """Return the session's device, to be used as `async with`. Raises Unauthenticated if no user is signed in.
+        """Return the session's device, to be used as `async with`.
+
+        Raises Unauthenticated if no user is signed in (SignedOut if the device was signed out), and WrongDoor.
 
         With `repair` False entries behind a gap are not held and missing ones not fetched; the demo shows gaps so.
         `history_from_start` False starts conversations that are new to the device at their newest entry.

@@ -10,7 +10,16 @@ from parley.chat.v1 import chat_pb2
 from parley_client.backoff import Backoff
 from parley_client.channel import Channel, timed_out
 from parley_client.connect_stream import ConnectStream, DrainRequested, RenewalNeeded, ReplacementReason
-from parley_client.errors import ParleyError, SignedOut, Superseded, TimedOut, TryLater, Unauthenticated, from_status
+from parley_client.errors import (
+    ParleyError,
+    SignedOut,
+    Superseded,
+    TimedOut,
+    TryLater,
+    Unauthenticated,
+    WrongDoor,
+    from_status,
+)
 from parley_client.event_queue import EventQueue
 from parley_client.events import ConnectionChanged, ConnectionState
 from parley_client.inbox import QueuedEvent
@@ -24,6 +33,8 @@ RETIRED_STREAM_TIMEOUT_S = 5.0
 # Seconds for which the last stream may still deliver outstanding replies.
 FINAL_REPLIES_TIMEOUT_S = 1.0
 MONITOR_INTERVAL_S = 1.0
+# The errors that end the connection. WrongDoor: another program has moved the session to another door.
+FinalError = SignedOut | Superseded | WrongDoor
 HEARTBEAT = chat_pb2.ConnectRequest(heartbeat=chat_pb2.HeartbeatRequest())
 
 
@@ -61,11 +72,11 @@ class Connection:
         return self.end is None and self.settled.is_set()
 
     async def run(self) -> ParleyError:
-        """Keep a stream open until the device is signed out or superseded, and return that error."""
+        """Keep a stream open until a final error, and return it."""
         self._post_state(ConnectionState.CONNECTING)
         async with asyncio.TaskGroup() as serving:
             reason: ReplacementReason = RenewalNeeded()
-            while not isinstance(reason, SignedOut | Superseded):
+            while not isinstance(reason, FinalError):
                 stream = await self._open_next(reason)
                 if isinstance(stream, ParleyError):
                     reason = stream
@@ -78,15 +89,15 @@ class Connection:
             await self._shut_down(reason)
         return reason
 
-    async def _open_next(self, reason: ReplacementReason) -> ConnectStream | SignedOut | Superseded:
-        """Open the next stream, with unlimited attempts; return the error if the device is signed out or superseded."""
+    async def _open_next(self, reason: ReplacementReason) -> ConnectStream | FinalError:
+        """Open the next stream, with unlimited attempts; return the error if there will be none."""
         while True:
             await self._wait_before_open(reason)
             try:
                 return await self._open()
-            except (SignedOut, Superseded) as error:
-                return error
             except ParleyError as error:
+                if isinstance(error, FinalError):
+                    return error
                 reason = error
 
     async def _wait_before_open(self, reason: ReplacementReason) -> None:

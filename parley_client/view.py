@@ -6,7 +6,7 @@ from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import IntEnum
+from enum import Enum, IntEnum
 
 from parley.chat.v1 import conversation_pb2, entry_pb2
 from parley.chat.v1.entry_pb2 import Entry, MembershipChanged
@@ -36,6 +36,17 @@ class DeliveryStatus(IntEnum):
     READ = 3
 
 
+class NoticeKind(Enum):
+    """The change that a notice reports."""
+
+    CREATED = "created"
+    ADDED = "added"
+    REMOVED = "removed"
+    LEFT = "left"
+    ROLE_CHANGED = "role changed"
+    UPDATED = "updated"
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """A timeline item that is not a message: a change of the members, the title or the settings."""
@@ -44,6 +55,34 @@ class Notice:
     actor_id: str
     time: datetime
     entry: Entry
+    """The log entry in the contract's form."""
+
+    @property
+    def kind(self) -> NoticeKind:
+        """The change; UPDATED: title, picture or settings."""
+        if not self.entry.HasField("membership_changed"):
+            return NoticeKind.UPDATED
+        return _NOTICE_KINDS.get(self.entry.membership_changed.kind, NoticeKind.UPDATED)
+
+    @property
+    def user_ids(self) -> list[str]:
+        """The users who were added or removed, or whose role changed."""
+        return [member.user_id for member in self.entry.membership_changed.members]
+
+    @property
+    def title(self) -> str | None:
+        """The new title; None: unchanged."""
+        updated = self.entry.conversation_updated
+        return updated.title if updated.HasField("title") else None
+
+
+_NOTICE_KINDS = {
+    MembershipChanged.KIND_CREATED: NoticeKind.CREATED,
+    MembershipChanged.KIND_ADDED: NoticeKind.ADDED,
+    MembershipChanged.KIND_REMOVED: NoticeKind.REMOVED,
+    MembershipChanged.KIND_LEFT: NoticeKind.LEFT,
+    MembershipChanged.KIND_ROLE_CHANGED: NoticeKind.ROLE_CHANGED,
+}
 
 
 class ConversationView:

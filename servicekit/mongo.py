@@ -137,7 +137,9 @@ class PrimaryWatch(TopologyListener):
         """Do nothing: no server is known yet."""
 
     def description_changed(self, event: TopologyDescriptionChangedEvent) -> None:
-        """Set the gauge, and log a primary that was lost or found again."""
+        """Set the gauge, and log a primary that was lost or found again; a client that was closed has not lost it."""
+        if not event.new_description.server_descriptions():
+            return
         writable = event.new_description.has_writable_server()
         was_writable = event.previous_description.has_writable_server()
         _writable.set(writable)

@@ -8,11 +8,11 @@ from contextlib import AsyncExitStack
 
 from textual.pilot import Pilot
 
-from parley_client import Client, Device
+from parley_client import Client, Device, contents
 from parley_client.messenger.app import MessengerApp
 from parley_client.messenger.model import MessengerModel
 
-SIZE = (96, 22)
+SIZE = (112, 24)
 TIMEOUT_S = 20.0
 # Display names; the login names get a random suffix.
 DISPLAY_NAMES = ("Ada Moreno", "Jonas Lind", "Mei 林美", "Omar عمر", "Nia Okafor")
@@ -61,7 +61,8 @@ class DemoUsers:
                 await ada.conversations.pin(chat)
         question = await jonas.messages.send(group, "Who is in for Friday? The hall opens at six.")
         await mei.messages.send(group, "Me! I can bring the second rope.")
-        await omar.messages.send(group, "In. I come straight from work, so count me in for half past.")
+        answer = "In. I come straight from work, @Ada Moreno, so count me in for half past."
+        await omar.messages.send(group, contents.text(answer, {"@Ada Moreno": self.user_id(0)}))
         await mei.messages.set_reaction(group, question.seq, "👍")
         await omar.messages.set_reaction(group, question.seq, "👍")
         await ada.messages.send(

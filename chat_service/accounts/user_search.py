@@ -7,11 +7,12 @@ the query is compared with the words of the matches.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from chat_service.model.text_folding import fold
+from chat_service.model.text_folding import UNSPACED_SCRIPTS, fold
 
 PREFIX_LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24)
 MAX_QUERY_CHARS = 64
@@ -19,6 +20,8 @@ MAX_QUERY_CHARS = 64
 MAX_WORDS = 16
 # The first character of the only key of a hidden account. No folded query begins with it.
 EXACT_MATCH_PREFIX = "\n"
+# A character of a script without spaces between words: each of them may begin a word.
+_UNSPACED = re.compile(f"[{UNSPACED_SCRIPTS}]")
 _LETTERS_BEFORE = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "æ": "ae", "œ": "oe"})
 
 
@@ -96,15 +99,10 @@ def _suffixes_by_word(text: str) -> Iterator[str]:
     """Yield the rest of `text` from the beginning of each word, so that "mary sm" finds Alice Mary Smith."""
     previous = " "
     for index, char in enumerate(text):
-        if _is_letter(char) and (not _is_letter(previous) or _is_cjk(char)):
+        if _is_letter(char) and (not _is_letter(previous) or _UNSPACED.match(char)):
             yield text[index:]
         previous = char
 
 
 def _is_letter(char: str) -> bool:
     return unicodedata.category(char)[0] in "LNMS"
-
-
-def _is_cjk(char: str) -> bool:
-    """Return True for a character of a script without spaces, in which every character may begin a word."""
-    return "\u3040" <= char <= "\u30ff" or "\u3400" <= char <= "\u9fff" or "\U00020000" <= char <= "\U0003ffff"

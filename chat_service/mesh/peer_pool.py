@@ -108,6 +108,8 @@ class PeerPool:
         higher_ids = {server_id for server_id in self._membership.registered if server_id > me}
         for server_id in self._dialling.keys() - higher_ids:
             self._dialling.pop(server_id).cancel()
+        # The record of a skipped member may have gone without a change of the ring; its loop has ended then.
+        self._dialling = {server_id: loop for server_id, loop in self._dialling.items() if not loop.done()}
         for server_id in higher_ids - self._dialling.keys():
             self._dialling[server_id] = self._group.create_task(self._connect_loop(server_id))
 

@@ -34,6 +34,11 @@ _LATIN_BLOCKS: Final = (
 _ARABIC_LETTERS: Final = {"ی": "ي", "ى": "ي", "ک": "ك", "ہ": "ه", "ھ": "ه"}
 _APOSTROPHES: Final = "`ʹʻʼʽʾʿˈˊˋ՚׳‘’‛′‵ꞌ"
 _HYPHENS: Final = "˗֊־᠆‐‑‒–—―−"
+# Han, Hiragana, Katakana, Hangul, Thai, Lao, Myanmar, Khmer: spaces do not separate the words, or not all of them.
+UNSPACED_SCRIPTS: Final = (
+    "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u3130-\u318f"
+    "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U000323af"
+)
 # The code points that Unicode calls default ignorable, the Arabic tatweel, and interlinear annotations.
 INVISIBLE_CHARACTERS: Final = (
     "\u00ad\u034f\u061c\u0640\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"

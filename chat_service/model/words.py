@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from chat_service.model.text_folding import ALL_MARKS, fold, fold_as_before
+from chat_service.model.text_folding import ALL_MARKS, UNSPACED_SCRIPTS, fold, fold_as_before
 
 # Only the first MAX_WORDS distinct words of a text are indexed, and of each word the first MAX_WORD_CHARS characters.
 MAX_WORDS: Final = 256
@@ -17,20 +17,15 @@ MAX_WORD_CHARS: Final = 32
 # A shorter prefix occurs in too many texts.
 MIN_PREFIX_CHARS: Final = 3
 
-# Han, Hiragana, Katakana, Hangul, Thai, Lao, Myanmar, Khmer: spaces do not separate the words, or not all of them.
-_UNSPACED: Final = (
-    "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u3130-\u318f"
-    "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U000323af"
-)
 _MARKS: Final = "".join(ALL_MARKS)
 _ASCII: Final = re.compile(r"[a-z0-9]+")
 # The fast pattern for most scripts, and the one for texts with unspaced scripts or combining marks.
 _PLAIN: Final = re.compile(r"[^\W_]+")
-_NEEDS_RUN: Final = re.compile(f"[{_UNSPACED}{_MARKS}]")
+_NEEDS_RUN: Final = re.compile(f"[{UNSPACED_SCRIPTS}{_MARKS}]")
 _RUN: Final = re.compile(
-    rf"(?P<unspaced>(?:(?=[^\W_])[{_UNSPACED}][{_MARKS}]*)+)|(?P<spaced>(?:(?![{_UNSPACED}])[^\W_][{_MARKS}]*)+)"
+    rf"(?P<unspaced>(?:(?=[^\W_])[{UNSPACED_SCRIPTS}][{_MARKS}]*)+)|(?P<spaced>(?:(?![{UNSPACED_SCRIPTS}])[^\W_][{_MARKS}]*)+)"
 )
-_CHARACTER: Final = re.compile(rf"(?=[^\W_])[{_UNSPACED}][{_MARKS}]*")
+_CHARACTER: Final = re.compile(rf"(?=[^\W_])[{UNSPACED_SCRIPTS}][{_MARKS}]*")
 
 
 @dataclass(frozen=True, slots=True)

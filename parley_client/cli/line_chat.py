@@ -15,7 +15,7 @@ from parley_client.cli.errors import CommandError, explain_error
 from parley_client.cli.formatting import format_entry, one_cell
 from parley_client.client import Client
 from parley_client.device import Device
-from parley_client.errors import ParleyError, SendQueueFull
+from parley_client.errors import ParleyError
 from parley_client.events import (
     CaughtUp,
     ConnectionChanged,
@@ -93,6 +93,7 @@ class LineChat:
     async def _send_lines(self, device: Device) -> None:
         async for line in stdin_lines.read_lines(sys.stdin.fileno()):
             if line.strip():
+                await device.wait_for_room()
                 self._send(device, line.rstrip("\n"))
         while self._pending:
             # Even if all answers are complete, `wait` yields to the event loop, which then calls `_on_answer`.
@@ -104,9 +105,6 @@ class LineChat:
     def _send(self, device: Device, line: str) -> None:
         try:
             sending = device.send(self._id, line)
-        except SendQueueFull:
-            self._report_unsent(line, "The send queue is full. Try again when the connection is back.")
-            return
         except ParleyError as error:
             self._report_unsent(line, explain_error(error, ""))
             return

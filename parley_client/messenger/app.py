@@ -117,6 +117,8 @@ class MessengerApp(App[Exception | None]):
 
     def _redraw(self) -> None:
         changed, self._changed, self._redraw_timer = self._changed, set(), None
+        if not self._pane.is_attached:
+            return  # the application is ending
         self._list.refresh_list()
         conversation = self._model.open_conversation
         if conversation is None and self._initial_id in self._model.conversations:

@@ -23,6 +23,7 @@ from parley_client.events import (
     FrameRefused,
     PresenceChanged,
 )
+from parley_client.message import Message
 from parley_client.messenger.conversation_state import ConversationState
 from parley_client.messenger.presence import MAX_WATCHED_USERS, PeerPresence
 from parley_client.messenger.terminal_text import one_line
@@ -71,8 +72,9 @@ class MessengerModel:
 
     async def run(self) -> None:
         """Handle events until cancelled. Raise ParleyError if the connection ends for good."""
+        opening = self.client.connect(history_from_start=False)
         try:
-            async with self.client.connect(history_from_start=False) as device, asyncio.TaskGroup() as tasks:
+            async with opening as device, asyncio.TaskGroup() as tasks:
                 self._device, self._tasks = device, tasks
                 self.start(self._load_list())
                 probing = tasks.create_task(self._probe_link(device))
@@ -228,11 +230,11 @@ class MessengerModel:
         """Fetch the newest message, because the head may be a reaction, or a message that the user deleted."""
         head = conversation.view.newest_item
         try:
-            newest = [entry async for entry in self.client.messages.list_before(conversation.id, limit=1)]
+            newest = [message async for message in self.client.messages.list_before(conversation.id, limit=1)]
         except ParleyError:
             return  # the preview shows the head
         conversation.view.apply_entries(newest)
-        if head is not None and newest and newest[0].seq < head.seq:
+        if isinstance(head, Message) and newest and newest[0].seq < head.seq:
             conversation.view.hide(head.seq)
         self.on_change(conversation.id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -60,6 +61,16 @@ def test_number_out_of_bounds_is_refused(arguments: list[str], capsys: pytest.Ca
         parse_options(arguments)
     assert refused.value.code == 2
     assert f"{arguments[0]}: {arguments[1]} is not a number from" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["secrets", "logs", "data", "envoy"])
+def test_folder_that_cannot_be_written_is_named_in_a_sentence(tmp_path: Path, ports: Ports, name: str) -> None:
+    (tmp_path / name).write_text("a file where a folder is needed")
+    with pytest.raises(SystemExit) as refused:
+        main(["--folder", str(tmp_path), "--port", str(ports.door), "--base-port", str(ports.base)])
+    assert re.match(
+        rf"Cannot use {tmp_path}/{name}\S*: .*\. Make room there, or name another folder", str(refused.value)
+    )
 
 
 def test_help_needs_the_standard_library_only() -> None:

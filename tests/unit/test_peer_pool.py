@@ -38,12 +38,20 @@ class FixedMembership(Membership):
         self.skipped: set[str] = set()
         self.etcd_answers = True
         self._ring = Ring.from_members([me, *others], 1)
+        self._subscribers: list[Callable[[Ring, Ring], None]] = []
+
+    def change(self, *others: RingMember, announced: bool = True) -> None:
+        """Replace the other members, with or without a change of the ring that subscribers are told."""
+        old, self._ring = self._ring, Ring.from_members([self.me, *others], self._ring.revision + 1)
+        for subscriber in self._subscribers if announced else ():
+            subscriber(old, self._ring)
 
     @property
     def ring(self) -> Ring:
         return self._ring
 
     def subscribe(self, callback: Callable[[Ring, Ring], None]) -> Callable[[], None]:
+        self._subscribers.append(callback)
         return lambda: None
 
     @property
@@ -124,13 +132,13 @@ class PeerPair:
         handler = service_handler(MESH, MeshServicer(self.listener.pool), authenticate=CREDENTIAL.check)
         server = Server("127.0.0.1:0", [handler], [MESH.full_name])
         await self._stack.enter_async_context(running(self.listener))
-        self._address = f"127.0.0.1:{await server.start()}"
+        self.address = f"127.0.0.1:{await server.start()}"
         self._stack.push_async_callback(server.stop, 0)
 
     async def dial(self, answers: bool = True) -> tuple[PoolUnderTest, asyncio.Task[None]]:
         """Start another dialling server; return it once the listener has its stream."""
         before = self.listener.pool.stream_to(DIALS)
-        peer = PoolUnderTest(self.dialler, RingMember(LISTENS, "", self._address, 0), answers=answers)
+        peer = PoolUnderTest(self.dialler, RingMember(LISTENS, "", self.address, 0), answers=answers)
         task = await self._stack.enter_async_context(running(peer))
         await eventually(lambda: self.listener.pool.stream_to(DIALS) not in {None, before})
         return peer, task
@@ -218,3 +226,14 @@ async def test_skipped_peer_is_restored_by_its_stream(pair: PeerPair) -> None:
     # It still refuses connections, and has opened a stream itself.
     await pair.dial()
     await eventually(lambda: not membership.skipped)
+
+
+async def test_server_whose_record_went_without_a_ring_change_is_dialled_once_it_is_back(pair: PeerPair) -> None:
+    dialler = PoolUnderTest(pair.dialler, RingMember(LISTENS, "", f"127.0.0.1:{closed_port()}", 0))
+    async with running(dialler):
+        await eventually(lambda: dialler.pool._dialling)
+        # As that of a skipped member, which is not in the ring.
+        dialler.membership.change(announced=False)
+        await eventually(lambda: all(loop.done() for loop in dialler.pool._dialling.values()))
+        dialler.membership.change(RingMember(LISTENS, "", pair.address, 1))
+        await eventually(lambda: dialler.pool.stream_to(LISTENS))

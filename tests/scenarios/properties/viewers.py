@@ -8,7 +8,7 @@ from collections import defaultdict
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from parley_client import Client, ConversationView, DeliveryStatus, Device, MemoryStore, Message, Session
+from parley_client import Client, ConversationView, DeliveryStatus, Device, Door, MemoryStore, Message, Session
 from parley_client.inbox import Inbox
 from parley_client.session import DeviceState
 from parley_client.watermarks import ReceiptTracker
@@ -39,7 +39,8 @@ class ViewingDevice:
         self.views: defaultdict[str, ConversationView] = defaultdict()
         self._door = door
         self._store = MemoryStore()
-        self._store.save(Session(who.user_id, who.device_id, "raw", who.token, time.time() + TOKEN_SECONDS, ""))
+        ends = time.time() + TOKEN_SECONDS
+        self._store.save(Session(who.user_id, who.device_id, "raw", who.token, ends, "", door=Door(door)))
         self._open = AsyncExitStack()
         self._events: asyncio.Task[None] | None = None
         self.client: Client

@@ -77,6 +77,11 @@ class People:
         store.save(await self.session(name))
         return await self.client_without_session(store)
 
+    async def old_client(self, name: str, display_name: str) -> Client:
+        """Return a client whose account was made before display names had to keep a rule."""
+        self._devices[name] = await self.world.listed_user(self.login_name(name), display_name)
+        return await self.client(name)
+
     async def sign_in(self, terminal: Terminal, *names: str) -> list[str]:
         """Sign new devices in on a terminal; return their login names."""
         return [terminal.keep(await self.session(name)) for name in names]

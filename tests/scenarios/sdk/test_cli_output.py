@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from parley_client import contents
 from tests.scenarios.sdk.people import People, user_id
 from tests.terminal import Terminal
 
@@ -28,19 +27,15 @@ class ForgedWorld:
 
 @pytest.fixture
 async def world_of_forgers(terminal: Terminal, people: People) -> ForgedWorld:
+    """Bob, whose account is older than the rule for names."""
     [alice_name] = await people.sign_in(terminal, "alice")
     terminal.environment["PARLEY_AS"] = alice_name
-    alice, bob = await people.client("alice"), await people.client("bob")
-    await bob.accounts.update_profile(display_name=FORGED)
+    alice, bob = await people.client("alice"), await people.old_client("bob", FORGED)
     chat = await bob.conversations.get_or_create_direct(user_id(alice))
-    group = await bob.conversations.create_group(FORGED, [user_id(alice)])
+    group = await bob.conversations.create_group("Friday", [user_id(alice)])
     for conversation in (chat.conversation_id, group.conversation_id):
-        for content in (
-            contents.text(FORGED),
-            contents.location(1, 2, FORGED),
-            contents.contact(FORGED),
-        ):
-            await bob.messages.send(conversation, content)
+        for _ in range(3):
+            await bob.messages.send(conversation, FORGED)
     return ForgedWorld(people.login_name("bob"), group.conversation_id)
 
 
@@ -70,7 +65,7 @@ async def test_others_cannot_forge_output_of_any_command(terminal: Terminal, wor
     for out in outputs.values():
         assert_harmless(out)
     first, second, hint = outputs["conversations",].splitlines()
-    assert (first.startswith(SHOWN), second.startswith(SHOWN), hint[:8]) == (True, True, "Open one")
+    assert (first[:6], second.startswith(SHOWN), hint[:8]) == ("Friday", True, "Open one")
     assert outputs["blocked",] == f"{SHOWN}\n"
     assert len(outputs["groups", "list"].splitlines()) == 1
     # Each message has one line that begins with its time; the other lines of the text are indented below it.

@@ -13,6 +13,7 @@ import pytest
 from parley.chat.v1 import chat_pb2
 from parley_client import (
     CaughtUp,
+    Client,
     ConnectionChanged,
     ConnectionState,
     Device,
@@ -26,7 +27,10 @@ from parley_client import (
     Superseded,
     TypingChanged,
     WatermarkMoved,
+    WrongDoor,
 )
+from servicekit.errors import ServerDraining
+from servicekit.status import to_proto
 from tests.eventually import eventually
 from tests.proxy.frame_faults import Caller, Filter
 from tests.proxy.rpc import ProxiedStream, Proxy
@@ -184,6 +188,25 @@ async def test_session_of_a_revoked_device_is_forgotten(people: People, tmp_path
     assert (await people.client_without_session(FileStore(store.path))).session is None
     await phone.accounts.login(people.login_name("alice"), PASSWORD)
     assert (await phone.accounts.get_profile()).display_name == "alice"
+
+
+async def test_session_that_another_program_moves_ends_the_device(people: People, tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "alice.json")
+    await people.client("alice")
+    phone = await people.client_without_session(store)
+    await phone.accounts.login(people.login_name("alice"), PASSWORD)
+    async with Proxy(people.proxy.address) as other:
+        mover = Client(other.address, store=FileStore(store.path))
+        mover.move_session()
+        # The other program renews the tokens, and the device here must not send the new ones to the old door.
+        moved = await mover.accounts.refresh()
+        device = await people.device(phone)
+        with pytest.raises(WrongDoor):
+            await phone.accounts.refresh()
+        await people.proxy.end_all(to_proto(ServerDraining("the server drains")))
+        with pytest.raises(WrongDoor):
+            await read_to_the_end(device)
+        assert store.load() == moved
 
 
 async def test_session_of_a_newer_login_outlives_the_revoked_one(people: People, tmp_path: Path) -> None:

@@ -127,9 +127,7 @@ def bells(shown: Window) -> int:
     return re.sub(r"\x1b\][^\a\x1b]*\a", "", shown.drawn).count("\a")
 
 
-async def test_burst_of_messages_in_another_conversation_does_not_ring_for_each(
-    terminal: Terminal, names: Names
-) -> None:
+async def test_burst_of_messages_elsewhere_does_not_ring_for_each(terminal: Terminal, names: Names) -> None:
     async with window(terminal, "chat") as shown:
         await eventually(lambda: "Enter: open" in shown.drawn, 20)
         for number in range(5):
@@ -169,6 +167,13 @@ async def test_superseded_messenger_ends_with_one_sentence(terminal: Terminal, p
             assert await first.ends() == 1
         await eventually(lambda: "opened elsewhere" in first.drawn)
         assert "Traceback" not in first.drawn
+
+
+async def test_messenger_at_another_door_ends_with_one_sentence(terminal: Terminal, proxy: Proxy, names: Names) -> None:
+    async with window(terminal, "chat", "--door", "127.0.0.1:9") as shown:
+        assert await shown.ends() == 1
+        await eventually(lambda: f"belongs to {proxy.address}" in shown.drawn)
+        assert "Traceback" not in shown.drawn
 
 
 async def test_damaged_state_file_is_reported_by_name_only(terminal: Terminal, tmp_path: Path, names: Names) -> None:

@@ -24,7 +24,8 @@ NOTICED_AFTER_S = 8.0
 
 async def reactions(pair: Pair) -> dict[str, str]:
     """Return the reactions to each message, by its text."""
-    return {each.text: "".join(each.reactions.values()) async for each in pair.bob.messages.list_before(pair.chat)}
+    messages = [each async for each in pair.bob.messages.list_before(pair.chat)]
+    return {message.text: "".join(message.reactions.values()) for message in messages}
 
 
 def style_of(screen: Screen, text: str) -> Style:
@@ -153,6 +154,15 @@ async def test_list_shows_newest_message_of_each_conversation_and_its_time(peopl
         await pair.bob.messages.set_reaction(pair.chat, second.seq, "👍")
         await pair.alice.messages.send(pair.chat, "here")
         await screen.shows("You: here")
+
+
+async def test_list_shows_new_title_of_group_as_its_newest_item(pair: Pair) -> None:
+    group = (await pair.bob.conversations.create_group("Friday", [pair.alice_id])).conversation_id
+    await pair.bob.messages.send(group, "cake at four")
+    await pair.bob.conversations.rename(group, "Saturday")
+    async with messenger(pair.alice, group, size=(120, 24)) as screen:
+        await screen.shows("bob renamed the group to S", "Saturday  2 members")
+        await screen.shows("cake at four", "bob renamed the group to Saturday")
 
 
 async def test_list_shows_last_message_that_the_user_has_not_deleted(pair: Pair) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from devstack.stack import Stack
 from parley.chat.v1 import entry_pb2
-from parley_client import Client, Device, EntryReceived
+from parley_client import Client, ConversationView, Device, EntryReceived
 from tests.eventually import eventually
 from tests.raw.world import PASSWORD
+from tests.scenarios.sdk.people import user_id
 
 pytestmark = [pytest.mark.scenario, pytest.mark.e2e]
 
@@ -80,3 +81,33 @@ async def test_content_is_deleted_after_delivery_to_senders_other_device(clients
 
             await eventually(gone, timeout=20)
     assert [entry async for entry in bob.messages.list_before(chat)] == []
+
+
+async def test_relayed_messages_stay_readable_and_unread_on_the_device(clients: list[Client]) -> None:
+    phone, laptop, bob = clients
+    me = user_id(bob)
+    chat = (await phone.conversations.get_or_create_direct(me)).conversation_id
+    await phone.conversations.set_retention(chat, RELAY_ONLY)
+    view = ConversationView(chat, me)
+    async with listening(phone), listening(laptop), bob.connect() as device:
+        last = [await phone.messages.send(chat, f"word {number}") for number in range(5)][-1]
+
+        async def follow() -> None:
+            async for event in device:
+                view.apply(event)
+
+        following = asyncio.create_task(follow())
+
+        async def is_removed() -> bool:
+            return (await bob.conversations.get(chat)).first_seq > last.seq
+
+        await eventually(is_removed, timeout=20)
+        device.refresh(chat)
+        await eventually(lambda: view.head_seq >= last.seq)
+        assert (await bob.conversations.get(chat)).unread_count == 5
+        view.apply_conversation(await bob.conversations.get(chat))
+        assert [each.text for each in view.messages] == [f"word {number}" for number in range(5)]
+        assert view.unread_count == 5
+        device.mark_read(chat, last.seq)
+        await eventually(lambda: view.unread_count == 0)
+        following.cancel()

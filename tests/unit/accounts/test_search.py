@@ -42,6 +42,8 @@ def finds(query: str, display_name: str, login_name: str = LOGIN) -> bool:
         ("明", "王小明"),
         ("小明", "王小明"),
         ("김", "김철수"),
+        ("철수", "김철수"),
+        ("ชาย", "สมชาย"),
         ("иван", "ИВАН Петров"),
         ("ﬁ", "Fiona"),
         ("  alice   s", "alice smith"),

@@ -19,6 +19,9 @@ from parley_client.stream_protocol import PendingSend
 class AnsweringDevice:
     """A device whose sends are acknowledged at once."""
 
+    async def wait_for_room(self) -> None:
+        pass
+
     def send(self, conversation_id: str, text: str) -> PendingSend:
         sending = PendingSend(conversation_id, text)
         sending.result.set_result(AppendResult(1, datetime.now(UTC)))

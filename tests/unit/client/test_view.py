@@ -16,6 +16,7 @@ from parley_client import (
     DeliveryStatus,
     EntryReceived,
     Notice,
+    NoticeKind,
     contents,
 )
 from parley_client.events import PersonalSettings, TypingChanged, WatermarkMoved
@@ -88,6 +89,26 @@ def test_change_is_applied_when_its_message_is_loaded_later() -> None:
     assert [each.text for each in view.messages] == ["older", "new"]
     assert view.message(3) is view.messages[1]
     assert view.message(4) is None
+
+
+def test_notice_says_what_changed() -> None:
+    renamed = Entry(conversation_id=CHAT, seq=3, conversation_updated=entry_pb2.ConversationUpdated(title="new"))
+    view = view_of(
+        members(1, MembershipChanged.KIND_CREATED, ME, YOU), members(2, MembershipChanged.KIND_ADDED, SHE), renamed
+    )
+    told = [(each.kind, each.user_ids, each.title) for each in view.timeline if isinstance(each, Notice)]
+    assert told == [
+        (NoticeKind.CREATED, [ME, YOU], None),
+        (NoticeKind.ADDED, [SHE], None),
+        (NoticeKind.UPDATED, [], "new"),
+    ]
+
+
+def test_every_kind_of_membership_change_has_a_notice() -> None:
+    for name, kind in MembershipChanged.Kind.items():
+        [notice] = view_of(members(1, kind, YOU)).timeline
+        assert isinstance(notice, Notice)
+        assert notice.kind.name == (name.removeprefix("KIND_") if kind else "UPDATED")
 
 
 def test_members_and_title_follow_the_newest_entry() -> None:
