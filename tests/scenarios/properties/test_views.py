@@ -137,7 +137,9 @@ class History:
 
     async def add(self) -> None:
         who, other = self._someone(), self._someone()
-        if self.model.add(who.user_id, other.user_id):
+        # A user who blocked another may not be added by them.
+        blocked = self.direct_model.blocks and {who, other} == set(self.viewers[:2])
+        if not blocked and self.model.add(who.user_id, other.user_id):
             await who.live.client.conversations.add_members(self.group, [other.user_id])
 
     async def remove(self) -> None:
