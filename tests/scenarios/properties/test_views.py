@@ -187,8 +187,15 @@ class History:
 
     async def block(self) -> None:
         blocker, other = self.random.sample(self.viewers[:2], 2)
+        for viewer in (blocker, other):
+            # A receipt that comes after the block is hidden.
+            await eventually(lambda viewer=viewer: self._has_delivered(viewer), SETTLED_S)  # type: ignore[misc]
         self.direct_model.blocks.add(blocker.user_id)
         await blocker.live.client.accounts.block(other.user_id)
+
+    async def _has_delivered(self, viewer: Viewer) -> bool:
+        last = max(self.direct_model.messages, default=0)
+        return (await viewer.live.client.conversations.get(self.direct)).delivered_seq >= last
 
     async def unblock(self) -> None:
         blocker, other = self.random.sample(self.viewers[:2], 2)
