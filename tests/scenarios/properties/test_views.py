@@ -255,6 +255,8 @@ class History:
                     if found is not None and wanted is not None and self._leaves_open(user, conversation):
                         found, wanted = _without_reactions(found), _without_reactions(wanted)
                     assert _agree(found, wanted), f"{name} view of {user[:4]}: {seq} is {found}, not {wanted}"
+                if conversation == self.group and user in self.model.roles:
+                    assert set(view.members) == set(self.model.roles), f"{name} view of {user[:4]}: {view.members}"
                 assert view.unread_count == unread, f"{name} view of {user[:4]}: {view.unread_count}, not {unread}"
         return True
 
