@@ -1,4 +1,4 @@
-"""The times at which the users of a conversation joined and left it, from entries and snapshots in any order. Pure."""
+"""The seqs at which the users of a conversation joined and left it, from entries and snapshots in any order. Pure."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class Memberships:
     def deciding_users(self, seq: int, present: Collection[str]) -> set[str]:
         """Return the users whose watermarks decide the delivery status of the user's message `seq`.
 
-        They are those who have been members since; if there are none, the one whose membership then ended last.
-        `present` are the members of now.
+        They are those who have been members since; if there are none, the one whose membership at that time ended last.
+        `present` are the present members.
         """
         users = (self._joined.keys() | self._left.keys() | set(present)) - {self._user_id}
         ends = {user: end for user in users if (end := self._end_of(user, seq, user in present)) is not None}

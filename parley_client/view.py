@@ -283,24 +283,29 @@ class ConversationView:
     def _update_unread(self, otherwise: int) -> None:
         """Count the messages between the last read entry and the head; set `otherwise` if one of them is unknown."""
         newest = self._message_numbers.get(self.head_seq)
-        not_unread = self._count_not_unread()
+        excluded = self._count_read_or_invisible()
         if self.is_former_member or self.read_seq >= self.head_seq:
             self.unread_count = 0
-        elif newest is None or not_unread is None or self.read_seq < self.expired_seq - 1:
+        elif newest is None or excluded is None or self.read_seq < self.expired_seq - 1:
             # Expired messages do not count, and only the server knows their number.
             self.unread_count = otherwise
         else:
-            self.unread_count = newest - not_unread
+            self.unread_count = newest - excluded
 
-    def _count_not_unread(self) -> int | None:
-        """Return the number of messages up to the last read one and of those the user may not see; None: not known."""
+    def _count_read_or_invisible(self) -> int | None:
+        """Return the number of messages up to the last read one and of later ones that the user may not see.
+
+        None if an entry that the count depends on is not known.
+        """
         numbers, joined_seqs = self._message_numbers, self._memberships.joined_seqs(self.user_id)
-        # The number at the entry by which the user joined counts the messages before it.
-        counted = numbers.get(self.read_seq + (self.read_seq + 1 in joined_seqs))
+        # A user who has read nothing since joining may not see the entry at `read_seq`. The entry of the join, which is
+        # no message, has the same number.
+        next_seq = self.read_seq + 1
+        counted = numbers.get(next_seq if next_seq in joined_seqs else self.read_seq)
         for joined in joined_seqs:
-            left = self._memberships.left_before(self.user_id, joined)
-            if joined <= self.read_seq + 1:
+            if joined <= next_seq:
                 continue
+            left = self._memberships.left_before(self.user_id, joined)
             if not left:
                 counted = numbers.get(joined)
             elif counted is not None and joined in numbers and left in numbers and self.read_seq <= left:

@@ -305,6 +305,11 @@ class OwnedConversation:
         """Return the ids of the current members."""
         return list(self.conversation.members) if self.conversation else []
 
+    def all_reader_ids(self) -> list[str]:
+        """Return the ids of the present and former members."""
+        conversation = self.conversation
+        return list({*conversation.members, *conversation.past_memberships}) if conversation else []
+
     def former_readers(self, entry: Entry) -> list[str]:
         """Return the former members who may see the message that `entry` edits or deletes."""
         if self.conversation is None or not isinstance(entry.change, MessageEdited | MessageDeleted):
