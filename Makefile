@@ -31,7 +31,7 @@ help-of-run:
 test: lint ## run all checks and all tests; options: make test ARGS="-k ring" WORKERS=1
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not long' $(ARGS)
 
-test-fast: .venv/.stamp ## run the tests that need no server, on all cores
+test-fast: .venv/.stamp ## run the tests that need no server, on all cores, in about a minute
 	$(BIN)/pytest -q -n auto -m 'not integration and not scenario and not fault and not e2e' $(ARGS)
 
 lint: .venv/.stamp ## check style, types, unused code and the public contract

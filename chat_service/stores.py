@@ -57,7 +57,8 @@ class Stores:
 
 def _index_generation(database: Database, redis: Redis, membership: Membership) -> IndexGeneration:
     def running_processes() -> list[str]:
-        return [_process_name(member) for member in membership.ring.members.values()]
+        # With skipped members: only etcd decides for all servers that a process is dead and its dirty mark void.
+        return [_process_name(member) for member in membership.registered.values()]
 
     return IndexGeneration(redis, MongoGenerationStore(database), _process_name(membership.me), running_processes)
 

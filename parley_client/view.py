@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, IntEnum
@@ -15,6 +15,7 @@ from parley_client.events import (
     ConversationGone,
     EntryReceived,
     Event,
+    Membership,
     PersonalSettings,
     TypingChanged,
     WatermarkMoved,
@@ -98,6 +99,7 @@ class ConversationView:
         self.title = ""
         self.picture_media_id = ""
         self.members: dict[str, entry_pb2.Role.ValueType] = {}
+        """The role of each member; ROLE_UNSPECIFIED: the entry that says it was not seen yet."""
         self.admins_only_send = False
         self.retention: entry_pb2.Retention | None = None
         self.is_former_member = False
@@ -111,7 +113,7 @@ class ConversationView:
         self._calls = calls
         self._hidden_seqs: frozenset[int] = frozenset()
         self._watermarks = Watermarks()
-        self._memberships = Memberships()
+        self._memberships = Memberships(user_id)
         self._builders: dict[int, MessageBuilder] = {}
         self._notices: dict[int, Notice] = {}
         self._seqs: list[int] = []
@@ -153,7 +155,7 @@ class ConversationView:
 
     def delivery_status(self, message: Message) -> DeliveryStatus:
         """Return the delivery status of the user's own message."""
-        users = self._memberships.deciding_users(message.seq, self.user_id, self.members)
+        users = self._memberships.deciding_users(message.seq, self.members)
         watermarks = [self._watermarks.get(self.conversation_id, user) for user in users]
         if watermarks and min(read for _, read in watermarks) >= message.seq:
             return DeliveryStatus.READ
@@ -188,8 +190,7 @@ class ConversationView:
             self.settings = event.settings
             self._hidden_seqs |= event.hidden_seqs
             self._expire_before(event.expired_seq)
-            for membership in event.memberships:
-                self._memberships.add(membership.user_id, membership.joined_seq, membership.left_seq)
+            self._apply_memberships(event.memberships)
             # The server may not know yet what the user has just written or read.
             self._update_unread(event.unread_count)
         elif isinstance(event, TypingChanged):
@@ -247,6 +248,17 @@ class ConversationView:
             self.is_former_member = True
         elif self.user_id in users:
             self.is_former_member = False
+
+    def _apply_memberships(self, memberships: Collection[Membership]) -> None:
+        """Apply a snapshot: others may have joined and left by entries that the user cannot see."""
+        present = {each.user_id: each.joined_seq for each in memberships if not each.left_seq}
+        for each in memberships:
+            self._memberships.add(each.user_id, each.joined_seq, each.left_seq)
+        for user in self._memberships.find_absent(present) if present else ():
+            self.members.pop(user, None)
+        for user, joined in present.items():
+            if not self._memberships.has_left_since(user, joined):
+                self.members.setdefault(user, entry_pb2.ROLE_UNSPECIFIED)
 
     def _note_memberships(self, entry: Entry) -> None:
         membership = entry.membership_changed

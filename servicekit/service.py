@@ -265,7 +265,7 @@ class _Process:
 def _public_handlers(
     platform: Platform[SettingsT], service: Service, streams: OpenStreams | None
 ) -> list[grpc.GenericRpcHandler]:
-    rates, calls = RateLimiter(platform.settings.call_limit, platform.clock, MAX_DEVICES), UnaryCalls()
+    rates, calls = RateLimiter(platform.settings.call_limit, platform.clock, MAX_DEVICES), UnaryCalls(platform.clock)
     admit = rate_limited(service.admit, rates)
     return [
         service_handler(

@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from servicekit.clock import Clock
 from servicekit.errors import RateLimited
+from servicekit.rate_limiter import MAX_DEVICES, RateLimit, RateLimiter
 from servicekit.tasks import on_task_end
 
 # Calls of one device on a server that wait, run, or have an answer that the device has not read. Above the burst of the
@@ -19,6 +21,9 @@ MAX_RUNNING_CALLS: Final = 16
 MAX_UNREAD_BYTES: Final = 4 * 1024 * 1024
 # An answer up to this size is never refused, because its call may have changed something.
 SMALL_ANSWER_BYTES: Final = 16 * 1024
+# The bytes of answers that are not small, per device: Envoy takes about 128 KiB of an answer that the device does not
+# read, and keeps it for 30 s; the server does not count what Envoy has taken.
+ANSWER_RATE: Final = RateLimit(rate=1024 * 1024, burst=16 * 1024 * 1024)
 RETRY_AFTER_S: Final = 1.0
 
 Handle = Callable[[], Awaitable[bytes | None]]
@@ -42,14 +47,18 @@ class UnaryCalls:
 
     def __init__(
         self,
+        clock: Clock,
         max_calls: int = MAX_DEVICE_CALLS,
         max_running: int = MAX_RUNNING_CALLS,
         max_unread_bytes: int = MAX_UNREAD_BYTES,
+        rate: RateLimit = ANSWER_RATE,
     ) -> None:
         self._max_calls = max_calls
         self._max_running = max_running
         self._max_unread_bytes = max_unread_bytes
         self._devices: dict[str, _DeviceCalls] = {}
+        self._burst = rate.burst
+        self._rates = RateLimiter(rate, clock, MAX_DEVICES)
 
     async def serve(self, device_id: str, handle: Handle) -> bytes | None:
         """Return the answer of `handle`. The call counts for the device until the current task has sent the answer.
@@ -65,9 +74,12 @@ class UnaryCalls:
                 raise _not_read()
             answer = await handle()
         size = len(answer or b"")
-        # A device that has read everything gets an answer of any size.
-        if size > SMALL_ANSWER_BYTES and 0 < device.unread_bytes > self._max_unread_bytes - size:
-            raise _not_read()
+        if size > SMALL_ANSWER_BYTES:
+            # A device that has read everything gets an answer of any size.
+            if 0 < device.unread_bytes > self._max_unread_bytes - size:
+                raise _not_read()
+            if (wait := self._rates.bucket_of(device_id).take(min(size, self._burst))) > 0:
+                raise RateLimited("rate limit of the bytes of answers exceeded for this device", retry_after=wait)
         call.size = size
         device.unread_bytes += size
         return answer

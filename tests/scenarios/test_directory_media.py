@@ -9,6 +9,7 @@ import pytest
 from google.protobuf.message import Message
 
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2, entry_pb2
+from tests.eventually import eventually
 from tests.raw.device import RawDevice, new_id
 from tests.raw.directory import Directory
 from tests.raw.world import PASSWORD, World
@@ -195,7 +196,12 @@ async def test_deleted_account_sees_nothing_and_its_picture_is_gone(world: World
     assert await scenario.viewers() == {"alice", "bob"}
     assert await scenario.viewers(picture) == {"alice", "bob", "carol"}
     await alice.call(account_pb2.DeleteAccountRequest(password=PASSWORD))
-    assert await scenario.viewers() == {"bob"}
+
+    async def only_bob_sees_the_file() -> bool:
+        return await scenario.viewers() == {"bob"}
+
+    # The groups of a deleted user are left by a job.
+    await eventually(only_bob_sees_the_file)
     assert (await scenario.viewers(picture), await scenario.is_referenced(picture)) == (set(), False)
     assert await Directory(world).active_devices(alice, alice) == []
     assert await Directory(world).members(group) == [bob.user_id]

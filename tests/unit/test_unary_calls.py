@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from servicekit.errors import RateLimited
+from servicekit.rate_limiter import RateLimit
 from servicekit.unary_calls import SMALL_ANSWER_BYTES, UnaryCalls
+from tests.clock import ManualClock
 from tests.eventually import run_ready
 
 LARGE = SMALL_ANSWER_BYTES + 1
@@ -48,7 +50,7 @@ class Device:
 
 
 async def test_device_that_reads_no_answers_gets_no_more_until_it_reads() -> None:
-    calls = UnaryCalls(max_unread_bytes=3 * LARGE)
+    calls = UnaryCalls(ManualClock(), max_unread_bytes=3 * LARGE)
     device, other = Device(calls), Device(calls, "c" * 32)
     for _ in range(3):
         assert await device.call(LARGE)
@@ -60,21 +62,37 @@ async def test_device_that_reads_no_answers_gets_no_more_until_it_reads() -> Non
     assert await device.call(LARGE)
 
 
+async def test_bytes_of_answers_are_limited_by_rate_although_they_are_read() -> None:
+    clock = ManualClock()
+    device = Device(UnaryCalls(clock, rate=RateLimit(rate=LARGE, burst=3 * LARGE)))
+    for size in (LARGE, 2 * LARGE):
+        assert await device.call(size)
+        await device.read()
+    with pytest.raises(RateLimited) as refused:
+        await device.call(2 * LARGE)
+    assert refused.value.retry_after == 2
+    assert await device.call(SMALL_ANSWER_BYTES)
+    clock.advance(3)
+    # An answer beyond the burst takes all of it.
+    await device.read()
+    assert await device.call(10 * LARGE)
+
+
 async def test_small_answer_of_a_call_that_ran_is_not_refused() -> None:
-    device = Device(UnaryCalls(max_unread_bytes=2 * LARGE))
+    device = Device(UnaryCalls(ManualClock(), max_unread_bytes=2 * LARGE))
     assert await device.call(2 * LARGE - 1)
     assert await device.call(SMALL_ANSWER_BYTES) is not None
 
 
 async def test_answer_larger_than_the_bound_is_sent_to_a_device_that_has_read_all() -> None:
-    device = Device(UnaryCalls(max_unread_bytes=LARGE))
+    device = Device(UnaryCalls(ManualClock(), max_unread_bytes=LARGE))
     assert await device.call(10 * LARGE)
     with pytest.raises(RateLimited):
         await device.call()
 
 
 async def test_unfinished_calls_of_a_device_are_bounded() -> None:
-    device = Device(UnaryCalls(max_calls=3))
+    device = Device(UnaryCalls(ManualClock(), max_calls=3))
     for _ in range(3):
         assert await device.call() is not None
     with pytest.raises(RateLimited, match="in progress"):
@@ -91,7 +109,7 @@ async def test_calls_beyond_those_that_run_wait() -> None:
         await may_end.wait()
         return b""
 
-    device = Device(UnaryCalls(max_running=2))
+    device = Device(UnaryCalls(ManualClock(), max_running=2))
     calls = [asyncio.create_task(device.call(answer=handle)) for _ in range(5)]
     await run_ready()
     assert len(running) == 2
@@ -100,7 +118,7 @@ async def test_calls_beyond_those_that_run_wait() -> None:
 
 
 async def test_device_without_calls_takes_no_memory() -> None:
-    calls = UnaryCalls()
+    calls = UnaryCalls(ManualClock())
     device = Device(calls)
     await device.call(LARGE)
     assert calls._devices

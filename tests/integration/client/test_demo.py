@@ -22,8 +22,8 @@ async def test_demo_reports_every_promise_kept(stack: Stack) -> None:
 async def test_device_loses_no_send_or_entry_when_its_server_ends(stack: Stack, end: str) -> None:
     async with Client(stack.door) as alice, Client(stack.door) as bob:
         name = alice.new_id()
-        await alice.accounts.register(f"a-{name}", "password")
-        bobs = await bob.accounts.register(f"b-{name}", "password")
+        await alice.accounts.register(f"a-{name}", "correct horse")
+        bobs = await bob.accounts.register(f"b-{name}", "correct horse")
         chat = (await alice.conversations.get_or_create_direct(bobs.user_id)).conversation_id
         async with alice.connect() as sender, bob.connect() as receiver:
             await receiver.wait_connected()

@@ -22,7 +22,6 @@ from tests.integration.devstack.echo_service import DESCRIPTOR, ECHO, NO_TOKEN, 
 
 pytestmark = [pytest.mark.integration, pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 
-LOCATE = "/parley.chat.v1.ChatService/Locate"
 # More than Envoy buffers of a request.
 FRAME, FRAMES = bytes(64 << 10), 32
 
@@ -113,8 +112,8 @@ async def test_crashed_replica_is_skipped_and_chat_is_unaffected(stack: Stack, c
     await asyncio.to_thread(first.kill)
     await asyncio.to_thread(stack.wait_envoy_healthy)
     assert await replicas_called(stack, channel) == {second.address}
-    locate: Any = channel.unary_unary(LOCATE)
-    assert await locate(b"", metadata=metadata(stack), timeout=10)
+    check: Any = channel.unary_unary("/grpc.health.v1.Health/Check")
+    assert await check(b"", timeout=10) == b"\x08\x01", "chat, which answers for all, is SERVING"
     first.start()
     await asyncio.to_thread(first.wait_healthy)
     await asyncio.to_thread(stack.wait_envoy_healthy)

@@ -76,7 +76,7 @@ class FloodingServer:
 
     def __init__(self, unread_timeout_s: float) -> None:
         self.servicer = FloodingServicer()
-        self.streams, self.calls = OpenStreams(SystemClock()), UnaryCalls()
+        self.streams, self.calls = OpenStreams(SystemClock()), UnaryCalls(SystemClock())
         serve = partial(
             service_handler,
             servicer=self.servicer,

@@ -266,7 +266,9 @@ class DirectModel:
             raise Refused("BLOCKED")
         self.head += 1
         self.messages[self.head] = (user, body)
-        self.read[user] = self.shown[user] = self.head
+        self.read[user] = self.head
+        # The other user's receipt for it, too, shows all that was hidden while there was a block.
+        self.shown |= self.read
         return self.head
 
     def receive(self, user: str, seq: int) -> None:

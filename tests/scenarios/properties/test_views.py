@@ -138,7 +138,9 @@ class History:
 
     async def add(self) -> None:
         who, other = self._someone(), self._someone()
-        if self.model.add(who.user_id, other.user_id):
+        # A user who blocked another may not be added by them.
+        blocked = self.direct_model.blocks and {who, other} == set(self.viewers[:2])
+        if not blocked and self.model.add(who.user_id, other.user_id):
             await who.live.client.conversations.add_members(self.group, [other.user_id])
 
     async def remove(self) -> None:
@@ -186,8 +188,15 @@ class History:
 
     async def block(self) -> None:
         blocker, other = self.random.sample(self.viewers[:2], 2)
+        for viewer in (blocker, other):
+            # A receipt that comes after the block is hidden.
+            await eventually(lambda viewer=viewer: self._has_delivered(viewer), SETTLED_S)  # type: ignore[misc]
         self.direct_model.blocks.add(blocker.user_id)
         await blocker.live.client.accounts.block(other.user_id)
+
+    async def _has_delivered(self, viewer: Viewer) -> bool:
+        last = max(self.direct_model.messages, default=0)
+        return (await viewer.live.client.conversations.get(self.direct)).delivered_seq >= last
 
     async def unblock(self) -> None:
         blocker, other = self.random.sample(self.viewers[:2], 2)
@@ -246,6 +255,8 @@ class History:
                     if found is not None and wanted is not None and self._is_former_member(user, conversation):
                         found, wanted = _without_reactions_and_status(found), _without_reactions_and_status(wanted)
                     assert _agree(found, wanted), f"{name} view of {user[:4]}: {seq} is {found}, not {wanted}"
+                if conversation == self.group and user in self.model.roles:
+                    assert set(view.members) == set(self.model.roles), f"{name} view of {user[:4]}: {view.members}"
                 assert view.unread_count == unread, f"{name} view of {user[:4]}: {view.unread_count}, not {unread}"
         return True
 
