@@ -64,9 +64,12 @@ class Memberships:
         joined = max((each for each in self._joined.get(user, ()) if each <= seq), default=0)
         next_joined = min((each for each in self._joined.get(user, ()) if each > seq), default=NEVER)
         end = min((each for each in self._left.get(user, ()) if joined < each < next_joined), default=NEVER)
-        if end < seq or (not joined and end == NEVER and (next_joined < NEVER or not present)):
+        if end < seq:
             return None
-        if end == NEVER and (next_joined < NEVER or not present):
-            unseen = max(self.joined_seqs(self._user_id), default=0) if next_joined == NEVER else next_joined
-            return max(seq, self.left_before(self._user_id, int(unseen)))
-        return end
+        if end < NEVER or (present and next_joined == NEVER):
+            return end
+        if not joined:
+            return None
+        # The entry by which the user left is unseen: it is from before the return of that user, or of this one.
+        returned = max(self.joined_seqs(self._user_id), default=0) if next_joined == NEVER else int(next_joined)
+        return max(seq, self.left_before(self._user_id, returned))
