@@ -156,7 +156,16 @@ class Inbox:
                 self.catchup.request_fetch(conversation)
             elif not self.catchup.is_fetching(conversation):
                 ready += assembler.release_held()
+        if self._repair and any(self._readds_user(each) for each in ready):
+            # Members may have come and left meanwhile; the result of a fetch has them.
+            self.catchup.request_fetch(conversation)
         return self._surface_entries(ready, live=True)
+
+    def _readds_user(self, entry: Entry) -> bool:
+        membership = entry.membership_changed
+        return membership.kind == entry_pb2.MembershipChanged.KIND_ADDED and any(
+            each.user_id == self._user_id for each in membership.members
+        )
 
     def _handle_range(self, result: chat_pb2.RangeResult, entries: Sequence[Entry], now: float) -> list[QueuedEvent]:
         conversation = result.conversation_id
