@@ -10,10 +10,8 @@ import grpc
 import grpc.aio
 
 from parley.chat.v1 import account_pb2_grpc, chat_pb2, chat_pb2_grpc, conversation_pb2_grpc
-from parley_client.door import Door, Tls
+from parley_client.door import Door
 from parley_client.errors import TimedOut, TryLater, from_rpc
-
-__all__ = ["Channel", "Tls"]
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")

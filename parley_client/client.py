@@ -12,14 +12,12 @@ from parley_client.channel import Channel
 from parley_client.clock import ServerClock
 from parley_client.conversations import Conversations
 from parley_client.device import Device
-from parley_client.door import DEFAULT_DOOR, Door, Tls, resolve_door
+from parley_client.door import Door, Tls, resolve_door
 from parley_client.event_queue import MAX_QUEUED_EVENTS
 from parley_client.live_view import LiveView
 from parley_client.messages import Messages
 from parley_client.session import MemoryStore, Session, SessionStore
 from parley_client.tokens import TokenSource
-
-__all__ = ["DEFAULT_DOOR", "Client"]
 
 
 class Client:

@@ -39,7 +39,8 @@ class Device:
 
     Each event first updates the views of the client, then goes to the handlers of `on` and `on_message`, then to the
     iteration. The iteration ends when the device is closed. If the connection ends for good, it raises the error:
-    SignedOut if the device was signed out, Superseded if another program opened a stream with the same session.
+    SignedOut if the device was signed out, Superseded if another program opened a stream with the same session,
+    WrongDoor if another program moved the session to another door.
 
     An event is committed when the next one is requested: a program that ends in between receives it again. If the
     application does not iterate, the device stops reading once `MAX_QUEUED_EVENTS` are queued. With `listen` False,
@@ -125,7 +126,7 @@ class Device:
     async def run(self) -> None:
         """Handle events until the device is closed.
 
-        Raises SignedOut or Superseded once the connection has ended for good, and any error of a handler.
+        Raises the error that ended the connection for good, as the iteration does, and any error of a handler.
         """
         async for _ in self:
             pass
@@ -152,7 +153,8 @@ class Device:
     def silent_for_s(self) -> float:
         """The seconds for which the open stream has waited for a frame; 0 without an open stream.
 
-        The server answers every heartbeat, so that a program that calls `set_foreground` can tell a slow network.
+        The server answers every heartbeat. `set_foreground` sends one at once: if the value grows after that, the
+        network is slow.
         """
         return self._connection.stream.silent_for_s if self.connected and self._connection.stream else 0.0
 

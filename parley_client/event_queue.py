@@ -16,8 +16,8 @@ MAX_QUEUED_EVENTS = 256
 class EventQueue:
     """A queue of `capacity` events, which the events of one frame and the newest connection state may exceed.
 
-    So may all events while the application awaits a reply: a reply is read from the same stream, and the application
-    may be handling an event.
+    The queue has no capacity while the application awaits a reply: the reply follows the events on the same stream, and
+    an application that awaits it while it handles an event takes none from the queue.
     """
 
     def __init__(self, capacity: int = MAX_QUEUED_EVENTS) -> None:

@@ -1,15 +1,23 @@
-"""The times at which the users of a conversation joined and left it, from entries and snapshots in any order. Pure."""
+"""The seqs at which the users of a conversation joined and left it, from entries and snapshots in any order. Pure."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection
+from typing import Final
+
+NEVER: Final = float("inf")
 
 
 class Memberships:
-    """The known seqs at which users joined and left one conversation."""
+    """The known seqs at which users joined and left one conversation.
 
-    def __init__(self) -> None:
+    While `user_id` was not a member, others may have left by entries that this user cannot see. They count as having
+    left together with the user, which is no later than they did.
+    """
+
+    def __init__(self, user_id: str) -> None:
+        self._user_id = user_id
         self._joined: defaultdict[str, set[int]] = defaultdict(set)
         self._left: defaultdict[str, set[int]] = defaultdict(set)
 
@@ -20,6 +28,18 @@ class Memberships:
         if left_seq:
             self._left[user].add(left_seq)
 
+    def find_absent(self, present: Collection[str]) -> set[str]:
+        """Return the users who left while the user was out: all but `present`, who joined before the user returned."""
+        joined = max(self._joined[self._user_id], default=0)
+        if not self.left_before(self._user_id, joined):
+            return set()
+        users = (self._joined.keys() | self._left.keys()) - set(present)
+        return {user for user in users if max(self._joined[user], default=0) < joined}
+
+    def has_left_since(self, user: str, joined_seq: int) -> bool:
+        """Return True if a user is known to have left after `joined_seq`."""
+        return any(each > joined_seq for each in self._left.get(user, ()))
+
     def joined_seqs(self, user: str) -> list[int]:
         """Return the known seqs at which a user joined, in order."""
         return sorted(self._joined.get(user, ()))
@@ -28,13 +48,13 @@ class Memberships:
         """Return the last known seq before `seq` at which a user left; 0: none."""
         return max((each for each in self._left.get(user, ()) if each < seq), default=0)
 
-    def deciding_users(self, seq: int, author: str, present: Collection[str]) -> set[str]:
-        """Return the users whose watermarks decide the delivery status of the message `seq`.
+    def deciding_users(self, seq: int, present: Collection[str]) -> set[str]:
+        """Return the users whose watermarks decide the delivery status of the user's message `seq`.
 
-        They are those who have been members since; if there are none, the one whose membership then ended last.
-        `present` are the members of now, some of whom may have joined by an entry that is not known here.
+        They are those who have been members since; if there are none, the one whose membership at that time ended last.
+        `present` are the present members.
         """
-        users = (self._joined.keys() | self._left.keys() | set(present)) - {author}
+        users = (self._joined.keys() | self._left.keys() | set(present)) - {self._user_id}
         ends = {user: end for user in users if (end := self._end_of(user, seq, user in present)) is not None}
         last = max(ends.values(), default=0)
         return {user for user, end in ends.items() if end == last}
@@ -42,8 +62,14 @@ class Memberships:
     def _end_of(self, user: str, seq: int, present: bool) -> float | None:
         """Return the end of the membership that contains `seq`, infinity if it has not ended; None: not a member."""
         joined = max((each for each in self._joined.get(user, ()) if each <= seq), default=0)
-        later_joins = [each for each in self._joined.get(user, ()) if each > seq]
-        end = min((each for each in self._left.get(user, ()) if each > joined), default=float("inf"))
-        if end < seq or (not joined and later_joins and end > min(later_joins)):
+        next_joined = min((each for each in self._joined.get(user, ()) if each > seq), default=NEVER)
+        end = min((each for each in self._left.get(user, ()) if joined < each < next_joined), default=NEVER)
+        if end < seq:
             return None
-        return end if joined or present or end < float("inf") else None
+        if end < NEVER or (present and next_joined == NEVER):
+            return end
+        if not joined:
+            return None
+        # The entry by which the user left is unseen: it is from before the return of that user, or of this one.
+        returned = max(self.joined_seqs(self._user_id), default=0) if next_joined == NEVER else int(next_joined)
+        return max(seq, self.left_before(self._user_id, returned))

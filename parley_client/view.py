@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, IntEnum
@@ -15,6 +15,7 @@ from parley_client.events import (
     ConversationGone,
     EntryReceived,
     Event,
+    Membership,
     PersonalSettings,
     TypingChanged,
     WatermarkMoved,
@@ -28,7 +29,7 @@ from parley_client.watermarks import Watermarks
 class DeliveryStatus(IntEnum):
     """The delivery status of the user's own message: the lowest among the other users who have been members since.
 
-    If none of them is left, it is the status of the user who left last, so that it does not fall.
+    If there are none, it is the status of the user whose membership at that time ended last, so that it does not fall.
     """
 
     SENT = 1
@@ -98,6 +99,7 @@ class ConversationView:
         self.title = ""
         self.picture_media_id = ""
         self.members: dict[str, entry_pb2.Role.ValueType] = {}
+        """The role of each member; ROLE_UNSPECIFIED: the entry that says it was not seen yet."""
         self.admins_only_send = False
         self.retention: entry_pb2.Retention | None = None
         self.is_former_member = False
@@ -111,7 +113,7 @@ class ConversationView:
         self._calls = calls
         self._hidden_seqs: frozenset[int] = frozenset()
         self._watermarks = Watermarks()
-        self._memberships = Memberships()
+        self._memberships = Memberships(user_id)
         self._builders: dict[int, MessageBuilder] = {}
         self._notices: dict[int, Notice] = {}
         self._seqs: list[int] = []
@@ -153,7 +155,7 @@ class ConversationView:
 
     def delivery_status(self, message: Message) -> DeliveryStatus:
         """Return the delivery status of the user's own message."""
-        users = self._memberships.deciding_users(message.seq, self.user_id, self.members)
+        users = self._memberships.deciding_users(message.seq, self.members)
         watermarks = [self._watermarks.get(self.conversation_id, user) for user in users]
         if watermarks and min(read for _, read in watermarks) >= message.seq:
             return DeliveryStatus.READ
@@ -188,8 +190,7 @@ class ConversationView:
             self.settings = event.settings
             self._hidden_seqs |= event.hidden_seqs
             self._expire_before(event.expired_seq)
-            for membership in event.memberships:
-                self._memberships.add(membership.user_id, membership.joined_seq, membership.left_seq)
+            self._apply_memberships(event.memberships)
             # The server may not know yet what the user has just written or read.
             self._update_unread(event.unread_count)
         elif isinstance(event, TypingChanged):
@@ -248,6 +249,17 @@ class ConversationView:
         elif self.user_id in users:
             self.is_former_member = False
 
+    def _apply_memberships(self, memberships: Collection[Membership]) -> None:
+        """Apply a snapshot: others may have joined and left by entries that the user cannot see."""
+        present = {each.user_id: each.joined_seq for each in memberships if not each.left_seq}
+        for each in memberships:
+            self._memberships.add(each.user_id, each.joined_seq, each.left_seq)
+        for user in self._memberships.find_absent(present) if present else ():
+            self.members.pop(user, None)
+        for user, joined in present.items():
+            if not self._memberships.has_left_since(user, joined):
+                self.members.setdefault(user, entry_pb2.ROLE_UNSPECIFIED)
+
     def _note_memberships(self, entry: Entry) -> None:
         membership = entry.membership_changed
         if membership.kind in (MembershipChanged.KIND_CREATED, MembershipChanged.KIND_ADDED):
@@ -271,24 +283,29 @@ class ConversationView:
     def _update_unread(self, otherwise: int) -> None:
         """Count the messages between the last read entry and the head; set `otherwise` if one of them is unknown."""
         newest = self._message_numbers.get(self.head_seq)
-        not_unread = self._count_not_unread()
+        excluded = self._count_read_or_invisible()
         if self.is_former_member or self.read_seq >= self.head_seq:
             self.unread_count = 0
-        elif newest is None or not_unread is None or self.read_seq < self.expired_seq - 1:
+        elif newest is None or excluded is None or self.read_seq < self.expired_seq - 1:
             # Expired messages do not count, and only the server knows their number.
             self.unread_count = otherwise
         else:
-            self.unread_count = newest - not_unread
+            self.unread_count = newest - excluded
 
-    def _count_not_unread(self) -> int | None:
-        """Return the number of messages up to the last read one and of those the user may not see; None: not known."""
+    def _count_read_or_invisible(self) -> int | None:
+        """Return the number of messages up to the last read one and of later ones that the user may not see.
+
+        None if an entry that the count depends on is not known.
+        """
         numbers, joined_seqs = self._message_numbers, self._memberships.joined_seqs(self.user_id)
-        # The number at the entry by which the user joined counts the messages before it.
-        counted = numbers.get(self.read_seq + (self.read_seq + 1 in joined_seqs))
+        # A user who has read nothing since joining may not see the entry at `read_seq`. The entry of the join, which is
+        # no message, has the same number.
+        next_seq = self.read_seq + 1
+        counted = numbers.get(next_seq if next_seq in joined_seqs else self.read_seq)
         for joined in joined_seqs:
-            left = self._memberships.left_before(self.user_id, joined)
-            if joined <= self.read_seq + 1:
+            if joined <= next_seq:
                 continue
+            left = self._memberships.left_before(self.user_id, joined)
             if not left:
                 counted = numbers.get(joined)
             elif counted is not None and joined in numbers and left in numbers and self.read_seq <= left:

@@ -20,13 +20,13 @@ from chat_service.model.entry import LAST_SEQ, Entry, Message, MessageMutation, 
 from chat_service.model.stores import ConversationLog, ConversationStore, MembershipStore
 from servicekit.failure import Failure
 
-# Former memberships whose watermarks a user is shown, those that ended last.
+# A user is shown the watermarks of at most this many former memberships, those that ended last.
 MAX_SHOWN_FORMER: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class MembershipWatermark:
-    """The watermark of a user's membership from `joined_seq` on, which ended at `left_seq`; 0: it has not ended."""
+    """The watermark of a user, and the membership that it is shown for; `left_seq` is 0 if that has not ended."""
 
     user_id: str
     watermark: Watermark
@@ -99,8 +99,8 @@ class VisibleConversation:
     def list_watermarks(self) -> list[MembershipWatermark]:
         """Return the watermarks of the members, and of the former members who decide the status of a message.
 
-        The status of a message is the lowest of the users who have been members since; if none has, it is that of the
-        user whose membership at that time ended last.
+        The status of a message is the lowest status of the users who have been members since. If there are none, it is
+        that of the user whose membership at that time ended last.
         """
         members = self.conversation.members
         return [
@@ -111,7 +111,7 @@ class VisibleConversation:
     def _deciding_former_members(self) -> list[MembershipWatermark]:
         conversation, deciding = self.conversation, list[MembershipWatermark]()
         others = (each.joined_seq for user, each in conversation.members.items() if user != self.user_id)
-        # The user's entries that no present other member has received.
+        # The visible range from before any other present member joined.
         undecided = self.intersect(Interval(1, min(others, default=LAST_SEQ) - 1))
         for user, interval in _ended_memberships(conversation) if undecided else ():
             remaining = [part for each in undecided for part in each.without(interval)]

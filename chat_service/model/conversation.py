@@ -196,7 +196,7 @@ def _apply_membership(conversation: Conversation, entry: Entry, change: Membersh
         elif user in members:
             members[user] = replace(members[user], role=role)
         elif change.kind is MembershipKind.ADDED:
-            # A new member may not see the earlier entries; a former member has read what the watermark says.
+            # A new member may not see the earlier entries. The watermark of a former member continues.
             before = Watermark(entry.seq - 1, entry.seq - 1, entry.message_number)
             watermark = former_watermarks.pop(user, before)
             members[user] = ConversationMember(role, entry.seq, watermark, entry.message_number)

@@ -179,9 +179,10 @@ class Entry:
 
 
 def redact_mutation(entry: Entry) -> Entry:
-    """Return the entry of a mutation for a user who was not a member then: a deletion, or a change without its content.
+    """Return the entry of a mutation for a user who was not a member then: an edit or a reaction loses its content.
 
-    To an edit the user's device reacts by removing the content, and to a reaction by removing that user's earlier one.
+    On such an edit the user's device removes the content of the message; on such a reaction it removes the earlier
+    reaction of the actor. A deletion stays as it is.
     """
     change = entry.change
     if isinstance(change, MessageEdited):

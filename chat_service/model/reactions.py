@@ -1,4 +1,4 @@
-"""Reactions: the emoji of Unicode, from the list of the package `emoji`."""
+"""The emoji that are valid reactions, from the list of the package `emoji`, and the equality of reactions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from emoji import EMOJI_DATA
 
-# They choose between the coloured and the plain form of a character. Keyboards add and omit them at will.
+# Variation selectors choose between the coloured and the plain form of a character. Not all keyboards add them.
 _SELECTORS: Final = str.maketrans("", "", "\ufe0e\ufe0f")
 _MISPLACED_SELECTOR: Final = re.compile("(?:^|[\ufe0e\ufe0f])[\ufe0e\ufe0f]")
 _EMOJI: Final = frozenset(each.translate(_SELECTORS) for each in EMOJI_DATA)

@@ -56,7 +56,10 @@ class ConversationLog(Protocol):
     async def read_mutations(
         self, conversation_id: str, within: Interval, targets: Sequence[Interval], limit: int
     ) -> LogPage:
-        """Return at most `limit` edits, deletions and reactions of an interval, in order, of messages in `targets`."""
+        """Return at most `limit` edits, deletions and reactions of an interval, in order, of messages in `targets`.
+
+        The edits have no content.
+        """
 
     async def count_messages(self, conversation_id: str, seq: int) -> int:
         """Return the number of messages up to and including `seq`."""

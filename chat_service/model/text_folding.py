@@ -1,6 +1,6 @@
 """The folding of texts for search: texts that a reader takes for the same become equal.
 
-A folded text has no case, accents, ligatures, widths and invisible characters. Letters of the Latin script that Unicode
+A folded text has no case, accents, ligatures, widths or invisible characters. Letters of the Latin script that Unicode
 does not decompose, such as đ, ł, ø and æ, become the ASCII letters that readers type for them; digits of every script
 become ASCII digits; the forms of the apostrophe and of the hyphen become one each. Letters of other scripts stay in
 their script.
@@ -80,10 +80,13 @@ _REPLACED: Final = re.compile(f"[{''.join(_REPLACEMENTS)}]")
 
 
 def fold(text: str) -> str:
-    """Return the folded text. Folding it again changes nothing, and the words of a text are folded one by one."""
+    """Return the folded text.
+
+    Folding it again changes nothing. A word is folded in the same way alone and within a text.
+    """
     if text.isascii():
         return text.lower().replace("`", "'")
-    # NFKC makes a space and an accent of this apostrophe.
+    # Replace this apostrophe first: NFKC makes a space and an accent of it.
     visible = _INVISIBLE.sub("", text.replace("´", "'"))
     return unicodedata.normalize("NFC", _REPLACED.sub(lambda match: _REPLACEMENTS[match[0]], _decompose(visible)))
 

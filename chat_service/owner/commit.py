@@ -141,8 +141,8 @@ class GroupCommit:
             await self._write(batch)
         await self._apply_to_documents(parts)
         # The append may have taken so long that an earlier touch does not cover its entries any more. An earlier touch
-        # did not cover former members.
-        if late_touches := self._collect_touches(parts, _touches_others):
+        # covers no former members.
+        if late_touches := self._collect_touches(parts, _needs_late_touch):
             await self._index.touch(late_touches)
 
     @contextmanager
@@ -267,7 +267,7 @@ def _changes_conversation(part: ConversationBatch) -> bool:
     return any(not isinstance(entry.change, Message | MessageMutation) for _, entry in part.sends)
 
 
-def _touches_others(part: ConversationBatch) -> bool:
+def _needs_late_touch(part: ConversationBatch) -> bool:
     return _changes_conversation(part) or any(part.owned.former_readers(entry) for _, entry in part.sends)
 
 

@@ -149,7 +149,7 @@ class OwnedConversation:
         return seq in self.targets if recent is None else recent.is_message
 
     def adopt_loaded_state(self, conversation: Conversation | None, tail: Sequence[EntryHeader]) -> set[str]:
-        """Adopt the stored state, and return the members whose watermarks are higher than the stored ones."""
+        """Adopt the stored state, and return the authors in `tail` whose watermarks are higher than the stored ones."""
         self.conversation = conversation
         self.head = tail[-1].head if tail else EMPTY_LOG_HEAD
         members = conversation.members if conversation else {}
@@ -157,13 +157,15 @@ class OwnedConversation:
             self._raise_watermark(user, member.watermark)
         for user, watermark in conversation.former_watermarks.items() if conversation else ():
             self._raise_watermark(user, watermark)
+        authors = set[str]()
         for header in tail:
             recent = RecentEntry(header.head.message_number, header.actor_id, header.message)
             _remember(self.recent_entries, header.head.seq, recent)
             if header.message and header.actor_id in members:
                 self._raise_watermark(header.actor_id, _read_up_to(header.head))
+                authors.add(header.actor_id)
         self.loaded = True
-        return {user for user, member in members.items() if self.watermarks[user] != member.watermark}
+        return {user for user in authors if self.watermarks[user] != members[user].watermark}
 
     def _raise_watermark(self, user: str, watermark: Watermark) -> None:
         self.watermarks[user] = self.watermarks.get(user, Watermark()).max_with(watermark)
@@ -302,6 +304,11 @@ class OwnedConversation:
     def member_ids(self) -> list[str]:
         """Return the ids of the current members."""
         return list(self.conversation.members) if self.conversation else []
+
+    def all_reader_ids(self) -> list[str]:
+        """Return the ids of the present and former members."""
+        conversation = self.conversation
+        return list({*conversation.members, *conversation.past_memberships}) if conversation else []
 
     def former_readers(self, entry: Entry) -> list[str]:
         """Return the former members who may see the message that `entry` edits or deletes."""

@@ -195,7 +195,7 @@ class Owner:
         recent = [owned for owned in self._owned.values() if owned.touched_at >= since]
         for start in range(0, len(recent), RETOUCH_BATCH):
             batch = recent[start : start + RETOUCH_BATCH]
-            await self._index.touch({owned.conversation_id: owned.member_ids() for owned in batch})
+            await self._index.touch({owned.conversation_id: owned.all_reader_ids() for owned in batch})
 
     async def drain(self) -> None:
         """Refuse new requests with ServerDraining, and return once every accepted send is answered."""

@@ -77,24 +77,27 @@ class RetentionSweep:
         result, finished = SweepResult(), False
         for _ in range(MAX_BATCHES):
             if claimed.removed_seq < claimed.conversation.first_seq - 1:
+                # Touch before the removal is recorded: after a crash the next sweep touches again.
+                await self._touch_readers(claimed.conversation)
                 claimed = await self._remove_content(claimed, result)
             elif (last := await self._last_expired(claimed.conversation)) is not None:
                 rule = self._policy.effective_for(claimed.conversation.retention).rule
-                # What every device has received is removed here only: the devices keep it.
+                # Relay-only retention removes content from the server only: the devices keep it.
                 await self._store.raise_first_seq(due.conversation_id, last, expired=rule is RetentionRule.MAX_AGE)
                 claimed = replace(claimed, conversation=replace(claimed.conversation, first_seq=last.seq + 1))
             else:
                 finished = True
                 break
         result.first_seq = claimed.conversation.first_seq
-        if result.contents:
-            # The devices of all who may see the content remove it when they resume.
-            users = claimed.conversation.members.keys() | claimed.conversation.past_memberships.keys()
-            await self._touch({due.conversation_id: users})
         if claimed.conversation.kind is ConversationKind.GROUP:
             await self._release_pictures(claimed.conversation)
         await self._finish(claimed, result, finished)
         return result
+
+    async def _touch_readers(self, conversation: Conversation) -> None:
+        """Touch for all who may see the content: their devices learn `expired_seq` when they resume."""
+        readers = conversation.members.keys() | conversation.past_memberships.keys()
+        await self._touch({conversation.conversation_id: readers})
 
     async def _remove_content(self, claimed: ClaimedConversation, result: SweepResult) -> ClaimedConversation:
         conversation_id, first = claimed.conversation.conversation_id, claimed.removed_seq + 1

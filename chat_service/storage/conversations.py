@@ -1,9 +1,11 @@
 """The state of conversations in MongoDB, derived from their logs, and the watermarks of members.
 
 `conversations` holds one document per conversation. Its owner writes it; `applied` is the seq up to which the log is
-applied. `members` holds the current members, `past` the ended memberships, and `marks` the watermarks of both, which
-are raised independently of `applied`. `hidden_marks` holds the watermarks that were raised while one user of a 1-1
-conversation blocked the other, who is not shown them. The fields of retention are described in `storage.retention`.
+applied. `members` holds the current members. `past` holds the first and last seqs of the ended memberships, and
+`past_numbers` their first seqs with their message numbers: servers of earlier versions, which run beside new ones
+during an upgrade, read `past`. `marks` holds the watermarks of present and former members, which are raised
+independently of `applied`. `hidden_marks` holds the watermarks that were raised while one user of a 1-1 conversation
+blocked the other, who is not shown them. The fields of retention are described in `storage.retention`.
 """
 
 from __future__ import annotations
@@ -87,11 +89,15 @@ class MongoConversationStore:
                 await self._remove_unused_marks(conversation)
 
     async def _remove_unused_marks(self, conversation: Conversation) -> None:
-        """Remove the watermarks of users whose former memberships are not kept any more."""
+        """Remove the watermarks of users whose former memberships are not kept any more.
+
+        If a later state is stored meanwhile, leave it alone: its members may be others.
+        """
         known = [*conversation.members, *conversation.past_memberships]
         used = {"$filter": {"input": {"$objectToArray": "$marks"}, "cond": {"$in": ["$$this.k", known]}}}
         await self._conversations.update_one(
-            {"_id": encode_id(conversation.conversation_id)}, [{"$set": {"marks": {"$arrayToObject": used}}}]
+            {"_id": encode_id(conversation.conversation_id), "applied": conversation.applied_seq},
+            [{"$set": {"marks": {"$arrayToObject": used}}}],
         )
 
     async def raise_applied_seq(self, conversation_id: str, seq: int) -> None:
@@ -139,9 +145,11 @@ def _encode_conversation(conversation: Conversation) -> Document:
             for user, member in conversation.members.items()
         },
         "past": {
-            user: [
-                [each.interval.first, each.interval.last, each.joined_number, each.left_number] for each in memberships
-            ]
+            user: [[each.interval.first, each.interval.last] for each in memberships]
+            for user, memberships in conversation.past_memberships.items()
+        },
+        "past_numbers": {
+            user: [[each.interval.first, each.joined_number, each.left_number] for each in memberships]
             for user, memberships in conversation.past_memberships.items()
         },
     }
@@ -160,7 +168,7 @@ def decode_conversation(document: Document) -> Conversation:
     """Return the conversation that a document holds."""
     marks = {user: _decode_watermark(fields) for user, fields in document.get("marks", {}).items()}
     hidden_marks = {user: _decode_watermark(fields) for user, fields in document.get("hidden_marks", {}).items()}
-    past = document["past"]
+    past, past_numbers = document["past"], document.get("past_numbers", {})
     first_seq: int = document.get("first", 1)
     first_number: int = document.get("first_number", 0)
     return Conversation(
@@ -174,7 +182,7 @@ def decode_conversation(document: Document) -> Conversation:
             for user, fields in document["members"].items()
         },
         past_memberships={
-            user: tuple(_decode_past(each) for each in memberships) for user, memberships in past.items()
+            user: _decode_past(intervals, past_numbers.get(user, [])) for user, intervals in past.items()
         },
         former_watermarks={user: marks[user] for user in past if user in marks and user not in document["members"]},
         picture_media_id=document["picture"],
@@ -194,10 +202,10 @@ def _decode_member(fields: Document, shown: Watermark, hidden: Watermark | None)
     return ConversationMember(role, fields["joined"], shown.max_with(hidden), joined_number, shown)
 
 
-def _decode_past(fields: Sequence[int]) -> PastMembership:
-    # Earlier versions have no numbers: without them, the messages of the membership count as read.
-    first, last, joined_number, left_number = (*fields, 0, 0)[:4]
-    return PastMembership(Interval(first, last), joined_number, left_number)
+def _decode_past(intervals: Sequence[Sequence[int]], numbers: Sequence[Sequence[int]]) -> tuple[PastMembership, ...]:
+    # Earlier versions store no numbers: without them, the messages of the membership count as read.
+    by_first_seq = {first: (joined_number, left_number) for first, joined_number, left_number in numbers}
+    return tuple(PastMembership(Interval(first, last), *by_first_seq.get(first, (0, 0))) for first, last in intervals)
 
 
 def _decode_watermark(fields: Mapping[str, Any]) -> Watermark:

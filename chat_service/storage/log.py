@@ -163,7 +163,7 @@ class MongoLog:
     async def read_mutations(
         self, conversation_id: str, within: Interval, targets: Sequence[Interval], limit: int
     ) -> LogPage:
-        """Read the entries with `x` 1."""
+        """Read the entries with `x` 1, without `b`: the contents of 500 edits would exceed the size of a page."""
         condition: Document = {
             "c": encode_id(conversation_id),
             "x": 1,
@@ -171,7 +171,8 @@ class MongoLog:
             "$or": [{"g": {"$gte": each.first, "$lte": each.last}} for each in targets],
         }
         with store_errors():
-            cursor = self._entries.find(condition).sort("_id", 1).hint(STATE_CHANGES_INDEX).limit(limit + 1)
+            found = self._entries.find(condition, {"b": 0})
+            cursor = found.sort("_id", 1).hint(STATE_CHANGES_INDEX).limit(limit + 1)
             entries = [decode_entry(document) async for document in cursor]
         return LogPage(entries[:limit], reaches_head=len(entries) <= limit)
 

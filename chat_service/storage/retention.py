@@ -115,12 +115,16 @@ class MongoRetentionStore:
         return seqs[0] if seqs else None
 
     async def raise_first_seq(self, conversation_id: str, last: EntryPosition, *, expired: bool) -> None:
-        """Raise `first`, and if `expired` the two fields of expired content, with `$max`."""
-        # Both fields are set from the first removal on: in documents of earlier versions they are absent.
-        expired_seq, expired_number = (last.seq + 1, last.message_number) if expired else (1, 0)
-        raised = {"first": last.seq + 1, "expired": expired_seq, "expired_number": expired_number}
+        """Raise `first`, and if `expired` the two fields of expired content, in one pipeline update."""
+        seq, number = (last.seq + 1, last.message_number) if expired else (1, 0)
+        # A document of an earlier version has only `first` and `first_number`: all content below it has expired.
+        raised = {
+            "first": {"$max": ["$first", last.seq + 1]},
+            "expired": {"$max": [{"$ifNull": ["$expired", "$first"]}, seq]},
+            "expired_number": {"$max": [{"$ifNull": ["$expired_number", "$first_number"]}, number]},
+        }
         with store_errors():
-            await self._conversations.update_one({"_id": encode_id(conversation_id)}, {"$max": raised})
+            await self._conversations.update_one({"_id": encode_id(conversation_id)}, [{"$set": raised}])
 
     async def remove_content(self, conversation_id: str, first: int, last: int) -> None:
         """Unset the content fields of the entries and of their edits, then raise `gone`."""

@@ -106,4 +106,4 @@ def _decode_intervals(document: Document, user_id: str) -> tuple[Interval, ...]:
     past: list[Any] = document.get("past", {}).get(user_id, [])
     member = document.get("members", {}).get(user_id)
     current = [(member["joined"], LAST_SEQ)] if member else []
-    return tuple(Interval(first, last) for first, last, *_ in [*past, *current])
+    return tuple(Interval(first, last) for first, last in [*past, *current])

@@ -7,7 +7,18 @@ from dataclasses import replace
 import pytest
 
 from chat_service.model.conversation import Interval
-from chat_service.model.entry import ConversationUpdated, Entry, MembershipChanged, MembershipKind, Message, Role
+from chat_service.model.entry import (
+    Change,
+    ConversationUpdated,
+    Entry,
+    MembershipChanged,
+    MembershipKind,
+    Message,
+    MessageDeleted,
+    MessageEdited,
+    ReactionChanged,
+    Role,
+)
 from chat_service.model.stores import Conflict
 from chat_service.storage.documents import entry_id
 from chat_service.storage.log import PAGE_BYTES, MongoLog, heads_pipeline
@@ -46,6 +57,22 @@ async def test_appended_entries_are_read_unchanged(log: MongoLog) -> None:
     assert list(await log.state_changes_after(CONVERSATION, 0)) == entries[:2]
     assert list(await log.state_changes_after(CONVERSATION, 1)) == entries[1:2]
     assert await log.count_messages(CONVERSATION, 2) == 2
+
+
+async def test_mutations_are_read_without_contents_and_of_given_targets_only(log: MongoLog) -> None:
+    changes: list[Change] = [
+        MessageEdited(1, b"x" * 1000),
+        MessageDeleted(2),
+        ReactionChanged(1, "👍"),
+        MessageEdited(3, b"other"),
+    ]
+    entries = [replace(entry(seq), change=each, fingerprint=b"") for seq, each in enumerate(changes, 4)]
+    assert await log.append_batch([entry(1), entry(2), entry(3), *entries]) is None
+    page = await log.read_mutations(CONVERSATION, Interval(4, 9), [Interval(1, 2)], 10)
+    assert [each.change for each in page.entries] == [MessageEdited(1, b""), *changes[1:3]]
+    assert page.reaches_head
+    page = await log.read_mutations(CONVERSATION, Interval(5, 9), [Interval(1, 1), Interval(2, 2)], 1)
+    assert ([each.seq for each in page.entries], page.reaches_head) == ([5], False)
 
 
 async def test_repeated_batch_counts_as_appended(log: MongoLog) -> None:

@@ -149,6 +149,18 @@ async def test_first_seq_never_decreases(database: Database, store: MongoRetenti
         assert (kept.first_seq, kept.expired_seq, kept.expired_number) == (6, 6, 4)
 
 
+async def test_content_that_an_earlier_version_expired_stays_expired(
+    database: Database, store: MongoRetentionStore
+) -> None:
+    await save_conversation(database, HERE)
+    # An earlier version stored no other fields.
+    await database["conversations"].update_one({"_id": encode_id(HERE)}, {"$set": {"first": 6, "first_number": 4}})
+    await store.raise_first_seq(HERE, EntryPosition(8, 7, 0), expired=False)
+    kept = await MongoConversationStore(database).load(HERE)
+    assert kept is not None
+    assert (kept.first_seq, kept.expired_seq, kept.expired_number) == (9, 6, 4)
+
+
 async def test_picture_changes_are_read_from_their_index_alone(
     log: MongoLog, store: MongoRetentionStore, database: Database
 ) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 import uuid_utils
+from redis.asyncio import Redis
 
 from chat_service.errors import Blocked, ConversationNotFound, GroupFull, MessageNotFound, RoleInsufficient
 from chat_service.limits import Limits
@@ -32,9 +33,11 @@ from chat_service.model.retention import Retention, RetentionRule
 from chat_service.model.stores import Conflict
 from chat_service.owner.commit import MAX_ENTRIES_PER_CONVERSATION
 from chat_service.server import owner_limits
+from chat_service.storage.change_index import RedisChangeIndex
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.relations import MongoBlockStore
+from chat_service.storage.scripts import user_key
 from chat_service.wire.frames import welcome_frame
 from parley.chat.v1 import chat_pb2
 from parley.chat.v1.entry_pb2 import Content, Text
@@ -91,6 +94,22 @@ async def test_stale_owner_refuses_sends_of_removed_member(owners: Owners, datab
     assert isinstance(await stale.append(draft(conversation_id, BOB)), ConversationNotFound)
     assert seq_of(await stale.append(draft(conversation_id, ALICE))) == 5
     assert len(await log_of(database, conversation_id)) == 5
+
+
+async def test_new_index_generation_has_the_deletions_that_concern_former_members(
+    owners: Owners, index: RedisChangeIndex, redis: Redis
+) -> None:
+    running = await owners.start()
+    conversation_id = await group(running)
+    sent = seq_of(await running.append(draft(conversation_id, ALICE)))
+    seq_of(await running.append(change(conversation_id, removed(BOB))))
+    before = (await index.read_changes(BOB, None)).cursor
+    seq_of(await running.append(change(conversation_id, MessageDeleted(sent))))
+    # The new generation begins without the touch of the deletion.
+    await redis.delete(user_key(BOB))
+    assert (await index.read_changes(BOB, before)).conversation_ids == ()
+    await running.owner.on_generation_changed()
+    assert (await index.read_changes(BOB, before)).conversation_ids == (conversation_id,)
 
 
 async def test_removal_refuses_later_sends_in_flight(owners: Owners, database: Database) -> None:

@@ -249,7 +249,10 @@ class Model:
 
 @dataclass
 class DirectModel:
-    """A 1-1 conversation. `shown` are the read watermarks that the other user is shown: none of after a block."""
+    """A 1-1 conversation.
+
+    `shown` has the read watermark of each user that the other is shown; it does not rise while one blocks the other.
+    """
 
     users: tuple[str, str]
     head: int

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -36,7 +35,7 @@ class ViewingDevice:
 
     def __init__(self, who: RawDevice, door: str) -> None:
         self.who = who
-        self.views: defaultdict[str, ConversationView] = defaultdict()
+        self.views: dict[str, ConversationView] = {}
         self._door = door
         self._store = MemoryStore()
         ends = time.time() + TOKEN_SECONDS

@@ -133,8 +133,8 @@ async def test_tls_to_plaintext_door_fails_with_one_sentence(terminal: Terminal)
 
 
 async def test_control_characters_in_received_text_are_not_printed(terminal: Terminal, people: People) -> None:
-    [alice], bob = await people.sign_in(terminal, "alice"), people.login_name("bob")
-    await terminal.ok("register", bob, "--display-name", "b\x1b[31mob")
+    await people.old_client("bob", "b\x1b[31mob")
+    alice, bob = await people.sign_in(terminal, "alice", "bob")
     await terminal.ok("send", alice, "\x1b]0;title\x07boo", "--as", bob)
     listed = await terminal.ok("history", bob, "--as", alice)
     assert "boo" in listed

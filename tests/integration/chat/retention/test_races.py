@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection, Mapping
 
 import pytest
 
@@ -70,6 +71,32 @@ async def test_retry_after_retention_gets_its_first_outcome(owners: Owners, envi
     another = await owners.start()
     assert seq_of(await another.append(sent)) == seq
     assert await environment.contents(conversation_id) == []
+
+
+async def test_sweep_that_dies_after_a_removal_has_told_the_index(
+    owners: Owners, environment: RetentionEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation_id = await create_direct(running := await owners.start())
+    await send_texts(running, conversation_id, "gone")
+    await environment.sweep_due(A_DAY)
+    environment.clock.advance(2 * DAY_S)
+    remove_content, touched = MongoRetentionStore.remove_content, dict[str, Collection[str]]()
+
+    async def remove_and_die(store: MongoRetentionStore, conversation: str, first: int, last: int) -> None:
+        await remove_content(store, conversation, first, last)
+        raise StoreUnavailable("the server died")
+
+    async def touch(users: Mapping[str, Collection[str]]) -> None:
+        touched.update(users)
+
+    devices, store = MongoDeviceStore(environment.database), environment.store
+    dying = RetentionSweep(store, devices, A_DAY, environment.clock, skip_reload, touch)
+    [due] = await store.list_due(environment.clock.now_ms(), A_DAY.default, owns_all, 10)
+    monkeypatch.setattr(MongoRetentionStore, "remove_content", remove_and_die)
+    with pytest.raises(StoreUnavailable):
+        await dying.sweep(due)
+    assert await environment.contents(conversation_id) == []
+    assert set(touched[conversation_id]) == {ALICE, BOB}, "the next sweep has nothing to remove"
 
 
 async def test_edit_by_stale_owner_does_not_restore_content(owners: Owners, environment: RetentionEnvironment) -> None:
