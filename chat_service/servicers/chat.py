@@ -166,7 +166,7 @@ class ChatServicer:
     async def SetReaction(self, request: chat_pb2.SetReactionRequest, call: Call) -> chat_pb2.SetReactionResponse:
         """Set or remove the caller's reaction to a message."""
         if request.emoji and not self._limits.text_reactions and not is_emoji(request.emoji):
-            raise Invalid("the reaction is no emoji", violations=(Violation("emoji", "must be one emoji"),))
+            raise Invalid("the reaction is not a single emoji", violations=(Violation("emoji", "must be one emoji"),))
         change = ReactionChanged(request.target_seq, request.emoji)
         appended = await self._append(call, request.conversation_id, request.request_id, change)
         return chat_pb2.SetReactionResponse(appended=frames.encode_appended(appended))

@@ -17,6 +17,7 @@ from parley_client.cli.command import open_client, print_json, print_line, run_c
 from parley_client.cli.errors import CommandError
 from parley_client.cli.options import DOOR, AsOption, CaOption, DoorOption, JsonOption, TlsOption
 from parley_client.cli.passwords import NewPasswordOption, PasswordOption
+from parley_client.cli.stdin_lines import read_lines
 from parley_client.client import Client
 from parley_client.errors import Unauthenticated
 
@@ -89,7 +90,7 @@ def delete_account(
     async def run() -> None:
         async with open_client(door, options.tls_config(tls, ca), name) as client:
             login_name = client.session.login_name if client.session else name
-            if not yes and not _confirm_deletion(login_name):
+            if not yes and not await _confirm_deletion(login_name):
                 raise CommandError("Nothing was deleted.")
             with _explain_wrong_password("The password is wrong. Nothing was deleted."):
                 await client.accounts.delete_account(password)
@@ -109,10 +110,11 @@ def _explain_wrong_password(message: str) -> Iterator[None]:
         raise
 
 
-def _confirm_deletion(login_name: str) -> bool:
+async def _confirm_deletion(login_name: str) -> bool:
     if not sys.stdin.isatty():
         raise CommandError("Confirm the deletion with --yes.")
-    answer: str = typer.prompt(f"Type {login_name} to delete this account permanently")
+    typer.echo(f"Type {login_name} to delete this account permanently: ", nl=False)
+    answer = await anext(read_lines(sys.stdin.fileno()), "")
     return answer.strip() == login_name
 
 

@@ -16,7 +16,7 @@ from parley_client.cli.passwords import ChosenPasswordOption, PasswordOption
 from parley_client.client import Client
 
 app = typer.Typer()
-LoginNameArgument = Annotated[str, typer.Argument(help="The login name.")]
+LoginNameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The login name.")]
 
 
 @app.command()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -24,9 +26,7 @@ app = typer.Typer()
 
 @app.command()
 def chat(
-    peer: Annotated[
-        str, typer.Argument(metavar="[NAME]", help="The other user's login name.", show_default=False)
-    ] = "",
+    peer: Annotated[str, typer.Argument(metavar="NAME", help="The other user's login name.", show_default=False)] = "",
     group: GroupOption = "",
     notify: Annotated[
         NotificationKind,
@@ -75,5 +75,9 @@ async def _run_messenger(client: Client, conversation_id: str, notify: Notificat
     from parley_client.messenger.app import MessengerApp
     from parley_client.messenger.model import MessengerModel
 
-    if error := await MessengerApp(MessengerModel(client, client.door.address), conversation_id, notify).run_async():
+    messenger = MessengerApp(MessengerModel(client, client.door.address), conversation_id, notify)
+    # Without a handler, SIGTERM would leave the terminal on the alternate screen, with the mouse reported.
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, messenger.exit, typer.Exit(128 + signal.SIGTERM))
+    if error := await messenger.run_async():
         raise error

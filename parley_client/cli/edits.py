@@ -10,7 +10,17 @@ from parley_client.cli import options
 from parley_client.cli.command import appended_fields, open_client, print_json, print_line, run_command
 from parley_client.cli.directory import UserDirectory, find_conversation
 from parley_client.cli.errors import CommandError
-from parley_client.cli.options import DOOR, MAX_SEQ, AsOption, CaOption, DoorOption, GroupOption, JsonOption, TlsOption
+from parley_client.cli.options import (
+    DOOR,
+    MAX_SEQ,
+    AsOption,
+    CaOption,
+    DoorOption,
+    GroupOption,
+    JsonOption,
+    TlsOption,
+    WordsCommand,
+)
 from parley_client.messages import AppendResult
 
 app = typer.Typer()
@@ -22,7 +32,7 @@ ReactionArguments = Annotated[
 ForMeOption = Annotated[bool, typer.Option("--for-me", help="Delete it from your own view only.")]
 
 
-@app.command()
+@app.command(cls=WordsCommand)
 def edit(
     arguments: EditArguments,
     group: GroupOption = "",
@@ -36,7 +46,7 @@ def edit(
 
     async def run() -> None:
         peer, seq, text = _parse_message_arguments(arguments, group)
-        if not text:
+        if not "".join(text).strip():
             raise CommandError("The new text is missing: `parley edit NAME SEQ TEXT`.")
         async with open_client(door, options.tls_config(tls, ca), name) as client:
             conversation = await find_conversation(client, UserDirectory(client), peer, group)
@@ -46,7 +56,7 @@ def edit(
     run_command(run(), door)
 
 
-@app.command()
+@app.command(cls=WordsCommand)
 def delete(
     arguments: MessageArguments,
     group: GroupOption = "",
@@ -69,7 +79,7 @@ def delete(
     run_command(run(), door)
 
 
-@app.command()
+@app.command(cls=WordsCommand)
 def react(
     arguments: ReactionArguments,
     group: GroupOption = "",
@@ -94,7 +104,7 @@ def react(
 def _parse_message_arguments(arguments: list[str], group: str) -> tuple[str, int, list[str]]:
     """Return the login name (empty with --group), the seq and the remaining arguments."""
     peer, rest = ("", arguments) if group else (arguments[0], arguments[1:])
-    if not rest or not rest[0].isdecimal() or int(rest[0]) > MAX_SEQ:
+    if not rest or not rest[0].isdecimal() or not 0 < int(rest[0]) <= MAX_SEQ:
         raise CommandError("SEQ must be the number of a message; `parley history NAME --seqs` shows the numbers.")
     return peer, int(rest[0]), rest[1:]
 

@@ -44,6 +44,12 @@ _MESSAGES_BY_PATTERN = {
 }
 
 
+_MESSAGES_BY_DESCRIPTION = {
+    "must be at least 1 bytes": "is empty",
+    "must be one emoji": "is not a single emoji",
+}
+
+
 class CommandError(Exception):
     """An error that ends the command; its text is shown to the user."""
 
@@ -104,4 +110,5 @@ def _explain_violation(violation: Violation) -> str:
         if pattern in violation.description:
             return message
     field = violation.field.rpartition(".")[2].partition("[")[0].replace("_", " ")
-    return f"The {field} {violation.description}." if field else f"{violation.description}."
+    description = _MESSAGES_BY_DESCRIPTION.get(violation.description, violation.description)
+    return f"The {field} {description}." if field else f"{description}."

@@ -43,8 +43,8 @@ app = typer.Typer(no_args_is_help=True, help="Create, list and change groups.")
 
 @app.command()
 def create(
-    title: Annotated[str, typer.Argument(help="1 to 128 characters.")],
-    members: Annotated[list[str], typer.Argument(metavar="NAME…", help="Login names of the other members, 1 to 99.")],
+    title: Annotated[str, typer.Argument(metavar="TITLE", help="1 to 128 characters.")],
+    members: Annotated[list[str], typer.Argument(metavar="NAME", help="Login names of the other members, 1 to 99.")],
     name: AsOption = "",
     door: DoorOption = DOOR,
     as_json: JsonOption = False,
@@ -99,7 +99,7 @@ def list_groups(
 @app.command()
 def add(
     group: GroupArgument,
-    members: Annotated[list[str], typer.Argument(metavar="NAME…", help="Login names of the new members.")],
+    members: Annotated[list[str], typer.Argument(metavar="NAME", help="Login names of the new members.")],
     name: AsOption = "",
     door: DoorOption = DOOR,
     as_json: JsonOption = False,
@@ -159,7 +159,7 @@ def leave(
 @app.command()
 def rename(
     group: GroupArgument,
-    title: Annotated[str, typer.Argument(help="1 to 128 characters.")],
+    title: Annotated[str, typer.Argument(metavar="TITLE", help="1 to 128 characters.")],
     name: AsOption = "",
     door: DoorOption = DOOR,
     as_json: JsonOption = False,
@@ -179,7 +179,7 @@ def rename(
 def role(
     group: GroupArgument,
     member: NameArgument,
-    role: Annotated[GroupRole, typer.Argument(help="The new role.")],
+    role: Annotated[GroupRole, typer.Argument(metavar="ROLE", help="The new role.")],
     name: AsOption = "",
     door: DoorOption = DOOR,
     as_json: JsonOption = False,

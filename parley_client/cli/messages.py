@@ -13,13 +13,24 @@ from parley_client.cli.command import appended_fields, open_client, out, print_j
 from parley_client.cli.directory import UserDirectory, find_conversation, is_former_member, open_conversation
 from parley_client.cli.errors import CommandError
 from parley_client.cli.formatting import format_entry, one_cell
-from parley_client.cli.options import DOOR, MAX_SEQ, AsOption, CaOption, DoorOption, GroupOption, JsonOption, TlsOption
+from parley_client.cli.options import (
+    DOOR,
+    MAX_SEQ,
+    AsOption,
+    CaOption,
+    DoorOption,
+    GroupOption,
+    JsonOption,
+    TlsOption,
+    WordsCommand,
+)
+from parley_client.cli.stdin_lines import read_lines
 from parley_client.client import Client
 
 app = typer.Typer()
 
 
-@app.command()
+@app.command(cls=WordsCommand)
 def send(
     words: Annotated[
         list[str], typer.Argument(metavar="[NAME] TEXT…", help="Login name and text; “-” reads the text from stdin.")
@@ -38,8 +49,8 @@ def send(
 
     async def run() -> None:
         peer, arguments = ("", words) if group else (words[0], words[1:])
-        text = sys.stdin.read().rstrip("\n") if arguments == ["-"] else " ".join(arguments)
-        if not text:
+        text = await _read_stdin() if arguments == ["-"] else " ".join(arguments)
+        if not text.strip():
             raise CommandError("The text is missing: `parley send NAME TEXT`.")
         async with open_client(door, options.tls_config(tls, ca), name) as client:
             conversation = await open_conversation(client, UserDirectory(client), peer, group)
@@ -52,11 +63,14 @@ def send(
     run_command(run(), door)
 
 
+async def _read_stdin() -> str:
+    """Return all of stdin without the line breaks at its end; Ctrl-C interrupts it."""
+    return "".join([line async for line in read_lines(sys.stdin.fileno())]).rstrip("\n")
+
+
 @app.command()
 def history(
-    peer: Annotated[
-        str, typer.Argument(metavar="[NAME]", help="The other user's login name.", show_default=False)
-    ] = "",
+    peer: Annotated[str, typer.Argument(metavar="NAME", help="The other user's login name.", show_default=False)] = "",
     group: GroupOption = "",
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Maximum number of messages.")] = 50,
     seqs: Annotated[bool, typer.Option("--seqs", help="Show each message's SEQ, for edit, delete and react.")] = False,

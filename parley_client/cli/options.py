@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperArgument, TyperCommand
 
 from parley_client.door import DEFAULT_DOOR, RequestedDoor, Tls
 
 # Sequence numbers are signed 64-bit integers in the protos.
 MAX_SEQ = 2**63 - 1
+
+
+class WordsCommand(TyperCommand):
+    """A command with one argument, a list of words, whose metavar names each of them: the usage line quotes it."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the usage line."""
+        words = (each.metavar or "" for each in self.params if isinstance(each, TyperArgument))
+        options_only = super().collect_usage_pieces(ctx)[:1]
+        return [*options_only, *words]
 
 
 def _validate_door(door: str) -> str:

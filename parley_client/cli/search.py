@@ -19,7 +19,7 @@ app = typer.Typer()
 
 @app.command()
 def search(
-    words: Annotated[list[str], typer.Argument(help="Words that must all occur in the message.")],
+    words: Annotated[list[str], typer.Argument(metavar="WORD", help="Words that must all occur in the message.")],
     peer: Annotated[str, typer.Option("--with", metavar="NAME", help="Search the conversation with NAME only.")] = "",
     group: GroupOption = "",
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Maximum number of messages.")] = 20,

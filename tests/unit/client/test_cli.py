@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
 
 from parley.chat.v1 import account_pb2
 from parley_client import InvalidRequest, Violation
+from parley_client.cli.app import app
 from parley_client.cli.errors import explain_error
 from servicekit.failure import Failure
 from servicekit.validation import check
 from tests.terminal import Terminal
+
+# A word in capitals, optional in brackets, required in braces, or repeated with an ellipsis.
+WORD = r"(\[[A-Z]+\]|\{[A-Z]+\}|[A-Z]+)(…|\.\.\.)?"
+
+
+def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the words of every command, `groups create` for example."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name)
 
 
 @pytest.fixture
@@ -53,3 +70,33 @@ def test_violations_are_explained_in_sentences() -> None:
         "A login name has 3 to 64 letters (a to z), digits, dots, underscores and hyphens, "
         "and starts with a letter or a digit. The password must be at least 8 bytes."
     )
+
+
+@pytest.mark.parametrize(
+    ("description", "sentence"),
+    [
+        ("must be at least 1 bytes", "The body is empty."),
+        ("must be at least 8 bytes", "The body must be at least 8 bytes."),
+        ("must be one emoji", "The body is not a single emoji."),
+    ],
+)
+def test_violation_reads_as_a_sentence(description: str, sentence: str) -> None:
+    violations = (Violation("content.text.body", description),)
+    assert explain_error(InvalidRequest("", violations=violations), "") == sentence
+
+
+@pytest.mark.parametrize("words", list(commands(get_command(app))), ids=" ".join)
+def test_usage_names_each_argument_in_capitals(words: tuple[str, ...]) -> None:
+    shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*words, "--help"], prog_name="parley").output
+    usage = next(line for line in shown.splitlines() if "Usage:" in line)
+    assert re.fullmatch(rf" *Usage: parley {' '.join(words)} \[OPTIONS\]( {WORD})* *", usage)
+
+
+@pytest.mark.parametrize(("command", "seq"), [("edit", "0"), ("delete", "two"), ("react", str(2**63))])
+async def test_seq_of_no_message_is_explained(terminal: Terminal, command: str, seq: str) -> None:
+    assert "SEQ must be the number of a message" in await terminal.refused(command, "bob", seq, "👍")
+
+
+@pytest.mark.parametrize("words", [("send", "bob", "  "), ("edit", "bob", "2", " "), ("send", "bob", "-")])
+async def test_blank_text_is_refused(terminal: Terminal, words: tuple[str, ...]) -> None:
+    assert "text is missing" in await terminal.refused(*words, typed=" \n")
