@@ -51,10 +51,10 @@ class ChatSettings(ServiceSettings, MongoSettings, RedisSettings):
     # Attempts to sign in or register per second and address, and their burst.
     sign_in_rate: float = Field(default=1.0, gt=0)
     sign_in_burst: int = Field(default=60, gt=0)
-    # How often, an hour, users may be added to groups by users with whom they are not acquainted, or be begun a 1-1
-    # conversation with by them; so many at once. Beyond that such calls fail with RATE_LIMITED.
+    # How often an hour users with whom a user is not acquainted may add the user to groups or begin a 1-1 conversation
+    # with the user; also the burst. Beyond that such calls fail with RATE_LIMITED.
     reached_by_strangers_per_hour: int = Field(default=200, gt=0)
-    # How often, an hour, one user may do so to others; so many at once. Not below the members of a group.
+    # How often an hour one user may do so to others; also the burst, so at least the members of a group.
     reached_strangers_per_hour: int = Field(default=1000, ge=100)
     # Devices per account.
     max_devices: int = Field(default=10, gt=0)

@@ -2,9 +2,9 @@
 
 Once the account is marked, no user sees it. The steps may be interrupted anywhere and are repeated: all devices are
 signed out, which the caller waits for, and a job makes the user leave all groups, which may be thousands, and purges
-the data kept for this user alone. The account itself is purged
-PURGE_DELAY_S after the mark, by a server whose sweep finds it. By then every operation that was in flight when the
-mark was set, such as adding the user to a group, has ended; the sweep repeats the steps first, which undoes it.
+the data kept for this user alone. The account itself is purged PURGE_DELAY_S after the mark, by a server
+whose sweep finds it. By then every operation that was in flight when the mark was set, such as adding the user to a
+group, has ended; the sweep repeats the steps first, which undoes it.
 """
 
 from __future__ import annotations

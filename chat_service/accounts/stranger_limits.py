@@ -22,7 +22,7 @@ MAX_CONCURRENT_WRITES = 16
 
 @dataclass(frozen=True, slots=True)
 class StrangerLimits:
-    """The limits `per_user` that is reached by strangers, and `per_actor` who reaches strangers."""
+    """The limit for the strangers who reach one user, and the limit for the strangers whom one actor reaches."""
 
     per_user: RateLimit
     per_actor: RateLimit
