@@ -91,7 +91,7 @@ def move_session(
     tls: TlsOption = False,
     ca: CaOption = None,
 ) -> None:
-    """Keep the session at another address of the same Parley, which --door names. From then on its tokens are sent there."""
+    """Keep the session at another address of the same Parley, which --door names: its tokens are sent there."""
 
     async def run() -> None:
         if not door:
