@@ -28,13 +28,18 @@ class Memberships:
         if left_seq:
             self._left[user].add(left_seq)
 
-    def find_absent(self, present: Collection[str]) -> set[str]:
-        """Return the users who left while the user was out: all but `present`, who joined before the user returned."""
+    def add_absent(self, present: Collection[str]) -> set[str]:
+        """Add that all but `present` who joined before the user returned left while the user was out; return them."""
         joined = max(self._joined[self._user_id], default=0)
-        if not self.left_before(self._user_id, joined):
+        if not (left := self.left_before(self._user_id, joined)):
             return set()
         users = (self._joined.keys() | self._left.keys()) - set(present)
-        return {user for user in users if max(self._joined[user], default=0) < joined}
+        last_joined = {user: max(self._joined[user], default=0) for user in users}
+        absent = {user for user in users if last_joined[user] < joined}
+        for user in absent:
+            if not self.has_left_since(user, last_joined[user]):
+                self._left[user].add(left)
+        return absent
 
     def has_left_since(self, user: str, joined_seq: int) -> bool:
         """Return True if a user is known to have left after `joined_seq`."""
@@ -63,7 +68,8 @@ class Memberships:
         """Return the end of the membership that contains `seq`, infinity if it has not ended; None: not a member."""
         joined = max((each for each in self._joined.get(user, ()) if each <= seq), default=0)
         next_joined = min((each for each in self._joined.get(user, ()) if each > seq), default=NEVER)
-        end = min((each for each in self._left.get(user, ()) if joined < each < next_joined), default=NEVER)
+        # A user leaves once between two joins; the entry of that is later than what stands in for it.
+        end = max((each for each in self._left.get(user, ()) if joined < each < next_joined), default=NEVER)
         if end < seq:
             return None
         if end < NEVER or (present and next_joined == NEVER):
@@ -72,4 +78,5 @@ class Memberships:
             return None
         # The entry by which the user left is unseen: it is from before the return of that user, or of this one.
         returned = max(self.joined_seqs(self._user_id), default=0) if next_joined == NEVER else int(next_joined)
-        return max(seq, self.left_before(self._user_id, returned))
+        end = self.left_before(self._user_id, returned)
+        return end if end >= seq else None

@@ -254,7 +254,7 @@ class ConversationView:
         present = {each.user_id: each.joined_seq for each in memberships if not each.left_seq}
         for each in memberships:
             self._memberships.add(each.user_id, each.joined_seq, each.left_seq)
-        for user in self._memberships.find_absent(present) if present else ():
+        for user in self._memberships.add_absent(present) if present else ():
             self.members.pop(user, None)
         for user, joined in present.items():
             if not self._memberships.has_left_since(user, joined):

@@ -97,19 +97,35 @@ class VisibleConversation:
         return earlier + max(0, messages - max(read, self.member.joined_number))
 
     def list_watermarks(self) -> list[MembershipWatermark]:
-        """Return the watermarks of the members, and of the former members who decide the status of a message.
+        """Return the watermarks of the members, and of those former members that the status of a message depends on.
 
         The status of a message is the lowest status of the users who have been members since. If there are none, it is
         that of the user whose membership at that time ended last.
         """
         members = self.conversation.members
-        return [
+        present = [
             MembershipWatermark(user, each.watermark_for(own=user == self.user_id), each.joined_seq)
             for user, each in members.items()
-        ] + (self._deciding_former_members() if self.member else [])
+        ]
+        return present + (self._list_former_watermarks() if self.member else [])
 
-    def _deciding_former_members(self) -> list[MembershipWatermark]:
-        conversation, deciding = self.conversation, list[MembershipWatermark]()
+    def _list_former_watermarks(self) -> list[MembershipWatermark]:
+        """Return the former memberships that decide the status of a message, then those that are partly unseen.
+
+        From their entries alone, the user's devices could not tell when the latter began or ended.
+        """
+        deciding = self._find_deciding_memberships()
+        unseen = [] if len(self.intervals) == 1 else _ended_memberships(self.conversation)
+        shown = deciding + [each for each in unseen if self._is_partly_unseen(*each) and each not in deciding]
+        return [self._former_watermark(user, interval) for user, interval in shown[:MAX_SHOWN_FORMER]]
+
+    def _former_watermark(self, user: str, interval: Interval) -> MembershipWatermark:
+        member = self.conversation.members.get(user)
+        mark = member.watermark if member else self.conversation.former_watermarks.get(user, Watermark())
+        return MembershipWatermark(user, mark, interval.first, interval.last)
+
+    def _find_deciding_memberships(self) -> list[tuple[str, Interval]]:
+        conversation, deciding = self.conversation, list[tuple[str, Interval]]()
         others = (each.joined_seq for user, each in conversation.members.items() if user != self.user_id)
         # The visible range from before any other present member joined.
         undecided = self.intersect(Interval(1, min(others, default=LAST_SEQ) - 1))
@@ -117,13 +133,18 @@ class VisibleConversation:
             remaining = [part for each in undecided for part in each.without(interval)]
             if user == self.user_id or remaining == undecided:
                 continue
-            member = conversation.members.get(user)
-            mark = member.watermark if member else conversation.former_watermarks.get(user, Watermark())
-            deciding.append(MembershipWatermark(user, mark, interval.first, interval.last))
+            deciding.append((user, interval))
             undecided = remaining
             if not undecided or len(deciding) == MAX_SHOWN_FORMER:
                 break
         return deciding
+
+    def _is_partly_unseen(self, user: str, interval: Interval) -> bool:
+        """Return True for a membership of another user that began or ended while this user was out."""
+        began_unseen = interval.first > self.intervals[0].first and not self.can_see(interval.first)
+        if user == self.user_id or not (began_unseen or not self.can_see(interval.last)):
+            return False
+        return bool(self.intersect(interval))
 
     def last_own_number(self, entries: Iterable[Entry]) -> int:
         """Return the number of the user's last message among `entries`; 0 if there is none."""
