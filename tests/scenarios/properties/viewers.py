@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from parley_client import Client, ConversationView, DeliveryStatus, Device, Door, MemoryStore, Message, Session
+from parley_client import ConversationView, DeliveryStatus, Device, Message
 from parley_client.inbox import Inbox
 from parley_client.session import DeviceState
 from parley_client.watermarks import ReceiptTracker
 from tests.raw.device import RawDevice
-
-TOKEN_SECONDS = 3600.0
-CONNECT_SECONDS = 30.0
+from tests.scenarios.sdk.recording_device import RecordingDevice
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,40 +27,12 @@ class Shown:
     status: DeliveryStatus | None
 
 
-class ViewingDevice:
+class ViewingDevice(RecordingDevice):
     """A device whose events build the views of all conversations; the views outlive its connections."""
 
     def __init__(self, who: RawDevice, door: str) -> None:
-        self.who = who
+        super().__init__(who, door)
         self.views: dict[str, ConversationView] = {}
-        self._door = door
-        self._store = MemoryStore()
-        ends = time.time() + TOKEN_SECONDS
-        self._store.save(Session(who.user_id, who.device_id, "raw", who.token, ends, "", door=Door(door)))
-        self._open = AsyncExitStack()
-        self._events: asyncio.Task[None] | None = None
-        self.client: Client
-        self.device: Device
-
-    @property
-    def connected(self) -> bool:
-        """True between `connect` and `disconnect`."""
-        return self._events is not None
-
-    async def connect(self) -> None:
-        """Connect with the state of the last connection."""
-        self.client = await self._open.enter_async_context(Client(self._door, store=self._store))
-        self.device = await self._open.enter_async_context(self.client.connect())
-        self._events = asyncio.create_task(self._apply_events())
-        await self.device.wait_connected(CONNECT_SECONDS)
-
-    async def disconnect(self) -> None:
-        """Close the connection, and keep the views and the state."""
-        if self._events is not None:
-            self._events.cancel()
-            await asyncio.gather(self._events, return_exceptions=True)
-            self._events = None
-        await self._open.aclose()
 
     def view(self, conversation: str) -> ConversationView:
         """Return the view of a conversation."""
@@ -71,8 +40,8 @@ class ViewingDevice:
             self.views[conversation] = ConversationView(conversation, self.who.user_id)
         return self.views[conversation]
 
-    async def _apply_events(self) -> None:
-        async for event in self.device:
+    async def _record(self, device: Device) -> None:
+        async for event in device:
             if conversation := getattr(event, "conversation_id", ""):
                 self.view(conversation).apply(event)
 

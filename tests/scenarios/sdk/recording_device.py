@@ -31,8 +31,14 @@ class RecordingDevice:
         ends = time.time() + TOKEN_SECONDS
         self._store.save(Session(who.user_id, who.device_id, "raw", who.token, ends, "", door=Door(door)))
         self._open = AsyncExitStack()
+        self.client: Client
         self._device: Device | None = None
         self._notes: asyncio.Task[None] | None = None
+
+    @property
+    def connected(self) -> bool:
+        """True between `connect` and `disconnect`."""
+        return self._device is not None
 
     @property
     def device(self) -> Device:
@@ -49,8 +55,8 @@ class RecordingDevice:
 
     async def connect(self) -> None:
         """Connect with a new client that has only the state in the store."""
-        client = await self._open.enter_async_context(Client(self._door, store=self._store))
-        self._device = await self._open.enter_async_context(client.connect(repair=self._repair))
+        self.client = await self._open.enter_async_context(Client(self._door, store=self._store))
+        self._device = await self._open.enter_async_context(self.client.connect(repair=self._repair))
         self._notes = asyncio.create_task(self._record(self._device))
         await self._device.wait_connected(CONNECT_SECONDS)
 
