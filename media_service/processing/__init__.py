@@ -1,0 +1,1 @@
+"""The formats of files: detection, private metadata, dimensions and durations, thumbnails."""

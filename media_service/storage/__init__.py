@@ -1,0 +1,1 @@
+"""Implementations of the ports of media, on MongoDB and S3."""
