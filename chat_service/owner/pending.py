@@ -6,9 +6,10 @@ from typing import Final
 
 from cachetools import LRUCache
 
-from chat_service.errors import MessageIdReused, RequestIdReused
+from chat_service.errors import MessageIdReused
 from chat_service.model.entry import Draft, Message
 from chat_service.model.requests import Appended, AppendOutcome, Attempt, OnAppended
+from servicekit.errors import RequestIdReused
 from servicekit.failure import Failure
 
 

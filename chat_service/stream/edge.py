@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from chat_service.errors import FrameEmpty, HelloMissing, StreamNotConnected
+from chat_service.errors import HelloMissing, StreamNotConnected
 from chat_service.history.history import History
 from chat_service.limits import Limits
 from chat_service.stream.admission import Admission
@@ -23,7 +23,7 @@ from chat_service.stream.session_registry import SessionRegistry
 from chat_service.wire import frames, requests
 from parley.chat.v1 import chat_pb2
 from servicekit.clock import Clock
-from servicekit.errors import ServerDraining
+from servicekit.errors import FrameEmpty, ServerDraining
 from servicekit.failure import Failure
 from servicekit.open_streams import StreamLimiter
 from servicekit.rate_limiter import RateLimiter

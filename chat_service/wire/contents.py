@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from chat_service.errors import ContentTooLarge
 from chat_service.limits import Limits
 from chat_service.model.entry import NO_REFERENCES, References
 from parley.chat.v1 import entry_pb2
-from servicekit.errors import Invalid
+from servicekit.errors import ContentTooLarge, Invalid
 from servicekit.failure import Violation
 
 

@@ -14,7 +14,6 @@ from chat_service.errors import (
     EarlierSendRefused,
     MessageIdReused,
     OwnerUnavailable,
-    RequestIdReused,
 )
 from chat_service.model.entry import Message
 from chat_service.model.ids import group_id
@@ -25,7 +24,7 @@ from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.memberships import MongoMembershipStore
 from devstack.stack import Stack
-from servicekit.errors import StoreUnavailable
+from servicekit.errors import RequestIdReused, StoreUnavailable
 from servicekit.mongo import Database
 from tests.clock import ManualClock
 from tests.eventually import eventually
