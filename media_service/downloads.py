@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
@@ -71,9 +71,7 @@ class Downloads:
         )
         return SignedAddress(url, self._clock.now_ms() + self._url_lifetime_s * 1000)
 
-    async def find_range(
-        self, user_id: str, media_id: str, variant: Variant, offset: int, length: int
-    ) -> FileRange:
+    async def find_range(self, user_id: str, media_id: str, variant: Variant, offset: int, length: int) -> FileRange:
         """Return the range of `length` bytes (0: up to the end) from `offset`, cut at the end of the file.
 
         Raise Invalid if it begins after the end, and ContentTooLarge if it is too large for one call.
@@ -89,7 +87,7 @@ class Downloads:
             )
         return FileRange(file, content_type, offset, length, total_bytes, variant_key(file, variant))
 
-    def read(self, wanted: FileRange) -> AsyncIterator[bytes]:
+    def read(self, wanted: FileRange) -> AsyncGenerator[bytes, None]:
         """Yield the bytes of a range, in chunks of at most 64 KiB."""
         return self._objects.read(wanted.key, wanted.offset, wanted.length)
 
@@ -102,10 +100,10 @@ class Downloads:
 
 def _describe(file: MediaFile, variant: Variant) -> tuple[str, int]:
     """Return the media type and the size in bytes of a variant. Raise MediaNotFound if the file has none."""
-    assert file.facts is not None
+    facts = file.known_facts
     if variant is Variant.ORIGINAL:
-        return file.facts.content_type, file.facts.size_bytes
-    stored = file.facts.variants.get(variant)
+        return facts.content_type, facts.size_bytes
+    stored = facts.variants.get(variant)
     if stored is None:
         raise MediaNotFound(f"the file has no {variant.name.lower()}")
     return stored.content_type, stored.size_bytes

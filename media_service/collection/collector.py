@@ -11,7 +11,6 @@ that was frozen while it completed the file may have written them in between.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -44,8 +43,12 @@ log = structlog.get_logger("collector")
 
 @dataclass(frozen=True, slots=True)
 class CollectionTimes:
-    """Times in seconds: between two looks at a referenced file, between two looks for due files while none is due,
-    until a rejected file is removed, and between two attempts to scan a file."""
+    """Times in seconds.
+
+    `recheck_s` is the time between two checks of a referenced file, `pause_s` that between two looks for due files
+    while none is due, and `scan_retry_s` that between two attempts to scan a file. A rejected file is removed after
+    `rejected_s`, one to which nothing refers after `unreferenced_s`.
+    """
 
     recheck_s: float
     pause_s: float

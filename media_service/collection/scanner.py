@@ -1,7 +1,7 @@
 """The scan hook: an HTTP address of the deployment that decides whether a file is harmful.
 
-The service POSTs a JSON object with `media_id`, `owner_id`, `content_type`, `file_name`, `size_bytes`, `sha256` (hex) and
-`url`, an address that serves the file for an hour. The scanner answers 200 with `{"verdict": "clean"}` or
+The service POSTs a JSON object with `media_id`, `owner_id`, `content_type`, `file_name`, `size_bytes`, `sha256` (hex)
+and `url`, an address that serves the file for an hour. The scanner answers 200 with `{"verdict": "clean"}` or
 `{"verdict": "harmful"}`; any other answer, or none, is tried again.
 """
 
@@ -49,14 +49,13 @@ class Scanner:
         return VERDICTS[verdict]
 
     def _question(self, file: MediaFile) -> dict[str, object]:
-        assert file.facts is not None
         url = self._objects.sign_download(variant_key(file, Variant.ORIGINAL), URL_LIFETIME_S, OPAQUE, "attachment")
         return {
             "media_id": file.media_id,
             "owner_id": file.owner_id,
-            "content_type": file.facts.content_type,
+            "content_type": file.known_facts.content_type,
             "file_name": file.description.file_name,
-            "size_bytes": file.facts.size_bytes,
-            "sha256": file.facts.sha256.hex(),
+            "size_bytes": file.known_facts.size_bytes,
+            "sha256": file.known_facts.sha256.hex(),
             "url": url,
         }

@@ -131,6 +131,13 @@ class MediaFile:
     failure: Failure | None = None
 
     @property
+    def known_facts(self) -> MediaFacts:
+        """Return the facts of a complete file. Raise ValueError for an unfinished one."""
+        if self.facts is None:
+            raise ValueError(f"file {self.media_id} is not complete")
+        return self.facts
+
+    @property
     def part_count(self) -> int:
         """Return the number of parts of the upload."""
         return -(-self.description.size_bytes // PART_BYTES)

@@ -86,7 +86,9 @@ class MediaServicer:
         """Return a page of parts, with addresses for those that are not stored."""
         after = int(decode_page_token(request, PART_POSITION) or 0)
         file = await self._uploads.find_upload(call.caller.user_id, request.media_id)
-        page = await self._list_parts(await self._uploads.begin_parts(file), after, request.page_size or DEFAULT_PARTS_PAGE)
+        page = await self._list_parts(
+            await self._uploads.begin_parts(file), after, request.page_size or DEFAULT_PARTS_PAGE
+        )
         return media_pb2.ListUploadPartsResponse(
             upload=encode_upload(file), parts=page, next_page_token=_next_parts_token(request, file, page)
         )

@@ -150,7 +150,9 @@ class Completion:
         """Record the facts of a file whose bytes are in the store, and move it on. `digest` is empty if unknown."""
         file, facts = leased.file, leased.file.facts
         if digest and file.description.sha256 not in (b"", digest):
-            raise await self._remove(file, field_invalid("file.sha256", "is not the digest of the bytes that were sent"))
+            raise await self._remove(
+                file, field_invalid("file.sha256", "is not the digest of the bytes that were sent")
+            )
         if facts is None:
             if digest and (adopted := await self._adopt_identical(leased, digest)) is not None:
                 return adopted

@@ -112,14 +112,14 @@ class Uploads:
         elif usage.files > limits.quota_files:
             message = f"you have {limits.quota_files} files, as many as you may have"
         elif usage.uploads > limits.quota_uploads:
-            message = f"you have {limits.quota_uploads} unfinished uploads, as many as you may have; complete or abort one"
+            message = (
+                f"you have {limits.quota_uploads} unfinished uploads, as many as you may have; complete or abort one"
+            )
         else:
             return None
         return QuotaExceeded(message, retry_after=QUOTA_RETRY_S)
 
-    def _new_file(
-        self, owner_id: str, request_id: bytes, description: FileDescription, *, in_parts: bool
-    ) -> MediaFile:
+    def _new_file(self, owner_id: str, request_id: bytes, description: FileDescription, *, in_parts: bool) -> MediaFile:
         media_id, now_ms = uuid_utils.uuid4().hex, self._clock.now_ms()
         return MediaFile(
             media_id=media_id,

@@ -42,8 +42,7 @@ def encode_media(file: MediaFile) -> media_pb2.Media:
 
 
 def _encode_facts(file: MediaFile) -> media_pb2.Media:
-    facts = file.facts
-    assert facts is not None
+    facts = file.known_facts
     return media_pb2.Media(
         kind=media_pb2.MediaKind.ValueType(facts.kind),
         content_type=facts.content_type,
