@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -90,12 +90,12 @@ class FileInspector:
         return await self._store_original(file, sent, chunks, segments_size(segments))
 
     async def _store_original(
-        self, file: MediaFile, sent: _Original, chunks: AsyncGenerator[bytes], size_bytes: int
+        self, file: MediaFile, sent: _Original, chunks: AsyncGenerator[bytes, None], size_bytes: int
     ) -> _Original:
         """Store the original in an object of its own."""
         digest, key = sha256(), f"{file.media_id}/original"
 
-        async def hashed() -> AsyncIterator[bytes]:
+        async def hashed() -> AsyncGenerator[bytes, None]:
             async for chunk in chunks:
                 digest.update(chunk)
                 yield chunk
@@ -113,9 +113,7 @@ class FileInspector:
         except TooManyPixels as error:
             raise ContentTooLarge(f"{error}") from None
         except MetadataNotRemovable as error:
-            raise field_invalid(
-                "file", f"{error}; send the picture in another format, or as an encrypted file"
-            ) from None
+            raise field_invalid("file", f"{error}; send the picture in another format, or encrypted") from None
         except NotDecodable as error:
             log.info("file cannot be decoded", media_id=file.media_id, type=original.content_type, error=str(error))
             sound = original.content_type in SOUND_TYPES
@@ -160,13 +158,13 @@ class FileInspector:
     async def _read_range(self, key: str, wanted: ByteRange) -> bytes:
         return b"".join([chunk async for chunk in self._stream_range(key, wanted)])
 
-    async def _stream_range(self, key: str, wanted: ByteRange) -> AsyncIterator[bytes]:
+    async def _stream_range(self, key: str, wanted: ByteRange) -> AsyncGenerator[bytes, None]:
         async with aclosing(self._objects.read(key, wanted.offset, wanted.length)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
 
-async def _chunk_of(data: bytes) -> AsyncGenerator[bytes]:
+async def _chunk_of(data: bytes) -> AsyncGenerator[bytes, None]:
     yield data
 
 

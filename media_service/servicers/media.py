@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
@@ -86,9 +86,8 @@ class MediaServicer:
         """Return a page of parts, with addresses for those that are not stored."""
         after = int(decode_page_token(request, PART_POSITION) or 0)
         file = await self._uploads.find_upload(call.caller.user_id, request.media_id)
-        page = await self._list_parts(
-            await self._uploads.begin_parts(file), after, request.page_size or DEFAULT_PARTS_PAGE
-        )
+        file = await self._uploads.begin_parts(file)
+        page = await self._list_parts(file, after, request.page_size or DEFAULT_PARTS_PAGE)
         return media_pb2.ListUploadPartsResponse(
             upload=encode_upload(file), parts=page, next_page_token=_next_parts_token(request, file, page)
         )
@@ -190,7 +189,7 @@ async def _read_start(stream: ByteStream) -> media_pb2.UploadRequest.Start:
     return frame.start
 
 
-async def _read_chunks(stream: ByteStream, size_bytes: int) -> AsyncIterator[bytes]:
+async def _read_chunks(stream: ByteStream, size_bytes: int) -> AsyncGenerator[bytes, None]:
     """Yield the chunks of an upload. Raise Invalid if they have more or fewer bytes than announced together."""
     received = 0
     while (frame := await _read_frame(stream)) is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import aclosing
 from functools import partial
 from hashlib import sha256
@@ -100,7 +100,7 @@ class Completion:
     async def _store_and_finish(self, chunks: AsyncIterable[bytes], leased: LeasedFile) -> MediaFile:
         digest, size = sha256(), leased.file.description.size_bytes
 
-        async def hashed() -> AsyncIterator[bytes]:
+        async def hashed() -> AsyncGenerator[bytes, None]:
             async for chunk in chunks:
                 digest.update(chunk)
                 yield chunk

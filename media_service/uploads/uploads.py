@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -19,6 +18,8 @@ from servicekit.errors import ContentTooLarge, RequestIdReused
 
 # A user who exceeds the quota may try again after this time: nothing frees space by itself sooner.
 QUOTA_RETRY_S: Final = 3600.0
+# Missing parts that an error names.
+MAX_SHOWN_PARTS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +135,10 @@ class Uploads:
         )
 
 
-def missing_parts(file: MediaFile, stored: Sequence[int] | set[int]) -> list[int]:
-    """Return the numbers of the parts that the store does not have."""
-    return [number for number in range(1, file.part_count + 1) if number not in stored]
-
-
 def check_complete(file: MediaFile, stored: set[int]) -> None:
     """Raise Invalid if a part is missing."""
-    if missing := missing_parts(file, stored):
-        shown = ", ".join(map(str, missing[:20])) + (" and others" if len(missing) > 20 else "")  # noqa: PLR2004
+    if missing := [number for number in range(1, file.part_count + 1) if number not in stored]:
+        shown = ", ".join(map(str, missing[:MAX_SHOWN_PARTS])) + (" and others" if missing[MAX_SHOWN_PARTS:] else "")
         raise field_invalid("media_id", f"these parts are not stored: {shown}")
 
 
