@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from media_service.collection.scanner import Scanner
 from media_service.processing.worker_pool import WorkerPool
 from media_service.services import media_services
@@ -9,6 +11,7 @@ from media_service.settings import MediaSettings
 from media_service.storage.media_store import MongoMediaStore
 from media_service.storage.s3 import S3ObjectStore
 from media_service.wire.directory import DirectoryClient
+from servicekit.errors import StoreUnavailable
 from servicekit.server import run
 from servicekit.service import Platform, Service, serve
 
@@ -18,9 +21,11 @@ async def build(platform: Platform[MediaSettings]) -> Service:
     settings, stack = platform.settings, platform.exit_stack
     store = MongoMediaStore(await platform.open_database(settings))
     await store.ensure_indexes()
-    objects = S3ObjectStore(settings)
+    objects = S3ObjectStore(settings, platform.clock)
     stack.push_async_callback(objects.close)
-    await objects.prepare()
+    # Without its store the service answers that, and serves once the store is there.
+    with suppress(StoreUnavailable):
+        await objects.prepare()
     scanner = None
     if settings.media_scanner_url is not None:
         scanner = Scanner(settings.media_scanner_url, objects)

@@ -11,12 +11,12 @@ from media_service.collection.scanner import Scanner
 from media_service.downloads import Downloads
 from media_service.model.directory import Directory
 from media_service.model.media_store import MediaStore
-from media_service.model.object_store import ObjectStore
 from media_service.processing.inspection import FileInspector
 from media_service.processing.worker_pool import WorkerPool
 from media_service.servicers.catalog import MediaCatalogServicer
 from media_service.servicers.media import MediaDependencies, MediaServicer
 from media_service.settings import MediaSettings
+from media_service.storage.s3 import S3ObjectStore
 from media_service.uploads.completion import Completion
 from media_service.uploads.uploads import Uploads
 from parley.internal.v1 import media_pb2 as catalog_pb2
@@ -32,7 +32,7 @@ CATALOG: Final = catalog_pb2.DESCRIPTOR.services_by_name["MediaCatalogService"]
 def media_services(
     settings: MediaSettings,
     store: MediaStore,
-    objects: ObjectStore,
+    objects: S3ObjectStore,
     directory: Directory,
     workers: WorkerPool,
     scanner: Scanner | None,
@@ -76,6 +76,7 @@ def media_services(
         public=[ServedService(MEDIA, servicer)],
         internal=[ServedService(CATALOG, MediaCatalogServicer(Claims(store, directory, clock), store))],
         admit=admission.admit if admission is not None else None,
-        components=[workers.run, completion.run],
+        components=[objects.run, workers.run, completion.run],
         jobs=[collector.run],
+        health_parts=[objects.health],
     )

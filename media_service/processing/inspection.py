@@ -23,11 +23,12 @@ from media_service.model.media import (
     variant_key,
 )
 from media_service.model.object_store import ObjectStore
+from media_service.processing.buffered_reader import Malformed
 from media_service.processing.byte_ranges import ByteRange, parse_ranges, read_segments, segments_size
 from media_service.processing.containers import read_container
 from media_service.processing.detection import HEAD_BYTES, PICTURE_TYPES, SOUND_TYPES, detect
 from media_service.processing.facts import MetadataNotRemovable, NotDecodable, PictureFacts, Rendition, TooManyPixels
-from media_service.processing.metadata import Malformed, plan_removal
+from media_service.processing.metadata import plan_removal
 from media_service.processing.worker_pool import WorkerPool
 from servicekit.errors import ContentTooLarge
 
@@ -151,6 +152,8 @@ class FileInspector:
             )
         except Malformed as error:
             log.info("container cannot be read", type=original.content_type, error=str(error))
+            return facts
+        if found is None:
             return facts
         kind = facts.kind if found.has_video else MediaKind.AUDIO
         return replace(facts, kind=kind, width=found.width, height=found.height, duration_ms=found.duration_ms)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Collection, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from typing import Final
+
+import structlog
 
 from media_service.model.object_store import ObjectNotFound, StoredPart
 from media_service.settings import S3Settings
@@ -22,7 +24,8 @@ from media_service.storage.s3_transport import S3Transport
 from servicekit.clock import Clock
 from servicekit.config import ConfigurationError
 from servicekit.errors import StoreUnavailable
-from servicekit.tasks import gather_limited
+from servicekit.health import HealthPart
+from servicekit.tasks import cancel_requested, gather_limited
 
 COMPLETE_TIMEOUT_S: Final = 30.0
 """The time limit of joining parts: a store may copy them."""
@@ -31,9 +34,14 @@ PAGE_SIZE: Final = 1000
 CONCURRENT_CALLS: Final = 8
 """The number of calls at a time that one deletion makes."""
 
+PROBE_INTERVAL_S: Final = 5.0
+"""The time between two checks of the store."""
+
 # A bucket without a region is in this one, which must not be named.
 _DEFAULT_REGION: Final = "us-east-1"
 _RANGE_NOT_SATISFIABLE: Final = 416
+
+_log = structlog.get_logger("store.s3")
 
 
 class S3ObjectStore:
@@ -44,6 +52,7 @@ class S3ObjectStore:
 
     def __init__(self, settings: S3Settings, clock: Clock) -> None:
         self._settings = settings
+        self._clock = clock
         self._transport = S3Transport(settings, clock)
         self._public = S3Bucket(settings.s3_public_url or settings.s3_url, settings.s3_bucket, settings.s3_addressing)
 
@@ -59,6 +68,22 @@ class S3ObjectStore:
             if refusal.code != "NoSuchBucket":
                 raise self._misconfigured("list", refusal) from None
             await self._create_bucket()
+
+    @property
+    def health(self) -> HealthPart:
+        """The status of the store, for health checks."""
+        return self._transport.outages.health
+
+    async def run(self) -> None:
+        """Check the store every PROBE_INTERVAL_S until cancelled, so that its state is known without other requests."""
+        while not cancel_requested():
+            try:
+                # An outage is logged when it begins.
+                with suppress(StoreUnavailable):
+                    await self.prepare()
+            except ConfigurationError as error:
+                _log.error("S3 store refused a check", error=str(error))
+            await self._clock.sleep(PROBE_INTERVAL_S)
 
     async def close(self) -> None:
         """Close all connections."""

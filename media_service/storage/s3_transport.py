@@ -60,7 +60,7 @@ class S3Transport:
             Credentials(settings.s3_access_key, settings.s3_secret_key.get_secret_value()), settings.s3_region
         )
         self._clock = clock
-        self._outages = S3OutageWatch(clock)
+        self.outages = S3OutageWatch(clock)
         tls = _tls_context(settings)
         self._control = _client(tls, CONTROL_TIMEOUT_S, MAX_CONTROL_CONNECTIONS)
         self._transfers = _client(tls, CHUNK_TIMEOUT_S, MAX_TRANSFERS)
@@ -142,22 +142,22 @@ class S3Transport:
                     yield chunk
         except (httpx2.HTTPError, OSError) as error:
             raise self._unavailable(operation, error) from error
-        self._outages.record_success()
+        self.outages.record_success()
 
     def _check(self, operation: str, response: httpx2.Response) -> None:
         """Raise the refusal of an answer, if it is one."""
         refusal = parse_refusal(response.status_code, response.content)
         if refusal is not None and (refusal.is_outage or refusal.is_denial):
-            self._outages.record_failure(operation, str(refusal))
+            self.outages.record_failure(operation, str(refusal))
             raise StoreUnavailable("the file store does not serve requests at present") from refusal
-        self._outages.record_success()
+        self.outages.record_success()
         if refusal is not None:
             raise refusal
 
     def _unavailable(self, operation: str, error: Exception) -> StoreUnavailable:
         if isinstance(error, httpx2.PoolTimeout):
             return StoreUnavailable("all connections to the file store are in use")
-        self._outages.record_failure(operation, f"{type(error).__name__} {error}".strip())
+        self.outages.record_failure(operation, f"{type(error).__name__} {error}".strip())
         return StoreUnavailable("the file store does not answer")
 
 
