@@ -30,7 +30,7 @@ async def build(platform: Platform[MediaSettings]) -> Service:
     if settings.media_scanner_url is not None:
         scanner = Scanner(settings.media_scanner_url, objects)
         stack.push_async_callback(scanner.close)
-    workers = WorkerPool(settings.media_picture_workers, max_pixels=settings.media_picture_pixels)
+    workers = WorkerPool(settings.pool_limits)
     directory = DirectoryClient(platform.open_channel("chat"))
     return media_services(settings, store, objects, directory, workers, scanner, platform.clock)
 

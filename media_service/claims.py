@@ -14,21 +14,23 @@ from servicekit.clock import Clock
 from servicekit.failure import Failure
 from servicekit.tasks import gather_limited
 
-# A send is appended, or refused for good, long before this time is over.
-CLAIM_S: Final = 3600
 CHECKS_AT_ONCE: Final = 10
 
 
 class Claims:
-    """Claims files for users. Methods raise StoreUnavailable and ServiceUnavailable."""
+    """Claims files for users, for `claim_s` seconds: longer than it takes until a reference is durable or refused.
 
-    def __init__(self, store: MediaStore, directory: Directory, clock: Clock) -> None:
+    Methods raise StoreUnavailable and ServiceUnavailable.
+    """
+
+    def __init__(self, store: MediaStore, directory: Directory, clock: Clock, claim_s: float) -> None:
+        self._claim_ms = round(claim_s * 1000)
         self._store = store
         self._directory = directory
         self._clock = clock
 
     async def claim(self, user_id: str, media_ids: Sequence[str]) -> list[MediaFile | Failure]:
-        """Return each file, READY and kept for CLAIM_S, or the refusal: not found, not ready, or rejected.
+        """Return each file, READY and kept for `claim_s`, or the refusal: not found, not ready, or rejected.
 
         The right to see a file is asked of the directory anew for each claim.
         """
@@ -38,7 +40,7 @@ class Claims:
         )
         results = dict(zip(dict.fromkeys(media_ids), checked, strict=True))
         allowed = [media_id for media_id, result in results.items() if isinstance(result, MediaFile)]
-        claimed = await self._store.claim(allowed, self._clock.now_ms() + CLAIM_S * 1000) if allowed else set()
+        claimed = await self._store.claim(allowed, self._clock.now_ms() + self._claim_ms) if allowed else set()
         # The collector may have removed a file since it was found.
         lost = {media_id: media_not_found() for media_id in allowed if media_id not in claimed}
         return [lost.get(media_id) or results[media_id] for media_id in media_ids]

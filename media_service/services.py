@@ -54,6 +54,7 @@ def media_services(
         unreferenced_s=settings.media_unreferenced_seconds,
     )
     collector = Collector(store, objects, directory, scanner, clock, settings.collection_times)
+    claims = Claims(store, directory, clock, settings.media_claim_seconds)
     servicer = MediaServicer(
         MediaDependencies(
             access,
@@ -74,7 +75,7 @@ def media_services(
     )
     return Service(
         public=[ServedService(MEDIA, servicer)],
-        internal=[ServedService(CATALOG, MediaCatalogServicer(Claims(store, directory, clock), store))],
+        internal=[ServedService(CATALOG, MediaCatalogServicer(claims, store))],
         admit=admission.admit if admission is not None else None,
         components=[objects.run, workers.run, completion.run],
         jobs=[collector.run],

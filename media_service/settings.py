@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from media_service.collection.collector import CollectionTimes
+from media_service.processing.worker_pool import PoolLimits
+from media_service.processing.worker_process import WorkerLimits
 from media_service.uploads.uploads import UploadLimits
 from servicekit.config import Address, Settings
 from servicekit.rate_limiter import RateLimit
@@ -84,13 +86,15 @@ class MediaSettings(ServiceSettings, MongoSettings, S3Settings):
     media_unreferenced_seconds: float = Field(default=DAY_S, gt=0)
     # Seconds between two checks whether something still refers to a file.
     media_recheck_seconds: float = Field(default=DAY_S, gt=0)
+    # Seconds for which a file is kept for a message that is about to refer to it; longer than a send may take.
+    media_claim_seconds: float = Field(default=3600.0, gt=0)
     # Seconds between two looks for files to check or remove.
     media_collection_pause_seconds: float = Field(default=5.0, gt=0)
     # Seconds for which an address to download from is valid.
     media_url_seconds: int = Field(default=600, ge=1, le=7 * 86_400)
     # False: private metadata stays in pictures and videos.
     media_remove_metadata: bool = True
-    # Processes that decode pictures, the pictures that may wait for each, and the largest picture in pixels.
+    # Processes that decode pictures, and the largest picture in pixels.
     media_picture_workers: int = Field(default=2, gt=0)
     media_picture_pixels: int = Field(default=100_000_000, gt=0)
     # The HTTP address of a scanner, which decides whether files may be downloaded; unset: files are not scanned.
@@ -114,6 +118,11 @@ class MediaSettings(ServiceSettings, MongoSettings, S3Settings):
     def upload_rate(self) -> RateLimit:
         """Return the rate at which a device may begin uploads."""
         return RateLimit(self.media_uploads_per_second, self.media_uploads_burst)
+
+    @property
+    def pool_limits(self) -> PoolLimits:
+        """Return the limits of the processes that decode pictures."""
+        return PoolLimits(workers=self.media_picture_workers, worker=WorkerLimits(max_pixels=self.media_picture_pixels))
 
     @property
     def collection_times(self) -> CollectionTimes:

@@ -41,9 +41,10 @@ class RawMedia:
 
     async def upload(self, data: bytes, **description: Any) -> media_pb2.Media:
         """Store a file by a stream, and return it. Raises AioRpcError."""
-        return await self.stream(frames_of(data, **description))
+        media: media_pb2.Media = await self.stream(frames_of(data, **description))
+        return media
 
-    async def stream(self, frames: Iterable[media_pb2.UploadRequest] | AsyncIterator[bytes]) -> media_pb2.Media:
+    async def stream(self, frames: Iterable[media_pb2.UploadRequest] | AsyncIterator[bytes]) -> Any:
         """Send the frames of an upload, and return its file. Raises AioRpcError."""
         method: Any = self._channel.stream_unary(
             f"{SERVICE}/Upload", response_deserializer=media_pb2.UploadResponse.FromString
@@ -83,7 +84,7 @@ class RawMedia:
             return of_error(error)
         raise AssertionError(f"not refused, but answered: {answer.header}")
 
-    async def create(self, data: bytes, **description: Any) -> media_pb2.CreateUploadResponse:
+    async def create(self, data: bytes, **description: Any) -> Any:
         """Begin an upload of `data` in parts."""
         return await self.device.call(
             media_pb2.CreateUploadRequest(request_id=str(uuid.uuid4()), file=describe(data, **description))
@@ -100,13 +101,14 @@ class RawMedia:
         created = await self.create(data, **description)
         for part in created.parts:
             (await self.put_part(data, part)).raise_for_status()
-        return await self.complete(created.upload.media_id)
+        media: media_pb2.Media = await self.complete(created.upload.media_id)
+        return media
 
-    async def complete(self, media_id: str) -> media_pb2.Media:
+    async def complete(self, media_id: str) -> Any:
         """Complete an upload in parts, and return its file."""
         return (await self.device.call(media_pb2.CompleteUploadRequest(media_id=media_id))).media
 
-    async def get(self, media_id: str) -> media_pb2.Media:
+    async def get(self, media_id: str) -> Any:
         """Return the metadata of a file."""
         return (await self.device.call(media_pb2.GetMediaRequest(media_id=media_id))).media
 

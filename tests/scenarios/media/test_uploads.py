@@ -89,15 +89,15 @@ async def test_parts_are_listed_in_pages(alice: RawMedia) -> None:
     )
     created = await alice.device.call(request)
     assert (created.upload.part_count, created.upload.part_size_bytes) == (5, PART)
-    numbers, token = [part.part_number for part in created.parts], created.next_page_token
+    numbers, token, sizes = [part.part_number for part in created.parts], created.next_page_token, []
     while token:
         page = await alice.device.call(
             media_pb2.ListUploadPartsRequest(media_id=created.upload.media_id, page_size=2, page_token=token)
         )
         numbers += [part.part_number for part in page.parts]
+        sizes = [part.size_bytes for part in page.parts]
         token = page.next_page_token
     assert numbers == [1, 2, 3, 4, 5]
-    sizes = [part.size_bytes for part in page.parts]
     assert sizes == [1]
 
 
