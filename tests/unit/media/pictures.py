@@ -254,5 +254,5 @@ def dress_gif(data: bytes) -> bytes:
 
 def save(picture: Image.Image, kind: str, **options: object) -> bytes:
     stream = io.BytesIO()
-    picture.save(stream, kind, **options)  # type: ignore[arg-type]
+    picture.save(stream, kind, **options)
     return stream.getvalue()
