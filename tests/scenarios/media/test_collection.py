@@ -15,7 +15,6 @@ import pytest
 from devstack.stack import Stack
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
 from parley.internal.v1 import media_pb2 as catalog_pb2
-from parley.media.v1 import media_pb2
 from servicekit.status import from_proto
 from tests.eventually import eventually
 from tests.raw.bucket import Bucket
