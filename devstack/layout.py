@@ -111,6 +111,8 @@ class Layout:
         ports = self.ports.replica(self.services, service, number)
         log = self.log_path(f"{service.name}-{number}")
         files = {"PARLEY_REFLECTION_FILE": str(self.reflection_file)}
+        if all(each.name != "media" for each in self.services):
+            files["PARLEY_MEDIA_SERVICE"] = "false"
         if service.signs_users_in and self._issuer is None:
             files["PARLEY_SIGNING_KEY_FILE"] = str(self.secrets.signing_key)
         return service_replica(service, number, ports, log, {**common, **files, **environment})
