@@ -21,7 +21,7 @@ class PendingSend:
     def __init__(self, draft: Draft, attempt: Attempt | None, reply: OnAppended) -> None:
         self.draft = draft
         self.key = draft.key
-        self.fingerprint = draft.change.fingerprint()
+        self.fingerprint = draft.fingerprint or draft.change.fingerprint()
         self.waiters: list[tuple[Attempt | None, OnAppended]] = [(attempt, reply)]
         # True once a lookup has shown that no entry of the log has this key.
         self.known_new = False
