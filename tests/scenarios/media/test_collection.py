@@ -18,9 +18,9 @@ from parley.internal.v1 import media_pb2 as catalog_pb2
 from servicekit.status import from_proto
 from tests.eventually import eventually
 from tests.raw.bucket import Bucket
-from tests.raw.media_catalog import Catalog
 from tests.raw.device import RawDevice, new_id
 from tests.raw.media import RawMedia
+from tests.raw.media_catalog import Catalog
 from tests.raw.refusal import of_error
 from tests.raw.world import PASSWORD, World
 from tests.scenarios.conftest import ENVIRONMENT
