@@ -18,16 +18,12 @@ from media_service.storage.s3_responses import (
     parse_upload_id,
     parse_uploads,
 )
-from media_service.storage.s3_transport import S3Transport
+from media_service.storage.s3_transport import DEFAULT_LIMITS, S3Limits, S3Transport
 from servicekit.clock import Clock
 from servicekit.config import ConfigurationError
 from servicekit.errors import StoreUnavailable
 from servicekit.tasks import gather_limited
 
-COMPLETE_TIMEOUT_S: Final = 30.0
-"""The time limit of joining parts: a store may copy them."""
-PAGE_SIZE: Final = 1000
-"""The number of items in a page of a listing, the largest that S3 has."""
 CONCURRENT_CALLS: Final = 8
 """The number of calls at a time that one deletion makes."""
 
@@ -42,9 +38,10 @@ class S3ObjectStore:
     A store tells a missing object from missing rights only if the access key may list the bucket: `prepare` checks it.
     """
 
-    def __init__(self, settings: S3Settings, clock: Clock) -> None:
+    def __init__(self, settings: S3Settings, clock: Clock, limits: S3Limits = DEFAULT_LIMITS) -> None:
         self._settings = settings
-        self._transport = S3Transport(settings, clock)
+        self._limits = limits
+        self._transport = S3Transport(settings, clock, limits)
         self._public = S3Bucket(settings.s3_public_url or settings.s3_url, settings.s3_bucket, settings.s3_addressing)
 
     async def prepare(self) -> None:
@@ -102,7 +99,7 @@ class S3ObjectStore:
     async def list_parts(self, key: str, upload_id: str) -> list[StoredPart]:
         """Return the parts that the store has, in order of their numbers. Raise ObjectNotFound."""
         parts: dict[int, StoredPart] = {}
-        query = {"uploadId": upload_id, "max-parts": str(PAGE_SIZE)}
+        query = {"uploadId": upload_id, "max-parts": str(self._limits.page_items)}
         while True:
             with _missing_is_not_found():
                 page = parse_parts((await self._transport.call("list_parts", "GET", key, query)).body)
@@ -116,7 +113,7 @@ class S3ObjectStore:
         query, body = {"uploadId": upload_id}, encode_parts(parts)
         try:
             with _missing_is_not_found():
-                await self._transport.call("complete_parts", "POST", key, query, body, COMPLETE_TIMEOUT_S)
+                await self._transport.call("complete_parts", "POST", key, query, body, self._limits.complete_s)
         except S3Refusal as refusal:
             if refusal.code == "InvalidPart":
                 raise StoreUnavailable("a part was uploaded again while the parts were being joined") from refusal
@@ -150,7 +147,7 @@ class S3ObjectStore:
 
     async def _list_uploads(self, key: str) -> AsyncIterator[str]:
         """Yield the ids of the uploads in parts to `key`; the store lists those of all keys that begin with it."""
-        query = {"uploads": "", "prefix": key, "max-uploads": str(PAGE_SIZE)}
+        query = {"uploads": "", "prefix": key, "max-uploads": str(self._limits.page_items)}
         while True:
             page = parse_uploads((await self._transport.call("list_uploads", "GET", query=query)).body)
             for upload_key, upload_id in page.uploads:

@@ -24,23 +24,34 @@ from servicekit.clock import Clock
 from servicekit.config import ConfigurationError
 from servicekit.errors import StoreUnavailable
 
-CONNECT_TIMEOUT_S: Final = 2.0
-CHUNK_TIMEOUT_S: Final = 10.0
-"""The time limit of sending or receiving one chunk of a transfer, and of the answer after its last chunk."""
-CONTROL_TIMEOUT_S: Final = 5.0
-"""The time limit of a whole call that transfers no object."""
-
-# Transfers last as long as the clients at their other ends need, so control calls have connections of their own.
-# A transfer needs up to 0.3 MiB of memory.
-MAX_TRANSFERS: Final = 256
-MAX_CONTROL_CONNECTIONS: Final = 16
-# Idle connections are closed before stores close them, which is after 20 s or more: otherwise a request might be sent
-# on a connection that the store closes at that moment, and the body of an upload cannot be sent twice.
-IDLE_CONNECTION_S: Final = 5.0
-
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 # The errors of a connection that was lost before the answer came.
 _LOST: Final = (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError)
+
+
+@dataclass(frozen=True, slots=True)
+class S3Limits:
+    """The limits of time, in seconds, and of number."""
+
+    connect_s: float = 2.0
+    # Of a whole call that transfers no object.
+    control_s: float = 5.0
+    # Of joining parts: a store may copy them.
+    complete_s: float = 30.0
+    # Of sending or receiving one chunk of a transfer, of the answer after its last chunk, and of a free connection.
+    chunk_s: float = 10.0
+    # Transfers last as long as the clients at their other ends need, so control calls have connections of their own. A
+    # transfer needs up to 0.5 MiB of memory.
+    transfers: int = 256
+    control_connections: int = 16
+    # Stores close idle connections after 20 s or more. Closing them earlier keeps a put, whose source cannot be read
+    # twice, from being sent on a connection that the store closes at that moment.
+    idle_s: float = 5.0
+    # Of the items in a page of a listing. S3 has no larger pages.
+    page_items: int = 1000
+
+
+DEFAULT_LIMITS: Final = S3Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +65,7 @@ class S3Answer:
 class S3Transport:
     """Sends requests to one bucket. `operation` names the request in logs and metrics."""
 
-    def __init__(self, settings: S3Settings, clock: Clock) -> None:
+    def __init__(self, settings: S3Settings, clock: Clock, limits: S3Limits) -> None:
         self.bucket = S3Bucket(settings.s3_url, settings.s3_bucket, settings.s3_addressing)
         self.signer = S3Signer(
             Credentials(settings.s3_access_key, settings.s3_secret_key.get_secret_value()), settings.s3_region
@@ -62,8 +73,9 @@ class S3Transport:
         self._clock = clock
         self._outages = S3OutageWatch(clock)
         tls = _tls_context(settings)
-        self._control = _client(tls, CONTROL_TIMEOUT_S, MAX_CONTROL_CONNECTIONS)
-        self._transfers = _client(tls, CHUNK_TIMEOUT_S, MAX_TRANSFERS)
+        self._limits = limits
+        self._control = _client(tls, limits, limits.control_s, limits.control_connections)
+        self._transfers = _client(tls, limits, limits.chunk_s, limits.transfers)
         # It logs a line for each request.
         logging.getLogger("httpx2").setLevel(logging.WARNING)
 
@@ -83,10 +95,11 @@ class S3Transport:
         key: str = "",
         query: Mapping[str, str] = NO_QUERY,
         body: bytes = b"",
-        timeout_s: float = CONTROL_TIMEOUT_S,
+        timeout_s: float | None = None,
     ) -> S3Answer:
         """Return the answer to a request that transfers no object; it is sent again if its connection was lost.
 
+        `timeout_s` is the time limit of the call, by default that of control calls.
         An attempt whose connection was lost may have taken effect. Raise StoreUnavailable, also if the store
         refuses every request of this service, and S3Refusal for other refusals.
         """
@@ -96,15 +109,16 @@ class S3Transport:
 
     async def probe(self, operation: str, method: str, query: Mapping[str, str] = NO_QUERY, body: bytes = b"") -> None:
         """Send a request about the bucket itself. Raise StoreUnavailable during an outage, S3Refusal otherwise."""
-        response = await self._exchange(operation, method, "", query, body, CONTROL_TIMEOUT_S)
+        response = await self._exchange(operation, method, "", query, body, None)
         refusal = parse_refusal(response.status_code, response.content)
         if refusal is not None and not refusal.is_outage:
             raise refusal
         self._check(operation, response)
 
     async def _exchange(
-        self, operation: str, method: str, key: str, query: Mapping[str, str], body: bytes, timeout_s: float
+        self, operation: str, method: str, key: str, query: Mapping[str, str], body: bytes, timeout_s: float | None
     ) -> httpx2.Response:
+        timeout_s = self._limits.control_s if timeout_s is None else timeout_s
         url = self.bucket.url(key, query)
         headers = self.signer.sign_headers(method, url, _NO_HEADERS, self.now(), body)
         request = self._control.build_request(method, url.geturl(), headers=headers, content=body, timeout=timeout_s)
@@ -171,12 +185,12 @@ async def _send_again_if_lost(
         return await client.send(request, stream=stream)
 
 
-def _client(tls: ssl.SSLContext, timeout_s: float, connections: int) -> httpx2.AsyncClient:
+def _client(tls: ssl.SSLContext, limits: S3Limits, timeout_s: float, connections: int) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(
         verify=tls,
-        timeout=httpx2.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
+        timeout=httpx2.Timeout(timeout_s, connect=limits.connect_s),
         limits=httpx2.Limits(
-            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=IDLE_CONNECTION_S
+            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=limits.idle_s
         ),
         # The bytes are those that were stored, and their number is known.
         headers={"accept-encoding": "identity", "user-agent": "parley-media"},

@@ -13,13 +13,13 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
-from devstack.managed_process import ManagedProcess
+from devstack.stack import Stack
 from media_service.model.object_store import ObjectNotFound, ObjectStore, StoredPart
-from media_service.storage import s3
 from media_service.storage.s3 import S3ObjectStore
+from media_service.storage.s3_transport import S3Limits
 from servicekit.clock import SystemClock
 from tests.eventually import eventually
-from tests.seaweedfs import s3_settings
+from tests.s3 import s3_settings
 
 pytestmark = pytest.mark.integration
 
@@ -30,8 +30,9 @@ EXPIRES_S = 60
 
 
 @pytest.fixture
-async def store(seaweedfs: ManagedProcess) -> AsyncIterator[ObjectStore]:
-    store = S3ObjectStore(s3_settings(seaweedfs), SystemClock())
+async def store(seaweedfs: Stack) -> AsyncIterator[ObjectStore]:
+    # Small pages, so that listings have several.
+    store = S3ObjectStore(s3_settings(seaweedfs), SystemClock(), S3Limits(page_items=3))
     await store.prepare()
     yield store
     await store.close()
@@ -250,10 +251,7 @@ async def test_part_that_is_sent_again_replaces_the_earlier_one(
     assert await read(store, key) in (same + b"first", same + b"other")
 
 
-async def test_list_of_parts_has_all_pages(
-    store: ObjectStore, client: httpx2.AsyncClient, key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(s3, "PAGE_SIZE", 3)
+async def test_list_of_parts_has_all_pages(store: ObjectStore, client: httpx2.AsyncClient, key: str) -> None:
     upload_id = await upload_parts(store, client, key, [b"%d" % number for number in range(1, 12)])
     assert [part.number for part in await store.list_parts(key, upload_id)] == list(range(1, 12))
 
@@ -280,9 +278,8 @@ async def test_unknown_upload_is_not_found(store: ObjectStore, client: httpx2.As
 
 
 async def test_abort_ends_all_uploads_to_its_key_alone(
-    store: ObjectStore, client: httpx2.AsyncClient, key: str, monkeypatch: pytest.MonkeyPatch
+    store: ObjectStore, client: httpx2.AsyncClient, key: str
 ) -> None:
-    monkeypatch.setattr(s3, "PAGE_SIZE", 2)
     await put(store, key, b"kept")
     aborted = [await upload_parts(store, client, key, [b"data"]) for _ in range(5)]
     others = {f"{key}{suffix}": await upload_parts(store, client, f"{key}{suffix}", [b"data"]) for suffix in "xyz"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from media_service.settings import S3Addressing, S3Settings
+from media_service.storage.s3 import S3ObjectStore
 from media_service.storage.s3_bucket import S3Bucket
-from media_service.storage.s3_transport import S3Transport
 from servicekit.clock import SystemClock
 from servicekit.config import ConfigurationError
 
@@ -81,4 +81,4 @@ def test_file_of_authorities_that_cannot_be_read_is_refused(
         file.write_bytes(content)
     monkeypatch.setenv("PARLEY_S3_CA_FILE", str(file))
     with pytest.raises(ConfigurationError, match="PARLEY_S3_CA_FILE is wrong"):
-        S3Transport(S3Settings.load(), SystemClock())
+        S3ObjectStore(S3Settings.load(), SystemClock())
