@@ -52,7 +52,7 @@ class PoolLimits:
     """
 
     workers: int = 2
-    max_waiting: int = 64
+    max_waiting: int = 512
     wait_s: float = 30.0
     max_bytes: int = 64 << 20
     max_requests: int = 200

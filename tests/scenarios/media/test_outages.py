@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -65,13 +66,30 @@ async def refusal_of(attempt: object) -> Refusal:
     raise AssertionError("not refused")
 
 
+async def retried(attempt: Callable[[], Awaitable[Any]]) -> Any:
+    """Return the result of an attempt, which is repeated while a server or the store is not available."""
+    results = []
+
+    async def succeeds() -> bool:
+        try:
+            results.append(await attempt())
+        except grpc.aio.AioRpcError as error:
+            if of_error(error).code != "UNAVAILABLE":
+                raise
+        return bool(results)
+
+    await eventually(succeeds, timeout=PATIENCE_S)
+    return results[0]
+
+
 @pytest.mark.parametrize("fault", ["killed", "frozen"])
 async def test_store_of_objects_fails_and_chat_goes_on(
     fragile_world: World, fragile_files: Files, fragile_stack: Stack, alice: RawDevice, fault: str
 ) -> None:
     bob = await fragile_world.user("bob")
     media, conversation = fragile_files.of(alice), await alice.direct(bob)
-    before = await media.upload(os.urandom(1000))
+    # The store may just have been started again.
+    before = await retried(partial(media.upload, os.urandom(1000)))
     store = fragile_stack.processes["seaweedfs"]
     (store.kill if fault == "killed" else store.freeze)()
     async with asyncio.TaskGroup() as group:
@@ -90,15 +108,7 @@ async def test_store_of_objects_fails_and_chat_goes_on(
     assert await health_of(fragile_world, "") == health_pb2.HealthCheckResponse.SERVING
     (store.start if fault == "killed" else store.resume)()
 
-    async def is_back() -> bool:
-        try:
-            return len((await media.download(before.media_id)).data) == 1000
-        except grpc.aio.AioRpcError as error:
-            if of_error(error).code_and_reason != STORE_UNAVAILABLE:
-                raise
-            return False
-
-    await eventually(is_back, timeout=PATIENCE_S)
+    assert len((await retried(partial(media.download, before.media_id))).data) == 1000
     assert await health_of(fragile_world, "s3") == health_pb2.HealthCheckResponse.SERVING
     assert seq
 
@@ -108,7 +118,7 @@ async def test_media_service_is_down_and_texts_go_on(
 ) -> None:
     bob = await fragile_world.user("bob")
     media, conversation = fragile_files.of(alice), await alice.direct(bob)
-    file = await media.upload(os.urandom(1000))
+    file = await retried(partial(media.upload, os.urandom(1000)))
     for replica in fragile_stack.replicas("media"):
         replica.kill()
     refused = await alice.send(conversation, reference(file.media_id))
@@ -142,16 +152,7 @@ async def test_replicas_of_media_restart_one_after_the_other_and_no_upload_is_lo
             data = os.urandom(50_000)
             frames = frames_of(data)
             # A server that drains takes no new streams; the same upload is sent again, to another one.
-            await eventually(lambda frames=frames, data=data: is_uploaded(frames, data), timeout=PATIENCE_S)
-
-    async def is_uploaded(frames: list[media_pb2.UploadRequest], data: bytes) -> bool:
-        try:
-            uploaded.append((data, await media.stream(frames)))
-        except grpc.aio.AioRpcError as error:
-            if of_error(error).code != "UNAVAILABLE":
-                raise
-            return False
-        return True
+            uploaded.append((data, await retried(partial(media.stream, frames))))
 
     async def restart() -> None:
         for replica in fragile_stack.replicas("media"):
