@@ -78,6 +78,7 @@ class _Seat:
     def replace(self, reason: str) -> None:
         """Kill the worker, if there is one, and count that another one takes its seat."""
         if self.worker is not None:
+            _log.info("picture worker replaced", reason=reason, pid=self.worker.pid, requests=self.worker.requests)
             self._end_worker(self.worker)
             _restarts.labels(reason).inc()
 
