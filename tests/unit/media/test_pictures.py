@@ -126,6 +126,7 @@ def test_eight_orientations_differ() -> None:
     assert len(layouts) == 8
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_damaged_exif_is_ignored() -> None:
     facts = read(encode(corners(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff"))
     assert (facts.width, facts.height) == (120, 80)
