@@ -211,6 +211,28 @@ def test_first_frame_of_an_animation_is_shown() -> None:
     assert_close(colour_at(shown(read(data).thumbnail), 0.5, 0.5)[:3], (0, 255, 0))
 
 
+def test_jpeg_with_further_pictures_behind_it_shows_the_first() -> None:
+    data = encode(gradient(3000, 2000), "MPO", save_all=True, append_images=[corners()])
+    assert detect(data) == "image/jpeg"
+    facts = read(data)
+    assert (facts.width, facts.height) == (3000, 2000)
+    assert shown(facts.preview).size == (1280, 853)
+
+
+def test_gif_with_a_huge_screen_is_refused() -> None:
+    data = encode(corners().convert("L"), "GIF")
+    with pytest.raises(TooManyPixels):
+        read(data[:6] + b"\xff\xff\xff\xff" + data[10:])
+
+
+def test_webp_that_is_larger_than_the_memory_is_refused() -> None:
+    data = bytearray(encode(Image.new("RGBA", (64, 64), (1, 2, 3, 4)), "WEBP", exif=orientation_exif(1)))
+    assert data[12:16] == b"VP8X"
+    data[24:30] = (16_382).to_bytes(3, "little") * 2
+    with pytest.raises(TooManyPixels):
+        read(bytes(data))
+
+
 @pytest.mark.parametrize("picture", [png_with_header_only(30_000, 30_000), deflate_bomb(30_000, 30_000)])
 def test_picture_of_too_many_pixels_is_refused_before_it_is_decoded(
     picture: bytes, monkeypatch: pytest.MonkeyPatch

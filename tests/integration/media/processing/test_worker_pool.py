@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from media_service.processing.detection import detect
-from media_service.processing.facts import NotAPicture, NotDecodable, PictureFacts, TooManyPixels
+from media_service.processing.facts import MetadataNotRemovable, NotAPicture, NotDecodable, PictureFacts, TooManyPixels
 from media_service.processing.worker_pool import ATTEMPTS, OpenChunks, PoolLimits, WorkerPool
 from media_service.processing.worker_process import WorkerLimits
 from servicekit.errors import ServerBusy
@@ -152,6 +153,31 @@ async def test_hostile_files_leave_the_worker_usable() -> None:
         [pid] = worker_pids()
         assert (await read(pool, jpeg)).width == 600
         assert worker_pids() == [pid]
+
+
+def damaged(data: bytes, randomness: random.Random) -> bytes:
+    """Return a file with some bytes changed behind its first 16, and sometimes without its end."""
+    changed = bytearray(data)
+    for _ in range(randomness.randint(1, 20)):
+        changed[randomness.randrange(16, len(data))] = randomness.randrange(256)
+    return bytes(changed[: randomness.choice([len(data), randomness.randrange(17, len(data))])])
+
+
+async def test_damaged_pictures_have_facts_or_are_refused() -> None:
+    randomness = random.Random(15)
+    whole = [encode(gradient(90, 60), name) for name in ("AVIF", "GIF", "JPEG", "PNG", "WEBP")]
+    pictures = [damaged(data, randomness) for data in whole for _ in range(40)]
+    async with running(PoolLimits(max_waiting=200)) as pool:
+        results = await asyncio.gather(*(read_or_refuse(pool, data) for data in pictures))
+        assert (await read(pool, whole[0])).width == 90
+    assert {type(each) for each in results} >= {PictureFacts, NotAPicture, NotDecodable}
+
+
+async def read_or_refuse(pool: WorkerPool, data: bytes) -> PictureFacts | Exception:
+    try:
+        return await read(pool, data)
+    except (NotDecodable, TooManyPixels, MetadataNotRemovable) as refusal:
+        return refusal
 
 
 async def test_compressed_profile_of_a_picture_costs_no_memory() -> None:
