@@ -71,6 +71,14 @@ def test_only_the_service_that_signs_users_in_has_the_signing_key(tmp_path: Path
     assert external["PARLEY_SIGN_IN_HERE"] == "false"
 
 
+def test_chat_servers_know_whether_there_is_a_media_service(tmp_path: Path) -> None:
+    media = ServiceType("media", "media_service", "a media server", ())
+    alone = Stack(tmp_path, 1, services=(CHAT,), ports=PORTS).chat_servers[0].spec.environment
+    beside = Stack(tmp_path, 1, services=(CHAT, media), ports=PORTS).chat_servers[0].spec.environment
+    assert alone["PARLEY_MEDIA_SERVICE"] == "false"
+    assert "PARLEY_MEDIA_SERVICE" not in beside
+
+
 def test_guide_names_every_part_and_commands(tmp_path: Path) -> None:
     text = startup_summary(Stack(tmp_path, 2, ports=PORTS))
     for name in ("mongod", "valkey", "etcd", "envoy", "chat-1", "chat-2"):
