@@ -103,9 +103,9 @@ class S3Transport:
     ) -> S3Answer:
         """Return the answer to a request that transfers no object; it is sent again if its connection was lost.
 
-        `timeout_s` is the time limit of the call, by default that of control calls.
-        An attempt whose connection was lost may have taken effect. Raise StoreUnavailable, also if the store
-        refuses every request of this service, and S3Refusal for other refusals.
+        `timeout_s` is the time limit of the call, by default that of control calls. An attempt whose connection was
+        lost may have taken effect. Raise StoreUnavailable, also if the store refuses every request of this service, and
+        S3Refusal for other refusals.
         """
         response = await self._exchange(operation, method, key, query, body, timeout_s)
         self._check(operation, response)
@@ -125,7 +125,8 @@ class S3Transport:
         timeout_s = self._limits.control_s if timeout_s is None else timeout_s
         url = self.bucket.url(key, query)
         headers = self.signer.sign_headers(method, url, _NO_HEADERS, self.now(), body)
-        request = self._control.build_request(method, url.geturl(), headers=headers, content=body, timeout=timeout_s)
+        timeout = httpx2.Timeout(timeout_s, connect=self._limits.connect_s)
+        request = self._control.build_request(method, url.geturl(), headers=headers, content=body, timeout=timeout)
         try:
             async with asyncio.timeout(timeout_s):
                 return await _send_again_if_lost(self._control, request)
