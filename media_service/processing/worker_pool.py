@@ -24,6 +24,7 @@ from media_service.processing.worker_process import (
     WorkerLimits,
     WorkerNotStarted,
     WorkerProcess,
+    hide_from_workers,
 )
 from servicekit.errors import ServerBusy
 
@@ -113,6 +114,7 @@ class WorkerPool:
 
     async def run(self) -> None:
         """Start a worker, so that the first request need not wait for it, and kill all workers when cancelled."""
+        hide_from_workers()
         try:
             await self._start_worker()
             await asyncio.Event().wait()

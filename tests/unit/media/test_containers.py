@@ -7,7 +7,6 @@ import struct
 import pytest
 
 from media_service.processing.buffered_reader import Malformed
-from media_service.processing.byte_ranges import parse_bytes
 from media_service.processing.container_facts import ContainerFacts
 from media_service.processing.containers import read_container
 from tests.unit.media.films import (
@@ -19,6 +18,7 @@ from tests.unit.media.films import (
     telemetry,
     video,
 )
+from tests.unit.media.parsing import parse_bytes
 from tests.unit.media.recordings import (
     CLUSTER,
     DURATION,

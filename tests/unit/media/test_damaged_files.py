@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from media_service.processing.buffered_reader import MAX_READS, BufferedReader, Malformed
-from media_service.processing.byte_ranges import Parser, Result, parse_bytes
+from media_service.processing.byte_ranges import Parser, Result
 from media_service.processing.containers import CONTAINERS, read_container
 from media_service.processing.metadata import REMOVALS, plan_removal
 from tests.unit.media.films import build_film, build_fragmented, sound, telemetry, video
+from tests.unit.media.parsing import parse_bytes
 from tests.unit.media.pictures import join
 from tests.unit.media.recordings import DURATION, SIMPLE, TRACKS, cluster, element, info, video_track, webm
 from tests.unit.media.test_film_metadata import FILMS

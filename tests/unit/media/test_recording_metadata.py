@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from media_service.processing.buffered_reader import Malformed
-from media_service.processing.byte_ranges import parse_bytes
 from media_service.processing.containers import read_container
 from tests.unit.media.films import SECRETS
+from tests.unit.media.parsing import parse_bytes
 from tests.unit.media.pictures import remove
 from tests.unit.media.recordings import (
     ATTACHMENTS,
