@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
 from media_service.access import MediaAccess
 from media_service.claims import not_ready
-from media_service.errors import MediaNotFound, field_invalid
+from media_service.errors import MediaNotFound, field_invalid, media_not_found
 from media_service.model.media import OPAQUE, MediaFile, MediaState, Variant, variant_key
-from media_service.model.object_store import ObjectStore
+from media_service.model.object_store import ObjectNotFound, ObjectStore
 from servicekit.clock import Clock
-from servicekit.errors import ContentTooLarge
+from servicekit.errors import ContentTooLarge, StoreUnavailable
 
 # The types that browsers show themselves and that cannot hold a script. All others are saved.
 SHOWN_TYPES: Final = frozenset(
@@ -87,9 +88,19 @@ class Downloads:
             )
         return FileRange(file, content_type, offset, length, total_bytes, variant_key(file, variant))
 
-    def read(self, wanted: FileRange) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes of a range, in chunks of at most 64 KiB."""
-        return self._objects.read(wanted.key, wanted.offset, wanted.length)
+    async def read(self, wanted: FileRange) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes of a range, in chunks of at most 64 KiB. Raise StoreUnavailable if the store has fewer."""
+        left = wanted.length
+        try:
+            async with aclosing(self._objects.read(wanted.key, wanted.offset, wanted.length)) as chunks:
+                async for chunk in chunks:
+                    left -= len(chunk)
+                    yield chunk
+        except ObjectNotFound:
+            # The file was removed since it was found.
+            raise media_not_found() from None
+        if left:
+            raise StoreUnavailable("the file store returned fewer bytes than the file has")
 
     async def _find_ready(self, user_id: str, media_id: str) -> MediaFile:
         file = await self._access.find_visible(user_id, media_id)
