@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 import grpc
 import grpc.aio
 
 from parley.chat.v1 import account_pb2_grpc, chat_pb2, chat_pb2_grpc, conversation_pb2_grpc
+from parley.media.v1 import media_pb2_grpc
 from parley_client.door import Door
 from parley_client.errors import TimedOut, TryLater, from_rpc
 
@@ -38,10 +39,12 @@ class _Stubs:
         self.accounts = account_pb2_grpc.AccountServiceStub(channel)
         self.conversations = conversation_pb2_grpc.ConversationServiceStub(channel)
         self.chat = chat_pb2_grpc.ChatServiceStub(channel)
+        self.media = media_pb2_grpc.MediaServiceStub(channel)
 
 
 Method = Callable[["Channel"], grpc.aio.UnaryUnaryMultiCallable[Request, Response]]
 StreamMethod = Callable[["Channel"], grpc.aio.UnaryStreamMultiCallable[Request, Response]]
+UploadMethod = Callable[["Channel"], grpc.aio.StreamUnaryMultiCallable[Request, Response]]
 
 
 class Channel:
@@ -74,7 +77,20 @@ class Channel:
         timeout_s: float = CALL_TIMEOUT_S,
     ) -> Response:
         """Make one attempt at a call and return the response. Raises ParleyError."""
-        call = method(self)(request, metadata=metadata, timeout=timeout_s)
+        return await self._response_of(method(self)(request, metadata=metadata, timeout=timeout_s))
+
+    async def call_with_frames(
+        self,
+        method: UploadMethod[Request, Response],
+        frames: AsyncIterator[Request],
+        metadata: Metadata = (),
+        timeout_s: float = CALL_TIMEOUT_S,
+    ) -> Response:
+        """Make one attempt at a call whose request is a stream of frames. Raises ParleyError."""
+        return await self._response_of(method(self)(frames, metadata=metadata, timeout=timeout_s))
+
+    @staticmethod
+    async def _response_of(call: Awaitable[Response]) -> Response:
         try:
             return await call
         except grpc.aio.AioRpcError as error:
@@ -84,6 +100,11 @@ class Channel:
             if (task := asyncio.current_task()) and task.cancelling():
                 raise
             raise TryLater("the channel was closed during the call", code="UNAVAILABLE") from None
+
+    @property
+    def media(self) -> media_pb2_grpc.MediaServiceStub:
+        """The stub of MediaService."""
+        return self._open_stubs().media
 
     def connect(self, metadata: Metadata) -> ChatStream:
         """Open a `Connect` stream."""
