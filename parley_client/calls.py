@@ -56,9 +56,9 @@ class AuthenticatedCalls:
         frames: Callable[[], AsyncIterator[Request]],
         timeout_s: float = STREAM_TIMEOUT_S,
     ) -> Response:
-        """Call with the token and a stream of frames, which is begun anew for each attempt. Raises ParleyError.
+        """Call with the token and a stream of frames, which is begun anew for each attempt, and must be idempotent.
 
-        The stream must be idempotent, and `frames` must not raise: gRPC would replace its error by a cancellation.
+        Raises ParleyError, and the errors of `frames`.
         """
         return await self._call_with_token(
             lambda metadata: self._channel.call_with_frames(method, frames(), metadata, timeout_s)

@@ -47,26 +47,19 @@ class Uploader:
     ) -> media_pb2.Media:
         """Upload a small file by one call. Raises ParleyError and OSError."""
         start = media_pb2.UploadRequest.Start(request_id=self._clock.new_id(), file=announced)
-        failures: list[Exception] = []
 
         async def frames() -> AsyncIterator[media_pb2.UploadRequest]:
             sent_bytes = 0
-            failures.clear()
             yield media_pb2.UploadRequest(start=start)
-            try:
-                async for block in file.blocks():
-                    yield media_pb2.UploadRequest(chunk=block)
-                    sent_bytes += len(block)
-                    progress.set_part(1, sent_bytes)
-            except (OSError, ParleyError) as error:
-                failures.append(error)  # the server refuses the incomplete file
+            async for block in file.blocks():
+                yield media_pb2.UploadRequest(chunk=block)
+                sent_bytes += len(block)
+                progress.set_part(1, sent_bytes)
 
         try:
             response = await self._calls.call_with_frames(lambda channel: channel.media.Upload, frames)
-        except ParleyError:
+        except InvalidRequest:
             await file.check_unchanged()
-            if failures:
-                raise failures[0] from None
             raise
         return await self.wait_until_ready(response.media)
 

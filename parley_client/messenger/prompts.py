@@ -13,7 +13,8 @@ from textual.screen import ModalScreen
 from parley.chat.v1 import entry_pb2
 from parley.chat.v1.account_pb2 import Profile
 from parley_client.cli.errors import CommandError, explain_error
-from parley_client.cli.formatting import describe_content, one_cell
+from parley_client.cli.formatting import describe_content
+from parley_client.cli.text import one_cell
 from parley_client.errors import ParleyError
 from parley_client.message import Message
 from parley_client.messenger.actions import Actions

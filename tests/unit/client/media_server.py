@@ -40,10 +40,10 @@ class PartStore:
         self.get_ranges: list[tuple[int, int]] = []
         self.cut_after_bytes: int | None = None
         """The next GET closes the connection after so many bytes."""
+        self.requests_until_pause: int | None = None
+        """After so many requests, the others wait for `resume`, and `paused` is set."""
         self.paused = asyncio.Event()
-        """Set once a request waits for `resume`."""
         self.resume = asyncio.Event()
-        self.resume.set()
         self.port = 0
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -60,9 +60,11 @@ class PartStore:
         headers = dict(line.lower().split(": ", 1) for line in head.decode().split("\r\n")[1:] if line)
         assert "authorization" not in headers, "the token of the user must not reach the store"
         body = await reader.readexactly(int(headers.get("content-length", 0)))
-        if not self.resume.is_set():
+        if self.requests_until_pause == 0:
             self.paused.set()
             await self.resume.wait()
+        elif self.requests_until_pause is not None:
+            self.requests_until_pause -= 1
         status = self.statuses.popleft() if self.statuses else 200
         if signature != self.signature:
             status = 403
@@ -95,6 +97,8 @@ class MediaServicer(media_pb2_grpc.MediaServiceServicer):
         self.media_ids: dict[str, str] = {}
         self.failures: deque[Failure] = deque()
         """The failures of the next calls of Upload and CompleteUpload."""
+        self.refusal: Failure | None = None
+        """The failure of every Upload, before its file is read."""
         self.states: deque[int] = deque()
         """The states that Upload, CompleteUpload and GetMedia return next; READY if there is none."""
         self.sha256: bytes | None = None
@@ -132,11 +136,13 @@ class MediaServicer(media_pb2_grpc.MediaServiceServicer):
 
     async def Upload(self, requests: AsyncIterator[media_pb2.UploadRequest], context: Any) -> Any:
         self.calls.append("Upload")
-        await self._fail(context)
+        if self.refusal is not None:
+            await context.abort_with_status(to_grpc(self.refusal))
         start = (await anext(requests)).start
         media_id = self.media_ids.setdefault(start.request_id, uuid.uuid4().hex)
         self.announced[media_id] = start.file
         self.store.files[media_id] = b"".join([frame.chunk async for frame in requests])
+        await self._fail(context)
         if len(self.store.files[media_id]) != start.file.size_bytes:
             await context.abort_with_status(to_grpc(Failure("size", code="INVALID_ARGUMENT", reason="FIELD_INVALID")))
         return media_pb2.UploadResponse(media=self._media(media_id))

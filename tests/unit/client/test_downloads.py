@@ -53,18 +53,15 @@ async def test_large_file_is_downloaded_from_its_url(server: MediaServer, tmp_pa
 async def test_cancelled_download_fetches_only_missing_ranges_next_time(server: MediaServer, tmp_path: Path) -> None:
     media_id = server.servicer.add(CONTENT, "film.mp4")
 
-    def pause(done: int, _: int) -> None:
-        if done >= 4 * RANGE_BYTES:
-            server.store.resume.clear()
-
+    server.store.requests_until_pause = 4
     async with server.client() as client:
-        downloading = asyncio.create_task(client.files.download(media_id, tmp_path, on_progress=pause))
+        downloading = asyncio.create_task(client.files.download(media_id, tmp_path))
         await server.store.paused.wait()
         downloading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await downloading
     assert names(tmp_path) == ["film.mp4.part", "film.mp4.part.json"]
-    server.store.resume.set()
+    server.store.requests_until_pause = None
     server.store.get_ranges.clear()
     reports = Reports()
     async with server.client() as client:

@@ -87,14 +87,14 @@ async def test_cancelled_upload_sends_only_missing_parts_next_time(
 ) -> None:
     store = FileStore(tmp_path / "alice.json")
     async with server.client(store) as client:
-        uploading = asyncio.create_task(client.files.upload(large, on_progress=lambda done, _: _pause(server, done)))
+        server.store.requests_until_pause = 5
+        uploading = asyncio.create_task(client.files.upload(large))
         await server.store.paused.wait()
         uploading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await uploading
-        before = sorted(server.store.put_parts)
-        assert 0 < len(before) < PARTS
-        server.store.resume.set()
+        assert len(server.store.put_parts) == 5
+        server.store.requests_until_pause = None
         if not another_process:
             await client.files.upload(large)
     reports = Reports()
@@ -109,20 +109,15 @@ async def test_cancelled_upload_sends_only_missing_parts_next_time(
     assert not store.uploads_path.exists()
 
 
-def _pause(server: MediaServer, done: int) -> None:
-    """Stop the store before it takes any more parts once four parts or so have been sent."""
-    if done > 5 * PART_BYTES and not server.store.paused.is_set():
-        server.store.resume.clear()
-
-
 async def test_upload_that_the_server_aborted_begins_anew(server: MediaServer, large: Path, tmp_path: Path) -> None:
     store = FileStore(tmp_path / "alice.json")
     async with server.client(store) as client:
-        uploading = asyncio.create_task(client.files.upload(large, on_progress=lambda done, _: _pause(server, done)))
+        server.store.requests_until_pause = 5
+        uploading = asyncio.create_task(client.files.upload(large))
         await server.store.paused.wait()
         uploading.cancel()
         await asyncio.wait([uploading])
-        server.store.resume.set()
+        server.store.requests_until_pause = None
         server.servicer.announced.clear()
         media = await client.files.upload(large)
     assert server.store.files[media.media_id] == CONTENT
@@ -225,6 +220,16 @@ async def test_refusals_of_files_have_classes(
         with pytest.raises(expected):
             await client.files.upload(path)
     assert server.servicer.calls == ["Upload"], "a refusal that stays is not repeated"
+
+
+async def test_refusal_before_the_file_is_read_is_reported(server: MediaServer, tmp_path: Path) -> None:
+    path = tmp_path / "note.txt"
+    path.write_bytes(b"x" * 5_000_000)
+    server.servicer.refusal = Failure("no", code="RESOURCE_EXHAUSTED", reason="QUOTA_EXCEEDED")
+    async with server.client() as client:
+        for _ in range(5):
+            with pytest.raises(QuotaExceeded):
+                await client.files.upload(path)
 
 
 async def test_file_above_a_lower_limit_goes_up_in_parts(server: MediaServer, tmp_path: Path) -> None:
