@@ -97,6 +97,24 @@ class Media:
             reference.caption,
         )
 
+    def to_reference(self, caption: str = "") -> MediaReference:
+        """Convert to the reference that the server makes for a message."""
+        reference = MediaReference(
+            media_id=self.media_id,
+            caption=caption,
+            kind=self.kind.value,
+            content_type=self.content_type,
+            file_name=self.file_name,
+            size_bytes=self.size_bytes,
+            width=self.width,
+            height=self.height,
+            thumbhash=self.thumbhash,
+            waveform=self.waveform,
+        )
+        if self.duration is not None:
+            reference.duration.FromTimedelta(self.duration)
+        return reference
+
     @classmethod
     def from_proto(cls, media: media_pb2.Media) -> Media:
         """Convert the metadata that the media service returned."""

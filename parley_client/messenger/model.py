@@ -25,8 +25,11 @@ from parley_client.events import (
 )
 from parley_client.message import Message
 from parley_client.messenger.conversation_state import ConversationState
+from parley_client.messenger.pictures import PictureCells
 from parley_client.messenger.presence import MAX_WATCHED_USERS, PeerPresence
 from parley_client.messenger.terminal_text import one_line
+from parley_client.messenger.thumbnails import Thumbnails
+from parley_client.messenger.transfers import Transfers
 from parley_client.view import ConversationView
 
 PAGE_SIZE = 50
@@ -59,6 +62,9 @@ class MessengerModel:
         self.presence = PeerPresence()
         self.foreground = True
         self.notice = ""
+        self.thumbnails: Thumbnails | None = None
+        """The pictures of messages; None: the terminal shows none."""
+        self.transfers = Transfers(lambda: self.on_change(""))
         self.on_change: Callable[[str], None] = lambda _: None
         self.on_message: Callable[[ConversationState, EntryReceived], None] = lambda *_: None
         self._device: Device | None = None
@@ -127,9 +133,8 @@ class MessengerModel:
     @property
     def unsent_count(self) -> int:
         """The number of messages being sent, refused ones excluded."""
-        return sum(
-            not message.error for conversation in self.conversations.values() for message in conversation.outgoing
-        )
+        outgoing = [message for conversation in self.conversations.values() for message in conversation.outgoing]
+        return sum(not message.error for message in outgoing) + self.transfers.upload_count
 
     def sorted_conversations(self, *, archived: bool = False) -> list[ConversationState]:
         """Return the archived conversations or the others: pinned ones first, then by newest entry."""
@@ -181,6 +186,19 @@ class MessengerModel:
         ):
             await self._load_page(conversation, 4 * PAGE_SIZE)
         return conversation.view.message(seq) is not None
+
+    def picture_of(self, message: Message) -> PictureCells | None:
+        """Return the thumbnail of a message's file, or its placeholder; None: there is none to show."""
+        if self.thumbnails is None or (media := message.media) is None:
+            return None
+        return self.thumbnails.get(media)
+
+    def load_picture(self, message: Message) -> None:
+        """Load the thumbnail of a message that is visible, unless it is loaded."""
+        if self.thumbnails is None or (media := message.media) is None:
+            return
+        if self.thumbnails.needs_load(media):
+            self.start(self.thumbnails.load(media))
 
     def mark_read(self, conversation: ConversationState) -> None:
         """Mark a loaded conversation as read up to its newest entry."""
