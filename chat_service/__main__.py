@@ -7,7 +7,7 @@ from typing import Final
 
 from chat_service.accounts.passwords import PasswordHasherPool
 from chat_service.server import ChatServer
-from chat_service.services import create_accounts, internal_services, public_services
+from chat_service.services import create_accounts, internal_services, open_catalog, public_services
 from chat_service.settings import ChatSettings
 from chat_service.stores import Stores
 from chat_service.stream.admission import Admission
@@ -30,6 +30,7 @@ async def build(platform: Platform[ChatSettings]) -> Service:
         platform.credential,
         stores,
         Admission(platform.verifier.verify, accounts.admit, clock),
+        open_catalog(platform),
         settings.limits,
         clock,
         settings.retention_policy,

@@ -6,12 +6,11 @@ Failure
 ├── RoleInsufficient, Blocked                       PERMISSION_DENIED
 ├── NotAGroup, GroupFull, LastAdmin, TooManyHidden,
 │   StreamNotConnected                              FAILED_PRECONDITION
-├── ContentTooLarge, FrameEmpty, HelloMissing,
-│   HelloRepeated, MessageIdInvalid,
-│   MessageIdExpired, MessageIdFromFuture,
-│   PeerIsSelf, GroupTooLarge                       INVALID_ARGUMENT
-├── MessageIdReused, RequestIdReused,
-│   ConversationExists                              ALREADY_EXISTS
+├── HelloMissing, HelloRepeated,
+│   MessageIdInvalid, MessageIdExpired,
+│   MessageIdFromFuture, PeerIsSelf,
+│   GroupTooLarge                                   INVALID_ARGUMENT
+├── MessageIdReused, ConversationExists             ALREADY_EXISTS
 ├── ConversationBusy                                RESOURCE_EXHAUSTED, with a delay
 ├── EarlierSendRefused, OwnerUnavailable            UNAVAILABLE, with a delay
 └── SessionSuperseded                               ABORTED
@@ -35,18 +34,6 @@ class UserNotFound(NotFound):
     """The user does not exist."""
 
     default_reason: ClassVar[str] = "USER_NOT_FOUND"
-
-
-class ContentTooLarge(Invalid):
-    """The content is larger than the limit."""
-
-    default_reason: ClassVar[str] = "CONTENT_TOO_LARGE"
-
-
-class FrameEmpty(Invalid):
-    """The frame is empty, or of a kind that this server does not know."""
-
-    default_reason: ClassVar[str] = "FRAME_EMPTY"
 
 
 class HelloMissing(Invalid):
@@ -144,12 +131,6 @@ class MessageIdReused(Failure):
 
     default_code: ClassVar[str] = "ALREADY_EXISTS"
     default_reason: ClassVar[str] = "MESSAGE_ID_REUSED"
-
-
-class RequestIdReused(MessageIdReused):
-    """The request id was used before, with another request."""
-
-    default_reason: ClassVar[str] = "REQUEST_ID_REUSED"
 
 
 class ConversationExists(Failure):

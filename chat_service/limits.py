@@ -36,5 +36,10 @@ class Limits:
     lane_sends: int = 256
     # Bytes of the unanswered sends of a stream to all conversations; enough for a burst of the largest.
     unanswered_bytes: int = 4 * 1024 * 1024
+    # Files: the most bytes of one that is uploaded in one call, and of one that is uploaded in parts; the media types
+    # that may be uploaded, empty: any. The media service enforces them.
+    media_upload_bytes: int = 10 * 1024 * 1024
+    media_file_bytes: int = 2 * 1024 * 1024 * 1024
+    media_types: tuple[str, ...] = ()
     # True: a reaction may be any text; False: only an emoji.
     text_reactions: bool = False

@@ -13,6 +13,7 @@ from chat_service.history.personal_settings import PersonalSettingsService
 from chat_service.history.visibility import VisibilityResolver
 from chat_service.home.home import Home
 from chat_service.limits import Limits
+from chat_service.media.catalog import Catalog
 from chat_service.mesh.dispatch import FrameDispatcher, MisroutedDeliveries
 from chat_service.mesh.fan_out import EdgeRouter, FanOut
 from chat_service.mesh.home_router import HomeRouter, StreamRouter
@@ -49,12 +50,14 @@ class ChatServer:
         credential: ServiceCredential,
         stores: Stores,
         admission: Admission,
+        catalog: Catalog,
         limits: Limits,
         clock: Clock,
         retention: RetentionPolicy = KEEP_FOREVER,
     ) -> None:
         self.membership = membership
         self.stores = stores
+        self.catalog = catalog
         self.history = History(stores.log, stores.conversations, stores.memberships, stores.index)
         self.search = _make_search(stores)
         self.media_access = MediaAccess(stores.media, stores.memberships, _make_visibility(stores))
@@ -78,6 +81,7 @@ class ChatServer:
             self.sessions,
             self.owners,
             self.homes,
+            self.catalog,
             self.history,
             admission,
             self.stores.blocks.blocked_either_way,

@@ -13,6 +13,7 @@ from chat_service.accounts.profiles import ProfileService
 from chat_service.accounts.stranger_limits import StrangerLimiter
 from chat_service.directory.notifications import NotificationContextReader
 from chat_service.directory.relations import RelationReader
+from chat_service.media.catalog import Catalog, EmptyMediaCatalog, MediaCatalogClient
 from chat_service.mesh.group_leaver import GroupLeaver
 from chat_service.mesh.peer_pool import MeshServicer
 from chat_service.model.ids import direct_id
@@ -26,10 +27,11 @@ from chat_service.settings import ChatSettings
 from chat_service.stores import Stores
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
 from parley.internal.v1 import directory_pb2, mesh_pb2
+from parley.internal.v1.media_pb2_grpc import MediaCatalogServiceStub
 from servicekit.auth import TokenSigner, generate_signing_key
 from servicekit.clock import Clock
 from servicekit.config import ConfigurationError, read_file
-from servicekit.service import ServedService
+from servicekit.service import Platform, ServedService
 
 CHAT: Final = chat_pb2.DESCRIPTOR.services_by_name["ChatService"]
 CONVERSATION: Final = conversation_pb2.DESCRIPTOR.services_by_name["ConversationService"]
@@ -61,13 +63,20 @@ def create_accounts(
     )
 
 
+def open_catalog(platform: Platform[ChatSettings]) -> Catalog:
+    """Return the catalog of files of the deployment."""
+    if not platform.settings.media_service:
+        return EmptyMediaCatalog()
+    return MediaCatalogClient(platform.open_channel("media").stub(MediaCatalogServiceStub), platform.clock)
+
+
 def public_services(
     settings: ChatSettings, server: ChatServer, accounts: Accounts, clock: Clock
 ) -> list[ServedService]:
     """Return the services that users call."""
-    profiles = ProfileService(server.stores.accounts)
+    profiles, catalog = ProfileService(server.stores.accounts), server.catalog
     blocks = _block_service(server, profiles)
-    export = AccountExport(accounts, profiles, blocks, server.history, clock)
+    export = AccountExport(accounts, profiles, blocks, server.history, catalog.list_owned, clock)
     dependencies = _dependencies(settings, server, clock)
     return [
         ServedService(CHAT, chat.ChatServicer(dependencies)),
@@ -77,7 +86,7 @@ def public_services(
         ),
         ServedService(
             ACCOUNT,
-            account.AccountServicer(accounts, profiles, blocks, export),
+            account.AccountServicer(accounts, profiles, blocks, export, catalog),
             open_methods=account.OPEN_METHODS,
             admission_exempt=account.ADMISSION_EXEMPT,
         ),
@@ -107,6 +116,7 @@ def _dependencies(settings: ChatSettings, server: ChatServer, clock: Clock) -> D
         server.owners,
         server.history,
         server.personal,
+        server.catalog,
         server.search,
         server.rates,
         settings.limits,

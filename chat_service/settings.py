@@ -13,12 +13,13 @@ from chat_service.accounts.accounts import AccountSettings
 from chat_service.accounts.stranger_limits import StrangerLimits
 from chat_service.limits import Limits
 from chat_service.model.retention import FOREVER, Retention, RetentionPolicy, RetentionRule
-from servicekit.config import Address
+from servicekit.config import Address, MediaTypes
 from servicekit.rate_limiter import RateLimit
 from servicekit.settings import MongoSettings, RedisSettings, ServiceSettings
 
 HOUR_S: Final = 3600
 DAY_S: Final = 24 * HOUR_S
+MIB: Final = 1024 * 1024
 _AGE: Final = re.compile(r"([1-9][0-9]{0,4})(s?)")
 
 
@@ -66,6 +67,12 @@ class ChatSettings(ServiceSettings, MongoSettings, RedisSettings):
     entries_burst: int = Field(default=100, gt=0)
     # False: the words of messages are not indexed, which makes sends cheaper, and SearchMessages is refused.
     search: bool = True
+    # False: this deployment runs no media service. Sends of files are refused at once, and an export lists none.
+    media_service: bool = True
+    # The limits of files that clients are told: those of the media service, which reads the same variables.
+    media_upload_bytes: int = Field(default=10 * MIB, gt=0)
+    media_file_bytes: int = Field(default=2048 * MIB, gt=0)
+    media_types: MediaTypes = ()
     # True: a reaction may be any text of at most 64 bytes, such as the name of an app's own picture. False: only an
     # emoji.
     text_reactions: bool = False
@@ -92,6 +99,9 @@ class ChatSettings(ServiceSettings, MongoSettings, RedisSettings):
             handshakes=self.handshakes,
             outbox_bytes=self.outbox_bytes,
             outbox_patience_seconds=self.outbox_patience_seconds,
+            media_upload_bytes=self.media_upload_bytes,
+            media_file_bytes=self.media_file_bytes,
+            media_types=self.media_types,
             text_reactions=self.text_reactions,
         )
 

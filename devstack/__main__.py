@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse_options(arguments)
     # A local system has few streams to move, and Ctrl-C waits for the drain, so it is short.
     environment = {"PARLEY_LOG_LEVEL": options.log_level, "PARLEY_DRAIN_SECONDS": "2"}
-    ports = Ports(door=options.port, base=options.base_port)
+    ports = Ports(door=options.port, media=options.media_port, base=options.base_port)
     try:
         launch(options.folder, ports, options.chat_servers, environment, create_display())
     except SetupError as trouble:

@@ -61,7 +61,9 @@ def launch(folder: Path, ports: Ports, chat_servers: int, environment: dict[str,
             # Nothing was started, so the new folder and its secrets are of no use.
             if is_new:
                 shutil.rmtree(folder)
-            raise SetupError(f'{in_use} Choose others: make run ARGS="--port 9080 --base-port 5300"') from None
+            raise SetupError(
+                f'{in_use} Choose others: make run ARGS="--port 9080 --media-port 9090 --base-port 5300"'
+            ) from None
         finally:
             # A start that failed on a port in use has nothing to stop.
             if any(process.running for process in stack.processes.values()):
@@ -103,7 +105,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
             file.seek(0)
             raise SetupError(
                 f"A stack already runs on {folder} (process {file.read().strip()}). Stop that one first, or start "
-                'another one: make run ARGS="--folder .parley2 --port 9080 --base-port 5300"'
+                'another one: make run ARGS="--folder .parley2 --port 9080 --media-port 9090 --base-port 5300"'
             ) from None
         file.truncate(0)
         file.write(f"{os.getpid()}\n")

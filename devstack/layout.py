@@ -12,22 +12,28 @@ from devstack.envoy_config import EnvoyConfig
 from devstack.issuer import Issuer, local_issuer
 from devstack.managed_process import ProcessSpec
 from devstack.ports import LOOPBACK, Ports
+from devstack.s3 import S3Address, read_keys
 from devstack.secret_files import SecretFiles, ensure_secret_files
 from devstack.servers.envoy import envoy_spec
 from devstack.servers.etcd import etcd_spec
 from devstack.servers.mongod import mongo_uri, mongod_spec
-from devstack.servers.service import ServiceReplica, common_environment, service_replica
+from devstack.servers.seaweedfs import s3_address, seaweedfs_spec
+from devstack.servers.service import ServiceReplica, common_environment, s3_environment, service_replica
 from devstack.servers.valkey import redis_url, valkey_spec
 from devstack.services import Services, ServiceType
 
 
 @dataclass(frozen=True, slots=True)
 class StoreAddresses:
-    """The addresses of the stores: a connection string, a URL, and `ip:port` (several are comma-separated)."""
+    """The addresses of the stores: a connection string, a URL, and `ip:port` (several are comma-separated).
+
+    Without the address of an `s3` store the services that need one do not run.
+    """
 
     mongo_uri: str
     redis_url: str
     etcd_endpoint: str
+    s3: S3Address | None = None
 
 
 class Layout:
@@ -49,6 +55,7 @@ class Layout:
         self.folder = folder.resolve()
         self.ports = ports
         self.services = services
+        self._external = stores
         self.stores = stores or StoreAddresses(
             mongo_uri(ports.mongod), redis_url(ports.valkey), f"{LOOPBACK}:{ports.etcd}"
         )
@@ -58,6 +65,18 @@ class Layout:
     def secrets(self) -> SecretFiles:
         """The secrets, which are kept across restarts."""
         return ensure_secret_files(self.folder / "secrets")
+
+    @cached_property
+    def s3(self) -> S3Address | None:
+        """The S3 store; None if the stores are external ones without it."""
+        if self._external is not None:
+            return self._external.s3
+        return s3_address(self.ports.seaweedfs[0], read_keys(self.secrets.s3_identities))
+
+    @property
+    def media_origin(self) -> str:
+        """The origin of presigned addresses, which Envoy leads to the S3 store."""
+        return f"http://{LOOPBACK}:{self.ports.media}"
 
     @property
     def issuer(self) -> Issuer:
@@ -85,7 +104,7 @@ class Layout:
         return folder / f"{name}.log"
 
     def process_spec(self, name: str) -> ProcessSpec:
-        """Return the spec of mongod, valkey, etcd or envoy. Raise ValueError for another name."""
+        """Return the spec of mongod, valkey, etcd, seaweedfs or envoy. Raise ValueError for another name."""
         data, log, ports = self.folder / "data" / name, self.log_path(name), self.ports
         match name:
             case "mongod":
@@ -94,6 +113,8 @@ class Layout:
                 return valkey_spec(data, log, ports.valkey)
             case "etcd":
                 return etcd_spec(data, log, ports.etcd, ports.etcd_peer)
+            case "seaweedfs":
+                return seaweedfs_spec(data, log, ports.seaweedfs, self.secrets.s3_identities)
             case "envoy":
                 return envoy_spec(self.envoy, log, ports)
         raise ValueError(f"unknown process: {name}")
@@ -111,6 +132,9 @@ class Layout:
         ports = self.ports.replica(self.services, service, number)
         log = self.log_path(f"{service.name}-{number}")
         files = {"PARLEY_REFLECTION_FILE": str(self.reflection_file)}
+        if all(each.name != "media" for each in self.services):
+            files["PARLEY_MEDIA_SERVICE"] = "false"
         if service.signs_users_in and self._issuer is None:
             files["PARLEY_SIGNING_KEY_FILE"] = str(self.secrets.signing_key)
-        return service_replica(service, number, ports, log, {**common, **files, **environment})
+        s3 = s3_environment(self.s3, self.media_origin) if service.uses_s3 and self.s3 is not None else {}
+        return service_replica(service, number, ports, log, {**common, **files, **s3, **environment})

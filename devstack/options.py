@@ -14,19 +14,21 @@ CHAT_SERVERS: Final = 2
 MAX_CHAT_SERVERS: Final = 20
 DEFAULT_DOOR: Final = 8080
 """The port that the `parley` command connects to by default."""
+DEFAULT_MEDIA_PORT: Final = 8090
 DEFAULT_BASE_PORT: Final = 5100
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return `chat_servers`, `port`, `base_port`, `folder` and `log_level`; exit on `--help` and on errors.
+    """Return the options by name: `chat_servers`, `port`, `media_port`, `base_port`, `folder` and `log_level`.
 
-    Without `arguments` those of the process are parsed.
+    Exit on `--help` and on errors. Without `arguments` those of the process are parsed.
     """
     parser = argparse.ArgumentParser(
         prog='make run ARGS="…"',
-        usage='make run ARGS="[--chat-servers N] [--port N] [--base-port N] [--folder FOLDER] [--log-level LEVEL]"',
-        description="Start MongoDB, Valkey, etcd, Envoy and the services, and keep them running until Ctrl-C.",
+        usage='make run ARGS="[--chat-servers N] [--port N] [--media-port N] [--base-port N] [--folder FOLDER] '
+        '[--log-level LEVEL]"',
+        description="Start the stores, Envoy and the services, and keep them running until Ctrl-C.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
@@ -34,7 +36,9 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     between = _integer_between(0, MAX_CHAT_SERVERS)
     parser.add_argument("--chat-servers", type=between, default=CHAT_SERVERS, metavar="N", help=servers)
     port = _integer_between(1, 65535)
-    parser.add_argument("--port", type=port, default=DEFAULT_DOOR, metavar="N", help="the port of Envoy, for clients")
+    parser.add_argument("--port", type=port, default=DEFAULT_DOOR, metavar="N", help="the port of Envoy, for calls")
+    presigned = "the port of Envoy for presigned addresses of media"
+    parser.add_argument("--media-port", type=port, default=DEFAULT_MEDIA_PORT, metavar="N", help=presigned)
     block = "the first of the 200 ports of the servers behind Envoy"
     base_port = _integer_between(1, 65335)
     parser.add_argument("--base-port", type=base_port, default=DEFAULT_BASE_PORT, metavar="N", help=block)

@@ -21,6 +21,7 @@ SERVICE_PORTS = 180
 # The blocks are below the kernel's range of ephemeral ports (32768 and up by default). A port in that range may be
 # taken by an outgoing connection when a killed process wants to listen on it again.
 _FIRST_PORT, _PORTS_END, _BLOCK_SIZE = 10_000, 32_000, 200
+_MEDIA_OFFSET = 196
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,14 @@ class ReplicaPorts:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The ports of one stack: the one of Envoy, and 200 from `base` on for the servers behind it.
+    """The ports of one stack: two of Envoy, and 200 from `base` on for the servers behind it.
 
-    Services take their ports from base + 1 on, in the order of their table; the stores follow from + 181.
+    `door` is for calls, `media` for presigned addresses. Services take their ports from base + 1 on, in the order of
+    their table; the stores follow from + 181.
     """
 
     door: int
+    media: int
     base: int
 
     def replica(self, services: Services, service: ServiceType, number: int) -> ReplicaPorts:
@@ -82,6 +85,11 @@ class Ports:
         """The port of Envoy's administration interface."""
         return self.base + 185
 
+    @property
+    def seaweedfs(self) -> range:
+        """The ten ports of SeaweedFS, base + 186 to + 195; the first is that of S3."""
+        return range(self.base + 186, self.base + 196)
+
 
 def _port_count(service: ServiceType) -> int:
     return 3 * service.max_replicas
@@ -113,7 +121,7 @@ class PortBlock:
                 continue
             if all(is_free(port) for port in range(base, base + _BLOCK_SIZE)):
                 self._lock = lock
-                self.ports = Ports(door=base, base=base)
+                self.ports = Ports(door=base, media=base + _MEDIA_OFFSET, base=base)
                 return
             lock.close()
         raise SetupError(f"There are no {_BLOCK_SIZE} consecutive free ports between {_FIRST_PORT} and {_PORTS_END}.")

@@ -8,26 +8,32 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from devstack.s3 import generate_identities
 from servicekit.auth import generate_signing_key, jwks_of
 
 
 @dataclass(frozen=True, slots=True)
 class SecretFiles:
-    """The paths of the token signing key (PEM), its public half (JWKS), and the service credential."""
+    """The paths of the token signing key (PEM), its public half (JWKS), the service credential, and S3's identities."""
 
     signing_key: Path
     jwks: Path
     credential: Path
+    s3_identities: Path
 
 
 def ensure_secret_files(folder: Path) -> SecretFiles:
     """Return the secrets in `folder`; generate missing ones. The JWKS is always derived from the signing key."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    files = SecretFiles(folder / "signing-key.pem", folder / "jwks.json", folder / "service-credential")
+    files = SecretFiles(
+        folder / "signing-key.pem", folder / "jwks.json", folder / "service-credential", folder / "s3.json"
+    )
     if not files.signing_key.exists():
         _write_atomically(files.signing_key, generate_signing_key())
     if not files.credential.exists():
         _write_atomically(files.credential, f"{secrets.token_urlsafe(32)}\n".encode())
+    if not files.s3_identities.exists():
+        _write_atomically(files.s3_identities, generate_identities())
     _write_atomically(files.jwks, json.dumps(jwks_of(files.signing_key.read_bytes()), indent=2).encode())
     return files
 

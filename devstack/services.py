@@ -14,6 +14,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from devstack.contract import services_in
 from devstack.options import CHAT_SERVERS, MAX_CHAT_SERVERS
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
+from parley.media.v1 import media_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class ServiceType:
     are the proto services that it serves to clients; Envoy routes their packages to it. Envoy admits calls of
     `open_methods` (`/package.Service/Method`) without a token; the service lists them as well, in its `ServedService`.
     With `takes_home_hint` a client may name the replica that serves it, in the header `x-chat-server`. Only a service
-    that `signs_users_in` has the key that signs tokens.
+    that `signs_users_in` has the key that signs tokens, and only one that `uses_s3` the keys of the S3 store.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ServiceType:
     open_methods: tuple[str, ...] = ()
     takes_home_hint: bool = False
     signs_users_in: bool = False
+    uses_s3: bool = False
 
 
 Services: TypeAlias = tuple[ServiceType, ...]
@@ -59,13 +61,26 @@ CHAT: Final = ServiceType(
     signs_users_in=True,
 )
 
-SERVICES: Final[Services] = (CHAT,)
+MEDIA: Final = ServiceType(
+    name="media",
+    module="media_service",
+    description="a media server",
+    contract=services_in(media_pb2),
+    uses_s3=True,
+)
+
+SERVICES: Final[Services] = (CHAT, MEDIA)
 """The services of the product."""
 
 
 def with_replicas(services: Services, name: str, replicas: int) -> Services:
     """Return the table with another number of replicas of one service."""
     return tuple(replace(each, replicas=replicas) if each.name == name else each for each in services)
+
+
+def without_s3(services: Services) -> Services:
+    """Return the table without the services that need an S3 store."""
+    return tuple(each for each in services if not each.uses_s3)
 
 
 def find_service(services: Sequence[ServiceType], name: str) -> ServiceType:

@@ -13,11 +13,12 @@ from devstack.issuer import Issuer
 from devstack.layout import Layout, StoreAddresses
 from devstack.managed_process import ManagedProcess
 from devstack.ports import LOOPBACK, PortBlock, Ports, is_free
+from devstack.s3 import S3Address
 from devstack.servers.service import ServiceReplica
-from devstack.services import SERVICES, Services, find_service, with_replicas
+from devstack.services import SERVICES, Services, find_service, with_replicas, without_s3
 from devstack.watcher import NullWatcher, Watcher
 
-STORES = ("mongod", "valkey", "etcd")
+STORES = ("mongod", "valkey", "etcd", "seaweedfs")
 PROXIES = ("envoy",)
 SERVERS = (*STORES, *PROXIES)
 
@@ -29,7 +30,8 @@ class Stack:
     added to the settings of every replica, `environment_of["chat-2"]` to those of one. Without `ports` the stack
     reserves a free block, so any number of stacks may run at the same time. An external `issuer` signs users in; by
     default the stack does. `only` selects processes by name: `Stack(folder, only=["mongod"])` has no replicas. With
-    external `stores` it has none of its own. Calls block, and processes that end are not restarted.
+    external `stores` it has none of its own, and without an S3 store among them none of the services that need one.
+    Calls block, and processes that end are not restarted.
     """
 
     def __init__(
@@ -45,7 +47,9 @@ class Stack:
         environment: Mapping[str, str] | None = None,
         environment_of: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
-        self._services = services if chat_servers is None else with_replicas(services, "chat", chat_servers)
+        if chat_servers is not None:
+            services = with_replicas(services, "chat", chat_servers)
+        self._services = services if stores is None or stores.s3 is not None else without_s3(services)
         self._block = PortBlock() if ports is None else None
         self.layout = Layout(folder, ports or self._block_ports(), self._services, issuer, stores)
         self._environment = dict(environment or {})
@@ -81,7 +85,7 @@ class Stack:
 
     @property
     def processes(self) -> dict[str, ManagedProcess]:
-        """All processes by name: mongod, valkey, etcd, envoy, chat-1, chat-2 and so on."""
+        """All processes by name: mongod, valkey, etcd, seaweedfs, envoy, chat-1, chat-2 and so on."""
         return {**self._servers, **{replica.name: replica for replica in self._all_replicas()}}
 
     def _all_replicas(self) -> list[ServiceReplica]:
@@ -106,6 +110,18 @@ class Stack:
     def etcd_endpoint(self) -> str:
         """The address of etcd, as `ip:port`."""
         return self.layout.stores.etcd_endpoint
+
+    @property
+    def s3(self) -> S3Address:
+        """The S3 store, with an identity that may use the bucket `media`. Raise SetupError if the stack has none."""
+        if self.layout.s3 is None:
+            raise SetupError("The external stores of this stack have no S3 store.")
+        return self.layout.s3
+
+    @property
+    def media_origin(self) -> str:
+        """The origin of presigned addresses, `http://ip:port`: Envoy's listener in front of the S3 store."""
+        return self.layout.media_origin
 
     @property
     def signing_key_file(self) -> Path:

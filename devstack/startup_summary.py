@@ -15,6 +15,7 @@ _DESCRIPTIONS = {
     "mongod": "MongoDB: the conversation logs and accounts",
     "valkey": "Valkey: the change index",
     "etcd": "etcd: the members of the ring",
+    "seaweedfs": "SeaweedFS: the files, an S3 store",
     "envoy": "Envoy: the gateway, gRPC and grpc-web",
 }
 

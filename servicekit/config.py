@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ENV_PREFIX = "PARLEY_"
+
+# A type and a subtype, each a restricted name of RFC 6838, or all subtypes.
+_MEDIA_TYPE: Final = re.compile(r"[\w!#$&^.+-]{1,63}/([\w!#$&^.+-]{1,63}|\*)", re.ASCII)
 
 T = TypeVar("T")
 
@@ -41,11 +45,24 @@ def _validate_addresses(value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(_validate_address(address) for address in value)
 
 
+def _validate_media_types(value: tuple[str, ...]) -> tuple[str, ...]:
+    for media_type in value:
+        if _MEDIA_TYPE.fullmatch(media_type) is None:
+            raise ValueError("must name media types, such as image/png or image/*")
+    return tuple(media_type.lower() for media_type in value)
+
+
 Address = Annotated[str, AfterValidator(_validate_address)]
 """An address of the form `host:port`."""
 
 Addresses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas), AfterValidator(_validate_addresses)]
 """One or more addresses of the form `host:port`, separated by commas."""
+
+
+MediaTypes = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas), AfterValidator(_validate_media_types)
+]
+"""Media types of the form `image/png` or `image/*`, separated by commas; may be empty."""
 
 
 class Settings(BaseSettings):

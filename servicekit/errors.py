@@ -2,9 +2,11 @@
 
 Failure
 ├── Unauthenticated                     UNAUTHENTICATED
-├── Invalid, PageTokenInvalid,
-│   FrameTooLarge                       INVALID_ARGUMENT
+├── Invalid, ContentTooLarge,
+│   FrameEmpty, FrameTooLarge,
+│   PageTokenInvalid                    INVALID_ARGUMENT
 ├── NotFound                            NOT_FOUND
+├── RequestIdReused                     ALREADY_EXISTS
 ├── Forbidden, Disabled                 PERMISSION_DENIED
 ├── Precondition                        FAILED_PRECONDITION
 ├── Exhausted, RateLimited,
@@ -36,6 +38,18 @@ class Invalid(Failure):
     default_reason: ClassVar[str] = "FIELD_INVALID"
 
 
+class ContentTooLarge(Invalid):
+    """The content is larger than the limit."""
+
+    default_reason: ClassVar[str] = "CONTENT_TOO_LARGE"
+
+
+class FrameEmpty(Invalid):
+    """The frame is empty, or of a kind that this server does not know."""
+
+    default_reason: ClassVar[str] = "FRAME_EMPTY"
+
+
 class FrameTooLarge(Invalid):
     """The frame or request is larger than the limit."""
 
@@ -52,6 +66,13 @@ class NotFound(Failure):
     """The object does not exist, or the caller may not see it; both have the same error."""
 
     default_code: ClassVar[str] = "NOT_FOUND"
+
+
+class RequestIdReused(Failure):
+    """The request id was used before, with another request."""
+
+    default_code: ClassVar[str] = "ALREADY_EXISTS"
+    default_reason: ClassVar[str] = "REQUEST_ID_REUSED"
 
 
 class Forbidden(Failure):

@@ -1,9 +1,9 @@
-"""The health service (grpc.health.v1): all services of one server share one status."""
+"""The health service (grpc.health.v1): all services of one server share one status; parts may have their own."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -14,14 +14,40 @@ Context = grpc.aio.ServicerContext[HealthCheckRequest, HealthCheckResponse]
 SERVICE_NAME = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 
+class HealthPart:
+    """A part of a server with a status of its own, such as a store without which some calls fail.
+
+    Health checks name it as they name a service. Its status does not change that of the server, which still answers.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.serving = True
+        self._subscribers: list[Callable[[], None]] = []
+
+    def subscribe(self, call: Callable[[], None]) -> None:
+        """Call `call` after every change."""
+        self._subscribers.append(call)
+
+    def set_serving(self, serving: bool) -> None:
+        """Set the status to SERVING or NOT_SERVING."""
+        if serving != self.serving:
+            self.serving = serving
+            for call in self._subscribers:
+                call()
+
+
 class Health(health_pb2_grpc.HealthServicer):
     """The health servicer; the status is NOT_SERVING until `set_serving(True)`.
 
     gRPC's own servicer changes the status in a coroutine only, and a slow watcher delays that coroutine.
     """
 
-    def __init__(self, service_names: Iterable[str]) -> None:
+    def __init__(self, service_names: Iterable[str], parts: Sequence[HealthPart] = ()) -> None:
         self._service_names = frozenset(service_names) | {""}
+        self._parts = {part.name: part for part in parts}
+        for part in parts:
+            part.subscribe(self._notify_watchers)
         self._serving = False
         self._closed = False
         self._changed = asyncio.Event()
@@ -37,10 +63,11 @@ class Health(health_pb2_grpc.HealthServicer):
         self.set_serving(False)
 
     async def Check(self, request: HealthCheckRequest, context: Context) -> HealthCheckResponse:  # noqa: N802
-        """Return the status of one service, or of the server ("")."""
-        if request.service not in self._service_names:
+        """Return the status of one service or part, or of the server ("")."""
+        response = self._response_for(request.service)
+        if response.status == HealthCheckResponse.SERVICE_UNKNOWN:
             await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such service here")
-        return self._response_for(request.service)
+        return response
 
     async def Watch(self, request: HealthCheckRequest, context: Context) -> None:  # noqa: N802
         """Send the status of a service now and after every change."""
@@ -57,10 +84,13 @@ class Health(health_pb2_grpc.HealthServicer):
                 await changed.wait()
 
     def _response_for(self, service: str) -> HealthCheckResponse:
-        if service not in self._service_names:
+        if service in self._service_names:
+            serving = self._serving
+        elif service in self._parts:
+            serving = self._serving and self._parts[service].serving
+        else:
             return HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN)
-        serving = HealthCheckResponse.SERVING if self._serving else HealthCheckResponse.NOT_SERVING
-        return HealthCheckResponse(status=serving)
+        return HealthCheckResponse(status=HealthCheckResponse.SERVING if serving else HealthCheckResponse.NOT_SERVING)
 
     def _notify_watchers(self) -> None:
         # Each watcher waits for the event that it read together with the status it sent, so none misses a change.

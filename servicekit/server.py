@@ -62,7 +62,7 @@ class Server:
     """A grpc.aio server at one address (`host:port`; port 0: any free port), with health and reflection.
 
     Its health status is NOT_SERVING until `set_serving(True)`. Reflection lists the services in `reflection_file`, a
-    FileDescriptorSet, or those of `service_names` if it is None.
+    FileDescriptorSet, or those of `service_names` if it is None. Health checks also know the `health_parts`.
     """
 
     def __init__(
@@ -73,12 +73,13 @@ class Server:
         *,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         reflection_file: Path | None = None,
+        health_parts: Sequence[health.HealthPart] = (),
     ) -> None:
         self._address = address
         self._handlers = handlers
         self._service_names = service_names
         self._options = (*OPTIONS, ("grpc.max_receive_message_length", max_message_bytes))
-        self._health = health.Health(service_names)
+        self._health = health.Health(service_names, health_parts)
         self._reflection_file = reflection_file
         self._server: grpc.aio.Server | None = None
 

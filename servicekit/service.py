@@ -27,6 +27,7 @@ from servicekit.clock import Clock, SystemClock
 from servicekit.config import ConfigurationError
 from servicekit.errors import RateLimited, StoreUnavailable
 from servicekit.etcd import Etcd
+from servicekit.health import HealthPart
 from servicekit.membership import Membership, Superseded
 from servicekit.open_streams import OpenStreams
 from servicekit.rate_limiter import MAX_DEVICES, RateLimiter
@@ -67,7 +68,7 @@ class Service:
     `internal_message_bytes`. `admit` raises if a caller has lost access. `components` run from the start of the servers
     to their stop, `jobs` from the registration to the drain. `drain(seconds)` moves the clients to other servers within
     that time. By default each stream ends with ServerDraining at a random time within it, and calls are served until
-    its end.
+    its end. Health checks on both ports know the `health_parts`, such as a store.
     """
 
     public: Sequence[ServedService]
@@ -77,6 +78,7 @@ class Service:
     components: Sequence[Run] = ()
     jobs: Sequence[Run] = ()
     drain: Callable[[float], Awaitable[None]] | None = None
+    health_parts: Sequence[HealthPart] = ()
 
 
 class Platform(Generic[SettingsT]):
@@ -192,6 +194,7 @@ class _Process:
             _public_handlers(platform, service, None if service.drain else self._streams),
             [served.descriptor.full_name for served in service.public],
             reflection_file=platform.settings.reflection_file,
+            health_parts=service.health_parts,
         )
         self._internal = Server(
             platform.settings.internal_listen,
@@ -201,6 +204,7 @@ class _Process:
             ],
             [served.descriptor.full_name for served in service.internal],
             max_message_bytes=service.internal_message_bytes,
+            health_parts=service.health_parts,
         )
 
     async def run(self) -> None:

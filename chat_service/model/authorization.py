@@ -112,6 +112,8 @@ def authorize(draft: Draft, context: AuthorizationContext) -> Change | None:
         return change
     if conversation is None or draft.actor_id not in conversation.members:
         raise ConversationNotFound("conversation not found")
+    if draft.refusal is not None:
+        raise draft.refusal
     if isinstance(change, Message):
         _check_may_send(draft.actor_id, conversation, context.blocked)
         return _with_valid_references(draft, change, conversation, context)

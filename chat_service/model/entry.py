@@ -9,6 +9,7 @@ from typing import Final
 
 from chat_service.model.ids import fingerprint
 from chat_service.model.retention import Retention
+from servicekit.failure import Failure
 
 
 class Role(IntEnum):
@@ -121,10 +122,11 @@ class ConversationUpdated:
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """The message that a content replies to (0: none), and the users that it mentions."""
+    """The message that a content replies to (0: none), the users that it mentions, and its file (empty: none)."""
 
     reply_to_seq: int
     mentioned_ids: frozenset[str]
+    media_id: str = ""
 
 
 NO_REFERENCES: Final = References(0, frozenset())
@@ -142,6 +144,10 @@ class Draft:
     of the request id in milliseconds since 1970, 0 if unknown. `traceparent` is the W3C trace context of the request,
     empty if there is none. `consent_exempt` has the users to add who were members already when the consent of the
     others was checked. `references` are those of the content of the change.
+
+    `fingerprint` are 16 bytes that differ if the content that the client sent differs; empty if the server has added
+    nothing to it. `refusal` is the final refusal of the file that the content refers to: a retry of an appended send
+    gets the result of that one all the same.
     """
 
     conversation_id: str
@@ -152,6 +158,8 @@ class Draft:
     traceparent: str = ""
     consent_exempt: frozenset[str] = frozenset()
     references: References = NO_REFERENCES
+    fingerprint: bytes = b""
+    refusal: Failure | None = None
 
     @property
     def key(self) -> bytes:

@@ -141,6 +141,9 @@ class OwnedConversation:
         draft = pending.draft
         if draft.made_ms < now_ms - LOOKUP_AGE_MS or not isinstance(draft.change, Message):
             return True
+        if draft.refusal is not None:
+            # No entry of it is inserted, so no index detects that one was.
+            return True
         reply_to = draft.references.reply_to_seq
         return reply_to != 0 and reply_to not in self.recent_entries
 

@@ -6,9 +6,10 @@ from typing import Final
 
 from cachetools import LRUCache
 
-from chat_service.errors import MessageIdReused, RequestIdReused
+from chat_service.errors import MessageIdReused
 from chat_service.model.entry import Draft, Message
 from chat_service.model.requests import Appended, AppendOutcome, Attempt, OnAppended
+from servicekit.errors import RequestIdReused
 from servicekit.failure import Failure
 
 
@@ -20,7 +21,7 @@ class PendingSend:
     def __init__(self, draft: Draft, attempt: Attempt | None, reply: OnAppended) -> None:
         self.draft = draft
         self.key = draft.key
-        self.fingerprint = draft.change.fingerprint()
+        self.fingerprint = draft.fingerprint or draft.change.fingerprint()
         self.waiters: list[tuple[Attempt | None, OnAppended]] = [(attempt, reply)]
         # True once a lookup has shown that no entry of the log has this key.
         self.known_new = False

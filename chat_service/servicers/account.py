@@ -12,7 +12,9 @@ from chat_service.accounts.accounts import Accounts
 from chat_service.accounts.blocks import BlockService
 from chat_service.accounts.devices import Device
 from chat_service.accounts.profiles import ProfileService
+from chat_service.model.media import MediaCatalog
 from chat_service.servicers.account_export import AccountExport
+from chat_service.servicers.dependencies import claim_picture
 from chat_service.wire import positions
 from chat_service.wire.account import (
     device_from_proto,
@@ -43,12 +45,18 @@ class AccountServicer:
     """Serves AccountService."""
 
     def __init__(
-        self, accounts: Accounts, profiles: ProfileService, blocks: BlockService, export: AccountExport
+        self,
+        accounts: Accounts,
+        profiles: ProfileService,
+        blocks: BlockService,
+        export: AccountExport,
+        catalog: MediaCatalog,
     ) -> None:
         self._accounts = accounts
         self._profiles = profiles
         self._blocks = blocks
         self._export = export
+        self._catalog = catalog
 
     async def Register(self, request: account_pb2.RegisterRequest, call: Call) -> account_pb2.RegisterResponse:
         """Create an account and sign its first device in."""
@@ -94,6 +102,7 @@ class AccountServicer:
     ) -> account_pb2.UpdateProfileResponse:
         """Change the caller's profile."""
         change = profile_change_from_proto(request)
+        await claim_picture(self._catalog, call.caller.user_id, request.picture_media_id)
         profile = await self._profiles.update_profile(call.caller.user_id, change)
         return account_pb2.UpdateProfileResponse(profile=profile_to_proto(profile))
 
@@ -167,7 +176,7 @@ class AccountServicer:
     async def ExportAccount(
         self, _: account_pb2.ExportAccountRequest, call: Call
     ) -> AsyncIterator[account_pb2.ExportAccountResponse]:
-        """Stream an archive of all data kept about the caller. Raise RateLimited."""
+        """Stream an archive of all data kept about the caller. Raise RateLimited, ServiceUnavailable."""
         async with aclosing(self._export.stream(call.caller)) as chunks:
             async for chunk in chunks:
                 yield account_pb2.ExportAccountResponse(chunk=chunk)

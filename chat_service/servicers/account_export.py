@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -14,6 +14,7 @@ from chat_service.accounts.profiles import ProfileService
 from chat_service.history.history import ConversationSummary, FetchedRange, History, RangeRequest
 from chat_service.model.entry import Entry, MessageEdited
 from chat_service.wire import export
+from parley.internal.v1.media_pb2 import ListOwnedMediaResponse
 from servicekit.auth import Claims
 from servicekit.clock import Clock
 from servicekit.errors import RateLimited
@@ -27,6 +28,9 @@ CONVERSATIONS_PAGE: Final = 50
 ENTRIES_PAGE: Final = 200
 BLOCKED_PAGE: Final = 500
 
+ListOwnedMedia = Callable[[str, str], Awaitable[ListOwnedMediaResponse]]
+"""Returns a page of a user's files: `(user_id, page_token)`. Raises StoreUnavailable, ServiceUnavailable."""
+
 
 class AccountExport:
     """Streams archives: one at a time for each user, at most MAX_CONCURRENT_EXPORTS for each server.
@@ -35,12 +39,19 @@ class AccountExport:
     """
 
     def __init__(
-        self, accounts: Accounts, profiles: ProfileService, blocks: BlockService, history: History, clock: Clock
+        self,
+        accounts: Accounts,
+        profiles: ProfileService,
+        blocks: BlockService,
+        history: History,
+        list_media: ListOwnedMedia,
+        clock: Clock,
     ) -> None:
         self._accounts = accounts
         self._profiles = profiles
         self._blocks = blocks
         self._history = history
+        self._list_media = list_media
         self._clock = clock
         # When the client last read a chunk, by user, in seconds of the monotonic clock.
         self._last_read: dict[str, float] = {}
@@ -49,7 +60,8 @@ class AccountExport:
         """Yield the caller's archive in chunks.
 
         Raise RateLimited if an export of the caller, or MAX_CONCURRENT_EXPORTS of other users, are running.
-        Raise DeviceRevoked if the calling device is signed out meanwhile.
+        Raise DeviceRevoked if the calling device is signed out meanwhile. Raise ServiceUnavailable or StoreUnavailable
+        before the first chunk if the media service does not answer.
         """
         user_id = caller.user_id
         if user_id in self._last_read:
@@ -59,14 +71,17 @@ class AccountExport:
             raise RateLimited("too many exports are running", retry_after=RETRY_AFTER_S)
         self._last_read[user_id] = now
         try:
-            async for chunk in stream_zip(self._files(caller), self._clock.now_ms()):
+            media = await self._list_media(user_id, "")
+            async for chunk in stream_zip(self._files(caller, media), self._clock.now_ms()):
                 yield chunk
                 self._last_read[user_id] = self._clock.monotonic()
         finally:
             del self._last_read[user_id]
 
-    async def _files(self, caller: Claims) -> AsyncIterator[ArchiveFile]:
+    async def _files(self, caller: Claims, media: ListOwnedMediaResponse) -> AsyncIterator[ArchiveFile]:
         yield ArchiveFile("README.txt", self._readme())
+        # Early, so that the media service is not needed for long.
+        yield ArchiveFile("media.jsonl", self._media(caller.user_id, media))
         yield ArchiveFile("profile.json", self._profile(caller.user_id))
         yield ArchiveFile("devices.json", self._devices(caller))
         yield ArchiveFile("blocks.json", self._block_list(caller.user_id))
@@ -80,6 +95,12 @@ class AccountExport:
     async def _readme(self) -> AsyncIterator[bytes]:
         now = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
         yield export.README.format(time=f"{now:%Y-%m-%d %H:%M} UTC").encode()
+
+    async def _media(self, user_id: str, page: ListOwnedMediaResponse) -> AsyncIterator[bytes]:
+        yield export.encode_media(page.files)
+        while page.next_page_token:
+            page = await self._list_media(user_id, page.next_page_token)
+            yield export.encode_media(page.files)
 
     async def _profile(self, user_id: str) -> AsyncIterator[bytes]:
         yield export.encode_profile(

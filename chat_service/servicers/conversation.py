@@ -14,7 +14,7 @@ from chat_service.model.ids import direct_id, group_id
 from chat_service.model.names import normalize_name
 from chat_service.model.requests import Creation
 from chat_service.model.retention import RetentionRule
-from chat_service.servicers.dependencies import Dependencies, DraftAppender
+from chat_service.servicers.dependencies import Dependencies, DraftAppender, claim_picture
 from chat_service.wire.changes import decode_retention
 from chat_service.wire.conversations import encode_conversation
 from chat_service.wire.requests import check_id_time
@@ -62,6 +62,7 @@ class ConversationServicer:
         self._owners = dependencies.owners
         self._history = dependencies.history
         self._personal = dependencies.personal
+        self._catalog = dependencies.catalog
         self._limits = dependencies.limits
         self._clock = dependencies.clock
         self._users = users
@@ -139,6 +140,7 @@ class ConversationServicer:
         )
         if change == ConversationUpdated():
             raise Invalid("the request changes nothing", violations=(Violation("title", "set at least one field"),))
+        await claim_picture(self._catalog, call.caller.user_id, request.picture_media_id)
         await self._append(call, request.conversation_id, request.request_id, change)
         conversation = await describe_conversation(self._history, call.caller.user_id, request.conversation_id)
         return conversation_pb2.UpdateConversationResponse(conversation=conversation)

@@ -10,12 +10,15 @@ from chat_service.history.personal_settings import PersonalSettingsService
 from chat_service.limits import Limits
 from chat_service.mesh.home_router import HomeRouter, StreamRouter
 from chat_service.mesh.owner_router import OwnerRouter
-from chat_service.model.entry import NO_REFERENCES, Change, References
+from chat_service.model.entry import NO_REFERENCES, Change, Draft, References
+from chat_service.model.media import MediaCatalog
 from chat_service.model.requests import Appended, Unchanged
 from chat_service.stream.edge import Edge
 from chat_service.wire import requests
+from chat_service.wire.media import add_claim
 from servicekit.clock import Clock
-from servicekit.errors import RateLimited
+from servicekit.errors import Invalid, RateLimited
+from servicekit.failure import Failure, Violation
 from servicekit.rate_limiter import RateLimiter
 from servicekit.rpc import Call
 
@@ -30,6 +33,7 @@ class Dependencies:
     owners: OwnerRouter
     history: History
     personal: PersonalSettingsService
+    catalog: MediaCatalog
     # None if this deployment does not index words.
     search: MessageSearch | None
     # The rate at which a device may send.
@@ -43,6 +47,7 @@ class DraftAppender:
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._owners = dependencies.owners
+        self._catalog = dependencies.catalog
         self._rates = dependencies.rates
         self._clock = dependencies.clock
 
@@ -58,12 +63,37 @@ class DraftAppender:
         """Append `change` for the caller.
 
         `consent_exempt` are the users in the change whose consent was not checked because they were members: if one
-        left meanwhile, the change does not add that user. `references` are those of the content of the change. Raise
-        Invalid for a bad `request_id`, RateLimited, and the owner's refusal.
+        left meanwhile, the change does not add that user. `references` are those of the content of the change; a file
+        among them is claimed first. Raise Invalid for a bad `request_id`, RateLimited, and the refusal of the file or
+        of the owner.
         """
         caller = call.caller
         draft = requests.make_draft(conversation_id, caller.user_id, request_id, change, self._clock.now_ms())
         draft = replace(draft, consent_exempt=consent_exempt, references=references)
         if (wait := self._rates.bucket_of(caller.device_id).take()) > 0:
             raise RateLimited("device send rate limit exceeded", retry_after=wait)
+        if references.media_id:
+            draft = await self._claim_media(draft)
         return await self._owners.append_and_wait(draft)
+
+    async def _claim_media(self, draft: Draft) -> Draft:
+        media_id = draft.references.media_id
+        claimed = add_claim(draft, (await self._catalog.claim(draft.actor_id, [media_id]))[media_id])
+        if isinstance(claimed, Failure):
+            raise claimed
+        return claimed
+
+
+async def claim_picture(catalog: MediaCatalog, user_id: str, media_id: str) -> None:
+    """Claim the file of `picture_media_id` in a request of a user; an empty one removes the picture.
+
+    Raise Invalid for a file that is not a picture, and the refusal of the file.
+    """
+    if not media_id:
+        return
+    outcome = (await catalog.claim(user_id, [media_id]))[media_id]
+    if isinstance(outcome, Failure):
+        raise outcome
+    if not outcome.is_image:
+        violation = Violation("picture_media_id", f"must be a picture, not {outcome.content_type}")
+        raise Invalid("the file is not a picture", violations=(violation,))

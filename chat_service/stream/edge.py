@@ -9,9 +9,10 @@ from typing import Final
 
 import structlog
 
-from chat_service.errors import FrameEmpty, HelloMissing, StreamNotConnected
+from chat_service.errors import HelloMissing, StreamNotConnected
 from chat_service.history.history import History
 from chat_service.limits import Limits
+from chat_service.model.media import MediaCatalog
 from chat_service.stream.admission import Admission
 from chat_service.stream.handler import StreamHandler
 from chat_service.stream.home_registrar import HomeRegistrar
@@ -23,7 +24,7 @@ from chat_service.stream.session_registry import SessionRegistry
 from chat_service.wire import frames, requests
 from parley.chat.v1 import chat_pb2
 from servicekit.clock import Clock
-from servicekit.errors import ServerDraining
+from servicekit.errors import FrameEmpty, ServerDraining
 from servicekit.failure import Failure
 from servicekit.open_streams import StreamLimiter
 from servicekit.rate_limiter import RateLimiter
@@ -55,6 +56,7 @@ class Edge:
         sessions: SessionRegistry,
         owners: Owners,
         homes: Homes,
+        catalog: MediaCatalog,
         history: History,
         admission: Admission,
         find_hidden: FindHidden,
@@ -66,6 +68,7 @@ class Edge:
         self._sessions = sessions
         self._owners = owners
         self._homes = homes
+        self._catalog = catalog
         self._history = history
         self._admission = admission
         self._limits = limits
@@ -104,7 +107,9 @@ class Edge:
             # The drain may have begun while the handshake waited.
             self._check_not_draining()
             send_rate = self._send_rates.bucket_of(claims.device_id)
-            session = StreamSession(claims, self._limits, self._clock, self._server_id, self._owners, send_rate)
+            session = StreamSession(
+                claims, self._limits, self._clock, self._server_id, self._owners, self._catalog, send_rate
+            )
             session.cursor = requests.decode_cursor(hello)
             await self._run_session(session, stream, handshake, call.metadata.get("traceparent", ""))
         finally:

@@ -96,6 +96,11 @@ class SendGate:
         self._slots.pop(key, None)
         self._recently_answered.add(key)
 
+    def drop(self, key: SendKey) -> None:
+        """Release the slot of a send that was refused for now without closing the gate; a retry gets a new slot."""
+        self.open_at(key)
+        self._slots.pop(key, None)
+
     def clear(self) -> None:
         """Release all slots, when the lane has no unanswered sends."""
         self._slots.clear()

@@ -17,12 +17,15 @@ from servicekit.failure import Failure
 LocateOwner = Callable[[], str]
 Forward = Callable[[Draft, int, str, Callable[[AppendOutcome], None]], None]
 Report = Callable[[Draft, AppendOutcome], None]
+Claim = Callable[[Draft, Callable[[Draft | Failure], None]], None]
+"""Claims the file that a draft refers to; the callback gets the draft to forward, or the failure, later and once."""
 
 
 @dataclass(slots=True, eq=False)
 class UnansweredSend:
     """One unanswered send in its slot; `attempt` is the last one in which it was forwarded, 0 if it was not yet.
 
+    `to_forward` is the draft for the owner, with the facts of its file; None while the file is being claimed.
     `gated`: a send in an earlier slot was refused for now. If this one is refused for now as well, it is not retried
     but reported to the device.
     """
@@ -30,6 +33,7 @@ class UnansweredSend:
     draft: Draft
     slot: int
     enqueued_s: float
+    to_forward: Draft | None
     attempt: int = 0
     gated: bool = False
 
@@ -39,12 +43,16 @@ class SendLane:
 
     Retryable refusals are retried here, for RETRY_WINDOW_S. Any other temporary refusal is reported to the device, and
     closes the gate: each later send is refused too, until the device retries the sends in order.
+
+    A send that refers to a file is forwarded once the file is claimed, and later ones wait behind it. If it cannot be
+    claimed at present, that is reported, and the later ones pass: without a media service text is still sent.
     """
 
     def __init__(
         self,
         locate_owner: LocateOwner,
         forward: Forward,
+        claim: Claim,
         report: Report,
         call_later: CallLater,
         clock: Clock,
@@ -54,6 +62,7 @@ class SendLane:
     ) -> None:
         self._locate_owner = locate_owner
         self._forward = forward
+        self._claim = claim
         self._report = report
         self._call_later = call_later
         self._clock = clock
@@ -87,7 +96,8 @@ class SendLane:
         """Add a send and forward it; with `refusal`, report that instead, for example because of a rate limit."""
         if self.idle:
             self._gate.clear()
-        send = UnansweredSend(draft, self._gate.slot_of(_key(draft)), self._clock.monotonic())
+        to_forward = None if draft.references.media_id else draft
+        send = UnansweredSend(draft, self._gate.slot_of(_key(draft)), self._clock.monotonic(), to_forward)
         if self._gate.is_gated(send.slot):
             refusal = _earlier_send_refused()
         elif len(self._sends) >= self._max_sends:
@@ -99,13 +109,32 @@ class SendLane:
         if not self._sends:
             self._target = self._locate_owner()
         self._sends.append(send)
+        if to_forward is None:
+            self._claim(draft, partial(self._on_claimed, send))
         if not self._attempt_failed:
             self._advance()
 
     def forget_refused(self, key: SendKey) -> None:
         """Release the slot of a send that was refused for good before it entered the lane, unless the lane holds it."""
-        if all(_key(send.draft) != key for send in self._sends):
+        if not self._holds(key):
             self._gate.release(key)
+
+    def _holds(self, key: SendKey) -> bool:
+        return any(_key(send.draft) == key for send in self._sends)
+
+    def _on_claimed(self, send: UnansweredSend, outcome: Draft | Failure) -> None:
+        if send not in self._sends:
+            # It was reported meanwhile: an earlier send was refused, or its time was up.
+            return
+        if isinstance(outcome, Failure):
+            self._sends.remove(send)
+            if not self._holds(_key(send.draft)):
+                self._gate.drop(_key(send.draft))
+            self._report(send.draft, outcome)
+        else:
+            send.to_forward = outcome
+        if not self._attempt_failed:
+            self._advance()
 
     def _advance(self) -> None:
         """Forward new sends and begin due attempts.
@@ -126,12 +155,12 @@ class SendLane:
 
     def _forward_new(self) -> None:
         for send in list(self._sends):
-            if self._attempt_failed:
+            if self._attempt_failed or send.to_forward is None:
                 return
             if send.attempt < self._attempt:
                 send.attempt = self._attempt
                 self._in_flight += 1
-                self._forward(send.draft, send.attempt, self._target, partial(self._on_result, send))
+                self._forward(send.to_forward, send.attempt, self._target, partial(self._on_result, send))
 
     def _on_result(self, send: UnansweredSend, outcome: AppendOutcome) -> None:
         self._in_flight -= 1

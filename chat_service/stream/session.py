@@ -18,12 +18,15 @@ from chat_service.limits import Limits
 from chat_service.model.cursor import Cursor
 from chat_service.model.delivery import AttachedSession, Delivery
 from chat_service.model.entry import Draft, Message
+from chat_service.model.media import MediaCatalog
 from chat_service.model.requests import AppendOutcome, Attempt
+from chat_service.stream.media_claims import MediaClaimQueue
 from chat_service.stream.ports import Owners
 from chat_service.stream.receipt_sender import ReceiptSender
 from chat_service.stream.send_gate import RecentlyAnswered
 from chat_service.stream.send_lane import SendLane
 from chat_service.wire import frames
+from chat_service.wire.media import add_claim
 from servicekit.auth import Claims
 from servicekit.clock import Clock, Timer
 from servicekit.errors import RateLimited
@@ -38,6 +41,8 @@ MAX_RECENTLY_ANSWERED: Final = 1024
 MAX_IDLE_LANES: Final = 32
 # A superseded session may wait this long for its answers: longer than RETRY_WINDOW_S of a lane.
 SUPERSEDED_TIMEOUT_S: Final = 12.0
+# Sends of a session whose files wait to be claimed.
+MAX_CLAIMS: Final = 256
 # A device with too many unanswered sends is asked to retry after this delay.
 UNANSWERED_RETRY_S: Final = 0.5
 
@@ -46,7 +51,14 @@ class StreamSession:
     """One stream of one device at its edge: its claims, its outbox, its send lanes and its timers."""
 
     def __init__(
-        self, claims: Claims, limits: Limits, clock: Clock, edge: str, owners: Owners, send_rate: TokenBucket
+        self,
+        claims: Claims,
+        limits: Limits,
+        clock: Clock,
+        edge: str,
+        owners: Owners,
+        catalog: MediaCatalog,
+        send_rate: TokenBucket,
     ) -> None:
         self.claims = claims
         self.outbox = Outbox(limits.outbox_bytes, frames.join_elements, frames.final_error_frame)
@@ -69,6 +81,7 @@ class StreamSession:
         self._attempts = count(1)
         self._recently_answered = RecentlyAnswered(MAX_RECENTLY_ANSWERED)
         self._unanswered_bytes = 0
+        self._media_claims = MediaClaimQueue(claims.user_id, catalog)
         self._send_rate = send_rate
         self._timers: set[Timer] = set()
         self._expiry: Timer | None = None
@@ -89,6 +102,8 @@ class StreamSession:
         refusal = RateLimited("device rate limit exceeded", retry_after=wait_s) if wait_s else None
         if self._unanswered_bytes > self._limits.unanswered_bytes:
             refusal = RateLimited("too many bytes of unanswered sends on this stream", retry_after=UNANSWERED_RETRY_S)
+        if draft.references.media_id and len(self._media_claims) >= MAX_CLAIMS:
+            refusal = RateLimited("too many sends of files are unanswered", retry_after=UNANSWERED_RETRY_S)
         lane = self._get_or_create_lane(draft.conversation_id)
         self._unanswered_bytes += _content_bytes(draft)
         lane.enqueue(draft, refusal)
@@ -192,8 +207,9 @@ class StreamSession:
         return timer
 
     def end(self) -> None:
-        """Cancel all timers and close the outbox."""
+        """Cancel all timers and claims, and close the outbox."""
         self._ended = True
+        self._media_claims.cancel()
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
@@ -206,6 +222,7 @@ class StreamSession:
             lane = self._lanes[conversation_id] = SendLane(
                 partial(self._owners.owner_of, conversation_id),
                 self._forward,
+                self._claim_media,
                 self._put_result,
                 self.call_later,
                 self._clock,
@@ -229,6 +246,9 @@ class StreamSession:
 
     def _forward(self, draft: Draft, attempt: int, target: str, reply: Callable[[AppendOutcome], None]) -> None:
         self._owners.route_append(draft, Attempt(self.session_id, attempt), target, reply)
+
+    def _claim_media(self, draft: Draft, reply: Callable[[Draft | Failure], None]) -> None:
+        self._media_claims.add(draft.references.media_id, lambda outcome: reply(add_claim(draft, outcome)))
 
     def _put_result(self, draft: Draft, outcome: AppendOutcome) -> None:
         client_message_id = str(UUID(bytes=draft.request_id))

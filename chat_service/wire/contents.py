@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from chat_service.errors import ContentTooLarge
 from chat_service.limits import Limits
 from chat_service.model.entry import NO_REFERENCES, References
 from parley.chat.v1 import entry_pb2
-from servicekit.errors import Invalid
+from servicekit.errors import ContentTooLarge, Invalid
 from servicekit.failure import Violation
 
 
@@ -22,14 +21,17 @@ def encode_content(content: entry_pb2.Content, limits: Limits, path: str = "cont
     _check_size(content, limits)
     if content.text.mentions:
         _check_mentions(content.text, path)
+    if content.HasField("media"):
+        _drop_facts(content.media)
     return content.SerializeToString(deterministic=True)
 
 
 def decode_references(content: entry_pb2.Content) -> References:
-    """Return the message and the users that a content refers to."""
-    if not content.reply_to_seq and not content.text.mentions:
+    """Return the message, the users and the file that a content refers to."""
+    if not content.reply_to_seq and not content.text.mentions and not content.media.media_id:
         return NO_REFERENCES
-    return References(content.reply_to_seq, frozenset(mention.user_id for mention in content.text.mentions))
+    mentioned_ids = frozenset(mention.user_id for mention in content.text.mentions)
+    return References(content.reply_to_seq, mentioned_ids, content.media.media_id)
 
 
 def retain_mentions(content: bytes, user_ids: Collection[str]) -> bytes:
@@ -51,6 +53,11 @@ def _check_size(content: entry_pb2.Content, limits: Limits) -> None:
         return
     if size > max_bytes:
         raise ContentTooLarge(f"{kind} has at most {max_bytes} bytes, this one has {size}")
+
+
+def _drop_facts(reference: entry_pb2.MediaReference) -> None:
+    """Remove what the server fills in: a client could claim that a file is what it is not."""
+    reference.CopyFrom(entry_pb2.MediaReference(media_id=reference.media_id, caption=reference.caption))
 
 
 def _check_mentions(text: entry_pb2.Text, path: str) -> None:

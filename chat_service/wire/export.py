@@ -17,20 +17,22 @@ from chat_service.model.entry import Entry
 from chat_service.wire import conversations
 from chat_service.wire.account import device_to_proto, privacy_to_proto, profile_to_proto
 from chat_service.wire.entries import entry_to_proto
+from parley.media.v1.media_pb2 import Media
 
 README: Final = """\
 This archive holds the data Parley keeps about you, as of {time}.
 
+media.jsonl                 the files that you uploaded, one a line: name, size, time and so on, without their bytes
 profile.json                your profile and your privacy settings
 devices.json                the devices that are signed in
 blocks.json                 the ids of the users you block
 conversations.jsonl         your conversations, one a line, with your settings and the names of the members
 conversations/<id>.jsonl    the entries of a conversation that you may see, one a line, in order
 
-All files are JSON in UTF-8, with the names of the Parley API (parley.chat.v1): an entry is an Entry, a conversation
-a Conversation. A .jsonl file has one JSON object a line. Messages are in their present state: an edited message has
-its latest content, and a deleted message has none. Messages you deleted for yourself are left out. Pictures and
-files are not included; their ids are.
+All files are JSON in UTF-8, with the names of the Parley API (parley.chat.v1, parley.media.v1): an entry is an Entry,
+a conversation a Conversation, an uploaded file a Media. A .jsonl file has one JSON object a line. Messages are in
+their present state: an edited message has its latest content, and a deleted message has none. Messages you deleted for
+yourself are left out. Pictures and files are not included; their ids are, by which an app downloads them.
 """
 
 
@@ -65,6 +67,11 @@ def encode_conversation(summary: ConversationSummary, profiles: Mapping[str, Pro
 def encode_entries(entries: Iterable[Entry], viewer: str) -> bytes:
     """Return a line for each entry."""
     return b"".join(_line(_to_json(entry_to_proto(entry, viewer))) for entry in entries)
+
+
+def encode_media(files: Iterable[Media]) -> bytes:
+    """Return a line for each file."""
+    return b"".join(_line(_to_json(file)) for file in files)
 
 
 def _to_json(message: Message) -> dict[str, Any]:

@@ -59,6 +59,10 @@ def encode_append(draft: Draft, attempt: Attempt | None) -> MeshFrame:
     if draft.references is not NO_REFERENCES:
         append.reply_to_seq = draft.references.reply_to_seq
         append.mentioned_user_ids.extend(sorted(draft.references.mentioned_ids))
+    if draft.fingerprint:
+        append.fingerprint = draft.fingerprint
+    if draft.refusal is not None:
+        append.refused.CopyFrom(to_proto(draft.refusal))
     if attempt is not None:
         append.session_id, append.attempt = attempt.session_id, attempt.number
     return MeshFrame(append=append)
@@ -76,6 +80,8 @@ def decode_append(frame: MeshFrame) -> tuple[Draft, Attempt | None]:
         traceparent=frame.traceparent,
         consent_exempt=frozenset(body.not_asked_user_ids),
         references=_decode_references(body),
+        fingerprint=body.fingerprint,
+        refusal=from_proto(body.refused) if body.HasField("refused") else None,
     )
     return draft, Attempt(body.session_id, body.attempt) if body.session_id else None
 

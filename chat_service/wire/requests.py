@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
-from chat_service.errors import FrameEmpty, MessageIdExpired, MessageIdFromFuture, MessageIdInvalid
+from chat_service.errors import MessageIdExpired, MessageIdFromFuture, MessageIdInvalid
 from chat_service.limits import Limits
 from chat_service.model.cursor import Cursor
 from chat_service.model.entry import NO_REFERENCES, Change, Draft, Message, References
@@ -13,7 +13,7 @@ from chat_service.model.ids import uuid7_time_ms
 from chat_service.wire.contents import decode_references, encode_content
 from parley.chat.v1 import chat_pb2
 from servicekit import validation
-from servicekit.errors import FrameTooLarge
+from servicekit.errors import FrameEmpty, FrameTooLarge
 
 # Bounds on the time in a request id: repeats are recognised for 30 days; clocks of devices may be ahead.
 MAX_ID_AGE_MS: Final = 30 * 24 * 3600 * 1000

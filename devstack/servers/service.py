@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2
 from devstack.issuer import Issuer
 from devstack.managed_process import ManagedProcess, Probe, ProcessSpec
 from devstack.ports import LOOPBACK, ReplicaPorts
+from devstack.s3 import BUCKET, REGION, S3Address
 from devstack.secret_files import SecretFiles
 from devstack.services import ServiceType
 
@@ -73,6 +74,18 @@ def common_environment(
         "PARLEY_SERVICE_CREDENTIAL_FILE": str(secrets.credential),
         "PARLEY_LOG_FORMAT": "console",
         "PARLEY_LOG_LEVEL": "info",
+    }
+
+
+def s3_environment(address: S3Address, public_url: str) -> dict[str, str]:
+    """Return the settings of a service that uses S3. Clients reach the store at `public_url`, an origin."""
+    return {
+        "PARLEY_S3_URL": address.url,
+        "PARLEY_S3_PUBLIC_URL": public_url,
+        "PARLEY_S3_BUCKET": BUCKET,
+        "PARLEY_S3_REGION": REGION,
+        "PARLEY_S3_ACCESS_KEY": address.keys.access_key,
+        "PARLEY_S3_SECRET_KEY": address.keys.secret_key,
     }
 
 

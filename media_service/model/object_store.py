@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,7 +23,8 @@ class ObjectNotFound(Exception):
 class ObjectStore(Protocol):
     """A bucket of objects. Every coroutine raises StoreUnavailable if the store does not answer in time.
 
-    Keys are ASCII without a leading slash. An object is visible once it is complete, and not before.
+    A call that raised StoreUnavailable may have taken effect, and a put that was cancelled may have. Keys are ASCII
+    without a leading slash. An object is visible once it is complete, and not before.
     """
 
     async def put(self, key: str, size_bytes: int, chunks: AsyncIterable[bytes]) -> None:
@@ -33,10 +34,11 @@ class ObjectStore(Protocol):
         more or fewer bytes than `size_bytes`; then nothing is stored either.
         """
 
-    def read(self, key: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+    def read(self, key: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
         """Yield `length` bytes from `offset` (None: up to the end), in chunks of at most 64 KiB.
 
-        Raise ObjectNotFound. The iterator holds a connection: close it (`aclosing`) unless it was exhausted.
+        An object that ends earlier yields fewer bytes. Raise ObjectNotFound, ValueError if `length` is less than 1. The
+        generator holds a connection: close it (`aclosing`) unless it was exhausted.
         """
 
     async def size_of(self, key: str) -> int | None:
@@ -52,7 +54,10 @@ class ObjectStore(Protocol):
         """Return the parts that the store has, in order of their numbers. Raise ObjectNotFound."""
 
     async def complete_parts(self, key: str, upload_id: str, parts: Sequence[StoredPart]) -> None:
-        """Join the parts to the object. Raise ObjectNotFound, also if the upload was completed before."""
+        """Join the parts to the object. Raise ObjectNotFound if there is no such upload.
+
+        Another call after one that took effect returns, or raises ObjectNotFound: `size_of` tells which.
+        """
 
     async def abort_parts(self, key: str) -> None:
         """Abort all uploads in parts to this key, and remove their parts."""

@@ -6,7 +6,7 @@ memory and one in a store, of any size, and reads nothing but what it needs.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -55,8 +55,8 @@ def segments_size(segments: list[Segment]) -> int:
 
 
 async def read_segments(
-    segments: list[Segment], read: Callable[[ByteRange], AsyncIterator[bytes]]
-) -> AsyncIterator[bytes]:
+    segments: list[Segment], read: Callable[[ByteRange], AsyncGenerator[bytes, None]]
+) -> AsyncGenerator[bytes, None]:
     """Yield the bytes of the file that consists of these segments; `read` yields the bytes of a range."""
     for segment in segments:
         if isinstance(segment, bytes):

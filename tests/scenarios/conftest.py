@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import pytest
 
 from devstack.errors import ProcessFailed
+from devstack.services import CHAT
 from devstack.stack import Stack
 from tests.loop import Loop
+from tests.raw.catalog import CatalogServer, serve_catalog
 from tests.raw.device import RawDevice
 from tests.raw.world import World
 
@@ -32,6 +34,29 @@ async def world(stack: Stack) -> AsyncIterator[World]:
     """The users of one test on the shared system."""
     async with World(stack) as world:
         yield world
+
+
+@pytest.fixture(scope="session")
+def catalog_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A system of chat alone, whose chat servers ask for a media service that the tests serve."""
+    environment = {**ENVIRONMENT, "PARLEY_MEDIA_SERVICE": "true", "PARLEY_MEDIA_TYPES": "image/*,video/mp4"}
+    folder = tmp_path_factory.mktemp("catalog")
+    with Stack(folder, chat_servers=3, services=(CHAT,), environment=environment) as stack:
+        yield stack
+
+
+@pytest.fixture
+async def catalog_world(catalog_stack: Stack) -> AsyncIterator[World]:
+    """The users of one test on the system without a media service."""
+    async with World(catalog_stack) as world:
+        yield world
+
+
+@pytest.fixture
+async def catalog(catalog_stack: Stack) -> AsyncIterator[CatalogServer]:
+    """The catalog of that system."""
+    async with serve_catalog(catalog_stack) as catalog:
+        yield catalog
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import AsyncIterator
 from secrets import token_hex
 from typing import Any
 
@@ -12,6 +13,7 @@ import grpc
 import pytest
 
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
+from tests.raw.catalog import CatalogServer
 from tests.raw.device import RawDevice, new_id
 from tests.raw.refusal import of_error
 from tests.raw.world import World
@@ -21,11 +23,16 @@ pytestmark = pytest.mark.scenario
 EXPORT = "/parley.chat.v1.AccountService/ExportAccount"
 
 
-async def chunks(world: World, device: RawDevice) -> list[bytes]:
+async def stream_chunks(world: World, device: RawDevice) -> AsyncIterator[bytes]:
     call: Any = world.channel(world.stack.door).unary_stream(
         EXPORT, response_deserializer=account_pb2.ExportAccountResponse.FromString
     )
-    return [each.chunk async for each in call(b"", metadata=device.metadata)]
+    async for each in call(b"", metadata=device.metadata):
+        yield each.chunk
+
+
+async def chunks(world: World, device: RawDevice) -> list[bytes]:
+    return [chunk async for chunk in stream_chunks(world, device)]
 
 
 async def archive(world: World, device: RawDevice) -> dict[str, str]:
@@ -58,6 +65,7 @@ async def test_archive_contains_all_stored_data(world: World) -> None:
     found = await archive(world, alice)
     assert found.keys() == {
         "README.txt",
+        "media.jsonl",
         "profile.json",
         "devices.json",
         "blocks.json",
@@ -114,6 +122,35 @@ async def test_long_archive_arrives_complete_in_chunks(world: World) -> None:
     assert all(len(each) == 64 * 1024 for each in parts[:-1])
     with zipfile.ZipFile(io.BytesIO(b"".join(parts))) as made:
         assert bodies(made.read(f"conversations/{conversation}.jsonl").decode()) == sent
+
+
+async def test_archive_lists_all_files_of_the_user(catalog_world: World, catalog: CatalogServer) -> None:
+    alice, bob = await catalog_world.users("alice", "bob")
+    catalog.page_size = 2
+    files = [catalog.add(alice, file_name=f"{number}.png", size_bytes=number) for number in range(1, 6)]
+    catalog.add(bob, alice)
+    found = await archive(catalog_world, alice)
+    listed = {each["media_id"]: each for each in lines(found["media.jsonl"])}
+    assert listed.keys() == set(files)
+    assert listed[files[2]] == {
+        "media_id": files[2],
+        "owner_id": alice.user_id,
+        "state": "MEDIA_STATE_READY",
+        "kind": "MEDIA_KIND_IMAGE",
+        "content_type": "image/png",
+        "file_name": "3.png",
+        "size_bytes": "3",
+        "create_time": "1970-01-01T00:00:01Z",
+    }
+    assert "media.jsonl" in found["README.txt"]
+
+
+async def test_no_archive_begins_without_the_media_service(catalog_world: World) -> None:
+    alice = await catalog_world.user("alice")
+    stream = stream_chunks(catalog_world, alice)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await anext(stream)
+    assert of_error(caught.value).code_and_reason == ("UNAVAILABLE", "SERVICE_UNAVAILABLE")
 
 
 async def test_signed_out_device_gets_no_archive(world: World) -> None:

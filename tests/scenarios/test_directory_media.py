@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2, entry_pb2
 from tests.eventually import eventually
+from tests.raw.catalog import CatalogServer
 from tests.raw.device import RawDevice, new_id
 from tests.raw.directory import Directory
 from tests.raw.world import PASSWORD, World
@@ -50,6 +51,13 @@ class Scenario:
     def directories(self) -> list[Directory]:
         """Return the directory of each server."""
         return [Directory(self.world, server) for server in range(len(self.world.servers))]
+
+
+@pytest.fixture
+def world(catalog_world: World, catalog: CatalogServer) -> World:
+    """The users of one test, who may refer to every file."""
+    catalog.open = True
+    return catalog_world
 
 
 @pytest.fixture

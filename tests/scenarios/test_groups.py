@@ -10,6 +10,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from parley.chat.v1 import chat_pb2, conversation_pb2, entry_pb2
+from tests.raw.catalog import CatalogServer
 from tests.raw.device import RawDevice, new_id
 from tests.raw.refusal import of_error
 from tests.raw.world import World
@@ -200,22 +201,32 @@ async def test_longest_standing_member_succeeds_last_admin(scenario: Scenario) -
     assert (await scenario.carol.refused(scenario.group, "anybody?")).code_and_reason == NO_CONVERSATION
 
 
-async def test_title_picture_and_send_permission_are_updated(scenario: Scenario) -> None:
-    picture = "ab" * 16
-    answer = await scenario.alice.call(
-        update(scenario.group, title="Climate", picture_media_id=picture, admins_only_send=True)
-    )
+async def test_title_and_send_permission_are_updated(scenario: Scenario) -> None:
+    answer = await scenario.alice.call(update(scenario.group, title="Climate", admins_only_send=True))
     told = answer.conversation
-    assert (told.title, told.picture_media_id, told.admins_only_send) == ("Climate", picture, True)
+    assert (told.title, told.admins_only_send) == ("Climate", True)
     await scenario.bob.has_all(scenario.group, told.head_seq)
     change = scenario.bob.logs[scenario.group][told.head_seq].conversation_updated
-    assert (change.title, change.picture_media_id, change.admins_only_send) == ("Climate", picture, True)
+    assert (change.title, change.admins_only_send) == ("Climate", True)
     assert (await scenario.bob.refused(scenario.group, "but")).code_and_reason == FORBIDDEN
     assert await scenario.alice.sent(scenario.group, "I may") == told.head_seq + 1
-    await scenario.alice.call(update(scenario.group, admins_only_send=False, picture_media_id=""))
+    await scenario.alice.call(update(scenario.group, admins_only_send=False))
     assert await scenario.bob.sent(scenario.group, "now I may") > 0
     nothing = ("INVALID_ARGUMENT", "FIELD_INVALID")
     assert (await scenario.alice.refusal(update(scenario.group))).code_and_reason == nothing
+
+
+async def test_picture_is_set_and_removed(catalog_world: World, catalog: CatalogServer) -> None:
+    alice, bob = await catalog_world.users("alice", "bob")
+    await bob.connect()
+    group, picture = await alice.group("Weather", [bob]), catalog.add(alice)
+    for media_id in (picture, ""):
+        told = (await alice.call(update(group, picture_media_id=media_id))).conversation
+        assert told.picture_media_id == media_id
+        await bob.has_all(group, told.head_seq)
+        assert bob.logs[group][told.head_seq].conversation_updated == entry_pb2.ConversationUpdated(
+            picture_media_id=media_id
+        )
 
 
 async def test_group_is_full_at_one_hundred_members(scenario: Scenario) -> None:

@@ -11,6 +11,7 @@ from chat_service.storage.documents import entry_id
 from devstack.stack import Stack
 from parley.chat.v1 import chat_pb2, conversation_pb2, entry_pb2
 from servicekit.mongo import connect
+from tests.raw.catalog import CatalogServer
 from tests.raw.device import RawDevice, new_id, text
 from tests.raw.world import World
 
@@ -127,14 +128,15 @@ async def test_invalid_search_is_refused(world: World) -> None:
         assert refusal.code_and_reason == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID")
 
 
-async def test_every_server_finds_messages_of_any_owner(world: World) -> None:
-    alice, bob = await world.users("alice", "bob")
+async def test_every_server_finds_captions_of_any_owner(catalog_world: World, catalog: CatalogServer) -> None:
+    alice, bob = await catalog_world.users("alice", "bob")
     await alice.open()
     both = await alice.direct(bob)
-    caption = entry_pb2.MediaReference(media_id="0" * 32, caption="Sonnenuntergang über Köln")
+    caption = entry_pb2.MediaReference(media_id=catalog.add(alice), caption="Sonnenuntergang über Köln")
     await alice.sent(both, entry_pb2.Content(media=caption))
-    answers = await asyncio.gather(*(bob.call(search("KOLN sonnen"), at=server) for server in world.servers))
-    assert [len(answer.messages) for answer in answers] == [1] * len(world.servers)
+    servers = catalog_world.servers
+    answers = await asyncio.gather(*(bob.call(search("KOLN sonnen"), at=server) for server in servers))
+    assert [len(answer.messages) for answer in answers] == [1] * len(servers)
 
 
 @pytest.fixture(scope="module")

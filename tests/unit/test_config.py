@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from servicekit.config import Address, Addresses, ConfigurationError, Settings, read_file, split_address
+from servicekit.config import (
+    Address,
+    Addresses,
+    ConfigurationError,
+    MediaTypes,
+    Settings,
+    read_file,
+    split_address,
+)
 from servicekit.redis import connect_redis
 
 
@@ -14,6 +22,7 @@ class Example(Settings):
     etcd_endpoints: Addresses
     mongo_uri: SecretStr
     workers: int = 2
+    media_types: MediaTypes = ()
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +38,31 @@ def test_settings_are_read_from_environment_and_frozen() -> None:
     assert settings.workers == 2
     with pytest.raises(ValidationError):
         settings.workers = 3
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("", ()),
+        ("image/*", ("image/*",)),
+        (
+            "Image/PNG, application/vnd.ms-excel,image/svg+xml",
+            ("image/png", "application/vnd.ms-excel", "image/svg+xml"),
+        ),
+    ],
+)
+def test_media_types_are_read_from_environment(
+    monkeypatch: pytest.MonkeyPatch, value: str, expected: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("PARLEY_MEDIA_TYPES", value)
+    assert Example.load().media_types == expected
+
+
+@pytest.mark.parametrize("value", ["image", "*/*", "image/", "/png", "image/png;q=1", "image/p*", "image png/x", "[]"])
+def test_malformed_media_types_are_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("PARLEY_MEDIA_TYPES", value)
+    with pytest.raises(ConfigurationError, match="PARLEY_MEDIA_TYPES is wrong: must name media types"):
+        Example.load()
 
 
 def test_repr_hides_secrets() -> None:

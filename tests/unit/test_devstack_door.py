@@ -170,7 +170,7 @@ def test_endpoint_list_contains_all_chat_servers() -> None:
 
 
 def test_endpoint_list_is_replaced_atomically(tmp_path: Path) -> None:
-    door = EnvoyConfig(tmp_path, Ports(1, 1), SERVICES, local_issuer(tmp_path / "jwks.json"), tmp_path / "log")
+    door = EnvoyConfig(tmp_path, Ports(1, 2, 3), SERVICES, local_issuer(tmp_path / "jwks.json"), tmp_path / "log")
     door.set_endpoints("chat", ["127.0.0.1:5101"])
     first = (tmp_path / "endpoints" / "chat.yaml").stat().st_ino
     door.set_endpoints("chat", [])

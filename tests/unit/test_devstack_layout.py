@@ -18,17 +18,18 @@ from devstack.stack import Stack
 from devstack.startup_summary import startup_summary
 from servicekit.auth import ServiceCredential, TokenSigner, TokenVerifier
 
-PORTS = Ports(door=8080, base=5100)
+PORTS = Ports(door=8080, media=8090, base=5100)
 
 
 def test_secrets_are_private_and_persistent(tmp_path: Path) -> None:
     first = ensure_secret_files(tmp_path / "secrets")
-    for path in (first.signing_key, first.jwks, first.credential):
+    for path in (first.signing_key, first.jwks, first.credential, first.s3_identities):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
-    key, credential = first.signing_key.read_bytes(), first.credential.read_bytes()
+    kept = (first.signing_key, first.credential, first.s3_identities)
+    contents = [path.read_bytes() for path in kept]
     assert ensure_secret_files(tmp_path / "secrets") == first
-    assert (first.signing_key.read_bytes(), first.credential.read_bytes()) == (key, credential)
+    assert [path.read_bytes() for path in kept] == contents
 
 
 def test_jwks_matches_the_signing_key(tmp_path: Path) -> None:
@@ -87,7 +88,7 @@ def test_commands_of_the_guide_can_be_pasted(tmp_path: Path) -> None:
 
 
 def test_guide_names_a_non_default_door(tmp_path: Path) -> None:
-    assert "parley demo --door 127.0.0.1:9080\n" in startup_summary(Stack(tmp_path, 1, ports=Ports(9080, 5100)))
+    assert "parley demo --door 127.0.0.1:9080\n" in startup_summary(Stack(tmp_path, 1, ports=Ports(9080, 8090, 5100)))
 
 
 def test_guide_without_chat_servers_omits_demo(tmp_path: Path) -> None:

@@ -22,17 +22,18 @@ def all_ports(ports: Ports, services: Services = TABLE) -> list[int]:
         for number in range(1, service.max_replicas + 1)
     ]
     taken = [port for each in replicas for port in (each.public, each.internal, each.metrics)]
-    return [ports.door, *taken, ports.mongod, ports.valkey, ports.etcd, ports.etcd_peer, ports.envoy_admin]
+    stores = [ports.mongod, ports.valkey, ports.etcd, ports.etcd_peer, *ports.seaweedfs]
+    return [ports.door, ports.media, *taken, *stores, ports.envoy_admin]
 
 
 def test_ports_of_parts_are_distinct_and_within_the_block() -> None:
-    ports = all_ports(Ports(door=5100, base=5100))
+    ports = all_ports(Ports(door=5100, media=5296, base=5100))
     assert len(set(ports)) == len(ports)
     assert all(5100 <= port < 5300 for port in ports)
 
 
 def test_added_service_leaves_the_ports_of_others_unchanged() -> None:
-    ports = Ports(door=1, base=5100)
+    ports = Ports(door=1, media=2, base=5100)
     assert ports.replica(SERVICES, CHAT, 1) == ReplicaPorts(public=5101, internal=5121, metrics=5141)
     assert ports.replica(TABLE, CHAT, 1) == ports.replica(SERVICES, CHAT, 1)
 
@@ -40,13 +41,13 @@ def test_added_service_leaves_the_ports_of_others_unchanged() -> None:
 @pytest.mark.parametrize("number", [0, CHAT.max_replicas + 1])
 def test_replica_number_beyond_limit_is_refused(number: int) -> None:
     with pytest.raises(SetupError, match="can run 20 chat servers"):
-        Ports(door=1, base=5100).replica(TABLE, CHAT, number)
+        Ports(door=1, media=2, base=5100).replica(TABLE, CHAT, number)
 
 
 def test_table_with_more_services_than_ports_is_refused() -> None:
     one_more = ServiceType("late", "late", "a late server", ())
     with pytest.raises(SetupError, match="need more than 180 ports, with those of late"):
-        Ports(door=1, base=5100).replica((*TABLE, one_more), one_more, 1)
+        Ports(door=1, media=2, base=5100).replica((*TABLE, one_more), one_more, 1)
 
 
 def test_listening_port_is_not_free() -> None:

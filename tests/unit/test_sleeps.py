@@ -14,6 +14,7 @@ REVIEWED: Final = {
     "integration/servicekit/test_membership.py": (2, "leases expire by the clock of a real etcd"),
     "proxy/wire.py": (1, "the delay of a slow connection"),
     "raw/follower.py": (3, "the pace at which a device reconnects and sends"),
+    "scenarios/media/test_collection.py": (1, "files are sent at the moments around their removal"),
     "scenarios/test_chat_server_dies.py": (3, "the pace at which a user writes and reads"),
     "scenarios/test_frozen_store.py": (
         2,

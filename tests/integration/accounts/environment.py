@@ -17,6 +17,7 @@ from chat_service.accounts.sign_in_sessions import SignInSession
 from chat_service.errors import OwnerUnavailable
 from chat_service.history.history import History
 from chat_service.model.cursor import Cursor, IndexReading
+from chat_service.model.media import IMAGE_KIND, ClaimOutcome, MediaFacts
 from chat_service.storage.accounts import MongoAccountStore
 from chat_service.storage.attempts import MongoAttemptCounter
 from chat_service.storage.conversations import MongoConversationStore
@@ -26,9 +27,11 @@ from chat_service.storage.memberships import MongoMembershipStore
 from chat_service.storage.relations import MongoBlockStore, MongoContacts
 from servicekit import mongo
 from servicekit.auth import Claims, TokenSigner, TokenVerifier, generate_signing_key, jwks_of
+from servicekit.failure import Failure
 from tests.clock import ManualClock
 
 HOME = "127.0.0.1:5101"
+VIDEO, NO_FILE = "d" * 32, "e" * 32
 
 
 class UnusedIndex:
@@ -39,6 +42,16 @@ class UnusedIndex:
 
     async def read_changes(self, user_id: str, cursor: Cursor | None) -> IndexReading:
         raise AssertionError("accounts must not read changes")
+
+
+class PictureCatalog:
+    """A catalog in which every file but VIDEO is a picture; NO_FILE is none that the user may see."""
+
+    async def claim(self, _: str, media_ids: Collection[str]) -> Mapping[str, ClaimOutcome]:
+        picture, video = MediaFacts(IMAGE_KIND, "image/png", "", 1), MediaFacts(IMAGE_KIND + 1, "video/mp4", "", 1)
+        missing = Failure("media not found", code="NOT_FOUND", reason="MEDIA_NOT_FOUND")
+        known: dict[str, ClaimOutcome] = {VIDEO: video, NO_FILE: missing}
+        return {media_id: known.get(media_id, picture) for media_id in media_ids}
 
 
 @dataclass

@@ -9,6 +9,7 @@ import pytest
 from google.rpc.status_pb2 import Status
 
 from chat_service.accounts.accounts import Accounts
+from chat_service.media.catalog import EmptyMediaCatalog
 from chat_service.servicers.account import ADMISSION_EXEMPT, OPEN_METHODS, AccountServicer
 from chat_service.servicers.account_export import AccountExport
 from parley.chat.v1 import account_pb2
@@ -17,7 +18,7 @@ from servicekit.failure import Failure
 from servicekit.rpc import service_handler
 from servicekit.server import Server
 from servicekit.status import from_proto
-from tests.integration.accounts.environment import HOME, AccountsEnvironment
+from tests.integration.accounts.environment import HOME, NO_FILE, VIDEO, AccountsEnvironment, PictureCatalog
 
 pytestmark = pytest.mark.integration
 
@@ -33,8 +34,14 @@ async def service(environment: AccountsEnvironment, accounts: Accounts) -> Async
             environment.profiles(),
             environment.blocking(),
             AccountExport(
-                accounts, environment.profiles(), environment.blocking(), environment.history(), environment.clock
+                accounts,
+                environment.profiles(),
+                environment.blocking(),
+                environment.history(),
+                EmptyMediaCatalog().list_owned,
+                environment.clock,
             ),
+            PictureCatalog(),
         ),
         authenticate=environment.verifier().authenticate,
         admit=accounts.admit,
@@ -99,6 +106,11 @@ async def test_profiles_are_read_and_updated(service: AccountServiceStub) -> Non
     assert (await service.GetProfile(request, metadata=bearer(bob))).profile == changed
     own = (await service.GetProfile(account_pb2.GetProfileRequest(), metadata=bearer(bob))).profile
     assert (own.user_id, own.display_name) == (bob.user_id, "bob")
+    update = account_pb2.UpdateProfileRequest(picture_media_id=VIDEO)
+    refused = await refusal(service.UpdateProfile(update, metadata=bearer(alice)))
+    assert (refused.reason, [each.field for each in refused.violations]) == ("FIELD_INVALID", ["picture_media_id"])
+    update = account_pb2.UpdateProfileRequest(about="bye", picture_media_id=NO_FILE)
+    assert (await refusal(service.UpdateProfile(update, metadata=bearer(alice)))).reason == "MEDIA_NOT_FOUND"
     update = account_pb2.UpdateProfileRequest(picture_media_id="")
     changed = (await service.UpdateProfile(update, metadata=bearer(alice))).profile
     assert (changed.about, changed.picture_media_id) == ("hi", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -14,9 +15,8 @@ from chat_service.errors import (
     EarlierSendRefused,
     MessageIdReused,
     OwnerUnavailable,
-    RequestIdReused,
 )
-from chat_service.model.entry import Message
+from chat_service.model.entry import Draft, Message
 from chat_service.model.ids import group_id
 from chat_service.model.requests import AppendOutcome, Attempt, Creation, Done
 from chat_service.owner.owner import OwnerLimits
@@ -25,7 +25,8 @@ from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.memberships import MongoMembershipStore
 from devstack.stack import Stack
-from servicekit.errors import StoreUnavailable
+from servicekit.errors import RequestIdReused, StoreUnavailable
+from servicekit.failure import Failure
 from servicekit.mongo import Database
 from tests.clock import ManualClock
 from tests.eventually import eventually
@@ -358,3 +359,53 @@ async def test_late_refusal_of_earlier_attempt_keeps_later_attempt_refused(owner
     finally:
         mongod.processes["mongod"].resume()
     assert isinstance(await second.append(draft(conversation_id), Attempt("session", 2)), EarlierSendRefused)
+
+
+def refused(one: Draft) -> Draft:
+    return replace(one, refusal=Failure("media not found", code="NOT_FOUND", reason="MEDIA_NOT_FOUND"))
+
+
+@pytest.mark.parametrize("old", [False, True])
+async def test_refused_file_of_an_appended_send_does_not_change_its_result(owners: Owners, old: bool) -> None:
+    first, second = await owners.start(), await owners.start()
+    conversation_id = await create_direct(first)
+    one = draft(conversation_id, request_id=day_old_id() if old else None)
+    seq = seq_of(await first.append(one))
+    assert seq_of(await first.append(refused(one))) == seq
+    # The other owner has it in no memory, and inserts nothing that would conflict.
+    assert seq_of(await second.append(refused(one))) == seq
+    other = refused(draft(conversation_id, text="other", request_id=one.request_id))
+    assert isinstance(await second.append(other), MessageIdReused)
+
+
+async def test_refused_file_refuses_a_new_send_alone(owners: Owners, database: Database) -> None:
+    running = await owners.start()
+    conversation_id = await create_direct(running)
+    sends = [draft(conversation_id, text=text) for text in "abc"]
+    sends[1] = refused(sends[1])
+    attempt = Attempt("session", 1)
+    answers = await asyncio.gather(*(running.append(each, attempt) for each in sends))
+    assert [answer.reason if isinstance(answer, Failure) else seq_of(answer) for answer in answers] == [
+        2,
+        "MEDIA_NOT_FOUND",
+        3,
+    ]
+    assert (await MongoLog(database).read_head(conversation_id)).seq == 3
+
+
+async def test_refused_file_tells_a_stranger_nothing(owners: Owners) -> None:
+    running = await owners.start()
+    conversation_id = await create_direct(running)
+    assert isinstance(await running.append(refused(draft(conversation_id, CAROL))), ConversationNotFound)
+
+
+async def test_retry_is_recognised_by_what_the_client_sent(owners: Owners) -> None:
+    first, second = await owners.start(), await owners.start()
+    conversation_id = await create_direct(first)
+    sent = draft(conversation_id, text="a reference")
+    claimed = replace(sent, change=Message(b"a reference with facts"), fingerprint=sent.change.fingerprint())
+    seq = seq_of(await first.append(claimed))
+    again = replace(claimed, change=Message(b"a reference with other facts"))
+    for running in (first, second):
+        assert seq_of(await running.append(again)) == seq
+        assert seq_of(await running.append(refused(sent))) == seq

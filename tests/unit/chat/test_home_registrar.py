@@ -9,6 +9,7 @@ import pytest
 
 from chat_service.accounts.errors import DeviceRevoked
 from chat_service.limits import Limits
+from chat_service.media.catalog import EmptyMediaCatalog
 from chat_service.model.delivery import AttachedSession
 from chat_service.model.entry import Draft
 from chat_service.model.requests import AppendOutcome, Attempt, OnDone, Receipt
@@ -104,7 +105,7 @@ def session() -> StreamSession:
 def session_of(device: str) -> StreamSession:
     clock, limits = ManualClock(), Limits()
     rate = RateLimiter(RateLimit(limits.sends_per_second, limits.sends_burst), clock, 1).bucket_of(device)
-    return StreamSession(Claims(USER, device, 0), limits, clock, "edge", UnusedOwners(), rate)
+    return StreamSession(Claims(USER, device, 0), limits, clock, "edge", UnusedOwners(), EmptyMediaCatalog(), rate)
 
 
 async def test_session_ended_during_attach_is_detached(

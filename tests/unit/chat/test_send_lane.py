@@ -26,6 +26,7 @@ class LaneHarness:
     owner: str = "one"
     now: float = 0.0
     forwarded: list[tuple[str, int, str, Callable[[AppendOutcome], None]]] = field(default_factory=list)
+    claims: list[tuple[Draft, Callable[[Draft | Failure], None]]] = field(default_factory=list)
     outcomes: list[tuple[str, AppendOutcome]] = field(default_factory=list)
     timers: list[Callable[[], None]] = field(default_factory=list)
 
@@ -36,6 +37,7 @@ class LaneHarness:
         return SendLane(
             lambda: self.owner,
             lambda draft, attempt, target, reply: self.forwarded.append((name(draft), attempt, target, reply)),
+            lambda draft, reply: self.claims.append((draft, reply)),
             lambda draft, answer: self.outcomes.append((name(draft), answer)),
             lambda _, call: self.timers.append(call),
             self,  # type: ignore[arg-type]

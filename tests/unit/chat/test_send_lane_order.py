@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chat_service.errors import ConversationBusy, EarlierSendRefused, OwnerUnavailable
-from chat_service.model.entry import Draft, Message
+from chat_service.model.entry import NO_REFERENCES, Draft, Message, References
 from chat_service.model.requests import RETRY_WINDOW_S, Appended, AppendOutcome
 from chat_service.stream.send_gate import RecentlyAnswered
 from chat_service.stream.send_lane import SendLane
-from servicekit.errors import RateLimited
+from servicekit.errors import RateLimited, ServiceUnavailable
 from servicekit.failure import Failure
 
 CONVERSATION, ALICE = "c" * 32, "a" * 32
@@ -22,7 +23,7 @@ SENDS = 12
 # The owner's decisions on the next sends, and whether it answers synchronously.
 choices = st.lists(st.tuples(st.sampled_from(["take", "busy", "elsewhere"]), st.booleans()), max_size=60)
 # The steps: the device sends a new message, sends too fast, resends refused or unanswered sends; an outcome arrives
-# at the lane or at the device; a retry timer fires; the retry window ends.
+# at the lane or at the device; a retry timer fires; the retry window ends; the oldest claim of a file is answered.
 STEPS = [
     "send",
     "send_too_fast",
@@ -34,6 +35,7 @@ STEPS = [
     "receive",
     "fire",
     "wait",
+    "claim",
 ]
 # Each simulation uses a subset of the steps, so that failures that need only a few kinds are found sooner.
 steps = st.sets(st.sampled_from(STEPS[1:])).flatmap(
@@ -41,15 +43,34 @@ steps = st.sets(st.sampled_from(STEPS[1:])).flatmap(
 )
 # Sends that are always refused for good.
 forbidden = st.sets(st.integers(1, SENDS), max_size=4)
+# Sends of files, those of them whose file is refused for good, and whether the next claims can be made.
+media = st.sets(st.integers(1, SENDS), max_size=6)
+missing = st.sets(st.integers(1, SENDS), max_size=3)
+claimable = st.lists(st.booleans(), max_size=20)
 
 
 class SendSimulation:
     """A simulation of a device, a lane, and an owner that keeps the order of each attempt."""
 
     def __init__(
-        self, choices: list[tuple[str, bool]], forbidden: set[int], most: int, *, patient: bool, late: bool
+        self,
+        choices: list[tuple[str, bool]],
+        forbidden: set[int],
+        most: int,
+        *,
+        patient: bool,
+        late: bool,
+        media: set[int],
+        missing: set[int],
+        claimable: list[bool],
     ) -> None:
         self.log: list[int] = []
+        # Sends of files that could not be claimed at some time: later sends may pass them.
+        self.unclaimed: set[int] = set()
+        self._media = media
+        self._missing = missing
+        self._claimable = deque(claimable)
+        self._claims: deque[tuple[Draft, Callable[[Draft | Failure], None]]] = deque()
         self.sent_count = 0
         self._forbidden = forbidden
         self._now = 0.0
@@ -70,6 +91,7 @@ class SendSimulation:
         self._lane = SendLane(
             lambda: "owner",
             self._append,
+            lambda draft, reply: self._claims.append((draft, reply)),
             self._on_outcome,
             lambda _, call: self._timers.append(call),
             self,  # type: ignore[arg-type]
@@ -135,6 +157,19 @@ class SendSimulation:
         if self._timers:
             self._timers.popleft()()
 
+    def claim(self) -> None:
+        if not self._claims:
+            return
+        draft, reply = self._claims.popleft()
+        number = int.from_bytes(draft.request_id, "big")
+        if not (self._claimable.popleft() if self._claimable else True):
+            self.unclaimed.add(number)
+            reply(ServiceUnavailable("no media server"))
+        elif number in self._missing:
+            reply(replace(draft, refusal=Failure("media not found", code="NOT_FOUND", reason="MEDIA_NOT_FOUND")))
+        else:
+            reply(replace(draft, fingerprint=b"claimed"))
+
     def receive(self) -> None:
         if self._undelivered:
             self._receive_outcome(*self._undelivered.popleft())
@@ -142,11 +177,12 @@ class SendSimulation:
     def end(self) -> None:
         """Run to completion: the owner accepts every send, and the device receives every outcome at once."""
         self._choices.clear()
+        self._claimable.clear()
         self._late = False
         while self._undelivered:
             self.receive()
         for _ in range(10 * SENDS):
-            for step in (self.answer, self.fire, self.resend):
+            for step in (self.claim, self.answer, self.fire, self.resend):
                 step()
 
     @property
@@ -155,21 +191,27 @@ class SendSimulation:
 
     def _submit(self, number: int, refusal: Failure | None = None) -> None:
         self._outstanding[number] += 1
-        self._lane.enqueue(Draft(CONVERSATION, ALICE, number.to_bytes(16, "big"), Message(b"words"), 0), refusal)
+        references = References(0, frozenset(), "f" * 32) if number in self._media else NO_REFERENCES
+        draft = Draft(
+            CONVERSATION, ALICE, number.to_bytes(16, "big"), Message(b"words"), made_ms=0, references=references
+        )
+        self._lane.enqueue(draft, refusal)
 
     def _append(self, draft: Draft, attempt: int, _: str, reply: Callable[[AppendOutcome], None]) -> None:
+        assert draft.fingerprint or draft.refusal or not draft.references.media_id, "forwarded without its claim"
         decision, at_once = self._choices.popleft() if self._choices else ("take", True)
-        answer = self._answer(int.from_bytes(draft.request_id, "big"), attempt, decision)
+        number = int.from_bytes(draft.request_id, "big")
+        answer = self._answer(number, attempt, decision, draft.refusal)
         if at_once and not self._answers:
             reply(answer)
         else:
             self._answers.append((reply, answer))
 
-    def _answer(self, number: int, attempt: int, decision: str) -> AppendOutcome:
+    def _answer(self, number: int, attempt: int, decision: str, refusal: Failure | None) -> AppendOutcome:
         if attempt <= self._refused_attempt:
             return EarlierSendRefused("an earlier send was refused")
-        if number in self._forbidden:
-            return Failure("not for you")
+        if number in self._forbidden or refusal is not None:
+            return refusal or Failure("not for you")
         if decision == "take":
             if number not in self.log:
                 self.log.append(number)
@@ -193,15 +235,28 @@ class SendSimulation:
 
 
 @settings(max_examples=2000, deadline=None)
-@given(choices, steps, forbidden, st.sampled_from([3, 100]), st.booleans(), st.booleans())
-@example([("busy", False)], ["send", "send", "send_too_fast"], set(), 100, True, False)
-@example([], ["send_too_fast", "send", "repeat", "send"], set(), 100, False, False)
+@given(choices, steps, forbidden, st.sampled_from([3, 100]), st.booleans(), st.booleans(), media, missing, claimable)
+@example([("busy", False)], ["send", "send", "send_too_fast"], set(), 100, True, False, set(), set(), [])
+@example([], ["send_too_fast", "send", "repeat", "send"], set(), 100, False, False, set(), set(), [])
 def test_sends_never_overtake_earlier_ones(
-    choices: list[tuple[str, bool]], steps: list[str], forbidden: set[int], most: int, patient: bool, late: bool
+    choices: list[tuple[str, bool]],
+    steps: list[str],
+    forbidden: set[int],
+    most: int,
+    patient: bool,
+    late: bool,
+    media: set[int],
+    missing: set[int],
+    claimable: list[bool],
 ) -> None:
-    simulation = SendSimulation(choices, forbidden, most, patient=patient, late=late)
+    simulation = SendSimulation(
+        choices, forbidden, most, patient=patient, late=late, media=media, missing=missing, claimable=claimable
+    )
     for step in steps:
         getattr(simulation, step)()
     simulation.end()
     assert not simulation.unanswered
-    assert simulation.log == [number for number in range(1, simulation.sent_count + 1) if number not in forbidden]
+    refused = forbidden | (media & missing)
+    assert sorted(simulation.log) == [number for number in range(1, simulation.sent_count + 1) if number not in refused]
+    ordered = [number for number in simulation.log if number not in simulation.unclaimed]
+    assert ordered == sorted(ordered)

@@ -1,0 +1,1 @@
+"""Background work on files: removal of those that nothing refers to, and scans."""

@@ -1,0 +1,224 @@
+"""A worker process as the service sees it: it is started, fed with a file, and killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process, SubprocessStreamProtocol
+from collections.abc import AsyncIterable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar, cast
+
+from media_service.processing.facts import NotDecodable, PictureFacts
+from media_service.processing.worker_protocol import (
+    LENGTH,
+    ProtocolViolated,
+    decode_facts,
+    decode_length,
+    decode_object,
+    decode_refusal,
+    encode_object,
+    rendition_sizes,
+)
+
+Result = TypeVar("Result")
+
+WORKER_MODULE: Final = "media_service.processing.picture_worker"
+# The whole environment of a worker: nothing of the service's, which holds the keys of its stores. One arena of the
+# allocator, since each reserves address space, which is limited.
+_ENVIRONMENT: Final = {"LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "1"}
+_PIPE_BYTES: Final = 64 << 10
+_START_TIMEOUT_S: Final = 30.0
+_EXIT_TIMEOUT_S: Final = 5.0
+_CRASHES: Final = frozenset(
+    {signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGSYS, signal.SIGTRAP}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLimits:
+    """The bounds of a worker: address space in bytes, pixels of a picture, and seconds for a file.
+
+    The seconds are from the last byte of the file to the answer; they also bound the time in which the worker reads a
+    chunk of it.
+    """
+
+    memory_bytes: int = 1 << 30
+    max_pixels: int = 120_000_000
+    time_limit_s: float = 10.0
+
+
+class WorkerNotStarted(Exception):
+    """The worker ended, or was silent, before it was ready. The message says how."""
+
+
+class WorkerKilled(Exception):
+    """The worker was killed from outside, such as by the kernel when memory ran out. The message says how."""
+
+
+class _Protocol(SubprocessStreamProtocol):
+    """The pipes of a worker. Those of a killed worker are closed once it has ended, which also reaps it."""
+
+    killed = False
+    transport: asyncio.SubprocessTransport | None = None
+
+    def process_exited(self) -> None:
+        """Close the pipes of a killed worker; those of another may still hold its answer."""
+        super().process_exited()
+        if self.killed and self.transport is not None:
+            self.transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self.transport = cast("asyncio.SubprocessTransport", transport)
+        super().connection_made(transport)
+
+
+class WorkerProcess:
+    """A worker process that is ready for requests, one at a time.
+
+    The owner kills it once it is not `usable`. A request that is cancelled makes it so.
+    """
+
+    def __init__(self, protocol: _Protocol, time_limit_s: float) -> None:
+        transport, stdin, stdout = protocol.transport, protocol.stdin, protocol.stdout
+        if transport is None or stdin is None or stdout is None:
+            raise WorkerNotStarted("no pipes")
+        self.requests = 0
+        self._protocol = protocol
+        self._transport = transport
+        self._input: asyncio.StreamWriter = stdin
+        self._output: asyncio.StreamReader = stdout
+        self._process = Process(transport, protocol, asyncio.get_running_loop())
+        self._time_limit_s = time_limit_s
+        self._usable = True
+
+    @classmethod
+    async def start(cls, limits: WorkerLimits) -> WorkerProcess:
+        """Start a process and return it once it is ready. Raise WorkerNotStarted."""
+        loop = asyncio.get_running_loop()
+        arguments = (str(os.getpid()), str(limits.memory_bytes), str(limits.max_pixels))
+        # Called in the thread of the event loop: the kernel kills the child when the thread ends that started it.
+        _, protocol = await loop.subprocess_exec(
+            lambda: _Protocol(limit=_PIPE_BYTES, loop=loop),
+            *(sys.executable, "-I", "-m", WORKER_MODULE, *arguments),
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=DEVNULL,
+            cwd="/",
+            env=_ENVIRONMENT,
+            start_new_session=True,
+        )
+        worker = cls(protocol, limits.time_limit_s)
+        try:
+            async with asyncio.timeout(_START_TIMEOUT_S):
+                await worker._read_object()
+        except (asyncio.IncompleteReadError, ConnectionError, ProtocolViolated, TimeoutError):
+            worker.kill()
+            raise WorkerNotStarted(await worker.describe_exit()) from None
+        except BaseException:
+            worker.kill()
+            raise
+        return worker
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._transport.get_pid()
+
+    @property
+    def usable(self) -> bool:
+        """True if the worker runs, and can take a request."""
+        return self._usable and self._transport.get_returncode() is None
+
+    async def read_facts(self, content_type: str, size_bytes: int, chunks: AsyncIterable[bytes]) -> PictureFacts:
+        """Return the facts of a file of exactly `size_bytes`, which `chunks` yields.
+
+        Raise a refusal of `facts.py`; it is NotDecodable also if the worker exceeded its time limit or crashed. Raise
+        WorkerKilled; ValueError if `chunks` has more or fewer bytes; and what `chunks` raises, unchanged.
+        """
+        self.requests += 1
+        self._usable = False
+        await self._write(encode_object({"content_type": content_type, "size_bytes": size_bytes}))
+        left = size_bytes
+        async for chunk in chunks:
+            left -= len(chunk)
+            if left < 0:
+                break
+            await self._write(chunk)
+        if left:
+            raise ValueError(f"the file has {'more' if left < 0 else 'fewer'} than {size_bytes} bytes")
+        answer, facts = await self._within_limit(self._read_answer())
+        self._usable = not answer.get("retire")
+        if facts is None:
+            raise decode_refusal(answer)
+        return facts
+
+    def kill(self) -> None:
+        """Kill the process, if it runs, and free its pipes. Return at once."""
+        self._usable = False
+        self._protocol.killed = True
+        if self._transport.get_returncode() is not None:
+            self._transport.close()
+            return
+        with suppress(ProcessLookupError):
+            self._transport.kill()
+
+    async def describe_exit(self) -> str:
+        """Wait until the process has ended, and return its exit code or signal in words."""
+        returncode = await self._wait_exited()
+        if returncode is None:
+            return f"still running after {_EXIT_TIMEOUT_S:g} s"
+        return f"exit code {returncode}" if returncode >= 0 else signal.Signals(-returncode).name
+
+    async def _wait_exited(self) -> int | None:
+        """Return the exit code, or minus the signal; None if it does not end in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_EXIT_TIMEOUT_S):
+                await self._process.wait()
+        return self._transport.get_returncode()
+
+    async def _write(self, data: bytes) -> None:
+        try:
+            self._input.write(data)
+        except RuntimeError:  # uvloop, if the pipe is closed
+            raise await self._explain_end() from None
+        await self._within_limit(self._input.drain())
+
+    async def _within_limit(self, step: Coroutine[Any, Any, Result]) -> Result:
+        """Return the result of an exchange with the worker.
+
+        Raise NotDecodable if it exceeds the time limit or is malformed; see `_explain_end` for a worker that ends.
+        """
+        try:
+            async with asyncio.timeout(self._time_limit_s):
+                return await step
+        except TimeoutError:
+            raise NotDecodable(f"decoding takes longer than {self._time_limit_s:g} s") from None
+        except ProtocolViolated as violation:
+            raise NotDecodable(f"the worker answered {violation}") from None
+        except (asyncio.IncompleteReadError, ConnectionError):
+            raise await self._explain_end() from None
+
+    async def _explain_end(self) -> Exception:
+        """Return NotDecodable if the worker ended by itself, or WorkerKilled if a signal from outside ended it."""
+        returncode = await self._wait_exited()
+        description = await self.describe_exit()
+        if returncode is not None and returncode < 0 and -returncode not in _CRASHES:
+            return WorkerKilled(description)
+        return NotDecodable(f"the decoder crashed: {description}")
+
+    async def _read_answer(self) -> tuple[dict[str, Any], PictureFacts | None]:
+        """Return the object of an answer, and its facts unless it is a refusal."""
+        answer = await self._read_object()
+        if "refusal" in answer:
+            return answer, None
+        data = {name: await self._output.readexactly(size) for name, size in rendition_sizes(answer).items()}
+        return answer, decode_facts(answer, data)
+
+    async def _read_object(self) -> dict[str, Any]:
+        length = decode_length(await self._output.readexactly(LENGTH.size))
+        return decode_object(await self._output.readexactly(length))

@@ -1,0 +1,136 @@
+"""The settings of a media server, read from the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode
+
+from media_service.collection.collector import CollectionTimes
+from media_service.processing.worker_pool import PoolLimits
+from media_service.processing.worker_process import WorkerLimits
+from media_service.uploads.uploads import UploadLimits
+from servicekit.config import Address, Settings
+from servicekit.rate_limiter import RateLimit
+from servicekit.settings import MongoSettings, ServiceSettings
+
+MIB: Final = 1024 * 1024
+GIB: Final = 1024 * MIB
+DAY_S: Final = 86_400.0
+
+
+def _split_at_commas(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+MediaTypes = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas)]
+"""Media types or patterns of them, such as image/jpeg or image/*, separated by commas."""
+
+S3Addressing = Literal["path", "host"]
+"""The place of the bucket in addresses: the path (`s3.example.com/media/…`) or the host (`media.s3.example.com/…`)."""
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+def _normalize_origin(value: str) -> str:
+    """Return `scheme://host[:port]`. Clients leave a default port out of the header `host`, which is signed."""
+    url = urlsplit(value)
+    if url.scheme not in _DEFAULT_PORTS or not url.hostname or url.path.strip("/") or url.query or url.username:
+        raise ValueError("must be http://host:port or https://host:port")
+    host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
+    port = "" if url.port in (None, _DEFAULT_PORTS[url.scheme]) else f":{url.port}"
+    return f"{url.scheme}://{host}{port}"
+
+
+Origin = Annotated[str, AfterValidator(_normalize_origin)]
+"""An address of the form `http://host:port` or `https://host:port`."""
+
+
+class S3Settings(Settings):
+    """The settings of a service that stores objects in S3."""
+
+    s3_url: Origin
+    # The address at which clients reach the same store; default: s3_url. It is signed: a proxy must pass `Host` on.
+    s3_public_url: Origin | None = None
+    s3_bucket: str = Field(default="media", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    s3_region: str = Field(default="us-east-1", min_length=1)
+    s3_access_key: str = Field(min_length=1)
+    s3_secret_key: SecretStr = Field(min_length=1)
+    s3_addressing: S3Addressing = "path"
+    # The PEM file of the authorities that sign the certificate of s3_url; default: those of the system.
+    s3_ca_file: Path | None = None
+
+
+class MediaSettings(ServiceSettings, MongoSettings, S3Settings):
+    """The settings of a media server, in addition to those of every service."""
+
+    listen: Address = "127.0.0.1:5201"
+    internal_listen: Address = "127.0.0.1:6201"
+    # The largest file of Upload, and the largest file that is uploaded in parts, in bytes. Chat servers tell clients
+    # these limits, and read the same settings.
+    media_upload_bytes: int = Field(default=10 * MIB, gt=0, le=64 * MIB)
+    media_file_bytes: int = Field(default=2 * GIB, gt=0, le=5 * GIB)
+    # The media types of files that may be uploaded, as detected from their bytes; empty: any. Also for chat servers.
+    media_types: MediaTypes = ()
+    # The bytes, files and unfinished uploads that a user may have.
+    media_quota_bytes: int = Field(default=10 * GIB, gt=0)
+    media_quota_files: int = Field(default=100_000, gt=0)
+    media_quota_uploads: int = Field(default=100, gt=0)
+    # Uploads that a device may begin per second, and their burst.
+    media_uploads_per_second: float = Field(default=5.0, gt=0)
+    media_uploads_burst: int = Field(default=100, gt=0)
+    # Seconds until an unfinished upload, or a file to which nothing refers, is removed.
+    media_unreferenced_seconds: float = Field(default=DAY_S, gt=0)
+    # Seconds between two checks whether something still refers to a file.
+    media_recheck_seconds: float = Field(default=DAY_S, gt=0)
+    # Seconds for which a file is kept for a message that is about to refer to it; longer than a send may take.
+    media_claim_seconds: float = Field(default=3600.0, gt=0)
+    # Seconds between two looks for files to check or remove.
+    media_collection_pause_seconds: float = Field(default=5.0, gt=0)
+    # Seconds for which an address to download from is valid.
+    media_url_seconds: int = Field(default=600, ge=1, le=7 * 86_400)
+    # False: private metadata stays in pictures and videos.
+    media_remove_metadata: bool = True
+    # Processes that decode pictures, and the largest picture in pixels.
+    media_picture_workers: int = Field(default=2, gt=0)
+    media_picture_pixels: int = Field(default=100_000_000, gt=0)
+    # The HTTP address of a scanner, which decides whether files may be downloaded; unset: files are not scanned.
+    media_scanner_url: str | None = None
+    # Seconds between two attempts to have a file scanned.
+    media_scan_retry_seconds: float = Field(default=10.0, gt=0)
+
+    @property
+    def upload_limits(self) -> UploadLimits:
+        """Return the limits of uploads."""
+        return UploadLimits(
+            streamed_bytes=self.media_upload_bytes,
+            file_bytes=self.media_file_bytes,
+            quota_bytes=self.media_quota_bytes,
+            quota_files=self.media_quota_files,
+            quota_uploads=self.media_quota_uploads,
+            lifetime_s=self.media_unreferenced_seconds,
+        )
+
+    @property
+    def upload_rate(self) -> RateLimit:
+        """Return the rate at which a device may begin uploads."""
+        return RateLimit(self.media_uploads_per_second, self.media_uploads_burst)
+
+    @property
+    def pool_limits(self) -> PoolLimits:
+        """Return the limits of the processes that decode pictures."""
+        return PoolLimits(workers=self.media_picture_workers, worker=WorkerLimits(max_pixels=self.media_picture_pixels))
+
+    @property
+    def collection_times(self) -> CollectionTimes:
+        """Return the times of the collector."""
+        return CollectionTimes(
+            recheck_s=self.media_recheck_seconds,
+            pause_s=self.media_collection_pause_seconds,
+            unreferenced_s=self.media_unreferenced_seconds,
+            rejected_s=self.media_unreferenced_seconds,
+            scan_retry_s=self.media_scan_retry_seconds,
+        )

@@ -1,0 +1,1 @@
+"""Uploads: begun, streamed or in parts, and completed."""

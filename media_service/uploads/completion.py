@@ -1,0 +1,208 @@
+"""The completion of uploads: the sent bytes are verified, private metadata is removed, and the facts are recorded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import aclosing
+from functools import partial
+from hashlib import sha256
+from typing import Final
+
+import structlog
+from prometheus_client import Counter
+
+from media_service.errors import MediaNotReady, field_invalid, media_not_found
+from media_service.model.media import MediaFacts, MediaFile, MediaState, sent_key
+from media_service.model.media_store import MediaStore
+from media_service.model.object_store import ObjectNotFound, ObjectStore
+from media_service.processing.inspection import FileInspector
+from media_service.uploads.leases import LeasedFile, Leases
+from media_service.uploads.uploads import check_complete
+from servicekit.clock import Clock
+from servicekit.errors import Invalid
+from servicekit.failure import Failure
+
+# CompleteUpload answers within this time; Envoy ends a call after 30 s.
+PATIENCE_S: Final = 20.0
+NOT_READY_RETRY_S: Final = 2.0
+
+_completed = Counter("parley_media_uploads", "Uploads that ended, by their outcome.", ["outcome"])
+log = structlog.get_logger("uploads")
+
+
+class Completion:
+    """Completes uploads under leases; with `scan`, complete files are scanned before they are READY.
+
+    A file whose bytes are not as announced, or may not be stored, is removed, and its failure is recorded for retries.
+    """
+
+    def __init__(
+        self,
+        store: MediaStore,
+        objects: ObjectStore,
+        inspector: FileInspector,
+        clock: Clock,
+        *,
+        scan: bool,
+        unreferenced_s: float,
+    ) -> None:
+        self._store = store
+        self._objects = objects
+        self._inspector = inspector
+        self._clock = clock
+        self._leases = Leases(store, clock)
+        self._scan = scan
+        self._unreferenced_ms = round(unreferenced_s * 1000)
+        self._tasks: dict[str, asyncio.Task[MediaFile]] = {}
+        self._stopped = asyncio.Event()
+
+    async def run(self) -> None:
+        """Complete files in the background until cancelled; then cancel what is under way, which clients retry."""
+        try:
+            await self._stopped.wait()
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+
+    async def stream(self, file: MediaFile, chunks: AsyncIterable[bytes]) -> MediaFile:
+        """Store the bytes of a streamed upload, and complete it.
+
+        Raise Invalid if they are not as announced, MediaNotReady if another call uploads the file, and the failures of
+        `chunks`, of the inspection and of the stores.
+        """
+        return await self._leases.run(file.media_id, partial(self._store_and_finish, chunks))
+
+    async def complete_parts(self, file: MediaFile) -> MediaFile:
+        """Join the parts of an upload, and complete it; a complete file is returned.
+
+        The work goes on when the call is cancelled. Raise MediaNotReady if it takes longer than PATIENCE_S, Invalid if
+        a part is missing or the bytes are not as announced, and the failures of the inspection and of the stores.
+        """
+        if file.state is not MediaState.UPLOADING:
+            return file
+        task = self._tasks.get(file.media_id)
+        if task is None:
+            task = asyncio.create_task(self._leases.run(file.media_id, self._join_and_finish))
+            self._tasks[file.media_id] = task
+            task.add_done_callback(partial(self._end_task, file.media_id))
+        if not (await asyncio.wait([task], timeout=PATIENCE_S))[0]:
+            raise MediaNotReady("the file is being verified", retry_after=NOT_READY_RETRY_S)
+        if task.cancelled():
+            raise MediaNotReady("the server stops; another one completes the file", retry_after=NOT_READY_RETRY_S)
+        return task.result()
+
+    def _end_task(self, media_id: str, task: asyncio.Task[MediaFile]) -> None:
+        del self._tasks[media_id]
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, Failure):
+            log.error("completion of an upload failed", media_id=media_id, exc_info=error)
+
+    async def _store_and_finish(self, chunks: AsyncIterable[bytes], leased: LeasedFile) -> MediaFile:
+        digest, size = sha256(), leased.file.description.size_bytes
+
+        async def hashed() -> AsyncGenerator[bytes, None]:
+            async for chunk in chunks:
+                digest.update(chunk)
+                yield chunk
+
+        key = sent_key(leased.file.media_id)
+        async with aclosing(hashed()) as stream:
+            await self._objects.put(key, size, stream)
+        return await self._finish(leased, digest.digest())
+
+    async def _join_and_finish(self, leased: LeasedFile) -> MediaFile:
+        file = leased.file
+        if file.facts is not None:
+            # An earlier call recorded them, and may have removed the sent bytes.
+            return await self._finish(leased, b"")
+        await self._join_parts(file)
+        return await self._finish(leased, await self._read_digest(file))
+
+    async def _join_parts(self, file: MediaFile) -> None:
+        """Join the parts to the object of the sent bytes. Raise Invalid if one is missing or has a wrong size."""
+        key, size = sent_key(file.media_id), file.description.size_bytes
+        try:
+            parts = await self._objects.list_parts(key, file.upload_id)
+            right = [each for each in parts if 1 <= each.number <= file.part_count]
+            right = [each for each in right if each.size_bytes == file.part_bytes(each.number)]
+            check_complete(file, {part.number for part in right})
+            await self._objects.complete_parts(key, file.upload_id, right)
+        except ObjectNotFound:
+            # An earlier call joined them, or the store has lost the upload.
+            if await self._objects.size_of(key) is None:
+                raise field_invalid("media_id", "no part is stored; begin a new upload") from None
+        await self._objects.abort_parts(key)
+        stored = await self._objects.size_of(key)
+        if stored != size:
+            raise await self._remove(file, field_invalid("file.size_bytes", f"{size} announced, {stored} sent"))
+
+    async def _read_digest(self, file: MediaFile) -> bytes:
+        """Return the digest of the sent bytes if the client announced one: reading a large file takes long."""
+        if not file.description.sha256:
+            return b""
+        digest = sha256()
+        async with aclosing(self._objects.read(sent_key(file.media_id))) as chunks:
+            async for chunk in chunks:
+                digest.update(chunk)
+        return digest.digest()
+
+    async def _finish(self, leased: LeasedFile, digest: bytes) -> MediaFile:
+        """Record the facts of a file whose bytes are in the store, and move it on. `digest` is empty if unknown."""
+        file, facts = leased.file, leased.file.facts
+        if digest and file.description.sha256 not in (b"", digest):
+            raise await self._remove(
+                file, field_invalid("file.sha256", "is not the digest of the bytes that were sent")
+            )
+        if facts is None:
+            if digest and (adopted := await self._adopt_identical(leased, digest)) is not None:
+                return adopted
+            facts = await self._inspect(file, digest)
+            self._check_lease(done=await self._store.set_facts(file.media_id, leased.holder, digest, facts))
+        if facts.rewritten:
+            # The sent bytes hold what was removed.
+            await self._objects.delete([sent_key(file.media_id)])
+        return await self._move_on(leased, facts.size_bytes, scan=self._scan)
+
+    async def _inspect(self, file: MediaFile, digest: bytes) -> MediaFacts:
+        try:
+            return await self._inspector.inspect(file, digest)
+        except Invalid as refusal:
+            raise await self._remove(file, refusal) from None
+
+    async def _adopt_identical(self, leased: LeasedFile, digest: bytes) -> MediaFile | None:
+        """Complete the file with the objects of an identical one of the same owner; return None if there is none."""
+        file = leased.file
+        twin = await self._store.find_identical(file, digest)
+        if twin is None or twin.facts is None:
+            return None
+        self._check_lease(done=await self._store.adopt(file.media_id, leased.holder, twin.base_id))
+        # The collector keeps objects that a file uses; it may have removed the twin before this one was recorded.
+        found = await self._store.find(twin.media_id)
+        if found is None or found.state is not MediaState.READY:
+            await self._store.adopt(file.media_id, leased.holder, file.media_id)
+            return None
+        self._check_lease(done=await self._store.set_facts(file.media_id, leased.holder, digest, twin.facts))
+        await self._objects.delete([sent_key(file.media_id)])
+        return await self._move_on(leased, 0, scan=False)
+
+    async def _move_on(self, leased: LeasedFile, stored_bytes: int, *, scan: bool) -> MediaFile:
+        now_ms = self._clock.now_ms()
+        state, due_ms = (MediaState.SCANNING, now_ms) if scan else (MediaState.READY, now_ms + self._unreferenced_ms)
+        finished = await self._store.finish(
+            leased.file.media_id, leased.holder, state, stored_bytes=stored_bytes, due_ms=due_ms
+        )
+        if finished is None:
+            raise media_not_found()
+        _completed.labels("complete").inc()
+        return finished
+
+    async def _remove(self, file: MediaFile, failure: Failure) -> Failure:
+        """Remove a file that cannot be completed, and return the failure to raise."""
+        await self._store.remove(file.media_id, [MediaState.UPLOADING], self._clock.now_ms(), failure)
+        _completed.labels("refused").inc()
+        log.info("upload refused", media_id=file.media_id, reason=failure.reason, error=failure.message)
+        return failure
+
+    def _check_lease(self, *, done: bool) -> None:
+        if not done:
+            raise MediaNotReady("the file is being completed by another call", retry_after=NOT_READY_RETRY_S)

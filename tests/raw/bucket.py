@@ -1,0 +1,37 @@
+"""What an S3 store really holds, as its own client lists it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from minio import Minio
+
+from devstack.s3 import BUCKET, REGION
+from devstack.stack import Stack
+
+
+class Bucket:
+    """The bucket of a stack."""
+
+    def __init__(self, stack: Stack) -> None:
+        address = stack.layout.s3
+        assert address is not None
+        self._client = Minio(
+            address.endpoint, address.keys.access_key, address.keys.secret_key, secure=False, region=REGION
+        )
+
+    async def objects(self, media_id: str = "") -> set[str]:
+        """Return the keys of the objects, by default of all files."""
+        return await asyncio.to_thread(self._list_objects, media_id)
+
+    async def uploads(self, media_id: str = "") -> set[str]:
+        """Return the keys of the uploads in parts that are neither completed nor aborted."""
+        return await asyncio.to_thread(self._list_uploads, media_id)
+
+    def _list_objects(self, prefix: str) -> set[str]:
+        found = self._client.list_objects(BUCKET, prefix=prefix, recursive=True)
+        return {str(each.object_name) for each in found if not each.is_dir}
+
+    def _list_uploads(self, prefix: str) -> set[str]:
+        found = self._client._list_multipart_uploads(BUCKET, prefix=prefix)
+        return {str(each.object_name) for each in found.uploads}
