@@ -37,6 +37,13 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Yield a SeaweedFS alone: `.s3`."""
+    with Stack(tmp_path_factory.mktemp("seaweedfs"), only=["seaweedfs"]) as stack:
+        yield stack
+
+
 @pytest.fixture
 def database_name() -> str:
     """Return a unique name for a database or a key prefix."""

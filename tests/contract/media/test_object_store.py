@@ -13,13 +13,13 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
-from devstack.managed_process import ManagedProcess
+from devstack.stack import Stack
 from media_service.model.object_store import ObjectNotFound, ObjectStore, StoredPart
 from media_service.storage.s3 import S3ObjectStore
 from media_service.storage.s3_transport import S3Limits
 from servicekit.clock import SystemClock
 from tests.eventually import eventually
-from tests.seaweedfs import s3_settings
+from tests.s3 import s3_settings
 
 pytestmark = pytest.mark.integration
 
@@ -30,7 +30,7 @@ EXPIRES_S = 60
 
 
 @pytest.fixture
-async def store(seaweedfs: ManagedProcess) -> AsyncIterator[ObjectStore]:
+async def store(seaweedfs: Stack) -> AsyncIterator[ObjectStore]:
     # Small pages, so that listings have several.
     store = S3ObjectStore(s3_settings(seaweedfs), SystemClock(), S3Limits(page_items=3))
     await store.prepare()

@@ -1,4 +1,4 @@
-"""A real S3 store of its own for the outages, and both event loops: that of Python, and the one of the services."""
+"""A real S3 store that the tests of this folder stop, and both event loops: Python's, and that of the services."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 import uvloop
 
-from devstack.managed_process import ManagedProcess
-from tests.seaweedfs import seaweedfs_server
+from devstack.stack import Stack
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
-@pytest.fixture(scope="session")
-def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ManagedProcess]:
-    with seaweedfs_server(tmp_path_factory.mktemp("seaweedfs")) as process:
-        yield process
+@pytest.fixture(scope="module")
+def own_seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack(tmp_path_factory.mktemp("seaweedfs"), only=["seaweedfs"]) as stack:
+        yield stack

@@ -7,7 +7,7 @@ import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 
 import httpx2
@@ -16,11 +16,13 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from devstack.managed_process import ManagedProcess
+from devstack.stack import Stack
 from media_service.storage.s3 import S3ObjectStore
 from media_service.storage.s3_transport import S3Limits
 from servicekit.clock import SystemClock
 from servicekit.errors import StoreUnavailable
-from tests.seaweedfs import s3_settings
+from tests.eventually import eventually
+from tests.s3 import s3_settings
 
 pytestmark = pytest.mark.integration
 
@@ -34,19 +36,34 @@ Call = Callable[[S3ObjectStore], Awaitable[object]]
 
 
 @pytest.fixture
-async def store(seaweedfs: ManagedProcess) -> AsyncIterator[S3ObjectStore]:
-    await restart(seaweedfs)
-    store = S3ObjectStore(s3_settings(seaweedfs), SystemClock(), LIMITS)
-    await store.prepare()
+def server(own_seaweedfs: Stack) -> ManagedProcess:
+    return own_seaweedfs.processes["seaweedfs"]
+
+
+@pytest.fixture
+async def store(own_seaweedfs: Stack, server: ManagedProcess) -> AsyncIterator[S3ObjectStore]:
+    store = S3ObjectStore(s3_settings(own_seaweedfs), SystemClock(), LIMITS)
+    await restart(server, store)
     yield store
+    await restart(server, store)
     await store.close()
-    await restart(seaweedfs)
 
 
-async def restart(process: ManagedProcess) -> None:
-    process.resume()
-    process.start()
-    await asyncio.to_thread(process.wait_healthy)
+async def restart(server: ManagedProcess, store: S3ObjectStore) -> None:
+    """Run the server again, and wait until it serves requests."""
+    server.resume()
+    server.start()
+    await asyncio.to_thread(server.wait_healthy)
+    key = new_key()
+
+    async def stores_and_reads() -> bool:
+        # It answers before its volumes can be used.
+        with suppress(StoreUnavailable):
+            await put(store, key)
+            return await size_read(store, key) == MIB
+        return False
+
+    await eventually(stores_and_reads, timeout=30)
 
 
 async def zeros(size: int, *, then: Callable[[], object] = lambda: None, at: int = 0) -> AsyncIterator[bytes]:
@@ -90,38 +107,38 @@ async def assert_unavailable_in_time(store: S3ObjectStore, call: Call) -> None:
 
 
 async def test_calls_fail_while_the_store_is_down_and_succeed_after_its_return(
-    store: S3ObjectStore, seaweedfs: ManagedProcess
+    store: S3ObjectStore, server: ManagedProcess
 ) -> None:
     key = new_key()
     await put(store, key)
-    seaweedfs.kill()
+    server.kill()
     for call in CALLS.values():
         await assert_unavailable_in_time(store, call)
-    await restart(seaweedfs)
+    await restart(server, store)
     assert await size_read(store, key) == MIB
     await put(store, new_key())
 
 
-async def test_calls_fail_in_time_while_the_store_is_frozen(store: S3ObjectStore, seaweedfs: ManagedProcess) -> None:
+async def test_calls_fail_in_time_while_the_store_is_frozen(store: S3ObjectStore, server: ManagedProcess) -> None:
     key = new_key()
     await put(store, key)
-    seaweedfs.freeze()
+    server.freeze()
     async with asyncio.TaskGroup() as group:
         for call in CALLS.values():
             group.create_task(assert_unavailable_in_time(store, call))
     assert store.sign_part(key, "id", 1, 5, 60)
-    seaweedfs.resume()
+    server.resume()
     assert await size_read(store, key) == MIB
 
 
 @pytest.mark.parametrize("outage", [ManagedProcess.kill, ManagedProcess.freeze])
 async def test_outage_in_the_middle_of_a_put_is_reported(
-    store: S3ObjectStore, seaweedfs: ManagedProcess, outage: Callable[[ManagedProcess], None]
+    store: S3ObjectStore, server: ManagedProcess, outage: Callable[[ManagedProcess], None]
 ) -> None:
     key, size = new_key(), 64 * MIB
     with pytest.raises(StoreUnavailable):
-        await store.put(key, size, zeros(size, then=lambda: outage(seaweedfs), at=8 * MIB))
-    await restart(seaweedfs)
+        await store.put(key, size, zeros(size, then=lambda: outage(server), at=8 * MIB))
+    await restart(server, store)
     assert await store.size_of(key) is None
     await put(store, key, size)
     assert await size_read(store, key) == size
@@ -129,22 +146,22 @@ async def test_outage_in_the_middle_of_a_put_is_reported(
 
 @pytest.mark.parametrize("outage", [ManagedProcess.kill, ManagedProcess.freeze])
 async def test_outage_in_the_middle_of_a_read_is_reported(
-    store: S3ObjectStore, seaweedfs: ManagedProcess, outage: Callable[[ManagedProcess], None]
+    store: S3ObjectStore, server: ManagedProcess, outage: Callable[[ManagedProcess], None]
 ) -> None:
     key, size = new_key(), 64 * MIB
     await put(store, key, size)
     async with aclosing(store.read(key)) as chunks:
         assert await anext(chunks)
-        outage(seaweedfs)
+        outage(server)
         with pytest.raises(StoreUnavailable):
             assert [chunk async for chunk in chunks]
-    await restart(seaweedfs)
+    await restart(server, store)
     assert await size_read(store, key) == size
 
 
 @pytest.mark.parametrize("outage", [ManagedProcess.kill, ManagedProcess.freeze])
 async def test_parts_survive_an_outage_and_are_joined_after_it(
-    store: S3ObjectStore, seaweedfs: ManagedProcess, outage: Callable[[ManagedProcess], None]
+    store: S3ObjectStore, server: ManagedProcess, outage: Callable[[ManagedProcess], None]
 ) -> None:
     key, parts = new_key(), [os.urandom(5 * MIB), b"the last"]
     upload_id = await store.create_parts(key)
@@ -153,47 +170,50 @@ async def test_parts_survive_an_outage_and_are_joined_after_it(
             url = store.sign_part(key, upload_id, number, len(part), 60)
             (await client.put(url, content=part)).raise_for_status()
     stored = await store.list_parts(key, upload_id)
-    outage(seaweedfs)
+    outage(server)
     await assert_unavailable_in_time(store, lambda store: store.complete_parts(key, upload_id, stored))
-    await restart(seaweedfs)
+    await restart(server, store)
     if await store.size_of(key) is None:
         assert await store.list_parts(key, upload_id) == stored
         await store.complete_parts(key, upload_id, stored)
     assert b"".join([chunk async for chunk in store.read(key)]) == b"".join(parts)
 
 
-async def test_call_after_a_restart_succeeds_at_once(store: S3ObjectStore, seaweedfs: ManagedProcess) -> None:
+async def test_call_after_a_restart_succeeds_at_once(store: S3ObjectStore, server: ManagedProcess) -> None:
     # Its connections from before the restart are closed by then.
     key = new_key()
     await put(store, key)
-    seaweedfs.kill()
-    await restart(seaweedfs)
+    server.kill()
+    await restart(server, store)
     assert await store.size_of(key) == MIB
     assert await size_read(store, key) == MIB
 
 
-async def test_outage_is_logged_and_measured_once(store: S3ObjectStore, seaweedfs: ManagedProcess) -> None:
+async def test_outage_is_logged_and_measured_once(store: S3ObjectStore, server: ManagedProcess) -> None:
     await store.size_of(new_key())
     assert REGISTRY.get_sample_value("parley_s3_up") == 1
     before = REGISTRY.get_sample_value("parley_s3_failures_total", {"operation": "size_of"}) or 0
     with capture_logs() as logged:
-        seaweedfs.kill()
+        server.kill()
         for _ in range(3):
             with pytest.raises(StoreUnavailable):
                 await store.size_of(new_key())
-        assert REGISTRY.get_sample_value("parley_s3_up") == 0
-        await restart(seaweedfs)
+    assert [(line["event"], line["log_level"]) for line in logged] == [("S3 outage began", "warning")]
+    assert logged[0]["operation"] == "size_of"
+    assert REGISTRY.get_sample_value("parley_s3_up") == 0
+    with capture_logs() as logged:
+        await restart(server, store)
         for _ in range(3):
             await store.size_of(new_key())
-    assert [line["event"] for line in logged] == ["S3 outage began", "S3 outage ended"]
+    assert [line["event"] for line in logged][-1:] == ["S3 outage ended"]
     assert REGISTRY.get_sample_value("parley_s3_up") == 1
     assert REGISTRY.get_sample_value("parley_s3_failures_total", {"operation": "size_of"}) == before + 3
 
 
 async def test_transfers_beyond_the_limit_are_refused_and_control_calls_are_served(
-    store: S3ObjectStore, seaweedfs: ManagedProcess
+    store: S3ObjectStore, own_seaweedfs: Stack
 ) -> None:
-    limited = S3ObjectStore(s3_settings(seaweedfs), SystemClock(), replace(LIMITS, transfers=2))
+    limited = S3ObjectStore(s3_settings(own_seaweedfs), SystemClock(), replace(LIMITS, transfers=2))
     key = new_key()
     await put(limited, key, 16 * MIB)
     async with aclosing(limited.read(key)) as one, aclosing(limited.read(key)) as two:

@@ -91,7 +91,7 @@ class Play:
         younger = await self.media.upload(os.urandom(100))
         await self.catalog.claim(self.alice, younger.media_id)
         await self.wait_removed(younger.media_id)
-        assert await self.bucket.objects(kept)
+        assert (await self.media.download(kept)).data
 
 
 @pytest.fixture
@@ -181,7 +181,9 @@ async def test_claimed_file_outlives_its_time(play: Play) -> None:
     media = await play.media.upload(os.urandom(1000))
     [claimed] = await play.catalog.claim(play.alice, media.media_id)
     assert claimed.media.media_id == media.media_id
-    await play.wait_outlived(media.media_id)
+    younger = await play.media.upload(os.urandom(1000))
+    await play.wait_removed(younger.media_id)
+    assert (await play.media.download(media.media_id)).data
 
 
 async def test_claim_of_a_removed_or_unfinished_file_is_refused(play: Play) -> None:
@@ -197,8 +199,10 @@ async def test_claim_of_a_removed_or_unfinished_file_is_refused(play: Play) -> N
 async def test_claims_and_removals_at_once_never_lose_a_file(play: Play) -> None:
     """Files become due while they are sent: each that a message refers to is there, each other one is gone."""
 
+    files = [await play.media.upload(os.urandom(100)) for _ in range(20)]
+
     async def send_late(number: int) -> tuple[str, bool]:
-        media = await play.media.upload(os.urandom(100))
+        media = files[number]
         # Some are sent just before they are due, some at that moment, some after.
         due = media.expire_time.ToMilliseconds() / 1000
         await asyncio.sleep(due - time.time() - 0.3 + number * 0.03)
