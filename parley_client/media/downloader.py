@@ -45,8 +45,7 @@ async def _verify(partial: PartialFile) -> None:
 
 async def _download_ranges(source: ByteSource, partial: PartialFile, progress: Progress) -> None:
     finished, expected, persistence = partial.finished_ranges, partial.expected, Persistence()
-    for index in finished:
-        progress.set_part(index, expected.range_at(index)[1])
+    progress.begin({index: expected.range_at(index)[1] for index in finished})
     missing = [index for index in range(expected.range_count) if index not in finished]
     await for_each_part(missing, lambda index: _download_range(source, partial, index, progress, persistence))
 

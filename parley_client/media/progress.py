@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 ProgressCallback = Callable[[int, int], None]
 """Called with the transferred bytes and the total. The first number never falls, and the last call has both equal."""
@@ -16,6 +16,11 @@ class Progress:
         self._on_progress = on_progress
         self._bytes_by_part: dict[int, int] = {}
         self._reported_bytes = -1
+
+    def begin(self, bytes_by_part: Mapping[int, int]) -> None:
+        """Report what an earlier attempt has transferred; nothing in a first attempt."""
+        self._bytes_by_part.update(bytes_by_part)
+        self._report(min(sum(self._bytes_by_part.values()), self._total_bytes - 1))
 
     def set_part(self, part: int, transferred_bytes: int) -> None:
         """Set the bytes of one part; a lower number than before means that the part is repeated."""

@@ -68,11 +68,11 @@ def _hash_file(path: Path, cancelled: threading.Event) -> SourceFile:
     path, digest = path.absolute(), hashlib.sha256()
     # A pipe would block, and could not be read twice.
     if not stat.S_ISREG(path.stat().st_mode):
-        raise InvalidRequest(f"{path.name} is not a file", code="INVALID_ARGUMENT")
+        raise InvalidRequest(f"the path {path.name} is not that of a file", code="INVALID_ARGUMENT")
     with path.open("rb", buffering=0) as file:
         found = os.fstat(file.fileno())
         while (block := file.read(_HASH_BLOCK_BYTES)) and not cancelled.is_set():
             digest.update(block)
     if found.st_size == 0:
-        raise InvalidRequest(f"{path.name} is empty", code="INVALID_ARGUMENT")
+        raise InvalidRequest(f"the file {path.name} is empty", code="INVALID_ARGUMENT")
     return SourceFile(path, found.st_size, found.st_mtime_ns, digest.digest())

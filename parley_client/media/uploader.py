@@ -50,6 +50,7 @@ class Uploader:
 
         async def frames() -> AsyncIterator[media_pb2.UploadRequest]:
             sent_bytes = 0
+            progress.begin({})
             yield media_pb2.UploadRequest(start=start)
             async for block in file.blocks():
                 yield media_pb2.UploadRequest(chunk=block)
@@ -73,8 +74,8 @@ class Uploader:
         parts = await self._continue_or_begin(announced, key)
         persistence = Persistence()
         missing = [number for number in parts.numbers if not parts.get(number).stored]
-        for number in set(parts.numbers).difference(missing):
-            progress.set_part(number, parts.get(number).size_bytes)
+        stored = set(parts.numbers).difference(missing)
+        progress.begin({number: parts.get(number).size_bytes for number in stored})
         await for_each_part(missing, lambda number: self._send_part(file, parts, number, progress, persistence))
         try:
             await file.check_unchanged()
