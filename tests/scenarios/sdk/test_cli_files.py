@@ -37,6 +37,10 @@ def picture(path: Path) -> Path:
     return path
 
 
+def names_in(folder: Path) -> set[str]:
+    return {each.name for each in folder.iterdir()}
+
+
 async def test_picture_is_sent_listed_and_saved(terminal: Terminal, names: list[str], tmp_path: Path) -> None:
     alice, bob = names
     path, folder = picture(tmp_path / "cat.jpg"), tmp_path / "saved"
@@ -156,4 +160,4 @@ async def test_file_is_sent_to_a_group_as_a_reply(terminal: Terminal, names: lis
     await asyncio.gather(
         *[terminal.ok("download", "--group", "Friday", str(int(first["seq"]) + 1), "-o", str(tmp_path)) for _ in "ab"]
     )
-    assert [each.name for each in sorted(tmp_path.glob("*.jpg"))] == ["cat (1).jpg", "cat (2).jpg", "cat.jpg"]
+    assert names_in(tmp_path) >= {"cat.jpg", "cat (1).jpg", "cat (2).jpg"}

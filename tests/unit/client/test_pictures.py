@@ -215,6 +215,19 @@ async def test_list_shows_picture_below_its_message() -> None:
         assert not any(style is not None and style.reverse for style in styles), "reversed pixels"
 
 
+async def test_list_keeps_the_placeholders_of_a_kitty_picture() -> None:
+    app = PictureApp(PictureCells("x", 27, 10, Image.new("RGBA", (27, 20), "red"), 0x010203))
+    async with app.run_test(size=(60, 15)) as pilot:
+        await pilot.pause()
+        strips = app.screen._compositor.render_strips()
+        drawn = [segment for strip in strips for segment in strip if "\U0010eeee" in segment.text]
+        assert [segment.text.count("\U0010eeee") for segment in drawn] == [27] * 10
+        assert [segment.text[1] for segment in drawn[:3]] == ["\u0305", "\u030d", "\u030e"], "the rows in order"
+        colours = [segment.style.color.get_truecolor() for segment in drawn if segment.style and segment.style.color]
+        assert {(each.red, each.green, each.blue) for each in colours} == {(1, 2, 3)}
+        assert {strip.cell_length for strip in strips} == {60}
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("beach.jpg", "bear.png", ".hidden", "b\x1b[31m.txt"):
