@@ -42,6 +42,8 @@ class ObjectStore:
             response = await self._open_client().put(url, headers=request_headers, content=body)
         except httpx2.TransportError as error:
             raise StoreBusy(_describe(error)) from error
+        if response.status_code == 400 and b"RequestTimeout" in response.content:
+            raise StoreBusy("the store of the files did not get the part in time")
         _check(response.status_code)
 
     async def get(self, url: str, offset: int, length: int) -> AsyncGenerator[bytes, None]:
