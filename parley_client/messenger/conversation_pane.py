@@ -206,11 +206,14 @@ class ConversationPane(Vertical):
             await self._prompts.show_readers(conversation, message)
 
     def _load_visible_pictures(self) -> None:
-        conversation = self._model.open_conversation
-        for key in self._messages.visible_keys if conversation is not None else ():
-            message = find_message(conversation, key) if conversation is not None else None
-            if message is not None:
-                self._model.load_picture(message)
+        conversation, thumbnails = self._model.open_conversation, self._model.thumbnails
+        if conversation is None or thumbnails is None:
+            return
+        for key in self._messages.visible_keys:
+            message = find_message(conversation, key)
+            media = message.media if message is not None else None
+            if media is not None and thumbnails.needs_load(media):
+                self._model.start(thumbnails.load(media))
 
     def _redraw_below(self) -> None:
         """Count the messages of others that are newer than every message seen so far, and show the number."""

@@ -25,7 +25,6 @@ from parley_client.events import (
 )
 from parley_client.message import Message
 from parley_client.messenger.conversation_state import ConversationState
-from parley_client.messenger.pictures import PictureCells
 from parley_client.messenger.presence import MAX_WATCHED_USERS, PeerPresence
 from parley_client.messenger.terminal_text import one_line
 from parley_client.messenger.thumbnails import Thumbnails
@@ -186,19 +185,6 @@ class MessengerModel:
         ):
             await self._load_page(conversation, 4 * PAGE_SIZE)
         return conversation.view.message(seq) is not None
-
-    def picture_of(self, message: Message) -> PictureCells | None:
-        """Return the thumbnail of a message's file, or its placeholder; None: there is none to show."""
-        if self.thumbnails is None or (media := message.media) is None:
-            return None
-        return self.thumbnails.get(media)
-
-    def load_picture(self, message: Message) -> None:
-        """Load the thumbnail of a message that is visible, unless it is loaded."""
-        if self.thumbnails is None or (media := message.media) is None:
-            return
-        if self.thumbnails.needs_load(media):
-            self.start(self.thumbnails.load(media))
 
     def mark_read(self, conversation: ConversationState) -> None:
         """Mark a loaded conversation as read up to its newest entry."""

@@ -115,7 +115,7 @@ def _message_row(model: MessengerModel, conversation: ConversationState, message
         "edited" if message.edited else "",
         dimmed=message.content is None,
         mentions=mentions,
-        picture=model.picture_of(message),
+        picture=model.thumbnails.picture_of(message) if model.thumbnails is not None else None,
     )
 
 

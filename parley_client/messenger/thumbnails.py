@@ -12,6 +12,7 @@ from parley_client.errors import ParleyError, TimedOut, TryLater
 from parley_client.files import Files
 from parley_client.media.facts import Media, MediaKind, MediaVariant
 from parley_client.media.thumbhash import decode_thumbhash
+from parley_client.message import Message
 from parley_client.messenger.kitty import KittyPictures
 from parley_client.messenger.pictures import PictureCells, fit_cells
 
@@ -54,6 +55,11 @@ class Thumbnails:
             self._pictures.move_to_end(media.media_id)
             return loaded
         return self._placeholder(media)
+
+    def picture_of(self, message: Message) -> PictureCells | None:
+        """Return the picture of a message's file; None if it has none."""
+        media = message.media
+        return self.get(media) if media is not None else None
 
     def needs_load(self, media: Media) -> bool:
         """Return True if the file has a thumbnail that is neither loaded nor being loaded."""
