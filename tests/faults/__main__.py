@@ -47,7 +47,7 @@ def main(
 ) -> None:
     """Inject faults into a new system for some minutes while users send; then check the promises.
 
-    Below 20 minutes not every kind of fault can strike three times; the seed then selects some kinds.
+    Below 25 minutes not every kind of fault can strike three times; the seed then selects some kinds.
     """
     if keep is not None and keep.exists() and any(keep.iterdir()):
         raise typer.BadParameter(f"{keep} is not empty")

@@ -49,7 +49,7 @@ class Story:
 
     def __post_init__(self) -> None:
         for seq, file in enumerate(self.files, start=2):
-            stored = StoredFile(file.media_id, "alice", DIGEST, 1, 0.0, [Reference(ALBUM, seq, file.media_id)])
+            stored = StoredFile(file.media_id, "alice", DIGEST, 1, 0.0, [Reference(ALBUM, seq, file.media_id, "alice")])
             self.journal.files[file.media_id] = stored
             self.messages[ALBUM, seq] = file.media_id
             self.downloads |= {(file.media_id, member): DIGEST for member in ("bob", "carol")}

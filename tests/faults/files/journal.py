@@ -10,11 +10,12 @@ from tests.faults.files.contents import Contents
 
 @dataclass(slots=True, eq=False)
 class Reference:
-    """A message with a file that was acknowledged at `seq`, and whether its deletion for all has begun."""
+    """A message of `sender` that was acknowledged at `seq`, and whether its deletion for all has begun."""
 
     conversation: str
     seq: int
     media_id: str
+    sender: str
     deleting: bool = False
 
 
