@@ -1,4 +1,4 @@
-"""Who may see which file, and which device may call: asked of the directory, and kept for seconds.
+"""Access to files and to the service: the directory decides, and its permissions are kept for seconds.
 
 Only permissions are kept: a user who has just received a message with a file may download it at once.
 """

@@ -58,7 +58,7 @@ class Variant(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class FileDescription:
-    """What the uploader says of a file before the upload.
+    """The description of a file by its uploader, before the upload.
 
     `sha256` has 32 bytes, or none if the uploader announces no digest. `waveform` has at most 64 bytes.
     """
@@ -87,7 +87,7 @@ class StoredVariant:
 
 @dataclass(frozen=True, slots=True)
 class MediaFacts:
-    """What the server found in the bytes of a complete file.
+    """The facts of a complete file, found in its bytes.
 
     `size_bytes` and `sha256` are those of the stored original; `rewritten` says that it differs from the sent bytes and
     has an object of its own. `variants` are the smaller pictures. Unknown values are 0 or empty.

@@ -12,7 +12,7 @@ from servicekit.failure import Failure
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a user stores: files, their bytes, and unfinished uploads."""
+    """The storage that a user takes: files, their bytes, and unfinished uploads."""
 
     files: int
     size_bytes: int

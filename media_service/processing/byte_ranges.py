@@ -27,17 +27,6 @@ Segment: TypeAlias = ByteRange | bytes
 """A part of a rewritten file: a range that is copied from the original, or new bytes."""
 
 
-def parse_bytes(parser: Parser[Result], data: bytes) -> Result:
-    """Run a parser on a file in memory."""
-    try:
-        wanted = next(parser)
-        while True:
-            wanted = parser.send(data[wanted.offset : wanted.offset + wanted.length])
-    except StopIteration as stop:
-        result: Result = stop.value
-        return result
-
-
 async def parse_ranges(parser: Parser[Result], read: Callable[[ByteRange], Awaitable[bytes]]) -> Result:
     """Run a parser on a file of which `read` returns ranges."""
     try:

@@ -1,4 +1,4 @@
-"""What an S3 store really holds, as its own client lists it."""
+"""The objects and uploads that an S3 store holds, as a client of another maker lists them."""
 
 from __future__ import annotations
 

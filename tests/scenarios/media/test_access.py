@@ -1,4 +1,4 @@
-"""Who may download and refer to a file: its uploader, and those who may see a message or picture that refers to it."""
+"""Access to a file: its uploader has it, and those who may see a message or picture that refers to it."""
 
 from __future__ import annotations
 

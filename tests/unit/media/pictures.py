@@ -11,8 +11,9 @@ from pathlib import Path
 
 from PIL import Image, ImageCms
 
-from media_service.processing.byte_ranges import ByteRange, Segment, parse_bytes
+from media_service.processing.byte_ranges import ByteRange, Segment
 from media_service.processing.metadata import plan_removal
+from tests.unit.media.parsing import parse_bytes
 
 SECRETS = (
     b"GPS-SECRET",

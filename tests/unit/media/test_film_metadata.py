@@ -9,7 +9,7 @@ import pytest
 from tinytag import TinyTag
 
 from media_service.processing.buffered_reader import Malformed
-from media_service.processing.byte_ranges import ByteRange, parse_bytes, parse_ranges, segments_size
+from media_service.processing.byte_ranges import ByteRange, parse_ranges, segments_size
 from media_service.processing.metadata import plan_removal
 from tests.unit.media.films import (
     SECRETS,
@@ -26,6 +26,7 @@ from tests.unit.media.films import (
     video,
     walk,
 )
+from tests.unit.media.parsing import parse_bytes
 from tests.unit.media.pictures import remove
 
 PRIVATE = location_tags() + box(b"uuid", XMP_UUID, b"XMP-SECRET")
