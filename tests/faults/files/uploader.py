@@ -96,7 +96,8 @@ class Uploader:
         async def some_frames() -> Any:
             for frame in frames[: self._random.randint(1, len(frames))]:
                 yield frame.SerializeToString()
-            await asyncio.Event().wait()
+            # Longer than the call lasts.
+            await asyncio.sleep(GIVE_UP_S[1])
 
         self._journal.abandoned += 1
         with suppress(TimeoutError, grpc.aio.AioRpcError):
