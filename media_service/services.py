@@ -52,6 +52,7 @@ def media_services(
         clock,
         scan=scanner is not None,
         unreferenced_s=settings.media_unreferenced_seconds,
+        lease_s=settings.media_lease_seconds,
     )
     collector = Collector(store, objects, directory, scanner, clock, settings.collection_times)
     claims = Claims(store, directory, clock, settings.media_claim_seconds)

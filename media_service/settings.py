@@ -82,6 +82,13 @@ class MediaSettings(ServiceSettings, MongoSettings, S3Settings):
     media_claim_seconds: float = Field(default=3600.0, gt=0)
     # Seconds between two looks for files to check or remove.
     media_collection_pause_seconds: float = Field(default=5.0, gt=0)
+    # Seconds after which another server may go on with an upload whose server has died.
+    media_lease_seconds: float = Field(default=30.0, gt=0)
+    # Seconds after which another server checks and removes files of a server that has died.
+    media_collection_timeout_seconds: float = Field(default=300.0, gt=0)
+    # Seconds until the objects of a removed file are deleted for the second time, and its record with them: longer than
+    # a frozen server or store may still write an object.
+    media_tombstone_seconds: float = Field(default=600.0, gt=0)
     # Seconds for which an address to download from is valid.
     media_url_seconds: int = Field(default=600, ge=1, le=7 * 86_400)
     # False: private metadata stays in pictures and videos.
@@ -122,6 +129,10 @@ class MediaSettings(ServiceSettings, MongoSettings, S3Settings):
         return CollectionTimes(
             recheck_s=self.media_recheck_seconds,
             pause_s=self.media_collection_pause_seconds,
+            timeout_s=self.media_collection_timeout_seconds,
+            tombstone_s=self.media_tombstone_seconds,
+            # An adoption is over within its lease, or goes on with the next call of the client.
+            adoption_s=2 * self.media_lease_seconds,
             unreferenced_s=self.media_unreferenced_seconds,
             rejected_s=self.media_unreferenced_seconds,
             scan_retry_s=self.media_scan_retry_seconds,

@@ -6,7 +6,8 @@ a claim in between takes the mark away. A file that was claimed before has its r
 longer than any send.
 
 A removed file is invisible. Its objects are deleted at once, and once more when its record is deleted later: a server
-that was frozen while it completed the file may have written them in between.
+that was frozen while it completed the file may have written them in between. For the same reason the first look at a
+complete file deletes the objects that it does not use, if more than one call had a lease to complete it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from prometheus_client import Counter
 
 from media_service.collection.scanner import Scanner, ScannerUnavailable
 from media_service.model.directory import Directory
-from media_service.model.media import MediaFile, MediaState, object_keys, sent_key
+from media_service.model.media import MediaFile, MediaState, object_keys, sent_key, unneeded_keys
 from media_service.model.media_store import MediaStore
 from media_service.model.object_store import ObjectStore
 from servicekit.clock import Clock
@@ -29,13 +30,7 @@ from servicekit.failure import Failure
 from servicekit.tasks import cancel_requested, gather_limited
 
 BATCH: Final = 200
-# A batch is due again after this time if its server died.
-BATCH_TIMEOUT_S: Final = 300.0
 FILES_AT_ONCE: Final = 8
-# The record of a removed file stays this long: retries get its failure, and late objects are deleted.
-TOMBSTONE_S: Final = 600.0
-# A file whose objects another one may be about to use is looked at again after this time.
-ADOPTION_RETRY_S: Final = 60.0
 
 _removed = Counter("parley_media_files_removed", "Files that were removed, by the reason.", ["reason"])
 log = structlog.get_logger("collector")
@@ -47,11 +42,16 @@ class CollectionTimes:
 
     `recheck_s` is the time between two checks of a referenced file, `pause_s` that between two looks for due files
     while none is due, and `scan_retry_s` that between two attempts to scan a file. A rejected file is removed after
-    `rejected_s`, one to which nothing refers after `unreferenced_s`.
+    `rejected_s`, one to which nothing refers after `unreferenced_s`. A batch is due again after `timeout_s` if its
+    server died. The record of a removed file stays for `tombstone_s`: retries get its failure, and late objects are
+    deleted. A file whose objects another one may be about to use is looked at again after `adoption_s`.
     """
 
     recheck_s: float
     pause_s: float
+    timeout_s: float
+    tombstone_s: float
+    adoption_s: float
     rejected_s: float
     unreferenced_s: float
     scan_retry_s: float
@@ -99,7 +99,7 @@ class Collector:
     async def collect_due(self) -> int:
         """Look at up to BATCH due files, and return how many they were. Raise StoreUnavailable, ServiceUnavailable."""
         mark, now_ms = uuid_utils.uuid4().hex, self._clock.now_ms()
-        due = await self._store.take_due(mark, now_ms, now_ms + round(BATCH_TIMEOUT_S * 1000), BATCH)
+        due = await self._store.take_due(mark, now_ms, now_ms + _ms(self._times.timeout_s), BATCH)
         for state, work in self._work.items():
             if files := [file for file in due if file.state is state]:
                 await work(files, mark)
@@ -108,6 +108,7 @@ class Collector:
     async def _remove_unreferenced(self, files: Sequence[MediaFile], mark: str) -> None:
         """Remove the READY files that nothing refers to, unless a claim takes away their mark."""
         now_ms = self._clock.now_ms()
+        await gather_limited(self._delete_unneeded, [f for f in files if f.attempts > 1], limit=FILES_AT_ONCE)
         await self._postpone_claimed(files, mark, now_ms)
         unclaimed = [file.media_id for file in files if file.claimed_until_ms < now_ms]
         referenced = await self._directory.filter_referenced(unclaimed) if unclaimed else set()
@@ -115,6 +116,11 @@ class Collector:
         if unreferenced := [each for each in unclaimed if each not in referenced]:
             await self._store.remove_marked(unreferenced, mark, self._clock.now_ms())
             _removed.labels("unreferenced").inc(len(unreferenced))
+
+    async def _delete_unneeded(self, file: MediaFile) -> None:
+        """Delete the objects that calls have left which did not complete the file."""
+        await self._objects.delete(unneeded_keys(file))
+        await self._store.reset_attempts(file.media_id)
 
     async def _postpone_claimed(self, files: Sequence[MediaFile], mark: str, now_ms: int) -> None:
         claimed = [file for file in files if file.claimed_until_ms >= now_ms]
@@ -172,17 +178,17 @@ class Collector:
             users = await self._store.list_users_of(base_id, file.media_id)
             if any(user.state is MediaState.UPLOADING and user.media_id != base_id for user in users):
                 # It is adopting the objects; whether it will use them is not known yet.
-                await self._store.postpone([file.media_id], mark, now_ms + _ms(ADOPTION_RETRY_S))
+                await self._store.postpone([file.media_id], mark, now_ms + _ms(self._times.adoption_s))
                 return
             if not users:
                 await self._objects.delete(object_keys(base_id))
         if file.in_parts:
             await self._objects.abort_parts(sent_key(file.media_id))
         removed_at_ms = file.remove_ms
-        if now_ms - removed_at_ms >= _ms(TOMBSTONE_S):
+        if now_ms - removed_at_ms >= _ms(self._times.tombstone_s):
             await self._store.delete(file.media_id)
         else:
-            await self._store.postpone([file.media_id], mark, removed_at_ms + _ms(TOMBSTONE_S))
+            await self._store.postpone([file.media_id], mark, removed_at_ms + _ms(self._times.tombstone_s))
 
 
 def _ms(seconds: float) -> int:

@@ -113,6 +113,7 @@ class MediaFile:
     `upload_id` is the id of the upload in parts in the store; empty for a streamed upload, and until it is known.
     `expire_ms` is the time at which the file is removed unless something refers to it; 0 once it was claimed.
     `remove_ms` is the time at which it was moved to REMOVED, and `failure` says why it could not be completed.
+    `attempts` is the number of leases that calls had to complete it, 1 again once their late objects were deleted.
     """
 
     media_id: str
@@ -127,6 +128,7 @@ class MediaFile:
     upload_id: str = ""
     claimed_until_ms: int = 0
     remove_ms: int = 0
+    attempts: int = 0
     facts: MediaFacts | None = None
     failure: Failure | None = None
 
@@ -162,3 +164,14 @@ def variant_key(file: MediaFile, variant: Variant) -> str:
 def object_keys(media_id: str) -> list[str]:
     """Return the keys of all objects that a file may have."""
     return [sent_key(media_id), *(f"{media_id}/{variant.name.lower()}" for variant in Variant)]
+
+
+def needed_keys(file: MediaFile) -> list[str]:
+    """Return the keys of the objects that a complete file uses, which may be those of its base."""
+    return [variant_key(file, variant) for variant in (Variant.ORIGINAL, *file.known_facts.variants)]
+
+
+def unneeded_keys(file: MediaFile) -> list[str]:
+    """Return the keys of the objects that a complete file may have under its own id and does not use."""
+    needed = needed_keys(file)
+    return [key for key in object_keys(file.media_id) if key not in needed]

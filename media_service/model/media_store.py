@@ -44,7 +44,10 @@ class MediaStore(Protocol):
         """Record the id of the upload in parts of an UPLOADING file; False if it has one, or is in another state."""
 
     async def lease(self, media_id: str, holder: str, now_ms: int, until_ms: int) -> MediaFile | None:
-        """Give `holder` the sole right to complete an UPLOADING file, or extend it; None if another one has it."""
+        """Give `holder` the sole right to complete an UPLOADING file, or extend it; None if another one has it.
+
+        Each new holder adds to the attempts of the file.
+        """
 
     async def release(self, media_id: str, holder: str) -> None:
         """End the lease of `holder`."""
@@ -70,9 +73,20 @@ class MediaStore(Protocol):
         """Keep READY files until `until_ms`, and remove the marks of `take_due`. Return those that are READY."""
 
     async def remove(
-        self, media_id: str, states: Collection[MediaState], now_ms: int, failure: Failure | None = None
+        self,
+        media_id: str,
+        states: Collection[MediaState],
+        now_ms: int,
+        failure: Failure | None = None,
+        holder: str | None = None,
     ) -> bool:
-        """Move a file from one of `states` to REMOVED, due at once; False if it is in none of them."""
+        """Move a file from one of `states` to REMOVED, due at once; False if it is in none of them.
+
+        With a `holder`, False as well if that has lost the lease.
+        """
+
+    async def reset_attempts(self, media_id: str) -> None:
+        """Set the attempts of a file to 1."""
 
     async def take_due(self, mark: str, now_ms: int, until_ms: int, limit: int) -> list[MediaFile]:
         """Return files that are due, which get `mark` and are due again at `until_ms`.

@@ -59,8 +59,8 @@ class ObjectStore(Protocol):
         Another call after one that took effect returns, or raises ObjectNotFound: `size_of` tells which.
         """
 
-    async def abort_parts(self, key: str) -> None:
-        """Abort all uploads in parts to this key, and remove their parts."""
+    async def abort_parts(self, key: str, upload_id: str | None = None) -> None:
+        """Abort one upload in parts to this key (None: all), and remove its parts; one that is unknown is ignored."""
 
     def sign_part(self, key: str, upload_id: str, number: int, size_bytes: int, expires_s: int) -> str:
         """Return the public URL to which a client may PUT the part for `expires_s` seconds.

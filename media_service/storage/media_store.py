@@ -5,9 +5,9 @@
 `sha` is the digest of the sent bytes once it is known, `opaque` says that the bytes may not be read, and `bytes` is the
 size that counts for the quota: 0 once the file shares the objects of `base`.
 
-`lease` is the server that completes the file, `by` and `until`. `due` is the next time at which the collector looks at
-the file, `mark` the look that is under way, and `pinned` the time until which the file is claimed. Times are in
-milliseconds since 1970.
+`lease` is the call that completes the file, `by` and `until`, and `tries` counts the calls that had one. `due` is the
+next time at which the collector looks at the file, `mark` the look that is under way, and `pinned` the time until which
+the file is claimed. Times are in milliseconds since 1970.
 """
 
 from __future__ import annotations
@@ -122,10 +122,11 @@ class MongoMediaStore:
         """See MediaStore."""
         free = [{"lease": None}, {"lease.until": {"$lt": now_ms}}, {"lease.by": holder}]
         condition = {"_id": _encode_id(media_id), "state": int(MediaState.UPLOADING), "$or": free}
+        new = {"$cond": [{"$eq": ["$lease.by", holder]}, 0, 1]}
+        tries = {"$add": [{"$ifNull": ["$tries", 0]}, new]}
+        change = [{"$set": {"lease": {"by": holder, "until": until_ms}, "tries": tries}}]
         with store_errors():
-            leased = await self._files.find_one_and_update(
-                condition, {"$set": {"lease": {"by": holder, "until": until_ms}}}, return_document=ReturnDocument.AFTER
-            )
+            leased = await self._files.find_one_and_update(condition, change, return_document=ReturnDocument.AFTER)
         return _decode_file(leased) if leased is not None else None
 
     async def release(self, media_id: str, holder: str) -> None:
@@ -169,11 +170,22 @@ class MongoMediaStore:
             return {each["_id"].hex() async for each in self._files.find({**ready, "pinned": {"$gte": until_ms}}, [])}
 
     async def remove(
-        self, media_id: str, states: Collection[MediaState], now_ms: int, failure: Failure | None = None
+        self,
+        media_id: str,
+        states: Collection[MediaState],
+        now_ms: int,
+        failure: Failure | None = None,
+        holder: str | None = None,
     ) -> bool:
         """See MediaStore."""
-        condition = {"_id": _encode_id(media_id), "state": {"$in": [int(state) for state in states]}}
+        condition: Document = {"_id": _encode_id(media_id), "state": {"$in": [int(state) for state in states]}}
+        if holder is not None:
+            condition["lease.by"] = holder
         return await self._change(condition, _removal(now_ms, failure))
+
+    async def reset_attempts(self, media_id: str) -> None:
+        """See MediaStore."""
+        await self._change({"_id": _encode_id(media_id)}, {"$set": {"tries": 1}})
 
     async def take_due(self, mark: str, now_ms: int, until_ms: int, limit: int) -> list[MediaFile]:
         """See MediaStore."""
@@ -274,6 +286,7 @@ def _decode_file(document: Document) -> MediaFile:
         upload_id=document["upload"],
         claimed_until_ms=document.get("pinned", 0),
         remove_ms=document.get("removed", 0),
+        attempts=document.get("tries", 0),
         facts=_decode_facts(document["facts"]) if "facts" in document else None,
         failure=_decode_failure(document["failure"]) if "failure" in document else None,
     )

@@ -144,10 +144,10 @@ class S3ObjectStore:
                 raise StoreUnavailable("a part was uploaded again while the parts were being joined") from refusal
             raise
 
-    async def abort_parts(self, key: str) -> None:
-        """Abort all uploads in parts to this key, and remove their parts."""
-        for upload_id in [each async for each in self._list_uploads(key)]:
-            await self._remove("abort_parts", key, {"uploadId": upload_id})
+    async def abort_parts(self, key: str, upload_id: str | None = None) -> None:
+        """Abort one upload in parts to this key (None: all), and remove its parts; one that is unknown is ignored."""
+        for each in [each async for each in self._list_uploads(key)] if upload_id is None else [upload_id]:
+            await self._remove("abort_parts", key, {"uploadId": each})
 
     def sign_part(self, key: str, upload_id: str, number: int, size_bytes: int, expires_s: int) -> str:
         """Return the public URL to which a client may PUT the part for `expires_s` seconds."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from typing import Final
@@ -13,7 +14,7 @@ import structlog
 from prometheus_client import Counter
 
 from media_service.errors import MediaNotReady, field_invalid, media_not_found
-from media_service.model.media import MediaFacts, MediaFile, MediaState, sent_key
+from media_service.model.media import MediaFacts, MediaFile, MediaState, sent_key, unneeded_keys
 from media_service.model.media_store import MediaStore
 from media_service.model.object_store import ObjectNotFound, ObjectStore
 from media_service.processing.inspection import FileInspector
@@ -46,12 +47,13 @@ class Completion:
         *,
         scan: bool,
         unreferenced_s: float,
+        lease_s: float,
     ) -> None:
         self._store = store
         self._objects = objects
         self._inspector = inspector
         self._clock = clock
-        self._leases = Leases(store, clock)
+        self._leases = Leases(store, clock, lease_s)
         self._scan = scan
         self._unreferenced_ms = round(unreferenced_s * 1000)
         self._tasks: dict[str, asyncio.Task[MediaFile]] = {}
@@ -115,11 +117,12 @@ class Completion:
         if file.facts is not None:
             # An earlier call recorded them, and may have removed the sent bytes.
             return await self._finish(leased, b"")
-        await self._join_parts(file)
+        await self._join_parts(leased)
         return await self._finish(leased, await self._read_digest(file))
 
-    async def _join_parts(self, file: MediaFile) -> None:
+    async def _join_parts(self, leased: LeasedFile) -> None:
         """Join the parts to the object of the sent bytes. Raise Invalid if one is missing or has a wrong size."""
+        file = leased.file
         key, size = sent_key(file.media_id), file.description.size_bytes
         try:
             parts = await self._objects.list_parts(key, file.upload_id)
@@ -134,7 +137,7 @@ class Completion:
         await self._objects.abort_parts(key)
         stored = await self._objects.size_of(key)
         if stored != size:
-            raise await self._remove(file, field_invalid("file.size_bytes", f"{size} announced, {stored} sent"))
+            raise await self._remove(leased, field_invalid("file.size_bytes", f"{size} announced, {stored} sent"))
 
     async def _read_digest(self, file: MediaFile) -> bytes:
         """Return the digest of the sent bytes if the client announced one: reading a large file takes long."""
@@ -148,42 +151,48 @@ class Completion:
 
     async def _finish(self, leased: LeasedFile, digest: bytes) -> MediaFile:
         """Record the facts of a file whose bytes are in the store, and move it on. `digest` is empty if unknown."""
-        file, facts = leased.file, leased.file.facts
+        file = leased.file
         if digest and file.description.sha256 not in (b"", digest):
             raise await self._remove(
-                file, field_invalid("file.sha256", "is not the digest of the bytes that were sent")
+                leased, field_invalid("file.sha256", "is not the digest of the bytes that were sent")
             )
-        if facts is None:
-            if digest and (adopted := await self._adopt_identical(leased, digest)) is not None:
-                return adopted
-            facts = await self._inspect(file, digest)
-            self._check_lease(done=await self._store.set_facts(file.media_id, leased.holder, digest, facts))
-        if facts.rewritten:
-            # The sent bytes hold what was removed.
+        if file.facts is None:
+            file = await self._record_facts(leased, digest)
+        if sent_key(file.media_id) in unneeded_keys(file):
+            # The sent bytes hold what was removed, or another file has them.
             await self._objects.delete([sent_key(file.media_id)])
-        return await self._move_on(leased, facts.size_bytes, scan=self._scan)
+        shared = file.base_id != file.media_id
+        stored_bytes = 0 if shared else file.known_facts.size_bytes
+        return await self._move_on(leased, stored_bytes, scan=self._scan and not shared)
 
-    async def _inspect(self, file: MediaFile, digest: bytes) -> MediaFacts:
+    async def _record_facts(self, leased: LeasedFile, digest: bytes) -> MediaFile:
+        """Record the facts of the file, and the file whose objects hold its bytes; return it with both."""
+        file = await self._adopt_identical(leased, digest)
+        facts = file.facts or await self._inspect(replace(leased, file=file), digest)
+        self._check_lease(done=await self._store.set_facts(file.media_id, leased.holder, digest, facts))
+        return replace(file, facts=facts)
+
+    async def _inspect(self, leased: LeasedFile, digest: bytes) -> MediaFacts:
         try:
-            return await self._inspector.inspect(file, digest)
+            return await self._inspector.inspect(leased.file, digest)
         except Invalid as refusal:
-            raise await self._remove(file, refusal) from None
+            raise await self._remove(leased, refusal) from None
 
-    async def _adopt_identical(self, leased: LeasedFile, digest: bytes) -> MediaFile | None:
-        """Complete the file with the objects of an identical one of the same owner; return None if there is none."""
+    async def _adopt_identical(self, leased: LeasedFile, digest: bytes) -> MediaFile:
+        """Return the file with the objects and facts of an identical one of the same owner, or with its own objects."""
         file = leased.file
-        twin = await self._store.find_identical(file, digest)
-        if twin is None or twin.facts is None:
-            return None
-        self._check_lease(done=await self._store.adopt(file.media_id, leased.holder, twin.base_id))
-        # The collector keeps objects that a file uses; it may have removed the twin before this one was recorded.
-        found = await self._store.find(twin.media_id)
-        if found is None or found.state is not MediaState.READY:
-            await self._store.adopt(file.media_id, leased.holder, file.media_id)
-            return None
-        self._check_lease(done=await self._store.set_facts(file.media_id, leased.holder, digest, twin.facts))
-        await self._objects.delete([sent_key(file.media_id)])
-        return await self._move_on(leased, 0, scan=False)
+        twin = await self._store.find_identical(file, digest) if digest else None
+        if twin is not None:
+            self._check_lease(done=await self._store.adopt(file.media_id, leased.holder, twin.base_id))
+            # The collector keeps objects that a file uses; it may have removed the twin before this one was recorded.
+            found = await self._store.find(twin.media_id)
+            if found is not None and found.state is MediaState.READY:
+                return replace(file, base_id=twin.base_id, facts=twin.facts)
+        elif file.base_id == file.media_id:
+            return file
+        # An earlier call may have ended before it knew that its twin was removed, and the objects with it.
+        self._check_lease(done=await self._store.adopt(file.media_id, leased.holder, file.media_id))
+        return replace(file, base_id=file.media_id)
 
     async def _move_on(self, leased: LeasedFile, stored_bytes: int, *, scan: bool) -> MediaFile:
         now_ms = self._clock.now_ms()
@@ -196,9 +205,13 @@ class Completion:
         _completed.labels("complete").inc()
         return finished
 
-    async def _remove(self, file: MediaFile, failure: Failure) -> Failure:
+    async def _remove(self, leased: LeasedFile, failure: Failure) -> Failure:
         """Remove a file that cannot be completed, and return the failure to raise."""
-        await self._store.remove(file.media_id, [MediaState.UPLOADING], self._clock.now_ms(), failure)
+        file, now_ms = leased.file, self._clock.now_ms()
+        # Without the lease the objects may be those of another call: they say nothing about the upload.
+        self._check_lease(
+            done=await self._store.remove(file.media_id, [MediaState.UPLOADING], now_ms, failure, leased.holder)
+        )
         _completed.labels("refused").inc()
         log.info("upload refused", media_id=file.media_id, reason=failure.reason, error=failure.message)
         return failure

@@ -16,9 +16,8 @@ from media_service.model.media_store import MediaStore
 from servicekit.clock import Clock
 from servicekit.failure import Failure
 
-# A server that has died keeps a file for at most this long.
-LEASE_S: Final = 30.0
-RENEWAL_S: Final = 10.0
+# A lease is extended this many times before it would expire.
+RENEWALS: Final = 3
 # The delay after which a client asks again while another call completes the file.
 BUSY_RETRY_S: Final = 1.0
 
@@ -34,11 +33,12 @@ class LeasedFile:
 
 
 class Leases:
-    """Runs work on files under leases."""
+    """Runs work on files under leases. A server that has died keeps a file for at most `lease_s` seconds."""
 
-    def __init__(self, store: MediaStore, clock: Clock) -> None:
+    def __init__(self, store: MediaStore, clock: Clock, lease_s: float) -> None:
         self._store = store
         self._clock = clock
+        self._lease_s = lease_s
 
     async def run(self, media_id: str, work: Callable[[LeasedFile], Awaitable[Result]]) -> Result:
         """Return the result of `work`, which runs while this call has the lease of an UPLOADING file.
@@ -50,7 +50,7 @@ class Leases:
         leased = LeasedFile(await self._extend(media_id, holder), holder)
         task = asyncio.ensure_future(work(leased))
         try:
-            while not (await asyncio.wait([task], timeout=RENEWAL_S))[0]:
+            while not (await asyncio.wait([task], timeout=self._lease_s / RENEWALS))[0]:
                 await self._extend(media_id, holder)
             return task.result()
         finally:
@@ -62,7 +62,7 @@ class Leases:
 
     async def _extend(self, media_id: str, holder: str) -> MediaFile:
         now_ms = self._clock.now_ms()
-        file = await self._store.lease(media_id, holder, now_ms, now_ms + round(LEASE_S * 1000))
+        file = await self._store.lease(media_id, holder, now_ms, now_ms + round(self._lease_s * 1000))
         if file is None:
             raise MediaNotReady("the file is being completed by another call", retry_after=BUSY_RETRY_S)
         return file

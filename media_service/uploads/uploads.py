@@ -60,8 +60,8 @@ class Uploads:
         if file.media_id != new.media_id:
             return _repeated(file, new)
         if (exceeded := self._quota_failure(await self._store.load_usage(owner_id))) is not None:
-            await self._store.remove(file.media_id, [MediaState.UPLOADING], self._clock.now_ms())
-            await self._store.delete(file.media_id)
+            # The record stays for a while: another call of the same request may already be storing objects.
+            await self._store.remove(file.media_id, [MediaState.UPLOADING], self._clock.now_ms(), exceeded)
             raise exceeded
         return file
 
@@ -70,8 +70,10 @@ class Uploads:
         if file.upload_id or file.state is not MediaState.UPLOADING:
             return file
         upload_id = await self._objects.create_parts(sent_key(file.media_id))
-        # A concurrent call may have been first; the upload that loses is aborted when the file is completed or removed.
-        await self._store.set_upload_id(file.media_id, upload_id)
+        # A concurrent call may have been first, and the file may be complete, if this server was frozen meanwhile. An
+        # upload that nobody knows, because this server died, is aborted when the file is completed or removed.
+        if not await self._store.set_upload_id(file.media_id, upload_id):
+            await self._objects.abort_parts(sent_key(file.media_id), upload_id)
         return await self._access.find_own(file.owner_id, file.media_id)
 
     async def list_stored(self, file: MediaFile) -> set[int]:

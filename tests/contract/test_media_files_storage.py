@@ -95,24 +95,28 @@ async def test_repeated_request_finds_its_first_file(store: MongoMediaStore) -> 
 async def test_completed_file_has_its_facts(store: MongoMediaStore) -> None:
     file = new_file()
     finished = await insert_ready(store, file)
-    assert finished == replace(file, state=MediaState.READY, facts=FACTS)
+    assert finished == replace(file, state=MediaState.READY, facts=FACTS, attempts=1)
     assert await store.find(file.media_id) == finished
 
 
 async def test_lease_belongs_to_one_holder_until_it_expires(store: MongoMediaStore) -> None:
     file = await store.insert(new_file())
-    assert await store.lease(file.media_id, "a", 100, 200) == file
+    assert await store.lease(file.media_id, "a", 100, 200) == replace(file, attempts=1)
     assert await store.lease(file.media_id, "b", 150, 250) is None
-    assert await store.lease(file.media_id, "a", 150, 260) == file
-    assert await store.lease(file.media_id, "b", 261, 300) == file
+    assert await store.lease(file.media_id, "a", 150, 260) == replace(file, attempts=1)
+    assert await store.lease(file.media_id, "b", 261, 300) == replace(file, attempts=2)
     # What "a" has not noticed does not count.
     assert not await store.set_facts(file.media_id, "a", DIGEST, FACTS)
     assert not await store.adopt(file.media_id, "a", new_id())
     assert await store.finish(file.media_id, "a", MediaState.READY, stored_bytes=1, due_ms=1) is None
+    assert not await store.remove(file.media_id, [MediaState.UPLOADING], 1, holder="a")
     await store.release(file.media_id, "a")
     assert await store.lease(file.media_id, "c", 270, 300) is None
     await store.release(file.media_id, "b")
-    assert await store.lease(file.media_id, "c", 270, 300) == file
+    assert await store.lease(file.media_id, "c", 270, 300) == replace(file, attempts=3)
+    await store.reset_attempts(file.media_id)
+    assert await store.find(file.media_id) == replace(file, attempts=1)
+    assert await store.remove(file.media_id, [MediaState.UPLOADING], 1, holder="c")
 
 
 async def test_complete_file_has_no_lease(store: MongoMediaStore) -> None:

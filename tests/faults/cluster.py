@@ -17,29 +17,36 @@ from redis.asyncio import Redis
 from devstack.layout import StoreAddresses
 from devstack.managed_process import ManagedProcess
 from devstack.ports import LOOPBACK, PortBlock, Ports
+from devstack.s3 import read_keys
+from devstack.secret_files import ensure_secret_files
 from devstack.servers.etcd import etcd_spec
 from devstack.servers.mongod import mongo_uri, mongod_spec
+from devstack.servers.seaweedfs import s3_address, seaweedfs_spec
 from devstack.servers.service import ServiceReplica
 from devstack.servers.valkey import valkey_spec
+from devstack.services import SERVICES, with_replicas
 from devstack.stack import Stack
 from tests.eventually import eventually
+from tests.faults.files import times
 from tests.proxy.wire import Relay
 
 MEMBERS = 3
 CHAT_SERVERS = 3
+MEDIA_SERVERS = 2
 HEALTHY_S = 60.0
-ENVIRONMENT = {"PARLEY_DRAIN_SECONDS": "2", "PYTHONFAULTHANDLER": "1"}
+ENVIRONMENT = {"PARLEY_DRAIN_SECONDS": "2", "PYTHONFAULTHANDLER": "1", **times.ENVIRONMENT}
 
 
 class Cluster:
-    """Three mongod, three members of etcd, Valkey with a replica, three chat servers, and Envoy.
+    """Three mongod, three members of etcd, Valkey with a replica, SeaweedFS, Envoy, three chat and two media servers.
 
-    An async context manager. With fewer `members` of each cluster it is up sooner. With a `sabotage`, the name of one,
-    its chat servers break a promise. `redis` is the cable to Valkey, of which two servers may be at the other end, and
-    `mesh` has by name of the chat server the cable on which others reach it. `phones` is a cable to the door.
+    An async context manager. With fewer `members` of each cluster it is up sooner, and without `files` as well, which
+    need SeaweedFS and media servers. With a `sabotage`, the name of one, its servers break a promise. `redis` is the
+    cable to Valkey, of which two servers may be at the other end, and `mesh` has by name of the chat server the cable
+    on which others reach it. `phones` is a cable to the door.
     """
 
-    def __init__(self, folder: Path, *, members: int = MEMBERS, sabotage: str = "") -> None:
+    def __init__(self, folder: Path, *, members: int = MEMBERS, sabotage: str = "", files: bool = True) -> None:
         self._folder = folder
         self._members = members
         self._sabotage = sabotage
@@ -48,6 +55,8 @@ class Cluster:
         self.mongods = [self._mongod(number, ports) for number in range(members)]
         self.etcds = [self._etcd(number, ports) for number in range(members)]
         self.valkeys = [self._valkey(number, ports) for number in range(min(2, members))]
+        self._identities = ensure_secret_files(folder / "secrets").s3_identities
+        self._seaweedfs = [self._store_of_objects(ports)] if files else []
         self.redis = Relay(self.valkeys[0].address)
         # What its parts did that they should not have done.
         self.complaints: list[str] = []
@@ -87,14 +96,21 @@ class Cluster:
             mongo_uri(*(each.spec.ports[0] for each in self.mongods)),
             f"redis://{self.redis.address}/0",
             ",".join(each.address for each in self.etcds),
+            s3_address(self.seaweedfs.spec.ports[0], read_keys(self._identities)) if self._seaweedfs else None,
         )
         self.stack = Stack(
-            self._folder, CHAT_SERVERS, stores=stores, environment=ENVIRONMENT, environment_of=environment_of
+            self._folder,
+            CHAT_SERVERS,
+            services=with_replicas(SERVICES, "media", MEDIA_SERVERS),
+            stores=stores,
+            environment=ENVIRONMENT,
+            environment_of=environment_of,
         )
         for server in self.chat_servers:
             self.mesh[server.name].lead_to(server.internal_address)
-            if self._sabotage:
-                command = (sys.executable, "-m", "tests.faults.saboteur", self._sabotage)
+        if self._sabotage:
+            for server in (*self.chat_servers, *self.media_servers):
+                command = (sys.executable, "-m", "tests.faults.saboteur", self._sabotage, server.name)
                 server.spec = replace(server.spec, command=command)
         self._open.push_async_callback(asyncio.to_thread, self.stack.__exit__, None, None, None)
         await asyncio.to_thread(self.stack.start)
@@ -106,6 +122,16 @@ class Cluster:
         return self.stack.chat_servers
 
     @property
+    def media_servers(self) -> list[ServiceReplica]:
+        """Return all media servers."""
+        return self.stack.replicas("media") if self._seaweedfs else []
+
+    @property
+    def seaweedfs(self) -> ManagedProcess:
+        """Return the S3 store of a cluster with files."""
+        return self._seaweedfs[0]
+
+    @property
     def envoy(self) -> ManagedProcess:
         """Return Envoy."""
         return self.stack.processes["envoy"]
@@ -113,11 +139,11 @@ class Cluster:
     @property
     def parts(self) -> list[ManagedProcess]:
         """Return every part of the system."""
-        return [*self._stores, *self.chat_servers, self.envoy]
+        return [*self._stores, *self.chat_servers, *self.media_servers, self.envoy]
 
     @property
     def _stores(self) -> list[ManagedProcess]:
-        return [*self.mongods, *self.etcds, *self.valkeys]
+        return [*self.mongods, *self.etcds, *self.valkeys, *self._seaweedfs]
 
     def _mongod(self, number: int, ports: Ports) -> ManagedProcess:
         name, members = f"mongod-{number + 1}", [ports.base + each for each in range(self._members)]
@@ -133,6 +159,10 @@ class Cluster:
     def _valkey(self, number: int, ports: Ports) -> ManagedProcess:
         name = f"valkey-{number + 1}"
         return ManagedProcess(valkey_spec(self.data(name), self._log(name), ports.base + 30 + number, name=name))
+
+    def _store_of_objects(self, ports: Ports) -> ManagedProcess:
+        name, own = "seaweedfs", range(ports.base + 40, ports.base + 50)
+        return ManagedProcess(seaweedfs_spec(self.data(name), self._log(name), own, self._identities))
 
     def data(self, name: str) -> Path:
         """Return the data folder of a store."""

@@ -15,7 +15,7 @@ from devstack.managed_process import last_lines
 from tests.eventually import eventually
 from tests.faults.cluster import Cluster, start
 from tests.faults.journal import Journal, Struck
-from tests.faults.strikes import chat, coordination, database, door, index, mesh
+from tests.faults.strikes import chat, coordination, database, door, index, media, mesh, objects
 
 Strike = Callable[[Cluster, Random], AbstractAsyncContextManager[None]]
 
@@ -58,6 +58,16 @@ KINDS: Final = (
     Kind("etcd member killed", coordination.member_killed, 2.0),
     Kind("chat server killed while etcd is frozen", coordination.frozen_while_chat_server_dies, 8.0),
 )
+# Faults of the parts that chat without files does without.
+MEDIA_KINDS: Final = (
+    Kind("media server killed", media.one_killed, 4.0),
+    Kind("media server frozen", media.frozen, 8.0),
+    Kind("all media servers killed", media.all_killed, 1.0),
+    Kind("picture workers killed", media.picture_workers_killed, 1.0),
+    Kind("S3 store killed", objects.killed),
+    Kind("S3 store frozen", objects.frozen, 7.0),
+)
+ALL_KINDS: Final = (*KINDS, *MEDIA_KINDS)
 AT_LEAST: Final = 3
 # After most faults the next one comes soon; after every third things are left in peace long enough to see them well.
 SOON_S: Final = (1.0, 4.0)

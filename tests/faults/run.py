@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -13,9 +14,12 @@ from typing import Final
 
 from tests.faults.cluster import MEMBERS, Cluster
 from tests.faults.crowd import Crowd
+from tests.faults.files.album import PAUSE_S, Album
+from tests.faults.files.judge import broken_file_promises, delayed_texts
+from tests.faults.files.times import SETTLED_S
 from tests.faults.journal import Journal, Line
 from tests.faults.judge import Broken, broken_promises
-from tests.faults.nemesis import KINDS, Kind, Nemesis
+from tests.faults.nemesis import ALL_KINDS, MEDIA_KINDS, Kind, Nemesis
 from tests.faults.talkers import TOKEN_S
 from tests.raw.world import World
 
@@ -38,6 +42,11 @@ class Report:
     entries: int = 0
     given: int = 0
     converged_s: float = 0.0
+    # Acknowledged uploads, messages with files, and the seconds until what nothing needed was gone.
+    uploads: int = 0
+    references: int = 0
+    downloads: int = 0
+    settled_s: float = 0.0
     well: float = 0.0
     struck: dict[str, int] = field(default_factory=dict)
     broken: list[Broken] = field(default_factory=list)
@@ -56,23 +65,27 @@ async def run(
     seed: int,
     seconds: float,
     *,
-    kinds: Sequence[Kind] = KINDS,
+    kinds: Sequence[Kind] = ALL_KINDS,
     rate: float = RATE,
     members: int = MEMBERS,
     strikes: int = 0,
     sabotage: str = "",
+    files: bool = True,
     answered_s: float = ANSWERED_S,
     converged_s: float = CONVERGED_S,
+    settled_s: float = SETTLED_S,
     say: Callable[[str], object] = lambda _: None,
 ) -> Report:
-    """Send and strike for `seconds`, and longer until there were `strikes` faults."""
+    """Send, exchange `files`, and strike for `seconds`, and longer until there were `strikes` faults."""
     random, report = Random(seed), Report(seed, seconds)
-    say("starting MongoDB, etcd, Valkey, three chat servers and Envoy")
+    say("starting MongoDB, etcd, Valkey, SeaweedFS, three chat servers, two media servers and Envoy")
     async with (
-        Cluster(folder, members=members, sabotage=sabotage) as cluster,
+        Cluster(folder, members=members, sabotage=sabotage, files=files) as cluster,
         World(cluster.stack, TOKEN_S) as world,
         Crowd(cluster, world, random, rate) as crowd,
+        AsyncExitStack() as open_,
     ):
+        album = await open_.enter_async_context(Album(world, Random(seed))) if files else None
         nemesis = Nemesis(cluster, crowd.journal, random, kinds, say)
         until = time.monotonic() + seconds
 
@@ -81,10 +94,15 @@ async def run(
 
         async with asyncio.TaskGroup() as group:
             group.create_task(crowd.talk(going_on))
+            for uploader in album.uploaders if album is not None else ():
+                group.create_task(uploader.work(going_on, PAUSE_S))
             group.create_task(nemesis.rage(seconds, strikes))
         say("waiting for answers, and until all devices have everything")
         logs = await _settled(crowd, report, answered_s, converged_s)
         _sum_up(report, crowd, nemesis, cluster, logs)
+        if album is not None:
+            say("waiting until files that nothing needs are gone")
+            await _judge_files(report, crowd.journal, album, settled_s)
     return report
 
 
@@ -116,6 +134,16 @@ def _sum_up(report: Report, crowd: Crowd, nemesis: Nemesis, cluster: Cluster, lo
         report.inconclusive.append(f"only {report.well:.1%} of what was sent well after a fault was answered in time")
     told = [f"{talker.name}: {error}" for talker in crowd.talkers for error in talker.errors]
     report.errors = [*told, *crowd.errors, *cluster.complaints]
+
+
+async def _judge_files(report: Report, journal: Journal, album: Album, settled_s: float) -> None:
+    holdings, report.settled_s = await album.settle(settled_s)
+    report.uploads = len(album.journal.files)
+    report.references = len(album.journal.references)
+    report.downloads = album.journal.downloads + len(holdings.downloads)
+    report.broken += broken_file_promises(album.journal, holdings)
+    report.broken += delayed_texts(journal, {kind.name for kind in MEDIA_KINDS})
+    report.errors += album.errors
 
 
 def answered_share(journal: Journal) -> float:

@@ -1,4 +1,4 @@
-"""`python -m tests.faults.saboteur NAME`: a chat server that breaks one promise, to test the judge.
+"""`python -m tests.faults.saboteur NAME SERVER`: a chat or media server that breaks one promise, to test the judge.
 
 The product has no switch for this: a function is replaced before the server starts.
 """
@@ -19,6 +19,7 @@ from pymongo.errors import BulkWriteError
 from pymongo.write_concern import WriteConcern
 
 import chat_service.__main__ as chat
+import media_service.__main__ as media
 from chat_service.mesh.fan_out import FanOut
 from chat_service.model.conversation import Conversation, Interval
 from chat_service.model.delivery import Delivery
@@ -33,6 +34,8 @@ from chat_service.storage.documents import encode_entry
 from chat_service.storage.generation_store import GenerationRecord, MongoGenerationStore
 from chat_service.storage.log import MongoLog
 from chat_service.stream.session import StreamSession
+from media_service.storage.s3 import S3ObjectStore
+from media_service.wire.directory import DirectoryClient
 from servicekit.server import run
 
 LATE_S: Final = 1.0
@@ -166,6 +169,24 @@ def shows_everything() -> None:
     _put(Conversation, "visible_intervals", visible_intervals)
 
 
+def removes_files_in_use() -> None:
+    """P13: let the collector find no reference to any file."""
+
+    async def filter_referenced(*_: object) -> set[str]:
+        return set()
+
+    _put(DirectoryClient, "filter_referenced", filter_referenced)
+
+
+def leaves_objects() -> None:
+    """P13: delete no object."""
+
+    async def delete(*_: object) -> None:
+        return None
+
+    _put(S3ObjectStore, "delete", delete)
+
+
 def _put(where: object, name: str, what: object) -> None:
     assert hasattr(where, name), f"{where} has no {name} any more"
     setattr(where, name, what)
@@ -182,9 +203,12 @@ SABOTAGES: Final[Mapping[str, Callable[[], None]]] = {
         leaves_the_generation_alone,
         pushes_late,
         shows_everything,
+        removes_files_in_use,
+        leaves_objects,
     )
 }
 
 if __name__ == "__main__":
-    SABOTAGES[sys.argv[1]]()
-    run(chat.main())
+    _, name, server = sys.argv
+    SABOTAGES[name]()
+    run(media.main() if server.startswith("media") else chat.main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
@@ -14,8 +15,10 @@ import pytest
 from tests.eventually import eventually
 from tests.faults.cluster import Cluster
 from tests.faults.crowd import Crowd
+from tests.faults.files.album import PAUSE_S, Album
+from tests.faults.files.judge import broken_file_promises
 from tests.faults.judge import broken_promises
-from tests.faults.nemesis import KINDS, Kind, Nemesis
+from tests.faults.nemesis import ALL_KINDS, Kind, Nemesis
 from tests.faults.talkers import TOKEN_S
 from tests.raw.world import World
 
@@ -23,12 +26,12 @@ pytestmark = [pytest.mark.fault, pytest.mark.long]
 
 RATE: Final = 40.0
 SOON_S: Final = 30.0
-# What at least one of the chat servers that are left says of it, and counts.
+# What at least one of the servers that are left says of it, and counts.
 TOLD: Final = {
     "chat server killed": "peer declared dead",
     "two chat servers killed": "peer declared dead",
     # Nobody else leaves the ring without leaving.
-    "chat server frozen": "left=['",
+    "chat server frozen": r"left=\['.*service=chat",
     "chat server restarted": "server draining",
     "all chat servers restarted in turn": "server draining",
     "mesh links cut": "peer stream closed",
@@ -46,42 +49,56 @@ TOLD: Final = {
     "etcd data lost": "etcd unreachable; last ring stays active",
     "chat server killed while etcd is frozen": "dead member skipped",
     "etcd leases expired": "etcd unreachable; last ring stays active",
+    "media server killed": r"left=\['.*service=media",
+    "media server frozen": r"left=\['.*service=media",
+    "S3 store killed": "S3 outage began",
+    "S3 store frozen": "S3 outage began",
 }
+# What a media server counts of it.
+COUNTED: Final = {"picture workers killed": "parley_media_worker_restarts_total"}
 
 
 class Logs:
-    """The log lines of chat servers since the last check."""
+    """The log lines of chat and media servers since the last check."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self._files = [server.log for server in cluster.chat_servers]
+        self._files = [server.log for server in (*cluster.chat_servers, *cluster.media_servers)]
         self._read = {file: file.stat().st_size for file in self._files}
 
-    def has_new_line_with(self, text: str) -> bool:
-        """Return true if a new line of a log contains the text."""
-        return any(text in file.read_bytes()[self._read[file] :].decode(errors="replace") for file in self._files)
+    def has_new_line_with(self, pattern: str) -> bool:
+        """Return true if a new line of a log contains a match."""
+        return any(
+            re.search(pattern, file.read_bytes()[self._read[file] :].decode(errors="replace")) for file in self._files
+        )
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 async def test_every_fault_is_reported_and_breaks_no_promise(tmp_path: Path) -> None:
     random = Random(3)
     async with (
         Cluster(tmp_path) as cluster,
         World(cluster.stack, TOKEN_S) as world,
         Crowd(cluster, world, random, RATE) as crowd,
+        Album(world, Random(3)) as album,
     ):
         nemesis = Nemesis(cluster, crowd.journal, random)
         over = False
         async with asyncio.TaskGroup() as group:
             group.create_task(crowd.talk(lambda: not over))
-            silent = [kind.name for kind in KINDS if not await _strike_is_reported(kind, nemesis, cluster, world)]
+            for uploader in album.uploaders:
+                group.create_task(uploader.work(lambda: not over, PAUSE_S))
+            silent = [kind.name for kind in ALL_KINDS if not await _strike_is_reported(kind, nemesis, cluster, world)]
             over = True
         await crowd.wait_answered(60.0)
         found = await crowd.logs()
         await eventually(lambda: not crowd.count_missing(found), SOON_S)
         assert not silent, f"nobody tells of {silent}"
-        assert not [*cluster.complaints, *crowd.errors, *(error for each in crowd.talkers for error in each.errors)]
+        told = [*cluster.complaints, *crowd.errors, *(error for each in crowd.talkers for error in each.errors)]
+        assert not [*told, *album.errors]
         assert crowd.journal.acknowledged > 1000
-        broken = broken_promises(crowd.journal, found)
+        holdings, _ = await album.settle()
+        broken = [*broken_promises(crowd.journal, found), *broken_file_promises(album.journal, holdings)]
+        assert len(album.journal.files) > 50
         assert not broken, [str(each) for each in broken[:5]]
         assert "parley_log_events_total{" in await asyncio.to_thread(_metrics, cluster.chat_servers[0].metrics_address)
 
@@ -91,13 +108,27 @@ async def _strike_is_reported(kind: Kind, nemesis: Nemesis, cluster: Cluster, wo
     # What is still to be said of the strike before shall not be taken for it.
     await world.wait_ring_settled(SOON_S)
     logs = Logs(cluster)
+    before = await _counted(kind, cluster)
     await nemesis.strike(kind)
-    if kind.name not in TOLD:
-        return True
+
+    async def is_reported() -> bool:
+        if kind.name in COUNTED:
+            return await _counted(kind, cluster) > before
+        return kind.name not in TOLD or logs.has_new_line_with(TOLD[kind.name])
+
     with suppress(AssertionError):
-        await eventually(lambda: logs.has_new_line_with(TOLD[kind.name]), SOON_S)
+        await eventually(is_reported, SOON_S)
         return True
     return False
+
+
+async def _counted(kind: Kind, cluster: Cluster) -> float:
+    """Return the sum of the metric that counts a kind of fault, over all media servers; 0 without one."""
+    if kind.name not in COUNTED:
+        return 0.0
+    pages = [await asyncio.to_thread(_metrics, server.metrics_address) for server in cluster.media_servers]
+    lines = [line for page in pages for line in page.splitlines() if line.startswith(COUNTED[kind.name])]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
 def _metrics(address: str) -> str:

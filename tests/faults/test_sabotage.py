@@ -7,7 +7,8 @@ from typing import Final
 
 import pytest
 
-from tests.faults.nemesis import KINDS
+from tests.faults.files.times import CLAIM_S
+from tests.faults.nemesis import ALL_KINDS
 from tests.faults.run import run
 from tests.faults.saboteur import SABOTAGES
 
@@ -24,6 +25,8 @@ CASES: Final = {
     "leaves_the_generation_alone": ("P5", "Valkey flushed while devices are away"),
     "pushes_late": ("P6", "connections of devices cut"),
     "shows_everything": ("P8", "connections of devices cut"),
+    "removes_files_in_use": ("P13", "media server killed"),
+    "leaves_objects": ("P13", "media server killed"),
 }
 # How long devices may take in the end, where not being given anything is not the point.
 SLOW: Final = {"pushes_late": 40.0}
@@ -31,13 +34,13 @@ SLOW: Final = {"pushes_late": 40.0}
 
 def test_every_sabotage_has_a_test() -> None:
     assert CASES.keys() == SABOTAGES.keys()
-    assert {promise for promise, _ in CASES.values()} == {f"P{number}" for number in (1, 2, 3, 4, 5, 6, 8)}
+    assert {promise for promise, _ in CASES.values()} == {f"P{number}" for number in (1, 2, 3, 4, 5, 6, 8, 13)}
 
 
 @pytest.mark.parametrize("sabotage", CASES)
 async def test_sabotage_is_detected(tmp_path: Path, sabotage: str) -> None:
     promise, fault = CASES[sabotage]
-    kinds = [kind for kind in KINDS if kind.name == fault]
+    kinds = [kind for kind in ALL_KINDS if kind.name == fault]
     report = await run(
         tmp_path,
         1,
@@ -45,8 +48,11 @@ async def test_sabotage_is_detected(tmp_path: Path, sabotage: str) -> None:
         kinds=kinds,
         members=1,
         sabotage=sabotage,
+        files=promise == "P13",
         answered_s=10.0,
         converged_s=SLOW.get(sabotage, 3.0),
+        settled_s=CLAIM_S + 15.0,
     )
     assert report.acknowledged > 100
-    assert any(each.promise.startswith(promise) for each in report.broken), [str(each) for each in report.broken[:10]]
+    found = {each.promise.partition(" ")[0] for each in report.broken}
+    assert promise in found, [str(each) for each in report.broken[:10]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from io import BytesIO
 
 from minio import Minio
 
@@ -27,6 +28,18 @@ class Bucket:
     async def uploads(self, media_id: str = "") -> set[str]:
         """Return the keys of the uploads in parts that are neither completed nor aborted."""
         return await asyncio.to_thread(self._list_uploads, media_id)
+
+    async def put(self, key: str, data: bytes) -> None:
+        """Store an object that the service knows nothing of."""
+        await asyncio.to_thread(self._client.put_object, BUCKET, key, BytesIO(data), len(data))
+
+    async def begin_upload(self, key: str) -> None:
+        """Begin an upload in parts that the service knows nothing of."""
+        await asyncio.to_thread(self._client._create_multipart_upload, BUCKET, key, {})
+
+    async def delete(self, key: str) -> None:
+        """Delete an object, whatever needs it."""
+        await asyncio.to_thread(self._client.remove_object, BUCKET, key)
 
     def _list_objects(self, prefix: str) -> set[str]:
         found = self._client.list_objects(BUCKET, prefix=prefix, recursive=True)

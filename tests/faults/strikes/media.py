@@ -1,0 +1,71 @@
+"""Media servers and their picture workers that are killed and frozen."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from random import Random
+
+from devstack.managed_process import ManagedProcess
+from tests.faults.cluster import Cluster, start
+
+WORKER_KILLS = 20
+KILL_EVERY_S = 0.15
+
+
+@asynccontextmanager
+async def one_killed(cluster: Cluster, random: Random) -> AsyncIterator[None]:
+    """Kill a media server; the other one goes on with its uploads and its files to collect."""
+    async with _killed(random.sample(cluster.media_servers, 1)):
+        yield
+
+
+@asynccontextmanager
+async def all_killed(cluster: Cluster, _: Random) -> AsyncIterator[None]:
+    """Kill all media servers."""
+    async with _killed(cluster.media_servers):
+        yield
+
+
+@asynccontextmanager
+async def _killed(servers: Sequence[ManagedProcess]) -> AsyncIterator[None]:
+    for server in servers:
+        server.kill()
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(start, servers)
+
+
+@asynccontextmanager
+async def frozen(cluster: Cluster, random: Random) -> AsyncIterator[None]:
+    """Freeze a media server beyond its leases; it resumes unaware that the other one has completed its files."""
+    server = random.choice(cluster.media_servers)
+    server.freeze()
+    try:
+        yield
+    finally:
+        server.resume()
+
+
+@asynccontextmanager
+async def picture_workers_killed(cluster: Cluster, random: Random) -> AsyncIterator[None]:
+    """Kill the workers of all media servers again and again, as the kernel does without memory."""
+    for _ in range(WORKER_KILLS):
+        for server in random.sample(cluster.media_servers, len(cluster.media_servers)):
+            for worker in children(server.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGKILL)
+        await asyncio.sleep(KILL_EVERY_S)
+    yield
+
+
+def children(pid: int) -> list[int]:
+    """Return the ids of the processes that a process has started."""
+    return [
+        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+    ]
