@@ -10,15 +10,27 @@ from devstack.envoy_template import render_configuration
 from devstack.issuer import Issuer
 from devstack.local_http import fetch
 from devstack.ports import LOOPBACK, Ports
+from devstack.s3 import S3Address
 from devstack.services import Services
 
 _ASSIGNMENT_TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 
 
 class EnvoyConfig:
-    """The configuration files of one Envoy in `folder`, and queries of its administration interface."""
+    """The configuration files of one Envoy in `folder`, and queries of its administration interface.
 
-    def __init__(self, folder: Path, ports: Ports, services: Services, issuer: Issuer, access_log: Path) -> None:
+    With the address of an `s3` store it also serves presigned addresses.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        ports: Ports,
+        services: Services,
+        issuer: Issuer,
+        s3: S3Address | None,
+        access_log: Path,
+    ) -> None:
         self.configuration = folder / "envoy.yaml"
         self._endpoints = folder / "endpoints"
         self._admin = f"http://{LOOPBACK}:{ports.envoy_admin}"
@@ -26,6 +38,10 @@ class EnvoyConfig:
         values = {
             "DOOR_ADDRESS": LOOPBACK,
             "DOOR_PORT": ports.door,
+            "MEDIA_ADDRESS": LOOPBACK,
+            "MEDIA_PORT": ports.media,
+            "S3_HOST": s3.host if s3 else "",
+            "S3_PORT": s3.port if s3 else 0,
             "ADMIN_PORT": ports.envoy_admin,
             "ISSUER": issuer.name,
             "AUDIENCE": issuer.audience,
@@ -33,7 +49,7 @@ class EnvoyConfig:
             "ENDPOINTS_FOLDER": self._endpoints,
             "ACCESS_LOG": access_log,
         }
-        self.configuration.write_text(render_configuration(values, services))
+        self.configuration.write_text(render_configuration(values, services, has_s3=s3 is not None))
 
     def set_endpoints(self, service: str, addresses: Sequence[str]) -> None:
         """Set the endpoints of the cluster of a service (`ip:port`); a running Envoy reloads them immediately."""

@@ -36,19 +36,22 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _PlainDumper.add_representer(str, _represent_text)
 
 
-def render_configuration(values: Mapping[str, object], services: Services) -> str:
+def render_configuration(values: Mapping[str, object], services: Services, *, has_s3: bool = True) -> str:
     """Return the configuration of an Envoy in front of the services, as YAML.
 
-    `values` are those of the template's placeholders. The same arguments give the same text. Raise KeyError if a value
-    is missing, and SetupError if the table has no chat.
+    `values` are those of the template's placeholders. Without an S3 store there is no listener for presigned addresses.
+    The same arguments give the same text. Raise KeyError if a value is missing, and SetupError if the table has no
+    chat.
     """
     if CHAT.name not in {service.name for service in services}:
         raise SetupError("The table of services needs chat: Envoy routes health checks and reflection to it.")
     configuration: Node = yaml.safe_load(_fill_template({**values, **_unserved_answer()}))
     resources = configuration["static_resources"]
-    [cluster] = resources["clusters"]
-    resources["clusters"] = [_cluster(cluster, service) for service in services]
-    connections = resources["listeners"][0]["filter_chains"][0]["filters"][-1]["typed_config"]
+    cluster, s3 = resources["clusters"]
+    resources["clusters"] = [*(_cluster(cluster, service) for service in services), *([s3] if has_s3 else [])]
+    door, media = resources["listeners"]
+    resources["listeners"] = [door, *([media] if has_s3 else [])]
+    connections = door["filter_chains"][0]["filters"][-1]["typed_config"]
     replies = connections["local_reply_config"]
     [mapper] = replies["mappers"]
     replies["mappers"] = refusal_mappers(mapper)

@@ -87,7 +87,7 @@ class Layout:
     def envoy(self) -> EnvoyConfig:
         """The configuration of Envoy."""
         log = self.log_path("envoy-failed-calls")
-        return EnvoyConfig(self.folder / "envoy", self.ports, self.services, self.issuer, log)
+        return EnvoyConfig(self.folder / "envoy", self.ports, self.services, self.issuer, self.s3, log)
 
     @cached_property
     def reflection_file(self) -> Path:
@@ -116,7 +116,7 @@ class Layout:
             case "seaweedfs":
                 return seaweedfs_spec(data, log, ports.seaweedfs, self.secrets.s3_identities)
             case "envoy":
-                return envoy_spec(self.envoy, log, ports)
+                return envoy_spec(self.envoy, log, ports, serves_media=self.s3 is not None)
         raise ValueError(f"unknown process: {name}")
 
     def replica(self, service: ServiceType, number: int, environment: Mapping[str, str]) -> ServiceReplica:

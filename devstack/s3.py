@@ -29,8 +29,18 @@ class S3Address:
 
     @property
     def endpoint(self) -> str:
-        """The host and port, without the scheme."""
+        """The host and port, as `host:port`."""
         return self.url.partition("://")[2]
+
+    @property
+    def host(self) -> str:
+        """The host, a name or an address."""
+        return self.endpoint.rpartition(":")[0]
+
+    @property
+    def port(self) -> int:
+        """The port."""
+        return int(self.endpoint.rpartition(":")[2])
 
 
 def generate_identities() -> bytes:

@@ -27,7 +27,7 @@ def startup_summary(stack: Stack) -> str:
     rows = [f"  {process.name:<{width}}  {process.address:<15}  {_describe(process)}" for process in processes]
     return "\n".join(
         (
-            f"Parley is up at {stack.door}.",
+            f"Parley is up at {stack.door}, presigned addresses of files at {stack.media_origin}.",
             *rows,
             "Try, in another terminal:",
             *(f"  {line}" for line in _commands_to_try(stack)),

@@ -10,8 +10,8 @@ from devstack.managed_process import ProcessSpec
 from devstack.ports import LOOPBACK, Ports
 
 
-def envoy_spec(config: EnvoyConfig, log: Path, ports: Ports) -> ProcessSpec:
-    """Return the spec of an Envoy that runs with `config`."""
+def envoy_spec(config: EnvoyConfig, log: Path, ports: Ports, *, serves_media: bool) -> ProcessSpec:
+    """Return the spec of an Envoy that runs with `config`, which may have the listener for presigned addresses."""
     command = (
         *(str(server_binary("envoy")), "-c", str(config.configuration), "--log-level", "warning"),
         # Two worker threads are enough on a machine that runs all other servers too.
@@ -19,4 +19,6 @@ def envoy_spec(config: EnvoyConfig, log: Path, ports: Ports) -> ProcessSpec:
         # Hot restart uses shared memory by a fixed id, which two stacks on one machine would share.
         "--disable-hot-restart",
     )
-    return ProcessSpec("envoy", command, log, config.probe, f"{LOOPBACK}:{ports.door}", (ports.door, ports.envoy_admin))
+    listeners = (ports.door, ports.media) if serves_media else (ports.door,)
+    address = f"{LOOPBACK}:{ports.door}"
+    return ProcessSpec("envoy", command, log, config.probe, address, (*listeners, ports.envoy_admin))

@@ -22,6 +22,10 @@ from tests.raw.calls import services
 VALUES = {
     "DOOR_ADDRESS": "127.0.0.1",
     "DOOR_PORT": 8080,
+    "MEDIA_ADDRESS": "127.0.0.2",
+    "MEDIA_PORT": 8090,
+    "S3_HOST": "s3.example",
+    "S3_PORT": 8333,
     "ADMIN_PORT": 5175,
     "ISSUER": "https://issuer.example",
     "AUDIENCE": "chat",
@@ -81,7 +85,7 @@ def test_values_are_rendered_into_the_template(configuration: Any) -> None:
 
 
 def test_each_service_has_a_cluster(configuration: Any) -> None:
-    chat, presence = configuration["static_resources"]["clusters"]
+    chat, presence, _ = configuration["static_resources"]["clusters"]
     paths = [each.pop("eds_cluster_config")["eds_config"]["path_config_source"] for each in (chat, presence)]
     assert [path["path"] for path in paths] == ["/e/chat.yaml", "/e/presence.yaml"]
     assert [path["watched_directory"] for path in paths] == [{"path": "/e"}] * 2
@@ -170,7 +174,7 @@ def test_endpoint_list_contains_all_chat_servers() -> None:
 
 
 def test_endpoint_list_is_replaced_atomically(tmp_path: Path) -> None:
-    door = EnvoyConfig(tmp_path, Ports(1, 2, 3), SERVICES, local_issuer(tmp_path / "jwks.json"), tmp_path / "log")
+    door = EnvoyConfig(tmp_path, Ports(1, 2, 3), SERVICES, local_issuer(tmp_path / "jwks.json"), None, tmp_path / "log")
     door.set_endpoints("chat", ["127.0.0.1:5101"])
     first = (tmp_path / "endpoints" / "chat.yaml").stat().st_ino
     door.set_endpoints("chat", [])

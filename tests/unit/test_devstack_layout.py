@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ import pytest
 from devstack.errors import SetupError
 from devstack.issuer import Issuer
 from devstack.launcher import lock_folder
+from devstack.layout import StoreAddresses
 from devstack.ports import Ports
+from devstack.s3 import S3Address, S3Keys, read_keys
 from devstack.secret_files import ensure_secret_files
-from devstack.services import CHAT, ServiceType
+from devstack.services import CHAT, MEDIA, ServiceType
 from devstack.stack import Stack
 from devstack.startup_summary import startup_summary
 from servicekit.auth import ServiceCredential, TokenSigner, TokenVerifier
@@ -72,11 +75,65 @@ def test_only_the_service_that_signs_users_in_has_the_signing_key(tmp_path: Path
     assert external["PARLEY_SIGN_IN_HERE"] == "false"
 
 
+def test_only_the_service_that_uses_s3_has_its_keys(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, 1, services=(CHAT, MEDIA), ports=PORTS)
+    [media] = stack.replicas("media")
+    settings = {name: value for name, value in media.spec.environment.items() if name.startswith("PARLEY_S3_")}
+    assert settings == {
+        "PARLEY_S3_URL": "http://127.0.0.1:5286",
+        "PARLEY_S3_PUBLIC_URL": "http://127.0.0.1:8090",
+        "PARLEY_S3_BUCKET": "media",
+        "PARLEY_S3_REGION": "us-east-1",
+        "PARLEY_S3_ACCESS_KEY": stack.s3.keys.access_key,
+        "PARLEY_S3_SECRET_KEY": stack.s3.keys.secret_key,
+    }
+    assert not [name for name in stack.chat_servers[0].spec.environment if name.startswith("PARLEY_S3_")]
+
+
+def test_service_that_uses_s3_runs_only_beside_an_s3_store(tmp_path: Path) -> None:
+    without = StoreAddresses("mongodb://m", "redis://r", "e:1")
+    stack = Stack(tmp_path, 1, services=(CHAT, MEDIA), ports=PORTS, stores=without)
+    assert list(stack.processes) == ["envoy", "chat-1"]
+    assert stack.processes["envoy"].spec.ports == (8080, 5285)
+    with pytest.raises(SetupError, match="no S3 store"):
+        _ = stack.s3
+    external = S3Address("http://10.0.0.1:9000", S3Keys("A", "B"))
+    stack = Stack(tmp_path, 1, services=(CHAT, MEDIA), ports=PORTS, stores=replace(without, s3=external))
+    assert list(stack.processes) == ["envoy", "chat-1", "media-1"]
+    assert stack.processes["envoy"].spec.ports == (8080, 8090, 5285)
+    assert stack.replicas("media")[0].spec.environment["PARLEY_S3_URL"] == external.url
+
+
+def test_identity_may_use_the_objects_of_one_bucket(tmp_path: Path) -> None:
+    file = ensure_secret_files(tmp_path).s3_identities
+    [identity] = json.loads(file.read_text())["identities"]
+    assert identity["actions"] == ["Read:media", "Write:media", "List:media"]
+    other = ensure_secret_files(tmp_path / "other").s3_identities
+    assert len({*vars_of(read_keys(file)), *vars_of(read_keys(other))}) == 4
+
+
+def vars_of(keys: S3Keys) -> tuple[str, str]:
+    assert len(keys.access_key) == 20
+    assert len(keys.secret_key) == 40
+    return keys.access_key, keys.secret_key
+
+
+def test_store_listens_on_its_ports_alone(tmp_path: Path) -> None:
+    spec = Stack(tmp_path, ports=PORTS, only=["seaweedfs"]).processes["seaweedfs"].spec
+    options = dict(each.removeprefix("-").partition("=")[::2] for each in spec.command if "=" in each)
+    named = {int(value) for name, value in options.items() if ".port" in name}
+    assert named == {0, *PORTS.seaweedfs}
+    assert (options["ip"], options["ip.bind"]) == ("127.0.0.1", "127.0.0.1")
+    assert options["master.telemetry"] == "false"
+    assert spec.environment["AWS_ACCESS_KEY_ID"] == ""
+
+
 def test_guide_names_every_part_and_commands(tmp_path: Path) -> None:
     text = startup_summary(Stack(tmp_path, 2, ports=PORTS))
-    for name in ("mongod", "valkey", "etcd", "envoy", "chat-1", "chat-2"):
+    for name in ("mongod", "valkey", "etcd", "seaweedfs", "envoy", "chat-1", "chat-2", "media-1"):
         assert f"  {name} " in text
     assert "http://127.0.0.1:5141/metrics\n" in text
+    assert "127.0.0.1:8090" in text
     assert "parley demo\n" in text
     assert "grpcurl -plaintext 127.0.0.1:8080 list" in text
 
