@@ -26,10 +26,19 @@ def streaming_paths(services: Iterable[ServiceDescriptor]) -> list[str]:
 
 
 def descriptor_set(services: Iterable[ServiceDescriptor]) -> FileDescriptorSet:
-    """Return the proto files of services and all that they import, each once, after those that it imports."""
+    """Return the proto files of services and all that they import, each once, after those that it imports.
+
+    Services of the files that are not among `services` are left out: their messages may be needed, but not they.
+    """
     files: dict[str, FileDescriptorProto] = {}
+    named = set()
     for service in services:
+        named.add(service.full_name)
         _add_file(service.file, files)
+    for file in files.values():
+        kept = [each for each in file.service if f"{file.package}.{each.name}" in named]
+        del file.service[:]
+        file.service.extend(kept)
     return FileDescriptorSet(file=files.values())
 
 

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
-from pydantic_settings import NoDecode
+from pydantic import AfterValidator, Field, SecretStr
 
 from media_service.collection.collector import CollectionTimes
 from media_service.processing.worker_pool import PoolLimits
 from media_service.processing.worker_process import WorkerLimits
 from media_service.uploads.uploads import UploadLimits
-from servicekit.config import Address, Settings
+from servicekit.config import Address, MediaTypes, Settings
 from servicekit.rate_limiter import RateLimit
 from servicekit.settings import MongoSettings, ServiceSettings
 
@@ -21,13 +20,6 @@ MIB: Final = 1024 * 1024
 GIB: Final = 1024 * MIB
 DAY_S: Final = 86_400.0
 
-
-def _split_at_commas(value: object) -> object:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-MediaTypes = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas)]
-"""Media types or patterns of them, such as image/jpeg or image/*, separated by commas."""
 
 S3Addressing = Literal["path", "host"]
 """The place of the bucket in addresses: the path (`s3.example.com/media/…`) or the host (`media.s3.example.com/…`)."""

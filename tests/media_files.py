@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import struct
 import zlib
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -97,8 +98,12 @@ def profile_bomb() -> bytes:
     return png_header(4, 4) + chunks
 
 
+@cache
 def wide_gamut_profile() -> bytes:
-    """Return a colour profile with the primaries of sRGB in another order: red pixels are shown as green."""
+    """Return a colour profile with the primaries of sRGB in another order: red pixels are shown as green.
+
+    It holds the time at which it was made, and so is made once.
+    """
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     count = struct.unpack_from(">I", profile, 128)[0]
     tags = {bytes(profile[132 + 12 * n : 136 + 12 * n]): 132 + 12 * n for n in range(count)}

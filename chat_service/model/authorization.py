@@ -103,7 +103,8 @@ class AuthorizationContext:
 def authorize(draft: Draft, context: AuthorizationContext) -> Change | None:
     """Return the change to append for `draft`, or None if it changes nothing.
 
-    Raise Failure if the actor may not make the change, or the conversation or target does not exist for the actor.
+    Raise Failure if the actor may not make the change, if the conversation or target does not exist for the actor, or
+    if the file that the content refers to was refused.
     """
     change, conversation = draft.change, context.conversation
     if isinstance(change, MembershipChanged) and change.kind is MembershipKind.CREATED:

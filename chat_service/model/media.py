@@ -45,6 +45,6 @@ class MediaCatalog(Protocol):
     async def claim(self, user_id: str, media_ids: Collection[str]) -> Mapping[str, ClaimOutcome]:
         """Return the outcome for each file that the user is about to refer to, at most 100.
 
-        A claimed file is kept for an hour, in which the reference must become durable. It is not an error that no
-        server of the catalog answers: that failure is then the outcome of each file.
+        A claimed file is kept for an hour, in which the reference must become durable. If the catalog does not answer,
+        that failure is the outcome of each file.
         """

@@ -48,8 +48,9 @@ def seaweedfs_spec(
         *("-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"),
         # A file on the disk for each 64 MiB, so that the space of deleted objects is soon reclaimed.
         "-master.volumeSizeLimitMB=64",
-        # It has no other servers that it would have to warn.
-        "-volume.preStopSeconds=0",
+        # It has no other servers that it would have to warn when it stops. Its parts would wait half a minute for idle
+        # connections among themselves.
+        *("-volume.preStopSeconds=0", "-idleTimeout=2"),
         # Sockets without a file: those in /tmp would outlive it.
         *(f"-s3.localSocket=@seaweedfs-s3-{s3}", f"-filer.localSocket=@seaweedfs-filer-{filer}"),
     )

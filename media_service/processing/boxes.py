@@ -9,11 +9,14 @@ from typing import Final
 from media_service.processing.buffered_reader import BufferedReader, Malformed
 from media_service.processing.byte_ranges import Parser
 
-MAX_BOXES: Final = 100_000
-"""The boxes of one container. A film in fragments of a second each has 30,000 of them at the top."""
+MAX_BOXES: Final = 60_000
+"""The boxes of a file, outermost. A film of two hours in fragments of half a second has 30,000."""
 
-BOX_BLOCK_BYTES: Final = 16 * 1024
-"""The block for reading boxes, which lie scattered over the file, in bytes."""
+MAX_CHILDREN: Final = 2_000
+"""The boxes in a box."""
+
+_BLOCK_BYTES: Final = 16 * 1024
+_MAX_READS: Final = 1_000_000
 
 TOP_LEVEL: Final = frozenset({b"ftyp", b"styp", b"pdin", b"moov", b"moof", b"mdat", b"sidx", b"ssix", b"mfra"})
 """The boxes of a file that a player needs."""
@@ -43,6 +46,11 @@ class Box:
         return self.end - self.payload
 
 
+def open_boxes(size_bytes: int) -> BufferedReader:
+    """Return a reader of boxes, which lie scattered over the file: its block is small."""
+    return BufferedReader(size_bytes, _BLOCK_BYTES, _MAX_READS)
+
+
 def read_box(reader: BufferedReader, start: int, end: int) -> Parser[Box]:
     """Return the box at `start` of a container that ends at `end`. Raise Malformed if it exceeds its container."""
     header = yield from reader.read(start, 8)
@@ -56,24 +64,20 @@ def read_box(reader: BufferedReader, start: int, end: int) -> Parser[Box]:
     return Box(kind, start, payload, start + size)
 
 
-def list_boxes(reader: BufferedReader, start: int, end: int) -> Parser[list[Box]]:
-    """Return the boxes of a container from `start` to `end`.
+def list_children(reader: BufferedReader, parent: Box, prefix_bytes: int = 0) -> Parser[list[Box]]:
+    """Return the boxes in a box, after `prefix_bytes` of its contents. Raise Malformed.
 
-    Four zero bytes or fewer may follow them: QuickTime ends some lists so. Raise Malformed.
+    Seven bytes or fewer may follow them: QuickTime ends some lists with four zeros.
     """
     boxes: list[Box] = []
-    while end - start >= 8:
-        if len(boxes) >= MAX_BOXES:
-            raise Malformed("the file has too many boxes")
-        box = yield from read_box(reader, start, end)
+    start = parent.payload + prefix_bytes
+    while parent.end - start >= 8:
+        if len(boxes) >= MAX_CHILDREN:
+            raise Malformed("a box has too many boxes")
+        box = yield from read_box(reader, start, parent.end)
         boxes.append(box)
         start = box.end
     return boxes
-
-
-def list_children(reader: BufferedReader, parent: Box, prefix_bytes: int = 0) -> Parser[list[Box]]:
-    """Return the boxes in a box, after `prefix_bytes` of its contents."""
-    return (yield from list_boxes(reader, parent.payload + prefix_bytes, parent.end))
 
 
 def list_top_level(reader: BufferedReader) -> Parser[list[Box]]:

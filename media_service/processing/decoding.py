@@ -74,9 +74,9 @@ def open_picture(content_type: str, data: bytes, limits: DecodingLimits) -> Imag
     if content_type == "image/heic":
         _register_heic()
     budget = limits.memory_bytes - _BASE_BYTES - 2 * len(data)
-    most = min(limits.max_pixels, budget // _BYTES_PER_PIXEL.get(content_type, 1))
+    most = max(0, min(limits.max_pixels, budget // _BYTES_PER_PIXEL.get(content_type, 1)))
     # Pillow compares sizes with twice this number before it allocates memory for them.
-    Image.MAX_IMAGE_PIXELS = max(most, 0) // 2
+    Image.MAX_IMAGE_PIXELS = most // 2
     try:
         image = Image.open(BytesIO(data), formats=_FORMATS[content_type][:1])
     except Image.DecompressionBombError:

@@ -1,4 +1,4 @@
-"""The elements of EBML (RFC 8794), the format beneath Matroska and WebM."""
+"""The elements of EBML (RFC 8794), the format beneath Matroska and WebM, and the ids of the outermost ones."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ from typing import Final
 from media_service.processing.buffered_reader import BufferedReader, Malformed
 from media_service.processing.byte_ranges import Parser
 
-MAX_ELEMENTS: Final = 100_000
-"""The elements of one container that are read."""
+EBML_HEADER: Final = 0x1A45DFA3
+SEGMENT: Final = 0x18538067
+INFO: Final = 0x1549A966
+TRACKS: Final = 0x1654AE6B
+CLUSTER: Final = 0x1F43B675
+"""The elements of Matroska that every reader of it needs: the segment holds the last three."""
+
+MAX_ELEMENTS: Final = 10_000
+"""The elements of one container of which a list is made."""
 
 _MAX_ID_BYTES: Final = 4
 _MAX_SIZE_BYTES: Final = 8
@@ -18,9 +25,13 @@ _MAX_SIZE_BYTES: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """An element: its id, where its contents start, and its end. `end` is that of its container if it states none."""
+    """An element: its id, where it starts, where its contents start, and its end.
+
+    `end` is that of its container if it states none.
+    """
 
     id: int
+    start: int
     payload: int
     end: int
     is_unbounded: bool
@@ -43,7 +54,7 @@ def read_element(reader: BufferedReader, start: int, end: int) -> Parser[Element
     element_end = end if is_unbounded else payload + size
     if payload > end or element_end > end:
         raise Malformed(f"an element at {start} exceeds its container")
-    return Element(element_id, payload, element_end, is_unbounded)
+    return Element(element_id, start, payload, element_end, is_unbounded)
 
 
 def list_elements(reader: BufferedReader, parent: Element) -> Parser[list[Element]]:

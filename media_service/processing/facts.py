@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+THUMBNAIL_SIDE: Final = 320
+PREVIEW_SIDE: Final = 1280
+"""The longest side of a thumbnail and of a preview, in pixels."""
+
 MAX_THUMBNAIL_BYTES: Final = 256 << 10
 MAX_PREVIEW_BYTES: Final = 1 << 20
 MAX_REENCODED_BYTES: Final = 32 << 20
@@ -44,10 +48,11 @@ class PictureFacts:
     """The facts of a picture, or of a sound.
 
     `width` and `height` are in pixels, as shown: after the rotation that the file asks for; 0 for a sound. `duration_s`
-    is the playing time of a sound in seconds; None if unknown. A picture has a `thumbnail` (WebP, at most 320 pixels
-    and MAX_THUMBNAIL_BYTES) and a `thumbhash` of up to 25 bytes. `preview` (WebP, at most 1,280 pixels and
-    MAX_PREVIEW_BYTES) is None if the picture itself is not larger in pixels or in bytes. `reencoded` is the picture
-    without private metadata, in its full size, of a type that cannot be rewritten without decoding; else None.
+    is the playing time of a sound in seconds; None if unknown. A picture has a `thumbhash` of up to 25 bytes, and a
+    `thumbnail` in WebP (at most THUMBNAIL_SIDE pixels and MAX_THUMBNAIL_BYTES). `preview`, in WebP (at most
+    PREVIEW_SIDE pixels and MAX_PREVIEW_BYTES), is None if the picture itself is not larger in pixels and in bytes.
+    `reencoded` is the picture without private metadata, in its full size, of a type that cannot be rewritten without
+    decoding; else None.
     """
 
     width: int = 0

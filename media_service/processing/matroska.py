@@ -10,16 +10,20 @@ from media_service.processing.buffered_reader import BufferedReader, Malformed
 from media_service.processing.byte_ranges import Parser
 from media_service.processing.container_facts import ContainerFacts, Dimensions, to_milliseconds
 from media_service.processing.ebml import (
+    CLUSTER,
+    EBML_HEADER,
+    INFO,
+    SEGMENT,
+    TRACKS,
     Element,
     list_elements,
     read_element,
     read_float_element,
     read_uint_element,
 )
-from media_service.processing.matroska_clusters import CLUSTER, read_last_time
+from media_service.processing.matroska_clusters import read_last_time
 
 _BLOCK_BYTES: Final = 16 * 1024
-_HEADER, _SEGMENT, _INFO, _TRACKS = 0x1A45DFA3, 0x18538067, 0x1549A966, 0x1654AE6B
 _TIMESTAMP_SCALE, _DURATION = 0x2AD7B1, 0x4489
 _TRACK, _TRACK_TYPE, _VIDEO = 0xAE, 0x83, 0xE0
 _PIXEL_WIDTH, _PIXEL_HEIGHT, _DISPLAY_WIDTH, _DISPLAY_HEIGHT, _DISPLAY_UNIT = 0xB0, 0xBA, 0x54B0, 0x54BA, 0x54B2
@@ -50,10 +54,10 @@ def read_matroska_facts(size_bytes: int) -> Parser[ContainerFacts]:
     """
     reader = BufferedReader(size_bytes, _BLOCK_BYTES)
     header = yield from read_element(reader, 0, size_bytes)
-    if header.id != _HEADER or header.is_unbounded:
+    if header.id != EBML_HEADER or header.is_unbounded:
         raise Malformed("the file does not begin with an EBML header")
     segment = yield from read_element(reader, header.end, size_bytes)
-    if segment.id != _SEGMENT:
+    if segment.id != SEGMENT:
         raise Malformed("the file has no segment")
     info, tracks = yield from _find_headers(reader, segment)
     timing = yield from _read_timing(reader, info)
@@ -71,16 +75,16 @@ def _find_headers(reader: BufferedReader, segment: Element) -> Parser[tuple[Elem
     found: dict[int, Element] = {}
     start = segment.payload
     for _ in range(_MAX_HEADERS):
-        if start >= segment.end or {_INFO, _TRACKS} <= found.keys():
+        if start >= segment.end or {INFO, TRACKS} <= found.keys():
             break
         element = yield from read_element(reader, start, segment.end)
-        if element.id == CLUSTER and (element.is_unbounded or _TRACKS in found):
+        if element.id == CLUSTER and (element.is_unbounded or TRACKS in found):
             break
         found.setdefault(element.id, element)
         start = element.end
-    if _TRACKS not in found:
+    if TRACKS not in found:
         raise Malformed("the file has no tracks")
-    return found.get(_INFO), found[_TRACKS]
+    return found.get(INFO), found[TRACKS]
 
 
 def _read_timing(reader: BufferedReader, info: Element | None) -> Parser[_Timing]:

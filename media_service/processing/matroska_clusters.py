@@ -7,9 +7,8 @@ from typing import Final
 
 from media_service.processing.buffered_reader import BufferedReader, Malformed
 from media_service.processing.byte_ranges import Parser
-from media_service.processing.ebml import Element, list_elements, read_element, read_uint_element
+from media_service.processing.ebml import CLUSTER, Element, list_elements, read_element, read_uint_element
 
-CLUSTER: Final = 0x1F43B675
 _CLUSTER_ID: Final = re.compile(re.escape(CLUSTER.to_bytes(4, "big")))
 _TIMESTAMP, _SIMPLE_BLOCK, _BLOCK_GROUP, _BLOCK = 0xE7, 0xA3, 0xA0, 0xA1
 _OTHERS: Final = frozenset({0xA7, 0xAB, 0xAF, 0xBF, 0xEC, 0x5854})

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from media_service.processing.boxes import (
-    BOX_BLOCK_BYTES,
     Box,
     find_box,
     list_children,
     list_top_level,
+    open_boxes,
     read_path,
     read_uint,
 )
@@ -40,7 +40,7 @@ def read_movie_facts(size_bytes: int) -> Parser[ContainerFacts]:
 
     Raise Malformed if the file has no header, or its boxes exceed one another.
     """
-    reader = BufferedReader(size_bytes, BOX_BLOCK_BYTES)
+    reader = open_boxes(size_bytes)
     boxes = yield from list_top_level(reader)
     if (movie := find_box(boxes, b"moov")) is None:
         raise Malformed("the film has no header")

@@ -31,6 +31,7 @@ from media_service.processing.worker_protocol import (
 
 _NICENESS: Final = 10
 _OPEN_FILES: Final = 64
+_SKIP_BYTES: Final = 64 << 10
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
 
@@ -88,7 +89,7 @@ def _take_streams() -> tuple[BinaryIO, BinaryIO]:
 def _answer(content_type: str, size_bytes: int, requests: BinaryIO, limits: DecodingLimits) -> tuple[list[bytes], bool]:
     """Return the frame of the answer to a request in parts, and True if this process must not take another one."""
     try:
-        data = requests.read(size_bytes)
+        data = _read_file(requests, size_bytes)
         if len(data) < size_bytes:
             return [], True
         return encode_facts(_read_facts(content_type, data, limits), retire=False), False
@@ -97,6 +98,17 @@ def _answer(content_type: str, size_bytes: int, requests: BinaryIO, limits: Deco
         return [encode_refusal(NotDecodable("more memory than a worker has"), retire=True)], True
     except Exception as refusal:  # noqa: BLE001  a decoder of a damaged file raises whatever it likes
         return [encode_refusal(refusal, retire=False)], False
+
+
+def _read_file(requests: BinaryIO, size_bytes: int) -> bytes:
+    """Return the file; fewer bytes if the input ends. Raise MemoryError once the input is behind the file."""
+    try:
+        return requests.read(size_bytes)
+    except MemoryError:
+        # The memory is allocated before anything is read. The service sends the file to its end in any case.
+        while size_bytes and (skipped := requests.read(min(size_bytes, _SKIP_BYTES))):
+            size_bytes -= len(skipped)
+        raise
 
 
 def _read_facts(content_type: str, data: bytes, limits: DecodingLimits) -> PictureFacts:

@@ -19,6 +19,8 @@ from media_service.processing.facts import (
     MAX_PREVIEW_BYTES,
     MAX_REENCODED_BYTES,
     MAX_THUMBNAIL_BYTES,
+    PREVIEW_SIDE,
+    THUMBNAIL_SIDE,
     MetadataNotRemovable,
     PictureFacts,
     Rendition,
@@ -31,9 +33,6 @@ from media_service.processing.renditions import (
     make_thumbnail,
     shrink,
 )
-
-THUMBNAIL_SIDE: Final = 320
-PREVIEW_SIDE: Final = 1280
 
 # The types whose metadata cannot be removed without decoding.
 REENCODED_TYPES: Final = frozenset({"image/avif", "image/heic"})

@@ -52,7 +52,7 @@ class PoolLimits:
     """
 
     workers: int = 2
-    max_waiting: int = 64
+    max_waiting: int = 512
     wait_s: float = 30.0
     max_bytes: int = 64 << 20
     max_requests: int = 200
@@ -62,23 +62,40 @@ class PoolLimits:
 class _Seat:
     """One of the workers of a pool; its process is started when it is needed."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: WorkerLimits) -> None:
         self.worker: WorkerProcess | None = None
+        self._limits = limits
+        self._ending: list[WorkerProcess] = []
 
-    async def take_worker(self, limits: WorkerLimits) -> WorkerProcess:
+    async def take_worker(self) -> WorkerProcess:
         """Return a worker that can take a request. Raise WorkerNotStarted."""
         if self.worker is not None and not self.worker.usable:
-            self.discard("died")
+            self.replace("died")
         if self.worker is None:
-            self.worker = await WorkerProcess.start(limits)
+            self.worker = await WorkerProcess.start(self._limits)
         return self.worker
 
-    def discard(self, reason: str) -> None:
-        """Kill the worker, if there is one, and count that it needs to be replaced."""
+    def replace(self, reason: str) -> None:
+        """Kill the worker, if there is one, and count that another one takes its seat."""
         if self.worker is not None:
-            self.worker.kill()
-            self.worker = None
+            _log.info("picture worker replaced", reason=reason, pid=self.worker.pid, requests=self.worker.requests)
+            self._end_worker(self.worker)
             _restarts.labels(reason).inc()
+
+    def close(self) -> None:
+        """Kill the worker, if there is one."""
+        if self.worker is not None:
+            self._end_worker(self.worker)
+
+    async def wait_closed(self) -> None:
+        """Return once all killed workers of the seat have ended."""
+        for worker in self._ending:
+            await worker.wait_closed()
+
+    def _end_worker(self, worker: WorkerProcess) -> None:
+        worker.kill()
+        self.worker = None
+        self._ending = [*(each for each in self._ending if not each.closed), worker]
 
 
 class WorkerPool:
@@ -86,7 +103,7 @@ class WorkerPool:
 
     def __init__(self, limits: PoolLimits) -> None:
         self._limits = limits
-        self._seats = [_Seat() for _ in range(limits.workers)]
+        self._seats = [_Seat(limits.worker) for _ in range(limits.workers)]
         # The seat that was used last is used first, so that workers start only for requests that come together.
         self._free: asyncio.LifoQueue[_Seat] = asyncio.LifoQueue()
         for seat in self._seats:
@@ -97,17 +114,24 @@ class WorkerPool:
     async def run(self) -> None:
         """Start a worker, so that the first request need not wait for it, and kill all workers when cancelled."""
         try:
-            async with self._take_seat() as seat:
-                try:
-                    await seat.take_worker(self._limits.worker)
-                except WorkerNotStarted as failure:
-                    _log_not_started(failure, self._limits.worker)
+            await self._start_worker()
             await asyncio.Event().wait()
         finally:
             self._closed = True
             for seat in self._seats:
-                if seat.worker is not None:
-                    seat.worker.kill()
+                seat.close()
+            for seat in self._seats:
+                await seat.wait_closed()
+
+    async def _start_worker(self) -> None:
+        try:
+            async with self._take_seat() as seat:
+                await seat.take_worker()
+        except WorkerNotStarted as failure:
+            _log_not_started(failure, self._limits.worker)
+        except ServerBusy:
+            # Requests occupy all seats, and have started their workers.
+            return
 
     async def read_facts(self, content_type: str, size_bytes: int, open_chunks: OpenChunks) -> PictureFacts:
         """Return the facts of a file of `size_bytes` whose type is one of PICTURE_TYPES or SOUND_TYPES.
@@ -138,9 +162,9 @@ class WorkerPool:
         self, seat: _Seat, content_type: str, size_bytes: int, open_chunks: OpenChunks
     ) -> PictureFacts:
         """Send the file to the worker of the seat, and leave the seat without a worker that is not usable."""
-        if self._closed:
-            raise ServerBusy("the server is stopping")
-        worker = await seat.take_worker(self._limits.worker)
+        self._check_open(seat)
+        worker = await seat.take_worker()
+        self._check_open(seat)
         started, reason = time.monotonic(), "cancelled"
         try:
             async with _closing(open_chunks()) as chunks:
@@ -152,8 +176,14 @@ class WorkerPool:
             raise
         finally:
             _seconds.observe(time.monotonic() - started)
-            if not worker.usable or worker.requests >= self._limits.max_requests or self._closed:
-                seat.discard(reason)
+            if not worker.usable or worker.requests >= self._limits.max_requests:
+                seat.replace(reason)
+
+    def _check_open(self, seat: _Seat) -> None:
+        """Raise ServerBusy, and leave no worker behind, if `run` has ended."""
+        if self._closed:
+            seat.close()
+            raise ServerBusy("the server is stopping")
 
     @asynccontextmanager
     async def _take_seat(self) -> AsyncIterator[_Seat]:

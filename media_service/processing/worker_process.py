@@ -60,10 +60,18 @@ class WorkerKilled(Exception):
 
 
 class _Protocol(SubprocessStreamProtocol):
-    """The pipes of a worker. Those of a killed worker are closed once it has ended, which also reaps it."""
+    """The pipes of a worker. Those of a killed worker are closed once it has ended; `closed` is set after that."""
 
-    killed = False
-    transport: asyncio.SubprocessTransport | None = None
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=_PIPE_BYTES, loop=loop)
+        self.transport: asyncio.SubprocessTransport | None = None
+        self.killed = False
+        self.closed = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self.transport = cast("asyncio.SubprocessTransport", transport)
+        super().connection_made(transport)
 
     def process_exited(self) -> None:
         """Close the pipes of a killed worker; those of another may still hold its answer."""
@@ -71,10 +79,10 @@ class _Protocol(SubprocessStreamProtocol):
         if self.killed and self.transport is not None:
             self.transport.close()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
-        self.transport = cast("asyncio.SubprocessTransport", transport)
-        super().connection_made(transport)
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note that the process has ended, and that its pipes are closed."""
+        super().connection_lost(exc)
+        self.closed.set()
 
 
 class WorkerProcess:
@@ -101,28 +109,36 @@ class WorkerProcess:
         """Start a process and return it once it is ready. Raise WorkerNotStarted."""
         loop = asyncio.get_running_loop()
         arguments = (str(os.getpid()), str(limits.memory_bytes), str(limits.max_pixels))
-        # Called in the thread of the event loop: the kernel kills the child when the thread ends that started it.
-        _, protocol = await loop.subprocess_exec(
-            lambda: _Protocol(limit=_PIPE_BYTES, loop=loop),
-            *(sys.executable, "-I", "-m", WORKER_MODULE, *arguments),
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=DEVNULL,
-            cwd="/",
-            env=_ENVIRONMENT,
-            start_new_session=True,
-        )
+        try:
+            # Called in the thread of the event loop: the kernel kills the child when the thread ends that started it.
+            _, protocol = await loop.subprocess_exec(
+                lambda: _Protocol(loop),
+                *(sys.executable, "-I", "-m", WORKER_MODULE, *arguments),
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=DEVNULL,
+                cwd="/",
+                env=_ENVIRONMENT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise WorkerNotStarted(str(error)) from None
         worker = cls(protocol, limits.time_limit_s)
+        await worker._wait_ready()
+        return worker
+
+    async def _wait_ready(self) -> None:
+        """Return once the process is ready. Kill it and raise WorkerNotStarted if it is not in time."""
         try:
             async with asyncio.timeout(_START_TIMEOUT_S):
-                await worker._read_object()
+                await self._read_object()
         except (asyncio.IncompleteReadError, ConnectionError, ProtocolViolated, TimeoutError):
-            worker.kill()
-            raise WorkerNotStarted(await worker.describe_exit()) from None
+            self.kill()
+            raise WorkerNotStarted(await self.describe_exit()) from None
         except BaseException:
-            worker.kill()
+            self.kill()
+            await self.wait_closed()
             raise
-        return worker
 
     @property
     def pid(self) -> int:
@@ -166,6 +182,17 @@ class WorkerProcess:
             return
         with suppress(ProcessLookupError):
             self._transport.kill()
+
+    @property
+    def closed(self) -> bool:
+        """True once the process has ended and its pipes are closed."""
+        return self._protocol.closed.is_set()
+
+    async def wait_closed(self) -> None:
+        """Return once a killed process has ended and its pipes are closed, or after some seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_EXIT_TIMEOUT_S):
+                await self._protocol.closed.wait()
 
     async def describe_exit(self) -> str:
         """Wait until the process has ended, and return its exit code or signal in words."""

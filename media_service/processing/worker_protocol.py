@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from struct import Struct
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ from media_service.processing.facts import (
     MAX_PREVIEW_BYTES,
     MAX_REENCODED_BYTES,
     MAX_THUMBNAIL_BYTES,
+    PREVIEW_SIDE,
+    THUMBNAIL_SIDE,
     MetadataNotRemovable,
     NotAPicture,
     NotDecodable,
@@ -30,14 +33,25 @@ LENGTH: Final = Struct(">I")
 MAX_OBJECT_BYTES: Final = 16 << 10
 READY: Final = {"ready": True}
 
-# The renditions in the order of their bytes in an answer, and the bound of each.
+_MAX_SIDE: Final = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class RenditionBounds:
+    """The media types of a rendition, its most bytes, and the longest side in pixels."""
+
+    content_types: frozenset[str]
+    max_bytes: int
+    max_side: int
+
+
+# In the order of their bytes in an answer.
 RENDITIONS: Final = {
-    "thumbnail": MAX_THUMBNAIL_BYTES,
-    "preview": MAX_PREVIEW_BYTES,
-    "reencoded": MAX_REENCODED_BYTES,
+    "thumbnail": RenditionBounds(frozenset({"image/webp"}), MAX_THUMBNAIL_BYTES, THUMBNAIL_SIDE),
+    "preview": RenditionBounds(frozenset({"image/webp"}), MAX_PREVIEW_BYTES, PREVIEW_SIDE),
+    "reencoded": RenditionBounds(frozenset({"image/avif", "image/jpeg"}), MAX_REENCODED_BYTES, _MAX_SIDE),
 }
 _REFUSALS: Final = {each.__name__: each for each in (NotDecodable, NotAPicture, TooManyPixels, MetadataNotRemovable)}
-_MAX_SIDE: Final = 1 << 30
 _MAX_DURATION_S: Final = 3.2e8
 _MAX_THUMBHASH_BYTES: Final = 32
 _MAX_TEXT_CHARACTERS: Final = 500
@@ -107,7 +121,11 @@ def rendition_sizes(answer: Mapping[str, Any]) -> dict[str, int]:
     listed = answer.get("renditions")
     if not isinstance(listed, dict):
         raise ProtocolViolated("no list of renditions")
-    sizes = {name: _integer(_field(listed[name], 3), bound) for name, bound in RENDITIONS.items() if name in listed}
+    sizes = {
+        name: _integer(_field(listed[name], 3), bounds.max_bytes)
+        for name, bounds in RENDITIONS.items()
+        if name in listed
+    }
     if len(sizes) != len(listed):
         raise ProtocolViolated("unknown renditions")
     return sizes
@@ -116,15 +134,7 @@ def rendition_sizes(answer: Mapping[str, Any]) -> dict[str, int]:
 def decode_facts(answer: Mapping[str, Any], data: Mapping[str, bytes]) -> PictureFacts:
     """Return the facts of an answer; `data` are the bytes of its renditions. Raise ProtocolViolated."""
     listed = answer["renditions"]
-    renditions = {
-        name: Rendition(
-            content_type=_text(_field(listed[name], 0)),
-            width=_integer(_field(listed[name], 1), _MAX_SIDE),
-            height=_integer(_field(listed[name], 2), _MAX_SIDE),
-            data=each,
-        )
-        for name, each in data.items()
-    }
+    renditions = {name: _decode_rendition(RENDITIONS[name], listed[name], each) for name, each in data.items()}
     return PictureFacts(
         width=_integer(answer.get("width"), _MAX_SIDE),
         height=_integer(answer.get("height"), _MAX_SIDE),
@@ -132,6 +142,14 @@ def decode_facts(answer: Mapping[str, Any], data: Mapping[str, bytes]) -> Pictur
         thumbhash=_thumbhash(answer.get("thumbhash")),
         **renditions,
     )
+
+
+def _decode_rendition(bounds: RenditionBounds, fields: object, data: bytes) -> Rendition:
+    content_type = _text(_field(fields, 0))
+    if content_type not in bounds.content_types:
+        raise ProtocolViolated("a rendition of another type")
+    width, height = (_integer(_field(fields, index), bounds.max_side) for index in (1, 2))
+    return Rendition(content_type, width, height, data)
 
 
 def _field(fields: object, index: int) -> object:

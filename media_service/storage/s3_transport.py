@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -24,6 +25,9 @@ from servicekit.clock import Clock
 from servicekit.config import ConfigurationError
 from servicekit.errors import StoreUnavailable
 
+# uvloop reads all that a socket has before a reader can pause it: 5 MiB a connection with the default of the kernel.
+RECEIVE_BUFFER_BYTES: Final = 256 * 1024
+
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 # The errors of a connection that was lost before the answer came.
 _LOST: Final = (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError)
@@ -41,7 +45,7 @@ class S3Limits:
     # Of sending or receiving one chunk of a transfer, of the answer after its last chunk, and of a free connection.
     chunk_s: float = 10.0
     # Transfers last as long as the clients at their other ends need, so control calls have connections of their own. A
-    # transfer needs up to 0.5 MiB of memory.
+    # transfer needs up to 1.5 MiB of memory.
     transfers: int = 256
     control_connections: int = 16
     # Stores close idle connections after 20 s or more. Closing them earlier keeps a put, whose source cannot be read
@@ -99,9 +103,9 @@ class S3Transport:
     ) -> S3Answer:
         """Return the answer to a request that transfers no object; it is sent again if its connection was lost.
 
-        `timeout_s` is the time limit of the call, by default that of control calls.
-        An attempt whose connection was lost may have taken effect. Raise StoreUnavailable, also if the store
-        refuses every request of this service, and S3Refusal for other refusals.
+        `timeout_s` is the time limit of the call, by default that of control calls. An attempt whose connection was
+        lost may have taken effect. Raise StoreUnavailable, also if the store refuses every request of this service, and
+        S3Refusal for other refusals.
         """
         response = await self._exchange(operation, method, key, query, body, timeout_s)
         self._check(operation, response)
@@ -121,7 +125,8 @@ class S3Transport:
         timeout_s = self._limits.control_s if timeout_s is None else timeout_s
         url = self.bucket.url(key, query)
         headers = self.signer.sign_headers(method, url, _NO_HEADERS, self.now(), body)
-        request = self._control.build_request(method, url.geturl(), headers=headers, content=body, timeout=timeout_s)
+        timeout = httpx2.Timeout(timeout_s, connect=self._limits.connect_s)
+        request = self._control.build_request(method, url.geturl(), headers=headers, content=body, timeout=timeout)
         try:
             async with asyncio.timeout(timeout_s):
                 return await _send_again_if_lost(self._control, request)
@@ -186,15 +191,20 @@ async def _send_again_if_lost(
 
 
 def _client(tls: ssl.SSLContext, limits: S3Limits, timeout_s: float, connections: int) -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(
+    transport = httpx2.AsyncHTTPTransport(
         verify=tls,
-        timeout=httpx2.Timeout(timeout_s, connect=limits.connect_s),
         limits=httpx2.Limits(
             max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=limits.idle_s
         ),
+        socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)],
+        # The environment's proxies and certificates are not those of this connection.
+        trust_env=False,
+    )
+    return httpx2.AsyncClient(
+        transport=transport,
+        timeout=httpx2.Timeout(timeout_s, connect=limits.connect_s),
         # The bytes are those that were stored, and their number is known.
         headers={"accept-encoding": "identity", "user-agent": "parley-media"},
-        # The environment's proxies and certificates are not those of this connection.
         trust_env=False,
     )
 

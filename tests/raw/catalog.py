@@ -28,7 +28,7 @@ CATALOG = catalog_pb2.DESCRIPTOR.services_by_name["MediaCatalogService"]
 
 
 class CatalogServer:
-    """A server of MediaCatalogService. Claims wait while `claiming` is not set."""
+    """A server of MediaCatalogService. Claims wait until `claiming` is set, and fail with `failure` if that is set."""
 
     def __init__(self) -> None:
         self.claiming = asyncio.Event()
@@ -37,15 +37,22 @@ class CatalogServer:
         # True if a file that the test has not added is one that every user may see.
         self.open = False
         self.page_size = 500
+        self.failure: Exception | None = None
         self._files: dict[str, media_pb2.Media] = {}
         self._viewers: dict[str, set[str]] = {}
         self._refusals: dict[str, Failure] = {}
 
     def add(self, owner: RawDevice, *viewers: RawDevice, **facts: object) -> str:
         """Add a file, by default a picture, that its owner and the viewers may see; return its id."""
+        media_id = self.add_file(owner.user_id, **facts)
+        self._viewers[media_id] |= {viewer.user_id for viewer in viewers}
+        return media_id
+
+    def add_file(self, owner_id: str, **facts: object) -> str:
+        """Add a file, by default a picture, that its owner may see; return its id."""
         media_id = uuid.uuid4().hex
-        self._files[media_id] = _media(media_id, owner.user_id, **facts)
-        self._viewers[media_id] = {owner.user_id, *(viewer.user_id for viewer in viewers)}
+        self._files[media_id] = _media(media_id, owner_id, **facts)
+        self._viewers[media_id] = {owner_id}
         return media_id
 
     def refuse(self, media_id: str, failure: Failure | None = None) -> None:
@@ -59,6 +66,8 @@ class CatalogServer:
     async def Claim(self, request: catalog_pb2.ClaimRequest, _: Call) -> catalog_pb2.ClaimResponse:
         self.claims.append(request)
         await self.claiming.wait()
+        if self.failure is not None:
+            raise self.failure
         files = [self._claim(request.user_id, media_id) for media_id in request.media_ids]
         return catalog_pb2.ClaimResponse(files=files)
 
@@ -89,22 +98,28 @@ class CatalogServer:
 @asynccontextmanager
 async def serve_catalog(stack: Stack) -> AsyncIterator[CatalogServer]:
     """Serve the catalog of a stack that runs no media service, and register it as one."""
-    catalog = CatalogServer()
     credential = ServiceCredential.from_file(stack.layout.secrets.credential)
+    async with Etcd([stack.etcd_endpoint]) as etcd, register_catalog(etcd, credential, stack.door) as catalog:
+        yield catalog
+
+
+@asynccontextmanager
+async def register_catalog(etcd: Etcd, credential: ServiceCredential, system: str) -> AsyncIterator[CatalogServer]:
+    """Serve a catalog and register it as the media service; its port is the same for each catalog of the `system`."""
+    catalog = CatalogServer()
     handler = service_handler(CATALOG, catalog, authenticate=credential.check)
-    server = Server(f"127.0.0.1:{_ports.get(stack.door, 0)}", [handler], [CATALOG.full_name])
-    _ports[stack.door] = await server.start()
-    address = f"127.0.0.1:{_ports[stack.door]}"
-    async with Etcd([stack.etcd_endpoint]) as etcd:
-        membership = Membership(etcd, RingMember(address, "", address, 1), service="media")
-        registration = asyncio.create_task(membership.run())
-        try:
-            await membership.wait_registered()
-            yield catalog
-        finally:
-            registration.cancel()
-            await asyncio.wait([registration])
-            await server.stop(0)
+    server = Server(f"127.0.0.1:{_ports.get(system, 0)}", [handler], [CATALOG.full_name])
+    _ports[system] = await server.start()
+    address = f"127.0.0.1:{_ports[system]}"
+    membership = Membership(etcd, RingMember(address, "", address, 1), service="media")
+    registration = asyncio.create_task(membership.run())
+    try:
+        await membership.wait_registered()
+        yield catalog
+    finally:
+        registration.cancel()
+        await asyncio.wait([registration])
+        await server.stop(0)
 
 
 def _media(media_id: str, owner_id: str, **facts: object) -> media_pb2.Media:

@@ -15,6 +15,7 @@ from tests.loop import Loop
 from tests.raw.catalog import CatalogServer, serve_catalog
 from tests.raw.device import RawDevice
 from tests.raw.world import World
+from tests.scans import no_scans
 
 # Long enough for what a play does between being asked to leave and being shown out.
 DRAIN_S = 5
@@ -41,7 +42,8 @@ def catalog_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A system of chat alone, whose chat servers ask for a media service that the tests serve."""
     environment = {**ENVIRONMENT, "PARLEY_MEDIA_SERVICE": "true", "PARLEY_MEDIA_TYPES": "image/*,video/mp4"}
     folder = tmp_path_factory.mktemp("catalog")
-    with Stack(folder, chat_servers=3, services=(CHAT,), environment=environment) as stack:
+    stack = Stack(folder, chat_servers=3, services=(CHAT,), environment=environment)
+    with stack, no_scans(stack.mongo_uri):
         yield stack
 
 

@@ -55,7 +55,14 @@ def test_unknown_log_level_is_refused_before_start(tmp_path: Path, capsys: pytes
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--chat-servers", "21"], ["--chat-servers", "-1"], ["--port", "0"], ["--base-port", "65336"]]
+    "arguments",
+    [
+        ["--chat-servers", "21"],
+        ["--chat-servers", "-1"],
+        ["--port", "0"],
+        ["--media-port", "65536"],
+        ["--base-port", "65336"],
+    ],
 )
 def test_number_out_of_bounds_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as refused:
@@ -68,7 +75,18 @@ def test_number_out_of_bounds_is_refused(arguments: list[str], capsys: pytest.Ca
 def test_folder_that_cannot_be_written_is_named_in_a_sentence(tmp_path: Path, ports: Ports, name: str) -> None:
     (tmp_path / name).write_text("a file where a folder is needed")
     with pytest.raises(SystemExit) as refused:
-        main(["--folder", str(tmp_path), "--port", str(ports.door), "--base-port", str(ports.base)])
+        main(
+            [
+                "--folder",
+                str(tmp_path),
+                "--port",
+                str(ports.door),
+                "--media-port",
+                str(ports.media),
+                "--base-port",
+                str(ports.base),
+            ]
+        )
     assert re.match(
         rf"Cannot use {tmp_path}/{name}\S*: .*\. Make room there, or name another folder", str(refused.value)
     )

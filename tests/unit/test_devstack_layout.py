@@ -128,6 +128,13 @@ def test_store_listens_on_its_ports_alone(tmp_path: Path) -> None:
     assert spec.environment["AWS_ACCESS_KEY_ID"] == ""
 
 
+def test_chat_servers_know_whether_there_is_a_media_service(tmp_path: Path) -> None:
+    alone = Stack(tmp_path, 1, services=(CHAT,), ports=PORTS).chat_servers[0].spec.environment
+    beside = Stack(tmp_path, 1, services=(CHAT, MEDIA), ports=PORTS).chat_servers[0].spec.environment
+    assert alone["PARLEY_MEDIA_SERVICE"] == "false"
+    assert "PARLEY_MEDIA_SERVICE" not in beside
+
+
 def test_guide_names_every_part_and_commands(tmp_path: Path) -> None:
     text = startup_summary(Stack(tmp_path, 2, ports=PORTS))
     for name in ("mongod", "valkey", "etcd", "seaweedfs", "envoy", "chat-1", "chat-2", "media-1"):

@@ -68,4 +68,8 @@ def test_descriptor_set_has_every_import_before_its_importer() -> None:
     for number, file in enumerate(files):
         assert set(file.dependency) <= set(names[:number])
     assert [name for name in names if "internal" in name] == []
+    # Chat refers to media by their messages.
+    assert "parley/media/v1/media.proto" in names
+    listed = {f"{file.package}.{service.name}" for file in files for service in file.service}
+    assert listed == {service.full_name for service in CHAT.contract}
     assert descriptor_set(CHAT.contract).SerializeToString() == descriptor_set(CHAT.contract).SerializeToString()

@@ -10,6 +10,7 @@ from media_service.processing.byte_ranges import Parser, Segment
 from media_service.processing.metadata.gif import plan_gif
 from media_service.processing.metadata.isobmff import plan_isobmff
 from media_service.processing.metadata.jpeg import plan_jpeg
+from media_service.processing.metadata.matroska import plan_matroska
 from media_service.processing.metadata.png import plan_png
 from media_service.processing.metadata.webp import plan_webp
 
@@ -26,6 +27,10 @@ REMOVALS: Final = MappingProxyType[str, Callable[[int], Parser[list[Segment] | N
         "video/3gpp": plan_isobmff,
         "audio/mp4": plan_isobmff,
         "audio/x-m4a": plan_isobmff,
+        "video/webm": plan_matroska,
+        "audio/webm": plan_matroska,
+        "video/x-matroska": plan_matroska,
+        "audio/x-matroska": plan_matroska,
     }
 )
 """The media types of which private metadata are removed, and the parsers that plan it."""

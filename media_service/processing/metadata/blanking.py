@@ -1,4 +1,4 @@
-"""Changes of a file in place: boxes become free space, and ranges become zeros, so that every offset stays valid."""
+"""Changes of a file in place: parts become free space, and ranges become zeros, so that every offset stays valid."""
 
 from __future__ import annotations
 
@@ -17,8 +17,12 @@ class Blanking:
 
     def free(self, box: Box) -> None:
         """Make a box free space of the same size."""
-        self._add(box.start + 4, 4, b"free")
+        self.overwrite(box.start + 4, b"free")
         self.zero(box.payload, box.length)
+
+    def overwrite(self, start: int, new: bytes) -> None:
+        """Overwrite a range with `new`, which is not empty."""
+        self._add(start, len(new), new)
 
     def zero(self, start: int, length: int) -> None:
         """Overwrite a range with zeros."""

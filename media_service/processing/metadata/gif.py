@@ -87,12 +87,10 @@ class _GifRewriter:
         names_end = start + 3 + _NAME_BYTES
         block = yield from self._reader.read(names_end, min(4, end - names_end))
         if len(block) == 4 and block[0] >= 3 and block[1] == 1:
-            original = yield from self._reader.read(start, names_end + 5 - start)
-            new = original[: 3 + _NAME_BYTES] + b"\x03\x01" + block[2:] + b"\0"
-            if end - start == len(new):
-                self._plan.replace(start, original, new)
-            else:
-                self._plan.insert(new)
+            header = yield from self._reader.read(start, names_end - start)
+            yield from self._plan.replace_range(
+                self._reader, start, end - start, header + b"\x03\x01" + block[2:] + b"\0"
+            )
 
     def _skip_blocks(self, position: int) -> Parser[int]:
         """Return the end of the sub-blocks that begin at `position`."""

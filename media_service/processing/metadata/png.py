@@ -74,12 +74,7 @@ class _PngRewriter:
             orientation = yield from read_orientation(self._reader, start + 8, length)
             if orientation != UPRIGHT:
                 minimal = _encode_chunk(kind, encode_orientation(orientation))
-                original = yield from self._reader.read(start, min(length + 12, len(minimal)))
-                same = length + 12 == len(minimal) and original == minimal
-                if same:
-                    self._plan.keep(start, len(minimal))
-                else:
-                    self._plan.insert(minimal)
+                yield from self._plan.replace_range(self._reader, start, length + 12, minimal)
 
 
 def _check_header(length: int, kind: bytes, *, is_first: bool) -> None:

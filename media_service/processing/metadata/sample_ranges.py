@@ -9,8 +9,8 @@ from media_service.processing.boxes import Box, find_box, list_children, read_pa
 from media_service.processing.buffered_reader import BufferedReader, Malformed
 from media_service.processing.byte_ranges import Parser
 
-MAX_CHUNKS: Final = 90_000
-"""The chunks of one track: 25 hours of film with a chunk each second."""
+MAX_CHUNKS: Final = 25_000
+"""The chunks of one track: 7 hours of film with a chunk each second."""
 
 _SIZES_PER_READ: Final = 65_536
 _NUMBER_FORMATS: Final = {1: "B", 2: "H", 4: "I", 8: "Q"}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from media_service.processing.buffered_reader import Malformed
-from media_service.processing.byte_ranges import ByteRange, Segment, segments_size
+from media_service.processing.buffered_reader import BufferedReader, Malformed
+from media_service.processing.byte_ranges import ByteRange, Parser, Segment, segments_size
 
-MAX_SEGMENTS: Final = 200_000
-"""The segments of one plan: what bounds the memory that a plan takes, to about 20 MB."""
+MAX_SEGMENTS: Final = 60_000
+"""The segments of one plan: what bounds the memory that a plan takes, to about 10 MB."""
 
 ZEROS: Final = bytes(64 * 1024)
 """The bytes that blank a range. One object serves all ranges, so that a plan is small however much it blanks."""
@@ -46,6 +46,13 @@ class SegmentPlan:
         """Put `new` in the stead of the bytes at `offset`, or copy them if they are the same."""
         if original == new:
             self.keep(offset, len(original))
+        else:
+            self.insert(new)
+
+    def replace_range(self, reader: BufferedReader, offset: int, length: int, new: bytes) -> Parser[None]:
+        """Put `new` in the stead of a range, or copy the range if its bytes are the same."""
+        if length == len(new) and (yield from reader.read(offset, length)) == new:
+            self.keep(offset, length)
         else:
             self.insert(new)
 

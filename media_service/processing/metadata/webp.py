@@ -129,8 +129,4 @@ class _WebpRewriter:
             return
         payload = encode_orientation(self._orientation)
         minimal = b"EXIF" + struct.pack("<I", len(payload)) + payload
-        original = yield from self._reader.read(start, min(8 + length, len(minimal)))
-        if length == len(payload) and original == minimal:
-            self._body.keep(start, len(minimal))
-        else:
-            self._body.insert(minimal)
+        yield from self._body.replace_range(self._reader, start, 8 + length, minimal)

@@ -6,7 +6,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -218,10 +217,3 @@ def test_objects_survive_a_crash_of_the_store(stack: Stack) -> None:
     assert {key: get(stack, key).body for key in bodies} == bodies
     client = s3_client(stack, stack.s3.url)
     assert {each.object_name for each in client.list_objects("media", "kept/")} == set(bodies)
-
-
-def test_store_accepts_data_from_a_stack_on_other_ports(tmp_path: Path) -> None:
-    for number in (1, 2):
-        with Stack(tmp_path, only=["seaweedfs", "envoy"]) as stack:
-            assert put(stack, f"object{number}", BODY).status == 200
-            assert get(stack, "object1").body == BODY

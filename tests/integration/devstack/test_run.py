@@ -12,13 +12,19 @@ from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from devstack.ports import LOOPBACK, PortBlock, Ports, is_free
+from devstack.services import SERVICES
+from devstack.stack import SERVERS
 from tests.eventually import eventually
 
 pytestmark = pytest.mark.integration
+
+# The processes of a stack without chat servers.
+PARTS: Final = len(SERVERS) + sum(service.replicas for service in SERVICES if service.name != "chat")
 
 
 @pytest.fixture
@@ -37,7 +43,16 @@ class Run:
 
     @classmethod
     async def start(cls, folder: Path, ports: Ports, *more: str) -> Run:
-        options = ("--chat-servers", "0", "--port", str(ports.door), "--base-port", str(ports.base))
+        options = (
+            "--chat-servers",
+            "0",
+            "--port",
+            str(ports.door),
+            "--media-port",
+            str(ports.media),
+            "--base-port",
+            str(ports.base),
+        )
         command = (sys.executable, "-m", "devstack", *options, "--folder", str(folder), *more)
         return cls(await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT))
 
@@ -88,12 +103,14 @@ async def test_stack_starts_and_stops_cleanly(run: Run, tmp_path: Path, ports: P
     await run.wait_for_line("Parley is up")
     await run.wait_for_line("Ctrl-C stops everything")
     parts = children(run.launcher.pid)
-    assert len(parts) == 4
+    assert len(parts) == PARTS
     run.launcher.send_signal(number)
     assert await run.end() == 0
     assert run.text.endswith("Everything is stopped.\n")
     assert alive(parts) == set()
-    assert all(is_free(port) for port in (ports.door, ports.mongod, ports.valkey, ports.etcd))
+    assert all(
+        is_free(port) for port in (ports.door, ports.media, ports.mongod, ports.valkey, ports.etcd, *ports.seaweedfs)
+    )
     assert set(os.listdir(tmp_path)) == {"data", "envoy", "lock", "logs", "secrets"}  # noqa: PTH208
 
 
@@ -109,11 +126,20 @@ async def test_stop_during_start_leaves_no_process(run: Run) -> None:
 
 async def test_stack_stops_in_order_when_output_is_closed(tmp_path: Path, ports: Ports) -> None:
     reader, writer = os.pipe()
-    options = ("--chat-servers", "0", "--port", str(ports.door), "--base-port", str(ports.base))
+    options = (
+        "--chat-servers",
+        "0",
+        "--port",
+        str(ports.door),
+        "--media-port",
+        str(ports.media),
+        "--base-port",
+        str(ports.base),
+    )
     command = (sys.executable, "-m", "devstack", *options, "--folder", str(tmp_path))
     launcher = await asyncio.create_subprocess_exec(*command, stdout=writer, stderr=PIPE)
     os.close(writer)
-    await eventually(lambda: len(children(launcher.pid)) == 4, timeout=30)
+    await eventually(lambda: len(children(launcher.pid)) == PARTS, timeout=30)
     os.close(reader)
     launcher.send_signal(signal.SIGHUP)
     _, errors = await launcher.communicate()
@@ -124,7 +150,7 @@ async def test_stack_stops_in_order_when_output_is_closed(tmp_path: Path, ports:
 async def test_no_part_outlives_killed_launcher(run: Run) -> None:
     await run.wait_for_line("Parley is up")
     parts = children(run.launcher.pid)
-    assert len(parts) == 4
+    assert len(parts) == PARTS
     run.launcher.kill()
     await eventually(lambda: not alive(parts))
 

@@ -77,6 +77,14 @@ def test_seaweedfs_keeps_acknowledged_objects_through_crash(tmp_path: Path) -> N
                 assert answer.read() == body
 
 
+def test_seaweedfs_stops_soon_after_it_was_used(tmp_path: Path) -> None:
+    with Stack(tmp_path, only=["seaweedfs"]) as stack:
+        part, client = stack.processes["seaweedfs"], s3_client(stack, stack.s3.url)
+        client.put_object(BUCKET, "o", io.BytesIO(bytes(9 << 20)), 9 << 20)
+        # The client keeps its connection.
+        assert part.terminate(grace=8.0) == 0
+
+
 def test_seaweedfs_accepts_data_from_stack_on_other_ports(tmp_path: Path) -> None:
     for turn in (1, 2):
         with Stack(tmp_path, only=["seaweedfs"]) as stack:

@@ -78,13 +78,14 @@ class Play:
         return False
 
     async def wait_removed(self, media_id: str) -> None:
-        """Wait until a file is invisible, and its objects are gone."""
+        """Wait until a file is invisible, and its objects and parts are gone."""
 
         async def is_removed() -> bool:
-            return await self.is_gone(media_id) and not await self.bucket.objects(media_id)
+            if not await self.is_gone(media_id):
+                return False
+            return not await self.bucket.objects(media_id) and not await self.bucket.uploads(media_id)
 
         await eventually(is_removed, timeout=PATIENCE)
-        assert not await self.bucket.uploads(media_id)
 
     async def wait_outlived(self, kept: str) -> None:
         """Wait until a file that is claimed now is removed; the file `kept`, which is older, must then be there."""

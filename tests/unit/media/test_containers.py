@@ -19,9 +19,20 @@ from tests.unit.media.films import (
     telemetry,
     video,
 )
-
-UNKNOWN_SIZE = b"\x01" + b"\xff" * 7
-INFO, TRACKS, CLUSTER = b"\x15\x49\xa9\x66", b"\x16\x54\xae\x6b", b"\x1f\x43\xb6\x75"
+from tests.unit.media.recordings import (
+    CLUSTER,
+    DURATION,
+    SIMPLE,
+    SOUND_TRACK,
+    TRACKS,
+    block,
+    cluster,
+    element,
+    info,
+    number,
+    video_track,
+    webm,
+)
 
 
 def facts(data: bytes, content_type: str = "video/mp4") -> ContainerFacts:
@@ -94,47 +105,6 @@ def test_film_without_a_header_is_refused() -> None:
 
 def test_container_of_another_type_has_no_facts() -> None:
     assert parse_bytes(read_container("audio/ogg", 4), b"OggS") is None
-
-
-def element(element_id: bytes, *contents: bytes) -> bytes:
-    payload = b"".join(contents)
-    return element_id + struct.pack(">Q", 2**56 + len(payload)) + payload
-
-
-def number(element_id: bytes, value: int, length: int = 2) -> bytes:
-    return element_id + bytes([0x80 | length]) + value.to_bytes(length, "big")
-
-
-def video_track(*more: bytes) -> bytes:
-    size = number(b"\xb0", 1280) + number(b"\xba", 720)
-    return element(b"\xae", number(b"\xd7", 1, 1), number(b"\x83", 1, 1), element(b"\xe0", size, *more))
-
-
-SOUND_TRACK = element(b"\xae", number(b"\xd7", 2, 1), number(b"\x83", 2, 1))
-
-
-def block(relative: int, payload: bytes = b"frame") -> bytes:
-    return b"\x81" + struct.pack(">h", relative) + b"\x80" + payload
-
-
-def cluster(time: int, *blocks: bytes, unbounded: bool = False) -> bytes:
-    contents = number(b"\xe7", time, 4) + b"".join(blocks)
-    return CLUSTER + (UNKNOWN_SIZE + contents if unbounded else element(b"", contents))
-
-
-def webm(*contents: bytes, unbounded: bool = False) -> bytes:
-    header = element(b"\x1a\x45\xdf\xa3", b"\x42\x82\x84webm")
-    payload = b"".join(contents)
-    segment = b"\x18\x53\x80\x67"
-    return header + segment + (UNKNOWN_SIZE + payload if unbounded else element(b"", payload))
-
-
-def info(*contents: bytes) -> bytes:
-    return element(INFO, *contents)
-
-
-DURATION = b"\x44\x89\x88" + struct.pack(">d", 2500.0)
-SIMPLE = element(b"\xa3", block(0))
 
 
 def test_webm_has_the_dimensions_and_the_time_of_its_headers() -> None:

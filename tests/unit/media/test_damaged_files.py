@@ -14,13 +14,15 @@ from media_service.processing.containers import CONTAINERS, read_container
 from media_service.processing.metadata import REMOVALS, plan_removal
 from tests.unit.media.films import build_film, build_fragmented, sound, telemetry, video
 from tests.unit.media.pictures import join
-from tests.unit.media.test_containers import DURATION, SIMPLE, TRACKS, cluster, element, info, video_track, webm
+from tests.unit.media.recordings import DURATION, SIMPLE, TRACKS, cluster, element, info, video_track, webm
 from tests.unit.media.test_film_metadata import FILMS
 from tests.unit.media.test_picture_metadata import SAMPLES
+from tests.unit.media.test_recording_metadata import RECORDINGS as TAGGED
 
 DRESSED = [
     *((sample.content_type, sample.dress(sample.make())) for sample in SAMPLES.values()),
     *(("video/mp4", film.data) for film in FILMS.values()),
+    *(("video/webm", recording) for recording in TAGGED.values()),
     ("audio/mp4", build_film([sound()], movie_extra=build_film([sound()]).data).data),
     ("video/quicktime", build_fragmented([telemetry(), video()], base_is_fragment=False).data),
 ]
@@ -66,13 +68,14 @@ def damaged(draw: st.DrawFn, files: list[tuple[str, bytes]]) -> tuple[str, bytes
 
 
 def run(parser: Parser[Result], data: bytes) -> Result | None:
-    """Return the result of a parser, None if it refuses the file. Check the ranges that it requests."""
+    """Return the result of a parser, None if it refuses the file. Check that the requested ranges are few and small."""
     requests = 0
     try:
         wanted = next(parser)
         while True:
             requests += 1
             assert 0 <= wanted.offset < wanted.offset + wanted.length <= len(data)
+            assert wanted.length <= 256 * 1024
             assert requests <= 200 + len(data) / 16
             wanted = parser.send(data[wanted.offset : wanted.offset + wanted.length])
     except StopIteration as stop:

@@ -95,7 +95,7 @@ sample_cases = pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES.k
 def test_picture_with_metadata_loses_them_and_keeps_its_pixels(sample: Sample) -> None:
     original = sample.make()
     dressed = sample.dress(original)
-    assert all(any(secret in dressed for secret in group) for group in (SECRETS[:6], SECRETS[6:]))
+    assert sum(secret in dressed for secret in SECRETS) >= 4
     result = remove(sample.content_type, dressed)
     assert result is not None
     assert [secret for secret in SECRETS if secret in result] == []

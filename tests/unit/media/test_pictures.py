@@ -126,6 +126,7 @@ def test_eight_orientations_differ() -> None:
     assert len(layouts) == 8
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_damaged_exif_is_ignored() -> None:
     facts = read(encode(corners(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff"))
     assert (facts.width, facts.height) == (120, 80)
@@ -208,6 +209,28 @@ def test_first_frame_of_an_animation_is_shown() -> None:
         frame.putpalette([value for n in range(256) for value in (n, 255 - n, 0)])
     data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert_close(colour_at(shown(read(data).thumbnail), 0.5, 0.5)[:3], (0, 255, 0))
+
+
+def test_jpeg_with_further_pictures_behind_it_shows_the_first() -> None:
+    data = encode(gradient(3000, 2000), "MPO", save_all=True, append_images=[corners()])
+    assert detect(data) == "image/jpeg"
+    facts = read(data)
+    assert (facts.width, facts.height) == (3000, 2000)
+    assert shown(facts.preview).size == (1280, 853)
+
+
+def test_gif_with_a_huge_screen_is_refused() -> None:
+    data = encode(corners().convert("L"), "GIF")
+    with pytest.raises(TooManyPixels):
+        read(data[:6] + b"\xff\xff\xff\xff" + data[10:])
+
+
+def test_webp_that_is_larger_than_the_memory_is_refused() -> None:
+    data = bytearray(encode(Image.new("RGBA", (64, 64), (1, 2, 3, 4)), "WEBP", exif=orientation_exif(1)))
+    assert data[12:16] == b"VP8X"
+    data[24:30] = (16_382).to_bytes(3, "little") * 2
+    with pytest.raises(TooManyPixels):
+        read(bytes(data))
 
 
 @pytest.mark.parametrize("picture", [png_with_header_only(30_000, 30_000), deflate_bomb(30_000, 30_000)])
