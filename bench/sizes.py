@@ -11,7 +11,7 @@ class Sizes:
 
     Each workload warms up for `warm_up` seconds and is then measured `repeats` times for `span` seconds. `pairs` send
     1-1 messages with `window` unanswered sends each. `group` is the number of members of the group. `idle` devices are
-    added for each repeat of the idle workload. Rates are in messages per second. Each repeat transfers `files` files of
+    added for each repeat of the idle workload. Rates are in messages per second. Each repeat uploads `files` files of
     `file_mib` MiB by each way, streams `streamed` files of 10 MiB, and sends `pictures` pictures of `megapixels`.
     """
 
@@ -26,8 +26,8 @@ class Sizes:
     idle: int = 500
     files: int = 2
     file_mib: int = 64
-    streamed: int = 12
-    pictures: int = 8
+    streamed: int = 8
+    pictures: int = 6
     megapixels: int = 12
 
 

@@ -18,7 +18,7 @@ from bench.usage import Usage
 # As many devices stream at a time as connections transfer parts.
 CONNECTIONS: Final = 4
 STREAMED_BYTES: Final = 10 * MIB
-# What downloads cost is measured over so many downloads of each file.
+# So many downloads take about as long as an upload.
 _DOWNLOADS: Final = 4
 _MEGABYTE: Final = 1_000_000
 _SERVERS: Final = ("media", "envoy", "seaweedfs")
@@ -79,8 +79,9 @@ class Transfers:
         }
 
     def measure_downloads(self) -> dict[str, Transfer]:
-        """Return the downloads of one repeat by their names. `store_files` comes first."""
-        presigned = [self._callers[0].sign_download(each) for each in self._media_ids * _DOWNLOADS]
+        """Return the downloads of one repeat by their names. `store_file` comes first."""
+        count = _DOWNLOADS * self._measurement.sizes.files
+        presigned = [self._callers[0].sign_download(self._media_ids[0]) for _ in range(count)]
         direct = list(map(self._store.sign_download, presigned))
         return {
             "direct": self._measure(lambda: _download_all(self._store.origin, direct)),
@@ -90,10 +91,9 @@ class Transfers:
             ),
         }
 
-    def store_files(self) -> None:
-        """Store the files that are downloaded, through presigned addresses."""
-        for _ in range(self._measurement.sizes.files):
-            self._upload_presigned(self._contents.next_parts())
+    def store_file(self) -> None:
+        """Store the file that is downloaded."""
+        self._upload_presigned(self._contents.next_parts())
 
     def _upload_directly(self, parts: Sequence[Sequence[memoryview]]) -> int:
         return self._store.upload(parts, CONNECTIONS)
@@ -109,7 +109,7 @@ class Transfers:
 
     def _download_stream(self, caller: MediaCaller, number: int) -> int:
         offset = number * STREAMED_BYTES % (self._contents.size_bytes - STREAMED_BYTES + 1)
-        return caller.download(self._media_ids[number % len(self._media_ids)], offset, STREAMED_BYTES)
+        return caller.download(self._media_ids[0], offset, STREAMED_BYTES)
 
     def _measure(self, transfer: Callable[[], int]) -> Transfer:
         return Transfer(*self._measurement.measure_work(transfer))
@@ -121,7 +121,7 @@ def uploads(measurement: Measurement) -> list[Figure]:
     workload = f"uploads of {sizes.file_mib} MiB in parts of {PART_BYTES // MIB} MiB, or streams of 10 MiB, 4 at a time"
     with Transfers(measurement) as transfers:
         # The first bytes make the store create its files.
-        transfers.store_files()
+        transfers.store_file()
         return _measure_repeats(measurement, workload, transfers.measure_uploads)
 
 
@@ -129,7 +129,7 @@ def downloads(measurement: Measurement) -> list[Figure]:
     """Measure downloads of files from presigned addresses and in streams, against the S3 store alone."""
     workload = f"downloads of {measurement.sizes.file_mib} MiB, or streams of 10 MiB, 4 at a time"
     with Transfers(measurement) as transfers:
-        transfers.store_files()
+        transfers.store_file()
         return _measure_repeats(measurement, workload, transfers.measure_downloads)
 
 
