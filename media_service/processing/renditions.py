@@ -17,7 +17,7 @@ _QUALITIES: Final = (75, 50, 25)
 # An effort of 2 costs 25 ms for 1,280 pixels and saves a fifth of the bytes of effort 0; 3 costs three times as much.
 _WEBP_EFFORT: Final = 2
 _REDUCING_GAP: Final = 2.0
-# For a photo of 12 megapixels it takes two thirds of the time of the bicubic one, from which it differs by 1 or 2 of 255.
+# It takes two thirds of the time of the bicubic filter, from which its pictures differ by 1 or 2 of 255.
 _FILTER: Final = Image.Resampling.HAMMING
 _SRGB: Final = ImageCms.createProfile("sRGB")
 
