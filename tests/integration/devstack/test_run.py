@@ -111,7 +111,7 @@ async def test_stack_starts_and_stops_cleanly(run: Run, tmp_path: Path, ports: P
     assert all(
         is_free(port) for port in (ports.door, ports.media, ports.mongod, ports.valkey, ports.etcd, *ports.seaweedfs)
     )
-    assert set(os.listdir(tmp_path)) == {"data", "envoy", "lock", "logs", "secrets"}  # noqa: PTH208
+    assert set(os.listdir(tmp_path)) == {"data", "envoy", "lock", "logs", "reflection.binpb", "secrets"}  # noqa: PTH208
 
 
 async def test_stop_during_start_leaves_no_process(run: Run) -> None:

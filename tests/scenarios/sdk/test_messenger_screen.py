@@ -194,7 +194,7 @@ async def test_pinned_conversations_come_first_and_archived_are_hidden(people: P
     other = (await carol.conversations.get_or_create_direct(pair.bob_id)).conversation_id
     await carol.messages.send(other, "hi bob")
     async with messenger(pair.bob, pair.chat) as screen:
-        await screen.shows("Write, Enter sends", "carol")
+        await screen.shows("Write, Enter sends", "carol", "alice")
         assert screen.text.index("carol") < screen.text.index("alice")
         await screen.press("ctrl+o", "enter")
         await eventually(lambda: "alice" in screen.lines[0])
