@@ -265,6 +265,16 @@ async def test_object_that_a_frozen_server_stores_after_the_removal_is_deleted(p
     await play.is_removed(media_id)
 
 
+async def test_download_of_a_file_that_is_just_removed_is_not_found(play: Play) -> None:
+    media = await play.at(0, play.alice).upload(b"\0plain\0")
+    with play.gated.gates[0].stop_at("GET .*/sent") as stop:
+        refused = asyncio.ensure_future(play.at(0, play.alice).download_refusal(media.media_id))
+        await reached(stop)
+        await play.bucket.delete(f"{media.media_id}/sent")
+        stop.release()
+        assert (await refused).code_and_reason == ("NOT_FOUND", "MEDIA_NOT_FOUND")
+
+
 async def write_late(play: Play, stop: Stop, media_id: str) -> None:
     """Let the store have the sent bytes that a frozen server has sent, and check that it stores them."""
     stop.release()
