@@ -18,7 +18,6 @@ from media_service.model.object_store import ObjectNotFound, ObjectStore
 from servicekit.clock import Clock
 from servicekit.errors import ContentTooLarge
 
-log = structlog.get_logger("downloads")
 # The types that browsers show themselves and that cannot hold a script. All others are saved.
 SHOWN_TYPES: Final = frozenset(
     {
@@ -27,6 +26,8 @@ SHOWN_TYPES: Final = frozenset(
         *("audio/mpeg", "audio/mp4", "audio/ogg", "audio/opus", "audio/aac", "audio/flac", "audio/wav", "audio/x-wav"),
     }
 )
+
+log = structlog.get_logger("downloads")
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,12 +36,12 @@ from tests.raw.world import World
 from tests.scenarios.conftest import ENVIRONMENT
 from tests.scenarios.media.test_access import reference
 
-pytestmark = [pytest.mark.scenario, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(240)]
 
 # An upload is completed by another server after its lease, and must not expire before.
 HURRIED: Final = {
     **ENVIRONMENT,
-    "PARLEY_MEDIA_UNREFERENCED_SECONDS": "10",
+    "PARLEY_MEDIA_UNREFERENCED_SECONDS": "20",
     "PARLEY_MEDIA_CLAIM_SECONDS": "5",
     "PARLEY_MEDIA_LEASE_SECONDS": "1.5",
     "PARLEY_MEDIA_TOMBSTONE_SECONDS": "6",
