@@ -61,7 +61,7 @@ faults: .venv/.stamp ## inject faults for minutes and check the guarantees; opti
 	@case " $(ARGS) " in *" --help "*) ;; *) $(BIN)/pytest -q tests/faults ;; esac
 	@exec $(BIN)/python -m tests.faults $(ARGS)
 
-bench-quick: .venv/.stamp-run ## benchmark a whole system on this machine, in three minutes; options: make bench-quick ARGS="--help"
+bench-quick: .venv/.stamp-run ## benchmark a whole system on this machine, in under four minutes; options: make bench-quick ARGS="--help"
 	@exec $(BIN)/python -m bench $(ARGS)
 
 clean: ## remove build outputs, and the data of `make run`

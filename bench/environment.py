@@ -11,9 +11,10 @@ from types import TracebackType
 from typing import Final
 
 from bench import calls
+from bench.usage import child_pids
 from bench.users import BenchUsers
 from devstack.errors import SetupError
-from devstack.stack import Stack
+from devstack.stack import SERVERS, Stack
 from devstack.watcher import Watcher
 
 CHAT_SERVERS: Final = 2
@@ -29,7 +30,7 @@ SAMPLE_USERS: Final = 8
 
 
 class BenchEnvironment:
-    """A running system; a context manager. The first chat server writes its profile to the file `profile`, if any."""
+    """A running system; a context manager. The replica that is named as the file `profile` writes its profile to it."""
 
     def __init__(self, folder: Path, profile: Path | None = None) -> None:
         names = {f"chat-{number}": f"bench-{number}" for number in range(1, CHAT_SERVERS + 1)}
@@ -38,9 +39,9 @@ class BenchEnvironment:
         self.stack = Stack(folder, CHAT_SERVERS, environment=LIMITS, environment_of=server_ids)
         self._addresses = {names[server.name]: server.address for server in self.stack.chat_servers}
         if profile is not None:
-            first = self.stack.chat_servers[0]
-            python = first.spec.command[0]
-            first.spec = replace(first.spec, command=(python, "-m", "bench.profiled_server", str(profile)))
+            replica = self.stack.processes[profile.name]
+            python, _, module = replica.spec.command
+            replica.spec = replace(replica.spec, command=(python, "-m", "bench.profiled_server", str(profile), module))
 
     def start(self, watcher: Watcher) -> None:
         """Start the stack, and wait until its servers agree on the ring. Raise SetupError if either fails."""
@@ -67,8 +68,10 @@ class BenchEnvironment:
 
     def pids(self) -> dict[str, list[int]]:
         """Return the process ids by kind of process. Raise SetupError if a process has ended."""
-        single = {name: [self.stack.processes[name].pid] for name in ("mongod", "valkey", "envoy", "etcd")}
-        return {"chat": [server.pid for server in self.stack.chat_servers], **single, "bench": [os.getpid()]}
+        single = {name: [self.stack.processes[name].pid] for name in SERVERS}
+        replicas = {name: [replica.pid for replica in self.stack.replicas(name)] for name in ("chat", "media")}
+        workers = [child for media in replicas["media"] for child in child_pids(media)]
+        return {**replicas, "workers": workers, **single, "bench": [os.getpid()]}
 
     def _wait_ring_agreed(self) -> None:
         users = self.users.create_users(SAMPLE_USERS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from bench.environment import BenchEnvironment
 from bench.figures import Figure, Sample, combine_repeats
@@ -12,6 +13,8 @@ from bench.sizes import Sizes
 from bench.table import format_number
 from bench.usage import Usage, read_usage
 from devstack.errors import SetupError
+
+Result = TypeVar("Result")
 
 MakeSamples = Callable[[LoadCounts, Usage], Sequence[Sample]]
 
@@ -39,6 +42,15 @@ class Measurement:
             repeats.append(make_samples(count, used))
             self.print_repeat(workload, repeat, repeats[-1])
         return combine_repeats(workload, repeats)
+
+    def measure_work(self, work: Callable[[], Result]) -> tuple[Result, Usage]:
+        """Return the result of `work`, and the time and CPU that it took."""
+        pids = self.environment.pids()
+        used = read_usage(pids)
+        result = work()
+        used = read_usage(pids).since(used)
+        self.cores_of_others = max(self.cores_of_others, used.cores_of_others)
+        return result, used
 
     def print_repeat(self, workload: str, repeat: int, samples: Sequence[Sample]) -> None:
         """Print the first two samples of a repeat."""

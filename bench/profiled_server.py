@@ -1,17 +1,18 @@
-"""`python -m bench.profiled_server FILE`: a chat server that writes its CPU profile to FILE when it exits."""
+"""`python -m bench.profiled_server FILE MODULE`: a service that writes its CPU profile to FILE when it exits."""
 
 from __future__ import annotations
 
 import cProfile
 import sys
+from importlib import import_module
 from pathlib import Path
 
-from chat_service.__main__ import main
 from servicekit.server import run
 
 
-def serve(file: Path) -> None:
-    """Run a chat server until SIGTERM, then write its profile to `file`."""
+def serve(file: Path, module: str) -> None:
+    """Run the service of `python -m <module>` until SIGTERM, then write its profile to `file`."""
+    main = import_module(f"{module}.__main__").main
     profile = cProfile.Profile()
     try:
         profile.runcall(run, main())
@@ -20,4 +21,4 @@ def serve(file: Path) -> None:
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]))
+    serve(Path(sys.argv[1]), sys.argv[2])

@@ -1,4 +1,4 @@
-"""The sizes of a run: a quick one of under three minutes, and a tiny one as a smoke test."""
+"""The sizes of a run: a quick one of under four minutes, and a tiny one as a smoke test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ class Sizes:
 
     Each workload warms up for `warm_up` seconds and is then measured `repeats` times for `span` seconds. `pairs` send
     1-1 messages with `window` unanswered sends each. `group` is the number of members of the group. `idle` devices are
-    added for each repeat of the idle workload. Rates are in messages per second.
+    added for each repeat of the idle workload. Rates are in messages per second. Each repeat uploads `files` files of
+    `file_mib` MiB by each way, streams `streamed` files of 10 MiB, and sends `pictures` pictures of `megapixels`.
     """
 
     warm_up: float = 3.0
@@ -23,7 +24,25 @@ class Sizes:
     group_rate: float = 50.0
     latency_rate: float = 200.0
     idle: int = 500
+    files: int = 2
+    file_mib: int = 64
+    streamed: int = 8
+    pictures: int = 6
+    megapixels: int = 12
 
 
 QUICK = Sizes()
-TINY = Sizes(warm_up=0.2, span=1.0, pairs=4, group=6, group_rate=10.0, latency_rate=40.0, idle=10)
+TINY = Sizes(
+    warm_up=0.2,
+    span=1.0,
+    pairs=4,
+    group=6,
+    group_rate=10.0,
+    latency_rate=40.0,
+    idle=10,
+    files=1,
+    file_mib=16,
+    streamed=4,
+    pictures=2,
+    megapixels=3,
+)

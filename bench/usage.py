@@ -51,6 +51,12 @@ def process_cpu_seconds(pid: int) -> float:
     return parse_cpu_ticks(Path(f"/proc/{pid}/stat").read_text()) / TICKS_PER_SECOND
 
 
+def child_pids(pid: int) -> list[int]:
+    """Return the ids of the processes that a process has started. Raise FileNotFoundError if it has ended."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
 def parse_cpu_ticks(stat: str) -> int:
     """Return user and system time in ticks from /proc/<pid>/stat, whose second field may contain any characters."""
     fields = stat.rpartition(")")[2].split()

@@ -11,6 +11,8 @@ from bench import calls
 from bench.figures import Figure, Sample, combine_repeats, cpu_us_per, percentile
 from bench.generator import LoadCounts, LoadGenerator
 from bench.measurement import Measurement
+from bench.media.pictures import pictures
+from bench.media.transfers import downloads, uploads
 from bench.usage import Usage, resident_bytes
 
 WARM_UP_DEVICES: Final = 50
@@ -133,4 +135,11 @@ def _connect_pairs(measurement: Measurement, load: LoadGenerator) -> tuple[Seque
     return range(0, len(devices), 2), range(1, len(devices), 2)
 
 
-WORKLOADS: Final[dict[str, Workload]] = {"idle": idle, "durable": durable, "group": group, "latency": latency}
+MEDIA_WORKLOADS: Final[dict[str, Workload]] = {"uploads": uploads, "downloads": downloads, "pictures": pictures}
+WORKLOADS: Final[dict[str, Workload]] = {
+    "idle": idle,
+    "durable": durable,
+    "group": group,
+    "latency": latency,
+    **MEDIA_WORKLOADS,
+}

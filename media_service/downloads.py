@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
-import structlog
-
 from media_service.access import MediaAccess
 from media_service.claims import not_ready
 from media_service.errors import MediaNotFound, field_invalid, media_not_found
 from media_service.model.media import OPAQUE, MediaFile, MediaState, Variant, variant_key
 from media_service.model.object_store import ObjectNotFound, ObjectStore
 from servicekit.clock import Clock
-from servicekit.errors import ContentTooLarge
+from servicekit.errors import ContentTooLarge, StoreUnavailable
 
 # The types that browsers show themselves and that cannot hold a script. All others are saved.
 SHOWN_TYPES: Final = frozenset(
@@ -26,8 +24,6 @@ SHOWN_TYPES: Final = frozenset(
         *("audio/mpeg", "audio/mp4", "audio/ogg", "audio/opus", "audio/aac", "audio/flac", "audio/wav", "audio/x-wav"),
     }
 )
-
-log = structlog.get_logger("downloads")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +89,18 @@ class Downloads:
         return FileRange(file, content_type, offset, length, total_bytes, variant_key(file, variant))
 
     async def read(self, wanted: FileRange) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes of a range, in chunks of at most 64 KiB."""
+        """Yield the bytes of a range, in chunks of at most 64 KiB. Raise StoreUnavailable if the store has fewer."""
+        left = wanted.length
         try:
             async with aclosing(self._objects.read(wanted.key, wanted.offset, wanted.length)) as chunks:
                 async for chunk in chunks:
+                    left -= len(chunk)
                     yield chunk
         except ObjectNotFound:
-            # The file was removed after it was found; otherwise the store has lost the object.
-            log.warning("object of a file not found", media_id=wanted.file.media_id, key=wanted.key)
+            # The file was removed since it was found.
             raise media_not_found() from None
+        if left:
+            raise StoreUnavailable("the file store returned fewer bytes than the file has")
 
     async def _find_ready(self, user_id: str, media_id: str) -> MediaFile:
         file = await self._access.find_visible(user_id, media_id)

@@ -8,18 +8,25 @@ from parley_client.device import Device
 from parley_client.door import DEFAULT_DOOR, Door, Tls
 from parley_client.errors import (
     AlreadyExists,
+    ContentTooLarge,
     DoorUnreachable,
+    FileChanged,
+    FileDamaged,
     InvalidRequest,
+    MediaNotReady,
+    MediaRejected,
     NotAllowed,
     NotFound,
     NotPossibleNow,
     NotServed,
     ParleyError,
+    QuotaExceeded,
     SendQueueFull,
     ServerFault,
     SignedOut,
     Superseded,
     TimedOut,
+    TransferInterrupted,
     TryLater,
     Unauthenticated,
     Violation,
@@ -41,7 +48,10 @@ from parley_client.events import (
     TypingChanged,
     WatermarkMoved,
 )
+from parley_client.files import Files
 from parley_client.live_view import LiveView
+from parley_client.media.facts import Media, MediaKind, MediaState, MediaVariant
+from parley_client.media.thumbhash import Placeholder, decode_thumbhash
 from parley_client.message import Message
 from parley_client.messages import AppendResult, Messages
 from parley_client.session import DamagedFile, DeviceState, FileStore, MemoryStore, Session, SessionStore
@@ -57,6 +67,7 @@ __all__ = [
     "Client",
     "ConnectionChanged",
     "ConnectionState",
+    "ContentTooLarge",
     "ConversationChecked",
     "ConversationGone",
     "ConversationView",
@@ -69,10 +80,19 @@ __all__ = [
     "DoorUnreachable",
     "EntryReceived",
     "Event",
+    "FileChanged",
+    "FileDamaged",
     "FileStore",
+    "Files",
     "FrameRefused",
     "InvalidRequest",
     "LiveView",
+    "Media",
+    "MediaKind",
+    "MediaNotReady",
+    "MediaRejected",
+    "MediaState",
+    "MediaVariant",
     "Membership",
     "MemoryStore",
     "Message",
@@ -86,7 +106,9 @@ __all__ = [
     "ParleyError",
     "PendingSend",
     "PersonalSettings",
+    "Placeholder",
     "PresenceChanged",
+    "QuotaExceeded",
     "SendQueueFull",
     "SendRefused",
     "ServerFault",
@@ -96,6 +118,7 @@ __all__ = [
     "Superseded",
     "TimedOut",
     "Tls",
+    "TransferInterrupted",
     "TryLater",
     "TypingChanged",
     "Unauthenticated",
@@ -103,4 +126,5 @@ __all__ = [
     "WatermarkMoved",
     "WrongDoor",
     "contents",
+    "decode_thumbhash",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 import grpc.aio
 
@@ -17,6 +17,7 @@ from parley_client.channel import (
     Request,
     Response,
     StreamMethod,
+    UploadMethod,
 )
 from parley_client.errors import ParleyError, SignedOut, Unauthenticated, from_rpc
 from parley_client.tokens import TokenSource
@@ -41,22 +42,31 @@ class AuthenticatedCalls:
 
     async def call_without_token(self, method: Method[Request, Response], request: Request) -> Response:
         """Call without a token. An error without a reason is final: the call may have succeeded. Raises ParleyError."""
-        return await self._call_with_retries(method, request, with_token=False)
+        return await self._retry(lambda: self._channel.call(method, request), is_repeatable=lambda error: error.reason)
 
     async def call(
         self, method: Method[Request, Response], request: Request, timeout_s: float = CALL_TIMEOUT_S
     ) -> Response:
         """Call with the token; the request must be idempotent, because it may be retried. Raises ParleyError."""
-        device_id = self._tokens.active_session.device_id
-        try:
-            return await self._call_with_retries(method, request, with_token=True, timeout_s=timeout_s)
-        except SignedOut as error:
-            await self._tokens.end_session(device_id, error)
-            raise
+        return await self._call_with_token(lambda metadata: self._channel.call(method, request, metadata, timeout_s))
+
+    async def call_with_frames(
+        self,
+        method: UploadMethod[Request, Response],
+        frames: Callable[[], AsyncIterator[Request]],
+        timeout_s: float = STREAM_TIMEOUT_S,
+    ) -> Response:
+        """Call with the token and a stream of frames, which is begun anew for each attempt, and must be idempotent.
+
+        Raises ParleyError, and the errors of `frames`.
+        """
+        return await self._call_with_token(
+            lambda metadata: self._channel.call_with_frames(method, frames(), metadata, timeout_s)
+        )
 
     async def stream(
         self, method: StreamMethod[Request, Response], request: Request, timeout_s: float = STREAM_TIMEOUT_S
-    ) -> AsyncIterator[Response]:
+    ) -> AsyncGenerator[Response, None]:
         """Yield the responses of one streaming call, `timeout_s` seconds in all. Never retried. Raises ParleyError."""
         device_id = self._tokens.active_session.device_id
         metadata = auth_metadata(await self._tokens.access_token())
@@ -69,32 +79,32 @@ class AuthenticatedCalls:
                 await self._tokens.end_session(device_id, error)
             raise error from cause
 
-    async def _call_with_retries(
-        self,
-        method: Method[Request, Response],
-        request: Request,
-        *,
-        with_token: bool,
-        timeout_s: float = CALL_TIMEOUT_S,
+    async def _call_with_token(self, attempt: Callable[[Metadata], Awaitable[Response]]) -> Response:
+        device_id = self._tokens.active_session.device_id
+        try:
+            return await self._retry(lambda: self._attempt_with_token(attempt), is_repeatable=lambda _: True)
+        except SignedOut as error:
+            await self._tokens.end_session(device_id, error)
+            raise
+
+    async def _retry(
+        self, attempt: Callable[[], Awaitable[Response]], is_repeatable: Callable[[ParleyError], object]
     ) -> Response:
         backoff, deadline = Backoff(), asyncio.get_running_loop().time() + self._retry_timeout_s
         while True:
             try:
-                if with_token:
-                    return await self._call_with_token(method, request, timeout_s)
-                return await self._channel.call(method, request, timeout_s=timeout_s)
+                return await attempt()
             except ParleyError as error:
                 delay = backoff.next(error.retry_after)
-                repeatable = with_token or error.reason
                 expired = asyncio.get_running_loop().time() + delay > deadline
-                if not error.retryable or not repeatable or expired:
+                if not error.retryable or not is_repeatable(error) or expired:
                     raise
             await asyncio.sleep(delay)
 
-    async def _call_with_token(self, method: Method[Request, Response], request: Request, timeout_s: float) -> Response:
+    async def _attempt_with_token(self, attempt: Callable[[Metadata], Awaitable[Response]]) -> Response:
         token = await self._tokens.access_token()
         try:
-            return await self._channel.call(method, request, auth_metadata(token), timeout_s)
+            return await attempt(auth_metadata(token))
         except SignedOut:
             raise
         except Unauthenticated as error:
@@ -102,4 +112,4 @@ class AuthenticatedCalls:
                 raise
             # Envoy's token check sends no reason, so any refused token is renewed and retried once.
             session = await self._tokens.renew_token(token)
-        return await self._channel.call(method, request, auth_metadata(session.access_token), timeout_s)
+        return await attempt(auth_metadata(session.access_token))

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 import grpc
 import grpc.aio
 
 from parley.chat.v1 import account_pb2_grpc, chat_pb2, chat_pb2_grpc, conversation_pb2_grpc
+from parley.media.v1 import media_pb2_grpc
 from parley_client.door import Door
-from parley_client.errors import TimedOut, TryLater, from_rpc
+from parley_client.errors import ServerFault, TimedOut, TryLater, from_rpc
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 Metadata = tuple[tuple[str, str], ...]
 ChatStream = grpc.aio.StreamStreamCall[chat_pb2.ConnectRequest, chat_pb2.ConnectResponse]
+
+# Part of gRPC's own message if a call ends during a write: the status of the server is lost then.
+_LOST_STATUS = "Internal error from Core"
 
 HOME_HEADER = "x-chat-server"
 CALL_TIMEOUT_S = 10.0
@@ -38,10 +42,12 @@ class _Stubs:
         self.accounts = account_pb2_grpc.AccountServiceStub(channel)
         self.conversations = conversation_pb2_grpc.ConversationServiceStub(channel)
         self.chat = chat_pb2_grpc.ChatServiceStub(channel)
+        self.media = media_pb2_grpc.MediaServiceStub(channel)
 
 
 Method = Callable[["Channel"], grpc.aio.UnaryUnaryMultiCallable[Request, Response]]
 StreamMethod = Callable[["Channel"], grpc.aio.UnaryStreamMultiCallable[Request, Response]]
+UploadMethod = Callable[["Channel"], grpc.aio.StreamUnaryMultiCallable[Request, Response]]
 
 
 class Channel:
@@ -74,7 +80,34 @@ class Channel:
         timeout_s: float = CALL_TIMEOUT_S,
     ) -> Response:
         """Make one attempt at a call and return the response. Raises ParleyError."""
-        call = method(self)(request, metadata=metadata, timeout=timeout_s)
+        return await self._response_of(method(self)(request, metadata=metadata, timeout=timeout_s))
+
+    async def call_with_frames(
+        self,
+        method: UploadMethod[Request, Response],
+        frames: AsyncIterator[Request],
+        metadata: Metadata = (),
+        timeout_s: float = CALL_TIMEOUT_S,
+    ) -> Response:
+        """Make one attempt at a call with a stream of frames. Raises ParleyError, and the errors of `frames`.
+
+        The frames are written here: gRPC's own reader of an iterator would cancel the call if the server answers first.
+        """
+        call = method(self)(metadata=metadata, timeout=timeout_s)
+        try:
+            await _write_frames(call, frames)
+        except BaseException:
+            call.cancel()
+            raise
+        try:
+            return await self._response_of(call)
+        except ServerFault as error:
+            if _LOST_STATUS not in error.message:
+                raise
+            raise TryLater("the call ended while it was being written", code="UNAVAILABLE") from error
+
+    @staticmethod
+    async def _response_of(call: Awaitable[Response]) -> Response:
         try:
             return await call
         except grpc.aio.AioRpcError as error:
@@ -84,6 +117,11 @@ class Channel:
             if (task := asyncio.current_task()) and task.cancelling():
                 raise
             raise TryLater("the channel was closed during the call", code="UNAVAILABLE") from None
+
+    @property
+    def media(self) -> media_pb2_grpc.MediaServiceStub:
+        """The stub of MediaService."""
+        return self._open_stubs().media
 
     def connect(self, metadata: Metadata) -> ChatStream:
         """Open a `Connect` stream."""
@@ -109,6 +147,16 @@ class Channel:
         name_override = (("grpc.ssl_target_name_override", tls.server_name),) if tls.server_name else ()
         credentials = grpc.ssl_channel_credentials(tls.root_certificates)
         return grpc.aio.secure_channel(address, credentials, options=(*_OPTIONS, *name_override))
+
+
+async def _write_frames(call: grpc.aio.StreamUnaryCall[Request, Response], frames: AsyncIterator[Request]) -> None:
+    """Write the frames until the last one, or until the server has answered."""
+    try:
+        async for frame in frames:
+            await call.write(frame)
+        await call.done_writing()
+    except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        return  # the call is over, and has its status
 
 
 def timed_out(operation: str, timeout_s: float) -> TimedOut:

@@ -14,9 +14,11 @@ from parley_client.conversations import Conversations
 from parley_client.device import Device
 from parley_client.door import Door, Tls, resolve_door
 from parley_client.event_queue import MAX_QUEUED_EVENTS
+from parley_client.files import Files
 from parley_client.live_view import LiveView
+from parley_client.media.upload_records import FileUploadRecords, MemoryUploadRecords
 from parley_client.messages import Messages
-from parley_client.session import MemoryStore, Session, SessionStore
+from parley_client.session import FileStore, MemoryStore, Session, SessionStore
 from parley_client.tokens import TokenSource
 
 
@@ -60,7 +62,10 @@ class Client:
         self._calls = AuthenticatedCalls(self._channel, self._tokens, retry_timeout_s)
         self._accounts = Accounts(self._calls, self._tokens)
         self._conversations = Conversations(self._calls, self._clock)
-        self._messages = Messages(self._calls, self._clock)
+        uploads = self._store.uploads_path if isinstance(self._store, FileStore) else None
+        records = FileUploadRecords(uploads) if uploads else MemoryUploadRecords()
+        self._files = Files(self._channel, self._calls, self._tokens, self._clock, records)
+        self._messages = Messages(self._calls, self._clock, self._files)
         # An application that drops a view needs it no longer.
         self._views: WeakValueDictionary[str, LiveView] = WeakValueDictionary()
 
@@ -70,6 +75,7 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._files.close()
         await self._channel.close()
 
     @property
@@ -86,6 +92,11 @@ class Client:
     def messages(self) -> Messages:
         """History, search, and calls that send, edit, delete and react."""
         return self._messages
+
+    @property
+    def files(self) -> Files:
+        """Uploads and downloads of pictures and other files."""
+        return self._files
 
     @property
     def door(self) -> Door:

@@ -1,4 +1,4 @@
-"""Constructors of message contents: texts with mentions, locations, contacts, custom payloads, replies, forwards."""
+"""Constructors of message contents: texts with mentions, files, locations, contacts, payloads, replies, forwards."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 
 from parley.chat.v1 import entry_pb2
 from parley.chat.v1.entry_pb2 import Content
+from parley_client.media.facts import Media
 
 # Thai, Lao, Myanmar, Hangul, Khmer, Kana, Han: a name may stand between letters, because spaces do not separate words.
 _UNSPACED: Final = (
@@ -39,6 +40,12 @@ def text(body: str, mentions: Mapping[str, str] | None = None) -> Content:
                 content.text.mentions.add(user_id=(mentions or {})[name], offset=offset, length=len(name))
     content.text.mentions.sort(key=lambda mention: mention.offset)
     return content
+
+
+def media(file: Media | str, caption: str = "") -> Content:
+    """Return a reference to an uploaded file, as `Files.upload` returns it or its id; the caption has up to 1 KiB."""
+    media_id = file.media_id if isinstance(file, Media) else file
+    return Content(media=entry_pb2.MediaReference(media_id=media_id, caption=caption))
 
 
 def location(latitude: float, longitude: float, name: str = "") -> Content:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
@@ -13,13 +14,14 @@ from parley.chat.v1.entry_pb2 import Content
 from parley_client.channel import Channel, timed_out
 from parley_client.clock import ServerClock
 from parley_client.connection import Connection
-from parley_client.contents import as_content
+from parley_client.contents import as_content, media
 from parley_client.errors import ParleyError, TryLater
 from parley_client.event_handlers import E, EventHandlers, H
 from parley_client.event_queue import MAX_QUEUED_EVENTS, EventQueue
 from parley_client.events import EntryReceived, Event
 from parley_client.inbox import Inbox, LogCheckpoint, QueuedEvent
 from parley_client.live_view import LiveView
+from parley_client.media.progress import ProgressCallback
 from parley_client.message import Message
 from parley_client.messages import AppendResult, Messages
 from parley_client.send_queue import SendQueue
@@ -201,6 +203,30 @@ class Device:
             expiry = loop.call_later(timeout_s, self._protocol.expire_send, pending.client_message_id)
             pending.result.add_done_callback(lambda _: expiry.cancel())
         return pending
+
+    async def send_file(
+        self,
+        conversation_id: str,
+        path: Path | str,
+        *,
+        caption: str = "",
+        file_name: str | None = None,
+        content_type: str = "",
+        waveform: bytes = b"",
+        reply_to_seq: int = 0,
+        on_progress: ProgressCallback | None = None,
+    ) -> AppendResult:
+        """Upload a file as `Files.upload` does, then send a message with it, and wait for its result.
+
+        Raises OSError too, and what `send` raises. Messages that are sent during the upload come first.
+        """
+        if self._connection.stream is not None:
+            self._calls.files.set_limits(self._connection.stream.welcome.limits)
+        file = await self._calls.files.upload(
+            path, file_name=file_name, content_type=content_type, waveform=waveform, on_progress=on_progress
+        )
+        await self.wait_for_room()
+        return await self.send(conversation_id, media(file, caption), reply_to_seq=reply_to_seq)
 
     async def send_many(
         self, conversation_id: str, contents: Iterable[str | Content] | AsyncIterable[str | Content]

@@ -4,16 +4,23 @@ ParleyError                  code, reason, message, retry_after, violations, met
 ├── Unauthenticated          the token or the password is invalid
 │   └── SignedOut            this device was signed out: log in again
 ├── InvalidRequest           a field breaks a rule; see `violations`
+│   └── ContentTooLarge      the text, the payload or the file exceeds a limit of the server
 ├── NotFound                 the resource does not exist, or the caller may not see it
 ├── AlreadyExists            a name or an id is in use
 ├── NotAllowed               a role, a block or a setting forbids the request
 ├── NotPossibleNow           the current state does not allow the request
+│   ├── MediaRejected        the scanner of the deployment found harmful contents in the file
+│   └── QuotaExceeded        the user's files would exceed the user's quota
 ├── TryLater                 a rate limit, a full queue or an unavailable server; see `retry_after`
 │   ├── DoorUnreachable      no connection to the address of the door
-│   └── SendQueueFull        the device's send queue is full (not sent)
+│   ├── MediaNotReady        the file is still being uploaded, verified or scanned
+│   ├── SendQueueFull        the device's send queue is full (not sent)
+│   └── TransferInterrupted  the store of the files does not answer; the next attempt continues
 ├── TimedOut                 no response in time: the outcome is unknown
 ├── Superseded               a newer stream of the same device replaced this one
 ├── WrongDoor                the stored session belongs to another door (not sent)
+├── FileChanged              the local file changed during the upload (not sent)
+├── FileDamaged              the downloaded bytes are not those of the file (removed)
 ├── NotServed                part of the contract, not served by this version
 └── ServerFault              an internal error of the server
 """
@@ -91,6 +98,10 @@ class InvalidRequest(ParleyError):
     """A field breaks a rule; see `violations`."""
 
 
+class ContentTooLarge(InvalidRequest):
+    """The text, the payload or the file exceeds a limit of the server, or a picture has too many pixels."""
+
+
 class NotFound(ParleyError):
     """The resource does not exist, or the caller may not see it."""
 
@@ -107,12 +118,28 @@ class NotPossibleNow(ParleyError):
     """The current state does not allow the request."""
 
 
+class MediaRejected(NotPossibleNow):
+    """The scanner of the deployment found harmful contents in the file."""
+
+
+class QuotaExceeded(NotPossibleNow):
+    """The user's files would exceed the user's quota; deleting messages with files frees it."""
+
+
 class TryLater(ParleyError):
     """A rate limit was exceeded, a queue is full, or the server is unavailable."""
 
 
 class DoorUnreachable(TryLater):
     """No connection to the address of the door could be made."""
+
+
+class MediaNotReady(TryLater):
+    """The file is still being uploaded, verified or scanned; see `retry_after`."""
+
+
+class TransferInterrupted(TryLater):
+    """The store of the files does not answer; the next call for the same file continues where this one stopped."""
 
 
 class SendQueueFull(TryLater):
@@ -143,6 +170,20 @@ class WrongDoor(ParleyError):
         self.door = door
 
 
+class FileChanged(ParleyError):
+    """The local file changed during the upload; nothing was sent."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} changed during the upload: upload it again", code="FAILED_PRECONDITION")
+
+
+class FileDamaged(ParleyError):
+    """The SHA-256 of the downloaded bytes is not that of the file; they were removed."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"the bytes of {path} were damaged on the way: download it again", code="DATA_LOSS")
+
+
 class NotServed(ParleyError):
     """Part of the contract, not served by this version."""
 
@@ -157,6 +198,11 @@ _BY_REASON: dict[str, type[ParleyError]] = {
     "SESSION_SUPERSEDED": Superseded,
     # It succeeds only once another device was signed out.
     "TOO_MANY_DEVICES": NotPossibleNow,
+    "CONTENT_TOO_LARGE": ContentTooLarge,
+    # It succeeds only once files were deleted.
+    "QUOTA_EXCEEDED": QuotaExceeded,
+    "MEDIA_NOT_READY": MediaNotReady,
+    "MEDIA_REJECTED": MediaRejected,
 }
 _BY_CODE: dict[str, type[ParleyError]] = {
     "UNAUTHENTICATED": Unauthenticated,

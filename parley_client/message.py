@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from parley.chat.v1.entry_pb2 import Content, Entry, MessageAppended
+from parley_client.media.facts import Media, MediaVariant
+from parley_client.media.progress import ProgressCallback
 
 if TYPE_CHECKING:
     from parley_client.messages import AppendResult, Messages
@@ -54,6 +57,13 @@ class Message:
         return self.content.text.body if self.content is not None and self.content.HasField("text") else ""
 
     @property
+    def media(self) -> Media | None:
+        """The file of the message with its caption; None if the content is no file."""
+        if self.content is None or not self.content.HasField("media"):
+            return None
+        return Media.from_reference(self.content.media)
+
+    @property
     def reply_to_seq(self) -> int:
         """The seq of the message it replies to; 0: none."""
         return self.content.reply_to_seq if self.content is not None else 0
@@ -74,6 +84,20 @@ class Message:
         if self.content is None:
             raise ValueError("the message has no content to forward")
         return await self._bound_calls.forward(conversation_id, self.content)
+
+    async def download(
+        self,
+        path: Path | str,
+        *,
+        variant: MediaVariant = MediaVariant.ORIGINAL,
+        overwrite: bool = False,
+        on_progress: ProgressCallback | None = None,
+    ) -> Path:
+        """Download the file of the message, as `Files.download` does. Raises ValueError if it has none, and OSError."""
+        if (media := self.media) is None:
+            raise ValueError("the message has no file to download")
+        files = self._bound_calls.files
+        return await files.download(media, path, variant=variant, overwrite=overwrite, on_progress=on_progress)
 
     async def react(self, emoji: str) -> AppendResult:
         """Set the user's reaction; an empty emoji removes it."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from parley.chat.v1 import chat_pb2
 from parley.chat.v1.entry_pb2 import Content
 from parley_client.calls import AuthenticatedCalls
 from parley_client.clock import ServerClock
 from parley_client.contents import as_content, forwarded
+from parley_client.contents import media as media_content
+from parley_client.files import Files
+from parley_client.media.progress import ProgressCallback
 from parley_client.message import Message
 
 
@@ -30,9 +34,10 @@ class AppendResult:
 class Messages:
     """The messages of the signed-in user's conversations. Every method raises ParleyError."""
 
-    def __init__(self, calls: AuthenticatedCalls, clock: ServerClock) -> None:
+    def __init__(self, calls: AuthenticatedCalls, clock: ServerClock, files: Files) -> None:
         self._calls = calls
         self._clock = clock
+        self.files = files
 
     async def list_before(self, conversation_id: str, seq: int = 0, limit: int = 50) -> AsyncIterator[Message]:
         """Yield at most `limit` messages before `seq`, newest first; 0: from the newest."""
@@ -78,6 +83,24 @@ class Messages:
         )
         response = await self._calls.call(lambda channel: channel.chat.SendMessage, request)
         return AppendResult.from_proto(response.appended)
+
+    async def send_file(
+        self,
+        conversation_id: str,
+        path: Path | str,
+        *,
+        caption: str = "",
+        file_name: str | None = None,
+        content_type: str = "",
+        waveform: bytes = b"",
+        reply_to_seq: int = 0,
+        on_progress: ProgressCallback | None = None,
+    ) -> AppendResult:
+        """Upload a file as `Files.upload` does, and append a message with it by a unary call. Raises OSError too."""
+        media = await self.files.upload(
+            path, file_name=file_name, content_type=content_type, waveform=waveform, on_progress=on_progress
+        )
+        return await self.send(conversation_id, media_content(media, caption), reply_to_seq=reply_to_seq)
 
     async def forward(self, conversation_id: str, content: Content) -> AppendResult:
         """Forward the content of a message to this conversation."""

@@ -6,7 +6,6 @@ import asyncio
 import fcntl
 import json
 import os
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from parley.chat.v1 import chat_pb2
+from parley_client.atomic_file import write_atomically
 from parley_client.door import Door, Tls
 from parley_client.watermarks import Watermark
 
@@ -156,6 +156,8 @@ class FileStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._state_path = path.with_suffix(".state.json")
+        self.uploads_path = path.with_suffix(".uploads")
+        """The file of the unfinished uploads, beside those of the session."""
 
     def load(self) -> Session | None:
         """Return the session, or None if there is no file. Raises DamagedFile."""
@@ -171,9 +173,10 @@ class FileStore:
         if _device_id(session) != _device_id(self.load()):
             self._state_path.unlink(missing_ok=True)
         if session is None:
+            self.uploads_path.unlink(missing_ok=True)
             self.path.unlink(missing_ok=True)
         else:
-            _write_atomically(self.path, session.to_json())
+            write_atomically(self.path, session.to_json())
 
     def load_state(self) -> DeviceState:
         """Return the state, or an empty one if there is no file. Raises DamagedFile."""
@@ -186,7 +189,7 @@ class FileStore:
 
     def save_state(self, state: DeviceState) -> None:
         """Write the state's file."""
-        _write_atomically(self._state_path, state.to_json())
+        write_atomically(self._state_path, state.to_json())
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
@@ -234,14 +237,3 @@ def _lock_file(path: Path) -> int:
     lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     return lock
-
-
-def _write_atomically(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # Each writer has its own temporary file: threads and programs may write concurrently, and the last rename wins.
-    descriptor, temporary = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".new", dir=path.parent)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(temporary).replace(path)

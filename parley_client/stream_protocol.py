@@ -9,7 +9,7 @@ from datetime import UTC
 
 from parley.chat.v1 import chat_pb2
 from parley_client.clock import ServerClock
-from parley_client.errors import InvalidRequest, ParleyError, TimedOut, from_status
+from parley_client.errors import ContentTooLarge, ParleyError, TimedOut, from_status
 from parley_client.events import EntryReceived, FrameRefused, PresenceChanged, SendRefused
 from parley_client.inbox import Inbox, QueuedEvent
 from parley_client.messages import AppendResult
@@ -102,9 +102,9 @@ class StreamProtocol:
         return []
 
     def send(self, request: chat_pb2.SendMessageRequest) -> PendingSend:
-        """Queue a message. Raises SendQueueFull, and InvalidRequest if it exceeds the frame size."""
+        """Queue a message. Raises SendQueueFull, and ContentTooLarge if it exceeds the frame size."""
         if request.ByteSize() > self.max_frame_bytes - 64:
-            raise InvalidRequest(
+            raise ContentTooLarge(
                 f"the message exceeds {self.max_frame_bytes:,} bytes",
                 code="INVALID_ARGUMENT",
                 reason="CONTENT_TOO_LARGE",

@@ -17,6 +17,8 @@ _QUALITIES: Final = (75, 50, 25)
 # An effort of 2 costs 25 ms for 1,280 pixels and saves a fifth of the bytes of effort 0; 3 costs three times as much.
 _WEBP_EFFORT: Final = 2
 _REDUCING_GAP: Final = 2.0
+# It takes two thirds of the time of the bicubic filter, from which its pictures differ by 1 or 2 of 255.
+_FILTER: Final = Image.Resampling.HAMMING
 _SRGB: Final = ImageCms.createProfile("sRGB")
 
 
@@ -34,9 +36,9 @@ def shrink(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     if image.size == size:
         return image
     if image.mode != "RGBA":
-        return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=_REDUCING_GAP)
+        return image.resize(size, _FILTER, reducing_gap=_REDUCING_GAP)
     premultiplied = image.convert("RGBa")
-    return premultiplied.resize(size, Image.Resampling.BICUBIC, reducing_gap=_REDUCING_GAP).convert("RGBA")
+    return premultiplied.resize(size, _FILTER, reducing_gap=_REDUCING_GAP).convert("RGBA")
 
 
 def convert_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

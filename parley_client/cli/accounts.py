@@ -10,9 +10,9 @@ import typer
 from parley_client.cli import options, session_files
 from parley_client.cli.command import open_client, print_json, print_line, run_command
 from parley_client.cli.errors import CommandError
-from parley_client.cli.formatting import one_cell
 from parley_client.cli.options import DOOR, AsOption, CaOption, DoorOption, JsonOption, TlsOption
 from parley_client.cli.passwords import ChosenPasswordOption, PasswordOption
+from parley_client.cli.text import one_cell
 from parley_client.client import Client
 
 app = typer.Typer()

@@ -14,6 +14,7 @@ from parley_client.cli import (
     chat,
     demo,
     devices,
+    downloads,
     edits,
     groups,
     messages,
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (accounts, chat, messages, edits, search, blocks, privacy, account_management, demo):
+for module in (accounts, chat, messages, downloads, edits, search, blocks, privacy, account_management, demo):
     app.registered_commands += module.app.registered_commands
 app.add_typer(groups.app, name="groups")
 app.add_typer(devices.app, name="devices")

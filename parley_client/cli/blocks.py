@@ -9,8 +9,8 @@ import typer
 from parley_client.cli import options
 from parley_client.cli.command import open_client, print_json, print_line, run_command
 from parley_client.cli.directory import UserDirectory
-from parley_client.cli.formatting import one_cell
 from parley_client.cli.options import DOOR, AsOption, CaOption, DoorOption, JsonOption, TlsOption
+from parley_client.cli.text import one_cell
 
 app = typer.Typer()
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A login name.")]

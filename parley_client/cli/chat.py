@@ -20,6 +20,7 @@ from parley_client.cli.messages import show_conversations
 from parley_client.cli.options import DOOR, AsOption, CaOption, DoorOption, GroupOption, TlsOption
 from parley_client.client import Client
 from parley_client.messenger.notifier import NotificationKind
+from parley_client.messenger.pictures import PictureStyle, detect_style
 
 app = typer.Typer()
 
@@ -36,6 +37,13 @@ def chat(
             "notification (OSC 9), or not at all.",
         ),
     ] = NotificationKind.BELL,
+    pictures: Annotated[
+        PictureStyle,
+        typer.Option(
+            envvar="PARLEY_PICTURES",
+            help="How the messenger draws pictures: by kitty's graphics protocol, in half blocks, or not at all.",
+        ),
+    ] = PictureStyle.AUTO,
     name: AsOption = "",
     door: DoorOption = DOOR,
     tls: TlsOption = False,
@@ -52,7 +60,7 @@ def chat(
             if _is_interactive():
                 conversation = await open_conversation(client, directory, peer, group) if peer or group else None
                 conversation_id = conversation.conversation_id if conversation else ""
-                await _run_messenger(client, conversation_id, notify)
+                await _run_messenger(client, conversation_id, notify, pictures)
             elif peer or group:
                 await LineChat(client, directory, await open_conversation(client, directory, peer, group)).run()
             else:
@@ -65,7 +73,9 @@ def _is_interactive() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
-async def _run_messenger(client: Client, conversation_id: str, notify: NotificationKind) -> None:
+async def _run_messenger(
+    client: Client, conversation_id: str, notify: NotificationKind, pictures: PictureStyle
+) -> None:
     if importlib.util.find_spec("textual") is None:
         raise CommandError(
             "The messenger needs textual. Run `pip install '.[terminal]'` in the folder of Parley's repository, "
@@ -75,7 +85,8 @@ async def _run_messenger(client: Client, conversation_id: str, notify: Notificat
     from parley_client.messenger.app import MessengerApp
     from parley_client.messenger.model import MessengerModel
 
-    messenger = MessengerApp(MessengerModel(client, client.door.address), conversation_id, notify)
+    style = detect_style(os.environ) if pictures is PictureStyle.AUTO else pictures
+    messenger = MessengerApp(MessengerModel(client, client.door.address), conversation_id, notify, style)
     # Without a handler, SIGTERM would leave the terminal on the alternate screen, with the mouse reported.
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, messenger.exit, typer.Exit(128 + signal.SIGTERM))

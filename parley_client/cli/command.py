@@ -15,7 +15,7 @@ from rich.console import Console
 
 from parley_client.cli import session_files
 from parley_client.cli.errors import CommandError, explain_error
-from parley_client.cli.formatting import escape_json, one_cell
+from parley_client.cli.text import escape_json, one_cell
 from parley_client.client import Client
 from parley_client.door import DEFAULT_DOOR, Tls
 from parley_client.errors import ParleyError

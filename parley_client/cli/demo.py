@@ -9,8 +9,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from parley_client.cli import options
 from parley_client.cli.command import err, out, print_json, print_line, run_command
-from parley_client.cli.formatting import one_cell
 from parley_client.cli.options import DOOR, CaOption, DoorOption, JsonOption, TlsOption
+from parley_client.cli.text import one_cell
 from parley_client.demo import Report, run_demo
 from parley_client.door import DEFAULT_DOOR, Tls
 

@@ -11,8 +11,8 @@ from parley.chat.v1.account_pb2 import Device
 from parley_client.cli import options
 from parley_client.cli.command import open_client, print_json, print_line, run_command
 from parley_client.cli.errors import CommandError
-from parley_client.cli.formatting import one_cell
 from parley_client.cli.options import DOOR, AsOption, CaOption, DoorOption, JsonOption, TlsOption
+from parley_client.cli.text import one_cell
 
 app = typer.Typer(no_args_is_help=True, help="List the account's devices, and sign devices out.")
 

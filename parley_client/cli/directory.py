@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from parley.chat.v1 import conversation_pb2
 from parley.chat.v1.conversation_pb2 import Conversation
 from parley_client.cli.errors import CommandError
-from parley_client.cli.formatting import one_cell
+from parley_client.cli.text import one_cell
 from parley_client.client import Client
 from parley_client.errors import NotAllowed, NotFound, ParleyError
 

@@ -10,9 +10,9 @@ from parley_client.cli import options
 from parley_client.cli.command import appended_fields, open_client, print_json, print_line, run_command
 from parley_client.cli.directory import UserDirectory, find_conversation
 from parley_client.cli.errors import CommandError
+from parley_client.cli.message_arguments import parse_message_arguments
 from parley_client.cli.options import (
     DOOR,
-    MAX_SEQ,
     AsOption,
     CaOption,
     DoorOption,
@@ -45,7 +45,7 @@ def edit(
     """Replace the text of your message: `parley edit bob 12 what I meant`. `history --seqs` shows each SEQ."""
 
     async def run() -> None:
-        peer, seq, text = _parse_message_arguments(arguments, group)
+        peer, seq, text = parse_message_arguments(arguments, group)
         if not "".join(text).strip():
             raise CommandError("The new text is missing: `parley edit NAME SEQ TEXT`.")
         async with open_client(door, options.tls_config(tls, ca), name) as client:
@@ -70,7 +70,7 @@ def delete(
     """Delete a message for everybody: `parley delete bob 12`. Group admins may delete any message, others their own."""
 
     async def run() -> None:
-        peer, seq, _ = _parse_message_arguments(arguments, group)
+        peer, seq, _ = parse_message_arguments(arguments, group)
         async with open_client(door, options.tls_config(tls, ca), name) as client:
             conversation = await find_conversation(client, UserDirectory(client), peer, group)
             sent = await client.messages.delete(conversation.conversation_id, seq, for_all=not for_me)
@@ -92,21 +92,13 @@ def react(
     """React to a message: `parley react bob 12 👍`. Without EMOJI, your reaction is removed."""
 
     async def run() -> None:
-        peer, seq, text = _parse_message_arguments(arguments, group)
+        peer, seq, text = parse_message_arguments(arguments, group)
         async with open_client(door, options.tls_config(tls, ca), name) as client:
             conversation = await find_conversation(client, UserDirectory(client), peer, group)
             sent = await client.messages.set_reaction(conversation.conversation_id, seq, "".join(text[:1]))
         _print_result(as_json, conversation.conversation_id, sent, "✓ reacted" if text else "✓ reaction removed")
 
     run_command(run(), door)
-
-
-def _parse_message_arguments(arguments: list[str], group: str) -> tuple[str, int, list[str]]:
-    """Return the login name (empty with --group), the seq and the remaining arguments."""
-    peer, rest = ("", arguments) if group else (arguments[0], arguments[1:])
-    if not rest or not rest[0].isdecimal() or not 0 < int(rest[0]) <= MAX_SEQ:
-        raise CommandError("SEQ must be the number of a message; `parley history NAME --seqs` shows the numbers.")
-    return peer, int(rest[0]), rest[1:]
 
 
 def _print_result(as_json: bool, conversation_id: str, sent: AppendResult | None, text: str) -> None:

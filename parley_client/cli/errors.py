@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parley_client.cli.formatting import one_cell
+from parley_client.cli.text import one_cell
 from parley_client.errors import (
     DoorUnreachable,
     InvalidRequest,
@@ -11,6 +11,7 @@ from parley_client.errors import (
     SignedOut,
     Superseded,
     TimedOut,
+    TransferInterrupted,
     TryLater,
     Unauthenticated,
     Violation,
@@ -33,6 +34,10 @@ _MESSAGES_BY_REASON = {
     "MESSAGE_NOT_FOUND": "There is no such message, or it was deleted.",
     "DEVICE_NOT_FOUND": "There is no such device. See `parley devices list`.",
     "TOO_MANY_HIDDEN": "You have reached the limit of messages deleted for yourself in this conversation.",
+    "MEDIA_NOT_FOUND": "There is no such file, or you may not see it.",
+    "MEDIA_NOT_READY": "The file is not ready yet. Try again in a moment.",
+    "MEDIA_REJECTED": "The file was refused: harmful contents were found in it.",
+    "QUOTA_EXCEEDED": "Your files would exceed your quota. Delete messages with files first.",
     "PASSWORD_TOO_WEAK": "That password is too easy to guess. Choose another one.",
 }
 # Patterns of the protos, quoted in the descriptions of violations.
@@ -85,6 +90,8 @@ def _explain(error: ParleyError, door: str) -> str:
         return " ".join(map(_explain_violation, error.violations))
     if isinstance(error, TimedOut):
         return f"Parley at {door} did not answer in time. Try again."
+    if isinstance(error, TransferInterrupted):
+        return f"{error.message[:1].upper()}{error.message[1:]}. Try again: it continues where it stopped."
     if isinstance(error, TryLater):
         return f"Parley at {door} cannot process that now ({error.message}). Try again in a moment."
     return f"{error.message[:1].upper()}{error.message[1:]}."

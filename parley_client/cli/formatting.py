@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable
@@ -13,19 +12,15 @@ from rich.text import Text
 
 from parley.chat.v1 import entry_pb2
 from parley.chat.v1.entry_pb2 import Content, Entry
+from parley_client.cli.media_text import describe_media
+from parley_client.cli.text import one_cell, printable
+from parley_client.media.facts import Media
 
 if TYPE_CHECKING:
     from parley_client.cli.directory import UserDirectory
 
 # These colours are readable on light and on dark backgrounds.
 _COLOURS = ("cyan", "magenta", "green", "blue", "red", "bright_magenta")
-
-
-_LINE_BREAKS = re.compile("\r\n|[\v\f\r\x85\u2028\u2029]")
-# Control characters, surrogates, and the bidirectional embeddings, overrides and isolates.
-_FORGING = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
-# Inside of a JSON string, where the other control characters are escaped already.
-_JSON_FORGING = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 # Continuation lines of a message start below its sender's name, after the time.
 _MARGIN = " " * len("00:00 ")
@@ -36,33 +31,13 @@ def user_colour(user_id: str) -> str:
     return _COLOURS[zlib.crc32(user_id.encode()) % len(_COLOURS)]
 
 
-def printable(text: str) -> str:
-    """Return `text` without the characters that could forge the screen; every other character stays.
-
-    Control characters could send commands to the terminal, and bidirectional controls could reorder the text around
-    them. Joiners, spaces of any width, and characters newer than Python's tables are part of the text, although
-    `str.isprintable` denies that.
-    """
-    return _FORGING.sub("", _LINE_BREAKS.sub("\n", text))
-
-
-def escape_json(document: str) -> str:
-    """Return a JSON document in which the characters that could forge the screen, or end a line, are escaped."""
-    return _JSON_FORGING.sub(lambda char: f"\\u{ord(char[0]):04x}", document)
-
-
-def one_cell(text: str) -> str:
-    """Return a name, title or reaction of others as a single line, which cannot look like a line of its own."""
-    return " ".join(printable(text).split())
-
-
 def describe_content(content: Content) -> str:
     """Return a content as text; bodies other than text become a short description."""
     kind = content.WhichOneof("body")
     if kind == "text":
         return content.text.body
     if kind == "media":
-        return f"[media {content.media.media_id[:8]}] {content.media.caption}".rstrip()
+        return f"[{describe_media(Media.from_reference(content.media))}] {content.media.caption}".rstrip()
     if kind == "location":
         return f"[{content.location.latitude:.4f}, {content.location.longitude:.4f}] {content.location.name}"
     if kind == "contact_card":

@@ -20,8 +20,8 @@ from parley_client.cli.directory import (
     name_user_in_errors,
     open_conversation,
 )
-from parley_client.cli.formatting import one_cell
 from parley_client.cli.options import DOOR, AsOption, CaOption, DoorOption, JsonOption, TlsOption
+from parley_client.cli.text import one_cell
 from parley_client.client import Client
 from parley_client.door import Tls
 

@@ -12,7 +12,8 @@ from parley_client.cli import stdin_lines
 from parley_client.cli.command import err, out
 from parley_client.cli.directory import UserDirectory
 from parley_client.cli.errors import CommandError, explain_error
-from parley_client.cli.formatting import format_entry, one_cell
+from parley_client.cli.formatting import format_entry
+from parley_client.cli.text import one_cell
 from parley_client.client import Client
 from parley_client.device import Device
 from parley_client.errors import ParleyError

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
+from parley.chat.v1.entry_pb2 import Content
+from parley_client import contents
 from parley_client.cli import options
 from parley_client.cli.command import appended_fields, open_client, out, print_json, print_line, run_command
 from parley_client.cli.directory import UserDirectory, find_conversation, is_former_member, open_conversation
 from parley_client.cli.errors import CommandError
-from parley_client.cli.formatting import format_entry, one_cell
+from parley_client.cli.formatting import format_entry
 from parley_client.cli.options import (
     DOOR,
     MAX_SEQ,
@@ -25,7 +28,10 @@ from parley_client.cli.options import (
     WordsCommand,
 )
 from parley_client.cli.stdin_lines import read_lines
+from parley_client.cli.text import one_cell
+from parley_client.cli.transfers import show_transfer
 from parley_client.client import Client
+from parley_client.media.facts import Media
 
 app = typer.Typer()
 
@@ -33,9 +39,17 @@ app = typer.Typer()
 @app.command(cls=WordsCommand)
 def send(
     words: Annotated[
-        list[str], typer.Argument(metavar="[NAME] TEXT…", help="Login name and text; “-” reads the text from stdin.")
-    ],
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME] [TEXT]…", help="Login name and text; “-” reads the text from stdin.", show_default=False
+        ),
+    ] = None,
     group: GroupOption = "",
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", metavar="PATH", help="Send this file instead of a text.", exists=True, dir_okay=False),
+    ] = None,
+    caption: Annotated[str, typer.Option("--caption", metavar="TEXT", help="The caption of the file.")] = "",
     reply_to: Annotated[
         int, typer.Option("--reply-to", metavar="SEQ", min=0, max=MAX_SEQ, help="The message to reply to.")
     ] = 0,
@@ -45,22 +59,45 @@ def send(
     tls: TlsOption = False,
     ca: CaOption = None,
 ) -> None:
-    """Send one message: `parley send bob hello`, or `parley send --group TITLE hello`."""
+    """Send one message: `parley send bob hello`, `parley send --group TITLE hello`, `parley send bob --file cat.jpg`.
+
+    An interrupted upload of a large file continues when it is repeated.
+    """
 
     async def run() -> None:
-        peer, arguments = ("", words) if group else (words[0], words[1:])
-        text = await _read_stdin() if arguments == ["-"] else " ".join(arguments)
-        if not text.strip():
-            raise CommandError("The text is missing: `parley send NAME TEXT`.")
+        arguments = list(words or [])
+        peer = "" if group or not arguments else arguments.pop(0)
+        if caption and file is None:
+            raise CommandError("--caption needs a file: `parley send NAME --file PATH --caption TEXT`.")
+        if file is not None and arguments:
+            raise CommandError("A file has no text but a caption: `parley send NAME --file PATH --caption TEXT`.")
+        text = await _read_text(arguments) if file is None else ""
         async with open_client(door, options.tls_config(tls, ca), name) as client:
             conversation = await open_conversation(client, UserDirectory(client), peer, group)
-            sent = await client.messages.send(conversation.conversation_id, text, reply_to_seq=reply_to)
+            content: str | Content = text
+            fields = {}
+            if file is not None:
+                media = await _upload(client, file)
+                content, fields = contents.media(media, caption), {"media_id": media.media_id}
+            sent = await client.messages.send(conversation.conversation_id, content, reply_to_seq=reply_to)
         if as_json:
-            print_json({"conversation_id": conversation.conversation_id, **appended_fields(sent)})
+            print_json({"conversation_id": conversation.conversation_id, **appended_fields(sent), **fields})
         else:
             print_line("✓ sent", style="green")
 
     run_command(run(), door)
+
+
+async def _upload(client: Client, file: Path) -> Media:
+    with show_transfer(file.name) as on_progress:
+        return await client.files.upload(file, on_progress=on_progress)
+
+
+async def _read_text(arguments: list[str]) -> str:
+    text = await _read_stdin() if arguments == ["-"] else " ".join(arguments)
+    if not text.strip():
+        raise CommandError("The text is missing: `parley send NAME TEXT`.")
+    return text
 
 
 async def _read_stdin() -> str:

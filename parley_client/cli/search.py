@@ -10,8 +10,9 @@ from parley.chat.v1.conversation_pb2 import Conversation
 from parley_client.cli import options
 from parley_client.cli.command import open_client, out, print_json, print_line, run_command
 from parley_client.cli.directory import UserDirectory, find_conversation
-from parley_client.cli.formatting import format_entry, one_cell
+from parley_client.cli.formatting import format_entry
 from parley_client.cli.options import DOOR, AsOption, CaOption, DoorOption, GroupOption, JsonOption, TlsOption
+from parley_client.cli.text import one_cell
 from parley_client.client import Client
 
 app = typer.Typer()

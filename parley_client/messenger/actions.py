@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from parley.chat.v1 import entry_pb2
 from parley.chat.v1.account_pb2 import Profile
@@ -11,10 +13,13 @@ from parley.chat.v1.entry_pb2 import Content, Entry
 from parley_client import contents
 from parley_client.cli.directory import name_user_in_errors
 from parley_client.cli.errors import CommandError, explain_error
+from parley_client.cli.media_text import describe_media
 from parley_client.errors import ParleyError
+from parley_client.media.facts import Media
 from parley_client.message import Message
 from parley_client.messenger.conversation_state import ConversationState, OutgoingMessage
 from parley_client.messenger.model import MessengerModel
+from parley_client.messenger.terminal_text import one_line
 
 # A mute without an end: the server needs a time, so this one is far enough.
 MUTE_DURATION = timedelta(days=365 * 10)
@@ -34,8 +39,35 @@ class Actions:
         mentions = {f"@{self._model.directory.cached_name(user)}": user for user in conversation.view.other_members}
         self.send_content(conversation, contents.as_content(contents.text(text, mentions), reply_to_seq))
 
-    def send_content(self, conversation: ConversationState, content: Content) -> None:
-        """Send a content. It is shown as being sent until it is in the log."""
+    def send_file(self, conversation: ConversationState, path: Path, caption: str) -> None:
+        """Upload a file, which the status line shows, then send it with a caption."""
+
+        async def run() -> None:
+            with (
+                self._model.transfers.track(one_line(path.name), is_upload=True) as on_progress,
+                _explain_file_errors(),
+            ):
+                file = await self._client.files.upload(path, on_progress=on_progress)
+            shown = Content(media=file.to_reference(caption))
+            self.send_content(conversation, contents.media(file, caption), shown)
+
+        self._model.start(run())
+
+    def save_file(self, media: Media, target: Path) -> None:
+        """Download a file to a folder or to a new file, which the status line shows."""
+
+        async def run() -> None:
+            name = one_line(media.file_name) or describe_media(media)
+            with self._model.transfers.track(name, is_upload=False) as on_progress, _explain_file_errors():
+                path = await self._client.files.download(media, target, on_progress=on_progress)
+            self._model.notify(f"Saved {path}.")
+
+        self._model.start(run())
+
+    def send_content(
+        self, conversation: ConversationState, content: Content, shown_content: Content | None = None
+    ) -> None:
+        """Send a content. It, or `shown_content`, is shown as being sent until it is in the log."""
         try:
             sending = self._model.device.send(conversation.id, content)
         except ParleyError as error:
@@ -44,7 +76,7 @@ class Actions:
         except CommandError as error:
             self._model.notify(f"Not sent: {error}")
             return
-        outgoing = OutgoingMessage(sending, content)
+        outgoing = OutgoingMessage(sending, content, shown_content=shown_content)
         conversation.outgoing.append(outgoing)
         sending.result.add_done_callback(lambda _: self._on_answer(conversation, outgoing))
         self._model.on_change(conversation.id)
@@ -52,7 +84,7 @@ class Actions:
     def resend(self, conversation: ConversationState, outgoing: OutgoingMessage) -> None:
         """Send a refused message again, as a new message."""
         self.discard(conversation, outgoing)
-        self.send_content(conversation, outgoing.content)
+        self.send_content(conversation, outgoing.content, outgoing.shown_content)
 
     def discard(self, conversation: ConversationState, outgoing: OutgoingMessage) -> None:
         """Remove a refused message."""
@@ -210,3 +242,12 @@ class Actions:
         if isinstance(error, ParleyError):
             outgoing.error = explain_error(error, self._model.door)
             self._model.on_change(conversation.id)
+
+
+@contextmanager
+def _explain_file_errors() -> Iterator[None]:
+    """Raise CommandError for the error of a local file, such as a missing one or a full disk."""
+    try:
+        yield
+    except OSError as error:
+        raise CommandError(f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")) from error

@@ -21,11 +21,14 @@ from parley_client.messenger.conversation_pane import ConversationPane
 from parley_client.messenger.conversation_state import ConversationState
 from parley_client.messenger.dialogs import TextDialog
 from parley_client.messenger.keys import help_text
+from parley_client.messenger.kitty import KittyPictures
 from parley_client.messenger.message_list import MessageList
 from parley_client.messenger.model import MessengerModel
 from parley_client.messenger.notifier import NotificationKind, Notifier
+from parley_client.messenger.pictures import PictureStyle
 from parley_client.messenger.prompts import Prompts
 from parley_client.messenger.status import status_line
+from parley_client.messenger.thumbnails import Thumbnails
 from parley_client.session import DamagedFile
 
 # A terminal with fewer columns shows either the list or the conversation.
@@ -49,6 +52,7 @@ class MessengerApp(App[Exception | None]):
         Binding("ctrl+n", "direct", show=False, priority=True),
         Binding("ctrl+g", "group", show=False, priority=True),
         Binding("ctrl+f", "search", show=False, priority=True),
+        Binding("ctrl+t", "file", show=False, priority=True),
         Binding("ctrl+o", "conversation", show=False, priority=True),
         Binding("ctrl+l", "newest", show=False, priority=True),
         Binding("ctrl+r", "archived", show=False, priority=True),
@@ -59,7 +63,11 @@ class MessengerApp(App[Exception | None]):
     ]
 
     def __init__(
-        self, model: MessengerModel, first: str = "", notifications: NotificationKind = NotificationKind.BELL
+        self,
+        model: MessengerModel,
+        first: str = "",
+        notifications: NotificationKind = NotificationKind.BELL,
+        pictures: PictureStyle = PictureStyle.OFF,
     ) -> None:
         super().__init__()
         self.theme = "ansi-dark"
@@ -69,6 +77,9 @@ class MessengerApp(App[Exception | None]):
         self._list = ConversationList(model)
         self._pane = ConversationPane(model, actions, self._prompts)
         self._status = Static(id="status")
+        if pictures is not PictureStyle.OFF:
+            kitty = KittyPictures(self._write_to_terminal) if pictures is PictureStyle.KITTY else None
+            model.thumbnails = Thumbnails(model.client.files, self._on_picture_loaded, kitty)
         self._notifier = Notifier(notifications, self._write_to_terminal)
         self._changed: set[str] = set()
         self._redraw_timer: Timer | None = None
@@ -101,6 +112,10 @@ class MessengerApp(App[Exception | None]):
         self._changed.add(conversation_id)
         if self._redraw_timer is None and self.is_running:
             self._redraw_timer = self.set_timer(REDRAW_DELAY_S, self._redraw)
+
+    def _on_picture_loaded(self) -> None:
+        if self._model.open_conversation is not None:
+            self._on_model_change(self._model.open_conversation.id)
 
     def _announce(self, conversation: ConversationState, event: EntryReceived) -> None:
         """Announce a message that the user does not see, unless the conversation is muted or archived."""
@@ -187,6 +202,12 @@ class MessengerApp(App[Exception | None]):
     def action_search(self) -> None:
         """Open the search dialog."""
         self._prompts.start(self._search())
+
+    def action_file(self) -> None:
+        """Open the dialog that sends a file to the open conversation."""
+        conversation = self._model.open_conversation
+        if conversation is not None and not conversation.read_only_reason:
+            self._prompts.start(self._prompts.send_file(conversation))
 
     def action_conversation(self) -> None:
         """Open the menu of the open conversation."""

@@ -74,6 +74,7 @@ class ConversationPane(Vertical):
         self._composer.placeholder = conversation.read_only_reason or "Write, Enter sends. F1: all keys"
         self._redraw_intent(conversation)
         self.mark_read_if_visible()
+        self.call_after_refresh(self._load_visible_pictures)
 
     def redraw_title(self) -> None:
         """Show the title with the number of members or the presence; without a conversation, show what to do."""
@@ -161,6 +162,7 @@ class ConversationPane(Vertical):
         """Mark the visible newest message as read, and count the new messages below again."""
         self.mark_read_if_visible()
         self._redraw_below()
+        self._load_visible_pictures()
 
     def on_message_list_top_reached(self) -> None:
         """Load older messages."""
@@ -196,8 +198,22 @@ class ConversationPane(Vertical):
         elif action == "copy" and message.content is not None:
             self.app.copy_to_clipboard(message.text or describe_content(message.content))
             self._model.notify("Copied.")
+        elif action == "save" and message.media is not None:
+            await self._prompts.save_file(message.media)
+        elif action == "save":
+            self._model.notify("The message has no file.")
         elif action == "readers":
             await self._prompts.show_readers(conversation, message)
+
+    def _load_visible_pictures(self) -> None:
+        conversation, thumbnails = self._model.open_conversation, self._model.thumbnails
+        if conversation is None or thumbnails is None:
+            return
+        for key in self._messages.visible_keys:
+            message = find_message(conversation, key)
+            media = message.media if message is not None else None
+            if media is not None and thumbnails.needs_load(media):
+                self._model.start(thumbnails.load(media))
 
     def _redraw_below(self) -> None:
         """Count the messages of others that are newer than every message seen so far, and show the number."""

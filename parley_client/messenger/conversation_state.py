@@ -20,6 +20,8 @@ class OutgoingMessage:
     sending: PendingSend
     content: Content
     error: str = ""
+    shown_content: Content | None = None
+    """The content with the facts about its file, which the server will add; None: `content` has all there is."""
 
 
 @dataclass(slots=True)

@@ -36,6 +36,7 @@ class MessageList(OptionList):
                 ("plus,x", "react"),
                 ("f", "forward"),
                 ("c", "copy"),
+                ("s", "save"),
                 ("i", "readers"),
             ]
         ),
@@ -80,6 +81,13 @@ class MessageList(OptionList):
     def highlighted_key(self) -> str:
         """The key of the highlighted row; empty: there is none."""
         return "" if self.highlighted is None else self._rows[self.highlighted].key
+
+    @property
+    def visible_keys(self) -> list[str]:
+        """The keys of the rows that are visible, at least in part."""
+        top = self.scroll_offset.y
+        visible = self._lines[top : top + self.scrollable_content_region.height]
+        return list(dict.fromkeys(self.get_option_at_index(index).id or "" for index, _ in visible))
 
     @property
     def last_visible_key(self) -> str:
@@ -234,6 +242,8 @@ def render(row: Row) -> RenderableType:
     if row.label:
         text.append(f" ({row.label})", style="dim")
     grid.add_row(row.time, Text(row.tick, style="bold green" if row.read else "dim"), text)
+    if row.picture is not None:
+        grid.add_row("", "", row.picture)
     if row.reactions:
         grid.add_row("", "", row.reactions)
     if row.error:

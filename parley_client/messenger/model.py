@@ -27,6 +27,8 @@ from parley_client.message import Message
 from parley_client.messenger.conversation_state import ConversationState
 from parley_client.messenger.presence import MAX_WATCHED_USERS, PeerPresence
 from parley_client.messenger.terminal_text import one_line
+from parley_client.messenger.thumbnails import Thumbnails
+from parley_client.messenger.transfers import Transfers
 from parley_client.view import ConversationView
 
 PAGE_SIZE = 50
@@ -59,6 +61,9 @@ class MessengerModel:
         self.presence = PeerPresence()
         self.foreground = True
         self.notice = ""
+        self.thumbnails: Thumbnails | None = None
+        """The pictures of messages; None: the terminal shows none."""
+        self.transfers = Transfers(lambda: self.on_change(""))
         self.on_change: Callable[[str], None] = lambda _: None
         self.on_message: Callable[[ConversationState, EntryReceived], None] = lambda *_: None
         self._device: Device | None = None
@@ -127,9 +132,8 @@ class MessengerModel:
     @property
     def unsent_count(self) -> int:
         """The number of messages being sent, refused ones excluded."""
-        return sum(
-            not message.error for conversation in self.conversations.values() for message in conversation.outgoing
-        )
+        outgoing = [message for conversation in self.conversations.values() for message in conversation.outgoing]
+        return sum(not message.error for message in outgoing) + self.transfers.upload_count
 
     def sorted_conversations(self, *, archived: bool = False) -> list[ConversationState]:
         """Return the archived conversations or the others: pinned ones first, then by newest entry."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from enum import StrEnum
 
-from parley_client.cli.formatting import one_cell
+from parley_client.cli.text import one_cell
 
 # After a notification, further messages are not announced for this time.
 QUIET_S = 5.0

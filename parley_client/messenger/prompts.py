@@ -13,12 +13,16 @@ from textual.screen import ModalScreen
 from parley.chat.v1 import entry_pb2
 from parley.chat.v1.account_pb2 import Profile
 from parley_client.cli.errors import CommandError, explain_error
-from parley_client.cli.formatting import describe_content, one_cell
+from parley_client.cli.formatting import describe_content
+from parley_client.cli.media_text import describe_media
+from parley_client.cli.text import one_cell
 from parley_client.errors import ParleyError
+from parley_client.media.facts import Media
 from parley_client.message import Message
 from parley_client.messenger.actions import Actions
 from parley_client.messenger.conversation_state import ConversationState
 from parley_client.messenger.dialogs import ChoiceDialog, FormDialog, LiveSearchDialog, SearchDialog, TextDialog
+from parley_client.messenger.file_dialog import FileDialog, default_download_folder
 from parley_client.messenger.model import MessengerModel
 from parley_client.messenger.rows import summarize_message
 from parley_client.messenger.terminal_text import one_line
@@ -59,11 +63,27 @@ class Prompts:
             ("edit", "Edit", is_own and bool(message.text) and not conversation.view.is_former_member),
             ("forward", "Forward", has_content),
             ("copy", "Copy", has_content),
+            ("save", "Save the file", message.media is not None),
             ("readers", "Who read it", is_own and not conversation.view.is_former_member),
             ("delete", "Delete", not message.deleted and not conversation.view.is_former_member),
         ]
         allowed_choices = [(key, label) for key, label, allowed in choices if allowed]
         return await self._show(ChoiceDialog(summarize_message(self._model, message), allowed_choices)) or ""
+
+    async def send_file(self, conversation: ConversationState) -> None:
+        """Ask for a file and a caption, and send it."""
+        answer = await self._show(FileDialog("Send a file", "The file", can_be_folder=False, has_caption=True))
+        if answer is not None:
+            path, caption = answer
+            self._actions.send_file(conversation, path, caption)
+
+    async def save_file(self, media: Media) -> None:
+        """Ask for a folder or a file name, and save a file there."""
+        folder = default_download_folder()
+        dialog = FileDialog(f"Save the {describe_media(media)}", "Where", folder, can_be_folder=True)
+        answer = await self._show(dialog)
+        if answer is not None:
+            self._actions.save_file(media, answer[0])
 
     async def delete_message(self, conversation: ConversationState, message: Message) -> None:
         """Ask for whom a message is to be deleted, and delete it."""

@@ -12,6 +12,7 @@ from parley_client.cli.formatting import describe_content, summarize_reactions, 
 from parley_client.message import Message
 from parley_client.messenger.conversation_state import ConversationState, OutgoingMessage
 from parley_client.messenger.model import MessengerModel
+from parley_client.messenger.pictures import PictureCells
 from parley_client.messenger.terminal_text import normalized, one_line
 from parley_client.view import DeliveryStatus, Notice
 
@@ -49,6 +50,8 @@ class Row:
     selectable: bool = True
     """True for messages; False for days and notices, which cannot be highlighted."""
     mentions: tuple[Mention, ...] = ()
+    picture: PictureCells | None = None
+    """The thumbnail of the message's file, or its placeholder."""
 
 
 def conversation_rows(model: MessengerModel, conversation: ConversationState) -> list[Row]:
@@ -112,13 +115,14 @@ def _message_row(model: MessengerModel, conversation: ConversationState, message
         "edited" if message.edited else "",
         dimmed=message.content is None,
         mentions=mentions,
+        picture=model.thumbnails.picture_of(message) if model.thumbnails is not None else None,
     )
 
 
 def _outgoing_row(
     model: MessengerModel, conversation: ConversationState, outgoing: OutgoingMessage, shows_sender: bool
 ) -> Row:
-    text, mentions = _content_text(outgoing.content, model.own_id)
+    text, mentions = _content_text(outgoing.shown_content or outgoing.content, model.own_id)
     return Row(
         f"outgoing {outgoing.sending.client_message_id}",
         text,

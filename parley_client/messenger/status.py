@@ -19,6 +19,7 @@ def status_line(model: MessengerModel) -> Text:
     parts = [
         _connection_text(model),
         Text(model.notice, style="bold"),
+        Text(model.transfers.describe(), style="cyan"),
         _typing_text(model),
         Text(_delivery_text(model), style="dim"),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from parley_client.cli.formatting import printable
+from parley_client.cli.text import printable
 
 # First strong isolate and pop directional isolate: they confine right-to-left reordering to the text between them.
 _ISOLATE, _END = "\u2068", "\u2069"

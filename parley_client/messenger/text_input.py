@@ -10,7 +10,7 @@ from textual.binding import BindingsMap
 from textual.widget import Widget
 from textual.widgets import Input
 
-from parley_client.cli.formatting import printable
+from parley_client.cli.text import printable
 
 # Control characters and surrogates.
 _UNTYPED = ("Cc", "Cs")

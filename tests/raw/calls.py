@@ -32,14 +32,14 @@ METHODS: dict[str, MethodDescriptor] = {
 }
 
 
-async def call(channel: grpc.aio.Channel, request: Message, metadata: Metadata = ()) -> Any:
+async def call(channel: grpc.aio.Channel, request: Message, metadata: Metadata = (), timeout: float = PATIENCE) -> Any:
     """Return the response of a unary call. Raises AioRpcError."""
     method = METHODS[request.DESCRIPTOR.full_name]
     call: Any = channel.unary_unary(
         f"/{method.containing_service.full_name}/{method.name}",
         response_deserializer=GetMessageClass(method.output_type).FromString,
     )
-    return await call(request.SerializeToString(), metadata=metadata, timeout=PATIENCE)
+    return await call(request.SerializeToString(), metadata=metadata, timeout=timeout)
 
 
 async def refused(channel: grpc.aio.Channel, request: Message, metadata: Metadata = ()) -> Refusal:

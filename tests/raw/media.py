@@ -11,12 +11,14 @@ import grpc
 import httpx2
 
 from parley.media.v1 import media_pb2
-from tests.raw.calls import PATIENCE
+from tests.raw.calls import PATIENCE, call
 from tests.raw.device import RawDevice
 from tests.raw.refusal import Refusal, of_error
 
 SERVICE = "/parley.media.v1.MediaService"
 CHUNK = 64 * 1024
+# Longer than a server verifies a file before it asks the client to call again.
+VERIFICATION = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,8 @@ class RawMedia:
 
     async def complete(self, media_id: str) -> Any:
         """Complete an upload in parts, and return its file."""
-        return (await self.device.call(media_pb2.CompleteUploadRequest(media_id=media_id))).media
+        request = media_pb2.CompleteUploadRequest(media_id=media_id)
+        return (await call(self._channel, request, self.device.metadata, timeout=VERIFICATION)).media
 
     async def get(self, media_id: str) -> Any:
         """Return the metadata of a file."""

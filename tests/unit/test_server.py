@@ -21,6 +21,7 @@ from devstack.contract import descriptor_set, services_in
 from parley.internal.v1 import directory_pb2
 from parley.media.v1 import media_pb2
 from servicekit.config import ConfigurationError
+from servicekit.health import HealthPart
 from servicekit.server import Server
 
 SERVICE = "parley.chat.v1.ChatService"
@@ -31,8 +32,13 @@ UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
 @pytest.fixture
-def server() -> Server:
-    return Server("127.0.0.1:0", [], [SERVICE])
+def store() -> HealthPart:
+    return HealthPart("store")
+
+
+@pytest.fixture
+def server(store: HealthPart) -> Server:
+    return Server("127.0.0.1:0", [], [SERVICE], health_parts=[store])
 
 
 @pytest.fixture
@@ -58,6 +64,20 @@ async def test_health_follows_set_serving(server: Server, channel: grpc.aio.Chan
     assert (await check(request)).status == NOT_SERVING
     server.set_serving(True)
     assert (await check(request)).status == SERVING
+
+
+async def test_part_has_a_status_of_its_own(server: Server, store: HealthPart, channel: grpc.aio.Channel) -> None:
+    watch = health(channel).Watch(health_pb2.HealthCheckRequest(service="store"))
+    assert (await watch.read()).status == NOT_SERVING
+    server.set_serving(True)
+    assert (await watch.read()).status == SERVING
+    store.set_serving(False)
+    assert (await watch.read()).status == NOT_SERVING
+    # The server still answers the calls that do not need the part.
+    assert (await health(channel).Check(health_pb2.HealthCheckRequest())).status == SERVING
+    store.set_serving(True)
+    assert (await watch.read()).status == SERVING
+    watch.cancel()
 
 
 async def test_health_of_unknown_service_is_not_found(channel: grpc.aio.Channel) -> None:

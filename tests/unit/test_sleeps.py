@@ -11,6 +11,7 @@ TESTS: Final = Path(__file__).parents[1]
 # By file: the number of its sleeps, and why no event can replace them.
 REVIEWED: Final = {
     "eventually.py": (2, "between two checks of eventually(), and run_ready() itself"),
+    "footprint.py": (1, "between two samples of the memory of a process"),
     "integration/servicekit/test_membership.py": (2, "leases expire by the clock of a real etcd"),
     "proxy/wire.py": (1, "the delay of a slow connection"),
     "raw/follower.py": (3, "the pace at which a device reconnects and sends"),

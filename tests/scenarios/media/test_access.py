@@ -189,6 +189,24 @@ async def test_picture_must_be_a_picture(play: Play) -> None:
     assert (refusal.reason, refusal.fields) == ("FIELD_INVALID", ("picture_media_id",))
 
 
+async def test_browser_uploads_and_downloads_at_signed_addresses(play: Play) -> None:
+    browser, http = Browser(play.world.stack.door, play.alice.token), play.files.of(play.alice).http
+    data, origin = os.urandom(1000), {"origin": "https://app.example"}
+    description = media_pb2.FileDescription(file_name="a.bin", size_bytes=len(data))
+    request = media_pb2.CreateUploadRequest(request_id=str(uuid.uuid4()), file=description)
+    created = await browser.ask(request)
+    [part] = created.parts
+    preflight = await http.options(part.url, headers={**origin, "access-control-request-method": "PUT"})
+    assert preflight.headers["access-control-allow-origin"] == "*"
+    put = await http.put(part.url, content=data, headers=origin)
+    assert (put.status_code, put.headers["access-control-allow-origin"]) == (200, "*")
+    media = (await browser.ask(media_pb2.CompleteUploadRequest(media_id=created.upload.media_id))).media
+    assert media.state == media_pb2.MEDIA_STATE_READY
+    address = (await browser.ask(media_pb2.GetDownloadUrlRequest(media_id=media.media_id))).url
+    got = await http.get(address, headers=origin)
+    assert (got.content, got.headers["access-control-allow-origin"]) == (data, "*")
+
+
 async def test_browser_has_the_same_files(play: Play) -> None:
     browser = Browser(play.world.stack.door, play.bob.token)
     found = await browser.ask(media_pb2.GetMediaRequest(media_id=play.media.media_id))

@@ -67,14 +67,14 @@ async def refusal_of(attempt: object) -> Refusal:
 
 
 async def retried(attempt: Callable[[], Awaitable[Any]]) -> Any:
-    """Return the result of an attempt, which is repeated while a server or the store is not available."""
+    """Return the result of an attempt, which is repeated while the refusal asks for that."""
     results = []
 
     async def succeeds() -> bool:
         try:
             results.append(await attempt())
         except grpc.aio.AioRpcError as error:
-            if of_error(error).code != "UNAVAILABLE":
+            if of_error(error).retry_after is None:
                 raise
         return bool(results)
 

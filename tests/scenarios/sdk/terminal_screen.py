@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 from parley_client import Client
 from parley_client.messenger.app import MessengerApp
 from parley_client.messenger.model import MessengerModel
+from parley_client.messenger.pictures import PictureStyle
 from tests.eventually import eventually
 
 
@@ -40,7 +41,15 @@ class Screen:
             self.app.post_message(events.Key(key, key if len(key) == 1 else None))
 
     async def write(self, text: str) -> None:
-        names = {" ": "space", "@": "at", ".": "full_stop", "?": "question_mark", "!": "exclamation_mark"}
+        names = {
+            " ": "space",
+            "@": "at",
+            ".": "full_stop",
+            "?": "question_mark",
+            "~": "tilde",
+            "/": "slash",
+            "!": "exclamation_mark",
+        }
         await self.pilot.press(*[names.get(sign, sign) for sign in text])
 
     async def say(self, text: str) -> None:
@@ -70,8 +79,10 @@ class Screen:
 
 
 @asynccontextmanager
-async def messenger(client: Client, first: str = "", size: tuple[int, int] = (80, 24)) -> AsyncIterator[Screen]:
+async def messenger(
+    client: Client, first: str = "", size: tuple[int, int] = (80, 24), pictures: PictureStyle = PictureStyle.OFF
+) -> AsyncIterator[Screen]:
     """Run the messenger of the client's user."""
-    app = MessengerApp(MessengerModel(client, "the door"), first)
+    app = MessengerApp(MessengerModel(client, "the door"), first, pictures=pictures)
     async with app.run_test(size=size) as pilot:
         yield Screen(app, pilot)

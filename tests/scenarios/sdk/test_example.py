@@ -18,14 +18,16 @@ from tests.terminal import Terminal
 
 pytestmark = [pytest.mark.scenario, pytest.mark.e2e]
 
-PONG = Path(__file__).parents[3] / "docs" / "examples" / "pong.py"
+EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
 
 
 @asynccontextmanager
-async def running(terminal: Terminal, folder: Path, *words: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run the example in `folder` until the block ends."""
+async def running(
+    terminal: Terminal, folder: Path, *words: str, example: str = "pong.py"
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run an example in `folder` until the block ends."""
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(PONG), *words),
+        *(sys.executable, str(EXAMPLES / example), *words),
         env={**terminal.environment, "PARLEY_PASSWORD": PASSWORD},
         cwd=folder,
         stdout=asyncio.subprocess.PIPE,
@@ -74,3 +76,28 @@ async def test_example_answers_and_resumes_after_a_restart(
     assert "SignedOut" in err.decode()
     assert "bob: ping" in out.decode()
     assert store.load() is None
+
+
+async def test_example_keeps_the_files_that_it_is_sent(
+    terminal: Terminal, people: People, pair: Pair, tmp_path: Path
+) -> None:
+    folder, sent = tmp_path / "kept", tmp_path / "notes.txt"
+    folder.mkdir()
+    sent.write_bytes(b"buy milk")
+    await pair.bob.messages.send_file(pair.chat, sent)
+
+    async def captions() -> list[str]:
+        media = [
+            each.media async for each in pair.bob.messages.list_before(pair.chat) if each.actor_id == pair.alice_id
+        ]
+        return [each.caption for each in media if each is not None]
+
+    async def answered(*expected: str) -> bool:
+        return await captions() == list(expected)
+
+    async with running(terminal, tmp_path, people.login_name("alice"), str(folder), example="keeper.py"):
+        await eventually(lambda: answered("kept notes.txt"), 30.0)
+        await pair.bob.messages.send_file(pair.chat, sent)
+        await eventually(lambda: answered("kept notes (1).txt", "kept notes.txt"), 30.0)
+    assert (folder / "notes (1).txt").read_bytes() == b"buy milk"
+    assert (folder / "receipts.txt").read_text() == "notes.txt\nnotes (1).txt\n"

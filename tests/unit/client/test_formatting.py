@@ -17,7 +17,8 @@ from parley_client import InvalidRequest, TryLater, Violation, contents
 from parley_client.cli.devices import _device_label, _format_device
 from parley_client.cli.directory import UserDirectory
 from parley_client.cli.errors import explain_error
-from parley_client.cli.formatting import escape_json, format_entry, one_cell, printable
+from parley_client.cli.formatting import format_entry
+from parley_client.cli.text import escape_json, one_cell, printable
 from parley_client.messenger.terminal_text import normalized, one_line
 
 FORGED = "yes\n19:07 boss  you are fired"
