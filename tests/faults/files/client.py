@@ -88,7 +88,7 @@ async def attempt(ask: Callable[[], Awaitable[Answer]]) -> Answer | Refusal | No
     except grpc.aio.AioRpcError as error:
         refusal = of_error(error)
         # The door resets the stream of a download whose server has died.
-        broken = refusal.code == "INTERNAL" and not refusal.reason
+        broken = refusal.code == "INTERNAL" and "RST_STREAM" in refusal.message
         return None if broken or refusal.code in LATER else refusal
     except TimeoutError:
         return None

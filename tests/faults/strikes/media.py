@@ -13,8 +13,9 @@ from random import Random
 from devstack.managed_process import ManagedProcess
 from tests.faults.cluster import Cluster, start
 
-WORKER_KILLS = 20
-KILL_EVERY_S = 0.15
+WORKER_KILLS = 6
+# A worker starts within this time, and is hit idle, at work, or at its start.
+KILL_EVERY_S = 0.7
 
 
 @asynccontextmanager

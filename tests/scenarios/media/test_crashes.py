@@ -36,12 +36,12 @@ from tests.raw.world import World
 from tests.scenarios.conftest import ENVIRONMENT
 from tests.scenarios.media.test_access import reference
 
-pytestmark = [pytest.mark.scenario, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(240)]
 
 # An upload is completed by another server after its lease, and must not expire before.
 HURRIED: Final = {
     **ENVIRONMENT,
-    "PARLEY_MEDIA_UNREFERENCED_SECONDS": "10",
+    "PARLEY_MEDIA_UNREFERENCED_SECONDS": "20",
     "PARLEY_MEDIA_CLAIM_SECONDS": "5",
     "PARLEY_MEDIA_LEASE_SECONDS": "1.5",
     "PARLEY_MEDIA_TOMBSTONE_SECONDS": "6",
@@ -263,6 +263,16 @@ async def test_object_that_a_frozen_server_stores_after_the_removal_is_deleted(p
         await write_late(play, stop, media_id)
     play.gated.servers[0].resume()
     await play.is_removed(media_id)
+
+
+async def test_download_of_a_file_that_is_just_removed_is_not_found(play: Play) -> None:
+    media = await play.at(0, play.alice).upload(b"\0plain\0")
+    with play.gated.gates[0].stop_at("GET .*/sent") as stop:
+        refused = asyncio.ensure_future(play.at(0, play.alice).download_refusal(media.media_id))
+        await reached(stop)
+        await play.bucket.delete(f"{media.media_id}/sent")
+        stop.release()
+        assert (await refused).code_and_reason == ("NOT_FOUND", "MEDIA_NOT_FOUND")
 
 
 async def write_late(play: Play, stop: Stop, media_id: str) -> None:
