@@ -54,7 +54,7 @@ class Stack:
         self.layout = Layout(folder, ports or self._block_ports(), self._services, issuer, stores)
         self._environment = dict(environment or {})
         self._environment_of = dict(environment_of or {})
-        names = SERVERS if stores is None else PROXIES
+        names = _server_names(self._services) if stores is None else PROXIES
         self._servers = {
             name: ManagedProcess(self.layout.process_spec(name)) for name in (names if only is None else only)
         }
@@ -251,6 +251,11 @@ class Stack:
         self.stop()
         if self._block is not None:
             self._block.release()
+
+
+def _server_names(services: Services) -> list[str]:
+    """Return the servers that a stack with stores of its own runs: an S3 store only for services that use one."""
+    return [name for name in SERVERS if name != "seaweedfs" or any(service.uses_s3 for service in services)]
 
 
 def _start_group(processes: Sequence[ManagedProcess], timeout: float, stop: Event | None, watcher: Watcher) -> None:

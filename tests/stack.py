@@ -37,9 +37,9 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Yield a SeaweedFS alone: `.s3`."""
+    """Yield a SeaweedFS alone: `.s3`. It lives as long as the module, because it uses a processor also when idle."""
     with Stack(tmp_path_factory.mktemp("seaweedfs"), only=["seaweedfs"]) as stack:
         yield stack
 

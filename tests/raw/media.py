@@ -14,6 +14,7 @@ from parley.media.v1 import media_pb2
 from tests.raw.calls import PATIENCE, call
 from tests.raw.device import RawDevice
 from tests.raw.refusal import Refusal, of_error
+from tests.raw.world import World
 
 SERVICE = "/parley.media.v1.MediaService"
 CHUNK = 64 * 1024
@@ -119,6 +120,15 @@ class RawMedia:
         """Return an address to download from."""
         response = await self.device.call(media_pb2.GetDownloadUrlRequest(media_id=media_id, **wanted))
         return str(response.url)
+
+
+async def upload(world: World, device: RawDevice, data: bytes) -> media_pb2.Media:
+    """Store a file of a device, and return it."""
+    files = RawMedia(device, world.channel(world.stack.door))
+    try:
+        return await files.upload(data)
+    finally:
+        await files.close()
 
 
 def describe(data: bytes, **description: Any) -> media_pb2.FileDescription:

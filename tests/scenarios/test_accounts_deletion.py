@@ -10,6 +10,7 @@ import grpc
 import pytest
 from redis.asyncio import Redis
 
+from devstack.services import CHAT
 from devstack.stack import Stack
 from parley.chat.v1 import account_pb2, conversation_pb2, entry_pb2
 from tests.eventually import eventually
@@ -30,7 +31,7 @@ MARGIN = {"PARLEY_DELETION_MARGIN_SECONDS": "1"}
 def quick_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A system that purges deleted accounts after one second."""
     folder, environment = tmp_path_factory.mktemp("quick"), {**ENVIRONMENT, **MARGIN}
-    with Stack(folder, chat_servers=3, environment=environment) as stack, no_scans(stack.mongo_uri):
+    with Stack(folder, chat_servers=3, services=(CHAT,), environment=environment) as stack, no_scans(stack.mongo_uri):
         yield stack
 
 

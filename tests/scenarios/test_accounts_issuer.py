@@ -16,6 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from devstack.issuer import Issuer
+from devstack.services import CHAT
 from devstack.stack import Stack
 from parley.chat.v1 import account_pb2, conversation_pb2
 from tests.raw import calls
@@ -87,7 +88,7 @@ def issuer_stack(tmp_path_factory: pytest.TempPathFactory, signing: Signing) -> 
     folder: Path = tmp_path_factory.mktemp("issuer")
     jwks = folder / "issuer.json"
     jwks.write_text(json.dumps(signing.jwks))
-    with Stack(folder / "stack", chat_servers=2, issuer=Issuer(NAME, AUDIENCE, jwks)) as stack:
+    with Stack(folder / "stack", chat_servers=2, services=(CHAT,), issuer=Issuer(NAME, AUDIENCE, jwks)) as stack:
         yield stack
 
 

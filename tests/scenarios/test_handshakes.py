@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from devstack.services import CHAT
 from devstack.stack import Stack
 from tests.raw.device import RawDevice
 from tests.raw.refusal import Refusal
@@ -25,7 +26,7 @@ def handshake_limited_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """A server that accepts two handshakes at a time."""
     few = {"PARLEY_HANDSHAKES": "2"}
     with (
-        Stack(tmp_path_factory.mktemp("handshake_limited_stack"), 1, environment=few) as stack,
+        Stack(tmp_path_factory.mktemp("handshake_limited_stack"), 1, services=(CHAT,), environment=few) as stack,
         no_scans(stack.mongo_uri),
     ):
         yield stack

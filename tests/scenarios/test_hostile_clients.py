@@ -12,6 +12,7 @@ from typing import Any, Final
 import grpc
 import pytest
 
+from devstack.services import CHAT
 from devstack.stack import Stack
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
 from tests.eventually import eventually
@@ -44,7 +45,7 @@ def attacked_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         "PARLEY_REACHED_BY_STRANGERS_PER_HOUR": str(REACHED),
         "PARLEY_SENDS_BURST": "1000",
     }
-    with Stack(tmp_path_factory.mktemp("attacked"), chat_servers=2, environment=environment) as stack:
+    with Stack(tmp_path_factory.mktemp("attacked"), chat_servers=2, services=(CHAT,), environment=environment) as stack:
         yield stack
 
 

@@ -14,6 +14,7 @@ import pytest
 import structlog
 
 from bench.usage import resident_bytes
+from devstack.services import CHAT
 from devstack.stack import Stack
 from parley.chat.v1 import chat_pb2, entry_pb2
 from tests.eventually import eventually
@@ -51,7 +52,7 @@ def patient_stack(tmp_path: Path) -> Iterator[Stack]:
     """
     plenty = {f"PARLEY_{name}": "1000000" for name in ("SENDS_PER_SECOND", "SENDS_BURST", "ENTRIES_PER_SECOND")}
     plenty["PARLEY_ENTRIES_BURST"] = "1000000"
-    with Stack(tmp_path, chat_servers=2, environment=plenty) as stack:
+    with Stack(tmp_path, chat_servers=2, services=(CHAT,), environment=plenty) as stack:
         yield stack
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from devstack.services import CHAT
 from devstack.stack import Stack
 from parley.chat.v1 import chat_pb2, entry_pb2
 from tests.eventually import eventually
@@ -164,7 +165,7 @@ def quick_calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A server with rate limits too high to be reached."""
     plenty = {f"PARLEY_{name}": "1000000" for name in ("SENDS_PER_SECOND", "SENDS_BURST")}
     plenty |= {f"PARLEY_{name}": "1000000" for name in ("CALLS_PER_SECOND", "CALLS_BURST")}
-    with Stack(tmp_path_factory.mktemp("noise"), chat_servers=1, environment=plenty) as stack:
+    with Stack(tmp_path_factory.mktemp("noise"), chat_servers=1, services=(CHAT,), environment=plenty) as stack:
         yield stack
 
 

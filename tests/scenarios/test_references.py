@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from devstack.services import CHAT
 from devstack.stack import Stack
 from parley.chat.v1 import chat_pb2, conversation_pb2, entry_pb2
 from tests.raw.device import RawDevice, new_id, text
@@ -153,7 +154,9 @@ async def test_repeated_changes_append_nothing(world: World) -> None:
 def permissive_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A system that allows any text as a reaction."""
     environment = {"PARLEY_TEXT_REACTIONS": "true"}
-    with Stack(tmp_path_factory.mktemp("permissive_stack"), chat_servers=1, environment=environment) as stack:
+    with Stack(
+        tmp_path_factory.mktemp("permissive_stack"), chat_servers=1, services=(CHAT,), environment=environment
+    ) as stack:
         yield stack
 
 

@@ -12,6 +12,7 @@ from parley.chat.v1 import chat_pb2, conversation_pb2, entry_pb2
 from tests.eventually import eventually
 from tests.raw.device import RawDevice, new_id, text
 from tests.raw.directory import Directory
+from tests.raw.media import upload
 from tests.raw.world import World
 
 pytestmark = pytest.mark.scenario
@@ -114,8 +115,9 @@ async def test_reader_during_retention_sees_every_seq_once(world: World) -> None
 
 
 async def test_access_to_media_ends_with_its_message(world: World) -> None:
-    directory, file = Directory(world), new_id().replace("-", "")
+    directory = Directory(world)
     alice, bob = await world.users("alice", "bob")
+    file = (await upload(world, alice, b"a file")).media_id
     both = await alice.direct(bob)
     await alice.connect()
     await bob.connect()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from chat_service.storage.documents import entry_id
+from devstack.services import CHAT
 from devstack.stack import Stack
 from parley.chat.v1 import chat_pb2, conversation_pb2, entry_pb2
 from servicekit.mongo import connect
@@ -143,7 +144,9 @@ async def test_every_server_finds_captions_of_any_owner(catalog_world: World, ca
 def searchless_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A system with message search disabled."""
     environment = {"PARLEY_SEARCH": "false"}
-    with Stack(tmp_path_factory.mktemp("searchless_stack"), chat_servers=1, environment=environment) as stack:
+    with Stack(
+        tmp_path_factory.mktemp("searchless_stack"), chat_servers=1, services=(CHAT,), environment=environment
+    ) as stack:
         yield stack
 
 

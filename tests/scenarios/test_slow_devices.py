@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from chat_service.stream.handler import FLUSH_TIMEOUT_S
+from devstack.services import CHAT
 from devstack.stack import Stack
 from parley.chat.v1 import entry_pb2
 from tests.eventually import eventually
@@ -32,7 +33,7 @@ def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         "PARLEY_SENDS_BURST": "1000",
         "PARLEY_ENTRIES_BURST": "1000",
     }
-    with Stack(tmp_path_factory.mktemp("small"), chat_servers=2, environment=environment) as stack:
+    with Stack(tmp_path_factory.mktemp("small"), chat_servers=2, services=(CHAT,), environment=environment) as stack:
         yield stack
 
 

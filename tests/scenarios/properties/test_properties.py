@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from devstack.services import CHAT
 from devstack.stack import Stack
 from parley.chat.v1 import chat_pb2, conversation_pb2, entry_pb2
 from tests.eventually import eventually
@@ -38,7 +39,7 @@ def quick_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     plenty = {f"PARLEY_{name}": "1000000" for name in ("SENDS_PER_SECOND", "SENDS_BURST", "ENTRIES_PER_SECOND")}
     plenty["PARLEY_ENTRIES_BURST"] = "1000000"
     folder = tmp_path_factory.mktemp("quick")
-    with Stack(folder, chat_servers=2, environment=plenty) as stack, no_scans(stack.mongo_uri):
+    with Stack(folder, chat_servers=2, services=(CHAT,), environment=plenty) as stack, no_scans(stack.mongo_uri):
         yield stack
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import pytest
 
+from devstack.services import CHAT
 from devstack.stack import Stack
 from parley.chat.v1 import entry_pb2
 from parley_client import ConversationView, DeliveryStatus, contents
@@ -40,7 +41,7 @@ def busy_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     environment = {f"PARLEY_{name}": "1000000" for name in limits}
     environment |= {"PARLEY_RETENTION": "3s", "PARLEY_RETENTION_PAUSE_SECONDS": "0.2"}
     folder = tmp_path_factory.mktemp("busy")
-    with Stack(folder, chat_servers=2, environment=environment) as stack, no_scans(stack.mongo_uri):
+    with Stack(folder, chat_servers=2, services=(CHAT,), environment=environment) as stack, no_scans(stack.mongo_uri):
         yield stack
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from devstack.services import CHAT
 from devstack.stack import Stack
 from parley_client.demo import run_demo
 from tests.scenarios.conftest import ENVIRONMENT
@@ -19,7 +20,7 @@ PARLEY = (sys.executable, "-c", "from parley_command import main; main()")
 
 @pytest.fixture(scope="module")
 def lonely_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(tmp_path_factory.mktemp("lonely"), chat_servers=1, environment=ENVIRONMENT) as stack:
+    with Stack(tmp_path_factory.mktemp("lonely"), chat_servers=1, services=(CHAT,), environment=ENVIRONMENT) as stack:
         yield stack
 
 

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
+from devstack.services import CHAT
 from devstack.stack import Stack
 from parley.chat.v1 import entry_pb2
 from parley_client import Client, ConversationView, Device, EntryReceived
@@ -23,7 +24,7 @@ RELAY_ONLY = entry_pb2.Retention(relay_only=entry_pb2.Retention.RelayOnly())
 @pytest.fixture(scope="module")
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     environment = {"PARLEY_RETENTION_PAUSE_SECONDS": "0.2"}
-    with Stack(tmp_path_factory.mktemp("relay"), chat_servers=2, environment=environment) as stack:
+    with Stack(tmp_path_factory.mktemp("relay"), chat_servers=2, services=(CHAT,), environment=environment) as stack:
         yield stack
 
 
