@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from media_service.collection.collector import CollectionTimes
+from media_service.collection.times import CollectionTimes
 from media_service.processing.worker_pool import PoolLimits
 from media_service.processing.worker_process import WorkerLimits
 from media_service.uploads.uploads import UploadLimits

@@ -53,7 +53,7 @@ class MongoMediaStore:
             await self._files.create_index([("owner", 1), ("_id", 1)], name="owner")
             await self._files.create_index([("owner", 1), ("sha", 1)], name="digest", partialFilterExpression=digest)
             await self._files.create_index([("base", 1)], name="base")
-            await self._files.create_index([("due", 1)], name="due")
+            await self._files.create_index([("state", 1), ("due", 1)], name="state_due")
 
     async def insert(self, file: MediaFile) -> MediaFile:
         """See MediaStore."""
@@ -152,10 +152,11 @@ class MongoMediaStore:
             )
         return _decode_file(finished) if finished is not None else None
 
-    async def decide_scan(self, media_id: str, state: MediaState, due_ms: int) -> bool:
+    async def decide_scan(self, media_id: str, state: MediaState, *, due_ms: int, expire_ms: int) -> bool:
         """See MediaStore."""
         scanning = {"_id": _encode_id(media_id), "state": int(MediaState.SCANNING)}
-        return await self._change(scanning, {"$set": {"state": int(state), "due": due_ms}, "$unset": {"mark": 1}})
+        decided = {"state": int(state), "due": due_ms, "expires": expire_ms}
+        return await self._change(scanning, {"$set": decided, "$unset": {"mark": 1}})
 
     async def claim(self, media_ids: Collection[str], until_ms: int) -> set[str]:
         """See MediaStore."""
@@ -175,9 +176,11 @@ class MongoMediaStore:
         condition = {"_id": _encode_id(media_id), "state": {"$in": [int(state) for state in states]}}
         return await self._change(condition, _removal(now_ms, failure))
 
-    async def take_due(self, mark: str, now_ms: int, until_ms: int, limit: int) -> list[MediaFile]:
+    async def take_due(
+        self, states: Collection[MediaState], mark: str, now_ms: int, until_ms: int, limit: int
+    ) -> list[MediaFile]:
         """See MediaStore."""
-        due = {"due": {"$lte": now_ms}}
+        due = {"state": {"$in": [int(state) for state in states]}, "due": {"$lte": now_ms}}
         with store_errors():
             ids = [each["_id"] async for each in self._files.find(due, []).sort("due").limit(limit)]
             await self._files.update_many({"_id": {"$in": ids}, **due}, {"$set": {"mark": mark, "due": until_ms}})
@@ -190,17 +193,27 @@ class MongoMediaStore:
                 {**_ids(media_ids), "mark": mark}, {"$set": {"due": due_ms}, "$unset": {"mark": 1}}
             )
 
-    async def remove_marked(self, media_ids: Collection[str], mark: str, now_ms: int) -> None:
+    async def remove_marked(self, media_ids: Collection[str], mark: str, now_ms: int) -> int:
         """See MediaStore."""
         unclaimed = {"state": int(MediaState.READY), "mark": mark, "pinned": {"$not": {"$gte": now_ms}}}
         with store_errors():
-            await self._files.update_many({**_ids(media_ids), **unclaimed}, _removal(now_ms))
+            return (await self._files.update_many({**_ids(media_ids), **unclaimed}, _removal(now_ms))).modified_count
 
     async def list_users_of(self, base_id: str, media_id: str) -> list[MediaFile]:
         """See MediaStore."""
         condition = {"base": _encode_id(base_id), "_id": {"$ne": _encode_id(media_id)}, "state": {"$in": VISIBLE}}
         with store_errors():
             return [_decode_file(each) async for each in self._files.find(condition)]
+
+    async def count_shared(self, base_id: str) -> None:
+        """Choose the file with the lowest id, so that concurrent calls choose the same."""
+        complete = [int(MediaState.READY), int(MediaState.SCANNING)]
+        users = {"base": _encode_id(base_id), "state": {"$in": complete}}
+        with store_errors():
+            first = await self._files.find_one(users, ["bytes", "facts.size"], sort=[("_id", 1)])
+            if first is None or await self._files.find_one({**users, "bytes": {"$gt": 0}}, []) is not None:
+                return
+            await self._files.update_one({**users, "_id": first["_id"]}, {"$set": {"bytes": first["facts"]["size"]}})
 
     async def delete(self, media_id: str) -> None:
         """See MediaStore."""
