@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from typing import Final
 
+import prometheus_client
 import structlog
-from prometheus_client import Counter
 
 from media_service.errors import MediaNotReady, field_invalid, media_not_found
 from media_service.model.media import MediaFacts, MediaFile, MediaState, sent_key
@@ -26,8 +28,10 @@ from servicekit.failure import Failure
 # CompleteUpload answers within this time; Envoy ends a call after 30 s.
 PATIENCE_S: Final = 20.0
 NOT_READY_RETRY_S: Final = 2.0
+# Files of one user that are completed at a time: each may be read from the store as a whole.
+COMPLETIONS_PER_USER: Final = 8
 
-_completed = Counter("parley_media_uploads", "Uploads that ended, by their outcome.", ["outcome"])
+_completed = prometheus_client.Counter("parley_media_uploads", "Uploads that ended, by their outcome.", ["outcome"])
 log = structlog.get_logger("uploads")
 
 
@@ -55,15 +59,17 @@ class Completion:
         self._scan = scan
         self._unreferenced_ms = round(unreferenced_s * 1000)
         self._tasks: dict[str, asyncio.Task[MediaFile]] = {}
-        self._stopped = asyncio.Event()
+        self._running = Counter[str]()
 
     async def run(self) -> None:
-        """Complete files in the background until cancelled; then cancel what is under way, which clients retry."""
+        """Wait until cancelled; then cancel the completions, which clients retry, and wait until their leases end."""
         try:
-            await self._stopped.wait()
+            await asyncio.Event().wait()
         finally:
-            for task in self._tasks.values():
+            tasks = list(self._tasks.values())
+            for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def stream(self, file: MediaFile, chunks: AsyncIterable[bytes]) -> MediaFile:
         """Store the bytes of a streamed upload, and complete it.
@@ -71,33 +77,52 @@ class Completion:
         Raise Invalid if they are not as announced, MediaNotReady if another call uploads the file, and the failures of
         `chunks`, of the inspection and of the stores.
         """
-        return await self._leases.run(file.media_id, partial(self._store_and_finish, chunks))
+        return await self._run_leased(file.media_id, partial(self._store_and_finish, chunks))
 
     async def complete_parts(self, file: MediaFile) -> MediaFile:
         """Join the parts of an upload, and complete it; a complete file is returned.
 
-        The work goes on when the call is cancelled. Raise MediaNotReady if it takes longer than PATIENCE_S, Invalid if
-        a part is missing or the bytes are not as announced, and the failures of the inspection and of the stores.
+        The work goes on when the call is cancelled. Raise MediaNotReady if it takes longer than PATIENCE_S or if too
+        many files of the user are being completed, Invalid if a part is missing or the bytes are not as announced, and
+        the failures of the inspection and of the stores.
         """
         if file.state is not MediaState.UPLOADING:
             return file
-        task = self._tasks.get(file.media_id)
-        if task is None:
-            task = asyncio.create_task(self._leases.run(file.media_id, self._join_and_finish))
-            self._tasks[file.media_id] = task
-            task.add_done_callback(partial(self._end_task, file.media_id))
+        task = self._tasks.get(file.media_id) or self._start_task(file)
         if not (await asyncio.wait([task], timeout=PATIENCE_S))[0]:
             raise MediaNotReady("the file is being verified", retry_after=NOT_READY_RETRY_S)
         if task.cancelled():
             raise MediaNotReady("the server stops; another one completes the file", retry_after=NOT_READY_RETRY_S)
         return task.result()
 
-    def _end_task(self, media_id: str, task: asyncio.Task[MediaFile]) -> None:
-        del self._tasks[media_id]
+    def _start_task(self, file: MediaFile) -> asyncio.Task[MediaFile]:
+        if self._running[file.owner_id] >= COMPLETIONS_PER_USER:
+            raise MediaNotReady("other files of this user are being verified", retry_after=NOT_READY_RETRY_S)
+        task = asyncio.create_task(self._run_leased(file.media_id, self._join_and_finish))
+        self._tasks[file.media_id] = task
+        self._running[file.owner_id] += 1
+        task.add_done_callback(partial(self._end_task, file))
+        return task
+
+    def _end_task(self, file: MediaFile, task: asyncio.Task[MediaFile]) -> None:
+        del self._tasks[file.media_id]
+        self._running[file.owner_id] -= 1
+        if not self._running[file.owner_id]:
+            del self._running[file.owner_id]
         if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, Failure):
-            log.error("completion of an upload failed", media_id=media_id, exc_info=error)
+            log.error("completion of an upload failed", media_id=file.media_id, exc_info=error)
+
+    async def _run_leased(self, media_id: str, work: Callable[[LeasedFile], Awaitable[MediaFile]]) -> MediaFile:
+        try:
+            return await self._leases.run(media_id, work)
+        except ObjectNotFound:
+            # The file was removed meanwhile, and its objects with it.
+            raise media_not_found() from None
 
     async def _store_and_finish(self, chunks: AsyncIterable[bytes], leased: LeasedFile) -> MediaFile:
+        if leased.file.facts is not None:
+            # An earlier call recorded them. Other bytes must not take the place of those that were inspected.
+            return await self._finish(leased, b"")
         digest, size = sha256(), leased.file.description.size_bytes
 
         async def hashed() -> AsyncGenerator[bytes, None]:
@@ -105,9 +130,11 @@ class Completion:
                 digest.update(chunk)
                 yield chunk
 
-        key = sent_key(leased.file.media_id)
-        async with aclosing(hashed()) as stream:
-            await self._objects.put(key, size, stream)
+        try:
+            async with aclosing(hashed()) as stream:
+                await self._objects.put(sent_key(leased.file.media_id), size, stream)
+        except Invalid as refusal:
+            raise await self._remove(leased.file, refusal) from None
         return await self._finish(leased, digest.digest())
 
     async def _join_and_finish(self, leased: LeasedFile) -> MediaFile:
@@ -154,20 +181,26 @@ class Completion:
                 file, field_invalid("file.sha256", "is not the digest of the bytes that were sent")
             )
         if facts is None:
+            leased = await self._drop_adoption(leased)
             if digest and (adopted := await self._adopt_identical(leased, digest)) is not None:
                 return adopted
-            facts = await self._inspect(file, digest)
+            facts = await self._inspect(leased.file, digest)
             self._check_lease(done=await self._store.set_facts(file.media_id, leased.holder, digest, facts))
-        if facts.rewritten:
-            # The sent bytes hold what was removed.
-            await self._objects.delete([sent_key(file.media_id)])
-        return await self._move_on(leased, facts.size_bytes, scan=self._scan)
+        return await self._move_on(leased, facts)
 
     async def _inspect(self, file: MediaFile, digest: bytes) -> MediaFacts:
         try:
             return await self._inspector.inspect(file, digest)
         except Invalid as refusal:
             raise await self._remove(file, refusal) from None
+
+    async def _drop_adoption(self, leased: LeasedFile) -> LeasedFile:
+        """Return the file with objects of its own. An earlier call may have died while it adopted those of another."""
+        file = leased.file
+        if file.base_id == file.media_id:
+            return leased
+        self._check_lease(done=await self._store.adopt(file.media_id, leased.holder, file.media_id))
+        return replace(leased, file=replace(file, base_id=file.media_id))
 
     async def _adopt_identical(self, leased: LeasedFile, digest: bytes) -> MediaFile | None:
         """Complete the file with the objects of an identical one of the same owner; return None if there is none."""
@@ -182,14 +215,21 @@ class Completion:
             await self._store.adopt(file.media_id, leased.holder, file.media_id)
             return None
         self._check_lease(done=await self._store.set_facts(file.media_id, leased.holder, digest, twin.facts))
-        await self._objects.delete([sent_key(file.media_id)])
-        return await self._move_on(leased, 0, scan=False)
+        return await self._move_on(replace(leased, file=replace(file, base_id=twin.base_id)), twin.facts)
 
-    async def _move_on(self, leased: LeasedFile, stored_bytes: int, *, scan: bool) -> MediaFile:
-        now_ms = self._clock.now_ms()
-        state, due_ms = (MediaState.SCANNING, now_ms) if scan else (MediaState.READY, now_ms + self._unreferenced_ms)
+    async def _move_on(self, leased: LeasedFile, facts: MediaFacts) -> MediaFile:
+        """Move a file whose facts are recorded to READY or SCANNING. Objects of an identical file were scanned."""
+        file, now_ms = leased.file, self._clock.now_ms()
+        shared = file.base_id != file.media_id
+        if shared or facts.rewritten:
+            # The sent bytes hold the metadata that was removed, or the identical file has them already.
+            await self._objects.delete([sent_key(file.media_id)])
+        state, due_ms = MediaState.READY, now_ms + self._unreferenced_ms
+        if self._scan and not shared:
+            state, due_ms = MediaState.SCANNING, now_ms
+        stored_bytes = 0 if shared else facts.size_bytes
         finished = await self._store.finish(
-            leased.file.media_id, leased.holder, state, stored_bytes=stored_bytes, due_ms=due_ms
+            file.media_id, leased.holder, state, stored_bytes=stored_bytes, due_ms=due_ms
         )
         if finished is None:
             raise media_not_found()
