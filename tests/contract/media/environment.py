@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Collection, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
@@ -13,7 +12,6 @@ import uuid_utils
 from media_service.access import MediaAccess
 from media_service.collection.collector import Collector
 from media_service.collection.times import CollectionTimes
-from media_service.errors import QuotaExceeded
 from media_service.model.media import FileDescription, MediaFacts, MediaFile, MediaKind, sent_key
 from media_service.model.object_store import ObjectNotFound, StoredPart
 from media_service.storage.media_store import MongoMediaStore
@@ -165,19 +163,7 @@ class MediaEnvironment:
         """Return the bytes that count for the quota of a user."""
         return (await self.store.load_usage(owner_id)).size_bytes
 
-    async def is_refused(self, owner_id: str) -> bool:
-        """Return True if the user may not begin another upload."""
-        with suppress(QuotaExceeded):
-            await self.begin(owner_id, b"1")
-            return False
-        return True
-
 
 async def chunks_of(*chunks: bytes) -> AsyncGenerator[bytes, None]:
     for chunk in chunks:
         yield chunk
-
-
-def without_digest(file: MediaFile) -> MediaFile:
-    """Return a file whose uploader announces no digest."""
-    return replace(file, description=replace(file.description, sha256=b""))
