@@ -113,8 +113,9 @@ class Collector:
             await self._store.postpone([file.media_id for file in claimed], mark, latest)
 
     async def _expire_uploads(self, files: Sequence[MediaFile], _: str) -> None:
+        """Remove uploads that have expired. One that is being completed is due again when the batch is."""
         for file in files:
-            if await self._store.remove(file.media_id, [MediaState.UPLOADING], self._clock.now_ms()):
+            if await self._store.expire(file.media_id, self._clock.now_ms()):
                 _removed.labels("expired").inc()
 
     async def _remove_rejected(self, files: Sequence[MediaFile], mark: str) -> None:

@@ -1,7 +1,7 @@
 """The scan job: it has complete files scanned, several at a time, and records the verdicts.
 
-It runs on every server, beside the collector: a scanner that hangs delays no removal, and a file that makes the scanner
-hang takes one of SCANS_AT_ONCE.
+It runs on every server and is no part of the collector, so that a scanner that hangs delays no removal. A file that
+makes the scanner hang takes one of SCANS_AT_ONCE.
 """
 
 from __future__ import annotations

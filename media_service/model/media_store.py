@@ -74,6 +74,9 @@ class MediaStore(Protocol):
     ) -> bool:
         """Move a file from one of `states` to REMOVED, due at once; False if it is in none of them."""
 
+    async def expire(self, media_id: str, now_ms: int) -> bool:
+        """Move an UPLOADING file that nobody completes to REMOVED, due at once; False if it is leased or complete."""
+
     async def take_due(
         self, states: Collection[MediaState], mark: str, now_ms: int, until_ms: int, limit: int
     ) -> list[MediaFile]:

@@ -5,9 +5,9 @@
 `sha` is the digest of the sent bytes once it is known, `opaque` says that the bytes may not be read, and `bytes` is the
 size that counts for the quota: 0 once the file shares the objects of `base`.
 
-`lease` is the server that completes the file, `by` and `until`. `due` is the next time at which the collector looks at
-the file, `mark` the look that is under way, and `pinned` the time until which the file is claimed. Times are in
-milliseconds since 1970.
+`lease` is the server that completes the file, `by` and `until`. `due` is the next time at which the collector or the
+scan job takes the file, `mark` the id of the batch in which it is now, and `pinned` the time until which it is claimed.
+Times are in milliseconds since 1970.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class MongoMediaStore:
 
     async def lease(self, media_id: str, holder: str, now_ms: int, until_ms: int) -> MediaFile | None:
         """See MediaStore."""
-        free = [{"lease": None}, {"lease.until": {"$lt": now_ms}}, {"lease.by": holder}]
+        free = [*_free_lease(now_ms), {"lease.by": holder}]
         condition = {"_id": _encode_id(media_id), "state": int(MediaState.UPLOADING), "$or": free}
         with store_errors():
             leased = await self._files.find_one_and_update(
@@ -175,6 +175,11 @@ class MongoMediaStore:
         """See MediaStore."""
         condition = {"_id": _encode_id(media_id), "state": {"$in": [int(state) for state in states]}}
         return await self._change(condition, _removal(now_ms, failure))
+
+    async def expire(self, media_id: str, now_ms: int) -> bool:
+        """See MediaStore."""
+        condition = {"_id": _encode_id(media_id), "state": int(MediaState.UPLOADING), "$or": _free_lease(now_ms)}
+        return await self._change(condition, _removal(now_ms))
 
     async def take_due(
         self, states: Collection[MediaState], mark: str, now_ms: int, until_ms: int, limit: int
@@ -236,6 +241,10 @@ def _ids(media_ids: Collection[str]) -> Document:
 
 def _leased(media_id: str, holder: str) -> Document:
     return {"_id": _encode_id(media_id), "state": int(MediaState.UPLOADING), "lease.by": holder}
+
+
+def _free_lease(now_ms: int) -> list[Document]:
+    return [{"lease": None}, {"lease.until": {"$lt": now_ms}}]
 
 
 def _removal(now_ms: int, failure: Failure | None = None) -> Document:

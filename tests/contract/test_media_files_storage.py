@@ -116,6 +116,16 @@ async def test_lease_belongs_to_one_holder_until_it_expires(store: MongoMediaSto
     assert await store.lease(file.media_id, "c", 270, 300) == file
 
 
+async def test_upload_expires_unless_it_is_being_completed(store: MongoMediaStore) -> None:
+    file = await store.insert(new_file())
+    await store.lease(file.media_id, "a", 100, 200)
+    assert not await store.expire(file.media_id, 150)
+    assert await store.expire(file.media_id, 201)
+    assert not await store.expire(file.media_id, 202)
+    complete = await insert_ready(store, new_file())
+    assert not await store.expire(complete.media_id, 2 * HOUR_MS)
+
+
 async def test_complete_file_has_no_lease(store: MongoMediaStore) -> None:
     file = await insert_ready(store, new_file())
     assert await store.lease(file.media_id, "another", HOUR_MS * 2, HOUR_MS * 3) is None

@@ -120,7 +120,7 @@ class PlainInspector:
 
 
 class MediaEnvironment:
-    """The rooms of a media server on `database`."""
+    """The parts of a media server on `database`."""
 
     def __init__(self, database: Database) -> None:
         self.store = MongoMediaStore(database)
