@@ -26,7 +26,7 @@ from servicekit.errors import Invalid
 from servicekit.failure import Failure
 
 # CompleteUpload answers within this time; Envoy ends a call after 30 s.
-PATIENCE_S: Final = 20.0
+COMPLETE_TIMEOUT_S: Final = 20.0
 NOT_READY_RETRY_S: Final = 2.0
 # Files of one user that are completed at a time: each may be read from the store as a whole.
 COMPLETIONS_PER_USER: Final = 8
@@ -82,14 +82,14 @@ class Completion:
     async def complete_parts(self, file: MediaFile) -> MediaFile:
         """Join the parts of an upload, and complete it; a complete file is returned.
 
-        The work goes on when the call is cancelled. Raise MediaNotReady if it takes longer than PATIENCE_S or if too
-        many files of the user are being completed, Invalid if a part is missing or the bytes are not as announced, and
-        the failures of the inspection and of the stores.
+        The work continues when the call is cancelled. Raise MediaNotReady if it takes longer than COMPLETE_TIMEOUT_S,
+        or if too many files of the user are being completed; Invalid if a part is missing or the bytes are not as
+        announced; and the failures of the inspection and of the stores.
         """
         if file.state is not MediaState.UPLOADING:
             return file
         task = self._tasks.get(file.media_id) or self._start_task(file)
-        if not (await asyncio.wait([task], timeout=PATIENCE_S))[0]:
+        if not (await asyncio.wait([task], timeout=COMPLETE_TIMEOUT_S))[0]:
             raise MediaNotReady("the file is being verified", retry_after=NOT_READY_RETRY_S)
         if task.cancelled():
             raise MediaNotReady("the server stops; another one completes the file", retry_after=NOT_READY_RETRY_S)
@@ -150,10 +150,10 @@ class Completion:
         key, size = sent_key(file.media_id), file.description.size_bytes
         try:
             parts = await self._objects.list_parts(key, file.upload_id)
-            right = [each for each in parts if 1 <= each.number <= file.part_count]
-            right = [each for each in right if each.size_bytes == file.part_bytes(each.number)]
-            check_complete(file, {part.number for part in right})
-            await self._objects.complete_parts(key, file.upload_id, right)
+            valid = [each for each in parts if 1 <= each.number <= file.part_count]
+            valid = [each for each in valid if each.size_bytes == file.part_bytes(each.number)]
+            check_complete(file, {part.number for part in valid})
+            await self._objects.complete_parts(key, file.upload_id, valid)
         except ObjectNotFound:
             # An earlier call joined them, or the store has lost the upload.
             if await self._objects.size_of(key) is None:
@@ -205,17 +205,17 @@ class Completion:
     async def _adopt_identical(self, leased: LeasedFile, digest: bytes) -> MediaFile | None:
         """Complete the file with the objects of an identical one of the same owner; return None if there is none."""
         file = leased.file
-        twin = await self._store.find_identical(file, digest)
-        if twin is None or twin.facts is None:
+        identical = await self._store.find_identical(file, digest)
+        if identical is None or identical.facts is None:
             return None
-        self._check_lease(done=await self._store.adopt(file.media_id, leased.holder, twin.base_id))
-        # The collector keeps objects that a file uses; it may have removed the twin before this one was recorded.
-        found = await self._store.find(twin.media_id)
+        self._check_lease(done=await self._store.adopt(file.media_id, leased.holder, identical.base_id))
+        # The collector keeps objects that a file uses; it may have removed the identical before this one was recorded.
+        found = await self._store.find(identical.media_id)
         if found is None or found.state is not MediaState.READY:
             await self._store.adopt(file.media_id, leased.holder, file.media_id)
             return None
-        self._check_lease(done=await self._store.set_facts(file.media_id, leased.holder, digest, twin.facts))
-        return await self._move_on(replace(leased, file=replace(file, base_id=twin.base_id)), twin.facts)
+        self._check_lease(done=await self._store.set_facts(file.media_id, leased.holder, digest, identical.facts))
+        return await self._move_on(replace(leased, file=replace(file, base_id=identical.base_id)), identical.facts)
 
     async def _move_on(self, leased: LeasedFile, facts: MediaFacts) -> MediaFile:
         """Move a file whose facts are recorded to READY or SCANNING. Objects of an identical file were scanned."""

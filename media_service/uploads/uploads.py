@@ -115,14 +115,14 @@ class Uploads:
 
     async def find_upload(self, user_id: str, media_id: str) -> MediaFile:
         """Return a file that the user uploads or has uploaded in parts. Raise MediaNotFound."""
-        file = await self._access.find_own(user_id, media_id)
+        file = await self._access.find_owned(user_id, media_id)
         if file.state is MediaState.REMOVED or not file.in_parts:
             raise media_not_found()
         return file
 
     async def abort(self, user_id: str, media_id: str) -> None:
         """Remove an unfinished upload and its parts; a complete file stays. Raise MediaNotFound."""
-        file = await self._access.find_own(user_id, media_id)
+        file = await self._access.find_owned(user_id, media_id)
         if await self._store.remove(media_id, [MediaState.UPLOADING], self._clock.now_ms()):
             await self._objects.abort_parts(sent_key(file.media_id))
 
