@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 import uuid_utils
 
@@ -11,6 +13,7 @@ from media_service.collection.scanner import ScannerUnavailable
 from media_service.model.media import MediaFile, MediaState, sent_key
 from servicekit.mongo import Database
 from tests.contract.media.environment import DAY_S, TIMES, MediaEnvironment, chunks_of
+from tests.eventually import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -103,3 +106,28 @@ async def test_scanner_without_a_verdict_is_asked_again(media: MediaEnvironment)
 
 async def test_clean_file_is_ready(media: MediaEnvironment) -> None:
     assert (await scan(media, b"12345", clean=True)).state is MediaState.READY
+
+
+async def test_file_that_makes_the_scanner_hang_delays_no_other(media: MediaEnvironment) -> None:
+    class HangingScanner:
+        async def is_clean(self, file: MediaFile) -> bool:
+            if file.description.size_bytes == 1:
+                await asyncio.Event().wait()
+            return True
+
+    owner = uuid_utils.uuid4().hex
+    completion = media.new_completion(scan=True)
+    hanging, clean = [
+        await completion.stream(await media.begin(owner, data), chunks_of(data)) for data in (b"1", b"12345")
+    ]
+    job = ScanJob(media.store, HangingScanner(), media.clock, TIMES)  # type: ignore[arg-type]
+    task = asyncio.create_task(job.run())
+
+    async def is_ready() -> bool:
+        return (await media.find(clean.media_id)).state is MediaState.READY
+
+    await eventually(is_ready)
+    assert (await media.find(hanging.media_id)).state is MediaState.SCANNING
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
