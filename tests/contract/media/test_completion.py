@@ -152,15 +152,17 @@ async def test_completions_of_one_user_are_limited(media: MediaEnvironment, monk
     owner = new_id()
     first, second = await media.begin(owner, DATA, in_parts=True), await media.begin(owner, OTHER, in_parts=True)
     foreign = await media.begin(new_id(), DATA, in_parts=True)
-    free = asyncio.Event()
+    free, both_run = asyncio.Event(), asyncio.Barrier(3)
 
     async def wait_free(key: str, _: str) -> list[object]:
+        if not free.is_set():
+            await both_run.wait()
         await free.wait()
         raise field_invalid("media_id", key)
 
     media.objects.list_parts = wait_free  # type: ignore[assignment, method-assign]
     calls = [asyncio.create_task(media.completion.complete_parts(each)) for each in (first, foreign)]
-    await asyncio.sleep(0)
+    await both_run.wait()
     with pytest.raises(MediaNotReady):
         await media.completion.complete_parts(second)
     free.set()
