@@ -41,7 +41,7 @@ class MediaAccess:
             raise media_not_found()
         return file
 
-    async def find_own(self, user_id: str, media_id: str) -> MediaFile:
+    async def find_owned(self, user_id: str, media_id: str) -> MediaFile:
         """Return a file that the user uploaded, in any state. Raise MediaNotFound."""
         file = await self._store.find(media_id)
         if file is None or file.owner_id != user_id:

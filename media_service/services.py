@@ -7,6 +7,7 @@ from typing import Final
 from media_service.access import DeviceAdmission, MediaAccess
 from media_service.claims import Claims
 from media_service.collection.collector import Collector
+from media_service.collection.scan_job import ScanJob
 from media_service.collection.scanner import Scanner
 from media_service.downloads import Downloads
 from media_service.model.directory import Directory
@@ -54,7 +55,8 @@ def media_services(
         unreferenced_s=settings.media_unreferenced_seconds,
         lease_s=settings.media_lease_seconds,
     )
-    collector = Collector(store, objects, directory, scanner, clock, settings.collection_times)
+    collector = Collector(store, objects, directory, clock, settings.collection_times)
+    scans = ScanJob(store, scanner, clock, settings.collection_times)
     claims = Claims(store, directory, clock, settings.media_claim_seconds)
     servicer = MediaServicer(
         MediaDependencies(
@@ -79,6 +81,6 @@ def media_services(
         internal=[ServedService(CATALOG, MediaCatalogServicer(claims, store))],
         admit=admission.admit if admission is not None else None,
         components=[objects.run, workers.run, completion.run],
-        jobs=[collector.run],
+        jobs=[collector.run, scans.run],
         health_parts=[objects.health],
     )

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from media_service.collection.collector import CollectionTimes
+from media_service.collection.times import CollectionTimes
 from media_service.processing.worker_pool import PoolLimits
 from media_service.processing.worker_process import WorkerLimits
 from media_service.uploads.uploads import UploadLimits
@@ -36,6 +36,16 @@ def _normalize_origin(value: str) -> str:
     port = "" if url.port in (None, _DEFAULT_PORTS[url.scheme]) else f":{url.port}"
     return f"{url.scheme}://{host}{port}"
 
+
+def _validate_http_url(value: str) -> str:
+    url = urlsplit(value)
+    if url.scheme not in _DEFAULT_PORTS or not url.hostname:
+        raise ValueError("must be an address that begins with http:// or https://")
+    return value
+
+
+HttpUrl = Annotated[str, AfterValidator(_validate_http_url)]
+"""An address of the form `http://host:port/path`, or with `https`."""
 
 Origin = Annotated[str, AfterValidator(_normalize_origin)]
 """An address of the form `http://host:port` or `https://host:port`."""
@@ -80,7 +90,7 @@ class MediaSettings(ServiceSettings, MongoSettings, S3Settings):
     media_recheck_seconds: float = Field(default=DAY_S, gt=0)
     # Seconds for which a file is kept for a message that is about to refer to it; longer than a send may take.
     media_claim_seconds: float = Field(default=3600.0, gt=0)
-    # Seconds between two looks for files to check or remove.
+    # Seconds between two queries for files to check, to scan or to remove, while none is due.
     media_collection_pause_seconds: float = Field(default=5.0, gt=0)
     # Seconds after which another server may go on with an upload whose server has died.
     media_lease_seconds: float = Field(default=30.0, gt=0)
@@ -97,7 +107,7 @@ class MediaSettings(ServiceSettings, MongoSettings, S3Settings):
     media_picture_workers: int = Field(default=2, gt=0)
     media_picture_pixels: int = Field(default=100_000_000, gt=0)
     # The HTTP address of a scanner, which decides whether files may be downloaded; unset: files are not scanned.
-    media_scanner_url: str | None = None
+    media_scanner_url: HttpUrl | None = None
     # Seconds between two attempts to have a file scanned.
     media_scan_retry_seconds: float = Field(default=10.0, gt=0)
 

@@ -1,4 +1,4 @@
-"""The collector: it removes files that nothing refers to, ends uploads that expired, and has files scanned.
+"""The collector: it removes files that nothing refers to, uploads that expired, and the bytes of both.
 
 It runs on every server. Each file has a time at which it is due, and of two servers only one gets a due file. A file
 that may be removed is marked, then the directory is asked for references, then it is removed if it still has the mark:
@@ -13,14 +13,14 @@ complete file deletes the objects that it does not use, if more than one call ha
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
 import uuid_utils
 from prometheus_client import Counter
 
-from media_service.collection.scanner import Scanner, ScannerUnavailable
+from media_service.collection.times import CollectionTimes, to_ms
 from media_service.model.directory import Directory
 from media_service.model.media import MediaFile, MediaState, object_keys, sent_key, unneeded_keys
 from media_service.model.media_store import MediaStore
@@ -36,55 +36,31 @@ _removed = Counter("parley_media_files_removed", "Files that were removed, by th
 log = structlog.get_logger("collector")
 
 
-@dataclass(frozen=True, slots=True)
-class CollectionTimes:
-    """Times in seconds.
-
-    `recheck_s` is the time between two checks of a referenced file, `pause_s` that between two looks for due files
-    while none is due, and `scan_retry_s` that between two attempts to scan a file. A rejected file is removed after
-    `rejected_s`, one to which nothing refers after `unreferenced_s`. A batch is due again after `timeout_s` if its
-    server died. The record of a removed file stays for `tombstone_s`: retries get its failure, and late objects are
-    deleted. A file whose objects another one may be about to use is looked at again after `adoption_s`.
-    """
-
-    recheck_s: float
-    pause_s: float
-    timeout_s: float
-    tombstone_s: float
-    adoption_s: float
-    rejected_s: float
-    unreferenced_s: float
-    scan_retry_s: float
-
-
 class Collector:
-    """Looks at due files until cancelled. `scanner` is None if the deployment has none."""
+    """Removes and rechecks due files, until cancelled."""
 
     def __init__(
         self,
         store: MediaStore,
         objects: ObjectStore,
         directory: Directory,
-        scanner: Scanner | None,
         clock: Clock,
         times: CollectionTimes,
     ) -> None:
         self._store = store
         self._objects = objects
         self._directory = directory
-        self._scanner = scanner
         self._clock = clock
         self._times = times
         self._work: dict[MediaState, Callable[[Sequence[MediaFile], str], Awaitable[None]]] = {
             MediaState.UPLOADING: self._expire_uploads,
-            MediaState.SCANNING: self._scan,
             MediaState.READY: self._remove_unreferenced,
             MediaState.REJECTED: self._remove_rejected,
             MediaState.REMOVED: self._delete_objects,
         }
 
     async def run(self) -> None:
-        """Look at due files until cancelled; pause while none is due."""
+        """Work on due files until cancelled; pause while none is due."""
         while not cancel_requested():
             collected = 0
             try:
@@ -97,25 +73,34 @@ class Collector:
                 await self._clock.sleep(self._times.pause_s)
 
     async def collect_due(self) -> int:
-        """Look at up to BATCH due files, and return how many they were. Raise StoreUnavailable, ServiceUnavailable."""
+        """Work on up to BATCH due files, and return how many they were. Raise StoreUnavailable.
+
+        A failure in one state, such as a directory that does not answer, does not keep the files of the others: its own
+        are due again when the batch is.
+        """
         mark, now_ms = uuid_utils.uuid4().hex, self._clock.now_ms()
-        due = await self._store.take_due(mark, now_ms, now_ms + _ms(self._times.timeout_s), BATCH)
+        due = await self._store.take_due(list(self._work), mark, now_ms, now_ms + to_ms(self._times.timeout_s), BATCH)
         for state, work in self._work.items():
             if files := [file for file in due if file.state is state]:
-                await work(files, mark)
+                try:
+                    await work(files, mark)
+                except Failure as failure:
+                    log.warning("collection of files failed", state=state.name, error=failure.message)
+                except Exception:
+                    log.exception("collection of files failed", state=state.name)
         return len(due)
 
     async def _remove_unreferenced(self, files: Sequence[MediaFile], mark: str) -> None:
         """Remove the READY files that nothing refers to, unless a claim takes away their mark."""
         now_ms = self._clock.now_ms()
-        await gather_limited(self._delete_unneeded, [f for f in files if f.attempts > 1], limit=FILES_AT_ONCE)
+        await _for_each([file for file in files if file.attempts > 1], self._delete_unneeded)
         await self._postpone_claimed(files, mark, now_ms)
         unclaimed = [file.media_id for file in files if file.claimed_until_ms < now_ms]
         referenced = await self._directory.filter_referenced(unclaimed) if unclaimed else set()
-        await self._store.postpone(referenced, mark, now_ms + _ms(self._times.recheck_s))
+        await self._store.postpone(referenced, mark, now_ms + to_ms(self._times.recheck_s))
         if unreferenced := [each for each in unclaimed if each not in referenced]:
-            await self._store.remove_marked(unreferenced, mark, self._clock.now_ms())
-            _removed.labels("unreferenced").inc(len(unreferenced))
+            removed = await self._store.remove_marked(unreferenced, mark, self._clock.now_ms())
+            _removed.labels("unreferenced").inc(removed)
 
     async def _delete_unneeded(self, file: MediaFile) -> None:
         """Delete the objects that calls have left which did not complete the file."""
@@ -129,67 +114,57 @@ class Collector:
             await self._store.postpone([file.media_id for file in claimed], mark, latest)
 
     async def _expire_uploads(self, files: Sequence[MediaFile], _: str) -> None:
+        """Remove uploads that have expired. One that is being completed is due again when the batch is."""
         for file in files:
-            if await self._store.remove(file.media_id, [MediaState.UPLOADING], self._clock.now_ms()):
+            if await self._store.expire(file.media_id, self._clock.now_ms()):
                 _removed.labels("expired").inc()
 
-    async def _remove_rejected(self, files: Sequence[MediaFile], _: str) -> None:
-        for file in files:
-            if await self._store.remove(file.media_id, [MediaState.REJECTED], self._clock.now_ms()):
+    async def _remove_rejected(self, files: Sequence[MediaFile], mark: str) -> None:
+        """Delete the bytes of rejected files, and remove those that have expired."""
+
+        async def remove(file: MediaFile) -> None:
+            now_ms = self._clock.now_ms()
+            if now_ms < file.expire_ms:
+                await self._objects.delete(object_keys(file.media_id))
+                await self._store.postpone([file.media_id], mark, file.expire_ms)
+            elif await self._store.remove(file.media_id, [MediaState.REJECTED], now_ms):
                 _removed.labels("rejected").inc()
 
-    async def _scan(self, files: Sequence[MediaFile], mark: str) -> None:
-        """Ask the scanner about files. A deployment that has removed its scanner makes them READY."""
-
-        async def scan(file: MediaFile) -> None:
-            try:
-                clean = await self._scanner.is_clean(file) if self._scanner is not None else True
-            except ScannerUnavailable as error:
-                log.warning("scan of a file failed; it is tried again", media_id=file.media_id, error=str(error))
-                await self._store.postpone([file.media_id], mark, self._clock.now_ms() + _ms(self._times.scan_retry_s))
-                return
-            await self._record_verdict(file, clean=clean)
-
-        await gather_limited(scan, files, limit=FILES_AT_ONCE)
-
-    async def _record_verdict(self, file: MediaFile, *, clean: bool) -> None:
-        now_ms = self._clock.now_ms()
-        if clean:
-            due_ms = max(now_ms, file.expire_ms) if file.expire_ms else now_ms + _ms(self._times.unreferenced_s)
-            await self._store.decide_scan(file.media_id, MediaState.READY, due_ms)
-        elif await self._store.decide_scan(file.media_id, MediaState.REJECTED, now_ms + _ms(self._times.rejected_s)):
-            log.warning("scanner rejected a file", media_id=file.media_id, user_id=file.owner_id)
-            await self._objects.delete(object_keys(file.media_id))
+        await _for_each(files, remove)
 
     async def _delete_objects(self, files: Sequence[MediaFile], mark: str) -> None:
-        async def delete(file: MediaFile) -> None:
-            try:
-                await self._delete_objects_of(file, mark)
-            except Failure as failure:
-                # The file is due again when the batch is.
-                log.warning("deletion of a file failed", media_id=file.media_id, error=failure.message)
+        await _for_each(files, partial(self._delete_objects_of, mark))
 
-        await gather_limited(delete, files, limit=FILES_AT_ONCE)
-
-    async def _delete_objects_of(self, file: MediaFile, mark: str) -> None:
+    async def _delete_objects_of(self, mark: str, file: MediaFile) -> None:
         """Delete the objects of a REMOVED file that no other file uses, and the record once it is old enough."""
         now_ms = self._clock.now_ms()
         for base_id in {file.media_id, file.base_id}:
             users = await self._store.list_users_of(base_id, file.media_id)
             if any(user.state is MediaState.UPLOADING and user.media_id != base_id for user in users):
                 # It is adopting the objects; whether it will use them is not known yet.
-                await self._store.postpone([file.media_id], mark, now_ms + _ms(self._times.adoption_s))
+                await self._store.postpone([file.media_id], mark, now_ms + to_ms(self._times.adoption_s))
                 return
-            if not users:
+            if users:
+                # The removed file may have been the one whose bytes counted for the quota.
+                await self._store.count_shared(base_id)
+            else:
                 await self._objects.delete(object_keys(base_id))
         if file.in_parts:
             await self._objects.abort_parts(sent_key(file.media_id))
         removed_at_ms = file.remove_ms
-        if now_ms - removed_at_ms >= _ms(self._times.tombstone_s):
+        if now_ms - removed_at_ms >= to_ms(self._times.tombstone_s):
             await self._store.delete(file.media_id)
         else:
-            await self._store.postpone([file.media_id], mark, removed_at_ms + _ms(self._times.tombstone_s))
+            await self._store.postpone([file.media_id], mark, removed_at_ms + to_ms(self._times.tombstone_s))
 
 
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
+async def _for_each(files: Sequence[MediaFile], work: Callable[[MediaFile], Awaitable[None]]) -> None:
+    """Do the work on each file. A file whose work failed is due again when the batch is."""
+
+    async def isolated(file: MediaFile) -> None:
+        try:
+            await work(file)
+        except Failure as failure:
+            log.warning("deletion of a file failed", media_id=file.media_id, error=failure.message)
+
+    await gather_limited(isolated, files, limit=FILES_AT_ONCE)

@@ -7,6 +7,7 @@ and `url`, an address that serves the file for an hour. The scanner answers 200 
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 import httpx2
@@ -14,7 +15,7 @@ import httpx2
 from media_service.model.media import OPAQUE, MediaFile, Variant, variant_key
 from media_service.model.object_store import ObjectStore
 
-# A scanner may read a large file before it answers.
+# The whole time of a scan: a scanner may read a large file before it answers.
 SCAN_TIMEOUT_S: Final = 120.0
 URL_LIFETIME_S: Final = 3600
 VERDICTS: Final = {"clean": True, "harmful": False}
@@ -39,12 +40,13 @@ class Scanner:
     async def is_clean(self, file: MediaFile) -> bool:
         """Return the verdict on the stored bytes of a file. Raise ScannerUnavailable."""
         try:
-            response = await self._client.post(self._address, json=self._question(file))
+            async with asyncio.timeout(SCAN_TIMEOUT_S):
+                response = await self._client.post(self._address, json=self._question(file))
             answer = response.raise_for_status().json()
-        except (httpx2.HTTPError, ValueError) as error:
+        except (httpx2.HTTPError, TimeoutError, ValueError) as error:
             raise ScannerUnavailable(f"{type(error).__name__}: {error}") from error
         verdict = answer.get("verdict") if isinstance(answer, dict) else None
-        if verdict not in VERDICTS:
+        if not isinstance(verdict, str) or verdict not in VERDICTS:
             raise ScannerUnavailable('the answer has no verdict; it must be {"verdict": "clean"} or "harmful"')
         return VERDICTS[verdict]
 

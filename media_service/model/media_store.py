@@ -66,7 +66,7 @@ class MediaStore(Protocol):
         `stored_bytes` counts for the quota of the owner.
         """
 
-    async def decide_scan(self, media_id: str, state: MediaState, due_ms: int) -> bool:
+    async def decide_scan(self, media_id: str, state: MediaState, *, due_ms: int, expire_ms: int) -> bool:
         """Move a SCANNING file to READY or REJECTED; False if it is in another state."""
 
     async def claim(self, media_ids: Collection[str], until_ms: int) -> set[str]:
@@ -88,8 +88,13 @@ class MediaStore(Protocol):
     async def reset_attempts(self, media_id: str) -> None:
         """Set the attempts of a file to 1."""
 
-    async def take_due(self, mark: str, now_ms: int, until_ms: int, limit: int) -> list[MediaFile]:
-        """Return files that are due, which get `mark` and are due again at `until_ms`.
+    async def expire(self, media_id: str, now_ms: int) -> bool:
+        """Move an UPLOADING file that nobody completes to REMOVED, due at once; False if it is leased or complete."""
+
+    async def take_due(
+        self, states: Collection[MediaState], mark: str, now_ms: int, until_ms: int, limit: int
+    ) -> list[MediaFile]:
+        """Return files in `states` that are due, which get `mark` and are due again at `until_ms`.
 
         `mark` is unique to the call. Of two concurrent calls only one gets a file.
         """
@@ -97,11 +102,14 @@ class MediaStore(Protocol):
     async def postpone(self, media_ids: Collection[str], mark: str, due_ms: int) -> None:
         """Remove `mark` from files, where they still have it, and make them due at `due_ms`."""
 
-    async def remove_marked(self, media_ids: Collection[str], mark: str, now_ms: int) -> None:
-        """Move the READY files that still have `mark` and are not claimed to REMOVED, due at once."""
+    async def remove_marked(self, media_ids: Collection[str], mark: str, now_ms: int) -> int:
+        """Move the READY files that still have `mark` and are not claimed to REMOVED, due at once; return how many."""
 
     async def list_users_of(self, base_id: str, media_id: str) -> Sequence[MediaFile]:
         """Return the files other than `media_id` that use the objects of `base_id` and are not REMOVED."""
+
+    async def count_shared(self, base_id: str) -> None:
+        """Let one of the complete files that use the objects of `base_id` count their bytes, if none does."""
 
     async def delete(self, media_id: str) -> None:
         """Delete the record of a REMOVED file."""

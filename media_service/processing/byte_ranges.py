@@ -6,11 +6,17 @@ memory and one in a store, of any size, and reads nothing but what it needs.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 Result = TypeVar("Result")
+
+# Threads of their own, so that slow files do not keep those of the event loop. They share one core.
+PARSER_THREADS: Final = 2
+_threads: Final = ThreadPoolExecutor(PARSER_THREADS, thread_name_prefix="parser")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +33,30 @@ Segment: TypeAlias = ByteRange | bytes
 """A part of a rewritten file: a range that is copied from the original, or new bytes."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Finished(Generic[Result]):
+    """The end of a parser."""
+
+    result: Result
+
+
 async def parse_ranges(parser: Parser[Result], read: Callable[[ByteRange], Awaitable[bytes]]) -> Result:
-    """Run a parser on a file of which `read` returns ranges."""
+    """Run a parser on a file of which `read` returns ranges.
+
+    It runs in a thread: between two ranges, a file of many tiny parts takes it more than a second.
+    """
+    loop = asyncio.get_running_loop()
+    step = await loop.run_in_executor(_threads, _advance, parser, None)
+    while isinstance(step, ByteRange):
+        step = await loop.run_in_executor(_threads, _advance, parser, await read(step))
+    return step.result
+
+
+def _advance(parser: Parser[Result], data: bytes | None) -> ByteRange | _Finished[Result]:
     try:
-        wanted = next(parser)
-        while True:
-            wanted = parser.send(await read(wanted))
+        return next(parser) if data is None else parser.send(data)
     except StopIteration as stop:
-        result: Result = stop.value
-        return result
+        return _Finished(stop.value)
 
 
 def segments_size(segments: list[Segment]) -> int:

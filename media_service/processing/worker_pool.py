@@ -60,8 +60,8 @@ class PoolLimits:
     worker: WorkerLimits = field(default_factory=WorkerLimits)
 
 
-class _Seat:
-    """One of the workers of a pool; its process is started when it is needed."""
+class _WorkerSlot:
+    """The slot of one worker in a pool; its process is started when it is needed."""
 
     def __init__(self, limits: WorkerLimits) -> None:
         self.worker: WorkerProcess | None = None
@@ -77,7 +77,7 @@ class _Seat:
         return self.worker
 
     def replace(self, reason: str) -> None:
-        """Kill the worker, if there is one, and count that another one takes its seat."""
+        """Kill the worker, if there is one, and count that another one replaces it."""
         if self.worker is not None:
             _log.info("picture worker replaced", reason=reason, pid=self.worker.pid, requests=self.worker.requests)
             self._end_worker(self.worker)
@@ -89,7 +89,7 @@ class _Seat:
             self._end_worker(self.worker)
 
     async def wait_closed(self) -> None:
-        """Return once all killed workers of the seat have ended."""
+        """Return once all killed workers of the slot have ended."""
         for worker in self._ending:
             await worker.wait_closed()
 
@@ -104,11 +104,11 @@ class WorkerPool:
 
     def __init__(self, limits: PoolLimits) -> None:
         self._limits = limits
-        self._seats = [_Seat(limits.worker) for _ in range(limits.workers)]
-        # The seat that was used last is used first, so that workers start only for requests that come together.
-        self._free: asyncio.LifoQueue[_Seat] = asyncio.LifoQueue()
-        for seat in self._seats:
-            self._free.put_nowait(seat)
+        self._slots = [_WorkerSlot(limits.worker) for _ in range(limits.workers)]
+        # The slot that was used last is used first, so that workers start only for requests that come together.
+        self._free: asyncio.LifoQueue[_WorkerSlot] = asyncio.LifoQueue()
+        for slot in self._slots:
+            self._free.put_nowait(slot)
         self._waiting = 0
         self._closed = False
 
@@ -120,19 +120,19 @@ class WorkerPool:
             await asyncio.Event().wait()
         finally:
             self._closed = True
-            for seat in self._seats:
-                seat.close()
-            for seat in self._seats:
-                await seat.wait_closed()
+            for slot in self._slots:
+                slot.close()
+            for slot in self._slots:
+                await slot.wait_closed()
 
     async def _start_worker(self) -> None:
         try:
-            async with self._take_seat() as seat:
-                await seat.take_worker()
+            async with self._acquire_slot() as slot:
+                await slot.take_worker()
         except WorkerNotStarted as failure:
             _log_not_started(failure, self._limits.worker)
         except ServerBusy:
-            # Requests occupy all seats, and have started their workers.
+            # Requests occupy all slots, and have started their workers.
             return
 
     async def read_facts(self, content_type: str, size_bytes: int, open_chunks: OpenChunks) -> PictureFacts:
@@ -147,10 +147,10 @@ class WorkerPool:
                 raise NotDecodable(
                     f"the file has {size_bytes} bytes; the most that is decoded is {self._limits.max_bytes}"
                 )
-            async with self._take_seat() as seat:
+            async with self._acquire_slot() as slot:
                 for _ in range(ATTEMPTS):
                     try:
-                        return await self._read_once(seat, content_type, size_bytes, open_chunks)
+                        return await self._read_once(slot, content_type, size_bytes, open_chunks)
                     except WorkerKilled as killed:
                         _log.warning(
                             "picture worker killed; give the service more memory, or run fewer workers",
@@ -161,12 +161,12 @@ class WorkerPool:
                 raise ServerBusy("pictures cannot be processed at present; try again later", retry_after=5.0)
 
     async def _read_once(
-        self, seat: _Seat, content_type: str, size_bytes: int, open_chunks: OpenChunks
+        self, slot: _WorkerSlot, content_type: str, size_bytes: int, open_chunks: OpenChunks
     ) -> PictureFacts:
-        """Send the file to the worker of the seat, and leave the seat without a worker that is not usable."""
-        self._check_open(seat)
-        worker = await seat.take_worker()
-        self._check_open(seat)
+        """Send the file to the worker of the slot, and leave the slot without a worker that is not usable."""
+        self._check_open(slot)
+        worker = await slot.take_worker()
+        self._check_open(slot)
         started, reason = time.monotonic(), "cancelled"
         try:
             async with _closing(open_chunks()) as chunks:
@@ -179,31 +179,31 @@ class WorkerPool:
         finally:
             _seconds.observe(time.monotonic() - started)
             if not worker.usable or worker.requests >= self._limits.max_requests:
-                seat.replace(reason)
+                slot.replace(reason)
 
-    def _check_open(self, seat: _Seat) -> None:
+    def _check_open(self, slot: _WorkerSlot) -> None:
         """Raise ServerBusy, and leave no worker behind, if `run` has ended."""
         if self._closed:
-            seat.close()
+            slot.close()
             raise ServerBusy("the server is stopping")
 
     @asynccontextmanager
-    async def _take_seat(self) -> AsyncIterator[_Seat]:
-        """Wait for a free seat. Raise ServerBusy if too many requests wait for one, or after `wait_s` seconds."""
+    async def _acquire_slot(self) -> AsyncIterator[_WorkerSlot]:
+        """Wait for a free slot. Raise ServerBusy if too many requests wait for one, or after `wait_s` seconds."""
         if self._free.empty() and self._waiting >= self._limits.max_waiting:
             raise ServerBusy("too many pictures are waiting to be processed; try again later", retry_after=2.0)
         self._waiting += 1
         try:
             async with asyncio.timeout(self._limits.wait_s):
-                seat = await self._free.get()
+                slot = await self._free.get()
         except TimeoutError:
             raise ServerBusy("pictures are processed too slowly; try again later", retry_after=5.0) from None
         finally:
             self._waiting -= 1
         try:
-            yield seat
+            yield slot
         finally:
-            self._free.put_nowait(seat)
+            self._free.put_nowait(slot)
 
 
 @asynccontextmanager

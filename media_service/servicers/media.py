@@ -96,7 +96,7 @@ class MediaServicer:
         self, request: media_pb2.CompleteUploadRequest, call: Call
     ) -> media_pb2.CompleteUploadResponse:
         """Join the parts, verify them, and return the file."""
-        file = await self._access.find_own(call.caller.user_id, request.media_id)
+        file = await self._access.find_owned(call.caller.user_id, request.media_id)
         if file.failure is not None:
             raise file.failure
         file = await self._uploads.find_upload(call.caller.user_id, request.media_id)

@@ -1,36 +1,19 @@
-"""The records of files in MongoDB, one document each.
-
-`_id` is the media id; `owner` and `request` are the user and the id of the request that created it, unique together.
-`state` is the number of MediaState. `name`, `type`, `size`, `wave` and `parts` are what the uploader said;
-`sha` is the digest of the sent bytes once it is known, `opaque` says that the bytes may not be read, and `bytes` is the
-size that counts for the quota: 0 once the file shares the objects of `base`.
-
-`lease` is the call that completes the file, `by` and `until`, and `tries` counts the calls that had one. `due` is the
-next time at which the collector looks at the file, `mark` the look that is under way, and `pinned` the time until which
-the file is claimed. Times are in milliseconds since 1970.
-"""
+"""The records of files in MongoDB; their documents are described in `media_documents.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Final
 
 from bson import Binary
 from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
-from media_service.model.media import (
-    FileDescription,
-    MediaFacts,
-    MediaFile,
-    MediaKind,
-    MediaState,
-    StoredVariant,
-    Variant,
-)
+from media_service.model.media import MediaFacts, MediaFile, MediaState
 from media_service.model.media_store import Usage
-from servicekit.failure import Failure, Violation
+from media_service.storage.media_documents import decode_file, encode_facts, encode_failure, encode_file, encode_id
+from servicekit.failure import Failure
 from servicekit.mongo import Database, Document, store_errors
 
 FILES: Final = "media_files"
@@ -53,11 +36,11 @@ class MongoMediaStore:
             await self._files.create_index([("owner", 1), ("_id", 1)], name="owner")
             await self._files.create_index([("owner", 1), ("sha", 1)], name="digest", partialFilterExpression=digest)
             await self._files.create_index([("base", 1)], name="base")
-            await self._files.create_index([("due", 1)], name="due")
+            await self._files.create_index([("state", 1), ("due", 1)], name="state_due")
 
     async def insert(self, file: MediaFile) -> MediaFile:
         """See MediaStore."""
-        document = _encode_file(file)
+        document = encode_file(file)
         try:
             with store_errors():
                 await self._files.insert_one(document)
@@ -67,7 +50,7 @@ class MongoMediaStore:
                 found = await self._files.find_one({"owner": document["owner"], "request": document["request"]})
             if found is None:
                 raise
-            return _decode_file(found)
+            return decode_file(found)
         return file
 
     async def find(self, media_id: str) -> MediaFile | None:
@@ -77,13 +60,13 @@ class MongoMediaStore:
     async def find_all(self, media_ids: Collection[str]) -> dict[str, MediaFile]:
         """See MediaStore."""
         with store_errors():
-            found = [_decode_file(each) async for each in self._files.find(_ids(media_ids))]
+            found = [decode_file(each) async for each in self._files.find(_ids(media_ids))]
         return {file.media_id: file for file in found}
 
     async def find_identical(self, file: MediaFile, sha256: bytes) -> MediaFile | None:
         """See MediaStore."""
         condition = {
-            "owner": _encode_id(file.owner_id),
+            "owner": encode_id(file.owner_id),
             "sha": Binary(sha256),
             "size": file.description.size_bytes,
             "opaque": file.description.opaque,
@@ -91,12 +74,12 @@ class MongoMediaStore:
         }
         with store_errors():
             found = await self._files.find_one(condition)
-        return _decode_file(found) if found is not None else None
+        return decode_file(found) if found is not None else None
 
     async def load_usage(self, owner_id: str) -> Usage:
         """Read the keys of one index."""
         pipeline: list[Document] = [
-            {"$match": {"owner": _encode_id(owner_id), "state": {"$in": VISIBLE}}},
+            {"$match": {"owner": encode_id(owner_id), "state": {"$in": VISIBLE}}},
             {"$group": {"_id": "$state", "files": {"$sum": 1}, "bytes": {"$sum": "$bytes"}}},
         ]
         with store_errors():
@@ -109,38 +92,38 @@ class MongoMediaStore:
 
     async def list_owned(self, owner_id: str, after: str, limit: int) -> list[MediaFile]:
         """See MediaStore."""
-        condition = {"owner": _encode_id(owner_id), "_id": {"$gt": _encode_id(after)}, "state": {"$in": VISIBLE}}
+        condition = {"owner": encode_id(owner_id), "_id": {"$gt": encode_id(after)}, "state": {"$in": VISIBLE}}
         with store_errors():
-            return [_decode_file(each) async for each in self._files.find(condition).sort("_id").limit(limit)]
+            return [decode_file(each) async for each in self._files.find(condition).sort("_id").limit(limit)]
 
     async def set_upload_id(self, media_id: str, upload_id: str) -> bool:
         """See MediaStore."""
-        first = {"_id": _encode_id(media_id), "state": int(MediaState.UPLOADING), "upload": ""}
+        first = {"_id": encode_id(media_id), "state": int(MediaState.UPLOADING), "upload": ""}
         return await self._change(first, {"$set": {"upload": upload_id}})
 
     async def lease(self, media_id: str, holder: str, now_ms: int, until_ms: int) -> MediaFile | None:
         """See MediaStore."""
-        free = [{"lease": None}, {"lease.until": {"$lt": now_ms}}, {"lease.by": holder}]
-        condition = {"_id": _encode_id(media_id), "state": int(MediaState.UPLOADING), "$or": free}
+        free = [*_free_lease(now_ms), {"lease.by": holder}]
+        condition = {"_id": encode_id(media_id), "state": int(MediaState.UPLOADING), "$or": free}
         new = {"$cond": [{"$eq": ["$lease.by", holder]}, 0, 1]}
         tries = {"$add": [{"$ifNull": ["$tries", 0]}, new]}
         change = [{"$set": {"lease": {"by": holder, "until": until_ms}, "tries": tries}}]
         with store_errors():
             leased = await self._files.find_one_and_update(condition, change, return_document=ReturnDocument.AFTER)
-        return _decode_file(leased) if leased is not None else None
+        return decode_file(leased) if leased is not None else None
 
     async def release(self, media_id: str, holder: str) -> None:
         """See MediaStore."""
-        await self._change({"_id": _encode_id(media_id), "lease.by": holder}, {"$unset": {"lease": 1}})
+        await self._change({"_id": encode_id(media_id), "lease.by": holder}, {"$unset": {"lease": 1}})
 
     async def adopt(self, media_id: str, holder: str, base_id: str) -> bool:
         """See MediaStore."""
-        return await self._change(_leased(media_id, holder), {"$set": {"base": _encode_id(base_id)}})
+        return await self._change(_leased(media_id, holder), {"$set": {"base": encode_id(base_id)}})
 
     async def set_facts(self, media_id: str, holder: str, sha256: bytes, facts: MediaFacts) -> bool:
         """See MediaStore."""
         known = {"sha": Binary(sha256)} if sha256 else {}
-        return await self._change(_leased(media_id, holder), {"$set": {"facts": _encode_facts(facts), **known}})
+        return await self._change(_leased(media_id, holder), {"$set": {"facts": encode_facts(facts), **known}})
 
     async def finish(
         self, media_id: str, holder: str, state: MediaState, *, stored_bytes: int, due_ms: int
@@ -151,12 +134,13 @@ class MongoMediaStore:
             finished = await self._files.find_one_and_update(
                 _leased(media_id, holder), change, return_document=ReturnDocument.AFTER
             )
-        return _decode_file(finished) if finished is not None else None
+        return decode_file(finished) if finished is not None else None
 
-    async def decide_scan(self, media_id: str, state: MediaState, due_ms: int) -> bool:
+    async def decide_scan(self, media_id: str, state: MediaState, *, due_ms: int, expire_ms: int) -> bool:
         """See MediaStore."""
-        scanning = {"_id": _encode_id(media_id), "state": int(MediaState.SCANNING)}
-        return await self._change(scanning, {"$set": {"state": int(state), "due": due_ms}, "$unset": {"mark": 1}})
+        scanning = {"_id": encode_id(media_id), "state": int(MediaState.SCANNING)}
+        decided = {"state": int(state), "due": due_ms, "expires": expire_ms}
+        return await self._change(scanning, {"$set": decided, "$unset": {"mark": 1}})
 
     async def claim(self, media_ids: Collection[str], until_ms: int) -> set[str]:
         """See MediaStore."""
@@ -178,22 +162,29 @@ class MongoMediaStore:
         holder: str | None = None,
     ) -> bool:
         """See MediaStore."""
-        condition: Document = {"_id": _encode_id(media_id), "state": {"$in": [int(state) for state in states]}}
+        condition: Document = {"_id": encode_id(media_id), "state": {"$in": [int(state) for state in states]}}
         if holder is not None:
             condition["lease.by"] = holder
         return await self._change(condition, _removal(now_ms, failure))
 
     async def reset_attempts(self, media_id: str) -> None:
         """See MediaStore."""
-        await self._change({"_id": _encode_id(media_id)}, {"$set": {"tries": 1}})
+        await self._change({"_id": encode_id(media_id)}, {"$set": {"tries": 1}})
 
-    async def take_due(self, mark: str, now_ms: int, until_ms: int, limit: int) -> list[MediaFile]:
+    async def expire(self, media_id: str, now_ms: int) -> bool:
         """See MediaStore."""
-        due = {"due": {"$lte": now_ms}}
+        condition = {"_id": encode_id(media_id), "state": int(MediaState.UPLOADING), "$or": _free_lease(now_ms)}
+        return await self._change(condition, _removal(now_ms))
+
+    async def take_due(
+        self, states: Collection[MediaState], mark: str, now_ms: int, until_ms: int, limit: int
+    ) -> list[MediaFile]:
+        """See MediaStore."""
+        due = {"state": {"$in": [int(state) for state in states]}, "due": {"$lte": now_ms}}
         with store_errors():
             ids = [each["_id"] async for each in self._files.find(due, []).sort("due").limit(limit)]
             await self._files.update_many({"_id": {"$in": ids}, **due}, {"$set": {"mark": mark, "due": until_ms}})
-            return [_decode_file(each) async for each in self._files.find({"_id": {"$in": ids}, "mark": mark})]
+            return [decode_file(each) async for each in self._files.find({"_id": {"$in": ids}, "mark": mark})]
 
     async def postpone(self, media_ids: Collection[str], mark: str, due_ms: int) -> None:
         """See MediaStore."""
@@ -202,22 +193,32 @@ class MongoMediaStore:
                 {**_ids(media_ids), "mark": mark}, {"$set": {"due": due_ms}, "$unset": {"mark": 1}}
             )
 
-    async def remove_marked(self, media_ids: Collection[str], mark: str, now_ms: int) -> None:
+    async def remove_marked(self, media_ids: Collection[str], mark: str, now_ms: int) -> int:
         """See MediaStore."""
         unclaimed = {"state": int(MediaState.READY), "mark": mark, "pinned": {"$not": {"$gte": now_ms}}}
         with store_errors():
-            await self._files.update_many({**_ids(media_ids), **unclaimed}, _removal(now_ms))
+            return (await self._files.update_many({**_ids(media_ids), **unclaimed}, _removal(now_ms))).modified_count
 
     async def list_users_of(self, base_id: str, media_id: str) -> list[MediaFile]:
         """See MediaStore."""
-        condition = {"base": _encode_id(base_id), "_id": {"$ne": _encode_id(media_id)}, "state": {"$in": VISIBLE}}
+        condition = {"base": encode_id(base_id), "_id": {"$ne": encode_id(media_id)}, "state": {"$in": VISIBLE}}
         with store_errors():
-            return [_decode_file(each) async for each in self._files.find(condition)]
+            return [decode_file(each) async for each in self._files.find(condition)]
+
+    async def count_shared(self, base_id: str) -> None:
+        """Choose the file with the lowest id, so that concurrent calls choose the same."""
+        complete = [int(MediaState.READY), int(MediaState.SCANNING)]
+        users = {"base": encode_id(base_id), "state": {"$in": complete}}
+        with store_errors():
+            first = await self._files.find_one(users, ["bytes", "facts.size"], sort=[("_id", 1)])
+            if first is None or await self._files.find_one({**users, "bytes": {"$gt": 0}}, []) is not None:
+                return
+            await self._files.update_one({**users, "_id": first["_id"]}, {"$set": {"bytes": first["facts"]["size"]}})
 
     async def delete(self, media_id: str) -> None:
         """See MediaStore."""
         with store_errors():
-            await self._files.delete_one({"_id": _encode_id(media_id), "state": int(MediaState.REMOVED)})
+            await self._files.delete_one({"_id": encode_id(media_id), "state": int(MediaState.REMOVED)})
 
     async def _change(self, condition: Document, change: Document) -> bool:
         """Update one document; False if none meets the condition."""
@@ -225,112 +226,19 @@ class MongoMediaStore:
             return (await self._files.update_one(condition, change)).matched_count == 1
 
 
-def _encode_id(identifier: str) -> Binary:
-    return Binary(bytes.fromhex(identifier))
-
-
 def _ids(media_ids: Collection[str]) -> Document:
-    return {"_id": {"$in": [_encode_id(each) for each in media_ids]}}
+    return {"_id": {"$in": [encode_id(each) for each in media_ids]}}
 
 
 def _leased(media_id: str, holder: str) -> Document:
-    return {"_id": _encode_id(media_id), "state": int(MediaState.UPLOADING), "lease.by": holder}
+    return {"_id": encode_id(media_id), "state": int(MediaState.UPLOADING), "lease.by": holder}
+
+
+def _free_lease(now_ms: int) -> list[Document]:
+    return [{"lease": None}, {"lease.until": {"$lt": now_ms}}]
 
 
 def _removal(now_ms: int, failure: Failure | None = None) -> Document:
-    fields = {"failure": _encode_failure(failure)} if failure is not None else {}
+    fields = {"failure": encode_failure(failure)} if failure is not None else {}
     removed = {"state": int(MediaState.REMOVED), "removed": now_ms, "due": 0, **fields}
     return {"$set": removed, "$unset": {"lease": 1, "mark": 1}}
-
-
-def _encode_file(file: MediaFile) -> Document:
-    description = file.description
-    return {
-        "_id": _encode_id(file.media_id),
-        "owner": _encode_id(file.owner_id),
-        "request": Binary(file.request_id),
-        "state": int(file.state),
-        "name": description.file_name,
-        "type": description.content_type,
-        "size": description.size_bytes,
-        "bytes": description.size_bytes,
-        "announced": Binary(description.sha256),
-        "wave": Binary(description.waveform),
-        "opaque": description.opaque,
-        "parts": file.in_parts,
-        "upload": file.upload_id,
-        "base": _encode_id(file.base_id),
-        "created": file.create_ms,
-        "expires": file.expire_ms,
-        "due": file.expire_ms,
-    }
-
-
-def _decode_file(document: Document) -> MediaFile:
-    return MediaFile(
-        media_id=document["_id"].hex(),
-        owner_id=document["owner"].hex(),
-        request_id=bytes(document["request"]),
-        state=MediaState(document["state"]),
-        description=FileDescription(
-            document["name"],
-            document["type"],
-            document["size"],
-            bytes(document["announced"]),
-            bytes(document["wave"]),
-        ),
-        create_ms=document["created"],
-        expire_ms=document["expires"],
-        base_id=document["base"].hex(),
-        in_parts=document["parts"],
-        upload_id=document["upload"],
-        claimed_until_ms=document.get("pinned", 0),
-        remove_ms=document.get("removed", 0),
-        attempts=document.get("tries", 0),
-        facts=_decode_facts(document["facts"]) if "facts" in document else None,
-        failure=_decode_failure(document["failure"]) if "failure" in document else None,
-    )
-
-
-def _encode_facts(facts: MediaFacts) -> Document:
-    return {
-        "kind": int(facts.kind),
-        "type": facts.content_type,
-        "size": facts.size_bytes,
-        "sha": Binary(facts.sha256),
-        "rewritten": facts.rewritten,
-        "width": facts.width,
-        "height": facts.height,
-        "duration": facts.duration_ms,
-        "thumbhash": Binary(facts.thumbhash),
-        "variants": [
-            [int(variant), stored.content_type, stored.size_bytes, stored.width, stored.height]
-            for variant, stored in facts.variants.items()
-        ],
-    }
-
-
-def _decode_facts(fields: Document) -> MediaFacts:
-    return MediaFacts(
-        kind=MediaKind(fields["kind"]),
-        content_type=fields["type"],
-        size_bytes=fields["size"],
-        sha256=bytes(fields["sha"]),
-        rewritten=fields["rewritten"],
-        width=fields["width"],
-        height=fields["height"],
-        duration_ms=fields["duration"],
-        thumbhash=bytes(fields["thumbhash"]),
-        variants={Variant(number): StoredVariant(*stored) for number, *stored in fields["variants"]},
-    )
-
-
-def _encode_failure(failure: Failure) -> Document:
-    violations = [[each.field, each.description] for each in failure.violations]
-    return {"code": failure.code, "reason": failure.reason, "message": failure.message, "violations": violations}
-
-
-def _decode_failure(fields: dict[str, Any]) -> Failure:
-    code, reason = fields["code"], fields["reason"]
-    violations = tuple(Violation(*each) for each in fields["violations"])
-    return Failure.class_of(code, reason)(fields["message"], code=code, reason=reason, violations=violations)

@@ -116,6 +116,9 @@ class S3Transport:
         response = await self._exchange(operation, method, "", query, body, None)
         refusal = parse_refusal(response.status_code, response.content)
         if refusal is not None and not refusal.is_outage:
+            if refusal.is_denial and refusal.code != "NoSuchBucket":
+                # Other requests fail for the same reason; a missing bucket is created.
+                self.outages.record_failure(operation, str(refusal))
             raise refusal
         self._check(operation, response)
 
@@ -125,7 +128,8 @@ class S3Transport:
         timeout_s = self._limits.control_s if timeout_s is None else timeout_s
         url = self.bucket.url(key, query)
         headers = self.signer.sign_headers(method, url, _NO_HEADERS, self.now(), body)
-        timeout = httpx2.Timeout(timeout_s, connect=self._limits.connect_s)
+        # A wait for a free connection ends before the call does: only a store that does not answer is an outage.
+        timeout = httpx2.Timeout(timeout_s, connect=self._limits.connect_s, pool=timeout_s / 2)
         request = self._control.build_request(method, url.geturl(), headers=headers, content=body, timeout=timeout)
         try:
             async with asyncio.timeout(timeout_s):

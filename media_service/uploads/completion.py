@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from typing import Final
 
+import prometheus_client
 import structlog
-from prometheus_client import Counter
 
 from media_service.errors import MediaNotReady, field_invalid, media_not_found
 from media_service.model.media import MediaFacts, MediaFile, MediaState, sent_key, unneeded_keys
@@ -25,10 +26,12 @@ from servicekit.errors import Invalid
 from servicekit.failure import Failure
 
 # CompleteUpload answers within this time; Envoy ends a call after 30 s.
-PATIENCE_S: Final = 20.0
+COMPLETE_TIMEOUT_S: Final = 20.0
 NOT_READY_RETRY_S: Final = 2.0
+# Files of one user that are completed at a time: each may be read from the store as a whole.
+COMPLETIONS_PER_USER: Final = 8
 
-_completed = Counter("parley_media_uploads", "Uploads that ended, by their outcome.", ["outcome"])
+_completed = prometheus_client.Counter("parley_media_uploads", "Uploads that ended, by their outcome.", ["outcome"])
 log = structlog.get_logger("uploads")
 
 
@@ -57,15 +60,17 @@ class Completion:
         self._scan = scan
         self._unreferenced_ms = round(unreferenced_s * 1000)
         self._tasks: dict[str, asyncio.Task[MediaFile]] = {}
-        self._stopped = asyncio.Event()
+        self._running = Counter[str]()
 
     async def run(self) -> None:
-        """Complete files in the background until cancelled; then cancel what is under way, which clients retry."""
+        """Wait until cancelled; then cancel the completions, which clients retry, and wait until their leases end."""
         try:
-            await self._stopped.wait()
+            await asyncio.Event().wait()
         finally:
-            for task in self._tasks.values():
+            tasks = list(self._tasks.values())
+            for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def stream(self, file: MediaFile, chunks: AsyncIterable[bytes]) -> MediaFile:
         """Store the bytes of a streamed upload, and complete it.
@@ -73,33 +78,52 @@ class Completion:
         Raise Invalid if they are not as announced, MediaNotReady if another call uploads the file, and the failures of
         `chunks`, of the inspection and of the stores.
         """
-        return await self._leases.run(file.media_id, partial(self._store_and_finish, chunks))
+        return await self._run_leased(file.media_id, partial(self._store_and_finish, chunks))
 
     async def complete_parts(self, file: MediaFile) -> MediaFile:
         """Join the parts of an upload, and complete it; a complete file is returned.
 
-        The work goes on when the call is cancelled. Raise MediaNotReady if it takes longer than PATIENCE_S, Invalid if
-        a part is missing or the bytes are not as announced, and the failures of the inspection and of the stores.
+        The work continues when the call is cancelled. Raise MediaNotReady if it takes longer than COMPLETE_TIMEOUT_S,
+        or if too many files of the user are being completed; Invalid if a part is missing or the bytes are not as
+        announced; and the failures of the inspection and of the stores.
         """
         if file.state is not MediaState.UPLOADING:
             return file
-        task = self._tasks.get(file.media_id)
-        if task is None:
-            task = asyncio.create_task(self._leases.run(file.media_id, self._join_and_finish))
-            self._tasks[file.media_id] = task
-            task.add_done_callback(partial(self._end_task, file.media_id))
-        if not (await asyncio.wait([task], timeout=PATIENCE_S))[0]:
+        task = self._tasks.get(file.media_id) or self._start_task(file)
+        if not (await asyncio.wait([task], timeout=COMPLETE_TIMEOUT_S))[0]:
             raise MediaNotReady("the file is being verified", retry_after=NOT_READY_RETRY_S)
         if task.cancelled():
             raise MediaNotReady("the server stops; another one completes the file", retry_after=NOT_READY_RETRY_S)
         return task.result()
 
-    def _end_task(self, media_id: str, task: asyncio.Task[MediaFile]) -> None:
-        del self._tasks[media_id]
+    def _start_task(self, file: MediaFile) -> asyncio.Task[MediaFile]:
+        if self._running[file.owner_id] >= COMPLETIONS_PER_USER:
+            raise MediaNotReady("other files of this user are being verified", retry_after=NOT_READY_RETRY_S)
+        task = asyncio.create_task(self._run_leased(file.media_id, self._join_and_finish))
+        self._tasks[file.media_id] = task
+        self._running[file.owner_id] += 1
+        task.add_done_callback(partial(self._end_task, file))
+        return task
+
+    def _end_task(self, file: MediaFile, task: asyncio.Task[MediaFile]) -> None:
+        del self._tasks[file.media_id]
+        self._running[file.owner_id] -= 1
+        if not self._running[file.owner_id]:
+            del self._running[file.owner_id]
         if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, Failure):
-            log.error("completion of an upload failed", media_id=media_id, exc_info=error)
+            log.error("completion of an upload failed", media_id=file.media_id, exc_info=error)
+
+    async def _run_leased(self, media_id: str, work: Callable[[LeasedFile], Awaitable[MediaFile]]) -> MediaFile:
+        try:
+            return await self._leases.run(media_id, work)
+        except ObjectNotFound:
+            # The file was removed meanwhile, and its objects with it.
+            raise media_not_found() from None
 
     async def _store_and_finish(self, chunks: AsyncIterable[bytes], leased: LeasedFile) -> MediaFile:
+        if leased.file.facts is not None:
+            # An earlier call recorded them. Other bytes must not take the place of those that were inspected.
+            return await self._finish(leased, b"")
         digest, size = sha256(), leased.file.description.size_bytes
 
         async def hashed() -> AsyncGenerator[bytes, None]:
@@ -107,9 +131,11 @@ class Completion:
                 digest.update(chunk)
                 yield chunk
 
-        key = sent_key(leased.file.media_id)
-        async with aclosing(hashed()) as stream:
-            await self._objects.put(key, size, stream)
+        try:
+            async with aclosing(hashed()) as stream:
+                await self._objects.put(sent_key(leased.file.media_id), size, stream)
+        except Invalid as refusal:
+            raise await self._remove(leased, refusal) from None
         return await self._finish(leased, digest.digest())
 
     async def _join_and_finish(self, leased: LeasedFile) -> MediaFile:
@@ -126,10 +152,10 @@ class Completion:
         key, size = sent_key(file.media_id), file.description.size_bytes
         try:
             parts = await self._objects.list_parts(key, file.upload_id)
-            right = [each for each in parts if 1 <= each.number <= file.part_count]
-            right = [each for each in right if each.size_bytes == file.part_bytes(each.number)]
-            check_complete(file, {part.number for part in right})
-            await self._objects.complete_parts(key, file.upload_id, right)
+            valid = [each for each in parts if 1 <= each.number <= file.part_count]
+            valid = [each for each in valid if each.size_bytes == file.part_bytes(each.number)]
+            check_complete(file, {part.number for part in valid})
+            await self._objects.complete_parts(key, file.upload_id, valid)
         except ObjectNotFound:
             # An earlier call joined them, or the store has lost the upload.
             if await self._objects.size_of(key) is None:
@@ -158,12 +184,7 @@ class Completion:
             )
         if file.facts is None:
             file = await self._record_facts(leased, digest)
-        if sent_key(file.media_id) in unneeded_keys(file):
-            # The sent bytes hold what was removed, or another file has them.
-            await self._objects.delete([sent_key(file.media_id)])
-        shared = file.base_id != file.media_id
-        stored_bytes = 0 if shared else file.known_facts.size_bytes
-        return await self._move_on(leased, stored_bytes, scan=self._scan and not shared)
+        return await self._move_on(replace(leased, file=file))
 
     async def _record_facts(self, leased: LeasedFile, digest: bytes) -> MediaFile:
         """Record the facts of the file, and the file whose objects hold its bytes; return it with both."""
@@ -181,24 +202,32 @@ class Completion:
     async def _adopt_identical(self, leased: LeasedFile, digest: bytes) -> MediaFile:
         """Return the file with the objects and facts of an identical one of the same owner, or with its own objects."""
         file = leased.file
-        twin = await self._store.find_identical(file, digest) if digest else None
-        if twin is not None:
-            self._check_lease(done=await self._store.adopt(file.media_id, leased.holder, twin.base_id))
-            # The collector keeps objects that a file uses; it may have removed the twin before this one was recorded.
-            found = await self._store.find(twin.media_id)
+        identical = await self._store.find_identical(file, digest) if digest else None
+        if identical is not None:
+            self._check_lease(done=await self._store.adopt(file.media_id, leased.holder, identical.base_id))
+            # The collector keeps objects that a file uses; it may have removed them before this one was recorded.
+            found = await self._store.find(identical.media_id)
             if found is not None and found.state is MediaState.READY:
-                return replace(file, base_id=twin.base_id, facts=twin.facts)
+                return replace(file, base_id=identical.base_id, facts=identical.facts)
         elif file.base_id == file.media_id:
             return file
-        # An earlier call may have ended before it knew that its twin was removed, and the objects with it.
+        # An earlier call may have ended before it knew that the identical file was removed, and its objects with it.
         self._check_lease(done=await self._store.adopt(file.media_id, leased.holder, file.media_id))
         return replace(file, base_id=file.media_id)
 
-    async def _move_on(self, leased: LeasedFile, stored_bytes: int, *, scan: bool) -> MediaFile:
-        now_ms = self._clock.now_ms()
-        state, due_ms = (MediaState.SCANNING, now_ms) if scan else (MediaState.READY, now_ms + self._unreferenced_ms)
+    async def _move_on(self, leased: LeasedFile) -> MediaFile:
+        """Move a file whose facts are recorded to READY or SCANNING. Objects of an identical file were scanned."""
+        file, now_ms = leased.file, self._clock.now_ms()
+        shared = file.base_id != file.media_id
+        if sent_key(file.media_id) in unneeded_keys(file):
+            # The sent bytes hold the metadata that was removed, or the identical file has them already.
+            await self._objects.delete([sent_key(file.media_id)])
+        state, due_ms = MediaState.READY, now_ms + self._unreferenced_ms
+        if self._scan and not shared:
+            state, due_ms = MediaState.SCANNING, now_ms
+        stored_bytes = 0 if shared else file.known_facts.size_bytes
         finished = await self._store.finish(
-            leased.file.media_id, leased.holder, state, stored_bytes=stored_bytes, due_ms=due_ms
+            file.media_id, leased.holder, state, stored_bytes=stored_bytes, due_ms=due_ms
         )
         if finished is None:
             raise media_not_found()

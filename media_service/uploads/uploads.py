@@ -57,24 +57,39 @@ class Uploads:
         self._check_size(description.size_bytes, in_parts=in_parts)
         new = self._new_file(owner_id, UUID(request_id).bytes, description, in_parts=in_parts)
         file = await self._store.insert(new)
-        if file.media_id != new.media_id:
-            return _repeated(file, new)
-        if (exceeded := self._quota_failure(await self._store.load_usage(owner_id))) is not None:
-            # The record stays for a while: another call of the same request may already be storing objects.
-            await self._store.remove(file.media_id, [MediaState.UPLOADING], self._clock.now_ms(), exceeded)
-            raise exceeded
+        is_new = file.media_id == new.media_id
+        if not is_new:
+            file = _repeated(file, new)
+        if file.state is MediaState.UPLOADING and not file.upload_id:
+            # Also for a repeat: the first call may have been cancelled before it came here.
+            await self._check_quota(file, remove=is_new)
         return file
 
+    async def _check_quota(self, file: MediaFile, *, remove: bool) -> None:
+        """Raise QuotaExceeded if the files of the owner, this one included, exceed the quota."""
+        if (exceeded := self._quota_failure(await self._store.load_usage(file.owner_id))) is not None:
+            if remove:
+                # The record stays for a while: another call of the same request may already be storing objects.
+                await self._store.remove(file.media_id, [MediaState.UPLOADING], self._clock.now_ms(), exceeded)
+            raise exceeded
+
     async def begin_parts(self, file: MediaFile) -> MediaFile:
-        """Return the file with an upload in parts in the store, which is begun unless there is one."""
+        """Return the file with an upload in parts in the store, which is begun unless there is one.
+
+        Raise MediaNotFound if the file was removed meanwhile.
+        """
         if file.upload_id or file.state is not MediaState.UPLOADING:
             return file
-        upload_id = await self._objects.create_parts(sent_key(file.media_id))
+        key = sent_key(file.media_id)
+        upload_id = await self._objects.create_parts(key)
         # A concurrent call may have been first, and the file may be complete, if this server was frozen meanwhile. An
         # upload that nobody knows, because this server died, is aborted when the file is completed or removed.
         if not await self._store.set_upload_id(file.media_id, upload_id):
-            await self._objects.abort_parts(sent_key(file.media_id), upload_id)
-        return await self._access.find_own(file.owner_id, file.media_id)
+            await self._objects.abort_parts(key, upload_id)
+        found = await self._store.find(file.media_id)
+        if found is None or found.state is MediaState.REMOVED:
+            raise media_not_found()
+        return found
 
     async def list_stored(self, file: MediaFile) -> set[int]:
         """Return the numbers of the parts that the store has in their right sizes; all of a complete file."""
@@ -91,14 +106,14 @@ class Uploads:
 
     async def find_upload(self, user_id: str, media_id: str) -> MediaFile:
         """Return a file that the user uploads or has uploaded in parts. Raise MediaNotFound."""
-        file = await self._access.find_own(user_id, media_id)
+        file = await self._access.find_owned(user_id, media_id)
         if file.state is MediaState.REMOVED or not file.in_parts:
             raise media_not_found()
         return file
 
     async def abort(self, user_id: str, media_id: str) -> None:
         """Remove an unfinished upload and its parts; a complete file stays. Raise MediaNotFound."""
-        file = await self._access.find_own(user_id, media_id)
+        file = await self._access.find_owned(user_id, media_id)
         if await self._store.remove(media_id, [MediaState.UPLOADING], self._clock.now_ms()):
             await self._objects.abort_parts(sent_key(file.media_id))
 

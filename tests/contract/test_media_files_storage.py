@@ -24,6 +24,7 @@ from servicekit.mongo import Database
 pytestmark = pytest.mark.integration
 
 HOUR_MS = 3_600_000
+DUE_STATES = (MediaState.UPLOADING, MediaState.READY)
 DIGEST = b"d" * 32
 FACTS = MediaFacts(
     MediaKind.IMAGE,
@@ -119,6 +120,16 @@ async def test_lease_belongs_to_one_holder_until_it_expires(store: MongoMediaSto
     assert await store.remove(file.media_id, [MediaState.UPLOADING], 1, holder="c")
 
 
+async def test_upload_expires_unless_it_is_being_completed(store: MongoMediaStore) -> None:
+    file = await store.insert(new_file())
+    await store.lease(file.media_id, "a", 100, 200)
+    assert not await store.expire(file.media_id, 150)
+    assert await store.expire(file.media_id, 201)
+    assert not await store.expire(file.media_id, 202)
+    complete = await insert_ready(store, new_file())
+    assert not await store.expire(complete.media_id, 2 * HOUR_MS)
+
+
 async def test_complete_file_has_no_lease(store: MongoMediaStore) -> None:
     file = await insert_ready(store, new_file())
     assert await store.lease(file.media_id, "another", HOUR_MS * 2, HOUR_MS * 3) is None
@@ -185,15 +196,17 @@ async def test_removed_file_keeps_its_failure(store: MongoMediaStore) -> None:
 async def test_due_file_is_taken_once(store: MongoMediaStore) -> None:
     early, late = await store.insert(new_file()), await insert_ready(store, new_file(), due_ms=10 * HOUR_MS)
     now = early.expire_ms
-    assert [file.media_id for file in await store.take_due("m1", now, now + 50, 10)] == [early.media_id]
-    assert await store.take_due("m2", now, now + 50, 10) == []
+    assert [file.media_id for file in await store.take_due(DUE_STATES, "m1", now, now + 50, 10)] == [early.media_id]
+    assert await store.take_due(DUE_STATES, "m2", now, now + 50, 10) == []
     # Its server has died.
-    assert [file.media_id for file in await store.take_due("m3", now + 50, now + 99, 10)] == [early.media_id]
+    assert [file.media_id for file in await store.take_due(DUE_STATES, "m3", now + 50, now + 99, 10)] == [
+        early.media_id
+    ]
     await store.postpone([early.media_id], "m1", 0)
-    assert await store.take_due("m4", now + 50, now + 99, 10) == []
+    assert await store.take_due(DUE_STATES, "m4", now + 50, now + 99, 10) == []
     await store.postpone([early.media_id], "m3", 0)
-    assert [file.media_id for file in await store.take_due("m5", 0, 1, 10)] == [early.media_id]
-    found = {file.media_id for file in await store.take_due("m6", 20 * HOUR_MS, 30 * HOUR_MS, 10)}
+    assert [file.media_id for file in await store.take_due(DUE_STATES, "m5", 0, 1, 10)] == [early.media_id]
+    found = {file.media_id for file in await store.take_due(DUE_STATES, "m6", 20 * HOUR_MS, 30 * HOUR_MS, 10)}
     assert found == {early.media_id, late.media_id}
 
 
@@ -201,7 +214,7 @@ async def test_claim_wins_over_a_mark(store: MongoMediaStore) -> None:
     claimed = await insert_ready(store, new_file(), due_ms=0)
     unclaimed = await insert_ready(store, new_file(), due_ms=0)
     ids = {claimed.media_id, unclaimed.media_id}
-    assert {file.media_id for file in await store.take_due("m", 10, 20, 10)} == ids
+    assert {file.media_id for file in await store.take_due(DUE_STATES, "m", 10, 20, 10)} == ids
     assert await store.claim([claimed.media_id], 500) == {claimed.media_id}
     await store.remove_marked(ids, "m", 10)
     states = {media_id: file.state for media_id, file in (await store.find_all(ids)).items()}
@@ -215,7 +228,7 @@ async def test_claim_wins_over_a_mark(store: MongoMediaStore) -> None:
 async def test_file_that_was_claimed_before_the_mark_is_not_removed(store: MongoMediaStore) -> None:
     file = await insert_ready(store, new_file(), due_ms=0)
     await store.claim([file.media_id], 500)
-    await store.take_due("m", 10, 20, 10)
+    await store.take_due(DUE_STATES, "m", 10, 20, 10)
     await store.remove_marked([file.media_id], "m", 499)
     assert (await store.find_all([file.media_id]))[file.media_id].state is MediaState.READY
     await store.remove_marked([file.media_id], "m", 501)
@@ -241,8 +254,8 @@ async def test_scan_is_decided_once(store: MongoMediaStore) -> None:
     await store.set_facts(file.media_id, "holder", DIGEST, FACTS)
     await store.finish(file.media_id, "holder", MediaState.SCANNING, stored_bytes=1234, due_ms=0)
     assert await store.claim([file.media_id], HOUR_MS) == set()
-    assert await store.decide_scan(file.media_id, MediaState.REJECTED, HOUR_MS)
-    assert not await store.decide_scan(file.media_id, MediaState.READY, HOUR_MS)
+    assert await store.decide_scan(file.media_id, MediaState.REJECTED, due_ms=HOUR_MS, expire_ms=HOUR_MS)
+    assert not await store.decide_scan(file.media_id, MediaState.READY, due_ms=HOUR_MS, expire_ms=HOUR_MS)
 
 
 async def test_only_a_removed_file_is_deleted(store: MongoMediaStore) -> None:

@@ -15,7 +15,8 @@ import uuid_utils
 
 from devstack.stack import Stack
 from media_service.access import MediaAccess
-from media_service.collection.collector import CollectionTimes, Collector
+from media_service.collection.collector import Collector
+from media_service.collection.times import CollectionTimes
 from media_service.errors import MediaNotReady, QuotaExceeded
 from media_service.model.media import FileDescription, MediaFacts, MediaFile, MediaKind, MediaState, sent_key
 from media_service.processing.inspection import FileInspector
@@ -108,7 +109,7 @@ async def server(database: Database, seaweedfs: Stack) -> AsyncIterator[Server]:
         store, objects, inspector, clock, scan=False, unreferenced_s=UNREFERENCED_S, lease_s=LEASE_S
     )
     uploads = Uploads(store, objects, MediaAccess(store, directory, clock), LIMITS, clock)
-    yield Server(clock, store, objects, completion, uploads, Collector(store, objects, directory, None, clock, TIMES))
+    yield Server(clock, store, objects, completion, uploads, Collector(store, objects, directory, clock, TIMES))
     await objects.close()
 
 

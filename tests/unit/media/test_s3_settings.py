@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx2
 import pytest
 
 from media_service.settings import S3Addressing, S3Settings
@@ -82,3 +83,14 @@ def test_file_of_authorities_that_cannot_be_read_is_refused(
     monkeypatch.setenv("PARLEY_S3_CA_FILE", str(file))
     with pytest.raises(ConfigurationError, match="PARLEY_S3_CA_FILE is wrong"):
         S3ObjectStore(S3Settings.load(), SystemClock())
+
+
+async def test_store_that_refuses_its_check_is_not_healthy() -> None:
+    """A key that was revoked: no request of a user need fail first."""
+    store = S3ObjectStore(S3Settings.load(), SystemClock())
+    refusal = httpx2.Response(403, content=b"<Error><Code>AccessDenied</Code></Error>")
+    store._transport._control = httpx2.AsyncClient(transport=httpx2.MockTransport(lambda _: refusal))
+    with pytest.raises(ConfigurationError):
+        await store.prepare()
+    assert not store.health.serving
+    await store.close()
