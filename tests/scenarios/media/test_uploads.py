@@ -185,7 +185,9 @@ async def retried(alice: RawMedia, frames: list[media_pb2.UploadRequest]) -> med
             stored.append(await alice.stream(frames))
         except grpc.aio.AioRpcError as error:
             # gRPC's client loses the status of a call that ends while it writes.
-            if of_error(error).reason != "MEDIA_NOT_READY" and "execute_batch" not in error.debug_error_string():
+            if of_error(error).reason != "MEDIA_NOT_READY" and "execute_batch" not in (
+                error.debug_error_string() or ""
+            ):
                 raise
         return bool(stored)
 
