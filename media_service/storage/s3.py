@@ -73,13 +73,17 @@ class S3ObjectStore:
 
     async def run(self) -> None:
         """Check the store every PROBE_INTERVAL_S until cancelled, so that its state is known without other requests."""
+        logged = ""
         while not cancel_requested():
             try:
                 # An outage is logged when it begins.
                 with suppress(StoreUnavailable):
                     await self.prepare()
+                logged = ""
             except ConfigurationError as error:
-                _log.error("S3 store refused a check", error=str(error))
+                if str(error) != logged:
+                    _log.error("S3 store refused a check", error=str(error))
+                logged = str(error)
             await self._clock.sleep(PROBE_INTERVAL_S)
 
     async def close(self) -> None:
