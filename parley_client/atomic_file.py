@@ -6,7 +6,11 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+# What the name of a temporary file has more than that of the file: a dot, eight characters and a suffix.
+_SUFFIX: Final = ".new"
+ADDED_NAME_BYTES: Final = 9 + len(_SUFFIX)
 
 
 def write_atomically(path: Path, content: Any, *, durable: bool = True) -> None:
@@ -16,7 +20,7 @@ def write_atomically(path: Path, content: Any, *, durable: bool = True) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Each writer has its own temporary file: threads and programs may write concurrently, and the last rename wins.
-    descriptor, temporary = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".new", dir=path.parent)
+    descriptor, temporary = tempfile.mkstemp(prefix=f"{path.name}.", suffix=_SUFFIX, dir=path.parent)
     with os.fdopen(descriptor, "w") as file:
         json.dump(content, file)
         file.flush()

@@ -15,7 +15,7 @@ from parley_client.clock import ServerClock
 from parley_client.errors import ContentTooLarge, NotFound
 from parley_client.media.facts import Media, MediaVariant
 from parley_client.media.file_names import safe_name, sendable_name
-from parley_client.media.partial_file import RECORD_SUFFIX, ExpectedFile
+from parley_client.media.partial_file import MAX_TARGET_NAME_BYTES, ExpectedFile
 from parley_client.media.progress import Progress, ProgressCallback
 from parley_client.media.source_file import SourceFile
 from parley_client.media.upload_records import UploadRecords, record_key
@@ -112,9 +112,7 @@ class Files:
         target = Path(path)
         if await asyncio.to_thread(target.is_dir):
             name = found.file_name if variant is MediaVariant.ORIGINAL else Path(found.file_name).stem + ".webp"
-            target /= safe_name(
-                name, content_type, fallback=found.media_id[:8], max_bytes=255 - len(RECORD_SUFFIX.encode())
-            )
+            target /= safe_name(name, content_type, fallback=found.media_id[:8], max_bytes=MAX_TARGET_NAME_BYTES)
         # Imported here because an HTTP client is slow to load, and most programs need none.
         from parley_client.media.downloader import download_to_file
 
@@ -200,5 +198,5 @@ def _expect(media: media_pb2.Media, variant: MediaVariant) -> tuple[ExpectedFile
         return expected, media.content_type
     picture = media.thumbnail if variant is MediaVariant.THUMBNAIL else media.preview
     if not picture.size_bytes:
-        raise NotFound(f"the file has no {variant.name.lower()}", code="NOT_FOUND", reason="MEDIA_NOT_FOUND")
+        raise NotFound(f"the file has no {variant.name.lower()}", code="NOT_FOUND")
     return ExpectedFile(media.media_id, variant.value, picture.size_bytes, ""), picture.content_type

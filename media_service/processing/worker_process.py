@@ -7,12 +7,12 @@ import ctypes
 import os
 import signal
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process, SubprocessStreamProtocol
 from collections.abc import AsyncIterable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
+from media_service.processing.child_process import ChildProcess
 from media_service.processing.facts import NotDecodable, PictureFacts
 from media_service.processing.worker_protocol import (
     LENGTH,
@@ -69,71 +69,30 @@ class WorkerKilled(Exception):
     """The worker was killed from outside, such as by the kernel when memory ran out. The message says how."""
 
 
-class _Protocol(SubprocessStreamProtocol):
-    """The pipes of a worker. Those of a killed worker are closed once it has ended; `closed` is set after that."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(limit=_PIPE_BYTES, loop=loop)
-        self.transport: asyncio.SubprocessTransport | None = None
-        self.killed = False
-        self.closed = asyncio.Event()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
-        self.transport = cast("asyncio.SubprocessTransport", transport)
-        super().connection_made(transport)
-
-    def process_exited(self) -> None:
-        """Close the pipes of a killed worker; those of another may still hold its answer."""
-        super().process_exited()
-        if self.killed and self.transport is not None:
-            self.transport.close()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Note that the process has ended, and that its pipes are closed."""
-        super().connection_lost(exc)
-        self.closed.set()
-
-
 class WorkerProcess:
     """A worker process that is ready for requests, one at a time.
 
     The owner kills it once it is not `usable`. A request that is cancelled makes it so.
     """
 
-    def __init__(self, protocol: _Protocol, time_limit_s: float) -> None:
-        transport, stdin, stdout = protocol.transport, protocol.stdin, protocol.stdout
-        if transport is None or stdin is None or stdout is None:
-            raise WorkerNotStarted("no pipes")
+    def __init__(self, child: ChildProcess, time_limit_s: float) -> None:
         self.requests = 0
-        self._protocol = protocol
-        self._transport = transport
-        self._input: asyncio.StreamWriter = stdin
-        self._output: asyncio.StreamReader = stdout
-        self._process = Process(transport, protocol, asyncio.get_running_loop())
+        self._child = child
+        self._input = child.input
+        self._output = child.output
         self._time_limit_s = time_limit_s
         self._usable = True
 
     @classmethod
     async def start(cls, limits: WorkerLimits) -> WorkerProcess:
         """Start a process and return it once it is ready. Raise WorkerNotStarted."""
-        loop = asyncio.get_running_loop()
         arguments = (str(os.getpid()), str(limits.memory_bytes), str(limits.max_pixels))
+        command = (sys.executable, "-I", "-m", WORKER_MODULE, *arguments)
         try:
-            # Called in the thread of the event loop: the kernel kills the child when the thread ends that started it.
-            _, protocol = await loop.subprocess_exec(
-                lambda: _Protocol(loop),
-                *(sys.executable, "-I", "-m", WORKER_MODULE, *arguments),
-                stdin=PIPE,
-                stdout=PIPE,
-                stderr=DEVNULL,
-                cwd="/",
-                env=_ENVIRONMENT,
-                start_new_session=True,
-            )
+            child = await ChildProcess.start(command, _ENVIRONMENT, _PIPE_BYTES)
         except OSError as error:
             raise WorkerNotStarted(str(error)) from None
-        worker = cls(protocol, limits.time_limit_s)
+        worker = cls(child, limits.time_limit_s)
         await worker._wait_ready()
         return worker
 
@@ -153,12 +112,12 @@ class WorkerProcess:
     @property
     def pid(self) -> int:
         """The process id."""
-        return self._transport.get_pid()
+        return self._child.pid
 
     @property
     def usable(self) -> bool:
         """True if the worker runs, and can take a request."""
-        return self._usable and self._transport.get_returncode() is None
+        return self._usable and self._child.returncode is None
 
     async def read_facts(self, content_type: str, size_bytes: int, chunks: AsyncIterable[bytes]) -> PictureFacts:
         """Return the facts of a file of exactly `size_bytes`, which `chunks` yields.
@@ -186,23 +145,18 @@ class WorkerProcess:
     def kill(self) -> None:
         """Kill the process, if it runs, and free its pipes. Return at once."""
         self._usable = False
-        self._protocol.killed = True
-        if self._transport.get_returncode() is not None:
-            self._transport.close()
-            return
-        with suppress(ProcessLookupError):
-            self._transport.kill()
+        self._child.kill()
 
     @property
     def closed(self) -> bool:
         """True once the process has ended and its pipes are closed."""
-        return self._protocol.closed.is_set()
+        return self._child.closed.is_set()
 
     async def wait_closed(self) -> None:
         """Return once a killed process has ended and its pipes are closed, or after some seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_EXIT_TIMEOUT_S):
-                await self._protocol.closed.wait()
+                await self._child.closed.wait()
 
     async def describe_exit(self) -> str:
         """Wait until the process has ended, and return its exit code or signal in words."""
@@ -215,8 +169,8 @@ class WorkerProcess:
         """Return the exit code, or minus the signal; None if it does not end in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_EXIT_TIMEOUT_S):
-                await self._process.wait()
-        return self._transport.get_returncode()
+                await self._child.exited.wait()
+        return self._child.returncode
 
     async def _write(self, data: bytes) -> None:
         try:

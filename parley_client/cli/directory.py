@@ -101,6 +101,9 @@ async def find_conversation(client: Client, directory: UserDirectory, peer: str,
     if not peer or group:
         return await open_conversation(client, directory, peer, group)
     user_id = await directory.find_user_id(peer)
+    # The user is a member of each of the conversations.
+    if client.session is not None and user_id == client.session.user_id:
+        raise CommandError("That is you. Name somebody else.")
     async for conversation in client.conversations.list():
         is_direct = conversation.kind == conversation_pb2.CONVERSATION_KIND_DIRECT
         if is_direct and any(member.user_id == user_id for member in conversation.members):

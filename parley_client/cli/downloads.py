@@ -43,7 +43,9 @@ def download(
         Path,
         typer.Option("--output", "-o", metavar="PATH", help="A folder, or the file to write.", show_default="here"),
     ] = Path(),
-    preview: Annotated[bool, typer.Option("--preview", help="A picture of at most 1,280 pixels instead.")] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="A picture of at most 1,280 pixels instead; only of larger ones.")
+    ] = False,
     thumbnail: Annotated[bool, typer.Option("--thumbnail", help="A picture of at most 320 pixels instead.")] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing file. Otherwise “ (1)” is added to the name.")
@@ -77,7 +79,9 @@ def download(
 async def _find_media(client: Client, arguments: list[str], group: str) -> Media:
     if not group and len(arguments) == 1 and _MEDIA_ID.fullmatch(arguments[0]):
         return await client.files.get(arguments[0])
-    peer, seq, _ = parse_message_arguments(arguments, group)
+    peer, seq, rest = parse_message_arguments(arguments, group)
+    if rest:
+        raise CommandError("Name one message: `parley download NAME SEQ`.")
     conversation = await find_conversation(client, UserDirectory(client), peer, group)
     media = (await fetch_message(client, conversation.conversation_id, seq)).media
     if media is None:

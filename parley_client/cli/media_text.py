@@ -36,7 +36,7 @@ def describe_media(media: Media) -> str:
 def format_size(size_bytes: int) -> str:
     """Return a size in decimal units, such as "1.2 MB"."""
     if size_bytes < 1000:
-        return f"{size_bytes} bytes"
+        return "1 byte" if size_bytes == 1 else f"{size_bytes} bytes"
     size, unit = size_bytes / 1000, 0
     # 999,950 would be shown as 1000.0 kB.
     while size >= 999.5 and unit < len(_UNITS) - 1:

@@ -11,13 +11,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from parley_client.atomic_file import write_atomically
-from parley_client.errors import FileDamaged
-from parley_client.media.file_names import numbered_paths
+from parley_client.atomic_file import ADDED_NAME_BYTES, write_atomically
+from parley_client.errors import FileDamaged, InvalidRequest
+from parley_client.media.file_names import MAX_NAME_BYTES, numbered_paths
 
 # The unit in which a download continues, below the bound of one `Download` call.
 RANGE_BYTES = 4 << 20
 BYTES_SUFFIX, RECORD_SUFFIX = ".part", ".part.json"
+# The bound of the name of a target, which leaves room for the record and for the temporary file that replaces it.
+MAX_TARGET_NAME_BYTES = MAX_NAME_BYTES - len(RECORD_SUFFIX) - ADDED_NAME_BYTES
 _HASH_BLOCK_BYTES = 1 << 20
 
 
@@ -155,9 +157,11 @@ def _open_locked(path: Path) -> int | None:
 def open_partial(path: Path, expected: ExpectedFile, *, overwrite: bool) -> PartialFile | None:
     """Open the partial file for `path` or, unless it is overwritten, for the first free name like it.
 
-    Return None if all are taken. Raises OSError.
+    Return None if all are taken. Raises OSError, and InvalidRequest if `path` is a device, a pipe or a folder.
     """
-    for target in [path] if overwrite else numbered_paths(path, 255 - len(RECORD_SUFFIX)):
+    if path.exists() and not path.is_file():
+        raise InvalidRequest(f"{path} is not a file, so that nothing can be saved to it", code="INVALID_ARGUMENT")
+    for target in [path] if overwrite else numbered_paths(path, MAX_TARGET_NAME_BYTES):
         if not overwrite and os.path.lexists(target):
             continue
         partial = PartialFile.open(target, expected, discard_other=overwrite)

@@ -68,7 +68,7 @@ def _hash_file(path: Path, cancelled: threading.Event) -> SourceFile:
     path, digest = path.absolute(), hashlib.sha256()
     # A pipe would block, and could not be read twice.
     if not stat.S_ISREG(path.stat().st_mode):
-        raise InvalidRequest(f"the path {path.name} is not that of a file", code="INVALID_ARGUMENT")
+        raise InvalidRequest(f"{path} is not a file", code="INVALID_ARGUMENT")
     with path.open("rb", buffering=0) as file:
         found = os.fstat(file.fileno())
         while (block := file.read(_HASH_BLOCK_BYTES)) and not cancelled.is_set():

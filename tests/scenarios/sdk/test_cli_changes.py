@@ -173,6 +173,13 @@ async def test_reading_history_creates_no_conversation(terminal: Terminal, alice
     assert "hello" in await terminal.ok("history", bob)
 
 
+async def test_own_name_selects_no_conversation(terminal: Terminal, alice: str, bob: str) -> None:
+    seq = str((await told(terminal, "send", bob, "hello"))["seq"])
+    for command in (["history", alice], ["delete", alice, seq], ["download", alice, seq]):
+        assert "That is you" in await terminal.refused(*command)
+    assert "hello" in await terminal.ok("history", bob)
+
+
 @pytest.mark.parametrize("seq", [str(2**63), "9" * 40])
 async def test_seq_beyond_64_bits_is_refused(terminal: Terminal, alice: str, bob: str, seq: str) -> None:
     await terminal.ok("send", bob, "hello")

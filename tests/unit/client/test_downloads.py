@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from parley_client import FileDamaged, MediaVariant, NotFound, NotPossibleNow
+from parley_client import FileDamaged, InvalidRequest, MediaVariant, NotFound, NotPossibleNow
 from parley_client.media.partial_file import RANGE_BYTES, ExpectedFile, open_partial
 from tests.unit.client.media_server import MediaServer, media_server
 from tests.unit.client.test_uploads import Reports
@@ -127,6 +127,27 @@ async def test_name_cannot_leave_the_folder(server: MediaServer, tmp_path: Path)
     assert path.parent == folder
     assert names(tmp_path) == ["inner"]
     assert path.name == "_.._etc_passwd[31m"
+
+
+async def test_name_of_the_longest_length_is_saved(server: MediaServer, tmp_path: Path) -> None:
+    media_id = server.servicer.add(b"x", "n" * 251 + ".txt")
+    async with server.client() as client:
+        path = await client.files.download(media_id, tmp_path)
+        assert (await client.files.download(media_id, tmp_path)).stem.endswith(" (1)")
+    assert path.suffix == ".txt"
+    assert path.read_bytes() == b"x"
+    assert len(names(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+async def test_pipe_is_not_replaced(server: MediaServer, tmp_path: Path, overwrite: bool) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    media_id = server.servicer.add(b"x", "note.txt")
+    async with server.client() as client:
+        with pytest.raises(InvalidRequest, match="is not a file"):
+            await client.files.download(media_id, tmp_path / "pipe", overwrite=overwrite)
+    assert names(tmp_path) == ["pipe"]
+    assert (tmp_path / "pipe").is_fifo()
 
 
 async def test_missing_variant_is_not_found(server: MediaServer, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ ID = "0123456789abcdef" * 2
 @pytest.mark.parametrize(
     ("size_bytes", "text"),
     [
+        (1, "1 byte"),
         (2, "2 bytes"),
         (999, "999 bytes"),
         (1000, "1.0 kB"),
