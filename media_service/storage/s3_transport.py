@@ -42,8 +42,10 @@ class S3Limits:
     control_s: float = 5.0
     # Of joining parts: a store may copy them.
     complete_s: float = 30.0
-    # Of sending or receiving one chunk of a transfer, of the answer after its last chunk, and of a free connection.
+    # Of sending or receiving one chunk of a transfer, and of a free connection.
     chunk_s: float = 10.0
+    # A store answers a put once all bytes are stored: within `chunk_s`, and the time of the bytes at this rate.
+    stored_bytes_per_s: int = 8 * 1024 * 1024
     # Transfers last as long as the clients at their other ends need, so control calls have connections of their own. A
     # transfer needs up to 1.5 MiB of memory.
     transfers: int = 256
@@ -142,8 +144,11 @@ class S3Transport:
         url = self.bucket.url(key)
         content = {"content-length": str(body.size_bytes), "content-type": "application/octet-stream"}
         headers = self.signer.sign_headers("PUT", url, content, self.now(), None)
+        chunk_s = self._limits.chunk_s
+        answer_s = chunk_s + body.size_bytes / self._limits.stored_bytes_per_s
+        timeout = httpx2.Timeout(chunk_s, connect=self._limits.connect_s, read=answer_s)
         try:
-            response = await self._transfers.put(url.geturl(), headers=headers, content=body)
+            response = await self._transfers.put(url.geturl(), headers=headers, content=body, timeout=timeout)
         except (httpx2.HTTPError, OSError) as error:
             if body.failure is not None:
                 raise body.failure from None

@@ -9,6 +9,9 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
+# gRPC's client loses the status of a call that ends while it writes: its outcome is unknown.
+LOST_STATUS = "execute_batch"
+
 _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
@@ -48,6 +51,8 @@ def of_status(status: Status) -> Refusal:
 def of_error(error: grpc.aio.AioRpcError) -> Refusal:
     """Return the refusal that ended a call."""
     status = rpc_status.from_call(error)  # type: ignore[arg-type]  # has what is asked of a call
+    if status is None and LOST_STATUS in (error.debug_error_string() or ""):
+        return Refusal("UNAVAILABLE", message="the client lost the status")
     if status is None:
         return Refusal(error.code().name, message=error.details() or "")
     return of_status(status)
