@@ -184,10 +184,7 @@ async def retried(alice: RawMedia, frames: list[media_pb2.UploadRequest]) -> med
         try:
             stored.append(await alice.stream(frames))
         except grpc.aio.AioRpcError as error:
-            # gRPC's client loses the status of a call that ends while it writes.
-            if of_error(error).reason != "MEDIA_NOT_READY" and "execute_batch" not in (
-                error.debug_error_string() or ""
-            ):
+            if of_error(error).code != "UNAVAILABLE":
                 raise
         return bool(stored)
 
