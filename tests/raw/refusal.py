@@ -51,7 +51,8 @@ def of_status(status: Status) -> Refusal:
 def of_error(error: grpc.aio.AioRpcError) -> Refusal:
     """Return the refusal that ended a call."""
     status = rpc_status.from_call(error)  # type: ignore[arg-type]  # has what is asked of a call
-    if status is None and LOST_STATUS in (error.debug_error_string() or ""):
+    lost = error.code() is grpc.StatusCode.INTERNAL and LOST_STATUS in (error.debug_error_string() or "")
+    if status is None and lost:
         return Refusal("UNAVAILABLE", message="the client lost the status")
     if status is None:
         return Refusal(error.code().name, message=error.details() or "")

@@ -201,6 +201,7 @@ async def test_log_has_the_failure_and_no_signature(stack: Stack) -> None:
     assert "X-Amz" not in log.read_text()
 
 
+@pytest.mark.long
 def test_objects_survive_a_crash_of_the_store(stack: Stack) -> None:
     store = stack.processes["seaweedfs"]
     bodies = {f"kept/{number}": os.urandom(300_000) for number in range(20)}
