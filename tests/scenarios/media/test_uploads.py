@@ -184,7 +184,9 @@ async def retried(alice: RawMedia, frames: list[media_pb2.UploadRequest]) -> med
         try:
             stored.append(await alice.stream(frames))
         except grpc.aio.AioRpcError as error:
-            if of_error(error).code != "UNAVAILABLE":
+            refusal = of_error(error)
+            # A status without a reason is one of the transport: the call ended while it was being written.
+            if refusal.reason and refusal.code != "UNAVAILABLE":
                 raise
         return bool(stored)
 
