@@ -20,7 +20,7 @@ from media_service.model.media_store import MediaStore
 from media_service.model.object_store import ObjectNotFound, ObjectStore
 from media_service.processing.inspection import FileInspector
 from media_service.uploads.leases import LeasedFile, Leases
-from media_service.uploads.uploads import check_complete
+from media_service.uploads.uploads import check_complete, select_valid
 from servicekit.clock import Clock
 from servicekit.errors import Invalid
 from servicekit.failure import Failure
@@ -151,9 +151,7 @@ class Completion:
         file = leased.file
         key, size = sent_key(file.media_id), file.description.size_bytes
         try:
-            parts = await self._objects.list_parts(key, file.upload_id)
-            valid = [each for each in parts if 1 <= each.number <= file.part_count]
-            valid = [each for each in valid if each.size_bytes == file.part_bytes(each.number)]
+            valid = select_valid(file, await self._objects.list_parts(key, file.upload_id))
             check_complete(file, {part.number for part in valid})
             await self._objects.complete_parts(key, file.upload_id, valid)
         except ObjectNotFound:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -12,7 +13,7 @@ from media_service.access import MediaAccess
 from media_service.errors import QuotaExceeded, field_invalid, media_not_found
 from media_service.model.media import FileDescription, MediaFile, MediaState, sent_key
 from media_service.model.media_store import MediaStore, Usage
-from media_service.model.object_store import ObjectNotFound, ObjectStore
+from media_service.model.object_store import ObjectNotFound, ObjectStore, StoredPart
 from servicekit.clock import Clock
 from servicekit.errors import ContentTooLarge, RequestIdReused
 
@@ -102,7 +103,7 @@ class Uploads:
         except ObjectNotFound:
             # The parts have been joined, and the file is being completed.
             return set(range(1, file.part_count + 1))
-        return {part.number for part in parts if _has_right_size(file, part.number, part.size_bytes)}
+        return {part.number for part in select_valid(file, parts)}
 
     async def find_upload(self, user_id: str, media_id: str) -> MediaFile:
         """Return a file that the user uploads or has uploaded in parts. Raise MediaNotFound."""
@@ -159,8 +160,13 @@ def check_complete(file: MediaFile, stored: set[int]) -> None:
         raise field_invalid("media_id", f"these parts are not stored: {shown}")
 
 
-def _has_right_size(file: MediaFile, number: int, size_bytes: int) -> bool:
-    return 1 <= number <= file.part_count and file.part_bytes(number) == size_bytes
+def select_valid(file: MediaFile, parts: Sequence[StoredPart]) -> list[StoredPart]:
+    """Return the parts that belong to the upload and have their right sizes."""
+    return [
+        part
+        for part in parts
+        if 1 <= part.number <= file.part_count and part.size_bytes == file.part_bytes(part.number)
+    ]
 
 
 def _repeated(file: MediaFile, repeat: MediaFile) -> MediaFile:
