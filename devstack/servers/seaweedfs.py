@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,10 @@ from devstack.s3 import BUCKET, REGION, S3Address, S3Keys, read_keys
 
 # The parts, in the order of their ports: each has one for HTTP, then one for gRPC.
 _PARTS: Final = ("s3", "filer", "master", "volume", "admin")
+
+_PROBE_KEY: Final = "health-probe"
+# A write waits up to 20 s for a volume that was not ready when it came; the next attempt finds it.
+_PROBE_TIMEOUT_S: Final = 2.0
 
 _ENVIRONMENT: Final = {
     # With the defaults of Go its memory grows to several times of what it uses.
@@ -72,7 +77,7 @@ def _port_options(ports: Sequence[int]) -> list[str]:
 
 def _probe(address: S3Address) -> Probe:
     def probe() -> str | None:
-        with PoolManager(timeout=2.0, retries=False) as pool:
+        with PoolManager(timeout=_PROBE_TIMEOUT_S, retries=False) as pool:
             keys = address.keys
             client = Minio(
                 address.endpoint,
@@ -83,10 +88,12 @@ def _probe(address: S3Address) -> Probe:
                 http_client=pool,
             )
             try:
-                # A signed request: it shows the bucket, and that the identity may use it.
-                exists = client.bucket_exists(BUCKET)
+                # It answers requests about the bucket before its volumes can be read or written.
+                client.put_object(BUCKET, _PROBE_KEY, io.BytesIO(_PROBE_KEY.encode()), len(_PROBE_KEY))
+                client.get_object(BUCKET, _PROBE_KEY).close()
+                client.remove_object(BUCKET, _PROBE_KEY)
             except (MinioException, HTTPError) as error:
                 return str(error)
-        return None if exists else f"it has no bucket {BUCKET} yet"
+        return None
 
     return probe

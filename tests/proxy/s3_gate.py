@@ -13,6 +13,8 @@ from typing import Final
 _LOOPBACK: Final = "127.0.0.1"
 _CHUNK: Final = 1 << 16
 _REQUEST: Final = re.compile(rb"^(GET|HEAD|PUT|POST|DELETE) (\S+) HTTP/1\.1\r\n")
+_HEAD_END: Final = b"\r\n\r\n"
+_LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -20,7 +22,7 @@ class Stop:
     """A moment to stop at: the first request whose method and target (path and query) match `pattern`.
 
     The request is not passed on, or with `answered` its answer is not, until the stop is released. `reached` is set
-    once it is held.
+    once it is held: the whole request, with its body, so that its sender may be frozen or killed.
     """
 
     pattern: re.Pattern[str]
@@ -109,8 +111,6 @@ class S3Gate:
             for stop in self._stops:
                 if not stop.target and stop.pattern.search(line):
                     stop.target = line.partition(" ")[2]
-                    if not stop.answered:
-                        stop.reached.set()
                     return stop
         return None
 
@@ -130,11 +130,29 @@ class _Connection:
                 if (stop := self._gate.find_stop(data)) is not None:
                     if stop.answered:
                         self._held = stop
-                    elif not _wait(stop):
-                        break
+                    else:
+                        data = self._receive_rest(data)
+                        stop.reached.set()
+                        if not _wait(stop):
+                            break
                 self._store.sendall(data)
         self._shut_down()
         self._client.close()
+
+    def _receive_rest(self, request: bytes) -> bytes:
+        """Return the whole request that begins with these bytes. Raise ConnectionError if its sender leaves."""
+        while (end := request.find(_HEAD_END)) < 0:
+            request += self._receive()
+        length = _LENGTH.search(request, 0, end + len(_HEAD_END))
+        size = end + len(_HEAD_END) + (int(length[1]) if length else 0)
+        while len(request) < size:
+            request += self._receive()
+        return request
+
+    def _receive(self) -> bytes:
+        if data := self._client.recv(_CHUNK):
+            return data
+        raise ConnectionError("the sender closed the connection within a request")
 
     def pass_answers(self) -> None:
         with suppress(OSError):

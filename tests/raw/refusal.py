@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import grpc
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
-# gRPC's client loses the status of a call that ends while it writes: its outcome is unknown.
-LOST_STATUS = "execute_batch"
+# The message of gRPC's client for a call that ended while it wrote. The status is lost, and the outcome unknown.
+LOST_STATUS: Final = "Internal error from Core"
 
 _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 
@@ -49,11 +50,10 @@ def of_status(status: Status) -> Refusal:
 
 
 def of_error(error: grpc.aio.AioRpcError) -> Refusal:
-    """Return the refusal that ended a call."""
+    """Return the refusal that ended a call; code UNAVAILABLE and message LOST_STATUS if it is not known."""
     status = rpc_status.from_call(error)  # type: ignore[arg-type]  # has what is asked of a call
-    lost = error.code() is grpc.StatusCode.INTERNAL and LOST_STATUS in (error.debug_error_string() or "")
-    if status is None and lost:
-        return Refusal("UNAVAILABLE", message="the client lost the status")
-    if status is None:
-        return Refusal(error.code().name, message=error.details() or "")
-    return of_status(status)
+    if status is not None:
+        return of_status(status)
+    code, message = error.code(), error.details() or ""
+    lost = code is grpc.StatusCode.INTERNAL and message == LOST_STATUS
+    return Refusal("UNAVAILABLE" if lost else code.name, message=message)

@@ -18,7 +18,7 @@ from parley.chat.v1 import chat_pb2, entry_pb2
 from tests.eventually import eventually
 from tests.loop import Loop
 from tests.raw.device import RawDevice, new_id
-from tests.raw.refusal import Refusal, of_error, of_status
+from tests.raw.refusal import LOST_STATUS, Refusal, of_error, of_status
 from tests.raw.stream import RawStream, StreamEnded
 from tests.raw.world import World
 
@@ -31,8 +31,6 @@ ENDS: Final = {"FRAME_EMPTY", "FRAME_UNPARSABLE", "HELLO_REPEATED"}
 ENDS_AT_ONCE: Final = {"FRAME_EMPTY", "FRAME_UNPARSABLE", "HELLO_MISSING", "FIELD_INVALID"}
 # What nobody shall be told for what they say.
 FAULTS: Final = {"INTERNAL", "UNKNOWN", "DEADLINE_EXCEEDED", "UNAVAILABLE"}
-# What gRPC's client says instead, when it was writing another frame just as the stream ended.
-OVERWRITTEN: Final = "Internal error from Core"
 METHODS: Final = (
     "ChatService/SendMessage",
     "ChatService/ListEntries",
@@ -92,7 +90,7 @@ class HostileConnections:
     async def send_frame(self, data: bytes, *, first: bool) -> None:
         """Send these bytes as alice, on her stream or as the first frame of a new one."""
         end = await self._end_of(data, HEARTBEAT, first=first)
-        if end and end.message == OVERWRITTEN:
+        if end and end.message == LOST_STATUS:
             end = await self._end_of(data, first=first)
         if end:
             assert end.code == "INVALID_ARGUMENT", end

@@ -201,7 +201,6 @@ async def test_log_has_the_failure_and_no_signature(stack: Stack) -> None:
     assert "X-Amz" not in log.read_text()
 
 
-@pytest.mark.long
 def test_objects_survive_a_crash_of_the_store(stack: Stack) -> None:
     store = stack.processes["seaweedfs"]
     bodies = {f"kept/{number}": os.urandom(300_000) for number in range(20)}
@@ -215,6 +214,6 @@ def test_objects_survive_a_crash_of_the_store(stack: Stack) -> None:
     assert time.monotonic() - began < 10
     store.start()
     store.wait_healthy()
-    assert {key: get(stack, key).body for key in bodies} == bodies
+    assert [key for key, body in bodies.items() if get(stack, key).body != body] == []
     client = s3_client(stack, stack.s3.url)
     assert {each.object_name for each in client.list_objects("media", "kept/")} == set(bodies)

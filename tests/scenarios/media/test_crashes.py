@@ -229,7 +229,6 @@ async def test_deletion_of_objects_goes_on_after_a_kill(play: Play) -> None:
     await play.is_removed(media.media_id)
 
 
-@pytest.mark.long
 async def test_photo_that_a_frozen_server_stores_late_is_deleted(play: Play) -> None:
     contents, request_id = photo(Random(1)), str(uuid.uuid4())
     first, second = play.at(0, play.alice), play.at(1, play.alice)
