@@ -14,8 +14,8 @@ from parley_client.client import Client
 from parley_client.demo.record import AcknowledgedMessage, DeviceRecord, record_entry
 from parley_client.device import Device
 from parley_client.door import Tls
-from parley_client.errors import DoorUnreachable, ParleyError
-from parley_client.events import ConnectionChanged, ConnectionState, ConversationGone, EntryReceived
+from parley_client.errors import DoorUnreachable, ParleyError, TimedOut
+from parley_client.events import CaughtUp, ConnectionChanged, ConnectionState, ConversationGone, EntryReceived
 from parley_client.session import Session
 from parley_client.view import ConversationView
 
@@ -48,6 +48,7 @@ class Participant:
         self._event_received = asyncio.Event()
         self._stack = AsyncExitStack()
         self._recording: asyncio.Task[None] | None = None
+        self._caught_up = False
         self.device: Device | None = None
 
     @property
@@ -63,11 +64,19 @@ class Participant:
         return self.session.user_id
 
     async def connect(self, timeout_s: float = 10.0) -> None:
-        """Connect and start recording. Raise TimeoutError after `timeout_s`."""
+        """Connect, start recording, and return once the device has caught up: what follows reaches it live or never.
+
+        Raise TimedOut after `timeout_s`.
+        """
         device = self.client.connect(repair=self.repair, home_hint=self.home_hint)
         self.device = await self._stack.enter_async_context(device)
+        self._caught_up = False
         self._recording = asyncio.create_task(self._record_events(device))
         await device.wait_connected(timeout_s)
+        try:
+            await self.wait_until(lambda: self._caught_up, f"{self.name} did not catch up", timeout_s)
+        except ObservationTimeout as error:
+            raise TimedOut(str(error)) from None
 
     async def disconnect(self) -> None:
         """Disconnect; the cursor of every conversation is kept for the next `connect`."""
@@ -145,6 +154,8 @@ class Participant:
             if isinstance(event, EntryReceived):
                 self.record.append(event.entry, event.live)
                 self.arrival_times.setdefault(record_entry(event.entry).content, time.perf_counter())
+            elif isinstance(event, CaughtUp):
+                self._caught_up = True
             elif isinstance(event, ConnectionChanged) and event.state is ConnectionState.ENDED:
                 self.end_error = event.error
             elif isinstance(event, ConversationGone):
