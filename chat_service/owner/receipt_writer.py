@@ -38,9 +38,13 @@ class PendingReceipts:
     waiters: list[OnDone] = field(default_factory=list)
 
     def add(self, receipt: Receipt, reply: OnDone) -> None:
-        """Merge a receipt into the waiting ones; `reply` is called when they are stored or refused."""
+        """Merge a receipt, at most to the present head; `reply` is called when it is stored or refused."""
+        head = self.owned.head.seq
         delivered, read = self.marks.get(receipt.user_id, (0, 0))
-        self.marks[receipt.user_id] = max(delivered, receipt.highest_seq), max(read, receipt.read_seq)
+        self.marks[receipt.user_id] = (
+            max(delivered, min(receipt.highest_seq, head)),
+            max(read, min(receipt.read_seq, head)),
+        )
         self.waiters.append(reply)
 
     def add_device(self, receipt: Receipt) -> None:
@@ -141,7 +145,6 @@ class ReceiptWriter:
         raised = {user: owned.watermarks.get(user, Watermark()) for user in pending.authors}
         for user, (delivered, read) in pending.marks.items():
             before = owned.watermarks.get(user, Watermark())
-            delivered, read = min(delivered, owned.head.seq), min(read, owned.head.seq)
             number = await self._message_number_at(owned, read) if read > before.read_seq else 0
             after = before.max_with(Watermark(delivered, read, number))
             if after != before:

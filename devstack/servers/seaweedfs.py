@@ -43,7 +43,8 @@ def seaweedfs_spec(
     It listens on ten `ports`, the first of which is that of S3. Nothing is preallocated on the disk. It does not sync
     to the disk: what it acknowledged survives a crash of the process, not one of the machine.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    # Some of its files can be read by everyone, whatever the umask.
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     s3, filer = ports[0], ports[2]
     command = (
         *(str(server_binary("weed")), "-logtostderr=true", "mini", f"-dir={folder}"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -166,8 +167,18 @@ class Group(RuleBasedStateMachine):
         type(self).steps += 1
         if number not in self.away:
             device = self.devices[number]
-            self.loop.run(device.receipt(self.group, read=seq))
+            self.loop.run(self._read(device, seq))
             self.model.receive(device.user_id, seq)
+
+    async def _read(self, device: RawDevice, seq: int) -> None:
+        """Send a receipt; one above the head is waited for, because it counts as the head of the moment it arrives."""
+        if seq <= self.model.head:
+            await device.receipt(self.group, read=seq)
+            return
+        receipt = chat_pb2.Receipt(conversation_id=self.group, read_seq=seq)
+        with suppress(grpc.aio.AioRpcError):
+            # Of a user who is no member.
+            await device.call(chat_pb2.UpdateReceiptsRequest(receipts=[receipt]))
 
     @rule(number=numbers)
     def go_away(self, number: int) -> None:
