@@ -22,7 +22,8 @@ class Stop:
     """A moment to stop at: the first request whose method and target (path and query) match `pattern`.
 
     The request is not passed on, or with `answered` its answer is not, until the stop is released. `reached` is set
-    once it is held: the whole request, with its body, so that its sender may be frozen or killed.
+    once it is held: the whole request, with its body, so that its sender may be frozen or killed. `status` is that of
+    the answer to a request that was held and passed on; 0: there is none yet.
     """
 
     pattern: re.Pattern[str]
@@ -32,6 +33,7 @@ class Stop:
     passes: bool = True
     # What was held: a path and a query.
     target: str = ""
+    status: int = 0
 
     def release(self) -> None:
         """Pass on what is held."""
@@ -122,7 +124,9 @@ class _Connection:
         self._gate = gate
         self._client = client
         self._store = store
+        # Whose answer is to be held, and whose request was held.
         self._held: Stop | None = None
+        self._passed_on: Stop | None = None
 
     def pass_requests(self) -> None:
         with suppress(OSError):
@@ -135,6 +139,7 @@ class _Connection:
                         stop.reached.set()
                         if not _wait(stop):
                             break
+                        self._passed_on = stop
                 self._store.sendall(data)
         self._shut_down()
         self._client.close()
@@ -157,6 +162,9 @@ class _Connection:
     def pass_answers(self) -> None:
         with suppress(OSError):
             while data := self._store.recv(_CHUNK):
+                if self._passed_on is not None:
+                    self._passed_on.status = int(data.split(b" ", 2)[1])
+                    self._passed_on = None
                 if (stop := self._held) is not None:
                     stop.reached.set()
                     if not _wait(stop):
