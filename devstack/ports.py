@@ -7,6 +7,7 @@ import os
 import random
 import socket
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -18,10 +19,13 @@ LOOPBACK = "127.0.0.1"
 SERVICE_PORTS = 180
 """The number of ports that all services of a stack have together."""
 
-# The blocks are below the kernel's range of ephemeral ports (32768 and up by default). A port in that range may be
-# taken by an outgoing connection when a killed process wants to listen on it again.
-_FIRST_PORT, _PORTS_END, _BLOCK_SIZE = 10_000, 32_000, 200
+# The blocks, and what is SEAWEEDFS_ADMIN_OFFSET above them, are below the kernel's range of ephemeral ports (32768 and
+# up by default). A port in that range may be taken by an outgoing connection when a killed process wants to listen on it
+# again.
+_FIRST_PORT, _PORTS_END, _BLOCK_SIZE = 10_000, 20_000, 200
 _MEDIA_OFFSET = 196
+# SeaweedFS's worker dials the admin server there, whatever the options say; in vain, it uses a tenth of a processor.
+SEAWEEDFS_ADMIN_OFFSET = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class Ports:
     """The ports of one stack: two of Envoy, and 200 from `base` on for the servers behind it.
 
     `door` is for calls, `media` for presigned addresses. Services take their ports from base + 1 on, in the order of
-    their table; the stores follow from + 181.
+    their table; the stores follow from + 181. SeaweedFS's admin server alone listens SEAWEEDFS_ADMIN_OFFSET higher.
     """
 
     door: int
@@ -86,9 +90,10 @@ class Ports:
         return self.base + 185
 
     @property
-    def seaweedfs(self) -> range:
-        """The ten ports of SeaweedFS, base + 186 to + 195; the first is that of S3."""
-        return range(self.base + 186, self.base + 196)
+    def seaweedfs(self) -> Sequence[int]:
+        """The ten ports of SeaweedFS, from base + 186 on; the first is that of S3, the last the admin server's gRPC."""
+        ports = range(self.base + 186, self.base + 195)
+        return (*ports, ports[-1] + SEAWEEDFS_ADMIN_OFFSET)
 
 
 def _port_count(service: ServiceType) -> int:
@@ -119,9 +124,9 @@ class PortBlock:
             lock = _try_lock(_lock_folder() / str(base))
             if lock is None:
                 continue
-            if all(is_free(port) for port in range(base, base + _BLOCK_SIZE)):
-                self._lock = lock
-                self.ports = Ports(door=base, media=base + _MEDIA_OFFSET, base=base)
+            ports = Ports(door=base, media=base + _MEDIA_OFFSET, base=base)
+            if all(is_free(port) for port in {*range(base, base + _BLOCK_SIZE), *ports.seaweedfs}):
+                self._lock, self.ports = lock, ports
                 return
             lock.close()
         raise SetupError(f"There are no {_BLOCK_SIZE} consecutive free ports between {_FIRST_PORT} and {_PORTS_END}.")
