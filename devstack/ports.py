@@ -19,9 +19,8 @@ LOOPBACK = "127.0.0.1"
 SERVICE_PORTS = 180
 """The number of ports that all services of a stack have together."""
 
-# The blocks, and what is SEAWEEDFS_ADMIN_OFFSET above them, are below the kernel's range of ephemeral ports (32768 and
-# up by default). A port in that range may be taken by an outgoing connection when a killed process wants to listen on it
-# again.
+# The blocks, and what is SEAWEEDFS_ADMIN_OFFSET above them, are below the kernel's ephemeral ports (32768 and up by
+# default). One of those may be taken by an outgoing connection when a killed process wants to listen on it again.
 _FIRST_PORT, _PORTS_END, _BLOCK_SIZE = 10_000, 20_000, 200
 _MEDIA_OFFSET = 196
 # SeaweedFS's worker dials the admin server there, whatever the options say; in vain, it uses a tenth of a processor.
