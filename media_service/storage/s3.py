@@ -182,9 +182,10 @@ class S3ObjectStore:
             for upload_key, upload_id in page.uploads:
                 if upload_key == key:
                     yield upload_id
-            if page.next_markers is None:
+            # A store that does not understand the markers would answer with the same page for ever.
+            if page.next_page is None or page.next_page.items() <= query.items():
                 return
-            query["key-marker"], query["upload-id-marker"] = page.next_markers
+            query |= page.next_page
 
     async def _create_bucket(self) -> None:
         region = self._settings.s3_region

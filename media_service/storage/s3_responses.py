@@ -83,10 +83,10 @@ def parse_parts(body: bytes) -> PartsPage:
 
 @dataclass(frozen=True, slots=True)
 class UploadsPage:
-    """A page of uploads in parts, as pairs of key and upload id; `next_markers` is such a pair, None at the end."""
+    """A page of uploads in parts, as pairs of key and upload id; `next_page` is the query of the next page, if any."""
 
     uploads: Sequence[tuple[str, str]]
-    next_markers: tuple[str, str] | None
+    next_page: Mapping[str, str] | None
 
 
 def parse_uploads(body: bytes) -> UploadsPage:
@@ -94,7 +94,16 @@ def parse_uploads(body: bytes) -> UploadsPage:
     root = _root(body)
     found = [Upload(element, findtext(root, "EncodingType")) for element in findall(root, "Upload")]
     uploads = [(upload.object_name, upload.upload_id or "") for upload in found]
-    return UploadsPage(uploads, uploads[-1] if uploads and _is_truncated(root) else None)
+    return UploadsPage(uploads, _next_uploads(root) if _is_truncated(root) else None)
+
+
+def _next_uploads(root: Element) -> dict[str, str] | None:
+    """Return the markers that the store names. SeaweedFS names no key: it takes a key marker for the one to list."""
+    named = {
+        "key-marker": findtext(root, "NextKeyMarker"),
+        "upload-id-marker": findtext(root, "NextUploadIdMarker"),
+    }
+    return {name: value for name, value in named.items() if value} or None
 
 
 def encode_parts(parts: Sequence[StoredPart]) -> bytes:

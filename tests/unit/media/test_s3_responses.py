@@ -94,20 +94,28 @@ def test_page_of_parts_is_understood(namespace: str) -> None:
 def test_empty_page_ends_the_listing() -> None:
     assert parse_parts(b"<ListPartsResult><IsTruncated>true</IsTruncated></ListPartsResult>").next_marker is None
     body = b"<ListMultipartUploadsResult><IsTruncated>true</IsTruncated></ListMultipartUploadsResult>"
-    assert parse_uploads(body).next_markers is None
+    assert parse_uploads(body).next_page is None
 
 
-def test_page_of_uploads_is_understood() -> None:
+KEY, UPLOAD = "<NextKeyMarker>b</NextKeyMarker>", "<NextUploadIdMarker>2</NextUploadIdMarker>"
+
+
+@pytest.mark.parametrize(
+    ("markers", "query"),
+    [(KEY + UPLOAD, {"key-marker": "b", "upload-id-marker": "2"}), (UPLOAD, {"upload-id-marker": "2"}), ("", None)],
+    ids=["Amazon", "SeaweedFS", "none"],
+)
+def test_page_of_uploads_is_understood(markers: str, query: dict[str, str] | None) -> None:
     items = "".join(
         f"<Upload><Key>{key}</Key><UploadId>{upload_id}</UploadId></Upload>"
         for key, upload_id in (("a", "1"), ("b", "2"))
     )
-    body = (
-        f"<ListMultipartUploadsResult {NAMESPACE}>{items}<IsTruncated>true</IsTruncated></ListMultipartUploadsResult>"
-    )
-    page = parse_uploads(body.encode())
+    name = "ListMultipartUploadsResult"
+    body = f"<{name} {NAMESPACE}>{markers}{items}<IsTruncated>%s</IsTruncated></{name}>"
+    page = parse_uploads((body % "true").encode())
     assert page.uploads == [("a", "1"), ("b", "2")]
-    assert page.next_markers == ("b", "2")
+    assert page.next_page == query
+    assert parse_uploads((body % "false").encode()).next_page is None
 
 
 def test_parts_are_encoded_in_order() -> None:
