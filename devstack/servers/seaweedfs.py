@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -19,10 +18,6 @@ from devstack.s3 import BUCKET, REGION, S3Address, S3Keys, read_keys
 
 # The parts, in the order of their ports: each has one for HTTP, then one for gRPC.
 _PARTS: Final = ("s3", "filer", "master", "volume", "admin")
-
-_PROBE_KEY: Final = "health-probe"
-# A write waits up to 20 s for a volume that was not ready when it came; the next attempt finds it.
-_PROBE_TIMEOUT_S: Final = 2.0
 
 _ENVIRONMENT: Final = {
     # With the defaults of Go its memory grows to several times of what it uses.
@@ -45,7 +40,7 @@ def seaweedfs_spec(
     """
     # Some of its files can be read by everyone, whatever the umask.
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    s3, filer = ports[0], ports[2]
+    s3, filer, master = ports[0], ports[2], ports[4]
     command = (
         *(str(server_binary("weed")), "-logtostderr=true", "mini", f"-dir={folder}"),
         *(f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}", *_port_options(ports)),
@@ -63,7 +58,8 @@ def seaweedfs_spec(
     address = s3_address(s3, read_keys(identities))
     # The user's home may have a security.toml.
     environment = {**_ENVIRONMENT, "HOME": str(folder)}
-    return ProcessSpec(name, command, log, _probe(address), address.endpoint, tuple(ports), environment)
+    probe = _probe(address, f"{LOOPBACK}:{filer}", f"{LOOPBACK}:{master}")
+    return ProcessSpec(name, command, log, probe, address.endpoint, tuple(ports), environment)
 
 
 def s3_address(port: int, keys: S3Keys) -> S3Address:
@@ -76,10 +72,10 @@ def _port_options(ports: Sequence[int]) -> list[str]:
     return [f"{option}={port}" for option, port in zip(options, ports, strict=True)]
 
 
-def _probe(address: S3Address) -> Probe:
+def _probe(address: S3Address, filer: str, master: str) -> Probe:
     def probe() -> str | None:
-        with PoolManager(timeout=_PROBE_TIMEOUT_S, retries=False) as pool:
-            keys = address.keys
+        keys = address.keys
+        with PoolManager(timeout=2.0, retries=False) as pool:
             client = Minio(
                 address.endpoint,
                 access_key=keys.access_key,
@@ -89,12 +85,17 @@ def _probe(address: S3Address) -> Probe:
                 http_client=pool,
             )
             try:
-                # It answers requests about the bucket before its volumes can be read or written.
-                client.put_object(BUCKET, _PROBE_KEY, io.BytesIO(_PROBE_KEY.encode()), len(_PROBE_KEY))
-                client.get_object(BUCKET, _PROBE_KEY).close()
-                client.remove_object(BUCKET, _PROBE_KEY)
-            except (MinioException, HTTPError) as error:
+                # A signed request: it shows the bucket, and that the identity may use it.
+                if not client.bucket_exists(BUCKET):
+                    return f"it has no bucket {BUCKET} yet"
+                # It answers such requests seconds before it can read and write. A write that comes too early is tried
+                # again by the store for up to 20 s, so the volumes must be known first.
+                if not pool.request("GET", f"http://{master}/dir/status").json()["Topology"]["DataCenters"]:
+                    return "its volumes are not registered yet"
+                # Outside of the buckets, because a write that timed out may come true later.
+                written = pool.request("PUT", f"http://{filer}/health/probe", body=b"probe")
+                return None if written.status < 300 else f"it cannot write yet: status {written.status}"
+            except (MinioException, HTTPError, ValueError) as error:
                 return str(error)
-        return None
 
     return probe
