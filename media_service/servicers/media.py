@@ -39,6 +39,7 @@ MAX_FRAME_BYTES: Final = 256 * 1024 + 64
 PART_URL_LIFETIME_S: Final = 3600
 # An upload that sends nothing for this long ends.
 IDLE_TIMEOUT_S: Final = 30.0
+DISCONNECT_WAIT_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +191,10 @@ async def _read_start(stream: ByteStream) -> media_pb2.UploadRequest.Start:
 
 
 async def _read_chunks(stream: ByteStream, size_bytes: int) -> AsyncGenerator[bytes, None]:
-    """Yield the chunks of an upload. Raise Invalid if they have more or fewer bytes than announced together."""
+    """Yield the chunks of an upload. Raise Invalid if they have more or fewer bytes than announced together.
+
+    Fewer are told only after DISCONNECT_WAIT_S: a wrong size ends the upload for good, a lost connection does not.
+    """
     received = 0
     while (frame := await _read_frame(stream)) is not None:
         if frame.WhichOneof("frame") != "chunk":
@@ -199,6 +203,9 @@ async def _read_chunks(stream: ByteStream, size_bytes: int) -> AsyncGenerator[by
         if received > size_bytes:
             break
         yield frame.chunk
+    if received < size_bytes:
+        # If the client has left, its frames may seem to end a moment before this call is cancelled.
+        await asyncio.sleep(DISCONNECT_WAIT_S)
     if received != size_bytes:
         more = "more" if received > size_bytes else f"{received}"
         raise field_invalid("start.file.size_bytes", f"{size_bytes} bytes were announced, {more} were sent")
