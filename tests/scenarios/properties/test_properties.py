@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -176,9 +175,11 @@ class Group(RuleBasedStateMachine):
             await device.receipt(self.group, read=seq)
             return
         receipt = chat_pb2.Receipt(conversation_id=self.group, read_seq=seq)
-        with suppress(grpc.aio.AioRpcError):
-            # Of a user who is no member.
-            await device.call(chat_pb2.UpdateReceiptsRequest(receipts=[receipt]))
+        request = chat_pb2.UpdateReceiptsRequest(receipts=[receipt])
+        if device.user_id in self.model.roles:
+            await device.call(request)
+        else:
+            assert (await device.refusal(request)).reason == "CONVERSATION_NOT_FOUND"
 
     @rule(number=numbers)
     def go_away(self, number: int) -> None:
