@@ -100,29 +100,27 @@ def _start(command: Sequence[str], environment: Mapping[str, str]) -> Popen[byte
     return Popen(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, cwd="/", env=environment, start_new_session=True)
 
 
-class _Output(asyncio.StreamReaderProtocol):
+class _PipeProtocol(asyncio.BaseProtocol):
+    """Tells a child when one of its pipes is open, and when it is lost."""
+
+    _child: ChildProcess
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._child.pipe_opened()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._child.pipe_lost()
+
+
+class _Output(_PipeProtocol, asyncio.StreamReaderProtocol):
     def __init__(self, child: ChildProcess) -> None:
         super().__init__(child.output)
         self._child = child
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._child.pipe_opened()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._child.pipe_lost()
-
-
-class _Input(FlowControlMixin):
+class _Input(_PipeProtocol, FlowControlMixin):
     def __init__(self, child: ChildProcess) -> None:
         super().__init__()
         self._child = child
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._child.pipe_opened()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._child.pipe_lost()
