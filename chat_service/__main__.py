@@ -7,7 +7,14 @@ from typing import Final
 
 from chat_service.accounts.passwords import PasswordHasherPool
 from chat_service.server import ChatServer
-from chat_service.services import create_accounts, internal_services, open_catalog, public_services
+from chat_service.services import (
+    create_accounts,
+    internal_services,
+    open_catalog,
+    open_personal_data,
+    open_reporter,
+    public_services,
+)
 from chat_service.settings import ChatSettings
 from chat_service.stores import Stores
 from chat_service.stream.admission import Admission
@@ -24,24 +31,27 @@ async def build(platform: Platform[ChatSettings]) -> Service:
     stores = Stores(database, redis, platform.membership, search=settings.search)
     passwords = platform.exit_stack.enter_context(contextlib.closing(PasswordHasherPool()))
     # Accounts and streams depend on each other: a sign-out closes a stream, and a stream checks the sign-in.
-    accounts = create_accounts(settings, stores, passwords, clock, lambda: server)
+    personal_data = open_personal_data(platform)
+    accounts = create_accounts(settings, stores, passwords, personal_data, clock, lambda: server)
+    reporter = open_reporter(platform)
     server = ChatServer(
         platform.membership,
         platform.credential,
         stores,
         Admission(platform.verifier.verify, accounts.admit, clock),
         open_catalog(platform),
+        reporter,
         settings.limits,
         clock,
         settings.retention_policy,
     )
     await stores.prepare()
     return Service(
-        public=public_services(settings, server, accounts, clock),
+        public=public_services(settings, server, accounts, personal_data, clock),
         internal=internal_services(server, clock),
         internal_message_bytes=MESH_MESSAGE_BYTES,
         admit=accounts.admit,
-        components=[server.run],
+        components=[server.run, *([reporter.run] if reporter is not None else [])],
         jobs=[accounts.deletion.run],
         drain=server.drain,
     )

@@ -6,14 +6,12 @@ Failure
 ├── RoleInsufficient, Blocked                       PERMISSION_DENIED
 ├── NotAGroup, GroupFull, LastAdmin, TooManyHidden,
 │   StreamNotConnected                              FAILED_PRECONDITION
-├── HelloMissing, HelloRepeated,
-│   MessageIdInvalid, MessageIdExpired,
+├── MessageIdInvalid, MessageIdExpired,
 │   MessageIdFromFuture, PeerIsSelf,
 │   GroupTooLarge                                   INVALID_ARGUMENT
 ├── MessageIdReused, ConversationExists             ALREADY_EXISTS
 ├── ConversationBusy                                RESOURCE_EXHAUSTED, with a delay
-├── EarlierSendRefused, OwnerUnavailable            UNAVAILABLE, with a delay
-└── SessionSuperseded                               ABORTED
+└── EarlierSendRefused, OwnerUnavailable            UNAVAILABLE, with a delay
 """
 
 from __future__ import annotations
@@ -34,18 +32,6 @@ class UserNotFound(NotFound):
     """The user does not exist."""
 
     default_reason: ClassVar[str] = "USER_NOT_FOUND"
-
-
-class HelloMissing(Invalid):
-    """The first frame was not `hello`."""
-
-    default_reason: ClassVar[str] = "HELLO_MISSING"
-
-
-class HelloRepeated(Invalid):
-    """The stream sent `hello` twice."""
-
-    default_reason: ClassVar[str] = "HELLO_REPEATED"
 
 
 class MessageIdInvalid(Invalid):
@@ -155,10 +141,3 @@ class EarlierSendRefused(Unavailable):
     """An earlier send to this conversation was refused and has not been sent again yet."""
 
     default_reason: ClassVar[str] = "EARLIER_SEND_REFUSED"
-
-
-class SessionSuperseded(Failure):
-    """A newer stream of the device has replaced this one."""
-
-    default_code: ClassVar[str] = "ABORTED"
-    default_reason: ClassVar[str] = "SESSION_SUPERSEDED"

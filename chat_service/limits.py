@@ -20,6 +20,7 @@ class Limits:
     fetch_ranges: int = 100
     range_entries: int = 500
     heartbeat_seconds: int = 4
+    background_heartbeat_seconds: int = 60
     # Bytes that may wait in the outbox of a stream; entries beyond them are not sent, and the device fetches them.
     outbox_bytes: int = 1024 * 1024
     # Seconds after which a stream with a full outbox whose device reads nothing is closed.

@@ -22,11 +22,13 @@ from chat_service.mesh.peer_pool import PeerPool
 from chat_service.mesh.peer_stream import PeerStream
 from chat_service.model.retention import KEEP_FOREVER, RetentionPolicy
 from chat_service.owner.owner import Owner, OwnerLimits
+from chat_service.presence.reporter import PresenceReporter
 from chat_service.retention.job import RetentionJob
 from chat_service.retention.sweep import RetentionSweep
 from chat_service.stores import Stores
 from chat_service.stream.admission import Admission
 from chat_service.stream.edge import Edge
+from chat_service.stream.edge_presence import EdgePresence
 from chat_service.stream.session_registry import SessionRegistry
 from chat_service.wire import contents
 from parley.internal.v1.mesh_pb2 import MeshFrame
@@ -51,6 +53,7 @@ class ChatServer:
         stores: Stores,
         admission: Admission,
         catalog: Catalog,
+        reporter: PresenceReporter | None,
         limits: Limits,
         clock: Clock,
         retention: RetentionPolicy = KEEP_FOREVER,
@@ -63,6 +66,9 @@ class ChatServer:
         self.media_access = MediaAccess(stores.media, stores.memberships, _make_visibility(stores))
         self.peers = PeerPool(membership, credential, self._dispatch_frame, self._on_peer_closed)
         self.sessions = SessionRegistry()
+        self.presence = EdgePresence(self.sessions, reporter.state if reporter is not None else None, clock)
+        if reporter is not None:
+            reporter.on_presences = self.presence.take_presences
         self.rates = RateLimiter(RateLimit(limits.sends_per_second, limits.sends_burst), clock, MAX_DEVICES)
         self.home = Home(EdgeRouter(membership, self.peers, self.sessions), clock)
         fan_out = FanOut(membership, self.peers, self.home)
@@ -84,7 +90,7 @@ class ChatServer:
             self.catalog,
             self.history,
             admission,
-            self.stores.blocks.blocked_either_way,
+            self.presence,
             self.rates,
             limits,
             clock,

@@ -17,6 +17,8 @@ from chat_service.media.catalog import Catalog, EmptyMediaCatalog, MediaCatalogC
 from chat_service.mesh.group_leaver import GroupLeaver
 from chat_service.mesh.peer_pool import MeshServicer
 from chat_service.model.ids import direct_id
+from chat_service.personal_data import PersonalDataClient
+from chat_service.presence.reporter import PresenceReporter
 from chat_service.server import ChatServer
 from chat_service.servicers import account, chat, conversation
 from chat_service.servicers.account_export import AccountExport
@@ -28,9 +30,11 @@ from chat_service.stores import Stores
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
 from parley.internal.v1 import directory_pb2, mesh_pb2
 from parley.internal.v1.media_pb2_grpc import MediaCatalogServiceStub
+from parley.internal.v1.personal_data_pb2_grpc import PersonalDataServiceStub
 from servicekit.auth import TokenSigner, generate_signing_key
 from servicekit.clock import Clock
 from servicekit.config import ConfigurationError, read_file
+from servicekit.ring_watcher import RingWatcher
 from servicekit.service import Platform, ServedService
 
 CHAT: Final = chat_pb2.DESCRIPTOR.services_by_name["ChatService"]
@@ -44,6 +48,7 @@ def create_accounts(
     settings: ChatSettings,
     stores: Stores,
     passwords: PasswordHasherPool,
+    personal_data: PersonalDataClient,
     clock: Clock,
     server: Callable[[], ChatServer],
 ) -> Accounts:
@@ -58,7 +63,12 @@ def create_accounts(
         home_of=lambda user_id: server().homes.address_of(user_id),
         on_signed_out=lambda *session: server().sign_out(*session),
         leave_groups=lambda user_id: GroupLeaver(server().history, server().owners).leave_groups(user_id),
-        purges=(stores.blocks.delete_all_of, stores.memberships.delete_all_of, stores.index.delete_user),
+        purges=(
+            stores.blocks.delete_all_of,
+            stores.memberships.delete_all_of,
+            stores.index.delete_user,
+            personal_data.erase_user,
+        ),
         settings=settings.accounts,
     )
 
@@ -70,13 +80,30 @@ def open_catalog(platform: Platform[ChatSettings]) -> Catalog:
     return MediaCatalogClient(platform.open_channel("media").stub(MediaCatalogServiceStub), platform.clock)
 
 
+def open_personal_data(platform: Platform[ChatSettings]) -> PersonalDataClient:
+    """Return the client of the services of the deployment that keep data of users."""
+    services = ["presence"] if platform.settings.presence_service else []
+    return PersonalDataClient([platform.open_channel(each).stub(PersonalDataServiceStub) for each in services])
+
+
+def open_reporter(platform: Platform[ChatSettings]) -> PresenceReporter | None:
+    """Return the reporter to the presence service of the deployment, None if it has none."""
+    if not platform.settings.presence_service:
+        return None
+    me = platform.membership.me
+    servers = RingWatcher(platform.etcd, service="presence")
+    return PresenceReporter(servers, platform.credential, me.server_id, me.started_ms, platform.clock)
+
+
 def public_services(
-    settings: ChatSettings, server: ChatServer, accounts: Accounts, clock: Clock
+    settings: ChatSettings, server: ChatServer, accounts: Accounts, personal_data: PersonalDataClient, clock: Clock
 ) -> list[ServedService]:
     """Return the services that users call."""
     profiles, catalog = ProfileService(server.stores.accounts), server.catalog
     blocks = _block_service(server, profiles)
-    export = AccountExport(accounts, profiles, blocks, server.history, catalog.list_owned, clock)
+    export = AccountExport(
+        accounts, profiles, blocks, server.history, catalog.list_owned, personal_data.export_user, clock
+    )
     dependencies = _dependencies(settings, server, clock)
     return [
         ServedService(CHAT, chat.ChatServicer(dependencies)),
@@ -137,9 +164,7 @@ def _user_checks(stores: Stores, profiles: ProfileService, settings: ChatSetting
 def _block_service(server: ChatServer, profiles: ProfileService) -> BlockService:
     async def on_block_changed(user_id: str, other_id: str) -> None:
         await server.owners.invalidate_and_wait(direct_id(user_id, other_id))
-        # A block also ends the presence subscriptions between the two.
-        for user in (user_id, other_id):
-            server.homes.recheck_user(user)
+        server.presence.change_relation(user_id, other_id)
 
     return BlockService(server.stores.blocks, profiles.filter_existing, on_block_changed)
 

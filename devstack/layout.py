@@ -132,8 +132,8 @@ class Layout:
         ports = self.ports.replica(self.services, service, number)
         log = self.log_path(f"{service.name}-{number}")
         files = {"PARLEY_REFLECTION_FILE": str(self.reflection_file)}
-        if all(each.name != "media" for each in self.services):
-            files["PARLEY_MEDIA_SERVICE"] = "false"
+        served = {each.name for each in self.services}
+        files |= {f"PARLEY_{name.upper()}_SERVICE": "false" for name in ("media", "presence") if name not in served}
         if service.signs_users_in and self._issuer is None:
             files["PARLEY_SIGNING_KEY_FILE"] = str(self.secrets.signing_key)
         s3 = s3_environment(self.s3, self.media_origin) if service.uses_s3 and self.s3 is not None else {}

@@ -15,6 +15,7 @@ from devstack.contract import services_in
 from devstack.options import CHAT_SERVERS, MAX_CHAT_SERVERS
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
 from parley.media.v1 import media_pb2
+from parley.presence.v1 import presence_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,15 @@ MEDIA: Final = ServiceType(
     uses_s3=True,
 )
 
-SERVICES: Final[Services] = (CHAT, MEDIA)
+PRESENCE: Final = ServiceType(
+    name="presence",
+    module="presence_service",
+    description="a presence server",
+    contract=services_in(presence_pb2),
+    replicas=2,
+)
+
+SERVICES: Final[Services] = (CHAT, MEDIA, PRESENCE)
 """The services of the product."""
 
 

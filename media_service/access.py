@@ -1,4 +1,4 @@
-"""Access to files and to the service: the directory decides, and its permissions are kept for seconds.
+"""Access to files: the directory decides, and its permissions are kept for seconds.
 
 Only permissions are kept: a user who has just received a message with a file may download it at once.
 """
@@ -14,11 +14,9 @@ from media_service.errors import media_not_found
 from media_service.model.directory import Directory
 from media_service.model.media import MediaFile, MediaState
 from media_service.model.media_store import MediaStore
-from servicekit.auth import Claims
 from servicekit.clock import Clock
-from servicekit.errors import Unauthenticated
 
-# A user who loses access, or a device that is signed out, is refused at the latest after this time.
+# A user who loses access is refused at the latest after this time.
 PERMISSION_LIFETIME_S: Final = 5.0
 MAX_PERMISSIONS: Final = 100_000
 
@@ -60,23 +58,6 @@ class MediaAccess:
         if allowed:
             self._allowed[key] = True
         return allowed
-
-
-class DeviceAdmission:
-    """Admits the devices that are signed in. A permission of the directory holds for PERMISSION_LIFETIME_S."""
-
-    def __init__(self, directory: Directory, clock: Clock) -> None:
-        self._directory = directory
-        self._signed_in = _permissions(clock.monotonic)
-
-    async def admit(self, claims: Claims) -> None:
-        """Raise Unauthenticated DEVICE_REVOKED if the device is signed out. Raise StoreUnavailable."""
-        key = f"{claims.user_id} {claims.device_id}"
-        if key in self._signed_in:
-            return
-        if not await self._directory.is_signed_in(claims.user_id, claims.device_id):
-            raise Unauthenticated("this device was signed out", reason="DEVICE_REVOKED")
-        self._signed_in[key] = True
 
 
 def _permissions(monotonic: Callable[[], float]) -> TTLCache[str, bool]:

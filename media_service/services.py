@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from media_service.access import DeviceAdmission, MediaAccess
+from media_service.access import MediaAccess
 from media_service.claims import Claims
 from media_service.collection.collector import Collector
 from media_service.collection.scan_job import ScanJob
@@ -22,6 +22,7 @@ from media_service.uploads.completion import Completion
 from media_service.uploads.uploads import Uploads
 from parley.internal.v1 import media_pb2 as catalog_pb2
 from parley.media.v1 import media_pb2
+from servicekit.admission import DeviceAdmission
 from servicekit.clock import Clock
 from servicekit.rate_limiter import MAX_DEVICES, RateLimiter
 from servicekit.service import ServedService, Service
@@ -42,7 +43,7 @@ def media_services(
     """Return the services of a media server and its loops."""
     access = MediaAccess(store, directory, clock)
     # The devices of another issuer are not known before they connect to chat.
-    admission = DeviceAdmission(directory, clock) if settings.sign_in_here else None
+    admission = DeviceAdmission(directory.is_signed_in, clock) if settings.sign_in_here else None
     inspector = FileInspector(
         objects, workers, types=settings.media_types, remove_metadata=settings.media_remove_metadata
     )

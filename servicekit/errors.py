@@ -4,11 +4,13 @@ Failure
 ├── Unauthenticated                     UNAUTHENTICATED
 ├── Invalid, ContentTooLarge,
 │   FrameEmpty, FrameTooLarge,
+│   HelloMissing, HelloRepeated,
 │   PageTokenInvalid                    INVALID_ARGUMENT
 ├── NotFound                            NOT_FOUND
 ├── RequestIdReused                     ALREADY_EXISTS
 ├── Forbidden, Disabled                 PERMISSION_DENIED
 ├── Precondition                        FAILED_PRECONDITION
+├── SessionSuperseded                   ABORTED
 ├── Exhausted, RateLimited,
 │   SlowConsumer                        RESOURCE_EXHAUSTED, with a delay
 ├── Unavailable, StoreUnavailable,
@@ -56,6 +58,18 @@ class FrameTooLarge(Invalid):
     default_reason: ClassVar[str] = "FRAME_TOO_LARGE"
 
 
+class HelloMissing(Invalid):
+    """The first frame of the stream was not `hello`."""
+
+    default_reason: ClassVar[str] = "HELLO_MISSING"
+
+
+class HelloRepeated(Invalid):
+    """The stream sent `hello` twice."""
+
+    default_reason: ClassVar[str] = "HELLO_REPEATED"
+
+
 class PageTokenInvalid(Invalid):
     """The page token was not issued by this service for this request."""
 
@@ -91,6 +105,13 @@ class Precondition(Failure):
     """The state of the object does not allow this."""
 
     default_code: ClassVar[str] = "FAILED_PRECONDITION"
+
+
+class SessionSuperseded(Failure):
+    """A newer stream of the same device, or of the same server, has replaced this one."""
+
+    default_code: ClassVar[str] = "ABORTED"
+    default_reason: ClassVar[str] = "SESSION_SUPERSEDED"
 
 
 class Exhausted(Failure):

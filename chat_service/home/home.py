@@ -8,10 +8,9 @@ from typing import Final, Protocol
 
 from prometheus_client import Gauge
 
-from chat_service.errors import SessionSuperseded
-from chat_service.home.presence import PresenceTracker
-from chat_service.model.delivery import AttachedSession, Delivery, PresenceChange
+from chat_service.model.delivery import AttachedSession, Delivery
 from servicekit.clock import Clock, Timer
+from servicekit.errors import SessionSuperseded
 from servicekit.failure import Failure
 
 # Users whose home is another server by the ring are kept this long, until every edge has learned of the ring.
@@ -40,7 +39,6 @@ class Home:
         self._edges = edges
         self._clock = clock
         self._users: dict[str, dict[str, AttachedSession]] = {}
-        self.presence = PresenceTracker(self._push_presence, clock)
         self._forget_timer: Timer | None = None
 
     def attach(self, session: AttachedSession, reattach: bool = False) -> None:
@@ -61,12 +59,10 @@ class Home:
         for other in others:
             del sessions[other.session_id]
             _attached.dec()
-            self.presence.unwatch(other.session_id)
             self._supersede(other)
         if session.session_id not in sessions:
             _attached.inc()
         sessions[session.session_id] = session
-        self.presence.user_connected(session.user_id)
 
     def _supersede(self, session: AttachedSession) -> None:
         superseded = SessionSuperseded("superseded by a newer stream of this device")
@@ -74,13 +70,11 @@ class Home:
 
     def detach(self, user_id: str, session_id: str) -> None:
         """Remove a session that ended, if it is attached."""
-        self.presence.unwatch(session_id)
         sessions = self._users.get(user_id, {})
         if sessions.pop(session_id, None):
             _attached.dec()
         if not sessions:
             self._users.pop(user_id, None)
-            self.presence.user_disconnected(user_id)
 
     def find_session(self, user_id: str, device_id: str) -> AttachedSession | None:
         """Return the session of a device, or None if it has none."""
@@ -118,21 +112,15 @@ class Home:
             self._edges.recheck(edge, session_ids)
 
     def forget_edge(self, edge: str) -> None:
-        """Remove the sessions and the watchers of an edge; an edge that is alive registers its own again."""
+        """Remove the sessions of an edge; an edge that is alive attaches its own again."""
         for session in [session for session in self._all_sessions() if session.edge == edge]:
             self.detach(session.user_id, session.session_id)
-        self.presence.unwatch_edge(edge)
 
     def on_ring_changed(self, has_moved: Callable[[str], bool]) -> None:
-        """Drop the presence of users whose home is another server now, and restore it for users who are back.
+        """Drop the users whose home is another server, MOVED_USERS_KEPT_S after the last change.
 
-        The users themselves are dropped MOVED_USERS_KEPT_S after the last change. Until then a ring may be replaced by
-        its predecessor: edges that never see it neither attach these users again nor renew their subscriptions here.
+        Until then a ring may be replaced by its predecessor: edges that never see it do not attach these users again.
         """
-        self.presence.forget_moved(has_moved)
-        for user_id in self._users:
-            if not has_moved(user_id):
-                self.presence.user_connected(user_id)
         if self._forget_timer is not None:
             self._forget_timer.cancel()
         self._forget_timer = self._clock.call_later(MOVED_USERS_KEPT_S, partial(self.forget_moved_users, has_moved))
@@ -141,17 +129,10 @@ class Home:
         """Drop the users whose home is another server."""
         for user_id in [user_id for user_id in self._users if has_moved(user_id)]:
             _attached.dec(len(self._users.pop(user_id)))
-        # An edge that learned of the ring late may have attached a moved user since the change.
-        self.presence.forget_moved(has_moved)
-        for edge, session_ids in self.presence.watchers_to_resubscribe(has_moved).items():
-            self._edges.recheck(edge, list(session_ids))
 
     def has_user(self, user_id: str) -> bool:
         """Return True if a session of the user is attached."""
         return user_id in self._users
-
-    def _push_presence(self, edge: str, session_ids: list[str], user_id: str, online: bool) -> None:
-        self._edges.push(edge, session_ids, Delivery(presence=PresenceChange(user_id, online)))
 
     def _all_sessions(self) -> Iterable[AttachedSession]:
         return (session for sessions in self._users.values() for session in sessions.values())

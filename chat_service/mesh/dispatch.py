@@ -98,10 +98,6 @@ class FrameDispatcher:
             frame.frame_id, mesh.encode_found(self._home.find_session(frame.find.user_id, frame.find.device_id))
         )
 
-    def _watch(self, peer: str, frame: MeshFrame, stream: PeerStream) -> None:
-        online = self._home.presence.watch(peer, frame.watch.session_id, list(frame.watch.user_ids))
-        stream.respond(frame.frame_id, mesh.encode_watched(online))
-
     def _recheck_user(self, _: str, frame: MeshFrame, __: PeerStream) -> None:
         self._home.recheck_user(frame.recheck_user.user_id)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
 from typing import Final
 
 from chat_service.errors import OwnerUnavailable, StreamNotConnected
@@ -64,24 +63,6 @@ class HomeRouter:
         response = await request(self._peers.stream_to(home), mesh.encode_find(user_id, device_id))
         found = response.found
         return (found.edge, found.session_id) if found.edge else None
-
-    async def watch(self, home: str, session_id: str, user_ids: Collection[str]) -> Collection[str]:
-        """Subscribe a session to the presence of exactly these users of a home, and return those who are online.
-
-        Raises OwnerUnavailable.
-        """
-        me = self._ring.me.server_id
-        if home == me:
-            return self._local.presence.watch(me, session_id, user_ids)
-        response = await request(self._peers.stream_to(home), mesh.encode_watch(session_id, user_ids))
-        return response.watched.online_user_ids
-
-    def unwatch(self, home: str, session_id: str) -> None:
-        """End the presence subscription of a session at a home."""
-        if home == self._ring.me.server_id:
-            self._local.presence.unwatch(session_id)
-        elif (stream := self._peers.stream_to(home)) is not None:
-            stream.send_unbounded(mesh.encode_watch(session_id, ()))
 
     def recheck_user(self, user_id: str) -> None:
         """Make the sessions of a user read again what changed for the user outside the logs."""

@@ -15,16 +15,8 @@ class DeliveredEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class PresenceChange:
-    """A user who came online or went offline."""
-
-    user_id: str
-    online: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Delivery:
-    """Events for the devices of users: entries of one conversation in order of seq, watermarks, typing and presence.
+    """Events for the devices of users: entries of one conversation in order of seq, watermarks and typing.
 
     `traceparent` is the W3C trace context of the cause, empty if there is none.
     """
@@ -32,7 +24,6 @@ class Delivery:
     entries: tuple[DeliveredEntry, ...] = ()
     watermarks: tuple[bytes, ...] = ()
     typing: bytes = b""
-    presence: PresenceChange | None = None
     traceparent: str = ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,6 +15,7 @@ from chat_service.history.history import ConversationSummary, FetchedRange, Hist
 from chat_service.model.entry import Entry, MessageEdited
 from chat_service.wire import export
 from parley.internal.v1.media_pb2 import ListOwnedMediaResponse
+from parley.internal.v1.personal_data_pb2 import PersonalFile
 from servicekit.auth import Claims
 from servicekit.clock import Clock
 from servicekit.errors import RateLimited
@@ -31,6 +32,9 @@ BLOCKED_PAGE: Final = 500
 ListOwnedMedia = Callable[[str, str], Awaitable[ListOwnedMediaResponse]]
 """Returns a page of a user's files: `(user_id, page_token)`. Raises StoreUnavailable, ServiceUnavailable."""
 
+ExportUser = Callable[[str], Awaitable[Sequence[PersonalFile]]]
+"""Returns what other services keep about a user. Raises StoreUnavailable, ServiceUnavailable."""
+
 
 class AccountExport:
     """Streams archives: one at a time for each user, at most MAX_CONCURRENT_EXPORTS for each server.
@@ -45,6 +49,7 @@ class AccountExport:
         blocks: BlockService,
         history: History,
         list_media: ListOwnedMedia,
+        export_others: ExportUser,
         clock: Clock,
     ) -> None:
         self._accounts = accounts
@@ -52,6 +57,7 @@ class AccountExport:
         self._blocks = blocks
         self._history = history
         self._list_media = list_media
+        self._export_others = export_others
         self._clock = clock
         # When the client last read a chunk, by user, in seconds of the monotonic clock.
         self._last_read: dict[str, float] = {}
@@ -61,7 +67,7 @@ class AccountExport:
 
         Raise RateLimited if an export of the caller, or MAX_CONCURRENT_EXPORTS of other users, are running.
         Raise DeviceRevoked if the calling device is signed out meanwhile. Raise ServiceUnavailable or StoreUnavailable
-        before the first chunk if the media service does not answer.
+        before the first chunk if another service does not answer.
         """
         user_id = caller.user_id
         if user_id in self._last_read:
@@ -71,17 +77,21 @@ class AccountExport:
             raise RateLimited("too many exports are running", retry_after=RETRY_AFTER_S)
         self._last_read[user_id] = now
         try:
-            media = await self._list_media(user_id, "")
-            async for chunk in stream_zip(self._files(caller, media), self._clock.now_ms()):
+            media, others = await self._list_media(user_id, ""), await self._export_others(user_id)
+            async for chunk in stream_zip(self._files(caller, media, others), self._clock.now_ms()):
                 yield chunk
                 self._last_read[user_id] = self._clock.monotonic()
         finally:
             del self._last_read[user_id]
 
-    async def _files(self, caller: Claims, media: ListOwnedMediaResponse) -> AsyncIterator[ArchiveFile]:
+    async def _files(
+        self, caller: Claims, media: ListOwnedMediaResponse, others: Sequence[PersonalFile]
+    ) -> AsyncIterator[ArchiveFile]:
         yield ArchiveFile("README.txt", self._readme())
         # Early, so that the media service is not needed for long.
         yield ArchiveFile("media.jsonl", self._media(caller.user_id, media))
+        for file in others:
+            yield ArchiveFile(file.name, _once(file.content))
         yield ArchiveFile("profile.json", self._profile(caller.user_id))
         yield ArchiveFile("devices.json", self._devices(caller))
         yield ArchiveFile("blocks.json", self._block_list(caller.user_id))
@@ -147,3 +157,7 @@ class AccountExport:
 def _edited_seq(entry: Entry) -> int:
     """Return the seq of the message that an entry edits; 0 if it edits none."""
     return entry.change.target_seq if isinstance(entry.change, MessageEdited) else 0
+
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content

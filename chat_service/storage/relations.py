@@ -60,12 +60,6 @@ class MongoBlockStore:
             cursor = self._blocks.find({"_id": {"$in": [_id(user, other_id) for user in user_ids]}})
             return {each["_id"][:16].hex() async for each in cursor}
 
-    async def blocked_either_way(self, user_id: str, others: Collection[str]) -> set[str]:
-        """Return those of `others` that have blocked `user_id` or are blocked by `user_id`."""
-        pairs = {pair: other for other in others for pair in (_id(user_id, other), _id(other, user_id))}
-        with store_errors():
-            return {pairs[Binary(each["_id"])] async for each in self._blocks.find({"_id": {"$in": list(pairs)}})}
-
     async def is_blocked_either_way(self, one: str, other: str) -> bool:
         """Return True if one of the two users has blocked the other."""
         with store_errors():

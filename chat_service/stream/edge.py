@@ -9,22 +9,22 @@ from typing import Final
 
 import structlog
 
-from chat_service.errors import HelloMissing, StreamNotConnected
+from chat_service.errors import StreamNotConnected
 from chat_service.history.history import History
 from chat_service.limits import Limits
 from chat_service.model.media import MediaCatalog
 from chat_service.stream.admission import Admission
+from chat_service.stream.edge_presence import EdgePresence
 from chat_service.stream.handler import StreamHandler
 from chat_service.stream.home_registrar import HomeRegistrar
 from chat_service.stream.limiters import Handshake, HandshakeLimiter
 from chat_service.stream.ports import Homes, Owners
-from chat_service.stream.presence_subscriptions import FindHidden, PresenceSubscriptions
 from chat_service.stream.session import StreamSession
 from chat_service.stream.session_registry import SessionRegistry
 from chat_service.wire import frames, requests
 from parley.chat.v1 import chat_pb2
 from servicekit.clock import Clock
-from servicekit.errors import FrameEmpty, ServerDraining
+from servicekit.errors import FrameEmpty, HelloMissing, ServerDraining
 from servicekit.failure import Failure
 from servicekit.open_streams import StreamLimiter
 from servicekit.rate_limiter import RateLimiter
@@ -59,7 +59,7 @@ class Edge:
         catalog: MediaCatalog,
         history: History,
         admission: Admission,
-        find_hidden: FindHidden,
+        presence: EdgePresence,
         send_rates: RateLimiter,
         limits: Limits,
         clock: Clock,
@@ -75,7 +75,7 @@ class Edge:
         self._clock = clock
         self._server_id = server_id
         self._registrar = HomeRegistrar(homes, admission.revalidate, clock)
-        self._presence = PresenceSubscriptions(homes, find_hidden)
+        self._presence = presence
         self._send_rates = send_rates
         self._stream_limiter = StreamLimiter(limits.device_streams)
         self._handshake_limiter = HandshakeLimiter(limits.handshakes)
@@ -83,7 +83,7 @@ class Edge:
         self._draining = False
 
     async def run(self) -> None:
-        """Keep sessions attached, subscribed and rechecked until cancelled."""
+        """Keep sessions attached, reported and rechecked until cancelled."""
         async with self._tasks as group:
             group.create_task(self._registrar.run())
             group.create_task(self._presence.run())
@@ -111,6 +111,7 @@ class Edge:
                 claims, self._limits, self._clock, self._server_id, self._owners, self._catalog, send_rate
             )
             session.cursor = requests.decode_cursor(hello)
+            session.note_frame(hello.activity)
             await self._run_session(session, stream, handshake, call.metadata.get("traceparent", ""))
         finally:
             handshake.release()
@@ -127,7 +128,7 @@ class Edge:
             )
         finally:
             self._registrar.detach(session)
-            self._presence.remove(session)
+            self._presence.end_session(session)
             self._sessions.remove(session)
             session.end()
 
@@ -161,15 +162,15 @@ class Edge:
         if session is None:
             raise StreamNotConnected("this device has no open stream; connect first")
         kind, request = requests.decode_frame(frame)
+        self._presence.note_frame(session, request.heartbeat.activity)
         if kind == "reauthenticate":
             self._admission.replace_token(session, request.reauthenticate.access_token)
             return frames.reauthenticate_response(session.claims.expires_at)
         if kind == "heartbeat":
             return frames.heartbeat_response(self._clock.now_ms())
         if kind == "watch_presence":
-            return frames.watch_presence_response(
-                await self._presence.watch(session, list(request.watch_presence.user_ids))
-            )
+            watched = await self._presence.watch_and_wait(session, list(request.watch_presence.user_ids))
+            return frames.watch_presence_response(watched)
         raise FrameEmpty(f"a frame of kind {kind} cannot be sent as a unary call")
 
     def on_ring_changed(self, old: Ring, new: Ring) -> None:
@@ -177,7 +178,6 @@ class Edge:
 
         If a server left the ring, all sessions are rechecked: it may have died before all its deliveries were sent.
         """
-        self._presence.on_ring_changed(list(self._sessions))
         departed = old.members.keys() - new.members.keys()
         for session in self._sessions:
             moved = session.home != self._homes.home_of(session.claims.user_id)
@@ -190,8 +190,7 @@ class Edge:
                 session.call_later(RING_SETTLE_S, session.request_recheck)
 
     def on_home_lost(self, server_id: str) -> None:
-        """Attach and subscribe again at a home whose peer stream ended: it has dropped the sessions of this edge."""
-        self._presence.on_home_lost(server_id, list(self._sessions))
+        """Attach again at a home whose peer stream ended: it has dropped the sessions of this edge."""
         for session in self._sessions:
             if session.home == server_id:
                 self._registrar.mark_detached(session)
@@ -250,6 +249,7 @@ class Edge:
         await self._registrar.attach_new(session)
         # Check after the attachment: if the device is signed out from now on, its home finds the session.
         await self._admission.check_signed_in(session)
+        self._presence.start_session(session)
         session.request_recheck()
         handler = StreamHandler(
             session,

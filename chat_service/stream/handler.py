@@ -9,17 +9,16 @@ from typing import Final
 
 import structlog
 
-from chat_service.errors import HelloRepeated
 from chat_service.history.history import FetchedRange, History, RangeRequest
 from chat_service.limits import Limits
 from chat_service.model.cursor import IndexReading
+from chat_service.stream.edge_presence import EdgePresence
 from chat_service.stream.home_registrar import Revalidate
-from chat_service.stream.presence_subscriptions import PresenceSubscriptions
 from chat_service.stream.session import StreamSession
 from chat_service.wire import frames, ranges, requests
 from parley.chat.v1 import chat_pb2
 from servicekit.clock import Clock
-from servicekit.errors import RateLimited, SlowConsumer, StoreUnavailable
+from servicekit.errors import HelloRepeated, RateLimited, SlowConsumer, StoreUnavailable
 from servicekit.failure import Failure
 from servicekit.outbox import FRAME_BYTES
 from servicekit.rate_limiter import TokenBucket
@@ -59,7 +58,7 @@ class StreamHandler:
         session: StreamSession,
         stream: ByteStream,
         history: History,
-        presence: PresenceSubscriptions,
+        presence: EdgePresence,
         limits: Limits,
         clock: Clock,
         revalidate: Revalidate,
@@ -113,6 +112,7 @@ class StreamHandler:
         """Handle frames until the device half-closes the stream, after which it still reads."""
         while (data := await self._stream.read()) is not None:
             await self._throttle(1)
+            self._session.note_frame()
             if self._session.outbox.closed:
                 continue
             try:
@@ -149,14 +149,14 @@ class StreamHandler:
             self._fetches.append(frame.fetch)
             self._session.wake()
         elif kind == "heartbeat":
+            self._presence.note_frame(self._session, frame.heartbeat.activity)
             self._session.outbox.put_frame(frames.heartbeat_frame(now_ms))
         elif kind == "typing":
             self._session.publish_typing(frame.typing.conversation_id, frame.typing.typing)
         elif kind == "reauthenticate":
             await self._reauthenticate(self._session, frame.reauthenticate.access_token)
         elif kind == "watch_presence":
-            online = await self._presence.watch(self._session, list(frame.watch_presence.user_ids))
-            self._session.outbox.put_frame(frames.presence_frame(online))
+            self._presence.watch(self._session, list(frame.watch_presence.user_ids))
 
     def _submit_send(self, send: chat_pb2.SendMessageRequest, now_ms: int) -> None:
         # If this server records no trace, the traceparent of the device is passed on.
@@ -183,7 +183,6 @@ class StreamHandler:
                     # Before the first read the edge has just checked the device.
                     if not self._first_changes_due and not await self._revalidate(self._session):
                         continue
-                    self._presence.recheck_hidden(self._session)
                     await self._send_changes()
                 while self._fetches:
                     await self._answer_fetch(self._fetches[0])

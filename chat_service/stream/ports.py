@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Protocol
 
 from chat_service.model.delivery import AttachedSession
@@ -24,15 +24,6 @@ class Homes(Protocol):
 
     def detach(self, home: str, user_id: str, session_id: str) -> None:
         """Tell the home that a session ended."""
-
-    async def watch(self, home: str, session_id: str, user_ids: Collection[str]) -> Collection[str]:
-        """Subscribe a session to the presence of exactly these users of a home, and return those who are online.
-
-        Raises OwnerUnavailable.
-        """
-
-    def unwatch(self, home: str, session_id: str) -> None:
-        """End the presence subscription of a session at a home."""
 
 
 class Owners(Protocol):

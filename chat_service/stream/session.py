@@ -13,7 +13,6 @@ from uuid import UUID
 
 import uuid_utils
 
-from chat_service.errors import SessionSuperseded
 from chat_service.limits import Limits
 from chat_service.model.cursor import Cursor
 from chat_service.model.delivery import AttachedSession, Delivery
@@ -25,11 +24,13 @@ from chat_service.stream.ports import Owners
 from chat_service.stream.receipt_sender import ReceiptSender
 from chat_service.stream.send_gate import RecentlyAnswered
 from chat_service.stream.send_lane import SendLane
+from chat_service.stream.watched_users import WatchedUsers
 from chat_service.wire import frames
 from chat_service.wire.media import add_claim
+from parley.chat.v1 import chat_pb2
 from servicekit.auth import Claims
 from servicekit.clock import Clock, Timer
-from servicekit.errors import RateLimited
+from servicekit.errors import RateLimited, SessionSuperseded
 from servicekit.failure import Failure
 from servicekit.outbox import WHOLE_FRAME, Outbox, SlowConsumerDetector
 from servicekit.rate_limiter import TokenBucket
@@ -67,10 +68,14 @@ class StreamSession:
         # The home that this session is attached to, or is being attached to; empty: none.
         self.home = ""
         self.cursor: Cursor | None = None
-        # By watched user: the presence that the device knows; None: none reported yet.
-        self.watched: dict[str, bool | None] = {}
-        # The homes at which the session has a presence subscription.
-        self.watched_homes: set[str] = set()
+        # Foreground unless the device says otherwise, and when it last sent a frame.
+        self.activity = chat_pb2.ACTIVITY_FOREGROUND
+        self.heard_at = clock.monotonic()
+        # True once presence_service may count the device.
+        self.reported = False
+        # True if it was reported as silent.
+        self.silent = False
+        self.watched = WatchedUsers(claims.user_id, self.outbox)
         self._superseded = False
         self._recheck_requested = False
         self._woken = asyncio.Event()
@@ -129,24 +134,20 @@ class StreamSession:
         fits = True
         for plain, own, actor_id in entries:
             fits = self.outbox.offer(frames.ENTRIES, own if actor_id == self.claims.user_id else plain) and fits
+            self.watched.note_entry(plain, actor_id)
         for watermark in delivery.watermarks:
             fits = self.outbox.offer(frames.WATERMARKS, watermark) and fits
         if delivery.typing:
             # Typing is transient: a dropped one is not fetched later.
             self.outbox.offer(WHOLE_FRAME, frames.typing_frame(delivery.typing))
-        if delivery.presence:
-            self.update_presence(delivery.presence.user_id, delivery.presence.online)
         if not fits:
             self.request_recheck()
             self._slow_consumer.on_overflow()
 
-    def update_presence(self, user_id: str, online: bool) -> None:
-        """Record the presence of a watched user, and report it to the device if it knows another one."""
-        known = self.watched.get(user_id, online)
-        if known != online:
-            self.watched[user_id] = online
-            if known is not None:
-                self.outbox.offer(WHOLE_FRAME, frames.presence_frame({user_id: online}))
+    def note_frame(self, activity: chat_pb2.Activity.ValueType = chat_pb2.ACTIVITY_UNSPECIFIED) -> None:
+        """Note that the device has sent something, and whether it is in the foreground if it says so."""
+        self.heard_at = self._clock.monotonic()
+        self.activity = activity or self.activity
 
     def close(self, failure: Failure | None) -> None:
         """End the stream once the outbox is written; the last frame is `failure`.

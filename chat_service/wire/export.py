@@ -26,6 +26,7 @@ media.jsonl                 the files that you uploaded, one a line: name, size,
 profile.json                your profile and your privacy settings
 devices.json                the devices that are signed in
 blocks.json                 the ids of the users you block
+presence.json               who may see whether you are online, and when you last were
 conversations.jsonl         your conversations, one a line, with your settings and the names of the members
 conversations/<id>.jsonl    the entries of a conversation that you may see, one a line, in order
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
@@ -23,15 +23,16 @@ _FRAMES = chat_pb2.ConnectResponse.DESCRIPTOR.fields_by_name
 ENTRIES: Final[int] = _FRAMES["entries"].number
 RESULTS: Final[int] = _FRAMES["send_results"].number
 WATERMARKS: Final[int] = _FRAMES["watermarks"].number
+PRESENCE: Final[int] = _FRAMES["presence"].number
 TYPING: Final[int] = _FRAMES["typing"].number
 LIST_ENTRIES_ENTRIES: Final[int] = chat_pb2.ListEntriesResponse.DESCRIPTOR.fields_by_name["entries"].number
-# The repeated field of Entries, SendResults and Watermarks.
+# The repeated field of Entries, SendResults, Watermarks and Presence.
 ELEMENT: Final = 1
 RANGES: Final[int] = chat_pb2.Entries.DESCRIPTOR.fields_by_name["ranges"].number
 
 
 def join_elements(kind: int, elements: Sequence[bytes]) -> bytes:
-    """Return a frame of kind ENTRIES, RESULTS or WATERMARKS with all `elements`."""
+    """Return a frame of kind ENTRIES, RESULTS, WATERMARKS or PRESENCE with all `elements`."""
     return encode_bytes_field(kind, encode_repeated_field(ELEMENT, elements))
 
 
@@ -120,6 +121,7 @@ def welcome_frame(session_id: str, home: str, limits: Limits, *, now_ms: int, ex
             ),
             server_time=to_timestamp(now_ms),
             token_expire_time=to_timestamp(round(expires_at * 1000)),
+            background_heartbeat_interval=Duration(seconds=limits.background_heartbeat_seconds),
         )
     )
 
@@ -134,20 +136,9 @@ def typing_frame(typing: bytes) -> bytes:
     return encode_bytes_field(TYPING, typing)
 
 
-def presence_frame(online: Mapping[str, bool]) -> bytes:
-    """Return the frame with the presence of users."""
-    return _frame(presence=encode_presence(online))
-
-
-def encode_presence(online: Mapping[str, bool]) -> chat_pb2.Presence:
-    """Return a Presence. `online` is True for each user who is online."""
-    users = [chat_pb2.UserPresence(user_id=user, online=is_online) for user, is_online in online.items()]
-    return chat_pb2.Presence(users=users)
-
-
-def watch_presence_response(online: Mapping[str, bool]) -> bytes:
+def watch_presence_response(presence: chat_pb2.Presence) -> bytes:
     """Return the serialised response to a WatchPresence call."""
-    return chat_pb2.WatchPresenceResponse(presence=encode_presence(online)).SerializeToString()
+    return chat_pb2.WatchPresenceResponse(presence=presence).SerializeToString()
 
 
 def heartbeat_frame(now_ms: int) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from chat_service.model.delivery import AttachedSession, DeliveredEntry, Delivery, PresenceChange
+from chat_service.model.delivery import AttachedSession, DeliveredEntry, Delivery
 from chat_service.model.entry import NO_REFERENCES, Draft, Message, References
 from chat_service.model.ids import uuid7_time_ms
 from chat_service.model.requests import Appended, AppendOutcome, Attempt, Creation, DoneOutcome, Receipt, Unchanged
@@ -32,17 +32,12 @@ from parley.internal.v1.mesh_pb2 import (
     Tell,
     Told,
     Typing,
-    Watch,
-    Watched,
 )
 from parley.internal.v1.mesh_pb2 import (
     DeliveredEntry as WireEntry,
 )
 from parley.internal.v1.mesh_pb2 import (
     Delivery as WireDelivery,
-)
-from parley.internal.v1.mesh_pb2 import (
-    PresenceMoved as WirePresence,
 )
 from servicekit.failure import Failure
 from servicekit.status import from_proto, to_proto
@@ -144,12 +139,7 @@ def encode_delivery(delivery: Delivery) -> WireDelivery:
         ],
         watermarks=delivery.watermarks,
         typing=delivery.typing,
-        presence=_encode_presence(delivery.presence) if delivery.presence else None,
     )
-
-
-def _encode_presence(presence: PresenceChange) -> WirePresence:
-    return WirePresence(user_id=presence.user_id, online=presence.online)
 
 
 def decode_delivery(body: WireDelivery, traceparent: str) -> Delivery:
@@ -158,7 +148,6 @@ def decode_delivery(body: WireDelivery, traceparent: str) -> Delivery:
         entries=tuple(DeliveredEntry(entry.entry, entry.actor_id, entry.client_message_id) for entry in body.entries),
         watermarks=tuple(body.watermarks),
         typing=body.typing,
-        presence=PresenceChange(body.presence.user_id, body.presence.online) if body.HasField("presence") else None,
         traceparent=traceparent,
     )
 
@@ -226,16 +215,6 @@ def encode_tell(session_id: str, frame: bytes) -> MeshFrame:
 def encode_told(response: bytes) -> MeshFrame:
     """Return the answer to a Tell: the serialised response of the stream."""
     return MeshFrame(told=Told(response=response))
-
-
-def encode_watch(session_id: str, user_ids: Iterable[str]) -> MeshFrame:
-    """Return the frame that subscribes a stream to the presence of users of a home."""
-    return MeshFrame(watch=Watch(session_id=session_id, user_ids=user_ids))
-
-
-def encode_watched(online: Iterable[str]) -> MeshFrame:
-    """Return the answer to a Watch: the users who are online."""
-    return MeshFrame(watched=Watched(online_user_ids=online))
 
 
 def encode_sign_out(user_id: str, device_id: str, failure: Failure) -> MeshFrame:

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
-from media_service.access import DeviceAdmission, MediaAccess
+from media_service.access import MediaAccess
 from media_service.downloads import Downloads
 from media_service.errors import field_invalid
 from media_service.model.media import MediaFile, MediaState, sent_key
@@ -26,6 +26,7 @@ from media_service.wire.media import (
 )
 from parley.media.v1 import media_pb2
 from servicekit import validation
+from servicekit.admission import DeviceAdmission
 from servicekit.clock import Clock
 from servicekit.errors import FrameEmpty, FrameTooLarge, RateLimited, TimedOut
 from servicekit.page_tokens import decode_page_token, encode_page_token

@@ -74,6 +74,9 @@ class RawDevice:
         self.strict = True
         # Told of every entry as it comes, whatever is wrong with it.
         self.on_entry: Callable[[entry_pb2.Entry], object] = lambda _: None
+        # Told of every presence frame as it comes.
+        # Told of every presence frame as it comes.
+        self.on_presence: Callable[[chat_pb2.Presence], object] = lambda _: None
         self.ranges_heard = 0
         self._door = door
         self._channel = channel
@@ -84,6 +87,11 @@ class RawDevice:
         """Return the latest stream."""
         assert self._stream is not None, "this device was never opened"
         return self._stream
+
+    @property
+    def connected(self) -> bool:
+        """Return true if the latest stream has not ended."""
+        return self._stream is not None and self._stream.open
 
     def dial(self, *, at: str = "", home: str = "", token: str | None = None) -> RawStream:
         """Open a stream without `hello`: through the door (routed to `home`, if set), or directly to `at`."""
@@ -242,6 +250,8 @@ class RawDevice:
             # A later look shows a later state.
             log[entry.seq] = entry
             self.arrived.append(entry)
+        if frame.HasField("presence"):
+            self.on_presence(frame.presence)
         self.ranges_heard += len(frame.entries.ranges)
         for result in frame.send_results.results:
             self.answers[result.client_message_id].append(result)

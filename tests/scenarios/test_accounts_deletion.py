@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 
@@ -10,12 +11,16 @@ import grpc
 import pytest
 from redis.asyncio import Redis
 
-from devstack.services import CHAT
+from devstack.services import CHAT, PRESENCE
 from devstack.stack import Stack
 from parley.chat.v1 import account_pb2, conversation_pb2, entry_pb2
+from parley.presence.v1 import presence_pb2
+from presence_service.storage.last_seen import LAST_SEEN
+from presence_service.storage.visibility import VISIBILITY
 from tests.eventually import eventually
 from tests.raw import calls
 from tests.raw.device import RawDevice, new_id
+from tests.raw.presence import show
 from tests.raw.world import PASSWORD, World
 from tests.scans import no_scans
 from tests.scenarios.conftest import ENVIRONMENT, repair
@@ -31,7 +36,10 @@ MARGIN = {"PARLEY_DELETION_MARGIN_SECONDS": "1"}
 def quick_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A system that purges deleted accounts after one second."""
     folder, environment = tmp_path_factory.mktemp("quick"), {**ENVIRONMENT, **MARGIN}
-    with Stack(folder, chat_servers=3, services=(CHAT,), environment=environment) as stack, no_scans(stack.mongo_uri):
+    with (
+        Stack(folder, chat_servers=3, services=(CHAT, PRESENCE), environment=environment) as stack,
+        no_scans(stack.mongo_uri),
+    ):
         yield stack
 
 
@@ -123,6 +131,31 @@ async def test_deleted_account_ends_at_once_and_peers_keep_their_messages(world:
     assert await index_keys(world.stack, alice) == {}
     await bob.sent(direct, "are you there?")
     assert all(lifetime > 0 for lifetime in (await index_keys(world.stack, alice)).values())
+
+
+async def test_presence_of_deleted_account_is_erased(world: World) -> None:
+    alice = await world.register("alice")
+    await show(alice)
+    await alice.connect()
+    await alice.close()
+
+    async def stored() -> list[str]:
+        key = {"_id": bytes.fromhex(alice.user_id)}
+        return [name for name in (VISIBILITY, LAST_SEEN) if await world._store[name].find_one(key) is not None]
+
+    async def all_stored() -> bool:
+        return await stored() == [VISIBILITY, LAST_SEEN]
+
+    await eventually(all_stored)
+    await alice.call(delete())
+    await wait_purged(world, alice)
+    assert await stored() == []
+    assert await index_keys(world.stack, alice) == {}
+    # To others the user looks like one who never was there.
+    bob, unknown = await world.user("bob"), uuid.uuid4().hex
+    found = await bob.call(presence_pb2.GetPresenceRequest(user_ids=[alice.user_id, unknown]))
+    looks = [each.SerializeToString().replace(each.user_id.encode(), b"") for each in found.presences]
+    assert looks[0] == looks[1]
 
 
 async def test_sole_member_of_groups_can_delete_account(world: World) -> None:

@@ -15,6 +15,7 @@ import pytest
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
 from tests.raw.catalog import CatalogServer
 from tests.raw.device import RawDevice, new_id
+from tests.raw.presence import EVERYONE, NOBODY, show
 from tests.raw.refusal import of_error
 from tests.raw.world import World
 
@@ -55,6 +56,7 @@ async def test_archive_contains_all_stored_data(world: World) -> None:
     direct, group = await alice.direct(bob), await bob.group("Friday", [alice])
     await alice.call(account_pb2.UpdateProfileRequest(about="Grüße ☕"))
     await alice.call(account_pb2.UpdatePrivacyRequest(found_by_search=False))
+    await show(alice, online=EVERYONE, last_seen=NOBODY)
     await alice.call(account_pb2.BlockUserRequest(user_id=(await world.user("eve")).user_id))
     for device in (alice, bob):
         await device.connect()
@@ -66,6 +68,7 @@ async def test_archive_contains_all_stored_data(world: World) -> None:
     assert found.keys() == {
         "README.txt",
         "media.jsonl",
+        "presence.json",
         "profile.json",
         "devices.json",
         "blocks.json",
@@ -78,6 +81,8 @@ async def test_archive_contains_all_stored_data(world: World) -> None:
     [device] = json.loads(found["devices.json"])
     assert (device["device_id"], device["current"]) == (alice.device_id, True)
     assert len(json.loads(found["blocks.json"])) == 1
+    visibility = {"online": "AUDIENCE_EVERYONE", "last_seen": "AUDIENCE_NOBODY"}
+    assert json.loads(found["presence.json"]) == {"visibility": visibility, "last_seen_time": None}
     told = {each["conversation"]["conversation_id"]: each for each in lines(found["conversations.jsonl"])}
     assert told.keys() == {direct, group}
     assert told[group]["conversation"]["title"] == "Friday"

@@ -9,7 +9,8 @@ from typing import Final
 from prometheus_client import REGISTRY
 
 import chat_service.__main__  # noqa: F401  all that a chat server counts
-import media_service.__main__  # noqa: F401  and a media server
+import media_service.__main__  # noqa: F401  a media server
+import presence_service.__main__  # noqa: F401  and a presence server
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 

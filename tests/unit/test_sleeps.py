@@ -15,7 +15,10 @@ REVIEWED: Final = {
     "integration/servicekit/test_membership.py": (2, "leases expire by the clock of a real etcd"),
     "proxy/wire.py": (1, "the delay of a slow connection"),
     "raw/follower.py": (3, "the pace at which a device reconnects and sends"),
+    "raw/watcher.py": (1, "the pace of heartbeats"),
     "scenarios/media/test_collection.py": (1, "files are sent at the moments around their removal"),
+    "scenarios/presence/audience.py": (1, "how long a part of the system is away"),
+    "scenarios/presence/test_crowd.py": (1, "the pace at which devices reconnect"),
     "scenarios/test_chat_server_dies.py": (3, "the pace at which a user writes and reads"),
     "scenarios/test_frozen_store.py": (
         2,

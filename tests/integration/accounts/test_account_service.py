@@ -10,6 +10,7 @@ from google.rpc.status_pb2 import Status
 
 from chat_service.accounts.accounts import Accounts
 from chat_service.media.catalog import EmptyMediaCatalog
+from chat_service.personal_data import PersonalDataClient
 from chat_service.servicers.account import ADMISSION_EXEMPT, OPEN_METHODS, AccountServicer
 from chat_service.servicers.account_export import AccountExport
 from parley.chat.v1 import account_pb2
@@ -39,6 +40,7 @@ async def service(environment: AccountsEnvironment, accounts: Accounts) -> Async
                 environment.blocking(),
                 environment.history(),
                 EmptyMediaCatalog().list_owned,
+                PersonalDataClient([]).export_user,
                 environment.clock,
             ),
             PictureCatalog(),

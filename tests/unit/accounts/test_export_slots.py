@@ -9,6 +9,7 @@ import pytest
 
 from chat_service.accounts.archive import CHUNK_BYTES, ArchiveFile
 from chat_service.media.catalog import EmptyMediaCatalog
+from chat_service.personal_data import PersonalDataClient
 from chat_service.servicers import account_export
 from chat_service.servicers.account_export import MAX_CONCURRENT_EXPORTS, STALL_TIMEOUT_S, AccountExport
 from servicekit.auth import Claims
@@ -26,7 +27,9 @@ class Archives:
 
         monkeypatch.setattr(account_export, "stream_zip", endless)
         nobody: Any = None
-        self._export = AccountExport(nobody, nobody, nobody, nobody, EmptyMediaCatalog().list_owned, clock)
+        self._export = AccountExport(
+            nobody, nobody, nobody, nobody, EmptyMediaCatalog().list_owned, PersonalDataClient([]).export_user, clock
+        )
 
     async def begin(self, user_id: str) -> Any:
         archive: Any = self._export.stream(Claims(user_id, "device", 0.0))

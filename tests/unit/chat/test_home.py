@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from chat_service.home.home import MOVED_USERS_KEPT_S, Home
-from chat_service.home.presence import DEBOUNCE_S
-from chat_service.model.delivery import AttachedSession, Delivery, PresenceChange
+from chat_service.model.delivery import AttachedSession, Delivery
 from servicekit.failure import Failure
 from tests.clock import ManualClock
 
@@ -23,11 +22,9 @@ class RecordedEdges:
     pushed: list[Sequence[str]] = field(default_factory=list)
     closed: list[tuple[str, str]] = field(default_factory=list)
     rechecked: list[str] = field(default_factory=list)
-    presence: list[PresenceChange] = field(default_factory=list)
 
     def push(self, edge: str, session_ids: Sequence[str], delivery: Delivery) -> None:
         self.pushed.append(session_ids)
-        self.presence += [delivery.presence] if delivery.presence else []
 
     def close(self, edge: str, session_id: str, failure: Failure) -> None:
         self.closed.append((session_id, failure.reason))
@@ -94,7 +91,6 @@ def test_briefly_moved_user_is_kept(home: Home, clock: ManualClock) -> None:
     home.on_ring_changed(lambda _: False)
     clock.advance(MOVED_USERS_KEPT_S)
     assert home.has_user(USER)
-    assert home.presence.watch("edge", "watcher", [USER]) == [USER]
 
 
 def test_moved_user_is_dropped_after_last_ring_change(home: Home, clock: ManualClock) -> None:
@@ -105,39 +101,3 @@ def test_moved_user_is_dropped_after_last_ring_change(home: Home, clock: ManualC
         assert home.has_user(USER)
     clock.advance(0.1)
     assert not home.has_user(USER)
-
-
-def test_watchers_of_moved_user_are_rechecked_once(edges: RecordedEdges, home: Home, clock: ManualClock) -> None:
-    home.attach(session("1"))
-    for user_ids in ([USER], [USER, "f" * 32]):
-        home.presence.watch("edge", f"watcher of {len(user_ids)}", user_ids)
-    home.on_ring_changed(lambda _: True)
-    home.on_ring_changed(lambda user_id: user_id != USER)
-    clock.advance(MOVED_USERS_KEPT_S)
-    assert sorted(edges.rechecked) == ["watcher of 1", "watcher of 2"]
-    home.on_ring_changed(lambda _: False)
-    clock.advance(MOVED_USERS_KEPT_S)
-    assert len(edges.rechecked) == 2, "each watcher is rechecked once"
-
-
-def test_watchers_see_user_offline_after_debounce(edges: RecordedEdges, home: Home, clock: ManualClock) -> None:
-    home.attach(session("1"))
-    assert home.presence.watch("edge", "watcher", [USER]) == [USER]
-    home.detach(USER, "1")
-    clock.advance(DEBOUNCE_S - 0.1)
-    assert edges.presence == []
-    clock.advance(0.1)
-    assert edges.presence == [PresenceChange(USER, False)]
-    home.attach(session("2"))
-    assert edges.presence == [PresenceChange(USER, False), PresenceChange(USER, True)]
-
-
-def test_user_back_within_debounce_stays_online(edges: RecordedEdges, home: Home, clock: ManualClock) -> None:
-    home.attach(session("1"))
-    home.presence.watch("edge", "watcher", [USER])
-    for number in range(3):
-        home.detach(USER, str(number + 1))
-        clock.advance(DEBOUNCE_S - 0.1)
-        home.attach(session(str(number + 2)))
-    clock.advance(2 * DEBOUNCE_S)
-    assert edges.presence == []

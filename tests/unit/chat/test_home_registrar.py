@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -54,12 +54,6 @@ class ManualHomes:
 
     def detach(self, home: str, user_id: str, session_id: str) -> None:
         self.attached.discard((home, session_id))
-
-    async def watch(self, home: str, session_id: str, user_ids: Collection[str]) -> Collection[str]:
-        raise AssertionError("these sessions watch no presence")
-
-    def unwatch(self, home: str, session_id: str) -> None:
-        raise AssertionError("these sessions watch no presence")
 
 
 class UnusedOwners:

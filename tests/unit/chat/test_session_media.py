@@ -9,7 +9,6 @@ from itertools import count
 
 import pytest
 
-from chat_service.errors import SessionSuperseded
 from chat_service.limits import Limits
 from chat_service.model.entry import NO_REFERENCES, Draft, Message, References
 from chat_service.model.media import ClaimOutcome, MediaFacts
@@ -17,7 +16,7 @@ from chat_service.model.requests import Appended, AppendOutcome, Attempt, OnDone
 from chat_service.stream.session import MAX_CLAIMS, StreamSession
 from parley.chat.v1 import chat_pb2, entry_pb2
 from servicekit.auth import Claims
-from servicekit.errors import ServerDraining, ServiceUnavailable
+from servicekit.errors import ServerDraining, ServiceUnavailable, SessionSuperseded
 from servicekit.rate_limiter import RateLimit, RateLimiter
 from servicekit.status import from_proto
 from tests.clock import ManualClock

@@ -1,0 +1,1 @@
+"""The reports of chat servers, and the end of servers that died."""

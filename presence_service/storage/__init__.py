@@ -1,0 +1,1 @@
+"""Implementations of the ports of presence, on Redis and MongoDB."""

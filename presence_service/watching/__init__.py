@@ -1,0 +1,1 @@
+"""Watches: whose presence is told to whom, and when."""
