@@ -54,6 +54,8 @@ from parley_client.media.facts import Media, MediaKind, MediaState, MediaVariant
 from parley_client.media.thumbhash import Placeholder, decode_thumbhash
 from parley_client.message import Message
 from parley_client.messages import AppendResult, Messages
+from parley_client.presence import Presence
+from parley_client.presence_state import Audience, PresenceState, UserPresence, Visibility
 from parley_client.session import DamagedFile, DeviceState, FileStore, MemoryStore, Session, SessionStore
 from parley_client.stream_protocol import PendingSend
 from parley_client.view import ConversationView, DeliveryStatus, Notice, NoticeKind
@@ -63,6 +65,7 @@ __all__ = [
     "Accounts",
     "AlreadyExists",
     "AppendResult",
+    "Audience",
     "CaughtUp",
     "Client",
     "ConnectionChanged",
@@ -107,7 +110,9 @@ __all__ = [
     "PendingSend",
     "PersonalSettings",
     "Placeholder",
+    "Presence",
     "PresenceChanged",
+    "PresenceState",
     "QuotaExceeded",
     "SendQueueFull",
     "SendRefused",
@@ -122,7 +127,9 @@ __all__ = [
     "TryLater",
     "TypingChanged",
     "Unauthenticated",
+    "UserPresence",
     "Violation",
+    "Visibility",
     "WatermarkMoved",
     "WrongDoor",
     "contents",

@@ -11,6 +11,7 @@ import grpc.aio
 
 from parley.chat.v1 import account_pb2_grpc, chat_pb2, chat_pb2_grpc, conversation_pb2_grpc
 from parley.media.v1 import media_pb2_grpc
+from parley.presence.v1 import presence_pb2_grpc
 from parley_client.door import Door
 from parley_client.errors import ServerFault, TimedOut, TryLater, from_rpc
 
@@ -43,6 +44,7 @@ class _Stubs:
         self.conversations = conversation_pb2_grpc.ConversationServiceStub(channel)
         self.chat = chat_pb2_grpc.ChatServiceStub(channel)
         self.media = media_pb2_grpc.MediaServiceStub(channel)
+        self.presence = presence_pb2_grpc.PresenceServiceStub(channel)
 
 
 Method = Callable[["Channel"], grpc.aio.UnaryUnaryMultiCallable[Request, Response]]
@@ -122,6 +124,11 @@ class Channel:
     def media(self) -> media_pb2_grpc.MediaServiceStub:
         """The stub of MediaService."""
         return self._open_stubs().media
+
+    @property
+    def presence(self) -> presence_pb2_grpc.PresenceServiceStub:
+        """The stub of PresenceService."""
+        return self._open_stubs().presence
 
     def connect(self, metadata: Metadata) -> ChatStream:
         """Open a `Connect` stream."""

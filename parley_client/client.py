@@ -18,6 +18,7 @@ from parley_client.files import Files
 from parley_client.live_view import LiveView
 from parley_client.media.upload_records import FileUploadRecords, MemoryUploadRecords
 from parley_client.messages import Messages
+from parley_client.presence import Presence
 from parley_client.session import FileStore, MemoryStore, Session, SessionStore
 from parley_client.tokens import TokenSource
 
@@ -66,6 +67,7 @@ class Client:
         records = FileUploadRecords(uploads) if uploads else MemoryUploadRecords()
         self._files = Files(self._channel, self._calls, self._tokens, self._clock, records)
         self._messages = Messages(self._calls, self._clock, self._files)
+        self._presence = Presence(self._calls, self._tokens, self._channel.door, retry_timeout_s)
         # An application that drops a view needs it no longer.
         self._views: WeakValueDictionary[str, LiveView] = WeakValueDictionary()
 
@@ -97,6 +99,11 @@ class Client:
     def files(self) -> Files:
         """Uploads and downloads of pictures and other files."""
         return self._files
+
+    @property
+    def presence(self) -> Presence:
+        """The presence of users, by calls and watches without a device, and the audiences of the user's own."""
+        return self._presence
 
     @property
     def door(self) -> Door:

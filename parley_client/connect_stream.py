@@ -13,8 +13,8 @@ from parley_client.channel import Channel, ChatStream, timed_out
 from parley_client.errors import ParleyError, TryLater, from_rpc, from_status
 
 WELCOME_TIMEOUT_S = 5.0
-# Heartbeat intervals without a frame after which the stream is dead.
-MAX_SILENT_INTERVALS = 2.5
+# Foreground heartbeat intervals without an answer to a heartbeat after which the stream is dead.
+MAX_UNANSWERED_INTERVALS = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,11 @@ class ConnectStream:
         self._call = call
         self._loop = asyncio.get_running_loop()
         self._reading_since: float | None = None
+        self._writing_since: float | None = None
+        # The oldest heartbeat since the last frame that was read.
+        self._unanswered_since: float | None = None
         self.welcome = welcome
-        self.open_time = self.last_write_time = self._loop.time()
+        self.open_time = self._last_write_time = self._last_heartbeat_time = self._loop.time()
         self.retired = False
         self.closed = asyncio.Event()
         self.replacement_reason: asyncio.Future[ReplacementReason] = self._loop.create_future()
@@ -70,10 +73,22 @@ class ConnectStream:
             raise from_status(first.error.status)
         raise TryLater("the stream ended before its welcome", code="UNAVAILABLE")
 
-    @property
-    def heartbeat_interval_s(self) -> float:
-        """The heartbeat interval of the welcome, in seconds."""
+    def heartbeat_interval_s(self, activity: chat_pb2.Activity.ValueType) -> float:
+        """Return the heartbeat interval of the welcome for a device in the foreground or background, in seconds."""
+        if activity == chat_pb2.ACTIVITY_BACKGROUND:
+            return self.welcome.background_heartbeat_interval.ToMilliseconds() / 1000 or 60.0
         return self.welcome.heartbeat_interval.ToMilliseconds() / 1000 or 5.0
+
+    def time_until_heartbeat(self, activity: chat_pb2.Activity.ValueType) -> float:
+        """Return the seconds until a heartbeat is due; 0 or less: now.
+
+        It is due when nothing was written for an interval, because the server must hear the device, or when nothing was
+        read, because the device must hear the server: other frames need not be answered.
+        """
+        quiet_since = self._last_write_time
+        if self._reading_since is not None:
+            quiet_since = max(self._last_heartbeat_time, min(self._last_write_time, self._reading_since))
+        return quiet_since + self.heartbeat_interval_s(activity) - self._loop.time()
 
     async def read(self) -> chat_pb2.ConnectResponse | None:
         """Return the next frame; None: the stream ended without an error. Raises ParleyError."""
@@ -81,15 +96,21 @@ class ConnectStream:
         try:
             return await _read_frame(self._call)
         finally:
-            self._reading_since = None
+            self._reading_since = self._unanswered_since = None
 
     async def write(self, frame: chat_pb2.ConnectRequest) -> bool:
         """Write a frame; return False if the stream has ended, in which case `read` raises the error."""
+        self._writing_since = self._loop.time()
         try:
             await self._call.write(frame)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             return False
-        self.last_write_time = self._loop.time()
+        finally:
+            self._writing_since = None
+        self._last_write_time = self._loop.time()
+        if frame.HasField("heartbeat"):
+            self._last_heartbeat_time = self._last_write_time
+            self._unanswered_since = self._unanswered_since or self._last_write_time
         return True
 
     def request_replacement(self, reason: ReplacementReason) -> None:
@@ -99,12 +120,23 @@ class ConnectStream:
 
     @property
     def silent_for_s(self) -> float:
-        """The seconds for which a read has waited for a frame."""
-        return 0.0 if self._reading_since is None else self._loop.time() - self._reading_since
+        """The seconds for which a read has waited for a frame although a heartbeat was written, or held up; 0: none."""
+        asked_since = self._unanswered_since
+        if asked_since is None and self._writing_since is not None:
+            # A server that does not respond may hold up a write, and the heartbeat behind it.
+            asked_since = self._writing_since + self.heartbeat_interval_s(chat_pb2.ACTIVITY_FOREGROUND)
+        if self._reading_since is None or asked_since is None:
+            return 0.0
+        return max(0.0, self._loop.time() - max(self._reading_since, asked_since))
+
+    @property
+    def answer_timeout_s(self) -> float:
+        """The seconds within which the server answers a heartbeat, also one of a device in the background."""
+        return MAX_UNANSWERED_INTERVALS * self.heartbeat_interval_s(chat_pb2.ACTIVITY_FOREGROUND)
 
     def is_dead(self) -> bool:
-        """Return True if a read has waited for a frame for more than 2.5 heartbeat intervals."""
-        return self.silent_for_s > MAX_SILENT_INTERVALS * self.heartbeat_interval_s
+        """Return True if the server has not answered a heartbeat in time, nor sent another frame."""
+        return self.silent_for_s > self.answer_timeout_s
 
     async def retire(self) -> None:
         """Half-close the stream; outstanding frames can still be read."""

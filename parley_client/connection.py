@@ -35,7 +35,6 @@ FINAL_REPLIES_TIMEOUT_S = 1.0
 MONITOR_INTERVAL_S = 1.0
 # The errors that end the connection. WrongDoor: another program has moved the session to another door.
 FinalError = SignedOut | Superseded | WrongDoor
-HEARTBEAT = chat_pb2.ConnectRequest(heartbeat=chat_pb2.HeartbeatRequest())
 
 
 class Connection:
@@ -113,7 +112,7 @@ class Connection:
     async def _open(self) -> ConnectStream:
         token = await self._tokens.access_token()
         home = self._tokens.active_session.home if self._home_hint is None else self._home_hint
-        hello = chat_pb2.Hello(cursor=self._cursor(), activity=self._protocol.activity)
+        hello = self._protocol.start_hello(self._cursor())
         try:
             return await ConnectStream.open(self._channel, token, home, hello)
         except SignedOut:
@@ -172,9 +171,9 @@ class Connection:
             self._protocol.wakeup.clear()
             now = self._loop.time()
             frames = self._protocol.take_frames(now)
-            heartbeat_in_s = stream.last_write_time + stream.heartbeat_interval_s - now
-            if not frames and heartbeat_in_s <= 0:
-                frames = [HEARTBEAT]
+            heartbeat_in_s = stream.time_until_heartbeat(self._protocol.activity)
+            if heartbeat_in_s <= 0:
+                frames.append(self._protocol.heartbeat_frame())
             for frame in frames:
                 if not await stream.write(frame):
                     return
@@ -193,9 +192,9 @@ class Connection:
     async def _monitor(self, stream: ConnectStream) -> None:
         """Check the stream every second: heartbeats, retirement, logs behind their head, and the token's expiry."""
         while True:
-            await asyncio.sleep(min(MONITOR_INTERVAL_S, stream.heartbeat_interval_s / 4))
-            if stream.is_dead():
-                stream.request_replacement(timed_out("heartbeats", stream.heartbeat_interval_s))
+            await asyncio.sleep(min(MONITOR_INTERVAL_S, stream.answer_timeout_s / 6))
+            if stream.is_dead() and not stream.retired:
+                stream.request_replacement(timed_out("heartbeats", stream.answer_timeout_s))
                 await self._channel.reset()
             elif (
                 stream.retired and self.stream and self._loop.time() - self.stream.open_time > RETIRED_STREAM_TIMEOUT_S

@@ -153,10 +153,9 @@ class Device:
 
     @property
     def silent_for_s(self) -> float:
-        """The seconds for which the open stream has waited for a frame; 0 without an open stream.
+        """The seconds for which the server has sent nothing although it owes the answer to a heartbeat; 0 otherwise.
 
-        The server answers every heartbeat. `set_foreground` sends one at once: if the value grows after that, the
-        network is slow.
+        `set_foreground` sends a heartbeat at once: if the value grows after that, the network is slow.
         """
         return self._connection.stream.silent_for_s if self.connected and self._connection.stream else 0.0
 
@@ -265,15 +264,21 @@ class Device:
         self._protocol.set_typing(conversation_id, typing, asyncio.get_running_loop().time())
 
     def watch_presence(self, user_ids: Iterable[str]) -> None:
-        """Watch the presence of these users, at most 1,000; they replace the users watched before."""
+        """Watch the presence of these users, at most 1,000, on this stream and all later ones.
+
+        They replace the users watched before. A PresenceChanged follows for each of them, and again on each new stream:
+        while there is none, changes are not reported.
+        """
         self._protocol.watch_presence(list(dict.fromkeys(user_ids)))
 
     def set_foreground(self, foreground: bool) -> None:
-        """Report whether the application is in the foreground."""
-        activity = chat_pb2.ACTIVITY_FOREGROUND if foreground else chat_pb2.ACTIVITY_BACKGROUND
-        self._protocol.activity = activity
-        heartbeat = chat_pb2.HeartbeatRequest(activity=activity)
-        self._protocol.enqueue_frame(chat_pb2.ConnectRequest(heartbeat=heartbeat))
+        """Report at once whether the application is in the foreground; a new device is.
+
+        Called before the `async with` block, it holds from the first stream on. The user is online while a device is in
+        the foreground. A device in the background sends fewer heartbeats, by default one in 60 s instead of one in 4 s,
+        and may notice as late that the server does not answer.
+        """
+        self._protocol.set_activity(chat_pb2.ACTIVITY_FOREGROUND if foreground else chat_pb2.ACTIVITY_BACKGROUND)
 
     def watermark(self, conversation_id: str, user_id: str) -> tuple[int, int]:
         """Return the known (delivered_seq, read_seq) of a member; (0, 0) if none is known."""

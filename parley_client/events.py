@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from parley.chat.v1 import chat_pb2, conversation_pb2, entry_pb2
 from parley_client.errors import ParleyError
 from parley_client.message import Message
+from parley_client.presence_state import PresenceState, UserPresence
 
 if TYPE_CHECKING:
     from parley_client.messages import Messages
@@ -159,11 +160,22 @@ class TypingChanged:
 
 @dataclass(frozen=True, slots=True)
 class PresenceChanged:
-    """A watched user came online or went offline; `last_seen` is None if hidden or online."""
+    """The presence of a watched user: all users once after each new stream, then each change.
+
+    `online` is True in the state ONLINE alone. `last_seen` is the server's time; None if the user is online, never was,
+    or does not show it.
+    """
 
     user_id: str
     online: bool
     last_seen: datetime | None
+    state: PresenceState
+
+    @classmethod
+    def from_proto(cls, proto: chat_pb2.UserPresence) -> PresenceChanged:
+        """Convert a proto."""
+        presence = UserPresence.from_proto(proto)
+        return cls(presence.user_id, presence.state is PresenceState.ONLINE, presence.last_seen, presence.state)
 
 
 class ConnectionState(Enum):

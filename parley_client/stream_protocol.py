@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, nullcontext
-from datetime import UTC
 
 from parley.chat.v1 import chat_pb2
 from parley_client.clock import ServerClock
@@ -54,6 +53,8 @@ class StreamProtocol:
         self.wakeup = asyncio.Event()
         self._send_removed = asyncio.Event()
         self.activity = chat_pb2.ACTIVITY_FOREGROUND
+        # What the hello of the newest stream said.
+        self._hello_activity = chat_pb2.ACTIVITY_FOREGROUND
         self.max_frame_bytes = 262_144
         self._clock = clock
         self._pending_sends: dict[str, PendingSend] = {}
@@ -62,6 +63,11 @@ class StreamProtocol:
         self._typing_notices: dict[str, bool] = {}
         self._watched_user_ids: list[str] = []
         self._one_shot_frames: list[chat_pb2.ConnectRequest] = []
+
+    def start_hello(self, cursor: chat_pb2.Cursor | None) -> chat_pb2.Hello:
+        """Return the hello of the next stream."""
+        self._hello_activity = self.activity
+        return chat_pb2.Hello(cursor=cursor, activity=self.activity)
 
     def start_stream(self, welcome: chat_pb2.Welcome) -> None:
         """Switch to a new stream: set its limits, and schedule everything without a reply again."""
@@ -75,6 +81,8 @@ class StreamProtocol:
         self.receipts.start_stream()
         self.send_queue.requeue_in_flight()
         self._one_shot_frames = [self._watch_frame()] if self._watched_user_ids else []
+        if self._hello_activity != self.activity:
+            self._one_shot_frames.append(self.heartbeat_frame())
         self.wakeup.set()
 
     def handle_frame(self, frame: chat_pb2.ConnectResponse, now: float, *, current: bool) -> list[QueuedEvent]:
@@ -96,7 +104,8 @@ class StreamProtocol:
             changed = self._typing_tracker.apply_notice(notice.conversation_id, notice.user_id, notice.typing, now)
             return [QueuedEvent(changed)] if changed else []
         if kind == "presence":
-            return [QueuedEvent(_presence_changed(each)) for each in frame.presence.users]
+            # The present stream tells it anew; a retired one could overwrite that with what it told before.
+            return [QueuedEvent(PresenceChanged.from_proto(each)) for each in frame.presence.users] if current else []
         if kind == "error" and current:
             return [QueuedEvent(FrameRefused(from_status(frame.error.status)))]
         return []
@@ -157,6 +166,15 @@ class StreamProtocol:
         """Watch the presence of these users, on this stream and all later ones."""
         self._watched_user_ids = user_ids
         self.enqueue_frame(self._watch_frame())
+
+    def set_activity(self, activity: chat_pb2.Activity.ValueType) -> None:
+        """Set whether the application is in the foreground, for this stream and all later ones, and tell it at once."""
+        self.activity = activity
+        self.enqueue_frame(self.heartbeat_frame())
+
+    def heartbeat_frame(self) -> chat_pb2.ConnectRequest:
+        """Return a heartbeat, which says whether the application is in the foreground."""
+        return chat_pb2.ConnectRequest(heartbeat=chat_pb2.HeartbeatRequest(activity=self.activity))
 
     def enqueue_frame(self, frame: chat_pb2.ConnectRequest) -> None:
         """Queue a frame for the current stream only; a newer frame of the same kind replaces it."""
@@ -235,8 +253,3 @@ class StreamProtocol:
 
     def _watch_frame(self) -> chat_pb2.ConnectRequest:
         return chat_pb2.ConnectRequest(watch_presence=chat_pb2.WatchPresenceRequest(user_ids=self._watched_user_ids))
-
-
-def _presence_changed(presence: chat_pb2.UserPresence) -> PresenceChanged:
-    last_seen = presence.last_seen_time.ToDatetime(tzinfo=UTC) if presence.HasField("last_seen_time") else None
-    return PresenceChanged(presence.user_id, presence.online, last_seen)

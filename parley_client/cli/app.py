@@ -18,6 +18,7 @@ from parley_client.cli import (
     edits,
     groups,
     messages,
+    presence,
     privacy,
     search,
 )
@@ -33,6 +34,7 @@ for module in (accounts, chat, messages, downloads, edits, search, blocks, priva
     app.registered_commands += module.app.registered_commands
 app.add_typer(groups.app, name="groups")
 app.add_typer(devices.app, name="devices")
+app.add_typer(presence.app, name="presence")
 
 
 def _print_version(requested: bool) -> None:

@@ -56,6 +56,7 @@ class MessengerApp(App[Exception | None]):
         Binding("ctrl+o", "conversation", show=False, priority=True),
         Binding("ctrl+l", "newest", show=False, priority=True),
         Binding("ctrl+r", "archived", show=False, priority=True),
+        Binding("ctrl+p", "visibility", show=False, priority=True),
         Binding("ctrl+up", "neighbour(-1)", show=False, priority=True),
         Binding("ctrl+down", "neighbour(1)", show=False, priority=True),
         Binding("escape", "go_back", show=False),
@@ -214,6 +215,10 @@ class MessengerApp(App[Exception | None]):
         if self._model.open_conversation:
             self._prompts.start(self._prompts.show_conversation_menu(self._model.open_conversation))
 
+    def action_visibility(self) -> None:
+        """Open the dialog that says who may see the user's presence."""
+        self._prompts.start(self._prompts.change_visibility())
+
     async def _open_direct(self) -> None:
         if conversation := await self._prompts.open_direct():
             self._open_conversation(conversation)
@@ -275,11 +280,13 @@ class MessengerApp(App[Exception | None]):
         base.set_class(self._model.open_conversation is None, "listing")
 
     def on_app_blur(self) -> None:
-        """Stop marking messages as read while the terminal is not focused."""
-        self._pane.terminal_focused = self._model.foreground = False
+        """Be away, and stop marking messages as read, while the terminal is not focused."""
+        self._pane.terminal_focused = False
+        self._model.set_foreground(False)
 
     def on_app_focus(self) -> None:
-        """Mark messages as read again."""
-        self._pane.terminal_focused = self._model.foreground = True
+        """Be online, and mark messages as read again."""
+        self._pane.terminal_focused = True
+        self._model.set_foreground(True)
         if self._model.open_conversation:
             self._on_model_change(self._model.open_conversation.id)

@@ -11,9 +11,11 @@ from textual.widgets.option_list import Option
 
 from parley_client.messenger.model import MessengerModel
 from parley_client.messenger.previews import preview, preview_time
+from parley_client.presence_state import PresenceState
 
 # "14:02" or "31 Dec".
 TIME_WIDTH = 6
+_PRESENCE_MARKS = {PresenceState.ONLINE: "   ● ", PresenceState.BACKGROUND: "   ○ ", PresenceState.OFFLINE: " " * 5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,8 @@ class _ListItem:
     unread: int
     title: str
 
-    online: bool
-    """True if the other member of a 1-1 conversation is online."""
+    state: PresenceState
+    """The presence of the other member of a 1-1 conversation."""
     time: str
     preview: str
 
@@ -39,7 +41,7 @@ class _ListItem:
         lines.append(mark, style="bold")
         lines.append(f"{count:>3} ", style="bold green")
         lines.append(f"{self.title}\n", style="bold" if self.unread else "")
-        lines.append("   ● " if self.online else " " * 5, style="green")
+        lines.append(_PRESENCE_MARKS[self.state], style="green")
         return lines.append(f"{self.time:<{TIME_WIDTH}} {self.preview}", style="dim")
 
 
@@ -96,7 +98,7 @@ class ConversationList(OptionList):
             faint,
             conversation.view.unread_count,
             self._model.title(conversation),
-            self._model.presence.is_online(peer_id),
+            self._model.presence.state(peer_id),
             preview_time(conversation, datetime.now().astimezone()),
             preview(self._model, conversation),
         )

@@ -86,7 +86,8 @@ class ConversationPane(Vertical):
         title = Text(self._model.title(conversation))
         if not conversation.is_group:
             presence = self._model.presence.describe(conversation.peer_id, datetime.now().astimezone())
-            title.append(f"  {presence}", style="not bold green" if presence == "online" else "not bold dim")
+            if presence:
+                title.append(f"  {presence}", style="not bold green" if presence == "online" else "not bold dim")
         elif not conversation.view.is_former_member:
             title.append(f"  {len(conversation.view.members)} members", style="not bold dim")
         self._title.update(title)

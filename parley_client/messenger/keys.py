@@ -19,7 +19,8 @@ KEYS = [
             ("Ctrl+F", "search messages"),
             ("Ctrl+T", "send a picture or another file"),
             ("Ctrl+O", "open the conversation's menu: members, pin, mute, archive …"),
-            ("Ctrl+R", "switch between archived and other conversations"),
+            ("Ctrl+R", "show or leave the archive"),
+            ("Ctrl+P", "choose who sees you online"),
             ("Ctrl+Q", "quit"),
         ],
     ),
@@ -51,17 +52,19 @@ FIRST_STEPS = [
     ("F1", "show all keys"),
     ("Ctrl+Q", "quit"),
 ]
+PRESENCE = "● online   ○ away"
 TICKS = "… being sent   ✓ sent   ✓✓ delivered   green ✓✓ read by all   ✗ refused"
 
 
 def help_text() -> Text:
-    """Return all keys and ticks, grouped by where they apply."""
+    """Return all keys, grouped by where they apply, and the marks of messages and users."""
     text = Text()
     for section, keys in KEYS:
         text.append(f"{section}\n", style="bold")
         for key, description in keys:
             text.append(f"  {key:<22}", style="cyan").append(f"{description}\n")
-    return text.append("Ticks\n", style="bold").append(f"  {TICKS}\n")
+    text.append("Ticks\n", style="bold").append(f"  {TICKS}\n")
+    return text.append("Presence\n", style="bold").append(f"  {PRESENCE}\n")
 
 
 def welcome_text(model: MessengerModel) -> Text:

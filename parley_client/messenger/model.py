@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from datetime import datetime
 from typing import Any
 
 from parley.chat.v1 import conversation_pb2
@@ -36,7 +35,7 @@ PAGE_SIZE = 50
 MAX_JUMP_MESSAGES = 2000
 # The previews of so many conversations are checked: one may have been deleted for the user only.
 MAX_CHECKED_PREVIEWS = 30
-# The messenger asks the server for a sign of life once a second, and says so when there was none for this time.
+# The messenger asks the server for a sign of life once a second, and says so when none came within this time.
 PROBE_INTERVAL_S = 1.0
 SILENCE_S = 2.5
 
@@ -59,7 +58,6 @@ class MessengerModel:
         self.open_conversation: ConversationState | None = None
         self.connection = ConnectionState.CONNECTING
         self.presence = PeerPresence()
-        self.foreground = True
         self.notice = ""
         self.thumbnails: Thumbnails | None = None
         """The pictures of messages; None: the terminal shows none."""
@@ -74,6 +72,7 @@ class MessengerModel:
         self._watched_users: set[str] = set()
         self._retry_time = 0.0
         self._caught_up = False
+        self._foreground = True
 
     async def run(self) -> None:
         """Handle events until cancelled. Raise ParleyError if the connection ends for good."""
@@ -81,6 +80,7 @@ class MessengerModel:
         try:
             async with opening as device, asyncio.TaskGroup() as tasks:
                 self._device, self._tasks = device, tasks
+                device.set_foreground(self._foreground)
                 self.start(self._load_list())
                 probing = tasks.create_task(self._probe_link(device))
                 async for event in device:
@@ -113,6 +113,12 @@ class MessengerModel:
             raise CommandError("Still connecting. Try again in a moment.")
         return self._device
 
+    def set_foreground(self, foreground: bool) -> None:
+        """Tell the server whether the terminal has focus."""
+        self._foreground = foreground
+        if self._device is not None:
+            self._device.set_foreground(foreground)
+
     @property
     def connected(self) -> bool:
         """True while the stream is open."""
@@ -120,7 +126,7 @@ class MessengerModel:
 
     @property
     def silent_for_s(self) -> float:
-        """The seconds since the last sign of life of the server; 0 while that is no reason to worry."""
+        """The seconds for which the server has not answered; 0 while that is no reason to worry."""
         silent_for_s = self._device.silent_for_s if self._device else 0.0
         return silent_for_s if silent_for_s > SILENCE_S else 0.0
 
@@ -243,10 +249,11 @@ class MessengerModel:
         self.on_change(conversation.id)
 
     async def _probe_link(self, device: Device) -> None:
-        """Ask the server for a sign of life, and redraw while the connection is lost or in doubt."""
+        """Redraw while the connection is lost or in doubt; in the foreground, ask the server for a sign of life."""
         was_lost = False
         while True:
-            device.set_foreground(self.foreground)
+            if self._foreground:
+                device.set_foreground(True)
             is_lost = not self.connected or bool(self.silent_for_s)
             if is_lost or was_lost:
                 self.on_change("")
@@ -301,9 +308,11 @@ class MessengerModel:
         if isinstance(event, ConnectionChanged):
             self._handle_connection_change(event)
         elif isinstance(event, FrameRefused):
-            self.notify(explain_error(event.error, self.door))
+            # A deployment without presence refuses the watch; then none is shown.
+            if event.error.reason != "DISABLED":
+                self.notify(explain_error(event.error, self.door))
         elif isinstance(event, PresenceChanged):
-            self.presence.apply(event, datetime.now().astimezone())
+            self.presence.apply(event)
             self.on_change("")
         elif isinstance(event, CaughtUp):
             self._caught_up = True

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from parley_client.cli.presence_text import describe_presence
 from parley_client.events import PresenceChanged
+from parley_client.presence_state import PresenceState
 
 # The server lets a device watch so many users.
 MAX_WATCHED_USERS = 1000
@@ -14,36 +16,22 @@ class PeerPresence:
     """The reported presence of the watched users. It is unknown, and shown as nothing, while there is no stream."""
 
     def __init__(self) -> None:
-        self._online: set[str] = set()
-        self._last_seen: dict[str, datetime | None] = {}
+        self._reported: dict[str, PresenceChanged] = {}
 
-    def apply(self, event: PresenceChanged, now: datetime) -> None:
-        """Apply a report. A user who was online until now was last seen now, if the server does not say when."""
-        if event.online:
-            self._online.add(event.user_id)
-            self._last_seen.pop(event.user_id, None)
-            return
-        known = self._last_seen.get(event.user_id)
-        self._last_seen[event.user_id] = event.last_seen or (now if event.user_id in self._online else known)
-        self._online.discard(event.user_id)
+    def apply(self, event: PresenceChanged) -> None:
+        """Apply a report."""
+        self._reported[event.user_id] = event
 
     def forget(self) -> None:
         """Forget everything, because changes are no longer reported."""
-        self._online.clear()
-        self._last_seen.clear()
+        self._reported.clear()
 
-    def is_online(self, user_id: str) -> bool:
-        """Return True if the user is online."""
-        return user_id in self._online
+    def state(self, user_id: str) -> PresenceState:
+        """Return the state of a user; OFFLINE if it is unknown."""
+        reported = self._reported.get(user_id)
+        return reported.state if reported is not None else PresenceState.OFFLINE
 
     def describe(self, user_id: str, now: datetime) -> str:
         """Return the presence of a user as words; empty if it is unknown. `now` is in the local time zone."""
-        if user_id in self._online:
-            return "online"
-        if user_id not in self._last_seen:
-            return ""
-        last_seen = self._last_seen[user_id]
-        if last_seen is None:
-            return "offline"
-        local = last_seen.astimezone(now.tzinfo)
-        return f"last seen {local:%H:%M}" if local.date() == now.date() else f"last seen {local:%-d %b %H:%M}"
+        reported = self._reported.get(user_id)
+        return "" if reported is None else describe_presence(reported.state, reported.last_seen, now)

@@ -26,6 +26,7 @@ from parley_client.messenger.file_dialog import FileDialog, default_download_fol
 from parley_client.messenger.model import MessengerModel
 from parley_client.messenger.rows import summarize_message
 from parley_client.messenger.terminal_text import one_line
+from parley_client.messenger.visibility_prompt import change_visibility
 
 REACTIONS = ("👍", "❤", "😂", "😮", "😢", "🎉", "🙏", "👎")
 Result = TypeVar("Result")
@@ -196,6 +197,10 @@ class Prompts:
             self._actions.toggle_mute(conversation)
         elif action == "archive":
             self._actions.toggle_archive(conversation)
+
+    async def change_visibility(self) -> None:
+        """Ask who may see the user's presence, and set it."""
+        await change_visibility(self._model, self._show)
 
     async def _show_members(self, conversation: ConversationState) -> None:
         def label(user: str) -> str:

@@ -6,19 +6,20 @@ import time
 
 import pytest
 from rich.style import Style
+from textual import events
 
-from parley_client import contents
+from parley_client import Audience, Device, PresenceChanged, PresenceState, Visibility, contents
 from parley_client.messenger.message_list import MessageList
 from tests.eventually import eventually
 from tests.proxy.frame_faults import Filter
 from tests.proxy.rpc import Proxy
-from tests.scenarios.sdk.people import Pair, People
+from tests.scenarios.sdk.people import Pair, People, until
 from tests.scenarios.sdk.terminal_screen import Screen, messenger
 
 pytestmark = [pytest.mark.scenario, pytest.mark.e2e]
 
 SILENCE = Filter(lambda *_: None)
-# A loaded machine may take longer; without probes, a silent link is noticed after 12 s.
+# A loaded machine may take longer; without probes, a silent link is noticed after 10 s.
 NOTICED_AFTER_S = 8.0
 
 
@@ -37,22 +38,67 @@ def style_of(screen: Screen, text: str) -> Style:
     raise AssertionError(f"{text!r} has no style of its own:\n{screen.text}")
 
 
-async def test_peer_is_shown_as_online_and_as_last_seen_after_leaving(pair: Pair) -> None:
+async def test_peer_is_shown_as_online_away_and_as_last_seen_after_leaving(pair: Pair) -> None:
     async with messenger(pair.alice, pair.chat) as screen:
-        await screen.shows("bob  offline")
+        await screen.shows("Write, Enter sends")
         async with pair.bob.connect() as device:
-            await device.wait_connected()
+            # Whoever has written to alice shows her that he is there.
+            await device.send(pair.chat, "hello")
             await screen.shows("bob  online", "●")
+            device.set_foreground(False)
+            await screen.shows("bob  away", "○")
         await screen.shows("bob  last seen")
+        await screen.hides("○")
+
+
+async def test_peer_who_shows_no_presence_is_shown_without_a_line(people: People, pair: Pair) -> None:
+    bobs = await people.device(pair.bob)
+    async with messenger(pair.alice, pair.chat) as screen:
+        await bobs.send(pair.chat, "hello")
+        await screen.shows("bob  online", "●")
+        await pair.bob.presence.set_visibility(online=Audience.NOBODY)
         await screen.hides("●")
+        title = next(line for line in screen.lines if "bob" in line.partition("│")[2])
+        assert title.partition("│")[2].strip() == "bob"
 
 
 async def test_presence_is_not_shown_while_connection_is_lost(proxy: Proxy, people: People, pair: Pair) -> None:
-    await people.device(pair.bob)
+    bobs = await people.device(pair.bob)
+    await bobs.send(pair.chat, "hello")
     async with messenger(pair.alice, pair.chat) as screen:
         await screen.shows("bob  online")
         await proxy.stop()
         await screen.hides("online")
+
+
+async def test_user_is_away_while_the_terminal_has_no_focus(people: People, pair: Pair) -> None:
+    bobs = await people.device(pair.bob)
+    bobs.watch_presence([pair.alice_id])
+    async with messenger(pair.alice, pair.chat) as screen:
+        assert await next_state(bobs) is PresenceState.ONLINE
+        screen.app.post_message(events.AppBlur())
+        assert await next_state(bobs) is PresenceState.BACKGROUND
+        screen.app.post_message(events.AppFocus())
+        assert await next_state(bobs) is PresenceState.ONLINE
+
+
+async def next_state(device: Device) -> PresenceState:
+    """Return the next state of the watched user; the one before the user connected is skipped."""
+    while (state := (await until(device, PresenceChanged)).state) is PresenceState.OFFLINE:
+        pass
+    return state
+
+
+async def test_user_chooses_who_sees_the_presence(pair: Pair) -> None:
+    async with messenger(pair.alice, pair.chat) as screen:
+        await screen.shows("Write, Enter sends")
+        await screen.press("ctrl+p")
+        await screen.shows("Online: users you have written to", "Last seen: users you have written to")
+        await screen.press("down", "enter")
+        await screen.shows("Who sees when you last were online?", "Nobody; then you do not see it of others")
+        await screen.press("down", "down", "enter")
+        await screen.shows("Users who see when you last were online: nobody.")
+    assert await pair.alice.presence.get_visibility() == Visibility(Audience.ACQUAINTED, Audience.NOBODY)
 
 
 async def test_new_messages_below_are_counted_and_one_key_goes_there(people: People, pair: Pair) -> None:

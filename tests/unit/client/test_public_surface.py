@@ -13,7 +13,7 @@ from typing import Final, get_type_hints
 import pytest
 
 import parley_client
-from parley_client import Accounts, Client, Conversations, Messages
+from parley_client import Accounts, Client, Conversations, Messages, Presence
 
 EXPORTED: Final = {name: getattr(parley_client, name) for name in parley_client.__all__}
 CLASSES: Final = {name: each for name, each in EXPORTED.items() if isinstance(each, type)}
@@ -56,7 +56,8 @@ def test_classes_in_signatures_are_exported(name: str) -> None:
 
 
 def test_parts_of_a_client_are_typed_properties() -> None:
-    for name, part in {"accounts": Accounts, "conversations": Conversations, "messages": Messages}.items():
+    parts = {"accounts": Accounts, "conversations": Conversations, "messages": Messages, "presence": Presence}
+    for name, part in parts.items():
         assert get_type_hints(getattr(Client, name).fget)["return"] is part
     shown = inspect.getdoc(Client)
     assert shown is not None
