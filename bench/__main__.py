@@ -19,7 +19,7 @@ from bench.figures import Figure
 from bench.machine import describe_machine, measure_pace_ms
 from bench.measurement import Measurement
 from bench.profile import format_profile, hottest_functions
-from bench.sizes import QUICK, TINY, Sizes
+from bench.sizes import CROWD, QUICK, TINY, Sizes
 from bench.table import format_notes, format_table
 from bench.workloads import MEDIA_WORKLOADS, WORKLOADS
 from devstack.display import Display, create_display
@@ -45,9 +45,14 @@ def bench(
     tiny: Annotated[
         bool, typer.Option("--tiny", help="Run each workload for a second as a smoke test; nothing is written.")
     ] = False,
+    crowd: Annotated[
+        bool,
+        typer.Option("--crowd", help="Use 10,000 users in presence, in minutes more; nothing is written."),
+    ] = False,
+    server: Annotated[str | None, typer.Option(help="The server to profile, such as chat-1.")] = None,
     folder: Annotated[Path | None, typer.Option(help="Write the result to this folder, also with --tiny.")] = None,
 ) -> None:
-    """Measure a new system on this machine, and compare with an earlier commit; takes under four minutes."""
+    """Measure a new system on this machine, and compare with an earlier commit; takes under five minutes."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     chosen = workload or (["durable"] if profile else list(WORKLOADS))
@@ -55,11 +60,12 @@ def bench(
         sys.exit(f"Unknown workload {min(unknown)}; choose from {', '.join(WORKLOADS)}.")
     display = create_display()
     try:
+        sizes = TINY if tiny else CROWD if crowd else QUICK
         if profile:
-            _profile(chosen, TINY if tiny else QUICK, display)
+            _profile(chosen, sizes, server or _default_server(chosen), display)
             return
-        complete = not tiny and len(chosen) == len(WORKLOADS)
-        _measure(chosen, TINY if tiny else QUICK, folder or (results.FOLDER if complete else None), keep, display)
+        complete = sizes is QUICK and len(chosen) == len(WORKLOADS)
+        _measure(chosen, sizes, folder or (results.FOLDER if complete else None), keep, display)
     except SetupError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
@@ -82,9 +88,13 @@ def _measure(chosen: list[str], sizes: Sizes, folder: Path | None, keep: bool, d
         results.stage_result(path)
 
 
-def _profile(chosen: list[str], sizes: Sizes, display: Display) -> None:
+def _default_server(chosen: list[str]) -> str:
+    return "media-1" if set(chosen) <= MEDIA_WORKLOADS.keys() else "chat-1"
+
+
+def _profile(chosen: list[str], sizes: Sizes, server: str, display: Display) -> None:
     with tempfile.TemporaryDirectory(prefix="parley-profile-") as folder:
-        file = Path(folder, "media-1" if set(chosen) <= MEDIA_WORKLOADS.keys() else "chat-1")
+        file = Path(folder, server)
         _run_workloads(chosen, sizes, display, file)
         display.print_text("\n".join(("", *format_profile(hottest_functions(file, PROFILE_ROWS)))))
 
@@ -93,7 +103,7 @@ def _run_workloads(
     chosen: list[str], sizes: Sizes, display: Display, profile: Path | None = None
 ) -> tuple[list[Figure], float]:
     """Return the figures of the workloads, and the cores that other programs used. Keep the logs if it fails."""
-    _raise_file_limit(sizes.idle * sizes.repeats + OTHER_FILES)
+    _raise_file_limit(max(sizes.idle * sizes.repeats, sizes.present) + OTHER_FILES)
     folder = Path(tempfile.mkdtemp(prefix="parley-bench-"))
     try:
         with BenchEnvironment(folder, profile) as environment:

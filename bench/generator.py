@@ -29,6 +29,7 @@ class LoadCounts:
     answered: int
     delivered: int
     receipts: int
+    outdated: int
     refusals: dict[str, int]
     latencies: list[int]
 
@@ -40,6 +41,7 @@ class LoadCounts:
             self.answered - before.answered,
             self.delivered - before.delivered,
             self.receipts - before.receipts,
+            self.outdated - before.outdated,
             {
                 reason: count - before.refusals.get(reason, 0)
                 for reason, count in self.refusals.items()
@@ -80,6 +82,14 @@ class LoadGenerator:
     def send_paced(self, senders: Sequence[int], per_second: float, receipts: Sequence[int]) -> None:
         """Send `per_second` messages in total, from the senders in turn; devices in `receipts` send receipts."""
         self._request(do="send", senders=list(senders), per_second=per_second, receipts=list(receipts))
+
+    def watch(self, watched: Sequence[Sequence[int]]) -> None:
+        """Make each device watch the users of these devices; half of all go to the background, the others beat."""
+        self._request(do="watch", watched=[list(numbers) for numbers in watched])
+
+    def change_activities(self, interval_s: float) -> None:
+        """Move each device between foreground and background once in `interval_s`."""
+        self._request(do="change", interval=interval_s)
 
     def read_counts(self) -> LoadCounts:
         """Return the counters now; latencies are those since the previous reading."""

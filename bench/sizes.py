@@ -1,8 +1,8 @@
-"""The sizes of a run: a quick one of under four minutes, and a tiny one as a smoke test."""
+"""The sizes of a run: a quick one of under five minutes, and a tiny one as a smoke test."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +12,9 @@ class Sizes:
     Each workload warms up for `warm_up` seconds and is then measured `repeats` times for `span` seconds. `pairs` send
     1-1 messages with `window` unanswered sends each. `group` is the number of members of the group. `idle` devices are
     added for each repeat of the idle workload. Rates are in messages per second. Each repeat uploads `files` files of
-    `file_mib` MiB by each way, streams `streamed` files of 10 MiB, and sends `pictures` pictures of `megapixels`.
+    `file_mib` MiB by each way, streams `streamed` files of 10 MiB, and sends `pictures` pictures of `megapixels`. Each
+    of `present` users watches `watchers` others, and changes between foreground and background once in
+    `change_interval` seconds.
     """
 
     warm_up: float = 3.0
@@ -29,9 +31,14 @@ class Sizes:
     streamed: int = 8
     pictures: int = 6
     megapixels: int = 12
+    present: int = 1000
+    watchers: int = 20
+    change_interval: float = 10.0
 
 
 QUICK = Sizes()
+# The crowd for which presence is built; it takes minutes to connect.
+CROWD = replace(QUICK, present=10_000, change_interval=60.0, warm_up=10.0, span=30.0)
 TINY = Sizes(
     warm_up=0.2,
     span=1.0,
@@ -45,4 +52,7 @@ TINY = Sizes(
     streamed=4,
     pictures=2,
     megapixels=3,
+    present=20,
+    watchers=4,
+    change_interval=2.0,
 )

@@ -20,6 +20,8 @@ from chat_service.accounts.devices import AccountDevices, Device, Platform
 from chat_service.accounts.refresh_tokens import RefreshChain
 from chat_service.storage.accounts import MongoAccountStore
 from chat_service.storage.devices import MongoDeviceStore
+from presence_service.model.visibility import Audience
+from presence_service.storage.visibility import MongoVisibilityStore
 from servicekit.auth import TokenSigner
 from servicekit.mongo import Database, connect
 from servicekit.ring import Ring, RingMember
@@ -62,6 +64,10 @@ class BenchUsers:
         self._save(users)
         return list(zip(users[::2], users[1::2], strict=True))
 
+    def show_presence(self, users: Sequence[DeviceIdentity]) -> None:
+        """Let users show their presence to everyone."""
+        asyncio.run(_insert_visibility(self._mongo_uri, [user.user_id for user in users]))
+
     def _generate_user(self, home: str, first_digits: str = ANY) -> DeviceIdentity:
         user_id = self._random_id()
         while user_id[0] not in first_digits or self.home_of(user_id) != home:
@@ -84,6 +90,20 @@ async def _insert_users(mongo_uri: str, user_ids: Sequence[str]) -> None:
     async def insert(user_id: str) -> None:
         async with semaphore:
             await _insert_user(database, user_id)
+
+    try:
+        await asyncio.gather(*map(insert, user_ids))
+    finally:
+        await database.client.close()
+
+
+async def _insert_visibility(mongo_uri: str, user_ids: Sequence[str]) -> None:
+    database = await connect(mongo_uri, "parley")
+    store, semaphore = MongoVisibilityStore(database), asyncio.Semaphore(MAX_CONCURRENT_WRITES)
+
+    async def insert(user_id: str) -> None:
+        async with semaphore:
+            await store.update(user_id, Audience.EVERYONE, Audience.EVERYONE)
 
     try:
         await asyncio.gather(*map(insert, user_ids))

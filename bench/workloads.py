@@ -13,6 +13,7 @@ from bench.generator import LoadCounts, LoadGenerator
 from bench.measurement import Measurement
 from bench.media.pictures import pictures
 from bench.media.transfers import downloads, uploads
+from bench.presence import presence
 from bench.usage import Usage, resident_bytes
 
 WARM_UP_DEVICES: Final = 50
@@ -141,5 +142,6 @@ WORKLOADS: Final[dict[str, Workload]] = {
     "durable": durable,
     "group": group,
     "latency": latency,
+    "presence": presence,
     **MEDIA_WORKLOADS,
 }

@@ -2,6 +2,8 @@
 
     {"do": "connect", "devices": [[user, token, home, conversation], …]}
     {"do": "send", "senders": [numbers], "window": 4 or "per_second": 200, "receipts": [numbers]}
+    {"do": "watch", "watched": [[numbers of the devices that device 0 watches], …]}
+    {"do": "change", "interval": 60}
     {"do": "count"}
 
 It replies to each request with a line of JSON, the snapshot of LoadCounters. After a failure the last line is
@@ -20,6 +22,7 @@ import uvloop
 
 from bench.load.counters import LoadCounters
 from bench.load.device import Device, DeviceIdentity
+from bench.load.presence_pattern import PresencePattern
 from bench.load.send_patterns import send_paced, send_windowed
 
 MAX_CONCURRENT_CONNECTS: Final = 50
@@ -64,6 +67,13 @@ class LoadProcess:
                 await self._connect([DeviceIdentity(*fields) for fields in arguments["devices"]])
             case "send":
                 self._send(**arguments)
+            case "watch":
+                self._presence = PresencePattern(self._devices, self._counters)
+                self._watched.append(asyncio.create_task(self._presence.send_heartbeats()))
+                await self._presence.watch(arguments["watched"])
+            case "change":
+                changing = self._presence.change_activities(arguments["interval"])
+                self._watched.append(asyncio.create_task(changing))
         return self._counters.take_snapshot()
 
     async def _connect(self, identities: list[DeviceIdentity]) -> None:

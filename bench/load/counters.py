@@ -15,6 +15,7 @@ class LoadCounters:
         self.answered = 0
         self.delivered = 0
         self.receipts = 0
+        self.outdated = 0
         self.refusals: Counter[str] = Counter()
         self.latencies: list[int] = []
 
@@ -27,6 +28,7 @@ class LoadCounters:
             "answered": self.answered,
             "delivered": self.delivered,
             "receipts": self.receipts,
+            "outdated": self.outdated,
             "refusals": dict(self.refusals),
             "latencies": latencies,
         }

@@ -51,6 +51,13 @@ class Device:
         # Set by the workload.
         self.sends_receipts = False
         self.on_result: Callable[[], None] | None = None
+        self.on_presence: Callable[[chat_pb2.Presence], None] = lambda _: None
+        self.on_heartbeat: Callable[[], None] = lambda: None
+
+    @property
+    def user_id(self) -> str:
+        """The id of the device's user."""
+        return self._identity.user_id
 
     async def connect(self, door: str) -> None:
         """Connect, and return once the device is ready. Raise OSError if the connection fails."""
@@ -68,7 +75,7 @@ class Device:
         """Send a message with its send time in the text, which the receiver computes the latency from."""
         before, between, after = self._frame
         stamp = f"{time.monotonic_ns():0{_STAMP_DIGITS}}".encode()
-        self._send_frame(b"".join((before, str(uuid_utils.uuid7()).encode(), between, stamp, after)))
+        self.send_frame(b"".join((before, str(uuid_utils.uuid7()).encode(), between, stamp, after)))
         self._counters.sent += 1
 
     def close(self) -> None:
@@ -76,7 +83,8 @@ class Device:
         if self._stream is not None:
             self._stream.close()
 
-    def _send_frame(self, frame: bytes) -> None:
+    def send_frame(self, frame: bytes) -> None:
+        """Send a serialised ConnectRequest."""
         assert self._stream is not None, "a device connects first"
         self._stream.send(frame)
 
@@ -87,6 +95,10 @@ class Device:
             self._receive_entries(frame.entries)
         elif kind == "send_results":
             self._count_results(frame.send_results)
+        elif kind == "presence":
+            self.on_presence(frame.presence)
+        elif kind == "heartbeat":
+            self.on_heartbeat()
         elif kind == "changes":
             if frame.changes.last_page and not self.ready.done():
                 self.ready.set_result(None)
@@ -113,7 +125,7 @@ class Device:
             read_seq=self._reported_seq,
         )
         request = chat_pb2.UpdateReceiptsRequest(receipts=[receipt])
-        self._send_frame(chat_pb2.ConnectRequest(receipts=request).SerializeToString())
+        self.send_frame(chat_pb2.ConnectRequest(receipts=request).SerializeToString())
         self._counters.receipts += 1
 
     def _count_results(self, results: chat_pb2.SendResults) -> None:

@@ -92,6 +92,10 @@ def _show(report: Report) -> None:
         f"{report.uploads:,} uploads acknowledged, {report.references:,} messages with files, {report.downloads:,}"
         f" downloads compared; {report.settled_s:.1f} s after the end nothing was left that nothing needed"
     )
+    console.print(
+        f"{report.presences:,} times watchers were told of a user; {report.presence_s:.1f} s after the end all knew who"
+        " is there"
+    )
     for each in report.broken[:20]:
         console.print(f"[red]BROKEN[/] {each}", highlight=False)
     for error in report.errors[:20]:

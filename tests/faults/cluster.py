@@ -38,7 +38,9 @@ ENVIRONMENT = {"PARLEY_DRAIN_SECONDS": "2", "PYTHONFAULTHANDLER": "1", **times.E
 
 
 class Cluster:
-    """Three mongod, three members of etcd, Valkey with a replica, SeaweedFS, Envoy, three chat and two media servers.
+    """Three mongod, three members of etcd, Valkey with a replica, SeaweedFS, Envoy, and the servers of all services.
+
+    There are three chat servers and two of presence and of media each.
 
     An async context manager. With fewer `members` of each cluster it is up sooner, and without `files` as well, which
     need SeaweedFS and media servers. With a `sabotage`, the name of one, its servers break a promise. `redis` is the
@@ -127,6 +129,11 @@ class Cluster:
         return self.stack.replicas("media") if self._seaweedfs else []
 
     @property
+    def presence_servers(self) -> list[ServiceReplica]:
+        """Return all presence servers."""
+        return self.stack.replicas("presence")
+
+    @property
     def seaweedfs(self) -> ManagedProcess:
         """Return the S3 store of a cluster with files."""
         return self._seaweedfs[0]
@@ -139,7 +146,7 @@ class Cluster:
     @property
     def parts(self) -> list[ManagedProcess]:
         """Return every part of the system."""
-        return [*self._stores, *self.chat_servers, *self.media_servers, self.envoy]
+        return [*self._stores, *self.chat_servers, *self.media_servers, *self.presence_servers, self.envoy]
 
     @property
     def _stores(self) -> list[ManagedProcess]:

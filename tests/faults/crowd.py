@@ -83,6 +83,11 @@ class Crowd:
         raw = RawTalker(f"{name}'s frames", await self._world.add_device(phone), self.journal, at=doors[1])
         self.talkers += [await self._open.enter_async_context(app), await self._open.enter_async_context(raw)]
 
+    @property
+    def devices(self) -> list[RawDevice]:
+        """Return the devices that keep a stream of the SDK open all the time, one of each user."""
+        return [talker.who for talker in self.talkers if isinstance(talker, SdkTalker)]
+
     async def __aexit__(self, *_: object) -> None:
         await self._open.aclose()
 

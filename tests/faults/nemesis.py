@@ -15,7 +15,7 @@ from devstack.managed_process import last_lines
 from tests.eventually import eventually
 from tests.faults.cluster import Cluster, start
 from tests.faults.journal import Journal, Struck
-from tests.faults.strikes import chat, coordination, database, door, index, media, mesh, objects
+from tests.faults.strikes import chat, coordination, database, door, index, media, mesh, objects, presence
 
 Strike = Callable[[Cluster, Random], AbstractAsyncContextManager[None]]
 
@@ -67,7 +67,13 @@ MEDIA_KINDS: Final = (
     Kind("S3 store killed", objects.killed),
     Kind("S3 store frozen", objects.frozen, 7.0),
 )
-ALL_KINDS: Final = (*KINDS, *MEDIA_KINDS)
+PRESENCE_KINDS: Final = (
+    Kind("presence server killed", presence.one_killed, 5.0),
+    Kind("presence server frozen", presence.frozen, 8.0),
+    Kind("all presence servers killed", presence.all_killed, 12.0),
+    Kind("all presence servers restarted in turn", presence.all_restarted, 0.0),
+)
+ALL_KINDS: Final = (*KINDS, *MEDIA_KINDS, *PRESENCE_KINDS)
 AT_LEAST: Final = 3
 # After most faults the next one comes soon; after every third things are left in peace long enough to see them well.
 SOON_S: Final = (1.0, 4.0)

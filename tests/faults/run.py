@@ -20,6 +20,8 @@ from tests.faults.files.times import SETTLED_S
 from tests.faults.journal import Journal, Line
 from tests.faults.judge import Broken, broken_promises
 from tests.faults.nemesis import ALL_KINDS, MEDIA_KINDS, Kind, Nemesis
+from tests.faults.presence.judge import broken_presence_promises
+from tests.faults.presence.onlookers import Onlookers
 from tests.faults.talkers import TOKEN_S
 from tests.raw.world import World
 
@@ -47,6 +49,9 @@ class Report:
     references: int = 0
     downloads: int = 0
     settled_s: float = 0.0
+    # What watchers were told of users, and the seconds until all knew the truth.
+    presences: int = 0
+    presence_s: float = 0.0
     well: float = 0.0
     struck: dict[str, int] = field(default_factory=dict)
     broken: list[Broken] = field(default_factory=list)
@@ -78,11 +83,12 @@ async def run(
 ) -> Report:
     """Send, exchange `files`, and strike for `seconds`, and longer until there were `strikes` faults."""
     random, report = Random(seed), Report(seed, seconds)
-    say("starting MongoDB, etcd, Valkey, SeaweedFS, three chat servers, two media servers and Envoy")
+    say("starting MongoDB, etcd, Valkey, SeaweedFS, three chat, two presence and two media servers, and Envoy")
     async with (
         Cluster(folder, members=members, sabotage=sabotage, files=files) as cluster,
         World(cluster.stack, TOKEN_S) as world,
         Crowd(cluster, world, random, rate) as crowd,
+        Onlookers(world, [cluster.stack.door, cluster.phones.address], crowd.devices, Random(seed)) as onlookers,
         AsyncExitStack() as open_,
     ):
         album = await open_.enter_async_context(Album(world, Random(seed))) if files else None
@@ -94,9 +100,13 @@ async def run(
 
         async with asyncio.TaskGroup() as group:
             group.create_task(crowd.talk(going_on))
+            group.create_task(onlookers.come_and_go(going_on))
             for uploader in album.uploaders if album is not None else ():
                 group.create_task(uploader.work(going_on, PAUSE_S))
             group.create_task(nemesis.rage(seconds, strikes))
+        report.presence_s = await onlookers.wait_converged()
+        report.presences = len(onlookers.journal.told)
+        report.broken = broken_presence_promises(onlookers.journal, crowd.journal.struck)
         say("waiting for answers, and until all devices have everything")
         logs = await _settled(crowd, report, answered_s, converged_s)
         _sum_up(report, crowd, nemesis, cluster, logs)
@@ -127,7 +137,7 @@ def _sum_up(report: Report, crowd: Crowd, nemesis: Nemesis, cluster: Cluster, lo
     report.entries = sum(len(log) for log in logs.values())
     report.given = len(journal.given)
     report.struck = dict(Counter(each.name for each in journal.struck))
-    report.broken = broken_promises(journal, logs)
+    report.broken += broken_promises(journal, logs)
     report.well = answered_share(journal)
     report.inconclusive += [f"{name} struck {count} times" for name, count in nemesis.missing().items()]
     if report.well < WELL:

@@ -52,6 +52,10 @@ TOLD: Final = {
     "media server killed": r"left=\['.*service=media",
     "media server frozen": r"left=\['.*service=media",
     "picture workers killed": "picture worker (replaced|did not start|killed)",
+    "presence server killed": r"left=\['.*service=presence",
+    "presence server frozen": r"left=\['.*service=presence",
+    "all presence servers killed": r"left=\['.*service=presence",
+    "all presence servers restarted in turn": r"left=\['.*service=presence",
     "S3 store killed": "S3 outage began",
     "S3 store frozen": "S3 outage began",
 }
