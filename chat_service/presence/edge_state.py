@@ -1,4 +1,4 @@
-"""The state of this edge as presence_service is told it: its devices, their watches, and the changes since."""
+"""The devices, watches and pending changes of this edge, as frames of a report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The presence of this edge: when its devices are in the foreground, and what those who watch are told."""
+"""The presence of this edge: the states of its devices, and the presence sent to watching devices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The leases of chat servers: the devices of a server count while its lease does."""
+"""The leases of chat servers: a device counts while the lease of its chat server is valid."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ RENEW_INTERVAL_S: Final = 2.0
 LEASE_MS: Final = 10_000
 # A presence server that ends the streams of a dead chat server has this long before another one does it.
 CLAIM_MS: Final = 10_000
-# After a time without presence, or after a loss of Redis, what is missing proves nothing for this long: the chat
-# servers report all their devices again within it.
+# For this long after an epoch starts, a missing record or lease is treated as unknown: within it, the chat servers
+# report all their devices again.
 RESTORE_MS: Final = 5_000
 
 
@@ -40,7 +40,7 @@ class Leases:
     by_server: Mapping[str, Lease] = field(default_factory=dict)
 
     def end_of(self, server_id: str, incarnation: int) -> float:
-        """Return when the lease of an incarnation ends; minus infinity if it has none and that proves something."""
+        """Return when the lease of an incarnation ends; minus infinity if it has none for certain."""
         lease = self.by_server.get(server_id)
         restored_ms = self.epoch_ms + RESTORE_MS
         if lease is None or lease.incarnation != incarnation:

@@ -54,11 +54,11 @@ class PresenceStore(Protocol):
         """Return when presence was last lost or interrupted; it is newer than any loss before this call."""
 
     async def poll(self) -> Leases:
-        """Tell the store that presence is there, and return the leases of all chat servers."""
+        """Renew the mark of the epoch, and return the leases of all chat servers."""
 
 
 class LastSeenStore(Protocol):
-    """The last times of users, for as long as their accounts exist; every method raises StoreUnavailable."""
+    """The last-seen times of users, for as long as their accounts exist; every method raises StoreUnavailable."""
 
     async def raise_all(self, seen_ms: Mapping[str, int]) -> None:
         """Store when users were last online, unless a later time is stored."""
@@ -87,7 +87,7 @@ class Directory(Protocol):
     """The relations of users, which chat knows; raises StoreUnavailable and ServiceUnavailable."""
 
     async def find_relations(self, viewer_id: str, user_ids: Collection[str]) -> dict[str, Relation]:
-        """Return what stands between a viewer and other users, as seen from each of them."""
+        """Return the relation of each user to the viewer."""
 
     async def find_relations_to(self, user_id: str, viewer_ids: Collection[str]) -> dict[str, Relation]:
-        """Return what stands between a user and viewers, by viewer."""
+        """Return the relation of the user to each viewer."""

@@ -25,7 +25,7 @@ class PresenceState(IntEnum):
     BACKGROUND = 2
     OFFLINE = 3
 
-    # That of Enum is slow, and presences are keys when a change is told to many.
+    # The hash of Enum is slow, and presences are keys of dictionaries.
     __hash__ = int.__hash__
 
 

@@ -50,7 +50,7 @@ class Permission(IntEnum):
 def permission_for(viewer: Visibility, shown: Visibility, relation: Relation) -> Permission:
     """Return what a viewer with settings of his own may see of another user.
 
-    Who shows a field to nobody does not see it of others.
+    A user who shows a field to nobody does not see it of others.
     """
     if relation.blocked or not _is_shown(viewer.online, shown.online, relation):
         return Permission.NOTHING
@@ -60,7 +60,7 @@ def permission_for(viewer: Visibility, shown: Visibility, relation: Relation) ->
 
 
 def restrict(presence: Presence, permission: Permission) -> Presence:
-    """Return the part of a presence that may be seen. Who is hidden looks like one who never was online."""
+    """Return the part of a presence that may be seen. A hidden user looks like one who was never online."""
     if permission is Permission.NOTHING:
         return OFFLINE
     if permission is Permission.ONLINE or presence.state is PresenceState.ONLINE:

@@ -1,4 +1,4 @@
-"""The last times of users, written to MongoDB behind the reports: Redis may lose them."""
+"""The writer of last-seen times to MongoDB, behind the reports: Redis may lose them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LAST_WRITE_TIMEOUT_S: Final = 2.0
 
 
 class LastSeenWriter:
-    """Stores the last times of the users who have left the foreground, every WRITE_INTERVAL_S."""
+    """Stores the last-seen times of the users who have left the foreground, every WRITE_INTERVAL_S."""
 
     def __init__(self, store: PresenceStore, last_seen: LastSeenStore, clock: Clock) -> None:
         self._store = store
@@ -29,7 +29,7 @@ class LastSeenWriter:
         self._due = dict[str, None]()
 
     def note(self, user_ids: Iterable[str]) -> None:
-        """Store the last times of these users soon."""
+        """Store the last-seen times of these users soon."""
         self._due.update(dict.fromkeys(user_ids))
 
     async def run(self) -> None:

@@ -119,7 +119,7 @@ class Report:
             await self._handle(frame)
         # A lost connection may look like the end of the frames for a moment, before this call is cancelled.
         await self._clock.sleep(DISCONNECT_WAIT_S)
-        # It stops, so it has no devices any more; they have gone to other servers, or come back within the grace.
+        # The chat server is stopping: its streams are closed, with the usual grace.
         if await self._store.claim_end(self._server_id, self._incarnation, self._report_id):
             await self._close_streams(self._incarnation, self._number)
             await self._store.remove_lease(self._server_id, self._incarnation)

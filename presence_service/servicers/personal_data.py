@@ -15,7 +15,7 @@ from servicekit.rpc import Call
 
 
 class PersonalDataServicer:
-    """Exports and erases the settings and the last time of a user."""
+    """Exports and erases the settings and the last-seen time of a user."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class PersonalDataServicer:
     async def EraseUser(
         self, request: personal_data_pb2.EraseUserRequest, call: Call
     ) -> personal_data_pb2.EraseUserResponse:
-        """Erase the settings and the last time of a user."""
+        """Erase the settings and the last-seen time of a user."""
         del call
         await self._settings.delete(request.user_id)
         await self._last_seen.delete(request.user_id)

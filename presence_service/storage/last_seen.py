@@ -1,4 +1,4 @@
-"""The last times of users, in MongoDB: Redis may lose it."""
+"""The last-seen times of users, in MongoDB: Redis may lose them."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ log = structlog.get_logger("channels")
 class RedisChannels:
     """Implements Channels, and the channels between presence servers. `run` receives.
 
-    `connect` names who hears the messages, before `run` is started.
+    `connect` sets the callbacks, before `run` is started.
     """
 
     def __init__(self, redis: Redis) -> None:
@@ -149,7 +149,7 @@ class RedisChannels:
                 await pubsub.ping()
 
     async def _send(self, pubsub: PubSub) -> None:
-        """Send what is due: first what is no longer heard, because some of it may be wanted again."""
+        """Send what is due. Unsubscribe first: a user may be in both lists."""
         while users := _take(self._to_unsubscribe):
             await pubsub.sunsubscribe(*map(channel_of, users))
         while users := _take(self._to_subscribe):

@@ -33,12 +33,12 @@ from servicekit.tasks import cancel_requested
 TICK_S: Final = 0.1
 # A user whose presence changes more often is told at most so often.
 USER_INTERVAL_S: Final = 1.0
-# Without a poll of the store, time stands still after this: nobody goes offline because of it.
+# Without a poll of the store, the clock stops after this, so that no user expires.
 MAX_POLL_AGE_MS: Final = 1_500
 # A change that comes by itself within this time has a timer. That a lease has ended is told by a poll; while its server
 # lives, the end is always later than this.
 TIMED_MS: Final = CLOSE_GRACE_MS + 2_000
-# While time stands still, a presence that would have changed is looked at again at this interval.
+# While the clock stands, a presence that would have changed is evaluated again at this interval.
 MIN_WAIT_S: Final = 0.02
 # Watches that begin at once: many do when their presence server has died. Others wait.
 MAX_STARTS: Final = 32
@@ -204,7 +204,7 @@ class Watches:
         if user is None:
             return
         if 0 < record.version < user.version or (not record.version and self._is_restoring):
-            # An older message; or Redis lost it, which proves nothing until chat servers have reported again.
+            # An older message; or Redis lost it, which is no evidence until chat servers have reported again.
             return
         user.record, user.version = record, record.version
         user.known_seen_ms = 0 if record.is_erased else max(user.known_seen_ms, record.seen_ms)
@@ -328,11 +328,11 @@ class Watches:
 
     @property
     def _is_restoring(self) -> bool:
-        """True if a missing record proves nothing yet."""
+        """True if a missing record is no evidence yet."""
         return self._leases.is_restoring or self._epoch_ms > self._leases.epoch_ms
 
     def _require_known(self, record: PresenceRecord) -> None:
-        """Raise StoreUnavailable if a record is missing and that proves nothing yet."""
+        """Raise StoreUnavailable if a record is missing and that is no evidence yet."""
         if not record.version and self._is_restoring:
             raise StoreUnavailable("presence was lost and is being rebuilt; try again", retry_after=RETRY_AFTER_S)
 
@@ -361,7 +361,7 @@ class Watches:
             self._mark(user_id, user)
 
     def _mark(self, user_id: str, user: _WatchedUser) -> None:
-        """Tell the presence of a user soon, at the earliest USER_INTERVAL_S after the last time."""
+        """Tell the presence of a user soon, at the earliest USER_INTERVAL_S after it was told before."""
         if user.is_due:
             return
         user.is_due = True

@@ -13,7 +13,7 @@ from presence_service.model.visibility import Audience, Visibility
 
 
 def encode_presence(user_id: str, presence: Presence) -> presence_pb2.Presence:
-    """Return the presence of a user. Its last time is in whole seconds."""
+    """Return the presence of a user. Its last-seen time is in whole seconds."""
     encoded = presence_pb2.Presence(user_id=user_id, state=presence_pb2.PresenceState.ValueType(presence.state))
     if presence.seen_ms:
         encoded.last_seen_time.CopyFrom(seen_time(presence.seen_ms))
@@ -21,7 +21,7 @@ def encode_presence(user_id: str, presence: Presence) -> presence_pb2.Presence:
 
 
 def seen_time(seen_ms: int) -> Timestamp:
-    """Return a last time in whole seconds."""
+    """Return a last-seen time in whole seconds."""
     return Timestamp(seconds=seen_ms // 1000)
 
 
