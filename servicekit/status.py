@@ -6,12 +6,12 @@ from typing import cast
 
 import grpc
 from google.protobuf.any_pb2 import Any
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
+from servicekit.durations import to_duration
 from servicekit.failure import Failure, Violation
 
 DOMAIN = "parley"
@@ -24,9 +24,7 @@ def to_proto(failure: Failure) -> Status:
     """Return the status of `failure`: an ErrorInfo, and RetryInfo or BadRequest if the failure has such details."""
     details: list[Message] = [ErrorInfo(reason=failure.reason, domain=DOMAIN, metadata=failure.metadata)]
     if failure.retry_after is not None:
-        delay = Duration()
-        delay.FromMilliseconds(round(failure.retry_after * 1000))
-        details.append(RetryInfo(retry_delay=delay))
+        details.append(RetryInfo(retry_delay=to_duration(failure.retry_after)))
     if failure.violations:
         details.append(
             BadRequest(

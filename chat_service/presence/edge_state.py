@@ -8,11 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from google.protobuf.duration_pb2 import Duration
-
 from chat_service.model.delivery import AttachedSession
 from parley.internal.v1.presence_report_pb2 import DeviceState, ReportRequest, Transition
 from servicekit.clock import Clock
+from servicekit.durations import to_duration
 
 PAGE: Final = 1000
 # While no presence server answers, so many ends of sessions, and so many relations, are kept at most, the newest.
@@ -139,7 +138,7 @@ class EdgeState:
         now, taken = self._clock.monotonic(), list[_TimedTransition]()
         while self._transitions and len(taken) < PAGE:
             time, transition = self._transitions.popleft()
-            transition.age.CopyFrom(_duration(now - time))
+            transition.age.CopyFrom(to_duration(max(0.0, now - time)))
             taken.append((time, transition))
         self._report_seq += 1
         self._unacknowledged.append((self._report_seq, [each for each in taken if each[1].state not in OPEN_STATES]))
@@ -172,9 +171,3 @@ def _transition(device: _Device) -> Transition:
         state=device.state,
         sequence=device.sequence,
     )
-
-
-def _duration(seconds: float) -> Duration:
-    duration = Duration()
-    duration.FromMilliseconds(max(0, round(seconds * 1000)))
-    return duration

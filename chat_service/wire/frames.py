@@ -14,6 +14,7 @@ from chat_service.model.cursor import IndexReading
 from chat_service.model.requests import Appended, AppendOutcome, Unchanged
 from chat_service.wire.entries import to_timestamp
 from parley.chat.v1 import chat_pb2
+from servicekit.durations import to_duration
 from servicekit.failure import Failure
 from servicekit.proto_fields import encode_bytes_field, encode_repeated_field
 from servicekit.status import to_proto
@@ -168,9 +169,7 @@ def final_error_frame(failure: Failure) -> bytes:
 
 def drain_frame(delay: float, home: str) -> bytes:
     """Return the frame that asks the device to open another stream after `delay` seconds."""
-    duration = Duration()
-    duration.FromMilliseconds(round(delay * 1000))
-    return _frame(drain=chat_pb2.Drain(delay=duration, home=home))
+    return _frame(drain=chat_pb2.Drain(delay=to_duration(delay), home=home))
 
 
 def _frame(**kind: Message) -> bytes:

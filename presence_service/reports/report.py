@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from google.protobuf.duration_pb2 import Duration
 from prometheus_client import Counter, Gauge
 
 from parley.internal.v1.presence_report_pb2 import ReportRequest, ReportResponse
@@ -23,6 +22,7 @@ from presence_service.watching.watches import Watch, Watches
 from presence_service.wire.presence import decode_transition, encode_presence, encode_presences
 from servicekit import validation
 from servicekit.clock import Clock
+from servicekit.durations import to_duration
 from servicekit.errors import (
     FrameEmpty,
     HelloMissing,
@@ -145,7 +145,7 @@ class Report:
         self._number = await self._store.open_lease(self._server_id, self._incarnation, self._report_id)
         self._renewed_at = self._clock.monotonic()
         welcome = ReportResponse.Welcome(
-            renew_interval=_seconds(RENEW_INTERVAL_S), lease_duration=_seconds(LEASE_MS / 1000)
+            renew_interval=to_duration(RENEW_INTERVAL_S), lease_duration=to_duration(LEASE_MS / 1000)
         )
         self._put(ReportResponse(welcome=welcome))
         log.info("report opened", server_id=self._server_id, incarnation=self._incarnation)
@@ -298,9 +298,3 @@ def _join_changes(kind: int, elements: Sequence[bytes]) -> bytes:
 
 def _drain() -> bytes:
     return ReportResponse(drain=ReportResponse.Drain()).SerializeToString()
-
-
-def _seconds(seconds: float) -> Duration:
-    duration = Duration()
-    duration.FromMilliseconds(round(seconds * 1000))
-    return duration

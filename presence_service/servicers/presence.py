@@ -18,6 +18,7 @@ from presence_service.watching.refresher import PermissionRefresher
 from presence_service.watching.watches import Watches
 from presence_service.wire.presence import decode_visibility, encode_presences, encode_visibility
 from servicekit.clock import Clock
+from servicekit.durations import to_duration
 from servicekit.rpc import Call
 
 HEARTBEAT_INTERVAL_S: Final = 15.0
@@ -96,8 +97,7 @@ class PresenceServicer:
             changes = presence_pb2.WatchPresenceResponse.Changes(presences=encode_presences(update.presences.items()))
             return presence_pb2.WatchPresenceResponse(changes=changes)
         if update.draining:
-            delay = Duration()
-            delay.FromMilliseconds(round(self._devices.choose_delay() * 1000))
+            delay = to_duration(self._devices.choose_delay())
             return presence_pb2.WatchPresenceResponse(drain=presence_pb2.WatchPresenceResponse.Drain(delay=delay))
         return _heartbeat(self._clock.now_ms())
 

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 
 from presence_service.model.ports import Directory, VisibilityStore
-from presence_service.model.visibility import DEFAULT_VISIBILITY, STRANGERS, Permission, permission_for
+from presence_service.model.visibility import (
+    DEFAULT_VISIBILITY,
+    STRANGERS,
+    Permission,
+    Relation,
+    Visibility,
+    permission_for,
+)
+
+_FindRelations = Callable[[str, Collection[str]], Awaitable[dict[str, Relation]]]
+_Decide = Callable[[Visibility, Visibility, Relation], Permission]
 
 
 class Permissions:
@@ -17,27 +27,27 @@ class Permissions:
 
     async def find_for_viewer(self, viewer_id: str, user_ids: Collection[str]) -> dict[str, Permission]:
         """Return what a viewer may see of each user."""
-        settings = await self._settings.find_all({viewer_id, *user_ids})
-        others = [user_id for user_id in user_ids if user_id != viewer_id]
-        relations = await self._directory.find_relations(viewer_id, others) if others else {}
-        own = settings.get(viewer_id, DEFAULT_VISIBILITY)
-        permissions = {
-            user_id: permission_for(own, settings.get(user_id, DEFAULT_VISIBILITY), relations.get(user_id, STRANGERS))
-            for user_id in others
-        }
-        # One's own presence is never hidden from oneself.
-        return permissions | ({viewer_id: Permission.LAST_SEEN} if viewer_id in user_ids else {})
+        return await self._find(viewer_id, user_ids, self._directory.find_relations, permission_for)
 
     async def find_for_viewers(self, user_id: str, viewer_ids: Collection[str]) -> dict[str, Permission]:
         """Return what each viewer may see of a user."""
-        settings = await self._settings.find_all({user_id, *viewer_ids})
-        others = [viewer_id for viewer_id in viewer_ids if viewer_id != user_id]
-        relations = await self._directory.find_relations_to(user_id, others) if others else {}
-        shown = settings.get(user_id, DEFAULT_VISIBILITY)
+
+        def decide(shown: Visibility, viewer: Visibility, relation: Relation) -> Permission:
+            return permission_for(viewer, shown, relation)
+
+        return await self._find(user_id, viewer_ids, self._directory.find_relations_to, decide)
+
+    async def _find(
+        self, user_id: str, other_ids: Collection[str], find_relations: _FindRelations, decide: _Decide
+    ) -> dict[str, Permission]:
+        """Return the permission between a user and each of the others, decided by the settings of both."""
+        settings = await self._settings.find_all({user_id, *other_ids})
+        others = [other_id for other_id in other_ids if other_id != user_id]
+        relations = await find_relations(user_id, others) if others else {}
+        own = settings.get(user_id, DEFAULT_VISIBILITY)
         permissions = {
-            viewer_id: permission_for(
-                settings.get(viewer_id, DEFAULT_VISIBILITY), shown, relations.get(viewer_id, STRANGERS)
-            )
-            for viewer_id in others
+            other_id: decide(own, settings.get(other_id, DEFAULT_VISIBILITY), relations.get(other_id, STRANGERS))
+            for other_id in others
         }
-        return permissions | ({user_id: Permission.LAST_SEEN} if user_id in viewer_ids else {})
+        # One's own presence is never hidden from oneself.
+        return permissions | ({user_id: Permission.LAST_SEEN} if user_id in other_ids else {})

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from pymongo import AsyncMongoClient
@@ -229,6 +230,28 @@ class Cluster:
         """Make the Valkey behind the relay the master of the other one."""
         async with valkey_at(self.replica) as follower:
             await follower.execute_command("REPLICAOF", *self.master.address.split(":"))  # type: ignore[no-untyped-call]
+
+
+@asynccontextmanager
+async def killed(parts: Sequence[ManagedProcess]) -> AsyncIterator[None]:
+    """Kill processes, and start them again in the end."""
+    for part in parts:
+        part.kill()
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(start, parts)
+
+
+@asynccontextmanager
+async def one_frozen(parts: Sequence[ManagedProcess], random: Random) -> AsyncIterator[None]:
+    """Freeze one of these processes, and resume it in the end."""
+    part = random.choice(parts)
+    part.freeze()
+    try:
+        yield
+    finally:
+        part.resume()
 
 
 def start(parts: Sequence[ManagedProcess]) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 
 from devstack.managed_process import ManagedProcess
 from tests.eventually import eventually
-from tests.faults.cluster import Cluster
+from tests.faults.cluster import Cluster, one_frozen
 
 # Draining takes 2 s here, and the rest of the shutdown is short.
 LEAVES_S: Final = 10.0
@@ -62,12 +62,8 @@ async def _started(cluster: Cluster, servers: Sequence[ManagedProcess]) -> None:
 @asynccontextmanager
 async def frozen(cluster: Cluster, random: Random) -> AsyncIterator[None]:
     """Freeze a chat server beyond its lease; it resumes unaware that others have taken over."""
-    server = random.choice(cluster.chat_servers)
-    server.freeze()
-    try:
+    async with one_frozen(cluster.chat_servers, random):
         yield
-    finally:
-        server.resume()
 
 
 @asynccontextmanager

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
 
-from devstack.managed_process import ManagedProcess
-from tests.faults.cluster import Cluster, start
+from tests.faults.cluster import Cluster, killed, one_frozen
 
 WORKER_KILLS = 6
 # A worker starts within this time, and is hit idle, at work, or at its start.
@@ -21,36 +20,22 @@ KILL_EVERY_S = 0.7
 @asynccontextmanager
 async def one_killed(cluster: Cluster, random: Random) -> AsyncIterator[None]:
     """Kill a media server; the other one goes on with its uploads and its files to collect."""
-    async with _killed(random.sample(cluster.media_servers, 1)):
+    async with killed(random.sample(cluster.media_servers, 1)):
         yield
 
 
 @asynccontextmanager
 async def all_killed(cluster: Cluster, _: Random) -> AsyncIterator[None]:
     """Kill all media servers."""
-    async with _killed(cluster.media_servers):
+    async with killed(cluster.media_servers):
         yield
-
-
-@asynccontextmanager
-async def _killed(servers: Sequence[ManagedProcess]) -> AsyncIterator[None]:
-    for server in servers:
-        server.kill()
-    try:
-        yield
-    finally:
-        await asyncio.to_thread(start, servers)
 
 
 @asynccontextmanager
 async def frozen(cluster: Cluster, random: Random) -> AsyncIterator[None]:
     """Freeze a media server beyond its leases; it resumes unaware that the other one has completed its files."""
-    server = random.choice(cluster.media_servers)
-    server.freeze()
-    try:
+    async with one_frozen(cluster.media_servers, random):
         yield
-    finally:
-        server.resume()
 
 
 @asynccontextmanager

@@ -3,47 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
 
-from devstack.managed_process import ManagedProcess
-from tests.faults.cluster import Cluster, start, stop
+from tests.faults.cluster import Cluster, killed, one_frozen, start, stop
 
 
 @asynccontextmanager
 async def one_killed(cluster: Cluster, random: Random) -> AsyncIterator[None]:
     """Kill a presence server; the chat servers that report to it go to the other one."""
-    async with _killed(random.sample(cluster.presence_servers, 1)):
+    async with killed(random.sample(cluster.presence_servers, 1)):
         yield
 
 
 @asynccontextmanager
 async def all_killed(cluster: Cluster, _: Random) -> AsyncIterator[None]:
     """Kill all presence servers; nobody is told offline because of it."""
-    async with _killed(cluster.presence_servers):
+    async with killed(cluster.presence_servers):
         yield
-
-
-@asynccontextmanager
-async def _killed(servers: Sequence[ManagedProcess]) -> AsyncIterator[None]:
-    for server in servers:
-        server.kill()
-    try:
-        yield
-    finally:
-        await asyncio.to_thread(start, servers)
 
 
 @asynccontextmanager
 async def frozen(cluster: Cluster, random: Random) -> AsyncIterator[None]:
     """Freeze a presence server; it resumes unaware that the chat servers have gone to the other one."""
-    server = random.choice(cluster.presence_servers)
-    server.freeze()
-    try:
+    async with one_frozen(cluster.presence_servers, random):
         yield
-    finally:
-        server.resume()
 
 
 @asynccontextmanager
