@@ -69,8 +69,9 @@ class MessageList(OptionList):
 
     @property
     def at_end(self) -> bool:
-        """True if the newest row is visible."""
-        return self.scroll_offset.y >= self.max_scroll_y - 1
+        """True if the newest row is visible, but for its last line at most."""
+        newest_visible = not self._rows or self.last_visible_key == self._rows[-1].key
+        return newest_visible and self.scroll_offset.y >= self.max_scroll_y - 1
 
     @property
     def rests_at_end(self) -> bool:

@@ -118,6 +118,16 @@ async def test_new_messages_below_are_counted_and_one_key_goes_there(people: Peo
         await screen.shows("back")
 
 
+async def test_one_message_below_is_counted_and_stays_unread(people: People, pair: Pair) -> None:
+    await people.write_history("bob", pair.chat, [f"word {number}." for number in range(40)])
+    async with messenger(pair.alice, pair.chat) as screen:
+        await screen.shows("word 39.")
+        await screen.press("up")
+        await pair.bob.messages.send(pair.chat, "news")
+        await screen.shows("↓ 1 new message below")
+        assert not screen.app.query_one(MessageList).at_end
+
+
 async def test_scrolling_down_part_of_the_way_counts_what_is_left(people: People, pair: Pair) -> None:
     await people.write_history("bob", pair.chat, [f"word {number}." for number in range(40)])
     async with messenger(pair.alice, pair.chat) as screen:
