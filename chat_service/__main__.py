@@ -6,6 +6,8 @@ import contextlib
 from typing import Final
 
 from chat_service.accounts.passwords import PasswordHasherPool
+from chat_service.device_eraser import DeviceEraser
+from chat_service.push.push_queue import RedisPushQueue
 from chat_service.server import ChatServer
 from chat_service.services import (
     create_accounts,
@@ -28,12 +30,14 @@ async def build(platform: Platform[ChatSettings]) -> Service:
     """Return the services of a chat server and its loops. Raise ConfigurationError, StoreUnavailable."""
     settings, clock = platform.settings, platform.clock
     database, redis = await platform.open_database(settings), platform.open_redis(settings)
-    stores = Stores(database, redis, platform.membership, search=settings.search)
+    stores = Stores(database, redis, platform.membership, clock, search=settings.search)
     passwords = platform.exit_stack.enter_context(contextlib.closing(PasswordHasherPool()))
     # Accounts and streams depend on each other: a sign-out closes a stream, and a stream checks the sign-in.
     personal_data = open_personal_data(platform)
-    accounts = create_accounts(settings, stores, passwords, personal_data, clock, lambda: server)
+    eraser = DeviceEraser(personal_data.erase_device)
+    accounts = create_accounts(settings, stores, passwords, personal_data, eraser, clock, lambda: server)
     reporter = open_reporter(platform)
+    push_queue = RedisPushQueue(redis) if settings.notify_service else None
     server = ChatServer(
         platform.membership,
         platform.credential,
@@ -41,6 +45,7 @@ async def build(platform: Platform[ChatSettings]) -> Service:
         Admission(platform.verifier.verify, accounts.admit, clock),
         open_catalog(platform),
         reporter,
+        push_queue,
         settings.limits,
         clock,
         settings.retention_policy,
@@ -51,7 +56,7 @@ async def build(platform: Platform[ChatSettings]) -> Service:
         internal=internal_services(server, clock),
         internal_message_bytes=MESH_MESSAGE_BYTES,
         admit=accounts.admit,
-        components=[server.run, *([reporter.run] if reporter is not None else [])],
+        components=[server.run, eraser.run, *(part.run for part in (reporter, push_queue) if part is not None)],
         jobs=[accounts.deletion.run],
         drain=server.drain,
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from parley.internal.v1.personal_data_pb2 import EraseUserRequest, ExportUserRequest, PersonalFile
+from parley.internal.v1.personal_data_pb2 import EraseDeviceRequest, EraseUserRequest, ExportUserRequest, PersonalFile
 from parley.internal.v1.personal_data_pb2_grpc import PersonalDataServiceStub
+from servicekit.failure import Failure
 
 # An outage of the store of the other service is reported as such.
 TIMEOUT_S: Final = 12.0
@@ -29,3 +30,17 @@ class PersonalDataClient:
         """Erase what the services keep about a user. Idempotent."""
         for service in self._services:
             await service.EraseUser(EraseUserRequest(user_id=user_id), timeout=TIMEOUT_S)
+
+    async def erase_device(self, user_id: str, device_id: str) -> None:
+        """Erase what the services keep about a device that was signed out, at all that can be reached.
+
+        Idempotent. Raise the Failure of the last one that did not.
+        """
+        failed: Failure | None = None
+        for service in self._services:
+            try:
+                await service.EraseDevice(EraseDeviceRequest(user_id=user_id, device_id=device_id), timeout=TIMEOUT_S)
+            except Failure as failure:
+                failed = failure
+        if failed is not None:
+            raise failed

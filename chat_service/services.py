@@ -11,6 +11,7 @@ from chat_service.accounts.passwords import PasswordHasherPool
 from chat_service.accounts.privacy import GroupConsent
 from chat_service.accounts.profiles import ProfileService
 from chat_service.accounts.stranger_limits import StrangerLimiter
+from chat_service.device_eraser import DeviceEraser
 from chat_service.directory.notifications import NotificationContextReader
 from chat_service.directory.relations import RelationReader
 from chat_service.media.catalog import Catalog, EmptyMediaCatalog, MediaCatalogClient
@@ -49,10 +50,16 @@ def create_accounts(
     stores: Stores,
     passwords: PasswordHasherPool,
     personal_data: PersonalDataClient,
+    eraser: DeviceEraser,
     clock: Clock,
     server: Callable[[], ChatServer],
 ) -> Accounts:
     """Return the accounts, on the stores of a chat server. `server` is called only while calls are served."""
+
+    async def sign_out(user_id: str, device_id: str, reason: str) -> None:
+        eraser.note(user_id, device_id)
+        await server().sign_out(user_id, device_id, reason)
+
     return Accounts(
         stores.accounts,
         stores.devices,
@@ -61,7 +68,7 @@ def create_accounts(
         _signer(settings, clock),
         clock,
         home_of=lambda user_id: server().homes.address_of(user_id),
-        on_signed_out=lambda *session: server().sign_out(*session),
+        on_signed_out=sign_out,
         leave_groups=lambda user_id: GroupLeaver(server().history, server().owners).leave_groups(user_id),
         purges=(
             stores.blocks.delete_all_of,
@@ -82,7 +89,9 @@ def open_catalog(platform: Platform[ChatSettings]) -> Catalog:
 
 def open_personal_data(platform: Platform[ChatSettings]) -> PersonalDataClient:
     """Return the client of the services of the deployment that keep data of users."""
-    services = ["presence"] if platform.settings.presence_service else []
+    settings = platform.settings
+    switches = {"presence": settings.presence_service, "notify": settings.notify_service}
+    services = [name for name, is_used in switches.items() if is_used]
     return PersonalDataClient([platform.open_channel(each).stub(PersonalDataServiceStub) for each in services])
 
 
@@ -128,9 +137,15 @@ def internal_services(server: ChatServer, clock: Clock) -> list[ServedService]:
         server.media_access,
         RelationReader(stores.contacts, stores.blocks),
         NotificationContextReader(
-            server.history, stores.memberships, ProfileService(stores.accounts).load_profiles, clock
+            server.history,
+            stores.log,
+            stores.memberships,
+            stores.blocks,
+            ProfileService(stores.accounts).load_profiles,
+            clock,
         ),
         stores.devices,
+        server.homes,
     )
     return [ServedService(MESH, MeshServicer(server.peers)), ServedService(DIRECTORY, directory)]
 

@@ -71,6 +71,8 @@ class ChatSettings(ServiceSettings, MongoSettings, RedisSettings):
     media_service: bool = True
     # False: this deployment runs no presence service. Watches of presence are refused.
     presence_service: bool = True
+    # False: this deployment runs no notify service.
+    notify_service: bool = True
     # The limits of files that clients are told: those of the media service, which reads the same variables.
     media_upload_bytes: int = Field(default=10 * MIB, gt=0)
     media_file_bytes: int = Field(default=2048 * MIB, gt=0)

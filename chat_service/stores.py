@@ -16,8 +16,10 @@ from chat_service.storage.media_references import MongoMediaReferences
 from chat_service.storage.memberships import MongoMembershipStore
 from chat_service.storage.relations import MongoBlockStore, MongoContacts
 from chat_service.storage.retention import MongoRetentionStore
+from chat_service.storage.touched_conversations import RedisTouchedConversations
 from chat_service.storage.word_index import MongoWordIndex
 from chat_service.wire.entries import extract_media, extract_words
+from servicekit.clock import Clock
 from servicekit.membership import Membership
 from servicekit.mongo import Database
 from servicekit.ring import RingMember
@@ -26,7 +28,7 @@ from servicekit.ring import RingMember
 class Stores:
     """The stores, opened for the server of `membership`; with `search`, words of messages are indexed."""
 
-    def __init__(self, database: Database, redis: Redis, membership: Membership, *, search: bool) -> None:
+    def __init__(self, database: Database, redis: Redis, membership: Membership, clock: Clock, *, search: bool) -> None:
         self.log = MongoLog(database, extract_words if search else None, extract_media)
         self.conversations = MongoConversationStore(database)
         self.memberships = MongoMembershipStore(database)
@@ -38,7 +40,16 @@ class Stores:
         self.retention = MongoRetentionStore(database)
         self.media = MongoMediaReferences(database)
         self.words = MongoWordIndex(database) if search else None
-        self.index = RedisChangeIndex(redis, _index_generation(database, redis, membership))
+
+        def running_processes() -> list[str]:
+            # With skipped members: only etcd decides for all servers that a process is dead.
+            return [_process_name(member) for member in membership.registered.values()]
+
+        me = _process_name(membership.me)
+        self.touched = RedisTouchedConversations(redis, me, running_processes, clock)
+        self.index = RedisChangeIndex(
+            redis, IndexGeneration(redis, MongoGenerationStore(database), me, running_processes)
+        )
 
     async def prepare(self) -> None:
         """Create the collections and indexes that are missing, and load the generation of the change index.
@@ -53,14 +64,6 @@ class Stores:
         if self.words is not None:
             await self.words.ensure_indexes()
         await self.index.generation.start()
-
-
-def _index_generation(database: Database, redis: Redis, membership: Membership) -> IndexGeneration:
-    def running_processes() -> list[str]:
-        # With skipped members: only etcd decides for all servers that a process is dead and its dirty mark void.
-        return [_process_name(member) for member in membership.registered.values()]
-
-    return IndexGeneration(redis, MongoGenerationStore(database), _process_name(membership.me), running_processes)
 
 
 def _process_name(member: RingMember) -> str:

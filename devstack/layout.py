@@ -18,9 +18,15 @@ from devstack.servers.envoy import envoy_spec
 from devstack.servers.etcd import etcd_spec
 from devstack.servers.mongod import mongo_uri, mongod_spec
 from devstack.servers.seaweedfs import s3_address, seaweedfs_spec
-from devstack.servers.service import ServiceReplica, common_environment, s3_environment, service_replica
+from devstack.servers.service import (
+    ServiceReplica,
+    common_environment,
+    push_environment,
+    s3_environment,
+    service_replica,
+)
 from devstack.servers.valkey import redis_url, valkey_spec
-from devstack.services import Services, ServiceType
+from devstack.services import OPTIONAL, Services, ServiceType
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,13 @@ class Layout:
         path.write_bytes(descriptor_set(services).SerializeToString(deterministic=True))
         return path
 
+    @property
+    def recorded_pushes(self) -> Path:
+        """The file to which pushes are recorded, a JSON object a line: a stack sends none. Its folder is created."""
+        path = self.folder / "data" / "notify" / "pushes.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
     def log_path(self, name: str) -> Path:
         """Return the path of the log of a process; its folder is created."""
         folder = self.folder / "logs"
@@ -133,8 +146,10 @@ class Layout:
         log = self.log_path(f"{service.name}-{number}")
         files = {"PARLEY_REFLECTION_FILE": str(self.reflection_file)}
         served = {each.name for each in self.services}
-        files |= {f"PARLEY_{name.upper()}_SERVICE": "false" for name in ("media", "presence") if name not in served}
+        files |= {f"PARLEY_{name.upper()}_SERVICE": "false" for name in OPTIONAL if name not in served}
         if service.signs_users_in and self._issuer is None:
             files["PARLEY_SIGNING_KEY_FILE"] = str(self.secrets.signing_key)
+        if service.sends_pushes:
+            files |= push_environment(self.recorded_pushes, self.secrets)
         s3 = s3_environment(self.s3, self.media_origin) if service.uses_s3 and self.s3 is not None else {}
         return service_replica(service, number, ports, log, {**common, **files, **s3, **environment})

@@ -14,24 +14,35 @@ from servicekit.auth import generate_signing_key, jwks_of
 
 @dataclass(frozen=True, slots=True)
 class SecretFiles:
-    """The paths of the token signing key (PEM), its public half (JWKS), the service credential, and S3's identities."""
+    """The paths of the secrets.
+
+    The token signing key (PEM), its public half (JWKS), the service credential, S3's identities, the key of Web Push
+    (PEM).
+    """
 
     signing_key: Path
     jwks: Path
     credential: Path
     s3_identities: Path
+    vapid_key: Path
 
 
 def ensure_secret_files(folder: Path) -> SecretFiles:
     """Return the secrets in `folder`; generate missing ones. The JWKS is always derived from the signing key."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     files = SecretFiles(
-        folder / "signing-key.pem", folder / "jwks.json", folder / "service-credential", folder / "s3.json"
+        folder / "signing-key.pem",
+        folder / "jwks.json",
+        folder / "service-credential",
+        folder / "s3.json",
+        folder / "vapid-key.pem",
     )
     if not files.signing_key.exists():
         _write_atomically(files.signing_key, generate_signing_key())
     if not files.credential.exists():
         _write_atomically(files.credential, f"{secrets.token_urlsafe(32)}\n".encode())
+    if not files.vapid_key.exists():
+        _write_atomically(files.vapid_key, generate_signing_key())
     if not files.s3_identities.exists():
         _write_atomically(files.s3_identities, generate_identities())
     _write_atomically(files.jwks, json.dumps(jwks_of(files.signing_key.read_bytes()), indent=2).encode())

@@ -15,6 +15,7 @@ from devstack.contract import services_in
 from devstack.options import CHAT_SERVERS, MAX_CHAT_SERVERS
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
 from parley.media.v1 import media_pb2
+from parley.notify.v1 import notify_pb2
 from parley.presence.v1 import presence_pb2
 
 
@@ -27,7 +28,8 @@ class ServiceType:
     are the proto services that it serves to clients; Envoy routes their packages to it. Envoy admits calls of
     `open_methods` (`/package.Service/Method`) without a token; the service lists them as well, in its `ServedService`.
     With `takes_home_hint` a client may name the replica that serves it, in the header `x-chat-server`. Only a service
-    that `signs_users_in` has the key that signs tokens, and only one that `uses_s3` the keys of the S3 store.
+    that `signs_users_in` has the key that signs tokens, and only one that `uses_s3` the keys of the S3 store. One that
+    `sends_pushes` records them in a file.
     """
 
     name: str
@@ -41,6 +43,7 @@ class ServiceType:
     takes_home_hint: bool = False
     signs_users_in: bool = False
     uses_s3: bool = False
+    sends_pushes: bool = False
 
 
 Services: TypeAlias = tuple[ServiceType, ...]
@@ -78,8 +81,20 @@ PRESENCE: Final = ServiceType(
     replicas=2,
 )
 
-SERVICES: Final[Services] = (CHAT, MEDIA, PRESENCE)
+NOTIFY: Final = ServiceType(
+    name="notify",
+    module="notify_service",
+    description="a notify server",
+    contract=services_in(notify_pb2),
+    replicas=2,
+    sends_pushes=True,
+)
+
+SERVICES: Final[Services] = (CHAT, MEDIA, PRESENCE, NOTIFY)
 """The services of the product."""
+
+OPTIONAL: Final = ("media", "presence", "notify")
+"""The services without which chat runs; a setting of the others says whether a deployment has them."""
 
 
 def with_replicas(services: Services, name: str, replicas: int) -> Services:

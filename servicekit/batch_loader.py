@@ -9,7 +9,7 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-from servicekit.errors import StoreUnavailable
+from servicekit.errors import StoreUnavailable, Unavailable
 
 MAX_CONCURRENT_LOADS: Final = 2
 MAX_KEYS: Final = 200
@@ -34,7 +34,7 @@ class BatchLoader(Generic[Key, Value]):
 
     A batch starts at once if fewer than `max_concurrent` loads run. Otherwise keys gather in the next batch, where each
     key is loaded once for all its readers. A reader never gets a value that was read before its request.
-    StoreUnavailable fails all readers of a batch. Any other error fails only the readers of the keys that cause it: the
+    Unavailable fails all readers of a batch. Any other error fails only the readers of the keys that cause it: the
     batch is split to find them.
     """
 
@@ -66,15 +66,15 @@ class BatchLoader(Generic[Key, Value]):
         values: dict[Key, Value] = {}
         try:
             async with asyncio.timeout(self._timeout_s):
-                for key, batch in batches.items():
-                    # Shielded: other readers wait for the same future.
-                    result = await asyncio.shield(batch.result)
-                    if key in batch.errors:
-                        raise batch.errors[key]
-                    if key in result:
-                        values[key] = result[key]
+                # Shielded: other readers wait for the same futures.
+                results = {batch: await asyncio.shield(batch.result) for batch in dict.fromkeys(batches.values())}
         except TimeoutError:
             raise StoreUnavailable("the store does not answer") from None
+        for key, batch in batches.items():
+            if key in batch.errors:
+                raise batch.errors[key]
+            if key in results[batch]:
+                values[key] = results[batch][key]
         return values
 
     def _join_batch(self, key: Key) -> _PendingBatch[Key, Value]:
@@ -107,7 +107,7 @@ class BatchLoader(Generic[Key, Value]):
         batch = self._pop_batch()
         try:
             batch.result.set_result(await self._load_or_split(batch, list(batch.keys)))
-        except StoreUnavailable as error:
+        except Unavailable as error:
             batch.result.set_exception(error)
             # Mark the error as retrieved: all readers may have timed out or been cancelled.
             batch.result.exception()
@@ -120,7 +120,7 @@ class BatchLoader(Generic[Key, Value]):
         """Load the keys, or each half of them if that fails; record the error of a single key."""
         try:
             return await self._load(keys)
-        except StoreUnavailable:
+        except Unavailable:
             # The store failed, not a key: the halves would fail too, after all readers had waited for them.
             raise
         except Exception as error:  # noqa: BLE001  `get` raises it to the readers of the key

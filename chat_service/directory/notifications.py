@@ -9,9 +9,10 @@ from functools import partial
 from typing import Final
 
 from chat_service.accounts.account import Profile
+from chat_service.directory.relations import BlockReader
 from chat_service.history.history import History, UnreadConversation
 from chat_service.model.conversation import Conversation
-from chat_service.model.stores import MembershipStore
+from chat_service.model.stores import ConversationLog, MembershipStore
 from servicekit.clock import Clock
 from servicekit.errors import StoreUnavailable
 from servicekit.tasks import gather_limited
@@ -20,7 +21,8 @@ from servicekit.tasks import gather_limited
 MAX_BADGE_CONVERSATIONS: Final = 1000
 BADGE_PAGE: Final = 100
 MAX_CONCURRENT_RECIPIENTS: Final = 16
-DESCRIBE_TIMEOUT_S: Final = 10.0
+# Shorter than an attempt of the callers, which have half of their 12 s for each.
+DESCRIBE_TIMEOUT_S: Final = 5.0
 
 LoadProfiles = Callable[[Collection[str]], Awaitable[Mapping[str, Profile]]]
 """Returns the profiles of users by id; users that do not exist are absent."""
@@ -39,78 +41,109 @@ class Recipient:
     read_seq: int = 0
     unread_count: int = 0
     badge_count: int = 0
+    blocks_sender: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class NotificationContext:
-    """The context of notifications about a conversation; `conversation` is None if it does not exist."""
+    """The context of notifications about a conversation; `conversation` is None if it does not exist.
+
+    `target_authors` are the authors of the requested entries, empty for those that do not exist; `deleted_seqs` are the
+    requested messages that were deleted for all.
+    """
 
     conversation: Conversation | None
     sender_name: str
     recipients: list[Recipient]
+    target_authors: list[str]
+    deleted_seqs: list[int]
 
 
 class NotificationContextReader:
     """Reads the context of notifications; its counts are those that users get with their conversations."""
 
     def __init__(
-        self, history: History, memberships: MembershipStore, load_profiles: LoadProfiles, clock: Clock
+        self,
+        history: History,
+        log: ConversationLog,
+        memberships: MembershipStore,
+        blocks: BlockReader,
+        load_profiles: LoadProfiles,
+        clock: Clock,
     ) -> None:
         self._history = history
+        self._log = log
         self._memberships = memberships
+        self._blocks = blocks
         self._load_profiles = load_profiles
         self._clock = clock
 
     async def load_context(
-        self, conversation_id: str, sender_id: str, recipient_ids: Collection[str]
+        self,
+        conversation_id: str,
+        sender_id: str,
+        recipient_ids: Collection[str],
+        target_seqs: Collection[int] = (),
+        newest_seq: int = 0,
+        message_seqs: Collection[int] = (),
     ) -> NotificationContext:
-        """Return the context, with the recipients in the order of `recipient_ids`.
+        """Return the context, with recipients and authors of entries in the order of `recipient_ids` and `target_seqs`.
 
-        Raises StoreUnavailable, also after DESCRIBE_TIMEOUT_S.
+        With `newest_seq` the badge is counted only for recipients who may be notified of entries up to it. Raises
+        StoreUnavailable, also after DESCRIBE_TIMEOUT_S.
         """
         try:
             async with asyncio.timeout(DESCRIBE_TIMEOUT_S):
                 sender = (await self._load_profiles([sender_id])).get(sender_id)
                 conversation = await self._history.load_conversation(conversation_id)
-                load_recipient = partial(self._load_recipient, conversation)
+                blocking = await self._blocks.filter_blocking(recipient_ids, sender_id)
+                load_recipient = partial(self._load_recipient, conversation, blocking, newest_seq)
                 recipients = await gather_limited(load_recipient, recipient_ids, limit=MAX_CONCURRENT_RECIPIENTS)
+                targets = await self._log.load_targets(conversation_id, {*target_seqs, *message_seqs})
         except TimeoutError:
             raise StoreUnavailable("counting unread messages took too long") from None
-        return NotificationContext(conversation, sender.display_name if sender else "", recipients)
+        authors = [targets[seq].author_id if seq in targets else "" for seq in target_seqs]
+        deleted = [seq for seq in message_seqs if seq in targets and targets[seq].deleted]
+        return NotificationContext(conversation, sender.display_name if sender else "", recipients, authors, deleted)
 
-    async def _load_recipient(self, conversation: Conversation | None, user_id: str) -> Recipient:
+    async def _load_recipient(
+        self, conversation: Conversation | None, blocking: Collection[str], newest_seq: int, user_id: str
+    ) -> Recipient:
         if conversation is None or user_id not in conversation.members:
             return Recipient(user_id)
-        badge, own = await self._count_badge(user_id, conversation.conversation_id)
-        # A conversation beyond the bound of the badge is counted by itself.
-        counted = own or await self._history.count_unread(user_id, [conversation.conversation_id])
+        counted = await self._history.count_unread(user_id, [conversation.conversation_id])
         if not counted:
             return Recipient(user_id)
-        member, settings = counted[0].member, counted[0].visible.settings
+        [own] = counted
+        is_muted, blocks, read_seq = self._is_muted(own), user_id in blocking, own.member.watermark.read_seq
+        is_notified = not (is_muted or blocks or read_seq >= newest_seq)
         return Recipient(
             user_id,
             member=True,
-            mute_end_ms=settings.mute_until_ms if self._is_muted(counted[0]) else 0,
-            read_seq=member.watermark.read_seq,
-            unread_count=counted[0].unread_count,
-            badge_count=badge,
+            mute_end_ms=own.visible.settings.mute_until_ms if is_muted else 0,
+            read_seq=read_seq,
+            unread_count=own.unread_count,
+            # The badge is most of the cost.
+            badge_count=await self._count_badge(user_id, own) if is_notified or not newest_seq else 0,
+            blocks_sender=blocks,
         )
 
-    async def _count_badge(self, user_id: str, conversation_id: str) -> tuple[int, list[UnreadConversation]]:
+    async def _count_badge(self, user_id: str, own: UnreadConversation) -> int:
         """Return the unread messages of the first MAX_BADGE_CONVERSATIONS conversations on the user's main list.
 
-        Also returns the counted conversation with this id, if it is one of them.
+        `own` is one that is counted already.
         """
-        badge, after, own = 0, "", list[UnreadConversation]()
+        badge, after, own_id = 0, "", own.visible.conversation.conversation_id
         for _ in range(MAX_BADGE_CONVERSATIONS // BADGE_PAGE):
             ids = await self._memberships.list_conversations(user_id, after, BADGE_PAGE)
-            unread = await self._history.count_unread(user_id, ids)
+            unread = await self._history.count_unread(user_id, [each for each in ids if each != own_id])
+            if own_id in ids:
+                unread.append(own)
             badge += sum(each.unread_count for each in unread if self._counts_in_badge(each))
-            own += [each for each in unread if each.visible.conversation.conversation_id == conversation_id]
             if len(ids) < BADGE_PAGE:
                 break
             after = ids[-1]
-        return badge, own
+        return badge
 
     def _counts_in_badge(self, unread: UnreadConversation) -> bool:
         return not (unread.visible.settings.archived or self._is_muted(unread))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,21 +23,22 @@ class Relation:
     blocked_by: bool
 
 
+Pair = tuple[str, str]
+"""A user and another user, in this order."""
+
+
 class ContactReader(Protocol):
-    """The contacts of users: those with whom they are acquainted. Every method raises StoreUnavailable."""
+    """The acquaintance of users. Every method raises StoreUnavailable."""
 
-    async def filter_contacts(self, user_id: str, others: Collection[str]) -> set[str]:
-        """Return those of `others` with whom `user_id` is acquainted."""
-
-    async def filter_acquainted(self, user_ids: Collection[str], other_id: str) -> set[str]:
-        """Return those of `user_ids` that are acquainted with `other_id`."""
+    async def find_acquainted(self, pairs: Collection[Pair]) -> set[Pair]:
+        """Return who of the two users of each pair is acquainted with the other: (the one, the other)."""
 
 
 class BlockReader(Protocol):
     """The blocks of users. Every method raises StoreUnavailable."""
 
-    async def filter_blocked(self, user_id: str, others: Collection[str]) -> set[str]:
-        """Return those of `others` that `user_id` has blocked."""
+    async def find_blocks(self, pairs: Collection[Pair]) -> set[Pair]:
+        """Return who of the two users of each pair has blocked the other: (the one, the other)."""
 
     async def filter_blocking(self, user_ids: Collection[str], other_id: str) -> set[str]:
         """Return those of `user_ids` that have blocked `other_id`."""
@@ -50,15 +51,15 @@ class RelationReader:
         self._contacts = contacts
         self._blocks = blocks
 
-    async def load_relations(self, user_id: str, others: Collection[str]) -> list[Relation]:
-        """Return the relation of `user_id` to each of `others`, in order. Raises StoreUnavailable."""
-        contacts, acquainted_by, blocked, blocked_by = await asyncio.gather(
-            self._contacts.filter_contacts(user_id, others),
-            self._contacts.filter_acquainted(others, user_id),
-            self._blocks.filter_blocked(user_id, others),
-            self._blocks.filter_blocking(others, user_id),
+    async def load_relations(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[list[Relation]]:
+        """Return, for each user with others, the relation to each of the others, in order. Raise StoreUnavailable."""
+        pairs = {(user_id, other_id) for user_id, others in requests for other_id in others}
+        acquainted, blocks = await asyncio.gather(
+            self._contacts.find_acquainted(pairs), self._blocks.find_blocks(pairs)
         )
-        return [
-            Relation(each, each in contacts, each in acquainted_by, each in blocked, each in blocked_by)
-            for each in others
-        ]
+
+        def relate(user_id: str, other_id: str) -> Relation:
+            pair, reverse = (user_id, other_id), (other_id, user_id)
+            return Relation(other_id, pair in acquainted, reverse in acquainted, pair in blocks, reverse in blocks)
+
+        return [[relate(user_id, other_id) for other_id in others] for user_id, others in requests]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol
 
 from prometheus_client import Gauge
 
-from chat_service.model.delivery import AttachedSession, Delivery
+from chat_service.model.delivery import AttachedSession, Delivery, Foreground, UnpushedEntry
 from servicekit.clock import Clock, Timer
 from servicekit.errors import SessionSuperseded
 from servicekit.failure import Failure
@@ -32,12 +33,33 @@ class Edges(Protocol):
         """Make sessions of an edge read again what they may have missed."""
 
 
+class Pushes(Protocol):
+    """The pushes for users who are not in the foreground. No call waits."""
+
+    def offer(self, user_ids: Collection[str], delivery: Delivery) -> None:
+        """Take a delivery for users of this home."""
+
+    def unsettle(self) -> None:
+        """Wait with decisions until sessions are attached again."""
+
+    def decide_held(self) -> None:
+        """Decide at once what waits."""
+
+    def find_unpushed(self, user_id: str) -> UnpushedEntry | None:
+        """Return the last entry that is not pushed because a session of the user was in the foreground."""
+
+    def forget_user(self, user_id: str) -> None:
+        """Forget that entry, because the user has no session here any more."""
+
+
 class Home:
     """The connected sessions of the users whose home is this server."""
 
     def __init__(self, edges: Edges, clock: Clock) -> None:
         self._edges = edges
         self._clock = clock
+        # None: the deployment has no notify service.
+        self.pushes: Pushes | None = None
         self._users: dict[str, dict[str, AttachedSession]] = {}
         self._forget_timer: Timer | None = None
 
@@ -73,8 +95,24 @@ class Home:
         sessions = self._users.get(user_id, {})
         if sessions.pop(session_id, None):
             _attached.dec()
-        if not sessions:
-            self._users.pop(user_id, None)
+        if not sessions and self._users.pop(user_id, None) is not None:
+            self._forget_unpushed(user_id)
+
+    def set_activity(self, user_id: str, session_id: str, *, foreground: bool) -> None:
+        """Note that a session has moved between foreground and background, if it is attached."""
+        sessions = self._users.get(user_id, {})
+        if (session := sessions.get(session_id)) is not None:
+            sessions[session_id] = replace(session, foreground=foreground)
+
+    def is_in_foreground(self, user_id: str) -> bool:
+        """Return True if a session of the user is in the foreground."""
+        return any(session.foreground for session in self._users.get(user_id, {}).values())
+
+    def describe_foreground(self, user_id: str) -> Foreground:
+        """Return the devices of a user in the foreground, in order of id, and the last entry that they kept back."""
+        devices = {each.device_id for each in self._users.get(user_id, {}).values() if each.foreground}
+        unpushed = self.pushes.find_unpushed(user_id) if self.pushes is not None else None
+        return Foreground(tuple(sorted(devices)), unpushed)
 
     def find_session(self, user_id: str, device_id: str) -> AttachedSession | None:
         """Return the session of a device, or None if it has none."""
@@ -86,7 +124,13 @@ class Home:
         self._recheck_sessions(self._users.get(user_id, {}).values())
 
     def deliver(self, user_ids: Collection[str], delivery: Delivery) -> None:
-        """Send `delivery` to all sessions of these users, with one push per edge."""
+        """Send `delivery` to all sessions of these users, with one push per edge, and offer it for pushes."""
+        if not delivery.push_only:
+            self._send(user_ids, delivery)
+        if self.pushes is not None:
+            self.pushes.offer(user_ids, delivery)
+
+    def _send(self, user_ids: Collection[str], delivery: Delivery) -> None:
         edges: dict[str, list[str]] = {}
         for user_id in user_ids:
             for session in self._users.get(user_id, {}).values():
@@ -121,6 +165,8 @@ class Home:
 
         Until then a ring may be replaced by its predecessor: edges that never see it do not attach these users again.
         """
+        if self.pushes is not None:
+            self.pushes.unsettle()
         if self._forget_timer is not None:
             self._forget_timer.cancel()
         self._forget_timer = self._clock.call_later(MOVED_USERS_KEPT_S, partial(self.forget_moved_users, has_moved))
@@ -129,6 +175,11 @@ class Home:
         """Drop the users whose home is another server."""
         for user_id in [user_id for user_id in self._users if has_moved(user_id)]:
             _attached.dec(len(self._users.pop(user_id)))
+            self._forget_unpushed(user_id)
+
+    def _forget_unpushed(self, user_id: str) -> None:
+        if self.pushes is not None:
+            self.pushes.forget_user(user_id)
 
     def has_user(self, user_id: str) -> bool:
         """Return True if a session of the user is attached."""

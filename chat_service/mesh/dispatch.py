@@ -87,16 +87,25 @@ class FrameDispatcher:
 
     def _attach(self, peer: str, frame: MeshFrame, stream: PeerStream) -> None:
         body = frame.attach
-        self._home.attach(AttachedSession(body.session_id, body.user_id, body.device_id, peer), body.again)
+        session = AttachedSession(body.session_id, body.user_id, body.device_id, peer, not body.background)
+        self._home.attach(session, body.again)
         stream.respond(frame.frame_id, MeshFrame(attached=Attached()))
 
     def _detach(self, _: str, frame: MeshFrame, __: PeerStream) -> None:
         self._home.detach(frame.detach.user_id, frame.detach.session_id)
 
+    def _activity(self, _: str, frame: MeshFrame, __: PeerStream) -> None:
+        body = frame.activity
+        self._home.set_activity(body.user_id, body.session_id, foreground=not body.background)
+
     def _find(self, _: str, frame: MeshFrame, stream: PeerStream) -> None:
         stream.respond(
             frame.frame_id, mesh.encode_found(self._home.find_session(frame.find.user_id, frame.find.device_id))
         )
+
+    def _describe_foreground(self, _: str, frame: MeshFrame, stream: PeerStream) -> None:
+        foreground = self._home.describe_foreground(frame.describe_foreground.user_id)
+        stream.respond(frame.frame_id, mesh.encode_foreground(foreground))
 
     def _recheck_user(self, _: str, frame: MeshFrame, __: PeerStream) -> None:
         self._home.recheck_user(frame.recheck_user.user_id)

@@ -9,7 +9,7 @@ from chat_service.errors import OwnerUnavailable, StreamNotConnected
 from chat_service.home.home import Home
 from chat_service.mesh.peer_pool import PeerPool
 from chat_service.mesh.routing import peer_unreachable, request, server_at
-from chat_service.model.delivery import AttachedSession
+from chat_service.model.delivery import AttachedSession, Foreground
 from chat_service.model.ids import user_position
 from chat_service.model.requests import RETRY_WINDOW_S
 from chat_service.owner.ports import RingView
@@ -51,6 +51,13 @@ class HomeRouter:
             return False
         return True
 
+    def set_activity(self, home: str, session: AttachedSession) -> None:
+        """Tell the home that a session has moved between foreground and background."""
+        if home == self._ring.me.server_id:
+            self._local.set_activity(session.user_id, session.session_id, foreground=session.foreground)
+        elif (stream := self._peers.stream_to(home)) is not None:
+            stream.send_unbounded(mesh.encode_activity(session))
+
     async def find_session(self, user_id: str, device_id: str) -> tuple[str, str] | None:
         """Return the edge and the id of a device's session, or None if it has none.
 
@@ -63,6 +70,17 @@ class HomeRouter:
         response = await request(self._peers.stream_to(home), mesh.encode_find(user_id, device_id))
         found = response.found
         return (found.edge, found.session_id) if found.edge else None
+
+    async def describe_foreground(self, user_id: str) -> Foreground:
+        """Return the devices of a user in the foreground, and the last entry that was not pushed because of one.
+
+        Raises OwnerUnavailable if the home cannot be reached.
+        """
+        home = self.home_of(user_id)
+        if home == self._ring.me.server_id:
+            return self._local.describe_foreground(user_id)
+        response = await request(self._peers.stream_to(home), mesh.encode_describe_foreground(user_id))
+        return mesh.decode_foreground(response.foreground)
 
     def recheck_user(self, user_id: str) -> None:
         """Make the sessions of a user read again what changed for the user outside the logs."""

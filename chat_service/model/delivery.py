@@ -18,20 +18,43 @@ class DeliveredEntry:
 class Delivery:
     """Events for the devices of users: entries of one conversation in order of seq, watermarks and typing.
 
-    `traceparent` is the W3C trace context of the cause, empty if there is none.
+    `traceparent` is the W3C trace context of the cause, empty if there is none. A delivery that is `push_only` is not
+    sent to devices: its entries are offered for pushes, because the first offer may be lost.
     """
 
     entries: tuple[DeliveredEntry, ...] = ()
     watermarks: tuple[bytes, ...] = ()
     typing: bytes = b""
     traceparent: str = ""
+    push_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UnpushedEntry:
+    """An entry that was not queued for pushes to a user, and the time of its delivery (Unix ms)."""
+
+    conversation_id: str
+    seq: int
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Foreground:
+    """The devices of a user in the foreground, and the last entry that was not queued for pushes because of one."""
+
+    device_ids: tuple[str, ...] = ()
+    last_entry: UnpushedEntry | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AttachedSession:
-    """A session of a device, and the server id of its edge."""
+    """A session of a device, and the server id of its edge.
+
+    It is in the `foreground` while the device says so and is heard.
+    """
 
     session_id: str
     user_id: str
     device_id: str
     edge: str
+    foreground: bool = True

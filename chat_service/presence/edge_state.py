@@ -14,6 +14,8 @@ from servicekit.clock import Clock
 from servicekit.durations import to_duration
 
 PAGE: Final = 1000
+# Watches that are sent in one go.
+WATCHES: Final = 100
 # While no presence server answers, so many ends of sessions, and so many relations, are kept at most, the newest.
 MAX_KEPT: Final = 10_000
 OPEN_STATES: Final = (DeviceState.DEVICE_STATE_FOREGROUND, DeviceState.DEVICE_STATE_BACKGROUND)
@@ -99,14 +101,15 @@ class EdgeState:
         ]
 
     def take_changes(self) -> Iterator[ReportRequest]:
-        """Yield what the present report has not sent yet."""
+        """Yield what the present report has not sent yet; what changes meanwhile does not wait for many watches."""
         self.changed.clear()
-        while self._transitions:
-            yield self._take_transitions()
-        while self._changed_watches:
-            yield self._take_watch()
-        while self._relations:
-            yield self._take_relation()
+        while self._transitions or self._relations or self._changed_watches:
+            while self._transitions:
+                yield self._take_transitions()
+            while self._relations:
+                yield self._take_relation()
+            for _ in range(min(len(self._changed_watches), WATCHES)):
+                yield self._take_watch()
 
     def acknowledge(self, report_seq: int) -> None:
         """Forget what was sent in frames up to `report_seq`, which are kept now."""

@@ -12,6 +12,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from chat_service.presence.edge_state import EdgeState
+from chat_service.presence.frame_reader import FrameReader
 from parley.internal.v1.presence_report_pb2 import ReportRequest, ReportResponse
 from parley.internal.v1.presence_report_pb2_grpc import PresenceReportServiceStub
 from servicekit.auth import ServiceCredential
@@ -20,8 +21,6 @@ from servicekit.ring import RingMember
 from servicekit.ring_watcher import RingWatcher
 from servicekit.tasks import Backoff, cancel_requested
 
-# A presence server that does not answer within this time is left for another one, well before the lease ends.
-ANSWER_TIMEOUT_S: Final = 4.0
 # The presence server waits for a moment before it takes the end of the frames for a goodbye.
 GOODBYE_TIMEOUT_S: Final = 3.0
 FIRST_PAUSE_S: Final = 0.05
@@ -104,10 +103,11 @@ class PresenceReporter:
         """Report to a server until it ends the report, drains, or does not answer. Raise an error of STREAM_ERRORS."""
         async with grpc.aio.insecure_channel(member.internal_address, options=OPTIONS) as channel:
             call: Any = PresenceReportServiceStub(channel).Report(metadata=self._credential.metadata())
-            hello = ReportRequest.Hello(server_id=self._server_id, incarnation=self._incarnation)
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                await call.write(ReportRequest(hello=hello))
-                welcome = await call.read()
+            frames = FrameReader(call, self._clock)
+            async with asyncio.TaskGroup() as group:
+                hello = ReportRequest.Hello(server_id=self._server_id, incarnation=self._incarnation)
+                group.create_task(call.write(ReportRequest(hello=hello)))
+                welcome = await frames.read()
             if welcome is grpc.aio.EOF or not welcome.HasField("welcome"):
                 return
             log.info("report opened", server=member.server_id)
@@ -116,19 +116,15 @@ class PresenceReporter:
                 renew_s = welcome.welcome.renew_interval.ToTimedelta().total_seconds() or DEFAULT_RENEW_S
                 async with asyncio.TaskGroup() as group:
                     writer = group.create_task(self._write(call, renew_s))
-                    await self._read(call, on_answer)
+                    await self._read(frames, on_answer)
                     writer.cancel()
             finally:
                 self.state.end_report()
                 _connected.set(0)
 
-    async def _read(self, call: Any, on_answer: Callable[[], None]) -> None:
+    async def _read(self, frames: FrameReader, on_answer: Callable[[], None]) -> None:
         """Take what the server tells until it drains or ends the report. Raise TimeoutError if it is silent."""
-        while True:
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                frame = await call.read()
-            if frame is grpc.aio.EOF:
-                return
+        while (frame := await frames.read()) is not grpc.aio.EOF:
             if frame.HasField("presences"):
                 self.on_presences(frame.presences)
             elif frame.HasField("acknowledgement"):

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 from chat_service.directory.media_access import MediaAccess
 from chat_service.directory.notifications import NotificationContextReader
 from chat_service.directory.relations import RelationReader
 from chat_service.history.history import History
+from chat_service.model.delivery import Foreground
 from chat_service.retention.ports import SignedInDevices
-from chat_service.wire.directory import encode_context, encode_interval, encode_relation
+from chat_service.wire.directory import encode_context, encode_foreground, encode_interval, encode_relations
 from parley.internal.v1 import directory_pb2
 from servicekit.page_tokens import ID_POSITION, decode_page_token, next_page_token
 from servicekit.rpc import Call
 
 DEFAULT_MEMBERS_PAGE: Final = 100
+
+
+class Homes(Protocol):
+    """The homes of users."""
+
+    async def describe_foreground(self, user_id: str) -> Foreground:
+        """Return the devices of a user in the foreground. Raise OwnerUnavailable."""
 
 
 class DirectoryServicer:
@@ -27,12 +35,14 @@ class DirectoryServicer:
         relations: RelationReader,
         notifications: NotificationContextReader,
         devices: SignedInDevices,
+        homes: Homes,
     ) -> None:
         self._history = history
         self._media = media
         self._relations = relations
         self._notifications = notifications
         self._devices = devices
+        self._homes = homes
 
     async def CheckMembership(
         self, request: directory_pb2.CheckMembershipRequest, _: Call
@@ -64,15 +74,28 @@ class DirectoryServicer:
         self, request: directory_pb2.GetRelationsRequest, _: Call
     ) -> directory_pb2.GetRelationsResponse:
         """Return the relations of a user to other users."""
-        relations = await self._relations.load_relations(request.user_id, request.other_user_ids)
-        return directory_pb2.GetRelationsResponse(relations=map(encode_relation, relations))
+        [relations] = await self._relations.load_relations([(request.user_id, request.other_user_ids)])
+        return encode_relations(relations)
+
+    async def BatchGetRelations(
+        self, request: directory_pb2.BatchGetRelationsRequest, _: Call
+    ) -> directory_pb2.BatchGetRelationsResponse:
+        """Return the relations of several users to other users."""
+        requests = [(each.user_id, each.other_user_ids) for each in request.requests]
+        relations = await self._relations.load_relations(requests)
+        return directory_pb2.BatchGetRelationsResponse(responses=map(encode_relations, relations))
 
     async def DescribeConversation(
         self, request: directory_pb2.DescribeConversationRequest, _: Call
     ) -> directory_pb2.DescribeConversationResponse:
         """Return what a notification about a conversation needs."""
         context = await self._notifications.load_context(
-            request.conversation_id, request.sender_id, request.recipient_ids
+            request.conversation_id,
+            request.sender_id,
+            request.recipient_ids,
+            request.target_seqs,
+            request.newest_seq,
+            request.message_seqs,
         )
         return encode_context(context)
 
@@ -84,6 +107,12 @@ class DirectoryServicer:
         return directory_pb2.CheckDevicesResponse(
             active_device_ids=[each for each in request.device_ids if each in signed_in]
         )
+
+    async def DescribeForeground(
+        self, request: directory_pb2.DescribeForegroundRequest, _: Call
+    ) -> directory_pb2.DescribeForegroundResponse:
+        """Return the devices of a user in the foreground."""
+        return encode_foreground(await self._homes.describe_foreground(request.user_id))
 
     async def ListMembers(
         self, request: directory_pb2.ListMembersRequest, _: Call

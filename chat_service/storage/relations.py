@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from typing import Final
 
@@ -15,6 +16,9 @@ from chat_service.model.ids import direct_id
 from chat_service.storage.documents import encode_id
 from chat_service.storage.log import ENTRIES
 from servicekit.mongo import Database, Document, store_errors
+
+Pair = tuple[str, str]
+"""A user and another user."""
 
 BLOCKS: Final = "blocks"
 FIRST, LAST = "00" * 16, "ff" * 16
@@ -48,11 +52,14 @@ class MongoBlockStore:
             cursor = self._blocks.find({"_id": ids}).sort("_id", 1).hint({"_id": 1}).limit(limit)
             return [each["_id"][16:].hex() async for each in cursor]
 
-    async def filter_blocked(self, user_id: str, others: Collection[str]) -> set[str]:
-        """Return those of `others` that `user_id` has blocked."""
+    async def find_blocks(self, pairs: Collection[Pair]) -> set[Pair]:
+        """Return who of the two users of each pair has blocked the other: (the one, the other)."""
+        both_ways = {_id(*pair) for pair in pairs} | {_id(other, user) for user, other in pairs}
+        if not both_ways:
+            return set()
         with store_errors():
-            cursor = self._blocks.find({"_id": {"$in": [_id(user_id, other) for other in others]}})
-            return {each["_id"][16:].hex() async for each in cursor}
+            cursor = self._blocks.find({"_id": {"$in": list(both_ways)}})
+            return {(each["_id"][:16].hex(), each["_id"][16:].hex()) async for each in cursor}
 
     async def filter_blocking(self, user_ids: Collection[str], other_id: str) -> set[str]:
         """Return those of `user_ids` that have blocked `other_id`."""
@@ -78,44 +85,47 @@ class MongoContacts:
     """Acquaintance, read from the keys of the logs of 1-1 conversations; every method raises StoreUnavailable.
 
     A user is acquainted with another if an entry of their 1-1 conversation is the user's. A query for any number of
-    users reads at most a few index keys for each.
+    users reads two index keys for each.
     """
 
     def __init__(self, database: Database) -> None:
         self._entries: AsyncCollection[Document] = database[ENTRIES]
 
-    async def filter_contacts(self, user_id: str, others: Collection[str]) -> set[str]:
-        """Return those of `others` with whom `user_id` is acquainted."""
-        lowest, highest = _key_bounds(user_id)
-        return await self._filter(user_id, others, {"$gte": lowest, "$lte": highest})
-
     async def filter_acquainted(self, user_ids: Collection[str], other_id: str) -> set[str]:
         """Return those of `user_ids` that are acquainted with `other_id`."""
-        # In a 1-1 conversation every entry that is not of `other_id` is of the other user.
-        lowest, highest = _key_bounds(other_id)
-        below = await self._filter(other_id, user_ids, {"$lt": lowest})
-        return below | await self._filter(other_id, user_ids, {"$gt": highest})
+        found = await self.find_acquainted([(user_id, other_id) for user_id in user_ids])
+        return {user_id for user_id in user_ids if (user_id, other_id) in found}
 
-    async def _filter(self, user_id: str, others: Collection[str], keys: Document) -> set[str]:
-        """Return those of `others` whose 1-1 conversation with `user_id` has an entry with one of the keys."""
-        if not others:
+    async def find_acquainted(self, pairs: Collection[Pair]) -> set[Pair]:
+        """Return who of the two users of each pair is acquainted with the other: (the one, the other)."""
+        by_conversation = {direct_id(*pair): pair for pair in pairs}
+        if not by_conversation:
             return set()
-        by_conversation = {direct_id(user_id, other): other for other in others}
-        pipeline = contacts_pipeline(by_conversation, keys)
+        # The keys of an author lie side by side, and there are two: the first key and the last one are theirs.
+        first, last = await asyncio.gather(
+            *(self._find_authors(outermost_keys_pipeline(by_conversation, direction)) for direction in (1, -1))
+        )
+        return {
+            (user_id, other_id)
+            for conversation_id, author_id in first + last
+            for user_id, other_id in (by_conversation[conversation_id], by_conversation[conversation_id][::-1])
+            if user_id == author_id
+        }
+
+    async def _find_authors(self, pipeline: list[Document]) -> list[Pair]:
+        """Return conversations with the author of a key."""
         with store_errors():
             found = await self._entries.aggregate(pipeline, hint=BY_KEY)
-            return {by_conversation[each["_id"].hex()] async for each in found}
+            return [(each["_id"].hex(), each["k"][:16].hex()) async for each in found]
 
 
-def contacts_pipeline(conversation_ids: Collection[str], keys: Document) -> list[Document]:
-    """Return the pipeline that yields the conversations with a key, by a distinct scan of the index on `c` and `k`."""
+def outermost_keys_pipeline(conversation_ids: Collection[str], direction: int) -> list[Document]:
+    """Return the pipeline that yields the first key of conversations, or with direction -1 the last one.
+
+    It is a distinct scan of the index on `c` and `k`. A key begins with the id of its actor.
+    """
     return [
-        {"$match": {"c": {"$in": [encode_id(each) for each in conversation_ids]}, "k": keys}},
-        {"$group": {"_id": "$c"}},
+        {"$match": {"c": {"$in": [encode_id(each) for each in conversation_ids]}}},
+        {"$sort": dict.fromkeys(BY_KEY, direction)},
+        {"$group": {"_id": "$c", "k": {"$first": "$k"}}},
     ]
-
-
-def _key_bounds(user_id: str) -> tuple[Binary, Binary]:
-    """Return the lowest and the highest idempotency key of a user: a key begins with the id of its actor."""
-    actor = bytes.fromhex(user_id)
-    return Binary(actor + bytes(16)), Binary(actor + b"\xff" * 16)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -112,6 +113,8 @@ class Edge:
             )
             session.cursor = requests.decode_cursor(hello)
             session.note_frame(hello.activity)
+            foreground = hello.activity != chat_pb2.ACTIVITY_BACKGROUND
+            session.attached_session = replace(session.attached_session, foreground=foreground)
             await self._run_session(session, stream, handshake, call.metadata.get("traceparent", ""))
         finally:
             handshake.release()

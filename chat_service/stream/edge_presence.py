@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol
 
 from chat_service.model.delivery import AttachedSession
+from chat_service.stream.ports import Homes
 from chat_service.stream.session import StreamSession
 from chat_service.stream.session_registry import SessionRegistry
 from chat_service.wire.presence import encode_presence
@@ -47,8 +49,9 @@ class EdgePresence:
     Without a `reporter` the deployment has no presence: nothing is reported, and watches are refused.
     """
 
-    def __init__(self, sessions: SessionRegistry, reporter: Reporter | None, clock: Clock) -> None:
+    def __init__(self, sessions: SessionRegistry, homes: Homes, reporter: Reporter | None, clock: Clock) -> None:
         self._sessions = sessions
+        self._homes = homes
         self._reporter = reporter
         self._clock = clock
         # By device id: the session that watches.
@@ -62,7 +65,8 @@ class EdgePresence:
             for session in self._sessions:
                 if session.reported and _is_silent(session, now) != session.silent:
                     self._report_state(session)
-                session.watched.flush()
+                if session.watched.has_untold:
+                    session.watched.flush()
 
     def change_relation(self, user_id: str, other_id: str) -> None:
         """Tell that a block between two users has changed: what they see of each other is decided again."""
@@ -81,9 +85,11 @@ class EdgePresence:
 
     def end_session(self, session: StreamSession) -> None:
         """Report that a session has ended, and end its watch."""
-        if self._reporter is None or not session.reported:
+        if not session.reported:
             return
         session.reported = False
+        if self._reporter is None:
+            return
         failure = session.outbox.failure
         signed_out = failure is not None and failure.reason in SIGNED_OUT_REASONS
         state = DeviceState.DEVICE_STATE_SIGNED_OUT if signed_out else DeviceState.DEVICE_STATE_CLOSED
@@ -133,9 +139,17 @@ class EdgePresence:
         reporter.watch(session.claims.user_id, session.claims.device_id, session.watched.user_ids)
 
     def _report_state(self, session: StreamSession) -> None:
-        if self._reporter is not None and session.reported:
-            session.silent = _is_silent(session, self._clock.monotonic())
-            self._reporter.set_state(session.attached_session, _state_of(session))
+        if not session.reported:
+            return
+        session.silent = _is_silent(session, self._clock.monotonic())
+        state = _state_of(session)
+        foreground = state == DeviceState.DEVICE_STATE_FOREGROUND
+        if foreground != session.attached_session.foreground:
+            session.attached_session = replace(session.attached_session, foreground=foreground)
+            if session.home:
+                self._homes.set_activity(session.home, session.attached_session)
+        if self._reporter is not None:
+            self._reporter.set_state(session.attached_session, state)
 
 
 def _is_silent(session: StreamSession, now: float) -> bool:

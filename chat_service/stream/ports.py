@@ -22,6 +22,9 @@ class Homes(Protocol):
     async def attach(self, home: str, session: AttachedSession, reattach: bool) -> bool:
         """Attach a session to its home, a new one or with `reattach`; return False if the home cannot be reached."""
 
+    def set_activity(self, home: str, session: AttachedSession) -> None:
+        """Tell the home that a session has moved between foreground and background."""
+
     def detach(self, home: str, user_id: str, session_id: str) -> None:
         """Tell the home that a session ended."""
 

@@ -83,6 +83,11 @@ class WatchedUsers:
         elif not self._answer.done() and len(self._known) == len(self.user_ids):
             self._send_answer(self._answer)
 
+    @property
+    def has_untold(self) -> bool:
+        """True if the outbox was full when the presence of users changed."""
+        return bool(self._untold)
+
     def flush(self) -> None:
         """Tell the device what it was not told, because its outbox was full."""
         while self._untold and not self._outbox.full:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from chat_service.directory.notifications import NotificationContext, Recipient
 from chat_service.directory.relations import Relation
 from chat_service.model.conversation import Interval
+from chat_service.model.delivery import Foreground
 from chat_service.model.entry import LAST_SEQ
 from chat_service.wire.entries import to_timestamp
 from parley.internal.v1 import directory_pb2
@@ -17,8 +20,12 @@ def encode_interval(interval: Interval) -> directory_pb2.SeqInterval:
     )
 
 
-def encode_relation(relation: Relation) -> directory_pb2.Relation:
-    """Return the relation of a user to another user."""
+def encode_relations(relations: Iterable[Relation]) -> directory_pb2.GetRelationsResponse:
+    """Return the relations of a user to other users."""
+    return directory_pb2.GetRelationsResponse(relations=map(_encode_relation, relations))
+
+
+def _encode_relation(relation: Relation) -> directory_pb2.Relation:
     return directory_pb2.Relation(
         other_user_id=relation.other_id,
         acquainted=relation.acquainted,
@@ -36,7 +43,18 @@ def encode_context(context: NotificationContext) -> directory_pb2.DescribeConver
         title=conversation.title if conversation else "",
         sender_name=context.sender_name,
         recipients=map(_encode_recipient, context.recipients),
+        target_author_ids=context.target_authors,
+        deleted_seqs=context.deleted_seqs,
     )
+
+
+def encode_foreground(foreground: Foreground) -> directory_pb2.DescribeForegroundResponse:
+    """Return the devices of a user in the foreground, and the last entry that was not pushed because of one."""
+    response = directory_pb2.DescribeForegroundResponse(device_ids=foreground.device_ids)
+    if (entry := foreground.last_entry) is not None:
+        response.last_entry.conversation_id, response.last_entry.seq = entry.conversation_id, entry.seq
+        response.last_entry.deliver_time.CopyFrom(to_timestamp(entry.time_ms))
+    return response
 
 
 def _encode_recipient(recipient: Recipient) -> directory_pb2.Recipient:
@@ -47,4 +65,5 @@ def _encode_recipient(recipient: Recipient) -> directory_pb2.Recipient:
         read_seq=recipient.read_seq,
         unread_count=recipient.unread_count,
         badge_count=recipient.badge_count,
+        blocks_sender=recipient.blocks_sender,
     )

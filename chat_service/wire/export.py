@@ -27,6 +27,7 @@ profile.json                your profile and your privacy settings
 devices.json                the devices that are signed in
 blocks.json                 the ids of the users you block
 presence.json               who may see whether you are online, and when you last were
+notifications.json          your notification preferences, the devices that get pushes, and the last decisions
 conversations.jsonl         your conversations, one a line, with your settings and the names of the members
 conversations/<id>.jsonl    the entries of a conversation that you may see, one a line, in order
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from chat_service.model.delivery import AttachedSession, DeliveredEntry, Delivery
+from chat_service.model.delivery import AttachedSession, DeliveredEntry, Delivery, Foreground, UnpushedEntry
 from chat_service.model.entry import NO_REFERENCES, Draft, Message, References
 from chat_service.model.ids import uuid7_time_ms
 from chat_service.model.requests import Appended, AppendOutcome, Attempt, Creation, DoneOutcome, Receipt, Unchanged
 from chat_service.wire import changes
 from chat_service.wire.entries import to_timestamp
 from parley.internal.v1.mesh_pb2 import (
+    Activity,
     Append,
     AppendResult,
     Attach,
@@ -19,6 +20,7 @@ from parley.internal.v1.mesh_pb2 import (
     Create,
     Created,
     Deliver,
+    DescribeForeground,
     Detach,
     Find,
     Found,
@@ -38,6 +40,9 @@ from parley.internal.v1.mesh_pb2 import (
 )
 from parley.internal.v1.mesh_pb2 import (
     Delivery as WireDelivery,
+)
+from parley.internal.v1.mesh_pb2 import (
+    Foreground as WireForeground,
 )
 from servicekit.failure import Failure
 from servicekit.status import from_proto, to_proto
@@ -111,6 +116,16 @@ def encode_attach(attachment: AttachedSession, again: bool) -> MeshFrame:
             user_id=attachment.user_id,
             device_id=attachment.device_id,
             again=again,
+            background=not attachment.foreground,
+        )
+    )
+
+
+def encode_activity(attachment: AttachedSession) -> MeshFrame:
+    """Return the frame that tells a home that a stream has moved between foreground and background."""
+    return MeshFrame(
+        activity=Activity(
+            session_id=attachment.session_id, user_id=attachment.user_id, background=not attachment.foreground
         )
     )
 
@@ -139,6 +154,7 @@ def encode_delivery(delivery: Delivery) -> WireDelivery:
         ],
         watermarks=delivery.watermarks,
         typing=delivery.typing,
+        push_only=delivery.push_only,
     )
 
 
@@ -149,6 +165,7 @@ def decode_delivery(body: WireDelivery, traceparent: str) -> Delivery:
         watermarks=tuple(body.watermarks),
         typing=body.typing,
         traceparent=traceparent,
+        push_only=body.push_only,
     )
 
 
@@ -205,6 +222,26 @@ def encode_found(attachment: AttachedSession | None) -> MeshFrame:
     if attachment is None:
         return MeshFrame(found=Found())
     return MeshFrame(found=Found(edge=attachment.edge, session_id=attachment.session_id))
+
+
+def encode_describe_foreground(user_id: str) -> MeshFrame:
+    """Return the frame that asks a home for the devices of a user in the foreground."""
+    return MeshFrame(describe_foreground=DescribeForeground(user_id=user_id))
+
+
+def encode_foreground(foreground: Foreground) -> MeshFrame:
+    """Return the answer to a DescribeForeground."""
+    body = WireForeground(device_ids=foreground.device_ids)
+    if (entry := foreground.last_entry) is not None:
+        body.conversation_id, body.seq = entry.conversation_id, entry.seq
+        body.deliver_time.CopyFrom(to_timestamp(entry.time_ms))
+    return MeshFrame(foreground=body)
+
+
+def decode_foreground(body: WireForeground) -> Foreground:
+    """Return the devices in a Foreground, and its entry."""
+    entry = UnpushedEntry(body.conversation_id, body.seq, body.deliver_time.ToMilliseconds())
+    return Foreground(tuple(body.device_ids), entry if body.seq else None)
 
 
 def encode_tell(session_id: str, frame: bytes) -> MeshFrame:

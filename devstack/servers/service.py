@@ -89,6 +89,15 @@ def s3_environment(address: S3Address, public_url: str) -> dict[str, str]:
     }
 
 
+def push_environment(recorded_pushes: Path, secrets: SecretFiles) -> dict[str, str]:
+    """Return the settings of a service that sends pushes: it records them, and browsers can subscribe."""
+    return {
+        "PARLEY_PUSH_RECORDING_FILE": str(recorded_pushes),
+        "PARLEY_VAPID_KEY_FILE": str(secrets.vapid_key),
+        "PARLEY_VAPID_SUBJECT": "mailto:operator@parley.invalid",
+    }
+
+
 def grpc_health_probe(address: str) -> Probe:
     """Return a probe of the health service of a gRPC server."""
     options = (

@@ -13,8 +13,10 @@ LEASE_MS: Final = 10_000
 # A presence server that ends the streams of a dead chat server has this long before another one does it.
 CLAIM_MS: Final = 10_000
 # For this long after an epoch starts, a missing record or lease is treated as unknown: within it, the chat servers
-# report all their devices again.
+# begin to report all their devices again. Records stay unknown while a chat server has not reported all, up to
+# MAX_RESTORE_MS after the start of the epoch.
 RESTORE_MS: Final = 5_000
+MAX_RESTORE_MS: Final = 30_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +24,14 @@ class Lease:
     """The lease of an incarnation of a chat server, last renewed at `renewed_ms`.
 
     Each new lease has a higher `number`. If it `is_ending`, a presence server claimed at `renewed_ms` to end the
-    streams of that incarnation, which is dead.
+    streams of that incarnation, which is dead. It `is_complete` once its chat server has reported all devices under it.
     """
 
     incarnation: int
     renewed_ms: int
     number: int = 0
     is_ending: bool = False
+    is_complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,12 @@ class Leases:
     @property
     def is_restoring(self) -> bool:
         """True if chat servers may not have reported all their devices again."""
-        return self.now_ms < self.epoch_ms + RESTORE_MS
+        if self.now_ms < self.epoch_ms + RESTORE_MS:
+            return True
+        return self.now_ms < self.epoch_ms + MAX_RESTORE_MS and any(
+            not (lease.is_complete or lease.is_ending) and lease.renewed_ms + LEASE_MS > self.now_ms
+            for lease in self.by_server.values()
+        )
 
     @property
     def alive(self) -> frozenset[tuple[str, int]]:

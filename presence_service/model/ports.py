@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from typing import Protocol
 
 from presence_service.model.leases import Lease, Leases
 from presence_service.model.presence import PresenceRecord, Transition
-from presence_service.model.visibility import Audience, Relation, Visibility
+from presence_service.model.visibility import Audience, Pair, Relation, Visibility
 
 
 class PresenceStore(Protocol):
     """The records of users and the leases of chat servers; every method raises StoreUnavailable."""
 
-    async def apply(self, server_id: str, incarnation: int, number: int, transitions: Sequence[Transition]) -> None:
+    async def apply(
+        self,
+        server_id: str,
+        incarnation: int,
+        number: int,
+        transitions: Sequence[Transition],
+        known: Container[str] = (),
+    ) -> None:
         """Record transitions of streams of a server, in order, and publish the records that change.
 
-        Streams that were reported under a later lease than that with this number do not change.
+        Streams that were reported under a later lease than that with this number do not change. The sessions in `known`
+        are already stored as open streams of the server.
         """
 
     async def find_all(self, user_ids: Collection[str]) -> dict[str, PresenceRecord]:
@@ -36,6 +44,9 @@ class PresenceStore(Protocol):
 
         Raise SessionSuperseded while the streams of the server are being ended.
         """
+
+    async def complete_lease(self, server_id: str, number: int) -> None:
+        """Note that all devices of a server were reported under the lease with this number."""
 
     async def renew_lease(self, server_id: str, report_id: str) -> bool:
         """Renew the lease of a server; return False if another report has it, or if it has ended."""
@@ -86,8 +97,5 @@ class VisibilityStore(Protocol):
 class Directory(Protocol):
     """The relations of users, which chat knows; raises StoreUnavailable and ServiceUnavailable."""
 
-    async def find_relations(self, viewer_id: str, user_ids: Collection[str]) -> dict[str, Relation]:
-        """Return the relation of each user to the viewer."""
-
-    async def find_relations_to(self, user_id: str, viewer_ids: Collection[str]) -> dict[str, Relation]:
-        """Return the relation of the user to each viewer."""
+    async def find_relations(self, pairs: Collection[Pair]) -> dict[Pair, Relation]:
+        """Return, for each viewer and other user, the relation of that user to the viewer."""

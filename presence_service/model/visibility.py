@@ -8,6 +8,9 @@ from typing import Final
 
 from presence_service.model.presence import OFFLINE, Presence, PresenceState
 
+Pair = tuple[str, str]
+"""A viewer and the user who is viewed."""
+
 
 class Audience(IntEnum):
     """A set of users who may see something; the numbers are those of the proto."""

@@ -36,16 +36,25 @@ from servicekit.failure import Failure
 from servicekit.outbox import Outbox, SlowConsumerDetector
 from servicekit.proto_fields import encode_bytes_field, encode_repeated_field
 from servicekit.rpc import ByteStream
+from servicekit.tasks import cancel_requested
 
 # A chat server that does not read has this much queued at most; it reads within this time, or its report ends.
 MAX_QUEUED_BYTES: Final = 16 * 1024 * 1024
+# Transitions that are stored in one round trip; the lease is renewed between two.
+APPLY_BATCH: Final = 500
 # A lease is renewed in the store at most so often, whatever the number of frames.
 STORE_RENEW_INTERVAL_S: Final = 1.0
+# An open session is stored once in this time at most, which is shorter than the store keeps it.
+KNOWN_S: Final = 86_400.0
+# While frames come, or one is being stored, the chat server gets an answer at this interval at least: many watches, or
+# a large snapshot, must not look like silence.
+ANSWER_INTERVAL_S: Final = 1.0
 # A watch whose permissions could not be decided is tried again after this time.
 RETRY_INTERVAL_S: Final = 1.0
 DISCONNECT_WAIT_S: Final = 1.0
 
 _PRESENCES: Final[int] = ReportResponse.DESCRIPTOR.fields_by_name["presences"].number
+_DEVICES: Final[int] = ReportResponse.Presences.DESCRIPTOR.fields_by_name["devices"].number
 _CHANGES: Final[int] = ReportResponse.Presences.DESCRIPTOR.fields_by_name["changes"].number
 
 _reports = Gauge("parley_presence_reports", "Reports of chat servers at this presence server")
@@ -75,7 +84,7 @@ class Report:
         self._last_seen = uses.last_seen
         self._publish_relation = uses.publish_relation
         self._clock = uses.clock
-        self.outbox = Outbox(MAX_QUEUED_BYTES, _join_changes)
+        self.outbox = Outbox(MAX_QUEUED_BYTES, _join_presences)
         self._slow = SlowConsumerDetector(self.outbox, "", LEASE_MS / 1000, uses.clock.call_later)
         self._report_id = uuid.uuid4().hex
         self._server_id = ""
@@ -84,6 +93,11 @@ class Report:
         self._number = 0
         self._report_seq = 0
         self._renewed_at = float("-inf")
+        # A frame came after the last acknowledgement; a frame is being handled.
+        self._unanswered = self._handling = False
+        # The sessions that this report has stored as open, and the time of the first.
+        self._open_sessions = set[str]()
+        self._known_since = float("-inf")
         # The sessions of the snapshot so far; None once it is complete.
         self._snapshot: set[str] | None = set()
         self._by_device: dict[str, Watch] = {}
@@ -97,10 +111,12 @@ class Report:
             async with asyncio.TaskGroup() as self._tasks:
                 writer = self._tasks.create_task(self._write_frames())
                 reader = self._tasks.create_task(self._read_frames())
+                answering = self._tasks.create_task(self._keep_answering())
                 await asyncio.wait([writer, reader], return_when=asyncio.FIRST_COMPLETED)
                 self.outbox.close(None)
                 await writer
                 reader.cancel()
+                answering.cancel()
                 for task in self._starting.values():
                     task.cancel()
         finally:
@@ -116,13 +132,22 @@ class Report:
     async def _read_frames(self) -> None:
         await self._open(await self._read_frame())
         while (frame := await self._read_frame()) is not None:
+            self._unanswered = self._handling = True
             await self._handle(frame)
+            self._handling = False
         # A lost connection may look like the end of the frames for a moment, before this call is cancelled.
         await self._clock.sleep(DISCONNECT_WAIT_S)
         # The chat server is stopping: its streams are closed, with the usual grace.
         if await self._store.claim_end(self._server_id, self._incarnation, self._report_id):
             await self._close_streams(self._incarnation, self._number)
             await self._store.remove_lease(self._server_id, self._incarnation)
+
+    async def _keep_answering(self) -> None:
+        """Answer frames that have no answer of their own, and those that take long."""
+        while not cancel_requested():
+            await self._clock.sleep(ANSWER_INTERVAL_S)
+            if self._unanswered or self._handling:
+                self._acknowledge()
 
     async def _read_frame(self) -> ReportRequest | None:
         data = await self._stream.read()
@@ -193,14 +218,28 @@ class Report:
                 if session_id not in self._snapshot
             ]
             await self._apply(gone)
+            await self._store.complete_lease(self._server_id, self._number)
             self._snapshot = None
         self._acknowledge()
 
     async def _apply(self, transitions: Sequence[Transition]) -> None:
-        await self._store.apply(self._server_id, self._incarnation, self._number, transitions)
+        for start in range(0, len(transitions), APPLY_BATCH):
+            await self._renew()
+            batch = transitions[start : start + APPLY_BATCH]
+            known = self._known_sessions()
+            await self._store.apply(self._server_id, self._incarnation, self._number, batch, known)
+            for each in batch:
+                (known.add if each.state.is_open else known.discard)(each.session_id)
         _transitions.inc(len(transitions))
         away = [each.user_id for each in transitions if each.state is not StreamState.FOREGROUND]
         self._last_seen.note(away)
+
+    def _known_sessions(self) -> set[str]:
+        """Return the sessions that need not be stored again."""
+        now = self._clock.monotonic()
+        if now - self._known_since >= KNOWN_S:
+            self._known_since, self._open_sessions = now, set()
+        return self._open_sessions
 
     async def _close_streams(self, incarnation: int, number: int) -> None:
         closed = await end_streams(self._store, self._server_id, incarnation, number, StreamState.CLOSED)
@@ -238,18 +277,19 @@ class Report:
         self._tell_changes()
         told = encode_presences(zip(watched, presences, strict=True))
         device = ReportResponse.DevicePresences(user_id=user_id, device_id=device_id, presences=told)
-        self._put(ReportResponse(presences=ReportResponse.Presences(devices=[device])))
+        self.outbox.put(_DEVICES, device.SerializeToString())
 
     def _tell_changes(self) -> None:
         """Tell each change once, with all devices that may see the same of it."""
         changes, self._changes = self._changes, {}
         for (user_id, presence), device_ids in changes.items():
             change = ReportResponse.Change(presence=encode_presence(user_id, presence), device_ids=device_ids)
-            self.outbox.put(_PRESENCES, change.SerializeToString())
+            self.outbox.put(_CHANGES, change.SerializeToString())
         if self.outbox.full:
             self._slow.on_overflow()
 
     def _acknowledge(self) -> None:
+        self._unanswered = False
         self._put(ReportResponse(acknowledgement=ReportResponse.Acknowledgement(report_seq=self._report_seq)))
 
     def _put(self, frame: ReportResponse) -> None:
@@ -292,8 +332,9 @@ class Reports:
                 report.outbox.put_frame(_drain())
 
 
-def _join_changes(kind: int, elements: Sequence[bytes]) -> bytes:
-    return encode_bytes_field(kind, encode_repeated_field(_CHANGES, elements))
+def _join_presences(field: int, elements: Sequence[bytes]) -> bytes:
+    """Return a frame with these elements of a field of Presences."""
+    return encode_bytes_field(_PRESENCES, encode_repeated_field(field, elements))
 
 
 def _drain() -> bytes:

@@ -55,3 +55,10 @@ class PersonalDataServicer:
         await self._store.delete(request.user_id)
         await self._publish_permissions(request.user_id, "")
         return personal_data_pb2.EraseUserResponse()
+
+    async def EraseDevice(
+        self, request: personal_data_pb2.EraseDeviceRequest, call: Call
+    ) -> personal_data_pb2.EraseDeviceResponse:
+        """Do nothing: presence keeps nothing about a device once its streams have ended."""
+        del request, call
+        return personal_data_pb2.EraseDeviceResponse()

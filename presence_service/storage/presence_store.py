@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -29,6 +29,8 @@ from servicekit.errors import SessionSuperseded
 from servicekit.redis import redis_errors, run_scripts
 
 LEASES: Final = "presence:leases"
+# By server: the number of the lease under which it has reported all its devices.
+COMPLETE: Final = "presence:complete-leases"
 EPOCH: Final = "presence:epoch"
 # No replica of presence was there for longer than this: a new epoch begins.
 EPOCH_GAP_MS: Final = 3_000
@@ -47,11 +49,20 @@ class RedisPresenceStore:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def apply(self, server_id: str, incarnation: int, number: int, transitions: Sequence[Transition]) -> None:
+    async def apply(
+        self,
+        server_id: str,
+        incarnation: int,
+        number: int,
+        transitions: Sequence[Transition],
+        known: Container[str] = (),
+    ) -> None:
         """See PresenceStore."""
         if not transitions:
             return
-        opened: dict[Any, Any] = {each.session_id: each.user_id for each in transitions if each.state.is_open}
+        opened: dict[Any, Any] = {
+            each.session_id: each.user_id for each in transitions if each.state.is_open and each.session_id not in known
+        }
         ended = [each.session_id for each in transitions if not each.state.is_open]
         sessions = _sessions_key(server_id, incarnation)
         with redis_errors():
@@ -120,6 +131,11 @@ class RedisPresenceStore:
             raise SessionSuperseded("the streams of this server are being ended; connect again")
         return int(number)
 
+    async def complete_lease(self, server_id: str, number: int) -> None:
+        """See PresenceStore."""
+        with redis_errors():
+            await self._redis.hset(COMPLETE, server_id, str(number))
+
     async def renew_lease(self, server_id: str, report_id: str) -> bool:
         """See PresenceStore."""
         return bool(await self._run(RENEW_LEASE.call([LEASES], server_id, report_id, LEASE_MS)))
@@ -131,7 +147,9 @@ class RedisPresenceStore:
 
     async def remove_lease(self, server_id: str, incarnation: int) -> None:
         """See PresenceStore."""
-        await self._run(REMOVE_LEASE.call([LEASES], server_id, incarnation))
+        if await self._run(REMOVE_LEASE.call([LEASES], server_id, incarnation)):
+            with redis_errors():
+                await self._redis.hdel(COMPLETE, server_id)
 
     async def find_epoch(self) -> int:
         """See PresenceStore."""
@@ -146,9 +164,14 @@ class RedisPresenceStore:
         """See PresenceStore."""
         # The epoch is read last: leases that are missing because of a loss are never taken for older than it.
         with redis_errors():
-            leases: Any = await self._redis.hgetall(LEASES)
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.hgetall(LEASES)
+                pipeline.hgetall(COMPLETE)
+                leases, complete = await pipeline.execute()
         now_ms, epoch_ms = await self._poll_epoch()
-        by_server = {server_id.decode(): _decode_lease(value) for server_id, value in leases.items()}
+        by_server = {
+            server_id.decode(): _decode_lease(value, complete.get(server_id)) for server_id, value in leases.items()
+        }
         return Leases(now_ms, epoch_ms, by_server)
 
     async def _run(self, call: Any) -> Any:
@@ -193,9 +216,11 @@ def _decode_stream(value: bytes) -> DeviceStream:
     return DeviceStream(server_id.decode(), int(incarnation), int(activity) == StreamState.FOREGROUND, int(closed_ms))
 
 
-def _decode_lease(value: bytes) -> Lease:
+def _decode_lease(value: bytes, complete: bytes | None = None) -> Lease:
+    """Return a lease; `complete` is the number of the complete lease of its server."""
     incarnation, report_id, renewed_ms, number = value.split(b" ")
-    return Lease(int(incarnation), int(renewed_ms), int(number), is_ending=report_id == b"ending")
+    is_ending = report_id == b"ending"
+    return Lease(int(incarnation), int(renewed_ms), int(number), is_ending, is_complete=number == complete)
 
 
 def _sessions_key(server_id: str, incarnation: int) -> str:

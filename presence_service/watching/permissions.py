@@ -2,52 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
+from typing import Final
 
 from presence_service.model.ports import Directory, VisibilityStore
 from presence_service.model.visibility import (
     DEFAULT_VISIBILITY,
     STRANGERS,
+    Pair,
     Permission,
-    Relation,
-    Visibility,
     permission_for,
 )
+from servicekit.batch_loader import BatchLoader
 
-_FindRelations = Callable[[str, Collection[str]], Awaitable[dict[str, Relation]]]
-_Decide = Callable[[Visibility, Visibility, Relation], Permission]
+# Decisions that are made together, with one call of the directory: many watches begin when their presence server has
+# died. The directory takes no more users in one call.
+MAX_PAIRS: Final = 1000
+# Twice the time limit of a call of the directory, and of the store.
+DECISION_TIMEOUT_S: Final = 30.0
 
 
 class Permissions:
-    """Decides by the settings of both users and by the directory. Raises StoreUnavailable and ServiceUnavailable."""
+    """Decides by the settings of both users and by the directory. Raises StoreUnavailable and ServiceUnavailable.
+
+    Decisions that wait at the same time are made together, each by what is stored after it was asked for.
+    """
 
     def __init__(self, settings: VisibilityStore, directory: Directory) -> None:
         self._settings = settings
         self._directory = directory
+        self._decisions = BatchLoader[Pair, Permission](self._decide, max_keys=MAX_PAIRS, timeout_s=DECISION_TIMEOUT_S)
 
     async def find_for_viewer(self, viewer_id: str, user_ids: Collection[str]) -> dict[str, Permission]:
         """Return what a viewer may see of each user."""
-        return await self._find(viewer_id, user_ids, self._directory.find_relations, permission_for)
+        found = await self._decisions.get([(viewer_id, user_id) for user_id in user_ids])
+        return {user_id: permission for (_, user_id), permission in found.items()}
 
     async def find_for_viewers(self, user_id: str, viewer_ids: Collection[str]) -> dict[str, Permission]:
         """Return what each viewer may see of a user."""
+        found = await self._decisions.get([(viewer_id, user_id) for viewer_id in viewer_ids])
+        return {viewer_id: permission for (viewer_id, _), permission in found.items()}
 
-        def decide(shown: Visibility, viewer: Visibility, relation: Relation) -> Permission:
-            return permission_for(viewer, shown, relation)
-
-        return await self._find(user_id, viewer_ids, self._directory.find_relations_to, decide)
-
-    async def _find(
-        self, user_id: str, other_ids: Collection[str], find_relations: _FindRelations, decide: _Decide
-    ) -> dict[str, Permission]:
-        """Return the permission between a user and each of the others, decided by the settings of both."""
-        settings = await self._settings.find_all({user_id, *other_ids})
-        others = [other_id for other_id in other_ids if other_id != user_id]
-        relations = await find_relations(user_id, others) if others else {}
-        own = settings.get(user_id, DEFAULT_VISIBILITY)
-        permissions = {
-            other_id: decide(own, settings.get(other_id, DEFAULT_VISIBILITY), relations.get(other_id, STRANGERS))
-            for other_id in others
-        }
+    async def _decide(self, pairs: Collection[Pair]) -> dict[Pair, Permission]:
+        """Return what each viewer may see of the other user."""
+        settings = await self._settings.find_all({user_id for pair in pairs for user_id in pair})
+        others = [pair for pair in pairs if pair[0] != pair[1]]
+        relations = await self._directory.find_relations(others) if others else {}
         # One's own presence is never hidden from oneself.
-        return permissions | ({user_id: Permission.LAST_SEEN} if user_id in other_ids else {})
+        return dict.fromkeys(pairs, Permission.LAST_SEEN) | {
+            (viewer_id, user_id): permission_for(
+                settings.get(viewer_id, DEFAULT_VISIBILITY),
+                settings.get(user_id, DEFAULT_VISIBILITY),
+                relations.get((viewer_id, user_id), STRANGERS),
+            )
+            for viewer_id, user_id in others
+        }

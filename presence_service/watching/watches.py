@@ -40,14 +40,18 @@ MAX_POLL_AGE_MS: Final = 1_500
 TIMED_MS: Final = CLOSE_GRACE_MS + 2_000
 # While the clock stands, a presence that would have changed is evaluated again at this interval.
 MIN_WAIT_S: Final = 0.02
-# Watches that begin at once: many do when their presence server has died. Others wait.
-MAX_STARTS: Final = 32
+# Watches that begin at once, so that what they need is read together: many do when their presence server has died.
+MAX_STARTS: Final = 100
 # Records are read again at this interval, because a message of the store may be lost.
 REPAIR_INTERVAL_S: Final = 30.0
+# So many records are read at once, so that other work is done between them.
+REPAIR_BATCH: Final = 200
 RETRY_AFTER_S: Final = 1.0
 
 Tell = Callable[[Sequence[tuple[str, Presence]]], None]
 """Tells a watcher the presence of users, as the watcher may see it."""
+
+_PERMISSIONS: Final = tuple(Permission)
 
 _watches = Gauge("parley_presence_watches", "Watches at this server")
 _watched_users = Gauge("parley_presence_watched_users", "Users who are watched at this server")
@@ -203,6 +207,8 @@ class Watches:
         user = self._users.get(user_id)
         if user is None:
             return
+        if record.version and record.version == user.version:
+            return
         if 0 < record.version < user.version or (not record.version and self._is_restoring):
             # An older message; or Redis lost it, which is no evidence until chat servers have reported again.
             return
@@ -238,8 +244,10 @@ class Watches:
 
     async def read_again(self) -> None:
         """Read the records of all watched users. Raise StoreUnavailable."""
-        for user_id, record in (await self._read(list(self._users))).items():
-            self.on_record(user_id, record)
+        user_ids = list(self._users)
+        for start in range(0, len(user_ids), REPAIR_BATCH):
+            for user_id, record in (await self._read(user_ids[start : start + REPAIR_BATCH])).items():
+                self.on_record(user_id, record)
 
     async def run(self) -> None:
         """Tell what changes, until cancelled."""
@@ -260,7 +268,7 @@ class Watches:
                 _add_news(news, user_id, user)
             for watch, presences in news.items():
                 watch.tell(presences)
-                _changes_told.inc(len(presences))
+            _changes_told.inc(sum(map(len, news.values())))
 
     async def _repair(self) -> None:
         while not cancel_requested():
@@ -382,7 +390,7 @@ class Watches:
 
 def _add_news(news: dict[Watch, list[tuple[str, Presence]]], user_id: str, user: _WatchedUser) -> None:
     """Add the presence of a user for all who watch and were told another one."""
-    shown = {permission: restrict(user.presence, permission) for permission in Permission}
+    shown = [restrict(user.presence, permission) for permission in _PERMISSIONS]
     for watch in user.watches:
         presence = shown[watch.permissions[user_id]]
         if watch.told[user_id] != presence:

@@ -10,7 +10,7 @@ import pytest
 from chat_service.model.entry import Entry, Message
 from chat_service.model.ids import direct_id
 from chat_service.storage.log import MongoLog
-from chat_service.storage.relations import BY_KEY, MongoBlockStore, MongoContacts, _key_bounds, contacts_pipeline
+from chat_service.storage.relations import BY_KEY, MongoBlockStore, MongoContacts, outermost_keys_pipeline
 from servicekit.mongo import Database
 from tests.plans import explain_pipeline
 
@@ -63,12 +63,13 @@ async def test_delete_all_of_user_keeps_blocks_by_others(blocks: MongoBlockStore
     assert await blocks.filter_blocking([carol], bob) == {carol}
 
 
-async def test_blocks_among_users_are_filtered_by_direction(blocks: MongoBlockStore) -> None:
-    alice, bob, carol = users(3)
-    await blocks.block(alice, bob)
-    await blocks.block(carol, alice)
-    assert await blocks.filter_blocked(alice, [bob, carol, alice]) == {bob}
-    assert await blocks.filter_blocking([bob, carol], alice) == {carol}
+async def test_blocks_of_pairs_are_found_in_both_directions(blocks: MongoBlockStore) -> None:
+    alice, bob, carol, dave = users(4)
+    for pair in ((alice, bob), (carol, alice), (carol, dave), (dave, carol), (bob, dave)):
+        await blocks.block(*pair)
+    pairs = [(alice, bob), (bob, alice), (alice, carol), (alice, alice), (alice, dave), (dave, carol)]
+    assert await blocks.find_blocks(pairs) == {(alice, bob), (carol, alice), (carol, dave), (dave, carol)}
+    assert await blocks.find_blocks([]) == set()
 
 
 @pytest.fixture
@@ -98,21 +99,22 @@ async def test_acquaintance_needs_an_entry_of_the_user(database: Database, log: 
     await append(log, direct_id(low, high), low, high)
     await append(log, "c" * 32, user, low, high)
     everybody = [low, user, next_up, high, "12" * 16]
-    assert await contacts.filter_contacts(user, everybody) == {high, next_up}
     assert await contacts.filter_acquainted(everybody, user) == {low, high}
-    assert await contacts.filter_contacts(low, everybody) == {user, high}
     assert await contacts.filter_acquainted(everybody, next_up) == {user}
-    assert await contacts.filter_contacts(user, []) == set()
+    assert await contacts.filter_acquainted([], user) == set()
+    pairs = [(user, each) for each in everybody] + [(high, low), (low, next_up)]
+    acquainted = {(low, user), (user, high), (high, user), (user, next_up), (low, high), (high, low)}
+    assert await contacts.find_acquainted(pairs) == acquainted
+    assert await contacts.find_acquainted([]) == set()
 
 
-async def test_acquaintance_among_many_is_one_distinct_scan(database: Database, log: MongoLog) -> None:
+@pytest.mark.parametrize("direction", [1, -1])
+async def test_acquaintance_among_many_is_one_distinct_scan(database: Database, log: MongoLog, direction: int) -> None:
     alice, *others = users(101)
     for other in others:
         await append(log, direct_id(alice, other), *[alice, other] * 10)
-    lowest, highest = _key_bounds(alice)
-    for keys in ({"$gte": lowest, "$lte": highest}, {"$lt": lowest}, {"$gt": highest}):
-        pipeline = contacts_pipeline([direct_id(alice, other) for other in others], keys)
-        execution = await explain_pipeline(database, "entries", pipeline, BY_KEY)
-        assert "DISTINCT_SCAN" in execution.stages
-        assert len(others) / 3 < execution.keys <= 2 * len(others)
-        assert execution.documents == 0
+    pipeline = outermost_keys_pipeline([direct_id(alice, other) for other in others], direction)
+    execution = await explain_pipeline(database, "entries", pipeline, BY_KEY)
+    assert "DISTINCT_SCAN" in execution.stages
+    assert len(others) <= execution.keys <= 2 * len(others)
+    assert execution.documents == 0

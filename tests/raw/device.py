@@ -70,11 +70,12 @@ class RawDevice:
         # All that were told live, in order.
         self.marks_told: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
         self.cursor: chat_pb2.Cursor | None = None
+        # Told by `hello`.
+        self.activity = chat_pb2.ACTIVITY_UNSPECIFIED
         # False: somebody else judges what it is given.
         self.strict = True
         # Told of every entry as it comes, whatever is wrong with it.
         self.on_entry: Callable[[entry_pb2.Entry], object] = lambda _: None
-        # Told of every presence frame as it comes.
         # Told of every presence frame as it comes.
         self.on_presence: Callable[[chat_pb2.Presence], object] = lambda _: None
         self.ranges_heard = 0
@@ -104,7 +105,7 @@ class RawDevice:
     async def open(self, cursor: chat_pb2.Cursor | None = None, **where: str) -> chat_pb2.Welcome:
         """Open a stream, send `hello` and wait for `welcome`; `where` is as for `dial`."""
         stream = self.dial(**where)
-        await stream.send_frame(hello=chat_pb2.Hello(cursor=cursor))
+        await stream.send_frame(hello=chat_pb2.Hello(cursor=cursor, activity=self.activity))
         welcome: chat_pb2.Welcome = await stream.next_frame("welcome")
         return welcome
 

@@ -11,9 +11,12 @@ import grpc
 import pytest
 from redis.asyncio import Redis
 
-from devstack.services import CHAT, PRESENCE
+from devstack.services import CHAT, NOTIFY, PRESENCE
 from devstack.stack import Stack
+from notify_service.storage.preferences import PREFERENCES
+from notify_service.storage.tokens import TOKENS
 from parley.chat.v1 import account_pb2, conversation_pb2, entry_pb2
+from parley.notify.v1 import notify_pb2
 from parley.presence.v1 import presence_pb2
 from presence_service.storage.last_seen import LAST_SEEN
 from presence_service.storage.visibility import VISIBILITY
@@ -21,6 +24,7 @@ from tests.eventually import eventually
 from tests.raw import calls
 from tests.raw.device import RawDevice, new_id
 from tests.raw.presence import show
+from tests.raw.pushes import Pushes
 from tests.raw.world import PASSWORD, World
 from tests.scans import no_scans
 from tests.scenarios.conftest import ENVIRONMENT, repair
@@ -37,7 +41,7 @@ def quick_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A system that purges deleted accounts after one second."""
     folder, environment = tmp_path_factory.mktemp("quick"), {**ENVIRONMENT, **MARGIN}
     with (
-        Stack(folder, chat_servers=3, services=(CHAT, PRESENCE), environment=environment) as stack,
+        Stack(folder, chat_servers=3, services=(CHAT, PRESENCE, NOTIFY), environment=environment) as stack,
         no_scans(stack.mongo_uri),
     ):
         yield stack
@@ -156,6 +160,23 @@ async def test_presence_of_deleted_account_is_erased(world: World) -> None:
     found = await bob.call(presence_pb2.GetPresenceRequest(user_ids=[alice.user_id, unknown]))
     looks = [each.SerializeToString().replace(each.user_id.encode(), b"") for each in found.presences]
     assert looks[0] == looks[1]
+
+
+async def test_push_tokens_and_preferences_of_deleted_account_are_erased(world: World) -> None:
+    alice = await world.register("alice")
+    async with Pushes(world) as pushes:
+        await pushes.register(alice)
+    preferences = notify_pb2.Preferences(scope=notify_pb2.NOTIFICATION_SCOPE_NONE)
+    await alice.call(notify_pb2.SetPreferencesRequest(preferences=preferences))
+
+    async def stored() -> list[str]:
+        keys = {TOKENS: {"u": bytes.fromhex(alice.user_id)}, PREFERENCES: {"_id": bytes.fromhex(alice.user_id)}}
+        return [name for name, key in keys.items() if await world._store[name].find_one(key) is not None]
+
+    assert await stored() == [TOKENS, PREFERENCES]
+    await alice.call(delete())
+    await wait_purged(world, alice)
+    assert await stored() == []
 
 
 async def test_sole_member_of_groups_can_delete_account(world: World) -> None:

@@ -69,6 +69,7 @@ async def test_archive_contains_all_stored_data(world: World) -> None:
         "README.txt",
         "media.jsonl",
         "presence.json",
+        "notifications.json",
         "profile.json",
         "devices.json",
         "blocks.json",
@@ -82,6 +83,7 @@ async def test_archive_contains_all_stored_data(world: World) -> None:
     assert (device["device_id"], device["current"]) == (alice.device_id, True)
     assert len(json.loads(found["blocks.json"])) == 1
     visibility = {"online": "AUDIENCE_EVERYONE", "last_seen": "AUDIENCE_NOBODY"}
+    assert json.loads(found["notifications.json"])["preferences"]["scope"] == "NOTIFICATION_SCOPE_ALL"
     assert json.loads(found["presence.json"]) == {"visibility": visibility, "last_seen_time": None}
     told = {each["conversation"]["conversation_id"]: each for each in lines(found["conversations.jsonl"])}
     assert told.keys() == {direct, group}

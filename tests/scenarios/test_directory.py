@@ -24,6 +24,9 @@ REQUESTS: list[Message] = [
     directory_pb2.CheckMediaAccessRequest(user_id=UNKNOWN, media_id=UNKNOWN),
     directory_pb2.ListMediaReferencesRequest(media_ids=[UNKNOWN]),
     directory_pb2.GetRelationsRequest(user_id=UNKNOWN, other_user_ids=[UNKNOWN]),
+    directory_pb2.BatchGetRelationsRequest(
+        requests=[directory_pb2.GetRelationsRequest(user_id=UNKNOWN, other_user_ids=["f0" * 16])]
+    ),
     directory_pb2.DescribeConversationRequest(
         conversation_id=UNKNOWN, sender_id=UNKNOWN, recipient_ids=[UNKNOWN, "f0" * 16]
     ),
@@ -80,19 +83,22 @@ async def test_request_out_of_bounds_is_refused(directory: Directory) -> None:
         directory_pb2.CheckMembershipRequest(conversation_id="?", user_id=UNKNOWN),
         directory_pb2.GetRelationsRequest(user_id=UNKNOWN),
         directory_pb2.GetRelationsRequest(user_id=UNKNOWN, other_user_ids=[uuid.uuid4().hex for _ in range(1001)]),
+        directory_pb2.BatchGetRelationsRequest(),
+        directory_pb2.BatchGetRelationsRequest(requests=[directory_pb2.GetRelationsRequest(user_id=UNKNOWN)]),
         directory_pb2.ListMediaReferencesRequest(media_ids=[UNKNOWN, UNKNOWN]),
     ):
         assert (await directory.refusal(request)).code_and_reason == ("INVALID_ARGUMENT", "FIELD_INVALID")
 
 
 async def test_unknown_ids_are_no_errors(directory: Directory) -> None:
-    membership, access, references, relations, context, devices, members = [
+    membership, access, references, relations, batch, context, devices, members = [
         await directory.call(request) for request in REQUESTS
     ]
     assert membership == directory_pb2.CheckMembershipResponse()
     assert not access.allowed
     assert not references.referenced_media_ids
     assert list(relations.relations) == [directory_pb2.Relation(other_user_id=UNKNOWN)]
+    assert [list(each.relations) for each in batch.responses] == [[directory_pb2.Relation(other_user_id="f0" * 16)]]
     recipients = [directory_pb2.Recipient(user_id=each) for each in (UNKNOWN, "f0" * 16)]
     assert context == directory_pb2.DescribeConversationResponse(recipients=recipients)
     assert devices == directory_pb2.CheckDevicesResponse()
@@ -182,3 +188,25 @@ async def test_relations_to_a_thousand_users_are_in_order_of_the_request(world: 
     assert [each.other_user_id for each in relations] == others
     assert [each.other_user_id for each in relations if each.acquainted] == [bob.user_id]
     assert [each.other_user_id for each in relations if each.acquainted_by] == [carol.user_id]
+
+
+async def test_relations_of_many_users_are_those_of_each(world: World, directory: Directory) -> None:
+    alice, bob, carol = users = await world.users("alice", "bob", "carol")
+    await alice.direct(bob)
+    await carol.direct(alice)
+    await bob.call(account_pb2.BlockUserRequest(user_id=carol.user_id))
+    requests = [
+        directory_pb2.GetRelationsRequest(
+            user_id=user.user_id, other_user_ids=[each.user_id for each in users if each is not user]
+        )
+        for user in users
+    ]
+    batch = await directory.call(directory_pb2.BatchGetRelationsRequest(requests=requests))
+    assert list(batch.responses) == [await directory.call(request) for request in requests]
+    acquainted, acquainted_by = relation(acquainted=True), relation(acquainted_by=True)
+    blocks, blocked_by = relation(blocks=True), relation(blocked_by=True)
+    expected = [[acquainted, acquainted_by], [acquainted_by, blocks], [acquainted, blocked_by]]
+    for response in batch.responses:
+        for each in response.relations:
+            each.ClearField("other_user_id")
+    assert [list(response.relations) for response in batch.responses] == expected

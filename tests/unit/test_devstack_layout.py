@@ -26,10 +26,10 @@ PORTS = Ports(door=8080, media=8090, base=5100)
 
 def test_secrets_are_private_and_persistent(tmp_path: Path) -> None:
     first = ensure_secret_files(tmp_path / "secrets")
-    for path in (first.signing_key, first.jwks, first.credential, first.s3_identities):
+    for path in (first.signing_key, first.jwks, first.credential, first.s3_identities, first.vapid_key):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
-    kept = (first.signing_key, first.credential, first.s3_identities)
+    kept = (first.signing_key, first.credential, first.s3_identities, first.vapid_key)
     contents = [path.read_bytes() for path in kept]
     assert ensure_secret_files(tmp_path / "secrets") == first
     assert [path.read_bytes() for path in kept] == contents
@@ -133,6 +133,19 @@ def test_chat_servers_know_whether_there_is_a_media_service(tmp_path: Path) -> N
     beside = Stack(tmp_path, 1, services=(CHAT, MEDIA), ports=PORTS).chat_servers[0].spec.environment
     assert alone["PARLEY_MEDIA_SERVICE"] == "false"
     assert "PARLEY_MEDIA_SERVICE" not in beside
+
+
+def test_service_that_sends_pushes_records_them(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, 1, ports=PORTS)
+    [chat], [first, second] = stack.chat_servers, stack.replicas("notify")
+    recorded = {each.spec.environment["PARLEY_PUSH_RECORDING_FILE"] for each in (first, second)}
+    assert recorded == {str(stack.layout.recorded_pushes)}
+    assert stack.layout.recorded_pushes.parent.is_dir()
+    assert not {"PARLEY_PUSH_RECORDING_FILE", "PARLEY_VAPID_KEY_FILE", "PARLEY_NOTIFY_SERVICE"} & set(
+        chat.spec.environment
+    )
+    [alone] = Stack(tmp_path, 1, ports=PORTS, services=(CHAT,)).chat_servers
+    assert alone.spec.environment["PARLEY_NOTIFY_SERVICE"] == "false"
 
 
 def test_guide_names_every_part_and_commands(tmp_path: Path) -> None:

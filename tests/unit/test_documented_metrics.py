@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY
 
 import chat_service.__main__  # noqa: F401  all that a chat server counts
 import media_service.__main__  # noqa: F401  a media server
+import notify_service.__main__  # noqa: F401  a notify server
 import presence_service.__main__  # noqa: F401  and a presence server
 
 DOCS: Final = Path(__file__).parents[2] / "docs"

@@ -51,7 +51,8 @@ def test_nothing_imports_a_service_and_a_service_imports_no_client(service: str)
 
 def test_services_are_independent() -> None:
     [contract] = [contract for contract in CONTRACTS if contract["type"] == "independence"]
-    assert contract["modules"] == MODULES, f'pyproject.toml, the contract "{contract["name"]}"'
+    # lint-imports refuses a name that is no package, and a package may come before its process.
+    assert set(MODULES) <= set(contract["modules"]), f'pyproject.toml, the contract "{contract["name"]}"'
 
 
 def test_each_list_of_packages_has_every_service() -> None:

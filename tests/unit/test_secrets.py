@@ -12,6 +12,7 @@ from typing import Final
 import pytest
 
 import chat_service
+import notify_service
 import parley_client
 import servicekit
 from chat_service.accounts.account import Account, Profile
@@ -20,7 +21,7 @@ from parley_client import Session
 
 SECRET: Final = re.compile(r"(access_|refresh_|^)token|password|secret(?!s_)|credential|private_key|cookie")
 # A token of a page or of a lane is no secret, and a time or a limit of a token is none either.
-PLAIN: Final = re.compile(r"page_token|_(ends|expires_at|seconds|bytes|lifetime\w*)$|^tokens$")
+PLAIN: Final = re.compile(r"page_token|_(ends|expires_at|seconds|bytes|lifetime\w*)$|^tokens$|^token_url$")
 
 
 def dataclasses_of(package: str, path: list[str]) -> Iterator[type]:
@@ -46,7 +47,10 @@ def printed_secrets(kind: type) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("package", [parley_client, chat_service, servicekit], ids=lambda each: each.__name__)
+PACKAGES: Final = (parley_client, chat_service, notify_service, servicekit)
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda each: each.__name__)
 def test_dataclasses_print_no_secret(package: object) -> None:
     name, path = package.__name__, list(package.__path__)  # type: ignore[attr-defined]
     printed = {kind.__qualname__: secrets for kind in dataclasses_of(name, path) if (secrets := printed_secrets(kind))}

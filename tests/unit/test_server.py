@@ -22,7 +22,7 @@ from parley.internal.v1 import directory_pb2
 from parley.media.v1 import media_pb2
 from servicekit.config import ConfigurationError
 from servicekit.health import HealthPart
-from servicekit.server import Server
+from servicekit.server import GC_THRESHOLDS, Server
 
 SERVICE = "parley.chat.v1.ChatService"
 ALWAYS_LISTED = {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
@@ -194,6 +194,11 @@ run(main())
     return subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
     )
+
+
+def test_service_seldom_visits_all_of_its_objects() -> None:
+    with program("    import gc\n    print(gc.get_threshold())") as process:
+        assert process.communicate(timeout=20)[0].strip() == str(GC_THRESHOLDS)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

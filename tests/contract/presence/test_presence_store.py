@@ -19,6 +19,7 @@ from presence_service.model.presence import (
     observe,
 )
 from presence_service.storage.presence_store import (
+    COMPLETE,
     LEASES,
     RedisPresenceStore,
     channel_of,
@@ -193,6 +194,13 @@ async def test_sessions_of_a_server_are_known_until_they_end(store: RedisPresenc
     assert await store.find_sessions(SERVER, INCARNATION) == {}
 
 
+async def test_known_session_is_not_stored_again(store: RedisPresenceStore, user: str) -> None:
+    opened = [became(user, each, StreamState.FOREGROUND) for each in ("one", "two")]
+    await store.apply(SERVER, INCARNATION, 1, opened, known={"two"})
+    assert await store.find_sessions(SERVER, INCARNATION) == {"one": user}
+    assert len((await store.find_all([user]))[user].streams) == 2
+
+
 async def test_lease_belongs_to_the_newest_report(store: RedisPresenceStore) -> None:
     assert await store.find_lease(SERVER) is None
     first = await store.open_lease(SERVER, INCARNATION, "first")
@@ -206,6 +214,25 @@ async def test_lease_belongs_to_the_newest_report(store: RedisPresenceStore) -> 
     lease = await store.find_lease(SERVER)
     assert lease is not None
     assert (lease.incarnation, lease.number, lease.is_ending) == (INCARNATION + 1, third, False)
+
+
+async def test_lease_is_complete_until_the_next_one(store: RedisPresenceStore, redis: Redis) -> None:
+    async def is_complete() -> bool:
+        return (await store.poll()).by_server[SERVER].is_complete
+
+    first = await store.open_lease(SERVER, INCARNATION, "first")
+    assert not await is_complete()
+    await store.complete_lease(SERVER, first)
+    assert await is_complete()
+    assert await store.renew_lease(SERVER, "first")
+    assert await is_complete()
+    second = await store.open_lease(SERVER, INCARNATION, "second")
+    assert not await is_complete()
+    await store.complete_lease(SERVER, second)
+    assert await is_complete()
+    assert await store.claim_end(SERVER, INCARNATION, "second")
+    await store.remove_lease(SERVER, INCARNATION)
+    assert await redis.hgetall(COMPLETE) == {}
 
 
 async def test_goodbye_voids_the_lease_of_its_report_alone(store: RedisPresenceStore) -> None:

@@ -19,6 +19,7 @@ from chat_service.model.entry import Draft, Entry, Message
 from chat_service.model.ids import direct_id, uuid7_time_ms
 from chat_service.model.requests import Appended, AppendOutcome, Attempt, Creation, DoneOutcome, Receipt
 from chat_service.model.retention import KEEP_FOREVER, RetentionPolicy
+from chat_service.model.stores import ChangeIndex
 from chat_service.owner.owner import Owner, OwnerLimits
 from chat_service.storage.change_index import RedisChangeIndex
 from chat_service.storage.conversations import MongoConversationStore
@@ -187,7 +188,7 @@ async def inserts(mongod: Stack, database: Database) -> AsyncIterator[tuple[Inse
 class Owners:
     """A factory of running owners that share the stores."""
 
-    def __init__(self, database: Database, index: RedisChangeIndex, stack: AsyncExitStack) -> None:
+    def __init__(self, database: Database, index: ChangeIndex, stack: AsyncExitStack) -> None:
         self._database = database
         self._index = index
         self._stack = stack

@@ -25,6 +25,7 @@ from chat_service.storage.change_index import RedisChangeIndex
 from chat_service.storage.conversations import MongoConversationStore
 from chat_service.storage.log import MongoLog
 from chat_service.storage.memberships import MongoMembershipStore
+from chat_service.storage.relations import MongoBlockStore
 from servicekit.clock import SystemClock
 from servicekit.mongo import Database
 from tests.integration.chat.conftest import ALICE, BOB, Owners
@@ -47,9 +48,9 @@ def history(database: Database, log: MongoLog, index: RedisChangeIndex) -> Histo
 
 
 @pytest.fixture
-def reader(database: Database, history: History) -> NotificationContextReader:
+def reader(database: Database, log: MongoLog, history: History) -> NotificationContextReader:
     memberships, profiles = MongoMembershipStore(database), MongoAccountStore(database).load_profiles
-    return NotificationContextReader(history, memberships, profiles, SystemClock())
+    return NotificationContextReader(history, log, memberships, MongoBlockStore(database), profiles, SystemClock())
 
 
 async def store_conversations(database: Database, log: MongoLog, count: int, *, former: bool = False) -> list[str]:
@@ -150,3 +151,24 @@ async def test_badge_counts_all_pages_up_to_the_bound(
         await MongoMembershipStore(database).update_settings(BOB, conversation_id, **muted)
     bounded = await reader.load_context(ids[0], ALICE, [BOB])
     assert bounded.recipients[0].badge_count == sum(unread[3:BADGE_PAGE])
+
+
+async def test_badge_is_counted_only_for_those_who_are_notified(
+    database: Database, log: MongoLog, reader: NotificationContextReader
+) -> None:
+    read_to_1, read_to_2, _ = await store_conversations(database, log, 3)
+
+    async def badge(conversation_id: str, newest_seq: int) -> int:
+        context = await reader.load_context(conversation_id, ALICE, [BOB], (), newest_seq)
+        [bob] = context.recipients
+        assert bob.member
+        return bob.badge_count
+
+    assert [await badge(read_to_1, newest) for newest in (0, 1, 2, 3)] == [3, 0, 3, 3]
+    assert [await badge(read_to_2, newest) for newest in (0, 1, 2, 3)] == [3, 0, 0, 3]
+    await MongoBlockStore(database).block(BOB, ALICE)
+    assert [await badge(read_to_1, newest) for newest in (0, 3)] == [3, 0]
+    await MongoBlockStore(database).unblock(BOB, ALICE)
+    muted = {"mute_until_ms": time.time_ns() // 1_000_000 + 60_000}
+    await MongoMembershipStore(database).update_settings(BOB, read_to_1, **muted)
+    assert [await badge(read_to_1, newest) for newest in (0, 3)] == [1, 0]

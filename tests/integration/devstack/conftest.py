@@ -11,9 +11,13 @@ import grpc
 import pytest
 import pytest_asyncio
 
+from devstack.services import SERVICES
 from devstack.stack import Stack
 from servicekit.auth import TokenSigner
 from tests.integration.devstack.standin import StandIn
+
+# A deployment without push notifications.
+SERVED = tuple(each for each in SERVICES if each.name != "notify")
 
 
 class DoorWithStandIns:
@@ -82,7 +86,7 @@ async def standing_door(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
     servers = [StandIn() for _ in range(3)]
     for server in servers:
         await server.start()
-    with Stack(tmp_path_factory.mktemp("door"), only=["envoy"]) as stack:
+    with Stack(tmp_path_factory.mktemp("door"), services=SERVED, only=["envoy"]) as stack:
         door = DoorWithStandIns(stack, servers)
         yield door
         await door.channel.close()

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
-from parley.internal.v1 import directory_pb2, mesh_pb2, presence_report_pb2
+from parley.internal.v1 import directory_pb2, mesh_pb2, notify_pb2, personal_data_pb2, presence_report_pb2
 from tests.eventually import eventually
 from tests.integration.devstack.conftest import DoorWithStandIns
 
@@ -29,7 +29,7 @@ OPEN = [
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ]
 
-INTERNAL = (directory_pb2, mesh_pb2, presence_report_pb2)
+INTERNAL = (directory_pb2, mesh_pb2, notify_pb2, personal_data_pb2, presence_report_pb2)
 
 
 def paths_of(*files: ModuleType) -> list[str]:

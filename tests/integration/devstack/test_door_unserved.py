@@ -14,7 +14,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc.status_pb2 import Status
 
 from devstack.contract import method_path
-from devstack.services import SERVICES
+from tests.integration.devstack import conftest
 from tests.integration.devstack.conftest import DoorWithStandIns
 from tests.raw.browser import Browser
 from tests.raw.calls import services
@@ -22,7 +22,7 @@ from tests.raw.refusal import Refusal, of_error, of_status
 
 pytestmark = [pytest.mark.integration, pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 
-SERVED = {service.full_name for each in SERVICES for service in each.contract}
+SERVED = {service.full_name for each in conftest.SERVED for service in each.contract}
 UNSERVED = [method for service in services() if service.full_name not in SERVED for method in service.methods]
 NOT_YET_SERVED = Refusal("UNIMPLEMENTED", "NOT_YET_SERVED", "this deployment does not serve this method")
 

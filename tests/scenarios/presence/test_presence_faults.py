@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.scenario, pytest.mark.fault]
 
 GRACE_S = 3.0
 # A chat server leaves a presence server that has not answered for this long.
-SILENCE_S = 4.0
+SILENCE_S = 5.0
 AWAY_S = 6.0
 
 

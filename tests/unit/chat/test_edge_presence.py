@@ -60,12 +60,35 @@ def _name(state: DeviceState.ValueType) -> str:
     return DeviceState.Name(state).removeprefix("DEVICE_STATE_")
 
 
+class RecordingHomes:
+    """Homes that record the activity of sessions: (home, whether in the foreground)."""
+
+    def __init__(self) -> None:
+        self.activity: list[tuple[str, bool]] = []
+
+    def home_of(self, user_id: str) -> str:
+        return "home"
+
+    def address_of(self, user_id: str) -> str:
+        return "home"
+
+    async def attach(self, home: str, session: AttachedSession, reattach: bool) -> bool:
+        raise AssertionError("these sessions are attached by nobody")
+
+    def set_activity(self, home: str, session: AttachedSession) -> None:
+        self.activity.append((home, session.foreground))
+
+    def detach(self, home: str, user_id: str, session_id: str) -> None:
+        raise AssertionError("these sessions are detached by nobody")
+
+
 class PresentEdge:
     """An edge with its presence, on a clock that tests advance."""
 
     def __init__(self) -> None:
         self.clock, self.reporter, self.sessions = ManualClock(), RecordingReporter(), SessionRegistry()
-        self.presence = EdgePresence(self.sessions, self.reporter, self.clock)
+        self.homes = RecordingHomes()
+        self.presence = EdgePresence(self.sessions, self.homes, self.reporter, self.clock)
         self._rates = RateLimiter(RateLimit(1e6, 1e6), self.clock, 10)
 
     def open(self, device: str = PHONE) -> StreamSession:
@@ -176,10 +199,21 @@ async def test_presence_reaches_the_session_that_watches(edge: PresentEdge) -> N
 
 async def test_watch_without_a_presence_service_is_refused() -> None:
     edge = PresentEdge()
-    edge.presence = EdgePresence(edge.sessions, None, edge.clock)
+    edge.presence = EdgePresence(edge.sessions, edge.homes, None, edge.clock)
     session = edge.open()
     with pytest.raises(Disabled):
         edge.presence.watch(session, [BOB])
     with pytest.raises(Disabled):
         await edge.presence.watch_and_wait(session, [BOB])
+    edge.close(session)
+
+
+async def test_home_is_told_when_a_session_leaves_the_foreground_and_comes_back(edge: PresentEdge) -> None:
+    session = edge.open()
+    session.home = "home"
+    edge.presence.note_frame(session, chat_pb2.ACTIVITY_BACKGROUND)
+    edge.presence.note_frame(session, chat_pb2.ACTIVITY_BACKGROUND)
+    edge.presence.note_frame(session, chat_pb2.ACTIVITY_FOREGROUND)
+    assert edge.homes.activity == [("home", False), ("home", True)]
+    assert session.attached_session.foreground
     edge.close(session)

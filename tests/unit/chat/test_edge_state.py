@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chat_service.model.delivery import AttachedSession
-from chat_service.presence.edge_state import MAX_KEPT, PAGE, EdgeState
+from chat_service.presence.edge_state import MAX_KEPT, PAGE, WATCHES, EdgeState
 from parley.internal.v1.presence_report_pb2 import DeviceState, ReportRequest
 from tests.clock import ManualClock
 
@@ -217,3 +217,17 @@ def test_ends_without_a_report_are_kept_within_a_bound(edge: EdgeState) -> None:
     frames = edge.start_report()
     assert sum(len(each.transitions.transitions) for each in frames) == MAX_KEPT
     assert frames[0].transitions.transitions[0].session_id == "5"
+
+
+def test_change_does_not_wait_until_many_watches_are_sent(edge: EdgeState) -> None:
+    edge.start_report()
+    for number in range(3 * WATCHES):
+        edge.watch(BOB, f"{number:032x}", [CAROL])
+    frames = edge.take_changes()
+    assert watched([next(frames) for _ in range(WATCHES // 2)])
+    edge.set_state(session("1"), FOREGROUND)
+    edge.change_relation(BOB, CAROL)
+    rest = list(frames)
+    kinds = [frame.WhichOneof("frame") for frame in rest]
+    assert kinds[WATCHES // 2 : WATCHES // 2 + 2] == ["transitions", "relation_changed"]
+    assert len(watched(rest)) == 3 * WATCHES - WATCHES // 2

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from chat_service.home.home import MOVED_USERS_KEPT_S, Home
-from chat_service.model.delivery import AttachedSession, Delivery
+from chat_service.model.delivery import AttachedSession, Delivery, Foreground, UnpushedEntry
 from servicekit.failure import Failure
 from tests.clock import ManualClock
 
@@ -101,3 +101,56 @@ def test_moved_user_is_dropped_after_last_ring_change(home: Home, clock: ManualC
         assert home.has_user(USER)
     clock.advance(0.1)
     assert not home.has_user(USER)
+
+
+class NotedPushes:
+    """Pushes that keep one entry back from each user until they are told to forget the user."""
+
+    def __init__(self) -> None:
+        self.forgotten: list[str] = []
+
+    def offer(self, user_ids: Collection[str], delivery: Delivery) -> None:
+        pass
+
+    def unsettle(self) -> None:
+        pass
+
+    def decide_held(self) -> None:
+        pass
+
+    def find_unpushed(self, user_id: str) -> UnpushedEntry | None:
+        return None if user_id in self.forgotten else ENTRY
+
+    def forget_user(self, user_id: str) -> None:
+        self.forgotten.append(user_id)
+
+
+ENTRY = UnpushedEntry("9" * 32, 5, 1)
+
+
+def test_devices_in_the_foreground_are_described_with_what_they_kept_back(home: Home) -> None:
+    assert home.describe_foreground(USER) == Foreground()
+    home.pushes = NotedPushes()
+    for name, device in (("1", "phone"), ("2", "laptop"), ("3", "tablet")):
+        home.attach(replace(session(name), device_id=device))
+    home.set_activity(USER, "1", foreground=False)
+    assert home.describe_foreground(USER) == Foreground(("laptop", "tablet"), ENTRY)
+
+
+def test_what_was_kept_back_is_forgotten_with_the_last_session(home: Home) -> None:
+    home.pushes = pushes = NotedPushes()
+    home.attach(session("1"))
+    home.attach(replace(session("2"), device_id="laptop"))
+    home.detach(USER, "1")
+    assert pushes.forgotten == []
+    home.detach(USER, "2")
+    home.detach(USER, "2")
+    assert pushes.forgotten == [USER]
+
+
+def test_what_was_kept_back_is_forgotten_once_the_user_has_moved(home: Home) -> None:
+    home.pushes = pushes = NotedPushes()
+    home.attach(session("1"))
+    home.forget_moved_users(lambda _: True)
+    assert pushes.forgotten == [USER]
+    assert home.describe_foreground(USER) == Foreground()

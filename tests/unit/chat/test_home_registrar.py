@@ -52,6 +52,9 @@ class ManualHomes:
         await self.revalidation_allowed.wait()
         return not session.outbox.closed
 
+    def set_activity(self, home: str, session: AttachedSession) -> None:
+        raise AssertionError("these sessions stay in the foreground")
+
     def detach(self, home: str, user_id: str, session_id: str) -> None:
         self.attached.discard((home, session_id))
 

@@ -3,42 +3,60 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from presence_service.model.leases import LEASE_MS, Lease, Leases
 from presence_service.model.presence import DeviceStream, PresenceRecord, StreamState, Transition
-from presence_service.model.visibility import STRANGERS, Audience, Relation, Visibility
-from servicekit.errors import SessionSuperseded, StoreUnavailable
+from presence_service.model.visibility import STRANGERS, Audience, Pair, Relation, Visibility
+from servicekit.errors import ServiceUnavailable, SessionSuperseded, StoreUnavailable
 from tests.clock import ManualClock
 
 
 class MemoryPresenceStore:
-    """Implements PresenceStore as far as one server can tell; while `away` it raises StoreUnavailable."""
+    """Implements PresenceStore as far as one server can tell; while `away` it raises StoreUnavailable.
+
+    It applies transitions while `applies` is set.
+    """
 
     def __init__(self, clock: ManualClock) -> None:
         self.records: dict[str, PresenceRecord] = {}
         self.applied: list[Transition] = []
         self.sessions: dict[tuple[str, int], dict[str, str]] = {}
+        # Open sessions, each time that they were stored.
+        self.stored: list[str] = []
         self.leases: dict[str, tuple[Lease, str]] = {}
         self.epoch_ms = 0
         self.opened = 0
         self.away = False
+        self.applies = asyncio.Event()
+        self.applies.set()
         self._clock = clock
 
     def _require_available(self) -> None:
         if self.away:
             raise StoreUnavailable("Redis does not answer")
 
-    async def apply(self, server_id: str, incarnation: int, number: int, transitions: Sequence[Transition]) -> None:
+    async def apply(
+        self,
+        server_id: str,
+        incarnation: int,
+        number: int,
+        transitions: Sequence[Transition],
+        known: Container[str] = (),
+    ) -> None:
         """See PresenceStore; the records stay as they are."""
         del number
         self._require_available()
+        await self.applies.wait()
         sessions = self.sessions.setdefault((server_id, incarnation), {})
         for each in transitions:
             self.applied.append(each)
-            if each.state.is_open:
+            if each.state.is_open and each.session_id not in known:
                 sessions[each.session_id] = each.user_id
+                self.stored.append(each.session_id)
+            elif each.state.is_open:
+                assert each.session_id in sessions
             else:
                 sessions.pop(each.session_id, None)
 
@@ -69,8 +87,15 @@ class MemoryPresenceStore:
         if before is not None and before[0].is_ending:
             raise SessionSuperseded("the streams of this server are being ended; connect again")
         self.opened += 1
-        self.leases[server_id] = Lease(incarnation, self._clock.now_ms(), self.opened), report_id
+        self.leases[server_id] = Lease(incarnation, self._clock.now_ms(), self.opened, is_complete=False), report_id
         return self.opened
+
+    async def complete_lease(self, server_id: str, number: int) -> None:
+        """See PresenceStore."""
+        self._require_available()
+        lease, report_id = self.leases[server_id]
+        if lease.number == number:
+            self.leases[server_id] = replace(lease, is_complete=True), report_id
 
     async def renew_lease(self, server_id: str, report_id: str) -> bool:
         """See PresenceStore."""
@@ -163,28 +188,24 @@ class MemorySettings:
 class MemoryDirectory:
     """Implements Directory: all are acquainted with each other, but those in `blocked`, each (one, the other).
 
-    It answers while `answers` is set; `asked` has the users of each question.
+    It answers while `answers` is set; `asked` has the pairs of each call.
     """
 
     blocked: set[tuple[str, str]] = field(default_factory=set)
-    asked: list[tuple[str, list[str]]] = field(default_factory=list)
+    asked: list[list[Pair]] = field(default_factory=list)
     answers: asyncio.Event = field(default_factory=asyncio.Event)
     away: bool = False
 
-    async def find_relations(self, viewer_id: str, user_ids: Collection[str]) -> dict[str, Relation]:
+    async def find_relations(self, pairs: Collection[Pair]) -> dict[Pair, Relation]:
         """See Directory."""
-        self.asked.append((viewer_id, sorted(user_ids)))
+        self.asked.append(sorted(pairs))
         if self.away:
-            raise StoreUnavailable("MongoDB does not answer")
-        found = {user_id: self._relation(viewer_id, user_id) for user_id in user_ids}
+            raise ServiceUnavailable("no chat server answers")
+        found = {pair: self._relation(*pair) for pair in pairs}
         # A later question may be answered earlier.
         answers = self.answers
         await answers.wait()
         return found
-
-    async def find_relations_to(self, user_id: str, viewer_ids: Collection[str]) -> dict[str, Relation]:
-        """See Directory."""
-        return await self.find_relations(user_id, viewer_ids)
 
     def _relation(self, one: str, other: str) -> Relation:
         blocked = bool({(one, other), (other, one)} & self.blocked)

@@ -49,9 +49,9 @@ class ReportingStream:
         return [each.acknowledgement.report_seq for each in self.written if each.HasField("acknowledgement")]
 
     def told(self) -> list[dict[str, int]]:
-        """Return the presences that were told of watched users, by frame."""
-        told = [each.presences.devices for each in self.written if each.HasField("presences")]
-        return [{each.user_id: each.state for device in devices for each in device.presences} for devices in told]
+        """Return the presences of watched users that were told to each device whose watch began."""
+        devices = [device for each in self.written for device in each.presences.devices]
+        return [{each.user_id: each.state for each in device.presences} for device in devices]
 
 
 class ReportedServer:
@@ -96,6 +96,12 @@ def transitions(seq: int, *changed: ReportedTransition) -> ReportRequest:
 
 def watch(*users: str) -> ReportRequest:
     return ReportRequest(watch=ReportRequest.Watch(user_id=ALICE, device_id=DEVICE, watched_user_ids=users))
+
+
+def watch_of(device: int, *users: str) -> ReportRequest:
+    """Return the watch of another device."""
+    watch = ReportRequest.Watch(user_id=ALICE, device_id=f"{device:032x}", watched_user_ids=users)
+    return ReportRequest(watch=watch)
 
 
 async def reason_of(call: asyncio.Task[None]) -> str:

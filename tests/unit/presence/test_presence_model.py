@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from presence_service.model.leases import CLAIM_MS, LEASE_MS, RESTORE_MS, Lease, Leases
+from presence_service.model.leases import CLAIM_MS, LEASE_MS, MAX_RESTORE_MS, RESTORE_MS, Lease, Leases
 from presence_service.model.presence import (
     CLOSE_GRACE_MS,
     OFFLINE,
@@ -99,6 +99,24 @@ def test_nothing_ends_while_chat_servers_report_again() -> None:
     later = Leases(NOW + 1, NOW - RESTORE_MS + 1, leases.by_server)
     assert later.to_end == [("two", 2)]
     assert later.end_of("three", 1) == -math.inf
+
+
+@pytest.mark.parametrize(
+    ("lease", "is_restoring"),
+    [
+        (Lease(1, NOW - 1, is_complete=False), True),
+        (Lease(1, NOW - 1), False),
+        # Its server is dead, and reports nothing any more.
+        (Lease(1, NOW - LEASE_MS, is_complete=False), False),
+        (Lease(1, NOW - 1, is_ending=True, is_complete=False), False),
+    ],
+    ids=["incomplete", "complete", "ended", "ending"],
+)
+def test_restoration_lasts_until_all_servers_have_reported(lease: Lease, is_restoring: bool) -> None:
+    others = {"two": Lease(2, NOW)}
+    assert Leases(NOW, NOW - RESTORE_MS + 1, others | {"one": lease}).is_restoring
+    assert Leases(NOW, NOW - RESTORE_MS, others | {"one": lease}).is_restoring == is_restoring
+    assert not Leases(NOW, NOW - MAX_RESTORE_MS, others | {"one": lease}).is_restoring
 
 
 audiences = st.sampled_from(Audience)

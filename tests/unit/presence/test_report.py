@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
-from parley.internal.v1.presence_report_pb2 import ReportRequest
+from parley.internal.v1.presence_report_pb2 import DeviceState, ReportRequest
 from presence_service.model.leases import LEASE_MS
 from presence_service.model.presence import StreamState
-from presence_service.reports.report import DISCONNECT_WAIT_S, RETRY_INTERVAL_S
+from presence_service.reports.report import ANSWER_INTERVAL_S, APPLY_BATCH, DISCONNECT_WAIT_S, KNOWN_S, RETRY_INTERVAL_S
 from presence_service.watching.watches import TICK_S
 from servicekit.failure import Failure
 from tests.eventually import eventually, run_ready
@@ -28,8 +29,10 @@ from tests.unit.presence.reporting import (
     opened,
     reason_of,
     snapshot,
+    transition,
     transitions,
     watch,
+    watch_of,
 )
 
 
@@ -89,6 +92,16 @@ async def test_streams_in_no_page_of_the_snapshot_are_closed(reported: ReportedS
     assert stream.acknowledged == [0, 0], "each page is answered"
 
 
+async def test_lease_is_complete_once_all_devices_are_reported(reported: ReportedServer) -> None:
+    stream, _ = await reported.open(HELLO, snapshot(opened(BOB, "one"), last=False))
+    assert not reported.store.leases[SERVER][0].is_complete
+    stream.send(snapshot(opened(CAROL, "two")))
+    await run_ready()
+    assert reported.store.leases[SERVER][0].is_complete
+    await reported.open(HELLO)
+    assert not reported.store.leases[SERVER][0].is_complete, "another report begins anew"
+
+
 async def test_frames_are_acknowledged_and_renew_the_lease(reported: ReportedServer) -> None:
     stream, _ = await reported.open(HELLO, snapshot())
     assert [each.WhichOneof("frame") for each in stream.written] == ["welcome", "acknowledgement"]
@@ -98,6 +111,70 @@ async def test_frames_are_acknowledged_and_renew_the_lease(reported: ReportedSer
         await run_ready()
         assert reported.store.leases[SERVER][0].renewed_ms == reported.clock.now_ms()
     assert stream.acknowledged == [0, 1, 1, 2, 2, 3, 3]
+
+
+async def test_snapshot_that_takes_long_is_answered_meanwhile(reported: ReportedServer) -> None:
+    reported.store.applies.clear()
+    stream, call = await reported.open(HELLO, snapshot(opened(BOB, "one")))
+    for answers in range(1, 4):
+        reported.clock.advance(ANSWER_INTERVAL_S)
+        await run_ready()
+        assert stream.acknowledged == [0] * answers
+    reported.store.applies.set()
+    await run_ready()
+    assert stream.acknowledged == [0] * 4, "the page has its own answer"
+    reported.clock.advance(2 * ANSWER_INTERVAL_S)
+    await run_ready()
+    assert stream.acknowledged == [0] * 4, "a chat server that is silent gets no answer"
+    assert not call.done()
+
+
+async def test_many_watches_are_answered_before_they_have_begun(reported: ReportedServer) -> None:
+    reported.server.directory.answers.clear()
+    stream, _ = await reported.open(HELLO, snapshot())
+    for answers in range(1, 4):
+        stream.send(watch_of(answers, BOB), watch_of(100 + answers, BOB))
+        await run_ready()
+        reported.clock.advance(ANSWER_INTERVAL_S)
+        await run_ready()
+        assert stream.acknowledged == [0] * (1 + answers)
+    assert stream.told() == []
+    reported.server.directory.answers.set()
+    await run_ready()
+    assert stream.told() == [{BOB: 3}] * 6
+    frames = [each for each in stream.written if each.HasField("presences")]
+    assert len(frames) == 2, "one for each call of the directory"
+
+
+async def test_lease_is_renewed_while_many_transitions_are_stored(reported: ReportedServer) -> None:
+    stream, _ = await reported.open(HELLO, snapshot())
+    reported.store.applies.clear()
+    stream.send(transitions(1, *(opened(BOB, str(number)) for number in range(APPLY_BATCH + 1))))
+    await run_ready()
+    reported.clock.advance(LEASE_MS / 2000)
+    reported.store.applies.set()
+    await run_ready()
+    assert len(reported.store.applied) == APPLY_BATCH + 1
+    assert reported.store.leases[SERVER][0].renewed_ms == reported.clock.now_ms()
+
+
+async def test_open_session_is_stored_once_a_day_and_after_it_was_silent(reported: ReportedServer) -> None:
+    stream, _ = await reported.open(HELLO, snapshot(opened(BOB, "one")))
+    background = transition(BOB, "one", DeviceState.DEVICE_STATE_BACKGROUND)
+    silent = transition(BOB, "one", DeviceState.DEVICE_STATE_SILENT)
+    counts = []
+    for seq, changes in enumerate([[background], [silent, background], [background]], 1):
+        for change in changes:
+            stream.send(transitions(seq, change))
+        await run_ready()
+        counts.append(len(reported.store.stored))
+    assert counts == [1, 2, 2]
+    lease, report = reported.store.leases[SERVER]
+    reported.clock.advance(KNOWN_S)
+    reported.store.leases[SERVER] = replace(lease, renewed_ms=reported.clock.now_ms()), report
+    stream.send(transitions(4, background))
+    await run_ready()
+    assert reported.store.stored == ["one"] * 3
 
 
 async def test_report_whose_lease_has_ended_begins_anew(reported: ReportedServer) -> None:

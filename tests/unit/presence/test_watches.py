@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from presence_service.model.leases import LEASE_MS, RESTORE_MS
+from presence_service.model.leases import LEASE_MS, RESTORE_MS, Lease
 from presence_service.model.presence import CLOSE_GRACE_MS, PresenceRecord
 from presence_service.model.visibility import Audience, Permission, Visibility
 from presence_service.watching.watches import MAX_POLL_AGE_MS, RETRY_AFTER_S, TICK_S, USER_INTERVAL_S
-from servicekit.errors import StoreUnavailable
+from servicekit.errors import ServiceUnavailable, StoreUnavailable
 from tests.eventually import run_ready
 from tests.unit.presence.conftest import WatchingServer
 
@@ -125,6 +125,28 @@ async def test_lost_record_proves_nothing_until_presence_is_restored(server: Wat
     assert server.told == [[(CAROL, "OFFLINE")]]
 
 
+async def test_lost_record_proves_nothing_while_a_chat_server_still_reports(server: WatchingServer) -> None:
+    for user in (BOB, CAROL):
+        server.change(user, server.stream())
+    await server.watch(ALICE, BOB, CAROL)
+    await server.advance(2 * TICK_S)
+    server.store.records.clear()
+    server.store.epoch_ms = server.clock.now_ms()
+    server.store.leases["chat-2"] = Lease(1, server.clock.now_ms() + 2 * RESTORE_MS, is_complete=False), "report"
+    await server.poll()
+    await server.watches.read_again()
+    await server.advance(2 * RESTORE_MS / 1000)
+    with pytest.raises(StoreUnavailable):
+        await server.watches.find(ALICE, [BOB])
+    # Carol is not reported again: she is gone for good.
+    server.store.records[BOB] = PresenceRecord((server.stream(),), version=server.clock.now_ms())
+    server.watches.on_record(BOB, server.store.records[BOB])
+    assert server.told == []
+    await server.store.complete_lease("chat-2", 0)
+    await server.advance(4 * TICK_S)
+    assert server.told == [[(CAROL, "OFFLINE")]]
+
+
 async def test_user_who_is_reported_in_part_looks_as_before_until_presence_is_restored(server: WatchingServer) -> None:
     for user in (BOB, CAROL):
         server.change(user, server.stream(), server.stream(foreground=False))
@@ -232,7 +254,7 @@ async def test_end_of_the_last_watch_forgets_the_user(server: WatchingServer) ->
 
 async def test_watch_that_cannot_begin_leaves_nothing(server: WatchingServer) -> None:
     server.directory.away = True
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(ServiceUnavailable):
         await server.watch(ALICE, BOB)
     server.change(BOB, server.stream())
     await server.advance(2 * TICK_S)

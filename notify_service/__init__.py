@@ -1,0 +1,1 @@
+"""The notify service: push notifications for users none of whose devices is in the foreground."""

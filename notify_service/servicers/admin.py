@@ -1,0 +1,101 @@
+"""NotifyAdminService: traces, test notifications and dead letters, for operators."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Final
+
+from notify_service.model.events import PushJob, QueuedEntries, QueuedRead
+from notify_service.model.ports import DeadRecord, PushQueue
+from notify_service.servicers.decisions import DecisionReader
+from notify_service.servicers.trial import TrialPushes
+from notify_service.wire.events import decode_event, decode_job, encode_job
+from notify_service.wire.notify import encode_decisions, to_timestamp
+from parley.internal.v1 import notify_pb2
+from servicekit.clock import Clock
+from servicekit.page_tokens import decode_page_token, next_page_token
+from servicekit.rpc import Call
+
+DEFAULT_PAGE: Final = 100
+_LETTER_ID: Final = re.compile(r"[0-9]{1,15}-[0-9]{1,15}")
+
+
+class NotifyAdminServicer:
+    """Serves operators."""
+
+    def __init__(self, queue: PushQueue, decisions: DecisionReader, trial: TrialPushes, clock: Clock) -> None:
+        self._queue = queue
+        self._decisions = decisions
+        self._trial = trial
+        self._clock = clock
+
+    async def TracePushes(self, request: notify_pb2.TracePushesRequest, call: Call) -> notify_pb2.TracePushesResponse:
+        """Return the last decisions about pushes to a user."""
+        del call
+        decisions = await self._decisions.read(request.user_id)
+        return notify_pb2.TracePushesResponse(decisions=encode_decisions(decisions))
+
+    async def SendTestPush(
+        self, request: notify_pb2.SendTestPushRequest, call: Call
+    ) -> notify_pb2.SendTestPushResponse:
+        """Send a notification to devices of a user now."""
+        del call
+        results = await self._trial.send(request.user_id, request.device_id)
+        return notify_pb2.SendTestPushResponse(results=results)
+
+    async def ListDeadLetters(
+        self, request: notify_pb2.ListDeadLettersRequest, call: Call
+    ) -> notify_pb2.ListDeadLettersResponse:
+        """Return a page of the pushes that failed for good."""
+        del call
+        size, after = request.page_size or DEFAULT_PAGE, decode_page_token(request, _LETTER_ID)
+        found = await self._queue.list_dead(after, size + 1)
+        return notify_pb2.ListDeadLettersResponse(
+            dead_letters=map(_encode_letter, found[:size]),
+            next_page_token=next_page_token(request, found, size, lambda each: each.letter_id),
+        )
+
+    async def RequeueDeadLetters(
+        self, request: notify_pb2.RequeueDeadLettersRequest, call: Call
+    ) -> notify_pb2.RequeueDeadLettersResponse:
+        """Send pushes that failed for good again."""
+        del call
+        letters = await self._queue.find_dead(request.ids)
+        count = await self._queue.requeue([_renew(each, self._clock.now_ms()) for each in letters])
+        return notify_pb2.RequeueDeadLettersResponse(requeued_count=count)
+
+
+def _renew(letter: DeadRecord, now_ms: int) -> DeadRecord:
+    """Return a letter whose job counts as queued now; one that cannot be read stays as it is."""
+    if letter.dead.is_event:
+        return letter
+    try:
+        job = decode_job(letter.dead.payload)
+    except ValueError:
+        return letter
+    event = replace(job.event, queued_ms=now_ms)
+    payload = encode_job(replace(job, event=event, attempts=0, first_attempt_ms=now_ms))
+    return replace(letter, dead=replace(letter.dead, payload=payload))
+
+
+def _encode_letter(letter: DeadRecord) -> notify_pb2.DeadLetter:
+    encoded = notify_pb2.DeadLetter(
+        id=letter.letter_id,
+        fail_time=to_timestamp(int(letter.letter_id.partition("-")[0])),
+        reason=letter.dead.reason,
+    )
+    found = _decode(letter)
+    if isinstance(found, PushJob):
+        encoded.user_id, encoded.device_id, encoded.attempts = found.user_id, found.device_id, found.attempts
+        encoded.conversation_id = found.event.conversation_id
+    elif found is not None:
+        encoded.conversation_id = found.conversation_id
+    return encoded
+
+
+def _decode(letter: DeadRecord) -> PushJob | QueuedEntries | QueuedRead | None:
+    try:
+        return decode_event(letter.dead.payload) if letter.dead.is_event else decode_job(letter.dead.payload)
+    except ValueError:
+        return None

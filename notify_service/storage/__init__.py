@@ -1,0 +1,1 @@
+"""Implementations of the ports of notify, on Redis and MongoDB."""

@@ -1,0 +1,201 @@
+"""The queue of pushes in Redis: a stream of events, a sorted set of jobs by due time, a stream of dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from notify_service.model.ports import Dead, DeadRecord, QueueDepth, QueuedPayload, Retry
+from notify_service.storage.scripts import REMOVE_CONSUMERS, RENEW, REQUEUE, SETTLE, TAKE_DUE
+from servicekit.redis import ScriptCall, redis_errors, run_scripts
+
+# Chat servers write it. The other keys are in its slot: the whole name is their hash tag.
+QUEUE: Final = "notify:queue"
+JOBS: Final = "{notify:queue}:retry"
+DEAD_LETTERS: Final = "{notify:queue}:dead"
+GROUP: Final = "notify"
+# The field of an event, and the fields of dead letters.
+EVENT: Final = "event"
+JOB: Final = "job"
+MAX_DEAD_LETTERS: Final = 100_000
+# Redis looks at ten times as many pending events as it may claim in one call.
+_MAX_CLAIM_PAGES: Final = 100
+
+_KEYS: Final = (QUEUE, JOBS, DEAD_LETTERS)
+
+
+class RedisPushQueue:
+    """Implements PushQueue."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def read(self, consumer: str, count: int, wait_s: float) -> list[QueuedPayload]:
+        """See PushQueue."""
+        wait_ms = max(round(wait_s * 1000), 1)
+        return _first_deliveries(await self._read_group(consumer, ">", count, block=wait_ms))
+
+    async def read_own(self, consumer: str, count: int) -> list[QueuedPayload]:
+        """See PushQueue."""
+        return await self._with_deliveries(await self._read_group(consumer, "0", count))
+
+    async def claim(self, consumer: str, idle_s: float, count: int) -> list[QueuedPayload]:
+        """See PushQueue."""
+        entries, cursor = list[Any](), b"0-0"
+        for _ in range(_MAX_CLAIM_PAGES):
+            claimed: Any = await self._call(
+                "xautoclaim", QUEUE, GROUP, consumer, round(idle_s * 1000), start_id=cursor, count=count
+            )
+            if claimed is None:
+                return []
+            cursor, entries = claimed[0], claimed[1]
+            if entries or cursor == b"0-0":
+                break
+        return await self._with_deliveries(entries)
+
+    async def renew(self, consumer: str, event_ids: Collection[str]) -> None:
+        """See PushQueue."""
+        if event_ids:
+            await self._run(RENEW.call([QUEUE], GROUP, consumer, *event_ids))
+
+    async def remove_consumers(self, idle_s: float) -> None:
+        """See PushQueue."""
+        await self._run(REMOVE_CONSUMERS.call([QUEUE], GROUP, round(idle_s * 1000)))
+
+    async def trim_dead(self, age_s: float) -> None:
+        """See PushQueue."""
+        with redis_errors():
+            seconds, _ = await self._redis.time()
+            await self._redis.xtrim(DEAD_LETTERS, minid=f"{int((seconds - age_s) * 1000)}-0", approximate=False)
+
+    async def settle(self, event_id: str, retries: Sequence[Retry] = (), dead: Sequence[Dead] = ()) -> None:
+        """See PushQueue."""
+        await self._run(_settle_call(event_id, b"", retries, dead))
+
+    async def finish(self, job: bytes, retries: Sequence[Retry] = (), dead: Sequence[Dead] = ()) -> None:
+        """See PushQueue."""
+        await self._run(_settle_call("", job, retries, dead))
+
+    async def take_due(self, count: int, lease_s: float) -> list[bytes]:
+        """See PushQueue."""
+        return list(await self._run(TAKE_DUE.call([JOBS], count, round(lease_s * 1000))))
+
+    async def list_dead(self, after: str, count: int) -> list[DeadRecord]:
+        """See PushQueue."""
+        with redis_errors():
+            found: Any = await self._redis.xrange(DEAD_LETTERS, min=f"({after}" if after else "-", count=count)
+        return [_decode_dead(letter_id, fields) for letter_id, fields in found]
+
+    async def find_dead(self, letter_ids: Collection[str]) -> list[DeadRecord]:
+        """See PushQueue."""
+        with redis_errors():
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for letter_id in letter_ids:
+                    pipeline.xrange(DEAD_LETTERS, min=letter_id, max=letter_id)
+                found: Any = await pipeline.execute()
+        return [_decode_dead(letter_id, fields) for letter_id, fields in chain.from_iterable(found)]
+
+    async def requeue(self, letters: Sequence[DeadRecord]) -> int:
+        """See PushQueue."""
+        if not letters:
+            return 0
+        values = list[bytes | str | int]()
+        for each in letters:
+            values += [each.letter_id, _field(each.dead), each.dead.payload]
+        return int(await self._run(REQUEUE.call(_KEYS, *values)))
+
+    async def measure(self) -> QueueDepth:
+        """See PushQueue."""
+        with redis_errors():
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.time()
+                pipeline.xlen(QUEUE)
+                pipeline.xrange(QUEUE, count=1)
+                pipeline.zcard(JOBS)
+                pipeline.xlen(DEAD_LETTERS)
+                (seconds, micros), events, oldest, retries, dead = await pipeline.execute()
+        now_s = seconds + micros / 1_000_000
+        oldest_s = now_s - int(oldest[0][0].split(b"-")[0]) / 1000 if oldest else 0.0
+        return QueueDepth(events, max(oldest_s, 0.0), retries, dead)
+
+    async def _read_group(self, consumer: str, after: str, count: int, block: int | None = None) -> list[Any]:
+        found: Any = await self._call("xreadgroup", GROUP, consumer, {QUEUE: after}, count=count, block=block)
+        streams = found.values() if isinstance(found, Mapping) else [entries for _, entries in found or ()]
+        # redis-py nests the entries once more under RESP3.
+        return [entry for entries in streams for entry in _flatten(entries)]
+
+    async def _call(self, command: str, *arguments: Any, **options: Any) -> Any:
+        """Return the reply to a command of the group, which is created if Redis does not have it; None then."""
+        with redis_errors():
+            try:
+                return await getattr(self._redis, command)(*arguments, **options)
+            except ResponseError as error:
+                if not str(error).startswith("NOGROUP"):
+                    raise
+                await self._create_group()
+                return None
+
+    async def _create_group(self) -> None:
+        try:
+            await self._redis.xgroup_create(QUEUE, GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            # Another server created it at the same moment.
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+    async def _with_deliveries(self, entries: Sequence[Any]) -> list[QueuedPayload]:
+        """Return entries that were delivered before; those that were removed from the stream meanwhile are left out."""
+        found = _first_deliveries(entries)
+        if not found:
+            return []
+        with redis_errors():
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for each in found:
+                    pipeline.xpending_range(QUEUE, GROUP, min=each.event_id, max=each.event_id, count=1)
+                pending: Any = await pipeline.execute()
+        return [
+            replace(each, deliveries=state[0]["times_delivered"])
+            for each, state in zip(found, pending, strict=True)
+            if state
+        ]
+
+    async def _run(self, call: ScriptCall) -> Any:
+        with redis_errors():
+            [reply] = await run_scripts(self._redis, [call])
+        return reply
+
+
+def _settle_call(event_id: str, job: bytes, retries: Sequence[Retry], dead: Sequence[Dead]) -> ScriptCall:
+    values = list[bytes | str | int]()
+    for retry in retries:
+        values += [round(retry.delay_s * 1000), retry.job]
+    for letter in dead:
+        values += [_field(letter), letter.payload, letter.reason]
+    return SETTLE.call(_KEYS, GROUP, event_id, job, MAX_DEAD_LETTERS, len(retries), *values)
+
+
+def _flatten(entries: Sequence[Any]) -> Sequence[Any]:
+    return entries[0] if entries and isinstance(entries[0], list) else entries
+
+
+def _first_deliveries(entries: Sequence[Any]) -> list[QueuedPayload]:
+    # An entry that was trimmed while it was pending has no fields.
+    return [
+        QueuedPayload(entry_id.decode(), (fields or {}).get(b"event", b""), requeued=b"requeued" in (fields or {}))
+        for entry_id, fields in entries
+    ]
+
+
+def _field(dead: Dead) -> str:
+    return EVENT if dead.is_event else JOB
+
+
+def _decode_dead(letter_id: bytes, fields: Mapping[bytes, bytes]) -> DeadRecord:
+    is_event = EVENT.encode() in fields
+    payload = fields[EVENT.encode() if is_event else JOB.encode()]
+    return DeadRecord(letter_id.decode(), Dead(payload, fields[b"reason"].decode(), is_event))
