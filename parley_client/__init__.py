@@ -56,6 +56,24 @@ from parley_client.message import Message
 from parley_client.messages import AppendResult, Messages
 from parley_client.presence import Presence
 from parley_client.presence_state import Audience, PresenceState, UserPresence, Visibility
+from parley_client.push import Push
+from parley_client.push_decisions import PushDecision, PushOutcome, PushTestResult
+from parley_client.push_preferences import (
+    NotificationPreferences,
+    NotificationPreview,
+    NotificationScope,
+    QuietHours,
+)
+from parley_client.push_tokens import (
+    ApnsEnvironment,
+    ApnsToken,
+    DeviceToken,
+    EncryptionKey,
+    FcmToken,
+    PushProvider,
+    PushToken,
+    WebPushSubscription,
+)
 from parley_client.session import DamagedFile, DeviceState, FileStore, MemoryStore, Session, SessionStore
 from parley_client.stream_protocol import PendingSend
 from parley_client.view import ConversationView, DeliveryStatus, Notice, NoticeKind
@@ -64,6 +82,8 @@ __all__ = [
     "DEFAULT_DOOR",
     "Accounts",
     "AlreadyExists",
+    "ApnsEnvironment",
+    "ApnsToken",
     "AppendResult",
     "Audience",
     "CaughtUp",
@@ -79,10 +99,13 @@ __all__ = [
     "DeliveryStatus",
     "Device",
     "DeviceState",
+    "DeviceToken",
     "Door",
     "DoorUnreachable",
+    "EncryptionKey",
     "EntryReceived",
     "Event",
+    "FcmToken",
     "FileChanged",
     "FileDamaged",
     "FileStore",
@@ -106,6 +129,9 @@ __all__ = [
     "NotServed",
     "Notice",
     "NoticeKind",
+    "NotificationPreferences",
+    "NotificationPreview",
+    "NotificationScope",
     "ParleyError",
     "PendingSend",
     "PersonalSettings",
@@ -113,6 +139,13 @@ __all__ = [
     "Presence",
     "PresenceChanged",
     "PresenceState",
+    "Push",
+    "PushDecision",
+    "PushOutcome",
+    "PushProvider",
+    "PushTestResult",
+    "PushToken",
+    "QuietHours",
     "QuotaExceeded",
     "SendQueueFull",
     "SendRefused",
@@ -131,6 +164,7 @@ __all__ = [
     "Violation",
     "Visibility",
     "WatermarkMoved",
+    "WebPushSubscription",
     "WrongDoor",
     "contents",
     "decode_thumbhash",

@@ -45,10 +45,21 @@ class AuthenticatedCalls:
         return await self._retry(lambda: self._channel.call(method, request), is_repeatable=lambda error: error.reason)
 
     async def call(
-        self, method: Method[Request, Response], request: Request, timeout_s: float = CALL_TIMEOUT_S
+        self,
+        method: Method[Request, Response],
+        request: Request,
+        timeout_s: float = CALL_TIMEOUT_S,
+        *,
+        idempotent: bool = True,
     ) -> Response:
-        """Call with the token; the request must be idempotent, because it may be retried. Raises ParleyError."""
-        return await self._call_with_token(lambda metadata: self._channel.call(method, request, metadata, timeout_s))
+        """Call with the token. Raises ParleyError.
+
+        If the request is not idempotent, an error without a reason is final: the call may have succeeded.
+        """
+        return await self._call_with_token(
+            lambda metadata: self._channel.call(method, request, metadata, timeout_s),
+            is_repeatable=lambda error: idempotent or error.reason,
+        )
 
     async def call_with_frames(
         self,
@@ -79,10 +90,14 @@ class AuthenticatedCalls:
                 await self._tokens.end_session(device_id, error)
             raise error from cause
 
-    async def _call_with_token(self, attempt: Callable[[Metadata], Awaitable[Response]]) -> Response:
+    async def _call_with_token(
+        self,
+        attempt: Callable[[Metadata], Awaitable[Response]],
+        is_repeatable: Callable[[ParleyError], object] = lambda _: True,
+    ) -> Response:
         device_id = self._tokens.active_session.device_id
         try:
-            return await self._retry(lambda: self._attempt_with_token(attempt), is_repeatable=lambda _: True)
+            return await self._retry(lambda: self._attempt_with_token(attempt), is_repeatable)
         except SignedOut as error:
             await self._tokens.end_session(device_id, error)
             raise

@@ -11,6 +11,7 @@ import grpc.aio
 
 from parley.chat.v1 import account_pb2_grpc, chat_pb2, chat_pb2_grpc, conversation_pb2_grpc
 from parley.media.v1 import media_pb2_grpc
+from parley.notify.v1 import notify_pb2_grpc
 from parley.presence.v1 import presence_pb2_grpc
 from parley_client.door import Door
 from parley_client.errors import ServerFault, TimedOut, TryLater, from_rpc
@@ -45,6 +46,7 @@ class _Stubs:
         self.chat = chat_pb2_grpc.ChatServiceStub(channel)
         self.media = media_pb2_grpc.MediaServiceStub(channel)
         self.presence = presence_pb2_grpc.PresenceServiceStub(channel)
+        self.notify = notify_pb2_grpc.NotifyServiceStub(channel)
 
 
 Method = Callable[["Channel"], grpc.aio.UnaryUnaryMultiCallable[Request, Response]]
@@ -129,6 +131,11 @@ class Channel:
     def presence(self) -> presence_pb2_grpc.PresenceServiceStub:
         """The stub of PresenceService."""
         return self._open_stubs().presence
+
+    @property
+    def notify(self) -> notify_pb2_grpc.NotifyServiceStub:
+        """The stub of NotifyService."""
+        return self._open_stubs().notify
 
     def connect(self, metadata: Metadata) -> ChatStream:
         """Open a `Connect` stream."""

@@ -19,6 +19,7 @@ from parley_client.live_view import LiveView
 from parley_client.media.upload_records import FileUploadRecords, MemoryUploadRecords
 from parley_client.messages import Messages
 from parley_client.presence import Presence
+from parley_client.push import Push
 from parley_client.session import FileStore, MemoryStore, Session, SessionStore
 from parley_client.tokens import TokenSource
 
@@ -68,6 +69,7 @@ class Client:
         self._files = Files(self._channel, self._calls, self._tokens, self._clock, records)
         self._messages = Messages(self._calls, self._clock, self._files)
         self._presence = Presence(self._calls, self._tokens, self._channel.door, retry_timeout_s)
+        self._push = Push(self._calls)
         # An application that drops a view needs it no longer.
         self._views: WeakValueDictionary[str, LiveView] = WeakValueDictionary()
 
@@ -104,6 +106,11 @@ class Client:
     def presence(self) -> Presence:
         """The presence of users, by calls and watches without a device, and the audiences of the user's own."""
         return self._presence
+
+    @property
+    def push(self) -> Push:
+        """Push notifications: tokens of devices, preferences, and why something was pushed or was not."""
+        return self._push
 
     @property
     def door(self) -> Door:

@@ -20,6 +20,7 @@ from parley_client.cli import (
     messages,
     presence,
     privacy,
+    push,
     search,
 )
 
@@ -35,6 +36,7 @@ for module in (accounts, chat, messages, downloads, edits, search, blocks, priva
 app.add_typer(groups.app, name="groups")
 app.add_typer(devices.app, name="devices")
 app.add_typer(presence.app, name="presence")
+app.add_typer(push.app, name="push")
 
 
 def _print_version(requested: bool) -> None:

@@ -46,6 +46,8 @@ _MESSAGES_BY_PATTERN = {
         "A login name has 3 to 64 letters (a to z), digits, dots, underscores and hyphens, "
         "and starts with a letter or a digit."
     ),
+    "`^([0-9a-f]{2}){1,100}$`": "A token of Apple's service is an even number of hex digits, 200 at most.",
+    "`^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3})?$`": "A language is a tag such as en or pt-BR.",
 }
 
 
@@ -53,6 +55,8 @@ _MESSAGES_BY_DESCRIPTION = {
     "must be at least 1 bytes": "is empty",
     "must be one emoji": "is not a single emoji",
 }
+# Descriptions that begin so have a subject of their own.
+_SUBJECTS = ("this deployment ", "there is ")
 
 
 class CommandError(Exception):
@@ -116,6 +120,8 @@ def _explain_violation(violation: Violation) -> str:
     for pattern, message in _MESSAGES_BY_PATTERN.items():
         if pattern in violation.description:
             return message
+    if violation.description.startswith(_SUBJECTS):
+        return f"{violation.description[:1].upper()}{violation.description[1:]}."
     field = violation.field.rpartition(".")[2].partition("[")[0].replace("_", " ")
     description = _MESSAGES_BY_DESCRIPTION.get(violation.description, violation.description)
     return f"The {field} {description}." if field else f"{description}."

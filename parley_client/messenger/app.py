@@ -57,6 +57,7 @@ class MessengerApp(App[Exception | None]):
         Binding("ctrl+l", "newest", show=False, priority=True),
         Binding("ctrl+r", "archived", show=False, priority=True),
         Binding("ctrl+p", "visibility", show=False, priority=True),
+        Binding("ctrl+s", "notification_preferences", show=False, priority=True),
         Binding("ctrl+up", "neighbour(-1)", show=False, priority=True),
         Binding("ctrl+down", "neighbour(1)", show=False, priority=True),
         Binding("escape", "go_back", show=False),
@@ -218,6 +219,10 @@ class MessengerApp(App[Exception | None]):
     def action_visibility(self) -> None:
         """Open the dialog that says who may see the user's presence."""
         self._prompts.start(self._prompts.change_visibility())
+
+    def action_notification_preferences(self) -> None:
+        """Open the dialog that says what is pushed to the user's devices."""
+        self._prompts.start(self._prompts.change_notification_preferences())
 
     async def _open_direct(self) -> None:
         if conversation := await self._prompts.open_direct():

@@ -21,6 +21,7 @@ KEYS = [
             ("Ctrl+O", "open the conversation's menu: members, pin, mute, archive …"),
             ("Ctrl+R", "show or leave the archive"),
             ("Ctrl+P", "choose who sees you online"),
+            ("Ctrl+S", "choose what is pushed to your devices"),
             ("Ctrl+Q", "quit"),
         ],
     ),

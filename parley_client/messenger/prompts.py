@@ -24,6 +24,7 @@ from parley_client.messenger.conversation_state import ConversationState
 from parley_client.messenger.dialogs import ChoiceDialog, FormDialog, LiveSearchDialog, SearchDialog, TextDialog
 from parley_client.messenger.file_dialog import FileDialog, default_download_folder
 from parley_client.messenger.model import MessengerModel
+from parley_client.messenger.notification_prompt import change_notification_preferences
 from parley_client.messenger.rows import summarize_message
 from parley_client.messenger.terminal_text import one_line
 from parley_client.messenger.visibility_prompt import change_visibility
@@ -201,6 +202,10 @@ class Prompts:
     async def change_visibility(self) -> None:
         """Ask who may see the user's presence, and set it."""
         await change_visibility(self._model, self._show)
+
+    async def change_notification_preferences(self) -> None:
+        """Ask what is to be pushed to the user's devices, and set it."""
+        await change_notification_preferences(self._model, self._show)
 
     async def _show_members(self, conversation: ConversationState) -> None:
         def label(user: str) -> str:

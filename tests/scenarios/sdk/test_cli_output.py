@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
+from parley_client import FcmToken
+from tests.eventually import eventually
 from tests.scenarios.sdk.people import People, user_id
 from tests.terminal import Terminal
 
@@ -31,11 +34,20 @@ async def world_of_forgers(terminal: Terminal, people: People) -> ForgedWorld:
     [alice_name] = await people.sign_in(terminal, "alice")
     terminal.environment["PARLEY_AS"] = alice_name
     alice, bob = await people.client("alice"), await people.old_client("bob", FORGED)
+    await alice.push.register_token(FcmToken(user_id(alice)))
     chat = await bob.conversations.get_or_create_direct(user_id(alice))
     group = await bob.conversations.create_group("Friday", [user_id(alice)])
     for conversation in (chat.conversation_id, group.conversation_id):
         for _ in range(3):
             await bob.messages.send(conversation, FORGED)
+
+    async def are_pushed() -> bool:
+        return {each.conversation_id for each in await alice.push.list_decisions()} == {
+            chat.conversation_id,
+            group.conversation_id,
+        }
+
+    await eventually(are_pushed, 20.0)
     return ForgedWorld(people.login_name("bob"), group.conversation_id)
 
 
@@ -57,6 +69,9 @@ async def test_others_cannot_forge_output_of_any_command(terminal: Terminal, wor
             ("chat", bob),
             ("chat",),
             ("devices", "list"),
+            ("push", "trace"),
+            ("push", "tokens"),
+            ("push", "test"),
             ("block", bob),
             ("blocked",),
             ("whoami",),
@@ -68,6 +83,10 @@ async def test_others_cannot_forge_output_of_any_command(terminal: Terminal, wor
     assert (first[:6], second.startswith(SHOWN), hint[:8]) == ("Friday", True, "Open one")
     assert outputs["blocked",] == f"{SHOWN}\n"
     assert len(outputs["groups", "list"].splitlines()) == 1
+    *decisions, hint = outputs["push", "trace"].splitlines()
+    assert all(re.fullmatch(r"[\d-]+ [\d:]+  .* of .*", line) for line in decisions), decisions
+    assert any(line.endswith(f" of {SHOWN}") for line in decisions), decisions
+    assert hint.startswith("Messages that arrive")
     # Each message has one line that begins with its time; the other lines of the text are indented below it.
     starts = [line for line in outputs["history", bob].splitlines() if not line.startswith(" ")]
     assert len(starts) == 3, outputs["history", bob]
@@ -85,6 +104,7 @@ async def test_every_command_ends_quietly_when_its_reader_has_left(terminal: Ter
     alice, bob = await people.sign_in(terminal, "alice", "bob")
     terminal.environment["PARLEY_AS"] = alice
     await terminal.ok("send", bob, "hello")
+    await terminal.ok("push", "register", "--fcm", alice)
     for words in [
         ("history", bob),
         ("history", bob, "--json"),
@@ -92,6 +112,11 @@ async def test_every_command_ends_quietly_when_its_reader_has_left(terminal: Ter
         ("conversations", "--json"),
         ("groups", "list"),
         ("devices", "list"),
+        ("push", "trace"),
+        ("push", "tokens", "--json"),
+        ("push", "test"),
+        ("push", "tokens"),
+        ("push", "preferences"),
         ("search", "hello"),
         ("whoami",),
         ("privacy",),

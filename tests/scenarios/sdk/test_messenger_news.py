@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import time
+from datetime import time as clock_time
 
 import pytest
 from rich.style import Style
 from textual import events
 
-from parley_client import Audience, Device, PresenceChanged, PresenceState, Visibility, contents
+from parley_client import (
+    Audience,
+    Device,
+    NotificationPreferences,
+    NotificationScope,
+    PresenceChanged,
+    PresenceState,
+    QuietHours,
+    Visibility,
+    contents,
+)
 from parley_client.messenger.message_list import MessageList
 from tests.eventually import eventually
 from tests.proxy.frame_faults import Filter
@@ -99,6 +110,36 @@ async def test_user_chooses_who_sees_the_presence(pair: Pair) -> None:
         await screen.press("down", "down", "enter")
         await screen.shows("Users who see when you last were online: nobody.")
     assert await pair.alice.presence.get_visibility() == Visibility(Audience.ACQUAINTED, Audience.NOBODY)
+
+
+async def test_user_chooses_what_is_pushed(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    async with messenger(pair.alice, pair.chat) as screen:
+        await screen.shows("Write, Enter sends")
+        await screen.press("ctrl+s")
+        await screen.shows("Messages that notify you: all.", "Quiet hours, without notifications: none.")
+        await screen.press("enter")
+        await screen.shows("Messages that are pushed")
+        await screen.press("down", "enter")
+        await screen.hides("Messages that are pushed")
+        await screen.shows("Messages that notify you: in groups only those that mention you")
+        await screen.press("ctrl+s")
+        await screen.shows("Reactions to your messages notify you: yes.")
+        await screen.press("down", "down", "down", "enter")
+        await screen.shows("Such as 22:00-07:00, or none")
+        await screen.press(*["backspace"] * 4)
+        await screen.say("22:00-24:00")
+        await screen.shows("“22:00-24:00” is not a period such as 22:00-07:00")
+        await screen.press("ctrl+s")
+        await screen.shows("Reactions to your messages notify you: yes.")
+        await screen.press("down", "down", "down", "enter")
+        await screen.shows("Such as 22:00-07:00, or none")
+        await screen.press(*["backspace"] * 4)
+        await screen.say("22:00-7:00")
+        await screen.shows("Quiet hours, without notifications: 22:00 to 07:00, Asia/Tokyo.")
+    assert await pair.alice.push.get_preferences() == NotificationPreferences(
+        NotificationScope.MENTIONS, quiet_hours=QuietHours(clock_time(22), clock_time(7), "Asia/Tokyo")
+    )
 
 
 async def test_new_messages_below_are_counted_and_one_key_goes_there(people: People, pair: Pair) -> None:
