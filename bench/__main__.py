@@ -47,7 +47,9 @@ def bench(
     ] = False,
     crowd: Annotated[
         bool,
-        typer.Option("--crowd", help="Use 10,000 users in presence, in minutes more; nothing is written."),
+        typer.Option(
+            "--crowd", help="Use 10,000 users in presence, and 10,000 pushes, in minutes more; nothing is written."
+        ),
     ] = False,
     server: Annotated[str | None, typer.Option(help="The server to profile, such as chat-1.")] = None,
     folder: Annotated[Path | None, typer.Option(help="Write the result to this folder, also with --tiny.")] = None,

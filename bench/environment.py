@@ -70,7 +70,8 @@ class BenchEnvironment:
         """Return the process ids by kind of process. Raise SetupError if a process has ended."""
         single = {name: [self.stack.processes[name].pid] for name in SERVERS}
         replicas = {
-            name: [replica.pid for replica in self.stack.replicas(name)] for name in ("chat", "media", "presence")
+            name: [replica.pid for replica in self.stack.replicas(name)]
+            for name in ("chat", "media", "presence", "notify")
         }
         workers = [child for media in replicas["media"] for child in child_pids(media)]
         return {**replicas, "workers": workers, **single, "bench": [os.getpid()]}

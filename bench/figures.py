@@ -53,6 +53,11 @@ def cpu_us_per(cpu_seconds: float, count: int) -> float:
     return cpu_seconds * 1e6 / count if count else math.nan
 
 
+def per_cpu_second(count: int, cpu_seconds: float) -> float:
+    """Return the items per second of CPU; NaN if less CPU was used than the clock of processes shows."""
+    return count / cpu_seconds if cpu_seconds else math.nan
+
+
 def percentile(values: Sequence[float], quantile: float) -> float:
     """Return the nearest-rank `quantile` (0 to 1) of `values`; NaN if there are none."""
     if not values:

@@ -84,7 +84,10 @@ class LoadGenerator:
         self._request(do="send", senders=list(senders), per_second=per_second, receipts=list(receipts))
 
     def watch(self, watched: Sequence[Sequence[int]]) -> None:
-        """Make each device watch the users of these devices; half of all go to the background, the others beat."""
+        """Make each device watch the users of these devices; half of all go to the background, the others beat.
+
+        Return once the watchers know.
+        """
         self._request(do="watch", watched=[list(numbers) for numbers in watched])
 
     def change_activities(self, interval_s: float) -> None:

@@ -14,7 +14,8 @@ class Sizes:
     added for each repeat of the idle workload. Rates are in messages per second. Each repeat uploads `files` files of
     `file_mib` MiB by each way, streams `streamed` files of 10 MiB, and sends `pictures` pictures of `megapixels`. Each
     of `present` users watches `watchers` others, and changes between foreground and background once in
-    `change_interval` seconds.
+    `change_interval` seconds. Each repeat queues `pushes` pushes by each way, to groups of which `push_group` members
+    are away; then `push_pairs` users send `push_rate` messages per second to as many who are away.
     """
 
     warm_up: float = 3.0
@@ -34,11 +35,15 @@ class Sizes:
     present: int = 1000
     watchers: int = 20
     change_interval: float = 10.0
+    pushes: int = 1500
+    push_group: int = 33
+    push_pairs: int = 20
+    push_rate: float = 20.0
 
 
 QUICK = Sizes()
-# The crowd for which presence is built; it takes minutes to connect.
-CROWD = replace(QUICK, present=10_000, change_interval=60.0, warm_up=10.0, span=30.0)
+# The crowd for which presence and push are built: 10,000 users, who take minutes to connect, and 10,000 pushes.
+CROWD = replace(QUICK, present=10_000, change_interval=60.0, warm_up=10.0, span=30.0, pushes=5000)
 TINY = Sizes(
     warm_up=0.2,
     span=1.0,
@@ -55,4 +60,8 @@ TINY = Sizes(
     present=20,
     watchers=4,
     change_interval=2.0,
+    pushes=12,
+    push_group=3,
+    push_pairs=4,
+    push_rate=40.0,
 )

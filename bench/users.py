@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Final
@@ -20,6 +20,9 @@ from chat_service.accounts.devices import AccountDevices, Device, Platform
 from chat_service.accounts.refresh_tokens import RefreshChain
 from chat_service.storage.accounts import MongoAccountStore
 from chat_service.storage.devices import MongoDeviceStore
+from notify_service.model.push import FcmToken
+from notify_service.model.registration import Registration
+from notify_service.storage.tokens import MongoTokenStore
 from presence_service.model.visibility import Audience
 from presence_service.storage.visibility import MongoVisibilityStore
 from servicekit.auth import TokenSigner
@@ -68,6 +71,10 @@ class BenchUsers:
         """Let users show their presence to everyone."""
         asyncio.run(_insert_visibility(self._mongo_uri, [user.user_id for user in users]))
 
+    def register_tokens(self, users: Sequence[DeviceIdentity]) -> None:
+        """Give each user a push token, which is the user's id."""
+        asyncio.run(_insert_tokens(self._mongo_uri, [user.user_id for user in users]))
+
     def _generate_user(self, home: str, first_digits: str = ANY) -> DeviceIdentity:
         user_id = self._random_id()
         while user_id[0] not in first_digits or self.home_of(user_id) != home:
@@ -84,29 +91,36 @@ class BenchUsers:
 
 
 async def _insert_users(mongo_uri: str, user_ids: Sequence[str]) -> None:
-    database = await connect(mongo_uri, "parley")
-    semaphore = asyncio.Semaphore(MAX_CONCURRENT_WRITES)
-
-    async def insert(user_id: str) -> None:
-        async with semaphore:
-            await _insert_user(database, user_id)
-
-    try:
-        await asyncio.gather(*map(insert, user_ids))
-    finally:
-        await database.client.close()
+    await _insert_all(mongo_uri, user_ids, _insert_user)
 
 
 async def _insert_visibility(mongo_uri: str, user_ids: Sequence[str]) -> None:
-    database = await connect(mongo_uri, "parley")
-    store, semaphore = MongoVisibilityStore(database), asyncio.Semaphore(MAX_CONCURRENT_WRITES)
+    async def insert(database: Database, user_id: str) -> None:
+        await MongoVisibilityStore(database).update(user_id, Audience.EVERYONE, Audience.EVERYONE)
 
-    async def insert(user_id: str) -> None:
+    await _insert_all(mongo_uri, user_ids, insert)
+
+
+async def _insert_tokens(mongo_uri: str, user_ids: Sequence[str]) -> None:
+    now_ms = time.time_ns() // 1_000_000
+
+    async def insert(database: Database, user_id: str) -> None:
+        await MongoTokenStore(database).put(Registration(user_id, user_id, FcmToken(user_id), "en", now_ms))
+
+    await _insert_all(mongo_uri, user_ids, insert)
+
+
+async def _insert_all(
+    mongo_uri: str, user_ids: Sequence[str], insert: Callable[[Database, str], Awaitable[None]]
+) -> None:
+    database, semaphore = await connect(mongo_uri, "parley"), asyncio.Semaphore(MAX_CONCURRENT_WRITES)
+
+    async def insert_one(user_id: str) -> None:
         async with semaphore:
-            await store.update(user_id, Audience.EVERYONE, Audience.EVERYONE)
+            await insert(database, user_id)
 
     try:
-        await asyncio.gather(*map(insert, user_ids))
+        await asyncio.gather(*map(insert_one, user_ids))
     finally:
         await database.client.close()
 

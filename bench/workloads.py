@@ -14,6 +14,7 @@ from bench.measurement import Measurement
 from bench.media.pictures import pictures
 from bench.media.transfers import downloads, uploads
 from bench.presence import presence
+from bench.push import push
 from bench.usage import Usage, resident_bytes
 
 WARM_UP_DEVICES: Final = 50
@@ -143,5 +144,6 @@ WORKLOADS: Final[dict[str, Workload]] = {
     "group": group,
     "latency": latency,
     "presence": presence,
+    "push": push,
     **MEDIA_WORKLOADS,
 }

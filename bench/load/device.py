@@ -110,7 +110,7 @@ class Device:
         for entry in entries.entries:
             if entry.actor_id != me:
                 counters.delivered += 1
-                counters.latencies.append((now - _sent_at_ns(entry)) // 1000)
+                counters.latencies.append((now - parse_sent_ns(entry.message_appended.content.text.body)) // 1000)
                 self._delivered_seq = max(self._delivered_seq, entry.seq)
         if self.sends_receipts and self._delivered_seq > self._reported_seq and not self._receipt_scheduled:
             self._receipt_scheduled = True
@@ -148,5 +148,6 @@ def _send_template(conversation_id: str) -> tuple[bytes, bytes, bytes]:
     return before, between, after
 
 
-def _sent_at_ns(entry: entry_pb2.Entry) -> int:
-    return int(entry.message_appended.content.text.body[:_STAMP_DIGITS])
+def parse_sent_ns(body: str) -> int:
+    """Return the send time of a message in monotonic nanoseconds, from its text."""
+    return int(body[:_STAMP_DIGITS])

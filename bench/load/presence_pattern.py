@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from bench.load.counters import LoadCounters
@@ -42,7 +43,10 @@ class PresencePattern:
         self._activities = {device.user_id: (chat_pb2.ACTIVITY_FOREGROUND, 0) for device in devices}
 
     async def watch(self, watched: Sequence[Sequence[int]]) -> None:
-        """Make each device watch the users of these devices, and return once all are told who is there."""
+        """Make each device watch the users of these devices, and move half of all to the background.
+
+        Return once all watchers are told of that.
+        """
         semaphore = asyncio.Semaphore(MAX_CONCURRENT_WATCHES)
 
         async def watch_users(device: Device, user_ids: list[str]) -> None:
@@ -55,8 +59,32 @@ class PresencePattern:
 
         watches = [[self._devices[number].user_id for number in numbers] for numbers in watched]
         await asyncio.gather(*map(watch_users, self._devices, watches))
-        for device in self._devices[::2]:
+        moving = self._devices[::2]
+        told = self._expect_background({device.user_id for device in moving}, watches)
+        for device in moving:
             self._change_activity(device)
+        await told.wait()
+
+    def _expect_background(self, moving: set[str], watches: Sequence[Sequence[str]]) -> asyncio.Event:
+        """Return an event that is set once each device is told that those of its users are in the background."""
+        untold = {
+            (device, user_id)
+            for device, user_ids in zip(self._devices, watches, strict=True)
+            for user_id in user_ids
+            if user_id in moving
+        }
+        all_told = asyncio.Event()
+
+        def note(device: Device, presence: chat_pb2.Presence) -> None:
+            for user in presence.users:
+                if user.state == PresenceState.PRESENCE_STATE_BACKGROUND:
+                    untold.discard((device, user.user_id))
+            if not untold:
+                all_told.set()
+
+        for device in self._devices:
+            device.on_presence = partial(note, device)
+        return all_told
 
     async def send_heartbeats(self) -> None:
         """Send heartbeats from the devices in the foreground, until cancelled."""

@@ -25,7 +25,9 @@ CYCLE_S: Final = 15.0
 
 Minutes = Annotated[float, typer.Option(help="Duration of the run.", min=0.5)]
 Seed = Annotated[int | None, typer.Option(help="Seed of the random choices; random if unset.")]
-Only = Annotated[list[str] | None, typer.Option(help="Only kinds of faults with this in their names.")]
+Only = Annotated[
+    list[str] | None, typer.Option(help="Only kinds of faults with this in their names, or of this topic: push.")
+]
 All = Annotated[
     bool, typer.Option("--all", help="Use every kind of fault, even if the run is too short to be conclusive.")
 ]
@@ -70,7 +72,7 @@ def main(
 
 
 def _chosen(only: list[str] | None, seconds: float, seed: int) -> list[Kind]:
-    kinds = [kind for kind in ALL_KINDS if not only or any(each in kind.name for each in only)]
+    kinds = [kind for kind in ALL_KINDS if not only or any(each in kind.name or each == kind.topic for each in only)]
     if not kinds:
         raise typer.BadParameter(f"no kind of fault is called so; there are {', '.join(k.name for k in ALL_KINDS)}")
     room = max(1, int(min(seconds / CYCLE_S / AT_LEAST, len(kinds))))
@@ -95,6 +97,10 @@ def _show(report: Report) -> None:
     console.print(
         f"{report.presences:,} times watchers were told of a user; {report.presence_s:.1f} s after the end all knew who"
         " is there"
+    )
+    console.print(
+        f"{report.pushes:,} pushes recorded and checked, {report.promised_pushes:,} pushes promised; the last of these"
+        f" had arrived {report.push_s:.1f} s after the end"
     )
     for each in report.broken[:20]:
         console.print(f"[red]BROKEN[/] {each}", highlight=False)

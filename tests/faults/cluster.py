@@ -41,7 +41,7 @@ ENVIRONMENT = {"PARLEY_DRAIN_SECONDS": "2", "PYTHONFAULTHANDLER": "1", **times.E
 class Cluster:
     """Three mongod, three members of etcd, Valkey with a replica, SeaweedFS, Envoy, and the servers of all services.
 
-    There are three chat servers and two of presence and of media each.
+    There are three chat servers, and two of presence, of notify and of media each.
 
     An async context manager. With fewer `members` of each cluster it is up sooner, and without `files` as well, which
     need SeaweedFS and media servers. With a `sabotage`, the name of one, its servers break a promise. `redis` is the
@@ -112,12 +112,17 @@ class Cluster:
         for server in self.chat_servers:
             self.mesh[server.name].lead_to(server.internal_address)
         if self._sabotage:
-            for server in (*self.chat_servers, *self.media_servers):
+            for server in (*self.chat_servers, *self.media_servers, *self.notify_servers):
                 command = (sys.executable, "-m", "tests.faults.saboteur", self._sabotage, server.name)
                 server.spec = replace(server.spec, command=command)
         self._open.push_async_callback(asyncio.to_thread, self.stack.__exit__, None, None, None)
         await asyncio.to_thread(self.stack.start)
         self.phones = await self._open.enter_async_context(Relay(self.stack.door))
+
+    @property
+    def doors(self) -> list[str]:
+        """Return the addresses of the door: its own, and that of the cable to it."""
+        return [self.stack.door, self.phones.address]
 
     @property
     def chat_servers(self) -> list[ServiceReplica]:
@@ -135,6 +140,11 @@ class Cluster:
         return self.stack.replicas("presence")
 
     @property
+    def notify_servers(self) -> list[ServiceReplica]:
+        """Return all notify servers."""
+        return self.stack.replicas("notify")
+
+    @property
     def seaweedfs(self) -> ManagedProcess:
         """Return the S3 store of a cluster with files."""
         return self._seaweedfs[0]
@@ -147,7 +157,8 @@ class Cluster:
     @property
     def parts(self) -> list[ManagedProcess]:
         """Return every part of the system."""
-        return [*self._stores, *self.chat_servers, *self.media_servers, *self.presence_servers, self.envoy]
+        services = (*self.chat_servers, *self.media_servers, *self.presence_servers, *self.notify_servers)
+        return [*self._stores, *services, self.envoy]
 
     @property
     def _stores(self) -> list[ManagedProcess]:
@@ -252,6 +263,13 @@ async def one_frozen(parts: Sequence[ManagedProcess], random: Random) -> AsyncIt
         yield
     finally:
         part.resume()
+
+
+async def restart_in_turn(parts: Sequence[ManagedProcess]) -> None:
+    """Stop and start processes one after the other."""
+    for part in parts:
+        await asyncio.to_thread(stop, [part])
+        await asyncio.to_thread(start, [part])
 
 
 def start(parts: Sequence[ManagedProcess]) -> None:

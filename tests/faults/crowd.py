@@ -5,25 +5,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from itertools import combinations
 from random import Random
-from typing import Any, Final
+from typing import Final
 
-import grpc
-from pymongo.errors import PyMongoError
-
-from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
-from servicekit.errors import StoreUnavailable
+from parley.chat.v1 import account_pb2, chat_pb2
 from tests.eventually import eventually
 from tests.faults.cluster import Cluster
+from tests.faults.guest import remove_and_add
 from tests.faults.journal import Journal, Line, Revoked, line_of
 from tests.faults.judge import intervals
+from tests.faults.retries import retry_while_unavailable
 from tests.faults.talkers import RawTalker, SdkTalker, Talker
-from tests.raw.device import RawDevice, new_id
-from tests.raw.refusal import of_error
+from tests.raw.device import RawDevice
 from tests.raw.stream import StreamEnded
 from tests.raw.world import World
 
@@ -31,11 +28,8 @@ MEMBERS: Final = 6
 PAIRS: Final = 6
 # A device that waits for so many answers says nothing more meanwhile, as a person would.
 UNANSWERED: Final = 40
-# Pauses of those who move the guest in and out, and of those who are signed out, in seconds.
-MOVES: Final = (1.0, 4.0)
+# The pauses of those who are signed out, in seconds.
 VISITS: Final = (2.0, 5.0)
-AGAIN_S: Final = 0.3
-LATER: Final = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN")
 
 
 class Crowd:
@@ -96,7 +90,8 @@ class Crowd:
         async with asyncio.TaskGroup() as group:
             for talker in self.talkers:
                 group.create_task(self._talk(talker, going_on))
-            group.create_task(self._add_and_remove_guest(going_on))
+            guest = self._guest.user_id
+            group.create_task(remove_and_add(self._admin, guest, self._club, self._random, going_on, self.errors))
             group.create_task(self._revoke_devices(going_on))
 
     async def _talk(self, talker: Talker, going_on: Callable[[], bool]) -> None:
@@ -111,25 +106,12 @@ class Crowd:
     def _waiting(self, talker: Talker) -> int:
         return Counter(send.device for send in self.journal.unanswered)[talker.name]
 
-    async def _add_and_remove_guest(self, going_on: Callable[[], bool]) -> None:
-        while going_on():
-            for request in (
-                conversation_pb2.RemoveMemberRequest(
-                    request_id=new_id(), conversation_id=self._club, user_id=self._guest.user_id
-                ),
-                conversation_pb2.AddMembersRequest(
-                    request_id=new_id(), conversation_id=self._club, member_ids=[self._guest.user_id]
-                ),
-            ):
-                await asyncio.sleep(self._random.uniform(*MOVES))
-                await self._retry_while_unavailable(lambda request=request: self._admin.call(request))  # type: ignore[misc]
-
     async def _revoke_devices(self, going_on: Callable[[], bool]) -> None:
         number = 0
         while going_on():
             number += 1
             name = f"spy {number}"
-            spy: RawDevice = await self._retry_while_unavailable(lambda: self._world.add_device(self._admin))
+            spy: RawDevice = await retry_while_unavailable(partial(self._world.add_device, self._admin), self.errors)
             self.journal.users[name] = spy.user_id
             spy.strict = False
             spy.on_entry = partial(self.journal.gives, name)
@@ -138,22 +120,8 @@ class Crowd:
                 await spy.connect()
             await asyncio.sleep(self._random.uniform(*VISITS))
             request = account_pb2.RevokeDeviceRequest(device_id=spy.device_id)
-            await self._retry_while_unavailable(lambda request=request: self._admin.call(request))  # type: ignore[misc]
+            await retry_while_unavailable(partial(self._admin.call, request), self.errors)
             self.journal.revoked.append(Revoked(name, time.monotonic()))
-
-    async def _retry_while_unavailable(self, ask: Callable[[], Awaitable[Any]]) -> Any:
-        """Return the response; repeat the same request while the servers are unavailable."""
-        while True:
-            try:
-                return await ask()
-            except grpc.aio.AioRpcError as error:
-                if (refusal := of_error(error)).code not in LATER:
-                    self.errors.append(f"{ask}: {refusal}")
-                    return None
-            except (PyMongoError, StoreUnavailable):
-                # What is written straight into the store.
-                pass
-            await asyncio.sleep(AGAIN_S)
 
     async def wait_answered(self, timeout: float) -> None:
         """Wait until every send is answered. Raises AssertionError on timeout."""
@@ -161,7 +129,7 @@ class Crowd:
 
     async def logs(self) -> dict[str, list[Line]]:
         """Return the complete logs, read by members who may see every entry."""
-        return {conversation: await _whole(device, conversation) for conversation, device in self._auditors.items()}
+        return {conversation: await read_log(device, conversation) for conversation, device in self._auditors.items()}
 
     def count_missing(self, logs: dict[str, list[Line]]) -> int:
         """Return the number of entries that devices still lack."""
@@ -180,7 +148,8 @@ class Crowd:
         return {(each.device, each.conversation, each.line.seq) for each in self.journal.given}
 
 
-async def _whole(device: RawDevice, conversation: str) -> list[Line]:
+async def read_log(device: RawDevice, conversation: str) -> list[Line]:
+    """Return the complete log of a conversation, as a user sees it who may see every entry."""
     lines = list[Line]()
     while True:
         span = chat_pb2.EntryRange(conversation_id=conversation, after_seq=lines[-1].seq if lines else 0, limit=500)

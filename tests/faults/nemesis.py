@@ -15,18 +15,22 @@ from devstack.managed_process import last_lines
 from tests.eventually import eventually
 from tests.faults.cluster import Cluster, start
 from tests.faults.journal import Journal, Struck
-from tests.faults.strikes import chat, coordination, database, door, index, media, mesh, objects, presence
+from tests.faults.strikes import chat, coordination, database, door, index, media, mesh, notify, objects, presence
 
 Strike = Callable[[Cluster, Random], AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of fault: it begins when `strike` is entered and is healed when it is left, `lasts` seconds later."""
+    """A kind of fault: it begins when `strike` is entered and is healed when it is left, `lasts` seconds later.
+
+    A `topic` is a second name that several kinds share.
+    """
 
     name: str
     strike: Strike
     lasts: float = 3.0
+    topic: str = ""
 
 
 KINDS: Final = (
@@ -73,7 +77,13 @@ PRESENCE_KINDS: Final = (
     Kind("all presence servers killed", presence.all_killed, 12.0),
     Kind("all presence servers restarted in turn", presence.all_restarted, 0.0),
 )
-ALL_KINDS: Final = (*KINDS, *MEDIA_KINDS, *PRESENCE_KINDS)
+PUSH_KINDS: Final = (
+    Kind("notify server killed", notify.one_killed, 5.0, topic="push"),
+    Kind("notify server frozen", notify.frozen, 8.0, topic="push"),
+    Kind("all notify servers killed", notify.all_killed, 5.0, topic="push"),
+    Kind("all notify servers restarted in turn", notify.all_restarted, 0.0, topic="push"),
+)
+ALL_KINDS: Final = (*KINDS, *MEDIA_KINDS, *PRESENCE_KINDS, *PUSH_KINDS)
 AT_LEAST: Final = 3
 # After most faults the next one comes soon; after every third things are left in peace long enough to see them well.
 SOON_S: Final = (1.0, 4.0)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -17,11 +18,13 @@ from tests.faults.crowd import Crowd
 from tests.faults.files.album import PAUSE_S, Album
 from tests.faults.files.judge import broken_file_promises, delayed_texts
 from tests.faults.files.times import SETTLED_S
-from tests.faults.journal import Journal, Line
+from tests.faults.journal import Journal, Line, Struck
 from tests.faults.judge import Broken, broken_promises
 from tests.faults.nemesis import ALL_KINDS, MEDIA_KINDS, Kind, Nemesis
 from tests.faults.presence.judge import broken_presence_promises
 from tests.faults.presence.onlookers import Onlookers
+from tests.faults.push.audience import ARRIVED_S, Audience
+from tests.faults.push.judge import broken_push_promises, last_arrival, promised_pushes
 from tests.faults.talkers import TOKEN_S
 from tests.raw.world import World
 
@@ -32,6 +35,9 @@ CONVERGED_S: Final = 30.0
 WELL_AFTER_S: Final = 10.0
 WELL: Final = 0.95
 IN_TIME_S: Final = 5.0
+
+Act = Callable[[Callable[[], bool]], Coroutine[None, None, None]]
+"""Does something while its argument returns true."""
 
 
 @dataclass(slots=True)
@@ -52,6 +58,10 @@ class Report:
     # What watchers were told of users, and the seconds until all knew the truth.
     presences: int = 0
     presence_s: float = 0.0
+    # Recorded pushes, those that were promised, and the seconds until the last of these had arrived.
+    pushes: int = 0
+    promised_pushes: int = 0
+    push_s: float = 0.0
     well: float = 0.0
     struck: dict[str, int] = field(default_factory=dict)
     broken: list[Broken] = field(default_factory=list)
@@ -79,19 +89,22 @@ async def run(
     answered_s: float = ANSWERED_S,
     converged_s: float = CONVERGED_S,
     settled_s: float = SETTLED_S,
+    arrived_s: float = ARRIVED_S,
     say: Callable[[str], object] = lambda _: None,
 ) -> Report:
     """Send, exchange `files`, and strike for `seconds`, and longer until there were `strikes` faults."""
     random, report = Random(seed), Report(seed, seconds)
-    say("starting MongoDB, etcd, Valkey, SeaweedFS, three chat, two presence and two media servers, and Envoy")
+    say("starting MongoDB, etcd, Valkey, SeaweedFS, three chat servers, two of presence, media and notify, and Envoy")
     async with (
         Cluster(folder, members=members, sabotage=sabotage, files=files) as cluster,
         World(cluster.stack, TOKEN_S) as world,
         Crowd(cluster, world, random, rate) as crowd,
-        Onlookers(world, [cluster.stack.door, cluster.phones.address], crowd.devices, Random(seed)) as onlookers,
+        Onlookers(world, cluster.doors, crowd.devices, Random(seed)) as onlookers,
+        Audience(world, cluster.doors, Random(seed)) as audience,
         AsyncExitStack() as open_,
     ):
         album = await open_.enter_async_context(Album(world, Random(seed))) if files else None
+        uploaders = [partial(each.work, pause=PAUSE_S) for each in (album.uploaders if album is not None else ())]
         nemesis = Nemesis(cluster, crowd.journal, random, kinds, say)
         until = time.monotonic() + seconds
 
@@ -99,17 +112,17 @@ async def run(
             return time.monotonic() < until or len(crowd.journal.struck) < strikes
 
         async with asyncio.TaskGroup() as group:
-            group.create_task(crowd.talk(going_on))
-            group.create_task(onlookers.come_and_go(going_on))
-            for uploader in album.uploaders if album is not None else ():
-                group.create_task(uploader.work(going_on, PAUSE_S))
+            acts: list[Act] = [crowd.talk, onlookers.come_and_go, audience.take_part, *uploaders]
+            for act in acts:
+                group.create_task(act(going_on))
             group.create_task(nemesis.rage(seconds, strikes))
-        report.presence_s = await onlookers.wait_converged()
-        report.presences = len(onlookers.journal.told)
-        report.broken = broken_presence_promises(onlookers.journal, crowd.journal.struck)
+        ended_at = time.monotonic()
+        await _judge_presence(report, crowd.journal.struck, onlookers)
         say("waiting for answers, and until all devices have everything")
         logs = await _settled(crowd, report, answered_s, converged_s)
         _sum_up(report, crowd, nemesis, cluster, logs)
+        say("waiting until all promised pushes have arrived")
+        await _judge_pushes(report, crowd.journal.struck, audience, ended_at, answered_s, arrived_s)
         if album is not None:
             say("waiting until files that nothing needs are gone")
             await _judge_files(report, crowd.journal, album, settled_s)
@@ -144,6 +157,34 @@ def _sum_up(report: Report, crowd: Crowd, nemesis: Nemesis, cluster: Cluster, lo
         report.inconclusive.append(f"only {report.well:.1%} of what was sent well after a fault was answered in time")
     told = [f"{talker.name}: {error}" for talker in crowd.talkers for error in talker.errors]
     report.errors = [*told, *crowd.errors, *cluster.complaints]
+
+
+async def _judge_presence(report: Report, struck: Sequence[Struck], onlookers: Onlookers) -> None:
+    report.presence_s = await onlookers.wait_converged()
+    report.presences = len(onlookers.journal.told)
+    report.broken += broken_presence_promises(onlookers.journal, struck)
+
+
+async def _judge_pushes(
+    report: Report,
+    struck: Sequence[Struck],
+    audience: Audience,
+    ended_at: float,
+    answered_s: float,
+    arrived_s: float,
+) -> None:
+    try:
+        await audience.wait_answered(answered_s)
+    except AssertionError:
+        report.inconclusive.append(f"{len(audience.journal.chat.unanswered)} sends to be pushed were never answered")
+    logs = await audience.logs()
+    await audience.wait_arrived(logs, struck, arrived_s)
+    promises = promised_pushes(audience.journal, logs, struck)
+    report.pushes = len(audience.journal.pushed)
+    report.promised_pushes = len(promises)
+    report.push_s = max(0.0, last_arrival(audience.journal, promises) - ended_at)
+    report.broken += broken_push_promises(audience.journal, logs, struck)
+    report.errors += audience.complaints
 
 
 async def _judge_files(report: Report, journal: Journal, album: Album, settled_s: float) -> None:

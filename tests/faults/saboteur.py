@@ -1,4 +1,4 @@
-"""`python -m tests.faults.saboteur NAME SERVER`: a chat or media server that breaks one promise, to test the judge.
+"""`python -m tests.faults.saboteur NAME SERVER`: a chat, media or notify server that breaks one promise.
 
 The product has no switch for this: a function is replaced before the server starts.
 """
@@ -20,6 +20,7 @@ from pymongo.write_concern import WriteConcern
 
 import chat_service.__main__ as chat
 import media_service.__main__ as media
+import notify_service.__main__ as notify
 from chat_service.mesh.fan_out import FanOut
 from chat_service.model.conversation import Conversation, Interval
 from chat_service.model.delivery import Delivery
@@ -36,6 +37,11 @@ from chat_service.storage.log import MongoLog
 from chat_service.stream.session import StreamSession
 from media_service.storage.s3 import S3ObjectStore
 from media_service.wire.directory import DirectoryClient
+from notify_service.delivery.delivery import Delivery as PushDelivery
+from notify_service.delivery.remainder import Remainder
+from notify_service.model.events import PushEvent
+from notify_service.model.ports import QueuedPayload
+from notify_service.storage.push_queue import RedisPushQueue
 from servicekit.server import run
 
 LATE_S: Final = 1.0
@@ -169,6 +175,24 @@ def shows_everything() -> None:
     _put(Conversation, "visible_intervals", visible_intervals)
 
 
+def settles_before_it_sends() -> None:
+    """P12: remove events from the queue before their pushes are sent, which takes a second."""
+
+    async def read(self: RedisPushQueue, consumer: str, count: int, wait_s: float) -> list[QueuedPayload]:
+        events = await _read(self, consumer, count, wait_s)
+        for event in events:
+            await self.settle(event.event_id)
+        return events
+
+    async def deliver(self: PushDelivery, event: PushEvent) -> Remainder:
+        await asyncio.sleep(LATE_S)
+        return await _deliver(self, event)
+
+    _read, _deliver = RedisPushQueue.read, PushDelivery.deliver
+    _put(RedisPushQueue, "read", read)
+    _put(PushDelivery, "deliver", deliver)
+
+
 def removes_files_in_use() -> None:
     """P13: let the collector find no reference to any file."""
 
@@ -203,6 +227,7 @@ SABOTAGES: Final[Mapping[str, Callable[[], None]]] = {
         leaves_the_generation_alone,
         pushes_late,
         shows_everything,
+        settles_before_it_sends,
         removes_files_in_use,
         leaves_objects,
     )
@@ -211,4 +236,5 @@ SABOTAGES: Final[Mapping[str, Callable[[], None]]] = {
 if __name__ == "__main__":
     _, name, server = sys.argv
     SABOTAGES[name]()
-    run(media.main() if server.startswith("media") else chat.main())
+    mains = {"chat": chat.main, "media": media.main, "notify": notify.main}
+    run(mains[server.partition("-")[0]]())

@@ -56,6 +56,10 @@ TOLD: Final = {
     "presence server frozen": r"left=\['.*service=presence",
     "all presence servers killed": r"left=\['.*service=presence",
     "all presence servers restarted in turn": r"left=\['.*service=presence",
+    "notify server killed": r"left=\['.*service=notify",
+    "notify server frozen": r"left=\['.*service=notify",
+    "all notify servers killed": r"left=\['.*service=notify",
+    "all notify servers restarted in turn": r"left=\['.*service=notify",
     "S3 store killed": "S3 outage began",
     "S3 store frozen": "S3 outage began",
 }

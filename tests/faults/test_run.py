@@ -13,6 +13,7 @@ pytestmark = pytest.mark.fault
 
 SHORT = ("chat server killed", "MongoDB primary stepped down", "Valkey flushed while devices are away")
 FILES = ("media server killed", "media server frozen", "S3 store killed", "S3 store frozen", "MongoDB primary killed")
+PUSHES = ("notify server killed", "notify server frozen", "all notify servers killed")
 UPGRADE = "all chat servers restarted in turn"
 
 
@@ -37,6 +38,17 @@ async def test_no_file_is_lost_or_left_behind_in_short_run(tmp_path: Path) -> No
     assert report.uploads > 20
     assert report.references > 20
     assert report.downloads > report.references
+
+
+@pytest.mark.timeout(240)
+async def test_no_push_is_lost_in_short_run(tmp_path: Path) -> None:
+    kinds = [kind for kind in ALL_KINDS if kind.name in PUSHES]
+    report = await run(tmp_path, 23, 30.0, kinds=kinds, members=1, strikes=len(PUSHES), files=False)
+    assert not report.broken, [str(each) for each in report.broken[:5]]
+    assert not report.errors, report.errors[:5]
+    assert report.struck.keys() == set(PUSHES)
+    assert report.promised_pushes > 100
+    assert report.pushes > 100
 
 
 @pytest.mark.timeout(240)

@@ -25,6 +25,7 @@ CASES: Final = {
     "leaves_the_generation_alone": ("P5", "Valkey flushed while devices are away"),
     "pushes_late": ("P6", "connections of devices cut"),
     "shows_everything": ("P8", "connections of devices cut"),
+    "settles_before_it_sends": ("P12", "all notify servers killed"),
     "removes_files_in_use": ("P13", "media server killed"),
     "leaves_objects": ("P13", "media server killed"),
 }
@@ -34,7 +35,7 @@ SLOW: Final = {"pushes_late": 40.0}
 
 def test_every_sabotage_has_a_test() -> None:
     assert CASES.keys() == SABOTAGES.keys()
-    assert {promise for promise, _ in CASES.values()} == {f"P{number}" for number in (1, 2, 3, 4, 5, 6, 8, 13)}
+    assert {promise for promise, _ in CASES.values()} == {f"P{number}" for number in (1, 2, 3, 4, 5, 6, 8, 12, 13)}
 
 
 @pytest.mark.parametrize("sabotage", CASES)
@@ -52,6 +53,7 @@ async def test_sabotage_is_detected(tmp_path: Path, sabotage: str) -> None:
         answered_s=10.0,
         converged_s=SLOW.get(sabotage, 3.0),
         settled_s=CLAIM_S + 15.0,
+        arrived_s=5.0,
     )
     assert report.acknowledged > 100
     found = {each.promise.partition(" ")[0] for each in report.broken}

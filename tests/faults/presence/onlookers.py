@@ -12,78 +12,46 @@ from typing import Final, Self
 from parley.chat.v1 import chat_pb2
 from tests.eventually import eventually
 from tests.faults.presence.journal import Heard, PresenceJournal, Told
+from tests.faults.staying_device import StayingDevice
 from tests.raw.device import RawDevice
 from tests.raw.presence import BACKGROUND, OFFLINE, ONLINE, show, states
-from tests.raw.stream import StreamEnded
 from tests.raw.world import World
 
 STEADY: Final = 3
 RESTLESS: Final = 3
-BEAT_S: Final = 1.0
-# A stream without an answer for so long is left for another one.
-ANSWER_S: Final = 4.0
-PAUSE_S: Final = 0.1
 STAYS_S: Final = (1.0, 8.0)
 # After the last fault and the last change everybody knows the truth within this time.
 CONVERGED_S: Final = 15.0
-_ACTIVITIES: Final = {ONLINE: chat_pb2.ACTIVITY_FOREGROUND, BACKGROUND: chat_pb2.ACTIVITY_BACKGROUND}
 
 
-class PresentDevice:
-    """A device that keeps a stream open while its `state` is not OFFLINE; an async context manager.
-
-    It watches the users `watched`, and writes down what it is told as `name`.
-    """
+class PresentDevice(StayingDevice):
+    """A device that watches the users `watched`, and writes down what it is told as `name`."""
 
     def __init__(self, name: str, device: RawDevice, journal: PresenceJournal, at: str) -> None:
+        super().__init__(device, ONLINE, at)
         self.name = name
-        self.device = device
-        self.state = ONLINE
         self.watched: list[str] = []
         self.is_steady = False
         self._journal = journal
-        self._at = at
         self._streams = 0
-        device.strict = False
         device.on_presence = self._write_down
 
-    async def __aenter__(self) -> Self:
-        self._running = asyncio.create_task(self._run())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._running.cancel()
-        await asyncio.gather(self._running, return_exceptions=True)
-        await self.device.close()
-
-    async def _run(self) -> None:
-        while True:
-            if self.state != OFFLINE:
-                # The stream ended, or nothing came, or none could be had.
-                with suppress(AssertionError, StreamEnded):
-                    await self._one_stream()
-                self._journal.shown.pop(self.name, None)
-                await self.device.close()
-            await asyncio.sleep(PAUSE_S)
-
-    async def _one_stream(self) -> None:
-        await self.device.open(at=self._at)
+    async def on_open(self) -> None:
+        """Watch on the new stream."""
         self._streams += 1
-        self._hear()
         if self.watched:
             self._journal.shown[self.name] = {}
             watch = chat_pb2.WatchPresenceRequest(user_ids=self.watched)
             await self.device.stream.send_frame(watch_presence=watch)
-        while self.state != OFFLINE:
-            beat = chat_pb2.HeartbeatRequest(activity=_ACTIVITIES[self.state])
-            await self.device.stream.send_frame(heartbeat=beat)
-            await self.device.stream.next_frame("heartbeat", ANSWER_S)
-            self._hear()
-            await asyncio.sleep(BEAT_S)
 
-    def _hear(self) -> None:
+    async def on_answer(self, state: str) -> None:
+        """Record that a server heard the device."""
         if self.is_steady:
             self._journal.heard[self.device.user_id].append(Heard(self._streams, time.monotonic()))
+
+    def on_close(self) -> None:
+        """Forget what was told on the stream."""
+        self._journal.shown.pop(self.name, None)
 
     def _write_down(self, presence: chat_pb2.Presence) -> None:
         told, now = states(presence.users), time.monotonic()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
 
-from tests.faults.cluster import Cluster, killed, one_frozen, start, stop
+from tests.faults.cluster import Cluster, killed, one_frozen, restart_in_turn
 
 
 @asynccontextmanager
@@ -34,7 +33,5 @@ async def frozen(cluster: Cluster, random: Random) -> AsyncIterator[None]:
 @asynccontextmanager
 async def all_restarted(cluster: Cluster, _: Random) -> AsyncIterator[None]:
     """Restart all presence servers one after the other, as in a rolling upgrade."""
-    for server in cluster.presence_servers:
-        await asyncio.to_thread(stop, [server])
-        await asyncio.to_thread(start, [server])
+    await restart_in_turn(cluster.presence_servers)
     yield

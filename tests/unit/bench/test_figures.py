@@ -4,11 +4,25 @@ import math
 
 import pytest
 
-from bench.figures import Figure, Sample, combine_repeats, cpu_us_per, figure_from_json, figure_to_json, percentile
+from bench.figures import (
+    Figure,
+    Sample,
+    combine_repeats,
+    cpu_us_per,
+    figure_from_json,
+    figure_to_json,
+    per_cpu_second,
+    percentile,
+)
 
 
 def test_cpu_per_message_is_in_microseconds() -> None:
     assert cpu_us_per(1.5, 10_000) == pytest.approx(150.0)
+
+
+def test_items_per_second_of_cpu() -> None:
+    assert per_cpu_second(500, 2.0) == pytest.approx(250.0)
+    assert math.isnan(per_cpu_second(500, 0.0))
 
 
 def test_cost_of_zero_messages_is_nan() -> None:

@@ -32,7 +32,7 @@ def test_tiny_run_measures_every_scene(tmp_path: Path) -> None:
 def test_unknown_scene_is_refused_with_a_message() -> None:
     done = subprocess.run([*BENCH, "--workload", "opera"], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
-    names = "idle, durable, group, latency, presence, uploads, downloads, pictures"
+    names = "idle, durable, group, latency, presence, push, uploads, downloads, pictures"
     assert done.stderr == f"Unknown workload opera; choose from {names}.\n"
 
 
