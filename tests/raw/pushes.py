@@ -119,7 +119,8 @@ class Pushes:
     def recorded_for(self, *tokens: str) -> list[Recorded]:
         """Return what was sent to tokens, in order."""
         path = self._world.stack.layout.recorded_pushes
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        # Names of users may have characters at which `str.splitlines` splits, and the last line may be incomplete.
+        lines = path.read_bytes().rpartition(b"\n")[0].splitlines() if path.exists() else []
         return [line for line in map(json.loads, lines) if line["token"] in tokens]
 
     def kinds(self, *devices: RawDevice) -> list[tuple[str, int]]:

@@ -23,6 +23,7 @@ REQUESTS: list[Message] = [
     directory_pb2.CheckMembershipRequest(conversation_id=UNKNOWN, user_id=UNKNOWN),
     directory_pb2.CheckMediaAccessRequest(user_id=UNKNOWN, media_id=UNKNOWN),
     directory_pb2.ListMediaReferencesRequest(media_ids=[UNKNOWN]),
+    directory_pb2.DescribeForegroundRequest(user_id=UNKNOWN),
     directory_pb2.GetRelationsRequest(user_id=UNKNOWN, other_user_ids=[UNKNOWN]),
     directory_pb2.BatchGetRelationsRequest(
         requests=[directory_pb2.GetRelationsRequest(user_id=UNKNOWN, other_user_ids=["f0" * 16])]
@@ -91,12 +92,13 @@ async def test_request_out_of_bounds_is_refused(directory: Directory) -> None:
 
 
 async def test_unknown_ids_are_no_errors(directory: Directory) -> None:
-    membership, access, references, relations, batch, context, devices, members = [
+    membership, access, references, foreground, relations, batch, context, devices, members = [
         await directory.call(request) for request in REQUESTS
     ]
     assert membership == directory_pb2.CheckMembershipResponse()
     assert not access.allowed
     assert not references.referenced_media_ids
+    assert foreground == directory_pb2.DescribeForegroundResponse()
     assert list(relations.relations) == [directory_pb2.Relation(other_user_id=UNKNOWN)]
     assert [list(each.relations) for each in batch.responses] == [[directory_pb2.Relation(other_user_id="f0" * 16)]]
     recipients = [directory_pb2.Recipient(user_id=each) for each in (UNKNOWN, "f0" * 16)]
