@@ -81,11 +81,11 @@ class Delivery:
         pushes = list[tuple[UserPushes, Registration, Notification]]()
         seqs = {user.user_id: user.entry.seq for user in decided.pushes}
         read_seqs = {user.user_id: user.read_seq for user in decided.pushes}
-        raised = await self._shown.raise_shown(event.conversation_id, seqs, read_seqs, event_id)
+        raised, repeated = await self._shown.raise_shown(event.conversation_id, seqs, read_seqs, event_id)
         for user in decided.pushes:
             if user.user_id in raised:
                 pushes += [(user, *each) for each in user.notifications]
-            else:
+            elif user.user_id not in repeated:
                 decisions.append((user.user_id, self._decide(event, user, SendResult(PushOutcome.SUPERSEDED))))
 
         async def send(push: tuple[UserPushes, Registration, Notification]) -> SendResult:

@@ -145,11 +145,11 @@ class ShownStore(Protocol):
 
     async def raise_shown(
         self, conversation_id: str, seqs: Mapping[str, int], read_seqs: Mapping[str, int], event_id: str = ""
-    ) -> set[str]:
-        """Record the entries that are about to be pushed, by user, and return the users to whom they may be pushed.
+    ) -> tuple[set[str], set[str]]:
+        """Record the entries that are about to be pushed, by user; `read_seqs` is how far the users have read.
 
-        To the others a newer entry was pushed, this one was read, or another event than `event_id` pushed it.
-        `read_seqs` is how far the users have read.
+        Return the users to whom they may be pushed, and those to whom another event than `event_id` pushed the same. To
+        all others a newer entry was pushed, or they have read this one.
         """
 
     async def find_shown(self, conversation_id: str, user_ids: Collection[str]) -> dict[str, int]:

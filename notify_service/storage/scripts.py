@@ -89,8 +89,8 @@ return 1
 # `<conversation>:event` the id of the event that pushed it, in `<conversation>:read` how far the user had read then.
 
 # KEYS: the hash, what was read lately. ARGV: conversation, seq, TTL in ms, id of the event, empty for a job, and how
-# far the user has read. Returns 0 if a newer entry was pushed, this one was read or withdrawn, or another event pushed
-# it.
+# far the user has read. Returns 0 if a newer entry was pushed, or this one was read or withdrawn; 2 if another event
+# pushed it.
 RAISE_SHOWN: Final = Script.from_text("""
 local old = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0')
 local seq = tonumber(ARGV[2])
@@ -98,7 +98,7 @@ if old > seq or -old >= seq or tonumber(redis.call('GET', KEYS[2]) or '0') >= se
 local event = ARGV[1] .. ':event'
 if ARGV[4] ~= '' then
   local other = redis.call('HGET', KEYS[1], event)
-  if old == seq and other and other ~= ARGV[4] then return 0 end
+  if old == seq and other and other ~= ARGV[4] then return 2 end
   redis.call('HSET', KEYS[1], event, ARGV[4])
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2], ARGV[1] .. ':read', ARGV[5])

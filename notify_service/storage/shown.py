@@ -14,6 +14,9 @@ from servicekit.redis import ScriptCall, redis_errors, run_scripts
 TTL_MS: Final = 30 * 86_400_000
 # A push is decided within this time.
 READ_TTL_MS: Final = 300_000
+# Replies of RAISE_SHOWN.
+RAISED: Final = 1
+REPEATED: Final = 2
 
 
 class RedisShownStore:
@@ -24,14 +27,15 @@ class RedisShownStore:
 
     async def raise_shown(
         self, conversation_id: str, seqs: Mapping[str, int], read_seqs: Mapping[str, int], event_id: str = ""
-    ) -> set[str]:
+    ) -> tuple[set[str], set[str]]:
         """See ShownStore."""
         if not seqs:
-            return set()
+            return set(), set()
         calls = [_raise_call(conversation_id, user, seq, read_seqs[user], event_id) for user, seq in seqs.items()]
         with redis_errors():
             raised = await run_scripts(self._redis, calls)
-        return {user_id for user_id, is_raised in zip(seqs, raised, strict=True) if is_raised}
+        replies = dict(zip(seqs, raised, strict=True))
+        return {user for user in seqs if replies[user] == RAISED}, {user for user in seqs if replies[user] == REPEATED}
 
     async def find_shown(self, conversation_id: str, user_ids: Collection[str]) -> dict[str, int]:
         """See ShownStore."""

@@ -143,7 +143,7 @@ async def test_quiet_hours_in_a_zone_that_is_unknown_are_left_out(database: Data
 
 async def test_receipt_that_reads_nothing_new_changes_no_badge(redis: Redis) -> None:
     shown = RedisShownStore(redis)
-    assert await shown.raise_shown(CHAT, {ALICE: 9}, {ALICE: 4}) == {ALICE}
+    assert await shown.raise_shown(CHAT, {ALICE: 9}, {ALICE: 4}) == ({ALICE}, set())
     assert await shown.begin_withdrawal(ALICE, CHAT, 4) == 0
     assert await shown.begin_withdrawal(ALICE, CHAT, 5) == 9
     assert await shown.begin_withdrawal(ALICE, CHAT, 9) == 9
@@ -202,36 +202,36 @@ async def test_trace_keeps_the_last_decisions(redis: Redis) -> None:
 async def test_entries_of_many_users_are_raised_at_once(redis: Redis) -> None:
     shown = RedisShownStore(redis)
     await raised(shown, BOB, 9)
-    assert await shown.raise_shown(CHAT, {ALICE: 5, BOB: 5}, UNREAD) == {ALICE}
+    assert await shown.raise_shown(CHAT, {ALICE: 5, BOB: 5}, UNREAD) == ({ALICE}, set())
     assert await shown.find_shown(CHAT, [BOB, ALICE]) == {BOB: 9, ALICE: 5}
-    assert await shown.raise_shown(CHAT, {}, {}) == set()
+    assert await shown.raise_shown(CHAT, {}, {}) == (set(), set())
     assert await shown.find_shown(CHAT, []) == {}
 
 
 async def test_entry_is_pushed_by_one_event(redis: Redis) -> None:
     shown = RedisShownStore(redis)
-    assert await shown.raise_shown(CHAT, {ALICE: 5}, UNREAD, "1-0") == {ALICE}
-    assert await shown.raise_shown(CHAT, {ALICE: 5}, UNREAD, "2-0") == set()
-    assert await shown.raise_shown(CHAT, {ALICE: 5}, UNREAD, "1-0") == {ALICE}, (
+    assert await shown.raise_shown(CHAT, {ALICE: 5}, UNREAD, "1-0") == ({ALICE}, set())
+    assert await shown.raise_shown(CHAT, {ALICE: 5}, UNREAD, "2-0") == (set(), {ALICE})
+    assert await shown.raise_shown(CHAT, {ALICE: 5}, UNREAD, "1-0") == ({ALICE}, set()), (
         "a server repeats what it did not finish"
     )
-    assert await shown.raise_shown(CHAT, {ALICE: 5}, UNREAD) == {ALICE}, "a job"
-    assert await shown.raise_shown(CHAT, {ALICE: 6}, UNREAD, "2-0") == {ALICE}
-    assert await shown.raise_shown(CHAT, {ALICE: 6}, UNREAD, "1-0") == set()
+    assert await shown.raise_shown(CHAT, {ALICE: 5}, UNREAD) == ({ALICE}, set()), "a job"
+    assert await shown.raise_shown(CHAT, {ALICE: 6}, UNREAD, "2-0") == ({ALICE}, set())
+    assert await shown.raise_shown(CHAT, {ALICE: 6}, UNREAD, "1-0") == (set(), {ALICE})
 
 
 async def test_entry_that_is_read_before_it_is_raised_is_not_pushed(redis: Redis) -> None:
     shown = RedisShownStore(redis)
     assert await shown.begin_withdrawal(ALICE, CHAT, 5) == 0
     assert await shown.begin_withdrawal(ALICE, CHAT, 4) == 0
-    assert await shown.raise_shown(CHAT, {ALICE: 5, BOB: 5}, UNREAD) == {BOB}
-    assert await shown.raise_shown(CHAT, {ALICE: 6}, UNREAD) == {ALICE}
+    assert await shown.raise_shown(CHAT, {ALICE: 5, BOB: 5}, UNREAD) == ({BOB}, set())
+    assert await shown.raise_shown(CHAT, {ALICE: 6}, UNREAD) == ({ALICE}, set())
     assert await shown.begin_withdrawal(ALICE, CHAT, 5) == 6
     assert 0 < await redis.pttl(f"notify:read:{{{ALICE}}}:{CHAT}") <= 300_000
 
 
 async def raised(shown: RedisShownStore, user: str, seq: int) -> bool:
-    return await shown.raise_shown(CHAT, {user: seq}, UNREAD) == {user}
+    return await shown.raise_shown(CHAT, {user: seq}, UNREAD) == ({user}, set())
 
 
 async def newest(shown: RedisShownStore, user: str) -> int:

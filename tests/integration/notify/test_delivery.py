@@ -139,6 +139,7 @@ async def test_entry_that_is_queued_twice_is_pushed_once(environment: DeliveryEn
             await environment.queue_entries(5)
         await eventually(environment.is_empty)
     assert server.sent == [("bob", "message", 5)]
+    assert await environment.outcomes(BOB) == [PushOutcome.ACCEPTED]
 
 
 async def test_preferences_are_kept(environment: DeliveryEnvironment) -> None:
