@@ -322,7 +322,8 @@ async def test_event_that_makes_servers_fail_is_a_dead_letter_in_the_end(
     environment.chat.failures = [RuntimeError("a fault") for _ in range(100)]
     async with running_server(environment) as server:
         await environment.queue_entries(5)
-        await eventually(environment.is_empty)
+        # Each failure is logged with its stack, which takes long in a test.
+        await eventually(environment.is_empty, 60)
     assert server.sent == []
     [letter] = await environment.queue.list_dead("", 10)
     assert (letter.dead.is_event, letter.dead.reason) == (True, "not processed in 10 attempts")
