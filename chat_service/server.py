@@ -165,8 +165,9 @@ class ChatServer:
         with contextlib.suppress(TimeoutError, StoreUnavailable):
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
                 await self.owner.drain()
-                # All its entries are published: no other server has to look for them.
-                await self.stores.touched.forget()
+                if self.recheck is not None:
+                    # All its entries are published: no other server has to look for them.
+                    await self.stores.touched.forget()
         if self.home.pushes is not None:
             self.home.pushes.decide_held()
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 _DEFAULT: Final = "New message"
 
@@ -57,10 +60,15 @@ _TEXTS: Final = {
 
 
 def new_message(language: str) -> str:
-    """Return “New message” in the language of a BCP 47 tag, in English if the language is unknown.
+    """Return “New message” in the language of a BCP 47 tag, in English if the language is unknown."""
+    return find_by_language(_TEXTS, language, _DEFAULT)
+
+
+def find_by_language(texts: Mapping[str, T], language: str, default: T) -> T:
+    """Return what `texts` has for a BCP 47 tag, by lower-case tags, or `default`.
 
     The longest known beginning of the tag decides: `pt-BR` has the text of `pt`.
     """
     subtags = language.lower().split("-")
     tags = ("-".join(subtags[:count]) for count in range(len(subtags), 0, -1))
-    return next((_TEXTS[tag] for tag in tags if tag in _TEXTS), _DEFAULT)
+    return next((texts[tag] for tag in tags if tag in texts), default)

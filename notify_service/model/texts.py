@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from notify_service.model.events import ContentKind
+from notify_service.model.generic_text import find_by_language
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,4 @@ _TEXTS: Final = {
 
 def texts_in(language: str) -> Texts:
     """Return the texts in the language of a BCP 47 tag, in English if the language is unknown."""
-    subtags = language.lower().split("-")
-    tags = ("-".join(subtags[:count]) for count in range(len(subtags), 0, -1))
-    return next((_TEXTS[tag] for tag in tags if tag in _TEXTS), _ENGLISH)
+    return find_by_language(_TEXTS, language, _ENGLISH)
