@@ -46,7 +46,8 @@ class MediaStore(Protocol):
     async def lease(self, media_id: str, holder: str, now_ms: int, until_ms: int) -> MediaFile | None:
         """Give `holder` the sole right to complete an UPLOADING file, or extend it; None if another one has it.
 
-        Each new holder adds to the attempts of the file.
+        Each new holder adds to the attempts of the file. A holder keeps the lease of a file that it has finished or
+        removed until it releases it; any other removal ends the lease.
         """
 
     async def release(self, media_id: str, holder: str) -> None:

@@ -103,8 +103,9 @@ class MongoMediaStore:
 
     async def lease(self, media_id: str, holder: str, now_ms: int, until_ms: int) -> MediaFile | None:
         """See MediaStore."""
-        free = [*_free_lease(now_ms), {"lease.by": holder}]
-        condition = {"_id": encode_id(media_id), "state": int(MediaState.UPLOADING), "$or": free}
+        # A holder may extend its lease just after it has finished or removed the file.
+        free = {"state": int(MediaState.UPLOADING), "$or": _free_lease(now_ms)}
+        condition = {"_id": encode_id(media_id), "$or": [free, {"lease.by": holder}]}
         new = {"$cond": [{"$eq": ["$lease.by", holder]}, 0, 1]}
         tries = {"$add": [{"$ifNull": ["$tries", 0]}, new]}
         change = [{"$set": {"lease": {"by": holder, "until": until_ms}, "tries": tries}}]
@@ -129,7 +130,7 @@ class MongoMediaStore:
         self, media_id: str, holder: str, state: MediaState, *, stored_bytes: int, due_ms: int
     ) -> MediaFile | None:
         """See MediaStore."""
-        change = {"$set": {"state": int(state), "bytes": stored_bytes, "due": due_ms}, "$unset": {"lease": 1}}
+        change = {"$set": {"state": int(state), "bytes": stored_bytes, "due": due_ms}}
         with store_errors():
             finished = await self._files.find_one_and_update(
                 _leased(media_id, holder), change, return_document=ReturnDocument.AFTER
@@ -165,7 +166,7 @@ class MongoMediaStore:
         condition: Document = {"_id": encode_id(media_id), "state": {"$in": [int(state) for state in states]}}
         if holder is not None:
             condition["lease.by"] = holder
-        return await self._change(condition, _removal(now_ms, failure))
+        return await self._change(condition, _removal(now_ms, failure, end_lease=holder is None))
 
     async def reset_attempts(self, media_id: str) -> None:
         """See MediaStore."""
@@ -238,7 +239,7 @@ def _free_lease(now_ms: int) -> list[Document]:
     return [{"lease": None}, {"lease.until": {"$lt": now_ms}}]
 
 
-def _removal(now_ms: int, failure: Failure | None = None) -> Document:
+def _removal(now_ms: int, failure: Failure | None = None, *, end_lease: bool = True) -> Document:
     fields = {"failure": encode_failure(failure)} if failure is not None else {}
     removed = {"state": int(MediaState.REMOVED), "removed": now_ms, "due": 0, **fields}
-    return {"$set": removed, "$unset": {"lease": 1, "mark": 1}}
+    return {"$set": removed, "$unset": {"mark": 1, **({"lease": 1} if end_lease else {})}}

@@ -143,7 +143,7 @@ class MediaEnvironment:
         self.completion = self.new_completion()
         self.collector = Collector(self.store, self.objects, self.directory, self.clock, TIMES)
 
-    def new_completion(self, *, scan: bool = False) -> Completion:
+    def new_completion(self, *, scan: bool = False, lease_s: float = 30) -> Completion:
         """Return the completion of another server."""
         inspector = PlainInspector(self.objects)
         return Completion(
@@ -153,7 +153,7 @@ class MediaEnvironment:
             self.clock,
             scan=scan,
             unreferenced_s=DAY_S,
-            lease_s=30,
+            lease_s=lease_s,
         )
 
     async def begin(self, owner_id: str, data: bytes, *, in_parts: bool = False) -> MediaFile:

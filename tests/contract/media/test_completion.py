@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import uuid_utils
@@ -145,6 +147,49 @@ async def test_stopped_server_frees_its_leases(media: MediaEnvironment) -> None:
     assert await media.store.lease(file.media_id, "another", media.clock.now_ms(), media.clock.now_ms() + 1)
     with pytest.raises(MediaNotReady):
         await call
+
+
+@pytest.mark.parametrize("sent", [DATA, OTHER], ids=["finished", "refused"])
+async def test_lease_that_is_extended_after_the_outcome_is_recorded_is_not_lost(
+    media: MediaEnvironment, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    """The extension is sent on a timer, so it may come between the last write of the work and its return."""
+    file = await media.begin(new_id(), DATA)
+    completion = media.new_completion(lease_s=0.03)
+    ended, extended = asyncio.Event(), asyncio.Event()
+    lease = media.store.lease
+
+    async def lease_and_tell(*arguments: Any) -> MediaFile | None:
+        leased = await lease(*arguments)
+        if ended.is_set():
+            extended.set()
+        return leased
+
+    def wait_extended_after(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def run(*arguments: Any, **options: Any) -> Any:
+            result = await method(*arguments, **options)
+            ended.set()
+            await extended.wait()
+            return result
+
+        return run
+
+    monkeypatch.setattr(media.store, "lease", lease_and_tell)
+    monkeypatch.setattr(media.store, "finish", wait_extended_after(media.store.finish))
+    monkeypatch.setattr(media.store, "remove", wait_extended_after(media.store.remove))
+    outcome = completion.stream(file, chunks_of(sent))
+    if sent == DATA:
+        assert (await outcome).state is MediaState.READY
+    else:
+        with pytest.raises(Invalid):
+            await outcome
+
+
+async def test_removal_ends_the_lease_of_the_call_that_completes_the_file(media: MediaEnvironment) -> None:
+    file, now_ms = await media.begin(new_id(), DATA), media.clock.now_ms()
+    assert await media.store.lease(file.media_id, "holder", now_ms, now_ms + 1000)
+    assert await media.store.remove(file.media_id, [MediaState.UPLOADING], now_ms)
+    assert await media.store.lease(file.media_id, "holder", now_ms, now_ms + 1000) is None
 
 
 async def test_completions_of_one_user_are_limited(media: MediaEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
