@@ -48,6 +48,9 @@ class Pushes(Protocol):
     def find_unpushed(self, user_id: str) -> UnpushedEntry | None:
         """Return the last entry that is not pushed because a session of the user was in the foreground."""
 
+    def offer_unheard(self, user_id: str) -> None:
+        """Offer again what came while a session of the user that is silent now was taken for in the foreground."""
+
     def forget_user(self, user_id: str) -> None:
         """Forget that entry, because the user has no session here any more."""
 
@@ -98,11 +101,16 @@ class Home:
         if not sessions and self._users.pop(user_id, None) is not None:
             self._forget_unpushed(user_id)
 
-    def set_activity(self, user_id: str, session_id: str, *, foreground: bool) -> None:
-        """Note that a session has moved between foreground and background, if it is attached."""
+    def set_activity(self, user_id: str, session_id: str, *, foreground: bool, silent: bool = False) -> None:
+        """Note that a session has moved between foreground and background, if it is attached.
+
+        If it is `silent`, its device may not have got what came lately.
+        """
         sessions = self._users.get(user_id, {})
         if (session := sessions.get(session_id)) is not None:
-            sessions[session_id] = replace(session, foreground=foreground)
+            sessions[session_id] = replace(session, foreground=foreground, silent=silent)
+            if silent and self.pushes is not None:
+                self.pushes.offer_unheard(user_id)
 
     def is_in_foreground(self, user_id: str) -> bool:
         """Return True if a session of the user is in the foreground."""

@@ -96,7 +96,7 @@ class FrameDispatcher:
 
     def _activity(self, _: str, frame: MeshFrame, __: PeerStream) -> None:
         body = frame.activity
-        self._home.set_activity(body.user_id, body.session_id, foreground=not body.background)
+        self._home.set_activity(body.user_id, body.session_id, foreground=not body.background, silent=body.silent)
 
     def _find(self, _: str, frame: MeshFrame, stream: PeerStream) -> None:
         stream.respond(

@@ -54,7 +54,9 @@ class HomeRouter:
     def set_activity(self, home: str, session: AttachedSession) -> None:
         """Tell the home that a session has moved between foreground and background."""
         if home == self._ring.me.server_id:
-            self._local.set_activity(session.user_id, session.session_id, foreground=session.foreground)
+            self._local.set_activity(
+                session.user_id, session.session_id, foreground=session.foreground, silent=session.silent
+            )
         elif (stream := self._peers.stream_to(home)) is not None:
             stream.send_unbounded(mesh.encode_activity(session))
 

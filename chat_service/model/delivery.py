@@ -50,7 +50,7 @@ class Foreground:
 class AttachedSession:
     """A session of a device, and the server id of its edge.
 
-    It is in the `foreground` while the device says so and is heard.
+    It is in the `foreground` while the device says so and is heard, and `silent` while it is not heard.
     """
 
     session_id: str
@@ -58,3 +58,4 @@ class AttachedSession:
     device_id: str
     edge: str
     foreground: bool = True
+    silent: bool = False

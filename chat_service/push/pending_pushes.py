@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Final, Protocol
 
@@ -16,6 +16,10 @@ SETTLE_S: Final = 5.0
 MAX_HELD: Final = 10_000
 # Pairs of a user and a conversation of which this home knows whether something was queued and not read since.
 MAX_REMEMBERED: Final = 200_000
+# A device that is silent now was taken for in the foreground for this long, and may not have got what came meanwhile.
+UNHEARD_MS: Final = 15_000
+# So many of the last deliveries are kept for each user in the foreground.
+MAX_UNHEARD: Final = 10
 
 
 class PushQueue(Protocol):
@@ -60,8 +64,8 @@ class PendingPushes:
         # By user and conversation: the highest seq that was queued and not read since, 0 if there is none, and the
         # highest read seq that was queued.
         self._remembered: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()
-        # By user with a session here: the last delivery that came while one was in the foreground, and its time.
-        self._unpushed: dict[str, tuple[int, Delivery]] = {}
+        # By user with a session here: the last deliveries that came while one was in the foreground, and their times.
+        self._unpushed: dict[str, deque[tuple[int, Delivery]]] = {}
         self.unsettle()
 
     def unsettle(self) -> None:
@@ -95,16 +99,29 @@ class PendingPushes:
                 away.append(user_id)
             # What is offered again is old, and nobody is notified of their own entries.
             elif not delivery.push_only and user_id != only_author_id:
-                before = self._unpushed.get(user_id)
-                if before is None or before[0] <= time_ms:
-                    self._unpushed[user_id] = noted
+                self._note_unpushed(user_id, noted)
         return away
+
+    def _note_unpushed(self, user_id: str, noted: tuple[int, Delivery]) -> None:
+        last = self._unpushed.setdefault(user_id, deque(maxlen=MAX_UNHEARD))
+        if not last or last[-1][0] <= noted[0]:
+            last.append(noted)
+        while last[0][0] < last[-1][0] - UNHEARD_MS:
+            last.popleft()
+
+    def offer_unheard(self, user_id: str) -> None:
+        """Offer again what came in the last seconds, because the session that it was for is silent now."""
+        if not self._is_in_foreground(user_id):
+            since_ms = self._clock.now_ms() - UNHEARD_MS
+            for time_ms, delivery in self._unpushed.pop(user_id, ()):
+                if time_ms >= since_ms:
+                    self.offer([user_id], delivery)
 
     def find_unpushed(self, user_id: str) -> UnpushedEntry | None:
         """Return the last entry by another user that came while a session of the user was in the foreground."""
-        if (noted := self._unpushed.get(user_id)) is None:
+        if not (noted := self._unpushed.get(user_id)):
             return None
-        time_ms, delivery = noted
+        time_ms, delivery = noted[-1]
         conversation_id, seq = push.newest_entry(delivery, user_id)
         return UnpushedEntry(conversation_id, seq, time_ms)
 

@@ -145,7 +145,7 @@ class EdgePresence:
         state = _state_of(session)
         foreground = state == DeviceState.DEVICE_STATE_FOREGROUND
         if foreground != session.attached_session.foreground:
-            session.attached_session = replace(session.attached_session, foreground=foreground)
+            session.attached_session = replace(session.attached_session, foreground=foreground, silent=session.silent)
             if session.home:
                 self._homes.set_activity(session.home, session.attached_session)
         if self._reporter is not None:

@@ -125,7 +125,10 @@ def encode_activity(attachment: AttachedSession) -> MeshFrame:
     """Return the frame that tells a home that a stream has moved between foreground and background."""
     return MeshFrame(
         activity=Activity(
-            session_id=attachment.session_id, user_id=attachment.user_id, background=not attachment.foreground
+            session_id=attachment.session_id,
+            user_id=attachment.user_id,
+            background=not attachment.foreground,
+            silent=attachment.silent,
         )
     )
 

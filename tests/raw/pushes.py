@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 from google.protobuf.message import Message
@@ -12,13 +13,15 @@ from google.protobuf.message_factory import GetMessageClass
 from redis.asyncio import Redis
 
 from devstack.servers.service import ServiceReplica
-from parley.chat.v1 import entry_pb2
+from parley.chat.v1 import chat_pb2, entry_pb2
+from parley.internal.v1 import directory_pb2
 from parley.internal.v1 import notify_pb2 as internal_pb2
 from parley.notify.v1 import notify_pb2
 from tests.eventually import eventually
 from tests.raw.calls import PATIENCE
 from tests.raw.device import RawDevice
-from tests.raw.directory import credential_of
+from tests.raw.directory import Directory, credential_of
+from tests.raw.watcher import beating
 from tests.raw.world import World
 
 QUEUE = "notify:queue"
@@ -33,23 +36,42 @@ Recorded = dict[str, Any]
 
 
 class Pushes:
-    """The pushes of the system of a world; an async context manager that closes its connection to Redis."""
+    """The pushes of the system of a world; an async context manager that closes its connection to Redis.
+
+    Meanwhile each connected device in `heard` sends heartbeats; `register` adds devices to it.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._redis: Any = Redis.from_url(world.stack.redis_url)
+        self._resources = AsyncExitStack()
+        self.heard: list[RawDevice] = []
 
     async def __aenter__(self) -> Pushes:
+        self._resources.push_async_callback(self._redis.aclose)
+        await self._resources.enter_async_context(beating(self.heard))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._redis.aclose()
+        await self._resources.aclose()
 
     async def register(self, device: RawDevice, **request: Any) -> str:
         """Register a token of FCM for a device, and return it: the id of the device."""
         fcm = notify_pb2.FcmToken(token=device.device_id)
         await device.call(notify_pb2.RegisterPushTokenRequest(fcm=fcm, **request))
+        self.heard.append(device)
         return device.device_id
+
+    async def move_to_background(self, device: RawDevice) -> None:
+        """Let a connected device say that it is in the background, and wait until its home knows it."""
+        background = chat_pb2.HeartbeatRequest(activity=chat_pb2.ACTIVITY_BACKGROUND)
+        await device.stream.send_frame(heartbeat=background)
+        request = directory_pb2.DescribeForegroundRequest(user_id=device.user_id)
+
+        async def is_in_background() -> bool:
+            return device.device_id not in (await Directory(self._world).call(request)).device_ids
+
+        await eventually(is_in_background)
 
     async def queue(self, entries: Sequence[entry_pb2.Entry], *users: RawDevice) -> None:
         """Queue entries of one conversation for users, as their home does."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 import pytest
 
 from devstack.services import CHAT, NOTIFY
 from devstack.stack import Stack
-from parley.chat.v1 import chat_pb2, conversation_pb2
+from parley.chat.v1 import conversation_pb2
 from parley.notify.v1 import notify_pb2
 from tests.eventually import eventually
 from tests.raw.device import RawDevice
@@ -90,17 +90,10 @@ async def gather_group(world: World, pushes: Pushes) -> BusyGroup:
     return BusyGroup(group, senders, watching, muted, quiet, reachable)
 
 
-async def stay_in_foreground(devices: Iterable[RawDevice]) -> None:
-    """Send a heartbeat of each device: those that are silent for 10 s do not count as in the foreground."""
-    for device in devices:
-        await device.stream.send_frame(heartbeat=chat_pb2.HeartbeatRequest(activity=chat_pb2.ACTIVITY_FOREGROUND))
-
-
 async def flood(busy: BusyGroup, sender: RawDevice, count: int) -> int:
-    """Send messages, WINDOW at a time, while all who watch stay in the foreground, and return the highest seq."""
+    """Send messages, WINDOW at a time, and return the highest seq."""
     newest = 0
     for start in range(0, count, WINDOW):
-        await stay_in_foreground([*busy.senders, *busy.watching])
         numbers = range(start, min(start + WINDOW, count))
         keys = [await sender.send(busy.group, f"message {number}") for number in numbers]
         for key in keys:
@@ -139,7 +132,6 @@ async def tell_why(busy: BusyGroup, pushes: Pushes, newest: int) -> None:
         assert await pushes.outcomes(device) == []
 
         async def is_told(device: RawDevice = device) -> bool:
-            await stay_in_foreground([device])
             assert await pushes.kept_back(device) == [(busy.group, newest, device.device_id)]
             return True
 

@@ -13,6 +13,9 @@ from tests.raw.world import World
 
 pytestmark = pytest.mark.scenario
 
+SILENCE_S = 10.0
+PATIENCE_S = 20.0
+
 
 async def test_trace_tells_that_a_device_was_in_the_foreground(world: World, pushes: Pushes) -> None:
     alice, bob = await world.users("alice", "bob")
@@ -28,6 +31,25 @@ async def test_trace_tells_that_a_device_was_in_the_foreground(world: World, pus
     assert (traced.conversation_id, traced.seq) == (direct, seq)
     assert await pushes.kept_back(alice) == [], "her own messages notify her of nothing"
     assert pushes.recorded(alice, bob) == []
+
+
+async def test_what_came_before_a_device_fell_silent_is_pushed(world: World, pushes: Pushes) -> None:
+    """A device in a tunnel is taken for in the foreground until it was silent for 10 s."""
+    alice, bob, carol = await world.users("alice", "bob", "carol")
+    for device in (bob, carol):
+        await pushes.register(device)
+    for device in (alice, bob, carol):
+        await device.connect()
+    group = await alice.group("Friday", [bob, carol])
+    read = await alice.sent(group, "hello")
+    await bob.receipt(group, read=read)
+    pushes.heard.remove(bob)
+    unread = await alice.sent(group, "are you there?")
+    assert pushes.recorded(bob) == []
+    await eventually(lambda: pushes.recorded(bob), SILENCE_S + PATIENCE_S)
+    await pushes.wait_drained()
+    assert pushes.kinds(bob) == [("message", unread)]
+    assert pushes.recorded(carol) == [], "her device was heard"
 
 
 async def test_every_chat_server_knows_who_is_in_the_foreground(world: World) -> None:

@@ -34,10 +34,8 @@ async def test_only_users_without_a_foreground_device_are_pushed(world: World, p
         await pushes.register(device)
     for device in (alice, bob, carol, laptop):
         await device.connect()
-    background = chat_pb2.HeartbeatRequest(activity=chat_pb2.ACTIVITY_BACKGROUND)
     for device in (bob, carol):
-        await device.stream.send_frame(heartbeat=background)
-        await device.stream.next_frame("heartbeat")
+        await pushes.move_to_background(device)
     group = await alice.group("Friday", [bob, carol, dave])
     seq = await alice.sent(group, "hello")
     for device in (bob, dave):

@@ -108,6 +108,7 @@ class NotedPushes:
 
     def __init__(self) -> None:
         self.forgotten: list[str] = []
+        self.unheard: list[str] = []
 
     def offer(self, user_ids: Collection[str], delivery: Delivery) -> None:
         pass
@@ -120,6 +121,9 @@ class NotedPushes:
 
     def find_unpushed(self, user_id: str) -> UnpushedEntry | None:
         return None if user_id in self.forgotten else ENTRY
+
+    def offer_unheard(self, user_id: str) -> None:
+        self.unheard.append(user_id)
 
     def forget_user(self, user_id: str) -> None:
         self.forgotten.append(user_id)
@@ -135,6 +139,17 @@ def test_devices_in_the_foreground_are_described_with_what_they_kept_back(home: 
         home.attach(replace(session(name), device_id=device))
     home.set_activity(USER, "1", foreground=False)
     assert home.describe_foreground(USER) == Foreground(("laptop", "tablet"), ENTRY)
+
+
+def test_what_came_before_a_session_fell_silent_is_offered_again(home: Home) -> None:
+    home.pushes = pushes = NotedPushes()
+    home.attach(session("1"))
+    home.set_activity(USER, "1", foreground=False)
+    assert pushes.unheard == []
+    home.set_activity(USER, "1", foreground=True)
+    home.set_activity(USER, "1", foreground=False, silent=True)
+    assert pushes.unheard == [USER]
+    assert not home.is_in_foreground(USER)
 
 
 def test_what_was_kept_back_is_forgotten_with_the_last_session(home: Home) -> None:

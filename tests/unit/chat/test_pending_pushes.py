@@ -7,7 +7,7 @@ from collections.abc import Collection
 import pytest
 
 from chat_service.model.delivery import DeliveredEntry, Delivery
-from chat_service.push.pending_pushes import MAX_HELD, SETTLE_S, PendingPushes
+from chat_service.push.pending_pushes import MAX_HELD, MAX_UNHEARD, SETTLE_S, UNHEARD_MS, PendingPushes
 from parley.chat.v1 import chat_pb2, entry_pb2
 from parley.internal.v1.notify_pb2 import QueuedPush
 from tests.clock import ManualClock
@@ -118,6 +118,30 @@ def test_reads_are_queued_after_a_push_until_all_is_read(home: PushingHome) -> N
     assert home.reads() == [(BOB, 1), (BOB, 2)]
     home.read(CAROL, 1)
     assert home.reads()[2:] == [(CAROL, 1)]
+
+
+def test_what_came_before_a_device_fell_silent_is_queued(home: PushingHome) -> None:
+    home.present.add(BOB)
+    home.deliver(1, BOB)
+    home.clock.advance(UNHEARD_MS / 1000)
+    home.deliver(2, BOB)
+    home.deliver(3, BOB)
+    home.clock.advance(1)
+    home.pushes.offer_unheard(BOB)
+    assert home.entries() == [], "another device of the user is in the foreground"
+    home.present.clear()
+    home.pushes.offer_unheard(BOB)
+    home.pushes.offer_unheard(BOB)
+    assert home.entries() == [([2], [BOB]), ([3], [BOB])]
+
+
+def test_number_of_deliveries_kept_for_a_user_is_bounded(home: PushingHome) -> None:
+    home.present.add(BOB)
+    for seq in range(MAX_UNHEARD + 5):
+        home.deliver(seq + 1, BOB)
+    home.present.clear()
+    home.pushes.offer_unheard(BOB)
+    assert [seqs for seqs, _ in home.entries()] == [[seq + 6] for seq in range(MAX_UNHEARD)]
 
 
 def test_receipt_that_reads_nothing_new_is_not_queued(home: PushingHome) -> None:
