@@ -59,6 +59,9 @@ class Delivery:
         match event:
             case QueuedEntries():
                 await self._deliver_entries(event, left, event_id=event_id)
+                # What was sent is not sent again because of a failure here.
+                withdraw = partial(self._withdrawals.withdraw_deleted, event, left)
+                await repeat_until_available("withdraw", withdraw, self._clock)
             case QueuedRead():
                 await self._withdrawals.withdraw(event, left)
         return left

@@ -1,4 +1,4 @@
-"""The withdrawal of notifications that were read elsewhere."""
+"""The withdrawal of notifications that were read elsewhere, or whose messages were deleted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from notify_service.delivery.remainder import Remainder
 from notify_service.delivery.sender import PushSender, SendResult
 from notify_service.model.composition import compose_badge, compose_withdrawal
 from notify_service.model.decision import NO_MEMBER
-from notify_service.model.events import QueuedRead
+from notify_service.model.events import QueuedEntries, QueuedRead
 from notify_service.model.ports import Directory, ShownStore
 from notify_service.model.push import Push
 from notify_service.model.registration import Registration
@@ -21,7 +21,7 @@ MAX_CONCURRENT_SENDS: Final = 16
 
 
 class Withdrawals:
-    """Withdraws what was pushed to a user and read; a user who has read a part gets the new badge."""
+    """Withdraws what was pushed to a user and read or deleted; a user who has read a part gets the new badge."""
 
     def __init__(self, decider: Decider, directory: Directory, shown: ShownStore, sender: PushSender) -> None:
         self._decider = decider
@@ -43,6 +43,16 @@ class Withdrawals:
         if shown <= event.read_seq:
             await self._shown.end_withdrawal(event.user_id, event.conversation_id, shown)
 
+    async def withdraw_deleted(self, event: QueuedEntries, left: Remainder) -> None:
+        """Withdraw the notifications of messages that the entries of the event delete. Raise as `withdraw`."""
+        for seq in event.deleted_seqs:
+            for user_id in await self._shown.withdraw_deleted(event.conversation_id, event.user_ids, seq):
+                read = QueuedRead(user_id, event.conversation_id, seq, event.queued_ms)
+                registrations = await self._decider.find_registrations(user_id)
+                if registrations:
+                    push = compose_withdrawal(event.conversation_id, seq, await self._find_badge(read))
+                    await self._send(read, registrations, push, left)
+
     async def withdraw_again(self, event: QueuedRead, device_id: str, left: Remainder) -> None:
         """Repeat a withdrawal at one device unless something newer was pushed. Raise as `withdraw`."""
         shown = await self._shown.find_shown(event.conversation_id, [event.user_id])
@@ -55,19 +65,19 @@ class Withdrawals:
             await self._send(event, chosen, push, left)
 
     async def withdraw_overtaken(self, conversation_id: str, pushed: Mapping[str, int], left: Remainder) -> None:
-        """Withdraw entries, by user, that were read while they were pushed: the withdrawal may have come first.
+        """Withdraw entries, by user, that were read or deleted while they were pushed.
 
-        Raise as `withdraw`.
+        Their withdrawal may have come first. Raise as `withdraw`.
         """
         for user_id, shown in (await self._shown.find_shown(conversation_id, pushed)).items():
             if not shown:
                 await self._withdraw_overtaken(user_id, conversation_id, pushed[user_id], left)
 
     async def _withdraw_overtaken(self, user_id: str, conversation_id: str, seq: int, left: Remainder) -> None:
-        context = await self._directory.describe(conversation_id, user_id, [user_id], ())
+        context = await self._directory.describe(conversation_id, user_id, [user_id], (), message_seqs=[seq])
         state = context.recipients.get(user_id, NO_MEMBER)
-        if state.is_member and state.read_seq < seq:
-            # Redis lost what was pushed; nobody has read it.
+        if state.is_member and state.read_seq < seq and seq not in context.deleted_seqs:
+            # Redis lost what was pushed; it is still to be shown.
             return
         event = QueuedRead(user_id, conversation_id, seq, left.now_ms)
         push = compose_withdrawal(conversation_id, seq, state.badge)

@@ -71,12 +71,16 @@ class NotifyingEntry:
 
 @dataclass(frozen=True, slots=True)
 class QueuedEntries:
-    """Entries of a conversation, in ascending order of seq, for users; entries that notify nobody are left out."""
+    """Entries of a conversation, in ascending order of seq, for users; entries that notify nobody are left out.
+
+    `deleted_seqs` are the messages that they delete for all members.
+    """
 
     conversation_id: str
     entries: tuple[NotifyingEntry, ...]
     user_ids: tuple[str, ...]
     queued_ms: int
+    deleted_seqs: tuple[int, ...] = ()
 
     def only(self, entry: NotifyingEntry, user_id: str) -> QueuedEntries:
         """Return the event with one entry, for one user."""

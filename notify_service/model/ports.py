@@ -161,6 +161,12 @@ class ShownStore(Protocol):
         If the seq is greater than `read_seq`, nothing is marked.
         """
 
+    async def withdraw_deleted(self, conversation_id: str, user_ids: Collection[str], seq: int) -> list[str]:
+        """Mark a deleted entry as withdrawn; return the users to whom it was pushed, and nothing newer.
+
+        It is not forgotten: a receipt of earlier entries still changes the number on the icon.
+        """
+
     async def end_withdrawal(self, user_id: str, conversation_id: str, seq: int) -> None:
         """Forget a conversation whose withdrawal up to `seq` was sent, unless a newer entry was pushed since."""
 

@@ -94,9 +94,10 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """A silent push: the conversation was read on another device up to `seq`, and `badge` is the new badge.
+    """A silent push: the notifications of a conversation up to `seq` are outdated, and `badge` is the new badge.
 
-    It has the collapse id of the notifications that it withdraws, and replaces those that a provider still keeps.
+    The user has read it on another device, or the message was deleted. It has the collapse id of the notifications that
+    it withdraws, and replaces those that a provider still keeps.
     """
 
     collapse_id: str

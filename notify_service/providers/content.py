@@ -1,10 +1,11 @@
 """The content of a push as the app reads it: one JSON object for all providers, in clear or encrypted to the device.
 
 A notification has `kind` "message", `conversation_id`, `seq`, `collapse_id`, `badge`, `title` and `body`; a
-withdrawal has `kind` "read" and the same up to `badge`. Without `badge` the number on the icon stays. Providers show
-`title` and `body` of a notification in clear themselves, and carry the other fields beside it. Encrypted content is the
-whole object, in one field `encrypted`: base64url, without padding, of the bytes that `notify_service/encryption.py`
-describes. The app drops what it has seen: a seq up to the newest of the conversation.
+withdrawal, of what was read elsewhere or deleted, has `kind` "read" and the same up to `badge`. Without `badge` the
+number on the icon stays. Providers show `title` and `body` of a notification in clear themselves, and carry the other
+fields beside it. Encrypted content is the whole object, in one field `encrypted`: base64url, without padding, of the
+bytes that `notify_service/encryption.py` describes. The app drops what it has seen: a seq up to the newest of the
+conversation.
 """
 
 from __future__ import annotations

@@ -130,3 +130,11 @@ if redis.call('HGET', KEYS[1], ARGV[1]) == '-' .. ARGV[2] then
 end
 return 1
 """)
+
+# KEYS: the hash. ARGV: conversation, seq. Returns 1 if that entry is the newest that was pushed, also if it is being
+# withdrawn: its server may have died.
+WITHDRAW_DELETED: Final = Script.from_text("""
+if math.abs(tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0')) ~= tonumber(ARGV[2]) then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], '-' .. ARGV[2])
+return 1
+""")

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from notify_service.storage.scripts import BEGIN_WITHDRAWAL, END_WITHDRAWAL, RAISE_SHOWN
+from notify_service.storage.scripts import BEGIN_WITHDRAWAL, END_WITHDRAWAL, RAISE_SHOWN, WITHDRAW_DELETED
 from servicekit.redis import ScriptCall, redis_errors, run_scripts
 
 # Providers keep nothing for longer, and hardly anybody has an older notification on the screen.
@@ -55,6 +55,13 @@ class RedisShownStore:
                 BEGIN_WITHDRAWAL.call(_keys(user_id, conversation_id), conversation_id, read_seq, READ_TTL_MS)
             )
         )
+
+    async def withdraw_deleted(self, conversation_id: str, user_ids: Collection[str], seq: int) -> list[str]:
+        """See ShownStore."""
+        calls = [WITHDRAW_DELETED.call([_key(user_id)], conversation_id, seq) for user_id in user_ids]
+        with redis_errors():
+            replies = await run_scripts(self._redis, calls) if calls else []
+        return [user_id for user_id, reply in zip(user_ids, replies, strict=True) if reply]
 
     async def end_withdrawal(self, user_id: str, conversation_id: str, seq: int) -> None:
         """See ShownStore."""

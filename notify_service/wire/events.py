@@ -36,6 +36,7 @@ _ADDING: Final = (
     entry_pb2.MembershipChanged.KIND_CREATED,
     entry_pb2.MembershipChanged.KIND_ADDED,
 )
+_DELETED: Final = "message_deleted"
 
 
 def decode_event(payload: bytes) -> PushEvent:
@@ -53,14 +54,14 @@ def decode_job(payload: bytes) -> PushJob:
 def encode_job(job: PushJob) -> bytes:
     """Return a job as bytes: the same for equal jobs."""
     encoded = notify_pb2.PushJob(
-        push=encode_event(job.event), user_id=job.user_id, device_id=job.device_id, attempts=job.attempts
+        push=_encode_push(job.event), user_id=job.user_id, device_id=job.device_id, attempts=job.attempts
     )
     encoded.first_attempt_time.FromMilliseconds(job.first_attempt_ms)
     return encoded.SerializeToString(deterministic=True)
 
 
-def encode_event(event: PushEvent) -> notify_pb2.QueuedPush:
-    """Return an event as chat queues it."""
+def _encode_push(event: PushEvent) -> notify_pb2.QueuedPush:
+    """Return the event of a job as chat queues it. Nothing that it deletes is in a job."""
     push = notify_pb2.QueuedPush(queue_time=_timestamp(event.queued_ms))
     match event:
         case QueuedEntries():
@@ -80,7 +81,9 @@ def _decode_push(push: notify_pb2.QueuedPush) -> PushEvent:
             queued = push.entries
             found = (_decode_entry(each) for each in queued.entries)
             entries = tuple(each for each in found if each is not None)
-            return QueuedEntries(queued.conversation_id, entries, tuple(dict.fromkeys(queued.user_ids)), queued_ms)
+            deleted = tuple(each.message_deleted.target_seq for each in queued.entries if each.HasField(_DELETED))
+            user_ids = tuple(dict.fromkeys(queued.user_ids))
+            return QueuedEntries(queued.conversation_id, entries, user_ids, queued_ms, deleted)
         case "read":
             return QueuedRead(push.read.user_id, push.read.conversation_id, push.read.read_seq, queued_ms)
         case _:

@@ -116,6 +116,14 @@ class DeliveryEnvironment:
         queued = notify_pb2.QueuedEntries(conversation_id=CHAT, entries=entries, user_ids=users)
         await self._add(notify_pb2.QueuedPush(entries=queued), queued_ms)
 
+    async def queue_deletion(self, seq: int, target_seq: int, *users: str) -> None:
+        """Queue the deletion of a message by alice as chat does; from now on the directory knows of it."""
+        self.chat.deleted |= {target_seq}
+        deleted = entry_pb2.MessageDeleted(target_seq=target_seq)
+        entry = entry_pb2.Entry(conversation_id=CHAT, seq=seq, actor_id=ALICE, message_deleted=deleted)
+        queued = notify_pb2.QueuedEntries(conversation_id=CHAT, entries=[entry], user_ids=users)
+        await self._add(notify_pb2.QueuedPush(entries=queued), None)
+
     async def queue_read(self, user_id: str, seq: int) -> None:
         """Queue a read watermark as chat does."""
         read = notify_pb2.QueuedRead(user_id=user_id, conversation_id=CHAT, read_seq=seq)
@@ -128,6 +136,10 @@ class DeliveryEnvironment:
     async def outcomes(self, user_id: str) -> list[PushOutcome]:
         """Return the outcomes of the last decisions about a user, the oldest first."""
         return [each.outcome for each in reversed(await self.traces.find(user_id))]
+
+    async def is_read_by_nobody(self) -> bool:
+        """Return whether no server waits for events."""
+        return bool((await self.redis.info("clients"))["blocked_clients"] == 0)
 
     async def is_empty(self) -> bool:
         """Return whether nothing waits."""

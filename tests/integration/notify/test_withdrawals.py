@@ -1,4 +1,4 @@
-"""Notifications that were read elsewhere are withdrawn, in every order of push and receipt."""
+"""Notifications that were read elsewhere or deleted are withdrawn, in every order of push and receipt."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from notify_service.model.push import RetryLater, Withdrawal
 from tests.eventually import eventually
-from tests.integration.notify.environment import BOB, CHAT, DeliveryEnvironment, running_server
+from tests.integration.notify.environment import BOB, CAROL, CHAT, DeliveryEnvironment, running_server
 from tests.integration.notify.test_delivery import Answers, SlowProvider
 
 pytestmark = pytest.mark.integration
@@ -116,3 +116,57 @@ async def test_withdrawal_interrupted_by_the_death_of_its_server_is_repeated(env
     async with running_server(environment) as again:
         await eventually(environment.is_empty)
     assert again.sent == [("phone", "read", 5)]
+
+
+async def test_deletion_withdraws_the_notification_of_the_message_alone(environment: DeliveryEnvironment) -> None:
+    await environment.register(BOB, "phone")
+    await environment.register(CAROL, "tablet")
+    async with running_server(environment) as server:
+        await environment.queue_entries(4, users=[BOB, CAROL])
+        await environment.queue_entries(5)
+        await eventually(environment.is_empty)
+        # Bob's device shows the next message by now.
+        await environment.queue_deletion(6, 4, BOB, CAROL)
+        await eventually(environment.is_empty)
+        assert server.sent[-1] == ("tablet", "read", 4)
+        await environment.queue_deletion(7, 5, BOB, CAROL)
+        await eventually(environment.is_empty)
+        assert server.sent[-1] == ("phone", "read", 5)
+        assert len(server.sent) == 5
+        # What is left unread is still counted on the icon.
+        environment.chat.change(BOB, read_seq=3, badge=0)
+        await environment.queue_read(BOB, 3)
+        await eventually(environment.is_empty)
+    badge = server.provider.pushes[-1].push
+    assert (badge.collapse_id, badge.seq, badge.badge) == ("badge", 3, 0)
+
+
+async def test_withdrawal_of_a_deleted_message_that_failed_for_now_is_sent_again(
+    environment: DeliveryEnvironment,
+) -> None:
+    await environment.register(BOB, "phone")
+    answers = Answers()
+    async with running_server(environment, answers) as server:
+        await environment.queue_entries(5)
+        await eventually(environment.is_empty)
+        answers.answers["phone"] = [RetryLater("503")]
+        await environment.queue_deletion(6, 5, BOB)
+        await eventually(environment.is_empty)
+    assert server.sent == [("phone", "message", 5), ("phone", "read", 5), ("phone", "read", 5)]
+
+
+async def test_message_that_is_deleted_while_it_is_sent_is_withdrawn_after_it(environment: DeliveryEnvironment) -> None:
+    await environment.register(BOB, "phone")
+    slow = SlowProvider()
+    async with running_server(environment, name="notify-1", provider=slow) as first:
+        await environment.queue_entries(5)
+        await eventually(lambda: slow.started == 1)
+        # From now on the other server has the events, once the last wait of this one is over.
+        first.loops[1].cancel()
+        await eventually(environment.is_read_by_nobody)
+        async with running_server(environment, name="notify-2") as second:
+            await environment.queue_deletion(6, 5, BOB)
+            await eventually(lambda: second.sent == [("phone", "read", 5)])
+            slow.gate.set()
+            await eventually(environment.is_empty)
+    assert first.sent == [("phone", "message", 5), ("phone", "read", 5)]

@@ -63,3 +63,17 @@ async def test_message_that_is_deleted_before_the_push_is_not_shown(world: World
     await pushes.wait_drained()
     assert pushes.recorded(bob) == []
     assert await pushes.outcomes(bob) == ["deleted"]
+
+
+async def test_notification_of_a_message_that_is_deleted_is_withdrawn(world: World, pushes: Pushes) -> None:
+    alice, bob = await world.users("alice", "bob")
+    await pushes.register(bob)
+    await alice.connect()
+    direct = await alice.direct(bob)
+    seq = await alice.sent(direct, "oops")
+    await eventually(lambda: pushes.kinds(bob) == [("message", seq)], 20)
+    await alice.call(
+        chat_pb2.DeleteMessageRequest(request_id=new_id(), conversation_id=direct, target_seq=seq, for_all=True)
+    )
+    await eventually(lambda: pushes.kinds(bob) == [("message", seq), ("read", seq)], 20)
+    assert pushes.recorded(bob)[-1]["badge"] == 1, "a deleted message counts as unread, as in the list"

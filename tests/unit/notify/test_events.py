@@ -15,7 +15,7 @@ from notify_service.model.events import (
     QueuedEntries,
     QueuedRead,
 )
-from notify_service.wire.events import decode_event, decode_job, encode_event, encode_job
+from notify_service.wire.events import decode_event, decode_job, encode_job
 from parley.chat.v1 import entry_pb2
 from parley.internal.v1 import notify_pb2
 from parley.media.v1 import media_pb2
@@ -124,9 +124,15 @@ def test_entries_may_be_joined_as_bytes() -> None:
     assert list(queued.entries) == entries
 
 
-def test_event_and_job_survive_the_way_through_the_store() -> None:
-    entries = decoded(message(text=entry_pb2.Text(body="hi")), entry(6, message_deleted=entry_pb2.MessageDeleted()))
-    assert decode_event(encode_event(entries).SerializeToString()) == entries
+def test_deleted_messages_are_those_of_the_event_alone() -> None:
+    deletion = entry(6, message_deleted=entry_pb2.MessageDeleted(target_seq=4))
+    event_ = decoded(message(text=entry_pb2.Text(body="hi")), deletion)
+    assert event_.deleted_seqs == (4,)
+    assert event_.only(event_.entries[0], BOB).deleted_seqs == ()
+
+
+def test_job_survives_the_way_through_the_store() -> None:
+    entries = decoded(message(text=entry_pb2.Text(body="hi")))
     read = QueuedRead(BOB, CHAT, 9, 7)
     for each in (entries.only(entries.entries[0], BOB), read):
         job = PushJob(each, BOB, "d" * 32, 3, 11)
