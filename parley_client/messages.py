@@ -1,4 +1,4 @@
-"""Unary calls about messages: history, search, readers, sends without a stream, edits, deletions and reactions."""
+"""Unary calls about messages: history, search, receipts, sends without a stream, edits, deletions and reactions."""
 
 from __future__ import annotations
 
@@ -134,6 +134,15 @@ class Messages:
         return AppendResult.from_proto(
             (await self._calls.call(lambda channel: channel.chat.SetReaction, request)).appended
         )
+
+    async def mark_read(self, conversation_id: str, seq: int) -> None:
+        """Mark everything up to `seq` as read by the user; a connected device has `Device.mark_read` for it.
+
+        It may be repeated: the position only rises, and a seq above the newest entry counts as that one.
+        """
+        receipt = chat_pb2.Receipt(conversation_id=conversation_id, read_seq=seq)
+        request = chat_pb2.UpdateReceiptsRequest(receipts=[receipt])
+        await self._calls.call(lambda channel: channel.chat.UpdateReceipts, request)
 
     async def list_readers(self, conversation_id: str, seq: int) -> list[chat_pb2.Watermark]:
         """Return the watermarks of all members but the sender of the message `seq`: its receipts."""

@@ -15,6 +15,7 @@ from presence_service.servicers.presence import PresenceServicer
 from presence_service.servicers.report import PresenceReportServicer
 from presence_service.watching.channels import RedisChannels
 from presence_service.watching.device_watches import DeviceWatches
+from presence_service.watching.observer import PresenceObserver
 from presence_service.watching.permissions import Permissions
 from presence_service.watching.refresher import PermissionRefresher
 from presence_service.watching.watches import Watches
@@ -39,18 +40,19 @@ def presence_services(
 ) -> Service:
     """Return the services of a presence server and its loops."""
     permissions = Permissions(settings, directory)
-    watches = Watches(store, last_seen, permissions, channels, clock)
+    observer = PresenceObserver(store, last_seen, channels, clock)
+    watches = Watches(observer, permissions, clock)
     refresher = PermissionRefresher(watches, permissions, clock)
     devices = DeviceWatches(admit, drain_seconds, clock)
     writer = LastSeenWriter(store, last_seen, clock)
     reports = Reports(ReportDependencies(store, watches, writer, channels.publish_permissions, clock))
-    leases = LeaseWatch(store, watches.on_leases, reports.end_all, writer.note, clock)
+    leases = LeaseWatch(store, observer.on_leases, reports.end_all, writer.note, clock)
 
     def on_reconnected() -> None:
-        watches.on_reconnected()
+        observer.on_reconnected()
         refresher.refresh_all()
 
-    channels.connect(watches.on_record, refresher.on_changed, devices.on_opened, on_reconnected)
+    channels.connect(observer.on_record, refresher.on_changed, devices.on_opened, on_reconnected)
     return Service(
         public=[ServedService(PRESENCE, PresenceServicer(watches, refresher, settings, channels, devices, clock))],
         internal=[
@@ -60,6 +62,6 @@ def presence_services(
             ),
         ],
         admit=admit,
-        components=[leases.run, channels.run, watches.run, refresher.run, devices.run, writer.run],
+        components=[leases.run, channels.run, observer.run, watches.run, refresher.run, devices.run, writer.run],
         jobs=[reports.run, devices.run_until_drain],
     )

@@ -102,7 +102,12 @@ def _format_errors(error: ValidationError) -> str:
 
 
 def _format_error(path: tuple[int | str, ...], kind: str, message: str) -> str:
-    name = ENV_PREFIX + "_".join(str(part) for part in path[:1]).upper() if path else "The settings"
-    if kind == "missing":
-        return f"{name} is not set."
-    return f"{name} is wrong: {message.removeprefix('Value error, ')}."
+    if not path:
+        return f"The settings are wrong: {_describe(message)}."
+    name = ENV_PREFIX + str(path[0]).upper()
+    return f"{name} is not set." if kind == "missing" else f"{name} is wrong: {_describe(message)}."
+
+
+def _describe(message: str) -> str:
+    """Return the message of pydantic as the end of a sentence: "must be a valid number"."""
+    return message.removeprefix("Value error, ").replace("Input should", "must", 1).partition(", unable to ")[0]

@@ -18,20 +18,35 @@ from parley_client.cli import (
     edits,
     groups,
     messages,
+    personal_settings,
     presence,
     privacy,
     push,
     search,
 )
+from parley_client.cli.usage_errors import ParleyGroup
 
 app = typer.Typer(
     name="parley",
+    cls=ParleyGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (accounts, chat, messages, downloads, edits, search, blocks, privacy, account_management, demo):
+for module in (
+    accounts,
+    chat,
+    messages,
+    downloads,
+    edits,
+    search,
+    personal_settings,
+    blocks,
+    privacy,
+    account_management,
+    demo,
+):
     app.registered_commands += module.app.registered_commands
 app.add_typer(groups.app, name="groups")
 app.add_typer(devices.app, name="devices")

@@ -55,6 +55,9 @@ _MESSAGES_BY_DESCRIPTION = {
     "must be at least 1 bytes": "is empty",
     "must be one emoji": "is not a single emoji",
 }
+LIST_ZONES = "`timedatectl list-timezones` lists the names of all zones."
+# Next steps, by the beginning of a description.
+_HINTS = {"there is no time zone ": f" {LIST_ZONES}"}
 # Descriptions that begin so have a subject of their own.
 _SUBJECTS = ("this deployment ", "there is ")
 
@@ -121,7 +124,8 @@ def _explain_violation(violation: Violation) -> str:
         if pattern in violation.description:
             return message
     if violation.description.startswith(_SUBJECTS):
-        return f"{violation.description[:1].upper()}{violation.description[1:]}."
+        hint = next((text for start, text in _HINTS.items() if violation.description.startswith(start)), "")
+        return f"{violation.description[:1].upper()}{violation.description[1:]}.{hint}"
     field = violation.field.rpartition(".")[2].partition("[")[0].replace("_", " ")
     description = _MESSAGES_BY_DESCRIPTION.get(violation.description, violation.description)
     return f"The {field} {description}." if field else f"{description}."

@@ -144,7 +144,7 @@ def conversations(
     tls: TlsOption = False,
     ca: CaOption = None,
 ) -> None:
-    """List your conversations and their unread counts."""
+    """List your conversations, their unread counts, and which are muted."""
 
     async def run() -> None:
         async with open_client(door, options.tls_config(tls, ca), name) as client:
@@ -162,8 +162,9 @@ async def show_conversations(client: Client, directory: UserDirectory) -> None:
     lines = []
     async for conversation in client.conversations.list():
         unread = f"  ({conversation.unread_count} unread)" if conversation.unread_count else ""
+        muted = "  (muted)" if conversation.HasField("mute_until_time") else ""
         left = "  (left)" if is_former_member(client, conversation) else ""
-        lines.append(one_cell(await directory.conversation_title(conversation)) + unread + left)
+        lines.append(one_cell(await directory.conversation_title(conversation)) + unread + muted + left)
     for line in sorted(lines, key=str.casefold):
         print_line(line)
     print_line("Open one with `parley chat NAME` or `parley chat --group TITLE`.", style="dim")

@@ -12,6 +12,7 @@ import typer
 from parley_client.cli import options, push_preferences
 from parley_client.cli.command import open_client, print_json, print_line, run_command
 from parley_client.cli.directory import UserDirectory
+from parley_client.cli.entry_kinds import fetch_entry_kinds
 from parley_client.cli.errors import CommandError
 from parley_client.cli.options import DOOR, AsOption, CaOption, DoorOption, JsonOption, TlsOption
 from parley_client.cli.push_text import (
@@ -55,8 +56,9 @@ def trace(
     tls: TlsOption = False,
     ca: CaOption = None,
 ) -> None:
-    """Show the last 20 decisions about pushes to you, newest first: time, outcome and reason, message, conversation.
+    """Show the last 20 decisions about pushes to you, newest first: time, outcome and reason, entry, conversation.
 
+    An entry is a message, a reaction or another change of a conversation, with its number.
     Messages that arrive while a device of yours is in the foreground are not pushed. Only the last of them is listed,
     for as long as a device is connected.
     """
@@ -69,9 +71,11 @@ def trace(
                     print_json(decision_fields(decision))
                 return
             titles = await _fetch_titles(client, {each.conversation_id for each in decisions})
+            kinds = await fetch_entry_kinds(client, {(each.conversation_id, each.seq) for each in decisions})
             for decision in decisions:
                 outcome = describe_decision(decision, _own_device_id(client))
-                source = f"message {decision.seq} of {one_cell(titles[decision.conversation_id])}"
+                kind = kinds[decision.conversation_id, decision.seq]
+                source = f"{kind} {decision.seq} of {one_cell(titles[decision.conversation_id])}"
                 print_line(f"{decision.time.astimezone():%Y-%m-%d %H:%M:%S}  {outcome}  {source}")
         if not decisions:
             print_line("Nothing was decided about pushes to you in the last 7 days.", style="dim")

@@ -43,45 +43,51 @@ def _validate_hours(quiet: str | None) -> str | None:
         raise typer.BadParameter(f"{error}.") from None
 
 
+ScopeOption = Annotated[
+    ScopeName | None,
+    typer.Option(
+        help="The messages that notify you; “mentions”: in groups, those that mention you or reply to you.",
+        show_default=False,
+    ),
+]
+PreviewOption = Annotated[
+    PreviewName | None,
+    typer.Option(
+        help="What notifications show: sender and text, the sender, or only that there is a message.",
+        show_default=False,
+    ),
+]
+ReactionsOption = Annotated[
+    bool | None, typer.Option("--reactions/--no-reactions", help="Notify you of reactions to your messages.")
+]
+QuietOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HH:MM-HH:MM",
+        callback=_validate_hours,
+        help="The hours without notifications, such as 22:00-07:00, or “none”; the same time twice: the whole day.",
+        show_default=False,
+    ),
+]
+ZoneOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ZONE",
+        help="The time zone of the quiet hours, such as Europe/Lisbon; “localtime”: that of this machine.",
+        show_default="as before, or that of this machine",
+    ),
+]
+
 app = typer.Typer()
 
 
 @app.command()
 def preferences(
-    scope: Annotated[
-        ScopeName | None,
-        typer.Option(
-            help="The messages that notify you; “mentions”: in groups, those that mention you or reply to you.",
-            show_default=False,
-        ),
-    ] = None,
-    preview: Annotated[
-        PreviewName | None,
-        typer.Option(
-            help="What notifications show: sender and text, the sender, or only that there is a message.",
-            show_default=False,
-        ),
-    ] = None,
-    reactions: Annotated[
-        bool | None, typer.Option("--reactions/--no-reactions", help="Notify you of reactions to your messages.")
-    ] = None,
-    quiet: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HH:MM-HH:MM",
-            callback=_validate_hours,
-            help="The hours without notifications, such as 22:00-07:00, or “none”.",
-            show_default=False,
-        ),
-    ] = None,
-    zone: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ZONE",
-            help="The time zone of the quiet hours, such as Europe/Lisbon.",
-            show_default="as before, or that of this machine",
-        ),
-    ] = None,
+    scope: ScopeOption = None,
+    preview: PreviewOption = None,
+    reactions: ReactionsOption = None,
+    quiet: QuietOption = None,
+    zone: ZoneOption = None,
     name: AsOption = "",
     door: DoorOption = DOOR,
     as_json: JsonOption = False,
@@ -90,19 +96,22 @@ def preferences(
 ) -> None:
     """Show your notification preferences, which hold for all your devices, or change them."""
 
+    def change(found: NotificationPreferences) -> NotificationPreferences:
+        return replace(
+            found,
+            scope=NotificationScope[scope.name] if scope else found.scope,
+            preview=NotificationPreview[preview.name] if preview else found.preview,
+            reactions=found.reactions if reactions is None else reactions,
+            quiet_hours=change_quiet_hours(found.quiet_hours, quiet, zone),
+        )
+
     async def run() -> None:
         async with open_client(door, options.tls_config(tls, ca), name) as client:
             found = await client.push.get_preferences()
-            wanted = replace(
-                found,
-                scope=NotificationScope[scope.name] if scope else found.scope,
-                preview=NotificationPreview[preview.name] if preview else found.preview,
-                reactions=found.reactions if reactions is None else reactions,
-                quiet_hours=change_quiet_hours(found.quiet_hours, quiet, zone),
-            )
+            wanted = change(found)
             if wanted != found:
-                found = await client.push.set_preferences(wanted)
-        _print_preferences(found, as_json)
+                wanted = await client.push.set_preferences(wanted)
+        _print_preferences(wanted, as_json)
 
     run_command(run(), door)
 

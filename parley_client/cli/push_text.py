@@ -149,5 +149,7 @@ def _parenthesize(provider_reason: str) -> str:
 def _describe_quiet_hours(quiet: QuietHours | None) -> str:
     if quiet is None:
         return "none"
-    hours = "all day" if quiet.start == quiet.end else f"{quiet.start:%H:%M} to {quiet.end:%H:%M}"
-    return f"{hours}, {one_cell(quiet.time_zone)}"
+    zone = one_cell(quiet.time_zone)
+    if quiet.start == quiet.end:
+        return f"the whole day, as they end when they begin: {quiet.start:%H:%M} ({zone})"
+    return f"{quiet.start:%H:%M} to {quiet.end:%H:%M}, {zone}"

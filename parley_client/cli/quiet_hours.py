@@ -6,8 +6,8 @@ import re
 from dataclasses import replace
 from datetime import time
 
-from parley_client.cli.errors import CommandError
-from parley_client.cli.local_zone import find_local_zone
+from parley_client.cli.errors import LIST_ZONES, CommandError
+from parley_client.cli.local_zone import LOCAL_ZONE, find_local_zone
 from parley_client.push_preferences import QuietHours
 
 _NO_HOURS = "none"
@@ -24,9 +24,11 @@ def validate_hours(text: str) -> str:
 def change_quiet_hours(present: QuietHours | None, hours: str | None, zone: str | None = None) -> QuietHours | None:
     """Return the present quiet hours with other hours, in another time zone; None keeps either.
 
-    Without a present time zone it is that of this machine. Raise ValueError if `hours` are not valid, and CommandError
-    if hours or time zone are missing.
+    Without a present time zone it is that of this machine, and so is “localtime”. Raise ValueError if `hours` are not
+    valid, and CommandError if hours or time zone are missing.
     """
+    if zone == LOCAL_ZONE:
+        zone = _require_local_zone()
     if hours is None:
         if present is None and zone is not None:
             raise CommandError("You have no quiet hours. Set them with --quiet, for example --quiet 22:00-07:00.")
@@ -34,11 +36,19 @@ def change_quiet_hours(present: QuietHours | None, hours: str | None, zone: str 
     match = _HOURS.fullmatch(validate_hours(hours))
     if match is None:
         return None
-    zone = zone or (present.time_zone if present else None) or find_local_zone()
-    if zone is None:
-        raise CommandError("Name your time zone with --zone, for example --zone Europe/Lisbon.")
+    zone = zone or (present.time_zone if present else None) or _require_local_zone()
     start_hour, start_minute, end_hour, end_minute = map(int, match.groups())
     return QuietHours(time(start_hour, start_minute), time(end_hour, end_minute), zone)
+
+
+def _require_local_zone() -> str:
+    zone = find_local_zone()
+    if zone is None:
+        raise CommandError(
+            "The time zone of this machine has no name here. Name yours with --zone, for example --zone Europe/Lisbon. "
+            f"{LIST_ZONES}"
+        )
+    return zone
 
 
 def write_hours(quiet: QuietHours | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from parley.chat.v1 import entry_pb2
@@ -14,6 +14,7 @@ from parley_client import contents
 from parley_client.cli.directory import name_user_in_errors
 from parley_client.cli.errors import CommandError, explain_error
 from parley_client.cli.media_text import describe_media
+from parley_client.cli.mute_times import ENDLESS_MUTE
 from parley_client.errors import ParleyError
 from parley_client.media.facts import Media
 from parley_client.message import Message
@@ -21,8 +22,6 @@ from parley_client.messenger.conversation_state import ConversationState, Outgoi
 from parley_client.messenger.model import MessengerModel
 from parley_client.messenger.terminal_text import one_line
 
-# A mute without an end: the server needs a time, so this one is far enough.
-MUTE_DURATION = timedelta(days=365 * 10)
 # A search of users shows at most so many; a longer beginning of the name finds the others.
 MAX_FOUND_USERS = 20
 
@@ -206,7 +205,7 @@ class Actions:
 
     def toggle_mute(self, conversation: ConversationState) -> None:
         """Mute or unmute the push notifications of a conversation."""
-        until = None if conversation.view.settings.mute_until else datetime.now(UTC) + MUTE_DURATION
+        until = None if conversation.view.settings.mute_until else datetime.now(UTC) + ENDLESS_MUTE
         self._update_settings(conversation, lambda: self._client.conversations.mute(conversation.id, until))
 
     def block(self, conversation: ConversationState) -> None:

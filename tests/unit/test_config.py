@@ -1,9 +1,10 @@
 """Settings are read from the environment, hide their secrets, and report mistakes in sentences."""
 
 from pathlib import Path
+from typing import Self
 
 import pytest
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError, model_validator
 
 from servicekit.config import (
     Address,
@@ -79,9 +80,27 @@ def test_every_mistake_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> No
     text = str(mistakes.value)
     assert "PARLEY_LISTEN is wrong: must be host:port" in text
     assert "PARLEY_ETCD_ENDPOINTS is wrong: must name at least one" in text
-    assert "PARLEY_WORKERS is wrong" in text
+    assert "PARLEY_WORKERS is wrong: must be a valid integer." in text
     assert "PARLEY_MONGO_URI is not set." in text
     assert "hidden" not in text
+
+
+class Pair(Settings):
+    key: str = ""
+    key_id: str = ""
+
+    @model_validator(mode="after")
+    def check_parts(self) -> Self:
+        if self.key and not self.key_id:
+            raise ValueError("PARLEY_KEY needs PARLEY_KEY_ID")
+        return self
+
+
+def test_mistake_of_several_settings_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARLEY_KEY", "a")
+    with pytest.raises(ConfigurationError) as mistake:
+        Pair.load()
+    assert str(mistake.value) == "The settings are wrong: PARLEY_KEY needs PARLEY_KEY_ID."
 
 
 @pytest.mark.parametrize("address", ["", "host", ":1", "host:", "host:x", "host:65536", "host:-1", "host:١"])

@@ -185,15 +185,6 @@ async def test_change_is_published_whole(store: RedisPresenceStore, redis: Redis
     assert (first.server_id, first.incarnation, first.foreground, first.closed_ms) == (SERVER, INCARNATION, True, 0)
 
 
-async def test_sessions_of_a_server_are_known_until_they_end(store: RedisPresenceStore, user: str) -> None:
-    await apply(store, became(user, "one", StreamState.FOREGROUND), became(user, "two", StreamState.BACKGROUND))
-    await apply(store, became(user, "one", StreamState.CLOSED))
-    await apply(store, became(user, "of another", StreamState.FOREGROUND), incarnation=2)
-    assert await store.find_sessions(SERVER, INCARNATION) == {"two": user}
-    await apply(store, became(user, "two", StreamState.SILENT))
-    assert await store.find_sessions(SERVER, INCARNATION) == {}
-
-
 async def test_known_session_is_not_stored_again(store: RedisPresenceStore, user: str) -> None:
     opened = [became(user, each, StreamState.FOREGROUND) for each in ("one", "two")]
     await store.apply(SERVER, INCARNATION, 1, opened, known={"two"})
@@ -201,54 +192,11 @@ async def test_known_session_is_not_stored_again(store: RedisPresenceStore, user
     assert len((await store.find_all([user]))[user].streams) == 2
 
 
-async def test_lease_belongs_to_the_newest_report(store: RedisPresenceStore) -> None:
-    assert await store.find_lease(SERVER) is None
-    first = await store.open_lease(SERVER, INCARNATION, "first")
-    assert await store.renew_lease(SERVER, "first")
-    second = await store.open_lease(SERVER, INCARNATION, "second")
-    assert not await store.renew_lease(SERVER, "first")
-    assert await store.renew_lease(SERVER, "second")
-    third = await store.open_lease(SERVER, INCARNATION + 1, "third")
-    assert await store.renew_lease(SERVER, "third")
-    assert first < second < third
-    lease = await store.find_lease(SERVER)
-    assert lease is not None
-    assert (lease.incarnation, lease.number, lease.is_ending) == (INCARNATION + 1, third, False)
-
-
-async def test_lease_is_complete_until_the_next_one(store: RedisPresenceStore, redis: Redis) -> None:
-    async def is_complete() -> bool:
-        return (await store.poll()).by_server[SERVER].is_complete
-
-    first = await store.open_lease(SERVER, INCARNATION, "first")
-    assert not await is_complete()
-    await store.complete_lease(SERVER, first)
-    assert await is_complete()
-    assert await store.renew_lease(SERVER, "first")
-    assert await is_complete()
-    second = await store.open_lease(SERVER, INCARNATION, "second")
-    assert not await is_complete()
-    await store.complete_lease(SERVER, second)
-    assert await is_complete()
-    assert await store.claim_end(SERVER, INCARNATION, "second")
+async def test_completeness_is_removed_with_the_lease(store: RedisPresenceStore, redis: Redis) -> None:
+    await store.complete_lease(SERVER, await store.open_lease(SERVER, INCARNATION, "first"))
+    assert await store.claim_end(SERVER, INCARNATION, "first")
     await store.remove_lease(SERVER, INCARNATION)
     assert await redis.hgetall(COMPLETE) == {}
-
-
-async def test_goodbye_voids_the_lease_of_its_report_alone(store: RedisPresenceStore) -> None:
-    await store.open_lease(SERVER, INCARNATION, "first")
-    await store.open_lease(SERVER, INCARNATION, "second")
-    assert not await store.claim_end(SERVER, INCARNATION, "first")
-    assert not await store.claim_end(SERVER, INCARNATION)
-    assert await store.claim_end(SERVER, INCARNATION, "second")
-    # Its streams are closed, not dead: they count for the grace.
-    assert (await store.poll()).alive == {(SERVER, INCARNATION)}
-    with pytest.raises(SessionSuperseded):
-        await store.open_lease(SERVER, INCARNATION, "third")
-    await store.remove_lease(SERVER, INCARNATION + 1)
-    await store.remove_lease(SERVER, INCARNATION)
-    assert (await store.poll()).by_server == {}
-    await store.open_lease(SERVER, INCARNATION, "third")
 
 
 async def test_lease_that_has_ended_is_not_renewed(store: RedisPresenceStore, redis: Redis) -> None:

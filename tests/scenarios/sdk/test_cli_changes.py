@@ -6,6 +6,7 @@ import io
 import json
 import re
 import zipfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,53 @@ async def test_message_is_answered_edited_reacted_to_and_deleted(terminal: Termi
     assert await terminal.refused("edit", alice, seq, "x", "--as", bob) == "Only its author may edit a message.\n"
     assert "no such message" in await terminal.refused("delete", bob, "999")
     assert "--seqs" in await terminal.refused("edit", bob, "hello")
+
+
+async def test_conversation_is_muted_for_a_time_and_unmuted(terminal: Terminal, alice: str, bob: str) -> None:
+    await terminal.ok("send", bob, "hello")
+    muted = await terminal.ok("mute", bob, "--for", "8h")
+    assert re.fullmatch(r"“bob” is muted until \d{4}-\d\d-\d\d \d\d:\d\d\.\n", muted)
+    assert "bob  (muted)\n" in await terminal.ok("conversations")
+    assert await terminal.ok("mute", bob, "--off") == "“bob” is not muted.\n"
+    assert "(muted)" not in await terminal.ok("conversations")
+    end = datetime.fromisoformat(str((await told(terminal, "mute", bob, "--for", "2d"))["mute_until_time"]))
+    assert timedelta(hours=47) < end - datetime.now(UTC) <= timedelta(days=2)
+    [shown] = [json.loads(each) for each in (await terminal.ok("conversations", "--json")).splitlines()]
+    assert datetime.fromisoformat(shown["mute_until_time"]) == end
+    assert (await told(terminal, "mute", bob, "--off"))["mute_until_time"] is None
+    await terminal.ok("groups", "create", "Friday", bob)
+    forever = await terminal.ok("mute", "--group", "friday")
+    assert forever == "“Friday” is muted until you unmute it with --off.\n"
+
+
+async def test_conversation_is_marked_as_read(terminal: Terminal, alice: str, bob: str) -> None:
+    for text in ("one", "two"):
+        await terminal.ok("send", bob, text)
+    listed = ("conversations", "--as", bob)
+    assert "alice  (2 unread)\n" in await terminal.ok(*listed)
+    assert await terminal.ok("read", alice, "--as", bob) == "2 messages of “alice” are marked as read.\n"
+    assert "unread" not in await terminal.ok(*listed)
+    assert await terminal.ok("read", alice, "--as", bob) == "“alice” had nothing unread.\n"
+    seq = (await told(terminal, "send", bob, "three"))["seq"]
+    assert (await told(terminal, "read", alice, "--as", bob))["read_seq"] == seq
+    await terminal.ok("groups", "create", "Friday", bob)
+    await terminal.ok("send", "--group", "Friday", "hello")
+    read = await terminal.ok("read", "--group", "Friday", "--as", bob)
+    assert read == "1 message of “Friday” is marked as read.\n"
+
+
+async def test_wrong_words_of_mute_and_read_are_refused(terminal: Terminal, alice: str, bob: str) -> None:
+    for time in ("8", "0h", "-1h", "8 h", "1y", ""):
+        code, _, err = await terminal.run("mute", bob, "--for", time)
+        assert code == 2
+        assert f"“{time}” is not a time such as 30m, 8h, 2d or 1w." in err
+    code, _, err = await terminal.run("mute", bob, "--for", "8h", "--off")
+    assert code == 2
+    assert "Use --for or --off, not both." in err
+    for command in ("mute", "read"):
+        assert "Name a user (NAME) or a group" in await terminal.refused(command)
+        assert "have not said anything to each other yet" in await terminal.refused(command, bob)
+        assert "There is no user" in await terminal.refused(command, "nobody-of-that-name")
 
 
 async def test_group_members_roles_and_title_are_changed(

@@ -53,6 +53,10 @@ class Cast:
     async def send(self, text: str, decisions: int) -> None:
         """Send a message to bob, and wait until there are as many decisions."""
         await self.terminal.ok("send", self.bob, text, "--as", self.alice)
+        await self.wait_for_decisions(decisions)
+
+    async def wait_for_decisions(self, decisions: int) -> None:
+        """Wait until there are as many decisions about pushes to bob."""
 
         async def are_there() -> bool:
             return len(await self.client.push.list_decisions()) == decisions
@@ -86,6 +90,21 @@ async def test_trace_shows_each_decision_with_its_reason(cast: Cast) -> None:
         ("PUSH_OUTCOME_ACCEPTED", "PUSH_PROVIDER_FCM"),
     ]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\+00:00", documents[0]["decide_time"])
+
+
+async def test_trace_names_the_kind_of_each_entry(cast: Cast) -> None:
+    await cast.push("register", "--fcm", cast.bob)
+    await cast.terminal.ok("groups", "create", "Friday", cast.bob, "--as", cast.alice)
+    await cast.wait_for_decisions(1)
+    await cast.terminal.ok("send", cast.alice, "mine", "--as", cast.bob)
+    await cast.terminal.ok("react", cast.bob, "2", "👍", "--as", cast.alice)
+    await cast.wait_for_decisions(2)
+    reaction, addition, _ = (await cast.push("trace")).splitlines()
+    assert reaction.endswith("pushed to this machine over FCM  reaction 3 of alice")
+    assert addition.endswith("pushed to this machine over FCM  change of members 1 of Friday")
+    await cast.terminal.ok("groups", "remove", "Friday", cast.bob, "--as", cast.alice)
+    forgotten = (await cast.push("trace")).splitlines()[1]
+    assert forgotten.endswith("change of members 1 of Friday")
 
 
 async def test_test_push_says_what_the_provider_answered(cast: Cast) -> None:
@@ -157,6 +176,18 @@ async def test_preferences_are_shown_and_changed_by_parts(cast: Cast) -> None:
 async def test_quiet_hours_without_a_zone_are_in_that_of_the_machine(cast: Cast) -> None:
     cast.terminal.environment["TZ"] = "America/Lima"
     assert "23:00 to 06:00, America/Lima." in await cast.push("preferences", "--quiet", "23:00-06:00")
+    cast.terminal.environment["TZ"] = "Asia/Tokyo"
+    assert "23:00 to 06:00, America/Lima." in await cast.push("preferences", "--quiet", "23:00-06:00")
+    assert "23:00 to 06:00, Asia/Tokyo." in await cast.push("preferences", "--zone", "localtime")
+    cast.terminal.environment["TZ"] = "JST-9"
+    nameless = await cast.refused("preferences", "--zone", "localtime")
+    assert nameless.startswith("The time zone of this machine has no name here. Name yours with --zone")
+    assert "list-timezones" in nameless
+
+
+async def test_quiet_hours_that_end_when_they_begin_are_the_whole_day(cast: Cast) -> None:
+    shown = await cast.push("preferences", "--quiet", "22:00-22:00", "--zone", "Europe/Lisbon")
+    assert "without notifications: the whole day, as they end when they begin: 22:00 (Europe/Lisbon)." in shown
 
 
 async def test_wrong_options_are_refused_in_a_sentence(cast: Cast, tmp_path: Path) -> None:
@@ -172,7 +203,10 @@ async def test_wrong_options_are_refused_in_a_sentence(cast: Cast, tmp_path: Pat
     for quiet in ("24:00-07:00", "22-07", "22:00-07:00 ", ""):
         assert "is not a period such as 22:00-07:00" in await cast.misused("preferences", "--quiet", quiet)
     atlantis = await cast.refused("preferences", "--quiet", "22:00-07:00", "--zone", "Atlantis/Capital")
-    assert atlantis == "There is no time zone 'Atlantis/Capital'.\n"
+    assert atlantis == (
+        "There is no time zone 'Atlantis/Capital': it needs a name such as Europe/Lisbon. "
+        "`timedatectl list-timezones` lists the names of all zones.\n"
+    )
     token = await cast.refused("register", "--apns", "xyz", "--topic", "a")
     assert token == "A token of Apple's service is an even number of hex digits, 200 at most.\n"
     tag = await cast.refused("register", "--fcm", "a", "--language", "Deutsch!")

@@ -92,6 +92,30 @@ def test_usage_names_each_argument_in_capitals(words: tuple[str, ...]) -> None:
     assert re.fullmatch(rf" *Usage: parley {' '.join(words)} \[OPTIONS\]( {WORD})* *", usage)
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("push preferences --scope some", "'--scope': 'some' is not one of 'all', 'mentions', 'none'."),
+        ("chat --pictures ascii", "'ascii' is not one of 'auto', 'kitty', 'blocks', 'off'."),
+        ("groups role Friday bob owner", "'ROLE': 'owner' is not one of 'admin', 'member'."),
+        ("history bob --limit many", "'--limit' / '-n': 'many' is not a whole number."),
+        ("history bob --limit 0", "'--limit' / '-n': '0' is less than 1."),
+        (f"send bob hello --reply-to {2**63}", f"'--reply-to': '{2**63}' is greater than {2**63 - 1}."),
+    ],
+)
+async def test_wrong_value_is_refused_in_a_sentence(terminal: Terminal, words: str, sentence: str) -> None:
+    code, out, err = await terminal.run(*words.split())
+    assert (code, out) == (2, "")
+    assert sentence in err
+    assert "Value error" not in err
+    assert "Input should" not in err
+
+
+async def test_wrong_value_of_a_variable_is_refused_in_a_sentence(terminal: Terminal) -> None:
+    terminal.environment["PARLEY_TLS"] = "perhaps"
+    assert "(env var: 'PARLEY_TLS'): 'perhaps' is neither true nor false." in (await terminal.run("whoami"))[2]
+
+
 @pytest.mark.parametrize(("command", "seq"), [("edit", "0"), ("delete", "two"), ("react", str(2**63))])
 async def test_seq_of_no_message_is_explained(terminal: Terminal, command: str, seq: str) -> None:
     assert "SEQ must be the number of a message" in await terminal.refused(command, "bob", seq, "👍")

@@ -192,6 +192,13 @@ def test_preferences_are_described_in_sentences() -> None:
     ]
 
 
+def test_quiet_hours_that_end_when_they_begin_are_described_as_the_whole_day() -> None:
+    quiet = NotificationPreferences(quiet_hours=QuietHours(time(22), time(22), "Europe/Lisbon"))
+    assert describe_preferences(quiet)[-1] == (
+        "Quiet hours, without notifications: the whole day, as they end when they begin: 22:00 (Europe/Lisbon)."
+    )
+
+
 @pytest.mark.parametrize("value", ["Asia/Tokyo", ":Asia/Tokyo"])
 def test_local_zone_is_that_of_the_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str) -> None:
     monkeypatch.setenv("TZ", value)
@@ -205,6 +212,15 @@ def test_local_zone_is_where_the_link_leads(monkeypatch: pytest.MonkeyPatch, tmp
     zone.touch()
     (tmp_path / "localtime").symlink_to(zone)
     assert find_local_zone(tmp_path / "localtime") == "Europe/Lisbon"
+
+
+@pytest.mark.parametrize("value", ["", "localtime", ":localtime"])
+def test_local_zone_is_never_the_name_of_the_link(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str) -> None:
+    monkeypatch.setenv("TZ", value)
+    (tmp_path / "zoneinfo").mkdir()
+    (tmp_path / "zoneinfo" / "localtime").touch()
+    (tmp_path / "localtime").symlink_to(tmp_path / "zoneinfo" / "localtime")
+    assert find_local_zone(tmp_path / "localtime") is None
 
 
 @pytest.mark.parametrize("value", ["CET-1CEST", "../etc/passwd", "Nowhere"])

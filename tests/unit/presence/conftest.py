@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
 
 import pytest
 
 from presence_service.model.leases import Lease
 from presence_service.model.presence import DeviceStream, Presence
+from presence_service.watching.observer import PresenceObserver
 from presence_service.watching.permissions import Permissions
 from presence_service.watching.watches import TICK_S, Watch, Watches
 from tests.clock import ManualClock
@@ -37,7 +37,8 @@ class WatchingServer:
         self.directory.answers.set()
         self.channels = MemoryChannels()
         self.permissions = Permissions(self.settings, self.directory)
-        self.watches = Watches(self.store, self.times, self.permissions, self.channels, self.clock)
+        self.observer = PresenceObserver(self.store, self.times, self.channels, self.clock)
+        self.watches = Watches(self.observer, self.permissions, self.clock)
         self.told: list[list[tuple[str, str]]] = []
 
     async def watch(self, viewer: str, *users: str) -> tuple[Watch, list[str]]:
@@ -50,7 +51,7 @@ class WatchingServer:
 
     def change(self, user: str, *streams: DeviceStream, seen_ms: int = 0) -> None:
         """Store a record, and let the server hear of it."""
-        self.watches.on_record(user, self.store.put(user, *streams, seen_ms=seen_ms))
+        self.observer.on_record(user, self.store.put(user, *streams, seen_ms=seen_ms))
 
     def stream(self, *, foreground: bool = True, closed: bool = False) -> DeviceStream:
         """Return a stream that was opened, or closed, just now."""
@@ -62,7 +63,7 @@ class WatchingServer:
 
     async def poll(self) -> None:
         """Read the leases, as the server does twice a second."""
-        self.watches.on_leases(await self.store.poll())
+        self.observer.on_leases(await self.store.poll())
         await run_ready()
 
     async def advance(self, seconds: float, *, polling: bool = True) -> None:
@@ -81,9 +82,9 @@ async def server() -> AsyncIterator[WatchingServer]:
     server = WatchingServer()
     server.renew()
     await server.poll()
-    running = asyncio.create_task(server.watches.run())
+    running = [asyncio.create_task(run()) for run in (server.watches.run, server.observer.run)]
     await run_ready()
     yield server
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
+    for each in running:
+        each.cancel()
+    await asyncio.wait(running)

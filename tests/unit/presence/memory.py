@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from presence_service.model.leases import LEASE_MS, Lease, Leases
+from presence_service.model.leases import CLAIM_MS, LEASE_MS, Lease, Leases
 from presence_service.model.presence import DeviceStream, PresenceRecord, StreamState, Transition
 from presence_service.model.visibility import STRANGERS, Audience, Pair, Relation, Visibility
 from servicekit.errors import ServiceUnavailable, SessionSuperseded, StoreUnavailable
 from tests.clock import ManualClock
+
+# The holders of leases whose end was claimed: by another server, and by the report itself.
+ENDING, CLOSING = CLAIMS = ("ending", "closing")
 
 
 class MemoryPresenceStore:
@@ -83,8 +86,8 @@ class MemoryPresenceStore:
     async def open_lease(self, server_id: str, incarnation: int, report_id: str) -> int:
         """See PresenceStore."""
         self._require_available()
-        before = self.leases.get(server_id)
-        if before is not None and before[0].is_ending:
+        lease, holder = self.leases.get(server_id, (Lease(0, 0), ""))
+        if holder in CLAIMS and self._clock.now_ms() - lease.renewed_ms < CLAIM_MS:
             raise SessionSuperseded("the streams of this server are being ended; connect again")
         self.opened += 1
         self.leases[server_id] = Lease(incarnation, self._clock.now_ms(), self.opened, is_complete=False), report_id
@@ -110,15 +113,20 @@ class MemoryPresenceStore:
         """See PresenceStore."""
         self._require_available()
         lease, holder = self.leases.get(server_id, (Lease(0, 0), ""))
-        if lease.incarnation != incarnation or (report_id and holder != report_id) or lease.is_ending:
+        valid_ms = CLAIM_MS if lease.is_ending else LEASE_MS
+        is_valid = self._clock.now_ms() - lease.renewed_ms < valid_ms
+        if lease.incarnation != incarnation or (holder != report_id if report_id else is_valid):
             return False
-        self.leases[server_id] = replace(lease, renewed_ms=self._clock.now_ms(), is_ending=True), ""
+        claim = CLOSING if report_id else ENDING
+        self.leases[server_id] = replace(lease, renewed_ms=self._clock.now_ms(), is_ending=claim == ENDING), claim
         return True
 
     async def remove_lease(self, server_id: str, incarnation: int) -> None:
         """See PresenceStore."""
         self._require_available()
-        del self.leases[server_id]
+        lease, holder = self.leases.get(server_id, (Lease(0, 0), ""))
+        if lease.incarnation == incarnation and holder in CLAIMS:
+            del self.leases[server_id]
 
     async def find_epoch(self) -> int:
         """See PresenceStore."""

@@ -9,7 +9,8 @@ import pytest
 from presence_service.model.leases import LEASE_MS, RESTORE_MS, Lease
 from presence_service.model.presence import CLOSE_GRACE_MS, PresenceRecord
 from presence_service.model.visibility import Audience, Permission, Visibility
-from presence_service.watching.watches import MAX_POLL_AGE_MS, RETRY_AFTER_S, TICK_S, USER_INTERVAL_S
+from presence_service.watching.observer import MAX_POLL_AGE_MS, RETRY_AFTER_S
+from presence_service.watching.watches import TICK_S, USER_INTERVAL_S
 from servicekit.errors import ServiceUnavailable, StoreUnavailable
 from tests.eventually import run_ready
 from tests.unit.presence.conftest import WatchingServer
@@ -100,7 +101,7 @@ async def test_older_record_does_not_replace_a_newer_one(server: WatchingServer)
     old = server.store.put(BOB)
     server.change(BOB, server.stream())
     await server.advance(2 * TICK_S)
-    server.watches.on_record(BOB, old)
+    server.observer.on_record(BOB, old)
     await server.advance(2 * USER_INTERVAL_S)
     assert server.told == [[(BOB, "ONLINE")]]
 
@@ -114,11 +115,11 @@ async def test_lost_record_proves_nothing_until_presence_is_restored(server: Wat
     server.store.leases.clear()
     server.store.epoch_ms = server.clock.now_ms()
     await server.poll()
-    await server.watches.read_again()
+    await server.observer.read_again()
     await server.advance(RESTORE_MS / 1000 - 1)
     # Carol is not reported again: she is gone for good.
     server.store.records[BOB] = PresenceRecord((server.stream(),), version=server.clock.now_ms())
-    server.watches.on_record(BOB, server.store.records[BOB])
+    server.observer.on_record(BOB, server.store.records[BOB])
     await server.advance(1 - TICK_S)
     assert server.told == []
     await server.advance(4 * TICK_S)
@@ -134,13 +135,13 @@ async def test_lost_record_proves_nothing_while_a_chat_server_still_reports(serv
     server.store.epoch_ms = server.clock.now_ms()
     server.store.leases["chat-2"] = Lease(1, server.clock.now_ms() + 2 * RESTORE_MS, is_complete=False), "report"
     await server.poll()
-    await server.watches.read_again()
+    await server.observer.read_again()
     await server.advance(2 * RESTORE_MS / 1000)
     with pytest.raises(StoreUnavailable):
         await server.watches.find(ALICE, [BOB])
     # Carol is not reported again: she is gone for good.
     server.store.records[BOB] = PresenceRecord((server.stream(),), version=server.clock.now_ms())
-    server.watches.on_record(BOB, server.store.records[BOB])
+    server.observer.on_record(BOB, server.store.records[BOB])
     assert server.told == []
     await server.store.complete_lease("chat-2", 0)
     await server.advance(4 * TICK_S)
@@ -171,7 +172,7 @@ async def test_loss_that_is_read_before_it_is_polled_is_not_told(server: Watchin
     await server.advance(2 * TICK_S)
     record = server.store.records.pop(BOB)
     server.store.epoch_ms = server.clock.now_ms()
-    server.watches.on_reconnected()
+    server.observer.on_reconnected()
     await run_ready()
     with pytest.raises(StoreUnavailable):
         await server.watches.find(ALICE, [BOB])
@@ -184,7 +185,7 @@ async def test_records_are_read_again_soon_after_a_failure(server: WatchingServe
     await server.watch(ALICE, BOB)
     server.store.put(BOB, server.stream())
     server.store.away = True
-    server.watches.on_reconnected()
+    server.observer.on_reconnected()
     await run_ready()
     server.store.away = False
     await server.advance(RETRY_AFTER_S + 2 * TICK_S)
@@ -247,7 +248,7 @@ async def test_end_of_the_last_watch_forgets_the_user(server: WatchingServer) ->
     await server.advance(CLOSE_GRACE_MS / 1000 + 1)
     assert server.told == []
     assert server.watches.watched_by(CAROL) == server.watches.viewers_of(BOB) == set()
-    server.watches.on_reconnected()
+    server.observer.on_reconnected()
     await run_ready()
     assert server.channels.heard == set()
 
@@ -259,7 +260,7 @@ async def test_watch_that_cannot_begin_leaves_nothing(server: WatchingServer) ->
     server.change(BOB, server.stream())
     await server.advance(2 * TICK_S)
     assert server.told == []
-    server.watches.on_reconnected()
+    server.observer.on_reconnected()
     await run_ready()
     assert server.channels.heard == set()
 
@@ -273,17 +274,17 @@ async def test_presences_have_the_order_of_the_request_also_of_oneself(server: W
 
 async def test_older_version_counts_after_a_loss(server: WatchingServer) -> None:
     await server.watch(ALICE, BOB)
-    server.watches.on_record(BOB, PresenceRecord((server.stream(),), version=1_000_000))
+    server.observer.on_record(BOB, PresenceRecord((server.stream(),), version=1_000_000))
     await server.advance(2 * TICK_S)
     assert server.told == [[(BOB, "ONLINE")]]
-    server.watches.on_record(BOB, PresenceRecord(version=999_999))
+    server.observer.on_record(BOB, PresenceRecord(version=999_999))
     await server.advance(USER_INTERVAL_S + 2 * TICK_S)
     assert server.told == [[(BOB, "ONLINE")]], "a message that was delayed"
     # The clock of another Redis is behind.
     server.store.epoch_ms = server.clock.now_ms() - RESTORE_MS
     server.store.records[BOB] = PresenceRecord(version=3)
     await server.poll()
-    server.watches.on_record(BOB, PresenceRecord(version=3))
+    server.observer.on_record(BOB, PresenceRecord(version=3))
     await server.advance(USER_INTERVAL_S + 2 * TICK_S)
     assert server.told == [[(BOB, "ONLINE")], [(BOB, "OFFLINE")]]
 
@@ -293,6 +294,6 @@ async def test_erased_user_loses_the_last_time(server: WatchingServer) -> None:
     _, [before] = await server.watches.start(ALICE, [BOB], lambda _: None)
     assert before.seen_ms == 1_234_000
     server.times.seen_ms.clear()
-    server.watches.on_record(BOB, PresenceRecord(version=2, is_erased=True))
+    server.observer.on_record(BOB, PresenceRecord(version=2, is_erased=True))
     _, [after] = await server.watches.start(CAROL, [BOB], lambda _: None)
     assert after.seen_ms == 0
