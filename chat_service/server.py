@@ -191,7 +191,7 @@ class ChatServer:
             self.fan_out.recent.mark_lost(peer)
         if self.home.pushes is not None:
             # The sessions of the peer are attached again soon: until then nobody is known to be away.
-            self.home.pushes.unsettle()
+            self.home.pushes.hold()
         self.home.forget_edge(peer)
         self.home.recheck_all()
         self.edge.on_home_lost(peer)

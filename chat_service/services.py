@@ -146,6 +146,7 @@ def internal_services(server: ChatServer, clock: Clock) -> list[ServedService]:
         ),
         stores.devices,
         server.homes,
+        stores.accounts,
     )
     return [ServedService(MESH, MeshServicer(server.peers)), ServedService(DIRECTORY, directory)]
 

@@ -10,7 +10,7 @@ from notify_service.services import Stores, notify_services
 from notify_service.settings import NotifySettings
 from notify_service.storage.preferences import MongoPreferencesStore
 from notify_service.storage.push_queue import RedisPushQueue
-from notify_service.storage.shown import RedisShownStore
+from notify_service.storage.pushed_entries import RedisPushedEntryStore
 from notify_service.storage.tokens import MongoTokenStore
 from notify_service.storage.traces import RedisTraceStore
 from notify_service.wire.directory import DirectoryClient
@@ -31,7 +31,7 @@ async def build(platform: Platform[NotifySettings]) -> Service:
         tokens,
         MongoPreferencesStore(database),
         RedisPushQueue(redis),
-        RedisShownStore(redis),
+        RedisPushedEntryStore(redis),
         RedisTraceStore(redis),
     )
     directory = DirectoryClient(platform.open_channel("chat"))

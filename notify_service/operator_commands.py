@@ -8,36 +8,39 @@ import os
 import re
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from notify_service.operator_connection import CALL_TIMEOUT_S, NoServerFound, open_stub
 from notify_service.settings import OperatorSettings
-from parley.internal.v1 import notify_pb2
+from parley.internal.v1 import directory_pb2, notify_pb2
+from parley.internal.v1.directory_pb2_grpc import DirectoryServiceStub
 from parley.internal.v1.notify_pb2_grpc import NotifyAdminServiceStub
 from parley.notify.v1 import notify_pb2 as public_pb2
 from servicekit import telemetry
-from servicekit.auth import ServiceCredential
-from servicekit.client import ServiceChannel
 from servicekit.config import ConfigurationError
-from servicekit.etcd import Etcd
 from servicekit.failure import Failure
 
-TIMEOUT_S: Final = 20.0
+LOGIN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,63}")
+USER_ID: Final = re.compile(r"[0-9a-f]{32}")
 PAGE: Final = 1000
 # As of a process that ended by SIGPIPE.
 READER_LEFT: Final = 141
 
 
+class UnknownUser(Exception):
+    """No user has a login name; the message is a sentence for the operator."""
+
+
 def run_command(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code: 0, 1 after a failure, which is printed, READER_LEFT if nobody reads."""
     options = _parser().parse_args(arguments)
-    # Standard output has the answer alone.
-    telemetry.configure_logging("console", "warning")
+    # Standard output has the answer alone, and errors are told in sentences.
+    telemetry.configure_logging("console", "error")
     try:
         settings = OperatorSettings.load()
         asyncio.run(_run(options, settings))
         sys.stdout.flush()
-    except (ConfigurationError, Failure) as error:
+    except (ConfigurationError, NoServerFound, UnknownUser, Failure) as error:
         print(error.message if isinstance(error, Failure) else error, file=sys.stderr)
         return 1
     except BrokenPipeError:
@@ -51,11 +54,11 @@ def run_command(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _user_id(value: str) -> str:
-    """Return the id of a user. Raise ArgumentTypeError if it is none."""
-    if not re.fullmatch(r"[0-9a-f]{32}", value):
+def _user(value: str) -> str:
+    """Return a login name or the id of a user. Raise ArgumentTypeError if it can be neither."""
+    if not LOGIN_NAME.fullmatch(value):
         raise argparse.ArgumentTypeError(
-            f"{value!r} is not the id of a user: 32 lower-case hex digits, as `parley whoami` shows them"
+            f"{value!r} is neither a login name nor the id of a user, 32 lower-case hex digits"
         )
     return value
 
@@ -68,9 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     trace = commands.add_parser("trace", help="list the last decisions about pushes to a user")
-    trace.add_argument("user", type=_user_id, help="the id of the user")
+    trace.add_argument("user", type=_user, help="the login name of the user, or the id")
     test = commands.add_parser("test", help="send a test notification to the devices of a user")
-    test.add_argument("user", type=_user_id, help="the id of the user")
+    test.add_argument("user", type=_user, help="the login name of the user, or the id")
     commands.add_parser("dead-letters", help="list the pushes that failed for good, the oldest first")
     requeue = commands.add_parser("requeue", help="send pushes that failed for good again")
     requeue.add_argument("ids", nargs="*", metavar="ID", help="the ids of dead letters; none: all of them")
@@ -78,39 +81,33 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _run(options: argparse.Namespace, settings: OperatorSettings) -> None:
-    async with _open_admin(settings) as admin:
+    user_id = await _find_user(settings, options.user) if "user" in options else ""
+    async with open_stub(settings, "notify", NotifyAdminServiceStub) as admin:
         match options.command:
             case "trace":
-                await _trace(admin, options.user)
+                await _trace(admin, user_id)
             case "test":
-                await _test(admin, options.user)
+                await _test(admin, user_id)
             case "dead-letters":
-                found = 0
-                async for letter in _list_letters(admin):
-                    found += 1
-                    print(_describe_letter(letter))
-                if not found:
-                    print("no push failed for good", file=sys.stderr)
+                await _show_letters(admin)
             case "requeue":
                 await _requeue(admin, options.ids)
 
 
-@asynccontextmanager
-async def _open_admin(settings: OperatorSettings) -> AsyncIterator[Any]:
-    credential = ServiceCredential.from_file(settings.service_credential_file)
-    async with Etcd(settings.etcd_endpoints) as etcd:
-        channel = ServiceChannel("notify", etcd, credential)
-        watching = asyncio.create_task(channel.run())
-        try:
-            yield channel.stub(NotifyAdminServiceStub)
-        finally:
-            watching.cancel()
-            await asyncio.wait([watching])
-            await channel.close()
+async def _find_user(settings: OperatorSettings, name_or_id: str) -> str:
+    """Return the id of a user, found by the login name in the directory of chat. Raise UnknownUser if there is none."""
+    if USER_ID.fullmatch(name_or_id):
+        return name_or_id
+    async with open_stub(settings, "chat", DirectoryServiceStub) as directory:
+        request = directory_pb2.FindUserRequest(login_name=name_or_id)
+        user_id = (await directory.FindUser(request, timeout=CALL_TIMEOUT_S)).user_id
+    if not user_id:
+        raise UnknownUser(f"There is no user {name_or_id}.")
+    return str(user_id)
 
 
 async def _trace(admin: Any, user_id: str) -> None:
-    response = await admin.TracePushes(notify_pb2.TracePushesRequest(user_id=user_id), timeout=TIMEOUT_S)
+    response = await admin.TracePushes(notify_pb2.TracePushesRequest(user_id=user_id), timeout=CALL_TIMEOUT_S)
     for decision in response.decisions:
         print(_describe_decision(decision))
     if not response.decisions:
@@ -118,11 +115,20 @@ async def _trace(admin: Any, user_id: str) -> None:
 
 
 async def _test(admin: Any, user_id: str) -> None:
-    response = await admin.SendTestPush(notify_pb2.SendTestPushRequest(user_id=user_id), timeout=TIMEOUT_S)
+    response = await admin.SendTestPush(notify_pb2.SendTestPushRequest(user_id=user_id), timeout=CALL_TIMEOUT_S)
     for result in response.results:
         print(f"device {result.device_id}  {_provider(result.provider)}  {_outcome(result.outcome, result)}")
     if not response.results:
         print("the user has no push token")
+
+
+async def _show_letters(admin: Any) -> None:
+    found = 0
+    async for letter in _list_letters(admin):
+        found += 1
+        print(_describe_letter(letter))
+    if not found:
+        print("no push failed for good", file=sys.stderr)
 
 
 async def _requeue(admin: Any, ids: Sequence[str]) -> None:
@@ -130,14 +136,14 @@ async def _requeue(admin: Any, ids: Sequence[str]) -> None:
     count = 0
     for start in range(0, len(chosen), PAGE):
         request = notify_pb2.RequeueDeadLettersRequest(ids=chosen[start : start + PAGE])
-        count += (await admin.RequeueDeadLetters(request, timeout=TIMEOUT_S)).requeued_count
+        count += (await admin.RequeueDeadLetters(request, timeout=CALL_TIMEOUT_S)).requeued_count
     print(f"{count} of {len(chosen)} requeued")
 
 
 async def _list_letters(admin: Any) -> AsyncIterator[notify_pb2.DeadLetter]:
     request = notify_pb2.ListDeadLettersRequest(page_size=PAGE)
     while True:
-        page = await admin.ListDeadLetters(request, timeout=TIMEOUT_S)
+        page = await admin.ListDeadLetters(request, timeout=CALL_TIMEOUT_S)
         for letter in page.dead_letters:
             yield letter
         if not page.next_page_token:

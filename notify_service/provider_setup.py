@@ -13,6 +13,7 @@ from notify_service.model.registration import ProviderKind, provider_of
 from notify_service.providers.apns import ApnsProvider
 from notify_service.providers.apns_token import ApnsKey
 from notify_service.providers.client import PushClient
+from notify_service.providers.encrypted_only import EncryptedOnlyProvider
 from notify_service.providers.fcm import FcmProvider
 from notify_service.providers.push_hosts import PushHosts
 from notify_service.providers.recording import RecordingProvider
@@ -38,6 +39,12 @@ class ProviderSet:
     topics: tuple[str, ...] = ()
     hosts: PushHosts | None = None
     web_push_key: bytes = field(default=b"", repr=False)
+
+    def use(self, providers: Providers) -> None:
+        """Use these providers; to tokens without a key only if none is required."""
+        self.providers = providers
+        if self.require_encryption:
+            self.providers = {kind: EncryptedOnlyProvider(provider) for kind, provider in providers.items()}
 
     def require_accepted(self, token: PushToken) -> None:
         """Raise Disabled if the deployment does not use the provider, Invalid if it refuses the token."""
@@ -65,8 +72,8 @@ async def open_providers(settings: ProviderSettings, clock: Clock, stack: AsyncE
     if settings.push_recording_file is not None:
         recording = RecordingProvider(clock, path=settings.push_recording_file)
         stack.callback(recording.close)
-        chosen.providers = dict.fromkeys(ProviderKind, recording)
         await recording.check()
+        chosen.use(dict.fromkeys(ProviderKind, recording))
         return chosen
     chosen.hosts, chosen.topics = PushHosts(settings.web_push_hosts), settings.apns_topics
     client = PushClient(clock)
@@ -82,5 +89,5 @@ async def open_providers(settings: ProviderSettings, clock: Clock, stack: AsyncE
         providers[ProviderKind.WEB_PUSH] = WebPushProvider(client, vapid, chosen.hosts, clock)
     for provider in providers.values():
         await provider.check()
-    chosen.providers = providers
+    chosen.use(providers)
     return chosen

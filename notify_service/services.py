@@ -7,14 +7,14 @@ from typing import Final
 
 from notify_service.delivery.consumer import EventConsumer
 from notify_service.delivery.decider import Decider
-from notify_service.delivery.delivery import Delivery
+from notify_service.delivery.dispatcher import PushDispatcher
+from notify_service.delivery.job_loop import JobLoop
 from notify_service.delivery.push_times import PushTimes
 from notify_service.delivery.queue_meter import QueueMeter
-from notify_service.delivery.retry_loop import RetryLoop
 from notify_service.delivery.sender import PushSender
 from notify_service.delivery.signed_in import SignedInDevices
 from notify_service.delivery.withdrawals import Withdrawals
-from notify_service.model.ports import Directory, PreferencesStore, PushQueue, ShownStore, TokenStore, TraceStore
+from notify_service.model.ports import Directory, PreferencesStore, PushedEntryStore, PushQueue, TokenStore, TraceStore
 from notify_service.provider_setup import ProviderSet
 from notify_service.servicers.admin import NotifyAdminServicer
 from notify_service.servicers.decisions import DecisionReader
@@ -40,7 +40,7 @@ class Stores:
     tokens: TokenStore
     preferences: PreferencesStore
     queue: PushQueue
-    shown: ShownStore
+    pushed_entries: PushedEntryStore
     traces: TraceStore
 
 
@@ -53,21 +53,21 @@ def notify_services(
     clock: Clock,
 ) -> Service:
     """Return the services of a notify server and its loops. Without `admit` all devices count as signed in."""
-    tokens, preferences, queue, shown, traces = (
+    tokens, preferences, queue, pushed_entries, traces = (
         stores.tokens,
         stores.preferences,
         stores.queue,
-        stores.shown,
+        stores.pushed_entries,
         stores.traces,
     )
     devices = SignedInDevices(directory if admit is not None else None, tokens, clock)
     decider = Decider(tokens, preferences, directory, devices, clock)
     times = PushTimes(tokens, clock)
     sender = PushSender(providers.providers, tokens, times, clock)
-    withdrawals = Withdrawals(decider, directory, shown, sender)
-    delivery = Delivery(decider, sender, withdrawals, shown, traces, clock)
-    consumer = EventConsumer(queue, delivery, consumer_name, clock)
-    retries = RetryLoop(queue, delivery, clock)
+    withdrawals = Withdrawals(decider, directory, pushed_entries, sender)
+    dispatcher = PushDispatcher(decider, sender, withdrawals, pushed_entries, traces, clock)
+    consumer = EventConsumer(queue, dispatcher, consumer_name, clock)
+    job_loop = JobLoop(queue, dispatcher, clock)
     trial = TrialPushes(decider, sender)
     decisions = DecisionReader(traces, directory)
     dependencies = NotifyDependencies(tokens, preferences, decisions, providers, trial, clock)
@@ -75,9 +75,9 @@ def notify_services(
         public=[ServedService(NOTIFY, NotifyServicer(dependencies))],
         internal=[
             ServedService(ADMIN, NotifyAdminServicer(queue, decisions, trial, clock)),
-            ServedService(PERSONAL_DATA, PersonalDataServicer(tokens, preferences, shown, traces)),
+            ServedService(PERSONAL_DATA, PersonalDataServicer(tokens, preferences, pushed_entries, traces, queue)),
         ],
         admit=admit,
-        components=[consumer.run, retries.run, times.run, QueueMeter(queue, clock).run],
-        jobs=[consumer.read, consumer.claim, retries.take],
+        components=[consumer.run, job_loop.run, times.run, QueueMeter(queue, clock).run],
+        jobs=[consumer.read, consumer.claim, job_loop.take],
     )

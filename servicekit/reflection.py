@@ -12,6 +12,7 @@ from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
@@ -37,20 +38,11 @@ def own_services(names: Sequence[str]) -> ReflectedServices:
 
     The pool has their files alone: the process has also imported the services of its internal port.
     """
-    pool, imported, added = DescriptorPool(), descriptor_pool.Default(), set[str]()
+    pool, imported = DescriptorPool(), descriptor_pool.Default()
     for name in names:
-        _add_file(imported.FindServiceByName(name).file, pool, added)
+        _add_missing_file(imported.FindServiceByName(name).file, pool)
     _add_standard_files(pool)
     return ReflectedServices(names, pool)
-
-
-def _add_file(file: FileDescriptor, pool: DescriptorPool, added: set[str]) -> None:
-    """Add a file to the pool, after those that it imports."""
-    if file.name not in added:
-        added.add(file.name)
-        for dependency in file.dependencies:
-            _add_file(dependency, pool, added)
-        pool.AddSerializedFile(file.serialized_pb)
 
 
 def read_services(path: Path) -> ReflectedServices:
@@ -75,6 +67,19 @@ def _parse_services(data: bytes) -> ReflectedServices:
 
 
 def _add_standard_files(pool: DescriptorPool) -> None:
-    """Add the files of the services that every server has."""
-    for module in (health_pb2, reflection_pb2):
-        pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
+    """Add the files of the services that every server has, and of the details of errors.
+
+    With the latter grpcurl shows the details: it asks reflection for their types, which no method names.
+    """
+    for module in (health_pb2, reflection_pb2, error_details_pb2):
+        _add_missing_file(module.DESCRIPTOR, pool)
+
+
+def _add_missing_file(file: FileDescriptor, pool: DescriptorPool) -> None:
+    """Add a file to the pool, after those that it imports, unless the pool has a file of that name."""
+    try:
+        pool.FindFileByName(file.name)
+    except KeyError:
+        for dependency in file.dependencies:
+            _add_missing_file(dependency, pool)
+        pool.AddSerializedFile(file.serialized_pb)

@@ -23,6 +23,9 @@ BADGE_PAGE: Final = 100
 MAX_CONCURRENT_RECIPIENTS: Final = 16
 # Shorter than an attempt of the callers, which have half of their 12 s for each.
 DESCRIBE_TIMEOUT_S: Final = 5.0
+# The part of it in which badges are counted. Recipients who are in many conversations must not make the call fail, as
+# the notify service would repeat it for ever, and notify none of the others.
+BADGE_TIME_S: Final = 2.5
 
 LoadProfiles = Callable[[Collection[str]], Awaitable[Mapping[str, Profile]]]
 """Returns the profiles of users by id; users that do not exist are absent."""
@@ -97,7 +100,9 @@ class NotificationContextReader:
                 sender = (await self._load_profiles([sender_id])).get(sender_id)
                 conversation = await self._history.load_conversation(conversation_id)
                 blocking = await self._blocks.filter_blocking(recipient_ids, sender_id)
-                load_recipient = partial(self._load_recipient, conversation, blocking, newest_seq)
+                load_recipient = partial(
+                    self._load_recipient, conversation, blocking, newest_seq, self._clock.monotonic() + BADGE_TIME_S
+                )
                 recipients = await gather_limited(load_recipient, recipient_ids, limit=MAX_CONCURRENT_RECIPIENTS)
                 targets = await self._log.load_targets(conversation_id, {*target_seqs, *message_seqs})
         except TimeoutError:
@@ -107,7 +112,12 @@ class NotificationContextReader:
         return NotificationContext(conversation, sender.display_name if sender else "", recipients, authors, deleted)
 
     async def _load_recipient(
-        self, conversation: Conversation | None, blocking: Collection[str], newest_seq: int, user_id: str
+        self,
+        conversation: Conversation | None,
+        blocking: Collection[str],
+        newest_seq: int,
+        badge_until: float,
+        user_id: str,
     ) -> Recipient:
         if conversation is None or user_id not in conversation.members:
             return Recipient(user_id)
@@ -124,17 +134,19 @@ class NotificationContextReader:
             read_seq=read_seq,
             unread_count=own.unread_count,
             # The badge is most of the cost.
-            badge_count=await self._count_badge(user_id, own) if is_notified or not newest_seq else 0,
+            badge_count=await self._count_badge(user_id, own, badge_until) if is_notified or not newest_seq else 0,
             blocks_sender=blocks,
         )
 
-    async def _count_badge(self, user_id: str, own: UnreadConversation) -> int:
+    async def _count_badge(self, user_id: str, own: UnreadConversation, until: float) -> int:
         """Return the unread messages of the first MAX_BADGE_CONVERSATIONS conversations on the user's main list.
 
-        `own` is one that is counted already.
+        `own` is one that is counted already. Those that are not reached by `until`, a monotonic time, are left out.
         """
         badge, after, own_id = 0, "", own.visible.conversation.conversation_id
         for _ in range(MAX_BADGE_CONVERSATIONS // BADGE_PAGE):
+            if self._clock.monotonic() >= until:
+                return max(badge, own.unread_count if self._counts_in_badge(own) else 0)
             ids = await self._memberships.list_conversations(user_id, after, BADGE_PAGE)
             unread = await self._history.count_unread(user_id, [each for each in ids if each != own_id])
             if own_id in ids:

@@ -39,11 +39,11 @@ class Pushes(Protocol):
     def offer(self, user_ids: Collection[str], delivery: Delivery) -> None:
         """Take a delivery for users of this home."""
 
-    def unsettle(self) -> None:
-        """Wait with decisions until sessions are attached again."""
+    def hold(self) -> None:
+        """Hold deliveries until sessions are attached again."""
 
     def decide_held(self) -> None:
-        """Decide at once what waits."""
+        """Decide the held deliveries at once."""
 
     def find_unpushed(self, user_id: str) -> UnpushedEntry | None:
         """Return the last entry that is not pushed because a session of the user was in the foreground."""
@@ -117,7 +117,7 @@ class Home:
         return any(session.foreground for session in self._users.get(user_id, {}).values())
 
     def describe_foreground(self, user_id: str) -> Foreground:
-        """Return the devices of a user in the foreground, in order of id, and the last entry that they kept back."""
+        """Return the devices of a user in the foreground, in order of id, and the last unpushed entry."""
         devices = {each.device_id for each in self._users.get(user_id, {}).values() if each.foreground}
         unpushed = self.pushes.find_unpushed(user_id) if self.pushes is not None else None
         return Foreground(tuple(sorted(devices)), unpushed)
@@ -174,7 +174,7 @@ class Home:
         Until then a ring may be replaced by its predecessor: edges that never see it do not attach these users again.
         """
         if self.pushes is not None:
-            self.pushes.unsettle()
+            self.pushes.hold()
         if self._forget_timer is not None:
             self._forget_timer.cancel()
         self._forget_timer = self._clock.call_later(MOVED_USERS_KEPT_S, partial(self.forget_moved_users, has_moved))

@@ -11,7 +11,7 @@ from chat_service.wire import push
 from servicekit.clock import Clock, Timer
 
 # After a change of the ring, edges attach their sessions again within this time; until then nobody is taken for away.
-SETTLE_S: Final = 5.0
+HOLD_S: Final = 5.0
 # Deliveries that are held until then; beyond them pushes are queued at once, also for users who may be there.
 MAX_HELD: Final = 10_000
 # Pairs of a user and a conversation of which this home knows whether something was queued and not read since.
@@ -37,7 +37,7 @@ Forward = Callable[[Collection[str], Delivery], None]
 class PendingPushes:
     """Queues what users who are not in the foreground should be notified of.
 
-    While it is not certain who is away, deliveries are held: for SETTLE_S after a change of the ring, and for users
+    While it is not certain who is away, deliveries are held: for HOLD_S after a change of the ring, and for users
     whose home is another server by the ring of this one. Those are handed to their homes then.
 
     `is_in_foreground` returns True if a session of a user is in the foreground, `is_home_of` if this server is the home
@@ -59,21 +59,23 @@ class PendingPushes:
         self._clock = clock
         # Users, the delivery, and its time.
         self._held: list[tuple[Sequence[str], Delivery, int]] = []
-        self._settled = False
+        self._is_holding = True
         self._timer: Timer | None = None
-        # By user and conversation: the highest seq that was queued and not read since, 0 if there is none, and the
-        # highest read seq that was queued.
-        self._remembered: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()
+        # By user and conversation: the highest seq that was queued and not read since, 0 if there is none, None if
+        # another home may have queued one, and the highest read seq that was queued.
+        self._remembered: OrderedDict[tuple[str, str], tuple[int | None, int]] = OrderedDict()
         # By user with a session here: the last deliveries that came while one was in the foreground, and their times.
         self._unpushed: dict[str, deque[tuple[int, Delivery]]] = {}
-        self.unsettle()
+        self.hold()
 
-    def unsettle(self) -> None:
-        """Hold decisions for SETTLE_S, because sessions may not be attached yet."""
-        self._settled = False
+    def hold(self) -> None:
+        """Hold deliveries for HOLD_S, because sessions may not be attached yet."""
+        self._is_holding = True
+        # Users who move away and come back may have pushes of another home.
+        self._remembered.clear()
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._clock.call_later(SETTLE_S, self.decide_held)
+        self._timer = self._clock.call_later(HOLD_S, self.decide_held)
 
     def offer(self, user_ids: Collection[str], delivery: Delivery) -> None:
         """Take a delivery for users of this home: queue its entries for those who are away, and what they have read."""
@@ -82,10 +84,10 @@ class PendingPushes:
             away = self._find_away(user_ids, delivery, now_ms)
             if not away:
                 return
-            if len(self._held) >= MAX_HELD or (self._settled and all(map(self._is_home_of, away))):
+            if len(self._held) >= MAX_HELD or (not self._is_holding and all(map(self._is_home_of, away))):
                 self._queue_entries(away, delivery)
             else:
-                self._hold(away, delivery, now_ms)
+                self._hold_delivery(away, delivery, now_ms)
         elif delivery.watermarks:
             self._queue_reads(frozenset(user_ids), delivery)
 
@@ -129,14 +131,14 @@ class PendingPushes:
         """Forget what came while a session of the user was in the foreground: there is none here any more."""
         self._unpushed.pop(user_id, None)
 
-    def _hold(self, user_ids: Sequence[str], delivery: Delivery, time_ms: int) -> None:
+    def _hold_delivery(self, user_ids: Sequence[str], delivery: Delivery, time_ms: int) -> None:
         self._held.append((user_ids, delivery, time_ms))
         if self._timer is None:
-            self._timer = self._clock.call_later(SETTLE_S, self.decide_held)
+            self._timer = self._clock.call_later(HOLD_S, self.decide_held)
 
     def decide_held(self) -> None:
         """Queue the held deliveries for the users who are away now, and hand those of moved users to their homes."""
-        self._settled, self._timer = True, None
+        self._is_holding, self._timer = False, None
         held, self._held = self._held, []
         for user_ids, delivery, time_ms in held:
             away = self._find_away(user_ids, delivery, time_ms)
@@ -151,10 +153,10 @@ class PendingPushes:
         self._queue.add(push.encode_entries(user_ids, conversation_id, delivery, self._clock.now_ms()))
         for user_id in user_ids:
             pair = user_id, conversation_id
-            newest, read = self._remembered.get(pair, (0, 0))
-            self._remember(pair, max(seq, newest), read)
+            newest, read = self._remembered.get(pair, (None, 0))
+            self._remember(pair, max(seq, newest or 0), read)
 
-    def _remember(self, pair: tuple[str, str], newest: int, read: int) -> None:
+    def _remember(self, pair: tuple[str, str], newest: int | None, read: int) -> None:
         self._remembered[pair] = newest, read
         self._remembered.move_to_end(pair)
         if len(self._remembered) > MAX_REMEMBERED:
@@ -168,5 +170,11 @@ class PendingPushes:
             if mark.user_id not in user_ids or mark.read_seq <= read or newest == 0:
                 continue
             self._queue.add(push.encode_read(*pair, mark.read_seq, self._clock.now_ms()))
-            # The first read is queued also by a home that has queued nothing: another one may have.
-            self._remember(pair, 0 if newest is None or mark.read_seq >= newest else newest, mark.read_seq)
+            is_all_read = self._covers_other_homes(pair, mark.read_seq) if newest is None else mark.read_seq >= newest
+            self._remember(pair, 0 if is_all_read else newest, mark.read_seq)
+
+    def _covers_other_homes(self, pair: tuple[str, str], read_seq: int) -> bool:
+        """Return whether everything that another home may have queued is read: it is older than what came here."""
+        user_id, conversation_id = pair
+        came = self.find_unpushed(user_id)
+        return came is not None and came.conversation_id == conversation_id and came.seq <= read_seq

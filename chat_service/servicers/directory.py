@@ -25,6 +25,13 @@ class Homes(Protocol):
         """Return the devices of a user in the foreground. Raise OwnerUnavailable."""
 
 
+class LoginNames(Protocol):
+    """The login names of users."""
+
+    async def find_user_id(self, login_name: str) -> str | None:
+        """Return the user with this login name, in lower case; None if there is none. Raise StoreUnavailable."""
+
+
 class DirectoryServicer:
     """Serves DirectoryService."""
 
@@ -36,6 +43,7 @@ class DirectoryServicer:
         notifications: NotificationContextReader,
         devices: SignedInDevices,
         homes: Homes,
+        login_names: LoginNames,
     ) -> None:
         self._history = history
         self._media = media
@@ -43,6 +51,7 @@ class DirectoryServicer:
         self._notifications = notifications
         self._devices = devices
         self._homes = homes
+        self._login_names = login_names
 
     async def CheckMembership(
         self, request: directory_pb2.CheckMembershipRequest, _: Call
@@ -128,3 +137,8 @@ class DirectoryServicer:
             next_page_token=next_page_token(request, members, size, str),
             member_seq=conversation.applied_seq,
         )
+
+    async def FindUser(self, request: directory_pb2.FindUserRequest, _: Call) -> directory_pb2.FindUserResponse:
+        """Return the user with a login name."""
+        user_id = await self._login_names.find_user_id(request.login_name.lower())
+        return directory_pb2.FindUserResponse(user_id=user_id or "")

@@ -1,1 +1,1 @@
-"""The delivery of pushes: events are read, decided, sent, and settled once each push has an outcome."""
+"""The delivery of pushes: events are read, decided, sent, and acknowledged once each push has an outcome."""

@@ -11,13 +11,12 @@ from typing import Final
 import structlog
 from prometheus_client import Counter
 
-from notify_service.delivery.availability import repeat_until_available
-from notify_service.delivery.delivery import Delivery
-from notify_service.model.ports import Dead, PushQueue, QueuedPayload
+from notify_service.delivery.dispatcher import PushDispatcher
+from notify_service.model.ports import DeadLetter, PushQueue, QueuedPayload
 from notify_service.wire.events import decode_event
 from servicekit.clock import Clock
 from servicekit.errors import StoreUnavailable
-from servicekit.retry import retry_while_unavailable
+from servicekit.retry import SERVICE_ERRORS, retry_while_unavailable
 from servicekit.tasks import Backoff, cancel_requested
 
 READ_COUNT: Final = 100
@@ -52,9 +51,9 @@ class EventConsumer:
     `read` and `claim` take events, until the drain begins; `run` goes on with those in flight until the process stops.
     """
 
-    def __init__(self, queue: PushQueue, delivery: Delivery, name: str, clock: Clock) -> None:
+    def __init__(self, queue: PushQueue, dispatcher: PushDispatcher, name: str, clock: Clock) -> None:
         self._queue = queue
-        self._delivery = delivery
+        self._dispatcher = dispatcher
         self._name = name
         self._clock = clock
         self._slots = asyncio.Semaphore(MAX_IN_FLIGHT)
@@ -82,7 +81,7 @@ class EventConsumer:
                 await self._clock.sleep(backoff.next())
                 continue
             backoff.reset()
-            # Events are this server's own until they are settled: they are asked for once.
+            # Events are this server's own until they are acknowledged: they are asked for once.
             take = partial(self._queue.read, self._name, READ_COUNT, READ_WAIT_S)
             await self._take(events)
 
@@ -108,7 +107,7 @@ class EventConsumer:
         """Remove servers that ended long ago from the group, and old dead letters."""
         try:
             await self._queue.remove_consumers(FORGOTTEN_S)
-            await self._queue.trim_dead(DEAD_LETTER_AGE_S)
+            await self._queue.trim_dead_letters(DEAD_LETTER_AGE_S)
         except StoreUnavailable as failure:
             log.info("queue not cleaned", error=failure.message)
 
@@ -146,23 +145,28 @@ class EventConsumer:
     async def _deliver(self, event: QueuedPayload) -> None:
         if not event.payload:
             # It was trimmed from the queue, whose length is bounded.
-            await self._settle(event)
+            await self._acknowledge(event)
             return
         if event.deliveries > MAX_DELIVERIES:
-            await self._settle(event, Dead(event.payload, f"not processed in {MAX_DELIVERIES} attempts", True))
+            await self._acknowledge(
+                event, DeadLetter(event.payload, f"not processed in {MAX_DELIVERIES} attempts", True)
+            )
             return
         try:
             decoded = decode_event(event.payload)
         except ValueError as error:
-            await self._settle(event, Dead(event.payload, str(error), True))
+            await self._acknowledge(event, DeadLetter(event.payload, str(error), True))
             return
         # What was requeued by an operator is sent whatever was tried before.
         event_id = "" if event.requeued else event.event_id
-        left = await repeat_until_available("deliver", partial(self._delivery.deliver, decoded, event_id), self._clock)
-        settle = partial(self._queue.settle, event.event_id, left.retries, left.dead)
-        await retry_while_unavailable("settle push event", settle)
+        deliver = partial(self._dispatcher.deliver, decoded, event_id)
+        failed = await retry_while_unavailable("deliver_event", deliver, errors=SERVICE_ERRORS, max_pause_s=MAX_PAUSE_S)
+        acknowledge = partial(self._queue.acknowledge, event.event_id, failed.jobs, failed.dead_letters)
+        await retry_while_unavailable("acknowledge_event", acknowledge)
 
-    async def _settle(self, event: QueuedPayload, *dead: Dead) -> None:
-        for each in dead:
+    async def _acknowledge(self, event: QueuedPayload, *dead_letters: DeadLetter) -> None:
+        for each in dead_letters:
             log.error("event is a dead letter", event_id=event.event_id, reason=each.reason)
-        await retry_while_unavailable("settle push event", partial(self._queue.settle, event.event_id, (), dead))
+        await retry_while_unavailable(
+            "acknowledge_event", partial(self._queue.acknowledge, event.event_id, (), dead_letters)
+        )

@@ -41,6 +41,6 @@ class QueueMeter:
             else:
                 _EVENTS.set(depth.events)
                 _OLDEST.set(depth.oldest_s)
-                _JOBS.set(depth.retries)
+                _JOBS.set(depth.jobs)
                 _DEAD.set(depth.dead_letters)
             await self._clock.sleep(INTERVAL_S)

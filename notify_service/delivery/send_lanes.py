@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 from cachetools import TTLCache
 
-from notify_service.model.push import Outcome, Push
+from notify_service.model.push import Outcome, Push, RetryLater
 from notify_service.model.registration import Registration
 from servicekit.clock import Clock
 
 MEMORY_S: Final = 60.0
 MAX_LANES: Final = 100_000
+
+TOO_LATE: Final = RetryLater("its turn came too late; it is decided again", 0.0)
 
 LaneKey = tuple[bytes, str, str]
 
@@ -26,7 +29,7 @@ Send = Callable[[Registration, Push], Awaitable[Outcome]]
 class _Lane:
     """A lane on which a push is being sent.
 
-    `waiting` is the turn of the next one: True if the lane is free, False if a newer push came.
+    `waiting` is the result of the wait of the next one: True if the lane is free, False if a newer push came.
     """
 
     waiting: asyncio.Future[bool] | None = None
@@ -40,11 +43,15 @@ class SendLanes:
 
     def __init__(self, send: Send, clock: Clock) -> None:
         self._send = send
+        self._clock = clock
         self._lanes: dict[LaneKey, _Lane] = {}
         self._newest: TTLCache[LaneKey, int] = TTLCache(MAX_LANES, MEMORY_S, timer=clock.monotonic)
 
-    async def send(self, registration: Registration, push: Push) -> Outcome | None:
-        """Send a push in its turn and return the outcome; None if a newer one replaced it before."""
+    async def send(self, registration: Registration, push: Push, valid_until: float = math.inf) -> Outcome | None:
+        """Send a push once its lane is free and return the outcome; None if a newer one replaced it before.
+
+        A push whose lane is free only after `valid_until`, a monotonic time, is not sent: TOO_LATE.
+        """
         key = registration.token_id, push.conversation_id, push.collapse_id
         if push.seq < self._newest.get(key, 0):
             return None
@@ -55,7 +62,7 @@ class SendLanes:
         elif not await self._wait(key, lane):
             return None
         try:
-            return await self._send(registration, push)
+            return await self._send(registration, push) if self._clock.monotonic() <= valid_until else TOO_LATE
         finally:
             self._release(key, lane)
 
@@ -63,13 +70,13 @@ class SendLanes:
         """Return True once the lane is free, False if a newer push replaced this one."""
         if lane.waiting is not None and not lane.waiting.done():
             lane.waiting.set_result(False)
-        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        lane.waiting = turn
+        is_free: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        lane.waiting = is_free
         try:
-            return await turn
+            return await is_free
         except asyncio.CancelledError:
             # The lane may have become free at the same moment.
-            if turn.done() and not turn.cancelled() and turn.result():
+            if is_free.done() and not is_free.cancelled() and is_free.result():
                 self._release(key, lane)
             raise
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,8 +30,7 @@ from servicekit.errors import StoreUnavailable
 
 # A provider that refuses the credentials is not called for this time.
 SUSPENSION_S: Final = 60.0
-# Fewer users may have tokens that were made with other credentials: those of an app of another deployment, or of an
-# old VAPID key.
+# Fewer users may have tokens that were made with an old VAPID key, or that the provider forgot.
 MIN_REFUSED_USERS: Final = 3
 
 Providers = Mapping[ProviderKind, PushProvider[Any]]
@@ -71,15 +71,17 @@ class PushSender:
         self._clock = clock
         self._lanes = SendLanes(self._send_once, clock)
         self._suspended_until: dict[ProviderKind, float] = {}
-        # Users whose tokens were refused with the credentials since the provider accepted a push, at most
-        # MIN_REFUSED_USERS.
+        # Users whose tokens had worked, and were refused with the credentials since the provider accepted a push, at
+        # most MIN_REFUSED_USERS.
         self._refused_users: dict[ProviderKind, set[str]] = {kind: set() for kind in providers}
         for kind in providers:
             _SUSPENDED.labels(_name(kind)).set(0)
 
-    async def send(self, registration: Registration, push: Push, queued_ms: int) -> SendResult:
-        """Send a push, and return the result."""
-        outcome = await self._lanes.send(registration, push)
+    async def send(
+        self, registration: Registration, push: Push, queued_ms: int, valid_until: float = math.inf
+    ) -> SendResult:
+        """Send a push, and return the result: it is to be sent again if its turn comes after `valid_until`."""
+        outcome = await self._lanes.send(registration, push, valid_until)
         if outcome is None:
             return SUPERSEDED
         result = await self._conclude(registration, outcome)
@@ -119,11 +121,15 @@ class PushSender:
             log.info("provider accepts the credentials again", provider=_name(kind))
 
     def _note_refused(self, registration: Registration, reason: str) -> None:
-        """Suspend the provider if it refuses the credentials for all tokens, as far as it is known."""
+        """Suspend the provider if it refuses the credentials for all tokens, as far as it is known.
+
+        Tokens to which no push was accepted say nothing: a user may register as many as liked that were made with
+        other credentials, such as subscriptions of browsers with another VAPID key.
+        """
         kind, users = registration.provider, self._refused_users[registration.provider]
-        if len(users) < MIN_REFUSED_USERS:
+        if registration.last_push_ms and len(users) < MIN_REFUSED_USERS:
             users.add(registration.user_id)
-        if len(users) < MIN_REFUSED_USERS:
+        if not registration.last_push_ms or len(users) < MIN_REFUSED_USERS:
             log.warning("credentials refused for a token", provider=_name(kind), reason=reason)
             return
         self._suspended_until[kind] = self._clock.monotonic() + SUSPENSION_S

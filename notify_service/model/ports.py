@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from notify_service.model.decision import ConversationContext, PushDecision
-from notify_service.model.preferences import Preferences
+from notify_service.model.preferences import Preferences, PreferencesChange
 from notify_service.model.registration import Registration
 
 
@@ -39,8 +39,8 @@ class PreferencesStore(Protocol):
     async def find_all(self, user_ids: Collection[str]) -> dict[str, Preferences]:
         """Return the preferences of users; those who never set any are left out."""
 
-    async def put(self, user_id: str, preferences: Preferences) -> None:
-        """Store the preferences of a user."""
+    async def change(self, user_id: str, change: PreferencesChange) -> Preferences:
+        """Change the preferences of a user, and return them; concurrent changes of other fields are kept."""
 
     async def delete(self, user_id: str) -> None:
         """Delete the preferences of a user."""
@@ -60,28 +60,24 @@ class QueuedPayload:
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
+class DelayedJob:
     """A serialized job that is due after `delay_s` seconds."""
 
-    job: bytes = field(repr=False)
+    payload: bytes = field(repr=False)
     delay_s: float
 
 
 @dataclass(frozen=True, slots=True)
-class Dead:
-    """A serialized job that failed for good, or, if it `is_event`, an event that cannot be processed."""
+class DeadLetter:
+    """A serialized job that failed for good, or, if it `is_event`, an event that cannot be processed.
+
+    `letter_id` is `<milliseconds since 1970>-<number>`, by the clock of the store; empty until the letter is stored.
+    """
 
     payload: bytes = field(repr=False)
     reason: str
     is_event: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class DeadRecord:
-    """A dead letter. `letter_id` is `<milliseconds since 1970>-<number>`, by the clock of the store."""
-
-    letter_id: str
-    dead: Dead
+    letter_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +86,21 @@ class QueueDepth:
 
     events: int
     oldest_s: float
-    retries: int
+    jobs: int
     dead_letters: int
 
 
 class PushQueue(Protocol):
     """The queue of events, the jobs to be sent again, and the dead letters; every method raises StoreUnavailable.
 
-    An event that was read belongs to its consumer until it is settled, or claimed by another one.
+    An event that was read belongs to its consumer until it is acknowledged, or claimed by another one.
     """
 
     async def read(self, consumer: str, count: int, wait_s: float) -> list[QueuedPayload]:
         """Return at most `count` new events; an empty list if there is none for `wait_s` seconds."""
 
     async def read_own(self, consumer: str, count: int) -> list[QueuedPayload]:
-        """Return events that were delivered to this consumer before, and not settled, at most `count`."""
+        """Return events that were delivered to this consumer before, and not acknowledged, at most `count`."""
 
     async def claim(self, consumer: str, idle_s: float, count: int) -> list[QueuedPayload]:
         """Take over events that no consumer has renewed for `idle_s` seconds, at most `count`."""
@@ -115,35 +111,42 @@ class PushQueue(Protocol):
     async def remove_consumers(self, idle_s: float) -> None:
         """Remove consumers that have no event and did not read for `idle_s` seconds, such as ended servers."""
 
-    async def settle(self, event_id: str, retries: Sequence[Retry] = (), dead: Sequence[Dead] = ()) -> None:
-        """Remove an event and store what is left of it, at once. Do nothing if it was settled before."""
+    async def acknowledge(
+        self, event_id: str, jobs: Sequence[DelayedJob] = (), dead_letters: Sequence[DeadLetter] = ()
+    ) -> None:
+        """Remove an event and store what is left of it, at once. Do nothing if it was acknowledged before."""
 
     async def take_due(self, count: int, lease_s: float) -> list[bytes]:
-        """Return jobs that are due, at most `count`. They are due again after `lease_s` unless they are finished."""
+        """Return jobs that are due, at most `count`. They are due again after `lease_s` unless acknowledged."""
 
-    async def finish(self, job: bytes, retries: Sequence[Retry] = (), dead: Sequence[Dead] = ()) -> None:
-        """Remove a job and store what is left of it, at once. Do nothing if it was finished before."""
+    async def acknowledge_job(
+        self, payload: bytes, jobs: Sequence[DelayedJob] = (), dead_letters: Sequence[DeadLetter] = ()
+    ) -> None:
+        """Remove a job and store what is left of it, at once. Do nothing if it was acknowledged before."""
 
-    async def list_dead(self, after: str, count: int) -> list[DeadRecord]:
+    async def list_dead_letters(self, after: str, count: int) -> list[DeadLetter]:
         """Return at most `count` dead letters after that id, the oldest first."""
 
-    async def find_dead(self, letter_ids: Collection[str]) -> list[DeadRecord]:
+    async def find_dead_letters(self, letter_ids: Collection[str]) -> list[DeadLetter]:
         """Return the dead letters with these ids; those that are gone are left out."""
 
-    async def trim_dead(self, age_s: float) -> None:
+    async def delete_dead_letters_of(self, user_id: str) -> None:
+        """Delete the dead letters that name a user: as the recipient, an author, or mentioned."""
+
+    async def trim_dead_letters(self, age_s: float) -> None:
         """Remove dead letters that are older."""
 
-    async def requeue(self, letters: Sequence[DeadRecord]) -> int:
+    async def requeue(self, letters: Sequence[DeadLetter]) -> int:
         """Replace dead letters by these payloads, which are due now. Return how many letters there still were."""
 
     async def measure(self) -> QueueDepth:
         """Return the depth of the queue."""
 
 
-class ShownStore(Protocol):
+class PushedEntryStore(Protocol):
     """The newest entry of each conversation that was pushed to a user; every method raises StoreUnavailable."""
 
-    async def raise_shown(
+    async def record(
         self, conversation_id: str, seqs: Mapping[str, int], read_seqs: Mapping[str, int], event_id: str = ""
     ) -> tuple[set[str], set[str]]:
         """Record the entries that are about to be pushed, by user; `read_seqs` is how far the users have read.
@@ -152,7 +155,7 @@ class ShownStore(Protocol):
         all others a newer entry was pushed, or they have read this one.
         """
 
-    async def find_shown(self, conversation_id: str, user_ids: Collection[str]) -> dict[str, int]:
+    async def find(self, conversation_id: str, user_ids: Collection[str]) -> dict[str, int]:
         """Return for each user the newest entry that was pushed and not withdrawn; 0 if there is none."""
 
     async def begin_withdrawal(self, user_id: str, conversation_id: str, read_seq: int) -> int:
@@ -204,7 +207,7 @@ class Directory(Protocol):
         With `newest_seq` the badge is 0 for users who are not notified of entries up to it, as far as chat knows.
         """
 
-    async def find_kept_back(self, user_id: str) -> PushDecision | None:
+    async def find_unpushed(self, user_id: str) -> PushDecision | None:
         """Return the last entry that chat did not queue because a device of the user was in the foreground.
 
         None if there is none, or no device is connected. Also raise OwnerUnavailable of chat, a Failure.

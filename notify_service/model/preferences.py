@@ -11,6 +11,8 @@ from zoneinfo import ZoneInfo
 
 # More than the database has. A zone is read from a file, which the event loop waits for.
 _MAX_ZONES: Final = 1024
+# Files of the database that are no IANA zones: the first two are whatever the server's machine is set to.
+_NOT_ZONES: Final = frozenset({"localtime", "posixrules", "Factory"})
 
 
 class Scope(IntEnum):
@@ -69,11 +71,23 @@ class Preferences:
 DEFAULT_PREFERENCES: Final = Preferences()
 
 
+@dataclass(frozen=True, slots=True)
+class PreferencesChange:
+    """A change of preferences: what is None stays as it is, except quiet hours, of which there are none then."""
+
+    scope: Scope | None = None
+    preview: Preview | None = None
+    reactions: bool | None = None
+    quiet_hours: QuietHours | None = None
+
+
 @lru_cache(_MAX_ZONES)
 def find_zone(name: str) -> ZoneInfo:
     """Return a time zone by its IANA name. Raise ValueError if there is none."""
     try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, KeyError) as error:
+        if name not in _NOT_ZONES:
+            return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
         # Also the name of a folder, and one that leads out of the database.
-        raise ValueError(f"there is no time zone {name!r}") from error
+        pass
+    raise ValueError(f"there is no time zone {name!r}: it needs a name such as Europe/Lisbon")

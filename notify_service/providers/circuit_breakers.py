@@ -39,7 +39,7 @@ class _Circuit:
 class CircuitBreakers:
     """The circuit breakers of all hosts, each of which opens after UNREACHABLE_IN_A_ROW.
 
-    A request to a silent host holds its place until it times out, and many of them delay the pushes to other hosts. The
+    A request to a silent host holds its slot until it times out, and many of them delay the pushes to other hosts. The
     hosts of a provider are apart: a user may have subscriptions at a host that does not exist.
     """
 
@@ -66,7 +66,7 @@ class CircuitBreakers:
             yield
             self._note_answer(host, circuit)
         except (ConnectionLost, ClientBusy):
-            # All requests on a connection that the provider closes are lost at once, which holds no place.
+            # All requests on a connection that the provider closes are lost at once, which holds no slot.
             raise
         except ProviderUnreachable:
             self._note_unreachable(host, circuit, is_probe=is_probe)

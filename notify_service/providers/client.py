@@ -36,7 +36,8 @@ class PushAnswer:
         """Return the JSON object of the body; an empty one if it is none."""
         try:
             document = json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
+            # A body of 16 KiB may be nested deeper than Python reads.
             return {}
         return document if isinstance(document, dict) else {}
 
@@ -54,9 +55,9 @@ class PushClient:
         self._limits = limits
         self._connections = Connections(clock, ca_file, limits)
         self._breakers = CircuitBreakers(clock)
-        self._places = asyncio.Semaphore(limits.requests)
+        self._slots = asyncio.Semaphore(limits.requests)
         # A semaphore lives as long as requests use it: hosts of Web Push come from users.
-        self._places_by_host: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._slots_by_host: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -70,24 +71,24 @@ class PushClient:
         url = httpx2.URL(url)
         host = f"{url.host}:{url.port}"
         self._breakers.check(host)
-        async with self._place(url.host, host):
-            # Those that waited for a place fail at once too if the host was paused since.
+        async with self._hold_slot(url.host, host):
+            # Those that waited for a slot fail at once too if the host was paused since.
             with self._breakers.request(host):
                 status, received, content = await self._exchange(url, headers, body)
         retry_after_s = parse_retry_after(received.get("retry-after"), self._clock.now_ms())
         return PushAnswer(status, received, content, retry_after_s)
 
     @asynccontextmanager
-    async def _place(self, name: str, host: str) -> AsyncIterator[None]:
-        """Hold a place for a request to a host. Raise ClientBusy, with the name of the host, if there is none."""
-        places = self._places_by_host.get(host)
-        if places is None:
-            places = self._places_by_host[host] = asyncio.Semaphore(self._limits.requests_per_host)
+    async def _hold_slot(self, name: str, host: str) -> AsyncIterator[None]:
+        """Hold a slot for a request to a host. Raise ClientBusy, with the name of the host, if there is none."""
+        slots = self._slots_by_host.get(host)
+        if slots is None:
+            slots = self._slots_by_host[host] = asyncio.Semaphore(self._limits.requests_per_host)
         async with AsyncExitStack() as held:
             try:
                 async with asyncio.timeout(self._limits.wait_s):
-                    await held.enter_async_context(places)
-                    await held.enter_async_context(self._places)
+                    await held.enter_async_context(slots)
+                    await held.enter_async_context(self._slots)
             except TimeoutError as error:
                 raise ClientBusy(name) from error
             yield

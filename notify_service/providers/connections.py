@@ -27,14 +27,14 @@ class ClientLimits:
     connect_s: float = 5.0
     # The time without a byte on a connection. Then the connection is abandoned, with all requests on it.
     read_s: float = 8.0
-    # The wait for a free place, which is no time of the provider, and as long again for a connection.
+    # The wait for a free slot, which is no time of the provider, and as long again for a connection.
     wait_s: float = 5.0
     # The time of a whole request, from the connection to the last byte of the answer.
     total_s: float = 12.0
     # Connections that are idle for longer are closed: NAT gateways forget them, and load balancers close them.
     idle_s: float = 120.0
     connections: int = 64
-    # Requests at a time to one host, so that a host that does not answer leaves places for the others. HTTP/2 sends
+    # Requests at a time to one host, so that a host that does not answer leaves slots for the others. HTTP/2 sends
     # them on one connection.
     requests_per_host: int = 64
     requests: int = 256

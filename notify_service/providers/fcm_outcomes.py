@@ -69,14 +69,18 @@ def _code(error: dict[str, Any]) -> str:
 
 def _concerns_token(error: dict[str, Any]) -> bool:
     """Return True if the token has a wrong form; FCM says so in a field violation, or in the message alone."""
-    violations = [violation for detail in _details(error) for violation in detail.get("fieldViolations") or ()]
-    fields = {violation.get("field") for violation in violations if isinstance(violation, dict)}
+    violations = [each for detail in _details(error) for each in _objects(detail.get("fieldViolations"))]
+    fields = [violation.get("field") for violation in violations]
     return "message.token" in fields or "not a valid FCM registration token" in str(error.get("message"))
 
 
 def _details(error: dict[str, Any]) -> list[dict[str, Any]]:
-    details = error.get("details")
-    return [detail for detail in details if isinstance(detail, dict)] if isinstance(details, list) else []
+    return _objects(error.get("details"))
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    """Return the objects of a list; an empty list if it is none."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def _effect_of_status(status: int) -> _Effect:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from notify_service.model.events import PushJob, QueuedEntries, QueuedRead
-from notify_service.model.ports import DeadRecord, PushQueue
+from notify_service.model.ports import DeadLetter, PushQueue
 from notify_service.servicers.decisions import DecisionReader
 from notify_service.servicers.trial import TrialPushes
 from notify_service.wire.events import decode_event, decode_job, encode_job
@@ -50,7 +50,7 @@ class NotifyAdminServicer:
         """Return a page of the pushes that failed for good."""
         del call
         size, after = request.page_size or DEFAULT_PAGE, decode_page_token(request, _LETTER_ID)
-        found = await self._queue.list_dead(after, size + 1)
+        found = await self._queue.list_dead_letters(after, size + 1)
         return notify_pb2.ListDeadLettersResponse(
             dead_letters=map(_encode_letter, found[:size]),
             next_page_token=next_page_token(request, found, size, lambda each: each.letter_id),
@@ -61,29 +61,29 @@ class NotifyAdminServicer:
     ) -> notify_pb2.RequeueDeadLettersResponse:
         """Send pushes that failed for good again."""
         del call
-        letters = await self._queue.find_dead(request.ids)
+        letters = await self._queue.find_dead_letters(request.ids)
         count = await self._queue.requeue([_renew(each, self._clock.now_ms()) for each in letters])
         return notify_pb2.RequeueDeadLettersResponse(requeued_count=count)
 
 
-def _renew(letter: DeadRecord, now_ms: int) -> DeadRecord:
+def _renew(letter: DeadLetter, now_ms: int) -> DeadLetter:
     """Return a letter whose job counts as queued now; one that cannot be read stays as it is."""
-    if letter.dead.is_event:
+    if letter.is_event:
         return letter
     try:
-        job = decode_job(letter.dead.payload)
+        job = decode_job(letter.payload)
     except ValueError:
         return letter
     event = replace(job.event, queued_ms=now_ms)
     payload = encode_job(replace(job, event=event, attempts=0, first_attempt_ms=now_ms))
-    return replace(letter, dead=replace(letter.dead, payload=payload))
+    return replace(letter, payload=payload)
 
 
-def _encode_letter(letter: DeadRecord) -> notify_pb2.DeadLetter:
+def _encode_letter(letter: DeadLetter) -> notify_pb2.DeadLetter:
     encoded = notify_pb2.DeadLetter(
         id=letter.letter_id,
         fail_time=to_timestamp(int(letter.letter_id.partition("-")[0])),
-        reason=letter.dead.reason,
+        reason=letter.reason,
     )
     found = _decode(letter)
     if isinstance(found, PushJob):
@@ -94,8 +94,8 @@ def _encode_letter(letter: DeadRecord) -> notify_pb2.DeadLetter:
     return encoded
 
 
-def _decode(letter: DeadRecord) -> PushJob | QueuedEntries | QueuedRead | None:
+def _decode(letter: DeadLetter) -> PushJob | QueuedEntries | QueuedRead | None:
     try:
-        return decode_event(letter.dead.payload) if letter.dead.is_event else decode_job(letter.dead.payload)
+        return decode_event(letter.payload) if letter.is_event else decode_job(letter.payload)
     except ValueError:
         return None

@@ -1,4 +1,4 @@
-"""The last decisions about pushes to a user: those of notify, and what chat kept back."""
+"""The last decisions about pushes to a user: those of notify, and the unpushed entry of chat."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class DecisionReader:
         answers.
         """
         decisions = await self._traces.find(user_id)
-        kept_back = await self._find_kept_back(user_id)
-        if kept_back is not None:
-            older = (index for index, each in enumerate(decisions) if each.time_ms <= kept_back.time_ms)
-            decisions.insert(next(older, len(decisions)), kept_back)
+        unpushed = await self._find_unpushed(user_id)
+        if unpushed is not None:
+            older = (index for index, each in enumerate(decisions) if each.time_ms <= unpushed.time_ms)
+            decisions.insert(next(older, len(decisions)), unpushed)
         return decisions[:MAX_DECISIONS]
 
-    async def _find_kept_back(self, user_id: str) -> PushDecision | None:
+    async def _find_unpushed(self, user_id: str) -> PushDecision | None:
         try:
-            return await self._directory.find_kept_back(user_id)
+            return await self._directory.find_unpushed(user_id)
         except Failure as failure:
             log.warning("devices in the foreground unknown", error=failure.message)
             return None

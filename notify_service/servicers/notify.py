@@ -13,7 +13,7 @@ from notify_service.provider_setup import ProviderSet
 from notify_service.servicers.decisions import DecisionReader
 from notify_service.servicers.trial import TrialPushes
 from notify_service.wire.notify import (
-    decode_preferences,
+    decode_change,
     decode_token,
     encode_decisions,
     encode_preferences,
@@ -98,9 +98,7 @@ class NotifyServicer:
         self, request: notify_pb2.SetPreferencesRequest, call: Call
     ) -> notify_pb2.SetPreferencesResponse:
         """Change the caller's preferences."""
-        before = (await self._preferences.find_all([call.caller.user_id])).get(call.caller.user_id)
-        preferences = decode_preferences(request.preferences, before)
-        await self._preferences.put(call.caller.user_id, preferences)
+        preferences = await self._preferences.change(call.caller.user_id, decode_change(request.preferences))
         return notify_pb2.SetPreferencesResponse(preferences=encode_preferences(preferences))
 
     async def ListPushDecisions(

@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from notify_service.model.ports import PreferencesStore, ShownStore, TokenStore, TraceStore
+from notify_service.model.ports import PreferencesStore, PushedEntryStore, PushQueue, TokenStore, TraceStore
 from notify_service.model.preferences import DEFAULT_PREFERENCES
 from notify_service.wire.notify import encode_decisions, encode_preferences, encode_registration
 from parley.internal.v1 import personal_data_pb2
@@ -19,12 +19,18 @@ class PersonalDataServicer:
     """Exports and erases tokens, preferences and decisions."""
 
     def __init__(
-        self, tokens: TokenStore, preferences: PreferencesStore, shown: ShownStore, traces: TraceStore
+        self,
+        tokens: TokenStore,
+        preferences: PreferencesStore,
+        pushed_entries: PushedEntryStore,
+        traces: TraceStore,
+        queue: PushQueue,
     ) -> None:
         self._tokens = tokens
         self._preferences = preferences
-        self._shown = shown
+        self._pushed_entries = pushed_entries
         self._traces = traces
+        self._queue = queue
 
     async def ExportUser(
         self, request: personal_data_pb2.ExportUserRequest, call: Call
@@ -46,12 +52,13 @@ class PersonalDataServicer:
     async def EraseUser(
         self, request: personal_data_pb2.EraseUserRequest, call: Call
     ) -> personal_data_pb2.EraseUserResponse:
-        """Erase everything about a user; events in the queue then find no token."""
+        """Erase everything about a user; events and jobs that still wait then find no token."""
         del call
         await self._tokens.delete_user(request.user_id)
         await self._preferences.delete(request.user_id)
-        await self._shown.delete(request.user_id)
+        await self._pushed_entries.delete(request.user_id)
         await self._traces.delete(request.user_id)
+        await self._queue.delete_dead_letters_of(request.user_id)
         return personal_data_pb2.EraseUserResponse()
 
     async def EraseDevice(

@@ -10,8 +10,8 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from notify_service.model.ports import Dead, DeadRecord, QueueDepth, QueuedPayload, Retry
-from notify_service.storage.scripts import REMOVE_CONSUMERS, RENEW, REQUEUE, SETTLE, TAKE_DUE
+from notify_service.model.ports import DeadLetter, DelayedJob, QueueDepth, QueuedPayload
+from notify_service.storage.scripts import ACKNOWLEDGE, REMOVE_CONSUMERS, RENEW, REQUEUE, TAKE_DUE
 from servicekit.redis import ScriptCall, redis_errors, run_scripts
 
 # Chat servers write it. The other keys are in its slot: the whole name is their hash tag.
@@ -23,6 +23,7 @@ GROUP: Final = "notify"
 EVENT: Final = "event"
 JOB: Final = "job"
 MAX_DEAD_LETTERS: Final = 100_000
+_LETTERS_PER_PAGE: Final = 1000
 # Redis looks at ten times as many pending events as it may claim in one call.
 _MAX_CLAIM_PAGES: Final = 100
 
@@ -67,46 +68,60 @@ class RedisPushQueue:
         """See PushQueue."""
         await self._run(REMOVE_CONSUMERS.call([QUEUE], GROUP, round(idle_s * 1000)))
 
-    async def trim_dead(self, age_s: float) -> None:
+    async def trim_dead_letters(self, age_s: float) -> None:
         """See PushQueue."""
         with redis_errors():
             seconds, _ = await self._redis.time()
             await self._redis.xtrim(DEAD_LETTERS, minid=f"{int((seconds - age_s) * 1000)}-0", approximate=False)
 
-    async def settle(self, event_id: str, retries: Sequence[Retry] = (), dead: Sequence[Dead] = ()) -> None:
+    async def acknowledge(
+        self, event_id: str, jobs: Sequence[DelayedJob] = (), dead_letters: Sequence[DeadLetter] = ()
+    ) -> None:
         """See PushQueue."""
-        await self._run(_settle_call(event_id, b"", retries, dead))
+        await self._run(_acknowledge_call(event_id, b"", jobs, dead_letters))
 
-    async def finish(self, job: bytes, retries: Sequence[Retry] = (), dead: Sequence[Dead] = ()) -> None:
+    async def acknowledge_job(
+        self, payload: bytes, jobs: Sequence[DelayedJob] = (), dead_letters: Sequence[DeadLetter] = ()
+    ) -> None:
         """See PushQueue."""
-        await self._run(_settle_call("", job, retries, dead))
+        await self._run(_acknowledge_call("", payload, jobs, dead_letters))
 
     async def take_due(self, count: int, lease_s: float) -> list[bytes]:
         """See PushQueue."""
         return list(await self._run(TAKE_DUE.call([JOBS], count, round(lease_s * 1000))))
 
-    async def list_dead(self, after: str, count: int) -> list[DeadRecord]:
+    async def list_dead_letters(self, after: str, count: int) -> list[DeadLetter]:
         """See PushQueue."""
         with redis_errors():
             found: Any = await self._redis.xrange(DEAD_LETTERS, min=f"({after}" if after else "-", count=count)
-        return [_decode_dead(letter_id, fields) for letter_id, fields in found]
+        return [_decode_letter(letter_id, fields) for letter_id, fields in found]
 
-    async def find_dead(self, letter_ids: Collection[str]) -> list[DeadRecord]:
+    async def find_dead_letters(self, letter_ids: Collection[str]) -> list[DeadLetter]:
         """See PushQueue."""
         with redis_errors():
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for letter_id in letter_ids:
                     pipeline.xrange(DEAD_LETTERS, min=letter_id, max=letter_id)
                 found: Any = await pipeline.execute()
-        return [_decode_dead(letter_id, fields) for letter_id, fields in chain.from_iterable(found)]
+        return [_decode_letter(letter_id, fields) for letter_id, fields in chain.from_iterable(found)]
 
-    async def requeue(self, letters: Sequence[DeadRecord]) -> int:
+    async def delete_dead_letters_of(self, user_id: str) -> None:
+        """See PushQueue. Payloads have ids of users as text."""
+        named, after = user_id.encode(), ""
+        while letters := await self.list_dead_letters(after, _LETTERS_PER_PAGE):
+            after = letters[-1].letter_id
+            found = [each.letter_id for each in letters if named in each.payload]
+            if found:
+                with redis_errors():
+                    await self._redis.xdel(DEAD_LETTERS, *found)
+
+    async def requeue(self, letters: Sequence[DeadLetter]) -> int:
         """See PushQueue."""
         if not letters:
             return 0
         values = list[bytes | str | int]()
         for each in letters:
-            values += [each.letter_id, _field(each.dead), each.dead.payload]
+            values += [each.letter_id, _field(each), each.payload]
         return int(await self._run(REQUEUE.call(_KEYS, *values)))
 
     async def measure(self) -> QueueDepth:
@@ -118,10 +133,10 @@ class RedisPushQueue:
                 pipeline.xrange(QUEUE, count=1)
                 pipeline.zcard(JOBS)
                 pipeline.xlen(DEAD_LETTERS)
-                (seconds, micros), events, oldest, retries, dead = await pipeline.execute()
+                (seconds, micros), events, oldest, jobs, dead_letters = await pipeline.execute()
         now_s = seconds + micros / 1_000_000
         oldest_s = now_s - int(oldest[0][0].split(b"-")[0]) / 1000 if oldest else 0.0
-        return QueueDepth(events, max(oldest_s, 0.0), retries, dead)
+        return QueueDepth(events, max(oldest_s, 0.0), jobs, dead_letters)
 
     async def _read_group(self, consumer: str, after: str, count: int, block: int | None = None) -> list[Any]:
         found: Any = await self._call("xreadgroup", GROUP, consumer, {QUEUE: after}, count=count, block=block)
@@ -170,13 +185,15 @@ class RedisPushQueue:
         return reply
 
 
-def _settle_call(event_id: str, job: bytes, retries: Sequence[Retry], dead: Sequence[Dead]) -> ScriptCall:
+def _acknowledge_call(
+    event_id: str, payload: bytes, jobs: Sequence[DelayedJob], dead_letters: Sequence[DeadLetter]
+) -> ScriptCall:
     values = list[bytes | str | int]()
-    for retry in retries:
-        values += [round(retry.delay_s * 1000), retry.job]
-    for letter in dead:
+    for delayed in jobs:
+        values += [round(delayed.delay_s * 1000), delayed.payload]
+    for letter in dead_letters:
         values += [_field(letter), letter.payload, letter.reason]
-    return SETTLE.call(_KEYS, GROUP, event_id, job, MAX_DEAD_LETTERS, len(retries), *values)
+    return ACKNOWLEDGE.call(_KEYS, GROUP, event_id, payload, MAX_DEAD_LETTERS, len(jobs), *values)
 
 
 def _flatten(entries: Sequence[Any]) -> Sequence[Any]:
@@ -191,11 +208,11 @@ def _first_deliveries(entries: Sequence[Any]) -> list[QueuedPayload]:
     ]
 
 
-def _field(dead: Dead) -> str:
-    return EVENT if dead.is_event else JOB
+def _field(letter: DeadLetter) -> str:
+    return EVENT if letter.is_event else JOB
 
 
-def _decode_dead(letter_id: bytes, fields: Mapping[bytes, bytes]) -> DeadRecord:
+def _decode_letter(letter_id: bytes, fields: Mapping[bytes, bytes]) -> DeadLetter:
     is_event = EVENT.encode() in fields
     payload = fields[EVENT.encode() if is_event else JOB.encode()]
-    return DeadRecord(letter_id.decode(), Dead(payload, fields[b"reason"].decode(), is_event))
+    return DeadLetter(payload, fields[b"reason"].decode(), is_event, letter_id.decode())

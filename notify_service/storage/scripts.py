@@ -11,8 +11,8 @@ from servicekit.redis import Script
 
 # KEYS: queue, jobs, dead letters. ARGV: group, id of the event or empty, the job or empty, length of the dead letters,
 # number of jobs, then for each its delay in ms and itself; then for each dead letter its field, payload and reason.
-# Returns 0, and stores nothing, if the event or job was settled before.
-SETTLE: Final = Script.from_text("""
+# Returns 0, and stores nothing, if the event or job was acknowledged before.
+ACKNOWLEDGE: Final = Script.from_text("""
 if ARGV[2] ~= '' then
   if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0 then return 0 end
   redis.call('XDEL', KEYS[1], ARGV[2])
@@ -91,7 +91,7 @@ return 1
 # KEYS: the hash, what was read lately. ARGV: conversation, seq, TTL in ms, id of the event, empty for a job, and how
 # far the user has read. Returns 0 if a newer entry was pushed, or this one was read or withdrawn; 2 if another event
 # pushed it.
-RAISE_SHOWN: Final = Script.from_text("""
+RECORD_PUSHED: Final = Script.from_text("""
 local old = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0')
 local seq = tonumber(ARGV[2])
 if old > seq or -old >= seq or tonumber(redis.call('GET', KEYS[2]) or '0') >= seq then return 0 end

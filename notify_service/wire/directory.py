@@ -17,6 +17,8 @@ DIRECTORY_TIMEOUT_S: Final = 12.0
 FOREGROUND_TIMEOUT_S: Final = 2.0
 # The most users of one DescribeConversation.
 USERS_PER_CALL: Final = 1000
+# The most devices of one CheckDevices. A user may have tokens of many more that were signed out.
+DEVICES_PER_CALL: Final = 100
 # A queue that has grown long is described at the pace of chat: more calls at a time would only wait there, and time
 # out.
 MAX_CONCURRENT_DESCRIPTIONS: Final = 32
@@ -63,7 +65,7 @@ class DirectoryClient:
             deleted_seqs=frozenset(described.deleted_seqs),
         )
 
-    async def find_kept_back(self, user_id: str) -> PushDecision | None:
+    async def find_unpushed(self, user_id: str) -> PushDecision | None:
         """See Directory."""
         request = directory_pb2.DescribeForegroundRequest(user_id=user_id)
         found = await self._stub.DescribeForeground(request, timeout=FOREGROUND_TIMEOUT_S)
@@ -75,9 +77,14 @@ class DirectoryClient:
 
     async def filter_signed_in(self, user_id: str, device_ids: Collection[str]) -> set[str]:
         """See Directory."""
-        request = directory_pb2.CheckDevicesRequest(user_id=user_id, device_ids=device_ids)
-        response = await self._stub.CheckDevices(request, timeout=DIRECTORY_TIMEOUT_S)
-        return set(response.active_device_ids)
+        ids, signed_in = list(device_ids), set[str]()
+        for start in range(0, len(ids), DEVICES_PER_CALL):
+            request = directory_pb2.CheckDevicesRequest(
+                user_id=user_id, device_ids=ids[start : start + DEVICES_PER_CALL]
+            )
+            response = await self._stub.CheckDevices(request, timeout=DIRECTORY_TIMEOUT_S)
+            signed_in |= set(response.active_device_ids)
+        return signed_in
 
     async def is_signed_in(self, user_id: str, device_id: str) -> bool:
         """Return whether a device of a user is signed in."""

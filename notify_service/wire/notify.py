@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from notify_service.model.decision import PushDecision
-from notify_service.model.preferences import DEFAULT_PREFERENCES, Preferences, Preview, QuietHours, Scope
+from notify_service.model.preferences import Preferences, PreferencesChange, Preview, QuietHours, Scope
 from notify_service.model.push import (
     ApnsEnvironment,
     ApnsToken,
@@ -77,13 +77,12 @@ def encode_preferences(preferences: Preferences) -> notify_pb2.Preferences:
     return encoded
 
 
-def decode_preferences(preferences: notify_pb2.Preferences, before: Preferences | None) -> Preferences:
-    """Return the preferences of a request; what is unset stays as before, except quiet hours. Raise Invalid."""
-    before = before or DEFAULT_PREFERENCES
-    return Preferences(
-        Scope(preferences.scope) if preferences.scope else before.scope,
-        Preview(preferences.preview) if preferences.preview else before.preview,
-        preferences.reactions if preferences.HasField("reactions") else before.reactions,
+def decode_change(preferences: notify_pb2.Preferences) -> PreferencesChange:
+    """Return the change of a request. Raise Invalid."""
+    return PreferencesChange(
+        Scope(preferences.scope) if preferences.scope else None,
+        Preview(preferences.preview) if preferences.preview else None,
+        preferences.reactions if preferences.HasField("reactions") else None,
         _decode_quiet_hours(preferences.quiet_hours) if preferences.HasField("quiet_hours") else None,
     )
 

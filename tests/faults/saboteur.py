@@ -37,8 +37,8 @@ from chat_service.storage.log import MongoLog
 from chat_service.stream.session import StreamSession
 from media_service.storage.s3 import S3ObjectStore
 from media_service.wire.directory import DirectoryClient
-from notify_service.delivery.delivery import Delivery as PushDelivery
-from notify_service.delivery.remainder import Remainder
+from notify_service.delivery.dispatcher import PushDispatcher
+from notify_service.delivery.failed_pushes import FailedPushes
 from notify_service.model.events import PushEvent
 from notify_service.model.ports import QueuedPayload
 from notify_service.storage.push_queue import RedisPushQueue
@@ -175,22 +175,22 @@ def shows_everything() -> None:
     _put(Conversation, "visible_intervals", visible_intervals)
 
 
-def settles_before_it_sends() -> None:
+def acknowledges_before_it_sends() -> None:
     """P12: remove events from the queue before their pushes are sent, which takes a second."""
 
     async def read(self: RedisPushQueue, consumer: str, count: int, wait_s: float) -> list[QueuedPayload]:
         events = await _read(self, consumer, count, wait_s)
         for event in events:
-            await self.settle(event.event_id)
+            await self.acknowledge(event.event_id)
         return events
 
-    async def deliver(self: PushDelivery, event: PushEvent) -> Remainder:
+    async def deliver(self: PushDispatcher, event: PushEvent) -> FailedPushes:
         await asyncio.sleep(LATE_S)
         return await _deliver(self, event)
 
-    _read, _deliver = RedisPushQueue.read, PushDelivery.deliver
+    _read, _deliver = RedisPushQueue.read, PushDispatcher.deliver
     _put(RedisPushQueue, "read", read)
-    _put(PushDelivery, "deliver", deliver)
+    _put(PushDispatcher, "deliver", deliver)
 
 
 def removes_files_in_use() -> None:
@@ -227,7 +227,7 @@ SABOTAGES: Final[Mapping[str, Callable[[], None]]] = {
         leaves_the_generation_alone,
         pushes_late,
         shows_everything,
-        settles_before_it_sends,
+        acknowledges_before_it_sends,
         removes_files_in_use,
         leaves_objects,
     )

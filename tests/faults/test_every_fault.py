@@ -37,7 +37,7 @@ TOLD: Final = {
     "mesh links cut": "peer stream closed",
     "MongoDB primary killed": "MongoDB primary lost",
     "MongoDB primary stepped down": "MongoDB primary lost",
-    "MongoDB primary frozen": "store unavailable, retrying",
+    "MongoDB primary frozen": "call failed, retrying",
     "MongoDB rolled back": "MongoDB primary lost",
     "Valkey killed": "change index outage began",
     "Valkey frozen": "change index outage began",

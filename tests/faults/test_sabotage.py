@@ -25,7 +25,7 @@ CASES: Final = {
     "leaves_the_generation_alone": ("P5", "Valkey flushed while devices are away"),
     "pushes_late": ("P6", "connections of devices cut"),
     "shows_everything": ("P8", "connections of devices cut"),
-    "settles_before_it_sends": ("P12", "all notify servers killed"),
+    "acknowledges_before_it_sends": ("P12", "all notify servers killed"),
     "removes_files_in_use": ("P13", "media server killed"),
     "leaves_objects": ("P13", "media server killed"),
 }

@@ -93,7 +93,11 @@ class Pushes:
     async def add(self, push: internal_pb2.QueuedPush) -> None:
         """Add an event to the queue."""
         push.queue_time.FromMilliseconds(time.time_ns() // 1_000_000)
-        await self._redis.xadd(QUEUE, {"event": push.SerializeToString()})
+        await self.add_fields({"event": push.SerializeToString()})
+
+    async def add_fields(self, fields: dict[str, bytes | str]) -> None:
+        """Add an entry with these fields to the queue, whatever they are."""
+        await self._redis.xadd(QUEUE, fields)
 
     async def flush(self) -> None:
         """Remove all data of Redis."""
@@ -158,7 +162,7 @@ class Pushes:
             if each.outcome != notify_pb2.PUSH_OUTCOME_IN_FOREGROUND
         ]
 
-    async def kept_back(self, device: RawDevice) -> list[tuple[str, int, str]]:
+    async def unpushed(self, device: RawDevice) -> list[tuple[str, int, str]]:
         """Return what was not pushed because a device was in the foreground: the conversation, the seq, the device."""
         response = await device.call(notify_pb2.ListPushDecisionsRequest())
         return [

@@ -33,6 +33,7 @@ REQUESTS: list[Message] = [
     ),
     directory_pb2.CheckDevicesRequest(user_id=UNKNOWN, device_ids=[UNKNOWN]),
     directory_pb2.ListMembersRequest(conversation_id=UNKNOWN),
+    directory_pb2.FindUserRequest(login_name="nobody-of-this-name"),
 ]
 
 
@@ -87,12 +88,14 @@ async def test_request_out_of_bounds_is_refused(directory: Directory) -> None:
         directory_pb2.BatchGetRelationsRequest(),
         directory_pb2.BatchGetRelationsRequest(requests=[directory_pb2.GetRelationsRequest(user_id=UNKNOWN)]),
         directory_pb2.ListMediaReferencesRequest(media_ids=[UNKNOWN, UNKNOWN]),
+        directory_pb2.FindUserRequest(),
+        directory_pb2.FindUserRequest(login_name="a" * 65),
     ):
         assert (await directory.refusal(request)).code_and_reason == ("INVALID_ARGUMENT", "FIELD_INVALID")
 
 
 async def test_unknown_ids_are_no_errors(directory: Directory) -> None:
-    membership, access, references, foreground, relations, batch, context, devices, members = [
+    membership, access, references, foreground, relations, batch, context, devices, members, user = [
         await directory.call(request) for request in REQUESTS
     ]
     assert membership == directory_pb2.CheckMembershipResponse()
@@ -105,6 +108,16 @@ async def test_unknown_ids_are_no_errors(directory: Directory) -> None:
     assert context == directory_pb2.DescribeConversationResponse(recipients=recipients)
     assert devices == directory_pb2.CheckDevicesResponse()
     assert members == directory_pb2.ListMembersResponse()
+    assert user == directory_pb2.FindUserResponse()
+
+
+async def test_user_is_found_by_the_login_name_in_any_case(world: World, directory: Directory) -> None:
+    name = f"alice-{uuid.uuid4().hex[:8]}"
+    alice = await world.listed_user(name, "Alice")
+    for login_name in (name, name.upper()):
+        found = await directory.call(directory_pb2.FindUserRequest(login_name=login_name))
+        assert found.user_id == alice.user_id
+    assert not (await directory.call(directory_pb2.FindUserRequest(login_name=name[:-1]))).user_id
 
 
 async def test_membership_ends_with_removal(world: World, directory: Directory) -> None:

@@ -56,6 +56,9 @@ def test_call_without_token_is_refused_by_door_and_server(stack: Stack) -> None:
             check=False,
         )
         assert "Unauthenticated" in done.stderr
+        # Reflection describes the details.
+        assert '"domain":"parley","reason":"TOKEN_MISSING"' in done.stderr
+        assert "not recognized" not in done.stderr
 
 
 def test_door_and_server_serve_reflection(stack: Stack) -> None:

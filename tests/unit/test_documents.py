@@ -23,6 +23,8 @@ PAGES: Final = [ROOT / f"{name}.md" for name in ("README", "ARCHITECTURE", "CONT
 LINKED: Final = [*PAGES, ROOT / "CHANGELOG.md"]
 # Written by builds and runs, so not in every checkout.
 GENERATED: Final = ("build/", "bench/results/")
+# Words whose meaning here no reader can guess.
+OWN_WORDS: Final = ("acquainted",)
 CODE: Final = re.compile(r"`([^`\n]+)`")
 # `folder/file.py`, `folder/` or `folder/file.py::Class.method`.
 NAMED_PATH: Final = re.compile(r"(\.?\w[\w.-]*(?:/[\w.-]+)*/?)(?:::([\w.]+))?")
@@ -102,6 +104,15 @@ def test_readme_shows_the_example_that_the_tests_run() -> None:
 def test_examples_are_type_checked() -> None:
     typed = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("TYPED :="))
     assert "docs/examples" in typed.split()
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent != RECORDS], ids=lambda page: page.name)
+def test_page_defines_the_words_of_our_own_that_it_uses_or_links_to_them(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for word in OWN_WORDS:
+        used = re.search(rf"\b{word}\b", text)
+        # Emphasized by its definition, or the text of a link.
+        assert not used or re.search(rf"\*{word}\*|\[{word}\]\(", text), word
 
 
 def test_index_lists_every_record_under_its_title() -> None:

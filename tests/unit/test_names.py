@@ -22,11 +22,14 @@ RETIRED = {
     "chat_service/servicers": "Roles roles paced pace",
     "chat_service/storage": "Together together stretches IndexLife index_life _settle_for_the_dead VOUCH owe owing "
     "is_silence",
+    "chat_service/push": "unsettle SETTLE_S",
     "chat_service/retention": "Looks look had_by_all",
     "chat_service/accounts": "Newcomers newcomers strengthen _bury bury Attempts DeviceRates",
     "servicekit": "asked_to_end some_at_once Sighting own others until_stopped",
     "devstack": "leash _leash",
     "bench": "Grounds grounds",
+    "notify_service": "Dead DeadRecord Delivery Remainder Retry RetryLoop ShownStore find_kept_back find_shown "
+    "places raise_shown repeat_until_available settle",
     "parley_client": "Line Deeds deeds",
     "tests": "Village village House house Stage stage",
 }

@@ -12,7 +12,9 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import duration_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
@@ -26,6 +28,7 @@ from servicekit.server import GC_THRESHOLDS, Server
 
 SERVICE = "parley.chat.v1.ChatService"
 ALWAYS_LISTED = {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
+ALWAYS_DESCRIBED = sorted({*ALWAYS_LISTED, "google.rpc.ErrorInfo", "google.rpc.BadRequest", "google.rpc.RetryInfo"})
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
@@ -118,7 +121,7 @@ async def test_reflection_lists_the_services(channel: grpc.aio.Channel) -> None:
     assert await listed_services(channel) == {SERVICE, *ALWAYS_LISTED}
 
 
-@pytest.mark.parametrize("symbol", [SERVICE, *sorted(ALWAYS_LISTED)])
+@pytest.mark.parametrize("symbol", [SERVICE, *ALWAYS_DESCRIBED])
 async def test_reflection_describes_the_services_of_the_server(channel: grpc.aio.Channel, symbol: str) -> None:
     answer = await reflect(channel, ServerReflectionRequest(file_containing_symbol=symbol))
     file = FileDescriptorProto.FromString(answer.file_descriptor_response.file_descriptor_proto[0])
@@ -154,11 +157,23 @@ async def test_reflection_lists_the_services_of_a_file(reflecting_channel: grpc.
     assert await listed_services(reflecting_channel) == {"parley.media.v1.MediaService", *ALWAYS_LISTED}
 
 
-@pytest.mark.parametrize("symbol", ["parley.media.v1.MediaService", *sorted(ALWAYS_LISTED)])
+@pytest.mark.parametrize("symbol", ["parley.media.v1.MediaService", *ALWAYS_DESCRIBED])
 async def test_reflection_describes_the_services_of_a_file(reflecting_channel: grpc.aio.Channel, symbol: str) -> None:
     answer = await reflect(reflecting_channel, ServerReflectionRequest(file_containing_symbol=symbol))
     file = FileDescriptorProto.FromString(answer.file_descriptor_response.file_descriptor_proto[0])
     assert symbol.startswith(file.package)
+
+
+async def test_reflection_takes_a_file_that_has_the_details_of_errors_itself(tmp_path: Path) -> None:
+    files = [FileDescriptorProto.FromString(duration_pb2.DESCRIPTOR.serialized_pb), FileDescriptorProto()]
+    files[1].ParseFromString(error_details_pb2.DESCRIPTOR.serialized_pb)
+    files[1].options.java_package = "another.release"
+    file = tmp_path / "reflection.binpb"
+    file.write_bytes(FileDescriptorSet(file=files).SerializeToString())
+    server = Server("127.0.0.1:0", [], [], reflection_file=file)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{await server.start()}") as channel:
+        assert await listed_services(channel) == ALWAYS_LISTED
+    await server.stop(grace=0)
 
 
 async def test_reflection_of_a_file_hides_other_services(reflecting_channel: grpc.aio.Channel) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
 from devstack.stack import Stack
-from notify_service.model.ports import Dead, DeadRecord, QueuedPayload, Retry
+from notify_service.model.ports import DeadLetter, DelayedJob, QueuedPayload
+from notify_service.storage import push_queue
 from notify_service.storage.push_queue import DEAD_LETTERS, GROUP, JOBS, QUEUE, RedisPushQueue
 from tests.eventually import eventually
 
@@ -39,11 +41,11 @@ def payloads(events: list[QueuedPayload]) -> list[bytes]:
     return [each.payload for each in events]
 
 
-async def test_event_is_read_by_one_consumer_and_gone_once_settled(queue: RedisPushQueue, redis: Redis) -> None:
+async def test_event_is_read_by_one_consumer_and_gone_once_acknowledged(queue: RedisPushQueue, redis: Redis) -> None:
     [first, second] = await add(redis, b"a\x00", b"b")
     assert await queue.read("one", 1, 0.01) == [QueuedPayload(first, b"a\x00")]
     assert await queue.read("two", 10, 0.01) == [QueuedPayload(second, b"b")]
-    await queue.settle(first)
+    await queue.acknowledge(first)
     assert await redis.xlen(QUEUE) == 1
     assert await queue.read_own("one", 10) == []
     assert payloads(await queue.read_own("two", 10)) == [b"b"]
@@ -122,53 +124,57 @@ async def test_old_dead_letters_are_removed(queue: RedisPushQueue, redis: Redis)
     for number in range(2):
         [event] = await add(redis, b"%d" % number)
         await queue.read("one", 10, 0.01)
-        await queue.settle(event, [], [Dead(b"%d" % number, "unreadable", True)])
-    await queue.trim_dead(60.0)
-    assert len(await queue.list_dead("", 10)) == 2
-    await queue.trim_dead(-60.0)
-    assert await queue.list_dead("", 10) == []
+        await queue.acknowledge(event, [], [DeadLetter(b"%d" % number, "unreadable", True)])
+    await queue.trim_dead_letters(60.0)
+    assert len(await queue.list_dead_letters("", 10)) == 2
+    await queue.trim_dead_letters(-60.0)
+    assert await queue.list_dead_letters("", 10) == []
 
 
-async def test_settled_event_leaves_its_jobs_and_dead_letters_once(queue: RedisPushQueue, redis: Redis) -> None:
+async def test_acknowledged_event_leaves_its_jobs_and_dead_letters_once(queue: RedisPushQueue, redis: Redis) -> None:
     [event] = await add(redis, b"event")
     await queue.read("one", 10, 0.01)
     for _ in range(2):
-        await queue.settle(event, [Retry(b"later", 60.0), Retry(b"now", 0.0)], [Dead(b"\xff", "unreadable", True)])
+        await queue.acknowledge(
+            event, [DelayedJob(b"later", 60.0), DelayedJob(b"now", 0.0)], [DeadLetter(b"\xff", "unreadable", True)]
+        )
     assert await queue.take_due(10, 60) == [b"now"]
     assert await redis.zcard(JOBS) == 2
-    [letter] = await queue.list_dead("", 10)
-    assert letter.dead == Dead(b"\xff", "unreadable", True)
+    [letter] = await queue.list_dead_letters("", 10)
+    assert replace(letter, letter_id="") == DeadLetter(b"\xff", "unreadable", True)
     assert (await queue.measure()).dead_letters == 1
 
 
 async def test_due_job_is_taken_again_only_after_its_lease(queue: RedisPushQueue, redis: Redis) -> None:
-    await store_job(queue, redis, Retry(b"job", 0.0))
+    await store_job(queue, redis, DelayedJob(b"job", 0.0))
     assert await queue.take_due(10, 0.3) == [b"job"]
     assert await queue.take_due(10, 0.3) == []
     await eventually(lambda: take(queue, b"job"))
 
 
-async def test_finished_job_is_replaced_by_what_is_left_of_it(queue: RedisPushQueue, redis: Redis) -> None:
-    await store_job(queue, redis, Retry(b"first", 0.0))
-    await queue.finish(b"first", [Retry(b"second", 0.0)])
+async def test_acknowledged_job_is_replaced_by_what_is_left_of_it(queue: RedisPushQueue, redis: Redis) -> None:
+    await store_job(queue, redis, DelayedJob(b"first", 0.0))
+    await queue.acknowledge_job(b"first", [DelayedJob(b"second", 0.0)])
     # Another server that had it as well changes nothing any more.
-    await queue.finish(b"first", [Retry(b"other", 0.0)], [Dead(b"first", "late")])
+    await queue.acknowledge_job(b"first", [DelayedJob(b"other", 0.0)], [DeadLetter(b"first", "late")])
     assert await queue.take_due(10, 60) == [b"second"]
-    await queue.finish(b"second", dead=[Dead(b"second", "too old")])
+    await queue.acknowledge_job(b"second", dead_letters=[DeadLetter(b"second", "too old")])
     assert await redis.zcard(JOBS) == 0
-    assert [each.dead for each in await queue.list_dead("", 10)] == [Dead(b"second", "too old")]
+    assert [(each.payload, each.reason) for each in await queue.list_dead_letters("", 10)] == [(b"second", "too old")]
 
 
 async def test_dead_letters_are_paged_and_requeued_once(queue: RedisPushQueue, redis: Redis) -> None:
     [event] = await add(redis, b"x")
     await queue.read("one", 10, 0.01)
-    await queue.settle(event, dead=[Dead(b"job", "old"), Dead(b"event", "bad", True), Dead(b"kept", "old")])
-    [first] = await queue.list_dead("", 1)
-    [second, third] = await queue.list_dead(first.letter_id, 10)
-    assert [each.dead.payload for each in (first, second, third)] == [b"job", b"event", b"kept"]
-    found = await queue.find_dead([first.letter_id, second.letter_id, "1-1"])
+    await queue.acknowledge(
+        event, dead_letters=[DeadLetter(b"job", "old"), DeadLetter(b"event", "bad", True), DeadLetter(b"kept", "old")]
+    )
+    [first] = await queue.list_dead_letters("", 1)
+    [second, third] = await queue.list_dead_letters(first.letter_id, 10)
+    assert [each.payload for each in (first, second, third)] == [b"job", b"event", b"kept"]
+    found = await queue.find_dead_letters([first.letter_id, second.letter_id, "1-1"])
     assert found == [first, second]
-    renewed = [DeadRecord(first.letter_id, Dead(b"renewed", "")), second]
+    renewed = [DeadLetter(b"renewed", "", letter_id=first.letter_id), second]
     assert await queue.requeue(renewed) == 2
     assert await queue.requeue(renewed) == 0
     assert await queue.take_due(10, 60) == [b"renewed"]
@@ -176,24 +182,39 @@ async def test_dead_letters_are_paged_and_requeued_once(queue: RedisPushQueue, r
     assert await redis.xlen(DEAD_LETTERS) == 1
 
 
+async def test_dead_letters_that_name_a_user_are_deleted(
+    queue: RedisPushQueue, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push_queue, "_LETTERS_PER_PAGE", 2)
+    [event] = await add(redis, b"x")
+    await queue.read("one", 10, 0.01)
+    user_ids = ["a" * 32, "b" * 32, "a" * 32, "a" * 32, "c" * 32]
+    letters = [
+        DeadLetter(b"to " + user_id.encode() + bytes([number]), "old") for number, user_id in enumerate(user_ids)
+    ]
+    await queue.acknowledge(event, dead_letters=letters)
+    await queue.delete_dead_letters_of("a" * 32)
+    assert [each.payload for each in await queue.list_dead_letters("", 10)] == [letters[1].payload, letters[4].payload]
+
+
 async def test_depth_counts_what_waits(queue: RedisPushQueue, redis: Redis) -> None:
     assert await queue.measure() == type(await queue.measure())(0, 0.0, 0, 0)
-    await store_job(queue, redis, Retry(b"job", 60.0))
+    await store_job(queue, redis, DelayedJob(b"job", 60.0))
     seconds, _ = await redis.time()
     await redis.xadd(QUEUE, {"event": b"old"}, id=f"{(seconds - 100) * 1000 + 1_000_000_000}-0")
     await add(redis, b"new")
     depth = await queue.measure()
-    assert (depth.events, depth.retries, depth.dead_letters) == (2, 1, 0)
+    assert (depth.events, depth.jobs, depth.dead_letters) == (2, 1, 0)
 
 
 async def test_keys_are_in_one_slot_of_a_cluster(redis: Any) -> None:
     assert len({await redis.execute_command("CLUSTER KEYSLOT", key) for key in (QUEUE, JOBS, DEAD_LETTERS)}) == 1
 
 
-async def store_job(queue: RedisPushQueue, redis: Redis, job: Retry) -> None:
+async def store_job(queue: RedisPushQueue, redis: Redis, job: DelayedJob) -> None:
     [event] = await add(redis, b"event")
     await queue.read("one", 10, 0.01)
-    await queue.settle(event, [job])
+    await queue.acknowledge(event, [job])
 
 
 async def take(queue: RedisPushQueue, job: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -11,11 +12,11 @@ from redis.asyncio import Redis
 
 from devstack.stack import Stack
 from notify_service.model.decision import MAX_DECISIONS, PushDecision, PushOutcome
-from notify_service.model.preferences import Preferences, Preview, QuietHours, Scope
+from notify_service.model.preferences import Preferences, PreferencesChange, Preview, QuietHours, Scope
 from notify_service.model.push import ApnsEnvironment, ApnsToken, EncryptionKey, FcmToken, WebPushSubscription
 from notify_service.model.registration import ProviderKind, Registration
 from notify_service.storage.preferences import PREFERENCES, MongoPreferencesStore
-from notify_service.storage.shown import RedisShownStore
+from notify_service.storage.pushed_entries import RedisPushedEntryStore
 from notify_service.storage.tokens import MongoTokenStore
 from notify_service.storage.traces import TTL_S, RedisTraceStore
 from servicekit.mongo import Database
@@ -126,63 +127,77 @@ async def test_tokens_of_users_are_found_by_the_index(tokens: MongoTokenStore, d
 
 async def test_preferences_are_read_as_they_were_stored(database: Database) -> None:
     store = MongoPreferencesStore(database)
-    preferences = Preferences(Scope.MENTIONS, Preview.NONE, False, QuietHours(1320, 420, "Europe/Lisbon"))
-    await store.put(ALICE, preferences)
-    await store.put(BOB, Preferences())
+    quiet = QuietHours(1320, 420, "Europe/Lisbon")
+    preferences = Preferences(Scope.MENTIONS, Preview.NONE, False, quiet)
+    assert await store.change(ALICE, PreferencesChange(Scope.MENTIONS, Preview.NONE, False, quiet)) == preferences
+    assert await store.change(BOB, PreferencesChange()) == Preferences()
     assert await store.find_all([ALICE, BOB, uuid.uuid4().hex]) == {ALICE: preferences, BOB: Preferences()}
+    assert await store.change(ALICE, PreferencesChange()) == replace(preferences, quiet_hours=None)
     await store.delete(ALICE)
     assert list(await store.find_all([ALICE, BOB])) == [BOB]
 
 
+async def test_concurrent_changes_of_different_preferences_are_all_kept(database: Database) -> None:
+    store = MongoPreferencesStore(database)
+    users = [uuid.uuid4().hex for _ in range(20)]
+    changes = [
+        PreferencesChange(Scope.NONE),
+        PreferencesChange(preview=Preview.NONE),
+        PreferencesChange(reactions=False),
+    ]
+    await asyncio.gather(*(store.change(user, change) for user in users for change in changes))
+    assert await store.find_all(users) == dict.fromkeys(users, Preferences(Scope.NONE, Preview.NONE, False))
+
+
 async def test_quiet_hours_in_a_zone_that_is_unknown_are_left_out(database: Database) -> None:
     store = MongoPreferencesStore(database)
-    await store.put(ALICE, Preferences(quiet_hours=QuietHours(0, 0, "UTC")))
+    await store.change(ALICE, PreferencesChange(quiet_hours=QuietHours(0, 0, "UTC")))
     await database[PREFERENCES].update_one({}, {"$set": {"quiet": [0, 0, "Atlantis/Capital"]}})
     assert await store.find_all([ALICE]) == {ALICE: Preferences()}
 
 
 async def test_receipt_that_reads_nothing_new_changes_no_badge(redis: Redis) -> None:
-    shown = RedisShownStore(redis)
-    assert await shown.raise_shown(CHAT, {ALICE: 9}, {ALICE: 4}) == ({ALICE}, set())
-    assert await shown.begin_withdrawal(ALICE, CHAT, 4) == 0
-    assert await shown.begin_withdrawal(ALICE, CHAT, 5) == 9
-    assert await shown.begin_withdrawal(ALICE, CHAT, 9) == 9
+    pushed = RedisPushedEntryStore(redis)
+    assert await pushed.record(CHAT, {ALICE: 9}, {ALICE: 4}) == ({ALICE}, set())
+    assert await pushed.begin_withdrawal(ALICE, CHAT, 4) == 0
+    assert await pushed.begin_withdrawal(ALICE, CHAT, 5) == 9
+    assert await pushed.begin_withdrawal(ALICE, CHAT, 9) == 9
 
 
-async def test_shown_entry_only_rises(redis: Redis) -> None:
-    shown = RedisShownStore(redis)
-    assert await newest(shown, ALICE) == 0
-    assert await raised(shown, ALICE, 5)
-    assert await raised(shown, ALICE, 5), "an event that is delivered again is sent again"
-    assert not await raised(shown, ALICE, 4)
-    assert await newest(shown, ALICE) == 5
-    assert await newest(shown, BOB) == 0
+async def test_recorded_entry_only_rises(redis: Redis) -> None:
+    pushed = RedisPushedEntryStore(redis)
+    assert await newest(pushed, ALICE) == 0
+    assert await is_recorded(pushed, ALICE, 5)
+    assert await is_recorded(pushed, ALICE, 5), "an event that is delivered again is sent again"
+    assert not await is_recorded(pushed, ALICE, 4)
+    assert await newest(pushed, ALICE) == 5
+    assert await newest(pushed, BOB) == 0
     assert 0 < await redis.pttl(f"notify:shown:{{{ALICE}}}") <= 30 * 86_400_000
 
 
 async def test_withdrawal_covers_what_was_read(redis: Redis) -> None:
-    shown = RedisShownStore(redis)
-    assert await shown.begin_withdrawal(BOB, CHAT, 9) == 0
-    await raised(shown, ALICE, 5)
-    assert await shown.begin_withdrawal(ALICE, CHAT, 4) == 5
-    assert await newest(shown, ALICE) == 5
-    assert await shown.begin_withdrawal(ALICE, CHAT, 5) == 5
-    assert await newest(shown, ALICE) == 0
-    assert not await raised(shown, ALICE, 5), "it was withdrawn"
-    assert await shown.begin_withdrawal(ALICE, CHAT, 7) == 5, "until the withdrawal was sent it is sent again"
-    await shown.end_withdrawal(ALICE, CHAT, 5)
-    assert await shown.begin_withdrawal(ALICE, CHAT, 7) == 0
+    pushed = RedisPushedEntryStore(redis)
+    assert await pushed.begin_withdrawal(BOB, CHAT, 9) == 0
+    await is_recorded(pushed, ALICE, 5)
+    assert await pushed.begin_withdrawal(ALICE, CHAT, 4) == 5
+    assert await newest(pushed, ALICE) == 5
+    assert await pushed.begin_withdrawal(ALICE, CHAT, 5) == 5
+    assert await newest(pushed, ALICE) == 0
+    assert not await is_recorded(pushed, ALICE, 5), "it was withdrawn"
+    assert await pushed.begin_withdrawal(ALICE, CHAT, 7) == 5, "until the withdrawal was sent it is sent again"
+    await pushed.end_withdrawal(ALICE, CHAT, 5)
+    assert await pushed.begin_withdrawal(ALICE, CHAT, 7) == 0
 
 
 async def test_newer_push_outlives_a_withdrawal(redis: Redis) -> None:
-    shown = RedisShownStore(redis)
-    await raised(shown, ALICE, 5)
-    await shown.begin_withdrawal(ALICE, CHAT, 5)
-    assert await raised(shown, ALICE, 6)
-    await shown.end_withdrawal(ALICE, CHAT, 5)
-    assert await newest(shown, ALICE) == 6
-    await shown.delete(ALICE)
-    assert await newest(shown, ALICE) == 0
+    pushed = RedisPushedEntryStore(redis)
+    await is_recorded(pushed, ALICE, 5)
+    await pushed.begin_withdrawal(ALICE, CHAT, 5)
+    assert await is_recorded(pushed, ALICE, 6)
+    await pushed.end_withdrawal(ALICE, CHAT, 5)
+    assert await newest(pushed, ALICE) == 6
+    await pushed.delete(ALICE)
+    assert await newest(pushed, ALICE) == 0
 
 
 async def test_trace_keeps_the_last_decisions(redis: Redis) -> None:
@@ -199,40 +214,40 @@ async def test_trace_keeps_the_last_decisions(redis: Redis) -> None:
     assert await traces.find(ALICE) == []
 
 
-async def test_entries_of_many_users_are_raised_at_once(redis: Redis) -> None:
-    shown = RedisShownStore(redis)
-    await raised(shown, BOB, 9)
-    assert await shown.raise_shown(CHAT, {ALICE: 5, BOB: 5}, UNREAD) == ({ALICE}, set())
-    assert await shown.find_shown(CHAT, [BOB, ALICE]) == {BOB: 9, ALICE: 5}
-    assert await shown.raise_shown(CHAT, {}, {}) == (set(), set())
-    assert await shown.find_shown(CHAT, []) == {}
+async def test_entries_of_many_users_are_recorded_at_once(redis: Redis) -> None:
+    pushed = RedisPushedEntryStore(redis)
+    await is_recorded(pushed, BOB, 9)
+    assert await pushed.record(CHAT, {ALICE: 5, BOB: 5}, UNREAD) == ({ALICE}, set())
+    assert await pushed.find(CHAT, [BOB, ALICE]) == {BOB: 9, ALICE: 5}
+    assert await pushed.record(CHAT, {}, {}) == (set(), set())
+    assert await pushed.find(CHAT, []) == {}
 
 
 async def test_entry_is_pushed_by_one_event(redis: Redis) -> None:
-    shown = RedisShownStore(redis)
-    assert await shown.raise_shown(CHAT, {ALICE: 5}, UNREAD, "1-0") == ({ALICE}, set())
-    assert await shown.raise_shown(CHAT, {ALICE: 5}, UNREAD, "2-0") == (set(), {ALICE})
-    assert await shown.raise_shown(CHAT, {ALICE: 5}, UNREAD, "1-0") == ({ALICE}, set()), (
-        "a server repeats what it did not finish"
+    pushed = RedisPushedEntryStore(redis)
+    assert await pushed.record(CHAT, {ALICE: 5}, UNREAD, "1-0") == ({ALICE}, set())
+    assert await pushed.record(CHAT, {ALICE: 5}, UNREAD, "2-0") == (set(), {ALICE})
+    assert await pushed.record(CHAT, {ALICE: 5}, UNREAD, "1-0") == ({ALICE}, set()), (
+        "a server repeats what it did not acknowledge"
     )
-    assert await shown.raise_shown(CHAT, {ALICE: 5}, UNREAD) == ({ALICE}, set()), "a job"
-    assert await shown.raise_shown(CHAT, {ALICE: 6}, UNREAD, "2-0") == ({ALICE}, set())
-    assert await shown.raise_shown(CHAT, {ALICE: 6}, UNREAD, "1-0") == (set(), {ALICE})
+    assert await pushed.record(CHAT, {ALICE: 5}, UNREAD) == ({ALICE}, set()), "a job"
+    assert await pushed.record(CHAT, {ALICE: 6}, UNREAD, "2-0") == ({ALICE}, set())
+    assert await pushed.record(CHAT, {ALICE: 6}, UNREAD, "1-0") == (set(), {ALICE})
 
 
-async def test_entry_that_is_read_before_it_is_raised_is_not_pushed(redis: Redis) -> None:
-    shown = RedisShownStore(redis)
-    assert await shown.begin_withdrawal(ALICE, CHAT, 5) == 0
-    assert await shown.begin_withdrawal(ALICE, CHAT, 4) == 0
-    assert await shown.raise_shown(CHAT, {ALICE: 5, BOB: 5}, UNREAD) == ({BOB}, set())
-    assert await shown.raise_shown(CHAT, {ALICE: 6}, UNREAD) == ({ALICE}, set())
-    assert await shown.begin_withdrawal(ALICE, CHAT, 5) == 6
+async def test_entry_that_is_read_before_it_is_recorded_is_not_pushed(redis: Redis) -> None:
+    pushed = RedisPushedEntryStore(redis)
+    assert await pushed.begin_withdrawal(ALICE, CHAT, 5) == 0
+    assert await pushed.begin_withdrawal(ALICE, CHAT, 4) == 0
+    assert await pushed.record(CHAT, {ALICE: 5, BOB: 5}, UNREAD) == ({BOB}, set())
+    assert await pushed.record(CHAT, {ALICE: 6}, UNREAD) == ({ALICE}, set())
+    assert await pushed.begin_withdrawal(ALICE, CHAT, 5) == 6
     assert 0 < await redis.pttl(f"notify:read:{{{ALICE}}}:{CHAT}") <= 300_000
 
 
-async def raised(shown: RedisShownStore, user: str, seq: int) -> bool:
-    return await shown.raise_shown(CHAT, {user: seq}, UNREAD) == ({user}, set())
+async def is_recorded(pushed: RedisPushedEntryStore, user: str, seq: int) -> bool:
+    return await pushed.record(CHAT, {user: seq}, UNREAD) == ({user}, set())
 
 
-async def newest(shown: RedisShownStore, user: str) -> int:
-    return (await shown.find_shown(CHAT, [user]))[user]
+async def newest(pushed: RedisPushedEntryStore, user: str) -> int:
+    return (await pushed.find(CHAT, [user]))[user]

@@ -1,4 +1,4 @@
-"""What presence keeps of users for good: in MongoDB, and in the memory stores of the unit tests."""
+"""The stores of last-seen times and of visibility: in MongoDB, and in memory for the unit tests."""
 
 from __future__ import annotations
 

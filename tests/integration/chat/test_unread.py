@@ -153,6 +153,16 @@ async def test_badge_counts_all_pages_up_to_the_bound(
     assert bounded.recipients[0].badge_count == sum(unread[3:BADGE_PAGE])
 
 
+async def test_badge_that_takes_long_to_count_is_that_of_the_conversation_alone(
+    database: Database, log: MongoLog, reader: NotificationContextReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = await store_conversations(database, log, 6)
+    monkeypatch.setattr(notifications, "BADGE_TIME_S", 0.0)
+    context = await reader.load_context(ids[1], ALICE, [BOB], newest_seq=3)
+    [bob] = context.recipients
+    assert (bob.member, bob.unread_count, bob.badge_count) == (True, 1, 1)
+
+
 async def test_badge_is_counted_only_for_those_who_are_notified(
     database: Database, log: MongoLog, reader: NotificationContextReader
 ) -> None:

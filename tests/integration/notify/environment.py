@@ -13,19 +13,19 @@ from redis.asyncio import Redis
 
 from notify_service.delivery.consumer import EventConsumer
 from notify_service.delivery.decider import Decider
-from notify_service.delivery.delivery import Delivery
+from notify_service.delivery.dispatcher import PushDispatcher
+from notify_service.delivery.job_loop import JobLoop
 from notify_service.delivery.push_times import PushTimes
-from notify_service.delivery.retry_loop import RetryLoop
 from notify_service.delivery.sender import PushSender
 from notify_service.delivery.signed_in import SignedInDevices
 from notify_service.delivery.withdrawals import Withdrawals
 from notify_service.model.decision import ConversationContext, PushDecision, PushOutcome, RecipientState
-from notify_service.model.push import FcmToken, Notification, Outcome, Push, PushToken
+from notify_service.model.push import Accepted, FcmToken, Notification, Outcome, Push, PushToken
 from notify_service.model.registration import ProviderKind, Registration
 from notify_service.providers.recording import RecordingProvider
 from notify_service.storage.preferences import MongoPreferencesStore
 from notify_service.storage.push_queue import QUEUE, RedisPushQueue
-from notify_service.storage.shown import RedisShownStore
+from notify_service.storage.pushed_entries import RedisPushedEntryStore
 from notify_service.storage.tokens import MongoTokenStore
 from notify_service.storage.traces import RedisTraceStore
 from parley.chat.v1 import entry_pb2
@@ -46,7 +46,7 @@ class KnownChat:
     states: dict[str, RecipientState] = field(default_factory=dict)
     signed_out: set[str] = field(default_factory=set)
     failures: list[Exception] = field(default_factory=list)
-    kept_back: PushDecision | None = None
+    unpushed: PushDecision | None = None
     deleted: frozenset[int] = frozenset()
     calls: int = 0
 
@@ -67,11 +67,11 @@ class KnownChat:
         deleted = self.deleted & set(message_seqs)
         return ConversationContext(True, "Friday", "Alice", states, dict.fromkeys(target_seqs, BOB), deleted)
 
-    async def find_kept_back(self, user_id: str) -> PushDecision | None:
+    async def find_unpushed(self, user_id: str) -> PushDecision | None:
         del user_id
         if self.failures:
             raise self.failures.pop(0)
-        return self.kept_back
+        return self.unpushed
 
     async def filter_signed_in(self, user_id: str, device_ids: Collection[str]) -> set[str]:
         return set(device_ids) - self.signed_out
@@ -89,7 +89,7 @@ class DeliveryEnvironment:
         self.queue = RedisPushQueue(redis)
         self.tokens = MongoTokenStore(database)
         self.preferences = MongoPreferencesStore(database)
-        self.shown = RedisShownStore(redis)
+        self.pushed_entries = RedisPushedEntryStore(redis)
         self.traces = RedisTraceStore(redis)
         self.chat = KnownChat()
 
@@ -144,7 +144,33 @@ class DeliveryEnvironment:
     async def is_empty(self) -> bool:
         """Return whether nothing waits."""
         depth = await self.queue.measure()
-        return (depth.events, depth.retries) == (0, 0)
+        return (depth.events, depth.jobs) == (0, 0)
+
+
+class Answers:
+    """Answers of a provider by token, in order; then it accepts everything."""
+
+    def __init__(self, **answers: list[Outcome]) -> None:
+        self.answers = answers
+
+    def __call__(self, token: PushToken, push: Push) -> Outcome:
+        assert isinstance(token, FcmToken)
+        left = self.answers.get(token.token)
+        return left.pop(0) if left else Accepted()
+
+
+class SlowProvider(RecordingProvider):
+    """A provider that answers once `gate` is set; `started` counts the calls."""
+
+    def __init__(self) -> None:
+        super().__init__(SystemClock())
+        self.gate = asyncio.Event()
+        self.started = 0
+
+    async def send(self, token: PushToken, push: Push) -> Outcome:
+        self.started += 1
+        await self.gate.wait()
+        return await super().send(token, push)
 
 
 @dataclass
@@ -192,14 +218,14 @@ async def running_server(
     decider = Decider(environment.tokens, environment.preferences, environment.chat, devices, clock)
     times = PushTimes(environment.tokens, clock)
     sender = PushSender(dict.fromkeys(ProviderKind, recording), environment.tokens, times, clock)
-    withdrawals = Withdrawals(decider, environment.chat, environment.shown, sender)
-    delivery = Delivery(decider, sender, withdrawals, environment.shown, environment.traces, clock)
+    withdrawals = Withdrawals(decider, environment.chat, environment.pushed_entries, sender)
+    dispatcher = PushDispatcher(decider, sender, withdrawals, environment.pushed_entries, environment.traces, clock)
     queue = queue or environment.queue
-    consumer = EventConsumer(queue, delivery, name, clock)
-    retries = RetryLoop(queue, delivery, clock)
+    consumer = EventConsumer(queue, dispatcher, name, clock)
+    job_loop = JobLoop(queue, dispatcher, clock)
     loops = [
         asyncio.create_task(run())
-        for run in (consumer.run, consumer.read, consumer.claim, retries.run, retries.take, times.run)
+        for run in (consumer.run, consumer.read, consumer.claim, job_loop.run, job_loop.take, times.run)
     ]
     server = RunningServer(recording, consumer, loops)
     try:

@@ -1,4 +1,4 @@
-"""The decisions about pushes to a user: those of notify, and the last entry that chat kept back."""
+"""The decisions about pushes to a user: those of notify, and the last unpushed entry of chat."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.integration.notify.environment import BOB, CHAT, DeliveryEnvironment
 
 pytestmark = pytest.mark.integration
 
-KEPT_BACK = PushDecision(25, CHAT, 9, PushOutcome.IN_FOREGROUND, "d" * 32)
+UNPUSHED = PushDecision(25, CHAT, 9, PushOutcome.IN_FOREGROUND, "d" * 32)
 
 
 async def listed(environment: DeliveryEnvironment) -> list[int]:
@@ -28,20 +28,20 @@ async def trace(environment: DeliveryEnvironment, *times_ms: int) -> None:
     await environment.traces.add([(BOB, each) for each in decisions])
 
 
-async def test_entry_that_was_kept_back_is_among_the_decisions_by_time(environment: DeliveryEnvironment) -> None:
-    environment.chat.kept_back = KEPT_BACK
+async def test_unpushed_entry_is_among_the_decisions_by_time(environment: DeliveryEnvironment) -> None:
+    environment.chat.unpushed = UNPUSHED
     assert await listed(environment) == [25]
     await trace(environment, 10, 20, 30, 40)
     assert await listed(environment) == [40, 30, 25, 20, 10]
-    environment.chat.kept_back = replace(KEPT_BACK, time_ms=5)
+    environment.chat.unpushed = replace(UNPUSHED, time_ms=5)
     assert await listed(environment) == [40, 30, 20, 10, 5]
-    environment.chat.kept_back = None
+    environment.chat.unpushed = None
     assert await listed(environment) == [40, 30, 20, 10]
 
 
 async def test_list_stays_within_its_bound(environment: DeliveryEnvironment) -> None:
     await trace(environment, *range(100, 100 + MAX_DECISIONS))
-    environment.chat.kept_back = replace(KEPT_BACK, time_ms=500)
+    environment.chat.unpushed = replace(UNPUSHED, time_ms=500)
     assert (await listed(environment))[0] == 500
     assert len(await listed(environment)) == MAX_DECISIONS
 
@@ -53,6 +53,6 @@ async def test_list_comes_without_it_if_chat_does_not_answer(
     environment: DeliveryEnvironment, failure: Failure
 ) -> None:
     await trace(environment, 10)
-    environment.chat.kept_back = KEPT_BACK
+    environment.chat.unpushed = UNPUSHED
     environment.chat.failures = [failure]
     assert await listed(environment) == [10]

@@ -5,9 +5,17 @@ from __future__ import annotations
 import pytest
 
 from notify_service.model.push import RetryLater, Withdrawal
+from notify_service.storage.push_queue import JOBS
 from tests.eventually import eventually
-from tests.integration.notify.environment import BOB, CAROL, CHAT, DeliveryEnvironment, running_server
-from tests.integration.notify.test_delivery import Answers, SlowProvider
+from tests.integration.notify.environment import (
+    BOB,
+    CAROL,
+    CHAT,
+    Answers,
+    DeliveryEnvironment,
+    SlowProvider,
+    running_server,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -96,7 +104,7 @@ async def test_withdrawal_is_not_repeated_over_a_newer_notification(environment:
         answers.answers["phone"] = [RetryLater("503")]
         environment.chat.change(BOB, read_seq=5)
         await environment.queue_read(BOB, 5)
-        await eventually(lambda: environment.redis.zcard("{notify:queue}:retry"))
+        await eventually(lambda: environment.redis.zcard(JOBS))
         await environment.queue_entries(6)
         await eventually(environment.is_empty)
     assert server.sent == [("phone", "message", 5), ("phone", "read", 5), ("phone", "message", 6)]

@@ -132,7 +132,7 @@ async def tell_why(busy: BusyGroup, pushes: Pushes, newest: int) -> None:
         assert await pushes.outcomes(device) == []
 
         async def is_told(device: RawDevice = device) -> bool:
-            assert await pushes.kept_back(device) == [(busy.group, newest, device.device_id)]
+            assert await pushes.unpushed(device) == [(busy.group, newest, device.device_id)]
             return True
 
         await eventually(is_told)

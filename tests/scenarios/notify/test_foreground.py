@@ -26,10 +26,10 @@ async def test_trace_tells_that_a_device_was_in_the_foreground(world: World, pus
     await alice.sent(direct, "hello")
     seq = await alice.sent(direct, "hello again")
     await bob.has(direct, "hello", "hello again")
-    assert await pushes.kept_back(bob) == [(direct, seq, bob.device_id)]
+    assert await pushes.unpushed(bob) == [(direct, seq, bob.device_id)]
     [traced] = (await pushes.call_admin(notify_pb2.TracePushesRequest(user_id=bob.user_id))).decisions
     assert (traced.conversation_id, traced.seq) == (direct, seq)
-    assert await pushes.kept_back(alice) == [], "her own messages notify her of nothing"
+    assert await pushes.unpushed(alice) == [], "her own messages notify her of nothing"
     assert pushes.recorded(alice, bob) == []
 
 

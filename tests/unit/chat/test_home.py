@@ -113,7 +113,7 @@ class NotedPushes:
     def offer(self, user_ids: Collection[str], delivery: Delivery) -> None:
         pass
 
-    def unsettle(self) -> None:
+    def hold(self) -> None:
         pass
 
     def decide_held(self) -> None:
@@ -132,7 +132,7 @@ class NotedPushes:
 ENTRY = UnpushedEntry("9" * 32, 5, 1)
 
 
-def test_devices_in_the_foreground_are_described_with_what_they_kept_back(home: Home) -> None:
+def test_devices_in_the_foreground_are_described_with_the_unpushed_entry(home: Home) -> None:
     assert home.describe_foreground(USER) == Foreground()
     home.pushes = NotedPushes()
     for name, device in (("1", "phone"), ("2", "laptop"), ("3", "tablet")):
@@ -152,7 +152,7 @@ def test_what_came_before_a_session_fell_silent_is_offered_again(home: Home) -> 
     assert not home.is_in_foreground(USER)
 
 
-def test_what_was_kept_back_is_forgotten_with_the_last_session(home: Home) -> None:
+def test_unpushed_entry_is_forgotten_with_the_last_session(home: Home) -> None:
     home.pushes = pushes = NotedPushes()
     home.attach(session("1"))
     home.attach(replace(session("2"), device_id="laptop"))
@@ -163,7 +163,7 @@ def test_what_was_kept_back_is_forgotten_with_the_last_session(home: Home) -> No
     assert pushes.forgotten == [USER]
 
 
-def test_what_was_kept_back_is_forgotten_once_the_user_has_moved(home: Home) -> None:
+def test_unpushed_entry_is_forgotten_once_the_user_has_moved(home: Home) -> None:
     home.pushes = pushes = NotedPushes()
     home.attach(session("1"))
     home.forget_moved_users(lambda _: True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chat_service.model.delivery import DeliveredEntry, Delivery
-from chat_service.push.pending_pushes import MAX_HELD, MAX_UNHEARD, SETTLE_S, UNHEARD_MS, PendingPushes
+from chat_service.push.pending_pushes import HOLD_S, MAX_HELD, MAX_UNHEARD, UNHEARD_MS, PendingPushes
 from parley.chat.v1 import chat_pb2, entry_pb2
 from parley.internal.v1.notify_pb2 import QueuedPush
 from tests.clock import ManualClock
@@ -74,7 +76,7 @@ class PushingHome:
 def home() -> PushingHome:
     """A home whose edges have attached their sessions."""
     home = PushingHome()
-    home.clock.advance(SETTLE_S)
+    home.clock.advance(HOLD_S)
     return home
 
 
@@ -90,18 +92,18 @@ def test_entries_are_queued_for_users_who_are_away(home: PushingHome) -> None:
 
 
 def test_home_waits_until_sessions_are_attached(home: PushingHome) -> None:
-    home.pushes.unsettle()
+    home.pushes.hold()
     home.deliver(1, BOB, CAROL)
-    home.clock.advance(SETTLE_S - 0.1)
+    home.clock.advance(HOLD_S - 0.1)
     assert home.queued == []
-    home.pushes.unsettle()
+    home.pushes.hold()
     home.present.add(BOB)
-    home.clock.advance(SETTLE_S)
+    home.clock.advance(HOLD_S)
     assert home.entries() == [([1], [CAROL])]
 
 
 def test_more_deliveries_than_can_be_held_are_queued_at_once(home: PushingHome) -> None:
-    home.pushes.unsettle()
+    home.pushes.hold()
     for seq in range(MAX_HELD + 1):
         home.deliver(seq + 1, BOB)
     assert home.entries() == [([MAX_HELD + 1], [BOB])]
@@ -156,10 +158,74 @@ def test_receipt_that_reads_nothing_new_is_not_queued(home: PushingHome) -> None
     assert home.reads() == [(BOB, 4), (BOB, 5), (BOB, 10)]
 
 
-def test_home_that_has_just_taken_over_queues_the_first_read_of_a_conversation(home: PushingHome) -> None:
+def test_home_that_has_just_taken_over_queues_reads_until_they_cover_what_came_before(home: PushingHome) -> None:
     home.read(BOB, 1, ALICE, BOB)
     home.read(BOB, 2, ALICE, BOB)
-    assert home.reads() == [(BOB, 1)], "another home may have queued a push"
+    assert home.reads() == [(BOB, 1), (BOB, 2)], "another home may have queued pushes of both"
+    home.present.add(BOB)
+    home.deliver(4, BOB)
+    home.read(BOB, 3)
+    home.read(BOB, 4)
+    home.deliver(5, BOB)
+    home.read(BOB, 5)
+    assert home.reads()[2:] == [(BOB, 3), (BOB, 4)], "no other home queued the entry that came here"
+
+
+def test_home_to_which_a_user_returns_queues_the_read_of_what_another_home_pushed(home: PushingHome) -> None:
+    home.deliver(5, BOB)
+    home.read(BOB, 5)
+    home.pushes.hold()
+    home.clock.advance(HOLD_S)
+    home.read(BOB, 6)
+    assert home.reads() == [(BOB, 5), (BOB, 6)]
+
+
+class MovingUser:
+    """Bob, whose home is one of two: each step is one of STEPS."""
+
+    STEPS = ("send", "read one", "read all", "move", "come or go")
+
+    def __init__(self) -> None:
+        self.home, self.other = PushingHome(), PushingHome()
+        self.newest = self.read = 0
+        self.settle()
+
+    def settle(self) -> None:
+        for home in (self.home, self.other):
+            home.clock.advance(HOLD_S)
+
+    def take(self, step: str) -> None:
+        match step:
+            case "send":
+                self.newest += 1
+                self.home.deliver(self.newest, BOB)
+            case "read one" | "read all" if self.read < self.newest:
+                self.read = self.newest if step == "read all" else self.read + 1
+                self.home.read(BOB, self.read)
+            case "move":
+                self.move()
+            case "come or go":
+                self.home.present ^= {BOB}
+
+    def move(self) -> None:
+        """Make the other server the home, as a change of the ring does."""
+        self.other.present |= self.home.present
+        self.home.present.clear()
+        self.home.pushes.forget_user(BOB)
+        self.home, self.other = self.other, self.home
+        for home in (self.home, self.other):
+            home.pushes.hold()
+        self.settle()
+
+
+@given(st.lists(st.sampled_from(MovingUser.STEPS), max_size=20))
+def test_read_of_all_reaches_what_any_home_has_pushed(steps: list[str]) -> None:
+    bob = MovingUser()
+    for step in [*steps, "read all"]:
+        bob.take(step)
+    homes = (bob.home, bob.other)
+    pushed = max((seqs[-1] for home in homes for seqs, _ in home.entries()), default=0)
+    assert max((seq for home in homes for _, seq in home.reads()), default=0) >= pushed
 
 
 def test_users_whose_home_is_another_server_are_handed_to_it(home: PushingHome) -> None:
@@ -167,7 +233,7 @@ def test_users_whose_home_is_another_server_are_handed_to_it(home: PushingHome) 
     home.deliver(1, BOB, CAROL)
     assert home.queued == []
     assert home.forwarded == []
-    home.clock.advance(SETTLE_S)
+    home.clock.advance(HOLD_S)
     assert home.entries() == [([1], [CAROL])]
     assert home.forwarded == [(1, [BOB])]
 
@@ -176,7 +242,7 @@ def test_user_who_moved_back_meanwhile_stays_here(home: PushingHome) -> None:
     home.moved.add(BOB)
     home.deliver(1, BOB)
     home.moved.clear()
-    home.clock.advance(SETTLE_S)
+    home.clock.advance(HOLD_S)
     assert home.entries() == [([1], [BOB])]
     assert home.forwarded == []
 
@@ -200,11 +266,11 @@ def test_last_entry_that_is_not_pushed_to_a_user_in_the_foreground_is_known(home
 
 
 def test_held_entry_is_not_pushed_to_a_user_who_came_back_and_is_older_than_live_ones(home: PushingHome) -> None:
-    home.pushes.unsettle()
+    home.pushes.hold()
     home.deliver(1, BOB, CAROL)
     home.present |= {BOB, CAROL}
     home.clock.advance(1)
     home.deliver(2, BOB)
-    home.clock.advance(SETTLE_S)
+    home.clock.advance(HOLD_S)
     assert home.queued == []
     assert (home.unpushed(BOB), home.unpushed(CAROL)) == ((2, 5000), (1, 6000))

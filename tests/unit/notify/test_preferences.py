@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import zoneinfo
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from importlib.resources import files
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -70,5 +74,22 @@ def test_zone_is_read_once() -> None:
 
 @pytest.mark.parametrize("name", ["Atlantis/Capital", "", "../etc/passwd", "/etc/passwd", "Europe", "a\0b", "é" * 32])
 def test_unknown_time_zone_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"no time zone .* a name such as Europe/Lisbon"):
+        find_zone(name)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Path]:
+    """A folder in which time zones are looked for."""
+    zoneinfo.reset_tzpath([tmp_path])
+    yield tmp_path
+    zoneinfo.reset_tzpath()
+
+
+@pytest.mark.parametrize("name", ["localtime", "posixrules", "Factory"])
+def test_zone_of_the_server_itself_is_refused(name: str, database: Path) -> None:
+    """Databases have files for what their own machine is set to."""
+    (database / name).write_bytes(files("tzdata.zoneinfo.Europe").joinpath("Lisbon").read_bytes())
+    assert ZoneInfo.no_cache(name).key == name
     with pytest.raises(ValueError, match="no time zone"):
         find_zone(name)

@@ -12,7 +12,16 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from notify_service.model.push import ApnsToken, EncryptionKey, FcmToken, PushToken, WebPushSubscription
+from notify_service.model.push import (
+    Accepted,
+    ApnsToken,
+    EncryptionKey,
+    FcmToken,
+    Notification,
+    PushToken,
+    TokenGone,
+    WebPushSubscription,
+)
 from notify_service.model.registration import ProviderKind
 from notify_service.provider_setup import ProviderSet, open_providers
 from notify_service.providers.push_hosts import PushHosts
@@ -88,6 +97,18 @@ async def test_recording_stands_for_all_providers_and_accepts_every_app(tmp_path
         provider = chosen.providers[ProviderKind.FCM]
         assert isinstance(provider, RecordingProvider)
         assert provider.pushes == ()
+
+
+@pytest.mark.parametrize("required", [True, False])
+async def test_required_encryption_holds_for_tokens_that_were_registered_before(tmp_path: Path, required: bool) -> None:
+    path, push = tmp_path / "pushes.jsonl", Notification("chat", "chat", 5, "Alice", "a secret")
+    async with AsyncExitStack() as stack:
+        settings = ProviderSettings.load(push_recording_file=path, push_require_encryption=required)
+        chosen = await open_providers(settings, ManualClock(), stack)
+        clear = await chosen.providers[ProviderKind.FCM].send(FcmToken("clear"), push)
+        sealed = await chosen.providers[ProviderKind.FCM].send(FcmToken("sealed", KEY), push)
+    assert (isinstance(clear, TokenGone), isinstance(sealed, Accepted)) == (required, True)
+    assert (b'"clear"' in path.read_bytes()) is not required
 
 
 async def test_web_push_has_the_public_key_of_its_file(tmp_path: Path) -> None:

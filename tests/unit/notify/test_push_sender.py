@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, cast
 
-import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from notify_service.delivery.availability import repeat_until_available
 from notify_service.delivery.push_times import WRITE_INTERVAL_S, PushTimes
 from notify_service.delivery.sender import MIN_REFUSED_USERS, SUSPENSION_S, PushSender
 from notify_service.model.decision import PushOutcome
@@ -31,11 +29,11 @@ from notify_service.model.push import (
 )
 from notify_service.model.registration import ProviderKind, Registration
 from notify_service.providers.recording import RecordingProvider
-from servicekit.errors import ServiceUnavailable, StoreUnavailable
+from servicekit.errors import StoreUnavailable
 from tests.clock import ManualClock
 from tests.eventually import run_ready
 
-PHONE = Registration("a" * 32, "b" * 32, FcmToken("phone"), register_ms=100)
+PHONE = Registration("a" * 32, "b" * 32, FcmToken("phone"), register_ms=100, last_push_ms=200)
 
 
 class FailingTokens:
@@ -81,8 +79,11 @@ def suspended() -> float:
     return REGISTRY.get_sample_value("parley_push_provider_suspended", {"provider": "fcm"}) or 0.0
 
 
-def devices_of_users(count: int) -> list[Registration]:
-    return [Registration(f"{user:032}", "b" * 32, FcmToken(f"phone {user}")) for user in range(count)]
+def devices_of_users(count: int, last_push_ms: int = 200) -> list[Registration]:
+    return [
+        Registration(f"{user:032}", "b" * 32, FcmToken(f"phone {user}"), last_push_ms=last_push_ms)
+        for user in range(count)
+    ]
 
 
 async def test_provider_that_refuses_credentials_is_not_called_until_its_suspension_ends() -> None:
@@ -112,10 +113,19 @@ async def test_tokens_of_one_user_suspend_no_provider() -> None:
     attempts = MIN_REFUSED_USERS * 2
     sending = Sending(*[CredentialsRefused("another key")] * attempts)
     for seq in range(attempts):
-        device = Registration("a" * 32, f"{seq:032}", FcmToken(f"phone {seq}"))
+        device = Registration("a" * 32, f"{seq:032}", FcmToken(f"phone {seq}"), last_push_ms=200)
         assert await sending.send(seq, device) == (PushOutcome.RETRYING, SUSPENSION_S)
     assert (len(sending.provider.pushes), suspended()) == (attempts, 0)
     assert await sending.send(device=devices_of_users(1)[0]) == (PushOutcome.ACCEPTED, None)
+
+
+async def test_tokens_that_never_worked_suspend_no_provider() -> None:
+    attempts = MIN_REFUSED_USERS * 2
+    sending = Sending(*[CredentialsRefused("another key")] * attempts)
+    for device in devices_of_users(attempts, last_push_ms=0):
+        assert await sending.send(device=device) == (PushOutcome.RETRYING, SUSPENSION_S)
+    assert suspended() == 0
+    assert await sending.send() == (PushOutcome.ACCEPTED, None)
 
 
 async def test_users_refused_before_an_acceptance_do_not_count() -> None:
@@ -179,21 +189,3 @@ async def test_times_of_pushes_are_written_once_a_second() -> None:
     writing.cancel()
     with suppress(asyncio.CancelledError):
         await writing
-
-
-@pytest.mark.parametrize("failure", [StoreUnavailable(), ServiceUnavailable()])
-async def test_step_is_repeated_while_something_is_unavailable(failure: Exception) -> None:
-    clock, failures = ManualClock(), [failure, failure]
-
-    async def step() -> str:
-        if failures:
-            raise failures.pop()
-        return "done"
-
-    running = asyncio.create_task(repeat_until_available("step", step, clock))
-    await run_ready()
-    assert len(failures) == 1
-    for _ in range(2):
-        clock.advance(1.0)
-        await run_ready()
-    assert await running == "done"

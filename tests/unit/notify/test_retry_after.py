@@ -34,6 +34,6 @@ def test_delay_is_read_in_every_form(value: str | None, expected: float | None) 
     assert parse_retry_after(value, NOW_MS) == expected
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"text", b"\xff", b"{"])
+@pytest.mark.parametrize("body", [b"", b"[]", b"text", b"\xff", b"{", b"[" * 16_384])
 def test_body_that_is_no_object_is_an_empty_one(body: bytes) -> None:
     assert PushAnswer(500, {}, body).document() == {}

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable
 from contextlib import suppress
 
-from notify_service.delivery.send_lanes import SendLanes
+from notify_service.delivery.send_lanes import TOO_LATE, SendLanes
 from notify_service.model.push import Accepted, FcmToken, Notification, Outcome, Push
 from notify_service.model.registration import Registration
 from tests.clock import ManualClock
@@ -22,7 +22,8 @@ class Wire:
     def __init__(self) -> None:
         self.sent: list[tuple[str, str, int]] = []
         self.answers: list[asyncio.Future[Outcome]] = []
-        self.lanes = SendLanes(self._send, ManualClock())
+        self.clock = ManualClock()
+        self.lanes = SendLanes(self._send, self.clock)
 
     def submit(
         self, seq: int, chat: str = "chat", to: Registration = PHONE, collapse_id: str = ""
@@ -112,3 +113,18 @@ async def test_seqs_of_other_conversations_are_not_compared() -> None:
     for _ in tasks:
         await wire.answer()
     assert await asyncio.gather(*tasks) == [Accepted()] * 2
+
+
+async def test_push_whose_turn_comes_too_late_is_not_sent_and_frees_the_lane() -> None:
+    wire = Wire()
+    first = wire.submit(1)
+    await run_ready()
+    late = asyncio.ensure_future(_task(wire.lanes.send(PHONE, Notification("chat", "chat", 2, "t", "b"), 5.0)))
+    await run_ready()
+    wire.clock.advance(5.1)
+    await wire.answer()
+    assert (await first, await late) == (Accepted(), TOO_LATE)
+    after = wire.submit(3)
+    await run_ready()
+    await wire.answer()
+    assert (await after, [seq for _, _, seq in wire.sent]) == (Accepted(), [1, 3])

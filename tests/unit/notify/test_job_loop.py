@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from notify_service.delivery.remainder import Remainder
-from notify_service.delivery.retry_loop import PAUSE_S, RetryLoop
+from notify_service.delivery.failed_pushes import GIVE_UP_AFTER_MS, FailedPushes
+from notify_service.delivery.job_loop import LEASE_S, PAUSE_S, JobLoop
 from notify_service.model.events import PushJob, QueuedRead
-from notify_service.model.ports import Dead, Retry
+from notify_service.model.ports import DeadLetter, DelayedJob
 from notify_service.wire.events import encode_job
 from servicekit.errors import StoreUnavailable
 from tests.clock import ManualClock
@@ -20,8 +20,8 @@ from tests.eventually import run_ready
 USER, DEVICE, CHAT = "a" * 32, "b" * 32, "c" * 32
 
 
-def job(read_seq: int) -> bytes:
-    return encode_job(PushJob(QueuedRead(USER, CHAT, read_seq, 1), USER, DEVICE, 1, 1))
+def job(read_seq: int, first_ms: int = 1, attempts: int = 1) -> bytes:
+    return encode_job(PushJob(QueuedRead(USER, CHAT, read_seq, first_ms), USER, DEVICE, attempts, first_ms))
 
 
 class Jobs:
@@ -31,7 +31,10 @@ class Jobs:
         self.due: list[bytes] = []
         self.down = False
         self.started: list[int] = []
-        self.finished: list[bytes] = []
+        self.acknowledged: list[bytes] = []
+        self.delayed: list[DelayedJob] = []
+        self.dead_letters: list[DeadLetter] = []
+        self.fault: Exception | None = None
         self.answered = asyncio.Event()
 
     async def take_due(self, count: int, lease_s: float) -> list[bytes]:
@@ -40,14 +43,20 @@ class Jobs:
         taken, self.due = self.due[:count], self.due[count:]
         return taken
 
-    async def finish(self, payload: bytes, retries: Sequence[Retry] = (), dead: Sequence[Dead] = ()) -> None:
-        self.finished.append(payload)
+    async def acknowledge_job(
+        self, payload: bytes, jobs: Sequence[DelayedJob] = (), dead_letters: Sequence[DeadLetter] = ()
+    ) -> None:
+        self.acknowledged.append(payload)
+        self.delayed += jobs
+        self.dead_letters += dead_letters
 
-    async def deliver_again(self, due: PushJob) -> Remainder:
+    async def deliver_job(self, due: PushJob) -> FailedPushes:
         assert isinstance(due.event, QueuedRead)
         self.started.append(due.event.read_seq)
         await self.answered.wait()
-        return Remainder(0, due)
+        if self.fault is not None:
+            raise self.fault
+        return FailedPushes(0, due)
 
 
 class Loop:
@@ -56,9 +65,9 @@ class Loop:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.jobs = Jobs()
-        retries = RetryLoop(cast("Any", self.jobs), cast("Any", self.jobs), self.clock)
-        self.taking = asyncio.create_task(retries.take())
-        self.sending = asyncio.create_task(retries.run())
+        job_loop = JobLoop(cast("Any", self.jobs), cast("Any", self.jobs), self.clock)
+        self.taking = asyncio.create_task(job_loop.take())
+        self.sending = asyncio.create_task(job_loop.run())
 
     async def poll(self) -> None:
         """Let the pause after an attempt to take jobs pass."""
@@ -78,7 +87,7 @@ async def loop() -> AsyncIterator[Loop]:
     await running.end()
 
 
-async def test_jobs_in_flight_at_the_drain_are_sent_and_finished(loop: Loop) -> None:
+async def test_jobs_in_flight_at_the_drain_are_sent_and_acknowledged(loop: Loop) -> None:
     loop.jobs.due = [job(1), job(2)]
     await loop.poll()
     assert loop.jobs.started == [1, 2]
@@ -86,7 +95,7 @@ async def test_jobs_in_flight_at_the_drain_are_sent_and_finished(loop: Loop) -> 
     await run_ready()
     loop.jobs.answered.set()
     await run_ready()
-    assert loop.jobs.finished == [job(1), job(2)]
+    assert loop.jobs.acknowledged == [job(1), job(2)]
 
 
 async def test_jobs_that_come_due_after_the_drain_began_are_left_to_other_servers(loop: Loop) -> None:
@@ -106,7 +115,7 @@ async def test_next_jobs_are_taken_once_those_in_flight_were_sent(loop: Loop) ->
     assert loop.jobs.started == [1], "the lease of a job that waits would run"
     loop.jobs.answered.set()
     await run_ready()
-    assert loop.jobs.finished == [job(1), job(2)]
+    assert loop.jobs.acknowledged == [job(1), job(2)]
 
 
 async def test_store_that_is_down_is_asked_again(loop: Loop) -> None:
@@ -115,4 +124,19 @@ async def test_store_that_is_down_is_asked_again(loop: Loop) -> None:
     await loop.poll()
     loop.jobs.down = False
     await loop.poll()
-    assert loop.jobs.finished == [job(1)]
+    assert loop.jobs.acknowledged == [job(1)]
+
+
+async def test_job_that_a_fault_ends_is_sent_again_later_and_given_up_in_the_end(loop: Loop) -> None:
+    first_ms = loop.clock.now_ms()
+    loop.jobs.fault = RuntimeError("a fault")
+    loop.jobs.answered.set()
+    loop.jobs.due = [job(1, first_ms)]
+    await loop.poll()
+    assert (loop.jobs.acknowledged, loop.jobs.dead_letters) == ([job(1, first_ms)], [])
+    assert loop.jobs.delayed == [DelayedJob(job(1, first_ms, attempts=2), LEASE_S)]
+    loop.clock.advance(GIVE_UP_AFTER_MS / 1000)
+    loop.jobs.due = [job(1, first_ms, attempts=2)]
+    await loop.poll()
+    [letter] = loop.jobs.dead_letters
+    assert letter.reason == "not accepted in time: internal error; see the server's log"

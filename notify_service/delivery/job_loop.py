@@ -8,8 +8,11 @@ from typing import Final
 
 import structlog
 
-from notify_service.delivery.delivery import Delivery
-from notify_service.model.ports import Dead, PushQueue
+from notify_service.delivery.dispatcher import PushDispatcher
+from notify_service.delivery.failed_pushes import FailedPushes
+from notify_service.delivery.sender import SendResult
+from notify_service.model.decision import PushOutcome
+from notify_service.model.ports import DeadLetter, PushQueue
 from notify_service.wire.events import decode_job
 from servicekit.clock import Clock
 from servicekit.errors import ServiceUnavailable, StoreUnavailable
@@ -22,18 +25,21 @@ PAUSE_S: Final = 0.5
 # of one that died.
 LEASE_S: Final = 75.0
 
-log = structlog.get_logger("notify.retries")
+# Of a job that a fault of this program ends, after whatever it has sent.
+FAULT: Final = SendResult(PushOutcome.RETRYING, "internal error; see the server's log", LEASE_S)
+
+log = structlog.get_logger("notify.jobs")
 
 
-class RetryLoop:
+class JobLoop:
     """Sends jobs again when they are due, at most JOBS_AT_A_TIME at a time.
 
     `take` takes due jobs, until the drain begins; `run` goes on with those in flight until the process stops.
     """
 
-    def __init__(self, queue: PushQueue, delivery: Delivery, clock: Clock) -> None:
+    def __init__(self, queue: PushQueue, dispatcher: PushDispatcher, clock: Clock) -> None:
         self._queue = queue
-        self._delivery = delivery
+        self._dispatcher = dispatcher
         self._clock = clock
         self._taken: asyncio.Queue[list[bytes]] = asyncio.Queue(1)
 
@@ -65,19 +71,20 @@ class RetryLoop:
         try:
             job = decode_job(payload)
         except ValueError as error:
-            await self._finish(payload, Dead(payload, str(error)))
+            await self._acknowledge(payload, DeadLetter(payload, str(error)))
             return
         try:
-            left = await self._delivery.deliver_again(job)
+            failed = await self._dispatcher.deliver_job(job)
         except (StoreUnavailable, ServiceUnavailable) as failure:
             log.warning("job waits", error=failure.message)
             return
         except Exception:
             log.exception("job not processed", attempts=job.attempts)
-            return
-        finish = partial(self._queue.finish, payload, left.retries, left.dead)
-        await retry_while_unavailable("finish push job", finish)
+            failed = FailedPushes(self._clock.now_ms(), job)
+            failed.add_fault(job, FAULT)
+        acknowledge = partial(self._queue.acknowledge_job, payload, failed.jobs, failed.dead_letters)
+        await retry_while_unavailable("acknowledge_job", acknowledge)
 
-    async def _finish(self, payload: bytes, dead: Dead) -> None:
-        log.error("job is a dead letter", reason=dead.reason)
-        await retry_while_unavailable("finish push job", partial(self._queue.finish, payload, (), [dead]))
+    async def _acknowledge(self, payload: bytes, letter: DeadLetter) -> None:
+        log.error("job is a dead letter", reason=letter.reason)
+        await retry_while_unavailable("acknowledge_job", partial(self._queue.acknowledge_job, payload, (), [letter]))
