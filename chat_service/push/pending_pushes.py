@@ -16,6 +16,8 @@ HOLD_S: Final = 5.0
 MAX_HELD: Final = 10_000
 # Pairs of a user and a conversation of which this home knows whether something was queued and not read since.
 MAX_REMEMBERED: Final = 200_000
+# Of a pair of which nothing was remembered: another home may have queued something.
+UNKNOWN: Final[tuple[int | None, int]] = (None, 0)
 # A device that is silent now was taken for in the foreground for this long, and may not have got what came meanwhile.
 UNHEARD_MS: Final = 15_000
 # So many of the last deliveries are kept for each user in the foreground.
@@ -61,8 +63,8 @@ class PendingPushes:
         self._held: list[tuple[Sequence[str], Delivery, int]] = []
         self._is_holding = True
         self._timer: Timer | None = None
-        # By user and conversation: the highest seq that was queued and not read since, 0 if there is none, None if
-        # another home may have queued one, and the highest read seq that was queued.
+        # By user and conversation: the highest seq that this or another home may have queued and that was not read
+        # since, 0 if there is none, None if it is unknown; and the highest read seq that was queued.
         self._remembered: OrderedDict[tuple[str, str], tuple[int | None, int]] = OrderedDict()
         # By user with a session here: the last deliveries that came while one was in the foreground, and their times.
         self._unpushed: dict[str, deque[tuple[int, Delivery]]] = {}
@@ -93,16 +95,27 @@ class PendingPushes:
 
     def _find_away(self, user_ids: Collection[str], delivery: Delivery, time_ms: int) -> list[str]:
         """Return the users who are away, and note for the others that a delivery of this time is not pushed."""
-        away, noted = [], (time_ms, delivery)
+        away, present = list[str](), list[str]()
+        for user_id in user_ids:
+            (present if self._is_in_foreground(user_id) else away).append(user_id)
+        # What is offered again is old.
+        if present and not delivery.push_only:
+            self._note_live(present, delivery, time_ms)
+        return away
+
+    def _note_live(self, user_ids: Sequence[str], delivery: Delivery, time_ms: int) -> None:
+        """Note a delivery that is not pushed to these users, who are in the foreground."""
+        conversation_id, seq = push.oldest_entry(delivery)
         author_ids = {each.actor_id for each in delivery.entries}
         only_author_id = author_ids.pop() if len(author_ids) == 1 else ""
         for user_id in user_ids:
-            if not self._is_in_foreground(user_id):
-                away.append(user_id)
-            # What is offered again is old, and nobody is notified of their own entries.
-            elif not delivery.push_only and user_id != only_author_id:
-                self._note_unpushed(user_id, noted)
-        return away
+            # Nobody is notified of their own entries.
+            if user_id != only_author_id:
+                self._note_unpushed(user_id, (time_ms, delivery))
+            newest, read = self._remembered.get((user_id, conversation_id), UNKNOWN)
+            if newest is None:
+                # What another home may have queued is older than what comes here.
+                self._remember((user_id, conversation_id), seq - 1, read)
 
     def _note_unpushed(self, user_id: str, noted: tuple[int, Delivery]) -> None:
         last = self._unpushed.setdefault(user_id, deque(maxlen=MAX_UNHEARD))
@@ -153,7 +166,7 @@ class PendingPushes:
         self._queue.add(push.encode_entries(user_ids, conversation_id, delivery, self._clock.now_ms()))
         for user_id in user_ids:
             pair = user_id, conversation_id
-            newest, read = self._remembered.get(pair, (None, 0))
+            newest, read = self._remembered.get(pair, UNKNOWN)
             self._remember(pair, max(seq, newest or 0), read)
 
     def _remember(self, pair: tuple[str, str], newest: int | None, read: int) -> None:
@@ -166,15 +179,9 @@ class PendingPushes:
         """Queue what users have read themselves, unless this home knows that nothing was pushed of it."""
         for mark in map(push.decode_watermark, delivery.watermarks):
             pair = mark.user_id, mark.conversation_id
-            newest, read = self._remembered.get(pair, (None, 0))
+            newest, read = self._remembered.get(pair, UNKNOWN)
             if mark.user_id not in user_ids or mark.read_seq <= read or newest == 0:
                 continue
             self._queue.add(push.encode_read(*pair, mark.read_seq, self._clock.now_ms()))
-            is_all_read = self._covers_other_homes(pair, mark.read_seq) if newest is None else mark.read_seq >= newest
+            is_all_read = newest is not None and mark.read_seq >= newest
             self._remember(pair, 0 if is_all_read else newest, mark.read_seq)
-
-    def _covers_other_homes(self, pair: tuple[str, str], read_seq: int) -> bool:
-        """Return whether everything that another home may have queued is read: it is older than what came here."""
-        user_id, conversation_id = pair
-        came = self.find_unpushed(user_id)
-        return came is not None and came.conversation_id == conversation_id and came.seq <= read_seq

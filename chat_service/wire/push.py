@@ -32,6 +32,12 @@ def newest_entry(delivery: Delivery, user_id: str = "") -> tuple[str, int]:
     return entry.conversation_id, entry.seq
 
 
+def oldest_entry(delivery: Delivery) -> tuple[str, int]:
+    """Return the conversation of a delivery, and the seq of its oldest entry. There must be an entry."""
+    entry = Entry.FromString(delivery.entries[0].entry)
+    return entry.conversation_id, entry.seq
+
+
 def encode_entries(user_ids: Sequence[str], conversation_id: str, delivery: Delivery, now_ms: int) -> bytes:
     """Return the event with the entries of a delivery for users who are away."""
     entries = QueuedEntries(conversation_id=conversation_id, user_ids=user_ids).SerializeToString()

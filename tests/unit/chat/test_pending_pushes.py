@@ -168,7 +168,28 @@ def test_home_that_has_just_taken_over_queues_reads_until_they_cover_what_came_b
     home.read(BOB, 4)
     home.deliver(5, BOB)
     home.read(BOB, 5)
-    assert home.reads()[2:] == [(BOB, 3), (BOB, 4)], "no other home queued the entry that came here"
+    assert home.reads()[2:] == [(BOB, 3)], "no other home queued the entry that came here"
+
+
+def test_reads_of_a_device_in_the_foreground_are_queued_once(home: PushingHome) -> None:
+    """However far the reads are behind what comes meanwhile, and of a conversation in which the user alone writes."""
+    home.present |= {ALICE, BOB}
+    for seq in range(1, 20):
+        home.deliver(seq, ALICE, BOB)
+        if seq > 4:
+            home.read(BOB, seq - 4)
+        home.read(ALICE, seq)
+    assert home.reads() == []
+
+
+def test_first_read_after_a_change_of_the_ring_is_queued_once(home: PushingHome) -> None:
+    home.present.add(BOB)
+    home.deliver(7, BOB)
+    home.deliver(8, BOB)
+    home.read(BOB, 6)
+    home.read(BOB, 7)
+    home.read(BOB, 8)
+    assert home.reads() == [(BOB, 6)], "another home may have queued what is older than 7"
 
 
 def test_home_to_which_a_user_returns_queues_the_read_of_what_another_home_pushed(home: PushingHome) -> None:
