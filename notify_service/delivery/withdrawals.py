@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from notify_service.delivery.decider import Decider
@@ -12,7 +12,7 @@ from notify_service.model.composition import compose_badge, compose_withdrawal
 from notify_service.model.decision import NO_MEMBER
 from notify_service.model.events import QueuedEntries, QueuedRead
 from notify_service.model.ports import Directory, PushedEntryStore
-from notify_service.model.push import Push
+from notify_service.model.push import Push, Withdrawal
 from notify_service.model.registration import Registration
 from servicekit.tasks import gather_limited
 
@@ -36,13 +36,10 @@ class Withdrawals:
         pushed_seq = await self._pushed_entries.begin_withdrawal(event.user_id, event.conversation_id, event.read_seq)
         if not pushed_seq:
             return
+        is_all_read = pushed_seq <= event.read_seq
         registrations = await self._decider.find_registrations(event.user_id)
-        if registrations:
-            badge = await self._find_badge(event)
-            make_push = compose_withdrawal if pushed_seq <= event.read_seq else compose_badge
-            push = make_push(event.conversation_id, event.read_seq, badge)
-            await self._send(event, registrations, push, failed)
-        if pushed_seq <= event.read_seq:
+        await self._send_badge(event, registrations, compose_withdrawal if is_all_read else compose_badge, failed)
+        if is_all_read:
             await self._pushed_entries.end_withdrawal(event.user_id, event.conversation_id, pushed_seq)
 
     async def withdraw_deleted(self, event: QueuedEntries, failed: FailedPushes) -> None:
@@ -51,9 +48,7 @@ class Withdrawals:
             for user_id in await self._pushed_entries.withdraw_deleted(event.conversation_id, event.user_ids, seq):
                 read = QueuedRead(user_id, event.conversation_id, seq, event.queued_ms)
                 registrations = await self._decider.find_registrations(user_id)
-                if registrations:
-                    push = compose_withdrawal(event.conversation_id, seq, await self._find_badge(read))
-                    await self._send(read, registrations, push, failed)
+                await self._send_badge(read, registrations, compose_withdrawal, failed)
 
     async def withdraw_again(self, event: QueuedRead, device_id: str, failed: FailedPushes) -> None:
         """Repeat a withdrawal at one device unless something newer was pushed. Raise as `withdraw`."""
@@ -62,9 +57,7 @@ class Withdrawals:
             return
         registrations = await self._decider.find_registrations(event.user_id)
         chosen = [each for each in registrations if each.device_id == device_id]
-        if chosen:
-            push = compose_withdrawal(event.conversation_id, event.read_seq, await self._find_badge(event))
-            await self._send(event, chosen, push, failed)
+        await self._send_badge(event, chosen, compose_withdrawal, failed)
 
     async def withdraw_overtaken(self, conversation_id: str, pushed: Mapping[str, int], failed: FailedPushes) -> None:
         """Withdraw entries, by user, that were read or deleted while they were pushed.
@@ -85,9 +78,19 @@ class Withdrawals:
         push = compose_withdrawal(conversation_id, seq, state.badge)
         await self._send(event, await self._decider.find_registrations(user_id), push, failed)
 
-    async def _find_badge(self, event: QueuedRead) -> int:
+    async def _send_badge(
+        self,
+        event: QueuedRead,
+        registrations: Sequence[Registration],
+        compose: Callable[[str, int, int], Withdrawal],
+        failed: FailedPushes,
+    ) -> None:
+        """Send these devices what `compose` makes of conversation, seq and present badge; nothing without a device."""
+        if not registrations:
+            return
         context = await self._directory.describe(event.conversation_id, event.user_id, [event.user_id], ())
-        return context.recipients.get(event.user_id, NO_MEMBER).badge
+        badge = context.recipients.get(event.user_id, NO_MEMBER).badge
+        await self._send(event, registrations, compose(event.conversation_id, event.read_seq, badge), failed)
 
     async def _send(
         self, event: QueuedRead, registrations: Sequence[Registration], push: Push, failed: FailedPushes
