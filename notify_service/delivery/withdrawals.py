@@ -82,15 +82,15 @@ class Withdrawals:
         self,
         event: QueuedRead,
         registrations: Sequence[Registration],
-        compose: Callable[[str, int, int], Withdrawal],
+        composer: Callable[[str, int, int], Withdrawal],
         failed: FailedPushes,
     ) -> None:
-        """Send these devices what `compose` makes of conversation, seq and present badge; nothing without a device."""
+        """Send these devices what `composer` makes of conversation, seq and present badge; nothing without a device."""
         if not registrations:
             return
         context = await self._directory.describe(event.conversation_id, event.user_id, [event.user_id], ())
         badge = context.recipients.get(event.user_id, NO_MEMBER).badge
-        await self._send(event, registrations, compose(event.conversation_id, event.read_seq, badge), failed)
+        await self._send(event, registrations, composer(event.conversation_id, event.read_seq, badge), failed)
 
     async def _send(
         self, event: QueuedRead, registrations: Sequence[Registration], push: Push, failed: FailedPushes

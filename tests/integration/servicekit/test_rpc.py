@@ -37,15 +37,20 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 KEY = generate_signing_key()
 USER, DEVICE = "a" * 32, "b" * 32
-TOKEN, _ = TokenSigner(KEY, issuer="parley", audience="parley").sign(USER, DEVICE)
+SIGNER = TokenSigner(KEY, issuer="parley", audience="parley")
 VERIFIER = TokenVerifier(jwks_of(KEY), issuer="parley", audience="parley")
-AUTHENTICATED = (("authorization", f"Bearer {TOKEN}"),)
 CHAT = chat_pb2.DESCRIPTOR.services_by_name["ChatService"]
 MEDIA = media_pb2.DESCRIPTOR.services_by_name["MediaService"]
 CONVERSATION = "c" * 32
 LIST_READERS = chat_pb2.ListReadersRequest(conversation_id=CONVERSATION, seq=1).SerializeToString()
 
 MetadataPairs = tuple[tuple[str, str | bytes], ...]
+
+
+def authenticated() -> MetadataPairs:
+    """Return the metadata of a new token: one made at import would expire in a long run of all tests."""
+    token, _ = SIGNER.sign(USER, DEVICE)
+    return (("authorization", f"Bearer {token}"),)
 
 
 class ChatServicer(PartialServicer):
@@ -125,15 +130,15 @@ async def grpc_channel(grpc_server: int) -> AsyncIterator[grpc.aio.Channel]:
 
 
 async def unary(
-    channel: grpc.aio.Channel, method: str, request: bytes = b"", metadata: MetadataPairs = AUTHENTICATED
+    channel: grpc.aio.Channel, method: str, request: bytes = b"", metadata: MetadataPairs | None = None
 ) -> bytes:
     call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{CHAT.full_name}/{method}")
-    return await call(request, metadata=metadata)
+    return await call(request, metadata=authenticated() if metadata is None else metadata)
 
 
 def subscribe(channel: grpc.aio.Channel, request: bytes) -> grpc.aio.UnaryStreamCall[bytes, bytes]:
     call: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(f"/{CHAT.full_name}/Subscribe")
-    return call(request, metadata=AUTHENTICATED)
+    return call(request, metadata=authenticated())
 
 
 async def refusal(call: Awaitable[object]) -> Refusal:
@@ -143,7 +148,7 @@ async def refusal(call: Awaitable[object]) -> Refusal:
 
 
 def connect(channel: grpc.aio.Channel) -> grpc.aio.StreamStreamCall[bytes, bytes]:
-    return channel.stream_stream("/parley.chat.v1.ChatService/Connect")(metadata=AUTHENTICATED)
+    return channel.stream_stream("/parley.chat.v1.ChatService/Connect")(metadata=authenticated())
 
 
 def finished_calls(method: str, code: str) -> float:
@@ -210,7 +215,7 @@ async def test_long_headers_reach_the_servicer(grpc_channel: grpc.aio.Channel) -
 async def test_client_that_leaves_while_its_response_waits_is_not_an_error(
     grpc_server: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path, headers = f"/{CHAT.full_name}/ListReaders", dict(AUTHENTICATED)
+    path, headers = f"/{CHAT.full_name}/ListReaders", dict(authenticated())
     _, writer = await asyncio.open_connection("127.0.0.1", grpc_server)
     # The client lets the server send no byte of the response.
     no_window = encode_frame(SETTINGS, 0, 0, struct.pack(">HI", INITIAL_WINDOW_SIZE, 0))
@@ -302,7 +307,7 @@ async def test_oversized_frame_ends_only_its_stream(grpc_channel: grpc.aio.Chann
 
 async def test_client_stream_returns_one_response(grpc_channel: grpc.aio.Channel) -> None:
     upload: grpc.aio.StreamUnaryMultiCallable[bytes, bytes] = grpc_channel.stream_unary(f"/{MEDIA.full_name}/Upload")
-    call = upload(metadata=AUTHENTICATED)
+    call = upload(metadata=authenticated())
     for _ in range(3):
         await call.write(bytes(100))
     await call.done_writing()
