@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -112,13 +112,14 @@ class PresenceObserver:
         if not missing:
             return
         await self._channels.subscribe(missing)
+        before = self._versions_of(missing)
         records = await self._read(missing)
         seen = await self._last_seen.find_all(missing)
-        for user_id, record in records.items():
+        for user_id in missing:
             user = self._users[user_id]
             user.loaded = True
-            user.known_seen_ms = seen.get(user_id, 0)
-            self.on_record(user_id, record)
+            user.known_seen_ms = max(user.known_seen_ms, seen.get(user_id, 0))
+        self._take_read(records, before)
 
     def presence_of(self, user_id: str) -> Presence:
         """Return the presence of a user that is held."""
@@ -176,8 +177,9 @@ class PresenceObserver:
         """Read the records of all users that are held. Raise StoreUnavailable."""
         user_ids = list(self._users)
         for start in range(0, len(user_ids), REPAIR_BATCH):
-            for user_id, record in (await self._read(user_ids[start : start + REPAIR_BATCH])).items():
-                self.on_record(user_id, record)
+            batch = user_ids[start : start + REPAIR_BATCH]
+            before = self._versions_of(batch)
+            self._take_read(await self._read(batch), before)
 
     async def run(self) -> None:
         """Read the records again every REPAIR_INTERVAL_S, and when changes may not have been heard, until cancelled."""
@@ -200,6 +202,19 @@ class PresenceObserver:
             # Presence may have been lost since the last poll.
             self._epoch_ms = max(self._epoch_ms, await self._store.find_epoch())
         return records
+
+    def _versions_of(self, user_ids: Iterable[str]) -> dict[str, int]:
+        return {user_id: self._users[user_id].version for user_id in user_ids if user_id in self._users}
+
+    def _take_read(self, records: Mapping[str, PresenceRecord], before: Mapping[str, int]) -> None:
+        """Take records that were read; `before` has the versions that were known when the read began.
+
+        A record that was missing is older than a message that came meanwhile.
+        """
+        for user_id, record in records.items():
+            user = self._users.get(user_id)
+            if user is not None and (record.version or user.version == before.get(user_id)):
+                self.on_record(user_id, record)
 
     @property
     def _is_restoring(self) -> bool:

@@ -186,6 +186,18 @@ def test_withdrawal_of_what_was_not_read_is_found() -> None:
     assert story.broken() == set()
 
 
+def test_who_writes_has_read_what_came_before() -> None:
+    story = Story()
+    story.journal.chat.users["carol's"] = CAROL
+    story.withdraw(GROUP, 3, 50.0, CAROLS)
+    assert story.broken() == {"P12 withdrawn"}
+    story.logs[GROUP].append(Line(4, CAROL, "an answer"))
+    story.journal.chat.sends.append(Send("carol's", 1, GROUP, "an answer", 51.0, {4}, 51.1))
+    assert "P12 withdrawn" in story.broken()
+    story.journal.chat.sends[-1] = replace(story.journal.chat.sends[-1], at=49.0)
+    assert "P12 withdrawn" not in story.broken()
+
+
 def test_who_was_removed_may_be_told_to_withdraw() -> None:
     story = Story()
     story.logs[GROUP] += [Line(4, WRITER, None, ((CAROL, False),)), Line(5, WRITER, None)]

@@ -16,6 +16,8 @@ CLOSED_S = 3.0
 # Answers and transitions are on their way for so long at most, on a machine that does all at once.
 ON_THE_WAY_S = 1.0
 LATE_S = 5.0
+# The story of a false word begins so long before it, and ends so long after it.
+STORY_S = 15.0
 
 
 def broken_presence_promises(journal: PresenceJournal, struck: Sequence[Struck]) -> list[Broken]:
@@ -30,8 +32,18 @@ def _told_away(journal: PresenceJournal, struck: Sequence[Struck]) -> Iterator[s
     absences = {user: list(_absences(heard, struck)) for user, heard in journal.heard.items()}
     for told in journal.told:
         if told.state != ONLINE and told.user in absences and not _is_excused(told, absences[told.user]):
-            last = [each.name for each in struck if each.at < told.at][-1:]
-            yield f"{told.watcher} was told that {told.user[:8]} is {told.state} at {told.at:.1f}; last struck: {last}"
+            yield f"{told.watcher} was told that {told.user[:8]} is {told.state}; {_story(journal, struck, told)}"
+
+
+def _story(journal: PresenceJournal, struck: Sequence[Struck], told: Told) -> str:
+    """Return what happened around a false word, in seconds before (-) and after it."""
+    heard = journal.heard[told.user]
+    events = [(each.at, f"heard on stream {each.stream}") for each in heard]
+    events += [(one.at, f"{one.watcher} was told {one.state}") for one in journal.told if one.user == told.user]
+    for each in struck:
+        events += [(each.at, each.name), (each.healed_at, f"{each.name}: healed")]
+    near = sorted((at - told.at, what) for at, what in events if abs(at - told.at) <= STORY_S)
+    return "; ".join(f"{at:+.1f} {what}" for at, what in near)
 
 
 def _is_excused(told: Told, absences: Iterable[tuple[float, float]]) -> bool:

@@ -162,7 +162,7 @@ def _withdrawn_unread(journal: PushJournal, logs: Logs) -> Iterator[str]:
         user = journal.tokens.get(each.token, "nobody")
         is_member = user in _lasting_members(logs.get(each.conversation, []), 1)
         if is_member and not _is_read(journal, user, each.conversation, each.seq, each.at):
-            yield f"{each}: {user[:8]} had not read it"
+            yield f"{each}: {journal.names[user]} had not read it"
 
 
 # What must arrive.
@@ -207,9 +207,16 @@ def _is_met(visits: Iterable[tuple[float, float]], since: float, until: float) -
 
 
 def _is_read(journal: PushJournal, user: str, conversation: str, seq: int, by: float) -> bool:
-    return any(
+    """Return whether a device said so, or the user had written something that is not before it."""
+    said = any(
         (each.user, each.conversation) == (user, conversation) and each.seq >= seq and each.at <= by
         for each in journal.reads
+    )
+    return said or any(
+        (journal.chat.users[each.device], each.conversation) == (user, conversation)
+        and each.at <= by
+        and max(each.seqs, default=0) >= seq
+        for each in journal.chat.sends
     )
 
 

@@ -19,7 +19,7 @@ ENDING, CLOSING = CLAIMS = ("ending", "closing")
 class MemoryPresenceStore:
     """Implements PresenceStore as far as one server can tell; while `away` it raises StoreUnavailable.
 
-    It applies transitions while `applies` is set.
+    It applies transitions while `applies` is set, and answers reads while `answers` is set.
     """
 
     def __init__(self, clock: ManualClock) -> None:
@@ -34,6 +34,8 @@ class MemoryPresenceStore:
         self.away = False
         self.applies = asyncio.Event()
         self.applies.set()
+        self.answers = asyncio.Event()
+        self.answers.set()
         self._clock = clock
 
     def _require_available(self) -> None:
@@ -66,7 +68,9 @@ class MemoryPresenceStore:
     async def find_all(self, user_ids: Collection[str]) -> dict[str, PresenceRecord]:
         """See PresenceStore."""
         self._require_available()
-        return {user_id: self.records.get(user_id, PresenceRecord()) for user_id in user_ids}
+        found = {user_id: self.records.get(user_id, PresenceRecord()) for user_id in user_ids}
+        await self.answers.wait()
+        return found
 
     async def delete(self, user_id: str) -> None:
         """See PresenceStore."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -104,6 +105,25 @@ async def test_older_record_does_not_replace_a_newer_one(server: WatchingServer)
     server.observer.on_record(BOB, old)
     await server.advance(2 * USER_INTERVAL_S)
     assert server.told == [[(BOB, "ONLINE")]]
+
+
+async def test_missing_record_is_older_than_a_message_that_came_during_the_read(server: WatchingServer) -> None:
+    server.store.answers.clear()
+    starting = asyncio.create_task(server.watch(ALICE, BOB))
+    await run_ready()
+    server.change(BOB, server.stream())
+    server.store.answers.set()
+    _, states = await starting
+    assert states == ["ONLINE"]
+    record = server.store.records.pop(BOB)
+    server.store.answers.clear()
+    reading = asyncio.create_task(server.observer.read_again())
+    await run_ready()
+    server.observer.on_record(BOB, replace(record, version=record.version + 1))
+    server.store.answers.set()
+    await reading
+    await server.advance(2 * TICK_S)
+    assert server.told == []
 
 
 async def test_lost_record_proves_nothing_until_presence_is_restored(server: WatchingServer) -> None:
