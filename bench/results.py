@@ -64,18 +64,19 @@ def stage_result(path: Path) -> None:
 
 def latest_comparable(commit: str, sizes: Sizes, folder: Path = FOLDER) -> Result | None:
     """Return the newest result of another commit with the same sizes; None if there is none."""
-    results = [_read(path) for path in folder.glob("*.json")]
+    results = [read_result(path) for path in folder.glob("*.json")]
     comparable = [result for result in results if result.commit != commit and result.sizes == sizes]
     return max(comparable, key=lambda result: result.taken, default=None)
 
 
-def _read(path: Path) -> Result:
+def read_result(path: Path) -> Result:
+    """Return the result in a file. Raise SetupError if it is not a result of this version."""
     try:
         fields: dict[str, Any] = json.loads(path.read_text())
         figures = [figure_from_json(figure) for figure in fields["figures"]]
         return Result(**{**fields, "sizes": Sizes(**fields["sizes"]), "figures": figures})
     except (ValueError, KeyError, TypeError) as error:
-        raise SetupError(f"{path} is not a result of this version ({error}); remove it.") from None
+        raise SetupError(f"{path} is not a result of this version ({error}); remove it, or choose another.") from None
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -10,6 +10,8 @@ from types import MappingProxyType
 from xxhash import xxh3_64_intdigest
 
 VIRTUAL_NODES = 128
+POSITIONS = 1 << 64
+"""The number of positions on the ring."""
 
 Point = tuple[int, str]
 
@@ -72,6 +74,16 @@ class Ring:
             raise RingEmpty
         index = bisect_right(self._hashes, position) % len(self._points)
         return self.members[self._points[index][1]]
+
+    def shares(self) -> dict[str, float]:
+        """Return the share of all positions that each member owns, by server id; their sum is 1."""
+        owned = dict.fromkeys(self.members, 0)
+        # A virtual node owns the positions from the one before it up to itself; the first one closes the circle.
+        before = self._hashes[-1] - POSITIONS if self._hashes else 0
+        for point, server_id in self._points:
+            owned[server_id] += point - before
+            before = point
+        return {server_id: width / POSITIONS for server_id, width in owned.items()}
 
     def _points_of(self, server_id: str) -> list[Point]:
         return [(xxh3_64_intdigest(f"{server_id}#{i}".encode()), server_id) for i in range(self.virtual_nodes)]
