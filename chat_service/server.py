@@ -44,6 +44,7 @@ from servicekit.membership import Membership
 from servicekit.rate_limiter import MAX_DEVICES, RateLimit, RateLimiter
 from servicekit.ring import Ring
 from servicekit.tasks import cancel_requested
+from servicekit.transport import PLAIN_TEXT, Transport
 
 COMMIT_TIMEOUT_S: Final = 5.0
 
@@ -63,6 +64,7 @@ class ChatServer:
         limits: Limits,
         clock: Clock,
         retention: RetentionPolicy = KEEP_FOREVER,
+        transport: Transport = PLAIN_TEXT,
     ) -> None:
         self.membership = membership
         self.stores = stores
@@ -70,8 +72,8 @@ class ChatServer:
         self.history = History(stores.log, stores.conversations, stores.memberships, stores.index)
         self.search = _make_search(stores)
         self.media_access = MediaAccess(stores.media, stores.memberships, _make_visibility(stores))
-        self.peers = PeerPool(membership, credential, self._dispatch_frame, self._on_peer_closed)
-        self.sessions = SessionRegistry()
+        self.peers = PeerPool(membership, credential, self._dispatch_frame, self._on_peer_closed, transport)
+        self.sessions = SessionRegistry(clock)
         self.rates = RateLimiter(RateLimit(limits.sends_per_second, limits.sends_burst), clock, MAX_DEVICES)
         self.home = Home(EdgeRouter(membership, self.peers, self.sessions), clock)
         recent = RecentDeliveries(clock) if push_queue is not None else None

@@ -23,13 +23,15 @@ from chat_service.presence.reporter import PresenceReporter
 from chat_service.server import ChatServer
 from chat_service.servicers import account, chat, conversation
 from chat_service.servicers.account_export import AccountExport
+from chat_service.servicers.admin import ChatAdminServicer
+from chat_service.servicers.audited import ACCOUNT_AUDIT, CONVERSATION_AUDIT
 from chat_service.servicers.conversation import UserChecks
 from chat_service.servicers.dependencies import Dependencies
 from chat_service.servicers.directory import DirectoryServicer
 from chat_service.settings import ChatSettings
 from chat_service.stores import Stores
 from parley.chat.v1 import account_pb2, chat_pb2, conversation_pb2
-from parley.internal.v1 import directory_pb2, mesh_pb2
+from parley.internal.v1 import chat_admin_pb2, directory_pb2, mesh_pb2
 from parley.internal.v1.media_pb2_grpc import MediaCatalogServiceStub
 from parley.internal.v1.personal_data_pb2_grpc import PersonalDataServiceStub
 from servicekit.auth import TokenSigner, generate_signing_key
@@ -42,6 +44,7 @@ CHAT: Final = chat_pb2.DESCRIPTOR.services_by_name["ChatService"]
 CONVERSATION: Final = conversation_pb2.DESCRIPTOR.services_by_name["ConversationService"]
 ACCOUNT: Final = account_pb2.DESCRIPTOR.services_by_name["AccountService"]
 DIRECTORY: Final = directory_pb2.DESCRIPTOR.services_by_name["DirectoryService"]
+CHAT_ADMIN: Final = chat_admin_pb2.DESCRIPTOR.services_by_name["ChatAdminService"]
 MESH: Final = mesh_pb2.DESCRIPTOR.services_by_name["MeshService"]
 
 
@@ -101,7 +104,9 @@ def open_reporter(platform: Platform[ChatSettings]) -> PresenceReporter | None:
         return None
     me = platform.membership.me
     servers = RingWatcher(platform.etcd, service="presence")
-    return PresenceReporter(servers, platform.credential, me.server_id, me.started_ms, platform.clock)
+    return PresenceReporter(
+        servers, platform.credential, me.server_id, me.started_ms, platform.clock, platform.transport
+    )
 
 
 def public_services(
@@ -119,12 +124,14 @@ def public_services(
         ServedService(
             CONVERSATION,
             conversation.ConversationServicer(dependencies, _user_checks(server.stores, profiles, settings, clock)),
+            audited=CONVERSATION_AUDIT,
         ),
         ServedService(
             ACCOUNT,
             account.AccountServicer(accounts, profiles, blocks, export, catalog),
             open_methods=account.OPEN_METHODS,
             admission_exempt=account.ADMISSION_EXEMPT,
+            audited=ACCOUNT_AUDIT,
         ),
     ]
 
@@ -148,7 +155,21 @@ def internal_services(server: ChatServer, clock: Clock) -> list[ServedService]:
         server.homes,
         stores.accounts,
     )
-    return [ServedService(MESH, MeshServicer(server.peers)), ServedService(DIRECTORY, directory)]
+    admin = ChatAdminServicer(
+        server.sessions,
+        server.home,
+        server.owner,
+        server.peers,
+        server.homes,
+        server.owners,
+        server.membership,
+        clock,
+    )
+    return [
+        ServedService(MESH, MeshServicer(server.peers), callers=["chat"]),
+        ServedService(DIRECTORY, directory, callers=["media", "presence", "notify", "admin"]),
+        ServedService(CHAT_ADMIN, admin, callers=["admin"]),
+    ]
 
 
 def _dependencies(settings: ChatSettings, server: ChatServer, clock: Clock) -> Dependencies:

@@ -43,27 +43,34 @@ class ChatSettings(ServiceSettings, MongoSettings, RedisSettings):
     If `sign_in_here` is false, Register and Login are refused.
     """
 
+    # As for every service.
     listen: Address = "127.0.0.1:5101"
+    # As for every service.
     internal_listen: Address = "127.0.0.1:6101"
-    # The key that signs tokens; required if `sign_in_here`.
+    # The private key (PEM) that signs tokens; required unless another issuer signs users in.
     signing_key_file: Path | None = None
     # Seconds until an access token expires.
     token_lifetime: float = Field(default=600.0, gt=0)
-    # Attempts to sign in or register per second and address, and their burst.
+    # Attempts to sign in or register per second and client address.
     sign_in_rate: float = Field(default=1.0, gt=0)
+    # The burst of these attempts.
     sign_in_burst: int = Field(default=60, gt=0)
-    # How often an hour users with whom a user is not acquainted may add the user to groups or begin a 1-1 conversation
-    # with the user; also the burst. Beyond that such calls fail with RATE_LIMITED.
+    # How often an hour strangers may add a user to groups or begin a 1-1 conversation with the user; also the burst.
+    # Beyond that such calls fail with RATE_LIMITED.
     reached_by_strangers_per_hour: int = Field(default=200, gt=0)
-    # How often an hour one user may do so to others; also the burst, so at least the members of a group.
+    # How often an hour one user may do so to strangers; also the burst, so at least the members of a group.
     reached_strangers_per_hour: int = Field(default=1000, ge=100)
     # Devices per account.
     max_devices: int = Field(default=10, gt=0)
     # Seconds until the last data of a deleted account is removed; longer than any call takes.
     deletion_margin_seconds: float = Field(default=60.0, gt=0)
+    # Messages of a device per second.
     sends_per_second: int = Field(default=20, gt=0)
+    # The burst of these messages.
     sends_burst: int = Field(default=60, gt=0)
+    # Entries of a conversation per second.
     entries_per_second: int = Field(default=50, gt=0)
+    # The burst of these entries.
     entries_burst: int = Field(default=100, gt=0)
     # False: the words of messages are not indexed, which makes sends cheaper, and SearchMessages is refused.
     search: bool = True
@@ -73,9 +80,11 @@ class ChatSettings(ServiceSettings, MongoSettings, RedisSettings):
     presence_service: bool = True
     # False: this deployment runs no notify service.
     notify_service: bool = True
-    # The limits of files that clients are told: those of the media service, which reads the same variables.
+    # The largest file of one Upload call, as clients are told; media servers read the same variable.
     media_upload_bytes: int = Field(default=10 * MIB, gt=0)
+    # The largest file, as clients are told; media servers read the same variable.
     media_file_bytes: int = Field(default=2048 * MIB, gt=0)
+    # The types of files that may be uploaded, as clients are told; media servers read the same variable.
     media_types: MediaTypes = ()
     # True: a reaction may be any text of at most 64 bytes, such as the name of an app's own picture. False: only an
     # emoji.

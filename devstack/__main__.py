@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     environment = {"PARLEY_LOG_LEVEL": options.log_level, "PARLEY_DRAIN_SECONDS": "2"}
     ports = Ports(door=options.port, media=options.media_port, base=options.base_port)
     try:
-        launch(options.folder, ports, options.chat_servers, environment, create_display())
+        launch(options.folder, ports, options.chat_servers, environment, create_display(), tls=options.tls)
     except SetupError as trouble:
         sys.exit(str(trouble))
     except OSError as error:

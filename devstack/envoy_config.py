@@ -6,12 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from devstack.certificates import DOOR, TRUST_DOMAIN, StackCertificates
+from devstack.envoy_secrets import render_secrets
 from devstack.envoy_template import render_configuration
 from devstack.issuer import Issuer
 from devstack.local_http import fetch
 from devstack.ports import LOOPBACK, Ports
 from devstack.s3 import S3Address
 from devstack.services import Services
+from servicekit.transport import GATEWAY
 
 _ASSIGNMENT_TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 
@@ -19,7 +22,7 @@ _ASSIGNMENT_TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssi
 class EnvoyConfig:
     """The configuration files of one Envoy in `folder`, and queries of its administration interface.
 
-    With the address of an `s3` store it also serves presigned addresses.
+    With the address of an `s3` store it also serves presigned addresses, and with `certificates` it speaks TLS.
     """
 
     def __init__(
@@ -30,12 +33,13 @@ class EnvoyConfig:
         issuer: Issuer,
         s3: S3Address | None,
         access_log: Path,
+        certificates: StackCertificates | None = None,
     ) -> None:
         self.configuration = folder / "envoy.yaml"
         self._endpoints = folder / "endpoints"
         self._admin = f"http://{LOOPBACK}:{ports.envoy_admin}"
         self._endpoints.mkdir(parents=True, exist_ok=True)
-        values = {
+        values: dict[str, object] = {
             "DOOR_ADDRESS": LOOPBACK,
             "DOOR_PORT": ports.door,
             "MEDIA_ADDRESS": LOOPBACK,
@@ -49,7 +53,19 @@ class EnvoyConfig:
             "ENDPOINTS_FOLDER": self._endpoints,
             "ACCESS_LOG": access_log,
         }
-        self.configuration.write_text(render_configuration(values, services, has_s3=s3 is not None))
+        if certificates is not None:
+            values |= {"SECRETS_FOLDER": self._write_secrets(folder, certificates), "TRUST_DOMAIN": TRUST_DOMAIN}
+        has_s3, tls = s3 is not None, certificates is not None
+        self.configuration.write_text(render_configuration(values, services, has_s3=has_s3, tls=tls))
+
+    @staticmethod
+    def _write_secrets(folder: Path, certificates: StackCertificates) -> Path:
+        """Write the files that name the certificates, and return their folder."""
+        secrets = folder / "secrets"
+        secrets.mkdir(exist_ok=True)
+        for name, text in render_secrets(certificates.folder_of(DOOR), certificates.folder_of(GATEWAY)).items():
+            (secrets / name).write_text(text)
+        return secrets
 
     def set_endpoints(self, service: str, addresses: Sequence[str]) -> None:
         """Set the endpoints of the cluster of a service (`ip:port`); a running Envoy reloads them immediately."""

@@ -1,4 +1,4 @@
-"""The rendering of Envoy's configuration from the template `envoy/envoy.yaml` and a table of services."""
+"""The rendering of Envoy's configuration from the templates in `envoy/` and a table of services."""
 
 from __future__ import annotations
 
@@ -14,9 +14,17 @@ from devstack.contract import packages_of, streaming_paths
 from devstack.envoy_refusals import UNSERVED, details_header, refusal_mappers
 from devstack.errors import SetupError
 from devstack.services import CHAT, Services, ServiceType
+from servicekit.certificates import Identity
 
-_TEMPLATE: Final = Path(__file__).resolve().parent.parent / "envoy" / "envoy.yaml"
+_FOLDER: Final = Path(__file__).resolve().parent.parent / "envoy"
+_TEMPLATE: Final = _FOLDER / "envoy.yaml"
+_POD_TEMPLATE: Final = _FOLDER / "pod.yaml"
+# A server that has started gets its first calls within this time.
+DNS_REFRESH_RATE: Final = "2s"
 _TOKEN_FILTER: Final = "envoy.filters.http.jwt_authn"
+
+# The placeholders of the parts that are left out without TLS.
+_NO_TLS: Final = {"SECRETS_FOLDER": "", "TRUST_DOMAIN": ""}
 
 Node: TypeAlias = dict[str, Any]
 """A mapping of the configuration."""
@@ -36,21 +44,39 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _PlainDumper.add_representer(str, _represent_text)
 
 
-def render_configuration(values: Mapping[str, object], services: Services, *, has_s3: bool = True) -> str:
+def render_configuration(
+    values: Mapping[str, object],
+    services: Services,
+    *,
+    has_s3: bool = True,
+    tls: bool = False,
+    names: Mapping[str, tuple[str, int]] | None = None,
+) -> str:
     """Return the configuration of an Envoy in front of the services, as YAML.
 
     `values` are those of the template's placeholders. Without an S3 store there is no listener for presigned addresses.
-    The same arguments give the same text. Raise KeyError if a value is missing, and SetupError if the table has no
-    chat.
+    With `names`, host and port by service, Envoy runs in a pod: it finds the servers of a service by DNS, where each is
+    an address of the host, reads no endpoint files, and has the listeners of `envoy/pod.yaml`. With `tls` the listeners
+    and the connections to the services have it, and two values more are needed. The same arguments give the same text.
+    Raise KeyError if a value or name is missing, and SetupError if the table has no chat.
     """
     if CHAT.name not in {service.name for service in services}:
         raise SetupError("The table of services needs chat: Envoy routes health checks and reflection to it.")
-    configuration: Node = yaml.safe_load(_fill_template({**values, **_unserved_answer()}))
+    all_values = {**({} if tls else _NO_TLS), **values, **_unserved_answer()}
+    configuration: Node = yaml.safe_load(_fill_template(_TEMPLATE, all_values))
     resources = configuration["static_resources"]
     cluster, s3 = resources["clusters"]
-    resources["clusters"] = [*(_cluster(cluster, service) for service in services), *([s3] if has_s3 else [])]
     door, media = resources["listeners"]
+    if not tls:
+        for part in (cluster, door["filter_chains"][0], media["filter_chains"][0]):
+            del part["transport_socket"]
+    domain = str(values["TRUST_DOMAIN"]) if tls else None
+    clusters = [_cluster(cluster, service, domain, names) for service in services]
+    resources["clusters"] = [*clusters, *([s3] if has_s3 else [])]
     resources["listeners"] = [door, *([media] if has_s3 else [])]
+    if names is not None:
+        for kind, parts in yaml.safe_load(_fill_template(_POD_TEMPLATE, values)).items():
+            resources[kind] += parts
     connections = door["filter_chains"][0]["filters"][-1]["typed_config"]
     replies = connections["local_reply_config"]
     [mapper] = replies["mappers"]
@@ -62,8 +88,8 @@ def render_configuration(values: Mapping[str, object], services: Services, *, ha
     return yaml.dump(configuration, Dumper=_PlainDumper, sort_keys=False, width=120)
 
 
-def _fill_template(values: Mapping[str, object]) -> str:
-    lines = _TEMPLATE.read_text().splitlines(keepends=True)
+def _fill_template(template: Path, values: Mapping[str, object]) -> str:
+    lines = template.read_text().splitlines(keepends=True)
     # Comments are removed, because a `${...}` in a comment is no placeholder.
     return Template("".join(line for line in lines if not line.lstrip().startswith("#"))).substitute(values)
 
@@ -72,11 +98,31 @@ def _unserved_answer() -> dict[str, str]:
     return {"UNSERVED_MESSAGE": UNSERVED.message, "UNSERVED_STATUS": details_header(UNSERVED)}
 
 
-def _cluster(pattern: Node, service: ServiceType) -> Node:
+def _cluster(
+    pattern: Node, service: ServiceType, trust_domain: str | None, names: Mapping[str, tuple[str, int]] | None
+) -> Node:
     cluster = {**deepcopy(pattern), "name": service.name}
+    if trust_domain is not None:
+        identity, tls = Identity(trust_domain, service.name), cluster["transport_socket"]["typed_config"]
+        tls["sni"] = identity.host
+        validation = tls["common_tls_context"]["combined_validation_context"]["default_validation_context"]
+        validation["match_typed_subject_alt_names"] = [{"san_type": "URI", "matcher": {"exact": identity.uri}}]
+    if names is not None:
+        del cluster["eds_cluster_config"]
+        return {**cluster, **_found_by_dns(service.name, *names[service.name])}
     source = cluster["eds_cluster_config"]["eds_config"]["path_config_source"]
     source["path"] = f"{source['watched_directory']['path']}/{service.name}.yaml"
     return cluster
+
+
+def _found_by_dns(service: str, host: str, port: int) -> Node:
+    endpoint = {"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}}
+    return {
+        "type": "STRICT_DNS",
+        "dns_lookup_family": "V4_PREFERRED",
+        "dns_refresh_rate": DNS_REFRESH_RATE,
+        "load_assignment": {"cluster_name": service, "endpoints": [{"lb_endpoints": [endpoint]}]},
+    }
 
 
 def _routes(patterns: Sequence[Node], services: Services) -> Iterator[Node]:

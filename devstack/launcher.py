@@ -46,12 +46,14 @@ class StopSignals:
                 signal.signal(number, handler)
 
 
-def launch(folder: Path, ports: Ports, chat_servers: int, environment: dict[str, str], display: Display) -> None:
+def launch(
+    folder: Path, ports: Ports, chat_servers: int, environment: dict[str, str], display: Display, *, tls: bool = False
+) -> None:
     """Run a stack until a stop signal. Raise SetupError if it cannot run; then no process is left running."""
     signals, is_new = StopSignals(), not folder.exists()
     with signals.installed(), lock_folder(folder):
         rotate_logs(folder / "logs")
-        stack = Stack(folder, chat_servers, ports=ports, environment=environment)
+        stack = Stack(folder, chat_servers, ports=ports, environment=environment, tls=tls)
         try:
             _start(stack, signals, display)
             _supervise(stack, signals, display)

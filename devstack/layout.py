@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from devstack.certificates import StackCertificates
 from devstack.contract import descriptor_set
 from devstack.envoy_config import EnvoyConfig
 from devstack.issuer import Issuer, local_issuer
@@ -47,7 +48,7 @@ class Layout:
 
     `services` is its table of services.
     `issuer` is an external issuer; without one the stack signs users in itself. `stores` are the addresses of external
-    stores; without them the stack has its own.
+    stores; without them the stack has its own. With `tls` clients and services speak TLS, with certificates in tls/.
     """
 
     def __init__(
@@ -57,6 +58,8 @@ class Layout:
         services: Services,
         issuer: Issuer | None = None,
         stores: StoreAddresses | None = None,
+        *,
+        tls: bool = False,
     ) -> None:
         self.folder = folder.resolve()
         self.ports = ports
@@ -66,11 +69,17 @@ class Layout:
             mongo_uri(ports.mongod), redis_url(ports.valkey), f"{LOOPBACK}:{ports.etcd}"
         )
         self._issuer = issuer
+        self._tls = tls
 
     @cached_property
     def secrets(self) -> SecretFiles:
         """The secrets, which are kept across restarts."""
         return ensure_secret_files(self.folder / "secrets")
+
+    @cached_property
+    def certificates(self) -> StackCertificates | None:
+        """The certificates, issued anew for this run; None without TLS."""
+        return StackCertificates(self.folder / "tls", [each.name for each in self.services]) if self._tls else None
 
     @cached_property
     def s3(self) -> S3Address | None:
@@ -82,7 +91,7 @@ class Layout:
     @property
     def media_origin(self) -> str:
         """The origin of presigned addresses, which Envoy leads to the S3 store."""
-        return f"http://{LOOPBACK}:{self.ports.media}"
+        return f"{'https' if self._tls else 'http'}://{LOOPBACK}:{self.ports.media}"
 
     @property
     def issuer(self) -> Issuer:
@@ -93,7 +102,9 @@ class Layout:
     def envoy(self) -> EnvoyConfig:
         """The configuration of Envoy."""
         log = self.log_path("envoy-failed-calls")
-        return EnvoyConfig(self.folder / "envoy", self.ports, self.services, self.issuer, self.s3, log)
+        return EnvoyConfig(
+            self.folder / "envoy", self.ports, self.services, self.issuer, self.s3, log, self.certificates
+        )
 
     @cached_property
     def reflection_file(self) -> Path:
@@ -152,4 +163,6 @@ class Layout:
         if service.sends_pushes:
             files |= push_environment(self.recorded_pushes, self.secrets)
         s3 = s3_environment(self.s3, self.media_origin) if service.uses_s3 and self.s3 is not None else {}
-        return service_replica(service, number, ports, log, {**common, **files, **s3, **environment})
+        tls = self.certificates.environment(service.name) if self.certificates is not None else {}
+        settings = {**common, **files, **s3, **tls, **environment}
+        return service_replica(service, number, ports, log, settings, self.certificates)

@@ -1,7 +1,8 @@
 """The check that this machine can run the stack, before anything is installed: standard library only.
 
 `python3 -m devstack.machine` installs missing system packages with apt if it runs as root; otherwise it prints the
-command that does. It must parse on older Pythons, so that it can report them as too old.
+command that does. With `--tests` it also installs the programs that only tests run. It must parse on older Pythons, so
+that it can report them as too old.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ MIN_GLIBC = (2, 34)
 
 # The libraries that mongod is linked with, and their Debian packages.
 REQUIRED_LIBRARIES = {"libcurl.so.4": "libcurl4", "libssl.so.3": "libssl3"}
+# Programs that only tests run, and their Debian packages. A test is skipped without its program, and fails under CI.
+TEST_PROGRAMS = {"promtool": "prometheus", "redis-server": "redis-server"}
 
 
 def unsupported_reason() -> str | None:
@@ -41,11 +44,13 @@ def unsupported_reason() -> str | None:
     return None
 
 
-def missing_packages() -> list[str]:
-    """Return the Debian packages that are missing on this machine."""
+def missing_packages(*, for_tests: bool = False) -> list[str]:
+    """Return the Debian packages that are missing to run the stack, and `for_tests` also those of its tests."""
     missing = [package for library, package in REQUIRED_LIBRARIES.items() if not _can_load(library)]
     if importlib.util.find_spec("ensurepip") is None:
         missing.append("python{}.{}-venv".format(*sys.version_info[:2]))
+    if for_tests:
+        missing += [package for program, package in TEST_PROGRAMS.items() if shutil.which(program) is None]
     return missing
 
 
@@ -59,15 +64,15 @@ def _can_load(library: str) -> bool:
 
 def apt_command(packages: list[str]) -> str:
     """Return the command that installs `packages`."""
-    return "sudo apt-get update && sudo apt-get install -y {}".format(" ".join(packages))
+    return "sudo apt-get update && sudo apt-get install -y --no-install-recommends {}".format(" ".join(packages))
 
 
-def install_missing_packages() -> None:
+def install_missing_packages(*, for_tests: bool = False) -> None:
     """Install the missing packages as root; otherwise exit with 1 and a message that tells the user what to do."""
     reason = unsupported_reason()
     if reason is not None:
         sys.exit(reason)
-    packages = missing_packages()
+    packages = missing_packages(for_tests=for_tests)
     if not packages:
         return
     if shutil.which("apt-get") is None:
@@ -89,4 +94,4 @@ def _install(packages: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    install_missing_packages()
+    install_missing_packages(for_tests="--tests" in sys.argv[1:])

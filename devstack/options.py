@@ -20,14 +20,14 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the options by name: `chat_servers`, `port`, `media_port`, `base_port`, `folder` and `log_level`.
+    """Return the options by name, such as `chat_servers` and `log_level`.
 
     Exit on `--help` and on errors. Without `arguments` those of the process are parsed.
     """
     parser = argparse.ArgumentParser(
         prog='make run ARGS="…"',
         usage='make run ARGS="[--chat-servers N] [--port N] [--media-port N] [--base-port N] [--folder FOLDER] '
-        '[--log-level LEVEL]"',
+        '[--tls] [--log-level LEVEL]"',
         description="Start the stores, Envoy and the services, and keep them running until Ctrl-C.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
@@ -44,6 +44,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--base-port", type=base_port, default=DEFAULT_BASE_PORT, metavar="N", help=block)
     folder = "the folder of data, secrets and logs"
     parser.add_argument("--folder", type=Path, default=Path(".parley"), metavar="FOLDER", help=folder)
+    tls = "speak TLS with clients and between the services, as TLS=1 does; the certificates are in FOLDER/tls"
+    parser.add_argument("--tls", action="store_true", help=tls)
     level = f"the log level of the services: {', '.join(LOG_LEVELS)}"
     parser.add_argument("--log-level", choices=LOG_LEVELS, default="info", metavar="LEVEL", help=level)
     return parser.parse_args(arguments)

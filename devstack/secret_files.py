@@ -38,18 +38,18 @@ def ensure_secret_files(folder: Path) -> SecretFiles:
         folder / "vapid-key.pem",
     )
     if not files.signing_key.exists():
-        _write_atomically(files.signing_key, generate_signing_key())
+        write_secret(files.signing_key, generate_signing_key())
     if not files.credential.exists():
-        _write_atomically(files.credential, f"{secrets.token_urlsafe(32)}\n".encode())
+        write_secret(files.credential, f"{secrets.token_urlsafe(32)}\n".encode())
     if not files.vapid_key.exists():
-        _write_atomically(files.vapid_key, generate_signing_key())
+        write_secret(files.vapid_key, generate_signing_key())
     if not files.s3_identities.exists():
-        _write_atomically(files.s3_identities, generate_identities())
-    _write_atomically(files.jwks, json.dumps(jwks_of(files.signing_key.read_bytes()), indent=2).encode())
+        write_secret(files.s3_identities, generate_identities())
+    write_secret(files.jwks, json.dumps(jwks_of(files.signing_key.read_bytes()), indent=2).encode())
     return files
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
+def write_secret(path: Path, content: bytes) -> None:
     """Write a file atomically, with mode 0600 from its creation on."""
     draft = path.with_suffix(".new")
     draft.unlink(missing_ok=True)

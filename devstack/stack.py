@@ -31,6 +31,7 @@ class Stack:
     reserves a free block, so any number of stacks may run at the same time. An external `issuer` signs users in; by
     default the stack does. `only` selects processes by name: `Stack(folder, only=["mongod"])` has no replicas. With
     external `stores` it has none of its own, and without an S3 store among them none of the services that need one.
+    With `tls` clients and services speak TLS; the stores do not.
     Calls block, and processes that end are not restarted.
     """
 
@@ -46,12 +47,13 @@ class Stack:
         stores: StoreAddresses | None = None,
         environment: Mapping[str, str] | None = None,
         environment_of: Mapping[str, Mapping[str, str]] | None = None,
+        tls: bool = False,
     ) -> None:
         if chat_servers is not None:
             services = with_replicas(services, "chat", chat_servers)
         self._services = services if stores is None or stores.s3 is not None else without_s3(services)
         self._block = PortBlock() if ports is None else None
-        self.layout = Layout(folder, ports or self._block_ports(), self._services, issuer, stores)
+        self.layout = Layout(folder, ports or self._block_ports(), self._services, issuer, stores, tls=tls)
         self._environment = dict(environment or {})
         self._environment_of = dict(environment_of or {})
         names = _server_names(self._services) if stores is None else PROXIES
@@ -120,8 +122,13 @@ class Stack:
 
     @property
     def media_origin(self) -> str:
-        """The origin of presigned addresses, `http://ip:port`: Envoy's listener in front of the S3 store."""
+        """The origin of presigned addresses, `http(s)://ip:port`: Envoy's listener in front of the S3 store."""
         return self.layout.media_origin
+
+    @property
+    def ca_file(self) -> Path | None:
+        """The certificate of the authority that clients of the door and of presigned addresses trust; None: no TLS."""
+        return self.layout.certificates.ca_file if self.layout.certificates is not None else None
 
     @property
     def signing_key_file(self) -> Path:
@@ -221,24 +228,36 @@ class Stack:
         self, service: str, environment: Mapping[str, str] | None = None, timeout: float = 30.0
     ) -> ServiceReplica:
         """Start another replica of a service and block until Envoy routes to it. Raise ProcessFailed or SetupError."""
-        number = max((replica.number for replica in self._replicas[service]), default=0) + 1
-        replica = self._create_replica(service, number, environment or {})
-        _start_group([replica], timeout, None, NullWatcher())
-        self._set_all_endpoints()
-        self.wait_envoy_healthy(timeout)
+        [replica] = self.add_replicas(service, 1, environment, timeout)
         return replica
 
     def add_chat_server(self, environment: Mapping[str, str] | None = None, timeout: float = 30.0) -> ServiceReplica:
         """Add a replica of chat, as `add_replica` does."""
         return self.add_replica("chat", environment, timeout)
 
-    def remove_replica(self, name: str) -> None:
-        """Stop a replica by SIGTERM, and remove it from the stack and from Envoy's endpoints."""
-        replica = next(replica for replica in self._all_replicas() if replica.name == name)
-        replica.terminate()
-        for replicas in self._replicas.values():
-            if replica in replicas:
-                replicas.remove(replica)
+    def add_replicas(
+        self, service: str, count: int, environment: Mapping[str, str] | None = None, timeout: float = 30.0
+    ) -> list[ServiceReplica]:
+        """Start more replicas of a service at once and block until Envoy routes to them.
+
+        Raise ProcessFailed or SetupError.
+        """
+        first = max((replica.number for replica in self._replicas[service]), default=0) + 1
+        replicas = [self._create_replica(service, first + each, environment or {}) for each in range(count)]
+        _start_group(replicas, timeout, None, NullWatcher())
+        self._set_all_endpoints()
+        self.wait_envoy_healthy(timeout)
+        return replicas
+
+    def remove_replica(self, *names: str) -> None:
+        """Stop replicas by SIGTERM, all at once, and remove them from the stack and from Envoy's endpoints."""
+        leaving = [replica for replica in self._all_replicas() if replica.name in names]
+        for replica in leaving:
+            replica.request_stop()
+        for replica in leaving:
+            replica.wait_exited()
+        for service, replicas in self._replicas.items():
+            self._replicas[service] = [replica for replica in replicas if replica not in leaving]
         self._set_all_endpoints()
 
     def __enter__(self) -> Stack:

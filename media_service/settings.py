@@ -54,35 +54,46 @@ Origin = Annotated[str, AfterValidator(_normalize_origin)]
 class S3Settings(Settings):
     """The settings of a service that stores objects in S3."""
 
+    # The address of the S3 store, http://host:port or https://host:port.
     s3_url: Origin
-    # The address at which clients reach the same store; default: s3_url. It is signed: a proxy must pass `Host` on.
+    # The address at which clients reach the same store; default: the same. It is signed: a proxy must pass `Host` on.
     s3_public_url: Origin | None = None
+    # The bucket of the files; it must exist.
     s3_bucket: str = Field(default="media", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    # The region that signatures name.
     s3_region: str = Field(default="us-east-1", min_length=1)
+    # The access key of an identity that may read, write, list and delete in the bucket.
     s3_access_key: str = Field(min_length=1)
+    # Its secret key.
     s3_secret_key: SecretStr = Field(min_length=1)
+    # The place of the bucket in addresses: path (`s3.example.com/media/…`) or host (`media.s3.example.com/…`).
     s3_addressing: S3Addressing = "path"
-    # The PEM file of the authorities that sign the certificate of s3_url; default: those of the system.
+    # The PEM file of the authorities that sign the certificate of the store; default: those of the system.
     s3_ca_file: Path | None = None
 
 
 class MediaSettings(ServiceSettings, MongoSettings, S3Settings):
     """The settings of a media server, in addition to those of every service."""
 
+    # As for every service.
     listen: Address = "127.0.0.1:5201"
+    # As for every service.
     internal_listen: Address = "127.0.0.1:6201"
-    # The largest file of Upload, and the largest file that is uploaded in parts, in bytes. Chat servers tell clients
-    # these limits, and read the same settings.
+    # The largest file of one Upload call, in bytes. Chat servers tell it to clients, and read the same variable.
     media_upload_bytes: int = Field(default=10 * MIB, gt=0, le=64 * MIB)
+    # The largest file that is uploaded in parts, in bytes. Chat servers read the same variable.
     media_file_bytes: int = Field(default=2 * GIB, gt=0, le=5 * GIB)
     # The media types of files that may be uploaded, as detected from their bytes; empty: any. Also for chat servers.
     media_types: MediaTypes = ()
-    # The bytes, files and unfinished uploads that a user may have.
+    # The bytes that the files of a user may have.
     media_quota_bytes: int = Field(default=10 * GIB, gt=0)
+    # The files that a user may have.
     media_quota_files: int = Field(default=100_000, gt=0)
+    # The unfinished uploads that a user may have.
     media_quota_uploads: int = Field(default=100, gt=0)
-    # Uploads that a device may begin per second, and their burst.
+    # Uploads that a device may begin per second.
     media_uploads_per_second: float = Field(default=5.0, gt=0)
+    # The burst of these uploads.
     media_uploads_burst: int = Field(default=100, gt=0)
     # Seconds until an unfinished upload, or a file to which nothing refers, is removed.
     media_unreferenced_seconds: float = Field(default=DAY_S, gt=0)
@@ -103,8 +114,9 @@ class MediaSettings(ServiceSettings, MongoSettings, S3Settings):
     media_url_seconds: int = Field(default=600, ge=1, le=7 * 86_400)
     # False: private metadata stays in pictures and videos.
     media_remove_metadata: bool = True
-    # Processes that decode pictures, and the largest picture in pixels.
+    # Processes of a server that decode pictures.
     media_picture_workers: int = Field(default=2, gt=0)
+    # The largest picture that is decoded, in pixels.
     media_picture_pixels: int = Field(default=100_000_000, gt=0)
     # The HTTP address of a scanner, which decides whether files may be downloaded; unset: files are not scanned.
     media_scanner_url: HttpUrl | None = None

@@ -1,10 +1,7 @@
-"""`python -m notify_service`: a notify server on Redis, MongoDB and etcd; with arguments a command for operators."""
+"""`python -m notify_service`: a notify server on Redis, MongoDB and etcd."""
 
 from __future__ import annotations
 
-import sys
-
-from notify_service.operator_commands import run_command
 from notify_service.provider_setup import open_providers
 from notify_service.services import Stores, notify_services
 from notify_service.settings import NotifySettings
@@ -24,7 +21,7 @@ async def build(platform: Platform[NotifySettings]) -> Service:
     settings, clock = platform.settings, platform.clock
     providers = await open_providers(settings, clock, platform.exit_stack)
     database = await platform.open_database(settings)
-    redis = platform.open_redis(settings)
+    redis = await platform.open_redis(settings)
     tokens = MongoTokenStore(database)
     await tokens.ensure_indexes()
     stores = Stores(
@@ -47,6 +44,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        sys.exit(run_command(sys.argv[1:]))
     run(main())

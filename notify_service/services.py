@@ -16,7 +16,7 @@ from notify_service.delivery.signed_in import SignedInDevices
 from notify_service.delivery.withdrawals import Withdrawals
 from notify_service.model.ports import Directory, PreferencesStore, PushedEntryStore, PushQueue, TokenStore, TraceStore
 from notify_service.provider_setup import ProviderSet
-from notify_service.servicers.admin import NotifyAdminServicer
+from notify_service.servicers.admin import AUDITED, NotifyAdminServicer
 from notify_service.servicers.decisions import DecisionReader
 from notify_service.servicers.notify import NotifyDependencies, NotifyServicer
 from notify_service.servicers.personal_data import PersonalDataServicer
@@ -74,8 +74,14 @@ def notify_services(
     return Service(
         public=[ServedService(NOTIFY, NotifyServicer(dependencies))],
         internal=[
-            ServedService(ADMIN, NotifyAdminServicer(queue, decisions, trial, clock)),
-            ServedService(PERSONAL_DATA, PersonalDataServicer(tokens, preferences, pushed_entries, traces, queue)),
+            ServedService(
+                ADMIN, NotifyAdminServicer(queue, decisions, trial, clock), audited=AUDITED, callers=["admin"]
+            ),
+            ServedService(
+                PERSONAL_DATA,
+                PersonalDataServicer(tokens, preferences, pushed_entries, traces, queue),
+                callers=["chat"],
+            ),
         ],
         admit=admit,
         components=[consumer.run, job_loop.run, times.run, QueueMeter(queue, clock).run],

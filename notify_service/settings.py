@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, model_validator
 from pydantic_settings import NoDecode
 
 from notify_service.providers.push_hosts import DEFAULT_HOSTS
-from servicekit.config import Address, Addresses, Settings
+from servicekit.config import Address, Settings
 from servicekit.settings import MongoSettings, RedisSettings, ServiceSettings
 
 
@@ -26,13 +26,17 @@ class ProviderSettings(Settings):
 
     # The JSON file of a service account of the Firebase project.
     fcm_service_account_file: Path | None = None
-    # The .p8 file of Apple, the id of its key, the id of the team, and the bundle ids of the apps.
+    # The .p8 file of Apple.
     apns_key_file: Path | None = None
+    # The id of Apple's key.
     apns_key_id: str = ""
+    # The id of the team at Apple.
     apns_team_id: str = ""
+    # The bundle ids of the apps, separated by commas.
     apns_topics: Names = ()
-    # The private key (PEM, P-256) of Web Push, and a contact for push services: mailto: or https:.
+    # The private key (PEM, P-256) of Web Push.
     vapid_key_file: Path | None = None
+    # The contact for push services, mailto: or https:.
     vapid_subject: str = ""
     # The push services to which subscriptions of Web Push may lead.
     web_push_hosts: Names = DEFAULT_HOSTS
@@ -56,12 +60,7 @@ class ProviderSettings(Settings):
 class NotifySettings(ServiceSettings, MongoSettings, RedisSettings, ProviderSettings):
     """The settings of a notify server."""
 
+    # As for every service.
     listen: Address = "127.0.0.1:5401"
+    # As for every service.
     internal_listen: Address = "127.0.0.1:6401"
-
-
-class OperatorSettings(Settings):
-    """The settings of the commands for operators, which call any notify server."""
-
-    etcd_endpoints: Addresses
-    service_credential_file: Path

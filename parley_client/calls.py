@@ -75,6 +75,12 @@ class AuthenticatedCalls:
             lambda metadata: self._channel.call_with_frames(method, frames(), metadata, timeout_s)
         )
 
+    async def collect(
+        self, method: StreamMethod[Request, Response], request: Request, timeout_s: float = STREAM_TIMEOUT_S
+    ) -> list[Response]:
+        """Return all responses of one streaming call, which must be idempotent. Raises ParleyError."""
+        return await self._call_with_token(lambda metadata: self._channel.collect(method, request, metadata, timeout_s))
+
     async def stream(
         self, method: StreamMethod[Request, Response], request: Request, timeout_s: float = STREAM_TIMEOUT_S
     ) -> AsyncGenerator[Response, None]:

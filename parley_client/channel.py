@@ -15,6 +15,7 @@ from parley.notify.v1 import notify_pb2_grpc
 from parley.presence.v1 import presence_pb2_grpc
 from parley_client.door import Door
 from parley_client.errors import ServerFault, TimedOut, TryLater, from_rpc
+from parley_client.trust import system_authorities
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -85,6 +86,16 @@ class Channel:
     ) -> Response:
         """Make one attempt at a call and return the response. Raises ParleyError."""
         return await self._response_of(method(self)(request, metadata=metadata, timeout=timeout_s))
+
+    async def collect(
+        self,
+        method: StreamMethod[Request, Response],
+        request: Request,
+        metadata: Metadata = (),
+        timeout_s: float = CALL_TIMEOUT_S,
+    ) -> list[Response]:
+        """Make one attempt at a streaming call and return all its responses. Raises ParleyError."""
+        return await self._response_of(_read_all(method(self)(request, metadata=metadata, timeout=timeout_s)))
 
     async def call_with_frames(
         self,
@@ -159,8 +170,12 @@ class Channel:
         if tls is None:
             return grpc.aio.insecure_channel(address, options=_OPTIONS)
         name_override = (("grpc.ssl_target_name_override", tls.server_name),) if tls.server_name else ()
-        credentials = grpc.ssl_channel_credentials(tls.root_certificates)
+        credentials = grpc.ssl_channel_credentials(tls.root_certificates or system_authorities())
         return grpc.aio.secure_channel(address, credentials, options=(*_OPTIONS, *name_override))
+
+
+async def _read_all(call: grpc.aio.UnaryStreamCall[Request, Response]) -> list[Response]:
+    return [response async for response in call]
 
 
 async def _write_frames(call: grpc.aio.StreamUnaryCall[Request, Response], frames: AsyncIterator[Request]) -> None:

@@ -15,7 +15,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """TLS settings of the channel. `root_certificates` is PEM; None: the system's certificates."""
+    """TLS settings of the channel. `root_certificates` is PEM; None: the system's authorities (`trust.py`)."""
 
     root_certificates: bytes | None = field(default=None, repr=False)
     server_name: str | None = None

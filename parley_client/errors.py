@@ -213,6 +213,8 @@ _BY_CODE: dict[str, type[ParleyError]] = {
     "FAILED_PRECONDITION": NotPossibleNow,
     "RESOURCE_EXHAUSTED": TryLater,
     "UNAVAILABLE": TryLater,
+    # Of a gateway or server that ended. A caller that cancels gets asyncio.CancelledError instead.
+    "CANCELLED": TryLater,
     "DEADLINE_EXCEEDED": TimedOut,
     "UNIMPLEMENTED": NotServed,
     "INTERNAL": ServerFault,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,9 +125,8 @@ class Files:
         """Return the bytes of a file up to 10 MiB, or of a smaller picture of it. Raises ContentTooLarge."""
         media_id = media.media_id if isinstance(media, Media) else media
         request = media_pb2.DownloadRequest(media_id=media_id, variant=variant.value)
-        frames = self._calls.stream(lambda channel: channel.media.Download, request)
-        async with aclosing(frames):
-            return b"".join([frame.chunk async for frame in frames])
+        frames = await self._calls.collect(lambda channel: channel.media.Download, request)
+        return b"".join(frame.chunk for frame in frames)
 
     def set_limits(self, limits: chat_pb2.Limits) -> None:
         """Set the limits that the server told a device."""

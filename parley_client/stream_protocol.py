@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, nullcontext
 
@@ -63,11 +64,20 @@ class StreamProtocol:
         self._typing_notices: dict[str, bool] = {}
         self._watched_user_ids: list[str] = []
         self._one_shot_frames: list[chat_pb2.ConnectRequest] = []
+        # They tell the server which of several streams is the newest, also if one that was given up arrives late.
+        self._instance_id = uuid.uuid4().hex
+        self._stream_number = 0
 
     def start_hello(self, cursor: chat_pb2.Cursor | None) -> chat_pb2.Hello:
         """Return the hello of the next stream."""
         self._hello_activity = self.activity
-        return chat_pb2.Hello(cursor=cursor, activity=self.activity)
+        self._stream_number += 1
+        return chat_pb2.Hello(
+            cursor=cursor,
+            activity=self.activity,
+            instance_id=self._instance_id,
+            stream_number=self._stream_number,
+        )
 
     def start_stream(self, welcome: chat_pb2.Welcome) -> None:
         """Switch to a new stream: set its limits, and schedule everything without a reply again."""

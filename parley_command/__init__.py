@@ -16,7 +16,9 @@ def main() -> None:
     try:
         with quiet_output():
             from parley_client.cli.app import app
+            from parley_command.admin.app import app as admin
 
+            app.add_typer(admin, name="admin")
             app()
     except KeyboardInterrupt:
         sys.exit(130)

@@ -18,7 +18,7 @@ async def build(platform: Platform[PresenceSettings]) -> Service:
     """Return the services of a presence server and its loops. Raise ConfigurationError, StoreUnavailable."""
     settings = platform.settings
     database = await platform.open_database(settings)
-    redis = platform.open_redis(settings)
+    redis = await platform.open_redis(settings)
     directory = DirectoryClient(platform.open_channel("chat"))
     # The devices of another issuer are not known before they connect to chat.
     admission = DeviceAdmission(directory.is_signed_in, platform.clock) if settings.sign_in_here else None

@@ -19,6 +19,7 @@ from presence_service.watching.observer import PresenceObserver
 from presence_service.watching.permissions import Permissions
 from presence_service.watching.refresher import PermissionRefresher
 from presence_service.watching.watches import Watches
+from servicekit.audit import AuditRule, AuditTable, Fields
 from servicekit.clock import Clock
 from servicekit.rpc import Admit
 from servicekit.service import ServedService, Service
@@ -26,6 +27,18 @@ from servicekit.service import ServedService, Service
 PRESENCE: Final = presence_pb2.DESCRIPTOR.services_by_name["PresenceService"]
 PERSONAL_DATA: Final = personal_data_pb2.DESCRIPTOR.services_by_name["PersonalDataService"]
 REPORTS: Final = presence_report_pb2.DESCRIPTOR.services_by_name["PresenceReportService"]
+
+
+def _visibility(request: presence_pb2.SetVisibilityRequest, _: object) -> Fields:
+    audiences = {"online": request.visibility.online, "last_seen": request.visibility.last_seen}
+    return {
+        name: presence_pb2.Audience.Name(value).removeprefix("AUDIENCE_").lower()
+        for name, value in audiences.items()
+        if value
+    }
+
+
+PRESENCE_AUDIT: Final[AuditTable] = {"SetVisibility": AuditRule("visibility_change", details=_visibility)}
 
 
 def presence_services(
@@ -54,11 +67,19 @@ def presence_services(
 
     channels.connect(observer.on_record, refresher.on_changed, devices.on_opened, on_reconnected)
     return Service(
-        public=[ServedService(PRESENCE, PresenceServicer(watches, refresher, settings, channels, devices, clock))],
-        internal=[
-            ServedService(REPORTS, PresenceReportServicer(reports)),
+        public=[
             ServedService(
-                PERSONAL_DATA, PersonalDataServicer(store, last_seen, settings, channels.publish_permissions)
+                PRESENCE,
+                PresenceServicer(watches, refresher, settings, channels, devices, clock),
+                audited=PRESENCE_AUDIT,
+            )
+        ],
+        internal=[
+            ServedService(REPORTS, PresenceReportServicer(reports), callers=["chat"]),
+            ServedService(
+                PERSONAL_DATA,
+                PersonalDataServicer(store, last_seen, settings, channels.publish_permissions),
+                callers=["chat"],
             ),
         ],
         admit=admit,

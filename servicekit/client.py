@@ -24,6 +24,7 @@ from servicekit.ring import Ring, RingMember
 from servicekit.ring_watcher import RingWatcher
 from servicekit.status import from_grpc
 from servicekit.tasks import Backoff
+from servicekit.transport import PLAIN_TEXT, Transport
 
 CALL_TIMEOUT_S: Final = 5.0
 # The share of its deadline that a call waits for one server, so that another one can be tried.
@@ -32,6 +33,8 @@ ATTEMPT_SHARE: Final = 0.5
 EJECTION_S: Final = 3.0
 FIRST_PAUSE_S: Final = 0.05
 MAX_PAUSE_S: Final = 1.0
+# Calls in flight have this time after a renewal of the certificate: longer than any call waits.
+RENEWAL_GRACE_S: Final = 60.0
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -63,8 +66,12 @@ class ServiceChannel:
     deadline. The failure is of the class of its reason, or a plain Failure if this process has no class for it.
     """
 
-    def __init__(self, service: str, etcd: Etcd, credential: ServiceCredential) -> None:
+    def __init__(
+        self, service: str, etcd: Etcd, credential: ServiceCredential, transport: Transport = PLAIN_TEXT
+    ) -> None:
         self._service = service
+        self._transport = transport
+        transport.subscribe(self._replace_channels)
         self._credential = credential
         self._watcher = RingWatcher(etcd, service=service)
         self._watcher.subscribe(self._close_channels_of_removed)
@@ -86,7 +93,9 @@ class ServiceChannel:
         """Cancel the running calls and close the connections."""
         for channel in self._channels.values():
             await channel.close()
-        await asyncio.gather(*self._closing)
+        for task in self._closing:
+            task.cancel()
+        await asyncio.gather(*self._closing, return_exceptions=True)
 
     def unary_unary(
         self, path: str, request_serializer: Any, response_deserializer: Any, **_: object
@@ -129,7 +138,7 @@ class ServiceChannel:
             try:
                 return await attempt(member, min(remaining_s, timeout_s * ATTEMPT_SHARE))
             except grpc.aio.AioRpcError as error:
-                failure = _failure_of(error, self._service)
+                failure = failure_of(error, self._service)
             if isinstance(failure, ServerDraining | ServiceUnavailable):
                 tried.add(member)
                 self._ejected[member] = loop.time() + EJECTION_S
@@ -148,19 +157,27 @@ class ServiceChannel:
 
     def _channel_to(self, member: RingMember) -> grpc.aio.Channel:
         if member not in self._channels:
-            self._channels[member] = grpc.aio.insecure_channel(member.internal_address, OPTIONS)
+            self._channels[member] = self._transport.open_channel(self._service, member.internal_address, OPTIONS)
         return self._channels[member]
 
     def _close_channels_of_removed(self, _: Ring, new: Ring) -> None:
         self._ejected = {member: until for member, until in self._ejected.items() if member in new.members.values()}
         for member in self._channels.keys() - set(new.members.values()):
-            # Calls in flight are still answered.
-            task = asyncio.create_task(self._channels.pop(member).close(grace=CALL_TIMEOUT_S))
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            self._close_channel(member, CALL_TIMEOUT_S)
+
+    def _replace_channels(self) -> None:
+        """Let new calls connect with the renewed certificate."""
+        for member in list(self._channels):
+            self._close_channel(member, RENEWAL_GRACE_S)
+
+    def _close_channel(self, member: RingMember, grace_s: float) -> None:
+        """Close the channel to a server once its calls are answered, after `grace_s` seconds at the latest."""
+        task = asyncio.create_task(self._channels.pop(member).close(grace=grace_s))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
 
-def _failure_of(error: grpc.aio.AioRpcError, service: str) -> Failure:
+def failure_of(error: grpc.aio.AioRpcError, service: str) -> Failure:
     """Return the failure that the server reported, or ServiceUnavailable if none answered."""
     if (failure := from_grpc(error)) is not None:
         return failure

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, ValidationError
+from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ENV_PREFIX = "PARLEY_"
@@ -82,6 +82,27 @@ class Settings(BaseSettings):
             return cls(**overrides)
         except ValidationError as error:
             raise ConfigurationError(_format_errors(error)) from None
+
+
+def describe_settings(settings: Settings) -> dict[str, str]:
+    """Return the settings in order of name, without secrets: by variable its value as text, empty if it is not set."""
+    values = {name: getattr(settings, name) for name in sorted(type(settings).model_fields)}
+    return {
+        ENV_PREFIX + name.upper(): _format_value(value)
+        for name, value in values.items()
+        if not isinstance(value, SecretStr)
+    }
+
+
+def _format_value(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case tuple():
+            return ",".join(map(str, value))
+    return str(value)
 
 
 def read_file(path: Path, parse: Callable[[bytes], T], description: str) -> T:

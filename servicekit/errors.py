@@ -8,7 +8,8 @@ Failure
 │   PageTokenInvalid                    INVALID_ARGUMENT
 ├── NotFound                            NOT_FOUND
 ├── RequestIdReused                     ALREADY_EXISTS
-├── Forbidden, Disabled                 PERMISSION_DENIED
+├── Forbidden, Disabled,
+│   CallerNotAllowed                    PERMISSION_DENIED
 ├── Precondition                        FAILED_PRECONDITION
 ├── SessionSuperseded                   ABORTED
 ├── Exhausted, RateLimited,
@@ -99,6 +100,12 @@ class Disabled(Forbidden):
     """This deployment has disabled the feature."""
 
     default_reason: ClassVar[str] = "DISABLED"
+
+
+class CallerNotAllowed(Forbidden):
+    """The certificate of the caller names no service that may call this port or this service."""
+
+    default_reason: ClassVar[str] = "CALLER_NOT_ALLOWED"
 
 
 class Precondition(Failure):

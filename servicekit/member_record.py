@@ -17,23 +17,26 @@ _log = structlog.get_logger("ring")
 
 @dataclass(frozen=True, slots=True)
 class MemberRecord:
-    """A member, and the id of the lease that its record is attached to."""
+    """A member, and the id of the lease that its record is attached to.
+
+    A member that is `leaving` has drained and is about to revoke the lease.
+    """
 
     member: RingMember
     lease: int
+    leaving: bool = False
 
     def to_bytes(self) -> bytes:
         """Return the record as JSON; the lease id is hexadecimal, the form that etcdctl expects."""
         member = self.member
-        return json.dumps(
-            {
-                "server_id": member.server_id,
-                "address": member.address,
-                "internal_address": member.internal_address,
-                "started_ms": member.started_ms,
-                "lease": f"{self.lease:x}",
-            }
-        ).encode()
+        fields: dict[str, object] = {
+            "server_id": member.server_id,
+            "address": member.address,
+            "internal_address": member.internal_address,
+            "started_ms": member.started_ms,
+            "lease": f"{self.lease:x}",
+        }
+        return json.dumps({**fields, "leaving": True} if self.leaving else fields).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> MemberRecord:
@@ -44,7 +47,7 @@ class MemberRecord:
             if not all(isinstance(text, str) for text in (server_id, address, internal)):
                 raise ValueError("server_id, address and internal_address must be strings")
             member = RingMember(server_id, address, internal, int(fields["started_ms"]))
-            return cls(member, int(fields["lease"], 16))
+            return cls(member, int(fields["lease"], 16), fields.get("leaving") is True)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a member's record: {error!r}") from None
 

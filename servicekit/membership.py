@@ -33,6 +33,7 @@ class Membership:
             prefix=members_prefix(service),
             ttl=ttl,
             watched_record=lambda: self._watcher.records.get(me.server_id),
+            wait_watched=self._watcher.wait_record,
         )
 
     @property
@@ -46,14 +47,18 @@ class Membership:
         return self._watcher.registered
 
     async def run(self) -> None:
-        """Register and watch the members until cancelled, then revoke the lease.
+        """Register and watch the members until cancelled, then leave and revoke the lease.
 
         Raises Superseded (in an ExceptionGroup) if a process with the same server id that started later has
         registered.
         """
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._watcher.run())
-            group.create_task(self._registration.run())
+            watching = group.create_task(self._watcher.run())
+            try:
+                await self._registration.run()
+            finally:
+                # Only now: it shows the registration that the others know of the leave.
+                watching.cancel()
 
     async def wait_registered(self) -> None:
         """Wait until the active ring contains this server."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,6 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import (
     BulkWriteError,
-    CollectionInvalid,
     ConnectionFailure,
     OperationFailure,
     PyMongoError,
@@ -40,12 +40,15 @@ OPERATION_TIMEOUT_S = 5.0
 # The time limit of server selection and of connecting.
 SELECTION_TIMEOUT_S = 5.0
 
+UNAUTHORIZED = 13
+AUTHENTICATION_FAILED = 18
 NAMESPACE_EXISTS = 48
 DUPLICATE_KEY = 11000
 # Error codes of servers around elections, restarts and long outages; the operation can be retried.
 UNAVAILABLE_CODES = frozenset(
     {6, 7, 63, 89, 91, 133, 134, 150, 189, 211, 234, 246, 262, 280, 286, 9001, 10107, 11600, 11602, 13435, 13436}
 )
+_CERTIFICATE_REFUSED = "certificate verify failed: "
 TRANSIENT_LABELS = ("RetryableWriteError", "TransientTransactionError", "SystemOverloadedError")
 
 
@@ -55,8 +58,8 @@ async def connect(
     """Connect, and return the database, with majority writes that are journaled and majority reads.
 
     `service` is the name of the client in the logs of MongoDB. Close it with `await database.client.close()`. Raises
-    ConfigurationError if the URI is invalid, and StoreUnavailable if no server answers a ping within `timeout_s`
-    seconds.
+    ConfigurationError if the URI is invalid or MongoDB refuses it, and StoreUnavailable if no server answers a ping
+    within `timeout_s` seconds; its cause is the error of the driver.
     """
     try:
         client: AsyncMongoClient[Document] = AsyncMongoClient(
@@ -67,11 +70,16 @@ async def connect(
             connectTimeoutMS=round(SELECTION_TIMEOUT_S * 1000),
             event_listeners=[PrimaryWatch()],
         )
-    except (UriError, ValueError) as error:
+    except (UriError, ValueError, OSError) as error:
         raise ConfigurationError(f"The MongoDB URI is invalid: {error}.") from error
     try:
         with store_errors(timeout_s):
             await client.admin.command("ping")
+    except (StoreUnavailable, OperationFailure) as error:
+        await client.close()
+        if refusal := describe_refusal(error):
+            raise ConfigurationError(refusal) from None
+        raise
     except BaseException:
         await client.close()
         raise
@@ -82,12 +90,27 @@ async def connect(
     )
 
 
+def describe_refusal(error: Exception) -> str | None:
+    """Return what the operator must mend, as a sentence, if MongoDB refuses this client or the client MongoDB."""
+    code = error.code if isinstance(error, OperationFailure) else None
+    if code == AUTHENTICATION_FAILED:
+        return "MongoDB refuses the user or the password in PARLEY_MONGO_URI."
+    if code == UNAUTHORIZED:
+        # The text has the whole command.
+        command = re.search(r'command \{ (\w+): "?(\w+)', str(error))
+        refused = f" {command[1]} of {command[2]}" if command else ""
+        return f"MongoDB refuses{refused} to the user in PARLEY_MONGO_URI; docs/stores.md lists the rights."
+    if _CERTIFICATE_REFUSED in (text := str(error.__cause__)):
+        reason = text.partition(_CERTIFICATE_REFUSED)[2].partition(" (_ssl")[0]
+        return f"The certificate of MongoDB is refused: {reason}. PARLEY_MONGO_URI names its authority by tlsCAFile."
+    return None
+
+
 async def ensure_clustered(database: Database, name: str) -> None:
     """Create a collection clustered by `_id` unless it exists; several servers may call this concurrently."""
     try:
-        await database.create_collection(name, clusteredIndex={"key": {"_id": 1}, "unique": True})
-    except CollectionInvalid:
-        return
+        # Without a check by the driver, which needs the right to list collections.
+        await database.create_collection(name, check_exists=False, clusteredIndex={"key": {"_id": 1}, "unique": True})
     except OperationFailure as error:
         if error.code != NAMESPACE_EXISTS:
             raise

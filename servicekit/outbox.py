@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
+from prometheus_client import Counter
 
 from servicekit.clock import CallLater
 from servicekit.errors import SlowConsumer
@@ -24,6 +25,9 @@ FRAME_BYTES: Final = 128 * 1024
 WHOLE_FRAME: Final = 0
 # While the outbox is fuller than this share, responses to the device's own requests wait.
 WRITABLE_SHARE: Final = 0.5
+
+_refused = Counter("parley_outbox_refused", "Elements that did not fit an outbox; devices fetch them later")
+_cut_off = Counter("parley_slow_consumers", "Streams that were closed because their devices did not read them")
 
 log = structlog.get_logger("outbox")
 
@@ -55,6 +59,7 @@ class Outbox:
     def offer(self, kind: int, element: bytes) -> bool:
         """Append an element as `put` does; return False if the outbox is full."""
         if self.full:
+            _refused.inc()
             return False
         self._put(kind, element)
         return True
@@ -80,7 +85,13 @@ class Outbox:
     def cut_off(self) -> None:
         """Discard the queued frames and close with SlowConsumer."""
         self._items.clear()
+        _cut_off.inc()
         self.close(SlowConsumer("the device does not read its stream; connect again and resume"))
+
+    @property
+    def queued_bytes(self) -> int:
+        """The size of the queued frames."""
+        return self._bytes
 
     @property
     def full(self) -> bool:

@@ -23,6 +23,10 @@ class EtcdUnreachable(Exception):
     """etcd did not answer in time, or answered with an error; it may have applied the request nevertheless."""
 
 
+class EtcdRefused(EtcdUnreachable):
+    """etcd refuses the certificate, the user or the rights of this client; the message says what must be mended."""
+
+
 class Snapshot(NamedTuple):
     """The keys and values under a prefix at one revision of the store; the keys come without the prefix."""
 

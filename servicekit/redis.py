@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +14,19 @@ from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnecti
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    NoPermissionError,
+    NoScriptError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as ConnectionLost
-from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from servicekit.config import ConfigurationError
 from servicekit.errors import StoreUnavailable
+from servicekit.redis_cluster import open_cluster
 
 RESPONSE_TIMEOUT_S: Final = 1.0
 # A reply that arrived in time may be read too late, because the process was busy: such a command is sent once more.
@@ -25,7 +34,7 @@ RETRIES: Final = 1
 MAX_CONNECTIONS: Final = 32
 CONNECTION_WAIT_S: Final = 10.0
 # The errors of a client if Redis cannot be reached, does not answer, or refuses a command.
-UNREACHABLE: Final = (RedisError, OSError, TimeoutError)
+UNREACHABLE: Final = (RedisError, RedisClusterException, OSError, TimeoutError)
 POOL_EXHAUSTED: Final = "No connection available."
 
 _log = structlog.get_logger("store.redis")
@@ -50,27 +59,66 @@ class UvloopSafeTlsConnection(_UvloopSafe, SSLConnection):
     """A TLS connection that is safe under uvloop."""
 
 
-def connect_redis(url: str) -> Redis:
+_UVLOOP_SAFE: Final[dict[type, type[AbstractConnection]]] = {
+    Connection: UvloopSafeConnection,
+    SSLConnection: UvloopSafeTlsConnection,
+}
+
+
+def connect_redis(url: str, *, cluster: bool = False) -> Redis:
     """Return a client that waits RESPONSE_TIMEOUT_S for a reply and retries once; `url` is a standard Redis URL.
 
     It opens at most MAX_CONNECTIONS; further calls wait up to CONNECTION_WAIT_S for a free one. A subscription or a
-    blocking command occupies a connection while it lasts. Raise ConfigurationError if the URL is invalid.
+    blocking command occupies a connection while it lasts. For a `cluster` the URL may name several nodes, separated by
+    commas. Raise ConfigurationError if the URL is invalid.
     """
+    options: dict[str, Any] = {
+        "socket_timeout": RESPONSE_TIMEOUT_S,
+        "socket_connect_timeout": RESPONSE_TIMEOUT_S,
+        "retry": Retry(NoBackoff(), RETRIES),
+    }
     try:
+        if cluster:
+            return open_cluster(url, _UVLOOP_SAFE, **options)
         pool: Any = BlockingConnectionPool.from_url(
-            url,
-            max_connections=MAX_CONNECTIONS,
-            timeout=CONNECTION_WAIT_S,
-            socket_timeout=RESPONSE_TIMEOUT_S,
-            socket_connect_timeout=RESPONSE_TIMEOUT_S,
-            retry=Retry(NoBackoff(), RETRIES),
+            url, max_connections=MAX_CONNECTIONS, timeout=CONNECTION_WAIT_S, **options
         )
-    except ValueError:
+    except (ValueError, TypeError, RedisClusterException):
         # The error is not shown: it may quote a part of the password.
         raise ConfigurationError("The Redis URL is invalid; it must be like redis://host:6379/0.") from None
-    uvloop_safe: dict[type, type] = {Connection: UvloopSafeConnection, SSLConnection: UvloopSafeTlsConnection}
-    pool.connection_class = uvloop_safe.get(pool.connection_class, pool.connection_class)
+    pool.connection_class = _UVLOOP_SAFE.get(pool.connection_class, pool.connection_class)
     return Redis.from_pool(pool)
+
+
+async def check_redis(redis: Redis) -> None:
+    """Raise ConfigurationError if Redis refuses this client, or if this client refuses the certificate of Redis.
+
+    Do nothing if Redis does not answer: a service may start, and use it once it does.
+    """
+    try:
+        await redis.ping()
+    except UNREACHABLE as error:
+        if refusal := _describe_refusal(error):
+            raise ConfigurationError(refusal) from None
+        _log.warning("redis does not answer; PARLEY_REDIS_URL names its address and certificates", error=str(error))
+
+
+def _describe_refusal(error: BaseException | None) -> str | None:
+    """Return what the operator must mend, as a sentence, if that is one of the causes of an error."""
+    while error is not None:
+        if isinstance(error, NoPermissionError):
+            return f"Redis refuses what the user in PARLEY_REDIS_URL needs; docs/stores.md lists the rights: {error}."
+        if isinstance(error, AuthenticationError):
+            return "Redis refuses the user or the password in PARLEY_REDIS_URL."
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return (
+                f"The certificate of Redis is refused: {error.verify_message}. PARLEY_REDIS_URL names its authority by "
+                "ssl_ca_certs."
+            )
+        if isinstance(error, FileNotFoundError | PermissionError):
+            return f"A file that PARLEY_REDIS_URL names cannot be read: {error.strerror}."
+        error = error.__cause__ or error.__context__
+    return None
 
 
 @contextmanager
@@ -119,15 +167,22 @@ class ScriptCall:
 
 async def run_scripts(redis: Redis, calls: Sequence[ScriptCall]) -> list[Any]:
     """Return the replies to calls of one script, in one round trip. Raise an error of UNREACHABLE."""
-    try:
-        return await _run_pipeline(redis, calls)
-    except NoScriptError:
+    replies = await _run_pipeline(redis, calls)
+    # A new primary of a cluster does not have the script, while others have run it.
+    unknown = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+    if unknown:
         await redis.script_load(calls[0].script.text)
-        return await _run_pipeline(redis, calls)
+        for index, reply in zip(unknown, await _run_pipeline(redis, [calls[each] for each in unknown]), strict=True):
+            replies[index] = reply
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
 
 
 async def _run_pipeline(redis: Redis, calls: Sequence[ScriptCall]) -> list[Any]:
     async with redis.pipeline(transaction=False) as pipeline:
         for call in calls:
-            pipeline.evalsha(call.script.sha, len(call.keys), *call.keys, *call.arguments)
-        return await pipeline.execute()
+            # The method `evalsha` of the pipeline of a cluster refuses, because the script may be unknown.
+            pipeline.execute_command("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.arguments)
+        return await pipeline.execute(raise_on_error=False)

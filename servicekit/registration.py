@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 from prometheus_client import Counter
@@ -14,6 +15,8 @@ from servicekit.ring import RingMember
 
 RENEWAL_INTERVAL_S = 1.0
 RETRY_INTERVAL_S = 0.2
+# The others see within this time that this member leaves, and do not take its end for a loss.
+LEAVING_TIMEOUT_S = 1.0
 
 _log = structlog.get_logger("ring")
 _LEASE_LOSSES = Counter("parley_lease_losses", "Leases found expired or revoked at their renewal.")
@@ -26,7 +29,8 @@ class Superseded(Exception):
 class Registration:
     """The record of `member` at the key `prefix` + server id, kept in etcd by a lease of `ttl` seconds.
 
-    `watched_record` returns the record at that key in the latest snapshot of the watch.
+    `watched_record` returns the record at that key in the latest snapshot of the watch, and `wait_watched` waits until
+    it is a given one.
     """
 
     def __init__(
@@ -37,18 +41,20 @@ class Registration:
         prefix: str,
         ttl: int,
         watched_record: Callable[[], MemberRecord | None],
+        wait_watched: Callable[[MemberRecord], Awaitable[None]],
     ) -> None:
         self._etcd = etcd
         self._member = member
         self._key = prefix + member.server_id
         self._ttl = ttl
         self._watched_record = watched_record
+        self._wait_watched = wait_watched
         self._lease: int | None = None
         self._is_written = False
         self._was_written = False
 
     async def run(self) -> None:
-        """Keep the record in etcd until cancelled, then revoke the lease. Raise Superseded."""
+        """Keep the record in etcd until cancelled, then leave and revoke the lease. Raise Superseded."""
         try:
             while True:
                 delay = await self._renew_or_write()
@@ -102,9 +108,19 @@ class Registration:
         if self._lease is None:
             return
         try:
+            if self._is_written:
+                await self._announce_leave(self._lease)
             await self._etcd.revoke(self._lease)
         except EtcdUnreachable:
             _log.info("lease not revoked; it will expire", server_id=self._member.server_id)
+
+    async def _announce_leave(self, lease: int) -> None:
+        """Mark the record, and wait until the watch has delivered the mark."""
+        record, leaving = MemberRecord(self._member, lease), MemberRecord(self._member, lease, leaving=True)
+        with suppress(LeaseLost, TimeoutError):
+            async with asyncio.timeout(LEAVING_TIMEOUT_S):
+                if await self._etcd.put_if_unchanged(self._key, record.to_bytes(), leaving.to_bytes(), lease):
+                    await self._wait_watched(leaving)
 
 
 def _started_ms_of(record: bytes) -> int:

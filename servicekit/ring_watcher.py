@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 import structlog
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
 from servicekit.clock import Clock, SystemClock
 from servicekit.damping import Damping
@@ -20,9 +20,12 @@ from servicekit.ring import VIRTUAL_NODES, Ring, RingMember
 Subscriber = Callable[[Ring, Ring], None]
 
 LEASE_TTL_S = 3
+SERVICES_PREFIX = "/parley/"
+"""The prefix of the keys in etcd under which the members of all services are registered."""
 
 _log = structlog.get_logger("ring")
 _MEMBERS = Gauge("parley_ring_members", "Members of the active ring of a service.", ["service"])
+_CHANGES = Counter("parley_ring_changes", "Changes of the members of the active ring of a service.", ["service"])
 _REVISION = Gauge(
     "parley_ring_revision", "The etcd store revision that the active ring of a service was computed from.", ["service"]
 )
@@ -30,14 +33,15 @@ _REVISION = Gauge(
 
 def members_prefix(service: str) -> str:
     """Return the prefix of the keys in etcd under which the members of a service are registered."""
-    return f"/parley/{service}/"
+    return f"{SERVICES_PREFIX}{service}/"
 
 
 class RingWatcher:
     """A watch of the members of `service`. While etcd is unreachable the last ring stays active.
 
-    A snapshot with a drastic loss of members becomes active after `hold` seconds. A registered member that is skipped
-    is not in the ring, until it is restored or etcd no longer has the record of that process.
+    A snapshot with a drastic loss of members becomes active after `hold` seconds. Members that say that they leave are
+    no loss, and are out of the ring at once, unless all leave. A registered member that is skipped is not in the ring,
+    until it is restored or etcd no longer has the record of that process.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class RingWatcher:
         # A process watches its own service, and each service that it calls.
         self._member_gauge = _MEMBERS.labels(service)
         self._revision_gauge = _REVISION.labels(service)
+        self._change_counter = _CHANGES.labels(service)
         self._ring = Ring.from_members((), 0, virtual_nodes)
         self._records: Mapping[str, MemberRecord] = {}
         self._registered: Mapping[str, RingMember] = {}
@@ -62,6 +67,7 @@ class RingWatcher:
         self._damping: Damping[Snapshot] = Damping(hold, clock or SystemClock())
         self._subscribers: dict[object, Subscriber] = {}
         self._changed = asyncio.Event()
+        self._watched = asyncio.Event()
         self._snapshot_held = asyncio.Event()
 
     @property
@@ -114,10 +120,20 @@ class RingWatcher:
         while not predicate(self._ring):
             await self._changed.wait()
 
+    async def wait_record(self, record: MemberRecord) -> None:
+        """Wait until the latest snapshot has this record."""
+        while self._records.get(record.member.server_id) != record:
+            await self._watched.wait()
+
     async def _watch_members(self) -> None:
         async for snapshot in self._watch:
             self._records = parse_records(snapshot.values)
-            if self._damping.admit(snapshot, self._records.keys(), self._ring.members.keys()):
+            # A new event per snapshot, as for each ring.
+            self._watched.set()
+            self._watched = asyncio.Event()
+            leaving = _leaving(self._records)
+            members, active = self._records.keys() - leaving, self._ring.members.keys() - leaving
+            if self._damping.admit(snapshot, members, active):
                 self._activate(snapshot)
             elif not self._snapshot_held.is_set():
                 _log.warning("ring change held back", service=self._service, members=sorted(self._records))
@@ -136,7 +152,9 @@ class RingWatcher:
                 self._snapshot_held.clear()
 
     def _activate(self, snapshot: Snapshot) -> None:
-        self._registered = {name: record.member for name, record in parse_records(snapshot.values).items()}
+        records = parse_records(snapshot.values)
+        leaving = _leaving(records)
+        self._registered = {name: record.member for name, record in records.items() if name not in leaving}
         started = {name: member.started_ms for name, member in self._registered.items()}
         self._skipped = {name: at for name, at in self._skipped.items() if started.get(name) == at}
         self._update_ring(snapshot.revision)
@@ -154,6 +172,7 @@ class RingWatcher:
             self._notify_subscribers(old, self._ring)
 
     def _notify_subscribers(self, old: Ring, new: Ring) -> None:
+        self._change_counter.inc()
         joined, left = new.members.keys() - old.members.keys(), old.members.keys() - new.members.keys()
         _log.info(
             "ring changed",
@@ -165,3 +184,9 @@ class RingWatcher:
         )
         for subscriber in list(self._subscribers.values()):
             subscriber(old, new)
+
+
+def _leaving(records: Mapping[str, MemberRecord]) -> set[str]:
+    """Return the members that leave, unless none would stay: an empty ring can serve no key."""
+    leaving = {name for name, record in records.items() if record.leaving}
+    return leaving if len(leaving) < len(records) else set()

@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import dataclass
 from functools import partial
 from inspect import iscoroutinefunction
+from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeAlias
 
 import grpc
@@ -21,7 +22,8 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from servicekit import validation
+from servicekit import audit, validation
+from servicekit.audit import AuditTable, CallAudit, CallOrigin
 from servicekit.auth import Claims
 from servicekit.call_metrics import CallRecorder, MethodMetrics
 from servicekit.call_reset import UNREAD_TIMEOUT_S, reset_unless_read
@@ -33,6 +35,7 @@ from servicekit.unary_calls import UnaryCalls
 
 # The time to parse and check a request grows with its size and blocks the event loop.
 MAX_REQUEST_BYTES: Final = 256 * 1024
+_INTERNAL_ERROR: Final = Failure("internal error; see the server's log")
 
 Metadata: TypeAlias = Mapping[str, str]
 Authenticate: TypeAlias = Callable[[Metadata], Claims | None]
@@ -40,6 +43,7 @@ Admit: TypeAlias = Callable[[Claims], Awaitable[None]]
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Response: TypeAlias = Message | bytes
 Behaviour: TypeAlias = Callable[[Any, "Call", Context], Awaitable[bytes | None]]
+Serve: TypeAlias = Callable[[Any, CallOrigin, CallRecorder, Context], Awaitable[bytes | None]]
 ParseRequest: TypeAlias = Callable[[bytes], Message]
 
 
@@ -111,6 +115,8 @@ def service_handler(
     admit: Admit | None = None,
     open_methods: Collection[str] = (),
     admission_exempt: Collection[str] = (),
+    audited: AuditTable = MappingProxyType({}),
+    internal: bool = False,
     request_bytes: int = MAX_REQUEST_BYTES,
     streams: OpenStreams | None = None,
     calls: UnaryCalls | None = None,
@@ -123,11 +129,12 @@ def service_handler(
     streams, whose servicers call it themselves. A request of a unary or server-streaming call of more than
     `request_bytes` is rejected without being parsed. Streams, of the client or of the server, are tracked by `streams`,
     which may end them; unary calls of devices are bounded by `calls`. A response of a server stream that the client
-    does not read within `unread_timeout_s` ends the stream, and a call whose end it does not read is reset.
+    does not read within `unread_timeout_s` ends the stream, and a call whose end it does not read is reset. Calls of
+    the `audited` methods are written to the audit log; those of an `internal` service name an operator.
 
     Raises TypeError unless the servicer implements every method, with `async def`.
     """
-    _check_complete(descriptor, servicer, set(open_methods))
+    _check_complete(descriptor, servicer, {*open_methods, *audited})
     handlers = {}
     for method in descriptor.methods:
         behaviour = _behaviour(method, servicer, request_bytes, unread_timeout_s)
@@ -137,7 +144,10 @@ def service_handler(
             behaviour = _bounded(behaviour, calls)
         authenticator = _no_caller if method.name in open_methods else authenticate
         admission = None if method.client_streaming or method.name in admission_exempt else admit
-        handle = _wrap_method(method, behaviour, authenticator, admission, unread_timeout_s)
+        serve = _admitted(behaviour, authenticator, admission)
+        if method.name in audited:
+            serve = _audited(serve, CallAudit(method, audited[method.name]))
+        handle = _wrap_method(method, serve, internal, unread_timeout_s)
         handlers[method.name] = _method_handler(method, handle)
     return grpc.method_handlers_generic_handler(descriptor.full_name, handlers)
 
@@ -246,25 +256,52 @@ def _bounded(behaviour: Behaviour, calls: UnaryCalls) -> Behaviour:
     return handle
 
 
-def _wrap_method(
-    method: MethodDescriptor,
-    behaviour: Behaviour,
-    authenticate: Authenticate,
-    admit: Admit | None,
-    unread_timeout_s: float,
-) -> Callable[..., Any]:
-    """Return `behaviour` with authentication and admission before it, and its exceptions as statuses after it."""
+def _admitted(behaviour: Behaviour, authenticate: Authenticate, admit: Admit | None) -> Serve:
+    """Return `behaviour` with authentication and admission before it."""
+
+    async def serve(request: Any, origin: CallOrigin, recorder: CallRecorder, context: Context) -> bytes | None:
+        claims = recorder.claims = origin.claims = authenticate(origin.metadata)
+        if claims is not None and admit is not None:
+            await admit(claims)
+        return await behaviour(request, Call(claims, origin.metadata, origin.peer), context)
+
+    return serve
+
+
+def _audited(serve: Serve, call_audit: CallAudit) -> Serve:
+    """Return `serve` with a line of the audit log after it."""
+
+    async def serve_and_record(
+        request: Any, origin: CallOrigin, recorder: CallRecorder, context: Context
+    ) -> bytes | None:
+        try:
+            response = await serve(request, origin, recorder, context)
+        except Exception as error:
+            if (failure := _find_failure(error)) is None:
+                call_audit.record_unknown(origin, request)
+            else:
+                call_audit.record_failure(origin, request, failure)
+            raise
+        except asyncio.CancelledError:
+            call_audit.record_unknown(origin, request)
+            raise
+        call_audit.record_success(origin, request, response)
+        return response
+
+    return serve_and_record
+
+
+def _wrap_method(method: MethodDescriptor, serve: Serve, internal: bool, unread_timeout_s: float) -> Callable[..., Any]:
+    """Return `serve` with metrics, and its exceptions as statuses after it."""
     metrics = MethodMetrics(method.containing_service.full_name, method.name, long_lived=method.client_streaming)
 
     async def handle(request: Any, context: Context) -> bytes | None:
         metadata = {k: v for k, v in context.invocation_metadata() or () if isinstance(v, str)}
-        peer = context.peer()
-        with metrics.record_call(metadata, peer) as recorder:
+        origin = CallOrigin(metadata, context.peer(), internal)
+        audit.enter_call(origin)
+        with metrics.record_call(metadata, origin.peer) as recorder:
             try:
-                claims = recorder.claims = authenticate(metadata)
-                if claims is not None and admit is not None:
-                    await admit(claims)
-                response = await behaviour(request, Call(claims, metadata, peer), context)
+                response = await serve(request, origin, recorder, context)
             except Exception as error:  # noqa: BLE001  an unexpected exception becomes a status too
                 status = to_grpc(_failure_for_client(error, recorder))
             else:
@@ -278,17 +315,27 @@ def _wrap_method(
 
 def _failure_for_client(error: Exception, recorder: CallRecorder) -> Failure:
     """Return the failure to report for `error`. Raise CancelledError if the client has disconnected."""
-    causes = _flatten_group(error)
-    if any(not isinstance(cause, Failure | grpc.aio.BaseError) for cause in causes):
-        recorder.record_internal_error(error)
-        return Failure("internal error; see the server's log")
-    failure = next((cause for cause in causes if isinstance(cause, Failure)), None)
+    failure = _find_failure(error)
     if failure is None:
         # gRPC could not write because the client disconnected, which is no error.
         raise asyncio.CancelledError from error
-    recorder.record_failure(failure)
+    if failure is _INTERNAL_ERROR:
+        recorder.record_internal_error(error)
+    else:
+        recorder.record_failure(failure)
     # Its traceback refers to the frames of the call, and so to the call: a session that keeps it would keep both.
     return failure.with_traceback(None)
+
+
+def _find_failure(error: Exception) -> Failure | None:
+    """Return the failure that ended a call, _INTERNAL_ERROR for an unexpected exception.
+
+    None if the client has disconnected.
+    """
+    causes = _flatten_group(error)
+    if any(not isinstance(cause, Failure | grpc.aio.BaseError) for cause in causes):
+        return _INTERNAL_ERROR
+    return next((cause for cause in causes if isinstance(cause, Failure)), None)
 
 
 def _flatten_group(error: Exception) -> list[Exception]:

@@ -12,6 +12,7 @@ import threading
 import traceback
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import grpc
@@ -24,8 +25,7 @@ from servicekit.call_reset import install_task_factory
 from servicekit.config import ConfigurationError
 from servicekit.reflection import own_services, read_services
 from servicekit.rpc import UnknownMethods
-
-Option = tuple[str, int | str]
+from servicekit.transport import PLAIN_TEXT, Callers, Option, Transport
 
 MAX_MESSAGE_BYTES = 1 << 20
 EXIT_DEADLINE_S: Final = 3.0
@@ -60,6 +60,8 @@ OPTIONS: tuple[Option, ...] = (
     ("grpc.http2.min_ping_interval_without_data_ms", 2_500),
 )
 
+NO_CALLERS: Final[Callers] = MappingProxyType({})
+
 _log = structlog.get_logger("server")
 
 
@@ -67,7 +69,8 @@ class Server:
     """A grpc.aio server at one address (`host:port`; port 0: any free port), with health and reflection.
 
     Its health status is NOT_SERVING until `set_serving(True)`. Reflection lists the services in `reflection_file`, a
-    FileDescriptorSet, or those of `service_names` if it is None. Health checks also know the `health_parts`.
+    FileDescriptorSet, or those of `service_names` if it is None. Health checks also know the `health_parts`, and are
+    answered in plain text at `health_address` too. A `transport` with identities admits the `callers` alone.
     """
 
     def __init__(
@@ -79,14 +82,20 @@ class Server:
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         reflection_file: Path | None = None,
         health_parts: Sequence[health.HealthPart] = (),
+        health_address: str | None = None,
+        transport: Transport = PLAIN_TEXT,
+        callers: Callers = NO_CALLERS,
     ) -> None:
         self._address = address
         self._handlers = handlers
         self._service_names = service_names
         self._options = (*OPTIONS, ("grpc.max_receive_message_length", max_message_bytes))
         self._health = health.Health(service_names, health_parts)
+        self._health_address = health_address
         self._reflection_file = reflection_file
-        self._server: grpc.aio.Server | None = None
+        self._transport = transport
+        self._interceptors = transport.interceptors(callers)
+        self._servers: list[grpc.aio.Server] = []
 
     async def start(self) -> int:
         """Listen, and return the port.
@@ -95,19 +104,26 @@ class Server:
         """
         # A grpc.aio server belongs to the event loop that creates it, so it is not created in `__init__`.
         install_task_factory(asyncio.get_running_loop())
-        self._server = server = grpc.aio.server(options=self._options)
+        server = grpc.aio.server(options=self._options, interceptors=self._interceptors)
         server.add_generic_rpc_handlers(tuple(self._handlers))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflected = read_services(self._reflection_file) if self._reflection_file else own_services(self._service_names)
         reflected.add_to(server)
-        server.add_generic_rpc_handlers((UnknownMethods(),))
         logging.getLogger(GRPC_LOGGER).addFilter(drop_unsent_response)
+        if self._health_address is not None:
+            await self._listen(grpc.aio.server(options=self._options), self._health_address, PLAIN_TEXT)
+        return await self._listen(server, self._address, self._transport)
+
+    async def _listen(self, server: grpc.aio.Server, address: str, transport: Transport) -> int:
+        """Start a server that also answers health checks, and return its port. Raise ConfigurationError."""
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        server.add_generic_rpc_handlers((UnknownMethods(),))
         try:
-            port = server.add_insecure_port(self._address)
+            port = transport.add_port(server, address)
         except RuntimeError:
             raise ConfigurationError(
-                f"Cannot listen on {self._address}: the address is in use, or does not belong to this machine."
+                f"Cannot listen on {address}: the address is in use, or does not belong to this machine."
             ) from None
+        self._servers.append(server)
         await server.start()
         return port
 
@@ -118,8 +134,7 @@ class Server:
     async def stop(self, grace: float) -> None:
         """Set NOT_SERVING, reject new calls, and cancel the running ones after `grace` seconds."""
         self._health.close()
-        if self._server is not None:
-            await self._server.stop(grace)
+        await asyncio.gather(*(server.stop(grace) for server in self._servers))
 
 
 def drop_unsent_response(record: logging.LogRecord) -> bool:
@@ -134,10 +149,10 @@ def drop_unsent_response(record: logging.LogRecord) -> bool:
     return False
 
 
-async def wait_for_signal() -> None:
-    """Wait for SIGTERM or SIGINT. A second SIGINT raises KeyboardInterrupt."""
+async def wait_for_signal(received: asyncio.Event | None = None) -> None:
+    """Wait for SIGTERM or SIGINT, or until `received` is set. A second SIGINT raises KeyboardInterrupt."""
     loop = asyncio.get_running_loop()
-    received = asyncio.Event()
+    received = received or asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, received.set)
     try:

@@ -11,16 +11,18 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Generic, TypeVar
 
 import grpc
 import structlog
 from google.protobuf.descriptor import ServiceDescriptor
+from pymongo.errors import OperationFailure
 from redis.asyncio import Redis
 
 from servicekit import mongo, telemetry
+from servicekit.audit import AuditTable
 from servicekit.auth import Claims, ServiceCredential, TokenVerifier
 from servicekit.client import ServiceChannel
 from servicekit.clock import Clock, SystemClock
@@ -28,15 +30,18 @@ from servicekit.config import ConfigurationError
 from servicekit.errors import RateLimited, StoreUnavailable
 from servicekit.etcd import Etcd
 from servicekit.health import HealthPart
+from servicekit.lifecycle import Lifecycle, ServerState
 from servicekit.membership import Membership, Superseded
 from servicekit.open_streams import OpenStreams
 from servicekit.rate_limiter import MAX_DEVICES, RateLimiter
-from servicekit.redis import connect_redis
+from servicekit.redis import check_redis, connect_redis
 from servicekit.ring import RingMember
 from servicekit.rpc import Admit, service_handler
 from servicekit.server import MAX_MESSAGE_BYTES, Server, exit_later, wait_for_signal
+from servicekit.servicer_admin import ADMIN, AUDITED, AdminServicer
 from servicekit.settings import MongoSettings, RedisSettings, ServiceSettings
 from servicekit.subjects import external_ids, native_ids
+from servicekit.transport import GATEWAY, OPERATOR, create_transport
 from servicekit.unary_calls import UnaryCalls
 
 STOP_TIMEOUT_S: Final = 2.0
@@ -51,13 +56,16 @@ class ServedService:
     """A gRPC service of a port, and its servicer.
 
     Calls of `open_methods` need no token. Calls of `admission_exempt` need one, but neither `Service.admit` nor the
-    rate limit applies to them.
+    rate limit applies to them. Calls of `audited` methods are written to the audit log. With TLS only the gateway calls
+    a public service, and only the services `callers` an internal one.
     """
 
     descriptor: ServiceDescriptor
     servicer: object
     open_methods: Collection[str] = ()
     admission_exempt: Collection[str] = ()
+    audited: AuditTable = field(default_factory=dict)
+    callers: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +100,7 @@ class Platform(Generic[SettingsT]):
         self.settings = settings
         self.clock: Clock = SystemClock()
         self.credential = ServiceCredential.from_file(settings.service_credential_file)
+        self.transport = create_transport(settings, name, self.clock)
         self.membership = Membership(etcd, _member(settings), service=name)
         self.exit_stack = exit_stack
         self.etcd = etcd
@@ -111,24 +120,30 @@ class Platform(Generic[SettingsT]):
 
     @property
     def components(self) -> Sequence[Run]:
-        """The loops of the channels."""
-        return [channel.run for channel in self._channels]
+        """The loops of the certificate and the channels."""
+        return [self.transport.run, *(channel.run for channel in self._channels)]
 
     async def open_database(self, settings: MongoSettings) -> mongo.Database:
-        """Connect to MongoDB. Raise ConfigurationError if the URI is invalid or no server answers."""
+        """Connect to MongoDB. Raise ConfigurationError if the URI is invalid or refused, or no server answers."""
         try:
             database = await mongo.connect(
                 settings.mongo_uri.get_secret_value(), settings.mongo_database, service=f"parley-{self.name}"
             )
-        except StoreUnavailable:
-            raise ConfigurationError("MongoDB does not answer at the address in PARLEY_MONGO_URI.") from None
+        except StoreUnavailable as failure:
+            # Names of servers and errors of sockets, such as a connection that was closed because it has no TLS.
+            reason = str(failure.__cause__).partition(" (configured timeouts")[0].partition(", Timeout:")[0]
+            raise ConfigurationError(f"MongoDB does not answer at the address in PARLEY_MONGO_URI: {reason}.") from None
         self.exit_stack.push_async_callback(database.client.close)
         return database
 
-    def open_redis(self, settings: RedisSettings) -> Redis:
-        """Return a client of Redis, which connects at its first call. Raise ConfigurationError for a bad URL."""
-        redis = connect_redis(settings.redis_url.get_secret_value())
+    async def open_redis(self, settings: RedisSettings) -> Redis:
+        """Return a client of Redis, which need not answer yet.
+
+        Raise ConfigurationError if the URL is invalid or Redis refuses it.
+        """
+        redis = connect_redis(settings.redis_url.get_secret_value(), cluster=settings.redis_cluster)
         self.exit_stack.push_async_callback(redis.aclose)
+        await check_redis(redis)
         return redis
 
     def open_channel(self, service: str) -> ServiceChannel:
@@ -136,7 +151,7 @@ class Platform(Generic[SettingsT]):
 
         `build` opens it; the channel learns of the servers once the process runs.
         """
-        channel = ServiceChannel(service, self.etcd, self.credential)
+        channel = ServiceChannel(service, self.etcd, self.credential, self.transport)
         self.exit_stack.push_async_callback(channel.close)
         self._channels.append(channel)
         return channel
@@ -148,7 +163,7 @@ Build = Callable[[Platform[SettingsT]], Awaitable[Service]]
 async def serve(name: str, settings_type: type[SettingsT], build: Build[SettingsT]) -> None:
     """Run a process of the service `name` until SIGTERM or SIGINT, then drain and stop it.
 
-    Raise ConfigurationError, also if a store does not answer while the service is built.
+    Raise ConfigurationError, also if a store refuses the service, or does not answer while it is built.
     """
     settings = settings_type.load()
     telemetry.configure_logging(settings.log_format, settings.log_level)
@@ -156,7 +171,7 @@ async def serve(name: str, settings_type: type[SettingsT], build: Build[Settings
         stack.callback(configure_tracing(name, settings))
         if settings.metrics_listen:
             stack.callback(telemetry.start_metrics(settings.metrics_listen))
-        etcd = await stack.enter_async_context(Etcd(settings.etcd_endpoints))
+        etcd = await stack.enter_async_context(Etcd.from_settings(settings))
         platform = Platform(name, settings, etcd, stack)
         try:
             process = _Process(platform, await build(platform))
@@ -164,6 +179,10 @@ async def serve(name: str, settings_type: type[SettingsT], build: Build[Settings
             raise ConfigurationError(
                 f"The server cannot start: {failure.message}. Start the store, or correct its address in the settings."
             ) from None
+        except OperationFailure as error:
+            if refusal := mongo.describe_refusal(error):
+                raise ConfigurationError(refusal) from None
+            raise
         try:
             await process.run()
         except* Superseded:
@@ -189,36 +208,52 @@ class _Process:
         self._components = (*platform.components, *service.components)
         self._log = structlog.get_logger(platform.name)
         self._streams = OpenStreams(platform.clock)
+        self._lifecycle = Lifecycle()
+        admin = AdminServicer(
+            platform.name, platform.settings, platform.membership, platform.etcd, self._lifecycle, platform.clock
+        )
+        internal = [*service.internal, ServedService(ADMIN, admin, audited=AUDITED, callers=[OPERATOR])]
         self._public = Server(
             platform.settings.listen,
             _public_handlers(platform, service, None if service.drain else self._streams),
             [served.descriptor.full_name for served in service.public],
             reflection_file=platform.settings.reflection_file,
             health_parts=service.health_parts,
+            health_address=platform.settings.health_listen,
+            transport=platform.transport,
+            callers={served.descriptor.full_name: (GATEWAY,) for served in service.public},
         )
         self._internal = Server(
             platform.settings.internal_listen,
             [
-                service_handler(served.descriptor, served.servicer, authenticate=platform.credential.check)
-                for served in service.internal
+                service_handler(
+                    served.descriptor,
+                    served.servicer,
+                    authenticate=platform.credential.check,
+                    audited=served.audited,
+                    internal=True,
+                )
+                for served in internal
             ],
-            [served.descriptor.full_name for served in service.internal],
+            [served.descriptor.full_name for served in internal],
             max_message_bytes=service.internal_message_bytes,
             health_parts=service.health_parts,
+            transport=platform.transport,
+            callers={served.descriptor.full_name: served.callers for served in internal},
         )
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then drain. Raise Superseded, in an ExceptionGroup."""
+        """Serve until a signal or an operator stops it, then drain. Raise Superseded, in an ExceptionGroup."""
         async with asyncio.TaskGroup() as group:
             # A signal that comes before the server is registered stops it too, and revokes its lease.
-            signalled = group.create_task(wait_for_signal())
+            stopping = group.create_task(wait_for_signal(self._lifecycle.stop_requested))
             components = [group.create_task(component()) for component in self._components]
             registration = group.create_task(self._listen_and_register())
             registered = group.create_task(self._membership.wait_registered())
-            await asyncio.wait([signalled, registered], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([stopping, registered], return_when=asyncio.FIRST_COMPLETED)
             registered.cancel()
-            if not signalled.done():
-                await self._serve(group, signalled)
+            if not stopping.done():
+                await self._serve(group, stopping)
             registration.cancel()
             await asyncio.wait([registration])
             await self._public.stop(STOP_TIMEOUT_S)
@@ -240,13 +275,15 @@ class _Process:
         await self._public.start()
         await self._membership.run()
 
-    async def _serve(self, group: asyncio.TaskGroup, signalled: asyncio.Task[None]) -> None:
-        """Serve calls until `signalled` is done, then drain."""
+    async def _serve(self, group: asyncio.TaskGroup, stopping: asyncio.Task[None]) -> None:
+        """Serve calls until `stopping` is done, then drain."""
         self._set_serving(True)
+        self._lifecycle.state = ServerState.SERVING
         self._log.info("server started", address=self._settings.listen, server_id=self._membership.me.server_id)
         jobs = [group.create_task(job()) for job in self._service.jobs]
-        await signalled
+        await stopping
         self._log.info("server draining")
+        self._lifecycle.state = ServerState.DRAINING
         self._set_serving(False)
         for job in jobs:
             job.cancel()
@@ -279,6 +316,7 @@ def _public_handlers(
             admit=admit,
             open_methods=served.open_methods,
             admission_exempt=served.admission_exempt,
+            audited=served.audited,
             streams=streams,
             calls=calls,
         )

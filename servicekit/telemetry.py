@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import structlog
 from opentelemetry import propagate, trace
@@ -16,6 +16,9 @@ from structlog.typing import EventDict
 from servicekit.config import ConfigurationError, split_address
 
 LogFormat = Literal["json", "console"]
+
+AUDIT_LOGGER: Final = "audit"
+"""The logger of the audit log, whose lines are written at any log level."""
 
 _COMMON_PROCESSORS: list[Any] = [
     structlog.contextvars.merge_contextvars,
@@ -34,7 +37,10 @@ class _Tracing:
 
 
 def configure_logging(format: LogFormat = "json", level: str = "info") -> None:  # noqa: A002  the setting's name
-    """Write the logs of Parley and of libraries to stderr. Raise ConfigurationError for an unknown level."""
+    """Write the logs of Parley and of libraries to stderr. Raise ConfigurationError for an unknown level.
+
+    Libraries log from info on whatever the level: at debug pymongo would log its commands, with messages in them.
+    """
     severity = logging.getLevelNamesMapping().get(level.upper())
     if severity is None:
         raise ConfigurationError(f"PARLEY_LOG_LEVEL is wrong: there is no level {level!r}.")
@@ -53,7 +59,24 @@ def configure_logging(format: LogFormat = "json", level: str = "info") -> None: 
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_COMMON_PROCESSORS, processors=_renderers(format))
     )
+    handler.addFilter(_is_own_or_important)
     logging.basicConfig(handlers=[handler], level=severity, force=True)
+    logging.getLogger(AUDIT_LOGGER).setLevel(logging.INFO)
+
+
+def _is_own_or_important(record: logging.LogRecord) -> bool:
+    """Return True for a line of Parley, which structlog made, and for one of a library that is not of level debug."""
+    return record.levelno >= logging.INFO or hasattr(record, "_logger")
+
+
+def log_level() -> str:
+    """Return the log level of the process, such as `info`."""
+    return logging.getLevelName(logging.getLogger().level).lower()
+
+
+def set_log_level(level: str) -> None:
+    """Change the log level of the process, except for the audit log. Raise ValueError for an unknown level."""
+    logging.getLogger().setLevel(level.upper())
 
 
 def _count_log_event(_: object, __: str, event: EventDict) -> EventDict:
@@ -128,6 +151,15 @@ def trace_carrier() -> dict[str, str]:
     if _Tracing.tracer is not None:
         propagate.inject(carrier)
     return carrier
+
+
+def trace_id(metadata: Mapping[str, str]) -> str:
+    """Return the id of the current trace, or of the one that `metadata` carries: 32 hex digits, or an empty string."""
+    carrier = trace_carrier() or metadata
+    match carrier.get("traceparent", "").split("-"):
+        case [_, found, _, _] if len(found) == 32 and found.isalnum() and found.isascii():
+            return found
+    return ""
 
 
 def _renderers(format: LogFormat) -> list[Any]:  # noqa: A002

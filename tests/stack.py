@@ -10,10 +10,13 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from redis.asyncio import Redis
 
 from devstack.stack import Stack
 from servicekit.mongo import Database, connect
+from servicekit.redis import connect_redis
 from tests.scans import no_scans
+from tests.valkey_cluster import ValkeyCluster
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +31,31 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Yield a Valkey alone: `.redis_url`."""
     with Stack(tmp_path_factory.mktemp("valkey"), only=["valkey"]) as stack:
         yield stack
+
+
+@pytest.fixture(scope="session")
+def valkey_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyCluster]:
+    """Yield a cluster of three Valkeys."""
+    with ValkeyCluster(tmp_path_factory.mktemp("valkey-cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["one", "cluster"])
+def redis_server(request: pytest.FixtureRequest) -> tuple[str, bool]:
+    """Return the URL of a Valkey, and that of a cluster; True for the cluster."""
+    if request.param == "cluster":
+        return request.getfixturevalue("valkey_cluster").url, True
+    return request.getfixturevalue("valkey").redis_url, False
+
+
+@pytest.fixture
+async def redis(redis_server: tuple[str, bool]) -> AsyncIterator[Redis]:
+    """Yield a client of an empty Valkey, and one of an empty cluster."""
+    url, cluster = redis_server
+    client = connect_redis(url, cluster=cluster)
+    await client.flushall()
+    yield client
+    await client.aclose()
 
 
 @pytest.fixture(scope="session")

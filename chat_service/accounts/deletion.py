@@ -19,6 +19,7 @@ import structlog
 
 from chat_service.accounts.ports import AccountStore, DeviceStore
 from chat_service.accounts.sign_in_sessions import SignInSessions
+from servicekit import audit
 from servicekit.clock import Clock
 from servicekit.failure import Failure
 from servicekit.tasks import cancel_requested, gather_limited
@@ -128,4 +129,4 @@ class AccountDeletion:
         await self._store.release_name(user_id)
         await self._devices.delete(user_id)
         await self._store.purge(user_id, self._clock.now_ms())
-        log.info("account purged", user_id=user_id)
+        audit.record_event("account_purge", {"user": user_id})

@@ -14,6 +14,7 @@ from chat_service.accounts.errors import DeviceRevoked
 from chat_service.accounts.ports import AccountStore
 from chat_service.accounts.sign_in_sessions import SignInSessions
 from chat_service.model.names import normalize_name, sanitize_name
+from servicekit import audit
 from servicekit.auth import Claims
 from servicekit.clock import Clock
 
@@ -56,6 +57,7 @@ class JitProvisioner:
         display_name = sanitize_name(normalize_name(claims.name)[:MAX_DISPLAY_NAME_CHARS]) or login_name
         account = Account(Profile(claims.user_id, login_name, display_name), "", self._clock.now_ms())
         await self._store.insert(account)
+        audit.record_event("account_provisioning", {"user": claims.user_id})
         return account
 
     async def _claim_login_name(self, claims: Claims) -> str:

@@ -13,6 +13,7 @@ from chat_service.accounts.common_passwords import is_common
 from chat_service.accounts.errors import CredentialsInvalid, PasswordTooWeak
 from chat_service.accounts.passwords import PasswordHasherPool
 from chat_service.accounts.ports import AccountStore, AttemptCounter, DeviceStore
+from servicekit import audit
 from servicekit.clock import Clock
 from servicekit.errors import RateLimited, ServerBusy, StoreUnavailable
 from servicekit.failure import Violation
@@ -47,6 +48,8 @@ class PasswordAuthenticator:
         """
         user_id = await self._store.find_user_id(login_name)
         account = None if user_id is None else await self._store.load(user_id)
+        if account is not None:
+            audit.note_target(user=account.user_id)
         known_device = await self._known_device(account, device_id)
         return await self._verify_counted(account, login_name, password, known_device, address)
 

@@ -11,6 +11,7 @@ from chat_service.accounts.devices import MAX_REMEMBERED_DEVICES, AccountDevices
 from chat_service.accounts.errors import RefreshTokenInvalid
 from chat_service.accounts.ports import DeviceStore, HomeOf, OnSignedOut, Signer
 from chat_service.accounts.refresh_tokens import RefreshChain, RefreshToken, RefreshTokenReused
+from servicekit import audit
 from servicekit.clock import Clock
 from servicekit.errors import StoreUnavailable
 
@@ -69,16 +70,17 @@ class SignInSessions:
     async def add_external_device(self, user_id: str, device_id: str) -> None:
         """Add a device that another issuer signed in; beyond `max_devices` the oldest is removed. Idempotent."""
 
-        def add_device(devices: AccountDevices) -> tuple[AccountDevices, None]:
+        def add_device(devices: AccountDevices) -> tuple[AccountDevices, bool]:
             if device_id in devices.by_id:
-                return devices, None
+                return devices, False
             now_ms = self._clock.now_ms()
             # The refresh token is discarded: the other issuer refreshes.
             chain, _ = RefreshChain.start(user_id, device_id)
             device = Device(device_id, "", Platform.UNSPECIFIED, now_ms, now_ms, chain)
-            return devices.with_external_device(device, self._max_devices), None
+            return devices.with_external_device(device, self._max_devices), True
 
-        await self._update_devices(user_id, add_device)
+        if await self._update_devices(user_id, add_device):
+            audit.record_event("device_provisioning", {"user": user_id, "device": device_id})
 
     async def refresh(self, text: str) -> SignInSession:
         """Return the session with new tokens.
@@ -88,6 +90,7 @@ class SignInSessions:
         presented = RefreshToken.parse(text)
         token = await self._update_devices(presented.user_id, lambda devices: self._rotate(devices, presented))
         if token is None:
+            audit.record_event("refresh_token_reuse", {"user": presented.user_id, "device": presented.device_id})
             await self._on_signed_out(presented.user_id, presented.device_id, SIGNED_OUT)
             raise RefreshTokenInvalid("the refresh token was reused after its rotation; the device is signed out")
         return self._session(token)

@@ -66,18 +66,23 @@ class Home:
         self._users: dict[str, dict[str, AttachedSession]] = {}
         self._forget_timer: Timer | None = None
 
+    @property
+    def user_count(self) -> int:
+        """The number of users with a connected device."""
+        return len(self._users)
+
     def attach(self, session: AttachedSession, reattach: bool = False) -> None:
         """Add a session, and supersede the other sessions of its device.
 
-        A session that reattaches, because its home changed, may be older than the other one. In that case the newer
-        one stays: session ids are ordered by time.
+        A session that reattaches, because its home changed, may be older than the other one, and so may one that its
+        program has given up before it was attached. In that case the newer one stays.
         """
         others = [
             other
             for other in self._users.get(session.user_id, {}).values()
             if other.device_id == session.device_id and other.session_id != session.session_id
         ]
-        if reattach and any(other.session_id > session.session_id for other in others):
+        if any(other.is_newer_than(session, by_time=reattach) for other in others):
             self._supersede(session)
             return
         sessions = self._users.setdefault(session.user_id, {})

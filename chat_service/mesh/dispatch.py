@@ -9,7 +9,6 @@ from typing import Final
 
 from chat_service.home.home import Home
 from chat_service.mesh.peer_stream import PeerStream
-from chat_service.model.delivery import AttachedSession
 from chat_service.model.requests import AppendOutcome, DoneOutcome
 from chat_service.owner.owner import Owner
 from chat_service.stream.edge import Edge
@@ -87,8 +86,7 @@ class FrameDispatcher:
 
     def _attach(self, peer: str, frame: MeshFrame, stream: PeerStream) -> None:
         body = frame.attach
-        session = AttachedSession(body.session_id, body.user_id, body.device_id, peer, not body.background)
-        self._home.attach(session, body.again)
+        self._home.attach(mesh.decode_attach(body, peer), body.again)
         stream.respond(frame.frame_id, MeshFrame(attached=Attached()))
 
     def _detach(self, _: str, frame: MeshFrame, __: PeerStream) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from prometheus_client import Counter
+
 from chat_service.home.home import Home
 from chat_service.mesh.peer_pool import PeerPool
 from chat_service.mesh.recent_deliveries import RecentDeliveries
@@ -23,6 +25,9 @@ from servicekit.failure import Failure
 
 # Deliveries that are offered again before other work is done.
 OFFERS_AT_A_TIME: Final = 100
+
+_deliveries = Counter("parley_fan_out_deliveries", "Deliveries that owners published, each to the homes of its users")
+_users = Counter("parley_fan_out_users", "Users of these deliveries, each counted once a delivery")
 
 
 class FanOut:
@@ -80,6 +85,8 @@ class FanOut:
         self._deliver(users, Delivery(typing=frames.encode_typing(conversation_id, user_id, typing)))
 
     def _deliver(self, users: Collection[str], delivery: Delivery, sent_at: float | None = None) -> None:
+        _deliveries.inc()
+        _users.inc(len(users))
         homes: dict[str, list[str]] = {}
         for user in users:
             homes.setdefault(server_at(self._ring, user_position(user)), []).append(user)

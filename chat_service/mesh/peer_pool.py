@@ -21,7 +21,9 @@ from servicekit.proto_fields import encode_bytes_field
 from servicekit.ring import RingMember
 from servicekit.rpc import ByteStream, Call
 from servicekit.tasks import Backoff, cancel_requested
+from servicekit.transport import PLAIN_TEXT, Transport
 
+SERVICE: Final = "chat"
 EXCHANGE: Final = "/parley.internal.v1.MeshService/Exchange"
 BATCH_FIELD: Final = 1
 FIRST_PAUSE_S: Final = 0.05
@@ -55,12 +57,18 @@ class PeerPool:
     """
 
     def __init__(
-        self, membership: Membership, credential: ServiceCredential, handle_frame: HandleFrame, on_closed: OnClosed
+        self,
+        membership: Membership,
+        credential: ServiceCredential,
+        handle_frame: HandleFrame,
+        on_closed: OnClosed,
+        transport: Transport = PLAIN_TEXT,
     ) -> None:
         self._membership = membership
         self._credential = credential
         self._handle_frame = handle_frame
         self._on_closed = on_closed
+        self._transport = transport
         self._streams: dict[str, PeerStream] = {}
         self._dialling: dict[str, asyncio.Task[None]] = {}
         self._group = asyncio.TaskGroup()
@@ -69,6 +77,11 @@ class PeerPool:
     def stream_to(self, server_id: str) -> PeerStream | None:
         """Return the open stream to a server, or None."""
         return self._streams.get(server_id)
+
+    @property
+    def stream_count(self) -> int:
+        """The number of open streams."""
+        return len(self._streams)
 
     async def run(self) -> None:
         """Dial every server of the ring that has a higher id, and redial it when its stream ends, until cancelled."""
@@ -130,7 +143,7 @@ class PeerPool:
         Calls `greeted` for each batch received. A connection alone proves nothing: a peer that refuses the stream
         accepts the connection first.
         """
-        async with grpc.aio.insecure_channel(member.internal_address, options=OPTIONS) as channel:
+        async with self._transport.open_channel(SERVICE, member.internal_address, OPTIONS) as channel:
             exchange: Any = channel.stream_stream(EXCHANGE)
             call = exchange(metadata=self._credential.metadata(), wait_for_ready=False)
 

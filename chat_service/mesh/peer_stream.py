@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
-from prometheus_client import Counter
+from prometheus_client import Counter, Histogram
 
 from parley.internal.v1.mesh_pb2 import MeshBatch, MeshFrame, MeshHello, Missed
 from servicekit.proto_fields import encode_repeated_field
@@ -24,6 +24,12 @@ Write = Callable[[bytes], Awaitable[object]]
 _frames = Counter("parley_mesh_frames", "Frames between chat servers", ["direction"])
 _dropped = Counter("parley_mesh_frames_dropped", "Frames not sent because a queue was full")
 _failed = Counter("parley_mesh_frames_failed", "Frames of peers whose handling raised an error")
+
+_lag = Histogram(
+    "parley_mesh_lag_seconds",
+    "Seconds from the sending of a batch of frames to its acknowledgement; a stream measures one batch at a time",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
+)
 
 log = structlog.get_logger("mesh.peer_stream")
 
@@ -47,6 +53,8 @@ class PeerStream:
         self._must_acknowledge = False
         self._wake = asyncio.Event()
         self._missed = False
+        # The last frame of the batch whose lag is measured, and when that batch was sent.
+        self._measured_batch: tuple[int, float] | None = None
         if hello:
             self._wake.set()
 
@@ -127,11 +135,14 @@ class PeerStream:
             frames.append(self._queue.popleft())
             size += len(frames[-1])
         self._queued_bytes -= size
+        if frames and self._measured_batch is None:
+            self._measured_batch = self._last_sent - len(self._queue), asyncio.get_running_loop().time()
         _frames.labels("sent").inc(len(frames))
         return head.SerializeToString() + encode_repeated_field(FRAMES_FIELD, frames)
 
     async def _read(self, read: Read, handle_frame: Callable[[MeshFrame, PeerStream], None]) -> None:
         while (batch := await read()) is not None:
+            self._measure_lag(batch.acknowledged_frame_id)
             if not batch.frames:
                 continue
             _frames.labels("received").inc(len(batch.frames))
@@ -140,6 +151,11 @@ class PeerStream:
             self._last_received = batch.frames[-1].frame_id
             self._must_acknowledge = True
             self._wake.set()
+
+    def _measure_lag(self, acknowledged_frame_id: int) -> None:
+        if self._measured_batch is not None and acknowledged_frame_id >= self._measured_batch[0]:
+            _lag.observe(asyncio.get_running_loop().time() - self._measured_batch[1])
+            self._measured_batch = None
 
     def _handle_frame(self, frame: MeshFrame, handle_frame: Callable[[MeshFrame, PeerStream], None]) -> None:
         try:

@@ -50,7 +50,8 @@ class Foreground:
 class AttachedSession:
     """A session of a device, and the server id of its edge.
 
-    It is in the `foreground` while the device says so and is heard, and `silent` while it is not heard.
+    It is in the `foreground` while the device says so and is heard, and `silent` while it is not heard. `stream_number`
+    counts the streams of the program `instance_id`, which is empty if the program does not name itself.
     """
 
     session_id: str
@@ -59,3 +60,15 @@ class AttachedSession:
     edge: str
     foreground: bool = True
     silent: bool = False
+    instance_id: str = ""
+    stream_number: int = 0
+
+    def is_newer_than(self, other: AttachedSession, *, by_time: bool) -> bool:
+        """Return True if this session of the same device was opened after `other`.
+
+        Streams of one program are ordered by their numbers. Others are ordered by the times in their ids if `by_time`,
+        and otherwise unordered.
+        """
+        if self.instance_id and self.instance_id == other.instance_id:
+            return self.stream_number > other.stream_number
+        return by_time and self.session_id > other.session_id

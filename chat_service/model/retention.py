@@ -23,6 +23,9 @@ class Retention:
     rule: RetentionRule = RetentionRule.DEFAULT
     max_age_s: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.max_age_s}s" if self.rule is RetentionRule.MAX_AGE else self.rule.name.lower()
+
 
 FOREVER: Final = Retention(RetentionRule.FOREVER)
 

@@ -16,6 +16,7 @@ from prometheus_client import Counter, Histogram
 from chat_service.model.conversation import apply_entry
 from chat_service.model.entry import Entry, MembershipChanged, Message, MessageMutation, redact_mutation
 from chat_service.model.stores import ChangeIndex, ConversationLog, ConversationStore
+from chat_service.owner.append_rates import AppendRates
 from chat_service.owner.owned_conversation import OwnedConversation, State
 from chat_service.owner.pending import PendingSend
 from chat_service.owner.ports import Publisher
@@ -31,6 +32,11 @@ MAX_ENTRIES_PER_CONVERSATION: Final = 200
 _entries_appended = Counter("parley_entries_appended", "Entries appended to logs")
 _batch_entries = Histogram(
     "parley_commit_entries", "Entries in one group commit", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+)
+_seconds = Histogram(
+    "parley_commit_seconds",
+    "Seconds from the queueing of the first send of a group commit to the answers of all",
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
 )
 _conflicts = Counter("parley_commit_conflicts", "Appends that conflicted because another owner had appended")
 
@@ -49,8 +55,9 @@ class ConversationBatch:
 
 @dataclass(slots=True)
 class CommitBatch:
-    """The sends of one group commit, by conversation id."""
+    """The sends of one group commit, by conversation id, and when the first was queued (monotonic seconds)."""
 
+    queued_at: float
     by_conversation: dict[str, ConversationBatch] = field(default_factory=dict)
 
     def entries(self) -> list[Entry]:
@@ -84,12 +91,17 @@ class GroupCommit:
         self._publisher = publisher
         self._clock = clock
         self._on_settled = on_settled
+        self.rates = AppendRates(clock)
         self._queued: deque[OwnedConversation] = deque()
+        # When the first conversation was added to an empty queue.
+        self._queued_since = 0.0
         self._wake = asyncio.Event()
 
     def enqueue_conversation(self, owned: OwnedConversation) -> None:
         """Queue a loaded conversation that has queued sends for the next batch."""
         owned.state = State.QUEUED
+        if not self._queued:
+            self._queued_since = self._clock.monotonic()
         self._queued.append(owned)
         self._wake.set()
 
@@ -107,7 +119,7 @@ class GroupCommit:
                 await self._commit(batch)
 
     def _collect_batch(self) -> CommitBatch:
-        batch, remaining = CommitBatch(), MAX_BATCH_ENTRIES
+        batch, remaining = CommitBatch(self._queued_since), MAX_BATCH_ENTRIES
         now_ms = self._clock.now_ms()
         while self._queued and remaining > 0:
             owned = self._queued.popleft()
@@ -127,9 +139,11 @@ class GroupCommit:
         parts = list(batch.by_conversation.values())
         with self._isolate_failures(parts):
             await self._append_and_apply(parts, batch)
+            self.rates.count((part.owned.conversation_id, part.durable) for part in parts if part.durable)
             for part in parts:
                 with self._isolate_failures([part]):
                     self._answer_and_publish(part)
+        _seconds.observe(self._clock.monotonic() - batch.queued_at)
 
     async def _append_and_apply(self, parts: list[ConversationBatch], batch: CommitBatch) -> None:
         # New members are touched only after the append, so that their reads find the conversation.

@@ -11,7 +11,6 @@ from itertools import islice
 from typing import Final
 
 import structlog
-from prometheus_client import Counter
 
 from chat_service.errors import ConversationExists, EarlierSendRefused, OwnerUnavailable
 from chat_service.model.authorization import MAX_GROUP_MEMBERS, RetainMentions, keep_all_mentions
@@ -37,9 +36,17 @@ MAX_REFRESHES: Final = 16
 RETOUCH_WINDOW_S: Final = 60.0
 RETOUCH_BATCH: Final = 200
 
-_refused = Counter("parley_sends_refused", "Sends an owner refused", ["reason"])
-
 log = structlog.get_logger("owner")
+
+
+@dataclass(frozen=True, slots=True)
+class HotConversation:
+    """An owned conversation, its entries per second, the number of its members, and its sends that wait."""
+
+    conversation_id: str
+    entries_per_second: float
+    members: int
+    queued_sends: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +204,21 @@ class Owner:
             batch = recent[start : start + RETOUCH_BATCH]
             await self._index.touch({owned.conversation_id: owned.all_reader_ids() for owned in batch})
 
+    def list_hottest(self, limit: int) -> list[HotConversation]:
+        """Return the conversations to which the most entries were appended lately, the busiest first."""
+        hottest = list[HotConversation]()
+        for conversation_id, rate in self._commit.rates.list_highest(limit):
+            owned = self._owned.get(conversation_id)
+            # Another server may own it by now.
+            members, queued = (len(owned.member_ids()), len(owned.queued)) if owned else (0, 0)
+            hottest.append(HotConversation(conversation_id, rate, members, queued))
+        return hottest
+
+    @property
+    def conversation_count(self) -> int:
+        """The number of conversations in memory."""
+        return len(self._owned)
+
     async def drain(self) -> None:
         """Refuse new requests with ServerDraining, and return once every accepted send is answered."""
         self._draining = True
@@ -284,7 +306,6 @@ class Owner:
     def _refuse(
         self, conversation_id: str, waiters: Sequence[tuple[Attempt | None, OnAppended]], failure: Failure
     ) -> None:
-        _refused.labels(failure.reason).inc()
         for attempt, reply in waiters:
             if attempt and failure.retry_after is not None:
                 self._fenced_attempts.fence(attempt, conversation_id)

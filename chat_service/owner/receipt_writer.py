@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
+from prometheus_client import Counter, Histogram
 
 from chat_service.errors import ConversationNotFound
 from chat_service.model.conversation import Watermark
@@ -22,6 +23,13 @@ from servicekit.retry import retry_while_unavailable
 from servicekit.tasks import cancel_requested
 
 MAX_BATCH_CONVERSATIONS: Final = 500
+
+_receipts = Counter("parley_receipts", "Receipts of members that were stored or changed nothing")
+_seconds = Histogram(
+    "parley_receipt_write_seconds",
+    "Seconds in which a batch of receipts was stored and published",
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
+)
 
 log = structlog.get_logger("owner.receipts")
 
@@ -111,8 +119,11 @@ class ReceiptWriter:
             batch = [self._pending.pop(key) for key in list(self._pending)[:MAX_BATCH_CONVERSATIONS]]
             if not self._pending:
                 self._wake.clear()
+            receipts = sum(len(pending.waiters) for pending in batch)
             try:
-                await self._write(batch)
+                with _seconds.time():
+                    await self._write(batch)
+                _receipts.inc(receipts)
             except Exception:
                 log.exception(
                     "receipt write failed", conversation_ids=[pending.owned.conversation_id for pending in batch]

@@ -20,7 +20,9 @@ from servicekit.clock import Clock
 from servicekit.ring import RingMember
 from servicekit.ring_watcher import RingWatcher
 from servicekit.tasks import Backoff, cancel_requested
+from servicekit.transport import PLAIN_TEXT, Transport
 
+SERVICE: Final = "presence"
 # The presence server waits for a moment before it takes the end of the frames for a goodbye.
 GOODBYE_TIMEOUT_S: Final = 3.0
 FIRST_PAUSE_S: Final = 0.05
@@ -57,12 +59,14 @@ class PresenceReporter:
         server_id: str,
         incarnation: int,
         clock: Clock,
+        transport: Transport = PLAIN_TEXT,
     ) -> None:
         self._servers = servers
         self._credential = credential
         self._server_id = server_id
         self._incarnation = incarnation
         self._clock = clock
+        self._transport = transport
         self.state = EdgeState(clock)
         self.on_presences: OnPresences = lambda _: None
         self._stopping = False
@@ -101,7 +105,7 @@ class PresenceReporter:
 
     async def _report_to(self, member: RingMember, on_answer: Callable[[], None]) -> None:
         """Report to a server until it ends the report, drains, or does not answer. Raise an error of STREAM_ERRORS."""
-        async with grpc.aio.insecure_channel(member.internal_address, options=OPTIONS) as channel:
+        async with self._transport.open_channel(SERVICE, member.internal_address, OPTIONS) as channel:
             call: Any = PresenceReportServiceStub(channel).Report(metadata=self._credential.metadata())
             frames = FrameReader(call, self._clock)
             async with asyncio.TaskGroup() as group:

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Final
-from urllib.parse import unquote
 
 from chat_service.accounts.accounts import Accounts
 from chat_service.accounts.blocks import BlockService
@@ -27,6 +26,7 @@ from chat_service.wire.account import (
     session_to_proto,
 )
 from parley.chat.v1 import account_pb2
+from servicekit import audit
 from servicekit.page_tokens import ID_POSITION, decode_page_token, next_page_token
 from servicekit.rpc import Call
 
@@ -188,15 +188,12 @@ def _age_key(device: Device) -> str:
 
 
 def client_address(call: Call) -> str:
-    """Return the address a call comes from, without its port: the one Envoy saw, if the call passed through Envoy.
+    """Return the address a call comes from, without its port.
 
-    An IPv6 address is returned as its network of 64 bits, because one client has a whole network.
-
-    Envoy appends the address of its peer to `x-forwarded-for`. A client that reaches this server without Envoy can
-    forge the header and evade the limit of sign-in attempts by address, but not the limit by login name.
+    An IPv6 address is returned as its network of 64 bits, because one client has a whole network. A client that forges
+    the address evades the limit of sign-in attempts by address, but not the limit by login name.
     """
-    forwarded = call.metadata.get("x-forwarded-for", "").rpartition(",")[2].strip()
-    return _network_of(forwarded or unquote(call.peer.partition(":")[2].rpartition(":")[0]).strip("[]") or call.peer)
+    return _network_of(audit.client_address(call.metadata, call.peer))
 
 
 def _network_of(address: str) -> str:

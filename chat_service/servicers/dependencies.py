@@ -14,6 +14,7 @@ from chat_service.model.entry import NO_REFERENCES, Change, Draft, References
 from chat_service.model.media import MediaCatalog
 from chat_service.model.requests import Appended, Unchanged
 from chat_service.stream.edge import Edge
+from chat_service.stream.rejections import count_refused_send
 from chat_service.wire import requests
 from chat_service.wire.media import add_claim
 from servicekit.clock import Clock
@@ -70,9 +71,16 @@ class DraftAppender:
         caller = call.caller
         draft = requests.make_draft(conversation_id, caller.user_id, request_id, change, self._clock.now_ms())
         draft = replace(draft, consent_exempt=consent_exempt, references=references)
-        if (wait := self._rates.bucket_of(caller.device_id).take()) > 0:
+        try:
+            return await self._append(draft, caller.device_id)
+        except Failure as refusal:
+            count_refused_send(refusal)
+            raise
+
+    async def _append(self, draft: Draft, device_id: str) -> Appended | Unchanged:
+        if (wait := self._rates.bucket_of(device_id).take()) > 0:
             raise RateLimited("device send rate limit exceeded", retry_after=wait)
-        if references.media_id:
+        if draft.references.media_id:
             draft = await self._claim_media(draft)
         return await self._owners.append_and_wait(draft)
 

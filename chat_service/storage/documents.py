@@ -58,6 +58,16 @@ def entry_id(conversation_id: str, seq: int) -> Binary:
     return Binary(bytes.fromhex(conversation_id) + seq.to_bytes(8, "big"))
 
 
+def one_entry(conversation_id: str, seq: int) -> Document:
+    """Return the condition for one entry, with the shard key."""
+    return {"c": encode_id(conversation_id), "_id": entry_id(conversation_id, seq)}
+
+
+def entry_range(conversation_id: str, first: int, last: int) -> Document:
+    """Return the condition for the entries from seq `first` to `last`, with the shard key."""
+    return {"c": encode_id(conversation_id), "_id": id_range(conversation_id, first, last)}
+
+
 def id_range(conversation_id: str, first: int, last: int) -> Document:
     """Return a condition on `_id` for the entries from seq `first` to `last`."""
     return {"$gte": entry_id(conversation_id, first), "$lte": entry_id(conversation_id, last)}

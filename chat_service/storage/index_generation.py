@@ -1,6 +1,7 @@
 """The state of the change index on one server: its reachability, its generation, and the dirty servers.
 
-Redis holds one sentinel per bucket of users, the number of the generation. A flush, a failover with loss or a new
+Redis holds one sentinel per bucket of users, the number of the generation. In a cluster each bucket is on one primary,
+and each primary is probed. A flush, a failover with loss or a new
 Redis leaves a bucket without the current sentinel; the first server that notices advances the generation in MongoDB.
 Only the server that advanced it writes the sentinels, so no sentinel stays valid for a bucket that has lost touches.
 
@@ -23,12 +24,12 @@ from chat_service.storage import scripts
 from chat_service.storage.generation_store import GenerationRecord, MongoGenerationStore
 from servicekit.errors import StoreUnavailable
 from servicekit.redis import UNREACHABLE, run_scripts
+from servicekit.redis_cluster import list_primaries, primary_of, read_run_ids
 from servicekit.retry import retry_while_unavailable
 from servicekit.tasks import cancel_requested
 
 BUCKETS: Final = [f"{number:02x}" for number in range(256)]
 PROBE_INTERVAL_S: Final = 1.0
-PROBE_KEY: Final = "parley:probe"
 # The server that advanced the generation needs time to write the sentinels, more so while many devices resume. If
 # another server advanced it again meanwhile, all those devices would have to resync once more.
 SENTINEL_GRACE_S: Final = 2.0
@@ -188,14 +189,16 @@ class IndexGeneration:
         if not self.reachable or run_id != self._current.run_id or self._server in self._current.dirty_servers:
             await self._recover(run_id)
         _up.set(1)
-        bucket, number = scripts.read_arguments("00" * 16, 0), self._current.number
+        number = self._current.number
         try:
-            replies = await run_scripts(self._redis, [bucket.call(scripts.READ, number)])
+            buckets = [scripts.read_arguments(bucket * 16, 0) for bucket in await self._list_probed_buckets()]
+            replies = await run_scripts(self._redis, [bucket.call(scripts.READ, number) for bucket in buckets])
         except UNREACHABLE as error:
             await self.begin_outage(error)
             return
-        if not isinstance(replies[0], list):
-            await self.reconcile(bucket, number, replies[0])
+        for bucket, reply in zip(buckets, replies, strict=True):
+            if not isinstance(reply, list):
+                await self.reconcile(bucket, number, reply)
 
     async def _recover(self, run_id: str) -> None:
         """End an outage or adopt a new run id. Touches may be lost, so clear this server to advance the generation."""
@@ -225,12 +228,21 @@ class IndexGeneration:
         )
 
     async def _check_writable(self) -> str:
-        """Return the run id of Redis if it accepts a write, else ""."""
+        """Return the run id of Redis, or those of the primaries of a cluster, if it accepts writes, else ""."""
         try:
-            await self._redis.set(PROBE_KEY, self._server)
-            return str((await self._redis.info("server"))["run_id"])
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for bucket in await self._list_probed_buckets():
+                    pipeline.set(scripts.probe_key(bucket), self._server)
+                await pipeline.execute()
+            return await read_run_ids(self._redis)
         except UNREACHABLE:
             return ""
+
+    async def _list_probed_buckets(self) -> list[str]:
+        """Return one bucket for each primary that has any."""
+        await list_primaries(self._redis)
+        by_primary = {primary_of(self._redis, scripts.sentinel_key(bucket)): bucket for bucket in reversed(BUCKETS)}
+        return list(by_primary.values())
 
     async def _watch_loop(self) -> None:
         while not cancel_requested():

@@ -1,4 +1,8 @@
-"""The logs of all conversations in MongoDB: one clustered collection with one document per entry."""
+"""The logs of all conversations in MongoDB: one clustered collection with one document per entry.
+
+Every command has `c`, the shard key, so that a sharded cluster sends it to one shard. A command that reads by `_id`
+names that index, because other indexes begin with `c`.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +40,8 @@ from chat_service.storage.documents import (
     encode_entry,
     encode_id,
     entry_id,
-    id_range,
+    entry_range,
+    one_entry,
     seq_of,
 )
 from servicekit.batch_loader import BatchLoader
@@ -165,9 +170,8 @@ class MongoLog:
     ) -> LogPage:
         """Read the entries with `x` 1, without `b`: the contents of 500 edits would exceed the size of a page."""
         condition: Document = {
-            "c": encode_id(conversation_id),
+            **entry_range(conversation_id, within.first, within.last),
             "x": 1,
-            "_id": id_range(conversation_id, within.first, within.last),
             "$or": [{"g": {"$gte": each.first, "$lte": each.last}} for each in targets],
         }
         with store_errors():
@@ -246,8 +250,8 @@ class MongoLog:
         condition: Document | None = None,
         fields: Document | None = None,
     ) -> Any:
-        ids = id_range(conversation_id, first, last)
-        return self._entries.find({"_id": ids, **(condition or {})}, fields).sort("_id", direction).hint(BY_ID)
+        wanted = {**entry_range(conversation_id, first, last), **(condition or {})}
+        return self._entries.find(wanted, fields).sort("_id", direction).hint(BY_ID)
 
     async def _count_written(self, documents: Sequence[Document]) -> int:
         """Return how many of the first documents this writer has inserted before, once a majority has them."""
@@ -258,8 +262,8 @@ class MongoLog:
             written = list(takewhile(lambda each: _is_same_write(each, stored.get(bytes(each["_id"]))), documents))
             if written:
                 # A majority write that changes nothing waits until a majority has all writes before it.
-                last = {name: written[-1][name] for name in ("_id", "k", "h", "t")}
-                result = await self._entries.update_one(last, {"$set": {"h": last["h"]}})
+                last = {name: written[-1][name] for name in ("c", "_id", "k", "h", "t")}
+                result = await self._entries.update_one(last, {"$set": {"h": last["h"]}}, hint=BY_ID)
                 if not result.matched_count:
                     raise StoreUnavailable("an entry was rolled back")
         return len(written)
@@ -269,7 +273,7 @@ def heads_pipeline(conversation_ids: Sequence[str]) -> list[Document]:
     """Return the pipeline that yields the last entry of each of these logs, by one read of the last `_id` of each."""
     pipelines: list[list[Document]] = [
         [
-            {"$match": {"_id": id_range(each, 0, LAST_SEQ)}},
+            {"$match": entry_range(each, 0, LAST_SEQ)},
             {"$sort": {"_id": -1}},
             {"$limit": 1},
             {"$project": {"n": 1, "t": 1, "k": 1, "y": 1}},
@@ -321,19 +325,19 @@ def _mutation_updates(entry: Entry, fields: ContentFields) -> list[UpdateOne | U
     if isinstance(change, MessageDeleted):
         deletion = {"$set": {"d": seq}, "$unset": {"b": "", "f": "", "w": "", "r": ""}}
         return [
-            UpdateOne(_undeleted_target(entry, change.target_seq), deletion),
+            UpdateOne(_undeleted_target(entry, change.target_seq), deletion, hint=BY_ID),
             *_remove_earlier_edits(entry, change.target_seq),
         ]
     if isinstance(change, ReactionChanged):
         field = f"r.{entry.actor_id}"
         older = {"b": {"$exists": True}, f"{field}.s": {"$not": {"$gte": seq}}}
         reaction = {"$set": {field: {"e": change.emoji, "s": seq}}}
-        return [UpdateOne({**_undeleted_target(entry, change.target_seq), **older}, reaction)]
+        return [UpdateOne({**_undeleted_target(entry, change.target_seq), **older}, reaction, hint=BY_ID)]
     return []
 
 
 def _undeleted_target(entry: Entry, seq: int) -> Document:
-    return {"_id": entry_id(entry.conversation_id, seq), "d": {"$exists": False}}
+    return {**one_entry(entry.conversation_id, seq), "d": {"$exists": False}}
 
 
 def _edit(entry: Entry, change: MessageEdited, fields: ContentFields) -> list[UpdateOne | UpdateMany]:
@@ -343,7 +347,7 @@ def _edit(entry: Entry, change: MessageEdited, fields: ContentFields) -> list[Up
     update: Document = {"$set": {"b": Binary(change.content), "e": entry.seq, **derived}}
     if removed := {"f", "w"} - derived.keys():
         update["$unset"] = dict.fromkeys(removed, "")
-    return [UpdateOne({**_undeleted_target(entry, change.target_seq), **older}, update)]
+    return [UpdateOne({**_undeleted_target(entry, change.target_seq), **older}, update, hint=BY_ID)]
 
 
 def _remove_earlier_edits(entry: Entry, target_seq: int) -> list[UpdateOne | UpdateMany]:

@@ -15,7 +15,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from chat_service.history.message_search import SearchScope
 from chat_service.storage.conversations import CONVERSATIONS
-from chat_service.storage.documents import MESSAGE, encode_id, entry_id, id_range
+from chat_service.storage.documents import MESSAGE, encode_id, entry_id, entry_range
 from chat_service.storage.log import ENTRIES
 from servicekit.mongo import Database, Document, store_errors
 
@@ -68,8 +68,9 @@ class MongoMediaReferences:
             )
 
     async def filter_referenced(self, media_ids: Collection[str]) -> set[str]:
-        """Read at most two keys of each index for each file.
+        """Read at most two keys of each index for each file. It is the only query of the log without its shard key.
 
+        It concerns all conversations, and is asked for files that may be removed, once a day for each.
         All are read as of one time: a file that moves, from a message to a profile for example, is always referenced.
         """
         files = {"f": {"$in": [encode_id(each) for each in media_ids]}}
@@ -105,9 +106,8 @@ def scopes_filter(media_id: str, scopes: Sequence[SearchScope]) -> Document:
     excluded: list[Document] = []
     for scope in scopes:
         conversation_id = encode_id(scope.conversation_id)
-        for interval in scope.intervals:
-            ids = id_range(scope.conversation_id, interval.first, interval.last)
-            ranges.append({"f": encode_id(media_id), "c": conversation_id, "_id": ids})
+        visible = [entry_range(scope.conversation_id, each.first, each.last) for each in scope.intervals]
+        ranges += [{"f": encode_id(media_id), **each} for each in visible]
         # A message whose last edit the user may not see is shown without content.
         edits = [{"e": {"$gte": gap.first, "$lte": gap.last}} for gap in scope.invisible_intervals()]
         excluded += [{"c": conversation_id, **edit} for edit in edits]

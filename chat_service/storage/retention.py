@@ -27,7 +27,7 @@ from chat_service.retention.ports import (
 )
 from chat_service.storage.conversations import CONVERSATIONS, decode_conversation
 from chat_service.storage.device_marks import MongoDeviceMarks
-from chat_service.storage.documents import EDITED, MESSAGE, encode_id, entry_id, id_range, seq_of
+from chat_service.storage.documents import EDITED, MESSAGE, encode_id, entry_id, entry_range, one_entry, seq_of
 from chat_service.storage.log import BY_ID, EDITS_INDEX, ENTRIES, STATE_CHANGES_INDEX
 from servicekit.mongo import Database, Document, store_errors
 
@@ -128,7 +128,7 @@ class MongoRetentionStore:
 
     async def remove_content(self, conversation_id: str, first: int, last: int) -> None:
         """Unset the content fields of the entries and of their edits, then raise `gone`."""
-        contents = {"_id": id_range(conversation_id, first, last), "y": {"$in": [MESSAGE, EDITED]}}
+        contents = {**entry_range(conversation_id, first, last), "y": {"$in": [MESSAGE, EDITED]}}
         # Edits of the removed messages, with seqs above `last`.
         edits = {
             "c": encode_id(conversation_id),
@@ -151,7 +151,7 @@ class MongoRetentionStore:
             stubs = [each for each in lowest[:-1] if seq_of(each) < below_seq]
             expired = list(takewhile(lambda each: each["t"] <= before_ms, stubs[:limit]))
             if expired:
-                await self._entries.delete_many({"_id": id_range(conversation_id, 0, seq_of(expired[-1]))}, hint=BY_ID)
+                await self._entries.delete_many(entry_range(conversation_id, 0, seq_of(expired[-1])), hint=BY_ID)
         kept = stubs[len(expired) :]
         return RemovedStubs(len(expired), kept[0]["t"] if kept else None)
 
@@ -164,7 +164,7 @@ class MongoRetentionStore:
 
     async def release_pictures(self, conversation_id: str, seqs: Collection[int]) -> None:
         """Unset `f` of each entry by its `_id`: MongoDB scans a clustered collection for a list of ids."""
-        updates = [UpdateOne({"_id": entry_id(conversation_id, seq)}, {"$unset": {"f": ""}}) for seq in seqs]
+        updates = [UpdateOne(one_entry(conversation_id, seq), {"$unset": {"f": ""}}, hint=BY_ID) for seq in seqs]
         with store_errors():
             await self._entries.bulk_write(updates, ordered=False)
 
@@ -177,17 +177,13 @@ class MongoRetentionStore:
         await self._marks.remove_devices(conversation_id, devices)
 
     def _range(self, conversation_id: str, first: int, last: int) -> Any:
-        return (
-            self._entries.find({"_id": id_range(conversation_id, first, last)}, {"n": 1, "t": 1})
-            .sort("_id")
-            .hint(BY_ID)
-        )
+        wanted = entry_range(conversation_id, first, last)
+        return self._entries.find(wanted, {"n": 1, "t": 1}).sort("_id").hint(BY_ID)
 
 
 def picture_changes_filter(conversation_id: str, last: int) -> Document:
     """Return the filter for the entries up to seq `last` that set or removed the picture."""
-    ids = id_range(conversation_id, 1, last)
-    return {"c": encode_id(conversation_id), "_id": ids, "picture": {"$exists": True}}
+    return {**entry_range(conversation_id, 1, last), "picture": {"$exists": True}}
 
 
 def _encode_default(default: Retention) -> str:

@@ -79,7 +79,7 @@ def touch_arguments(conversations: Mapping[str, Collection[str]]) -> list[Bucket
             buckets.setdefault(user[:2], []).append((user_key(user), member))
     return [
         BucketArguments(
-            (_sentinel_key(bucket), *(key for key, _ in touched)),
+            (sentinel_key(bucket), *(key for key, _ in touched)),
             tuple(member for _, member in touched),
         )
         for bucket, touched in buckets.items()
@@ -88,7 +88,7 @@ def touch_arguments(conversations: Mapping[str, Collection[str]]) -> list[Bucket
 
 def read_arguments(user_id: str, since_ms: int) -> BucketArguments:
     """Return the arguments of READ for the changes of a user after `since_ms`."""
-    return BucketArguments((_sentinel_key(user_id[:2]), user_key(user_id)), (since_ms,))
+    return BucketArguments((sentinel_key(user_id[:2]), user_key(user_id)), (since_ms,))
 
 
 def user_key(user_id: str) -> str:
@@ -96,10 +96,16 @@ def user_key(user_id: str) -> str:
     return f"parley:{{{user_id[:2]}}}:{user_id}"
 
 
+def sentinel_key(bucket: str) -> str:
+    """Return the key of the sentinel of a bucket."""
+    return f"parley:{{{bucket}}}:generation"
+
+
+def probe_key(bucket: str) -> str:
+    """Return the key that is written to find out whether the primary of a bucket accepts writes."""
+    return f"parley:{{{bucket}}}:probe"
+
+
 def sentinel_arguments(bucket: str) -> BucketArguments:
     """Return the arguments of WRITE_SENTINEL."""
-    return BucketArguments((_sentinel_key(bucket),))
-
-
-def _sentinel_key(bucket: str) -> str:
-    return f"parley:{{{bucket}}}:generation"
+    return BucketArguments((sentinel_key(bucket),))

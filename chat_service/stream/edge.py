@@ -20,6 +20,7 @@ from chat_service.stream.handler import StreamHandler
 from chat_service.stream.home_registrar import HomeRegistrar
 from chat_service.stream.limiters import Handshake, HandshakeLimiter
 from chat_service.stream.ports import Homes, Owners
+from chat_service.stream.rejections import count_rejected_frame
 from chat_service.stream.session import StreamSession
 from chat_service.stream.session_registry import SessionRegistry
 from chat_service.wire import frames, requests
@@ -114,7 +115,12 @@ class Edge:
             session.cursor = requests.decode_cursor(hello)
             session.note_frame(hello.activity)
             foreground = hello.activity != chat_pb2.ACTIVITY_BACKGROUND
-            session.attached_session = replace(session.attached_session, foreground=foreground)
+            session.attached_session = replace(
+                session.attached_session,
+                foreground=foreground,
+                instance_id=hello.instance_id,
+                stream_number=hello.stream_number,
+            )
             await self._run_session(session, stream, handshake, call.metadata.get("traceparent", ""))
         finally:
             handshake.release()
@@ -219,6 +225,13 @@ class Edge:
                 session.close(ServerDraining("this server is draining; connect again"))
 
     async def _read_hello(self, stream: ByteStream) -> chat_pb2.Hello:
+        try:
+            return await self._read_first_frame(stream)
+        except Failure as failure:
+            count_rejected_frame(failure)
+            raise
+
+    async def _read_first_frame(self, stream: ByteStream) -> chat_pb2.Hello:
         try:
             async with asyncio.timeout(HELLO_TIMEOUT_S):
                 data = await stream.read()

@@ -14,6 +14,7 @@ from chat_service.limits import Limits
 from chat_service.model.cursor import IndexReading
 from chat_service.stream.edge_presence import EdgePresence
 from chat_service.stream.home_registrar import Revalidate
+from chat_service.stream.rejections import count_rejected_frame
 from chat_service.stream.session import StreamSession
 from chat_service.wire import frames, ranges, requests
 from parley.chat.v1 import chat_pb2
@@ -120,6 +121,7 @@ class StreamHandler:
                 if kind == "hello":
                     raise HelloRepeated("hello must be sent once, as the first frame")
             except Failure as violation:
+                count_rejected_frame(violation)
                 self._session.close(violation)
                 continue
             try:
@@ -166,6 +168,7 @@ class StreamHandler:
         )
 
     def _refuse_frame(self, kind: str, frame: chat_pb2.ConnectRequest, failure: Failure) -> None:
+        count_rejected_frame(failure)
         if kind == "send_message":
             send = frame.send_message
             self._session.refuse_send(send.conversation_id, send.client_message_id, failure)

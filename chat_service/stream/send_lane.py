@@ -38,6 +38,15 @@ class UnansweredSend:
     gated: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LaneWait:
+    """The number of sends that wait, the monotonic time at which the oldest was enqueued, and the server they go to."""
+
+    sends: int
+    oldest_s: float
+    target: str
+
+
 class SendLane:
     """Forwards sends to the owner in order, in attempts: after a refusal an owner refuses the rest of the attempt.
 
@@ -86,6 +95,11 @@ class SendLane:
     def all_answered(self) -> bool:
         """True if no send is unanswered."""
         return not self._sends
+
+    @property
+    def waiting(self) -> LaneWait | None:
+        """The sends that wait for an answer; None if there are none."""
+        return LaneWait(len(self._sends), self._sends[0].enqueued_s, self._target) if self._sends else None
 
     @property
     def idle(self) -> bool:

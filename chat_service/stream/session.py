@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import count
@@ -22,8 +22,9 @@ from chat_service.model.requests import AppendOutcome, Attempt
 from chat_service.stream.media_claims import MediaClaimQueue
 from chat_service.stream.ports import Owners
 from chat_service.stream.receipt_sender import ReceiptSender
+from chat_service.stream.rejections import count_refused_send
 from chat_service.stream.send_gate import RecentlyAnswered
-from chat_service.stream.send_lane import SendLane
+from chat_service.stream.send_lane import LaneWait, SendLane
 from chat_service.stream.watched_users import WatchedUsers
 from chat_service.wire import frames
 from chat_service.wire.media import add_claim
@@ -113,6 +114,12 @@ class StreamSession:
         self._unanswered_bytes += _content_bytes(draft)
         lane.enqueue(draft, refusal)
 
+    def waiting_lanes(self) -> Iterator[tuple[str, LaneWait]]:
+        """Yield the conversations of the lanes in which sends wait."""
+        for conversation_id, lane in self._lanes.items():
+            if (waiting := lane.waiting) is not None:
+                yield conversation_id, waiting
+
     def publish_typing(self, conversation_id: str, typing: bool) -> None:
         """Tell the owner that the user is typing or has stopped."""
         self._owners.publish_typing(self.claims.user_id, conversation_id, typing)
@@ -123,7 +130,7 @@ class StreamSession:
         if lane is not None:
             with suppress(ValueError):
                 lane.forget_refused((conversation_id, UUID(client_message_id).bytes))
-        self.outbox.put(frames.RESULTS, frames.encode_send_result(conversation_id, client_message_id, failure))
+        self._answer_send(conversation_id, client_message_id, failure)
 
     def deliver(self, entries: list[tuple[bytes, bytes, str]], delivery: Delivery) -> None:
         """Put a delivery into the outbox; `entries` are (for other users, for the actor's devices, actor id).
@@ -252,10 +259,14 @@ class StreamSession:
         self._media_claims.add(draft.references.media_id, lambda outcome: reply(add_claim(draft, outcome)))
 
     def _put_result(self, draft: Draft, outcome: AppendOutcome) -> None:
-        client_message_id = str(UUID(bytes=draft.request_id))
         self._unanswered_bytes -= _content_bytes(draft)
-        self.outbox.put(frames.RESULTS, frames.encode_send_result(draft.conversation_id, client_message_id, outcome))
+        self._answer_send(draft.conversation_id, str(UUID(bytes=draft.request_id)), outcome)
         self._close_if_answered()
+
+    def _answer_send(self, conversation_id: str, client_message_id: str, outcome: AppendOutcome) -> None:
+        if isinstance(outcome, Failure):
+            count_refused_send(outcome)
+        self.outbox.put(frames.RESULTS, frames.encode_send_result(conversation_id, client_message_id, outcome))
 
 
 def _content_bytes(draft: Draft) -> int:

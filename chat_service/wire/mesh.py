@@ -117,7 +117,22 @@ def encode_attach(attachment: AttachedSession, again: bool) -> MeshFrame:
             device_id=attachment.device_id,
             again=again,
             background=not attachment.foreground,
+            instance_id=attachment.instance_id,
+            stream_number=attachment.stream_number,
         )
+    )
+
+
+def decode_attach(body: Attach, edge: str) -> AttachedSession:
+    """Return the stream in an Attach of the server `edge`."""
+    return AttachedSession(
+        body.session_id,
+        body.user_id,
+        body.device_id,
+        edge,
+        foreground=not body.background,
+        instance_id=body.instance_id,
+        stream_number=body.stream_number,
     )
 
 

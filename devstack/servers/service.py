@@ -10,12 +10,15 @@ from typing import cast
 import grpc
 from grpc_health.v1 import health_pb2
 
+from devstack.certificates import AUTHORITIES, CERTIFICATE, KEY, TRUST_DOMAIN, StackCertificates
 from devstack.issuer import Issuer
 from devstack.managed_process import ManagedProcess, Probe, ProcessSpec
 from devstack.ports import LOOPBACK, ReplicaPorts
 from devstack.s3 import BUCKET, REGION, S3Address
 from devstack.secret_files import SecretFiles
 from devstack.services import ServiceType
+from servicekit.certificates import Identity
+from servicekit.transport import GATEWAY
 
 
 class ServiceReplica(ManagedProcess):
@@ -38,9 +41,17 @@ class ServiceReplica(ManagedProcess):
 
 
 def service_replica(
-    service: ServiceType, number: int, ports: ReplicaPorts, log: Path, environment: Mapping[str, str]
+    service: ServiceType,
+    number: int,
+    ports: ReplicaPorts,
+    log: Path,
+    environment: Mapping[str, str],
+    certificates: StackCertificates | None = None,
 ) -> ServiceReplica:
-    """Return replica `number`, from 1. `environment` has the common settings, and this replica's overrides."""
+    """Return replica `number`, from 1. `environment` has the common settings, and this replica's overrides.
+
+    With `certificates` its health is checked over TLS.
+    """
     address = f"{LOOPBACK}:{ports.public}"
     addresses = {
         "PARLEY_LISTEN": address,
@@ -51,7 +62,7 @@ def service_replica(
         f"{service.name}-{number}",
         (sys.executable, "-m", service.module),
         log,
-        grpc_health_probe(address),
+        grpc_health_probe(address, service.name, certificates),
         address,
         (ports.public, ports.internal, ports.metrics),
         {**addresses, **environment},
@@ -98,16 +109,24 @@ def push_environment(recorded_pushes: Path, secrets: SecretFiles) -> dict[str, s
     }
 
 
-def grpc_health_probe(address: str) -> Probe:
-    """Return a probe of the health service of a gRPC server."""
+def grpc_health_probe(address: str, service: str, certificates: StackCertificates | None) -> Probe:
+    """Return a probe of the health of a server of `service`; if there are certificates, it calls with Envoy's."""
     options = (
         ("grpc.enable_http_proxy", 0),
         # A new connection for each probe: a shared one would back off for a second or more between its attempts.
         ("grpc.use_local_subchannel_pool", 1),
     )
 
+    def open_channel() -> grpc.Channel:
+        if certificates is None:
+            return grpc.insecure_channel(address, options)
+        folder = certificates.folder_of(GATEWAY)
+        pems = [(folder / name).read_bytes() for name in (AUTHORITIES, KEY, CERTIFICATE)]
+        host = ("grpc.ssl_target_name_override", Identity(TRUST_DOMAIN, service).host)
+        return grpc.secure_channel(address, grpc.ssl_channel_credentials(*pems), (*options, host))
+
     def probe() -> str | None:
-        with grpc.insecure_channel(address, options) as channel:
+        with open_channel() as channel:
             check = channel.unary_unary(
                 "/grpc.health.v1.Health/Check",
                 request_serializer=health_pb2.HealthCheckRequest.SerializeToString,

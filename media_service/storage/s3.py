@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from typing import Final
@@ -57,10 +58,17 @@ class S3ObjectStore:
         """Check the access to the bucket, and create the bucket if it does not exist.
 
         Raise StoreUnavailable if the store does not answer; a service may start all the same, and repeat the call.
-        Raise ConfigurationError if the store refuses.
+        Raise ConfigurationError if the store refuses, or its certificate is refused.
         """
         try:
             await self._transport.probe("list_bucket", "GET", {"list-type": "2", "max-keys": "1"})
+        except StoreUnavailable as failure:
+            if reason := _describe_certificate_error(failure):
+                raise ConfigurationError(
+                    f"The certificate of the S3 store at {self._settings.s3_url} is refused: {reason}. "
+                    "PARLEY_S3_CA_FILE names its authority."
+                ) from None
+            raise
         except S3Refusal as refusal:
             if refusal.code != "NoSuchBucket":
                 raise self._misconfigured("list", refusal) from None
@@ -213,6 +221,15 @@ def _missing_is_not_found() -> Iterator[None]:
         if refusal.is_not_found:
             raise ObjectNotFound(str(refusal)) from None
         raise
+
+
+def _describe_certificate_error(error: BaseException | None) -> str | None:
+    """Return why a certificate was refused, if that is one of the causes of an error."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _range_headers(offset: int, length: int | None) -> dict[str, str]:

@@ -42,9 +42,7 @@ _DELAY: Final = Histogram(
     "Seconds from the queueing of an event to the acceptance of its push",
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600),
 )
-_SUSPENDED: Final = Gauge(
-    "parley_push_provider_suspended", "1 while a provider refuses the credentials, else 0", ["provider"]
-)
+_SUSPENDED: Final = Gauge("parley_push_suspended", "1 while a provider refuses the credentials, else 0", ["provider"])
 
 log = structlog.get_logger("notify.sender")
 

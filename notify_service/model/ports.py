@@ -90,6 +90,15 @@ class QueueDepth:
     dead_letters: int
 
 
+@dataclass(frozen=True, slots=True)
+class QueueConsumer:
+    """A consumer of the queue: its events in progress, and the seconds since it last asked for events."""
+
+    name: str
+    taken_events: int
+    idle_s: float
+
+
 class PushQueue(Protocol):
     """The queue of events, the jobs to be sent again, and the dead letters; every method raises StoreUnavailable.
 
@@ -139,8 +148,14 @@ class PushQueue(Protocol):
     async def requeue(self, letters: Sequence[DeadLetter]) -> int:
         """Replace dead letters by these payloads, which are due now. Return how many letters there still were."""
 
+    async def delete_dead_letters(self, letter_ids: Collection[str]) -> int:
+        """Delete dead letters. Return how many of them there still were."""
+
     async def measure(self) -> QueueDepth:
         """Return the depth of the queue."""
+
+    async def list_consumers(self) -> list[QueueConsumer]:
+        """Return the consumers of the queue, in order of name."""
 
 
 class PushedEntryStore(Protocol):

@@ -1,4 +1,4 @@
-"""NotifyAdminService: traces, test notifications and dead letters, for operators."""
+"""NotifyAdminService: traces, test notifications, the queue and dead letters, for operators."""
 
 from __future__ import annotations
 
@@ -13,12 +13,29 @@ from notify_service.servicers.trial import TrialPushes
 from notify_service.wire.events import decode_event, decode_job, encode_job
 from notify_service.wire.notify import encode_decisions, to_timestamp
 from parley.internal.v1 import notify_pb2
+from servicekit.audit import AuditRule, AuditTable, Fields
 from servicekit.clock import Clock
+from servicekit.durations import to_duration
 from servicekit.page_tokens import decode_page_token, next_page_token
 from servicekit.rpc import Call
 
 DEFAULT_PAGE: Final = 100
 _LETTER_ID: Final = re.compile(r"[0-9]{1,15}-[0-9]{1,15}")
+
+
+def _tested_device(request: notify_pb2.SendTestPushRequest, _: object) -> Fields:
+    return {"user": request.user_id, **({"device": request.device_id} if request.device_id else {})}
+
+
+def _letters(request: notify_pb2.RequeueDeadLettersRequest | notify_pb2.DeleteDeadLettersRequest, _: object) -> Fields:
+    return {"dead_letters": list(request.ids)}
+
+
+AUDITED: Final[AuditTable] = {
+    "SendTestPush": AuditRule("test_push", _tested_device),
+    "RequeueDeadLetters": AuditRule("dead_letter_requeue", _letters),
+    "DeleteDeadLetters": AuditRule("dead_letter_deletion", _letters),
+}
 
 
 class NotifyAdminServicer:
@@ -44,6 +61,23 @@ class NotifyAdminServicer:
         results = await self._trial.send(request.user_id, request.device_id)
         return notify_pb2.SendTestPushResponse(results=results)
 
+    async def DescribeQueue(self, _: notify_pb2.DescribeQueueRequest, __: Call) -> notify_pb2.DescribeQueueResponse:
+        """Return the depth of the queue and its consumers."""
+        depth, consumers = await self._queue.measure(), await self._queue.list_consumers()
+        return notify_pb2.DescribeQueueResponse(
+            events=depth.events,
+            oldest_event_age=to_duration(depth.oldest_s) if depth.events else None,
+            taken_events=sum(each.taken_events for each in consumers),
+            retry_jobs=depth.jobs,
+            dead_letters=depth.dead_letters,
+            consumers=[
+                notify_pb2.QueueConsumer(
+                    server_id=each.name, taken_events=each.taken_events, idle_duration=to_duration(each.idle_s)
+                )
+                for each in consumers
+            ],
+        )
+
     async def ListDeadLetters(
         self, request: notify_pb2.ListDeadLettersRequest, call: Call
     ) -> notify_pb2.ListDeadLettersResponse:
@@ -64,6 +98,13 @@ class NotifyAdminServicer:
         letters = await self._queue.find_dead_letters(request.ids)
         count = await self._queue.requeue([_renew(each, self._clock.now_ms()) for each in letters])
         return notify_pb2.RequeueDeadLettersResponse(requeued_count=count)
+
+    async def DeleteDeadLetters(
+        self, request: notify_pb2.DeleteDeadLettersRequest, _: Call
+    ) -> notify_pb2.DeleteDeadLettersResponse:
+        """Delete pushes that failed for good."""
+        count = await self._queue.delete_dead_letters(request.ids)
+        return notify_pb2.DeleteDeadLettersResponse(deleted_count=count)
 
 
 def _renew(letter: DeadLetter, now_ms: int) -> DeadLetter:

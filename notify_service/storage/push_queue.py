@@ -10,8 +10,16 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from notify_service.model.ports import DeadLetter, DelayedJob, QueueDepth, QueuedPayload
-from notify_service.storage.scripts import ACKNOWLEDGE, REMOVE_CONSUMERS, RENEW, REQUEUE, TAKE_DUE
+from notify_service.model.ports import DeadLetter, DelayedJob, QueueConsumer, QueueDepth, QueuedPayload
+from notify_service.storage.scripts import (
+    ACKNOWLEDGE,
+    MEASURE,
+    REMOVE_CONSUMERS,
+    RENEW,
+    REQUEUE,
+    TAKE_DUE,
+    TRIM_DEAD_LETTERS,
+)
 from servicekit.redis import ScriptCall, redis_errors, run_scripts
 
 # Chat servers write it. The other keys are in its slot: the whole name is their hash tag.
@@ -70,9 +78,7 @@ class RedisPushQueue:
 
     async def trim_dead_letters(self, age_s: float) -> None:
         """See PushQueue."""
-        with redis_errors():
-            seconds, _ = await self._redis.time()
-            await self._redis.xtrim(DEAD_LETTERS, minid=f"{int((seconds - age_s) * 1000)}-0", approximate=False)
+        await self._run(TRIM_DEAD_LETTERS.call([DEAD_LETTERS], round(age_s * 1000)))
 
     async def acknowledge(
         self, event_id: str, jobs: Sequence[DelayedJob] = (), dead_letters: Sequence[DeadLetter] = ()
@@ -110,10 +116,14 @@ class RedisPushQueue:
         named, after = user_id.encode(), ""
         while letters := await self.list_dead_letters(after, _LETTERS_PER_PAGE):
             after = letters[-1].letter_id
-            found = [each.letter_id for each in letters if named in each.payload]
-            if found:
-                with redis_errors():
-                    await self._redis.xdel(DEAD_LETTERS, *found)
+            await self.delete_dead_letters([each.letter_id for each in letters if named in each.payload])
+
+    async def delete_dead_letters(self, letter_ids: Collection[str]) -> int:
+        """See PushQueue."""
+        if not letter_ids:
+            return 0
+        with redis_errors():
+            return int(await self._redis.xdel(DEAD_LETTERS, *letter_ids))
 
     async def requeue(self, letters: Sequence[DeadLetter]) -> int:
         """See PushQueue."""
@@ -126,17 +136,21 @@ class RedisPushQueue:
 
     async def measure(self) -> QueueDepth:
         """See PushQueue."""
+        events, jobs, dead_letters, oldest_ms = await self._run(MEASURE.call(_KEYS))
+        return QueueDepth(events, oldest_ms / 1000, jobs, dead_letters)
+
+    async def list_consumers(self) -> list[QueueConsumer]:
+        """See PushQueue."""
         with redis_errors():
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                pipeline.time()
-                pipeline.xlen(QUEUE)
-                pipeline.xrange(QUEUE, count=1)
-                pipeline.zcard(JOBS)
-                pipeline.xlen(DEAD_LETTERS)
-                (seconds, micros), events, oldest, jobs, dead_letters = await pipeline.execute()
-        now_s = seconds + micros / 1_000_000
-        oldest_s = now_s - int(oldest[0][0].split(b"-")[0]) / 1000 if oldest else 0.0
-        return QueueDepth(events, max(oldest_s, 0.0), jobs, dead_letters)
+            try:
+                found: Any = await self._redis.xinfo_consumers(QUEUE, GROUP)
+            except ResponseError as error:
+                # Redis has neither the stream nor its group before the first event.
+                if "no such key" not in str(error) and not str(error).startswith("NOGROUP"):
+                    raise
+                return []
+        consumers = [QueueConsumer(each["name"].decode(), each["pending"], each["idle"] / 1000) for each in found]
+        return sorted(consumers, key=lambda consumer: consumer.name)
 
     async def _read_group(self, consumer: str, after: str, count: int, block: int | None = None) -> list[Any]:
         found: Any = await self._call("xreadgroup", GROUP, consumer, {QUEUE: after}, count=count, block=block)

@@ -85,6 +85,22 @@ end
 return 1
 """)
 
+# KEYS: the dead letters. ARGV: age in ms. Removes those that are older.
+TRIM_DEAD_LETTERS: Final = Script.from_text("""
+local time = redis.call('TIME')
+local oldest = time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(ARGV[1])
+return redis.call('XTRIM', KEYS[1], 'MINID', string.format('%.0f-0', math.max(oldest, 0)))
+""")
+
+# KEYS: queue, jobs, dead letters. Returns the number of each, and the age of the oldest event in ms.
+MEASURE: Final = Script.from_text("""
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)
+local age = #oldest > 0 and math.max(now - tonumber(string.match(oldest[1][1], '^%d+')), 0) or 0
+return {redis.call('XLEN', KEYS[1]), redis.call('ZCARD', KEYS[2]), redis.call('XLEN', KEYS[3]), age}
+""")
+
 # What was pushed to a user is a hash: by conversation the seq, negative once it is being withdrawn; in the field
 # `<conversation>:event` the id of the event that pushed it, in `<conversation>:read` how far the user had read then.
 

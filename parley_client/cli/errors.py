@@ -113,6 +113,8 @@ def _explain_unreachable(error: DoorUnreachable, door: str) -> str:
             f"The TLS handshake with {door} failed: it does not serve TLS, or its certificate is not trusted here. "
             "Name the certificates to trust with --ca FILE."
         )
+    if "Socket closed" in error.message:
+        return f"{door} closed the connection at once. If it serves TLS, add --tls, or its certificates with --ca FILE."
     return (
         f"Nothing answers at {door}. Start Parley with `make run`, "
         "or name another address with --door HOST:PORT or PARLEY_DOOR."

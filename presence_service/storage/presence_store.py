@@ -27,6 +27,7 @@ from presence_service.storage.scripts import (
 )
 from servicekit.errors import SessionSuperseded
 from servicekit.redis import redis_errors, run_scripts
+from servicekit.redis_cluster import read_run_ids
 
 LEASES: Final = "presence:leases"
 # By server: the number of the lease under which it has reported all its devices.
@@ -157,7 +158,9 @@ class RedisPresenceStore:
         return epoch_ms
 
     async def _poll_epoch(self) -> tuple[int, int]:
-        now_ms, epoch_ms = await self._run(POLL_EPOCH.call([EPOCH], EPOCH_GAP_MS))
+        with redis_errors():
+            run_ids = await read_run_ids(self._redis)
+        now_ms, epoch_ms = await self._run(POLL_EPOCH.call([EPOCH], EPOCH_GAP_MS, run_ids))
         return int(now_ms), int(epoch_ms)
 
     async def poll(self) -> Leases:

@@ -145,17 +145,16 @@ redis.call('PUBLISH', ARGV[1], ARGV[2] .. ' ' .. text)
 return text
 """)
 
-# KEYS: the epoch. ARGV: the longest gap in ms. Begins another epoch if no replica was here for longer than the gap, or
-# if this is another process of Redis, which may lack the last writes of the one before. Returns the time and the
-# beginning of the epoch.
+# KEYS: the epoch. ARGV: the longest gap in ms, the run ids of the primaries. Begins another epoch if no replica was
+# here for longer than the gap, or if there is another process of Redis, which may lack the last writes of the one
+# before. Returns the time and the beginning of the epoch.
 POLL_EPOCH: Final = Script.from_text("""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local text = string.format('%.0f', now)
 local alive = tonumber(redis.call('HGET', KEYS[1], 'alive') or '0')
-local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
-if now - alive > tonumber(ARGV[1]) or redis.call('HGET', KEYS[1], 'run') ~= run then
-  redis.call('HSET', KEYS[1], 'began', text, 'run', run)
+if now - alive > tonumber(ARGV[1]) or redis.call('HGET', KEYS[1], 'run') ~= ARGV[2] then
+  redis.call('HSET', KEYS[1], 'began', text, 'run', ARGV[2])
 end
 redis.call('HSET', KEYS[1], 'alive', text)
 return {text, redis.call('HGET', KEYS[1], 'began')}

@@ -1,4 +1,4 @@
-"""The messages about records: Redis's sharded channels, one for each watched user, over one connection."""
+"""The messages about records: Redis's sharded channels, one for each watched user, on a connection to each primary."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from presence_service.storage.presence_store import channel_of, decode_message, 
 from presence_service.storage.scripts import PUBLISH_WATCH
 from servicekit.errors import StoreUnavailable
 from servicekit.redis import UNREACHABLE, redis_errors, run_scripts
+from servicekit.redis_cluster import ONLY_PRIMARY, list_primaries, open_primary, primary_of, reload_primaries
 from servicekit.tasks import Backoff, cancel_requested
 
 # The channels of all presence servers. Permissions that changed: `<user>` for all that concern a user, `<user> <other
@@ -24,6 +25,8 @@ from servicekit.tasks import Backoff, cancel_requested
 PERMISSIONS_CHANNEL: Final = "presence-permissions"
 WATCHES_CHANNEL: Final = "presence-watches"
 WATCH_NUMBER: Final = "presence:watch-number"
+# Keeps a connection in the state of subscribers while no watched user has a channel there.
+UNUSED_CHANNEL: Final = "presence-unused"
 CONFIRM_TIMEOUT_S: Final = 2.0
 # Without a message for this long the connection is checked; without an answer for as long again it is replaced.
 CHECK_INTERVAL_S: Final = 2.0
@@ -49,6 +52,47 @@ OnReconnected = Callable[[], None]
 log = structlog.get_logger("channels")
 
 
+class _Connection:
+    """The connection to one primary: commands that are yet to be sent, and the wait for its next message.
+
+    No other task than the one that receives may use the connection: each one would try to repair it.
+    """
+
+    def __init__(self) -> None:
+        self.to_subscribe = dict[str, None]()
+        self.to_unsubscribe = dict[str, None]()
+        self._reading: asyncio.Timeout | None = None
+
+    def wake(self) -> None:
+        """End the wait for a message, so that what is due is sent."""
+        if self._reading is not None:
+            self._reading.reschedule(asyncio.get_running_loop().time())
+            self._reading = None
+
+    async def send(self, pubsub: PubSub, *, in_cluster: bool) -> None:
+        """Send what is due. Unsubscribe first: a user may be in both lists."""
+        # Channels of one command must be in one slot of a cluster.
+        size = 1 if in_cluster else CHANNELS_PER_COMMAND
+        while users := _take(self.to_unsubscribe, size):
+            await pubsub.sunsubscribe(*map(channel_of, users))
+        while users := _take(self.to_subscribe, size):
+            await pubsub.ssubscribe(*map(channel_of, users))
+
+    async def next_message(self, pubsub: PubSub) -> Mapping[str, Any] | None:
+        """Wait for a message for CHECK_INTERVAL_S, or until something is to be sent."""
+        if self.to_subscribe or self.to_unsubscribe:
+            return None
+        message: Mapping[str, Any] | None = None
+        try:
+            async with asyncio.timeout(None) as self._reading:
+                message = await pubsub.get_message(timeout=CHECK_INTERVAL_S)
+        except TimeoutError:
+            pass
+        finally:
+            self._reading = None
+        return message
+
+
 class RedisChannels:
     """Implements Channels, and the channels between presence servers. `run` receives.
 
@@ -59,13 +103,10 @@ class RedisChannels:
         self._redis = redis
         # By user: set once Redis has confirmed the subscription of the present connection.
         self._confirmed: dict[str, asyncio.Event] = {}
-        # What `run` has yet to send. No other task may use the connection: each one would try to repair it.
-        self._to_subscribe = dict[str, None]()
-        self._to_unsubscribe = dict[str, None]()
-        # Users whose changes may have been missed until the present connection has confirmed all of them.
+        # The present connections by the name of their primary.
+        self._connections: dict[str, _Connection] = {}
+        # Users whose changes may have been missed until the present connections have confirmed all of them.
         self._missed: set[str] = set()
-        # While `run` waits for a message.
-        self._reading: asyncio.Timeout | None = None
 
     def connect(
         self, on_record: OnRecord, on_permissions: OnPermissions, on_watch: OnWatch, on_reconnected: OnReconnected
@@ -79,9 +120,7 @@ class RedisChannels:
         """See Channels."""
         new = [user_id for user_id in user_ids if user_id not in self._confirmed]
         self._confirmed |= {user_id: asyncio.Event() for user_id in new}
-        self._to_subscribe |= dict.fromkeys(new)
-        if new:
-            self._wake()
+        self._subscribe_at_primaries(new)
         waiting = [self._confirmed[user_id].wait() for user_id in user_ids if user_id in self._confirmed]
         try:
             async with asyncio.timeout(CONFIRM_TIMEOUT_S):
@@ -94,17 +133,26 @@ class RedisChannels:
         left = [user_id for user_id in self._confirmed if user_id not in user_ids]
         for user_id in left:
             del self._confirmed[user_id]
-            self._to_subscribe.pop(user_id, None)
             self._note_heard(user_id)
-        self._to_unsubscribe |= dict.fromkeys(left)
-        if left:
-            self._wake()
+            if (connection := self._connection_of(user_id)) is not None:
+                connection.to_subscribe.pop(user_id, None)
+                connection.to_unsubscribe[user_id] = None
+                connection.wake()
 
-    def _wake(self) -> None:
-        """Make `run` send what is due, though it waits for a message."""
-        if self._reading is not None:
-            self._reading.reschedule(asyncio.get_running_loop().time())
-            self._reading = None
+    def _subscribe_at_primaries(self, user_ids: Collection[str]) -> None:
+        """Subscribe on the present connections; without them, the next ones subscribe."""
+        for user_id in user_ids:
+            if (connection := self._connection_of(user_id)) is not None:
+                connection.to_subscribe[user_id] = None
+                connection.wake()
+
+    def _connection_of(self, user_id: str) -> _Connection | None:
+        """Return the present connection to the primary of a user; None without one."""
+        try:
+            return self._connections.get(primary_of(self._redis, channel_of(user_id))) if self._connections else None
+        except UNREACHABLE:
+            # The cluster is changing: this connection will be lost, and the next ones subscribe all.
+            return None
 
     async def publish_permissions(self, user_id: str, other_id: str = "") -> None:
         """See PublishPermissions."""
@@ -118,56 +166,55 @@ class RedisChannels:
         return int(number)
 
     async def run(self) -> None:
-        """Receive messages until cancelled; a lost connection is replaced."""
+        """Receive messages until cancelled; lost connections are replaced."""
         backoff = Backoff(FIRST_PAUSE_S, MAX_PAUSE_S)
         while not cancel_requested():
             try:
-                async with self._redis.pubsub() as pubsub:
-                    await self._receive(pubsub, backoff)
+                await self._receive_all(backoff)
             except UNREACHABLE as error:
                 log.warning("pub/sub connection lost", error=str(error))
+            finally:
+                self._connections = {}
             await asyncio.sleep(backoff.next())
 
-    async def _receive(self, pubsub: PubSub, backoff: Backoff) -> None:
+    async def _receive_all(self, backoff: Backoff) -> None:
+        """Receive from all primaries until one of the connections is lost: then slots may have moved."""
+        await reload_primaries(self._redis)
+        primaries = await list_primaries(self._redis)
         for confirmed in self._confirmed.values():
             confirmed.clear()
-        self._to_subscribe, self._to_unsubscribe = dict.fromkeys(self._confirmed), {}
         self._missed = set(self._confirmed)
-        await pubsub.subscribe(*self._on_notice)
-        loop = asyncio.get_running_loop()
-        heard_at = loop.time()
-        while not cancel_requested():
-            await self._send(pubsub)
-            message = await self._next_message(pubsub)
-            if message is not None:
-                heard_at = loop.time()
-                self._handle(message)
-                backoff.reset()
-            elif loop.time() - heard_at > 2 * CHECK_INTERVAL_S:
-                raise ConnectionLost("no answer to a ping")
-            elif loop.time() - heard_at >= CHECK_INTERVAL_S:
-                await pubsub.ping()
-
-    async def _send(self, pubsub: PubSub) -> None:
-        """Send what is due. Unsubscribe first: a user may be in both lists."""
-        while users := _take(self._to_unsubscribe):
-            await pubsub.sunsubscribe(*map(channel_of, users))
-        while users := _take(self._to_subscribe):
-            await pubsub.ssubscribe(*map(channel_of, users))
-
-    async def _next_message(self, pubsub: PubSub) -> Mapping[str, Any] | None:
-        """Wait for a message for CHECK_INTERVAL_S, or until something is to be sent."""
-        if self._to_subscribe or self._to_unsubscribe:
-            return None
-        message: Mapping[str, Any] | None = None
+        self._connections = {name: _Connection() for name in primaries}
+        self._subscribe_at_primaries(self._confirmed)
+        tasks = [asyncio.create_task(self._receive(*each, backoff)) for each in self._connections.items()]
         try:
-            async with asyncio.timeout(None) as self._reading:
-                message = await pubsub.get_message(timeout=CHECK_INTERVAL_S)
-        except TimeoutError:
-            pass
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._reading = None
-        return message
+            # Not a TaskGroup: before Python 3.13 its failure leaves this task with a request to cancel it.
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            task.result()
+
+    async def _receive(self, primary: str, connection: _Connection, backoff: Backoff) -> None:
+        async with open_primary(self._redis, primary) as redis, redis.pubsub() as pubsub:
+            # Every node of a cluster hears what is published on these.
+            is_first = connection is next(iter(self._connections.values()))
+            await pubsub.subscribe(*(self._on_notice if is_first else [UNUSED_CHANNEL]))
+            loop = asyncio.get_running_loop()
+            heard_at = loop.time()
+            while not cancel_requested():
+                await connection.send(pubsub, in_cluster=primary != ONLY_PRIMARY)
+                message = await connection.next_message(pubsub)
+                if message is not None:
+                    heard_at = loop.time()
+                    self._handle(message)
+                    backoff.reset()
+                elif loop.time() - heard_at > 2 * CHECK_INTERVAL_S:
+                    raise ConnectionLost("no answer to a ping")
+                elif loop.time() - heard_at >= CHECK_INTERVAL_S:
+                    await pubsub.ping()
 
     def _handle(self, message: Mapping[str, Any]) -> None:
         kind, channel, data = message["type"], message["channel"], message["data"]
@@ -178,6 +225,10 @@ class RedisChannels:
             if (confirmed := self._confirmed.get(user_id)) is not None:
                 confirmed.set()
             self._note_heard(user_id)
+        elif kind == "sunsubscribe":
+            confirmed = self._confirmed.get(user_of_channel(channel))
+            if confirmed is not None and confirmed.is_set():
+                raise ConnectionLost("the slot of a channel moves to another primary")
         elif kind == "message":
             subject, _, other = data.decode().partition(" ")
             self._on_notice[channel.decode()](subject, other)
@@ -192,9 +243,9 @@ class RedisChannels:
                 self._on_reconnected()
 
 
-def _take(users: dict[str, None]) -> list[str]:
+def _take(users: dict[str, None], size: int) -> list[str]:
     """Remove and return as many users as one command may have."""
-    taken = list(islice(users, CHANNELS_PER_COMMAND))
+    taken = list(islice(users, size))
     for user_id in taken:
         del users[user_id]
     return taken

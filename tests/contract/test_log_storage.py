@@ -20,7 +20,7 @@ from chat_service.model.entry import (
     Role,
 )
 from chat_service.model.stores import Conflict
-from chat_service.storage.documents import entry_id
+from chat_service.storage.documents import entry_range
 from chat_service.storage.log import PAGE_BYTES, MongoLog, heads_pipeline
 from servicekit.mongo import Database
 from tests.plans import explain_pipeline
@@ -124,8 +124,7 @@ async def test_messages_are_read_in_both_directions(log: MongoLog) -> None:
 
 async def test_range_is_one_clustered_index_scan(log: MongoLog, database: Database) -> None:
     await log.append_batch([entry(seq) for seq in range(1, 50)])
-    span = {"$gte": entry_id(CONVERSATION, 10), "$lte": entry_id(CONVERSATION, 19)}
-    found = database["entries"].find({"_id": span}).sort("_id", 1).hint({"_id": 1})
+    found = database["entries"].find(entry_range(CONVERSATION, 10, 19)).sort("_id", 1).hint({"_id": 1})
     plan = await found.explain()
     assert plan["queryPlanner"]["winningPlan"]["stage"] == "CLUSTERED_IXSCAN"
     assert plan["executionStats"]["totalDocsExamined"] <= 11

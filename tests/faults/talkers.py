@@ -50,10 +50,20 @@ class SdkTalker:
         await asyncio.gather(self._notes, return_exceptions=True)
         await self._open.aclose()
 
+    @property
+    def client(self) -> Client:
+        """Return the client, which shares its connection with the device."""
+        return self._client
+
     def say(self, conversation: str, text: str) -> None:
         """Send without waiting."""
         send = self._journal.says(self.name, conversation, text)
-        sending = self._device.send(conversation, text)
+        try:
+            sending = self._device.send(conversation, text)
+        except ParleyError as error:
+            self._journal.refuse(send, repr(error))
+            self.errors.append(f"{send}: {error!r}")
+            return
         sending.result.add_done_callback(lambda _: self._answered(send, sending))
 
     def _answered(self, send: Send, sending: PendingSend) -> None:

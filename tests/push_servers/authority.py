@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -27,11 +28,14 @@ _SIGNS_CERTIFICATES = x509.KeyUsage(
 
 
 class Authority:
-    """An authority whose certificate is in `ca_file`, and the certificate of `localhost` that it signed."""
+    """An authority whose certificate is in `ca_file`, and the certificate of this machine that it signed.
+
+    `server_file` has its key and then the certificate, which is for `localhost` and 127.0.0.1, of servers and clients.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.ca_file = folder / "authority.pem"
-        self._server_file = folder / "server.pem"
+        self.server_file = folder / "server.pem"
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Authority of a test")])
         constraints = x509.BasicConstraints(ca=True, path_length=0)
@@ -44,18 +48,18 @@ class Authority:
         """Return the TLS context of a server that offers `protocols` in ALPN."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(self._server_file)
+        context.load_cert_chain(self.server_file)
         context.set_alpn_protocols(list(protocols))
         return context
 
     def _write_server(self, issuer: x509.Name, issuer_key: ec.EllipticCurvePrivateKey) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-        names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+        names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
         builder = _builder(name, issuer, key, issuer_key).add_extension(names, critical=False)
         certificate = builder.sign(issuer_key, hashes.SHA256())
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        self._server_file.write_bytes(private + certificate.public_bytes(Encoding.PEM))
+        self.server_file.write_bytes(private + certificate.public_bytes(Encoding.PEM))
 
 
 def _builder(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ssl
 import struct
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator
@@ -24,13 +25,14 @@ LONGEST_LINE = 64 * 1024
 
 
 class Browser:
-    """One tab: unary calls, and one `Subscribe` stream whose frames are filed by kind."""
+    """One tab: unary calls, and one `Subscribe` stream whose frames are filed by kind; over TLS with a context."""
 
-    def __init__(self, door: str, token: str) -> None:
+    def __init__(self, door: str, token: str, tls: ssl.SSLContext | None = None) -> None:
         self.token = token
         self.kinds: list[str] = []
         self.status: dict[str, str] = {}
         self._door = door
+        self._tls = tls
         self._waiting: dict[str, deque[Any]] = defaultdict(deque)
         self._news = asyncio.Condition()
         self._reading: asyncio.Task[None] | None = None
@@ -93,7 +95,7 @@ class Browser:
     async def _frames(self, request: Message, at: str) -> AsyncIterator[tuple[int, bytes]]:
         """The grpc-web frames of an answer as they come: (flag, bytes)."""
         host, port = self._door.split(":")
-        reader, writer = await asyncio.open_connection(host, int(port), limit=LONGEST_LINE)
+        reader, writer = await asyncio.open_connection(host, int(port), limit=LONGEST_LINE, ssl=self._tls)
         try:
             writer.write(self._request(request, at))
             headers = await _headers(reader)

@@ -29,6 +29,14 @@ class Bucket:
         """Return the keys of the uploads in parts that are neither completed nor aborted."""
         return await asyncio.to_thread(self._list_uploads, media_id)
 
+    def read_all(self) -> dict[str, bytes]:
+        """Return all objects by their keys. It blocks."""
+        return {key: self._client.get_object(BUCKET, key).data for key in self._list_objects("")}
+
+    async def get(self, key: str) -> bytes:
+        """Return the bytes of an object."""
+        return await asyncio.to_thread(self._read, key)
+
     async def put(self, key: str, data: bytes) -> None:
         """Store an object that the service knows nothing of."""
         await asyncio.to_thread(self._client.put_object, BUCKET, key, BytesIO(data), len(data))
@@ -40,6 +48,11 @@ class Bucket:
     async def delete(self, key: str) -> None:
         """Delete an object, whatever needs it."""
         await asyncio.to_thread(self._client.remove_object, BUCKET, key)
+
+    def _read(self, key: str) -> bytes:
+        with self._client.get_object(BUCKET, key) as response:
+            data: bytes = response.read()
+        return data
 
     def _list_objects(self, prefix: str) -> set[str]:
         found = self._client.list_objects(BUCKET, prefix=prefix, recursive=True)

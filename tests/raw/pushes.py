@@ -41,9 +41,9 @@ class Pushes:
     Meanwhile each connected device in `heard` sends heartbeats; `register` adds devices to it.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, redis: Redis | None = None) -> None:
         self._world = world
-        self._redis: Any = Redis.from_url(world.stack.redis_url)
+        self._redis: Any = redis or Redis.from_url(world.stack.redis_url)
         self._resources = AsyncExitStack()
         self.heard: list[RawDevice] = []
 

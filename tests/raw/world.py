@@ -26,10 +26,11 @@ from servicekit.mongo import Database, connect
 from servicekit.ring import Ring, RingMember
 from tests.eventually import eventually
 from tests.raw import calls
+from tests.raw.channels import Options, open_channel
 from tests.raw.device import RawDevice
 
 PASSWORD = "correct horse battery staple"
-OPTIONS = [
+OPTIONS: Options = [
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.max_reconnect_backoff_ms", 200),
@@ -71,7 +72,7 @@ class World:
     def channel(self, address: str) -> grpc.aio.Channel:
         """Return the channel to the door or to one server; one per address."""
         if address not in self._channels:
-            self._channels[address] = grpc.aio.insecure_channel(address, options=OPTIONS)
+            self._channels[address] = open_channel(self.stack, address, OPTIONS)
         return self._channels[address]
 
     async def forget_channel(self, address: str) -> None:
@@ -150,6 +151,12 @@ class World:
         device = RawDevice(user_id, device_id, token, self.stack.door, self.channel)
         self.devices.append(device)
         return device
+
+    def move(self, device: RawDevice) -> RawDevice:
+        """Return a device of a system that was restored here, with its identity and all that it has."""
+        moved = self._device(device.user_id, device.device_id, device.token)
+        moved.logs, moved.cursor = device.logs, device.cursor
+        return moved
 
     def token(self, user_id: str, device_id: str, **claims: Any) -> str:
         """A token signed with the system's own key; `claims` are those of TokenSigner."""

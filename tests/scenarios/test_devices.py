@@ -30,6 +30,21 @@ async def test_newer_stream_supersedes_older_one(world: World) -> None:
         await alice.close()
 
 
+async def test_stream_that_was_given_up_supersedes_no_later_one(world: World) -> None:
+    home, second, third = world.servers
+    [alice] = await world.users_where([home])
+    for later, given_up in ((second, third), (home, second), (second, home)):
+        kept = alice.dial(at=later)
+        await kept.send_frame(hello=chat_pb2.Hello(instance_id="program", stream_number=2))
+        await kept.next_frame("changes")
+        late = alice.dial(at=given_up)
+        await late.send_frame(hello=chat_pb2.Hello(instance_id="program", stream_number=1))
+        assert (await late.final_error()).code_and_reason == ("ABORTED", "SESSION_SUPERSEDED")
+        await kept.send_frame(heartbeat=chat_pb2.HeartbeatRequest())
+        await kept.next_frame("heartbeat")
+        await kept.close()
+
+
 async def test_superseded_stream_receives_pending_answers(world: World) -> None:
     alice, bob = await world.users("alice", "bob")
     conversation = await alice.direct(bob)

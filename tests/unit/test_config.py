@@ -1,7 +1,7 @@
 """Settings are read from the environment, hide their secrets, and report mistakes in sentences."""
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 from pydantic import SecretStr, ValidationError, model_validator
@@ -12,10 +12,13 @@ from servicekit.config import (
     ConfigurationError,
     MediaTypes,
     Settings,
+    describe_settings,
     read_file,
     split_address,
 )
-from servicekit.redis import connect_redis
+from servicekit.etcd import User
+from servicekit.redis import UvloopSafeTlsConnection, connect_redis
+from servicekit.settings import EtcdSettings
 
 
 class Example(Settings):
@@ -39,6 +42,16 @@ def test_settings_are_read_from_environment_and_frozen() -> None:
     assert settings.workers == 2
     with pytest.raises(ValidationError):
         settings.workers = 3
+
+
+def test_settings_are_described_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARLEY_MEDIA_TYPES", "image/*")
+    assert describe_settings(Example.load()) == {
+        "PARLEY_ETCD_ENDPOINTS": "etcd-0:2379,etcd-1:2379",
+        "PARLEY_LISTEN": "127.0.0.1:5101",
+        "PARLEY_MEDIA_TYPES": "image/*",
+        "PARLEY_WORKERS": "2",
+    }
 
 
 @pytest.mark.parametrize(
@@ -127,3 +140,36 @@ def test_invalid_redis_url_is_a_mistake_that_shows_no_password(url: str) -> None
     with pytest.raises(ConfigurationError, match="The Redis URL is invalid") as mistake:
         connect_redis(url)
     assert "hid" not in str(mistake.value)
+
+
+@pytest.mark.parametrize("nodes", ["a:6379,", "a:6379,:6380", "a:6379,b:hid", "a:6379,b/1"])
+async def test_invalid_url_of_a_cluster_is_a_mistake_that_shows_no_password(nodes: str) -> None:
+    with pytest.raises(ConfigurationError, match="The Redis URL is invalid") as mistake:
+        connect_redis(f"redis://user:hidden@{nodes}", cluster=True)
+    assert "hid" not in str(mistake.value)
+
+
+async def test_url_of_a_cluster_names_several_nodes() -> None:
+    cluster: Any = connect_redis("rediss://user:word@a:1,b,c:3/0?ssl_ca_certs=/ca.pem", cluster=True)
+    assert {(node.host, node.port) for node in cluster.startup_nodes} == {("a", 1), ("b", 6379), ("c", 3)}
+    for node in cluster.startup_nodes:
+        assert node.connection_class is UvloopSafeTlsConnection
+        assert node.connection_kwargs["password"] == "word"
+
+
+@pytest.mark.parametrize(
+    ("settings", "mistake"),
+    [
+        ({"etcd_certificate_file": "c"}, "PARLEY_ETCD_CERTIFICATE_FILE and PARLEY_ETCD_KEY_FILE must be set together"),
+        ({"etcd_certificate_file": "c", "etcd_key_file": "k"}, "PARLEY_ETCD_CERTIFICATE_FILE needs PARLEY_ETCD_CA_FIL"),
+        ({"etcd_user": "parley"}, "PARLEY_ETCD_USER and PARLEY_ETCD_PASSWORD must be set together"),
+    ],
+)
+def test_settings_of_etcd_that_lack_a_part_are_refused(settings: dict[str, Any], mistake: str) -> None:
+    with pytest.raises(ConfigurationError, match=mistake):
+        EtcdSettings.load(etcd_endpoints=("etcd:2379",), **settings)
+
+
+def test_password_of_etcd_is_in_no_text() -> None:
+    settings = EtcdSettings.load(etcd_endpoints=("etcd:2379",), etcd_user="parley", etcd_password="hidden")
+    assert "hidden" not in f"{settings} {User('parley', 'hidden')}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -161,11 +162,19 @@ def test_guide_names_every_part_and_commands(tmp_path: Path) -> None:
 def test_commands_of_the_guide_can_be_pasted(tmp_path: Path) -> None:
     tried = startup_summary(Stack(tmp_path, 2, ports=PORTS)).partition("Try, in another terminal:\n")[2]
     words = [line.split()[1:] for line in tried.splitlines() if "/parley " in line]
-    assert words == [["demo"], ["register", "alice"], ["register", "bob"], ["chat", "bob", "--as", "alice"]]
+    of_users = [["demo"], ["register", "alice"], ["register", "bob"], ["chat", "bob", "--as", "alice"]]
+    credential = min(str(tmp_path), os.path.relpath(tmp_path), key=len) + "/secrets/service-credential"
+    assert words == [*of_users, ["admin", "servers", "--credential", credential]]
 
 
 def test_guide_names_a_non_default_door(tmp_path: Path) -> None:
     assert "parley demo --door 127.0.0.1:9080\n" in startup_summary(Stack(tmp_path, 1, ports=Ports(9080, 8090, 5100)))
+
+
+def test_guide_names_a_non_default_etcd(tmp_path: Path) -> None:
+    assert "parley admin servers --etcd 127.0.0.1:7183 " in startup_summary(
+        Stack(tmp_path, 1, ports=Ports(8080, 8090, 7000))
+    )
 
 
 def test_guide_without_chat_servers_omits_demo(tmp_path: Path) -> None:

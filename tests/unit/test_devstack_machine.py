@@ -46,8 +46,14 @@ def test_without_root_the_install_command_is_printed(monkeypatch: pytest.MonkeyP
         machine.install_missing_packages()
     assert end.value.code == (
         "Some system packages are missing. This line installs them:\n\n"
-        "    sudo apt-get update && sudo apt-get install -y libnothing9\n"
+        "    sudo apt-get update && sudo apt-get install -y --no-install-recommends libnothing9\n"
     )
+
+
+def test_programs_of_tests_are_missing_only_for_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert machine.missing_packages() == []
+    assert machine.missing_packages(for_tests=True) == ["prometheus", "redis-server"]
 
 
 def test_as_root_missing_packages_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:

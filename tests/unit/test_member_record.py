@@ -1,6 +1,7 @@
 """A member record round-trips, and a malformed one is left out of the ring."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,13 @@ RECORD = MemberRecord(RingMember("chat-1", "10.0.0.1:5101", "10.0.0.1:6101", 1_8
 
 def test_record_round_trips() -> None:
     assert MemberRecord.from_bytes(RECORD.to_bytes()) == RECORD
+
+
+def test_leaving_record_round_trips_and_is_no_other_member() -> None:
+    leaving = replace(RECORD, leaving=True)
+    assert MemberRecord.from_bytes(leaving.to_bytes()) == leaving
+    assert leaving.member == RECORD.member
+    assert b"leaving" not in RECORD.to_bytes()
 
 
 def test_record_of_later_version_is_accepted() -> None:

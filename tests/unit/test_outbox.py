@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from prometheus_client import REGISTRY
 
 from chat_service.wire import frames
 from servicekit.errors import SlowConsumer
@@ -85,3 +86,16 @@ async def test_slow_device_is_not_disconnected(outbox: Outbox) -> None:
         fill(outbox)
         timers.fire()
         assert not outbox.closed
+
+
+def test_refused_elements_and_slow_consumers_are_counted(outbox: Outbox) -> None:
+    fill(outbox)
+    refused, slow = value("parley_outbox_refused_total"), value("parley_slow_consumers_total")
+    assert not outbox.offer(frames.ENTRIES, b"x")
+    outbox.cut_off()
+    assert value("parley_outbox_refused_total") == refused + 1
+    assert value("parley_slow_consumers_total") == slow + 1
+
+
+def value(name: str) -> float:
+    return REGISTRY.get_sample_value(name) or 0.0

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from prometheus_client import REGISTRY
 
 from chat_service.mesh import peer_stream as stream_module
 from chat_service.mesh.peer_stream import PeerStream
@@ -117,3 +118,39 @@ async def test_full_queue_refuses_frames_and_notifies_the_peer(
     assert len(pair.received) == sum(sent) + 1
     pair.end()
     await task
+
+
+async def test_lag_is_measured_when_a_batch_is_acknowledged(pair: StreamPair) -> None:
+    before = measured_lags()
+    await request_attach(pair.left)
+    # The left stream's batch, which the answer acknowledged; the right one's may be acknowledged by now too.
+    assert measured_lags() >= before + 1
+    await request_attach(pair.left)
+    assert measured_lags() >= before + 2
+
+
+async def test_lag_is_measured_once_at_the_acknowledgement() -> None:
+    stream, written = PeerStream(None, lambda: 1), asyncio.Event()
+    peer: asyncio.Queue[MeshBatch | None] = asyncio.Queue()
+
+    async def write(_: bytes) -> None:
+        written.set()
+
+    before = measured_lags()
+    task = asyncio.create_task(stream.run(peer.get, write, lambda *_: None))
+    stream.send(attach())
+    await written.wait()
+    peer.put_nowait(MeshBatch(acknowledged_frame_id=0))
+    await eventually(peer.empty)
+    assert measured_lags() == before
+    peer.put_nowait(MeshBatch(acknowledged_frame_id=1))
+    await eventually(lambda: measured_lags() == before + 1)
+    peer.put_nowait(MeshBatch(acknowledged_frame_id=1))
+    await eventually(peer.empty)
+    assert measured_lags() == before + 1
+    peer.put_nowait(None)
+    await task
+
+
+def measured_lags() -> float:
+    return REGISTRY.get_sample_value("parley_mesh_lag_seconds_count") or 0.0

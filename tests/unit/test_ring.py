@@ -35,6 +35,20 @@ def test_keys_are_spread_evenly() -> None:
     assert min(counts.values()) > len(KEYS) / 4 * 0.6
 
 
+@given(names)
+def test_shares_add_up_and_agree_with_the_owners_of_keys(numbers: set[int]) -> None:
+    ring = Ring.from_members(members(numbers), 1)
+    shares = ring.shares()
+    assert shares.keys() == ring.members.keys()
+    assert sum(shares.values()) == pytest.approx(1)
+    counts = Counter(ring.owner(key).server_id for key in KEYS)
+    assert all(abs(counts[name] / len(KEYS) - share) < 0.06 for name, share in shares.items())
+
+
+def test_empty_ring_has_no_shares() -> None:
+    assert Ring.from_members([], 1).shares() == {}
+
+
 def test_empty_ring_raises_ring_empty() -> None:
     with pytest.raises(RingEmpty):
         Ring.from_members([], 1).owner(b"key")

@@ -18,6 +18,7 @@ import servicekit
 from chat_service.accounts.account import Account, Profile
 from chat_service.accounts.sign_in_sessions import SignInSession
 from parley_client import Session
+from servicekit.config import Settings
 
 SECRET: Final = re.compile(r"(access_|refresh_|^)token|password|secret(?!s_)|credential|private_key|cookie")
 # A token of a page or of a lane is no secret, and a time or a limit of a token is none either.
@@ -45,6 +46,29 @@ def printed_secrets(kind: type) -> list[str]:
         for each in fields(kind)
         if each.repr and SECRET.search(each.name) and not PLAIN.search(each.name) and each.type not in ("bool", "int")
     ]
+
+
+def settings_of(base: type[Settings]) -> Iterator[type[Settings]]:
+    """Yield the classes of settings of all services."""
+    for each in base.__subclasses__():
+        yield each
+        yield from settings_of(each)
+
+
+def test_settings_that_are_secret_are_of_a_type_that_nobody_is_shown() -> None:
+    for service in ("chat_service", "media_service", "notify_service", "presence_service"):
+        importlib.import_module(f"{service}.settings")
+    named = {
+        f"{settings.__name__}.{name}": info.annotation
+        for settings in settings_of(Settings)
+        if not settings.__module__.startswith("tests")
+        for name, info in settings.model_fields.items()
+        # The path of a file with a secret, or the names of a token's claims, are none.
+        if re.search(r"secret|password|credential|token|mongo_uri|redis_url", name)
+        and not re.search(r"_file$|^token_(issuer|audience|lifetime)$", name)
+    }
+    assert len(named) >= 4
+    assert {name for name, kind in named.items() if "SecretStr" not in str(kind)} == set()
 
 
 PACKAGES: Final = (parley_client, chat_service, notify_service, servicekit)

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.crc import key_slot
 
-from devstack.stack import Stack
 from notify_service.model.ports import DeadLetter, DelayedJob, QueuedPayload
 from notify_service.storage import push_queue
 from notify_service.storage.push_queue import DEAD_LETTERS, GROUP, JOBS, QUEUE, RedisPushQueue
 from tests.eventually import eventually
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-async def redis(valkey: Stack) -> AsyncIterator[Redis]:
-    client = Redis.from_url(valkey.redis_url, socket_timeout=1)
-    await client.flushall()
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture
@@ -200,15 +192,14 @@ async def test_dead_letters_that_name_a_user_are_deleted(
 async def test_depth_counts_what_waits(queue: RedisPushQueue, redis: Redis) -> None:
     assert await queue.measure() == type(await queue.measure())(0, 0.0, 0, 0)
     await store_job(queue, redis, DelayedJob(b"job", 60.0))
-    seconds, _ = await redis.time()
-    await redis.xadd(QUEUE, {"event": b"old"}, id=f"{(seconds - 100) * 1000 + 1_000_000_000}-0")
+    await redis.xadd(QUEUE, {"event": b"old"}, id=f"{(time.time_ns() // 1_000_000 + 1_000_000_000)}-0")
     await add(redis, b"new")
     depth = await queue.measure()
     assert (depth.events, depth.jobs, depth.dead_letters) == (2, 1, 0)
 
 
-async def test_keys_are_in_one_slot_of_a_cluster(redis: Any) -> None:
-    assert len({await redis.execute_command("CLUSTER KEYSLOT", key) for key in (QUEUE, JOBS, DEAD_LETTERS)}) == 1
+def test_keys_are_in_one_slot_of_a_cluster() -> None:
+    assert len({key_slot(key.encode()) for key in (QUEUE, JOBS, DEAD_LETTERS)}) == 1
 
 
 async def store_job(queue: RedisPushQueue, redis: Redis, job: DelayedJob) -> None:
@@ -219,3 +210,29 @@ async def store_job(queue: RedisPushQueue, redis: Redis, job: DelayedJob) -> Non
 
 async def take(queue: RedisPushQueue, job: bytes) -> bool:
     return await queue.take_due(10, 60) == [job]
+
+
+async def test_consumers_are_listed_with_their_events(queue: RedisPushQueue, redis: Redis) -> None:
+    assert await queue.read("one", 10, 0.01) == []
+    await add(redis, b"a", b"b", b"c")
+    await queue.read("two", 2, 0.01)
+    consumers = await queue.list_consumers()
+    assert [(each.name, each.taken_events) for each in consumers] == [("one", 0), ("two", 2)]
+    assert all(0 <= each.idle_s < 10 for each in consumers)
+
+
+async def test_queue_that_never_had_an_event_has_no_consumers(redis: Redis) -> None:
+    assert await RedisPushQueue(redis).list_consumers() == []
+    await add(redis, b"early")
+    assert await RedisPushQueue(redis).list_consumers() == []
+
+
+async def test_deleted_dead_letters_are_gone(queue: RedisPushQueue, redis: Redis) -> None:
+    [event] = await add(redis, b"a")
+    await queue.read("one", 10, 0.01)
+    letters = [DeadLetter(each, "refused") for each in (b"one", b"two", b"three")]
+    await queue.acknowledge(event, dead_letters=letters)
+    first, second, third = await queue.list_dead_letters("", 10)
+    assert await queue.delete_dead_letters([first.letter_id, third.letter_id, "1-0"]) == 2
+    assert await queue.list_dead_letters("", 10) == [second]
+    assert await queue.delete_dead_letters([]) == 0

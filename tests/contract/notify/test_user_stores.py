@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 from redis.asyncio import Redis
 
-from devstack.stack import Stack
 from notify_service.model.decision import MAX_DECISIONS, PushDecision, PushOutcome
 from notify_service.model.preferences import Preferences, PreferencesChange, Preview, QuietHours, Scope
 from notify_service.model.push import ApnsEnvironment, ApnsToken, EncryptionKey, FcmToken, WebPushSubscription
@@ -28,14 +26,6 @@ ALICE, BOB = uuid.uuid4().hex, uuid.uuid4().hex
 PHONE, LAPTOP = sorted((uuid.uuid4().hex, uuid.uuid4().hex))
 CHAT = uuid.uuid4().hex
 UNREAD = {ALICE: 0, BOB: 0}
-
-
-@pytest.fixture
-async def redis(valkey: Stack) -> AsyncIterator[Redis]:
-    client = Redis.from_url(valkey.redis_url, socket_timeout=1)
-    await client.flushall()
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
-from devstack.stack import Stack
 from presence_service.model.presence import PresenceRecord, StreamState, Transition
 from presence_service.storage.presence_store import RedisPresenceStore
 from presence_service.watching.channels import RedisChannels
 from servicekit.redis import connect_redis
+from servicekit.redis_cluster import list_primaries, open_primary
 from tests.eventually import eventually
+from tests.valkey_cluster import ValkeyCluster
 
 pytestmark = pytest.mark.integration
 
@@ -49,22 +51,29 @@ class HearingServer:
         await self.store.apply("chat-1", 1, 1, [Transition(user_id, uuid.uuid4().hex, StreamState.FOREGROUND)])
 
     async def cut(self) -> None:
-        """Cut the subscribing connection, and wait until there is another one."""
+        """Cut the subscribing connections, and wait until there are others."""
         before = self.connections
-        await self.redis.execute_command("CLIENT", "KILL", "TYPE", "PUBSUB")  # type: ignore[no-untyped-call]
+        for primary in await list_primaries(self.redis):
+            async with open_primary(self.redis, primary) as redis:
+                await redis.execute_command("CLIENT", "KILL", "TYPE", "PUBSUB")  # type: ignore[no-untyped-call]
         await eventually(lambda: self.connections > before)
 
 
-@pytest.fixture
-async def server(valkey: Stack) -> AsyncIterator[HearingServer]:
-    server = HearingServer(connect_redis(valkey.redis_url))
+@asynccontextmanager
+async def run_server(redis: Redis) -> AsyncIterator[HearingServer]:
+    server = HearingServer(redis)
     running = asyncio.create_task(server.channels.run())
     await eventually(lambda: server.connections == 1)
     yield server
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
-    await server.redis.aclose()
+
+
+@pytest.fixture
+async def server(redis: Redis) -> AsyncIterator[HearingServer]:
+    async with run_server(redis) as server:
+        yield server
 
 
 def users(number: int) -> list[str]:
@@ -128,3 +137,21 @@ async def test_permissions_and_watches_are_told_apart(server: HearingServer) -> 
     await eventually(lambda: len(server.watches) == 2)
     assert server.permissions == [(bob, ""), (bob, carol)]
     assert server.watches == [("device", str(number)), ("device", str(later))]
+
+
+async def test_records_are_heard_after_a_replica_took_over(tmp_path: Path) -> None:
+    with ValkeyCluster(tmp_path) as cluster:
+        cluster.add_replica()
+        client = connect_redis(cluster.url, cluster=True)
+        async with run_server(client) as server:
+            found = users(12)
+            await server.channels.subscribe(found)
+            epoch_ms, primaries = (await server.store.poll()).epoch_ms, await list_primaries(client)
+            cluster.nodes[0].kill()
+            await eventually(lambda: server.connections == 2, 20)
+            for user in found:
+                await server.open_stream(user)
+            await eventually(lambda: server.records.keys() == set(found))
+            assert await list_primaries(client) != primaries
+            assert (await server.store.poll()).epoch_ms > epoch_ms, "the replica may lack the last writes"
+        await client.aclose()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
 
-from devstack.stack import Stack
 from presence_service.model.leases import CLAIM_MS, LEASE_MS, Leases
 from presence_service.model.presence import (
     CLOSE_GRACE_MS,
@@ -27,19 +25,12 @@ from presence_service.storage.presence_store import (
     record_key,
 )
 from servicekit.errors import SessionSuperseded
+from servicekit.redis_cluster import list_primaries, open_primary, primary_of
 from tests.eventually import eventually
 
 pytestmark = pytest.mark.integration
 
 SERVER, INCARNATION = "chat-1:5101", 7_587_890_123_456_789
-
-
-@pytest.fixture
-async def redis(valkey: Stack) -> AsyncIterator[Redis]:
-    client = Redis.from_url(valkey.redis_url, socket_timeout=1)
-    await client.flushall()
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture
@@ -140,7 +131,8 @@ async def test_server_with_an_earlier_lease_changes_no_stream(store: RedisPresen
 async def test_erased_record_is_published(store: RedisPresenceStore, redis: Redis, user: str) -> None:
     await apply(store, became(user, "one", StreamState.FOREGROUND))
     before = (await store.find_all([user]))[user]
-    async with redis.pubsub() as pubsub:
+    await list_primaries(redis)
+    async with open_primary(redis, primary_of(redis, channel_of(user))) as primary, primary.pubsub() as pubsub:
         await pubsub.ssubscribe(channel_of(user))
         await store.delete(user)
         heard: list[PresenceRecord] = []
@@ -166,7 +158,8 @@ async def test_record_without_open_streams_expires(store: RedisPresenceStore, re
 
 async def test_change_is_published_whole(store: RedisPresenceStore, redis: Redis, user: str) -> None:
     heard = []
-    async with redis.pubsub() as pubsub:
+    await list_primaries(redis)
+    async with open_primary(redis, primary_of(redis, channel_of(user))) as primary, primary.pubsub() as pubsub:
         await pubsub.ssubscribe(channel_of(user))
         await apply(store, became(user, "one", StreamState.FOREGROUND), became(user, "two", StreamState.BACKGROUND))
         await apply(store, became(user, "two", StreamState.BACKGROUND))
@@ -222,8 +215,8 @@ async def test_epoch_begins_after_a_gap_and_after_a_loss(store: RedisPresenceSto
     assert (await store.poll()).epoch_ms == first.epoch_ms
 
     async def time_passes() -> bool:
-        seconds, microseconds = await redis.time()
-        return seconds * 1000 + microseconds // 1000 > (await store.poll()).epoch_ms
+        leases = await store.poll()
+        return leases.now_ms > leases.epoch_ms
 
     await eventually(time_passes)
     await redis.flushall()

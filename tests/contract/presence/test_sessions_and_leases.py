@@ -6,13 +6,12 @@ import uuid
 from collections.abc import AsyncIterator
 
 import pytest
-from redis.asyncio import Redis
 
-from devstack.stack import Stack
 from presence_service.model.ports import PresenceStore
 from presence_service.model.presence import StreamState, Transition
 from presence_service.storage.presence_store import RedisPresenceStore
 from servicekit.errors import SessionSuperseded
+from servicekit.redis import connect_redis
 from tests.clock import ManualClock
 from tests.unit.presence.memory import MemoryPresenceStore
 
@@ -21,12 +20,16 @@ pytestmark = pytest.mark.integration
 SERVER, INCARNATION = "chat-1:5101", 7_587_890_123_456_789
 
 
-@pytest.fixture(params=["redis", "memory"])
-async def store(request: pytest.FixtureRequest, valkey: Stack) -> AsyncIterator[PresenceStore]:
+@pytest.fixture(params=["one Redis", "cluster", "memory"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[PresenceStore]:
     if request.param == "memory":
         yield MemoryPresenceStore(ManualClock())
         return
-    client = Redis.from_url(valkey.redis_url, socket_timeout=1)
+    is_cluster = request.param == "cluster"
+    server = (
+        request.getfixturevalue("valkey_cluster").url if is_cluster else request.getfixturevalue("valkey").redis_url
+    )
+    client = connect_redis(server, cluster=is_cluster)
     await client.flushall()
     yield RedisPresenceStore(client)
     await client.aclose()

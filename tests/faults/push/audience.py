@@ -16,7 +16,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from parley.chat.v1 import conversation_pb2
 from servicekit.tasks import gather_limited
 from tests.eventually import eventually
-from tests.faults.crowd import read_log
 from tests.faults.guest import remove_and_add
 from tests.faults.journal import Line, Struck
 from tests.faults.push.journal import PushJournal, Visit
@@ -25,6 +24,7 @@ from tests.faults.push.record import PushRecord
 from tests.faults.push.visitor import Visitor
 from tests.faults.retries import retry_while_unavailable
 from tests.faults.talkers import RawTalker
+from tests.faults.workload import read_log
 from tests.raw.device import RawDevice, new_id
 from tests.raw.presence import BACKGROUND, OFFLINE, ONLINE
 from tests.raw.pushes import Pushes

@@ -20,7 +20,7 @@ from tests.eventually import eventually
 class EtcdServer:
     """An etcd process whose ports stay the same after a restart."""
 
-    def __init__(self, folder: Path, *, scheme: str = "http", options: tuple[str, ...] = ()) -> None:
+    def __init__(self, folder: Path) -> None:
         self._data = folder / "data"
         self._log = folder / "log"
         self._running: subprocess.Popen[bytes] | None = None
@@ -29,10 +29,9 @@ class EtcdServer:
         self._command = [
             str(Path(next(iter(etcdbin.__path__))) / "etcd"),
             *("--data-dir", str(self._data), "--unsafe-no-fsync", "--log-level", "error"),
-            *("--listen-client-urls", f"{scheme}://{client}", "--advertise-client-urls", f"{scheme}://{client}"),
+            *("--listen-client-urls", f"http://{client}", "--advertise-client-urls", f"http://{client}"),
             *("--listen-peer-urls", f"http://{peer}", "--initial-advertise-peer-urls", f"http://{peer}"),
             *("--initial-cluster", f"default=http://{peer}", "--listen-metrics-urls", f"http://{self._health}"),
-            *options,
         ]
 
     async def start(self) -> None:

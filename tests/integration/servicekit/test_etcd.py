@@ -2,26 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from servicekit import prefix_watch
 from servicekit.config import ConfigurationError
-from servicekit.etcd import Etcd, EtcdUnreachable, LeaseLost, Snapshot, Tls
+from servicekit.etcd import Etcd, EtcdUnreachable, LeaseLost, Snapshot
 from tests.eventually import eventually
 from tests.integration.servicekit.conftest import EtcdServer
 
 pytestmark = pytest.mark.integration
 
 PREFIX = "/test/"
-
-Issued = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 
 
 class WatchRecorder:
@@ -194,50 +186,3 @@ async def test_client_works_while_one_endpoint_answers(etcd_server: EtcdServer) 
     async with Etcd(["127.0.0.1:1", etcd_server.endpoint]) as etcd:
         for _ in range(6):
             await etcd.keep_alive(await etcd.grant(3))
-
-
-def certificate(name: str, issuer: Issued | None = None) -> Issued:
-    """Return a certificate of `name`, signed by `issuer` or self-signed, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer[0].subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-    )
-    return made.sign(issuer[1] if issuer else key, hashes.SHA256()), key
-
-
-def pem(issued: Issued) -> tuple[bytes, bytes]:
-    certificate, key = issued
-    encoding = serialization.Encoding.PEM
-    return certificate.public_bytes(encoding), key.private_bytes(
-        encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
-async def test_mutual_tls_is_required(tmp_path: Path) -> None:
-    authority = certificate("authority")
-    ca, _ = pem(authority)
-    (cert, key), (our_cert, our_key) = (pem(certificate(name, authority)) for name in ("etcd.test", "chat.test"))
-    for name, text in (("ca", ca), ("cert", cert), ("key", key)):
-        (tmp_path / name).write_bytes(text)
-    options = ("--cert-file", f"{tmp_path}/cert", "--key-file", f"{tmp_path}/key")
-    trust = ("--client-cert-auth", "--trusted-ca-file", f"{tmp_path}/ca")
-    server = EtcdServer(tmp_path, scheme="https", options=options + trust)
-    await server.start()
-    try:
-        async with Etcd([server.endpoint], tls=Tls(ca, our_cert, our_key, server_name="etcd.test")) as etcd:
-            await etcd.keep_alive(await etcd.grant(3))
-        async with Etcd([server.endpoint], tls=Tls(ca, server_name="etcd.test")) as stranger:
-            with pytest.raises(EtcdUnreachable):
-                await stranger.grant(3)
-    finally:
-        server.end()

@@ -12,7 +12,7 @@ from servicekit.etcd import Etcd
 from servicekit.member_record import MemberRecord
 from servicekit.membership import Membership, Superseded
 from servicekit.ring import Ring, RingMember
-from servicekit.ring_watcher import LEASE_TTL_S
+from servicekit.ring_watcher import LEASE_TTL_S, RingWatcher
 from tests.eventually import eventually
 from tests.integration.servicekit.conftest import EtcdServer
 
@@ -274,6 +274,22 @@ async def test_loss_of_two_of_three_members_is_damped(servers: Servers, etcd: Et
     await servers.wait_until_agreed([one], 1)
     assert asyncio.get_running_loop().time() - began >= LEASE_TTL_S
     assert [set(new.members) for _, new in one.rings[-1:]] == [{"chat-1"}]
+
+
+async def test_two_of_three_members_that_leave_are_no_loss(servers: Servers) -> None:
+    one, two, three = await servers.start_three()
+    await asyncio.gather(one.leave(), two.leave())
+    await servers.wait_until_agreed([three], 3, timeout=LEASE_TTL_S / 2)
+
+
+async def test_members_that_all_leave_stay_in_the_ring_of_an_observer(servers: Servers, etcd: Etcd) -> None:
+    watcher = RingWatcher(etcd, service="chat")
+    watching = servers.group.create_task(watcher.run())
+    three = await servers.start_three()
+    await watcher.wait_until(lambda ring: len(ring.members) == 3)
+    await asyncio.gather(*(server.leave() for server in three))
+    assert watcher.ring.members
+    watching.cancel()
 
 
 async def test_two_of_three_members_back_in_time_stay_in_the_ring(servers: Servers, etcd: Etcd) -> None:

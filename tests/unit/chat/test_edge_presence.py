@@ -86,8 +86,8 @@ class PresentEdge:
     """An edge with its presence, on a clock that tests advance."""
 
     def __init__(self) -> None:
-        self.clock, self.reporter, self.sessions = ManualClock(), RecordingReporter(), SessionRegistry()
-        self.homes = RecordingHomes()
+        self.clock, self.reporter, self.homes = ManualClock(), RecordingReporter(), RecordingHomes()
+        self.sessions = SessionRegistry(self.clock)
         self.presence = EdgePresence(self.sessions, self.homes, self.reporter, self.clock)
         self._rates = RateLimiter(RateLimit(1e6, 1e6), self.clock, 10)
 

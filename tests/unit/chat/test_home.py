@@ -52,8 +52,8 @@ def home(edges: RecordedEdges, clock: ManualClock) -> Home:
     return Home(edges, clock)
 
 
-def session(name: str) -> AttachedSession:
-    return AttachedSession(name, USER, DEVICE, "edge")
+def session(name: str, instance_id: str = "", number: int = 0) -> AttachedSession:
+    return AttachedSession(name, USER, DEVICE, "edge", instance_id=instance_id, stream_number=number)
 
 
 def test_new_session_supersedes_regardless_of_edge_clock(edges: RecordedEdges, home: Home) -> None:
@@ -61,6 +61,32 @@ def test_new_session_supersedes_regardless_of_edge_clock(edges: RecordedEdges, h
     home.attach(session("1"))
     assert edges.closed == [("2", "SESSION_SUPERSEDED")]
     assert edges.live_sessions(home) == ["1"]
+
+
+@pytest.mark.parametrize("reattach", [False, True])
+def test_stream_that_its_program_gave_up_supersedes_no_later_one(
+    edges: RecordedEdges, home: Home, reattach: bool
+) -> None:
+    home.attach(session("1", "program", 2))
+    # It reached its server later, so the server gave it the higher id.
+    home.attach(session("2", "program", 1), reattach=reattach)
+    assert edges.closed == [("2", "SESSION_SUPERSEDED")]
+    assert edges.live_sessions(home) == ["1"]
+
+
+@pytest.mark.parametrize("reattach", [False, True])
+def test_next_stream_of_a_program_supersedes_the_one_before(edges: RecordedEdges, home: Home, reattach: bool) -> None:
+    home.attach(session("2", "program", 1))
+    home.attach(session("1", "program", 2), reattach=reattach)
+    assert edges.closed == [("2", "SESSION_SUPERSEDED")]
+    assert edges.live_sessions(home) == ["1"]
+
+
+def test_stream_of_another_program_supersedes_whatever_its_number(edges: RecordedEdges, home: Home) -> None:
+    home.attach(session("1", "program", 7))
+    home.attach(session("2", "another program", 1))
+    assert edges.closed == [("1", "SESSION_SUPERSEDED")]
+    assert edges.live_sessions(home) == ["2"]
 
 
 def test_older_session_reattached_after_newer_one_is_closed(edges: RecordedEdges, home: Home) -> None:

@@ -17,6 +17,7 @@ from chat_service.stream.session import MAX_CLAIMS, StreamSession
 from parley.chat.v1 import chat_pb2, entry_pb2
 from servicekit.auth import Claims
 from servicekit.errors import ServerDraining, ServiceUnavailable, SessionSuperseded
+from servicekit.failure import Failure
 from servicekit.rate_limiter import RateLimit, RateLimiter
 from servicekit.status import from_proto
 from tests.clock import ManualClock
@@ -43,12 +44,16 @@ class ManualCatalog:
 
 
 class PromptOwners:
-    """Owners that append every send at once."""
+    """Owners that append every send at once, after they have refused as many as there are `refusals`."""
 
     def __init__(self) -> None:
         self.appended: list[Draft] = []
+        self.refusals: list[Failure] = []
 
     def route_append(self, draft: Draft, attempt: Attempt, target: str, reply: Callable[[AppendOutcome], None]) -> None:
+        if self.refusals:
+            reply(self.refusals.pop(0))
+            return
         self.appended.append(draft)
         reply(Appended(len(self.appended), 0))
 

@@ -96,7 +96,7 @@ class MediaServicer(media_pb2_grpc.MediaServiceServicer):
         self.announced: dict[str, media_pb2.FileDescription] = {}
         self.media_ids: dict[str, str] = {}
         self.failures: deque[Failure] = deque()
-        """The failures of the next calls of Upload and CompleteUpload."""
+        """The failures of the next calls of Upload and CompleteUpload, and of Download after its last chunk."""
         self.refusal: Failure | None = None
         """The failure of every Upload, before its file is read."""
         self.states: deque[int] = deque()
@@ -163,6 +163,7 @@ class MediaServicer(media_pb2_grpc.MediaServiceServicer):
         yield media_pb2.DownloadResponse(header=media_pb2.DownloadResponse.Header(total_bytes=len(content)))
         for offset in range(request.offset_bytes, min(end, len(content)), 65536):
             yield media_pb2.DownloadResponse(chunk=content[offset : min(offset + 65536, end)])
+        await self._fail(context)
 
     async def _fail(self, context: Any) -> None:
         if self.failures:

@@ -11,6 +11,7 @@ import pytest
 
 from parley_client import FileDamaged, InvalidRequest, MediaVariant, NotFound, NotPossibleNow
 from parley_client.media.partial_file import RANGE_BYTES, ExpectedFile, open_partial
+from servicekit.failure import Failure
 from tests.unit.client.media_server import MediaServer, media_server
 from tests.unit.client.test_uploads import Reports
 
@@ -38,6 +39,16 @@ async def test_small_file_is_downloaded_by_calls(server: MediaServer, tmp_path: 
     assert reports.complete
     assert server.store.get_ranges == []
     assert names(tmp_path) == ["photo.jpg"]
+
+
+@pytest.mark.parametrize("code", ["UNAVAILABLE", "CANCELLED"])
+async def test_read_that_a_leaving_server_ends_is_repeated(server: MediaServer, code: str) -> None:
+    content = os.urandom(200_000)
+    media_id = server.servicer.add(content, "photo.jpg")
+    server.servicer.failures.append(Failure("the server is shutting down", code=code, reason=""))
+    async with server.client() as client:
+        assert await client.files.read(media_id) == content
+    assert server.servicer.calls == ["Download", "Download"]
 
 
 async def test_large_file_is_downloaded_from_its_url(server: MediaServer, tmp_path: Path) -> None:

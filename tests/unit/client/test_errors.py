@@ -57,6 +57,12 @@ def test_error_text_names_each_violation_once() -> None:
     )
 
 
+def test_call_that_a_leaving_gateway_resets_is_worth_a_retry() -> None:
+    error = from_call(grpc.StatusCode.CANCELLED, "CANCELLED", ())
+    assert isinstance(error, TryLater)
+    assert error.retryable
+
+
 def test_full_account_is_not_worth_a_retry() -> None:
     error = from_status(to_proto(Failure(code="RESOURCE_EXHAUSTED", reason="TOO_MANY_DEVICES")))
     assert not error.retryable

@@ -130,6 +130,14 @@ def test_change_of_activity_is_told_at_once_and_in_later_hellos() -> None:
     assert device.start_hello(None).activity == chat_pb2.ACTIVITY_BACKGROUND
 
 
+def test_streams_of_a_program_are_numbered() -> None:
+    device = protocol()
+    hellos = [device.start_hello(None) for _ in range(3)]
+    assert [hello.stream_number for hello in hellos] == [1, 2, 3]
+    assert len({hello.instance_id for hello in hellos}) == 1
+    assert protocol().start_hello(None).instance_id not in ("", hellos[0].instance_id)
+
+
 def test_activity_that_changed_while_a_stream_was_opened_is_told_on_it() -> None:
     device = protocol()
     device.start_hello(None)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -137,10 +135,3 @@ async def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) ->
     settings = ProviderSettings.load()
     assert settings.apns_topics == ("org.example.app", "org.example.other")
     assert settings.web_push_hosts == ("push.example.com", "*.unified.example")
-
-
-def test_command_without_settings_says_what_is_missing() -> None:
-    command = ["env", "-i", sys.executable, "-m", "notify_service", "dead-letters"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3])
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "PARLEY_ETCD_ENDPOINTS is not set." in done.stderr

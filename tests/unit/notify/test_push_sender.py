@@ -76,7 +76,7 @@ class Sending:
 
 
 def suspended() -> float:
-    return REGISTRY.get_sample_value("parley_push_provider_suspended", {"provider": "fcm"}) or 0.0
+    return REGISTRY.get_sample_value("parley_push_suspended", {"provider": "fcm"}) or 0.0
 
 
 def devices_of_users(count: int, last_push_ms: int = 200) -> list[Registration]:

@@ -1,0 +1,1 @@
+"""Tests of k8s/: what kustomize renders, without a cluster."""

@@ -1,0 +1,46 @@
+"""Envoy in a cluster has the configuration of `make run`, with the names and ports of the manifests."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import yaml
+
+from devstack.binaries import server_binary
+from devstack.envoy_template import render_configuration
+from devstack.secret_files import ensure_secret_files
+from devstack.services import SERVICES
+from tests.kubernetes.manifests import K8S, Rendering
+from tools import kubernetes
+
+
+def configuration_of(rendering: Rendering) -> str:
+    volumes = {each["name"]: each for each in rendering.container("envoy").pod["volumes"]}
+    return str(rendering.find("ConfigMap", volumes["configuration"]["configMap"]["name"])["data"]["envoy.yaml"])
+
+
+def test_files_that_follow_from_the_contract_are_up_to_date() -> None:
+    assert (K8S / "base/envoy/envoy.yaml").read_text() == kubernetes.envoy_configuration(), "run `make k8s`"
+    assert (K8S / "base/contract.binpb").read_bytes() == kubernetes.contract(), "run `make k8s`"
+
+
+def test_envoy_accepts_its_configuration(rendering: Rendering, tmp_path: Path) -> None:
+    secrets = ensure_secret_files(tmp_path / "secrets")
+    file = tmp_path / "envoy.yaml"
+    file.write_text(configuration_of(rendering).replace("/etc/parley/keys/jwks.json", str(secrets.jwks)))
+    command = (str(server_binary("envoy")), "--mode", "validate", "-c", str(file))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_cluster_adds_listeners_to_the_configuration_of_make_run_and_changes_none() -> None:
+    here = yaml.safe_load(render_configuration(kubernetes.VALUES, SERVICES))["static_resources"]["listeners"]
+    cluster = yaml.safe_load(kubernetes.envoy_configuration())["static_resources"]["listeners"]
+    assert cluster[: len(here)] == here
+    assert [each["name"] for each in cluster[len(here) :]] == ["metrics", "lifecycle"]
+
+
+def test_administration_is_reachable_from_the_pod_alone(rendering: Rendering) -> None:
+    address = yaml.safe_load(configuration_of(rendering))["admin"]["address"]["socket_address"]
+    assert address == {"address": "127.0.0.1", "port_value": kubernetes.ADMIN_PORT}

@@ -1,0 +1,51 @@
+"""Servers are probed at their health, and have the time that they need to end."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from servicekit.settings import ServiceSettings
+from tests.kubernetes.manifests import Container, Rendering
+from tools import kubernetes
+
+# Seconds between the end of the drain and the end of the process.
+MARGIN_S: Final = 5
+DEFAULT_DRAIN_S: Final = ServiceSettings.model_fields["drain_seconds"].default
+PROBES: Final = ("startupProbe", "readinessProbe", "livenessProbe")
+
+
+def test_services_are_ready_by_their_health_and_alive_by_their_port(rendering: Rendering) -> None:
+    for _, container in rendering.services():
+        assert "grpc" in container.spec["startupProbe"], container.label
+        assert "grpc" in container.spec["readinessProbe"], container.label
+        # The health of a server that has lost a store says so; a restart would not mend it.
+        assert "tcpSocket" in container.spec["livenessProbe"], container.label
+
+
+def test_probes_lead_to_ports_of_the_container(rendering: Rendering) -> None:
+    for container in rendering.containers():
+        for name in PROBES:
+            if name in container.spec:
+                assert probed_port(container, container.spec[name]) in container.ports.values(), container.label
+
+
+def probed_port(container: Container, probe: dict[str, Any]) -> int:
+    [port] = [each["port"] for each in probe.values() if isinstance(each, dict)]
+    return container.ports[port] if isinstance(port, str) else int(port)
+
+
+def test_services_end_after_their_drain(rendering: Rendering) -> None:
+    for _, container in rendering.services():
+        drain = float(rendering.shared_variables(container).get("PARLEY_DRAIN_SECONDS", DEFAULT_DRAIN_S))
+        assert container.pod["terminationGracePeriodSeconds"] >= drain + MARGIN_S, container.label
+
+
+def test_envoy_drains_before_it_ends(rendering: Rendering) -> None:
+    container = rendering.container("envoy")
+    hook = container.spec["lifecycle"]["preStop"]["httpGet"]
+    assert hook == {"path": "/drain", "port": "lifecycle"}
+    assert container.ports["lifecycle"] == kubernetes.LIFECYCLE_PORT
+    arguments = container.spec["args"]
+    accepting = float(arguments[arguments.index("--drain-time-s") + 1])
+    assert accepting + MARGIN_S <= kubernetes.ENVOY_DRAIN_S
+    assert container.pod["terminationGracePeriodSeconds"] >= kubernetes.ENVOY_DRAIN_S + MARGIN_S

@@ -1,0 +1,67 @@
+"""Production finds the stores of the example, under the names, ports and rights that its operators give them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.kubernetes.manifests import STORES_EXAMPLE, Rendering, render
+from tests.kubernetes.test_secrets import keys_used
+
+
+@pytest.fixture(scope="module")
+def stores() -> Rendering:
+    return render(STORES_EXAMPLE)
+
+
+@pytest.fixture(scope="module")
+def production() -> Rendering:
+    return render("overlays/production")
+
+
+@pytest.fixture(scope="module")
+def settings(production: Rendering) -> dict[str, str]:
+    return production.shared_variables(production.container("media"))
+
+
+def test_every_object_is_in_the_namespace_of_the_stores(stores: Rendering) -> None:
+    assert {each["metadata"].get("namespace", "parley-stores") for each in stores.manifests} == {"parley-stores"}
+
+
+def test_members_of_etcd_are_found_and_find_each_other(stores: Rendering, settings: dict[str, str]) -> None:
+    workload = stores.find("StatefulSet", "etcd")
+    names = [f"etcd-{number}" for number in range(workload["spec"]["replicas"])]
+    service = workload["spec"]["serviceName"]
+    assert settings["PARLEY_ETCD_ENDPOINTS"].split(",") == [f"{name}.{service}.parley-stores:2379" for name in names]
+    arguments = dict(each.split("=", 1) for each in stores.container("etcd").spec["args"])
+    assert arguments["--initial-cluster"].split(",") == [f"{name}=http://{name}.{service}:2380" for name in names]
+    assert stores.find("Service", service)["spec"]["publishNotReadyAddresses"] is True
+
+
+def test_s3_store_is_found_and_lets_the_services_use_the_bucket_alone(
+    stores: Rendering, production: Rendering, settings: dict[str, str]
+) -> None:
+    store = stores.find("Seaweed", "seaweedfs")["metadata"]["name"]
+    assert production.find("Service", "s3")["spec"]["externalName"] == f"{store}-s3.parley-stores.svc.cluster.local"
+    assert settings["PARLEY_S3_URL"] == "http://s3:8333"
+    bucket = settings["PARLEY_S3_BUCKET"]
+    assert stores.find("Bucket", bucket)
+    statements: list[dict[str, Any]] = stores.find("S3Policy", "media")["spec"]["statements"]
+    assert [each["resources"] for each in statements] == [[bucket], [f"{bucket}/*"]]
+
+
+def test_keys_of_the_s3_store_have_the_names_that_media_reads(stores: Rendering, production: Rendering) -> None:
+    written = stores.find("S3Credentials", "parley")["spec"]["secretRef"]
+    fields = {(written["name"], written[each]) for each in ("accessKeyField", "secretKeyField")}
+    assert fields == {each for each in keys_used(production.container("media")) if each[0] == "parley-s3"}
+
+
+def test_user_of_mongodb_may_use_the_database_alone(stores: Rendering, settings: dict[str, str]) -> None:
+    [user] = stores.find("MongoDBCommunity", "mongodb")["spec"]["users"]
+    assert user["roles"] == [{"name": "readWrite", "db": settings["PARLEY_MONGO_DATABASE"]}]
+
+
+def test_redis_evicts_nothing(stores: Rendering) -> None:
+    name = stores.find("RedisReplication", "redis")["spec"]["redisConfig"]["additionalRedisConfig"]
+    assert "maxmemory-policy noeviction" in stores.find("ConfigMap", name)["data"]["redis-additional.conf"]

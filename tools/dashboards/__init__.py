@@ -1,0 +1,1 @@
+"""The Grafana dashboards of Parley, as code."""

@@ -1,0 +1,57 @@
+"""Writes the files of k8s/ that follow from the contract: Envoy's configuration, and the descriptors for reflection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from devstack.contract import descriptor_set
+from devstack.envoy_template import render_configuration
+from devstack.services import SERVICES
+
+BASE: Final = Path(__file__).resolve().parent.parent / "k8s" / "base"
+DOOR_PORT: Final = 8080
+MEDIA_PORT: Final = 8081
+ADMIN_PORT: Final = 9901
+METRICS_PORT: Final = 9902
+LIFECYCLE_PORT: Final = 9903
+# The Service `s3` leads to the S3 store.
+S3_PORT: Final = 8333
+# Seconds from the beginning of the drain of an Envoy to its end.
+ENVOY_DRAIN_S: Final = 30
+# The ports for clients, as in the manifests; the others follow from them.
+PORTS: Final = {"chat": 5101, "media": 5201, "presence": 5301, "notify": 5401}
+VALUES: Final = {
+    "DOOR_ADDRESS": "0.0.0.0",
+    "DOOR_PORT": DOOR_PORT,
+    "MEDIA_ADDRESS": "0.0.0.0",
+    "MEDIA_PORT": MEDIA_PORT,
+    "S3_HOST": "s3",
+    "S3_PORT": S3_PORT,
+    "ADMIN_PORT": ADMIN_PORT,
+    "METRICS_PORT": METRICS_PORT,
+    "LIFECYCLE_PORT": LIFECYCLE_PORT,
+    "DRAIN_SECONDS": ENVOY_DRAIN_S,
+    "ISSUER": "parley",
+    "AUDIENCE": "parley",
+    "JWKS_FILE": "/etc/parley/keys/jwks.json",
+    "ENDPOINTS_FOLDER": "",
+    "ACCESS_LOG": "/dev/stdout",
+}
+
+
+def envoy_configuration() -> str:
+    """Return the configuration of Envoy in a cluster, as YAML."""
+    return render_configuration(VALUES, SERVICES, names={name: (name, port) for name, port in PORTS.items()})
+
+
+def contract() -> bytes:
+    """Return the descriptors of the public services, which every service lists by reflection."""
+    services = [each for service in SERVICES for each in service.contract]
+    return descriptor_set(services).SerializeToString(deterministic=True)
+
+
+if __name__ == "__main__":
+    (BASE / "envoy").mkdir(exist_ok=True)
+    (BASE / "envoy" / "envoy.yaml").write_text(envoy_configuration())
+    (BASE / "contract.binpb").write_bytes(contract())
