@@ -27,6 +27,7 @@ from servicekit.call_metrics import CallRecorder, MethodMetrics
 from servicekit.call_reset import UNREAD_TIMEOUT_S, reset_unless_read
 from servicekit.errors import NotYetServed, SlowConsumer
 from servicekit.failure import Failure
+from servicekit.log_context import note_caller, note_handled
 from servicekit.open_streams import OpenStreams
 from servicekit.status import to_grpc
 from servicekit.unary_calls import UnaryCalls
@@ -262,8 +263,10 @@ def _wrap_method(
         with metrics.record_call(metadata, peer) as recorder:
             try:
                 claims = recorder.claims = authenticate(metadata)
-                if claims is not None and admit is not None:
-                    await admit(claims)
+                if claims is not None:
+                    note_caller(claims)
+                    if admit is not None:
+                        await admit(claims)
                 response = await behaviour(request, Call(claims, metadata, peer), context)
             except Exception as error:  # noqa: BLE001  an unexpected exception becomes a status too
                 status = to_grpc(_failure_for_client(error, recorder))
@@ -320,6 +323,7 @@ def _parse_and_check(request_type: type[Message], max_bytes: int, data: bytes) -
             reason="FRAME_TOO_LARGE",
         )
     request = validation.parse(request_type, data)
+    note_handled(request)
     validation.check(request)
     return request
 

@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -189,7 +188,10 @@ def _exit_now(error: BaseException | None) -> None:
     code = 0
     if isinstance(error, Exception):
         message = _configuration_errors(error)
-        sys.stderr.writelines([message, "\n"] if message else traceback.format_exception(error))
+        if message:
+            sys.stderr.writelines([message, "\n"])
+        else:
+            _log.error("process failed", exc_info=error)
         code = 1
     elif error is not None:
         code = SIGINT_EXIT_CODE
