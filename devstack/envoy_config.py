@@ -12,6 +12,7 @@ from devstack.local_http import fetch
 from devstack.ports import LOOPBACK, Ports
 from devstack.s3 import S3Address
 from devstack.services import Services
+from devstack.tracing import Tracing
 
 _ASSIGNMENT_TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 
@@ -19,7 +20,7 @@ _ASSIGNMENT_TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssi
 class EnvoyConfig:
     """The configuration files of one Envoy in `folder`, and queries of its administration interface.
 
-    With the address of an `s3` store it also serves presigned addresses.
+    With the address of an `s3` store it also serves presigned addresses, and with `tracing` it records traces.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class EnvoyConfig:
         issuer: Issuer,
         s3: S3Address | None,
         access_log: Path,
+        tracing: Tracing | None = None,
     ) -> None:
         self.configuration = folder / "envoy.yaml"
         self._endpoints = folder / "endpoints"
@@ -48,8 +50,10 @@ class EnvoyConfig:
             "JWKS_FILE": issuer.jwks,
             "ENDPOINTS_FOLDER": self._endpoints,
             "ACCESS_LOG": access_log,
+            **(tracing.envoy_values if tracing else {}),
         }
-        self.configuration.write_text(render_configuration(values, services, has_s3=s3 is not None))
+        rendered = render_configuration(values, services, has_s3=s3 is not None, traces=tracing is not None)
+        self.configuration.write_text(rendered)
 
     def set_endpoints(self, service: str, addresses: Sequence[str]) -> None:
         """Set the endpoints of the cluster of a service (`ip:port`); a running Envoy reloads them immediately."""

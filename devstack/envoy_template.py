@@ -16,6 +16,7 @@ from devstack.errors import SetupError
 from devstack.services import CHAT, Services, ServiceType
 
 _TEMPLATE: Final = Path(__file__).resolve().parent.parent / "envoy" / "envoy.yaml"
+_NO_TRACES: Final = {"OTLP_HOST": "", "OTLP_PORT": 0, "TRACE_PERCENT": 0}
 _TOKEN_FILTER: Final = "envoy.filters.http.jwt_authn"
 
 Node: TypeAlias = dict[str, Any]
@@ -36,22 +37,28 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _PlainDumper.add_representer(str, _represent_text)
 
 
-def render_configuration(values: Mapping[str, object], services: Services, *, has_s3: bool = True) -> str:
+def render_configuration(
+    values: Mapping[str, object], services: Services, *, has_s3: bool = True, traces: bool = False
+) -> str:
     """Return the configuration of an Envoy in front of the services, as YAML.
 
-    `values` are those of the template's placeholders. Without an S3 store there is no listener for presigned addresses.
+    `values` are those of the template's placeholders, of which only a configuration that `traces` needs those about
+    traces. Without an S3 store there is no listener for presigned addresses.
     The same arguments give the same text. Raise KeyError if a value is missing, and SetupError if the table has no
     chat.
     """
     if CHAT.name not in {service.name for service in services}:
         raise SetupError("The table of services needs chat: Envoy routes health checks and reflection to it.")
-    configuration: Node = yaml.safe_load(_fill_template({**values, **_unserved_answer()}))
+    configuration: Node = yaml.safe_load(_fill_template({**_NO_TRACES, **values, **_unserved_answer()}))
     resources = configuration["static_resources"]
-    cluster, s3 = resources["clusters"]
-    resources["clusters"] = [*(_cluster(cluster, service) for service in services), *([s3] if has_s3 else [])]
+    cluster, s3, otlp = resources["clusters"]
+    optional = [*([s3] if has_s3 else []), *([otlp] if traces else [])]
+    resources["clusters"] = [*(_cluster(cluster, service) for service in services), *optional]
     door, media = resources["listeners"]
     resources["listeners"] = [door, *([media] if has_s3 else [])]
     connections = door["filter_chains"][0]["filters"][-1]["typed_config"]
+    if not traces:
+        del connections["tracing"]
     replies = connections["local_reply_config"]
     [mapper] = replies["mappers"]
     replies["mappers"] = refusal_mappers(mapper)

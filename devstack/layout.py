@@ -27,6 +27,7 @@ from devstack.servers.service import (
 )
 from devstack.servers.valkey import redis_url, valkey_spec
 from devstack.services import OPTIONAL, Services, ServiceType
+from devstack.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Layout:
 
     `services` is its table of services.
     `issuer` is an external issuer; without one the stack signs users in itself. `stores` are the addresses of external
-    stores; without them the stack has its own.
+    stores; without them the stack has its own. With `tracing` all processes that can record traces.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Layout:
         services: Services,
         issuer: Issuer | None = None,
         stores: StoreAddresses | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.folder = folder.resolve()
         self.ports = ports
@@ -66,6 +68,7 @@ class Layout:
             mongo_uri(ports.mongod), redis_url(ports.valkey), f"{LOOPBACK}:{ports.etcd}"
         )
         self._issuer = issuer
+        self._tracing = tracing
 
     @cached_property
     def secrets(self) -> SecretFiles:
@@ -93,7 +96,7 @@ class Layout:
     def envoy(self) -> EnvoyConfig:
         """The configuration of Envoy."""
         log = self.log_path("envoy-failed-calls")
-        return EnvoyConfig(self.folder / "envoy", self.ports, self.services, self.issuer, self.s3, log)
+        return EnvoyConfig(self.folder / "envoy", self.ports, self.services, self.issuer, self.s3, log, self._tracing)
 
     @cached_property
     def reflection_file(self) -> Path:
@@ -152,4 +155,5 @@ class Layout:
         if service.sends_pushes:
             files |= push_environment(self.recorded_pushes, self.secrets)
         s3 = s3_environment(self.s3, self.media_origin) if service.uses_s3 and self.s3 is not None else {}
-        return service_replica(service, number, ports, log, {**common, **files, **s3, **environment})
+        traces = self._tracing.environment if self._tracing is not None else {}
+        return service_replica(service, number, ports, log, {**common, **files, **s3, **traces, **environment})

@@ -16,18 +16,19 @@ DEFAULT_DOOR: Final = 8080
 """The port that the `parley` command connects to by default."""
 DEFAULT_MEDIA_PORT: Final = 8090
 DEFAULT_BASE_PORT: Final = 5100
+DEFAULT_TRACE_RATIO: Final = 0.01
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the options by name: `chat_servers`, `port`, `media_port`, `base_port`, `folder` and `log_level`.
+    """Return the options by name, such as `chat_servers` and `log_level`.
 
     Exit on `--help` and on errors. Without `arguments` those of the process are parsed.
     """
     parser = argparse.ArgumentParser(
         prog='make run ARGS="…"',
         usage='make run ARGS="[--chat-servers N] [--port N] [--media-port N] [--base-port N] [--folder FOLDER] '
-        '[--log-level LEVEL]"',
+        '[--otlp-endpoint URL] [--trace-ratio N] [--log-level LEVEL]"',
         description="Start the stores, Envoy and the services, and keep them running until Ctrl-C.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
@@ -44,6 +45,10 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--base-port", type=base_port, default=DEFAULT_BASE_PORT, metavar="N", help=block)
     folder = "the folder of data, secrets and logs"
     parser.add_argument("--folder", type=Path, default=Path(".parley"), metavar="FOLDER", help=folder)
+    endpoint = "an OTLP receiver for traces, http://host:4318; unset: nothing is traced"
+    parser.add_argument("--otlp-endpoint", metavar="URL", help=endpoint)
+    ratio = "the share of messages and calls that is traced, 0 to 1"
+    parser.add_argument("--trace-ratio", type=_share, default=DEFAULT_TRACE_RATIO, metavar="N", help=ratio)
     level = f"the log level of the services: {', '.join(LOG_LEVELS)}"
     parser.add_argument("--log-level", choices=LOG_LEVELS, default="info", metavar="LEVEL", help=level)
     return parser.parse_args(arguments)
@@ -56,6 +61,16 @@ def _integer_between(least: int, most: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0 and up to 1")
+    return share
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from devstack.ports import LOOPBACK, PortBlock, Ports, is_free
 from devstack.s3 import S3Address
 from devstack.servers.service import ServiceReplica
 from devstack.services import SERVICES, Services, find_service, with_replicas, without_s3
+from devstack.tracing import Tracing
 from devstack.watcher import NullWatcher, Watcher
 
 STORES = ("mongod", "valkey", "etcd", "seaweedfs")
@@ -31,7 +32,7 @@ class Stack:
     reserves a free block, so any number of stacks may run at the same time. An external `issuer` signs users in; by
     default the stack does. `only` selects processes by name: `Stack(folder, only=["mongod"])` has no replicas. With
     external `stores` it has none of its own, and without an S3 store among them none of the services that need one.
-    Calls block, and processes that end are not restarted.
+    With `tracing` Envoy and the services record traces. Calls block, and processes that end are not restarted.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Stack:
         issuer: Issuer | None = None,
         only: Collection[str] | None = None,
         stores: StoreAddresses | None = None,
+        tracing: Tracing | None = None,
         environment: Mapping[str, str] | None = None,
         environment_of: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
@@ -51,7 +53,7 @@ class Stack:
             services = with_replicas(services, "chat", chat_servers)
         self._services = services if stores is None or stores.s3 is not None else without_s3(services)
         self._block = PortBlock() if ports is None else None
-        self.layout = Layout(folder, ports or self._block_ports(), self._services, issuer, stores)
+        self.layout = Layout(folder, ports or self._block_ports(), self._services, issuer, stores, tracing)
         self._environment = dict(environment or {})
         self._environment_of = dict(environment_of or {})
         names = _server_names(self._services) if stores is None else PROXIES

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Condition, Thread
@@ -85,11 +85,21 @@ class OtlpReceiver:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                receive(self.rfile.read(int(self.headers["content-length"])))
+                receive(b"".join(self._read_body()))
                 self.send_response(200)
                 self.send_header("content-type", "application/x-protobuf")
                 self.send_header("content-length", "0")
                 self.end_headers()
+
+            def _read_body(self) -> Iterator[bytes]:
+                if (length := self.headers["content-length"]) is not None:
+                    yield self.rfile.read(int(length))
+                    return
+                # Envoy sends chunks: each after its size in hex, the last one is empty, and a blank line follows each.
+                while size := int(self.rfile.readline(), 16):
+                    yield self.rfile.read(size)
+                    self.rfile.readline()
+                self.rfile.readline()
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the name in the base class
                 """Log nothing."""
