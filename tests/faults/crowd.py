@@ -14,6 +14,7 @@ from typing import Final
 
 from parley.chat.v1 import account_pb2, chat_pb2
 from tests.eventually import eventually
+from tests.faults import canaries
 from tests.faults.cluster import Cluster
 from tests.faults.guest import remove_and_add
 from tests.faults.journal import Journal, Line, Revoked, line_of
@@ -56,7 +57,7 @@ class Crowd:
         names = [f"member-{number}" for number in range(MEMBERS)] + ["guest"]
         phones = await self._world.users(*names)
         self._admin, self._guest, members = phones[0], phones[-1], phones[:-1]
-        self._circle(await self._admin.group("square", members[1:]), members)
+        self._circle(await self._admin.group(f"square {canaries.TITLE}", members[1:]), members)
         self._club = await self._admin.group("club", phones[1:])
         self._circle(self._club, phones)
         for one, other in self._random.sample(list(combinations(members, 2)), PAIRS):
@@ -101,7 +102,7 @@ class Crowd:
             await asyncio.sleep(self._random.expovariate(self._rate / len(self.talkers)))
             if self._waiting(talker) < UNANSWERED:
                 number += 1
-                talker.say(self._random.choice(mine), f"{talker.name} says {number}")
+                talker.say(self._random.choice(mine), f"{talker.name} says {number} {canaries.TEXT}")
 
     def _waiting(self, talker: Talker) -> int:
         return Counter(send.device for send in self.journal.unanswered)[talker.name]

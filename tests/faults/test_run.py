@@ -23,8 +23,10 @@ async def test_acknowledged_sends_survive_short_run(tmp_path: Path) -> None:
     report = await run(tmp_path, 20, 45.0, kinds=kinds, strikes=len(SHORT), files=False)
     assert not report.broken, [str(each) for each in report.broken[:5]]
     assert not report.errors, report.errors[:5]
+    assert not report.leaks, report.leaks[:5]
     assert report.struck.keys() == set(SHORT)
     assert report.acknowledged > 1000
+    assert report.spans > 100
     assert report.converged_s < 30
 
 
@@ -34,6 +36,7 @@ async def test_no_file_is_lost_or_left_behind_in_short_run(tmp_path: Path) -> No
     report = await run(tmp_path, 22, 45.0, kinds=kinds, strikes=len(FILES))
     assert not report.broken, [str(each) for each in report.broken[:5]]
     assert not report.errors, report.errors[:5]
+    assert not report.leaks, report.leaks[:5]
     assert report.struck.keys() == set(FILES)
     assert report.uploads > 20
     assert report.references > 20
@@ -46,6 +49,7 @@ async def test_no_push_is_lost_in_short_run(tmp_path: Path) -> None:
     report = await run(tmp_path, 23, 30.0, kinds=kinds, members=1, strikes=len(PUSHES), files=False)
     assert not report.broken, [str(each) for each in report.broken[:5]]
     assert not report.errors, report.errors[:5]
+    assert not report.leaks, report.leaks[:5]
     assert report.struck.keys() == set(PUSHES)
     assert report.promised_pushes > 100
     assert report.pushes > 100
@@ -58,4 +62,5 @@ async def test_rolling_upgrade_under_load_is_invisible_to_users(tmp_path: Path) 
     assert report.struck[UPGRADE] >= 1
     assert not report.broken, [str(each) for each in report.broken[:5]]
     assert not report.errors, report.errors[:5]
+    assert not report.leaks, report.leaks[:5]
     assert report.acknowledged > 500
