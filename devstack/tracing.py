@@ -1,4 +1,4 @@
-"""Where a stack sends its traces, and how many."""
+"""The tracing of a stack: the receiver of its traces, and the share that is sampled."""
 
 from __future__ import annotations
 

@@ -63,19 +63,6 @@ def record_spans(spans: Sequence[Span]) -> list[RecordedSpan]:
     ]
 
 
-def outline(record: Sequence[RecordedSpan]) -> list[tuple[str, str, str, list[str]]]:
-    """Return of each span, in order of names, what is the same in every record: name, process, parent and links."""
-    return sorted(
-        (
-            each.name,
-            each.process,
-            record[each.parent].name if each.parent is not None else "",
-            [record[link].name for link in each.links],
-        )
-        for each in record
-    )
-
-
 def read_record() -> list[RecordedSpan]:
     """Return the spans of docs/trace.json."""
     return [RecordedSpan(**each) for each in json.loads(RECORD.read_text())]

@@ -45,8 +45,8 @@ class Cluster:
     There are three chat servers, and two of presence, of notify and of media each.
 
     An async context manager. With fewer `members` of each cluster it is up sooner, and without `files` as well, which
-    need SeaweedFS and media servers. With a `sabotage`, the name of one, its servers break a promise. With
-    `tracing` they record traces. `redis` is the
+    need SeaweedFS and media servers. With a `sabotage`, the name of one, its servers break a promise. With `tracing`
+    they record traces. `redis` is the
     cable to Valkey, of which two servers may be at the other end, and `mesh` has by name of the chat server the cable
     on which others reach it. `phones` is a cable to the door.
     """

@@ -18,7 +18,7 @@ from tests.raw.world import World
 from tests.scenarios.conftest import ENVIRONMENT
 from tools import traced_message
 from tools.otlp_receiver import OtlpReceiver, Span
-from tools.trace_picture import PICTURE, RECORD, draw, outline, read_record, record_spans
+from tools.trace_picture import PICTURE, RECORD, RecordedSpan, draw, read_record, record_spans
 
 pytestmark = [pytest.mark.scenario, pytest.mark.e2e]
 
@@ -71,6 +71,19 @@ def path_to(spans: Sequence[Span], last: Span) -> list[Span]:
         assert parent.trace_id == child.trace_id
         assert parent.start_ns <= child.start_ns <= child.end_ns, (parent.name, child.name)
     return path
+
+
+def outline(record: Sequence[RecordedSpan]) -> list[tuple[str, str, str, list[str]]]:
+    """Return of each span, in order of names, what is the same in every record: name, process, parent and links."""
+    return sorted(
+        (
+            each.name,
+            each.process,
+            record[each.parent].name if each.parent is not None else "",
+            [record[link].name for link in each.links],
+        )
+        for each in record
+    )
 
 
 async def test_trace_follows_a_message_from_device_to_device(
