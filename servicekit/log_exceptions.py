@@ -34,8 +34,13 @@ def describe_exceptions(_: object, __: str, event: EventDict) -> EventDict:
 def format_exceptions(_: object, __: str, event: EventDict) -> EventDict:
     """Replace the exception of a line by a text for people."""
     if (error := _take_exception(event)) is not None:
-        event["exception"] = "\n".join(line for each in _describe_chain(error) for line in _lines_of(each, ""))
+        event["exception"] = format_exception(error)
     return event
+
+
+def format_exception(error: BaseException) -> str:
+    """Return the description of an exception as lines for people."""
+    return "\n".join(line for each in _describe_chain(error) for line in _lines_of(each, ""))
 
 
 def message_of(error: BaseException) -> str:

@@ -21,6 +21,7 @@ from grpc_health.v1 import health_pb2_grpc
 from servicekit import health
 from servicekit.call_reset import install_task_factory
 from servicekit.config import ConfigurationError
+from servicekit.log_exceptions import format_exception
 from servicekit.reflection import own_services, read_services
 from servicekit.rpc import UnknownMethods
 
@@ -188,10 +189,7 @@ def _exit_now(error: BaseException | None) -> None:
     code = 0
     if isinstance(error, Exception):
         message = _configuration_errors(error)
-        if message:
-            sys.stderr.writelines([message, "\n"])
-        else:
-            _log.error("process failed", exc_info=error)
+        sys.stderr.writelines([message or format_exception(error), "\n"])
         code = 1
     elif error is not None:
         code = SIGINT_EXIT_CODE

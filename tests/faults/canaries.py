@@ -35,7 +35,7 @@ TOKEN_CHARS: Final = 40
 
 
 class Canaries:
-    """The strings that must not be found: the canary words in every spelling, and secrets as they are, by what they are."""
+    """The strings that must not be found: the canary words in every spelling, and secrets as they are."""
 
     def __init__(self) -> None:
         self._forms: dict[bytes, str] = {form: kind for kind, word in WORDS.items() for form in spellings(word)}
