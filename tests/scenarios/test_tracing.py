@@ -13,6 +13,7 @@ from devstack.services import CHAT
 from devstack.stack import Stack
 from devstack.tracing import Tracing
 from parley.chat.v1 import chat_pb2
+from tests.raw import calls
 from tests.raw.device import new_id, text
 from tests.raw.world import World
 from tests.scenarios.conftest import ENVIRONMENT
@@ -149,7 +150,7 @@ async def test_client_does_not_choose_the_trace_of_a_call(world: World, receiver
         ("x-client-trace-id", "mine"),
         ("authorization", f"Bearer {alice.token}"),
     )
-    await world.channel(world.stack.door).unary_unary("/parley.chat.v1.ChatService/Locate")(b"", metadata=metadata)
+    await calls.call(world.channel(world.stack.door), chat_pb2.LocateRequest(), metadata)
     await asyncio.to_thread(receiver.wait_for, lambda spans: any("Locate" in span.name for span in spans[before:]))
     assert CLIENT_TRACE not in {span.trace_id for span in receiver.spans}
 
