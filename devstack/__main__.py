@@ -10,6 +10,7 @@ from devstack.errors import SetupError
 from devstack.launcher import launch
 from devstack.options import parse_options
 from devstack.ports import Ports
+from devstack.tracing import Tracing
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -19,7 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     environment = {"PARLEY_LOG_LEVEL": options.log_level, "PARLEY_DRAIN_SECONDS": "2"}
     ports = Ports(door=options.port, media=options.media_port, base=options.base_port)
     try:
-        launch(options.folder, ports, options.chat_servers, environment, create_display(), tls=options.tls)
+        tracing = Tracing(options.otlp_endpoint, options.trace_ratio) if options.otlp_endpoint else None
+        launch(
+            options.folder, ports, options.chat_servers, environment, create_display(), tls=options.tls, tracing=tracing
+        )
     except SetupError as trouble:
         sys.exit(str(trouble))
     except OSError as error:

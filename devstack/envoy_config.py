@@ -14,6 +14,7 @@ from devstack.local_http import fetch
 from devstack.ports import LOOPBACK, Ports
 from devstack.s3 import S3Address
 from devstack.services import Services
+from devstack.tracing import Tracing
 from servicekit.transport import GATEWAY
 
 _ASSIGNMENT_TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
@@ -22,7 +23,8 @@ _ASSIGNMENT_TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssi
 class EnvoyConfig:
     """The configuration files of one Envoy in `folder`, and queries of its administration interface.
 
-    With the address of an `s3` store it also serves presigned addresses, and with `certificates` it speaks TLS.
+    With the address of an `s3` store it also serves presigned addresses, with `certificates` it speaks TLS, and with
+    `tracing` it records traces.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class EnvoyConfig:
         s3: S3Address | None,
         access_log: Path,
         certificates: StackCertificates | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.configuration = folder / "envoy.yaml"
         self._endpoints = folder / "endpoints"
@@ -52,11 +55,18 @@ class EnvoyConfig:
             "JWKS_FILE": issuer.jwks,
             "ENDPOINTS_FOLDER": self._endpoints,
             "ACCESS_LOG": access_log,
+            **(tracing.envoy_values if tracing else {}),
         }
         if certificates is not None:
             values |= {"SECRETS_FOLDER": self._write_secrets(folder, certificates), "TRUST_DOMAIN": TRUST_DOMAIN}
-        has_s3, tls = s3 is not None, certificates is not None
-        self.configuration.write_text(render_configuration(values, services, has_s3=has_s3, tls=tls))
+        rendered = render_configuration(
+            values,
+            services,
+            has_s3=s3 is not None,
+            tls=certificates is not None,
+            traces=tracing is not None,
+        )
+        self.configuration.write_text(rendered)
 
     @staticmethod
     def _write_secrets(folder: Path, certificates: StackCertificates) -> Path:

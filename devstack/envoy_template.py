@@ -25,6 +25,8 @@ _TOKEN_FILTER: Final = "envoy.filters.http.jwt_authn"
 
 # The placeholders of the parts that are left out without TLS.
 _NO_TLS: Final = {"SECRETS_FOLDER": "", "TRUST_DOMAIN": ""}
+# And without traces.
+_NO_TRACES: Final = {"OTLP_HOST": "", "OTLP_PORT": 0, "TRACE_PERCENT": 0}
 
 Node: TypeAlias = dict[str, Any]
 """A mapping of the configuration."""
@@ -50,34 +52,37 @@ def render_configuration(
     *,
     has_s3: bool = True,
     tls: bool = False,
+    traces: bool = False,
     names: Mapping[str, tuple[str, int]] | None = None,
 ) -> str:
     """Return the configuration of an Envoy in front of the services, as YAML.
 
-    `values` are those of the template's placeholders. Without an S3 store there is no listener for presigned addresses.
-    With `names`, host and port by service, Envoy runs in a pod: it finds the servers of a service by DNS, where each is
-    an address of the host, reads no endpoint files, and has the listeners of `envoy/pod.yaml`. With `tls` the listeners
-    and the connections to the services have it, and two values more are needed. The same arguments give the same text.
-    Raise KeyError if a value or name is missing, and SetupError if the table has no chat.
+    `values` are those of the template's placeholders, of which those about TLS and traces are needed with `tls` and
+    with `traces` alone. Without an S3 store there is no listener for presigned addresses. With `names`, host and port
+    by service, Envoy runs in a pod: it finds the servers of a service by DNS, where each is an address of the host,
+    reads no endpoint files, and has the listeners of `envoy/pod.yaml`. The same arguments give the same text. Raise
+    KeyError if a value or name is missing, and SetupError if the table has no chat.
     """
     if CHAT.name not in {service.name for service in services}:
         raise SetupError("The table of services needs chat: Envoy routes health checks and reflection to it.")
-    all_values = {**({} if tls else _NO_TLS), **values, **_unserved_answer()}
+    all_values = {**({} if tls else _NO_TLS), **({} if traces else _NO_TRACES), **values, **_unserved_answer()}
     configuration: Node = yaml.safe_load(_fill_template(_TEMPLATE, all_values))
     resources = configuration["static_resources"]
-    cluster, s3 = resources["clusters"]
+    cluster, s3, otlp = resources["clusters"]
     door, media = resources["listeners"]
     if not tls:
         for part in (cluster, door["filter_chains"][0], media["filter_chains"][0]):
             del part["transport_socket"]
     domain = str(values["TRUST_DOMAIN"]) if tls else None
     clusters = [_cluster(cluster, service, domain, names) for service in services]
-    resources["clusters"] = [*clusters, *([s3] if has_s3 else [])]
+    resources["clusters"] = [*clusters, *([s3] if has_s3 else []), *([otlp] if traces else [])]
     resources["listeners"] = [door, *([media] if has_s3 else [])]
     if names is not None:
         for kind, parts in yaml.safe_load(_fill_template(_POD_TEMPLATE, values)).items():
             resources[kind] += parts
     connections = door["filter_chains"][0]["filters"][-1]["typed_config"]
+    if not traces:
+        del connections["tracing"]
     replies = connections["local_reply_config"]
     [mapper] = replies["mappers"]
     replies["mappers"] = refusal_mappers(mapper)

@@ -19,6 +19,7 @@ from devstack.ports import Ports
 from devstack.stack import Stack
 from devstack.startup_summary import startup_summary
 from devstack.supervisor import Supervisor
+from devstack.tracing import Tracing
 
 _CHECK_INTERVAL_S = 0.2
 _START_TIMEOUT_S = 60.0
@@ -47,13 +48,20 @@ class StopSignals:
 
 
 def launch(
-    folder: Path, ports: Ports, chat_servers: int, environment: dict[str, str], display: Display, *, tls: bool = False
+    folder: Path,
+    ports: Ports,
+    chat_servers: int,
+    environment: dict[str, str],
+    display: Display,
+    *,
+    tls: bool = False,
+    tracing: Tracing | None = None,
 ) -> None:
     """Run a stack until a stop signal. Raise SetupError if it cannot run; then no process is left running."""
     signals, is_new = StopSignals(), not folder.exists()
     with signals.installed(), lock_folder(folder):
         rotate_logs(folder / "logs")
-        stack = Stack(folder, chat_servers, ports=ports, environment=environment, tls=tls)
+        stack = Stack(folder, chat_servers, ports=ports, tracing=tracing, environment=environment, tls=tls)
         try:
             _start(stack, signals, display)
             _supervise(stack, signals, display)

@@ -28,6 +28,7 @@ from devstack.servers.service import (
 )
 from devstack.servers.valkey import redis_url, valkey_spec
 from devstack.services import OPTIONAL, Services, ServiceType
+from devstack.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Layout:
     `services` is its table of services.
     `issuer` is an external issuer; without one the stack signs users in itself. `stores` are the addresses of external
     stores; without them the stack has its own. With `tls` clients and services speak TLS, with certificates in tls/.
+    With `tracing` all processes that can record traces.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Layout:
         issuer: Issuer | None = None,
         stores: StoreAddresses | None = None,
         *,
+        tracing: Tracing | None = None,
         tls: bool = False,
     ) -> None:
         self.folder = folder.resolve()
@@ -69,6 +72,7 @@ class Layout:
             mongo_uri(ports.mongod), redis_url(ports.valkey), f"{LOOPBACK}:{ports.etcd}"
         )
         self._issuer = issuer
+        self._tracing = tracing
         self._tls = tls
 
     @cached_property
@@ -103,7 +107,14 @@ class Layout:
         """The configuration of Envoy."""
         log = self.log_path("envoy-failed-calls")
         return EnvoyConfig(
-            self.folder / "envoy", self.ports, self.services, self.issuer, self.s3, log, self.certificates
+            self.folder / "envoy",
+            self.ports,
+            self.services,
+            self.issuer,
+            self.s3,
+            log,
+            self.certificates,
+            self._tracing,
         )
 
     @cached_property
@@ -164,5 +175,6 @@ class Layout:
             files |= push_environment(self.recorded_pushes, self.secrets)
         s3 = s3_environment(self.s3, self.media_origin) if service.uses_s3 and self.s3 is not None else {}
         tls = self.certificates.environment(service.name) if self.certificates is not None else {}
-        settings = {**common, **files, **s3, **tls, **environment}
+        traces = self._tracing.environment if self._tracing is not None else {}
+        settings = {**common, **files, **s3, **tls, **traces, **environment}
         return service_replica(service, number, ports, log, settings, self.certificates)

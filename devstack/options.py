@@ -16,6 +16,7 @@ DEFAULT_DOOR: Final = 8080
 """The port that the `parley` command connects to by default."""
 DEFAULT_MEDIA_PORT: Final = 8090
 DEFAULT_BASE_PORT: Final = 5100
+DEFAULT_TRACE_RATIO: Final = 0.01
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -27,7 +28,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog='make run ARGS="…"',
         usage='make run ARGS="[--chat-servers N] [--port N] [--media-port N] [--base-port N] [--folder FOLDER] '
-        '[--tls] [--log-level LEVEL]"',
+        '[--tls] [--otlp-endpoint URL] [--trace-ratio N] [--log-level LEVEL]"',
         description="Start the stores, Envoy and the services, and keep them running until Ctrl-C.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
@@ -46,6 +47,10 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, default=Path(".parley"), metavar="FOLDER", help=folder)
     tls = "speak TLS with clients and between the services, as TLS=1 does; the certificates are in FOLDER/tls"
     parser.add_argument("--tls", action="store_true", help=tls)
+    endpoint = "an OTLP receiver for traces, http://host:4318; unset: nothing is traced"
+    parser.add_argument("--otlp-endpoint", metavar="URL", help=endpoint)
+    ratio = "the share of messages and calls that is traced, 0 to 1"
+    parser.add_argument("--trace-ratio", type=_share, default=DEFAULT_TRACE_RATIO, metavar="N", help=ratio)
     level = f"the log level of the services: {', '.join(LOG_LEVELS)}"
     parser.add_argument("--log-level", choices=LOG_LEVELS, default="info", metavar="LEVEL", help=level)
     return parser.parse_args(arguments)
@@ -58,6 +63,16 @@ def _integer_between(least: int, most: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0 and up to 1")
+    return share
 
 
 if __name__ == "__main__":

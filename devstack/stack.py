@@ -16,6 +16,7 @@ from devstack.ports import LOOPBACK, PortBlock, Ports, is_free
 from devstack.s3 import S3Address
 from devstack.servers.service import ServiceReplica
 from devstack.services import SERVICES, Services, find_service, with_replicas, without_s3
+from devstack.tracing import Tracing
 from devstack.watcher import NullWatcher, Watcher
 
 STORES = ("mongod", "valkey", "etcd", "seaweedfs")
@@ -31,7 +32,7 @@ class Stack:
     reserves a free block, so any number of stacks may run at the same time. An external `issuer` signs users in; by
     default the stack does. `only` selects processes by name: `Stack(folder, only=["mongod"])` has no replicas. With
     external `stores` it has none of its own, and without an S3 store among them none of the services that need one.
-    With `tls` clients and services speak TLS; the stores do not.
+    With `tls` clients and services speak TLS; the stores do not. With `tracing` Envoy and the services record traces.
     Calls block, and processes that end are not restarted.
     """
 
@@ -45,6 +46,7 @@ class Stack:
         issuer: Issuer | None = None,
         only: Collection[str] | None = None,
         stores: StoreAddresses | None = None,
+        tracing: Tracing | None = None,
         environment: Mapping[str, str] | None = None,
         environment_of: Mapping[str, Mapping[str, str]] | None = None,
         tls: bool = False,
@@ -53,7 +55,8 @@ class Stack:
             services = with_replicas(services, "chat", chat_servers)
         self._services = services if stores is None or stores.s3 is not None else without_s3(services)
         self._block = PortBlock() if ports is None else None
-        self.layout = Layout(folder, ports or self._block_ports(), self._services, issuer, stores, tls=tls)
+        block_ports = ports or self._block_ports()
+        self.layout = Layout(folder, block_ports, self._services, issuer, stores, tracing=tracing, tls=tls)
         self._environment = dict(environment or {})
         self._environment_of = dict(environment_of or {})
         names = _server_names(self._services) if stores is None else PROXIES

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -28,6 +29,7 @@ from parley_client.send_queue import SendQueue
 from parley_client.session import DeviceState, SessionStore
 from parley_client.stream_protocol import PendingSend, StreamProtocol
 from parley_client.tokens import TokenSource
+from parley_client.tracing import end_send, start_send
 from parley_client.watermarks import ReceiptTracker
 
 T = TypeVar("T")
@@ -196,6 +198,8 @@ class Device:
             content=as_content(content, reply_to_seq),
         )
         pending = self._protocol.send(request)
+        if (span := start_send(request)) is not None:
+            pending.result.add_done_callback(partial(end_send, span))
         pending.while_awaited = self._events.overflow
         if timeout_s is not None:
             loop = asyncio.get_running_loop()

@@ -59,6 +59,8 @@ class EventQueue:
                 return None
             await self._wait_changed()
         item = self._items.popleft()
+        if item.span is not None:
+            item.span.end()
         self._notify()
         return item
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from parley.chat.v1 import chat_pb2, entry_pb2
 from parley_client.catchup import Catchup
@@ -18,7 +19,11 @@ from parley_client.events import (
 )
 from parley_client.log_assembler import LogAssembler
 from parley_client.session import DeviceState
+from parley_client.tracing import start_receive
 from parley_client.watermarks import ReceiptTracker, Watermarks
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 Entry = entry_pb2.Entry
 
@@ -37,10 +42,14 @@ class LogCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class QueuedEvent:
-    """An event, and the checkpoint to commit once the application has processed it. Either may be None."""
+    """An event, and the checkpoint to commit once the application has processed it. Either may be None.
+
+    `span` is the span of a traced entry, which ends when the event leaves the queue.
+    """
 
     event: Event | None
     checkpoint: LogCheckpoint | chat_pb2.Cursor | None = None
+    span: Span | None = None
 
 
 class Inbox:
@@ -220,7 +229,10 @@ class Inbox:
                 if entry.actor_id == self._user_id:
                     self._receipts.confirm(entry.conversation_id, entry.seq, entry.seq)
         return [
-            QueuedEvent(EntryReceived(entry, live), LogCheckpoint(entry.conversation_id, entry.seq)) for entry in ready
+            QueuedEvent(
+                EntryReceived(entry, live), LogCheckpoint(entry.conversation_id, entry.seq), start_receive(entry)
+            )
+            for entry in ready
         ]
 
     def _handle_watermark(self, watermark: chat_pb2.Watermark) -> WatermarkMoved | None:

@@ -16,6 +16,7 @@ from parley_client.contents import media as media_content
 from parley_client.files import Files
 from parley_client.media.progress import ProgressCallback
 from parley_client.message import Message
+from parley_client.tracing import await_in_span, start_send
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,8 @@ class Messages:
             conversation_id=conversation_id,
             content=as_content(content, reply_to_seq),
         )
-        response = await self._calls.call(lambda channel: channel.chat.SendMessage, request)
+        span = start_send(request)
+        response = await await_in_span(span, self._calls.call(lambda channel: channel.chat.SendMessage, request))
         return AppendResult.from_proto(response.appended)
 
     async def send_file(

@@ -20,7 +20,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from servicekit import telemetry, validation
+from servicekit import tracing, validation
 from servicekit.auth import Claims
 from servicekit.failure import Failure
 from servicekit.telemetry import AUDIT_LOGGER
@@ -165,6 +165,7 @@ def _write(
     event: str, origin: CallOrigin | None, target: Fields, details: Fields, outcome: str, reason: str, method: str
 ) -> None:
     """Write a line. Every line has every field."""
+    carried = origin.metadata.get("traceparent", "") if origin else ""
     _log.info(
         event,
         outcome=outcome,
@@ -176,7 +177,7 @@ def _write(
         source=_plain(origin.source) if origin else "",
         method=method,
         request_id=_plain(origin.metadata.get("x-request-id", "")) if origin else "",
-        trace_id=telemetry.trace_id(origin.metadata if origin else {}),
+        trace_id=tracing.current_trace_id() or tracing.trace_id_of(carried),
     )
 
 

@@ -12,7 +12,7 @@ import structlog
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Histogram
 
-from servicekit import telemetry
+from servicekit import tracing
 from servicekit.auth import Claims
 from servicekit.failure import Failure
 
@@ -68,7 +68,7 @@ class CallRecorder:
         self._code = "OK"
         # A stream lives for hours, so it has no span; each of its frames has one.
         self._span: AbstractContextManager[Any] | None = (
-            None if method.long_lived else telemetry.span(method.name, metadata, kind=SpanKind.SERVER)
+            None if method.long_lived else tracing.span(method.name, metadata, kind=SpanKind.SERVER)
         )
 
     def __enter__(self) -> CallRecorder:
@@ -86,6 +86,7 @@ class CallRecorder:
         self._method.seconds.observe(perf_counter() - self._started_at)
         self._method.count_finished(self._code)
         if self._span is not None:
+            tracing.note_status(self._code)
             self._span.__exit__(None, None, None)
 
     def record_failure(self, failure: Failure) -> None:
@@ -104,6 +105,5 @@ class CallRecorder:
             "method": self._method.name,
             "code": self._code,
             "peer": self._peer,
-            "user": self.claims.user_id if self.claims else None,
             "seconds": round(perf_counter() - self._started_at, 6),
         }

@@ -15,7 +15,7 @@ import structlog
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Histogram
 
-from servicekit import telemetry
+from servicekit import tracing
 from servicekit.auth import ServiceCredential
 from servicekit.errors import ServerDraining, ServiceUnavailable
 from servicekit.etcd import Etcd
@@ -104,11 +104,11 @@ class ServiceChannel:
 
         async def attempt(request: Any, member: RingMember, timeout_s: float) -> Any:
             method = self._channel_to(member).unary_unary(path, request_serializer, response_deserializer)
-            metadata = (*self._credential.metadata(), *telemetry.trace_carrier().items())
+            metadata = (*self._credential.metadata(), *tracing.trace_carrier().items())
             return await method(request, metadata=metadata, timeout=timeout_s)
 
         async def call(request: Any, *, timeout: float = CALL_TIMEOUT_S) -> Any:
-            with telemetry.span(path, kind=SpanKind.CLIENT), _record_call(path):
+            with tracing.span(path, kind=SpanKind.CLIENT), _record_call(path):
                 return await self._call_until_answered(partial(attempt, request), timeout)
 
         return call
@@ -199,5 +199,6 @@ def _record_call(path: str) -> Iterator[None]:
         _log.info("call to another service failed", method=path, reason=failure.reason, error=failure.message)
         raise
     finally:
+        tracing.note_status(code)
         _CALLS.labels(path, code).inc()
         _SECONDS.labels(path).observe(perf_counter() - started_at)

@@ -23,6 +23,7 @@ EncodeFailure = Callable[[Failure], bytes]
 # A frame that has reached this size takes no further elements.
 FRAME_BYTES: Final = 128 * 1024
 WHOLE_FRAME: Final = 0
+_MARK: Final = -1
 # While the outbox is fuller than this share, responses to the device's own requests wait.
 WRITABLE_SHARE: Final = 0.5
 
@@ -48,6 +49,8 @@ class Outbox:
         self._join = join
         self._encode_failure = encode_failure
         self._items: deque[tuple[int, bytes]] = deque()
+        # The calls of the marks among the items, in their order.
+        self._marks: deque[Callable[[], None]] = deque()
         self._bytes = 0
         self._wake = asyncio.Event()
         self._writable = asyncio.Event()
@@ -72,6 +75,12 @@ class Outbox:
         """Append an element of a frame of `kind`; adjacent elements of one kind are joined into one frame."""
         self._put(kind, element)
 
+    def put_mark(self, on_written: Callable[[], None]) -> None:
+        """Call `on_written` once the frames with everything queued before are written; never if they are discarded."""
+        if not self.closed:
+            self._marks.append(on_written)
+            self._put(_MARK, b"")
+
     def close(self, failure: Failure | None) -> None:
         """Stop accepting frames; queued frames are still written, then `failure`. Only the first call has an effect."""
         if not self.closed:
@@ -85,6 +94,7 @@ class Outbox:
     def cut_off(self) -> None:
         """Discard the queued frames and close with SlowConsumer."""
         self._items.clear()
+        self._marks.clear()
         _cut_off.inc()
         self.close(SlowConsumer("the device does not read its stream; connect again and resume"))
 
@@ -113,12 +123,16 @@ class Outbox:
 
     async def dequeue(self) -> bytes | None:
         """Wait for the next frame and return it, or None when the outbox is closed and empty. For one reader only."""
-        while not self._items:
-            if self.closed:
-                return None
-            self._wake.clear()
-            await self._wake.wait()
-        kind, item = self._items.popleft()
+        kind, item = _MARK, b""
+        while kind == _MARK:
+            while not self._items:
+                if self.closed:
+                    return None
+                self._wake.clear()
+                await self._wake.wait()
+            kind, item = self._items.popleft()
+            if kind == _MARK:
+                self._marks.popleft()()
         size = len(item)
         if kind != WHOLE_FRAME:
             elements = [item]

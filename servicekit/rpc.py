@@ -29,6 +29,7 @@ from servicekit.call_metrics import CallRecorder, MethodMetrics
 from servicekit.call_reset import UNREAD_TIMEOUT_S, reset_unless_read
 from servicekit.errors import NotYetServed, SlowConsumer
 from servicekit.failure import Failure
+from servicekit.log_context import note_caller, note_handled
 from servicekit.open_streams import OpenStreams
 from servicekit.status import to_grpc
 from servicekit.unary_calls import UnaryCalls
@@ -261,8 +262,10 @@ def _admitted(behaviour: Behaviour, authenticate: Authenticate, admit: Admit | N
 
     async def serve(request: Any, origin: CallOrigin, recorder: CallRecorder, context: Context) -> bytes | None:
         claims = recorder.claims = origin.claims = authenticate(origin.metadata)
-        if claims is not None and admit is not None:
-            await admit(claims)
+        if claims is not None:
+            note_caller(claims)
+            if admit is not None:
+                await admit(claims)
         return await behaviour(request, Call(claims, origin.metadata, origin.peer), context)
 
     return serve
@@ -367,6 +370,7 @@ def _parse_and_check(request_type: type[Message], max_bytes: int, data: bytes) -
             reason="FRAME_TOO_LARGE",
         )
     request = validation.parse(request_type, data)
+    note_handled(request)
     validation.check(request)
     return request
 

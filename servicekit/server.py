@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +22,7 @@ from grpc_health.v1 import health_pb2_grpc
 from servicekit import health
 from servicekit.call_reset import install_task_factory
 from servicekit.config import ConfigurationError
+from servicekit.log_exceptions import format_exception
 from servicekit.reflection import own_services, read_services
 from servicekit.rpc import UnknownMethods
 from servicekit.transport import PLAIN_TEXT, Callers, Option, Transport
@@ -204,7 +204,7 @@ def _exit_now(error: BaseException | None) -> None:
     code = 0
     if isinstance(error, Exception):
         message = _configuration_errors(error)
-        sys.stderr.writelines([message, "\n"] if message else traceback.format_exception(error))
+        sys.stderr.writelines([message or format_exception(error), "\n"])
         code = 1
     elif error is not None:
         code = SIGINT_EXIT_CODE

@@ -21,7 +21,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from pymongo.errors import OperationFailure
 from redis.asyncio import Redis
 
-from servicekit import mongo, telemetry
+from servicekit import mongo, telemetry, tracing
 from servicekit.audit import AuditTable
 from servicekit.auth import Claims, ServiceCredential, TokenVerifier
 from servicekit.client import ServiceChannel
@@ -31,6 +31,7 @@ from servicekit.errors import RateLimited, StoreUnavailable
 from servicekit.etcd import Etcd
 from servicekit.health import HealthPart
 from servicekit.lifecycle import Lifecycle, ServerState
+from servicekit.log_exceptions import log_unhandled_exceptions
 from servicekit.membership import Membership, Superseded
 from servicekit.open_streams import OpenStreams
 from servicekit.rate_limiter import MAX_DEVICES, RateLimiter
@@ -167,6 +168,7 @@ async def serve(name: str, settings_type: type[SettingsT], build: Build[Settings
     """
     settings = settings_type.load()
     telemetry.configure_logging(settings.log_format, settings.log_level)
+    log_unhandled_exceptions(asyncio.get_running_loop())
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(configure_tracing(name, settings))
         if settings.metrics_listen:
@@ -194,7 +196,13 @@ async def serve(name: str, settings_type: type[SettingsT], build: Build[Settings
 
 def configure_tracing(name: str, settings: ServiceSettings) -> Callable[[], None]:
     """Start tracing with the endpoint and ratio of the settings, and return the function that flushes and ends it."""
-    return telemetry.configure_tracing(name, endpoint=settings.otlp_endpoint, sample_ratio=settings.trace_ratio)
+    return tracing.configure_tracing(
+        name,
+        endpoint=settings.otlp_endpoint,
+        sample_ratio=settings.trace_ratio,
+        client_rate=settings.trace_client_rate,
+        instance=_member(settings).server_id,
+    )
 
 
 class _Process:

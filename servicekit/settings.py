@@ -114,6 +114,8 @@ class ServiceSettings(EtcdSettings, TlsSettings):
     otlp_endpoint: str | None = None
     # The sampling ratio of the traces that start here, 0 to 1; 0 disables tracing.
     trace_ratio: float = Field(default=0.01, ge=0, le=1)
+    # Beyond that ratio: the messages a second whose traces clients have sampled, in each server; 0: none.
+    trace_client_rate: float = Field(default=1.0, ge=0, le=1000)
     # Seconds of the drain: the server still serves calls, while its streams move to other servers.
     drain_seconds: float = Field(default=10.0, ge=0, le=3600)
     # Unary and server-streaming calls of a device per second, of all methods together.

@@ -7,12 +7,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol
 
+from opentelemetry.trace import SpanKind
 from prometheus_client import Gauge
 
-from chat_service.model.delivery import AttachedSession, Delivery, Foreground, UnpushedEntry
+from chat_service.model.delivery import AttachedSession, DeliveredEntry, Delivery, Foreground, UnpushedEntry
+from chat_service.model.spans import message_attributes
 from servicekit.clock import Clock, Timer
 from servicekit.errors import SessionSuperseded
 from servicekit.failure import Failure
+from servicekit.tracing import OpenSpan, start_span
 
 # Users whose home is another server by the ring are kept this long, until every edge has learned of the ring.
 MOVED_USERS_KEPT_S: Final = 5.0
@@ -139,7 +142,10 @@ class Home:
     def deliver(self, user_ids: Collection[str], delivery: Delivery) -> None:
         """Send `delivery` to all sessions of these users, with one push per edge, and offer it for pushes."""
         if not delivery.push_only:
-            self._send(user_ids, delivery)
+            if delivery.traceparents:
+                self._send_traced(user_ids, delivery)
+            else:
+                self._send(user_ids, delivery)
         if self.pushes is not None:
             self.pushes.offer(user_ids, delivery)
 
@@ -150,6 +156,15 @@ class Home:
                 edges.setdefault(session.edge, []).append(session.session_id)
         for edge, session_ids in edges.items():
             self._edges.push(edge, session_ids, delivery)
+
+    def _send_traced(self, user_ids: Collection[str], delivery: Delivery) -> None:
+        """Send a delivery within a span of each of its traced entries."""
+        spans = [_start_span(*each) for each in zip(delivery.entries, delivery.traceparents, strict=True)]
+        traceparents = tuple(span.traceparent if span is not None else "" for span in spans)
+        self._send(user_ids, replace(delivery, traceparents=traceparents if any(traceparents) else ()))
+        for span in spans:
+            if span is not None:
+                span.end({"parley.users": len(user_ids)})
 
     def close_device_sessions(self, user_id: str, device_id: str, failure: Failure) -> None:
         """End the sessions of a device with `failure`."""
@@ -200,3 +215,10 @@ class Home:
 
     def _all_sessions(self) -> Iterable[AttachedSession]:
         return (session for sessions in self._users.values() for session in sessions.values())
+
+
+def _start_span(entry: DeliveredEntry, traceparent: str) -> OpenSpan | None:
+    if not traceparent:
+        return None
+    attributes = message_attributes("deliver", entry.request_id)
+    return start_span("home deliver", traceparent, kind=SpanKind.CONSUMER, attributes=attributes)

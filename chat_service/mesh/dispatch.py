@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 from typing import Final
 
@@ -18,10 +17,9 @@ from parley.internal.v1.mesh_pb2 import Attached, MeshFrame, Received, Reloaded,
 from servicekit.clock import Clock
 from servicekit.errors import NotYetServed
 from servicekit.failure import Failure
+from servicekit.log_context import note_handled
 from servicekit.status import from_proto
-from servicekit.telemetry import span
 
-NO_SPAN: Final = nullcontext()
 RECHECK_DELAY_S: Final = 0.2
 
 
@@ -43,10 +41,9 @@ class FrameDispatcher:
     def dispatch(self, peer: str, frame: MeshFrame, stream: PeerStream) -> None:
         """Handle a request or a publication of `peer`; frames of an unknown kind are ignored."""
         kind = frame.WhichOneof("body")
+        note_handled(frame)
         if kind is not None and (handle := getattr(self, f"_{kind}", None)) is not None:
-            carrier = {"traceparent": frame.traceparent} if frame.traceparent else None
-            with span(f"mesh {kind}", carrier) if carrier else NO_SPAN:
-                handle(peer, frame, stream)
+            handle(peer, frame, stream)
 
     def _append(self, _: str, frame: MeshFrame, stream: PeerStream) -> None:
         reply = partial(_respond_append, stream, frame.frame_id)
@@ -119,15 +116,13 @@ class FrameDispatcher:
 
     def _deliver(self, _: str, frame: MeshFrame, __: PeerStream) -> None:
         user_ids = list(frame.deliver.user_ids)
-        self._home.deliver(user_ids, mesh.decode_delivery(frame.deliver.delivery, frame.traceparent))
+        self._home.deliver(user_ids, mesh.decode_delivery(frame.deliver.delivery))
         for user_id in user_ids:
             if not self._home.has_user(user_id):
                 self._on_misrouted(user_id)
 
     def _push(self, _: str, frame: MeshFrame, __: PeerStream) -> None:
-        self._sessions.deliver(
-            list(frame.push.session_ids), mesh.decode_delivery(frame.push.delivery, frame.traceparent)
-        )
+        self._sessions.deliver(list(frame.push.session_ids), mesh.decode_delivery(frame.push.delivery))
 
     def _close_session(self, _: str, frame: MeshFrame, __: PeerStream) -> None:
         self._sessions.close_session(frame.close_session.session_id, from_proto(frame.close_session.status))

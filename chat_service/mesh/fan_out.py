@@ -17,6 +17,7 @@ from chat_service.model.conversation import Watermark
 from chat_service.model.delivery import Delivery
 from chat_service.model.entry import Entry
 from chat_service.model.ids import user_position
+from chat_service.owner.append_spans import NO_TRACES
 from chat_service.owner.ports import RingView
 from chat_service.stream.session_registry import SessionRegistry
 from chat_service.wire import entries as wire_entries
@@ -43,13 +44,13 @@ class FanOut:
         # None: the deployment has no notify service.
         self.recent = recent
 
-    def publish(self, users: Collection[str], entries: Sequence[Entry], traceparent: str) -> None:
-        """Publish entries of one conversation to the devices of `users`."""
-        self._deliver(users, _delivery_of(entries, traceparent))
+    def publish(self, users: Collection[str], entries: Sequence[Entry], traces: Mapping[int, str]) -> None:
+        """Publish entries of one conversation to the devices of `users`; `traces` has trace contexts by seq."""
+        self._deliver(users, _delivery_of(entries, traces))
 
     def offer_entries(self, users: Collection[str], entries: Sequence[Entry]) -> None:
         """Offer entries of one conversation to the homes of `users`, for pushes alone."""
-        self.offer(users, _delivery_of(entries, ""))
+        self.offer(users, _delivery_of(entries, NO_TRACES))
 
     def offer(self, users: Collection[str], delivery: Delivery, sent_at: float | None = None) -> None:
         """Offer a delivery with entries to the homes of `users`, for pushes alone; `sent_at` if it was sent before."""
@@ -103,13 +104,15 @@ class FanOut:
         for home, user_ids in homes.items():
             stream = self._peers.stream_to(home)
             # A home that cannot be reached rechecks its users once the peer stream is open again.
-            sent = stream is not None and stream.send(mesh.encode_deliver(user_ids, wire), delivery.traceparent)
+            sent = stream is not None and stream.send(mesh.encode_deliver(user_ids, wire))
             if not sent and self.recent is not None and delivery.entries:
                 self.recent.add_unsent(home, user_ids, delivery, sent_at)
 
 
-def _delivery_of(entries: Sequence[Entry], traceparent: str) -> Delivery:
-    return Delivery(entries=tuple(map(wire_entries.encode_delivery, entries)), traceparent=traceparent)
+def _delivery_of(entries: Sequence[Entry], traces: Mapping[int, str]) -> Delivery:
+    encoded = tuple(map(wire_entries.encode_delivery, entries))
+    contexts = tuple(traces.get(entry.seq, "") for entry in entries) if traces else ()
+    return Delivery(entries=encoded, traceparents=contexts if any(contexts) else ())
 
 
 class EdgeRouter:
@@ -125,7 +128,7 @@ class EdgeRouter:
         if edge == self._ring.me.server_id:
             self._local.deliver(session_ids, delivery)
         elif (stream := self._peers.stream_to(edge)) is not None:
-            stream.send(mesh.encode_push(session_ids, mesh.encode_delivery(delivery)), delivery.traceparent)
+            stream.send(mesh.encode_push(session_ids, mesh.encode_delivery(delivery)))
 
     def close(self, edge: str, session_id: str, failure: Failure) -> None:
         """End a session with `failure`."""

@@ -58,28 +58,30 @@ class PeerStream:
         if hello:
             self._wake.set()
 
-    def send(self, frame: MeshFrame, traceparent: str = "") -> bool:
+    def send(self, frame: MeshFrame) -> bool:
         """Queue `frame`; return False if the queue is full. The peer is sent `missed` after a frame was dropped."""
         if not self._has_room():
             return False
-        self._queue_frame(frame, traceparent)
+        self._queue_frame(frame)
         return True
 
     def send_unbounded(self, frame: MeshFrame) -> None:
         """Queue `frame` even if the queue is full."""
-        self._queue_frame(frame, "")
+        self._queue_frame(frame)
 
     def request(self, frame: MeshFrame, on_response: OnResponse, traceparent: str = "") -> None:
         """Queue `frame`; `on_response` is called once, with None if the queue is full or the stream ends first."""
         if self._has_room():
-            self._pending[self._queue_frame(frame, traceparent)] = on_response
+            if traceparent:
+                frame.traceparent = traceparent
+            self._pending[self._queue_frame(frame)] = on_response
         else:
             on_response(None)
 
     def respond(self, request_id: int, frame: MeshFrame) -> None:
         """Queue `frame` as the response to the peer's frame `request_id`."""
         frame.answers_frame_id = request_id
-        self._queue_frame(frame, "")
+        self._queue_frame(frame)
 
     async def run(self, read: Read, write: Write, handle_frame: Callable[[MeshFrame, PeerStream], None]) -> None:
         """Exchange frames until the peer ends the stream or an error ends it; then fail the pending requests."""
@@ -104,11 +106,9 @@ class PeerStream:
         self._missed = True
         return False
 
-    def _queue_frame(self, frame: MeshFrame, traceparent: str) -> int:
+    def _queue_frame(self, frame: MeshFrame) -> int:
         self._last_sent += 1
         frame.frame_id = self._last_sent
-        if traceparent:
-            frame.traceparent = traceparent
         data = frame.SerializeToString()
         self._queue.append(data)
         self._queued_bytes += len(data)
@@ -123,7 +123,7 @@ class PeerStream:
                 await write(self._next_batch())
             if self._missed:
                 self._missed = False
-                self._queue_frame(MeshFrame(missed=Missed()), "")
+                self._queue_frame(MeshFrame(missed=Missed()))
 
     def _next_batch(self) -> bytes:
         head = MeshBatch(

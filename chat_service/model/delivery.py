@@ -18,14 +18,15 @@ class DeliveredEntry:
 class Delivery:
     """Events for the devices of users: entries of one conversation in order of seq, watermarks and typing.
 
-    `traceparent` is the W3C trace context of the cause, empty if there is none. A delivery that is `push_only` is not
+    `traceparents` are the W3C trace contexts of the entries, in their order, an empty one for an entry that is not
+    traced; none if no entry is. A delivery that is `push_only` is not
     sent to devices: its entries are offered for pushes, because the first offer may be lost.
     """
 
     entries: tuple[DeliveredEntry, ...] = ()
     watermarks: tuple[bytes, ...] = ()
     typing: bytes = b""
-    traceparent: str = ""
+    traceparents: tuple[str, ...] = ()
     push_only: bool = False
 
 

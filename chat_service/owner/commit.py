@@ -17,13 +17,16 @@ from chat_service.model.conversation import apply_entry
 from chat_service.model.entry import Entry, MembershipChanged, Message, MessageMutation, redact_mutation
 from chat_service.model.stores import ChangeIndex, ConversationLog, ConversationStore
 from chat_service.owner.append_rates import AppendRates
+from chat_service.owner.append_spans import NO_TRACES, start_commit_spans, traces_of
 from chat_service.owner.owned_conversation import OwnedConversation, State
 from chat_service.owner.pending import PendingSend
 from chat_service.owner.ports import Publisher
+from servicekit import tracing
 from servicekit.clock import Clock
 from servicekit.failure import Failure
 from servicekit.retry import retry_while_unavailable
 from servicekit.tasks import cancel_requested
+from servicekit.tracing import OpenSpan
 
 BATCHES_IN_FLIGHT: Final = 2
 MAX_BATCH_ENTRIES: Final = 1000
@@ -137,8 +140,13 @@ class GroupCommit:
 
     async def _commit(self, batch: CommitBatch) -> None:
         parts = list(batch.by_conversation.values())
+        spans = _start_spans(parts) if tracing.is_enabled() else ()
         with self._isolate_failures(parts):
-            await self._append_and_apply(parts, batch)
+            try:
+                await self._append_and_apply(parts, batch)
+            finally:
+                for span in spans:
+                    span.end()
             self.rates.count((part.owned.conversation_id, part.durable) for part in parts if part.durable)
             for part in parts:
                 with self._isolate_failures([part]):
@@ -232,17 +240,18 @@ class GroupCommit:
 
     def _answer_and_publish(self, part: ConversationBatch) -> None:
         durable = part.sends[: part.durable]
+        traces = traces_of(durable) if tracing.is_enabled() else NO_TRACES
         recipients = RecipientGroups(part.owned.member_ids())
         for pending, entry in durable:
             part.owned.apply(entry)
             recipients.add(entry, part.owned)
             if former := part.owned.former_readers(entry):
-                self._publisher.publish(former, [redact_mutation(entry)], pending.draft.traceparent)
+                self._publisher.publish(former, [redact_mutation(entry)], traces)
             part.owned.answer_appended(pending, entry)
         if durable:
             _entries_appended.inc(len(durable))
             for users, entries in recipients.groups:
-                self._publisher.publish(users, entries, _traceparent_of(durable))
+                self._publisher.publish(users, entries, traces)
         part.owned.requeue_unsettled([pending for pending, _ in part.sends], part.durable)
         self._on_settled(part.owned, _message_authors(durable))
 
@@ -268,9 +277,8 @@ class RecipientGroups:
         self._extendable = False
 
 
-def _traceparent_of(sends: Sequence[tuple[PendingSend, Entry]]) -> str:
-    """Return the trace context of a fan-out: that of its first send that has one; empty if none has."""
-    return next((pending.draft.traceparent for pending, _ in sends if pending.draft.traceparent), "")
+def _start_spans(parts: Sequence[ConversationBatch]) -> Sequence[OpenSpan]:
+    return start_commit_spans(send for part in parts for send in part.sends)
 
 
 def _message_authors(sends: Sequence[tuple[PendingSend, Entry]]) -> frozenset[str]:

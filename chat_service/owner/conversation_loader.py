@@ -10,6 +10,7 @@ from typing import Final
 from chat_service.model.conversation import Conversation, apply_entry
 from chat_service.model.entry import Entry, EntryHeader, MessageMutation, redact_mutation
 from chat_service.model.stores import ChangeIndex, ConversationLog, ConversationStore
+from chat_service.owner.append_spans import NO_TRACES
 from chat_service.owner.owned_conversation import OwnedConversation
 from chat_service.owner.ports import Publisher
 from servicekit.clock import Clock
@@ -89,6 +90,6 @@ class ConversationLoader:
                 for user in owned.member_ids()
                 if owned.conversation and owned.conversation.can_see(user, entry.seq)
             ]
-            self._publisher.publish(users, [entry], "")
+            self._publisher.publish(users, [entry], NO_TRACES)
             if former[entry.seq]:
-                self._publisher.publish(former[entry.seq], [redact_mutation(entry)], "")
+                self._publisher.publish(former[entry.seq], [redact_mutation(entry)], NO_TRACES)

@@ -19,6 +19,7 @@ from chat_service.model.ids import conversation_position
 from chat_service.model.requests import AppendOutcome, Attempt, Creation, Done, OnAppended, OnDone, Receipt
 from chat_service.model.retention import KEEP_FOREVER, RetentionPolicy
 from chat_service.model.stores import ChangeIndex, ConversationLog, ConversationStore
+from chat_service.owner.append_spans import trace_append
 from chat_service.owner.commit import GroupCommit
 from chat_service.owner.conversation_loader import ConversationLoader
 from chat_service.owner.owned_conversation import OwnedConversation, State
@@ -109,6 +110,8 @@ class Owner:
         A draft with an `attempt` is refused with EarlierSendRefused if an earlier send of that attempt was.
         """
         conversation_id = draft.conversation_id
+        if draft.traceparent:
+            draft, reply = trace_append(draft, reply)
         if attempt and self._fenced_attempts.is_fenced(attempt, conversation_id):
             reply(EarlierSendRefused("an earlier send to this conversation was refused"))
             return

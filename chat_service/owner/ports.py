@@ -13,8 +13,11 @@ from servicekit.ring import Ring, RingMember
 class Publisher(Protocol):
     """Publishes to the devices of members. No method waits."""
 
-    def publish(self, users: Collection[str], entries: Sequence[Entry], traceparent: str) -> None:
-        """Send entries of one conversation to the devices of `users`."""
+    def publish(self, users: Collection[str], entries: Sequence[Entry], traces: Mapping[int, str]) -> None:
+        """Send entries of one conversation to the devices of `users`.
+
+        `traces` has, by seq, the W3C trace contexts of those that are traced.
+        """
 
     def publish_typing(self, users: Collection[str], conversation_id: str, user_id: str, typing: bool) -> None:
         """Send to the devices of `users` that `user_id` started typing, or stopped if `typing` is False."""

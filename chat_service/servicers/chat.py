@@ -13,9 +13,11 @@ from chat_service.model.reactions import is_emoji
 from chat_service.model.requests import Receipt
 from chat_service.model.words import MessageQuery
 from chat_service.servicers.dependencies import Dependencies, DraftAppender
+from chat_service.stream.message_spans import await_in_span, start_call_span
 from chat_service.wire import contents, frames, positions, ranges, requests
 from chat_service.wire.entries import entry_to_proto
 from parley.chat.v1 import chat_pb2
+from servicekit import tracing
 from servicekit.errors import Disabled, Invalid
 from servicekit.failure import Failure, Violation
 from servicekit.page_tokens import ID_POSITION, decode_page_token, encode_page_token, next_page_token
@@ -54,13 +56,16 @@ class ChatServicer:
 
     async def SendMessage(self, request: chat_pb2.SendMessageRequest, call: Call) -> chat_pb2.SendMessageResponse:
         """Append a message."""
-        appended = await self._append(
+        span = start_call_span(request, call.caller.user_id) if tracing.is_enabled() else None
+        answer = self._append(
             call,
             request.conversation_id,
             request.client_message_id,
             Message(contents.encode_content(request.content, self._limits)),
             references=contents.decode_references(request.content),
+            traceparent=span.traceparent if span is not None else "",
         )
+        appended = await await_in_span(span, answer)
         return chat_pb2.SendMessageResponse(appended=frames.encode_appended(appended))
 
     async def UpdateReceipts(

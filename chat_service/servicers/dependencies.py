@@ -17,6 +17,7 @@ from chat_service.stream.edge import Edge
 from chat_service.stream.rejections import count_refused_send
 from chat_service.wire import requests
 from chat_service.wire.media import add_claim
+from servicekit import tracing
 from servicekit.clock import Clock
 from servicekit.errors import Invalid, RateLimited
 from servicekit.failure import Failure, Violation
@@ -60,16 +61,19 @@ class DraftAppender:
         change: Change,
         consent_exempt: frozenset[str] = frozenset(),
         references: References = NO_REFERENCES,
+        traceparent: str = "",
     ) -> Appended | Unchanged:
         """Append `change` for the caller.
 
         `consent_exempt` are the users in the change whose consent was not checked because they were members: if one
         left meanwhile, the change does not add that user. `references` are those of the content of the change; a file
-        among them is claimed first. Raise Invalid for a bad `request_id`, RateLimited, and the refusal of the file or
-        of the owner.
+        among them is claimed first. `traceparent` is the trace context of the change; empty: that of the call.
+
+        Raise Invalid for a bad `request_id`, RateLimited, and the refusal of the file or of the owner.
         """
         caller = call.caller
-        draft = requests.make_draft(conversation_id, caller.user_id, request_id, change, self._clock.now_ms())
+        now_ms, trace = self._clock.now_ms(), traceparent or tracing.current_traceparent()
+        draft = requests.make_draft(conversation_id, caller.user_id, request_id, change, now_ms, traceparent=trace)
         draft = replace(draft, consent_exempt=consent_exempt, references=references)
         try:
             return await self._append(draft, caller.device_id)

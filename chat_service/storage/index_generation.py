@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
+from contextvars import Context
 from typing import Final
 
 import structlog
@@ -105,7 +106,8 @@ class IndexGeneration:
     async def probe(self) -> None:
         """Probe the index, and begin an outage if it cannot be reached. Concurrent calls share one probe."""
         if self._probe_task is None or self._probe_task.done():
-            self._probe_task = asyncio.create_task(self._probe())
+            # An empty context: its log lines concern no single call.
+            self._probe_task = asyncio.create_task(self._probe(), context=Context())
         await asyncio.shield(self._probe_task)
 
     async def reconcile(self, bucket: scripts.BucketArguments, expected: int, sentinel: bytes) -> None:

@@ -25,6 +25,7 @@ from chat_service.stream.session import StreamSession
 from chat_service.stream.session_registry import SessionRegistry
 from chat_service.wire import frames, requests
 from parley.chat.v1 import chat_pb2
+from servicekit import tracing
 from servicekit.clock import Clock
 from servicekit.errors import FrameEmpty, HelloMissing, ServerDraining
 from servicekit.failure import Failure
@@ -36,8 +37,6 @@ from servicekit.tasks import cancel_requested
 
 HELLO_TIMEOUT_S: Final = 10.0
 HANDSHAKE_TIMEOUT_S: Final = 10.0
-# The length of a traceparent of W3C version 00. It travels with every message, so a longer one is not passed on.
-TRACEPARENT_CHARS: Final = 55
 # Devices are asked to leave at random times within this share of the drain.
 DRAIN_SPREAD: Final = 0.6
 # The mean interval of the periodic recheck, which repairs a loss that no server noticed.
@@ -121,20 +120,19 @@ class Edge:
                 instance_id=hello.instance_id,
                 stream_number=hello.stream_number,
             )
-            await self._run_session(session, stream, handshake, call.metadata.get("traceparent", ""))
+            # Of Envoy's span: it lets no traceparent of a client through.
+            context = call.metadata.get("traceparent", "")
+            session.stream_context = context if tracing.is_sampled(context) else ""
+            await self._run_session(session, stream, handshake)
         finally:
             handshake.release()
 
-    async def _run_session(
-        self, session: StreamSession, stream: ByteStream, handshake: Handshake, traceparent: str
-    ) -> None:
+    async def _run_session(self, session: StreamSession, stream: ByteStream, handshake: Handshake) -> None:
         claims = session.claims
         self._sessions.add(session)
         log.info("session started", session_id=session.session_id, user_id=claims.user_id, device_id=claims.device_id)
         try:
-            await self._welcome_and_serve(
-                session, stream, handshake, traceparent if len(traceparent) == TRACEPARENT_CHARS else ""
-            )
+            await self._welcome_and_serve(session, stream, handshake)
         finally:
             self._registrar.detach(session)
             self._presence.end_session(session)
@@ -245,9 +243,7 @@ class Edge:
         requests.check_frame(data, frame, self._limits)
         return frame.hello
 
-    async def _welcome_and_serve(
-        self, session: StreamSession, stream: ByteStream, handshake: Handshake, traceparent: str
-    ) -> None:
+    async def _welcome_and_serve(self, session: StreamSession, stream: ByteStream, handshake: Handshake) -> None:
         user_id = session.claims.user_id
         self._admission.schedule_expiry(session)
         # A device that does not read its changes must not occupy a handshake slot for longer.
@@ -277,7 +273,6 @@ class Edge:
             self._admission.revalidate,
             self._admission.reauthenticate,
             handshake.release,
-            traceparent,
         )
         await handler.run()
 

@@ -14,18 +14,20 @@ from chat_service.limits import Limits
 from chat_service.model.cursor import IndexReading
 from chat_service.stream.edge_presence import EdgePresence
 from chat_service.stream.home_registrar import Revalidate
+from chat_service.stream.message_spans import start_frame_span
 from chat_service.stream.rejections import count_rejected_frame
 from chat_service.stream.session import StreamSession
 from chat_service.wire import frames, ranges, requests
 from parley.chat.v1 import chat_pb2
+from servicekit import tracing
 from servicekit.clock import Clock
 from servicekit.errors import HelloRepeated, RateLimited, SlowConsumer, StoreUnavailable
 from servicekit.failure import Failure
+from servicekit.log_context import note_handled
 from servicekit.outbox import FRAME_BYTES
 from servicekit.rate_limiter import TokenBucket
 from servicekit.rpc import ByteStream
 from servicekit.tasks import cancel_requested
-from servicekit.telemetry import span, trace_carrier
 
 CHANGES_PAGE: Final = 500
 RANGES_PER_READ: Final = 8
@@ -65,7 +67,6 @@ class StreamHandler:
         revalidate: Revalidate,
         reauthenticate: Reauthenticate,
         on_ready: Callable[[], None],
-        traceparent: str,
     ) -> None:
         self._session = session
         self._stream = stream
@@ -76,7 +77,6 @@ class StreamHandler:
         self._revalidate = revalidate
         self._reauthenticate = reauthenticate
         self._on_ready = on_ready
-        self._traceparent = traceparent
         self._frame_rate = TokenBucket(
             limits.sends_per_second * limits.frames_per_send, limits.sends_burst * limits.frames_per_send, clock
         )
@@ -124,11 +124,15 @@ class StreamHandler:
                 count_rejected_frame(violation)
                 self._session.close(violation)
                 continue
+            note_handled(frame)
             try:
                 requests.check_frame(data, frame, self._limits)
                 await self._handle_frame(kind, frame)
             except Failure as failure:
                 self._refuse_frame(kind, frame, failure)
+            except Exception:
+                log.exception("frame failed", kind=kind)
+                raise Failure("internal error; see the server's log") from None
 
     async def _throttle(self, frames: float) -> None:
         wait_s = self._frame_rate.take(frames)
@@ -139,8 +143,7 @@ class StreamHandler:
     async def _handle_frame(self, kind: str, frame: chat_pb2.ConnectRequest) -> None:
         now_ms = self._clock.now_ms()
         if kind == "send_message":
-            with span("send_message"):
-                self._submit_send(frame.send_message, now_ms)
+            self._submit_send(frame.send_message, now_ms)
         elif kind == "receipts":
             await self._throttle(len(frame.receipts.receipts) / RECEIPTS_PER_FRAME)
             for receipt in frame.receipts.receipts:
@@ -161,11 +164,15 @@ class StreamHandler:
             self._presence.watch(self._session, list(frame.watch_presence.user_ids))
 
     def _submit_send(self, send: chat_pb2.SendMessageRequest, now_ms: int) -> None:
-        # If this server records no trace, the traceparent of the device is passed on.
-        traceparent = trace_carrier().get("traceparent", self._traceparent)
-        self._session.submit_send(
-            requests.decode_send(send, self._session.claims.user_id, self._limits, now_ms, traceparent)
-        )
+        user_id = self._session.claims.user_id
+        span = start_frame_span(send, user_id, self._session.stream_context) if tracing.is_enabled() else None
+        try:
+            draft = requests.decode_send(send, user_id, self._limits, now_ms, span.traceparent if span else "")
+        except Failure as failure:
+            if span is not None:
+                span.end(failure=failure)
+            raise
+        self._session.submit_send(draft, span)
 
     def _refuse_frame(self, kind: str, frame: chat_pb2.ConnectRequest, failure: Failure) -> None:
         count_rejected_frame(failure)

@@ -19,7 +19,9 @@ from chat_service.model.delivery import AttachedSession, Delivery
 from chat_service.model.entry import Draft, Message
 from chat_service.model.media import MediaCatalog
 from chat_service.model.requests import AppendOutcome, Attempt
+from chat_service.model.spans import end_with_outcome
 from chat_service.stream.media_claims import MediaClaimQueue
+from chat_service.stream.message_spans import DeliverySpans, EncodedEntry
 from chat_service.stream.ports import Owners
 from chat_service.stream.receipt_sender import ReceiptSender
 from chat_service.stream.rejections import count_refused_send
@@ -35,6 +37,7 @@ from servicekit.errors import RateLimited, SessionSuperseded
 from servicekit.failure import Failure
 from servicekit.outbox import WHOLE_FRAME, Outbox, SlowConsumerDetector
 from servicekit.rate_limiter import TokenBucket
+from servicekit.tracing import OpenSpan
 
 MAX_LANES: Final = 1000
 # Answered sends that a session remembers, because a device may retry a send before it receives the answer.
@@ -87,6 +90,10 @@ class StreamSession:
         self._attempts = count(1)
         self._recently_answered = RecentlyAnswered(MAX_RECENTLY_ANSWERED)
         self._unanswered_bytes = 0
+        # The spans of the unanswered sends that are traced, by trace context.
+        self._send_spans: dict[str, OpenSpan] = {}
+        # The trace context of the stream; empty unless it is traced.
+        self.stream_context = ""
         self._media_claims = MediaClaimQueue(claims.user_id, catalog)
         self._send_rate = send_rate
         self._timers: set[Timer] = set()
@@ -102,8 +109,13 @@ class StreamSession:
         """The id of the session: a UUIDv7 in hex."""
         return self.attached_session.session_id
 
-    def submit_send(self, draft: Draft) -> None:
-        """Add a send of the device to its lane. The answer, or the refusal by a limit, goes to the outbox."""
+    def submit_send(self, draft: Draft, span: OpenSpan | None = None) -> None:
+        """Add a send of the device to its lane. The answer, or the refusal by a limit, goes to the outbox.
+
+        `span` is the span of a traced send, which ends with the answer.
+        """
+        if span is not None:
+            self._send_spans[draft.traceparent] = span
         wait_s = self._send_rate.take()
         refusal = RateLimited("device rate limit exceeded", retry_after=wait_s) if wait_s else None
         if self._unanswered_bytes > self._limits.unanswered_bytes:
@@ -132,7 +144,7 @@ class StreamSession:
                 lane.forget_refused((conversation_id, UUID(client_message_id).bytes))
         self._answer_send(conversation_id, client_message_id, failure)
 
-    def deliver(self, entries: list[tuple[bytes, bytes, str]], delivery: Delivery) -> None:
+    def deliver(self, entries: list[EncodedEntry], delivery: Delivery) -> None:
         """Put a delivery into the outbox; `entries` are (for other users, for the actor's devices, actor id).
 
         If the outbox is full, entries and watermarks are dropped. The session is then rechecked, so that the device
@@ -150,6 +162,15 @@ class StreamSession:
         if not fits:
             self.request_recheck()
             self._slow_consumer.on_overflow()
+
+    def deliver_traced(self, entries: list[EncodedEntry], delivery: Delivery) -> None:
+        """Put a delivery with traced entries into the outbox as `deliver` does, within spans.
+
+        They end once it is written, and are lost if the outbox is discarded.
+        """
+        spans = DeliverySpans.start(delivery, self.attached_session, self.stream_context)
+        self.deliver(spans.add_contexts(entries), delivery)
+        self.outbox.put_mark(spans.end)
 
     def note_frame(self, activity: chat_pb2.Activity.ValueType = chat_pb2.ACTIVITY_UNSPECIFIED) -> None:
         """Note that the device has sent something, and whether it is in the foreground if it says so."""
@@ -221,6 +242,8 @@ class StreamSession:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
+        for span in self._send_spans.values():
+            span.end({"parley.answered": False})
         self.outbox.close(None)
 
     def _get_or_create_lane(self, conversation_id: str) -> SendLane:
@@ -260,6 +283,8 @@ class StreamSession:
 
     def _put_result(self, draft: Draft, outcome: AppendOutcome) -> None:
         self._unanswered_bytes -= _content_bytes(draft)
+        if draft.traceparent and (span := self._send_spans.pop(draft.traceparent, None)) is not None:
+            end_with_outcome(span, outcome)
         self._answer_send(draft.conversation_id, str(UUID(bytes=draft.request_id)), outcome)
         self._close_if_answered()
 

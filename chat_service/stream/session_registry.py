@@ -64,7 +64,10 @@ class SessionRegistry:
         entries = [_variants(entry) for entry in delivery.entries]
         for session_id in session_ids:
             if (session := self._sessions.get(session_id)) is not None:
-                session.deliver(entries, delivery)
+                if delivery.traceparents:
+                    session.deliver_traced(entries, delivery)
+                else:
+                    session.deliver(entries, delivery)
 
     def close_session(self, session_id: str, failure: Failure) -> None:
         """End a session with `failure`."""

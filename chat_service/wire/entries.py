@@ -15,6 +15,7 @@ from parley.chat.v1 import entry_pb2
 from servicekit.proto_fields import encode_bytes_field
 
 CLIENT_MESSAGE_ID: Final[int] = entry_pb2.Entry.DESCRIPTOR.fields_by_name["client_message_id"].number
+TRACEPARENT: Final[int] = entry_pb2.Entry.DESCRIPTOR.fields_by_name["traceparent"].number
 
 
 def encode_delivery(entry: Entry) -> DeliveredEntry:
@@ -37,6 +38,11 @@ def encode_entry(entry: Entry) -> bytes:
 def with_request_id(entry: bytes, request_id: bytes) -> bytes:
     """Return the Entry for the devices of its actor: with `client_message_id`."""
     return entry + encode_bytes_field(CLIENT_MESSAGE_ID, str(UUID(bytes=request_id)).encode())
+
+
+def with_traceparent(entry: bytes, traceparent: str) -> bytes:
+    """Return the Entry for a device to which it is delivered within a trace."""
+    return entry + encode_bytes_field(TRACEPARENT, traceparent.encode())
 
 
 def encode_for_viewer(entry: Entry, viewer: str) -> bytes:

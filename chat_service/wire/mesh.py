@@ -164,8 +164,8 @@ def encode_push(session_ids: Sequence[str], delivery: WireDelivery) -> MeshFrame
 
 
 def encode_delivery(delivery: Delivery) -> WireDelivery:
-    """Return a Delivery without its trace context, which the frame carries."""
-    return WireDelivery(
+    """Return a Delivery for other servers."""
+    wire = WireDelivery(
         entries=[
             WireEntry(entry=entry.entry, actor_id=entry.actor_id, client_message_id=entry.request_id)
             for entry in delivery.entries
@@ -174,15 +174,18 @@ def encode_delivery(delivery: Delivery) -> WireDelivery:
         typing=delivery.typing,
         push_only=delivery.push_only,
     )
+    if delivery.traceparents:
+        wire.traceparents.extend(delivery.traceparents)
+    return wire
 
 
-def decode_delivery(body: WireDelivery, traceparent: str) -> Delivery:
-    """Return the delivery in a Delivery; `traceparent` is the trace context of its frame."""
+def decode_delivery(body: WireDelivery) -> Delivery:
+    """Return the delivery in a Delivery of another server."""
     return Delivery(
         entries=tuple(DeliveredEntry(entry.entry, entry.actor_id, entry.client_message_id) for entry in body.entries),
         watermarks=tuple(body.watermarks),
         typing=body.typing,
-        traceparent=traceparent,
+        traceparents=tuple(body.traceparents),
         push_only=body.push_only,
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Mapping
@@ -82,8 +81,6 @@ class S3Transport:
         self._limits = limits
         self._control = _client(tls, limits, limits.control_s, limits.control_connections)
         self._transfers = _client(tls, limits, limits.chunk_s, limits.transfers)
-        # It logs a line for each request.
-        logging.getLogger("httpx2").setLevel(logging.WARNING)
 
     async def close(self) -> None:
         """Close all connections."""

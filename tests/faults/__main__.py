@@ -102,6 +102,9 @@ def _show(report: Report) -> None:
         f"{report.pushes:,} pushes recorded and checked, {report.promised_pushes:,} pushes promised; the last of these"
         f" had arrived {report.push_s:.1f} s after the end"
     )
+    console.print(f"{report.spans:,} spans recorded; {len(report.leaks)} canaries found in logs, traces and metrics")
+    for leak in report.leaks[:20]:
+        console.print(f"[red]LEAK[/] {leak}", highlight=False)
     for each in report.broken[:20]:
         console.print(f"[red]BROKEN[/] {each}", highlight=False)
     for error in report.errors[:20]:

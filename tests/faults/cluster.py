@@ -27,6 +27,7 @@ from devstack.servers.service import ServiceReplica
 from devstack.servers.valkey import valkey_spec
 from devstack.services import SERVICES, with_replicas
 from devstack.stack import Stack
+from devstack.tracing import Tracing
 from tests.eventually import eventually
 from tests.faults.files import times
 from tests.proxy.wire import Relay
@@ -44,13 +45,23 @@ class Cluster:
     There are three chat servers, and two of presence, of notify and of media each.
 
     An async context manager. With fewer `members` of each cluster it is up sooner, and without `files` as well, which
-    need SeaweedFS and media servers. With a `sabotage`, the name of one, its servers break a promise. `redis` is the
+    need SeaweedFS and media servers. With a `sabotage`, the name of one, its servers break a promise. With `tracing`
+    they record traces. `redis` is the
     cable to Valkey, of which two servers may be at the other end, and `mesh` has by name of the chat server the cable
     on which others reach it. `phones` is a cable to the door.
     """
 
-    def __init__(self, folder: Path, *, members: int = MEMBERS, sabotage: str = "", files: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        members: int = MEMBERS,
+        sabotage: str = "",
+        files: bool = True,
+        tracing: Tracing | None = None,
+    ) -> None:
         self._folder = folder
+        self._tracing = tracing
         self._members = members
         self._sabotage = sabotage
         self._block = PortBlock()
@@ -106,6 +117,7 @@ class Cluster:
             CHAT_SERVERS,
             services=with_replicas(SERVICES, "media", MEDIA_SERVERS),
             stores=stores,
+            tracing=self._tracing,
             environment=ENVIRONMENT,
             environment_of=environment_of,
         )

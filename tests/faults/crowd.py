@@ -12,6 +12,7 @@ from random import Random
 from typing import Final
 
 from parley.chat.v1 import account_pb2
+from tests.faults import canaries
 from tests.faults.cluster import Cluster
 from tests.faults.guest import remove_and_add
 from tests.faults.journal import Revoked
@@ -45,7 +46,7 @@ class Crowd(Workload):
         names = [f"member-{number}" for number in range(MEMBERS)] + ["guest"]
         phones = await self._world.users(*names)
         self._admin, self._guest, members = phones[0], phones[-1], phones[:-1]
-        self.add_conversation(await self._admin.group("square", members[1:]), members)
+        self.add_conversation(await self._admin.group(f"square {canaries.TITLE}", members[1:]), members)
         self._club = await self._admin.group("club", phones[1:])
         self.add_conversation(self._club, phones)
         for one, other in self._random.sample(list(combinations(members, 2)), PAIRS):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Final
 
+from devstack.tracing import Tracing
+from tests.faults.canaries import Canaries, add_secrets, read_sources
 from tests.faults.cluster import MEMBERS, Cluster
 from tests.faults.crowd import Crowd
 from tests.faults.files.album import PAUSE_S, Album
@@ -25,8 +27,10 @@ from tests.faults.presence.judge import broken_presence_promises
 from tests.faults.presence.onlookers import Onlookers
 from tests.faults.push.audience import ARRIVED_S, Audience
 from tests.faults.push.judge import broken_push_promises, last_arrival, promised_pushes
+from tests.faults.sign_ups import SignUps
 from tests.faults.talkers import TOKEN_S
 from tests.raw.world import World
+from tools.otlp_receiver import OtlpReceiver
 
 RATE: Final = 60.0
 ANSWERED_S: Final = 60.0
@@ -35,6 +39,8 @@ CONVERGED_S: Final = 30.0
 WELL_AFTER_S: Final = 10.0
 WELL: Final = 0.95
 IN_TIME_S: Final = 5.0
+# Of messages and calls, so many that a canary would be among them.
+TRACE_RATIO: Final = 0.05
 
 Act = Callable[[Callable[[], bool]], Coroutine[None, None, None]]
 """Does something while its argument returns true."""
@@ -65,6 +71,9 @@ class Report:
     well: float = 0.0
     struck: dict[str, int] = field(default_factory=dict)
     broken: list[Broken] = field(default_factory=list)
+    # Spans of traces, and where content or secrets were found in logs, traces and metrics.
+    spans: int = 0
+    leaks: list[str] = field(default_factory=list)
     # What users were told that they should not have been, and which parts ended by themselves.
     errors: list[str] = field(default_factory=list)
     inconclusive: list[str] = field(default_factory=list)
@@ -72,7 +81,7 @@ class Report:
     @property
     def passed(self) -> bool:
         """Return true if the run is conclusive and every promise was kept."""
-        return not self.broken and not self.errors and not self.inconclusive
+        return not self.broken and not self.errors and not self.leaks and not self.inconclusive
 
 
 async def run(
@@ -96,7 +105,14 @@ async def run(
     random, report = Random(seed), Report(seed, seconds)
     say("starting MongoDB, etcd, Valkey, SeaweedFS, three chat servers, two of presence, media and notify, and Envoy")
     async with (
-        Cluster(folder, members=members, sabotage=sabotage, files=files) as cluster,
+        _receive_traces() as receiver,
+        Cluster(
+            folder,
+            members=members,
+            sabotage=sabotage,
+            files=files,
+            tracing=Tracing(receiver.endpoint, TRACE_RATIO),
+        ) as cluster,
         World(cluster.stack, TOKEN_S) as world,
         Crowd(cluster, world, random, rate) as crowd,
         Onlookers(world, cluster.doors, crowd.devices, Random(seed)) as onlookers,
@@ -105,6 +121,7 @@ async def run(
     ):
         album = await open_.enter_async_context(Album(world, Random(seed))) if files else None
         uploaders = [partial(each.work, pause=PAUSE_S) for each in (album.uploaders if album is not None else ())]
+        sign_ups = SignUps(world, Random(seed))
         nemesis = Nemesis(cluster, crowd.journal, random, kinds, say)
         until = time.monotonic() + seconds
 
@@ -112,7 +129,7 @@ async def run(
             return time.monotonic() < until or len(crowd.journal.struck) < strikes
 
         async with asyncio.TaskGroup() as group:
-            acts: list[Act] = [crowd.talk, onlookers.come_and_go, audience.take_part, *uploaders]
+            acts: list[Act] = [crowd.talk, onlookers.come_and_go, audience.take_part, sign_ups.work, *uploaders]
             for act in acts:
                 group.create_task(act(going_on))
             group.create_task(nemesis.rage(seconds, strikes))
@@ -126,7 +143,26 @@ async def run(
         if album is not None:
             say("waiting until files that nothing needs are gone")
             await _judge_files(report, crowd.journal, album, settled_s)
+        say("searching logs, traces and metrics for content and secrets")
+        report.errors += sign_ups.errors
+        tokens = [*(device.token for device in world.devices), *sign_ups.tokens]
+        await asyncio.to_thread(_find_leaks, report, cluster, receiver, tokens, list(audience.journal.tokens))
     return report
+
+
+@asynccontextmanager
+async def _receive_traces() -> AsyncIterator[OtlpReceiver]:
+    with OtlpReceiver() as receiver:
+        yield receiver
+
+
+def _find_leaks(
+    report: Report, cluster: Cluster, receiver: OtlpReceiver, tokens: Sequence[str], push_tokens: Sequence[str]
+) -> None:
+    canaries = Canaries()
+    add_secrets(canaries, cluster, tokens, push_tokens)
+    report.spans = len(receiver.spans)
+    report.leaks = canaries.find(read_sources(cluster, receiver.exports))
 
 
 async def _settled(crowd: Crowd, report: Report, answered_s: float, converged_s: float) -> dict[str, list[Line]]:

@@ -128,8 +128,8 @@ def forgets_who_sent_what() -> None:
 def tells_not_everybody() -> None:
     """P4: skip delivery to the last member, and its touch in the change index."""
 
-    def publish(self: FanOut, users: Collection[str], entries: Sequence[Entry], traceparent: str) -> None:
-        _publish(self, sorted(users)[:-1], entries, traceparent)
+    def publish(self: FanOut, users: Collection[str], entries: Sequence[Entry], traces: Mapping[int, str]) -> None:
+        _publish(self, sorted(users)[:-1], entries, traces)
 
     async def touch(*_: object) -> None:
         return None

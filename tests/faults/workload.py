@@ -12,6 +12,7 @@ from typing import Final, Self
 from parley.chat.v1 import chat_pb2
 from servicekit.tasks import gather_limited
 from tests.eventually import eventually
+from tests.faults import canaries
 from tests.faults.journal import Journal, Line, line_of
 from tests.faults.judge import intervals
 from tests.faults.talkers import Talker
@@ -72,7 +73,8 @@ class Workload:
             talker = self._random.choice(self.talkers)
             if self._waiting(talker) < UNANSWERED:
                 said[talker.name] += 1
-                talker.say(self._random.choice(theirs[talker.name]), f"{talker.name} says {said[talker.name]}")
+                text = f"{talker.name} says {said[talker.name]} {canaries.TEXT}"
+                talker.say(self._random.choice(theirs[talker.name]), text)
 
     def _conversations_of(self, talker: Talker) -> list[str]:
         return [conversation for conversation, users in self._members.items() if talker.who.user_id in users]

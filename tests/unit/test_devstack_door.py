@@ -16,6 +16,7 @@ from devstack.errors import SetupError
 from devstack.issuer import local_issuer
 from devstack.ports import Ports
 from devstack.services import CHAT, SERVICES, ServiceType
+from devstack.tracing import Tracing
 from parley.presence.v1 import presence_pb2
 from tests.raw.calls import services
 
@@ -91,6 +92,32 @@ def test_each_service_has_a_cluster(configuration: Any) -> None:
     assert [path["watched_directory"] for path in paths] == [{"path": "/e"}] * 2
     assert (chat.pop("name"), presence.pop("name")) == ("chat", "presence")
     assert chat == presence
+
+
+def test_traces_are_recorded_only_if_they_have_a_receiver(connections: Any) -> None:
+    tracing = Tracing("http://collector.example", 0.25)
+    traced = yaml.safe_load(render_configuration({**VALUES, **tracing.envoy_values}, TABLE, traces=True))
+    settings = traced["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][-1]["typed_config"]["tracing"]
+    assert settings["random_sampling"] == {"value": 25.0}
+    assert settings["client_sampling"] == {"value": 0}
+    receiver = settings["provider"]["typed_config"]["http_service"]["http_uri"]
+    assert receiver["uri"] == "http://collector.example:4318/v1/traces"
+    assert traced["static_resources"]["clusters"][-1]["name"] == receiver["cluster"]
+    assert "tracing" not in connections
+
+
+def test_no_trace_context_of_a_client_comes_through(connections: Any) -> None:
+    [mutation] = connections["early_header_mutation_extensions"]
+    removed = {each["remove"] for each in mutation["typed_config"]["mutations"]}
+    assert removed == {"traceparent", "tracestate", "baggage"}
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["collector:4318", "https://collector:4318", "http://:4318", "http://c:99999", "http://c/v1/traces"]
+)
+def test_endpoint_that_is_no_receiver_is_refused(endpoint: str) -> None:
+    with pytest.raises(SetupError, match="4318"):
+        Tracing(endpoint, 1.0)
 
 
 def test_each_method_has_the_route_of_its_kind(routes: list[Any]) -> None:

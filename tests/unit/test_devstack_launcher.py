@@ -71,6 +71,13 @@ def test_number_out_of_bounds_is_refused(arguments: list[str], capsys: pytest.Ca
     assert f"{arguments[0]}: {arguments[1]} is not a number from" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("share", ["0", "1.1", "half"])
+def test_share_of_traces_out_of_bounds_is_refused(share: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_options(["--trace-ratio", share])
+    assert f"{share} is not a number above 0 and up to 1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["secrets", "logs", "data", "envoy"])
 def test_folder_that_cannot_be_written_is_named_in_a_sentence(tmp_path: Path, ports: Ports, name: str) -> None:
     (tmp_path / name).write_text("a file where a folder is needed")

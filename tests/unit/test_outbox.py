@@ -99,3 +99,27 @@ def test_refused_elements_and_slow_consumers_are_counted(outbox: Outbox) -> None
 
 def value(name: str) -> float:
     return REGISTRY.get_sample_value(name) or 0.0
+
+
+async def test_mark_is_called_once_what_stands_before_it_is_written(outbox: Outbox) -> None:
+    written = list[str]()
+    outbox.put(frames.ENTRIES, b"x")
+    outbox.put_mark(lambda: written.append("first"))
+    outbox.put(frames.ENTRIES, b"y")
+    outbox.put_mark(lambda: written.append("second"))
+    assert await outbox.dequeue() == frames.join_elements(frames.ENTRIES, [b"x"])
+    assert written == []
+    assert await outbox.dequeue() == frames.join_elements(frames.ENTRIES, [b"y"])
+    assert written == ["first"]
+    outbox.close(None)
+    outbox.put_mark(lambda: written.append("too late"))
+    assert await outbox.dequeue() is None
+    assert written == ["first", "second"]
+
+
+async def test_mark_of_discarded_frames_is_never_called(outbox: Outbox) -> None:
+    outbox.put(frames.ENTRIES, b"x")
+    outbox.put_mark(lambda: pytest.fail("the frame was discarded"))
+    outbox.cut_off()
+    assert await outbox.dequeue() is not None
+    assert await outbox.dequeue() is None

@@ -61,21 +61,21 @@ def attach() -> MeshFrame:
     return MeshFrame(attach=Attach(session_id="s"))
 
 
-async def request_attach(stream: PeerStream) -> MeshFrame | None:
+async def request_attach(stream: PeerStream, trace: str = "") -> MeshFrame | None:
     answer: asyncio.Future[MeshFrame | None] = asyncio.get_running_loop().create_future()
-    stream.request(attach(), answer.set_result)
+    stream.request(attach(), answer.set_result, trace)
     return await answer
 
 
 async def test_frames_carry_ids_acknowledgements_revision_and_trace(pair: StreamPair) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    pair.left.send(MeshFrame(detach=Detach(session_id="s")), trace)
-    assert (await request_attach(pair.left)) is not None
+    pair.left.send(MeshFrame(detach=Detach(session_id="s")))
+    assert (await request_attach(pair.left, trace)) is not None
     first = pair.batches[0]
     assert first.hello.server_id == "left"
     assert first.ring_revision == 7
     assert [frame.frame_id for frame in pair.received] == [1, 2]
-    assert [frame.traceparent for frame in pair.received] == [trace, ""]
+    assert [frame.traceparent for frame in pair.received] == ["", trace]
     answer = pair.answers[0]
     assert not answer.HasField("hello")
     assert (answer.ring_revision, answer.acknowledged_frame_id) == (8, 2)

@@ -1,13 +1,10 @@
-"""The telemetry of a service: one JSON object per log line, metrics over HTTP, spans that follow a carrier."""
+"""The telemetry of a service: one JSON object per log line, and metrics over HTTP."""
 
 import json
 import logging
 import socket
-import sys
 import urllib.request
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
 
 import pytest
 import structlog
@@ -94,48 +91,3 @@ def test_metrics_are_served_until_closed() -> None:
     finally:
         close()
     telemetry.start_metrics(address)()
-
-
-def test_tracing_is_disabled_without_endpoint() -> None:
-    close = telemetry.configure_tracing("test")
-    with telemetry.span("work"):
-        assert telemetry.trace_carrier() == {}
-    close()
-
-
-class Collector(BaseHTTPRequestHandler):
-    received: list[bytes]
-
-    def do_POST(self) -> None:
-        self.received.append(self.rfile.read(int(self.headers["content-length"])))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        sys.stdout.write("collected\n")
-
-
-@pytest.fixture
-def collector() -> Iterator[HTTPServer]:
-    Collector.received = []
-    server = HTTPServer(("127.0.0.1", 0), Collector)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_span_continues_the_trace_of_its_carrier(collector: HTTPServer) -> None:
-    close = telemetry.configure_tracing("test", endpoint=f"http://127.0.0.1:{collector.server_port}")
-    with telemetry.span("edge"):
-        carrier = telemetry.trace_carrier()
-    with telemetry.span("owner", carrier):
-        onward = telemetry.trace_carrier()
-    close()
-    assert carrier["traceparent"].split("-")[1] == onward["traceparent"].split("-")[1]
-    assert carrier["traceparent"] != onward["traceparent"]
-    exported = b"".join(Collector.received)
-    assert b"edge" in exported
-    assert b"owner" in exported

@@ -14,6 +14,7 @@ import grpc
 
 from parley.chat.v1 import chat_pb2, entry_pb2
 from parley.media.v1 import media_pb2
+from tests.faults import canaries
 from tests.faults.files.client import PatientClient, attempt
 from tests.faults.files.contents import Contents, large_file, random_contents
 from tests.faults.files.journal import FileJournal, Reference, StoredFile
@@ -167,7 +168,7 @@ class Uploader:
         """Upload until it is acknowledged; None if the service removed the upload, which took too long."""
         streamed = len(contents.sent) <= STREAMED_BYTES and self._random.random() < 0.7
         began = time.time()
-        announced = {"content_type": contents.content_type}
+        announced = {"content_type": contents.content_type, "file_name": canaries.FILE_NAME}
         if self._random.random() < 0.7:
             announced["sha256"] = contents.sha256  # type: ignore[assignment]
         upload = self.client.upload_stream if streamed else self.client.upload_parts
@@ -188,7 +189,7 @@ class Uploader:
     async def _send(self, file: StoredFile) -> None:
         """Send a message with the file, and record its place."""
         conversation = self._random.choice(self._conversations)
-        content = entry_pb2.Content(media=entry_pb2.MediaReference(media_id=file.media_id))
+        content = entry_pb2.Content(media=entry_pb2.MediaReference(media_id=file.media_id, caption=canaries.CAPTION))
         request = chat_pb2.SendMessageRequest(conversation_id=conversation, client_message_id=new_id(), content=content)
         answer = await self.client.ask(lambda: self.device.call(request))
         if not isinstance(answer, Refusal):

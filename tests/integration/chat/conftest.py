@@ -61,7 +61,7 @@ class RecordedPublisher:
     typing: list[tuple[frozenset[str], str, str, bool]] = field(default_factory=list)
     watermarks: list[tuple[frozenset[str], str, Mapping[str, Watermark]]] = field(default_factory=list)
 
-    def publish(self, users: Collection[str], entries: Sequence[Entry], traceparent: str) -> None:
+    def publish(self, users: Collection[str], entries: Sequence[Entry], traces: Mapping[int, str]) -> None:
         self.entries += entries
         self.deliveries.append((frozenset(users), tuple(entry.seq for entry in entries)))
 

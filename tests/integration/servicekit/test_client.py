@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from notes.v1 import notes_pb2, notes_pb2_grpc
-from servicekit import telemetry
+from servicekit import tracing
 from servicekit.auth import ServiceCredential
 from servicekit.client import ServiceChannel
 from servicekit.errors import PageTokenInvalid, ServerDraining, ServiceUnavailable, StoreUnavailable
@@ -99,7 +99,7 @@ async def test_calls_reach_all_servers_in_turn(deployment: Deployment) -> None:
 
 
 async def test_call_carries_the_trace_of_the_caller(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telemetry, "trace_carrier", lambda: {"traceparent": "00-trace-span-01"})
+    monkeypatch.setattr(tracing, "trace_carrier", lambda: {"traceparent": "00-trace-span-01"})
     server = await deployment.start_server("notes-1")
     await deployment.stub.AddNote(REQUEST)
     assert server.calls[0].metadata["traceparent"] == "00-trace-span-01"

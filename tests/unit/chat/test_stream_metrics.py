@@ -60,7 +60,6 @@ async def reject(frame: bytes) -> None:
         unused,
         cast("Reauthenticate", unused),
         lambda: None,
-        "",
     )
     await handler._read_frames()
 

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from pydantic import SecretStr
 
 from chat_service.settings import ChatSettings
-from servicekit import telemetry
+from servicekit import tracing
 from servicekit.service import configure_tracing
 
 SETTINGS: dict[str, Any] = {
@@ -27,9 +27,9 @@ SETTINGS: dict[str, Any] = {
 @pytest.mark.parametrize(("ratio", "sampled"), [(1.0, 1), (1e-15, 0)])
 def test_trace_ratio_samples_exported_traces(ratio: float, sampled: int, monkeypatch: pytest.MonkeyPatch) -> None:
     exporter = InMemorySpanExporter()
-    monkeypatch.setattr(telemetry, "_create_exporter", lambda _: exporter)
+    monkeypatch.setattr(tracing, "_create_exporter", lambda _: exporter)
     close = configure_tracing("chat", ChatSettings(**SETTINGS, trace_ratio=ratio))
-    with telemetry.span("request"):
+    with tracing.span("request"):
         pass
     close()
     assert len(exporter.get_finished_spans()) == sampled
