@@ -6,10 +6,16 @@ from pathlib import Path
 from typing import Final
 
 from devstack.contract import descriptor_set
+from devstack.envoy_secrets import render_secrets
 from devstack.envoy_template import render_configuration
 from devstack.services import SERVICES
 
 BASE: Final = Path(__file__).resolve().parent.parent / "k8s" / "base"
+TLS: Final = BASE.parent / "components" / "tls"
+TRUST_DOMAIN: Final = "parley"
+# The folders of Envoy's certificates in its pod: for clients, and for the services.
+DOOR_FOLDER: Final = Path("/etc/parley/door")
+GATEWAY_FOLDER: Final = Path("/etc/parley/gateway")
 DOOR_PORT: Final = 8080
 MEDIA_PORT: Final = 8081
 ADMIN_PORT: Final = 9901
@@ -40,9 +46,15 @@ VALUES: Final = {
 }
 
 
-def envoy_configuration() -> str:
+def envoy_configuration(*, tls: bool = False) -> str:
     """Return the configuration of Envoy in a cluster, as YAML."""
-    return render_configuration(VALUES, SERVICES, names={name: (name, port) for name, port in PORTS.items()})
+    values = {**VALUES, "SECRETS_FOLDER": "/etc/envoy", "TRUST_DOMAIN": TRUST_DOMAIN} if tls else VALUES
+    return render_configuration(values, SERVICES, tls=tls, names={name: (name, port) for name, port in PORTS.items()})
+
+
+def envoy_files_with_tls() -> dict[str, str]:
+    """Return the configuration of Envoy with TLS, and the files that name its certificates, by file name."""
+    return {"envoy.yaml": envoy_configuration(tls=True), **render_secrets(DOOR_FOLDER, GATEWAY_FOLDER)}
 
 
 def contract() -> bytes:
@@ -54,4 +66,7 @@ def contract() -> bytes:
 if __name__ == "__main__":
     (BASE / "envoy").mkdir(exist_ok=True)
     (BASE / "envoy" / "envoy.yaml").write_text(envoy_configuration())
+    (TLS / "envoy").mkdir(exist_ok=True)
+    for name, text in envoy_files_with_tls().items():
+        (TLS / "envoy" / name).write_text(text)
     (BASE / "contract.binpb").write_bytes(contract())

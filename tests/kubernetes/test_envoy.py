@@ -8,28 +8,48 @@ from pathlib import Path
 import yaml
 
 from devstack.binaries import server_binary
+from devstack.certificates import DOOR, StackCertificates
 from devstack.envoy_template import render_configuration
 from devstack.secret_files import ensure_secret_files
 from devstack.services import SERVICES
+from servicekit.transport import GATEWAY
 from tests.kubernetes.manifests import K8S, Rendering
 from tools import kubernetes
 
 
-def configuration_of(rendering: Rendering) -> str:
+def files_of(rendering: Rendering) -> dict[str, str]:
+    """Return the files that Envoy has in its configuration folder, by name."""
     volumes = {each["name"]: each for each in rendering.container("envoy").pod["volumes"]}
-    return str(rendering.find("ConfigMap", volumes["configuration"]["configMap"]["name"])["data"]["envoy.yaml"])
+    data = rendering.find("ConfigMap", volumes["configuration"]["configMap"]["name"])["data"]
+    return {name: str(text) for name, text in data.items()}
+
+
+def configuration_of(rendering: Rendering) -> str:
+    return files_of(rendering)["envoy.yaml"]
 
 
 def test_files_that_follow_from_the_contract_are_up_to_date() -> None:
     assert (K8S / "base/envoy/envoy.yaml").read_text() == kubernetes.envoy_configuration(), "run `make k8s`"
+    tls = K8S / "components/tls/envoy"
+    written = {each.name: each.read_text() for each in tls.iterdir()}
+    assert written == kubernetes.envoy_files_with_tls(), "run `make k8s`"
     assert (K8S / "base/contract.binpb").read_bytes() == kubernetes.contract(), "run `make k8s`"
 
 
 def test_envoy_accepts_its_configuration(rendering: Rendering, tmp_path: Path) -> None:
     secrets = ensure_secret_files(tmp_path / "secrets")
-    file = tmp_path / "envoy.yaml"
-    file.write_text(configuration_of(rendering).replace("/etc/parley/keys/jwks.json", str(secrets.jwks)))
-    command = (str(server_binary("envoy")), "--mode", "validate", "-c", str(file))
+    certificates = StackCertificates(tmp_path / "tls", [])
+    here = {
+        "/etc/parley/keys/jwks.json": secrets.jwks,
+        "/etc/envoy": tmp_path,
+        str(kubernetes.DOOR_FOLDER): certificates.folder_of(DOOR),
+        str(kubernetes.GATEWAY_FOLDER): certificates.folder_of(GATEWAY),
+    }
+    for name, text in files_of(rendering).items():
+        for there, path in here.items():
+            text = text.replace(there, str(path))
+        (tmp_path / name).write_text(text)
+    command = (str(server_binary("envoy")), "--mode", "validate", "-c", str(tmp_path / "envoy.yaml"))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

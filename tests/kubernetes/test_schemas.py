@@ -9,7 +9,12 @@ from tests.kubernetes.manifests import STORES_EXAMPLE, TARGETS, render
 
 VERSIONS = ("1.35.0", "1.36.0", "1.37.0")
 # The objects of operators, whose schemas come with the operators.
-FOREIGN_GROUPS = ("mongodbcommunity.mongodb.com", "redis.redis.opstreelabs.in", "seaweed.seaweedfs.com")
+FOREIGN_GROUPS = (
+    "cert-manager.io",
+    "mongodbcommunity.mongodb.com",
+    "redis.redis.opstreelabs.in",
+    "seaweed.seaweedfs.com",
+)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -30,10 +30,11 @@ _SIGNS_CERTIFICATES = x509.KeyUsage(
 class Authority:
     """An authority whose certificate is in `ca_file`, and the certificate of this machine that it signed.
 
-    `server_file` has its key and then the certificate, which is for `localhost` and 127.0.0.1, of servers and clients.
+    `server_file` has its key and then the certificate of servers and clients, which is for `localhost` and `addresses`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, addresses: Sequence[str] = ()) -> None:
+        self._addresses = addresses
         self.ca_file = folder / "authority.pem"
         self.server_file = folder / "server.pem"
         key = ec.generate_private_key(ec.SECP256R1())
@@ -55,7 +56,8 @@ class Authority:
     def _write_server(self, issuer: x509.Name, issuer_key: ec.EllipticCurvePrivateKey) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-        names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
+        addresses = [x509.IPAddress(ip_address(each)) for each in self._addresses]
+        names = x509.SubjectAlternativeName([x509.DNSName("localhost"), *addresses])
         builder = _builder(name, issuer, key, issuer_key).add_extension(names, critical=False)
         certificate = builder.sign(issuer_key, hashes.SHA256())
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -223,7 +223,7 @@ class SecuredStores:
 def run_secured_stores(folder: Path) -> Iterator[SecuredStores]:
     """Yield running stores, and stop them."""
     block = PortBlock()
-    stores = SecuredStores(folder, Authority(folder), block)
+    stores = SecuredStores(folder, Authority(folder, ["127.0.0.1"]), block)
     try:
         stores.start()
         yield stores

@@ -161,4 +161,5 @@ async def test_every_server_describes_the_services_of_all(stack: Stack, symbol: 
 async def test_internal_server_lists_only_its_own_services(stack: Stack) -> None:
     listed = await asyncio.to_thread(grpcurl, stack.chat_servers[0].internal_address, "list")
     services = {each for each in listed.split() if not each.startswith("grpc.")}
-    assert services == {"parley.internal.v1.MeshService", "parley.internal.v1.DirectoryService"}
+    names = ("AdminService", "ChatAdminService", "DirectoryService", "MeshService")
+    assert services == {f"parley.internal.v1.{name}" for name in names}
