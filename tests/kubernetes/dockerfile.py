@@ -18,6 +18,7 @@ import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -27,6 +28,8 @@ _SYSTEM: Final = ("/usr", "/bin", "/lib", "/lib64", "/dev")
 _DEPENDENCIES: Final = sysconfig.get_path("purelib")
 _MOUNTED: Final = (*_SYSTEM, *([] if sys.base_prefix == "/usr" else [sys.base_prefix]), sys.prefix)
 _UNSHARE: Final = ("unshare", *(() if os.geteuid() == 0 else ("--user", "--map-root-user")), "--mount")
+# In a chroot / is no mount point, and cannot be made private.
+_UNSHARE_IN_CHROOT: Final = (*_UNSHARE, "--propagation", "unchanged")
 # pip reads 0 as "without isolation", because the option has a negative name.
 _PIP: Final = {"PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_INDEX": "1", "PIP_ROOT_USER_ACTION": "ignore"}
 
@@ -165,12 +168,26 @@ def run_in(stage: BuildStage, command: Sequence[str], *, as_user: bool = False) 
     user = _become(stage.user) if as_user else []
     enter = ["chroot", str(stage.folder), *user, "env", "-i", "-C", stage.workdir, *variables, *command]
     script = " && ".join([*own, *system, f"exec {shlex.join(enter)}"])
-    return subprocess.run([*_UNSHARE, "sh", "-c", script], capture_output=True, text=True, check=False, timeout=100)
+    unshare = _find_unshare()
+    assert unshare, "nobody may enter a stage here"
+    done = subprocess.run([*unshare, "sh", "-c", script], capture_output=True, text=True, check=False, timeout=100)
+    if stage.folder.is_mount():  # The mounts of a chroot that is not private reach this namespace.
+        subprocess.run(["umount", "--recursive", "--lazy", stage.folder], check=True)
+    return done
 
 
 def may_enter_stages() -> bool:
     """Return whether this machine lets this user mount file systems in a namespace of its own."""
-    return subprocess.run([*_UNSHARE, "true"], capture_output=True, check=False).returncode == 0
+    return bool(_find_unshare())
+
+
+@cache
+def _find_unshare() -> tuple[str, ...]:
+    """Return the command that runs another one in a new namespace of mounts, or nothing where none may do that."""
+    for command in (_UNSHARE, _UNSHARE_IN_CHROOT):
+        if subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0:
+            return command
+    return ()
 
 
 def _become(user: str) -> list[str]:

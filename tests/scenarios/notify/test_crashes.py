@@ -121,7 +121,7 @@ async def test_ten_thousand_queued_pushes_survive_the_death_of_all_but_redis(
 
 async def test_operator_lists_and_requeues_what_failed(fragile_world: World, pushes: Pushes) -> None:
     bob = await fragile_world.user("bob")
-    traced = await run_command(fragile_world.stack, "trace", bob.user_id)
+    traced = await run_command(fragile_world.stack, "push", "trace", bob.user_id)
     assert traced == "no decision in the last 7 days\n"
     await pushes._redis.xadd(QUEUE, {"event": b"\xff"})
     request = notify_pb2.ListDeadLettersRequest()
@@ -131,17 +131,17 @@ async def test_operator_lists_and_requeues_what_failed(fragile_world: World, pus
 
     await eventually(letters)
     [letter] = await letters()
-    listed = await run_command(fragile_world.stack, "dead-letters")
+    listed = await run_command(fragile_world.stack, "dead-letters", "list")
     assert listed.startswith(letter.id)
     assert "the bytes are not a valid QueuedPush" in listed
-    assert await run_command(fragile_world.stack, "requeue", letter.id) == "1 of 1 requeued\n"
+    assert await run_command(fragile_world.stack, "dead-letters", "requeue", letter.id) == "1 of 1 requeued\n"
     # It fails again, under a new id.
     await eventually(letters)
     [again] = await letters()
     assert again.id != letter.id
-    assert await run_command(fragile_world.stack, "test", bob.user_id) == "the user has no push token\n"
+    assert await run_command(fragile_world.stack, "push", "test", bob.user_id) == "the user has no push token\n"
     await pushes.register(bob)
-    assert "fcm  accepted" in await run_command(fragile_world.stack, "test", bob.user_id)
+    assert "fcm  accepted" in await run_command(fragile_world.stack, "push", "test", bob.user_id)
 
 
 async def send_and_kill_before_the_push(world: World, pushes: Pushes, alice: RawDevice, group: str) -> int:
@@ -176,13 +176,13 @@ async def start(servers: Sequence[ServiceReplica]) -> None:
 
 
 async def run_command(stack: Stack, *arguments: str) -> str:
-    """Return the output of a command for operators, which must succeed."""
+    """Return the output of a command of `parley admin`, which must succeed."""
     environment = {
         **os.environ,
         "PARLEY_ETCD_ENDPOINTS": stack.etcd_endpoint,
         "PARLEY_SERVICE_CREDENTIAL_FILE": str(stack.layout.secrets.credential),
     }
-    command = [sys.executable, "-m", "notify_service", *arguments]
+    command = [f"{sys.prefix}/bin/parley", "admin", *arguments]
     done = await asyncio.to_thread(
         subprocess.run,
         command,
