@@ -82,7 +82,7 @@ def test_audit_log_is_written_at_any_level(level: str, capsys: pytest.CaptureFix
     assert '"account_purge"' in capsys.readouterr().err
 
 
-def test_libraries_log_no_lines_below_warning_which_may_have_messages_in_them(
+def test_libraries_log_no_line_below_warning_which_may_hold_messages(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     telemetry.configure_logging("json", "debug")
