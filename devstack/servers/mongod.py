@@ -34,6 +34,8 @@ def mongod_spec(folder: Path, log: Path, port: int, *, name: str = "mongod", por
         *(str(server_binary("mongod")), "--dbpath", str(folder), "--bind_ip", LOOPBACK, "--port", str(port)),
         *("--replSet", _SET_NAME, "--nounixsocket", "--oplogSize", "64", "--wiredTigerCacheSizeGB", "0.25"),
         *("--setParameter", "diagnosticDataCollectionEnabled=false", *fail_points),
+        # It logs a slow command with its values, which may be content of users.
+        *("--slowms", "10000"),
         # By default it preallocates 300 MB of journal.
         *("--wiredTigerEngineConfigString", "log=(prealloc=false,file_max=10MB)"),
     )

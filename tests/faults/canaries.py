@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Final
@@ -47,12 +46,12 @@ class Canaries:
 
     def find(self, sources: Iterable[tuple[str, bytes]]) -> list[str]:
         """Return for each source, a name and its bytes, which canaries are in it, and the first place."""
-        pattern = re.compile(b"|".join(map(re.escape, self._forms)))
         leaks = list[str]()
         for name, data in sources:
             found = dict[str, int]()
-            for match in pattern.finditer(data):
-                found.setdefault(self._forms[match[0]], match.start())
+            for form, kind in self._forms.items():
+                if (place := data.find(form)) >= 0:
+                    found.setdefault(kind, place)
             leaks += [f"{kind} in {name}: {_line_at(data, place)}" for kind, place in found.items()]
         return leaks
 

@@ -55,12 +55,12 @@ class Pushes:
     async def __aexit__(self, *_: object) -> None:
         await self._resources.aclose()
 
-    async def register(self, device: RawDevice, **request: Any) -> str:
-        """Register a token of FCM for a device, and return it: the id of the device."""
-        fcm = notify_pb2.FcmToken(token=device.device_id)
+    async def register(self, device: RawDevice, *, prefix: str = "", **request: Any) -> str:
+        """Register a token of FCM for a device, and return it: the id of the device, after a prefix."""
+        fcm = notify_pb2.FcmToken(token=prefix + device.device_id)
         await device.call(notify_pb2.RegisterPushTokenRequest(fcm=fcm, **request))
         self.heard.append(device)
-        return device.device_id
+        return fcm.token
 
     async def move_to_background(self, device: RawDevice) -> None:
         """Let a connected device say that it is in the background, and wait until its home knows it."""

@@ -94,7 +94,8 @@ class Audience:
     async def _register_tokens(self, devices: Sequence[RawDevice]) -> None:
         async with Pushes(self._world) as pushes:
             for device in devices:
-                self.journal.tokens[await pushes.register(device)] = device.user_id
+                # Logs have the ids of devices, and must not have their tokens.
+                self.journal.tokens[await pushes.register(device, prefix="token-")] = device.user_id
 
     async def _converse(self, devices: dict[str, RawDevice]) -> None:
         first, *others = devices.values()
