@@ -49,7 +49,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--tls", action="store_true", help=tls)
     endpoint = "an OTLP receiver for traces, http://host:4318; unset: nothing is traced"
     parser.add_argument("--otlp-endpoint", metavar="URL", help=endpoint)
-    ratio = "the share of messages and calls that is traced, 0 to 1"
+    ratio = "the share of messages and calls that is traced, above 0 and at most 1"
     parser.add_argument("--trace-ratio", type=_share, default=DEFAULT_TRACE_RATIO, metavar="N", help=ratio)
     level = f"the log level of the services: {', '.join(LOG_LEVELS)}"
     parser.add_argument("--log-level", choices=LOG_LEVELS, default="info", metavar="LEVEL", help=level)

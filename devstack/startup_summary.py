@@ -11,6 +11,7 @@ from devstack.options import DEFAULT_BASE_PORT, DEFAULT_DOOR, DEFAULT_MEDIA_PORT
 from devstack.ports import LOOPBACK, Ports
 from devstack.servers.service import ServiceReplica
 from devstack.stack import Stack
+from servicekit.transport import OPERATOR
 
 # Where `parley admin` looks for the credential of the services.
 DEFAULT_CREDENTIAL = ".parley/secrets/service-credential"
@@ -69,8 +70,17 @@ def _commands_to_try(stack: Stack) -> list[str]:
         f"{bin_folder}/parley register bob{door}",
         f"{bin_folder}/parley chat bob --as alice{door}",
         f"{bin_folder}/grpcurl {security} {stack.door} list",
-        f"{bin_folder}/parley admin servers{_admin_options(stack)}",
+        f"{_admin_certificates(stack)}{bin_folder}/parley admin servers{_admin_options(stack)}",
     ]
+
+
+def _admin_certificates(stack: Stack) -> str:
+    """Return the variables with which `parley admin` presents its certificate; none without TLS."""
+    if (certificates := stack.layout.certificates) is None:
+        return ""
+    files = certificates.environment(OPERATOR)
+    names = ("PARLEY_TLS_CERTIFICATE_FILE", "PARLEY_TLS_KEY_FILE", "PARLEY_TLS_CA_FILE")
+    return "".join(f"{name}={_shortest_path(Path(files[name]))} " for name in names)
 
 
 def _admin_options(stack: Stack) -> str:

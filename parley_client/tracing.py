@@ -7,7 +7,6 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, TypeVar
 
 from parley.chat.v1 import chat_pb2, entry_pb2
-from parley_client.errors import ParleyError
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -62,7 +61,7 @@ async def await_in_span(span: Span | None, call: Awaitable[Result]) -> Result:
     """Return the result of a send as a unary call, and end its span. Raises its error."""
     try:
         result = await call
-    except ParleyError as error:
+    except BaseException as error:
         if span is not None:
             _end(span, error)
         raise

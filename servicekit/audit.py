@@ -20,8 +20,9 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from servicekit import tracing, validation
+from servicekit import tracing
 from servicekit.auth import Claims
+from servicekit.errors import StoreUnavailable
 from servicekit.failure import Failure
 from servicekit.telemetry import AUDIT_LOGGER
 
@@ -32,7 +33,7 @@ Describe: TypeAlias = Callable[[Any, Any], Fields]
 OPERATOR_HEADER: Final = "x-parley-operator"
 SUCCESS: Final = "success"
 FAILURE: Final = "failure"
-# The client left, or the server stopped, before the end of the call: it may have taken effect.
+# The client left, the server stopped, or a server or store failed before the end: the call may have taken effect.
 UNKNOWN: Final = "unknown"
 # Text of clients that is written as it is.
 _PLAIN_TEXT: Final = re.compile(r"[!-~]{1,128}")
@@ -66,13 +67,15 @@ AuditTable: TypeAlias = Mapping[str, AuditRule]
 class CallOrigin:
     """The origin of a call: its text metadata, the address of its peer, and the claims of the caller once verified.
 
-    A call on the internal port is `internal`. `noted` are ids that were added to the target while the call ran.
+    A call on the internal port is `internal`. `request` is the request once it was found to follow the contract.
+    `noted` are ids that were added to the target while the call ran.
     """
 
     metadata: Mapping[str, str]
     peer: str
     internal: bool
     claims: Claims | None = None
+    request: Message | None = None
     noted: dict[str, object] = field(default_factory=dict)
 
     @property
@@ -96,6 +99,12 @@ def enter_call(origin: CallOrigin) -> None:
     _current_call.set(origin)
 
 
+def note_request(request: Message) -> None:
+    """Let the line of the current call describe its request, which follows the contract."""
+    if (origin := _current_call.get()) is not None:
+        origin.request = request
+
+
 def note_target(**ids: str) -> None:
     """Add ids to the target of the event of the current call, which the request does not state."""
     if (origin := _current_call.get()) is not None:
@@ -115,36 +124,36 @@ class CallAudit:
             raise TypeError(f"{method.full_name} has a stream of requests, of which no single one says what it does")
         self._name = f"/{method.containing_service.full_name}/{method.name}"
         self._rule = rule
-        self._request_type = GetMessageClass(method.input_type)
         # A stream of responses has none that says what was done.
         self._response_type = None if method.server_streaming else GetMessageClass(method.output_type)
 
-    def record_success(self, origin: CallOrigin, request: bytes, response: bytes | None) -> None:
+    def record_success(self, origin: CallOrigin, response: bytes | None) -> None:
         """Write that the call succeeded."""
         if not self._rule.failures_only:
             parsed = None if response is None or not self._response_type else self._response_type.FromString(response)
-            self._write(origin, request, parsed, SUCCESS, "")
+            self._write(origin, parsed, SUCCESS, "")
 
-    def record_failure(self, origin: CallOrigin, request: bytes, failure: Failure) -> None:
-        """Write that the call was refused."""
-        self._write(origin, request, None, FAILURE, failure.reason)
+    def record_failure(self, origin: CallOrigin, failure: Failure) -> None:
+        """Write that the call was refused, or that its outcome is unknown because a store failed."""
+        self._write(origin, None, UNKNOWN if isinstance(failure, StoreUnavailable) else FAILURE, failure.reason)
 
-    def record_unknown(self, origin: CallOrigin, request: bytes) -> None:
-        """Write that the call was cancelled, so that its outcome is unknown."""
-        self._write(origin, request, None, UNKNOWN, "CANCELLED")
+    def record_unknown(self, origin: CallOrigin, reason: str) -> None:
+        """Write that the outcome of the call is unknown, because it was cancelled or the server failed."""
+        self._write(origin, None, UNKNOWN, reason)
 
-    def _write(self, origin: CallOrigin, request: bytes, response: Message | None, outcome: str, reason: str) -> None:
-        target, details = self._describe(request, response)
+    def _write(self, origin: CallOrigin, response: Message | None, outcome: str, reason: str) -> None:
+        target, details = self._describe(origin.request, response)
         _write(self._rule.event, origin, target, details, outcome, reason, self._name)
 
-    def _describe(self, data: bytes, response: Message | None) -> tuple[Fields, Fields]:
+    def _describe(self, request: Message | None, response: Message | None) -> tuple[Fields, Fields]:
         """Return target and details; both are empty for a request that breaks a rule: any text may be in its fields."""
-        try:
-            request = validation.parse(self._request_type, data)
-            validation.check(request)
-        except Failure:
+        if request is None:
             return {}, {}
-        return self._rule.target(request, response), self._rule.details(request, response)
+        try:
+            return self._rule.target(request, response), self._rule.details(request, response)
+        except Exception:  # noqa: BLE001  the call has taken effect, whatever the rule makes of it
+            _log.exception("audited call not described", method=self._name)
+            return {}, {}
 
 
 def client_address(metadata: Mapping[str, str], peer: str) -> str:

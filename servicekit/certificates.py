@@ -17,7 +17,7 @@ from servicekit.clock import Clock
 from servicekit.config import ConfigurationError, read_file
 from servicekit.tasks import cancel_requested
 
-# The files are looked at so often, and read once two looks in a row found them the same: not while they are written.
+# The files are read once two polls in a row found them the same, so never while they are written.
 POLL_INTERVAL_S: Final = 1.0
 
 _expiry = Gauge(
@@ -163,12 +163,17 @@ class CertificateWatcher:
 
 
 def _parse_certificates(data: bytes) -> tuple[bytes, list[x509.Certificate]]:
-    certificates = x509.load_pem_x509_certificates(data)
     try:
+        certificates = x509.load_pem_x509_certificates(data)
         for each in certificates:
             # Parsed at first use, and refused here.
             _ = each.public_key(), each.extensions
-    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm) as error:
+    except (
+        x509.InvalidVersion,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+        UnsupportedAlgorithm,
+    ) as error:
         raise ValueError(str(error)) from None
     return data, certificates
 

@@ -20,7 +20,10 @@ T = TypeVar("T")
 _REFUSALS: Final = (
     ("CERTIFICATE_VERIFY_FAILED", "no authority in PARLEY_ETCD_CA_FILE has signed the certificate of etcd"),
     ("Hostname Verification", "the certificate of etcd is not for the name in PARLEY_ETCD_ENDPOINTS"),
-    ("_ALERT_", "etcd accepts no connection with PARLEY_ETCD_CERTIFICATE_FILE and PARLEY_ETCD_KEY_FILE as they are"),
+    (
+        "_ALERT_",
+        "etcd requires a certificate in PARLEY_ETCD_CERTIFICATE_FILE and PARLEY_ETCD_KEY_FILE, or refuses it",
+    ),
     ("WRONG_VERSION_NUMBER", "etcd does not use TLS, and PARLEY_ETCD_CA_FILE is set"),
     ("invalid user ID or password", "etcd knows no such PARLEY_ETCD_USER with this PARLEY_ETCD_PASSWORD"),
     ("authentication is not enabled", "etcd has no users, and PARLEY_ETCD_USER is set"),

@@ -24,12 +24,27 @@ def note_caller(claims: Claims) -> None:
     bind_contextvars(user_id=claims.user_id, device_id=claims.device_id)
 
 
-def note_handled(message: Message) -> None:
-    """Let the lines that are logged in the present task from now on carry the ids in a request or frame.
+def note_request(message: Message) -> None:
+    """Let the lines that are logged in the present task from now on carry the ids in the request that it serves.
 
-    The ids are read when a line is logged: for a frame that is handled without one this costs next to nothing.
+    The ids are read when a line is logged: for a request that is handled without one this costs next to nothing.
     """
     _handled.set(message)
+
+
+class Handling:
+    """A `with` block that handles a frame: its lines, and those of tasks that it starts, carry the ids in the frame."""
+
+    __slots__ = ("_frame", "_token")
+
+    def __init__(self, frame: Message) -> None:
+        self._frame = frame
+
+    def __enter__(self) -> None:
+        self._token = _handled.set(self._frame)
+
+    def __exit__(self, *_: object) -> None:
+        _handled.reset(self._token)
 
 
 def add_context(_: object, __: str, event: EventDict) -> EventDict:

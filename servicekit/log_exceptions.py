@@ -61,10 +61,17 @@ def is_ours_or_warning(record: logging.LogRecord) -> bool:
 
 def log_unhandled_exceptions(loop: asyncio.AbstractEventLoop) -> None:
     """Log the exceptions that no task of `loop` handles. asyncio's own line has the message of the exception."""
-    loop.set_exception_handler(
-        lambda _, context: _log.error("task or callback failed", exc_info=context.get("exception"))
-    )
+    loop.set_exception_handler(_log_loop_error)
     sys.excepthook = lambda _, error, __: _log.error("process failed", exc_info=error)
+
+
+def _log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    task = context.get("task") or context.get("future")
+    name = task.get_name() if isinstance(task, asyncio.Task) else ""
+    if (error := context.get("exception")) is None:
+        _log.error("task ended before it was done", task=name)
+    else:
+        _log.error("task or callback failed", task=name, exc_info=error)
 
 
 def _take_exception(event: EventDict) -> BaseException | None:

@@ -95,6 +95,7 @@ class Outbox:
         """Discard the queued frames and close with SlowConsumer."""
         self._items.clear()
         self._marks.clear()
+        self._bytes = 0
         _cut_off.inc()
         self.close(SlowConsumer("the device does not read its stream; connect again and resume"))
 

@@ -85,7 +85,8 @@ def connect_redis(url: str, *, cluster: bool = False) -> Redis:
         )
     except (ValueError, TypeError, RedisClusterException):
         # The error is not shown: it may quote a part of the password.
-        raise ConfigurationError("The Redis URL is invalid; it must be like redis://host:6379/0.") from None
+        form = "redis://a:6379,b:6379/0, with database 0" if cluster else "redis://host:6379/0"
+        raise ConfigurationError(f"The Redis URL is invalid; it must be like {form}.") from None
     pool.connection_class = _UVLOOP_SAFE.get(pool.connection_class, pool.connection_class)
     return Redis.from_pool(pool)
 

@@ -13,7 +13,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import SlotNotCoveredError
 
-# A cluster client refuses more calls at a time, where that of one Redis lets them wait.
+# A cluster client refuses calls beyond this number at a time; a client of one Redis lets them wait.
 MAX_NODE_CONNECTIONS: Final = 1024
 # The name of the only primary if Redis is no cluster.
 ONLY_PRIMARY: Final = ""
@@ -86,7 +86,7 @@ async def read_run_ids(redis: Redis) -> str:
 
 @asynccontextmanager
 async def open_primary(redis: Redis, name: str) -> AsyncIterator[Redis]:
-    """Yield a client of one primary alone, for subscriptions. Raise an error of UNREACHABLE if it is none any more."""
+    """Yield a client of one primary alone, for subscriptions. Raise an error of UNREACHABLE if it is no longer one."""
     cluster: Any = redis
     if not isinstance(cluster, RedisCluster):
         yield cluster

@@ -117,7 +117,7 @@ class Registration:
     async def _announce_leave(self, lease: int) -> None:
         """Mark the record, and wait until the watch has delivered the mark."""
         record, leaving = MemberRecord(self._member, lease), MemberRecord(self._member, lease, leaving=True)
-        with suppress(LeaseLost, TimeoutError):
+        with suppress(LeaseLost, EtcdUnreachable, TimeoutError):
             async with asyncio.timeout(LEAVING_TIMEOUT_S):
                 if await self._etcd.put_if_unchanged(self._key, record.to_bytes(), leaving.to_bytes(), lease):
                     await self._wait_watched(leaving)

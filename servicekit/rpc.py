@@ -29,7 +29,7 @@ from servicekit.call_metrics import CallRecorder, MethodMetrics
 from servicekit.call_reset import UNREAD_TIMEOUT_S, reset_unless_read
 from servicekit.errors import NotYetServed, SlowConsumer
 from servicekit.failure import Failure
-from servicekit.log_context import note_caller, note_handled
+from servicekit.log_context import note_caller, note_request
 from servicekit.open_streams import OpenStreams
 from servicekit.status import to_grpc
 from servicekit.unary_calls import UnaryCalls
@@ -131,7 +131,8 @@ def service_handler(
     `request_bytes` is rejected without being parsed. Streams, of the client or of the server, are tracked by `streams`,
     which may end them; unary calls of devices are bounded by `calls`. A response of a server stream that the client
     does not read within `unread_timeout_s` ends the stream, and a call whose end it does not read is reset. Calls of
-    the `audited` methods are written to the audit log; those of an `internal` service name an operator.
+    the `audited` methods are written to the audit log; the actor of a call of
+    an `internal` service is the operator that the call names.
 
     Raises TypeError unless the servicer implements every method, with `async def`.
     """
@@ -280,15 +281,16 @@ def _audited(serve: Serve, call_audit: CallAudit) -> Serve:
         try:
             response = await serve(request, origin, recorder, context)
         except Exception as error:
-            if (failure := _find_failure(error)) is None:
-                call_audit.record_unknown(origin, request)
+            failure = _find_failure(error)
+            if failure is None or failure is _INTERNAL_ERROR:
+                call_audit.record_unknown(origin, "CANCELLED" if failure is None else "INTERNAL")
             else:
-                call_audit.record_failure(origin, request, failure)
+                call_audit.record_failure(origin, failure)
             raise
         except asyncio.CancelledError:
-            call_audit.record_unknown(origin, request)
+            call_audit.record_unknown(origin, "CANCELLED")
             raise
-        call_audit.record_success(origin, request, response)
+        call_audit.record_success(origin, response)
         return response
 
     return serve_and_record
@@ -370,8 +372,9 @@ def _parse_and_check(request_type: type[Message], max_bytes: int, data: bytes) -
             reason="FRAME_TOO_LARGE",
         )
     request = validation.parse(request_type, data)
-    note_handled(request)
+    note_request(request)
     validation.check(request)
+    audit.note_request(request)
     return request
 
 

@@ -151,14 +151,19 @@ def drop_unsent_response(record: logging.LogRecord) -> bool:
 
 async def wait_for_signal(received: asyncio.Event | None = None) -> None:
     """Wait for SIGTERM or SIGINT, or until `received` is set. A second SIGINT raises KeyboardInterrupt."""
-    loop = asyncio.get_running_loop()
-    received = received or asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, received.set)
-    try:
-        await received.wait()
-    finally:
+    loop, event = asyncio.get_running_loop(), received or asyncio.Event()
+
+    def on_signal() -> None:
+        event.set()
         loop.remove_signal_handler(signal.SIGINT)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        await event.wait()
+    except BaseException:
+        loop.remove_signal_handler(signal.SIGINT)
+        raise
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:

@@ -122,7 +122,7 @@ def create_transport(settings: TlsSettings, service: str, clock: Clock) -> Trans
 class CallerCheck(grpc.aio.ServerInterceptor):
     """An interceptor that refuses the calls of a service whose certificate does not permit them.
 
-    What is no service of `callers`, such as health and reflection, may be called by each of the callers.
+    A service that `callers` does not name, such as health and reflection, may be called by every caller named there.
     """
 
     def __init__(self, trust_domain: str, callers: Callers) -> None:

@@ -17,7 +17,7 @@ from parley.internal.v1.mesh_pb2 import Attached, MeshFrame, Received, Reloaded,
 from servicekit.clock import Clock
 from servicekit.errors import NotYetServed
 from servicekit.failure import Failure
-from servicekit.log_context import note_handled
+from servicekit.log_context import Handling
 from servicekit.status import from_proto
 
 RECHECK_DELAY_S: Final = 0.2
@@ -41,9 +41,9 @@ class FrameDispatcher:
     def dispatch(self, peer: str, frame: MeshFrame, stream: PeerStream) -> None:
         """Handle a request or a publication of `peer`; frames of an unknown kind are ignored."""
         kind = frame.WhichOneof("body")
-        note_handled(frame)
         if kind is not None and (handle := getattr(self, f"_{kind}", None)) is not None:
-            handle(peer, frame, stream)
+            with Handling(frame):
+                handle(peer, frame, stream)
 
     def _append(self, _: str, frame: MeshFrame, stream: PeerStream) -> None:
         reply = partial(_respond_append, stream, frame.frame_id)

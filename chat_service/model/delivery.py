@@ -19,8 +19,8 @@ class Delivery:
     """Events for the devices of users: entries of one conversation in order of seq, watermarks and typing.
 
     `traceparents` are the W3C trace contexts of the entries, in their order, an empty one for an entry that is not
-    traced; none if no entry is. A delivery that is `push_only` is not
-    sent to devices: its entries are offered for pushes, because the first offer may be lost.
+    traced; none if no entry is. A delivery that is `push_only` is not sent to devices: its entries are offered for
+    pushes, because the first offer may be lost.
     """
 
     entries: tuple[DeliveredEntry, ...] = ()
@@ -70,6 +70,7 @@ class AttachedSession:
         Streams of one program are ordered by their numbers. Others are ordered by the times in their ids if `by_time`,
         and otherwise unordered.
         """
-        if self.instance_id and self.instance_id == other.instance_id:
+        numbered = self.stream_number and other.stream_number
+        if numbered and self.instance_id and self.instance_id == other.instance_id:
             return self.stream_number > other.stream_number
         return by_time and self.session_id > other.session_id

@@ -10,8 +10,7 @@ from typing import Final
 from servicekit.clock import Clock
 
 WINDOW_S: Final = 10
-# Conversations that are counted in one second. Beyond twice as many, those with the fewest entries are forgotten: an
-# owner appends to fewer in a second, so none of them is among the busiest.
+# Conversations that are counted in one second. Beyond twice as many, all but this many of the busiest are forgotten.
 MAX_COUNTED: Final = 4096
 
 

@@ -95,17 +95,14 @@ class GroupCommit:
         self._clock = clock
         self._on_settled = on_settled
         self.rates = AppendRates(clock)
-        self._queued: deque[OwnedConversation] = deque()
-        # When the first conversation was added to an empty queue.
-        self._queued_since = 0.0
+        # Each with the time at which it was queued.
+        self._queued: deque[tuple[OwnedConversation, float]] = deque()
         self._wake = asyncio.Event()
 
     def enqueue_conversation(self, owned: OwnedConversation) -> None:
         """Queue a loaded conversation that has queued sends for the next batch."""
         owned.state = State.QUEUED
-        if not self._queued:
-            self._queued_since = self._clock.monotonic()
-        self._queued.append(owned)
+        self._queued.append((owned, self._clock.monotonic()))
         self._wake.set()
 
     async def run(self) -> None:
@@ -122,10 +119,11 @@ class GroupCommit:
                 await self._commit(batch)
 
     def _collect_batch(self) -> CommitBatch:
-        batch, remaining = CommitBatch(self._queued_since), MAX_BATCH_ENTRIES
+        began_at = self._queued[0][1] if self._queued else 0.0
+        batch, remaining = CommitBatch(began_at), MAX_BATCH_ENTRIES
         now_ms = self._clock.now_ms()
         while self._queued and remaining > 0:
-            owned = self._queued.popleft()
+            owned, _ = self._queued.popleft()
             # An invalidation may have arrived since the conversation was queued.
             sends = owned.assign_seqs(min(remaining, MAX_ENTRIES_PER_CONVERSATION), now_ms) if owned.loaded else []
             if not sends:

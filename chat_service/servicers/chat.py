@@ -56,12 +56,13 @@ class ChatServicer:
 
     async def SendMessage(self, request: chat_pb2.SendMessageRequest, call: Call) -> chat_pb2.SendMessageResponse:
         """Append a message."""
+        message = Message(contents.encode_content(request.content, self._limits))
         span = start_call_span(request, call.caller.user_id) if tracing.is_enabled() else None
         answer = self._append(
             call,
             request.conversation_id,
             request.client_message_id,
-            Message(contents.encode_content(request.content, self._limits)),
+            message,
             references=contents.decode_references(request.content),
             traceparent=span.traceparent if span is not None else "",
         )

@@ -1,8 +1,8 @@
 """The state of the change index on one server: its reachability, its generation, and the dirty servers.
 
 Redis holds one sentinel per bucket of users, the number of the generation. In a cluster each bucket is on one primary,
-and each primary is probed. A flush, a failover with loss or a new
-Redis leaves a bucket without the current sentinel; the first server that notices advances the generation in MongoDB.
+and each primary is probed. A flush, a failover with loss or a new Redis leaves a bucket without the current sentinel;
+the first server that notices advances the generation in MongoDB.
 Only the server that advanced it writes the sentinels, so no sentinel stays valid for a bucket that has lost touches.
 
 A server that cannot reach Redis marks itself dirty before it omits a touch. Clearing the last dirty server advances the

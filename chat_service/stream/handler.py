@@ -23,7 +23,7 @@ from servicekit import tracing
 from servicekit.clock import Clock
 from servicekit.errors import HelloRepeated, RateLimited, SlowConsumer, StoreUnavailable
 from servicekit.failure import Failure
-from servicekit.log_context import note_handled
+from servicekit.log_context import Handling
 from servicekit.outbox import FRAME_BYTES
 from servicekit.rate_limiter import TokenBucket
 from servicekit.rpc import ByteStream
@@ -124,15 +124,15 @@ class StreamHandler:
                 count_rejected_frame(violation)
                 self._session.close(violation)
                 continue
-            note_handled(frame)
-            try:
-                requests.check_frame(data, frame, self._limits)
-                await self._handle_frame(kind, frame)
-            except Failure as failure:
-                self._refuse_frame(kind, frame, failure)
-            except Exception:
-                log.exception("frame failed", kind=kind)
-                raise Failure("internal error; see the server's log") from None
+            with Handling(frame):
+                try:
+                    requests.check_frame(data, frame, self._limits)
+                    await self._handle_frame(kind, frame)
+                except Failure as failure:
+                    self._refuse_frame(kind, frame, failure)
+                except Exception:
+                    log.exception("frame failed", kind=kind)
+                    raise Failure("internal error; see the server's log") from None
 
     async def _throttle(self, frames: float) -> None:
         wait_s = self._frame_rate.take(frames)

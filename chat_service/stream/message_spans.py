@@ -56,6 +56,10 @@ async def await_in_span(span: OpenSpan | None, answer: Awaitable[Appended | Unch
         if span is not None:
             span.end(failure=failure)
         raise
+    except BaseException:
+        if span is not None:
+            span.end()
+        raise
     if span is not None:
         end_with_outcome(span, appended)
     return appended
@@ -102,8 +106,8 @@ class DeliverySpans:
             for entry, span in zip(entries, self.spans, strict=True)
         ]
 
-    def end(self) -> None:
-        """End the spans."""
+    def end(self, failure: Failure | None = None) -> None:
+        """End the spans: the device has the entries, or did not get them because of a failure."""
         for span in self.spans:
             if span is not None:
-                span.end()
+                span.end(failure=failure)

@@ -33,7 +33,7 @@ from chat_service.wire.media import add_claim
 from parley.chat.v1 import chat_pb2
 from servicekit.auth import Claims
 from servicekit.clock import Clock, Timer
-from servicekit.errors import RateLimited, SessionSuperseded
+from servicekit.errors import RateLimited, SessionSuperseded, SlowConsumer
 from servicekit.failure import Failure
 from servicekit.outbox import WHOLE_FRAME, Outbox, SlowConsumerDetector
 from servicekit.rate_limiter import TokenBucket
@@ -144,11 +144,11 @@ class StreamSession:
                 lane.forget_refused((conversation_id, UUID(client_message_id).bytes))
         self._answer_send(conversation_id, client_message_id, failure)
 
-    def deliver(self, entries: list[EncodedEntry], delivery: Delivery) -> None:
+    def deliver(self, entries: list[EncodedEntry], delivery: Delivery) -> bool:
         """Put a delivery into the outbox; `entries` are (for other users, for the actor's devices, actor id).
 
-        If the outbox is full, entries and watermarks are dropped. The session is then rechecked, so that the device
-        learns of the changed conversations once it has read what is queued.
+        If the outbox is full, entries and watermarks are dropped, and False is returned. The session is then rechecked,
+        so that the device learns of the changed conversations once it has read what is queued.
         """
         fits = True
         for plain, own, actor_id in entries:
@@ -162,6 +162,7 @@ class StreamSession:
         if not fits:
             self.request_recheck()
             self._slow_consumer.on_overflow()
+        return fits
 
     def deliver_traced(self, entries: list[EncodedEntry], delivery: Delivery) -> None:
         """Put a delivery with traced entries into the outbox as `deliver` does, within spans.
@@ -169,8 +170,10 @@ class StreamSession:
         They end once it is written, and are lost if the outbox is discarded.
         """
         spans = DeliverySpans.start(delivery, self.attached_session, self.stream_context)
-        self.deliver(spans.add_contexts(entries), delivery)
-        self.outbox.put_mark(spans.end)
+        if self.deliver(spans.add_contexts(entries), delivery):
+            self.outbox.put_mark(spans.end)
+        else:
+            spans.end(failure=SlowConsumer("the outbox of the device is full"))
 
     def note_frame(self, activity: chat_pb2.Activity.ValueType = chat_pb2.ACTIVITY_UNSPECIFIED) -> None:
         """Note that the device has sent something, and whether it is in the foreground if it says so."""

@@ -19,8 +19,8 @@ from parley_client.events import CaughtUp, ConnectionChanged, ConnectionState, C
 from parley_client.session import Session
 from parley_client.view import ConversationView
 
-# A send may take this long, even if a server fails meanwhile.
 CONNECT_TIMEOUT_S = 10.0
+# A send may take this long, even if a server fails meanwhile.
 SEND_TIMEOUT_S = 20.0
 
 

@@ -111,7 +111,7 @@ def ring(
 def top(
     once: Annotated[bool, typer.Option("--once", help="Print it once, and exit.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=100, metavar="N", help="The length of each list.")] = 10,
-    interval: Annotated[float, typer.Option(min=0.5, max=3600, metavar="SECONDS", help="The time between two.")] = 2.0,
+    interval: Annotated[float, typer.Option(min=0.5, max=3600, metavar="SECONDS", help="The interval.")] = 2.0,
     etcd: EtcdOption = DEFAULT_ETCD,
     address: AddressOption = "",
     credential: CredentialOption = DEFAULT_CREDENTIAL,

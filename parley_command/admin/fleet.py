@@ -62,7 +62,7 @@ class Fleet:
             unary = getattr(stub(self._channels[address]), method)
             return await unary(request, metadata=self._metadata, timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
-            raise failure_of(error, server.service) from None
+            raise failure_of(error, server.service) from error
 
     async def call_any(self, service: str, stub: Callable[[Any], Any], method: str, request: Any) -> Any:
         """Return the response of the first server of a service that answers. Raise CommandError if there is none."""
@@ -153,6 +153,12 @@ async def open_fleet(deployment: Deployment) -> AsyncIterator[Fleet]:
         await fleet.close()
 
 
+def is_timeout(failure: Failure) -> bool:
+    """Return True if a call failed because its server did not answer in time."""
+    error = failure.__cause__
+    return isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
 async def _find_servers(deployment: Deployment, fleet: Fleet) -> Sequence[Server]:
     place = f"the server at {deployment.address}" if deployment.address else f"etcd at {', '.join(deployment.etcd)}"
     noticing = asyncio.create_task(_notice(f"Looking for the servers at {place} …"))
@@ -173,7 +179,8 @@ async def _ask_server(address: str, fleet: Fleet) -> Sequence[Server]:
         found = await fleet.call(asked, AdminServiceStub, "ListServers", request, LOOKUP_TIMEOUT_S)
     except ServiceUnavailable:
         raise CommandError(
-            f"No chat server answers at {address}. --address or PARLEY_ADMIN_ADDRESS is the internal address of one."
+            f"No chat server answers at {address}. --address or PARLEY_ADMIN_ADDRESS is the internal address of one. "
+            "With TLS, PARLEY_TLS_CERTIFICATE_FILE, PARLEY_TLS_KEY_FILE and PARLEY_TLS_CA_FILE are needed."
         ) from None
     if not found.complete:
         err.print("etcd cannot be reached: servers of other services are not listed.", style="yellow", soft_wrap=True)

@@ -11,7 +11,7 @@ from parley.internal.v1.admin_pb2_grpc import AdminServiceStub
 from parley.internal.v1.chat_admin_pb2_grpc import ChatAdminServiceStub
 from parley_client.cli.command import print_json, print_line
 from parley_client.cli.errors import CommandError
-from parley_command.admin.fleet import Fleet, Server
+from parley_command.admin.fleet import Fleet, Server, is_timeout
 from parley_command.admin.tables import align, format_age, format_seconds, to_fields
 from servicekit.durations import to_duration
 from servicekit.errors import ServiceUnavailable
@@ -144,8 +144,11 @@ async def _wait_drained(
     while (waited := time.monotonic() - began_at) < timeout_s:
         try:
             current = await fleet.describe(server, _DESCRIBE_TIMEOUT_S)
-        except ServiceUnavailable:
-            return waited
+        except ServiceUnavailable as failure:
+            # A server that is only slow still runs.
+            if not is_timeout(failure):
+                return waited
+            continue
         if current.start_time != described.start_time:
             return waited
         await asyncio.sleep(_POLL_INTERVAL_S)

@@ -10,7 +10,6 @@ import itertools
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from secrets import token_bytes
 from typing import Any, Final
 
@@ -158,8 +157,12 @@ def leaves_the_generation_alone() -> None:
 def pushes_late() -> None:
     """P6: deliver entries too late."""
 
-    def deliver(self: StreamSession, entries: list[tuple[bytes, bytes, str]], delivery: Delivery) -> None:
-        self.call_later(WAIT_S, partial(_deliver, self, entries, delivery))
+    def deliver(self: StreamSession, entries: list[tuple[bytes, bytes, str]], delivery: Delivery) -> bool:
+        def deliver_late() -> None:
+            _deliver(self, entries, delivery)
+
+        self.call_later(WAIT_S, deliver_late)
+        return True
 
     _deliver = StreamSession.deliver
     _put(StreamSession, "deliver", deliver)

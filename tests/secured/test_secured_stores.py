@@ -152,7 +152,7 @@ def etcd_settings(stores: SecuredStores, **overrides: Any) -> EtcdSettings:
         ({"etcd_password": SecretStr(WRONG)}, "etcd knows no such PARLEY_ETCD_USER with this PARLEY_ETCD_PASSWORD"),
         ({"etcd_user": None, "etcd_password": None}, "PARLEY_ETCD_USER may not read and write the keys under /parley/"),
         ({"etcd_ca_file": "other"}, "no authority in PARLEY_ETCD_CA_FILE has signed the certificate of etcd"),
-        ({"etcd_certificate_file": None, "etcd_key_file": None}, "etcd accepts no connection with PARLEY_ETCD_CERTIF"),
+        ({"etcd_certificate_file": None, "etcd_key_file": None}, "etcd requires a certificate in PARLEY_ETCD_CERTIF"),
     ],
     ids=["password", "no user", "authority", "no certificate"],
 )

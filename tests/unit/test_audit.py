@@ -146,12 +146,14 @@ async def test_each_failure_is_written_with_its_reason(caller: Caller) -> None:
     [stale] = await lines_of(caller.add("hello", token="stale"))
     assert [(each["outcome"], each["reason"]) for each in (refused, faulty, stale)] == [
         ("failure", "RATE_LIMITED"),
-        ("failure", "INTERNAL"),
+        ("unknown", "INTERNAL"),
         ("failure", "TOKEN_EXPIRED"),
     ]
     assert refused["actor"] == "user-1"
     assert faulty["actor"] == stale["actor"] == ""
-    assert all(each["target"] == {"note": NOTE, "stored": False} for each in (refused, faulty, stale))
+    assert all(each["target"] == {"note": NOTE, "stored": False} for each in (refused, faulty))
+    # Nothing is read of a request whose caller is not known.
+    assert stale["target"] == {}
     assert all(set(each) == FIELDS for each in (refused, faulty, stale))
 
 
@@ -191,7 +193,7 @@ async def test_only_the_internal_port_names_operators_and_only_the_public_one_tr
 async def test_header_with_other_text_than_an_id_is_left_out(text: str) -> None:
     origin = CallOrigin({"x-request-id": text, "x-forwarded-for": text or "a b"}, "ipv4:127.0.0.1:1", internal=False)
     with capture_logs() as logs:
-        CallAudit(NOTES.methods_by_name["AddNote"], RULES["AddNote"]).record_unknown(origin, b"")
+        CallAudit(NOTES.methods_by_name["AddNote"], RULES["AddNote"]).record_unknown(origin, "CANCELLED")
     assert (logs[0]["request_id"], logs[0]["source"]) == ("", "")
 
 

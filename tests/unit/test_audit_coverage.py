@@ -159,14 +159,14 @@ def line_of(method: MethodDescriptor, outcome: str) -> Mapping[str, Any]:
     validation.check(request)
     rule = TABLES[method.containing_service.name][method.name]
     headers = {"authorization": f"Bearer {CANARY}", "user-agent": CANARY, "x-service-credential": CANARY}
-    origin = CallOrigin(headers, "ipv4:127.0.0.1:1", internal=False)
+    origin = CallOrigin(headers, "ipv4:127.0.0.1:1", internal=False, request=request)
     audit = CallAudit(method, rule)
     with capture_logs() as logs:
         if outcome == "success":
             response = filled(GetMessageClass(method.output_type))
-            audit.record_success(origin, request.SerializeToString(), response.SerializeToString())
+            audit.record_success(origin, response.SerializeToString())
         else:
-            audit.record_unknown(origin, request.SerializeToString())
+            audit.record_unknown(origin, "CANCELLED")
     return logs[0] if logs else {}
 
 

@@ -18,7 +18,7 @@ from parley.internal.v1.mesh_pb2 import Append, MeshFrame
 from servicekit import telemetry
 from servicekit.auth import Claims
 from servicekit.errors import StoreUnavailable
-from servicekit.log_context import note_caller, note_handled
+from servicekit.log_context import Handling, note_caller, note_request
 from servicekit.log_exceptions import log_unhandled_exceptions
 
 CANARY = "canary-in-the-text"
@@ -48,25 +48,27 @@ def test_line_has_caller_conversation_and_trace(capsys: pytest.CaptureFixture[st
 
     def handle() -> None:
         note_caller(Claims(USER, "c" * 32, 0))
-        note_handled(send())
-        structlog.get_logger("ours").info("frame refused")
-        note_handled(MeshFrame(append=Append(user_id="d" * 32, conversation_id="e" * 200)))
-        structlog.get_logger("ours").info("frame refused", conversation_id=CONVERSATION)
+        with Handling(send()):
+            structlog.get_logger("ours").info("frame refused")
+        with Handling(MeshFrame(append=Append(user_id="d" * 32, conversation_id="e" * 200))):
+            structlog.get_logger("ours").info("frame refused", conversation_id=CONVERSATION)
+        structlog.get_logger("ours").info("stream closed")
 
     copy_context().run(handle)
-    first, second = map(json.loads, capsys.readouterr().err.splitlines())
+    first, second, last = map(json.loads, capsys.readouterr().err.splitlines())
     assert (first["user_id"], first["device_id"]) == (USER, "c" * 32)
     assert (first["conversation_id"], first["trace_id"]) == (CONVERSATION, TRACE)
     assert (second["user_id"], second["conversation_id"]) == (USER, CONVERSATION)
     assert "trace_id" not in second
     assert CANARY not in json.dumps(first)
+    assert last.keys().isdisjoint(("conversation_id", "client_message_id", "trace_id"))
 
 
 def test_id_that_was_not_checked_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
     telemetry.configure_logging("json", "info")
 
     def handle() -> None:
-        note_handled(MeshFrame(append=Append(conversation_id="e" * 200)))
+        note_request(MeshFrame(append=Append(conversation_id="e" * 200)))
         structlog.get_logger("ours").info("frame refused")
 
     copy_context().run(handle)
