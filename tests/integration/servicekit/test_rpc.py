@@ -47,7 +47,7 @@ LIST_READERS = chat_pb2.ListReadersRequest(conversation_id=CONVERSATION, seq=1).
 MetadataPairs = tuple[tuple[str, str | bytes], ...]
 
 
-def authenticated() -> MetadataPairs:
+def authenticated() -> tuple[tuple[str, str], ...]:
     """Return the metadata of a new token: one made at import would expire in a long run of all tests."""
     token, _ = SIGNER.sign(USER, DEVICE)
     return (("authorization", f"Bearer {token}"),)
