@@ -155,7 +155,7 @@ async def add_verdicts(findings: Findings, pool: ParticipantPool, timeout_s: flo
 async def _read_logs(findings: Findings, pool: ParticipantPool, timeout_s: float) -> dict[str, list[RecordedEntry]]:
     """Return the logs by conversation, as a new device of bob receives them."""
     new_device = await pool.add_device(findings.bob, "bob's new phone")
-    await new_device.connect(timeout_s)
+    await new_device.connect()
     for conversation in (findings.direct, findings.group):
         head = (await new_device.client.conversations.get(conversation)).head_seq
         await new_device.wait_until(

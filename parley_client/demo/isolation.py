@@ -14,7 +14,7 @@ from parley_client.errors import NotFound, ParleyError, SignedOut, Unauthenticat
 async def check_strangers(findings: Findings, timeout_s: float) -> None:
     """Check that eve, who is not a member, can neither read nor write."""
     eve, client = findings.eve, findings.eve.client
-    await eve.connect(timeout_s)
+    await eve.connect()
     await _expect_not_found(findings, "eve saw the group", client.conversations.get(findings.group))
     await _expect_not_found(findings, "eve saw alice's and bob's chat", client.conversations.get(findings.direct))
     await _expect_not_found(findings, "eve could send", eve.send(findings.direct, "let me in"))

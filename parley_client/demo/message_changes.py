@@ -19,7 +19,7 @@ async def change_messages(findings: Findings, timeout_s: float) -> None:
         await participant.client.messages.set_reaction(findings.group, seqs[1], emoji)
     await laptop.delete(findings.group, seqs[2], for_all=True)
     await alice.delete(findings.group, seqs[3], for_all=False)
-    await findings.tablet.connect(timeout_s)
+    await findings.tablet.connect()
     findings.expected_messages = {
         seqs[0]: ("third version", False, ()),
         seqs[1]: ("first version 1", False, ((findings.bob.user_id, "👍"),)),

@@ -19,6 +19,7 @@ from parley_client.events import CaughtUp, ConnectionChanged, ConnectionState, C
 from parley_client.session import Session
 from parley_client.view import ConversationView
 
+CONNECT_TIMEOUT_S = 10.0
 # A send may take this long, even if a server fails meanwhile.
 SEND_TIMEOUT_S = 20.0
 
@@ -63,18 +64,18 @@ class Participant:
         """The user id of the account."""
         return self.session.user_id
 
-    async def connect(self, timeout_s: float = 10.0) -> None:
+    async def connect(self) -> None:
         """Connect, start recording, and return once the device has caught up: what follows reaches it live or never.
 
-        Raise TimedOut after `timeout_s`.
+        Raise TimedOut after `CONNECT_TIMEOUT_S`.
         """
         device = self.client.connect(repair=self.repair, home_hint=self.home_hint)
         self.device = await self._stack.enter_async_context(device)
         self._caught_up = False
         self._recording = asyncio.create_task(self._record_events(device))
-        await device.wait_connected(timeout_s)
+        await device.wait_connected(CONNECT_TIMEOUT_S)
         try:
-            await self.wait_until(lambda: self._caught_up, f"{self.name} did not catch up", timeout_s)
+            await self.wait_until(lambda: self._caught_up, f"{self.name} did not catch up", CONNECT_TIMEOUT_S)
         except ObservationTimeout as error:
             raise TimedOut(str(error)) from None
 

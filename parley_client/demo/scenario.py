@@ -41,9 +41,9 @@ async def run_demo(
 ) -> Report:
     """Run the scenario against the system at `door` ("host:port") and return a verdict for each promise.
 
-    `repair` False makes the devices leave gaps open, so that lost frames break P2 and P4. `timeout_s` bounds every
-    step; `sends` is the number of timed sends. Raise ParleyError if no account can be created, and DoorUnreachable
-    if the system stops answering, because then there is no verdict.
+    `repair` False makes the devices leave gaps open, so that lost frames break P2 and P4. `timeout_s` bounds what a
+    check waits for, other than connecting and sending; `sends` is the number of timed sends. Raise ParleyError if no
+    account can be created, and DoorUnreachable if the system stops answering, because then there is no verdict.
     """
     async with ParticipantPool(door, tls, repair=repair) as pool:
         scenario = Scenario(pool, timeout_s, on_progress)
@@ -76,7 +76,7 @@ class Scenario:
         # The tablet connects to a server that is not its home.
         findings.tablet.home_hint = findings.alice.session.home
         for participant in findings.devices:
-            await participant.connect(self._timeout_s)
+            await participant.connect()
 
     async def run_checks(self, sends: int) -> None:
         """Run all checks. `sends` is the number of timed sends."""
@@ -170,7 +170,7 @@ class Scenario:
             findings.heads_while_away[conversation] = max(
                 message.seq for message in findings.acknowledged(conversation)
             )
-        await findings.tablet.connect(self._timeout_s)
+        await findings.tablet.connect()
         await self._await_delivery()
 
     async def _test_idempotency(self) -> None:

@@ -54,6 +54,7 @@ async def test_wrong_seq_in_send_result_breaks_durability(proxy: Proxy) -> None:
 
 async def test_unreachable_door_ends_demo_without_verdict(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo_participants, "SEND_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(demo_participants, "CONNECT_TIMEOUT_S", 2.0)
     going: list[asyncio.Task[None]] = []
     async with Proxy(stack.door) as proxy:
 
