@@ -60,7 +60,8 @@ class FloodingServicer(PartialServicer):
         self.serving += 1
         self.connected += 1
         with suppress(TimeoutError):
-            async with asyncio.timeout(0.1):
+            # Long enough for gRPC to take the bytes, on a busy machine as well.
+            async with asyncio.timeout(0.5):
                 await stream.write(bytes(MB))
         self.serving -= 1
 
