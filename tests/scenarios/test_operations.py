@@ -58,10 +58,15 @@ def test_every_example_is_run() -> None:
 
 async def test_health_of_a_server_is_seen(fragile_stack: Stack) -> None:
     server = fragile_stack.chat_servers[0]
-    output = await run_example("health", SERVER=server.address, METRICS=server.metrics_address)
-    assert '"status": "SERVING"' in output
-    for metric in ("store_writable", "index_up", "etcd_reachable"):
-        assert f"parley_{metric} 1.0" in output
+
+    async def shows_health() -> bool:
+        output = await run_example("health", SERVER=server.address, METRICS=server.metrics_address)
+        return '"status": "SERVING"' in output and all(
+            f"parley_{metric} 1.0" in output for metric in ("store_writable", "index_up", "etcd_reachable")
+        )
+
+    # The server has just started.
+    await eventually(shows_health, 20.0)
 
 
 async def test_restarted_server_moves_its_devices(fragile_stack: Stack, fragile_world: World) -> None:

@@ -214,7 +214,7 @@ async def test_operator_calls_with_a_certificate_of_its_own(tls_stack: Stack) ->
         "PARLEY_ETCD_ENDPOINTS": tls_stack.etcd_endpoint,
         "PARLEY_SERVICE_CREDENTIAL_FILE": str(tls_stack.layout.secrets.credential),
     }
-    command = [sys.executable, "-m", "notify_service", "dead-letters"]
+    command = [f"{sys.prefix}/bin/parley", "admin", "dead-letters", "list"]
     done = await asyncio.to_thread(subprocess.run, command, env=environment, stderr=subprocess.PIPE, timeout=60)
     assert done.returncode == 0, done.stderr
 
