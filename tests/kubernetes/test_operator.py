@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tests.kubernetes.settings import variables_of
 
 # It ends at once; the rest is for a busy machine, and less than the 30 s after which Kubernetes kills.
 END_TIMEOUT_S: Final = 20.0
+NAMESPACE: Final = (*UNSHARE, "--pid", "--fork", "--kill-child")
 
 
 def variable_of(option: Any) -> str:
@@ -50,25 +52,29 @@ def test_operator_has_no_key_but_the_credential_of_the_services(rendering: Rende
 
 
 async def test_operator_ends_on_sigterm_as_the_first_process_of_its_container() -> None:
-    unshare = (*UNSHARE, "--pid", "--fork", "--kill-child")
-    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode != 0:
+    if not may_make_namespace():
         pytest.skip("this machine lets this user make no namespace of processes")
     python, *arguments = render("base").container("operator").spec["command"]
     assert python == "python"
-    with subprocess.Popen([*unshare, sys.executable, *arguments]) as process:
+    process = await asyncio.create_subprocess_exec(*NAMESPACE, sys.executable, *arguments)
 
-        def is_ended() -> bool:
-            # The kernel sends the first process of a container no signal that it neither handles nor blocks: what is
-            # sent before Python does so has no effect.
-            for child in children_of(process.pid):
-                os.kill(child, SIGTERM)
-            return process.poll() is not None
+    def is_ended() -> bool:
+        # The kernel sends the first process of a container no signal that it neither handles nor blocks: what is sent
+        # before Python does so has no effect.
+        for child in children_of(process.pid):
+            os.kill(child, SIGTERM)
+        return process.returncode is not None
 
-        try:
-            await eventually(is_ended, END_TIMEOUT_S)
-        finally:
+    try:
+        await eventually(is_ended, END_TIMEOUT_S)
+    finally:
+        if process.returncode is None:
             process.kill()
-    assert process.returncode == 0
+    assert await process.wait() == 0
+
+
+def may_make_namespace() -> bool:
+    return subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode == 0
 
 
 def children_of(pid: int) -> Iterator[int]:
