@@ -5,7 +5,7 @@ from __future__ import annotations
 import kubernetes_validate
 import pytest
 
-from tests.kubernetes.manifests import STORES_EXAMPLE, TARGETS, render
+from tests.kubernetes.manifests import MONITORING, STORES_EXAMPLE, TARGETS, render
 
 VERSIONS = ("1.35.0", "1.36.0", "1.37.0")
 # The objects of operators, whose schemas come with the operators.
@@ -18,7 +18,7 @@ FOREIGN_GROUPS = (
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("target", [*TARGETS, STORES_EXAMPLE])
+@pytest.mark.parametrize("target", [*TARGETS, STORES_EXAMPLE, MONITORING])
 def test_manifests_are_valid(target: str, version: str) -> None:
     checked = [each for each in render(target).manifests if not each["apiVersion"].startswith(FOREIGN_GROUPS)]
     assert checked
