@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from devstack.services import SERVICES
 from servicekit.settings import ServiceSettings
 from tests.kubernetes.manifests import K8S, Rendering
 from tests.kubernetes.test_envoy import check_configuration, configuration_of
@@ -18,7 +19,7 @@ from tests.kubernetes.test_tls import mounted_secrets
 from tools import kubernetes
 
 COLLECTOR: Final = Pod("collector", "observability", {"otlp": 4318, "other": 4317}, {})
-SENDERS: Final = {"chat", "media", "presence", "notify", "envoy"}
+SENDERS: Final = {each.name for each in SERVICES} | {"envoy"}
 
 
 @pytest.fixture(scope="module", params=["tracing", "tls tracing", "tracing tls"])
