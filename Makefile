@@ -67,7 +67,7 @@ breaking: .venv/.stamp ## check the contract for breaking changes since protos/b
 baseline: .venv/.stamp ## record the current contract as the baseline of `make breaking`
 	$(BIN)/python -m tools.breaking --record
 
-dashboards: .venv/.stamp ## write the Grafana dashboards of tools/dashboards/ to k8s/components/monitoring/dashboards/
+dashboards: .venv/.stamp ## write the Grafana dashboards of tools/dashboards/ to k8s/monitoring/dashboards/
 	$(BIN)/python -m tools.dashboards
 
 trace-picture: .venv/.stamp ## record the spans of a message, and draw docs/trace.svg

@@ -12,6 +12,7 @@ from devstack.services import SERVICES
 
 BASE: Final = Path(__file__).resolve().parent.parent / "k8s" / "base"
 TLS: Final = BASE.parent / "components" / "tls"
+TRACING: Final = BASE.parent / "components" / "tracing"
 TRUST_DOMAIN: Final = "parley"
 # The folders of Envoy's certificates in its pod: for clients, and for the services.
 DOOR_FOLDER: Final = Path("/etc/parley/door")
@@ -44,17 +45,26 @@ VALUES: Final = {
     "ENDPOINTS_FOLDER": "",
     "ACCESS_LOG": "/dev/stdout",
 }
+TLS_VALUES: Final = {"SECRETS_FOLDER": "/etc/envoy", "TRUST_DOMAIN": TRUST_DOMAIN}
+# The collector of traces, and the share of calls that is traced: the default of `PARLEY_TRACE_RATIO`.
+TRACING_VALUES: Final = {"OTLP_HOST": "collector.observability", "OTLP_PORT": 4318, "TRACE_PERCENT": 1}
 
 
-def envoy_configuration(*, tls: bool = False) -> str:
+def envoy_configuration(*, tls: bool = False, traces: bool = False) -> str:
     """Return the configuration of Envoy in a cluster, as YAML."""
-    values = {**VALUES, "SECRETS_FOLDER": "/etc/envoy", "TRUST_DOMAIN": TRUST_DOMAIN} if tls else VALUES
-    return render_configuration(values, SERVICES, tls=tls, names={name: (name, port) for name, port in PORTS.items()})
+    values = {**VALUES, **(TLS_VALUES if tls else {}), **(TRACING_VALUES if traces else {})}
+    names = {name: (name, port) for name, port in PORTS.items()}
+    return render_configuration(values, SERVICES, tls=tls, traces=traces, names=names)
 
 
 def envoy_files_with_tls() -> dict[str, str]:
     """Return the configuration of Envoy with TLS, and the files that name its certificates, by file name."""
     return {"envoy.yaml": envoy_configuration(tls=True), **render_secrets(DOOR_FOLDER, GATEWAY_FOLDER)}
+
+
+def envoy_files_with_traces() -> dict[str, str]:
+    """Return the configurations of Envoy with traces, without and with TLS, by file name."""
+    return {f"traced{'-tls' * tls}.yaml": envoy_configuration(tls=tls, traces=True) for tls in (False, True)}
 
 
 def contract() -> bytes:
@@ -64,9 +74,9 @@ def contract() -> bytes:
 
 
 if __name__ == "__main__":
-    (BASE / "envoy").mkdir(exist_ok=True)
-    (BASE / "envoy" / "envoy.yaml").write_text(envoy_configuration())
-    (TLS / "envoy").mkdir(exist_ok=True)
-    for name, text in envoy_files_with_tls().items():
-        (TLS / "envoy" / name).write_text(text)
+    base = {"envoy.yaml": envoy_configuration()}
+    for folder, texts in ((BASE, base), (TLS, envoy_files_with_tls()), (TRACING, envoy_files_with_traces())):
+        (folder / "envoy").mkdir(exist_ok=True)
+        for name, text in texts.items():
+            (folder / "envoy" / name).write_text(text)
     (BASE / "contract.binpb").write_bytes(contract())

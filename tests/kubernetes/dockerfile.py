@@ -27,7 +27,9 @@ ROOT: Final = Path(__file__).resolve().parent.parent.parent
 _SYSTEM: Final = ("/usr", "/bin", "/lib", "/lib64", "/dev")
 _DEPENDENCIES: Final = sysconfig.get_path("purelib")
 _MOUNTED: Final = (*_SYSTEM, *([] if sys.base_prefix == "/usr" else [sys.base_prefix]), sys.prefix)
-_UNSHARE: Final = ("unshare", *(() if os.geteuid() == 0 else ("--user", "--map-root-user")), "--mount")
+# The command that runs another one in new namespaces, of users as well if this user may make no others.
+UNSHARE: Final = ("unshare", *(() if os.geteuid() == 0 else ("--user", "--map-root-user")))
+_UNSHARE: Final = (*UNSHARE, "--mount")
 # In a chroot / is no mount point, and cannot be made private.
 _UNSHARE_IN_CHROOT: Final = (*_UNSHARE, "--propagation", "unchanged")
 # pip reads 0 as "without isolation", because the option has a negative name.

@@ -20,6 +20,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent.parent
 K8S: Final = ROOT / "k8s"
 TARGETS: Final = ("base", "overlays/dev", "overlays/production")
 STORES_EXAMPLE: Final = "examples/stores"
+MONITORING: Final = "monitoring"
 POD_KINDS: Final = ("StatefulSet", "Deployment", "Job", "CronJob", "DaemonSet")
 
 Manifest: TypeAlias = dict[str, Any]

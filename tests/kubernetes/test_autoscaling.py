@@ -16,9 +16,10 @@ def autoscalers() -> list[tuple[Manifest, Manifest]]:
     return [(scaler, rendering.find(to["kind"], to["name"])) for scaler, to in zip(scalers, targets, strict=True)]
 
 
-def test_every_workload_of_production_is_scaled() -> None:
+def test_every_workload_of_production_but_the_pod_of_operators_is_scaled() -> None:
     scaled = [workload["metadata"]["name"] for _, workload in autoscalers()]
-    assert sorted(scaled) == sorted(each["metadata"]["name"] for each in render("overlays/production").workloads)
+    workloads = [each["metadata"]["name"] for each in render("overlays/production").workloads]
+    assert sorted([*scaled, "operator"]) == sorted(workloads)
 
 
 def test_apply_leaves_the_number_of_replicas_to_the_autoscaler() -> None:

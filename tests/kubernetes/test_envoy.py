@@ -25,18 +25,33 @@ def files_of(rendering: Rendering) -> dict[str, str]:
 
 
 def configuration_of(rendering: Rendering) -> str:
-    return files_of(rendering)["envoy.yaml"]
+    """Return the file that the arguments of Envoy name, as Kubernetes fills variables in."""
+    container = rendering.container("envoy")
+    argument = container.spec["args"][container.spec["args"].index("-c") + 1]
+    # A variable is a value of a later one, and of the arguments.
+    for name, variable in reversed(container.environment.items()):
+        argument = argument.replace(f"$({name})", variable["value"])
+    folder, _, name = argument.rpartition("/")
+    assert folder == "/etc/envoy"
+    return files_of(rendering)[name]
 
 
 def test_files_that_follow_from_the_contract_are_up_to_date() -> None:
     assert (K8S / "base/envoy/envoy.yaml").read_text() == kubernetes.envoy_configuration(), "run `make k8s`"
-    tls = K8S / "components/tls/envoy"
-    written = {each.name: each.read_text() for each in tls.iterdir()}
-    assert written == kubernetes.envoy_files_with_tls(), "run `make k8s`"
+    for component, files in (
+        ("tls", kubernetes.envoy_files_with_tls()),
+        ("tracing", kubernetes.envoy_files_with_traces()),
+    ):
+        written = {each.name: each.read_text() for each in (K8S / "components" / component / "envoy").iterdir()}
+        assert written == files, "run `make k8s`"
     assert (K8S / "base/contract.binpb").read_bytes() == kubernetes.contract(), "run `make k8s`"
 
 
 def test_envoy_accepts_its_configuration(rendering: Rendering, tmp_path: Path) -> None:
+    check_configuration(rendering, tmp_path)
+
+
+def check_configuration(rendering: Rendering, tmp_path: Path) -> None:
     secrets = ensure_secret_files(tmp_path / "secrets")
     certificates = StackCertificates(tmp_path / "tls", [])
     here = {
@@ -45,11 +60,17 @@ def test_envoy_accepts_its_configuration(rendering: Rendering, tmp_path: Path) -
         str(kubernetes.DOOR_FOLDER): certificates.folder_of(DOOR),
         str(kubernetes.GATEWAY_FOLDER): certificates.folder_of(GATEWAY),
     }
-    for name, text in files_of(rendering).items():
+
+    def place(text: str) -> str:
         for there, path in here.items():
             text = text.replace(there, str(path))
-        (tmp_path / name).write_text(text)
-    command = (str(server_binary("envoy")), "--mode", "validate", "-c", str(tmp_path / "envoy.yaml"))
+        return text
+
+    for name, text in files_of(rendering).items():
+        (tmp_path / name).write_text(place(text))
+    configuration = tmp_path / "read.yaml"
+    configuration.write_text(place(configuration_of(rendering)))
+    command = (str(server_binary("envoy")), "--mode", "validate", "-c", str(configuration))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

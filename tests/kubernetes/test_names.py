@@ -6,6 +6,7 @@ import yaml
 
 from devstack.services import SERVICES
 from tests.kubernetes.manifests import Rendering, pod_of
+from tests.kubernetes.test_envoy import configuration_of
 
 
 def test_config_maps_that_are_used_exist(rendering: Rendering) -> None:
@@ -51,9 +52,7 @@ def test_server_is_named_after_its_pod_and_reached_at_its_own_address(rendering:
 
 
 def test_envoy_finds_each_pod_of_every_service_also_one_that_is_not_ready(rendering: Rendering) -> None:
-    volumes = {each["name"]: each for each in rendering.container("envoy").pod["volumes"]}
-    name = volumes["configuration"]["configMap"]["name"]
-    configuration = yaml.safe_load(rendering.find("ConfigMap", name)["data"]["envoy.yaml"])
+    configuration = yaml.safe_load(configuration_of(rendering))
     clusters = {each["name"]: each for each in configuration["static_resources"]["clusters"]}
     for service in SERVICES:
         [endpoint] = clusters[service.name]["load_assignment"]["endpoints"][0]["lb_endpoints"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import pytest
@@ -152,6 +152,21 @@ def test_services_reach_internal_ports_and_stores(network: Network) -> None:
             assert network.reaches(source, network.pods[store], store), f"{service} to {store}"
 
 
+def test_operator_reaches_internal_ports_and_etcd_alone(network: Network) -> None:
+    operator = network.pods["operator"]
+    for pod in network.pods.values():
+        for port in pod.ports:
+            expected = pod.name == "etcd" or (pod.name in SERVICES and port == "internal")
+            assert network.reaches(operator, pod, port) == expected, f"{pod.name}:{port}"
+
+
+def test_nobody_reaches_the_operator(network: Network) -> None:
+    # It names no port: this one stands for all.
+    operator = replace(network.pods["operator"], ports={"any": 8000})
+    for pod in (*network.pods.values(), OUTSIDE, STRANGER, PROMETHEUS, STORE):
+        assert not network.reaches(pod, operator, "any"), pod.name
+
+
 def test_only_notify_reaches_the_world(network: Network) -> None:
     for pod in network.pods.values():
         # The preparation calls the API of the cluster, whose address is not known here.
@@ -165,11 +180,12 @@ def test_prometheus_reaches_the_metrics_of_production_alone(production: Network)
             assert production.reaches(PROMETHEUS, pod, port) == expected, f"{pod.name}:{port}"
 
 
-def test_stores_of_production_are_reached_by_services_alone_and_s3_by_envoy(production: Network) -> None:
+def test_stores_of_production_are_reached_by_services_s3_by_envoy_and_etcd_by_the_operator(production: Network) -> None:
     for service in SERVICES:
         for port in STORE.ports:
             assert production.reaches(production.pods[service], STORE, port), f"{service}:{port}"
     for port in STORE.ports:
         assert production.reaches(production.pods["envoy"], STORE, port) == (port == "s3"), port
+        assert production.reaches(production.pods["operator"], STORE, port) == (port == "etcd"), port
         assert not production.reaches(STRANGER, STORE, port), port
         assert not production.reaches(OUTSIDE, STORE, port), port

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import kubernetes_validate
 import pytest
 
-from tests.kubernetes.manifests import STORES_EXAMPLE, TARGETS, render
+from tests.kubernetes.manifests import MONITORING, STORES_EXAMPLE, TARGETS, Rendering, render
 
 VERSIONS = ("1.35.0", "1.36.0", "1.37.0")
 # The objects of operators, whose schemas come with the operators.
@@ -18,12 +20,18 @@ FOREIGN_GROUPS = (
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("target", [*TARGETS, STORES_EXAMPLE])
+@pytest.mark.parametrize("target", [*TARGETS, STORES_EXAMPLE, MONITORING])
 def test_manifests_are_valid(target: str, version: str) -> None:
-    checked = [each for each in render(target).manifests if not each["apiVersion"].startswith(FOREIGN_GROUPS)]
+    check_schemas(render(target), version)
+
+
+def check_schemas(rendering: Rendering, version: str) -> None:
+    checked = [each for each in rendering.manifests if not each["apiVersion"].startswith(FOREIGN_GROUPS)]
     assert checked
     for manifest in checked:
         kubernetes_validate.validate(manifest, version, strict=True)
+        # `kubectl apply` keeps a copy of the object in its annotations, which have 256 KiB. The rest is a margin.
+        assert len(json.dumps(manifest)) < 240 * 1024, manifest["metadata"]["name"]
 
 
 def test_invalid_manifest_is_found() -> None:

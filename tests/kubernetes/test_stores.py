@@ -1,12 +1,15 @@
-"""Production finds the stores of the example, under the names, ports and rights that its operators give them."""
+"""Overlays find their stores: production those of the example, under the names and rights that operators give them."""
 
 from __future__ import annotations
 
+import re
+from base64 import b64decode
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.kubernetes.manifests import STORES_EXAMPLE, Rendering, render
+from tests.kubernetes.manifests import STORES_EXAMPLE, Rendering, pod_of, render
 from tests.kubernetes.test_secrets import keys_used
 
 
@@ -57,6 +60,13 @@ def test_keys_of_the_s3_store_have_the_names_that_media_reads(stores: Rendering,
     assert fields == {each for each in keys_used(production.container("media")) if each[0] == "parley-s3"}
 
 
+def test_index_of_files_and_the_identities_of_s3_are_kept(stores: Rendering) -> None:
+    filer = stores.find("Seaweed", "seaweedfs")["spec"]["filer"]
+    assert filer["persistence"]["enabled"] is True
+    [folder] = re.findall(r'^dir = "(.*)"$', filer["config"], re.MULTILINE)
+    assert folder.startswith(f"{filer['persistence']['mountPath']}/")
+
+
 def test_user_of_mongodb_may_use_the_database_alone(stores: Rendering, settings: dict[str, str]) -> None:
     [user] = stores.find("MongoDBCommunity", "mongodb")["spec"]["users"]
     assert user["roles"] == [{"name": "readWrite", "db": settings["PARLEY_MONGO_DATABASE"]}]
@@ -65,3 +75,16 @@ def test_user_of_mongodb_may_use_the_database_alone(stores: Rendering, settings:
 def test_redis_evicts_nothing(stores: Rendering) -> None:
     name = stores.find("RedisReplication", "redis")["spec"]["redisConfig"]["additionalRedisConfig"]
     assert "maxmemory-policy noeviction" in stores.find("ConfigMap", name)["data"]["redis-additional.conf"]
+
+
+def test_mongodb_of_development_finds_itself_after_a_restart_under_the_name_that_others_use() -> None:
+    development = render("overlays/dev")
+    mongodb = development.find("StatefulSet", "mongodb")
+    service = development.find("Service", mongodb["spec"]["serviceName"])["spec"]
+    assert (service["clusterIP"], service["publishNotReadyAddresses"]) == ("None", True)
+    member = f"mongodb-0.{mongodb['spec']['serviceName']}"
+    uri = development.shared_variables(development.container("chat"))["PARLEY_MONGO_URI"]
+    assert urlsplit(b64decode(uri).decode()).netloc == f"{member}:27017"
+    command = development.container("prepare").spec["command"]
+    assert command[command.index("--mongodb") + 1] == f"{member}:27017"
+    assert pod_of(mongodb)["hostAliases"] == [{"ip": "127.0.0.1", "hostnames": [member]}]

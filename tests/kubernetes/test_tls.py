@@ -37,8 +37,8 @@ def test_each_certificate_has_the_identity_of_its_holder(production: Rendering) 
         assert set(certificate["usages"]) == {"server auth", "client auth"}
 
 
-def test_each_service_reads_its_own_certificate(production: Rendering) -> None:
-    for name, container in production.services():
+def test_each_process_reads_its_own_certificate(production: Rendering) -> None:
+    for name, container in [*production.services(), (OPERATOR, production.container("operator"))]:
         paths = [container.environment[f"PARLEY_TLS_{variable}_FILE"]["value"] for variable in FILES]
         [folder] = {path.rpartition("/")[0] for path in paths}
         assert [path.rpartition("/")[2] for path in paths] == list(FILES.values())

@@ -1,4 +1,4 @@
-"""Writes the dashboards of Grafana to `k8s/components/monitoring/dashboards/`, one JSON file each."""
+"""Writes the dashboards of Grafana to `k8s/monitoring/dashboards/`, one JSON file each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tools.dashboards.overview import OVERVIEW
 from tools.dashboards.services import MEDIA, PRESENCE, PUSH
 from tools.dashboards.stores import STORES
 
-FOLDER: Final = Path(__file__).parents[2] / "k8s" / "components" / "monitoring" / "dashboards"
+FOLDER: Final = Path(__file__).parents[2] / "k8s" / "monitoring" / "dashboards"
 DASHBOARDS: Final = (OVERVIEW, CHAT, ENVOY, STORES, MEDIA, PRESENCE, PUSH)
 
 
