@@ -21,7 +21,7 @@ MIN_GLIBC = (2, 34)
 # The libraries that mongod is linked with, and their Debian packages.
 REQUIRED_LIBRARIES = {"libcurl.so.4": "libcurl4", "libssl.so.3": "libssl3"}
 # Programs that only tests run, and their Debian packages. A test is skipped without its program, and fails under CI.
-TEST_PROGRAMS = {"promtool": "prometheus", "redis-server": "redis-server"}
+TEST_PROGRAMS = {"curl": "curl", "promtool": "prometheus", "redis-server": "redis-server"}
 
 
 def unsupported_reason() -> str | None:
