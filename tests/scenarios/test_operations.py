@@ -76,7 +76,7 @@ async def test_restarted_server_moves_its_devices(fragile_stack: Stack, fragile_
     await run_example("restart", PID=str(server.pid))
     drain: chat_pb2.Drain = await alice.stream.next_frame("drain")
     assert drain.delay.ToMilliseconds() < 60_000
-    await alice.connect()
+    await connect_again(alice)
     await wait_ended(server)
     await alice.stream.send_frame(heartbeat=chat_pb2.HeartbeatRequest())
     await alice.stream.next_frame("heartbeat")
@@ -100,7 +100,7 @@ async def test_drained_server_moves_its_devices_and_ends(fragile_stack: Stack, f
     await alice.connect(home=server.address)
     drained = asyncio.create_task(run_example("drain", SERVER_ID=server.address, **admin_of(fragile_stack)))
     await alice.stream.next_frame("drain")
-    await alice.connect()
+    await connect_again(alice)
     await drained
     await wait_ended(server)
     await alice.stream.send_frame(heartbeat=chat_pb2.HeartbeatRequest())
@@ -113,6 +113,16 @@ def admin_of(stack: Stack) -> dict[str, str]:
         "PARLEY_ETCD_ENDPOINTS": stack.etcd_endpoint,
         "PARLEY_SERVICE_CREDENTIAL_FILE": str(stack.layout.secrets.credential),
     }
+
+
+async def connect_again(device: RawDevice) -> None:
+    """Connect a device; Envoy may lead it to the server that drains once more."""
+
+    async def connected() -> bool:
+        await device.connect()
+        return True
+
+    await eventually(connected, 20.0)
 
 
 async def wait_ended(server: ServiceReplica) -> None:

@@ -53,7 +53,7 @@ def test_without_root_the_install_command_is_printed(monkeypatch: pytest.MonkeyP
 def test_programs_of_tests_are_missing_only_for_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
     assert machine.missing_packages() == []
-    assert machine.missing_packages(for_tests=True) == ["prometheus", "redis-server"]
+    assert machine.missing_packages(for_tests=True) == ["curl", "prometheus", "redis-server"]
 
 
 def test_as_root_missing_packages_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
