@@ -97,7 +97,10 @@ class RawStream:
         """Cancel the stream."""
         self.reads.set()
         self._call.cancel()
-        await self._reading
+        # If the server ends the stream at this moment, gRPC cancels the read and says that the call was not cancelled.
+        await asyncio.wait([self._reading])
+        if not self._reading.cancelled():
+            self._reading.result()
 
     async def _read(self) -> None:
         try:
