@@ -147,7 +147,10 @@ class DirectWatcher(Watcher):
     async def close(self) -> None:
         """Cancel the call."""
         self._call.cancel()
-        await self._reading
+        # As of `RawStream.close`.
+        await asyncio.wait([self._reading])
+        if not self._reading.cancelled():
+            self._reading.result()
 
 
 @asynccontextmanager
