@@ -52,13 +52,9 @@ async def await_in_span(span: OpenSpan | None, answer: Awaitable[Appended | Unch
     """Return the answer to a send as a unary call, and end its span with it. Raise its refusal."""
     try:
         appended = await answer
-    except Failure as failure:
+    except BaseException as error:
         if span is not None:
-            span.end(failure=failure)
-        raise
-    except BaseException:
-        if span is not None:
-            span.end()
+            span.end(failure=error if isinstance(error, Failure) else None)
         raise
     if span is not None:
         end_with_outcome(span, appended)

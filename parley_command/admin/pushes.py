@@ -59,24 +59,30 @@ async def show_letters(fleet: Fleet, as_json: bool) -> None:
 
 async def requeue_letters(fleet: Fleet, ids: Sequence[str], as_json: bool) -> None:
     """Have dead letters sent again; without `ids` all of them."""
-    chosen = list(ids) or [letter.id async for letter in _list_letters(fleet)]
-    count = 0
-    for start in range(0, len(chosen), PAGE):
-        request = notify_pb2.RequeueDeadLettersRequest(ids=chosen[start : start + PAGE])
-        response = await fleet.call_any("notify", NotifyAdminServiceStub, "RequeueDeadLetters", request)
-        count += response.requeued_count
-    print_json({"requeued_count": count}) if as_json else print_line(f"{count} of {len(chosen)} requeued")
+    await _change_letters(fleet, ids, as_json, notify_pb2.RequeueDeadLettersRequest, "requeued")
 
 
 async def delete_letters(fleet: Fleet, ids: Sequence[str], as_json: bool) -> None:
     """Delete dead letters; without `ids` all of them."""
+    await _change_letters(fleet, ids, as_json, notify_pb2.DeleteDeadLettersRequest, "deleted")
+
+
+async def _change_letters(
+    fleet: Fleet,
+    ids: Sequence[str],
+    as_json: bool,
+    request_type: type[notify_pb2.RequeueDeadLettersRequest | notify_pb2.DeleteDeadLettersRequest],
+    done: str,
+) -> None:
+    """Call the method of `request_type` with dead letters, without `ids` with all, and print how many are `done`."""
     chosen = list(ids) or [letter.id async for letter in _list_letters(fleet)]
+    method = request_type.DESCRIPTOR.name.removesuffix("Request")
     count = 0
     for start in range(0, len(chosen), PAGE):
-        request = notify_pb2.DeleteDeadLettersRequest(ids=chosen[start : start + PAGE])
-        response = await fleet.call_any("notify", NotifyAdminServiceStub, "DeleteDeadLetters", request)
-        count += response.deleted_count
-    print_json({"deleted_count": count}) if as_json else print_line(f"{count} of {len(chosen)} deleted")
+        request = request_type(ids=chosen[start : start + PAGE])
+        response = await fleet.call_any("notify", NotifyAdminServiceStub, method, request)
+        count += getattr(response, f"{done}_count")
+    print_json({f"{done}_count": count}) if as_json else print_line(f"{count} of {len(chosen)} {done}")
 
 
 async def trace_pushes(fleet: Fleet, user: str, as_json: bool) -> None:
