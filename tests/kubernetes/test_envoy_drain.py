@@ -151,7 +151,8 @@ async def test_open_stream_goes_on_while_new_connections_are_refused(
 
     answer, seconds = await hook
     assert answer == b"drained\n"
-    assert seconds >= DRAIN_S
+    # The timers of two processes are compared.
+    assert seconds > DRAIN_S * 0.9
     assert await asyncio.to_thread(pod.process.terminate) == 0
 
 
