@@ -20,9 +20,10 @@ from devstack.s3 import BUCKET, REGION, S3Address, S3Keys, read_keys
 _PARTS: Final = ("s3", "filer", "master", "volume", "admin")
 
 _ENVIRONMENT: Final = {
-    # With the defaults of Go its memory grows to several times of what it uses.
+    # With the defaults of Go its memory grows to several times of what it uses. It uses 110 MiB when idle; near the
+    # limit the garbage collector would run all the time.
     "GOGC": "50",
-    "GOMEMLIMIT": "192MiB",
+    "GOMEMLIMIT": "384MiB",
     # These of the user's would add an identity with all rights, other buckets, and another host in signatures.
     **dict.fromkeys(
         ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "S3_BUCKET", "S3_TABLE_BUCKET", "S3_EXTERNAL_URL"), ""
