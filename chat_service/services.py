@@ -39,6 +39,7 @@ from servicekit.clock import Clock
 from servicekit.config import ConfigurationError, read_file
 from servicekit.ring_watcher import RingWatcher
 from servicekit.service import Platform, ServedService
+from servicekit.transport import OPERATOR
 
 CHAT: Final = chat_pb2.DESCRIPTOR.services_by_name["ChatService"]
 CONVERSATION: Final = conversation_pb2.DESCRIPTOR.services_by_name["ConversationService"]
@@ -166,9 +167,9 @@ def internal_services(server: ChatServer, clock: Clock) -> list[ServedService]:
         clock,
     )
     return [
-        ServedService(MESH, MeshServicer(server.peers), callers=["chat"]),
-        ServedService(DIRECTORY, directory, callers=["media", "presence", "notify", "admin"]),
-        ServedService(CHAT_ADMIN, admin, callers=["admin"]),
+        ServedService(MESH, MeshServicer(server.peers), allowed_callers=["chat"]),
+        ServedService(DIRECTORY, directory, allowed_callers=["media", "presence", "notify", OPERATOR]),
+        ServedService(CHAT_ADMIN, admin, allowed_callers=[OPERATOR]),
     ]
 
 

@@ -125,7 +125,7 @@ class StackCertificates:
         """Give every holder a new certificate of `authority`. The PEM bundle `trusted` is what all of them accept."""
         for holder in self._holders:
             identity = Identity(TRUST_DOMAIN, holder)
-            self._replace(holder, *authority.issue([identity.host], identity.uri), trusted)
+            self._replace(holder, *authority.issue([identity.dns_name], identity.spiffe_id), trusted)
         self._replace(DOOR, *authority.issue(DOOR_NAMES), trusted)
 
     def _replace(self, holder: str, certificate: bytes, key: bytes, trusted: bytes) -> None:

@@ -109,9 +109,9 @@ def _cluster(
     cluster = {**deepcopy(pattern), "name": service.name}
     if trust_domain is not None:
         identity, tls = Identity(trust_domain, service.name), cluster["transport_socket"]["typed_config"]
-        tls["sni"] = identity.host
+        tls["sni"] = identity.dns_name
         validation = tls["common_tls_context"]["combined_validation_context"]["default_validation_context"]
-        validation["match_typed_subject_alt_names"] = [{"san_type": "URI", "matcher": {"exact": identity.uri}}]
+        validation["match_typed_subject_alt_names"] = [{"san_type": "URI", "matcher": {"exact": identity.spiffe_id}}]
     if names is not None:
         del cluster["eds_cluster_config"]
         return {**cluster, **_found_by_dns(service.name, *names[service.name])}

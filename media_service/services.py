@@ -79,7 +79,7 @@ def media_services(
     )
     return Service(
         public=[ServedService(MEDIA, servicer)],
-        internal=[ServedService(CATALOG, MediaCatalogServicer(claims, store), callers=["chat"])],
+        internal=[ServedService(CATALOG, MediaCatalogServicer(claims, store), allowed_callers=["chat"])],
         admit=admission.admit if admission is not None else None,
         components=[objects.run, workers.run, completion.run],
         jobs=[collector.run, scans.run],

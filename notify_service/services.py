@@ -27,6 +27,7 @@ from parley.notify.v1 import notify_pb2
 from servicekit.clock import Clock
 from servicekit.rpc import Admit
 from servicekit.service import ServedService, Service
+from servicekit.transport import OPERATOR
 
 NOTIFY: Final = notify_pb2.DESCRIPTOR.services_by_name["NotifyService"]
 ADMIN: Final = admin_pb2.DESCRIPTOR.services_by_name["NotifyAdminService"]
@@ -75,12 +76,12 @@ def notify_services(
         public=[ServedService(NOTIFY, NotifyServicer(dependencies))],
         internal=[
             ServedService(
-                ADMIN, NotifyAdminServicer(queue, decisions, trial, clock), audited=AUDITED, callers=["admin"]
+                ADMIN, NotifyAdminServicer(queue, decisions, trial, clock), audited=AUDITED, allowed_callers=[OPERATOR]
             ),
             ServedService(
                 PERSONAL_DATA,
                 PersonalDataServicer(tokens, preferences, pushed_entries, traces, queue),
-                callers=["chat"],
+                allowed_callers=["chat"],
             ),
         ],
         admit=admit,

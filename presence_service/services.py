@@ -75,11 +75,11 @@ def presence_services(
             )
         ],
         internal=[
-            ServedService(REPORTS, PresenceReportServicer(reports), callers=["chat"]),
+            ServedService(REPORTS, PresenceReportServicer(reports), allowed_callers=["chat"]),
             ServedService(
                 PERSONAL_DATA,
                 PersonalDataServicer(store, last_seen, settings, channels.publish_permissions),
-                callers=["chat"],
+                allowed_callers=["chat"],
             ),
         ],
         admit=admit,

@@ -99,13 +99,13 @@ def enter_call(origin: CallOrigin) -> None:
     _current_call.set(origin)
 
 
-def note_request(request: Message) -> None:
+def set_request(request: Message) -> None:
     """Let the line of the current call describe its request, which follows the contract."""
     if (origin := _current_call.get()) is not None:
         origin.request = request
 
 
-def note_target(**ids: str) -> None:
+def add_target(**ids: str) -> None:
     """Add ids to the target of the event of the current call, which the request does not state."""
     if (origin := _current_call.get()) is not None:
         origin.noted.update(ids)

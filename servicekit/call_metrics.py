@@ -86,7 +86,7 @@ class CallRecorder:
         self._method.seconds.observe(perf_counter() - self._started_at)
         self._method.count_finished(self._code)
         if self._span is not None:
-            tracing.note_status(self._code)
+            tracing.set_status(self._code)
             self._span.__exit__(None, None, None)
 
     def record_failure(self, failure: Failure) -> None:

@@ -35,18 +35,18 @@ Fingerprint = tuple[tuple[int, int, int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The name of a service in certificates: `uri` says who calls, `host` whom a client has reached."""
+    """The name of a service in certificates: `spiffe_id` says who calls, `dns_name` whom a client has reached."""
 
     trust_domain: str
     service: str
 
     @property
-    def uri(self) -> str:
+    def spiffe_id(self) -> str:
         """The SPIFFE ID, the only URI among the subject alternative names of the certificate."""
         return f"spiffe://{self.trust_domain}/{self.service}"
 
     @property
-    def host(self) -> str:
+    def dns_name(self) -> str:
         """A DNS name among the subject alternative names; clients expect it, at whichever address a server listens."""
         return f"{self.service}.{self.trust_domain}"
 
@@ -151,7 +151,7 @@ class CertificateWatcher:
 
     def _read(self) -> Certificate:
         certificate = read_certificate(self._files, self.identity, self._clock.now_ms() / 1000)
-        _expiry.labels(self.identity.uri).set(certificate.expires_at)
+        _expiry.labels(self.identity.spiffe_id).set(certificate.expires_at)
         return certificate
 
     def _fingerprint(self) -> Fingerprint:
@@ -194,14 +194,15 @@ def _check_names(certificate: x509.Certificate, identity: Identity, path: Path) 
     except x509.ExtensionNotFound:
         names = x509.SubjectAlternativeName([])
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    if uris != [identity.uri]:
+    if uris != [identity.spiffe_id]:
         found = " and ".join(uris) or "none"
         raise ConfigurationError(
-            f"The certificate in {path} must have one URI among its alternative names, {identity.uri}; it has {found}."
+            f"The certificate in {path} must have one URI among its alternative names, {identity.spiffe_id}; it has "
+            f"{found}."
         )
-    if identity.host not in names.get_values_for_type(x509.DNSName):
+    if identity.dns_name not in names.get_values_for_type(x509.DNSName):
         raise ConfigurationError(
-            f"The certificate in {path} must have {identity.host} among its alternative names of type DNS."
+            f"The certificate in {path} must have {identity.dns_name} among its alternative names of type DNS."
         )
 
 

@@ -199,6 +199,6 @@ def _record_call(path: str) -> Iterator[None]:
         _log.info("call to another service failed", method=path, reason=failure.reason, error=failure.message)
         raise
     finally:
-        tracing.note_status(code)
+        tracing.set_status(code)
         _CALLS.labels(path, code).inc()
         _SECONDS.labels(path).observe(perf_counter() - started_at)

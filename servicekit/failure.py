@@ -8,6 +8,8 @@ from typing import ClassVar
 
 RETRYABLE = frozenset({"RESOURCE_EXHAUSTED", "UNAVAILABLE"})
 DEFAULT_RETRY_AFTER_S = 1.0
+INTERNAL_ERROR = "internal error; see the server's log"
+"""The message of a failure whose cause only the log has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,12 @@ MAX_ID_CHARS: Final = 64
 _handled: ContextVar[Message | None] = ContextVar("handled", default=None)
 
 
-def note_caller(claims: Claims) -> None:
+def bind_caller(claims: Claims) -> None:
     """Let the lines that are logged in the present task, and in tasks that it starts, carry the user and device."""
     bind_contextvars(user_id=claims.user_id, device_id=claims.device_id)
 
 
-def note_request(message: Message) -> None:
+def bind_request(message: Message) -> None:
     """Let the lines that are logged in the present task from now on carry the ids in the request that it serves.
 
     The ids are read when a line is logged: for a request that is handled without one this costs next to nothing.

@@ -28,15 +28,15 @@ from servicekit.auth import Claims
 from servicekit.call_metrics import CallRecorder, MethodMetrics
 from servicekit.call_reset import UNREAD_TIMEOUT_S, reset_unless_read
 from servicekit.errors import NotYetServed, SlowConsumer
-from servicekit.failure import Failure
-from servicekit.log_context import note_caller, note_request
+from servicekit.failure import INTERNAL_ERROR, Failure
+from servicekit.log_context import bind_caller, bind_request
 from servicekit.open_streams import OpenStreams
 from servicekit.status import to_grpc
 from servicekit.unary_calls import UnaryCalls
 
 # The time to parse and check a request grows with its size and blocks the event loop.
 MAX_REQUEST_BYTES: Final = 256 * 1024
-_INTERNAL_ERROR: Final = Failure("internal error; see the server's log")
+_UNEXPECTED: Final = Failure(INTERNAL_ERROR)
 
 Metadata: TypeAlias = Mapping[str, str]
 Authenticate: TypeAlias = Callable[[Metadata], Claims | None]
@@ -264,7 +264,7 @@ def _admitted(behaviour: Behaviour, authenticate: Authenticate, admit: Admit | N
     async def serve(request: Any, origin: CallOrigin, recorder: CallRecorder, context: Context) -> bytes | None:
         claims = recorder.claims = origin.claims = authenticate(origin.metadata)
         if claims is not None:
-            note_caller(claims)
+            bind_caller(claims)
             if admit is not None:
                 await admit(claims)
         return await behaviour(request, Call(claims, origin.metadata, origin.peer), context)
@@ -282,7 +282,7 @@ def _audited(serve: Serve, call_audit: CallAudit) -> Serve:
             response = await serve(request, origin, recorder, context)
         except Exception as error:
             failure = _find_failure(error)
-            if failure is None or failure is _INTERNAL_ERROR:
+            if failure is None or failure is _UNEXPECTED:
                 call_audit.record_unknown(origin, "CANCELLED" if failure is None else "INTERNAL")
             else:
                 call_audit.record_failure(origin, failure)
@@ -324,7 +324,7 @@ def _failure_for_client(error: Exception, recorder: CallRecorder) -> Failure:
     if failure is None:
         # gRPC could not write because the client disconnected, which is no error.
         raise asyncio.CancelledError from error
-    if failure is _INTERNAL_ERROR:
+    if failure is _UNEXPECTED:
         recorder.record_internal_error(error)
     else:
         recorder.record_failure(failure)
@@ -333,13 +333,13 @@ def _failure_for_client(error: Exception, recorder: CallRecorder) -> Failure:
 
 
 def _find_failure(error: Exception) -> Failure | None:
-    """Return the failure that ended a call, _INTERNAL_ERROR for an unexpected exception.
+    """Return the failure that ended a call, _UNEXPECTED for an unexpected exception.
 
     None if the client has disconnected.
     """
     causes = _flatten_group(error)
     if any(not isinstance(cause, Failure | grpc.aio.BaseError) for cause in causes):
-        return _INTERNAL_ERROR
+        return _UNEXPECTED
     return next((cause for cause in causes if isinstance(cause, Failure)), None)
 
 
@@ -372,9 +372,9 @@ def _parse_and_check(request_type: type[Message], max_bytes: int, data: bytes) -
             reason="FRAME_TOO_LARGE",
         )
     request = validation.parse(request_type, data)
-    note_request(request)
+    bind_request(request)
     validation.check(request)
-    audit.note_request(request)
+    audit.set_request(request)
     return request
 
 

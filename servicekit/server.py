@@ -25,7 +25,7 @@ from servicekit.config import ConfigurationError
 from servicekit.log_exceptions import format_exception
 from servicekit.reflection import own_services, read_services
 from servicekit.rpc import UnknownMethods
-from servicekit.transport import PLAIN_TEXT, Callers, Option, Transport
+from servicekit.transport import PLAIN_TEXT, AllowedCallers, Option, Transport
 
 MAX_MESSAGE_BYTES = 1 << 20
 EXIT_DEADLINE_S: Final = 3.0
@@ -60,7 +60,7 @@ OPTIONS: tuple[Option, ...] = (
     ("grpc.http2.min_ping_interval_without_data_ms", 2_500),
 )
 
-NO_CALLERS: Final[Callers] = MappingProxyType({})
+NO_CALLERS: Final[AllowedCallers] = MappingProxyType({})
 
 _log = structlog.get_logger("server")
 
@@ -70,7 +70,7 @@ class Server:
 
     Its health status is NOT_SERVING until `set_serving(True)`. Reflection lists the services in `reflection_file`, a
     FileDescriptorSet, or those of `service_names` if it is None. Health checks also know the `health_parts`, and are
-    answered in plain text at `health_address` too. A `transport` with identities admits the `callers` alone.
+    answered in plain text at `health_address` too. A `transport` with identities admits the `allowed_callers` alone.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Server:
         health_parts: Sequence[health.HealthPart] = (),
         health_address: str | None = None,
         transport: Transport = PLAIN_TEXT,
-        callers: Callers = NO_CALLERS,
+        allowed_callers: AllowedCallers = NO_CALLERS,
     ) -> None:
         self._address = address
         self._handlers = handlers
@@ -94,7 +94,7 @@ class Server:
         self._health_address = health_address
         self._reflection_file = reflection_file
         self._transport = transport
-        self._interceptors = transport.interceptors(callers)
+        self._interceptors = transport.interceptors(allowed_callers)
         self._servers: list[grpc.aio.Server] = []
 
     async def start(self) -> int:

@@ -58,7 +58,7 @@ class ServedService:
 
     Calls of `open_methods` need no token. Calls of `admission_exempt` need one, but neither `Service.admit` nor the
     rate limit applies to them. Calls of `audited` methods are written to the audit log. With TLS only the gateway calls
-    a public service, and only the services `callers` an internal one.
+    a public service, and only the services `allowed_callers` an internal one.
     """
 
     descriptor: ServiceDescriptor
@@ -66,7 +66,7 @@ class ServedService:
     open_methods: Collection[str] = ()
     admission_exempt: Collection[str] = ()
     audited: AuditTable = field(default_factory=dict)
-    callers: Collection[str] = ()
+    allowed_callers: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +220,7 @@ class _Process:
         admin = AdminServicer(
             platform.name, platform.settings, platform.membership, platform.etcd, self._lifecycle, platform.clock
         )
-        internal = [*service.internal, ServedService(ADMIN, admin, audited=AUDITED, callers=[OPERATOR])]
+        internal = [*service.internal, ServedService(ADMIN, admin, audited=AUDITED, allowed_callers=[OPERATOR])]
         self._public = Server(
             platform.settings.listen,
             _public_handlers(platform, service, None if service.drain else self._streams),
@@ -229,7 +229,7 @@ class _Process:
             health_parts=service.health_parts,
             health_address=platform.settings.health_listen,
             transport=platform.transport,
-            callers={served.descriptor.full_name: (GATEWAY,) for served in service.public},
+            allowed_callers={served.descriptor.full_name: (GATEWAY,) for served in service.public},
         )
         self._internal = Server(
             platform.settings.internal_listen,
@@ -247,7 +247,7 @@ class _Process:
             max_message_bytes=service.internal_message_bytes,
             health_parts=service.health_parts,
             transport=platform.transport,
-            callers={served.descriptor.full_name: served.callers for served in internal},
+            allowed_callers={served.descriptor.full_name: served.allowed_callers for served in internal},
         )
 
     async def run(self) -> None:

@@ -127,8 +127,8 @@ def span(
     )
 
 
-def note_status(code: str) -> None:
-    """Note the gRPC status code of the call whose span is the current one."""
+def set_status(code: str) -> None:
+    """Set the gRPC status code of the call whose span is the current one."""
     if _Tracing.calls is not None:
         current = trace.get_current_span()
         current.set_attribute("rpc.response.status_code", code)

@@ -24,7 +24,7 @@ OPERATOR: Final = "admin"
 """The name of the commands of operators in their certificate."""
 
 Option = tuple[str, int | str]
-Callers = Mapping[str, Collection[str]]
+AllowedCallers = Mapping[str, Collection[str]]
 """By the full name of a gRPC service: the names of the services that may call it."""
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -41,8 +41,8 @@ class Transport:
         """Return a channel to a server of `service` at `address` (`host:port`), to be closed by the caller."""
         return grpc.aio.insecure_channel(address, options)
 
-    def interceptors(self, callers: Callers) -> Sequence[grpc.aio.ServerInterceptor]:  # noqa: ARG002
-        """Return the interceptors of a port whose services have these callers."""
+    def interceptors(self, allowed_callers: AllowedCallers) -> Sequence[grpc.aio.ServerInterceptor]:  # noqa: ARG002
+        """Return the interceptors of a port whose services have these `allowed_callers`."""
         return ()
 
     def add_port(self, server: grpc.aio.Server, address: str) -> int:
@@ -72,12 +72,12 @@ class MutualTls(Transport):
         """Return a channel to a server of `service`, whose certificate must name it."""
         mine = self._watcher.current
         credentials = grpc.ssl_channel_credentials(mine.authorities, mine.key, mine.chain)
-        host = Identity(self._watcher.identity.trust_domain, service).host
+        host = Identity(self._watcher.identity.trust_domain, service).dns_name
         return grpc.aio.secure_channel(address, credentials, (*options, ("grpc.ssl_target_name_override", host)))
 
-    def interceptors(self, callers: Callers) -> Sequence[grpc.aio.ServerInterceptor]:
-        """Return the interceptor that refuses all but these callers."""
-        return (CallerCheck(self._watcher.identity.trust_domain, callers),)
+    def interceptors(self, allowed_callers: AllowedCallers) -> Sequence[grpc.aio.ServerInterceptor]:
+        """Return the interceptor that refuses all but the `allowed_callers`."""
+        return (CallerCheck(self._watcher.identity.trust_domain, allowed_callers),)
 
     def add_port(self, server: grpc.aio.Server, address: str) -> int:
         """Let `server` listen at `address` for clients with a certificate of one of the authorities."""
@@ -122,12 +122,13 @@ def create_transport(settings: TlsSettings, service: str, clock: Clock) -> Trans
 class CallerCheck(grpc.aio.ServerInterceptor):
     """An interceptor that refuses the calls of a service whose certificate does not permit them.
 
-    A service that `callers` does not name, such as health and reflection, may be called by every caller named there.
+    A service that `allowed_callers` does not name, such as health and reflection, may be called by all that it names.
     """
 
-    def __init__(self, trust_domain: str, callers: Callers) -> None:
+    def __init__(self, trust_domain: str, allowed_callers: AllowedCallers) -> None:
         self._allowed = {
-            service: frozenset(Identity(trust_domain, name).uri for name in names) for service, names in callers.items()
+            service: frozenset(Identity(trust_domain, name).spiffe_id for name in names)
+            for service, names in allowed_callers.items()
         }
         self._all = frozenset[str]().union(*self._allowed.values())
         # A handler is the same for each call of its method.

@@ -49,7 +49,7 @@ class PasswordAuthenticator:
         user_id = await self._store.find_user_id(login_name)
         account = None if user_id is None else await self._store.load(user_id)
         if account is not None:
-            audit.note_target(user=account.user_id)
+            audit.add_target(user=account.user_id)
         known_device = await self._known_device(account, device_id)
         return await self._verify_counted(account, login_name, password, known_device, address)
 

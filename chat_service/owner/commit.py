@@ -23,7 +23,7 @@ from chat_service.owner.pending import PendingSend
 from chat_service.owner.ports import Publisher
 from servicekit import tracing
 from servicekit.clock import Clock
-from servicekit.failure import Failure
+from servicekit.failure import INTERNAL_ERROR, Failure
 from servicekit.retry import retry_while_unavailable
 from servicekit.tasks import cancel_requested
 from servicekit.tracing import OpenSpan
@@ -177,9 +177,7 @@ class GroupCommit:
             log.exception("commit failed", conversation_ids=[part.owned.conversation_id for part in parts])
             for part in parts:
                 if part.owned.state is State.COMMITTING:
-                    part.owned.fail_unknown_outcome(
-                        [pending for pending, _ in part.sends], Failure("internal error; see the server's log")
-                    )
+                    part.owned.fail_unknown_outcome([pending for pending, _ in part.sends], Failure(INTERNAL_ERROR))
                     self._on_settled(part.owned, frozenset())
 
     async def _write(self, batch: CommitBatch) -> None:

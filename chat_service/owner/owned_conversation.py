@@ -27,7 +27,7 @@ from chat_service.model.entry import (
 )
 from chat_service.model.requests import Appended, AppendOutcome, Done, OnDone, Unchanged
 from chat_service.owner.pending import PendingSend
-from servicekit.failure import Failure
+from servicekit.failure import INTERNAL_ERROR, Failure
 from servicekit.rate_limiter import TokenBucket
 
 K = TypeVar("K")
@@ -227,7 +227,7 @@ class OwnedConversation:
                 continue
             except Exception:
                 log.exception("draft authorization failed", conversation_id=self.conversation_id)
-                self._deferred_replies.append((len(assigned), pending, Failure("internal error; see the server's log")))
+                self._deferred_replies.append((len(assigned), pending, Failure(INTERNAL_ERROR)))
                 continue
             if change is None:
                 self._deferred_replies.append((len(assigned), pending, Unchanged(head.time_ms)))

@@ -28,7 +28,7 @@ from chat_service.owner.ports import Publisher, RingView
 from chat_service.owner.receipt_writer import ReceiptWriter
 from servicekit.clock import Clock
 from servicekit.errors import ServerDraining, StoreUnavailable
-from servicekit.failure import Failure
+from servicekit.failure import INTERNAL_ERROR, Failure
 from servicekit.rate_limiter import TokenBucket
 from servicekit.ring import RingEmpty
 from servicekit.tasks import cancel_requested
@@ -291,7 +291,7 @@ class Owner:
         except Exception:
             # A fault in one conversation must not stop the owner of the others.
             log.exception("conversation load failed", conversation_id=owned.conversation_id)
-            self._refuse_all(owned, Failure("internal error; see the server's log"))
+            self._refuse_all(owned, Failure(INTERNAL_ERROR))
         owned.state = State.IDLE
         self._continue(owned)
 

@@ -18,7 +18,7 @@ from chat_service.model.stores import ChangeIndex, ConversationLog, Conversation
 from chat_service.owner.owned_conversation import OwnedConversation
 from chat_service.owner.ports import Publisher
 from servicekit.clock import Clock
-from servicekit.failure import Failure
+from servicekit.failure import INTERNAL_ERROR, Failure
 from servicekit.retry import retry_while_unavailable
 from servicekit.tasks import cancel_requested
 
@@ -129,7 +129,7 @@ class ReceiptWriter:
                     "receipt write failed", conversation_ids=[pending.owned.conversation_id for pending in batch]
                 )
                 for pending in batch:
-                    pending.answer(Failure("internal error; see the server's log"))
+                    pending.answer(Failure(INTERNAL_ERROR))
 
     async def _write(self, batch: list[PendingReceipts]) -> None:
         # After a block the other user must not learn what is received and read.

@@ -28,7 +28,7 @@ from parley.chat.v1 import chat_pb2
 from servicekit import tracing
 from servicekit.clock import Clock
 from servicekit.errors import FrameEmpty, HelloMissing, ServerDraining
-from servicekit.failure import Failure
+from servicekit.failure import INTERNAL_ERROR, Failure
 from servicekit.open_streams import StreamLimiter
 from servicekit.rate_limiter import RateLimiter
 from servicekit.ring import Ring
@@ -155,7 +155,7 @@ class Edge:
                 reply(failure)
             except Exception:
                 log.exception("unary frame failed", session_id=session_id)
-                reply(Failure("internal error; see the server's log"))
+                reply(Failure(INTERNAL_ERROR))
 
         self._tasks.create_task(handle())
 

@@ -22,7 +22,7 @@ from parley.chat.v1 import chat_pb2
 from servicekit import tracing
 from servicekit.clock import Clock
 from servicekit.errors import HelloRepeated, RateLimited, SlowConsumer, StoreUnavailable
-from servicekit.failure import Failure
+from servicekit.failure import INTERNAL_ERROR, Failure
 from servicekit.log_context import Handling
 from servicekit.outbox import FRAME_BYTES
 from servicekit.rate_limiter import TokenBucket
@@ -132,7 +132,7 @@ class StreamHandler:
                     self._refuse_frame(kind, frame, failure)
                 except Exception:
                     log.exception("frame failed", kind=kind)
-                    raise Failure("internal error; see the server's log") from None
+                    raise Failure(INTERNAL_ERROR) from None
 
     async def _throttle(self, frames: float) -> None:
         wait_s = self._frame_rate.take(frames)

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from chat_service.model.media import ClaimOutcome, MediaCatalog
-from servicekit.failure import Failure
+from servicekit.failure import INTERNAL_ERROR, Failure
 
 # Files of one call.
 MAX_BATCH: Final = 100
@@ -84,4 +84,4 @@ class MediaClaimQueue:
         except Exception:
             # A fault in one call must not leave sends without an answer.
             log.exception("media claim failed")
-            return dict.fromkeys(media_ids, Failure("internal error; see the server's log"))
+            return dict.fromkeys(media_ids, Failure(INTERNAL_ERROR))

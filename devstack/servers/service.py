@@ -122,7 +122,7 @@ def grpc_health_probe(address: str, service: str, certificates: StackCertificate
             return grpc.insecure_channel(address, options)
         folder = certificates.folder_of(GATEWAY)
         pems = [(folder / name).read_bytes() for name in (AUTHORITIES, KEY, CERTIFICATE)]
-        host = ("grpc.ssl_target_name_override", Identity(TRUST_DOMAIN, service).host)
+        host = ("grpc.ssl_target_name_override", Identity(TRUST_DOMAIN, service).dns_name)
         return grpc.secure_channel(address, grpc.ssl_channel_credentials(*pems), (*options, host))
 
     def probe() -> str | None:

@@ -16,6 +16,7 @@ from notify_service.model.ports import DeadLetter, PushQueue
 from notify_service.wire.events import decode_job
 from servicekit.clock import Clock
 from servicekit.errors import ServiceUnavailable, StoreUnavailable
+from servicekit.failure import INTERNAL_ERROR
 from servicekit.retry import retry_while_unavailable
 from servicekit.tasks import cancel_requested, gather_limited
 
@@ -26,7 +27,7 @@ PAUSE_S: Final = 0.5
 LEASE_S: Final = 75.0
 
 # Of a job that a fault of this program ends, after whatever it has sent.
-FAULT: Final = SendResult(PushOutcome.RETRYING, "internal error; see the server's log", LEASE_S)
+FAULT: Final = SendResult(PushOutcome.RETRYING, INTERNAL_ERROR, LEASE_S)
 
 log = structlog.get_logger("notify.jobs")
 

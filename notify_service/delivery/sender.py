@@ -27,6 +27,7 @@ from notify_service.model.push import (
 from notify_service.model.registration import ProviderKind, Registration
 from servicekit.clock import Clock
 from servicekit.errors import StoreUnavailable
+from servicekit.failure import INTERNAL_ERROR
 
 # A provider that refuses the credentials is not called for this time.
 SUSPENSION_S: Final = 60.0
@@ -101,7 +102,7 @@ class PushSender:
         except Exception:
             # A dead letter: repeating the event would send its other pushes again.
             log.exception("push not sent", provider=_name(kind))
-            return Rejected("internal error; see the server's log")
+            return Rejected(INTERNAL_ERROR)
         self._note_credentials(registration, outcome)
         return outcome
 

@@ -115,7 +115,9 @@ ConversationOption = Annotated[
 ]
 
 
-def deployment_of(etcd: str, address: str, credential: Path) -> Deployment:
+def deployment_of(
+    etcd: EtcdOption = DEFAULT_ETCD, address: AddressOption = "", credential: CredentialOption = DEFAULT_CREDENTIAL
+) -> Deployment:
     """Return the deployment that the options name."""
     endpoints = tuple(each.strip() for each in etcd.split(",") if each.strip())
     return Deployment(endpoints or (DEFAULT_ETCD,), address.strip(), credential)

@@ -31,8 +31,8 @@ def test_each_certificate_has_the_identity_of_its_holder(production: Rendering) 
     issued = {each["metadata"]["name"]: each["spec"] for each in production.of_kind("Certificate")}
     for name in (*kubernetes.PORTS, GATEWAY, OPERATOR):
         identity, certificate = Identity(kubernetes.TRUST_DOMAIN, name), issued[f"{name}-tls"]
-        assert certificate["uris"] == [identity.uri]
-        assert certificate["dnsNames"] == [identity.host]
+        assert certificate["uris"] == [identity.spiffe_id]
+        assert certificate["dnsNames"] == [identity.dns_name]
         assert certificate["secretName"] == f"{name}-tls"
         assert set(certificate["usages"]) == {"server auth", "client auth"}
 

@@ -27,7 +27,7 @@ def open_channel(stack: Stack, address: str, options: Options) -> grpc.aio.Chann
 
 def secure_channel(address: str, service: str, pems: Sequence[bytes | None], options: Options) -> grpc.aio.Channel:
     """Return a channel to a server of `service`; `pems` are authorities, key and certificate of the caller."""
-    host = ("grpc.ssl_target_name_override", Identity(TRUST_DOMAIN, service).host)
+    host = ("grpc.ssl_target_name_override", Identity(TRUST_DOMAIN, service).dns_name)
     return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(*pems), [*options, host])
 
 

@@ -50,7 +50,7 @@ class Notes:
         if request.text == "slow":
             self.waiting.set()
             await asyncio.Event().wait()
-        audit.note_target(owner="a user")
+        audit.add_target(owner="a user")
         return notes_pb2.AddNoteResponse()
 
     async def WatchNotes(

@@ -39,7 +39,7 @@ class Folder:
 
     def issue(self) -> None:
         """Write a new certificate, its key and the authority."""
-        certificate, key = self.authority.issue([CHAT.host, "127.0.0.1"], CHAT.uri)
+        certificate, key = self.authority.issue([CHAT.dns_name, "127.0.0.1"], CHAT.spiffe_id)
         self.write(certificate=certificate, key=key, authorities=self.authority.pem)
 
     def write(self, **contents: bytes) -> None:
@@ -87,17 +87,17 @@ def test_encrypted_key_is_refused(folder: Folder) -> None:
 
 
 def test_key_of_another_certificate_is_refused(folder: Folder) -> None:
-    folder.write(key=folder.authority.issue([CHAT.host], CHAT.uri)[1])
+    folder.write(key=folder.authority.issue([CHAT.dns_name], CHAT.spiffe_id)[1])
     assert "is not that of the certificate" in refusal(folder)
 
 
 def test_certificate_of_another_service_or_domain_is_refused(folder: Folder) -> None:
     assert "spiffe://parley/media; it has spiffe://parley/chat" in refusal(folder, Identity("parley", "media"))
     assert "spiffe://staging/chat; it has spiffe://parley/chat" in refusal(folder, Identity("staging", "chat"))
-    certificate, key = folder.authority.issue(["chat"], CHAT.uri)
+    certificate, key = folder.authority.issue(["chat"], CHAT.spiffe_id)
     folder.write(certificate=certificate, key=key)
     assert "must have chat.parley among" in refusal(folder)
-    certificate, key = folder.authority.issue([CHAT.host])
+    certificate, key = folder.authority.issue([CHAT.dns_name])
     folder.write(certificate=certificate, key=key)
     assert "spiffe://parley/chat; it has none" in refusal(folder)
 
@@ -119,7 +119,7 @@ def test_certificate_below_an_intermediate_one_is_accepted(folder: Folder) -> No
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "intermediate")])
     intermediate = Authority(sign_authority(name, key, root._certificate.subject, root._key), key)
-    certificate, key_pem = intermediate.issue([CHAT.host], CHAT.uri)
+    certificate, key_pem = intermediate.issue([CHAT.dns_name], CHAT.spiffe_id)
     folder.write(certificate=certificate, key=key_pem, authorities=root.pem)
     assert "is not signed by an authority" in refusal(folder)
     folder.write(certificate=certificate + intermediate.pem)
@@ -158,7 +158,7 @@ def test_links_into_a_replaced_folder_are_followed(tmp_path: Path) -> None:
     authority = Authority.create()
 
     def replace() -> bytes:
-        certificate, key = authority.issue([CHAT.host], CHAT.uri)
+        certificate, key = authority.issue([CHAT.dns_name], CHAT.spiffe_id)
         replace_together(tmp_path, {"tls.crt": certificate, "tls.key": key, "ca.crt": authority.pem})
         return certificate
 
@@ -176,7 +176,7 @@ def test_unusable_files_keep_the_last_good_certificate(folder: Folder, watcher: 
         return REGISTRY.get_sample_value("parley_tls_certificate_reloads_total", {"outcome": outcome}) or 0
 
     first, refused, used = watcher.current, counted("refused"), counted("used")
-    certificate, key = folder.authority.issue([CHAT.host], CHAT.uri)
+    certificate, key = folder.authority.issue([CHAT.dns_name], CHAT.spiffe_id)
     with capture_logs() as logged:
         folder.write(certificate=certificate)
         folder.files.key.unlink()

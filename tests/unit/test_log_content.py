@@ -18,7 +18,7 @@ from parley.internal.v1.mesh_pb2 import Append, MeshFrame
 from servicekit import telemetry
 from servicekit.auth import Claims
 from servicekit.errors import StoreUnavailable
-from servicekit.log_context import Handling, note_caller, note_request
+from servicekit.log_context import Handling, bind_caller, bind_request
 from servicekit.log_exceptions import log_unhandled_exceptions
 
 CANARY = "canary-in-the-text"
@@ -47,7 +47,7 @@ def test_line_has_caller_conversation_and_trace(capsys: pytest.CaptureFixture[st
     telemetry.configure_logging("json", "info")
 
     def handle() -> None:
-        note_caller(Claims(USER, "c" * 32, 0))
+        bind_caller(Claims(USER, "c" * 32, 0))
         with Handling(send()):
             structlog.get_logger("ours").info("frame refused")
         with Handling(MeshFrame(append=Append(user_id="d" * 32, conversation_id="e" * 200))):
@@ -68,7 +68,7 @@ def test_id_that_was_not_checked_is_cut(capsys: pytest.CaptureFixture[str]) -> N
     telemetry.configure_logging("json", "info")
 
     def handle() -> None:
-        note_request(MeshFrame(append=Append(conversation_id="e" * 200)))
+        bind_request(MeshFrame(append=Append(conversation_id="e" * 200)))
         structlog.get_logger("ours").info("frame refused")
 
     copy_context().run(handle)

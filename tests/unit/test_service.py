@@ -60,7 +60,7 @@ def test_signal_before_the_registration_stops_the_service(tmp_path: Path, number
     with start(tmp_path, "return Service(public=[])") as service:
         wait_started(service)
         service.send_signal(number)
-        _, complaints = service.communicate(timeout=20)
+        _, complaints = service.communicate(timeout=60)
     assert service.returncode == 0, complaints
     assert "server stopped" in complaints.splitlines()[-1]
     assert "Traceback" not in complaints
@@ -70,13 +70,13 @@ def test_component_that_ignores_its_cancellation_does_not_keep_the_process(tmp_p
     with start(tmp_path, "return Service(public=[], components=[ignore_cancellation])") as service:
         wait_started(service)
         service.terminate()
-        service.communicate(timeout=20)
+        service.communicate(timeout=60)
     assert service.returncode == 0
 
 
 def test_store_that_does_not_answer_at_the_start_is_reported_in_a_sentence(tmp_path: Path) -> None:
     with start(tmp_path, 'raise StoreUnavailable("the database does not answer")') as service:
-        _, complaints = service.communicate(timeout=20)
+        _, complaints = service.communicate(timeout=60)
     assert service.returncode == 1
     assert complaints == (
         "The server cannot start: the database does not answer. "

@@ -26,6 +26,7 @@ from notify_service.storage.push_queue import JOBS, QUEUE
 from notify_service.wire.events import decode_job
 from servicekit.clock import SystemClock
 from servicekit.errors import ServiceUnavailable, StoreUnavailable
+from servicekit.failure import INTERNAL_ERROR
 from tests.eventually import eventually
 from tests.integration.notify.environment import (
     BOB,
@@ -124,7 +125,7 @@ async def test_fault_of_one_push_repeats_no_other(environment: DeliveryEnvironme
         await eventually(environment.is_empty)
     assert server.sent == [("fine", "message", 5)]
     [letter] = await environment.queue.list_dead_letters("", 10)
-    assert letter.reason == "internal error; see the server's log"
+    assert letter.reason == INTERNAL_ERROR
 
 
 async def test_push_that_is_too_old_is_a_dead_letter(environment: DeliveryEnvironment) -> None:

@@ -97,7 +97,7 @@ class Deployment:
             [handler],
             [NOTES.full_name],
             transport=self.server_party.transport,
-            callers={NOTES.full_name: ["media"], "another.Service": ["chat"]},
+            allowed_callers={NOTES.full_name: ["media"], "another.Service": ["chat"]},
         )
         self.address = f"127.0.0.1:{await self.server.start()}"
         self._stack.push_async_callback(self.server.stop, 0)
