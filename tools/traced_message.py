@@ -34,7 +34,7 @@ MESSAGE_SPANS: Final = Counter(
         "device receive": 1,
     }
 )
-_TIMEOUT_S: Final = 20.0
+_TIMEOUT_S: Final = 60.0
 
 
 def make_provider(receiver: OtlpReceiver) -> TracerProvider:

@@ -15,12 +15,13 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 # What the images of Python have: programs and libraries.
@@ -32,6 +33,7 @@ UNSHARE: Final = ("unshare", *(() if os.geteuid() == 0 else ("--user", "--map-ro
 _UNSHARE: Final = (*UNSHARE, "--mount")
 # In a chroot / is no mount point, and cannot be made private.
 _UNSHARE_IN_CHROOT: Final = (*_UNSHARE, "--propagation", "unchanged")
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 # pip reads 0 as "without isolation", because the option has a negative name.
 _PIP: Final = {"PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_INDEX": "1", "PIP_ROOT_USER_ACTION": "ignore"}
 
@@ -159,23 +161,57 @@ def _lay_foundation(stage: BuildStage) -> None:
 
 def run_in(stage: BuildStage, command: Sequence[str], *, as_user: bool = False) -> subprocess.CompletedProcess[str]:
     """Run a command in the file system of a stage: as root, or with `as_user` as its user, on read-only files."""
-    root = shlex.quote(str(stage.folder))
-    own = [f"mount --bind {root} {root}", *([f"mount -o remount,bind,ro {root}"] if as_user else [])]
-    system = [f"mount --rbind -o ro {shlex.quote(path)} {root}{shlex.quote(path)}" for path in _MOUNTED]
-    environment = {**stage.environment, "PYTHONPATH": _DEPENDENCIES}
-    if not as_user:
-        # The programs of build requirements, which pip would put there.
-        environment |= {**_PIP, "HOME": "/tmp", "PATH": f"{stage.environment['PATH']}:{sys.prefix}/bin"}
-    variables = [f"{name}={value}" for name, value in environment.items()]
-    user = _become(stage.user) if as_user else []
-    enter = ["chroot", str(stage.folder), *user, "env", "-i", "-C", stage.workdir, *variables, *command]
-    script = " && ".join([*own, *system, f"exec {shlex.join(enter)}"])
+    entering = enter_stage(stage, command, as_user=as_user)
+    done = subprocess.run(entering, capture_output=True, text=True, check=False, timeout=100)
+    leave_stage(stage)
+    return done
+
+
+def enter_stage(
+    stage: BuildStage,
+    command: Sequence[str],
+    *,
+    as_user: bool,
+    environment: Mapping[str, str] = _NOTHING,
+    folders: Mapping[str, Path] = _NOTHING,
+) -> tuple[str, ...]:
+    """Return the command that runs another one in a stage, with `environment` added to that of the stage.
+
+    The user has read-only files, and /tmp as in the manifests. `folders` of this machine are mounted read-only, by
+    their paths in the stage.
+    """
     unshare = _find_unshare()
     assert unshare, "nobody may enter a stage here"
-    done = subprocess.run([*unshare, "sh", "-c", script], capture_output=True, text=True, check=False, timeout=100)
+    variables = {**stage.environment, "PYTHONPATH": _DEPENDENCIES, **environment}
+    if not as_user:
+        # The programs of build requirements, which pip would put there.
+        variables |= {**_PIP, "HOME": "/tmp", "PATH": f"{stage.environment['PATH']}:{sys.prefix}/bin"}
+    assignments = [f"{name}={value}" for name, value in variables.items()]
+    user = _become(stage.user) if as_user else []
+    enter = ["chroot", str(stage.folder), *user, "env", "-i", "-C", stage.workdir, *assignments, *command]
+    script = " && ".join([*_mount_commands(stage, folders, read_only=as_user), f"exec {shlex.join(enter)}"])
+    return (*unshare, "sh", "-c", script)
+
+
+def _mount_commands(stage: BuildStage, folders: Mapping[str, Path], *, read_only: bool) -> list[str]:
+    root = shlex.quote(str(stage.folder))
+    mounted = {**{path: Path(path) for path in _MOUNTED}, **folders}
+    for path in folders:
+        stage.path(path).mkdir(parents=True, exist_ok=True)
+    return [
+        f"mount --bind {root} {root}",
+        *([f"mount -o remount,bind,ro {root}", f"mount -t tmpfs tmpfs {root}/tmp"] if read_only else []),
+        *(
+            f"mount --rbind -o ro {shlex.quote(str(source))} {root}{shlex.quote(path)}"
+            for path, source in mounted.items()
+        ),
+    ]
+
+
+def leave_stage(stage: BuildStage) -> None:
+    """Undo the mounts of a command that has ended."""
     if stage.folder.is_mount():  # The mounts of a chroot that is not private reach this namespace.
         subprocess.run(["umount", "--recursive", "--lazy", stage.folder], check=True)
-    return done
 
 
 def may_enter_stages() -> bool:
