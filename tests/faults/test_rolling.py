@@ -24,6 +24,7 @@ from tests.faults.rolling.callers import Callers
 from tests.faults.rolling.second_door import replaced_door
 from tests.faults.talkers import TOKEN_S
 from tests.raw.world import World
+from tests.restarts import restart_in_turn
 
 pytestmark = pytest.mark.fault
 
@@ -99,13 +100,3 @@ async def upgrade(stack: Stack, moments: list[Moment]) -> None:
     await asyncio.gather(*(restart_in_turn(stack, service) for service in ("media", "presence", "notify")))
     moments.append((time.monotonic(), "chat restarted"))
     await restart_in_turn(stack, "chat")
-
-
-async def restart_in_turn(stack: Stack, service: str) -> None:
-    """Restart the servers of a service, each once Envoy routes to the one before."""
-    for server in stack.replicas(service):
-        assert await asyncio.to_thread(server.terminate) == 0
-        server.start()
-        await asyncio.to_thread(server.wait_healthy)
-        running = [each.address for each in stack.replicas(service)]
-        await asyncio.to_thread(stack.wait_healthy_endpoints, service, running)
