@@ -100,7 +100,8 @@ class ServiceSettings(EtcdSettings, TlsSettings):
     # False if another issuer signs users in. Then JWKS, issuer and audience are those of that issuer, and each subject
     # of its tokens is a user.
     sign_in_here: bool = True
-    # The file of the secret by which servers recognise each other; the same for all servers of a deployment.
+    # The file of the secret by which servers recognise each other; the same for all servers of a deployment. It may
+    # have several, one a line: the first is sent, and all are accepted.
     service_credential_file: Path
     # A FileDescriptorSet with the public services of the deployment, which reflection lists; unset: this server's own.
     reflection_file: Path | None = None

@@ -24,6 +24,7 @@ from tests.faults.rolling.callers import Callers
 from tests.faults.rolling.second_door import replaced_door
 from tests.faults.talkers import TOKEN_S
 from tests.raw.world import World
+from tests.restarts import restart_in_turn
 
 pytestmark = pytest.mark.fault
 
@@ -32,6 +33,8 @@ RATE: Final = 50.0
 CALLERS: Final = 4
 WATCHED_EVERY: Final = 10
 SEED: Final = 17
+# The share of RATE that is acknowledged at least: a user who waits for forty answers says nothing more.
+KEPT_RATE: Final = 0.5
 # From the send of a message until another device has it: what is promised of 99 % of the deliveries, and how much
 # longer it may take while two cores run all servers, all users and another test.
 DELIVERED_S: Final = 3.0
@@ -73,14 +76,17 @@ async def test_upgrade_scaling_and_another_envoy_are_invisible_to_users(tmp_path
         logs = await users.logs()
         await eventually(lambda: users.count_missing(logs) == 0, 40.0)
         await onlookers.wait_converged()
+        rate = users.journal.acknowledged / (moments[-1][0] - moments[0][0])
+        slow = percentile([seconds for _, seconds in delivery_delays(users.journal)], 0.99)
+        parts = describe_delays(users.journal, moments)
+        print(f"{rate:.1f} messages a second, 99 % of the deliveries in {slow:.2f} s\n{parts}")  # noqa: T201  for -s
         assert users.complaints == []
         assert callers.errors == []
         assert broken_promises(users.journal, logs) == []
         assert broken_presence_promises(onlookers.journal, []) == []
-    assert users.journal.acknowledged > USERS
     assert all(callers.succeeded.values()), callers.succeeded
-    delays = [seconds for _, seconds in delivery_delays(users.journal)]
-    assert percentile(delays, 0.99) < DELIVERED_S * MARGIN, describe_delays(users.journal, moments)
+    assert rate > KEPT_RATE * RATE
+    assert slow < DELIVERED_S * MARGIN, parts
 
 
 @asynccontextmanager
@@ -99,13 +105,3 @@ async def upgrade(stack: Stack, moments: list[Moment]) -> None:
     await asyncio.gather(*(restart_in_turn(stack, service) for service in ("media", "presence", "notify")))
     moments.append((time.monotonic(), "chat restarted"))
     await restart_in_turn(stack, "chat")
-
-
-async def restart_in_turn(stack: Stack, service: str) -> None:
-    """Restart the servers of a service, each once Envoy routes to the one before."""
-    for server in stack.replicas(service):
-        assert await asyncio.to_thread(server.terminate) == 0
-        server.start()
-        await asyncio.to_thread(server.wait_healthy)
-        running = [each.address for each in stack.replicas(service)]
-        await asyncio.to_thread(stack.wait_healthy_endpoints, service, running)

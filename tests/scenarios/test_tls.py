@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 import os
 import ssl
 import subprocess
@@ -23,6 +24,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from devstack.certificates import CERTIFICATE, DOOR, Authority, StackCertificates
 from devstack.contract import services_in
+from devstack.local_http import fetch
 from devstack.ports import LOOPBACK, SERVICE_PORTS, PortBlock
 from devstack.servers.service import ServiceReplica
 from devstack.services import SERVICES, with_replicas
@@ -37,8 +39,10 @@ from tests.raw.browser import Browser
 from tests.raw.channels import pems_of, secure_channel, tls_context
 from tests.raw.directory import credential_of
 from tests.raw.media import RawMedia
+from tests.raw.presence import OFFLINE, ONLINE, show, wait_present
 from tests.raw.pushes import Pushes
 from tests.raw.refusal import of_error
+from tests.raw.watcher import DirectWatcher
 from tests.raw.world import OPTIONS, World
 from tests.scenarios.conftest import ENVIRONMENT
 
@@ -291,20 +295,53 @@ async def test_renewed_certificates_serve_within_10_s_and_no_stream_breaks(tls_s
     users = await world.users(*["alice"] * STREAMS)
     await asyncio.gather(*(user.connect() for user in users))
     group = await users[0].group("Friday", users[1:])
+    zoe = await world.user("zoe")
+    await show(zoe)
+    # A system that has just started takes a missing record for no proof.
+    await wait_present(zoe, state=OFFLINE)
+    watcher = await DirectWatcher.open(world, users[0], zoe)
     old, new = certificates.authority, Authority.create()
     # Both authorities are trusted before the new one signs, and until the old one has signed nothing in use.
-    for authority, trusted in ((old, old.pem + new.pem), (new, old.pem + new.pem), (new, new.pem)):
-        certificates.issue(authority, trusted)
-        await eventually(lambda: all_serve_the_current(tls_stack, certificates), RENEWAL_S)
+    renewals = ((old, old.pem + new.pem), (new, old.pem + new.pem), (new, new.pem))
+    for authority, trusted in renewals:
+        await renew(tls_stack, certificates, authority, trusted)
         # The authorities have been read with it.
         await users[0].sent(group, "still here")
     certificates.ca_file.write_bytes(new.pem)
     await asyncio.gather(*(user.has(group, *["still here"] * 3) for user in users))
     assert all(user.stream.open for user in users)
-    logs = "".join(replica.spec.log.read_text() for replica in tls_stack.chat_servers)
-    assert logs.count("certificate renewed") == 6
-    assert not [event for event in ("peer stream closed", "report closed") if event in logs]
+    # The report of chat, which is told of her, the watch at presence, and the call through Envoy are those of before.
+    await zoe.connect()
+    await watcher.wait_state(zoe, ONLINE)
+    await watcher.close()
+    for service, replica in replicas(tls_stack):
+        log = replica.log.read_text()
+        assert log.count("certificate renewed") == len(renewals), service
+        assert not [event for event in ("peer stream closed", "report closed") if event in log], service
     await check_new_connections(tls_stack, world, old)
+
+
+async def renew(stack: Stack, certificates: StackCertificates, authority: Authority, trusted: bytes) -> None:
+    """Replace all certificates, and wait until every port shows the new one and Envoy has read those it calls with."""
+    before = await read_by_envoy(stack)
+    certificates.issue(authority, trusted)
+    await asyncio.gather(
+        eventually(lambda: all_serve_the_current(stack, certificates), RENEWAL_S),
+        eventually(lambda: envoy_reads_all(stack, before), RENEWAL_S),
+    )
+
+
+async def read_by_envoy(stack: Stack) -> dict[str, int]:
+    """Return how often Envoy has read certificates, for each of its listeners and each service that it calls."""
+    url = f"http://{LOOPBACK}:{stack.layout.ports.envoy_admin}/stats?format=json&filter=ssl_context_update_by_sds"
+    stats = json.loads(await asyncio.to_thread(fetch, url))["stats"]
+    return {each["name"]: each["value"] for each in stats}
+
+
+async def envoy_reads_all(stack: Stack, before: dict[str, int]) -> bool:
+    """Return True if Envoy has read all of its certificates since then."""
+    assert len(before) == len(stack.layout.services) + len((stack.door, stack.media_origin))
+    return all(count > before[name] for name, count in (await read_by_envoy(stack)).items())
 
 
 async def all_serve_the_current(stack: Stack, certificates: StackCertificates) -> bool:

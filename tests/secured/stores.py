@@ -143,14 +143,18 @@ class SecuredStores:
         return probe
 
     def _create_mongo_users(self) -> None:
-        actions, collections = mongo_rights()
+        actions, users = documented("ACTIONS"), dict(documented("OPERATORS"))
+        rights = {"replay": [_privilege("", documented("REPLAYED"))]}
+        for service, names in documented("COLLECTIONS").items():
+            rights[service] = [_privilege(name, actions) for name in names]
+            users[service] = [f"parley_{service}"]
         with self._mongo_client() as client:
             client.admin.command("createUser", "root", pwd=_ROOT_PASSWORD, roles=["root"])
         with self._mongo_client(f"root:{_ROOT_PASSWORD}@") as client:
-            for service, names in collections.items():
-                privileges = [{"resource": {"db": "parley", "collection": name}, "actions": actions} for name in names]
-                client.admin.command("createRole", f"parley_{service}", privileges=privileges, roles=[])
-                client.admin.command("createUser", service, pwd=f"password-of-{service}", roles=[f"parley_{service}"])
+            for name, privileges in rights.items():
+                client.admin.command("createRole", f"parley_{name}", privileges=privileges, roles=[])
+            for user, roles in users.items():
+                client.admin.command("createUser", user, pwd=f"password-of-{user}", roles=roles)
 
     def _redis(self) -> ProcessSpec:
         folder, port = self._folder / "redis", self._ports.valkey
@@ -219,6 +223,11 @@ class SecuredStores:
         return replace(spec, command=(*spec.command, *tls))
 
 
+def _privilege(collection: str, actions: list[str]) -> dict[str, Any]:
+    """Return the right to do this to a collection; without a name, to all of the database."""
+    return {"resource": {"db": "parley", "collection": collection}, "actions": actions}
+
+
 @contextmanager
 def run_secured_stores(folder: Path) -> Iterator[SecuredStores]:
     """Yield running stores, and stop them."""
@@ -232,18 +241,11 @@ def run_secured_stores(folder: Path) -> Iterator[SecuredStores]:
         block.release()
 
 
-def mongo_rights() -> tuple[list[str], dict[str, list[str]]]:
-    """Return the actions, and the collections of each service on which it may do them, as documented."""
-    script = code_block("js")
-    actions, collections = (
-        json.loads(found.group(1))
-        for found in (
-            re.search(r"const ACTIONS = (\[.*?\])", script, re.DOTALL),
-            re.search(r"const COLLECTIONS = (\{.*?\})\n", script, re.DOTALL),
-        )
-        if found is not None
-    )
-    return actions, collections
+def documented(name: str) -> Any:
+    """Return a constant of the script that creates the users of MongoDB: a list or an object."""
+    found = re.search(rf"const {name} = (\[.*?\]|\{{.*?\}})\n", code_block("js"), re.DOTALL)
+    assert found is not None
+    return json.loads(found.group(1))
 
 
 def code_block(language: str) -> str:

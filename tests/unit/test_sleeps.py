@@ -20,6 +20,7 @@ REVIEWED: Final = {
     "scenarios/presence/audience.py": (1, "how long a part of the system is away"),
     "scenarios/presence/test_crowd.py": (1, "the pace at which devices reconnect"),
     "scenarios/test_admin.py": (2, "the pace at which a user writes"),
+    "scenarios/test_credential_rotation.py": (1, "the pace at which a user writes and asks for presence"),
     "scenarios/test_chat_server_dies.py": (3, "the pace at which a user writes and reads"),
     "scenarios/test_frozen_store.py": (
         2,
