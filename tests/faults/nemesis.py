@@ -92,6 +92,12 @@ PEACE_EVERY: Final = 3
 IN_FLIGHT_S: Final = 3.0
 
 
+def find_kinds(*names: str) -> list[Kind]:
+    """Return the kinds of these names. Raise KeyError for a name that no kind has."""
+    kinds = {kind.name: kind for kind in ALL_KINDS}
+    return [kinds[name] for name in names]
+
+
 class Nemesis:
     """Inject faults and record each in the journal; `say` is called when one begins."""
 
