@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.faults.nemesis import ALL_KINDS, AT_LEAST, Kind
-from tests.faults.run import Report, run
+from tests.faults.report import Report
+from tests.faults.run import run
 
 # One fault and what follows it, on average.
 CYCLE_S: Final = 15.0

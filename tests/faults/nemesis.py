@@ -92,6 +92,12 @@ PEACE_EVERY: Final = 3
 IN_FLIGHT_S: Final = 3.0
 
 
+def find_kinds(*names: str) -> list[Kind]:
+    """Return the kinds of these names. Raise KeyError for a name that no kind has."""
+    kinds = {kind.name: kind for kind in ALL_KINDS}
+    return [kinds[name] for name in names]
+
+
 class Nemesis:
     """Inject faults and record each in the journal; `say` is called when one begins."""
 
@@ -112,9 +118,16 @@ class Nemesis:
     async def rage(self, seconds: float, strikes: int = 0) -> None:
         """Strike until the time is up and at least `strikes` times; a fault in progress is always healed."""
         until = time.monotonic() + seconds
+
+        def is_over() -> bool:
+            return time.monotonic() > until and len(self._journal.struck) >= strikes
+
         for number, kind in enumerate(self._endless(), start=1):
+            # Nobody acts any more once it is over, so that there is nothing to see in a last time of peace.
+            if is_over():
+                return
             await asyncio.sleep(PEACE_S if number % PEACE_EVERY == 0 else self._random.uniform(*SOON_S))
-            if time.monotonic() > until and number > strikes:
+            if is_over():
                 return
             await self.strike(kind)
 

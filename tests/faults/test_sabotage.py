@@ -7,8 +7,9 @@ from typing import Final
 
 import pytest
 
+from tests.faults.assessment import Deadlines
 from tests.faults.files.times import CLAIM_S
-from tests.faults.nemesis import ALL_KINDS
+from tests.faults.nemesis import find_kinds
 from tests.faults.run import run
 from tests.faults.saboteur import SABOTAGES
 
@@ -41,19 +42,17 @@ def test_every_sabotage_has_a_test() -> None:
 @pytest.mark.parametrize("sabotage", CASES)
 async def test_sabotage_is_detected(tmp_path: Path, sabotage: str) -> None:
     promise, fault = CASES[sabotage]
-    kinds = [kind for kind in ALL_KINDS if kind.name == fault]
     report = await run(
         tmp_path,
         1,
         SECONDS,
-        kinds=kinds,
+        kinds=find_kinds(fault),
         members=1,
         sabotage=sabotage,
         files=promise == "P13",
-        answered_s=10.0,
-        converged_s=SLOW.get(sabotage, 3.0),
-        settled_s=CLAIM_S + 15.0,
-        arrived_s=5.0,
+        deadlines=Deadlines(
+            answered_s=10.0, converged_s=SLOW.get(sabotage, 3.0), settled_s=CLAIM_S + 15.0, arrived_s=5.0
+        ),
     )
     assert report.acknowledged > 100
     found = {each.promise.partition(" ")[0] for each in report.broken}
