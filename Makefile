@@ -29,9 +29,9 @@ start: .venv/.stamp-run
 help-of-run:
 	@exec $(PYTHON) -m devstack.options --help
 
-# All tests of a file run in one process and share its servers; the files run in the order of collection.
+# The files run in the order of collection; tests/conftest.py says which run in one process.
 test: lint ## run all checks and all tests; options: make test ARGS="-k ring" WORKERS=1
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not long' $(ARGS)
+	$(BIN)/pytest -q -n $(WORKERS) --no-loadscope-reorder -m 'not long' $(ARGS)
 
 test-fast: .venv/.stamp ## run the tests that need no server, on all cores, in about a minute
 	$(BIN)/pytest -q -n auto -m 'not integration and not scenario and not fault and not e2e' $(ARGS)

@@ -16,8 +16,7 @@ from devstack.tracing import Tracing
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run Parley on one machine, with real servers; exit with a message if it cannot run."""
     options = parse_options(arguments)
-    # A local system has few streams to move, and Ctrl-C waits for the drain, so it is short.
-    environment = {"PARLEY_LOG_LEVEL": options.log_level, "PARLEY_DRAIN_SECONDS": "2"}
+    environment = {"PARLEY_LOG_LEVEL": options.log_level}
     ports = Ports(door=options.port, media=options.media_port, base=options.base_port)
     try:
         tracing = Tracing(options.otlp_endpoint, options.trace_ratio) if options.otlp_endpoint else None

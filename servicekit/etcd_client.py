@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from servicekit.config import ConfigurationError, read_file, split_address
 from servicekit.settings import EtcdSettings
 
 T = TypeVar("T")
+
+SIGN_IN_TIMEOUT_S: Final = 10.0
 
 # What an error of etcd or of its connection says, and what it means for the operator. The first match counts.
 _REFUSALS: Final = (
@@ -63,7 +66,13 @@ class EtcdClient(Etcd3Client):
         )
         self._manager = _Connections(endpoints, verifies_name=tls is not None)
         self._user = user
-        self._signed_in = False
+        self._signing_in: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        """Close the connection, and end a sign-in."""
+        if self._signing_in is not None:
+            self._signing_in.cancel()
+        await super().close()
 
     async def call(self, request: Callable[[], Awaitable[T]]) -> T:
         """Return the response to a request; sign the user in first, and once more if etcd asks for it.
@@ -72,20 +81,34 @@ class EtcdClient(Etcd3Client):
         """
         if self._user is None:
             return await request()
-        if not self._signed_in:
-            await self._sign_in(self._user)
+        signed_in = self._sign_in(self._user)
+        await asyncio.shield(signed_in)
         try:
             return await request()
         except (EtcdError, grpc.aio.AioRpcError) as error:
             if not any(text in str(error) for text in _TOKEN_ERRORS):
                 raise
-        await self._sign_in(self._user)
+        if self._signing_in is signed_in:
+            self._signing_in = None
+        await asyncio.shield(self._sign_in(self._user))
         return await request()
 
-    async def _sign_in(self, user: User) -> None:
+    def _sign_in(self, user: User) -> asyncio.Task[None]:
+        """Return the sign-in that all requests share; begin one if there is none, or the last one has failed.
+
+        A request that stops waiting for it does not end it. etcd hashes the password for a tenth of a second of a core,
+        and goes on when the caller has left: a sign-in for each request, and another one for each that was given up,
+        would keep a busy etcd from ever finishing one in time.
+        """
+        task = self._signing_in
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = self._signing_in = asyncio.create_task(self._fetch_token(user), name="sign in to etcd")
+        return task
+
+    async def _fetch_token(self, user: User) -> None:
         auth: Any = self.auth
-        self.set_token((await auth.authenticate(user.name, user.password)).token)
-        self._signed_in = True
+        async with asyncio.timeout(SIGN_IN_TIMEOUT_S):
+            self.set_token((await auth.authenticate(user.name, user.password)).token)
 
 
 class _Connections(ConnectionManager):

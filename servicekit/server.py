@@ -173,6 +173,8 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     accepts no calls must not keep its connections or its membership.
     """
     gc.set_threshold(*GC_THRESHOLDS)
+    # What was imported stays: no collection looks at it again, also not the last one, which would delay the exit.
+    gc.freeze()
     try:
         # All tasks ended before the deadline, so the process stays with the caller.
         uvloop.run(_run_with_deadline(main)).cancel()

@@ -1,19 +1,39 @@
-"""Shared test configuration: the server fixtures of `tests/stack.py`, and a failure for unreviewed skips under CI."""
+"""Shared test configuration: server fixtures, the scheduling of files, and a failure for unreviewed skips under CI."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Generator
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 pytest_plugins = ["tests.stack"]
+
+FAULTS: Final = "tests/faults/"
 
 _REVIEWED = Path(__file__).with_name("skips.txt")
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+class FileScheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+    """All tests of a file run in one process and share its servers.
+
+    Those of `tests/faults` run in one process too: each loads the machine, and would measure another one beside it.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return FAULTS if nodeid.startswith(FAULTS) else str(super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileScheduling:
+    """Return the scheduler of the test processes."""
+    return FileScheduling(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

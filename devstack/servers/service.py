@@ -85,6 +85,8 @@ def common_environment(
         "PARLEY_SERVICE_CREDENTIAL_FILE": str(secrets.credential),
         "PARLEY_LOG_FORMAT": "console",
         "PARLEY_LOG_LEVEL": "info",
+        # A system on one machine has few streams to move, and whoever stops it waits for the drain.
+        "PARLEY_DRAIN_SECONDS": "1",
     }
 
 

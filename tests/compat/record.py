@@ -28,7 +28,7 @@ from tests.raw.world import World
 ROOT = Path(__file__).parents[2]
 CHAT_SERVERS = 2
 # The last data of a deleted account goes at once, and servers end soon.
-ENVIRONMENT = {"PARLEY_DELETION_MARGIN_SECONDS": "1", "PARLEY_DRAIN_SECONDS": "1"}
+ENVIRONMENT = {"PARLEY_DELETION_MARGIN_SECONDS": "1"}
 
 
 async def record(folder: Path) -> Recording:

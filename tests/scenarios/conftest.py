@@ -19,7 +19,7 @@ from tests.scans import no_scans
 
 # Long enough for what a play does between being asked to leave and being shown out.
 DRAIN_S = 5
-ENVIRONMENT = {"PARLEY_DRAIN_SECONDS": "1", "PARLEY_SIGN_IN_RATE": "1000", "PARLEY_SIGN_IN_BURST": "10000"}
+ENVIRONMENT = {"PARLEY_SIGN_IN_RATE": "1000", "PARLEY_SIGN_IN_BURST": "10000"}
 
 
 @pytest.fixture(scope="module")

@@ -144,15 +144,15 @@ class SecuredStores:
 
     def _create_mongo_users(self) -> None:
         actions, users = documented("ACTIONS"), dict(documented("OPERATORS"))
-        rights = {"replay": [_privilege("", documented("REPLAYED"))]}
+        rights = {"oplogReplay": [_privilege("", documented("REPLAYED"))]}
         for service, names in documented("COLLECTIONS").items():
-            rights[service] = [_privilege(name, actions) for name in names]
-            users[service] = [f"parley_{service}"]
+            role = f"parley_{service}"
+            rights[role], users[service] = [_privilege(name, actions) for name in names], [role]
         with self._mongo_client() as client:
             client.admin.command("createUser", "root", pwd=_ROOT_PASSWORD, roles=["root"])
         with self._mongo_client(f"root:{_ROOT_PASSWORD}@") as client:
-            for name, privileges in rights.items():
-                client.admin.command("createRole", f"parley_{name}", privileges=privileges, roles=[])
+            for role, privileges in rights.items():
+                client.admin.command("createRole", role, privileges=privileges, roles=[])
             for user, roles in users.items():
                 client.admin.command("createUser", user, pwd=f"password-of-{user}", roles=roles)
 

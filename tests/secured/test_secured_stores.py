@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -22,7 +23,8 @@ from media_service.storage.s3 import S3ObjectStore
 from servicekit import mongo
 from servicekit.clock import SystemClock
 from servicekit.config import ConfigurationError
-from servicekit.etcd import Etcd, EtcdRefused
+from servicekit.etcd import Etcd, EtcdRefused, User
+from servicekit.etcd_client import tls_of
 from servicekit.redis import check_redis, connect_redis
 from servicekit.settings import EtcdSettings
 from tests.eventually import eventually
@@ -131,6 +133,15 @@ async def test_forgotten_token_of_etcd_is_replaced(stores: SecuredStores) -> Non
         etcd._client.set_token("forgotten")
         assert await anext(aiter(etcd.watch_prefix("/parley/test"))) is not None
         await etcd.revoke(lease)
+
+
+async def test_sign_in_outlasts_requests_that_gave_up(stores: SecuredStores) -> None:
+    # A check of the password takes etcd longer than this: each request that begins the sign-in gives up.
+    user = User("parley", "password-of-parley")
+    tls = tls_of(etcd_settings(stores))
+    async with Etcd([stores.etcd_endpoint], tls=tls, user=user, timeout=0.02) as etcd:
+        async with asyncio.timeout(30):
+            await etcd.wait_reachable()
 
 
 def etcd_settings(stores: SecuredStores, **overrides: Any) -> EtcdSettings:

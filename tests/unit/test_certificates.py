@@ -25,7 +25,6 @@ from servicekit.settings import TlsSettings
 from tests.clock import ManualClock
 
 CHAT = Identity("parley", "chat")
-NOW = time.time()
 YEAR_S = 365 * 24 * 3600
 
 
@@ -54,15 +53,15 @@ def folder(tmp_path: Path) -> Folder:
 
 
 def test_certificate_of_the_identity_is_read(folder: Folder) -> None:
-    certificate = read_certificate(folder.files, CHAT, NOW)
+    certificate = read_certificate(folder.files, CHAT, time.time())
     assert certificate.key == folder.files.key.read_bytes()
-    assert NOW + YEAR_S - 7200 < certificate.expires_at <= NOW + YEAR_S
+    assert YEAR_S - 7200 < certificate.expires_at - time.time() <= YEAR_S
     assert "PRIVATE" not in repr(certificate)
 
 
-def refusal(folder: Folder, identity: Identity = CHAT, now: float = NOW) -> str:
+def refusal(folder: Folder, identity: Identity = CHAT, seconds_from_now: float = 0) -> str:
     with pytest.raises(ConfigurationError) as refused:
-        read_certificate(folder.files, identity, now)
+        read_certificate(folder.files, identity, time.time() + seconds_from_now)
     return str(refused.value)
 
 
@@ -103,15 +102,15 @@ def test_certificate_of_another_service_or_domain_is_refused(folder: Folder) -> 
 
 
 def test_certificate_is_refused_outside_its_time(folder: Folder) -> None:
-    assert "which is not now" in refusal(folder, now=NOW - 7200)
-    assert "which is not now" in refusal(folder, now=NOW + YEAR_S)
+    assert "which is not now" in refusal(folder, seconds_from_now=-7200)
+    assert "which is not now" in refusal(folder, seconds_from_now=YEAR_S)
 
 
 def test_certificate_of_another_authority_is_refused(folder: Folder) -> None:
     folder.write(authorities=Authority.create().pem)
     assert "is not signed by an authority" in refusal(folder)
     folder.write(authorities=Authority.create().pem + folder.authority.pem)
-    read_certificate(folder.files, CHAT, NOW)
+    read_certificate(folder.files, CHAT, time.time())
 
 
 def test_certificate_below_an_intermediate_one_is_accepted(folder: Folder) -> None:
@@ -123,7 +122,7 @@ def test_certificate_below_an_intermediate_one_is_accepted(folder: Folder) -> No
     folder.write(certificate=certificate, key=key_pem, authorities=root.pem)
     assert "is not signed by an authority" in refusal(folder)
     folder.write(certificate=certificate + intermediate.pem)
-    read_certificate(folder.files, CHAT, NOW)
+    read_certificate(folder.files, CHAT, time.time())
 
 
 def test_part_of_the_files_is_refused() -> None:
@@ -136,7 +135,7 @@ def test_part_of_the_files_is_refused() -> None:
 
 @pytest.fixture
 def watcher(folder: Folder) -> CertificateWatcher:
-    return CertificateWatcher(folder.files, CHAT, ManualClock(round(NOW * 1000)))
+    return CertificateWatcher(folder.files, CHAT, ManualClock(round(time.time() * 1000)))
 
 
 def test_replaced_files_are_used_once_they_are_at_rest(folder: Folder, watcher: CertificateWatcher) -> None:
@@ -164,7 +163,7 @@ def test_links_into_a_replaced_folder_are_followed(tmp_path: Path) -> None:
 
     replace()
     files = CertificateFiles(tmp_path / "tls.crt", tmp_path / "tls.key", tmp_path / "ca.crt")
-    watcher = CertificateWatcher(files, CHAT, ManualClock(round(NOW * 1000)))
+    watcher = CertificateWatcher(files, CHAT, ManualClock(round(time.time() * 1000)))
     renewed = replace()
     watcher.poll()
     watcher.poll()

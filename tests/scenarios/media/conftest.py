@@ -90,8 +90,7 @@ def fresh_stack(tmp_path: Path) -> Iterator[Stack]:
     """A new system, whose media server has an empty folder for temporary files."""
     (tmp_path / "temporary").mkdir()
     environment_of = {"media-1": {"TMPDIR": str(tmp_path / "temporary")}}
-    environment = {"PARLEY_DRAIN_SECONDS": "1"}
-    with Stack(tmp_path / "stack", 1, environment=environment, environment_of=environment_of) as stack:
+    with Stack(tmp_path / "stack", 1, environment_of=environment_of) as stack:
         yield stack
     # The last folders of tests are kept, but not gigabytes of files.
     shutil.rmtree(tmp_path / "stack/data/seaweedfs")
