@@ -79,6 +79,20 @@ def secrets_of(files: SecretFiles) -> dict[str, dict[str, bytes]]:
     }
 
 
+def create_secrets(cluster: Cluster, files: SecretFiles) -> None:
+    """Create the missing secrets in a cluster. The signing key is made only together with its public half.
+
+    If it is missing while `parley-keys` exists, chat does not start: delete `parley-keys`, and run this again.
+    """
+    secrets = secrets_of(files)
+    signing_key = secrets.pop("parley-signing-key")
+    created = {name: cluster.create_secret(name, data) for name, data in secrets.items()}
+    if created["parley-keys"]:
+        created["parley-signing-key"] = cluster.create_secret("parley-signing-key", signing_key)
+    for name, new in created.items():
+        print(f"secret {name} {'created' if new else 'exists'}")
+
+
 def write_s3_environment(files: SecretFiles) -> Path:
     """Write the keys of the S3 store as variables for a shell, beside the other secrets. Return the file."""
     keys = read_keys(files.s3_identities)
@@ -116,8 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     files = ensure_secret_files(options.folder)
     write_s3_environment(files)
-    for name, data in secrets_of(files).items() if options.cluster else ():
-        print(f"secret {name} {'created' if Cluster().create_secret(name, data) else 'exists'}")
+    if options.cluster:
+        create_secrets(Cluster(), files)
     if options.mongodb:
         print(f"replica set {'initiated' if initiate_replica_set(options.mongodb) else 'exists'}")
 

@@ -23,12 +23,11 @@ from parley.presence.v1 import presence_pb2
 class ServiceType:
     """A kind of service, of which a stack runs `replicas` processes, named `<name>-1`, `<name>-2` and so on.
 
-    `python -m <module>` starts a replica, `description` is its row in the output of `make run`, and `grace` the time in
-    seconds from its SIGTERM to its SIGKILL, longer than its drain (`PARLEY_DRAIN_SECONDS`, 10 by default). `contract`
-    are the proto services that it serves to clients; Envoy routes their packages to it. Envoy admits calls of
-    `open_methods` (`/package.Service/Method`) without a token; the service lists them as well, in its `ServedService`.
-    With `takes_home_hint` a client may name the replica that serves it, in the header `x-chat-server`. Only a service
-    that `signs_users_in` has the key that signs tokens, and only one that `uses_s3` the keys of the S3 store. One that
+    `python -m <module>` starts a replica, and `description` is its row in the output of `make run`. `contract` are the
+    proto services that it serves to clients; Envoy routes their packages to it. Envoy admits calls of `open_methods`
+    (`/package.Service/Method`) without a token; the service lists them as well, in its `ServedService`. With
+    `takes_home_hint` a client may name the replica that serves it, in the header `x-chat-server`. Only a service that
+    `signs_users_in` has the key that signs tokens, and only one that `uses_s3` the keys of the S3 store. One that
     `sends_pushes` records them in a file.
     """
 
@@ -38,7 +37,6 @@ class ServiceType:
     contract: tuple[ServiceDescriptor, ...]
     replicas: int = 1
     max_replicas: int = 10
-    grace: float = 15.0
     open_methods: tuple[str, ...] = ()
     takes_home_hint: bool = False
     signs_users_in: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import grpc
 from grpc_health.v1 import health_pb2
@@ -19,6 +19,9 @@ from devstack.secret_files import SecretFiles
 from devstack.services import ServiceType
 from servicekit.certificates import Identity
 from servicekit.transport import GATEWAY
+
+# A server ends within this time after its drain: it commits what it has accepted, and stops its two ports.
+AFTER_DRAIN_S: Final = 10.0
 
 
 class ServiceReplica(ManagedProcess):
@@ -66,7 +69,7 @@ def service_replica(
         address,
         (ports.public, ports.internal, ports.metrics),
         {**addresses, **environment},
-        service.grace,
+        float(environment["PARLEY_DRAIN_SECONDS"]) + AFTER_DRAIN_S,
     )
     return ServiceReplica(spec, number, service.description)
 

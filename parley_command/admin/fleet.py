@@ -79,18 +79,18 @@ class Fleet:
         )
         return response
 
-    async def ask_all(
-        self, servers: Sequence[Server], ask: Callable[[Server], Any]
+    async def call_all(
+        self, servers: Sequence[Server], call: Callable[[Server], Any]
     ) -> list[tuple[Server, Any | Failure]]:
-        """Return the answer of each server, or the failure of the call."""
+        """Return the response of each server, or the failure of its call."""
 
-        async def ask_one(server: Server) -> tuple[Server, Any | Failure]:
+        async def call_one(server: Server) -> tuple[Server, Any | Failure]:
             try:
-                return server, await ask(server)
+                return server, await call(server)
             except Failure as failure:
                 return server, failure
 
-        return await asyncio.gather(*map(ask_one, servers))
+        return await asyncio.gather(*map(call_one, servers))
 
     def list_of(self, service: str) -> list[Server]:
         """Return the servers of a service. Raise CommandError if there is none."""
@@ -160,17 +160,21 @@ def is_timeout(failure: Failure) -> bool:
 
 
 async def _find_servers(deployment: Deployment, fleet: Fleet) -> Sequence[Server]:
-    place = f"the server at {deployment.address}" if deployment.address else f"etcd at {', '.join(deployment.etcd)}"
-    noticing = asyncio.create_task(_notice(f"Looking for the servers at {place} …"))
+    source = f"the server at {deployment.address}" if deployment.address else _etcd_at(deployment.etcd)
+    notice = asyncio.create_task(_notice(f"Looking for the servers at {source} …"))
     try:
         if deployment.address:
-            return await _ask_server(deployment.address, fleet)
-        return await _ask_etcd(deployment.etcd, place)
+            return await _list_at_server(deployment.address, fleet)
+        return await _list_in_etcd(deployment.etcd)
     finally:
-        noticing.cancel()
+        notice.cancel()
 
 
-async def _ask_server(address: str, fleet: Fleet) -> Sequence[Server]:
+def _etcd_at(endpoints: Sequence[str]) -> str:
+    return f"etcd at {', '.join(endpoints)}"
+
+
+async def _list_at_server(address: str, fleet: Fleet) -> Sequence[Server]:
     """Return the servers that one of them lists. Raise CommandError if it does not answer."""
     # With TLS its certificate must name the service.
     asked = Server(service="chat", internal_address=address)
@@ -187,9 +191,10 @@ async def _ask_server(address: str, fleet: Fleet) -> Sequence[Server]:
     return list(found.servers)
 
 
-async def _ask_etcd(endpoints: Sequence[str], place: str) -> Sequence[Server]:
+async def _list_in_etcd(endpoints: Sequence[str]) -> Sequence[Server]:
     """Wait until a server is registered in etcd. Raise CommandError after LOOKUP_TIMEOUT_S."""
-    problem = f"{place} does not answer"
+    source = _etcd_at(endpoints)
+    problem = f"{source} does not answer"
     try:
         settings = EtcdSettings.load(etcd_endpoints=endpoints)
         async with Etcd.from_settings(settings) as etcd, asyncio.timeout(LOOKUP_TIMEOUT_S):
@@ -197,11 +202,11 @@ async def _ask_etcd(endpoints: Sequence[str], place: str) -> Sequence[Server]:
                 try:
                     if servers := await list_servers(etcd):
                         return servers
-                    problem = f"No server is registered in {place}"
+                    problem = f"No server is registered in {source}"
                 except EtcdRefused as refusal:
-                    raise CommandError(f"{place[:1].upper()}{place[1:]} cannot be used: {refusal}.") from None
+                    raise CommandError(f"{source} cannot be used: {refusal}.") from None
                 except EtcdUnreachable:
-                    problem = f"{place} does not answer"
+                    problem = f"{source} does not answer"
                 await asyncio.sleep(_RETRY_INTERVAL_S)
     except ConfigurationError as error:
         raise CommandError(str(error)) from None

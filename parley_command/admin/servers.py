@@ -25,7 +25,7 @@ _DESCRIBE_TIMEOUT_S: Final = 3.0
 
 async def show_servers(fleet: Fleet, as_json: bool) -> None:
     """Print a line for each registered server, also for those that do not answer."""
-    answers = await fleet.ask_all(fleet.servers, lambda server: fleet.describe(server, _DESCRIBE_TIMEOUT_S))
+    answers = await fleet.call_all(fleet.servers, lambda server: fleet.describe(server, _DESCRIBE_TIMEOUT_S))
     if as_json:
         for server, answer in answers:
             described = {"error": answer.reason} if isinstance(answer, Failure) else to_fields(answer)
@@ -60,7 +60,7 @@ async def show_server(fleet: Fleet, name: str, as_json: bool) -> None:
 async def show_ring(fleet: Fleet, service: str, as_json: bool) -> None:
     """Print the ring of a service as each of its servers sees it."""
     servers = fleet.list_of(service)
-    answers = await fleet.ask_all(servers, lambda server: fleet.describe(server, _DESCRIBE_TIMEOUT_S))
+    answers = await fleet.call_all(servers, lambda server: fleet.describe(server, _DESCRIBE_TIMEOUT_S))
     rings = {server.server_id: answer.ring for server, answer in answers if not isinstance(answer, Failure)}
     if not rings:
         raise CommandError(f"No {service} server answers.")
@@ -128,12 +128,12 @@ async def drain(fleet: Fleet, name: str, *, force: bool, wait: bool, as_json: bo
     move_s = response.drain_duration.ToMilliseconds() / 1000
     if not as_json:
         print_line(f"{server.server_id} is draining: its clients move within {format_seconds(move_s)}, then it ends.")
-    took = await _wait_drained(fleet, server, described, move_s + DRAIN_MARGIN_S) if wait else None
+    drain_s = await _wait_drained(fleet, server, described, move_s + DRAIN_MARGIN_S) if wait else None
     if as_json:
-        fields = {"service": server.service, "server_id": server.server_id, "drained": took is not None}
-        print_json(fields if took is None else {**fields, "seconds": round(took, 3)})
-    elif took is not None:
-        print_line(f"{server.server_id} is drained after {format_seconds(took)}; its process ends.", style="green")
+        fields = {"service": server.service, "server_id": server.server_id, "drained": drain_s is not None}
+        print_json(fields if drain_s is None else {**fields, "seconds": round(drain_s, 3)})
+    elif drain_s is not None:
+        print_line(f"{server.server_id} is drained after {format_seconds(drain_s)}; its process ends.", style="green")
 
 
 async def _wait_drained(

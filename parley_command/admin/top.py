@@ -91,7 +91,7 @@ Load = list[tuple[Server, chat_admin_pb2.GetLoadResponse | Failure]]
 
 async def _ask_load(fleet: Fleet, limit: int) -> Load:
     request = chat_admin_pb2.GetLoadRequest(limit=limit)
-    return await fleet.ask_all(
+    return await fleet.call_all(
         fleet.list_of("chat"),
         lambda server: fleet.call(server, ChatAdminServiceStub, "GetLoad", request, _ASK_TIMEOUT_S),
     )

@@ -15,9 +15,9 @@ FAULTS = ("chat server killed", "MongoDB primary stepped down", "Valkey flushed 
 
 
 async def test_acknowledged_sends_survive_short_run(tmp_path: Path) -> None:
-    report = await run(tmp_path, 20, 45.0, kinds=find_kinds(*FAULTS), strikes=len(FAULTS), files=False)
+    report = await run(tmp_path, 20, 45.0, kinds=find_kinds(*FAULTS), rate=30.0, strikes=len(FAULTS), files=False)
     report.check_kept()
     assert report.struck.keys() == set(FAULTS)
-    assert report.acknowledged > 1000
+    assert report.acknowledged > 300
     assert report.spans > 100
     assert report.converged_s < 30

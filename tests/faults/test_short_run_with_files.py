@@ -15,7 +15,7 @@ FAULTS = ("media server killed", "media server frozen", "S3 store killed", "S3 s
 
 
 async def test_no_file_is_lost_or_left_behind_in_short_run(tmp_path: Path) -> None:
-    report = await run(tmp_path, 22, 45.0, kinds=find_kinds(*FAULTS), strikes=len(FAULTS))
+    report = await run(tmp_path, 22, 45.0, kinds=find_kinds(*FAULTS), rate=15.0, strikes=len(FAULTS))
     report.check_kept()
     assert report.struck.keys() == set(FAULTS)
     assert report.uploads > 20

@@ -15,7 +15,9 @@ FAULTS = ("notify server killed", "notify server frozen", "all notify servers ki
 
 
 async def test_no_push_is_lost_in_short_run(tmp_path: Path) -> None:
-    report = await run(tmp_path, 23, 30.0, kinds=find_kinds(*FAULTS), members=1, strikes=len(FAULTS), files=False)
+    report = await run(
+        tmp_path, 23, 30.0, kinds=find_kinds(*FAULTS), rate=15.0, members=1, strikes=len(FAULTS), files=False
+    )
     report.check_kept()
     assert report.struck.keys() == set(FAULTS)
     assert report.promised_pushes > 100

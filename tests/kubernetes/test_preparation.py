@@ -16,7 +16,7 @@ import pytest
 
 from devstack.managed_process import ManagedProcess
 from devstack.ports import PortBlock
-from devstack.preparation import Cluster, initiate_replica_set, write_s3_environment
+from devstack.preparation import Cluster, create_secrets, initiate_replica_set, secrets_of, write_s3_environment
 from devstack.s3 import read_keys
 from devstack.secret_files import ensure_secret_files
 from devstack.servers.mongod import mongod_spec
@@ -85,6 +85,20 @@ def test_secret_is_created_once(api: Api, cluster: Cluster) -> None:
     assert cluster.create_secret("parley-keys", {"jwks.json": b"{}"})
     assert not cluster.create_secret("parley-keys", {"jwks.json": b"other"})
     assert api.secrets == {"parley-keys": {"jwks.json": b"{}"}}
+
+
+def test_signing_key_is_created_only_with_its_public_half(api: Api, cluster: Cluster, tmp_path: Path) -> None:
+    first = ensure_secret_files(tmp_path / "first")
+    create_secrets(cluster, first)
+    assert api.secrets == secrets_of(first)
+    del api.secrets["parley-signing-key"]
+    create_secrets(cluster, ensure_secret_files(tmp_path / "second"))
+    assert "parley-signing-key" not in api.secrets
+    del api.secrets["parley-keys"]
+    third = ensure_secret_files(tmp_path / "third")
+    create_secrets(cluster, third)
+    assert api.secrets["parley-signing-key"] == secrets_of(third)["parley-signing-key"]
+    assert api.secrets["parley-keys"] == secrets_of(third)["parley-keys"]
 
 
 def test_refused_secret_fails_the_preparation(cluster: Cluster) -> None:

@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 
 from chat_service import services
+from chat_service.server import COMMIT_TIMEOUT_S
 from chat_service.servicers.account import OPEN_METHODS
 from devstack.contract import descriptor_set, method_path, packages_of, services_in
+from devstack.ports import Ports
 from devstack.services import CHAT, SERVICES, ServiceType, find_service, with_replicas
+from devstack.stack import Stack
 from servicekit.service import STOP_TIMEOUT_S
-from servicekit.settings import ServiceSettings
 from tests.raw import calls
 
 PROTOS = Path(__file__).parents[2] / "protos"
+PORTS = Ports(door=8080, media=8090, base=5100)
 
 
 def test_contract_has_every_public_service_of_the_protos() -> None:
@@ -45,11 +48,12 @@ def test_open_methods_are_methods_of_their_service(service: ServiceType) -> None
     assert set(service.open_methods) <= methods
 
 
-@pytest.mark.parametrize("service", SERVICES, ids=lambda each: each.name)
-def test_replica_is_not_killed_while_it_drains(service: ServiceType) -> None:
-    drain_s = ServiceSettings.model_fields["drain_seconds"].default
+def test_replica_is_not_killed_while_it_drains(tmp_path: Path) -> None:
+    [replica] = Stack(
+        tmp_path, 1, services=(CHAT,), ports=PORTS, environment={"PARLEY_DRAIN_SECONDS": "30"}
+    ).chat_servers
     # The public and the internal server stop one after the other.
-    assert service.grace > drain_s + 2 * STOP_TIMEOUT_S
+    assert replica.spec.grace > 30 + COMMIT_TIMEOUT_S + 2 * STOP_TIMEOUT_S
 
 
 def test_replicas_of_one_service_are_changed() -> None:
