@@ -128,7 +128,7 @@ class CertificateWatcher:
             self.poll()
 
     def poll(self) -> None:
-        """Look at the files once; read them if they have changed and are at rest."""
+        """Check the files; reload them once two polls in a row saw the same change."""
         before, self._seen = self._seen, self._fingerprint()
         if self._seen == before and self._seen != self._used:
             self._renew(self._seen)
@@ -137,7 +137,7 @@ class CertificateWatcher:
         try:
             current = self._read()
         except ConfigurationError as error:
-            # They are read again at the next look: a certificate may become valid later.
+            # They are read again at each poll: a certificate may become valid later.
             if self._refused != fingerprint:
                 log.warning("certificate files unusable, the last ones stay in use", error=str(error))
                 _reloads.labels("refused").inc()

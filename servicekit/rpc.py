@@ -131,8 +131,8 @@ def service_handler(
     `request_bytes` is rejected without being parsed. Streams, of the client or of the server, are tracked by `streams`,
     which may end them; unary calls of devices are bounded by `calls`. A response of a server stream that the client
     does not read within `unread_timeout_s` ends the stream, and a call whose end it does not read is reset. Calls of
-    the `audited` methods are written to the audit log; the actor of a call of
-    an `internal` service is the operator that the call names.
+    the `audited` methods are written to the audit log; the actor of a call of an `internal` service is the operator
+    that the call names.
 
     Raises TypeError unless the servicer implements every method, with `async def`.
     """

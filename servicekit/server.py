@@ -173,7 +173,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     accepts no calls must not keep its connections or its membership.
     """
     gc.set_threshold(*GC_THRESHOLDS)
-    # What was imported stays: no collection looks at it again, also not the last one, which would delay the exit.
+    # Freeze the imported objects, so that no collection scans them, not even the last one, which delays the exit.
     gc.freeze()
     try:
         # All tasks ended before the deadline, so the process stays with the caller.
@@ -191,12 +191,12 @@ async def _run_with_deadline(main: Coroutine[Any, Any, None]) -> threading.Timer
     try:
         await main
     except BaseException as error:
-        exit_later(error)
+        start_exit_deadline(error)
         raise
-    return exit_later(None)
+    return start_exit_deadline(None)
 
 
-def exit_later(error: BaseException | None) -> threading.Timer:
+def start_exit_deadline(error: BaseException | None) -> threading.Timer:
     """Exit the process in EXIT_DEADLINE_S unless it has ended or the returned timer is cancelled by then.
 
     The exit code is that of a process that raised `error`, 0 for None.

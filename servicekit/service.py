@@ -38,7 +38,7 @@ from servicekit.rate_limiter import MAX_DEVICES, RateLimiter
 from servicekit.redis import check_redis, connect_redis
 from servicekit.ring import RingMember
 from servicekit.rpc import Admit, service_handler
-from servicekit.server import MAX_MESSAGE_BYTES, Server, exit_later, wait_for_signal
+from servicekit.server import MAX_MESSAGE_BYTES, Server, start_exit_deadline, wait_for_signal
 from servicekit.servicer_admin import ADMIN, AUDITED, AdminServicer
 from servicekit.settings import MongoSettings, RedisSettings, ServiceSettings
 from servicekit.subjects import external_ids, native_ids
@@ -233,16 +233,7 @@ class _Process:
         )
         self._internal = Server(
             platform.settings.internal_listen,
-            [
-                service_handler(
-                    served.descriptor,
-                    served.servicer,
-                    authenticate=platform.credential.check,
-                    audited=served.audited,
-                    internal=True,
-                )
-                for served in internal
-            ],
+            _internal_handlers(platform, internal),
             [served.descriptor.full_name for served in internal],
             max_message_bytes=service.internal_message_bytes,
             health_parts=service.health_parts,
@@ -269,14 +260,14 @@ class _Process:
                 component.cancel()
             await self._internal.stop(STOP_TIMEOUT_S)
             # A component that ignores its cancellation does not keep the process.
-            exit_later(None)
+            start_exit_deadline(None)
         self._log.info("server stopped")
 
     async def _listen_and_register(self) -> None:
         """Listen and register this process, until cancelled.
 
-        Until etcd answers, this process is of no use, and its ports refuse connections: other servers take that for the
-        death of the process before it, and skip that one.
+        The ports stay closed until etcd answers: peers read the refusal as the death of the previous process with this
+        id, and skip it.
         """
         await self._etcd.wait_reachable()
         await self._internal.start()
@@ -329,6 +320,21 @@ def _public_handlers(
             calls=calls,
         )
         for served in service.public
+    ]
+
+
+def _internal_handlers(
+    platform: Platform[SettingsT], internal: Sequence[ServedService]
+) -> list[grpc.GenericRpcHandler]:
+    return [
+        service_handler(
+            served.descriptor,
+            served.servicer,
+            authenticate=platform.credential.check,
+            audited=served.audited,
+            internal=True,
+        )
+        for served in internal
     ]
 
 

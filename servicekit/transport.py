@@ -70,8 +70,8 @@ class MutualTls(Transport):
 
     def open_channel(self, service: str, address: str, options: Sequence[Option]) -> grpc.aio.Channel:
         """Return a channel to a server of `service`, whose certificate must name it."""
-        mine = self._watcher.current
-        credentials = grpc.ssl_channel_credentials(mine.authorities, mine.key, mine.chain)
+        certificate = self._watcher.current
+        credentials = grpc.ssl_channel_credentials(certificate.authorities, certificate.key, certificate.chain)
         host = Identity(self._watcher.identity.trust_domain, service).dns_name
         return grpc.aio.secure_channel(address, credentials, (*options, ("grpc.ssl_target_name_override", host)))
 
@@ -165,7 +165,10 @@ def _guarded(handler: Handler, allowed: frozenset[str]) -> Handler:
 
 
 async def _check_caller(context: grpc.aio.ServicerContext[Any, Any], allowed: frozenset[str]) -> None:
-    """Abort the call unless the certificate of the caller has one of the `allowed` URIs, and no other one."""
+    """Abort the call unless the certificate of the caller has one of the `allowed` URIs.
+
+    gRPC names the SPIFFE ID only of a certificate with a single URI.
+    """
     identities = list(context.auth_context().get("peer_spiffe_id", ()))
     if any(identity.decode() in allowed for identity in identities):
         return

@@ -177,10 +177,10 @@ def _etcd_at(endpoints: Sequence[str]) -> str:
 async def _list_at_server(address: str, fleet: Fleet) -> Sequence[Server]:
     """Return the servers that one of them lists. Raise CommandError if it does not answer."""
     # With TLS its certificate must name the service.
-    asked = Server(service="chat", internal_address=address)
+    server = Server(service="chat", internal_address=address)
     request = admin_pb2.ListServersRequest()
     try:
-        found = await fleet.call(asked, AdminServiceStub, "ListServers", request, LOOKUP_TIMEOUT_S)
+        found = await fleet.call(server, AdminServiceStub, "ListServers", request, LOOKUP_TIMEOUT_S)
     except ServiceUnavailable:
         raise CommandError(
             f"No chat server answers at {address}. --address or PARLEY_ADMIN_ADDRESS is the internal address of one. "

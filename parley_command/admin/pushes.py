@@ -25,7 +25,7 @@ async def show_queues(fleet: Fleet, as_json: bool) -> None:
         print_json({"queue": "pushes", **to_fields(queue)})
         return
     oldest = format_duration(queue.oldest_event_age) if queue.events else "-"
-    header = ("queue", "events", "oldest", "taken", "to be sent again", "dead letters")
+    header = ("queue", "events", "oldest", "pending", "retrying", "dead letters")
     counts = (queue.events, oldest, queue.taken_events, queue.retry_jobs, queue.dead_letters)
     for line in align(header, [("pushes", *map(str, counts))]):
         print_line(line)
@@ -35,7 +35,7 @@ async def show_queues(fleet: Fleet, as_json: bool) -> None:
         for each in queue.consumers
     ]
     print_line("")
-    for line in align(("consumer", "taken", "idle for", ""), rows):
+    for line in align(("consumer", "pending", "idle", ""), rows):
         print_line(line)
 
 

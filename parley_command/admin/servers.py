@@ -53,7 +53,8 @@ async def show_server(fleet: Fleet, name: str, as_json: bool) -> None:
         ("ring revision", str(described.ring.revision)),
     ]
     print_line(f"{server.service} server {server.server_id}", style="bold")
-    for line in align(*_split_header([*facts, *((each.name, each.value) for each in described.settings)])):
+    facts += [(each.name, each.value) for each in described.settings]
+    for line in align(facts[0], facts[1:]):
         print_line(line)
 
 
@@ -176,10 +177,6 @@ def _view(ring: admin_pb2.RingDescription | None, newest: admin_pb2.RingDescript
     differences += [f"still with {name}" for name in sorted(own - expected)]
     differences += [f"skips {name}" for name in ring.skipped_server_ids if name in own | expected]
     return str(ring.revision), ", ".join(differences) or "the same"
-
-
-def _split_header(rows: list[tuple[str, str]]) -> tuple[tuple[str, str], list[tuple[str, str]]]:
-    return rows[0], rows[1:]
 
 
 def _state_name(state: admin_pb2.ServerState.ValueType) -> str:

@@ -18,7 +18,7 @@ from parley_command.admin.fleet import Fleet, Server
 from parley_command.admin.tables import align, format_bytes, format_duration, to_fields
 from servicekit.failure import Failure
 
-_ASK_TIMEOUT_S = 3.0
+_LOAD_TIMEOUT_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ _LISTS = (
         "deep_outboxes",
         "Deepest outboxes, bytes that a device has not read",
         lambda each: each.queued_bytes,
-        ("user", "device", "unread", "silent for"),
+        ("user", "device", "unread", "not reading for"),
         lambda each: (each.user_id, each.device_id, format_bytes(each.queued_bytes), format_duration(each.silence)),
     ),
     _List(
@@ -69,18 +69,18 @@ async def show_top(fleet: Fleet, limit: int, interval_s: float, *, once: bool, a
     """Print the load once, or again and again until Ctrl-C; only a terminal gets it again and again as text."""
     if as_json:
         while True:
-            print_json(describe_load(await _ask_load(fleet, limit), limit))
+            print_json(describe_load(await _fetch_load(fleet, limit), limit))
             if once:
                 return
             sys.stdout.flush()
             await asyncio.sleep(interval_s)
     if once or not out.is_terminal:
-        for line in format_load(await _ask_load(fleet, limit), limit):
+        for line in format_load(await _fetch_load(fleet, limit), limit):
             print_line(line)
         return
     with Live(console=out, screen=True, auto_refresh=False) as live:
         while True:
-            lines = format_load(await _ask_load(fleet, limit), limit)
+            lines = format_load(await _fetch_load(fleet, limit), limit)
             live.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
             await asyncio.sleep(interval_s)
 
@@ -89,11 +89,11 @@ Load = list[tuple[Server, chat_admin_pb2.GetLoadResponse | Failure]]
 """The load of each chat server, or the failure of the call."""
 
 
-async def _ask_load(fleet: Fleet, limit: int) -> Load:
+async def _fetch_load(fleet: Fleet, limit: int) -> Load:
     request = chat_admin_pb2.GetLoadRequest(limit=limit)
     return await fleet.call_all(
         fleet.list_of("chat"),
-        lambda server: fleet.call(server, ChatAdminServiceStub, "GetLoad", request, _ASK_TIMEOUT_S),
+        lambda server: fleet.call(server, ChatAdminServiceStub, "GetLoad", request, _LOAD_TIMEOUT_S),
     )
 
 
